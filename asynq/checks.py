@@ -1,0 +1,134 @@
+"""Checks of what a user hands in. Each raises TypeError or ValueError naming the option it refuses."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST = timedelta(microseconds=(2**63 - 1) // 1000)
+"""The longest duration Go peers can express: about 292 years."""
+INT32_MAX = 2**31 - 1
+
+
+def check_text(name: str, value: object) -> None:
+    """A str that can be encoded as UTF-8."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} must be encodable as UTF-8; it is {value!r}") from None
+
+
+def check_name(name: str, value: object) -> None:
+    """A text that is not blank."""
+    check_text(name, value)
+    if not str(value).strip():
+        raise ValueError(f"{name} must not be blank")
+
+
+def check_queue(name: str, value: object) -> None:
+    """A name that Redis Cluster can keep together: the text up to the first "}" is its hash tag."""
+    check_name(name, value)
+    if str(value).startswith("}"):
+        raise ValueError(f"{name} must not start with '}}'; it is {value!r}")
+
+
+def check_count(name: str, value: object) -> None:
+    """A whole number from 0 on that fits the wire format."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if not 0 <= value <= INT32_MAX:
+        raise ValueError(f"{name} must be between 0 and {INT32_MAX}; it is {value}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
+
+
+def check_one_of(*choices: str) -> Callable[[str, object], None]:
+    """A check for one of these texts."""
+
+    def check(name: str, value: object) -> None:
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; it is {value!r}")
+
+    return check
+
+
+def check_duration(name: str, value: object) -> None:
+    """A timedelta from zero on."""
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{name} must be a timedelta, not {type(value).__name__}")
+    if value < timedelta(0):
+        raise ValueError(f"{name} must not be negative; it is {value}")
+    if value > LONGEST:
+        raise ValueError(f"{name} must not be longer than {LONGEST.days} days; it is {value}")
+
+
+def check_timeout(name: str, value: object) -> None:
+    """A duration above zero: the wire format cannot say "unlimited", zero stands for the default there."""
+    check_duration(name, value)
+    if value == timedelta(0):
+        raise ValueError(f"{name} must be positive: a task without any time limit cannot be expressed")
+
+
+def check_lock_time(name: str, value: object) -> None:
+    """A duration of at least a second."""
+    check_duration(name, value)
+    if isinstance(value, timedelta) and value < timedelta(seconds=1):
+        raise ValueError(f"{name} must be at least one second; it is {value}")
+
+
+def check_instant(name: str, value: object) -> None:
+    """A datetime that knows its zone."""
+    if not isinstance(value, datetime):
+        raise TypeError(f"{name} must be a datetime, not {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise ValueError(f"{name} must be an aware datetime: give it a tzinfo; it is {value}")
+
+
+def check_zone(name: str, value: object) -> None:
+    """A time zone, not its name."""
+    if not isinstance(value, tzinfo):
+        raise TypeError(f"{name} must be a tzinfo such as ZoneInfo, not {type(value).__name__}")
+
+
+def check_deadline(name: str, value: object) -> None:
+    """An instant after 1970, which stands for "no deadline" on the wire. It may have passed."""
+    check_instant(name, value)
+    if isinstance(value, datetime) and value <= EPOCH:
+        raise ValueError(f"{name} must be later than {EPOCH:%Y-%m-%d}; it is {value}")
+
+
+def check_headers(name: str, value: object) -> None:
+    """A mapping of texts to texts."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping of str to str, not {type(value).__name__}")
+    for key, text in value.items():
+        check_text(f"a key of {name}", key)
+        check_text(f"{name}[{key!r}]", text)
+
+
+def check_callback(name: str, value: object, *, takes: str, at_once: bool = False) -> None:
+    """None, or what can be called with arguments such as "(error, task)". At once: not what is awaited."""
+    if value is None:
+        return
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, not {type(value).__name__}")
+    if at_once and inspect.iscoroutinefunction(value):
+        raise TypeError(f"{name} must be a plain function: its answer is needed at once")
+    try:
+        inspect.signature(value).bind(*takes.split(","))
+    except TypeError as error:
+        raise TypeError(f"{name} must take {takes}: {error}") from None
+    except ValueError:
+        pass  # some callables written in C do not tell their signature

@@ -1,0 +1,91 @@
+"""What is typed on a command line, read into values. Malformed text is a usage error that says why."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from asynq.durations import parse_duration
+from asynq.handlers import as_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import timedelta
+    from pathlib import Path
+
+    from asynq.handlers import Step
+
+
+def read_duration(option: str, text: str) -> timedelta:
+    """A duration such as 30s, 1m30s or 500ms; a bare number counts seconds."""
+    try:
+        return parse_duration(f"{text}s" if text.replace(".", "", 1).isdecimal() else text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from None
+
+
+def read_queues(texts: Iterable[str]) -> dict[str, int]:
+    """Weights by queue from NAME or NAME=WEIGHT; a name alone weighs 1."""
+    queues: dict[str, int] = {}
+    for text in texts:
+        name, _, weight = text.rpartition("=") if "=" in text else (text, "", "1")
+        if not name.strip() or not weight.isdecimal() or int(weight) < 1:
+            raise typer.BadParameter(f"--queue {text!r}: write NAME or NAME=WEIGHT, the weight from 1 on")
+        if name in queues:
+            raise typer.BadParameter(f"--queue {text!r}: queue {name!r} is given twice")
+        queues[name] = int(weight)
+    return queues
+
+
+def read_limits(option: str, texts: Iterable[str]) -> dict[str, int]:
+    """Limits by queue from NAME=NUMBER."""
+    limits: dict[str, int] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        if not name.strip() or not number.isdecimal() or int(number) < 1:
+            raise typer.BadParameter(f"{option} {text!r}: write NAME=NUMBER, the number from 1 on")
+        if name in limits:
+            raise typer.BadParameter(f"{option} {text!r}: queue {name!r} is given twice")
+        limits[name] = int(number)
+    return limits
+
+
+def load_handler(target: str, app_dir: Path) -> Step:
+    """The mux or handler that MODULE:NAME names, the module searched in `app_dir` first.
+
+    What the module itself raises while it is imported is not caught.
+    """
+    module_name, colon, path = target.partition(":")
+    if not (module_name and colon and path):
+        raise typer.BadParameter(f"{target!r}: write MODULE:NAME, for example app.tasks:mux")
+    directory = str(app_dir.resolve())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    if not _exists(module_name):
+        hint = "; write it without '.py'" if module_name.endswith(".py") else ""
+        raise typer.BadParameter(f"there is no module {module_name!r} (looked in {directory} first){hint}")
+    value: Any = import_module(module_name)
+    for name in path.split("."):
+        if not hasattr(value, name):
+            raise typer.BadParameter(f"module {module_name!r} has no {path!r}")
+        value = getattr(value, name)
+    try:
+        return as_step(value)
+    except TypeError as error:
+        raise typer.BadParameter(f"{target!r} is no handler: {error}") from None
+
+
+def _exists(module_name: str) -> bool:
+    """False when the module or a package around it is missing; importing it may still fail."""
+    try:
+        return find_spec(module_name) is not None
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name + ".").startswith(error.name + "."):
+            return False
+        raise
+    except ValueError:
+        return module_name in sys.modules

@@ -1,0 +1,178 @@
+"""Several worker processes kept alive by one: started, restarted, told to stop, waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from asynq.backoff import Backoff
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Mapping, Sequence
+    from random import Random
+
+USAGE_ERROR = 2
+"""Exit status of a worker that cannot start with what it was given: starting it again would not help."""
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit status of a worker that was told to end before it had begun to work."""
+STABLE = 60.0
+"""Seconds a worker must have lived for its next restart to be quick again."""
+_ENDED_AS_TOLD = (0, INTERRUPTED, -signal.SIGINT, -signal.SIGTERM)
+_FD = "ASYNQ_SUPERVISOR_FD"
+
+log = logging.getLogger("asynq.supervisor")
+
+
+class Supervisor:
+    """Keeps `processes` copies of a command running until it is told to stop.
+
+    A copy that ends by itself is started again after a growing pause. Each runs in a session of its own, so
+    that a Ctrl-C on the terminal reaches it once, through `stop`; what still runs `patience` seconds later is
+    killed. A copy that calls `stop_with_supervisor` ends gracefully when the supervisor is killed.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        processes: int,
+        *,
+        env: Mapping[str, str],
+        patience: float,
+        rng: Random,
+        first_pause: float = 1.0,
+        stderr: Any = None,
+    ) -> None:
+        self._command = command
+        self._count = processes
+        self._env = env
+        self._patience = patience
+        self._rng = rng
+        self._first_pause = first_pause
+        self._stderr = stderr
+        self._running: dict[int, Process] = {}
+        self._stopping = asyncio.Event()
+        self._restarting = True
+        self._status = 0
+        self.restarts = 0
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the copies that run now."""
+        return [process.pid for process in self._running.values()]
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM) -> None:
+        """Send the signal to every copy, and start none again."""
+        self._stopping.set()
+        self._send(signum)
+
+    def quiet(self) -> None:
+        """Let the copies finish what they have and take nothing new; one that ends stays ended."""
+        self._restarting = False
+        self._send(signal.SIGTSTP)
+
+    async def run(self) -> int:
+        """Start the copies and return once all have ended after `stop`: the exit status of the whole."""
+        lifeline, held = os.pipe()
+        overdue = asyncio.create_task(self._kill_overdue())
+        try:
+            await asyncio.gather(*(self._keep(number, lifeline) for number in range(self._count)))
+        finally:
+            overdue.cancel()
+            await self._kill()
+            os.close(lifeline)
+            os.close(held)
+        return self._status
+
+    async def _keep(self, number: int, lifeline: int) -> None:
+        loop = asyncio.get_running_loop()
+        backoff = Backoff(self._rng, first=self._first_pause, cap=30.0)
+        while not self._stopping.is_set():
+            started = loop.time()
+            status, pid = await self._run_once(number, lifeline)
+            if self._stopping.is_set() or not self._restarting:
+                self._status = self._status or int(status not in _ENDED_AS_TOLD)
+                return
+            if status == USAGE_ERROR:
+                self._status = USAGE_ERROR
+                self.stop()
+                return
+            if loop.time() - started > STABLE:
+                backoff.reset()
+            pause = backoff.pause()
+            log.warning("worker process %d %s; another starts in %.1f s", pid, describe(status), pause)
+            self.restarts += 1
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _run_once(self, number: int, lifeline: int) -> tuple[int, int]:
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            env={**self._env, _FD: str(lifeline)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=self._stderr,
+            pass_fds=(lifeline,),
+            start_new_session=True,
+        )
+        self._running[number] = process
+        log.info("worker process %d started", process.pid)
+        if self._stopping.is_set() or not self._restarting:
+            # What was told to the others meanwhile, this one has not heard; it has nothing in hand yet.
+            process.terminate()
+        status = await process.wait()
+        del self._running[number]
+        return status, process.pid
+
+    def _send(self, signum: signal.Signals) -> None:
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(signum)
+
+    async def _kill_overdue(self) -> None:
+        await self._stopping.wait()
+        await asyncio.sleep(self._patience)
+        log.error("worker processes %s did not stop in %g s and are killed", self.pids, self._patience)
+        self._send(signal.SIGKILL)
+
+    async def _kill(self) -> None:
+        """Leave nothing behind, also when `run` is cancelled."""
+        left = list(self._running.values())
+        self._send(signal.SIGKILL)
+        for process in left:
+            await process.wait()
+
+
+def describe(status: int) -> str:
+    """How a process ended, from its return code."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    with suppress(ValueError):
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"was killed by signal {-status}"
+
+
+def stop_with_supervisor() -> None:
+    """In a worker process: end gracefully, as if told to, when the supervisor is gone."""
+    lifeline = os.environ.pop(_FD, None)
+    if lifeline is None:
+        return
+
+    def watch() -> None:
+        os.read(int(lifeline), 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="asynq-supervisor-watch", daemon=True).start()
+
+
+async def supervise(supervisor: Supervisor) -> int:
+    """Run the supervisor under this process's signals: SIGTERM, SIGINT and SIGTSTP are passed on."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, supervisor.stop, signal.SIGTERM)
+    loop.add_signal_handler(signal.SIGINT, supervisor.stop, signal.SIGINT)
+    loop.add_signal_handler(signal.SIGTSTP, supervisor.quiet)
+    return await supervisor.run()

@@ -1,0 +1,194 @@
+"""`asynq worker`: a server from a shell, in one process or several."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import sys
+import traceback
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from asynq.broker import connect
+from asynq.cli.arguments import load_handler, read_duration, read_limits, read_queues
+from asynq.cli.supervisor import INTERRUPTED, USAGE_ERROR, Supervisor, stop_with_supervisor, supervise
+from asynq.durations import format_duration
+from asynq.errors import AsynqError, BrokerRefusedError, BrokerURLError
+
+log = logging.getLogger("asynq.worker")
+
+DEFAULT_BROKER = "redis://127.0.0.1:6379"
+BROKER_VARIABLE = "ASYNQ_BROKER"
+SHUTDOWN_TIMEOUT = timedelta(seconds=8)
+STRAGGLERS = timedelta(seconds=15)
+"""What a worker gets beyond its shutdown timeout to cancel handlers and settle their tasks."""
+
+
+class LogLevel(StrEnum):
+    """How much a worker tells."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+Queues = Annotated[
+    list[str] | None,
+    typer.Option("--queue", "-q", metavar="NAME[=WEIGHT]", help="Repeatable. [default: default=1]"),
+]
+Limits = Annotated[
+    list[str] | None,
+    typer.Option("--limit", metavar="NAME=NUMBER", help="Most tasks of a queue at a time, per process."),
+]
+SharedLimits = Annotated[
+    list[str] | None,
+    typer.Option("--shared-limit", metavar="NAME=NUMBER", help="The same over all workers together."),
+]
+Lease = Annotated[
+    str | None,
+    typer.Option(
+        "--lease", metavar="DURATION", help="How long a silent worker keeps its tasks. [default: 30s]"
+    ),
+]
+
+
+def worker(
+    target: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="The mux, e.g. app.tasks:mux.")],
+    *,
+    broker: Annotated[
+        str, typer.Option("--broker", "-b", metavar="URL", envvar=BROKER_VARIABLE, show_envvar=True)
+    ] = DEFAULT_BROKER,
+    queue: Queues = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            "--concurrency", "-c", min=1, help="Tasks at a time, per process. [default: processors]"
+        ),
+    ] = None,
+    processes: Annotated[int, typer.Option("--processes", "-p", min=1, help="Worker processes.")] = 1,
+    strict_priority: Annotated[
+        bool, typer.Option("--strict-priority", help="Empty heavier queues before lighter ones.")
+    ] = False,
+    limit: Limits = None,
+    shared_limit: SharedLimits = None,
+    shutdown_timeout: Annotated[
+        str, typer.Option("--shutdown-timeout", metavar="DURATION", help="For tasks in flight.")
+    ] = "8s",
+    lease: Lease = None,
+    log_level: Annotated[LogLevel, typer.Option(case_sensitive=False)] = LogLevel.INFO,
+    app_dir: Annotated[
+        Path, typer.Option("--app-dir", "-d", exists=True, file_okay=False, help="Where MODULE is looked up.")
+    ] = Path(),
+) -> None:
+    """Process tasks until told to stop.
+
+    SIGTERM and Ctrl-C finish the tasks in flight, SIGTSTP stops taking new ones.
+    """
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+    )
+    patience = read_duration("--shutdown-timeout", shutdown_timeout)
+    settings: dict[str, Any] = {"strict_priority": strict_priority, "shutdown_timeout": patience}
+    if queue:
+        settings["queues"] = read_queues(queue)
+    if limit:
+        settings["queue_limits"] = read_limits("--limit", limit)
+    if shared_limit:
+        settings["shared_queue_limits"] = read_limits("--shared-limit", shared_limit)
+    if concurrency is not None:
+        settings["concurrency"] = concurrency
+    if lease is not None:
+        settings["lease"] = read_duration("--lease", lease)
+    try:
+        if processes == 1:
+            status = _serve(target, app_dir, broker, settings)
+        else:
+            command = worker_command(target, app_dir=app_dir, log_level=log_level, **settings)
+            status = _supervise(command, processes, broker, patience)
+    except KeyboardInterrupt:
+        # Before signals are handled, nothing is in hand.
+        status = INTERRUPTED
+    raise typer.Exit(status)
+
+
+def _supervise(command: list[str], processes: int, broker: str, patience: timedelta) -> int:
+    """Keep several worker processes running; their exit status."""
+    check_shared(broker)
+    supervisor = Supervisor(
+        command,
+        processes,
+        env={**os.environ, BROKER_VARIABLE: broker},
+        patience=(patience + STRAGGLERS).total_seconds(),
+        rng=random.Random(),  # noqa: S311 - spreads restarts, guards nothing
+    )
+    return asyncio.run(supervise(supervisor))
+
+
+def check_shared(broker_url: str) -> None:
+    """Usage error unless several processes can work for this broker."""
+    try:
+        capabilities = connect(broker_url).capabilities
+    except BrokerURLError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not capabilities.multi_process:
+        raise typer.BadParameter(f"--broker: the {capabilities.backend} broker serves one process only")
+
+
+def worker_command(
+    target: str,
+    *,
+    app_dir: Path = Path(),
+    log_level: LogLevel = LogLevel.INFO,
+    queues: dict[str, int] | None = None,
+    queue_limits: dict[str, int] | None = None,
+    shared_queue_limits: dict[str, int] | None = None,
+    concurrency: int | None = None,
+    strict_priority: bool = False,
+    shutdown_timeout: timedelta = SHUTDOWN_TIMEOUT,
+    lease: timedelta | None = None,
+) -> list[str]:
+    """The command of one worker process. The broker's URL goes by environment: it may hold a password."""
+    command = [sys.executable, "-m", "asynq", "worker", target]
+    command += ["--app-dir", str(app_dir), "--log-level", log_level]
+    command += ["--shutdown-timeout", format_duration(shutdown_timeout)]
+    command += [f"--queue={name}={weight}" for name, weight in (queues or {}).items()]
+    command += [f"--limit={name}={most}" for name, most in (queue_limits or {}).items()]
+    command += [f"--shared-limit={name}={most}" for name, most in (shared_queue_limits or {}).items()]
+    command += ["--concurrency", str(concurrency)] if concurrency is not None else []
+    command += ["--strict-priority"] if strict_priority else []
+    command += ["--lease", format_duration(lease)] if lease is not None else []
+    return command
+
+
+def _serve(target: str, app_dir: Path, broker_url: str, settings: dict[str, Any]) -> int:
+    """Run one server in this process; its exit status."""
+    from asynq.server import Server
+
+    stop_with_supervisor()
+    try:
+        handler = load_handler(target, app_dir)
+    except typer.BadParameter:
+        raise
+    except Exception:  # noqa: BLE001 - whatever the user's module raises is shown to its author
+        traceback.print_exc()
+        typer.echo(f"Error: {target.partition(':')[0]!r} could not be imported", err=True)
+        return USAGE_ERROR
+    try:
+        server = Server(broker_url, **settings)
+        if not connect(broker_url).capabilities.multi_process:
+            log.warning("this broker serves one process: only handlers of this worker can enqueue tasks here")
+    except (TypeError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    try:
+        server.run(handler)
+    except AsynqError as error:
+        typer.echo(f"Error: {error}", err=True)
+        return USAGE_ERROR if isinstance(error, BrokerRefusedError) else 1
+    return 0

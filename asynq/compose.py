@@ -1,0 +1,116 @@
+"""From a task and its options to the operation that enqueues it, and from its answer to a TaskInfo. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from asynq.checks import EPOCH
+from asynq.errors import AsynqError
+from asynq.info import TaskInfo
+from asynq.message import StoredTask, TaskMessage, TaskState
+from asynq.ops import Enqueue, Enqueued, Unique
+from asynq.task import Task
+from asynq.uniqueness import unique_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from asynq.options import Options
+
+DEFAULT_QUEUE = "default"
+DEFAULT_MAX_RETRY = 25
+DEFAULT_TIMEOUT = timedelta(minutes=30)
+
+_MILLISECOND = timedelta(milliseconds=1)
+_SECOND = timedelta(seconds=1)
+
+
+def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
+    """The operation that enqueues the task, with the options of the call over the task's own.
+
+    TypeError when it is no Task; ValueError when unique_until or keep_unique is given without unique.
+    `new_id` makes the task's id, where none was given, and the id of the call.
+    """
+    if not isinstance(task, Task):
+        raise TypeError(f"task must be an asynq.Task, not {type(task).__name__}")
+    options = task.options | over
+    queue = options.queue or DEFAULT_QUEUE
+    unique = _unique(options)
+    timeout = options.timeout
+    if timeout is None and options.deadline is None:
+        timeout = DEFAULT_TIMEOUT
+    message = TaskMessage(
+        id=options.task_id or new_id(),
+        type=task.type,
+        queue=queue,
+        payload=task.payload,
+        headers=options.headers or {},
+        max_retry=DEFAULT_MAX_RETRY if options.max_retry is None else options.max_retry,
+        timeout=_ceil(timeout, _SECOND) if timeout else 0,
+        deadline=_ceil(options.deadline - EPOCH, _SECOND) if options.deadline else 0,
+        retention=_ceil(options.retention, _SECOND) if options.retention else 0,
+        unique_key=unique_key(queue, task.type, task.payload if task.has_payload else None) if unique else "",
+        group=options.group or "",
+    )
+    return Enqueue(
+        message=message,
+        enqueue_id=new_id(),
+        process_at=None if options.process_at is None else _ceil(options.process_at - EPOCH, _MILLISECOND),
+        process_in=None if options.process_in is None else _ceil(options.process_in, _MILLISECOND),
+        unique=unique,
+        on_conflict=options.on_conflict or "reject",
+    )
+
+
+def compose_many(tasks: Iterable[Task], over: Options, new_id: Callable[[], str]) -> list[Enqueue]:
+    """`compose` for each task. Misuse in one is refused for all, with a note of its position."""
+    requests = []
+    for position, task in enumerate(tasks):
+        try:
+            requests.append(compose(task, over, new_id))
+        except (TypeError, ValueError) as error:
+            error.add_note(f"in tasks[{position}]; nothing was enqueued")
+            raise
+    return requests
+
+
+def task_info(request: Enqueue, answer: Enqueued) -> TaskInfo:
+    """What the caller of an enqueue is told about the task."""
+    pending = answer.state is TaskState.PENDING
+    return TaskInfo.of(
+        StoredTask(
+            message=request.message,
+            state=answer.state,
+            due_at=0 if pending else answer.due_at,
+            pending_since=answer.due_at if pending else 0,
+        )
+    )
+
+
+def task_infos(
+    requests: Sequence[Enqueue], answers: Sequence[Enqueued | AsynqError]
+) -> list[TaskInfo | AsynqError]:
+    """`task_info` for each answer; an error stays as it is."""
+    return [
+        answer if isinstance(answer, AsynqError) else task_info(request, answer)
+        for request, answer in zip(requests, answers, strict=True)
+    ]
+
+
+def _unique(options: Options) -> Unique | None:
+    if options.unique is None:
+        for name in ("unique_until", "keep_unique"):
+            if getattr(options, name):
+                raise ValueError(f"{name} has no meaning without unique")
+        return None
+    return Unique(
+        ttl=_ceil(options.unique, _MILLISECOND),
+        until=options.unique_until or "done",
+        keep=bool(options.keep_unique),
+    )
+
+
+def _ceil(duration: timedelta, unit: timedelta) -> int:
+    """The duration in whole units, rounded up: a limit is never shorter, a due time never early."""
+    return -(-duration // unit)

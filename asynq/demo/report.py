@@ -1,0 +1,106 @@
+"""What became of the demo's tasks: told by the broker, not by the workers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from attrs import asdict, frozen
+
+from asynq.message import TaskState
+from asynq.ops import ListTasks
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from asynq.broker import Broker
+
+_PAGE = 500
+
+
+@frozen(kw_only=True)
+class Tally:
+    """The numbers of one kind of task."""
+
+    enqueued: int
+    completed: int
+    """Tasks the broker shows as completed, with their result."""
+    run_more_than_once: int
+    """Tasks of which more than one run began."""
+
+    @property
+    def lost(self) -> int:
+        """Tasks that did not complete."""
+        return self.enqueued - self.completed
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            enqueued=self.enqueued + other.enqueued,
+            completed=self.completed + other.completed,
+            run_more_than_once=self.run_more_than_once + other.run_more_than_once,
+        )
+
+
+@frozen(kw_only=True)
+class Report:
+    """How the demo ended."""
+
+    broker: str
+    directory: str
+    files: int
+    processes: int
+    killed: tuple[int, ...]
+    """Process ids of the workers that were killed on the way."""
+    seconds: float
+    """From the first enqueue to the last completion."""
+    tallies: Mapping[str, Tally]
+    """By kind of task."""
+
+    @property
+    def total(self) -> Tally:
+        """All kinds together."""
+        return sum(self.tallies.values(), Tally(enqueued=0, completed=0, run_more_than_once=0))
+
+    def per_second(self, tally: Tally) -> float:
+        """Tasks completed a second."""
+        return tally.completed / self.seconds if self.seconds else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The report for machines."""
+        numbers = {
+            kind: {**asdict(tally), "lost": tally.lost, "per_second": round(self.per_second(tally), 1)}
+            for kind, tally in {**self.tallies, "total": self.total}.items()
+        }
+        return {
+            "broker": self.broker,
+            "directory": self.directory,
+            "files": self.files,
+            "processes": self.processes,
+            "killed": list(self.killed),
+            "seconds": round(self.seconds, 3),
+            "tasks": numbers,
+        }
+
+
+def runs_begun(run_log: Path) -> Counter[str]:
+    """How many runs of each task began."""
+    return Counter(line.split()[0] for line in run_log.read_text().splitlines())
+
+
+async def tally(broker: Broker, queue: str, task_ids: Collection[str], runs: Mapping[str, int]) -> Tally:
+    """Count the tasks of one queue: completed ones by asking the broker, runs by `runs_begun`."""
+    completed: set[str] = set()
+    offset = 0
+    while page := await broker.aexecute(
+        ListTasks(queue=queue, state=TaskState.COMPLETED, offset=offset, limit=_PAGE)
+    ):
+        completed.update(task.message.id for task in page if task.result is not None)
+        offset += _PAGE
+    wanted = set(task_ids)
+    return Tally(
+        enqueued=len(task_ids),
+        completed=len(completed & wanted),
+        run_more_than_once=sum(1 for task_id in wanted if runs.get(task_id, 0) > 1),
+    )

@@ -1,0 +1,222 @@
+"""The demo from first to last: enqueue, work, kill a worker, wait, count."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import time
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from uuid import uuid4
+
+from attrs import frozen
+
+from asynq.broker import connect, without_secrets
+from asynq.cli.supervisor import Supervisor
+from asynq.cli.supervisor import log as supervisor_log
+from asynq.cli.worker import BROKER_VARIABLE, LogLevel, worker_command
+from asynq.client import AsyncClient
+from asynq.demo.report import Report, runs_begun, tally
+from asynq.demo.tasks import COUNT, DIGEST, RUN_LOG_VARIABLE
+from asynq.errors import AsynqError, QueueNotEmptyError
+from asynq.inspector import AsyncInspector
+from asynq.ops import GetQueueStats
+from asynq.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+    from asynq.broker import Broker
+
+LEASE = timedelta(seconds=2)
+RETENTION = timedelta(hours=1)
+"""Longer than any demo: completed tasks are counted at the end."""
+WEIGHTS = {DIGEST: 2, COUNT: 1}
+CONCURRENCY = 16
+PATIENCE = 15.0
+"""Seconds without a single completion after which what is left counts as lost."""
+_CHUNK = 500
+_POLL = 0.02
+_PASSED_OVER = {"__pycache__", "site-packages", "dist-packages", ".git"}
+
+
+class Progress(Protocol):
+    """Shows how far the demo is."""
+
+    def say(self, text: str) -> None:
+        """Something happened."""
+        ...
+
+    def update(self, completed: int, total: int) -> None:
+        """This many of the tasks are completed."""
+        ...
+
+
+class _Told(logging.Handler):
+    """What the supervisor logs, as part of the progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._progress.say(record.getMessage())
+
+
+@contextmanager
+def _telling(progress: Progress) -> Iterator[None]:
+    handler = _Told(progress)
+    supervisor_log.addHandler(handler)
+    try:
+        yield
+    finally:
+        supervisor_log.removeHandler(handler)
+
+
+@frozen(kw_only=True)
+class Demo:
+    """One run of the demo. Its queues have names of their own, so any broker will do."""
+
+    broker_url: str
+    directory: Path
+    files: Sequence[Path]
+    processes: int
+    scratch: Path
+    """A directory of its own for the run log and the workers' output."""
+
+    async def run(self, progress: Progress) -> Report:
+        """Do it. Leaves no process behind, however it ends; AsynqError when the broker cannot be used."""
+        run_id = uuid4().hex[:8]
+        queues = {kind: f"demo-{run_id}:{kind.partition(':')[2]}" for kind in WEIGHTS}
+        broker = connect(self.broker_url)
+        try:
+            async with self._workers(queues, progress) as supervisor:
+                started = time.monotonic()
+                task_ids = await self._enqueue(broker, queues, progress)
+                killed = await self._watch(broker, list(queues.values()), supervisor, progress)
+                seconds = time.monotonic() - started
+            runs = runs_begun(self._run_log)
+            tallies = {
+                kind.partition(":")[2]: await tally(broker, queue, task_ids[kind], runs)
+                for kind, queue in queues.items()
+            }
+            await _clean_up(broker, list(queues.values()))
+        finally:
+            await broker.aclose()
+        return Report(
+            broker=without_secrets(self.broker_url),
+            directory=str(self.directory),
+            files=len(self.files),
+            processes=self.processes,
+            killed=killed,
+            seconds=seconds,
+            tallies=tallies,
+        )
+
+    @property
+    def worker_log(self) -> Path:
+        """What the workers wrote to stderr."""
+        return self.scratch / "workers.log"
+
+    @property
+    def _run_log(self) -> Path:
+        return self.scratch / "runs.log"
+
+    @asynccontextmanager
+    async def _workers(self, queues: Mapping[str, str], progress: Progress) -> AsyncIterator[Supervisor]:
+        self._run_log.touch()
+        with self.worker_log.open("wb") as output, _telling(progress):
+            supervisor = Supervisor(
+                worker_command(
+                    "asynq.demo.tasks:mux",
+                    log_level=LogLevel.WARNING,
+                    queues={queue: WEIGHTS[kind] for kind, queue in queues.items()},
+                    concurrency=CONCURRENCY,
+                    lease=LEASE,
+                ),
+                self.processes,
+                env={**os.environ, BROKER_VARIABLE: self.broker_url, RUN_LOG_VARIABLE: str(self._run_log)},
+                patience=PATIENCE,
+                rng=random.Random(),  # noqa: S311 - spreads restarts, guards nothing
+                stderr=output,
+            )
+            working = asyncio.create_task(supervisor.run())
+            try:
+                yield supervisor
+                supervisor.stop()
+                await working
+            finally:
+                working.cancel()
+                await asyncio.wait((working,))
+
+    async def _enqueue(
+        self, broker: Broker, queues: Mapping[str, str], progress: Progress
+    ) -> dict[str, list[str]]:
+        """Enqueue one task of each kind per file; the ids by kind."""
+        client = AsyncClient(broker)
+        await client.ping()
+        task_ids: dict[str, list[str]] = {kind: [] for kind in queues}
+        for chunk in batched(self.files, _CHUNK):
+            for kind, queue in queues.items():
+                tasks = [Task(kind, {"path": str(path)}) for path in chunk]
+                for info in await client.enqueue_many(tasks, queue=queue, retention=RETENTION):
+                    if isinstance(info, AsynqError):
+                        raise info
+                    task_ids[kind].append(info.id)
+        progress.say(f"{len(self.files)} files enqueued for each of {', '.join(queues.values())}")
+        return task_ids
+
+    async def _watch(
+        self, broker: Broker, queues: Sequence[str], supervisor: Supervisor, progress: Progress
+    ) -> tuple[int, ...]:
+        """Wait for the last completion, and kill a worker on the way; whom."""
+        killed: tuple[int, ...] = ()
+        total, before, since = len(self.files) * len(queues), 0, time.monotonic()
+        while True:
+            stats = await asyncio.gather(*(broker.aexecute(GetQueueStats(queue=queue)) for queue in queues))
+            completed = sum(one.completed for one in stats)
+            progress.update(completed, total)
+            if completed == total:
+                return killed
+            if completed > before:
+                before, since = completed, time.monotonic()
+            elif time.monotonic() - since > PATIENCE:
+                progress.say(f"nothing was completed for {PATIENCE:g} s: giving up")
+                return killed
+            if not killed and completed * 3 >= total and supervisor.pids:
+                killed = (supervisor.pids[0],)
+                os.kill(killed[0], signal.SIGKILL)
+                progress.say(f"worker process {killed[0]} killed with SIGKILL, {completed} tasks completed")
+            await asyncio.sleep(_POLL)
+
+
+async def _clean_up(broker: Broker, queues: Sequence[str]) -> None:
+    """Delete the demo's queues, but for one in which a task still counts as active: it was lost."""
+    inspector = AsyncInspector(broker)
+    for queue in queues:
+        with suppress(QueueNotEmptyError):
+            await inspector.delete_queue(queue, force=True)
+
+
+def batched(files: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
+    """The files in pieces of at most `size`."""
+    return (files[start : start + size] for start in range(0, len(files), size))
+
+
+def readable_files(directory: Path, limit: int) -> list[Path]:
+    """At most `limit` readable files below the directory, in order; not caches and installed packages."""
+    found = []
+    for parent, names, files in os.walk(directory):
+        names[:] = sorted(name for name in names if name not in _PASSED_OVER)
+        for name in sorted(files):
+            path = Path(parent, name)
+            if path.is_file() and os.access(path, os.R_OK):
+                found.append(path)
+            if len(found) == limit:
+                return found
+    return found

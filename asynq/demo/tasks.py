@@ -1,0 +1,47 @@
+"""What the demo's workers do with a file: an async handler digests it, a plain one counts it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asynq
+
+if TYPE_CHECKING:
+    from asynq import Context, Task
+
+DIGEST = "demo:digest"
+COUNT = "demo:count"
+RUN_LOG_VARIABLE = "ASYNQ_DEMO_RUN_LOG"
+
+mux = asynq.ServeMux()
+
+
+@mux.handler(DIGEST)
+async def digest(ctx: Context, task: Task) -> str:
+    """The SHA-256 of the file."""
+    log_run(ctx)
+    content = await asyncio.to_thread(Path(task.json()["path"]).read_bytes)
+    return sha256(content).hexdigest()
+
+
+@mux.handler(COUNT)
+def count(ctx: Context, task: Task) -> dict[str, int]:
+    """Lines, words and bytes of the file, as `wc` counts them."""
+    log_run(ctx)
+    content = Path(task.json()["path"]).read_bytes()
+    return {"lines": content.count(b"\n"), "words": len(content.split()), "bytes": len(content)}
+
+
+def log_run(ctx: Context) -> None:
+    """Note that a run began: one line, whole even when several processes write at once."""
+    os.write(_run_log(), f"{ctx.task_id} {os.getpid()}\n".encode())
+
+
+@cache
+def _run_log() -> int:
+    return os.open(os.environ[RUN_LOG_VARIABLE], os.O_WRONLY | os.O_APPEND)

@@ -1,0 +1,378 @@
+"""Every error of this library: one hierarchy, facts in fields, sentences derived from them.
+
+A broker answers with these and nothing else: what a vendor's driver raises is translated inside the
+backend, at one place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+from asynq.checks import check_duration
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from asynq.message import TaskState
+
+
+class AsynqError(Exception):
+    """The root of all errors of this library."""
+
+
+# --- answers of a broker: nothing was changed --------------------------------------------------------
+
+
+@define
+class DuplicateTaskError(AsynqError):
+    """A task with the same queue, type and payload holds the uniqueness lock; nothing was enqueued."""
+
+    queue: str
+    type: str
+    task_id: str = ""
+    """Id of the task that holds the lock, where the backend knows it."""
+
+    def __str__(self) -> str:
+        holder = f" (held by task {self.task_id!r})" if self.task_id else ""
+        return f"a unique task of type {self.type!r} is already in queue {self.queue!r}{holder}"
+
+
+@define
+class TaskIDConflictError(AsynqError):
+    """The queue already knows a task of this id; nothing was enqueued."""
+
+    queue: str
+    task_id: str
+    state: TaskState | None = None
+    """State of the task that has the id."""
+
+    def __str__(self) -> str:
+        state = f" ({self.state.value})" if self.state else ""
+        return f"task id {self.task_id!r} is already taken in queue {self.queue!r}{state}"
+
+
+@define
+class QueueNotFoundError(AsynqError):
+    """No task was ever enqueued to this queue, or the queue was deleted."""
+
+    queue: str
+
+    def __str__(self) -> str:
+        return f"queue {self.queue!r} does not exist"
+
+
+@define
+class EntryNotFoundError(AsynqError):
+    """The scheduler has no entry of this id."""
+
+    entry_id: str
+
+    def __str__(self) -> str:
+        return f"there is no entry {self.entry_id!r}"
+
+
+@define
+class QueueNotEmptyError(AsynqError):
+    """The queue still holds tasks, so it was not deleted."""
+
+    queue: str
+    size: int
+
+    def __str__(self) -> str:
+        return f"queue {self.queue!r} still holds {self.size} tasks"
+
+
+@define
+class TaskNotFoundError(AsynqError):
+    """The queue knows no task of this id."""
+
+    queue: str
+    task_id: str
+
+    def __str__(self) -> str:
+        return f"queue {self.queue!r} has no task {self.task_id!r}"
+
+
+@define
+class TaskStateError(AsynqError):
+    """The task is in a state that does not allow what was asked; nothing was changed."""
+
+    queue: str
+    task_id: str
+    state: TaskState
+    verb: str
+    """What was asked, as a verb: "run", "archive", "delete", ..."""
+
+    def __str__(self) -> str:
+        return f"cannot {self.verb} task {self.task_id!r} of queue {self.queue!r}: it is {self.state.value}"
+
+
+@define
+class LeaseLostError(AsynqError):
+    """This run no longer owns its task: it was recovered, taken over or deleted. Nothing was changed."""
+
+    queue: str
+    task_id: str
+
+    def __str__(self) -> str:
+        return f"the lease on task {self.task_id!r} of queue {self.queue!r} is lost: another run may own it"
+
+
+@define
+class AggregationLostError(AsynqError):
+    """Tasks taken for aggregation are held no longer: they are back in their group, or aggregated already.
+
+    Nothing was changed.
+    """
+
+    queue: str
+    group: str
+
+    def __str__(self) -> str:
+        return f"tasks taken from group {self.group!r} of queue {self.queue!r} are held no longer"
+
+
+@define
+class AggregationError(AsynqError):
+    """The tasks of a group could not be aggregated and are back in it. Its cause says why."""
+
+    queue: str
+    group: str
+    size: int
+    """Number of tasks."""
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.size} tasks of group {self.group!r} of queue {self.queue!r} not aggregated: {self.reason}"
+        )
+
+
+@define
+class UnsupportedOperationError(AsynqError):
+    """The backend says in its capabilities that it has no such operation."""
+
+    operation: str
+    backend: str
+
+    def __str__(self) -> str:
+        return f"the {self.backend} broker does not support {self.operation}"
+
+
+# --- the broker itself --------------------------------------------------------------------------------
+
+
+@define
+class BrokerUnavailable(AsynqError):  # noqa: N818 - the public name, fixed by the API
+    """The broker could not be reached, or its reply was lost."""
+
+    reason: str
+    maybe_applied: bool = False
+    """True when the request had been sent: it may or may not have taken effect."""
+
+    def __str__(self) -> str:
+        unknown = "; the request may have taken effect" if self.maybe_applied else ""
+        return f"the broker is unavailable: {self.reason}{unknown}"
+
+
+@define
+class BrokerFullError(AsynqError):
+    """The broker has no room left (memory or disk); nothing was changed. Draining still works."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the broker is full: {self.reason}"
+
+
+@define
+class BrokerRefusedError(AsynqError):
+    """The broker answered and refused: wrong credentials, missing rights, too old a server, bad setting."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the broker refused: {self.reason}"
+
+
+@define
+class NotReplicatedError(AsynqError):
+    """Fewer replicas than asked for confirmed the write in time. Its outcome is unknown, not "no"."""
+
+    wanted: int
+    confirmed: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.confirmed} of {self.wanted} replicas confirmed the write in time: it may or may not "
+            "survive a failover; the same task id may be enqueued again safely"
+        )
+
+
+@define
+class BrokerURLError(AsynqError, ValueError):
+    """The broker URL cannot be read; nothing was connected."""
+
+    url: str
+    """The URL, without secrets."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot read the broker URL {self.url!r}: {self.reason}"
+
+
+# --- what a run ends with -----------------------------------------------------------------------------
+
+
+class SkipRetry(AsynqError):  # noqa: N818 - the public name, fixed by the API
+    """Raised by a handler: this failure is final, archive the task without further retries."""
+
+
+class RevokeTask(AsynqError):  # noqa: N818 - the public name, fixed by the API
+    """Raised by a handler: drop the task, neither retry nor archive it."""
+
+
+@define
+class RateLimited(AsynqError):  # noqa: N818 - it is no failure
+    """Raised by a handler or a limit: not now. The task is tried again, without a retry spent.
+
+    It does not count as a failure, and `max_retry` does not end it; a deadline that has passed does.
+    TypeError or ValueError for a time to wait that is none.
+    """
+
+    retry_in: timedelta
+    """How long the task waits, at least; rounded up to a whole second."""
+    scope: str = ""
+    """Name of the limit."""
+
+    def __attrs_post_init__(self) -> None:
+        check_duration("retry_in", self.retry_in)
+
+    def __str__(self) -> str:
+        limit = f" by {self.scope!r}" if self.scope else ""
+        return f"held back{limit} for {self.retry_in.total_seconds():g} s"
+
+
+@define
+class HandlerNotFoundError(AsynqError):
+    """No registered pattern matches the task's type."""
+
+    type: str
+
+    def __str__(self) -> str:
+        return f"handler not found for task {self.type!r}"
+
+
+@define
+class PayloadError(SkipRetry):
+    """The payload cannot be decoded as the type the handler declares; retrying cannot help."""
+
+    type: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the payload of task {self.type!r} cannot be decoded: {self.reason}"
+
+
+@define
+class TaskTimeoutError(AsynqError):
+    """The run exceeded its timeout or its deadline."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@define
+class TaskDeadlineError(TaskTimeoutError, SkipRetry):
+    """The task's absolute deadline has passed; retrying cannot help."""
+
+
+@define
+class ResultError(SkipRetry):
+    """The handler returned what cannot be stored as a result; running it again cannot help."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@define
+class HandlerError(AsynqError):
+    """The handler ended as no handler may: with SystemExit, or cancelled by itself."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@define
+class HandlerProcessError(HandlerError):
+    """The process a handler ran in ended under it: a crash in native code, no memory left, os._exit."""
+
+    exitcode: int = 0
+    """Its exit status; negative: the number of the signal that killed it."""
+
+
+@define
+class TaskCancelledError(AsynqError):
+    """The run was told to end: cancelled by an operator, its lease was lost, or its server shuts down."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the task was cancelled: {self.reason}"
+
+
+@define
+class TaskFailedError(AsynqError):
+    """The task waited for ended without a result."""
+
+    queue: str
+    task_id: str
+    error: str
+    """The last error of the task."""
+
+    def __str__(self) -> str:
+        return f"task {self.task_id!r} of queue {self.queue!r} failed: {self.error}"
+
+
+@define
+class TaskGoneError(TaskNotFoundError):
+    """The task waited for is there no longer, so its result can never be known."""
+
+    def __str__(self) -> str:
+        return (
+            f"task {self.task_id!r} of queue {self.queue!r} is gone: it was deleted, revoked or aggregated, "
+            "or its retention is over"
+        )
+
+
+@define
+class ServerStateError(AsynqError):
+    """The server was asked for something its state does not allow, such as to start twice."""
+
+    state: str
+    verb: str
+
+    def __str__(self) -> str:
+        return f"cannot {self.verb} the server: it is {self.state}"
+
+
+def may_have_landed(error: AsynqError) -> bool:
+    """True for an error that leaves open whether what was asked took effect."""
+    return isinstance(error, NotReplicatedError) or (
+        isinstance(error, BrokerUnavailable) and error.maybe_applied
+    )
+
+
+def raised(answer: Any) -> Any:
+    """The answer itself, or the error it is, raised."""
+    if isinstance(answer, AsynqError):
+        raise answer
+    return answer

@@ -1,0 +1,22 @@
+"""What is known of a queue's past."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from datetime import date
+
+
+@frozen(kw_only=True)
+class DayStats:
+    """Runs of one queue that ended on one day."""
+
+    queue: str
+    date: date
+    """A day of UTC."""
+    processed: int = 0
+    """Runs ended, failures included."""
+    failed: int = 0

@@ -1,0 +1,116 @@
+"""TaskInfo, QueueInfo: what a user is told about a task and about a queue."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from attrs import Factory, asdict, frozen
+
+from asynq.checks import EPOCH
+from asynq.message import QueueStats, StoredTask, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@frozen(kw_only=True)
+class TaskInfo:
+    """A task as it was at the moment of asking. Datetimes are aware, in UTC."""
+
+    id: str
+    queue: str
+    type: str
+    state: TaskState
+    payload: bytes = b""
+    headers: Mapping[str, str] = Factory(dict)
+    max_retry: int = 25
+    retried: int = 0
+    """Retries spent so far."""
+    last_err: str = ""
+    """Text of the last failure, "" for none."""
+    last_failed_at: datetime | None = None
+    timeout: timedelta | None = None
+    """Longest time one run may take; None when only the deadline limits it."""
+    deadline: datetime | None = None
+    group: str = ""
+    """Name of the group the task is aggregated in, "" for none."""
+    next_process_at: datetime | None = None
+    """When a scheduled or retried task is due, or since when a pending one may run; None in other states."""
+    orphaned: bool = False
+    """True for an active task whose worker is lost."""
+    retention: timedelta = timedelta(0)
+    """How long the task is kept once completed."""
+    completed_at: datetime | None = None
+    result: bytes | None = None
+    """What the handler returned or wrote so far."""
+
+    @classmethod
+    def of(cls, stored: StoredTask) -> TaskInfo:
+        """The public view of a task as a broker found it."""
+        message = stored.message
+        next_process_at = {
+            TaskState.PENDING: stored.pending_since,
+            TaskState.SCHEDULED: stored.due_at,
+            TaskState.RETRY: stored.due_at,
+        }.get(stored.state, 0)
+        return cls(
+            id=message.id,
+            queue=message.queue,
+            type=message.type,
+            state=stored.state,
+            payload=message.payload,
+            headers=message.headers,
+            max_retry=message.max_retry,
+            retried=message.retried,
+            last_err=message.error,
+            last_failed_at=instant(message.last_failed_at * 1000),
+            timeout=timedelta(seconds=message.timeout) if message.timeout else None,
+            deadline=instant(message.deadline * 1000),
+            group=message.group,
+            next_process_at=instant(next_process_at),
+            orphaned=stored.orphaned,
+            retention=timedelta(seconds=message.retention),
+            completed_at=instant(message.completed_at * 1000),
+            result=stored.result,
+        )
+
+
+@frozen(kw_only=True)
+class QueueInfo:
+    """Numbers of one queue as they were at the moment of asking."""
+
+    queue: str
+    size: int
+    """Tasks in all states."""
+    pending: int
+    active: int
+    scheduled: int
+    retry: int
+    archived: int
+    completed: int
+    aggregating: int
+    groups: int
+    """Groups that hold tasks."""
+    processed: int
+    """Runs ended today (UTC), failures included."""
+    failed: int
+    """Runs failed today (UTC)."""
+    processed_total: int
+    failed_total: int
+    paused: bool
+    latency: timedelta
+    """How long the oldest pending task has waited."""
+    memory: int
+    """Bytes the queue occupies, an estimate."""
+
+    @classmethod
+    def of(cls, stats: QueueStats, memory: int) -> QueueInfo:
+        """The public view of the numbers a broker gives."""
+        numbers = asdict(stats) | {"latency": timedelta(milliseconds=stats.latency)}
+        return cls(size=stats.size, memory=memory, **numbers)
+
+
+def instant(milliseconds: int) -> datetime | None:
+    """The datetime of a Unix instant; None for 0, which stands for never."""
+    return EPOCH + timedelta(milliseconds=milliseconds) if milliseconds else None

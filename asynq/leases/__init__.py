@@ -1,0 +1,1 @@
+"""Extending the leases of running tasks, out of reach of the user's code."""

@@ -1,0 +1,101 @@
+"""The life of what works on a broker in the background: servers and schedulers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Literal
+
+from asynq.broker import resolve
+from asynq.signals import handling
+
+if TYPE_CHECKING:
+    import logging
+    import signal
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+
+    from asynq.broker import Broker
+
+State = Literal["new", "active", "stopped", "closed"]
+
+
+class Life:
+    """Works from its start in an event loop to its shutdown. It is lived once.
+
+    A broker given by URL belongs to it, and is closed with it.
+    """
+
+    def __init__(self, broker: Broker | str, log: logging.Logger) -> None:
+        self._broker, self._owns_broker = resolve(broker)
+        self._log = log
+        self._state: State = "new"
+        self._life: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """Where it is in its life."""
+        return self._state
+
+    async def shutdown(self) -> None:
+        """Finish what is in hand, settle everything, free all resources.
+
+        Returns when that is done; also the second time, and when it never started.
+        """
+        if self._life is None:
+            if self._state != "closed":
+                self._state = "closed"
+                await self._close_broker()
+            return
+        self._begin_shutdown()
+        await self._ended()
+
+    def _begin_shutdown(self) -> None:
+        """Make the work end."""
+        raise NotImplementedError
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Go about the work; when it ends, life does."""
+        self._life = asyncio.create_task(self._live(work), name=self._log.name)
+        self._life.add_done_callback(self._mourn)
+
+    async def _live(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        finally:
+            self._state = "closed"
+            await self._close_broker()
+            self._log.info("closed")
+
+    def _mourn(self, life: asyncio.Task[None]) -> None:
+        if not life.cancelled() and (error := life.exception()):
+            self._log.critical("the %s broke down", type(self).__name__, exc_info=error)
+
+    async def _attend(self) -> None:
+        """Wait for the end. Cancelling this shuts down first."""
+        try:
+            await self._ended()
+        except asyncio.CancelledError:
+            await self.shutdown()
+            raise
+
+    async def _ended(self) -> None:
+        if self._life is not None:
+            # It must outlive whoever waits for it.
+            await asyncio.shield(self._life)
+
+    async def _close_broker(self) -> None:
+        if self._owns_broker:
+            await self._broker.aclose()
+            self._broker.close()
+
+    async def _until_signalled(
+        self, start: Awaitable[None], handlers: Mapping[signal.Signals, Callable[[], None]]
+    ) -> None:
+        """Start, and attend until a signal's handler has shut down, in an event loop of its own."""
+        try:
+            # Until it has started, signals may do what they always do: nothing is in hand.
+            await start
+            with handling(handlers):
+                await self._attend()
+        finally:
+            # This event loop is ours and ends here, and so must the connections it used.
+            await self._broker.aclose()

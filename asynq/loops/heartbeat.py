@@ -1,0 +1,116 @@
+"""Heartbeats: servers and schedulers that say again and again that they are there, and what they do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from attrs import evolve
+
+from asynq.backoff import Troubles
+from asynq.checks import EPOCH
+from asynq.errors import AsynqError, BrokerUnavailable
+from asynq.ops import ClearServer, WriteServer
+from asynq.presence import ServerInfo, WorkerInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from asynq.broker import Broker
+    from asynq.clock import Clock
+    from asynq.ops import Op
+    from asynq.queues import Preference
+    from asynq.runner import Run
+
+log = logging.getLogger("asynq.loops")
+
+SERVER_EVERY = 5.0
+"""Seconds between two heartbeats of a server; it can be seen for twice as long."""
+SCHEDULER_EVERY = 10.0
+"""The same of a scheduler."""
+END_PATIENCE = 1.0
+"""Seconds a shutdown waits to be seen no more."""
+SHOWN_PAYLOAD = 1024
+"""Most bytes of a running task's payload that are shown: every heartbeat writes them again."""
+
+
+class Heartbeat:
+    """Each step writes what `beat` answers, the end of it what `last` is."""
+
+    def __init__(self, broker: Broker, beat: Callable[[], Op[None]], last: Op[None]) -> None:
+        self._broker = broker
+        self._beat = beat
+        self._last = last
+        self._troubles = Troubles(log, "the heartbeat")
+
+    async def step(self) -> float | None:
+        """Be seen. A broker that is away is the loop's matter, one that refuses is logged once."""
+        try:
+            await self._broker.aexecute(self._beat())
+        except BrokerUnavailable:
+            raise
+        except AsynqError as error:
+            self._troubles.failed(error)
+        else:
+            self._troubles.worked()
+        return None
+
+    async def end(self) -> None:
+        """Be seen no more. If that cannot be said, time says it."""
+        try:
+            async with asyncio.timeout(END_PATIENCE):
+                await self._broker.aexecute(self._last)
+        except (AsynqError, TimeoutError) as error:
+            log.info("still seen for some seconds: %s", error or "no answer in time")
+
+
+def host() -> str:
+    """Name of this machine."""
+    return socket.gethostname() or "unknown-host"
+
+
+class ServerRecord:
+    """A server's description of itself."""
+
+    def __init__(
+        self, concurrency: int, preference: Preference, clock: Clock, runs: Callable[[], Iterable[Run]]
+    ) -> None:
+        self.status = "active"
+        self._runs = runs
+        self._server = ServerInfo(
+            id=str(uuid4()),
+            host=host(),
+            pid=os.getpid(),
+            started_at=EPOCH + timedelta(milliseconds=clock.now()),
+            concurrency=concurrency,
+            queues=preference.weights,
+            strict_priority=preference.strict,
+        )
+
+    def beat(self) -> WriteServer:
+        """What is written now."""
+        workers = tuple(map(_worker, self._runs()))
+        server = evolve(self._server, status=self.status, workers=workers)
+        return WriteServer(server=server, ttl=int(2000 * SERVER_EVERY))
+
+    def end(self) -> ClearServer:
+        """What is written last."""
+        server = self._server
+        return ClearServer(host=server.host, pid=server.pid, server_id=server.id)
+
+
+def _worker(run: Run) -> WorkerInfo:
+    message = run.delivery.message
+    return WorkerInfo(
+        task_id=message.id,
+        task_type=message.type,
+        payload=message.payload[:SHOWN_PAYLOAD],
+        queue=message.queue,
+        started_at=run.started_at,
+        deadline=run.context.deadline,
+    )

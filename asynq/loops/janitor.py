@@ -1,0 +1,37 @@
+"""Deletes what has been kept long enough: completed tasks, and the oldest of the archive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.loops.sweep import Sweep
+from asynq.ops import MAX_BATCH, PurgeCompleted, TrimArchive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from asynq.broker import Broker
+    from asynq.ops import Op
+
+INTERVAL = 8.0
+"""Seconds between two passes."""
+
+
+class Janitor:
+    """Each step deletes everything that is due, in bounded batches."""
+
+    def __init__(self, broker: Broker, queues: Sequence[str]) -> None:
+        self._queues = queues
+        self._sweep = Sweep(broker, "cleaning up")
+
+    async def step(self) -> float | None:
+        """Purge completed tasks and trim the archives of the queues."""
+        await self._repeat(lambda queue: PurgeCompleted(queue=queue))
+        await self._repeat(lambda queue: TrimArchive(queue=queue))
+        return None
+
+    async def _repeat(self, op: Callable[[str], Op[int]]) -> None:
+        waiting = self._queues
+        while waiting:
+            deleted = await self._sweep.run({queue: op(queue) for queue in waiting})
+            waiting = [queue for queue, count in deleted.items() if count >= MAX_BATCH]

@@ -1,0 +1,266 @@
+"""Enqueues periodic tasks when they are due."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, frozen
+
+from asynq.backoff import Troubles
+from asynq.checks import EPOCH
+from asynq.clock import SystemClock
+from asynq.compose import compose, task_info
+from asynq.errors import AsynqError, DuplicateTaskError, TaskIDConflictError
+from asynq.info import TaskInfo
+from asynq.message import TaskState
+from asynq.ops import EnqueueTick, GetLastTick, RecordEnqueueEvent
+from asynq.presence import EnqueueEvent
+from asynq.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asynq.broker import Broker
+    from asynq.entries import Entry, Registry
+    from asynq.ops import Op, Ticked
+    from asynq.presence import SchedulerEntry
+
+log = logging.getLogger("asynq.scheduler")
+
+PreEnqueue = Callable[[Task], Awaitable[None] | None]
+"""Told of a task before one of its ticks is enqueued, perhaps by another scheduler."""
+PostEnqueue = Callable[[Task, TaskInfo | None, AsynqError | None], Awaitable[None] | None]
+"""Told how a tick that this scheduler decided went: the task it enqueued, or why it was refused."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds; a clock that is set back or forth is noticed within."""
+AGAIN = 1000
+"""Milliseconds until a tick that the broker did not take is tried again."""
+HISTORY = 90 * 24 * 3600 * 1000
+"""Milliseconds for which the events of an entry are kept after its last one."""
+_SPARE = 24 * 3600 * 1000
+"""Milliseconds a tick is remembered beyond the next one: clocks differ."""
+
+
+@frozen(kw_only=True)
+class Hooks:
+    """What the user wants to be told. What a hook raises is logged, and changes nothing."""
+
+    before: PreEnqueue | None = None
+    after: PostEnqueue | None = None
+
+    async def tell_before(self, task: Task) -> None:
+        """A tick is about to be enqueued."""
+        if self.before is not None:
+            await _told("pre_enqueue", self.before, task)
+
+    async def tell_after(self, task: Task, answer: TaskInfo | AsynqError) -> None:
+        """A tick was decided."""
+        if self.after is not None:
+            refused = isinstance(answer, AsynqError)
+            outcome = (None, answer) if refused else (answer, None)
+            await _told("post_enqueue", self.after, task, *outcome)
+
+
+async def _told(name: str, hook: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        answer = hook(*arguments)
+        if inspect.isawaitable(answer):
+            await answer
+    except Exception:
+        log.exception("%s failed for task type %r", name, arguments[0].type)
+
+
+@define(eq=False)
+class _Timer:
+    """Where one entry stands."""
+
+    entry: Entry
+    since: int
+    """Instant up to which all its ticks are done."""
+    ready: bool
+    """False while the last tick that any scheduler decided is still to be asked for."""
+    last: int | None = None
+    """Its latest tick that was decided, as far as is known here."""
+    attempt: EnqueueTick | None = None
+    """Made once for a tick and sent until it is answered, so that a lost reply does no harm."""
+    not_before: int = 0
+    """Instant of the next try, after one that the broker did not decide."""
+
+    def due(self, now: int, catch_up: int) -> int | None:
+        """The tick to enqueue now."""
+        if not self.ready or now < self.not_before:
+            return None
+        return self.entry.ticks.due(self.since, now, catch_up)
+
+    def next_step(self) -> int | None:
+        """Instant from which there may be something to do; None for never."""
+        tick = self.entry.ticks.after(self.since)
+        return None if tick is None else max(tick, self.not_before)
+
+    def decided(self, tick: int) -> None:
+        """The tick is done, and all before it."""
+        self.since = self.last = tick
+        self.attempt = None
+
+
+class Ticker:
+    """Each step enqueues at most one tick of every entry that is due, and answers when to step again.
+
+    A tick that could not be enqueued is tried again until the entry's next one is due, or for as long as
+    `catch_up` (milliseconds) says. Up to then ticks are also caught up with that came while no scheduler ran.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        registry: Registry,
+        *,
+        catch_up: int,
+        hooks: Hooks,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._broker = broker
+        self._registry = registry
+        self._catch_up = catch_up
+        self._hooks = hooks
+        self._new_id = new_id
+        self._clock = broker.clock or SystemClock()
+        self._ahead = 0
+        """Milliseconds by which this process's clock was last seen to be ahead of the broker's."""
+        self._timers: dict[str, _Timer] = {}
+        self._troubles = Troubles(log, "enqueueing periodic tasks")
+
+    async def step(self) -> float | None:
+        """Enqueue what is due; seconds until something else is."""
+        now = self._now()
+        self._follow(now)
+        await self._look_back(now)
+        due = [
+            (timer, tick)
+            for timer in self._timers.values()
+            if (tick := timer.due(now, self._catch_up)) is not None
+        ]
+        if due:
+            attempts = [await self._attempt(timer, tick) for timer, tick in due]
+            sent_at = self._clock.now()
+            answers = await self._broker.aexecute_many(attempts)
+            await self._note([timer for timer, _ in due], attempts, answers, sent_at)
+        return self._pause(self._now())
+
+    def described(self) -> tuple[SchedulerEntry, ...]:
+        """The entries as they let themselves be seen."""
+        now = self._now()
+        self._follow(now)
+        return tuple(
+            timer.entry.described(last=timer.last, following=timer.entry.ticks.after(max(timer.since, now)))
+            for timer in self._timers.values()
+        )
+
+    # --- the rest is its own ------------------------------------------------------------------------
+
+    def _now(self) -> int:
+        return self._clock.now() - self._ahead
+
+    def _set_back(self, ahead: int) -> None:
+        """Go by the broker's time: what this clock took for past is still to come."""
+        self._ahead = ahead
+        for timer in self._timers.values():
+            timer.since = min(timer.since, self._now())
+
+    def _follow(self, now: int) -> None:
+        """Have a timer for every entry that is registered, and no others."""
+        entries = self._registry.all()
+        self._timers = {
+            entry_id: self._timers.get(entry_id) or _Timer(entry, now, ready=not self._catch_up)
+            for entry_id, entry in entries.items()
+        }
+
+    async def _look_back(self, now: int) -> None:
+        """Ask which ticks were decided before this scheduler came; an entry nobody ever ran missed none."""
+        new = [timer for timer in self._timers.values() if not timer.ready]
+        if not new:
+            return
+        ops = [GetLastTick(queue=timer.entry.queue, entry_id=timer.entry.id) for timer in new]
+        for timer, last in zip(new, await self._broker.aexecute_many(ops), strict=True):
+            if isinstance(last, AsynqError):
+                self._troubles.failed(last)
+                continue
+            timer.ready, timer.last = True, last
+            if last is not None:
+                timer.since = max(last, now - self._catch_up - 1)
+
+    async def _attempt(self, timer: _Timer, tick: int) -> EnqueueTick:
+        if timer.attempt is None or timer.attempt.tick != tick:
+            entry = timer.entry
+            await self._hooks.tell_before(entry.task)
+            following = entry.ticks.after(tick)
+            gap = 0 if following is None else following - tick
+            timer.attempt = EnqueueTick(
+                entry_id=entry.id,
+                tick=tick,
+                keep=gap + self._catch_up + _SPARE,
+                enqueue=compose(entry.task, entry.over, self._new_id),
+            )
+        return timer.attempt
+
+    async def _note(
+        self,
+        timers: Sequence[_Timer],
+        attempts: Sequence[EnqueueTick],
+        answers: Sequence[Ticked | AsynqError],
+        sent_at: int,
+    ) -> None:
+        """Take in the answers, then tell of them."""
+        told: list[tuple[Task, TaskInfo | AsynqError]] = []
+        events: list[Op[None]] = []
+        for timer, attempt, answer in zip(timers, attempts, answers, strict=True):
+            if isinstance(answer, TaskIDConflictError | DuplicateTaskError):
+                log.info("a tick of %r was refused: %s", timer.entry.spec, answer)
+                told.append((timer.entry.task, answer))
+            elif isinstance(answer, AsynqError):
+                self._troubles.failed(answer)
+                timer.not_before = self._now() + AGAIN
+                continue
+            elif answer.early:
+                self._set_back(self._clock.now() - (attempt.tick - answer.early))
+                continue
+            elif answer.enqueued is not None:
+                if answer.enqueued.state is TaskState.PENDING:
+                    self._ahead = max(sent_at - answer.enqueued.due_at, 0)
+                told.append((timer.entry.task, task_info(attempt.enqueue, answer.enqueued)))
+                events.append(self._event(attempt))
+            self._troubles.worked()
+            timer.decided(attempt.tick)
+        await self._record(events)
+        for task, outcome in told:
+            await self._hooks.tell_after(task, outcome)
+
+    def _event(self, attempt: EnqueueTick) -> RecordEnqueueEvent:
+        at = EPOCH + timedelta(milliseconds=self._now())
+        event = EnqueueEvent(task_id=attempt.enqueue.message.id, enqueued_at=at)
+        return RecordEnqueueEvent(entry_id=attempt.entry_id, event=event, keep=HISTORY)
+
+    async def _record(self, events: Sequence[Op[None]]) -> None:
+        """Keep the history; what cannot be kept is not worth holding up the schedule."""
+        if not events:
+            return
+        try:
+            answers: Sequence[object] = await self._broker.aexecute_many(events)
+        except AsynqError as error:
+            answers = [error]
+        for answer in answers:
+            if isinstance(answer, AsynqError):
+                log.warning("an enqueue event is lost: %s", answer)
+
+    def _pause(self, now: int) -> float:
+        if not all(timer.ready for timer in self._timers.values()):
+            return AGAIN / 1000
+        steps = [step for timer in self._timers.values() if (step := timer.next_step()) is not None]
+        if not steps:
+            return LONGEST_PAUSE
+        return min(max(min(steps) - now, 0) / 1000, LONGEST_PAUSE)

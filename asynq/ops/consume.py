@@ -1,0 +1,63 @@
+"""Consume: taking tasks under a lease, and keeping it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from asynq.message import Delivery, Lease
+from asynq.ops.base import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@frozen(kw_only=True)
+class Dequeue(Op[tuple[Delivery, ...]]):
+    """Take up to one task per preference order, each now active under a lease of its own.
+
+    An order names queues, most wanted first: its task comes from the head of the first queue of the order
+    that is not paused, not empty and below its limit. Fewer tasks than orders, also none, when the queues
+    hold no more. A copy with the same token gets the deliveries it already holds, and takes no more than is
+    missing. An id whose task is gone is dropped; a task that cannot be decoded is archived with the reason;
+    neither is handed out, nor stops the others.
+    """
+
+    orders: tuple[tuple[str, ...], ...]
+    """One preference order per wanted task, at most MAX_BATCH."""
+    token: str
+    """Random, one per call: it fences every lease this call makes."""
+    lease: int
+    """Duration of the leases."""
+    limits: Mapping[str, int] = field(factory=dict, hash=False)
+    """Most tasks of a queue that may be active at once, whoever took them; a queue not named has no limit."""
+
+
+@frozen(kw_only=True)
+class Extended:
+    """Answer of ExtendLease."""
+
+    expires_at: int
+    cancel: str = ""
+    """A cancellation recorded for the task: "archive" or "retry", "" for none."""
+
+
+@frozen(kw_only=True)
+class ExtendLease(Op[Extended]):
+    """Let a lease last until at least `duration` from now; never shorten it.
+
+    LeaseLostError when the token is not the task's current one (nothing is changed): a lease is never
+    created, and another run's lease is never touched.
+    """
+
+    lease: Lease
+    duration: int
+
+
+@frozen(kw_only=True)
+class WriteResult(Op[None]):
+    """Store progress or a result with an active task. LeaseLostError when the lease is lost."""
+
+    lease: Lease
+    result: bytes

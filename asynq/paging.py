@@ -1,0 +1,48 @@
+"""Iterating over tasks that come and go: page by page, in constant memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from asynq.info import TaskInfo
+from asynq.ops import ListTasks
+from asynq.verbs import Listing, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asynq.message import StoredTask, TaskState
+
+_PAGE = 100
+_OVERLAP = 50
+"""Tasks of the page before that are read again, to see where they are now."""
+_REMEMBERED = 1000
+
+
+def task_pages(queue: str, state: TaskState, group: str) -> Listing[TaskInfo]:
+    """All tasks of one state.
+
+    Others move tasks meanwhile, perhaps the very caller, who deletes each one. So a page begins before the
+    end of the last one, and goes on behind the tasks of that which are still there; when none is, it goes
+    back until it finds one or stands at the beginning.
+    """
+    recent: deque[str] = deque(maxlen=_REMEMBERED)
+    position = 0
+    while True:
+        offset = max(position - _OVERLAP, 0)
+        limit = position - offset + _PAGE
+        page: Sequence[StoredTask] = yield ListTasks(
+            queue=queue, state=state, group=group, offset=offset, limit=limit
+        )
+        met = set(recent)
+        known = [place for place, task in enumerate(page) if task.message.id in met]
+        if offset and not known:
+            position = offset
+            continue
+        fresh = [task for task in page[known[-1] + 1 if known else 0 :] if task.message.id not in met]
+        if not fresh:
+            return
+        recent.extend(task.message.id for task in fresh)
+        position = offset + limit
+        yield Page([TaskInfo.of(task) for task in fresh])

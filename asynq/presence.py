@@ -1,0 +1,84 @@
+"""Who is there: servers with what they run, schedulers with what they enqueue.
+
+People read these, and nothing is decided by them: so their instants are aware datetimes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping  # noqa: TC003 - backends read the annotations
+from datetime import UTC, datetime
+
+from attrs import Factory, frozen
+
+
+@frozen(kw_only=True)
+class WorkerInfo:
+    """A run under way on a server."""
+
+    task_id: str
+    task_type: str
+    payload: bytes
+    """The task's payload, or only its beginning."""
+    queue: str
+    started_at: datetime
+    deadline: datetime
+    """When the run must have ended."""
+
+
+@frozen(kw_only=True)
+class ServerInfo:
+    """A server, as it described itself last."""
+
+    id: str
+    """Random, one per server."""
+    host: str
+    pid: int
+    started_at: datetime
+    concurrency: int
+    """Most runs at once."""
+    queues: Mapping[str, int] = Factory(dict)
+    """Names with their weights."""
+    strict_priority: bool = False
+    status: str = "active"
+    """active; stopped when it takes no more tasks."""
+    workers: tuple[WorkerInfo, ...] = ()
+    """Its runs under way."""
+
+
+@frozen(kw_only=True)
+class SchedulerEntry:
+    """A periodic task, as the scheduler that enqueued it last describes it."""
+
+    id: str
+    spec: str
+    """The schedule, such as "*/5 * * * *"."""
+    task_type: str
+    payload: bytes = b""
+    options: tuple[str, ...] = ()
+    """What is asked of the task, in Go asynq's words: 'Queue("low")', "Timeout(1m30s)"."""
+    next_enqueue_at: datetime | None = None
+    """None: never again."""
+    prev_enqueue_at: datetime | None = None
+    """None: not yet."""
+
+
+@frozen(kw_only=True)
+class EnqueueEvent:
+    """A task that a scheduler enqueued."""
+
+    task_id: str
+    enqueued_at: datetime
+
+
+def latest_of_each(entries: Iterable[SchedulerEntry]) -> tuple[SchedulerEntry, ...]:
+    """Each entry once, by id, as the scheduler describes it that enqueued it last."""
+    latest: dict[str, SchedulerEntry] = {}
+    for entry in entries:
+        seen = latest.get(entry.id)
+        if seen is None or _last(seen) < _last(entry):
+            latest[entry.id] = entry
+    return tuple(latest[entry_id] for entry_id in sorted(latest))
+
+
+def _last(entry: SchedulerEntry) -> datetime:
+    return entry.prev_enqueue_at or datetime.min.replace(tzinfo=UTC)

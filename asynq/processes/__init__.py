@@ -1,0 +1,1 @@
+"""Handlers in processes of their own: started when needed, killed when their run must end."""

@@ -1,0 +1,128 @@
+"""A handler process: carries out one call after the other, and ends with its worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any, cast
+
+from asynq.context import Context, Control, current_run
+from asynq.errors import TaskCancelledError, raised
+from asynq.executors import Executors
+from asynq.payload import encode_result
+from asynq.processes import origin
+from asynq.processes.protocol import Answer, Ask, Call, Raised, Returned, dumps, loads
+
+if TYPE_CHECKING:
+    from asynq.broker import Broker
+    from asynq.ops import Op
+
+UNHEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP, signal.SIGHUP, signal.SIGQUIT)
+"""A service manager sends these to every process of a service: the worker decides what ends when."""
+ORPHAN_CHECK = 1000
+"""Milliseconds between two looks at whether the worker is still there."""
+
+
+class Worker:
+    """The worker, as its handler process sees it: who calls, and the way to the broker."""
+
+    def __init__(self, connection: Connection, program: origin.Origin) -> None:
+        self._connection = connection
+        self._program = program
+        self._turn = threading.Lock()
+        self._calling = False
+        self._pid = os.getpid()
+
+    def next_call(self) -> Call | Raised:
+        """Wait for a call; one whose function cannot be loaded is an error. EOFError when the worker left."""
+        data = self._connection.recv_bytes()
+        self._calling = True
+        token = origin.importing.set(True)
+        try:
+            call: Call = loads(data, "__main__", self._main)
+        except BaseException as error:  # noqa: BLE001 - the user's modules are imported here
+            return Raised.of(error)
+        finally:
+            origin.importing.reset(token)
+        return call
+
+    def tell(self, said: Returned | Raised) -> None:
+        """Say how the call ended."""
+        if os.getpid() != self._pid:
+            # The handler forked, and its child came back as well: one call has one answer.
+            os._exit(0)
+        with self._turn:
+            self._calling = False
+            self._connection.send_bytes(dumps(said))
+
+    def execute(self, op: Op[Any]) -> Any:
+        """Have the worker's broker carry out an operation.
+
+        TaskCancelledError after the end of the call, and in a process the handler forked off.
+        """
+        if os.getpid() != self._pid:
+            raise TaskCancelledError("its run is not that of a process it forked off")
+        with self._turn:
+            if not self._calling:
+                # A thread the handler left behind: nobody at the other end listens now.
+                raise TaskCancelledError("its run has ended")
+            self._connection.send_bytes(dumps(Ask(op)))
+            answer: Answer = loads(self._connection.recv_bytes(), "__main__", self._main)
+        return raised(answer.answer)
+
+    async def aexecute(self, op: Op[Any]) -> Any:
+        """`execute`: a process has nothing else to do meanwhile."""
+        return self.execute(op)
+
+    def _main(self) -> str:
+        return self._program.load().__name__
+
+
+def carry_out(call: Call, worker: Worker) -> Returned | Raised:
+    """Call the function; how it ended."""
+    context = Context(Control(call.delivery, call.deadline, cast("Broker", worker), Executors.of(1)))
+    token = current_run.set(context)
+    try:
+        return Returned(encode_result(call.function(context, call.task)))
+    except BaseException as error:  # noqa: BLE001 - all that a handler raises is its failure
+        return Raised.of(error)
+    finally:
+        current_run.reset(token)
+
+
+def main(handle: int, parent: int, level: int, program: str) -> None:
+    """Serve the worker at the other end of the socket until it ends."""
+    os.set_inheritable(handle, False)  # noqa: FBT003 - its only form
+    for number in UNHEEDED:
+        # Not SIG_IGN, which programs the handler starts would inherit.
+        signal.signal(number, lambda *_: None)
+    logging.basicConfig(
+        level=level, format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s", stream=sys.stderr
+    )
+    threading.Thread(target=_end_with, args=(handle, parent), name="asynq-watch", daemon=True).start()
+    worker = Worker(Connection(handle), origin.Origin.parse(program))
+    while True:
+        try:
+            call = worker.next_call()
+            worker.tell(call if isinstance(call, Raised) else carry_out(call, worker))
+        except (EOFError, OSError):
+            _end()
+
+
+def _end_with(handle: int, parent: int) -> None:
+    """End when the worker has ended, together with whatever the handler started."""
+    poll = select.poll()
+    poll.register(handle, 0)
+    while os.getppid() == parent:
+        if poll.poll(ORPHAN_CHECK):
+            break
+    _end()
+
+
+def _end() -> None:
+    os.killpg(os.getpgrp(), signal.SIGKILL)

@@ -1,0 +1,383 @@
+"""The pump: takes tasks, runs them, settles them; settling and taking share one write."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from asynq.backoff import Backoff, Troubles
+from asynq.clock import SystemClock
+from asynq.errors import AsynqError, BrokerUnavailable, LeaseLostError, may_have_landed
+from asynq.held import Held
+from asynq.leases.book import LeaseLost
+from asynq.loops.every import JITTER, rest
+from asynq.ops import MAX_BATCH, Dequeue, ExtendLease, Requeue, Retry
+from asynq.outcome import Cancelled, Failed, Interrupted, decide
+from asynq.run_log import log_failure, log_not_recorded, log_put_back
+from asynq.runner import GRACE, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from asynq.broker import Broker, CancelRequested
+    from asynq.executors import Executors
+    from asynq.handlers import Step
+    from asynq.hooks import Hooks
+    from asynq.leases.book import LeaseEvent
+    from asynq.leases.keeper import LeaseKeeper
+    from asynq.message import Delivery, Lease
+    from asynq.ops import Op
+    from asynq.outcome import Outcome, Settlement
+    from asynq.terms import Terms
+    from asynq.wakeups import Wakeups
+
+log = logging.getLogger("asynq.processor")
+
+SETTLE_BATCH = 200
+"""Most settlements sent at once."""
+SETTLE_PATIENCE = 5.0
+"""Seconds a shutdown waits for settlements that the broker does not take."""
+FAREWELL = 1.0
+"""Seconds handlers have to end when a shutdown told them to."""
+HASTE = 0.2
+"""The same when nobody waits any longer."""
+BUSY_AFTER = 1.0
+"""Seconds of finding all the tasks that were asked for until the worker counts as busy."""
+
+
+class Processor:
+    """Keeps `concurrency` runs going while there are tasks. Belongs to one event loop.
+
+    A task stays held, and its lease extended, from its delivery until the broker took its settlement. A
+    place becomes free when the handler has really ended. Each fetch has a token of its own and is repeated
+    with it until its answer is known, so that no task is taken by a fetch whose reply was lost.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        step: Step,
+        terms: Terms,
+        *,
+        keeper: LeaseKeeper,
+        executors: Executors,
+        hooks: Hooks,
+        token: Callable[[], str] = lambda: secrets.token_hex(12),
+    ) -> None:
+        self._broker = broker
+        self._step = step
+        self._terms = terms
+        self._keeper = keeper
+        self._executors = executors
+        self._hooks = hooks
+        self._token = token
+        self._clock = broker.clock or SystemClock()
+        self._loop = asyncio.get_running_loop()
+        self._fetch_backoff = Backoff(terms.rng)
+        self._settle_backoff = Backoff(terms.rng)
+        self._settling = Troubles(log, "settling tasks")
+        self._fetching = Troubles(log, "fetching tasks")
+        self._wakeups: Wakeups | None = None
+
+        self._held: dict[Lease, Held] = {}
+        self._places: set[asyncio.Task[None]] = set()
+        self._running: Counter[str] = Counter()
+        self._ready: list[Settlement] = []
+        self._delayed = 0
+        self._fetch: Dequeue | None = None
+        self._fetch_sent_at = 0.0
+        self._not_before = 0.0
+        self._busy_since: float | None = None
+        self._hungry = True
+        self._pulling = True
+        self._closing = False
+        self._changed = asyncio.Event()
+        self._quiet = asyncio.Event()
+
+    @property
+    def _free(self) -> int:
+        return self._terms.concurrency - len(self._places)
+
+    # --- what others tell it ------------------------------------------------------------------------
+
+    def woken_by(self, wakeups: Wakeups) -> None:
+        """Ask these wake-ups to be woken while idle, and poll at their pace."""
+        self._wakeups = wakeups
+
+    def wake(self) -> None:
+        """There may be tasks now."""
+        self._hungry = True
+        if self._free > 0:
+            self._changed.set()
+
+    def cancel(self, request: CancelRequested) -> None:
+        """End the runs of a task somebody wants to end."""
+        for held in self._held.values():
+            message = held.delivery.message
+            if held.run and message.id == request.task_id and request.queue in (None, message.queue):
+                held.run.cancel(Cancelled(request.then))
+
+    def lease_event(self, event: LeaseEvent) -> None:
+        """End the run whose lease is lost or whose task carries a cancellation."""
+        held = self._held.get(event.lease)
+        if held and held.run:
+            stop = Interrupted("lease_lost") if isinstance(event, LeaseLost) else Cancelled(event.then)
+            held.run.cancel(stop)
+
+    def runs(self) -> list[Run]:
+        """The runs under way."""
+        return [held.run for held in self._held.values() if held.run]
+
+    def stop(self) -> None:
+        """Take no more tasks."""
+        self._pulling = False
+        self._changed.set()
+
+    async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
+        """Take no more tasks, finish those in hand, and end `run`.
+
+        After so many seconds handlers are told to end, and have a moment to do so; neither lasts when
+        hurried. Tasks of handlers that did not finish go back to the head of their queues.
+        """
+        self.stop()
+        hurried = asyncio.create_task(hurry.wait())
+        quiet = asyncio.create_task(self._when_quiet())
+        await asyncio.wait((hurried, quiet), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for run in self.runs():
+            run.cancel(Interrupted("shutdown"))
+        await asyncio.wait((hurried, quiet), timeout=FAREWELL, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((quiet,), timeout=HASTE)
+        for run in self.runs():
+            run.abandon()
+        await asyncio.wait((quiet,), timeout=SETTLE_PATIENCE)
+        for waiting in (hurried, quiet):
+            waiting.cancel()
+        if self._held:
+            log.error("%d tasks could not be settled: their leases will lapse", len(self._held))
+        self._closing = True
+        self._changed.set()
+
+    async def aclose(self) -> None:
+        """Wait for nothing more: cancel what still runs."""
+        for place in self._places:
+            place.cancel()
+        if self._places:
+            await asyncio.wait(self._places, timeout=1.0)
+
+    # --- the pump -----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Take, run and settle tasks until `drain` has ended."""
+        while not self._closing:
+            self._changed.clear()
+            settlements, self._ready = self._ready[:SETTLE_BATCH], self._ready[SETTLE_BATCH:]
+            fetch = self._next_fetch()
+            if settlements or fetch:
+                await self._exchange(settlements, fetch)
+            else:
+                await self._idle()
+
+    def _next_fetch(self) -> Dequeue | None:
+        if self._loop.time() < self._not_before:
+            return None
+        if self._fetch is None:
+            if not self._pulling or not self._hungry or self._free <= 0:
+                return None
+            orders = self._terms.preference.orders(min(self._free, MAX_BATCH), self._terms.rng)
+            limits = self._terms.limits
+            orders = limits.allowed(orders, self._running)
+            if not orders:
+                return None
+            self._fetch = Dequeue(
+                orders=orders, token=self._token(), lease=self._terms.lease, limits=limits.shared
+            )
+            self._fetch_sent_at = self._loop.time()
+        return self._fetch
+
+    async def _exchange(self, settlements: list[Settlement], fetch: Dequeue | None) -> None:
+        ops: list[Op[Any]] = [*settlements, fetch] if fetch else [*settlements]
+        self._hungry = self._hungry and fetch is None
+        answers: Sequence[Any]
+        try:
+            answers = await self._broker.aexecute_many(ops)
+        except AsynqError as error:
+            answers = [error] * len(ops)
+        except Exception:
+            log.exception("the broker raised an error of its own")
+            answers = [BrokerUnavailable("it raised an error of its own", maybe_applied=True)] * len(ops)
+        self._settled(settlements, answers[: len(settlements)])
+        if fetch:
+            await self._fetched(fetch, answers[-1])
+        self._mark_quiet()
+
+    async def _idle(self) -> None:
+        """Wait for something to do; look for tasks again when nothing comes for long."""
+        now, pause = self._loop.time(), None
+        if now < self._not_before:
+            pause = self._not_before - now
+        elif self._pulling and self._wakeups:
+            pause = self._wakeups.poll if self._free else BUSY_AFTER
+            pause *= self._terms.rng.uniform(1 - JITTER, 1 + JITTER)
+        await rest(self._changed, pause)
+        if not self._changed.is_set():
+            self._hungry = True
+            if self._wakeups and not self._free:
+                self._wakeups.disarm()
+
+    # --- taking -------------------------------------------------------------------------------------
+
+    async def _fetched(self, fetch: Dequeue, answer: tuple[Delivery, ...] | AsynqError) -> None:
+        if isinstance(answer, AsynqError):
+            self._fetching.failed(answer)
+            if not may_have_landed(answer):
+                self._fetch = None
+            self._hungry = True
+            self._not_before = self._loop.time() + self._fetch_backoff.pause()
+            return
+        self._fetching.worked()
+        self._fetch_backoff.reset()
+        self._fetch = None
+        self._note_supply(full=len(answer) == len(fetch.orders))
+        # An order may have lacked a queue that is limited but has tasks left: ask until nothing comes.
+        self._hungry |= bool(answer and self._terms.limits.own)
+        deliveries: Sequence[Delivery] = answer
+        late = self._loop.time() - self._fetch_sent_at > self._terms.lease / 1000 / 3
+        if late and deliveries:
+            deliveries = await self._still_ours(deliveries)
+        if not self._pulling:
+            for delivery in deliveries:
+                self._held[delivery.lease] = Held(delivery)
+                self._ready.append(Requeue(delivery=delivery))
+            return
+        begun = [self._begin(delivery) for delivery in deliveries]
+        self._keeper.hold({held.delivery.lease: self._hold_seconds(held) for held in begun})
+
+    def _note_supply(self, *, full: bool) -> None:
+        """Be woken when there are fewer tasks than places, but not while there are always enough."""
+        if full:
+            self._hungry = True
+            self._busy_since = self._busy_since or self._loop.time()
+        else:
+            self._busy_since = None
+        if self._wakeups and not full:
+            self._wakeups.arm()
+        elif self._wakeups and self._busy_since and self._loop.time() - self._busy_since > BUSY_AFTER:
+            self._wakeups.disarm()
+
+    async def _still_ours(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """The deliveries whose lease did not lapse while this loop was held up."""
+        ops = [ExtendLease(lease=delivery.lease, duration=self._terms.lease) for delivery in deliveries]
+        try:
+            answers = await self._broker.aexecute_many(ops)
+        except AsynqError:
+            return list(deliveries)
+        kept = zip(deliveries, answers, strict=True)
+        return [delivery for delivery, answer in kept if not isinstance(answer, LeaseLostError)]
+
+    def _begin(self, delivery: Delivery) -> Held:
+        held = self._held[delivery.lease] = Held(delivery)
+        try:
+            run = Run(delivery, self._step, broker=self._broker, executors=self._executors, clock=self._clock)
+        except Exception as error:  # noqa: BLE001 - it is logged as the task's failure
+            self._conclude(held, Failed(error))
+            return held
+        held.run = run
+        self._hooks.started(delivery.message, run.context)
+        place = self._loop.create_task(self._carry_out(held, run))
+        self._places.add(place)
+        self._running[delivery.message.queue] += 1
+        place.add_done_callback(partial(self._vacate, delivery.message.queue))
+        return held
+
+    def _hold_seconds(self, held: Held) -> float:
+        """How long the lease may have to be extended: to the run's end, its grace, and its settlement."""
+        left = 0.0
+        if held.run:
+            left = held.run.context.deadline.timestamp() - self._clock.now() / 1000
+        return max(left, 0.0) + GRACE + self._terms.lease / 1000
+
+    async def _carry_out(self, held: Held, run: Run) -> None:
+        try:
+            self._conclude(held, await run.execute())
+        except Exception:
+            log.exception("task %s: its lease will lapse", held.delivery.message.id)
+            self._let_go([held.delivery.lease])
+        if not run.finished.is_set():
+            await run.finished.wait()
+
+    def _vacate(self, queue: str, place: asyncio.Task[None]) -> None:
+        self._places.discard(place)
+        self._running[queue] -= 1
+        self._hungry |= queue in self._terms.limits.own
+        self._changed.set()
+
+    # --- settling -----------------------------------------------------------------------------------
+
+    def _conclude(self, held: Held, outcome: Outcome) -> None:
+        delivery = held.delivery
+        op = decide(delivery, outcome, self._terms.rules, self._clock.now())
+        if op is None:
+            log.warning("task %s of queue %s: its lease is lost", delivery.message.id, delivery.message.queue)
+            self._let_go([delivery.lease])
+            self._mark_quiet()
+        else:
+            self._ready.append(op)
+            log_failure(op, outcome)
+        held.outcome = outcome
+        self._changed.set()
+        self._hooks.ended(outcome, delivery.message, held.context)
+
+    def _settled(self, settlements: Sequence[Settlement], answers: Sequence[AsynqError | None]) -> None:
+        landed: list[Lease] = []
+        again: list[Settlement] = []
+        for op, answer in zip(settlements, answers, strict=True):
+            lease = op.delivery.lease
+            if answer is None:
+                landed.append(lease)
+                log_put_back(op)
+                self._hungry |= lease.queue in self._terms.limits.shared
+                held = self._held[lease]
+                self._hooks.settled(op, held.outcome, held.context)
+                if isinstance(op, Retry):
+                    self._terms.retried()
+            elif isinstance(answer, LeaseLostError):
+                log_not_recorded(op, answer, maybe_landed=self._held[lease].maybe_landed)
+                landed.append(lease)
+            else:
+                self._settling.failed(answer)
+                self._held[lease].maybe_landed |= may_have_landed(answer)
+                again.append(op)
+        self._let_go(landed)
+        if again:
+            patience = SETTLE_PATIENCE + self._terms.lease / 1000
+            self._keeper.hold({op.delivery.lease: patience for op in again})
+            self._delayed += 1
+            self._loop.call_later(self._settle_backoff.pause(), self._settle_again, again)
+        elif settlements and not self._delayed:
+            self._settling.worked()
+            self._settle_backoff.reset()
+
+    def _settle_again(self, ops: list[Settlement]) -> None:
+        self._delayed -= 1
+        self._ready += ops
+        self._changed.set()
+
+    def _let_go(self, leases: Sequence[Lease]) -> None:
+        if leases:
+            for lease in leases:
+                self._held.pop(lease, None)
+            self._keeper.release(leases)
+
+    def _mark_quiet(self) -> None:
+        if not self._held and self._fetch is None:
+            self._quiet.set()
+
+    async def _when_quiet(self) -> None:
+        """Until nothing is held and no fetch is unanswered."""
+        while self._held or self._fetch is not None:
+            self._quiet.clear()
+            await self._quiet.wait()

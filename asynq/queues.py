@@ -1,0 +1,123 @@
+"""Which queue a worker prefers, one order per wanted task, weighted or strict; and its limits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asynq.checks import check_count, check_flag, check_queue
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+@frozen
+class Preference:
+    """Queues with their weights, and whether the weights are chances or ranks."""
+
+    weights: Mapping[str, int]
+    strict: bool = False
+
+    @classmethod
+    def of(cls, queues: Mapping[str, int] | Sequence[str], *, strict: bool = False) -> Preference:
+        """A preference from what a user gave: weights by name, or names of equal weight.
+
+        TypeError or ValueError, naming the option, when there is no queue, a name is blank or doubled, or a
+        weight is not a whole number from 1 on.
+        """
+        check_flag("strict_priority", strict)
+        if isinstance(queues, Mapping):
+            weights = dict(queues)
+        elif isinstance(queues, Sequence) and not isinstance(queues, str | bytes):
+            for name in queues:
+                check_queue("a name in queues", name)
+            weights = dict.fromkeys(queues, 1)
+            if len(weights) < len(queues):
+                raise ValueError(f"queues names a queue twice; it is {list(queues)!r}")
+        else:
+            raise TypeError(f"queues must map names to weights, not be a {type(queues).__name__}")
+        if not weights:
+            raise ValueError("queues must name at least one queue")
+        for name, weight in weights.items():
+            check_queue("a name in queues", name)
+            if not isinstance(weight, int) or isinstance(weight, bool):
+                raise TypeError(f"queues[{name!r}] must be an int, not {type(weight).__name__}")
+            if weight < 1:
+                raise ValueError(f"queues[{name!r}] must be at least 1; it is {weight}")
+        return cls(weights, strict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The queues, heaviest first, in the order given where weights are equal."""
+        return tuple(sorted(self.weights, key=lambda name: -self.weights[name]))
+
+    def orders(self, count: int, rng: Random) -> tuple[tuple[str, ...], ...]:
+        """One preference order for each of `count` tasks.
+
+        Strict: always the heaviest queue first. Weighted: the first is drawn with chances proportional to
+        the weights, the next among the rest in the same way, and so on: a queue of weight 1 starves nobody
+        and is not starved.
+        """
+        names = self.names
+        if self.strict or len(names) == 1:
+            return (names,) * count
+        return tuple(self._drawn(names, rng) for _ in range(count))
+
+    def _drawn(self, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
+        # Exponential waiting times with these rates arrive in exactly the order such draws would give.
+        return tuple(sorted(names, key=lambda name: rng.expovariate(self.weights[name])))
+
+
+@frozen
+class QueueLimits:
+    """Most tasks of a queue that may run at once; a queue that is not named has no limit."""
+
+    own: Mapping[str, int]
+    """In this server."""
+    shared: Mapping[str, int]
+    """In all servers together."""
+
+    @classmethod
+    def of(
+        cls, own: Mapping[str, int] | None, shared: Mapping[str, int] | None, queues: Sequence[str]
+    ) -> QueueLimits:
+        """Limits from what a user gave: most tasks by name.
+
+        TypeError or ValueError, naming the option, for one that is not a whole number from 1 on, and for a
+        queue this server does not serve.
+        """
+        _check_limits("queue_limits", own, queues)
+        _check_limits("shared_queue_limits", shared, queues)
+        return cls(dict(own or {}), dict(shared or {}))
+
+    def allowed(
+        self, orders: tuple[tuple[str, ...], ...], running: Mapping[str, int]
+    ) -> tuple[tuple[str, ...], ...]:
+        """The orders, each limited queue in as many of them as tasks of it may still be taken.
+
+        It stays in those that prefer it most. An order that prefers nothing any more is left out.
+        """
+        for queue, most in self.own.items():
+            ranks = [order.index(queue) for order in orders]
+            room = max(most - running.get(queue, 0), 0)
+            keeping = set(sorted(range(len(orders)), key=ranks.__getitem__)[:room])
+            orders = tuple(
+                order if place in keeping else tuple(name for name in order if name != queue)
+                for place, order in enumerate(orders)
+            )
+        return tuple(order for order in orders if order)
+
+
+def _check_limits(option: str, limits: object, queues: Sequence[str]) -> None:
+    if limits is None:
+        return
+    if not isinstance(limits, Mapping):
+        raise TypeError(f"{option} must map names of queues to numbers, not be a {type(limits).__name__}")
+    for name, most in limits.items():
+        if name not in queues:
+            raise ValueError(f"{option} names {name!r}, which is not one of the server's queues")
+        check_count(f"{option}[{name!r}]", most)
+        if most < 1:
+            raise ValueError(f"{option}[{name!r}] must be at least 1; it is {most}")

@@ -1,0 +1,74 @@
+"""When a failed task runs again, and whether a failure counts: the user's callbacks, never trusted."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asynq.task import Task
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from asynq.message import TaskMessage
+
+log = logging.getLogger("asynq.retry")
+
+LONGEST_DELAY = timedelta(days=100 * 365)
+"""Longer delays are cut to this one."""
+
+RetryDelay = Callable[[int, Exception, Task], timedelta | float]
+"""From the retries already spent, the error and the task: how long to wait, a timedelta or seconds."""
+
+IsFailure = Callable[[Exception], bool]
+"""False: the task runs again after its delay, but no retry is spent and no failure counted."""
+
+
+def default_retry_delay(retried: int, rng: Random) -> timedelta:
+    """Go asynq's delay: retried**4 + 15 seconds, and up to 29 * (retried + 1) seconds by chance."""
+    return timedelta(seconds=retried**4 + 15 + rng.randrange(30) * (retried + 1))
+
+
+@frozen(kw_only=True)
+class RetryRules:
+    """The user's callbacks, each giving way to its default where it raises or answers nonsense."""
+
+    rng: Random
+    delay: RetryDelay | None = None
+    is_failure: IsFailure | None = None
+
+    def delay_of(self, message: TaskMessage, error: Exception) -> int:
+        """Milliseconds until the task may run again."""
+        if self.delay is not None:
+            try:
+                return _milliseconds(self.delay(message.retried, error, Task.from_message(message)))
+            except Exception:
+                log.exception("retry_delay failed for task %r: the default is used", message.id)
+        return _milliseconds(default_retry_delay(message.retried, self.rng))
+
+    def counts(self, message: TaskMessage, error: Exception) -> bool:
+        """True if the error is a failure that spends a retry: every error, unless the user says otherwise."""
+        if self.is_failure is None:
+            return True
+        try:
+            return bool(self.is_failure(error))
+        except Exception:
+            log.exception("is_failure failed for task %r: the error counts as a failure", message.id)
+            return True
+
+
+def _milliseconds(delay: timedelta | float) -> int:
+    if isinstance(delay, bool) or not isinstance(delay, timedelta | int | float):
+        raise TypeError(f"retry_delay must answer a timedelta or seconds, not {type(delay).__name__}")
+    if not isinstance(delay, timedelta):
+        if math.isnan(delay):
+            raise ValueError("retry_delay answered NaN")
+        delay = timedelta(seconds=min(delay, LONGEST_DELAY.total_seconds()))
+    if delay < timedelta(0):
+        raise ValueError(f"retry_delay answered {delay}, which is negative")
+    return -(-min(delay, LONGEST_DELAY) // timedelta(milliseconds=1))

@@ -1,0 +1,73 @@
+"""What a server logs of runs that did not succeed: one line each."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from asynq.durations import format_duration
+from asynq.error_text import error_text
+from asynq.errors import AsynqError, RateLimited
+from asynq.hooks import error_of
+from asynq.ops import Archive, Requeue, Retry
+from asynq.outcome import wraps
+
+if TYPE_CHECKING:
+    from asynq.errors import LeaseLostError
+    from asynq.outcome import Outcome, Settlement
+
+log = logging.getLogger("asynq.processor")
+
+
+def log_failure(op: Settlement, outcome: Outcome) -> None:
+    """Say that a run failed, and what follows: a warning for a retry, an error for an archived task.
+
+    An error that is not this library's comes with its traceback when it is the last, and at debug level
+    always. A run that a limit held back, or whose handler revoked the task, is told at info level.
+    """
+    error = error_of(outcome)
+    if error is None:
+        return
+    message, level, trace = op.delivery.message, logging.INFO, False
+    if isinstance(op, Archive):
+        level, trace = logging.ERROR, True
+        what = f"is archived, {message.retried}/{message.max_retry} retries spent"
+    elif isinstance(op, Retry):
+        delay = format_duration(timedelta(milliseconds=op.delay))
+        if wraps(error, RateLimited):
+            what = f"is held back for {delay}"
+        else:
+            level, trace = logging.WARNING, log.isEnabledFor(logging.DEBUG)
+            number = f"{message.retried + 1}/{message.max_retry}" if op.failure else "not counted"
+            what = f"is retried ({number}) in {delay}"
+    else:
+        what = "is revoked"
+    text = error_text(error).replace("\r", "\\r").replace("\n", "\\n")
+    shown = error if trace and not isinstance(error, AsynqError) else None
+    log.log(
+        level,
+        "task %r (%s) of queue %r %s: %s",
+        message.id,
+        message.type,
+        message.queue,
+        what,
+        text,
+        exc_info=shown,
+    )
+
+
+def log_put_back(op: Settlement) -> None:
+    """Say so if a task is back in its queue because the server shuts down."""
+    if isinstance(op, Requeue):
+        message = op.delivery.message
+        log.info("task %r (%s) of queue %r is put back", message.id, message.type, message.queue)
+
+
+def log_not_recorded(op: Settlement, error: LeaseLostError, *, maybe_landed: bool) -> None:
+    """Say that a settlement was refused, unless an earlier copy of it may have been recorded."""
+    verb = type(op).__name__.lower()
+    if maybe_landed:
+        log.info("%s was most likely recorded before its reply was lost: %s", verb, error)
+    else:
+        log.warning("%s not recorded: %s", verb, error)

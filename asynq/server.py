@@ -1,0 +1,238 @@
+"""Server: takes tasks from queues and runs their handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from datetime import timedelta
+from random import Random
+from typing import TYPE_CHECKING
+
+from asynq.aggregation import Grouping
+from asynq.backoff import Outage, shared_outage
+from asynq.checks import check_callback, check_count, check_duration
+from asynq.errors import BrokerUnavailable, ServerStateError
+from asynq.handlers import as_step
+from asynq.hooks import Callbacks
+from asynq.life import Life
+from asynq.ops import Ping
+from asynq.processes.origin import importing
+from asynq.queues import Preference, QueueLimits
+from asynq.signals import run_blocking
+from asynq.worker import Settings, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from asynq.aggregation import Aggregate
+    from asynq.broker import Broker
+    from asynq.handlers import Handler
+    from asynq.hooks import HealthCheck, OnError, OnRun
+    from asynq.retry import IsFailure, RetryDelay
+
+log = logging.getLogger("asynq.server")
+
+SECOND = timedelta(seconds=1)
+GREETING = 2.0
+"""Seconds a start waits for the broker's first answer."""
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Server(Life):
+    """Takes tasks from queues and runs up to `concurrency` of their handlers at once.
+
+    A server lives once: new, then active, stopped (takes no more tasks, finishes those in hand), closed;
+    ServerStateError when asked for what its state does not allow. A broker that goes away is waited for: work
+    goes on by itself when it is back. A broker given by URL belongs to the server, which closes it.
+
+    Nothing is connected yet. ValueError or TypeError, naming the option, for what cannot be honoured.
+
+    concurrency: runs at once; the number of processors by default.
+    queues: names with their weights, or names of equal weight. A queue is the first choice as often as
+    its weight says; with `strict_priority` it waits until all heavier ones are empty.
+    queue_limits: most runs at once of tasks of a queue, in this server. shared_queue_limits: the same for all
+    servers together, and Go peers; each server keeps to what it was given, so give all of them the same.
+    retry_delay: from (retried, error, task), how long a failed task waits: a timedelta or seconds; Go
+    asynq's delay by default. is_failure: False for errors that spend no retry and count as no failure.
+    Where either raises or answers nonsense, its default is used.
+    on_error: told of each failure with (error, task, ctx), sync (then it must not block) or async; ctx is
+    None for a task whose worker was lost. What it raises is logged, as with all that follow.
+    on_start: told with (task, ctx) when a run begins. on_success, with (task, ctx), on_failure, on_retry and
+    on_archive, with (error, task, ctx): told once the broker has recorded it. on_failure of what the queue
+    counts as failed, on_retry and on_archive of where the task goes then.
+    health_check: told at the start and every `health_check_interval` how the broker answers, None or its
+    error.
+    shutdown_timeout: how long a shutdown lets handlers finish; then they are told to end and have one second
+    to do so, and their tasks go back to the head of their queues without a retry spent.
+    lease: how long a silent worker keeps its tasks; at least one second, and extended while it lives.
+    aggregator: from a group's name and tasks to the one task that takes their place in their queue; sync
+    (in a thread) or async. What it raises puts the tasks back into their group, and on_error is told.
+    Without it groups wait for another server. group_grace_period: how long nothing is added to a group
+    until it is aggregated; group_max_delay: how long its oldest task waits at most; both at least one
+    second. group_max_size: as soon as a group holds so many tasks, that many are aggregated.
+    """
+
+    def __init__(
+        self,
+        broker: Broker | str,
+        *,
+        concurrency: int | None = None,
+        queues: Mapping[str, int] | Sequence[str] = ("default",),
+        strict_priority: bool = False,
+        queue_limits: Mapping[str, int] | None = None,
+        shared_queue_limits: Mapping[str, int] | None = None,
+        retry_delay: RetryDelay | None = None,
+        is_failure: IsFailure | None = None,
+        on_error: OnError | None = None,
+        on_start: OnRun | None = None,
+        on_success: OnRun | None = None,
+        on_failure: OnError | None = None,
+        on_retry: OnError | None = None,
+        on_archive: OnError | None = None,
+        health_check: HealthCheck | None = None,
+        health_check_interval: timedelta = timedelta(seconds=15),
+        shutdown_timeout: timedelta = timedelta(seconds=8),
+        lease: timedelta = timedelta(seconds=30),
+        aggregator: Aggregate | None = None,
+        group_grace_period: timedelta = timedelta(minutes=1),
+        group_max_delay: timedelta | None = None,
+        group_max_size: int | None = None,
+    ) -> None:
+        check_duration("shutdown_timeout", shutdown_timeout)
+        _check_second("lease", lease)
+        check_callback("retry_delay", retry_delay, takes="(retried, error, task)", at_once=True)
+        check_callback("is_failure", is_failure, takes="(error)", at_once=True)
+        _check_second("health_check_interval", health_check_interval)
+        check_callback("aggregator", aggregator, takes="(group, tasks)")
+        preference = Preference.of(queues, strict=strict_priority)
+        self._settings = Settings(
+            concurrency=_concurrency(concurrency),
+            preference=preference,
+            limits=QueueLimits.of(queue_limits, shared_queue_limits, preference.names),
+            retry_delay=retry_delay,
+            is_failure=is_failure,
+            callbacks=Callbacks(
+                on_error=on_error,
+                on_start=on_start,
+                on_success=on_success,
+                on_failure=on_failure,
+                on_retry=on_retry,
+                on_archive=on_archive,
+                health_check=health_check,
+            ),
+            health_check_interval=health_check_interval // _MILLISECOND,
+            shutdown_timeout=shutdown_timeout // _MILLISECOND,
+            lease=lease // _MILLISECOND,
+            grouping=Grouping.of(aggregator, group_grace_period, group_max_delay, group_max_size),
+        )
+        super().__init__(broker, log)
+        self._worker: Worker | None = None
+        self._ending = False
+
+    def run(self, handler: Handler) -> None:
+        """Work until told to end by a signal; blocks. Uses uvloop where it is installed.
+
+        SIGTERM and SIGINT shut down; a second one waits no longer for handlers. SIGTSTP stops taking tasks.
+        Raises as `start` does; RuntimeError inside a running event loop, where `serve` is to be awaited.
+        """
+        term = self._end_or_hurry
+        handlers = {signal.SIGTERM: term, signal.SIGINT: term, signal.SIGTSTP: self._pause}
+        run_blocking(lambda: self._until_signalled(self.start(handler), handlers), "await serve(handler)")
+
+    async def serve(self, handler: Handler) -> None:
+        """Work until shut down. Cancelling it shuts down first. Raises as `start` does."""
+        await self.start(handler)
+        await self._attend()
+
+    async def start(self, handler: Handler) -> None:
+        """Begin to work in the running event loop, and return.
+
+        `handler` is a ServeMux or any handler. TypeError for what cannot be one; BrokerRefusedError when the
+        broker answers and refuses; a broker that does not answer yet is waited for in the background.
+        """
+        if self._state != "new":
+            raise ServerStateError(self._state, "start")
+        if importing.get():
+            raise RuntimeError(
+                "a server is started by a module that a handler process imports: "
+                'start it under `if __name__ == "__main__":`'
+            )
+        step = as_step(handler)
+        answered = await self._greet()
+        if self.state != "new":
+            raise ServerStateError(self._state, "start")
+        self._state = "active"
+        self._worker = Worker(self._broker, step, self._settings, Random())  # noqa: S311 - jitter and draws
+        self._begin(self._work(self._worker, Outage(log, told=not answered)))
+        queues = ", ".join(self._settings.preference.names)
+        log.info("%s on queues %s of %r", "working" if answered else "waiting to work", queues, self._broker)
+
+    def stop(self) -> None:
+        """Take no more tasks; those in hand go on. ServerStateError for a server that was never started."""
+        if self._state == "new":
+            raise ServerStateError(self._state, "stop")
+        if self._state == "active" and self._worker:
+            self._state = "stopped"
+            self._worker.stop()
+            log.info("taking no more tasks")
+
+    async def ping(self) -> None:
+        """Ask the broker for a sign of life: BrokerUnavailable or another of its errors if there is none."""
+        if self._state == "closed":
+            raise ServerStateError(self._state, "ping")
+        await self._broker.aexecute(Ping())
+
+    # --- the rest is its own ------------------------------------------------------------------------
+
+    def _begin_shutdown(self) -> None:
+        if self._worker and self._state != "closed":
+            self._state = "stopped"
+            self._ending = True
+            self._worker.shut_down()
+
+    async def _greet(self) -> bool:
+        """True if the broker answered."""
+        try:
+            async with asyncio.timeout(GREETING):
+                await self.ping()
+        except TimeoutError:
+            log.warning("the broker does not answer yet and is waited for: no answer within %g s", GREETING)
+        except BrokerUnavailable as error:
+            log.warning("the broker does not answer yet and is waited for: %s", error.reason)
+        else:
+            return True
+        return False
+
+    async def _work(self, worker: Worker, outage: Outage) -> None:
+        shared_outage.set(outage)
+        await worker.run()
+
+    def _end_or_hurry(self) -> None:
+        if self._worker is None:
+            return
+        if self._ending:
+            self._worker.hurry()
+        else:
+            log.info("shutting down; a second signal waits no longer for handlers")
+            self._begin_shutdown()
+
+    def _pause(self) -> None:
+        if self._state == "active":
+            self.stop()
+
+
+def _concurrency(given: int | None) -> int:
+    if given is None:
+        return os.cpu_count() or 1
+    check_count("concurrency", given)
+    if given < 1:
+        raise ValueError(f"concurrency must be at least 1; it is {given}")
+    return given
+
+
+def _check_second(name: str, value: timedelta) -> None:
+    check_duration(name, value)
+    if value < SECOND:
+        raise ValueError(f"{name} must be at least one second; it is {value}")

@@ -1,0 +1,56 @@
+"""What a blocking `run()` needs: an event loop, and signals handled on it while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
+
+log = logging.getLogger("asynq.server")
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes uvloop's event loops where it is installed; None for asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def run_blocking(main: Callable[[], Coroutine[Any, Any, None]], instead: str) -> None:
+    """Run in an event loop of its own. RuntimeError, naming what to do instead, where one runs already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(main())
+    else:
+        raise RuntimeError(f"run() blocks, and here an event loop is running: use {instead}")
+
+
+@contextmanager
+def handling(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    """Handle these signals on the running event loop; what was there before comes back afterwards."""
+    loop = asyncio.get_running_loop()
+    before: dict[signal.Signals, Any] = {}
+    for number, handle in handlers.items():
+        previous = signal.getsignal(number)
+        try:
+            loop.add_signal_handler(number, handle)
+        except (ValueError, RuntimeError, NotImplementedError):
+            log.warning("signals are not handled: run() was not called from the main thread")
+            break
+        before[number] = previous
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            loop.remove_signal_handler(number)
+            if previous is not None:
+                signal.signal(number, previous)

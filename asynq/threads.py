@@ -1,0 +1,99 @@
+"""The threads plain handlers run in."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_Item = tuple[Future[Any], "Callable[[], Any]"]
+
+
+class DaemonThreads(Executor):
+    """Up to `size` threads, started when needed and kept, that do not hold up the end of the interpreter.
+
+    The standard pool joins its threads at exit, so that one stuck handler would keep a worker from ending
+    for ever. `submit` raises RuntimeError after `shutdown`.
+    """
+
+    def __init__(self, size: int, name: str = "asynq-handler") -> None:
+        if size < 1:
+            raise ValueError(f"size must be at least 1; it is {size}")
+        self._size = size
+        self._name = name
+        self._items: SimpleQueue[_Item | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Call `fn` in one of the threads as soon as one is free."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("cannot schedule new calls after shutdown")
+            # First of all: a new thread that finds nothing counts as idle, also when it no longer is.
+            self._items.put((future, partial(fn, *args, **kwargs)))
+            if not self._idle.acquire(blocking=False) and len(self._threads) < self._size:
+                self._start_thread()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Take no more calls; the threads end after those taken. `cancel_futures` drops the waiting ones."""
+        with self._lock:
+            if cancel_futures:
+                self._drop_waiting()
+            if not self._closed:
+                self._closed = True
+                for _ in self._threads:
+                    self._items.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _serve(self) -> None:
+        while (item := self._next()) is not None:
+            _carry_out(*item)
+            del item  # an idle thread keeps nobody's arguments and results alive
+
+    def _next(self) -> _Item | None:
+        try:
+            return self._items.get_nowait()
+        except Empty:
+            self._idle.release()
+            return self._items.get()
+
+    def _drop_waiting(self) -> None:
+        waiting = []
+        with suppress(Empty):
+            while True:
+                waiting.append(self._items.get_nowait())
+        for item in waiting:
+            if item is None:
+                self._items.put(None)
+            else:
+                item[0].cancel()
+
+
+def _carry_out(future: Future[Any], call: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
+        future.set_exception(error)

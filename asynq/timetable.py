@@ -1,0 +1,88 @@
+"""What schedulers and managers of periodic tasks are made of: entries, their ticker, their heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from asynq.checks import check_callback, check_duration, check_zone
+from asynq.entries import Entry, Registry
+from asynq.loops.every import Every
+from asynq.loops.heartbeat import SCHEDULER_EVERY, Heartbeat, host
+from asynq.loops.ticker import LONGEST_PAUSE, Hooks, Ticker
+from asynq.ops import ClearScheduler, WriteScheduler
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+    from random import Random
+
+    from asynq.broker import Broker
+    from asynq.loops.ticker import PostEnqueue, PreEnqueue
+    from asynq.options import Options
+    from asynq.task import Task
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Timetable:
+    """Entries, and the loops that enqueue them and let them be seen."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        location: tzinfo,
+        catch_up: timedelta | None,
+        pre_enqueue: PreEnqueue | None,
+        post_enqueue: PostEnqueue | None,
+    ) -> None:
+        """TypeError or ValueError, naming the option, for what cannot be honoured."""
+        check_zone("location", location)
+        if catch_up is not None:
+            check_duration("catch_up", catch_up)
+        check_callback("pre_enqueue", pre_enqueue, takes="(task)")
+        check_callback("post_enqueue", post_enqueue, takes="(task, info, error)")
+        self._location = location
+        self.registry = Registry()
+        self._ticker = Ticker(
+            broker,
+            self.registry,
+            catch_up=(catch_up or timedelta()) // _MILLISECOND,
+            hooks=Hooks(before=pre_enqueue, after=post_enqueue),
+            new_id=lambda: str(uuid4()),
+        )
+        self._id = f"{host()}:{os.getpid()}:{uuid4()}"
+        self._heartbeat = Heartbeat(broker, self._beat, ClearScheduler(scheduler_id=self._id))
+
+    def entry(self, spec: str, task: Task, over: Options) -> Entry:
+        """The entry of a periodic task. Raises as Entry.of."""
+        return Entry.of(spec, task, over, self._location)
+
+    def loops(self, rng: Random) -> list[Every]:
+        """The loops, for the running event loop; from now on they follow every change of the entries."""
+        loop = asyncio.get_running_loop()
+        ticking = Every("scheduling", self._ticker.step, interval=LONGEST_PAUSE, rng=rng)
+        beating = Every("heartbeat", self._heartbeat.step, interval=SCHEDULER_EVERY, rng=rng, gap=1.0)
+
+        def follow() -> None:
+            for part in (ticking, beating):
+                loop.call_soon_threadsafe(part.wake)
+
+        self.registry.changed = follow
+        return [ticking, beating]
+
+    async def end(self) -> None:
+        """Let the entries be seen no more."""
+        self.registry.changed = _nothing
+        await self._heartbeat.end()
+
+    def _beat(self) -> WriteScheduler:
+        ttl = int(2000 * SCHEDULER_EVERY)
+        return WriteScheduler(scheduler_id=self._id, entries=self._ticker.described(), ttl=ttl)
+
+
+def _nothing() -> None:
+    """What a change of entries means once nothing runs."""

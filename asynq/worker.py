@@ -1,0 +1,178 @@
+"""One working life of a server: the pump, the loops and the lease keeper, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asynq.clock import SystemClock
+from asynq.executors import Executors
+from asynq.hooks import Hooks
+from asynq.leases.keeper import LeaseKeeper
+from asynq.loops import janitor
+from asynq.loops.aggregator import CHECK, Aggregator
+from asynq.loops.every import Every
+from asynq.loops.forwarder import Forwarder
+from asynq.loops.health import Health
+from asynq.loops.heartbeat import SERVER_EVERY, Heartbeat, ServerRecord
+from asynq.loops.janitor import Janitor
+from asynq.loops.reclaimer import GroupRepairer, Reclaimer
+from asynq.loops.recoverer import Adopter, Recoverer
+from asynq.processor import Processor
+from asynq.retry import RetryRules
+from asynq.terms import Terms
+from asynq.wakeups import POLL, Wakeups
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from asynq.aggregation import Grouping
+    from asynq.broker import Broker
+    from asynq.handlers import Step
+    from asynq.hooks import Callbacks
+    from asynq.queues import Preference, QueueLimits
+    from asynq.retry import IsFailure, RetryDelay
+
+RECOVER_EVERY = 1.0
+"""Seconds; with its jitter and the work itself, a lapsed lease is found within 2 s."""
+ADOPT_EVERY = 60.0
+RECLAIM_EVERY = 10.0
+HOOK_PATIENCE = 1.0
+"""Seconds a shutdown waits for hooks under way."""
+LOOP_PATIENCE = 5.0
+"""Seconds a shutdown waits for a step of a loop."""
+
+
+@frozen(kw_only=True)
+class Settings:
+    """What a server was asked to be. Durations are milliseconds."""
+
+    concurrency: int
+    preference: Preference
+    limits: QueueLimits
+    retry_delay: RetryDelay | None
+    is_failure: IsFailure | None
+    callbacks: Callbacks
+    health_check_interval: int
+    shutdown_timeout: int
+    lease: int
+    grouping: Grouping | None
+    """None: no groups are aggregated."""
+
+
+class Worker:
+    """Works from `run` on until it is shut down. Belongs to one event loop, where it is made."""
+
+    def __init__(self, broker: Broker, step: Step, settings: Settings, rng: Random) -> None:
+        queues = settings.preference.names
+        rules = RetryRules(rng=rng, delay=settings.retry_delay, is_failure=settings.is_failure)
+        self._settings = settings
+        self._executors = Executors.of(settings.concurrency)
+        self._hooks = Hooks(settings.callbacks)
+        self._keeper = LeaseKeeper(broker, settings.lease, rng=rng)
+        self._shutdown, self._hurry = asyncio.Event(), asyncio.Event()
+        terms = Terms(
+            preference=settings.preference,
+            limits=settings.limits,
+            concurrency=settings.concurrency,
+            lease=settings.lease,
+            rules=rules,
+            rng=rng,
+            retried=self._on_retry,
+        )
+        self._processor = processor = Processor(
+            broker, step, terms, keeper=self._keeper, executors=self._executors, hooks=self._hooks
+        )
+        self._wakeups = Wakeups(broker, queues, woken=self._on_wake, cancelled=processor.cancel, rng=rng)
+        processor.woken_by(self._wakeups)
+        forwarder = Forwarder(broker, queues, forwarded=processor.wake, poll=lambda: self._wakeups.poll)
+        recoverer = Recoverer(broker, queues, rules, recovered=self._on_wake, lost=self._hooks.lost)
+        self._forwarding = Every("forwarding", forwarder.step, interval=POLL, rng=rng, gap=0.1)
+        self._aggregator = self._make_aggregator(broker, settings.grouping, rng)
+        repairer = GroupRepairer(broker, queues, attended=self._aggregator is not None)
+        clock = broker.clock or SystemClock()
+        self._record = ServerRecord(settings.concurrency, settings.preference, clock, processor.runs)
+        self._heartbeat = Heartbeat(broker, self._record.beat, self._record.end())
+        self._beating = Every("heartbeat", self._heartbeat.step, interval=SERVER_EVERY, rng=rng)
+        self._loops = [
+            self._forwarding,
+            self._beating,
+            Every("recovery", recoverer.step, interval=RECOVER_EVERY, rng=rng),
+            Every("adoption", Adopter(broker, queues).step, interval=ADOPT_EVERY, rng=rng),
+            Every("cleaning", Janitor(broker, queues).step, interval=janitor.INTERVAL, rng=rng),
+            Every("reclaiming", Reclaimer(broker, queues).step, interval=RECLAIM_EVERY, rng=rng),
+            Every("repairing groups", repairer.step, interval=GroupRepairer.REST, rng=rng),
+        ]
+        if settings.callbacks.health_check:
+            health = Health(broker, self._hooks.checked, settings.health_check_interval / 1000)
+            self._loops.append(Every("health check", health.step, interval=RECOVER_EVERY, rng=rng))
+        if self._aggregator:
+            self._loops.append(Every("aggregation", self._aggregator.step, interval=CHECK, rng=rng))
+
+    def _make_aggregator(self, broker: Broker, grouping: Grouping | None, rng: Random) -> Aggregator | None:
+        if grouping is None:
+            return None
+        return Aggregator(
+            broker,
+            self._settings.preference.names,
+            grouping,
+            rng=rng,
+            aggregated=self._processor.wake,
+            report=self._hooks.report,
+        )
+
+    def stop(self) -> None:
+        """Take no more tasks; those in hand go on."""
+        self._processor.stop()
+        self._record.status = "stopped"
+        self._beating.wake()
+
+    def shut_down(self) -> None:
+        """Take no more tasks, finish those in hand within the shutdown timeout, and end `run`."""
+        self.stop()
+        self._shutdown.set()
+
+    def hurry(self) -> None:
+        """Wait no longer for handlers: tell them to end now."""
+        self._hurry.set()
+
+    async def run(self) -> None:
+        """Work until shut down. Ends early only by an error of this library's own, which is raised."""
+        await self._keeper.start(self._processor.lease_event)
+        try:
+            async with asyncio.TaskGroup() as group:
+                parts = [group.create_task(loop.run()) for loop in self._loops]
+                parts.append(group.create_task(self._wakeups.run()))
+                parts.append(group.create_task(self._processor.run()))
+                group.create_task(self._end(parts))
+        finally:
+            if self._aggregator:
+                await self._aggregator.aclose()
+            await self._processor.aclose()
+            await self._hooks.drain(HOOK_PATIENCE)
+            await self._keeper.aclose()
+            self._executors.close()
+
+    async def _end(self, parts: list[asyncio.Task[None]]) -> None:
+        await self._shutdown.wait()
+        patience = self._settings.shutdown_timeout / 1000
+        draining = [self._processor.drain(patience, self._hurry)]
+        if self._aggregator:
+            draining.append(self._aggregator.drain(patience, self._hurry))
+        await asyncio.gather(*draining)
+        for loop in self._loops:
+            loop.stop()
+        self._wakeups.stop()
+        _, late = await asyncio.wait(parts, timeout=LOOP_PATIENCE)
+        for part in late:
+            part.cancel()
+        await self._heartbeat.end()
+
+    def _on_wake(self) -> None:
+        self._processor.wake()
+        self._forwarding.wake()
+
+    def _on_retry(self) -> None:
+        self._forwarding.wake()

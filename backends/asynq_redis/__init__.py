@@ -1,0 +1,22 @@
+"""Redis as a broker for asynq, wire-compatible with Go's asynq."""
+
+from __future__ import annotations
+
+from asynq_redis import (  # noqa: F401 - they register handlers
+    consume,
+    control,
+    examine,
+    groups,
+    inspect,
+    limits,
+    manage,
+    presence,
+    produce,
+    schedule,
+    settle,
+    upkeep,
+)
+from asynq_redis.brokers import RedisBroker, RedisClusterBroker, RedisSentinelBroker, connect
+from asynq_redis.url import TLS
+
+__all__ = ["TLS", "RedisBroker", "RedisClusterBroker", "RedisSentinelBroker", "connect"]

@@ -1,0 +1,253 @@
+"""What all Redis brokers share: two faces, carried out over whatever servers a topology finds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import evolve, field, frozen
+from redis import RedisError
+
+from asynq.broker import Capabilities
+from asynq.checks import check_count, check_duration, check_timeout
+from asynq.errors import BrokerUnavailable, raised
+from asynq_redis import faults
+from asynq_redis.cluster import Cluster
+from asynq_redis.faces import Awaiting, Blocking, Settings, completed
+from asynq_redis.listener import RedisListener
+from asynq_redis.sentinel import Sentinel
+from asynq_redis.spread import SpreadListener
+from asynq_redis.steps import Batch, Env
+from asynq_redis.topology import Single, scouting
+from asynq_redis.transport import Patience, Transport
+from asynq_redis.watcher import RedisWatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asynq.broker import Listener, Watcher
+    from asynq.clock import Clock
+    from asynq.errors import AsynqError
+    from asynq.ops import Op
+    from asynq_redis.faces import Face
+    from asynq_redis.topology import Topology
+    from asynq_redis.url import Address, Endpoint
+
+T = TypeVar("T")
+Remap = Mapping[tuple[str, int], tuple[str, int]]
+"""Where to reach the server that others know by this host and port."""
+
+CAPABILITIES = Capabilities(backend="redis", durability="process", multi_process=True)
+
+
+@frozen(kw_only=True)
+class Config:
+    """All a Redis broker is made from: values only, so that a broker can be sent to another process."""
+
+    endpoint: Endpoint
+    clock: Clock | None
+    budget: timedelta
+    connect_timeout: timedelta
+    socket_timeout: timedelta
+    max_connections: int
+    address_remap: Remap = field(factory=dict)
+    min_replicas: int = 0
+    replication_timeout: timedelta = timedelta(seconds=1)
+
+    def __attrs_post_init__(self) -> None:
+        check_duration("budget", self.budget)
+        check_timeout("connect_timeout", self.connect_timeout)
+        check_timeout("socket_timeout", self.socket_timeout)
+        check_count("max_connections", self.max_connections)
+        check_count("db", self.endpoint.db)
+        check_count("min_replicas", self.min_replicas)
+        check_timeout("replication_timeout", self.replication_timeout)
+        if self.replication_timeout < timedelta(milliseconds=1):
+            raise ValueError("replication_timeout must be at least 1 ms: WAIT takes 0 for ever")
+        if self.min_replicas and self.replication_timeout >= self.socket_timeout:
+            raise ValueError("replication_timeout must be shorter than socket_timeout")
+        if not self.max_connections:
+            raise ValueError("max_connections must be at least 1")
+
+    @property
+    def settings(self) -> Settings:
+        """How its servers are connected to."""
+        return Settings(
+            db=self.endpoint.db,
+            username=self.endpoint.username,
+            password=self.endpoint.password,
+            tls=self.endpoint.tls,
+            connect_timeout=self.connect_timeout.total_seconds(),
+            socket_timeout=self.socket_timeout.total_seconds(),
+            max_connections=self.max_connections,
+            min_replicas=self.min_replicas,
+            replication_timeout=self.replication_timeout.total_seconds(),
+        )
+
+
+class _Connections:
+    """What one process has open. After a fork the child begins with none of its own."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+        self.listed: set[str] = set()
+        self.blocking: Transport | None = None
+        self.awaiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Transport] = (
+            weakref.WeakKeyDictionary()
+        )
+
+
+class BaseRedisBroker:
+    """A broker on Redis servers, 6.2 or later (see asynq.broker.Broker).
+
+    Nothing is connected before the first operation. A request that was surely not applied, or that can be
+    sent twice without harm, is sent again for `budget`; after that, and at most the two timeouts later, the
+    call ends with BrokerUnavailable.
+    """
+
+    _config: Config
+    _connections_here: _Connections
+
+    def _start(self, config: Config) -> None:
+        self._config = config
+        self._connections_here = _Connections()
+
+    def __repr__(self) -> str:
+        endpoint = self._config.endpoint
+        return f"{type(self).__name__}({endpoint}, db={endpoint.db}{', TLS' if endpoint.tls else ''})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self._config)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See Broker."""
+        return evolve(CAPABILITIES, durability="replicated") if self._config.min_replicas else CAPABILITIES
+
+    @property
+    def clock(self) -> Clock | None:
+        """See Broker."""
+        return self._config.clock
+
+    def execute(self, op: Op[T], /) -> T:
+        """See Broker."""
+        answer: T = raised(self.execute_many([op])[0])
+        return answer
+
+    def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
+        """See Broker."""
+        return completed(self._carry_out(self._blocking(), ops))
+
+    def close(self) -> None:
+        """See Broker."""
+        here = self._connections()
+        transport, here.blocking = here.blocking, None
+        if transport is not None:
+            completed(transport.close())
+
+    async def aexecute(self, op: Op[T], /) -> T:
+        """See Broker."""
+        answer: T = raised((await self.aexecute_many([op]))[0])
+        return answer
+
+    async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
+        """See Broker."""
+        return await self._carry_out(self._awaiting(), ops)
+
+    async def aclose(self) -> None:
+        """See Broker."""
+        transport = self._connections().awaiting.pop(asyncio.get_running_loop(), None)
+        if transport is not None:
+            await transport.close()
+
+    def listener(self) -> Listener:
+        """See Broker."""
+        config = self._config
+        if config.endpoint.kind == "single":
+            return RedisListener(config.endpoint.addresses[0], config.settings, _rng())
+        return SpreadListener(self._awaiting().topology, config.settings, _rng())
+
+    def watcher(self) -> Watcher:
+        """See Broker."""
+        return RedisWatcher(self._home, self._config.settings)
+
+    async def _home(self, queue: str) -> Address | None:
+        """The server that holds the queue now, None while none does."""
+        homes = await self._awaiting().topology.homes([queue])
+        return next((address for address, queues in homes.items() if queue in queues), None)
+
+    async def _carry_out(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
+        apart = self._config.endpoint.kind == "cluster"
+        batch = Batch(ops, Env(clock=self._config.clock, apart=apart, listed=self._connections().listed))
+        resend = all(op.idempotent for op in ops)
+        first = True
+        while requests := batch.requests:
+            try:
+                replies = await transport.send(requests, resend=resend)
+            except BrokerUnavailable as error:
+                changes = not all(op.read_only for op in ops)
+                error.maybe_applied = changes and (error.maybe_applied or not first)
+                raise
+            batch.feed(replies)
+            first = False
+        return [
+            faults.refusal(answer) if isinstance(answer, RedisError) else answer for answer in batch.answers
+        ]
+
+    def _blocking(self) -> Transport:
+        here = self._connections()
+        with here.lock:
+            if here.blocking is None:
+                here.blocking = self._transport(Blocking())
+            return here.blocking
+
+    def _awaiting(self) -> Transport:
+        here, loop = self._connections(), asyncio.get_running_loop()
+        with here.lock:
+            if loop not in here.awaiting:
+                here.awaiting[loop] = self._transport(Awaiting())
+            return here.awaiting[loop]
+
+    def _connections(self) -> _Connections:
+        if self._connections_here.pid != os.getpid():
+            self._connections_here = _Connections()
+        return self._connections_here
+
+    def _transport(self, face: Face) -> Transport:
+        config, rng = self._config, _rng()
+        budget = config.budget.total_seconds()
+        return Transport(
+            face,
+            _topology(config, face, rng),
+            config.settings,
+            patience=lambda: Patience(budget, time.monotonic, rng),
+        )
+
+
+def _topology(config: Config, face: Face, rng: random.Random) -> Topology:
+    endpoint, settings = config.endpoint, config.settings
+    if endpoint.kind == "sentinel":
+        as_whom = {"username": endpoint.sentinel_username, "password": endpoint.sentinel_password}
+        asking = scouting(settings, db=0, **as_whom)
+        return Sentinel(endpoint.addresses, endpoint.master, face, asking, remap=config.address_remap)
+    if endpoint.kind == "cluster":
+        return Cluster(endpoint.addresses, face, scouting(settings), remap=config.address_remap, rng=rng)
+    return Single(endpoint.addresses[0])
+
+
+def _rng() -> random.Random:
+    return random.Random()  # noqa: S311 - it spreads retries, it guards nothing
+
+
+def _rebuilt(kind: type[BaseRedisBroker], config: Config) -> BaseRedisBroker:
+    broker = kind.__new__(kind)
+    broker._start(config)  # noqa: SLF001 - the other half of __reduce__
+    return broker

@@ -1,0 +1,124 @@
+"""How operations become calls of scripts: by queue, in order, at most MAX_BATCH to a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import redis
+from attrs import frozen
+
+from asynq.ops import MAX_BATCH
+from asynq_redis import wire
+from asynq_redis.keys import QueueKeys
+from asynq_redis.scripts import SET_ASIDE
+from asynq_redis.steps import ScriptCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator, Sequence
+
+    from asynq.message import TaskMessage
+    from asynq_redis.scripts import Script
+    from asynq_redis.steps import Arg, Env, Reply, Steps
+
+K = TypeVar("K", bound="Hashable")
+
+MAX_BYTES = 1 << 20
+"""Most bytes of arguments in a call for several tasks: copying them keeps other clients waiting."""
+
+
+@frozen
+class Item:
+    """The part of one operation in a call: its keys, its arguments."""
+
+    keys: tuple[str, ...]
+    args: tuple[Arg, ...]
+
+    def size(self) -> int:
+        """Bytes of arguments, roughly: integers and the encoding of text are not weighed."""
+        return sum(len(arg) for arg in self.args if not isinstance(arg, int))
+
+
+def portions(items: Sequence[tuple[K, Item]]) -> Iterator[tuple[K, list[int]]]:
+    """Cut items into calls: (what the call has in common, places of its items), each in order."""
+    open_calls: dict[K, tuple[list[int], int]] = {}
+    for place, (common, item) in enumerate(items):
+        places, size = open_calls.get(common, ([], 0))
+        if places and (len(places) == MAX_BATCH or size + item.size() > MAX_BYTES):
+            yield common, places
+            places, size = [], 0
+        places.append(place)
+        open_calls[common] = (places, size + item.size())
+    for common, (places, _) in open_calls.items():
+        yield common, places
+
+
+def in_calls(
+    items: Sequence[tuple[K, Item]],
+    call: Callable[[K, list[Item]], ScriptCall],
+    answer: Callable[[int, Reply], Any],
+) -> Steps[list[Any]]:
+    """Send all items in one round and answer for each place. A refusal of a call answers all of its items."""
+    answers: list[Any] = [None] * len(items)
+    cut = list(portions(items))
+    replies = yield [call(common, [items[place][1] for place in places]) for common, places in cut]
+    for (_, places), reply in zip(cut, replies, strict=True):
+        if isinstance(reply, redis.RedisError):
+            for place in places:
+                answers[place] = reply
+        else:
+            for place, part in zip(places, reply, strict=True):
+                answers[place] = answer(place, part)
+    return answers
+
+
+def item_call(
+    script: Script,
+    keys: Sequence[str],
+    args: Sequence[Arg],
+    items: Sequence[Item],
+    rest: Sequence[str] = (),
+) -> ScriptCall:
+    """A call for several items: fixed keys and arguments, then each item's, then further keys."""
+    all_keys, all_args = [*keys], [*args]
+    for item in items:
+        all_keys += item.keys
+        all_args += item.args
+    return ScriptCall(script, (*all_keys, *rest), tuple(all_args))
+
+
+def lock_or(hash_key: str, message: TaskMessage) -> str:
+    """The lock a task took; its hash once more when it took none, so that every task has as many keys."""
+    return message.unique_key or hash_key
+
+
+@frozen
+class Undecodable:
+    """A task whose stored message cannot be read."""
+
+    queue: str
+    raw_id: bytes
+    data: bytes
+    why: wire.UndecodableMessageError
+
+    @property
+    def task_id(self) -> str:
+        """The id as text, as far as it is text."""
+        return self.raw_id.decode(errors="replace")
+
+    def set_aside(self, env: Env) -> ScriptCall:
+        """The call that archives it, with the reason."""
+        keys = QueueKeys(self.queue)
+        message = wire.replacement(self.queue, self.task_id, self.data, self.why)
+        return ScriptCall(
+            SET_ASIDE,
+            (keys.active, keys.lease, keys.archived, keys.task("").encode() + self.raw_id),
+            (env.now_argument(), self.raw_id, self.data, wire.encode(message)),
+        )
+
+
+def read_message(queue: str, raw_id: bytes, data: bytes) -> TaskMessage | Undecodable:
+    """The message of a task, or why it cannot be read."""
+    try:
+        return wire.decode_as(queue, raw_id.decode(errors="replace"), data)
+    except wire.UndecodableMessageError as error:
+        return Undecodable(queue, raw_id, data, error)

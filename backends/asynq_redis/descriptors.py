@@ -1,0 +1,57 @@
+"""Protobuf message classes from tables: no generated code.
+
+Each call has a pool of its own: in protobuf's process-wide one another library may keep a file of that name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAP = re.compile(r"map<(\w+), (\w+)>")
+_Field = descriptor_pb2.FieldDescriptorProto
+
+
+def message_classes(package: str, tables: Mapping[str, Mapping[int, tuple[str, str]]]) -> dict[str, Any]:
+    """The classes of a proto3 file's messages, by name, from the number of each field: name and type.
+
+    Types are spelled as in a .proto file: "string", "repeated string", "map<string, int32>", or another
+    message of the file.
+    """
+    file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
+    for message, fields in tables.items():
+        _add_message(file, message, fields)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
+        for name in tables
+    }
+
+
+def _add_message(file: Any, name: str, fields: Mapping[int, tuple[str, str]]) -> None:
+    message = file.message_type.add(name=name)
+    for number, (field, kind) in fields.items():
+        if found := _MAP.fullmatch(kind):
+            entry = message.nested_type.add(name=f"{field.title().replace('_', '')}Entry")
+            entry.options.map_entry = True
+            _add_field(entry, 1, "key", found[1], file.package)
+            _add_field(entry, 2, "value", found[2], file.package)
+            _add_field(message, number, field, f"repeated {name}.{entry.name}", file.package)
+        else:
+            _add_field(message, number, field, kind, file.package)
+
+
+def _add_field(message: Any, number: int, name: str, kind: str, package: str) -> None:
+    single = kind.removeprefix("repeated ")
+    added = message.field.add(name=name, number=number)
+    added.label = _Field.LABEL_OPTIONAL if single == kind else _Field.LABEL_REPEATED
+    if single[0].isupper():
+        added.type, added.type_name = _Field.TYPE_MESSAGE, f".{package}.{single}"
+    else:
+        added.type = _Field.Type.Value(f"TYPE_{single.upper()}")

@@ -1,0 +1,198 @@
+"""Operations on groups and on the sets of tasks taken from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from asynq.errors import AggregationLostError
+from asynq.groups import AggregationSet, GroupInfo
+from asynq.ops import (
+    MAX_BATCH,
+    MAX_SET,
+    ExtendAggregation,
+    FinishAggregation,
+    Groups,
+    ListGroups,
+    ReclaimAggregations,
+    Repaired,
+    RepairGroups,
+    ReturnAggregation,
+    TakeGroup,
+)
+from asynq_redis import produce, wire
+from asynq_redis.calls import Undecodable, read_message
+from asynq_redis.keys import QUEUES, QueueKeys
+from asynq_redis.scripts import (
+    DROP_MEMBERS,
+    EXTEND_SET,
+    FINISH_SET,
+    LIST_GROUPS,
+    READ_SET,
+    RECLAIM_SET,
+    REPAIR_GROUPS,
+    RETURN_SET,
+    TAKE_GROUP,
+)
+from asynq_redis.steps import Command, Env, Request, ScriptCall, Steps, alone, implements
+
+if TYPE_CHECKING:
+    from asynq.message import TaskMessage
+    from asynq_redis.steps import Reply
+
+_LOST = -3
+_NONE_DUE, _RETURNED, _IMMOVABLE = 0, 1, 3
+
+
+def _list(op: ListGroups, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    args = (env.now_argument(), keys.prefix, op.cursor or "0")
+    [reply] = yield [ScriptCall(LIST_GROUPS, (keys.groups, keys.pending), args)]
+    if isinstance(reply, redis.RedisError):
+        return reply
+    cursor, *found = reply
+    groups = (
+        GroupInfo(name=name.decode(errors="replace"), size=size, waiting=waiting, quiet=quiet)
+        for name, size, waiting, quiet in found
+    )
+    return Groups(groups=tuple(groups), cursor=_cursor(cursor))
+
+
+implements(ListGroups)(alone(_list))
+
+
+def _cursor(reply: bytes) -> str:
+    return "" if reply == b"0" else reply.decode()
+
+
+# --- sets -----------------------------------------------------------------------------------------------
+
+
+def _take(op: TakeGroup, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    own = (keys.aggregation_set(op.group, op.set_id), keys.aggregation_sets)
+    names = (keys.group(op.group), own[0], keys.groups, own[1])
+    rules = (op.grace, op.max_delay, op.max_size, MAX_SET, op.hold)
+    [size] = yield [ScriptCall(TAKE_GROUP, names, (env.now_argument(), op.group, *rules))]
+    if isinstance(size, redis.RedisError) or not size:
+        return size or None
+    pages = yield [
+        ScriptCall(READ_SET, own, (keys.prefix, start, MAX_BATCH)) for start in range(0, size, MAX_BATCH)
+    ]
+    messages: list[TaskMessage] = []
+    drops: list[Request] = []
+    for page in pages:
+        if isinstance(page, redis.RedisError):
+            return page
+        for raw_id, data in page:
+            message = read_message(op.queue, raw_id, data) if data else None
+            if message is None or isinstance(message, Undecodable):
+                drops.append(_drop(keys, own, raw_id, message, env))
+            else:
+                messages.append(message)
+    if drops:
+        yield drops
+    if not messages:
+        return None
+    return AggregationSet(queue=op.queue, group=op.group, id=op.set_id, messages=tuple(messages))
+
+
+implements(TakeGroup)(alone(_take))
+
+
+def _drop(
+    keys: QueueKeys, own: tuple[str, str], raw_id: bytes, unread: Undecodable | None, env: Env
+) -> ScriptCall:
+    """The call that takes a member out of its set; one that is there and cannot be read is archived."""
+    data, instead = b"", b""
+    if unread is not None:
+        data = unread.data
+        instead = wire.encode(wire.replacement(keys.queue, unread.task_id, data, unread.why))
+    names = (*own, keys.archived, keys.task("").encode() + raw_id)
+    return ScriptCall(DROP_MEMBERS, names, (env.now_argument(), raw_id, data, instead))
+
+
+def _own_keys(taken: AggregationSet) -> tuple[QueueKeys, tuple[str, str]]:
+    keys = QueueKeys(taken.queue)
+    return keys, (keys.aggregation_set(taken.group, taken.id), keys.aggregation_sets)
+
+
+def _held(taken: AggregationSet, reply: Reply) -> Any:
+    """Answer of an operation that needs the set to be held and says no more."""
+    if isinstance(reply, redis.RedisError):
+        return reply
+    return None if reply == 1 else AggregationLostError(taken.queue, taken.group)
+
+
+def _extend(op: ExtendAggregation, env: Env) -> Steps[Any]:
+    _, own = _own_keys(op.taken)
+    [reply] = yield [ScriptCall(EXTEND_SET, own, (env.now_argument(), op.hold))]
+    return _held(op.taken, reply)
+
+
+implements(ExtendAggregation)(alone(_extend))
+
+
+def _finish(op: FinishAggregation, env: Env) -> Steps[Any]:
+    keys, own = _own_keys(op.taken)
+    item = produce.item_of(op.enqueue)
+    # A lock that is not of this queue, as only damage names one, would be in another slot.
+    locks = dict.fromkeys(m.unique_key for m in op.taken.messages if m.unique_key.startswith(keys.prefix))
+    fixed = (keys.pending, keys.scheduled, keys.groups, keys.archived, keys.completed)
+    args = (env.now_argument(), keys.prefix, *item.args)
+    listed, reply = yield [
+        Command(("SADD", QUEUES, op.taken.queue)),
+        ScriptCall(FINISH_SET, (*fixed, *own, *item.keys, *locks), args),
+    ]
+    if isinstance(reply, redis.RedisError):
+        return reply
+    if reply[0] == _LOST:
+        return AggregationLostError(op.taken.queue, op.taken.group)
+    return listed if isinstance(listed, redis.RedisError) else produce.answer_to(op.enqueue, reply)
+
+
+implements(FinishAggregation)(alone(_finish))
+
+
+def _return(op: ReturnAggregation, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+    keys, own = _own_keys(op.taken)
+    names = (*own, keys.group(op.taken.group), keys.groups)
+    [reply] = yield [ScriptCall(RETURN_SET, names, (op.taken.group,))]
+    return _held(op.taken, reply)
+
+
+implements(ReturnAggregation)(alone(_return))
+
+
+# --- upkeep ---------------------------------------------------------------------------------------------
+
+
+def _reclaim(op: ReclaimAggregations, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    returned = skip = 0
+    while returned < op.limit:
+        args = (env.now_argument(), keys.prefix, skip, MAX_SET)
+        [reply] = yield [ScriptCall(RECLAIM_SET, (keys.aggregation_sets, keys.groups), args)]
+        if isinstance(reply, redis.RedisError):
+            return reply
+        if reply == _NONE_DUE:
+            break
+        returned += reply == _RETURNED
+        skip += reply == _IMMOVABLE
+    return returned
+
+
+implements(ReclaimAggregations)(alone(_reclaim))
+
+
+def _repair(op: RepairGroups, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+    keys = QueueKeys(op.queue)
+    args = (keys.prefix, op.cursor or "0")
+    [reply] = yield [ScriptCall(REPAIR_GROUPS, (keys.groups, keys.aggregation_sets), args)]
+    if isinstance(reply, redis.RedisError):
+        return reply
+    return Repaired(listed=reply[1], cursor=_cursor(reply[0]))
+
+
+implements(RepairGroups)(alone(_repair))

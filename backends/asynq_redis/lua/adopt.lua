@@ -1,0 +1,36 @@
+-- Give active tasks without a lease one, under no token, that lapses so that recovery finds them.
+-- flags: allow-oom
+-- KEYS: active lease
+-- ARGV: now prefix grace cursor limit
+--   grace: milliseconds. cursor: ids to pass over, from the longest running on.
+-- answers: {number adopted, number dropped, cursor to go on from or 0}
+-- @include arguments types time keys
+
+local active, lease = key(), key()
+local refusal = misplaced(active, 'list') or misplaced(lease, 'zset')
+if refusal then return redis.error_reply(refusal) end
+local now, prefix, grace = microseconds(arg()), arg(), tonumber(arg())
+local cursor, limit = tonumber(arg()), tonumber(arg())
+
+local ids = redis.call('LRANGE', active, -(cursor + limit), -(cursor + 1))
+local orphans, gone = {}, {}
+for _, id in ipairs(ids) do
+  local hash = task_key(prefix, id)
+  if not redis.call('ZSCORE', lease, id) then
+    local known = redis.call('TYPE', hash).ok == 'hash' and redis.call('HEXISTS', hash, 'msg') == 1
+    local target = known and orphans or gone
+    target[#target + 1] = { id = id, hash = hash }
+  end
+end
+local score = as_score(lapse(now, grace))
+for _, task in ipairs(orphans) do
+  redis.call('ZADD', lease, score, task.id)
+  redis.call('HSET', task.hash, 'state', 'active')
+  redis.call('HDEL', task.hash, 'lease_token')
+end
+for _, task in ipairs(gone) do
+  redis.call('LREM', active, -1, task.id)
+  redis.call('DEL', task.hash)
+end
+local ended = #ids < limit
+return { #orphans, #gone, ended and 0 or cursor + #ids - #gone }

@@ -1,0 +1,31 @@
+-- Take members out of an aggregation set: those whose task is gone, and those that cannot be decoded, which
+-- are archived with a message that can be. Each if nothing has changed.
+-- flags: allow-oom
+-- KEYS: set sets archived | hash
+-- ARGV: now | id found msg
+--   found: the message as it was read, empty for none. msg: the one that takes its place.
+-- answers: each 1, or 0 where the task has changed
+-- @include arguments types time
+
+local set, sets, archived = key(), key(), key()
+local refusal = misplaced(set, 'zset') or misplaced(sets, 'zset') or misplaced(archived, 'zset')
+if refusal then return redis.error_reply(refusal) end
+local now = microseconds(arg())
+
+local answers = {}
+while more() do
+  local hash, id, found, msg = key(), arg(), arg(), arg()
+  local unchanged = (try('HGET', hash, 'msg') or '') == found
+  if unchanged and redis.call('ZREM', set, id) == 1 then
+    if found == '' then
+      redis.call('DEL', hash)
+    else
+      redis.call('HSET', hash, 'msg', msg, 'state', 'archived')
+      redis.call('HDEL', hash, 'group')
+      redis.call('ZADD', archived, whole(seconds_up(now)), id)
+    end
+  end
+  answers[#answers + 1] = unchanged and 1 or 0
+end
+if redis.call('ZCARD', set) == 0 then redis.call('ZREM', sets, set) end
+return answers

@@ -1,0 +1,42 @@
+-- Look for ids whose task is gone, and for active tasks without a lease, among some ids of one state.
+-- flags: allow-oom
+-- KEYS: source lease
+-- ARGV: now prefix kind state offset limit repair grace
+--   kind: list or zset. repair: 1 or empty. grace: milliseconds until a lease that is given lapses.
+-- answers: {number of ids looked at, {ids without a task}, {active tasks without a lease}}
+-- @include arguments types time keys
+
+local source, lease = key(), key()
+local now, prefix, kind, state = microseconds(arg()), arg(), arg(), arg()
+local offset, limit, repair, grace = tonumber(arg()), tonumber(arg()), arg(), tonumber(arg())
+local refusal = misplaced(source, kind) or misplaced(lease, 'zset')
+if refusal then return redis.error_reply(refusal) end
+
+local ids
+if kind == 'list' then
+  ids = redis.call('LRANGE', source, -(offset + limit), -(offset + 1))
+else
+  ids = redis.call('ZRANGE', source, offset, offset + limit - 1)
+end
+local gone, stranded = {}, {}
+for _, id in ipairs(ids) do
+  local hash = task_key(prefix, id)
+  local known = redis.call('TYPE', hash).ok == 'hash' and redis.call('HEXISTS', hash, 'msg') == 1
+  if not known then
+    gone[#gone + 1] = id
+  elseif state == 'active' and not redis.call('ZSCORE', lease, id) then
+    stranded[#stranded + 1] = id
+  end
+end
+if repair ~= '' then
+  for _, id in ipairs(gone) do
+    if kind == 'list' then redis.call('LREM', source, -1, id) else redis.call('ZREM', source, id) end
+    if state == 'active' then redis.call('ZREM', lease, id) end
+    redis.call('DEL', task_key(prefix, id))
+  end
+  for _, id in ipairs(stranded) do
+    redis.call('ZADD', lease, as_score(lapse(now, grace)), id)
+    redis.call('HDEL', task_key(prefix, id), 'lease_token')
+  end
+end
+return { #ids, gone, stranded }

@@ -1,0 +1,40 @@
+-- Enqueue an aggregate and delete the tasks it was made of, with the locks they own; both or neither.
+-- flags: allow-oom
+-- KEYS: pending scheduled groups archived completed set sets hash lock group | | member_lock*
+-- ARGV: now prefix id msg at in group enqueue_id ttl until keep replace
+--   hash, lock, group and what follows prefix: of the aggregate, as for enqueue.
+--   member_lock: those the tasks of the set have taken.
+-- answers: as enqueue for one task, or {-3} where the set is held no longer
+-- @include arguments types time keys lock enqueue
+
+local queue = queue_of_keys()
+local set, sets, hash, lock, group = key(), key(), key(), key(), key()
+local refusal = queue.refusal or misplaced(set, 'zset') or misplaced(sets, 'zset')
+if refusal then return redis.error_reply(refusal) end
+local now, prefix, enqueue_id = microseconds(arg()), arg(), ARGV[8]
+
+if not redis.call('ZSCORE', sets, set) then
+  if try('HGET', hash, 'enqueue_id') ~= enqueue_id then return { -3 } end
+  return enqueue(queue, now, hash, lock, group)
+end
+
+-- One command for all members each time: a set may hold hundreds.
+local members, tasks, owned = {}, {}, {}
+for i, id in ipairs(redis.call('ZRANGE', set, 0, -1)) do
+  members[id], tasks[i] = true, task_key(prefix, id)
+end
+if #tasks > 0 then redis.call('EXISTS', unpack(tasks)) end
+if keys_taken < #KEYS then
+  for i, holder in ipairs(redis.call('MGET', unpack(KEYS, keys_taken + 1))) do
+    if holder and members[holder] then owned[#owned + 1] = KEYS[keys_taken + i] end
+  end
+end
+touch_replaced(hash, ARGV[12])
+
+local answer = enqueue(queue, now, hash, lock, group)
+if answer[1] ~= 1 then return answer end
+if #tasks > 0 then redis.call('DEL', unpack(tasks)) end
+if #owned > 0 then redis.call('DEL', unpack(owned)) end
+redis.call('DEL', set)
+redis.call('ZREM', sets, set)
+return answer

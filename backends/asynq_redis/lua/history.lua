@@ -1,0 +1,18 @@
+-- Runs counted day by day.
+-- flags: no-writes
+-- KEYS: processed failed
+-- ARGV: now days
+-- answers: each {date, processed, failed}, today first
+-- @include arguments types time count
+
+local processed, failed, now, days = key(), key(), microseconds(arg()), tonumber(arg())
+-- As text: a count may exceed what a number of Lua holds.
+local function counter(name)
+  return string.match(try('GET', name) or '', '^%d+$') or '0'
+end
+local answers = {}
+for day = 0, days - 1 do
+  local on = date(now - day * 86400000000)
+  answers[#answers + 1] = { on, counter(processed .. ':' .. on), counter(failed .. ':' .. on) }
+end
+return answers

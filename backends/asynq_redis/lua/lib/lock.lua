@@ -1,0 +1,19 @@
+-- Uniqueness locks. A lock that its task may release holds the task's id; one that only its ttl ends
+-- holds "expiry:" and the id, so that nobody, Go included, takes it for the task's own.
+local function lock_holder(id, ends)
+  if ends == 'expiry' then return 'expiry:' .. id end
+  return id
+end
+
+local function release(lock, id)
+  if try('GET', lock) == id then redis.call('DEL', lock) end
+end
+
+-- Let the lock of a task that renews it last until `ttl` after its next step, `wait` from now (both ms).
+local function renew(lock, id, ends, ttl, wait)
+  local holder, found = lock_holder(id, ends), try('GET', lock)
+  local lasting = wait + tonumber(ttl)
+  if found == false or (found == holder and redis.call('PTTL', lock) < lasting) then
+    redis.call('SET', lock, holder, 'PX', whole(lasting))
+  end
+end

@@ -1,0 +1,74 @@
+-- Moving tasks by hand: to the tail of their queue, to the archive, or away.
+
+-- The collections tasks are moved between; the next six keys.
+local function queue_of_keys()
+  local queue = {
+    pending = key(), scheduled = key(), retry = key(), archived = key(), completed = key(), groups = key(),
+  }
+  queue.refusal = misplaced(queue.pending, 'list') or misplaced(queue.scheduled, 'zset')
+    or misplaced(queue.retry, 'zset') or misplaced(queue.archived, 'zset')
+    or misplaced(queue.completed, 'zset') or misplaced(queue.groups, 'set')
+  return queue
+end
+
+-- A task as it is now; touches every key that moving it writes. Without `exists` there is none.
+local function look_up(queue, prefix, id)
+  local hash = task_key(prefix, id)
+  local found = try('HMGET', hash, 'msg', 'state', 'group', 'unique_key', 'unique_until', 'unique_keep') or {}
+  local task = {
+    id = id, hash = hash, exists = redis.call('EXISTS', hash) == 1, known = found[1], state = found[2] or '',
+    group = found[3] or '', lock = found[4], ends = found[5], keep = found[6],
+  }
+  if task.state == 'aggregating' then
+    task.source = group_key(prefix, task.group)
+    task.held = not try('ZSCORE', task.source, id)
+  elseif task.state ~= 'active' then
+    task.source = queue[task.state]
+  end
+  if task.lock then task.owned = try('GET', task.lock) == id end
+  return task
+end
+
+-- Whether a task may go there from the state it is in.
+local function movable(task, to)
+  if to == 'deleted' and not task.known then return task.exists end
+  return task.known and task.source and not task.held and task.state ~= to
+end
+
+local function leave_source(queue, task)
+  if task.source == queue.pending then
+    redis.call('LREM', queue.pending, -1, task.id)
+  elseif task.source then
+    redis.call('ZREM', task.source, task.id)
+    if task.state == 'aggregating' and redis.call('ZCARD', task.source) == 0 then
+      redis.call('SREM', queue.groups, task.group)
+    end
+  end
+end
+
+local function put(queue, task, to, now)
+  if to == 'deleted' then
+    redis.call('DEL', task.hash)
+    if task.owned then redis.call('DEL', task.lock) end
+  elseif to == 'archived' then
+    redis.call('ZADD', queue.archived, whole(seconds_up(now)), task.id)
+    redis.call('HSET', task.hash, 'state', 'archived')
+    redis.call('HDEL', task.hash, 'lease_token', 'cancel')
+  else
+    redis.call('LPUSH', queue.pending, task.id)
+    redis.call('HSET', task.hash, 'state', 'pending', 'pending_since', nanoseconds(now))
+    redis.call('HDEL', task.hash, 'lease_token', 'cancel', 'group')
+    if task.lock and task.keep and task.ends ~= 'start' then renew(task.lock, task.id, task.ends, task.keep, 0) end
+  end
+end
+
+-- What gives way in the archive when these tasks come to it: those there, then the first of their own.
+local function room_for(queue, prefix, tasks, to, now, max_size, max_age)
+  if to ~= 'archived' or #tasks == 0 then return {} end
+  local giving_way = doomed(prefix, surplus(queue.archived, now, max_size, max_age, #tasks, #tasks + 50))
+  for i = 1, #tasks - max_size do
+    local task = tasks[i]
+    giving_way[#giving_way + 1] = { id = task.id, hash = task.hash, lock = task.owned and task.lock or nil }
+  end
+  return giving_way
+end

@@ -1,0 +1,44 @@
+-- List expired leases, oldest first. Ids whose task is gone are dropped, and leases of tasks that are not
+-- active: those are where their state says.
+-- flags: allow-oom
+-- KEYS: lease active
+-- ARGV: now prefix grace skip limit
+--   grace: milliseconds that a lease written by a Go peer is given on top. skip: leases to pass over.
+-- answers: {each lost: {id, msg, score, token, lease losses}, number dropped, skip to go on from or -1}
+-- @include arguments types time keys fence
+
+local lease, active = key(), key()
+local refusal = misplaced(lease, 'zset') or misplaced(active, 'list')
+if refusal then return redis.error_reply(refusal) end
+local now, prefix, grace = microseconds(arg()), arg(), tonumber(arg())
+local skip, limit = tonumber(arg()), tonumber(arg())
+
+local ms = math.floor(now / 1000)
+-- Leases of Go peers within their grace may stand before ours: look somewhat further than asked.
+local found = redis.call('ZRANGEBYSCORE', lease, '-inf', as_score(ms), 'WITHSCORES', 'LIMIT', skip, limit + 200)
+local lost, gone, stray, at = {}, {}, {}, 1
+while at < #found and #lost + #gone + #stray < limit do
+  local id, score = found[at], found[at + 1]
+  at = at + 2
+  local expired = fractional(score) or tonumber(score) * 1000 + grace <= ms
+  if expired then
+    local hash = task_key(prefix, id)
+    local task = try('HMGET', hash, 'msg', 'lease_token', 'lease_losses', 'state') or {}
+    if task[1] and task[4] and task[4] ~= 'active' then
+      stray[#stray + 1] = id
+    elseif task[1] then
+      lost[#lost + 1] = { id, task[1], score, task[2] or '', tonumber(task[3]) or 0 }
+    else
+      gone[#gone + 1] = { id = id, hash = hash }
+    end
+  end
+end
+for _, task in ipairs(gone) do
+  leave(active, task.id)
+  redis.call('DEL', task.hash)
+end
+for _, id in ipairs(stray) do left[#left + 1] = id end
+end_leases(lease)
+local passed = (at - 1) / 2
+local exhausted = at > #found and passed < limit + 200
+return { lost, #gone, exhausted and -1 or skip + passed - #gone - #stray }

@@ -1,0 +1,59 @@
+-- Put tasks that their queue does not list where they belong, each if it is still as it was found.
+-- flags: allow-oom
+-- KEYS: pending active lease scheduled retry archived completed groups sets
+-- ARGV: now prefix grace | id msg state to at
+--   grace: milliseconds until the lease of an active one lapses. msg: as found, empty for none. to: a state,
+--   or empty to delete it. at: second at which a completed one is dropped.
+-- answers: each 1, or 0 where the task has changed
+-- @include arguments types time keys places
+
+local places = places_of_keys()
+if places.refusal then return redis.error_reply(places.refusal) end
+local now, prefix, grace = microseconds(arg()), arg(), tonumber(arg())
+
+local items, answers = {}, {}
+while more() do
+  local item = { id = arg(), msg = arg(), state = arg(), to = arg(), at = arg() }
+  item.hash = task_key(prefix, item.id)
+  local task = try('HMGET', item.hash, 'msg', 'state', 'group', 'pending_since', 'unique_key') or {}
+  item.group = task[3] or ''
+  if item.to == 'aggregating' then try('ZCARD', group_key(prefix, item.group)) end
+  if task[5] and try('GET', task[5]) == item.id then item.lock = task[5] end
+  local same = (task[1] or '') == item.msg and (task[2] or '') == item.state
+  item.mine = same and not (task[1] and listed(places, prefix, item.id, task[2], task[3], task[4]))
+  items[#items + 1] = item
+end
+
+local put = {
+  [''] = function(item)
+    redis.call('DEL', item.hash)
+    if item.lock then redis.call('DEL', item.lock) end
+  end,
+  pending = function(item)
+    redis.call('LPUSH', places.pending, item.id)
+    redis.call('HSET', item.hash, 'pending_since', nanoseconds(now))
+  end,
+  active = function(item)
+    redis.call('LPUSH', places.active, item.id)
+    redis.call('ZADD', places.lease, as_score(lapse(now, grace)), item.id)
+    redis.call('HDEL', item.hash, 'lease_token')
+  end,
+  archived = function(item)
+    redis.call('ZADD', places.archived, whole(seconds_up(now)), item.id)
+  end,
+  completed = function(item)
+    redis.call('ZADD', places.completed, item.at, item.id)
+  end,
+  aggregating = function(item)
+    redis.call('ZADD', group_key(prefix, item.group), whole(seconds_up(now)), item.id)
+    redis.call('SADD', places.groups, item.group)
+  end,
+}
+for i, item in ipairs(items) do
+  answers[i] = item.mine and 1 or 0
+  if item.mine then
+    if item.to ~= '' then redis.call('HSET', item.hash, 'state', item.to) end
+    put[item.to](item)
+  end
+end
+return answers

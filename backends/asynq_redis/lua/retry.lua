@@ -1,0 +1,35 @@
+-- Move tasks to retry. A failure counts as processed and failed.
+-- flags: allow-oom
+-- KEYS: active lease retry processed failed | hash lock | taken*
+-- ARGV: now | id token msg delay failure
+--   lock: the hash again where the task has none. delay: milliseconds. failure: 1 or empty.
+-- answers: each 1, or 0 where the lease is lost
+-- @include arguments types time fence lock count
+
+local active, lease, retry, processed, failed = key(), key(), key(), key(), key()
+local refusal = misplaced(active, 'list') or misplaced(lease, 'zset') or misplaced(retry, 'zset')
+if refusal then return redis.error_reply(refusal) end
+local now = microseconds(arg())
+local statistics = counters(processed, failed, now)
+
+local answers, failures = {}, 0
+while more() do
+  local hash, lock, id, token, msg, delay, failure = key(), key(), arg(), arg(), arg(), tonumber(arg()), arg()
+  local task = try('HMGET', hash, 'state', 'lease_token', 'unique_until', 'unique_keep', 'cancel') or {}
+  if owned(task[1], task[2], lease, id, token) then
+    leave(active, id)
+    redis.call('ZADD', retry, whole(seconds_up(now + delay * 1000)), id)
+    redis.call('HSET', hash, 'msg', msg, 'state', 'retry')
+    -- To be archived, and failed before it was told: the next delivery shows it still.
+    if task[5] == 'retry' then redis.call('HDEL', hash, 'cancel') end
+    if task[4] and task[3] ~= 'start' and lock ~= hash then renew(lock, id, task[3], task[4], delay) end
+    if failure ~= '' then failures = failures + 1 end
+    answers[#answers + 1] = 1
+  else
+    answers[#answers + 1] = task[1] == 'retry' and task[2] == token and 1 or 0
+  end
+end
+end_leases(lease)
+forget_takes()
+count(statistics, failures, failures)
+return answers

@@ -1,0 +1,22 @@
+-- Number of tasks in the groups of a queue, or in the sets taken from them, a page at a time.
+-- flags: no-writes
+-- KEYS: names pending
+-- ARGV: prefix kind cursor
+--   names, kind: the names of the groups, a set, or the keys of the aggregation sets, a zset.
+-- answers: {cursor, number of tasks}
+-- @include arguments types keys
+
+local names, prefix, kind, cursor = key(), arg(), arg(), arg()
+local refusal = misplaced(names, kind)
+if refusal then return redis.error_reply(refusal) end
+local tasks, page = 0, nil
+if kind == 'set' then
+  page = redis.call('SSCAN', names, cursor, 'COUNT', 100)
+  for _, group in ipairs(page[2]) do
+    tasks = tasks + (try('ZCARD', group_key(prefix, group)) or 0)
+  end
+else
+  page = redis.call('ZSCAN', names, cursor, 'COUNT', 100)
+  for i = 1, #page[2], 2 do tasks = tasks + (try('ZCARD', page[2][i]) or 0) end
+end
+return { page[1], tasks }

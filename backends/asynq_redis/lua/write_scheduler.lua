@@ -1,0 +1,18 @@
+-- Let the entries of a scheduler be seen. Many come in several calls, and are seen with the last one.
+-- KEYS: entries draft
+-- ARGV: ttl first last | record
+--   ttl: seconds. first, last: 1 or empty, which of the calls this is. The first record stands last, as in Go.
+-- answers: 1
+-- @include arguments
+
+local entries, draft = key(), key()
+local ttl, first, last = arg(), arg(), arg()
+if first ~= '' then redis.call('DEL', draft) end
+local some = more()
+while more() do redis.call('LPUSH', draft, arg()) end
+if some then redis.call('EXPIRE', draft, ttl) end
+if last ~= '' then
+  redis.call('DEL', entries)
+  if some then redis.call('RENAME', draft, entries) end
+end
+return 1

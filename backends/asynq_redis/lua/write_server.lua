@@ -1,0 +1,19 @@
+-- Let a server and its workers be seen. Many workers come in several calls, and are seen with the last one.
+-- KEYS: server workers draft
+-- ARGV: record ttl first last | field record
+--   record: of the server. ttl: seconds. first, last: 1 or empty, which of the calls this is.
+-- answers: 1
+-- @include arguments
+
+local server, workers, draft = key(), key(), key()
+local record, ttl, first, last = arg(), arg(), arg(), arg()
+if first ~= '' then redis.call('DEL', draft) end
+local some = more()
+while more() do redis.call('HSET', draft, arg(), arg()) end
+if some then redis.call('EXPIRE', draft, ttl) end
+if last ~= '' then
+  redis.call('SET', server, record, 'EX', ttl)
+  redis.call('DEL', workers)
+  if some then redis.call('RENAME', draft, workers) end
+end
+return 1

@@ -1,0 +1,147 @@
+"""Done, Complete, Retry, Archive, Requeue: the ends of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from asynq.ops import Archive, Complete, Done, Requeue, Retry
+from asynq_redis import wire
+from asynq_redis.calls import Item, in_calls, item_call, lock_or
+from asynq_redis.consume import lease_lost
+from asynq_redis.keys import QueueKeys
+from asynq_redis.scripts import ARCHIVE, COMPLETE, DONE, REQUEUE, RETRY
+from asynq_redis.steps import ScriptCall, implements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from asynq_redis.steps import Arg, Env, Steps
+
+    Settlement = Done | Complete | Retry | Archive | Requeue
+
+
+def _settle(
+    ops: Sequence[Any],
+    args: Callable[[Any], tuple[Arg, ...]],
+    call: Callable[[Any, QueueKeys, list[Item], list[str]], ScriptCall],
+    bounds: Callable[[Any], Hashable] = lambda _: None,
+) -> Steps[list[Any]]:
+    """Settle the tasks of one queue in calls of several.
+
+    `args` are an operation's own arguments behind id and token; `bounds` what all of a call must share.
+    """
+
+    def item(op: Settlement) -> Item:
+        message, token = op.delivery.message, op.delivery.token
+        keys = QueueKeys(message.queue)
+        task = keys.task(message.id)
+        return Item((task, lock_or(task, message)), (message.id, token, *args(op)))
+
+    def make(common: tuple[str, Any], items: list[Item]) -> ScriptCall:
+        queue, shared = common
+        keys = QueueKeys(queue)
+        tokens = dict.fromkeys(str(item.args[1]) for item in items)
+        return call(shared, keys, items, [keys.taken(token) for token in tokens])
+
+    return (
+        yield from in_calls(
+            [((op.delivery.message.queue, bounds(op)), item(op)) for op in ops],
+            make,
+            lambda place, reply: None if reply else lease_lost(ops[place].delivery.lease),
+        )
+    )
+
+
+@implements(Done)
+def done(ops: Sequence[Done], env: Env) -> Steps[list[Any]]:
+    """Delete finished tasks."""
+    return _settle(
+        ops,
+        lambda _: (),
+        lambda _, keys, items, taken: item_call(
+            DONE,
+            (keys.active, keys.lease, keys.processed, keys.failed),
+            (env.now_argument(),),
+            items,
+            taken,
+        ),
+    )
+
+
+@implements(Complete)
+def complete(ops: Sequence[Complete], env: Env) -> Steps[list[Any]]:
+    """Keep finished tasks until their retention ends."""
+
+    def args(op: Complete) -> tuple[Arg, ...]:
+        message = evolve(op.delivery.message, completed_at=env.seconds())
+        result = op.result
+        return (
+            wire.encode(message),
+            message.retention,
+            "" if result is None else "1",
+            "" if result is None else result,
+        )
+
+    return _settle(
+        ops,
+        args,
+        lambda _, keys, items, taken: item_call(
+            COMPLETE,
+            (keys.active, keys.lease, keys.completed, keys.processed, keys.failed),
+            (env.now_argument(),),
+            items,
+            taken,
+        ),
+    )
+
+
+@implements(Retry)
+def retry(ops: Sequence[Retry], env: Env) -> Steps[list[Any]]:
+    """Move tasks to retry."""
+
+    def args(op: Retry) -> tuple[Arg, ...]:
+        message = wire.failed(op.delivery.message, op.error, env.seconds(), spent=int(op.failure))
+        return (wire.encode(message), op.delay, "1" if op.failure else "")
+
+    return _settle(
+        ops,
+        args,
+        lambda _, keys, items, taken: item_call(
+            RETRY,
+            (keys.active, keys.lease, keys.retry, keys.processed, keys.failed),
+            (env.now_argument(),),
+            items,
+            taken,
+        ),
+    )
+
+
+@implements(Archive)
+def archive(ops: Sequence[Archive], env: Env) -> Steps[list[Any]]:
+    """Move tasks to the archive."""
+    return _settle(
+        ops,
+        lambda op: (wire.encode(wire.failed(op.delivery.message, op.error, env.seconds())),),
+        lambda bounds, keys, items, taken: item_call(
+            ARCHIVE,
+            (keys.active, keys.lease, keys.archived, keys.processed, keys.failed),
+            (env.now_argument(), keys.prefix, *bounds),
+            items,
+            taken,
+        ),
+        bounds=lambda op: (op.max_size, op.max_age),
+    )
+
+
+@implements(Requeue)
+def requeue(ops: Sequence[Requeue], env: Env) -> Steps[list[Any]]:
+    """Put tasks back at the head of their queue."""
+    return _settle(
+        ops,
+        lambda _: (),
+        lambda _, keys, items, taken: item_call(
+            REQUEUE, (keys.active, keys.lease, keys.pending), (env.now_argument(),), items, taken
+        ),
+    )

@@ -1,0 +1,162 @@
+"""Sending rounds of requests until they are answered: how often, how long, and when to give up."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from asynq.backoff import Backoff
+from asynq_redis.nodes import Node
+from asynq_redis.round import Round
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from random import Random
+
+    from asynq_redis.faces import Face, Settings
+    from asynq_redis.steps import Reply, Request
+    from asynq_redis.topology import Topology
+    from asynq_redis.url import Address
+
+MAX_WRITE = 100
+"""Most requests one packed write carries, so that its replies come well within the socket timeout."""
+
+MOTION = 30.0
+"""Seconds to keep trying at least while a key's slot is moving from one server to another."""
+GRACE = 0.5
+"""Seconds a round in a hurry waits for servers in trouble while others have answered."""
+SUSPECT, SUSPECT_MOST = 1.0, 10.0
+"""Seconds for which a server that has failed twice in a row is left alone by rounds in a hurry and by what is
+optional; twice as many with each further failure."""
+
+STALE = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN"})
+"""Error codes of a server that is not, or will not long be, the primary."""
+
+
+class Patience:
+    """When to try again: after growing, jittered pauses, within a budget of time."""
+
+    def __init__(self, budget: float, monotonic: Callable[[], float], rng: Random) -> None:
+        self._monotonic = monotonic
+        self._budget = budget
+        self._began = monotonic()
+        self._backoff = Backoff(rng, first=0.02, cap=1.0)
+
+    def pause(self, *, at_least: float = 0.0, at_most: float = math.inf) -> float | None:
+        """Seconds to wait before the next try; None when the budget is spent, however it is stretched."""
+        budget = min(max(self._budget, at_least), at_most)
+        left = self._began + budget - self._monotonic()
+        return min(self._backoff.pause(), left) if left > 0 else None
+
+
+class Transport:
+    """Sends rounds over one face of a broker."""
+
+    def __init__(
+        self,
+        face: Face,
+        topology: Topology,
+        settings: Settings,
+        *,
+        patience: Callable[[], Patience],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.topology = topology
+        self._face = face
+        self._settings = settings
+        self._patience = patience
+        self._monotonic = monotonic
+        self._nodes: dict[Address, Node] = {}
+        self._failing: dict[Address, tuple[int, float]] = {}
+        """How often in a row a server has failed, and when last."""
+
+    async def send(self, requests: Sequence[Request], *, resend: bool) -> list[Reply]:
+        """The reply to each request, in order; a reply may be an error the server answered with.
+
+        What was surely not applied is sent again until the budget is spent; what may have been applied, only
+        if `resend` allows it. Where several servers are asked and only some answer, faults.NoAnswer stands
+        for the other replies; BrokerUnavailable when no server answered all it was asked.
+        """
+        prompt = self.topology.shards > 1 and any(request.prompt for request in requests)
+        round_ = Round(requests, prompt=prompt, min_replicas=self._settings.min_replicas)
+        patience, spare = self._patience(), self._patience()
+        while round_.waiting:
+            await self._pass(round_)
+            if round_.unknown and not resend:
+                raise round_.unavailable()
+            if not round_.trouble:
+                continue
+            if round_.left_alone.issuperset(round_.waiting):
+                pause = None
+            elif round_.in_a_hurry:
+                pause = spare.pause(at_most=GRACE)
+            else:
+                pause = patience.pause(at_least=MOTION if round_.in_motion else 0.0)
+            if pause is None:
+                return round_.given_up()
+            await self._face.pause(pause)
+        return round_.replies
+
+    async def close(self) -> None:
+        """Free all connections."""
+        nodes, self._nodes = self._nodes, {}
+        for node in nodes.values():
+            await node.close()
+        await self.topology.close()
+
+    async def _pass(self, round_: Round) -> None:
+        """Send what waits, once, to all servers at the same time."""
+        round_.begin_pass()
+        waiting = list(round_.waiting)
+        located = await self.topology.locate([round_.requests[at] for at in waiting])
+        shares = [(address, [waiting[place] for place in places]) for address, places in located]
+        if sum(len(share) for _, share in shares) < len(waiting):
+            round_.trouble = "no server is known to be in charge"
+        if shares:
+            await self._face.together([self._serve(address, round_, share) for address, share in shares])
+
+    async def _serve(self, address: Address, round_: Round, share: list[int]) -> None:
+        """Send one server its share; end early when it is in trouble."""
+        hurry = round_.prompt or all(round_.requests[at].optional for at in share)
+        if hurry and self._is_suspect(address):
+            round_.trouble = f"{address}: it has just failed"
+            round_.left_alone.update(share)
+            return
+        for start in range(0, len(share), MAX_WRITE):
+            limit = GRACE if hurry else math.inf
+            if not await self._exchange(address, round_, share[start : start + MAX_WRITE], limit):
+                return
+        round_.answered = round_.answered or round_.waiting.keys().isdisjoint(share)
+
+    async def _exchange(self, address: Address, round_: Round, share: list[int], limit: float) -> bool:
+        """False when it left requests waiting."""
+        node = self._nodes.get(address) or self._nodes.setdefault(
+            address, Node(self._face, address, self._settings)
+        )
+        exchange = await node.exchange(
+            [round_.requests[at] for at in share],
+            in_full=frozenset(place for place, at in enumerate(share) if at in round_.unknown_scripts),
+            limit=limit,
+        )
+        codes = round_.absorb(share, exchange, address, self.topology.misrouted)
+        stale = not STALE.isdisjoint(codes)
+        if stale or exchange.error is not None:
+            self.topology.doubt(address)
+            await node.reset()
+        if exchange.error is None:
+            self._failing.pop(address, None)
+        else:
+            failures, _ = self._failing.get(address, (0, 0.0))
+            self._failing[address] = (failures + 1, self._monotonic())
+        return not codes and exchange.error is None
+
+    def _is_suspect(self, address: Address) -> bool:
+        """True if it is to be left alone now; false to one caller at a time, who is to find out."""
+        failures, last = self._failing.get(address, (0, 0.0))
+        if failures < 2:
+            return False
+        if self._monotonic() < last + min(SUSPECT * 2.0 ** (failures - 2), SUSPECT_MOST):
+            return True
+        self._failing[address] = (failures, self._monotonic())
+        return False

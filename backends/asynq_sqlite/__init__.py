@@ -1,0 +1,54 @@
+"""The embedded backend: a task queue in a SQLite file, or in memory."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from asynq.broker import without_secrets
+from asynq.errors import BrokerURLError
+from asynq_sqlite.broker import MemoryBroker as MemoryBroker
+from asynq_sqlite.broker import SQLiteBroker as SQLiteBroker
+
+_shared: dict[str, MemoryBroker] = {}
+_shared_lock = threading.Lock()
+
+
+def connect(url: str) -> SQLiteBroker:
+    """The broker of `sqlite:///tasks.db` (relative to the working directory) or `sqlite:////var/tasks.db`.
+
+    `?durability=process` and `?max_size=BYTES` as SQLiteBroker's options. BrokerURLError when malformed.
+    """
+    parts = urlsplit(url)
+    path = unquote(parts.path)[1:]
+    if parts.netloc:
+        raise _malformed(url, f"it names a host; write sqlite:///{parts.netloc}{path} for a relative path")
+    options: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
+    unknown = options.keys() - {"durability", "max_size"}
+    if unknown or parts.fragment:
+        raise _malformed(url, f"unknown option {', '.join(sorted(unknown)) or parts.fragment!r}")
+    try:
+        if "max_size" in options:
+            options["max_size"] = int(options["max_size"])
+        return SQLiteBroker(path, **options)
+    except ValueError as error:
+        raise _malformed(url, str(error)) from None
+
+
+def connect_memory(url: str) -> MemoryBroker:
+    """The broker of `memory://name`: one per name, shared within the process.
+
+    BrokerURLError when malformed.
+    """
+    parts = urlsplit(url)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise _malformed(url, "a memory broker has a name and nothing else: memory://name")
+    with _shared_lock:
+        if parts.netloc not in _shared:
+            _shared[parts.netloc] = MemoryBroker()
+        return _shared[parts.netloc]
+
+
+def _malformed(url: str, reason: str) -> BrokerURLError:
+    return BrokerURLError(without_secrets(url), reason)

@@ -1,0 +1,284 @@
+"""The embedded brokers: both faces over one engine per process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from asynq.broker import CancelRequested, Capabilities, Wake
+from asynq.clock import Clock, SystemClock
+from asynq.errors import AsynqError, BrokerRefusedError, raised
+from asynq.ops import (
+    CancelTask,
+    Enqueue,
+    EnqueueTick,
+    FinishAggregation,
+    Forward,
+    MoveTasks,
+    Op,
+    Recover,
+    Requeue,
+    Retry,
+    RunTask,
+    UnpauseQueue,
+)
+from asynq_sqlite.engine import Engine, Settings
+from asynq_sqlite.listener import QueueListener
+from asynq_sqlite.schema import MEMORY, Durability, open_database
+from asynq_sqlite.state import Store
+from asynq_sqlite.watcher import TaskWatcher
+from asynq_sqlite.worker import Worker
+
+if TYPE_CHECKING:
+    from asynq.broker import Event, Listener, Watcher
+
+T = TypeVar("T")
+
+StoreFactory = Callable[[sqlite3.Connection], Store]
+
+_EVENTS: dict[type[Op[Any]], Callable[[Any], Event]] = {
+    Enqueue: lambda op: Wake(op.message.queue),
+    EnqueueTick: lambda op: Wake(op.enqueue.message.queue),
+    Requeue: lambda op: Wake(op.delivery.message.queue),
+    Retry: lambda op: Wake(op.delivery.message.queue),
+    Recover: lambda op: Wake(op.lost.message.queue),
+    Forward: lambda op: Wake(op.queue),
+    FinishAggregation: lambda op: Wake(op.taken.queue),
+    RunTask: lambda op: Wake(op.queue),
+    MoveTasks: lambda op: Wake(op.queue),
+    UnpauseQueue: lambda op: Wake(op.queue),
+    CancelTask: lambda op: CancelRequested(op.task_id, op.queue, op.then),
+}
+"""Operations that others want to hear of, and what they hear."""
+
+
+class _Listeners:
+    """Who is told when operations of this process were carried out."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners: weakref.WeakSet[QueueListener] = weakref.WeakSet()
+        self.changes = 0
+        """Counts transactions that may have changed something."""
+
+    def add(self, listener: QueueListener) -> None:
+        with self._lock:
+            self._listeners.add(listener)
+
+    def announce(self, ops: Sequence[Op[Any]], answers: Sequence[Any]) -> None:
+        with self._lock:
+            self.changes += not all(op.read_only for op in ops)
+            listeners = list(self._listeners)
+        if not listeners:
+            return
+        events = {
+            _EVENTS[type(op)](op)
+            for op, answer in zip(ops, answers, strict=True)
+            if type(op) in _EVENTS and not isinstance(answer, AsynqError)
+        }
+        for event in events:
+            for listener in listeners:
+                listener.tell(event)
+
+
+class _Process:
+    """What a broker holds in one process; a fork begins with a new one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.listeners = _Listeners()
+        self.engine = Engine(settings, self.listeners.announce)
+        self.worker = Worker(self.engine.run)
+
+    def close(self) -> None:
+        if self.engine.pid == os.getpid():
+            self.worker.stop()
+        self.engine.close()
+
+
+class _EmbeddedBroker:
+    """Both faces, and what a fork asks for."""
+
+    def __init__(self, settings: Settings, clock: Clock | None) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._process = self._begin()
+
+    @property
+    def clock(self) -> Clock | None:
+        """The clock operations go by; None: this machine's."""
+        return self._clock
+
+    def execute(self, op: Op[T], /) -> T:
+        """Carry out one operation and answer, or raise its error."""
+        return cast("T", raised(self.execute_many([op])[0]))
+
+    def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
+        """Carry out operations in order, up to 500 of them in one transaction."""
+        return self._here().engine.run(ops)
+
+    async def aexecute(self, op: Op[T], /) -> T:
+        """`execute`, awaited."""
+        return cast("T", raised((await self.aexecute_many([op]))[0]))
+
+    async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
+        """`execute_many`, awaited: what several callers wait for shares a transaction."""
+        return await self._here().worker.submit(ops)
+
+    def close(self) -> None:
+        """Free thread and connection. Using the broker again opens them again."""
+        self._here().close()
+
+    async def aclose(self) -> None:
+        """`close`, awaited."""
+        await asyncio.to_thread(self.close)
+
+    def listener(self) -> Listener:
+        """A stream of this broker's events, for the running event loop."""
+        listener = QueueListener(self._watched())
+        self._here().listeners.add(listener)
+        return listener
+
+    def watcher(self) -> Watcher:
+        """Tells of changes to single tasks, for the running event loop."""
+        listeners = self._here().listeners
+        return TaskWatcher(self._watched(), lambda: listeners.changes)
+
+    def _watched(self) -> Callable[[], sqlite3.Connection] | None:
+        """What opens the file other processes may change."""
+        raise NotImplementedError
+
+    def _begin(self) -> _Process:
+        process = _Process(self._settings)
+        weakref.finalize(self, process.close)
+        return process
+
+    def _here(self) -> _Process:
+        """What belongs to this process: a connection must never be used across a fork."""
+        if self._process.engine.pid != os.getpid():
+            self._process = self._begin()
+        return self._process
+
+
+class SQLiteBroker(_EmbeddedBroker):
+    """Keeps tasks in a SQLite file: durable on one machine, shared by any number of its processes.
+
+    An acknowledged write survives kill -9 in any case, and by default (`durability="power"`) also the loss of
+    power: SQLite then flushes its write-ahead log at every commit, which costs a disk flush, shared by all
+    operations of a batch and by all awaiting callers. `durability="process"` leaves flushing to the operating
+    system: many times faster for single operations; a crash of the machine may then lose the last writes,
+    never the file's consistency.
+
+    path: the file, made if there is none (its directory must exist). It must be on a local disk.
+    clock: what operations go by, None for this machine's clock.
+    budget: how long an operation waits for other processes before it raises BrokerUnavailable.
+    max_size: bytes the file may grow to; then enqueues raise BrokerFullError, all else goes on.
+    store: what makes the steps operations consist of.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Clock | None = None,
+        durability: Durability = "power",
+        budget: timedelta = timedelta(seconds=5),
+        max_size: int | None = None,
+        store: StoreFactory = Store,
+    ) -> None:
+        if not os.fspath(path) or os.fspath(path) == MEMORY:
+            raise ValueError(f"path must name a file, not {os.fspath(path)!r}; in memory: MemoryBroker()")
+        if "://" in os.fspath(path):
+            raise ValueError(f"path is a URL, not a path; use asynq.connect({os.fspath(path)!r})")
+        if durability not in ("power", "process"):
+            raise ValueError(f"durability must be 'power' or 'process', not {durability!r}")
+        if budget < timedelta(0):
+            raise ValueError(f"budget must not be negative, not {budget!r}")
+        if max_size is not None and max_size <= 0:
+            raise ValueError(f"max_size must be positive, not {max_size!r}")
+        settings = Settings(
+            backend="sqlite",
+            path=str(Path(path).absolute()),
+            clock=clock or SystemClock(),
+            durability=durability,
+            budget=budget.total_seconds(),
+            max_size=max_size,
+            store=store,
+        )
+        super().__init__(settings, clock)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this broker can do."""
+        return Capabilities(backend="sqlite", durability=self._settings.durability, multi_process=True)
+
+    def __repr__(self) -> str:
+        return f"SQLiteBroker({self._settings.path!r}, durability={self._settings.durability!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        settings = self._settings
+        options = {
+            "clock": self._clock,
+            "durability": settings.durability,
+            "budget": timedelta(seconds=settings.budget),
+            "max_size": settings.max_size,
+            "store": settings.store,
+        }
+        return _reopened, (settings.path, options)
+
+    def _watched(self) -> Callable[[], sqlite3.Connection]:
+        path, durability = self._settings.path, self._settings.durability
+        return lambda: open_database(path, durability)
+
+
+def _reopened(path: str, options: dict[str, Any]) -> SQLiteBroker:
+    return SQLiteBroker(path, **options)
+
+
+class MemoryBroker(_EmbeddedBroker):
+    """Keeps tasks in the memory of this process, as long as the broker lives: for tests and for trying out.
+
+    The operations are those of SQLiteBroker, on a database without a file. `close` frees the thread and keeps
+    the tasks. A forked child is refused: it would work on a copy.
+    """
+
+    def __init__(self, *, clock: Clock | None = None, store: StoreFactory = Store) -> None:
+        settings = Settings(
+            backend="memory",
+            path=MEMORY,
+            clock=clock or SystemClock(),
+            durability="process",
+            budget=5,
+            max_size=None,
+            store=store,
+        )
+        super().__init__(settings, clock)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this broker can do."""
+        return Capabilities(backend="memory", durability="none", multi_process=False)
+
+    def close(self) -> None:
+        """Free the thread; the tasks stay."""
+        self._here().worker.stop()
+
+    def __repr__(self) -> str:
+        return f"<MemoryBroker at {id(self):#x}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a MemoryBroker cannot be pickled: its tasks live in this process only")
+
+    def _watched(self) -> None:
+        return None
+
+    def _here(self) -> _Process:
+        if self._process.engine.pid != os.getpid():
+            raise BrokerRefusedError("a memory broker belongs to the process that made it; use SQLiteBroker")
+        return self._process

@@ -1,0 +1,80 @@
+"""Dequeue, ExtendLease, WriteResult."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from asynq.errors import LeaseLostError
+from asynq.ops import MAX_BATCH, Dequeue, Extended, ExtendLease, WriteResult
+from asynq_sqlite.rows import UndecodableError, decode, delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynq.message import Delivery, Lease
+    from asynq_sqlite.rows import Task
+    from asynq_sqlite.state import Store
+
+
+def dequeue(store: Store, op: Dequeue, now: int) -> tuple[Delivery, ...]:
+    """Take one task per order, the first of them those this token already holds."""
+    taken = list(_held(store, op))
+    exhausted = {queue for queue in {*chain.from_iterable(op.orders)} if store.is_paused(queue)}
+    room = {queue: limit - store.active_count(queue) for queue, limit in op.limits.items()}
+    for order in op.orders[len(taken) :]:
+        for queue in order:
+            if queue in exhausted or room.get(queue, 1) <= 0:
+                continue
+            found = _take(store, queue, op, now)
+            if found is not None:
+                taken.append(found)
+                if queue in room:
+                    room[queue] -= 1
+                break
+            exhausted.add(queue)
+    return tuple(taken)
+
+
+def _held(store: Store, op: Dequeue) -> Iterator[Delivery]:
+    for row in store.held_by(op.token):
+        # Damaged since: recovery sets it aside when its lease ends.
+        with suppress(UndecodableError):
+            yield delivery(row, decode(row), op.token, row.task.rank)
+
+
+def _take(store: Store, queue: str, op: Dequeue, now: int) -> Delivery | None:
+    for _ in range(MAX_BATCH):
+        row = store.pop_pending(queue)
+        if row is None:
+            return None
+        try:
+            message = decode(row)
+        except UndecodableError as error:
+            store.set_aside(row, str(error), now)
+            continue
+        expires_at = now + op.lease
+        store.put_lease(row.task, op.token, expires_at)
+        store.release_lock(row.task, until=("start",))
+        return delivery(row, message, op.token, expires_at)
+    return None
+
+
+def extend_lease(store: Store, op: ExtendLease, now: int) -> Extended:
+    """Let the lease last longer, if it is still this run's."""
+    task = owned(store, op.lease)
+    return Extended(expires_at=store.extend_lease(task, now + op.duration), cancel=task.cancel)
+
+
+def write_result(store: Store, op: WriteResult, now: int) -> None:  # noqa: ARG001 - a handler's signature
+    """Store the result, if the task is still this run's."""
+    store.write_result(owned(store, op.lease), op.result)
+
+
+def owned(store: Store, lease: Lease) -> Task:
+    """The active task this lease holds, else LeaseLostError."""
+    task = store.find(lease.queue, lease.task_id)
+    if task is None or not store.check_token(task, lease.token):
+        raise LeaseLostError(lease.queue, lease.task_id)
+    return task

@@ -1,0 +1,197 @@
+"""Transactions: operations in, answers out, over one connection that belongs to one process."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from asynq.errors import (
+    AsynqError,
+    BrokerFullError,
+    BrokerRefusedError,
+    BrokerUnavailable,
+    UnsupportedOperationError,
+)
+from asynq.ops import Enqueue, EnqueueTick, Op, UpdatePayload
+from asynq_sqlite.faults import REFUSED_VALUES, is_busy, is_full, translated
+from asynq_sqlite.handlers import HANDLERS
+from asynq_sqlite.schema import Durability, open_database
+
+if TYPE_CHECKING:
+    from asynq.clock import Clock
+    from asynq_sqlite.state import Store
+
+MAX_TRANSACTION: Final = 500
+"""Most operations in one transaction: about 20 ms during which no other process writes."""
+_LONGEST_WAIT: Final = 0.001
+"""Seconds between two tries for the write lock: whoever waits longer starves beside a busy process."""
+_RESERVE: Final = 64
+"""Pages above `max_size` that anything but an enqueue may use, so that a full file can be drained."""
+_INHERITED: list[Store | None] = []
+"""Connections that came through a fork: closing one here would release the parent's locks."""
+
+Announce = Callable[[Sequence[Op[Any]], Sequence[Any]], None]
+
+
+@frozen(kw_only=True)
+class Settings:
+    """What a broker was constructed with."""
+
+    backend: str
+    path: str
+    clock: Clock
+    durability: Durability
+    budget: float
+    """Seconds to wait for other processes."""
+    max_size: int | None
+    """Bytes the file may grow to by enqueues."""
+    store: Callable[[sqlite3.Connection], Store]
+
+
+class Engine:
+    """Executes operations in transactions. Usable from any thread of the process that made it."""
+
+    def __init__(self, settings: Settings, announce: Announce) -> None:
+        self.pid = os.getpid()
+        self._settings = settings
+        self._announce = announce
+        self._lock = threading.Lock()
+        self._store: Store | None = None
+
+    def run(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        """The answers in order, an AsynqError in the place of one that was refused.
+
+        BrokerUnavailable or BrokerRefusedError when the database cannot be used.
+        """
+        answers: list[Any] = []
+        with self._exclusive():
+            for start in range(0, len(ops), MAX_TRANSACTION):
+                try:
+                    answers += self._transact(ops[start : start + MAX_TRANSACTION])
+                except BrokerUnavailable as error:
+                    raise BrokerUnavailable(error.reason, error.maybe_applied or start > 0) from None
+        self._announce(ops, answers)
+        return answers
+
+    def close(self) -> None:
+        """Close the connection; the next operation opens it again."""
+        if self.pid != os.getpid():
+            _INHERITED.append(self._store)
+            return
+        with self._lock:
+            self._drop()
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=self._settings.budget):
+            raise BrokerUnavailable(f"{self._settings.path} is kept busy by other threads")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    # --- one transaction -------------------------------------------------------------------------------
+
+    def _transact(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        store = self._begin(ops)
+        try:
+            # After the wait for other writers: an instant from before it may be older than theirs.
+            now = self._settings.clock.now()
+            answers = [self._answer(store, op, now) for op in ops]
+        except sqlite3.Error as error:
+            return self._failed(store, ops, error, committing=False)
+        except BaseException:
+            self._rollback(store)
+            raise
+        try:
+            store.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            return self._failed(store, ops, error, committing=True)
+        return answers
+
+    def _answer(self, store: Store, op: Op[Any], now: int) -> Any:
+        handler = HANDLERS.get(type(op))
+        if handler is None:
+            return UnsupportedOperationError(type(op).__name__, self._settings.backend)
+        store.connection.execute("SAVEPOINT op")
+        try:
+            answer = handler(store, op, now)
+        except AsynqError as error:
+            answer = error
+        except REFUSED_VALUES as error:
+            answer = BrokerRefusedError(f"{type(op).__name__} holds a value SQLite cannot store: {error}")
+        else:
+            store.connection.execute("RELEASE op")
+            return answer
+        store.connection.execute("ROLLBACK TO op")
+        store.connection.execute("RELEASE op")
+        return answer
+
+    def _failed(
+        self, store: Store, ops: Sequence[Op[Any]], error: sqlite3.Error, *, committing: bool
+    ) -> list[Any]:
+        """The transaction as a whole failed: nothing of it is left. Room may still be found one by one."""
+        self._rollback(store)
+        if not is_full(error):
+            self._drop()
+            raise translated(error, self._settings.path, committing=committing)
+        if len(ops) == 1:
+            return [BrokerFullError(f"{self._settings.path}: {error}")]
+        return [answer for op in ops for answer in self._transact([op])]
+
+    def _rollback(self, store: Store) -> None:
+        # Some errors make SQLite roll back by itself.
+        if store.connection.in_transaction:
+            store.connection.execute("ROLLBACK")
+
+    # --- beginning -------------------------------------------------------------------------------------
+
+    def _begin(self, ops: Sequence[Op[Any]]) -> Store:
+        """An open transaction, waited for within the budget."""
+        deadline = time.monotonic() + self._settings.budget
+        for attempt in itertools.count():
+            try:
+                return self._try_begin(ops)
+            except sqlite3.Error as error:
+                if not is_busy(error) or time.monotonic() >= deadline:
+                    raise translated(error, self._settings.path) from error
+            time.sleep(min(0.0002 * 2 ** min(attempt, 10), _LONGEST_WAIT))
+        raise AssertionError("unreachable")
+
+    def _try_begin(self, ops: Sequence[Op[Any]]) -> Store:
+        settings = self._settings
+        if self._store is None:
+            self._store = settings.store(open_database(settings.path, settings.durability))
+        store = self._store
+        if settings.max_size is not None:
+            self._limit_size(store.connection, settings.max_size, ops)
+        if all(op.read_only for op in ops):
+            store.connection.execute("BEGIN")
+            # Only the first read takes the snapshot, and may find the file locked.
+            try:
+                store.connection.execute("SELECT 1 FROM paused LIMIT 1").fetchone()
+            except sqlite3.Error:
+                self._rollback(store)
+                raise
+        else:
+            store.connection.execute("BEGIN IMMEDIATE")
+        return store
+
+    def _limit_size(self, connection: sqlite3.Connection, max_size: int, ops: Sequence[Op[Any]]) -> None:
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        grows = any(isinstance(op, Enqueue | EnqueueTick | UpdatePayload) for op in ops)
+        pages = max(max_size // page_size, 1) + (0 if grows else _RESERVE)
+        connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+
+    def _drop(self) -> None:
+        if self._store is not None:
+            self._store.connection.close()
+            self._store = None

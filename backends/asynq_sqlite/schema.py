@@ -1,0 +1,178 @@
+"""The file: its tables, and opening it. Plain columns, so that the sqlite3 shell shows everything."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final, Literal
+
+from asynq.errors import BrokerRefusedError
+
+Durability = Literal["power", "process"]
+
+MEMORY: Final = ":memory:"
+APPLICATION_ID: Final = 0x61737971
+"""Marks a database file as ours ("asyq"), as `file` and `PRAGMA application_id` show it."""
+SCHEMA_VERSION: Final = 1
+
+# Comments inside a statement stay in the file: the shell's .schema is its documentation.
+TABLES: Final = (
+    """CREATE TABLE tasks (
+        seq INTEGER PRIMARY KEY,
+        id TEXT NOT NULL,
+        type TEXT NOT NULL,
+        queue TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        headers TEXT NOT NULL,           -- a JSON object of strings
+        max_retry INTEGER NOT NULL,
+        retried INTEGER NOT NULL,
+        error TEXT NOT NULL,
+        last_failed_at INTEGER NOT NULL, -- Unix seconds, 0 for never
+        timeout INTEGER NOT NULL,        -- seconds, 0 for none
+        deadline INTEGER NOT NULL,       -- Unix seconds, 0 for none
+        retention INTEGER NOT NULL,      -- seconds
+        completed_at INTEGER NOT NULL,   -- Unix seconds, 0 for not completed
+        unique_key TEXT NOT NULL,        -- name of the lock it took, '' for none
+        group_name TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('pending', 'active', 'scheduled', 'retry', 'archived',
+                                             'completed', 'aggregating')),
+        rank INTEGER NOT NULL CHECK (typeof(rank) = 'integer'),
+            -- orders the tasks of a state: position in the queue while pending, else Unix milliseconds:
+            -- due (scheduled, retry), lease lapses (active), dropped (completed), archived, grouped
+        pending_since INTEGER NOT NULL CHECK (typeof(pending_since) = 'integer'),
+            -- Unix milliseconds, 0 when not pending
+        created_at INTEGER NOT NULL CHECK (typeof(created_at) = 'integer'),
+            -- Unix milliseconds
+        scheduled_for INTEGER NOT NULL CHECK (typeof(scheduled_for) = 'integer'),
+            -- Unix milliseconds asked for by its enqueuer, 0 for at once
+        enqueue_id TEXT NOT NULL,        -- the enqueue call that made it
+        lease_token TEXT,                -- fences the run; kept where a settlement left the task
+        lease_losses INTEGER NOT NULL CHECK (typeof(lease_losses) = 'integer'),
+        cancel TEXT NOT NULL CHECK (cancel IN ('', 'archive', 'retry')),
+        result BLOB,
+        set_id TEXT,                     -- the aggregation set an aggregating task was taken into
+        UNIQUE (queue, id))""",
+    "CREATE INDEX tasks_in_order ON tasks (queue, state, rank)",
+    "CREATE INDEX tasks_by_token ON tasks (lease_token) WHERE lease_token IS NOT NULL",
+    "CREATE INDEX tasks_by_group ON tasks (queue, group_name, set_id, rank) WHERE state = 'aggregating'",
+    """CREATE TABLE aggregations (
+        queue TEXT NOT NULL,
+        group_name TEXT NOT NULL,
+        set_id TEXT NOT NULL,
+        held_until INTEGER NOT NULL,     -- Unix milliseconds
+        PRIMARY KEY (queue, group_name, set_id)) WITHOUT ROWID""",
+    """CREATE TABLE locks (
+        name TEXT PRIMARY KEY,
+        queue TEXT NOT NULL,
+        task_id TEXT NOT NULL,           -- the task that took it
+        expires_at INTEGER NOT NULL,     -- Unix milliseconds
+        until TEXT NOT NULL,             -- what releases it earlier: 'done', 'start', or nothing: 'expiry'
+        keep INTEGER NOT NULL            -- 1: does not expire while its task lives
+        ) WITHOUT ROWID""",
+    "CREATE INDEX locks_by_expiry ON locks (queue, expires_at)",
+    """CREATE TABLE queues (
+        name TEXT PRIMARY KEY,
+        processed INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
+    "CREATE TABLE paused (queue TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE daily (
+        queue TEXT NOT NULL,
+        day TEXT NOT NULL,               -- UTC, YYYY-MM-DD
+        processed INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (queue, day)) WITHOUT ROWID""",
+    """CREATE TABLE slots (
+        scope TEXT NOT NULL,
+        holder TEXT NOT NULL,
+        held_until INTEGER NOT NULL,     -- Unix milliseconds
+        PRIMARY KEY (scope, holder)) WITHOUT ROWID""",
+    """CREATE TABLE tokens (
+        scope TEXT NOT NULL,
+        at INTEGER NOT NULL              -- Unix milliseconds at which it was taken
+        )""",
+    "CREATE INDEX tokens_in_order ON tokens (scope, at)",
+    """CREATE TABLE presence (
+        kind TEXT NOT NULL,              -- 'server' or 'scheduler'
+        name TEXT NOT NULL,
+        expires_at INTEGER NOT NULL,     -- Unix milliseconds
+        record TEXT NOT NULL,            -- JSON, payloads in base64
+        PRIMARY KEY (kind, name)) WITHOUT ROWID""",
+    """CREATE TABLE ticks (
+        queue TEXT NOT NULL,
+        entry_id TEXT NOT NULL,
+        tick INTEGER NOT NULL,           -- the latest that was decided, Unix milliseconds
+        enqueue_id TEXT NOT NULL,        -- the call that decided it
+        state TEXT NOT NULL,             -- where the task went, '' when it was refused
+        due_at INTEGER NOT NULL,         -- Unix milliseconds
+        expires_at INTEGER NOT NULL,     -- Unix milliseconds
+        PRIMARY KEY (queue, entry_id)) WITHOUT ROWID""",
+    """CREATE TABLE enqueue_events (
+        entry_id TEXT NOT NULL,
+        at INTEGER NOT NULL,             -- Unix microseconds
+        task_id TEXT NOT NULL,
+        expires_at INTEGER NOT NULL,     -- Unix milliseconds
+        PRIMARY KEY (entry_id, at, task_id)) WITHOUT ROWID""",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+
+def open_database(path: str, durability: Durability) -> sqlite3.Connection:
+    """A connection to the database at `path`, made if there is none.
+
+    BrokerRefusedError, and nothing changed, when the file is not ours; sqlite3.Error as SQLite says it.
+    """
+    # Waiting for other processes is the engine's, which knows the time budget.
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        if not _ours(connection, path):
+            _switch_to_wal(connection, path)
+            _create(connection, path)
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
+        # macOS flushes the drive's own cache only when asked to; nothing elsewhere.
+        connection.execute(f"PRAGMA fullfsync = {'ON' if durability == 'power' else 'OFF'}")
+        # Overwriting freed pages with zeros doubles the writing and promises nothing here.
+        connection.execute("PRAGMA secure_delete = OFF")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _create(connection: sqlite3.Connection, path: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if not _ours(connection, path):
+            for statement in TABLES:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _ours(connection: sqlite3.Connection, path: str) -> bool:
+    """True for our tables, False for an empty database; anything else is refused."""
+    # One statement, for it sees one instant: another process may be making the tables.
+    application, version, objects = connection.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)"
+        " FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
+    if application == APPLICATION_ID:
+        if version == SCHEMA_VERSION:
+            return True
+        raise BrokerRefusedError(
+            f"{path} has schema version {version}, this version of the library reads {SCHEMA_VERSION}: "
+            "use the version that wrote it, or another file"
+        )
+    if application or objects:
+        raise BrokerRefusedError(f"{path} is a SQLite database of another program: use another file")
+    return False
+
+
+def _switch_to_wal(connection: sqlite3.Connection, path: str) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal" and path != MEMORY:
+        raise BrokerRefusedError(
+            f"{path} cannot use a write-ahead log (mode {mode!r}): put the file on a local file system"
+        )

@@ -1,0 +1,28 @@
+"""What every step works through: the connection, and queries that survive damaged text."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from asynq_sqlite.faults import is_undecodable_text
+
+
+class Session:
+    """One connection, with a transaction begun by the engine."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def fetch(self, sql: str, *values: Any) -> list[Any]:
+        """The rows of a query. Text that is not UTF-8 comes with its bytes as lone surrogates."""
+        try:
+            return self.connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            if not is_undecodable_text(error):
+                raise
+        self.connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        try:
+            return self.connection.execute(sql, values).fetchall()
+        finally:
+            self.connection.text_factory = str

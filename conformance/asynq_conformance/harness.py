@@ -1,0 +1,52 @@
+"""What the author of a backend supplies so that the laws can run against it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from asynq.broker import Broker
+    from asynq.clock import FakeClock
+
+
+class Harness:
+    """Opens brokers on an empty store and reaches behind them where a law needs damage no operation can do.
+
+    `open` is mandatory. A hook that is not overridden skips the laws that need it: override all that the
+    store allows.
+    """
+
+    lock_precision: ClassVar[int] = 1
+    """Milliseconds within which the end of a uniqueness lock follows the injected clock."""
+    lists_at_once: ClassVar[bool] = True
+    """False if the list of queues and the queues are kept apart, so that a queue that is enqueued to while it
+    is deleted may be missing from the list until the next enqueue or examination."""
+
+    def open(self, clock: FakeClock) -> Broker:
+        """A broker on an empty store, going by this clock."""
+        raise NotImplementedError
+
+    def reopen(self, clock: FakeClock) -> Broker:
+        """Another broker on the store the last `open` made."""
+        del clock
+        return pytest.skip("this store cannot be opened twice")
+
+    def warp(self, milliseconds: int) -> None:
+        """Called when the clock was moved forward: let whatever expires by a clock of its own follow."""
+
+    def corrupt(self, queue: str, task_id: str) -> None:
+        """Make the stored message of this task undecodable."""
+        del queue, task_id
+        pytest.skip("the messages of this store cannot be damaged")
+
+    def lose(self, queue: str, task_id: str) -> None:
+        """Remove the task, but leave its id wherever ids are listed."""
+        del queue, task_id
+        pytest.skip("this store cannot list an id without its task")
+
+    def strand(self, queue: str, task_id: str) -> None:
+        """Remove the lease of an active task, and nothing else."""
+        del queue, task_id
+        pytest.skip("an active task of this store cannot be without a lease")

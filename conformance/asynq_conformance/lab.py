@@ -1,0 +1,287 @@
+"""The words laws are written in: a broker on an injected clock, driven through either of its faces."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from asynq import ops
+from asynq.clock import FakeClock
+from asynq.errors import AsynqError, TaskNotFoundError
+from asynq.message import TaskMessage, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from asynq.broker import Broker
+    from asynq.findings import Finding
+    from asynq.message import Delivery, LostLease, QueueStats, StoredTask
+    from asynq_conformance.harness import Harness
+
+T = TypeVar("T")
+
+Face = Literal["plain", "awaited"]
+
+START = 4_000_000_000_250
+"""Where the clock starts: within a second, so that rounding shows, and far ahead, so that a store which
+expires things by its own clock keeps them."""
+
+SECOND = 1000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+LEASE = 30 * SECOND
+
+BATCH_SIZES = (0, 1, ops.MAX_BATCH - 1, ops.MAX_BATCH, ops.MAX_BATCH + 1, 2 * ops.MAX_BATCH + 20)
+
+
+def whole_second(instant: int) -> int:
+    """The instant rounded up to a whole second."""
+    return -(-instant // SECOND) * SECOND
+
+
+def lock_name(queue: str = "q", name: str = "k") -> str:
+    """Name of a uniqueness lock of this queue."""
+    return f"asynq:{{{queue}}}:unique:type:{name}"
+
+
+class Lab:
+    """One empty store, its broker, and short ways to say what laws say often."""
+
+    def __init__(self, harness: Harness, face: Face) -> None:
+        self.harness = harness
+        self.clock = FakeClock(START)
+        self.broker: Broker = harness.open(self.clock)
+        self._runner = asyncio.Runner() if face == "awaited" else None
+        self._tokens = 0
+
+    def close_connections(self) -> None:
+        """Close the broker's connections; using it again opens them again."""
+        if self._runner:
+            self._runner.run(self.broker.aclose())
+        self.broker.close()
+
+    def close(self) -> None:
+        """Free all this lab holds."""
+        self.close_connections()
+        if self._runner:
+            self._runner.close()
+
+    # --- the door -----------------------------------------------------------------------------------
+
+    def execute(self, op: ops.Op[T]) -> T:
+        """Carry out one operation through the face under test."""
+        if self._runner:
+            return self._runner.run(self.broker.aexecute(op))
+        return self.broker.execute(op)
+
+    def execute_many(self, operations: Sequence[ops.Op[T]]) -> list[T | AsynqError]:
+        """Carry out many operations through the face under test."""
+        if self._runner:
+            return self._runner.run(self.broker.aexecute_many(operations))
+        return self.broker.execute_many(operations)
+
+    def execute_at_once(self, operations: Sequence[ops.Op[T]]) -> list[T | AsynqError]:
+        """Carry out each operation by a caller of its own, all of them at the same time."""
+        if self._runner:
+            return self._runner.run(self._gather(operations))
+        with ThreadPoolExecutor(8) as callers:
+            return list(callers.map(self._answer, operations))
+
+    async def _gather(self, operations: Sequence[ops.Op[T]]) -> list[T | AsynqError]:
+        async def answer(op: ops.Op[T]) -> T | AsynqError:
+            try:
+                return await self.broker.aexecute(op)
+            except AsynqError as error:
+                return error
+
+        return list(await asyncio.gather(*map(answer, operations)))
+
+    def _answer(self, op: ops.Op[T]) -> T | AsynqError:
+        try:
+            return self.broker.execute(op)
+        except AsynqError as error:
+            return error
+
+    # --- time ---------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> int:
+        """The present instant of the broker."""
+        return self.clock.now()
+
+    def advance(self, milliseconds: int) -> None:
+        """Let time pass."""
+        self.clock.advance(milliseconds)
+        self.harness.warp(milliseconds)
+
+    def advance_to(self, instant: int) -> None:
+        """Let time pass until this instant."""
+        self.advance(instant - self.now)
+
+    # --- producing ----------------------------------------------------------------------------------
+
+    def fresh(self) -> str:
+        """A token or an enqueue id nobody has used."""
+        self._tokens += 1
+        return f"token-{self._tokens}"
+
+    def message(
+        self,
+        task_id: str = "t",
+        queue: str = "q",
+        *,
+        payload: bytes = b"payload",
+        max_retry: int = 25,
+        retention: int = 0,
+        group: str = "",
+        lock: str = "",
+    ) -> TaskMessage:
+        """A task as a client composes it."""
+        return TaskMessage(
+            id=task_id,
+            type="type",
+            queue=queue,
+            payload=payload,
+            max_retry=max_retry,
+            timeout=1800,
+            retention=retention,
+            group=group,
+            unique_key=lock,
+        )
+
+    def enqueue(
+        self,
+        message: TaskMessage | str = "t",
+        *,
+        at: int | None = None,
+        delay: int | None = None,
+        unique: ops.Unique | None = None,
+        on_conflict: Literal["reject", "replace_finished"] = "reject",
+        enqueue_id: str | None = None,
+    ) -> ops.Enqueued:
+        """Enqueue a message, or a plain task of this id."""
+        return self.execute(
+            ops.Enqueue(
+                message=self.message(message) if isinstance(message, str) else message,
+                enqueue_id=enqueue_id or self.fresh(),
+                process_at=at,
+                process_in=delay,
+                unique=unique,
+                on_conflict=on_conflict,
+            )
+        )
+
+    def enqueue_all(self, ids: Sequence[str], queue: str = "q") -> None:
+        """Enqueue plain tasks in this order."""
+        operations = [ops.Enqueue(message=self.message(i, queue), enqueue_id=self.fresh()) for i in ids]
+        answers = self.execute_many(operations)
+        assert all(isinstance(answer, ops.Enqueued) for answer in answers), answers
+
+    # --- consuming ----------------------------------------------------------------------------------
+
+    def dequeue(
+        self,
+        *order: str,
+        count: int = 1,
+        token: str | None = None,
+        lease: int = LEASE,
+        limits: Mapping[str, int] | None = None,
+    ) -> tuple[Delivery, ...]:
+        """Up to `count` tasks, all by this preference order; queue "q" when none is given."""
+        orders = (order or ("q",),) * count
+        return self.execute(
+            ops.Dequeue(orders=orders, token=token or self.fresh(), lease=lease, limits=limits or {})
+        )
+
+    def take(self, *order: str, lease: int = LEASE) -> Delivery:
+        """The one task that must be there."""
+        (delivery,) = self.dequeue(*order, lease=lease)
+        return delivery
+
+    def drain(self, *order: str) -> list[str]:
+        """Ids of all tasks that can be taken, in the order in which they come."""
+        ids: list[str] = []
+        while deliveries := self.dequeue(*order, count=ops.MAX_BATCH):
+            ids.extend(delivery.message.id for delivery in deliveries)
+        return ids
+
+    def lose_worker(self, delivery: Delivery) -> LostLease:
+        """Let this lease lapse; what recovery then observes."""
+        self.advance_to(max(self.now, delivery.expires_at))
+        lost = self.execute(ops.ListLostLeases(queue=delivery.message.queue)).leases
+        return next(lease for lease in lost if lease.message.id == delivery.message.id)
+
+    def recover(self, delivery: Delivery, to: Literal["pending", "retry", "archived"] = "pending") -> None:
+        """Take this task from its worker, whose lease lapses first."""
+        assert self.execute(ops.Recover(lost=self.lose_worker(delivery), to=to, error="lost"))
+
+    # --- looking ------------------------------------------------------------------------------------
+
+    def task(self, task_id: str = "t", queue: str = "q") -> StoredTask:
+        """The task as it is now."""
+        return self.execute(ops.GetTask(queue=queue, task_id=task_id))
+
+    def state(self, task_id: str = "t", queue: str = "q") -> TaskState | None:
+        """State of the task, None when there is none."""
+        try:
+            return self.task(task_id, queue).state
+        except TaskNotFoundError:
+            return None
+
+    def listed(self, state: TaskState, queue: str = "q", group: str = "") -> list[str]:
+        """Ids of all tasks of this state, as ListTasks orders them."""
+        page = ops.ListTasks(queue=queue, state=state, group=group, limit=1000)
+        return [task.message.id for task in self.execute(page)]
+
+    def stats(self, queue: str = "q") -> QueueStats:
+        """Numbers of the queue."""
+        return self.execute(ops.GetQueueStats(queue=queue))
+
+    def counters(self, queue: str = "q") -> tuple[int, int]:
+        """Runs ended and runs failed, ever; today's must agree."""
+        stats = self.stats(queue)
+        assert (stats.processed, stats.failed) == (stats.processed_total, stats.failed_total)
+        return stats.processed_total, stats.failed_total
+
+    def picture(self, queue: str = "q") -> tuple[QueueStats, Mapping[TaskState, tuple[StoredTask, ...]]]:
+        """All that can be seen of a queue: two equal pictures mean that nothing was changed."""
+        groups = {state: "g" if state is TaskState.AGGREGATING else "" for state in TaskState}
+        pages = {
+            state: self.execute(ops.ListTasks(queue=queue, state=state, group=group, limit=1000))
+            for state, group in groups.items()
+        }
+        return self.stats(queue), pages
+
+    # --- bringing a task into a state -----------------------------------------------------------------
+
+    def bring(self, state: TaskState, task_id: str = "t", *, unique: ops.Unique | None = None) -> None:
+        """Make a task of this state in queue "q", whose pending tasks must all have been taken."""
+        message = self.message(
+            task_id,
+            retention=3600 if state is TaskState.COMPLETED else 0,
+            group="g" if state is TaskState.AGGREGATING else "",
+            lock=lock_name() if unique else "",
+        )
+        self.enqueue(message, unique=unique, delay=HOUR if state is TaskState.SCHEDULED else None)
+        if state in (TaskState.PENDING, TaskState.SCHEDULED, TaskState.AGGREGATING):
+            return
+        delivery = self.take()
+        assert delivery.message.id == task_id
+        if state is TaskState.RETRY:
+            self.execute(ops.Retry(delivery=delivery, delay=HOUR, error="failed"))
+        elif state is TaskState.ARCHIVED:
+            self.execute(ops.Archive(delivery=delivery, error="failed"))
+        elif state is TaskState.COMPLETED:
+            self.execute(ops.Complete(delivery=delivery))
+
+    def examine(self, queue: str | None = "q", *, repair: bool = False) -> set[Finding]:
+        """All that an examination finds."""
+        found: set[Finding] = set()
+        cursor = ""
+        while True:
+            page = self.execute(ops.Examine(queue=queue, cursor=cursor, repair=repair))
+            found |= set(page.findings)
+            cursor = page.cursor
+            if not cursor:
+                return found

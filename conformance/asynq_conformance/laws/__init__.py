@@ -1,0 +1,31 @@
+"""The laws, one file for each section of `asynq.ops`; a test is one behaviour, its name is the sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq_conformance.lab import Face, Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynq_conformance.harness import Harness
+
+
+class Laws:
+    """Gives every law a lab, once for each face of the broker."""
+
+    @pytest.fixture(params=["plain", "awaited"])
+    def face(self, request: pytest.FixtureRequest) -> Face:
+        """The face of the broker the law is checked through."""
+        face: Face = request.param
+        return face
+
+    @pytest.fixture
+    def lab(self, harness: Harness, face: Face) -> Iterator[Lab]:
+        """An empty store under a clock that stands still."""
+        lab = Lab(harness, face)
+        yield lab
+        lab.close()

@@ -1,0 +1,251 @@
+"""Laws of aggregation: how the set of tasks taken from a group ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve
+
+from asynq import ops
+from asynq.errors import (
+    AggregationLostError,
+    DuplicateTaskError,
+    TaskIDConflictError,
+    TaskNotFoundError,
+)
+from asynq.message import TaskState
+from asynq_conformance.lab import MINUTE, SECOND, Lab, lock_name, whole_second
+from asynq_conformance.laws import Laws
+from asynq_conformance.laws.groups import HOLD, add, groups, ids_of, take, taken_now, waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq.groups import AggregationSet
+
+
+def finish(
+    lab: Lab, taken: AggregationSet, task_id: str = "all", queue: str = "q", payload: bytes = b""
+) -> ops.FinishAggregation:
+    """The end of an aggregation whose result is this task."""
+    message = evolve(lab.message(task_id, queue), payload=payload)
+    return ops.FinishAggregation(taken=taken, enqueue=ops.Enqueue(message=message, enqueue_id=lab.fresh()))
+
+
+ENDS: dict[str, Callable[[Lab, AggregationSet], object]] = {
+    "extend": lambda lab, taken: lab.execute(ops.ExtendAggregation(taken=taken, hold=HOLD)),
+    "finish": lambda lab, taken: lab.execute(finish(lab, taken, "late")),
+    "return": lambda lab, taken: lab.execute(ops.ReturnAggregation(taken=taken)),
+}
+"""What needs the set to be held."""
+
+every_end = pytest.mark.parametrize("end", ENDS)
+
+
+class AggregationLaws(Laws):
+    """The end of an aggregation: finished, returned or reclaimed, once."""
+
+    # --- finishing --------------------------------------------------------------------------------------
+
+    def test_the_aggregate_takes_the_place_of_its_tasks(self, lab: Lab) -> None:
+        add(lab, "a", "b")
+        taken = taken_now(lab)
+        answer = lab.execute(finish(lab, taken, payload=b"both"))
+        assert answer == ops.Enqueued(state=TaskState.PENDING, due_at=lab.now)
+        assert [lab.state(task_id) for task_id in ("a", "b")] == [None, None]
+        assert lab.stats().size == 1
+        assert lab.take().message.payload == b"both"
+        assert lab.counters() == (0, 0)
+
+    @pytest.mark.parametrize("size", [1, 49, 50, 51, 120, ops.MAX_SET, ops.MAX_SET + 1])
+    def test_a_set_of_any_size_is_taken_and_finished_as_one(self, lab: Lab, size: int) -> None:
+        lab.execute_many(
+            [
+                ops.Enqueue(message=lab.message(f"t{number:04}", group="g"), enqueue_id=lab.fresh())
+                for number in range(size)
+            ]
+        )
+        taken = taken_now(lab)
+        assert len(taken.messages) == min(size, ops.MAX_SET)
+        lab.execute(finish(lab, taken))
+        left = size - len(taken.messages)
+        assert (lab.stats().pending, lab.stats().aggregating) == (1, left)
+        assert lab.stats().groups == int(left > 0)
+
+    def test_the_aggregate_may_be_scheduled(self, lab: Lab) -> None:
+        add(lab, "a")
+        taken = taken_now(lab)
+        enqueue = ops.Enqueue(message=lab.message("all"), enqueue_id="e", process_in=MINUTE)
+        answer = lab.execute(ops.FinishAggregation(taken=taken, enqueue=enqueue))
+        assert answer == ops.Enqueued(state=TaskState.SCHEDULED, due_at=whole_second(lab.now + MINUTE))
+
+    def test_a_finish_sent_again_is_the_same_success(self, lab: Lab) -> None:
+        add(lab, "a")
+        ending = finish(lab, taken_now(lab))
+        assert lab.execute(ending) == lab.execute(ending)
+        assert lab.stats().size == 1
+
+    def test_the_locks_of_the_tasks_are_released(self, lab: Lab) -> None:
+        message = lab.message("a", group="g", lock=lock_name())
+        lab.enqueue(message, unique=ops.Unique(ttl=60 * MINUTE))
+        with pytest.raises(DuplicateTaskError):
+            lab.enqueue(evolve(message, id="again"), unique=ops.Unique(ttl=60 * MINUTE))
+        lab.execute(finish(lab, taken_now(lab)))
+        lab.enqueue(evolve(message, id="again"), unique=ops.Unique(ttl=60 * MINUTE))
+
+    def test_a_lock_another_task_took_since_is_left_alone(self, lab: Lab) -> None:
+        message = lab.message("a", group="g", lock=lock_name())
+        lab.enqueue(message, unique=ops.Unique(ttl=SECOND))
+        taken = taken_now(lab)
+        lab.enqueue(evolve(message, id="other", group=""), unique=ops.Unique(ttl=60 * MINUTE))
+        lab.execute(finish(lab, taken))
+        with pytest.raises(DuplicateTaskError):
+            lab.enqueue(evolve(message, id="third"), unique=ops.Unique(ttl=60 * MINUTE))
+
+    def test_an_aggregate_whose_id_is_taken_changes_nothing(self, lab: Lab) -> None:
+        add(lab, "a")
+        lab.enqueue("all")
+        taken = taken_now(lab)
+        before = lab.picture()
+        with pytest.raises(TaskIDConflictError):
+            lab.execute(finish(lab, taken))
+        assert lab.picture() == before
+        lab.execute(finish(lab, taken, "other"))
+        assert lab.state("a") is None
+
+    def test_an_aggregate_that_is_a_duplicate_changes_nothing(self, lab: Lab) -> None:
+        unique = ops.Unique(ttl=60 * MINUTE)
+        lab.enqueue(lab.message("holder", lock=lock_name()), unique=unique)
+        add(lab, "a")
+        taken = taken_now(lab)
+        before = lab.picture()
+        enqueue = ops.Enqueue(message=lab.message("all", lock=lock_name()), enqueue_id="e", unique=unique)
+        with pytest.raises(DuplicateTaskError):
+            lab.execute(ops.FinishAggregation(taken=taken, enqueue=enqueue))
+        assert lab.picture() == before
+        lab.execute(ops.ReturnAggregation(taken=taken))
+
+    def test_an_aggregate_of_another_queue_is_refused(self, lab: Lab) -> None:
+        add(lab, "a")
+        taken = taken_now(lab)
+        with pytest.raises(ValueError, match="enqueue"):
+            finish(lab, taken, queue="other")
+
+    # --- returning and reclaiming -----------------------------------------------------------------------
+
+    def test_a_returned_set_waits_as_if_it_had_never_been_taken(self, lab: Lab) -> None:
+        add(lab, "a", "b")
+        taken = taken_now(lab)
+        add(lab, "c")
+        lab.execute(ops.ReturnAggregation(taken=taken))
+        assert waiting(lab) == ["a", "b", "c"]
+        assert groups(lab)["g"].waiting > 10 * MINUTE
+        assert ids_of(take(lab, max_delay=10 * MINUTE)) == ["a", "b", "c"]
+
+    def test_a_returned_group_that_was_empty_is_listed_again(self, lab: Lab) -> None:
+        add(lab, "a")
+        lab.execute(ops.ReturnAggregation(taken=taken_now(lab)))
+        assert groups(lab).keys() == {"g"}
+
+    @pytest.mark.parametrize(("offset", "reclaimed"), [(-1, 0), (SECOND, 1)])
+    def test_a_set_is_reclaimed_when_its_hold_has_ended(self, lab: Lab, offset: int, reclaimed: int) -> None:
+        add(lab, "a", "b")
+        taken_now(lab)
+        lab.advance(HOLD + offset)
+        assert lab.execute(ops.ReclaimAggregations(queue="q")) == reclaimed
+        assert waiting(lab) == (["a", "b"] if reclaimed else [])
+        assert ("g" in groups(lab)) is bool(reclaimed)
+
+    def test_an_extended_set_is_held_from_then_on(self, lab: Lab) -> None:
+        add(lab, "a")
+        taken = taken_now(lab)
+        lab.advance(HOLD - SECOND)
+        lab.execute(ops.ExtendAggregation(taken=taken, hold=HOLD))
+        lab.advance(HOLD - SECOND)
+        assert lab.execute(ops.ReclaimAggregations(queue="q")) == 0
+        lab.execute(finish(lab, taken))
+
+    def test_an_extension_never_shortens_a_hold(self, lab: Lab) -> None:
+        add(lab, "a")
+        taken = taken_now(lab)
+        lab.execute(ops.ExtendAggregation(taken=taken, hold=SECOND))
+        lab.advance(HOLD - SECOND)
+        assert lab.execute(ops.ReclaimAggregations(queue="q")) == 0
+
+    def test_a_set_whose_hold_has_ended_but_nobody_reclaimed_still_finishes(self, lab: Lab) -> None:
+        add(lab, "a")
+        taken = taken_now(lab)
+        lab.advance(10 * HOLD)
+        lab.execute(finish(lab, taken))
+        assert lab.execute(ops.ReclaimAggregations(queue="q")) == 0
+
+    @every_end
+    def test_a_reclaimed_set_is_lost_and_nothing_changes(self, lab: Lab, end: str) -> None:
+        add(lab, "a")
+        taken = taken_now(lab)
+        lab.advance(2 * HOLD)
+        lab.execute(ops.ReclaimAggregations(queue="q"))
+        before = lab.picture()
+        with pytest.raises(AggregationLostError):
+            ENDS[end](lab, taken)
+        assert lab.picture() == before
+
+    @every_end
+    def test_a_set_taken_anew_is_lost_to_its_first_taker(self, lab: Lab, end: str) -> None:
+        add(lab, "a")
+        taken = taken_now(lab)
+        lab.advance(2 * HOLD)
+        lab.execute(ops.ReclaimAggregations(queue="q"))
+        second = taken_now(lab)
+        with pytest.raises(AggregationLostError):
+            ENDS[end](lab, taken)
+        lab.execute(finish(lab, second))
+
+    @every_end
+    def test_a_finished_set_is_lost(self, lab: Lab, end: str) -> None:
+        add(lab, "a")
+        taken = taken_now(lab)
+        lab.execute(finish(lab, taken))
+        with pytest.raises(AggregationLostError):
+            ENDS[end](lab, taken)
+        assert lab.stats().size == 1
+
+    def test_overdue_sets_are_reclaimed_longest_ended_first(self, lab: Lab) -> None:
+        for name in "abc":
+            add(lab, name, group=name)
+            taken_now(lab, group=name)
+        lab.advance(2 * HOLD)
+        assert lab.execute(ops.ReclaimAggregations(queue="q", limit=2)) == 2
+        assert groups(lab).keys() == {"a", "b"}
+        assert lab.execute(ops.ReclaimAggregations(queue="q")) == 1
+        assert groups(lab).keys() == {"a", "b", "c"}
+
+    def test_a_large_set_is_reclaimed_whole(self, lab: Lab) -> None:
+        lab.execute_many(
+            [
+                ops.Enqueue(message=lab.message(f"t{number}", group="g"), enqueue_id=lab.fresh())
+                for number in range(300)
+            ]
+        )
+        taken_now(lab)
+        lab.advance(2 * HOLD)
+        assert lab.execute(ops.ReclaimAggregations(queue="q")) == 1
+        assert groups(lab)["g"].size == 300
+
+    def test_repair_finds_nothing_in_an_undamaged_store(self, lab: Lab) -> None:
+        add(lab, "a")
+        add(lab, "b", group="taken")
+        taken_now(lab, group="taken")
+        cursor, begun = "", False
+        while cursor or not begun:
+            answer = lab.execute(ops.RepairGroups(queue="q", cursor=cursor))
+            assert answer.listed == 0
+            cursor, begun = answer.cursor, True
+        assert groups(lab).keys() == {"g"}
+
+    def test_a_deleted_task_of_a_set_is_no_longer_known(self, lab: Lab) -> None:
+        add(lab, "a")
+        lab.execute(finish(lab, taken_now(lab)))
+        with pytest.raises(TaskNotFoundError):
+            lab.task("a")

@@ -1,0 +1,90 @@
+"""Laws of many callers at the same time: every operation is atomic."""
+
+from __future__ import annotations
+
+from asynq import ops
+from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
+from asynq.message import TaskState
+from asynq_conformance.lab import HOUR, LEASE, SECOND, Lab, lock_name
+from asynq_conformance.laws import Laws
+
+CALLERS = 40
+
+
+class ConcurrentLaws(Laws):
+    """What holds whoever comes first."""
+
+    def test_tasks_taken_at_once_are_taken_once(self, lab: Lab) -> None:
+        ids = [f"t{number:03}" for number in range(200)]
+        lab.enqueue_all(ids)
+        answers = lab.execute_at_once(
+            [ops.Dequeue(orders=(("q",),) * 7, token=lab.fresh(), lease=LEASE) for _ in range(CALLERS)]
+        )
+        taken = [d.message.id for answer in answers if isinstance(answer, tuple) for d in answer]
+        assert sorted(taken) == ids
+
+    def test_tasks_enqueued_at_once_all_arrive(self, lab: Lab) -> None:
+        ids = [f"t{number:03}" for number in range(CALLERS)]
+        answers = lab.execute_at_once(
+            [ops.Enqueue(message=lab.message(name), enqueue_id=lab.fresh()) for name in ids]
+        )
+        assert all(isinstance(answer, ops.Enqueued) for answer in answers)
+        assert sorted(lab.drain()) == ids
+
+    def test_of_unique_tasks_enqueued_at_once_one_wins(self, lab: Lab) -> None:
+        answers = lab.execute_at_once(
+            [
+                ops.Enqueue(
+                    message=lab.message(f"t{number}", lock=lock_name()),
+                    enqueue_id=lab.fresh(),
+                    unique=ops.Unique(ttl=HOUR),
+                )
+                for number in range(CALLERS)
+            ]
+        )
+        assert sum(isinstance(answer, DuplicateTaskError) for answer in answers) == CALLERS - 1
+        assert len(lab.drain()) == 1
+
+    def test_of_tasks_of_one_id_enqueued_at_once_one_wins(self, lab: Lab) -> None:
+        answers = lab.execute_at_once(
+            [ops.Enqueue(message=lab.message("t"), enqueue_id=lab.fresh()) for _ in range(CALLERS)]
+        )
+        assert sum(isinstance(answer, TaskIDConflictError) for answer in answers) == CALLERS - 1
+        assert lab.drain() == ["t"]
+
+    def test_of_copies_of_one_enqueue_sent_at_once_one_counts(self, lab: Lab) -> None:
+        copies = [ops.Enqueue(message=lab.message("t"), enqueue_id="mine")] * CALLERS
+        answers = lab.execute_at_once(copies)
+        assert all(isinstance(answer, ops.Enqueued) for answer in answers)
+        assert lab.drain() == ["t"]
+
+    def test_of_settlements_sent_at_once_one_counts(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        delivery = lab.take()
+        settlements: list[ops.Op[None]] = [
+            ops.Done(delivery=delivery),
+            ops.Archive(delivery=delivery, error="e"),
+            ops.Retry(delivery=delivery, delay=SECOND, error="e"),
+        ]
+        answers = lab.execute_at_once(settlements * 10)
+        assert all(answer is None or isinstance(answer, LeaseLostError) for answer in answers)
+        assert lab.counters()[0] == 1
+        assert lab.stats().active == 0
+
+    def test_of_recoveries_at_once_one_wins(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lost = lab.lose_worker(lab.take())
+        recovery = ops.Recover(lost=lost, to="pending", error="lost")
+        assert sorted(map(bool, lab.execute_at_once([recovery] * CALLERS))) == [False] * (CALLERS - 1) + [
+            True
+        ]
+        assert lab.drain() == ["t"]
+
+    def test_a_task_forwarded_at_once_by_many_moves_once(self, lab: Lab) -> None:
+        ids = [f"t{number:02}" for number in range(60)]
+        for name in ids:
+            lab.enqueue(name, delay=SECOND)
+        lab.advance(HOUR)
+        lab.execute_at_once([ops.Forward(queue="q", limit=10)] * CALLERS)
+        assert lab.listed(TaskState.SCHEDULED) == []
+        assert sorted(lab.drain()) == ids

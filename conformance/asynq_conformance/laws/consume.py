@@ -1,0 +1,240 @@
+"""Laws of Dequeue."""
+
+from __future__ import annotations
+
+import pytest
+
+from asynq import ops
+from asynq.message import TaskState
+from asynq_conformance.lab import BATCH_SIZES, LEASE, SECOND, Lab
+from asynq_conformance.laws import Laws
+
+
+def precise(expected: int) -> range:
+    """The instants a lease that should end then may end at: a backend may add a millisecond."""
+    return range(expected, expected + 2)
+
+
+class ConsumeLaws(Laws):
+    """How tasks are handed out."""
+
+    def test_nothing_comes_from_a_queue_nobody_knows(self, lab: Lab) -> None:
+        assert lab.dequeue("unheard-of") == ()
+        assert lab.execute(ops.ListQueues()) == ()
+
+    def test_nothing_is_asked_and_nothing_comes(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        assert lab.dequeue(count=0) == ()
+        assert lab.state("t") is TaskState.PENDING
+
+    def test_a_task_is_active_under_a_lease_when_it_is_handed_out(self, lab: Lab) -> None:
+        message = lab.message("t")
+        lab.enqueue(message)
+        (delivery,) = lab.dequeue(token="mine", lease=LEASE)
+        assert delivery.message == message
+        assert delivery.token == "mine"
+        assert delivery.expires_at in precise(lab.now + LEASE)
+        assert (delivery.lease_losses, delivery.cancel) == (0, "")
+        stored = lab.task("t")
+        assert (stored.state, stored.due_at) == (TaskState.ACTIVE, delivery.expires_at)
+        assert (stored.pending_since, stored.orphaned) == (0, False)
+
+    def test_a_task_is_handed_out_once(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lab.take()
+        assert lab.dequeue() == ()
+
+    @pytest.mark.parametrize("size", [size for size in BATCH_SIZES if size <= ops.MAX_BATCH])
+    def test_one_task_comes_for_each_order(self, lab: Lab, size: int) -> None:
+        ids = [f"t{number:03}" for number in range(60)]
+        lab.enqueue_all(ids)
+        assert [delivery.message.id for delivery in lab.dequeue(count=size)] == ids[:size]
+        assert lab.listed(TaskState.PENDING) == ids[size:]
+
+    @pytest.mark.parametrize("size", BATCH_SIZES)
+    def test_many_calls_at_once_hand_out_every_task_once(self, lab: Lab, size: int) -> None:
+        ids = [f"t{number}" for number in range(size)]
+        lab.enqueue_all(ids)
+        answers = lab.execute_many(
+            [ops.Dequeue(orders=(("q",),) * 40, token=lab.fresh(), lease=LEASE) for _ in range(4)]
+        )
+        taken = [d.message.id for answer in answers if isinstance(answer, tuple) for d in answer]
+        assert sorted(taken) == sorted(ids)
+
+    def test_fewer_come_when_there_are_fewer(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "b"])
+        assert [delivery.message.id for delivery in lab.dequeue(count=5)] == ["a", "b"]
+
+    # --- orders -------------------------------------------------------------------------------------
+
+    def test_the_first_queue_of_an_order_that_has_a_task_gives_it(self, lab: Lab) -> None:
+        lab.enqueue_all(["l1", "l2"], "low")
+        lab.enqueue_all(["m1"], "middle")
+        assert [lab.take("high", "middle", "low").message.id for _ in range(3)] == ["m1", "l1", "l2"]
+
+    def test_order_is_the_callers_not_the_alphabets(self, lab: Lab) -> None:
+        lab.enqueue_all(["1"], "a")
+        lab.enqueue_all(["2"], "z")
+        assert lab.take("z", "a").message.id == "2"
+
+    def test_each_wanted_task_follows_its_own_order(self, lab: Lab) -> None:
+        lab.enqueue_all(["a1", "a2", "a3"], "a")
+        lab.enqueue_all(["b1"], "b")
+        orders = (("b", "a"), ("a", "b"), ("b", "a"), ("b",))
+        deliveries = lab.execute(ops.Dequeue(orders=orders, token="mine", lease=LEASE))
+        assert sorted(delivery.message.id for delivery in deliveries) == ["a1", "a2", "b1"]
+
+    def test_a_task_comes_only_from_queues_that_were_named(self, lab: Lab) -> None:
+        lab.enqueue_all(["t"], "a")
+        assert lab.dequeue("b", "c") == ()
+
+    def test_a_task_that_arrives_in_a_better_queue_comes_first(self, lab: Lab) -> None:
+        lab.enqueue_all(["l1", "l2"], "low")
+        assert lab.take("high", "low").message.id == "l1"
+        lab.enqueue_all(["h1"], "high")
+        assert lab.take("high", "low").message.id == "h1"
+
+    # --- limits -------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (3, 3), (9, 5)])
+    def test_a_limit_caps_how_many_tasks_of_a_queue_are_active(
+        self, lab: Lab, limit: int, count: int
+    ) -> None:
+        lab.enqueue_all(["a", "b", "c", "d", "e"])
+        assert len(lab.dequeue(count=10, limits={"q": limit})) == count
+        assert lab.dequeue(count=10, limits={"q": limit}) == ()
+        assert len(lab.listed(TaskState.PENDING)) == 5 - count
+
+    def test_a_limit_counts_what_others_took(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "b", "c"])
+        lab.take()
+        assert [delivery.message.id for delivery in lab.dequeue(count=5, limits={"q": 2})] == ["b"]
+
+    def test_a_settled_task_makes_room_within_a_limit_and_so_does_a_recovered_one(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "b", "c"])
+        (first,) = lab.dequeue(count=3, limits={"q": 1})
+        lab.execute(ops.Done(delivery=first))
+        (second,) = lab.dequeue(count=3, limits={"q": 1})
+        lab.advance(2 * LEASE)
+        assert lab.dequeue(limits={"q": 1}) == ()
+        lab.recover(second)
+        assert [delivery.message.id for delivery in lab.dequeue(count=3, limits={"q": 1})] == ["b"]
+
+    def test_a_queue_at_its_limit_is_passed_over(self, lab: Lab) -> None:
+        lab.enqueue_all(["h1", "h2"], "high")
+        lab.enqueue_all(["l1", "l2"], "low")
+        taken = lab.dequeue("high", "low", count=3, limits={"high": 1})
+        assert sorted(delivery.message.id for delivery in taken) == ["h1", "l1", "l2"]
+
+    def test_a_copy_gets_what_it_holds_whatever_the_limit(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "b", "c"])
+        limits = {"q": 2}
+        first = lab.dequeue(count=3, token="mine", limits=limits)
+        assert lab.dequeue(count=3, token="mine", limits=limits) == first
+
+    # --- pause --------------------------------------------------------------------------------------
+
+    def test_a_paused_queue_is_skipped(self, lab: Lab) -> None:
+        lab.enqueue_all(["h1"], "high")
+        lab.enqueue_all(["l1"], "low")
+        lab.execute(ops.PauseQueue(queue="high"))
+        assert lab.drain("high", "low") == ["l1"]
+        lab.execute(ops.UnpauseQueue(queue="high"))
+        assert lab.drain("high", "low") == ["h1"]
+
+    def test_a_task_running_when_its_queue_is_paused_goes_on(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        delivery = lab.take()
+        lab.execute(ops.PauseQueue(queue="q"))
+        lab.execute(ops.ExtendLease(lease=delivery.lease, duration=2 * LEASE))
+        lab.execute(ops.Done(delivery=delivery))
+        assert lab.state("t") is None
+
+    # --- sent again ---------------------------------------------------------------------------------
+
+    def test_a_dequeue_sent_again_gets_what_it_already_holds(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "b", "c", "d"])
+        first = lab.dequeue(count=2, token="mine")
+        again = lab.dequeue(count=2, token="mine")
+        assert sorted(again, key=lambda d: d.message.id) == sorted(first, key=lambda d: d.message.id)
+        assert lab.listed(TaskState.PENDING) == ["c", "d"]
+
+    def test_a_full_dequeue_sent_again_takes_no_more(self, lab: Lab) -> None:
+        lab.enqueue_all([f"t{number}" for number in range(120)])
+        first = {delivery.message.id for delivery in lab.dequeue(count=ops.MAX_BATCH, token="mine")}
+        again = {delivery.message.id for delivery in lab.dequeue(count=ops.MAX_BATCH, token="mine")}
+        assert again == first
+        assert lab.stats().active == ops.MAX_BATCH
+
+    def test_a_dequeue_sent_again_takes_only_what_is_missing(self, lab: Lab) -> None:
+        lab.enqueue("a")
+        lab.dequeue(count=2, token="mine")
+        lab.enqueue_all(["b", "c"])
+        again = lab.dequeue(count=2, token="mine")
+        assert sorted(delivery.message.id for delivery in again) == ["a", "b"]
+        assert lab.listed(TaskState.PENDING) == ["c"]
+
+    def test_a_dequeue_sent_again_finds_its_tasks_in_every_queue(self, lab: Lab) -> None:
+        lab.enqueue_all(["a"], "first")
+        lab.enqueue_all(["b"], "second")
+        for _ in range(2):
+            deliveries = lab.dequeue("first", "second", count=2, token="mine")
+            assert sorted(delivery.message.id for delivery in deliveries) == ["a", "b"]
+
+    def test_tasks_of_one_id_in_two_queues_are_two_deliveries(self, lab: Lab) -> None:
+        lab.enqueue_all(["t"], "a")
+        lab.enqueue_all(["t"], "b")
+        first, second = lab.dequeue("a", "b", count=2)
+        lab.execute(ops.Done(delivery=first))
+        assert lab.state("t", "a") is None
+        assert lab.state("t", "b") is TaskState.ACTIVE
+        lab.execute(ops.Done(delivery=second))
+
+    # --- damage -------------------------------------------------------------------------------------
+
+    def test_a_task_that_cannot_be_decoded_is_archived_and_stops_nobody(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "bad", "b"])
+        lab.harness.corrupt("q", "bad")
+        assert lab.drain() == ["a", "b"]
+        stored = lab.task("bad")
+        assert stored.state is TaskState.ARCHIVED
+        assert "set aside" in stored.message.error
+        assert lab.stats().active == 2
+
+    def test_a_queue_full_of_damage_still_gives_its_last_good_task(self, lab: Lab) -> None:
+        lab.enqueue_all([f"bad{number}" for number in range(7)])
+        lab.enqueue("good")
+        for number in range(7):
+            lab.harness.corrupt("q", f"bad{number}")
+        assert lab.drain() == ["good"]
+        assert lab.stats().archived == 7
+
+    def test_no_damage_stays_active_however_much_of_it_there_is(self, lab: Lab) -> None:
+        damaged = [f"bad{number}" for number in range(40)]
+        lab.enqueue_all(damaged)
+        for task_id in damaged:
+            lab.harness.corrupt("q", task_id)
+        assert lab.dequeue(count=2) == ()
+        stats = lab.stats()
+        assert (stats.active, stats.pending + stats.archived) == (0, 40)
+
+    def test_a_dequeue_sent_again_passes_over_what_was_damaged_since(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "bad", "b"])
+        lab.dequeue(count=3, token="mine")
+        lab.harness.corrupt("q", "bad")
+        again = lab.dequeue(count=3, token="mine")
+        assert sorted(delivery.message.id for delivery in again) == ["a", "b"]
+
+    def test_an_id_whose_task_is_gone_is_dropped(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "gone", "b"])
+        lab.harness.lose("q", "gone")
+        assert [delivery.message.id for delivery in lab.dequeue(count=3)] == ["a", "b"]
+        assert lab.stats().size == 2
+        assert lab.state("gone") is None
+
+    def test_waiting_is_measured_until_a_worker_takes_the_task(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lab.advance(3 * SECOND)
+        assert lab.stats().latency == 3 * SECOND
+        lab.take()
+        assert lab.stats().latency == 0

@@ -1,0 +1,207 @@
+"""Laws of pausing and looking: Ping, PauseQueue, ListQueues, GetQueueStats, GetTask, ListTasks."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from asynq import ops
+from asynq.errors import QueueNotFoundError, TaskNotFoundError, UnsupportedOperationError
+from asynq.message import QueueStats, TaskState
+from asynq_conformance.lab import HOUR, MINUTE, SECOND, Lab
+from asynq_conformance.laws import Laws
+
+DAY = 24 * HOUR
+
+
+class ControlLaws(Laws):
+    """What operators see and switch."""
+
+    def test_a_broker_that_can_be_reached_answers(self, lab: Lab) -> None:
+        lab.execute(ops.Ping())
+
+    def test_a_broker_tells_the_clock_it_goes_by(self, lab: Lab) -> None:
+        assert lab.broker.clock is lab.clock
+
+    def test_an_empty_batch_is_no_trouble(self, lab: Lab) -> None:
+        nothing: list[ops.Op[None]] = []
+        assert lab.execute_many(nothing) == []
+
+    def test_answers_of_a_mixed_batch_come_in_the_order_asked(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        missing = ops.GetTask(queue="q", task_id="missing")
+        there = ops.GetTask(queue="q", task_id="t")
+        operations: list[ops.Op[object]] = [ops.ListQueues(), missing, ops.Ping(), there, missing]
+        queues, first, pong, stored, second = lab.execute_many(operations)
+        assert (queues, pong, stored) == (("q",), None, lab.task("t"))
+        assert isinstance(first, TaskNotFoundError)
+        assert isinstance(second, TaskNotFoundError)
+
+    def test_an_operation_the_broker_does_not_know_is_unsupported(self, lab: Lab) -> None:
+        class Unheard(ops.Op[None]):
+            pass
+
+        with pytest.raises(UnsupportedOperationError):
+            lab.execute(Unheard())
+
+    def test_a_broker_can_be_used_again_after_it_was_closed(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lab.close_connections()
+        assert lab.state("t") is TaskState.PENDING
+
+    # --- pause ----------------------------------------------------------------------------------------
+
+    def test_pausing_tells_whether_it_changed_anything(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        assert lab.execute(ops.PauseQueue(queue="q")) is True
+        assert lab.execute(ops.PauseQueue(queue="q")) is False
+        assert lab.stats().paused
+        assert lab.execute(ops.UnpauseQueue(queue="q")) is True
+        assert lab.execute(ops.UnpauseQueue(queue="q")) is False
+        assert not lab.stats().paused
+
+    def test_one_queue_is_paused_and_no_other(self, lab: Lab) -> None:
+        lab.enqueue_all(["a"], "a")
+        lab.enqueue_all(["b"], "b")
+        lab.execute(ops.PauseQueue(queue="a"))
+        assert not lab.stats("b").paused
+        assert lab.drain("b") == ["b"]
+
+    def test_a_paused_queue_still_takes_tasks_in(self, lab: Lab) -> None:
+        lab.execute(ops.PauseQueue(queue="q"))
+        lab.enqueue("t")
+        assert lab.drain() == []
+        lab.execute(ops.UnpauseQueue(queue="q"))
+        assert lab.drain() == ["t"]
+
+    # --- numbers --------------------------------------------------------------------------------------
+
+    def test_every_state_has_its_number(self, lab: Lab) -> None:
+        states = [
+            TaskState.ACTIVE,
+            TaskState.RETRY,
+            TaskState.ARCHIVED,
+            TaskState.COMPLETED,
+            TaskState.SCHEDULED,
+            TaskState.AGGREGATING,
+            TaskState.PENDING,
+        ]
+        for count, state in enumerate(states[:-1], start=1):
+            for number in range(count):
+                lab.bring(state, f"{state}-{number}")
+        lab.enqueue_all([f"pending-{number}" for number in range(7)])
+        stats = lab.stats()
+        assert [getattr(stats, state) for state in states] == [1, 2, 3, 4, 5, 6, 7]
+        assert (stats.size, stats.groups) == (28, 1)
+        for count, state in enumerate(states, start=1):
+            group = "g" if state is TaskState.AGGREGATING else ""
+            assert len(lab.listed(state, group=group)) == count
+
+    def test_numbers_of_one_queue_are_its_own(self, lab: Lab) -> None:
+        lab.enqueue_all(["t"], "other")
+        lab.execute(ops.Archive(delivery=lab.take("other"), error="e"))
+        lab.enqueue("t")
+        assert lab.stats("q") == QueueStats(queue="q", pending=1)
+
+    def test_latency_is_the_wait_of_the_oldest(self, lab: Lab) -> None:
+        lab.enqueue("a")
+        assert lab.stats().latency == 0
+        lab.advance(1500)
+        lab.enqueue("b")
+        assert lab.stats().latency == 1500
+        lab.execute(ops.Done(delivery=lab.take()))
+        lab.advance(1)
+        assert lab.stats().latency == 1
+
+    def test_the_day_begins_anew_at_midnight_utc(self, lab: Lab) -> None:
+        lab.advance_to((lab.now // DAY + 1) * DAY - SECOND)
+        lab.bring(TaskState.ARCHIVED, "yesterday")
+        stats = lab.stats()
+        assert (stats.processed, stats.failed) == (1, 1)
+        lab.advance(SECOND)
+        stats = lab.stats()
+        assert (stats.processed, stats.failed) == (0, 0)
+        assert (stats.processed_total, stats.failed_total) == (1, 1)
+
+    def test_a_queue_nobody_enqueued_to_is_not_found(self, lab: Lab) -> None:
+        with pytest.raises(QueueNotFoundError) as missing:
+            lab.stats("unheard-of")
+        assert missing.value.queue == "unheard-of"
+        with pytest.raises(QueueNotFoundError):
+            lab.listed(TaskState.PENDING, "unheard-of")
+
+    # --- tasks ----------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("queue", ["q", "unheard-of"])
+    def test_a_task_nobody_enqueued_is_not_found(self, lab: Lab, queue: str) -> None:
+        lab.enqueue("t")
+        with pytest.raises(TaskNotFoundError) as missing:
+            lab.task("missing", queue)
+        assert (missing.value.queue, missing.value.task_id) == (queue, "missing")
+
+    @pytest.mark.parametrize("state", TaskState)
+    def test_a_task_is_listed_as_it_is_found(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state)
+        stored = lab.task("t")
+        assert stored.state is state
+        for other in TaskState:
+            group = "g" if other is TaskState.AGGREGATING else ""
+            page = lab.execute(ops.ListTasks(queue="q", state=other, group=group))
+            assert page == ((stored,) if other is state else ())
+
+    @pytest.mark.parametrize("state", TaskState)
+    def test_looking_changes_nothing(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state)
+        lab.advance(10 * DAY)
+        assert lab.picture() == lab.picture()
+        assert lab.state("t") is state
+
+    def test_pending_tasks_are_listed_in_the_order_they_will_run(self, lab: Lab) -> None:
+        lab.enqueue_all(["c", "a", "b"])
+        assert lab.listed(TaskState.PENDING) == ["c", "a", "b"]
+
+    def test_delayed_tasks_are_listed_next_to_run_first(self, lab: Lab) -> None:
+        for name, delay in (("c", 30), ("a", 10), ("b", 20)):
+            lab.enqueue(name, delay=delay * SECOND)
+        assert lab.listed(TaskState.SCHEDULED) == ["a", "b", "c"]
+
+    def test_archived_tasks_are_listed_oldest_first(self, lab: Lab) -> None:
+        for name in ("b", "a", "c"):
+            lab.bring(TaskState.ARCHIVED, name)
+            lab.advance(SECOND)
+        assert lab.listed(TaskState.ARCHIVED) == ["b", "a", "c"]
+
+    @pytest.mark.parametrize("state", [TaskState.PENDING, TaskState.SCHEDULED])
+    def test_pages_make_up_the_whole(self, lab: Lab, state: TaskState) -> None:
+        ids = [f"t{number:02}" for number in range(25)]
+        for number, name in enumerate(ids):
+            delay = MINUTE + number * SECOND if state is TaskState.SCHEDULED else None
+            lab.enqueue(name, delay=delay)
+        pages = [
+            [
+                task.message.id
+                for task in lab.execute(ops.ListTasks(queue="q", state=state, offset=offset, limit=10))
+            ]
+            for offset in (0, 10, 20, 30)
+        ]
+        assert pages == [ids[:10], ids[10:20], ids[20:], []]
+
+    def test_damage_is_left_out_of_lists(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "bad", "b"])
+        lab.harness.corrupt("q", "bad")
+        assert lab.listed(TaskState.PENDING) == ["a", "b"]
+
+    def test_ids_without_a_task_are_left_out_of_lists(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "gone", "b"])
+        lab.harness.lose("q", "gone")
+        assert lab.listed(TaskState.PENDING) == ["a", "b"]
+
+    def test_two_brokers_on_one_store_see_the_same(self, lab: Lab) -> None:
+        lab.enqueue(evolve(lab.message("t"), headers={"a": "b"}))
+        other = lab.harness.reopen(lab.clock)
+        delivery = lab.take()
+        seen = other.execute(ops.GetTask(queue="q", task_id="t"))
+        assert seen == lab.task("t")
+        other.execute(ops.Done(delivery=delivery))
+        other.close()
+        assert lab.state("t") is None

@@ -1,0 +1,125 @@
+"""Laws of limits: AcquireSlot, ReleaseSlot, TakeToken."""
+
+from __future__ import annotations
+
+import pytest
+
+from asynq import ops
+from asynq_conformance.lab import MINUTE, SECOND, Lab
+from asynq_conformance.laws import Laws
+
+
+def acquire(holder: str, limit: int = 1, *, scope: str = "s", hold: int = MINUTE) -> ops.AcquireSlot:
+    return ops.AcquireSlot(scope=scope, holder=holder, limit=limit, hold=hold)
+
+
+def take(limit: int = 1, *, scope: str = "s", per: int = MINUTE) -> ops.TakeToken:
+    return ops.TakeToken(scope=scope, limit=limit, per=per)
+
+
+class LimitLaws(Laws):
+    """How runs are kept from doing too much at once."""
+
+    # --- slots --------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("limit", [1, 3])
+    def test_a_semaphore_has_so_many_slots_and_no_more(self, lab: Lab, limit: int) -> None:
+        answers = [lab.execute(acquire(f"h{number}", limit)) for number in range(limit + 2)]
+        assert answers == [True] * limit + [False] * 2
+
+    def test_a_slot_that_is_released_is_free(self, lab: Lab) -> None:
+        assert lab.execute(acquire("a"))
+        assert lab.execute(ops.ReleaseSlot(scope="s", holder="a"))
+        assert lab.execute(acquire("b"))
+
+    def test_only_its_holder_releases_a_slot(self, lab: Lab) -> None:
+        assert lab.execute(acquire("a"))
+        assert not lab.execute(ops.ReleaseSlot(scope="s", holder="b"))
+        assert not lab.execute(ops.ReleaseSlot(scope="other", holder="a"))
+        assert not lab.execute(acquire("b"))
+
+    def test_a_slot_is_free_when_its_time_has_ended_and_not_before(self, lab: Lab) -> None:
+        assert lab.execute(acquire("a"))
+        lab.advance(MINUTE - 1)
+        assert not lab.execute(acquire("b"))
+        lab.advance(1)
+        assert lab.execute(acquire("b"))
+        assert not lab.execute(ops.ReleaseSlot(scope="s", holder="a"))
+
+    def test_a_holder_that_asks_again_keeps_its_slot_for_longer(self, lab: Lab) -> None:
+        assert lab.execute(acquire("a"))
+        lab.advance(MINUTE - 1)
+        assert lab.execute(acquire("a"))
+        lab.advance(MINUTE - 1)
+        assert not lab.execute(acquire("b"))
+
+    def test_a_holder_that_asks_for_less_time_loses_none(self, lab: Lab) -> None:
+        assert lab.execute(acquire("a"))
+        assert lab.execute(acquire("a", hold=1))
+        lab.advance(MINUTE - 1)
+        assert not lab.execute(acquire("b"))
+
+    def test_a_holder_has_one_slot_however_often_it_asks(self, lab: Lab) -> None:
+        assert lab.execute(acquire("a", 2))
+        assert lab.execute(acquire("a", 2))
+        assert lab.execute(acquire("b", 2))
+        assert lab.execute(acquire("a", 1))
+
+    def test_semaphores_know_nothing_of_each_other(self, lab: Lab) -> None:
+        for scope in ("a", "b", "{a}", "a:b", "ü {"):
+            assert lab.execute(acquire("h", scope=scope))
+            assert not lab.execute(acquire("i", scope=scope))
+
+    # --- tokens -------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("limit", [1, 3])
+    def test_there_are_so_many_tokens_and_then_a_time_to_wait(self, lab: Lab, limit: int) -> None:
+        answers = [lab.execute(take(limit)) for _ in range(limit + 2)]
+        assert answers == [0] * limit + [MINUTE] * 2
+
+    def test_a_token_comes_back_when_its_span_has_ended_and_not_before(self, lab: Lab) -> None:
+        assert lab.execute(take()) == 0
+        lab.advance(MINUTE - 1)
+        assert lab.execute(take()) == 1
+        lab.advance(1)
+        assert lab.execute(take()) == 0
+
+    def test_no_span_has_more_tokens_than_the_limit(self, lab: Lab) -> None:
+        taken: list[int] = []
+        for _ in range(60):
+            if lab.execute(take(4, per=10 * SECOND)) == 0:
+                taken.append(lab.now)
+            lab.advance(700)
+        assert all(later - earlier >= 10 * SECOND for earlier, later in zip(taken, taken[4:], strict=False))
+        assert len(taken) > 14
+
+    def test_waiting_as_long_as_was_said_is_enough(self, lab: Lab) -> None:
+        for _ in range(3):
+            assert lab.execute(take(3)) == 0
+            lab.advance(7 * SECOND)
+        wait = lab.execute(take(3))
+        assert wait == MINUTE - 21 * SECOND
+        lab.advance(wait)
+        assert lab.execute(take(3)) == 0
+
+    def test_a_refusal_takes_nothing(self, lab: Lab) -> None:
+        assert lab.execute(take()) == 0
+        for _ in range(5):
+            lab.advance(10 * SECOND)
+            assert lab.execute(take()) > 0
+        lab.advance(10 * SECOND)
+        assert lab.execute(take()) == 0
+
+    def test_a_limit_may_be_changed(self, lab: Lab) -> None:
+        for _ in range(3):
+            assert lab.execute(take(3)) == 0
+        assert lab.execute(take(5)) == 0
+        assert lab.execute(take(2)) > 0
+        lab.advance(MINUTE)
+        assert [lab.execute(take(2)) for _ in range(3)] == [0, 0, MINUTE]
+
+    def test_rate_limits_know_nothing_of_each_other(self, lab: Lab) -> None:
+        assert lab.execute(acquire("h", scope="a"))
+        for scope in ("a", "b", "{a}", "a:b", "ü {"):
+            assert lab.execute(take(scope=scope)) == 0
+            assert lab.execute(take(scope=scope)) > 0

@@ -1,0 +1,357 @@
+"""Laws of what operators do: RunTask, ArchiveTask, DeleteTask, UpdatePayload, MoveTasks, DeleteQueue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq import ops
+from asynq.errors import (
+    AsynqError,
+    DuplicateTaskError,
+    QueueNotEmptyError,
+    QueueNotFoundError,
+    TaskNotFoundError,
+    TaskStateError,
+)
+from asynq.message import TaskState
+from asynq.uniqueness import unique_key
+from asynq_conformance.lab import BATCH_SIZES, SECOND, Lab, lock_name, whole_second
+from asynq_conformance.laws import Laws
+from asynq_conformance.laws.unique import UNTIL_DONE
+
+if TYPE_CHECKING:
+    from asynq.ops.manage import Target
+
+RUNNABLE = [
+    TaskState.SCHEDULED,
+    TaskState.RETRY,
+    TaskState.ARCHIVED,
+    TaskState.COMPLETED,
+    TaskState.AGGREGATING,
+]
+ARCHIVABLE = [
+    TaskState.PENDING,
+    TaskState.SCHEDULED,
+    TaskState.RETRY,
+    TaskState.COMPLETED,
+    TaskState.AGGREGATING,
+]
+DELETABLE = [state for state in TaskState if state is not TaskState.ACTIVE]
+UPDATABLE = [
+    TaskState.PENDING,
+    TaskState.SCHEDULED,
+    TaskState.RETRY,
+    TaskState.ARCHIVED,
+    TaskState.AGGREGATING,
+]
+REFUSED: list[tuple[type[ops.RunTask | ops.ArchiveTask | ops.DeleteTask], TaskState]] = [
+    (ops.RunTask, TaskState.ACTIVE),
+    (ops.RunTask, TaskState.PENDING),
+    (ops.ArchiveTask, TaskState.ACTIVE),
+    (ops.ArchiveTask, TaskState.ARCHIVED),
+    (ops.DeleteTask, TaskState.ACTIVE),
+]
+
+
+def group_of(state: TaskState) -> str:
+    """The group `Lab.bring` puts a task of this state in."""
+    return "g" if state is TaskState.AGGREGATING else ""
+
+
+class ManageLaws(Laws):
+    """What operators do to tasks and queues."""
+
+    def in_a_set(self, lab: Lab, task_id: str = "t") -> None:
+        """Have an aggregator hold the task."""
+        lab.enqueue(lab.message(task_id, group="g"))
+        take = ops.TakeGroup(queue="q", group="g", set_id="s", grace=0, max_size=1)
+        assert lab.execute(take) is not None
+
+    # --- run ------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("state", RUNNABLE)
+    def test_a_task_that_is_run_is_pending_behind_the_others(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state)
+        lab.enqueue("first")
+        lab.advance(SECOND)
+        lab.execute(ops.RunTask(queue="q", task_id="t"))
+        stored = lab.task("t")
+        assert (stored.state, stored.pending_since) == (TaskState.PENDING, lab.now)
+        assert lab.listed(state, group=group_of(state)) == []
+        assert lab.drain() == ["first", "t"]
+
+    def test_a_task_of_a_group_that_is_run_stays_by_itself_when_retried(self, lab: Lab) -> None:
+        lab.bring(TaskState.AGGREGATING)
+        lab.execute(ops.RunTask(queue="q", task_id="t"))
+        assert lab.stats().groups == 0
+        lab.execute(ops.Retry(delivery=lab.take(), delay=SECOND, error="e"))
+        lab.advance(2 * SECOND)
+        lab.execute(ops.Forward(queue="q"))
+        assert lab.state("t") is TaskState.PENDING
+
+    @pytest.mark.parametrize(("operation", "state"), REFUSED)
+    def test_a_state_that_does_not_allow_it_is_told_and_nothing_changes(
+        self, lab: Lab, operation: type[ops.RunTask | ops.ArchiveTask | ops.DeleteTask], state: TaskState
+    ) -> None:
+        lab.bring(state)
+        before = lab.picture()
+        with pytest.raises(TaskStateError) as refused:
+            lab.execute(operation(queue="q", task_id="t"))
+        assert (refused.value.queue, refused.value.task_id, refused.value.state) == ("q", "t", state)
+        assert lab.picture() == before
+
+    @pytest.mark.parametrize("operation", [ops.RunTask, ops.ArchiveTask, ops.DeleteTask])
+    def test_a_task_an_aggregator_holds_is_not_moved(
+        self, lab: Lab, operation: type[ops.RunTask | ops.ArchiveTask | ops.DeleteTask]
+    ) -> None:
+        self.in_a_set(lab)
+        with pytest.raises(TaskStateError) as refused:
+            lab.execute(operation(queue="q", task_id="t"))
+        assert refused.value.state is TaskState.AGGREGATING
+        assert lab.state("t") is TaskState.AGGREGATING
+
+    @pytest.mark.parametrize("operation", [ops.RunTask, ops.ArchiveTask, ops.DeleteTask])
+    @pytest.mark.parametrize("queue", ["q", "unheard-of"])
+    def test_what_is_not_there_cannot_be_moved(
+        self, lab: Lab, operation: type[ops.RunTask | ops.ArchiveTask | ops.DeleteTask], queue: str
+    ) -> None:
+        lab.enqueue("t")
+        with pytest.raises(TaskNotFoundError):
+            lab.execute(operation(queue=queue, task_id="missing"))
+
+    def test_one_task_asked_for_twice_is_moved_once(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED)
+        run = ops.RunTask(queue="q", task_id="t")
+        answers = lab.execute_many([run, run])
+        assert [answer for answer in answers if not isinstance(answer, TaskStateError)] == [None]
+        assert lab.listed(TaskState.PENDING) == ["t"]
+
+    # --- archive, delete --------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("state", ARCHIVABLE)
+    def test_a_task_that_is_archived_is_counted_nowhere(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state)
+        before = lab.counters()
+        lab.execute(ops.ArchiveTask(queue="q", task_id="t"))
+        stored = lab.task("t")
+        assert (stored.state, stored.due_at) == (TaskState.ARCHIVED, whole_second(lab.now))
+        assert lab.listed(state, group=group_of(state)) == []
+        assert lab.counters() == before
+        assert lab.drain() == []
+
+    @pytest.mark.parametrize(("limit", "left"), [(0, []), (1, ["c"]), (2, ["b", "c"]), (3, ["a", "b", "c"])])
+    def test_archiving_by_hand_keeps_the_archive_within_its_size(
+        self, lab: Lab, limit: int, left: list[str]
+    ) -> None:
+        for name in "abc":
+            lab.enqueue(name)
+            lab.execute(ops.ArchiveTask(queue="q", task_id=name, max_size=limit))
+            lab.advance(SECOND)
+        assert lab.listed(TaskState.ARCHIVED) == left
+        assert [name for name in "abc" if lab.state(name)] == left
+
+    @pytest.mark.parametrize("state", DELETABLE)
+    def test_a_deleted_task_is_gone_and_so_is_its_lock(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state, unique=UNTIL_DONE)
+        lab.execute(ops.DeleteTask(queue="q", task_id="t"))
+        assert lab.state("t") is None
+        assert lab.stats().size == 0
+        lab.enqueue(lab.message("u", lock=lock_name()), unique=UNTIL_DONE)
+
+    def test_a_deleted_task_leaves_the_lock_of_another(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED, unique=ops.Unique(ttl=SECOND))
+        lab.advance(2 * SECOND + lab.harness.lock_precision)
+        lab.enqueue(lab.message("u", lock=lock_name()), unique=UNTIL_DONE)
+        lab.execute(ops.DeleteTask(queue="q", task_id="t"))
+        with pytest.raises(DuplicateTaskError):
+            lab.enqueue(lab.message("v", lock=lock_name()), unique=UNTIL_DONE)
+
+    def test_a_task_that_cannot_be_decoded_can_be_deleted(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lab.harness.corrupt("q", "t")
+        lab.execute(ops.DeleteTask(queue="q", task_id="t"))
+        assert lab.stats().size == 0
+        lab.enqueue("t")
+        assert lab.drain() == ["t"]
+
+    # --- payload ----------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("state", UPDATABLE)
+    def test_a_waiting_task_gets_another_payload_and_nothing_else(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state)
+        before = lab.task("t")
+        lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
+        after = lab.task("t")
+        assert after.message.payload == b"new"
+        assert (after.state, after.due_at) == (before.state, before.due_at)
+        assert lab.listed(state, group=group_of(state)) == ["t"]
+
+    @pytest.mark.parametrize("state", [TaskState.ACTIVE, TaskState.COMPLETED])
+    def test_a_task_that_runs_or_ran_keeps_its_payload(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state)
+        with pytest.raises(TaskStateError):
+            lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
+        assert lab.task("t").message.payload == b"payload"
+
+    def test_a_task_that_is_not_there_gets_no_payload(self, lab: Lab) -> None:
+        with pytest.raises(TaskNotFoundError):
+            lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
+
+    def test_the_lock_goes_by_the_new_payload(self, lab: Lab) -> None:
+        lab.enqueue(lab.message("t", lock=lock_name()), unique=UNTIL_DONE)
+        lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
+        renamed = unique_key("q", "type", b"new")
+        with pytest.raises(DuplicateTaskError):
+            lab.enqueue(lab.message("u", lock=renamed), unique=UNTIL_DONE)
+        lab.enqueue(lab.message("v", lock=lock_name()), unique=UNTIL_DONE)
+        lab.execute(ops.DeleteTask(queue="q", task_id="t"))
+        lab.enqueue(lab.message("u", lock=renamed), unique=UNTIL_DONE)
+
+    def test_a_payload_another_task_holds_the_lock_of_is_refused(self, lab: Lab) -> None:
+        taken = unique_key("q", "type", b"new")
+        lab.enqueue(lab.message("t", lock=lock_name()), unique=UNTIL_DONE)
+        lab.enqueue(lab.message("u", payload=b"new", lock=taken), unique=UNTIL_DONE)
+        before = lab.picture()
+        with pytest.raises(DuplicateTaskError) as duplicate:
+            lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
+        assert duplicate.value.task_id == "u"
+        assert lab.picture() == before
+        with pytest.raises(DuplicateTaskError):
+            lab.enqueue(lab.message("v", lock=lock_name()), unique=UNTIL_DONE)
+
+    # --- many tasks -------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("to", ["pending", "archived", "deleted"])
+    @pytest.mark.parametrize("state", [TaskState.PENDING, TaskState.SCHEDULED, TaskState.AGGREGATING])
+    def test_all_tasks_of_a_state_are_moved_each_once(self, lab: Lab, state: TaskState, to: Target) -> None:
+        if state == to:
+            pytest.skip("they are there already")
+        size = BATCH_SIZES[-1]
+        names = [f"{number:03d}" for number in range(size)]
+        for name in names:
+            lab.bring(state, name)
+        lab.bring(TaskState.ARCHIVED if state is not TaskState.PENDING else TaskState.SCHEDULED, "other")
+        move = ops.MoveTasks(queue="q", state=state, to=to, group=group_of(state), limit=70)
+        assert [lab.execute(move) for _ in range(3)] == [70, size - 70, 0]
+        expected = {"pending": TaskState.PENDING, "archived": TaskState.ARCHIVED, "deleted": None}[to]
+        assert {lab.state(name) for name in names} == {expected}
+        assert lab.listed(state, group=group_of(state)) == []
+        if expected is not None:
+            assert sorted({*lab.listed(expected)} - {"other"}) == names
+
+    @pytest.mark.parametrize("state", [TaskState.RETRY, TaskState.ARCHIVED, TaskState.COMPLETED])
+    def test_tasks_that_ran_are_run_again(self, lab: Lab, state: TaskState) -> None:
+        for name in "abc":
+            lab.bring(state, name)
+            lab.advance(SECOND)
+        assert lab.execute(ops.MoveTasks(queue="q", state=state, to="pending", limit=2)) == 2
+        assert lab.drain() == ["a", "b"]
+        assert lab.listed(state) == ["c"]
+
+    def test_tasks_of_other_groups_stay(self, lab: Lab) -> None:
+        for group in "ab":
+            lab.enqueue(lab.message(f"in-{group}", group=group))
+        move = ops.MoveTasks(queue="q", state=TaskState.AGGREGATING, to="pending", group="a")
+        assert lab.execute(move) == 1
+        assert (lab.state("in-a"), lab.state("in-b")) == (TaskState.PENDING, TaskState.AGGREGATING)
+        assert lab.stats().groups == 1
+
+    def test_deleting_many_releases_their_locks(self, lab: Lab) -> None:
+        lab.enqueue(lab.message("t", lock=lock_name()), unique=UNTIL_DONE)
+        assert lab.execute(ops.MoveTasks(queue="q", state=TaskState.PENDING, to="deleted")) == 1
+        lab.enqueue(lab.message("u", lock=lock_name()), unique=UNTIL_DONE)
+
+    def test_ids_whose_task_is_gone_are_dropped_on_the_way(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "b", "c"])
+        lab.harness.lose("q", "b")
+        move = ops.MoveTasks(queue="q", state=TaskState.PENDING, to="archived")
+        assert lab.execute(move) == 2
+        assert lab.stats().pending == 0
+        assert lab.listed(TaskState.ARCHIVED) == ["a", "c"]
+
+    def test_tasks_of_a_queue_that_does_not_exist_cannot_be_moved(self, lab: Lab) -> None:
+        with pytest.raises(QueueNotFoundError):
+            lab.execute(ops.MoveTasks(queue="q", state=TaskState.PENDING, to="deleted"))
+
+    # --- whole queues -----------------------------------------------------------------------------------
+
+    def delete(self, lab: Lab, *, force: bool = True) -> int:
+        """Delete the queue, step by step; how many tasks went with it."""
+        deleted = 0
+        while True:
+            step = lab.execute(ops.DeleteQueue(queue="q", force=force))
+            deleted += step.tasks
+            if step.done:
+                return deleted
+
+    @pytest.mark.parametrize("state", TaskState)
+    def test_a_queue_that_holds_tasks_is_not_deleted_unless_forced(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state)
+        before = lab.picture()
+        with pytest.raises(QueueNotEmptyError) as refused:
+            self.delete(lab, force=False)
+        assert (refused.value.queue, refused.value.size) == ("q", 1)
+        assert lab.picture() == before
+
+    def test_a_queue_with_a_running_task_is_not_deleted_at_all(self, lab: Lab) -> None:
+        lab.bring(TaskState.ACTIVE)
+        lab.enqueue("waiting")
+        with pytest.raises(QueueNotEmptyError):
+            self.delete(lab)
+        assert lab.drain() == ["waiting"]
+
+    @pytest.mark.parametrize("state", DELETABLE)
+    def test_a_deleted_queue_leaves_nothing_behind(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state, unique=UNTIL_DONE)
+        lab.execute(ops.PauseQueue(queue="q"))
+        assert self.delete(lab) == 1
+        assert lab.execute(ops.ListQueues()) == ()
+        with pytest.raises(QueueNotFoundError):
+            lab.stats()
+        lab.enqueue(lab.message("t", lock=lock_name()), unique=UNTIL_DONE)
+        stats = lab.stats()
+        assert (stats.size, stats.paused, stats.processed, stats.processed_total) == (1, False, 0, 0)
+        assert lab.drain() == ["t"]
+
+    def test_a_queue_whose_tasks_are_being_aggregated_can_be_deleted(self, lab: Lab) -> None:
+        self.in_a_set(lab)
+        assert self.delete(lab) == 1
+        assert lab.state("t") is None
+
+    def test_nobody_dequeues_from_a_queue_that_is_being_deleted(self, lab: Lab) -> None:
+        lab.enqueue_all([str(number) for number in range(BATCH_SIZES[-1])])
+        step = lab.execute(ops.DeleteQueue(queue="q", force=True, limit=10))
+        assert (step.tasks, step.done) == (10, False)
+        assert lab.dequeue() == ()
+        assert self.delete(lab) == BATCH_SIZES[-1] - 10
+
+    def test_an_empty_queue_is_deleted_and_others_stay(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lab.enqueue_all(["u"], "other")
+        lab.execute(ops.Done(delivery=lab.take()))
+        assert self.delete(lab, force=False) == 0
+        assert lab.execute(ops.ListQueues()) == ("other",)
+        assert lab.drain("other") == ["u"]
+
+    def test_a_queue_that_does_not_exist_cannot_be_deleted(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        self.delete(lab)
+        with pytest.raises(QueueNotFoundError):
+            self.delete(lab)
+
+    def test_a_task_enqueued_while_its_queue_is_deleted_never_gets_out_of_sight(self, lab: Lab) -> None:
+        lab.enqueue_all([str(number) for number in range(ops.MAX_BATCH)])
+        delete = ops.DeleteQueue(queue="q", force=True, limit=1000)
+        enqueue = ops.Enqueue(message=lab.message("late"), enqueue_id="late")
+        many: list[ops.Op[object]] = [delete, enqueue]
+        deleted, enqueued = lab.execute_at_once(many)
+        assert not isinstance(deleted, AsynqError), deleted
+        assert not isinstance(enqueued, AsynqError), enqueued
+        if lab.state("late") is not None:
+            if not lab.harness.lists_at_once:
+                lab.examine(None, repair=True)
+            assert lab.execute(ops.ListQueues()) == ("q",)
+            lab.execute(ops.UnpauseQueue(queue="q"))
+            assert lab.drain() == ["late"]

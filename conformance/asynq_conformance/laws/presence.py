@@ -1,0 +1,167 @@
+"""Laws of being seen: WriteServer, ListServers, WriteScheduler, ListSchedulerEntries, RecordEnqueueEvent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from attrs import evolve
+
+from asynq import ops
+from asynq.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
+from asynq_conformance.lab import SECOND, Lab
+from asynq_conformance.laws import Laws
+
+NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+TTL = 10 * SECOND
+
+
+def worker(number: int = 0) -> WorkerInfo:
+    """A run with its payload."""
+    return WorkerInfo(
+        task_id=f"t{number:03d}",
+        task_type="email:welcome",
+        payload=b"\x00\xff" + str(number).encode(),
+        queue="q",
+        started_at=NOW,
+        deadline=NOW + 30 * MINUTE,
+    )
+
+
+def server(number: int = 0, *, workers: int = 0) -> ServerInfo:
+    """A server with so many runs under way."""
+    return ServerInfo(
+        id=f"s{number}",
+        host="höst",
+        pid=7,
+        started_at=NOW,
+        concurrency=200,
+        queues={"critical": 6, "low": 1},
+        strict_priority=True,
+        status="stopped",
+        workers=tuple(map(worker, range(workers))),
+    )
+
+
+def entry(number: int = 0, *, prev: datetime | None = None) -> SchedulerEntry:
+    """A periodic task."""
+    return SchedulerEntry(
+        id=f"e{number:03d}",
+        spec="*/5 * * * *",
+        task_type="report",
+        payload=b"\xff",
+        options=('Queue("low")', "Timeout(1m30s)"),
+        next_enqueue_at=NOW,
+        prev_enqueue_at=prev,
+    )
+
+
+class PresenceLaws(Laws):
+    """Who can be seen, and for how long."""
+
+    @pytest.mark.parametrize("workers", [0, 1, ops.MAX_BATCH, 2 * ops.MAX_BATCH + 20])
+    def test_a_server_is_seen_as_it_described_itself(self, lab: Lab, workers: int) -> None:
+        lab.execute(ops.WriteServer(server=server(workers=workers), ttl=TTL))
+        assert lab.execute(ops.ListServers()) == (server(workers=workers),)
+
+    def test_a_server_is_seen_as_it_described_itself_last(self, lab: Lab) -> None:
+        lab.execute(ops.WriteServer(server=server(workers=60), ttl=TTL))
+        last = evolve(server(workers=1), status="active", concurrency=1)
+        lab.execute(ops.WriteServer(server=last, ttl=TTL))
+        assert lab.execute(ops.ListServers()) == (last,)
+        lab.execute(ops.WriteServer(server=server(), ttl=TTL))
+        assert lab.execute(ops.ListServers()) == (server(),)
+
+    def test_a_server_that_goes_is_seen_no_more_and_others_are(self, lab: Lab) -> None:
+        lab.execute_many([ops.WriteServer(server=server(number, workers=1), ttl=TTL) for number in (1, 0)])
+        assert lab.execute(ops.ListServers()) == (server(0, workers=1), server(1, workers=1))
+        gone = ops.ClearServer(host="höst", pid=7, server_id="s0")
+        lab.execute(gone)
+        lab.execute(gone)
+        assert lab.execute(ops.ListServers()) == (server(1, workers=1),)
+
+    def test_a_server_that_died_is_seen_until_its_time_is_over(self, lab: Lab) -> None:
+        lab.execute(ops.WriteServer(server=server(workers=1), ttl=TTL))
+        lab.advance(TTL - 2 * SECOND)
+        assert lab.execute(ops.ListServers()) == (server(workers=1),)
+        lab.advance(4 * SECOND)
+        assert lab.execute(ops.ListServers()) == ()
+
+    @pytest.mark.parametrize("count", [0, 1, 2 * ops.MAX_BATCH + 20])
+    def test_entries_are_seen_as_their_scheduler_described_them(self, lab: Lab, count: int) -> None:
+        entries = tuple(map(entry, range(count)))
+        lab.execute(ops.WriteScheduler(scheduler_id="h:1:a", entries=entries[::-1], ttl=TTL))
+        assert lab.execute(ops.ListSchedulerEntries()) == entries
+
+    def test_entries_that_are_dropped_are_seen_no_more(self, lab: Lab) -> None:
+        for entries in ((entry(1), entry(2)), (entry(2),)):
+            lab.execute(ops.WriteScheduler(scheduler_id="h:1:a", entries=entries, ttl=TTL))
+        assert lab.execute(ops.ListSchedulerEntries()) == (entry(2),)
+
+    def test_a_scheduler_that_goes_takes_its_entries_along(self, lab: Lab) -> None:
+        for name, entries in (("h:1:a", (entry(1), entry(2))), ("h:1:b", (entry(2), entry(3)))):
+            lab.execute(ops.WriteScheduler(scheduler_id=name, entries=entries, ttl=TTL))
+        lab.execute(ops.ClearScheduler(scheduler_id="h:1:a"))
+        assert lab.execute(ops.ListSchedulerEntries()) == (entry(2), entry(3))
+
+    def test_a_scheduler_that_died_is_seen_until_its_time_is_over(self, lab: Lab) -> None:
+        lab.execute(ops.WriteScheduler(scheduler_id="h:1:a", entries=(entry(),), ttl=TTL))
+        lab.advance(TTL - 2 * SECOND)
+        assert lab.execute(ops.ListSchedulerEntries()) == (entry(),)
+        lab.advance(4 * SECOND)
+        assert lab.execute(ops.ListSchedulerEntries()) == ()
+
+    def test_an_entry_of_several_schedulers_is_seen_once_as_the_latest_knows_it(self, lab: Lab) -> None:
+        known = {"h:1:a": None, "h:1:b": NOW, "h:1:c": NOW - MINUTE}
+        for name, prev in known.items():
+            lab.execute(ops.WriteScheduler(scheduler_id=name, entries=(entry(prev=prev),), ttl=TTL))
+        assert lab.execute(ops.ListSchedulerEntries()) == (entry(prev=NOW),)
+
+    # --- events ---------------------------------------------------------------------------------------
+
+    def record(self, lab: Lab, *numbers: int, keep: int = TTL) -> None:
+        """Remember an event for each number, later for a greater one."""
+        lab.execute_many(
+            [
+                ops.RecordEnqueueEvent(
+                    entry_id="e",
+                    event=EnqueueEvent(task_id=f"t{number}", enqueued_at=NOW + number * MINUTE),
+                    keep=keep,
+                )
+                for number in numbers
+            ]
+        )
+
+    def events(self, lab: Lab, offset: int = 0, limit: int = 30, entry_id: str = "e") -> list[str]:
+        """Ids of the tasks, as they are listed."""
+        page = lab.execute(ops.ListEnqueueEvents(entry_id=entry_id, offset=offset, limit=limit))
+        return [event.task_id for event in page]
+
+    def test_what_an_entry_enqueued_is_listed_latest_first_page_by_page(self, lab: Lab) -> None:
+        self.record(lab, 2, 1, 3)
+        assert self.events(lab) == ["t3", "t2", "t1"]
+        assert self.events(lab, 1, 1) == ["t2"]
+        assert self.events(lab, 3) == []
+        assert self.events(lab, 0, 0) == []
+        assert self.events(lab, entry_id="other") == []
+        (latest, *_) = lab.execute(ops.ListEnqueueEvents(entry_id="e"))
+        assert latest.enqueued_at == NOW + 3 * MINUTE
+
+    def test_an_event_recorded_again_is_one_event(self, lab: Lab) -> None:
+        self.record(lab, 1, 1)
+        assert self.events(lab) == ["t1"]
+
+    def test_only_the_latest_events_are_kept(self, lab: Lab) -> None:
+        self.record(lab, *range(ops.MAX_EVENTS + 2))
+        kept = self.events(lab, 0, 2 * ops.MAX_EVENTS)
+        assert kept == [f"t{number}" for number in range(ops.MAX_EVENTS + 1, 1, -1)]
+
+    def test_events_are_forgotten_some_time_after_the_last(self, lab: Lab) -> None:
+        self.record(lab, 1)
+        lab.advance(TTL - 2 * SECOND)
+        self.record(lab, 2)
+        lab.advance(TTL - 2 * SECOND)
+        assert self.events(lab) == ["t2", "t1"]
+        lab.advance(4 * SECOND)
+        assert self.events(lab) == []

@@ -1,0 +1,266 @@
+"""Laws of Enqueue."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from asynq import ops
+from asynq.errors import TaskIDConflictError
+from asynq.message import TaskMessage, TaskState
+from asynq_conformance.lab import BATCH_SIZES, HOUR, MINUTE, SECOND, Lab, whole_second
+from asynq_conformance.laws import Laws
+
+UNFINISHED = [
+    TaskState.PENDING,
+    TaskState.ACTIVE,
+    TaskState.SCHEDULED,
+    TaskState.RETRY,
+    TaskState.AGGREGATING,
+]
+FINISHED = [TaskState.ARCHIVED, TaskState.COMPLETED]
+
+NAMES = ["a b", "a:b", "{a}", "{", "a}b", "ünï ☃ 🐢", "x\ny", "0", "*?[a]", 'quo"te', "-1"]
+PAYLOADS = {
+    "empty": b"",
+    "every byte": bytes(range(256)),
+    "not utf-8": b"\xff\xfe\x00",
+    "1 MiB": b"\x00\x01\xff!" * (256 * 1024),
+}
+
+
+class ProduceLaws(Laws):
+    """How tasks become known."""
+
+    def test_an_enqueued_task_is_pending_at_once(self, lab: Lab) -> None:
+        assert lab.enqueue("t") == ops.Enqueued(state=TaskState.PENDING, due_at=lab.now)
+        stored = lab.task("t")
+        assert stored.state is TaskState.PENDING
+        assert stored.pending_since == lab.now
+
+    def test_every_field_of_a_message_is_kept(self, lab: Lab) -> None:
+        message = TaskMessage(
+            id="order-7",
+            type="order:ship",
+            queue="q",
+            payload=b"{}",
+            headers={"trace": "abc", "": "", "ключ": "значение"},
+            max_retry=7,
+            retried=2,
+            error="earlier\nfailure ☃",
+            last_failed_at=1_700_000_000,
+            timeout=90,
+            deadline=1_999_999_999,
+            retention=86400,
+            completed_at=1_700_000_001,
+        )
+        lab.enqueue(message)
+        assert lab.task("order-7").message == message
+        assert lab.take().message == message
+
+    @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS.keys())
+    def test_a_payload_is_kept_to_the_byte(self, lab: Lab, payload: bytes) -> None:
+        lab.enqueue(lab.message(payload=payload))
+        assert lab.take().message.payload == payload
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_an_id_may_be_any_text(self, lab: Lab, name: str) -> None:
+        lab.enqueue(name)
+        assert lab.task(name).message.id == name
+        delivery = lab.take()
+        assert delivery.message.id == name
+        lab.execute(ops.Done(delivery=delivery))
+        assert lab.state(name) is None
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_queue_may_have_any_name(self, lab: Lab, name: str) -> None:
+        lab.enqueue(lab.message("t", name), delay=SECOND)
+        lab.advance(2 * SECOND)
+        assert lab.execute(ops.Forward(queue=name)).moved == 1
+        delivery = lab.take(name)
+        assert delivery.message.queue == name
+        lab.execute(ops.Archive(delivery=delivery, error="e"))
+        assert lab.listed(TaskState.ARCHIVED, name) == ["t"]
+        assert lab.execute(ops.ListQueues()) == (name,)
+
+    def test_an_id_may_have_a_million_characters(self, lab: Lab) -> None:
+        name = "i" * 1024 * 1024
+        lab.enqueue(name)
+        lab.execute(ops.Done(delivery=lab.take()))
+        assert lab.state(name) is None
+
+    def test_tasks_come_out_in_the_order_in_which_they_went_in(self, lab: Lab) -> None:
+        for name in ("c", "a", "b"):
+            lab.enqueue(name)
+        assert lab.drain() == ["c", "a", "b"]
+
+    @pytest.mark.parametrize("size", BATCH_SIZES)
+    def test_a_batch_into_one_queue_keeps_its_order(self, lab: Lab, size: int) -> None:
+        ids = [f"t{number}" for number in range(size)]
+        lab.enqueue_all(ids)
+        assert lab.drain() == ids
+
+    def test_a_batch_into_several_queues_reaches_each(self, lab: Lab) -> None:
+        queues = [f"q{number % 7}" for number in range(60)]
+        lab.execute_many(
+            [
+                ops.Enqueue(message=lab.message(f"t{number}", queue), enqueue_id=lab.fresh())
+                for number, queue in enumerate(queues)
+            ]
+        )
+        assert lab.execute(ops.ListQueues()) == tuple(sorted(set(queues)))
+        for queue in set(queues):
+            assert lab.drain(queue) == [f"t{n}" for n, name in enumerate(queues) if name == queue]
+
+    def test_an_error_in_a_batch_stands_in_its_place_and_stops_nothing(self, lab: Lab) -> None:
+        lab.enqueue("taken")
+        first, second, third = lab.execute_many(
+            [ops.Enqueue(message=lab.message(i), enqueue_id=lab.fresh()) for i in ("a", "taken", "b")]
+        )
+        assert isinstance(first, ops.Enqueued)
+        assert isinstance(second, TaskIDConflictError)
+        assert isinstance(third, ops.Enqueued)
+        assert lab.drain() == ["taken", "a", "b"]
+
+    def test_an_id_given_twice_in_a_batch_is_taken_once(self, lab: Lab) -> None:
+        operations = [ops.Enqueue(message=lab.message("t"), enqueue_id=lab.fresh()) for _ in range(3)]
+        answers = lab.execute_many(operations)
+        assert sum(isinstance(answer, ops.Enqueued) for answer in answers) == 1
+        assert sum(isinstance(answer, TaskIDConflictError) for answer in answers) == 2
+        assert lab.drain() == ["t"]
+
+    # --- ids ----------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("state", TaskState)
+    def test_an_id_that_is_taken_conflicts_and_nothing_changes(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state)
+        before = lab.picture()
+        with pytest.raises(TaskIDConflictError) as conflict:
+            lab.enqueue(lab.message("t", payload=b"other"))
+        assert (conflict.value.queue, conflict.value.task_id) == ("q", "t")
+        assert conflict.value.state in (state, None)
+        assert lab.picture() == before
+
+    def test_an_id_is_taken_in_one_queue_only(self, lab: Lab) -> None:
+        lab.enqueue(lab.message("t", "q"))
+        lab.enqueue(lab.message("t", "other", payload=b"other"))
+        lab.execute(ops.Done(delivery=lab.take("q")))
+        assert lab.task("t", "other").message.payload == b"other"
+
+    def test_an_id_is_free_again_when_its_task_is_done(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lab.execute(ops.Done(delivery=lab.take()))
+        lab.enqueue("t")
+        assert lab.drain() == ["t"]
+
+    @pytest.mark.parametrize("state", FINISHED)
+    def test_a_finished_task_makes_room_when_it_is_to_be_replaced(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state)
+        message = lab.message("t", payload=b"second")
+        lab.enqueue(message, on_conflict="replace_finished")
+        stored = lab.task("t")
+        assert (stored.state, stored.message, stored.result) == (TaskState.PENDING, message, None)
+        assert lab.listed(state) == []
+        assert lab.drain() == ["t"]
+
+    def test_a_replaced_task_leaves_no_result_behind(self, lab: Lab) -> None:
+        lab.enqueue(lab.message("t", retention=60))
+        lab.execute(ops.Complete(delivery=lab.take(), result=b"old"))
+        lab.enqueue("t", on_conflict="replace_finished", delay=HOUR)
+        assert lab.task("t").result is None
+
+    @pytest.mark.parametrize("state", UNFINISHED)
+    def test_an_unfinished_task_is_never_replaced(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state)
+        before = lab.picture()
+        with pytest.raises(TaskIDConflictError):
+            lab.enqueue("t", on_conflict="replace_finished")
+        assert lab.picture() == before
+
+    # --- sent again ---------------------------------------------------------------------------------
+
+    def test_an_enqueue_sent_again_is_the_same_success(self, lab: Lab) -> None:
+        first = lab.enqueue("t", enqueue_id="mine")
+        lab.enqueue("later")
+        assert lab.enqueue("t", enqueue_id="mine") == first
+        assert lab.drain() == ["t", "later"]
+
+    def test_a_scheduled_enqueue_sent_again_keeps_its_due_time(self, lab: Lab) -> None:
+        first = lab.enqueue("t", delay=MINUTE, enqueue_id="mine")
+        lab.advance(5 * SECOND)
+        assert lab.enqueue("t", delay=MINUTE, enqueue_id="mine") == first
+        assert lab.task("t").due_at == first.due_at
+
+    def test_an_enqueue_sent_again_when_its_task_runs_is_a_success(self, lab: Lab) -> None:
+        lab.enqueue("t", enqueue_id="mine")
+        lab.take()
+        lab.enqueue("t", enqueue_id="mine")
+        assert lab.state("t") is TaskState.ACTIVE
+        assert lab.drain() == []
+
+    def test_a_replacement_sent_again_replaces_once(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED)
+        lab.enqueue("t", on_conflict="replace_finished", enqueue_id="mine")
+        lab.enqueue("t", on_conflict="replace_finished", enqueue_id="mine")
+        assert lab.drain() == ["t"]
+
+    def test_a_batch_sent_again_adds_nothing(self, lab: Lab) -> None:
+        operations = [
+            ops.Enqueue(message=lab.message(f"t{number}"), enqueue_id=lab.fresh()) for number in range(60)
+        ]
+        first = lab.execute_many(operations)
+        assert lab.execute_many(operations) == first
+        assert len(lab.drain()) == 60
+
+    # --- times --------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("offset", [-SECOND, -1, 0])
+    def test_a_time_that_has_come_means_at_once(self, lab: Lab, offset: int) -> None:
+        assert lab.enqueue("t", at=lab.now + offset).state is TaskState.PENDING
+
+    def test_a_time_one_millisecond_ahead_means_scheduled(self, lab: Lab) -> None:
+        answer = lab.enqueue("t", at=lab.now + 1)
+        assert answer == ops.Enqueued(state=TaskState.SCHEDULED, due_at=whole_second(lab.now + 1))
+        assert lab.drain() == []
+
+    def test_a_delay_of_nothing_means_at_once(self, lab: Lab) -> None:
+        assert lab.enqueue("t", delay=0).state is TaskState.PENDING
+
+    @pytest.mark.parametrize("offset", [-1, 0, 1])
+    def test_a_due_time_is_a_whole_second_rounded_up(self, lab: Lab, offset: int) -> None:
+        second = whole_second(lab.now + MINUTE)
+        due = second if offset <= 0 else second + SECOND
+        assert lab.enqueue("at", at=second + offset).due_at == due
+        assert lab.enqueue("in", delay=second + offset - lab.now).due_at == due
+        assert lab.task("at").due_at == lab.task("in").due_at == due
+
+    # --- groups -------------------------------------------------------------------------------------
+
+    def test_a_task_of_a_group_waits_in_its_group(self, lab: Lab) -> None:
+        lab.enqueue(lab.message("a", group="g"))
+        lab.enqueue(lab.message("b", group="other"))
+        assert lab.state("a") is TaskState.AGGREGATING
+        assert lab.listed(TaskState.AGGREGATING, group="g") == ["a"]
+        assert lab.listed(TaskState.AGGREGATING, group="other") == ["b"]
+        stats = lab.stats()
+        assert (stats.aggregating, stats.groups, stats.pending) == (2, 2, 0)
+        assert lab.drain() == []
+
+    def test_a_scheduled_task_of_a_group_is_scheduled_first(self, lab: Lab) -> None:
+        answer = lab.enqueue(lab.message("t", group="g"), delay=MINUTE)
+        assert answer.state is TaskState.SCHEDULED
+        assert lab.stats().scheduled == 1
+
+    # --- queues -------------------------------------------------------------------------------------
+
+    def test_a_queue_is_listed_once_it_was_enqueued_to(self, lab: Lab) -> None:
+        assert lab.execute(ops.ListQueues()) == ()
+        for queue in ("b", "a", "b"):
+            lab.enqueue(evolve(lab.message(lab.fresh()), queue=queue))
+        assert lab.execute(ops.ListQueues()) == ("a", "b")
+
+    def test_an_emptied_queue_stays_listed(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lab.execute(ops.Done(delivery=lab.take()))
+        assert lab.execute(ops.ListQueues()) == ("q",)
+        assert lab.stats().size == 0

@@ -1,0 +1,300 @@
+"""Laws of ListLostLeases, Recover and AdoptOrphans: how tasks outlive their workers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from attrs import evolve
+
+from asynq import ops
+from asynq.errors import LeaseLostError
+from asynq.message import Delivery, TaskState
+from asynq_conformance.lab import BATCH_SIZES, HOUR, LEASE, MINUTE, SECOND, Lab, whole_second
+from asynq_conformance.laws import Laws
+
+Target = Literal["pending", "retry", "archived"]
+every_target = pytest.mark.parametrize("to", ["pending", "retry", "archived"])
+
+
+class RecoverLaws(Laws):
+    """What happens when a worker is lost."""
+
+    # --- finding --------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(("offset", "lost"), [(-1, False), (0, True), (1, True)])
+    def test_a_lease_is_lost_from_the_instant_it_ends(self, lab: Lab, offset: int, lost: bool) -> None:
+        lab.enqueue("t")
+        delivery = lab.take()
+        lab.advance_to(delivery.expires_at + offset)
+        leases = lab.execute(ops.ListLostLeases(queue="q")).leases
+        assert [lease.message.id for lease in leases] == (["t"] if lost else [])
+        assert lab.task("t").orphaned is lost
+
+    def test_lost_leases_come_oldest_first_and_no_more_than_asked(self, lab: Lab) -> None:
+        for name in ("a", "b", "c"):
+            lab.enqueue(name)
+            lab.take(lease=LEASE - SECOND * ord(name))
+            lab.advance(1)
+        lab.advance(HOUR)
+        leases = lab.execute(ops.ListLostLeases(queue="q")).leases
+        assert [lease.message.id for lease in leases] == ["c", "b", "a"]
+        first = lab.execute(ops.ListLostLeases(queue="q", limit=2)).leases
+        assert [lease.message.id for lease in first] == ["c", "b"]
+
+    @pytest.mark.parametrize("size", BATCH_SIZES)
+    def test_every_lost_task_is_recovered_in_batches(self, lab: Lab, size: int) -> None:
+        ids = [f"t{number}" for number in range(size)]
+        lab.enqueue_all(ids)
+        lab.drain()
+        lab.advance(2 * LEASE)
+        while leases := lab.execute(ops.ListLostLeases(queue="q")).leases:
+            answers = lab.execute_many(
+                [ops.Recover(lost=lost, to="pending", error="lost") for lost in leases]
+            )
+            assert answers == [True] * len(leases)
+        assert sorted(lab.drain()) == sorted(ids)
+
+    def test_looking_for_lost_leases_changes_nothing(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        delivery = lab.take()
+        lab.lose_worker(delivery)
+        before = lab.picture()
+        lab.lose_worker(delivery)
+        assert lab.picture() == before
+
+    def test_no_lease_is_lost_in_a_queue_nobody_knows(self, lab: Lab) -> None:
+        assert lab.execute(ops.ListLostLeases(queue="unheard-of")) == ops.LostLeases(leases=())
+
+    def test_damage_is_set_aside_one_by_one(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "bad", "b"])
+        lab.dequeue(count=3)
+        lab.harness.corrupt("q", "bad")
+        lab.advance(2 * LEASE)
+        answer = lab.execute(ops.ListLostLeases(queue="q"))
+        assert sorted(lost.message.id for lost in answer.leases) == ["a", "b"]
+        assert answer.set_aside == ("bad",)
+        stored = lab.task("bad")
+        assert (stored.state, "set aside" in stored.message.error) == (TaskState.ARCHIVED, True)
+        assert lab.execute(ops.ListLostLeases(queue="q")).set_aside == ()
+
+    def test_an_active_id_whose_task_is_gone_is_dropped(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "gone"])
+        lab.dequeue(count=2)
+        lab.harness.lose("q", "gone")
+        lab.advance(2 * LEASE)
+        answer = lab.execute(ops.ListLostLeases(queue="q"))
+        assert [lost.message.id for lost in answer.leases] == ["a"]
+        assert answer.dropped == 1
+        assert lab.stats().active == 1
+
+    # --- recovering -----------------------------------------------------------------------------------
+
+    def test_a_task_recovered_as_pending_is_next(self, lab: Lab) -> None:
+        lab.enqueue_all(["t", "waiting"])
+        delivery = lab.take()
+        lab.recover(delivery, "pending")
+        stored = lab.task("t")
+        assert (stored.state, stored.pending_since) == (TaskState.PENDING, lab.now)
+        assert lab.drain() == ["t", "waiting"]
+
+    def test_a_task_recovered_as_retry_is_due_after_its_delay(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lost = lab.lose_worker(lab.take())
+        assert lab.execute(ops.Recover(lost=lost, to="retry", error="lost", delay=MINUTE))
+        stored = lab.task("t")
+        assert (stored.state, stored.due_at) == (TaskState.RETRY, whole_second(lab.now + MINUTE))
+
+    def test_a_task_recovered_as_archived_is_in_the_archive(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lab.recover(lab.take(), "archived")
+        stored = lab.task("t")
+        assert (stored.state, stored.due_at) == (TaskState.ARCHIVED, whole_second(lab.now))
+
+    def test_recovering_into_the_archive_trims_it(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED, "old")
+        lab.advance(SECOND)
+        lab.enqueue("t")
+        lost = lab.lose_worker(lab.take())
+        lab.execute(ops.Recover(lost=lost, to="archived", error="lost", max_size=1))
+        assert lab.listed(TaskState.ARCHIVED) == ["t"]
+        assert lab.state("old") is None
+
+    @every_target
+    def test_a_loss_spends_a_retry_is_recorded_and_counted(self, lab: Lab, to: Target) -> None:
+        lab.enqueue("t")
+        lab.recover(lab.take(), to)
+        message = lab.task("t").message
+        assert (message.retried, message.error) == (1, "lost")
+        assert message.last_failed_at in (lab.now // SECOND, whole_second(lab.now) // SECOND)
+        assert lab.counters() == (1, 1)
+
+    @every_target
+    def test_no_more_retries_are_spent_than_there_are(self, lab: Lab, to: Target) -> None:
+        lab.enqueue(lab.message("t", max_retry=0))
+        lab.recover(lab.take(), to)
+        assert lab.task("t").message.retried == 0
+
+    def test_losses_are_noted_with_the_task(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        for losses in range(3):
+            delivery = lab.take()
+            assert delivery.lease_losses == losses
+            lost = lab.lose_worker(delivery)
+            assert lost.lease_losses == losses
+            assert lab.execute(ops.Recover(lost=lost, to="pending", error="lost"))
+
+    def test_losses_are_remembered_through_a_retry(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lost = lab.lose_worker(lab.take())
+        lab.execute(ops.Recover(lost=lost, to="retry", error="lost", delay=SECOND))
+        lab.advance(3 * SECOND)
+        lab.execute(ops.Forward(queue="q"))
+        assert lab.take().lease_losses == 1
+
+    @every_target
+    def test_a_recovered_task_has_no_lease_left(self, lab: Lab, to: Target) -> None:
+        lab.enqueue("t")
+        lab.recover(lab.take(), to)
+        lab.advance(HOUR)
+        assert lab.execute(ops.ListLostLeases(queue="q")) == ops.LostLeases(leases=())
+        assert lab.stats().active == 0
+
+    # --- only once, and only what was observed ---------------------------------------------------------
+
+    @every_target
+    def test_of_two_recoverers_one_wins(self, lab: Lab, to: Target) -> None:
+        lab.enqueue("t")
+        lost = lab.lose_worker(lab.take())
+        assert lab.execute(ops.Recover(lost=lost, to=to, error="lost")) is True
+        before = lab.picture()
+        assert lab.execute(ops.Recover(lost=lost, to=to, error="lost again")) is False
+        assert lab.picture() == before
+
+    @every_target
+    def test_a_task_taken_again_since_is_not_recovered(self, lab: Lab, to: Target) -> None:
+        lab.enqueue("t")
+        delivery = lab.take()
+        lost = lab.lose_worker(delivery)
+        lab.recover(delivery)
+        current = lab.take()
+        before = lab.picture()
+        assert lab.execute(ops.Recover(lost=lost, to=to, error="lost")) is False
+        assert lab.picture() == before
+        lab.execute(ops.Done(delivery=current))
+
+    @every_target
+    def test_a_lease_extended_since_is_not_recovered(self, lab: Lab, to: Target) -> None:
+        lab.enqueue("t")
+        delivery = lab.take()
+        lost = lab.lose_worker(delivery)
+        lab.execute(ops.ExtendLease(lease=delivery.lease, duration=LEASE))
+        assert lab.execute(ops.Recover(lost=lost, to=to, error="lost")) is False
+        lab.execute(ops.Done(delivery=delivery))
+
+    @every_target
+    def test_a_run_settled_since_is_not_recovered(self, lab: Lab, to: Target) -> None:
+        lab.enqueue("t")
+        delivery = lab.take()
+        lost = lab.lose_worker(delivery)
+        lab.execute(ops.Done(delivery=delivery))
+        assert lab.execute(ops.Recover(lost=lost, to=to, error="lost")) is False
+        assert lab.state("t") is None
+        assert lab.counters() == (1, 0)
+
+    @every_target
+    def test_the_lost_worker_has_no_say_any_more(self, lab: Lab, to: Target) -> None:
+        lab.enqueue("t")
+        delivery = lab.take()
+        lab.recover(delivery, to)
+        before = lab.picture()
+        with pytest.raises(LeaseLostError):
+            lab.execute(ops.Done(delivery=delivery))
+        with pytest.raises(LeaseLostError):
+            lab.execute(ops.ExtendLease(lease=delivery.lease, duration=LEASE))
+        with pytest.raises(LeaseLostError):
+            lab.execute(ops.WriteResult(lease=delivery.lease, result=b"late"))
+        assert lab.picture() == before
+
+    def test_a_recovery_of_one_run_is_not_a_settlement_of_it(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        delivery = lab.take()
+        lab.recover(delivery, "archived")
+        with pytest.raises(LeaseLostError):
+            lab.execute(ops.Archive(delivery=delivery, error="mine"))
+        assert lab.task("t").message.error == "lost"
+
+    # --- orphans --------------------------------------------------------------------------------------
+
+    def stranded(self, lab: Lab, count: int) -> list[Delivery]:
+        """Active tasks whose leases are gone."""
+        lab.enqueue_all([f"t{number}" for number in range(count)])
+        deliveries: list[Delivery] = []
+        while got := lab.dequeue(count=ops.MAX_BATCH):
+            deliveries.extend(got)
+        for delivery in deliveries:
+            lab.harness.strand("q", delivery.message.id)
+        return deliveries
+
+    def test_an_active_task_without_a_lease_is_an_orphan(self, lab: Lab) -> None:
+        self.stranded(lab, 1)
+        assert lab.task("t0").orphaned
+
+    def test_an_orphan_is_recovered_after_its_grace(self, lab: Lab) -> None:
+        self.stranded(lab, 1)
+        answer = lab.execute(ops.AdoptOrphans(queue="q", grace=LEASE))
+        assert answer == ops.Adopted(adopted=1, dropped=0, cursor=0)
+        lab.advance(LEASE - 1)
+        assert lab.execute(ops.ListLostLeases(queue="q")).leases == ()
+        lab.advance(2)
+        (lost,) = lab.execute(ops.ListLostLeases(queue="q")).leases
+        assert lab.execute(ops.Recover(lost=lost, to="pending", error="lost"))
+        assert lab.drain() == ["t0"]
+
+    @pytest.mark.parametrize("adopted", [False, True])
+    def test_a_worker_whose_lease_is_gone_does_not_settle(self, lab: Lab, adopted: bool) -> None:
+        (delivery,) = self.stranded(lab, 1)
+        if adopted:
+            lab.execute(ops.AdoptOrphans(queue="q", grace=LEASE))
+        before = lab.picture()
+        with pytest.raises(LeaseLostError):
+            lab.execute(ops.Done(delivery=delivery))
+        with pytest.raises(LeaseLostError):
+            lab.execute(ops.ExtendLease(lease=delivery.lease, duration=LEASE))
+        assert lab.picture() == before
+
+    def test_a_leased_task_is_not_adopted(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        delivery = lab.take()
+        assert lab.execute(ops.AdoptOrphans(queue="q", grace=SECOND)).adopted == 0
+        assert lab.task("t").due_at == delivery.expires_at
+
+    @pytest.mark.parametrize("size", BATCH_SIZES[1:])
+    def test_every_orphan_is_found_page_by_page(self, lab: Lab, size: int) -> None:
+        self.stranded(lab, size)
+        adopted, cursor = 0, 0
+        while True:
+            answer = lab.execute(ops.AdoptOrphans(queue="q", grace=LEASE, cursor=cursor))
+            adopted += answer.adopted
+            cursor = answer.cursor
+            if cursor == 0:
+                break
+        assert adopted == size
+
+    def test_the_worker_of_an_adopted_task_may_not_settle_what_it_lost(self, lab: Lab) -> None:
+        (delivery,) = self.stranded(lab, 1)
+        lab.execute(ops.AdoptOrphans(queue="q", grace=LEASE))
+        lab.advance(2 * LEASE)
+        (lost,) = lab.execute(ops.ListLostLeases(queue="q")).leases
+        lab.execute(ops.Recover(lost=lost, to="pending", error="lost"))
+        current = lab.take()
+        with pytest.raises(LeaseLostError):
+            lab.execute(ops.Done(delivery=evolve(delivery)))
+        lab.execute(ops.Done(delivery=current))
+
+    def test_an_active_id_without_lease_or_task_is_dropped(self, lab: Lab) -> None:
+        self.stranded(lab, 2)
+        lab.harness.lose("q", "t0")
+        answer = lab.execute(ops.AdoptOrphans(queue="q", grace=LEASE))
+        assert (answer.adopted, answer.dropped) == (1, 1)
+        assert lab.stats().active == 1

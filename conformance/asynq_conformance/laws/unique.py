@@ -1,0 +1,297 @@
+"""Laws of the uniqueness lock: who takes it, which exits release it, and when it ends by itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from asynq import ops
+from asynq.errors import DuplicateTaskError, TaskIDConflictError
+from asynq.message import Delivery, TaskState
+from asynq_conformance.lab import HOUR, MINUTE, SECOND, Lab, lock_name
+from asynq_conformance.laws import Laws
+
+UNTIL_DONE = ops.Unique(ttl=HOUR)
+UNTIL_EXPIRY = ops.Unique(ttl=HOUR, until="expiry")
+UNTIL_START = ops.Unique(ttl=HOUR, until="start")
+KEPT = ops.Unique(ttl=MINUTE, keep=True)
+
+Exit = Literal["done", "complete", "retry", "archive", "requeue", "recovered", "recovered to the archive"]
+RELEASING: list[Exit] = ["done", "complete"]
+KEEPING: list[Exit] = ["retry", "archive", "requeue", "recovered", "recovered to the archive"]
+
+
+def leave(lab: Lab, delivery: Delivery, way: Exit) -> None:
+    """End this run in one of the ways a run can end."""
+    if way == "recovered":
+        return lab.recover(delivery)
+    if way == "recovered to the archive":
+        return lab.recover(delivery, "archived")
+    settlements: dict[str, ops.Op[None]] = {
+        "done": ops.Done(delivery=delivery),
+        "complete": ops.Complete(delivery=delivery),
+        "retry": ops.Retry(delivery=delivery, delay=SECOND, error="e"),
+        "archive": ops.Archive(delivery=delivery, error="e"),
+        "requeue": ops.Requeue(delivery=delivery),
+    }
+    return lab.execute(settlements[way])
+
+
+def enqueue_unique(
+    lab: Lab, task_id: str, unique: ops.Unique = UNTIL_DONE, *, delay: int | None = None
+) -> None:
+    """Enqueue a task that asks for the lock."""
+    lab.enqueue(lab.message(task_id, lock=lock_name(), retention=60), unique=unique, delay=delay)
+
+
+def is_held(lab: Lab) -> bool:
+    """Whether somebody holds the lock. Asking takes it when it is free."""
+    try:
+        enqueue_unique(lab, lab.fresh(), delay=24 * HOUR)
+    except DuplicateTaskError:
+        return True
+    return False
+
+
+class UniqueLaws(Laws):
+    """How long a task keeps others like it away."""
+
+    @pytest.mark.parametrize("unique", [UNTIL_DONE, UNTIL_EXPIRY, UNTIL_START, KEPT])
+    def test_a_second_task_of_the_lock_is_a_duplicate_and_changes_nothing(
+        self, lab: Lab, unique: ops.Unique
+    ) -> None:
+        enqueue_unique(lab, "first", unique)
+        before = lab.picture()
+        with pytest.raises(DuplicateTaskError) as duplicate:
+            enqueue_unique(lab, "second", unique)
+        assert (duplicate.value.queue, duplicate.value.type) == ("q", "type")
+        assert duplicate.value.task_id in ("first", "")
+        assert lab.picture() == before
+        assert lab.state("second") is None
+
+    @pytest.mark.parametrize("state", [TaskState.PENDING, TaskState.SCHEDULED, TaskState.AGGREGATING])
+    def test_the_lock_is_taken_whatever_the_first_state(self, lab: Lab, state: TaskState) -> None:
+        lab.bring(state, unique=UNTIL_DONE)
+        assert is_held(lab)
+
+    def test_a_task_that_asks_for_no_lock_passes(self, lab: Lab) -> None:
+        enqueue_unique(lab, "first")
+        lab.enqueue("plain")
+        assert lab.drain() == ["first", "plain"]
+
+    def test_another_lock_is_another_lock(self, lab: Lab) -> None:
+        enqueue_unique(lab, "first")
+        lab.enqueue(lab.message("second", lock=lock_name(name="other")), unique=UNTIL_DONE)
+        assert lab.drain() == ["first", "second"]
+
+    def test_the_same_type_in_another_queue_is_another_lock(self, lab: Lab) -> None:
+        enqueue_unique(lab, "first")
+        lab.enqueue(lab.message("first", "other", lock=lock_name("other")), unique=UNTIL_DONE)
+        assert lab.drain("other") == ["first"]
+
+    def test_of_many_in_one_batch_exactly_one_wins(self, lab: Lab) -> None:
+        operations = [
+            ops.Enqueue(
+                message=lab.message(f"t{number}", lock=lock_name()),
+                enqueue_id=lab.fresh(),
+                unique=UNTIL_DONE,
+            )
+            for number in range(60)
+        ]
+        answers = lab.execute_many(operations)
+        assert sum(isinstance(answer, ops.Enqueued) for answer in answers) == 1
+        assert sum(isinstance(answer, DuplicateTaskError) for answer in answers) == 59
+        assert len(lab.drain()) == 1
+
+    def test_an_enqueue_sent_again_is_not_its_own_duplicate(self, lab: Lab) -> None:
+        message = lab.message("t", lock=lock_name())
+        lab.enqueue(message, unique=UNTIL_DONE, enqueue_id="mine")
+        lab.enqueue(message, unique=UNTIL_DONE, enqueue_id="mine")
+        assert lab.drain() == ["t"]
+
+    def test_an_id_conflict_takes_no_lock(self, lab: Lab) -> None:
+        lab.enqueue("taken")
+        with pytest.raises(TaskIDConflictError):
+            enqueue_unique(lab, "taken")
+        assert not is_held(lab)
+
+    # --- exits --------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("way", RELEASING)
+    def test_the_lock_is_released_when_the_task_is_finished(self, lab: Lab, way: Exit) -> None:
+        enqueue_unique(lab, "t")
+        delivery = lab.take()
+        leave(lab, delivery, way)
+        assert not is_held(lab)
+
+    @pytest.mark.parametrize("way", KEEPING)
+    def test_the_lock_is_kept_when_the_task_may_run_again(self, lab: Lab, way: Exit) -> None:
+        enqueue_unique(lab, "t")
+        delivery = lab.take()
+        leave(lab, delivery, way)
+        assert is_held(lab)
+
+    def test_the_lock_is_kept_while_the_task_runs(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t")
+        lab.take()
+        assert is_held(lab)
+
+    def test_the_lock_of_a_forwarded_task_is_still_released_when_it_is_done(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t", delay=SECOND)
+        lab.advance(2 * SECOND)
+        lab.execute(ops.Forward(queue="q"))
+        assert is_held(lab)
+        lab.execute(ops.Done(delivery=lab.take()))
+        assert not is_held(lab)
+
+    def test_trimming_the_archive_releases_the_lock(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED, unique=UNTIL_DONE)
+        lab.execute(ops.TrimArchive(queue="q", max_size=0))
+        assert not is_held(lab)
+
+    def test_archiving_beyond_the_limit_releases_the_lock_of_the_trimmed(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED, unique=UNTIL_DONE)
+        lab.advance(SECOND)
+        lab.enqueue("next")
+        lab.execute(ops.Archive(delivery=lab.take(), error="e", max_size=1))
+        assert lab.listed(TaskState.ARCHIVED) == ["next"]
+        assert not is_held(lab)
+
+    def test_a_replaced_task_passes_its_lock_on(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED, unique=UNTIL_DONE)
+        message = lab.message("t", lock=lock_name())
+        lab.enqueue(message, unique=UNTIL_DONE, on_conflict="replace_finished")
+        assert is_held(lab)
+        lab.execute(ops.Done(delivery=lab.take()))
+        assert not is_held(lab)
+
+    def test_a_task_replaced_by_a_plain_one_gives_its_lock_back(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED, unique=UNTIL_DONE)
+        lab.enqueue("t", on_conflict="replace_finished")
+        assert not is_held(lab)
+
+    def test_a_replacement_that_is_a_duplicate_changes_nothing(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED, "finished")
+        enqueue_unique(lab, "holder")
+        before = lab.picture()
+        with pytest.raises(DuplicateTaskError):
+            lab.enqueue(
+                lab.message("finished", lock=lock_name()), unique=UNTIL_DONE, on_conflict="replace_finished"
+            )
+        assert lab.picture() == before
+
+    def test_a_purged_task_releases_no_lock_of_another(self, lab: Lab) -> None:
+        enqueue_unique(lab, "first")
+        lab.execute(ops.Complete(delivery=lab.take()))
+        enqueue_unique(lab, "second")
+        lab.advance(2 * MINUTE)
+        assert lab.execute(ops.PurgeCompleted(queue="q")) == 1
+        assert is_held(lab)
+
+    # --- the end of its time --------------------------------------------------------------------------
+
+    def test_the_lock_ends_with_its_time(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t")
+        lab.advance(HOUR - lab.harness.lock_precision)
+        assert is_held(lab)
+        lab.advance(lab.harness.lock_precision)
+        assert not is_held(lab)
+
+    def test_the_time_of_a_scheduled_task_counts_from_its_due_time(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t", delay=HOUR)
+        lab.advance(2 * HOUR - SECOND)
+        assert is_held(lab)
+        lab.advance(2 * SECOND)
+        assert not is_held(lab)
+
+    @pytest.mark.parametrize("way", RELEASING)
+    def test_a_task_whose_lock_ended_leaves_its_successors_alone(self, lab: Lab, way: Exit) -> None:
+        enqueue_unique(lab, "first")
+        delivery = lab.take()
+        lab.advance(HOUR)
+        enqueue_unique(lab, "second")
+        leave(lab, delivery, way)
+        assert is_held(lab)
+
+    # --- until ----------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("way", RELEASING + KEEPING)
+    def test_a_lock_until_expiry_outlives_its_task(self, lab: Lab, way: Exit) -> None:
+        enqueue_unique(lab, "t", UNTIL_EXPIRY)
+        delivery = lab.take()
+        leave(lab, delivery, way)
+        lab.advance(HOUR - 2 * MINUTE)
+        assert is_held(lab)
+        lab.advance(2 * MINUTE)
+        assert not is_held(lab)
+
+    def test_a_lock_until_expiry_outlives_its_trimmed_task(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED, unique=UNTIL_EXPIRY)
+        lab.execute(ops.TrimArchive(queue="q", max_size=0))
+        assert is_held(lab)
+
+    def test_a_lock_until_start_is_held_while_the_task_waits(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t", UNTIL_START)
+        assert is_held(lab)
+
+    def test_a_lock_until_start_is_released_when_a_worker_takes_the_task(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t", UNTIL_START)
+        lab.take()
+        assert not is_held(lab)
+
+    @pytest.mark.parametrize("way", RELEASING + KEEPING)
+    def test_a_started_task_leaves_its_successors_lock_alone(self, lab: Lab, way: Exit) -> None:
+        enqueue_unique(lab, "first", UNTIL_START)
+        delivery = lab.take()
+        enqueue_unique(lab, "second")
+        leave(lab, delivery, way)
+        assert is_held(lab)
+
+    # --- keep -----------------------------------------------------------------------------------------
+
+    def test_a_kept_lock_lasts_as_long_as_its_run_is_extended(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t", KEPT)
+        delivery = lab.take()
+        for _ in range(10):
+            lab.advance(20 * SECOND)
+            lab.execute(ops.ExtendLease(lease=delivery.lease, duration=30 * SECOND))
+            assert is_held(lab)
+
+    def test_a_kept_lock_lasts_until_a_distant_retry(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t", KEPT)
+        lab.execute(ops.Retry(delivery=lab.take(), delay=2 * HOUR, error="e"))
+        lab.advance(2 * HOUR)
+        assert is_held(lab)
+
+    def test_a_kept_lock_lasts_through_a_retry(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t", KEPT)
+        lab.execute(ops.Retry(delivery=lab.take(), delay=HOUR, error="e"))
+        lab.advance(HOUR + SECOND)
+        lab.execute(ops.Forward(queue="q"))
+        delivery = lab.take()
+        lab.advance(20 * SECOND)
+        assert is_held(lab)
+        lab.execute(ops.Done(delivery=delivery))
+        assert not is_held(lab)
+
+    def test_a_kept_lock_lasts_at_least_as_long_as_the_lease(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t", KEPT)
+        lab.take(lease=HOUR)
+        lab.advance(HOUR - SECOND)
+        assert is_held(lab)
+
+    def test_a_kept_lock_ends_when_its_task_is_done(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t", KEPT)
+        lab.execute(ops.Done(delivery=lab.take()))
+        assert not is_held(lab)
+
+    def test_renewing_a_kept_lock_never_takes_it_from_another(self, lab: Lab) -> None:
+        enqueue_unique(lab, "first", KEPT)
+        delivery = lab.take()
+        lab.advance(HOUR)
+        # Nobody renewed the lock: a backend may let a successor have it, or not while the task lives.
+        passed_on = not is_held(lab)
+        lab.execute(ops.ExtendLease(lease=delivery.lease, duration=30 * SECOND))
+        lab.execute(ops.Done(delivery=delivery))
+        assert is_held(lab) is passed_on

@@ -1,0 +1,208 @@
+"""Laws of Forward, PurgeCompleted and TrimArchive: what time does to tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from asynq import ops
+from asynq.message import TaskState
+from asynq_conformance.lab import BATCH_SIZES, HOUR, MINUTE, SECOND, Lab, whole_second
+from asynq_conformance.laws import Laws
+
+BOUNDARY = [(-1, False), (0, True), (1, True)]
+
+
+class UpkeepLaws(Laws):
+    """What moves, and what goes, when its time has come."""
+
+    # --- forward --------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(("offset", "due"), BOUNDARY)
+    def test_a_scheduled_task_moves_when_it_is_due_and_never_early(
+        self, lab: Lab, offset: int, due: bool
+    ) -> None:
+        at = lab.enqueue("t", delay=MINUTE).due_at
+        lab.advance_to(at + offset)
+        answer = lab.execute(ops.Forward(queue="q"))
+        assert answer == (
+            ops.Forwarded(moved=1, next_due=None) if due else ops.Forwarded(moved=0, next_due=at)
+        )
+        assert lab.state("t") is (TaskState.PENDING if due else TaskState.SCHEDULED)
+
+    @pytest.mark.parametrize(("offset", "due"), BOUNDARY)
+    def test_a_retried_task_moves_when_it_is_due_and_never_early(
+        self, lab: Lab, offset: int, due: bool
+    ) -> None:
+        lab.enqueue("t")
+        lab.execute(ops.Retry(delivery=lab.take(), delay=MINUTE, error="e"))
+        lab.advance_to(lab.task("t").due_at + offset)
+        assert lab.execute(ops.Forward(queue="q")).moved == int(due)
+        assert lab.state("t") is (TaskState.PENDING if due else TaskState.RETRY)
+
+    def test_a_forwarded_task_waits_since_it_was_forwarded(self, lab: Lab) -> None:
+        lab.enqueue("t", delay=SECOND)
+        lab.advance(MINUTE)
+        lab.execute(ops.Forward(queue="q"))
+        stored = lab.task("t")
+        assert (stored.pending_since, stored.due_at) == (lab.now, 0)
+
+    def test_due_tasks_go_to_the_tail_in_due_order(self, lab: Lab) -> None:
+        for name, delay in (("c", 30), ("a", 10), ("b", 20)):
+            lab.enqueue(name, delay=delay * SECOND)
+        lab.enqueue("waiting")
+        lab.advance(MINUTE)
+        assert lab.execute(ops.Forward(queue="q")).moved == 3
+        assert lab.drain() == ["waiting", "a", "b", "c"]
+
+    def test_scheduled_and_retried_tasks_go_in_one_due_order(self, lab: Lab) -> None:
+        lab.enqueue("retried")
+        lab.execute(ops.Retry(delivery=lab.take(), delay=20 * SECOND, error="e"))
+        lab.enqueue("early", delay=10 * SECOND)
+        lab.enqueue("late", delay=30 * SECOND)
+        lab.advance(MINUTE)
+        lab.execute(ops.Forward(queue="q"))
+        assert lab.drain() == ["early", "retried", "late"]
+
+    def test_the_most_urgent_go_first_when_not_all_may(self, lab: Lab) -> None:
+        lab.enqueue("retried")
+        lab.execute(ops.Retry(delivery=lab.take(), delay=10 * SECOND, error="e"))
+        lab.enqueue("scheduled", delay=20 * SECOND)
+        lab.advance(MINUTE)
+        assert lab.execute(ops.Forward(queue="q", limit=1)).moved == 1
+        assert lab.drain() == ["retried"]
+
+    @pytest.mark.parametrize("size", BATCH_SIZES)
+    def test_every_due_task_moves_once_in_batches(self, lab: Lab, size: int) -> None:
+        ids = [f"t{number}" for number in range(size)]
+        lab.execute_many(
+            [
+                ops.Enqueue(message=lab.message(i), enqueue_id=lab.fresh(), process_in=(n + 1) * SECOND)
+                for n, i in enumerate(ids)
+            ]
+        )
+        lab.advance(HOUR)
+        moved = []
+        while count := lab.execute(ops.Forward(queue="q")).moved:
+            moved.append(count)
+        assert sum(moved) == size
+        assert all(count <= ops.MAX_BATCH for count in moved)
+        assert lab.drain() == ids
+
+    def test_no_more_move_than_asked_and_the_next_is_told(self, lab: Lab) -> None:
+        first = lab.enqueue("a", delay=10 * SECOND).due_at
+        second = lab.enqueue("b", delay=20 * SECOND).due_at
+        lab.advance(MINUTE)
+        assert lab.execute(ops.Forward(queue="q", limit=1)) == ops.Forwarded(moved=1, next_due=second)
+        assert first < second
+
+    def test_the_next_due_time_is_the_earlier_of_both_kinds(self, lab: Lab) -> None:
+        lab.enqueue("retried")
+        lab.execute(ops.Retry(delivery=lab.take(), delay=10 * SECOND, error="e"))
+        lab.enqueue("scheduled", delay=20 * SECOND)
+        due = whole_second(lab.now + 10 * SECOND)
+        assert lab.execute(ops.Forward(queue="q")) == ops.Forwarded(moved=0, next_due=due)
+
+    def test_nothing_is_due_in_a_queue_nobody_knows(self, lab: Lab) -> None:
+        assert lab.execute(ops.Forward(queue="unheard-of")) == ops.Forwarded(moved=0, next_due=None)
+        assert lab.execute(ops.ListQueues()) == ()
+
+    def test_a_paused_queue_is_still_forwarded(self, lab: Lab) -> None:
+        lab.enqueue("t", delay=SECOND)
+        lab.execute(ops.PauseQueue(queue="q"))
+        lab.advance(MINUTE)
+        assert lab.execute(ops.Forward(queue="q")).moved == 1
+
+    def test_a_due_task_of_a_group_joins_its_group(self, lab: Lab) -> None:
+        lab.enqueue(lab.message("t", group="g"), delay=SECOND)
+        lab.advance(MINUTE)
+        assert lab.execute(ops.Forward(queue="q")).moved == 1
+        assert lab.listed(TaskState.AGGREGATING, group="g") == ["t"]
+        assert lab.stats().groups == 1
+        assert lab.drain() == []
+
+    def test_a_due_id_whose_task_is_gone_is_dropped(self, lab: Lab) -> None:
+        lab.enqueue("gone", delay=SECOND)
+        lab.enqueue("t", delay=2 * SECOND)
+        lab.harness.lose("q", "gone")
+        lab.advance(MINUTE)
+        lab.execute(ops.Forward(queue="q"))
+        assert lab.drain() == ["t"]
+        assert lab.execute(ops.Forward(queue="q")) == ops.Forwarded(moved=0, next_due=None)
+        assert lab.state("gone") is None
+
+    # --- completed tasks --------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(("offset", "due"), BOUNDARY)
+    def test_a_completed_task_goes_when_its_retention_ends(self, lab: Lab, offset: int, due: bool) -> None:
+        lab.bring(TaskState.COMPLETED)
+        lab.advance_to(lab.task("t").due_at + offset)
+        assert lab.execute(ops.PurgeCompleted(queue="q")) == int(due)
+        assert lab.state("t") is (None if due else TaskState.COMPLETED)
+        assert lab.stats().completed == int(not due)
+
+    def test_a_purged_id_is_free_again(self, lab: Lab) -> None:
+        lab.bring(TaskState.COMPLETED)
+        lab.advance(2 * HOUR)
+        lab.execute(ops.PurgeCompleted(queue="q"))
+        lab.enqueue("t")
+        assert lab.task("t").result is None
+
+    @pytest.mark.parametrize("size", BATCH_SIZES)
+    def test_completed_tasks_are_purged_in_batches(self, lab: Lab, size: int) -> None:
+        for number in range(size):
+            lab.bring(TaskState.COMPLETED, f"t{number}")
+        lab.bring(TaskState.PENDING, "kept")
+        lab.advance(2 * HOUR)
+        expected = [ops.MAX_BATCH] * (size // ops.MAX_BATCH) + [size % ops.MAX_BATCH]
+        assert [lab.execute(ops.PurgeCompleted(queue="q")) for _ in expected] == expected
+        assert lab.stats().size == 1
+
+    def test_the_oldest_are_purged_first(self, lab: Lab) -> None:
+        for retention in (30, 10, 20):
+            lab.enqueue(lab.message(f"t{retention}", retention=retention))
+            lab.execute(ops.Complete(delivery=lab.take()))
+        lab.advance(MINUTE)
+        assert lab.execute(ops.PurgeCompleted(queue="q", limit=2)) == 2
+        assert lab.listed(TaskState.COMPLETED) == ["t30"]
+
+    # --- the archive ------------------------------------------------------------------------------------
+
+    def test_the_archive_is_trimmed_to_its_size_oldest_first(self, lab: Lab) -> None:
+        for name in ("a", "b", "c"):
+            lab.bring(TaskState.ARCHIVED, name)
+            lab.advance(SECOND)
+        for size, trimmed, left in ((3, 0, ["a", "b", "c"]), (2, 1, ["b", "c"]), (0, 2, [])):
+            assert lab.execute(ops.TrimArchive(queue="q", max_size=size)) == trimmed
+            assert lab.listed(TaskState.ARCHIVED) == left
+        assert lab.state("a") is None
+
+    @pytest.mark.parametrize(("offset", "old"), [(-SECOND, False), (SECOND, True)])
+    def test_the_archive_is_trimmed_by_age(self, lab: Lab, offset: int, old: bool) -> None:
+        lab.bring(TaskState.ARCHIVED)
+        lab.advance_to(lab.task("t").due_at + HOUR + offset)
+        assert lab.execute(ops.TrimArchive(queue="q", max_age=HOUR)) == int(old)
+        assert lab.state("t") is (None if old else TaskState.ARCHIVED)
+
+    @pytest.mark.parametrize("size", BATCH_SIZES[1:])
+    def test_the_archive_is_trimmed_in_batches(self, lab: Lab, size: int) -> None:
+        for number in range(size):
+            lab.bring(TaskState.ARCHIVED, f"t{number}")
+        trimmed = []
+        while count := lab.execute(ops.TrimArchive(queue="q", max_size=0)):
+            trimmed.append(count)
+        assert sum(trimmed) == size
+        assert all(count <= ops.MAX_BATCH for count in trimmed)
+        assert lab.stats().size == 0
+
+    def test_a_trimmed_id_is_free_again(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        delivery = lab.take()
+        lab.execute(ops.WriteResult(lease=delivery.lease, result=b"old"))
+        lab.execute(ops.Archive(delivery=delivery, error="e"))
+        lab.execute(ops.TrimArchive(queue="q", max_size=0))
+        lab.enqueue("t")
+        assert lab.task("t").result is None
+
+    def test_purging_and_trimming_a_queue_nobody_knows_finds_nothing(self, lab: Lab) -> None:
+        assert lab.execute(ops.PurgeCompleted(queue="unheard-of")) == 0
+        assert lab.execute(ops.TrimArchive(queue="unheard-of")) == 0

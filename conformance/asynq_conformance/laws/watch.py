@@ -1,0 +1,105 @@
+"""Laws of watching single tasks: `Broker.watcher`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq import ops
+from asynq.message import Lease
+from asynq_conformance.lab import SECOND, Lab
+from asynq_conformance.laws import Laws
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq.message import Delivery
+    from asynq.ops import Op
+
+PATIENCE = 10.0
+"""Seconds after which what was not told counts as never told."""
+
+
+def written(delivery: Delivery) -> Op[None]:
+    """A result stored while the run goes on."""
+    return ops.WriteResult(lease=Lease("q", "t", delivery.token), result=b"half")
+
+
+CHANGES: dict[str, Callable[[Delivery], Op[None]]] = {
+    "done": lambda delivery: ops.Done(delivery=delivery),
+    "completed": lambda delivery: ops.Complete(delivery=delivery, result=b"r"),
+    "archived": lambda delivery: ops.Archive(delivery=delivery, error="e"),
+    "retried": lambda delivery: ops.Retry(delivery=delivery, delay=SECOND, error="e"),
+    "requeued": lambda delivery: ops.Requeue(delivery=delivery),
+    "written": written,
+}
+
+
+def told(lab: Lab, *changes: Callable[[], object]) -> bool:
+    """True if a watch on task "t" of queue "q" tells of each of these changes, one after the other."""
+
+    async def watch() -> bool:
+        watcher = lab.broker.watcher()
+        try:
+            for change in changes:
+                changed = await watcher.watch("q", "t")
+                await asyncio.to_thread(change)
+                await asyncio.wait([changed], timeout=PATIENCE)
+                if not changed.done():
+                    return False
+            return True
+        finally:
+            await watcher.aclose()
+
+    return asyncio.run(watch())
+
+
+class WatchLaws(Laws):
+    """Whoever waits for a task is told of its changes."""
+
+    @pytest.fixture(autouse=True)
+    def tells(self, lab: Lab) -> None:
+        """A broker that does not push is polled."""
+        if lab.broker.capabilities.wakeup != "push":
+            pytest.skip("this broker tells nobody")
+
+    @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+    def test_whoever_watches_a_task_is_told_how_its_run_ends(
+        self, lab: Lab, change: Callable[[Delivery], Op[None]]
+    ) -> None:
+        lab.enqueue(lab.message("t", retention=3600))
+        delivery = lab.take()
+        assert told(lab, lambda: lab.execute(change(delivery)))
+
+    def test_whoever_watches_a_task_is_told_of_one_change_after_the_other(self, lab: Lab) -> None:
+        lab.enqueue(lab.message("t", retention=3600))
+        lease: list[Delivery] = []
+        assert told(
+            lab,
+            lambda: lease.append(lab.take()),
+            lambda: lab.execute(written(lease[0])),
+            lambda: lab.execute(ops.Complete(delivery=lease[0])),
+        )
+
+    def test_a_task_that_is_not_there_yet_can_be_watched(self, lab: Lab) -> None:
+        lab.enqueue("other")
+        assert told(lab, lambda: lab.enqueue("t"))
+
+    def test_whoever_watches_a_task_is_told_of_what_another_broker_did(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        other = lab.harness.reopen(lab.clock)
+        try:
+            assert told(lab, lambda: other.execute(ops.Dequeue(orders=(("q",),), token="a", lease=SECOND)))
+        finally:
+            other.close()
+
+    def test_a_closed_watcher_has_told_everybody(self, lab: Lab) -> None:
+        async def watch() -> bool:
+            watcher = lab.broker.watcher()
+            changed = await watcher.watch("q", "t")
+            await watcher.aclose()
+            return changed.done()
+
+        assert asyncio.run(watch())

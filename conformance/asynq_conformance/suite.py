@@ -1,0 +1,73 @@
+"""All laws in one class for a backend to subclass."""
+
+from __future__ import annotations
+
+from asynq_conformance.laws.aggregation import AggregationLaws
+from asynq_conformance.laws.concurrent import ConcurrentLaws
+from asynq_conformance.laws.consume import ConsumeLaws
+from asynq_conformance.laws.control import ControlLaws
+from asynq_conformance.laws.groups import GroupLaws
+from asynq_conformance.laws.inspect import InspectLaws
+from asynq_conformance.laws.lease import LeaseLaws
+from asynq_conformance.laws.limits import LimitLaws
+from asynq_conformance.laws.manage import ManageLaws
+from asynq_conformance.laws.presence import PresenceLaws
+from asynq_conformance.laws.produce import ProduceLaws
+from asynq_conformance.laws.recover import RecoverLaws
+from asynq_conformance.laws.schedule import ScheduleLaws
+from asynq_conformance.laws.settle import SettleLaws
+from asynq_conformance.laws.unique import UniqueLaws
+from asynq_conformance.laws.upkeep import UpkeepLaws
+from asynq_conformance.laws.watch import WatchLaws
+
+LAWS = (
+    ProduceLaws,
+    UniqueLaws,
+    ConsumeLaws,
+    LeaseLaws,
+    SettleLaws,
+    RecoverLaws,
+    UpkeepLaws,
+    LimitLaws,
+    GroupLaws,
+    AggregationLaws,
+    PresenceLaws,
+    ScheduleLaws,
+    ControlLaws,
+    InspectLaws,
+    ManageLaws,
+    ConcurrentLaws,
+    WatchLaws,
+)
+
+
+class BrokerConformance(
+    ProduceLaws,
+    UniqueLaws,
+    ConsumeLaws,
+    LeaseLaws,
+    SettleLaws,
+    RecoverLaws,
+    UpkeepLaws,
+    LimitLaws,
+    GroupLaws,
+    AggregationLaws,
+    PresenceLaws,
+    ScheduleLaws,
+    ControlLaws,
+    InspectLaws,
+    ManageLaws,
+    ConcurrentLaws,
+    WatchLaws,
+):
+    """Subclass it as Test..., with a fixture `harness` that returns a Harness: all laws then run.
+
+    A law cannot be overridden: a subclass that defines a test of a law's name is refused.
+    """
+
+    def __init_subclass__(cls) -> None:
+        overridden = sorted(
+            name for name in vars(cls) if name.startswith("test_") and hasattr(BrokerConformance, name)
+        )
+        if overridden:
+            raise TypeError(f"{cls.__name__} overrides laws: {', '.join(overridden)}")

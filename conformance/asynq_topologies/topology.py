@@ -1,0 +1,219 @@
+"""Standalone, Sentinel and Cluster behind one interface."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import redis
+from redis.crc import key_slot
+
+from asynq_topologies import engines, layout
+from asynq_topologies.layout import HOST, MASTER, PRIMARIES, REPLICAS, Access, Kind
+from asynq_topologies.node import Node, wait_until
+from asynq_topologies.ports import free_cluster_ports, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from asynq_topologies.engines import Engine
+
+
+class Topology:
+    """Servers that belong together. A context manager that stops them."""
+
+    def __init__(
+        self, kind: Kind, engine: Engine, directory: Path, nodes: Sequence[Node], *, access: Access
+    ) -> None:
+        """`nodes`: those that hold data, then sentinels."""
+        count = layout.data_count(kind)
+        self.kind = kind
+        self._engine = engine
+        self._directory = directory
+        self.nodes = list(nodes[:count])
+        """The servers that hold data."""
+        self.sentinels = list(nodes[count:])
+        self.url = _url(self, access)
+        """Where a broker finds them, but for TLS, which URLs know for a single server only."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End all servers and remove what they left."""
+        for node in (*self.sentinels, *self.nodes):
+            node.close()
+        self._engine.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def flush(self) -> None:
+        """Remove all data."""
+        for node in self.primaries():
+            node.client.flushall()
+
+    def primaries(self) -> list[Node]:
+        """The servers that take writes now, as those who decide say; others may still think they do."""
+        if self.kind == "standalone":
+            return list(self.nodes)
+        if self.kind == "sentinel":
+            return [self._at(self._named_primary())]
+        return [self._at(port) for port in dict.fromkeys(port for *_, port in self._slots())]
+
+    def primary_of(self, key: str) -> Node:
+        """The server that has this key now."""
+        if self.kind != "cluster":
+            return self.primaries()[0]
+        slot = key_slot(key.encode())
+        return next(self._at(port) for first, last, port in self._slots() if first <= slot <= last)
+
+    def replicas_of(self, primary: Node) -> list[Node]:
+        """The servers that copy from this one now."""
+        replicas = primary.info("replication")
+        count = replicas["connected_slaves"]
+        return [self._at(int(replicas[f"slave{number}"]["port"])) for number in range(count)]
+
+    def is_whole(self) -> bool:
+        """True if every part has a primary, every primary its replicas, and all know of one another."""
+        if self.kind == "standalone":
+            return self.nodes[0].answers()
+        if self.kind == "sentinel":
+            return self._sentinels_agree() and _copies(self.primaries()[0], REPLICAS)
+        return self._nodes_agree() and all(_copies(primary, 1) for primary in self.primaries())
+
+    def wait_whole(self) -> None:
+        """Until it is whole. RuntimeError when that does not come."""
+        wait_until(self.is_whole, f"the {self.kind} to be whole")
+
+    def fail_over(self, primary: Node) -> Node:
+        """Let a replica take over from a primary that lives, as an operator would; the new primary."""
+        if self.kind == "sentinel":
+            self.sentinels[0].ask("SENTINEL", "FAILOVER", MASTER)
+            wait_until(lambda: self.primaries() != [primary], "the failover")
+            return self.primaries()[0]
+        replica = self.replicas_of(primary)[0]
+        replica.ask("CLUSTER", "FAILOVER")
+        wait_until(lambda: replica.role() == "master", "the failover")
+        return replica
+
+    def wait_replaced(self, primary: Node) -> None:
+        """Until another server has taken the place of a primary that was killed or paused."""
+        wait_until(lambda: primary not in self.primaries(), f"port {primary.port} to be replaced")
+
+    def _at(self, port: int) -> Node:
+        return next(node for node in self.nodes if node.port == port)
+
+    def _named_primary(self) -> int:
+        for sentinel in self.sentinels:
+            if sentinel.answers():
+                return int(sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)[1])
+        raise redis.ConnectionError("no sentinel answers")
+
+    def _slots(self) -> list[tuple[int, int, int]]:
+        """First and last slot and port of each range, as a node of the majority sees it."""
+        for node in self.nodes:
+            try:
+                if b"cluster_state:ok" in node.ask("CLUSTER", "INFO") and node.role() == "master":
+                    return list(_view(node))
+            except redis.RedisError:
+                continue
+        raise redis.ConnectionError("no node of the cluster is well")
+
+    def _sentinels_agree(self) -> bool:
+        others = (len(self.sentinels) - 1, REPLICAS)
+        return all(_sees(sentinel) == others for sentinel in self.sentinels) and (
+            self.primaries()[0].role() == "master"
+        )
+
+    def _nodes_agree(self) -> bool:
+        well = [b"cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in self.nodes]
+        return all(well) and len({_view(node) for node in self.nodes}) == 1
+
+
+def start(kind: Kind, *, executable: str | None = None, access: Access = Access()) -> Topology:  # noqa: B008 - frozen
+    """Start servers and wait until they are whole. RuntimeError when they cannot be started.
+
+    With `executable` they are local processes of it; else engines.CHOICE in the environment decides.
+    """
+    engine = engines.choose(executable)
+    count = layout.server_count(kind)
+    ports = free_cluster_ports(count) if kind == "cluster" else _free_ports(count)
+    directory = Path(tempfile.mkdtemp(prefix="redis-"))
+    servers = layout.servers(kind, ports, directory, bind=engine.bind, access=access)
+    for number, server in enumerate(servers):
+        (directory / str(number)).mkdir()
+        for name, text in server.files.items():
+            (directory / str(number) / name).write_text(text)
+    nodes = []
+    for server, host in zip(servers, engine.hosts(kind, directory, servers), strict=True):
+        password = access.sentinel_password if server.sentinel else access.password
+        nodes.append(Node(host, server.port, password=password, certificate=access.certificate))
+    return _started(Topology(kind, engine, directory, nodes, access=access))
+
+
+def _free_ports(count: int) -> list[int]:
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)
+
+
+def _url(topology: Topology, access: Access) -> str:
+    def hosts(nodes: Sequence[Node]) -> str:
+        return ",".join(f"{HOST}:{node.port}" for node in nodes)
+
+    if topology.kind == "standalone":
+        scheme = "rediss" if access.certificate else "redis"
+        trusted = f"?ssl_ca_certs={access.certificate.certificate}" if access.certificate else ""
+        return f"{scheme}://{access.userinfo}{hosts(topology.nodes)}{trusted}"
+    if topology.kind == "cluster":
+        return f"redis-cluster://{access.userinfo}{hosts(topology.nodes[:PRIMARIES])}"
+    secret = f"&sentinel_password={access.sentinel_password}" if access.sentinel_password else ""
+    return f"redis-sentinel://{access.userinfo}{hosts(topology.sentinels)}?master={MASTER}{secret}"
+
+
+def _started(topology: Topology) -> Topology:
+    try:
+        for one in topology.nodes:
+            one.host.start()
+        if topology.kind == "sentinel":
+            # A sentinel that finds no replicas looks again only after 10 s.
+            wait_until(lambda: _copies(topology.nodes[0], REPLICAS), "the replicas")
+        for one in topology.sentinels:
+            one.host.start()
+        topology.wait_whole()
+    except BaseException:
+        topology.stop()
+        raise
+    return topology
+
+
+def _copies(primary: Node, count: int) -> bool:
+    facts = primary.info("replication")
+    return (
+        facts["role"] == "master"
+        and [facts[f"slave{number}"]["state"] for number in range(facts["connected_slaves"])]
+        == ["online"] * count
+    )
+
+
+def _sees(sentinel: Node) -> tuple[int, int]:
+    reply = sentinel.ask("SENTINEL", "MASTER", MASTER)
+    facts = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    text = {_text(name): _text(value) for name, value in facts.items()}
+    return int(text["num-other-sentinels"]), int(text["num-slaves"])
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _view(node: Node) -> tuple[tuple[int, int, int], ...]:
+    return tuple(sorted((first, last, owner[1]) for first, last, owner, *_ in node.ask("CLUSTER", "SLOTS")))

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from asynq import Client, MemoryBroker, Task
+from asynq.demo.report import Report, Tally, runs_begun, tally
+from asynq.demo.run import readable_files
+from asynq.ops import Complete, Dequeue
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers import RedisServer
+
+
+def test_the_demo_loses_nothing_though_a_worker_is_killed() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "asynq", "demo", "--limit", "300", "--json"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout)
+    total = report["tasks"]["total"]
+    assert (total["enqueued"], total["completed"], total["lost"]) == (600, 600, 0)
+    assert len(report["killed"]) == 1
+    assert "\x1b" not in ended.stderr
+
+
+def test_the_demo_leaves_nothing_in_the_store(redis_server: RedisServer) -> None:
+    command = [sys.executable, "-m", "asynq", "demo", "--limit", "20", "--broker", redis_server.url]
+    subprocess.run(command, check=True, capture_output=True, timeout=90)
+    assert redis_server.client.smembers("asynq:queues") == set()
+    assert [key for key in redis_server.client.scan_iter("asynq:{demo-*") if b":py:" not in key] == []
+
+
+def test_an_interrupted_demo_leaves_no_worker_behind() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "asynq", "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        while "killed with SIGKILL" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        # The workers have the demo's stdout: it ends when the last of them has.
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+
+
+def test_a_directory_without_files_is_refused(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "asynq", "demo", str(tmp_path)], check=False, capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert "no readable file" in ended.stderr
+
+
+async def test_only_what_the_broker_shows_as_completed_with_a_result_counts() -> None:
+    broker = MemoryBroker()
+    client = Client(broker)
+    ids = [client.enqueue(Task("t"), task_id=str(n)).id for n in range(4)]
+    first, second, _ = broker.execute(Dequeue(orders=(("default",),) * 3, token="a", lease=9000))
+    broker.execute(Complete(delivery=first, result=b"done"))
+    broker.execute(Complete(delivery=second))
+    counted = await tally(broker, "default", ids, {"0": 1, "1": 2, "other": 5})
+    assert counted == Tally(enqueued=4, completed=1, run_more_than_once=1)
+    assert counted.lost == 3
+
+
+def test_runs_are_counted_by_the_lines_of_the_run_log(tmp_path: Path) -> None:
+    log = tmp_path / "runs.log"
+    log.write_text("a 1\nb 1\na 2\n")
+    assert runs_begun(log) == {"a": 2, "b": 1}
+
+
+def test_a_report_adds_up() -> None:
+    report = Report(
+        broker="b",
+        directory="d",
+        files=2,
+        processes=2,
+        killed=(),
+        seconds=2.0,
+        tallies={
+            "x": Tally(enqueued=2, completed=2, run_more_than_once=1),
+            "y": Tally(enqueued=2, completed=1, run_more_than_once=0),
+        },
+    )
+    assert report.total == Tally(enqueued=4, completed=3, run_more_than_once=1)
+    assert report.as_json()["tasks"]["total"]["lost"] == 1
+    assert report.as_json()["tasks"]["total"]["per_second"] == 1.5
+
+
+def test_the_files_of_the_demo_are_those_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "a" / "__pycache__" / "x").touch()
+    (tmp_path / "a" / "two").touch()
+    (tmp_path / "one").touch()
+    os.mkfifo(tmp_path / "fifo")
+    assert readable_files(tmp_path, 10) == [tmp_path / "one", tmp_path / "a" / "two"]
+    assert readable_files(tmp_path, 1) == [tmp_path / "one"]

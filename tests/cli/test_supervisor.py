@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq.cli.supervisor import USAGE_ERROR, Supervisor, describe
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+# One write a line: several copies share the pipe.
+SAY = "import os; say = lambda text: os.write(2, f'{text}\\n'.encode())\n"
+PATIENT = SAY + "import signal; say(os.getpid()); signal.pause()"
+GRACEFUL = (
+    SAY + "import signal, sys\n"
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+    "signal.signal(signal.SIGTSTP, lambda *_: say('quiet'))\n"
+    "say(os.getpid())\n"
+    "while True: signal.pause()\n"
+)
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PATIENT
+
+
+class Running:
+    """A supervisor at work, and what its copies print."""
+
+    def __init__(self, supervisor: Supervisor, lines: asyncio.StreamReader) -> None:
+        self.supervisor = supervisor
+        self.ended = asyncio.create_task(supervisor.run())
+        self._lines = lines
+
+    async def line(self) -> str:
+        return (await self._lines.readline()).decode().strip()
+
+    async def all_ended(self) -> bool:
+        """Waits until no copy holds the pipe any more."""
+        return await self._lines.read() == b""
+
+
+@asynccontextmanager
+async def supervised(script: str, processes: int = 1, *, patience: float = 30.0) -> AsyncIterator[Running]:
+    reading, writing = os.pipe()
+    supervisor = Supervisor(
+        [sys.executable, "-c", script],
+        processes,
+        env=os.environ,
+        patience=patience,
+        rng=random.Random(1),
+        first_pause=0.01,
+        stderr=writing,
+    )
+    lines = asyncio.StreamReader()
+    pipe = os.fdopen(reading)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), pipe
+    )
+    running = Running(supervisor, lines)
+    try:
+        yield running
+    finally:
+        os.close(writing)
+        supervisor.stop(signal.SIGKILL)
+        await asyncio.wait([running.ended])
+        transport.close()
+
+
+async def test_as_many_copies_run_as_were_asked_for_and_all_end_when_told_to() -> None:
+    async with supervised(GRACEFUL, 3) as running:
+        pids = {int(await running.line()) for _ in range(3)}
+        assert len(pids) == 3
+        running.supervisor.stop()
+        assert await running.ended == 0
+        assert running.supervisor.pids == []
+
+
+async def test_a_copy_that_dies_is_started_again() -> None:
+    async with supervised(PATIENT) as running:
+        first = int(await running.line())
+        os.kill(first, signal.SIGKILL)
+        assert int(await running.line()) != first
+        assert running.supervisor.restarts == 1
+
+
+async def test_a_copy_that_cannot_start_as_asked_ends_them_all() -> None:
+    async with supervised(f"raise SystemExit({USAGE_ERROR})", 2) as running:
+        assert await running.ended == USAGE_ERROR
+
+
+async def test_a_copy_that_does_not_stop_is_killed_and_the_status_says_so() -> None:
+    async with supervised(STUBBORN, patience=0.05) as running:
+        await running.line()
+        running.supervisor.stop()
+        assert await running.ended == 1
+
+
+async def test_a_cancelled_supervisor_leaves_no_copy_behind() -> None:
+    async with supervised(STUBBORN, 2) as running:
+        pids = [int(await running.line()) for _ in range(2)]
+        running.ended.cancel()
+        await asyncio.wait([running.ended])
+        for pid in pids:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+
+
+async def test_after_quiet_the_copies_are_told_and_none_is_started_again() -> None:
+    async with supervised(GRACEFUL) as running:
+        pid = int(await running.line())
+        running.supervisor.quiet()
+        assert await running.line() == "quiet"
+        os.kill(pid, signal.SIGTERM)
+        assert await running.ended == 0
+
+
+async def test_copies_end_gracefully_when_the_supervisor_is_killed() -> None:
+    copy = (
+        "import sys; from asynq.cli.supervisor import stop_with_supervisor; stop_with_supervisor()\n"
+        + GRACEFUL.replace("sys.exit(0)", "(say('bye'), sys.exit(0))")
+    )
+    script = (
+        "import asyncio, os, random, sys; from asynq.cli.supervisor import Supervisor\n"
+        f"command = [sys.executable, '-c', {copy!r}]\n"
+        "asyncio.run(Supervisor(command, 1, env=os.environ, patience=9, rng=random.Random()).run())\n"
+    )
+    supervisor = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stderr=asyncio.subprocess.PIPE
+    )
+    assert supervisor.stderr is not None
+    assert int(await supervisor.stderr.readline()) != supervisor.pid
+    supervisor.kill()
+    assert await supervisor.stderr.readline() == b"bye\n"
+    assert await supervisor.stderr.read() == b""
+    await supervisor.wait()
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (0, "ended with exit status 0"),
+        (3, "ended with exit status 3"),
+        (-9, "was killed by SIGKILL"),
+        (-99, "was killed by signal 99"),
+    ],
+)
+def test_how_a_process_ended_is_said_in_words(status: int, text: str) -> None:
+    assert describe(status) == text

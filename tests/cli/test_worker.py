@@ -1,0 +1,185 @@
+"""`asynq worker` as it is typed, in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+import pytest
+
+from asynq import Client, Task, __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+APP = """
+import os, sys
+import asynq
+mux = asynq.ServeMux()
+@mux.handler("t")
+async def handle(ctx, task):
+    print(ctx.queue, task.payload.decode(), os.getpid(), flush=True)
+"""
+
+
+@pytest.fixture
+def app_dir(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "broken.py").write_text("raise RuntimeError('broken on purpose')")
+    return tmp_path
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/tasks.db"
+
+
+def asynq_command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "asynq", *arguments]
+
+
+def asynq(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(asynq_command(*arguments), check=False, capture_output=True, text=True, timeout=60)
+
+
+@contextmanager
+def worker(app_dir: Path, url: str, *options: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """A worker at work, and what its handlers print."""
+    command = asynq_command(
+        "worker", "app:mux", "--app-dir", str(app_dir), "--log-level", "warning", *options
+    )
+    with subprocess.Popen(
+        command, env={**os.environ, "ASYNQ_BROKER": url}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process, process.stdout
+        finally:
+            process.kill()
+
+
+def test_a_worker_handles_tasks_and_ends_well_when_told_to(app_dir: Path, url: str) -> None:
+    with Client(url) as client, worker(app_dir, url, "--queue", "low=1", "-q", "high") as (process, lines):
+        client.enqueue(Task("t", "one"), queue="low")
+        client.enqueue(Task("t", "two"), queue="high")
+        heard = [lines.readline().split()[:2] for _ in range(2)]
+        assert sorted(heard) == [["high", "two"], ["low", "one"]]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_several_processes_work_and_go_on_when_one_is_killed(app_dir: Path, url: str) -> None:
+    with Client(url) as client, worker(app_dir, url, "--processes", "2", "-c", "1") as (process, lines):
+        client.enqueue(Task("t", "one"))
+        os.kill(int(lines.readline().split()[2]), signal.SIGKILL)
+        client.enqueue(Task("t", "two"))
+        assert lines.readline().split()[:2] == ["default", "two"]
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+        assert lines.read() == ""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("nowhere:mux", "no module 'nowhere'"),
+        ("app:max", "has no 'max'"),
+        ("app:__name__", "no handler"),
+        ("app", "MODULE:NAME"),
+        ("broken:mux", "RuntimeError: broken on purpose"),
+    ],
+)
+def test_a_target_that_cannot_be_loaded_is_a_usage_error(
+    app_dir: Path, url: str, target: str, why: str, processes: str
+) -> None:
+    ended = asynq("worker", target, "-d", str(app_dir), "-b", url, "-p", processes)
+    assert ended.returncode == 2
+    assert why in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--queue", "low=none"], "--queue"),
+        (["--limit", "low=none"], "--limit"),
+        (["--shared-limit", "unserved=1"], "shared_queue_limits"),
+        (["--lease", "soon"], "--lease"),
+        (["--lease", "10ms"], "lease"),
+        (["--concurrency", "0"], "concurrency"),
+        (["--broker", "nonsense://"], "nonsense"),
+        (["--broker", "memory://", "--processes", "2"], "one process only"),
+    ],
+)
+def test_an_option_that_cannot_be_honoured_is_a_usage_error(
+    app_dir: Path, options: list[str], why: str
+) -> None:
+    ended = asynq("worker", "app:mux", "-d", str(app_dir), *options)
+    assert ended.returncode == 2
+    assert why in ended.stderr
+
+
+def test_a_password_in_the_url_is_not_repeated_in_an_error(app_dir: Path) -> None:
+    ended = asynq("worker", "app:mux", "-d", str(app_dir), "-b", "nonsense://me:secret@host", "-p", "2")
+    assert "secret" not in ended.stderr
+
+
+def test_the_version_is_told() -> None:
+    assert asynq("--version").stdout == f"asynq-py {__version__}\n"
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_broker_that_refuses_ends_the_worker(app_dir: Path, processes: str) -> None:
+    url = f"sqlite:///{app_dir}/nowhere/tasks.db"
+    ended = asynq("worker", "app:mux", "-d", str(app_dir), "-b", url, "-p", processes)
+    assert ended.returncode == 2
+    assert "Error: the broker refused" in ended.stderr
+
+
+def test_a_worker_says_what_it_works_on_and_what_fails(app_dir: Path) -> None:
+    command = asynq_command("worker", "app:mux", "-b", "sqlite:///tasks.db")
+    with (
+        Client(f"sqlite:///{app_dir}/tasks.db") as client,
+        subprocess.Popen(command, cwd=app_dir, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stderr is not None
+        client.enqueue(Task("emial", task_id="7"))
+        said = [next(line for line in process.stderr if what in line) for what in ("working on", "emial")]
+        process.terminate()
+    assert f"SQLiteBroker('{app_dir}/tasks.db'" in said[0]
+    assert "WARNING asynq.processor: task '7' (emial) of queue 'default' is retried (1/25)" in said[1]
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_an_interrupted_start_is_quiet(app_dir: Path, url: str, processes: str) -> None:
+    (app_dir / "slow.py").write_text(
+        "import pathlib, time\npathlib.Path(__file__).with_name('begun').touch()\ntime.sleep(60)\n"
+    )
+    command = asynq_command("worker", "slow:mux", "-d", str(app_dir), "-b", url, "-p", processes)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        ends = time.monotonic() + 30
+        while not (app_dir / "begun").exists():
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == (130 if processes == "1" else 0)
+    assert "Traceback" not in errors
+
+
+def test_a_broker_nobody_else_can_reach_is_told(app_dir: Path) -> None:
+    with subprocess.Popen(
+        asynq_command("worker", "app:mux", "-d", str(app_dir), "-b", "memory://alone"),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert "serves one process" in next(process.stderr)
+        assert "working on" in next(process.stderr)
+        process.terminate()

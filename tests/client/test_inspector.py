@@ -1,0 +1,242 @@
+"""Inspectors on every broker, called and awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq import AsyncInspector, Client, Inspector, Task, TaskState
+from asynq.errors import QueueNotFoundError, TaskNotFoundError, TaskStateError
+from asynq.ops import Archive, Dequeue
+from asynq_redis import RedisBroker
+from asynq_sqlite import MemoryBroker, SQLiteBroker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from asynq import Broker, TaskInfo
+
+MANY = 450
+"""More than any page, step or batch holds."""
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    made: Broker
+    if request.param == "redis":
+        made = RedisBroker(request.getfixturevalue("redis_server").url)
+    else:
+        made = MemoryBroker() if request.param == "memory" else SQLiteBroker(tmp_path / "tasks.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def inspector(broker: Broker) -> Inspector:
+    return Inspector(broker)
+
+
+def enqueue(broker: Broker, count: int = 1, **options: object) -> list[str]:
+    """Ids of new tasks, in order."""
+    tasks = [Task("t", {"n": number}, task_id=f"{number:04d}", **options) for number in range(count)]  # type: ignore[arg-type]
+    return [info.id for info in Client(broker).enqueue_many(tasks) if not isinstance(info, Exception)]
+
+
+def test_a_queue_is_shown_with_all_its_numbers(broker: Broker, inspector: Inspector) -> None:
+    enqueue(broker, 3)
+    inspector.pause("default")
+    info = inspector.queue_info("default")
+    assert inspector.queues() == ("default",)
+    assert (info.queue, info.size, info.pending, info.paused) == ("default", 3, 3, True)
+    assert info.memory > 0
+    assert timedelta(0) <= info.latency < timedelta(minutes=1)
+    assert inspector.unpause("default")
+    assert not inspector.queue_info("default").paused
+    with pytest.raises(QueueNotFoundError):
+        inspector.queue_info("unheard-of")
+
+
+def test_history_begins_with_today(broker: Broker, inspector: Inspector) -> None:
+    enqueue(broker)
+    (delivery,) = broker.execute(Dequeue(orders=(("default",),), token="t", lease=30_000))
+    broker.execute(Archive(delivery=delivery, error="e"))
+    days = inspector.history("default", days=30)
+    assert len(days) == 30
+    assert (days[0].processed, days[0].failed, days[1].processed) == (1, 1, 0)
+    with pytest.raises(ValueError, match="days"):
+        inspector.history("default", days=0)
+
+
+def test_all_tasks_are_iterated_over_in_order(broker: Broker, inspector: Inspector) -> None:
+    ids = enqueue(broker, MANY)
+    assert [task.id for task in inspector.tasks("default", state="pending")] == ids
+    assert list(inspector.tasks("default", TaskState.RETRY)) == []
+
+
+@pytest.mark.parametrize("state", ["pending", "scheduled"])
+def test_each_task_can_be_deleted_while_it_is_iterated_over(
+    broker: Broker, inspector: Inspector, state: str
+) -> None:
+    ids = enqueue(broker, MANY, process_in=timedelta(hours=1) if state == "scheduled" else None)
+    seen = []
+    for task in inspector.tasks("default", state):
+        inspector.delete_task("default", task.id)
+        seen.append(task.id)
+    assert seen == ids
+    assert inspector.queue_info("default").size == 0
+
+
+def test_every_other_task_can_be_moved_while_all_are_iterated_over(
+    broker: Broker, inspector: Inspector
+) -> None:
+    ids = enqueue(broker, MANY)
+    seen = []
+    for number, task in enumerate(inspector.tasks("default", "pending")):
+        if number % 2:
+            inspector.archive_task("default", task.id)
+        seen.append(task.id)
+    assert seen == ids
+    assert inspector.queue_info("default").archived == MANY // 2
+
+
+def test_misuse_is_refused_before_anything_is_asked(inspector: Inspector) -> None:
+    with pytest.raises(ValueError, match="state must be one of"):
+        next(inspector.tasks("default", "sleeping"))
+    with pytest.raises(ValueError, match="group"):
+        next(inspector.tasks("default", "aggregating"))
+    with pytest.raises(ValueError, match="state"):
+        inspector.run_all("default", "pending")
+    with pytest.raises(ValueError, match="then"):
+        inspector.cancel("t", then="explode")  # type: ignore[arg-type]
+
+
+def test_single_tasks_are_shown_changed_moved_and_deleted(broker: Broker, inspector: Inspector) -> None:
+    enqueue(broker)
+    inspector.archive_task("default", "0000")
+    assert inspector.task("default", "0000").state is TaskState.ARCHIVED
+    inspector.update_payload("default", "0000", {"n": 2})
+    assert inspector.task("default", "0000").payload == b'{"n":2}'
+    Client(broker).retry("default", "0000")
+    assert inspector.task("default", "0000").state is TaskState.PENDING
+    with pytest.raises(TaskStateError, match="cannot run task"):
+        inspector.run_task("default", "0000")
+    inspector.delete_task("default", "0000")
+    with pytest.raises(TaskNotFoundError):
+        inspector.task("default", "0000")
+
+
+def test_bulk_verbs_say_how_many(broker: Broker, inspector: Inspector) -> None:
+    enqueue(broker, MANY)
+    assert inspector.archive_all("default", "pending") == MANY
+    assert inspector.run_all("default", "archived") == MANY
+    assert inspector.delete_all("default", "archived") == 0
+    assert inspector.delete_all("default", "pending") == MANY
+
+
+def test_groups_are_listed_and_moved_one_or_all(broker: Broker, inspector: Inspector) -> None:
+    client = Client(broker)
+    for number in range(6):
+        client.enqueue(Task("t", {"n": number}), group=f"g{number % 3}")
+    assert {(group.name, group.size) for group in inspector.groups("default")} == {
+        ("g0", 2),
+        ("g1", 2),
+        ("g2", 2),
+    }
+    assert len(list(inspector.tasks("default", "aggregating", group="g1"))) == 2
+    assert inspector.run_all("default", "aggregating", group="g1") == 2
+    assert inspector.archive_all("default", "aggregating") == 4
+    assert list(inspector.groups("default")) == []
+
+
+def test_a_purged_queue_stays_without_tasks_and_a_deleted_one_does_not(
+    broker: Broker, inspector: Inspector
+) -> None:
+    enqueue(broker, 5)
+    Client(broker).enqueue(Task("t"), process_in=timedelta(hours=1))
+    Client(broker).enqueue(Task("t"), group="g")
+    assert inspector.purge("default") == 7
+    assert inspector.queues() == ("default",)
+    enqueue(broker, MANY)
+    assert inspector.delete_queue("default", force=True) == MANY
+    assert inspector.queues() == ()
+
+
+def test_a_sound_store_gives_the_doctor_nothing_to_do(broker: Broker, inspector: Inspector) -> None:
+    enqueue(broker, MANY)
+    assert list(inspector.doctor()) == []
+    assert list(inspector.doctor(repair=True)) == []
+
+
+def test_the_awaited_inspector_does_the_same(broker: Broker) -> None:
+    ids = enqueue(broker, MANY)
+
+    async def look() -> tuple[list[TaskInfo], int]:
+        async with AsyncInspector(broker) as inspector:
+            tasks = [task async for task in inspector.tasks("default", "pending")]
+            deleted = await inspector.delete_all("default", "pending")
+            assert [finding async for finding in inspector.doctor()] == []
+            with pytest.raises(TaskNotFoundError):
+                await inspector.task("default", ids[0])
+            await broker.aclose()
+            return tasks, deleted
+
+    tasks, deleted = asyncio.run(look())
+    assert ([task.id for task in tasks], deleted) == (ids, MANY)
+
+
+def test_both_inspectors_have_the_same_verbs_with_the_same_signatures() -> None:
+    def verbs(cls: type) -> dict[str, inspect.Signature]:
+        return {
+            name: inspect.signature(verb) for name, verb in vars(cls).items() if hasattr(verb, "__wrapped__")
+        }
+
+    assert verbs(Inspector) == verbs(AsyncInspector)
+    assert len(verbs(Inspector)) >= 19
+
+
+def test_an_inspector_given_a_url_connects_and_closes_by_itself(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'tasks.db'}"
+    with Client(url) as client, Inspector(url) as inspector:
+        client.enqueue(Task("t"))
+        assert inspector.queue_info("default").pending == 1
+
+
+@pytest.mark.parametrize(
+    ("ask", "option"),
+    [
+        (lambda inspector, bad: inspector.queue_info(bad), "queue"),
+        (lambda inspector, bad: inspector.history(bad), "queue"),
+        (lambda inspector, bad: list(inspector.groups(bad)), "queue"),
+        (lambda inspector, bad: list(inspector.tasks(bad, "pending")), "queue"),
+        (lambda inspector, bad: list(inspector.enqueue_events(bad)), "entry_id"),
+        (lambda inspector, bad: inspector.task("default", bad), "task_id"),
+        (lambda inspector, bad: inspector.run_task("default", bad), "task_id"),
+        (lambda inspector, bad: inspector.archive_task(bad, "0000"), "queue"),
+        (lambda inspector, bad: inspector.delete_task("default", bad), "task_id"),
+        (lambda inspector, bad: inspector.update_payload("default", bad, b""), "task_id"),
+        (lambda inspector, bad: inspector.cancel(bad), "task_id"),
+        (lambda inspector, bad: inspector.cancel("0000", queue=bad), "queue"),
+        (lambda inspector, bad: inspector.cancel("0000", then=bad), "then"),
+        (lambda inspector, bad: inspector.run_all(bad, "retry"), "queue"),
+        (lambda inspector, bad: inspector.purge(bad), "queue"),
+        (lambda inspector, bad: inspector.pause(bad), "queue"),
+        (lambda inspector, bad: inspector.unpause(bad), "queue"),
+        (lambda inspector, bad: inspector.delete_queue(bad, force=True), "queue"),
+        (lambda inspector, bad: inspector.delete_queue("default", force=bad), "force"),
+        (lambda inspector, bad: list(inspector.doctor(repair=bad)), "repair"),
+    ],
+)
+@pytest.mark.parametrize("bad", [b"default", " ", 3])
+def test_what_can_name_nothing_is_refused_by_its_name_and_nothing_changes(
+    broker: Broker, inspector: Inspector, ask: Callable[[Inspector, object], object], option: str, bad: object
+) -> None:
+    enqueue(broker, 1)
+    with pytest.raises((TypeError, ValueError), match=rf"^{option} must"):
+        ask(inspector, bad)
+    assert inspector.queues() == ("default",)
+    assert (inspector.queue_info("default").pending, inspector.queue_info("default").paused) == (1, False)

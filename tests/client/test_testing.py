@@ -1,0 +1,169 @@
+"""The help for users' tests: what is enqueued runs in the test, in order, as a server would run it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import asynq
+from asynq.message import TaskState
+from asynq.testing import FakeClock, TaskRun, arun_until_idle, assert_enqueued, enqueued, run_until_idle
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    Runner = Callable[..., Awaitable[list[TaskRun]]]
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def broker(clock: FakeClock) -> Iterator[asynq.MemoryBroker]:
+    broker = asynq.MemoryBroker(clock=clock)
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def client(broker: asynq.MemoryBroker) -> asynq.Client:
+    return asynq.Client(broker)
+
+
+@pytest.fixture(params=["called", "awaited"])
+def run(request: pytest.FixtureRequest) -> Runner:
+    async def called(*args: Any, **options: Any) -> list[TaskRun]:
+        return run_until_idle(*args, **options)
+
+    return called if request.param == "called" else arun_until_idle
+
+
+@pytest.fixture
+def mux(client: asynq.Client) -> asynq.ServeMux:
+    mux = asynq.ServeMux()
+
+    @mux.handler("async")
+    async def coroutine(ctx: asynq.Context, task: asynq.Task) -> bytes:
+        return b"a" + task.payload
+
+    @mux.handler("plain")
+    def plain(ctx: asynq.Context, task: asynq.Task) -> str:
+        client.enqueue(asynq.Task("async", b"2"))
+        return "p"
+
+    @mux.handler("fails")
+    async def fails(ctx: asynq.Context, task: asynq.Task) -> None:
+        raise ValueError("boom")
+
+    @mux.handler("feeds")
+    async def feeds(ctx: asynq.Context, task: asynq.Task) -> None:
+        client.enqueue(task)
+
+    return mux
+
+
+async def test_all_that_is_due_runs_in_order_also_what_comes_meanwhile(
+    run: Runner, broker: asynq.Broker, client: asynq.Client, mux: asynq.ServeMux
+) -> None:
+    client.enqueue(asynq.Task("plain"))
+    client.enqueue(asynq.Task("async", b"1"), queue="other", retention=HOUR, task_id="kept")
+    runs = await run(broker, mux, queues=["default", "other"])
+    assert [(done.task.type, done.queue, done.result) for done in runs] == [
+        ("plain", "default", b"p"),
+        ("async", "default", b"a2"),
+        ("async", "other", b"a1"),
+    ]
+    assert await run(broker, mux) == []
+    assert asynq.Inspector(broker).task("other", "kept").result == b"a1"
+
+
+async def test_what_is_due_later_runs_when_the_clock_has_moved(
+    run: Runner, broker: asynq.Broker, client: asynq.Client, mux: asynq.ServeMux, clock: FakeClock
+) -> None:
+    client.enqueue(asynq.Task("async"), process_in=HOUR)
+    clock.advance(HOUR - timedelta(milliseconds=1))
+    assert await run(broker, mux) == []
+    clock.advance(1)
+    assert len(await run(broker, mux)) == 1
+
+
+async def test_a_handlers_error_is_raised_once_its_task_is_settled(
+    run: Runner, broker: asynq.Broker, client: asynq.Client, mux: asynq.ServeMux
+) -> None:
+    info = client.enqueue(asynq.Task("fails"))
+    with pytest.raises(ValueError, match="boom"):
+        await run(broker, mux)
+    assert asynq.Inspector(broker).task("default", info.id).state is TaskState.RETRY
+
+
+async def test_retries_run_one_clock_move_after_the_other(
+    run: Runner, broker: asynq.Broker, client: asynq.Client, mux: asynq.ServeMux, clock: FakeClock
+) -> None:
+    info = client.enqueue(asynq.Task("fails"), max_retry=1)
+    options: dict[str, Any] = {"raise_errors": False, "retry_delay": lambda *_: timedelta(minutes=1)}
+    [first] = await run(broker, mux, **options)
+    assert await run(broker, mux, **options) == []
+    clock.advance(timedelta(minutes=1))
+    [last] = await run(broker, mux, **options)
+    assert (str(first.error), first.retried, last.retried) == ("boom", 0, 1)
+    assert asynq.Inspector(broker).task("default", info.id).state is TaskState.ARCHIVED
+
+
+async def test_tasks_that_feed_themselves_are_found_out(
+    run: Runner, broker: asynq.Broker, client: asynq.Client, mux: asynq.ServeMux
+) -> None:
+    client.enqueue(asynq.Task("feeds"))
+    with pytest.raises(RuntimeError, match="20 runs"):
+        await run(broker, mux, most=20)
+
+
+async def test_with_nothing_enqueued_there_is_nothing_to_do(
+    run: Runner, broker: asynq.Broker, mux: asynq.ServeMux
+) -> None:
+    assert await run(broker, mux) == []
+
+
+def test_what_waits_is_listed_by_queue_and_type(broker: asynq.Broker, client: asynq.Client) -> None:
+    client.enqueue(asynq.Task("a"), process_in=HOUR)
+    client.enqueue(asynq.Task("a"))
+    client.enqueue(asynq.Task("b"), queue="low", group="g")
+    listed = [(info.type, info.state.value) for info in enqueued(broker)]
+    assert listed == [("a", "pending"), ("a", "scheduled"), ("b", "aggregating")]
+    assert [info.queue for info in enqueued(broker, "b")] == ["low"]
+    assert enqueued(broker, "a", queue="low") == enqueued(broker, queue="unknown") == []
+
+
+def test_an_assertion_passes_for_what_is_there(broker: asynq.Broker, client: asynq.Client) -> None:
+    info = client.enqueue(asynq.Task("a", {"user": 1}), queue="low")
+    client.enqueue(asynq.Task("a"))
+    assert [found.id for found in assert_enqueued(broker, "a", payload={"user": 1}, queue="low")] == [info.id]
+    assert_enqueued(broker, "a", payload=None)
+    assert_enqueued(broker, "a", times=2)
+    assert_enqueued(broker, "b", times=0)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [{"payload": {"user": 2}}, {"queue": "high"}, {"times": 0}, {"times": 2}],
+)
+def test_an_assertion_fails_with_what_is_there_instead(
+    broker: asynq.Broker, client: asynq.Client, wanted: dict[str, Any]
+) -> None:
+    client.enqueue(asynq.Task("a", {"user": 1}), queue="low")
+    with pytest.raises(AssertionError, match=r"found [01]; waiting are:\n  a b'.*' in 'low'"):
+        assert_enqueued(broker, "a", **wanted)
+
+
+def test_the_fixtures_give_each_test_a_broker_on_a_clock_of_its_own(
+    asynq_broker: asynq.MemoryBroker, asynq_clock: FakeClock
+) -> None:
+    assert asynq_broker.clock is asynq_clock
+    asynq.Client(asynq_broker).enqueue(asynq.Task("a"), process_in=HOUR)
+    asynq_clock.advance(HOUR)
+    assert len(run_until_idle(asynq_broker, lambda ctx, task: None)) == 1

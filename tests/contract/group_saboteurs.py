@@ -1,0 +1,96 @@
+"""Stores that break a promise about groups, each in one step; see saboteurs.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq_sqlite.state import Place, Store
+from tests.contract.saboteurs import caught_by
+
+if TYPE_CHECKING:
+    from asynq.groups import AggregationSet
+    from asynq_sqlite.rows import Row, Task
+
+
+@caught_by("test_no_more_are_taken_than_the_greatest_size_whatever_made_it_ripe")
+class TakesWholeGroups(Store):
+    def oldest_of_group(self, queue: str, group: str, limit: int) -> list[Row]:
+        return super().oldest_of_group(queue, group, limit * 100)
+
+
+@caught_by("test_taken_tasks_are_in_no_group_but_still_there")
+@caught_by("test_each_task_is_taken_once_however_many_ask")
+class LeavesTakenTasksInTheirGroup(Store):
+    def put_in_set(self, task: Task, set_id: str) -> None:
+        pass
+
+    def rows_of_set(self, queue: str, group: str, set_id: str) -> list[Row]:
+        return self.oldest_of_group(queue, group, 3)
+
+
+@caught_by("test_a_group_is_ripe_when_it_was_quiet_for_its_grace", offset=-1, ripe=False)
+class TakesGroupsEarly(Store):
+    def group_span(self, queue: str, group: str) -> tuple[int, int, int]:
+        size, oldest, newest = super().group_span(queue, group)
+        return size, oldest, newest - 5
+
+
+@caught_by("test_a_group_is_ripe_when_it_was_quiet_for_its_grace", offset=0, ripe=True)
+class TakesGroupsLate(Store):
+    def group_span(self, queue: str, group: str) -> tuple[int, int, int]:
+        size, oldest, newest = super().group_span(queue, group)
+        return size, oldest, newest + 1
+
+
+@caught_by("test_a_group_is_ripe_when_its_oldest_task_has_waited_for_the_longest_delay", offset=0, ripe=True)
+class KnowsTheNewestOnly(Store):
+    def group_span(self, queue: str, group: str) -> tuple[int, int, int]:
+        size, _, newest = super().group_span(queue, group)
+        return size, newest, newest
+
+
+@caught_by("test_a_returned_set_waits_as_if_it_had_never_been_taken")
+class ReturnsAsNew(Store):
+    def put_in_set(self, task: Task, set_id: str) -> None:
+        self.connection.execute("UPDATE tasks SET rank = rank + 600000 WHERE seq = ?", (task.seq,))
+        super().put_in_set(task, set_id)
+
+
+@caught_by("test_a_set_is_reclaimed_when_its_hold_has_ended", offset=1000, reclaimed=1)
+@caught_by("test_a_returned_group_that_was_empty_is_listed_again")
+class LosesReturnedSets(Store):
+    def empty_set(self, queue: str, group: str, set_id: str) -> None:
+        pass
+
+
+@caught_by("test_a_set_is_reclaimed_when_its_hold_has_ended", offset=-1, reclaimed=0)
+class ReclaimsEarly(Store):
+    def overdue_sets(self, queue: str, now: int, limit: int) -> list[tuple[str, str, str]]:
+        return super().overdue_sets(queue, now + 5, limit)
+
+
+@caught_by("test_an_extended_set_is_held_from_then_on")
+class NeverHoldsLonger(Store):
+    def hold_set(self, queue: str, group: str, set_id: str, held_until: int) -> None:
+        if self.held_until(queue, group, set_id) is None:
+            super().hold_set(queue, group, set_id, held_until)
+
+
+@caught_by("test_the_aggregate_takes_the_place_of_its_tasks")
+class KeepsAggregatedTasks(Store):
+    def tasks_of_set(self, taken: AggregationSet) -> list[Task]:
+        return []
+
+
+@caught_by("test_a_finished_set_is_lost", end="return")
+@caught_by("test_a_reclaimed_set_is_lost_and_nothing_changes", end="finish")
+@caught_by("test_a_set_taken_anew_is_lost_to_its_first_taker", end="return")
+class ForgetsNoSet(Store):
+    def forget_set(self, queue: str, group: str, set_id: str) -> None:
+        pass
+
+
+@caught_by("test_groups_are_listed_with_their_sizes_and_ages")
+class GroupsByTheMillisecond(Store):
+    def grouped_place(self, now: int) -> Place:
+        return super().grouped_place(now)._replace(rank=now)

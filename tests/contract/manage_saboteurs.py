@@ -1,0 +1,63 @@
+"""Stores that break what is promised of inspection and control. See `tests.contract.saboteurs`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asynq.message import TaskState
+from asynq_sqlite.state import Place, Store
+from tests.contract.saboteurs import caught_by
+
+if TYPE_CHECKING:
+    from asynq.message import TaskMessage
+    from asynq_sqlite.rows import Task
+
+
+@caught_by("test_the_lock_goes_by_the_new_payload")
+class KeepsTheOldLock(Store):
+    def rename_lock(self, task: Task, name: str) -> None:
+        pass
+
+
+@caught_by("test_a_waiting_task_gets_another_payload_and_nothing_else", state=TaskState.SCHEDULED)
+class RewritesNothing(Store):
+    def rewrite(self, task: Task, message: TaskMessage) -> None:
+        pass
+
+
+@caught_by("test_a_cancelled_run_is_told_when_it_extends_its_lease", queue=None, then="archive")
+class ForgetsCancellations(Store):
+    def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:
+        return True
+
+
+@caught_by("test_the_same_id_in_another_queue_runs_on")
+class CancelsInEveryQueue(Store):
+    def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:
+        return super().mark_cancelled(task_id, None, then)
+
+
+@caught_by("test_a_deleted_queue_leaves_nothing_behind", state=TaskState.ARCHIVED)
+class LeavesThePause(Store):
+    def forget_queue(self, queue: str) -> None:
+        super().forget_queue(queue)
+        self.pause(queue, 0)
+
+
+@caught_by("test_nobody_dequeues_from_a_queue_that_is_being_deleted")
+class DeletesAQueueInUse(Store):
+    def pause(self, queue: str, now: int) -> bool:
+        return True
+
+
+@caught_by("test_a_task_of_a_group_that_is_run_stays_by_itself_when_retried")
+class RunsTasksInTheirGroup(Store):
+    def move(self, task: Task, place: Place, **columns: Any) -> None:
+        columns.pop("group_name", None)
+        super().move(task, place, **columns)
+
+
+@caught_by("test_a_deleted_task_is_gone_and_so_is_its_lock", state=TaskState.PENDING)
+class KeepsLocksOfDeletedTasks(Store):
+    def delete(self, task: Task) -> None:
+        super().delete(task._replace(unique_key=""))

@@ -1,0 +1,63 @@
+"""The laws of a broker, on a real Redis server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq_conformance import BrokerConformance, Harness
+from asynq_redis import RedisBroker
+
+if TYPE_CHECKING:
+    from asynq.clock import FakeClock
+    from tests.servers import RedisServer
+
+
+EXPIRING = (
+    "asynq:*:unique:*",
+    "asynq:*:py:tick:*",
+    "asynq:servers:*",
+    "asynq:workers:*",
+    "asynq:schedulers:*",
+    "asynq:scheduler_history:*",
+)
+"""Keys whose end is a promise; the server's own clock brings it about."""
+
+
+class RedisHarness(Harness):
+    """A broker on the tests' server; damage is done with plain commands."""
+
+    lock_precision = 1000  # locks end by the server's clock, which runs while a test runs
+    lists_at_once = False  # the names of queues live in a slot of their own
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+
+    def open(self, clock: FakeClock) -> RedisBroker:
+        return self.reopen(clock)
+
+    def reopen(self, clock: FakeClock) -> RedisBroker:
+        return RedisBroker(self.server.url, clock=clock)
+
+    def warp(self, milliseconds: int) -> None:
+        client = self.server.client
+        for pattern in EXPIRING:
+            for key in client.scan_iter(pattern):
+                if (left := client.pttl(key)) >= 0:
+                    client.pexpire(key, max(left - milliseconds, 0))
+
+    def corrupt(self, queue: str, task_id: str) -> None:
+        self.server.client.hset(f"asynq:{{{queue}}}:t:{task_id}", "msg", b"\xff\xff\xff")
+
+    def lose(self, queue: str, task_id: str) -> None:
+        assert self.server.client.delete(f"asynq:{{{queue}}}:t:{task_id}") == 1
+
+    def strand(self, queue: str, task_id: str) -> None:
+        assert self.server.client.zrem(f"asynq:{{{queue}}}:lease", task_id) == 1
+
+
+class TestRedis(BrokerConformance):
+    @pytest.fixture
+    def harness(self, redis_server: RedisServer) -> Harness:
+        return RedisHarness(redis_server)

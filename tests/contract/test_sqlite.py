@@ -1,0 +1,60 @@
+"""The laws of a broker, on a SQLite file and in memory."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq_conformance import BrokerConformance, Harness
+from asynq_sqlite import MemoryBroker, SQLiteBroker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from asynq.clock import FakeClock
+
+
+class FileHarness(Harness):
+    """A broker on a file; damage is done with SQL."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def open(self, clock: FakeClock) -> SQLiteBroker:
+        return self.reopen(clock)
+
+    def reopen(self, clock: FakeClock) -> SQLiteBroker:
+        return SQLiteBroker(self.path, clock=clock)
+
+    def corrupt(self, queue: str, task_id: str) -> None:
+        self._update("headers = '{'", queue, task_id)
+
+    def strand(self, queue: str, task_id: str) -> None:
+        self._update("lease_token = NULL", queue, task_id)
+
+    def _update(self, change: str, queue: str, task_id: str) -> None:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            sql = f"UPDATE tasks SET {change} WHERE queue = ? AND id = ?"
+            assert connection.execute(sql, (queue, task_id)).rowcount == 1
+
+
+class MemoryHarness(Harness):
+    """A broker in memory, where nobody can do damage from outside."""
+
+    def open(self, clock: FakeClock) -> MemoryBroker:
+        return MemoryBroker(clock=clock)
+
+
+class TestSQLite(BrokerConformance):
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> Harness:
+        return FileHarness(tmp_path / "tasks.db")
+
+
+class TestMemory(BrokerConformance):
+    @pytest.fixture
+    def harness(self) -> Harness:
+        return MemoryHarness()

@@ -1,0 +1,81 @@
+"""Real stores, and workers on them in processes of their own."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import frozen
+
+from asynq.broker import connect
+from asynq.ops import GetQueueStats
+from tests.faults.contents import Contents, redis_contents, sqlite_contents
+from tests.faults.processes import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from asynq.broker import Broker
+    from tests.servers import RedisServer
+
+
+@frozen
+class Site:
+    """A store that several processes share."""
+
+    url: str
+    broker: Broker
+    """A broker of the test's own."""
+    server: RedisServer | None = None
+    """Where the store is a Redis server: that server."""
+
+    def size(self, queue: str = "default") -> int:
+        """How many tasks a queue has, whatever their state."""
+        return self.broker.execute(GetQueueStats(queue=queue)).size
+
+    def contents(self, queue: str = "default") -> Contents:
+        """What is really in a queue. To be read while nobody works on it."""
+        if self.server:
+            return redis_contents(self.server, queue)
+        return sqlite_contents(Path(self.url.removeprefix("sqlite:///")), queue)
+
+
+@contextmanager
+def opened(url: str, server: RedisServer | None = None) -> Iterator[Site]:
+    """The store at a URL, while the context lasts."""
+    broker = connect(url)
+    yield Site(url, broker, server)
+    broker.close()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """An empty store of each kind."""
+    server: RedisServer | None = None
+    if request.param == "redis":
+        server = request.getfixturevalue("redis_server")
+    with opened(server.url if server else f"sqlite:///{tmp_path / 'tasks.db'}", server) as site:
+        yield site
+
+
+@pytest.fixture
+def workers(site: Site, tmp_path: Path) -> Iterator[Workers]:
+    """Workers on that store."""
+    workers = Workers(site.url, tmp_path)
+    yield workers
+    workers.close()
+
+
+@pytest.fixture
+def report(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Tells what was counted: printed, for `pytest -rP`, and as properties in a report."""
+
+    def tell(**figures: object) -> None:
+        for name, figure in figures.items():
+            record_property(name, figure)
+            sys.stdout.write(f"{name.replace('_', ' ')}: {figure}\n")
+
+    return tell

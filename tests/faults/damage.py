@@ -1,0 +1,75 @@
+"""What tests do with damaged stores."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from asynq import AsyncClient, Server, Task, TaskState
+from asynq.ops import Complete, Dequeue, GetTask, ListTasks, Retry
+from tests.server.conftest import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq import Context
+    from tests.faults.conftest import Site
+
+GOOD = 20
+"""How many tasks nobody damages."""
+
+
+class Bench:
+    """A store with damaged tasks among good ones, and a server that works on them all."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.broker = site.broker
+        self.runs = Counter[str]()
+
+    async def handler(self, ctx: Context, task: Task) -> None:
+        self.runs[ctx.task_id] += 1
+
+    async def bring(self, state: str, task_id: str = "bad") -> None:
+        """A task in this state; active: in the hands of a worker that died."""
+        later: dict[str, Any] = {"process_in": timedelta(seconds=1)} if state == "scheduled" else {}
+        async with AsyncClient(self.broker) as client:
+            await client.enqueue(Task("t", "x"), task_id=task_id, retention=timedelta(seconds=1), **later)
+        if state in ("pending", "scheduled"):
+            return
+        [delivery] = await self.broker.aexecute(Dequeue(orders=(("default",),), token="dead", lease=1))
+        if state == "retry":
+            await self.broker.aexecute(Retry(delivery=delivery, delay=0, error="once", failure=True))
+        if state == "completed":
+            await self.broker.aexecute(Complete(delivery=delivery))
+
+    async def good_tasks(self) -> None:
+        """Tasks that nobody damages, behind all others."""
+        async with AsyncClient(self.broker) as client:
+            await client.enqueue_many([Task("t", task_id=f"good{n}") for n in range(GOOD)])
+
+    async def work_until(self, condition: Callable[[], object]) -> None:
+        """A server works until all good tasks have run, once, and the condition holds."""
+        server = Server(self.broker)
+        await server.start(self.handler)
+        try:
+            await until(lambda: all(self.runs[f"good{n}"] == 1 for n in range(GOOD)))
+            await until(condition)
+        finally:
+            await server.shutdown()
+        assert set(self.runs.values()) <= {1}
+
+    def archived(self) -> dict[str, str]:
+        """The errors of archived tasks by id, as a page of the archive and each task itself tell them."""
+        page = self.broker.execute(ListTasks(queue="default", state=TaskState.ARCHIVED, limit=1000))
+        for task in page:
+            assert self.broker.execute(GetTask(queue="default", task_id=task.message.id)) == task
+        return {task.message.id: task.message.error for task in page}
+
+    def sql(self, statement: str, *values: object) -> None:
+        """Change one row behind the broker's back."""
+        with closing(sqlite3.connect(self.site.url.removeprefix("sqlite:///"))) as connection, connection:
+            assert connection.execute(statement, values).rowcount == 1

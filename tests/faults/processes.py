@@ -1,0 +1,106 @@
+"""Workers in processes of their own: started, watched, killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tests.faults.runs import RUN_LOG, RunLog
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Sequence
+
+HERE = Path(__file__).parent
+PATIENCE = 60.0
+"""Seconds after which something that should happen counts as not happening."""
+
+
+def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Wait until the condition holds; fail when it does not in time."""
+    ends = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.02)
+
+
+class Started:
+    """A process at work. What it prints goes to a file."""
+
+    def __init__(self, command: Sequence[str], output: Path, **environment: str) -> None:
+        self._output = output
+        paths = os.pathsep.join(sys.path)
+        with output.open("ab") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, *command],
+                env={**os.environ, "PYTHONPATH": paths, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def printed(self) -> list[str]:
+        """The lines printed so far, by all that share the file."""
+        return self._output.read_text().splitlines()
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> int:
+        """End it as an operator would; its exit status."""
+        self.process.terminate()
+        return self.process.wait(PATIENCE)
+
+    def cpu(self) -> float:
+        """Seconds of processor time that it and its children have used."""
+        process = psutil.Process(self.pid)
+        times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        return float(sum(one.user + one.system for one in times))
+
+
+class Workers:
+    """Workers of one test, on one broker, sharing a run log. None outlives the test."""
+
+    def __init__(self, url: str, directory: Path) -> None:
+        self.url = url
+        self.output = directory / "workers.log"
+        self.output.touch()
+        self.runs = RunLog(directory / "runs.log")
+        self._all: list[Started] = []
+
+    def start(self, *, lease: float = 2, concurrency: int = 10) -> Started:
+        """A worker that retries soon."""
+        return self._started([str(HERE / "app.py"), self.url, str(lease), str(concurrency)])
+
+    def command(self, *options: str) -> Started:
+        """`asynq worker`, with these options."""
+        command = ["-m", "asynq", "worker", "app:mux", "--app-dir", str(HERE)]
+        return self._started([*command, *options], ASYNQ_BROKER=self.url)
+
+    def close(self) -> None:
+        """End all that still run."""
+        for one in self._all:
+            one.process.kill()
+        for one in self._all:
+            one.process.wait()
+
+    def _started(self, command: Sequence[str], **environment: str) -> Started:
+        environment[RUN_LOG] = str(self.runs.path)
+        self._all.append(Started(command, self.output, **environment))
+        return self._all[-1]

@@ -1,0 +1,100 @@
+"""Workers that hold everything up keep their tasks; workers that are stopped lose them, for good."""
+
+from __future__ import annotations
+
+import signal
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq import Client, Task, TaskState
+from asynq.ops import GetTask
+from tests.faults.processes import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.faults.conftest import Site
+    from tests.faults.processes import Workers
+
+LEASE = 1.0
+HELD = 5.0
+"""Seconds: several leases."""
+KEPT = timedelta(hours=1)
+
+
+@pytest.mark.parametrize("kind", ["block", "regex", "power"])
+def test_a_handler_that_holds_the_loop_or_the_gil_for_several_leases_runs_once(
+    kind: str, site: Site, workers: Workers, report: Callable[..., None]
+) -> None:
+    options = ("--lease", f"{LEASE:g}s", "--concurrency", "2")
+    holder = workers.command(*options)
+    with Client(site.url) as client:
+        first = client.enqueue(Task("sleep", "0.5")).id
+        until(lambda: ("end", holder.pid) in workers.runs.of(first))
+        task_id = client.enqueue(Task(kind, f"{HELD}")).id
+        until(lambda: workers.runs.of(task_id))
+        rival = workers.command(*options)
+        others = [client.enqueue(Task("sleep", "0")).id for _ in range(20)]
+        until(lambda: all(workers.runs.of(other) for other in others))
+        until(lambda: not site.size())
+    assert workers.runs.of(task_id) == [("begin", holder.pid), ("end", holder.pid)]
+    assert {pid for other in others for _, pid in workers.runs.of(other)} <= {holder.pid, rival.pid}
+    report(held_for=round(workers.runs.seconds(task_id), 1), lease=LEASE)
+    assert workers.runs.seconds(task_id) > 2 * LEASE
+
+
+SLOW_KEEPER = """
+import sys, time
+if "asynq.leases.child" in sys.orig_argv:
+    time.sleep(3)
+"""
+
+
+@pytest.mark.parametrize("site", ["redis"], indirect=True)
+def test_a_handler_that_holds_the_gil_keeps_its_task_also_when_its_worker_has_only_just_started(
+    site: Site, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python runs a module of this name first of all.
+    (tmp_path / "sitecustomize.py").write_text(SLOW_KEEPER)
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ("--lease", f"{LEASE:g}s", "--concurrency", "1")
+    with Client(site.url) as client:
+        task_id = client.enqueue(Task("power", f"{HELD}")).id
+        holder = workers.command(*options)
+        until(lambda: workers.runs.of(task_id))
+        workers.command(*options)
+        until(lambda: ("end", holder.pid) in workers.runs.of(task_id))
+        until(lambda: not site.size())
+    assert workers.runs.of(task_id) == [("begin", holder.pid), ("end", holder.pid)]
+
+
+def test_what_a_stopped_worker_had_in_hand_is_run_by_another_and_its_own_run_changes_nothing(
+    site: Site, workers: Workers
+) -> None:
+    stopped = workers.start(lease=LEASE)
+    with Client(site.url) as client:
+        task_id = client.enqueue(Task("linger", "600"), retention=KEPT).id
+        until(lambda: workers.runs.of(task_id))
+        stopped.send(signal.SIGSTOP)
+        other = workers.start(lease=LEASE)
+        until(lambda: ("end", other.pid) in workers.runs.of(task_id))
+        assert other.terminate() == 0
+        completed = site.broker.execute(GetTask(queue="default", task_id=task_id))
+        stopped.send(signal.SIGCONT)
+        until(lambda: ("cancelled", stopped.pid) in workers.runs.of(task_id))
+        # It works again: with what comes now, and only with that.
+        later = client.enqueue(Task("sleep", "0")).id
+        until(lambda: ("end", stopped.pid) in workers.runs.of(later))
+    assert stopped.terminate() == 0
+    assert workers.runs.of(task_id) == [
+        ("begin", stopped.pid),
+        ("begin", other.pid),
+        ("end", other.pid),
+        ("cancelled", stopped.pid),
+    ]
+    assert site.broker.execute(GetTask(queue="default", task_id=task_id)) == completed
+    assert (completed.state, completed.message.retried) == (TaskState.COMPLETED, 1)
+    assert [line for line in stopped.printed if f"{stopped.pid} " in line and "its lease is lost" in line]

@@ -1,0 +1,71 @@
+"""Schedulers in processes of their own, some of them killed: each tick is enqueued once all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from asynq import AsyncInspector, Task, connect
+from asynq.entries import Entry
+from asynq.ops import GetLastTick
+from asynq.options import Options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = """
+import datetime, sys, asynq
+scheduler = asynq.Scheduler(sys.argv[1], catch_up=datetime.timedelta(minutes=1))
+scheduler.register("@every 1s", asynq.Task("tick"))
+scheduler.run()
+"""
+ENTRY = Entry.of("@every 1s", Task("tick"), Options(), ZoneInfo("UTC"))
+TICKS = 4
+PATIENCE = 40
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "redis":
+        server: str = request.getfixturevalue("redis_server").url
+        return server
+    return f"sqlite:///{tmp_path / 'tasks.db'}"
+
+
+async def test_killed_schedulers_neither_lose_nor_double_a_tick(url: str) -> None:
+    processes = start(url, 3)
+    try:
+        async with AsyncInspector(url) as inspector, asyncio.timeout(PATIENCE):
+            enqueued = 0
+            while enqueued < TICKS:
+                events = [event async for event in inspector.enqueue_events(ENTRY.id)]
+                for process in processes[: min(len(events), 2)]:
+                    process.kill()
+                enqueued = len(events)
+                await asyncio.sleep(0.05)
+            assert [process.poll() is None for process in processes] == [False, False, True]
+            end(processes)
+            tasks = [task async for task in inspector.tasks("default", "pending")]
+        broker = connect(url)
+        last = broker.execute(GetLastTick(queue="default", entry_id=ENTRY.id))
+        broker.close()
+        first = min(task.next_process_at for task in tasks if task.next_process_at)
+        assert last is not None
+        assert len(tasks) == last // 1000 - int(first.timestamp()) + 1
+    finally:
+        end(processes)
+
+
+def start(url: str, count: int) -> list[subprocess.Popen[bytes]]:
+    return [subprocess.Popen([sys.executable, "-c", PROGRAM, url]) for _ in range(count)]
+
+
+def end(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.kill()
+        process.wait()

@@ -1,0 +1,65 @@
+"""What Go's aggregator did before each dump of groups, known from what it left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq import ops
+from asynq_redis import wire
+from tests.golden.dumps import leaf
+
+if TYPE_CHECKING:
+    from asynq.groups import AggregationSet
+    from tests.golden.replay import Replay
+
+
+def take(
+    replay: Replay, group: str, size: int, *, set_id: str = "set", hold: int = 120_000
+) -> AggregationSet:
+    """Take so many tasks of a group: as many as Go's aggregator found."""
+    op = ops.TakeGroup(queue="default", group=group, set_id=set_id, grace=3_600_000, max_size=size, hold=hold)
+    taken = replay.broker.execute(op)
+    assert taken is not None
+    assert len(taken.messages) == size
+    return taken
+
+
+def pause(replay: Replay) -> None:
+    """The queue was paused, so that nobody ran the aggregates; not always by a recorded step."""
+    now = replay.clock.now()
+    replay.clock.set(int(replay.left["asynq:{default}:paused"]) * 1000 + replay.shift)
+    replay.broker.execute(ops.PauseQueue(queue="default"))
+    replay.clock.set(now)
+
+
+def stage(replay: Replay, group: str, size: int) -> None:
+    """The dump was made while the aggregator worked: the set bears the name Go gave it."""
+    pause(replay)
+    replay.at_the_end()
+    (registered,) = replay.left["asynq:{default}:aggregation_sets"]
+    take(replay, group, size, set_id=registered["member"].rpartition(":")[2])
+
+
+def finish(replay: Replay, taken: AggregationSet, task_id: str) -> None:
+    """Put this task, as Go's aggregator made it, in the place of the set."""
+    left = replay.left[f"asynq:{{default}}:t:{task_id}"]
+    # Back before the server's shutdown, the last step there is.
+    replay.clock.set(int(left["pending_since"]) // 1_000_000 + replay.shift)
+    enqueue = ops.Enqueue(message=wire.decode(leaf(left["msg"])), enqueue_id="aggregate")
+    replay.broker.execute(ops.FinishAggregation(taken=taken, enqueue=enqueue))
+
+
+def finish_in_turn(replay: Replay, group: str, *sizes: int) -> None:
+    """Aggregate a group in sets of these sizes, into the tasks that Go left pending."""
+    pause(replay)
+    pending = replay.left["asynq:{default}:pending"]
+    for size, task_id in zip(sizes, reversed(pending), strict=True):
+        finish(replay, take(replay, group, size), task_id)
+
+
+def reclaim_and_finish(replay: Replay) -> None:
+    """The first aggregator was killed, its set reclaimed; one more task came, and all were aggregated."""
+    take(replay, "user:7", 3, set_id="lost", hold=1)
+    replay.clock.advance(1000)
+    assert replay.broker.execute(ops.ReclaimAggregations(queue="default")) == 1
+    finish_in_turn(replay, "user:7", 4)

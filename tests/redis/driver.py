@@ -1,0 +1,164 @@
+"""Operations on a Redis server without a broker: one plain connection, every script call checked.
+
+The check is a rule no server enforces: on a cluster, touching a key that has just moved away ends a script,
+and whatever it wrote before stays. So a script touches each key it was not told of before its first write.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import redis
+from attrs import frozen
+
+from asynq.clock import FakeClock
+from asynq.message import TaskMessage
+from asynq.ops import Dequeue, Enqueue
+from asynq_redis.steps import Batch, Command, Env, ScriptCall
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asynq.ops import Op
+    from asynq_redis.steps import Request
+
+READS = frozenset(
+    {
+        *("EXISTS", "TYPE", "GET", "PTTL", "HGET", "HMGET", "HEXISTS", "LRANGE", "LLEN", "LINDEX", "ZCARD"),
+        *("ZRANGE", "ZRANGEBYSCORE", "ZSCORE", "SCARD", "SSCAN", "ZSCAN", "SCAN", "MGET"),
+        *("SISMEMBER", "SRANDMEMBER", "LPOS", "MEMORY"),
+    }
+)
+_SEVERAL_KEYS = frozenset({"EXISTS", "DEL"})
+
+_WATCH = """
+local server, touched, wrote = redis, {}, false
+for _, name in ipairs(KEYS) do touched[name] = true end
+local reads, several = {%s}, {%s}
+local function watched(call)
+  return function(command, ...)
+    local names = {...}
+    if command == 'TIME' then return call(command) end
+    if not several[command] then names = { names[1] } end
+    for _, name in ipairs(names) do
+      if wrote and not touched[name] then error('TOUCHED AFTER A WRITE: ' .. command .. ' ' .. name) end
+      touched[name] = true
+    end
+    if not reads[command] then wrote = true end
+    return call(command, ...)
+  end
+end
+local redis = { call = watched(server.call), pcall = watched(server.pcall), error_reply = server.error_reply }
+"""
+
+
+def watching(text: str) -> str:
+    """The script, which fails where it breaks the rule."""
+    first, newline, rest = text.partition("\n")
+    reads, several = (
+        ", ".join(f"{name} = true" for name in sorted(names)) for names in (READS, _SEVERAL_KEYS)
+    )
+    return first + newline + _WATCH % (reads, several) + rest
+
+
+@frozen
+class Signature:
+    """What the header of a script says it takes: fixed ones, those of each item, whether more follow."""
+
+    keys: tuple[int, int, bool]
+    args: tuple[int, int, bool]
+
+    @classmethod
+    def of(cls, name: str) -> Signature:
+        """Read it from the script's file."""
+        text = (files("asynq_redis") / "lua" / f"{name}.lua").read_text()
+        return cls(_counts(text, "KEYS"), _counts(text, "ARGV"))
+
+    def accepts(self, keys: int, args: int) -> bool:
+        """Whether a call may have so many."""
+        return any(
+            _fits(self.keys, keys, items) and _fits(self.args, args, items)
+            for items in range(max(keys, args) + 1)
+        )
+
+
+def _counts(text: str, kind: str) -> tuple[int, int, bool]:
+    [line] = re.findall(rf"^-- {kind}: (.*)$", text, re.MULTILINE)
+    fixed, each, rest = ([*line.split("|"), "", ""])[:3]
+    words = each.split()
+    rest_words = rest.split() + [word for word in words if word.endswith("*")]
+    return len(fixed.split()), len(words), bool(rest_words)
+
+
+def _fits(counts: tuple[int, int, bool], given: int, items: int) -> bool:
+    fixed, each, more = counts
+    needed = fixed + each * items
+    return given == needed or (more and given > needed)
+
+
+class Driver:
+    """Executes operations by the injected clock."""
+
+    def __init__(self, client: redis.Redis, clock: FakeClock | None = None, *, flags: bool = True) -> None:
+        self.client = client
+        self.clock = clock or FakeClock()
+        self.calls: list[ScriptCall] = []
+        """Every script call so far."""
+        self._flags = flags
+
+    def many(self, *ops: Op[Any]) -> list[Any]:
+        """The answers, refusals in their places."""
+        return self.all(ops)
+
+    def all(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        """The answers, refusals in their places."""
+        batch = Batch(ops, Env(clock=self.clock))
+        while batch.requests:
+            batch.feed([self._send(request) for request in batch.requests])
+        return batch.answers
+
+    def one(self, op: Op[Any]) -> Any:
+        """The answer; a refusal is returned, not raised."""
+        return self.all([op])[0]
+
+    def _send(self, request: Request) -> Any:
+        if isinstance(request, Command):
+            return self._reply(request.args)
+        assert Signature.of(request.script.name).accepts(len(request.keys), len(request.args)), request
+        self.calls.append(request)
+        text = watching(request.script.text(self._flags))
+        return self._reply(("EVAL", text, len(request.keys), *request.keys, *request.args))
+
+    def _reply(self, command: Sequence[Any]) -> Any:
+        try:
+            return self.client.execute_command(str(command[0]).encode(), *command[1:])  # type: ignore[no-untyped-call]
+        except redis.ResponseError as error:
+            if "script" in str(error):
+                raise  # a script that fails halfway, not one that refuses
+            return error
+
+    def content(self) -> dict[Any, Any]:
+        """All that is stored, key by key."""
+        return {key: self.client.dump(key) for key in self.client.scan_iter()}
+
+    def enqueue(self, *messages: TaskMessage, **options: Any) -> list[Any]:
+        """Enqueue each, by a call of its own name."""
+        return self.all([Enqueue(message=message, enqueue_id=message.id, **options) for message in messages])
+
+    def take(
+        self, count: int = 1, queue: str = "q", *, token: str = "token", lease: int = 30_000
+    ) -> list[Any]:
+        """Dequeue so many."""
+        return list(self.one(Dequeue(orders=((queue,),) * count, token=token, lease=lease)))
+
+
+def message(task_id: str, queue: str = "q", **fields: Any) -> TaskMessage:
+    """A task of one queue."""
+    return TaskMessage(id=task_id, type="email", queue=queue, **fields)
+
+
+def unique(task_id: str, **fields: Any) -> TaskMessage:
+    """A task that takes the same lock as any other of these."""
+    return message(task_id, unique_key="asynq:{q}:unique:email:", **fields)

@@ -1,0 +1,99 @@
+"""Operations of the tests' own, so that a transport is judged by what reaches the server and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from attrs import frozen
+
+from asynq.message import TaskMessage
+from asynq.ops import Enqueue, Op
+from asynq_redis.steps import Command, Env, Reply, Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from asynq_redis import RedisBroker
+
+COUNTER = "probe:counter"
+
+
+@frozen
+class Count(Op[int]):
+    """Add one to a counter; sent twice, it counts twice."""
+
+    idempotent: ClassVar[bool] = False
+
+
+@frozen
+class Echo(Op[bytes]):
+    """The text itself."""
+
+    read_only: ClassVar[bool] = True
+    text: str
+
+
+@frozen
+class Send(Op[Any]):
+    """The reply to a command, or the error that stands for it."""
+
+    command: tuple[str, ...]
+
+
+def _count(ops: Sequence[Count], env: Env) -> Steps[list[Reply]]:
+    return (yield [Command(("INCR", COUNTER)) for _ in ops])
+
+
+def _echo(ops: Sequence[Echo], env: Env) -> Steps[list[Reply]]:
+    return (yield [Command(("ECHO", op.text)) for op in ops])
+
+
+def _send(ops: Sequence[Send], env: Env) -> Steps[list[Reply]]:
+    return (yield [Command(op.command) for op in ops])
+
+
+PROBES = {Count: _count, Echo: _echo, Send: _send}
+
+
+class PlainFace:
+    """Asks a broker as plain code does."""
+
+    def ask(self, broker: RedisBroker, *ops: Op[Any]) -> list[Any]:
+        return broker.execute_many(ops)
+
+
+class AwaitedFace:
+    """Asks a broker as code on an event loop does: on a loop of its own each time."""
+
+    def ask(self, broker: RedisBroker, *ops: Op[Any]) -> list[Any]:
+        async def asked() -> list[Any]:
+            try:
+                return await broker.aexecute_many(ops)
+            finally:
+                await broker.aclose()
+
+        return asyncio.run(asked())
+
+
+Face = PlainFace | AwaitedFace
+
+
+def enqueue(task_id: str = "a") -> Enqueue:
+    """A task for queue "q"; the request contains "call for" and the id."""
+    return Enqueue(message=TaskMessage(id=task_id, type="t", queue="q"), enqueue_id=f"call for {task_id}")
+
+
+def eventually(holds: Callable[[], bool], within: float = 5.0) -> None:
+    """Wait until a server has noticed something; each look is a round trip, so this is no busy loop."""
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, "it never came true"
+
+
+async def until(holds: Callable[[], bool], within: float = 5.0) -> None:
+    """The same on an event loop, which goes on meanwhile."""
+    async with asyncio.timeout(within):
+        while not holds():  # noqa: ASYNC110 - what is waited for happens in another process
+            await asyncio.sleep(0.001)

@@ -1,0 +1,56 @@
+"""A worker that begins to listen is told which settings of its server may lose tasks."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from asynq_redis import RedisBroker
+from tests.redis.probes import until
+from tests.servers import RedisServer
+
+if TYPE_CHECKING:
+    import pytest
+
+    from asynq_redis.broker import BaseRedisBroker
+
+
+async def advice(broker: BaseRedisBroker, caplog: pytest.LogCaptureFixture, count: int) -> list[str]:
+    """The warnings, once there are so many and the server has answered."""
+    caplog.set_level(logging.WARNING)
+    listener = broker.listener()
+    await listener.arm(["q"])
+    await listener.next()
+
+    def said() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "asynq_redis.advice"]
+
+    await until(lambda: len(said()) >= count)
+    await listener.aclose()
+    return said()
+
+
+async def test_a_server_that_may_lose_tasks_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    with RedisServer.start("--maxmemory-policy", "allkeys-lru") as server:
+        said = await advice(RedisBroker(server.url, min_replicas=1), caplog, 3)
+    assert [word for word in ("noeviction", "appendonly", "min_replicas") if word in "\n".join(said)] == [
+        "noeviction",
+        "appendonly",
+        "min_replicas",
+    ]
+    assert all(f":{server.port}" in line for line in said)
+
+
+async def test_nothing_is_said_of_a_safe_server(caplog: pytest.LogCaptureFixture) -> None:
+    with RedisServer.start("--appendonly", "yes") as server:
+        assert await advice(RedisBroker(server.url), caplog, 0) == []
+
+
+async def test_nothing_is_said_where_one_may_not_ask(caplog: pytest.LogCaptureFixture) -> None:
+    with RedisServer.start() as server:
+        allowed = ["+@all", "-info", "-config"]
+        server.client.acl_setuser(
+            "worker", enabled=True, passwords=["+w"], keys=["*"], channels=["*"], commands=allowed
+        )
+        broker = RedisBroker(server.url, username="worker", password="w")
+        assert await advice(broker, caplog, 0) == []

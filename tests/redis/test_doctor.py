@@ -1,0 +1,177 @@
+"""What crashes, evictions and Go peers leave behind is found, left alone when not told, and repaired."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq import Client, Fault, Finding, Inspector, Task, TaskState
+from asynq.clock import SystemClock
+from asynq.errors import TaskNotFoundError
+from asynq.ops import CancelTask, Complete, Dequeue, ListLostLeases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynq.message import Delivery
+    from tests.servers import RedisServer
+
+Q = "asynq:{default}:"
+
+
+@pytest.fixture
+def inspector(redis_server: RedisServer) -> Iterator[Inspector]:
+    with Inspector(redis_server.url) as inspector:
+        yield inspector
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> Iterator[Client]:
+    with Client(redis_server.url) as client:
+        yield client
+
+
+def take(inspector: Inspector) -> Delivery:
+    """The next task."""
+    dequeue = Dequeue(orders=(("default",),), token="t", lease=30_000)
+    (delivery,) = inspector._broker.execute(dequeue)
+    return delivery
+
+
+def repaired(inspector: Inspector, fault: Fault, *names: str, queue: str = "default") -> None:
+    """Exactly this is found, is found again as nothing was changed, and is gone once repaired."""
+    expected = {Finding(fault=fault, queue=queue, name=name) for name in names}
+    assert set(inspector.doctor()) == expected
+    assert set(inspector.doctor(repair=True)) == expected
+    assert list(inspector.doctor()) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "key", "becomes"),
+    [
+        (TaskState.PENDING, "pending", TaskState.PENDING),
+        (TaskState.SCHEDULED, "scheduled", TaskState.ARCHIVED),
+        (TaskState.ARCHIVED, "archived", None),
+        (TaskState.COMPLETED, "completed", TaskState.COMPLETED),
+        (TaskState.AGGREGATING, "g:g", TaskState.AGGREGATING),
+    ],
+)
+def test_tasks_no_list_names_are_put_where_they_belong(
+    redis_server: RedisServer, client: Client, state: TaskState, key: str, becomes: TaskState | None
+) -> None:
+    inspector = Inspector(redis_server.url)
+    options = {
+        TaskState.SCHEDULED: {"process_in": timedelta(hours=1)},
+        TaskState.AGGREGATING: {"group": "g"},
+        TaskState.COMPLETED: {"retention": timedelta(hours=1)},
+    }.get(state, {})
+    client.enqueue(Task("t"), task_id="t", **options)  # type: ignore[arg-type]
+    if state is TaskState.ARCHIVED:
+        inspector.archive_task("default", "t")
+    elif state is TaskState.COMPLETED:
+        inspector._broker.execute(Complete(delivery=take(inspector)))
+    assert redis_server.client.delete(Q + key) == 1
+
+    repaired(inspector, Fault.ORPHANED_TASK, "t")
+    if becomes is None:
+        with pytest.raises(TaskNotFoundError):
+            inspector.task("default", "t")
+    else:
+        group = "g" if becomes is TaskState.AGGREGATING else None
+        assert [task.id for task in inspector.tasks("default", becomes, group)] == ["t"]
+
+
+def test_an_active_task_that_is_listed_nowhere_is_recovered(
+    redis_server: RedisServer, client: Client, inspector: Inspector
+) -> None:
+    client.enqueue(Task("t"), task_id="t")
+    take(inspector)
+    redis_server.client.delete(f"{Q}active", f"{Q}lease")
+    repaired(inspector, Fault.ORPHANED_TASK, "t")
+    assert redis_server.client.lrange(f"{Q}active", 0, -1) == [b"t"]
+    redis_server.client.zadd(f"{Q}lease", {"t": 1.5})
+    lost = inspector._broker.execute(ListLostLeases(queue="default"))
+    assert [lease.message.id for lease in lost.leases] == ["t"]
+
+
+def test_fields_a_late_writer_left_are_removed(
+    redis_server: RedisServer, client: Client, inspector: Inspector
+) -> None:
+    client.enqueue(Task("t"), task_id="sound")
+    redis_server.client.hset(f"{Q}t:late", "result", "half")
+    repaired(inspector, Fault.REMNANT, "late")
+    assert client.enqueue(Task("t"), task_id="late").id == "late"
+
+
+def test_archived_ids_beyond_gos_trimming_free_their_names_and_locks(
+    redis_server: RedisServer, client: Client, inspector: Inspector
+) -> None:
+    names = [f"{number:03d}" for number in range(120)]
+    for name in names:
+        client.enqueue(Task("t", {"n": name}), task_id=name, unique=timedelta(hours=1))
+    inspector.archive_all("default", "pending")
+    redis_server.client.zremrangebyrank(f"{Q}archived", 0, 99)  # as Go's inspector trims
+    repaired(inspector, Fault.ORPHANED_TASK, *names[:100])
+    client.enqueue(Task("t", {"n": "000"}), task_id="000", unique=timedelta(hours=1))
+
+
+def test_a_lock_go_left_behind_is_removed_and_one_that_is_owned_is_not(
+    redis_server: RedisServer, client: Client, inspector: Inspector
+) -> None:
+    client.enqueue(Task("t"), task_id="owner", unique=timedelta(hours=1))
+    client.enqueue(Task("u"), task_id="gone", unique=timedelta(hours=1), unique_until="expiry")
+    inspector.delete_task("default", "gone")
+    redis_server.client.set(f"{Q}unique:t:feed", "nobody", ex=3600)
+    repaired(inspector, Fault.STRAY_LOCK, f"{Q}unique:t:feed")
+    assert len(redis_server.client.keys(f"{Q}unique:*".replace("{", "[{]"))) == 2
+
+
+def test_a_group_no_aggregator_sees_is_listed(
+    redis_server: RedisServer, client: Client, inspector: Inspector
+) -> None:
+    client.enqueue(Task("t"), group="g")
+    redis_server.client.delete(f"{Q}groups")
+    repaired(inspector, Fault.UNLISTED_GROUP, "g")
+    assert [group.name for group in inspector.groups("default")] == ["g"]
+
+
+def test_a_queue_nobody_lists_is_listed(
+    redis_server: RedisServer, client: Client, inspector: Inspector
+) -> None:
+    client.enqueue(Task("t"))
+    redis_server.client.delete("asynq:queues")
+    repaired(inspector, Fault.UNLISTED_QUEUE, "")
+    assert inspector.queues() == ("default",)
+
+
+def test_records_of_servers_that_are_gone_are_removed(
+    redis_server: RedisServer, inspector: Inspector
+) -> None:
+    now = SystemClock().now() // 1000
+    dead = [f"asynq:servers:{{h:{pid}:s}}" for pid in range(70)]
+    redis_server.client.zadd("asynq:servers", dict.fromkeys(dead, now - 100))
+    redis_server.client.zadd("asynq:servers", {"asynq:servers:{h:live:s}": now + 10})
+    found = {finding.name for finding in inspector.doctor(repair=True)}
+    assert found == set(dead)
+    assert redis_server.client.zcard("asynq:servers") == 1
+
+
+def test_a_run_of_gos_is_cancelled_by_gos_message_and_recorded_only_if_it_does_not_return(
+    redis_server: RedisServer, client: Client, inspector: Inspector
+) -> None:
+    listener = redis_server.client.pubsub()  # type: ignore[no-untyped-call]
+    listener.subscribe("asynq:cancel", "asynq:py:cancel")
+    for then, recorded in (("retry", None), ("archive", b"archive")):
+        client.enqueue(Task("t"), task_id=then)
+        take(inspector)
+        redis_server.client.zadd(f"{Q}lease", {then: 4_000_000_000})  # as Go writes it
+        assert inspector._broker.execute(CancelTask(task_id=then, then=then))  # type: ignore[arg-type]
+        assert redis_server.client.hget(f"{Q}t:{then}", "cancel") == recorded
+    heard = [listener.get_message(timeout=5) for _ in range(4)]
+    assert [(one["channel"], one["data"]) for one in heard if one["type"] == "message"] == [
+        (b"asynq:cancel", b"retry"),
+        (b"asynq:cancel", b"archive"),
+    ]
+    listener.close()

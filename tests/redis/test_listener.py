@@ -1,0 +1,300 @@
+"""RedisListener: told of new work by anybody, of cancellations, and over any number of lost connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq.broker import CancelRequested, Wake
+from asynq.errors import BrokerUnavailable
+from asynq_redis import RedisBroker
+from asynq_redis.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys
+from asynq_redis.listener import RedisListener
+from asynq_redis.url import Address
+from tests.redis.probes import until
+from tests.servers import RedisServer, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from asynq.broker import Event, Listener
+
+Q, OTHER = QueueKeys("q"), QueueKeys("other")
+
+
+class AtOnce(random.Random):
+    """Draws no pause at all, and counts the draws."""
+
+    draws = 0
+
+    def uniform(self, a: float, b: float) -> float:
+        self.draws += 1
+        return 0.0
+
+
+def listener_to(url: str, *, keepalive: float = 10.0, rng: random.Random | None = None) -> RedisListener:
+    config = RedisBroker(url)._config
+    return RedisListener(config.endpoint.addresses[0], config.settings, rng or AtOnce(), keepalive=keepalive)
+
+
+@pytest.fixture
+async def listener(own_server: RedisServer) -> AsyncIterator[Listener]:
+    """A listener that watches queue "q" and has heard nothing yet."""
+    made = listener_to(own_server.url)
+    await made.arm(["q"])
+    assert await heard(made) == Wake()
+    yield made
+    await made.aclose()
+
+
+async def heard(listener: Listener) -> Event:
+    return await asyncio.wait_for(listener.next(), 5)
+
+
+async def silent(listener: Listener, server: RedisServer) -> bool:
+    """True if nothing was told before a message that is sent now."""
+    server.client.publish(CANCEL_CHANNEL, "now")
+    return await heard(listener) == CancelRequested("now")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda redis: redis.lpush(Q.pending, "id"),
+        lambda redis: redis.eval("redis.call('LPUSH', KEYS[1], 'id')", 1, Q.pending),
+        lambda redis: redis.zadd(Q.scheduled, {"id": 1}),
+        lambda redis: redis.zadd(Q.retry, {"id": 1}),
+        lambda redis: redis.set(Q.paused, "1"),
+    ],
+    ids=["push", "push by a script", "schedule", "retry", "pause"],
+)
+async def test_anybodys_change_of_a_watched_queue_wakes(
+    own_server: RedisServer, listener: Listener, change: Callable[[object], None]
+) -> None:
+    change(own_server.client)
+    assert await heard(listener) == Wake("q")
+
+
+async def test_other_keys_do_not_wake(own_server: RedisServer, listener: Listener) -> None:
+    for key in (OTHER.pending, Q.active, Q.task("id"), "asynq:queues"):
+        own_server.client.lpush(key, "id")
+    assert await silent(listener, own_server)
+
+
+async def test_many_changes_are_one_wake_until_it_is_read(
+    own_server: RedisServer, listener: Listener
+) -> None:
+    for _ in range(100):
+        own_server.client.lpush(Q.pending, "id")
+    own_server.client.publish(CANCEL_CHANNEL, "after them")
+    assert await heard(listener) == Wake("q")
+    following = await heard(listener)
+    while following == Wake("q"):
+        following = await heard(listener)
+    assert following == CancelRequested("after them")
+
+
+async def test_a_flushed_database_wakes(own_server: RedisServer, listener: Listener) -> None:
+    own_server.client.flushall()
+    assert await heard(listener) == Wake()
+
+
+async def test_a_disarmed_listener_tells_of_cancellations_only(
+    own_server: RedisServer, listener: Listener
+) -> None:
+    await listener.disarm()
+    own_server.client.lpush(Q.pending, "id")
+    assert await silent(listener, own_server)
+
+
+async def test_arming_again_replaces_the_queues(own_server: RedisServer, listener: Listener) -> None:
+    await listener.arm(["other", "third"])
+    own_server.client.lpush(Q.pending, "id")
+    own_server.client.lpush(OTHER.pending, "id")
+    assert await heard(listener) == Wake("other")
+
+
+async def test_once_arm_returns_no_change_is_missed(own_server: RedisServer, listener: Listener) -> None:
+    for _ in range(50):
+        await listener.disarm()
+        await listener.arm(["q"])
+        own_server.client.lpush(Q.pending, "id")
+        assert await heard(listener) == Wake("q")
+
+
+@pytest.mark.parametrize("queue", ["", "a b", "é☃", "a}:pending", "{x}", "a:b"])
+async def test_any_queue_name_can_be_watched(own_server: RedisServer, queue: str) -> None:
+    listener = listener_to(own_server.url)
+    await listener.arm(["a", queue])
+    assert await heard(listener) == Wake()
+    own_server.client.lpush(QueueKeys(queue).pending, "id")
+    assert await heard(listener) == Wake(queue)
+    await listener.aclose()
+
+
+@pytest.mark.parametrize(
+    ("channel", "message", "expected"),
+    [
+        (CANCEL_CHANNEL, "id", CancelRequested("id", None, "retry")),
+        (CANCEL_CHANNEL, "é", CancelRequested("é", None, "retry")),
+        (CANCEL_REQUESTS, {"id": "a", "queue": "q", "then": "archive"}, CancelRequested("a", "q", "archive")),
+        (CANCEL_REQUESTS, {"id": "a", "queue": None, "then": "retry"}, CancelRequested("a", None, "retry")),
+    ],
+)
+async def test_a_cancellation_is_told(
+    own_server: RedisServer, listener: Listener, channel: str, message: object, expected: CancelRequested
+) -> None:
+    own_server.client.publish(channel, message if isinstance(message, str) else json.dumps(message))
+    assert await heard(listener) == expected
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"id": 1}',
+        b'{"id": "a", "then": "explode"}',
+        b'"id"',
+        b"null",
+        b'{"id": "a", "queue": 1, "then": "retry"}',
+    ],
+)
+async def test_a_message_that_cannot_be_read_is_ignored(
+    own_server: RedisServer, listener: Listener, message: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_server.client.publish(CANCEL_REQUESTS, message)
+    assert await silent(listener, own_server)
+    assert "cannot be read" in caplog.text
+
+
+async def test_a_lost_connection_is_made_again_and_wakes(own_server: RedisServer, listener: Listener) -> None:
+    for lose in (
+        own_server.restart,
+        lambda: own_server.client.client_kill_filter(skipme=True, _type="pubsub"),
+    ):
+        lose()
+        assert await heard(listener) == Wake()
+        own_server.client.lpush(Q.pending, "id")
+        assert await heard(listener) == Wake("q")
+        assert await silent(listener, own_server)
+
+
+async def test_a_server_that_hangs_is_noticed(
+    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listener_to(own_server.url, keepalive=0.05)
+    await listener.arm(["q"])
+    assert await heard(listener) == Wake()
+    own_server.pause()
+    await until(lambda: "no reply in time" in caplog.text)
+    own_server.resume()
+    assert await heard(listener) == Wake()
+    await listener.aclose()
+
+
+def pings(server: RedisServer) -> int:
+    calls: int = server.client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]
+    return calls
+
+
+async def test_a_quiet_server_that_lives_is_left_connected(own_server: RedisServer) -> None:
+    listener = listener_to(own_server.url, keepalive=0.1)
+    await listener.arm(["q"])
+    assert await heard(listener) == Wake()
+    before = own_server.client.info("stats")["total_connections_received"]
+    asked = pings(own_server)
+    await until(lambda: pings(own_server) > asked + 2)
+    assert own_server.client.info("stats")["total_connections_received"] == before
+    await listener.aclose()
+
+
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+async def test_a_server_that_is_away_is_told_of_once_and_costs_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    rng = AtOnce()
+    listener = listener_to(f"redis://127.0.0.1:{free_port()}", rng=rng)
+    await listener.arm(["q"])
+    before = open_files()
+    await until(lambda: rng.draws >= 1000)
+    assert open_files() <= before + 1
+    assert [record.levelname for record in caplog.records if "asynq" in record.name] == ["WARNING"]
+    await listener.aclose()
+
+
+async def test_both_ends_of_an_outage_are_logged(
+    own_server: RedisServer, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    own_server.kill()
+    own_server.restart()
+    assert await heard(listener) == Wake()
+    told = [record.levelname for record in caplog.records if record.name == "asynq_redis.listener"]
+    assert told == ["WARNING", "INFO"]
+
+
+async def test_a_wrong_password_is_told_without_showing_it(caplog: pytest.LogCaptureFixture) -> None:
+    with RedisServer.start(password="right") as server:
+        rng = AtOnce()
+        listener = listener_to(server.url.replace("right", "hunter2"), rng=rng)
+        await listener.arm(["q"])
+        await until(lambda: rng.draws >= 20)
+        await listener.aclose()
+    assert caplog.text.count("wrong username or password") == 1
+    assert "hunter2" not in caplog.text
+
+
+async def test_the_right_password_works(caplog: pytest.LogCaptureFixture) -> None:
+    with RedisServer.start(password="right") as server:
+        listener = RedisBroker(server.url).listener()
+        await listener.arm(["q"])
+        assert await heard(listener) == Wake()
+        await listener.aclose()
+
+
+async def test_a_cancelled_wait_loses_no_event(own_server: RedisServer, listener: Listener) -> None:
+    waiting = asyncio.create_task(listener.next())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    own_server.client.lpush(Q.pending, "id")
+    assert await heard(listener) == Wake("q")
+
+
+async def test_a_closed_listener_ends_its_waiter_and_leaves_nothing_open(own_server: RedisServer) -> None:
+    listener = listener_to(own_server.url)
+    await listener.arm(["q"])
+    assert await heard(listener) == Wake()
+    waiting = asyncio.create_task(listener.next())
+    await asyncio.sleep(0)
+    await listener.aclose()
+    with pytest.raises(BrokerUnavailable, match="closed"):
+        await waiting
+    with pytest.raises(BrokerUnavailable, match="closed"):
+        await listener.arm(["q"])
+    await until(lambda: len(own_server.client.client_list()) == 1)
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_listener_that_never_listened_can_be_closed() -> None:
+    await listener_to("redis://127.0.0.1:1").aclose()
+
+
+async def test_a_unix_socket_is_as_good_as_a_port(own_server: RedisServer) -> None:
+    settings = RedisBroker()._config.settings
+    listener = RedisListener(Address(path=own_server.socket_path), settings, AtOnce())
+    await listener.arm(["q"])
+    assert await heard(listener) == Wake()
+    await listener.aclose()

@@ -1,0 +1,242 @@
+"""Keys that hold what asynq never wrote: what is broken is named, all else goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from asynq.errors import BrokerRefusedError, LeaseLostError
+from asynq.message import TaskState
+from asynq.ops import (
+    Archive,
+    Complete,
+    Dequeue,
+    Done,
+    Enqueue,
+    ExtendLease,
+    Forward,
+    GetQueueStats,
+    GetTask,
+    ListLostLeases,
+    ListTasks,
+    PurgeCompleted,
+    Recover,
+    Requeue,
+    Retry,
+    TrimArchive,
+    Unique,
+)
+from tests.redis.driver import Driver, message, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq.ops import Op
+    from tests.servers import RedisServer
+
+
+@pytest.fixture
+def driver(redis_server: RedisServer) -> Driver:
+    return Driver(redis_server.client)
+
+
+def refused(answer: object, key: str) -> bool:
+    """Whether the answer is the server's refusal, naming the key."""
+    return isinstance(answer, redis.ResponseError) and str(answer).startswith(
+        f"WRONGTYPE {key} holds a string"
+    )
+
+
+ON_ACTIVE: list[tuple[str, Callable[[Any], Op[Any]]]] = [
+    *((key, lambda delivery: Done(delivery=delivery)) for key in ("active", "lease")),
+    *((key, lambda delivery: Complete(delivery=delivery)) for key in ("active", "lease", "completed")),
+    *(
+        (key, lambda delivery: Retry(delivery=delivery, delay=1, error=""))
+        for key in ("active", "lease", "retry")
+    ),
+    *(
+        (key, lambda delivery: Archive(delivery=delivery, error=""))
+        for key in ("active", "lease", "archived")
+    ),
+    *((key, lambda delivery: Requeue(delivery=delivery)) for key in ("active", "lease", "pending")),
+    ("lease", lambda delivery: ExtendLease(lease=delivery.lease, duration=1)),
+]
+
+
+@pytest.mark.parametrize(("broken", "settle"), ON_ACTIVE)
+def test_a_run_is_not_half_settled_where_a_key_is_broken(
+    driver: Driver, broken: str, settle: Callable[[Any], Op[Any]]
+) -> None:
+    driver.enqueue(message("a"), message("b"))
+    [delivery] = driver.take()
+    key = f"asynq:{{q}}:{broken}"
+    driver.client.set(key, "garbage")
+    before = driver.content()
+    assert refused(driver.one(settle(delivery)), key)
+    assert driver.content() == before
+
+
+ON_QUEUE: list[tuple[str, Op[Any]]] = [
+    ("pending", Enqueue(message=message("n"), enqueue_id="n")),
+    ("scheduled", Enqueue(message=message("n"), enqueue_id="n", process_in=5000)),
+    ("groups", Enqueue(message=message("n", group="g"), enqueue_id="n")),
+    ("pending", Dequeue(orders=(("q",),), token="t", lease=1)),
+    *((key, Forward(queue="q")) for key in ("scheduled", "retry", "pending", "groups")),
+    *((key, ListLostLeases(queue="q")) for key in ("active", "lease")),
+    ("completed", PurgeCompleted(queue="q")),
+    ("archived", TrimArchive(queue="q")),
+    *((key, GetQueueStats(queue="q")) for key in ("pending", "archived", "groups")),
+    ("retry", ListTasks(queue="q", state=TaskState.RETRY)),
+]
+
+
+@pytest.mark.parametrize(("broken", "operation"), ON_QUEUE)
+def test_an_operation_names_the_broken_key_of_its_queue(
+    driver: Driver, broken: str, operation: Op[Any]
+) -> None:
+    key = f"asynq:{{q}}:{broken}"
+    driver.client.set(key, "garbage")
+    answer = driver.one(operation)
+    if isinstance(answer, BrokerRefusedError):
+        assert str(answer.reason).startswith(f"WRONGTYPE {key} holds a string")
+    else:
+        assert refused(answer, key)
+
+
+def test_a_broken_queue_does_not_keep_others_from_being_consumed(driver: Driver) -> None:
+    driver.enqueue(message("a", "sound"))
+    driver.client.set("asynq:{broken}:pending", "garbage")
+    [delivery] = driver.one(Dequeue(orders=(("broken", "sound"),) * 3, token="t", lease=1000))
+    assert delivery.message.id == "a"
+
+
+@pytest.mark.parametrize("broken", ["t:a", "unique:email:"])
+def test_one_broken_task_or_lock_is_refused_alone(driver: Driver, broken: str) -> None:
+    key = f"asynq:{{q}}:{broken}"
+    driver.client.rpush(key, "garbage")
+    first, second = driver.many(
+        Enqueue(message=unique("a"), enqueue_id="1", unique=Unique(ttl=60_000)),
+        Enqueue(message=message("b"), enqueue_id="2"),
+    )
+    assert isinstance(first, BrokerRefusedError)
+    assert key in str(first)
+    assert second.state is TaskState.PENDING
+
+
+def test_a_broken_group_is_refused_and_named(driver: Driver) -> None:
+    driver.client.set("asynq:{q}:g:g", "garbage")
+    [answer] = driver.enqueue(message("a", group="g"))
+    assert isinstance(answer, BrokerRefusedError)
+    assert not driver.client.exists("asynq:{q}:t:a")
+
+
+def test_a_broken_lock_does_not_keep_its_task_from_being_done(driver: Driver) -> None:
+    driver.enqueue(unique("a"), unique=Unique(ttl=60_000))
+    [delivery] = driver.take()
+    driver.client.delete(delivery.message.unique_key)
+    driver.client.rpush(delivery.message.unique_key, "garbage")
+    assert driver.one(Done(delivery=delivery)) is None
+
+
+@pytest.mark.parametrize("garbage", ["many", "1.5", "", "9223372036854775807"])
+def test_a_broken_counter_stops_nothing(driver: Driver, garbage: str) -> None:
+    names = ("processed", "failed", "processed:2023-11-14", "failed:2023-11-14")
+    driver.client.mset({f"asynq:{{q}}:{name}": garbage for name in names})
+    driver.enqueue(message("a"))
+    assert driver.one(Archive(delivery=driver.take()[0], error="no")) is None
+    assert driver.one(GetQueueStats(queue="q")).archived == 1
+
+
+@pytest.mark.parametrize("count", [1, 50, 150, 260])
+def test_ids_without_a_task_do_not_keep_a_queue_from_being_consumed(driver: Driver, count: int) -> None:
+    driver.client.rpush("asynq:{q}:pending", *(f"gone-{number}" for number in range(count)))
+    driver.enqueue(message("a"))
+    driver.client.lrem("asynq:{q}:pending", 0, "a")
+    driver.client.lpush("asynq:{q}:pending", "a")
+    assert [delivery.message.id for delivery in driver.take()] == ["a"]
+    assert driver.client.llen("asynq:{q}:pending") == 0
+
+
+def test_an_id_listed_twice_is_handed_out_once(driver: Driver) -> None:
+    driver.enqueue(message("a"))
+    driver.client.lpush("asynq:{q}:pending", "a", "a")
+    assert len(driver.take(2, token="first")) == 1
+    driver.client.lpush("asynq:{q}:pending", "a")
+    assert driver.take(2, token="second") == []
+    assert driver.client.lrange("asynq:{q}:active", 0, -1) == [b"a"]
+
+
+def test_a_hash_that_is_no_task_is_cleared_away_with_its_id(driver: Driver) -> None:
+    for task_id, source in (("p", "pending"), ("s", "scheduled"), ("l", "lease")):
+        driver.client.hset(f"asynq:{{q}}:t:{task_id}", "result", "left by Go")
+        if source == "pending":
+            driver.client.lpush("asynq:{q}:pending", task_id)
+        else:
+            driver.client.zadd(f"asynq:{{q}}:{source}", {task_id: 1})
+    driver.take()
+    driver.many(Forward(queue="q"), ListLostLeases(queue="q"))
+    assert driver.client.keys() == []
+
+
+def test_an_undecodable_task_keeps_its_bytes_in_the_archive(driver: Driver) -> None:
+    driver.enqueue(message("a"))
+    driver.client.hset("asynq:{q}:t:a", "msg", b"\xff\x00garbage")
+    assert driver.take() == []
+    stored = driver.one(GetTask(queue="q", task_id="a"))
+    assert stored.state is TaskState.ARCHIVED
+    assert (stored.message.type, stored.message.payload) == ("asynq:undecodable", b"\xff\x00garbage")
+    assert stored.message.error.startswith("set aside: ")
+    assert not driver.client.exists("asynq:{q}:active", "asynq:{q}:lease")
+    assert not driver.client.hexists("asynq:{q}:t:a", "lease_token")
+
+
+def test_a_message_of_another_task_is_set_aside(driver: Driver) -> None:
+    driver.enqueue(message("a"), message("b"))
+    driver.client.hset("asynq:{q}:t:a", "msg", driver.client.hget("asynq:{q}:t:b", "msg"))
+    assert [delivery.message.id for delivery in driver.take(2)] == ["b"]
+    assert "message of task 'b'" in driver.one(GetTask(queue="q", task_id="a")).message.error
+
+
+def test_an_id_that_is_not_text_is_set_aside(driver: Driver) -> None:
+    driver.client.hset(b"asynq:{q}:t:\xff", mapping={"msg": b"x", "state": "pending"})
+    driver.client.lpush("asynq:{q}:pending", b"\xff")
+    assert driver.take() == []
+    assert driver.client.zrange("asynq:{q}:archived", 0, -1) == [b"\xff"]
+
+
+def test_whoever_ran_a_task_that_was_set_aside_has_lost_it(driver: Driver) -> None:
+    driver.enqueue(message("a"))
+    [delivery] = driver.take()
+    driver.client.hset("asynq:{q}:t:a", "msg", b"\xff")
+    driver.clock.advance(60_000)
+    assert driver.one(ListLostLeases(queue="q")).set_aside == ("a",)
+    assert isinstance(driver.one(Done(delivery=delivery)), LeaseLostError)
+
+
+def test_twelve_thousand_archived_tasks_give_way_a_bounded_number_at_a_time(driver: Driver) -> None:
+    pipe = driver.client.pipeline()
+    for number in range(12_000):
+        pipe.zadd("asynq:{q}:archived", {f"old-{number}": 1})
+        pipe.hset(f"asynq:{{q}}:t:old-{number}", "msg", "x")
+    pipe.execute()
+    driver.enqueue(message("a"))
+    assert driver.one(Archive(delivery=driver.take()[0], error="no")) is None
+    left = driver.client.zcard("asynq:{q}:archived")
+    assert left == 12_000 + 1 - 51
+    assert driver.one(TrimArchive(queue="q", limit=1000)) == 1000
+    assert driver.client.zcard("asynq:{q}:archived") == left - 1000
+    assert len(driver.client.keys("asynq:{q}:t:old-*")) == left - 1001
+
+
+@pytest.mark.parametrize("to", ["pending", "retry", "archived"])
+def test_a_recovery_is_not_half_done_where_a_key_is_broken(driver: Driver, to: Any) -> None:
+    driver.enqueue(message("a"))
+    driver.take(1, lease=1000)
+    driver.clock.advance(5000)
+    [lost] = driver.one(ListLostLeases(queue="q")).leases
+    driver.client.set(f"asynq:{{q}}:{to}", "garbage")
+    before = driver.content()
+    assert refused(driver.one(Recover(lost=lost, to=to, error="lost")), f"asynq:{{q}}:{to}")
+    assert driver.content() == before

@@ -1,0 +1,225 @@
+"""Tasks and leases that Go peers wrote, in the same queue as ours."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq.clock import FakeClock
+from asynq.errors import LeaseLostError
+from asynq.ops import (
+    Archive,
+    Complete,
+    Done,
+    Enqueue,
+    ExtendLease,
+    Forward,
+    ListLostLeases,
+    Recover,
+    Requeue,
+    Retry,
+    WriteResult,
+)
+from asynq_redis import wire
+from tests.redis.driver import Driver, message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq.message import Delivery
+    from asynq.ops import Op
+    from tests.servers import RedisServer
+
+GO_GRACE = 30_000
+
+
+@pytest.fixture
+def driver(redis_server: RedisServer) -> Driver:
+    return Driver(redis_server.client)
+
+
+def go_enqueues(driver: Driver, task_id: str) -> None:
+    """What Go's Enqueue leaves."""
+    data = wire.encode(message(task_id, retention=60))
+    driver.client.hset(f"asynq:{{q}}:t:{task_id}", mapping={"msg": data, "state": "pending"})
+    driver.client.lpush("asynq:{q}:pending", task_id)
+
+
+def go_dequeues(driver: Driver, expires: int) -> None:
+    """What Go's Dequeue does, with a lease until this second."""
+    task_id = driver.client.rpoplpush("asynq:{q}:pending", "asynq:{q}:active")
+    assert isinstance(task_id, bytes)
+    driver.client.hset(f"asynq:{{q}}:t:{task_id.decode()}", "state", "active")
+    driver.client.zadd("asynq:{q}:lease", {task_id: expires})
+
+
+SETTLEMENTS: dict[str, Callable[[Delivery], Op[None]]] = {
+    "done": lambda delivery: Done(delivery=delivery),
+    "complete": lambda delivery: Complete(delivery=delivery),
+    "retry": lambda delivery: Retry(delivery=delivery, delay=1000, error="no"),
+    "archive": lambda delivery: Archive(delivery=delivery, error="no"),
+    "requeue": lambda delivery: Requeue(delivery=delivery),
+    "write a result": lambda delivery: WriteResult(lease=delivery.lease, result=b"x"),
+}
+
+
+@pytest.mark.parametrize("settle", SETTLEMENTS.values(), ids=SETTLEMENTS)
+def test_a_task_go_enqueued_is_settled_like_ours(
+    driver: Driver, settle: Callable[[Delivery], Op[None]]
+) -> None:
+    go_enqueues(driver, "a")
+    [delivery] = driver.take()
+    assert driver.one(settle(delivery)) is None
+
+
+@pytest.mark.parametrize("settle", SETTLEMENTS.values(), ids=SETTLEMENTS)
+def test_a_whole_second_in_the_lease_means_that_go_took_the_task(
+    driver: Driver, settle: Callable[[Delivery], Op[None]]
+) -> None:
+    driver.enqueue(message("a"))
+    [delivery] = driver.take()
+    driver.client.zadd("asynq:{q}:lease", {"a": 1_700_000_030})
+    before = driver.content()
+    assert isinstance(driver.one(settle(delivery)), LeaseLostError)
+    assert isinstance(driver.one(ExtendLease(lease=delivery.lease, duration=60_000)), LeaseLostError)
+    assert driver.content() == before
+
+
+def test_our_leases_are_never_whole_seconds(driver: Driver) -> None:
+    driver.enqueue(message("a"), message("b"))
+    for token, lease in (("t1", 30_000), ("t2", 1234)):
+        [delivery] = driver.take(1, token=token, lease=lease)
+        assert delivery.expires_at % 1000 != 0
+        assert driver.client.zscore("asynq:{q}:lease", delivery.message.id) == delivery.expires_at / 1000
+    assert delivery.expires_at == 1_700_000_001_234
+
+
+@pytest.mark.parametrize(("late", "lost"), [(-1, 0), (0, 1), (1, 1)])
+def test_a_lease_of_go_is_lost_thirty_seconds_after_its_end(driver: Driver, late: int, lost: int) -> None:
+    go_enqueues(driver, "a")
+    go_dequeues(driver, 1_700_000_030)
+    driver.clock.set(1_700_000_030_000 + GO_GRACE + late)
+    assert len(driver.one(ListLostLeases(queue="q")).leases) == lost
+
+
+def test_leases_of_go_in_their_grace_do_not_hide_ours(driver: Driver) -> None:
+    for number in range(300):
+        go_enqueues(driver, f"go-{number}")
+        go_dequeues(driver, 1_700_000_001)
+    driver.enqueue(*(message(f"ours-{number}") for number in range(60)))
+    driver.take(50, token="a")
+    driver.take(10, token="b")
+    driver.clock.set(1_700_000_030_500)
+    leases = driver.one(ListLostLeases(queue="q", limit=100)).leases
+    assert len({lease.message.id for lease in leases}) == len(leases) == 60
+    assert all(lease.message.id.startswith("ours") for lease in leases)
+
+
+def test_a_task_go_lost_is_recovered(driver: Driver) -> None:
+    go_enqueues(driver, "a")
+    go_dequeues(driver, 1_700_000_030)
+    driver.clock.set(1_700_000_060_000)
+    [lost] = driver.one(ListLostLeases(queue="q")).leases
+    assert driver.one(Recover(lost=lost, to="pending", error="lost")) is True
+    assert driver.take()[0].message.retried == 1
+
+
+def test_a_token_left_from_an_earlier_run_of_ours_does_not_fence_a_run_of_go(driver: Driver) -> None:
+    driver.enqueue(message("a"))
+    [delivery] = driver.take()
+    driver.one(Requeue(delivery=delivery))
+    go_dequeues(driver, 1_700_000_030)
+    assert isinstance(driver.one(Done(delivery=delivery)), LeaseLostError)
+    assert driver.client.exists("asynq:{q}:t:a")
+
+
+def test_go_forwards_a_grouped_task_of_ours_into_its_group(driver: Driver) -> None:
+    driver.enqueue(message("a", group="g"), process_in=1000)
+    assert driver.client.hget("asynq:{q}:t:a", "group") == b"g"
+    assert driver.client.smembers("asynq:{q}:groups") == {b"g"}
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        "1970-01-01",
+        "1999-12-31",
+        "2000-02-29",
+        "2023-03-01",
+        "2024-02-29",
+        "2024-03-01",
+        "2026-11-22",
+        "2100-02-28",
+        "2100-03-01",
+    ],
+)
+def test_runs_are_counted_under_the_utc_date_as_go_writes_it(redis_server: RedisServer, day: str) -> None:
+    for time in ("00:00:00", "23:59:59.999"):
+        redis_server.flush()
+        now = round(datetime.fromisoformat(f"{day}T{time}").replace(tzinfo=UTC).timestamp() * 1000)
+        driver = Driver(redis_server.client, FakeClock(now))
+        driver.enqueue(message("a"))
+        driver.one(Retry(delivery=driver.take()[0], delay=0, error="no"))
+        for counter in ("processed", "failed"):
+            key = f"asynq:{{q}}:{counter}:{day}"
+            assert redis_server.client.get(key) == b"1"
+            assert redis_server.client.ttl(key) == pytest.approx(90 * 86400, abs=2)
+
+
+@pytest.mark.parametrize("total", [2**63 - 1, 2**63 - 512])
+def test_totals_start_over_at_the_greatest_integer(driver: Driver, total: int) -> None:
+    driver.client.set("asynq:{q}:processed", total)
+    driver.client.set("asynq:{q}:failed", 7)
+    driver.enqueue(message("a"), message("b"))
+    driver.all([Archive(delivery=delivery, error="no") for delivery in driver.take(2)])
+    assert driver.client.mget("asynq:{q}:processed", "asynq:{q}:failed") == [b"2", b"2"]
+
+
+def test_due_tasks_of_go_and_ours_move_in_due_order(driver: Driver) -> None:
+    for number in range(3):
+        go_enqueues(driver, f"go-{number}")
+        driver.client.lrem("asynq:{q}:pending", 0, f"go-{number}")
+        driver.client.zadd("asynq:{q}:retry", {f"go-{number}": 1_700_000_001 + 2 * number})
+        late = message(f"ours-{number}")
+        driver.one(Enqueue(message=late, enqueue_id="e", process_in=2000 + 2000 * number))
+    driver.clock.advance(10_000)
+    assert driver.one(Forward(queue="q")).moved == 6
+    order = [delivery.message.id for delivery in driver.take(6)]
+    assert order == ["go-0", "ours-0", "go-1", "ours-1", "go-2", "ours-2"]
+
+
+def test_go_sees_nothing_pending_in_an_active_task(driver: Driver) -> None:
+    driver.enqueue(message("a"))
+    driver.take()
+    assert driver.client.hmget("asynq:{q}:t:a", "state", "pending_since") == [b"active", None]
+
+
+@pytest.mark.parametrize(("name", "left"), [("complete", 0), ("retry", 0), ("archive", 0), ("requeue", 1)])
+def test_a_recorded_cancellation_ends_with_the_run_it_ended(driver: Driver, name: str, left: int) -> None:
+    driver.enqueue(message("a", retention=60))
+    driver.client.hset("asynq:{q}:t:a", "cancel", "retry")
+    [delivery] = driver.take()
+    assert delivery.cancel == "retry"
+    assert driver.one(ExtendLease(lease=delivery.lease, duration=1000)).cancel == "retry"
+    driver.one(SETTLEMENTS[name](delivery))
+    assert driver.client.hexists("asynq:{q}:t:a", "cancel") == left
+
+
+@pytest.mark.parametrize("name", ["done", "complete", "retry", "archive", "requeue"])
+def test_a_settled_call_leaves_no_key_of_ours(driver: Driver, name: str) -> None:
+    driver.enqueue(message("a"), message("b"))
+    delivery, _ = driver.take(2)
+    assert driver.client.ttl("asynq:{q}:py:taken:token") == pytest.approx(60, abs=2)
+    driver.one(SETTLEMENTS[name](delivery))
+    assert driver.client.keys("asynq:{q}:py:*") == []
+
+
+def test_a_forwarded_task_makes_its_group_known_again(driver: Driver) -> None:
+    driver.enqueue(message("a", group="g"), process_in=1000)
+    driver.client.delete("asynq:{q}:groups")
+    driver.clock.advance(1000)
+    assert driver.one(Forward(queue="q")).moved == 1
+    assert driver.client.zrange("asynq:{q}:g:g", 0, -1) == [b"a"]
+    assert driver.client.smembers("asynq:{q}:groups") == {b"g"}

@@ -1,0 +1,150 @@
+"""Uniqueness locks as they are stored: whose they are to a Go peer, and how long they last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq.errors import DuplicateTaskError
+from asynq.message import TaskState
+from asynq.ops import (
+    Archive,
+    Complete,
+    Done,
+    Enqueue,
+    ExtendLease,
+    Forward,
+    PurgeCompleted,
+    Requeue,
+    Retry,
+    TrimArchive,
+    Unique,
+)
+from tests.redis.driver import Driver, unique
+
+if TYPE_CHECKING:
+    from tests.servers import RedisServer
+
+LOCK = unique("any").unique_key
+
+
+@pytest.fixture
+def driver(redis_server: RedisServer) -> Driver:
+    return Driver(redis_server.client)
+
+
+def lasts(driver: Driver, milliseconds: int) -> bool:
+    """Whether the lock ends then, give or take the time a test takes."""
+    return milliseconds - 3000 < driver.client.pttl(LOCK) <= milliseconds
+
+
+@pytest.mark.parametrize(("until", "value"), [("done", b"a"), ("start", b"a"), ("expiry", b"expiry:a")])
+def test_go_takes_a_lock_for_the_tasks_own_unless_only_time_may_end_it(
+    driver: Driver, until: Any, value: bytes
+) -> None:
+    driver.enqueue(unique("a"), unique=Unique(ttl=60_000, until=until))
+    assert driver.client.get(LOCK) == value
+    assert driver.client.hget("asynq:{q}:t:a", "unique_key") == LOCK.encode()
+    [refusal] = driver.enqueue(unique("b"), unique=Unique(ttl=60_000))
+    assert isinstance(refusal, DuplicateTaskError)
+    assert refusal.task_id == "a"
+
+
+def test_a_lock_lasts_whole_seconds_from_the_due_time(driver: Driver) -> None:
+    driver.enqueue(unique("a"), unique=Unique(ttl=61_900), process_in=600_000)
+    assert lasts(driver, 661_000)
+
+
+def test_a_lock_that_names_the_id_of_no_task_is_taken_over(driver: Driver) -> None:
+    driver.client.set(LOCK, "a")  # as Go leaves it when the id was taken by another task
+    [answer] = driver.enqueue(unique("a"), unique=Unique(ttl=60_000))
+    assert answer.state is TaskState.PENDING
+    assert lasts(driver, 60_000)
+
+
+def test_nothing_releases_a_lock_that_another_task_took_since(driver: Driver) -> None:
+    driver.enqueue(unique("a"), unique=Unique(ttl=60_000))
+    [delivery] = driver.take()
+    driver.client.set(LOCK, "b")
+    driver.one(Done(delivery=delivery))
+    assert driver.client.get(LOCK) == b"b"
+
+
+def test_a_task_that_makes_room_gives_its_lock_away_in_the_same_step(driver: Driver) -> None:
+    driver.enqueue(unique("a"), unique=Unique(ttl=60_000))
+    driver.one(Archive(delivery=driver.take()[0], error="no"))
+    again = Enqueue(
+        message=unique("a"), enqueue_id="2", unique=Unique(ttl=90_000), on_conflict="replace_finished"
+    )
+    assert driver.one(again).state is TaskState.PENDING
+    assert driver.client.get(LOCK) == b"a"
+    assert lasts(driver, 90_000)
+    assert driver.client.zcard("asynq:{q}:archived") == 0
+
+
+@pytest.mark.parametrize("until", ["done", "expiry"])
+@pytest.mark.parametrize("lapsed", [False, True])
+def test_a_kept_lock_outlasts_the_next_step_of_its_task(driver: Driver, until: Any, lapsed: bool) -> None:
+    def let_go() -> None:
+        if lapsed:
+            driver.client.delete(LOCK)
+        else:
+            driver.client.pexpire(LOCK, 10)
+
+    driver.enqueue(unique("a"), unique=Unique(ttl=5000, until=until, keep=True))
+    let_go()
+    [delivery] = driver.take(1, lease=30_000)
+    assert lasts(driver, 35_000)
+    let_go()
+    driver.one(ExtendLease(lease=delivery.lease, duration=40_000))
+    assert lasts(driver, 45_000)
+    let_go()
+    driver.one(Requeue(delivery=delivery))
+    assert lasts(driver, 5000)
+    [delivery] = driver.take(1, token="second")
+    let_go()
+    driver.one(Retry(delivery=delivery, delay=50_000, error="no"))
+    assert lasts(driver, 55_000)
+    let_go()
+    driver.clock.advance(60_000)
+    driver.one(Forward(queue="q"))
+    assert lasts(driver, 5000)
+
+
+def test_a_kept_lock_is_left_to_whoever_took_it_since(driver: Driver) -> None:
+    driver.enqueue(unique("a"), unique=Unique(ttl=5000, keep=True))
+    driver.client.set(LOCK, "b", px=4000)
+    driver.take(1, lease=30_000)
+    assert driver.client.get(LOCK) == b"b"
+    assert lasts(driver, 4000)
+
+
+def test_a_lock_until_start_is_not_taken_again_after_it(driver: Driver) -> None:
+    driver.enqueue(unique("a"), unique=Unique(ttl=5000, until="start", keep=True))
+    [delivery] = driver.take()
+    assert not driver.client.exists(LOCK)
+    driver.one(ExtendLease(lease=delivery.lease, duration=40_000))
+    driver.one(Retry(delivery=delivery, delay=50_000, error="no"))
+    assert not driver.client.exists(LOCK)
+
+
+def test_what_trims_and_purges_releases_owned_locks(driver: Driver) -> None:
+    driver.enqueue(unique("a"), unique=Unique(ttl=600_000))
+    driver.one(Archive(delivery=driver.take()[0], error="no"))
+    assert driver.client.get(LOCK) == b"a"
+    assert driver.one(TrimArchive(queue="q", max_size=0)) == 1
+    assert not driver.client.exists(LOCK)
+
+    driver.enqueue(unique("b"), unique=Unique(ttl=600_000))
+    driver.one(Complete(delivery=driver.take(1, token="b")[0]))
+    driver.client.set(LOCK, "b")  # as a Go peer of an older version leaves it
+    assert driver.one(PurgeCompleted(queue="q")) == 1
+    assert not driver.client.exists(LOCK)
+
+
+def test_a_full_archive_releases_the_lock_of_the_task_that_gives_way(driver: Driver) -> None:
+    driver.enqueue(unique("a"), unique=Unique(ttl=600_000))
+    assert driver.one(Archive(delivery=driver.take()[0], error="no", max_size=0)) is None
+    assert driver.client.keys("asynq:{q}:t:*") == []
+    assert not driver.client.exists(LOCK)

@@ -1,0 +1,90 @@
+"""A worker in a process of its own: python app.py URL LEASE_SECONDS SHUTDOWN_SECONDS LOG_FILE."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import sys
+import time
+import timeit
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asynq.mux import ServeMux
+from asynq.server import Server
+from asynq_redis import RedisBroker
+from asynq_sqlite import SQLiteBroker
+
+if TYPE_CHECKING:
+    from asynq.context import Context
+    from asynq.task import Task
+
+URL, LEASE, SHUTDOWN, LOG = sys.argv[1:5]
+mux = ServeMux()
+
+
+def note(what: str) -> None:
+    """One line, whole even when several processes write."""
+    log = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(log, f"{what} {os.getpid()}\n".encode())
+    os.close(log)
+
+
+@mux.handler("block")
+async def block(ctx: Context, task: Task) -> None:
+    """Holds the event loop, as no handler should."""
+    note("begin")
+    time.sleep(float(task.payload))  # noqa: ASYNC251
+    note("end")
+
+
+@mux.handler("hog")
+def hog(ctx: Context, task: Task) -> None:
+    """Holds the GIL within one call into C."""
+    steps = 2_000_000
+    pace = min(timeit.repeat(lambda: sum(itertools.repeat(1, steps)), number=1, repeat=5))
+    note("begin")
+    sum(itertools.repeat(1, int(steps * float(task.payload) / pace)))
+    note("end")
+
+
+@mux.handler("sleep")
+async def sleep(ctx: Context, task: Task) -> None:
+    """Waits as handlers should."""
+    note("begin")
+    await asyncio.sleep(float(task.payload))
+    note("end")
+
+
+@mux.handler("deaf")
+def deaf(ctx: Context, task: Task) -> None:
+    """Waits in a thread, and does not ask whether to end."""
+    note("begin")
+    time.sleep(float(task.payload))
+    note("end")
+
+
+class KeeperReady(logging.Handler):
+    """Leaves a file when the lease keeper process is ready."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "is ready" in record.getMessage():
+            Path(LOG + ".ready").touch()
+
+
+if __name__ == "__main__":
+    leases = logging.getLogger("asynq.leases")
+    leases.setLevel(logging.INFO)
+    leases.addHandler(KeeperReady())
+    path = URL.removeprefix("sqlite:///")
+    server = Server(
+        RedisBroker(URL) if path == URL else SQLiteBroker(path),
+        concurrency=4,
+        lease=timedelta(seconds=float(LEASE)),
+        shutdown_timeout=timedelta(seconds=float(SHUTDOWN)),
+    )
+    server.run(mux)
+    note("closed")

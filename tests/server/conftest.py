@@ -1,0 +1,191 @@
+"""Servers at work on every broker, in this process and in others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from attrs import define
+
+from asynq.clock import SystemClock
+from asynq.errors import TaskNotFoundError
+from asynq.message import StoredTask, TaskMessage, TaskState
+from asynq.ops import Enqueue, GetTask
+from asynq.server import Server
+from asynq_redis import RedisBroker
+from asynq_sqlite import MemoryBroker, SQLiteBroker
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from asynq.broker import Broker
+    from asynq.handlers import Handler
+
+APP = str(Path(__file__).with_name("app.py"))
+PATIENCE = 15.0
+"""Seconds after which something that should happen counts as not happening."""
+
+
+async def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Wait until the condition holds; fail when it does not in time."""
+    ends = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen in time"
+        await asyncio.sleep(0.005)
+
+
+@define
+class Bench:
+    """A broker, and what tests do with it."""
+
+    broker: Broker
+
+    async def enqueue(self, type: str = "t", payload: bytes = b"", **options: Any) -> str:  # noqa: A002
+        """Make a task known; its id."""
+        delay = options.pop("process_in", None)
+        options = {"id": uuid.uuid4().hex, "queue": "default", **options}
+        message = TaskMessage(type=type, payload=payload, **options)
+        await self.broker.aexecute(Enqueue(message=message, enqueue_id="e", process_in=delay))
+        return message.id
+
+    async def find(self, task_id: str, queue: str = "default") -> StoredTask | None:
+        """The task as it is now, None when it is gone."""
+        try:
+            return await self.broker.aexecute(GetTask(queue=queue, task_id=task_id))
+        except TaskNotFoundError:
+            return None
+
+    async def reaches(self, task_id: str, *states: TaskState | None, queue: str = "default") -> Any:
+        """Wait until the task is in one of the states (None: gone); the task."""
+        ends = time.monotonic() + PATIENCE
+        while True:
+            stored = await self.find(task_id, queue)
+            if (stored and stored.state) in states:
+                return stored
+            assert time.monotonic() < ends, f"the task is {stored}"
+            await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def serving(self, handler: Handler, **options: Any) -> AsyncIterator[Server]:
+        """A server at work."""
+        options = {"shutdown_timeout": timedelta(seconds=2), "concurrency": 4, **options}
+        server = Server(self.broker, **options)
+        await server.start(handler)
+        try:
+            yield server
+        finally:
+            await server.shutdown()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a broker is."""
+    if request.param == "redis":
+        server: str = request.getfixturevalue("redis_server").url
+        return server
+    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'tasks.db'}"
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a broker is that several processes can share."""
+    if request.param == "redis":
+        server: str = request.getfixturevalue("redis_server").url
+        return server
+    return f"sqlite:///{tmp_path / 'tasks.db'}"
+
+
+def open_broker(url: str) -> Broker:
+    """A broker of its own."""
+    if url.startswith("memory"):
+        return MemoryBroker()
+    return SQLiteBroker(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else RedisBroker(url)
+
+
+@pytest.fixture
+async def bench(url: str) -> AsyncIterator[Bench]:
+    """A broker of each kind."""
+    broker = open_broker(url)
+    yield Bench(broker)
+    await broker.aclose()
+    broker.close()
+
+
+@pytest.fixture
+async def memory() -> AsyncIterator[Bench]:
+    """A broker in memory, for what does not depend on the broker."""
+    broker = MemoryBroker(clock=SystemClock())
+    yield Bench(broker)
+    await broker.aclose()
+    broker.close()
+
+
+class Worker:
+    """A worker in a process of its own, running `app.py`."""
+
+    def __init__(self, url: str, directory: Path, *, lease: float, shutdown: float = 5) -> None:
+        self.log = directory / "runs"
+        self.log.touch()
+        arguments = [url, str(lease), str(shutdown), str(self.log)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        self.process = subprocess.Popen([sys.executable, APP, *arguments], env=environment)
+
+    @property
+    def runs(self) -> list[str]:
+        """What the workers that share this directory noted."""
+        return [line.split()[0] for line in self.log.read_text().splitlines()]
+
+    async def noted(self, *expected: str) -> None:
+        """Wait until exactly this was noted."""
+        await until(lambda: self.runs == list(expected))
+
+    async def guarded(self) -> None:
+        """Wait until the worker's lease keeper process is ready."""
+        await until(Path(f"{self.log}.ready").exists)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        self.process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait for the process to end; its status."""
+        await until(lambda: self.process.poll() is not None)
+        return self.process.returncode
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def start_worker(shared_url: str, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """Starts workers on a broker that several processes share."""
+    workers: list[Worker] = []
+
+    def start(**options: Any) -> Worker:
+        workers.append(Worker(shared_url, tmp_path, **options))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.close()
+
+
+@pytest.fixture
+async def shared(shared_url: str) -> AsyncIterator[Bench]:
+    """A broker that the workers of `start_worker` use too."""
+    broker = open_broker(shared_url)
+    yield Bench(broker)
+    await broker.aclose()
+    broker.close()

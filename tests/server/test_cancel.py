@@ -1,0 +1,96 @@
+"""Cancelling a task that runs, wherever it runs, also when the worker was not told."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from asynq import AsyncInspector, Context, Task, TaskState
+from tests.server.conftest import Bench, open_broker, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.server.conftest import Worker
+    from tests.servers import RedisServer
+
+
+class Endless:
+    """A handler that runs until it is told to end."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.runs = 0
+        self.ended = False
+
+    async def __call__(self, ctx: Context, task: Task) -> None:
+        self.runs += 1
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended = True
+
+
+@pytest.mark.parametrize(("then", "state"), [("archive", TaskState.ARCHIVED), ("retry", TaskState.RETRY)])
+@pytest.mark.parametrize("queue", ["default", None])
+async def test_a_cancelled_run_ends_at_once_and_its_task_goes_where_asked(
+    bench: Bench, queue: str | None, then: Literal["archive", "retry"], state: TaskState
+) -> None:
+    handler = Endless()
+    async with bench.serving(handler, lease=timedelta(hours=1)):
+        task_id = await bench.enqueue()
+        await handler.begun.wait()
+        assert await AsyncInspector(bench.broker).cancel(task_id, queue, then=then)
+        stored = await bench.reaches(task_id, state)
+    assert handler.ended
+    assert "cancelled" in stored.message.error
+
+
+async def test_a_task_that_does_not_run_is_not_cancelled(bench: Bench) -> None:
+    inspector = AsyncInspector(bench.broker)
+    task_id = await bench.enqueue()
+    assert not await inspector.cancel(task_id)
+    assert not await inspector.cancel("missing")
+    handler = Endless()
+    async with bench.serving(handler):
+        await handler.begun.wait()
+        assert not handler.ended
+
+
+async def test_a_worker_in_another_process_is_told_or_finds_out(
+    shared: Bench, start_worker: Callable[..., Worker]
+) -> None:
+    worker = start_worker(lease=3)
+    task_id = await shared.enqueue("sleep", payload=b"60")
+    await until(lambda: worker.runs)
+    assert await AsyncInspector(shared.broker).cancel(task_id)
+    await shared.reaches(task_id, TaskState.ARCHIVED)
+
+
+async def test_a_worker_that_was_not_told_finds_the_record_when_it_extends(
+    redis_server: RedisServer,
+) -> None:
+    bench = Bench(open_broker(redis_server.url))
+    handler = Endless()
+    async with bench.serving(handler, lease=timedelta(seconds=2)):
+        task_id = await bench.enqueue()
+        await handler.begun.wait()
+        # The record alone, as if the message had been lost.
+        redis_server.client.hset(f"asynq:{{default}}:t:{task_id}", "cancel", "archive")
+        await bench.reaches(task_id, TaskState.ARCHIVED)
+    await bench.broker.aclose()
+
+
+async def test_a_message_of_gos_cancels_with_its_meaning(redis_server: RedisServer) -> None:
+    bench = Bench(open_broker(redis_server.url))
+    handler = Endless()
+    async with bench.serving(handler):
+        task_id = await bench.enqueue()
+        await handler.begun.wait()
+        await until(lambda: redis_server.client.publish("asynq:cancel", task_id))
+        await bench.reaches(task_id, TaskState.RETRY)
+    await bench.broker.aclose()

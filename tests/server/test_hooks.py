@@ -1,0 +1,202 @@
+"""What a server's hooks are told, and when; none of them can break anything."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq import BrokerUnavailable, Context, LeaseLostError, MemoryBroker, RevokeTask, SkipRetry, Task
+from asynq.broker import CancelRequested
+from asynq.hooks import Callbacks, Hooks
+from asynq.message import LostLease, TaskMessage, TaskState
+from asynq.ops import Ping, Recover
+from asynq.server import Server
+from tests.server.conftest import until
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Bench
+
+TASK_HOOKS = ("on_start", "on_success", "on_failure", "on_retry", "on_archive")
+
+
+class Diary:
+    """Hooks that note their name and what they are told, sync or async."""
+
+    def __init__(self, *, later: bool = False) -> None:
+        self.entries: list[tuple[Any, ...]] = []
+        self.hooks = {name: partial(self.note_later if later else self.note, name) for name in TASK_HOOKS}
+
+    def note(self, name: str, *arguments: Any) -> None:
+        *error, task, ctx = arguments
+        assert isinstance(task, Task)
+        assert ctx is None or isinstance(ctx, Context)
+        self.entries.append((name, *map(str, error)))
+
+    async def note_later(self, name: str, *arguments: Any) -> None:
+        await asyncio.sleep(0)
+        self.note(name, *arguments)
+
+
+@pytest.mark.parametrize("later", [True, False])
+async def test_a_success_is_told_from_its_start_to_its_end(bench: Bench, later: bool) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        pass
+
+    diary = Diary(later=later)
+    async with bench.serving(handler, **diary.hooks):
+        await bench.reaches(await bench.enqueue(), None)
+        await until(lambda: len(diary.entries) == 2)
+    assert diary.entries == [("on_start",), ("on_success",)]
+
+
+async def test_failures_are_told_with_where_the_task_goes(memory: Bench) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        raise ValueError("boom")
+
+    diary = Diary()
+    async with memory.serving(handler, **diary.hooks, retry_delay=lambda *_: 0):
+        await memory.reaches(await memory.enqueue(max_retry=1), TaskState.ARCHIVED)
+        await until(lambda: len(diary.entries) == 6)
+    failed = [("on_start",), ("on_failure", "boom")]
+    assert diary.entries == [*failed, ("on_retry", "boom"), *failed, ("on_archive", "boom")]
+
+
+async def test_what_is_no_failure_is_told_as_a_retry_alone(memory: Bench) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        raise ValueError("later")
+
+    diary = Diary()
+    async with memory.serving(handler, **diary.hooks, is_failure=lambda _: False, retry_delay=lambda *_: 60):
+        await memory.reaches(await memory.enqueue(), TaskState.RETRY)
+        await until(lambda: len(diary.entries) == 2)
+    assert diary.entries == [("on_start",), ("on_retry", "later")]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (SkipRetry("no"), [("on_start",), ("on_failure", "no"), ("on_archive", "no")]),
+        (RevokeTask("no"), [("on_start",)]),
+    ],
+)
+async def test_verdicts_of_the_handler_are_told_as_what_they_do(
+    memory: Bench, error: Exception, expected: list[Any]
+) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        raise error
+
+    diary = Diary()
+    async with memory.serving(handler, **diary.hooks):
+        await memory.reaches(await memory.enqueue(), TaskState.ARCHIVED, None)
+    assert diary.entries == expected
+
+
+async def test_a_cancelled_run_is_told_as_where_its_task_goes(memory: Bench) -> None:
+    began = asyncio.Event()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    diary = Diary()
+    async with memory.serving(handler, **diary.hooks) as server:
+        task_id = await memory.enqueue()
+        await began.wait()
+        worker = server._worker
+        assert worker is not None
+        worker._processor.cancel(CancelRequested(task_id, "default", "archive"))
+        await memory.reaches(task_id, TaskState.ARCHIVED)
+    assert [entry[0] for entry in diary.entries] == ["on_start", "on_failure", "on_archive"]
+
+
+async def test_a_run_that_shutdown_hands_back_neither_succeeds_nor_fails(memory: Bench) -> None:
+    began = asyncio.Event()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    diary = Diary()
+    async with memory.serving(handler, **diary.hooks, shutdown_timeout=timedelta(0)):
+        await memory.enqueue()
+        await began.wait()
+    assert diary.entries == [("on_start",)]
+
+
+@pytest.mark.parametrize(("to", "then"), [("pending", "on_retry"), ("archived", "on_archive")])
+async def test_a_lost_worker_is_told_without_a_context(to: Any, then: str) -> None:
+    told: list[tuple[Any, ...]] = []
+    names = ("on_error", "on_failure", then)
+    callbacks: dict[str, Any] = {name: lambda *what, name=name: told.append((name, *what)) for name in names}
+    message = TaskMessage(id="1", type="t", queue="q")
+    Hooks(Callbacks(**callbacks)).lost(
+        Recover(lost=LostLease(message=message, observed=""), to=to, error="lost")
+    )
+    assert [entry[0] for entry in told] == list(names)
+    for _, error, task, ctx in told:
+        assert (type(error), task.type, ctx) == (LeaseLostError, "t", None)
+
+
+@pytest.mark.parametrize("later", [True, False])
+async def test_hooks_that_fail_break_nothing(
+    memory: Bench, later: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def hook(*_: object) -> None:
+        raise SystemExit(1)
+
+    async def hook_later(*_: object) -> None:
+        raise ValueError
+
+    async def handler(ctx: Context, task: Task) -> None:
+        if ctx.retried < 1:
+            raise ValueError
+        if task.type == "bad":
+            raise SkipRetry
+
+    hooks: dict[str, Any] = dict.fromkeys(TASK_HOOKS, hook_later if later else hook)
+    async with memory.serving(handler, **hooks, retry_delay=lambda *_: 0):
+        await memory.reaches(await memory.enqueue("good", retention=60), TaskState.COMPLETED)
+        await memory.reaches(await memory.enqueue("bad"), TaskState.ARCHIVED)
+    records = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    failures = [record.getMessage() for record in records if record.name == "asynq.server"]
+    assert {failure.partition(",")[0] for failure in failures} == set(TASK_HOOKS)
+
+
+class Mortal(MemoryBroker):
+    """Can be told to be away."""
+
+    away = False
+
+    async def aexecute(self, op: Any, /) -> Any:
+        if self.away and isinstance(op, Ping):
+            raise BrokerUnavailable("away")
+        return await super().aexecute(op)
+
+
+@pytest.mark.parametrize("later", [True, False])
+async def test_a_health_check_is_told_how_the_broker_answers(later: bool) -> None:
+    told: list[object] = []
+
+    async def note_later(error: object) -> None:
+        told.append(error)
+
+    async def handler(ctx: Context, task: Task) -> None:
+        pass
+
+    broker = Mortal()
+    second = timedelta(seconds=1)
+    check = note_later if later else told.append
+    server = Server(broker, health_check=check, health_check_interval=second)
+    await server.start(handler)
+    await until(lambda: told == [None])
+    broker.away = True
+    await until(lambda: len(told) > 1)
+    broker.away = False
+    assert isinstance(told[1], BrokerUnavailable)
+    await server.shutdown()
+    broker.close()

@@ -1,0 +1,144 @@
+"""Who keeps its task: a busy worker does, a dead or stopped one does not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq.message import TaskState
+from tests.server.conftest import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq.context import Context
+    from asynq.task import Task
+    from tests.server.conftest import Bench, Worker
+
+LEASE = 1
+GONE = None
+
+
+class Rival:
+    """A handler in this process, ready to take over what the worker loses."""
+
+    def __init__(self) -> None:
+        self.taken_at: list[float] = []
+        self.retried: list[int] = []
+
+    async def __call__(self, ctx: Context, task: Task) -> None:
+        self.taken_at.append(time.monotonic())
+        self.retried.append(ctx.retried)
+
+
+def children(pid: int) -> list[int]:
+    """The processes a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_running(pid: int) -> bool:
+    """False once the process has ended, whether or not somebody noticed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("kind", ["block", "hog"])
+async def test_a_handler_that_holds_the_loop_or_the_gil_keeps_its_task(
+    kind: str, shared: Bench, start_worker: Callable[..., Worker]
+) -> None:
+    worker, rival = start_worker(lease=LEASE), Rival()
+    await worker.guarded()
+    task_id = await shared.enqueue(kind, b"3.5")
+    await worker.noted("begin")
+    async with shared.serving(rival, lease=timedelta(seconds=LEASE)):
+        await shared.reaches(task_id, GONE)
+    assert worker.runs == ["begin", "end"]
+    assert rival.taken_at == []
+
+
+async def test_the_task_of_a_killed_worker_is_taken_over_in_time(
+    shared: Bench, start_worker: Callable[..., Worker]
+) -> None:
+    worker, rival = start_worker(lease=LEASE), Rival()
+    task_id = await shared.enqueue("sleep", b"60")
+    await worker.noted("begin")
+    async with shared.serving(rival, lease=timedelta(seconds=LEASE)):
+        await asyncio.sleep(LEASE * 1.5)
+        assert rival.taken_at == []
+        worker.signal(signal.SIGKILL)
+        killed_at = time.monotonic()
+        await shared.reaches(task_id, GONE)
+    assert rival.taken_at[0] - killed_at < LEASE + 2
+    assert rival.retried == [1]
+
+
+async def test_the_task_of_a_stopped_worker_is_taken_over_and_its_late_end_changes_nothing(
+    shared: Bench, start_worker: Callable[..., Worker]
+) -> None:
+    worker, rival = start_worker(lease=LEASE), Rival()
+    task_id = await shared.enqueue("sleep", b"2", retention=60)
+    await worker.noted("begin")
+    worker.signal(signal.SIGSTOP)
+    async with shared.serving(rival, lease=timedelta(seconds=LEASE)):
+        await shared.reaches(task_id, TaskState.COMPLETED)
+        assert rival.retried == [1]
+        completed = await shared.find(task_id)
+        worker.signal(signal.SIGCONT)
+        other = await shared.enqueue("sleep", b"0")
+        await shared.reaches(other, GONE)
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended() == 0
+    assert await shared.find(task_id) == completed
+
+
+async def test_the_keeper_process_is_replaced_when_it_dies_and_ends_with_its_worker(
+    shared: Bench, start_worker: Callable[..., Worker]
+) -> None:
+    worker, rival = start_worker(lease=LEASE), Rival()
+    task_id = await shared.enqueue("sleep", b"3.5")
+    await worker.noted("begin")
+    await worker.guarded()
+    [keeper] = children(worker.process.pid)
+    os.kill(keeper, signal.SIGKILL)
+    async with shared.serving(rival, lease=timedelta(seconds=LEASE)):
+        await until(lambda: set(children(worker.process.pid)) - {keeper})
+        await shared.reaches(task_id, GONE)
+    assert (worker.runs, rival.taken_at) == (["begin", "end"], [])
+    [keeper] = children(worker.process.pid)
+    worker.signal(signal.SIGKILL)
+    await until(lambda: not is_running(keeper))
+
+
+@pytest.mark.parametrize("shared_url", ["sqlite"], indirect=True)
+async def test_a_handler_that_holds_the_loop_longer_than_its_timeout_loses_its_task(
+    shared: Bench, start_worker: Callable[..., Worker]
+) -> None:
+    worker, rival = start_worker(lease=LEASE), Rival()
+    task_id = await shared.enqueue("block", b"14", timeout=1)
+    await worker.noted("begin")
+    async with shared.serving(rival, lease=timedelta(seconds=LEASE)):
+        await shared.reaches(task_id, GONE)
+    assert worker.runs == ["begin"]
+    assert rival.retried == [1]
+
+
+async def test_in_memory_a_handler_that_holds_the_loop_keeps_its_task(memory: Bench) -> None:
+    runs = 0
+
+    async def handler(ctx: Context, task: Task) -> None:
+        nonlocal runs
+        runs += 1
+        time.sleep(2.5)  # noqa: ASYNC251
+
+    async with memory.serving(handler, lease=timedelta(seconds=LEASE)):
+        await memory.reaches(await memory.enqueue(), GONE)
+    assert runs == 1

@@ -1,0 +1,204 @@
+"""How many tasks of a queue run at once, in one server and in several."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import Factory, define
+
+from asynq.errors import RateLimited
+from asynq.limits import RateLimit, Semaphore
+from asynq.message import TaskState
+from asynq.mux import ServeMux
+from asynq.ops import AcquireSlot, Dequeue, GetQueueStats
+from tests.server.conftest import until
+from tests.unit import jobs
+
+if TYPE_CHECKING:
+    from asynq.context import Context
+    from asynq.task import Task
+    from tests.server.conftest import Bench
+
+ACTIVE, RETRY = TaskState.ACTIVE, TaskState.RETRY
+
+
+@define
+class Gauge:
+    """A handler that notes how many of its runs overlap, by queue."""
+
+    expected: int
+    running: Counter[str] = Factory(Counter)
+    peak: Counter[str] = Factory(Counter)
+    done: int = 0
+    release: asyncio.Event = Factory(asyncio.Event)
+
+    async def __call__(self, ctx: Context, task: Task) -> None:
+        self.running[ctx.queue] += 1
+        self.peak |= self.running
+        await self.release.wait()
+        await asyncio.sleep(0.002)
+        self.running[ctx.queue] -= 1
+        self.done += 1
+
+    def finished(self) -> bool:
+        return self.done == self.expected
+
+
+async def test_a_server_runs_no_more_tasks_of_a_queue_than_its_limit(bench: Bench) -> None:
+    gauge = Gauge(24)
+    queues = {"low": 5, "default": 1}
+    async with bench.serving(gauge, concurrency=6, queues=queues, queue_limits={"low": 2}):
+        for _ in range(12):
+            await bench.enqueue(queue="low")
+            await bench.enqueue()
+        await until(lambda: gauge.running == {"low": 2, "default": 4})
+        gauge.release.set()
+        await until(gauge.finished)
+    assert gauge.peak["low"] == 2
+
+
+async def test_a_limited_queue_is_worked_on_to_its_end_when_there_is_nothing_else(bench: Bench) -> None:
+    gauge = Gauge(15)
+    gauge.release.set()
+    for _ in range(15):
+        await bench.enqueue(queue="low")
+    limits = {"low": 2, "other": 1}
+    async with bench.serving(gauge, concurrency=8, queues=["other", "low"], queue_limits=limits):
+        await until(gauge.finished)
+    assert gauge.peak == {"low": 2}
+
+
+async def test_servers_together_run_no_more_tasks_of_a_queue_than_the_shared_limit(bench: Bench) -> None:
+    gauge = Gauge(20)
+    for _ in range(20):
+        await bench.enqueue()
+    async with AsyncExitStack() as servers:
+        for _ in range(3):
+            serving = bench.serving(gauge, concurrency=4, shared_queue_limits={"default": 5})
+            await servers.enter_async_context(serving)
+        await until(lambda: gauge.running["default"] == 5)
+        gauge.release.set()
+        await until(gauge.finished)
+    assert gauge.peak["default"] == 5
+
+
+async def test_tasks_of_a_lost_worker_count_until_they_are_recovered(bench: Bench) -> None:
+    lost = await bench.enqueue()
+    [delivery] = await bench.broker.aexecute(Dequeue(orders=(("default",),), token="dead", lease=500))
+    gauge = Gauge(2)
+    gauge.release.set()
+    waiting = await bench.enqueue()
+    async with bench.serving(gauge, shared_queue_limits={"default": 1}):
+        stored = await bench.find(waiting)
+        assert stored
+        assert stored.state is TaskState.PENDING
+        await until(gauge.finished)
+        await bench.reaches(lost, None)
+    assert gauge.peak["default"] == 1
+    assert delivery.message.id == lost
+
+
+# --- semaphores and rates -------------------------------------------------------------------------------
+
+
+async def test_tasks_beyond_a_semaphore_wait_and_all_are_done_without_a_retry(bench: Bench) -> None:
+    gauge = Gauge(6)
+    errors: list[Exception] = []
+    mux = ServeMux()
+    limit = Semaphore("s", 2, retry_in=timedelta(milliseconds=1))
+    mux.handle("t", gauge, middlewares=[limit])
+    async with AsyncExitStack() as servers:
+        for _ in range(2):
+            serving = bench.serving(mux, on_error=lambda error, *_: errors.append(error))
+            await servers.enter_async_context(serving)
+        ids = [await bench.enqueue(max_retry=0) for _ in range(6)]
+        await until(lambda: gauge.running["default"] == 2)
+        waiting = [
+            task for task in [await bench.reaches(i, ACTIVE, RETRY) for i in ids] if task.state == RETRY
+        ]
+        gauge.release.set()
+        for task_id in ids:
+            await bench.reaches(task_id, None)
+    assert gauge.peak["default"] == 2
+    assert errors == []
+    assert all("'s'" in task.message.error and task.message.retried == 0 for task in waiting)
+    stats = await bench.broker.aexecute(GetQueueStats(queue="default"))
+    assert (stats.processed, stats.failed) == (6, 0)
+
+
+async def test_a_plain_handler_holds_a_slot_and_leaves_it_also_when_it_fails(bench: Bench) -> None:
+    free: list[bool] = []
+    limit = Semaphore("s", 1)
+
+    def handler(ctx: Context, task: Task) -> None:
+        with limit.hold(ctx):
+            free.append(ctx.control.broker.execute(probe))
+            raise ValueError("boom")
+
+    probe = AcquireSlot(scope="s", holder="other", limit=1, hold=1)
+    async with bench.serving(handler):
+        await bench.reaches(await bench.enqueue(max_retry=0), TaskState.ARCHIVED)
+    assert free == [False]
+    assert await bench.broker.aexecute(probe)
+
+
+@pytest.mark.parametrize("way", ["async", "plain"])
+async def test_a_slot_is_renewed_while_its_run_goes_on(memory: Bench, way: str) -> None:
+    limit = Semaphore("s", 1, lapse=timedelta(seconds=1))
+    probe = AcquireSlot(scope="s", holder="other", limit=1, hold=1)
+    answers: list[bool] = []
+
+    async def handler(ctx: Context, task: Task) -> None:
+        async with limit.hold(ctx):
+            await asyncio.sleep(1.3)
+            answers.append(await memory.broker.aexecute(probe))
+
+    def plain(ctx: Context, task: Task) -> None:
+        with limit.hold(ctx):
+            time.sleep(1.3)
+            answers.append(memory.broker.execute(probe))
+
+    async with memory.serving(handler if way == "async" else plain):
+        await memory.reaches(await memory.enqueue(), None)
+    assert answers == [False]
+
+
+async def test_a_process_holds_slots_and_takes_tokens_through_its_worker(bench: Bench) -> None:
+    mux = ServeMux()
+    mux.handle("t", jobs.limited, executor="process")
+    async with bench.serving(mux):
+        stored = await bench.reaches(await bench.enqueue(retention=60), TaskState.COMPLETED)
+        waiting = await bench.reaches(await bench.enqueue(), TaskState.RETRY)
+    assert stored.result == b"in"
+    assert waiting.message.error.startswith("held back by 'once' for")
+
+
+async def test_a_rate_is_kept_over_servers_and_those_held_back_follow(bench: Bench) -> None:
+    began: list[float] = []
+    mux = ServeMux()
+
+    @mux.handler("t", middlewares=[RateLimit("r", 2, timedelta(seconds=1))])
+    async def handler(ctx: Context, task: Task) -> None:
+        began.append(time.monotonic())
+
+    async with bench.serving(mux), bench.serving(mux):
+        for task_id in [await bench.enqueue(max_retry=0) for _ in range(5)]:
+            await bench.reaches(task_id, None)
+    assert len(began) == 5
+    assert all(later - earlier > 0.9 for earlier, later in zip(began, began[2:], strict=False))
+
+
+async def test_a_handler_can_say_not_now_itself(bench: Bench) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        raise RateLimited(timedelta(hours=1))
+
+    async with bench.serving(handler):
+        stored = await bench.reaches(await bench.enqueue(max_retry=0), TaskState.RETRY)
+    assert stored.message.retried == 0
+    assert stored.due_at - time.time() * 1000 > 3_500_000

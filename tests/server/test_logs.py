@@ -1,0 +1,123 @@
+"""What a server says of runs that did not succeed, to whoever set no hook."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq.errors import RateLimited, RevokeTask, SkipRetry
+from asynq.message import TaskState
+from asynq.mux import ServeMux
+
+if TYPE_CHECKING:
+    from asynq.context import Context
+    from asynq.task import Task
+    from tests.server.conftest import Bench
+
+SOON: dict[str, Any] = {"retry_delay": lambda *_: timedelta(0)}
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "asynq")
+    return caplog
+
+
+def lines(told: pytest.LogCaptureFixture) -> list[tuple[str, str, bool]]:
+    """Level, text and whether there is a traceback, of what was said about tasks."""
+    return [
+        (record.levelname, record.getMessage(), bool(record.exc_info))
+        for record in told.records
+        if record.name == "asynq.processor"
+    ]
+
+
+@pytest.mark.parametrize("hooks", [{}, {"on_error": lambda *_: None}])
+async def test_each_failure_is_one_line_and_the_last_shows_where(
+    memory: Bench, told: pytest.LogCaptureFixture, hooks: dict[str, Any]
+) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        raise ValueError("boom\nbang")
+
+    async with memory.serving(handler, **SOON, **hooks):
+        await memory.reaches(await memory.enqueue("email", id="7", max_retry=2), TaskState.ARCHIVED)
+    task, why = "task '7' (email) of queue 'default'", "ValueError: boom\\nbang"
+    assert lines(told) == [
+        ("WARNING", f"{task} is retried (1/2) in 0s: {why}", False),
+        ("WARNING", f"{task} is retried (2/2) in 0s: {why}", False),
+        ("ERROR", f"{task} is archived, 2/2 retries spent: {why}", True),
+    ]
+
+
+async def test_at_debug_level_every_failure_shows_where(
+    memory: Bench, told: pytest.LogCaptureFixture
+) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        raise ValueError("boom")
+
+    told.set_level(logging.DEBUG, "asynq.processor")
+    async with memory.serving(handler, **SOON):
+        await memory.reaches(await memory.enqueue(max_retry=1), TaskState.ARCHIVED)
+    assert [trace for _, _, trace in lines(told)] == [True, True]
+
+
+async def test_a_type_nobody_handles_is_told(memory: Bench, told: pytest.LogCaptureFixture) -> None:
+    async with memory.serving(ServeMux()):
+        await memory.reaches(await memory.enqueue("emial", max_retry=0), TaskState.ARCHIVED)
+    [(level, text, trace)] = lines(told)
+    assert (level, trace) == ("ERROR", False)
+    assert text.endswith("handler not found for task 'emial'")
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "line"),
+    [
+        (SkipRetry("no such user"), TaskState.ARCHIVED, ("ERROR", "is archived, 0/25 retries spent: ")),
+        (RevokeTask("too old"), None, ("INFO", "is revoked: too old")),
+        (RateLimited(timedelta(hours=1)), TaskState.RETRY, ("INFO", "is held back for 1h0m0s: ")),
+        (OSError("busy"), TaskState.RETRY, ("WARNING", "is retried (not counted) in 1h0m0s: OSError: busy")),
+    ],
+)
+async def test_a_verdict_is_told_as_what_it_is(
+    memory: Bench,
+    told: pytest.LogCaptureFixture,
+    error: Exception,
+    state: TaskState | None,
+    line: tuple[str, str],
+) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        raise error
+
+    rules = {"is_failure": lambda error: False, "retry_delay": lambda *_: timedelta(hours=1)}
+    async with memory.serving(handler, **rules):
+        await memory.reaches(await memory.enqueue(max_retry=25), state)
+    [(told_level, text, trace)] = lines(told)
+    level, what = line
+    assert (told_level, trace) == (level, False)
+    assert what in text
+
+
+async def test_success_is_not_told(memory: Bench, told: pytest.LogCaptureFixture) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        pass
+
+    async with memory.serving(handler):
+        await memory.reaches(await memory.enqueue(), None)
+    assert lines(told) == []
+
+
+async def test_what_a_shutdown_puts_back_is_told(memory: Bench, told: pytest.LogCaptureFixture) -> None:
+    begun = asyncio.Event()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with memory.serving(handler, shutdown_timeout=timedelta(0)):
+        await memory.enqueue(id="7")
+        await begun.wait()
+    assert lines(told) == [("INFO", "task '7' (t) of queue 'default' is put back", False)]

@@ -1,0 +1,236 @@
+"""A broker that goes away, loses replies, comes back: nothing is lost, nothing spins, logs stay short."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from asynq.errors import AsynqError, BrokerUnavailable
+from asynq.message import TaskState
+from asynq.mux import ServeMux
+from asynq.ops import Dequeue, Done
+from asynq_redis import RedisBroker
+from asynq_sqlite import MemoryBroker
+from tests.server.conftest import Bench, until
+from tests.servers import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from asynq.context import Context
+    from asynq.ops import Op
+    from asynq.task import Task
+
+T = TypeVar("T")
+
+
+class Unreliable(MemoryBroker):
+    """A broker whose connection fails as the test says: before the request is carried out, or after it."""
+
+    away = False
+    calls = 0
+    loses: Callable[[Sequence[Op[Any]]], bool] = staticmethod(lambda ops: False)
+
+    async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
+        self.calls += 1
+        if self.away:
+            raise BrokerUnavailable("away")
+        lost = self.loses(ops)
+        answers = await super().aexecute_many(ops)
+        if lost:
+            raise BrokerUnavailable("the reply was lost", maybe_applied=True)
+        return answers
+
+
+@pytest.fixture
+async def unreliable() -> AsyncIterator[Bench]:
+    broker = Unreliable()
+    yield Bench(broker)
+    await broker.aclose()
+    broker.close()
+
+
+def broker_of(bench: Bench) -> Unreliable:
+    assert isinstance(bench.broker, Unreliable)
+    return bench.broker
+
+
+async def test_a_fetch_whose_reply_was_lost_hands_out_its_tasks_after_all(unreliable: Bench) -> None:
+    ran: Counter[str] = Counter()
+    fetches = 0
+
+    def lose_every_second_fetch(ops: Sequence[Op[Any]]) -> bool:
+        nonlocal fetches
+        if not any(isinstance(op, Dequeue) for op in ops):
+            return False
+        fetches += 1
+        return bool(fetches % 2)
+
+    async def handler(ctx: Context, task: Task) -> None:
+        ran[ctx.task_id] += 1
+
+    broker_of(unreliable).loses = lose_every_second_fetch
+    ids = [await unreliable.enqueue(max_retry=0) for _ in range(20)]
+    async with unreliable.serving(handler):
+        for task_id in ids:
+            await unreliable.reaches(task_id, None)
+    assert ran == Counter(ids)
+
+
+async def test_a_settlement_is_sent_until_it_lands(unreliable: Bench) -> None:
+    done, runs = asyncio.Event(), 0
+
+    async def handler(ctx: Context, task: Task) -> bytes:
+        nonlocal runs
+        runs += 1
+        broker_of(unreliable).away = True
+        done.set()
+        return b"result"
+
+    async with unreliable.serving(handler, lease=timedelta(seconds=1)):
+        task_id = await unreliable.enqueue(retention=60)
+        await done.wait()
+        # Longer than the lease: the keeper, which can reach the broker, keeps the task ours.
+        await asyncio.sleep(1.5)
+        broker_of(unreliable).away = False
+        stored = await unreliable.reaches(task_id, TaskState.COMPLETED)
+    assert (runs, stored.result) == (1, b"result")
+
+
+async def test_a_settlement_whose_reply_was_lost_is_not_called_refused(
+    unreliable: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    settlements = 0
+
+    def lose_the_first_settlement(ops: Sequence[Op[Any]]) -> bool:
+        nonlocal settlements
+        settles = any(isinstance(op, Done) for op in ops)
+        settlements += settles
+        return settles and settlements == 1
+
+    async def handler(ctx: Context, task: Task) -> None: ...
+
+    broker_of(unreliable).loses = lose_the_first_settlement
+    with caplog.at_level(logging.INFO, logger="asynq.processor"):
+        async with unreliable.serving(handler):
+            task_id = await unreliable.enqueue("t")
+            await until(lambda: "before its reply was lost" in caplog.text)
+    assert await unreliable.find(task_id) is None
+    assert "not recorded" not in caplog.text
+
+
+async def test_a_broker_away_is_asked_seldom_and_told_of_once(
+    unreliable: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    ran = asyncio.Event()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        ran.set()
+
+    async with unreliable.serving(handler):
+        broker_of(unreliable).away = True
+        before = broker_of(unreliable).calls
+        await asyncio.sleep(2)
+        assert broker_of(unreliable).calls - before < 30
+        broker_of(unreliable).away = False
+        await unreliable.enqueue()
+        await asyncio.wait_for(ran.wait(), 8)
+        await until(lambda: "works again" in caplog.text)
+    told = Counter((record.levelname, record.getMessage()) for record in caplog.records)
+    assert max(told.values()) == 1
+    outage = [entry for entry in told if "broker" in entry[1] and "queues" not in entry[1]]
+    assert outage == [
+        ("WARNING", "reaching the broker fails and will be tried again: the broker is unavailable: away"),
+        ("INFO", "reaching the broker works again"),
+    ]
+    assert [level for level, _ in told if level != "INFO"] == ["WARNING"]
+
+
+async def test_an_error_of_the_brokers_own_does_not_end_the_server(
+    unreliable: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = 3
+
+    def fail_at_first(ops: Sequence[Op[Any]]) -> bool:
+        nonlocal failures
+        if failures and any(isinstance(op, Dequeue) for op in ops):
+            failures -= 1
+            raise KeyError("a bug")
+        return False
+
+    async def handler(ctx: Context, task: Task) -> None:
+        pass
+
+    broker_of(unreliable).loses = fail_at_first
+    async with unreliable.serving(handler):
+        await unreliable.reaches(await unreliable.enqueue(), None)
+    assert any(record.exc_info for record in caplog.records)
+
+
+async def test_a_server_started_without_its_broker_works_once_it_is_there(unreliable: Bench) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        pass
+
+    task_id = await unreliable.enqueue()
+    broker_of(unreliable).away = True
+    async with unreliable.serving(handler):
+        broker_of(unreliable).away = False
+        await unreliable.reaches(task_id, None)
+
+
+class Silent(MemoryBroker):
+    """Does not answer at all until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+
+    async def aexecute(self, op: Op[T], /) -> T:
+        await self.answers.wait()
+        return await super().aexecute(op)
+
+
+async def test_a_broker_that_is_silent_at_the_start_is_told_with_a_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "asynq.server")
+    broker = Silent()
+    async with Bench(broker).serving(ServeMux()):
+        await until(lambda: "works again" in caplog.text)
+        broker.answers.set()
+    assert [record.getMessage() for record in caplog.records][:3] == [
+        "the broker does not answer yet and is waited for: no answer within 2 s",
+        f"waiting to work on queues default of {broker!r}",
+        "reaching the broker works again",
+    ]
+    broker.close()
+
+
+async def test_no_task_is_lost_while_redis_is_gone(tmp_path: Any) -> None:
+    ran: Counter[str] = Counter()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        ran[ctx.task_id] += 1
+        await asyncio.sleep(0.02)
+
+    with RedisServer.start("--appendonly", "yes", "--appendfsync", "always") as server:
+        broker = RedisBroker(server.url)
+        bench = Bench(broker)
+        ids = [await bench.enqueue() for _ in range(200)]
+        async with bench.serving(handler, concurrency=8, lease=timedelta(seconds=2)):
+            await until(lambda: len(ran) > 40)
+            server.kill()
+            await asyncio.sleep(1)
+            server.restart()
+            for task_id in ids:
+                await bench.reaches(task_id, None)
+        await broker.aclose()
+        broker.close()
+    assert set(ran) == set(ids)
+    assert sum(ran.values()) <= 200 + 8

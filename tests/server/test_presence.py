@@ -1,0 +1,192 @@
+"""Servers and schedulers are seen while they live, on every broker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq import (
+    AsyncInspector,
+    EnqueueEvent,
+    EntryNotFoundError,
+    Inspector,
+    PeriodicTaskConfig,
+    PeriodicTaskManager,
+    Scheduler,
+    SchedulerEntry,
+    Task,
+)
+from asynq.errors import ServerStateError
+from asynq.inspecting import EVENTS
+from asynq.loops.heartbeat import SHOWN_PAYLOAD
+from asynq.message import TaskState
+from asynq.ops import ListEnqueueEvents, ListSchedulerEntries, ListServers, RecordEnqueueEvent, WriteScheduler
+from tests.server.conftest import PATIENCE, Bench
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq.ops import Op
+
+
+async def answers(bench: Bench, op: Op[Any], wanted: Callable[[Any], object]) -> Any:
+    """Ask until the answer is what is wanted."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            answer = await bench.broker.aexecute(op)
+            if wanted(answer):
+                return answer
+            await asyncio.sleep(0.01)
+
+
+async def test_a_server_is_seen_from_its_start_to_its_end(bench: Bench) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    async with bench.serving(lambda _, __: None, concurrency=3, queues={"a": 2, "b": 1}) as server:
+        (seen,) = await answers(bench, ListServers(), len)
+        assert (seen.pid, seen.concurrency, seen.queues) == (os.getpid(), 3, {"a": 2, "b": 1})
+        assert (seen.status, seen.strict_priority, seen.workers) == ("active", False, ())
+        assert before <= seen.started_at <= datetime.now(UTC)
+        server.stop()
+        await answers(bench, ListServers(), lambda found: found[0].status == "stopped")
+    assert await bench.broker.aexecute(ListServers()) == ()
+
+
+async def test_a_server_shows_what_it_runs_and_only_the_beginning_of_it(memory: Bench) -> None:
+    going_on = asyncio.Event()
+
+    async def handler(_: object, __: object) -> None:
+        await going_on.wait()
+
+    async with memory.serving(handler) as server:
+        task_id = await memory.enqueue("video:encode", payload=b"x" * 10_000, timeout=60)
+        await memory.reaches(task_id, TaskState.ACTIVE)
+        server.stop()  # writes at once
+        (seen,) = await answers(memory, ListServers(), lambda found: found and found[0].workers)
+        (worker,) = seen.workers
+        assert (worker.task_id, worker.task_type, worker.queue) == (task_id, "video:encode", "default")
+        assert worker.payload == b"x" * SHOWN_PAYLOAD
+        assert worker.deadline - worker.started_at == timedelta(seconds=60)
+        going_on.set()
+
+
+async def test_schedulers_enqueue_once_are_seen_and_go(bench: Bench) -> None:
+    schedulers = [Scheduler(bench.broker) for _ in range(2)]
+    task = Task("tick", queue="ticks")
+    (entry_id,) = {scheduler.register("@every 1s", task) for scheduler in schedulers}
+    for scheduler in schedulers:
+        await scheduler.start()
+    events = await answers(bench, ListEnqueueEvents(entry_id=entry_id), lambda found: len(found) >= 2)
+    (seen,) = await bench.broker.aexecute(ListSchedulerEntries())
+    assert (seen.id, seen.spec, seen.options) == (entry_id, "@every 1s", ('Queue("ticks")',))
+    for scheduler in schedulers:
+        await scheduler.shutdown()
+    assert await bench.broker.aexecute(ListSchedulerEntries()) == ()
+    seconds = [int(event.enqueued_at.timestamp()) for event in events]
+    assert len(seconds) == len(set(seconds))
+    for event in events:
+        assert await bench.find(event.task_id, "ticks")
+
+
+async def test_entries_registered_while_a_scheduler_runs_are_followed(memory: Bench) -> None:
+    scheduler = Scheduler(memory.broker)
+    serving = asyncio.create_task(scheduler.serve())
+    await asyncio.sleep(0)
+    entry_id = await asyncio.to_thread(scheduler.register, "@every 1s", Task("tick"))
+    await answers(memory, ListEnqueueEvents(entry_id=entry_id), len)
+    await answers(memory, ListSchedulerEntries(), len)
+    scheduler.unregister(entry_id)
+    await answers(memory, ListSchedulerEntries(), lambda found: not found)
+    with pytest.raises(EntryNotFoundError):
+        scheduler.unregister(entry_id)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert scheduler.state == "closed"
+    with pytest.raises(ServerStateError):
+        await scheduler.start()
+
+
+async def test_a_manager_follows_its_provider(memory: Bench) -> None:
+    wanted: list[Any] = [PeriodicTaskConfig("@hourly", Task("a")), PeriodicTaskConfig("@hourly", Task("a"))]
+
+    def provide() -> list[Any]:
+        if not wanted:
+            raise OSError("the file is gone")
+        return list(wanted)
+
+    manager = PeriodicTaskManager(memory.broker, provide)
+    await manager.start()
+    try:
+        seen = await answers(memory, ListSchedulerEntries(), len)
+        assert [entry.task_type for entry in seen] == ["a", "a"]
+
+        wanted[:] = [
+            PeriodicTaskConfig("bad spec", Task("b")),
+            "no config",
+            PeriodicTaskConfig("@hourly", Task("a")),
+            PeriodicTaskConfig("@hourly", Task("a", headers={"h": "1"})),
+        ]
+        await manager.sync()
+        changed = await answers(memory, ListSchedulerEntries(), lambda found: found != seen)
+        assert [entry.options for entry in changed if entry.id == seen[0].id] == [()]
+        assert {entry.options for entry in changed} == {(), ('Header(["h","1"])',)}
+
+        wanted.clear()
+        with pytest.raises(OSError, match="gone"):
+            await manager.sync()
+        assert await memory.broker.aexecute(ListSchedulerEntries()) == changed
+    finally:
+        await manager.shutdown()
+
+
+@pytest.mark.parametrize("answer", [["no config"], [PeriodicTaskConfig("bad spec", Task("b"))]])
+async def test_a_manager_does_not_start_with_configs_it_cannot_use(memory: Bench, answer: Any) -> None:
+    async def provide() -> Any:
+        return answer
+
+    with pytest.raises((TypeError, ValueError)):
+        await PeriodicTaskManager(memory.broker, provide).start()
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"location": "Europe/Berlin"}, TypeError),
+        ({"catch_up": timedelta(seconds=-1)}, ValueError),
+        ({"catch_up": 5}, TypeError),
+        ({"pre_enqueue": "x"}, TypeError),
+        ({"post_enqueue": 1}, TypeError),
+    ],
+)
+async def test_misuse_of_a_scheduler_names_the_option(memory: Bench, options: Any, error: Any) -> None:
+    with pytest.raises(error, match=next(iter(options))):
+        Scheduler(memory.broker, **options)
+    with pytest.raises(error, match=next(iter(options))):
+        PeriodicTaskManager(memory.broker, list, **options)
+    with pytest.raises(ValueError, match="sync_interval"):
+        PeriodicTaskManager(memory.broker, list, sync_interval=timedelta(0))
+
+
+@pytest.mark.parametrize("count", [0, 1, EVENTS, 2 * EVENTS + 1])
+async def test_inspectors_see_all_of_it(memory: Bench, count: int) -> None:
+    scheduler_entry = SchedulerEntry(id="e", spec="@hourly", task_type="t")
+    first = datetime(2030, 1, 1, tzinfo=UTC)
+    events = [
+        EnqueueEvent(task_id=f"t{number}", enqueued_at=first + timedelta(hours=number))
+        for number in range(count)
+    ]
+    await memory.broker.aexecute(WriteScheduler(scheduler_id="s", entries=(scheduler_entry,), ttl=10_000))
+    await memory.broker.aexecute_many(
+        [RecordEnqueueEvent(entry_id="e", event=event, keep=10_000) for event in events]
+    )
+    async with memory.serving(lambda _, __: None):
+        seen = await answers(memory, ListServers(), len)
+        inspector, awaited = Inspector(memory.broker), AsyncInspector(memory.broker)
+        assert inspector.servers() == await awaited.servers() == seen
+    assert inspector.scheduler_entries() == await awaited.scheduler_entries() == (scheduler_entry,)
+    assert list(inspector.enqueue_events("e")) == events[::-1]
+    assert [event async for event in awaited.enqueue_events("e")] == events[::-1]

@@ -1,0 +1,308 @@
+"""What becomes of tasks that a server takes, on every broker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq.errors import RevokeTask, SkipRetry
+from asynq.message import TaskState
+from asynq.mux import ServeMux
+from asynq.ops import PauseQueue, UnpauseQueue
+from asynq_redis import RedisBroker
+from tests.server.conftest import Bench, until
+
+if TYPE_CHECKING:
+    from asynq.context import Context
+    from asynq.task import Task
+    from tests.servers import RedisServer
+
+GONE = None
+
+
+async def test_a_task_runs_once_and_is_gone(bench: Bench) -> None:
+    seen: list[tuple[str, bytes, str]] = []
+
+    async def handler(ctx: Context, task: Task) -> None:
+        seen.append((task.type, task.payload, ctx.task_id))
+
+    async with bench.serving(handler):
+        task_id = await bench.enqueue("email", b"payload")
+        await bench.reaches(task_id, GONE)
+    assert seen == [("email", b"payload", task_id)]
+
+
+async def test_a_plain_function_runs_in_a_thread_and_its_answer_is_the_result(bench: Bench) -> None:
+    def handler(ctx: Context, task: Task) -> bytes:
+        return threading.current_thread().name.encode()
+
+    async with bench.serving(handler):
+        stored = await bench.reaches(await bench.enqueue(retention=60), TaskState.COMPLETED)
+    assert stored.result not in (None, threading.main_thread().name.encode())
+
+
+async def test_a_failure_is_retried_with_its_error_and_then_archived(bench: Bench) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        raise ValueError(f"boom {ctx.retried}")
+
+    async with bench.serving(handler, retry_delay=lambda *_: 0):
+        stored = await bench.reaches(await bench.enqueue(max_retry=2), TaskState.ARCHIVED)
+    assert (stored.message.error, stored.message.retried) == ("ValueError: boom 2", 2)
+
+
+async def test_skip_retry_archives_and_revoke_drops(bench: Bench) -> None:
+    mux = ServeMux()
+
+    @mux.handler("skip")
+    async def skip(ctx: Context, task: Task) -> None:
+        raise SkipRetry("never again")
+
+    @mux.handler("revoke")
+    def revoke(ctx: Context, task: Task) -> None:
+        raise RevokeTask
+
+    async with bench.serving(mux):
+        skipped, revoked = await bench.enqueue("skip"), await bench.enqueue("revoke")
+        stored = await bench.reaches(skipped, TaskState.ARCHIVED)
+        await bench.reaches(revoked, GONE)
+    assert stored.message.error == "never again"
+
+
+async def test_a_task_without_handler_fails_saying_so(bench: Bench) -> None:
+    async with bench.serving(ServeMux()):
+        stored = await bench.reaches(await bench.enqueue("unknown"), TaskState.RETRY)
+    assert "unknown" in stored.message.error
+
+
+async def test_a_handler_that_overruns_its_timeout_is_ended_and_retried(bench: Bench) -> None:
+    ended = asyncio.Event()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with bench.serving(handler):
+        stored = await bench.reaches(await bench.enqueue(timeout=1), TaskState.RETRY)
+    assert ended.is_set()
+    assert "timeout" in stored.message.error
+
+
+async def test_a_passed_deadline_archives_without_a_run(bench: Bench) -> None:
+    ran = False
+
+    async def handler(ctx: Context, task: Task) -> None:
+        nonlocal ran
+        ran = True
+
+    async with bench.serving(handler):
+        await bench.reaches(await bench.enqueue(deadline=1_000_000_000), TaskState.ARCHIVED)
+    assert not ran
+
+
+async def test_an_idle_server_is_woken_by_a_new_task(bench: Bench) -> None:
+    ran = asyncio.Event()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        ran.set()
+
+    delays = []
+    async with bench.serving(handler):
+        for _ in range(5):
+            await asyncio.sleep(0.2)
+            ran.clear()
+            enqueued_at = time.perf_counter()
+            await bench.enqueue()
+            await asyncio.wait_for(ran.wait(), 5)
+            delays.append(time.perf_counter() - enqueued_at)
+    assert sorted(delays)[2] < 0.25
+
+
+async def test_a_scheduled_task_runs_when_it_is_due_and_never_early(bench: Bench) -> None:
+    ran_at: list[float] = []
+
+    async def handler(ctx: Context, task: Task) -> None:
+        ran_at.append(time.time())
+
+    async with bench.serving(handler):
+        await asyncio.sleep(0.1)
+        enqueued_at = time.time()
+        await bench.reaches(await bench.enqueue(process_in=1000), GONE)
+    assert 1.0 <= ran_at[0] - enqueued_at < 3.5
+
+
+async def test_no_more_handlers_run_at_once_than_asked_for(bench: Bench) -> None:
+    running = most = done = 0
+
+    async def handler(ctx: Context, task: Task) -> None:
+        nonlocal running, most, done
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.002)
+        running -= 1
+        done += 1
+
+    for _ in range(60):
+        await bench.enqueue()
+    async with bench.serving(handler, concurrency=3):
+        await until(lambda: done == 60)
+    assert most == 3
+
+
+async def test_many_tasks_run_once_each(bench: Bench) -> None:
+    ran: list[bytes] = []
+
+    async def handler(ctx: Context, task: Task) -> None:
+        ran.append(task.payload)
+
+    wanted = [str(number).encode() for number in range(300)]
+    async with bench.serving(handler, concurrency=64), bench.serving(handler, concurrency=8):
+        for payload in wanted:
+            await bench.enqueue(payload=payload)
+        await until(lambda: len(ran) >= 300)
+    assert sorted(ran) == sorted(wanted)
+
+
+async def test_strict_priority_empties_the_heavier_queue_first(bench: Bench) -> None:
+    ran: list[str] = []
+
+    async def handler(ctx: Context, task: Task) -> None:
+        ran.append(ctx.queue)
+
+    for queue in ("low", "high", "low", "high"):
+        await bench.enqueue(queue=queue)
+    async with bench.serving(handler, concurrency=1, queues={"low": 1, "high": 2}, strict_priority=True):
+        await until(lambda: len(ran) == 4)
+    assert ran == ["high", "high", "low", "low"]
+
+
+async def test_a_paused_queue_waits_until_it_is_unpaused(bench: Bench) -> None:
+    ran: list[str] = []
+
+    async def handler(ctx: Context, task: Task) -> None:
+        ran.append(ctx.queue)
+
+    await bench.enqueue(queue="paused")
+    await bench.broker.aexecute(PauseQueue(queue="paused"))
+    async with bench.serving(handler, queues=["paused", "other"]):
+        await bench.enqueue(queue="other")
+        await until(lambda: ran == ["other"])
+        await bench.broker.aexecute(UnpauseQueue(queue="paused"))
+        await until(lambda: ran == ["other", "paused"])
+
+
+async def test_the_same_id_in_two_queues_is_two_tasks(bench: Bench) -> None:
+    both = asyncio.Barrier(2)
+
+    async def handler(ctx: Context, task: Task) -> str:
+        await both.wait()
+        return ctx.queue
+
+    async with bench.serving(handler, queues=["a", "b"]):
+        for queue in ("a", "b"):
+            await bench.enqueue(queue=queue, id="same", retention=60)
+        for queue in ("a", "b"):
+            stored = await bench.reaches("same", TaskState.COMPLETED, queue=queue)
+            assert stored.result == queue.encode()
+
+
+async def test_a_cancellation_as_go_sends_it_ends_the_run_and_retries(redis_server: RedisServer) -> None:
+    begun = asyncio.Event()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    broker = RedisBroker(redis_server.url)
+    bench = Bench(broker)
+    async with bench.serving(handler):
+        task_id = await bench.enqueue()
+        await begun.wait()
+        redis_server.client.publish("asynq:cancel", task_id)
+        stored = await bench.reaches(task_id, TaskState.RETRY)
+    assert "cancelled" in stored.message.error
+    await broker.aclose()
+    broker.close()
+
+
+# --- what does not depend on the broker ------------------------------------------------------------------
+
+
+async def test_a_handler_that_will_not_end_keeps_its_place_after_its_task_went_on(memory: Bench) -> None:
+    release, started = threading.Event(), 0
+
+    def handler(ctx: Context, task: Task) -> None:
+        nonlocal started
+        started += 1
+        release.wait(30)
+
+    memory_grace = 6.5  # the run's own timeout of 1 s, and the grace of 5 s
+    async with memory.serving(handler, concurrency=1, retry_delay=lambda *_: 3600):
+        first, second = await memory.enqueue(timeout=1), await memory.enqueue()
+        begun = time.monotonic()
+        await memory.reaches(first, TaskState.RETRY)
+        assert 5 < time.monotonic() - begun < memory_grace + 3
+        assert started == 1
+        release.set()
+        await memory.reaches(second, GONE)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_the_error_hook_is_told_of_each_failure(memory: Bench, is_async: bool) -> None:
+    told: list[tuple[str, str, int]] = []
+
+    def note(error: Exception, task: Task, ctx: Any) -> None:
+        told.append((str(error), task.type, ctx.retried))
+
+    async def note_later(error: Exception, task: Task, ctx: Any) -> None:
+        await asyncio.sleep(0)
+        note(error, task, ctx)
+
+    async def handler(ctx: Context, task: Task) -> None:
+        raise ValueError("boom")
+
+    hook = note_later if is_async else note
+    async with memory.serving(handler, on_error=hook, retry_delay=lambda *_: 0):
+        await memory.reaches(await memory.enqueue("t", max_retry=1), TaskState.ARCHIVED)
+    assert told == [("boom", "t", 0), ("boom", "t", 1)]
+
+
+async def test_an_error_hook_that_fails_breaks_nothing(
+    memory: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    def hook(*_: object) -> None:
+        raise SystemExit(1)
+
+    async def handler(ctx: Context, task: Task) -> None:
+        raise SkipRetry
+
+    async with memory.serving(handler, on_error=hook):
+        await memory.reaches(await memory.enqueue(), TaskState.ARCHIVED)
+        await memory.reaches(await memory.enqueue(), TaskState.ARCHIVED)
+    failures = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len([record for record in failures if record.name == "asynq.server"]) == 2
+
+
+async def test_what_is_no_failure_spends_no_retry(memory: Bench) -> None:
+    runs = 0
+
+    async def handler(ctx: Context, task: Task) -> None:
+        nonlocal runs
+        runs += 1
+        if runs < 3:
+            raise TimeoutError
+
+    busy = {
+        "is_failure": lambda error: not isinstance(error, TimeoutError),
+        "retry_delay": lambda *_: timedelta(0),
+    }
+    async with memory.serving(handler, **busy):
+        stored = await memory.reaches(await memory.enqueue(max_retry=1, retention=60), TaskState.COMPLETED)
+    assert (runs, stored.message.retried) == (3, 0)

@@ -1,0 +1,281 @@
+"""Waiting for results, on every broker and by both clients."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import asynq
+from asynq import AsyncClient, Client, Context, Task, results
+from asynq.errors import BrokerUnavailable, TaskFailedError, TaskGoneError
+from asynq.message import TaskState
+from asynq.ops import Archive, Complete, Dequeue, Done
+from asynq_sqlite import MemoryBroker, SQLiteBroker
+from tests.server.conftest import PATIENCE, Bench, open_broker, until
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from asynq.message import Delivery
+
+HOUR = timedelta(hours=1)
+LONG = timedelta(seconds=PATIENCE)
+
+
+@pytest.fixture(params=["called", "awaited"])
+def wait(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Callable[..., Awaitable[bytes]]]:
+    """Waits with a client of each kind: `await wait(info, patience)`."""
+    plain, awaited = Client(bench.broker), AsyncClient(bench.broker)
+
+    async def called(info: Any, patience: Any = LONG) -> bytes:
+        return await asyncio.to_thread(plain.wait, info, patience)
+
+    async def awaits(info: Any, patience: Any = LONG) -> bytes:
+        try:
+            return await awaited.wait(info, patience)
+        finally:
+            await awaited.aclose()
+
+    yield called if request.param == "called" else awaits
+    plain.close()
+
+
+@pytest.fixture
+def untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody polls: who is not told waits in vain."""
+    monkeypatch.setattr(results, "POLL", 1e6)
+
+
+async def enqueue(bench: Bench, **options: Any) -> asynq.TaskInfo:
+    return await AsyncClient(bench.broker).enqueue(Task("t"), **{"retention": HOUR, **options})
+
+
+async def take(bench: Bench) -> Delivery:
+    fetch = Dequeue(orders=(("default",),), token=os.urandom(8).hex(), lease=60_000)
+    [delivery] = await bench.broker.aexecute(fetch)
+    return delivery
+
+
+async def watching(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """An event that is set once somebody watches a task and has looked at it."""
+    looking, loop = asyncio.Event(), asyncio.get_running_loop()
+    original = results.Results._watched
+
+    async def watched(self: results.Results, look: Any) -> Any:
+        answer = await original(self, look)
+        loop.call_soon_threadsafe(looking.set)
+        return answer
+
+    monkeypatch.setattr(results.Results, "_watched", watched)
+    return looking
+
+
+@pytest.mark.usefixtures("untold")
+async def test_a_result_is_there_when_the_handler_has_returned_it(bench: Bench, wait: Any) -> None:
+    let_go = asyncio.Event()
+
+    async def handler(ctx: Context, task: Task) -> bytes:
+        await let_go.wait()
+        return b"the result"
+
+    async with bench.serving(handler):
+        waiting = asyncio.create_task(wait(await enqueue(bench)))
+        await asyncio.sleep(0)
+        let_go.set()
+        assert await waiting == b"the result"
+
+
+@pytest.mark.usefixtures("untold")
+async def test_the_end_is_told_to_whoever_waits(
+    bench: Bench, wait: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = await watching(bench, monkeypatch)
+    info = await enqueue(bench)
+    delivery = await take(bench)
+    waiting = asyncio.create_task(wait(info))
+    await looking.wait()
+    await bench.broker.aexecute(Complete(delivery=delivery, result=b"r"))
+    assert await waiting == b"r"
+
+
+@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.usefixtures("untold")
+async def test_an_archived_task_raises_its_last_error(
+    bench: Bench, wait: Any, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    looking = await watching(bench, monkeypatch)
+    info = await enqueue(bench)
+    delivery = await take(bench)
+    waiting = asyncio.create_task(wait(info)) if late else None
+    if waiting:
+        await looking.wait()
+    await bench.broker.aexecute(Archive(delivery=delivery, error="no such user"))
+    with pytest.raises(TaskFailedError) as failed:
+        await (waiting or wait(info))
+    error = failed.value
+    assert (error.queue, error.task_id, error.error) == ("default", info.id, "no such user")
+
+
+@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.usefixtures("untold")
+async def test_a_task_that_is_gone_is_an_error_that_says_so(
+    bench: Bench, wait: Any, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    looking = await watching(bench, monkeypatch)
+    info = await enqueue(bench)
+    delivery = await take(bench)
+    waiting = asyncio.create_task(wait(info)) if late else None
+    if waiting:
+        await looking.wait()
+    await bench.broker.aexecute(Done(delivery=delivery))
+    with pytest.raises(TaskGoneError, match="revoked"):
+        await (waiting or wait(info))
+
+
+async def test_a_task_that_returned_nothing_has_an_empty_result(bench: Bench, wait: Any) -> None:
+    info = await enqueue(bench)
+    await bench.broker.aexecute(Complete(delivery=await take(bench)))
+    assert await wait(info) == b""
+
+
+async def test_who_has_waited_long_enough_is_told_so_and_the_task_goes_on(bench: Bench, wait: Any) -> None:
+    info = await enqueue(bench)
+    with pytest.raises(TimeoutError, match=f"{info.id}.*0:00:00.050000"):
+        await wait(info, timedelta(milliseconds=50))
+    await bench.reaches(info.id, TaskState.PENDING)
+
+
+@pytest.mark.parametrize(
+    ("options", "patience", "error", "option"),
+    [
+        ({"retention": timedelta(0)}, LONG, ValueError, "retention"),
+        ({}, timedelta(seconds=-1), ValueError, "timeout"),
+        ({}, 5, TypeError, "timeout"),
+    ],
+)
+async def test_what_cannot_be_waited_for_is_refused(
+    memory: Bench, options: Any, patience: Any, error: type[Exception], option: str
+) -> None:
+    info = await enqueue(memory, **options)
+    with pytest.raises(error, match=option):
+        Client(memory.broker).wait(info, patience)
+    with pytest.raises(error, match=option):
+        await AsyncClient(memory.broker).wait(info, patience)
+    with pytest.raises(TypeError, match="info"):
+        Client(memory.broker).wait(info.id)  # type: ignore[arg-type]
+
+
+async def test_many_wait_at_once(bench: Bench) -> None:
+    async def handler(ctx: Context, task: Task) -> bytes:
+        return task.payload
+
+    async with bench.serving(handler), AsyncClient(bench.broker) as client:
+        tasks = [Task("t", str(number)) for number in range(120)]
+        infos = await client.enqueue_many(tasks, retention=HOUR)
+        waits = [client.wait(info, LONG) for info in infos if isinstance(info, asynq.TaskInfo)]
+        assert await asyncio.gather(*waits) == [task.payload for task in tasks]
+
+
+class Deaf(MemoryBroker):
+    """Tells nobody of anything."""
+
+    def watcher(self) -> Any:
+        return self
+
+    async def watch(self, queue: str, task_id: str) -> Any:
+        raise BrokerUnavailable("nothing is told")
+
+
+async def test_where_nothing_is_told_the_task_is_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "POLL_UNTOLD", 0.01)
+    deaf = Bench(Deaf())
+    info = await enqueue(deaf)
+    waiting = asyncio.create_task(AsyncClient(deaf.broker).wait(info, LONG))
+    delivery = await take(deaf)
+    await deaf.broker.aexecute(Complete(delivery=delivery, result=b"r"))
+    assert await waiting == b"r"
+    deaf.broker.close()
+
+
+class Faltering(MemoryBroker):
+    """Is away from its second look on, for a while."""
+
+    looks = 0
+
+    async def aexecute(self, op: Any, /) -> Any:
+        self.looks += isinstance(op, asynq.ops.GetTask)
+        if 2 <= self.looks <= 3 and isinstance(op, asynq.ops.GetTask):
+            raise BrokerUnavailable("it is away")
+        return await super().aexecute(op)
+
+
+async def test_a_broker_that_goes_away_meanwhile_is_waited_for() -> None:
+    bench = Bench(Faltering())
+    info = await enqueue(bench)
+    waiting = asyncio.create_task(AsyncClient(bench.broker).wait(info, LONG))
+    await bench.broker.aexecute(Complete(delivery=await take(bench), result=b"r"))
+    assert await waiting == b"r"
+    bench.broker.close()
+
+
+async def test_a_broker_that_cannot_be_reached_at_all_is_an_error_at_once(tmp_path: Path) -> None:
+    with Client(MemoryBroker()) as client:
+        info = client.enqueue(Task("t"), retention=HOUR)
+    nowhere = SQLiteBroker(tmp_path / "no" / "such" / "directory.db")
+    with pytest.raises(asynq.BrokerRefusedError), Client(nowhere) as client:
+        client.wait(info)
+
+
+def portals() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "asynq-portal"]
+
+
+async def test_closing_a_client_ends_its_waits_and_its_thread(bench: Bench) -> None:
+    client = Client(bench.broker)
+    waiting = asyncio.create_task(asyncio.to_thread(client.wait, await enqueue(bench)))
+    await until(portals)
+    await asyncio.to_thread(client.close)
+    with pytest.raises(BrokerUnavailable, match="closed"):
+        await waiting
+    assert portals() == []
+    with pytest.raises(TimeoutError):
+        await asyncio.to_thread(client.wait, await enqueue(bench), timedelta(milliseconds=20))
+    client.close()
+
+
+async def test_a_client_nobody_holds_leaves_no_thread(memory: Bench) -> None:
+    client = Client(memory.broker)
+    with pytest.raises(TimeoutError):
+        client.wait(await enqueue(memory), timedelta(0))
+    assert len(portals()) == 1
+    del client
+    gc.collect()
+    await until(lambda: not portals())
+
+
+async def test_a_client_may_wait_in_a_forked_child(shared_url: str) -> None:
+    broker = open_broker(shared_url)
+    client = Client(broker)
+    bench = Bench(broker)
+    info = await enqueue(bench)
+    with pytest.raises(TimeoutError):
+        await asyncio.to_thread(client.wait, info, timedelta(milliseconds=20))
+    await bench.broker.aexecute(Complete(delivery=await take(bench), result=b"r"))
+    if (child := os.fork()) == 0:
+        # A thread of its own: the parent's event loop counts as running here.
+        found: list[bytes] = []
+        waiter = threading.Thread(target=lambda: found.append(client.wait(info, LONG)))
+        waiter.start()
+        waiter.join()
+        os._exit(0 if found == [b"r"] else 1)
+    assert await asyncio.to_thread(os.waitpid, child, 0) == (child, 0)
+    await asyncio.to_thread(client.close)
+    await broker.aclose()
+    broker.close()

@@ -1,0 +1,220 @@
+"""How a server ends: nothing is lost, no retry is spent."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from asynq.errors import BrokerRefusedError, ServerStateError
+from asynq.message import TaskState
+from asynq.mux import ServeMux
+from asynq.server import Server
+from asynq_sqlite import MemoryBroker
+from tests.server.conftest import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq.context import Context
+    from asynq.ops import Op
+    from asynq.task import Task
+    from tests.server.conftest import Bench, Worker
+
+T = TypeVar("T")
+
+GONE = None
+
+
+async def test_shutdown_lets_handlers_finish_and_takes_no_more_tasks(bench: Bench) -> None:
+    begun, release, runs = asyncio.Event(), asyncio.Event(), 0
+
+    async def handler(ctx: Context, task: Task) -> None:
+        nonlocal runs
+        runs += 1
+        begun.set()
+        await release.wait()
+
+    async with bench.serving(handler, concurrency=1) as server:
+        first, second = await bench.enqueue(), await bench.enqueue()
+        await begun.wait()
+        ending = asyncio.create_task(server.shutdown())
+        await asyncio.sleep(0.05)
+        states = [server.state]
+        release.set()
+        await ending
+        states.append(server.state)
+    assert states == ["stopped", "closed"]
+    assert runs == 1
+    assert await bench.find(first) is None
+    stored = await bench.find(second)
+    assert stored
+    assert stored.state is TaskState.PENDING
+
+
+async def test_what_does_not_finish_in_time_goes_back_to_the_head_without_a_retry(bench: Bench) -> None:
+    begun, ran = asyncio.Event(), list[str]()
+
+    async def endless(ctx: Context, task: Task) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        ran.append(ctx.task_id)
+
+    async with bench.serving(endless, concurrency=1, shutdown_timeout=timedelta(0)):
+        first, second = await bench.enqueue(), await bench.enqueue()
+        await begun.wait()
+    stored = await bench.find(first)
+    assert stored
+    assert (stored.state, stored.message.retried) == (TaskState.PENDING, 0)
+    async with bench.serving(handler, concurrency=1):
+        await until(lambda: len(ran) == 2)
+    assert ran == [first, second]
+
+
+async def test_a_stopped_server_finishes_what_it_has_and_takes_nothing(memory: Bench) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        begun.set()
+        await release.wait()
+
+    async with memory.serving(handler) as server:
+        first = await memory.enqueue()
+        await begun.wait()
+        server.stop()
+        server.stop()
+        second = await memory.enqueue()
+        release.set()
+        await memory.reaches(first, GONE)
+        await asyncio.sleep(0.1)
+        stored = await memory.find(second)
+        assert stored
+        assert stored.state is TaskState.PENDING
+
+
+async def test_cancelling_serve_shuts_down_first(memory: Bench) -> None:
+    begun = asyncio.Event()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        begun.set()
+        await asyncio.sleep(0.2)
+
+    server = Server(memory.broker)
+    serving = asyncio.create_task(server.serve(handler))
+    task_id = await memory.enqueue()
+    await begun.wait()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert server.state == "closed"
+    assert await memory.find(task_id) is None
+
+
+async def test_a_server_lives_once(memory: Bench) -> None:
+    server = Server(memory.broker)
+    with pytest.raises(ServerStateError, match="new"):
+        server.stop()
+    await server.start(ServeMux())
+    await server.ping()
+    with pytest.raises(ServerStateError, match="active"):
+        await server.start(ServeMux())
+    await server.shutdown()
+    await server.shutdown()
+    for refused in (server.start(ServeMux()), server.ping()):
+        with pytest.raises(ServerStateError, match="closed"):
+            await refused
+
+
+async def test_a_server_that_never_started_can_be_shut_down(memory: Bench) -> None:
+    server = Server(memory.broker)
+    await server.shutdown()
+    assert server.state == "closed"
+
+
+async def test_what_cannot_be_a_handler_is_refused_and_the_server_stays_new(memory: Bench) -> None:
+    server = Server(memory.broker)
+    with pytest.raises(TypeError, match="handler"):
+        await server.start("email")  # type: ignore[arg-type]
+    assert server.state == "new"
+    await server.shutdown()
+
+
+async def test_a_broker_that_refuses_is_told_at_once() -> None:
+    class Refusing(MemoryBroker):
+        async def aexecute(self, op: Op[T], /) -> T:
+            raise BrokerRefusedError("wrong password")
+
+    broker = Refusing()
+    with pytest.raises(BrokerRefusedError):
+        await Server(broker).start(ServeMux())
+    await broker.aclose()
+    broker.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_finishes_what_is_in_hand(
+    number: signal.Signals, shared: Bench, start_worker: Callable[..., Worker]
+) -> None:
+    worker = start_worker(lease=30)
+    first = await shared.enqueue("sleep", b"0.7")
+    await worker.noted("begin")
+    worker.signal(number)
+    assert await worker.ended() == 0
+    assert worker.runs == ["begin", "end", "closed"]
+    assert await shared.find(first) is None
+
+
+@pytest.mark.parametrize("handler", ["sleep", "deaf"])
+async def test_a_second_signal_waits_no_longer(
+    handler: str, shared: Bench, start_worker: Callable[..., Worker]
+) -> None:
+    worker = start_worker(lease=30, shutdown=60)
+    task_id = await shared.enqueue(handler, b"60")
+    await worker.noted("begin")
+    begun = time.monotonic()
+    worker.signal(signal.SIGTERM)
+    await asyncio.sleep(0.2)
+    worker.signal(signal.SIGTERM)
+    assert await worker.ended() == 0
+    assert time.monotonic() - begun < 4
+    stored = await shared.find(task_id)
+    assert stored
+    assert (stored.state, stored.message.retried) == (TaskState.PENDING, 0)
+
+
+async def test_a_handler_that_does_not_listen_holds_up_a_shutdown_for_a_second(
+    shared: Bench, start_worker: Callable[..., Worker]
+) -> None:
+    worker = start_worker(lease=30, shutdown=0)
+    task_id = await shared.enqueue("deaf", b"60")
+    await worker.noted("begin")
+    begun = time.monotonic()
+    worker.signal(signal.SIGTERM)
+    assert await worker.ended() == 0
+    assert time.monotonic() - begun < 4
+    stored = await shared.find(task_id)
+    assert stored
+    assert (stored.state, stored.message.retried) == (TaskState.PENDING, 0)
+
+
+async def test_sigtstp_stops_taking_tasks_and_keeps_what_is_in_hand(
+    shared: Bench, start_worker: Callable[..., Worker]
+) -> None:
+    worker = start_worker(lease=1)
+    await shared.enqueue("sleep", b"1.5")
+    await worker.noted("begin")
+    worker.signal(signal.SIGTSTP)
+    await asyncio.sleep(0.2)
+    second = await shared.enqueue("sleep", b"0")
+    await worker.noted("begin", "end")
+    stored = await shared.find(second)
+    assert stored
+    assert stored.state is TaskState.PENDING
+    worker.signal(signal.SIGTERM)
+    assert await worker.ended() == 0

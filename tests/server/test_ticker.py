@@ -1,0 +1,290 @@
+"""Periodic tasks, tick by tick, on a clock that only the test moves."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from asynq import BrokerFullError, BrokerUnavailable, DuplicateTaskError, QueueNotFoundError, Task
+from asynq.clock import FakeClock
+from asynq.entries import Entry, Registry
+from asynq.loops.ticker import LONGEST_PAUSE, Hooks, Ticker
+from asynq.message import TaskState
+from asynq.ops import Archive, Complete, Dequeue, Done, EnqueueTick, ListEnqueueEvents, ListTasks
+from asynq.options import Options
+from asynq_sqlite import MemoryBroker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from asynq.errors import AsynqError
+    from asynq.message import Delivery
+    from asynq.ops import Op
+
+T = TypeVar("T")
+
+NOON = int(datetime(2030, 1, 1, 12, tzinfo=UTC).timestamp() * 1000)
+SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(NOON)
+
+
+@pytest.fixture
+def broker(clock: FakeClock) -> Iterator[MemoryBroker]:
+    broker = MemoryBroker(clock=clock)
+    yield broker
+    broker.close()
+
+
+class Flaky:
+    """A broker that does what it is asked and then says it did not, or refuses to."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self.broker = broker
+        self.lost_replies = 0
+        self.refusals = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.broker, name)
+
+    async def aexecute_many(self, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
+        ticks = isinstance(ops[0], EnqueueTick)
+        if ticks and self.refusals:
+            self.refusals -= 1
+            return [BrokerFullError("full")] * len(ops)
+        answers = await self.broker.aexecute_many(ops)
+        if ticks and self.lost_replies:
+            self.lost_replies -= 1
+            raise BrokerUnavailable("gone", maybe_applied=True)
+        return answers
+
+
+class Bench:
+    """A scheduler's ticker, stepped by hand."""
+
+    def __init__(self, broker: Any, *entries: Entry, catch_up: int = 0, **hooks: Any) -> None:
+        self.registry = Registry()
+        self.registry.replace(entries)
+        ids = map(str, itertools.count())
+        self.ticker = Ticker(
+            broker,
+            self.registry,
+            catch_up=catch_up,
+            hooks=Hooks(**hooks),
+            new_id=lambda: f"{id(self)}-{next(ids)}",
+        )
+
+    async def until_idle(self) -> float:
+        """Step until nothing is due; the pause asked for."""
+        while (pause := await self.ticker.step()) == 0:
+            pass
+        assert pause is not None
+        return pause
+
+
+def entry(spec: str = "*/5 * * * *", type: str = "t", **options: Any) -> Entry:  # noqa: A002
+    return Entry.of(spec, Task(type), Options(**options), ZoneInfo("UTC"))
+
+
+def enqueued(broker: MemoryBroker, queue: str = "default") -> Counter[str]:
+    """How many tasks of each type are in the queue."""
+    try:
+        tasks = broker.execute(ListTasks(queue=queue, state=TaskState.PENDING, limit=10_000))
+    except QueueNotFoundError:
+        return Counter()
+    return Counter(task.message.type for task in tasks)
+
+
+async def test_a_task_is_enqueued_at_each_tick_and_not_before(broker: MemoryBroker, clock: FakeClock) -> None:
+    bench = Bench(broker, entry())
+    assert await bench.until_idle() == LONGEST_PAUSE
+    clock.advance(5 * MINUTE - 1)
+    assert await bench.until_idle() == 0.001
+    clock.advance(1)
+    await bench.until_idle()
+    assert enqueued(broker) == {"t": 1}
+    clock.advance(5 * MINUTE)
+    await bench.until_idle()
+    assert enqueued(broker) == {"t": 2}
+
+
+async def test_schedulers_that_come_and_go_enqueue_each_tick_once(
+    broker: MemoryBroker, clock: FakeClock
+) -> None:
+    entries = [entry(), entry("@every 90s", "every")]
+    benches = [Bench(broker, *entries) for _ in range(3)]
+    for minute in range(60):
+        for bench in benches if minute % 2 else benches[::-1]:
+            await bench.until_idle()
+        if minute % 7 == 0:
+            benches[minute % 3] = Bench(broker, *entries)
+            await benches[minute % 3].until_idle()
+        clock.advance(MINUTE // 2)
+        for bench in benches:
+            await bench.until_idle()
+        clock.advance(MINUTE // 2)
+    for bench in benches:
+        await bench.until_idle()
+    assert enqueued(broker) == {"t": 12, "every": 40}
+
+
+async def test_ticks_while_no_scheduler_ran_are_missed(broker: MemoryBroker, clock: FakeClock) -> None:
+    await Bench(broker, entry()).until_idle()
+    clock.advance(HOUR)
+    await Bench(broker, entry()).until_idle()
+    assert enqueued(broker) == {}
+
+
+async def test_missed_ticks_are_caught_up_with_as_far_back_as_asked(
+    broker: MemoryBroker, clock: FakeClock
+) -> None:
+    first = Bench(broker, entry(), catch_up=30 * MINUTE)
+    await first.until_idle()
+    clock.advance(5 * MINUTE)
+    await first.until_idle()
+    clock.advance(HOUR + MINUTE)
+    heirs = [Bench(broker, entry(), catch_up=30 * MINUTE) for _ in range(2)]
+    for _ in range(20):
+        for heir in heirs:
+            await heir.ticker.step()
+    assert enqueued(broker) == {"t": 1 + 6}
+
+
+async def test_an_entry_nobody_ran_before_has_missed_nothing(broker: MemoryBroker, clock: FakeClock) -> None:
+    bench = Bench(broker, entry(), catch_up=24 * HOUR)
+    await bench.until_idle()
+    clock.advance(5 * MINUTE)
+    await bench.until_idle()
+    assert enqueued(broker) == {"t": 1}
+
+
+async def test_a_scheduler_that_was_held_up_enqueues_the_latest_tick_alone(
+    broker: MemoryBroker, clock: FakeClock
+) -> None:
+    bench = Bench(broker, entry())
+    await bench.until_idle()
+    clock.advance(3 * HOUR)
+    await bench.until_idle()
+    assert enqueued(broker) == {"t": 1}
+
+
+async def test_a_lost_reply_neither_loses_nor_doubles_a_tick(broker: MemoryBroker, clock: FakeClock) -> None:
+    flaky = Flaky(broker)
+    told: list[Any] = []
+    bench = Bench(flaky, entry(), after=lambda *outcome: told.append(outcome))
+    await bench.until_idle()
+    clock.advance(5 * MINUTE)
+    flaky.lost_replies = 2
+    for _ in range(2):
+        with pytest.raises(BrokerUnavailable):
+            await bench.ticker.step()
+    (delivery,) = broker.execute(Dequeue(orders=(("default",),), token="token", lease=1000))
+    broker.execute(Done(delivery=delivery))
+    await bench.until_idle()
+    assert enqueued(broker) == {}
+    assert [(info.id, error) for _, info, error in told] == [(delivery.message.id, None)]
+
+
+async def test_a_tick_the_broker_has_no_room_for_is_tried_again(
+    broker: MemoryBroker, clock: FakeClock
+) -> None:
+    flaky = Flaky(broker)
+    bench = Bench(flaky, entry(), entry("@hourly", "other"))
+    await bench.until_idle()
+    clock.advance(5 * MINUTE)
+    flaky.refusals = 1
+    assert await bench.ticker.step() == 1.0
+    clock.advance(SECOND)
+    await bench.until_idle()
+    assert enqueued(broker) == {"t": 1}
+
+
+async def test_a_clock_ahead_of_the_brokers_enqueues_nothing_early(
+    broker: MemoryBroker, clock: FakeClock
+) -> None:
+    ahead = FakeClock(NOON + 5 * MINUTE - 1)
+    flaky = Flaky(broker)
+    flaky.clock = ahead  # type: ignore[attr-defined]
+    bench = Bench(flaky, entry(), entry("@every 1s", "often"))
+    await bench.ticker.step()
+    ahead.advance(1)
+    for second in range(60 * 5):
+        await bench.until_idle()
+        assert enqueued(broker)["often"] == second
+        for moved in (clock, ahead):
+            moved.advance(SECOND)
+    await bench.until_idle()
+    assert enqueued(broker) == {"t": 1, "often": 300}
+
+
+async def test_hooks_are_told_before_and_after(broker: MemoryBroker, clock: FakeClock) -> None:
+    told: list[Any] = []
+
+    async def before(task: Task) -> None:
+        told.append(("before", task.type))
+
+    def after(task: Task, info: Any, error: Any) -> None:
+        told.append(("after", task.type, info and info.state, type(error)))
+        raise RuntimeError("hooks break nothing")
+
+    bench = Bench(broker, entry(unique=timedelta(hours=1)), before=before, after=after)
+    await bench.until_idle()
+    for _ in range(2):
+        clock.advance(5 * MINUTE)
+        await bench.until_idle()
+    assert told == [
+        ("before", "t"),
+        ("after", "t", TaskState.PENDING, type(None)),
+        ("before", "t"),
+        ("after", "t", None, DuplicateTaskError),
+    ]
+
+
+async def test_a_task_id_does_not_stop_the_schedule(broker: MemoryBroker, clock: FakeClock) -> None:
+    bench = Bench(broker, entry(task_id="nightly", retention=timedelta(days=1)))
+    await bench.until_idle()
+    settlements: list[Callable[[Delivery], Op[None]]] = [
+        lambda delivery: Archive(delivery=delivery, error="failed"),
+        lambda delivery: Complete(delivery=delivery),
+    ]
+    for number, settle in enumerate(settlements):
+        clock.advance(5 * MINUTE)
+        await bench.until_idle()
+        (delivery,) = broker.execute(Dequeue(orders=(("default",),), token=f"token-{number}", lease=1000))
+        broker.execute(settle(delivery))
+    clock.advance(5 * MINUTE)
+    await bench.until_idle()
+    assert enqueued(broker) == {"t": 1}
+
+
+async def test_what_was_enqueued_and_comes_next_can_be_seen(broker: MemoryBroker, clock: FakeClock) -> None:
+    bench = Bench(broker, entry(queue="low"))
+    await bench.until_idle()
+    clock.advance(5 * MINUTE)
+    await bench.until_idle()
+    (seen,) = bench.ticker.described()
+    assert (seen.spec, seen.task_type, seen.options) == ("*/5 * * * *", "t", ('Queue("low")',))
+    assert seen.prev_enqueue_at == datetime(2030, 1, 1, 12, 5, tzinfo=UTC)
+    assert seen.next_enqueue_at == datetime(2030, 1, 1, 12, 10, tzinfo=UTC)
+    (event,) = broker.execute(ListEnqueueEvents(entry_id=seen.id))
+    (task,) = broker.execute(ListTasks(queue="low", state=TaskState.PENDING))
+    assert (event.task_id, event.enqueued_at) == (task.message.id, seen.prev_enqueue_at)
+
+
+async def test_entries_that_come_and_go_are_followed(broker: MemoryBroker, clock: FakeClock) -> None:
+    bench = Bench(broker, entry())
+    await bench.until_idle()
+    bench.registry.replace([entry(type="other")])
+    clock.advance(4 * MINUTE)
+    await bench.until_idle()
+    clock.advance(MINUTE)
+    await bench.until_idle()
+    assert enqueued(broker) == {"other": 1}

@@ -1,0 +1,137 @@
+"""One of a kind, from the client's call to the end of the run, on every broker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from asynq.client import AsyncClient
+from asynq.errors import DuplicateTaskError, SkipRetry, TaskIDConflictError
+from asynq.message import TaskState
+from asynq.task import Task
+from tests.server.conftest import PATIENCE
+
+if TYPE_CHECKING:
+    from asynq.context import Context
+    from tests.server.conftest import Bench
+
+HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+
+
+class Runs:
+    """A handler that runs until it is released; "fail" archives its task."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.release = asyncio.Event()
+
+    async def __call__(self, ctx: Context, task: Task) -> bytes:
+        self.begun.set()
+        await self.release.wait()
+        if task.payload == b"fail":
+            raise SkipRetry("no")
+        return b"run"
+
+
+async def refused(client: AsyncClient, task: Task, **options: Any) -> bool:
+    try:
+        await client.enqueue(task, **options)
+    except (DuplicateTaskError, TaskIDConflictError):
+        return True
+    return False
+
+
+async def until_accepted(client: AsyncClient, task: Task, **options: Any) -> float:
+    """Enqueue again and again until it is accepted; the seconds that took."""
+    began = time.monotonic()
+    while await refused(client, task, **options):
+        assert time.monotonic() - began < PATIENCE, "it was never accepted"
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
+
+
+Until = Literal["done", "start", "expiry"]
+
+
+@pytest.mark.parametrize("until", ["done", "start", "expiry"])
+async def test_what_ends_the_lock_before_its_time(bench: Bench, until: Until) -> None:
+    client, runs, task = AsyncClient(bench.broker), Runs(), Task("t", b"same")
+    options: dict[str, Any] = {"unique": HOUR, "unique_until": until}
+    first = await client.enqueue(task, **options)
+    assert await refused(client, task, **options)
+    assert not await refused(client, Task("t", b"other"), unique=HOUR, queue="elsewhere")
+    async with bench.serving(runs, concurrency=1):
+        await runs.begun.wait()
+        assert await refused(client, task, **options) == (until != "start")
+        assert await refused(client, task, **options)
+        runs.release.set()
+        await bench.reaches(first.id, None)
+        if until == "start":
+            await until_accepted(client, task, **options)
+        else:
+            assert await refused(client, task, **options) == (until == "expiry")
+
+
+async def test_the_lock_of_an_archived_task_goes_on(bench: Bench) -> None:
+    client, runs, task = AsyncClient(bench.broker), Runs(), Task("t", b"fail")
+    runs.release.set()
+    async with bench.serving(runs):
+        first = await client.enqueue(task, unique=HOUR)
+        await bench.reaches(first.id, TaskState.ARCHIVED)
+        assert await refused(client, task, unique=HOUR)
+
+
+async def test_a_lock_that_expires_lets_a_second_one_in_while_the_first_waits(bench: Bench) -> None:
+    client, task = AsyncClient(bench.broker), Task("t")
+    first = await client.enqueue(task, unique=SECOND)
+    assert 0.5 < await until_accepted(client, task, unique=SECOND) < 5
+    assert await bench.reaches(first.id, TaskState.PENDING)
+
+
+async def test_a_lock_that_is_kept_lasts_as_long_as_its_run(bench: Bench) -> None:
+    client, runs, task = AsyncClient(bench.broker), Runs(), Task("t")
+    async with bench.serving(runs, lease=SECOND):
+        first = await client.enqueue(task, unique=SECOND, keep_unique=True)
+        await runs.begun.wait()
+        ends = time.monotonic() + 2.5
+        while time.monotonic() < ends:
+            assert await refused(client, task, unique=SECOND)
+            await asyncio.sleep(0.1)
+        runs.release.set()
+        await bench.reaches(first.id, None)
+        assert not await refused(client, task, unique=SECOND)
+
+
+@pytest.mark.parametrize("payload", [b"ok", b"fail"])
+async def test_an_id_is_taken_over_from_a_finished_task_only_if_asked_for(
+    bench: Bench, payload: bytes
+) -> None:
+    client, runs = AsyncClient(bench.broker), Runs()
+    task = Task("t", payload, task_id="order-7", retention=HOUR)
+    finished = TaskState.COMPLETED if payload == b"ok" else TaskState.ARCHIVED
+    await client.enqueue(task)
+    assert await refused(client, task, on_conflict="replace_finished")
+    async with bench.serving(runs):
+        await runs.begun.wait()
+        assert await refused(client, task, on_conflict="replace_finished")
+        runs.release.set()
+        await bench.reaches("order-7", finished)
+        assert await refused(client, task)
+        again = await client.enqueue(Task("t", b"new"), task_id="order-7", on_conflict="replace_finished")
+        assert (again.id, again.state) == ("order-7", TaskState.PENDING)
+        await bench.reaches("order-7", None)
+
+
+async def test_a_task_that_takes_over_an_id_takes_over_its_own_lock_too(bench: Bench) -> None:
+    client, runs, task = AsyncClient(bench.broker), Runs(), Task("t", b"fail", task_id="a", unique=HOUR)
+    runs.release.set()
+    async with bench.serving(runs):
+        await client.enqueue(task)
+        await bench.reaches("a", TaskState.ARCHIVED)
+        assert not await refused(client, task, on_conflict="replace_finished")
+        await bench.reaches("a", TaskState.ARCHIVED)

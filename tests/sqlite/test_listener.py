@@ -1,0 +1,135 @@
+"""Idle workers are told of new tasks, by whichever process made them."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq import ops
+from asynq.broker import Listener, Wake
+from asynq.errors import BrokerUnavailable
+from asynq_sqlite import MemoryBroker, SQLiteBroker
+from tests.sqlite.tools import LEASE, enqueue, take
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+PATIENCE = 10.0
+
+
+@asynccontextmanager
+async def armed(broker: SQLiteBroker | MemoryBroker, *queues: str) -> AsyncIterator[Listener]:
+    """A listener for the queues which has said its first word."""
+    listener = broker.listener()
+    await listener.arm(queues)
+    assert await event(listener) == Wake()
+    yield listener
+    await listener.aclose()
+
+
+async def event(listener: Listener) -> object:
+    return await asyncio.wait_for(listener.next(), PATIENCE)
+
+
+async def is_silent(listener: Listener) -> bool:
+    """True if nothing is told during some looks at the file."""
+    try:
+        await asyncio.wait_for(listener.next(), 0.08)
+    except TimeoutError:
+        return True
+    return False
+
+
+@pytest.fixture
+def foreign(path: Path, broker: SQLiteBroker) -> SQLiteBroker:
+    """Somebody else's broker on the same file, as far as `broker` can know another process."""
+    return SQLiteBroker(path, clock=broker.clock, durability="process")
+
+
+async def test_a_foreign_enqueue_wakes_within_50_ms(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
+    waits = []
+    async with armed(broker, "q") as listener:
+        for number in range(15):
+            foreign.execute(enqueue(f"t{number}"))
+            start = time.monotonic()
+            assert await event(listener) == Wake("q")
+            waits.append(time.monotonic() - start)
+            take(broker, f"token{number}")
+            await is_silent(listener)
+    assert statistics.median(waits) < 0.05
+
+
+@pytest.mark.parametrize("kind", ["file", "memory"])
+async def test_an_enqueue_of_this_process_wakes(kind: str, broker: SQLiteBroker) -> None:
+    here = broker if kind == "file" else MemoryBroker()
+    async with armed(here, "q") as listener:
+        await here.aexecute(enqueue("t"))
+        assert await event(listener) == Wake("q")
+    await here.aclose()
+
+
+async def test_a_batch_wakes_once_a_queue() -> None:
+    broker = MemoryBroker()
+    async with armed(broker, "q", "r") as listener:
+        await broker.aexecute_many([enqueue(f"t{n}", queue="qr"[n % 2]) for n in range(20)])
+        assert {await event(listener), await event(listener)} == {Wake("q"), Wake("r")}
+        assert await is_silent(listener)
+    await broker.aclose()
+
+
+async def test_a_task_scheduled_elsewhere_wakes(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
+    async with armed(broker, "q") as listener:
+        foreign.execute(enqueue("t", process_in=LEASE))
+        assert await event(listener) == Wake("q")
+
+
+async def test_a_queue_resumed_elsewhere_wakes(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
+    foreign.execute_many([enqueue("t"), ops.PauseQueue(queue="q")])
+    async with armed(broker, "q") as listener:
+        assert await is_silent(listener)
+        foreign.execute(ops.UnpauseQueue(queue="q"))
+        assert await event(listener) == Wake("q")
+
+
+async def test_changes_that_bring_no_work_wake_nobody(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
+    foreign.execute(enqueue("t"))
+    delivery = take(foreign)[0]
+    async with armed(broker, "q") as listener:
+        foreign.execute(ops.ExtendLease(lease=delivery.lease, duration=2 * LEASE))
+        foreign.execute(enqueue("elsewhere", queue="other"))
+        foreign.execute(ops.Done(delivery=delivery))
+        assert await is_silent(listener)
+
+
+async def test_a_disarmed_listener_tells_nothing(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
+    async with armed(broker, "q") as listener:
+        await listener.disarm()
+        foreign.execute(enqueue("t"))
+        broker.execute(enqueue("u"))
+        assert await is_silent(listener)
+        await listener.arm(["q"])
+        assert await event(listener) == Wake()
+
+
+async def test_waiting_ends_when_the_listener_is_closed(broker: SQLiteBroker) -> None:
+    listener = broker.listener()
+    waiting = asyncio.create_task(listener.next())
+    await asyncio.sleep(0)
+    await listener.aclose()
+    with pytest.raises(BrokerUnavailable):
+        await waiting
+
+
+async def test_waiting_may_be_cancelled_without_loss(broker: SQLiteBroker) -> None:
+    async with armed(broker, "q") as listener:
+        waiting = asyncio.create_task(listener.next())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await broker.aexecute(enqueue("t"))
+        assert await event(listener) == Wake("q")

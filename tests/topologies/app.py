@@ -1,0 +1,94 @@
+"""What the processes of these tests run: python app.py work|produce URL QUEUE,QUEUE,... MIN_REPLICAS REMAP
+
+REMAP is PORT:PORT,...: where to reach servers on this machine that others know by the first of two ports.
+
+A worker writes a line to its output for each task that ended, a producer for each that was acknowledged:
+the queue, the id, the time. Lines are whole even when several processes write or die.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import sys
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import asynq
+from asynq_redis.url import read_url
+
+if TYPE_CHECKING:
+    from asynq import Context, Task
+
+log = logging.getLogger("producer")
+
+LEASE = timedelta(seconds=3)
+SOON = 0.2
+EVERY = 0.005
+"""Seconds between two tasks of one producer in one queue."""
+
+
+def note(*words: object) -> None:
+    """One line."""
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+def broker_at(url: str, min_replicas: int, remap: dict[int, int]) -> asynq.Broker:
+    """The broker of a URL, with replicas waited for, and servers reached by other ports."""
+    endpoint = read_url(url)
+    where = [(address.host, address.port) for address in endpoint.addresses]
+    options: dict[str, Any] = {
+        "min_replicas": min_replicas,
+        "replication_timeout": timedelta(seconds=0.5),
+        "address_remap": {("127.0.0.1", known): ("127.0.0.1", port) for known, port in remap.items()},
+    }
+    if endpoint.kind == "cluster":
+        return asynq.RedisClusterBroker(where, **options)
+    return asynq.RedisSentinelBroker(where, master=endpoint.master, **options)
+
+
+def work(broker: asynq.Broker, queues: list[str]) -> None:
+    """Run tasks of all queues until told to end."""
+    mux = asynq.ServeMux()
+
+    @mux.handler("t")
+    async def run(ctx: Context, task: Task) -> None:
+        note(ctx.queue, ctx.task_id, f"{time.time():.3f}")
+
+    asynq.Server(
+        broker,
+        concurrency=20,
+        queues=dict.fromkeys(queues, 1),
+        lease=LEASE,
+        retry_delay=lambda retried, error, task: SOON,
+    ).run(mux)
+
+
+def produce(broker: asynq.Broker, queues: list[str]) -> None:
+    """Enqueue into each queue by a thread of its own, until killed."""
+    client = asynq.Client(broker)
+
+    def keep_enqueueing(queue: str) -> None:
+        for number in itertools.count():
+            task_id = f"{os.getpid()}-{number}"
+            try:
+                client.enqueue(asynq.Task("t", b"", task_id=task_id), queue=queue)
+            except asynq.AsynqError as error:
+                log.warning("%s: %s", queue, error)
+            else:
+                note(queue, task_id, f"{time.time():.3f}")
+            time.sleep(EVERY)
+
+    for queue in queues:
+        threading.Thread(target=keep_enqueueing, args=(queue,)).start()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(name)s: %(message)s")
+    what, url, queues, min_replicas, remapped = sys.argv[1:6]
+    pairs = [pair.split(":") for pair in remapped.split(",") if pair]
+    broker = broker_at(url, int(min_replicas), {int(known): int(port) for known, port in pairs})
+    {"work": work, "produce": produce}[what](broker, queues.split(","))

@@ -1,0 +1,61 @@
+"""Topologies that a test may break, and load on them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import asynq_topologies
+from tests.servers import require_redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from asynq_topologies import Topology
+
+
+@pytest.fixture
+def own_sentinel() -> Iterator[Topology]:
+    """A primary with replicas and sentinels that the test may break."""
+    with asynq_topologies.start("sentinel", executable=require_redis_server()) as topology:
+        yield topology
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Topology]:
+    """A cluster that the test may break."""
+    with asynq_topologies.start("cluster", executable=require_redis_server()) as topology:
+        yield topology
+
+
+@pytest.fixture(params=["sentinel", "cluster"])
+def own(request: pytest.FixtureRequest) -> Topology:
+    """Each of them."""
+    topology: Topology = request.getfixturevalue(f"own_{request.param}")
+    return topology
+
+
+def queues_of(topology: Topology) -> list[str]:
+    """Names of queues, one on each primary; the first not on the one that lists the queues."""
+    primaries = {primary.port: "" for primary in topology.primaries()}
+    listing = topology.primary_of("asynq:queues").port
+    for name in (f"q{number}" for number in range(100)):
+        primaries.setdefault(topology.primary_of(f"asynq:{{{name}}}:pending").port, "")
+        primaries[topology.primary_of(f"asynq:{{{name}}}:pending").port] = name
+        if all(primaries.values()):
+            break
+    return [name for _, name in sorted(primaries.items(), key=lambda item: item[0] == listing)]
+
+
+@pytest.fixture
+def report(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Tells what was counted: printed, for `pytest -rP`, and as properties in a report."""
+
+    def tell(**figures: object) -> None:
+        for name, figure in figures.items():
+            record_property(name, figure)
+            sys.stdout.write(f"{name.replace('_', ' ')}: {figure}\n")
+
+    return tell

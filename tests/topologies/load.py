@@ -1,0 +1,167 @@
+"""Producers and workers in processes of their own, on a topology that is being broken; what came of it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Self
+
+from attrs import frozen
+
+from asynq.broker import connect
+from asynq.ops import GetQueueStats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+APP = Path(__file__).with_name("app.py")
+PATIENCE = 45.0
+"""Seconds after which something that should happen counts as not happening."""
+
+
+@frozen
+class Line:
+    """A task acknowledged, or ended."""
+
+    queue: str
+    task_id: str
+    at: float
+
+
+class Load:
+    """Two workers and two producers, from `with` on until `drain`."""
+
+    def __init__(
+        self,
+        url: str,
+        queues: list[str],
+        directory: Path,
+        *,
+        min_replicas: int = 0,
+        remap: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
+        """remap: by which port the processes reach the server that others know by a port."""
+        self._url = url
+        self._remap = ",".join(f"{known}:{port}" for known, port in remap.items())
+        self.queues = queues
+        self._directory = directory
+        self._min_replicas = min_replicas
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self._producers: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        self._workers = [self._started("work", number) for number in range(2)]
+        self._producers = [self._started("produce", number) for number in range(2)]
+        try:
+            self.wait_flowing(time.time())
+        except BaseException:
+            self._kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._kill()
+
+    def _kill(self) -> None:
+        for process in (*self._workers, *self._producers):
+            process.kill()
+            process.wait()
+
+    def acknowledged(self) -> list[Line]:
+        """What producers know to be enqueued."""
+        return self._lines("produce")
+
+    def ended(self) -> list[Line]:
+        """What workers have run."""
+        return self._lines("work")
+
+    def wait_flowing(self, since: float, queues: list[str] | None = None) -> float:
+        """Until tasks enqueued after an instant have run in each queue; seconds from that instant."""
+
+        def flows() -> bool:
+            fresh = {(line.queue, line.task_id) for line in self.acknowledged() if line.at > since}
+            done = {line.queue for line in self.ended() if (line.queue, line.task_id) in fresh}
+            return done.issuperset(queues or self.queues)
+
+        self._until(flows, "tasks to flow")
+        return time.time() - since
+
+    def drain(self) -> Counts:
+        """Enqueue no more, wait until all is done, and count."""
+        for process in self._producers:
+            process.kill()
+            process.wait()
+        broker = connect(self._url)
+
+        def left() -> int:
+            answers = broker.execute_many([GetQueueStats(queue=queue) for queue in self.queues])
+            return sum(stats.size for stats in answers if not isinstance(stats, Exception)) + sum(
+                1 for stats in answers if isinstance(stats, Exception)
+            )
+
+        self._until(lambda: left() == 0, "the queues to be drained")
+        broker.close()
+        acknowledged, ended = self.acknowledged(), self.ended()
+        have_ended = {(line.queue, line.task_id) for line in ended}
+        return Counts(
+            acknowledged=len(acknowledged),
+            lost=[line for line in acknowledged if (line.queue, line.task_id) not in have_ended],
+            repeated=len(ended) - len(have_ended),
+        )
+
+    def longest_gap(self, queue: str) -> float:
+        """Most seconds between two tasks that ended in a queue."""
+        times = sorted(line.at for line in self.ended() if line.queue == queue)
+        return max(later - earlier for earlier, later in itertools.pairwise(times))
+
+    def _until(self, holds: object, what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not holds():  # type: ignore[operator]
+            if time.monotonic() > deadline:
+                logs = "\n".join(path.read_text()[-3000:] for path in self._directory.glob("*.log"))
+                raise AssertionError(f"waited {PATIENCE:.0f} s for {what}\n{logs}")
+            time.sleep(0.05)
+
+    def _lines(self, what: str) -> list[Line]:
+        lines = []
+        for path in self._directory.glob(f"{what}-*.out"):
+            whole, _, _ = path.read_text().rpartition("\n")
+            for line in whole.splitlines():
+                queue, task_id, at = line.split()
+                lines.append(Line(queue, task_id, float(at)))
+        return lines
+
+    def _started(self, what: str, number: int) -> subprocess.Popen[bytes]:
+        with (
+            (self._directory / f"{what}-{number}.out").open("ab") as out,
+            (self._directory / f"{what}-{number}.log").open("ab") as log,
+        ):
+            return subprocess.Popen(
+                [
+                    *(sys.executable, str(APP), what, self._url, ",".join(self.queues)),
+                    *(str(self._min_replicas), self._remap),
+                ],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+            )
+
+
+@frozen(kw_only=True)
+class Counts:
+    """What came of it."""
+
+    acknowledged: int
+    lost: list[Line]
+    """Acknowledged, and never ended."""
+    repeated: int
+    """Runs beyond the first of their task."""

@@ -1,0 +1,115 @@
+"""TLS, passwords and a user who may do little, on servers and sentinels: all that a broker does works."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import asynq_topologies
+from asynq import Client, Inspector, ServeMux, Server, Task
+from asynq.errors import BrokerRefusedError
+from asynq.ops import Ping
+from asynq_redis import TLS, RedisClusterBroker, RedisSentinelBroker
+from asynq_topologies import Access
+from asynq_topologies.certificates import self_signed
+from asynq_topologies.layout import MASTER
+from tests.servers import require_redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynq import Context
+    from asynq_topologies import Topology
+    from asynq_topologies.layout import Kind
+
+
+@pytest.fixture(scope="module")
+def access(tmp_path_factory: pytest.TempPathFactory) -> Access:
+    if not shutil.which("openssl"):
+        pytest.skip("needs the openssl command")
+    return Access(
+        username="app",
+        password="s3cret",
+        sentinel_password="0ther",
+        certificate=self_signed(tmp_path_factory.mktemp("tls")),
+    )
+
+
+@pytest.fixture(scope="module", params=["sentinel", "cluster"])
+def guarded(request: pytest.FixtureRequest, access: Access) -> Iterator[Topology]:
+    kind: Kind = request.param
+    try:
+        topology = asynq_topologies.start(kind, executable=require_redis_server(), access=access)
+    except RuntimeError as error:
+        if "tls" not in str(error).lower():
+            raise
+        pytest.skip("this redis-server was built without TLS")
+    with topology:
+        yield topology
+
+
+def broker_on(topology: Topology, access: Access, **differences: Any) -> Any:
+    assert access.certificate is not None
+    options: dict[str, Any] = {
+        "username": access.username,
+        "password": access.password,
+        "tls": TLS(ca_file=access.certificate.certificate),
+    }
+    if topology.kind == "cluster":
+        return RedisClusterBroker([topology.nodes[0].address], **options | differences)
+    options["sentinel_password"] = access.sentinel_password
+    sentinels = [sentinel.address for sentinel in topology.sentinels]
+    return RedisSentinelBroker(sentinels, master=MASTER, **options | differences)
+
+
+async def test_tasks_run_and_are_looked_at(guarded: Topology, access: Access) -> None:
+    broker, done = broker_on(guarded, access), asyncio.Event()
+    mux = ServeMux()
+
+    @mux.handler("t")
+    async def run(ctx: Context, task: Task) -> None:
+        done.set()
+
+    server = Server(broker, queues={"a": 1, "b": 1})
+    await server.start(mux)
+    await broker.aexecute(Ping())
+    await asyncio.to_thread(Client(broker).enqueue, Task("t"), queue="a")
+    async with asyncio.timeout(10):
+        await done.wait()
+    await server.shutdown()
+    inspector = Inspector(broker)
+    assert list(await asyncio.to_thread(inspector.queues)) == ["a"]
+    assert await asyncio.to_thread(lambda: list(inspector.doctor())) == []
+    await broker.aclose()
+    broker.close()
+
+
+def test_a_failover_is_followed(guarded: Topology, access: Access) -> None:
+    broker = broker_on(guarded, access)
+    client = Client(broker)
+    client.enqueue(Task("t"), queue="q")
+    guarded.fail_over(guarded.primary_of("asynq:{q}:pending"))
+    client.enqueue(Task("t"), queue="q")
+    broker.close()
+
+
+@pytest.mark.parametrize("wrong", ["password", "username", "sentinel_password"])
+def test_wrong_secrets_are_refused_and_not_shown(wrong: str, guarded: Topology, access: Access) -> None:
+    if wrong == "sentinel_password" and guarded.kind == "cluster":
+        pytest.skip("a cluster has no sentinels")
+    broker = broker_on(guarded, access, **{wrong: "wr0ng"})
+    with pytest.raises(BrokerRefusedError) as refused:
+        broker.execute(Ping())
+    for told in (str(refused.value), repr(broker), repr(access)):
+        assert not {"wr0ng", "s3cret", "0ther"} & set(told.replace("'", " ").split())
+    broker.close()
+
+
+def test_servers_that_are_not_trusted_are_refused(guarded: Topology, access: Access) -> None:
+    broker = broker_on(guarded, access, tls=TLS())
+    with pytest.raises(BrokerRefusedError, match="certificate"):
+        broker.execute(Ping())
+    broker.close()

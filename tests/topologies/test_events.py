@@ -1,0 +1,72 @@
+"""Wake-ups and cancellations come from every server, and go on after a failover."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from asynq.broker import CancelRequested, Wake, connect
+from asynq_redis.keys import CANCEL_CHANNEL
+from tests.topologies.conftest import queues_of
+
+if TYPE_CHECKING:
+    from asynq.broker import Event, Listener
+    from asynq_topologies import Topology
+
+WITHIN = 15.0
+"""Seconds within which an event is heard again after a failover."""
+
+
+def pending(queue: str) -> str:
+    return f"asynq:{{{queue}}}:pending"
+
+
+async def heard(listener: Listener, event: Event, cause: Any) -> None:
+    """Until the event comes, whose cause is repeated, as one that came too early is not told."""
+    async with asyncio.timeout(WITHIN):
+        while True:
+            cause()
+            try:
+                async with asyncio.timeout(0.3):
+                    while await listener.next() != event:
+                        pass
+            except TimeoutError:
+                continue
+            return
+
+
+async def test_queues_on_all_shards_wake(cluster: Topology) -> None:
+    broker, queues = connect(cluster.url), queues_of(cluster)
+    listener = broker.listener()
+    await listener.arm(queues)
+    for queue in queues:
+        push = partial(cluster.primary_of(pending(queue)).client.lpush, pending(queue), "x")
+        await heard(listener, Wake(queue), push)
+    await listener.aclose()
+    await broker.aclose()
+
+
+async def test_a_cancellation_told_to_any_server_is_heard(cluster: Topology) -> None:
+    broker = connect(cluster.url)
+    listener = broker.listener()
+    await listener.disarm()
+    for number, node in enumerate(cluster.nodes):
+        task_id = f"task-{number}"
+        await heard(listener, CancelRequested(task_id), partial(node.client.publish, CANCEL_CHANNEL, task_id))
+    await listener.aclose()
+    await broker.aclose()
+
+
+async def test_a_listener_follows_a_failover(own: Topology) -> None:
+    broker = connect(own.url)
+    listener = broker.listener()
+    await listener.arm(["q"])
+    old = own.primary_of(pending("q"))
+    await heard(listener, Wake("q"), lambda: old.client.lpush(pending("q"), "x"))
+    old.kill()
+    await asyncio.to_thread(own.wait_replaced, old)
+    new = own.primary_of(pending("q"))
+    await heard(listener, Wake("q"), lambda: new.client.lpush(pending("q"), "x"))
+    await listener.aclose()
+    await broker.aclose()

@@ -1,0 +1,85 @@
+"""A network that fails between clients and a primary nobody replaces: work goes on when it is back."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq_topologies.proxy import Proxy
+from tests.topologies.conftest import queues_of
+from tests.topologies.load import Load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from asynq_topologies import Topology
+
+AWAY_FOR = 5.0
+"""Seconds without a network: longer than the lease, and than a socket's timeout."""
+HEALED_WITHIN = 10.0
+STALL = 4.5
+"""Most seconds in which a queue on another shard may stand still, as with a server that hangs."""
+REPLIES = 20
+
+
+def hold(proxy: Proxy) -> None:
+    proxy.hold()
+    time.sleep(AWAY_FOR)
+    proxy.heal()
+
+
+def refuse(proxy: Proxy) -> None:
+    proxy.refuse()
+    time.sleep(AWAY_FOR)
+    proxy.heal()
+
+
+def lose_replies(proxy: Proxy) -> None:
+    proxy.lose_replies(REPLIES, to=b"EVALSHA")
+    deadline = time.monotonic() + AWAY_FOR
+    while proxy.lost < REPLIES:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(params=["sentinel", "cluster"])
+def topology(request: pytest.FixtureRequest) -> Topology:
+    topology: Topology = request.getfixturevalue(request.param)
+    topology.wait_whole()
+    return topology
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("fail", [hold, refuse, lose_replies])
+def test_nothing_is_lost_when_the_network_fails(
+    topology: Topology,
+    fail: Callable[[Proxy], None],
+    tmp_path: Path,
+    report: Callable[..., None],
+) -> None:
+    queues = queues_of(topology)
+    with ExitStack() as stack:
+        proxies = {node.port: stack.enter_context(Proxy(node.port)) for node in topology.nodes}
+        remap = {port: proxy.address[1] for port, proxy in proxies.items()}
+        primary = topology.primary_of(f"asynq:{{{queues[0]}}}:pending")
+        load = stack.enter_context(Load(topology.url, queues, tmp_path, remap=remap))
+        time.sleep(0.5)
+        fail(proxies[primary.port])
+        healed = load.wait_flowing(time.time())
+        counts = load.drain()
+        assert topology.primary_of(f"asynq:{{{queues[0]}}}:pending") is primary
+    gaps = {queue: round(load.longest_gap(queue), 2) for queue in queues}
+    report(
+        acknowledged=counts.acknowledged,
+        lost=len(counts.lost),
+        run_again=counts.repeated,
+        healed_after=round(healed, 2),
+        longest_gap=gaps,
+    )
+    assert counts.lost == []
+    assert healed < HEALED_WITHIN
+    assert all(gaps[queue] < STALL for queue in queues[1:])

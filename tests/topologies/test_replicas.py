@@ -1,0 +1,151 @@
+"""min_replicas: answered when replicas have it; else the outcome is unknown, and trying again is safe."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq.errors import NotReplicatedError, TaskIDConflictError
+from asynq.message import TaskMessage
+from asynq.ops import Dequeue, Done, Enqueue, GetTask
+from asynq_redis import RedisBroker, RedisClusterBroker, RedisSentinelBroker
+from asynq_topologies.layout import MASTER
+from tests.redis.probes import eventually
+from tests.servers import RedisServer, find_redis_servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynq.broker import Capabilities
+    from asynq_topologies import Topology
+    from asynq_topologies.node import Node
+
+SOON = timedelta(milliseconds=100)
+KEY = "asynq:{q}:pending"
+
+
+def enqueue(task_id: str = "a", call: str = "1") -> Enqueue:
+    return Enqueue(message=TaskMessage(id=task_id, type="t", queue="q"), enqueue_id=f"{task_id} {call}")
+
+
+def take(broker: Any, token: str = "t") -> Any:
+    [delivery] = broker.execute(Dequeue(orders=(("q",),), token=token, lease=30_000))
+    return delivery
+
+
+def safe(topology: Topology, min_replicas: int) -> Any:
+    options: dict[str, Any] = {"min_replicas": min_replicas, "replication_timeout": SOON}
+    if topology.kind == "cluster":
+        return RedisClusterBroker([topology.nodes[0].address], **options)
+    return RedisSentinelBroker([one.address for one in topology.sentinels], master=MASTER, **options)
+
+
+@pytest.fixture(params=["sentinel", "cluster"])
+def topology(request: pytest.FixtureRequest) -> Topology:
+    topology: Topology = request.getfixturevalue(request.param)
+    topology.wait_whole()
+    return topology
+
+
+@pytest.fixture
+def replicas(topology: Topology) -> list[Node]:
+    return topology.replicas_of(topology.primary_of(KEY))
+
+
+@pytest.fixture
+def broker(topology: Topology, replicas: list[Node]) -> Iterator[Any]:
+    """It wants all replicas there are."""
+    broker = safe(topology, len(replicas))
+    yield broker
+    broker.close()
+
+
+@contextmanager
+def held_up(replica: Node) -> Iterator[None]:
+    replica.pause()
+    try:
+        yield
+    finally:
+        replica.resume()
+
+
+def test_an_enqueue_is_answered_when_all_replicas_have_it(broker: Any, replicas: list[Node]) -> None:
+    broker.execute(enqueue())
+    for replica in replicas:
+        assert replica.info("keyspace")["db0"]["keys"] >= len(["the task", "pending"])
+    assert broker.capabilities.durability == "replicated"
+
+
+def test_too_few_replicas_are_an_unknown_outcome(broker: Any, replicas: list[Node]) -> None:
+    broker.execute(enqueue("before"))
+    with held_up(replicas[0]), pytest.raises(NotReplicatedError) as failed:
+        broker.execute(enqueue())
+    assert (failed.value.wanted, failed.value.confirmed) == (len(replicas), len(replicas) - 1)
+    assert broker.execute(GetTask(queue="q", task_id="a")).state.value == "pending"
+
+
+@pytest.mark.parametrize("executable", find_redis_servers(), ids=lambda path: path.split("/")[-3])
+def test_an_enqueue_sent_again_waits_for_replicas_anew(executable: str) -> None:
+    with RedisServer.start("--repl-diskless-sync-delay", "0", executable=executable) as primary:
+        copying = ("--replicaof", "127.0.0.1", str(primary.port))
+        with RedisServer.start(*copying, executable=executable) as replica:
+            eventually(lambda: replica.client.info("replication")["master_link_status"] == "up")
+            broker = RedisBroker(primary.url, min_replicas=1, replication_timeout=SOON)
+            broker.execute(enqueue("before"))
+            replica.pause()
+            for _ in range(2):
+                # Over a connection of its own, which has written nothing yet.
+                broker.close()
+                with pytest.raises(NotReplicatedError):
+                    broker.execute(enqueue())
+            replica.resume()
+            assert broker.execute(enqueue()).state.value == "pending"
+            broker.close()
+
+
+def test_a_settlement_waits_for_replicas_too(broker: Any, replicas: list[Node]) -> None:
+    broker.execute(enqueue())
+    delivery = take(broker)
+    with held_up(replicas[0]), pytest.raises(NotReplicatedError):
+        broker.execute(Done(delivery=delivery))
+
+
+def test_taking_tasks_does_not_wait_for_replicas(broker: Any, replicas: list[Node]) -> None:
+    broker.execute(enqueue())
+    with held_up(replicas[0]):
+        assert take(broker).message.id == "a"
+
+
+def test_refusals_too_are_told_when_replicas_confirm(broker: Any, replicas: list[Node]) -> None:
+    broker.execute(enqueue())
+    with held_up(replicas[0]):
+        answers = broker.execute_many([enqueue("a", call="2"), enqueue("b")])
+    assert all(isinstance(answer, NotReplicatedError) for answer in answers)
+    [conflict] = broker.execute_many([enqueue("a", call="3")])
+    assert isinstance(conflict, TaskIDConflictError)
+
+
+def test_replicas_are_not_waited_for_unless_asked(topology: Topology, replicas: list[Node]) -> None:
+    broker = safe(topology, 0)
+    with held_up(replicas[0]):
+        assert broker.execute(enqueue()).state.value == "pending"
+    capabilities: Capabilities = broker.capabilities
+    assert capabilities.durability == "process"
+    broker.close()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("min_replicas", -1),
+        ("replication_timeout", timedelta(0)),
+        ("replication_timeout", timedelta(seconds=3)),
+    ],
+)
+def test_misuse_is_refused_by_the_name_of_the_option(option: str, value: Any) -> None:
+    options: dict[str, Any] = {"min_replicas": 1, option: value}
+    with pytest.raises(ValueError, match=option):
+        RedisBroker(**options)

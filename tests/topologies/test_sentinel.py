@@ -1,0 +1,126 @@
+"""What the sentinels say is followed: who is asked, who is believed, and what is said when nobody knows."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import asynq_topologies
+from asynq.broker import connect
+from asynq.errors import BrokerRefusedError, BrokerUnavailable
+from asynq.message import TaskMessage
+from asynq.ops import Enqueue, Ping
+from asynq_redis import RedisSentinelBroker
+from asynq_topologies.layout import MASTER
+from asynq_topologies.ports import free_port
+from tests.redis.probes import AwaitedFace, Face, PlainFace
+from tests.servers import require_redis_server
+
+if TYPE_CHECKING:
+    from asynq_topologies import Topology
+
+SHORT = timedelta(seconds=0.5)
+NOWHERE = ("127.0.0.1", 1)
+
+
+@pytest.fixture(params=[PlainFace, AwaitedFace], ids=["plain", "awaited"])
+def face(request: pytest.FixtureRequest) -> Face:
+    made: Face = request.param()
+    return made
+
+
+def enqueue(task_id: str) -> Enqueue:
+    return Enqueue(message=TaskMessage(id=task_id, type="t", queue="q"), enqueue_id=f"call for {task_id}")
+
+
+def sentinels(topology: Topology) -> list[tuple[str, int]]:
+    return [sentinel.address for sentinel in topology.sentinels]
+
+
+def test_sentinels_that_are_away_are_passed_over(sentinel: Topology, face: Any) -> None:
+    broker = RedisSentinelBroker([NOWHERE, *sentinels(sentinel)], master=MASTER)
+    face.ask(broker, Ping())
+    broker.close()
+
+
+def test_without_any_sentinel_the_broker_is_unavailable(face: Any) -> None:
+    broker = RedisSentinelBroker([NOWHERE], master=MASTER, budget=SHORT)
+    with pytest.raises(BrokerUnavailable):
+        face.ask(broker, Ping())
+
+
+def test_a_name_no_sentinel_knows_is_refused_at_once(sentinel: Topology, face: Any) -> None:
+    broker = RedisSentinelBroker(sentinels(sentinel), master="another")
+    began = time.monotonic()
+    with pytest.raises(BrokerRefusedError, match="another"):
+        face.ask(broker, Ping())
+    assert time.monotonic() - began < 2
+    broker.close()
+
+
+def test_a_known_primary_is_used_on_while_all_sentinels_are_away(own_sentinel: Topology, face: Any) -> None:
+    broker = RedisSentinelBroker(sentinels(own_sentinel), master=MASTER)
+    broker.execute(enqueue("before"))
+    for one in own_sentinel.sentinels:
+        one.kill()
+    time.sleep(1.1)  # the primary is to be confirmed again
+    broker.execute(enqueue("after"))
+    assert own_sentinel.nodes[0].client.llen("asynq:{q}:pending") == 2
+    broker.close()
+
+
+def test_a_primary_that_was_held_up_is_left_though_it_goes_on(own_sentinel: Topology) -> None:
+    old = own_sentinel.primaries()[0]
+    broker = RedisSentinelBroker(sentinels(own_sentinel), master=MASTER)
+    broker.execute(enqueue("before"))
+    old.pause()
+    own_sentinel.wait_replaced(old)
+    old.resume()
+    # Nobody has told it yet, so it would take the task, and lose it when it is told.
+    assert old.role() == "master"
+    broker.execute(enqueue("after"))
+    assert own_sentinel.primaries()[0].client.llen("asynq:{q}:pending") == 2
+    assert old.client.llen("asynq:{q}:pending") == 1
+    broker.close()
+
+
+def test_passwords_of_servers_and_sentinels_are_two_and_never_shown() -> None:
+    access = asynq_topologies.Access(password="s3cret", sentinel_password="0ther")
+    with asynq_topologies.start("sentinel", executable=require_redis_server(), access=access) as topology:
+        broker = connect(topology.url)
+        broker.execute(Ping())
+        assert not {"s3cret", "0ther"} & set(repr(broker).split())
+        broker.close()
+        wrong = RedisSentinelBroker(
+            sentinels(topology), master=MASTER, password="s3cret", sentinel_password="wr0ng"
+        )
+        with pytest.raises(BrokerRefusedError) as refused:
+            wrong.execute(Ping())
+        assert "wr0ng" not in str(refused.value)
+        wrong.close()
+
+
+def test_addresses_are_translated_also_by_a_broker_that_was_pickled(sentinel: Topology) -> None:
+    nobody = ("127.0.0.1", free_port())
+    remap = {sentinel.primaries()[0].address: nobody, nobody: sentinel.primaries()[0].address}
+    made = RedisSentinelBroker(
+        sentinels(sentinel), master=MASTER, address_remap=remap, budget=timedelta(0), password="s3cret"
+    )
+    broker: RedisSentinelBroker = pickle.loads(pickle.dumps(made))  # noqa: S301 - our own
+    with pytest.raises(BrokerUnavailable, match=str(nobody[1])):
+        broker.execute(Ping())
+    assert "s3cret" not in repr(broker)
+    broker.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [([], ValueError), ("h:1", TypeError), ([("h",)], TypeError), ([("h", 0)], ValueError)],
+)
+def test_misuse_is_refused_by_the_name_of_the_option(given: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="sentinels"):
+        RedisSentinelBroker(given, master=MASTER)

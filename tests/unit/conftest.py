@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq.threads import DaemonThreads
+from tests.unit.runs import Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def runs() -> Iterator[Runs]:
+    """Runs with two threads, which a failing test may leave stuck."""
+    threads = DaemonThreads(2)
+    yield Runs(threads)
+    threads.shutdown(wait=False)

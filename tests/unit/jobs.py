@@ -1,0 +1,136 @@
+"""Handlers for processes, which import them from here."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from asynq.context import current_context
+from asynq.errors import RevokeTask, SkipRetry, TaskCancelledError
+from asynq.limits import RateLimit, Semaphore
+
+if TYPE_CHECKING:
+    from asynq.context import Context
+    from asynq.task import Task
+
+
+@frozen
+class Order:
+    number: int
+
+
+class OddError(Exception):
+    """Cannot be pickled back: it needs two arguments and shows one."""
+
+    def __init__(self, what: str, more: str) -> None:
+        super().__init__(what + more)
+
+
+def pid(ctx: Context, task: Task) -> str:
+    return str(os.getpid())
+
+
+def facts(ctx: Context, task: Task) -> dict[str, Any]:
+    assert current_context() is ctx
+    return {
+        "id": ctx.task_id,
+        "queue": ctx.queue,
+        "retried": ctx.retried,
+        "deadline": ctx.deadline.timestamp(),
+        "payload": task.payload.decode(),
+        "headers": dict(ctx.headers),
+        "cancelled": ctx.cancelled,
+    }
+
+
+def double(ctx: Context, order: Order) -> int:
+    return order.number * 2
+
+
+def progress(ctx: Context, task: Task) -> str:
+    ctx.write_result_sync({"half": True})
+    return "done"
+
+
+def forks(ctx: Context, task: Task) -> str:
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return "its own"
+    if task.payload == b"raise":
+        raise ValueError("the child's")
+    if task.payload == b"write":
+        ctx.write_result_sync("the child's")
+    return "the child's"
+
+
+def leaves_a_thread(ctx: Context, task: Task) -> None:
+    def disturb() -> None:
+        while True:
+            with suppress(TaskCancelledError):
+                ctx.write_result_sync("late")
+
+    threading.Thread(target=disturb, daemon=True).start()
+
+
+def fail(ctx: Context, task: Task) -> None:
+    match task.payload:
+        case b"value":
+            raise ValueError("boom")
+        case b"skip":
+            raise OSError("disk") from SkipRetry("for good")
+        case b"revoke":
+            raise RevokeTask
+        case b"odd":
+            raise OddError("od", "d")
+        case b"exit":
+            sys.exit(3)
+
+
+def unpicklable_result(ctx: Context, task: Task) -> object:
+    return object()
+
+
+def crash(ctx: Context, task: Task) -> None:
+    match task.payload:
+        case b"segfault":
+            ctypes.string_at(0)
+        case b"exit":
+            os._exit(7)
+        case signal:
+            os.kill(os.getpid(), int(signal))
+
+
+def limited(ctx: Context, task: Task) -> str:
+    with Semaphore("s", 1).hold(ctx):
+        RateLimit("once", 1, timedelta(hours=1)).take_sync(ctx)
+        return "in"
+
+
+def spin(ctx: Context, task: Task) -> None:
+    """Note the processes at work in the file named by the payload, then work for ever."""
+    helper = subprocess.Popen(["sleep", "60"])
+    file = Path(task.payload.decode())
+    file.with_suffix(".new").write_text(f"{os.getpid()} {helper.pid}")
+    file.with_suffix(".new").rename(file)
+    while True:
+        time.sleep(0)
+
+
+def decorated_over(ctx: Context, task: Task) -> None: ...
+
+
+original = decorated_over
+
+
+def decorated_over(ctx: Context, task: Task) -> None: ...  # type: ignore[no-redef]

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq import Task, TaskState
+from asynq.compose import compose, compose_many, task_info
+from asynq.info import TaskInfo
+from asynq.message import StoredTask, TaskMessage
+from asynq.ops import Enqueue, Enqueued, Unique
+from asynq.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def new_id() -> Callable[[], str]:
+    numbers = count(1)
+    return lambda: f"id-{next(numbers)}"
+
+
+@pytest.fixture
+def composed(new_id: Callable[[], str]) -> Callable[..., Enqueue]:
+    return lambda task, **over: compose(task, Options(**over), new_id)
+
+
+def test_a_plain_task_gets_the_defaults_of_asynq(composed: Callable[..., Enqueue]) -> None:
+    assert composed(Task("t", b"x")) == Enqueue(
+        message=TaskMessage(id="id-1", type="t", queue="default", payload=b"x", max_retry=25, timeout=1800),
+        enqueue_id="id-2",
+    )
+
+
+def test_each_call_makes_new_ids(composed: Callable[..., Enqueue]) -> None:
+    task = Task("t")
+    first, second = composed(task), composed(task)
+    assert first.message.id != second.message.id
+    assert first.enqueue_id != second.enqueue_id
+
+
+def test_the_call_overrides_the_task_and_headers_accumulate(composed: Callable[..., Enqueue]) -> None:
+    task = Task("t", queue="low", max_retry=1, task_id="7", headers={"a": "1", "b": "1"})
+    message = composed(task, queue="high", headers={"b": "2"}).message
+    assert (message.queue, message.max_retry, message.id) == ("high", 1, "7")
+    assert message.headers == {"a": "1", "b": "2"}
+
+
+def test_a_deadline_alone_leaves_the_timeout_out(composed: Callable[..., Enqueue]) -> None:
+    message = composed(Task("t"), deadline=datetime(2030, 1, 1, tzinfo=UTC)).message
+    assert (message.timeout, message.deadline) == (0, 1_893_456_000)
+
+
+def test_a_timeout_beside_a_deadline_stays(composed: Callable[..., Enqueue]) -> None:
+    message = composed(Task("t", timeout=SECOND), deadline=datetime(2030, 1, 1, tzinfo=UTC)).message
+    assert (message.timeout, message.deadline) == (1, 1_893_456_000)
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"),
+    [
+        (timedelta(microseconds=1), 1),
+        (timedelta(milliseconds=500), 1),
+        (timedelta(seconds=1), 1),
+        (timedelta(seconds=1, microseconds=1), 2),
+        (timedelta(hours=2), 7200),
+    ],
+)
+def test_whole_seconds_are_rounded_up(
+    composed: Callable[..., Enqueue], duration: timedelta, seconds: int
+) -> None:
+    message = composed(Task("t"), timeout=duration, retention=duration).message
+    assert (message.timeout, message.retention) == (seconds, seconds)
+
+
+def test_a_deadline_between_seconds_is_rounded_up(composed: Callable[..., Enqueue]) -> None:
+    deadline = datetime(2030, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
+    assert composed(Task("t"), deadline=deadline).message.deadline == 1_893_456_001
+
+
+def test_process_at_is_an_instant_in_milliseconds_never_early(composed: Callable[..., Enqueue]) -> None:
+    moment = datetime(2030, 1, 1, 1, 0, 0, 1, tzinfo=UTC)
+    elsewhere = moment.astimezone(tz=None)
+    assert composed(Task("t"), process_at=moment).process_at == 1_893_459_600_001
+    assert composed(Task("t"), process_at=elsewhere).process_at == 1_893_459_600_001
+
+
+def test_process_in_is_a_duration_in_milliseconds_never_early(composed: Callable[..., Enqueue]) -> None:
+    request = composed(Task("t"), process_in=timedelta(seconds=2, microseconds=1))
+    assert (request.process_in, request.process_at) == (2001, None)
+
+
+def test_a_call_may_replace_the_time_a_task_asks_for(composed: Callable[..., Enqueue]) -> None:
+    request = composed(Task("t", process_in=SECOND), process_at=datetime(2030, 1, 1, tzinfo=UTC))
+    assert (request.process_in, request.process_at) == (None, 1_893_456_000_000)
+
+
+def test_unique_asks_for_the_lock_of_queue_type_and_payload(composed: Callable[..., Enqueue]) -> None:
+    request = composed(Task("t", b"a"), unique=timedelta(hours=1), queue="low")
+    assert request.unique == Unique(ttl=3_600_000, until="done", keep=False)
+    assert request.message.unique_key == "asynq:{low}:unique:t:0cc175b9c0f1b6a831c399e269772661"
+
+
+def test_no_payload_and_an_empty_one_take_different_locks(composed: Callable[..., Enqueue]) -> None:
+    nothing = composed(Task("t"), unique=SECOND).message.unique_key
+    empty = composed(Task("t", b""), unique=SECOND).message.unique_key
+    assert nothing == "asynq:{default}:unique:t:"
+    assert empty == "asynq:{default}:unique:t:d41d8cd98f00b204e9800998ecf8427e"
+
+
+def test_what_a_unique_task_asks_more_is_passed_on(composed: Callable[..., Enqueue]) -> None:
+    request = composed(Task("t", unique_until="start", keep_unique=True), unique=SECOND)
+    assert request.unique == Unique(ttl=1000, until="start", keep=True)
+
+
+@pytest.mark.parametrize("option", [{"unique_until": "expiry"}, {"keep_unique": True}])
+def test_an_option_of_uniqueness_without_unique_is_refused(
+    composed: Callable[..., Enqueue], option: dict[str, object]
+) -> None:
+    with pytest.raises(ValueError, match=next(iter(option))):
+        composed(Task("t"), **option)
+
+
+def test_on_conflict_and_group_are_passed_on(composed: Callable[..., Enqueue]) -> None:
+    request = composed(Task("t"), on_conflict="replace_finished", group="g")
+    assert (request.on_conflict, request.message.group) == ("replace_finished", "g")
+
+
+def test_something_that_is_no_task_is_refused(composed: Callable[..., Enqueue]) -> None:
+    with pytest.raises(TypeError, match=r"asynq\.Task, not str"):
+        composed("t")
+
+
+def test_misuse_in_a_batch_tells_the_position(new_id: Callable[[], str]) -> None:
+    tasks = [Task("t"), Task("t", keep_unique=True)]
+    with pytest.raises(ValueError, match="keep_unique") as refused:
+        compose_many(tasks, Options(), new_id)
+    assert "tasks[1]" in refused.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "due_at", "next_process_at"),
+    [
+        (TaskState.PENDING, 1_000, datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)),
+        (TaskState.SCHEDULED, 90_000, datetime(1970, 1, 1, 0, 1, 30, tzinfo=UTC)),
+        (TaskState.AGGREGATING, 1_000, None),
+    ],
+)
+def test_the_answer_to_an_enqueue_tells_where_the_task_went(
+    composed: Callable[..., Enqueue], state: TaskState, due_at: int, next_process_at: datetime | None
+) -> None:
+    request = composed(
+        Task("t", b"x", headers={"h": "1"}), timeout=timedelta(minutes=3), retention=SECOND, group="g"
+    )
+    assert task_info(request, Enqueued(state=state, due_at=due_at)) == TaskInfo(
+        id="id-1",
+        queue="default",
+        type="t",
+        state=state,
+        payload=b"x",
+        headers={"h": "1"},
+        timeout=timedelta(minutes=3),
+        retention=SECOND,
+        group="g",
+        next_process_at=next_process_at,
+    )
+
+
+def test_a_stored_task_is_shown_in_the_terms_of_python() -> None:
+    message = TaskMessage(
+        id="1",
+        type="t",
+        queue="q",
+        retried=2,
+        error="boom",
+        last_failed_at=60,
+        deadline=120,
+        completed_at=180,
+    )
+    info = TaskInfo.of(
+        StoredTask(message=message, state=TaskState.COMPLETED, due_at=999_000, result=b"r", orphaned=False)
+    )
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    assert info.last_failed_at == epoch + timedelta(minutes=1)
+    assert info.deadline == epoch + timedelta(minutes=2)
+    assert info.completed_at == epoch + timedelta(minutes=3)
+    assert (info.timeout, info.next_process_at) == (None, None)
+    assert (info.retried, info.last_err, info.result) == (2, "boom", b"r")
+
+
+def test_an_active_task_with_a_lost_worker_is_shown_as_orphaned() -> None:
+    stored = StoredTask(
+        message=TaskMessage(id="1", type="t", queue="q"), state=TaskState.ACTIVE, due_at=5, orphaned=True
+    )
+    assert TaskInfo.of(stored).orphaned

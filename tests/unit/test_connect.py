@@ -1,0 +1,33 @@
+"""What a URL that names no broker is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from asynq.broker import connect
+from asynq.errors import BrokerURLError
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("redis:/127.0.0.1", "after 'redis:' comes '//'"),
+        ("sqlite:tasks.db", "after 'sqlite:' comes '///'"),
+        ("tasks.db", "no scheme; .*sqlite:///tasks.db for a file"),
+        ("/var/lib/tasks.db", "no scheme"),
+        ("localhost:6379", "no scheme; .*redis://127.0.0.1:6379"),
+        ("", "no scheme"),
+        ("mysql://localhost", "no backend is registered for scheme 'mysql'"),
+    ],
+)
+def test_a_malformed_url_is_told_what_is_wrong_with_it(url: str, why: str) -> None:
+    with pytest.raises(BrokerURLError, match=why):
+        connect(url)
+
+
+@pytest.mark.parametrize("url", [None, 42, b"redis://127.0.0.1"])
+def test_what_is_no_text_is_refused(url: Any) -> None:
+    with pytest.raises(TypeError, match="a broker URL must be a str, not "):
+        connect(url)

@@ -1,0 +1,88 @@
+"""The only interval code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from random import Random
+from typing import TYPE_CHECKING
+
+from asynq.errors import BrokerUnavailable
+from asynq.loops.every import Every
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+LONG = 1000.0
+
+
+class Steps:
+    """A step that does as told, one after another, then stops the loop."""
+
+    def __init__(self, *plan: Callable[[], float | None]) -> None:
+        self.plan = list(plan)
+        self.taken = 0
+        self.loop = Every("testing", self.step, interval=LONG, rng=Random(1))
+
+    async def step(self) -> float | None:
+        self.taken += 1
+        if self.taken == len(self.plan):
+            self.loop.stop()
+        return self.plan[self.taken - 1]()
+
+
+def nothing() -> None:
+    return None
+
+
+def soon() -> float:
+    return 0.0
+
+
+def fail_with(error: Exception) -> Callable[[], float | None]:
+    def step() -> float | None:
+        raise error
+
+    return step
+
+
+async def test_a_step_that_asks_to_run_again_does_so_without_the_interval() -> None:
+    steps = Steps(soon, soon, nothing)
+    await asyncio.wait_for(steps.loop.run(), 5)
+    assert steps.taken == 3
+
+
+async def test_the_interval_can_be_cut_short_by_a_wake_and_by_a_stop() -> None:
+    steps = Steps(nothing, nothing, nothing)
+    running = asyncio.create_task(steps.loop.run())
+    while steps.taken < 2:
+        steps.loop.wake()
+        await asyncio.sleep(0)
+    steps.loop.stop()
+    await asyncio.wait_for(running, 5)
+
+
+async def test_a_wake_during_a_step_is_not_lost() -> None:
+    def woken() -> None:
+        steps.loop.wake()
+
+    steps = Steps(woken, nothing)
+    await asyncio.wait_for(steps.loop.run(), 5)
+    assert steps.taken == 2
+
+
+async def test_errors_do_not_end_the_loop_and_show_their_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    steps = Steps(fail_with(KeyError("bug")), nothing)
+    await asyncio.wait_for(steps.loop.run(), 5)
+    assert steps.taken == 2
+    assert caplog.records[0].exc_info
+
+
+async def test_a_broker_away_is_told_once_and_once_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    away = fail_with(BrokerUnavailable("away"))
+    steps = Steps(away, away, soon, nothing)
+    await asyncio.wait_for(steps.loop.run(), 5)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]

@@ -1,0 +1,166 @@
+"""What follows from how a run ended."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq.errors import RevokeTask, SkipRetry, TaskTimeoutError
+from asynq.message import Delivery, TaskMessage
+from asynq.ops import Archive, Complete, Done, Requeue, Retry
+from asynq.outcome import Cancelled, Failed, Interrupted, Settlement, Succeeded, decide
+from asynq.retry import LONGEST_DELAY, RetryRules
+
+if TYPE_CHECKING:
+    from asynq.outcome import Outcome
+
+NOW = 1_700_000_000_000
+
+
+def delivery(**message: Any) -> Delivery:
+    return Delivery(message=TaskMessage(id="1", type="t", queue="q", **message), token="x", expires_at=NOW)
+
+
+def settle(outcome: Outcome, rules: RetryRules | None = None, **message: Any) -> Settlement | None:
+    return decide(delivery(**message), outcome, rules or RetryRules(rng=Random(1)), NOW)
+
+
+def raised_from(cause: Exception) -> Exception:
+    error = ValueError("outer")
+    error.__cause__ = cause
+    return error
+
+
+def test_success_deletes_the_task() -> None:
+    assert settle(Succeeded(b"result")) == Done(delivery=delivery())
+
+
+def test_success_with_retention_keeps_task_and_result() -> None:
+    assert settle(Succeeded(b"r"), retention=60) == Complete(delivery=delivery(retention=60), result=b"r")
+
+
+def test_failure_is_retried_with_its_error() -> None:
+    op = settle(Failed(ValueError("boom")), retried=3)
+    assert isinstance(op, Retry)
+    assert (op.error, op.failure) == ("ValueError: boom", True)
+    assert 96_000 <= op.delay <= 212_000
+
+
+@pytest.mark.parametrize(("retried", "expected"), [(1, Retry), (2, Archive), (3, Archive)])
+def test_failure_is_archived_when_no_retry_is_left(retried: int, expected: type) -> None:
+    assert isinstance(settle(Failed(ValueError()), retried=retried, max_retry=2), expected)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SkipRetry("no"),
+        raised_from(SkipRetry("no")),
+        raised_from(raised_from(SkipRetry("no"))),
+        ExceptionGroup("several", [ValueError(), ExceptionGroup("inner", [SkipRetry()])]),
+    ],
+)
+def test_skip_retry_archives_however_it_is_wrapped(error: Exception) -> None:
+    assert isinstance(settle(Failed(error)), Archive)
+
+
+@pytest.mark.parametrize(
+    "error", [RevokeTask(), raised_from(RevokeTask()), ExceptionGroup("g", [RevokeTask()])]
+)
+def test_revoke_drops_the_task_even_without_retries_left(error: Exception) -> None:
+    assert isinstance(settle(Failed(error), max_retry=0, retention=60), Done)
+
+
+def test_an_error_that_merely_happened_during_a_skip_retry_is_retried() -> None:
+    error = ValueError()
+    error.__context__ = SkipRetry()
+    assert isinstance(settle(Failed(error)), Retry)
+
+
+def test_errors_that_cause_each_other_end() -> None:
+    first, second = ValueError(), ValueError()
+    first.__cause__, second.__cause__ = second, first
+    assert isinstance(settle(Failed(first)), Retry)
+
+
+@pytest.mark.parametrize(("deadline", "expected"), [(NOW // 1000, Archive), (NOW // 1000 + 1, Retry)])
+def test_a_passed_deadline_archives(deadline: int, expected: type) -> None:
+    assert isinstance(settle(Failed(TaskTimeoutError("late")), deadline=deadline), expected)
+
+
+def test_what_is_no_failure_is_retried_without_counting() -> None:
+    rules = RetryRules(rng=Random(1), is_failure=lambda error: not isinstance(error, KeyError))
+    busy, broken = settle(Failed(KeyError()), rules), settle(Failed(ValueError()), rules)
+    assert isinstance(busy, Retry)
+    assert isinstance(broken, Retry)
+    assert (busy.failure, broken.failure) == (False, True)
+
+
+def test_cancelled_for_good_is_archived_with_the_reason() -> None:
+    op = settle(Cancelled("archive"))
+    assert isinstance(op, Archive)
+    assert "cancelled" in op.error
+
+
+def test_cancelled_to_retry_spends_a_retry_or_archives() -> None:
+    assert isinstance(settle(Cancelled("retry")), Retry)
+    assert isinstance(settle(Cancelled("retry"), max_retry=0), Archive)
+
+
+def test_shutdown_requeues_and_a_lost_lease_writes_nothing() -> None:
+    assert settle(Interrupted("shutdown")) == Requeue(delivery=delivery())
+    assert settle(Interrupted("lease_lost")) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "delay"),
+    [
+        (timedelta(seconds=1.5), 1500),
+        (2, 2000),
+        (0.0001, 1),
+        (0, 0),
+        (timedelta.max, LONGEST_DELAY // timedelta(milliseconds=1)),
+        (2.0**100, LONGEST_DELAY // timedelta(milliseconds=1)),
+    ],
+)
+def test_retry_delay_answers_a_timedelta_or_seconds(answer: timedelta | float, delay: int) -> None:
+    op = settle(Failed(ValueError()), RetryRules(rng=Random(1), delay=lambda *_: answer))
+    assert isinstance(op, Retry)
+    assert op.delay == delay
+
+
+@pytest.mark.parametrize("answer", [None, "5", True, -1, timedelta(seconds=-1), float("nan"), object()])
+def test_nonsense_from_retry_delay_is_logged_and_the_default_used(
+    answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    op = settle(Failed(ValueError()), RetryRules(rng=Random(1), delay=lambda *_: answer))
+    assert isinstance(op, Retry)
+    assert 15_000 <= op.delay <= 44_000
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_callbacks_that_raise_are_logged_and_the_defaults_used(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*_: object) -> Any:
+        raise RuntimeError("user bug")
+
+    op = settle(Failed(ValueError()), RetryRules(rng=Random(1), delay=broken, is_failure=broken))
+    assert isinstance(op, Retry)
+    assert (op.failure, 15_000 <= op.delay <= 44_000) == (True, True)
+    assert len(caplog.records) == 2
+
+
+def test_retry_delay_is_told_retries_error_and_task() -> None:
+    told: list[Any] = []
+
+    def delay(*arguments: Any) -> timedelta:
+        told.extend(arguments)
+        return timedelta(0)
+
+    error = ValueError("boom")
+    settle(Failed(error), RetryRules(rng=Random(1), delay=delay), retried=4, payload=b"p")
+    assert told[:2] == [4, error]
+    assert (told[2].type, told[2].payload) == ("t", b"p")

@@ -1,0 +1,377 @@
+"""Handlers with executor="process"."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from asynq.errors import HandlerError, HandlerProcessError, LeaseLostError, RevokeTask, SkipRetry
+from asynq.mux import ServeMux
+from asynq.ops import WriteResult
+from asynq.outcome import Cancelled, Failed, Interrupted, Succeeded, wraps
+from tests.unit import jobs
+from tests.unit.runs import delivery, started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from asynq.context import Context
+    from asynq.handlers import Handler
+    from asynq.outcome import Outcome
+    from asynq.task import Task
+    from tests.unit.runs import Runs
+
+
+@pytest.fixture
+def runs(runs: Runs) -> Iterator[Runs]:
+    """Runs whose processes end with the test."""
+    yield runs
+    runs.processes.close()
+
+
+def in_process(handler: Handler, **options: Any) -> ServeMux:
+    mux = ServeMux()
+    mux.handle("t", handler, executor="process", **options)
+    return mux
+
+
+async def failure(runs: Runs, handler: Handler, payload: bytes = b"") -> Exception:
+    outcome = await runs.outcome(in_process(handler), delivery(payload=payload))
+    assert isinstance(outcome, Failed), outcome
+    return outcome.error
+
+
+async def test_a_function_runs_in_another_process_which_is_used_again(runs: Runs) -> None:
+    first = await runs.outcome(in_process(jobs.pid))
+    assert isinstance(first, Succeeded)
+    assert first.result != str(os.getpid()).encode()
+    assert await runs.outcome(in_process(jobs.pid)) == first
+
+
+async def test_what_is_known_of_the_run_is_known_in_the_process(runs: Runs) -> None:
+    run = runs.make(
+        in_process(jobs.facts), delivery(payload=b"x", queue="low", retried=2, headers={"a": "b"}, timeout=60)
+    )
+    outcome = await run.execute()
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result == (
+        b'{"id":"id-1","queue":"low","retried":2,"deadline":%.1f,"payload":"x","headers":{"a":"b"},"cancelled":false}'
+        % run.context.deadline.timestamp()
+    )
+
+
+async def test_typed_payloads_reach_the_process(runs: Runs) -> None:
+    mux = in_process(jobs.double, payload=jobs.Order)
+    assert await runs.outcome(mux, delivery(payload=b'{"number": 21}')) == Succeeded(b"42")
+
+
+async def test_a_process_writes_results_through_its_worker(runs: Runs) -> None:
+    assert await runs.outcome(in_process(jobs.progress)) == Succeeded(b"done")
+    assert runs.broker.executed == [WriteResult(lease=delivery().lease, result=b'{"half":true}')]
+
+
+async def test_a_result_that_is_refused_is_an_error_in_the_process(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(op: object) -> None:
+        raise LeaseLostError("default", "id-1")
+
+    monkeypatch.setattr(runs.broker, "execute", refuse)
+    error = await failure(runs, jobs.progress)
+    assert isinstance(error, LeaseLostError)
+    assert (error.queue, error.task_id) == ("default", "id-1")
+
+
+# --- what a handler raises --------------------------------------------------------------------------------
+
+
+async def test_an_error_keeps_its_class_its_words_and_its_traceback(runs: Runs) -> None:
+    error = await failure(runs, jobs.fail, b"value")
+    assert type(error) is ValueError
+    assert str(error) == "boom"
+    assert "in fail\n" in error.__notes__[0]
+
+
+@pytest.mark.parametrize(("payload", "verdict"), [(b"skip", SkipRetry), (b"revoke", RevokeTask)])
+async def test_a_verdict_is_heard_also_as_a_cause(
+    runs: Runs, payload: bytes, verdict: type[Exception]
+) -> None:
+    assert wraps(await failure(runs, jobs.fail, payload), verdict)
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"), [(b"odd", "OddError: odd"), (b"exit", "the handler raised SystemExit: 3")]
+)
+async def test_an_error_that_cannot_travel_is_told_in_words(runs: Runs, payload: bytes, text: str) -> None:
+    error = await failure(runs, jobs.fail, payload)
+    assert isinstance(error, HandlerError)
+    assert str(error) == text
+
+
+async def test_after_an_error_the_process_goes_on(runs: Runs) -> None:
+    before = await runs.outcome(in_process(jobs.pid))
+    await failure(runs, jobs.fail, b"value")
+    await failure(runs, jobs.unpicklable_result)
+    assert await runs.outcome(in_process(jobs.pid)) == before
+
+
+@pytest.mark.parametrize(
+    ("payload", "exitcode"), [(b"segfault", -signal.SIGSEGV), (b"9", -signal.SIGKILL), (b"exit", 7)]
+)
+async def test_a_handler_that_crashes_its_process_has_failed_and_others_go_on(
+    runs: Runs, payload: bytes, exitcode: int
+) -> None:
+    error = await failure(runs, jobs.crash, payload)
+    assert isinstance(error, HandlerProcessError)
+    assert error.exitcode == exitcode
+    assert isinstance(await runs.outcome(in_process(jobs.pid)), Succeeded)
+
+
+async def test_a_thread_that_a_handler_left_behind_disturbs_nobody(runs: Runs) -> None:
+    assert await runs.outcome(in_process(jobs.leaves_a_thread)) == Succeeded()
+    for number in range(20):
+        payload = b'{"number": %d}' % number
+        doubled = await runs.outcome(in_process(jobs.double, payload=jobs.Order), delivery(payload=payload))
+        assert doubled == Succeeded(b"%d" % (2 * number))
+
+
+@pytest.mark.parametrize("payload", [b"return", b"raise", b"write"])
+async def test_what_a_handler_forks_off_answers_no_call(runs: Runs, payload: bytes) -> None:
+    assert await runs.outcome(in_process(jobs.forks), delivery(payload=payload)) == Succeeded(b"its own")
+    assert (await runs.outcome(in_process(jobs.pid))) == await runs.outcome(in_process(jobs.pid))
+
+
+async def test_a_process_that_ended_while_idle_is_nobodys_failure(runs: Runs) -> None:
+    outcome = await runs.outcome(in_process(jobs.pid))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result is not None
+    process = psutil.Process(int(outcome.result))
+    process.kill()
+    process.wait(5)
+    assert isinstance(await runs.outcome(in_process(jobs.pid)), Succeeded)
+
+
+async def test_a_service_manager_that_signals_everybody_ends_no_handler_process(runs: Runs) -> None:
+    outcome = await runs.outcome(in_process(jobs.pid))
+    assert isinstance(outcome, Succeeded)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        os.kill(int(outcome.result or 0), number)
+    assert await runs.outcome(in_process(jobs.pid)) == outcome
+
+
+# --- killing ----------------------------------------------------------------------------------------------
+
+
+def noted(file: Path) -> list[psutil.Process]:
+    """The processes `spin` noted, as soon as it has."""
+    ends = time.monotonic() + 20
+    while not file.exists():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    return [psutil.Process(int(number)) for number in file.read_text().split()]
+
+
+async def at_work(file: Path) -> list[psutil.Process]:
+    return await asyncio.to_thread(noted, file)
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    return not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("stop", [Cancelled("archive"), Interrupted("lease_lost"), Interrupted("shutdown")])
+async def test_a_run_told_to_end_is_killed_with_all_it_started(
+    runs: Runs, tmp_path: Path, stop: Cancelled | Interrupted
+) -> None:
+    run = runs.make(in_process(jobs.spin), delivery(payload=str(tmp_path / "f").encode()), grace=5)
+    execution = asyncio.create_task(run.execute())
+    processes = await at_work(tmp_path / "f")
+    run.cancel(stop)
+    assert await execution == stop
+    await run.finished.wait()
+    assert all_gone(processes)
+    assert isinstance(await runs.outcome(in_process(jobs.pid)), Succeeded)
+
+
+async def test_a_middleware_that_waits_no_longer_has_the_handler_killed(runs: Runs, tmp_path: Path) -> None:
+    mux = in_process(jobs.spin)
+    seen: list[psutil.Process] = []
+
+    @mux.middleware
+    async def impatient(ctx: Context, task: Task, next: Any) -> Any:  # noqa: A002
+        work = asyncio.ensure_future(next(ctx, task))
+        seen.extend(await at_work(tmp_path / "f"))
+        work.cancel()
+        return await work
+
+    run = runs.make(mux, delivery(payload=str(tmp_path / "f").encode()))
+    await run.execute()
+    await run.finished.wait()
+    assert all_gone(seen)
+
+
+async def test_a_run_ended_before_its_process_began_starts_nothing(runs: Runs) -> None:
+    children = psutil.Process().children()
+    release, busy = threading.Event(), threading.Barrier(3)
+    for _ in range(2):
+        runs.threads.submit(lambda: (busy.wait(5), release.wait(5)))
+    busy.wait(5)
+    run = runs.make(in_process(jobs.pid))
+    execution = await started(run)
+    run.cancel(Interrupted("shutdown"))
+    assert await execution == Interrupted("shutdown")
+    release.set()
+    await run.finished.wait()
+    assert psutil.Process().children() == children
+
+
+async def test_closing_the_pool_ends_processes_at_work_and_idle(runs: Runs, tmp_path: Path) -> None:
+    idle = await runs.outcome(in_process(jobs.pid))
+    assert isinstance(idle, Succeeded)
+    execution: asyncio.Task[Outcome] = asyncio.create_task(
+        runs.outcome(in_process(jobs.spin), delivery(payload=str(tmp_path / "f").encode()))
+    )
+    processes = [psutil.Process(int(idle.result or 0)), *(await at_work(tmp_path / "f"))]
+    runs.processes.close()
+    outcome = await execution
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, HandlerProcessError)
+    assert all_gone(processes)
+    assert isinstance(await runs.outcome(in_process(jobs.pid)), Failed)
+
+
+# --- what is refused --------------------------------------------------------------------------------------
+
+
+class Callable:
+    def __call__(self, ctx: Context, task: Task) -> None: ...
+
+    def method(self, ctx: Context, task: Task) -> None: ...
+
+
+def local() -> Handler:
+    def handler(ctx: Context, task: Task) -> None: ...
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    "handler", [lambda ctx, task: None, local(), Callable(), Callable().method, partial(jobs.pid)]
+)
+def test_what_a_process_cannot_import_is_refused(handler: Handler) -> None:
+    mux = ServeMux()
+    with pytest.raises(TypeError, match="top level of a module"):
+        mux.handle("t", handler, executor="process")
+
+
+async def test_an_async_handler_is_refused() -> None:
+    async def handler(ctx: Context, task: Task) -> None: ...
+
+    with pytest.raises(ValueError, match="executor is for plain functions"):
+        in_process(handler)
+
+
+async def test_a_function_whose_name_means_another_fails_saying_so(runs: Runs) -> None:
+    assert "decorated_over" in str(await failure(runs, jobs.original))
+
+
+# --- programs ---------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import asyncio, sys, threading
+import asynq
+
+mux = asynq.ServeMux()
+
+class OwnError(Exception):
+    pass
+
+@mux.handler("sum", executor="process")
+def add(ctx, task):
+    if not task.payload:
+        raise OwnError("mine")
+    return sum(task.json())
+
+errors = []
+
+async def main():
+    broker = asynq.MemoryBroker()
+    server = asynq.Server(broker, concurrency=1, on_error=lambda error, task, ctx: errors.append(error))
+    await server.start(mux)
+    async with asynq.AsyncClient(broker) as client:
+        info = await client.enqueue(asynq.Task("sum", [1, 2, 3]), retention=asynq_hour)
+        await client.enqueue(asynq.Task("sum"), max_retry=0)
+    while not errors:
+        await asyncio.sleep(0.01)
+    from asynq.ops import GetTask
+    stored = await broker.aexecute(GetTask(queue="default", task_id=info.id))
+    print(stored.result.decode(), type(errors[0]) is OwnError)
+    await server.shutdown()
+
+from datetime import timedelta
+asynq_hour = timedelta(hours=1)
+"""
+GUARD = 'if __name__ == "__main__":\n    '
+
+
+def output(program: str, path: Path, *arguments: str) -> str:
+    path.write_text(program)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, *(arguments or (str(path),))]
+    return subprocess.run(
+        command, env=environment, cwd=path.parent, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+
+
+def test_handlers_and_errors_of_a_script_are_the_same_in_its_processes(tmp_path: Path) -> None:
+    assert output(f"{PROGRAM}\n{GUARD}asyncio.run(main())\n", tmp_path / "app.py") == "6 True\n"
+
+
+def test_handlers_of_a_program_run_as_a_module_are_found_by_its_name(tmp_path: Path) -> None:
+    program = f"{PROGRAM}\n{GUARD}asyncio.run(main())\n"
+    assert output(program, tmp_path / "app.py", "-m", "app") == "6 True\n"
+
+
+def test_a_script_that_starts_its_server_unguarded_is_told(tmp_path: Path) -> None:
+    program = PROGRAM.replace(
+        "print(stored.result.decode(), type(errors[0]) is OwnError)", "print(errors[0])"
+    )
+    program = program.replace("stored = await", "stored = 0 and await")
+    assert "if __name__" in output(f"{program}\nasyncio.run(main())\n", tmp_path / "app.py")
+
+
+def test_when_a_worker_is_killed_its_handlers_end(tmp_path: Path) -> None:
+    program = """
+import asyncio, os, sys
+from concurrent.futures import ThreadPoolExecutor
+from tests.unit import jobs
+from tests.unit.runs import delivery, Runs
+from asynq.mux import ServeMux
+
+mux = ServeMux()
+mux.handle("t", jobs.spin, executor="process")
+
+async def main():
+    await Runs(ThreadPoolExecutor(1)).outcome(mux, delivery(payload=sys.argv[1].encode()))
+
+asyncio.run(main())
+"""
+    (tmp_path / "app.py").write_text(program)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    worker = subprocess.Popen([sys.executable, tmp_path / "app.py", str(tmp_path / "f")], env=environment)
+    processes = noted(tmp_path / "f")
+    worker.kill()
+    worker.wait()
+    assert all_gone(processes)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import asynq
+import asynq.errors
+
+SOURCE = Path(asynq.__file__)
+
+
+def declared_for_type_checkers() -> set[str]:
+    """The names `asynq/__init__.py` imports or declares under TYPE_CHECKING."""
+    names: set[str] = set()
+    for node in ast.parse(SOURCE.read_text()).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for inner in node.body:
+                if isinstance(inner, ast.ImportFrom):
+                    names |= {alias.asname or alias.name for alias in inner.names}
+                elif isinstance(inner, ast.AnnAssign):
+                    names.add(ast.unparse(inner.target))
+    return names
+
+
+@pytest.mark.parametrize("name", asynq.__all__)
+def test_a_public_name_is_there(name: str) -> None:
+    assert getattr(asynq, name) is not None
+
+
+def test_type_checkers_see_the_same_names_as_users() -> None:
+    assert declared_for_type_checkers() == set(asynq.__all__)
+
+
+def test_every_error_is_public() -> None:
+    errors = {
+        name
+        for name, value in vars(asynq.errors).items()
+        if isinstance(value, type) and issubclass(value, asynq.AsynqError)
+    }
+    assert errors <= set(asynq.__all__)
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Taks'"):
+        asynq.Taks  # noqa: B018
+
+
+def test_importing_asynq_loads_nothing_heavy() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, asynq; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert not {"attrs", "asyncio", "redis", "google.protobuf", "sqlite3", "typer"} & set(loaded)
+
+
+def test_a_client_of_an_embedded_broker_needs_no_driver_of_another() -> None:
+    script = "import sys, asynq; asynq.Client(asynq.MemoryBroker()).ping(); print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert not {"redis", "google.protobuf", "croniter", "typer"} & set(loaded)

@@ -1,0 +1,84 @@
+"""Misuse of a server is refused before anything happens."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from asynq.client import AsyncClient, Client
+from asynq.inspector import AsyncInspector, Inspector
+from asynq.mux import ServeMux
+from asynq.scheduler import Scheduler
+from asynq.server import Server
+from asynq_sqlite import MemoryBroker
+
+
+async def answers_later(*_: object) -> Any:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("concurrency", 0, ValueError),
+        ("concurrency", -1, ValueError),
+        ("concurrency", 2.5, TypeError),
+        ("concurrency", True, TypeError),
+        ("queues", {}, ValueError),
+        ("queues", "default", TypeError),
+        ("queues", {"": 1}, ValueError),
+        ("queues", {"a": 0}, ValueError),
+        ("strict_priority", 1, TypeError),
+        ("retry_delay", 5, TypeError),
+        ("retry_delay", answers_later, TypeError),
+        ("retry_delay", lambda retried: 1, TypeError),
+        ("is_failure", "no", TypeError),
+        ("is_failure", lambda: True, TypeError),
+        ("on_error", lambda error: None, TypeError),
+        ("on_success", lambda error, task, ctx: None, TypeError),
+        ("health_check", lambda: None, TypeError),
+        ("aggregator", lambda tasks: None, TypeError),
+        ("is_failure", answers_later, TypeError),
+        ("on_error", 5, TypeError),
+        ("on_start", 5, TypeError),
+        ("on_success", "log", TypeError),
+        ("on_failure", 5, TypeError),
+        ("on_retry", 5, TypeError),
+        ("on_archive", 5, TypeError),
+        ("health_check", True, TypeError),
+        ("health_check_interval", 15, TypeError),
+        ("health_check_interval", timedelta(milliseconds=999), ValueError),
+        ("shutdown_timeout", 8, TypeError),
+        ("shutdown_timeout", timedelta(seconds=-1), ValueError),
+        ("lease", 30, TypeError),
+        ("lease", timedelta(milliseconds=999), ValueError),
+    ],
+)
+def test_an_option_that_cannot_be_honoured_is_named(option: str, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=option):
+        Server(MemoryBroker(), **{option: value})
+
+
+@pytest.mark.parametrize("given", [None, 42, MemoryBroker, {"url": "memory://"}])
+@pytest.mark.parametrize("user", [Client, AsyncClient, Server, Inspector, AsyncInspector, Scheduler])
+def test_what_is_no_broker_is_refused_at_once(user: Any, given: Any) -> None:
+    with pytest.raises(TypeError, match="broker must be a Broker or a URL, not "):
+        user(given)
+
+
+@pytest.mark.filterwarnings("error")
+async def test_run_in_a_running_loop_names_what_to_use_instead() -> None:
+    with pytest.raises(RuntimeError, match=r"await serve\(handler\)"):
+        Server(MemoryBroker()).run(ServeMux())
+    with pytest.raises(RuntimeError, match=r"await serve\(\)"):
+        Scheduler(MemoryBroker()).run()
+
+
+def test_what_is_asked_for_nothing_has_sensible_defaults() -> None:
+    assert Server(MemoryBroker()).state == "new"
+
+
+def test_the_shortest_lease_is_a_second() -> None:
+    assert Server(MemoryBroker(), lease=timedelta(seconds=1), shutdown_timeout=timedelta(0)).state == "new"

@@ -1,0 +1,184 @@
+"""The shape of the project, as CONTRIBUTING.md states it: who may import whom, and how big things may get."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import asynq
+from asynq.ops import all_operations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynq.broker import Broker
+
+ROOT = Path(__file__).parents[2]
+CORE = ROOT / "asynq"
+BACKENDS = {"asynq_redis", "asynq_sqlite"}
+PACKAGES = {
+    "asynq": CORE,
+    "asynq_redis": ROOT / "backends/asynq_redis",
+    "asynq_sqlite": ROOT / "backends/asynq_sqlite",
+    "asynq_conformance": ROOT / "conformance/asynq_conformance",
+    "asynq_topologies": ROOT / "conformance/asynq_topologies",
+}
+VENDORS = {
+    "redis": {"asynq_redis", "asynq_topologies"},
+    "google": {"asynq_redis"},
+    "sqlite3": {"asynq_sqlite"},
+}
+"""Who alone may import a store's driver."""
+
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
+
+
+def sources(*folders: Path) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted(folder.rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Top-level names of all that a module imports, wherever the statement stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imports_of(package: str) -> dict[str, set[str]]:
+    return {shown(path): set(imported(ast.parse(path.read_text()))) for path in sources(PACKAGES[package])}
+
+
+def test_the_core_imports_no_backend() -> None:
+    forbidden = BACKENDS | {"asynq_conformance", "asynq_topologies"}
+    offenders = {
+        path: sorted(names & forbidden)
+        for path, names in imports_of("asynq").items()
+        if names & forbidden and path != "asynq/__init__.py"
+    }
+    assert offenders == {}
+
+
+def test_the_public_package_names_backends_without_importing_them() -> None:
+    tree = ast.parse((CORE / "__init__.py").read_text())
+    at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert not BACKENDS & set(imported(ast.Module(body=list(at_once), type_ignores=[])))
+
+
+@pytest.mark.parametrize("package", sorted(BACKENDS | {"asynq_conformance", "asynq_topologies"}))
+def test_a_package_beside_the_core_imports_the_core_alone(package: str) -> None:
+    others = PACKAGES.keys() - {"asynq", package}
+    offenders = {
+        path: sorted(names & others) for path, names in imports_of(package).items() if names & others
+    }
+    assert offenders == {}
+
+
+@pytest.mark.parametrize("vendor", sorted(VENDORS))
+def test_a_driver_is_imported_by_its_backend_alone(vendor: str) -> None:
+    importers = {
+        path
+        for package in PACKAGES
+        if package not in VENDORS[vendor]
+        for path, names in imports_of(package).items()
+        if vendor in names
+    }
+    assert importers == set()
+
+
+@pytest.mark.parametrize("module", ["redis", "google.protobuf", "sqlite3", "typer", "rich", "croniter"])
+def test_importing_asynq_imports_nothing_slow(module: str) -> None:
+    code = f"import sys, asynq; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def broker_of(package: str) -> Broker:
+    backend = importlib.import_module(package)
+    broker: Broker = backend.RedisBroker() if package == "asynq_redis" else backend.MemoryBroker()
+    return broker
+
+
+@pytest.mark.parametrize(
+    ("package", "table"), [("asynq_redis", "asynq_redis.steps"), ("asynq_sqlite", "asynq_sqlite.handlers")]
+)
+def test_every_operation_has_a_handler_or_is_declared_unsupported(package: str, table: str) -> None:
+    broker = broker_of(package)
+    handled = set(importlib.import_module(table).HANDLERS)
+    assert set(all_operations()) - handled == set(broker.capabilities.unsupported)
+
+
+def test_every_lua_file_is_a_script_whose_header_is_its_type() -> None:
+    scripts = importlib.import_module("asynq_redis.scripts")
+    names = {value.name for value in vars(scripts).values() if isinstance(value, scripts.Script)}
+    files = {path.stem: path.read_text() for path in (PACKAGES["asynq_redis"] / "lua").glob("*.lua")}
+    assert names == files.keys()
+    parts = ("-- KEYS: ", "-- ARGV: ", "-- answers: ")
+    assert [name for name, text in files.items() if not all(f"\n{part}" in text for part in parts)] == []
+
+
+def test_every_lua_snippet_is_included_by_a_script() -> None:
+    lua = PACKAGES["asynq_redis"] / "lua"
+    lines = re.findall(
+        r"^-- @include (.+)$", "\n".join(path.read_text() for path in lua.glob("*.lua")), re.MULTILINE
+    )
+    assert set(" ".join(lines).split()) == {path.stem for path in (lua / "lib").glob("*.lua")}
+
+
+def test_no_file_is_long() -> None:
+    lengths = {
+        shown(path): len(path.read_text().splitlines())
+        for path in sources(*PACKAGES.values(), ROOT / "tests")
+    }
+    assert {path: lines for path, lines in lengths.items() if lines > LONGEST_FILE} == {}
+
+
+def test_no_function_is_long() -> None:
+    long = {
+        f"{shown(path)}:{node.name}": lines
+        for path in sources(*PACKAGES.values(), ROOT / "tests")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > LONGEST_FUNCTION
+    }
+    assert long == {}
+
+
+def test_every_public_name_says_what_it_promises() -> None:
+    silent = [name for name in asynq.__all__ if not (getattr(asynq, name).__doc__ or name.startswith("__"))]
+    assert silent == []
+
+
+def test_there_are_no_notes_to_self() -> None:
+    note = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+    files = [*sources(*PACKAGES.values()), *(ROOT / "backends").rglob("*.lua")]
+    assert [shown(path) for path in files if note.search(path.read_text())] == []
+
+
+def test_every_folder_of_tests_belongs_to_one_tox_environment() -> None:
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    environments = [f"testenv:{name.strip()}" for name in tox["tox"]["env_list"].split(",")]
+    commands = " ".join(tox[name].get("commands", "") for name in environments)
+    run = sorted(re.findall(r"tests/\w+", commands))
+    assert run == sorted({shown(path.parent) for path in (ROOT / "tests").rglob("test_*.py")})
+
+
+def test_continuous_integration_runs_the_command_of_the_readme() -> None:
+    command = "python -m pytest"
+    [documented] = [line for line in (ROOT / "README.md").read_text().splitlines() if command in line]
+    assert documented in (ROOT / ".ci/run").read_text().splitlines()

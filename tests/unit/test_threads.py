@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from asynq.threads import DaemonThreads
+
+STUCK = """
+import threading
+from asynq.threads import DaemonThreads
+begun = threading.Event()
+DaemonThreads(1).submit(lambda: (begun.set(), threading.Event().wait()))
+begun.wait()
+"""
+
+
+def test_calls_are_carried_out_and_answered() -> None:
+    with DaemonThreads(2) as threads:
+        assert list(threads.map(pow, [2, 3], [3, 2])) == [8, 9]
+        failing = threads.submit(divmod, 1, 0)
+        assert isinstance(failing.exception(), ZeroDivisionError)
+        leaving = threads.submit(sys.exit, 3)
+        assert isinstance(leaving.exception(), SystemExit)
+
+
+def test_as_many_calls_run_at_once_as_there_are_threads_and_no_more() -> None:
+    with DaemonThreads(3) as threads:
+        together = threading.Barrier(3)
+        calls = [threads.submit(together.wait, 5) for _ in range(6)]
+        assert sorted(call.result() for call in calls) == [0, 0, 1, 1, 2, 2]
+        idents = {threads.submit(threading.get_ident).result() for _ in range(20)}
+        assert len(idents) <= 3
+
+
+def test_no_call_waits_for_another_while_a_thread_may_be_started() -> None:
+    for _ in range(200):
+        with DaemonThreads(2) as threads:
+            together = threading.Barrier(2)
+            for call in [threads.submit(together.wait, 5) for _ in range(2)]:
+                call.result()
+
+
+def test_an_idle_thread_is_used_again() -> None:
+    with DaemonThreads(100, name="idle") as threads:
+        for _ in range(100):
+            threads.submit(int).result()
+        assert sum(thread.name.startswith("idle-") for thread in threading.enumerate()) < 10
+
+
+def test_after_shutdown_nothing_more_is_taken_but_what_was_taken_is_done() -> None:
+    release = threading.Event()
+    threads = DaemonThreads(1)
+    calls = [threads.submit(release.wait), threads.submit(lambda: True)]
+    threads.shutdown(wait=False)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        threads.submit(int)
+    release.set()
+    threads.shutdown()
+    assert all(call.result(0) for call in calls)
+
+
+def test_shutdown_can_drop_what_has_not_begun() -> None:
+    release, begun = threading.Event(), threading.Event()
+    threads = DaemonThreads(1)
+    running = threads.submit(lambda: begun.set() or release.wait())  # type: ignore[func-returns-value]
+    waiting = threads.submit(int)
+    begun.wait()
+    threads.shutdown(wait=False, cancel_futures=True)
+    assert waiting.cancelled()
+    release.set()
+    threads.shutdown(cancel_futures=True)
+    assert running.done()
+
+
+def test_a_pool_has_at_least_one_thread() -> None:
+    with pytest.raises(ValueError, match="size"):
+        DaemonThreads(0)
+
+
+def test_a_stuck_thread_does_not_hold_up_the_end_of_the_interpreter() -> None:
+    ended = subprocess.run([sys.executable, "-c", STUCK], timeout=20, check=False)
+    assert ended.returncode == 0
