@@ -13,13 +13,13 @@ from asynq_conformance.laws.settle import SETTLEMENTS
 from asynq_conformance.laws.unique import UNTIL_DONE
 from asynq_sqlite import MemoryBroker
 from asynq_sqlite.state import Store
-from tests.contract import (  # noqa: F401 - they register saboteurs
+from tests.conformance import (  # noqa: F401 - they register saboteurs
     group_saboteurs,
     limit_saboteurs,
     manage_saboteurs,
     schedule_saboteurs,
 )
-from tests.contract.saboteurs import SABOTEURS, Saboteur
+from tests.conformance.saboteurs import SABOTEURS, Saboteur
 
 if TYPE_CHECKING:
     from asynq.clock import FakeClock

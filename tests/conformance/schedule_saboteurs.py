@@ -1,11 +1,11 @@
-"""Stores that break what is promised of ticks and presence. See `tests.contract.saboteurs`."""
+"""Stores that break what is promised of ticks and presence. See `tests.conformance.saboteurs`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from asynq_sqlite.state import Store
-from tests.contract.saboteurs import caught_by
+from tests.conformance.saboteurs import caught_by
 
 if TYPE_CHECKING:
     from asynq_sqlite.presence_state import Mark

@@ -1,9 +1,9 @@
-"""Stores broken on purpose in how they limit; see `tests.contract.saboteurs`."""
+"""Stores broken on purpose in how they limit; see `tests.conformance.saboteurs`."""
 
 from __future__ import annotations
 
 from asynq_sqlite.state import Store
-from tests.contract.saboteurs import caught_by
+from tests.conformance.saboteurs import caught_by
 
 
 @caught_by("test_a_limit_counts_what_others_took")

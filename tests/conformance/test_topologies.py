@@ -11,7 +11,7 @@ from attrs import frozen
 from asynq_conformance import BrokerConformance
 from asynq_redis import RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies.layout import MASTER
-from tests.contract.test_redis import RedisHarness
+from tests.conformance.test_redis import RedisHarness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq_sqlite.state import Place, Store
-from tests.contract.saboteurs import caught_by
+from tests.conformance.saboteurs import caught_by
 
 if TYPE_CHECKING:
     from asynq.groups import AggregationSet

@@ -1,4 +1,4 @@
-"""Stores that break what is promised of inspection and control. See `tests.contract.saboteurs`."""
+"""Stores that break what is promised of inspection and control. See `tests.conformance.saboteurs`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from asynq.message import TaskState
 from asynq_sqlite.state import Place, Store
-from tests.contract.saboteurs import caught_by
+from tests.conformance.saboteurs import caught_by
 
 if TYPE_CHECKING:
     from asynq.message import TaskMessage
