@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from asynq_conformance.promises import LAYERS, Promise, layer_of, promise, promises_of
 from asynq_conformance.suite import LAWS, BrokerConformance
 
 
@@ -25,3 +26,24 @@ def test_a_law_cannot_be_overridden() -> None:
     law = next(iter(laws_of(LAWS[0])))
     with pytest.raises(TypeError, match=law):
         type("TestCheat", (BrokerConformance,), {law: None})
+
+
+@pytest.mark.parametrize("cls", LAWS)
+def test_every_law_verifies_a_promise_in_a_layer(cls: type) -> None:
+    for name in laws_of(cls):
+        law = getattr(BrokerConformance, name)
+        assert promises_of(law, BrokerConformance), name
+        assert layer_of(law, BrokerConformance) in LAYERS
+
+
+def test_every_promise_is_verified_by_a_law() -> None:
+    laws = [getattr(cls, name) for cls in LAWS for name in laws_of(cls)]
+    verified = {promised for law in laws for promised in promises_of(law, BrokerConformance)}
+    assert verified == set(Promise)
+
+
+def test_a_law_cannot_verify_what_is_no_promise() -> None:
+    with pytest.raises(ValueError, match="G12"):
+        promise("G1", "G12")
+    with pytest.raises(ValueError, match="nothing"):
+        promise()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -12,10 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from asynq_conformance.harness import Harness
+    from asynq_conformance.promises import Layer
 
 
 class Laws:
     """Gives every law a lab, once for each face of the broker."""
+
+    layer: ClassVar[Layer] = "A"
+    promise: ClassVar[str | tuple[str, ...]] = ()
+    """What laws verify that do not say it themselves: see `asynq_conformance.promises`."""
 
     @pytest.fixture(params=["plain", "awaited"])
     def face(self, request: pytest.FixtureRequest) -> Face:

@@ -18,6 +18,7 @@ from asynq.message import TaskState
 from asynq_conformance.lab import MINUTE, SECOND, Lab, lock_name, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.laws.groups import HOLD, add, groups, ids_of, take, taken_now, waiting
+from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ ENDS: dict[str, Callable[[Lab, AggregationSet], object]] = {
 every_end = pytest.mark.parametrize("end", ENDS)
 
 
+@promise("G10")
 class AggregationLaws(Laws):
     """The end of an aggregation: finished, returned or reclaimed, once."""
 
@@ -73,6 +75,7 @@ class AggregationLaws(Laws):
         assert (lab.stats().pending, lab.stats().aggregating) == (1, left)
         assert lab.stats().groups == int(left > 0)
 
+    @promise("G9")
     def test_the_aggregate_may_be_scheduled(self, lab: Lab) -> None:
         add(lab, "a")
         taken = taken_now(lab)
@@ -86,6 +89,7 @@ class AggregationLaws(Laws):
         assert lab.execute(ending) == lab.execute(ending)
         assert lab.stats().size == 1
 
+    @promise("G4")
     def test_the_locks_of_the_tasks_are_released(self, lab: Lab) -> None:
         message = lab.message("a", group="g", lock=lock_name())
         lab.enqueue(message, unique=ops.Unique(ttl=60 * MINUTE))
@@ -94,6 +98,7 @@ class AggregationLaws(Laws):
         lab.execute(finish(lab, taken_now(lab)))
         lab.enqueue(evolve(message, id="again"), unique=ops.Unique(ttl=60 * MINUTE))
 
+    @promise("G4")
     def test_a_lock_another_task_took_since_is_left_alone(self, lab: Lab) -> None:
         message = lab.message("a", group="g", lock=lock_name())
         lab.enqueue(message, unique=ops.Unique(ttl=SECOND))
@@ -114,6 +119,7 @@ class AggregationLaws(Laws):
         lab.execute(finish(lab, taken, "other"))
         assert lab.state("a") is None
 
+    @promise("G4", "G10")
     def test_an_aggregate_that_is_a_duplicate_changes_nothing(self, lab: Lab) -> None:
         unique = ops.Unique(ttl=60 * MINUTE)
         lab.enqueue(lab.message("holder", lock=lock_name()), unique=unique)
@@ -134,6 +140,7 @@ class AggregationLaws(Laws):
 
     # --- returning and reclaiming -----------------------------------------------------------------------
 
+    @promise("G1", "G9")
     def test_a_returned_set_waits_as_if_it_had_never_been_taken(self, lab: Lab) -> None:
         add(lab, "a", "b")
         taken = taken_now(lab)
@@ -143,12 +150,14 @@ class AggregationLaws(Laws):
         assert groups(lab)["g"].waiting > 10 * MINUTE
         assert ids_of(take(lab, max_delay=10 * MINUTE)) == ["a", "b", "c"]
 
+    @promise("G1")
     def test_a_returned_group_that_was_empty_is_listed_again(self, lab: Lab) -> None:
         add(lab, "a")
         lab.execute(ops.ReturnAggregation(taken=taken_now(lab)))
         assert groups(lab).keys() == {"g"}
 
     @pytest.mark.parametrize(("offset", "reclaimed"), [(-1, 0), (SECOND, 1)])
+    @promise("G9", "G11")
     def test_a_set_is_reclaimed_when_its_hold_has_ended(self, lab: Lab, offset: int, reclaimed: int) -> None:
         add(lab, "a", "b")
         taken_now(lab)
@@ -157,6 +166,7 @@ class AggregationLaws(Laws):
         assert waiting(lab) == (["a", "b"] if reclaimed else [])
         assert ("g" in groups(lab)) is bool(reclaimed)
 
+    @promise("G3")
     def test_an_extended_set_is_held_from_then_on(self, lab: Lab) -> None:
         add(lab, "a")
         taken = taken_now(lab)
@@ -166,6 +176,7 @@ class AggregationLaws(Laws):
         assert lab.execute(ops.ReclaimAggregations(queue="q")) == 0
         lab.execute(finish(lab, taken))
 
+    @promise("G3")
     def test_an_extension_never_shortens_a_hold(self, lab: Lab) -> None:
         add(lab, "a")
         taken = taken_now(lab)
@@ -173,6 +184,7 @@ class AggregationLaws(Laws):
         lab.advance(HOLD - SECOND)
         assert lab.execute(ops.ReclaimAggregations(queue="q")) == 0
 
+    @promise("G3")
     def test_a_set_whose_hold_has_ended_but_nobody_reclaimed_still_finishes(self, lab: Lab) -> None:
         add(lab, "a")
         taken = taken_now(lab)
@@ -181,6 +193,7 @@ class AggregationLaws(Laws):
         assert lab.execute(ops.ReclaimAggregations(queue="q")) == 0
 
     @every_end
+    @promise("G3", "G10")
     def test_a_reclaimed_set_is_lost_and_nothing_changes(self, lab: Lab, end: str) -> None:
         add(lab, "a")
         taken = taken_now(lab)
@@ -192,6 +205,7 @@ class AggregationLaws(Laws):
         assert lab.picture() == before
 
     @every_end
+    @promise("G3", "G10")
     def test_a_set_taken_anew_is_lost_to_its_first_taker(self, lab: Lab, end: str) -> None:
         add(lab, "a")
         taken = taken_now(lab)
@@ -203,6 +217,7 @@ class AggregationLaws(Laws):
         lab.execute(finish(lab, second))
 
     @every_end
+    @promise("G3", "G10")
     def test_a_finished_set_is_lost(self, lab: Lab, end: str) -> None:
         add(lab, "a")
         taken = taken_now(lab)
@@ -211,6 +226,7 @@ class AggregationLaws(Laws):
             ENDS[end](lab, taken)
         assert lab.stats().size == 1
 
+    @promise("G11")
     def test_overdue_sets_are_reclaimed_longest_ended_first(self, lab: Lab) -> None:
         for name in "abc":
             add(lab, name, group=name)
@@ -221,6 +237,7 @@ class AggregationLaws(Laws):
         assert lab.execute(ops.ReclaimAggregations(queue="q")) == 1
         assert groups(lab).keys() == {"a", "b", "c"}
 
+    @promise("G1", "G11")
     def test_a_large_set_is_reclaimed_whole(self, lab: Lab) -> None:
         lab.execute_many(
             [

@@ -7,13 +7,16 @@ from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
 from asynq.message import TaskState
 from asynq_conformance.lab import HOUR, LEASE, SECOND, Lab, lock_name
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 CALLERS = 40
 
 
+@promise("G10")
 class ConcurrentLaws(Laws):
     """What holds whoever comes first."""
 
+    @promise("G3")
     def test_tasks_taken_at_once_are_taken_once(self, lab: Lab) -> None:
         ids = [f"t{number:03}" for number in range(200)]
         lab.enqueue_all(ids)
@@ -23,6 +26,7 @@ class ConcurrentLaws(Laws):
         taken = [d.message.id for answer in answers if isinstance(answer, tuple) for d in answer]
         assert sorted(taken) == ids
 
+    @promise("G1")
     def test_tasks_enqueued_at_once_all_arrive(self, lab: Lab) -> None:
         ids = [f"t{number:03}" for number in range(CALLERS)]
         answers = lab.execute_at_once(
@@ -31,6 +35,7 @@ class ConcurrentLaws(Laws):
         assert all(isinstance(answer, ops.Enqueued) for answer in answers)
         assert sorted(lab.drain()) == ids
 
+    @promise("G4")
     def test_of_unique_tasks_enqueued_at_once_one_wins(self, lab: Lab) -> None:
         answers = lab.execute_at_once(
             [
@@ -58,6 +63,7 @@ class ConcurrentLaws(Laws):
         assert all(isinstance(answer, ops.Enqueued) for answer in answers)
         assert lab.drain() == ["t"]
 
+    @promise("G3", "G8")
     def test_of_settlements_sent_at_once_one_counts(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -71,6 +77,7 @@ class ConcurrentLaws(Laws):
         assert lab.counters()[0] == 1
         assert lab.stats().active == 0
 
+    @promise("G3")
     def test_of_recoveries_at_once_one_wins(self, lab: Lab) -> None:
         lab.enqueue("t")
         lost = lab.lose_worker(lab.take())
@@ -80,6 +87,7 @@ class ConcurrentLaws(Laws):
         ]
         assert lab.drain() == ["t"]
 
+    @promise("G9", "G10")
     def test_a_task_forwarded_at_once_by_many_moves_once(self, lab: Lab) -> None:
         ids = [f"t{number:02}" for number in range(60)]
         for name in ids:

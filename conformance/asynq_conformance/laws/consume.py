@@ -8,6 +8,7 @@ from asynq import ops
 from asynq.message import TaskState
 from asynq_conformance.lab import BATCH_SIZES, LEASE, SECOND, Lab
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 
 def precise(expected: int) -> range:
@@ -15,6 +16,7 @@ def precise(expected: int) -> range:
     return range(expected, expected + 2)
 
 
+@promise("G2")
 class ConsumeLaws(Laws):
     """How tasks are handed out."""
 
@@ -27,6 +29,7 @@ class ConsumeLaws(Laws):
         assert lab.dequeue(count=0) == ()
         assert lab.state("t") is TaskState.PENDING
 
+    @promise("G2", "G3")
     def test_a_task_is_active_under_a_lease_when_it_is_handed_out(self, lab: Lab) -> None:
         message = lab.message("t")
         lab.enqueue(message)
@@ -39,6 +42,7 @@ class ConsumeLaws(Laws):
         assert (stored.state, stored.due_at) == (TaskState.ACTIVE, delivery.expires_at)
         assert (stored.pending_since, stored.orphaned) == (0, False)
 
+    @promise("G3")
     def test_a_task_is_handed_out_once(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.take()
@@ -52,6 +56,7 @@ class ConsumeLaws(Laws):
         assert lab.listed(TaskState.PENDING) == ids[size:]
 
     @pytest.mark.parametrize("size", BATCH_SIZES)
+    @promise("G2", "G3")
     def test_many_calls_at_once_hand_out_every_task_once(self, lab: Lab, size: int) -> None:
         ids = [f"t{number}" for number in range(size)]
         lab.enqueue_all(ids)
@@ -67,16 +72,19 @@ class ConsumeLaws(Laws):
 
     # --- orders -------------------------------------------------------------------------------------
 
+    @promise("G5")
     def test_the_first_queue_of_an_order_that_has_a_task_gives_it(self, lab: Lab) -> None:
         lab.enqueue_all(["l1", "l2"], "low")
         lab.enqueue_all(["m1"], "middle")
         assert [lab.take("high", "middle", "low").message.id for _ in range(3)] == ["m1", "l1", "l2"]
 
+    @promise("G5")
     def test_order_is_the_callers_not_the_alphabets(self, lab: Lab) -> None:
         lab.enqueue_all(["1"], "a")
         lab.enqueue_all(["2"], "z")
         assert lab.take("z", "a").message.id == "2"
 
+    @promise("G5", "G6")
     def test_each_wanted_task_follows_its_own_order(self, lab: Lab) -> None:
         lab.enqueue_all(["a1", "a2", "a3"], "a")
         lab.enqueue_all(["b1"], "b")
@@ -88,6 +96,7 @@ class ConsumeLaws(Laws):
         lab.enqueue_all(["t"], "a")
         assert lab.dequeue("b", "c") == ()
 
+    @promise("G5")
     def test_a_task_that_arrives_in_a_better_queue_comes_first(self, lab: Lab) -> None:
         lab.enqueue_all(["l1", "l2"], "low")
         assert lab.take("high", "low").message.id == "l1"
@@ -97,6 +106,7 @@ class ConsumeLaws(Laws):
     # --- limits -------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (3, 3), (9, 5)])
+    @promise("G10")
     def test_a_limit_caps_how_many_tasks_of_a_queue_are_active(
         self, lab: Lab, limit: int, count: int
     ) -> None:
@@ -105,11 +115,13 @@ class ConsumeLaws(Laws):
         assert lab.dequeue(count=10, limits={"q": limit}) == ()
         assert len(lab.listed(TaskState.PENDING)) == 5 - count
 
+    @promise("G10")
     def test_a_limit_counts_what_others_took(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b", "c"])
         lab.take()
         assert [delivery.message.id for delivery in lab.dequeue(count=5, limits={"q": 2})] == ["b"]
 
+    @promise("G10")
     def test_a_settled_task_makes_room_within_a_limit_and_so_does_a_recovered_one(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b", "c"])
         (first,) = lab.dequeue(count=3, limits={"q": 1})
@@ -120,12 +132,14 @@ class ConsumeLaws(Laws):
         lab.recover(second)
         assert [delivery.message.id for delivery in lab.dequeue(count=3, limits={"q": 1})] == ["b"]
 
+    @promise("G5", "G10")
     def test_a_queue_at_its_limit_is_passed_over(self, lab: Lab) -> None:
         lab.enqueue_all(["h1", "h2"], "high")
         lab.enqueue_all(["l1", "l2"], "low")
         taken = lab.dequeue("high", "low", count=3, limits={"high": 1})
         assert sorted(delivery.message.id for delivery in taken) == ["h1", "l1", "l2"]
 
+    @promise("G3", "G10")
     def test_a_copy_gets_what_it_holds_whatever_the_limit(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b", "c"])
         limits = {"q": 2}
@@ -152,6 +166,7 @@ class ConsumeLaws(Laws):
 
     # --- sent again ---------------------------------------------------------------------------------
 
+    @promise("G3", "G10")
     def test_a_dequeue_sent_again_gets_what_it_already_holds(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b", "c", "d"])
         first = lab.dequeue(count=2, token="mine")
@@ -159,6 +174,7 @@ class ConsumeLaws(Laws):
         assert sorted(again, key=lambda d: d.message.id) == sorted(first, key=lambda d: d.message.id)
         assert lab.listed(TaskState.PENDING) == ["c", "d"]
 
+    @promise("G3", "G10")
     def test_a_full_dequeue_sent_again_takes_no_more(self, lab: Lab) -> None:
         lab.enqueue_all([f"t{number}" for number in range(120)])
         first = {delivery.message.id for delivery in lab.dequeue(count=ops.MAX_BATCH, token="mine")}
@@ -166,6 +182,7 @@ class ConsumeLaws(Laws):
         assert again == first
         assert lab.stats().active == ops.MAX_BATCH
 
+    @promise("G3", "G10")
     def test_a_dequeue_sent_again_takes_only_what_is_missing(self, lab: Lab) -> None:
         lab.enqueue("a")
         lab.dequeue(count=2, token="mine")
@@ -174,6 +191,7 @@ class ConsumeLaws(Laws):
         assert sorted(delivery.message.id for delivery in again) == ["a", "b"]
         assert lab.listed(TaskState.PENDING) == ["c"]
 
+    @promise("G3", "G10")
     def test_a_dequeue_sent_again_finds_its_tasks_in_every_queue(self, lab: Lab) -> None:
         lab.enqueue_all(["a"], "first")
         lab.enqueue_all(["b"], "second")
@@ -192,6 +210,7 @@ class ConsumeLaws(Laws):
 
     # --- damage -------------------------------------------------------------------------------------
 
+    @promise("G1", "G11")
     def test_a_task_that_cannot_be_decoded_is_archived_and_stops_nobody(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "bad", "b"])
         lab.harness.corrupt("q", "bad")
@@ -201,6 +220,7 @@ class ConsumeLaws(Laws):
         assert "set aside" in stored.message.error
         assert lab.stats().active == 2
 
+    @promise("G1", "G11")
     def test_a_queue_full_of_damage_still_gives_its_last_good_task(self, lab: Lab) -> None:
         lab.enqueue_all([f"bad{number}" for number in range(7)])
         lab.enqueue("good")
@@ -209,6 +229,7 @@ class ConsumeLaws(Laws):
         assert lab.drain() == ["good"]
         assert lab.stats().archived == 7
 
+    @promise("G11")
     def test_no_damage_stays_active_however_much_of_it_there_is(self, lab: Lab) -> None:
         damaged = [f"bad{number}" for number in range(40)]
         lab.enqueue_all(damaged)
@@ -218,6 +239,7 @@ class ConsumeLaws(Laws):
         stats = lab.stats()
         assert (stats.active, stats.pending + stats.archived) == (0, 40)
 
+    @promise("G11")
     def test_a_dequeue_sent_again_passes_over_what_was_damaged_since(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "bad", "b"])
         lab.dequeue(count=3, token="mine")
@@ -225,6 +247,7 @@ class ConsumeLaws(Laws):
         again = lab.dequeue(count=3, token="mine")
         assert sorted(delivery.message.id for delivery in again) == ["a", "b"]
 
+    @promise("G11")
     def test_an_id_whose_task_is_gone_is_dropped(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "gone", "b"])
         lab.harness.lose("q", "gone")
@@ -232,6 +255,7 @@ class ConsumeLaws(Laws):
         assert lab.stats().size == 2
         assert lab.state("gone") is None
 
+    @promise("G8")
     def test_waiting_is_measured_until_a_worker_takes_the_task(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.advance(3 * SECOND)

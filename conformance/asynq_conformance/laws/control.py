@@ -10,10 +10,12 @@ from asynq.errors import QueueNotFoundError, TaskNotFoundError, UnsupportedOpera
 from asynq.message import QueueStats, TaskState
 from asynq_conformance.lab import HOUR, MINUTE, SECOND, Lab
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 DAY = 24 * HOUR
 
 
+@promise("G10")
 class ControlLaws(Laws):
     """What operators see and switch."""
 
@@ -67,6 +69,7 @@ class ControlLaws(Laws):
         assert not lab.stats("b").paused
         assert lab.drain("b") == ["b"]
 
+    @promise("G1")
     def test_a_paused_queue_still_takes_tasks_in(self, lab: Lab) -> None:
         lab.execute(ops.PauseQueue(queue="q"))
         lab.enqueue("t")
@@ -76,6 +79,7 @@ class ControlLaws(Laws):
 
     # --- numbers --------------------------------------------------------------------------------------
 
+    @promise("G8")
     def test_every_state_has_its_number(self, lab: Lab) -> None:
         states = [
             TaskState.ACTIVE,
@@ -97,12 +101,14 @@ class ControlLaws(Laws):
             group = "g" if state is TaskState.AGGREGATING else ""
             assert len(lab.listed(state, group=group)) == count
 
+    @promise("G8")
     def test_numbers_of_one_queue_are_its_own(self, lab: Lab) -> None:
         lab.enqueue_all(["t"], "other")
         lab.execute(ops.Archive(delivery=lab.take("other"), error="e"))
         lab.enqueue("t")
         assert lab.stats("q") == QueueStats(queue="q", pending=1)
 
+    @promise("G8")
     def test_latency_is_the_wait_of_the_oldest(self, lab: Lab) -> None:
         lab.enqueue("a")
         assert lab.stats().latency == 0
@@ -113,6 +119,7 @@ class ControlLaws(Laws):
         lab.advance(1)
         assert lab.stats().latency == 1
 
+    @promise("G8")
     def test_the_day_begins_anew_at_midnight_utc(self, lab: Lab) -> None:
         lab.advance_to((lab.now // DAY + 1) * DAY - SECOND)
         lab.bring(TaskState.ARCHIVED, "yesterday")
@@ -156,6 +163,7 @@ class ControlLaws(Laws):
         assert lab.picture() == lab.picture()
         assert lab.state("t") is state
 
+    @promise("G7")
     def test_pending_tasks_are_listed_in_the_order_they_will_run(self, lab: Lab) -> None:
         lab.enqueue_all(["c", "a", "b"])
         assert lab.listed(TaskState.PENDING) == ["c", "a", "b"]
@@ -186,11 +194,13 @@ class ControlLaws(Laws):
         ]
         assert pages == [ids[:10], ids[10:20], ids[20:], []]
 
+    @promise("G11")
     def test_damage_is_left_out_of_lists(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "bad", "b"])
         lab.harness.corrupt("q", "bad")
         assert lab.listed(TaskState.PENDING) == ["a", "b"]
 
+    @promise("G11")
     def test_ids_without_a_task_are_left_out_of_lists(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "gone", "b"])
         lab.harness.lose("q", "gone")

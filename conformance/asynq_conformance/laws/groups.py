@@ -10,6 +10,7 @@ from asynq import ops
 from asynq.message import TaskState
 from asynq_conformance.lab import MINUTE, SECOND, Lab, whole_second
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
     from asynq.groups import AggregationSet, GroupInfo
@@ -71,11 +72,13 @@ def waiting(lab: Lab, group: str = "g") -> list[str]:
     return lab.listed(TaskState.AGGREGATING, group=group)
 
 
+@promise("G9")
 class GroupLaws(Laws):
     """Tasks that wait for one another."""
 
     # --- groups ---------------------------------------------------------------------------------------
 
+    @promise("G8")
     def test_groups_are_listed_with_their_sizes_and_ages(self, lab: Lab) -> None:
         add(lab, "a", group="one")
         add(lab, "b", "c", group="two")
@@ -84,6 +87,7 @@ class GroupLaws(Laws):
         assert {name: group.size for name, group in found.items()} == {"one": 1, "two": 2}
         assert (found["two"].waiting, found["two"].quiet) == (2 * SECOND, SECOND)
 
+    @promise("G8")
     def test_any_number_of_groups_is_listed(self, lab: Lab) -> None:
         names = {f"group-{number}" for number in range(700)}
         lab.execute_many(
@@ -94,6 +98,7 @@ class GroupLaws(Laws):
         )
         assert groups(lab).keys() == names
 
+    @promise("G8")
     def test_a_group_without_tasks_is_not_listed(self, lab: Lab) -> None:
         assert groups(lab) == {}
         add(lab, "a")
@@ -135,6 +140,7 @@ class GroupLaws(Laws):
         assert ids_of(take(lab, max_size=2)) == (["a", "b"] if ripe else [])
         assert waiting(lab) == ([] if count == 2 else ["a"] if count == 1 else ["c"])
 
+    @promise("G10")
     def test_no_more_are_taken_than_the_greatest_size_whatever_made_it_ripe(self, lab: Lab) -> None:
         add(lab, "a", "b", "c")
         assert ids_of(taken_now(lab, limit=2)) == ["a", "b"]
@@ -152,6 +158,7 @@ class GroupLaws(Laws):
 
     # --- taking -----------------------------------------------------------------------------------------
 
+    @promise("G1", "G3")
     def test_taken_tasks_are_in_no_group_but_still_there(self, lab: Lab) -> None:
         add(lab, "a", "b")
         taken = taken_now(lab)
@@ -162,6 +169,7 @@ class GroupLaws(Laws):
         assert lab.state("a") is TaskState.AGGREGATING
         assert (lab.stats().aggregating, lab.stats().size) == (2, 2)
 
+    @promise("G3", "G10")
     def test_a_take_sent_again_gets_what_it_took(self, lab: Lab) -> None:
         add(lab, "a", "b")
         lab.advance(10 * MINUTE)
@@ -170,6 +178,7 @@ class GroupLaws(Laws):
         assert take(lab, set_id="same", max_size=1) == first
         assert waiting(lab) == ["c"]
 
+    @promise("G1")
     def test_tasks_added_meanwhile_wait_for_the_next_set(self, lab: Lab) -> None:
         add(lab, "a")
         first = taken_now(lab)
@@ -177,12 +186,14 @@ class GroupLaws(Laws):
         second = taken_now(lab)
         assert (ids_of(first), ids_of(second)) == (["a"], ["b"])
 
+    @promise("G10")
     def test_groups_of_a_name_in_two_queues_are_two(self, lab: Lab) -> None:
         add(lab, "a")
         lab.enqueue(lab.message("b", "other", group="g"))
         assert ids_of(taken_now(lab)) == ["a"]
         assert lab.stats("other").aggregating == 1
 
+    @promise("G3")
     def test_each_task_is_taken_once_however_many_ask(self, lab: Lab) -> None:
         add(lab, *(f"t{number}" for number in range(20)))
         asking = [
@@ -194,6 +205,7 @@ class GroupLaws(Laws):
         )
         assert found == sorted(f"t{number}" for number in range(20))
 
+    @promise("G11")
     def test_a_member_whose_task_is_gone_is_dropped(self, lab: Lab) -> None:
         add(lab, "a", "gone", "b")
         lab.harness.lose("q", "gone")
@@ -202,6 +214,7 @@ class GroupLaws(Laws):
         lab.execute(ops.ReturnAggregation(taken=taken))
         assert groups(lab)["g"].size == 2
 
+    @promise("G11")
     def test_a_group_whose_tasks_are_all_gone_gives_no_set(self, lab: Lab) -> None:
         add(lab, "gone")
         lab.harness.lose("q", "gone")
@@ -211,6 +224,7 @@ class GroupLaws(Laws):
         assert lab.execute(ops.ReclaimAggregations(queue="q")) == 0
         assert groups(lab) == {}
 
+    @promise("G1", "G11")
     def test_a_member_that_cannot_be_decoded_is_archived_with_the_reason(self, lab: Lab) -> None:
         add(lab, "a", "damaged", "b")
         lab.harness.corrupt("q", "damaged")

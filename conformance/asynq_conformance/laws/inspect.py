@@ -13,15 +13,18 @@ from asynq.findings import Fault, Finding
 from asynq.message import TaskState
 from asynq_conformance.lab import HOUR, LEASE, MINUTE, SECOND, Lab
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 DAY = 24 * HOUR
 
 
+@promise("G10")
 class InspectLaws(Laws):
     """What operators see of the past, of damage, and of runs they want to end."""
 
     # --- history, memory --------------------------------------------------------------------------------
 
+    @promise("G8")
     def test_history_tells_each_day_today_first(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, "yesterday")
         lab.advance(DAY)
@@ -73,6 +76,7 @@ class InspectLaws(Laws):
         assert lab.execute(ops.ExtendLease(lease=delivery.lease, duration=LEASE)).cancel == "archive"
         assert lab.execute(ops.ExtendLease(lease=other.lease, duration=LEASE)).cancel == ""
 
+    @promise("G9")
     def test_a_cancellation_outlives_the_worker_that_did_not_hear_of_it(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -117,6 +121,7 @@ class InspectLaws(Laws):
         assert lab.examine(None, repair=True) == set()
         assert lab.picture() == before
 
+    @promise("G1", "G11")
     def test_an_active_task_without_a_lease_is_found_and_given_one(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.take()
@@ -130,6 +135,7 @@ class InspectLaws(Laws):
         assert lost.message.id == "t"
 
     @pytest.mark.parametrize("state", [state for state in TaskState if state is not TaskState.AGGREGATING])
+    @promise("G11")
     def test_an_id_without_a_task_is_found_and_dropped(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         lab.harness.lose("q", "t")

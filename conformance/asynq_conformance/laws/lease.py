@@ -10,6 +10,7 @@ from asynq.message import Delivery, Lease, TaskState
 from asynq_conformance.lab import BATCH_SIZES, LEASE, SECOND, Lab
 from asynq_conformance.laws import Laws
 from asynq_conformance.laws.consume import precise
+from asynq_conformance.promises import promise
 
 
 def stale_and_current(lab: Lab) -> tuple[Delivery, Delivery]:
@@ -20,6 +21,7 @@ def stale_and_current(lab: Lab) -> tuple[Delivery, Delivery]:
     return stale, lab.take()
 
 
+@promise("G3")
 class LeaseLaws(Laws):
     """How a worker keeps a task, and learns that it lost it."""
 
@@ -60,6 +62,7 @@ class LeaseLaws(Laws):
         lab.execute(ops.ExtendLease(lease=delivery.lease, duration=LEASE))
         assert lab.execute(ops.ListLostLeases(queue="q")).leases == ()
 
+    @promise("G3", "G10")
     def test_a_stale_lease_cannot_be_extended(self, lab: Lab) -> None:
         stale, current = stale_and_current(lab)
         before = lab.picture()
@@ -106,6 +109,7 @@ class LeaseLaws(Laws):
 
     # --- results ------------------------------------------------------------------------------------
 
+    @promise("G10")
     def test_a_running_task_shows_its_progress(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -113,10 +117,12 @@ class LeaseLaws(Laws):
             lab.execute(ops.WriteResult(lease=delivery.lease, result=result))
             assert lab.task("t").result == result
 
+    @promise("G10")
     def test_a_task_without_a_result_says_so(self, lab: Lab) -> None:
         lab.enqueue("t")
         assert lab.task("t").result is None
 
+    @promise("G3", "G10")
     def test_a_stale_worker_writes_no_result(self, lab: Lab) -> None:
         stale, current = stale_and_current(lab)
         lab.execute(ops.WriteResult(lease=current.lease, result=b"current"))

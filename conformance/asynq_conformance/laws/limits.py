@@ -7,6 +7,7 @@ import pytest
 from asynq import ops
 from asynq_conformance.lab import MINUTE, SECOND, Lab
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 
 def acquire(holder: str, limit: int = 1, *, scope: str = "s", hold: int = MINUTE) -> ops.AcquireSlot:
@@ -17,12 +18,14 @@ def take(limit: int = 1, *, scope: str = "s", per: int = MINUTE) -> ops.TakeToke
     return ops.TakeToken(scope=scope, limit=limit, per=per)
 
 
+@promise("G10")
 class LimitLaws(Laws):
     """How runs are kept from doing too much at once."""
 
     # --- slots --------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("limit", [1, 3])
+    @promise("G3")
     def test_a_semaphore_has_so_many_slots_and_no_more(self, lab: Lab, limit: int) -> None:
         answers = [lab.execute(acquire(f"h{number}", limit)) for number in range(limit + 2)]
         assert answers == [True] * limit + [False] * 2
@@ -32,12 +35,14 @@ class LimitLaws(Laws):
         assert lab.execute(ops.ReleaseSlot(scope="s", holder="a"))
         assert lab.execute(acquire("b"))
 
+    @promise("G3")
     def test_only_its_holder_releases_a_slot(self, lab: Lab) -> None:
         assert lab.execute(acquire("a"))
         assert not lab.execute(ops.ReleaseSlot(scope="s", holder="b"))
         assert not lab.execute(ops.ReleaseSlot(scope="other", holder="a"))
         assert not lab.execute(acquire("b"))
 
+    @promise("G9", "G10")
     def test_a_slot_is_free_when_its_time_has_ended_and_not_before(self, lab: Lab) -> None:
         assert lab.execute(acquire("a"))
         lab.advance(MINUTE - 1)
@@ -77,6 +82,7 @@ class LimitLaws(Laws):
         answers = [lab.execute(take(limit)) for _ in range(limit + 2)]
         assert answers == [0] * limit + [MINUTE] * 2
 
+    @promise("G9", "G10")
     def test_a_token_comes_back_when_its_span_has_ended_and_not_before(self, lab: Lab) -> None:
         assert lab.execute(take()) == 0
         lab.advance(MINUTE - 1)
@@ -93,6 +99,7 @@ class LimitLaws(Laws):
         assert all(later - earlier >= 10 * SECOND for earlier, later in zip(taken, taken[4:], strict=False))
         assert len(taken) > 14
 
+    @promise("G9")
     def test_waiting_as_long_as_was_said_is_enough(self, lab: Lab) -> None:
         for _ in range(3):
             assert lab.execute(take(3)) == 0

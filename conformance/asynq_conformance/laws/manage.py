@@ -20,6 +20,7 @@ from asynq.uniqueness import unique_key
 from asynq_conformance.lab import BATCH_SIZES, SECOND, Lab, lock_name, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.laws.unique import UNTIL_DONE
+from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
     from asynq.ops.manage import Target
@@ -60,6 +61,7 @@ def group_of(state: TaskState) -> str:
     return "g" if state is TaskState.AGGREGATING else ""
 
 
+@promise("G10")
 class ManageLaws(Laws):
     """What operators do to tasks and queues."""
 
@@ -72,6 +74,7 @@ class ManageLaws(Laws):
     # --- run ------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("state", RUNNABLE)
+    @promise("G7")
     def test_a_task_that_is_run_is_pending_behind_the_others(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         lab.enqueue("first")
@@ -131,6 +134,7 @@ class ManageLaws(Laws):
     # --- archive, delete --------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("state", ARCHIVABLE)
+    @promise("G8")
     def test_a_task_that_is_archived_is_counted_nowhere(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         before = lab.counters()
@@ -153,6 +157,7 @@ class ManageLaws(Laws):
         assert [name for name in "abc" if lab.state(name)] == left
 
     @pytest.mark.parametrize("state", DELETABLE)
+    @promise("G4")
     def test_a_deleted_task_is_gone_and_so_is_its_lock(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state, unique=UNTIL_DONE)
         lab.execute(ops.DeleteTask(queue="q", task_id="t"))
@@ -160,6 +165,7 @@ class ManageLaws(Laws):
         assert lab.stats().size == 0
         lab.enqueue(lab.message("u", lock=lock_name()), unique=UNTIL_DONE)
 
+    @promise("G4")
     def test_a_deleted_task_leaves_the_lock_of_another(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, unique=ops.Unique(ttl=SECOND))
         lab.advance(2 * SECOND + lab.harness.lock_precision)
@@ -199,6 +205,7 @@ class ManageLaws(Laws):
         with pytest.raises(TaskNotFoundError):
             lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
 
+    @promise("G4")
     def test_the_lock_goes_by_the_new_payload(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", lock=lock_name()), unique=UNTIL_DONE)
         lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
@@ -209,6 +216,7 @@ class ManageLaws(Laws):
         lab.execute(ops.DeleteTask(queue="q", task_id="t"))
         lab.enqueue(lab.message("u", lock=renamed), unique=UNTIL_DONE)
 
+    @promise("G4", "G10")
     def test_a_payload_another_task_holds_the_lock_of_is_refused(self, lab: Lab) -> None:
         taken = unique_key("q", "type", b"new")
         lab.enqueue(lab.message("t", lock=lock_name()), unique=UNTIL_DONE)
@@ -258,11 +266,13 @@ class ManageLaws(Laws):
         assert (lab.state("in-a"), lab.state("in-b")) == (TaskState.PENDING, TaskState.AGGREGATING)
         assert lab.stats().groups == 1
 
+    @promise("G4")
     def test_deleting_many_releases_their_locks(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", lock=lock_name()), unique=UNTIL_DONE)
         assert lab.execute(ops.MoveTasks(queue="q", state=TaskState.PENDING, to="deleted")) == 1
         lab.enqueue(lab.message("u", lock=lock_name()), unique=UNTIL_DONE)
 
+    @promise("G11")
     def test_ids_whose_task_is_gone_are_dropped_on_the_way(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b", "c"])
         lab.harness.lose("q", "b")
@@ -341,6 +351,7 @@ class ManageLaws(Laws):
         with pytest.raises(QueueNotFoundError):
             self.delete(lab)
 
+    @promise("G1")
     def test_a_task_enqueued_while_its_queue_is_deleted_never_gets_out_of_sight(self, lab: Lab) -> None:
         lab.enqueue_all([str(number) for number in range(ops.MAX_BATCH)])
         delete = ops.DeleteQueue(queue="q", force=True, limit=1000)

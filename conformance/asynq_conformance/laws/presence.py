@@ -11,6 +11,7 @@ from asynq import ops
 from asynq.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
 from asynq_conformance.lab import SECOND, Lab
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -57,6 +58,7 @@ def entry(number: int = 0, *, prev: datetime | None = None) -> SchedulerEntry:
     )
 
 
+@promise("G10")
 class PresenceLaws(Laws):
     """Who can be seen, and for how long."""
 
@@ -81,6 +83,7 @@ class PresenceLaws(Laws):
         lab.execute(gone)
         assert lab.execute(ops.ListServers()) == (server(1, workers=1),)
 
+    @promise("G9")
     def test_a_server_that_died_is_seen_until_its_time_is_over(self, lab: Lab) -> None:
         lab.execute(ops.WriteServer(server=server(workers=1), ttl=TTL))
         lab.advance(TTL - 2 * SECOND)
@@ -105,6 +108,7 @@ class PresenceLaws(Laws):
         lab.execute(ops.ClearScheduler(scheduler_id="h:1:a"))
         assert lab.execute(ops.ListSchedulerEntries()) == (entry(2), entry(3))
 
+    @promise("G9")
     def test_a_scheduler_that_died_is_seen_until_its_time_is_over(self, lab: Lab) -> None:
         lab.execute(ops.WriteScheduler(scheduler_id="h:1:a", entries=(entry(),), ttl=TTL))
         lab.advance(TTL - 2 * SECOND)
@@ -157,6 +161,7 @@ class PresenceLaws(Laws):
         kept = self.events(lab, 0, 2 * ops.MAX_EVENTS)
         assert kept == [f"t{number}" for number in range(ops.MAX_EVENTS + 1, 1, -1)]
 
+    @promise("G9")
     def test_events_are_forgotten_some_time_after_the_last(self, lab: Lab) -> None:
         self.record(lab, 1)
         lab.advance(TTL - 2 * SECOND)

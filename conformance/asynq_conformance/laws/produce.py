@@ -10,6 +10,7 @@ from asynq.errors import TaskIDConflictError
 from asynq.message import TaskMessage, TaskState
 from asynq_conformance.lab import BATCH_SIZES, HOUR, MINUTE, SECOND, Lab, whole_second
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 UNFINISHED = [
     TaskState.PENDING,
@@ -29,6 +30,7 @@ PAYLOADS = {
 }
 
 
+@promise("G1")
 class ProduceLaws(Laws):
     """How tasks become known."""
 
@@ -89,12 +91,14 @@ class ProduceLaws(Laws):
         lab.execute(ops.Done(delivery=lab.take()))
         assert lab.state(name) is None
 
+    @promise("G7")
     def test_tasks_come_out_in_the_order_in_which_they_went_in(self, lab: Lab) -> None:
         for name in ("c", "a", "b"):
             lab.enqueue(name)
         assert lab.drain() == ["c", "a", "b"]
 
     @pytest.mark.parametrize("size", BATCH_SIZES)
+    @promise("G7")
     def test_a_batch_into_one_queue_keeps_its_order(self, lab: Lab, size: int) -> None:
         ids = [f"t{number}" for number in range(size)]
         lab.enqueue_all(ids)
@@ -112,6 +116,7 @@ class ProduceLaws(Laws):
         for queue in set(queues):
             assert lab.drain(queue) == [f"t{n}" for n, name in enumerate(queues) if name == queue]
 
+    @promise("G10")
     def test_an_error_in_a_batch_stands_in_its_place_and_stops_nothing(self, lab: Lab) -> None:
         lab.enqueue("taken")
         first, second, third = lab.execute_many(
@@ -122,6 +127,7 @@ class ProduceLaws(Laws):
         assert isinstance(third, ops.Enqueued)
         assert lab.drain() == ["taken", "a", "b"]
 
+    @promise("G10")
     def test_an_id_given_twice_in_a_batch_is_taken_once(self, lab: Lab) -> None:
         operations = [ops.Enqueue(message=lab.message("t"), enqueue_id=lab.fresh()) for _ in range(3)]
         answers = lab.execute_many(operations)
@@ -132,6 +138,7 @@ class ProduceLaws(Laws):
     # --- ids ----------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("state", TaskState)
+    @promise("G10")
     def test_an_id_that_is_taken_conflicts_and_nothing_changes(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         before = lab.picture()
@@ -154,6 +161,7 @@ class ProduceLaws(Laws):
         assert lab.drain() == ["t"]
 
     @pytest.mark.parametrize("state", FINISHED)
+    @promise("G10")
     def test_a_finished_task_makes_room_when_it_is_to_be_replaced(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         message = lab.message("t", payload=b"second")
@@ -163,6 +171,7 @@ class ProduceLaws(Laws):
         assert lab.listed(state) == []
         assert lab.drain() == ["t"]
 
+    @promise("G10")
     def test_a_replaced_task_leaves_no_result_behind(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", retention=60))
         lab.execute(ops.Complete(delivery=lab.take(), result=b"old"))
@@ -170,6 +179,7 @@ class ProduceLaws(Laws):
         assert lab.task("t").result is None
 
     @pytest.mark.parametrize("state", UNFINISHED)
+    @promise("G1", "G10")
     def test_an_unfinished_task_is_never_replaced(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         before = lab.picture()
@@ -179,18 +189,21 @@ class ProduceLaws(Laws):
 
     # --- sent again ---------------------------------------------------------------------------------
 
+    @promise("G10")
     def test_an_enqueue_sent_again_is_the_same_success(self, lab: Lab) -> None:
         first = lab.enqueue("t", enqueue_id="mine")
         lab.enqueue("later")
         assert lab.enqueue("t", enqueue_id="mine") == first
         assert lab.drain() == ["t", "later"]
 
+    @promise("G10")
     def test_a_scheduled_enqueue_sent_again_keeps_its_due_time(self, lab: Lab) -> None:
         first = lab.enqueue("t", delay=MINUTE, enqueue_id="mine")
         lab.advance(5 * SECOND)
         assert lab.enqueue("t", delay=MINUTE, enqueue_id="mine") == first
         assert lab.task("t").due_at == first.due_at
 
+    @promise("G10")
     def test_an_enqueue_sent_again_when_its_task_runs_is_a_success(self, lab: Lab) -> None:
         lab.enqueue("t", enqueue_id="mine")
         lab.take()
@@ -198,12 +211,14 @@ class ProduceLaws(Laws):
         assert lab.state("t") is TaskState.ACTIVE
         assert lab.drain() == []
 
+    @promise("G10")
     def test_a_replacement_sent_again_replaces_once(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED)
         lab.enqueue("t", on_conflict="replace_finished", enqueue_id="mine")
         lab.enqueue("t", on_conflict="replace_finished", enqueue_id="mine")
         assert lab.drain() == ["t"]
 
+    @promise("G10")
     def test_a_batch_sent_again_adds_nothing(self, lab: Lab) -> None:
         operations = [
             ops.Enqueue(message=lab.message(f"t{number}"), enqueue_id=lab.fresh()) for number in range(60)
@@ -215,18 +230,22 @@ class ProduceLaws(Laws):
     # --- times --------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("offset", [-SECOND, -1, 0])
+    @promise("G9")
     def test_a_time_that_has_come_means_at_once(self, lab: Lab, offset: int) -> None:
         assert lab.enqueue("t", at=lab.now + offset).state is TaskState.PENDING
 
+    @promise("G9")
     def test_a_time_one_millisecond_ahead_means_scheduled(self, lab: Lab) -> None:
         answer = lab.enqueue("t", at=lab.now + 1)
         assert answer == ops.Enqueued(state=TaskState.SCHEDULED, due_at=whole_second(lab.now + 1))
         assert lab.drain() == []
 
+    @promise("G9")
     def test_a_delay_of_nothing_means_at_once(self, lab: Lab) -> None:
         assert lab.enqueue("t", delay=0).state is TaskState.PENDING
 
     @pytest.mark.parametrize("offset", [-1, 0, 1])
+    @promise("G9")
     def test_a_due_time_is_a_whole_second_rounded_up(self, lab: Lab, offset: int) -> None:
         second = whole_second(lab.now + MINUTE)
         due = second if offset <= 0 else second + SECOND
@@ -246,6 +265,7 @@ class ProduceLaws(Laws):
         assert (stats.aggregating, stats.groups, stats.pending) == (2, 2, 0)
         assert lab.drain() == []
 
+    @promise("G9")
     def test_a_scheduled_task_of_a_group_is_scheduled_first(self, lab: Lab) -> None:
         answer = lab.enqueue(lab.message("t", group="g"), delay=MINUTE)
         assert answer.state is TaskState.SCHEDULED

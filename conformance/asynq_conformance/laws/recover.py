@@ -12,17 +12,20 @@ from asynq.errors import LeaseLostError
 from asynq.message import Delivery, TaskState
 from asynq_conformance.lab import BATCH_SIZES, HOUR, LEASE, MINUTE, SECOND, Lab, whole_second
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 Target = Literal["pending", "retry", "archived"]
 every_target = pytest.mark.parametrize("to", ["pending", "retry", "archived"])
 
 
+@promise("G11")
 class RecoverLaws(Laws):
     """What happens when a worker is lost."""
 
     # --- finding --------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize(("offset", "lost"), [(-1, False), (0, True), (1, True)])
+    @promise("G3", "G9", "G11")
     def test_a_lease_is_lost_from_the_instant_it_ends(self, lab: Lab, offset: int, lost: bool) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -43,6 +46,7 @@ class RecoverLaws(Laws):
         assert [lease.message.id for lease in first] == ["c", "b"]
 
     @pytest.mark.parametrize("size", BATCH_SIZES)
+    @promise("G1", "G11")
     def test_every_lost_task_is_recovered_in_batches(self, lab: Lab, size: int) -> None:
         ids = [f"t{number}" for number in range(size)]
         lab.enqueue_all(ids)
@@ -55,6 +59,7 @@ class RecoverLaws(Laws):
             assert answers == [True] * len(leases)
         assert sorted(lab.drain()) == sorted(ids)
 
+    @promise("G10")
     def test_looking_for_lost_leases_changes_nothing(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -90,6 +95,7 @@ class RecoverLaws(Laws):
 
     # --- recovering -----------------------------------------------------------------------------------
 
+    @promise("G1", "G7", "G11")
     def test_a_task_recovered_as_pending_is_next(self, lab: Lab) -> None:
         lab.enqueue_all(["t", "waiting"])
         delivery = lab.take()
@@ -98,6 +104,7 @@ class RecoverLaws(Laws):
         assert (stored.state, stored.pending_since) == (TaskState.PENDING, lab.now)
         assert lab.drain() == ["t", "waiting"]
 
+    @promise("G1", "G9")
     def test_a_task_recovered_as_retry_is_due_after_its_delay(self, lab: Lab) -> None:
         lab.enqueue("t")
         lost = lab.lose_worker(lab.take())
@@ -105,6 +112,7 @@ class RecoverLaws(Laws):
         stored = lab.task("t")
         assert (stored.state, stored.due_at) == (TaskState.RETRY, whole_second(lab.now + MINUTE))
 
+    @promise("G1")
     def test_a_task_recovered_as_archived_is_in_the_archive(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.recover(lab.take(), "archived")
@@ -121,6 +129,7 @@ class RecoverLaws(Laws):
         assert lab.state("old") is None
 
     @every_target
+    @promise("G8")
     def test_a_loss_spends_a_retry_is_recorded_and_counted(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         lab.recover(lab.take(), to)
@@ -135,6 +144,7 @@ class RecoverLaws(Laws):
         lab.recover(lab.take(), to)
         assert lab.task("t").message.retried == 0
 
+    @promise("G8")
     def test_losses_are_noted_with_the_task(self, lab: Lab) -> None:
         lab.enqueue("t")
         for losses in range(3):
@@ -144,6 +154,7 @@ class RecoverLaws(Laws):
             assert lost.lease_losses == losses
             assert lab.execute(ops.Recover(lost=lost, to="pending", error="lost"))
 
+    @promise("G8")
     def test_losses_are_remembered_through_a_retry(self, lab: Lab) -> None:
         lab.enqueue("t")
         lost = lab.lose_worker(lab.take())
@@ -153,6 +164,7 @@ class RecoverLaws(Laws):
         assert lab.take().lease_losses == 1
 
     @every_target
+    @promise("G3")
     def test_a_recovered_task_has_no_lease_left(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         lab.recover(lab.take(), to)
@@ -163,6 +175,7 @@ class RecoverLaws(Laws):
     # --- only once, and only what was observed ---------------------------------------------------------
 
     @every_target
+    @promise("G3", "G10")
     def test_of_two_recoverers_one_wins(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         lost = lab.lose_worker(lab.take())
@@ -172,6 +185,7 @@ class RecoverLaws(Laws):
         assert lab.picture() == before
 
     @every_target
+    @promise("G3", "G10")
     def test_a_task_taken_again_since_is_not_recovered(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -184,6 +198,7 @@ class RecoverLaws(Laws):
         lab.execute(ops.Done(delivery=current))
 
     @every_target
+    @promise("G3", "G10")
     def test_a_lease_extended_since_is_not_recovered(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -193,6 +208,7 @@ class RecoverLaws(Laws):
         lab.execute(ops.Done(delivery=delivery))
 
     @every_target
+    @promise("G3", "G10")
     def test_a_run_settled_since_is_not_recovered(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -203,6 +219,7 @@ class RecoverLaws(Laws):
         assert lab.counters() == (1, 0)
 
     @every_target
+    @promise("G3", "G10")
     def test_the_lost_worker_has_no_say_any_more(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -216,6 +233,7 @@ class RecoverLaws(Laws):
             lab.execute(ops.WriteResult(lease=delivery.lease, result=b"late"))
         assert lab.picture() == before
 
+    @promise("G3", "G10")
     def test_a_recovery_of_one_run_is_not_a_settlement_of_it(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -240,6 +258,7 @@ class RecoverLaws(Laws):
         self.stranded(lab, 1)
         assert lab.task("t0").orphaned
 
+    @promise("G1", "G11")
     def test_an_orphan_is_recovered_after_its_grace(self, lab: Lab) -> None:
         self.stranded(lab, 1)
         answer = lab.execute(ops.AdoptOrphans(queue="q", grace=LEASE))
@@ -252,6 +271,7 @@ class RecoverLaws(Laws):
         assert lab.drain() == ["t0"]
 
     @pytest.mark.parametrize("adopted", [False, True])
+    @promise("G3", "G10")
     def test_a_worker_whose_lease_is_gone_does_not_settle(self, lab: Lab, adopted: bool) -> None:
         (delivery,) = self.stranded(lab, 1)
         if adopted:
@@ -263,6 +283,7 @@ class RecoverLaws(Laws):
             lab.execute(ops.ExtendLease(lease=delivery.lease, duration=LEASE))
         assert lab.picture() == before
 
+    @promise("G3")
     def test_a_leased_task_is_not_adopted(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -270,6 +291,7 @@ class RecoverLaws(Laws):
         assert lab.task("t").due_at == delivery.expires_at
 
     @pytest.mark.parametrize("size", BATCH_SIZES[1:])
+    @promise("G1", "G11")
     def test_every_orphan_is_found_page_by_page(self, lab: Lab, size: int) -> None:
         self.stranded(lab, size)
         adopted, cursor = 0, 0
@@ -281,6 +303,7 @@ class RecoverLaws(Laws):
                 break
         assert adopted == size
 
+    @promise("G3")
     def test_the_worker_of_an_adopted_task_may_not_settle_what_it_lost(self, lab: Lab) -> None:
         (delivery,) = self.stranded(lab, 1)
         lab.execute(ops.AdoptOrphans(queue="q", grace=LEASE))

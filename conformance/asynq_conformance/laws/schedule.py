@@ -9,6 +9,7 @@ from asynq.errors import AsynqError, DuplicateTaskError, TaskIDConflictError
 from asynq.message import TaskMessage, TaskState
 from asynq_conformance.lab import HOUR, MINUTE, SECOND, START, Lab, lock_name
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 TICK = START - 250
 
@@ -31,6 +32,7 @@ def tick_of(
     return ops.EnqueueTick(entry_id=entry_id, tick=at, keep=keep, enqueue=enqueue)
 
 
+@promise("G9")
 class ScheduleLaws(Laws):
     """Each tick is enqueued once."""
 
@@ -46,6 +48,7 @@ class ScheduleLaws(Laws):
         assert self.last(lab) == TICK
         assert lab.take().message == lab.message("t")
 
+    @promise("G4", "G9")
     def test_a_tick_is_enqueued_once_by_however_many(self, lab: Lab) -> None:
         answers = lab.execute_at_once([tick_of(lab, f"t{number}") for number in range(10)])
         made = [answer for answer in answers if isinstance(answer, ops.Ticked) and answer.enqueued]
@@ -61,6 +64,7 @@ class ScheduleLaws(Laws):
         assert enqueued == [number % 2 == 0 for number in range(count)]
         assert lab.drain() == [f"t{number}" for number in range(0, count, 2)]
 
+    @promise("G4", "G9")
     def test_a_tick_enqueued_before_stays_so_when_its_task_has_run(self, lab: Lab) -> None:
         lab.execute(tick_of(lab))
         lab.execute(ops.Done(delivery=lab.take()))
@@ -87,6 +91,7 @@ class ScheduleLaws(Laws):
         assert lab.state() == (TaskState.PENDING if enqueued else None)
         assert (self.last(lab) is not None) == enqueued
 
+    @promise("G10")
     def test_a_tick_sent_again_gets_the_same_answer(self, lab: Lab) -> None:
         first = lab.execute(tick_of(lab, enqueue_id="mine"))
         lab.advance(5 * SECOND)
@@ -104,6 +109,7 @@ class ScheduleLaws(Laws):
         assert lab.execute(tick_of(lab)) == ops.Ticked()
         assert lab.drain() == []
 
+    @promise("G4")
     def test_a_tick_whose_lock_is_held_is_refused_once_and_for_all(self, lab: Lab) -> None:
         unique = ops.Unique(ttl=HOUR)
         lab.enqueue(lab.message("holder", lock=lock_name()), unique=unique)
@@ -114,6 +120,7 @@ class ScheduleLaws(Laws):
         assert lab.execute(later) == ops.Ticked()
         assert lab.drain() == []
 
+    @promise("G10")
     def test_a_refused_tick_leaves_others_of_its_batch_alone(self, lab: Lab) -> None:
         lab.enqueue("taken")
         batch = [tick_of(lab, task_id, entry_id=task_id) for task_id in ("a", "taken", "b")]

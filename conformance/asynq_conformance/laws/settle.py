@@ -13,6 +13,7 @@ from asynq.message import Delivery, TaskState
 from asynq_conformance.lab import BATCH_SIZES, HOUR, LEASE, SECOND, Lab, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.laws.lease import stale_and_current
+from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,11 +35,13 @@ every_proven_settlement = pytest.mark.parametrize(
 )
 
 
+@promise("G10")
 class SettleLaws(Laws):
     """How a run ends."""
 
     # --- what each does -----------------------------------------------------------------------------
 
+    @promise("G2", "G8")
     def test_a_done_task_is_gone_and_counted(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.execute(ops.Done(delivery=lab.take()))
@@ -46,6 +49,7 @@ class SettleLaws(Laws):
         assert lab.stats().size == 0
         assert lab.counters() == (1, 0)
 
+    @promise("G1", "G8")
     def test_a_completed_task_is_kept_with_its_result_until_its_retention_ends(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", retention=60))
         lab.execute(ops.Complete(delivery=lab.take(), result=b"42"))
@@ -78,6 +82,7 @@ class SettleLaws(Laws):
         lab.execute(ops.Complete(delivery=delivery, result=b""))
         assert lab.task("t").result == b""
 
+    @promise("G1", "G8")
     def test_a_failed_task_waits_for_its_retry(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.execute(ops.Retry(delivery=lab.take(), delay=10 * SECOND, error="boom ☃"))
@@ -87,6 +92,7 @@ class SettleLaws(Laws):
         assert stored.message.last_failed_at in (lab.now // SECOND, whole_second(lab.now) // SECOND)
         assert lab.counters() == (1, 1)
 
+    @promise("G8")
     def test_a_retry_that_is_no_failure_counts_nothing(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.execute(ops.Retry(delivery=lab.take(), delay=SECOND, error="not ready", failure=False))
@@ -96,12 +102,14 @@ class SettleLaws(Laws):
         assert lab.counters() == (0, 0)
 
     @pytest.mark.parametrize("offset", [-1, 0, 1])
+    @promise("G9")
     def test_a_retry_is_due_at_a_whole_second_rounded_up(self, lab: Lab, offset: int) -> None:
         lab.enqueue("t")
         second = whole_second(lab.now) + 5 * SECOND
         lab.execute(ops.Retry(delivery=lab.take(), delay=second + offset - lab.now, error="e"))
         assert lab.task("t").due_at == (second if offset <= 0 else second + SECOND)
 
+    @promise("G1", "G8")
     def test_an_archived_task_is_kept_with_its_error_and_counted_as_failed(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.execute(ops.Archive(delivery=lab.take(), error="final"))
@@ -111,6 +119,7 @@ class SettleLaws(Laws):
         assert stored.message.retried == 0
         assert lab.counters() == (1, 1)
 
+    @promise("G7", "G8")
     def test_a_requeued_task_is_next_and_nothing_is_counted(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b"])
         lab.execute(ops.Requeue(delivery=lab.take()))
@@ -132,6 +141,7 @@ class SettleLaws(Laws):
     # --- who may settle -------------------------------------------------------------------------------
 
     @every_settlement
+    @promise("G3", "G10")
     def test_a_stale_token_changes_nothing(self, lab: Lab, settle: Settle) -> None:
         stale, current = stale_and_current(lab)
         before = lab.picture()
@@ -143,6 +153,7 @@ class SettleLaws(Laws):
         assert lab.state("t") is None
 
     @every_settlement
+    @promise("G3", "G10")
     def test_a_recovered_task_that_waits_is_not_settled(self, lab: Lab, settle: Settle) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -153,6 +164,7 @@ class SettleLaws(Laws):
         assert lab.picture() == before
 
     @every_settlement
+    @promise("G3", "G10")
     def test_a_task_that_is_gone_is_not_brought_back(self, lab: Lab, settle: Settle) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -163,6 +175,7 @@ class SettleLaws(Laws):
         assert lab.stats().size == 0
 
     @every_settlement
+    @promise("G3")
     def test_a_lapsed_lease_nobody_took_still_settles(self, lab: Lab, settle: Settle) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -172,6 +185,7 @@ class SettleLaws(Laws):
         assert lab.execute(ops.ListLostLeases(queue="q")).leases == ()
 
     @every_settlement
+    @promise("G3")
     def test_a_settled_task_has_no_lease_left(self, lab: Lab, settle: Settle) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -180,6 +194,7 @@ class SettleLaws(Laws):
         assert lab.execute(ops.ListLostLeases(queue="q")) == ops.LostLeases(leases=())
         assert lab.stats().active == 0
 
+    @promise("G3")
     def test_a_requeued_task_has_left_its_first_worker(self, lab: Lab) -> None:
         lab.enqueue("t")
         first = lab.take()
@@ -192,6 +207,7 @@ class SettleLaws(Laws):
     # --- sent again -----------------------------------------------------------------------------------
 
     @every_proven_settlement
+    @promise("G8", "G10")
     def test_a_settlement_sent_again_succeeds_and_counts_once(self, lab: Lab, settle: Settle) -> None:
         lab.enqueue(lab.message("t", retention=60))
         delivery = lab.take()
@@ -218,6 +234,7 @@ class SettleLaws(Laws):
         assert lab.drain() == ["t"]
 
     @every_settlement
+    @promise("G3", "G10")
     def test_a_settlement_does_not_confirm_another(self, lab: Lab, settle: Settle) -> None:
         lab.enqueue(lab.message("t", retention=60))
         delivery = lab.take()
@@ -255,6 +272,7 @@ class SettleLaws(Laws):
             assert (stats.completed, stats.retry, stats.archived, stats.pending) == (2, 2, 2, 2)
             assert (stats.processed_total, stats.failed_total) == (8, 4)
 
+    @promise("G3", "G8")
     def test_of_two_settlements_of_one_run_exactly_one_counts(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
@@ -265,6 +283,7 @@ class SettleLaws(Laws):
         assert sum(isinstance(answer, LeaseLostError) for answer in answers) == 1
         assert lab.counters()[0] == 1
 
+    @promise("G3", "G10")
     def test_a_stale_settlement_in_a_batch_stops_no_other(self, lab: Lab) -> None:
         stale, current = stale_and_current(lab)
         lab.enqueue("other")

@@ -11,6 +11,7 @@ from asynq.errors import DuplicateTaskError, TaskIDConflictError
 from asynq.message import Delivery, TaskState
 from asynq_conformance.lab import HOUR, MINUTE, SECOND, Lab, lock_name
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 UNTIL_DONE = ops.Unique(ttl=HOUR)
 UNTIL_EXPIRY = ops.Unique(ttl=HOUR, until="expiry")
@@ -54,10 +55,12 @@ def is_held(lab: Lab) -> bool:
     return False
 
 
+@promise("G4")
 class UniqueLaws(Laws):
     """How long a task keeps others like it away."""
 
     @pytest.mark.parametrize("unique", [UNTIL_DONE, UNTIL_EXPIRY, UNTIL_START, KEPT])
+    @promise("G4", "G10")
     def test_a_second_task_of_the_lock_is_a_duplicate_and_changes_nothing(
         self, lab: Lab, unique: ops.Unique
     ) -> None:
@@ -110,6 +113,7 @@ class UniqueLaws(Laws):
         lab.enqueue(message, unique=UNTIL_DONE, enqueue_id="mine")
         assert lab.drain() == ["t"]
 
+    @promise("G4", "G10")
     def test_an_id_conflict_takes_no_lock(self, lab: Lab) -> None:
         lab.enqueue("taken")
         with pytest.raises(TaskIDConflictError):
@@ -171,6 +175,7 @@ class UniqueLaws(Laws):
         lab.enqueue("t", on_conflict="replace_finished")
         assert not is_held(lab)
 
+    @promise("G4", "G10")
     def test_a_replacement_that_is_a_duplicate_changes_nothing(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, "finished")
         enqueue_unique(lab, "holder")

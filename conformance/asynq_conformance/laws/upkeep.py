@@ -8,10 +8,12 @@ from asynq import ops
 from asynq.message import TaskState
 from asynq_conformance.lab import BATCH_SIZES, HOUR, MINUTE, SECOND, Lab, whole_second
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 BOUNDARY = [(-1, False), (0, True), (1, True)]
 
 
+@promise("G9")
 class UpkeepLaws(Laws):
     """What moves, and what goes, when its time has come."""
 
@@ -46,6 +48,7 @@ class UpkeepLaws(Laws):
         stored = lab.task("t")
         assert (stored.pending_since, stored.due_at) == (lab.now, 0)
 
+    @promise("G7", "G9")
     def test_due_tasks_go_to_the_tail_in_due_order(self, lab: Lab) -> None:
         for name, delay in (("c", 30), ("a", 10), ("b", 20)):
             lab.enqueue(name, delay=delay * SECOND)
@@ -54,6 +57,7 @@ class UpkeepLaws(Laws):
         assert lab.execute(ops.Forward(queue="q")).moved == 3
         assert lab.drain() == ["waiting", "a", "b", "c"]
 
+    @promise("G7", "G9")
     def test_scheduled_and_retried_tasks_go_in_one_due_order(self, lab: Lab) -> None:
         lab.enqueue("retried")
         lab.execute(ops.Retry(delivery=lab.take(), delay=20 * SECOND, error="e"))
@@ -72,6 +76,7 @@ class UpkeepLaws(Laws):
         assert lab.drain() == ["retried"]
 
     @pytest.mark.parametrize("size", BATCH_SIZES)
+    @promise("G1", "G9")
     def test_every_due_task_moves_once_in_batches(self, lab: Lab, size: int) -> None:
         ids = [f"t{number}" for number in range(size)]
         lab.execute_many(
@@ -120,6 +125,7 @@ class UpkeepLaws(Laws):
         assert lab.stats().groups == 1
         assert lab.drain() == []
 
+    @promise("G11")
     def test_a_due_id_whose_task_is_gone_is_dropped(self, lab: Lab) -> None:
         lab.enqueue("gone", delay=SECOND)
         lab.enqueue("t", delay=2 * SECOND)

@@ -11,6 +11,7 @@ from asynq import ops
 from asynq.message import Lease
 from asynq_conformance.lab import SECOND, Lab
 from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,7 @@ def told(lab: Lab, *changes: Callable[[], object]) -> bool:
     return asyncio.run(watch())
 
 
+@promise("G9")
 class WatchLaws(Laws):
     """Whoever waits for a task is told of its changes."""
 
