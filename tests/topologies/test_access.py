@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,7 +40,7 @@ def access(tmp_path_factory: pytest.TempPathFactory) -> Access:
 
 
 @pytest.fixture(scope="module", params=["sentinel", "cluster"])
-def guarded(request: pytest.FixtureRequest, access: Access) -> Iterator[Topology]:
+def shared_guarded(request: pytest.FixtureRequest, access: Access) -> Iterator[Topology]:
     kind: Kind = request.param
     try:
         topology = asynq_topologies.start(kind, executable=require_redis_server(), access=access)
@@ -49,6 +50,14 @@ def guarded(request: pytest.FixtureRequest, access: Access) -> Iterator[Topology
         pytest.skip("this redis-server was built without TLS")
     with topology:
         yield topology
+
+
+@pytest.fixture
+def guarded(shared_guarded: Topology) -> Topology:
+    """Empty, and whole again after whatever an earlier test did to it."""
+    shared_guarded.wait_whole()
+    shared_guarded.flush()
+    return shared_guarded
 
 
 def broker_on(topology: Topology, access: Access, **differences: Any) -> Any:
@@ -73,18 +82,18 @@ async def test_tasks_run_and_are_looked_at(guarded: Topology, access: Access) ->
     async def run(ctx: Context, task: Task) -> None:
         done.set()
 
-    server = Server(broker, queues={"a": 1, "b": 1})
-    await server.start(mux)
-    await broker.aexecute(Ping())
-    await asyncio.to_thread(Client(broker).enqueue, Task("t"), queue="a")
-    async with asyncio.timeout(10):
-        await done.wait()
-    await server.shutdown()
-    inspector = Inspector(broker)
-    assert list(await asyncio.to_thread(inspector.queues)) == ["a"]
-    assert await asyncio.to_thread(lambda: list(inspector.doctor())) == []
-    await broker.aclose()
-    broker.close()
+    async with aclosing(broker):
+        with closing(broker):
+            server = Server(broker, queues={"a": 1, "b": 1})
+            await server.start(mux)
+            await broker.aexecute(Ping())
+            await asyncio.to_thread(Client(broker).enqueue, Task("t"), queue="a")
+            async with asyncio.timeout(10):
+                await done.wait()
+            await server.shutdown()
+            inspector = Inspector(broker)
+            assert list(await asyncio.to_thread(inspector.queues)) == ["a"]
+            assert await asyncio.to_thread(lambda: list(inspector.doctor())) == []
 
 
 def test_a_failover_is_followed(guarded: Topology, access: Access) -> None:
