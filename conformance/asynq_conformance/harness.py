@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from asynq.broker import Broker
     from asynq.clock import FakeClock
 
@@ -32,6 +34,14 @@ class Harness:
         """Another broker on the store the last `open` made."""
         del clock
         return pytest.skip("this store cannot be opened twice")
+
+    def factory(self) -> tuple[str, Mapping[str, Any]] | None:
+        """How another process opens the store of the last `open`, by the clock of machine or store.
+
+        An importable "module:callable" that returns a Broker, and keyword arguments that JSON can hold.
+        None: no other process can, and histories of concurrent processes are not recorded.
+        """
+        return None
 
     def warp(self, milliseconds: int) -> None:
         """Called when the clock was moved forward: let whatever expires by a clock of its own follow."""

@@ -1,0 +1,236 @@
+"""What a caller of the workload does: acts, generators of requests that do not know who sends them."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from attrs import frozen
+
+from asynq import ops
+from asynq.errors import AsynqError
+from asynq.message import TaskMessage
+from asynq.queues import Preference
+from asynq.uniqueness import unique_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from asynq.message import Delivery
+    from asynq_conformance.histories.plan import Plan
+
+RETENTION = 3600
+LOCKS = 6
+"""Different locks in a queue: few, so that callers meet."""
+_AFTER_LOSS: Final[tuple[Literal["pending", "retry", "archived"], ...]] = ("pending", "retry", "archived")
+CONTESTED = 4
+"""Different ids in a queue that several tasks ask for."""
+
+
+@frozen
+class Request:
+    """Operations to send."""
+
+    ops: Sequence[ops.Op[Any]]
+    together: bool = False
+    """True: by execute_many."""
+    hasty: bool = False
+    """True: who sends it may lose patience, and never know."""
+
+
+@frozen
+class Rest:
+    """Do nothing for so many seconds."""
+
+    seconds: float
+
+
+Act = Generator[Request | Rest, list[Any], None]
+
+
+class Tally:
+    """Counts the tasks that the callers of one process have made together."""
+
+    def __init__(self, quota: int) -> None:
+        self._quota = quota
+        self._numbers = itertools.count(1)
+        self.reached = False
+        """True when enough were made."""
+
+    def count(self) -> None:
+        """One more."""
+        self.reached = next(self._numbers) >= self._quota or self.reached
+
+
+class Caller:
+    """One of many: makes tasks, runs them, loses some, and looks after queues. All from its own seed."""
+
+    def __init__(self, name: str, plan: Plan, rng: Random, tally: Tally) -> None:
+        self.name = name
+        self.plan = plan
+        self.rng = rng
+        self.tally = tally
+        self._numbers = itertools.count()
+        self._late: deque[tuple[float, Delivery]] = deque()
+        self._known: deque[TaskMessage] = deque(maxlen=20)
+        self._weighted = Preference.of(plan.queues)
+        self._strict = Preference.of(plan.queues, strict=True)
+        self._acts: list[tuple[Callable[[], Act], int]] = [
+            (self.produce, 30), (self.produce_many, 6), (self.take, 44), (self.take_carelessly, 8),
+            (self.settle_late, 4), (self.forward, 5), (self.recover, 5), (self.pause, 1), (self.contest, 4),
+            (self.meddle, 1),
+        ]  # fmt: skip
+
+    def next_act(self) -> Act:
+        """What to do next."""
+        acts, weights = zip(*self._acts, strict=True)
+        act: Callable[[], Act] = self.rng.choices(acts, weights)[0]
+        return act()
+
+    def last_act(self) -> Act:
+        """What to do at the end: nothing is left half done but what was lost on purpose."""
+        yield from self.settle_late(at_once=True)
+
+    # --- making tasks -------------------------------------------------------------------------------
+
+    def fresh(self) -> str:
+        """An id or a token nobody has used."""
+        return f"{self.name}-{next(self._numbers)}"
+
+    def _queue(self) -> str:
+        return self.rng.choice(tuple(self.plan.queues))
+
+    def compose(self, queue: str) -> ops.Enqueue:
+        """An enqueue of a new task: plain, late, or under a lock."""
+        task_id, rng = self.fresh(), self.rng
+        self.tally.count()
+        kind, payload, unique, delay = (
+            "plain",
+            task_id.encode() + rng.randbytes(rng.randrange(20)),
+            None,
+            None,
+        )
+        chance = rng.random()
+        if chance < 0.12:
+            kind, payload = "locked", b"%d" % rng.randrange(LOCKS)
+            ttl = rng.choice((1000, 2000, 60_000, 60_000))
+            unique = ops.Unique(ttl=ttl, until=rng.choice(("done", "done", "done", "start")))
+        elif chance < 0.24:
+            kind, delay = "late", rng.randrange(1, 2500)
+        message = TaskMessage(
+            id=task_id,
+            type=kind,
+            queue=queue,
+            payload=payload,
+            retention=RETENTION if rng.random() < 0.2 else 0,
+            unique_key=unique_key(queue, kind, payload) if unique else "",
+        )
+        self._known.append(message)
+        return ops.Enqueue(message=message, enqueue_id=self.fresh(), process_in=delay, unique=unique)
+
+    def produce(self) -> Act:
+        """Make one task."""
+        yield Request([self.compose(self._queue())], hasty=self.rng.random() < 0.03)
+
+    def produce_many(self) -> Act:
+        """Make several tasks at once."""
+        queue = self._queue()
+        yield Request([self.compose(queue) for _ in range(self.rng.randrange(2, 12))], together=True)
+
+    def contest(self) -> Act:
+        """Make a task of an id that others want as well."""
+        queue = self._queue()
+        message = TaskMessage(id=f"contested-{self.rng.randrange(CONTESTED)}", type="contested", queue=queue)
+        yield Request([ops.Enqueue(message=message, enqueue_id=self.fresh())])
+
+    # --- running them -------------------------------------------------------------------------------
+
+    def _dequeue(self, lease: int) -> ops.Dequeue:
+        preference = self.rng.choice((self._weighted, self._strict))
+        orders = preference.orders(self.rng.randrange(1, 4), self.rng)
+        return ops.Dequeue(orders=orders, token=self.fresh(), lease=lease)
+
+    def take(self) -> Act:
+        """Take tasks and end their runs, in time."""
+        [taken] = yield Request([self._dequeue(self.plan.lease)])
+        if isinstance(taken, AsynqError) or not taken:
+            return
+        if self.rng.random() < 0.1:
+            yield Request([ops.ExtendLease(lease=one.lease, duration=self.plan.lease) for one in taken])
+        together = self.rng.random() < 0.5
+        hasty = not together and self.rng.random() < 0.03
+        yield Request([self._end(one) for one in taken], together=together, hasty=hasty)
+
+    def _end(self, delivery: Delivery) -> ops.Op[None]:
+        rng = self.rng
+        chance = rng.random()
+        if chance < 0.08:
+            return ops.Retry(delivery=delivery, delay=rng.randrange(1500), error="e", failure=chance < 0.06)
+        if chance < 0.12:
+            return ops.Archive(delivery=delivery, error="e")
+        if chance < 0.18:
+            return ops.Requeue(delivery=delivery)
+        if delivery.message.retention:
+            return ops.Complete(delivery=delivery, result=b"r")
+        return ops.Done(delivery=delivery)
+
+    def take_carelessly(self) -> Act:
+        """Take tasks for a short time; lose some of them, and end some when it may be too late."""
+        hasty = self.rng.random() < 0.2
+        [taken] = yield Request([self._dequeue(self.plan.short_lease)], hasty=hasty)
+        if isinstance(taken, AsynqError):
+            return
+        for delivery in taken:
+            chance = self.rng.random()
+            if chance < 0.3:
+                continue
+            if chance < 0.6:
+                wait = self.plan.short_lease * self.rng.uniform(0.5, 3) / 1000
+                self._late.append((time.monotonic() + wait, delivery))
+                continue
+            if chance < 0.7:
+                yield Request([ops.ExtendLease(lease=delivery.lease, duration=self.plan.short_lease)])
+            yield Request([self._end(delivery)])
+
+    def settle_late(self, *, at_once: bool = False) -> Act:
+        """End runs that were held back, whoever runs their tasks by now."""
+        for _ in range(len(self._late)):
+            when, delivery = self._late.popleft()
+            if when > time.monotonic() and not at_once:
+                self._late.append((when, delivery))
+            else:
+                yield Request([self._end(delivery)])
+
+    # --- looking after queues -----------------------------------------------------------------------
+
+    def forward(self) -> Act:
+        """Move what is due."""
+        yield Request([ops.Forward(queue=queue) for queue in self.plan.queues], together=True)
+
+    def recover(self) -> Act:
+        """Take tasks from lost workers."""
+        [found] = yield Request([ops.ListLostLeases(queue=self._queue())])
+        if isinstance(found, AsynqError):
+            return
+        for lost in found.leases:
+            to = self.rng.choices(_AFTER_LOSS, (8, 1, 1))[0]
+            yield Request([ops.Recover(lost=lost, to=to, error="lost", delay=self.rng.randrange(1000))])
+
+    def pause(self) -> Act:
+        """Pause a queue for an instant."""
+        queue = self._queue()
+        yield Request([ops.PauseQueue(queue=queue)])
+        yield Rest(self.rng.uniform(0, 0.05))
+        yield Request([ops.UnpauseQueue(queue=queue)])
+
+    def meddle(self) -> Act:
+        """Move or delete a task by hand, wherever it is."""
+        if not self._known:
+            return
+        message = self.rng.choice(self._known)
+        kind = self.rng.choice((ops.DeleteTask, ops.RunTask))
+        yield Request([kind(queue=message.queue, task_id=message.id)])

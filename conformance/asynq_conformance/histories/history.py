@@ -1,0 +1,246 @@
+"""A record, read back: calls with a beginning and an end, and what happened to each task."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from attrs import field, frozen
+
+from asynq import ops
+from asynq_conformance.histories.record import Event, Kind, RecordError, read
+from asynq_conformance.histories.recording import CLOCKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from asynq.message import Delivery, QueueStats, StoredTask
+
+FOREVER: Final = math.inf
+MILLISECOND: Final = 1_000_000
+"""Nanoseconds."""
+REMAINS: Final = "remains"
+"""Name of the note that holds what the store held when all was over."""
+
+Key = tuple[str, str]
+"""A queue and the id of a task in it."""
+
+T = TypeVar("T")
+
+SETTLEMENTS: Final = (ops.Done, ops.Complete, ops.Retry, ops.Archive, ops.Requeue)
+BY_HAND: Final = (ops.DeleteTask, ops.RunTask, ops.ArchiveTask, ops.UpdatePayload)
+"""Operations on one task that need no lease."""
+WHOLESALE: Final = (ops.MoveTasks, ops.DeleteQueue, ops.TakeGroup, ops.FinishAggregation, ops.TrimArchive)
+"""Operations on many tasks of a queue, whose ids they do not name."""
+
+
+@frozen(eq=False)
+class Call:
+    """An operation somebody asked for."""
+
+    process: str
+    number: int
+    op: Any
+    """The operation, one of asynq.ops."""
+    invoked: int
+    """Nanoseconds of CLOCK_MONOTONIC at which it began: it had no effect before."""
+    outcome: Kind
+    """ok, fail or info."""
+    responded: float
+    """When it ended; FOREVER when that is not known: it may still take effect at any time."""
+    answer: Any = None
+    """The answer, the error, or the reason why nobody knows it."""
+
+    @property
+    def ok(self) -> bool:
+        """True if it surely took effect, between `invoked` and `responded`."""
+        return self.outcome is Kind.OK
+
+    @property
+    def possible(self) -> bool:
+        """True if it took effect, or may have."""
+        return self.outcome is not Kind.FAIL
+
+    def before(self, other: Call) -> bool:
+        """True if this was over when the other began."""
+        return self.responded < other.invoked
+
+    def __str__(self) -> str:
+        took = "?" if self.responded == FOREVER else f"{(self.responded - self.invoked) / MILLISECOND:.1f} ms"
+        return f"{self.process}#{self.number} {type(self.op).__name__} {self.outcome.value} ({took})"
+
+
+class Handing(NamedTuple):
+    """A task handed out by a Dequeue that was answered."""
+
+    call: Call
+    delivery: Delivery
+
+
+@frozen(kw_only=True)
+class Remains:
+    """What the store held when all was over."""
+
+    at: int
+    """Nanoseconds of CLOCK_MONOTONIC."""
+    quiesced_at: int
+    """When the last process had ended and the drain began."""
+    drained: bool
+    """True if the drain left nothing to run."""
+    trouble: str = ""
+    """Why the drain could not go on; "" when it could."""
+    stats: Mapping[str, QueueStats] = field(factory=dict)
+    tasks: Mapping[str, Sequence[StoredTask]] = field(factory=dict)
+    """By queue, those of all states."""
+
+
+class History:
+    """All calls of a run, in the order in which they began."""
+
+    def __init__(
+        self, calls: Iterable[Call], notes: Sequence[Event] = (), remains: Remains | None = None
+    ) -> None:
+        self.calls = sorted(calls, key=lambda call: call.invoked)
+        self.notes = notes
+        self.remains = remains
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> History:
+        """The history a record tells. RecordError when a call ends that never began."""
+        begun: dict[tuple[str, int], Event] = {}
+        ended: dict[tuple[str, int], Event] = {}
+        notes = []
+        for event in events:
+            key = event.process, event.call
+            if event.kind is Kind.NOTE:
+                notes.append(event)
+            elif event.kind is Kind.INVOKE:
+                begun[key] = event
+            else:
+                ended[key] = event
+        if strays := ended.keys() - begun.keys():
+            raise RecordError(f"a call ends that never began: {min(strays)}")
+        calls = (_call(event, ended.get(key)) for key, event in begun.items())
+        return cls(calls, notes, _remains(notes))
+
+    @classmethod
+    def load(cls, path: Path) -> History:
+        """The history in a file."""
+        return cls.of(read(path))
+
+    @cached_property
+    def tolerance(self) -> int:
+        """Nanoseconds by which a clock that went by may differ from the one the calls were timed with.
+
+        The store reads the wall clock, and in milliseconds: so at least a few of those, and as much as the
+        notes show that the wall clock was moved during the run.
+        """
+        offsets = [note.value["wall"] - note.at for note in self.notes if note.op == CLOCKS]
+        moved = max(offsets) - min(offsets) if offsets else 0
+        return 5 * MILLISECOND + moved
+
+    # --- calls by what they ask ---------------------------------------------------------------------
+
+    @cached_property
+    def _by_type(self) -> Mapping[type, list[Call]]:
+        found: dict[type, list[Call]] = defaultdict(list)
+        for call in self.calls:
+            found[type(call.op)].append(call)
+        return found
+
+    def asking(self, *kinds: type[ops.Op[Any]]) -> list[Call]:
+        """Calls of these operations, those of the first kind first, each in the order they began."""
+        return [call for kind in kinds for call in self._by_type.get(kind, ())]
+
+    # --- calls by task --------------------------------------------------------------------------------
+
+    @cached_property
+    def enqueues(self) -> Mapping[Key, list[Call]]:
+        """Attempts to make a task of this id, failed ones too."""
+        return _grouped(
+            (call.op.message.queue, call.op.message.id, call) for call in self.asking(ops.Enqueue)
+        )
+
+    @cached_property
+    def handings(self) -> Mapping[Key, list[Handing]]:
+        """Each time the task was handed out, in the order the calls began."""
+        return _grouped(
+            (delivery.message.queue, delivery.message.id, Handing(call, delivery))
+            for call in self.asking(ops.Dequeue)
+            if call.ok
+            for delivery in call.answer
+        )
+
+    @cached_property
+    def settlements(self) -> Mapping[Key, list[Call]]:
+        """Attempts to end a run of the task."""
+        return _grouped(
+            (call.op.delivery.message.queue, call.op.delivery.message.id, call)
+            for call in self.asking(*SETTLEMENTS)
+        )
+
+    @cached_property
+    def recoveries(self) -> Mapping[Key, list[Call]]:
+        """Calls that took the task from a lost worker, or may have."""
+        return _grouped(
+            (call.op.lost.message.queue, call.op.lost.message.id, call)
+            for call in self.asking(ops.Recover)
+            if call.possible
+        )
+
+    @cached_property
+    def by_hand(self) -> Mapping[Key, list[Call]]:
+        """Attempts to move the task by hand."""
+        return _grouped((call.op.queue, call.op.task_id, call) for call in self.asking(*BY_HAND))
+
+    @cached_property
+    def wholesale(self) -> Mapping[str, list[Call]]:
+        """By queue: attempts to move many tasks at once, whichever they are."""
+        found: dict[str, list[Call]] = defaultdict(list)
+        for call in self.asking(*WHOLESALE):
+            taken = getattr(call.op, "taken", call.op)
+            found[taken.queue].append(call)
+        return found
+
+    @cached_property
+    def unknown_dequeues(self) -> bool:
+        """True if a Dequeue may have taken tasks of which nobody was told."""
+        return any(call.outcome is Kind.INFO for call in self.asking(ops.Dequeue))
+
+    def meddled(self, key: Key) -> bool:
+        """True if somebody moved the task by hand, or may have: little can then be said about its order."""
+        touched = [*self.by_hand.get(key, ()), *self.wholesale.get(key[0], ())]
+        return any(call.possible for call in touched)
+
+
+def _grouped(found: Iterable[tuple[str, str, T]]) -> dict[Key, list[T]]:
+    groups: dict[Key, list[T]] = defaultdict(list)
+    for queue, task_id, item in found:
+        groups[queue, task_id].append(item)
+    return dict(groups)
+
+
+def _call(begun: Event, ended: Event | None) -> Call:
+    known = ended is not None and ended.kind is not Kind.INFO
+    return Call(
+        process=begun.process,
+        number=begun.call,
+        op=begun.value,
+        invoked=begun.at,
+        outcome=ended.kind if ended else Kind.INFO,
+        responded=ended.at if ended and known else FOREVER,
+        answer=ended.value if ended else "its process ended",
+    )
+
+
+def _remains(notes: Sequence[Event]) -> Remains | None:
+    found = [note for note in notes if note.op == REMAINS]
+    return Remains(at=found[-1].at, **found[-1].value) if found else None
+
+
+def handed(handings: Iterable[Handing]) -> Iterator[Call]:
+    """The calls that handed something out."""
+    return (handing.call for handing in handings)
