@@ -46,10 +46,10 @@ class RedisBroker(BaseRedisBroker):
         connect_timeout: timedelta = _CONNECT,
         socket_timeout: timedelta = _SOCKET,
         max_connections: int = 50,
-        min_replicas: int = 0,
+        min_replicas: int | None = None,
         replication_timeout: timedelta = _REPLICATION,
     ) -> None:
-        """`username`, `password`, `db` and `tls` go before what the URL says.
+        """`username`, `password`, `db`, `tls` and `min_replicas` go before what the URL says.
 
         budget: how long to keep trying. connect_timeout, socket_timeout: for one connection to be made, for
         one reply to come. max_connections: per thread-shared face and per event loop; more callers wait.
@@ -71,7 +71,7 @@ class RedisBroker(BaseRedisBroker):
                 connect_timeout=connect_timeout,
                 socket_timeout=socket_timeout,
                 max_connections=max_connections,
-                min_replicas=min_replicas,
+                min_replicas=endpoint.min_replicas if min_replicas is None else min_replicas,
                 replication_timeout=replication_timeout,
             )
         )
@@ -189,7 +189,7 @@ class RedisClusterBroker(BaseRedisBroker):
 
 
 def connect(url: str) -> BaseRedisBroker:
-    """The broker a redis, rediss, unix, redis-socket, redis-sentinel or redis-cluster URL names."""
+    """The broker a URL names, of any of url.SCHEMES."""
     endpoint = read_url(url)
     found = [(address.host, address.port) for address in endpoint.addresses]
     if endpoint.kind == "sentinel":
@@ -202,10 +202,15 @@ def connect(url: str) -> BaseRedisBroker:
             sentinel_username=endpoint.sentinel_username,
             sentinel_password=endpoint.sentinel_password,
             tls=endpoint.tls,
+            min_replicas=endpoint.min_replicas,
         )
     if endpoint.kind == "cluster":
         return RedisClusterBroker(
-            found, username=endpoint.username, password=endpoint.password, tls=endpoint.tls
+            found,
+            username=endpoint.username,
+            password=endpoint.password,
+            tls=endpoint.tls,
+            min_replicas=endpoint.min_replicas,
         )
     return RedisBroker(url)
 

@@ -63,6 +63,8 @@ class Endpoint:
     """Name the sentinels know the primary by."""
     sentinel_username: str | None = None
     sentinel_password: str | None = field(default=None, repr=False)
+    min_replicas: int = 0
+    """How many replicas are to confirm an enqueue or a settlement."""
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.addresses))
@@ -76,16 +78,20 @@ class _Scheme:
     parameters: frozenset[str] = frozenset()
 
 
-_TLS_PARAMETERS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"})
-_SENTINEL_PARAMETERS = frozenset({"master", "sentinel_username", "sentinel_password"})
+_ANY = frozenset({"min_replicas"})
+_ONE = _ANY | {"db"}
+_TLS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"})
+_SENTINEL = _ONE | {"master", "sentinel_username", "sentinel_password"}
 
 SCHEMES: Mapping[str, _Scheme] = {
-    "redis": _Scheme(parameters=frozenset({"db"})),
-    "rediss": _Scheme(tls=True, parameters=_TLS_PARAMETERS | {"db"}),
-    "unix": _Scheme(unix=True, parameters=frozenset({"db"})),
-    "redis-socket": _Scheme(unix=True, parameters=frozenset({"db"})),
-    "redis-sentinel": _Scheme(kind="sentinel", parameters=_SENTINEL_PARAMETERS | {"db"}),
-    "redis-cluster": _Scheme(kind="cluster"),
+    "redis": _Scheme(parameters=_ONE),
+    "rediss": _Scheme(tls=True, parameters=_ONE | _TLS),
+    "unix": _Scheme(unix=True, parameters=_ONE),
+    "redis-socket": _Scheme(unix=True, parameters=_ONE),
+    "redis-sentinel": _Scheme(kind="sentinel", parameters=_SENTINEL),
+    "rediss-sentinel": _Scheme(kind="sentinel", tls=True, parameters=_SENTINEL | _TLS),
+    "redis-cluster": _Scheme(kind="cluster", parameters=_ANY),
+    "rediss-cluster": _Scheme(kind="cluster", tls=True, parameters=_ANY | _TLS),
 }
 """What each URL scheme means, and the query parameters it takes."""
 
@@ -145,6 +151,7 @@ class _Reader:
             master=self._master(),
             sentinel_username=self._query.get("sentinel_username") or None,
             sentinel_password=self._query.get("sentinel_password") or None,
+            min_replicas=self._min_replicas(),
         )
 
     def _refusal(self, reason: str) -> BrokerURLError:
@@ -227,6 +234,12 @@ class _Reader:
             key_file=self._query.get("ssl_keyfile"),
             verify=verify == "required",
         )
+
+    def _min_replicas(self) -> int:
+        text = self._query.get("min_replicas", "0")
+        if not re.fullmatch(r"[0-9]{1,3}", text):
+            raise self._refusal(f"min_replicas {text!r} is not a number of replicas")
+        return int(text)
 
     def _master(self) -> str:
         master = self._query.get("master", "")

@@ -37,7 +37,7 @@ class Topology:
         """The servers that hold data."""
         self.sentinels = list(nodes[count:])
         self.url = _url(self, access)
-        """Where a broker finds them, but for TLS, which URLs know for a single server only."""
+        """Where a broker finds them."""
 
     def __enter__(self) -> Self:
         return self
@@ -166,17 +166,18 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _url(topology: Topology, access: Access) -> str:
-    def hosts(nodes: Sequence[Node]) -> str:
-        return ",".join(f"{HOST}:{node.port}" for node in nodes)
-
-    if topology.kind == "standalone":
-        scheme = "rediss" if access.certificate else "redis"
-        trusted = f"?ssl_ca_certs={access.certificate.certificate}" if access.certificate else ""
-        return f"{scheme}://{access.userinfo}{hosts(topology.nodes)}{trusted}"
-    if topology.kind == "cluster":
-        return f"redis-cluster://{access.userinfo}{hosts(topology.nodes[:PRIMARIES])}"
-    secret = f"&sentinel_password={access.sentinel_password}" if access.sentinel_password else ""
-    return f"redis-sentinel://{access.userinfo}{hosts(topology.sentinels)}?master={MASTER}{secret}"
+    parameters = {}
+    if topology.kind == "sentinel":
+        parameters["master"] = MASTER
+        if access.sentinel_password:
+            parameters["sentinel_password"] = access.sentinel_password
+    if access.certificate is not None:
+        parameters["ssl_ca_certs"] = access.certificate.certificate
+    scheme = "redis" if access.certificate is None else "rediss"
+    kind = "" if topology.kind == "standalone" else f"-{topology.kind}"
+    hosts = ",".join(f"{HOST}:{node.port}" for node in topology.sentinels or topology.nodes[:PRIMARIES])
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    return f"{scheme}{kind}://{access.userinfo}{hosts}{'?' if query else ''}{query}"
 
 
 def _started(topology: Topology) -> Topology:

@@ -21,6 +21,8 @@ from asynq_topologies.proxy import Proxy
 from tests.redis.probes import COUNTER, Count, Echo, Face, Send, eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.servers import RedisServer
 
 pytestmark = pytest.mark.usefixtures("probes")
@@ -163,6 +165,15 @@ async def test_a_cancelled_call_leaves_no_reply_to_the_next(own_server: RedisSer
     await broker.aclose()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Also where a shell started the tests in the background, with this signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_call_leaves_no_reply_to_the_next(
     own_server: RedisServer,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from asynq.errors import BrokerURLError
 from asynq_redis import RedisBroker, connect
-from asynq_redis.url import TLS, Address, Endpoint, read_url
+from asynq_redis.url import SCHEMES, TLS, Address, Endpoint, read_url
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 RECORDED: list[dict[str, Any]] = json.loads((GOLDEN / "data" / "redis_uris.json").read_text())["uris"]
@@ -90,6 +91,18 @@ def test_every_deviation_is_of_a_recorded_url_and_has_a_reason() -> None:
             "redis-cluster://:p@a:7000,[::1]:7001",
             Endpoint(kind="cluster", addresses=(Address("a", 7000), Address("::1", 7001)), password="p"),
         ),
+        (
+            "rediss-sentinel://a?master=m&ssl_ca_certs=/ca.pem",
+            Endpoint(
+                kind="sentinel", addresses=(Address("a", 26379),), master="m", tls=TLS(ca_file="/ca.pem")
+            ),
+        ),
+        ("rediss-cluster://a", Endpoint(kind="cluster", addresses=(Address("a"),), tls=TLS())),
+        ("redis://h?min_replicas=1", Endpoint(addresses=(Address("h"),), min_replicas=1)),
+        (
+            "redis-cluster://h?min_replicas=2",
+            Endpoint(kind="cluster", addresses=(Address("h"),), min_replicas=2),
+        ),
     ],
 )
 def test_a_url_names_an_endpoint(url: str, expected: Endpoint) -> None:
@@ -114,6 +127,7 @@ def test_a_url_names_an_endpoint(url: str, expected: Endpoint) -> None:
         ("redis-cluster://h/1", "database 0"),
         ("redis-sentinel://h", "master"),
         ("unix://", "socket path"),
+        ("redis://h?min_replicas=all", "min_replicas"),
     ],
 )
 def test_an_unclear_url_is_refused_with_the_part_that_is_wrong(url: str, named: str) -> None:
@@ -151,3 +165,26 @@ def test_a_broker_shows_no_secret() -> None:
 def test_a_broker_of_one_server_refuses_the_url_of_several(url: str) -> None:
     with pytest.raises(BrokerURLError):
         RedisBroker(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h?",
+        "unix:///r.sock?",
+        "redis-sentinel://h?master=m&",
+        "redis-cluster://h?",
+        "rediss-cluster://h?",
+    ],
+)
+def test_replicas_asked_for_by_a_url_are_waited_for(url: str) -> None:
+    assert connect(f"{url}min_replicas=1").capabilities.durability == "replicated"
+    assert connect(f"{url}min_replicas=0").capabilities.durability == "process"
+
+
+def test_every_scheme_leads_here() -> None:
+    project = tomllib.loads((GOLDEN.parents[1] / "pyproject.toml").read_text())["project"]
+    registered: dict[str, str] = project["entry-points"]["asynq.backends"]
+    assert {
+        scheme for scheme, where in registered.items() if where == "asynq_redis:connect"
+    } == SCHEMES.keys()
