@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
 
 import asynq_topologies
+from asynq_redis.broker import BaseRedisBroker
 from tests.servers import OVERRIDE, RedisServer, require_redis_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
+    from asynq_redis.broker import Config
     from asynq_topologies import Topology
+
+
+@pytest.fixture
+def redis_brokers(monkeypatch: pytest.MonkeyPatch) -> weakref.WeakSet[BaseRedisBroker]:
+    """Those the test has made so far and still holds."""
+    made: weakref.WeakSet[BaseRedisBroker] = weakref.WeakSet()
+    start = BaseRedisBroker._start
+
+    def noted(broker: BaseRedisBroker, config: Config) -> None:
+        start(broker, config)
+        made.add(broker)
+
+    monkeypatch.setattr(BaseRedisBroker, "_start", noted)
+    return made
+
+
+@pytest.fixture
+async def awaited_brokers_closed(redis_brokers: weakref.WeakSet[BaseRedisBroker]) -> AsyncIterator[None]:
+    """The same for what they have open on the loop of the test."""
+    yield
+    for broker in list(redis_brokers):
+        await broker.aclose()
+
+
+@pytest.fixture(autouse=True)
+def brokers_closed(
+    request: pytest.FixtureRequest, redis_brokers: weakref.WeakSet[BaseRedisBroker]
+) -> Iterator[None]:
+    """A test that fails halfway leaves no open connection, which would be found during another one."""
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("awaited_brokers_closed")
+    yield
+    for broker in list(redis_brokers):
+        broker.close()
 
 
 @pytest.fixture(scope="session")
