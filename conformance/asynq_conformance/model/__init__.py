@@ -1,0 +1,14 @@
+"""The executable specification: what every operation of `asynq.ops` does, slow and obvious.
+
+A task is an object in a dictionary, an operation a function of the system, the operation and the present
+instant, in a file named as its section of `asynq.ops`. No backend shares a line with it. `openings` says
+what the contract leaves to a backend; all else is exactly so.
+"""
+
+from __future__ import annotations
+
+from asynq_conformance.model.broker import ModelBroker
+from asynq_conformance.model.openings import Openings
+from asynq_conformance.model.state import System
+
+__all__ = ["ModelBroker", "Openings", "System"]

@@ -1,0 +1,141 @@
+"""The model as a broker."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+
+from asynq import ops
+from asynq.broker import Capabilities
+from asynq.errors import AsynqError, UnsupportedOperationError
+from asynq_conformance.model import (
+    consume,
+    control,
+    groups,
+    inspect,
+    limits,
+    manage,
+    presence,
+    produce,
+    schedule,
+    settle,
+    upkeep,
+)
+from asynq_conformance.model.state import System
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from asynq.clock import Clock
+
+T = TypeVar("T")
+
+HANDLERS: dict[type[ops.Op[Any]], Callable[[System, Any, int], Any]] = {
+    ops.Enqueue: produce.enqueue,
+    ops.Dequeue: consume.dequeue,
+    ops.ExtendLease: consume.extend_lease,
+    ops.WriteResult: consume.write_result,
+    ops.Done: settle.done,
+    ops.Complete: settle.complete,
+    ops.Retry: settle.retry,
+    ops.Archive: settle.archive,
+    ops.Requeue: settle.requeue,
+    ops.Forward: upkeep.forward,
+    ops.ListLostLeases: upkeep.list_lost_leases,
+    ops.Recover: upkeep.recover,
+    ops.AdoptOrphans: upkeep.adopt_orphans,
+    ops.PurgeCompleted: upkeep.purge_completed,
+    ops.TrimArchive: upkeep.trim_archive,
+    ops.ListGroups: groups.list_groups,
+    ops.TakeGroup: groups.take_group,
+    ops.ExtendAggregation: groups.extend_aggregation,
+    ops.FinishAggregation: groups.finish_aggregation,
+    ops.ReturnAggregation: groups.return_aggregation,
+    ops.ReclaimAggregations: groups.reclaim_aggregations,
+    ops.RepairGroups: groups.repair_groups,
+    ops.EnqueueTick: schedule.enqueue_tick,
+    ops.GetLastTick: schedule.get_last_tick,
+    ops.WriteServer: presence.write_server,
+    ops.ClearServer: presence.clear_server,
+    ops.ListServers: presence.list_servers,
+    ops.WriteScheduler: presence.write_scheduler,
+    ops.ClearScheduler: presence.clear_scheduler,
+    ops.ListSchedulerEntries: presence.list_scheduler_entries,
+    ops.RecordEnqueueEvent: presence.record_enqueue_event,
+    ops.ListEnqueueEvents: presence.list_enqueue_events,
+    ops.AcquireSlot: limits.acquire_slot,
+    ops.ReleaseSlot: limits.release_slot,
+    ops.TakeToken: limits.take_token,
+    ops.Ping: control.ping,
+    ops.PauseQueue: control.pause_queue,
+    ops.UnpauseQueue: control.unpause_queue,
+    ops.ListQueues: control.list_queues,
+    ops.GetQueueStats: control.get_queue_stats,
+    ops.GetTask: control.get_task,
+    ops.ListTasks: control.list_tasks,
+    ops.RunTask: manage.run_task,
+    ops.ArchiveTask: manage.archive_task,
+    ops.DeleteTask: manage.delete_task,
+    ops.MoveTasks: manage.move_tasks,
+    ops.UpdatePayload: manage.update_payload,
+    ops.CancelTask: manage.cancel_task,
+    ops.DeleteQueue: manage.delete_queue,
+    ops.GetHistory: inspect.get_history,
+    ops.GetMemory: inspect.get_memory,
+    ops.Examine: inspect.examine,
+}
+"""A function takes the system, the operation and the present instant; it answers, or raises first."""
+
+
+class ModelBroker:
+    """Executes operations on a System. One at a time, in this process alone."""
+
+    def __init__(self, clock: Clock, system: System | None = None) -> None:
+        self.clock = clock
+        self.system = system or System()
+        self._lock = threading.Lock()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this broker can do."""
+        return Capabilities(backend="model", durability="none", multi_process=False, wakeup="poll")
+
+    def execute(self, op: ops.Op[T], /) -> T:
+        """Carry out one operation and answer, or raise its error."""
+        handler = HANDLERS.get(type(op))
+        if handler is None:
+            raise UnsupportedOperationError(type(op).__name__, "model")
+        with self._lock:
+            return cast("T", handler(self.system, op, self.clock.now()))
+
+    def execute_many(self, operations: Sequence[ops.Op[T]], /) -> list[T | AsynqError]:
+        """Carry out operations one after the other."""
+        return [self._answer(op) for op in operations]
+
+    def _answer(self, op: ops.Op[T]) -> T | AsynqError:
+        try:
+            return self.execute(op)
+        except AsynqError as error:
+            return error
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    async def aexecute(self, op: ops.Op[T], /) -> T:
+        """`execute`, awaited."""
+        return self.execute(op)
+
+    async def aexecute_many(self, operations: Sequence[ops.Op[T]], /) -> list[T | AsynqError]:
+        """`execute_many`, awaited."""
+        return self.execute_many(operations)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    def listener(self) -> NoReturn:
+        """A model tells nobody: it is polled."""
+        raise UnsupportedOperationError("listener", "model")
+
+    def watcher(self) -> NoReturn:
+        """A model tells nobody: it is polled."""
+        raise UnsupportedOperationError("watcher", "model")

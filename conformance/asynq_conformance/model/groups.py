@@ -1,0 +1,126 @@
+"""Operations on groups and on the sets of tasks taken from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.errors import AggregationLostError
+from asynq.groups import AggregationSet, GroupInfo
+from asynq.message import TaskState
+from asynq.ops import (
+    MAX_SET,
+    Enqueued,
+    ExtendAggregation,
+    FinishAggregation,
+    Groups,
+    ListGroups,
+    ReclaimAggregations,
+    Repaired,
+    RepairGroups,
+    ReturnAggregation,
+    TakeGroup,
+)
+from asynq_conformance.model.produce import enqueue
+from asynq_conformance.model.state import whole_second
+
+if TYPE_CHECKING:
+    from asynq_conformance.model.state import SetKey, System
+
+
+def list_groups(system: System, op: ListGroups, now: int) -> Groups:
+    """All groups that hold tasks, on one page."""
+    names = sorted(
+        {task.group for task in system.of_state(op.queue, TaskState.AGGREGATING) if not task.set_id}
+    )
+    found = [(name, system.waiting(op.queue, name)) for name in names]
+    groups = (
+        GroupInfo(
+            name=name,
+            size=len(tasks),
+            waiting=max(now - tasks[0].due, 0),
+            quiet=max(now - tasks[-1].due, 0),
+        )
+        for name, tasks in found
+    )
+    return Groups(groups=tuple(groups), cursor="")
+
+
+def take_group(system: System, op: TakeGroup, now: int) -> AggregationSet | None:
+    """Take a ripe group's oldest tasks, once for each set id."""
+    key = (op.queue, op.group, op.set_id)
+    if key not in system.sets:
+        tasks = system.waiting(op.queue, op.group)
+        if not tasks:
+            return None
+        full = 0 < op.max_size <= len(tasks)
+        late = 0 < op.max_delay <= now - tasks[0].due
+        quiet = op.grace <= now - tasks[-1].due
+        if not (full or late or quiet):
+            return None
+        for task in tasks[: min(op.max_size or MAX_SET, MAX_SET)]:
+            task.set_id = op.set_id
+        system.sets[key] = now + op.hold
+    messages = tuple(task.message for task in system.held(key))
+    return AggregationSet(queue=op.queue, group=op.group, id=op.set_id, messages=messages)
+
+
+def _key(taken: AggregationSet) -> SetKey:
+    return taken.queue, taken.group, taken.id
+
+
+def _must_be_held(system: System, taken: AggregationSet) -> SetKey:
+    if _key(taken) not in system.sets:
+        raise AggregationLostError(taken.queue, taken.group)
+    return _key(taken)
+
+
+def extend_aggregation(system: System, op: ExtendAggregation, now: int) -> None:
+    """Hold the set for longer, never shorter."""
+    key = _must_be_held(system, op.taken)
+    system.sets[key] = max(system.sets[key], now + op.hold)
+
+
+def finish_aggregation(system: System, op: FinishAggregation, now: int) -> Enqueued:
+    """Enqueue the aggregate and delete its tasks."""
+    message = op.enqueue.message
+    present = system.find(message.queue, message.id)
+    done_before = present is not None and present.enqueue_id == op.enqueue.enqueue_id
+    if present is not None and done_before and _key(op.taken) not in system.sets:
+        return present.answer
+    key = _must_be_held(system, op.taken)
+    answer = enqueue(system, op.enqueue, now)
+    for task in system.held(key):
+        system.delete(task)
+    del system.sets[key]
+    return answer
+
+
+def return_aggregation(system: System, op: ReturnAggregation, now: int) -> None:
+    """Let the tasks wait in their group again, since they were first added."""
+    del now
+    _give_back(system, _must_be_held(system, op.taken))
+
+
+def reclaim_aggregations(system: System, op: ReclaimAggregations, now: int) -> int:
+    """Return the sets whose hold has ended; one that ended within this second may be held still."""
+    ended = [
+        (whole_second(until), not system.openings.reclaimed(key), key)
+        for key, until in system.sets.items()
+        if key[0] == op.queue and until <= now
+    ]
+    due = [key for until, left, key in sorted(ended) if until <= now or not left]
+    for key in due[: op.limit]:
+        _give_back(system, key)
+    return len(due[: op.limit])
+
+
+def _give_back(system: System, key: SetKey) -> None:
+    for task in system.held(key):
+        task.set_id = ""
+    del system.sets[key]
+
+
+def repair_groups(system: System, op: RepairGroups, now: int) -> Repaired:
+    """A group is listed by the very tasks it holds."""
+    del system, op, now
+    return Repaired(listed=0, cursor="")

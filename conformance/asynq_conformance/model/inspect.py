@@ -1,0 +1,52 @@
+"""GetHistory, GetMemory, Examine."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from asynq.findings import Fault, Finding
+from asynq.history import DayStats
+from asynq.message import TaskState
+from asynq.ops import Examined
+from asynq_conformance.model.control import must_be_listed
+from asynq_conformance.model.state import Counters, day
+from asynq_conformance.model.upkeep import NOBODY
+
+if TYPE_CHECKING:
+    from asynq.ops import Examine, GetHistory, GetMemory
+    from asynq_conformance.model.state import System
+
+_GRACE = 30_000
+
+
+def get_history(system: System, op: GetHistory, now: int) -> tuple[DayStats, ...]:
+    """Counters of the days, today first."""
+    must_be_listed(system, op.queue)
+    days = [day(now) - timedelta(days=number) for number in range(op.days)]
+    counted = [(date, system.days.get((op.queue, date), Counters())) for date in days]
+    return tuple(
+        DayStats(queue=op.queue, date=date, processed=runs.processed, failed=runs.failed)
+        for date, runs in counted
+    )
+
+
+def get_memory(system: System, op: GetMemory, now: int) -> int:
+    """Bytes, roughly."""
+    del now
+    must_be_listed(system, op.queue)
+    return sum(100 + len(task.message.payload) for task in system.of_queue(op.queue))
+
+
+def examine(system: System, op: Examine, now: int) -> Examined:
+    """The one damage a model can bear: active tasks without a lease."""
+    active = system.of_state(op.queue, TaskState.ACTIVE) if op.queue else []
+    stranded = [task for task in active if not task.token]
+    if op.repair:
+        for task in stranded:
+            system.put(task, TaskState.ACTIVE, now + _GRACE, token=NOBODY)
+    findings = (
+        Finding(fault=Fault.MISSING_LEASE, queue=task.message.queue, name=task.message.id)
+        for task in stranded
+    )
+    return Examined(findings=tuple(findings), cursor="")

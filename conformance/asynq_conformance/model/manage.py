@@ -1,0 +1,139 @@
+"""RunTask, ArchiveTask, DeleteTask, MoveTasks, UpdatePayload, CancelTask, DeleteQueue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from asynq.errors import DuplicateTaskError, QueueNotEmptyError, TaskNotFoundError, TaskStateError
+from asynq.message import TaskState
+from asynq.ops import MAX_BATCH, Deletion
+from asynq.uniqueness import unique_key
+from asynq_conformance.model import locks
+from asynq_conformance.model.control import must_be_listed
+from asynq_conformance.model.state import whole_second
+
+if TYPE_CHECKING:
+    from asynq.ops import (
+        ArchiveTask,
+        CancelTask,
+        DeleteQueue,
+        DeleteTask,
+        MoveTasks,
+        RunTask,
+        UpdatePayload,
+    )
+    from asynq_conformance.model.state import System, Task
+
+
+def _task(system: System, queue: str, task_id: str, verb: str, *refused: TaskState) -> Task:
+    """The task, if it is in none of these states and nobody aggregates it."""
+    task = system.find(queue, task_id)
+    if task is None:
+        raise TaskNotFoundError(queue, task_id)
+    if task.state in refused or task.set_id:
+        raise TaskStateError(queue, task_id, task.state, verb)
+    return task
+
+
+def _run(system: System, task: Task, now: int) -> None:
+    task.cancel, task.group = "", ""
+    system.put_pending(task, now)
+    locks.renew(system, task, 0, now)
+
+
+def _archive(system: System, task: Task, now: int) -> None:
+    task.cancel = ""
+    system.put(task, TaskState.ARCHIVED, whole_second(now))
+
+
+def run_task(system: System, op: RunTask, now: int) -> None:
+    """Let the task be pending, behind the others."""
+    refused = (TaskState.ACTIVE, TaskState.PENDING)
+    _run(system, _task(system, op.queue, op.task_id, "run", *refused), now)
+
+
+def archive_task(system: System, op: ArchiveTask, now: int) -> None:
+    """Keep the task in the archive, whose oldest give way."""
+    refused = (TaskState.ACTIVE, TaskState.ARCHIVED)
+    _archive(system, _task(system, op.queue, op.task_id, "archive", *refused), now)
+    system.trim(op.queue, op.max_size, op.max_age, MAX_BATCH, now)
+
+
+def delete_task(system: System, op: DeleteTask, now: int) -> None:
+    """Forget the task."""
+    del now
+    system.delete(_task(system, op.queue, op.task_id, "delete", TaskState.ACTIVE))
+
+
+def move_tasks(system: System, op: MoveTasks, now: int) -> int:
+    """Move the first tasks of a state."""
+    must_be_listed(system, op.queue)
+    if op.state is TaskState.AGGREGATING:
+        tasks = system.waiting(op.queue, op.group)[: op.limit]
+    else:
+        tasks = system.of_state(op.queue, op.state)[: op.limit]
+    for task in tasks:
+        if op.to == "deleted":
+            system.delete(task)
+        elif op.to == "archived":
+            _archive(system, task, now)
+        else:
+            _run(system, task, now)
+    if op.to == "archived" and tasks:
+        system.trim(op.queue, op.max_size, op.max_age, len(tasks) + MAX_BATCH, now)
+    return len(tasks)
+
+
+def update_payload(system: System, op: UpdatePayload, now: int) -> None:
+    """Give the waiting task another payload, and its lock the name of that."""
+    refused = (TaskState.ACTIVE, TaskState.COMPLETED)
+    task = _task(system, op.queue, op.task_id, "update", *refused)
+    old, new = task.message.unique_key, ""
+    if old:
+        new = unique_key(op.queue, task.message.type, op.payload)
+    if new != old:
+        own = locks.holder(system, old, now)
+        if own is not None and own.owner == task.key:
+            other = locks.holder(system, new, now)
+            if other is not None:
+                raise DuplicateTaskError(op.queue, task.message.type, other.owner[1])
+            system.locks[new] = system.locks.pop(old)
+    task.message = evolve(task.message, payload=op.payload, unique_key=new)
+
+
+def cancel_task(system: System, op: CancelTask, now: int) -> bool:
+    """Mark the runs that are to end."""
+    del now
+    runs = [
+        task
+        for task in system.tasks.values()
+        if task.state is TaskState.ACTIVE
+        and task.message.id == op.task_id
+        and op.queue in (None, task.message.queue)
+    ]
+    for task in runs:
+        task.cancel = op.then
+    return bool(runs)
+
+
+def delete_queue(system: System, op: DeleteQueue, now: int) -> Deletion:
+    """Delete some tasks, nobody dequeuing meanwhile; with the last of them go the counters and all else."""
+    del now
+    must_be_listed(system, op.queue)
+    tasks = system.of_queue(op.queue)
+    refused = [task for task in tasks if task.state is TaskState.ACTIVE or not op.force]
+    if refused:
+        raise QueueNotEmptyError(op.queue, len(refused))
+    doomed = sorted(tasks, key=system.openings.tie)[: op.limit]
+    for task in doomed:
+        system.delete(task)
+    system.sets = {key: until for key, until in system.sets.items() if system.held(key)}
+    if len(doomed) < len(tasks) or (len(doomed) == op.limit and not system.openings.finishes()):
+        system.paused.add(op.queue)
+        return Deletion(tasks=len(doomed), done=False)
+    system.paused.discard(op.queue)
+    del system.queues[op.queue]
+    system.days = {key: runs for key, runs in system.days.items() if key[0] != op.queue}
+    return Deletion(tasks=len(doomed), done=True)

@@ -1,0 +1,38 @@
+"""What the contract leaves to a backend, as questions a model asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asynq_conformance.model.state import SetKey, Task
+
+
+class Openings:
+    """The plainest answers. Who compares a backend with the model gives those of the backend instead."""
+
+    early = 0
+    """Milliseconds by which a lock may end before its time, where a clock of its own ends it."""
+
+    def tie(self, task: Task) -> Any:
+        """Orders tasks of one instant: by which of them is first, a backend decides."""
+        return task.made
+
+    def lapse(self, queue: str, task_id: str, instant: int) -> int:
+        """When a lease ends that should end then: at that millisecond, or at the next."""
+        del queue, task_id
+        return instant
+
+    def held(self, lock: str) -> bool:
+        """Whether a lock is held that may be: one that is kept and was not renewed in time, say."""
+        del lock
+        return True
+
+    def reclaimed(self, key: SetKey) -> bool:
+        """Whether a set is reclaimed whose hold ended within this second."""
+        del key
+        return True
+
+    def finishes(self) -> bool:
+        """Whether the step that deletes as many tasks as it may, the last among them, ends a deletion."""
+        return True

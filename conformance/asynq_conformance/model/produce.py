@@ -1,0 +1,64 @@
+"""Enqueue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.errors import DuplicateTaskError, TaskIDConflictError
+from asynq.message import TaskState
+from asynq.ops import Enqueue, Enqueued
+from asynq_conformance.model import locks
+from asynq_conformance.model.state import FINISHED, Task, whole_second
+
+if TYPE_CHECKING:
+    from asynq_conformance.model.state import System
+
+
+def enqueue(system: System, op: Enqueue, now: int) -> Enqueued:
+    """Make a task known, or refuse before anything is changed."""
+    message = op.message
+    present = system.find(message.queue, message.id)
+    if present is not None and present.enqueue_id == op.enqueue_id:
+        return present.answer
+    makes_room = op.on_conflict == "replace_finished" and present is not None and present.state in FINISHED
+    if present is not None and not makes_room:
+        raise TaskIDConflictError(message.queue, message.id, present.state)
+    if op.unique is not None:
+        lock = locks.holder(system, message.unique_key, now)
+        # The task that makes room takes its lock along, unless nothing but time may release it.
+        own = lock is not None and present is not None and lock.owner == present.key
+        if lock is not None and not (own and lock.unique.until != "expiry"):
+            raise DuplicateTaskError(message.queue, message.type, lock.owner[1])
+
+    if present is not None:
+        system.delete(present)
+    system.list_queue(message.queue)
+    system.made += 1
+    at = _asked_for(op, now)
+    if at > now:
+        answer = Enqueued(state=TaskState.SCHEDULED, due_at=whole_second(at))
+    else:
+        answer = Enqueued(state=TaskState.AGGREGATING if message.group else TaskState.PENDING, due_at=now)
+    task = Task(
+        message=message,
+        made=system.made,
+        enqueue_id=op.enqueue_id,
+        answer=answer,
+        unique=op.unique,
+        group=message.group,
+        state=answer.state,
+        due=whole_second(answer.due_at),
+    )
+    system.tasks[task.key] = task
+    if task.state is TaskState.PENDING:
+        task.due, task.since = 0, now
+        system.pending.setdefault(message.queue, []).append(message.id)
+    if op.unique is not None:
+        locks.take(system, task, op.unique, answer.due_at)
+    return answer
+
+
+def _asked_for(op: Enqueue, now: int) -> int:
+    if op.process_at is not None:
+        return op.process_at
+    return now + (op.process_in or 0)

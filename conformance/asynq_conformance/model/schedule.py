@@ -1,0 +1,47 @@
+"""EnqueueTick, GetLastTick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.errors import DuplicateTaskError, TaskIDConflictError
+from asynq.ops import Ticked
+from asynq_conformance.model.produce import enqueue
+from asynq_conformance.model.state import Mark
+
+if TYPE_CHECKING:
+    from asynq.ops import EnqueueTick, GetLastTick
+    from asynq_conformance.model.state import System
+
+
+def enqueue_tick(system: System, op: EnqueueTick, now: int) -> Ticked:
+    """Enqueue the task of a tick unless it was decided. A refusal decides it too."""
+    queue, enqueue_id = op.enqueue.message.queue, op.enqueue.enqueue_id
+    if op.tick > now:
+        return Ticked(early=op.tick - now)
+    last = _last(system, queue, op.entry_id, now)
+    if last is not None:
+        own = (last.tick, last.enqueue_id) == (op.tick, enqueue_id)
+        if own and last.enqueued is not None:
+            return Ticked(enqueued=last.enqueued)
+        if not own and last.tick >= op.tick:
+            return Ticked()
+    mark = Mark(op.tick, enqueue_id, None, now + op.keep)
+    try:
+        mark.enqueued = enqueue(system, op.enqueue, now)
+    except (TaskIDConflictError, DuplicateTaskError):
+        system.ticks[queue, op.entry_id] = mark
+        raise
+    system.ticks[queue, op.entry_id] = mark
+    return Ticked(enqueued=mark.enqueued)
+
+
+def get_last_tick(system: System, op: GetLastTick, now: int) -> int | None:
+    """The latest tick that was decided."""
+    last = _last(system, op.queue, op.entry_id, now)
+    return last.tick if last else None
+
+
+def _last(system: System, queue: str, entry_id: str, now: int) -> Mark | None:
+    mark = system.ticks.get((queue, entry_id))
+    return mark if mark and mark.until > now else None

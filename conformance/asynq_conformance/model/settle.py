@@ -1,0 +1,86 @@
+"""Done, Complete, Retry, Archive, Requeue: the ends of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from asynq.message import TaskState
+from asynq.ops import MAX_BATCH, Archive, Complete, Done, Requeue, Retry
+from asynq_conformance.model import locks
+from asynq_conformance.model.consume import owned
+from asynq_conformance.model.state import whole_second
+
+if TYPE_CHECKING:
+    from asynq.message import Delivery
+    from asynq_conformance.model.state import System, Task
+
+
+def _to_settle(system: System, delivery: Delivery, settled: TaskState) -> Task | None:
+    """The task this delivery owns; None when its settlement has put it where it belongs already."""
+    task = system.find(delivery.message.queue, delivery.message.id)
+    if task is not None and (task.state, task.token) == (settled, delivery.token):
+        return None
+    return owned(system, delivery.lease)
+
+
+def fail(task: Task, error: str, now: int, *, spent: int) -> None:
+    """Note a failure with the task."""
+    message = task.message
+    task.message = evolve(message, error=error, last_failed_at=now // 1000, retried=message.retried + spent)
+
+
+def done(system: System, op: Done, now: int) -> None:
+    """Delete the task and count it."""
+    task = owned(system, op.delivery.lease)
+    system.delete(task)
+    system.count(task.message.queue, now, failed=False)
+
+
+def complete(system: System, op: Complete, now: int) -> None:
+    """Keep the finished task for its retention."""
+    task = _to_settle(system, op.delivery, TaskState.COMPLETED)
+    if task is None:
+        return
+    task.message = evolve(task.message, completed_at=now // 1000)
+    task.cancel = ""
+    if op.result is not None:
+        task.result = op.result
+    until = whole_second(now) + task.message.retention * 1000
+    system.put(task, TaskState.COMPLETED, until, token=op.delivery.token)
+    locks.release(system, task)
+    system.count(task.message.queue, now, failed=False)
+
+
+def retry(system: System, op: Retry, now: int) -> None:
+    """Let the task wait for its next run."""
+    task = _to_settle(system, op.delivery, TaskState.RETRY)
+    if task is None:
+        return
+    fail(task, op.error, now, spent=int(op.failure))
+    task.cancel = "archive" if task.cancel == "archive" else ""
+    system.put(task, TaskState.RETRY, whole_second(now + op.delay), token=op.delivery.token)
+    locks.renew(system, task, op.delay, now)
+    if op.failure:
+        system.count(task.message.queue, now, failed=True)
+
+
+def archive(system: System, op: Archive, now: int) -> None:
+    """Keep the failed task in the archive, whose oldest give way."""
+    task = _to_settle(system, op.delivery, TaskState.ARCHIVED)
+    if task is None:
+        return
+    fail(task, op.error, now, spent=0)
+    task.cancel = ""
+    system.put(task, TaskState.ARCHIVED, whole_second(now), token=op.delivery.token)
+    system.count(task.message.queue, now, failed=True)
+    system.trim(task.message.queue, op.max_size, op.max_age, MAX_BATCH, now)
+
+
+def requeue(system: System, op: Requeue, now: int) -> None:
+    """Put the task back before all others."""
+    task = _to_settle(system, op.delivery, TaskState.PENDING)
+    if task is not None:
+        system.put_pending(task, now, head=True, token=op.delivery.token)
+        locks.renew(system, task, 0, now)

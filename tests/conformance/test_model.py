@@ -1,0 +1,33 @@
+"""The laws of a broker, on the executable specification: the model and the laws define the same thing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq_conformance import BrokerConformance, Harness
+from asynq_conformance.model import ModelBroker, System
+
+if TYPE_CHECKING:
+    from asynq.clock import FakeClock
+
+
+class ModelHarness(Harness):
+    """A model, whose tasks cannot be damaged: an id and its task are one thing there."""
+
+    def open(self, clock: FakeClock) -> ModelBroker:
+        self.system = System()
+        return self.reopen(clock)
+
+    def reopen(self, clock: FakeClock) -> ModelBroker:
+        return ModelBroker(clock, self.system)
+
+    def strand(self, queue: str, task_id: str) -> None:
+        self.system.tasks[queue, task_id].token = ""
+
+
+class TestModel(BrokerConformance):
+    @pytest.fixture
+    def harness(self) -> Harness:
+        return ModelHarness()
