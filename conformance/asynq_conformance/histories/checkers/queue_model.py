@@ -1,0 +1,157 @@
+"""One queue as a sequential machine: enough of the contract to say what small histories allow.
+
+Its tasks are pending, active or archived. Nothing waits, nothing is locked, no lease runs out: a call that
+would need more than this is beyond the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve, frozen
+
+from asynq import ops
+from asynq.errors import LeaseLostError, QueueNotFoundError, TaskIDConflictError, TaskNotFoundError
+from asynq.message import TaskState
+
+if TYPE_CHECKING:
+    from asynq.message import Delivery
+    from asynq_conformance.histories.history import Call
+
+
+@frozen
+class QueueState:
+    """What a queue holds."""
+
+    pending: tuple[str, ...] = ()
+    """Ids, next first."""
+    active: frozenset[tuple[str, str]] = frozenset()
+    """Ids with the tokens of their runs."""
+    archived: frozenset[str] = frozenset()
+
+    def state_of(self, task_id: str) -> TaskState | None:
+        """State of a task, None when there is none."""
+        if task_id in self.pending:
+            return TaskState.PENDING
+        if task_id in self.archived:
+            return TaskState.ARCHIVED
+        return TaskState.ACTIVE if any(task_id == held for held, _ in self.active) else None
+
+
+Step = Callable[[QueueState, Any, Any], QueueState | None]
+"""What the queue holds after an operation that was answered so; None: it cannot have been answered so.
+
+The answer is UNKNOWN where nobody knows it: then the operation has whatever effect it has.
+"""
+
+
+@frozen
+class Unknown:
+    """The answer of a call nobody knows the answer of."""
+
+
+UNKNOWN: Final = Unknown()
+
+
+def _enqueue(state: QueueState, op: ops.Enqueue, answer: Any) -> QueueState | None:
+    exists = state.state_of(op.message.id) is not None
+    if answer is not UNKNOWN and exists is not isinstance(answer, TaskIDConflictError):
+        return None
+    return state if exists else evolve(state, pending=(*state.pending, op.message.id))
+
+
+def _dequeue(state: QueueState, op: ops.Dequeue, answer: Any) -> QueueState | None:
+    taken = state.pending[: len(op.orders)]
+    if answer is not UNKNOWN and sorted(taken) != sorted(delivery.message.id for delivery in answer):
+        return None
+    return evolve(
+        state,
+        pending=state.pending[len(taken) :],
+        active=state.active | {(task_id, op.token) for task_id in taken},
+    )
+
+
+def _holding(state: QueueState, delivery: Delivery, answer: Any) -> bool | None:
+    """Whether the run holds its task; None if it cannot have been answered so."""
+    held = (delivery.message.id, delivery.token) in state.active
+    if answer is not UNKNOWN and held is isinstance(answer, LeaseLostError):
+        return None
+    return held
+
+
+def _settle(after: Callable[[QueueState, str], QueueState]) -> Step:
+    def step(state: QueueState, op: Any, answer: Any) -> QueueState | None:
+        held = _holding(state, op.delivery, answer)
+        if not held:
+            return None if held is None else state
+        task_id = op.delivery.message.id
+        return after(evolve(state, active=state.active - {(task_id, op.delivery.token)}), task_id)
+
+    return step
+
+
+def _stats(state: QueueState, op: ops.GetQueueStats, answer: Any) -> QueueState | None:
+    del op
+    if answer is UNKNOWN or isinstance(answer, QueueNotFoundError):
+        return state
+    found = (answer.pending, answer.active, answer.archived)
+    return state if found == (len(state.pending), len(state.active), len(state.archived)) else None
+
+
+def _get_task(state: QueueState, op: ops.GetTask, answer: Any) -> QueueState | None:
+    if answer is UNKNOWN:
+        return state
+    found = None if isinstance(answer, TaskNotFoundError) else answer.state
+    return state if found == state.state_of(op.task_id) else None
+
+
+_STEPS: Final[dict[type, Step]] = {
+    ops.Enqueue: _enqueue,
+    ops.Dequeue: _dequeue,
+    ops.Done: _settle(lambda state, _: state),
+    ops.Requeue: _settle(lambda state, task_id: evolve(state, pending=(task_id, *state.pending))),
+    ops.Archive: _settle(lambda state, task_id: evolve(state, archived=state.archived | {task_id})),
+    ops.GetQueueStats: _stats,
+    ops.GetTask: _get_task,
+}
+
+_WITHOUT_EFFECT: Final = (ops.Forward, ops.ListLostLeases, ops.PurgeCompleted, ops.UnpauseQueue, ops.Ping)
+"""Operations that find nothing to do in such a queue."""
+
+
+def without_effect(call: Call) -> bool:
+    """True if the call changes nothing here, and nothing is learnt from it."""
+    expected = (TaskIDConflictError, LeaseLostError, QueueNotFoundError, TaskNotFoundError)
+    refused = not call.possible and not isinstance(call.answer, expected)
+    return refused or isinstance(call.op, _WITHOUT_EFFECT)
+
+
+def modelled(call: Call) -> bool:
+    """True if the model knows what the call does."""
+    op = call.op
+    if isinstance(op, ops.Enqueue):
+        waits = op.process_at is not None or op.process_in is not None
+        plain = not (waits or op.unique or op.message.group)
+        return plain and op.on_conflict == "reject"
+    if isinstance(op, ops.Dequeue):
+        return not op.limits and len({queue for order in op.orders for queue in order}) == 1
+    return type(op) in _STEPS
+
+
+def after(state: QueueState, call: Call, answer: Any) -> QueueState | None:
+    """What the queue holds after the call; None if it cannot have been answered so."""
+    return _STEPS[type(call.op)](state, call.op, answer)
+
+
+def queues_of(op: Any) -> set[str]:
+    """The queues an operation names."""
+    if isinstance(op, ops.Dequeue):
+        return {queue for order in op.orders for queue in order}
+    for holder in (op, getattr(op, "message", None), getattr(op, "lease", None), getattr(op, "taken", None)):
+        if isinstance(queue := getattr(holder, "queue", None), str):
+            return {queue}
+    for name in ("delivery", "lost"):
+        if (holder := getattr(op, name, None)) is not None:
+            return {holder.message.queue}
+    return set()

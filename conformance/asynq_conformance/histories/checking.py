@@ -1,0 +1,169 @@
+"""All checkers over one history, and what they found: also long after the run, from the file alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve, frozen
+
+from asynq import ops
+from asynq_conformance.histories.checkers.counters import counters_count_what_happened
+from asynq_conformance.histories.checkers.existence import (
+    no_task_is_lost,
+    nothing_finished_is_handed_out,
+    refused_tasks_do_not_exist,
+    what_is_handed_out_was_enqueued,
+)
+from asynq_conformance.histories.checkers.leases import a_lease_is_exclusive, stale_runs_are_refused
+from asynq_conformance.histories.checkers.linear import small_queues_are_linearizable
+from asynq_conformance.histories.checkers.locks import a_lock_has_one_owner
+from asynq_conformance.histories.checkers.order import (
+    a_queue_is_first_in_first_out,
+    preferred_queues_come_first,
+)
+from asynq_conformance.histories.checkers.timing import nothing_is_early_or_forgotten
+from asynq_conformance.histories.history import History
+from asynq_conformance.histories.record import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from asynq_conformance.histories.checkers.verdict import State, Verdict, Violation
+
+
+@frozen
+class Checker:
+    """One rule, by the name of the design and the promise it verifies."""
+
+    name: str
+    promise: str
+    judge: Callable[[History], Verdict]
+
+
+CHECKERS: Final = (
+    Checker("C1", "G1", no_task_is_lost),
+    Checker("C2", "G2", what_is_handed_out_was_enqueued),
+    Checker("C3", "G3", a_lease_is_exclusive),
+    Checker("C4", "G3", stale_runs_are_refused),
+    Checker("C5", "G4", a_lock_has_one_owner),
+    Checker("C6", "G5", preferred_queues_come_first),
+    Checker("C7", "G7", a_queue_is_first_in_first_out),
+    Checker("C8", "G8", counters_count_what_happened),
+    Checker("C9", "G9", nothing_is_early_or_forgotten),
+    Checker("C10", "G10", nothing_finished_is_handed_out),
+    Checker("C11", "G10", refused_tasks_do_not_exist),
+    Checker("C12", "G10", small_queues_are_linearizable),
+)
+
+
+@frozen(kw_only=True)
+class LossWindow:
+    """A time during which a fault was at work of which it is promised that it may undo what it met."""
+
+    begin: float
+    """Nanoseconds of CLOCK_MONOTONIC."""
+    end: float
+
+    def excuses(self, violation: Violation) -> bool:
+        """True if one of the calls that show the violation was under way meanwhile."""
+        return any(call.invoked <= self.end and call.responded >= self.begin for call in violation.calls)
+
+
+@frozen(kw_only=True)
+class Report:
+    """What all checkers say of a history."""
+
+    verdicts: Mapping[str, Verdict]
+    """By the checker's name."""
+    excused: tuple[Violation, ...] = ()
+    """Violations within a loss window: not counted as such."""
+    counts: Mapping[str, int]
+    """tasks, operations, ... as a report prints them."""
+    incomplete: str = ""
+    """Why nothing in this history can be called ok; "" when it was drained to its end."""
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """All of them."""
+        return tuple(found for verdict in self.verdicts.values() for found in verdict.violations)
+
+    @property
+    def state(self) -> State:
+        """FAIL if anything was violated; ok if the history is complete and everything could be judged."""
+        states = {self.state_of(name) for name in self.verdicts}
+        return "FAIL" if "FAIL" in states else "unknown" if "unknown" in states else "ok"
+
+    def state_of(self, name: str) -> State:
+        """What one checker says: of an incomplete history never ok."""
+        state = self.verdicts[name].state
+        return "unknown" if state == "ok" and self.incomplete else state
+
+    def __str__(self) -> str:
+        lines = [", ".join(f"{count:,} {what}" for what, count in self.counts.items())]
+        if self.incomplete:
+            lines.append(f"incomplete: {self.incomplete}")
+        for name, verdict in self.verdicts.items():
+            undecided = f", {verdict.undecided} undecided" if verdict.undecided else ""
+            lines.append(f"{name}: {self.state_of(name)} ({verdict.judged:,} judged{undecided})")
+            lines += [f"  {violation}" for violation in verdict.violations[:5]]
+            if len(verdict.violations) > 5:
+                lines.append(f"  and {len(verdict.violations) - 5} more")
+        return "\n".join(lines)
+
+
+def check(
+    history: History, *, windows: Sequence[LossWindow] = (), checkers: Sequence[Checker] = CHECKERS
+) -> Report:
+    """Judge a history by all rules; what lies in a loss window is excused."""
+    verdicts: dict[str, Verdict] = {}
+    excused: list[Violation] = []
+    for checker in checkers:
+        verdict = checker.judge(history)
+        forgiven = {found for found in verdict.violations if any(one.excuses(found) for one in windows)}
+        excused += forgiven
+        standing = tuple(found for found in verdict.violations if found not in forgiven)
+        verdicts[checker.name] = evolve(verdict, violations=standing)
+    return Report(
+        verdicts=verdicts, excused=tuple(excused), counts=counts(history), incomplete=_incomplete(history)
+    )
+
+
+def check_file(path: Path, *, windows: Sequence[LossWindow] = ()) -> Report:
+    """Judge the history in a file. RecordError when it holds none."""
+    return check(History.load(path), windows=windows)
+
+
+def _incomplete(history: History) -> str:
+    if history.remains is None:
+        return "the run was not drained"
+    if not history.remains.drained:
+        return f"the drain did not come to its end {history.remains.trouble}".rstrip()
+    return ""
+
+
+def counts(history: History) -> dict[str, int]:
+    """What a report says of the size of a history."""
+    made = {key for key, calls in history.enqueues.items() if any(call.ok for call in calls)}
+    unknown = [call for call in history.calls if call.outcome is Kind.INFO]
+    seen = history.handings.keys() | {
+        (queue, task.message.id)
+        for queue, tasks in (history.remains.tasks if history.remains else {}).items()
+        for task in tasks
+    }
+    resolved = [
+        call
+        for call in unknown
+        if isinstance(call.op, ops.Enqueue) and (call.op.message.queue, call.op.message.id) in seen
+    ]
+    return {
+        "tasks": len(made),
+        "operations": len(history.calls),
+        "lost": len(no_task_is_lost(history).violations),
+        "repeated": sum(
+            max(len(handings) - sum(call.possible for call in history.enqueues.get(key, ())), 0)
+            for key, handings in history.handings.items()
+        ),
+        "unknown": len(unknown),
+        "unknown resolved": len(resolved),
+    }
