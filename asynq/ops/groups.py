@@ -77,8 +77,9 @@ class ExtendAggregation(Op[None]):
 class FinishAggregation(Op[Enqueued]):
     """Enqueue the aggregate and delete the tasks of the set with the locks they own: both or neither.
 
-    TaskIDConflictError and DuplicateTaskError as Enqueue: then nothing is changed and the set stays held. A
-    copy sent again after success answers success as long as the aggregate exists. Nothing is counted.
+    The aggregate may have the id and the lock of a task of the set. TaskIDConflictError and
+    DuplicateTaskError as Enqueue: then nothing is changed and the set stays held. A copy sent again after
+    success answers success as long as the aggregate exists. Nothing is counted.
     """
 
     taken: AggregationSet

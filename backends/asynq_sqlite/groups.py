@@ -74,11 +74,11 @@ def finish_aggregation(store: Store, op: FinishAggregation, now: int) -> Enqueue
         if present is not None and present.enqueue_id == op.enqueue.enqueue_id:
             return produce.first_answer(present)
         raise AggregationLostError(taken.queue, taken.group)
-    answer = produce.enqueue(store, op.enqueue, now)
+    # First of all: what they hold, the aggregate may have.
     for task in store.tasks_of_set(taken):
         store.delete(task)
     store.forget_set(taken.queue, taken.group, taken.id)
-    return answer
+    return produce.enqueue(store, op.enqueue, now)
 
 
 def return_aggregation(store: Store, op: ReturnAggregation, now: int) -> None:  # noqa: ARG001 - a handler's signature

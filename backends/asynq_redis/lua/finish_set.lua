@@ -1,4 +1,5 @@
--- Enqueue an aggregate and delete the tasks it was made of, with the locks they own; both or neither.
+-- Enqueue an aggregate and delete the tasks it was made of, with the locks they own; both or neither. It may
+-- have the id and the lock of one of them.
 -- flags: allow-oom
 -- KEYS: pending scheduled groups archived completed set sets hash lock group | | member_lock*
 -- ARGV: now prefix id msg at in group enqueue_id ttl until keep replace
@@ -26,13 +27,17 @@ end
 if #tasks > 0 then redis.call('EXISTS', unpack(tasks)) end
 if keys_taken < #KEYS then
   for i, holder in ipairs(redis.call('MGET', unpack(KEYS, keys_taken + 1))) do
-    if holder and members[holder] then owned[#owned + 1] = KEYS[keys_taken + i] end
+    if holder and members[holder] and KEYS[keys_taken + i] ~= lock then owned[#owned + 1] = KEYS[keys_taken + i] end
   end
 end
-touch_replaced(hash, ARGV[12])
+touch_replaced(hash, members[ARGV[3]] and '1' or ARGV[12])
 
-local answer = enqueue(queue, now, hash, lock, group)
+local answer = enqueue(queue, now, hash, lock, group, members)
 if answer[1] ~= 1 then return answer end
+for i, task in ipairs(tasks) do
+  -- Where the aggregate is now: the task that was there is gone.
+  if task == hash then table.remove(tasks, i) break end
+end
 if #tasks > 0 then redis.call('DEL', unpack(tasks)) end
 if #owned > 0 then redis.call('DEL', unpack(owned)) end
 redis.call('DEL', set)

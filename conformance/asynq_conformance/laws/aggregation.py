@@ -132,6 +132,25 @@ class AggregationLaws(Laws):
         assert lab.picture() == before
         lab.execute(ops.ReturnAggregation(taken=taken))
 
+    @pytest.mark.parametrize("task_id", ["a", "all"])
+    @promise("G4", "G10")
+    def test_the_aggregate_may_have_the_id_and_the_lock_of_a_task_it_is_made_of(
+        self, lab: Lab, task_id: str
+    ) -> None:
+        unique = ops.Unique(ttl=60 * MINUTE)
+        lab.enqueue(lab.message("a", group="g", lock=lock_name()), unique=unique)
+        add(lab, "b")
+        taken = taken_now(lab)
+        enqueue = ops.Enqueue(message=lab.message(task_id, lock=lock_name()), enqueue_id="e", unique=unique)
+        ending = ops.FinishAggregation(taken=taken, enqueue=enqueue)
+        assert lab.execute(ending) == lab.execute(ending)
+        assert (lab.stats().size, lab.state(task_id)) == (1, TaskState.PENDING)
+        with pytest.raises(DuplicateTaskError) as duplicate:
+            lab.enqueue(lab.message("again", lock=lock_name()), unique=unique)
+        assert duplicate.value.task_id == task_id
+        lab.execute(ops.DeleteTask(queue="q", task_id=task_id))
+        lab.enqueue(lab.message("again", lock=lock_name()), unique=unique)
+
     def test_an_aggregate_of_another_queue_is_refused(self, lab: Lab) -> None:
         add(lab, "a")
         taken = taken_now(lab)

@@ -25,14 +25,15 @@ local function made_before(queue, now, id, state, pending_since)
   return { 1, state == 'aggregating' and state or 'pending', since }
 end
 
-local function clear(queue, task, hash, id, state)
+local function clear(queue, task, hash, id)
   if task.unique_key then release(task.unique_key, id) end
   redis.call('DEL', hash)
-  redis.call('ZREM', queue[state], id)
+  if not task.leaves then redis.call('ZREM', queue[task.state], id) end
 end
 
 -- Make one task known, its arguments being next in line, or answer why not: then nothing is written.
-local function enqueue(queue, now, hash, lock, group_key)
+-- `leaving`, if given: the ids of tasks that are deleted with the same step. What they hold is free.
+local function enqueue(queue, now, hash, lock, group_key, leaving)
   local id, msg, at, delay, group, enqueue_id = arg(), arg(), arg(), arg(), arg(), arg()
   local ttl, ends, keep, replace = arg(), arg(), arg(), arg()
 
@@ -42,8 +43,9 @@ local function enqueue(queue, now, hash, lock, group_key)
     if not found then return { -2, misplaced(hash, 'hash') } end
     local state = found[1]
     if found[2] == enqueue_id then return made_before(queue, now, id, state, found[4]) end
-    if replace == '' or (state ~= 'archived' and state ~= 'completed') then return { 0, state or '' } end
-    old = { state = state, unique_key = found[3] }
+    old = { state = state, unique_key = found[3], leaves = leaving and leaving[id] }
+    local gives_way = replace ~= '' and (state == 'archived' or state == 'completed')
+    if not (gives_way or old.leaves) then return { 0, state or '' } end
   end
   if group ~= '' then
     local refusal = misplaced(group_key, 'zset')
@@ -53,10 +55,10 @@ local function enqueue(queue, now, hash, lock, group_key)
     local holder = try('GET', lock)
     if holder == nil then return { -2, misplaced(lock, 'string') } end
     -- A lock that names this very id was left by a task that is gone or makes room.
-    if holder and holder ~= id then return { -1, holder } end
+    if holder and holder ~= id and not (leaving and leaving[holder]) then return { -1, holder } end
   end
 
-  if old then clear(queue, old, hash, id, old.state) end
+  if old then clear(queue, old, hash, id) end
   local due = now
   if at ~= '' then due = at * 1000 elseif delay ~= '' then due = now + delay * 1000 end
   local state = 'pending'
