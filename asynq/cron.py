@@ -18,13 +18,16 @@ from attrs import frozen
 from croniter import croniter
 from croniter.croniter import CroniterBadDateError
 
-from asynq.checks import check_instant, check_text, check_zone
+from asynq.checks import EPOCH, check_instant, check_text, check_zone
 from asynq.durations import parse_duration
 from asynq.errors import AsynqError
 
 _UTC = ZoneInfo("UTC")
 _SECOND = timedelta(seconds=1)
 _HORIZON_YEARS = 5
+_HORIZON = timedelta(days=366 * _HORIZON_YEARS)
+_END = datetime(9999, 12, 30, tzinfo=_UTC)
+"""Two days before the last one that every zone can express."""
 _MONTHS = {name: i for i, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 _WEEKDAYS = {name: i for i, name in enumerate("sun mon tue wed thu fri sat".split())}
 _DESCRIPTORS = {
@@ -77,8 +80,10 @@ class Every:
     interval: timedelta
 
     def next_after(self, instant: datetime) -> datetime | None:
-        """The instant plus the interval, at a whole second."""
+        """The instant plus the interval, at a whole second; None at the end of the calendar."""
         check_instant("instant", instant)
+        if instant >= _END - min(self.interval, _END - EPOCH):
+            return None
         return instant.replace(microsecond=0) + self.interval
 
 
@@ -95,8 +100,10 @@ class WallClock:
     def next_after(self, instant: datetime) -> datetime | None:
         """The first matching minute after the instant, in the schedule's zone."""
         check_instant("instant", instant)
+        if instant >= _END:
+            return None
         start = instant.astimezone(_UTC)
-        end = start + timedelta(days=366 * _HORIZON_YEARS)
+        end = _END if start > _END - _HORIZON else start + _HORIZON
         # Between two changes of the zone's offset wall clock and real time run in step, so each such
         # stretch is searched by the naive wall clock, and a match beyond its end is not one.
         inclusive = False

@@ -75,6 +75,13 @@ def test_what_is_no_spec_or_no_zone_is_refused(spec: Any, location: Any, option:
         cron.parse(spec, location)
 
 
+@pytest.mark.parametrize("spec", ["0 0 1 1 *", "* * * * *", "@every 1h"])
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Anchorage"])
+def test_nothing_is_due_after_the_end_of_the_calendar(spec: str, zone: str) -> None:
+    last = datetime.max.replace(microsecond=0, tzinfo=UTC)
+    assert cron.parse(spec, ZoneInfo(zone)).next_after(last) is None
+
+
 def test_a_naive_instant_is_refused() -> None:
     with pytest.raises(ValueError, match="aware"):
         cron.parse("@daily").next_after(datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
