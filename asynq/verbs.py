@@ -72,12 +72,13 @@ def awaited(plan: Callable[P, Plan[R]]) -> Callable[Concatenate[Any, P], Corouti
 
 
 def listed(listing: Callable[P, Listing[R]]) -> Callable[Concatenate[Any, P], Iterator[R]]:
-    """The listing as a method to be iterated over; nothing is asked before the first item is."""
+    """The listing as a method to be iterated over; misuse is refused at once, the rest asked later."""
 
     @wraps(listing)
     def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         broker: Broker = self._broker
-        return _items(broker, listing(*args, **kwargs))
+        steps = listing(*args, **kwargs)
+        return _items(broker, steps, next(steps))
 
     return method
 
@@ -88,38 +89,37 @@ def streamed(listing: Callable[P, Listing[R]]) -> Callable[Concatenate[Any, P], 
     @wraps(listing)
     def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
         broker: Broker = self._broker
-        return _aitems(broker, listing(*args, **kwargs))
+        steps = listing(*args, **kwargs)
+        return _aitems(broker, steps, next(steps))
 
     return method
 
 
-def _items(broker: Broker, steps: Listing[R]) -> Iterator[R]:
-    answer: Any = None
+def _items(broker: Broker, steps: Listing[R], step: Op[Any] | Page[R]) -> Iterator[R]:
     while True:
-        try:
-            step = _fed(steps, answer)
-        except StopIteration:
-            return
+        answer: Any = None
         if isinstance(step, Page):
             yield from step.items
-            answer = None
         else:
             answer = _answer(broker, step)
-
-
-async def _aitems(broker: Broker, steps: Listing[R]) -> AsyncIterator[R]:
-    answer: Any = None
-    while True:
         try:
             step = _fed(steps, answer)
         except StopIteration:
             return
+
+
+async def _aitems(broker: Broker, steps: Listing[R], step: Op[Any] | Page[R]) -> AsyncIterator[R]:
+    while True:
+        answer: Any = None
         if isinstance(step, Page):
             for item in step.items:
                 yield item
-            answer = None
         else:
             answer = await _aanswer(broker, step)
+        try:
+            step = _fed(steps, answer)
+        except StopIteration:
+            return
 
 
 def _fed(steps: Generator[R, Any, Any], answer: Any) -> R:

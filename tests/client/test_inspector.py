@@ -106,9 +106,11 @@ def test_every_other_task_can_be_moved_while_all_are_iterated_over(
 
 def test_misuse_is_refused_before_anything_is_asked(inspector: Inspector) -> None:
     with pytest.raises(ValueError, match="state must be one of"):
-        next(inspector.tasks("default", "sleeping"))
+        inspector.tasks("default", "sleeping")
     with pytest.raises(ValueError, match="group"):
-        next(inspector.tasks("default", "aggregating"))
+        inspector.tasks("default", "aggregating")
+    with pytest.raises(ValueError, match="group"):
+        AsyncInspector(inspector._broker).tasks("default", "aggregating")
     with pytest.raises(ValueError, match="state"):
         inspector.run_all("default", "pending")
     with pytest.raises(ValueError, match="then"):
