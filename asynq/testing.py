@@ -11,14 +11,16 @@ from uuid import uuid4
 
 from attrs import frozen
 
+from asynq.broker import resolve
 from asynq.clock import FakeClock, SystemClock
 from asynq.errors import RevokeTask
 from asynq.executors import Executors
 from asynq.handlers import as_step
+from asynq.hooks import error_of
 from asynq.inspector import Inspector
 from asynq.message import TaskState
 from asynq.ops import Dequeue, Forward, ListQueues
-from asynq.outcome import Failed, Succeeded, decide, wraps
+from asynq.outcome import Succeeded, decide, wraps
 from asynq.payload import encode_payload
 from asynq.portal import Portal
 from asynq.retry import RetryRules
@@ -58,7 +60,7 @@ class TaskRun:
 
 
 async def arun_until_idle(
-    broker: Broker,
+    broker: Broker | str,
     handler: Handler,
     *,
     queues: Sequence[str] | None = None,
@@ -76,6 +78,7 @@ async def arun_until_idle(
     handler raises, a RevokeTask excepted, once its task is settled; False notes it in the run.
     retry_delay: as a server's. most: runs after which RuntimeError tells that the tasks feed themselves.
     """
+    broker, owned = resolve(broker)
     bench = _Bench(broker, as_step(handler), retry_delay)
     runs: list[TaskRun] = []
     try:
@@ -89,11 +92,13 @@ async def arun_until_idle(
                 raise error
     finally:
         bench.executors.close()
+        if owned:
+            await broker.aclose()
     return runs
 
 
 def run_until_idle(
-    broker: Broker,
+    broker: Broker | str,
     handler: Handler,
     *,
     queues: Sequence[str] | None = None,
@@ -102,6 +107,7 @@ def run_until_idle(
     most: int = 1000,
 ) -> list[TaskRun]:
     """`arun_until_idle` for tests that cannot await; async handlers run on an event loop of their own."""
+    broker, owned = resolve(broker)
     portal = Portal(broker.aclose)
     try:
         return portal.run(
@@ -111,10 +117,12 @@ def run_until_idle(
         )
     finally:
         portal.close()
+        if owned:
+            broker.close()
 
 
 def enqueued(
-    broker: Broker,
+    broker: Broker | str,
     type: str | None = None,  # noqa: A002 - as Task's
     *,
     queue: str | None = None,
@@ -123,14 +131,14 @@ def enqueued(
 
     Pending ones come before those that are scheduled, to be retried, or waiting in groups.
     """
-    inspector = Inspector(broker)
-    queues = [name for name in inspector.queues() if queue in (None, name)]
-    found = [info for name in queues for info in _waiting(inspector, name)]
+    with Inspector(broker) as inspector:
+        queues = [name for name in inspector.queues() if queue in (None, name)]
+        found = [info for name in queues for info in _waiting(inspector, name)]
     return [info for info in found if type in (None, info.type)]
 
 
 def assert_enqueued(
-    broker: Broker,
+    broker: Broker | str,
     type: str,  # noqa: A002 - as Task's
     *,
     payload: object = _ANY,
@@ -195,7 +203,7 @@ def _noted(delivery: Delivery, outcome: Outcome) -> TaskRun:
         queue=delivery.message.queue,
         retried=delivery.message.retried,
         result=outcome.result if isinstance(outcome, Succeeded) else None,
-        error=outcome.error if isinstance(outcome, Failed) else None,
+        error=error_of(outcome),
     )
 
 

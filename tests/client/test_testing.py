@@ -9,6 +9,7 @@ import pytest
 
 import asynq
 from asynq.message import TaskState
+from asynq.ops import Dequeue, ListLostLeases, Recover
 from asynq.testing import FakeClock, TaskRun, arun_until_idle, assert_enqueued, enqueued, run_until_idle
 
 if TYPE_CHECKING:
@@ -167,3 +168,27 @@ def test_the_fixtures_give_each_test_a_broker_on_a_clock_of_its_own(
     asynq.Client(asynq_broker).enqueue(asynq.Task("a"), process_in=HOUR)
     asynq_clock.advance(HOUR)
     assert len(run_until_idle(asynq_broker, lambda ctx, task: None)) == 1
+
+
+async def test_a_url_is_as_good_as_a_broker(run: Runner, mux: asynq.ServeMux) -> None:
+    url = "memory://tests-of-testing"
+    with asynq.Client(url) as client:
+        client.enqueue(asynq.Task("async", b"1"))
+        assert len(assert_enqueued(url, "async")) == len(enqueued(url)) == 1
+        assert [done.result for done in await run(url, mux)] == [b"a1"]
+    with pytest.raises(TypeError, match="a Broker or a URL"):
+        await run(asynq.MemoryBroker, mux)
+
+
+async def test_a_task_that_was_cancelled_has_not_succeeded(
+    run: Runner, broker: asynq.Broker, client: asynq.Client, mux: asynq.ServeMux, clock: FakeClock
+) -> None:
+    info = client.enqueue(asynq.Task("async"))
+    broker.execute(Dequeue(orders=(("default",),), token="lost", lease=1000))
+    assert asynq.Inspector(broker).cancel(info.id)
+    clock.advance(1000)
+    [lost] = broker.execute(ListLostLeases(queue="default")).leases
+    broker.execute(Recover(lost=lost, to="pending", error="lost"))
+    with pytest.raises(asynq.TaskCancelledError):
+        await run(broker, mux)
+    assert asynq.Inspector(broker).task("default", info.id).state is TaskState.ARCHIVED
