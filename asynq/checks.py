@@ -81,6 +81,13 @@ def check_timeout(name: str, value: object) -> None:
         raise ValueError(f"{name} must be positive: a task without any time limit cannot be expressed")
 
 
+def check_interval(name: str, value: object) -> None:
+    """A duration above zero."""
+    check_duration(name, value)
+    if value == timedelta(0):
+        raise ValueError(f"{name} must be positive")
+
+
 def check_lock_time(name: str, value: object) -> None:
     """A duration of at least a second."""
     check_duration(name, value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from uuid import uuid4
 
 from asynq.broker import resolve
+from asynq.checks import check_name
 from asynq.compose import compose, compose_many, task_info, task_infos
 from asynq.ops import Ping, RunTask
 from asynq.options import EnqueueKeywords, options_of
@@ -75,7 +76,7 @@ class Client:
 
     def retry(self, queue: str, task_id: str) -> None:
         """Let a task that is archived, completed or waits run now: `Inspector.run_task`."""
-        self._broker.execute(RunTask(queue=queue, task_id=task_id))
+        self._broker.execute(_run_task(queue, task_id))
 
     def ping(self) -> None:
         """Return if the broker can be reached, else raise its error."""
@@ -95,6 +96,12 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self._broker!r})"
+
+
+def _run_task(queue: str, task_id: str) -> RunTask:
+    check_name("queue", queue)
+    check_name("task_id", task_id)
+    return RunTask(queue=queue, task_id=task_id)
 
 
 async def _let_go(results: Results, broker: Broker) -> None:
@@ -128,7 +135,7 @@ class AsyncClient:
 
     async def retry(self, queue: str, task_id: str) -> None:
         """See `Client.retry`."""
-        await self._broker.aexecute(RunTask(queue=queue, task_id=task_id))
+        await self._broker.aexecute(_run_task(queue, task_id))
 
     async def ping(self) -> None:
         """See `Client.ping`."""

@@ -355,13 +355,14 @@ class TaskGoneError(TaskNotFoundError):
 
 @define
 class ServerStateError(AsynqError):
-    """The server was asked for something its state does not allow, such as to start twice."""
+    """A server or scheduler was asked for something its state does not allow, such as to start twice."""
 
     state: str
     verb: str
+    what: str = "server"
 
     def __str__(self) -> str:
-        return f"cannot {self.verb} the server: it is {self.state}"
+        return f"cannot {self.verb} the {self.what}: it is {self.state}"
 
 
 def may_have_landed(error: AsynqError) -> bool:

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
-from asynq.checks import check_timeout
+from asynq.checks import check_interval
 from asynq.loops.every import Every
-from asynq.options import EnqueueKeywords, Options
+from asynq.options import EnqueueKeywords, Options, options_of
 from asynq.service import Service
 from asynq.task import Task  # noqa: TC001 - attrs reads the annotation
 from asynq.timetable import Timetable
@@ -40,7 +40,7 @@ class PeriodicTaskConfig:
     options: Options
 
     def __init__(self, spec: str, task: Task, **options: Unpack[EnqueueKeywords]) -> None:
-        self.__attrs_init__(spec, task, Options(**options))
+        self.__attrs_init__(spec, task, options_of("PeriodicTaskConfig", options))
 
 
 ConfigProvider = Callable[[], Iterable[PeriodicTaskConfig] | Awaitable[Iterable[PeriodicTaskConfig]]]
@@ -73,7 +73,7 @@ class PeriodicTaskManager(Service):
         """
         if not callable(config_provider):
             raise TypeError(f"config_provider must be callable, not {type(config_provider).__name__}")
-        check_timeout("sync_interval", sync_interval)
+        check_interval("sync_interval", sync_interval)
         super().__init__(broker)
         self._provider = config_provider
         self._interval = sync_interval.total_seconds()

@@ -47,7 +47,7 @@ class Service(Life):
     async def start(self) -> None:
         """Begin to work in the running event loop, and return. ServerStateError when it began before."""
         if self._state != "new":
-            raise ServerStateError(self._state, "start")
+            raise ServerStateError(self._state, "start", "scheduler")
         self._state = "active"
         try:
             await self._prepare()

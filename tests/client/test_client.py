@@ -106,6 +106,10 @@ async def test_misuse_is_refused_before_anything_is_sent(ask: Any, broker: Memor
         await ask("enqueue", "t")
     with pytest.raises(ValueError, match="keep_unique"):
         await ask("enqueue_many", [Task("t"), Task("t", keep_unique=True)])
+    with pytest.raises(ValueError, match=r"^task_id must"):
+        await ask("retry", "default", " ")
+    with pytest.raises(TypeError, match=r"^queue must"):
+        await ask("retry", 1, "t")
     assert broker.execute(ListQueues()) == ()
 
 

@@ -106,7 +106,7 @@ async def test_entries_registered_while_a_scheduler_runs_are_followed(memory: Be
     with pytest.raises(asyncio.CancelledError):
         await serving
     assert scheduler.state == "closed"
-    with pytest.raises(ServerStateError):
+    with pytest.raises(ServerStateError, match="the scheduler"):
         await scheduler.start()
 
 
@@ -167,8 +167,14 @@ async def test_misuse_of_a_scheduler_names_the_option(memory: Bench, options: An
         Scheduler(memory.broker, **options)
     with pytest.raises(error, match=next(iter(options))):
         PeriodicTaskManager(memory.broker, list, **options)
-    with pytest.raises(ValueError, match="sync_interval"):
+    with pytest.raises(ValueError, match=r"^sync_interval must be positive$"):
         PeriodicTaskManager(memory.broker, list, sync_interval=timedelta(0))
+
+
+def test_an_option_no_periodic_task_has_is_refused_by_its_name() -> None:
+    option: Any = {"quue": "low"}
+    with pytest.raises(TypeError, match=r"PeriodicTaskConfig\(\) .*'quue'; did you mean 'queue'"):
+        PeriodicTaskConfig("@hourly", Task("t"), **option)
 
 
 @pytest.mark.parametrize("count", [0, 1, EVENTS, 2 * EVENTS + 1])
