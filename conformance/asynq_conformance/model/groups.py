@@ -88,9 +88,11 @@ def finish_aggregation(system: System, op: FinishAggregation, now: int) -> Enque
     if present is not None and done_before and _key(op.taken) not in system.sets:
         return present.answer
     key = _must_be_held(system, op.taken)
-    answer = enqueue(system, op.enqueue, now)
-    for task in system.held(key):
-        system.delete(task)
+    members = list(system.held(key))
+    answer = enqueue(system, op.enqueue, now, frozenset(task.key for task in members))
+    for task in members:
+        if system.tasks.get(task.key) is task:
+            system.delete(task)
     del system.sets[key]
     return answer
 

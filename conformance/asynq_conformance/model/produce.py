@@ -11,22 +11,25 @@ from asynq_conformance.model import locks
 from asynq_conformance.model.state import FINISHED, Task, whole_second
 
 if TYPE_CHECKING:
-    from asynq_conformance.model.state import System
+    from asynq_conformance.model.state import System, TaskKey
 
 
-def enqueue(system: System, op: Enqueue, now: int) -> Enqueued:
-    """Make a task known, or refuse before anything is changed."""
+def enqueue(system: System, op: Enqueue, now: int, leaving: frozenset[TaskKey] = frozenset()) -> Enqueued:
+    """Make a task known, or refuse before anything is changed.
+
+    Tasks that are `leaving` are deleted in the same step: what they hold is free.
+    """
     message = op.message
     present = system.find(message.queue, message.id)
     if present is not None and present.enqueue_id == op.enqueue_id:
         return present.answer
-    makes_room = op.on_conflict == "replace_finished" and present is not None and present.state in FINISHED
-    if present is not None and not makes_room:
+    replaced = op.on_conflict == "replace_finished" and present is not None and present.state in FINISHED
+    if present is not None and not (replaced or present.key in leaving):
         raise TaskIDConflictError(message.queue, message.id, present.state)
     if op.unique is not None:
         lock = locks.holder(system, message.unique_key, now)
         # The task that makes room takes its lock along, unless nothing but time may release it.
-        own = lock is not None and present is not None and lock.owner == present.key
+        own = lock is not None and lock.owner in (leaving | {present.key} if present else leaving)
         if lock is not None and not (own and lock.unique.until != "expiry"):
             raise DuplicateTaskError(message.queue, message.type, lock.owner[1])
 
