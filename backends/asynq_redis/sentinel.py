@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import redis
 from attrs import frozen
@@ -28,6 +29,9 @@ A primary that was only held up goes on as if nothing had happened, for 10 s, un
 what it acknowledges is lost. Who asks for himself leaves it after one.
 """
 
+LEFT_ALONE = 10.0
+"""Seconds for which a sentinel that did not answer is asked only if no other one answers."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -41,7 +45,10 @@ class _Word:
 
 
 class Sentinel:
-    """See Topology. Asks one sentinel after the other; the one that answered is the first next time."""
+    """See Topology. All sentinels are asked at the same time, and the newest word counts.
+
+    One of them may be cut off from the others, and go on naming a primary that has long been replaced.
+    """
 
     shards = 1
 
@@ -63,6 +70,10 @@ class Sentinel:
         self._asking = face.semaphore(1)
         self._known: _Word | None = None
         self._confirm_at = 0.0
+        self._silent: dict[Address, float] = {}
+        """When a sentinel that did not answer was asked last."""
+        self._refusals: dict[Address, BrokerRefusedError] = {}
+        """Why those that answered, but not the question, did not."""
 
     async def locate(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
         """See Topology."""
@@ -106,41 +117,61 @@ class Sentinel:
             await sentinel.reset()
 
     async def _ask(self) -> None:
-        """Take the newest word; that of the first sentinel will do if it is no older than what is known."""
-        newest: _Word | None = None
-        unknown_to = 0
-        for sentinel in list(self._sentinels):
-            word = await self._word_of(sentinel)
-            if isinstance(word, BrokerRefusedError):
-                unknown_to += 1
-                refusal = word
-            elif word is not None:
-                self._sentinels.remove(sentinel)
-                self._sentinels.insert(0, sentinel)
-                newest = word if newest is None or word.epoch > newest.epoch else newest
-                if self._known is None or word.epoch >= self._known.epoch:
-                    break
-        if newest is not None:
-            if self._known is None or newest.primary != self._known.primary:
-                logger.info("the primary of %s is %s", self._master, newest.primary)
-            self._known = newest
-        elif unknown_to == len(self._sentinels):
-            raise refusal
+        in_doubt = not self._confirm_at
+        soon = self._monotonic() - LEFT_ALONE
+        silent = [one for one in self._sentinels if self._silent.get(one.address, -math.inf) > soon]
+        words = await self._words([one for one in self._sentinels if one not in silent])
+        words = words or await self._words(silent)
+        if words:
+            self._believe(max(words, key=lambda word: word.epoch), in_doubt=in_doubt)
+        elif len(self._refusals) == len(self._sentinels):
+            raise next(iter(self._refusals.values()))
         self._confirm_at = self._monotonic() + CONFIRM_EVERY
 
-    async def _word_of(self, sentinel: Node) -> _Word | BrokerRefusedError | None:
-        exchange = await sentinel.exchange([Command(("SENTINEL", "MASTER", self._master))])
+    def _believe(self, word: _Word, *, in_doubt: bool) -> None:
+        # Who knows less than we do may be cut off; but sentinels that were set up anew count from the start.
+        if self._known is not None and word.epoch < self._known.epoch and not in_doubt:
+            return
+        if self._known is None or word.primary != self._known.primary:
+            logger.info("the primary of %s is %s", self._master, word.primary)
+        self._known = word
+
+    async def _words(self, sentinels: Sequence[Node]) -> list[_Word]:
+        words: list[_Word] = []
+
+        async def ask(sentinel: Node) -> None:
+            word = await self._word_of(sentinel)
+            if word is not None:
+                words.append(word)
+
+        await self._face.together([ask(sentinel) for sentinel in sentinels])
+        return words
+
+    async def _word_of(self, sentinel: Node) -> _Word | None:
+        asked = sentinel.address
+        self._silent.pop(asked, None)
+        self._refusals.pop(asked, None)
+        # The one tells of a new primary as soon as there is one, the other when all replicas follow it.
+        both = ("GET-MASTER-ADDR-BY-NAME", "MASTER")
+        try:
+            exchange = await sentinel.exchange([Command(("SENTINEL", one, self._master)) for one in both])
+        except BrokerRefusedError as error:
+            self._refusals[asked] = error
+            return None
         if exchange.error is not None:
+            self._silent[asked] = self._monotonic()
             await sentinel.reset()
             return None
-        [reply] = exchange.replies
-        if isinstance(reply, redis.RedisError):
-            if faults.not_now(reply):
+        where, facts = exchange.replies
+        for reply in (facts, where):
+            if isinstance(reply, redis.RedisError):
+                if not faults.not_now(reply):
+                    said = f"sentinel {asked}, asked for {self._master!r}: {reply}"
+                    self._refusals[asked] = BrokerRefusedError(said)
                 return None
-            return BrokerRefusedError(f"sentinel {sentinel.address}, asked for {self._master!r}: {reply}")
-        facts = dict(zip(reply[::2], reply[1::2], strict=True))
-        return _Word(self._address(facts), int(facts[b"config-epoch"]))
+        epoch = int(dict(zip(facts[::2], facts[1::2], strict=True))[b"config-epoch"])
+        return _Word(self._address(where), epoch)
 
-    def _address(self, facts: dict[bytes, Any]) -> Address:
-        found = facts[b"ip"].decode(), int(facts[b"port"])
+    def _address(self, where: list[bytes]) -> Address:
+        found = where[0].decode(), int(where[1])
         return Address(*self._remap.get(found, found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,20 @@ from asynq.errors import BrokerRefusedError, BrokerUnavailable
 from asynq.message import TaskMessage
 from asynq.ops import Enqueue, Ping
 from asynq_redis import RedisSentinelBroker
+from asynq_redis.topology import SCOUT_TIMEOUT
 from asynq_topologies.layout import MASTER
+from asynq_topologies.node import wait_until
 from asynq_topologies.ports import free_port
-from tests.redis.probes import AwaitedFace, Face, PlainFace
+from tests.redis.probes import AwaitedFace, Face, PlainFace, eventually
 from tests.servers import require_redis_server
 
 if TYPE_CHECKING:
     from asynq_topologies import Topology
+    from asynq_topologies.node import Node
 
 SHORT = timedelta(seconds=0.5)
 NOWHERE = ("127.0.0.1", 1)
+PENDING = "asynq:{q}:pending"
 
 
 @pytest.fixture(params=[PlainFace, AwaitedFace], ids=["plain", "awaited"])
@@ -75,17 +80,73 @@ def test_a_known_primary_is_used_on_while_all_sentinels_are_away(own_sentinel: T
 
 def test_a_primary_that_was_held_up_is_left_though_it_goes_on(own_sentinel: Topology) -> None:
     old = own_sentinel.primaries()[0]
-    broker = RedisSentinelBroker(sentinels(own_sentinel), master=MASTER)
-    broker.execute(enqueue("before"))
-    old.pause()
-    own_sentinel.wait_replaced(old)
-    old.resume()
-    # Nobody has told it yet, so it would take the task, and lose it when it is told.
-    assert old.role() == "master"
-    broker.execute(enqueue("after"))
-    assert own_sentinel.primaries()[0].client.llen("asynq:{q}:pending") == 2
-    assert old.client.llen("asynq:{q}:pending") == 1
-    broker.close()
+    replicas = own_sentinel.replicas_of(old)
+    with closing(RedisSentinelBroker(sentinels(own_sentinel), master=MASTER)) as broker:
+        broker.execute(enqueue("before"))
+        eventually(lambda: all(replica.client.llen(PENDING) == 1 for replica in replicas))
+        old.pause()
+        own_sentinel.wait_replaced(old)
+        old.resume()
+        # Nobody has told it yet, so it would take the task, and lose it when it is told.
+        assert old.role() == "master"
+        broker.execute(enqueue("after"))
+    assert own_sentinel.primaries()[0].client.llen(PENDING) == 2
+    assert old.client.llen(PENDING) == 1
+
+
+def test_a_new_primary_is_used_before_the_failover_is_over(own_sentinel: Topology, face: Any) -> None:
+    old = own_sentinel.primaries()[0]
+    replicas = own_sentinel.replicas_of(old)
+    for replica in replicas:
+        # Whichever takes over, the other cannot copy from it, and the sentinels wait for that one.
+        replica.ask("ACL", "SETUSER", "default", "-psync", "-sync")
+    with closing(RedisSentinelBroker(sentinels(own_sentinel), master=MASTER, budget=SHORT)) as broker:
+        old.kill()
+        own_sentinel.wait_replaced(old)
+        face.ask(broker, enqueue("after"))
+    assert sum(replica.client.llen(PENDING) for replica in replicas) == 1
+
+
+def test_the_newest_word_counts_though_a_sentinel_goes_on_naming_another(face: Any) -> None:
+    access = asynq_topologies.Access(password="s3cret")
+    with asynq_topologies.start("sentinel", executable=require_redis_server(), access=access) as topology:
+        old, (stale, told, _) = topology.primaries()[0], topology.sentinels
+        cut_off(stale, topology)
+        made = RedisSentinelBroker(sentinels(topology), master=MASTER, password="s3cret")
+        with closing(made) as broker:
+            broker.execute(enqueue("before"))
+            old.pause()
+            wait_until(lambda: port_named_by(told) != old.port, "the failover")
+            old.resume()
+            time.sleep(1.1)  # the primary is to be confirmed again
+            face.ask(broker, enqueue("after"))
+        assert port_named_by(stale) == old.port
+        assert old.client.lpos(PENDING, "after") is None
+
+
+def cut_off(sentinel: Node, topology: Topology) -> None:
+    """It is told of nothing any more, and does nothing by itself."""
+    sentinel.ask("SENTINEL", "SET", MASTER, "quorum", 4)
+    sentinel.ask("SENTINEL", "SET", MASTER, "auth-pass", "wrong")
+    sentinel.ask("ACL", "SETUSER", "default", "-publish")
+    for node in topology.nodes:
+        node.ask("CLIENT", "KILL", "TYPE", "pubsub")
+
+
+def port_named_by(sentinel: Node) -> int:
+    return int(sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)[1])
+
+
+def test_a_sentinel_that_hangs_costs_its_timeout_once(own_sentinel: Topology) -> None:
+    own_sentinel.sentinels[0].pause()
+    slow = 0
+    with closing(RedisSentinelBroker(sentinels(own_sentinel), master=MASTER)) as broker:
+        until = time.monotonic() + 6.0
+        while (asked := time.monotonic()) < until:
+            broker.execute(Ping())
+            slow += time.monotonic() - asked >= SCOUT_TIMEOUT
+    own_sentinel.sentinels[0].resume()
+    assert slow <= 2  # the machine may have been slow, too
 
 
 def test_passwords_of_servers_and_sentinels_are_two_and_never_shown() -> None:
