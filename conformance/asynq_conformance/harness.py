@@ -35,6 +35,10 @@ class Harness:
         del clock
         return pytest.skip("this store cannot be opened twice")
 
+    def about(self) -> Mapping[str, str]:
+        """Names and versions of what the broker keeps its tasks in, for reports."""
+        return {}
+
     def factory(self) -> tuple[str, Mapping[str, Any]] | None:
         """How another process opens the store of the last `open`, by the clock of machine or store.
 

@@ -1,0 +1,149 @@
+"""The pytest plugin: options, and the table of promises at the end of a run that held a broker against them.
+
+A run without such tests pays for the options and one look at its tests.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from asynq_conformance.report.session import Run
+
+PREFIX: Final = "conformance:"
+"""What begins like this among a test's properties is told by `asynq_conformance.evidence`."""
+WORKER: Final = "asynq_conformance"
+"""Under this name a worker process of pytest-xdist tells what it collected."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("asynq_conformance", "conformance of asynq brokers")
+    group.addoption(
+        "--broker",
+        action="append",
+        default=[],
+        metavar="MODULE:HARNESS",
+        dest="conformance_brokers",
+        help="with `--pyargs asynq_conformance`: run the suite on this harness, or on the store a URL names; "
+        "may be given several times",
+    )
+    group.addoption(
+        "--conformance-profile", metavar="NAME", help="how much is tried: smoke, ci (the default) or nightly"
+    )
+    group.addoption(
+        "--conformance-layers", metavar="A,B,C,D", help="only these: laws, machine, histories, disturbances"
+    )
+    group.addoption("--conformance-seed", metavar="N", type=int, help="the seed of random programs and loads")
+    group.addoption(
+        "--conformance-budget", metavar="SECONDS", type=float, help="skip what has not begun after this time"
+    )
+    group.addoption(
+        "--conformance-report", metavar="DIR", help="write report.md, report.json and report.html here"
+    )
+    group.addoption(
+        "--conformance-xfails",
+        metavar="FILE",
+        help="known failures, a line each: test | guarantee | reason | link",
+    )
+    group.addoption(
+        "--conformance-mutants", metavar="FILE", help="a kill matrix (JSON) to put into the report"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    options = config.option
+    if options.conformance_profile or options.conformance_seed is not None or options.conformance_brokers:
+        from asynq_conformance import chosen, profiles
+
+        before = profiles.chosen()
+        config.add_cleanup(lambda: profiles.choose(profile=before.profile, seed=before.seed))
+        try:
+            profiles.choose(profile=options.conformance_profile, seed=options.conformance_seed)
+            chosen.choose(options.conformance_brokers)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from error
+    watch = Watch(config)
+    config.pluginmanager.register(watch, "asynq_conformance_watch")
+    if options.conformance_xfails or options.conformance_layers or options.conformance_mutants:
+        watch.begin()  # so that what is wrong with them is said at once
+
+
+class Watch:
+    """Waits for tests that hold a broker against the promises. Only then a `Run` is begun."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self.run: Run | None = None
+        self.uncollected = 0
+        """Files whose tests nobody knows."""
+
+    def begin(self) -> Run:
+        """The run, from now on."""
+        if self.run is None:
+            from asynq_conformance.report.session import Run
+
+            self.run = Run(self._config)
+        return self.run
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        # Whoever wrote a law has imported this.
+        if "asynq_conformance.promises" in sys.modules:
+            from asynq_conformance.report.facts import fact_of
+
+            if any(fact_of(item) for item in items):
+                self.begin().select(items)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if self.run is not None:
+            self.run.expect(session.items)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        if self.run is None:
+            return (yield)
+        with self.run.around(item):
+            return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if self.run is not None:
+            self.run.check_budget(item)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if self.run is not None and report.failed:
+            self.run.explain(item, report)
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if self.run is not None or any(name.startswith(PREFIX) for name, _ in report.user_properties):
+            self.begin().add(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.uncollected += report.failed
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        # A worker process of pytest-xdist tells what it collected.
+        told = getattr(node, "workeroutput", {}).get(WORKER)
+        if told:
+            self.begin().take(told)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.run is not None:
+            self.run.finish(session, self.uncollected)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.run is not None:
+            self.run.summarize(terminalreporter)

@@ -1,0 +1,93 @@
+"""The report as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import asdict
+
+from asynq_conformance.promises import LAYERS, Promise
+from asynq_conformance.report.mutants import gate
+from asynq_conformance.report.outcomes import figures, statuses
+from asynq_conformance.report.text import headline
+
+if TYPE_CHECKING:
+    from asynq_conformance.report.outcomes import Outcome, Report
+
+SCHEMA: Final = 1
+"""Raised when a field changes its meaning or goes; new fields may come at any time."""
+
+
+def as_json(report: Report) -> str:
+    """The report for programs."""
+    return json.dumps(document(report), indent=1, ensure_ascii=False) + "\n"
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The report as plain values."""
+    killed, wanted, equivalent = gate(report.mutants)
+    return {
+        "schema": SCHEMA,
+        "spec": report.spec,
+        "ok": report.ok,
+        "run": report.run,
+        "headline": headline(report),
+        "columns": [{"name": column, **report.about.get(column, {})} for column in report.columns],
+        "promises": [
+            {
+                "id": promise.name,
+                "sentence": promise.value,
+                "cells": {column: _cell(report, promise, column) for column in report.columns},
+            }
+            for promise in Promise
+        ],
+        "layers": [
+            {
+                "id": layer,
+                "name": LAYERS[layer],
+                "columns": {
+                    column: {
+                        "tests": statuses(report.layer(layer, column)),
+                        "figures": figures(report.layer(layer, column)),
+                        "seconds": round(sum(found.seconds for found in report.layer(layer, column)), 3),
+                    }
+                    for column in report.columns
+                },
+            }
+            for layer in report.layers
+        ],
+        "failures": [
+            {**_outcome(outcome), "repeat": outcome.repeat, "timelines": list(outcome.timelines)}
+            for outcome in report.of("failed")
+        ],
+        "unknown": [_outcome(outcome) for outcome in report.of("unknown")],
+        "known_failures": [_outcome(outcome) for outcome in report.of("known")],
+        "weaker": [_outcome(outcome) for outcome in report.of("weaker")],
+        "skipped": [
+            {"column": column, "reason": reason, "tests": number}
+            for column, reason, number in report.skip_reasons()
+        ],
+        "complaints": report.complaints,
+        "mutation": {
+            "killed": killed,
+            "wanted": wanted,
+            "equivalent": equivalent,
+            "mutants": [asdict(mutant) for mutant in report.mutants],
+        },
+    }
+
+
+def _cell(report: Report, promise: Promise, column: str) -> dict[str, Any]:
+    cell = report.cell(promise, column)
+    return {"status": cell.status, "tests": statuses(cell.outcomes)}
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "test": outcome.test,
+        "column": outcome.fact.column,
+        "layer": outcome.fact.layer,
+        "promises": list(outcome.fact.promises),
+        "reason": outcome.reason,
+    }

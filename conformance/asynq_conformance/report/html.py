@@ -1,0 +1,201 @@
+"""The report as one HTML file, which needs no other."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from asynq_conformance.promises import LAYERS, Promise
+from asynq_conformance.report import mutants, text
+from asynq_conformance.report.outcomes import SHOWN, figures, statuses
+from asynq_conformance.report.timeline import draw, read_spans
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from asynq_conformance.report.mutants import Mutant
+    from asynq_conformance.report.outcomes import Cell, Outcome, Report
+
+LEGEND: Final = {
+    "ok": "verified; -2: two of its tests were skipped",
+    "weaker": "a weaker promise, verified",
+    "failed": "broken",
+    "known": "known to fail",
+    "unknown": "could not be found out",
+    "skipped": "cannot be tried on this backend",
+    "none": "no test of it ran",
+}
+MUTANT_STYLES: Final = {mutants.KILLED: "ok", mutants.EQUIVALENT: "none"}
+
+
+def as_html(report: Report) -> str:
+    """The report for people."""
+    style = files("asynq_conformance.report").joinpath("style.css").read_text(encoding="utf-8")
+    body = "\n".join(_body(report))
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(text.title(report))}</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _body(report: Report) -> Iterator[str]:
+    yield from _top(report)
+    yield from _promises(report)
+    yield from _failures(report.of("failed"))
+    yield from _layers(report)
+    if lines := list(text.details(report)):
+        yield "<h2>Not simply ok</h2>"
+        yield '<div class="card"><ul>' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul></div>"
+    yield from _kill_matrix(report.mutants)
+    yield from _backends(report)
+    yield "<h2>Run</h2>"
+    yield _table(
+        (), ([_head(name), f"<code>{escape(str(value))}</code>"] for name, value in report.run.items())
+    )
+
+
+def _top(report: Report) -> Iterator[str]:
+    word, style = ("nothing is broken", "ok") if report.ok else ("not every promise is kept", "failed")
+    if report.ok and report.complete:
+        word = "every promise is kept"
+    yield '<div class="top"><h1>Conformance of asynq brokers</h1>'
+    yield f'<span class="verdict {style}">{word}</span></div>'
+    yield f'<p class="soft">{escape(text.title(report).removeprefix("asynq conformance, "))}</p>'
+    tiles = [(len(report.outcomes), "tests"), (len(report.columns), "backends")]
+    tiles += [(len(report.of(status)), SHOWN[status]) for status in ("failed", "unknown", "known", "weaker")]
+    shown = [_tile(f"{number:,}", name) for number, name in tiles]
+    if report.mutants:
+        killed, wanted, _ = mutants.gate(report.mutants)
+        shown.append(_tile(f"{killed}/{wanted}", "seeded bugs caught"))
+    yield '<div class="tiles">' + "".join(shown) + "</div>"
+
+
+def _tile(number: str, name: str) -> str:
+    return f'<div class="tile"><b>{number}</b><span>{escape(name)}</span></div>'
+
+
+def _promises(report: Report) -> Iterator[str]:
+    yield "<h2>Promises</h2>"
+    rows = []
+    for promise in Promise:
+        cells = [_cell(report.cell(promise, column)) for column in report.columns]
+        rows.append([_head(promise.name), escape(promise.value), *cells])
+    yield _table(("", "Promise", *report.columns), rows)
+    used = {report.cell(promise, column).status for promise in Promise for column in report.columns}
+    yield (
+        '<div class="legend">'
+        + "".join(
+            f'<span><span class="cell {status}">{SHOWN[status]}</span> {escape(meaning)}</span>'
+            for status, meaning in LEGEND.items()
+            if status in used
+        )
+        + "</div>"
+    )
+
+
+def _cell(cell: Cell) -> str:
+    counts = escape(_counts(cell.outcomes), quote=True)
+    return f'<span class="cell {cell.status}" title="{counts}">{cell.text}</span>'
+
+
+def _counts(outcomes: Iterable[Outcome]) -> str:
+    found = statuses(outcomes)
+    return ", ".join(f"{number} {SHOWN[status]}" for status, number in found.items()) or "no tests"
+
+
+def _layers(report: Report) -> Iterator[str]:
+    yield "<h2>Layers</h2>"
+    rows = []
+    for layer in report.layers:
+        cells = []
+        for column in report.columns:
+            found = report.layer(layer, column)
+            counted = [f"{number:,} {name.replace('_', ' ')}" for name, number in figures(found).items()]
+            seconds = f"{sum(outcome.seconds for outcome in found):.1f} s"
+            lines = [escape(line) for line in (_counts(found), *counted, seconds)]
+            cells.append("<br>".join(lines) if found else '<span class="soft">not run</span>')
+        rows.append([_head(f"{layer} {LAYERS[layer]}"), *cells])
+    yield _table(("Layer", *report.columns), rows)
+
+
+def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
+    if not failed:
+        return
+    yield f"<h2>Failures ({len(failed)})</h2>"
+    for number, outcome in enumerate(failed):
+        promises = ", ".join(outcome.fact.promises)
+        yield f'<div class="card bad"><h3>{escape(outcome.fact.column)}: {escape(_law(outcome.test))}</h3>'
+        yield f'<p class="soft">breaks {promises}, layer {outcome.fact.layer}</p>'
+        for timeline in outcome.timelines:
+            yield f"<p>{escape(timeline['title'])}</p>"
+            yield from _timeline(timeline)
+        opened = " open" if number == 0 else ""
+        yield f"<details{opened}><summary>What it said</summary><pre>{escape(outcome.reason)}</pre></details>"
+        if outcome.repeat:
+            yield f'<p class="soft">To repeat it:</p><pre>{escape(outcome.repeat)}</pre>'
+        yield "</div>"
+
+
+def _timeline(timeline: Mapping[str, Any]) -> Iterator[str]:
+    spans = read_spans(timeline["spans"])
+    yield draw(timeline["title"], spans)
+    told = [span for span in spans if span.marked and span.text]
+    if told:
+        lines = (f"<li><code>{escape(f'{span.process} {span.op}: {span.text}')}</code></li>" for span in told)
+        yield "<ul>" + "".join(lines) + "</ul>"
+
+
+def _law(test: str) -> str:
+    """The sentence a test's name is, with its parameters."""
+    name, bracket, parameters = test.rpartition("::")[2].partition("[")
+    return name.removeprefix("test_").replace("_", " ") + (f" [{parameters}" if bracket else "")
+
+
+def _kill_matrix(found: Sequence[Mutant]) -> Iterator[str]:
+    if not found:
+        return
+    killed, wanted, equivalent = mutants.gate(found)
+    yield f"<h2>Seeded bugs: {killed} of {wanted} caught, {equivalent} equivalent</h2>"
+    rows = [
+        [
+            _head(one.id),
+            escape(one.bug),
+            escape(one.promise),
+            escape(one.layer),
+            f'<span class="cell {MUTANT_STYLES.get(one.status, "failed")}">{escape(one.status)}</span>',
+            f"<code>{escape(_law(one.killed_by))}</code>" if one.killed_by else "",
+            f"{one.seconds:.1f}",
+        ]
+        for one in found
+    ]
+    yield _table(("", "Bug", "Promise", "Layer", "Status", "Caught by", "s"), rows)
+
+
+def _backends(report: Report) -> Iterator[str]:
+    names = list(dict.fromkeys(name for facts in report.about.values() for name in facts))
+    if not names:
+        return
+    yield "<h2>Backends</h2>"
+    rows = (
+        [_head(name.replace("_", " "))]
+        + [escape(str(report.about.get(column, {}).get(name, ""))) for column in report.columns]
+        for name in names
+    )
+    yield _table(("", *report.columns), rows)
+
+
+def _head(name: str) -> str:
+    return f'<th scope="row">{escape(name)}</th>'
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    lines = [
+        "<tr>" + "".join(cell if cell.startswith("<th") else f"<td>{cell}</td>" for cell in row) + "</tr>"
+        for row in rows
+    ]
+    started = f"<thead><tr>{top}</tr></thead>" if head else ""
+    return f'<div class="scroll"><table>{started}<tbody>{"".join(lines)}</tbody></table></div>'

@@ -1,0 +1,188 @@
+"""One run of pytest over the suite: what is selected, what is heard, what is written in the end."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq_conformance import evidence, profiles
+from asynq_conformance.plugin import WORKER
+from asynq_conformance.promises import LAYERS
+from asynq_conformance.report import mutants, text, xfails
+from asynq_conformance.report.collector import REPEAT, Collector
+from asynq_conformance.report.facts import fact_of, plain_facts, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
+    from asynq_conformance.report.outcomes import Report
+
+
+class Run:
+    """What one process of pytest knows; the one that prints knows all."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """UsageError when an option or a file it names is wrong."""
+        self._config = config
+        self._began = time.monotonic()
+        self.collector = Collector()
+        self._report: Report | None = None
+        self._layers = _layers(config.option.conformance_layers)
+        self._budget: float | None = config.option.conformance_budget
+        try:
+            known, killed = config.option.conformance_xfails, config.option.conformance_mutants
+            self._known = xfails.read(Path(known)) if known else []
+            self._mutants = mutants.read(Path(killed)) if killed else []
+        except (OSError, ValueError) as error:
+            raise pytest.UsageError(str(error)) from error
+        self._complaints: list[str] = []
+
+    # --- before ---------------------------------------------------------------------------------------
+
+    def select(self, items: list[pytest.Item]) -> None:
+        """Mark what every test is about and what is known to fail; leave other layers' tests out."""
+        dropped = []
+        about = [(item, fact) for item in items if (fact := fact_of(item))]
+        for item, fact in about:
+            tell(item, fact)
+            if fact.layer not in self._layers:
+                dropped.append(item)
+        self._mark_known([item for item, _ in about])
+        if dropped:
+            gone = set(map(id, dropped))
+            items[:] = [item for item in items if id(item) not in gone]
+            self._config.hook.pytest_deselected(items=dropped)
+
+    def _mark_known(self, items: list[pytest.Item]) -> None:
+        whole = not any("::" in argument for argument in self._config.args)
+        for line in self._known:
+            meant = [item for item in items if line.matches(item.nodeid)]
+            for item in meant:
+                fact = fact_of(item)
+                if fact and line.guarantee not in fact.promises:
+                    self._complain(f"{line} verifies {' '.join(fact.promises)}, not {line.guarantee}")
+                reason = f"{line.guarantee}: {line.reason} ({line.link})"
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+            if not meant and whole and line.concerns(item.nodeid for item in items):
+                self._complain(f"{line} names a test that is not there; remove the line")
+
+    def _complain(self, complaint: str) -> None:
+        known = f"{self._config.option.conformance_xfails}, {complaint}"
+        if known not in self._complaints:
+            self._complaints.append(known)
+
+    def expect(self, items: list[pytest.Item]) -> None:
+        """These tests will run."""
+        self.collector.expect(plain_facts(items))
+
+    # --- each test --------------------------------------------------------------------------------------
+
+    def around(self, item: pytest.Item) -> AbstractContextManager[None]:
+        """While the test runs, what it tells is heard."""
+        return evidence.listening(item.user_properties)
+
+    def check_budget(self, item: pytest.Item) -> None:
+        """Skip a test of the suite when there is no time left."""
+        if self._budget is not None and time.monotonic() - self._began > self._budget and fact_of(item):
+            pytest.skip(f"the budget of {self._budget:g} s is spent")
+
+    def explain(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Add the command that repeats a failure."""
+        if fact_of(item) is None:
+            return
+        command = self._repeat(item)
+        if not any(name == REPEAT for name, _ in item.user_properties):
+            item.user_properties.append((REPEAT, command))
+            report.user_properties.append((REPEAT, command))
+        report.sections.append(("to repeat it", command))
+
+    def _repeat(self, item: pytest.Item) -> str:
+        options = self._config.option
+        words = ["python", "-m", "pytest", item.nodeid, f"--conformance-profile={profiles.current().name}"]
+        if options.conformance_seed is not None:
+            words.append(f"--conformance-seed={options.conformance_seed}")
+        words += [f"--broker={broker}" for broker in options.conformance_brokers]
+        return shlex.join(words)
+
+    def add(self, report: pytest.TestReport) -> None:
+        """Take what a test reports."""
+        self.collector.add(report)
+
+    # --- after ------------------------------------------------------------------------------------------
+
+    def take(self, told: Mapping[str, Any]) -> None:
+        """Take what a worker process collected."""
+        self.collector.expect(told["facts"])
+        self._complaints += [line for line in told["complaints"] if line not in self._complaints]
+
+    def finish(self, session: pytest.Session, uncollected: int) -> None:
+        """Hand on what this worker process collected, or make the report, write it, and judge."""
+        if uncollected:
+            self._complaints.append(
+                f"{uncollected} files could not be collected: the table lacks their tests"
+            )
+        output = getattr(self._config, "workeroutput", None)
+        if output is not None:
+            output[WORKER] = {"facts": plain_facts(session.items), "complaints": self._complaints}
+            return
+        if not self.collector:
+            return
+        self._report = report = self.report()
+        if directory := self._config.option.conformance_report:
+            from asynq_conformance.report.files import write
+
+            write(report, Path(directory))
+        if not report.ok and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def report(self) -> Report:
+        """All that was found."""
+        report = self.collector.report()
+        report.mutants = self._mutants
+        report.complaints = list(self._complaints)
+        report.run = {
+            "asynq": _version(),
+            "python": sys.version.split()[0],
+            "profile": profiles.current().name,
+            "seed": profiles.seed(),
+            "seconds": round(time.monotonic() - self._began, 1),
+            "command": shlex.join(["pytest", *self._config.invocation_params.args]),
+        }
+        return report
+
+    def summarize(self, terminal: pytest.TerminalReporter) -> None:
+        """Print the table, or with -q the figures alone."""
+        report = self._report
+        if report is None:
+            return
+        terminal.section("conformance")
+        if terminal.verbosity < 0:
+            lines = [text.title(report), *text.headline(report), *text.limited(list(text.details(report)))]
+            terminal.write_line("\n".join(lines))
+        elif terminal.hasmarkup:
+            terminal.write_line(text.coloured(report, width=terminal._tw.fullwidth))  # noqa: SLF001
+        else:
+            terminal.write_line(text.plain(report))
+        if self._config.option.conformance_report:
+            terminal.write_line(f"written: {Path(self._config.option.conformance_report) / 'report.html'}")
+
+
+def _layers(text_: str | None) -> set[str]:
+    wanted = {name.strip().upper() for name in (text_ or ",".join(LAYERS)).split(",")}
+    if unknown := wanted - LAYERS.keys():
+        raise pytest.UsageError(f"--conformance-layers: {', '.join(sorted(unknown))} is none of A, B, C, D")
+    return wanted
+
+
+def _version() -> str:
+    try:
+        return version("asynq-py")
+    except PackageNotFoundError:
+        return "a source tree"

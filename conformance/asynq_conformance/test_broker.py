@@ -1,0 +1,43 @@
+"""The suite without a line of code: `pytest --pyargs asynq_conformance --broker package.module:Harness`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq_conformance.chosen import choices
+from asynq_conformance.suite import BrokerConformance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq_conformance.chosen import Choice
+    from asynq_conformance.harness import Harness
+
+
+def _fixture(choice: Choice) -> Callable[[object], Harness]:
+    @pytest.fixture
+    def harness(self: object) -> Harness:
+        del self
+        return choice.make()
+
+    return harness
+
+
+def _classes() -> dict[str, type]:
+    found = choices()
+    if not found:
+        pytest.fail("say which broker: --broker package.module:Harness, or --broker URL", pytrace=False)
+    return {
+        name: type(
+            name,
+            (BrokerConformance,),
+            {"__module__": __name__, "column": choice.column, "harness": _fixture(choice)},
+        )
+        for number, choice in enumerate(found)
+        for name in [f"TestBroker{number or ''}"]
+    }
+
+
+globals().update(_classes())
