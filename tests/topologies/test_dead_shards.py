@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from asynq_topologies import Topology
     from asynq_topologies.node import Node
 
-DEAD_FOR = 5.0
+DEAD_FOR = 7.0
 """Seconds without a server for a queue."""
-STALL = 4.5
+STALL = 6.0
 """Most seconds in which a queue on another shard may stand still: a producer that waits for a hanging server
 finds out after the socket timeout, 3 s, before it leaves that server alone."""
 
@@ -39,7 +39,7 @@ def shard_of(cluster: Topology, key: str) -> list[Node]:
     return [*cluster.replicas_of(primary), primary]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("what", "how"), [("a queue", "hanging"), ("the list of queues", "killed")], ids=["queue", "list"]
 )

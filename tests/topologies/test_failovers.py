@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from asynq_topologies import Topology
     from asynq_topologies.node import Node
 
-HEALED_WITHIN = 10.0
+HEALED_WITHIN = 15.0
 """Seconds from the fault to a task that was enqueued and run after it, in every queue."""
-SAFE_WITHIN = 20.0
+SAFE_WITHIN = 25.0
 """The same when all replicas must confirm: the old primary has to be back as one. Sentinels demote it 10 s
 after it came back."""
-WINDOW = 1.0
-"""Seconds before a primary is gone within which what it acknowledges may not have reached a replica."""
+BEFORE, AFTER = 1.0, 3.0
+"""Seconds before a primary is gone within which what it acknowledges may not have reached a replica, and
+after it was replaced within which a process may not know of it yet: sentinels are asked every second."""
 
 
 def kill(topology: Topology, primary: Node) -> None:
@@ -51,7 +52,7 @@ def replace(topology: Topology, primary: Node) -> None:
     topology.fail_over(primary)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("break_", "safe"),
     [
@@ -90,5 +91,6 @@ def test_work_goes_on_after_a_failover(
         longest_gap={queue: round(load.longest_gap(queue), 2) for queue in queues},
     )
     assert healed < (SAFE_WITHIN if safe else HEALED_WITHIN)
-    within = [line for line in counts.lost if began - WINDOW < line.at < replaced + WINDOW]
-    assert counts.lost == ([] if safe else within)
+    assert counts.lost == [line for line in counts.lost if began - BEFORE < line.at < replaced + AFTER]
+    if safe or break_ is forget_scripts or (break_ is replace and own.kind == "cluster"):
+        assert counts.lost == []

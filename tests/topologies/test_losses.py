@@ -1,0 +1,93 @@
+"""What a failover loses, brought about on purpose: a primary that lost its replicas acknowledges and dies.
+
+The default may lose what no replica had taken, so it does here; the safe modes acknowledge nothing of it.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq.errors import AsynqError, BrokerUnavailable, NotReplicatedError
+from asynq.message import TaskMessage
+from asynq.ops import Enqueue, Enqueued
+from asynq_redis import RedisClusterBroker, RedisSentinelBroker
+from asynq_topologies.layout import MASTER
+from tests.redis.probes import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq_topologies import Topology
+    from asynq_topologies.node import Node
+
+PENDING = "asynq:{q}:pending"
+COUNT = 30
+
+
+def enqueue(task_id: str) -> Enqueue:
+    return Enqueue(message=TaskMessage(id=task_id, type="t", queue="q"), enqueue_id=f"call for {task_id}")
+
+
+def broker_on(topology: Topology, min_replicas: int) -> Any:
+    options: dict[str, Any] = {
+        "min_replicas": min_replicas,
+        "replication_timeout": timedelta(milliseconds=100),
+        "budget": timedelta(seconds=0.2),
+    }
+    if topology.kind == "cluster":
+        return RedisClusterBroker([topology.nodes[0].address], **options)
+    return RedisSentinelBroker([one.address for one in topology.sentinels], master=MASTER, **options)
+
+
+def part(primary: Node, replicas: list[Node]) -> None:
+    """The replicas get nothing any more: what is on its way to them as well."""
+    for replica in replicas:
+        replica.pause()
+    primary.ask("CLIENT", "KILL", "TYPE", "replica")
+
+
+def plain(primary: Node, replicas: int) -> int:
+    return 0
+
+
+def replicated(primary: Node, replicas: int) -> int:
+    return replicas
+
+
+def guarded(primary: Node, replicas: int) -> int:
+    primary.ask("CONFIG", "SET", "min-replicas-to-write", 1)
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "answer", "acknowledged"),
+    [(plain, Enqueued, COUNT), (replicated, NotReplicatedError, 0), (guarded, BrokerUnavailable, 0)],
+)
+def test_what_no_replica_has_taken_is_lost_unless_it_was_not_acknowledged(
+    own: Topology,
+    mode: Callable[[Node, int], int],
+    answer: type,
+    acknowledged: int,
+    report: Callable[..., None],
+) -> None:
+    primary = own.primary_of(PENDING)
+    replicas = own.replicas_of(primary)
+    with closing(broker_on(own, mode(primary, len(replicas)))) as broker:
+        broker.execute(enqueue("before"))
+        eventually(lambda: {node.ask("DBSIZE") for node in replicas} == {primary.ask("DBSIZE")})
+        part(primary, replicas)
+        answers = broker.execute_many([enqueue(f"{number}") for number in range(COUNT)])
+        primary.kill()
+        for replica in replicas:
+            replica.resume()
+        own.wait_replaced(primary)
+        found = own.primary_of(PENDING).ask("LRANGE", PENDING, 0, -1)
+    assert {type(one) for one in answers} == {answer}
+    counted = sum(not isinstance(one, AsynqError) for one in answers)
+    report(acknowledged=counted, lost=counted - (len(found) - 1))
+    assert found == [b"before"]
+    assert counted == acknowledged
