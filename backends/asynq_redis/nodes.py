@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from asynq_redis.scripts import MARK
 from asynq_redis.steps import Command, Reply, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from asynq_redis.faces import Face, Settings
     from asynq_redis.steps import Arg
@@ -48,13 +49,23 @@ class _Link:
     flags: bool
     known: set[str] = field(factory=set)
     """Digests of the scripts that were sent in full over this connection."""
+    used_at: float = 0.0
+    """When it was used last."""
 
 
 class Node:
     """A server, as one face sees it. Used by any number of threads, or by the tasks of one loop."""
 
-    def __init__(self, face: Face, address: Address, settings: Settings) -> None:
+    def __init__(
+        self,
+        face: Face,
+        address: Address,
+        settings: Settings,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.address = address
+        self._monotonic = monotonic
         self._face = face
         self._settings = settings
         self._idle: deque[_Link] = deque()
@@ -88,6 +99,18 @@ class Node:
     async def reset(self) -> None:
         """Drop the idle connections: the next exchange finds out anew where the address leads."""
         while (link := self._pop()) is not None:
+            await self._drop(link.connection)
+
+    async def trim(self, before: float) -> None:
+        """Drop the connections that have been idle since before an instant."""
+        while self._idle:
+            try:
+                link = self._idle.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            if link.used_at >= before:
+                self._idle.appendleft(link)
+                return
             await self._drop(link.connection)
 
     async def close(self) -> None:
@@ -136,6 +159,7 @@ class Node:
         if self._closed:
             await self._drop(connection)
         else:
+            link.used_at = self._monotonic()
             self._idle.append(link)
         if durable is None:
             return Exchange(replies=replies)

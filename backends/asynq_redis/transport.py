@@ -30,6 +30,9 @@ SUSPECT, SUSPECT_MOST = 1.0, 10.0
 """Seconds for which a server that has failed twice in a row is left alone by rounds in a hurry and by what is
 optional; twice as many with each further failure."""
 
+KEEP = 30.0
+"""Seconds for which a connection is kept that is not needed."""
+
 STALE = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN"})
 """Error codes of a server that is not, or will not long be, the primary."""
 
@@ -70,6 +73,7 @@ class Transport:
         self._nodes: dict[Address, Node] = {}
         self._failing: dict[Address, tuple[int, float]] = {}
         """How often in a row a server has failed, and when last."""
+        self._trim_at = 0.0
 
     async def send(self, requests: Sequence[Request], *, resend: bool) -> list[Reply]:
         """The reply to each request, in order; a reply may be an error the server answered with.
@@ -113,8 +117,17 @@ class Transport:
         shares = [(address, [waiting[place] for place in places]) for address, places in located]
         if sum(len(share) for _, share in shares) < len(waiting):
             round_.trouble = "no server is known to be in charge"
+        await self._trim()
         if shares:
             await self._face.together([self._serve(address, round_, share) for address, share in shares])
+
+    async def _trim(self) -> None:
+        """Servers that have lost their part and peaks that are over leave no connections behind for long."""
+        now = self._monotonic()
+        if now >= self._trim_at:
+            self._trim_at = now + KEEP / 4
+            for node in list(self._nodes.values()):
+                await node.trim(now - KEEP)
 
     async def _serve(self, address: Address, round_: Round, share: list[int]) -> None:
         """Send one server its share; end early when it is in trouble."""
@@ -132,7 +145,7 @@ class Transport:
     async def _exchange(self, address: Address, round_: Round, share: list[int], limit: float) -> bool:
         """False when it left requests waiting."""
         node = self._nodes.get(address) or self._nodes.setdefault(
-            address, Node(self._face, address, self._settings)
+            address, Node(self._face, address, self._settings, monotonic=self._monotonic)
         )
         exchange = await node.exchange(
             [round_.requests[at] for at in share],
