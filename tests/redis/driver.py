@@ -116,8 +116,12 @@ class Driver:
         """The answers, refusals in their places."""
         batch = Batch(ops, Env(clock=self.clock))
         while batch.requests:
-            batch.feed([self._send(request) for request in batch.requests])
+            batch.feed(self.replies(batch))
         return batch.answers
+
+    def replies(self, batch: Batch) -> list[Any]:
+        """The server's replies to what a batch asks next."""
+        return [self._send(request) for request in batch.requests]
 
     def one(self, op: Op[Any]) -> Any:
         """The answer; a refusal is returned, not raised."""

@@ -11,16 +11,20 @@ from asynq.message import TaskState
 from asynq.ops import (
     Archive,
     Complete,
+    DeleteTask,
     Done,
     Enqueue,
     ExtendLease,
     Forward,
+    GetTask,
     PurgeCompleted,
     Requeue,
     Retry,
     TrimArchive,
     Unique,
+    UpdatePayload,
 )
+from asynq_redis.steps import Batch, Env
 from tests.redis.driver import Driver, unique
 
 if TYPE_CHECKING:
@@ -147,4 +151,21 @@ def test_a_full_archive_releases_the_lock_of_the_task_that_gives_way(driver: Dri
     driver.enqueue(unique("a"), unique=Unique(ttl=600_000))
     assert driver.one(Archive(delivery=driver.take()[0], error="no", max_size=0)) is None
     assert driver.client.keys("asynq:{q}:t:*") == []
+    assert not driver.client.exists(LOCK)
+
+
+def test_a_new_payload_is_given_to_the_task_that_is_there_not_to_the_one_that_was(driver: Driver) -> None:
+    unique_for_an_hour = Unique(ttl=3_600_000)
+    driver.enqueue(unique("a", headers={"made": "first"}), unique=unique_for_an_hour)
+    update = Batch([UpdatePayload(queue="q", task_id="a", payload=b"new")], Env(clock=driver.clock))
+    read = driver.replies(update)
+    driver.many(DeleteTask(queue="q", task_id="a"))
+    driver.enqueue(unique("a", headers={"made": "second"}), unique=unique_for_an_hour)
+    update.feed(read)
+    while update.requests:
+        update.feed(driver.replies(update))
+    assert update.answers == [None]
+    found = driver.one(GetTask(queue="q", task_id="a")).message
+    assert (found.payload, found.headers) == (b"new", {"made": "second"})
+    assert driver.client.get(found.unique_key) == b"a"
     assert not driver.client.exists(LOCK)

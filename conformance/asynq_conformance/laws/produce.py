@@ -279,6 +279,15 @@ class ProduceLaws(Laws):
             lab.enqueue(evolve(lab.message(lab.fresh()), queue=queue))
         assert lab.execute(ops.ListQueues()) == ("a", "b")
 
+    def test_a_queue_another_deleted_is_listed_again_when_it_is_enqueued_to(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        other = lab.harness.reopen(lab.clock)
+        assert other.execute(ops.DeleteQueue(queue="q", force=True)).done
+        other.close()
+        assert lab.execute(ops.ListQueues()) == ()
+        lab.enqueue("t")
+        assert lab.execute(ops.ListQueues()) == ("q",)
+
     def test_an_emptied_queue_stays_listed(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.execute(ops.Done(delivery=lab.take()))

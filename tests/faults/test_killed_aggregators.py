@@ -1,0 +1,89 @@
+"""Aggregators killed with tasks in hand: each task is part of one aggregate all the same, and of one only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq import Client, Inspector, Task
+from tests.faults.processes import Started, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.faults.conftest import Site
+
+# A set whose holder died is free after two minutes: here sooner.
+PROGRAM = """
+import os, sys, time
+from datetime import timedelta
+import asynq, asynq.worker
+from asynq.loops import aggregator as loop
+
+loop.HOLD, loop.CHECK, asynq.worker.RECLAIM_EVERY = 1500, 0.2, 0.5
+
+
+def merge(group, tasks):
+    print("took", os.getpid(), flush=True)
+    time.sleep(0.3)
+    return asynq.Task("merged", [int(task.payload) for task in tasks], process_in=timedelta(hours=1))
+
+
+server = asynq.Server(
+    sys.argv[1], aggregator=merge, group_grace_period=timedelta(seconds=1), group_max_size=5, concurrency=1
+)
+server.run(asynq.ServeMux())
+"""
+AGGREGATORS = 2
+KILLS = 3
+BATCH = 30
+GROUPS = 4
+
+
+@pytest.mark.timeout(300)
+def test_each_task_is_aggregated_once_though_aggregators_are_killed_with_it_in_hand(
+    site: Site, tmp_path: Path, report: Callable[..., None]
+) -> None:
+    client, output, enqueued = Client(site.url), tmp_path / "output", 0
+
+    def start() -> Started:
+        return Started(["-c", PROGRAM, site.url], output)
+
+    def taken(process: Started) -> int:
+        return process.printed.count(f"took {process.pid}")
+
+    crew = [start() for _ in range(AGGREGATORS)]
+    try:
+        for kill in range(KILLS):
+            victim = crew[kill % AGGREGATORS]
+            parts = [
+                Task("part", str(enqueued + number), group=f"g{number % GROUPS}") for number in range(BATCH)
+            ]
+            client.enqueue_many(parts)
+            enqueued += BATCH
+            before = taken(victim)
+            # The others may have taken all of it: then there is more.
+            until(lambda: taken(victim) > before or site_is_idle(site))  # noqa: B023 - called at once
+            victim.kill()
+            crew[kill % AGGREGATORS] = start()
+        until(lambda: site_is_idle(site))
+    finally:
+        for process in crew:
+            process.kill()
+    with Inspector(site.url) as inspector:
+        merged = list(inspector.tasks("default", "scheduled"))
+    merged_parts = Counter(number for task in merged for number in Task(task.type, task.payload).json())
+    took = sum(line.startswith("took") for line in output.read_text().splitlines())
+    report(tasks=enqueued, aggregates=len(merged), begun=took, killed=KILLS)
+    client.close()
+    assert merged_parts == Counter(range(enqueued))
+    assert took > len(merged)  # some were killed with a set in hand
+
+
+def site_is_idle(site: Site) -> bool:
+    """Whether all that was enqueued has become aggregates."""
+    with Inspector(site.url) as inspector:
+        return inspector.queue_info("default").aggregating == 0
