@@ -30,11 +30,12 @@ PACKAGES = {
     "asynq_sqlite": ROOT / "backends/asynq_sqlite",
     "asynq_conformance": ROOT / "conformance/asynq_conformance",
     "asynq_topologies": ROOT / "conformance/asynq_topologies",
+    "asynq_mutants": ROOT / "conformance/asynq_mutants",
 }
 VENDORS = {
-    "redis": {"asynq_redis", "asynq_topologies"},
+    "redis": {"asynq_redis", "asynq_topologies", "asynq_mutants"},
     "google": {"asynq_redis"},
-    "sqlite3": {"asynq_sqlite"},
+    "sqlite3": {"asynq_sqlite", "asynq_mutants"},
 }
 """Who alone may import a store's driver."""
 

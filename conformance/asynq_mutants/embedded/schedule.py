@@ -1,11 +1,11 @@
-"""Stores that break what is promised of ticks and presence. See `tests.conformance.saboteurs`."""
+"""Stores that break what is promised of ticks and presence. See `asynq_mutants`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from asynq_mutants.defects import caught_by
 from asynq_sqlite.state import Store
-from tests.conformance.saboteurs import caught_by
 
 if TYPE_CHECKING:
     from asynq_sqlite.presence_state import Mark

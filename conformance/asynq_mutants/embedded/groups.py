@@ -1,24 +1,27 @@
-"""Stores that break a promise about groups, each in one step; see saboteurs.py."""
+"""Stores that break a promise about groups, each in one step; see `asynq_mutants`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
+from asynq.ops import TakeGroup
+from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.state import Place, Store
-from tests.conformance.saboteurs import caught_by
 
 if TYPE_CHECKING:
     from asynq.groups import AggregationSet
     from asynq_sqlite.rows import Row, Task
 
 
-@caught_by("test_no_more_are_taken_than_the_greatest_size_whatever_made_it_ripe")
+@caught_by("test_no_more_are_taken_than_the_greatest_size_whatever_made_it_ripe", bug=60)
 class TakesWholeGroups(Store):
     def oldest_of_group(self, queue: str, group: str, limit: int) -> list[Row]:
         return super().oldest_of_group(queue, group, limit * 100)
 
 
-@caught_by("test_taken_tasks_are_in_no_group_but_still_there")
+@caught_by("test_taken_tasks_are_in_no_group_but_still_there", bug=62)
 @caught_by("test_each_task_is_taken_once_however_many_ask")
 class LeavesTakenTasksInTheirGroup(Store):
     def put_in_set(self, task: Task, set_id: str) -> None:
@@ -28,7 +31,7 @@ class LeavesTakenTasksInTheirGroup(Store):
         return self.oldest_of_group(queue, group, 3)
 
 
-@caught_by("test_a_group_is_ripe_when_it_was_quiet_for_its_grace", offset=-1, ripe=False)
+@caught_by("test_a_group_is_ripe_when_it_was_quiet_for_its_grace", bug=61, offset=-1, ripe=False)
 class TakesGroupsEarly(Store):
     def group_span(self, queue: str, group: str) -> tuple[int, int, int]:
         size, oldest, newest = super().group_span(queue, group)
@@ -49,7 +52,7 @@ class KnowsTheNewestOnly(Store):
         return size, newest, newest
 
 
-@caught_by("test_a_returned_set_waits_as_if_it_had_never_been_taken")
+@caught_by("test_a_returned_set_waits_as_if_it_had_never_been_taken", bug=64)
 class ReturnsAsNew(Store):
     def put_in_set(self, task: Task, set_id: str) -> None:
         self.connection.execute("UPDATE tasks SET rank = rank + 600000 WHERE seq = ?", (task.seq,))
@@ -94,3 +97,16 @@ class ForgetsNoSet(Store):
 class GroupsByTheMillisecond(Store):
     def grouped_place(self, now: int) -> Place:
         return super().grouped_place(now)._replace(rank=now)
+
+
+@caught_by("test_a_group_is_ripe_when_it_has_the_greatest_size", bug=59, count=3, ripe=True)
+@instead_of(TakeGroup)
+def ignores_the_greatest_size(honest: Any, store: Store, op: TakeGroup, now: int) -> Any:
+    return honest(store, evolve(op, max_size=0), now)
+
+
+@caught_by("test_a_set_is_reclaimed_when_its_hold_has_ended", bug=63, offset=1000, reclaimed=1)
+class LosesReclaimedTasks(Store):
+    def empty_set(self, queue: str, group: str, set_id: str) -> None:
+        for row in self.rows_of_set(queue, group, set_id):
+            self.delete(row.task)

@@ -1,9 +1,9 @@
-"""Stores broken on purpose in how they limit; see `tests.conformance.saboteurs`."""
+"""Stores broken on purpose in how they limit; see `asynq_mutants`."""
 
 from __future__ import annotations
 
+from asynq_mutants.defects import caught_by
 from asynq_sqlite.state import Store
-from tests.conformance.saboteurs import caught_by
 
 
 @caught_by("test_a_limit_counts_what_others_took")

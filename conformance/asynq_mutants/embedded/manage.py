@@ -1,12 +1,13 @@
-"""Stores that break what is promised of inspection and control. See `tests.conformance.saboteurs`."""
+"""Stores that break what is promised of inspection and control. See `asynq_mutants`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from asynq.message import TaskState
+from asynq.ops import DeleteTask
+from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.state import Place, Store
-from tests.conformance.saboteurs import caught_by
 
 if TYPE_CHECKING:
     from asynq.message import TaskMessage
@@ -57,7 +58,34 @@ class RunsTasksInTheirGroup(Store):
         super().move(task, place, **columns)
 
 
-@caught_by("test_a_deleted_task_is_gone_and_so_is_its_lock", state=TaskState.PENDING)
+@caught_by("test_a_deleted_task_is_gone_and_so_is_its_lock", bug=22, state=TaskState.PENDING)
 class KeepsLocksOfDeletedTasks(Store):
     def delete(self, task: Task) -> None:
         super().delete(task._replace(unique_key=""))
+
+
+@caught_by("test_a_task_that_is_run_is_pending_behind_the_others", bug=55, state=TaskState.ARCHIVED)
+class LeavesRunTasksInTheArchive(Store):
+    def move(self, task: Task, place: Place, **columns: Any) -> None:
+        if task.state == TaskState.ARCHIVED and place.state == TaskState.PENDING:
+            self.connection.execute("UPDATE tasks SET cancel = '' WHERE seq = ?", (task.seq,))
+        else:
+            super().move(task, place, **columns)
+
+
+@caught_by("test_a_queue_with_a_running_task_is_not_deleted_at_all")
+class SeesNobodyRunning(Store):
+    def sizes(self, queue: str) -> dict[str, int]:
+        return {state: size for state, size in super().sizes(queue).items() if state != TaskState.ACTIVE}
+
+
+@caught_by(
+    "test_a_state_that_does_not_allow_it_is_told_and_nothing_changes",
+    bug=56,
+    operation=DeleteTask,
+    state=TaskState.ACTIVE,
+)
+@instead_of(DeleteTask)
+def deletes_the_active(honest: Any, store: Store, op: DeleteTask, now: int) -> Any:
+    if (task := store.find(op.queue, op.task_id)) is not None:
+        store.delete(task)

@@ -1,0 +1,140 @@
+"""Brokers in memory with one thing broken, and the laws that must notice."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+from unittest import mock
+
+from attrs import frozen
+
+from asynq_conformance.harness import Harness
+from asynq_sqlite import MemoryBroker, SQLiteBroker
+from asynq_sqlite.handlers import HANDLERS
+from asynq_sqlite.state import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from asynq.clock import FakeClock
+    from asynq.ops import Op
+
+
+@frozen
+class Twist:
+    """An operation carried out in another way: called with the honest way, the store, the operation, now."""
+
+    operation: type[Op[Any]]
+    function: Callable[[Callable[..., Any], Store, Any, int], Any]
+
+    @property
+    def name(self) -> str:
+        """What is wrong."""
+        return self.function.__name__
+
+
+Broken = type[Store] | Twist
+B = TypeVar("B", bound=Broken)
+T = TypeVar("T")
+
+
+@frozen
+class Defect:
+    """A broken broker, and one law with its parameters."""
+
+    broken: Broken
+    law: str
+    parameters: Mapping[str, Any]
+    bug: int | None
+    """Its number, where it is one of the bugs every suite must catch."""
+    on_file: bool
+    """True if memory does not show it."""
+
+    @property
+    def name(self) -> str:
+        """What is wrong."""
+        return self.broken.name if isinstance(self.broken, Twist) else self.broken.__name__
+
+
+DEFECTS: list[Defect] = []
+
+
+def caught_by(
+    law: str, *, bug: int | None = None, on_file: bool = False, **parameters: Any
+) -> Callable[[B], B]:
+    """Register something broken with a law that catches it."""
+
+    def register(broken: B) -> B:
+        DEFECTS.append(Defect(broken, law, parameters, bug, on_file))
+        return broken
+
+    return register
+
+
+def instead_of(operation: type[Op[Any]]) -> Callable[[Callable[..., Any]], Twist]:
+    """Decorator of a function that carries out an operation in a broken way."""
+    return lambda function: Twist(operation, function)
+
+
+class Crowd(SQLiteBroker):
+    """Gives each thread that calls it a broker of its own on the file, as if it were a process of its own."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
+        self._path, self._options = path, options
+        self._all: list[SQLiteBroker] = []
+        self._own = threading.local()
+
+    def execute(self, op: Op[T]) -> T:
+        """As any broker does."""
+        if not hasattr(self._own, "broker"):
+            self._own.broker = SQLiteBroker(self._path, **self._options)
+            self._all.append(self._own.broker)
+        own: SQLiteBroker = self._own.broker
+        return own.execute(op)
+
+    def close(self) -> None:
+        """As any broker does."""
+        brokers, self._all, self._own = self._all, [], threading.local()
+        for broker in brokers:
+            broker.close()
+        super().close()
+
+
+class BrokenHarness(Harness):
+    """Brokers on a file or, without one, in memory."""
+
+    def __init__(self, store: type[Store], path: Path | None = None) -> None:
+        self.store = store
+        self.path = path
+
+    def open(self, clock: FakeClock) -> MemoryBroker | Crowd:
+        if self.path is None:
+            return MemoryBroker(clock=clock, store=self.store)
+        return Crowd(self.path, clock=clock, store=self.store, durability="process")
+
+    def strand(self, queue: str, task_id: str) -> None:
+        if self.path is None:
+            super().strand(queue, task_id)
+            return
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            sql = "UPDATE tasks SET lease_token = NULL WHERE queue = ? AND id = ?"
+            connection.execute(sql, (queue, task_id))
+
+
+@contextmanager
+def broken_harness(broken: Broken | None, path: Path | None = None) -> Iterator[Harness]:
+    """What opens broken brokers; None: honest ones."""
+    if isinstance(broken, Twist):
+        honest = HANDLERS[broken.operation]
+
+        def twisted(store: Store, op: Any, now: int) -> Any:
+            return broken.function(honest, store, op, now)
+
+        with mock.patch.dict(HANDLERS, {broken.operation: twisted}):
+            yield BrokenHarness(Store, path)
+    else:
+        yield BrokenHarness(broken or Store, path)

@@ -1,0 +1,29 @@
+"""Brokers in memory with one broken step each, by concern; importing this registers them all."""
+
+from __future__ import annotations
+
+from asynq_mutants.embedded import (
+    contents,
+    groups,
+    interleaved,
+    leases,
+    limits,
+    manage,
+    order,
+    schedule,
+    times,
+    unique,
+)
+
+__all__ = [
+    "contents",
+    "groups",
+    "interleaved",
+    "leases",
+    "limits",
+    "manage",
+    "order",
+    "schedule",
+    "times",
+    "unique",
+]

@@ -1,0 +1,51 @@
+"""Brokers whose operations are two transactions: between the halves others come. See `asynq_mutants`."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from asynq_mutants.defects import caught_by
+from asynq_sqlite.state import Lock, Store
+
+if TYPE_CHECKING:
+    from asynq_sqlite.rows import Row
+
+WITHIN = 0.5
+"""Seconds in which the first waits for a second, to go on beside it."""
+
+
+class _InTwo(Store):
+    """A store that lets another in between what it has seen and what it makes of it."""
+
+    meeting = threading.Barrier(2)
+
+    def let_others_in(self) -> None:
+        """End the transaction, wait until somebody else has come as far, begin another."""
+        self.connection.execute("RELEASE op")
+        self.connection.execute("COMMIT")
+        try:
+            self.meeting.wait(WITHIN)
+        except threading.BrokenBarrierError:
+            self.meeting.reset()
+        self.connection.execute("PRAGMA busy_timeout = 5000")
+        self.connection.execute("BEGIN IMMEDIATE")
+        self.connection.execute("SAVEPOINT op")
+
+
+@caught_by("test_tasks_taken_at_once_are_taken_once", bug=16, on_file=True)
+class TakesInTwoSteps(_InTwo):
+    def pop_pending(self, queue: str) -> Row | None:
+        found = super().pop_pending(queue)
+        if found is not None and not self.fetch("SELECT 1 FROM tasks WHERE state = 'active' LIMIT 1"):
+            self.let_others_in()
+        return found
+
+
+@caught_by("test_of_unique_tasks_enqueued_at_once_one_wins", bug=28, on_file=True)
+class LocksInTwoSteps(_InTwo):
+    def lock_holder(self, name: str, now: int) -> Lock | None:
+        held = super().lock_holder(name, now)
+        if held is None:
+            self.let_others_in()
+        return held

@@ -1,0 +1,129 @@
+"""Brokers that break what is promised of time. See `asynq_mutants`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from asynq.message import TaskMessage, TaskState
+from asynq.ops import Complete, Enqueue, PurgeCompleted
+from asynq_mutants.defects import caught_by, instead_of
+from asynq_sqlite.state import Place, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from asynq_sqlite.rows import Task
+
+
+@caught_by("test_a_scheduled_task_moves_when_it_is_due_and_never_early", bug=37, offset=-1, due=False)
+class ForwardsTooEarly(Store):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+        return super().due(queue, now + 5, limit)
+
+
+@caught_by("test_a_scheduled_task_moves_when_it_is_due_and_never_early", bug=38, offset=0, due=True)
+@caught_by("test_a_retried_task_moves_when_it_is_due_and_never_early", offset=0, due=True)
+class ForwardsTooLate(Store):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+        return super().due(queue, now - 1, limit)
+
+
+@caught_by("test_a_retried_task_moves_when_it_is_due_and_never_early", bug=39, offset=0, due=True)
+@caught_by("test_scheduled_and_retried_tasks_go_in_one_due_order")
+class ForgetsRetries(Store):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+        return [task for task in super().due(queue, now, limit) if task.state == TaskState.SCHEDULED]
+
+
+@caught_by("test_no_more_move_than_asked_and_the_next_is_told")
+@caught_by("test_every_due_task_moves_once_in_batches", size=120)
+class ForwardsEverything(Store):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+        return super().due(queue, now, limit * 100)
+
+
+@caught_by("test_the_next_due_time_is_the_earlier_of_both_kinds")
+class TellsNoDueTime(Store):
+    def next_due(self, queue: str) -> int | None:
+        return None
+
+
+@caught_by("test_a_due_task_of_a_group_joins_its_group", bug=42)
+class ForwardsPastTheGroup(Store):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+        return [task._replace(group_name="") for task in super().due(queue, now, limit)]
+
+
+@caught_by("test_a_retry_is_due_at_a_whole_second_rounded_up", offset=1)
+@caught_by("test_a_retry_is_due_at_a_whole_second_rounded_up", offset=-1)
+class KeepsMilliseconds(Store):
+    def due_place(self, state: TaskState, instant: int) -> Place:
+        return Place(state, instant)
+
+
+@caught_by("test_a_retry_is_due_at_a_whole_second_rounded_up", offset=1)
+@caught_by("test_a_completed_task_is_kept_with_its_result_until_its_retention_ends")
+class RoundsDown(Store):
+    def due_place(self, state: TaskState, instant: int) -> Place:
+        return Place(state, instant // 1000 * 1000)
+
+
+@caught_by("test_the_archive_is_trimmed_to_its_size_oldest_first")
+@caught_by("test_archiving_trims_the_oldest_beyond_the_size", limit=1, left=["c"])
+class NeverTrims(Store):
+    def trim_archive(self, queue: str, max_size: int, max_age: int, limit: int, now: int) -> int:
+        return 0
+
+
+@caught_by("test_the_archive_is_trimmed_by_age", offset=-1000, old=False)
+class TrimsTooEarly(Store):
+    def trim_archive(self, queue: str, max_size: int, max_age: int, limit: int, now: int) -> int:
+        return super().trim_archive(queue, max_size, max_age - 5000, limit, now)
+
+
+@caught_by("test_the_archive_is_trimmed_by_age", offset=1000, old=True)
+class TrimsBySizeAlone(Store):
+    def trim_archive(self, queue: str, max_size: int, max_age: int, limit: int, now: int) -> int:
+        return super().trim_archive(queue, max_size, now, limit, now)
+
+
+@caught_by("test_every_due_task_moves_once_in_batches", bug=40, size=1)
+class CopiesWhatItForwards(Store):
+    def move(self, task: Task, place: Place, **columns: Any) -> None:
+        super().move(task, place, **columns)
+        if task.state == TaskState.SCHEDULED and place.state == TaskState.PENDING:
+            self.connection.execute("UPDATE tasks SET id = id || '~' WHERE seq = ?", (task.seq,))
+            message = TaskMessage(id=task.id, type="type", queue=task.queue, payload=b"")
+            enqueue = Enqueue(message=message, enqueue_id=task.enqueue_id)
+            self.insert(enqueue, Place(TaskState.SCHEDULED, task.rank), task.rank, task.created_at)
+
+
+@caught_by("test_every_due_task_moves_once_in_batches", bug=41, size=120)
+class ForwardsOneBatch(Store):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+        behind = self.first_tasks(queue, TaskState.PENDING, limit)
+        return [] if len(behind) >= limit else super().due(queue, now, limit)
+
+
+@caught_by("test_a_completed_task_goes_when_its_retention_ends", bug=43, offset=-1, due=False)
+@instead_of(PurgeCompleted)
+def purges_early(honest: Any, store: Store, op: PurgeCompleted, now: int) -> Any:
+    return honest(store, op, now + 5)
+
+
+@caught_by("test_a_purged_id_is_free_again", bug=44)
+@instead_of(PurgeCompleted)
+def purges_the_place_only(honest: Any, store: Store, op: PurgeCompleted, now: int) -> Any:
+    ended = store.first_tasks(op.queue, TaskState.COMPLETED, op.limit, upto=now)
+    for task in ended:
+        store.connection.execute("UPDATE tasks SET state = 'gone' WHERE seq = ?", (task.seq,))
+    return len(ended)
+
+
+@caught_by("test_a_completed_task_is_kept_with_its_result_until_its_retention_ends", bug=45)
+@instead_of(Complete)
+def ignores_the_retention(honest: Any, store: Store, op: Complete, now: int) -> Any:
+    message = evolve(op.delivery.message, retention=0)
+    return honest(store, evolve(op, delivery=evolve(op.delivery, message=message)), now)
