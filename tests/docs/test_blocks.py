@@ -11,6 +11,7 @@ import ast
 import asyncio
 import inspect
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# (\w+\.py)\n")
 LOCAL_REDIS = "redis://127.0.0.1:6379"
+ON_SQLITE = ["api", "groups", "handlers", "inspection", "limits", "periodic", "results", "tasks"]
+"""Pages that show what every broker has."""
 
 
 def named(page: Path) -> str:
@@ -62,8 +65,19 @@ def test_the_blocks_of_a_page_run(
     run_page(page, redis_server.url, tmp_path, monkeypatch)
 
 
-def test_the_public_surface_is_the_same_on_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_page(ROOT / "docs/api.md", f"sqlite:///{tmp_path}/surface.db", tmp_path, monkeypatch)
+@pytest.mark.parametrize("page", ON_SQLITE)
+def test_what_a_page_shows_is_the_same_on_sqlite(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_page(ROOT / f"docs/{page}.md", f"sqlite:///{tmp_path}/page.db", tmp_path, monkeypatch)
+
+
+def test_the_test_on_the_page_about_testing_passes_in_a_project_of_anybodys(tmp_path: Path) -> None:
+    _, block = next(blocks(ROOT / "docs/testing.md"))
+    (tmp_path / "test_page.py").write_text(block)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "test_page.py"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
 def run_page(page: Path, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
