@@ -136,10 +136,14 @@ class History:
         """Nanoseconds by which a clock that went by may differ from the one the calls were timed with.
 
         The store reads the wall clock, and in milliseconds: so at least a few of those, and as much as the
-        notes show that the wall clock was moved during the run.
+        notes of a process show that the wall clock was moved during the run. (A process whose clock is off
+        all the time moves nothing.)
         """
-        offsets = [note.value["wall"] - note.at for note in self.notes if note.op == CLOCKS]
-        moved = max(offsets) - min(offsets) if offsets else 0
+        offsets: dict[str, list[int]] = defaultdict(list)
+        for note in self.notes:
+            if note.op == CLOCKS:
+                offsets[note.process].append(note.value["wall"] - note.at)
+        moved = max((max(found) - min(found) for found in offsets.values()), default=0)
         return 5 * MILLISECOND + moved
 
     # --- calls by what they ask ---------------------------------------------------------------------

@@ -70,6 +70,7 @@ class Worker:
         if self.process.stdin is not None:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
+            self.process.stdin = None  # else whoever waits for the end would flush it
 
     def _say(self, text: bytes) -> None:
         assert self.process.stdin is not None
@@ -92,7 +93,7 @@ class Run:
         self._killed: set[str] = set()
         self._epoch = time.monotonic_ns()
         directory.mkdir(parents=True, exist_ok=True)
-        self._recorder = Recorder(self._part("run"), "run")
+        self._recorder = Recorder(self.part("run"), "run")
 
     def __enter__(self) -> Self:
         return self
@@ -111,15 +112,15 @@ class Run:
     def start(self) -> None:
         """Let as many processes as planned begin, all at once."""
         for _ in range(self.plan.processes):
-            self._launch()
+            self._launch(self.source)
         for worker in self.workers:
             worker.wait_ready()
         for worker in self.workers:
             worker.go()
 
-    def begin(self) -> Worker:
-        """Let one more process begin, in the place of one that was killed."""
-        worker = self._launch()
+    def begin(self, source: Source | None = None) -> Worker:
+        """Let one more process begin, such as in the place of one that was killed; on a source of its own."""
+        worker = self._launch(source or self.source)
         worker.wait_ready()
         worker.go()
         return worker
@@ -158,7 +159,7 @@ class Run:
         """Run what is left, write down what remains, and finish the record; True when all could be run."""
         broker = self.source.open()
         try:
-            with Recorder(self._part("drain"), "drain") as recorder:
+            with Recorder(self.part("drain"), "drain") as recorder:
                 drained = Drain(broker, recorder).run(self.plan.patience)
         finally:
             broker.close()
@@ -166,16 +167,16 @@ class Run:
             merge(sorted(self.directory.glob("*.jsonl")), self.record)
         return drained
 
-    def _launch(self) -> Worker:
+    def _launch(self, source: Source) -> Worker:
         number = len(self.workers)
         name = f"p{number}"
         role = Role(
             process=name,
             number=number,
             face="plain" if number % 2 else "awaited",
-            record=str(self._part(name)),
+            record=str(self.part(name)),
             epoch=self._epoch,
-            source=self.source,
+            source=source,
             plan=self.plan,
         )
         told = self.directory / f"{name}.role.json"
@@ -192,7 +193,8 @@ class Run:
         self.workers.append(Worker(role, process, log))
         return self.workers[-1]
 
-    def _part(self, process: str) -> Path:
+    def part(self, process: str) -> Path:
+        """Where a process writes its part of the record: one that `drain` merges, whoever writes it."""
         return self.directory / f"{process}.jsonl"
 
 

@@ -1,0 +1,104 @@
+"""Harnesses on servers of their own, which a test may break."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import asynq_topologies
+from asynq import RedisBroker, RedisClusterBroker, RedisSentinelBroker
+from asynq_conformance import Harness
+from asynq_topologies.layout import MASTER
+from asynq_topologies.proxy import Proxy
+from tests.servers import require_redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from asynq.clock import FakeClock
+    from asynq_topologies.layout import Kind
+    from asynq_topologies.node import Node
+
+
+def open_redis(
+    kind: Kind,
+    addresses: Sequence[Sequence[Any]],
+    ports: Mapping[str, int],
+    min_replicas: int,
+    clock_ahead: float = 0,
+) -> Any:
+    """A broker in whatever process.
+
+    ports: by which port of this machine a server is reached. clock_ahead: seconds by which the clock of this
+    process is set wrong.
+    """
+    if clock_ahead:
+        set_clock_ahead(clock_ahead)
+    where = [(host, port) for host, port in addresses]
+    options: dict[str, Any] = {
+        "min_replicas": min_replicas,
+        "replication_timeout": timedelta(seconds=0.5),
+    }
+    if kind == "standalone":
+        [(host, port)] = where
+        return RedisBroker(f"redis://{host}:{ports.get(str(port), port)}", **options)
+    options["address_remap"] = {
+        ("127.0.0.1", int(known)): ("127.0.0.1", port) for known, port in ports.items()
+    }
+    if kind == "cluster":
+        return RedisClusterBroker(where, **options)
+    return RedisSentinelBroker(where, master=MASTER, **options)
+
+
+def set_clock_ahead(seconds: float) -> None:
+    """Let the wall clock of this process be wrong from now on."""
+    right, right_ns = time.time, time.time_ns
+    time.time = lambda: right() + seconds
+    time.time_ns = lambda: right_ns() + int(seconds * 1e9)
+
+
+class OwnHarness(Harness):
+    """A topology that belongs to one test, with a proxy before each server that holds data."""
+
+    def __init__(self, kind: Kind, *, safe: bool) -> None:
+        """safe: enqueues and settlements wait until all replicas have them."""
+        self._stack = ExitStack()
+        self.topology = self._stack.enter_context(
+            asynq_topologies.start(kind, executable=require_redis_server())
+        )
+        self.proxies = {
+            node.port: self._stack.enter_context(Proxy(node.port)) for node in self.topology.nodes
+        }
+        self._safe = safe
+
+    def open(self, clock: FakeClock) -> Any:
+        """Not by an injected clock: other processes are to see the same time."""
+        raise NotImplementedError
+
+    def factory(self) -> tuple[str, Mapping[str, Any]]:
+        """See Harness."""
+        topology = self.topology
+        known = topology.sentinels or topology.nodes
+        replicas = len(topology.replicas_of(topology.primaries()[0])) if self._safe else 0
+        return "tests.conformance.own_topologies:open_redis", {
+            "kind": topology.kind,
+            "addresses": [node.address for node in known],
+            "ports": {str(port): proxy.address[1] for port, proxy in self.proxies.items()},
+            "min_replicas": replicas,
+        }
+
+    def directory_of(self, node: Node) -> Path:
+        """Where a server writes."""
+        return Path(str(node.client.config_get("dir")["dir"]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()

@@ -1,0 +1,162 @@
+"""What can happen to Redis servers, and to the network before them, while clients are at work."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from asynq_conformance.disturbances import Disturbance
+from asynq_topologies.slots import Move
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq_conformance.histories.run import Run
+    from asynq_topologies import Topology
+    from asynq_topologies.node import Node
+    from tests.conformance.own_topologies import OwnHarness
+
+AWAY = 2.0
+"""Seconds for which something is in trouble."""
+SENTINELS_DEMOTE_AFTER = 10.0
+"""Seconds after which the sentinels tell a primary that comes back that it is none any more."""
+
+
+def home(topology: Topology, run: Run) -> Node:
+    """The server that has the first of the queues."""
+    queue = next(iter(run.plan.queues))
+    return topology.primary_of(f"asynq:{{{queue}}}:pending")
+
+
+def kill_server(harness: OwnHarness, run: Run) -> None:
+    """A crash; it starts again on the same port, with what it had written."""
+    node = home(harness.topology, run)
+    node.kill()
+    time.sleep(AWAY / 2)
+    node.restart()
+
+
+def hang_server(harness: OwnHarness, run: Run) -> None:
+    """It answers nothing for longer than a socket's patience, and nobody takes its place."""
+    node = home(harness.topology, run)
+    node.pause()
+    time.sleep(AWAY * 2)
+    node.resume()
+
+
+def replace_killed(harness: OwnHarness, run: Run) -> None:
+    """A primary is killed, a replica takes its place, and it comes back as a replica."""
+    node = home(harness.topology, run)
+    node.kill()
+    harness.topology.wait_replaced(node)
+    node.restart()
+
+
+def replace_hanging(harness: OwnHarness, run: Run) -> None:
+    """A primary hangs until a replica has taken its place, and then goes on as if it were primary still."""
+    node = home(harness.topology, run)
+    node.pause()
+    harness.topology.wait_replaced(node)
+    node.resume()
+
+
+def fail_over(harness: OwnHarness, run: Run) -> None:
+    """An operator lets a replica take over."""
+    harness.topology.fail_over(home(harness.topology, run))
+
+
+def forget_scripts(harness: OwnHarness, run: Run) -> None:
+    """Again and again, while scripts are being sent."""
+    for _ in range(20):
+        for node in harness.topology.primaries():
+            node.client.script_flush()
+        time.sleep(AWAY / 20)
+
+
+def cut_connections(harness: OwnHarness, run: Run) -> None:
+    """All of them at once, again and again."""
+    for _ in range(10):
+        for node in harness.topology.primaries():
+            node.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        time.sleep(AWAY / 10)
+
+
+def fill_memory(harness: OwnHarness, run: Run) -> None:
+    """There is no room for anything new; what is there can still be run."""
+    nodes = harness.topology.primaries()
+    for node in nodes:
+        node.ask("CONFIG", "SET", "maxmemory", "1")
+    time.sleep(AWAY)
+    assert all("errorstat_OOM" in node.info("errorstats") for node in nodes)
+    for node in nodes:
+        node.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+def break_disk(harness: OwnHarness, run: Run) -> None:
+    """A snapshot cannot be written, so the servers refuse all writes, settlements included."""
+    nodes = harness.topology.primaries()
+    for node in nodes:
+        directory = harness.directory_of(node)
+        (directory / "dump.rdb").mkdir()
+        node.ask("CONFIG", "SET", "save", "3600 1000000")
+        node.ask("BGSAVE")
+    _wait(lambda: all(node.info("persistence")["rdb_last_bgsave_status"] == "err" for node in nodes))
+    time.sleep(AWAY)
+    assert any("errorstat_MISCONF" in node.info("errorstats") for node in nodes)
+    for node in nodes:
+        (harness.directory_of(node) / "dump.rdb").rmdir()
+        node.ask("CONFIG", "SET", "save", "")
+        node.ask("BGSAVE")
+    _wait(lambda: all(node.info("persistence")["rdb_last_bgsave_status"] == "ok" for node in nodes))
+
+
+def move_slot(harness: OwnHarness, run: Run) -> None:
+    """The slot of a queue goes to another primary and back, and stands still in between."""
+    topology = harness.topology
+    for queue in run.plan.queues:
+        key = f"asynq:{{{queue}}}:pending"
+        source = topology.primary_of(key)
+        target = next(node for node in topology.primaries() if node is not source)
+        move = Move(topology, key, target)
+        move.begin()
+        move.move_keys(10)
+        time.sleep(AWAY / 4)
+        move.move_keys()
+        move.end()
+
+
+def set_clocks_wrong(harness: OwnHarness, run: Run) -> None:
+    """Two more processes, one whose clock is ahead and one whose clock is behind."""
+    for ahead in (AWAY, -AWAY):
+        kwargs = {**run.source.kwargs, "clock_ahead": ahead}
+        run.begin(evolve(run.source, kwargs=kwargs))
+    time.sleep(AWAY)
+
+
+def lose_replies(harness: OwnHarness, run: Run) -> None:
+    """Requests arrive, and the connection breaks before the reply comes back."""
+    proxy = harness.proxies[home(harness.topology, run).port]
+    proxy.lose_replies(40, to=b"EVALSHA")
+    _wait(lambda: proxy.lost >= 40)
+
+
+def drop_packets(harness: OwnHarness, run: Run) -> None:
+    """Connections stay, and nothing passes."""
+    proxy = harness.proxies[home(harness.topology, run).port]
+    proxy.hold()
+    time.sleep(AWAY * 2)
+    proxy.heal()
+
+
+def _wait(holds: Callable[[], Any], patience: float = 20.0) -> None:
+    ends = time.monotonic() + patience
+    while not holds():
+        assert time.monotonic() < ends, "the disturbance did not come about"
+        time.sleep(0.02)
+
+
+def of(strike: Callable[[Any, Run], object], **promised: Any) -> Callable[[Any], Disturbance]:
+    """What makes a disturbance of the harness."""
+    return lambda harness: Disturbance(strike=lambda run: strike(harness, run), **promised)

@@ -1,0 +1,139 @@
+"""Servers killed, held up, replaced, filled and cut off under load: what is promised of each holds.
+
+Without `min_replicas` a write may be lost that no replica had taken when its primary was gone, or that a
+primary took which had been replaced: what is lost must have been acknowledged within that window.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import pytest
+
+from asynq_conformance.disturbances.laws import DisturbanceLaws
+from tests.conformance.own_topologies import OwnHarness
+from tests.conformance.redis_disturbances import (
+    AWAY,
+    break_disk,
+    cut_connections,
+    drop_packets,
+    fail_over,
+    fill_memory,
+    forget_scripts,
+    hang_server,
+    kill_server,
+    lose_replies,
+    move_slot,
+    of,
+    replace_hanging,
+    replace_killed,
+    set_clocks_wrong,
+)
+from tests.conformance.test_sqlite import FileHarness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from asynq_conformance.histories.run import Run
+
+HEALED = 10.0
+"""Seconds; with failovers behind it, and whatever a busy machine adds."""
+SAFE = 20.0
+"""When all replicas must confirm, the old primary has to be back as one: sentinels demote it 10 s after it
+came back."""
+
+ANYWHERE: Final[Mapping[str, Any]] = {
+    "all scripts are forgotten": of(forget_scripts),
+    "all connections are cut": of(cut_connections),
+    "replies are lost": of(lose_replies, heals_within=HEALED),
+    "the network drops everything": of(drop_packets, heals_within=HEALED),
+}
+
+
+class Disturbed(DisturbanceLaws):
+    """A topology for each test."""
+
+    kind: ClassVar[Any]
+    safe: ClassVar[bool] = False
+
+    @pytest.fixture
+    def harness(self) -> Iterator[OwnHarness]:
+        with OwnHarness(self.kind, safe=self.safe) as harness:
+            yield harness
+
+
+class TestStandaloneDisturbed(Disturbed):
+    column = "redis"
+    kind = "standalone"
+    disturbances: ClassVar[Mapping[str, Any]] = {
+        **ANYWHERE,
+        "the server is killed": of(kill_server, heals_within=HEALED),
+        "the server hangs": of(hang_server, heals_within=HEALED),
+        "clocks of clients are wrong": of(set_clocks_wrong),
+        "memory is full": of(fill_memory),
+        "the disk is full": of(break_disk),
+    }
+
+
+def lock_file(harness: FileHarness, run: Run) -> None:
+    """Somebody begins to write, and takes his time."""
+    with closing(sqlite3.connect(harness.path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA busy_timeout = 10000")
+        connection.execute("BEGIN IMMEDIATE")
+        time.sleep(AWAY)
+        connection.execute("ROLLBACK")
+
+
+class TestSQLiteDisturbed(DisturbanceLaws):
+    column = "sqlite"
+    disturbances: ClassVar[Mapping[str, Any]] = {"the file is locked": of(lock_file)}
+
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> FileHarness:
+        return FileHarness(tmp_path / "tasks.db")
+
+
+class TestSentinelDisturbed(Disturbed):
+    column = "sentinel"
+    kind = "sentinel"
+    disturbances: ClassVar[Mapping[str, Any]] = {
+        "the primary is killed": of(replace_killed, heals_within=HEALED, may_lose=True),
+        "the primary hangs": of(replace_hanging, heals_within=HEALED, may_lose=True),
+        "an operator fails over": of(fail_over, heals_within=HEALED, may_lose=True),
+    }
+
+
+class TestSentinelDisturbedSafe(Disturbed):
+    column = "sentinel, replicated"
+    kind = "sentinel"
+    safe = True
+    disturbances: ClassVar[Mapping[str, Any]] = {
+        "the primary is killed": of(replace_killed, heals_within=SAFE),
+        "the primary hangs": of(replace_hanging, heals_within=SAFE),
+    }
+
+
+class TestClusterDisturbed(Disturbed):
+    column = "cluster"
+    kind = "cluster"
+    disturbances: ClassVar[Mapping[str, Any]] = {
+        "a primary is killed": of(replace_killed, heals_within=HEALED, may_lose=True),
+        "a primary hangs": of(replace_hanging, heals_within=HEALED, may_lose=True),
+        "an operator fails over": of(fail_over, heals_within=HEALED, may_lose=True),
+        "slots move": of(move_slot, heals_within=HEALED),
+        "all scripts are forgotten": of(forget_scripts),
+    }
+
+
+class TestClusterDisturbedSafe(Disturbed):
+    column = "cluster, replicated"
+    kind = "cluster"
+    safe = True
+    disturbances: ClassVar[Mapping[str, Any]] = {
+        "a primary is killed": of(replace_killed, heals_within=SAFE),
+        "a primary hangs": of(replace_hanging, heals_within=SAFE),
+    }

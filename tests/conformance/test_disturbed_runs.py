@@ -1,0 +1,76 @@
+"""The layer of disturbances itself: what is lost meanwhile, and what does not go on in time, is found out."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq_conformance.disturbances import Disturbance
+from asynq_conformance.disturbances.disturbance import Outcome, disturbed
+from asynq_conformance.disturbances.judge import judge
+from asynq_conformance.disturbances.laws import PLAN
+from asynq_conformance.histories.plan import Source
+from tests.conformance.own_topologies import OwnHarness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from asynq_conformance.histories.run import Run
+
+
+@pytest.fixture
+def harness() -> Iterator[OwnHarness]:
+    with OwnHarness("standalone", safe=False) as harness:
+        yield harness
+
+
+def outcome(harness: OwnHarness, directory: Path, strike: Any) -> Outcome:
+    factory, kwargs = harness.factory()
+    return disturbed(Source(factory=factory, kwargs=kwargs), PLAN, directory, Disturbance(strike=strike))
+
+
+def lose_tasks(harness: OwnHarness) -> None:
+    """Whatever the queues hold is there no longer."""
+    harness.topology.nodes[0].client.flushall()
+
+
+def test_lost_tasks_are_found_out_unless_they_may_be_lost(harness: OwnHarness, tmp_path: Path) -> None:
+    def strike(run: Run) -> None:
+        lose_tasks(harness)
+
+    found = outcome(harness, tmp_path, strike)
+    assert any("nobody ended it" in failure for failure in judge(found, may_lose=False).failures)
+    excused = judge(found, may_lose=True)
+    assert excused.figures["excused"] > 0
+
+
+def test_tasks_lost_long_before_are_not_excused(harness: OwnHarness, tmp_path: Path) -> None:
+    def strike(run: Run) -> None:
+        lose_tasks(harness)
+
+    found = outcome(harness, tmp_path, strike)
+    late = Outcome(
+        record=found.record,
+        began=found.ended + 60_000_000_000,
+        ended=found.ended + 61_000_000_000,
+        healed=found.healed,
+        drained=found.drained,
+    )
+    assert judge(late, may_lose=True).failures
+
+
+def test_a_store_that_takes_its_time_is_seen_to(harness: OwnHarness, tmp_path: Path) -> None:
+    node = harness.topology.nodes[0]
+    later = threading.Timer(2.0, node.resume)
+
+    def strike(run: Run) -> None:
+        node.pause()
+        later.start()
+
+    found = outcome(harness, tmp_path, strike)
+    later.join()
+    assert found.slowest > 1.0
+    assert judge(found, may_lose=False).failures == []
