@@ -100,6 +100,17 @@ def wraps(error: BaseException, kind: type[BaseException]) -> bool:
     return any(isinstance(part, kind) for part in _parts(error))
 
 
+def can_be_judged(error: BaseException) -> bool:
+    """False for an error that raises another one when it is looked at: nothing can be decided from it."""
+    try:
+        for part in _parts(error):
+            # What is asked of errors wherever one is decided about or logged.
+            bool(part), isinstance(part, RateLimited)
+    except BaseException:  # noqa: BLE001 - the user's own code, SystemExit included
+        return False
+    return True
+
+
 def _parts(error: BaseException) -> Iterator[BaseException]:
     """The error, its causes and the members of its groups, each once: causes may form a ring."""
     waiting, seen = [error], set[int]()

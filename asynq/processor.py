@@ -320,16 +320,18 @@ class Processor:
     def _conclude(self, held: Held, outcome: Outcome) -> None:
         delivery = held.delivery
         op = decide(delivery, outcome, self._terms.rules, self._clock.now())
+        if op is not None:
+            log_failure(op, outcome)
+        self._hooks.ended(outcome, delivery.message, held.context)
+        # From here on nothing may fail: what is to be settled must stay held.
+        held.outcome = outcome
         if op is None:
             log.warning("task %s of queue %s: its lease is lost", delivery.message.id, delivery.message.queue)
             self._let_go([delivery.lease])
             self._mark_quiet()
         else:
             self._ready.append(op)
-            log_failure(op, outcome)
-        held.outcome = outcome
         self._changed.set()
-        self._hooks.ended(outcome, delivery.message, held.context)
 
     def _settled(self, settlements: Sequence[Settlement], answers: Sequence[AsynqError | None]) -> None:
         landed: list[Lease] = []

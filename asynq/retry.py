@@ -47,7 +47,7 @@ class RetryRules:
         if self.delay is not None:
             try:
                 return _milliseconds(self.delay(message.retried, error, Task.from_message(message)))
-            except Exception:
+            except BaseException:
                 log.exception("retry_delay failed for task %r: the default is used", message.id)
         return _milliseconds(default_retry_delay(message.retried, self.rng))
 
@@ -57,7 +57,7 @@ class RetryRules:
             return True
         try:
             return bool(self.is_failure(error))
-        except Exception:
+        except BaseException:
             log.exception("is_failure failed for task %r: the error counts as a failure", message.id)
             return True
 

@@ -19,7 +19,7 @@ from asynq.errors import (
     TaskTimeoutError,
 )
 from asynq.handlers import as_step
-from asynq.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded
+from asynq.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded, can_be_judged
 from asynq.payload import encode_result
 from asynq.task import Task
 
@@ -132,7 +132,7 @@ class Run:
         try:
             return _success(await self._step(self.context, Task.from_message(self.delivery.message)))
         except (SkipRetry, RevokeTask) as verdict:
-            return Failed(verdict)
+            return Failed(_as_exception(verdict))
         except asyncio.CancelledError:
             if self._control.stop is None:
                 raise
@@ -219,6 +219,9 @@ def _success(answer: Any) -> Outcome:
 
 
 def _as_exception(error: BaseException) -> Exception:
+    if not can_be_judged(error):
+        # Without it as a cause, or that could not be judged either.
+        return HandlerError(f"the handler raised an error that breaks when looked at: {error_text(error)}")
     if isinstance(error, Exception):
         return error
     wrapped = HandlerError(f"the handler raised {error_text(error)}")

@@ -290,6 +290,24 @@ async def test_an_error_hook_that_fails_breaks_nothing(
     assert len([record for record in failures if record.name == "asynq.server"]) == 2
 
 
+async def test_an_error_that_cannot_be_looked_at_does_not_end_the_server(memory: Bench) -> None:
+    class Broken(Exception):  # noqa: N818
+        @property
+        def __cause__(self) -> BaseException | None:  # type: ignore[override]
+            raise RuntimeError("no")
+
+        def __bool__(self) -> bool:
+            raise RuntimeError("no")
+
+    async def handler(ctx: Context, task: Task) -> None:
+        raise Broken("boom")
+
+    async with memory.serving(handler):
+        for _ in range(2):
+            stored = await memory.reaches(await memory.enqueue(max_retry=0), TaskState.ARCHIVED)
+    assert "Broken: boom" in stored.message.error
+
+
 async def test_what_is_no_failure_spends_no_retry(memory: Bench) -> None:
     runs = 0
 

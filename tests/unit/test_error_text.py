@@ -16,6 +16,12 @@ class NotText(Exception):  # noqa: N818
         return 3  # type: ignore[return-value]  # noqa: PLE0307
 
 
+class Faceless(Exception):  # noqa: N818
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise RuntimeError
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [
@@ -29,8 +35,8 @@ class NotText(Exception):  # noqa: N818
         (ValueError("a\0b"), "ValueError: a\\x00b"),
         (ValueError("\ud800"), "ValueError: \\ud800"),
         (ValueError("grün"), "ValueError: grün"),
-        (Silent(), "Silent (which cannot be shown: its __str__ raised SystemExit)"),
-        (NotText(), "NotText (which cannot be shown: its __str__ raised TypeError)"),
+        (Silent(), "Silent (which cannot be shown: it raised SystemExit)"),
+        (NotText(), "NotText (which cannot be shown: it raised TypeError)"),
         (
             ExceptionGroup("2", [OSError(), ExceptionGroup("x", [KeyError()])]),
             "ExceptionGroup: 2 (2 sub-exceptions) [OSError; ExceptionGroup: x (1 sub-exception) [KeyError]]",
@@ -39,6 +45,11 @@ class NotText(Exception):  # noqa: N818
 )
 def test_every_error_has_a_readable_text(error: BaseException, text: str) -> None:
     assert error_text(error) == text
+
+
+def test_an_error_that_breaks_when_looked_at_has_a_text() -> None:
+    # No parameter of a test: pytest looks at it, too.
+    assert error_text(Faceless("boom")) == "Faceless (which cannot be shown: it raised RuntimeError)"
 
 
 def test_a_cause_is_left_out() -> None:

@@ -143,9 +143,12 @@ def test_nonsense_from_retry_delay_is_logged_and_the_default_used(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-def test_callbacks_that_raise_are_logged_and_the_defaults_used(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("raised", [RuntimeError("user bug"), SystemExit(1), KeyboardInterrupt()], ids=repr)
+def test_callbacks_that_raise_are_logged_and_the_defaults_used(
+    raised: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(*_: object) -> Any:
-        raise RuntimeError("user bug")
+        raise raised
 
     op = settle(Failed(ValueError()), RetryRules(rng=Random(1), delay=broken, is_failure=broken))
     assert isinstance(op, Retry)

@@ -101,6 +101,23 @@ class Abrupt(BaseException):
     pass
 
 
+class HidesItsCause(Exception):  # noqa: N818
+    @property
+    def __cause__(self) -> BaseException | None:  # type: ignore[override]
+        raise RuntimeError("no")
+
+
+class HidesItsClass(Exception):  # noqa: N818
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise SystemExit
+
+
+class Undecided(SkipRetry):
+    def __bool__(self) -> bool:
+        raise RuntimeError("no")
+
+
 RAISED: list[BaseException] = [
     ValueError("boom"),
     UnprintableError(),
@@ -116,6 +133,17 @@ ENDED: list[BaseException] = [
     Abrupt("now"),
     BaseExceptionGroup("several", [Abrupt()]),
 ]
+
+
+@pytest.mark.parametrize("kind", [HidesItsCause, HidesItsClass, Undecided])
+@pytest.mark.parametrize("wrapped", [True, False])
+async def test_an_error_that_cannot_be_looked_at_is_a_failure_that_says_so(
+    runs: Runs, kind: type[Exception], wrapped: bool
+) -> None:
+    error = ExceptionGroup("several", [kind("boom")]) if wrapped else kind("boom")
+    found = failure(await runs.outcome(lambda ctx, task: fail(error)))
+    assert type(found) is HandlerError
+    assert "breaks when looked at" in str(found)
 
 
 @pytest.mark.parametrize("error", RAISED, ids=repr)
