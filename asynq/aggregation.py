@@ -6,7 +6,6 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from contextvars import copy_context
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from asynq.handlers import is_async
 from asynq.ops import ExtendAggregation, FinishAggregation, ReturnAggregation
 from asynq.options import Options
 from asynq.task import Task
+from asynq.threads import in_thread
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -148,21 +148,8 @@ class Aggregation:
         if is_async(self.aggregate):
             answer: object = self.aggregate(group, tasks)
         else:
-            answer = await self._in_thread(group, tasks)
+            answer = await in_thread(self.threads, self.aggregate, group, tasks)
         return await answer if inspect.isawaitable(answer) else answer
-
-    async def _in_thread(self, group: str, tasks: list[Task]) -> object:
-        def call() -> tuple[object, BaseException | None]:
-            # Errors travel as values: a future cannot carry StopIteration, nor a loop survive SystemExit.
-            try:
-                return self.aggregate(group, tasks), None
-            except BaseException as error:  # noqa: BLE001
-                return None, error
-
-        answer, raised = await asyncio.wrap_future(self.threads.submit(copy_context().run, call))
-        if raised is not None:
-            raise raised
-        return answer
 
     def _request(self, task: object) -> Enqueue:
         if not isinstance(task, Task):

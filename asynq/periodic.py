@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -17,6 +16,7 @@ from asynq.loops.every import Every
 from asynq.options import EnqueueKeywords, Options, options_of
 from asynq.service import Service
 from asynq.task import Task  # noqa: TC001 - attrs reads the annotation
+from asynq.threads import DaemonThreads, in_thread
 from asynq.timetable import Timetable
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class PeriodicTaskManager(Service):
         check_interval("sync_interval", sync_interval)
         super().__init__(broker)
         self._provider = config_provider
+        # A daemon: a provider that hangs does not keep the program from ending.
+        self._threads = DaemonThreads(1, "asynq-provider")
         self._interval = sync_interval.total_seconds()
         self._timetable = Timetable(
             self._broker,
@@ -102,6 +104,7 @@ class PeriodicTaskManager(Service):
         return [*self._timetable.loops(rng), Every("asking", self._step, interval=self._interval, rng=rng)]
 
     async def _finish(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
         await self._timetable.end()
 
     async def _step(self) -> float | None:
@@ -111,7 +114,7 @@ class PeriodicTaskManager(Service):
     async def _configs(self) -> list[PeriodicTaskConfig]:
         if inspect.iscoroutinefunction(self._provider):
             return list(await self._provider())
-        answer = await asyncio.to_thread(self._provider)
+        answer = await in_thread(self._threads, self._provider)
         return list(await answer if inspect.isawaitable(answer) else answer)
 
     def _entry(self, config: PeriodicTaskConfig) -> Entry:

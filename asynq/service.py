@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("asynq.scheduler")
 
+LOOP_PATIENCE = 5.0
+"""Seconds a shutdown waits for what is under way: a tick, a hook, the answer of a provider."""
+
 
 class Service(Life):
     """Runs loops from `start` to `shutdown`. It lives once: new, then active, then closed.
@@ -30,6 +33,7 @@ class Service(Life):
     def __init__(self, broker: Broker | str) -> None:
         super().__init__(broker, log)
         self._running: Sequence[Every] = ()
+        self._told_to_end = asyncio.Event()
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; blocks. Uses uvloop where it is installed.
@@ -72,14 +76,17 @@ class Service(Life):
     # --- the rest is its own --------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        parts = [asyncio.create_task(loop.run()) for loop in self._running]
-        try:
-            await asyncio.gather(*parts)
-            await self._finish()
-        finally:
-            for part in parts:
+        async with asyncio.TaskGroup() as group:
+            parts = [group.create_task(loop.run()) for loop in self._running]
+            await self._told_to_end.wait()
+            for loop in self._running:
+                loop.stop()
+            _, late = await asyncio.wait(parts, timeout=LOOP_PATIENCE)
+            for part in late:
                 part.cancel()
+        if late:
+            log.warning("a hook or a provider did not return within %g s: it is given up", LOOP_PATIENCE)
+        await self._finish()
 
     def _begin_shutdown(self) -> None:
-        for loop in self._running:
-            loop.stop()
+        self._told_to_end.set()

@@ -1,10 +1,12 @@
-"""The threads plain handlers run in."""
+"""The threads that functions of users run in: handlers, aggregators, providers."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import Executor, Future
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -16,6 +18,26 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _Item = tuple[Future[Any], "Callable[[], Any]"]
+
+
+async def in_thread(threads: Executor, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the function answers or raises, called in one of the threads in the caller's context.
+
+    Cancelling the caller does not end the call.
+    """
+
+    def call() -> tuple[Any, BaseException | None]:
+        # Errors travel as values: a future cannot carry StopIteration, nor a loop survive SystemExit.
+        try:
+            return function(*args, **kwargs), None
+        except BaseException as error:  # noqa: BLE001
+            return None, error
+
+    answer, error = await asyncio.wrap_future(threads.submit(copy_context().run, call))
+    if error is not None:
+        raise error
+    result: T = answer
+    return result
 
 
 class DaemonThreads(Executor):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from asynq.inspecting import EVENTS
 from asynq.loops.heartbeat import SHOWN_PAYLOAD
 from asynq.message import TaskState
 from asynq.ops import ListEnqueueEvents, ListSchedulerEntries, ListServers, RecordEnqueueEvent, WriteScheduler
-from tests.server.conftest import PATIENCE, Bench
+from tests.server.conftest import PATIENCE, Bench, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,6 +142,53 @@ async def test_a_manager_follows_its_provider(memory: Bench) -> None:
         assert await memory.broker.aexecute(ListSchedulerEntries()) == changed
     finally:
         await manager.shutdown()
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_provider_that_never_answers_does_not_hold_up_the_end(
+    memory: Bench, monkeypatch: pytest.MonkeyPatch, plain: bool
+) -> None:
+    monkeypatch.setattr("asynq.service.LOOP_PATIENCE", 0.05)
+    asked, hanging, let_go = [0], threading.Event(), threading.Event()
+
+    def provide() -> Any:
+        asked[0] += 1
+        if asked[0] > 1:
+            hanging.set()
+            if not plain:
+                return asyncio.Event().wait()
+            let_go.wait()
+        return [PeriodicTaskConfig("@hourly", Task("a"))]
+
+    manager = PeriodicTaskManager(memory.broker, provide, sync_interval=timedelta(milliseconds=1))
+    await manager.start()
+    try:
+        await until(hanging.is_set)
+        async with asyncio.timeout(PATIENCE):
+            await manager.shutdown()
+        assert manager.state == "closed"
+        assert await memory.broker.aexecute(ListSchedulerEntries()) == ()
+    finally:
+        let_go.set()
+
+
+async def test_a_hook_that_never_returns_does_not_hold_up_the_end(
+    memory: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asynq.service.LOOP_PATIENCE", 0.05)
+    hanging = asyncio.Event()
+
+    async def never_returns(_: Task) -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    scheduler = Scheduler(memory.broker, pre_enqueue=never_returns)
+    scheduler.register("@every 1s", Task("a"))
+    await scheduler.start()
+    async with asyncio.timeout(PATIENCE):
+        await hanging.wait()
+        await scheduler.shutdown()
+    assert await memory.broker.aexecute(ListSchedulerEntries()) == ()
 
 
 @pytest.mark.parametrize("answer", [["no config"], [PeriodicTaskConfig("bad spec", Task("b"))]])
