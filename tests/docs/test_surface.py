@@ -123,9 +123,11 @@ def test_a_program_waits_for_what_a_worker_returns(url: str, tmp_path: Path) -> 
     (tmp_path / "worker").mkdir()
     with (
         program(WORKER, url, tmp_path / "worker") as worker,
-        program(WAITING, url, tmp_path) as process,
+        asynq.Inspector(url) as inspector,
     ):
-        assert process.wait(PATIENCE) == 0
+        until(inspector.servers)
+        with program(WAITING, url, tmp_path) as process:
+            assert process.wait(PATIENCE) == 0
         worker.terminate()
         assert worker.wait(PATIENCE) == 0
 
