@@ -82,8 +82,8 @@ class Options:
     """What ends the lock before its time: the task's end ("done", the default), nothing ("expiry"), or that
     a worker takes the task ("start")."""
     keep_unique: bool | None = None
-    """Renew the lock, while the task lives, whenever it would end before the task's next step. On Redis a task
-    that waits in its queue or group longer than `unique` loses it all the same, until it is taken."""
+    """Renew the lock, while the task lives, whenever it would end before the task's next step. On Redis a
+    task that waits in its queue or group longer than `unique` loses it all the same, until it is taken."""
     on_conflict: OnConflict | None = None
     """When the id is taken: TaskIDConflictError ("reject", the default), or an archived or completed task of
     the id makes room ("replace_finished")."""
