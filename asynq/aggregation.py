@@ -23,7 +23,7 @@ from asynq.errors import (
     NotReplicatedError,
 )
 from asynq.handlers import is_async
-from asynq.ops import ExtendAggregation, FinishAggregation, ReturnAggregation
+from asynq.ops import ExtendAggregation, FinishAggregation, ListGroups, ReturnAggregation, TakeGroup
 from asynq.options import Options
 from asynq.task import Task
 from asynq.threads import in_thread
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 Aggregate = Callable[[str, list[Task]], Task | Awaitable[Task]]
 """From a group's name and its tasks, oldest first, to the one task that takes their place."""
 
+AGGREGATING = (ListGroups, TakeGroup, ExtendAggregation, FinishAggregation, ReturnAggregation)
+"""The operations without which nothing is aggregated."""
 HOLD = 120_000
 """Milliseconds until a set whose server is gone may be reclaimed, as in Go asynq. Extended while it lives."""
 _MILLISECOND = timedelta(milliseconds=1)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from asynq.errors import BrokerURLError
+from asynq.errors import BrokerURLError, UnsupportedOperationError
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,8 +36,13 @@ class Capabilities:
     wakeup: Literal["push", "poll"] = "push"
     """push: an idle listener is told of new tasks; poll: it is not."""
     groups: bool = True
+    """False: an Enqueue into a group is refused with UnsupportedOperationError."""
     unsupported: frozenset[type[Op[object]]] = frozenset()
-    """Operations that answer UnsupportedOperationError."""
+    """Operations that answer UnsupportedOperationError; none of `asynq.ops.CORE`."""
+
+    def supports(self, *operations: type[Op[Any]]) -> bool:
+        """True if all of these operations are supported."""
+        return self.unsupported.isdisjoint(operations)
 
 
 @frozen
@@ -172,6 +177,13 @@ def connect(url: str) -> Broker:
         )
     broker: Broker = registered[scheme].load()(url)
     return broker
+
+
+def require(broker: Broker, *operations: type[Op[Any]]) -> None:
+    """Refuse a broker that lacks one of these operations: UnsupportedOperationError names it."""
+    for operation in operations:
+        if not broker.capabilities.supports(operation):
+            raise UnsupportedOperationError(operation.__name__, broker.capabilities.backend)
 
 
 def _shape(url: str) -> str:

@@ -101,11 +101,11 @@ class QueueInfo:
     paused: bool
     latency: timedelta
     """How long the oldest pending task has waited."""
-    memory: int
-    """Bytes the queue occupies, an estimate."""
+    memory: int | None
+    """Bytes the queue occupies, an estimate; None where the broker does not support that."""
 
     @classmethod
-    def of(cls, stats: QueueStats, memory: int) -> QueueInfo:
+    def of(cls, stats: QueueStats, memory: int | None) -> QueueInfo:
         """The public view of the numbers a broker gives."""
         numbers = asdict(stats) | {"latency": timedelta(milliseconds=stats.latency)}
         return cls(size=stats.size, memory=memory, **numbers)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from asynq.checks import check_count, check_flag, check_name, check_one_of, check_text
+from asynq.errors import UnsupportedOperationError
 from asynq.info import QueueInfo, TaskInfo
 from asynq.message import QueueStats, TaskState
 from asynq.ops import (
@@ -62,7 +64,9 @@ def queue_info(queue: str) -> Plan[QueueInfo]:
     """Sizes by state, latency, memory, counters. QueueNotFoundError."""
     check_name("queue", queue)
     stats: QueueStats = yield GetQueueStats(queue=queue)
-    memory: int = yield GetMemory(queue=queue)
+    memory: int | None = None
+    with suppress(UnsupportedOperationError):
+        memory = yield GetMemory(queue=queue)
     return QueueInfo.of(stats, memory)
 
 

@@ -6,13 +6,10 @@ Everything else in the contract counts milliseconds (see `asynq.ops`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - backends read the annotations
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from attrs import Factory, frozen
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class TaskState(StrEnum):

@@ -10,8 +10,9 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
-from asynq.aggregation import Grouping
+from asynq.aggregation import AGGREGATING, Grouping
 from asynq.backoff import Outage, shared_outage
+from asynq.broker import require
 from asynq.checks import check_callback, check_count, check_duration
 from asynq.errors import BrokerUnavailable, ServerStateError
 from asynq.handlers import as_step
@@ -69,9 +70,10 @@ class Server(Life):
     lease: how long a silent worker keeps its tasks; at least one second, and extended while it lives.
     aggregator: from a group's name and tasks to the one task that takes their place in their queue; sync
     (in a thread) or async. What it raises puts the tasks back into their group, and on_error is told.
-    Without it groups wait for another server. group_grace_period: how long nothing is added to a group
-    until it is aggregated; group_max_delay: how long its oldest task waits at most; both at least one
-    second. group_max_size: as soon as a group holds so many tasks, that many are aggregated.
+    Without it groups wait for another server; UnsupportedOperationError for a broker without groups.
+    group_grace_period: how long nothing is added to a group until it is aggregated; group_max_delay: how
+    long its oldest task waits at most; both at least one second. group_max_size: as soon as a group holds
+    so many tasks, that many are aggregated.
     """
 
     def __init__(
@@ -128,6 +130,8 @@ class Server(Life):
             grouping=Grouping.of(aggregator, group_grace_period, group_max_delay, group_max_size),
         )
         super().__init__(broker, log)
+        if aggregator is not None:
+            require(self._broker, *AGGREGATING)
         self._worker: Worker | None = None
         self._ending = False
 

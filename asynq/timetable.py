@@ -8,12 +8,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from asynq.broker import require
 from asynq.checks import check_callback, check_duration, check_zone
 from asynq.entries import Entry, Registry
 from asynq.loops.every import Every
 from asynq.loops.heartbeat import SCHEDULER_EVERY, Heartbeat, host
 from asynq.loops.ticker import LONGEST_PAUSE, Hooks, Ticker
-from asynq.ops import ClearScheduler, WriteScheduler
+from asynq.ops import ClearScheduler, EnqueueTick, GetLastTick, WriteScheduler
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -39,7 +40,11 @@ class Timetable:
         pre_enqueue: PreEnqueue | None,
         post_enqueue: PostEnqueue | None,
     ) -> None:
-        """TypeError or ValueError, naming the option, for what cannot be honoured."""
+        """TypeError or ValueError, naming the option, for what cannot be honoured.
+
+        UnsupportedOperationError for a broker that remembers no ticks.
+        """
+        require(broker, EnqueueTick, *([GetLastTick] if catch_up else []))
         check_zone("location", location)
         if catch_up is not None:
             check_duration("catch_up", catch_up)
@@ -56,6 +61,7 @@ class Timetable:
         )
         self._id = f"{host()}:{os.getpid()}:{uuid4()}"
         self._heartbeat = Heartbeat(broker, self._beat, ClearScheduler(scheduler_id=self._id))
+        self._is_seen = broker.capabilities.supports(WriteScheduler, ClearScheduler)
 
     def entry(self, spec: str, task: Task, over: Options) -> Entry:
         """The entry of a periodic task. Raises as Entry.of."""
@@ -64,20 +70,23 @@ class Timetable:
     def loops(self, rng: Random) -> list[Every]:
         """The loops, for the running event loop; from now on they follow every change of the entries."""
         loop = asyncio.get_running_loop()
-        ticking = Every("scheduling", self._ticker.step, interval=LONGEST_PAUSE, rng=rng)
-        beating = Every("heartbeat", self._heartbeat.step, interval=SCHEDULER_EVERY, rng=rng, gap=1.0)
+        parts = [Every("scheduling", self._ticker.step, interval=LONGEST_PAUSE, rng=rng)]
+        if self._is_seen:
+            beat = self._heartbeat.step
+            parts.append(Every("heartbeat", beat, interval=SCHEDULER_EVERY, rng=rng, gap=1.0))
 
         def follow() -> None:
-            for part in (ticking, beating):
+            for part in parts:
                 loop.call_soon_threadsafe(part.wake)
 
         self.registry.changed = follow
-        return [ticking, beating]
+        return parts
 
     async def end(self) -> None:
         """Let the entries be seen no more."""
         self.registry.changed = _nothing
-        await self._heartbeat.end()
+        if self._is_seen:
+            await self._heartbeat.end()
 
     def _beat(self) -> WriteScheduler:
         ttl = int(2000 * SCHEDULER_EVERY)

@@ -20,6 +20,7 @@ from asynq.loops.heartbeat import SERVER_EVERY, Heartbeat, ServerRecord
 from asynq.loops.janitor import Janitor
 from asynq.loops.reclaimer import GroupRepairer, Reclaimer
 from asynq.loops.recoverer import Adopter, Recoverer
+from asynq.ops import ClearServer, ListGroups, ReclaimAggregations, RepairGroups, WriteServer
 from asynq.processor import Processor
 from asynq.retry import RetryRules
 from asynq.terms import Terms
@@ -98,13 +99,19 @@ class Worker:
         self._beating = Every("heartbeat", self._heartbeat.step, interval=SERVER_EVERY, rng=rng)
         self._loops = [
             self._forwarding,
-            self._beating,
             Every("recovery", recoverer.step, interval=RECOVER_EVERY, rng=rng),
             Every("adoption", Adopter(broker, queues).step, interval=ADOPT_EVERY, rng=rng),
             Every("cleaning", Janitor(broker, queues).step, interval=janitor.INTERVAL, rng=rng),
-            Every("reclaiming", Reclaimer(broker, queues).step, interval=RECLAIM_EVERY, rng=rng),
-            Every("repairing groups", repairer.step, interval=GroupRepairer.REST, rng=rng),
         ]
+        # What a broker does not support, a server does without.
+        supports = broker.capabilities.supports
+        if supports(WriteServer, ClearServer):
+            self._loops.append(self._beating)
+        if supports(ReclaimAggregations):
+            reclaimer = Reclaimer(broker, queues)
+            self._loops.append(Every("reclaiming", reclaimer.step, interval=RECLAIM_EVERY, rng=rng))
+        if supports(RepairGroups, ListGroups):
+            self._loops.append(Every("repairing groups", repairer.step, interval=GroupRepairer.REST, rng=rng))
         if settings.callbacks.health_check:
             health = Health(broker, self._hooks.checked, settings.health_check_interval / 1000)
             self._loops.append(Every("health check", health.step, interval=RECOVER_EVERY, rng=rng))
@@ -168,7 +175,8 @@ class Worker:
         _, late = await asyncio.wait(parts, timeout=LOOP_PATIENCE)
         for part in late:
             part.cancel()
-        await self._heartbeat.end()
+        if self._beating in self._loops:
+            await self._heartbeat.end()
 
     def _on_wake(self) -> None:
         self._processor.wake()

@@ -25,7 +25,7 @@ from asynq.demo.report import Report, runs_begun, tally
 from asynq.demo.tasks import COUNT, DIGEST, RUN_LOG_VARIABLE
 from asynq.errors import AsynqError, QueueNotEmptyError
 from asynq.inspector import AsyncInspector
-from asynq.ops import GetQueueStats
+from asynq.ops import DeleteQueue, GetQueueStats
 from asynq.task import Task
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Demo:
                 kind.partition(":")[2]: await tally(broker, queue, task_ids[kind], runs)
                 for kind, queue in queues.items()
             }
-            await _clean_up(broker, list(queues.values()))
+            await _clean_up(broker, list(queues.values()), progress)
         finally:
             await broker.aclose()
         return Report(
@@ -195,8 +195,12 @@ class Demo:
             await asyncio.sleep(_POLL)
 
 
-async def _clean_up(broker: Broker, queues: Sequence[str]) -> None:
+async def _clean_up(broker: Broker, queues: Sequence[str], progress: Progress) -> None:
     """Delete the demo's queues, but for one in which a task still counts as active: it was lost."""
+    if not broker.capabilities.supports(DeleteQueue):
+        backend = broker.capabilities.backend
+        progress.say(f"the {backend} broker cannot delete queues: {', '.join(queues)} stay")
+        return
     inspector = AsyncInspector(broker)
     for queue in queues:
         with suppress(QueueNotEmptyError):

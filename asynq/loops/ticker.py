@@ -247,7 +247,7 @@ class Ticker:
 
     async def _record(self, events: Sequence[Op[None]]) -> None:
         """Keep the history; what cannot be kept is not worth holding up the schedule."""
-        if not events:
+        if not events or not self._broker.capabilities.supports(RecordEnqueueEvent):
             return
         try:
             answers: Sequence[object] = await self._broker.aexecute_many(events)

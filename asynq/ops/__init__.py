@@ -14,7 +14,7 @@ second copy recognises what the first one did.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from asynq.ops.base import (
     MAX_BATCH,
@@ -113,6 +113,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "CORE",
     "MAX_BATCH",
     "MAX_EVENTS",
     "MAX_RATE",
@@ -183,6 +184,16 @@ __all__ = [
     "WriteServer",
     "all_operations",
 ]
+
+
+CORE: Final[frozenset[type[Op[Any]]]] = frozenset(
+    {
+        *(Enqueue, Dequeue, ExtendLease, WriteResult, Done, Complete, Retry, Archive, Requeue),
+        *(Forward, ListLostLeases, Recover, AdoptOrphans, PurgeCompleted, TrimArchive),
+        *(Ping, PauseQueue, UnpauseQueue, ListQueues, GetQueueStats, GetTask, ListTasks),
+    }
+)
+"""Without these a broker is none; all others it may declare unsupported (see `Capabilities`)."""
 
 
 def all_operations() -> Iterator[type[Op[object]]]:

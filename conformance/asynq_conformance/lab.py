@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from asynq import ops
 from asynq.clock import FakeClock
-from asynq.errors import AsynqError, TaskNotFoundError
+from asynq.errors import AsynqError, TaskNotFoundError, raised
 from asynq.message import TaskMessage, TaskState
+from asynq_conformance.declared import compare_with_declaration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,23 +71,36 @@ class Lab:
     # --- the door -----------------------------------------------------------------------------------
 
     def execute(self, op: ops.Op[T]) -> T:
-        """Carry out one operation through the face under test."""
-        if self._runner:
-            return self._runner.run(self.broker.aexecute(op))
-        return self.broker.execute(op)
+        """Carry out one operation through the face under test. Skips what the broker declares unsupported."""
+        answer: T | AsynqError
+        try:
+            answer = self._runner.run(self.broker.aexecute(op)) if self._runner else self.broker.execute(op)
+        except AsynqError as error:
+            answer = error
+        return cast("T", raised(self._supported((op,), (answer,))[0]))
 
     def execute_many(self, operations: Sequence[ops.Op[T]]) -> list[T | AsynqError]:
-        """Carry out many operations through the face under test."""
+        """Carry out many operations through the face under test. Skips as `execute`."""
         if self._runner:
-            return self._runner.run(self.broker.aexecute_many(operations))
-        return self.broker.execute_many(operations)
+            answers = self._runner.run(self.broker.aexecute_many(operations))
+        else:
+            answers = self.broker.execute_many(operations)
+        return self._supported(operations, answers)
 
     def execute_at_once(self, operations: Sequence[ops.Op[T]]) -> list[T | AsynqError]:
-        """Carry out each operation by a caller of its own, all of them at the same time."""
+        """Carry out each operation by a caller of its own, all at the same time. Skips as `execute`."""
         if self._runner:
-            return self._runner.run(self._gather(operations))
+            return self._supported(operations, self._runner.run(self._gather(operations)))
         with ThreadPoolExecutor(8) as callers:
-            return list(callers.map(self._answer, operations))
+            return self._supported(operations, list(callers.map(self._answer, operations)))
+
+    def _supported(
+        self, operations: Sequence[ops.Op[T]], answers: Sequence[T | AsynqError]
+    ) -> list[T | AsynqError]:
+        """The answers, unless the broker declares one of the operations unsupported, or should have."""
+        for op, answer in zip(operations, answers, strict=True):
+            compare_with_declaration(self.broker.capabilities, op, answer)
+        return list(answers)
 
     async def _gather(self, operations: Sequence[ops.Op[T]]) -> list[T | AsynqError]:
         async def answer(op: ops.Op[T]) -> T | AsynqError:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import configparser
 import importlib
+import io
 import re
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,17 +19,18 @@ import asynq
 from asynq.ops import all_operations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from asynq.broker import Broker
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "asynq"
-BACKENDS = {"asynq_redis", "asynq_sqlite"}
+BACKENDS = {"asynq_lmdb", "asynq_redis", "asynq_sqlite"}
 PACKAGES = {
     "asynq": CORE,
     "asynq_redis": ROOT / "backends/asynq_redis",
     "asynq_sqlite": ROOT / "backends/asynq_sqlite",
+    "asynq_lmdb": ROOT / "examples/asynq_lmdb/asynq_lmdb",
     "asynq_conformance": ROOT / "conformance/asynq_conformance",
     "asynq_topologies": ROOT / "conformance/asynq_topologies",
     "asynq_mutants": ROOT / "conformance/asynq_mutants",
@@ -36,11 +39,13 @@ VENDORS = {
     "redis": {"asynq_redis", "asynq_topologies", "asynq_mutants"},
     "google": {"asynq_redis"},
     "sqlite3": {"asynq_sqlite", "asynq_mutants"},
+    "lmdb": {"asynq_lmdb"},
 }
 """Who alone may import a store's driver."""
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
+LARGEST_EXAMPLE = 520
 
 
 def sources(*folders: Path) -> Iterator[Path]:
@@ -110,12 +115,21 @@ def test_importing_asynq_imports_nothing_slow(module: str) -> None:
 
 def broker_of(package: str) -> Broker:
     backend = importlib.import_module(package)
-    broker: Broker = backend.RedisBroker() if package == "asynq_redis" else backend.MemoryBroker()
-    return broker
+    brokers: dict[str, Callable[[], Broker]] = {
+        "asynq_redis": lambda: backend.RedisBroker("redis://127.0.0.1"),
+        "asynq_sqlite": lambda: backend.MemoryBroker(clock=None),
+        "asynq_lmdb": lambda: backend.LmdbBroker("never-opened"),
+    }
+    return brokers[package]()
 
 
 @pytest.mark.parametrize(
-    ("package", "table"), [("asynq_redis", "asynq_redis.steps"), ("asynq_sqlite", "asynq_sqlite.handlers")]
+    ("package", "table"),
+    [
+        ("asynq_redis", "asynq_redis.steps"),
+        ("asynq_sqlite", "asynq_sqlite.handlers"),
+        ("asynq_lmdb", "asynq_lmdb.operations"),
+    ],
 )
 def test_every_operation_has_a_handler_or_is_declared_unsupported(package: str, table: str) -> None:
     broker = broker_of(package)
@@ -157,6 +171,28 @@ def test_no_function_is_long() -> None:
         and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > LONGEST_FUNCTION
     }
     assert long == {}
+
+
+def test_the_example_of_a_backend_stays_small() -> None:
+    """Lines of code: without comments, docstrings and blank lines."""
+    lines = sum(len(code_lines(path.read_text())) for path in sources(PACKAGES["asynq_lmdb"]))
+    assert lines < LARGEST_EXAMPLE
+
+
+def code_lines(source: str) -> set[int]:
+    """Numbers of the lines that hold code."""
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    lines = {
+        line
+        for token in tokens
+        if token.type not in silent and token.string
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            lines -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return lines
 
 
 def test_every_public_name_says_what_it_promises() -> None:

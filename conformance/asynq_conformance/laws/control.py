@@ -46,6 +46,12 @@ class ControlLaws(Laws):
         with pytest.raises(UnsupportedOperationError):
             lab.execute(Unheard())
 
+    def test_a_broker_declares_what_it_does_not_support_and_has_the_core(self, lab: Lab) -> None:
+        declared = lab.broker.capabilities
+        assert declared.unsupported <= set(ops.all_operations())
+        assert not declared.unsupported & ops.CORE
+        assert declared.groups is declared.supports(ops.ListGroups, ops.TakeGroup, ops.FinishAggregation)
+
     def test_a_broker_can_be_used_again_after_it_was_closed(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.close_connections()

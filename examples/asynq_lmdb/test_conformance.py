@@ -1,0 +1,51 @@
+"""The promises of a broker, on an LMDB file: all that a backend's author has to write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq_conformance import BrokerConformance, Harness
+from asynq_lmdb import LmdbBroker
+from asynq_lmdb.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from asynq.clock import FakeClock
+    from asynq_lmdb.file import File
+
+
+class LmdbHarness(Harness):
+    """A broker on a file of its own. Harness says what each hook is for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def open(self, clock: FakeClock) -> LmdbBroker:
+        self.clock, self.broker = clock, LmdbBroker(self.path, clock=clock)
+        return self.broker
+
+    def reopen(self, clock: FakeClock) -> LmdbBroker:
+        return LmdbBroker(self.path, clock=clock)
+
+    def factory(self) -> tuple[str, dict[str, Any]]:
+        return "asynq_lmdb:LmdbBroker", {"path": str(self.path)}
+
+    def corrupt(self, queue: str, task_id: str) -> None:
+        file: File = self.broker.file()
+        with file.env.begin(write=True) as txn:
+            store = Store(file, txn, self.clock.now())
+            task = store.find(queue, task_id)
+            assert task is not None
+            store.move(task, task.state, task.rank, task.token, message=b"\xc1")
+            store.save()
+
+
+class TestLmdb(BrokerConformance):
+    """All that LmdbBroker does not declare unsupported."""
+
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> Harness:
+        return LmdbHarness(tmp_path / "tasks.lmdb")

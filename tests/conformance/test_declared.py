@@ -1,0 +1,112 @@
+"""What a broker declares unsupported is skipped by name; what it refuses without a word fails."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from attrs import evolve
+
+from asynq import ops
+from asynq.errors import AsynqError, UnsupportedOperationError
+from asynq_conformance import BrokerConformance, Harness
+from asynq_conformance.lab import Face, Lab
+from asynq_sqlite import MemoryBroker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asynq.broker import Capabilities
+    from asynq.clock import FakeClock
+
+T = TypeVar("T")
+
+
+class Limited(MemoryBroker):
+    """A broker that refuses some operations, and declares some unsupported."""
+
+    refused: tuple[type[ops.Op[Any]], ...] = ()
+    declared: tuple[type[ops.Op[Any]], ...] = ()
+    groups = True
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return evolve(super().capabilities, unsupported=frozenset(self.declared), groups=self.groups)
+
+    def execute_many(self, ops: Sequence[ops.Op[T]], /) -> list[T | AsynqError]:
+        answers = super().execute_many(ops)
+        return [self._refusal(op) or answer for op, answer in zip(ops, answers, strict=True)]
+
+    async def aexecute_many(self, ops: Sequence[ops.Op[T]], /) -> list[T | AsynqError]:
+        return self.execute_many(ops)
+
+    def _refusal(self, op: ops.Op[Any]) -> AsynqError | None:
+        if isinstance(op, self.refused):
+            return UnsupportedOperationError(type(op).__name__, "limited")
+        if isinstance(op, ops.Enqueue) and op.message.group and not self.groups:
+            return UnsupportedOperationError("groups", "limited")
+        return None
+
+
+class LimitedHarness(Harness):
+    def __init__(self, **limits: Any) -> None:
+        self.broker = type("Broker", (Limited,), limits)
+
+    def open(self, clock: FakeClock) -> Limited:
+        broker: Limited = self.broker(clock=clock)
+        return broker
+
+
+@pytest.fixture(params=["plain", "awaited"])
+def face(request: pytest.FixtureRequest) -> Face:
+    face: Face = request.param
+    return face
+
+
+def hold_against_law(face: Face, law: str, **limits: Any) -> None:
+    with closing(Lab(LimitedHarness(**limits), face)) as lab:
+        getattr(BrokerConformance(), law)(lab)
+
+
+RUN_LAW = "test_a_task_that_is_run_by_hand_is_cancelled_no_longer"
+BATCH_LAW = "test_a_batch_into_several_queues_reaches_each"
+GROUP_LAW = "test_a_task_of_a_group_waits_in_its_group"
+DECLARATION_LAW = "test_a_broker_declares_what_it_does_not_support_and_has_the_core"
+
+
+def test_a_law_that_needs_what_is_declared_unsupported_is_skipped_by_name(face: Face) -> None:
+    with pytest.raises(pytest.skip.Exception, match=r"^unsupported: RunTask$"):
+        hold_against_law(face, RUN_LAW, refused=(ops.RunTask,), declared=(ops.RunTask,))
+
+
+def test_what_is_refused_and_not_declared_fails(face: Face) -> None:
+    with pytest.raises(pytest.fail.Exception, match=r"RunTask is refused .* do not declare it"):
+        hold_against_law(face, RUN_LAW, refused=(ops.RunTask,))
+
+
+def test_what_is_refused_in_a_batch_and_not_declared_fails(face: Face) -> None:
+    with pytest.raises(pytest.fail.Exception, match=r"Enqueue is refused"):
+        hold_against_law(face, BATCH_LAW, refused=(ops.Enqueue,))
+
+
+def test_what_is_declared_unsupported_and_answers_may_be_claimed(face: Face) -> None:
+    with pytest.raises(pytest.skip.Exception, match=r"unsupported: RunTask, but .* you may claim this"):
+        hold_against_law(face, RUN_LAW, declared=(ops.RunTask,))
+
+
+def test_a_broker_without_groups_is_held_to_no_law_of_groups(face: Face) -> None:
+    with pytest.raises(pytest.skip.Exception, match=r"^unsupported: groups$"):
+        hold_against_law(face, GROUP_LAW, groups=False)
+
+
+@pytest.mark.parametrize("limits", [{"declared": (ops.Enqueue,)}, {"groups": False}])
+def test_a_declaration_without_the_core_or_that_contradicts_itself_fails(
+    face: Face, limits: dict[str, Any]
+) -> None:
+    with pytest.raises(AssertionError):
+        hold_against_law(face, DECLARATION_LAW, **limits)
+
+
+def test_a_broker_without_limits_declares_none(face: Face) -> None:
+    hold_against_law(face, DECLARATION_LAW)
