@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from asynq_topologies import Topology
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("backends", "which backends tests/conformance runs on")
+    group.addoption("--topology", metavar="NAMES", help="only these: sqlite, memory, standalone, ...")
+    group.addoption(
+        "--other-versions", action="store_true", help="and on other versions of Redis that are found here"
+    )
+
+
 @pytest.fixture
 def redis_brokers(monkeypatch: pytest.MonkeyPatch) -> weakref.WeakSet[BaseRedisBroker]:
     """Those the test has made so far and still holds."""

@@ -188,8 +188,8 @@ class RedisClusterBroker(BaseRedisBroker):
         )
 
 
-def connect(url: str) -> BaseRedisBroker:
-    """The broker a URL names, of any of url.SCHEMES."""
+def connect(url: str, *, clock: Clock | None = None) -> BaseRedisBroker:
+    """The broker a URL names, of any of url.SCHEMES. clock: as RedisBroker's."""
     endpoint = read_url(url)
     found = [(address.host, address.port) for address in endpoint.addresses]
     if endpoint.kind == "sentinel":
@@ -202,6 +202,7 @@ def connect(url: str) -> BaseRedisBroker:
             sentinel_username=endpoint.sentinel_username,
             sentinel_password=endpoint.sentinel_password,
             tls=endpoint.tls,
+            clock=clock,
             min_replicas=endpoint.min_replicas,
         )
     if endpoint.kind == "cluster":
@@ -210,9 +211,10 @@ def connect(url: str) -> BaseRedisBroker:
             username=endpoint.username,
             password=endpoint.password,
             tls=endpoint.tls,
+            clock=clock,
             min_replicas=endpoint.min_replicas,
         )
-    return RedisBroker(url)
+    return RedisBroker(url, clock=clock)
 
 
 def _read(url: str, kind: Kind) -> Endpoint:

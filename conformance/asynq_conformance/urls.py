@@ -60,7 +60,7 @@ class UrlHarness(Harness):
         return cast("Mapping[str, str]", self._hook("about")())
 
     def factory(self) -> tuple[str, Mapping[str, Any]] | None:
-        return ("asynq.broker:connect", {"url": self.url}) if self._can("factory") else None
+        return cast("tuple[str, Mapping[str, Any]] | None", self._hook("factory")())
 
     def warp(self, milliseconds: int) -> None:
         self._hook("warp")(milliseconds)
@@ -78,7 +78,7 @@ class UrlHarness(Harness):
         return hasattr(self.rig, name)
 
     def _hook(self, name: str) -> Any:
-        return getattr(self.rig, name, None) or getattr(super(), name)
+        return getattr(self.rig, name, None) or getattr(super(), name)  # what Harness does without it
 
 
 def rig_of(url: str) -> Rig:

@@ -40,6 +40,9 @@ class RedisHarness(Harness):
     def reopen(self, clock: FakeClock) -> RedisBroker:
         return RedisBroker(self.server.url, clock=clock)
 
+    def about(self) -> dict[str, str]:
+        return {"server": f"redis {self.server.client.info('server')['redis_version']}"}
+
     def warp(self, milliseconds: int) -> None:
         client = self.server.client
         for pattern in EXPIRING:
@@ -58,6 +61,8 @@ class RedisHarness(Harness):
 
 
 class TestRedis(BrokerConformance):
+    column = "standalone"
+
     @pytest.fixture
     def harness(self, redis_server: RedisServer) -> Harness:
         return RedisHarness(redis_server)

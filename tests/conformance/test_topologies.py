@@ -44,6 +44,9 @@ class ClusterHarness(RedisHarness):
         super().__init__(Door(topology.url, client))  # type: ignore[arg-type]
         self.topology = topology
 
+    def about(self) -> dict[str, str]:
+        return {"server": f"redis {self.topology.nodes[0].info('server')['redis_version']}"}
+
     def reopen(self, clock: FakeClock) -> Any:
         return RedisClusterBroker([self.topology.nodes[0].address], clock=clock)
 

@@ -33,7 +33,8 @@ class Run:
         self._config = config
         self._began = time.monotonic()
         self.collector = Collector()
-        self._report: Report | None = None
+        self.result: Report | None = None
+        """What was found, once the run is over."""
         self._layers = _layers(config.option.conformance_layers)
         self._budget: float | None = config.option.conformance_budget
         try:
@@ -132,9 +133,9 @@ class Run:
         if output is not None:
             output[WORKER] = {"facts": plain_facts(session.items), "complaints": self._complaints}
             return
-        if not self.collector:
+        if not self.collector or self._config.option.collectonly:
             return
-        self._report = report = self.report()
+        self.result = report = self.report()
         if directory := self._config.option.conformance_report:
             from asynq_conformance.report.files import write
 
@@ -159,7 +160,7 @@ class Run:
 
     def summarize(self, terminal: pytest.TerminalReporter) -> None:
         """Print the table, or with -q the figures alone."""
-        report = self._report
+        report = self.result
         if report is None:
             return
         terminal.section("conformance")

@@ -1,0 +1,200 @@
+"""Holds the store at a URL against the promises, or a recorded history against the rules.
+
+`python -m asynq_conformance redis://127.0.0.1:6379/15` prints a table in about a minute;
+`python -m asynq_conformance check history.jsonl.gz` judges what concurrent processes recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+    from asynq_conformance.report.outcomes import Report
+
+BROKEN: Final = 1
+REFUSED: Final = 2
+"""Exit statuses: a promise is broken or unknown; nothing was tried."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["check"]:
+        return _check(words[1:])
+    options = _parser().parse_args(words)
+    from asynq.errors import AsynqError
+
+    try:
+        if refusal := _refusal(options):
+            print(refusal, file=sys.stderr)
+            return REFUSED
+        return _run(options)
+    except (ValueError, AsynqError) as error:
+        print(f"asynq_conformance: {error}", file=sys.stderr)
+        return REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m asynq_conformance",
+        description="Hold the EMPTY store at a URL against all promises of a broker, and leave it empty. "
+        "`check FILE` judges a recorded history instead.",
+    )
+    parser.add_argument("url", metavar="URL", help="redis://127.0.0.1:6379/15, sqlite:///trial.db, ...")
+    parser.add_argument("--force", action="store_true", help="remove what the store holds first")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--report", metavar="DIR", help="write report.md, report.json and report.html here")
+    parser.add_argument("--profile", default="smoke", help="smoke (the default), ci or nightly")
+    parser.add_argument("--only", metavar="EXPRESSION", help="laws whose names match, as pytest's -k")
+    parser.add_argument("--layers", default="A,B", help="A,B by default; C and D take longer")
+    return parser
+
+
+def _refusal(options: argparse.Namespace) -> str:
+    """Why this store is left alone; "" when it may be used."""
+    from asynq import ops
+    from asynq.broker import connect, without_secrets
+    from asynq_conformance.urls import rig_of
+
+    rig = rig_of(options.url)
+    broker = connect(options.url)
+    try:
+        queues = broker.execute(ops.ListQueues())
+    finally:
+        broker.close()
+    if queues and not options.force:
+        return (
+            f"{without_secrets(options.url)} is in use: it has {len(queues)} queues, such as {queues[0]!r}.\n"
+            "The laws need an empty store, which they fill and empty again and again. Name another one, "
+            "or say --force to lose what this one holds."
+        )
+    rig.empty()
+    return ""
+
+
+def _run(options: argparse.Namespace) -> int:
+    import pytest
+
+    from asynq_conformance.report import document, text
+    from asynq_conformance.urls import rig_of
+
+    watcher = _Watcher()
+    arguments = [
+        *("--pyargs", "asynq_conformance.test_broker", "-p", "asynq_conformance.plugin"),
+        *("-p", "no:terminal", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(Path.cwd())),
+        *("-W", "ignore", f"--broker={options.url}"),
+        *(f"--conformance-profile={options.profile}", f"--conformance-layers={options.layers}"),
+        *([f"--conformance-report={options.report}"] if options.report else []),
+        *(["-k", options.only] if options.only else []),
+    ]
+    # Nothing a user has set up for tests of their own has a say here.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    try:
+        status = pytest.main(arguments, plugins=[watcher])
+    finally:
+        watcher.close()
+        with contextlib.suppress(Exception):
+            rig_of(options.url).empty()
+    report = watcher.report
+    if report is None:
+        print("asynq_conformance: no law was tried", file=sys.stderr)
+        return REFUSED
+    if options.json:
+        sys.stdout.write(document.as_json(report))
+    elif sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        from rich.console import Console
+
+        print(text.coloured(report, Console().width))
+    else:
+        print(text.plain(report))
+    for outcome in report.of("failed")[:5] if not options.json else ():
+        print(f"\n{outcome.test}\n{outcome.reason}")
+    return 0 if report.ok and status == pytest.ExitCode.OK else BROKEN
+
+
+class _Watcher:
+    """Shows how far the run has come, and keeps its report."""
+
+    def __init__(self) -> None:
+        self._config: Any = None
+        self._done = 0
+        self._all = 0
+        self._failed = 0
+        self._shown = -1
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._all = len(session.items)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._failed += report.failed
+        if report.when == "teardown":
+            self._done += 1
+            self._show()
+
+    def _show(self) -> None:
+        """On a terminal in place, elsewhere a line for each tenth."""
+        step = 100 if sys.stderr.isatty() else 10
+        share = self._done * step // max(self._all, 1)
+        if share == self._shown:
+            return
+        self._shown = share
+        failed = f", {self._failed} failed" if self._failed else ""
+        line = f"{self._done}/{self._all} tests{failed}"
+        sys.stderr.write(f"\r{line}" if sys.stderr.isatty() else f"{line}\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """End the line."""
+        if sys.stderr.isatty():
+            sys.stderr.write("\r" + " " * 40 + "\r")
+
+    @property
+    def report(self) -> Report | None:
+        """What was found."""
+        watch = self._config.pluginmanager.get_plugin("asynq_conformance_watch") if self._config else None
+        found: Report | None = watch.run.result if watch is not None and watch.run is not None else None
+        return found
+
+
+def _check(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m asynq_conformance check", description="Judge a recorded history by all rules."
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="history.jsonl.gz")
+    parser.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    options = parser.parse_args(words)
+    from asynq_conformance.histories.checking import check_file
+
+    try:
+        found = check_file(options.file)
+    except (OSError, ValueError) as error:
+        print(f"asynq_conformance: {options.file}: {error}", file=sys.stderr)
+        return REFUSED
+    if options.json:
+        verdicts = {
+            name: {"state": found.state_of(name), "violations": list(map(str, verdict.violations))}
+            for name, verdict in found.verdicts.items()
+        }
+        told = {"state": found.state, "counts": dict(found.counts), "verdicts": verdicts}
+        print(json.dumps({**told, "incomplete": found.incomplete}, indent=1))
+    else:
+        print(found)
+    return 0 if found.state == "ok" else BROKEN
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""`python -m asynq_conformance`: a table for the store at a URL, a verdict on a recorded history."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import asynq
+from asynq_conformance.__main__ import BROKEN, REFUSED
+from asynq_conformance.histories.history import REMAINS
+from asynq_conformance.histories.record import Event, Kind, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers import RedisServer
+
+FEW = ("--only", "stale_worker_writes or second_task_of_the_lock")
+
+
+def conformance(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "asynq_conformance", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=100, check=False, cwd=cwd, env=environment
+    )
+
+
+def test_a_table_is_printed_for_the_store_at_a_url(tmp_path: Path) -> None:
+    ran = conformance("memory://", *FEW, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "G4  uniqueness within its time" in ran.stdout
+    assert "\x1b" not in ran.stdout
+    assert "10/10 tests" in ran.stderr
+
+
+def test_a_store_in_use_is_left_alone_unless_forced(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/tasks.db"
+    with asynq.Client(url) as client:
+        client.enqueue(asynq.Task("kind", b""), task_id="precious")
+    ran = conformance(url, *FEW, cwd=tmp_path)
+    assert ran.returncode == REFUSED
+    assert "is in use: it has 1 queues, such as 'default'" in ran.stderr
+    with asynq.Inspector(url) as inspector:
+        assert inspector.task("default", "precious").id == "precious"
+    ran = conformance(url, *FEW, "--force", "--json", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert json.loads(ran.stdout)["columns"][0]["name"] == "sqlite"
+    assert list(tmp_path.glob("tasks.db*")) == []
+
+
+def test_a_redis_is_left_as_empty_as_it_was(redis_server: RedisServer, tmp_path: Path) -> None:
+    redis_server.client.set("other", "people's")
+    ran = conformance(redis_server.url, *FEW, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert redis_server.client.keys("*") == [b"other"]
+
+
+@pytest.mark.parametrize("url", ["gopher://elsewhere", "redis://127.0.0.1:1"])
+def test_a_store_that_cannot_be_used_is_told(tmp_path: Path, url: str) -> None:
+    ran = conformance(url, *FEW, cwd=tmp_path)
+    assert ran.returncode == REFUSED
+    assert "Traceback" not in ran.stderr
+    assert "asynq_conformance: " in ran.stderr
+
+
+def test_a_history_that_was_not_drained_is_not_ok(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl.gz"
+    write(path, [])
+    ran = conformance("check", str(path), cwd=tmp_path)
+    assert ran.returncode == BROKEN
+    assert "incomplete: the run was not drained" in ran.stdout
+
+
+def test_a_history_that_holds_no_violation_is_ok(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl.gz"
+    write(path, [Event("drain", -1, 2, Kind.NOTE, REMAINS, {"quiesced_at": 1, "drained": True})])
+    ran = conformance("check", str(path), "--json", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert json.loads(ran.stdout)["state"] == "ok"
+
+
+def test_a_file_that_is_no_history_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text("{}\n")
+    ran = conformance("check", str(path), cwd=tmp_path)
+    assert ran.returncode == REFUSED
+    assert "not an event" in ran.stderr

@@ -1,0 +1,64 @@
+"""The laws of a broker, on the other Redis servers of this machine: with `--other-versions`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from asynq_conformance import BrokerConformance
+from asynq_topologies.executables import find_redis_server, find_redis_servers, short_version
+from tests.conformance.test_redis import RedisHarness
+from tests.servers import OVERRIDE, RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynq_conformance import Harness
+
+
+class OtherVersion(BrokerConformance):
+    """The laws on a server that is not the one all other tests take."""
+
+    executable: ClassVar[str]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls) -> Iterator[RedisServer]:
+        server = RedisServer.start(executable=cls.executable)
+        yield server
+        server.stop()
+
+    @pytest.fixture
+    def harness(self, server: RedisServer) -> Harness:
+        server.flush()
+        return RedisHarness(server)
+
+
+def others() -> dict[str, str]:
+    """Executables by version, of each version one."""
+    usual = find_redis_server()
+    if usual is None or OVERRIDE in os.environ:
+        return {}
+    found = {short_version(executable): executable for executable in reversed(find_redis_servers())}
+    return {
+        version: executable
+        for version, executable in sorted(found.items())
+        if version != short_version(usual)
+    }
+
+
+def classes() -> dict[str, type]:
+    return {
+        name: type(
+            name,
+            (OtherVersion,),
+            {"__module__": __name__, "executable": executable, "column": f"redis {version}"},
+        )
+        for version, executable in others().items()
+        for name in [f"TestRedis{version.replace('.', '_')}"]
+    }
+
+
+globals().update(classes())
