@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from asynq.threads import LoopThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -24,14 +27,23 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def run_blocking(main: Callable[[], Coroutine[Any, Any, None]], instead: str) -> None:
-    """Run in an event loop of its own. RuntimeError, naming what to do instead, where one runs already."""
+    """Run in an event loop of its own, whose end waits for no thread.
+
+    RuntimeError, naming what to do instead, where an event loop is running already.
+    """
+    if _runs_already():
+        raise RuntimeError(f"run() blocks, and here an event loop is running: use {instead}")
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.get_loop().set_default_executor(LoopThreads(min(32, (os.cpu_count() or 1) + 4)))
+        runner.run(main())
+
+
+def _runs_already() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(main())
-    else:
-        raise RuntimeError(f"run() blocks, and here an event loop is running: use {instead}")
+        return False
+    return True
 
 
 @contextmanager

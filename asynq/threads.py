@@ -1,10 +1,10 @@
-"""The threads that functions of users run in: handlers, aggregators, providers."""
+"""The threads that functions of users run in: handlers, what they hand to threads, aggregators, providers."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -55,7 +55,7 @@ class DaemonThreads(Executor):
         self._items: SimpleQueue[_Item | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._started: list[threading.Thread] = []
         self._closed = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -66,7 +66,7 @@ class DaemonThreads(Executor):
                 raise RuntimeError("cannot schedule new calls after shutdown")
             # First of all: a new thread that finds nothing counts as idle, also when it no longer is.
             self._items.put((future, partial(fn, *args, **kwargs)))
-            if not self._idle.acquire(blocking=False) and len(self._threads) < self._size:
+            if not self._idle.acquire(blocking=False) and len(self._started) < self._size:
                 self._start_thread()
         return future
 
@@ -77,16 +77,16 @@ class DaemonThreads(Executor):
                 self._drop_waiting()
             if not self._closed:
                 self._closed = True
-                for _ in self._threads:
+                for _ in self._started:
                     self._items.put(None)
         if wait:
-            for thread in self._threads:
+            for thread in self._started:
                 thread.join()
 
     def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._started)}", daemon=True)
         thread.start()
-        self._threads.append(thread)
+        self._started.append(thread)
 
     def _serve(self) -> None:
         while (item := self._next()) is not None:
@@ -110,6 +110,30 @@ class DaemonThreads(Executor):
                 self._items.put(None)
             else:
                 item[0].cancel()
+
+
+class LoopThreads(DaemonThreads, ThreadPoolExecutor):
+    """DaemonThreads as an event loop takes them for its default executor: for `asyncio.to_thread`.
+
+    Closing the loop does not wait for calls that go on.
+    """
+
+    def __init__(self, size: int) -> None:
+        # Not that of ThreadPoolExecutor, which is a base only because event loops insist on it.
+        DaemonThreads.__init__(self, size, "asynq-loop")
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        """Take no more calls, and wait for none."""
+        DaemonThreads.shutdown(self, wait=False, cancel_futures=cancel_futures)
+
+
+async def in_own_thread(call: Callable[[], T]) -> T:
+    """Await a call in a thread of its own: handlers may have taken all of the event loop's, and keep them."""
+    thread = DaemonThreads(1, "asynq-call")
+    try:
+        return await in_thread(thread, call)
+    finally:
+        thread.shutdown(wait=False)
 
 
 def _carry_out(future: Future[Any], call: Callable[[], Any]) -> None:

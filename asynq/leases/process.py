@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynq.leases.protocol import Said, read, write
+from asynq.threads import in_own_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,7 @@ class KeeperProcess:
         """End the process and wait until it is gone."""
         self._end()
         self._process.kill()
-        await asyncio.to_thread(self._process.wait)
+        await in_own_thread(self._process.wait)
 
     def _send(self, line: bytes) -> None:
         self._unsent += line

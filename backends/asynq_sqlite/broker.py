@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 import threading
@@ -29,6 +28,7 @@ from asynq.ops import (
     RunTask,
     UnpauseQueue,
 )
+from asynq.threads import in_own_thread
 from asynq_sqlite.engine import Engine, Settings
 from asynq_sqlite.listener import QueueListener
 from asynq_sqlite.schema import MEMORY, Durability, open_database
@@ -137,7 +137,7 @@ class _EmbeddedBroker:
 
     async def aclose(self) -> None:
         """`close`, awaited."""
-        await asyncio.to_thread(self.close)
+        await in_own_thread(self.close)
 
     def listener(self) -> Listener:
         """A stream of this broker's events, for the running event loop."""

@@ -67,6 +67,15 @@ def deaf(ctx: Context, task: Task) -> None:
     note("end")
 
 
+@mux.handler("apart")
+async def apart(ctx: Context, task: Task) -> None:
+    """Takes all the threads the event loop has, which nothing ends."""
+    waits = [asyncio.to_thread(time.sleep, float(task.payload)) for _ in range(64)]
+    note("begin")
+    await asyncio.gather(*waits)
+    note("end")
+
+
 class KeeperReady(logging.Handler):
     """Leaves a file when the lease keeper process is ready."""
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from asynq.threads import DaemonThreads
+from asynq.threads import DaemonThreads, LoopThreads, in_own_thread
 
 STUCK = """
 import threading
@@ -83,3 +84,21 @@ def test_a_pool_has_at_least_one_thread() -> None:
 def test_a_stuck_thread_does_not_hold_up_the_end_of_the_interpreter() -> None:
     ended = subprocess.run([sys.executable, "-c", STUCK], timeout=20, check=False)
     assert ended.returncode == 0
+
+
+def test_an_event_loop_does_not_wait_for_its_threads_when_it_ends() -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        begun.set()
+        release.wait()
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(LoopThreads(1))
+        loop.run_in_executor(None, stay)
+        await in_own_thread(begun.wait)
+        return await in_own_thread(threading.get_ident)
+
+    assert asyncio.run(main()) != threading.get_ident()
+    release.set()
