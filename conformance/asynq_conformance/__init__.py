@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from asynq_conformance.promises import SPEC_VERSION, Promise, promise
     from asynq_conformance.suite import BrokerConformance
 
-pytest.register_assert_rewrite("asynq_conformance.lab", "asynq_conformance.laws")
+pytest.register_assert_rewrite(
+    "asynq_conformance.lab", "asynq_conformance.laws", "asynq_conformance.histories.laws"
+)
 
 __all__ = ["SPEC_VERSION", "BrokerConformance", "Harness", "Promise", "promise"]
 

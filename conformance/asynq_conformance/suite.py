@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asynq_conformance.histories.laws import HistoryLaws
 from asynq_conformance.laws.aggregation import AggregationLaws
 from asynq_conformance.laws.concurrent import ConcurrentLaws
 from asynq_conformance.laws.consume import ConsumeLaws
@@ -38,6 +39,7 @@ LAWS = (
     ManageLaws,
     ConcurrentLaws,
     WatchLaws,
+    HistoryLaws,
 )
 
 
@@ -59,6 +61,7 @@ class BrokerConformance(
     ManageLaws,
     ConcurrentLaws,
     WatchLaws,
+    HistoryLaws,
 ):
     """Subclass it as Test..., with a fixture `harness` that returns a Harness: all laws then run.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -42,6 +42,9 @@ class RedisHarness(Harness):
 
     def about(self) -> dict[str, str]:
         return {"server": f"redis {self.server.client.info('server')['redis_version']}"}
+
+    def factory(self) -> tuple[str, dict[str, Any]]:
+        return "asynq.broker:connect", {"url": self.server.url}
 
     def warp(self, milliseconds: int) -> None:
         client = self.server.client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,6 +28,9 @@ class FileHarness(Harness):
 
     def reopen(self, clock: FakeClock) -> SQLiteBroker:
         return SQLiteBroker(self.path, clock=clock)
+
+    def factory(self) -> tuple[str, dict[str, Any]]:
+        return "asynq_sqlite:SQLiteBroker", {"path": str(self.path), "durability": "process"}
 
     def corrupt(self, queue: str, task_id: str) -> None:
         self._update("headers = '{'", queue, task_id)

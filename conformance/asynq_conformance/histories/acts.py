@@ -55,15 +55,20 @@ Act = Generator[Request | Rest, list[Any], None]
 class Tally:
     """Counts the tasks that the callers of one process have made together."""
 
-    def __init__(self, quota: int) -> None:
+    def __init__(self, least: int, quota: int) -> None:
+        self._least = least
         self._quota = quota
         self._numbers = itertools.count(1)
+        self.enough = False
+        """True when the least were made."""
         self.reached = False
-        """True when enough were made."""
+        """True when no more are wanted."""
 
     def count(self) -> None:
         """One more."""
-        self.reached = next(self._numbers) >= self._quota or self.reached
+        number = next(self._numbers)
+        self.enough = self.enough or number >= self._least
+        self.reached = self.reached or number >= self._quota
 
 
 class Caller:

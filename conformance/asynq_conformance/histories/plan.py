@@ -27,7 +27,9 @@ class Plan:
     tasks: int = 5000
     """After so many, all processes together, no more are made."""
     seconds: float = 10.0
-    """After so long the processes end, done or not."""
+    """After so long the processes end, if they have made the least; after three times as long in any case."""
+    least: int = 300
+    """Tasks without which a history says too little: a busy machine takes longer for them."""
     lease: int = 5000
     """Milliseconds a run may take; none takes so long."""
     short_lease: int = 600

@@ -139,7 +139,7 @@ class Run:
 
     def wait(self) -> None:
         """Wait until all processes have ended. RunError when one did not, or failed unless it was killed."""
-        ends = time.monotonic() + self.plan.seconds + _PATIENCE
+        ends = time.monotonic() + 3 * self.plan.seconds + _PATIENCE
         for worker in self.workers:
             name = worker.role.process
             try:

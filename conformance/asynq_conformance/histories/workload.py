@@ -157,16 +157,24 @@ async def run_tasks(everybody: Sequence[Player], broker: RecordingBroker, over: 
 # --- the process ----------------------------------------------------------------------------------------
 
 
-def run(role: Role, broker: Broker, over: Callable[[], bool]) -> None:
-    """Play the role until it is over or enough tasks are made, writing all of it down."""
-    tally = Tally(-(-role.plan.tasks // role.plan.processes))
+def run(role: Role, broker: Broker, told_to_end: threading.Event) -> None:
+    """Play the role until its end, writing all of it down."""
+    plan = role.plan
+    tally = Tally(-(-plan.least // plan.processes), -(-plan.tasks // plan.processes))
+    begun = time.monotonic()
+
+    def over() -> bool:
+        elapsed = time.monotonic() - begun
+        timely = elapsed >= plan.seconds and (tally.enough or elapsed >= 3 * plan.seconds)
+        return timely or tally.reached or told_to_end.is_set()
+
     everybody = players(role, tally)
     with Recorder(Path(role.record), role.process) as recorder:
         recorded = RecordingBroker(broker, recorder)
         if role.face == "plain":
-            run_threads(everybody, recorded, lambda: over() or tally.reached)
+            run_threads(everybody, recorded, over)
         else:
-            asyncio.run(run_tasks(everybody, recorded, lambda: over() or tally.reached))
+            asyncio.run(run_tasks(everybody, recorded, over))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -183,8 +191,7 @@ def main(arguments: Sequence[str]) -> int:
         told_to_end.set()
 
     threading.Thread(target=listen, daemon=True).start()
-    ends = time.monotonic() + role.plan.seconds
-    run(role, broker, lambda: told_to_end.is_set() or time.monotonic() >= ends)
+    run(role, broker, told_to_end)
     return 0
 
 
