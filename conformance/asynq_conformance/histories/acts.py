@@ -31,6 +31,13 @@ CONTESTED = 4
 """Different ids in a queue that several tasks ask for."""
 
 
+ACTS: Final = {
+    "produce": 30, "produce_many": 6, "contest": 4, "take": 44, "take_carelessly": 8, "settle_late": 4,
+    "forward": 5, "recover": 5, "pause": 1, "meddle": 1,
+}  # fmt: skip
+"""What a caller does, and how often."""
+
+
 @frozen
 class Request:
     """Operations to send."""
@@ -74,27 +81,32 @@ class Tally:
 class Caller:
     """One of many: makes tasks, runs them, loses some, and looks after queues. All from its own seed."""
 
-    def __init__(self, name: str, plan: Plan, rng: Random, tally: Tally) -> None:
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        rng: Random,
+        tally: Tally,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = name
         self.plan = plan
         self.rng = rng
         self.tally = tally
+        self._monotonic = monotonic
         self._numbers = itertools.count()
         self._late: deque[tuple[float, Delivery]] = deque()
         self._known: deque[TaskMessage] = deque(maxlen=20)
         self._weighted = Preference.of(plan.queues)
         self._strict = Preference.of(plan.queues, strict=True)
-        self._acts: list[tuple[Callable[[], Act], int]] = [
-            (self.produce, 30), (self.produce_many, 6), (self.take, 44), (self.take_carelessly, 8),
-            (self.settle_late, 4), (self.forward, 5), (self.recover, 5), (self.pause, 1), (self.contest, 4),
-            (self.meddle, 1),
-        ]  # fmt: skip
+        self._acts = {**ACTS, **plan.acts}
 
     def next_act(self) -> Act:
         """What to do next."""
-        acts, weights = zip(*self._acts, strict=True)
-        act: Callable[[], Act] = self.rng.choices(acts, weights)[0]
-        return act()
+        [name] = self.rng.choices(list(self._acts), list(self._acts.values()))
+        act: Act = getattr(self, name)()
+        return act
 
     def last_act(self) -> Act:
         """What to do at the end: nothing is left half done but what was lost on purpose."""
@@ -120,11 +132,11 @@ class Caller:
             None,
         )
         chance = rng.random()
-        if chance < 0.12:
+        if chance < self.plan.locked:
             kind, payload = "locked", b"%d" % rng.randrange(LOCKS)
             ttl = rng.choice((1000, 2000, 60_000, 60_000))
             unique = ops.Unique(ttl=ttl, until=rng.choice(("done", "done", "done", "start")))
-        elif chance < 0.24:
+        elif chance < self.plan.locked + 0.12:
             kind, delay = "late", rng.randrange(1, 2500)
         message = TaskMessage(
             id=task_id,
@@ -149,7 +161,12 @@ class Caller:
     def contest(self) -> Act:
         """Make a task of an id that others want as well."""
         queue = self._queue()
-        message = TaskMessage(id=f"contested-{self.rng.randrange(CONTESTED)}", type="contested", queue=queue)
+        message = TaskMessage(
+            id=f"contested-{self.rng.randrange(CONTESTED)}",
+            type="contested",
+            queue=queue,
+            payload=self.fresh().encode(),
+        )
         yield Request([ops.Enqueue(message=message, enqueue_id=self.fresh())])
 
     # --- running them -------------------------------------------------------------------------------
@@ -195,7 +212,7 @@ class Caller:
                 continue
             if chance < 0.6:
                 wait = self.plan.short_lease * self.rng.uniform(0.5, 3) / 1000
-                self._late.append((time.monotonic() + wait, delivery))
+                self._late.append((self._monotonic() + wait, delivery))
                 continue
             if chance < 0.7:
                 yield Request([ops.ExtendLease(lease=delivery.lease, duration=self.plan.short_lease)])
@@ -205,7 +222,7 @@ class Caller:
         """End runs that were held back, whoever runs their tasks by now."""
         for _ in range(len(self._late)):
             when, delivery = self._late.popleft()
-            if when > time.monotonic() and not at_once:
+            if when > self._monotonic() and not at_once:
                 self._late.append((when, delivery))
             else:
                 yield Request([self._end(delivery)])

@@ -67,7 +67,9 @@ class LossWindow:
 
     def excuses(self, violation: Violation) -> bool:
         """True if one of the calls that show the violation was under way meanwhile."""
-        return any(call.invoked <= self.end and call.responded >= self.begin for call in violation.calls)
+        return violation.of_many or any(
+            call.invoked <= self.end and call.responded >= self.begin for call in violation.calls
+        )
 
 
 @frozen(kw_only=True)

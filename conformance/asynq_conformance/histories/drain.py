@@ -37,13 +37,11 @@ class Drain:
         broker: Broker,
         recorder: Recorder,
         *,
-        clock: Callable[[], float] = time.monotonic,
         rest: Callable[[float], None] = time.sleep,
     ) -> None:
         self._broker = broker
         self._recorded = RecordingBroker(broker, recorder)
         self._recorder = recorder
-        self._clock = clock
         self._rest = rest
         self._tokens = itertools.count()
         self._trouble = ""
@@ -55,10 +53,10 @@ class Drain:
 
         AsynqError when the broker cannot even be looked at.
         """
-        quiesced_at = time.monotonic_ns()
-        ends = self._clock() + patience
+        quiesced_at = self._recorder.now()
+        ends = quiesced_at + patience * 1e9
         left = self._begin(ends)
-        while left and self._clock() < ends:
+        while left and self._recorder.now() < ends:
             self._trouble = ""
             moved = self._step(left)
             left = [queue for queue, stats in self._look(left) if _to_run(stats)]
@@ -73,7 +71,7 @@ class Drain:
             try:
                 queues = list(self._broker.execute(ops.ListQueues()))
             except AsynqError:
-                if self._clock() >= ends:
+                if self._recorder.now() >= ends:
                     raise
                 self._rest(_PAUSE)
             else:

@@ -34,6 +34,10 @@ class Plan:
     """Milliseconds a run may take; none takes so long."""
     short_lease: int = 600
     """Milliseconds after which a task whose worker was lost on purpose comes back."""
+    locked: float = 0.12
+    """Share of the tasks that are under a lock."""
+    acts: Mapping[str, int] = field(factory=dict)
+    """Weights of the acts of `acts.Caller` by name, where they differ from its own."""
     patience: float = 30.0
     """Seconds the drain may take."""
 
@@ -62,8 +66,8 @@ class Role:
     face: Literal["plain", "awaited"]
     record: str
     """Path of the file it writes its events to."""
-    epoch: int
-    """Nanoseconds of CLOCK_MONOTONIC from which all processes count their rounds."""
+    epoch: float
+    """Seconds of CLOCK_MONOTONIC from which all processes count their rounds."""
     source: Source
     plan: Plan
 

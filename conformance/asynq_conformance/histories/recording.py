@@ -32,10 +32,19 @@ class Recorder:
     effect without the call that had it.
     """
 
-    def __init__(self, path: Path, process: str, monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self,
+        path: Path,
+        process: str,
+        *,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.path = path
         self.process = process
-        self._now = monotonic_ns
+        self.now = monotonic_ns
+        """The clock of the record."""
+        self._wall = wall_ns
         self._numbers = itertools.count()
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.note_clocks()
@@ -57,11 +66,11 @@ class Recorder:
 
     def note(self, what: str, **facts: Any) -> None:
         """Write a note: what was done, in which phase of it, with which facts."""
-        self._put(to_line(Event(self.process, -1, self._now(), Kind.NOTE, what, facts)))
+        self._put(to_line(Event(self.process, -1, self.now(), Kind.NOTE, what, facts)))
 
     def note_clocks(self) -> None:
         """Write what the wall clock shows now."""
-        self.note(CLOCKS, wall=time.time_ns())
+        self.note(CLOCKS, wall=self._wall())
 
     def close(self) -> None:
         """Write the wall clock once more, and close the file."""
@@ -77,7 +86,7 @@ class Recorder:
         self.close()
 
     def _write(self, events: Any) -> None:
-        at = self._now()
+        at = self.now()
         lines = [
             to_line(Event(self.process, number, at, kind, type(op).__name__, value))
             for number, kind, op, value in events

@@ -12,6 +12,7 @@ from asynq.message import TaskMessage
 from asynq_conformance.histories.acts import Act, Request, Rest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
     from asynq.message import Delivery
@@ -28,16 +29,26 @@ _IDS: Final = ("a", "b", "c")
 class RoundPlayer:
     """Plays one round after the other, each on a new queue, beside the players of the other processes."""
 
-    def __init__(self, name: str, plan: Plan, rng: Random, epoch: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        rng: Random,
+        epoch: float,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """epoch: seconds of the clock from which all processes count their rounds."""
         self.name = name
         self.plan = plan
         self.rng = rng
         self._epoch = epoch
+        self._monotonic = monotonic
         self._numbers = itertools.count()
 
     def next_act(self) -> Act:
         """The next round."""
-        elapsed = (time.monotonic_ns() - self._epoch) / 1e9
+        elapsed = self._monotonic() - self._epoch
         number = int(elapsed / _EVERY) + 1
         yield Rest(max(number * _EVERY - elapsed, 0))
         yield from self._round(f"{PREFIX}{number}")

@@ -91,7 +91,7 @@ class Run:
         """The whole record, once drained."""
         self.workers: list[Worker] = []
         self._killed: set[str] = set()
-        self._epoch = time.monotonic_ns()
+        self._epoch = time.monotonic()
         directory.mkdir(parents=True, exist_ok=True)
         self._recorder = Recorder(self.part("run"), "run")
 

@@ -23,6 +23,7 @@ class Miscounted(Violation):
     """C8."""
 
     says: ClassVar[str] = "counts other than what happened"
+    of_many: ClassVar[bool] = True
 
 
 @define

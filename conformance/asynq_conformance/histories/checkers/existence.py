@@ -109,7 +109,7 @@ def what_is_handed_out_was_enqueued(history: History) -> Verdict:
         delivery = call.op.delivery
         key = delivery.message.queue, delivery.message.id
         if not any(
-            handing.delivery.token == delivery.token and handing.call.before(call)
+            handing.delivery.token == delivery.token and handing.call.invoked <= call.responded
             for handing in history.handings.get(key, ())
         ):
             violations.append(FinishedUnseen(queue=key[0], task_id=key[1], calls=(call,)))
@@ -118,7 +118,7 @@ def what_is_handed_out_was_enqueued(history: History) -> Verdict:
 
 def _judge_handing(history: History, key: Key, handing: Handing) -> Iterable[Violation]:
     attempts = history.enqueues.get(key, ())
-    sent = [call for call in attempts if call.invoked < handing.call.responded]
+    sent = [call for call in attempts if call.invoked <= handing.call.responded]
     if not sent:
         yield NeverEnqueued(queue=key[0], task_id=key[1], calls=(handing.call,))
         return
@@ -162,7 +162,7 @@ def _lives_again(history: History, key: Key, end: Call, handing: Call) -> bool:
     if isinstance(end.op, ops.Complete):
         causes += [*history.by_hand.get(key, ()), *history.wholesale.get(key[0], ())]
     return any(
-        cause.possible and cause.responded > end.invoked and cause.invoked < handing.responded
+        cause.possible and cause.responded >= end.invoked and cause.invoked <= handing.responded
         for cause in causes
     )
 

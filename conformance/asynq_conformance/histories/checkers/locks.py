@@ -111,7 +111,7 @@ def _surely_locked_until(history: History, enqueue: Call) -> float:
 
 def _first_after(enqueue: Call, calls: Iterable[Call]) -> float:
     """When the first of the calls began that may have taken effect after the enqueue."""
-    return min((call.invoked for call in calls if call.responded > enqueue.invoked), default=FOREVER)
+    return min((call.invoked for call in calls if call.responded >= enqueue.invoked), default=FOREVER)
 
 
 def _releases(history: History, enqueue: Call) -> Iterator[Call]:
@@ -138,7 +138,7 @@ def _refused_by_nobody(history: History, wanted: Sequence[Call]) -> Iterator[Vio
             rivals = [
                 call
                 for call in wanted
-                if call.possible and call is not refused and call.invoked < refused.responded
+                if call.possible and call is not refused and call.invoked <= refused.responded
             ]
             if all(_surely_released(history, rival, refused) for rival in rivals):
                 yield _named(RefusedByNobody, (*rivals, refused))
@@ -180,6 +180,6 @@ def _conflicting_with_nobody(history: History, key: Key, attempts: Sequence[Call
     gone = [call for call in _surely_ended(history, key) if not isinstance(call.op, ops.Complete)]
     for refused in attempts:
         if isinstance(refused.answer, TaskIDConflictError):
-            before = sum(call.invoked < refused.responded for call in made)
+            before = sum(call.invoked <= refused.responded for call in made)
             if sum(call.before(refused) for call in gone) >= before:
                 yield _named(RefusedByNobody, (*made, refused))

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, ClassVar
 
 from asynq import ops
-from asynq_conformance.histories.checkers.pending import Covers, maybe_paused, stays
+from asynq_conformance.histories.checkers.pending import Covers, maybe_paused, stays, surely_paused
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ class Unserved(Violation):
     says: ClassVar[str] = "was pending all the time while a call that wanted it got less than it asked for"
 
 
+class ServedWhilePaused(Violation):
+    """C6."""
+
+    says: ClassVar[str] = "was handed out although its queue was paused"
+
+
 class Overtaken(Violation):
     """C7."""
 
@@ -38,14 +44,16 @@ def preferred_queues_come_first(history: History) -> Verdict:
     """C6: no task is taken from a queue, and no call goes without, while a task of a queue that every order
     concerned prefers was pending from before the call until after it.
 
-    Queues that may have been paused meanwhile, and those with a limit, are left out.
+    Queues that may have been paused meanwhile, and those with a limit, are left out. And nothing is taken
+    from a queue that surely is paused.
     """
     by_queue: dict[str, list[tuple[float, float, Stay]]] = defaultdict(list)
     for stay in stays(history):
         by_queue[stay.key[0]].append((stay.since, stay.until, stay))
     covers = {queue: Covers(intervals) for queue, intervals in by_queue.items()}
     paused = maybe_paused(history)
-    violations, judged = [], 0
+    violations: list[Violation] = []
+    judged = 0
     for call in history.asking(ops.Dequeue):
         if not call.ok:
             continue
@@ -56,7 +64,20 @@ def preferred_queues_come_first(history: History) -> Verdict:
             found = covers[queue].find(call.invoked, call.responded) if queue in covers else None
             if found is not None:
                 violations.append(_accusation(kind, found, call))
+    violations += _served_while_paused(history)
     return Verdict(tuple(violations), judged)
+
+
+def _served_while_paused(history: History) -> Iterator[Violation]:
+    by_queue: dict[str, list[tuple[float, float, Call]]] = defaultdict(list)
+    for queue, since, until, pause in surely_paused(history):
+        by_queue[queue].append((since, until, pause))
+    covers = {queue: Covers(intervals) for queue, intervals in by_queue.items()}
+    for (queue, task_id), handings in history.handings.items():
+        for handing in handings if queue in covers else ():
+            found = covers[queue].find(handing.call.invoked, handing.call.responded)
+            if found is not None:
+                yield ServedWhilePaused(queue=queue, task_id=task_id, calls=(found, handing.call))
 
 
 def _owed(call: Call) -> Iterator[tuple[str, type[Violation]]]:

@@ -60,7 +60,7 @@ def _entries(history: History) -> Iterator[tuple[Key, Call]]:
 
 def _next_handing(history: History, key: Key, entry: Call) -> Handing | None:
     """The first handing that may have come after the entry."""
-    later = (handing for handing in history.handings.get(key, ()) if handing.call.responded > entry.invoked)
+    later = (handing for handing in history.handings.get(key, ()) if handing.call.responded >= entry.invoked)
     return min(later, key=lambda handing: handing.call.invoked, default=None)
 
 
@@ -73,7 +73,7 @@ def _taken_unseen(history: History, key: Key, entry: Call, handing: Handing | No
         return False
     end = handing.call.responded if handing else FOREVER
     return handing is None or any(
-        call.responded > entry.invoked and call.invoked < end
+        call.responded >= entry.invoked and call.invoked <= end
         for call in history.recoveries.get(key, ())
         if call is not entry
     )
@@ -118,3 +118,15 @@ def _unpaused_after(history: History, pause: Call) -> float:
         if call.ok and call.op.queue == pause.op.queue and pause.before(call)
     )
     return min(undone, default=FOREVER)
+
+
+def surely_paused(history: History) -> Iterator[tuple[str, float, float, Call]]:
+    """Times at which a queue was surely paused, with the call that paused it."""
+    for call in history.asking(ops.PauseQueue):
+        if call.ok:
+            undone = (
+                other.invoked
+                for other in history.asking(ops.UnpauseQueue, ops.DeleteQueue)
+                if other.possible and other.op.queue == call.op.queue and other.responded >= call.invoked
+            )
+            yield call.op.queue, call.responded, min(undone, default=FOREVER), call

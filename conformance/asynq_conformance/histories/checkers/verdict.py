@@ -18,6 +18,8 @@ class Violation:
 
     says: ClassVar[str]
     """The sentence, but for the facts."""
+    of_many: ClassVar[bool] = False
+    """True if it is about the sum of many calls: what a fault undoes of any of them may be the reason."""
     queue: str
     task_id: str = ""
     calls: tuple[Call, ...] = ()

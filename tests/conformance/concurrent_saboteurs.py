@@ -1,0 +1,149 @@
+"""Stores broken on purpose so that only concurrency shows it, and the rule that must notice.
+
+Each is right as long as one caller works at a time: what is wrong is that another may come in between.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from attrs import frozen
+
+from asynq import ops
+from asynq_sqlite import SQLiteBroker
+from asynq_sqlite.state import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from asynq.broker import Broker
+    from asynq.message import TaskMessage
+    from asynq.ops import Unique
+    from asynq_sqlite.rows import Row
+
+T = TypeVar("T")
+
+
+@frozen
+class Trial:
+    """The rules one of which must notice a saboteur, and what a run does more of than others."""
+
+    rules: tuple[str, ...]
+    plan: Mapping[str, Any]
+
+
+SABOTEURS: dict[str, Trial] = {}
+_CLASSES: dict[str, type[Any]] = {}
+
+
+def noticed_by(*rules: str, **plan: Any) -> Callable[[type[T]], type[T]]:
+    """Register a store, or a broker, with the rules that notice it."""
+
+    def register(saboteur: type[T]) -> type[T]:
+        SABOTEURS[saboteur.__name__] = Trial(rules, plan)
+        _CLASSES[saboteur.__name__] = saboteur
+        return saboteur
+
+    return register
+
+
+def open_broker(saboteur: str, path: str) -> Broker:
+    """A broker of this kind: what another process calls."""
+    cls: type[Any] = _CLASSES[saboteur]
+    if issubclass(cls, Store):
+        return SQLiteBroker(path, durability="process", store=cls)
+    broker: Broker = cls(path, durability="process")
+    return broker
+
+
+class Interrupted(Store):
+    """Can end the transaction in the middle of an operation, and let others in."""
+
+    meanwhile: ClassVar[float] = 0.003
+    """Seconds others have."""
+
+    def let_others_in(self) -> None:
+        self.connection.execute("COMMIT")
+        time.sleep(self.meanwhile)
+        while True:
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.OperationalError:
+                time.sleep(0.0005)
+        self.connection.execute("SAVEPOINT op")
+
+
+@noticed_by("C3", "C12")
+class PopsInTwoSteps(Interrupted):
+    def pop_pending(self, queue: str) -> Row | None:
+        row = super().pop_pending(queue)
+        self.let_others_in()
+        return row
+
+
+@noticed_by("C5", locked=0.6)
+class ChecksThenLocks(Interrupted):
+    meanwhile = 0.02
+
+    def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
+        self.let_others_in()
+        super().take_lock(message, unique, expires_at)
+
+
+@noticed_by("C8")
+class CountsInTwoSteps(Interrupted):
+    def count(self, queue: str, now: int, *, failed: bool) -> None:
+        super().count(queue, now, failed=failed)
+        totals = self.fetch("SELECT processed, failed FROM queues WHERE name = ?", queue)
+        self.let_others_in()
+        self.connection.execute(
+            "UPDATE queues SET processed = ?, failed = ? WHERE name = ?", (*totals[0], queue)
+        )
+
+
+@noticed_by("C6", acts={"pause": 5})
+class RemembersPauses(Store):
+    """Looks once a second whether a queue is paused."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self._known: dict[str, tuple[float, bool]] = {}
+
+    def is_paused(self, queue: str) -> bool:
+        at, paused = self._known.get(queue, (0.0, False))
+        if time.monotonic() > at + 1:
+            paused = super().is_paused(queue)
+            self._known[queue] = time.monotonic(), paused
+        return paused
+
+    def pause(self, queue: str, now: int) -> bool:
+        self._known.pop(queue, None)
+        return super().pause(queue, now)
+
+    def unpause(self, queue: str) -> bool:
+        self._known.pop(queue, None)
+        return super().unpause(queue)
+
+
+@noticed_by("C10")
+class SettlesBehind(SQLiteBroker):
+    """Says that a run is done before it is, and forgets the last one when its process ends."""
+
+    _behind: list[Any]
+
+    def execute_many(self, operations: Sequence[Any], /) -> list[Any]:
+        behind, self._behind = getattr(self, "_behind", []), []
+        if len(operations) == 1 and isinstance(operations[0], ops.Done):
+            self._behind = [operations[0]]
+            operations = []
+        return super().execute_many([*behind, *operations])[len(behind) :] or [None]
+
+    async def aexecute_many(self, operations: Sequence[Any], /) -> list[Any]:
+        behind, self._behind = getattr(self, "_behind", []), []
+        if len(operations) == 1 and isinstance(operations[0], ops.Done):
+            self._behind = [operations[0]]
+            operations = []
+        return (await super().aexecute_many([*behind, *operations]))[len(behind) :] or [None]

@@ -1,0 +1,165 @@
+"""Histories written by hand: calls with their times in milliseconds, told in the words of the domain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from asynq import ops
+from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
+from asynq.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage, TaskState
+from asynq_conformance.histories.history import FOREVER, MILLISECOND, Call, History, Remains
+from asynq_conformance.histories.record import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from asynq_conformance.histories.checkers.verdict import Verdict
+
+LEASE = 60_000
+Outcome = Literal["ok", "fail", "info"]
+Times = tuple[int, int]
+"""When a call began and when it ended."""
+
+
+class Story(NamedTuple):
+    """A tale with the rule that judges it, and the violations it must find; none: all may have been well."""
+
+    rule: Callable[[History], Verdict]
+    tell: Callable[[Tale], History]
+    found: tuple[str, ...]
+
+
+STORIES: list[Story] = []
+
+
+def story(rule: Callable[[History], Verdict], *found: str) -> Callable[[Callable[[Tale], History]], None]:
+    """Register a tale."""
+    return lambda tell: STORIES.append(Story(rule, tell, found))
+
+
+class Tale:
+    """A history in the making. Every method adds one call."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.remains: Remains | None = None
+
+    def call(self, op: Any, times: Times, answer: Any = None, outcome: Outcome = "ok") -> Call:
+        begin, end = times
+        self.calls.append(
+            Call(
+                process="p",
+                number=len(self.calls),
+                op=op,
+                invoked=begin * MILLISECOND,
+                outcome=Kind(outcome),
+                responded=FOREVER if outcome == "info" else end * MILLISECOND,
+                answer=answer,
+            )
+        )
+        return self.calls[-1]
+
+    def enqueue(
+        self,
+        task_id: str,
+        times: Times,
+        outcome: Outcome = "ok",
+        *,
+        queue: str = "q",
+        payload: bytes = b"",
+        delay: int | None = None,
+        lock: str = "",
+        ttl: int = LEASE,
+        until: Literal["done", "expiry", "start"] = "done",
+    ) -> Call:
+        op = ops.Enqueue(
+            message=message(task_id, queue, payload, lock),
+            enqueue_id=f"e{len(self.calls)}",
+            process_in=delay,
+            unique=ops.Unique(ttl=ttl, until=until) if lock else None,
+        )
+        refusal = DuplicateTaskError(queue, "t") if lock else TaskIDConflictError(queue, task_id)
+        state = TaskState.SCHEDULED if delay else TaskState.PENDING
+        answer = {"ok": ops.Enqueued(state=state, due_at=0), "fail": refusal, "info": "?"}[outcome]
+        return self.call(op, times, answer, outcome)
+
+    def dequeue(
+        self,
+        times: Times,
+        *taken: str,
+        token: str = "k",
+        orders: Sequence[tuple[str, ...]] = (("q",),),
+        lease: int = LEASE,
+        outcome: Outcome = "ok",
+        payload: bytes = b"",
+    ) -> Call:
+        op = ops.Dequeue(orders=tuple(orders), token=token, lease=lease)
+        names = [name.split("/") if "/" in name else ("q", name) for name in taken]
+        answer = tuple(delivery(task_id, token, queue, payload) for queue, task_id in names)
+        return self.call(op, times, answer, outcome)
+
+    def end(
+        self,
+        kind: Any,
+        task_id: str,
+        times: Times,
+        outcome: Outcome = "ok",
+        *,
+        token: str = "k",
+        **options: Any,
+    ) -> Call:
+        if kind in (ops.Retry, ops.Archive):
+            options = {"error": "e", **options}
+        op = kind(delivery=delivery(task_id, token), **options)
+        answer = LeaseLostError("q", task_id) if outcome == "fail" else None
+        return self.call(op, times, answer, outcome)
+
+    def recover(
+        self,
+        task_id: str,
+        times: Times,
+        outcome: Outcome = "ok",
+        *,
+        done: bool = True,
+        to: Literal["pending", "retry", "archived"] = "pending",
+        delay: int = 0,
+    ) -> Call:
+        lost = LostLease(message=message(task_id), observed="o")
+        return self.call(ops.Recover(lost=lost, to=to, error="e", delay=delay), times, done, outcome)
+
+    def over(
+        self,
+        at: int = 1_000_000,
+        *held: StoredTask,
+        drained: bool = True,
+        trouble: str = "",
+        processed: int = 0,
+        failed: int = 0,
+    ) -> History:
+        """The history, with what remained in queue "q" in the end."""
+        stats = QueueStats(queue="q", processed_total=processed, failed_total=failed)
+        self.remains = Remains(
+            at=at * MILLISECOND,
+            quiesced_at=0,
+            drained=drained,
+            trouble=trouble,
+            stats={"q": stats},
+            tasks={"q": held},
+        )
+        return self.history
+
+    @property
+    def history(self) -> History:
+        return History(self.calls, (), self.remains)
+
+
+def message(task_id: str, queue: str = "q", payload: bytes = b"", lock: str = "") -> TaskMessage:
+    return TaskMessage(id=task_id, type="t", queue=queue, payload=payload, unique_key=lock)
+
+
+def delivery(task_id: str, token: str, queue: str = "q", payload: bytes = b"") -> Delivery:
+    return Delivery(message=message(task_id, queue, payload), token=token, expires_at=0)
+
+
+def stored(task_id: str, state: TaskState, due_at: int = 0) -> StoredTask:
+    return StoredTask(message=message(task_id), state=state, due_at=due_at)

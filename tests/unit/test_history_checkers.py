@@ -1,0 +1,86 @@
+"""Each rule of concurrent histories finds what breaks it, and nothing where all may have been well."""
+
+from __future__ import annotations
+
+import pytest
+
+from asynq import ops
+from asynq_conformance.histories.checking import CHECKERS, LossWindow, check
+from asynq_conformance.histories.history import MILLISECOND
+from tests.unit import stories_of_order, stories_of_tasks  # noqa: F401 - they register stories
+from tests.unit.tales import STORIES, Story, Tale
+
+
+@pytest.mark.parametrize("story", STORIES, ids=[story.tell.__name__ for story in STORIES])
+def test_a_story_is_judged(story: Story) -> None:
+    verdict = story.rule(story.tell(Tale()))
+    assert [type(violation).__name__ for violation in verdict.violations] == list(story.found)
+    assert verdict.judged
+    assert all(str(violation) for violation in verdict.violations)
+
+
+@pytest.mark.parametrize("checker", CHECKERS, ids=[checker.name for checker in CHECKERS])
+def test_every_rule_has_a_story_it_condemns_and_one_it_does_not(checker: object) -> None:
+    told = [bool(story.found) for story in STORIES if story.rule is getattr(checker, "judge", None)]
+    assert set(told) == {True, False}
+
+
+def fine() -> Tale:
+    tale = Tale()
+    tale.enqueue("a", (0, 1))
+    tale.dequeue((2, 3), "a")
+    tale.end(ops.Done, "a", (4, 5))
+    return tale
+
+
+def test_a_history_in_order_is_ok() -> None:
+    report = check(fine().over(processed=1))
+    assert (report.state, report.violations) == ("ok", ())
+    assert report.counts == {
+        "tasks": 1,
+        "operations": 3,
+        "lost": 0,
+        "repeated": 0,
+        "unknown": 0,
+        "unknown resolved": 0,
+    }
+
+
+def test_a_history_that_was_not_drained_is_unknown() -> None:
+    assert check(fine().history).state == "unknown"
+    report = check(fine().over(drained=False, trouble="no connection", processed=1))
+    assert report.state == "unknown"
+    assert "no connection" in str(report)
+
+
+def test_a_violation_counts_whether_the_history_was_drained_or_not() -> None:
+    tale = fine()
+    tale.dequeue((6, 7), "a", token="later")
+    report = check(tale.history)
+    assert (report.state, report.state_of("C10"), report.state_of("C1")) == ("FAIL", "FAIL", "unknown")
+    assert "C10: FAIL" in str(report)
+
+
+@pytest.mark.parametrize(("begin", "end", "state"), [(4, 4, "ok"), (10, 11, "FAIL")])
+def test_what_a_loss_window_met_is_excused_and_nothing_else(begin: int, end: int, state: str) -> None:
+    tale = fine()
+    tale.dequeue((6, 7), "a", token="later")
+    tale.end(ops.Done, "a", (8, 9), token="later")
+    window = LossWindow(begin=begin * MILLISECOND, end=end * MILLISECOND)
+    report = check(tale.over(processed=2), windows=[window])
+    assert report.state == state
+    assert bool(report.excused) is (state == "ok")
+
+
+def test_a_loss_window_may_undo_runs_that_were_counted() -> None:
+    assert check(fine().over(processed=0)).state == "FAIL"
+    assert check(fine().over(processed=0), windows=[LossWindow(begin=0, end=1)]).state == "ok"
+
+
+def test_unknown_enqueues_that_are_seen_again_are_resolved() -> None:
+    tale = Tale()
+    tale.enqueue("a", (0, 1), "info")
+    tale.enqueue("b", (0, 1), "info")
+    tale.dequeue((2, 3), "a")
+    counts = check(tale.over()).counts
+    assert (counts["unknown"], counts["unknown resolved"]) == (2, 1)

@@ -1,0 +1,49 @@
+"""No rule of concurrent histories accuses a broker that is right, however its calls overlap."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asynq_conformance.histories.checking import check
+from asynq_conformance.model import ModelBroker
+from asynq_sqlite import MemoryBroker
+from tests.unit.simulation import Simulation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq.broker import Broker
+    from asynq.clock import FakeClock
+    from asynq_conformance.histories.checking import Report
+
+BROKERS: dict[str, Callable[[FakeClock], Broker]] = {
+    "sqlite": lambda clock: MemoryBroker(clock=clock),
+    "model": lambda clock: ModelBroker(clock=clock),
+}
+
+
+def simulated(make: Callable[[FakeClock], Broker], seed: int, callers: int, steps: int) -> Report:
+    with tempfile.TemporaryDirectory() as directory:
+        return check(Simulation(make, Random(seed), Path(directory), callers).run(steps))
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(seed=st.integers(0, 2**32), callers=st.integers(2, 12))
+def test_a_right_broker_is_never_accused(broker: str, seed: int, callers: int) -> None:
+    report = simulated(BROKERS[broker], seed, callers, steps=400)
+    assert report.state == "ok", str(report)
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_long_history_gives_every_rule_something_to_judge(broker: str) -> None:
+    report = simulated(BROKERS[broker], seed=1, callers=8, steps=4000)
+    assert report.state == "ok", str(report)
+    assert all(verdict.judged for verdict in report.verdicts.values()), str(report)
