@@ -7,8 +7,9 @@ import pytest
 from asynq import ops
 from asynq_conformance.histories.checking import CHECKERS, LossWindow, check
 from asynq_conformance.histories.history import MILLISECOND
+from asynq_conformance.histories.showing import spans
 from tests.unit import stories_of_order, stories_of_tasks  # noqa: F401 - they register stories
-from tests.unit.tales import STORIES, Story, Tale
+from tests.unit.tales import STORIES, Story, Tale, delivery
 
 
 @pytest.mark.parametrize("story", STORIES, ids=[story.tell.__name__ for story in STORIES])
@@ -84,3 +85,23 @@ def test_unknown_enqueues_that_are_seen_again_are_resolved() -> None:
     tale.dequeue((2, 3), "a")
     counts = check(tale.over()).counts
     assert (counts["unknown"], counts["unknown resolved"]) == (2, 1)
+
+
+def test_a_violation_is_shown_among_all_calls_about_its_task() -> None:
+    tale = fine()
+    tale.enqueue("b", (3, 4))
+    tale.call(ops.ExtendLease(lease=delivery("a", "k").lease, duration=9), (3, 4))
+    tale.recover("a", (3, 4), "info")
+    tale.dequeue((6, 7), "a", token="later")
+    history = tale.history
+    [resurrected] = check(history).verdicts["C10"].violations
+    shown = spans(history, resurrected)
+    assert [(span.op, span.marked) for span in shown] == [
+        ("Enqueue", False),
+        ("Dequeue", False),
+        ("ExtendLease", False),
+        ("Recover", False),
+        ("Done", True),
+        ("Dequeue", True),
+    ]
+    assert (shown[0].start, shown[3].end, shown[4].text) == (0.0, None, "a")

@@ -11,15 +11,18 @@ from random import Random
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import pytest
+from attrs import frozen
 
 from asynq import ops
 from asynq.clock import FakeClock
 from asynq.queues import Preference
-from asynq_conformance import profiles
+from asynq_conformance import evidence, profiles
 from asynq_conformance.histories.checkers.weights import first_choices_follow
-from asynq_conformance.histories.checking import check_file
+from asynq_conformance.histories.checking import CHECKERS, check_file
+from asynq_conformance.histories.history import History
 from asynq_conformance.histories.plan import Plan, Source
 from asynq_conformance.histories.run import RunError, recorded
+from asynq_conformance.histories.showing import spans
 from asynq_conformance.lab import START, Lab
 from asynq_conformance.promises import promise
 
@@ -35,8 +38,18 @@ WEIGHTS: Final = {"high": 6, "mid": 3, "low": 1}
 DRAWS: Final = 2000
 
 _MOST_SECONDS: Final = 45.0
-_reports: dict[Path, Report] = {}
-"""Those of this process, by the file they judge."""
+
+
+@frozen
+class Judged:
+    """A recorded run, and what the checkers say of it."""
+
+    record: Path
+    report: Report
+
+
+_judged: dict[Path, Judged] = {}
+"""The runs that were judged in this process."""
 
 
 def planned() -> Plan:
@@ -60,8 +73,8 @@ class HistoryLaws:
     @pytest.fixture
     def concurrent_run(
         self, harness: Harness, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-    ) -> Report:
-        """What the checkers say of the run; the first test that asks has it recorded."""
+    ) -> Judged:
+        """The run and what the checkers say of it; the first test that asks has it recorded."""
         source = harness.factory()
         if source is None:
             pytest.skip("no other process can open this store: the harness has no factory")
@@ -70,29 +83,35 @@ class HistoryLaws:
         base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
         directory = base / f"history-{request.cls.__module__}.{request.cls.__qualname__}"
         path = directory / "history.jsonl.gz"
-        if path not in _reports:
+        if path not in _judged:
             with _locked(directory):
                 if not path.exists():
                     _record(harness, Source(factory=source[0], kwargs=source[1]), directory)
-            _reports[path] = check_file(path)
-        return _reports[path]
+            _judged[path] = Judged(path, check_file(path))
+        return _judged[path]
 
     @pytest.fixture
-    def verdict(
-        self, concurrent_run: Report, record_property: Callable[[str, object], None]
-    ) -> Callable[[str], None]:
-        """Fails unless a checker found the run in order; prints what it was judged on."""
+    def verdict(self, concurrent_run: Judged) -> Callable[[str], None]:
+        """Fails unless a checker found the run in order; tells on what it judged, and shows what was not."""
 
         def judge(name: str) -> None:
-            found = concurrent_run.verdicts[name]
-            counts = ", ".join(f"{count:,} {what}" for what, count in concurrent_run.counts.items())
-            sys.stdout.write(f"{counts}\n{name}: {concurrent_run.state_of(name)}, {found.judged:,} judged\n")
-            for what, count in concurrent_run.counts.items():
-                record_property(what, count)
-            assert not found.violations, f"{concurrent_run}"
-            reason = found.unknown or concurrent_run.incomplete
-            assert not reason, f"unknown: {reason}"
-            assert found.judged, "unknown: this history holds nothing to judge by"
+            report = concurrent_run.report
+            found = report.verdicts[name]
+            if name == CHECKERS[0].name:
+                evidence.count(**report.counts)
+            counts = ", ".join(f"{count:,} {what}" for what, count in report.counts.items())
+            sys.stdout.write(f"{counts}\n{name}: {report.state_of(name)}, {found.judged:,} judged\n")
+            if found.violations:
+                history = History.load(concurrent_run.record)
+                for violation in found.violations[:3]:
+                    evidence.timeline(str(violation).partition("\n")[0], spans(history, violation))
+            again = f"python -m asynq_conformance check {concurrent_run.record}"
+            assert not found.violations, f"{report}\n{again}"
+            reason = found.unknown or report.incomplete
+            reason = reason or ("" if found.judged else "this history holds nothing to judge by")
+            if reason:
+                evidence.unknown(reason)
+                pytest.fail(f"unknown: {reason}\n{again}")
 
         return judge
 

@@ -1,0 +1,58 @@
+"""The part of a history that shows a violation, for a report to draw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asynq import ops
+from asynq.errors import AsynqError
+from asynq_conformance.evidence import Span
+from asynq_conformance.histories.checkers.queue_model import queues_of
+from asynq_conformance.histories.history import FOREVER
+
+if TYPE_CHECKING:
+    from asynq_conformance.histories.checkers.verdict import Violation
+    from asynq_conformance.histories.history import Call, History
+
+
+def spans(history: History, violation: Violation) -> list[Span]:
+    """The calls about the task, or about the queue if no task is named; those that contradict are marked."""
+    accused = set(violation.calls)
+    shown = [call for call in history.calls if call in accused or _concerns(call, violation)]
+    zero = min((call.invoked for call in shown), default=0)
+    return [
+        Span(
+            process=call.process,
+            start=(call.invoked - zero) / 1e9,
+            end=None if call.responded == FOREVER else (call.responded - zero) / 1e9,
+            op=type(call.op).__name__,
+            outcome=call.outcome.value,
+            text=_words(call),
+            marked=call in accused,
+        )
+        for call in shown
+    ]
+
+
+def _concerns(call: Call, violation: Violation) -> bool:
+    if violation.queue not in queues_of(call.op):
+        return False
+    return not violation.task_id or violation.task_id in _ids(call)
+
+
+def _ids(call: Call) -> set[str]:
+    """Ids of the tasks a call names, or was answered."""
+    op: Any = call.op
+    if isinstance(op, ops.Dequeue):
+        return {delivery.message.id for delivery in call.answer} if call.ok else set()
+    if (task_id := getattr(getattr(op, "lease", op), "task_id", None)) is not None:
+        return {task_id}
+    for name in ("delivery", "lost"):
+        op = getattr(op, name, op)
+    return {op.message.id} if hasattr(op, "message") else set()
+
+
+def _words(call: Call) -> str:
+    ids = ", ".join(sorted(_ids(call)))
+    refused = f": {call.answer}" if isinstance(call.answer, AsynqError) else ""
+    return f"{ids}{refused}"
