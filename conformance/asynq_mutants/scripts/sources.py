@@ -1,0 +1,102 @@
+"""The scripts as they are on disk, and the broker's scripts with other text in their place."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from asynq_mutants.scripts.operators import statements
+from asynq_redis import scripts as registry
+from asynq_redis.scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FOLDER = "backends/asynq_redis/lua"
+"""Where they are, from the root of the project."""
+
+_INCLUDE = re.compile(r"^-- @include (.+)$", re.MULTILINE)
+
+RAN = "ran statement "
+"""What a traced script writes to the server's log, before the name of the file and a number."""
+_TRACER = f"""
+local traced = {{}}
+local function trace(place)
+  if not traced[place] then _G.redis.log(_G.redis.LOG_WARNING, '{RAN}' .. place) end
+  traced[place] = true
+end
+"""
+
+
+def read_sources() -> dict[str, str]:
+    """The text of each file: `done`, `lib/lock`."""
+    folder = files("asynq_redis") / "lua"
+    found = {}
+    for prefix, place in (("", folder), ("lib/", folder / "lib")):
+        for path in place.iterdir():
+            if path.name.endswith(".lua"):
+                found[prefix + path.name.removesuffix(".lua")] = path.read_text(encoding="utf-8")
+    return dict(sorted(found.items()))
+
+
+def scripts() -> list[Script]:
+    """All scripts of the broker."""
+    return [value for value in vars(registry).values() if isinstance(value, Script)]
+
+
+def included(source: str) -> list[str]:
+    """Files whose text is part of a script with this source."""
+    found = _INCLUDE.search(source)
+    return [f"lib/{name}" for name in found[1].split()] if found else []
+
+
+def users(file: str, sources: Mapping[str, str]) -> list[Script]:
+    """Scripts of whose text this file is a part."""
+    return [script for script in scripts() if file in (script.name, *included(sources[script.name]))]
+
+
+def rendered(script: Script, sources: Mapping[str, str]) -> Script:
+    """The script, as it would be were these the files."""
+    plain = _INCLUDE.sub(
+        lambda found: "\n".join(sources[f"lib/{name}"].rstrip() for name in found[1].split()),
+        sources[script.name],
+    )
+    made = Script(script.name, durable=script.durable, prompt=script.prompt)
+    first, rest = script.text(flags=True).removesuffix(script.text(flags=False)), plain
+    _set(made, plain=rest, flagged=first + rest)
+    return made
+
+
+def install(changed: list[Script]) -> None:
+    """Let the broker send these in place of its own, until the end of this process."""
+    by_name = {script.name: script for script in scripts()}
+    for script in changed:
+        _set(by_name[script.name], plain=script.text(flags=False), flagged=script.text(flags=True))
+
+
+def traced(sources: Mapping[str, str]) -> list[Script]:
+    """All scripts, each of which tells the server's log which statements it has run."""
+    marked = {file: _marked(file, source) for file, source in sources.items()}
+    for script in scripts():
+        first, newline, rest = marked[script.name].partition("\n")
+        marked[script.name] = first + newline + _TRACER + rest
+    return [rendered(script, marked) for script in scripts()]
+
+
+def told(log: str) -> set[tuple[str, int]]:
+    """Statements that a log says have run."""
+    return {(file, int(number)) for file, number in re.findall(rf"{RAN}(\S+):(\d+)", log)}
+
+
+def _marked(file: str, source: str) -> str:
+    for number, statement in reversed(list(enumerate(statements(source)))):
+        at = statement.start
+        source = f"{source[:at]}trace('{file}:{number}') {source[at:]}"
+    return source
+
+
+def _set(script: Script, *, plain: str, flagged: str) -> None:
+    object.__setattr__(script, "_plain", plain)
+    object.__setattr__(script, "_flagged", flagged)
+    object.__setattr__(script, "_shas", script._digest())
