@@ -14,8 +14,9 @@ import pytest
 import redis
 
 from asynq.errors import BrokerFullError, BrokerUnavailable
-from asynq.ops import Op, PauseQueue, Ping
+from asynq.ops import Dequeue, Op, PauseQueue, Ping
 from asynq_redis import RedisBroker
+from asynq_redis.topology import Single
 from asynq_topologies.proxy import Proxy
 from tests.redis.probes import COUNTER, Count, Echo, Face, Send, enqueue, eventually
 from tests.servers import RedisServer, find_redis_servers, server_version
@@ -131,6 +132,36 @@ def errors(server: RedisServer, code: str) -> int:
     seen = server.client.info("errorstats").get(f"errorstat_{code}", {"count": 0})
     count: int = seen["count"]
     return count
+
+
+def test_a_server_that_refuses_to_write_is_doubted(
+    own_server: RedisServer, face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubted: list[Any] = []
+    monkeypatch.setattr(Single, "doubt", lambda _, address: doubted.append(address))
+    broker = RedisBroker(own_server.url, budget=NONE)
+    face.ask(broker, Ping())
+    own_server.client.config_set("min-replicas-to-write", 1)
+    [refused] = face.ask(broker, enqueue())
+    assert isinstance(refused, BrokerUnavailable)
+    assert [address.port for address in doubted] == [own_server.port]
+    broker.close()
+
+
+def test_leases_go_by_the_servers_clock(own_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = RedisBroker(own_server.url)
+    broker.execute(enqueue())
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    before = milliseconds(own_server)
+    [delivery] = broker.execute(Dequeue(orders=(("q",),), token="t", lease=30_000))
+    assert before + 30_000 <= delivery.expires_at <= milliseconds(own_server) + 30_001
+    broker.close()
+
+
+def milliseconds(server: RedisServer) -> int:
+    """The server's clock."""
+    seconds, microseconds = server.client.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def test_a_broken_connection_is_replaced(own_server: RedisServer) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynq_topologies import Topology
+    from asynq_topologies.node import Node
 
 SHORT = timedelta(seconds=0.3)
 HEALED_WITHIN = 10.0
@@ -97,12 +98,26 @@ def test_the_server_a_slot_moves_to_sees_no_script_before_it_has_the_slot(
     # The source has no key left: it answers ASK, and on the target the id is taken.
     with pytest.raises(redis.exceptions.AskError):
         move.source.ask("LLEN", pending("asked"))
-    with shortly_after(move.end):
+    seen = [scripts_seen(move.target)]
+
+    def end() -> None:
+        seen.append(scripts_seen(move.target))
+        move.end()
+
+    with shortly_after(end):
         [conflict] = face.ask(
             broker, Enqueue(message=TaskMessage(id="a", type="t", queue="asked"), enqueue_id="another")
         )
+    assert seen[0] == seen[1]
     assert type(conflict).__name__ == "TaskIDConflictError"
     assert move.target.ask("LLEN", pending("asked")) == 1
+
+
+def scripts_seen(node: Node) -> int:
+    """How many calls of scripts a server was sent, those it refused included."""
+    stats = node.info("commandstats")
+    calls = [stats.get(f"cmdstat_{name}", {}) for name in ("eval", "evalsha")]
+    return sum(call.get("calls", 0) + call.get("rejected_calls", 0) for call in calls)
 
 
 def test_a_moved_slot_is_followed(cluster: Topology, broker: Any, face: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from asynq.errors import NotReplicatedError, TaskIDConflictError
 from asynq.message import TaskMessage
-from asynq.ops import Dequeue, Done, Enqueue, GetTask
+from asynq.ops import Dequeue, Done, Enqueue, GetQueueStats, GetTask
 from asynq_redis import RedisBroker, RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies.layout import MASTER
 from tests.redis.probes import eventually
@@ -85,6 +85,7 @@ def test_too_few_replicas_are_an_unknown_outcome(broker: Any, replicas: list[Nod
         broker.execute(enqueue())
     assert (failed.value.wanted, failed.value.confirmed) == (len(replicas), len(replicas) - 1)
     assert broker.execute(GetTask(queue="q", task_id="a")).state.value == "pending"
+    assert broker.execute(GetQueueStats(queue="q")).pending == len(["before", "a"])
 
 
 @pytest.mark.parametrize("executable", find_redis_servers(), ids=lambda path: path.split("/")[-3])

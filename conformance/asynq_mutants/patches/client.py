@@ -1,0 +1,96 @@
+"""Bugs of what is asked of a server: operations, scripts, clocks, listening."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from asynq.errors import NotReplicatedError
+from asynq.ops import Enqueue
+from asynq_mutants.patches import failing
+from asynq_mutants.scripts import sources
+from asynq_redis import nodes
+from asynq_redis.broker import BaseRedisBroker
+from asynq_redis.listener import RedisListener
+from asynq_redis.scripts import DEQUEUE
+from asynq_redis.steps import Env, ScriptCall
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from asynq.ops import Op
+
+REDIS = "tests/redis/"
+
+
+@failing(REDIS + "test_transport_faults.py::test_a_lost_reply_is_asked_for_again", bug=65)
+def forget_which_call_it_was() -> None:
+    """Each copy of an enqueue says that it is another call."""
+    honest = nodes._rendered
+
+    def rendered(request: Any, link: Any, *, in_full: bool) -> tuple[Any, ...]:
+        if isinstance(request, ScriptCall) and request.script.name == "enqueue":
+            args = [*request.args]
+            args[6::10] = [uuid.uuid4().hex for _ in args[6::10]]
+            request = evolve(request, args=tuple(args))
+        return honest(request, link, in_full=in_full)
+
+    nodes._rendered = rendered
+
+
+@failing("tests/topologies/test_replicas.py::test_too_few_replicas_are_an_unknown_outcome[sentinel]", bug=68)
+def enqueue_once_more() -> None:
+    """What too few replicas have counts as not done."""
+    honest = BaseRedisBroker.execute
+
+    def execute(self: BaseRedisBroker, op: Op[Any], /) -> Any:
+        try:
+            return honest(self, op)
+        except NotReplicatedError:
+            if isinstance(op, Enqueue):
+                honest(self, evolve(op, message=evolve(op.message, id=uuid.uuid4().hex)))
+            raise
+
+    BaseRedisBroker.execute = execute  # type: ignore[method-assign]
+
+
+@failing(
+    REDIS + "test_scripts_rules.py::"
+    "test_no_script_touches_a_new_key_after_a_write_moves_too_much_or_leaves_its_slot",
+    bug=72,
+)
+def write_before_touching() -> None:
+    """The script of `dequeue` writes before it has read the tasks."""
+    texts = sources.read_sources()
+    early = "local id = following(queue)"
+    texts["dequeue"] = texts["dequeue"].replace(early, f"redis.call('PERSIST', queue.active) {early}")
+    sources.install([sources.rendered(script, texts) for script in sources.users("dequeue", texts)])
+
+
+@failing(REDIS + "test_listener.py::test_a_lost_connection_is_made_again_and_wakes", bug=75)
+def wake_once_only() -> None:
+    """What happened while there was no connection is never heard of."""
+    honest, armed_before = RedisListener._armed, set[int]()
+
+    def armed(self: RedisListener, reply: asyncio.Future[Any]) -> None:
+        if id(self) not in armed_before:
+            armed_before.add(id(self))
+            honest(self, reply)
+
+    RedisListener._armed = armed  # type: ignore[method-assign]
+
+
+@failing(REDIS + "test_transport_faults.py::test_leases_go_by_the_servers_clock", bug=76)
+def go_by_the_clients_clock() -> None:
+    """Two machines whose clocks differ disagree about who holds what."""
+    Env.now_argument = lambda _: str(int(time.time() * 1_000_000))  # type: ignore[method-assign, assignment]
+
+
+@failing(REDIS + "test_scripts_full.py::test_a_full_server_refuses_new_tasks_and_lets_the_others_go", bug=77)
+def refuse_to_drain() -> None:
+    """The script of `dequeue` does not say that it makes room."""
+    object.__setattr__(DEQUEUE, "_flagged", DEQUEUE.text(flags=True).replace("flags=allow-oom", "", 1))
+    object.__setattr__(DEQUEUE, "_shas", DEQUEUE._digest())

@@ -1,0 +1,45 @@
+"""Bugs of how queues are preferred."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.queues import Preference
+from asynq_mutants.patches import failing
+
+if TYPE_CHECKING:
+    from random import Random
+
+TESTS = "tests/unit/test_queues.py::"
+
+
+@failing(TESTS + "test_first_choices_follow_the_weights", bug=34)
+def ignore_the_weights() -> None:
+    """Every queue is as likely as any other."""
+
+    def drawn(self: Preference, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
+        return tuple(sorted(names, key=lambda _: rng.random()))
+
+    Preference._drawn = drawn  # type: ignore[method-assign]
+
+
+@failing(TESTS + "test_first_choices_follow_the_weights", bug=35)
+def favour_the_heaviest() -> None:
+    """6 : 3 : 1 comes out as 65 : 26 : 9."""
+
+    def drawn(self: Preference, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
+        rates = {name: self.weights[name] * (1.24 if name == names[0] else 1) for name in names}
+        return tuple(sorted(names, key=lambda name: rng.expovariate(rates[name])))
+
+    Preference._drawn = drawn  # type: ignore[method-assign]
+
+
+@failing(TESTS + "test_whole_orders_are_drawn_as_from_a_shuffled_list_of_every_name_weight_times", bug=36)
+def starve_the_lightest() -> None:
+    """The lightest queue comes last whatever is drawn."""
+    honest = Preference._drawn
+
+    def drawn(self: Preference, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
+        return (*honest(self, names[:-1], rng), names[-1])
+
+    Preference._drawn = drawn  # type: ignore[method-assign]

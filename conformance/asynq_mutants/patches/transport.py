@@ -1,0 +1,115 @@
+"""Bugs of how requests reach servers, and of what is made of their replies."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from asynq_mutants.patches import failing
+from asynq_redis import faults, nodes, transport
+from asynq_redis.cluster import Cluster
+from asynq_redis.nodes import Exchange, Node
+from asynq_redis.round import Round
+from asynq_redis.steps import Command
+
+if TYPE_CHECKING:
+    from asynq_redis.url import Address
+
+REDIS = "tests/redis/"
+TOPOLOGIES = "tests/topologies/"
+
+
+@failing(TOPOLOGIES + "test_replicas.py::test_an_enqueue_sent_again_waits_for_replicas_anew", bug=66)
+def wait_elsewhere() -> None:
+    """A connection that has written nothing has nothing to wait for, from Redis 7.2 on."""
+    exchange, durable = Node.exchange, Node._durable
+
+    async def exchanged(self: Node, requests: Any, **options: Any) -> Exchange:
+        answer = await exchange(self, requests, **options)
+        if durable(self, requests) is None or answer.error is not None:
+            return answer
+        other = await self._connect(math.inf)
+        wait = Command(("WAIT", self._settings.min_replicas, 100))
+        confirmed = await self._converse(other, [wait], (), math.inf)
+        return Exchange(replies=answer.replies, confirmed=confirmed.replies[0])
+
+    Node.exchange = exchanged  # type: ignore[method-assign]
+    Node._durable = lambda *_: None  # type: ignore[method-assign]
+
+
+@failing(TOPOLOGIES + "test_replicas.py::test_too_few_replicas_are_an_unknown_outcome[sentinel]", bug=67)
+def take_too_few_for_enough() -> None:
+    """Whatever replicas say, the reply stands."""
+    Round._unconfirmed = lambda self, at, _: self.replies[at]  # type: ignore[method-assign, assignment]
+
+
+@failing(REDIS + "test_transport_faults.py::test_forgotten_scripts_are_sent_anew", bug=69)
+def know_no_unknown_script() -> None:
+    """A server that was restarted knows no script, and stays so."""
+    Round._is_unknown_script = lambda *_: False  # type: ignore[method-assign]
+
+
+@failing(REDIS + "test_transport_faults.py::test_a_server_that_refuses_to_write_is_doubted", bug=70)
+def doubt_nobody() -> None:
+    """Nobody looks whether there is another primary."""
+    transport.STALE = frozenset()
+
+
+@failing(TOPOLOGIES + "test_moves.py::test_a_queue_waits_while_its_slot_is_in_motion", bug=71)
+def wait_for_no_slot() -> None:
+    """A slot in motion is an error like any other."""
+    faults.in_motion = lambda _: False  # type: ignore[assignment]
+
+
+@failing(
+    TOPOLOGIES + "test_moves.py::test_the_server_a_slot_moves_to_sees_no_script_before_it_has_the_slot",
+    bug=73,
+)
+def follow_ask() -> None:
+    """Where a slot moves to, an id that has not come yet looks free."""
+    asked: set[Address] = set()
+    misrouted, converse = Cluster.misrouted, Node._converse
+
+    def follow(self: Cluster, reply: redis.RedisError) -> bool:
+        if isinstance(reply, redis.exceptions.AskError):
+            self._owners[reply.slot_id] = self._address(reply.host, reply.port)
+            asked.add(self._address(reply.host, reply.port))
+            return True
+        return misrouted(self, reply)
+
+    async def asking(self: Node, link: Any, requests: Any, in_full: Any, limit: float) -> Exchange:
+        if self.address in asked:
+            await converse(self, link, [Command(("ASKING",))], (), limit)
+        return await converse(self, link, requests, in_full, limit)
+
+    Cluster.misrouted = follow  # type: ignore[method-assign]
+    Node._converse = asking  # type: ignore[method-assign]
+
+
+@failing(REDIS + "test_transport.py::test_a_cancelled_call_leaves_no_reply_to_the_next", bug=74)
+def keep_connections_of_the_cancelled() -> None:
+    """The reply comes when the next call reads."""
+    drop, connect = Node._drop, Node._connect
+
+    async def connected(self: Node, limit: float) -> Any:
+        link = await connect(self, limit)
+        link.connection.read_response = partial(link.connection.read_response, disconnect_on_error=False)
+        return link
+
+    async def dropped(self: Node, connection: Any) -> None:
+        if isinstance(sys.exception(), asyncio.CancelledError):
+            self._idle.append(nodes._Link(connection, flags=True))
+        else:
+            await drop(self, connection)
+
+    async def usable(self: Node, connection: Any) -> bool:
+        return True
+
+    Node._connect = connected  # type: ignore[method-assign]
+    Node._drop = dropped  # type: ignore[method-assign]
+    Node._usable = usable  # type: ignore[method-assign]
