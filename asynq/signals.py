@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("asynq.server")
 
+LAST_PATIENCE = 1.0
+"""Seconds that coroutines of the user have to end when all else has ended."""
+
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """What makes uvloop's event loops where it is installed; None for asyncio's own."""
@@ -27,15 +30,20 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def run_blocking(main: Callable[[], Coroutine[Any, Any, None]], instead: str) -> None:
-    """Run in an event loop of its own, whose end waits for no thread.
+    """Run in an event loop of its own, whose end waits for no thread, and for no coroutine that goes on.
 
     RuntimeError, naming what to do instead, where an event loop is running already.
     """
     if _runs_already():
         raise RuntimeError(f"run() blocks, and here an event loop is running: use {instead}")
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    runner = asyncio.Runner(loop_factory=loop_factory())
+    try:
         runner.get_loop().set_default_executor(LoopThreads(min(32, (os.cpu_count() or 1) + 4)))
         runner.run(main())
+    finally:
+        # Closing waits for every task of the loop, for ever if need be.
+        if runner.run(_others_end()):
+            runner.close()
 
 
 def _runs_already() -> bool:
@@ -44,6 +52,21 @@ def _runs_already() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+async def _others_end() -> bool:
+    """Cancel what else runs on this loop; whether all of it has ended within LAST_PATIENCE."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if not others:
+        return True
+    _, left = await asyncio.wait(others, timeout=LAST_PATIENCE)
+    if left:
+        log.warning(
+            "%d coroutines do not end when they are cancelled: the program ends without them", len(left)
+        )
+    return not left
 
 
 @contextmanager

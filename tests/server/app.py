@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import timeit
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +75,15 @@ async def apart(ctx: Context, task: Task) -> None:
     note("begin")
     await asyncio.gather(*waits)
     note("end")
+
+
+@mux.handler("endless")
+async def endless(ctx: Context, task: Task) -> None:
+    """Takes every cancellation for a reason to go on."""
+    note("begin")
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(float(task.payload))
 
 
 class KeeperReady(logging.Handler):

@@ -185,7 +185,7 @@ async def test_a_second_signal_waits_no_longer(
     assert (stored.state, stored.message.retried) == (TaskState.PENDING, 0)
 
 
-@pytest.mark.parametrize("handler", ["deaf", "apart"])
+@pytest.mark.parametrize("handler", ["deaf", "apart", "endless"])
 async def test_a_handler_that_does_not_listen_does_not_hold_up_a_shutdown_for_long(
     handler: str, shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
