@@ -13,6 +13,7 @@ from asynq_mutants.scripts.equivalents import read_equivalents, stale
 from asynq_mutants.scripts.lua import parse
 from asynq_mutants.scripts.operators import mutations
 from asynq_mutants.scripts.sources import read_sources, rendered, scripts, traced
+from tests.servers import require_redis_server
 
 if TYPE_CHECKING:
     from tests.servers import RedisServer
@@ -76,6 +77,7 @@ def test_every_mutant_that_is_listed_as_equivalent_is_still_made() -> None:
 
 @pytest.mark.timeout(600)
 def test_mutants_of_scripts_that_changed_and_some_others_are_noticed() -> None:
+    require_redis_server()
     command = [sys.executable, "-m", "asynq_mutants", "--changed", "--budget", str(BUDGET)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
