@@ -52,8 +52,8 @@ def demo(
     """Digest and count every file of a directory, and kill a worker on the way: nothing is lost.
 
     Two tasks a file, for an async and a plain handler, through two queues with weights, in worker processes
-    of which one is killed with SIGKILL. Exit status 1 if a task was lost. On a broker of your own the
-    completed tasks stay, in two queues named demo-....
+    of which one is killed with SIGKILL. Exit status 1 if a task was lost. On a broker of your own it works in
+    two queues named demo-..., and deletes them at the end.
     """
     from asynq.demo.run import Demo, readable_files
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from typing import IO
@@ -79,7 +80,8 @@ def display_for(console: Console) -> BarDisplay | LineDisplay:
 
 def print_table(console: Console, report: Report) -> None:
     """The report as a table."""
-    table = Table(title=f"{report.files} files of {report.directory} in {report.seconds:.1f} s")
+    # As Text: a path is no markup, whatever brackets it has.
+    table = Table(title=Text(f"{report.files} files of {report.directory} in {report.seconds:.1f} s"))
     table.add_column("tasks")
     for column in ("enqueued", "completed", "run more than once", "lost", "per second"):
         table.add_column(column, justify="right")

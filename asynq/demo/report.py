@@ -89,6 +89,12 @@ def runs_begun(run_log: Path) -> Counter[str]:
     return Counter(line.split()[0] for line in run_log.read_text().splitlines())
 
 
+def last_to_begin(run_log: Path, pids: Collection[int]) -> int | None:
+    """Which of these processes began the latest run, None when none of them has begun any."""
+    begun = (int(line.split()[1]) for line in reversed(run_log.read_text().splitlines()))
+    return next((pid for pid in begun if pid in pids), None)
+
+
 async def tally(broker: Broker, queue: str, task_ids: Collection[str], runs: Mapping[str, int]) -> Tally:
     """Count the tasks of one queue: completed ones by asking the broker, runs by `runs_begun`."""
     completed: set[str] = set()

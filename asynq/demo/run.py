@@ -21,7 +21,7 @@ from asynq.cli.supervisor import Supervisor
 from asynq.cli.supervisor import log as supervisor_log
 from asynq.cli.worker import BROKER_VARIABLE, LogLevel, worker_command
 from asynq.client import AsyncClient
-from asynq.demo.report import Report, runs_begun, tally
+from asynq.demo.report import Report, last_to_begin, runs_begun, tally
 from asynq.demo.tasks import COUNT, DIGEST, RUN_LOG_VARIABLE
 from asynq.errors import AsynqError, QueueNotEmptyError
 from asynq.inspector import AsyncInspector
@@ -110,7 +110,7 @@ class Demo:
             await broker.aclose()
         return Report(
             broker=without_secrets(self.broker_url),
-            directory=str(self.directory),
+            directory=os.fsencode(self.directory).decode(errors="backslashreplace"),
             files=len(self.files),
             processes=self.processes,
             killed=killed,
@@ -163,7 +163,7 @@ class Demo:
         task_ids: dict[str, list[str]] = {kind: [] for kind in queues}
         for chunk in batched(self.files, _CHUNK):
             for kind, queue in queues.items():
-                tasks = [Task(kind, {"path": str(path)}) for path in chunk]
+                tasks = [Task(kind, os.fsencode(path)) for path in chunk]
                 for info in await client.enqueue_many(tasks, queue=queue, retention=RETENTION):
                     if isinstance(info, AsynqError):
                         raise info
@@ -182,15 +182,18 @@ class Demo:
             completed = sum(one.completed for one in stats)
             progress.update(completed, total)
             if completed == total:
+                if not killed:
+                    progress.say("all was done before a worker could be killed: try more files")
                 return killed
             if completed > before:
                 before, since = completed, time.monotonic()
             elif time.monotonic() - since > PATIENCE:
                 progress.say(f"nothing was completed for {PATIENCE:g} s: giving up")
                 return killed
-            if not killed and completed * 3 >= total and supervisor.pids:
-                killed = (supervisor.pids[0],)
-                os.kill(killed[0], signal.SIGKILL)
+            third = completed * 3 >= total
+            if not killed and third and (victim := last_to_begin(self._run_log, supervisor.pids)):
+                killed = (victim,)
+                os.kill(victim, signal.SIGKILL)
                 progress.say(f"worker process {killed[0]} killed with SIGKILL, {completed} tasks completed")
             await asyncio.sleep(_POLL)
 

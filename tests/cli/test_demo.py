@@ -5,16 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynq import Client, MemoryBroker, Task
-from asynq.demo.report import Report, Tally, runs_begun, tally
+from asynq.demo.report import Report, Tally, last_to_begin, runs_begun, tally
 from asynq.demo.run import readable_files
+from asynq.demo.tasks import read
 from asynq.ops import Complete, Dequeue
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.servers import RedisServer
 
 
@@ -32,6 +32,18 @@ def test_the_demo_loses_nothing_though_a_worker_is_killed() -> None:
     assert (total["enqueued"], total["completed"], total["lost"]) == (600, 600, 0)
     assert len(report["killed"]) == 1
     assert "\x1b" not in ended.stderr
+
+
+def test_the_names_of_files_and_folders_may_be_anything(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/[/bold] {}: caf\xe9"
+    os.makedirs(folder)  # noqa: PTH103 - no Path is of bytes
+    for name in (b"not \xff UTF-8", "emoji 😀".encode(), b"two\nlines", b"[red]"):
+        Path(os.fsdecode(folder + b"/" + name)).write_bytes(b"\0 \xff")
+    ended = subprocess.run(
+        [sys.executable, "-m", "asynq", "demo", folder], check=False, capture_output=True, timeout=90
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert b"4 files of" in ended.stdout
 
 
 def test_the_demo_leaves_nothing_in_the_store(redis_server: RedisServer) -> None:
@@ -78,6 +90,16 @@ def test_runs_are_counted_by_the_lines_of_the_run_log(tmp_path: Path) -> None:
     log = tmp_path / "runs.log"
     log.write_text("a 1\nb 1\na 2\n")
     assert runs_begun(log) == {"a": 2, "b": 1}
+
+
+def test_the_worker_to_be_killed_is_the_last_that_began_a_run(tmp_path: Path) -> None:
+    log = tmp_path / "runs.log"
+    log.write_text("a 1\nb 2\nc 3\n")
+    assert [last_to_begin(log, pids) for pids in ([1, 2, 3], [1, 2], [4])] == [3, 2, None]
+
+
+def test_a_file_that_is_gone_is_worked_on_as_an_empty_one(tmp_path: Path) -> None:
+    assert read(Task("t", os.fsencode(tmp_path / "gone"))) == b""
 
 
 def test_a_report_adds_up() -> None:
