@@ -38,7 +38,7 @@ def a_task(number: int, rng: random.Random) -> Task:
     return Task(task.type, task.payload, retention=KEPT) if number % KEEP_EACH == 0 else task
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(1200)
 def test_every_task_runs_to_its_end_and_only_those_of_killed_workers_twice(
     site: Site, workers: Workers, report: Callable[..., None]
 ) -> None:

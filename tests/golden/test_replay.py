@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq import ops
-from tests.golden import aggregations
+from tests.golden import aggregations, dumps
 from tests.golden.compare import Difference, deviations, differences
 from tests.golden.dumps import facts, live_rows, load, rows
 from tests.golden.replay import Replay
@@ -96,6 +96,16 @@ SCENARIOS: dict[str, Callable[[Replay], None]] = {
 }
 
 
+PRESENCE = {
+    "scheduler",
+    "scheduler_fractional_heartbeat",
+    "server_idle_heartbeat",
+    "server_stopped_heartbeat",
+    "server_worker_heartbeat",
+}
+"""Dumps of nothing but servers and schedulers: test_presence writes those records, and compares them."""
+
+
 def replayed(scenario: str, server: RedisServer) -> list[Difference]:
     """All that is different after replaying this dump."""
     dump = load(scenario)
@@ -107,6 +117,11 @@ def replayed(scenario: str, server: RedisServer) -> list[Difference]:
         replay.close()
     left = differences(facts(rows(dump)), facts(live_rows(server.client)), replay.shift)
     return [*replay.outcomes, *left]
+
+
+def test_every_dump_is_replayed_or_written_by_a_test_of_its_own() -> None:
+    assert set(SCENARIOS) | PRESENCE == set(dumps.SCENARIOS)
+    assert not set(SCENARIOS) & PRESENCE
 
 
 @pytest.mark.parametrize("scenario", sorted(SCENARIOS))
