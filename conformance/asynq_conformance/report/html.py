@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asynq_conformance.promises import LAYERS, Promise
 from asynq_conformance.report import mutants, text
-from asynq_conformance.report.outcomes import SHOWN, figures, statuses
+from asynq_conformance.report.outcomes import SHOWN, statuses
 from asynq_conformance.report.timeline import draw, read_spans
 
 if TYPE_CHECKING:
@@ -113,9 +113,8 @@ def _layers(report: Report) -> Iterator[str]:
         cells = []
         for column in report.columns:
             found = report.layer(layer, column)
-            counted = [f"{number:,} {name.replace('_', ' ')}" for name, number in figures(found).items()]
             seconds = f"{sum(outcome.seconds for outcome in found):.1f} s"
-            lines = [escape(line) for line in (_counts(found), *counted, seconds)]
+            lines = [escape(line) for line in (_counts(found), *text.counted(found), seconds)]
             cells.append("<br>".join(lines) if found else '<span class="soft">not run</span>')
         rows.append([_head(f"{layer} {LAYERS[layer]}"), *cells])
     yield _table(("Layer", *report.columns), rows)
@@ -135,7 +134,7 @@ def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
         opened = " open" if number == 0 else ""
         yield f"<details{opened}><summary>What it said</summary><pre>{escape(outcome.reason)}</pre></details>"
         if outcome.repeat:
-            yield f'<p class="soft">To repeat it:</p><pre>{escape(outcome.repeat)}</pre>'
+            yield f'<p class="soft">To repeat it:</p><pre class="command">{escape(outcome.repeat)}</pre>'
         yield "</div>"
 
 

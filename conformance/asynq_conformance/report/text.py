@@ -10,10 +10,10 @@ from asynq_conformance.report.mutants import gate
 from asynq_conformance.report.outcomes import SHOWN, figures, statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from asynq_conformance.promises import Layer
-    from asynq_conformance.report.outcomes import Report
+    from asynq_conformance.report.outcomes import Outcome, Report
 
 STYLES: Final = {
     "failed": "bold red",
@@ -55,15 +55,20 @@ def headline(report: Report) -> list[str]:
 def _layer_line(report: Report, layer: Layer) -> str:
     outcomes = report.layer(layer)
     found = ", ".join(f"{number} {SHOWN[status]}" for status, number in statuses(outcomes).items())
-    counted = figures(outcomes)
-    told = []
-    for name, number in counted.items():
-        if f"{name}_reached" in counted:
-            told.append(f"{_spaced(counted[f'{name}_reached'])}/{_spaced(number)} {_words(name)} reached")
-        elif not name.endswith("_reached") or name.removesuffix("_reached") not in counted:
-            told.append(f"{_spaced(number)} {_words(name)}")
     seconds = sum(outcome.seconds for outcome in outcomes)
-    return f"layer {layer}, {LAYERS[layer]}: " + ", ".join([found, *told, f"{seconds:.0f} s"])
+    return f"layer {layer}, {LAYERS[layer]}: " + ", ".join([found, *counted(outcomes), f"{seconds:.0f} s"])
+
+
+def counted(outcomes: Iterable[Outcome]) -> list[str]:
+    """What tests counted, added up, in words: `7 500 steps`, `312/312 transitions reached`."""
+    found = figures(outcomes)
+    told = []
+    for name, number in found.items():
+        if f"{name}_reached" in found:
+            told.append(f"{_spaced(found[f'{name}_reached'])}/{_spaced(number)} {_words(name)} reached")
+        elif not name.endswith("_reached") or name.removesuffix("_reached") not in found:
+            told.append(f"{_spaced(number)} {_words(name)}")
+    return told
 
 
 def _spaced(number: int) -> str:
@@ -81,8 +86,11 @@ def details(report: Report) -> Iterator[str]:
         yield f"unknown, {outcome.fact.column}: {outcome.test}: {outcome.reason}"
     for outcome in report.of("known"):
         yield f"xfail, {outcome.fact.column}: {outcome.test}: {outcome.reason}"
-    for outcome in report.of("weaker"):
-        yield f"W, {outcome.fact.column}, {' '.join(outcome.fact.promises)}: {outcome.reason}"
+    weaker = (
+        f"W, {outcome.fact.column}, {' '.join(outcome.fact.promises)}: {outcome.reason}"
+        for outcome in report.of("weaker")
+    )
+    yield from dict.fromkeys(weaker)
     for column, reason, number in report.skip_reasons():
         yield f"skipped, {column}: {number} tests: {reason}"
 
@@ -112,11 +120,12 @@ def plain(report: Report) -> str:
 
 def coloured(report: Report, width: int) -> str:
     """The report for a person, in the colours and width of their terminal."""
+    from rich import box
     from rich.console import Console, Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title(report), title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(title=title(report), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("promise", ratio=1)
     for column in report.columns:

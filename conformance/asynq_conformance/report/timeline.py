@@ -16,6 +16,7 @@ WIDTH: Final = 1000
 GUTTER: Final = 110
 """Left of the lanes stand the names of the processes."""
 RIGHT: Final = 20
+LONGEST_NAME: Final = 15
 ROW: Final = 24
 BAR: Final = 16
 AXIS: Final = 26
@@ -87,23 +88,28 @@ def _bars(spans: Sequence[Span], scale: _Scale) -> list[_Bar]:
         right = WIDTH - RIGHT if span.end is None else max(scale.x(span.end), left + 3)
         words = len(span.op) * CHARACTER
         needed = right if right - left > words + 8 else right + words + 10
-        row = next((row for row, until in enumerate(taken) if until <= left), len(taken))
-        taken[row : row + 1] = [needed]
+        begins = left if needed <= WIDTH else left - words - 8  # its name stands before it then
+        row = next((row for row, until in enumerate(taken) if until <= begins), len(taken))
+        taken[row : row + 1] = [min(needed, WIDTH)]
         bars.append(_Bar(span, left, right, row))
     return bars
 
 
 def _lane(process: str, bars: Sequence[_Bar], top: int, height: int, *, shaded: bool) -> str:
     shade = f'<rect class="lane" x="0" y="{top}" width="{WIDTH}" height="{height}"/>' if shaded else ""
-    name = f'<text class="process" x="8" y="{top + 20}">{escape(process[:16])}</text>'
+    name = f'<text class="process" x="8" y="{top + 20}">{escape(_short(process))}</text>'
     return shade + name + "".join(_drawn(bar, top) for bar in bars)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _drawn(bar: _Bar, top: int) -> str:
     span, y = bar.span, top + 6 + bar.row * ROW
     if bar.label_fits:
         x, anchor, words = (bar.left + bar.right) / 2, "middle", "inside"
-    elif bar.right + len(span.op) * CHARACTER + 6 < WIDTH:
+    elif bar.right + len(span.op) * CHARACTER + 10 <= WIDTH:
         x, anchor, words = bar.right + 5, "start", "beside"
     else:
         x, anchor, words = bar.left - 5, "end", "beside"
