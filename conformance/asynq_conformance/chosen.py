@@ -38,6 +38,11 @@ def choices() -> list[Choice]:
     return list(_chosen)
 
 
+def restore(found: Sequence[Choice]) -> None:
+    """From now on these, which `choices` gave."""
+    _chosen[:] = found
+
+
 def _choice(name: str) -> Choice:
     if "://" in name:
         from asynq_conformance.urls import UrlHarness

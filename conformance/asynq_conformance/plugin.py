@@ -60,8 +60,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if options.conformance_profile or options.conformance_seed is not None or options.conformance_brokers:
         from asynq_conformance import chosen, profiles
 
-        before = profiles.chosen()
+        # A run within another one's process, as tests of plugins are, leaves its choices alone.
+        before, brokers = profiles.chosen(), chosen.choices()
         config.add_cleanup(lambda: profiles.choose(profile=before.profile, seed=before.seed))
+        config.add_cleanup(lambda: chosen.restore(brokers))
         try:
             profiles.choose(profile=options.conformance_profile, seed=options.conformance_seed)
             chosen.choose(options.conformance_brokers)
