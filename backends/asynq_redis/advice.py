@@ -16,24 +16,27 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def look_at(connection: PushConnection, address: object, min_replicas: int) -> None:
+def look_at(connection: PushConnection, address: object, min_replicas: int, *, followed: bool) -> None:
     """Ask the server about itself; with the replies comes a warning for each setting that may lose tasks.
 
-    Where the user may not ask, nothing is said.
+    Where the user may not ask, nothing is said. followed: as in `warnings`.
     """
 
     def found(replies: asyncio.Future[tuple[Any, Any]]) -> None:
         if not replies.cancelled():
             about, saving = replies.result()
-            for warning in warnings(about, saving, min_replicas):
+            for warning in warnings(about, saving, min_replicas, followed=followed):
                 logger.warning("Redis at %s: %s", address, warning)
 
     info, save = connection.send("INFO"), connection.send("CONFIG", "GET", "save")
     asyncio.gather(info, save).add_done_callback(found)
 
 
-def warnings(info: Any, save: Any, min_replicas: int) -> Iterator[str]:
-    """What may lose tasks, by the replies to INFO and CONFIG GET save, which may be errors or missing."""
+def warnings(info: Any, save: Any, min_replicas: int, *, followed: bool) -> Iterator[str]:
+    """What may lose tasks, by the replies to INFO and CONFIG GET save, which may be errors or missing.
+
+    followed: a broker relies on a replica to take over.
+    """
     if info is None or isinstance(info, redis.RedisError):
         return
     text = info.decode() if isinstance(info, bytes) else str(info)
@@ -46,3 +49,5 @@ def warnings(info: Any, save: Any, min_replicas: int) -> Iterator[str]:
     replicas = int(facts.get("connected_slaves", "0"))
     if replicas < min_replicas:
         yield f"min_replicas is {min_replicas}, and {replicas} replicas are connected"
+    elif followed and not replicas and facts.get("role") == "master":
+        yield "no replica is connected, so nobody can take over when it fails"

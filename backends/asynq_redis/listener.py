@@ -42,8 +42,15 @@ class RedisListener:
     """
 
     def __init__(
-        self, address: Address, settings: Settings, rng: Random, *, keepalive: float = KEEPALIVE
+        self,
+        address: Address,
+        settings: Settings,
+        rng: Random,
+        *,
+        keepalive: float = KEEPALIVE,
+        followed: bool = False,
     ) -> None:
+        """followed: a replica takes over when the server fails, it is said if there is none."""
         self._address = address
         self._settings = settings
         self._keepalive = keepalive
@@ -55,6 +62,7 @@ class RedisListener:
         self._fresh = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._followed = followed
         self._looked_at = False
 
     @property
@@ -120,7 +128,8 @@ class RedisListener:
             self._connection = connection
             if not self._looked_at:
                 self._looked_at = True
-                advice.look_at(connection, self._address, self._settings.min_replicas)
+                least = self._settings.min_replicas
+                advice.look_at(connection, self._address, least, followed=self._followed)
             while True:
                 self._heard(await connection.pushed(self._keepalive))
         finally:

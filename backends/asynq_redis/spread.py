@@ -122,7 +122,9 @@ class SpreadListener:
     async def _listen(self, address: Address, queues: list[str]) -> None:
         ear = self._ears.get(address)
         if ear is None:
-            listener = RedisListener(address, self._settings, self._rng, keepalive=self._keepalive)
+            listener = RedisListener(
+                address, self._settings, self._rng, keepalive=self._keepalive, followed=True
+            )
             task = asyncio.create_task(self._hear(listener), name=f"asynq-redis-listener-{address}")
             ear = self._ears[address] = _Ear(listener, [], task)
         if ear.queues != queues:

@@ -1,0 +1,54 @@
+"""A worker on servers that nobody could replace is told so."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from asynq.broker import connect
+from tests.redis.probes import until
+
+if TYPE_CHECKING:
+    import pytest
+
+    from asynq_topologies import Topology
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "asynq_redis.advice"]
+
+
+async def begin_to_listen(topology: Topology) -> None:
+    broker: Any = connect(topology.url)
+    async with aclosing(broker), aclosing(broker.listener()) as listener:
+        await listener.arm(["q"])
+        primary = topology.primary_of("asynq:{q}:pending")
+        asked = primary.info("commandstats")["cmdstat_config|get"]["calls"]
+        await until(lambda: primary.info("commandstats")["cmdstat_config|get"]["calls"] > asked)
+        # What the server has answered by now is there with the next message.
+        primary.client.lpush("asynq:{q}:pending", "x")
+        while (event := await listener.next()) is not None:
+            if getattr(event, "queue", None) == "q":
+                return
+
+
+async def test_a_primary_without_replicas_is_named(own: Topology, caplog: pytest.LogCaptureFixture) -> None:
+    primary = own.primary_of("asynq:{q}:pending")
+    for replica in own.replicas_of(primary):
+        replica.kill()
+    await until(lambda: primary.info("replication")["connected_slaves"] == 0)
+    primary.ask("CONFIG", "GET", "save")
+    await begin_to_listen(own)
+    [warning] = said(caplog)
+    assert f":{primary.port}" in warning
+    assert "nobody can take over" in warning
+
+
+async def test_nothing_is_said_of_whole_topologies(
+    sentinel: Topology, cluster: Topology, caplog: pytest.LogCaptureFixture
+) -> None:
+    for topology in (sentinel, cluster):
+        topology.wait_whole()
+        topology.primary_of("asynq:{q}:pending").ask("CONFIG", "GET", "save")
+        await begin_to_listen(topology)
+    assert said(caplog) == []
