@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from attrs import field, frozen
@@ -9,7 +10,7 @@ from attrs import field, frozen
 from asynq_topologies.ports import BUS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from asynq_topologies.certificates import Certificate
@@ -61,20 +62,32 @@ class Server:
     """Its files by name."""
 
 
-def servers(kind: Kind, ports: Sequence[int], root: Path, *, bind: str, access: Access) -> list[Server]:
-    """All servers of a topology; those that hold data come first, primaries before replicas."""
+def servers(
+    kind: Kind,
+    ports: Sequence[int],
+    root: Path,
+    *,
+    bind: str,
+    access: Access,
+    announced: Mapping[int, int] = MappingProxyType({}),
+) -> list[Server]:
+    """All servers of a topology; those that hold data come first, primaries before replicas.
+
+    announced: by which port the others reach a server of a sentinel topology, where it is not its own.
+    """
     data = ports[: data_count(kind)]
+    primary = announced.get(ports[0], ports[0])
     found = []
     for number, port in enumerate(ports):
         if number >= len(data):
-            lines, more = _sentinel_lines(port, ports[0], access), {}
+            lines, more = _sentinel_lines(port, primary, access), {}
         elif kind == "cluster":
             more = {"nodes.conf": nodes_file(number, ports, PRIMARIES)}
             lines = [*_data_lines(access), *_cluster_lines(port, access)]
         else:
             more = {}
-            copying = [f"replicaof {HOST} {ports[0]}"] if number else []
-            announcing = [f"replica-announce-ip {HOST}", f"replica-announce-port {port}"]
+            copying = [f"replicaof {HOST} {primary}"] if number else []
+            announcing = [f"replica-announce-ip {HOST}", f"replica-announce-port {announced.get(port, port)}"]
             lines = [*_data_lines(access), *announcing, *copying]
         text = "\n".join([*_common_lines(port, root / str(number), bind, access), *lines, ""])
         found.append(Server(port=port, sentinel=number >= len(data), files={CONFIGURATION: text, **more}))

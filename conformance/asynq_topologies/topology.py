@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import redis
@@ -14,9 +15,10 @@ from asynq_topologies import engines, layout
 from asynq_topologies.layout import HOST, MASTER, PRIMARIES, REPLICAS, Access, Kind
 from asynq_topologies.node import Node, wait_until
 from asynq_topologies.ports import free_cluster_ports, free_port
+from asynq_topologies.proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from asynq_topologies.engines import Engine
@@ -26,9 +28,16 @@ class Topology:
     """Servers that belong together. A context manager that stops them."""
 
     def __init__(
-        self, kind: Kind, engine: Engine, directory: Path, nodes: Sequence[Node], *, access: Access
+        self,
+        kind: Kind,
+        engine: Engine,
+        directory: Path,
+        nodes: Sequence[Node],
+        *,
+        access: Access,
+        proxies: Mapping[int, Proxy] = MappingProxyType({}),
     ) -> None:
-        """`nodes`: those that hold data, then sentinels."""
+        """`nodes`: those that hold data, then sentinels. `proxies`: by port, what is between them."""
         count = layout.data_count(kind)
         self.kind = kind
         self._engine = engine
@@ -36,6 +45,9 @@ class Topology:
         self.nodes = list(nodes[:count])
         """The servers that hold data."""
         self.sentinels = list(nodes[count:])
+        self._proxies = proxies
+        self.remap = {proxy.address[1]: port for port, proxy in proxies.items()}
+        """By which port to reach a server directly that the others know by another one."""
         self.url = _url(self, access)
         """Where a broker finds them."""
 
@@ -52,6 +64,8 @@ class Topology:
         for node in (*self.sentinels, *self.nodes):
             node.close()
         self._engine.stop()
+        for proxy in self._proxies.values():
+            proxy.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def flush(self) -> None:
@@ -107,7 +121,16 @@ class Topology:
         """Until another server has taken the place of a primary that was killed or paused."""
         wait_until(lambda: primary not in self.primaries(), f"port {primary.port} to be replaced")
 
+    def cut_off(self, node: Node) -> None:
+        """Let nothing pass between a server and the others; who knows its own port reaches it still."""
+        self._proxies[node.port].hold()
+
+    def heal(self, node: Node) -> None:
+        """Let pass what was held."""
+        self._proxies[node.port].heal()
+
     def _at(self, port: int) -> Node:
+        port = self.remap.get(port, port)
         return next(node for node in self.nodes if node.port == port)
 
     def _named_primary(self) -> int:
@@ -137,16 +160,28 @@ class Topology:
         return all(well) and len({_view(node) for node in self.nodes}) == 1
 
 
-def start(kind: Kind, *, executable: str | None = None, access: Access = Access()) -> Topology:  # noqa: B008 - frozen
+def start(
+    kind: Kind,
+    *,
+    executable: str | None = None,
+    access: Access = Access(),  # noqa: B008 - frozen
+    proxied: bool = False,
+) -> Topology:
     """Start servers and wait until they are whole. RuntimeError when they cannot be started.
 
     With `executable` they are local processes of it; else engines.CHOICE in the environment decides.
+    `proxied`, for local processes of the kind "sentinel": servers reach those with data through proxies, and
+    one can be cut off.
     """
     engine = engines.choose(executable)
+    if proxied and (kind != "sentinel" or not isinstance(engine, engines.Processes)):
+        raise ValueError("proxies stand between local processes of the kind sentinel only")
     count = layout.server_count(kind)
     ports = free_cluster_ports(count) if kind == "cluster" else _free_ports(count)
     directory = Path(tempfile.mkdtemp(prefix="redis-"))
-    servers = layout.servers(kind, ports, directory, bind=engine.bind, access=access)
+    proxies = {port: Proxy(port) for port in ports[: layout.data_count(kind)]} if proxied else {}
+    announced = {port: proxy.address[1] for port, proxy in proxies.items()}
+    servers = layout.servers(kind, ports, directory, bind=engine.bind, access=access, announced=announced)
     for number, server in enumerate(servers):
         (directory / str(number)).mkdir()
         for name, text in server.files.items():
@@ -155,7 +190,7 @@ def start(kind: Kind, *, executable: str | None = None, access: Access = Access(
     for server, host in zip(servers, engine.hosts(kind, directory, servers), strict=True):
         password = access.sentinel_password if server.sentinel else access.password
         nodes.append(Node(host, server.port, password=password, certificate=access.certificate))
-    return _started(Topology(kind, engine, directory, nodes, access=access))
+    return _started(Topology(kind, engine, directory, nodes, access=access, proxies=proxies))
 
 
 def _free_ports(count: int) -> list[int]:

@@ -8,7 +8,6 @@ the queue, the id, the time. Lines are whole even when several processes write o
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import os
@@ -19,7 +18,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import asynq
-from asynq.ops import GetQueueStats
 from asynq_redis.url import read_url
 
 if TYPE_CHECKING:
@@ -29,11 +27,11 @@ log = logging.getLogger("producer")
 
 LEASE = timedelta(seconds=3)
 SOON = 0.2
-EVERY = 0.01
-"""Seconds between two tasks of one producer in one queue."""
-LOOK_EVERY, MOST_WAITING = 10, 50
-"""After so many tasks a producer looks how many wait in the queue, and goes on when they are few: on a busy
-machine the line would grow and grow, and how long it takes to heal would be how long the line is."""
+EVERY, EVERY_AT_MOST = 0.01, 0.3
+"""Seconds between two tasks of one producer in one queue; more where enqueueing takes long: on a busy machine
+the line would grow and grow, and how long it takes to heal would be how long the line is."""
+REST = 5
+"""How many times as long as it took a producer rests."""
 
 
 def note(*words: object) -> None:
@@ -76,23 +74,17 @@ def produce(broker: asynq.Broker, queues: list[str]) -> None:
     """Enqueue into each queue by a thread of its own, until killed."""
     client = asynq.Client(broker)
 
-    def wait_for_workers(queue: str) -> None:
-        with contextlib.suppress(asynq.AsynqError):
-            while broker.execute(GetQueueStats(queue=queue)).pending > MOST_WAITING:
-                time.sleep(SOON)
-
     def keep_enqueueing(queue: str) -> None:
         for number in itertools.count():
-            task_id = f"{os.getpid()}-{number}"
+            task_id, began = f"{os.getpid()}-{number}", time.monotonic()
             try:
                 client.enqueue(asynq.Task("t", b"", task_id=task_id), queue=queue)
             except asynq.AsynqError as error:
                 log.warning("%s: %s", queue, error)
             else:
                 note(queue, task_id, f"{time.time():.3f}")
-            if number % LOOK_EVERY == 0:
-                wait_for_workers(queue)
-            time.sleep(EVERY)
+            took = time.monotonic() - began
+            time.sleep(min(max(EVERY, REST * took), EVERY_AT_MOST))
 
     for queue in queues:
         threading.Thread(target=keep_enqueueing, args=(queue,)).start()

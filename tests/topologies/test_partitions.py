@@ -1,4 +1,4 @@
-"""A network that fails between clients and a primary nobody replaces: work goes on when it is back."""
+"""Networks that fail between clients and a primary nobody replaces, and between a primary and all others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import asynq_topologies
 from asynq_topologies.proxy import Proxy
+from tests.servers import require_redis_server
 from tests.topologies.conftest import queues_of
 from tests.topologies.load import Load
 
@@ -24,6 +26,10 @@ HEALED_WITHIN = 15.0
 STALL = 6.0
 """Most seconds in which a queue on another shard may stand still, as with a server that hangs."""
 REPLIES = 20
+BEFORE, AFTER = 1.0, 3.0
+"""As for a primary that is killed."""
+SAFE_WITHIN = 25.0
+"""Seconds in which all replicas are back, which then have to confirm."""
 
 
 def hold(proxy: Proxy) -> None:
@@ -83,3 +89,41 @@ def test_nothing_is_lost_when_the_network_fails(
     assert counts.lost == []
     assert healed < HEALED_WITHIN
     assert all(gaps[queue] < STALL for queue in queues[1:])
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("safe", [False, True], ids=["default", "safe"])
+def test_a_primary_cut_off_from_all_but_its_clients_is_left(
+    safe: bool, tmp_path: Path, report: Callable[..., None]
+) -> None:
+    with ExitStack() as stack:
+        topology = stack.enter_context(
+            asynq_topologies.start("sentinel", executable=require_redis_server(), proxied=True)
+        )
+        queues, primary = queues_of(topology), topology.primaries()[0]
+        load = stack.enter_context(
+            Load(topology.url, queues, tmp_path, remap=topology.remap, min_replicas=2 if safe else 0)
+        )
+        time.sleep(0.5)
+        began = time.time()
+        topology.cut_off(primary)
+        topology.wait_replaced(primary)
+        replaced = time.time()
+        # It still takes what it is sent, and knows of nothing.
+        assert primary.role() == "master"
+        went_on = safe or load.wait_flowing(replaced + AFTER)
+        topology.heal(primary)
+        healed = load.wait_flowing(time.time())
+        counts = load.drain()
+    report(
+        acknowledged=counts.acknowledged,
+        lost=len(counts.lost),
+        run_again=counts.repeated,
+        replaced_after=round(replaced - began, 2),
+        went_on_after="not before it healed" if safe else round(went_on + AFTER, 2),
+        healed_after=round(healed, 2),
+    )
+    assert counts.lost == [line for line in counts.lost if began - BEFORE < line.at < replaced + AFTER]
+    if safe:
+        assert counts.lost == []
+    assert healed < SAFE_WITHIN

@@ -1,0 +1,65 @@
+"""The nodes of a cluster are found by whichever of them answers, by one question, and found again."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from asynq.message import TaskMessage
+from asynq.ops import Enqueue, Ping
+from asynq_redis import RedisClusterBroker
+from tests.topologies.conftest import queues_of
+
+if TYPE_CHECKING:
+    from asynq_topologies import Topology
+
+NOWHERE = ("127.0.0.1", 1)
+THREADS = 20
+
+
+def enqueue(task_id: str, queue: str) -> Enqueue:
+    return Enqueue(message=TaskMessage(id=task_id, type="t", queue=queue), enqueue_id=f"call for {task_id}")
+
+
+def questions(topology: Topology) -> int:
+    """How often the nodes were asked who has which slot; by the test, too."""
+    stats = (node.info("commandstats").get("cmdstat_cluster|slots", {"calls": 0}) for node in topology.nodes)
+    return sum(one["calls"] for one in stats)
+
+
+def test_many_callers_ask_one_question(cluster: Topology) -> None:
+    before = questions(cluster)
+    with closing(RedisClusterBroker([node.address for node in cluster.nodes])) as broker:
+        together = threading.Barrier(THREADS)
+
+        def ask(_: int) -> None:
+            together.wait()
+            broker.execute(Ping())
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(ask, range(THREADS)))
+    assert questions(cluster) == before + 1
+
+
+def test_nodes_that_are_away_are_passed_over(cluster: Topology) -> None:
+    with closing(RedisClusterBroker([NOWHERE, cluster.nodes[-1].address])) as broker:
+        broker.execute(Ping())
+
+
+def test_a_cluster_that_was_down_is_found_again(own_cluster: Topology) -> None:
+    queues = queues_of(own_cluster)
+    made = RedisClusterBroker([own_cluster.nodes[0].address], budget=timedelta(seconds=60))
+    with closing(made) as broker, ThreadPoolExecutor(1) as pool:
+        broker.execute_many([enqueue("before", queue) for queue in queues])
+        for node in own_cluster.nodes:
+            node.kill()
+        answers = pool.submit(broker.execute_many, [enqueue("after", queue) for queue in queues])
+        for node in own_cluster.nodes:
+            node.restart()
+        assert [type(answer).__name__ for answer in answers.result(90)] == ["Enqueued"] * len(queues)
+    for queue in queues:
+        key = f"asynq:{{{queue}}}:pending"
+        assert own_cluster.primary_of(key).ask("LLEN", key) == 2
