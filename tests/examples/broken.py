@@ -1,0 +1,31 @@
+"""The example with one broken step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.message import TaskState
+from asynq_lmdb import LmdbBroker
+from asynq_lmdb.store import Store
+
+if TYPE_CHECKING:
+    from asynq_lmdb.records import Task
+
+
+class Unfenced(Store):
+    """Lets whoever once had a task settle it, though its lease was lost and another run has it."""
+
+    def owns(self, task: Task, token: str) -> bool:
+        return task.state is TaskState.ACTIVE
+
+
+class LastInFirstOut(Store):
+    """Puts new tasks before those that wait."""
+
+    def tail(self, queue: str) -> int:
+        return self.head(queue)
+
+
+def last_in_first_out(path: str) -> LmdbBroker:
+    """A broker that is no queue, for any process."""
+    return LmdbBroker(path, store=LastInFirstOut)

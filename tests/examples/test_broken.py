@@ -1,0 +1,86 @@
+"""A copy of the example with one broken step fails, and what fails can be read."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq_conformance import BrokerConformance, Harness
+from asynq_conformance.histories.checking import check_file
+from asynq_conformance.histories.plan import Plan, Source
+from asynq_conformance.histories.run import Run
+from asynq_conformance.lab import Lab
+from asynq_conformance.laws.settle import SETTLEMENTS
+from asynq_lmdb import LmdbBroker
+from asynq_lmdb.store import Store
+from tests.examples.broken import LastInFirstOut, Unfenced
+
+if TYPE_CHECKING:
+    from asynq.clock import FakeClock
+    from asynq_conformance.histories.checking import Report
+
+ROOT = Path(__file__).parents[2]
+
+
+class WithStore(Harness):
+    """The example's broker, made of these steps."""
+
+    def __init__(self, path: Path, store: type[Store]) -> None:
+        self.path, self.store = path, store
+
+    def open(self, clock: FakeClock) -> LmdbBroker:
+        return LmdbBroker(self.path, clock=clock, store=self.store)
+
+
+def hold_against_law(path: Path, store: type[Store], law: str) -> None:
+    parameters = {"settle": SETTLEMENTS["done"]} if "token" in law else {}
+    with closing(Lab(WithStore(path, store), "plain")) as lab:
+        getattr(BrokerConformance(), law)(lab, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("store", "law"),
+    [
+        (Unfenced, "test_a_stale_token_changes_nothing"),
+        (LastInFirstOut, "test_tasks_come_out_in_the_order_in_which_they_went_in"),
+    ],
+)
+def test_a_law_notices_a_broken_step(tmp_path: Path, store: type[Store], law: str) -> None:
+    hold_against_law(tmp_path / "sound", Store, law)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        hold_against_law(tmp_path / "broken", store, law)
+
+
+def recorded(factory: str, directory: Path) -> Report:
+    """What the checkers say of three processes at work."""
+    source = Source(factory=factory, kwargs={"path": str(directory / "tasks.lmdb")})
+    plan = Plan(processes=3, callers=4, seconds=4.0, tasks=1500)
+    with Run(source, plan, directory / "run") as run:
+        run.start()
+        run.wait()
+        run.drain()
+    return check_file(run.record)
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that are started find the example and the tests."""
+    folders = [str(ROOT), str(ROOT / "examples/asynq_lmdb"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
+
+
+def test_a_history_shows_what_a_broken_step_did(tmp_path: Path) -> None:
+    report = recorded("tests.examples.broken:last_in_first_out", tmp_path)
+    assert report.state_of("C7") == "FAIL"
+    violation = next(iter(report.verdicts["C7"].violations))
+    assert {"Enqueue", "Dequeue"} <= {type(call.op).__name__ for call in violation.calls}
+    assert len(str(violation).splitlines()) > 1
+
+
+def test_the_history_of_the_example_shows_nothing(tmp_path: Path) -> None:
+    report = recorded("asynq_lmdb:LmdbBroker", tmp_path)
+    assert report.violations == (), str(report)
