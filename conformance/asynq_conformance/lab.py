@@ -79,6 +79,18 @@ class Lab:
             answer = error
         return cast("T", raised(self._supported((op,), (answer,))[0]))
 
+    def execute_elsewhere(self, op: ops.Op[T]) -> T:
+        """Carry out one operation by another broker on the same store. Skips as `execute`."""
+        other = self.harness.reopen(self.clock)
+        answer: T | AsynqError
+        try:
+            answer = other.execute(op)
+        except AsynqError as error:
+            answer = error
+        finally:
+            other.close()
+        return cast("T", raised(self._supported((op,), (answer,))[0]))
+
     def execute_many(self, operations: Sequence[ops.Op[T]]) -> list[T | AsynqError]:
         """Carry out many operations through the face under test. Skips as `execute`."""
         if self._runner:

@@ -281,9 +281,7 @@ class ProduceLaws(Laws):
 
     def test_a_queue_another_deleted_is_listed_again_when_it_is_enqueued_to(self, lab: Lab) -> None:
         lab.enqueue("t")
-        other = lab.harness.reopen(lab.clock)
-        assert other.execute(ops.DeleteQueue(queue="q", force=True)).done
-        other.close()
+        assert lab.execute_elsewhere(ops.DeleteQueue(queue="q", force=True)).done
         assert lab.execute(ops.ListQueues()) == ()
         lab.enqueue("t")
         assert lab.execute(ops.ListQueues()) == ("q",)
