@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
 from typing import BinaryIO
 
 from asynq.leases.extender import Extender
 from asynq.leases.protocol import Hello, Hold, Ready, Release, Said, read, write
+from asynq.leases.running import is_running
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP, signal.SIGHUP, signal.SIGQUIT)
 """A terminal sends these to the whole group. The keeper stays while its worker finishes its tasks."""
@@ -22,7 +22,6 @@ class Parent:
 
     def __init__(self, pid: int, out: BinaryIO) -> None:
         self._pid = pid
-        self._stat = Path(f"/proc/{pid}/stat")
         self._out = out
         self._lock = threading.Lock()
 
@@ -36,18 +35,11 @@ class Parent:
             os._exit(0)
 
     def is_running(self) -> bool:
-        """False while the worker is stopped (SIGSTOP): it does no work, so others may have its tasks.
-
-        Where there is no /proc a stopped worker cannot be told from a busy one.
-        """
+        """False while the worker is stopped (SIGSTOP): it does no work, so others may have its tasks."""
         if os.getppid() != self._pid:
             # A child of the worker may have inherited our pipe, so its end does not always tell.
             os._exit(0)
-        try:
-            stat = self._stat.read_bytes()
-        except OSError:
-            return True
-        return stat.rpartition(b")")[2].split()[0] not in (b"T", b"t")
+        return is_running(self._pid)
 
 
 def main() -> None:

@@ -35,8 +35,8 @@ class LeaseKeeper:
     """Extends leases while they are held, whatever the event loop and the GIL of this process do.
 
     A process of its own extends them where the broker can be shared between processes; until it is ready,
-    whenever it is gone, and with other brokers a thread does. Leases lapse when this process dies or is
-    stopped. Used from one event loop.
+    whenever it is gone or stopped, and with other brokers a thread does. Leases lapse when this process dies
+    or is stopped. Used from one event loop.
     """
 
     def __init__(self, broker: Broker, duration: int, *, rng: Random) -> None:
@@ -58,9 +58,7 @@ class LeaseKeeper:
         """
         self._notify = notify
         self._loop = asyncio.get_running_loop()
-        self._extender = Extender(
-            self._broker, self._duration, self._from_thread, permitted=lambda: not self._attended
-        )
+        self._extender = Extender(self._broker, self._duration, self._from_thread, permitted=self._unattended)
         self._extender.start()
         if not (self._broker.capabilities.multi_process and sys.executable):
             return
@@ -115,6 +113,11 @@ class LeaseKeeper:
                 await process.close()
             log.warning("the lease keeper process ended (a thread does its work); it is started again")
             await asyncio.sleep(backoff.pause())
+
+    def _unattended(self) -> bool:
+        """Whether the thread must extend leases. It asks itself: the event loop may be held up."""
+        process = self._process
+        return not self._attended or process is None or not process.running
 
     def _from_thread(self, event: LeaseEvent) -> None:
         try:

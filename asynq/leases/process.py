@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynq.leases.protocol import Said, read, write
+from asynq.leases.running import is_running
 from asynq.threads import in_own_thread
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ class KeeperProcess:
     def tell(self, said: Said) -> None:
         """Send a line. Never blocks, and is on its way before this returns unless the pipe is full."""
         self._send(write(said))
+
+    @property
+    def running(self) -> bool:
+        """Whether it can extend leases now; from any thread, and before its end was noticed here."""
+        return not self.ended.is_set() and is_running(self._process.pid)
 
     async def close(self) -> None:
         """End the process and wait until it is gone."""
