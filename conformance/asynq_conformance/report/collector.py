@@ -86,10 +86,11 @@ def _told(report: pytest.TestReport) -> dict[str, list[Any]]:
 
 def _status(report: pytest.TestReport, told: Mapping[str, list[Any]]) -> tuple[Status | None, str]:
     """What this phase says; None when it has nothing to add to the phases before."""
-    if report.failed:
+    unknown = told.get(PREFIX + "unknown", [""])[-1]
+    if report.failed and not (unknown and f"unknown: {unknown}" in report.longreprtext):
         return "failed", report.longreprtext[-LONGEST_REASON:] or report.outcome
-    if PREFIX + "unknown" in told:
-        return "unknown", told[PREFIX + "unknown"][-1]
+    if unknown:  # also if the test failed to say just that
+        return "unknown", unknown
     if hasattr(report, "wasxfail"):
         return ("known" if report.skipped else "ok"), str(report.wasxfail)
     if report.skipped:
