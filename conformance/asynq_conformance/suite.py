@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asynq_conformance.disturbances.laws import DisturbanceLaws
 from asynq_conformance.histories.laws import HistoryLaws
 from asynq_conformance.laws.aggregation import AggregationLaws
 from asynq_conformance.laws.concurrent import ConcurrentLaws
@@ -40,6 +41,7 @@ LAWS = (
     ConcurrentLaws,
     WatchLaws,
     HistoryLaws,
+    DisturbanceLaws,
 )
 
 
@@ -62,9 +64,11 @@ class BrokerConformance(
     ConcurrentLaws,
     WatchLaws,
     HistoryLaws,
+    DisturbanceLaws,
 ):
     """Subclass it as Test..., with a fixture `harness` that returns a Harness: all laws then run.
 
+    A store that can be disturbed says how in `disturbances` (see `asynq_conformance.disturbances`).
     A law cannot be overridden: a subclass that defines a test of a law's name is refused.
     """
 

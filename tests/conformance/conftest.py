@@ -21,8 +21,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.option.topology:
         return
     wanted = {name.strip() for name in config.option.topology.split(",")}
-    # A topology is also that topology in a stricter mode: "cluster" takes "cluster, replicated" along.
-    columns = {item: fact.column.partition(",")[0] for item in items if (fact := fact_of(item))}
+    columns = {item: fact.column for item in items if (fact := fact_of(item))}
     if unknown := wanted - set(columns.values()):
         known = ", ".join(sorted(set(columns.values())))
         raise pytest.UsageError(f"--topology: no laws run on {', '.join(sorted(unknown))}, but on {known}")

@@ -76,8 +76,8 @@ class OwnHarness(Harness):
         self._safe = safe
 
     def open(self, clock: FakeClock) -> Any:
-        """Not by an injected clock: other processes are to see the same time."""
-        raise NotImplementedError
+        """See Harness."""
+        return RedisBroker(f"redis://127.0.0.1:{self.topology.primaries()[0].port}", clock=clock)
 
     def factory(self) -> tuple[str, Mapping[str, Any]]:
         """See Harness."""

@@ -67,7 +67,7 @@ class Disturbed(DisturbanceLaws):
 
 
 class TestStandaloneDisturbed(Disturbed):
-    column = "standalone"
+    column = "redis"
     kind = "standalone"
     disturbances: ClassVar[Mapping[str, Any]] = {
         **ANYWHERE,

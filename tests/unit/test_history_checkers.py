@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from asynq import ops
+from asynq.errors import LeaseLostError
 from asynq_conformance.histories.checking import CHECKERS, LossWindow, check
-from asynq_conformance.histories.history import MILLISECOND
+from asynq_conformance.histories.history import DISTURBANCE, MILLISECOND, History
+from asynq_conformance.histories.record import Event, Kind
 from asynq_conformance.histories.showing import spans
 from tests.unit import stories_of_order, stories_of_tasks  # noqa: F401 - they register stories
 from tests.unit.tales import STORIES, Story, Tale, delivery
@@ -105,3 +107,21 @@ def test_a_violation_is_shown_among_all_calls_about_its_task() -> None:
         ("Dequeue", True),
     ]
     assert (shown[0].start, shown[3].end, shown[4].text) == (0.0, None, "a")
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "outcome"), [(4, 5, Kind.INFO), (6, 9, Kind.FAIL), (1, 2, Kind.FAIL)]
+)
+def test_a_refused_settlement_may_be_a_copy_only_while_the_run_is_disturbed(
+    begin: int, end: int, outcome: Kind
+) -> None:
+    done = ops.Done(delivery=delivery("a", "k"))
+    refusal = LeaseLostError("q", "a")
+    events = [
+        Event("run", -1, begin * MILLISECOND, Kind.NOTE, DISTURBANCE, {"phase": "begin"}),
+        Event("run", -1, end * MILLISECOND, Kind.NOTE, DISTURBANCE, {"phase": "end"}),
+        Event("p", 0, 3 * MILLISECOND, Kind.INVOKE, "Done", done),
+        Event("p", 0, 5 * MILLISECOND, Kind.FAIL, "Done", refusal),
+    ]
+    [call] = History.of(events).calls
+    assert (call.outcome, call.responded) == (outcome, 5 * MILLISECOND)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import field, frozen
 
 from asynq_conformance.disturbances.probe import Probe
+from asynq_conformance.histories.history import DISTURBANCE
 from asynq_conformance.histories.run import Run
 
 if TYPE_CHECKING:
@@ -70,13 +71,13 @@ def disturbed(
         with Probe(source, run.part("probe")) as probe:
             probe.wait_flow(plan.queues, _PATIENCE)
             rest(_WARM_UP)
-            run.note("disturbance", phase="begin")
+            run.note(DISTURBANCE, phase="begin")
             began = time.monotonic_ns()
             disturbance.strike(run)
             ended = time.monotonic_ns()
-            run.note("disturbance", phase="end")
+            run.note(DISTURBANCE, phase="end")
             healed = probe.wait_flow(plan.queues, _PATIENCE)
-            run.note("disturbance", phase="healed", seconds=healed)
+            run.note(DISTURBANCE, phase="healed", seconds=healed)
             rest(_AFTERWARDS)
         run.stop()
         run.wait()

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 import pytest
 
+from asynq.clock import FakeClock
 from asynq_conformance import evidence, profiles
 from asynq_conformance.disturbances.clients import CLIENT_DISTURBANCES
 from asynq_conformance.disturbances.disturbance import disturbed
 from asynq_conformance.disturbances.judge import judge
+from asynq_conformance.histories.history import History
 from asynq_conformance.histories.plan import Plan, Source
+from asynq_conformance.histories.showing import spans
+from asynq_conformance.lab import START
 from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
@@ -69,6 +73,10 @@ class DisturbanceLaws:
             evidence.weaker(
                 "what was acknowledged while the disturbance was at work may be lost; nothing else was"
             )
+        if verdict.report.violations:
+            history = History.load(outcome.record)
+            for violation in verdict.report.violations[:3]:
+                evidence.timeline(str(violation).partition("\n")[0], spans(history, violation))
         assert verdict.failures == [], "\n".join(map(str, verdict.failures))
         assert outcome.slowest < done.heals_within
 
@@ -77,5 +85,6 @@ def _source(harness: Harness) -> Source:
     found = harness.factory()
     if found is None:
         pytest.skip("no other process can open this store: Harness.factory")
+    harness.open(FakeClock(START)).close()  # so that the store is there, and empty
     factory, kwargs = found
     return Source(factory=factory, kwargs=kwargs)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from attrs import field, frozen
 
 from asynq import ops
+from asynq.errors import LeaseLostError
 from asynq_conformance.histories.record import Event, Kind, RecordError, read
 from asynq_conformance.histories.recording import CLOCKS
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 FOREVER: Final = math.inf
 MILLISECOND: Final = 1_000_000
 """Nanoseconds."""
+DISTURBANCE: Final = "disturbance"
+"""Name of the notes that tell when the run was disturbed: phase "begin" and phase "end"."""
 REMAINS: Final = "remains"
 """Name of the note that holds what the store held when all was over."""
 
@@ -123,7 +126,8 @@ class History:
                 ended[key] = event
         if strays := ended.keys() - begun.keys():
             raise RecordError(f"a call ends that never began: {min(strays)}")
-        calls = (_call(event, ended.get(key)) for key, event in begun.items())
+        disturbed = _disturbed(notes)
+        calls = (_call(event, ended.get(key), disturbed) for key, event in begun.items())
         return cls(calls, notes, _remains(notes))
 
     @classmethod
@@ -227,17 +231,43 @@ def _grouped(found: Iterable[tuple[str, str, T]]) -> dict[Key, list[T]]:
     return dict(groups)
 
 
-def _call(begun: Event, ended: Event | None) -> Call:
+def _call(begun: Event, ended: Event | None, disturbed: tuple[float, float]) -> Call:
     known = ended is not None and ended.kind is not Kind.INFO
+    outcome = ended.kind if ended else Kind.INFO
+    if ended and _may_be_a_copy(begun, ended, disturbed):
+        outcome = Kind.INFO
     return Call(
         process=begun.process,
         number=begun.call,
         op=begun.value,
         invoked=begun.at,
-        outcome=ended.kind if ended else Kind.INFO,
+        outcome=outcome,
         responded=ended.at if ended and known else FOREVER,
         answer=ended.value if ended else "its process ended",
     )
+
+
+def _may_be_a_copy(begun: Event, ended: Event, disturbed: tuple[float, float]) -> bool:
+    """True if this is the refusal of a settlement whose first copy may have ended the run.
+
+    While replies are lost, a broker sends what it was asked for again, and "the lease is lost" is all that
+    can be said when nothing of the task is left: see `asynq.ops.settle`.
+    """
+    begin, end = disturbed
+    return (
+        isinstance(begun.value, SETTLEMENTS)
+        and isinstance(ended.value, LeaseLostError)
+        and begun.at <= end
+        and ended.at >= begin
+    )
+
+
+def _disturbed(notes: Iterable[Event]) -> tuple[float, float]:
+    """When the run was disturbed: from the first beginning to the last end."""
+    phases = [(note.value["phase"], note.at) for note in notes if note.op == DISTURBANCE]
+    begins = [at for phase, at in phases if phase == "begin"]
+    ends = [at for phase, at in phases if phase == "end"]
+    return min(begins, default=FOREVER), max(ends, default=FOREVER if begins else -FOREVER)
 
 
 def _remains(notes: Sequence[Event]) -> Remains | None:

@@ -86,11 +86,10 @@ def _told(report: pytest.TestReport) -> dict[str, list[Any]]:
 
 def _status(report: pytest.TestReport, told: Mapping[str, list[Any]]) -> tuple[Status | None, str]:
     """What this phase says; None when it has nothing to add to the phases before."""
-    unknown = told.get(PREFIX + "unknown", [""])[-1]
-    if report.failed and not (unknown and f"unknown: {unknown}" in report.longreprtext):
+    if report.failed:
         return "failed", report.longreprtext[-LONGEST_REASON:] or report.outcome
-    if unknown:  # also if the test failed to say just that
-        return "unknown", unknown
+    if PREFIX + "unknown" in told:
+        return "unknown", told[PREFIX + "unknown"][-1]
     if hasattr(report, "wasxfail"):
         return ("known" if report.skipped else "ok"), str(report.wasxfail)
     if report.skipped:
