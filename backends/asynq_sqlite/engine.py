@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -65,6 +66,7 @@ class Engine:
         self._announce = announce
         self._lock = threading.Lock()
         self._store: Store | None = None
+        _ENGINES.add(self)
 
     def run(self, ops: Sequence[Op[Any]]) -> list[Any]:
         """The answers in order, an AsynqError in the place of one that was refused.
@@ -88,6 +90,14 @@ class Engine:
             return
         with self._lock:
             self._drop()
+
+    def pause(self) -> bool:
+        """Begin no transaction until `resume`; True when none is open, False when one does not end."""
+        return self._lock.acquire(timeout=self._settings.budget)
+
+    def resume(self) -> None:
+        """Go on after a `pause` that was True."""
+        self._lock.release()
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -195,3 +205,24 @@ class Engine:
         if self._store is not None:
             self._store.connection.close()
             self._store = None
+
+
+# SQLite notes in the memory of a process which locks it holds on a file. A child forked in the middle of a
+# transaction inherits the note and not the transaction: for it the file would be locked for ever.
+_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
+_PAUSED: list[Engine] = []
+_FORKING = threading.Lock()
+
+
+def _before_fork() -> None:
+    _FORKING.acquire()
+    _PAUSED.extend(engine for engine in list(_ENGINES) if engine.pause())
+
+
+def _after_fork() -> None:
+    while _PAUSED:
+        _PAUSED.pop().resume()
+    _FORKING.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

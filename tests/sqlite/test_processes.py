@@ -57,6 +57,37 @@ broker.execute(enqueue("parent again"))
 print(*(delivery.message.id for delivery in take(broker, wanted=3)), sep="\\n")
 """
 
+FORK_AMID_WRITES = """
+import os, sys, threading
+from asynq_sqlite import SQLiteBroker
+from tests.sqlite.tools import enqueue
+broker, ended = SQLiteBroker(sys.argv[1], durability="process"), threading.Event()
+
+def write(name):
+    number = 0
+    while not ended.is_set():
+        broker.execute(enqueue(f"{name}-{number}"))
+        number += 1
+
+threads = [threading.Thread(target=write, args=(name,)) for name in "ab"]
+for thread in threads:
+    thread.start()
+statuses = []
+for number in range(12):
+    child = os.fork()
+    if child == 0:
+        try:
+            broker.execute(enqueue(f"child-{number}"))
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    statuses.append(os.waitpid(child, 0)[1])
+ended.set()
+for thread in threads:
+    thread.join()
+print(statuses)
+"""
+
 
 def test_every_task_of_many_producers_is_taken_once_by_many_consumers(path: Path) -> None:
     producers = [start_script(PRODUCE, path, name, 150) for name in "abc"]
@@ -104,3 +135,10 @@ def test_a_killed_consumer_keeps_whole_tasks_only(path: Path) -> None:
 
 def test_a_fork_begins_anew_and_a_memory_broker_refuses_it(path: Path) -> None:
     assert run_script(FORK, path).split("\n") == ["refused", "parent", "child", "parent again", ""]
+
+
+def test_a_fork_in_the_midst_of_writing_does_not_lock_the_child_out(path: Path) -> None:
+    assert run_script(FORK_AMID_WRITES, path) == f"{[0] * 12}\n"
+    broker = SQLiteBroker(path)
+    assert len([task for task in tasks(broker, TaskState.PENDING) if task.message.id[:5] == "child"]) == 12
+    broker.close()
