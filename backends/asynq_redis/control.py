@@ -94,16 +94,18 @@ def queue_stats(op: GetQueueStats, env: Env) -> Steps[Any]:
         return error
     if not known:
         return QueueNotFoundError(op.queue)
-    aggregating, unfinished = 0, list(_GROUPED)
+    aggregating, groups, unfinished = 0, 0, list(_GROUPED)
     while unfinished:
         if error := _refusal(*pages):
             return error
-        aggregating += sum(tasks for _, tasks in pages)
+        aggregating += sum(tasks for _, tasks, _ in pages)
+        # Those whose tasks are all scheduled are listed too: Go forwards a task into its group and no more.
+        groups += sum(holding for kind, (*_, holding) in zip(unfinished, pages, strict=True) if kind == "set")
         cursors = {kind: page[0] for kind, page in zip(unfinished, pages, strict=True) if page[0] != b"0"}
         unfinished = list(cursors)
         if unfinished:
             pages = yield [_sum_groups(keys, kind, cursor) for kind, cursor in cursors.items()]
-    pending, active, scheduled, retry, archived, completed, groups, paused, *counted = numbers
+    pending, active, scheduled, retry, archived, completed, paused, *counted = numbers
     processed, failed, processed_total, failed_total, latency = map(int, counted)
     return QueueStats(
         queue=op.queue,

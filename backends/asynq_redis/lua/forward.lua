@@ -38,7 +38,9 @@ for i = 1, math.min(limit, #due) do
       refusal = misplaced(task.group_key, 'zset')
       if refusal then return redis.error_reply(refusal) end
     end
-    if found[2] and found[4] then
+    -- A task that has started has no claim any longer to a lock until then.
+    local started = task.source == retry and found[3] == 'start'
+    if found[2] and found[4] and not started then
       task.lock, task.ends, task.keep = found[2], found[3], found[4]
       try('GET', task.lock)
     end
@@ -53,6 +55,8 @@ for _, task in ipairs(chosen) do
     redis.call('DEL', task.hash)
   elseif not task.again then
     moved = moved + 1
+    -- The token proved where the last run's settlement had put the task: there it is no longer.
+    redis.call('HDEL', task.hash, 'lease_token')
     if task.group then
       redis.call('ZADD', task.group_key, whole(seconds_up(now)), task.id)
       redis.call('SADD', groups, task.group)

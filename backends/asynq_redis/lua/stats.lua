@@ -2,7 +2,7 @@
 -- flags: no-writes
 -- KEYS: pending active scheduled retry archived completed groups paused processed failed
 -- ARGV: now prefix
--- answers: {pending, active, scheduled, retry, archived, completed, groups, paused, processed today,
+-- answers: {pending, active, scheduled, retry, archived, completed, paused, processed today,
 --   failed today, processed, failed, latency ms}
 -- @include arguments types time keys count
 
@@ -17,8 +17,9 @@ local statistics = counters(processed, failed, now)
 
 local latency, oldest = 0, redis.call('LINDEX', pending, -1)
 if oldest then
-  local since = tonumber(try('HGET', task_key(prefix, oldest), 'pending_since') or nil)
-  if since then latency = math.max(0, math.floor(now / 1000) - math.floor(since / 1000000)) end
+  -- Milliseconds by cutting the text: a number of Lua does not hold all digits of the nanoseconds.
+  local since = tonumber(string.sub(try('HGET', task_key(prefix, oldest), 'pending_since') or '', 1, -7))
+  if since then latency = math.max(0, math.floor(now / 1000) - since) end
 end
 -- As text: a total may exceed what a number of Lua holds.
 local function counter(name)
@@ -27,6 +28,6 @@ end
 return {
   redis.call('LLEN', pending), redis.call('LLEN', active), redis.call('ZCARD', scheduled),
   redis.call('ZCARD', retry), redis.call('ZCARD', archived), redis.call('ZCARD', completed),
-  redis.call('SCARD', groups), redis.call('EXISTS', paused), counter('processed_today'),
+  redis.call('EXISTS', paused), counter('processed_today'),
   counter('failed_today'), counter('processed'), counter('failed'), latency,
 }

@@ -126,6 +126,14 @@ class ControlLaws(Laws):
         assert lab.stats().latency == 1
 
     @promise("G8")
+    def test_a_task_of_this_instant_has_not_waited(self, lab: Lab) -> None:
+        for number in range(25):
+            lab.enqueue(f"t{number}")
+            assert lab.stats().latency == 0
+            lab.execute(ops.Done(delivery=lab.take()))
+            lab.advance(7)
+
+    @promise("G8")
     def test_the_day_begins_anew_at_midnight_utc(self, lab: Lab) -> None:
         lab.advance_to((lab.now // DAY + 1) * DAY - SECOND)
         lab.bring(TaskState.ARCHIVED, "yesterday")

@@ -106,6 +106,11 @@ class GroupLaws(Laws):
         assert groups(lab) == {}
         assert lab.stats().groups == 0
 
+    def test_a_group_whose_tasks_are_all_scheduled_is_not_listed_yet(self, lab: Lab) -> None:
+        lab.enqueue(lab.message("t", group="g"), delay=MINUTE)
+        assert lab.stats().groups == 0
+        assert groups(lab) == {}
+
     def test_a_scheduled_task_joins_its_group_when_it_is_due(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", group="g"), delay=MINUTE)
         assert waiting(lab) == []

@@ -246,6 +246,18 @@ class SettleLaws(Laws):
                     lab.execute(other(delivery))
         assert lab.picture() == before
 
+    @every_settlement
+    def test_a_task_that_came_back_by_itself_confirms_no_settlement(self, lab: Lab, settle: Settle) -> None:
+        lab.enqueue(lab.message("t", retention=60))
+        delivery = lab.take()
+        lab.execute(ops.Retry(delivery=delivery, delay=SECOND, error="e"))
+        lab.advance(2 * SECOND)
+        lab.execute(ops.Forward(queue="q"))
+        before = lab.picture()
+        with pytest.raises(LeaseLostError):
+            lab.execute(settle(delivery))
+        assert lab.picture() == before
+
     # --- batches --------------------------------------------------------------------------------------
 
     @every_settlement

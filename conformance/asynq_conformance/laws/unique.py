@@ -286,6 +286,13 @@ class UniqueLaws(Laws):
         lab.advance(HOUR - SECOND)
         assert is_held(lab)
 
+    def test_a_kept_lock_until_start_does_not_come_back_with_a_retry(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t", ops.Unique(ttl=MINUTE, until="start", keep=True))
+        lab.execute(ops.Retry(delivery=lab.take(), delay=SECOND, error="e"))
+        lab.advance(2 * SECOND)
+        lab.execute(ops.Forward(queue="q"))
+        assert not is_held(lab)
+
     def test_a_kept_lock_ends_when_its_task_is_done(self, lab: Lab) -> None:
         enqueue_unique(lab, "t", KEPT)
         lab.execute(ops.Done(delivery=lab.take()))
