@@ -80,6 +80,15 @@ class GroupSteps(Session):
             (queue, group, set_id),
         )
 
+    def forget_empty_sets(self, queue: str) -> None:
+        """Hold no set whose tasks are all gone."""
+        self.connection.execute(
+            "DELETE FROM aggregations WHERE queue = ? AND NOT EXISTS (SELECT 1 FROM tasks"
+            " WHERE tasks.queue = aggregations.queue AND tasks.group_name = aggregations.group_name"
+            " AND tasks.set_id = aggregations.set_id AND tasks.state = 'aggregating')",
+            (queue,),
+        )
+
     def overdue_sets(self, queue: str, now: int, limit: int) -> list[tuple[str, str, str]]:
         """Queue, group and id of sets whose hold has ended, longest ended first."""
         sql = (

@@ -128,6 +128,7 @@ def delete_queue(store: Store, op: DeleteQueue, now: int) -> Deletion:
         store.pause(op.queue, now)
     for task in tasks:
         store.delete(task)
+    store.forget_empty_sets(op.queue)
     done = sum(sizes.values()) == len(tasks)
     if done:
         store.forget_queue(op.queue)

@@ -8,6 +8,7 @@ import pytest
 
 from asynq import ops
 from asynq.errors import (
+    AggregationLostError,
     AsynqError,
     DuplicateTaskError,
     QueueNotEmptyError,
@@ -329,6 +330,18 @@ class ManageLaws(Laws):
         self.in_a_set(lab)
         assert self.delete(lab) == 1
         assert lab.state("t") is None
+
+    def test_a_set_whose_tasks_went_with_their_queue_is_held_no_longer(self, lab: Lab) -> None:
+        lab.enqueue_all([f"waiting-{number}" for number in range(5)])
+        lab.enqueue(lab.message("t", group="g"))
+        take = ops.TakeGroup(queue="q", group="g", set_id="s", grace=0, max_size=1)
+        taken = lab.execute(take)
+        assert taken is not None
+        while lab.state("t") is not None:
+            lab.execute(ops.DeleteQueue(queue="q", force=True, limit=1))
+        aggregate = ops.Enqueue(message=lab.message("all"), enqueue_id="e")
+        with pytest.raises(AggregationLostError):
+            lab.execute(ops.FinishAggregation(taken=taken, enqueue=aggregate))
 
     def test_nobody_dequeues_from_a_queue_that_is_being_deleted(self, lab: Lab) -> None:
         lab.enqueue_all([str(number) for number in range(BATCH_SIZES[-1])])
