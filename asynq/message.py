@@ -130,7 +130,8 @@ class QueueStats:
     failed_total: int = 0
     paused: bool = False
     latency: int = 0
-    """Milliseconds the oldest pending task has waited."""
+    """Milliseconds the oldest pending task has waited; where tasks were put at the head, perhaps only as long
+    as the next one has."""
 
     @property
     def size(self) -> int:

@@ -19,9 +19,10 @@ class Dequeue(Op[tuple[Delivery, ...]]):
 
     An order names queues, most wanted first: its task comes from the head of the first queue of the order
     that is not paused, not empty and below its limit. Fewer tasks than orders, also none, when the queues
-    hold no more. A copy with the same token gets the deliveries it already holds, and takes no more than is
-    missing. An id whose task is gone is dropped; a task that cannot be decoded is archived with the reason;
-    neither is handed out, nor stops the others.
+    hold no more. Deliveries from one queue come in its order, those from several in any. A copy with the same
+    token gets the deliveries it already holds, in any order, and takes no more than is missing. An id whose
+    task is gone is dropped; a task that cannot be decoded is archived with the reason; neither is handed out,
+    nor stops the others.
     """
 
     orders: tuple[tuple[str, ...], ...]
@@ -45,7 +46,7 @@ class Extended:
 
 @frozen(kw_only=True)
 class ExtendLease(Op[Extended]):
-    """Let a lease last until at least `duration` from now; never shorten it.
+    """Let a lease last until at least `duration` from now; never shorten it. A kept lock lasts as long.
 
     LeaseLostError when the token is not the task's current one (nothing is changed): a lease is never
     created, and another run's lease is never touched.

@@ -57,15 +57,17 @@ class GetTask(Op[StoredTask]):
 
 @frozen(kw_only=True)
 class ListTasks(Op[tuple[StoredTask, ...]]):
-    """One page of the tasks of a queue in one state, next to run (or oldest) first.
+    """One page of the tasks of a queue in one state, next to run (or oldest) first; active ones in any order.
 
-    Tasks that cannot be decoded and ids without a task are left out. QueueNotFoundError as GetQueueStats.
+    Tasks of one instant come in an order of the backend's own, except pending ones. Tasks that cannot be
+    decoded and ids without a task are left out. QueueNotFoundError as GetQueueStats.
     """
 
     read_only: ClassVar[bool] = True
     queue: str
     state: TaskState
     group: str = ""
-    """The group to list, for aggregating tasks only."""
+    """The group to list: needed for aggregating tasks, for no others. Tasks held by an aggregator are in
+    none."""
     offset: int = 0
     limit: int = 30

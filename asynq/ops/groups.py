@@ -102,6 +102,8 @@ class ReturnAggregation(Op[None]):
 class ReclaimAggregations(Op[int]):
     """Return the sets whose hold has ended, longest ended first, at most `limit` sets; how many.
 
+    A set whose hold ended within this second may be returned or left for the next.
+
     Sets that a Go peer took are reclaimed by the same rule. A set that cannot be returned stops no other.
     """
 

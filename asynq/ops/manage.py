@@ -22,7 +22,8 @@ Target = Literal["pending", "archived", "deleted"]
 class RunTask(Op[None]):
     """Make a scheduled, retried, archived, completed or aggregating task pending, at the tail of its queue.
 
-    It then runs by itself, in no group, also when it is retried; a cancellation recorded for it is forgotten.
+    It then runs by itself, in no group, also when it is retried, though its message may still name the group;
+    a cancellation recorded for it is forgotten.
     TaskNotFoundError; TaskStateError when it is active, pending or held by an aggregator.
     """
 
@@ -104,7 +105,7 @@ class Deletion:
     tasks: int
     """How many tasks this step deleted."""
     done: bool
-    """True when nothing is left to delete."""
+    """True when nothing is left to delete. After `limit` tasks it may take another step to say so."""
 
 
 @frozen(kw_only=True)
@@ -112,9 +113,10 @@ class DeleteQueue(Op[Deletion]):
     """Delete a queue with all that belongs to it, in steps of at most `limit` tasks: repeated until `done`.
 
     QueueNotFoundError; QueueNotEmptyError when it holds tasks in any state and `force` is not set, or when a
-    task is active. Nobody dequeues from the first step to the last. A task enqueued meanwhile is deleted with
-    the rest, or lives on in a queue that stays listed. Counters and the pause go too; a lock that only its
-    time releases stays until then.
+    task is active. Which tasks go first is open; a set whose tasks went is held no longer. Nobody dequeues
+    from the first step to the last. A task enqueued meanwhile is deleted with the rest, or lives on in a
+    queue that stays listed. Counters and the pause go too; a lock that only its time releases stays until
+    then.
     """
 
     idempotent: ClassVar[bool] = False
@@ -128,7 +130,8 @@ class CancelTask(Op[bool]):
     """Record that the run of an active task is to end, and tell whoever runs it; False if none was found.
 
     The record is part of the task: every extension of its lease and every later delivery shows it, also when
-    telling failed. The end of the run removes it, except that a task to be archived keeps it when its run
+    telling failed. The end of the run removes it, unless the task is requeued or recovered to run again, and
+    except that a task to be archived keeps it when its run
     fails by itself and is retried. `then`: archived, or retried as after a failure. A Go peer that runs the
     task knows one end only: it retries.
     """

@@ -25,7 +25,11 @@ class Unique:
     """done: released when the task is done, completed or deleted (as Go asynq does), or when the ttl ends.
     expiry: released by nothing but the ttl. start: released also when a worker takes the task."""
     keep: bool = False
-    """Renew the lock, while the task lives, whenever it would end before the task's next step."""
+    """Renew the lock, while the task lives, whenever it would end before the task's next step.
+
+    A task in the archive lives no longer, nor does a completed one. Once renewed too late the lock may be
+    another's; it never comes back to the task while that one holds it.
+    """
 
 
 @frozen(kw_only=True)
@@ -44,8 +48,9 @@ class Enqueue(Op[Enqueued]):
 
     TaskIDConflictError when the queue knows the id, whatever the state of the task that has it;
     DuplicateTaskError when another task holds the lock. An error changes nothing: no lock is taken when the
-    id conflicts. A copy that finds the task its own `enqueue_id` made is that success again. The queue is
-    listed by ListQueues from then on. A due task goes to the tail of its queue.
+    id conflicts, though a queue that no task ever came to may be listed. A copy that finds the task its own
+    `enqueue_id` made is that success again, and may tell where the task is by now. The queue is listed by
+    ListQueues from then on. A due task goes to the tail of its queue.
     """
 
     message: TaskMessage

@@ -26,7 +26,8 @@ class Forwarded:
 class Forward(Op[Forwarded]):
     """Move scheduled and retried tasks that are due to the tail of their queue, or into their group.
 
-    In due order, at most `limit` of them, never early, each once. An id whose task is gone is dropped.
+    In due order, those of one instant in any, at most `limit` of them, never early, each once. An id whose
+    task is gone is dropped.
     """
 
     queue: str
