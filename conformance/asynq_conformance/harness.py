@@ -26,9 +26,20 @@ class Harness:
     """False if the list of queues and the queues are kept apart, so that a queue that is enqueued to while it
     is deleted may be missing from the list until the next enqueue or examination."""
 
+    machine_share: ClassVar[float] = 1.0
+    """How many of a profile's random programs are run: fewer where each step is a round trip or a flush."""
+
     def open(self, clock: FakeClock) -> Broker:
         """A broker on an empty store, going by this clock."""
         raise NotImplementedError
+
+    def renew(self, clock: FakeClock) -> Broker:
+        """As `open`, for the next of many short programs in one test, all with this clock.
+
+        Override it where `open` relies on being called once in a test for the store to be empty, and where
+        emptying the store of the last call is cheaper than a new broker.
+        """
+        return self.open(clock)
 
     def reopen(self, clock: FakeClock) -> Broker:
         """Another broker on the store the last `open` made."""

@@ -21,6 +21,7 @@ from asynq_conformance.laws.settle import SettleLaws
 from asynq_conformance.laws.unique import UniqueLaws
 from asynq_conformance.laws.upkeep import UpkeepLaws
 from asynq_conformance.laws.watch import WatchLaws
+from asynq_conformance.machine.laws import MachineLaws
 
 LAWS = (
     ProduceLaws,
@@ -40,6 +41,7 @@ LAWS = (
     ManageLaws,
     ConcurrentLaws,
     WatchLaws,
+    MachineLaws,
     HistoryLaws,
     DisturbanceLaws,
 )
@@ -63,6 +65,7 @@ class BrokerConformance(
     ManageLaws,
     ConcurrentLaws,
     WatchLaws,
+    MachineLaws,
     HistoryLaws,
     DisturbanceLaws,
 ):

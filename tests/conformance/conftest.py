@@ -11,6 +11,9 @@ from asynq_conformance.report.facts import fact_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+LONG = "test_a_broker_does_what_the_model_does"
+"""It runs programs by number, not by time: on a machine that does much else it takes long."""
+
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     other = collection_path.name == "test_versions.py" and not config.option.other_versions
@@ -18,6 +21,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.name.startswith(LONG):
+            item.add_marker(pytest.mark.timeout(1200))
     if not config.option.topology:
         return
     wanted = {name.strip() for name in config.option.topology.split(",")}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class ModelHarness(Harness):
     """A model, whose tasks cannot be damaged: an id and its task are one thing there."""
 
+    machine_share = 0.05
+
     def open(self, clock: FakeClock) -> ModelBroker:
         self.system = System()
         return self.reopen(clock)

@@ -20,11 +20,25 @@ if TYPE_CHECKING:
 class FileHarness(Harness):
     """A broker on a file; damage is done with SQL."""
 
+    machine_share = 0.1  # each step flushes the disk
+
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._shared: SQLiteBroker | None = None
 
     def open(self, clock: FakeClock) -> SQLiteBroker:
         return self.reopen(clock)
+
+    def renew(self, clock: FakeClock) -> SQLiteBroker:
+        if self._shared is None:
+            self._shared = self.open(clock)
+            return self._shared
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            for (table,) in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table'"
+            ).fetchall():
+                connection.execute(f"DELETE FROM {table}")
+        return self._shared
 
     def reopen(self, clock: FakeClock) -> SQLiteBroker:
         return SQLiteBroker(self.path, clock=clock)

@@ -14,7 +14,7 @@ from asynq_topologies.layout import MASTER
 from tests.conformance.test_redis import RedisHarness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from asynq.clock import FakeClock
     from asynq_conformance import Harness
@@ -30,9 +30,14 @@ class Door:
 
 
 class SentinelHarness(RedisHarness):
+    machine_share = 0.1
+
     def __init__(self, topology: Topology) -> None:
         super().__init__(Door(topology.url, topology.primaries()[0].client))  # type: ignore[arg-type]
         self.topology = topology
+
+    def flush(self) -> None:
+        self.topology.flush()
 
     def reopen(self, clock: FakeClock) -> Any:
         sentinels = [sentinel.address for sentinel in self.topology.sentinels]
@@ -40,9 +45,19 @@ class SentinelHarness(RedisHarness):
 
 
 class ClusterHarness(RedisHarness):
+    machine_share = 0.1
+
     def __init__(self, topology: Topology, client: Any) -> None:
         super().__init__(Door(topology.url, client))  # type: ignore[arg-type]
         self.topology = topology
+        self.nodes = [node.client for node in topology.primaries()]
+
+    def flush(self) -> None:
+        for client in self.nodes:
+            client.flushall()
+
+    def clients(self) -> Sequence[Any]:
+        return self.nodes
 
     def about(self) -> dict[str, str]:
         return {"server": f"redis {self.topology.nodes[0].info('server')['redis_version']}"}

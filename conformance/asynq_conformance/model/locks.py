@@ -47,7 +47,11 @@ def holder(system: System, name: str, now: int) -> Lock | None:
         return lock
     if now >= (inf if keeping else max(lock.end, lock.renewed)):
         return None
-    return lock if system.openings.held(name) else None
+    if not system.openings.held(name):
+        return None
+    if lock.rivals:
+        lock.owner = system.openings.owner(lock.owner, lock.rivals)
+    return lock
 
 
 def release(system: System, task: Task, *modes: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asynq_conformance.model.state import SetKey, Task
+    from collections.abc import Collection
+
+    from asynq_conformance.model.state import SetKey, Task, TaskKey
 
 
 class Openings:
@@ -27,6 +29,11 @@ class Openings:
         """Whether a lock is held that may be: one that is kept and was not renewed in time, say."""
         del lock
         return True
+
+    def owner(self, last: TaskKey, rivals: Collection[TaskKey]) -> TaskKey:
+        """Which of several tasks that kept a lock holds it, when each was late to renew it once."""
+        del rivals
+        return last
 
     def reclaimed(self, key: SetKey) -> bool:
         """Whether a set is reclaimed whose hold ended within this second."""

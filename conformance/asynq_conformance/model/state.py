@@ -124,6 +124,8 @@ class System:
 
     def in_order(self, tasks: Sequence[Task]) -> list[Task]:
         """Earliest instant first."""
+        if len(tasks) < 2:
+            return [*tasks]
         return sorted(tasks, key=lambda task: (task.due, self.openings.tie(task)))
 
     def waiting(self, queue: str, group: str) -> list[Task]:

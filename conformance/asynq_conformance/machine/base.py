@@ -1,0 +1,206 @@
+"""What all rules share: the program so far, and picking from what there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, frozen
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize
+
+from asynq import ops
+from asynq.errors import AsynqError
+from asynq.message import TaskState
+from asynq_conformance.lab import START
+from asynq_conformance.machine.lockstep import Lockstep, Twin
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections import Counter
+    from collections.abc import Callable, Iterator, Sequence
+
+    from asynq.broker import Broker
+    from asynq.clock import FakeClock
+    from asynq.message import Delivery
+    from asynq_conformance.harness import Harness
+    from asynq_conformance.model.state import System, Task
+
+
+@define(kw_only=True)
+class Bench:
+    """What all programs of one run share."""
+
+    harness: Harness
+    clock: FakeClock
+    runner: asyncio.Runner
+    reached: Counter[tuple[str, str, str]]
+    steps: list[int]
+    """Steps of each program."""
+    broker: Broker | None = None
+    """Of the last program, not closed yet."""
+
+    def renewed(self) -> Broker:
+        """A broker on an empty store."""
+        last, self.broker = self.broker, self.harness.renew(self.clock)
+        if last is not None and last is not self.broker:
+            self._close(last)
+        return self.broker
+
+    def unsupported(self) -> frozenset[str]:
+        """What the broker declares that it does not do, by name."""
+        if self.broker is None:
+            return frozenset()
+        declared = self.broker.capabilities
+        groups = () if declared.groups else ("groups",)
+        return frozenset({*groups, *(op.__name__ for op in declared.unsupported)})
+
+    def close(self) -> None:
+        """Free what the last program left."""
+        if self.broker is not None:
+            self._close(self.broker)
+
+    def _close(self, broker: Broker) -> None:
+        self.runner.run(broker.aclose())
+        broker.close()
+
+
+@frozen
+class Sent:
+    """An operation that was sent, and may be sent again."""
+
+    op: ops.Op[Any]
+    actual_op: ops.Op[Any]
+
+
+class Base(RuleBasedStateMachine):
+    """A program and what it remembers."""
+
+    program: Lockstep
+    may_fill = False
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self.bench = bench
+        self.runs: list[Twin] = []
+        """Every delivery of this program, the latest last."""
+        self.taken: list[Twin] = []
+        """Every aggregation set."""
+        self.lost: list[Twin] = []
+        """Every lost lease that was listed."""
+        self.sent: list[Sent] = []
+        self._fresh = 0
+
+    @initialize(
+        awaited=st.sampled_from((False, False, False, True)),
+        may_fill=st.sampled_from((False, False, False, False, False, True)),
+    )
+    def begin(self, awaited: bool, may_fill: bool) -> None:
+        """An empty store, the face this program uses, and whether it may have very many tasks."""
+        self.may_fill = may_fill
+        bench = self.bench
+        bench.clock.set(START)
+        broker = bench.renewed()
+        if left := broker.execute(ops.ListQueues()):
+            raise ValueError(
+                f"Harness.renew must give a broker on an empty store; this one has queues {left}"
+            )
+        self.program = Lockstep(bench.harness, broker, bench.clock, bench.runner if awaited else None)
+
+    # --- looking at the model -------------------------------------------------------------------------
+
+    @property
+    def system(self) -> System:
+        """The model's state."""
+        return self.program.system
+
+    @property
+    def now(self) -> int:
+        """The present instant."""
+        return self.program.clock.now()
+
+    def tasks(self, *states: TaskState) -> list[Task]:
+        """Tasks in these states, in any if none is given."""
+        return [task for task in self.system.tasks.values() if not states or task.state in states]
+
+    def any(self, *states: TaskState) -> bool:
+        """Whether there are tasks in these states."""
+        return any(task.state in states for task in self.system.tasks.values())
+
+    def owns(self, run: Twin) -> bool:
+        """Whether the run of a delivery still owns its task."""
+        task = self.system.find(run.expected.message.queue, run.expected.message.id)
+        return task is not None and (task.state, task.token) == (TaskState.ACTIVE, run.expected.token)
+
+    def one_of(self, index: int, state: TaskState) -> Task:
+        """A task in this state, or in any when there is none."""
+        tasks = self.tasks(state) or self.tasks()
+        return tasks[index % len(tasks)]
+
+    def run_of(self, index: int) -> Twin:
+        """A run that owns its task, or, one time in four, one that does so no longer, the latest first."""
+        owning = [run for run in self.runs if self.owns(run)]
+        others = [run for run in self.runs if not self.owns(run)]
+        if others and (index % 4 == 3 or not owning):
+            return others[-1 - index // 4 % len(others)]
+        return owning[index % len(owning)]
+
+    def task_of(self, run: Twin) -> Task | None:
+        """The task a run is of."""
+        delivery: Delivery = run.expected
+        return self.system.find(delivery.message.queue, delivery.message.id)
+
+    def fresh(self) -> str:
+        """A token or an enqueue id nobody has used."""
+        self._fresh += 1
+        return f"token-{self._fresh}"
+
+    # --- doing ----------------------------------------------------------------------------------------
+
+    def do(self, op: ops.Op[Any], actual_op: ops.Op[Any] | None = None, *, about: Task | None = None) -> Twin:
+        """One step, which may be sent again later."""
+        if op.idempotent and not op.read_only and not self.program.refuses(op):
+            self.sent.append(Sent(op, actual_op or op))
+        twin = self.program.step(op, actual_op, about=about)
+        self._remember(op, twin)
+        return twin
+
+    def do_with(self, run: Twin, make: Callable[[Any], ops.Op[Any]]) -> Twin:
+        """One step with what a delivery, a set or a lost lease is on either side."""
+        about = self.task_of(run) if hasattr(run.expected, "message") else None
+        return self.do(make(run.expected), make(run.actual), about=about)
+
+    def _remember(self, op: ops.Op[Any], twin: Twin) -> None:
+        if isinstance(twin.expected, AsynqError):
+            return
+        if isinstance(op, ops.Dequeue):
+            # A copy may hand out again what its token had settled: then only the latest delivery counts.
+            by_lease = {delivery.lease: delivery for delivery in twin.actual}
+            kept = [run for run in self.runs if run.expected.lease not in by_lease]
+            self.runs = [*kept, *(Twin(one, by_lease[one.lease]) for one in twin.expected)]
+        elif isinstance(op, ops.ListLostLeases):
+            pairs = zip(twin.expected.leases, twin.actual.leases, strict=True)
+            self.lost += [Twin(*pair) for pair in pairs]
+        elif isinstance(op, ops.TakeGroup) and twin.expected is not None:
+            self.taken.append(twin)
+
+    def wait(self, milliseconds: int) -> None:
+        """Let time pass."""
+        if milliseconds > 0:
+            self.program.wait(milliseconds)
+
+    def wait_until(self, instant: int) -> None:
+        """Let time pass until then."""
+        self.wait(instant - self.now)
+
+    def enqueue(self, message: Any, unique: ops.Unique | None = None, **options: Any) -> Twin:
+        """One step: a new task."""
+        op = ops.Enqueue(message=message, enqueue_id=self.fresh(), unique=unique, **options)
+        return self.do(op, about=self.system.find(message.queue, message.id))
+
+    def dequeue(self, orders: Sequence[tuple[str, ...]], lease: int, **options: Any) -> Twin:
+        """One step: tasks are taken."""
+        return self.do(ops.Dequeue(orders=tuple(orders), token=self.fresh(), lease=lease, **options))
+
+    def deadlines(self) -> Iterator[int]:
+        """Instants at which something changes by itself."""
+        raise NotImplementedError

@@ -1,0 +1,164 @@
+"""Where two answers differ, apart from what the contract leaves to a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, fields, frozen, has
+
+from asynq.errors import AsynqError
+from asynq.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage, TaskState
+from asynq.ops import Enqueued, Examined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynq_conformance.model.snapshot import Snapshot
+
+NOTHING = "nothing"
+
+
+@frozen
+class Difference:
+    """One place where what is differs from what should be."""
+
+    path: str
+    expected: Any
+    actual: Any
+
+    def __str__(self) -> str:
+        return f"{self.path}: expected {self.expected!r}, got {self.actual!r}"
+
+
+def differ(expected: Any, actual: Any, *, copy: bool = False) -> list[Difference]:
+    """How an answer differs from the model's. Of the answer to a copy only its kind is promised."""
+    if expected == actual and type(expected) is type(actual):
+        return []
+    if copy and isinstance(expected, Enqueued) and isinstance(actual, Enqueued):
+        return []
+    if isinstance(expected, tuple) and expected and isinstance(expected[0], Delivery):
+        return list(_unordered(expected, actual)) if copy else list(_deliveries(expected, actual))
+    return list(_differ("answer", expected, actual))
+
+
+def differ_in_state(expected: Snapshot, actual: Snapshot) -> list[Difference]:
+    """How what is seen differs from what the model shows."""
+    if expected == actual:
+        return []
+    parts = [*_differ("queues", expected.listed, actual.listed)]
+    for name in ("stats", "groups", "tasks"):
+        parts += _differ(name, getattr(expected, name), getattr(actual, name))
+    return parts
+
+
+# --- piece by piece -------------------------------------------------------------------------------------
+
+
+def _differ(path: str, expected: Any, actual: Any) -> Iterator[Difference]:
+    if type(expected) is type(actual) and expected == actual:
+        return
+    if isinstance(expected, AsynqError) and type(expected) is type(actual):
+        yield from _errors(path, expected, actual)
+    elif isinstance(expected, Mapping) and isinstance(actual, Mapping):
+        for key in sorted({*expected, *actual}, key=repr):
+            at = f"{path}[{_name(key)}]"
+            yield from _differ(at, expected.get(key, NOTHING), actual.get(key, NOTHING))
+    elif isinstance(expected, tuple) and isinstance(actual, tuple):
+        yield from _sequences(path, expected, actual)
+    elif has(type(expected)) and type(expected) is type(actual):
+        yield from _values(path, expected, actual)
+    else:
+        yield Difference(path, expected, actual)
+
+
+def _name(key: Any) -> str:
+    if isinstance(key, tuple) and isinstance(key[1], tuple):
+        return f"{key[0]}, {' '.join(filter(None, key[1]))}"
+    return str(key)
+
+
+def _sequences(path: str, expected: tuple[Any, ...], actual: tuple[Any, ...]) -> Iterator[Difference]:
+    if len(expected) != len(actual) or _ids(expected) != _ids(actual):
+        yield Difference(path, _ids(expected), _ids(actual))
+        return
+    for place, (one, other) in enumerate(zip(expected, actual, strict=True)):
+        yield from _differ(f"{path}[{place}]", one, other)
+
+
+def _ids(values: tuple[Any, ...]) -> list[Any]:
+    """Ids of tasks where values have them; else what tells nothing of the values."""
+    ids: list[Any] = []
+    for value in values:
+        message = value if isinstance(value, TaskMessage) else getattr(value, "message", None)
+        ids.append(message.id if isinstance(message, TaskMessage) else getattr(value, "id", value))
+    return ids if any(isinstance(one, str) for one in ids) else [None] * len(values)
+
+
+def _values(path: str, expected: Any, actual: Any) -> Iterator[Difference]:
+    if isinstance(expected, TaskMessage):
+        actual = _as_free_as(expected, actual)
+    elif isinstance(expected, StoredTask | Delivery | LostLease):
+        yield from _differ(f"{path}.message", expected.message, _of_no_group(expected, actual))
+        actual = evolve(actual, message=expected.message)
+        if isinstance(actual, LostLease):
+            actual = evolve(actual, observed=getattr(expected, "observed", ""))
+    elif isinstance(expected, QueueStats):
+        actual = evolve(actual, latency=expected.latency)  # an invariant says what it may be
+    elif isinstance(expected, Examined):
+        actual = evolve(actual, cursor=expected.cursor)
+    for attribute in fields(type(expected)):
+        one, other = getattr(expected, attribute.name), getattr(actual, attribute.name)
+        yield from _differ(f"{path}.{attribute.name}", one, other)
+
+
+def _as_free_as(expected: TaskMessage, actual: TaskMessage) -> TaskMessage:
+    """The actual message with the expected value wherever its own is as good: seconds up or down."""
+    free: dict[str, Any] = {}
+    for name in ("last_failed_at", "completed_at"):
+        if getattr(actual, name) - getattr(expected, name) in (0, 1):
+            free[name] = getattr(expected, name)
+    return evolve(actual, **free)
+
+
+def _of_no_group(
+    expected: StoredTask | Delivery | LostLease, actual: StoredTask | Delivery | LostLease
+) -> TaskMessage:
+    """The message of a task that left its group by hand may still name it, and may not."""
+    message = actual.message
+    waits = isinstance(expected, StoredTask) and expected.state in (
+        TaskState.AGGREGATING,
+        TaskState.SCHEDULED,
+    )
+    return message if waits or message.group else evolve(message, group=expected.message.group)
+
+
+_MAY_BE_UNKNOWN = {"task_id": "", "state": None}
+
+
+def _errors(path: str, expected: AsynqError, actual: AsynqError) -> Iterator[Difference]:
+    kind: Any = type(expected)
+    for attribute in fields(kind):
+        one, other = getattr(expected, attribute.name), getattr(actual, attribute.name)
+        unknown = attribute.name in _MAY_BE_UNKNOWN and other == _MAY_BE_UNKNOWN[attribute.name]
+        required = type(expected).__name__ not in ("DuplicateTaskError", "TaskIDConflictError")
+        if one != other and (required or not unknown):
+            yield Difference(f"{path} {type(expected).__name__}.{attribute.name}", one, other)
+
+
+def _deliveries(expected: tuple[Delivery, ...], actual: Any) -> Iterator[Difference]:
+    """Those of one queue come in its order, those of several in any."""
+    if not isinstance(actual, tuple):
+        yield Difference("answer", expected, actual)
+        return
+    for queue in sorted({delivery.message.queue for delivery in (*expected, *actual)}):
+        one, other = (
+            tuple(delivery for delivery in answer if delivery.message.queue == queue)
+            for answer in (expected, actual)
+        )
+        yield from _differ(f"answer from {queue}", one, other)
+
+
+def _unordered(expected: tuple[Delivery, ...], actual: Any) -> Iterator[Difference]:
+    one, other = ({delivery.lease: delivery for delivery in answer} for answer in (expected, actual))
+    yield from _differ("answer", one, other)

@@ -1,0 +1,73 @@
+"""What programs are made of: few names, so that they meet, and times that lead to one another."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from asynq import ops
+from asynq.message import TaskMessage, TaskState
+from asynq.uniqueness import unique_key
+
+SECOND = 1000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+QUEUES = ("a", "b", "c")
+IDS = tuple(f"t{number}" for number in range(8))
+GROUPS = ("g", "h")
+PAYLOADS = (b"one", b"two")
+TYPE = "type"
+
+LEASE = 30 * SECOND
+GRACE = 20 * SECOND
+LONGEST_DELAY = 45 * SECOND
+HOLD = 2 * MINUTE
+RETENTION = 90
+OLDEST = HOUR
+"""Age at which archived tasks are trimmed."""
+FOREVER = 30 * DAY
+
+UNIQUE: tuple[ops.Unique | None, ...] = (
+    None,
+    None,
+    ops.Unique(ttl=2 * MINUTE),
+    ops.Unique(ttl=MINUTE),
+    ops.Unique(ttl=MINUTE, until="expiry"),
+    ops.Unique(ttl=2 * MINUTE, until="start"),
+    ops.Unique(ttl=MINUTE, keep=True),
+    ops.Unique(ttl=MINUTE, until="start", keep=True),
+)
+
+LIVING = (
+    TaskState.PENDING,
+    TaskState.ACTIVE,
+    TaskState.SCHEDULED,
+    TaskState.RETRY,
+    TaskState.AGGREGATING,
+)
+
+queues = st.sampled_from(QUEUES)
+ids = st.sampled_from(IDS)
+groups = st.sampled_from(GROUPS)
+payloads = st.sampled_from(PAYLOADS)
+unique = st.sampled_from(UNIQUE)
+index = st.integers(0, 15)
+"""Which of what there is: counted round and round."""
+offsets = st.sampled_from((0, -1, 1))
+
+
+def message(
+    queue: str, task_id: str, payload: bytes, unique: ops.Unique | None, *, group: str = ""
+) -> TaskMessage:
+    """A task. It is kept for a while when completed, if its id is an even one; the odd are not unique."""
+    return TaskMessage(
+        id=task_id,
+        type=TYPE,
+        queue=queue,
+        payload=payload,
+        max_retry=1,
+        retention=RETENTION,
+        unique_key=unique_key(queue, TYPE, payload) if unique else "",
+        group=group,
+    )

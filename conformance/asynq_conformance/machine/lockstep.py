@@ -1,0 +1,251 @@
+"""The model and the broker under test, step by step: the same operation, the same answer, the same state."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from asynq.errors import AsynqError, UnsupportedOperationError
+from asynq.ops import (
+    AcquireSlot,
+    ClearScheduler,
+    ClearServer,
+    Dequeue,
+    Enqueue,
+    Ping,
+    ReleaseSlot,
+    TakeToken,
+    WriteScheduler,
+    WriteServer,
+)
+from asynq_conformance.declared import declared_unsupported
+from asynq_conformance.machine.differences import Difference, differ, differ_in_state
+from asynq_conformance.machine.domain import GROUPS, QUEUES
+from asynq_conformance.machine.observed import Observed
+from asynq_conformance.machine.script import Line, Script
+from asynq_conformance.model import ModelBroker, System, invariants
+from asynq_conformance.model.snapshot import Snapshot, look
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from asynq.broker import Broker
+    from asynq.clock import FakeClock
+    from asynq.ops import Op
+    from asynq_conformance.harness import Harness
+    from asynq_conformance.model.state import SetKey, Task
+
+_BESIDE = (AcquireSlot, ReleaseSlot, TakeToken, WriteServer, ClearServer, WriteScheduler, ClearScheduler)
+"""Operations that are about no queue."""
+_EVERY_SO_OFTEN = 8
+_SLACK = 100
+"""Milliseconds by which moving the clock of a store may be inexact, in all."""
+
+
+class DivergenceError(AssertionError):
+    """The broker did what the contract does not allow. The text is the whole story, told when asked for."""
+
+    def __init__(self, what: str, script: Script, differences: Sequence[Difference]) -> None:
+        super().__init__(what)
+        self.what = what
+        self.script = script
+        self.differences = differences
+
+    def __str__(self) -> str:
+        return self.script.report(self.what, self.differences)
+
+
+@frozen
+class Twin:
+    """An answer that later operations need, as the model gave it and as the broker did."""
+
+    expected: Any
+    actual: Any
+
+
+class Lockstep:
+    """One program on an empty store."""
+
+    def __init__(
+        self, harness: Harness, broker: Broker, clock: FakeClock, runner: asyncio.Runner | None
+    ) -> None:
+        self.harness = harness
+        self.broker = broker
+        self.clock = clock
+        self.system = System()
+        self.model = ModelBroker(clock, self.system)
+        self.script = Script()
+        self.reached: Counter[tuple[str, str, str]] = Counter()
+        self.steps = 0
+        self.failed = False
+        self.before: Snapshot | None = None
+        self._runner = runner
+        self._began = time.monotonic()
+
+    # --- doing ----------------------------------------------------------------------------------------
+
+    def step(
+        self,
+        op: Op[Any],
+        actual_op: Op[Any] | None = None,
+        *,
+        about: Task | None = None,
+        copy: bool = False,
+    ) -> Twin:
+        """Do the same on both sides and compare.
+
+        `actual_op` is the operation with what this broker answered before, where that is opaque. `about` is
+        the task concerned, for the coverage; `copy` says that the operation was done before. What the broker
+        declares unsupported is not asked of it.
+        """
+        if self.refuses(op):
+            refusal = UnsupportedOperationError(type(op).__name__, self.broker.capabilities.backend)
+            return Twin(refusal, refusal)
+        state = self._state(about)
+        [twin] = self._together([op], [actual_op or op], copy=copy)
+        outcome = (
+            type(twin.expected).__name__ if isinstance(twin.expected, AsynqError) else _kind(twin.expected)
+        )
+        self.reached["copy of " * copy + type(op).__name__, outcome, state] += 1
+        return twin
+
+    def batch(self, operations: Sequence[Op[Any]]) -> list[Twin]:
+        """Do many things of one kind at once, and compare at the end."""
+        if any(map(self.refuses, operations)):
+            return []
+        twins = self._together(operations, operations)
+        self.reached[f"many {type(operations[0]).__name__}", "many", ""] += 1
+        return twins
+
+    def refuses(self, op: Op[Any]) -> bool:
+        """Whether the broker declares that it does no such thing."""
+        return declared_unsupported(self.broker.capabilities, op) is not None
+
+    def look_at_all(self) -> None:
+        """Compare all queues, also those that nothing has touched for some steps."""
+        self._together([Ping()], [Ping()])
+
+    def wait(self, milliseconds: int) -> None:
+        """Let time pass, on both sides."""
+        self.clock.advance(milliseconds)
+        self.harness.warp(milliseconds)
+        self.script.lines.append(Line(self.clock.now(), None, wait=milliseconds))
+
+    # --- comparing ------------------------------------------------------------------------------------
+
+    def _together(
+        self, operations: Sequence[Op[Any]], actual: Sequence[Op[Any]], *, copy: bool = False
+    ) -> list[Twin]:
+        self.steps += 1
+        got = self._execute(actual)
+        queues = self._touched(operations)
+        held = self._held(got, queues)
+        after = look(self._execute, self.clock.now(), queues, GROUPS, held)
+        openings = self.system.openings = Observed(after, self._early(), self._members())
+        answers = []
+        for op, answer in zip(operations, got, strict=True):
+            openings.hear(answer)
+            answers.extend(self.model.execute_many([op]))
+        if not self.harness.lists_at_once:
+            self._list_as(after, operations)
+        expected = look(self.model.execute_many, self.clock.now(), queues, GROUPS, held)
+        twins = [Twin(one, other) for one, other in zip(answers, got, strict=True)]
+        for op, twin in zip(actual, twins, strict=True):
+            self.script.lines.append(Line(self.clock.now(), op, twin.expected, twin.actual))
+        differences = [part for twin in twins for part in differ(twin.expected, twin.actual, copy=copy)]
+        differences += differ_in_state(expected, after)
+        if differences:
+            self._fail("the broker does something else than the model", differences)
+        try:
+            invariants.check(self.before, after)
+        except AssertionError as broken:
+            self._fail(f"never true of a broker: {broken}", [])
+        self.before = after.over(self.before, queues) if self.before else after
+        return twins
+
+    def _fail(self, what: str, differences: Sequence[Difference]) -> None:
+        self.failed = True
+        raise DivergenceError(what, self.script, differences)
+
+    def _execute(self, operations: Sequence[Op[Any]]) -> Sequence[Any]:
+        if self._runner:
+            return self._runner.run(self.broker.aexecute_many(operations))
+        return self.broker.execute_many(operations)
+
+    def _touched(self, operations: Sequence[Op[Any]]) -> Sequence[str]:
+        """The queues to look at: all now and then, else those the operations name."""
+        if self.steps % _EVERY_SO_OFTEN == 0:
+            return QUEUES
+        named = {queue for op in operations for queue in _queues_of(op)}
+        return [queue for queue in QUEUES if queue in named]
+
+    def _held(self, answers: Sequence[Any], queues: Sequence[str]) -> list[tuple[str, str]]:
+        """The tasks that no list shows, because an aggregator has them or may just have got them."""
+        held = {task.key for task in self.system.tasks.values() if task.set_id}
+        for answer in answers:
+            held |= {(message.queue, message.id) for message in getattr(answer, "messages", ())}
+        return sorted(key for key in held if key[0] in queues)
+
+    def _members(self) -> dict[SetKey, Sequence[str]]:
+        return {key: [task.message.id for task in self.system.held(key)] for key in self.system.sets}
+
+    def _early(self) -> int:
+        """How far the store's own clock may be ahead of ours by now."""
+        if self.harness.lock_precision == 1:
+            return 0
+        elapsed = int((time.monotonic() - self._began) * 1000)
+        return self.harness.lock_precision + elapsed + _SLACK
+
+    def _list_as(self, after: Snapshot, operations: Sequence[Op[Any]]) -> None:
+        """A store that keeps the list of queues apart may list one whose only task was refused."""
+        for op in operations:
+            enqueue = getattr(op, "enqueue", op)
+            if isinstance(enqueue, Enqueue) and enqueue.message.queue in after.listed:
+                self.system.list_queue(enqueue.message.queue)
+
+    def _state(self, task: Task | None) -> str:
+        if task is None or task.key not in self.system.tasks:
+            return ""
+        return "held" if task.set_id else task.state.value
+
+
+def _queues_of(op: Op[Any]) -> Sequence[str]:
+    """The queues an operation is about; all if it does not say."""
+    for name in ("message", "delivery", "enqueue", "lease", "taken", "lost"):
+        inner: Any = getattr(op, name, None)
+        if hasattr(inner, "queue"):
+            return [inner.queue]
+        if hasattr(inner, "message"):
+            return [inner.message.queue]
+    if isinstance(op, Dequeue):
+        return list({queue for order in op.orders for queue in order})
+    queue = getattr(op, "queue", None)
+    if queue is not None:
+        return [queue]
+    return () if isinstance(op, _BESIDE) else QUEUES
+
+
+def _kind(answer: Any) -> str:
+    """What coverage remembers of an answer."""
+    if answer is None or isinstance(answer, bool):
+        return str(answer)
+    if isinstance(answer, int):
+        return "0" if answer == 0 else "some"
+    if isinstance(answer, tuple):
+        return "some" if answer else "none"
+    for name in ("moved", "tasks", "leases"):
+        if hasattr(answer, name):
+            return "some" if getattr(answer, name) else "none"
+    if hasattr(answer, "enqueued"):
+        return "enqueued" if answer.enqueued else "early" if answer.early else "decided"
+    return getattr(answer, "state", None) or type(answer).__name__
+
+
+def first(found: Sequence[Any], index: int, select: Callable[[Any], bool] = lambda _: True) -> Any:
+    """The element of this index, counted round and round, of those selected."""
+    selected = [one for one in found if select(one)]
+    return selected[index % len(selected)] if selected else None

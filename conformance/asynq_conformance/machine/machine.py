@@ -1,0 +1,85 @@
+"""The whole machine: all rules, and the end of every program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq import ops
+from asynq.message import TaskState
+from asynq_conformance.machine.domain import GROUPS, HOLD, LEASE, LIVING, MINUTE, QUEUES, message
+from asynq_conformance.machine.macros import MacroRules
+from asynq_conformance.machine.operators import OperatorRules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROUNDS = 12
+"""More than it takes to end every task."""
+
+
+class BrokerMachine(MacroRules, OperatorRules):
+    """Programs of operations, each run on the model and on a broker."""
+
+    def teardown(self) -> None:
+        """Bring every task to its end; free every lock."""
+        if not hasattr(self, "program"):
+            return
+        try:
+            if not self.program.failed:
+                self.program.look_at_all()
+                self.drain()
+                self.try_locks()
+                self.program.look_at_all()
+        finally:
+            self.bench.reached.update(self.program.reached)
+            self.bench.steps.append(self.program.steps)
+
+    def drain(self) -> None:
+        """No task is left that waits for anything."""
+        for queue in sorted(self.system.paused):
+            self.do(ops.UnpauseQueue(queue=queue))
+        for _ in range(_ROUNDS):
+            if not self.any(*LIVING):
+                break
+            self._let_all_become_due()
+            self._aggregate()
+            self.dequeue((QUEUES,) * ops.MAX_BATCH, LEASE)
+            self.program.batch(
+                [ops.Done(delivery=run.actual) for run in self.runs if self.owns(run)] or [ops.Ping()]
+            )
+        if not self.bench.broker or not self.bench.broker.capabilities.unsupported:
+            assert not self.any(*LIVING), "tasks are left that nothing ends"
+
+    def _let_all_become_due(self) -> None:
+        waiting = self.tasks(TaskState.SCHEDULED, TaskState.RETRY, TaskState.ACTIVE)
+        self.wait_until(max((task.due for task in waiting), default=self.now))
+        for queue in sorted({task.message.queue for task in waiting}):
+            self.do(ops.Forward(queue=queue))
+            for lost in self.do(ops.ListLostLeases(queue=queue)).expected.leases:
+                [found] = [one for one in self.lost if one.expected is lost]
+                self.do_with(found, lambda one: ops.Recover(lost=one, to="pending", error="lost"))
+
+    def _aggregate(self) -> None:
+        grouped = {task.message.queue for task in self.tasks(TaskState.AGGREGATING)}
+        for queue in sorted(grouped):
+            self.wait(HOLD + MINUTE)
+            self.do(ops.ReclaimAggregations(queue=queue))
+            for group in GROUPS:
+                if self.system.waiting(queue, group):
+                    take = ops.TakeGroup(queue=queue, group=group, set_id=self.fresh(), grace=0)
+                    self.do(take)
+                    self.end_set(self.taken[-1], "finish", f"all-{self.fresh()}")
+
+    def try_locks(self) -> None:
+        """Whoever asks for a lock now gets it, or not, as the model says."""
+        asked = {(one.message.queue, one.message.payload) for one in self._enqueues() if one.unique}
+        for queue, payload in sorted(asked):
+            unique = ops.Unique(ttl=MINUTE)
+            self.enqueue(message(queue, f"try-{self.fresh()}", payload, unique), unique)
+
+    def _enqueues(self) -> Iterator[ops.Enqueue]:
+        for sent in self.sent:
+            if isinstance(sent.op, ops.Enqueue):
+                yield sent.op
+            elif isinstance(sent.op, ops.EnqueueTick):
+                yield sent.op.enqueue

@@ -1,0 +1,91 @@
+"""What the contract leaves open, answered as the backend under test decided it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asynq.errors import DuplicateTaskError
+from asynq.groups import AggregationSet
+from asynq.message import Delivery, TaskState
+from asynq.ops import Deletion, Extended, LostLeases
+from asynq_conformance.model.openings import Openings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from asynq.message import TaskMessage
+    from asynq_conformance.model.snapshot import Place, Snapshot
+    from asynq_conformance.model.state import SetKey, Task, TaskKey
+
+
+class Observed(Openings):
+    """Reads the decisions from the answer to an operation and from what is seen after it."""
+
+    def __init__(self, after: Snapshot, early: int, members: Mapping[SetKey, Sequence[str]]) -> None:
+        self.early = early
+        self._members = members
+        self._answer: Any = None
+        self._named: dict[TaskKey, int] = {}
+        self._places: dict[TaskKey, tuple[Place, int]] = {
+            (queue, task.message.id): (place, rank)
+            for (queue, place), tasks in after.tasks.items()
+            for rank, task in enumerate(tasks)
+        }
+
+    def hear(self, answer: Any) -> None:
+        """The answer to the operation the model does next."""
+        self._answer = answer
+        named: Sequence[TaskMessage] = ()
+        if isinstance(answer, AggregationSet):
+            named = answer.messages
+        elif isinstance(answer, LostLeases):
+            named = [lost.message for lost in answer.leases]
+        self._named = {(message.queue, message.id): rank for rank, message in enumerate(named)}
+
+    def tie(self, task: Task) -> Any:
+        """First those the operation moved, in the order in which they now are; then those that stay."""
+        if task.key in self._named:
+            return (0, self._named[task.key])
+        if task.key not in self._places:
+            return (0, len(self._named) + task.made)
+        place, rank = self._places[task.key]
+        return (2 if place == _place(task) else 1, rank)
+
+    def lapse(self, queue: str, task_id: str, instant: int) -> int:
+        """The end the backend tells, if it is one of the two it may tell."""
+        told = [
+            delivery.expires_at
+            for delivery in (self._answer if isinstance(self._answer, tuple) else ())
+            if isinstance(delivery, Delivery)
+            and (delivery.message.queue, delivery.message.id) == (queue, task_id)
+        ]
+        if isinstance(self._answer, Extended):
+            told = [self._answer.expires_at]
+        return instant + 1 if told == [instant + 1] else instant
+
+    def held(self, lock: str) -> bool:
+        """A lock is held that makes a duplicate."""
+        del lock
+        return isinstance(self._answer, DuplicateTaskError)
+
+    def owner(self, last: TaskKey, rivals: Collection[TaskKey]) -> TaskKey:
+        """The task a duplicate is said to be one of."""
+        told = getattr(self._answer, "task_id", "")
+        return next((key for key in sorted(rivals) if key[1] == told), last)
+
+    def reclaimed(self, key: SetKey) -> bool:
+        """A set is reclaimed whose tasks wait in their group."""
+        queue, group, _ = key
+        place = (TaskState.AGGREGATING, group)
+        held = self._members.get(key, ())
+        return any(self._places.get((queue, task_id), ("", 0))[0] == place for task_id in held)
+
+    def finishes(self) -> bool:
+        """As the answer says."""
+        return not isinstance(self._answer, Deletion) or self._answer.done
+
+
+def _place(task: Task) -> Place:
+    if task.state is TaskState.AGGREGATING:
+        return ("held", "") if task.set_id else (task.state, task.group)
+    return task.state, ""

@@ -1,0 +1,83 @@
+"""Running the machine: so many programs of so many steps, as the profile says, beside one broker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import hypothesis
+from attrs import frozen
+from hypothesis import HealthCheck, Phase, Verbosity
+from hypothesis.stateful import run_state_machine_as_test
+
+from asynq.clock import FakeClock
+from asynq_conformance import profiles
+from asynq_conformance.machine.base import Bench
+from asynq_conformance.machine.machine import BrokerMachine
+from asynq_conformance.machine.tour import programs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from asynq_conformance.harness import Harness
+    from asynq_conformance.machine.coverage import Triple
+
+
+@frozen(kw_only=True)
+class Ran:
+    """What a run came to."""
+
+    programs: int
+    steps: int
+    seconds: float
+    reached: Mapping[Triple, int]
+    unsupported: frozenset[str]
+    """What the broker declares that it does not do."""
+
+    def __str__(self) -> str:
+        rate = self.steps / self.seconds
+        return f"{self.programs} programs, {self.steps} steps, {self.seconds:.1f} s, {rate:.0f} steps/s"
+
+
+def run(harness: Harness, examples: int, steps: int, *, seed: int | None = None, shrink: bool = True) -> Ran:
+    """Run programs; DivergenceError for the shortest found that tells model and broker apart.
+
+    The same programs each time, unless there is a seed or the profile asks for others.
+    """
+    profile = profiles.current()
+    settings = hypothesis.settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        derandomize=profile.derandomized and seed is None,
+        database=None,
+        deadline=None,
+        report_multiple_bugs=False,
+        print_blob=True,
+        verbosity=Verbosity.quiet,
+        phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    clock = FakeClock()
+    began = time.monotonic()
+    with asyncio.Runner() as runner:
+        bench = Bench(harness=harness, clock=clock, runner=runner, reached=Counter(), steps=[])
+
+        def machine() -> BrokerMachine:
+            return BrokerMachine(bench)
+
+        factory = machine if seed is None else hypothesis.seed(seed)(machine)
+        try:
+            for _ in programs(bench):
+                pass
+            run_state_machine_as_test(factory, settings=settings)  # type: ignore[arg-type]
+        finally:
+            bench.close()
+    return Ran(
+        programs=len(bench.steps),
+        steps=sum(bench.steps),
+        seconds=max(time.monotonic() - began, 0.001),
+        reached=bench.reached,
+        unsupported=bench.unsupported(),
+    )

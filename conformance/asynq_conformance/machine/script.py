@@ -1,0 +1,137 @@
+"""A program the machine ran, as people read it and as a law that repeats it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from attrs import Factory, define, fields, frozen, has
+
+from asynq.errors import AsynqError
+from asynq_conformance import profiles
+from asynq_conformance.lab import START
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from asynq.ops import Op
+    from asynq_conformance.machine.differences import Difference
+
+_LONGEST = 300
+
+
+@frozen
+class Line:
+    """An operation, or time that passes."""
+
+    now: int
+    op: Op[Any] | None
+    expected: Any = None
+    actual: Any = None
+    wait: int = 0
+
+
+@define
+class Script:
+    """The lines of one program."""
+
+    lines: list[Line] = Factory(list)
+
+    def report(self, what: str, differences: Sequence[Difference]) -> str:
+        """What happened, what differs, and how to see it again."""
+        parts = [what, "", *self._numbered(), "", "differences:"]
+        parts += [f"  {difference}" for difference in differences]
+        parts += ["", f"again: {command()}", "", "as a law:", "", *self.law(differences)]
+        return "\n".join(parts)
+
+    def _numbered(self) -> Iterator[str]:
+        for number, line in enumerate(self.lines, start=1):
+            at = f"{number:4} {(line.now - START) / 1000:+12.3f} s"
+            if line.op is None:
+                yield f"{at}  {line.wait} ms pass"
+                continue
+            yield f"{at}  {short(line.op)}"
+            same = line.expected == line.actual or isinstance(line.expected, tuple)
+            yield f"{'':19} = {short(line.actual)}"
+            if not same and repr(line.expected) != repr(line.actual):
+                yield f"{'':19} ? {short(line.expected)}  (expected)"
+
+    def law(self, differences: Sequence[Difference]) -> Iterator[str]:
+        """Lines of Python to paste into a class of laws."""
+        yield "    def test_(self, lab: Lab) -> None:"
+        names: dict[int, str] = {}
+        for number, line in enumerate(self.lines, start=1):
+            last = number == len(self.lines)
+            if line.op is None:
+                yield f"        lab.advance({line.wait})"
+                continue
+            call = f"lab.execute({source(line.op, names)})"
+            if isinstance(line.expected, AsynqError):
+                yield f"        with pytest.raises({type(line.expected).__name__}):"
+                yield f"            {call}"
+            elif last and any(difference.path.startswith("answer") for difference in differences):
+                yield f"        assert {call} == {source(line.expected, names)}"
+            else:
+                for path, value in _parts(line.actual):
+                    names.setdefault(id(value), f"answer_{number}{path}")
+                yield f"        answer_{number} = {call}" if names else f"        {call}"
+        for difference in differences:
+            if not difference.path.startswith("answer"):
+                yield f"        # {difference}"
+
+
+def _parts(answer: Any) -> Iterator[tuple[str, Any]]:
+    """The values of an answer that later operations may need, with how to reach them."""
+    if isinstance(answer, tuple):
+        yield from ((f"[{place}]", value) for place, value in enumerate(answer))
+    elif has(type(answer)):
+        yield "", answer
+        leases = getattr(answer, "leases", ())
+        yield from ((f".leases[{place}]", value) for place, value in enumerate(leases))
+
+
+def source(value: Any, names: Mapping[int, str]) -> str:
+    """The value as Python, by the name of an earlier answer where it comes from one."""
+    if id(value) in names and has(type(value)):
+        return names[id(value)]
+    if isinstance(value, Enum):
+        return f"{type(value).__name__}.{value.name}"
+    if isinstance(value, tuple):
+        inside = ", ".join(source(one, names) for one in value)
+        return f"({inside},)" if len(value) == 1 else f"({inside})"
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{key!r}: {source(one, names)}" for key, one in value.items())
+        return f"{{{inside}}}"
+    if has(type(value)):
+        prefix = "ops." if type(value).__module__.startswith("asynq.ops") else ""
+        inside = ", ".join(
+            f"{attribute.name}={source(getattr(value, attribute.name), names)}"
+            for attribute in fields(type(value))
+            if not _is_default(attribute, getattr(value, attribute.name))
+        )
+        return f"{prefix}{type(value).__name__}({inside})"
+    return repr(value)
+
+
+def short(value: Any) -> str:
+    """The value on one line."""
+    if isinstance(value, AsynqError):
+        return f"{type(value).__name__}: {value}"
+    text = re.sub(r"\s+", " ", source(value, {}).removeprefix("ops."))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _is_default(attribute: Any, value: Any) -> bool:
+    default = attribute.default
+    return bool(value == ({} if hasattr(default, "factory") else default))
+
+
+def command() -> str:
+    """The one command that runs the same programs again."""
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
+    seed = profiles.seed()
+    again = "" if seed is None else f" --conformance-seed={seed}"
+    return f"python -m pytest -p no:randomly '{test}' --conformance-profile={profiles.current().name}{again}"

@@ -1,0 +1,63 @@
+"""The machine itself: it finds what is broken, says what and how to see it again, and finds nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq import ops
+from asynq_conformance.machine.lockstep import DivergenceError
+from asynq_conformance.machine.run import run
+from asynq_conformance.model import invariants
+from asynq_mutants.defects import BrokenHarness
+from asynq_mutants.embedded import contents, groups, leases, manage, order, times, unique
+
+if TYPE_CHECKING:
+    from asynq_sqlite.state import Store
+
+PAGE = Path(__file__).parents[2] / "docs/protocol.md"
+
+CHOSEN: tuple[type[Store], ...] = (
+    order.LastInFirstOut,
+    leases.AcceptsAnyToken,
+    leases.ShortensLeases,
+    unique.ReleasesForeignLocks,
+    times.ForwardsTooLate,
+    contents.CountsTwice,
+    groups.ForgetsNoSet,
+    manage.LeavesThePause,
+)
+"""Of each kind one; all others are held against the laws that name them."""
+
+
+@pytest.mark.parametrize("store", CHOSEN)
+def test_a_store_that_is_broken_in_one_step_is_told_from_the_model(store: type[Store]) -> None:
+    with pytest.raises(DivergenceError) as told:
+        run(BrokenHarness(store), 200, 50, shrink=False)
+    text = str(told.value)
+    assert "again: python -m pytest" in text
+    assert "def test_(self, lab: Lab)" in text
+
+
+def test_what_is_told_is_short_and_says_what_was_expected() -> None:
+    with pytest.raises(DivergenceError) as told:
+        run(BrokenHarness(contents.CountsTwice), 50, 30)
+    text = str(told.value)
+    numbered = re.findall(r"^ +\d+ +\+\d", text, re.MULTILINE)
+    assert 0 < len(numbered) <= 12
+    assert "processed_total: expected 1, got 2" in text
+
+
+def test_every_invariant_is_in_the_description_of_the_protocol() -> None:
+    page = " ".join(PAGE.read_text().split())
+    sentences = [(invariant.__doc__ or "").strip() for invariant in invariants.INVARIANTS]
+    assert all(sentences)
+    assert [sentence for sentence in sentences if sentence not in page] == []
+
+
+def test_every_operation_is_in_the_description_of_the_protocol() -> None:
+    page = PAGE.read_text()
+    assert [op.__name__ for op in ops.all_operations() if f"`{op.__name__}`" not in page] == []
