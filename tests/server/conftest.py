@@ -44,6 +44,25 @@ async def until(condition: Callable[[], object], patience: float = PATIENCE) -> 
         await asyncio.sleep(0.005)
 
 
+@asynccontextmanager
+async def time_taken_away() -> AsyncIterator[Callable[[], float]]:
+    """Seconds by which this process was woken later than it asked to be, added up: a busy machine's share."""
+    lost = 0.0
+
+    async def watch() -> None:
+        nonlocal lost
+        while True:
+            asleep = time.monotonic()
+            await asyncio.sleep(0.01)
+            lost += time.monotonic() - asleep - 0.01
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield lambda: lost
+    finally:
+        watching.cancel()
+
+
 @define
 class Bench:
     """A broker, and what tests do with it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq.message import TaskState
-from tests.server.conftest import until
+from tests.server.conftest import time_taken_away, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,9 +76,10 @@ async def test_the_task_of_a_killed_worker_is_taken_over_in_time(
         assert rival.taken_at == []
         worker.signal(signal.SIGKILL)
         killed_at = time.monotonic()
-        await shared.reaches(task_id, GONE)
-    # Two seconds are promised; a busy machine takes longer.
-    assert rival.taken_at[0] - killed_at < LEASE + 8
+        async with time_taken_away() as taken_away:
+            await shared.reaches(task_id, GONE)
+    # Several processes take part, and a busy machine holds up each of them.
+    assert rival.taken_at[0] - killed_at < LEASE + 2 + 3 * taken_away()
     assert rival.retried == [1]
 
 
