@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from attrs import field, frozen
 
 from asynq import ops
-from asynq.errors import LeaseLostError
+from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
 from asynq_conformance.histories.record import Event, Kind, RecordError, read
 from asynq_conformance.histories.recording import CLOCKS
 
@@ -248,18 +248,18 @@ def _call(begun: Event, ended: Event | None, disturbed: tuple[float, float]) -> 
 
 
 def _may_be_a_copy(begun: Event, ended: Event, disturbed: tuple[float, float]) -> bool:
-    """True if this is the refusal of a settlement whose first copy may have ended the run.
+    """True if this is a refusal of what a first copy may have done.
 
-    While replies are lost, a broker sends what it was asked for again, and "the lease is lost" is all that
-    can be said when nothing of the task is left: see `asynq.ops.settle`.
+    While replies are lost, a broker sends again what it was asked for. "The lease is lost" is all that can be
+    said of a settlement when nothing of the task is left (see `asynq.ops.settle`), and "the id is taken" of
+    an enqueue whose task has run to its end and was followed by another.
     """
     begin, end = disturbed
-    return (
-        isinstance(begun.value, SETTLEMENTS)
-        and isinstance(ended.value, LeaseLostError)
-        and begun.at <= end
-        and ended.at >= begin
+    refused = (isinstance(begun.value, SETTLEMENTS) and isinstance(ended.value, LeaseLostError)) or (
+        isinstance(begun.value, ops.Enqueue)
+        and isinstance(ended.value, TaskIDConflictError | DuplicateTaskError)
     )
+    return refused and begun.at <= end and ended.at >= begin
 
 
 def _disturbed(notes: Iterable[Event]) -> tuple[float, float]:

@@ -50,7 +50,11 @@ class Session:
 
     def run(self) -> None:
         """Collect, trace, hunt."""
-        without = [word for name in ("randomly", "cacheprovider", "xdist", "asynq_conformance") for word in ("-p", f"no:{name}")]
+        without = [
+            word
+            for name in ("randomly", "cacheprovider", "xdist", "asynq_conformance")
+            for word in ("-p", f"no:{name}")
+        ]
         rewriting = ["--assert=plain", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
         arguments = ["-qq", "-s", *rewriting, *without, *tests_of.PATHS]
         status = pytest.main(arguments, plugins=[self])
