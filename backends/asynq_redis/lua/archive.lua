@@ -24,7 +24,10 @@ while more() do
   local ended_before = task[1] == 'archived' and task[2] == item.token
   answers[#answers + 1] = (ours or ended_before) and 1 or 0
 end
-local giving_way = doomed(prefix, surplus(archived, now, max_size, max_age, #moving, #moving + 50))
+local giving_way = {}
+if #moving > 0 then
+  giving_way = doomed(prefix, surplus(archived, now, max_size, max_age, #moving, #moving + 50))
+end
 
 for _, item in ipairs(moving) do
   leave(active, item.id)

@@ -315,6 +315,14 @@ class SettleLaws(Laws):
         assert lab.listed(TaskState.ARCHIVED) == left
         assert [name for name in ("a", "b", "c") if lab.state(name)] == left
 
+    def test_archiving_without_the_lease_trims_nothing(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED, "old")
+        lab.advance(2 * HOUR)
+        stale, _ = stale_and_current(lab)
+        with pytest.raises(LeaseLostError):
+            lab.execute(ops.Archive(delivery=stale, error="e", max_size=0, max_age=HOUR))
+        assert lab.listed(TaskState.ARCHIVED) == ["old"]
+
     def test_archiving_trims_what_is_too_old(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, "old")
         lab.advance(2 * HOUR)
