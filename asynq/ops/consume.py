@@ -20,9 +20,9 @@ class Dequeue(Op[tuple[Delivery, ...]]):
     An order names queues, most wanted first: its task comes from the head of the first queue of the order
     that is not paused, not empty and below its limit. Fewer tasks than orders, also none, when the queues
     hold no more. Deliveries from one queue come in its order, those from several in any. A copy with the same
-    token gets the deliveries it already holds, in any order, and takes no more than is missing. An id whose
-    task is gone is dropped; a task that cannot be decoded is archived with the reason; neither is handed out,
-    nor stops the others.
+    token, sent before any of them is settled, gets the deliveries it already holds, in any order, and takes
+    no more than is missing. An id whose task is gone is dropped; a task that cannot be decoded is archived
+    with the reason; neither is handed out, nor stops the others.
     """
 
     orders: tuple[tuple[str, ...], ...]
