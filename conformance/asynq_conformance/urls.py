@@ -39,7 +39,8 @@ class Rig(Protocol):
 class UrlHarness(Harness):
     """Opens brokers on the store at a URL, which is emptied again and again."""
 
-    shared: ClassVar[tuple[str, ...]] = ("lock_precision", "lists_at_once")
+    machine_share = 0.25
+    shared: ClassVar[tuple[str, ...]] = ("lock_precision", "lists_at_once", "machine_share")
 
     def __init__(self, url: str) -> None:
         """ValueError when no rig is registered for the URL's scheme."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -182,7 +182,9 @@ class OperatorRules(Base):
             id=f"s{number}", host="host", pid=number, started_at=_DAY, concurrency=self.program.steps
         )
         entry = SchedulerEntry(id=f"e{number}", spec="@daily", task_type="type")
-        event = EnqueueEvent(task_id=f"t{self.program.steps}", enqueued_at=_DAY)
+        event = EnqueueEvent(
+            task_id=f"t{self.program.steps}", enqueued_at=_DAY + timedelta(seconds=self.program.steps)
+        )
         writing: tuple[ops.Op[Any], ...] = (
             ops.WriteServer(server=server, ttl=FOREVER),
             ops.WriteScheduler(scheduler_id=f"h:{number}", entries=(entry,), ttl=FOREVER),

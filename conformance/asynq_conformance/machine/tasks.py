@@ -98,11 +98,15 @@ class TaskRules(Base):
     @rule(which=domain.index)
     def send_again(self, which: int) -> None:
         sent = self.sent[-1 - which % min(len(self.sent), 12)]
-        if isinstance(sent.op, ops.Dequeue) and len({*sent.op.orders}) > 1:
-            # Of orders that differ it is open which ones a copy goes by.
+        if isinstance(sent.op, ops.Dequeue) and not self._may_be_taken_again(sent.op):
             return
         twin = self.program.step(sent.op, sent.actual_op, copy=True)
         self._remember(sent.op, twin)
+
+    def _may_be_taken_again(self, op: ops.Dequeue) -> bool:
+        """Whether it is said what a copy gets: not by which of several orders, nor once a run was settled."""
+        ended = [run for run in self.runs if run.expected.token == op.token and not self.owns(run)]
+        return len({*op.orders}) == 1 and not ended
 
     # --- consume ----------------------------------------------------------------------------------------
 

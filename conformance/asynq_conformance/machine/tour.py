@@ -1,14 +1,16 @@
 """Programs that are not random: in any run every operation meets every state it distinguishes.
 
-What chance would bring about sooner or later is here for certain; chance goes on from there.
+What chance would bring about sooner or later is here for certain.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from asynq import ops
 from asynq.message import TaskState
+from asynq.presence import EnqueueEvent, ServerInfo
 from asynq_conformance.machine.domain import (
     FOREVER,
     GRACE,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
     from asynq.ops import Op
     from asynq_conformance.machine.base import Bench
+
+LONG_AGO = datetime(2030, 1, 2, tzinfo=UTC)
 
 VERBS: dict[str, Callable[[str], Op[object]]] = {
     "run": lambda task_id: ops.RunTask(queue="a", task_id=task_id),
@@ -102,11 +106,27 @@ class Tour(BrokerMachine):
             for instant in (task.due + age - 1, task.due + age):
                 self.wait_until(instant)
                 self.do(lookup, about=task)
+        for state, delay in ((TaskState.RETRY, MINUTE), (TaskState.SCHEDULED, 2 * MINUTE)):
+            self.have(queue="b", task_id=state, unique=None, state=state)
+            self.wait(delay - MINUTE)
+        self.enqueue(message("b", "later", b"one", None), process_in=2 * MINUTE)
+        self.wait(3 * MINUTE)
+        for _ in range(3):
+            self.do(ops.Forward(queue="b", limit=1))
+        for number in range(3):
+            self.enqueue(message("c", f"lost-{number}", b"one", None))
+        self.dequeue((("c",),) * 3, LEASE)
+        self.wait(LEASE + 1)
+        for limit in (1, 2, 3):
+            self.do(ops.ListLostLeases(queue="c", limit=limit))
         if self.lost:
             self.recover_what_was_recovered(which=0, to="pending")
 
     def aggregate(self) -> None:
         """Groups not ripe and ripe, and every end of a set, in time and too late."""
+        self._ripen()
+        self._unlock()
+        self._reclaim_at_the_hour()
         for number, how in enumerate(("finish", "return", "extend")):
             self.gather(queue="a", group="g", size=3, max_size=0, wait=GRACE - 1, how="leave")
             self.wait(LONGEST_DELAY)
@@ -120,6 +140,40 @@ class Tour(BrokerMachine):
             self.take_a_group(which=0, max_size=0, max_delay=0)
             self.end_set(self.taken[-1], "finish", f"rest-{number}")
 
+    def _ripen(self) -> None:
+        """A group that never gets quiet, until its oldest task has waited for long enough."""
+        began = self.now
+        for number, delay in enumerate((0, 15, 30, 44)):
+            self.wait_until(began + delay * SECOND)
+            self.enqueue(message("b", f"steady-{number}", b"one", None, group="g"))
+        oldest = self.system.waiting("b", "g")[0].due
+        for offset in (-1, 0):
+            self.wait_until(oldest + LONGEST_DELAY + offset)
+            self.take_a_group(which=0, max_size=0, max_delay=LONGEST_DELAY)
+
+    def _unlock(self) -> None:
+        """An aggregate frees the locks of the tasks it was made of."""
+        unique = ops.Unique(ttl=10 * MINUTE)
+        self.enqueue(message("b", "locked", b"two", unique, group="h"), unique)
+        self.wait(GRACE + SECOND)
+        self.do(ops.TakeGroup(queue="b", group="h", set_id=self.fresh(), grace=GRACE))
+        self.end_set(self.taken[-1], "finish", "of the locked")
+        self.enqueue(message("b", "again", b"two", unique), unique)
+
+    def _reclaim_at_the_hour(self) -> None:
+        """Sets whose hold is about to end, ends, and has been ended for long; the last one first."""
+        for queue, size in (("c", 1), ("c", 2)):
+            self.gather(queue=queue, group="h", size=2, max_size=size, wait=GRACE, how="leave")
+        self.wait(SECOND)
+        for taken in self.taken[-2:]:
+            self.end_set(taken, "extend", "")
+        until = max(self.system.sets.values())
+        self.wait_until(until - SECOND)
+        for instant in (until - SECOND, until - 1, until, until + 2 * SECOND):
+            self.wait_until(instant)
+            for limit in (1, ops.MAX_BATCH):
+                self.do(ops.ReclaimAggregations(queue="c", limit=limit))
+
     def lock(self) -> None:
         """Every kind of lock refuses, lapses, and is released or not."""
         for number, unique in enumerate(
@@ -131,12 +185,15 @@ class Tour(BrokerMachine):
             for how in ("done", "retry", "archive", "requeue"):
                 self.wait(3 * MINUTE)
                 self.have(queue=queue, task_id=f"{number}-{how}", unique=unique, state=TaskState.PENDING)
-                for moment in ("waiting", "running", "ended", "lapsed"):
+                for moment in ("waiting", "running", "ended", "lapsed", "over"):
                     if moment == "running":
                         self.dequeue(((queue,),), LEASE)
                     elif moment == "ended" and self.runs and self.owns(self.runs[-1]):
+                        self.wait(20 * SECOND)
                         self.do_with(self.runs[-1], SETTLEMENTS[how])
                     elif moment == "lapsed":
+                        self.wait(50 * SECOND)
+                    elif moment == "over":
                         self.wait(MINUTE)
                     self.enqueue(message(queue, f"{number}-{how}-{moment}", b"one", unique), unique)
 
@@ -149,15 +206,51 @@ class Tour(BrokerMachine):
         for holder in "xy":
             self.do(ops.AcquireSlot(scope="s", holder=holder, limit=1, hold=SECOND))
             self.do(ops.TakeToken(scope="r", limit=1, per=SECOND))
-        for holder in "xy":
+        for wait in (SECOND - 1, 1):
+            self.wait(wait)
+            self.do(ops.AcquireSlot(scope="s", holder="z", limit=1, hold=SECOND))
+            self.do(ops.TakeToken(scope="r", limit=1, per=SECOND))
+        for holder in "xyz":
             self.do(ops.ReleaseSlot(scope="s", holder=holder))
         for _ in range(2):
             self.pause_or_unpause(queue="a", again=False)
         for what in ("history", "examine", "mend", "groups", "orphans", "last tick", "seen", "seen no more"):
             self.look_after(queue="a", what=what)
+        self._forget()
+        self._keep_apart()
         self.enqueue(message("a", "t9", b"one", None))
         self.program.step(self.sent[-1].op, copy=True)
         self.dequeue((("c",),), LEASE)
+
+    def _forget(self) -> None:
+        """What is remembered for a while, and what is kept up to a number."""
+        enqueue = ops.Enqueue(message=message("c", "ticked", b"one", None), enqueue_id=self.fresh())
+        self.do(ops.EnqueueTick(entry_id="e9", tick=self.now, keep=MINUTE, enqueue=enqueue))
+        server = ServerInfo(id="s9", host="host", pid=9, started_at=LONG_AGO, concurrency=1)
+        self.do(ops.WriteServer(server=server, ttl=MINUTE))
+        for _ in range(2):
+            self.program.step(ops.GetLastTick(queue="c", entry_id="e9"))
+            self.program.step(ops.ListServers())
+            self.wait(2 * MINUTE)
+        many = [
+            EnqueueEvent(task_id=f"t{number:04}", enqueued_at=LONG_AGO + timedelta(seconds=number))
+            for number in range(ops.MAX_EVENTS + 2)
+        ]
+        self.program.batch([ops.RecordEnqueueEvent(entry_id="e9", event=one, keep=FOREVER) for one in many])
+        for offset in (0, ops.MAX_EVENTS - 2):
+            self.program.step(ops.ListEnqueueEvents(entry_id="e9", offset=offset, limit=10))
+
+    def _keep_apart(self) -> None:
+        """The same id in two queues, and more than a queue may run at once."""
+        for queue in "ab":
+            self.have(queue=queue, task_id="same", unique=None, state=TaskState.ACTIVE)
+        self.do(ops.CancelTask(queue="a", task_id="same"))
+        for run in self.runs[-2:]:
+            self.do_with(run, TOKEN_OPERATIONS["extend"])
+        for task_id in ("more", "still more"):
+            self.enqueue(message("a", task_id, b"one", None))
+        for most in (1, 2):
+            self.dequeue((("a",),) * 3, LEASE, limits={"a": most})
 
 
 LEGS = (

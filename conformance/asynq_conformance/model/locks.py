@@ -36,19 +36,26 @@ def take(system: System, task: Task, unique: Unique, counted_from: int) -> None:
     system.locks[task.message.unique_key] = Lock(task.key, unique, end, renewed=end)
 
 
-def holder(system: System, name: str, now: int) -> Lock | None:
-    """The lock of this name if it is held."""
+def is_held(system: System, name: str, now: int) -> bool | None:
+    """Whether a lock is held; None where that is open."""
     lock = system.locks.get(name)
     if lock is None:
-        return None
+        return False
     keeping = any(_keeps(system, key, name) for key in (lock.owner, *lock.rivals))
     certain = 0 if lock.rivals else max(lock.end, lock.step) if keeping else lock.end
     if now < certain - system.openings.early:
+        return True
+    return False if now >= (inf if keeping else max(lock.end, lock.renewed)) else None
+
+
+def holder(system: System, name: str, now: int) -> Lock | None:
+    """The lock of this name if it is held."""
+    held = is_held(system, name, now)
+    if not (system.openings.held(name) if held is None else held):
+        return None
+    lock = system.locks[name]
+    if held:
         return lock
-    if now >= (inf if keeping else max(lock.end, lock.renewed)):
-        return None
-    if not system.openings.held(name):
-        return None
     if lock.rivals:
         lock.owner = system.openings.owner(lock.owner, lock.rivals)
     return lock

@@ -93,12 +93,14 @@ def update_payload(system: System, op: UpdatePayload, now: int) -> None:
     old, new = task.message.unique_key, ""
     if old:
         new = unique_key(op.queue, task.message.type, op.payload)
-    if new != old:
-        own = locks.holder(system, old, now)
-        if own is not None and own.owner == task.key:
-            other = locks.holder(system, new, now)
-            if other is not None:
-                raise DuplicateTaskError(op.queue, task.message.type, other.owner[1])
+    own = system.locks.get(old)
+    if new != old and own is not None and own.owner == task.key:
+        held = locks.is_held(system, old, now)
+        # Where it is open whether the lock is held, it is as well whether another is in the way.
+        other = locks.holder(system, new, now) if held or system.openings.held(new) else None
+        if held is not False and other is not None:
+            raise DuplicateTaskError(op.queue, task.message.type, other.owner[1])
+        if held or (held is None and locks.is_held(system, new, now) is False):
             system.locks[new] = system.locks.pop(old)
     task.message = evolve(task.message, payload=op.payload, unique_key=new)
 
