@@ -126,6 +126,7 @@ class Tour(BrokerMachine):
         """Groups not ripe and ripe, and every end of a set, in time and too late."""
         self._ripen()
         self._unlock()
+        self._leave_alone()
         self._reclaim_at_the_hour()
         for number, how in enumerate(("finish", "return", "extend")):
             self.gather(queue="a", group="g", size=3, max_size=0, wait=GRACE - 1, how="leave")
@@ -159,6 +160,15 @@ class Tour(BrokerMachine):
         self.do(ops.TakeGroup(queue="b", group="h", set_id=self.fresh(), grace=GRACE))
         self.end_set(self.taken[-1], "finish", "of the locked")
         self.enqueue(message("b", "again", b"two", unique), unique)
+
+    def _leave_alone(self) -> None:
+        """A task that was run by hand joins no group again, when it is retried either."""
+        self.have(queue="c", task_id="alone", unique=None, state=TaskState.AGGREGATING)
+        self.do(ops.RunTask(queue="c", task_id="alone"), about=self.system.find("c", "alone"))
+        self.dequeue((("c",),), LEASE)
+        self.do_with(self.runs[-1], SETTLEMENTS["retry at once"])
+        self.wait(SECOND)
+        self.do(ops.Forward(queue="c"))
 
     def _reclaim_at_the_hour(self) -> None:
         """Sets whose hold is about to end, ends, and has been ended for long; the last one first."""
