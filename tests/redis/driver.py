@@ -101,12 +101,13 @@ def _fits(counts: tuple[int, int, bool], given: int, items: int) -> bool:
 class Driver:
     """Executes operations by the injected clock."""
 
-    def __init__(self, client: redis.Redis, clock: FakeClock | None = None, *, flags: bool = True) -> None:
+    def __init__(self, client: redis.Redis, clock: FakeClock | None = None) -> None:
         self.client = client
         self.clock = clock or FakeClock()
         self.calls: list[ScriptCall] = []
         """Every script call so far."""
-        self._flags = flags
+        version: str = client.info("server")["redis_version"]
+        self._flags = int(version.partition(".")[0]) >= 7
 
     def many(self, *ops: Op[Any]) -> list[Any]:
         """The answers, refusals in their places."""
