@@ -17,6 +17,7 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._counting = threading.Lock()
         self._to_lose = 0
         self._needle = b""
         self._refusing = False
@@ -102,9 +103,10 @@ class Proxy:
     def _requests(self, client: socket.socket, server: socket.socket, doomed: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(1 << 20):
-                if self._to_lose and self._needle in data:
-                    self._to_lose -= 1
-                    doomed.set()
+                with self._counting:
+                    if self._to_lose and self._needle in data and not doomed.is_set():
+                        self._to_lose -= 1
+                        doomed.set()
                 self._passing.wait()
                 server.sendall(data)
         _close(server)
@@ -113,7 +115,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := server.recv(1 << 20):
                 if doomed.is_set():
-                    self.lost += 1
+                    with self._counting:
+                        self.lost += 1
                     break
                 self._passing.wait()
                 client.sendall(data)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from asynq_topologies import Topology
     from asynq_topologies.node import Node
 
-SOON = timedelta(milliseconds=100)
+SOON = timedelta(milliseconds=500)
 KEY = "asynq:{q}:pending"
 
 
@@ -93,9 +93,12 @@ def test_an_enqueue_sent_again_waits_for_replicas_anew(executable: str) -> None:
     with RedisServer.start("--repl-diskless-sync-delay", "0", executable=executable) as primary:
         copying = ("--replicaof", "127.0.0.1", str(primary.port))
         with RedisServer.start(*copying, executable=executable) as replica:
-            eventually(lambda: replica.client.info("replication")["master_link_status"] == "up")
+            eventually(
+                lambda: dict(primary.client.info("replication")).get("slave0", {}).get("state") == "online"
+            )
+            patient = RedisBroker(primary.url, min_replicas=1, replication_timeout=timedelta(seconds=2))
+            patient.execute(enqueue("before"))
             broker = RedisBroker(primary.url, min_replicas=1, replication_timeout=SOON)
-            broker.execute(enqueue("before"))
             replica.pause()
             for _ in range(2):
                 # Over a connection of its own, which has written nothing yet.
@@ -103,7 +106,8 @@ def test_an_enqueue_sent_again_waits_for_replicas_anew(executable: str) -> None:
                 with pytest.raises(NotReplicatedError):
                     broker.execute(enqueue())
             replica.resume()
-            assert broker.execute(enqueue()).state.value == "pending"
+            assert patient.execute(enqueue()).state.value == "pending"
+            patient.close()
             broker.close()
 
 
