@@ -19,7 +19,9 @@ from asynq.ops import (
     ListLostLeases,
     MoveTasks,
     Recover,
+    Retry,
     TakeGroup,
+    TakeToken,
     Unique,
 )
 from tests.redis.driver import Driver, message
@@ -101,6 +103,24 @@ def test_what_is_left_of_a_task_goes_when_its_id_is_moved(driver: Driver) -> Non
     driver.client.hdel("asynq:{q}:t:remnant", "msg")
     assert driver.one(MoveTasks(queue="q", state=TaskState.PENDING, to="archived", limit=10)) == 1
     assert not driver.client.exists("asynq:{q}:t:remnant")
+
+
+@pytest.mark.parametrize("failed", [5, 2**63 - 1])
+def test_a_failure_starts_totals_over_too(driver: Driver, failed: int) -> None:
+    driver.enqueue(message("a"))
+    [delivery] = driver.take()
+    driver.client.mset({"asynq:{q}:processed": 2**63 - 1, "asynq:{q}:failed": failed})
+    assert driver.one(Retry(delivery=delivery, delay=1, error="no")) is None
+    assert driver.client.mget("asynq:{q}:processed", "asynq:{q}:failed") == [b"1", b"1"]
+
+
+def test_a_rate_limit_remembers_no_more_tokens_than_it_needs_and_no_longer(driver: Driver) -> None:
+    token = TakeToken(scope="s", limit=2, per=60_000)
+    for _ in range(4):
+        assert driver.many(token, token) == [0, 0]
+        driver.clock.advance(60_000)
+    assert driver.client.llen("asynq:py:rate:s") == 2
+    assert 0 < driver.client.pttl("asynq:py:rate:s") <= 60_000
 
 
 def test_a_recovery_starts_totals_over_too(driver: Driver) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -17,7 +17,9 @@ from asynq.ops import (
     ExtendLease,
     Forward,
     GetTask,
+    ListLostLeases,
     PurgeCompleted,
+    Recover,
     Requeue,
     Retry,
     TrimArchive,
@@ -114,6 +116,30 @@ def test_a_kept_lock_outlasts_the_next_step_of_its_task(driver: Driver, until: A
     driver.clock.advance(60_000)
     driver.one(Forward(queue="q"))
     assert lasts(driver, 5000)
+
+
+@pytest.mark.parametrize(("to", "left"), [("pending", 5000), ("retry", 55_000), ("archived", 35_000)])
+def test_a_kept_lock_outlasts_the_recovery_of_its_task_but_not_its_end(
+    driver: Driver, to: Literal["pending", "retry", "archived"], left: int
+) -> None:
+    driver.enqueue(unique("a"), unique=Unique(ttl=5000, keep=True))
+    driver.take(1, lease=30_000)
+    driver.clock.advance(40_000)
+    [lost] = driver.one(ListLostLeases(queue="q")).leases
+    if to != "archived":
+        driver.client.delete(LOCK)
+    assert driver.one(Recover(lost=lost, to=to, error="lost", delay=50_000 if to == "retry" else 0)) is True
+    assert lasts(driver, left)
+
+
+def test_nothing_is_renewed_for_a_recovered_task_without_a_lock(driver: Driver) -> None:
+    driver.enqueue(unique("a"), unique=Unique(ttl=5000))
+    driver.take(1, lease=30_000)
+    driver.clock.advance(40_000)
+    [lost] = driver.one(ListLostLeases(queue="q")).leases
+    driver.client.delete(LOCK)
+    assert driver.one(Recover(lost=lost, to="pending", error="lost")) is True
+    assert not driver.client.exists(LOCK)
 
 
 def test_a_kept_lock_is_left_to_whoever_took_it_since(driver: Driver) -> None:

@@ -2,9 +2,8 @@
 -- flags: allow-oom
 -- KEYS: mark pending
 -- ARGV: milliseconds
--- answers: 1
+-- answers: nothing
 -- @include arguments
 
 local mark = key()
 redis.call('SET', mark, '', 'PX', arg())
-return 1

@@ -13,7 +13,6 @@ local function bytes(name)
 end
 
 local function add(name, size, ids)
-  if size == 0 then return end
   local tasks = 0
   for _, id in ipairs(ids) do tasks = tasks + bytes(task_key(prefix, id)) end
   total = total + bytes(name) + tasks / math.max(#ids, 1) * size

@@ -4,20 +4,19 @@
 -- ARGV: now prefix grace | id msg state to at
 --   grace: milliseconds until the lease of an active one lapses. msg: as found, empty for none. to: a state,
 --   or empty to delete it. at: second at which a completed one is dropped.
--- answers: each 1, or 0 where the task has changed
+-- answers: nothing
 -- @include arguments types time keys places
 
 local places = places_of_keys()
 if places.refusal then return redis.error_reply(places.refusal) end
 local now, prefix, grace = microseconds(arg()), arg(), tonumber(arg())
 
-local items, answers = {}, {}
+local items = {}
 while more() do
   local item = { id = arg(), msg = arg(), state = arg(), to = arg(), at = arg() }
   item.hash = task_key(prefix, item.id)
   local task = try('HMGET', item.hash, 'msg', 'state', 'group', 'pending_since', 'unique_key') or {}
   item.group = task[3] or ''
-  if item.to == 'aggregating' then try('ZCARD', group_key(prefix, item.group)) end
   if task[5] and try('GET', task[5]) == item.id then item.lock = task[5] end
   local same = (task[1] or '') == item.msg and (task[2] or '') == item.state
   item.mine = same and not (task[1] and listed(places, prefix, item.id, task[2], task[3], task[4]))
@@ -49,11 +48,9 @@ local put = {
     redis.call('SADD', places.groups, item.group)
   end,
 }
-for i, item in ipairs(items) do
-  answers[i] = item.mine and 1 or 0
+for _, item in ipairs(items) do
   if item.mine then
     if item.to ~= '' then redis.call('HSET', item.hash, 'state', item.to) end
     put[item.to](item)
   end
 end
-return answers

@@ -2,7 +2,7 @@
 -- KEYS: entries draft
 -- ARGV: ttl first last | record
 --   ttl: seconds. first, last: 1 or empty, which of the calls this is. The first record stands last, as in Go.
--- answers: 1
+-- answers: nothing
 -- @include arguments
 
 local entries, draft = key(), key()
@@ -15,4 +15,3 @@ if last ~= '' then
   redis.call('DEL', entries)
   if some then redis.call('RENAME', draft, entries) end
 end
-return 1

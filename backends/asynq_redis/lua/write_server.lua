@@ -2,7 +2,7 @@
 -- KEYS: server workers draft
 -- ARGV: record ttl first last | field record
 --   record: of the server. ttl: seconds. first, last: 1 or empty, which of the calls this is.
--- answers: 1
+-- answers: nothing
 -- @include arguments
 
 local server, workers, draft = key(), key(), key()
@@ -16,4 +16,3 @@ if last ~= '' then
   redis.call('DEL', workers)
   if some then redis.call('RENAME', draft, workers) end
 end
-return 1

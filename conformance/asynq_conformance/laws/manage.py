@@ -157,6 +157,16 @@ class ManageLaws(Laws):
         assert lab.listed(TaskState.ARCHIVED) == left
         assert [name for name in "abc" if lab.state(name)] == left
 
+    def test_what_does_not_come_into_the_archive_makes_no_room_there(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED, "old")
+        lab.enqueue("t")
+        names = ["t", "missing", "t", "old", "t"]
+        archive = [ops.ArchiveTask(queue="q", task_id=name, max_size=2) for name in names]
+        assert [type(answer) for answer in lab.execute_many(archive)] == [
+            *(type(None), TaskNotFoundError, TaskStateError, TaskStateError, TaskStateError),
+        ]
+        assert lab.listed(TaskState.ARCHIVED) == ["old", "t"]
+
     @pytest.mark.parametrize("state", DELETABLE)
     @promise("G4")
     def test_a_deleted_task_is_gone_and_so_is_its_lock(self, lab: Lab, state: TaskState) -> None:
@@ -201,6 +211,24 @@ class ManageLaws(Laws):
         with pytest.raises(TaskStateError):
             lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
         assert lab.task("t").message.payload == b"payload"
+
+    def test_a_task_an_aggregator_holds_keeps_its_payload(self, lab: Lab) -> None:
+        self.in_a_set(lab)
+        with pytest.raises(TaskStateError) as refused:
+            lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
+        assert refused.value.state is TaskState.AGGREGATING
+        assert lab.task("t").message.payload == b"payload"
+
+    @promise("G4")
+    def test_a_new_payload_leaves_the_lock_of_another(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED, unique=ops.Unique(ttl=SECOND))
+        lab.advance(2 * SECOND + lab.harness.lock_precision)
+        lab.enqueue(lab.message("u", lock=lock_name()), unique=UNTIL_DONE)
+        lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
+        with pytest.raises(DuplicateTaskError):
+            lab.enqueue(lab.message("v", lock=lock_name()), unique=UNTIL_DONE)
+        renamed = unique_key("q", "type", b"new")
+        lab.enqueue(lab.message("v", payload=b"new", lock=renamed), unique=UNTIL_DONE)
 
     def test_a_task_that_is_not_there_gets_no_payload(self, lab: Lab) -> None:
         with pytest.raises(TaskNotFoundError):

@@ -8,9 +8,9 @@ import pytest
 from attrs import evolve
 
 from asynq import ops
-from asynq.errors import LeaseLostError
+from asynq.errors import DuplicateTaskError, LeaseLostError
 from asynq.message import Delivery, TaskState
-from asynq_conformance.lab import BATCH_SIZES, HOUR, LEASE, MINUTE, SECOND, Lab, whole_second
+from asynq_conformance.lab import BATCH_SIZES, HOUR, LEASE, MINUTE, SECOND, Lab, lock_name, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise
 
@@ -33,6 +33,8 @@ class RecoverLaws(Laws):
         leases = lab.execute(ops.ListLostLeases(queue="q")).leases
         assert [lease.message.id for lease in leases] == (["t"] if lost else [])
         assert lab.task("t").orphaned is lost
+        (listed,) = lab.execute(ops.ListTasks(queue="q", state=TaskState.ACTIVE))
+        assert listed.orphaned is lost
 
     def test_lost_leases_come_oldest_first_and_no_more_than_asked(self, lab: Lab) -> None:
         for name in ("a", "b", "c"):
@@ -128,6 +130,42 @@ class RecoverLaws(Laws):
         assert lab.listed(TaskState.ARCHIVED) == ["t"]
         assert lab.state("old") is None
 
+    @pytest.mark.parametrize(
+        ("age", "size", "stays"), [(HOUR, 1, False), (HOUR, 2, True), (SECOND, 2, False)]
+    )
+    def test_recovering_into_the_archive_takes_from_it_what_is_too_much_or_too_old(
+        self, lab: Lab, age: int, size: int, stays: bool
+    ) -> None:
+        lab.bring(TaskState.ARCHIVED, "old")
+        lab.enqueue("t")
+        lost = lab.lose_worker(lab.take())
+        lab.execute(ops.Recover(lost=lost, to="archived", error="lost", max_size=size, max_age=age))
+        assert lab.listed(TaskState.ARCHIVED) == (["old", "t"] if stays else ["t"])
+
+    def test_recovering_to_elsewhere_leaves_the_archive_as_it_is(self, lab: Lab) -> None:
+        lab.bring(TaskState.ARCHIVED, "old")
+        lab.enqueue("t")
+        lost = lab.lose_worker(lab.take())
+        lab.execute(ops.Recover(lost=lost, to="pending", error="lost", max_size=0, max_age=0))
+        assert lab.listed(TaskState.ARCHIVED) == ["old"]
+
+    @promise("G4")
+    def test_of_more_tasks_than_the_archive_holds_some_go_with_their_locks(self, lab: Lab) -> None:
+        unique = ops.Unique(ttl=HOUR)
+        for name in "abc":
+            lab.enqueue(lab.message(name, lock=lock_name(name=name)), unique=unique)
+        deliveries = lab.dequeue(count=3)
+        lab.advance_to(deliveries[0].expires_at)
+        leases = lab.execute(ops.ListLostLeases(queue="q")).leases
+        recover = [ops.Recover(lost=lost, to="archived", error="lost", max_size=1) for lost in leases]
+        assert lab.execute_many(recover) == [True] * 3
+        (left,) = lab.listed(TaskState.ARCHIVED)
+        for name in {*"abc"} - {left}:
+            assert lab.state(name) is None
+            lab.enqueue(lab.message(f"new-{name}", lock=lock_name(name=name)), unique=unique)
+        with pytest.raises(DuplicateTaskError):
+            lab.enqueue(lab.message("new", lock=lock_name(name=left)), unique=unique)
+
     @every_target
     @promise("G8")
     def test_a_loss_spends_a_retry_is_recorded_and_counted(self, lab: Lab, to: Target) -> None:
@@ -183,6 +221,15 @@ class RecoverLaws(Laws):
         before = lab.picture()
         assert lab.execute(ops.Recover(lost=lost, to=to, error="lost again")) is False
         assert lab.picture() == before
+
+    @every_target
+    @promise("G3", "G10")
+    def test_a_recovery_asked_for_twice_at_once_is_one(self, lab: Lab, to: Target) -> None:
+        lab.enqueue("t")
+        lost = lab.lose_worker(lab.take())
+        assert lab.execute_many([ops.Recover(lost=lost, to=to, error="lost")] * 2) == [True, False]
+        assert lab.counters() == (1, 1)
+        assert lab.stats().size == 1
 
     @every_target
     @promise("G3", "G10")

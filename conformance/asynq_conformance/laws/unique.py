@@ -280,6 +280,22 @@ class UniqueLaws(Laws):
         lab.execute(ops.Done(delivery=delivery))
         assert not is_held(lab)
 
+    @pytest.mark.parametrize(("to", "delay", "then"), [("pending", 0, 50 * SECOND), ("retry", HOUR, HOUR)])
+    def test_a_kept_lock_lasts_through_a_recovery(
+        self, lab: Lab, to: Literal["pending", "retry"], delay: int, then: int
+    ) -> None:
+        enqueue_unique(lab, "t", KEPT)
+        lost = lab.lose_worker(lab.take(lease=30 * SECOND))
+        lab.advance(50 * SECOND)
+        lab.execute(ops.Recover(lost=lost, to=to, error="lost", delay=delay))
+        lab.advance(then)
+        assert is_held(lab)
+
+    def test_a_kept_lock_until_start_does_not_come_back_with_a_recovery(self, lab: Lab) -> None:
+        enqueue_unique(lab, "t", ops.Unique(ttl=MINUTE, until="start", keep=True))
+        lab.recover(lab.take())
+        assert not is_held(lab)
+
     def test_a_kept_lock_lasts_at_least_as_long_as_the_lease(self, lab: Lab) -> None:
         enqueue_unique(lab, "t", KEPT)
         lab.take(lease=HOUR)

@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 
 PATHS = (
     "tests/conformance/test_redis.py",
-    "tests/redis/test_scripts_corners.py",
-    "tests/redis/test_scripts_damage.py",
-    "tests/redis/test_scripts_full.py",
-    "tests/redis/test_scripts_go.py",
-    "tests/redis/test_scripts_locks.py",
-    "tests/redis/test_scripts_rules.py",
-    "tests/redis/test_scripts_types.py",
+    *sorted(map(str, Path("tests/redis").glob("test_scripts_*.py"))),
     "tests/redis/test_doctor.py",
     "tests/golden",
 )

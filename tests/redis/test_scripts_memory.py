@@ -1,0 +1,64 @@
+"""What a queue is said to occupy: a few tasks of each state are measured, and stand for the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq.message import TaskState
+from asynq.ops import Enqueue, GetMemory
+from tests.redis.driver import Driver, message
+
+if TYPE_CHECKING:
+    from tests.servers import RedisServer
+
+SAMPLED, MORE = 20, 4
+
+
+@pytest.fixture
+def driver(redis_server: RedisServer) -> Driver:
+    return Driver(redis_server.client)
+
+
+def occupied(driver: Driver, *keys: str) -> int:
+    """What the server says these keys take."""
+    return sum(driver.client.memory_usage(key) or 0 for key in keys)
+
+
+def collect(driver: Driver, collection: str, names: list[str]) -> None:
+    """Tasks in this order, and nothing else in the queue."""
+    for number, name in enumerate(names):
+        if collection in ("pending", "active"):
+            driver.client.lpush(f"asynq:{{q}}:{collection}", name)
+        else:
+            driver.client.zadd(f"asynq:{{q}}:{collection}", {name: number})
+
+
+@pytest.mark.parametrize(
+    "collection", [*(state.value for state in TaskState if state is not TaskState.AGGREGATING), "g:g"]
+)
+def test_the_first_tasks_of_a_state_stand_for_the_others(driver: Driver, collection: str) -> None:
+    names = [f"{number:02d}" for number in range(SAMPLED + MORE)]
+    driver.enqueue(*(message(name, payload=bytes(10 * number)) for number, name in enumerate(names)))
+    driver.client.delete("asynq:{q}:pending")
+    collect(driver, collection, names)
+    expected = occupied(driver, f"asynq:{{q}}:{collection}")
+    if collection == "g:g":
+        driver.client.sadd("asynq:{q}:groups", "g")
+        expected += occupied(driver, "asynq:{q}:groups")
+    each = occupied(driver, *(f"asynq:{{q}}:t:{name}" for name in names[:SAMPLED])) / SAMPLED
+    assert driver.one(GetMemory(queue="q")) == int(expected + each * len(names))
+
+
+def test_some_groups_stand_for_the_others(driver: Driver) -> None:
+    names = [f"g{number}" for number in range(8)]
+    for name in names:
+        driver.one(Enqueue(message=message(name, group=name), enqueue_id=name))
+    of_one = occupied(driver, "asynq:{q}:g:g0", "asynq:{q}:t:g0")
+    expected = occupied(driver, "asynq:{q}:groups") + len(names) * of_one
+    assert driver.one(GetMemory(queue="q")) == expected
+    driver.enqueue(message("p"))
+    assert driver.one(GetMemory(queue="q")) == expected + occupied(
+        driver, "asynq:{q}:pending", "asynq:{q}:t:p"
+    )
