@@ -8,6 +8,7 @@ from asynq_conformance.laws.aggregation import AggregationLaws
 from asynq_conformance.laws.concurrent import ConcurrentLaws
 from asynq_conformance.laws.consume import ConsumeLaws
 from asynq_conformance.laws.control import ControlLaws
+from asynq_conformance.laws.deletion import DeletionLaws
 from asynq_conformance.laws.groups import GroupLaws
 from asynq_conformance.laws.inspect import InspectLaws
 from asynq_conformance.laws.lease import LeaseLaws
@@ -39,6 +40,7 @@ LAWS = (
     ControlLaws,
     InspectLaws,
     ManageLaws,
+    DeletionLaws,
     ConcurrentLaws,
     WatchLaws,
     MachineLaws,
@@ -63,6 +65,7 @@ class BrokerConformance(
     ControlLaws,
     InspectLaws,
     ManageLaws,
+    DeletionLaws,
     ConcurrentLaws,
     WatchLaws,
     MachineLaws,
