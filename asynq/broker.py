@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
 
 from asynq.errors import BrokerURLError, UnsupportedOperationError
+from asynq.ops import Enqueue, EnqueueTick, all_operations
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ENTRY_POINT_GROUP = "asynq.backends"
+_KNOWN = frozenset(all_operations())
 
 
 @frozen(kw_only=True)
@@ -43,6 +45,14 @@ class Capabilities:
     def supports(self, *operations: type[Op[Any]]) -> bool:
         """True if all of these operations are supported."""
         return self.unsupported.isdisjoint(operations)
+
+    def refuse_unsupported(self, op: Op[Any]) -> None:
+        """UnsupportedOperationError for an operation a backend with these capabilities does not carry out."""
+        if type(op) not in _KNOWN or not self.supports(type(op)):
+            raise UnsupportedOperationError(type(op).__name__, self.backend)
+        enqueue = op.enqueue if isinstance(op, EnqueueTick) else op
+        if isinstance(enqueue, Enqueue) and enqueue.message.group and not self.groups:
+            raise UnsupportedOperationError("groups", self.backend)
 
 
 @frozen
@@ -177,6 +187,20 @@ def connect(url: str) -> Broker:
         )
     broker: Broker = registered[scheme].load()(url)
     return broker
+
+
+def path_of(url: str) -> str:
+    """The file a URL names: `scheme:///tasks` relative to the working directory, `scheme:////var/tasks` not.
+
+    For the `connect` of a backend without options: BrokerURLError when there is anything else in the URL.
+    """
+    parts = urlsplit(url)
+    path = unquote(parts.path)[1:]
+    if parts.netloc or not path or parts.query or parts.fragment:
+        raise BrokerURLError(
+            without_secrets(url), f"it is {parts.scheme}:/// and the path of a file, nothing else"
+        )
+    return path
 
 
 def require(broker: Broker, *operations: type[Op[Any]]) -> None:

@@ -12,16 +12,15 @@ import weakref
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 from asynq.changes import ChangeListener, ChangeWatcher
-from asynq.errors import BrokerUnavailable, raised
+from asynq.errors import AsynqError, BrokerFullError, BrokerRefusedError, BrokerUnavailable, raised
 from asynq.portal import Portal
 from asynq.threads import DaemonThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from asynq.broker import Capabilities, Listener, Watcher
     from asynq.clock import Clock
-    from asynq.errors import AsynqError
     from asynq.ops import Op
 
 T = TypeVar("T")
@@ -68,20 +67,42 @@ class CalledBroker(_Faces):
     def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
         """Carry out up to `batch` operations: answers in order, an AsynqError in the place of a refused one.
 
-        Called from any thread, from several at once. BrokerUnavailable when the store cannot be reached; it
-        says whether any of the operations may have been applied.
+        Called from any thread, from several at once. BrokerFullError when the transaction found no room and
+        nothing of it is left: some of the operations may then find room by themselves. BrokerUnavailable
+        when the store cannot be reached; it says whether any of the operations may have been applied.
         """
         raise NotImplementedError
+
+    def answer(self, op: Op[T], carry_out: Callable[[], T]) -> T | AsynqError:
+        """The answer to an operation, or the error in its place: what `transact` needs for each of them.
+
+        Refused are operations that the capabilities leave out, and values that no store can hold. By then
+        the error has passed through `carry_out`, where a transaction undoes what the operation has done.
+        """
+        try:
+            self.capabilities.refuse_unsupported(op)
+            return carry_out()
+        except AsynqError as error:
+            return error
+        except (UnicodeError, OverflowError) as error:
+            return BrokerRefusedError(f"{type(op).__name__} holds what cannot be stored: {error}")
 
     def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""
         answers: list[T | AsynqError] = []
         for start in range(0, len(ops), self.batch):
             try:
-                answers += self.transact(ops[start : start + self.batch])
+                answers += self._transacted(ops[start : start + self.batch])
             except BrokerUnavailable as error:
-                raise BrokerUnavailable(error.reason, error.maybe_applied or start > 0) from error
+                maybe_applied = error.maybe_applied or bool(answers)
+                raise BrokerUnavailable(error.reason, maybe_applied) from error
         return answers
+
+    def _transacted(self, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
+        try:
+            return self.transact(ops)
+        except BrokerFullError as error:
+            return [error] if len(ops) == 1 else [self._transacted([op])[0] for op in ops]
 
     def execute(self, op: Op[T], /) -> T:
         """See Broker."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asynq.broker import connect
+from asynq.broker import connect, path_of
 from asynq.errors import BrokerURLError
 
 
@@ -31,3 +31,19 @@ def test_a_malformed_url_is_told_what_is_wrong_with_it(url: str, why: str) -> No
 def test_what_is_no_text_is_refused(url: Any) -> None:
     with pytest.raises(TypeError, match="a broker URL must be a str, not "):
         connect(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("store:///tasks", "tasks"), ("store:////var/tasks", "/var/tasks"), ("store:///a%20b%3F", "a b?")],
+)
+def test_a_url_names_a_file(url: str, path: str) -> None:
+    assert path_of(url) == path
+
+
+@pytest.mark.parametrize(
+    "url", ["store://", "store:///", "store://host/tasks", "store:///a?b=c", "store:///a#b"]
+)
+def test_a_url_of_a_file_has_nothing_else(url: str) -> None:
+    with pytest.raises(BrokerURLError, match="store:/// and the path of a file, nothing else"):
+        path_of(url)

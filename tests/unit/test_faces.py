@@ -9,12 +9,21 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from attrs import evolve
 
 from asynq.broker import Capabilities
 from asynq.changes import ChangeListener, ChangeWatcher
-from asynq.errors import AsynqError, BrokerUnavailable, TaskNotFoundError
+from asynq.errors import (
+    AsynqError,
+    BrokerFullError,
+    BrokerRefusedError,
+    BrokerUnavailable,
+    TaskNotFoundError,
+    UnsupportedOperationError,
+)
 from asynq.faces import AwaitedBroker, CalledBroker
-from asynq.ops import GetTask, Op, Ping
+from asynq.message import TaskMessage
+from asynq.ops import Enqueue, EnqueueTick, GetTask, Op, Ping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,3 +179,56 @@ async def test_a_watcher_tells_all_who_wait_of_a_change() -> None:
     assert not stays.done()
     await watcher.aclose()
     assert stays.done()
+
+
+# --- answers --------------------------------------------------------------------------------------------
+
+
+class Cramped(CalledBroker):
+    """Has no room for more than two operations at once, and none for a task with a payload."""
+
+    def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        if len(ops) > 2 or any(isinstance(op, Enqueue) and op.message.payload for op in ops):
+            raise BrokerFullError("no room")
+        return [self.answer(op, lambda: "carried out") for op in ops]
+
+
+def enqueue(**message: Any) -> Enqueue:
+    return Enqueue(message=TaskMessage(id="t", type="t", queue="q", **message), enqueue_id="e")
+
+
+def test_what_a_full_transaction_had_no_room_for_is_tried_one_by_one() -> None:
+    answers = Cramped(CAPABILITIES).execute_many([Ping(), enqueue(payload=b"much"), Ping()])
+    assert [type(answer) for answer in answers] == [str, BrokerFullError, str]
+
+
+class Unheard(Op[None]):
+    """An operation of a later version, or of somebody's own."""
+
+
+@pytest.mark.parametrize(
+    ("op", "named"),
+    [
+        (Unheard(), "Unheard"),
+        (Ping(), "Ping"),
+        (enqueue(group="g"), "groups"),
+        (EnqueueTick(enqueue=enqueue(group="g"), entry_id="e", tick=0, keep=0), "groups"),
+    ],
+)
+def test_what_the_capabilities_leave_out_is_refused_by_name(op: Op[Any], named: str) -> None:
+    declared = evolve(CAPABILITIES, groups=False, unsupported=frozenset({Ping}))
+    [answer] = Cramped(declared).execute_many([op])
+    assert isinstance(answer, UnsupportedOperationError)
+    assert (answer.operation, answer.backend) == (named, "half")
+
+
+@pytest.mark.parametrize(
+    "error", [OverflowError("too large"), UnicodeEncodeError("utf-8", "\udc80", 0, 1, "no")]
+)
+def test_a_value_that_cannot_be_stored_is_refused(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    answer = Cramped(CAPABILITIES).answer(Ping(), fail)
+    assert isinstance(answer, BrokerRefusedError)
+    assert "Ping holds what cannot be stored" in str(answer)
