@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from asynq.bookkeeping import scheduled_for
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
 from asynq.message import TaskState
 from asynq.ops import Enqueue, Enqueued
-from asynq_sqlite.state import whole_second
 
 if TYPE_CHECKING:
     from asynq_sqlite.rows import Task
@@ -29,13 +29,13 @@ def enqueue(store: Store, op: Enqueue, now: int) -> Enqueued:
 
     if present is not None:
         store.delete(present)
-    scheduled_for = _scheduled_for(op, now)
+    due = scheduled_for(op, now)
     store.list_queue(message.queue)
     if op.unique is not None:
-        store.take_lock(message, op.unique, (scheduled_for or now) + op.unique.ttl)
-    place = _place(store, op, scheduled_for, now)
-    store.insert(op, place, scheduled_for, now)
-    return Enqueued(state=place.state, due_at=scheduled_for or now)
+        store.take_lock(message, op.unique, (due or now) + op.unique.ttl)
+    place = _place(store, op, due, now)
+    store.insert(op, place, due, now)
+    return Enqueued(state=place.state, due_at=due or now)
 
 
 def first_answer(task: Task) -> Enqueued:
@@ -61,17 +61,9 @@ def _check_lock(store: Store, op: Enqueue, present: Task | None, now: int) -> No
         raise DuplicateTaskError(message.queue, message.type, holder.task_id)
 
 
-def _scheduled_for(op: Enqueue, now: int) -> int:
-    """The whole second the task waits for, 0 for none."""
-    asked = op.process_at
-    if op.process_in is not None:
-        asked = now + op.process_in
-    return whole_second(asked) if asked is not None and asked > now else 0
-
-
-def _place(store: Store, op: Enqueue, scheduled_for: int, now: int) -> Place:
-    if scheduled_for:
-        return store.due_place(TaskState.SCHEDULED, scheduled_for)
+def _place(store: Store, op: Enqueue, due: int, now: int) -> Place:
+    if due:
+        return store.due_place(TaskState.SCHEDULED, due)
     if op.message.group:
         return store.grouped_place(now)
     return store.tail(op.message.queue, now)

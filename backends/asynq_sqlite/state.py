@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from asynq.bookkeeping import whole_second
 from asynq.message import TaskMessage, TaskState
 from asynq_sqlite.group_state import GroupSteps
 from asynq_sqlite.limit_state import LimitSteps
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _STATISTICS_AGE: Final = timedelta(days=90)
 _MAX_COUNT: Final = 2**63 - 1
-_LAST_INSTANT: Final = _MAX_COUNT // 1000 * 1000
 _INSERT_COLUMNS: Final = (
     *MESSAGE_COLUMNS, "state", "rank", "pending_since", "created_at", "scheduled_for", "enqueue_id",
     "lease_losses", "cancel",
@@ -44,11 +44,6 @@ _OWNER_LIVES: Final = (
     "SELECT 1 FROM tasks WHERE tasks.queue = locks.queue AND tasks.id = locks.task_id"
     " AND tasks.unique_key = locks.name AND tasks.state NOT IN ('archived', 'completed')"
 )
-
-
-def whole_second(instant: int) -> int:
-    """The instant rounded up to a whole second: never early, but within what a column can hold."""
-    return -(-min(instant, _LAST_INSTANT) // 1000) * 1000
 
 
 class Place(NamedTuple):
