@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from asynq_conformance import BrokerConformance, Harness
 from asynq_lmdb import LmdbBroker
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynq.clock import FakeClock
-    from asynq_lmdb.file import File
 
 
 class LmdbHarness(Harness):
@@ -42,13 +42,11 @@ class LmdbHarness(Harness):
         return "asynq_lmdb:LmdbBroker", {"path": str(self.path)}
 
     def corrupt(self, queue: str, task_id: str) -> None:
-        file: File = self.broker.file()
-        with file.env.begin(write=True) as txn:
-            store = Store(file, txn, self.clock.now())
+        with self.broker.file().begin(write=True) as txn:
+            store = Store(txn, self.clock.now())
             task = store.find(queue, task_id)
             assert task is not None
-            store.move(task, task.state, task.rank, task.token, message=b"\xc1")
-            store.save()
+            store.put(replace(task, body=b"\xc1"))
 
 
 class TestLmdb(BrokerConformance):

@@ -9,7 +9,7 @@ from asynq_lmdb import LmdbBroker
 from asynq_lmdb.store import Store
 
 if TYPE_CHECKING:
-    from asynq_lmdb.records import Task
+    from asynq.records import Task
 
 
 class Unfenced(Store):
@@ -23,7 +23,7 @@ class LastInFirstOut(Store):
     """Puts new tasks before those that wait."""
 
     def tail(self, queue: str) -> int:
-        return self.head(queue)
+        return -super().tail(queue)
 
 
 def last_in_first_out(path: str) -> LmdbBroker:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 import configparser
 import importlib
-import io
+import pkgutil
 import re
 import subprocess
 import sys
-import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +44,7 @@ VENDORS = {
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
-LARGEST_EXAMPLE = 520
+LARGEST_EXAMPLE = 400
 
 
 def sources(*folders: Path) -> Iterator[Path]:
@@ -126,14 +125,14 @@ def broker_of(package: str) -> Broker:
 @pytest.mark.parametrize(
     ("package", "table"),
     [
-        ("asynq_redis", "asynq_redis.steps"),
-        ("asynq_sqlite", "asynq_sqlite.handlers"),
-        ("asynq_lmdb", "asynq_lmdb.operations"),
+        ("asynq_redis", "asynq_redis.steps:HANDLERS"),
+        ("asynq_sqlite", "asynq_sqlite.handlers:HANDLERS"),
+        ("asynq_lmdb", "asynq_lmdb.store:Store.HANDLERS"),
     ],
 )
 def test_every_operation_has_a_handler_or_is_declared_unsupported(package: str, table: str) -> None:
     broker = broker_of(package)
-    handled = set(importlib.import_module(table).HANDLERS)
+    handled = set(pkgutil.resolve_name(table))
     assert set(all_operations()) - handled == set(broker.capabilities.unsupported)
 
 
@@ -174,25 +173,9 @@ def test_no_function_is_long() -> None:
 
 
 def test_the_example_of_a_backend_stays_small() -> None:
-    """Lines of code: without comments, docstrings and blank lines."""
-    lines = sum(len(code_lines(path.read_text())) for path in sources(PACKAGES["asynq_lmdb"]))
+    """Every line counts, also a blank one: it is read as a whole."""
+    lines = sum(len(path.read_text().splitlines()) for path in sources(PACKAGES["asynq_lmdb"]))
     assert lines < LARGEST_EXAMPLE
-
-
-def code_lines(source: str) -> set[int]:
-    """Numbers of the lines that hold code."""
-    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    lines = {
-        line
-        for token in tokens
-        if token.type not in silent and token.string
-        for line in range(token.start[0], token.end[0] + 1)
-    }
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            lines -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    return lines
 
 
 def test_every_public_name_says_what_it_promises() -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urlsplit
-
-from asynq.broker import without_secrets
-from asynq.errors import BrokerURLError
+from asynq.broker import path_of
 from asynq_lmdb.broker import LmdbBroker
 
 __all__ = ["LmdbBroker", "connect"]
@@ -13,8 +10,4 @@ __all__ = ["LmdbBroker", "connect"]
 
 def connect(url: str) -> LmdbBroker:
     """The broker of `lmdb:///tasks.lmdb` (relative to the working directory) or `lmdb:////var/tasks.lmdb`."""
-    parts = urlsplit(url)
-    path = unquote(parts.path)[1:]
-    if parts.netloc or not path or parts.query or parts.fragment:
-        raise BrokerURLError(without_secrets(url), "it is lmdb:/// and the path of a file, nothing else")
-    return LmdbBroker(path)
+    return LmdbBroker(path_of(url))

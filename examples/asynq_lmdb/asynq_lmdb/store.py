@@ -1,187 +1,281 @@
-"""The steps operations are made of, each one small promise inside a transaction."""
+"""Operations, and the small steps they are made of, inside a transaction."""
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, Any, Final
+from struct import pack
+from sys import maxsize
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from msgspec import DecodeError
-from msgspec.structs import replace
-
-from asynq.bookkeeping import set_aside, whole_second
-from asynq.message import TaskState
-from asynq_lmdb import records
-from asynq_lmdb.records import LATEST, Lock, Queue, Task, encode, entries, entry, key_of
+from asynq import errors, ops
+from asynq.bookkeeping import RunEnding, end_of
+from asynq.message import Delivery, Lease, QueueStats, StoredTask, TaskState
+from asynq.ops import MAX_BATCH
+from asynq.records import DUE, FINISHED, Lock, Queue, Task, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lmdb import Transaction
 
-    from asynq.message import TaskMessage
-    from asynq_lmdb.file import File
+
+def key_of(kind: str, *names: str) -> bytes:
+    """The key of a record: hashed, since LMDB takes at most 511 bytes and names may have any length."""
+    text = "".join(f"{len(name)}:{name}" for name in names)
+    return f"{kind}:".encode() + blake2b(text.encode(), digest_size=16).digest()
 
 
-DAY: Final = 24 * 3600 * 1000
-EVER: Final = "ever"
+def place(rank: int, *names: str) -> bytes:
+    """Where the listing of these names has the keys of tasks of this rank: in the order of ranks."""
+    return key_of("listing", *names) + pack(">Q", rank + 2**63)
 
 
-class Store:
-    """What one operation sees of the file. Override one step, and the broker has exactly that defect."""
+def entries(task: Task) -> dict[bytes, bytes]:
+    """All that is stored of a task: itself, and its key in each listing."""
+    key = key_of("task", task.queue, task.id)
+    return {key: encode(task), **{place(task.rank, *names) + key: key for names in task.listings()}}
 
-    def __init__(self, file: File, txn: Transaction[bytes], now: int) -> None:
-        self._file, self._txn, self.now = file, txn, now
+
+class Steps:
+    """What operations are made of: small promises, kept inside a transaction."""
+
+    def __init__(self, txn: Transaction[bytes], now: int) -> None:
+        self._txn, self.now = txn, now
         self._queues: dict[str, Queue] = {}
 
-    # --- tasks
-
     def find(self, queue: str, task_id: str) -> Task | None:
-        """The task of this id."""
-        return self._read(key_of("task", queue, task_id))
+        stored = self._txn.get(key_of("task", queue, task_id))
+        return decode(Task, stored) if stored else None
 
-    def first(self, queue: str, state: str, limit: int, upto: int = LATEST, offset: int = 0) -> list[Task]:
-        """The first tasks of a state, with a rank up to `upto`."""
-        return list(islice(self._listed(key_of("state", queue, state), upto), offset, offset + limit))
-
-    def held(self, token: str) -> list[Task]:
-        """The tasks taken with this token."""
-        return list(self._listed(key_of("held", token)))
+    def first(self, *names: str, limit: int = MAX_BATCH, upto: int = maxsize, offset: int = 0) -> list[Task]:
+        """The first tasks of the listing of these names, with a rank up to `upto`."""
+        keys = self._between(key_of("listing", *names), place(upto, *names) + b"\xff")
+        return [decode(Task, self._txn.get(key, b"")) for key in islice(keys, offset, offset + limit)]
 
     def owns(self, task: Task, token: str) -> bool:
         """True if the lease of the task has this token."""
         return task.state is TaskState.ACTIVE and task.token == token
 
-    def put(self, task: Task) -> None:
+    def put(self, task: Task) -> Task:
         """Store a task, and list it."""
-        key = key_of("task", task.queue, task.id)
-        self._txn.put(key, encode(task), db=self._file.tasks)
-        for place in entries(task):
-            self._txn.put(place, b"", db=self._file.index)
-        sizes = self.queue(task.queue).sizes
-        sizes[task.state] = sizes.get(task.state, 0) + 1
+        for key, value in entries(task).items():
+            self._txn.put(key, value)
+        self.queue(task.queue).resize(task.state, 1)
+        return task
 
     def remove(self, task: Task) -> None:
         """Undo `put`."""
-        self._txn.delete(key_of("task", task.queue, task.id), db=self._file.tasks)
-        for place in entries(task):
-            self._txn.delete(place, db=self._file.index)
-        self.queue(task.queue).sizes[task.state] -= 1
+        for key in entries(task):
+            self._txn.delete(key)
+        self.queue(task.queue).resize(task.state, -1)
 
-    def move(self, task: Task, state: TaskState, rank: int, token: str = "", **changes: Any) -> Task:
-        """The task as it stands elsewhere from now on. Without a token its lease is over."""
+    def replace(self, task: Task, by: Task) -> None:
         self.remove(task)
-        since = self.now if state is TaskState.PENDING else 0
-        moved = replace(task, state=state, rank=rank, token=token, since=since, **changes)
-        self.put(moved)
-        return moved
+        self.put(by)
 
     def delete(self, task: Task) -> None:
-        """Forget the task, and the lock it owns."""
+        """Forget a task, and the lock it owns."""
         self.remove(task)
         self.release(task, "done", "start")
 
-    def message(self, task: Task) -> TaskMessage | None:
-        """The message of a task. One that cannot be decoded is set aside in the archive: None."""
-        try:
-            return records.message_of(task.message)
-        except DecodeError as error:
-            aside = set_aside(task.queue, task.id, task.message, str(error), task.lock)
-            self.move(task, TaskState.ARCHIVED, whole_second(self.now), message=encode(aside))
-            return None
-
     def trim(self, queue: str, max_size: int, max_age: int, limit: int) -> int:
         """Delete archived tasks that are too many or too old, oldest first; how many."""
-        surplus = self.queue(queue).sizes.get(TaskState.ARCHIVED, 0) - max_size
-        oldest = enumerate(self.first(queue, TaskState.ARCHIVED, limit))
-        doomed = [task for place, task in oldest if place < surplus or task.rank + max_age <= self.now]
+        surplus = self.queue(queue).size(TaskState.ARCHIVED) - max_size
+        oldest = enumerate(self.first(queue, TaskState.ARCHIVED, limit=limit))
+        doomed = [task for number, task in oldest if number < surplus or task.rank + max_age <= self.now]
         for task in doomed:
             self.delete(task)
         return len(doomed)
 
-    # --- queues
-
     def queue(self, name: str) -> Queue:
         """The record of a queue. What is changed in it, `save` stores."""
         if name not in self._queues:
-            stored = self._txn.get(key_of("queue", name), db=self._file.queues)
-            self._queues[name] = Queue(name) if stored is None else records.queue_of(stored)
+            stored = self._txn.get(key_of("queue", name))
+            self._queues[name] = decode(Queue, stored) if stored else Queue(name)
         return self._queues[name]
 
-    def queues(self) -> list[Queue]:
-        """The records of all queues."""
-        return [records.queue_of(stored) for _, stored in self._txn.cursor(self._file.queues)]
+    def listed(self) -> tuple[str, ...]:
+        """Names of the queues that have had a task."""
+        queues = (decode(Queue, stored) for stored in self._between(b"queue:", b"queue;"))
+        return tuple(sorted(queue.name for queue in queues if queue.listed))
 
     def save(self) -> None:
-        """Store what has become of the queues."""
-        for name, queue in self._queues.items():
-            key, stored = key_of("queue", name), encode(queue)
-            if stored != (self._txn.get(key, db=self._file.queues) or encode(Queue(name))):
-                self._txn.put(key, stored, db=self._file.queues)
+        """Store what has become of queues."""
+        for queue in self._queues.values():
+            key, stored = key_of("queue", queue.name), encode(queue)
+            if stored != (self._txn.get(key) or encode(Queue(queue.name))):
+                self._txn.put(key, stored)
 
     def tail(self, queue: str) -> int:
-        """The rank behind all pending tasks."""
-        self.queue(queue).tail += 1
-        return self.queue(queue).tail
+        return self.queue(queue).tail()
 
     def head(self, queue: str) -> int:
-        """The rank before all pending tasks."""
-        self.queue(queue).head -= 1
-        return self.queue(queue).head
-
-    def count(self, queue: str, *, failed: bool) -> None:
-        """Count one run as ended, and as failed, today and ever."""
-        self.queue(queue).runs = {
-            days: (ended + 1, bad + failed) for days, (ended, bad) in self.runs(queue).items()
-        }
-
-    def runs(self, queue: str) -> dict[str, tuple[int, int]]:
-        """Runs that ended and that failed, today and ever."""
-        counted = self.queue(queue).runs
-        return {days: counted.get(days, (0, 0)) for days in (str(self.now // DAY), EVER)}
-
-    # --- locks
+        return self.queue(queue).head()
 
     def lock(self, name: str) -> Lock | None:
-        """The lock of this name while it is held: until its time ends or, if it is kept, its task does."""
-        stored = self._txn.get(key_of(name), db=self._file.locks)
-        if stored is None or (lock := records.lock_of(stored)).expires_at > self.now:
-            return records.lock_of(stored) if stored else None
-        owner = self.find(lock.queue, lock.task_id) if lock.keep else None
-        return lock if owner and owner.lock == name and owner.state not in records.FINISHED else None
+        """The lock of this name, if it is held."""
+        stored = self._txn.get(key_of("lock", name))
+        lock = decode(Lock, stored) if stored else None
+        return lock if lock and lock.held(self.find(lock.queue, lock.task_id), self.now) else None
 
-    def take_lock(self, lock: Lock) -> None:
-        """Let the lock be held."""
-        self._txn.put(key_of(lock.name), encode(lock), db=self._file.locks)
+    def take(self, lock: Lock) -> None:
+        self._txn.put(key_of("lock", lock.name), encode(lock))
 
     def release(self, task: Task, *until: str) -> None:
         """Free the lock the task owns, if it is of a kind that is freed here."""
-        stored = self._txn.get(key_of(task.lock), db=self._file.locks)
-        lock = records.lock_of(stored) if stored else None
-        if lock and (lock.queue, lock.task_id) == (task.queue, task.id) and lock.until in until:
-            self._txn.delete(key_of(lock.name), db=self._file.locks)
+        lock = self.lock(task.unique_key)
+        if lock and lock.owned_by(task) and lock.until in until:
+            self._txn.delete(key_of("lock", lock.name))
 
-    def sweep_locks(self, limit: int) -> None:
+    def sweep(self, limit: int) -> None:
         """Forget those of `limit` locks that nobody holds. Keys are hashes, so they are others every time."""
-        cursor = self._txn.cursor(self._file.locks)
-        cursor.set_range(key_of(str(self.now)))
-        for key, stored in list(islice(cursor, limit)):
-            if self.lock(records.lock_of(stored).name) is None:
-                self._txn.delete(key, db=self._file.locks)
+        some = islice(self._between(key_of("lock", str(self.now)), b"lock;"), limit)
+        for name in [decode(Lock, stored).name for stored in some]:
+            if self.lock(name) is None:
+                self._txn.delete(key_of("lock", name))
 
-    # --- the file
+    def _between(self, start: bytes, end: bytes) -> Iterator[bytes]:
+        """What is stored under the keys from `start` on that come before `end`."""
+        cursor = self._txn.cursor()
+        found = cursor.iternext() if cursor.set_range(start) else iter(())
+        return (value for _, value in takewhile(lambda item: item[0] < end, found))
 
-    def size(self) -> int:
-        """Bytes of the pages in use."""
-        stats = [self._txn.stat(db) for db in self._file.all]
-        return sum(s["psize"] * (s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"]) for s in stats)
 
-    def _read(self, key: bytes) -> Task | None:
-        stored = self._txn.get(key, db=self._file.tasks)
-        return records.task_of(stored) if stored else None
+class Store(Steps):
+    """The operations, whose laws are their docstrings in `asynq.ops`. Override a step, and they break."""
 
-    def _listed(self, listing: bytes, upto: int = LATEST) -> Iterator[Task]:
-        cursor, end = self._txn.cursor(self._file.index), entry(listing, upto, b"\xff" * 16)
-        if cursor.set_range(listing):
-            for place in takewhile(end.__ge__, cursor.iternext(values=False)):
-                if task := self._read(place[-16:]):
-                    yield task
+    def enqueue(self, op: ops.Enqueue) -> ops.Enqueued:
+        message = op.message
+        if present := self.find(message.queue, message.id):
+            if present.enqueue_id == op.enqueue_id:
+                return present.answer
+            if op.on_conflict == "reject" or present.state not in FINISHED:
+                raise errors.TaskIDConflictError(message.queue, message.id, present.state)
+            self.delete(present)
+        if op.unique:
+            # What was done so far, the broker undoes: an error changes nothing.
+            if held := self.lock(message.unique_key):
+                raise errors.DuplicateTaskError(message.queue, message.type, held.task_id)
+            self.take(Lock.of(op, self.now))
+        return self.put(Task.of(op, self.tail(message.queue), self.now)).answer
+
+    def dequeue(self, op: ops.Dequeue) -> tuple[Delivery, ...]:
+        # A copy of the call begins with what the first one took; what was damaged since, recovery sets aside.
+        taken = [delivery for task in self.first(op.token) if (delivery := task.delivery())]
+        for order in op.orders[len(taken) :]:
+            found = (self._take(queue, op) for queue in order)
+            if delivery := next(filter(None, found), None):
+                taken.append(delivery)
+        return tuple(taken)
+
+    def _take(self, name: str, op: ops.Dequeue) -> Delivery | None:
+        queue = self.queue(name)
+        if queue.paused or queue.size(TaskState.ACTIVE) >= op.limits.get(name, maxsize):
+            return None
+        for _ in range(MAX_BATCH):  # a bound on how much damage one call sets aside
+            for task in self.first(name, TaskState.PENDING, limit=1):
+                taken = task.moved(TaskState.ACTIVE, self.now + op.lease, self.now, op.token)
+                if delivery := taken.delivery():
+                    self.replace(task, taken)
+                    self.release(task, "start")
+                    return delivery
+                self.replace(task, task.set_aside(self.now))
+        return None
+
+    def _owned(self, lease: Lease) -> Task:
+        task = self.find(lease.queue, lease.task_id)
+        if task is None or not self.owns(task, lease.token):
+            raise errors.LeaseLostError(lease.queue, lease.task_id)
+        return task
+
+    def extend_lease(self, op: ops.ExtendLease) -> ops.Extended:
+        task = self._owned(op.lease)
+        until = max(task.rank, self.now + op.duration)
+        self.replace(task, task.moved(task.state, until, self.now, task.token))
+        return ops.Extended(expires_at=until)
+
+    def write_result(self, op: ops.WriteResult) -> None:
+        task = self._owned(op.lease)
+        self.replace(task, task.moved(task.state, task.rank, self.now, task.token, result=op.result))
+
+    def done(self, op: ops.Done) -> None:
+        task = self._owned(op.delivery.lease)
+        self.delete(task)
+        self.queue(task.queue).count(self.now, failed=False)
+
+    def settle(self, op: ops.Complete | ops.Retry | ops.Archive | ops.Requeue) -> None:
+        lease = op.delivery.lease
+        task = self.find(lease.queue, lease.task_id)
+        # The token that stays with the task proves a copy of the settlement that brought it where it is.
+        if task is None or (task.state, task.token) != (end_of(op, self.now).state, lease.token):
+            self._end(self._owned(lease), op)
+
+    def _end(self, task: Task, op: RunEnding) -> None:
+        end = end_of(op, self.now)
+        self.replace(task, task.ended(op, self.head(task.queue), self.now))
+        if end.counts:
+            self.queue(task.queue).count(self.now, failed=end.failed)
+        if end.state is TaskState.COMPLETED:
+            self.release(task, "done", "start")
+        elif isinstance(op, ops.Archive | ops.Recover) and end.state is TaskState.ARCHIVED:
+            self.trim(task.queue, op.max_size, op.max_age, MAX_BATCH)
+
+    def forward(self, op: ops.Forward) -> ops.Forwarded:
+        due = self.first(op.queue, DUE, limit=op.limit, upto=self.now)
+        for task in due:
+            self.replace(task, task.moved(TaskState.PENDING, self.tail(op.queue), self.now))
+        following = [task.rank for task in self.first(op.queue, DUE, limit=1)]
+        return ops.Forwarded(moved=len(due), next_due=min(following, default=None))
+
+    def list_lost_leases(self, op: ops.ListLostLeases) -> ops.LostLeases:
+        expired = self.first(op.queue, TaskState.ACTIVE, limit=op.limit, upto=self.now)
+        damaged = [task for task in expired if task.message() is None]
+        for task in damaged:
+            self.replace(task, task.set_aside(self.now))
+        leases = tuple(lost for task in expired if (lost := task.lost()))
+        return ops.LostLeases(leases=leases, set_aside=tuple(task.id for task in damaged))
+
+    def recover(self, op: ops.Recover) -> bool:
+        task = self.find(op.lost.message.queue, op.lost.message.id)
+        if task is None or task.state is not TaskState.ACTIVE or task.observed != op.lost.observed:
+            return False
+        self._end(task, op)
+        return True
+
+    def purge_completed(self, op: ops.PurgeCompleted) -> int:
+        self.sweep(op.limit)
+        ended = self.first(op.queue, TaskState.COMPLETED, limit=op.limit, upto=self.now)
+        for task in ended:
+            self.delete(task)
+        return len(ended)
+
+    def get_queue_stats(self, op: ops.GetQueueStats) -> QueueStats:
+        # In order the heads come first, which are few, and then the oldest of the others.
+        return self.queue(op.queue).stats(self.first(op.queue, TaskState.PENDING), self.now)
+
+    def get_task(self, op: ops.GetTask) -> StoredTask:
+        task = self.find(op.queue, op.task_id)
+        if task is None or (stored := task.stored(self.now)) is None:
+            raise errors.TaskNotFoundError(op.queue, op.task_id)
+        return stored
+
+    def list_tasks(self, op: ops.ListTasks) -> tuple[StoredTask, ...]:
+        if not self.queue(op.queue).listed:
+            raise errors.QueueNotFoundError(op.queue)
+        page = self.first(op.queue, op.state, limit=op.limit, offset=op.offset)
+        return tuple(stored for task in page if (stored := task.stored(self.now)))
+
+    HANDLERS: ClassVar[dict[type[ops.Op[Any]], Callable[[Any, Any], Any]]] = {
+        ops.Enqueue: enqueue, ops.Dequeue: dequeue, ops.ExtendLease: extend_lease,
+        ops.WriteResult: write_result, ops.Done: done, ops.Complete: settle, ops.Retry: settle,
+        ops.Archive: settle, ops.Requeue: settle, ops.Forward: forward, ops.Recover: recover,
+        ops.ListLostLeases: list_lost_leases, ops.PurgeCompleted: purge_completed,
+        ops.TrimArchive: lambda self, op: self.trim(op.queue, op.max_size, op.max_age, op.limit),
+        ops.AdoptOrphans: lambda _self, _op: ops.Adopted(adopted=0, dropped=0, cursor=0),  # there are none
+        ops.Ping: lambda _self, _op: None,  # the transaction is what was asked for
+        ops.PauseQueue: lambda self, op: self.queue(op.queue).pause(paused=True),
+        ops.UnpauseQueue: lambda self, op: self.queue(op.queue).pause(paused=False),
+        ops.ListQueues: lambda self, _op: self.listed(),
+        ops.GetQueueStats: get_queue_stats, ops.GetTask: get_task, ops.ListTasks: list_tasks,
+    }  # fmt: skip
