@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 H = TypeVar("H")
 
-_lock = threading.Lock()
+# Reentrant, since what opens a handle may set off a finalizer that wants one.
+_lock = threading.RLock()
 _all: list[Handles[Any]] = []
 
 
