@@ -17,7 +17,7 @@ local orphans, gone = {}, {}
 for _, id in ipairs(ids) do
   local hash = task_key(prefix, id)
   if not redis.call('ZSCORE', lease, id) then
-    local known = redis.call('TYPE', hash).ok == 'hash' and redis.call('HEXISTS', hash, 'msg') == 1
+    local known = try('HEXISTS', hash, 'msg') == 1
     local target = known and orphans or gone
     target[#target + 1] = { id = id, hash = hash }
   end

@@ -33,7 +33,7 @@ if not source then
     end
   end
 end
-if not source and #nameless == 0 then
+if not source then
   for _, name in ipairs(redis.call('ZRANGE', sets, 0, 49)) do
     if string.sub(name, 1, #prefix) ~= prefix or (try('ZCARD', name) or 0) == 0 then
       empty_sets[#empty_sets + 1] = name
@@ -53,7 +53,6 @@ if not source and #nameless == 0 and #empty_sets == 0 then
     doomed_keys[#doomed_keys + 1] = processed .. on
     doomed_keys[#doomed_keys + 1] = failed .. on
   end
-  redis.call('EXISTS', unpack(doomed_keys))
   redis.call('DEL', unpack(doomed_keys))
   return { 1, 0 }
 end
@@ -64,16 +63,14 @@ if source then
   tasks = doomed(prefix, ids)
 end
 if force ~= '' then redis.call('SET', paused, whole(math.floor(now / 1000000)), 'NX') end
-if #tasks > 0 then
-  if kind == 'list' then redis.call('RPOP', source, #tasks) end
-  for _, task in ipairs(tasks) do
-    redis.call('DEL', task.hash)
-    if task.lock then redis.call('DEL', task.lock) end
-    if kind == 'zset' then redis.call('ZREM', source, task.id) end
-  end
-  if group and redis.call('ZCARD', source) == 0 then redis.call('SREM', groups, group) end
-  if set and redis.call('ZCARD', source) == 0 then redis.call('ZREM', sets, set) end
+if kind == 'list' then redis.call('RPOP', source, #tasks) end
+for _, task in ipairs(tasks) do
+  redis.call('DEL', task.hash)
+  if task.lock then redis.call('DEL', task.lock) end
+  if kind == 'zset' then redis.call('ZREM', source, task.id) end
 end
+if group and redis.call('ZCARD', source) == 0 then redis.call('SREM', groups, group) end
+if set and redis.call('ZCARD', source) == 0 then redis.call('ZREM', sets, set) end
 for _, name in ipairs(nameless) do redis.call('SREM', groups, name) end
 for _, name in ipairs(empty_sets) do redis.call('ZREM', sets, name) end
 return { 0, #tasks }

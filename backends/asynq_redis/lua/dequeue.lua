@@ -3,7 +3,7 @@
 -- KEYS: | pending active lease paused taken
 -- ARGV: now token lease | prefix limit | order*
 --   lease: duration in milliseconds. limit: most tasks of the queue active at once, empty for any number. order: numbers of queues, counted from 1, most wanted first.
--- answers: {deliveries, number of ids dropped, refusals}
+-- answers: {deliveries, 1 where ids were dropped else 0, refusals}
 --   delivery: {number of the queue, id, msg, lapse ms, lease losses, cancel}; refusal: {number, why}
 -- @include arguments types time keys fence lock
 
@@ -80,7 +80,6 @@ local function pick(queue)
     queue.gone[#queue.gone + 1] = not listed_twice and task.hash or false
     id = following(queue)
   end
-  return nil
 end
 
 for _ = #deliveries + 1, wanted do
@@ -95,7 +94,7 @@ end
 
 -- From here on it writes.
 local expires = lapse(now, duration)
-local score, dropped = as_score(expires), 0
+local score, dropped = as_score(expires), false
 
 local function take(queue, task)
   redis.call('HSET', task.hash, 'state', 'active', 'lease_token', token)
@@ -110,7 +109,7 @@ end
 
 for _, queue in ipairs(queues) do
   if queue.used > 0 then redis.call('RPOP', queue.pending, queue.used) end
-  dropped = dropped + #queue.gone
+  dropped = dropped or #queue.gone > 0
   for _, hash in ipairs(queue.gone) do
     if hash then redis.call('DEL', hash) end
   end
@@ -126,4 +125,4 @@ for _, queue in ipairs(queues) do
     redis.call('PEXPIRE', queue.taken, whole(math.max(duration, 60000)))
   end
 end
-return { deliveries, dropped, refusals }
+return { deliveries, dropped and 1 or 0, refusals }

@@ -4,7 +4,7 @@
 -- KEYS: set sets archived | hash
 -- ARGV: now | id found msg
 --   found: the message as it was read, empty for none. msg: the one that takes its place.
--- answers: each 1, or 0 where the task has changed
+-- answers: nothing
 -- @include arguments types time
 
 local set, sets, archived = key(), key(), key()
@@ -12,11 +12,9 @@ local refusal = misplaced(set, 'zset') or misplaced(sets, 'zset') or misplaced(a
 if refusal then return redis.error_reply(refusal) end
 local now = microseconds(arg())
 
-local answers = {}
 while more() do
   local hash, id, found, msg = key(), arg(), arg(), arg()
-  local unchanged = (try('HGET', hash, 'msg') or '') == found
-  if unchanged and redis.call('ZREM', set, id) == 1 then
+  if (try('HGET', hash, 'msg') or '') == found and redis.call('ZREM', set, id) == 1 then
     if found == '' then
       redis.call('DEL', hash)
     else
@@ -25,7 +23,5 @@ while more() do
       redis.call('ZADD', archived, whole(seconds_up(now)), id)
     end
   end
-  answers[#answers + 1] = unchanged and 1 or 0
 end
 if redis.call('ZCARD', set) == 0 then redis.call('ZREM', sets, set) end
-return answers

@@ -11,7 +11,7 @@
 local queue = queue_of_keys()
 if queue.refusal then return redis.error_reply(queue.refusal) end
 local now = microseconds(arg())
-for i = 1, (#ARGV - 1) / 10 do touch_replaced(KEYS[i * 3 + 3], ARGV[i * 10 + 1]) end
+for i = 1, #ARGV / 10 do touch_replaced(KEYS[i * 3 + 3], ARGV[i * 10 + 1]) end
 
 local answers = {}
 while more() do

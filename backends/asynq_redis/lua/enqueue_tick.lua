@@ -10,7 +10,7 @@
 local queue = queue_of_keys()
 if queue.refusal then return redis.error_reply(queue.refusal) end
 local now = microseconds(arg())
-for i = 1, (#ARGV - 1) / 12 do touch_replaced(KEYS[i * 4 + 3], ARGV[i * 12 + 1]) end
+for i = 1, #ARGV / 12 do touch_replaced(KEYS[i * 4 + 3], ARGV[i * 12 + 1]) end
 
 -- Pass over the arguments and the keys of a task that is not enqueued.
 local function skip()

@@ -21,7 +21,7 @@ end
 local gone, stranded = {}, {}
 for _, id in ipairs(ids) do
   local hash = task_key(prefix, id)
-  local known = redis.call('TYPE', hash).ok == 'hash' and redis.call('HEXISTS', hash, 'msg') == 1
+  local known = try('HEXISTS', hash, 'msg') == 1
   if not known then
     gone[#gone + 1] = id
   elseif state == 'active' and not redis.call('ZSCORE', lease, id) then

@@ -9,8 +9,6 @@ local set, sets = key(), key()
 local now, hold = microseconds(arg()), tonumber(arg())
 local refusal = misplaced(sets, 'zset')
 if refusal then return redis.error_reply(refusal) end
-local ends = redis.call('ZSCORE', sets, set)
-if not ends then return 0 end
-local wanted = seconds_up(now + hold * 1000)
-if wanted > tonumber(ends) then redis.call('ZADD', sets, whole(wanted), set) end
+if not redis.call('ZSCORE', sets, set) then return 0 end
+redis.call('ZADD', sets, 'GT', whole(seconds_up(now + hold * 1000)), set)
 return 1

@@ -14,15 +14,16 @@ local refusal = queue.refusal or misplaced(set, 'zset') or misplaced(sets, 'zset
 if refusal then return redis.error_reply(refusal) end
 local now, prefix, enqueue_id = microseconds(arg()), arg(), ARGV[8]
 
-if not redis.call('ZSCORE', sets, set) then
-  if try('HGET', hash, 'enqueue_id') ~= enqueue_id then return { -3 } end
-  return enqueue(queue, now, hash, lock, group)
-end
+-- Of a set held no longer, whoever finished it is told so again.
+if not redis.call('ZSCORE', sets, set) and try('HGET', hash, 'enqueue_id') ~= enqueue_id then return { -3 } end
 
 -- One command for all members each time: a set may hold hundreds.
 local members, tasks, owned = {}, {}, {}
-for i, id in ipairs(redis.call('ZRANGE', set, 0, -1)) do
-  members[id], tasks[i] = true, task_key(prefix, id)
+for _, id in ipairs(redis.call('ZRANGE', set, 0, -1)) do
+  members[id] = true
+  local task = task_key(prefix, id)
+  -- Where the aggregate will be, the task that was there is gone.
+  if task ~= hash then tasks[#tasks + 1] = task end
 end
 if #tasks > 0 then redis.call('EXISTS', unpack(tasks)) end
 if keys_taken < #KEYS then
@@ -30,14 +31,9 @@ if keys_taken < #KEYS then
     if holder and members[holder] and KEYS[keys_taken + i] ~= lock then owned[#owned + 1] = KEYS[keys_taken + i] end
   end
 end
-touch_replaced(hash, members[ARGV[3]] and '1' or ARGV[12])
 
 local answer = enqueue(queue, now, hash, lock, group, members)
 if answer[1] ~= 1 then return answer end
-for i, task in ipairs(tasks) do
-  -- Where the aggregate is now: the task that was there is gone.
-  if task == hash then table.remove(tasks, i) break end
-end
 if #tasks > 0 then redis.call('DEL', unpack(tasks)) end
 if #owned > 0 then redis.call('DEL', unpack(owned)) end
 redis.call('DEL', set)

@@ -30,7 +30,7 @@ for i = 1, math.min(limit, #due) do
   task.hash = task_key(prefix, task.id)
   task.again = seen[task.id]
   seen[task.id] = true
-  task.known = redis.call('TYPE', task.hash).ok == 'hash' and redis.call('HEXISTS', task.hash, 'msg') == 1
+  task.known = try('HEXISTS', task.hash, 'msg') == 1
   if task.known then
     local found = redis.call('HMGET', task.hash, 'group', 'unique_key', 'unique_until', 'unique_keep')
     if found[1] and found[1] ~= '' then

@@ -16,10 +16,10 @@ local skip, limit = tonumber(arg()), tonumber(arg())
 local ms = math.floor(now / 1000)
 -- Leases of Go peers within their grace may stand before ours: look somewhat further than asked.
 local found = redis.call('ZRANGEBYSCORE', lease, '-inf', as_score(ms), 'WITHSCORES', 'LIMIT', skip, limit + 200)
-local lost, gone, stray, at = {}, {}, {}, 1
-while at < #found and #lost + #gone + #stray < limit do
-  local id, score = found[at], found[at + 1]
-  at = at + 2
+local lost, gone, stray, passed = {}, {}, {}, 0
+while 2 * passed < #found and #lost + #gone + #stray < limit do
+  local id, score = found[2 * passed + 1], found[2 * passed + 2]
+  passed = passed + 1
   local expired = fractional(score) or tonumber(score) * 1000 + grace <= ms
   if expired then
     local hash = task_key(prefix, id)
@@ -39,6 +39,5 @@ for _, task in ipairs(gone) do
 end
 for _, id in ipairs(stray) do left[#left + 1] = id end
 end_leases(lease)
-local passed = (at - 1) / 2
-local exhausted = at > #found and passed < limit + 200
+local exhausted = 2 * passed == #found and passed < limit + 200
 return { lost, #gone, exhausted and -1 or skip + passed - #gone - #stray }

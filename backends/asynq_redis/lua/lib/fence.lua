@@ -26,5 +26,5 @@ end
 
 -- Forget the calls that took these tasks: whoever settles one has had the reply.
 local function forget_takes()
-  if #left > 0 and keys_taken < #KEYS then redis.call('DEL', unpack(KEYS, keys_taken + 1)) end
+  if #left > 0 then redis.call('DEL', unpack(KEYS, keys_taken + 1)) end
 end

@@ -25,7 +25,7 @@ local function look_up(queue, prefix, id)
   elseif task.state ~= 'active' then
     task.source = queue[task.state]
   end
-  if task.lock then task.owned = try('GET', task.lock) == id end
+  if task.lock and try('GET', task.lock) == id then task.owned = task.lock end
   return task
 end
 
@@ -49,7 +49,7 @@ end
 local function put(queue, task, to, now)
   if to == 'deleted' then
     redis.call('DEL', task.hash)
-    if task.owned then redis.call('DEL', task.lock) end
+    if task.owned then redis.call('DEL', task.owned) end
   elseif to == 'archived' then
     redis.call('ZADD', queue.archived, whole(seconds_up(now)), task.id)
     redis.call('HSET', task.hash, 'state', 'archived')
@@ -68,7 +68,7 @@ local function room_for(queue, prefix, tasks, to, now, max_size, max_age)
   local giving_way = doomed(prefix, surplus(queue.archived, now, max_size, max_age, #tasks, #tasks + 50))
   for i = 1, #tasks - max_size do
     local task = tasks[i]
-    giving_way[#giving_way + 1] = { id = task.id, hash = task.hash, lock = task.owned and task.lock or nil }
+    giving_way[#giving_way + 1] = { id = task.id, hash = task.hash, lock = task.owned }
   end
   return giving_way
 end

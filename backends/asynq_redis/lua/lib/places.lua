@@ -17,7 +17,7 @@ end
 local function in_pending(places, prefix, id, since)
   local head = redis.call('LINDEX', places.pending, -1)
   if not head then return false end
-  local oldest = tonumber(try('HGET', task_key(prefix, head), 'pending_since') or nil)
+  local oldest = tonumber(try('HGET', task_key(prefix, head), 'pending_since'))
   if since and oldest and tonumber(since) > oldest then return true end
   return redis.call('LPOS', places.pending, id, 'RANK', -1)
 end
@@ -28,7 +28,6 @@ local function in_group(places, prefix, id, group)
   for _, set in ipairs(redis.call('ZRANGE', places.sets, 0, 99)) do
     if string.sub(set, 1, #name + 1) == name .. ':' and try('ZSCORE', set, id) then return true end
   end
-  return false
 end
 
 local function listed(places, prefix, id, state, group, since)
