@@ -195,6 +195,13 @@ class AggregationLaws(Laws):
         assert lab.execute(ops.ReclaimAggregations(queue="q")) == 0
         lab.execute(finish(lab, taken))
 
+    @promise("G9", "G11")
+    def test_the_hold_of_an_extended_set_ends_too(self, lab: Lab) -> None:
+        add(lab, "a")
+        lab.execute(ops.ExtendAggregation(taken=taken_now(lab), hold=2 * HOLD))
+        lab.advance(2 * HOLD + SECOND)
+        assert lab.execute(ops.ReclaimAggregations(queue="q")) == 1
+
     @promise("G3")
     def test_an_extension_never_shortens_a_hold(self, lab: Lab) -> None:
         add(lab, "a")

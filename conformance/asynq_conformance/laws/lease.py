@@ -41,6 +41,14 @@ class LeaseLaws(Laws):
         assert extended.expires_at == delivery.expires_at
         assert lab.task("t").due_at == delivery.expires_at
 
+    def test_of_two_extensions_sent_at_once_the_longer_one_counts(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lease = lab.take(lease=LEASE).lease
+        longer, shorter = (ops.ExtendLease(lease=lease, duration=factor * LEASE) for factor in (3, 2))
+        first, second = lab.execute_many([longer, shorter])
+        assert first == second
+        assert lab.task("t").due_at in precise(lab.now + 3 * LEASE)
+
     def test_an_extended_lease_is_not_lost_when_its_first_time_is_over(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take(lease=LEASE)

@@ -197,6 +197,18 @@ class ProduceLaws(Laws):
         assert lab.drain() == ["t", "later"]
 
     @promise("G10")
+    def test_an_enqueue_sent_again_later_tells_since_when_its_task_waits(self, lab: Lab) -> None:
+        first = lab.enqueue("t", enqueue_id="mine")
+        lab.advance(5 * SECOND)
+        assert lab.enqueue("t", enqueue_id="mine") == first
+
+    @promise("G10")
+    def test_an_enqueue_into_a_group_sent_again_tells_that_its_task_is_there(self, lab: Lab) -> None:
+        first = lab.enqueue(lab.message("t", group="g"), enqueue_id="mine")
+        assert lab.enqueue(lab.message("t", group="g"), enqueue_id="mine") == first
+        assert first.state is TaskState.AGGREGATING
+
+    @promise("G10")
     def test_a_scheduled_enqueue_sent_again_keeps_its_due_time(self, lab: Lab) -> None:
         first = lab.enqueue("t", delay=MINUTE, enqueue_id="mine")
         lab.advance(5 * SECOND)
@@ -232,7 +244,7 @@ class ProduceLaws(Laws):
     @pytest.mark.parametrize("offset", [-SECOND, -1, 0])
     @promise("G9")
     def test_a_time_that_has_come_means_at_once(self, lab: Lab, offset: int) -> None:
-        assert lab.enqueue("t", at=lab.now + offset).state is TaskState.PENDING
+        assert lab.enqueue("t", at=lab.now + offset) == ops.Enqueued(state=TaskState.PENDING, due_at=lab.now)
 
     @promise("G9")
     def test_a_time_one_millisecond_ahead_means_scheduled(self, lab: Lab) -> None:
