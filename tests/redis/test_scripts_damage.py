@@ -132,6 +132,23 @@ def test_a_broken_group_is_refused_and_named(driver: Driver) -> None:
     assert not driver.client.exists("asynq:{q}:t:a")
 
 
+def test_a_name_of_several_lines_is_told_on_one(driver: Driver) -> None:
+    driver.client.set("asynq:{q}:g:a\nb?", "garbage")
+    [answer] = driver.enqueue(message("a", group="a\nb?"))
+    assert "WRONGTYPE asynq:{q}:g:a?b? holds a string where a zset belongs" in str(answer)
+
+
+def test_what_a_script_may_not_read_is_not_taken_for_missing(own_server: RedisServer) -> None:
+    driver = Driver(own_server.client)
+    driver.enqueue(message("a"))
+    [delivery] = driver.take()
+    own_server.client.acl_setuser("blind", enabled=True, nopass=True, keys="*", commands=["+@all", "-hmget"])
+    blind = Driver(redis.Redis.from_url(own_server.url, username="blind", password=""), driver.clock)
+    with pytest.raises(redis.ResponseError, match=r"can't run this command|ACL failure"):
+        blind.one(Done(delivery=delivery))
+    assert driver.one(Done(delivery=delivery)) is None
+
+
 def test_a_broken_lock_does_not_keep_its_task_from_being_done(driver: Driver) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=60_000))
     [delivery] = driver.take()

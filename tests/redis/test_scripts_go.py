@@ -177,6 +177,13 @@ def test_totals_start_over_at_the_greatest_integer(driver: Driver, total: int) -
     assert driver.client.mget("asynq:{q}:processed", "asynq:{q}:failed") == [b"2", b"2"]
 
 
+def test_a_success_starts_the_total_over_and_leaves_that_of_failures(driver: Driver) -> None:
+    driver.client.mset({"asynq:{q}:processed": 2**63 - 1, "asynq:{q}:failed": 7})
+    driver.enqueue(message("a"))
+    driver.one(Done(delivery=driver.take()[0]))
+    assert driver.client.mget("asynq:{q}:processed", "asynq:{q}:failed") == [b"1", b"7"]
+
+
 def test_due_tasks_of_go_and_ours_move_in_due_order(driver: Driver) -> None:
     for number in range(3):
         go_enqueues(driver, f"go-{number}")

@@ -62,6 +62,17 @@ def test_a_lock_lasts_whole_seconds_from_the_due_time(driver: Driver) -> None:
     assert lasts(driver, 661_000)
 
 
+def test_a_lock_of_a_task_whose_time_was_over_lasts_from_now_on(driver: Driver) -> None:
+    late = Enqueue(
+        message=unique("a"),
+        enqueue_id="a",
+        unique=Unique(ttl=60_000),
+        process_at=driver.clock.now() - 50_000,
+    )
+    assert driver.one(late).state is TaskState.PENDING
+    assert lasts(driver, 60_000)
+
+
 def test_a_lock_that_names_the_id_of_no_task_is_taken_over(driver: Driver) -> None:
     driver.client.set(LOCK, "a")  # as Go leaves it when the id was taken by another task
     [answer] = driver.enqueue(unique("a"), unique=Unique(ttl=60_000))

@@ -46,3 +46,16 @@ def test_tasks_and_leases_go_by_the_servers_clock_though_the_process_has_a_wrong
     assert about("asynq:{q}:archived", "now", began)
     assert broker.execute(GetTask(queue="q", task_id="later")).due_at // 1000 in range(began + 60, began + 91)
     broker.close()
+
+
+def test_the_servers_time_is_taken_to_the_millisecond(redis_server: RedisServer) -> None:
+    def milliseconds() -> int:
+        seconds, microseconds = redis_server.client.time()
+        return seconds * 1000 + microseconds // 1000
+
+    enqueue = Enqueue(message=TaskMessage(id="a", type="t", queue="q"), enqueue_id="a")
+    broker = RedisBroker(redis_server.url)
+    before = milliseconds()
+    made = broker.execute(enqueue)
+    assert before <= made.due_at <= milliseconds()
+    broker.close()

@@ -1,0 +1,114 @@
+"""What examining a queue finds and leaves alone, where page by page is not enough or looks are deceptive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq.errors import LeaseLostError
+from asynq.findings import Fault, Finding
+from asynq.ops import Done, Enqueue, Examine, TakeGroup
+from tests.redis.driver import Driver, message
+
+if TYPE_CHECKING:
+    from tests.servers import RedisServer
+
+
+@pytest.fixture
+def driver(redis_server: RedisServer) -> Driver:
+    return Driver(redis_server.client)
+
+
+def found(driver: Driver, *, repair: bool = False) -> list[Finding]:
+    """All findings in the queue, in the order of their names."""
+    findings, cursor = [], ""
+    while True:
+        page = driver.one(Examine(queue="q", cursor=cursor, repair=repair))
+        findings += page.findings
+        cursor = page.cursor
+        if not cursor:
+            return sorted(findings, key=lambda finding: finding.name)
+
+
+def take_group(driver: Driver, set_id: str = "s") -> None:
+    driver.clock.advance(1000)
+    assert driver.one(TakeGroup(queue="q", group="g", set_id=set_id, grace=0, hold=1000)) is not None
+
+
+@pytest.mark.parametrize("state", ["pending", "scheduled"])
+def test_each_id_of_no_task_is_found_once_and_goes(driver: Driver, state: str) -> None:
+    delay = 1000 if state == "scheduled" else None
+    names = [f"{number:03}" for number in range(130)]
+    driver.enqueue(*map(message, names), process_in=delay)
+    gone = [*names[:70], *names[100:]]
+    driver.client.delete(*(f"asynq:{{q}}:t:{name}" for name in gone))
+    missing = [Finding(fault=Fault.MISSING_TASK, queue="q", name=name) for name in gone]
+    assert found(driver) == missing
+    assert found(driver, repair=True) == missing
+    assert found(driver) == []
+
+
+@pytest.mark.parametrize("kind", ["a hash without a message", "no hash"])
+def test_an_id_whose_key_holds_no_task_goes_with_it(driver: Driver, kind: str) -> None:
+    driver.client.zadd("asynq:{q}:scheduled", {"a": 1})
+    if kind == "no hash":
+        driver.client.set("asynq:{q}:t:a", "text")
+    else:
+        driver.client.hset("asynq:{q}:t:a", "result", "half")
+    assert Finding(fault=Fault.MISSING_TASK, queue="q", name="a") in found(driver, repair=True)
+    assert driver.client.keys("asynq:{q}:*") == []
+
+
+def test_a_run_whose_task_is_given_a_lease_has_lost_it(driver: Driver) -> None:
+    driver.enqueue(message("a"))
+    [delivery] = driver.take()
+    driver.client.delete("asynq:{q}:lease")
+    assert [finding.fault for finding in found(driver, repair=True)] == [Fault.MISSING_LEASE]
+    assert isinstance(driver.one(Done(delivery=delivery)), LeaseLostError)
+
+
+def test_keys_of_other_kinds_under_our_names_are_nothing_to_be_repaired(driver: Driver) -> None:
+    driver.client.mset({"asynq:{q}:t:a": "text", "asynq:{q}:g:g": "text"})
+    assert found(driver, repair=True) == []
+    assert sorted(driver.client.keys()) == [b"asynq:{q}:g:g", b"asynq:{q}:t:a"]
+
+
+def test_what_an_aggregator_holds_is_in_order(driver: Driver) -> None:
+    driver.enqueue(message("a", group="g"), message("b", group="g"))
+    take_group(driver)
+    assert found(driver) == []
+
+
+def test_a_task_that_is_in_no_set_of_its_group_is_found(driver: Driver) -> None:
+    driver.enqueue(message("held", group="g"))
+    take_group(driver)
+    driver.enqueue(message("lost", group="g"), message("other", group="h"))
+    driver.client.delete("asynq:{q}:g:g")
+    assert found(driver) == [Finding(fault=Fault.ORPHANED_TASK, queue="q", name="lost")]
+
+
+def test_a_set_of_another_group_does_not_list_a_task(driver: Driver) -> None:
+    driver.enqueue(message("a", group="g"))
+    take_group(driver)
+    driver.client.hset("asynq:{q}:t:a", "group", "h")
+    assert found(driver) == [Finding(fault=Fault.ORPHANED_TASK, queue="q", name="a")]
+
+
+def test_a_running_task_is_listed_by_its_lease_alone(driver: Driver) -> None:
+    driver.enqueue(message("a"))
+    driver.take()
+    driver.client.delete("asynq:{q}:active")
+    assert found(driver) == []
+
+
+def test_a_task_missing_from_its_queue_is_found_once_no_older_one_waits(driver: Driver) -> None:
+    driver.enqueue(message("older"))
+    driver.clock.advance(1000)
+    driver.one(Enqueue(message=message("missing"), enqueue_id="e"))
+    driver.client.lrem("asynq:{q}:pending", 1, "missing")
+    assert found(driver) == []
+    driver.one(Done(delivery=driver.take()[0]))
+    driver.clock.advance(1000)
+    driver.enqueue(message("younger"))
+    assert found(driver) == [Finding(fault=Fault.ORPHANED_TASK, queue="q", name="missing")]

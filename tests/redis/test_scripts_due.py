@@ -1,0 +1,81 @@
+"""Forwarding where tasks are due together, are listed twice or cannot go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from asynq.ops import Forward, Retry, Unique
+from tests.redis.driver import Driver, message, unique
+
+if TYPE_CHECKING:
+    from tests.servers import RedisServer
+
+FORWARD = Forward(queue="q")
+LOCK = unique("any").unique_key
+
+
+@pytest.fixture
+def driver(redis_server: RedisServer) -> Driver:
+    return Driver(redis_server.client)
+
+
+def test_tasks_due_in_the_same_second_go_scheduled_ones_first_and_then_by_id(driver: Driver) -> None:
+    names = [f"{number:02}" for number in range(40)]
+    driver.enqueue(*(message(f"retried-{name}") for name in names))
+    driver.all([Retry(delivery=delivery, delay=5000, error="no") for delivery in driver.take(40)])
+    driver.enqueue(*(message(f"scheduled-{name}") for name in names), process_in=5000)
+    driver.clock.advance(5000)
+    assert driver.one(Forward(queue="q", limit=80)).moved == 80
+    order = [delivery.message.id for token in "ab" for delivery in driver.take(40, token=token)]
+    assert order == [f"scheduled-{name}" for name in names] + [f"retried-{name}" for name in names]
+
+
+def test_a_task_listed_as_scheduled_and_retried_moves_once(driver: Driver) -> None:
+    driver.enqueue(message("a"), process_in=1000)
+    driver.client.zadd("asynq:{q}:retry", {"a": 1})
+    driver.clock.advance(1000)
+    assert driver.one(FORWARD).moved == 1
+    assert driver.client.lrange("asynq:{q}:pending", 0, -1) == [b"a"]
+    assert not driver.client.exists("asynq:{q}:scheduled", "asynq:{q}:retry")
+
+
+def test_nothing_moves_while_the_key_of_a_group_holds_something_else(driver: Driver) -> None:
+    driver.enqueue(message("a"), message("b", group="g"), process_in=1000)
+    driver.client.set("asynq:{q}:g:g", "garbage")
+    driver.clock.advance(1000)
+    before = driver.content()
+    answer = driver.one(FORWARD)
+    assert isinstance(answer, redis.ResponseError)
+    assert "asynq:{q}:g:g holds a string" in str(answer)
+    assert driver.content() == before
+
+
+@pytest.mark.parametrize("key", ["a hash without a message", "no hash"])
+def test_a_due_id_of_no_task_goes_with_what_is_there(driver: Driver, key: str) -> None:
+    driver.client.zadd("asynq:{q}:scheduled", {"a": 1})
+    if key == "no hash":
+        driver.client.set("asynq:{q}:t:a", "text")
+    else:
+        driver.client.hset("asynq:{q}:t:a", "result", "half")
+    assert driver.one(FORWARD).moved == 0
+    assert driver.client.keys() == []
+
+
+@pytest.mark.parametrize(("started", "held"), [(False, True), (True, False)])
+def test_a_lock_until_start_is_renewed_by_forwarding_only_before_the_start(
+    driver: Driver, started: bool, held: bool
+) -> None:
+    driver.enqueue(
+        unique("a"),
+        unique=Unique(ttl=5000, until="start", keep=True),
+        process_in=None if started else 1000,
+    )
+    if started:
+        driver.one(Retry(delivery=driver.take()[0], delay=1000, error="no"))
+    driver.client.delete(LOCK)
+    driver.clock.advance(1000)
+    assert driver.one(FORWARD).moved == 1
+    assert bool(driver.client.exists(LOCK)) is held

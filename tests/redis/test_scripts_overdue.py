@@ -1,0 +1,106 @@
+"""Leases that lapsed and leases that are missing: what is found, page by page, and what is left of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq.ops import Adopted, AdoptOrphans, ListLostLeases
+from tests.redis.driver import Driver, message
+
+if TYPE_CHECKING:
+    from tests.servers import RedisServer
+
+ACTIVE, LEASE = "asynq:{q}:active", "asynq:{q}:lease"
+
+
+@pytest.fixture
+def driver(redis_server: RedisServer) -> Driver:
+    return Driver(redis_server.client)
+
+
+def calls_of(driver: Driver, script: str) -> int:
+    """How often a script was called."""
+    return sum(call.script.name == script for call in driver.calls)
+
+
+# --- adopted --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["a hash without a message", "no hash", "nothing"])
+def test_an_active_id_of_no_task_is_dropped_with_what_is_there(driver: Driver, kind: str) -> None:
+    driver.client.lpush(ACTIVE, "gone")
+    if kind == "a hash without a message":
+        driver.client.hset("asynq:{q}:t:gone", "result", "half")
+    elif kind == "no hash":
+        driver.client.set("asynq:{q}:t:gone", "text")
+    assert driver.one(AdoptOrphans(queue="q", grace=1)) == Adopted(adopted=0, dropped=1, cursor=0)
+    assert driver.client.keys() == []
+
+
+def test_an_orphan_is_recovered_whatever_state_it_was_in(driver: Driver) -> None:
+    driver.enqueue(message("a"))
+    driver.client.rpoplpush("asynq:{q}:pending", ACTIVE)  # whoever did this did nothing more
+    assert driver.one(AdoptOrphans(queue="q", grace=1000)).adopted == 1
+    driver.clock.advance(2000)
+    assert [lost.message.id for lost in driver.one(ListLostLeases(queue="q")).leases] == ["a"]
+
+
+def test_ids_that_are_dropped_let_no_orphan_be_passed_over(driver: Driver) -> None:
+    driver.enqueue(*(message(name) for name in "abcd"))
+    driver.take(4)
+    driver.client.delete(LEASE, "asynq:{q}:t:a")
+    first = driver.one(AdoptOrphans(queue="q", grace=1000, limit=2))
+    assert first == Adopted(adopted=1, dropped=1, cursor=1)
+    rest = driver.one(AdoptOrphans(queue="q", grace=1000, limit=2, cursor=first.cursor))
+    assert rest.adopted == 2
+
+
+# --- lost -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late(driver: Driver) -> Driver:
+    """Tasks "00" to "79", whose leases have lapsed in this order."""
+    driver.enqueue(*(message(f"{number:02}") for number in range(80)))
+    for token in ("first", "second"):
+        driver.take(40, token=token, lease=1000)
+        driver.clock.advance(2000)
+    return driver
+
+
+def test_tasks_that_are_gone_hide_no_lost_one(late: Driver) -> None:
+    late.client.delete(*(f"asynq:{{q}}:t:{number:02}" for number in range(40)))
+    found = late.one(ListLostLeases(queue="q", limit=100))
+    assert [lost.message.id for lost in found.leases] == [f"{number}" for number in range(40, 80)]
+    assert found.dropped == 40
+    assert late.client.llen(ACTIVE) == 40
+
+
+def test_a_lapsed_lease_of_a_task_that_does_not_run_goes_and_the_task_stays(late: Driver) -> None:
+    for number in range(40):
+        late.client.hset(f"asynq:{{q}}:t:{number:02}", "state", "retry")
+    found = late.one(ListLostLeases(queue="q", limit=100))
+    assert [lost.message.id for lost in found.leases] == [f"{number}" for number in range(40, 80)]
+    assert found.dropped == 0
+    assert late.client.zcard(LEASE) == 40
+    assert late.client.hget("asynq:{q}:t:00", "state") == b"retry"
+
+
+@pytest.mark.parametrize("damage", ["gone", "elsewhere"])
+def test_a_call_clears_no_more_than_fifty_leases_away(late: Driver, damage: str) -> None:
+    for number in range(80):
+        key = f"asynq:{{q}}:t:{number:02}"
+        late.client.delete(key) if damage == "gone" else late.client.hset(key, "state", "retry")
+    assert late.one(ListLostLeases(queue="q", limit=100)).leases == ()
+    assert calls_of(late, "list_lost") == 2
+    assert late.client.zcard(LEASE) == 0
+
+
+def test_a_call_looks_at_a_bounded_number_of_leases_that_are_gos(driver: Driver) -> None:
+    go = {f"go-{number}": 1_700_000_001 for number in range(600)}
+    driver.client.zadd(LEASE, go)
+    driver.clock.advance(2000)
+    assert driver.one(ListLostLeases(queue="q")).leases == ()
+    assert [call.args[3] for call in driver.calls if call.script.name == "list_lost"] == [0, 250, 500]

@@ -1,0 +1,70 @@
+"""Taking tasks from queues that somebody left in disorder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq.message import TaskState
+from asynq.ops import Dequeue, Enqueued
+from tests.redis.driver import Driver, message
+
+if TYPE_CHECKING:
+    from tests.servers import RedisServer
+
+PENDING = "asynq:{q}:pending"
+
+
+@pytest.fixture
+def driver(redis_server: RedisServer) -> Driver:
+    return Driver(redis_server.client)
+
+
+def ids_taken(driver: Driver) -> list[str]:
+    """Ids of what one call takes."""
+    return [delivery.message.id for delivery in driver.take(2)]
+
+
+def test_an_id_whose_key_holds_no_task_is_passed_over_and_the_key_left_alone(driver: Driver) -> None:
+    driver.client.set("asynq:{q}:t:strange", "somebody's")
+    driver.client.lpush(PENDING, "strange")
+    driver.enqueue(message("a"))
+    assert ids_taken(driver) == ["a"]
+    assert driver.client.get("asynq:{q}:t:strange") == b"somebody's"
+    assert not driver.client.exists(PENDING)
+
+
+def test_a_queue_whose_leases_broke_after_a_call_took_from_it_does_not_fail_the_copy(driver: Driver) -> None:
+    driver.enqueue(message("a"), message("b", "sound"))
+    call = Dequeue(orders=(("q", "sound"),) * 2, token="t", lease=1000)
+    assert len(driver.one(call)) == 2
+    driver.client.set("asynq:{q}:lease", "garbage")
+    assert [delivery.message.id for delivery in driver.one(call)] == ["b"]
+
+
+def test_a_call_looks_at_a_bounded_number_of_ids(driver: Driver) -> None:
+    driver.client.rpush(PENDING, *(f"gone-{number}" for number in range(1000)))
+    assert driver.take() == []
+    assert driver.client.llen(PENDING) == 1000 - 100 * len(driver.calls)
+
+
+def test_an_empty_queue_is_asked_once(driver: Driver) -> None:
+    assert driver.take() == []
+    assert len(driver.calls) == 1
+
+
+@pytest.mark.parametrize("half", ["state", "lease"])
+def test_a_pending_task_that_is_half_marked_as_running_is_handed_out(driver: Driver, half: str) -> None:
+    driver.enqueue(message("a"))
+    if half == "state":
+        driver.client.hset("asynq:{q}:t:a", "state", "active")
+    else:
+        driver.client.zadd("asynq:{q}:lease", {"a": 1_700_000_030})
+    assert ids_taken(driver) == ["a"]
+
+
+def test_a_copy_of_an_enqueue_is_answered_as_before_when_its_task_was_taken(driver: Driver) -> None:
+    assert driver.enqueue(message("a")) == [Enqueued(state=TaskState.PENDING, due_at=driver.clock.now())]
+    driver.take()
+    assert driver.enqueue(message("a")) == [Enqueued(state=TaskState.PENDING, due_at=driver.clock.now())]
