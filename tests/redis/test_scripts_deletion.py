@@ -46,6 +46,14 @@ def test_more_names_of_empty_sets_than_a_call_looks_at_hide_no_task(driver: Driv
     assert driver.client.keys() == []
 
 
+def test_a_set_of_another_queue_is_left_alone(driver: Driver) -> None:
+    driver.enqueue(message("a"))
+    driver.client.zadd("asynq:{other}:g:g:s", {"b": 1})
+    driver.client.zadd(SETS, {"asynq:{other}:g:g:s": 1})
+    assert driver.one(EVERYTHING) == Deletion(tasks=1, done=True)
+    assert driver.client.keys() == [b"asynq:{other}:g:g:s"]
+
+
 def test_counts_of_all_days_that_are_kept_go_with_their_queue(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.one(Archive(delivery=driver.take()[0], error="no"))
