@@ -92,6 +92,7 @@ def test_our_leases_are_never_whole_seconds(driver: Driver) -> None:
     for token, lease in (("t1", 30_000), ("t2", 1234)):
         [delivery] = driver.take(1, token=token, lease=lease)
         assert delivery.expires_at % 1000 != 0
+        assert delivery.expires_at >= driver.clock.now() + lease
         assert driver.client.zscore("asynq:{q}:lease", delivery.message.id) == delivery.expires_at / 1000
     assert delivery.expires_at == 1_700_000_001_234
 
