@@ -36,6 +36,8 @@ class Bench:
     reached: Counter[tuple[str, str, str]]
     steps: list[int]
     """Steps of each program."""
+    failed_at: int | None = None
+    """Which program was the first to fail, counted from 1."""
     broker: Broker | None = None
     """Of the last program, not closed yet."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from asynq import ops
@@ -33,6 +34,8 @@ class BrokerMachine(MacroRules, OperatorRules):
         finally:
             self.bench.reached.update(self.program.reached)
             self.bench.steps.append(self.program.steps)
+            if self.bench.failed_at is None and isinstance(sys.exception(), Exception):
+                self.bench.failed_at = len(self.bench.steps)
 
     def drain(self) -> None:
         """No task is left that waits for anything."""

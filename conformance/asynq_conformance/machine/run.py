@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -19,10 +20,14 @@ from asynq_conformance.machine.machine import BrokerMachine
 from asynq_conformance.machine.tour import programs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from asynq_conformance.harness import Harness
     from asynq_conformance.machine.coverage import Triple
+
+
+class _EnoughError(BaseException):
+    """No more programs are wanted. No failure, so nothing for Hypothesis to look into."""
 
 
 @frozen(kw_only=True)
@@ -46,6 +51,42 @@ def run(harness: Harness, examples: int, steps: int, *, seed: int | None = None,
 
     The same programs each time, unless there is a seed or the profile asks for others.
     """
+    began = time.monotonic()
+    with bench_of(harness) as bench:
+        # Chance first: what it finds is made as short as can be.
+        leave_to_chance(bench, examples, steps, seed=seed, shrink=shrink)
+        for _ in programs(bench):
+            pass
+    return Ran(
+        programs=len(bench.steps),
+        steps=sum(bench.steps),
+        seconds=max(time.monotonic() - began, 0.001),
+        reached=bench.reached,
+        unsupported=bench.unsupported(),
+    )
+
+
+@contextmanager
+def bench_of(harness: Harness) -> Iterator[Bench]:
+    """Where programs run, for a while."""
+    with asyncio.Runner() as runner:
+        bench = Bench(harness=harness, clock=FakeClock(), runner=runner, reached=Counter(), steps=[])
+        try:
+            yield bench
+        finally:
+            bench.close()
+
+
+def leave_to_chance(
+    bench: Bench,
+    examples: int,
+    steps: int,
+    *,
+    seed: int | None = None,
+    shrink: bool = True,
+    most: int | None = None,
+) -> None:
+    """Run random programs, as `run` does: of that many `examples`, if given, the first `most`."""
     profile = profiles.current()
     settings = hypothesis.settings(
         max_examples=examples,
@@ -59,26 +100,12 @@ def run(harness: Harness, examples: int, steps: int, *, seed: int | None = None,
         phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
-    clock = FakeClock()
-    began = time.monotonic()
-    with asyncio.Runner() as runner:
-        bench = Bench(harness=harness, clock=clock, runner=runner, reached=Counter(), steps=[])
 
-        def machine() -> BrokerMachine:
-            return BrokerMachine(bench)
+    def machine() -> BrokerMachine:
+        if most is not None and len(bench.steps) >= most and bench.failed_at is None:
+            raise _EnoughError
+        return BrokerMachine(bench)
 
-        factory = machine if seed is None else hypothesis.seed(seed)(machine)
-        try:
-            # Chance first: what it finds is made as short as can be.
-            run_state_machine_as_test(factory, settings=settings)  # type: ignore[arg-type]
-            for _ in programs(bench):
-                pass
-        finally:
-            bench.close()
-    return Ran(
-        programs=len(bench.steps),
-        steps=sum(bench.steps),
-        seconds=max(time.monotonic() - began, 0.001),
-        reached=bench.reached,
-        unsupported=bench.unsupported(),
-    )
+    factory = machine if seed is None else hypothesis.seed(seed)(machine)
+    with suppress(_EnoughError):
+        run_state_machine_as_test(factory, settings=settings)  # type: ignore[arg-type]

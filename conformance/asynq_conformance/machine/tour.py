@@ -6,6 +6,7 @@ What chance would bring about sooner or later is here for certain.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 from asynq import ops
@@ -19,6 +20,8 @@ from asynq_conformance.machine.domain import (
     LONGEST_DELAY,
     MINUTE,
     OLDEST,
+    PAYLOADS,
+    QUEUES,
     SECOND,
     message,
 )
@@ -124,6 +127,7 @@ class Tour(BrokerMachine):
 
     def aggregate(self) -> None:
         """Groups not ripe and ripe, and every end of a set, in time and too late."""
+        self.gather(queue="c", group="g", size=2, max_size=0, wait=GRACE, how="finish")
         self._ripen()
         self._unlock()
         self._leave_alone()
@@ -192,7 +196,7 @@ class Tour(BrokerMachine):
             for keep in (False, True)
         ):
             queue = "abc"[number // 2]
-            for how in ("done", "retry", "archive", "requeue"):
+            for how in ("done", "complete", "retry", "archive", "requeue"):
                 self.wait(3 * MINUTE)
                 self.have(queue=queue, task_id=f"{number}-{how}", unique=unique, state=TaskState.PENDING)
                 for moment in ("waiting", "running", "ended", "lapsed", "over"):
@@ -206,6 +210,46 @@ class Tour(BrokerMachine):
                     elif moment == "over":
                         self.wait(MINUTE)
                     self.enqueue(message(queue, f"{number}-{how}-{moment}", b"one", unique), unique)
+
+        self._rename()
+
+    def _rename(self) -> None:
+        """The lock of a task goes by the payload it has now."""
+        unique = ops.Unique(ttl=10 * MINUTE)
+        self.enqueue(message("a", "renamed", b"one", unique), unique)
+        self.do(ops.UpdatePayload(queue="a", task_id="renamed", payload=b"two"))
+        for payload in PAYLOADS:
+            self.enqueue(message("a", f"beside {payload!r}", payload, unique), unique)
+
+    def choose(self) -> None:
+        """The order of queues is the caller's, not the alphabet's; the way of a due task is its group's."""
+        for order in permutations(QUEUES):
+            for queue in QUEUES:
+                self.enqueue(message(queue, "".join(order), b"one", None))
+            for _ in order:
+                self.dequeue((order,), LEASE)
+                self.do_with(self.runs[-1], SETTLEMENTS["done"])
+        self.enqueue(message("a", "of a group", b"one", None, group="g"), process_in=SECOND)
+        self.wait(2 * SECOND)
+        self.do(ops.Forward(queue="a"))
+
+    def come_back(self) -> None:
+        """What was lost goes to every place; what is asked for twice is given once; no lease gets shorter."""
+        for to in ("pending", "retry", "archived"):
+            self.have(queue="a", task_id=f"lost, {to}", unique=None, state=TaskState.ACTIVE)
+            self.crash(self.runs[-1], to)
+        for number in range(3):
+            self.enqueue(message("b", f"next-{number}", b"one", None))
+        self.dequeue((("b",),), LEASE)
+        self.program.step(self.sent[-1].op, copy=True)
+        for extend in (
+            lambda run: ops.ExtendLease(lease=run.lease, duration=2 * LEASE),
+            lambda run: ops.ExtendLease(lease=run.lease, duration=SECOND),
+        ):
+            self.do_with(self.runs[-1], extend)
+        ticked = ops.Enqueue(message=message("c", "ticked", b"one", None), enqueue_id=self.fresh())
+        self.do(ops.EnqueueTick(entry_id="e", tick=self.now, keep=FOREVER, enqueue=ticked))
+        self.program.step(self.sent[-1].op, copy=True)
 
     def stand_beside(self) -> None:
         """What is kept beside tasks."""
@@ -271,6 +315,8 @@ LEGS = (
     Tour.aggregate,
     Tour.lock,
     Tour.stand_beside,
+    Tour.choose,
+    Tour.come_back,
 )
 
 
