@@ -219,13 +219,14 @@ class Caller:
             yield Request([self._end(delivery)])
 
     def settle_late(self, *, at_once: bool = False) -> Act:
-        """End runs that were held back, whoever runs their tasks by now."""
+        """Extend and end runs that were held back, whoever runs their tasks by now."""
         for _ in range(len(self._late)):
             when, delivery = self._late.popleft()
             if when > self._monotonic() and not at_once:
                 self._late.append((when, delivery))
             else:
-                yield Request([self._end(delivery)])
+                extend = ops.ExtendLease(lease=delivery.lease, duration=self.plan.short_lease)
+                yield Request([extend, self._end(delivery)])
 
     # --- looking after queues -----------------------------------------------------------------------
 
