@@ -20,7 +20,7 @@ class Bug:
     what: str
     promises: tuple[Promise, ...]
     layers: tuple[Layer, ...]
-    """Layers of the suite that are to catch it."""
+    """Layers of the suite that must catch it."""
 
 
 # number, layers, promises, bug
@@ -39,7 +39,7 @@ _TABLE = """
 12 AB G1 an expired lease nobody has taken is refused
 13 AB G3 retry leaves the lease
 14 AB G3 requeue leaves the lease
-15 ABD G11 an active task without a lease stays for ever
+15 A G11 an active task without a lease stays for ever
 16 AC G3 two dequeues get one task: taking it is two steps
 17 A G4 the lock is ignored
 18 AB G4 the lock ends too soon
@@ -96,12 +96,12 @@ _TABLE = """
 69 D G11 a script the server has forgotten is an error
 70 D G1,G11 a primary that refuses to write is asked again and again
 71 D G11 a slot in motion is an error
-72 AD G10 a script writes before it has touched all keys
+72 A G10 a script writes before it has touched all keys
 73 D G4,G10 a script follows a slot to where it moves
 74 D G10 a cancelled call leaves its reply to the next
 75 D G11 a wake-up is lost when the connection is
 76 D G3 leases go by the clock of the client
-77 AD G11 a full server cannot be drained
+77 A G11 a full server cannot be drained
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from unittest import mock
 
@@ -17,6 +18,7 @@ from asynq_sqlite.state import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from asynq.clock import FakeClock
@@ -35,6 +37,10 @@ class Twist:
         """What is wrong."""
         return self.function.__name__
 
+    def instead(self, honest: Callable[..., Any]) -> Callable[..., Any]:
+        """A handler for the table of handlers."""
+        return partial(self.function, honest)
+
 
 Broken = type[Store] | Twist
 B = TypeVar("B", bound=Broken)
@@ -52,6 +58,8 @@ class Defect:
     """Its number, where it is one of the bugs every suite must catch."""
     on_file: bool
     """True if memory does not show it."""
+    beyond_programs: str
+    """Why no program of layer B can show it; "" where one must."""
 
     @property
     def name(self) -> str:
@@ -63,12 +71,12 @@ DEFECTS: list[Defect] = []
 
 
 def caught_by(
-    law: str, *, bug: int | None = None, on_file: bool = False, **parameters: Any
+    law: str, *, bug: int | None = None, on_file: bool = False, beyond_programs: str = "", **parameters: Any
 ) -> Callable[[B], B]:
     """Register something broken with a law that catches it."""
 
     def register(broken: B) -> B:
-        DEFECTS.append(Defect(broken, law, parameters, bug, on_file))
+        DEFECTS.append(Defect(broken, law, parameters, bug, on_file, beyond_programs))
         return broken
 
     return register
@@ -130,11 +138,35 @@ def broken_harness(broken: Broken | None, path: Path | None = None) -> Iterator[
     """What opens broken brokers; None: honest ones."""
     if isinstance(broken, Twist):
         honest = HANDLERS[broken.operation]
-
-        def twisted(store: Store, op: Any, now: int) -> Any:
-            return broken.function(honest, store, op, now)
-
-        with mock.patch.dict(HANDLERS, {broken.operation: twisted}):
+        with mock.patch.dict(HANDLERS, {broken.operation: broken.instead(honest)}):
             yield BrokenHarness(Store, path)
     else:
         yield BrokenHarness(broken or Store, path)
+
+
+def open_broken(defect: str | None, path: str | Path, **options: Any) -> SQLiteBroker:
+    """A broker with the defect of this name on a file; None: an honest one. What other processes call.
+
+    An operation carried out in another way is so in all brokers of the process from then on: whoever goes on
+    with others afterwards wraps this in `mended`.
+    """
+    import asynq_mutants.embedded  # noqa: F401 - it registers them
+
+    store = Store
+    for broken in {found.broken for found in DEFECTS if found.name == defect}:
+        if isinstance(broken, Twist):
+            _twist(broken)
+        else:
+            store = broken
+    return SQLiteBroker(path, store=store, durability="process", **options)
+
+
+def _twist(twist: Twist) -> None:
+    present: Any = HANDLERS[twist.operation]
+    if getattr(present, "func", None) is not twist.function:
+        HANDLERS[twist.operation] = twist.instead(present)
+
+
+def mended() -> AbstractContextManager[Any]:
+    """In the end every operation is carried out as before."""
+    return mock.patch.dict(HANDLERS)

@@ -158,19 +158,34 @@ def _kill_matrix(found: Sequence[Mutant]) -> Iterator[str]:
         return
     killed, wanted, equivalent = mutants.gate(found)
     yield f"<h2>Seeded bugs: {killed} of {wanted} caught, {equivalent} equivalent</h2>"
+    layers = mutants.columns(found)
+    if layers:
+        yield "<p>" + "<br>".join(escape(mutants.told(column)) for column in layers) + "</p>"
     rows = [
         [
             _head(one.id),
             escape(one.bug),
             escape(one.promise),
             escape(one.layer),
-            f'<span class="cell {MUTANT_STYLES.get(one.status, "failed")}">{escape(one.status)}</span>',
+            _status(one.status, one.status),
+            *(_kill(one.cells.get(column.layer)) for column in layers),
             f"<code>{escape(_law(one.killed_by))}</code>" if one.killed_by else "",
             f"{one.seconds:.1f}",
         ]
         for one in found
     ]
-    yield _table(("", "Bug", "Promise", "Layer", "Status", "Caught by", "s"), rows)
+    names = (column.layer for column in layers)
+    yield _table(("", "Bug", "Promise", "Must", "Status", *names, "Caught by", "s"), rows)
+
+
+def _status(status: str, text: str) -> str:
+    return f'<span class="cell {MUTANT_STYLES.get(status, "failed")}">{escape(text)}</span>'
+
+
+def _kill(cell: mutants.Cell | None) -> str:
+    if cell is None or not cell.status:
+        return f'<span class="soft" title="{escape(cell.by if cell else "")}">-</span>'
+    return f'<span title="{escape(cell.by)}">{_status(cell.status, cell.text)}</span>'
 
 
 def _backends(report: Report) -> Iterator[str]:

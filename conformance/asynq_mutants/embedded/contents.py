@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from attrs import evolve
 
 from asynq.message import TaskState
-from asynq.ops import Archive, Enqueue, GetQueueStats, Retry
+from asynq.ops import Archive, Done, Enqueue, GetQueueStats, Retry
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.state import Place, Store
 
@@ -18,13 +19,30 @@ if TYPE_CHECKING:
 
 
 @caught_by("test_a_done_task_is_gone_and_counted", bug=50)
+@instead_of(Done)
+def does_not_count_the_done(honest: Any, store: Store, op: Done, now: int) -> Any:
+    with mock.patch.object(store, "count"):
+        return honest(store, op, now)
+
+
 @caught_by("test_a_failed_task_waits_for_its_retry", bug=52)
-class CountsNothing(Store):
-    def count(self, queue: str, now: int, *, failed: bool) -> None:
-        pass
+@instead_of(Retry)
+def counts_no_retry(honest: Any, store: Store, op: Retry, now: int) -> Any:
+    with mock.patch.object(store, "count"):
+        return honest(store, op, now)
 
 
 @caught_by("test_an_archived_task_is_kept_with_its_error_and_counted_as_failed", bug=51)
+@instead_of(Archive)
+def counts_no_archived_failure(honest: Any, store: Store, op: Archive, now: int) -> Any:
+    def count(queue: str, now: int, *, failed: bool) -> None:
+        Store.count(store, queue, now, failed=False)
+
+    with mock.patch.object(store, "count", count):
+        return honest(store, op, now)
+
+
+@caught_by("test_an_archived_task_is_kept_with_its_error_and_counted_as_failed")
 @caught_by("test_a_loss_spends_a_retry_is_recorded_and_counted", to="pending")
 class CountsNoFailures(Store):
     def count(self, queue: str, now: int, *, failed: bool) -> None:

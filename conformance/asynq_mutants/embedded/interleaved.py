@@ -11,6 +11,7 @@ from asynq_sqlite.state import Lock, Store
 if TYPE_CHECKING:
     from asynq_sqlite.rows import Row
 
+ALONE = "a program does one thing at a time"
 WITHIN = 0.5
 """Seconds in which the first waits for a second, to go on beside it."""
 
@@ -33,7 +34,7 @@ class _InTwo(Store):
         self.connection.execute("SAVEPOINT op")
 
 
-@caught_by("test_tasks_taken_at_once_are_taken_once", bug=16, on_file=True)
+@caught_by("test_tasks_taken_at_once_are_taken_once", bug=16, on_file=True, beyond_programs=ALONE)
 class TakesInTwoSteps(_InTwo):
     def pop_pending(self, queue: str) -> Row | None:
         found = super().pop_pending(queue)
@@ -42,7 +43,7 @@ class TakesInTwoSteps(_InTwo):
         return found
 
 
-@caught_by("test_of_unique_tasks_enqueued_at_once_one_wins", bug=28, on_file=True)
+@caught_by("test_of_unique_tasks_enqueued_at_once_one_wins", bug=28, on_file=True, beyond_programs=ALONE)
 class LocksInTwoSteps(_InTwo):
     def lock_holder(self, name: str, now: int) -> Lock | None:
         held = super().lock_holder(name, now)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from attrs import evolve
 
 from asynq.message import TaskMessage, TaskState
-from asynq.ops import Enqueue, Extended, ExtendLease, Recover, Requeue, Retry
+from asynq.ops import Done, Enqueue, Extended, ExtendLease, Recover, Requeue, Retry
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.state import Place, Store
 
@@ -15,12 +16,29 @@ if TYPE_CHECKING:
     from asynq_sqlite.rows import Row, Task
 
 
-@caught_by("test_a_stale_token_changes_nothing", bug=4, settle="done")
-@caught_by("test_a_stale_lease_cannot_be_extended", bug=5)
+def _any_token(task: Task, token: str) -> bool:
+    return task.state == TaskState.ACTIVE
+
+
+@caught_by("test_a_stale_token_changes_nothing", settle="retry")
 @caught_by("test_a_stale_worker_writes_no_result")
 class AcceptsAnyToken(Store):
     def check_token(self, task: Task, token: str) -> bool:
-        return task.state == TaskState.ACTIVE
+        return _any_token(task, token)
+
+
+@caught_by("test_a_stale_token_changes_nothing", bug=4, settle="done")
+@instead_of(Done)
+def is_done_by_anybody(honest: Any, store: Store, op: Done, now: int) -> Any:
+    with mock.patch.object(store, "check_token", _any_token):
+        return honest(store, op, now)
+
+
+@caught_by("test_a_stale_lease_cannot_be_extended", bug=5)
+@instead_of(ExtendLease)
+def is_extended_by_anybody(honest: Any, store: Store, op: ExtendLease, now: int) -> Any:
+    with mock.patch.object(store, "check_token", _any_token):
+        return honest(store, op, now)
 
 
 @caught_by("test_the_lost_worker_has_no_say_any_more", to="pending")
@@ -155,7 +173,12 @@ def keeps_the_lease_of_a_requeue(honest: Any, store: Store, op: Requeue, now: in
     store.move(task, Place(TaskState.ACTIVE, op.delivery.expires_at), lease_token=op.delivery.token)
 
 
-@caught_by("test_an_orphan_is_recovered_after_its_grace", bug=15, on_file=True)
+@caught_by(
+    "test_an_orphan_is_recovered_after_its_grace",
+    bug=15,
+    on_file=True,
+    beyond_programs="only damage from outside leaves a task without its lease",
+)
 class AdoptsNobody(Store):
     def active_after(self, queue: str, seq: int, limit: int) -> list[Task]:
         return []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from asynq.errors import TaskIDConflictError
-from asynq.ops import Enqueue
+from asynq.ops import Complete, Done, Enqueue, Requeue, Retry
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.state import Lock, Place, Store
 
@@ -35,7 +36,19 @@ class LocksForAnInstant(Store):
 
 
 @caught_by("test_the_lock_is_released_when_the_task_is_finished", bug=20, way="done")
+@instead_of(Done)
+def keeps_the_lock_of_the_done(honest: Any, store: Store, op: Done, now: int) -> Any:
+    with mock.patch.object(store, "release_lock"):
+        return honest(store, op, now)
+
+
 @caught_by("test_the_lock_is_released_when_the_task_is_finished", bug=21, way="complete")
+@instead_of(Complete)
+def keeps_the_lock_of_the_completed(honest: Any, store: Store, op: Complete, now: int) -> Any:
+    with mock.patch.object(store, "release_lock"):
+        return honest(store, op, now)
+
+
 @caught_by("test_trimming_the_archive_releases_the_lock")
 @caught_by("test_a_lock_until_start_is_released_when_a_worker_takes_the_task")
 class KeepsLocks(Store):
@@ -59,8 +72,22 @@ class ReleasesEveryKindOfLock(Store):
 
 
 @caught_by("test_the_lock_is_kept_when_the_task_may_run_again", bug=25, way="retry")
-@caught_by("test_the_lock_is_kept_when_the_task_may_run_again", way="archive")
+@instead_of(Retry)
+def releases_the_lock_of_a_retry(honest: Any, store: Store, op: Retry, now: int) -> Any:
+    honest(store, op, now)
+    if (task := store.find(op.delivery.message.queue, op.delivery.message.id)) is not None:
+        store.release_lock(task)
+
+
 @caught_by("test_the_lock_is_kept_when_the_task_may_run_again", bug=26, way="requeue")
+@instead_of(Requeue)
+def releases_the_lock_of_the_requeued(honest: Any, store: Store, op: Requeue, now: int) -> Any:
+    honest(store, op, now)
+    if (task := store.find(op.delivery.message.queue, op.delivery.message.id)) is not None:
+        store.release_lock(task)
+
+
+@caught_by("test_the_lock_is_kept_when_the_task_may_run_again", way="archive")
 @caught_by("test_the_lock_is_kept_when_the_task_may_run_again", way="recovered")
 class ReleasesOnEveryMove(Store):
     def move(self, task: Task, place: Place, **columns: Any) -> None:

@@ -1,38 +1,74 @@
 """Bugs of production code, each made for one test run by a patch: production code knows nothing of it.
 
-`python -m pytest -p asynq_mutants.plugin TEST`, with the bug's number in the environment.
+`run_with` runs `python -m pytest -p asynq_mutants.plugin TEST`, with the bug's number in the environment.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from asynq_mutants.bugs import BUGS
+from asynq_topologies.executables import find_redis_servers, server_version
 
-ENVIRONMENT = "ASYNQ_MUTANT"
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from asynq_conformance.promises import Layer
+
+ROOT: Final = Path(__file__).parents[3]
+ENVIRONMENT: Final = "ASYNQ_MUTANT"
 """Environment variable: number of the bug to make."""
 
 
 @frozen
 class Patch:
-    """A bug, and a test that must fail with it."""
+    """A bug, and a test that must fail with it, for each layer that must catch it."""
 
     bug: int
     apply: Callable[[], None]
-    test: str
+    tests: Mapping[Layer, str]
+    since: tuple[int, ...]
+    """The version of Redis from which on it is a bug."""
+
+    def lacks_a_server(self) -> str:
+        """Why it cannot be tried on this machine; "" where it can."""
+        versions = [server_version(server) for server in find_redis_servers()]
+        if not versions:
+            return "no redis-server at hand"
+        return "" if max(versions) >= self.since else "no server at hand on which it is a bug"
 
 
 PATCHES: dict[int, Patch] = {}
 
 
-def failing(test: str, *, bug: int) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Register what makes a bug, with the test that must notice."""
+def failing(
+    test: str, *, bug: int, histories: str = "", since: tuple[int, ...] = (0,)
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register what makes a bug, with the test that must notice, and a law of layer C that must, if any."""
 
     def register(apply: Callable[[], None]) -> Callable[[], None]:
-        PATCHES[bug] = Patch(bug, apply, test)
+        first: Layer = "A" if "A" in BUGS[bug].layers else "D"
+        tests: dict[Layer, str] = {first: test, **({"C": histories} if histories else {})}
+        PATCHES[bug] = Patch(bug, apply, tests, since)
         return apply
 
     return register
+
+
+def run_with(bug: int, test: str) -> subprocess.CompletedProcess[str]:
+    """One run of pytest with this bug."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-rs", "--tb=line", "-p", "asynq_mutants.plugin"]
+    return subprocess.run(  # noqa: S603 - this very interpreter
+        [*command, "-p", "no:randomly", "-p", "no:cacheprovider", test],
+        cwd=ROOT,
+        env={**os.environ, ENVIRONMENT: str(bug)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -24,7 +24,9 @@ REDIS = "tests/redis/"
 TOPOLOGIES = "tests/topologies/"
 
 
-@failing(TOPOLOGIES + "test_replicas.py::test_an_enqueue_sent_again_waits_for_replicas_anew", bug=66)
+@failing(
+    TOPOLOGIES + "test_replicas.py::test_an_enqueue_sent_again_waits_for_replicas_anew", bug=66, since=(7, 2)
+)
 def wait_elsewhere() -> None:
     """A connection that has written nothing has nothing to wait for, from Redis 7.2 on."""
     exchange, durable = Node.exchange, Node._durable

@@ -32,17 +32,19 @@ class Trial:
 
     rules: tuple[str, ...]
     plan: Mapping[str, Any]
+    bug: int | None
+    """Its number, where it is one of the bugs every suite must catch."""
 
 
 SABOTEURS: dict[str, Trial] = {}
 _CLASSES: dict[str, type[Any]] = {}
 
 
-def noticed_by(*rules: str, **plan: Any) -> Callable[[type[T]], type[T]]:
+def noticed_by(*rules: str, bug: int | None = None, **plan: Any) -> Callable[[type[T]], type[T]]:
     """Register a store, or a broker, with the rules that notice it."""
 
     def register(saboteur: type[T]) -> type[T]:
-        SABOTEURS[saboteur.__name__] = Trial(rules, plan)
+        SABOTEURS[saboteur.__name__] = Trial(rules, plan, bug)
         _CLASSES[saboteur.__name__] = saboteur
         return saboteur
 
@@ -76,7 +78,7 @@ class Interrupted(Store):
         self.connection.execute("SAVEPOINT op")
 
 
-@noticed_by("C3", "C12")
+@noticed_by("C3", "C12", bug=16)
 class PopsInTwoSteps(Interrupted):
     def pop_pending(self, queue: str) -> Row | None:
         row = super().pop_pending(queue)
@@ -84,7 +86,7 @@ class PopsInTwoSteps(Interrupted):
         return row
 
 
-@noticed_by("C5", locked=0.6)
+@noticed_by("C5", bug=28, locked=0.6)
 class ChecksThenLocks(Interrupted):
     meanwhile = 0.02
 

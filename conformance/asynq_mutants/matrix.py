@@ -1,0 +1,144 @@
+"""python -m asynq_mutants.matrix: which layer of the suite catches which bug, and how much that takes.
+
+Each bug is held against the laws that name it (A), random and led programs (B), recorded histories (C) and,
+where it is one of the client or the transport, the test that is there to notice it (A or D).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import asdict
+
+from asynq_conformance import profiles
+from asynq_conformance.promises import LAYERS
+from asynq_conformance.report.mutants import EQUIVALENT, KILLED, SURVIVED, Cell, Mutant, columns, told
+from asynq_mutants.rows import HONEST, rows
+from asynq_mutants.trials import timed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from asynq_mutants.rows import Row
+
+MISSED: Final = 1
+REFUSED: Final = 2
+"""Exit statuses: a bug lives that a layer must kill; nothing was tried."""
+NOT_TRIED: Final = "not tried"
+ACCUSED: Final = "accused"
+"""Status of a broker in which nothing is broken, and in which something was found."""
+BY_LUCK: Final = 0.5
+"""Of the random programs: what takes more is found by luck."""
+_WIDTH: Final = 44
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 where every bug that was tried was caught by every layer that must catch it."""
+    asked = _parser().parse_args(arguments)
+    profiles.choose(profile=asked.profile)
+    layers = [layer.strip().upper() for layer in asked.layers.split(",")]
+    chosen = [row for row in [*rows(), HONEST] if not asked.bug or row.id in asked.bug]
+    unknown = {*asked.bug} - {row.id for row in chosen} | {*layers} - LAYERS.keys()
+    if unknown:
+        print(f"no bug and no layer: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return REFUSED
+    began = time.monotonic()
+    print(_line("", "bug", layers, {layer: layer for layer in layers}, "must"), flush=True)
+    found = []  # the honest one last: nothing that was tried may have broken it
+    for number, row in enumerate(chosen, start=1):
+        mutant = tried(row, layers, everywhere=asked.everywhere)
+        found.append(mutant)
+        texts = {layer: mutant.cells[layer].text for layer in layers if layer in mutant.cells}
+        must = " ".join(row.must) + ("" if mutant.status == KILLED else f"  {mutant.status}")
+        print(_line(f"{number}/{len(chosen)}", f"{row.id} {row.bug}", layers, texts, must), flush=True)
+    _summarize(found, time.monotonic() - began)
+    if asked.json:
+        plain = [asdict(mutant) for mutant in found]
+        Path(asked.json).write_text(json.dumps({"mutants": plain}, indent=1) + "\n", encoding="utf-8")
+    return MISSED if any(mutant.status in (SURVIVED, ACCUSED) for mutant in found) else 0
+
+
+def tried(row: Row, layers: Collection[str], *, everywhere: bool = False) -> Mutant:
+    """What these layers find of a bug. Histories are recorded where they must catch it, or everywhere."""
+    cells: dict[str, Cell] = {}
+    for layer, trial in row.trials.items():
+        needless = layer == "C" and row is not HONEST and layer not in row.must
+        if layer in layers and (everywhere or not needless):
+            with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+                cells[layer] = timed(trial, Path(folder))
+    for layer, why in row.beyond.items():
+        cells.setdefault(layer, Cell(by=why))
+    status = _status(row, cells)
+    return Mutant(
+        id=row.id,
+        bug=row.bug,
+        promise=", ".join(row.promises),
+        layer=", ".join(row.must),
+        killed_by=next((cell.by for cell in cells.values() if cell.status == KILLED), ""),
+        seconds=round(sum(cell.seconds for cell in cells.values()), 2),
+        status=status,
+        cells=cells,
+    )
+
+
+def _status(row: Row, cells: Mapping[str, Cell]) -> str:
+    if row is HONEST:
+        return ACCUSED if any(cell.status == KILLED for cell in cells.values()) else EQUIVALENT
+    wanted = [cells[layer].status for layer in row.must if layer in cells]
+    return SURVIVED if SURVIVED in wanted else KILLED if KILLED in wanted else NOT_TRIED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m asynq_mutants.matrix",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bug", nargs="*", help="numbers, or names of what is broken; all where none is named")
+    parser.add_argument("--layers", default=",".join(LAYERS), help="A,B,C,D")
+    parser.add_argument("--profile", default="ci", help="how many programs: smoke, ci or nightly")
+    parser.add_argument("--everywhere", action="store_true", help="histories of all bugs")
+    parser.add_argument("--json", metavar="FILE", help="file for `--conformance-mutants`")
+    return parser
+
+
+def _line(number: str, what: str, layers: Sequence[str], cells: Mapping[str, str], must: str) -> str:
+    what = what if len(what) <= _WIDTH else f"{what[: _WIDTH - 3]}..."
+    texts = "".join(f"  {cells.get(layer, '-'):<14}" for layer in layers)
+    return f"{number:>7}  {what:<{_WIDTH}}{texts}  {must}".rstrip()
+
+
+def _summarize(found: Sequence[Mutant], seconds: float) -> None:
+    print()
+    for column in columns(found):
+        print(told(column))
+    for mutant in found:
+        programs = mutant.cells.get("B", Cell())
+        if programs.tried and programs.tried > BY_LUCK * profiles.current().examples:
+            print(f"by luck: {mutant.id} {mutant.bug}: {programs.by}")
+        if programs.by and not programs.status:
+            print(f"beyond programs: {mutant.id} {mutant.bug}: {programs.by}")
+    statuses = Counter(mutant.status for mutant in found)
+    tried = sum(statuses.values()) - statuses[EQUIVALENT] - statuses[ACCUSED]
+    print(
+        f"{statuses[KILLED]} of {tried} killed by every layer that must, {statuses[SURVIVED]} survived,",
+        end=" ",
+    )
+    print(f"{statuses[NOT_TRIED]} not tried, {seconds:.0f} s")
+    if statuses[ACCUSED]:
+        print("a broker in which nothing is broken was accused: believe none of it")
+    missed = [mutant for mutant in found if mutant.status == SURVIVED]
+    for mutant in missed:
+        lives = [layer for layer, cell in mutant.cells.items() if cell.status == SURVIVED]
+        print(f"  {mutant.id} {mutant.bug}: lives in {', '.join(lives)}, must die in {mutant.layer}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

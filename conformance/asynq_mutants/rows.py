@@ -1,0 +1,141 @@
+"""The rows of the kill matrix: every bug there is, who must catch it, and how each layer is tried on it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+import asynq_mutants.embedded
+import asynq_mutants.plugin  # noqa: F401 - they register them
+from asynq_mutants.bugs import BUGS
+from asynq_mutants.concurrent import SABOTEURS
+from asynq_mutants.defects import DEFECTS
+from asynq_mutants.patches import PATCHES
+from asynq_mutants.trials import (
+    hold_laws,
+    of_defect,
+    of_saboteur,
+    record_histories,
+    run_programs,
+    run_test,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from asynq_conformance.promises import Layer
+    from asynq_conformance.report.mutants import Cell
+    from asynq_mutants.defects import Defect
+
+    Trial = Callable[[Path], Cell]
+
+THREE_QUEUES: Final = {"queues": {"high": 6, "mid": 3, "low": 1}}
+"""With fewer, the order of queues has no second and third."""
+
+
+@frozen(kw_only=True)
+class Row:
+    """A bug."""
+
+    id: str
+    """Its number, or else the name of what is broken."""
+    bug: str
+    promises: tuple[str, ...] = ()
+    must: tuple[Layer, ...]
+    """Layers that must catch it."""
+    trials: Mapping[Layer, Trial]
+    """What is called with an empty folder, for each layer that can be tried."""
+    beyond: Mapping[Layer, str]
+    """Why a layer cannot catch it."""
+
+
+def rows() -> list[Row]:
+    """All bugs, those with numbers first."""
+    found = [*_of_defects(), *_of_saboteurs(), *_of_patches()]
+    return sorted(found, key=lambda row: (not row.id.isdigit(), int(row.id) if row.id.isdigit() else 0))
+
+
+HONEST: Final = Row(
+    id="-",
+    bug="nothing is broken",
+    must=(),
+    trials={
+        "B": lambda _: run_programs(None),
+        "C": partial(record_histories, of_defect(None), plan=THREE_QUEUES),
+    },
+    beyond={},
+)
+"""The control: what is found here proves that something else was wrong all along."""
+
+
+def _of_defects() -> Iterator[Row]:
+    together: dict[str, list[Defect]] = {}
+    for defect in DEFECTS:
+        together.setdefault(defect.name, []).append(defect)
+    for name, defects in together.items():
+        # The law of the numbered bug first.
+        laws = sorted(defects, key=lambda defect: defect.bug is None)
+        number, beyond = laws[0].bug, laws[0].beyond_programs
+        trials: dict[Layer, Trial] = {"A": partial(hold_laws, laws)}
+        if not beyond:
+            trials["B"] = partial(_programs, laws[0])
+            trials["C"] = partial(record_histories, of_defect(name), plan=THREE_QUEUES)
+        for saboteur, trial in SABOTEURS.items():
+            if number is not None and trial.bug == number:
+                trials["C"] = _histories(saboteur)
+        yield _row(name, number, trials, {"B": beyond} if beyond else {}, must=("A", "B"))
+
+
+def _of_saboteurs() -> Iterator[Row]:
+    for name, trial in SABOTEURS.items():
+        if trial.bug is None:
+            beyond: Mapping[Layer, str] = {"B": "a program does one thing at a time"}
+            yield _row(name, None, {"C": _histories(name)}, beyond, must=("C",))
+
+
+def _of_patches() -> Iterator[Row]:
+    for number, patch in PATCHES.items():
+        trials: dict[Layer, Trial] = {
+            layer: partial(_test, number, test) for layer, test in patch.tests.items()
+        }
+        yield _row("", number, trials, {}, must=())
+
+
+def _row(
+    name: str,
+    number: int | None,
+    trials: Mapping[Layer, Trial],
+    beyond: Mapping[Layer, str],
+    *,
+    must: Sequence[Layer],
+) -> Row:
+    if number is None:
+        wanted = tuple(layer for layer in must if layer not in beyond)
+        return Row(id=name, bug=_words(name), must=wanted, trials=trials, beyond=beyond)
+    bug = BUGS[number]
+    promises = tuple(promise.name for promise in bug.promises)
+    return Row(id=str(number), bug=bug.what, promises=promises, must=bug.layers, trials=trials, beyond=beyond)
+
+
+def _words(name: str) -> str:
+    """`ForgetsLosses` as words."""
+    spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name)
+    return spaced.replace("_", " ").strip()
+
+
+def _programs(defect: Defect, folder: Path) -> Cell:
+    del folder  # brokers in memory
+    return run_programs(defect.broken)
+
+
+def _histories(saboteur: str) -> Trial:
+    trial = SABOTEURS[saboteur]
+    return partial(record_histories, of_saboteur(saboteur), rules=trial.rules, plan=trial.plan)
+
+
+def _test(number: int, test: str, folder: Path) -> Cell:
+    del folder
+    return run_test(PATCHES[number], test)

@@ -1,0 +1,95 @@
+"""The kill matrix: all layers are tried, what lives where it must not is an error, the report shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq_conformance import profiles
+from asynq_conformance.report.html import as_html
+from asynq_conformance.report.markdown import as_markdown
+from asynq_conformance.report.mutants import KILLED, SURVIVED, Cell, columns, read
+from asynq_conformance.report.outcomes import Report
+from asynq_mutants import matrix
+from asynq_mutants.bugs import BUGS
+from asynq_mutants.rows import Row, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from asynq_conformance.promises import Layer
+
+
+@pytest.fixture(autouse=True)
+def the_profile_is_left_alone() -> Iterator[None]:
+    before = profiles.chosen()
+    yield
+    profiles.choose(profile=before.profile, seed=before.seed)
+
+
+def row(must: tuple[Layer, ...], **found: str) -> Row:
+    """A bug of which layers find this."""
+    trials = {layer: lambda _, status=status: Cell(status=status) for layer, status in found.items()}
+    return Row(id="0", bug="a bug", must=must, trials=trials, beyond={})  # type: ignore[arg-type]
+
+
+def test_every_bug_has_a_row_and_is_tried_by_every_layer_that_must_catch_it() -> None:
+    found = rows()
+    assert [each.id for each in found][: len(BUGS)] == [str(number) for number in BUGS]
+    assert [each.id for each in found if not each.must or not {*each.must} <= each.trials.keys()] == []
+
+
+@pytest.mark.timeout(300)  # it records a history
+def test_each_layer_catches_what_it_must_and_the_report_shows_how_soon(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "matrix.json"
+    assert matrix.main(["29", "48", "--profile=smoke", f"--json={path}"]) == 0
+    printed = capsys.readouterr().out
+    assert "1/2  29 last in, first out" in printed
+    assert "2 of 2 killed by every layer that must" in printed
+    found = read(path)
+    assert [(one.id, one.status) for one in found] == [("29", KILLED), ("48", KILLED)]
+    cells = found[0].cells
+    assert cells["A"].by == "test_tasks_come_out_in_the_order_in_which_they_went_in"
+    assert (cells["B"].of, cells["C"].of) == ("programs", "tasks")
+    for text in (as_html(Report(mutants=found)), as_markdown(Report(mutants=found))):
+        assert f"{cells['C'].tried} tasks" in text
+        assert "layer B: 2 of 2 killed" in text
+
+
+def test_what_lives_in_a_layer_that_must_catch_it_fails_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for must, status in (("A", 0), ("B", matrix.MISSED)):
+        monkeypatch.setattr(matrix, "rows", lambda must=must: [row((must,), A=KILLED, B=SURVIVED)])
+        assert matrix.main(["0"]) == status
+    assert "0 a bug: lives in B, must die in B" in capsys.readouterr().out
+
+
+def test_a_broker_that_is_accused_though_nothing_is_broken_fails_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(matrix, "rows", list)
+    for status, code in ((SURVIVED, 0), (KILLED, matrix.MISSED)):
+        monkeypatch.setattr(matrix, "HONEST", row((), B=status))
+        assert matrix.main([]) == code
+    assert "believe none of it" in capsys.readouterr().out
+
+
+def test_what_was_not_tried_is_not_called_killed() -> None:
+    assert matrix.tried(row(("D",), D=""), ["D"]).status == "not tried"
+    assert matrix.tried(row(("A", "B"), A=KILLED, B=""), ["A", "B"]).status == KILLED
+
+
+def test_a_bug_or_a_layer_that_is_none_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert matrix.main(["999", "--layers=A,X"]) == matrix.REFUSED
+    assert "999, X" in capsys.readouterr().err
+
+
+def test_columns_count_what_was_tried_alone() -> None:
+    found = [matrix.tried(row((), A=status), ["A"]) for status in (KILLED, SURVIVED, "")]
+    [column] = columns(found)
+    assert (column.killed, column.tried, column.counted, column.median) == (1, 2, 0, None)
