@@ -19,6 +19,8 @@ _chosen: list[Choice] = []
 class Choice:
     """A backend to run the suite on."""
 
+    name: str
+    """What was said to choose it."""
     column: str
     """How tables name it."""
     make: Callable[[], Harness]
@@ -30,7 +32,7 @@ def choose(names: Sequence[str]) -> None:
 
     ValueError for one that cannot be found.
     """
-    _chosen[:] = [_choice(name) for name in names]
+    _chosen[:] = [choice(name) for name in names]
 
 
 def choices() -> list[Choice]:
@@ -43,12 +45,13 @@ def restore(found: Sequence[Choice]) -> None:
     _chosen[:] = found
 
 
-def _choice(name: str) -> Choice:
+def choice(name: str) -> Choice:
+    """The backend of this name, as in `choose`. ValueError for one that cannot be found."""
     if "://" in name:
         from asynq_conformance.urls import UrlHarness
 
         made = UrlHarness(name)
-        return Choice(made.rig.column, lambda: made)
+        return Choice(name, made.rig.column, lambda: made)
     module, colon, attribute = name.partition(":")
     if not colon:
         raise ValueError(f"--broker {name!r} is neither package.module:Harness nor a URL")
@@ -56,4 +59,5 @@ def _choice(name: str) -> Choice:
         harness = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"--broker {name!r}: {error}") from error
-    return Choice(str(getattr(harness, "__name__", attribute)).removesuffix("Harness").lower(), harness)
+    column = str(getattr(harness, "__name__", attribute)).removesuffix("Harness").lower()
+    return Choice(name, column, harness)

@@ -33,7 +33,12 @@ def _classes() -> dict[str, type]:
         name: type(
             name,
             (BrokerConformance,),
-            {"__module__": __name__, "column": choice.column, "harness": _fixture(choice)},
+            {
+                "__module__": __name__,
+                "broker": choice.name,
+                "column": choice.column,
+                "harness": _fixture(choice),
+            },
         )
         for number, choice in enumerate(found)
         for name in [f"TestBroker{number or ''}"]

@@ -16,7 +16,7 @@ from attrs import frozen
 from asynq import ops
 from asynq.clock import FakeClock
 from asynq.queues import Preference
-from asynq_conformance import evidence, profiles
+from asynq_conformance import emit, evidence, profiles
 from asynq_conformance.histories.checkers.weights import first_choices_follow
 from asynq_conformance.histories.checking import CHECKERS, check_file
 from asynq_conformance.histories.history import History
@@ -91,7 +91,7 @@ class HistoryLaws:
         return _judged[path]
 
     @pytest.fixture
-    def verdict(self, concurrent_run: Judged) -> Callable[[str], None]:
+    def verdict(self, concurrent_run: Judged, request: pytest.FixtureRequest) -> Callable[[str], None]:
         """Fails unless a checker found the run in order; tells on what it judged, and shows what was not."""
 
         def judge(name: str) -> None:
@@ -105,6 +105,8 @@ class HistoryLaws:
                 history = History.load(concurrent_run.record)
                 for violation in found.violations[:3]:
                     evidence.timeline(str(violation).partition("\n")[0], spans(history, violation))
+                test: str = request.node.originalname
+                emit.history(type(self), test, name, found.violations, concurrent_run.record)
             again = f"python -m asynq_conformance check {concurrent_run.record}"
             assert not found.violations, f"{report}\n{again}"
             reason = found.unknown or report.incomplete

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import frozen
 
@@ -106,7 +106,7 @@ class Lockstep:
             refusal = UnsupportedOperationError(type(op).__name__, self.broker.capabilities.backend)
             return Twin(refusal, refusal)
         state = self._state(about)
-        [twin] = self._together([op], [actual_op or op], copy=copy)
+        [twin] = self.together([op], [actual_op or op], copy=copy)
         outcome = (
             type(twin.expected).__name__ if isinstance(twin.expected, AsynqError) else _kind(twin.expected)
         )
@@ -117,7 +117,7 @@ class Lockstep:
         """Do many things of one kind at once, and compare at the end."""
         if any(map(self.refuses, operations)):
             return []
-        twins = self._together(operations, operations)
+        twins = self.together(operations, operations)
         self.reached[f"many {type(operations[0]).__name__}", "many", ""] += 1
         return twins
 
@@ -127,7 +127,7 @@ class Lockstep:
 
     def look_at_all(self) -> None:
         """Compare all queues, also those that nothing has touched for some steps."""
-        self._together([Ping()], [Ping()])
+        self.together([Ping()], [Ping()])
 
     def wait(self, milliseconds: int) -> None:
         """Let time pass, on both sides."""
@@ -137,11 +137,12 @@ class Lockstep:
 
     # --- comparing ------------------------------------------------------------------------------------
 
-    def _together(
+    def together(
         self, operations: Sequence[Op[Any]], actual: Sequence[Op[Any]], *, copy: bool = False
     ) -> list[Twin]:
+        """One step: the operations on the model, the actual ones on the broker, all at once; see `step`."""
         self.steps += 1
-        got = self._execute(actual)
+        got = self._got(actual)
         queues = self._touched(operations)
         held = self._held(got, queues)
         after = look(self._execute, self.clock.now(), queues, GROUPS, held)
@@ -155,7 +156,8 @@ class Lockstep:
         expected = look(self.model.execute_many, self.clock.now(), queues, GROUPS, held)
         twins = [Twin(one, other) for one, other in zip(answers, got, strict=True)]
         for op, twin in zip(actual, twins, strict=True):
-            self.script.lines.append(Line(self.clock.now(), op, twin.expected, twin.actual))
+            line = Line(self.clock.now(), op, twin.expected, twin.actual, step=self.steps, copy=copy)
+            self.script.lines.append(line)
         differences = [part for twin in twins for part in differ(twin.expected, twin.actual, copy=copy)]
         differences += differ_in_state(expected, after)
         if differences:
@@ -167,9 +169,19 @@ class Lockstep:
         self.before = after.over(self.before, queues) if self.before else after
         return twins
 
-    def _fail(self, what: str, differences: Sequence[Difference]) -> None:
+    def _fail(self, what: str, differences: Sequence[Difference]) -> NoReturn:
         self.failed = True
         raise DivergenceError(what, self.script, differences)
+
+    def _got(self, operations: Sequence[Op[Any]]) -> Sequence[Any]:
+        """The broker's answers, if it gives any."""
+        try:
+            return self._execute(operations)
+        except Exception as error:  # noqa: BLE001 - whatever a broken broker raises is a divergence
+            for op in operations:
+                line = Line(self.clock.now(), op, None, error, step=self.steps)
+                self.script.lines.append(line)
+            self._fail(f"the broker fails: {error!r}", [])
 
     def _execute(self, operations: Sequence[Op[Any]]) -> Sequence[Any]:
         if self._runner:
