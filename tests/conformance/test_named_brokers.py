@@ -1,0 +1,59 @@
+"""The suite without a line of code: on harnesses that are named, wherever they are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+# What runs within this process would import anew for each test.
+import asynq_conformance.chosen
+import asynq_conformance.report.files
+import asynq_conformance.report.session  # noqa: F401
+
+pytest_plugins = ["pytester"]
+
+QUICK = ("-p", "no:randomly", "-p", "no:asyncio", "-p", "no:hypothesispytest")
+"""Plugins that say nothing about these laws, and take their time."""
+
+HARNESSES = """
+from asynq_conformance import Harness
+from asynq_sqlite import MemoryBroker
+
+
+class OneHarness(Harness):
+    def open(self, clock):
+        return MemoryBroker(clock=clock)
+
+
+class OtherHarness(OneHarness):
+    pass
+"""
+
+
+def test_the_suite_runs_on_any_harness_that_is_named(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(theirs=HARNESSES)
+    pytester.syspathinsert()
+    result = pytester.runpytest(
+        *(*QUICK, "--pyargs", "asynq_conformance", "-k", "stale_worker_writes", "--conformance-report=out"),
+        *("--broker=theirs:OneHarness", "--broker=theirs:OtherHarness"),
+    )
+    result.assert_outcomes(passed=4)
+    document = json.loads((pytester.path / "out/report.json").read_text())
+    columns = [(column["name"], column["backend"]) for column in document["columns"]]
+    assert columns == [("one", "memory"), ("other", "memory")]
+
+
+@pytest.mark.parametrize("broker", ["theirs:NoHarness", "nowhere:Harness", "nothing", "gopher://host"])
+def test_a_broker_that_cannot_be_found_stops_the_run(pytester: pytest.Pytester, broker: str) -> None:
+    pytester.makepyfile(theirs=HARNESSES)
+    pytester.syspathinsert()
+    result = pytester.runpytest(*QUICK, "--pyargs", "asynq_conformance", f"--broker={broker}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert broker.partition(":")[0] in result.stderr.str()
+
+
+def test_the_suite_asks_for_a_broker(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest(*QUICK, "--pyargs", "asynq_conformance")
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*say which broker: --broker package.module:Harness*"])
