@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from asynq import ops
 from asynq.errors import LeaseLostError
@@ -107,6 +108,14 @@ def test_a_violation_is_shown_among_all_calls_about_its_task() -> None:
         ("Dequeue", True),
     ]
     assert (shown[0].start, shown[3].end, shown[4].text) == (0.0, None, "a")
+
+
+def test_a_violation_is_marked_in_a_history_that_was_loaded_again() -> None:
+    tale = fine()
+    tale.dequeue((6, 7), "a", token="later")
+    [resurrected] = check(tale.history).verdicts["C10"].violations
+    again = History(map(evolve, tale.calls))
+    assert [span.op for span in spans(again, resurrected) if span.marked] == ["Done", "Dequeue"]
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 def spans(history: History, violation: Violation) -> list[Span]:
     """The calls about the task, or about the queue if no task is named; those that contradict are marked."""
-    accused = set(violation.calls)
-    shown = [call for call in history.calls if call in accused or _concerns(call, violation)]
+    # By their numbers: the violation may come from the same history, loaded another time.
+    accused = {(call.process, call.number) for call in violation.calls}
+    shown = [
+        call for call in history.calls if (call.process, call.number) in accused or _concerns(call, violation)
+    ]
     zero = min((call.invoked for call in shown), default=0)
     return [
         Span(
@@ -28,7 +31,7 @@ def spans(history: History, violation: Violation) -> list[Span]:
             op=type(call.op).__name__,
             outcome=call.outcome.value,
             text=_words(call),
-            marked=call in accused,
+            marked=(call.process, call.number) in accused,
         )
         for call in shown
     ]
