@@ -61,6 +61,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # pytest-timeout gives it a meaning; without that plugin it is no typo either.
+    config.addinivalue_line("markers", "timeout(seconds): the longest a test may take")
     options = config.option
     if options.conformance_profile or options.conformance_seed is not None or options.conformance_brokers:
         from asynq_conformance import chosen, profiles

@@ -44,6 +44,17 @@ def test_the_suite_runs_on_any_harness_that_is_named(pytester: pytest.Pytester) 
     assert columns == [("one", "memory"), ("other", "memory")]
 
 
+def test_the_suite_needs_no_other_plugin_where_markers_are_strict(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\naddopts = --strict-markers\nfilterwarnings = error")
+    pytester.makepyfile(theirs=HARNESSES)
+    pytester.syspathinsert()
+    result = pytester.runpytest_subprocess(  # in a process where no mark was made yet
+        *(*QUICK, "-p", "no:timeout", "--pyargs", "asynq_conformance", "-k", "stale_worker_writes"),
+        "--broker=theirs:OneHarness",
+    )
+    result.assert_outcomes(passed=2)
+
+
 @pytest.mark.parametrize("broker", ["theirs:NoHarness", "nowhere:Harness", "nothing", "gopher://host"])
 def test_a_broker_that_cannot_be_found_stops_the_run(pytester: pytest.Pytester, broker: str) -> None:
     pytester.makepyfile(theirs=HARNESSES)
