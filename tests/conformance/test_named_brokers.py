@@ -55,6 +55,38 @@ def test_the_suite_needs_no_other_plugin_where_markers_are_strict(pytester: pyte
     result.assert_outcomes(passed=2)
 
 
+FACTORY = """
+import pytest
+from asynq_conformance import BrokerConformance, Harness
+from asynq_sqlite import MemoryBroker
+
+
+class TheirHarness(Harness):
+    opened = False
+
+    def open(self, clock):
+        self.opened = True
+        return MemoryBroker(clock=clock)
+
+    def factory(self):
+        assert self.opened
+        return None
+
+
+class TestTheirs(BrokerConformance):
+    @pytest.fixture
+    def harness(self):
+        return TheirHarness()
+"""
+
+
+def test_how_others_open_the_store_is_asked_once_it_is_open(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(FACTORY)
+    result = pytester.runpytest(*QUICK, "-k", "at_once_no_acknowledged or work_goes_on")
+    result.assert_outcomes(skipped=3)
+    result.stdout.fnmatch_lines(["*3 tests: no other process can open this store*"])
+
+
 @pytest.mark.parametrize("broker", ["theirs:NoHarness", "nowhere:Harness", "nothing", "gopher://host"])
 def test_a_broker_that_cannot_be_found_stops_the_run(pytester: pytest.Pytester, broker: str) -> None:
     pytester.makepyfile(theirs=HARNESSES)

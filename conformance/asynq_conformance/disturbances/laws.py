@@ -14,6 +14,7 @@ from asynq_conformance.disturbances.clients import CLIENT_DISTURBANCES
 from asynq_conformance.disturbances.disturbance import disturbed
 from asynq_conformance.disturbances.judge import judge
 from asynq_conformance.histories.history import History
+from asynq_conformance.histories.laws import NO_FACTORY
 from asynq_conformance.histories.plan import Plan, Source
 from asynq_conformance.histories.showing import spans
 from asynq_conformance.lab import START
@@ -77,14 +78,14 @@ class DisturbanceLaws:
             history = History.load(outcome.record)
             for violation in verdict.report.violations[:3]:
                 evidence.timeline(str(violation).partition("\n")[0], spans(history, violation))
-        assert verdict.failures == [], "\n".join(map(str, verdict.failures))
+        assert verdict.failures == [], "\n".join([*verdict.failures, f"the record: {outcome.record}"])
         assert outcome.slowest < done.heals_within
 
 
 def _source(harness: Harness) -> Source:
+    harness.open(FakeClock(START)).close()  # so that the store is there, and empty
     found = harness.factory()
     if found is None:
-        pytest.skip("no other process can open this store: Harness.factory")
-    harness.open(FakeClock(START)).close()  # so that the store is there, and empty
+        pytest.skip(NO_FACTORY)
     factory, kwargs = found
     return Source(factory=factory, kwargs=kwargs)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 WEIGHTS: Final = {"high": 6, "mid": 3, "low": 1}
 DRAWS: Final = 2000
+NO_FACTORY: Final = "no other process can open this store: the harness has no factory"
 
 _MOST_SECONDS: Final = 45.0
 
@@ -75,9 +76,6 @@ class HistoryLaws:
         self, harness: Harness, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     ) -> Judged:
         """The run and what the checkers say of it; the first test that asks has it recorded."""
-        source = harness.factory()
-        if source is None:
-            pytest.skip("no other process can open this store: the harness has no factory")
         base = tmp_path_factory.getbasetemp()
         # Beside the folders of all processes that run these tests.
         base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -86,7 +84,7 @@ class HistoryLaws:
         if path not in _judged:
             with _locked(directory):
                 if not path.exists():
-                    _record(harness, Source(factory=source[0], kwargs=source[1]), directory)
+                    _record(harness, directory)
             _judged[path] = Judged(path, check_file(path))
         return _judged[path]
 
@@ -193,13 +191,16 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
 
 
-def _record(harness: Harness, source: Source, directory: Path) -> None:
+def _record(harness: Harness, directory: Path) -> None:
     failure = directory / "failure.txt"
     if failure.exists():
         pytest.fail(failure.read_text())
     harness.open(FakeClock(START)).close()
+    opened = harness.factory()
+    if opened is None:
+        pytest.skip(NO_FACTORY)
     try:
-        recorded(source, planned(), directory)
+        recorded(Source(factory=opened[0], kwargs=opened[1]), planned(), directory)
     except RunError as error:
         failure.write_text(str(error))
         raise
