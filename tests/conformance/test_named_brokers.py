@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
@@ -85,6 +86,27 @@ def test_how_others_open_the_store_is_asked_once_it_is_open(pytester: pytest.Pyt
     result = pytester.runpytest(*QUICK, "-k", "at_once_no_acknowledged or work_goes_on")
     result.assert_outcomes(skipped=3)
     result.stdout.fnmatch_lines(["*3 tests: no other process can open this store*"])
+
+
+BROKEN = """
+from asynq_conformance import Harness
+
+
+class BrokenHarness(Harness):
+    def open(self, clock):
+        raise RuntimeError("no store")
+"""
+
+
+def test_what_fails_of_the_suite_itself_is_repeated_by_its_name(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(theirs=BROKEN)
+    pytester.syspathinsert()
+    chosen = ("-k", "stale_worker_writes and plain", "--conformance-report=out")
+    pytester.runpytest(*QUICK, "--pyargs", "asynq_conformance", *chosen, "--broker=theirs:BrokenHarness")
+    repeat = json.loads((pytester.path / "out/report.json").read_text())["failures"][0]["repeat"]
+    _, _, _, *words = shlex.split(repeat)
+    assert words[:1] == ["--pyargs"]
+    pytester.runpytest(*QUICK, *words).assert_outcomes(errors=1)
 
 
 @pytest.mark.parametrize("broker", ["theirs:NoHarness", "nowhere:Harness", "nothing", "gopher://host"])

@@ -106,6 +106,26 @@ def test_what_fails_is_told_with_the_command_that_repeats_it(run: Run) -> None:
     result.stdout.fnmatch_lines(["*to repeat it*", f"*{failure['repeat']}*"])
 
 
+def test_the_command_repeats_it_from_where_it_was_told(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini("[pytest]")
+    below = pytester.mkdir("below")
+    (below / "test_laws.py").write_text(LAWS.format(body="assert 1 == 2", other="pass"))
+    monkeypatch.chdir(below)
+    result = pytester.runpytest(*QUICK, "--conformance-report=out")
+    assert result.ret == 1
+    repeat = json.loads((below / "out/report.json").read_text())["failures"][0]["repeat"]
+    assert repeat.startswith("python -m pytest test_laws.py::TestMine::test_of_two_promises ")
+
+
+def test_no_password_is_in_a_report(run: Run) -> None:
+    _, document = run("--broker=redis://:hunter2@127.0.0.1:1/0", body="assert 1 == 2")
+    assert "hunter2" not in json.dumps(document)
+    assert "--broker=redis://***@127.0.0.1:1/0" in document["failures"][0]["repeat"]
+    assert "redis://***@127.0.0.1:1/0" in document["run"]["command"]
+
+
 def test_an_error_before_or_after_a_test_is_a_failure(run: Run) -> None:
     broken = "pass\n\n    @pytest.fixture(autouse=True)\n    def closes(self):\n        yield\n        1 / 0"
     _, document = run(other=broken)

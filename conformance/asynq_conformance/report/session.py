@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asynq.broker import without_secrets
 from asynq_conformance import evidence, profiles
 from asynq_conformance.plugin import WORKER
 from asynq_conformance.promises import LAYERS
@@ -19,7 +21,7 @@ from asynq_conformance.report.collector import REPEAT, Collector
 from asynq_conformance.report.facts import fact_of, plain_facts, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from asynq_conformance.report.outcomes import Report
@@ -106,11 +108,20 @@ class Run:
 
     def _repeat(self, item: pytest.Item) -> str:
         options = self._config.option
-        words = ["python", "-m", "pytest", item.nodeid, f"--conformance-profile={profiles.current().name}"]
+        words = ["python", "-m", "pytest", *self._named(item)]
+        words.append(f"--conformance-profile={profiles.current().name}")
         if options.conformance_seed is not None:
             words.append(f"--conformance-seed={options.conformance_seed}")
         words += [f"--broker={broker}" for broker in options.conformance_brokers]
-        return shlex.join(words)
+        return _command(words)
+
+    def _named(self, item: pytest.Item) -> list[str]:
+        """The test as it is found from where the run was begun, which need not be where pytest's root is."""
+        within = item.nodeid.partition("::")[2]
+        module = getattr(getattr(item, "module", None), "__name__", "")
+        if self._config.option.pyargs and module.startswith("asynq_conformance."):
+            return ["--pyargs", f"{module}::{within}"]
+        return [f"{os.path.relpath(item.path, self._config.invocation_params.dir)}::{within}"]
 
     def add(self, report: pytest.TestReport) -> None:
         """Take what a test reports."""
@@ -154,7 +165,7 @@ class Run:
             "profile": profiles.current().name,
             "seed": profiles.seed(),
             "seconds": round(time.monotonic() - self._began, 1),
-            "command": shlex.join(["pytest", *self._config.invocation_params.args]),
+            "command": _command(["pytest", *map(str, self._config.invocation_params.args)]),
         }
         return report
 
@@ -180,6 +191,11 @@ def _layers(text_: str | None) -> set[str]:
     if unknown := wanted - LAYERS.keys():
         raise pytest.UsageError(f"--conformance-layers: {', '.join(sorted(unknown))} is none of A, B, C, D")
     return wanted
+
+
+def _command(words: Iterable[str]) -> str:
+    """As one types it; passwords in URLs are masked, since reports are shown to others."""
+    return shlex.join(without_secrets(word) if "://" in word else word for word in words)
 
 
 def _version() -> str:
