@@ -126,6 +126,14 @@ def test_no_password_is_in_a_report(run: Run) -> None:
     assert "redis://***@127.0.0.1:1/0" in document["run"]["command"]
 
 
+def test_of_what_is_long_the_report_has_the_beginning_of_what_was_said(run: Run) -> None:
+    _, document = run(body="raise ValueError('the begin' 'ning' + 2_000 * chr(10) + 3_000 * 'words ')")
+    reason = document["failures"][0]["reason"]
+    assert reason.startswith("E ")
+    assert "the beginning" in reason.splitlines()[0]
+    assert reason.endswith("\n...")
+
+
 def test_an_error_before_or_after_a_test_is_a_failure(run: Run) -> None:
     broken = "pass\n\n    @pytest.fixture(autouse=True)\n    def closes(self):\n        yield\n        1 / 0"
     _, document = run(other=broken)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FACT: Final = PREFIX + "fact"
 ABOUT: Final = PREFIX + "about"
 REPEAT: Final = PREFIX + "repeat"
-LONGEST_REASON: Final = 4000
+LONGEST_REASON: Final = 8000
 NEVER_REPORTED: Final = "its outcome was never reported: the run ended first"
 
 
@@ -87,7 +87,7 @@ def _told(report: pytest.TestReport) -> dict[str, list[Any]]:
 def _status(report: pytest.TestReport, told: Mapping[str, list[Any]]) -> tuple[Status | None, str]:
     """What this phase says; None when it has nothing to add to the phases before."""
     if report.failed:
-        return "failed", report.longreprtext[-LONGEST_REASON:] or report.outcome
+        return "failed", shortened(report.longreprtext) or report.outcome
     if PREFIX + "unknown" in told:
         return "unknown", told[PREFIX + "unknown"][-1]
     if hasattr(report, "wasxfail"):
@@ -98,6 +98,16 @@ def _status(report: pytest.TestReport, told: Mapping[str, list[Any]]) -> tuple[S
         weaker = told.get(PREFIX + "weaker")
         return ("weaker", "; ".join(weaker)) if weaker else ("ok", "")
     return None, ""
+
+
+def shortened(text: str) -> str:
+    """What pytest shows of a failure; of a long one whole lines, from where the code ends."""
+    if len(text) <= LONGEST_REASON:
+        return text
+    lines = text.splitlines()
+    said = next((number for number, line in enumerate(lines) if line.startswith("E ")), 0)
+    rest = "\n".join(lines[said:])
+    return rest if len(rest) <= LONGEST_REASON else rest[:LONGEST_REASON].rpartition("\n")[0] + "\n..."
 
 
 def _skip_reason(report: pytest.TestReport) -> str:
