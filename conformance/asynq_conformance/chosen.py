@@ -57,6 +57,8 @@ def choice(name: str) -> Choice:
         raise ValueError(f"--broker {name!r} is neither package.module:Harness nor a URL")
     try:
         harness = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--broker {name!r}: {error}; `python -m pytest` looks here, too") from error
     except (ImportError, AttributeError) as error:
         raise ValueError(f"--broker {name!r}: {error}") from error
     column = str(getattr(harness, "__name__", attribute)).removesuffix("Harness").lower()

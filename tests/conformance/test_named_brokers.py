@@ -116,6 +116,7 @@ def test_a_broker_that_cannot_be_found_stops_the_run(pytester: pytest.Pytester, 
     result = pytester.runpytest(*QUICK, "--pyargs", "asynq_conformance", f"--broker={broker}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert broker.partition(":")[0] in result.stderr.str()
+    assert ("`python -m pytest` looks here" in result.stderr.str()) is broker.startswith("nowhere")
 
 
 def test_the_suite_asks_for_a_broker(pytester: pytest.Pytester) -> None:
