@@ -110,3 +110,9 @@ def test_a_declaration_without_the_core_or_that_contradicts_itself_fails(
 
 def test_a_broker_without_limits_declares_none(face: Face) -> None:
     hold_against_law(face, DECLARATION_LAW)
+
+
+def test_what_is_missing_of_the_core_is_named(face: Face) -> None:
+    limits = {"declared": (ops.Dequeue, ops.Done, ops.RunTask)}
+    with pytest.raises(AssertionError, match=r"(?s)may not be left out.*\['Dequeue', 'Done'\]"):
+        hold_against_law(face, DECLARATION_LAW, **limits)
