@@ -10,7 +10,9 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import sys
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from asynq_conformance.report.outcomes import Report
+    from asynq_conformance.report.outcomes import Outcome, Report
 
 BROKEN: Final = 1
 REFUSED: Final = 2
 """Exit statuses: a promise is broken or unknown; nothing was tried."""
+MOST_FAILURES: Final = 5
+"""Laws whose failures are printed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,9 +122,29 @@ def _run(options: argparse.Namespace) -> int:
         print(text.coloured(report, Console().width))
     else:
         print(text.plain(report))
-    for outcome in report.of("failed")[:5] if not options.json else ():
-        print(f"\n{outcome.test}\n{outcome.reason}")
+    if not options.json:
+        explain(report, options)
     return 0 if report.ok and status == pytest.ExitCode.OK else BROKEN
+
+
+def explain(report: Report, options: argparse.Namespace) -> None:
+    """Print what the first laws that failed said, each once, and how to try one alone."""
+    from asynq.broker import without_secrets
+
+    failed: dict[str, Outcome] = {}
+    for outcome in report.of("failed"):
+        failed.setdefault(_law(outcome.test), outcome)
+    for law, outcome in list(failed.items())[:MOST_FAILURES]:
+        again = ["python", "-m", "asynq_conformance", without_secrets(options.url), "--only", law]
+        again += ["--profile", options.profile] if options.profile != "smoke" else []
+        again += ["--layers", outcome.fact.layer] if outcome.fact.layer not in "AB" else []
+        print(f"\n{outcome.test.rpartition('::')[2]}\n{outcome.reason}\nagain: {shlex.join(again)}")
+    if len(failed) > MOST_FAILURES:
+        print(f"\nand {len(failed) - MOST_FAILURES} laws more: --report DIR writes all of them down")
+
+
+def _law(test: str) -> str:
+    return test.rpartition("::")[2].partition("[")[0]
 
 
 class _Watcher:
@@ -181,7 +205,7 @@ def _check(words: Sequence[str]) -> int:
 
     try:
         found = check_file(options.file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zlib.error) as error:  # the last two: gzip, of half a file
         print(f"asynq_conformance: {options.file}: {error}", file=sys.stderr)
         return REFUSED
     if options.json:

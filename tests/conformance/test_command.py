@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asynq
-from asynq_conformance.__main__ import BROKEN, REFUSED
+from asynq_conformance.__main__ import BROKEN, REFUSED, explain
 from asynq_conformance.histories.history import REMAINS
 from asynq_conformance.histories.record import Event, Kind, write
+from asynq_conformance.report.outcomes import Fact, Outcome, Report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +85,35 @@ def test_a_history_that_holds_no_violation_is_ok(tmp_path: Path) -> None:
     ran = conformance("check", str(path), "--json", cwd=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert json.loads(ran.stdout)["state"] == "ok"
+
+
+def test_half_a_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl.gz"
+    write(path, [Event("drain", -1, 2, Kind.NOTE, REMAINS, {"quiesced_at": 1, "drained": True})])
+    path.write_bytes(path.read_bytes()[:-20])
+    ran = conformance("check", str(path), cwd=tmp_path)
+    assert ran.returncode == REFUSED
+    assert "Traceback" not in ran.stderr
+
+
+def test_what_failed_is_told_a_law_once_with_how_to_try_it_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    fact = Fact(column="redis", layer="A", promises=("G3",))
+    outcomes = [
+        Outcome(
+            test=f"test_broker.py::TestBroker::test_{law}[{face}]", fact=fact, status="failed", reason=face
+        )
+        for law in "abcdefg"
+        for face in ("plain", "awaited")
+    ]
+    options = argparse.Namespace(url="redis://:hunter2@host", profile="ci")
+    explain(Report(outcomes=outcomes, columns=["redis"]), options)
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        "\ntest_a[plain]\nplain\n"
+        "again: python -m asynq_conformance 'redis://***@host' --only test_a --profile ci\n\ntest_b[plain]\n"
+    )
+    assert "test_f" not in printed
+    assert "and 2 laws more" in printed
 
 
 def test_a_file_that_is_no_history_is_told(tmp_path: Path) -> None:
