@@ -65,6 +65,15 @@ def test_a_violation_counts_whether_the_history_was_drained_or_not() -> None:
     assert "C10: FAIL" in str(report)
 
 
+def test_a_call_is_told_with_its_tasks_and_its_token() -> None:
+    tale = Tale()
+    tale.enqueue("a", (0, 1))
+    tale.dequeue((2, 3), "a", "b", token="x")
+    tale.end(ops.Done, "a", (4, 5), token="x")
+    told = [str(call).partition(" ")[2].rpartition(" (")[0] for call in tale.history.calls]
+    assert told == ["Enqueue of a ok", "Dequeue of a, b by token x ok", "Done of a by token x ok"]
+
+
 @pytest.mark.parametrize(("begin", "end", "state"), [(4, 4, "ok"), (10, 11, "FAIL")])
 def test_what_a_loss_window_met_is_excused_and_nothing_else(begin: int, end: int, state: str) -> None:
     tale = fine()

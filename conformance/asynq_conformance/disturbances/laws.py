@@ -78,7 +78,8 @@ class DisturbanceLaws:
             history = History.load(outcome.record)
             for violation in verdict.report.violations[:3]:
                 evidence.timeline(str(violation).partition("\n")[0], spans(history, violation))
-        assert verdict.failures == [], "\n".join([*verdict.failures, f"the record: {outcome.record}"])
+        if verdict.failures:
+            pytest.fail(f"{verdict.report}\nthe record: {outcome.record}")
         assert outcome.slowest < done.heals_within
 
 

@@ -101,17 +101,21 @@ class Report:
         state = self.verdicts[name].state
         return "unknown" if state == "ok" and self.incomplete else state
 
+    def of_one(self, name: str) -> str:
+        """What one checker says, with the first violations."""
+        verdict = self.verdicts[name]
+        undecided = f", {verdict.undecided} undecided" if verdict.undecided else ""
+        lines = [f"{name}: {self.state_of(name)} ({verdict.judged:,} judged{undecided})"]
+        lines += [f"  {violation}" for violation in verdict.violations[:5]]
+        if len(verdict.violations) > 5:
+            lines.append(f"  and {len(verdict.violations) - 5} more")
+        return "\n".join(lines)
+
     def __str__(self) -> str:
         lines = [", ".join(f"{count:,} {what}" for what, count in self.counts.items())]
         if self.incomplete:
             lines.append(f"incomplete: {self.incomplete}")
-        for name, verdict in self.verdicts.items():
-            undecided = f", {verdict.undecided} undecided" if verdict.undecided else ""
-            lines.append(f"{name}: {self.state_of(name)} ({verdict.judged:,} judged{undecided})")
-            lines += [f"  {violation}" for violation in verdict.violations[:5]]
-            if len(verdict.violations) > 5:
-                lines.append(f"  and {len(verdict.violations) - 5} more")
-        return "\n".join(lines)
+        return "\n".join([*lines, *map(self.of_one, self.verdicts)])
 
 
 def check(

@@ -71,9 +71,32 @@ class Call:
         """True if this was over when the other began."""
         return self.responded < other.invoked
 
+    @property
+    def task_ids(self) -> tuple[str, ...]:
+        """Ids of the tasks it names, or was answered."""
+        op = self.op
+        if isinstance(op, ops.Dequeue):
+            return tuple(delivery.message.id for delivery in self.answer) if self.ok else ()
+        if (task_id := getattr(getattr(op, "lease", op), "task_id", None)) is not None:
+            return (task_id,)
+        for name in ("delivery", "lost"):
+            op = getattr(op, name, op)
+        return (op.message.id,) if hasattr(op, "message") else ()
+
+    @property
+    def token(self) -> str:
+        """The token it takes tasks with, or by which it claims one; "" for none."""
+        op = self.op
+        if not isinstance(op, ops.Dequeue):  # whose `lease` is a duration
+            op = getattr(op, "delivery", getattr(op, "lease", op))
+        return str(getattr(op, "token", ""))
+
     def __str__(self) -> str:
         took = "?" if self.responded == FOREVER else f"{(self.responded - self.invoked) / MILLISECOND:.1f} ms"
-        return f"{self.process}#{self.number} {type(self.op).__name__} {self.outcome.value} ({took})"
+        words = [f"{self.process}#{self.number}", type(self.op).__name__]
+        words += [f"of {', '.join(self.task_ids)}"] if self.task_ids else []
+        words += [f"by token {self.token}"] if self.token else []
+        return " ".join([*words, self.outcome.value, f"({took})"])
 
 
 class Handing(NamedTuple):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from asynq import ops
 from asynq.errors import AsynqError
 from asynq_conformance.evidence import Span
 from asynq_conformance.histories.checkers.queue_model import queues_of
@@ -40,22 +39,10 @@ def spans(history: History, violation: Violation) -> list[Span]:
 def _concerns(call: Call, violation: Violation) -> bool:
     if violation.queue not in queues_of(call.op):
         return False
-    return not violation.task_id or violation.task_id in _ids(call)
-
-
-def _ids(call: Call) -> set[str]:
-    """Ids of the tasks a call names, or was answered."""
-    op: Any = call.op
-    if isinstance(op, ops.Dequeue):
-        return {delivery.message.id for delivery in call.answer} if call.ok else set()
-    if (task_id := getattr(getattr(op, "lease", op), "task_id", None)) is not None:
-        return {task_id}
-    for name in ("delivery", "lost"):
-        op = getattr(op, name, op)
-    return {op.message.id} if hasattr(op, "message") else set()
+    return not violation.task_id or violation.task_id in call.task_ids
 
 
 def _words(call: Call) -> str:
-    ids = ", ".join(sorted(_ids(call)))
+    ids = ", ".join(call.task_ids)
     refused = f": {call.answer}" if isinstance(call.answer, AsynqError) else ""
     return f"{ids}{refused}"

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from asynq.clock import FakeClock
 from asynq_conformance.histories.checking import check_file
+from asynq_conformance.histories.laws import NO_FACTORY
 from asynq_conformance.histories.plan import Source
 from asynq_conformance.histories.run import recorded
 from asynq_conformance.lab import START
@@ -30,8 +31,8 @@ def record_again(harness: Harness, plan: Plan, rule: str, directory: Path) -> No
         broker.close()
         source = harness.factory()
         if source is None:
-            pytest.skip("no other process can open this store: the harness has no factory")
+            pytest.skip(NO_FACTORY)
         again = evolve(plan, seed=plan.seed + number)
         record = recorded(Source(factory=source[0], kwargs=source[1]), again, directory / str(number))
         report = check_file(record)
-        assert not report.verdicts[rule].violations, str(report)
+        assert not report.verdicts[rule].violations, report.of_one(rule)
