@@ -67,7 +67,7 @@ class Disturbed(DisturbanceLaws):
 
 
 class TestStandaloneDisturbed(Disturbed):
-    column = "redis"
+    column = "standalone"
     kind = "standalone"
     disturbances: ClassVar[Mapping[str, Any]] = {
         **ANYWHERE,
