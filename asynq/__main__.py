@@ -7,12 +7,13 @@ import sys
 
 
 def main() -> None:
-    """Run it. A Ctrl-C while it is still being loaded ends it quietly."""
+    """Run it. A Ctrl-C while it is still being loaded or its options are made ready ends it quietly."""
     try:
         from asynq.cli.main import app
+
+        app(prog_name="asynq")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    app(prog_name="asynq")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from asynq import Client, Task, __version__
+from asynq.__main__ import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,6 +172,16 @@ def test_an_interrupted_start_is_quiet(app_dir: Path, url: str, processes: str) 
         _, errors = process.communicate(timeout=30)
     assert process.returncode == (130 if processes == "1" else 0)
     assert "Traceback" not in errors
+
+
+def test_an_interrupt_while_the_options_are_made_ready_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("asynq.cli.main.app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
 
 
 def test_a_broker_nobody_else_can_reach_is_told(app_dir: Path) -> None:
