@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq_redis.steps import HANDLERS
+from tests.redis.driver import Driver
 from tests.redis.probes import PROBES, AwaitedFace, Face, PlainFace
 from tests.servers import RedisServer
 
@@ -19,6 +20,12 @@ def face(request: pytest.FixtureRequest) -> Face:
     """Each way of asking a broker."""
     made: Face = request.param()
     return made
+
+
+@pytest.fixture
+def driver(redis_server: RedisServer) -> Driver:
+    """Operations on the empty server, without a broker."""
+    return Driver(redis_server.client)
 
 
 @pytest.fixture

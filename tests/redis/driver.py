@@ -15,12 +15,13 @@ from attrs import frozen
 
 from asynq.clock import FakeClock
 from asynq.message import TaskMessage
-from asynq.ops import Dequeue, Enqueue
+from asynq.ops import Dequeue, Enqueue, Examine
 from asynq_redis.steps import Batch, Command, Env, ScriptCall
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from asynq.findings import Finding
     from asynq.ops import Op
     from asynq_redis.steps import Request
 
@@ -31,6 +32,11 @@ READS = frozenset(
         *("SISMEMBER", "SRANDMEMBER", "LPOS", "MEMORY"),
     }
 )
+NO_TASK: Mapping[str, Callable[[redis.Redis, str], object]] = {
+    "a hash without a message": lambda client, key: client.hset(key, "result", "half"),
+    "no hash": lambda client, key: client.set(key, "text"),
+}
+"""What the key of a task may hold that is none, and how it comes there."""
 _SEVERAL_KEYS = frozenset({"EXISTS", "DEL"})
 
 _WATCH = """
@@ -127,6 +133,27 @@ class Driver:
     def one(self, op: Op[Any]) -> Any:
         """The answer; a refusal is returned, not raised."""
         return self.all([op])[0]
+
+    def interrupted(self, op: Op[Any], meanwhile: Callable[[], object], *, after: int = 1) -> Any:
+        """The answer to an operation of several calls, after so many of which something else happens."""
+        batch = Batch([op], Env(clock=self.clock))
+        for _ in range(after):
+            batch.feed(self.replies(batch))
+        meanwhile()
+        while batch.requests:
+            batch.feed(self.replies(batch))
+        return batch.answers[0]
+
+    def examine(self, queue: str | None = "q", *, repair: bool = False) -> list[Finding]:
+        """All findings in a queue, or in what belongs to none."""
+        findings: list[Finding] = []
+        cursor = ""
+        while True:
+            page = self.one(Examine(queue=queue, cursor=cursor, repair=repair))
+            findings += page.findings
+            cursor = page.cursor
+            if not cursor:
+                return findings
 
     def _send(self, request: Request) -> Any:
         if isinstance(request, Command):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,7 +15,6 @@ from asynq.ops import (
     Done,
     Enqueue,
     EnqueueTick,
-    Examine,
     ListLostLeases,
     MoveTasks,
     Recover,
@@ -26,15 +25,7 @@ from asynq.ops import (
 )
 from tests.redis.driver import Driver, message
 
-if TYPE_CHECKING:
-    from tests.servers import RedisServer
-
 GROUPS, SETS = "asynq:{q}:groups", "asynq:{q}:aggregation_sets"
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
 
 
 def archive_with_locks(driver: Driver, *ids: str) -> None:
@@ -137,13 +128,7 @@ def test_of_an_active_id_without_a_task_nothing_is_left(driver: Driver) -> None:
     driver.enqueue(message("gone"), message("here"))
     driver.take(2)
     driver.client.hdel("asynq:{q}:t:gone", "msg")
-    cursor, faults = "", []
-    while True:
-        page = driver.one(Examine(queue="q", cursor=cursor, repair=True))
-        faults += [(finding.fault, finding.name) for finding in page.findings]
-        cursor = page.cursor
-        if not cursor:
-            break
+    faults = [(finding.fault, finding.name) for finding in driver.examine(repair=True)]
     assert (Fault.MISSING_TASK, "gone") in faults
     assert driver.client.zrange("asynq:{q}:lease", 0, -1) == [b"here"]
     assert driver.client.lrange("asynq:{q}:active", 0, -1) == [b"here"]

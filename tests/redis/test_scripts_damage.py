@@ -37,11 +37,6 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
 
 
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
-
-
 def refused(answer: object, key: str) -> bool:
     """Whether the answer is the server's refusal, naming the key."""
     return isinstance(answer, redis.ResponseError) and str(answer).startswith(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import pytest
-
 from asynq.ops import (
     Archive,
     Complete,
@@ -16,17 +12,9 @@ from asynq.ops import (
 )
 from tests.redis.driver import Driver, message
 
-if TYPE_CHECKING:
-    from tests.servers import RedisServer
-
 GROUPS, SETS, PAUSED = "asynq:{q}:groups", "asynq:{q}:aggregation_sets", "asynq:{q}:paused"
 EVERYTHING = DeleteQueue(queue="q", force=True, limit=1000)
 NEXT = DeleteQueue(queue="q", force=True, limit=1)
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
 
 
 def test_more_names_of_empty_groups_than_a_call_looks_at_hide_no_task(driver: Driver) -> None:

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from asynq.errors import LeaseLostError
 from asynq.findings import Fault, Finding
-from asynq.ops import Done, Enqueue, Examine, TakeGroup
-from tests.redis.driver import Driver, message
-
-if TYPE_CHECKING:
-    from tests.servers import RedisServer
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
+from asynq.ops import Done, Enqueue, TakeGroup
+from tests.redis.driver import NO_TASK, Driver, message
 
 
 def found(driver: Driver, *, repair: bool = False) -> list[Finding]:
     """All findings in the queue, in the order of their names."""
-    findings, cursor = [], ""
-    while True:
-        page = driver.one(Examine(queue="q", cursor=cursor, repair=repair))
-        findings += page.findings
-        cursor = page.cursor
-        if not cursor:
-            return sorted(findings, key=lambda finding: finding.name)
+    return sorted(driver.examine(repair=repair), key=lambda finding: finding.name)
 
 
 def take_group(driver: Driver, set_id: str = "s") -> None:
@@ -49,13 +33,10 @@ def test_each_id_of_no_task_is_found_once_and_goes(driver: Driver, state: str) -
     assert found(driver) == []
 
 
-@pytest.mark.parametrize("kind", ["a hash without a message", "no hash"])
+@pytest.mark.parametrize("kind", NO_TASK)
 def test_an_id_whose_key_holds_no_task_goes_with_it(driver: Driver, kind: str) -> None:
     driver.client.zadd("asynq:{q}:scheduled", {"a": 1})
-    if kind == "no hash":
-        driver.client.set("asynq:{q}:t:a", "text")
-    else:
-        driver.client.hset("asynq:{q}:t:a", "result", "half")
+    NO_TASK[kind](driver.client, "asynq:{q}:t:a")
     assert Finding(fault=Fault.MISSING_TASK, queue="q", name="a") in found(driver, repair=True)
     assert driver.client.keys("asynq:{q}:*") == []
 

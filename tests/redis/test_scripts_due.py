@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import redis
 
 from asynq.ops import Forward, Retry, Unique
-from tests.redis.driver import Driver, message, unique
-
-if TYPE_CHECKING:
-    from tests.servers import RedisServer
+from tests.redis.driver import NO_TASK, Driver, message, unique
 
 FORWARD = Forward(queue="q")
 LOCK = unique("any").unique_key
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
 
 
 def test_tasks_due_in_the_same_second_go_scheduled_ones_first_and_then_by_id(driver: Driver) -> None:
@@ -53,13 +43,10 @@ def test_nothing_moves_while_the_key_of_a_group_holds_something_else(driver: Dri
     assert driver.content() == before
 
 
-@pytest.mark.parametrize("key", ["a hash without a message", "no hash"])
-def test_a_due_id_of_no_task_goes_with_what_is_there(driver: Driver, key: str) -> None:
+@pytest.mark.parametrize("kind", NO_TASK)
+def test_a_due_id_of_no_task_goes_with_what_is_there(driver: Driver, kind: str) -> None:
     driver.client.zadd("asynq:{q}:scheduled", {"a": 1})
-    if key == "no hash":
-        driver.client.set("asynq:{q}:t:a", "text")
-    else:
-        driver.client.hset("asynq:{q}:t:a", "result", "half")
+    NO_TASK[kind](driver.client, "asynq:{q}:t:a")
     assert driver.one(FORWARD).moved == 0
     assert driver.client.keys() == []
 

@@ -35,11 +35,6 @@ if TYPE_CHECKING:
 GO_GRACE = 30_000
 
 
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
-
-
 def go_enqueues(driver: Driver, task_id: str) -> None:
     """What Go's Enqueue leaves."""
     data = wire.encode(message(task_id, retention=60))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -22,15 +22,7 @@ from asynq.ops import (
 )
 from tests.redis.driver import Driver, message, unique
 
-if TYPE_CHECKING:
-    from tests.servers import RedisServer
-
 HASH, LOCK = "asynq:{q}:t:a", unique("any").unique_key
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
 
 
 def test_whoever_ran_a_task_that_was_archived_by_hand_did_not_archive_it(driver: Driver) -> None:

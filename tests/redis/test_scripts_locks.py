@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -26,18 +26,9 @@ from asynq.ops import (
     Unique,
     UpdatePayload,
 )
-from asynq_redis.steps import Batch, Env
 from tests.redis.driver import Driver, unique
 
-if TYPE_CHECKING:
-    from tests.servers import RedisServer
-
 LOCK = unique("any").unique_key
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
 
 
 def lasts(driver: Driver, milliseconds: int) -> bool:
@@ -194,14 +185,13 @@ def test_a_full_archive_releases_the_lock_of_the_task_that_gives_way(driver: Dri
 def test_a_new_payload_is_given_to_the_task_that_is_there_not_to_the_one_that_was(driver: Driver) -> None:
     unique_for_an_hour = Unique(ttl=3_600_000)
     driver.enqueue(unique("a", headers={"made": "first"}), unique=unique_for_an_hour)
-    update = Batch([UpdatePayload(queue="q", task_id="a", payload=b"new")], Env(clock=driver.clock))
-    read = driver.replies(update)
-    driver.many(DeleteTask(queue="q", task_id="a"))
-    driver.enqueue(unique("a", headers={"made": "second"}), unique=unique_for_an_hour)
-    update.feed(read)
-    while update.requests:
-        update.feed(driver.replies(update))
-    assert update.answers == [None]
+
+    def replace() -> None:
+        driver.many(DeleteTask(queue="q", task_id="a"))
+        driver.enqueue(unique("a", headers={"made": "second"}), unique=unique_for_an_hour)
+
+    update = UpdatePayload(queue="q", task_id="a", payload=b"new")
+    assert driver.interrupted(update, replace) is None
     found = driver.one(GetTask(queue="q", task_id="a")).message
     assert (found.payload, found.headers) == (b"new", {"made": "second"})
     assert driver.client.get(found.unique_key) == b"a"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import redis
 
@@ -22,32 +20,9 @@ from asynq.ops import (
     TakeGroup,
     UpdatePayload,
 )
-from asynq_redis.steps import Batch, Env
 from tests.redis.driver import Driver, message
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from asynq.ops import Op
-    from tests.servers import RedisServer
-
 TASK = "asynq:{q}:t:a"
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
-
-
-def interrupted(driver: Driver, op: Op[Any], meanwhile: Callable[[], object]) -> Any:
-    """The answer of an operation of several calls, after the first of which something else happens."""
-    batch = Batch([op], Env(clock=driver.clock))
-    replies = driver.replies(batch)
-    meanwhile()
-    batch.feed(replies)
-    while batch.requests:
-        batch.feed(driver.replies(batch))
-    return batch.answers[0]
 
 
 # --- the first tasks of a state -----------------------------------------------------------------------------
@@ -183,7 +158,7 @@ def test_an_undecodable_task_that_changed_since_it_was_read_is_left_alone(driver
     driver.enqueue(message("a"))
     driver.client.hset(TASK, "msg", b"\xff")
     dequeue = Dequeue(orders=(("q",),), token="t", lease=1000)
-    assert interrupted(driver, dequeue, lambda: driver.client.hset(TASK, field, CHANGED[field])) == ()
+    assert driver.interrupted(dequeue, lambda: driver.client.hset(TASK, field, CHANGED[field])) == ()
     assert not driver.client.zscore("asynq:{q}:archived", "a") or field == "msg"
 
 
@@ -194,7 +169,7 @@ def test_what_is_set_aside_is_told_unless_it_changed_since_it_was_read(driver: D
     driver.client.hset(TASK, "msg", b"\xff")
     driver.clock.advance(2000)
     listing = ListLostLeases(queue="q")
-    answer = interrupted(driver, listing, lambda: driver.client.hset(TASK, field, CHANGED[field]))
+    answer = driver.interrupted(listing, lambda: driver.client.hset(TASK, field, CHANGED[field]))
     assert answer.set_aside == ()
     assert not driver.client.exists("asynq:{q}:archived")
     driver.client.hset(TASK, mapping={"msg": b"\xff", "state": "active"})
@@ -207,5 +182,5 @@ def test_a_task_an_aggregator_took_since_it_was_read_gets_no_payload(driver: Dri
     take = TakeGroup(queue="q", group="g", set_id="s", grace=0, hold=1000)
     update = UpdatePayload(queue="q", task_id="a", payload=b"new")
     before = driver.client.hget(TASK, "msg")
-    assert isinstance(interrupted(driver, update, lambda: driver.one(take)), TaskStateError)
+    assert isinstance(driver.interrupted(update, lambda: driver.one(take)), TaskStateError)
     assert driver.client.hget(TASK, "msg") == before

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from asynq.ops import Adopted, AdoptOrphans, ListLostLeases
-from tests.redis.driver import Driver, message
-
-if TYPE_CHECKING:
-    from tests.servers import RedisServer
+from tests.redis.driver import NO_TASK, Driver, message
 
 ACTIVE, LEASE = "asynq:{q}:active", "asynq:{q}:lease"
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
 
 
 def calls_of(driver: Driver, script: str) -> int:
@@ -28,13 +18,11 @@ def calls_of(driver: Driver, script: str) -> int:
 # --- adopted --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["a hash without a message", "no hash", "nothing"])
+@pytest.mark.parametrize("kind", [*NO_TASK, "nothing"])
 def test_an_active_id_of_no_task_is_dropped_with_what_is_there(driver: Driver, kind: str) -> None:
     driver.client.lpush(ACTIVE, "gone")
-    if kind == "a hash without a message":
-        driver.client.hset("asynq:{q}:t:gone", "result", "half")
-    elif kind == "no hash":
-        driver.client.set("asynq:{q}:t:gone", "text")
+    if kind in NO_TASK:
+        NO_TASK[kind](driver.client, "asynq:{q}:t:gone")
     assert driver.one(AdoptOrphans(queue="q", grace=1)) == Adopted(adopted=0, dropped=1, cursor=0)
     assert driver.client.keys() == []
 

@@ -13,32 +13,21 @@ from asynq.ops import Done, Examine, GetTask, ListLostLeases, RepairGroups, Writ
 from asynq_conformance.laws.presence import entry, server
 from asynq_redis.keys import QueueKeys, SchedulerKeys, ServerKeys
 from asynq_redis.scripts import MARK
-from asynq_redis.steps import Batch, Env, ScriptCall
+from asynq_redis.steps import ScriptCall
 from tests.redis.driver import Driver, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.servers import RedisServer
 
 GRACE = 30_000
 TASK = "asynq:{q}:t:a"
 
 
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
-
-
 def repaired(driver: Driver, queue: str = "q", *, meanwhile: Callable[[], object] = lambda: None) -> Any:
     """What the keys of a queue are found to lack; `meanwhile` happens between finding and repairing."""
-    batch = Batch([Examine(queue=queue, repair=True)], Env(clock=driver.clock))
-    for _ in range(2):
-        batch.feed(driver.replies(batch))
-    meanwhile()
-    while batch.requests:
-        batch.feed(driver.replies(batch))
-    return {(finding.fault, finding.name) for finding in batch.answers[0].findings}
+    page = driver.interrupted(Examine(queue=queue, repair=True), meanwhile, after=2)
+    return {(finding.fault, finding.name) for finding in page.findings}
 
 
 def test_what_is_put_back_is_whole(driver: Driver) -> None:

@@ -24,7 +24,6 @@ from asynq.ops import (
     Done,
     Enqueue,
     EnqueueTick,
-    Examine,
     ExtendAggregation,
     ExtendLease,
     FinishAggregation,
@@ -68,7 +67,6 @@ from tests.servers import RedisServer, find_redis_servers, server_version
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from asynq.findings import Finding
     from asynq.message import Delivery
     from asynq.ops import Op
 
@@ -161,10 +159,10 @@ def manage_everything(driver: Driver, ids: list[str]) -> None:
     assert driver.all([DeleteTask(queue="m", task_id=name) for name in ids[-30:]]) == [None] * 30
     driver.many(GetHistory(queue="m", days=90), GetMemory(queue="m"))
     damage_everything(driver, ids)
-    findings = [*examined(driver, None), *examined(driver, "m")]
+    findings = [*driver.examine(None), *driver.examine("m")]
     assert {finding.fault for finding in findings} == set(Fault) - {Fault.STALE_PRESENCE}
-    examined(driver, "m", repair=True)
-    assert examined(driver, "m") == []
+    driver.examine("m", repair=True)
+    assert driver.examine("m") == []
     driver.clock.advance(60_000)
     driver.enqueue(*(message(f"{name}-again", "m", group=f"{name}") for name in ids))
     for lease in driver.one(ListLostLeases(queue="m", limit=MANY)).leases:
@@ -187,18 +185,6 @@ def damage_everything(driver: Driver, ids: list[str]) -> None:
     client.sadd("asynq:queues", "m")
     driver.enqueue(message("unseen", "n"))
     client.srem("asynq:queues", "n")
-
-
-def examined(driver: Driver, queue: str | None, *, repair: bool = False) -> list[Finding]:
-    """All findings."""
-    findings: list[Finding] = []
-    cursor = ""
-    while True:
-        page = driver.one(Examine(queue=queue, cursor=cursor, repair=repair))
-        findings += page.findings
-        cursor = page.cursor
-        if not cursor:
-            return findings
 
 
 def show_everything(driver: Driver) -> None:

@@ -21,14 +21,8 @@ from tests.redis.driver import Driver, message
 
 if TYPE_CHECKING:
     from asynq.groups import AggregationSet
-    from tests.servers import RedisServer
 
 SET, SETS, GROUP = "asynq:{q}:g:g:s", "asynq:{q}:aggregation_sets", "asynq:{q}:g:g"
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
 
 
 def taken(driver: Driver, *ids: str) -> AggregationSet:

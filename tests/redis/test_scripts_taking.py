@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from asynq.message import TaskState
 from asynq.ops import Dequeue, Enqueued
 from tests.redis.driver import Driver, message
 
-if TYPE_CHECKING:
-    from tests.servers import RedisServer
-
 PENDING = "asynq:{q}:pending"
-
-
-@pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
-    return Driver(redis_server.client)
 
 
 def ids_taken(driver: Driver) -> list[str]:
