@@ -9,7 +9,7 @@ from sys import maxsize
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asynq import errors, ops
-from asynq.bookkeeping import RunEnding, end_of
+from asynq.bookkeeping import RunEnd, RunEnding, end_of
 from asynq.message import Delivery, Lease, QueueStats, StoredTask, TaskState
 from asynq.ops import MAX_BATCH
 from asynq.records import DUE, FINISHED, Lock, Queue, Task, decode, encode
@@ -205,14 +205,13 @@ class Store(Steps):
         self.queue(task.queue).count(self.now, failed=False)
 
     def settle(self, op: ops.Complete | ops.Retry | ops.Archive | ops.Requeue) -> None:
-        lease = op.delivery.lease
+        lease, end = op.delivery.lease, end_of(op, self.now)
         task = self.find(lease.queue, lease.task_id)
         # The token that stays with the task proves a copy of the settlement that brought it where it is.
-        if task is None or (task.state, task.token) != (end_of(op, self.now).state, lease.token):
-            self._end(self._owned(lease), op)
+        if task is None or (task.state, task.token) != (end.state, lease.token):
+            self._end(self._owned(lease), op, end)
 
-    def _end(self, task: Task, op: RunEnding) -> None:
-        end = end_of(op, self.now)
+    def _end(self, task: Task, op: RunEnding, end: RunEnd) -> None:
         self.replace(task, task.ended(op, self.head(task.queue), self.now))
         if end.counts:
             self.queue(task.queue).count(self.now, failed=end.failed)
@@ -230,17 +229,18 @@ class Store(Steps):
 
     def list_lost_leases(self, op: ops.ListLostLeases) -> ops.LostLeases:
         expired = self.first(op.queue, TaskState.ACTIVE, limit=op.limit, upto=self.now)
-        damaged = [task for task in expired if task.message() is None]
+        found = [(task, task.lost()) for task in expired]
+        damaged = [task for task, lost in found if lost is None]
         for task in damaged:
             self.replace(task, task.set_aside(self.now))
-        leases = tuple(lost for task in expired if (lost := task.lost()))
+        leases = tuple(lost for _, lost in found if lost)
         return ops.LostLeases(leases=leases, set_aside=tuple(task.id for task in damaged))
 
     def recover(self, op: ops.Recover) -> bool:
         task = self.find(op.lost.message.queue, op.lost.message.id)
         if task is None or task.state is not TaskState.ACTIVE or task.observed != op.lost.observed:
             return False
-        self._end(task, op)
+        self._end(task, op, end_of(op, self.now))
         return True
 
     def purge_completed(self, op: ops.PurgeCompleted) -> int:
