@@ -13,10 +13,9 @@ from asynq_conformance import evidence, profiles
 from asynq_conformance.disturbances.clients import CLIENT_DISTURBANCES
 from asynq_conformance.disturbances.disturbance import disturbed
 from asynq_conformance.disturbances.judge import judge
-from asynq_conformance.histories.history import History
-from asynq_conformance.histories.laws import NO_FACTORY
-from asynq_conformance.histories.plan import Plan, Source
-from asynq_conformance.histories.showing import spans
+from asynq_conformance.histories.laws import source_of
+from asynq_conformance.histories.plan import Plan
+from asynq_conformance.histories.showing import draw
 from asynq_conformance.lab import START
 from asynq_conformance.promises import promise
 
@@ -61,7 +60,8 @@ class DisturbanceLaws:
         record_property: Callable[[str, object], None],
     ) -> None:
         """Each queue flows again in time; the record of it all violates nothing."""
-        source = _source(harness)
+        harness.open(FakeClock(START)).close()  # so that the store is there, and empty
+        source = source_of(harness)
         done = disturbance(harness) if callable(disturbance) else disturbance
         seed = (profiles.seed() or 0) + repetition
         outcome = disturbed(source, attrs.evolve(PLAN, seed=seed), tmp_path, done)
@@ -75,18 +75,7 @@ class DisturbanceLaws:
                 "what was acknowledged while the disturbance was at work may be lost; nothing else was"
             )
         if verdict.report.violations:
-            history = History.load(outcome.record)
-            for violation in verdict.report.violations[:3]:
-                evidence.timeline(str(violation).partition("\n")[0], spans(history, violation))
+            draw(outcome.record, verdict.report.violations)
         if verdict.failures:
             pytest.fail(f"{verdict.report}\nthe record: {outcome.record}")
         assert outcome.slowest < done.heals_within
-
-
-def _source(harness: Harness) -> Source:
-    harness.open(FakeClock(START)).close()  # so that the store is there, and empty
-    found = harness.factory()
-    if found is None:
-        pytest.skip(NO_FACTORY)
-    factory, kwargs = found
-    return Source(factory=factory, kwargs=kwargs)

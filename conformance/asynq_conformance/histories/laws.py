@@ -19,10 +19,9 @@ from asynq.queues import Preference
 from asynq_conformance import emit, evidence, profiles
 from asynq_conformance.histories.checkers.weights import first_choices_follow
 from asynq_conformance.histories.checking import CHECKERS, check_file
-from asynq_conformance.histories.history import History
 from asynq_conformance.histories.plan import Plan, Source
 from asynq_conformance.histories.run import RunError, recorded
-from asynq_conformance.histories.showing import spans
+from asynq_conformance.histories.showing import draw
 from asynq_conformance.lab import START, Lab
 from asynq_conformance.promises import promise
 
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 WEIGHTS: Final = {"high": 6, "mid": 3, "low": 1}
 DRAWS: Final = 2000
-NO_FACTORY: Final = "no other process can open this store: the harness has no factory"
 
 _MOST_SECONDS: Final = 45.0
 
@@ -51,6 +49,15 @@ class Judged:
 
 _judged: dict[Path, Judged] = {}
 """The runs that were judged in this process."""
+
+
+def source_of(harness: Harness) -> Source:
+    """How other processes open the store of the harness's last `open`. Skips where none can."""
+    found = harness.factory()
+    if found is None:
+        pytest.skip("no other process can open this store: the harness has no factory")
+    factory, kwargs = found
+    return Source(factory=factory, kwargs=kwargs)
 
 
 def planned() -> Plan:
@@ -100,9 +107,7 @@ class HistoryLaws:
             counts = ", ".join(f"{count:,} {what}" for what, count in report.counts.items())
             sys.stdout.write(f"{counts}\n{name}: {report.state_of(name)}, {found.judged:,} judged\n")
             if found.violations:
-                history = History.load(concurrent_run.record)
-                for violation in found.violations[:3]:
-                    evidence.timeline(str(violation).partition("\n")[0], spans(history, violation))
+                draw(concurrent_run.record, found.violations)
                 test: str = request.node.originalname
                 emit.history(type(self), test, name, found.violations, concurrent_run.record)
             again = f"python -m asynq_conformance check {concurrent_run.record}"
@@ -197,11 +202,9 @@ def _record(harness: Harness, directory: Path) -> None:
     if failure.exists():
         pytest.fail(failure.read_text())
     harness.open(FakeClock(START)).close()
-    opened = harness.factory()
-    if opened is None:
-        pytest.skip(NO_FACTORY)
+    source = source_of(harness)
     try:
-        recorded(Source(factory=opened[0], kwargs=opened[1]), planned(), directory)
+        recorded(source, planned(), directory)
     except RunError as error:
         failure.write_text(str(error))
         raise

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from asynq.errors import AsynqError
+from asynq_conformance import evidence
 from asynq_conformance.evidence import Span
 from asynq_conformance.histories.checkers.queue_model import queues_of
-from asynq_conformance.histories.history import FOREVER
+from asynq_conformance.histories.history import FOREVER, History
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from asynq_conformance.histories.checkers.verdict import Violation
-    from asynq_conformance.histories.history import Call, History
+    from asynq_conformance.histories.history import Call
+
+
+MOST_DRAWN: Final = 3
+"""Violations that a failing test draws."""
+
+
+def draw(record: Path, violations: Sequence[Violation]) -> None:
+    """Let the report draw the first of what a record shows to be violated."""
+    history = History.load(record)
+    for violation in violations[:MOST_DRAWN]:
+        evidence.timeline(str(violation).partition("\n")[0], spans(history, violation))
 
 
 def spans(history: History, violation: Violation) -> list[Span]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import pytest
 from attrs import evolve
 
 from asynq.clock import FakeClock
 from asynq_conformance.histories.checking import check_file
-from asynq_conformance.histories.laws import NO_FACTORY
-from asynq_conformance.histories.plan import Source
+from asynq_conformance.histories.laws import source_of
 from asynq_conformance.histories.run import recorded
 from asynq_conformance.lab import START
 
@@ -29,10 +27,7 @@ def record_again(harness: Harness, plan: Plan, rule: str, directory: Path) -> No
     for number in range(RUNS):
         broker = harness.renew(FakeClock(START))  # so that the store is there, and empty
         broker.close()
-        source = harness.factory()
-        if source is None:
-            pytest.skip(NO_FACTORY)
         again = evolve(plan, seed=plan.seed + number)
-        record = recorded(Source(factory=source[0], kwargs=source[1]), again, directory / str(number))
+        record = recorded(source_of(harness), again, directory / str(number))
         report = check_file(record)
         assert not report.verdicts[rule].violations, report.of_one(rule)

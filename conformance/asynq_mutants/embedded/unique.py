@@ -71,20 +71,22 @@ class ReleasesEveryKindOfLock(Store):
         super().release_lock(task, ("done", "start", "expiry"))
 
 
-@caught_by("test_the_lock_is_kept_when_the_task_may_run_again", bug=25, way="retry")
-@instead_of(Retry)
-def releases_the_lock_of_a_retry(honest: Any, store: Store, op: Retry, now: int) -> Any:
+def _then_releases(honest: Any, store: Store, op: Retry | Requeue, now: int) -> None:
     honest(store, op, now)
     if (task := store.find(op.delivery.message.queue, op.delivery.message.id)) is not None:
         store.release_lock(task)
+
+
+@caught_by("test_the_lock_is_kept_when_the_task_may_run_again", bug=25, way="retry")
+@instead_of(Retry)
+def releases_the_lock_of_a_retry(honest: Any, store: Store, op: Retry, now: int) -> Any:
+    _then_releases(honest, store, op, now)
 
 
 @caught_by("test_the_lock_is_kept_when_the_task_may_run_again", bug=26, way="requeue")
 @instead_of(Requeue)
 def releases_the_lock_of_the_requeued(honest: Any, store: Store, op: Requeue, now: int) -> Any:
-    honest(store, op, now)
-    if (task := store.find(op.delivery.message.queue, op.delivery.message.id)) is not None:
-        store.release_lock(task)
+    _then_releases(honest, store, op, now)
 
 
 @caught_by("test_the_lock_is_kept_when_the_task_may_run_again", way="archive")
