@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import attrs
-
+from asynq.canonical import canonical, is_pydantic
 from asynq.errors import PayloadError, ResultError
 
 if TYPE_CHECKING:
@@ -23,10 +21,15 @@ def encode_payload(value: object, option: str = "payload") -> bytes:
     None, bool, int, float, str, list, tuple and dict, and instances of attrs classes, dataclasses,
     msgspec.Struct and pydantic models, also inside those. What JSON has no word for is written as msgspec
     does, in a class and in a dict: datetime, UUID, Decimal as text, bytes as base64, an Enum as its value, a
-    set as a sorted list. Equal values have equal payloads, as `unique` needs it.
+    set as a sorted list.
+
+    Equal values of the same types have equal payloads, as `unique` needs it: the keys of a dict are sorted by
+    their text at every level, as Go sorts the keys of a map. Fields of classes keep the order of their
+    declaration, as those of a Go struct do.
 
     TypeError, naming the option, for a value JSON cannot express (NaN and infinities too); ValueError for
-    text that UTF-8 cannot carry (lone surrogates) and for values nested too deeply or in themselves.
+    text that UTF-8 cannot carry (lone surrogates), for values nested too deeply or in themselves, and for a
+    dict of which two keys have the same text.
     """
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
@@ -39,9 +42,10 @@ def encode_payload(value: object, option: str = "payload") -> bytes:
 
 def _to_json(value: object, option: str) -> str:
     try:
-        return json.dumps(value, default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        plain = canonical(value)
+        return json.dumps(plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     except ValueError as error:
-        # json.dumps says ValueError for NaN as well as for a value that contains itself.
+        # json.dumps raises ValueError for NaN, canonical for two keys of the same text.
         refusal = TypeError if "JSON compliant" in str(error) else ValueError
         raise refusal(f"{option} cannot be encoded as JSON: {error}") from None
     except RecursionError:
@@ -60,27 +64,6 @@ def encode_result(answer: object) -> bytes | None:
         raise ResultError(str(error)) from error
 
 
-def _plain(value: Any) -> object:
-    """What JSON can express, from what it has no word for."""
-    kind = type(value)
-    if _is_pydantic(kind):
-        from pydantic import TypeAdapter
-
-        return TypeAdapter(kind).dump_python(value, mode="json", by_alias=True)
-    if attrs.has(kind):
-        return {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(kind)}
-    if is_dataclass(kind):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(kind)}
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    import msgspec
-
-    # Sets in the order of their members, so that equal values have equal payloads.
-    return msgspec.to_builtins(value, order="deterministic")
-
-
 def payload_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
     """A function from (task type, payload) to an instance of `kind`, raising PayloadError.
 
@@ -89,7 +72,7 @@ def payload_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
     a default is an error, and so is what validators and `__post_init__` refuse; unknown fields are ignored,
     so that producers may be newer than workers. TypeError when instances of `kind` cannot be decoded.
     """
-    decode = _pydantic_decode(kind) if _is_pydantic(kind) else _msgspec_decode(kind)
+    decode = _pydantic_decode(kind) if is_pydantic(kind) else _msgspec_decode(kind)
 
     def decoded(task_type: str, payload: bytes) -> T:
         try:
@@ -117,8 +100,3 @@ def _pydantic_decode(kind: type[T]) -> Callable[[bytes], T]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind).validate_json
-
-
-def _is_pydantic(kind: type[Any]) -> bool:
-    """True for pydantic's models and dataclasses, without importing pydantic."""
-    return hasattr(kind, "__pydantic_validator__")

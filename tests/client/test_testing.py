@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 import asynq
@@ -147,6 +148,36 @@ def test_an_assertion_passes_for_what_is_there(broker: asynq.Broker, client: asy
     assert_enqueued(broker, "a", payload=None)
     assert_enqueued(broker, "a", times=2)
     assert_enqueued(broker, "b", times=0)
+
+
+@attrs.frozen
+class Order:
+    user: int
+    lines: dict[str, int]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [Order(1, {"b": 1, "a": 2}), b'{ "user": 1, "lines": {"b": 1, "\\u0061": 2} }'],
+    ids=["class", "text"],
+)
+def test_an_assertion_compares_json_by_value(
+    broker: asynq.Broker, client: asynq.Client, given: object
+) -> None:
+    client.enqueue(asynq.Task("a", given))
+    assert_enqueued(broker, "a", payload={"user": 1, "lines": {"a": 2, "b": 1}})
+    assert_enqueued(broker, "a", payload=Order(1, {"a": 2, "b": 1}))
+    assert_enqueued(broker, "a", payload={"user": True, "lines": {"a": 2, "b": 1}}, times=0)
+    assert_enqueued(broker, "a", payload={"user": 1, "lines": {"a": 2}}, times=0)
+    assert_enqueued(broker, "a", payload='{"lines":{"a":2,"b":1},"user":1}', times=0)
+
+
+def test_an_assertion_passes_over_payloads_that_are_no_json(
+    broker: asynq.Broker, client: asynq.Client
+) -> None:
+    for payload in (b"\xff", b"[" * 100_000, b"[NaN]", b""):
+        client.enqueue(asynq.Task("a", payload))
+    assert_enqueued(broker, "a", payload=[1], times=0)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ async def test_what_is_known_of_the_run_is_known_in_the_process(runs: Runs) -> N
     outcome = await run.execute()
     assert isinstance(outcome, Succeeded)
     assert outcome.result == (
-        b'{"id":"id-1","queue":"low","retried":2,"deadline":%.1f,"payload":"x","headers":{"a":"b"},"cancelled":false}'
+        b'{"cancelled":false,"deadline":%.1f,"headers":{"a":"b"},"id":"id-1","payload":"x","queue":"low","retried":2}'
         % run.context.deadline.timestamp()
     )
 
