@@ -15,10 +15,11 @@ from asynq.errors import AsynqError, BrokerUnavailable, LeaseLostError, may_have
 from asynq.held import Held
 from asynq.leases.book import LeaseLost
 from asynq.loops.every import JITTER, rest
-from asynq.ops import MAX_BATCH, Dequeue, ExtendLease, Requeue, Retry
+from asynq.ops import MAX_BATCH, Dequeue, ExtendLease, Requeue
 from asynq.outcome import Cancelled, Failed, Interrupted, decide
-from asynq.run_log import log_failure, log_not_recorded, log_put_back
+from asynq.run_log import log_failure
 from asynq.runner import GRACE, Run
+from asynq.settling import SETTLE_PATIENCE, Settling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("asynq.processor")
 
-SETTLE_BATCH = 200
-"""Most settlements sent at once."""
-SETTLE_PATIENCE = 5.0
-"""Seconds a shutdown waits for settlements that the broker does not take."""
 FAREWELL = 1.0
 """Seconds handlers have to end when a shutdown told them to."""
 HASTE = 0.2
@@ -78,16 +75,12 @@ class Processor:
         self._clock = broker.clock or SystemClock()
         self._loop = asyncio.get_running_loop()
         self._fetch_backoff = Backoff(terms.rng)
-        self._settle_backoff = Backoff(terms.rng)
-        self._settling = Troubles(log, "settling tasks")
         self._fetching = Troubles(log, "fetching tasks")
         self._wakeups: Wakeups | None = None
 
         self._held: dict[Lease, Held] = {}
         self._places: set[asyncio.Task[None]] = set()
         self._running: Counter[str] = Counter()
-        self._ready: list[Settlement] = []
-        self._delayed = 0
         self._fetch: Dequeue | None = None
         self._fetch_sent_at = 0.0
         self._not_before = 0.0
@@ -97,6 +90,7 @@ class Processor:
         self._closing = False
         self._changed = asyncio.Event()
         self._quiet = asyncio.Event()
+        self._settling = Settling(terms, held=self._held, keeper=keeper, hooks=hooks, wake=self._changed.set)
 
     @property
     def _free(self) -> int:
@@ -174,7 +168,7 @@ class Processor:
         """Take, run and settle tasks until `drain` has ended."""
         while not self._closing:
             self._changed.clear()
-            settlements, self._ready = self._ready[:SETTLE_BATCH], self._ready[SETTLE_BATCH:]
+            settlements = self._settling.take()
             fetch = self._next_fetch()
             if settlements or fetch:
                 await self._exchange(settlements, fetch)
@@ -209,7 +203,7 @@ class Processor:
         except Exception:
             log.exception("the broker raised an error of its own")
             answers = [BrokerUnavailable("it raised an error of its own", maybe_applied=True)] * len(ops)
-        self._settled(settlements, answers[: len(settlements)])
+        self._hungry |= self._settling.answered(settlements, answers[: len(settlements)])
         if fetch:
             await self._fetched(fetch, answers[-1])
         self._mark_quiet()
@@ -251,7 +245,7 @@ class Processor:
         if not self._pulling:
             for delivery in deliveries:
                 self._held[delivery.lease] = Held(delivery)
-                self._ready.append(Requeue(delivery=delivery))
+                self._settling.add(Requeue(delivery=delivery))
             return
         begun = [self._begin(delivery) for delivery in deliveries]
         self._keeper.hold({held.delivery.lease: self._hold_seconds(held) for held in begun})
@@ -305,7 +299,7 @@ class Processor:
             self._conclude(held, await run.execute())
         except Exception:
             log.exception("task %s: its lease will lapse", held.delivery.message.id)
-            self._let_go([held.delivery.lease])
+            self._settling.let_go([held.delivery.lease])
         if not run.finished.is_set():
             await run.finished.wait()
 
@@ -327,52 +321,11 @@ class Processor:
         held.outcome = outcome
         if op is None:
             log.warning("task %s of queue %s: its lease is lost", delivery.message.id, delivery.message.queue)
-            self._let_go([delivery.lease])
+            self._settling.let_go([delivery.lease])
             self._mark_quiet()
         else:
-            self._ready.append(op)
+            self._settling.add(op)
         self._changed.set()
-
-    def _settled(self, settlements: Sequence[Settlement], answers: Sequence[AsynqError | None]) -> None:
-        landed: list[Lease] = []
-        again: list[Settlement] = []
-        for op, answer in zip(settlements, answers, strict=True):
-            lease = op.delivery.lease
-            if answer is None:
-                landed.append(lease)
-                log_put_back(op)
-                self._hungry |= lease.queue in self._terms.limits.shared
-                held = self._held[lease]
-                self._hooks.settled(op, held.outcome, held.context)
-                if isinstance(op, Retry):
-                    self._terms.retried()
-            elif isinstance(answer, LeaseLostError):
-                log_not_recorded(op, answer, maybe_landed=self._held[lease].maybe_landed)
-                landed.append(lease)
-            else:
-                self._settling.failed(answer)
-                self._held[lease].maybe_landed |= may_have_landed(answer)
-                again.append(op)
-        self._let_go(landed)
-        if again:
-            patience = SETTLE_PATIENCE + self._terms.lease / 1000
-            self._keeper.hold({op.delivery.lease: patience for op in again})
-            self._delayed += 1
-            self._loop.call_later(self._settle_backoff.pause(), self._settle_again, again)
-        elif settlements and not self._delayed:
-            self._settling.worked()
-            self._settle_backoff.reset()
-
-    def _settle_again(self, ops: list[Settlement]) -> None:
-        self._delayed -= 1
-        self._ready += ops
-        self._changed.set()
-
-    def _let_go(self, leases: Sequence[Lease]) -> None:
-        if leases:
-            for lease in leases:
-                self._held.pop(lease, None)
-            self._keeper.release(leases)
 
     def _mark_quiet(self) -> None:
         if not self._held and self._fetch is None:

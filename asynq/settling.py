@@ -1,0 +1,118 @@
+"""Settlements on their way: sent until the broker has answered them for good."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from asynq.backoff import Backoff, Troubles
+from asynq.errors import AsynqError, LeaseLostError, may_have_landed
+from asynq.ops import Retry
+from asynq.run_log import log_not_recorded, log_put_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from asynq.held import Held
+    from asynq.hooks import Hooks
+    from asynq.leases.keeper import LeaseKeeper
+    from asynq.message import Lease
+    from asynq.outcome import Settlement
+    from asynq.terms import Terms
+
+log = logging.getLogger("asynq.processor")
+
+SETTLE_BATCH = 200
+"""Most settlements sent at once."""
+SETTLE_PATIENCE = 5.0
+"""Seconds a shutdown waits for settlements that the broker does not take."""
+
+
+class Settling:
+    """The settlements of a processor that no answer has ended yet. Belongs to its event loop.
+
+    `held` is the processor's: a delivery leaves it, and its lease is released, when its settlement landed or
+    was refused for good. `wake` is called when a settlement is to be sent.
+    """
+
+    def __init__(
+        self,
+        terms: Terms,
+        *,
+        held: dict[Lease, Held],
+        keeper: LeaseKeeper,
+        hooks: Hooks,
+        wake: Callable[[], None],
+    ) -> None:
+        self._terms = terms
+        self._held = held
+        self._keeper = keeper
+        self._hooks = hooks
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+        self._backoff = Backoff(terms.rng)
+        self._troubles = Troubles(log, "settling tasks")
+        self._ready: list[Settlement] = []
+        self._delayed = 0
+
+    def add(self, op: Settlement) -> None:
+        """Have this sent."""
+        self._ready.append(op)
+        self._wake()
+
+    def take(self) -> list[Settlement]:
+        """What is to be sent now."""
+        taken, self._ready = self._ready[:SETTLE_BATCH], self._ready[SETTLE_BATCH:]
+        return taken
+
+    def answered(self, settlements: Sequence[Settlement], answers: Sequence[AsynqError | None]) -> bool:
+        """Take in the answers; True if a queue with a shared limit has room again."""
+        room = False
+        landed: list[Lease] = []
+        again: list[Settlement] = []
+        for op, answer in zip(settlements, answers, strict=True):
+            lease = op.delivery.lease
+            if answer is None:
+                landed.append(lease)
+                room |= lease.queue in self._terms.limits.shared
+                self._recorded(op)
+            elif isinstance(answer, LeaseLostError):
+                log_not_recorded(op, answer, maybe_landed=self._held[lease].maybe_landed)
+                landed.append(lease)
+            else:
+                self._troubles.failed(answer)
+                self._held[lease].maybe_landed |= may_have_landed(answer)
+                again.append(op)
+        self.let_go(landed)
+        if again:
+            self._later(again)
+        elif settlements and not self._delayed:
+            self._troubles.worked()
+            self._backoff.reset()
+        return room
+
+    def let_go(self, leases: Sequence[Lease]) -> None:
+        """Hold these no longer."""
+        if leases:
+            for lease in leases:
+                self._held.pop(lease, None)
+            self._keeper.release(leases)
+
+    def _recorded(self, op: Settlement) -> None:
+        log_put_back(op)
+        held = self._held[op.delivery.lease]
+        self._hooks.settled(op, held.outcome, held.context)
+        if isinstance(op, Retry):
+            self._terms.retried()
+
+    def _later(self, ops: list[Settlement]) -> None:
+        patience = SETTLE_PATIENCE + self._terms.lease / 1000
+        self._keeper.hold({op.delivery.lease: patience for op in ops})
+        self._delayed += 1
+        self._loop.call_later(self._backoff.pause(), self._settle_again, ops)
+
+    def _settle_again(self, ops: list[Settlement]) -> None:
+        self._delayed -= 1
+        self._ready += ops
+        self._wake()
