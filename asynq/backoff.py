@@ -34,10 +34,11 @@ class Backoff:
 class Outage:
     """A broker that is away, as all parts of a server see it: told once when it goes and once when back."""
 
-    def __init__(self, log: logging.Logger, *, told: bool = False) -> None:
-        """`told`: it is away, and that was said."""
+    def __init__(self, log: logging.Logger, *, reached: bool = False, told: bool = False) -> None:
+        """`reached`: it has been reached before; `told`: it is away, and that was said."""
         self._log = log
         self._told = told
+        self._reached = reached
         self._missing: set[object] = set()
 
     def began(self, who: object, error: Exception) -> None:
@@ -50,9 +51,12 @@ class Outage:
     def ended(self, who: object) -> None:
         """One of the parts reaches it."""
         self._missing.discard(who)
-        if self._told and not self._missing:
+        if self._missing:
+            return
+        if self._told:
             self._told = False
-            self._log.info("reaching the broker works again")
+            self._log.info("reaching the broker works %s", "again" if self._reached else "now")
+        self._reached = True
 
 
 shared_outage: ContextVar[Outage | None] = ContextVar("shared_outage", default=None)
@@ -69,6 +73,8 @@ class Troubles:
         self._log = log
         self._what = what
         self._failing: dict[str, str] = {}
+        self._told: set[str] = set()
+        self._worked: set[str] = set()
 
     def failed(self, error: Exception, key: str = "") -> None:
         """It failed: logged unless the last try failed with an error of the same kind."""
@@ -77,6 +83,8 @@ class Troubles:
             return
         self._failing[key] = kind
         shared = outage is not None and isinstance(error, BrokerUnavailable)
+        if not shared:
+            self._told.add(key)
         level = logging.DEBUG if shared else logging.WARNING
         self._log.log(level, "%s fails and will be tried again: %s", self._named(key), error)
         if outage and shared:
@@ -85,11 +93,13 @@ class Troubles:
             outage.ended((self, key))
 
     def worked(self, key: str = "") -> None:
-        """It worked: logged if it failed before."""
-        kind, outage = self._failing.pop(key, None), shared_outage.get()
-        shared = outage is not None and kind == BrokerUnavailable.__name__
-        if kind is not None:
-            self._log.log(logging.DEBUG if shared else logging.INFO, "%s works again", self._named(key))
+        """It worked: logged if it failed before, as loudly as that was."""
+        if self._failing.pop(key, None) is not None:
+            level = logging.INFO if key in self._told else logging.DEBUG
+            self._log.log(level, "%s works %s", self._named(key), "again" if key in self._worked else "now")
+        self._told.discard(key)
+        self._worked.add(key)
+        outage = shared_outage.get()
         if outage:
             outage.ended((self, key))
 

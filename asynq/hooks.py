@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from attrs import fields, frozen
 from asynq.checks import check_callback
 from asynq.context import Context
 from asynq.errors import AsynqError, LeaseLostError, RateLimited, TaskCancelledError
+from asynq.logs import get_logger
 from asynq.ops import Archive, Requeue, Retry
 from asynq.outcome import Cancelled, Failed, wraps
 from asynq.task import Task
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asynq.ops import Recover
     from asynq.outcome import Outcome, Settlement
 
-log = logging.getLogger("asynq.server")
+log = get_logger("asynq.server")
 
 OnRun = Callable[[Task, Context], Awaitable[None] | None]
 """From the task and the run's context."""

@@ -8,7 +8,6 @@ retry spent and without counting as failed.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from contextlib import suppress
 from datetime import timedelta
@@ -19,6 +18,7 @@ from attrs import field, frozen
 
 from asynq.checks import check_count, check_duration, check_name
 from asynq.errors import AsynqError, RateLimited
+from asynq.logs import get_logger
 from asynq.loops.every import rest
 from asynq.ops import MAX_RATE, AcquireSlot, ReleaseSlot, TakeToken
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from asynq.mux import Next
     from asynq.task import Task
 
-log = logging.getLogger("asynq.limits")
+log = get_logger("asynq.limits")
 
 _MILLISECOND = timedelta(milliseconds=1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Unpack
@@ -12,6 +11,7 @@ from zoneinfo import ZoneInfo
 from attrs import frozen
 
 from asynq.checks import check_interval
+from asynq.logs import get_logger
 from asynq.loops.every import Every
 from asynq.options import EnqueueKeywords, Options, options_of
 from asynq.service import Service
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from asynq.entries import Entry
     from asynq.loops.ticker import PostEnqueue, PreEnqueue
 
-log = logging.getLogger("asynq.scheduler")
+log = get_logger("asynq.scheduler")
 
 
 @frozen(init=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections import Counter
 from functools import partial
@@ -14,10 +13,11 @@ from asynq.clock import SystemClock
 from asynq.errors import AsynqError, BrokerUnavailable, LeaseLostError, may_have_landed
 from asynq.held import Held
 from asynq.leases.book import LeaseLost
+from asynq.logs import get_logger
 from asynq.loops.every import JITTER, rest
 from asynq.ops import MAX_BATCH, Dequeue, ExtendLease, Requeue
 from asynq.outcome import Cancelled, Failed, Interrupted, decide
-from asynq.run_log import log_failure
+from asynq.run_log import FailureLog
 from asynq.runner import GRACE, Run
 from asynq.settling import SETTLE_PATIENCE, Settling
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from asynq.terms import Terms
     from asynq.wakeups import Wakeups
 
-log = logging.getLogger("asynq.processor")
+log = get_logger("asynq.processor")
 
 FAREWELL = 1.0
 """Seconds handlers have to end when a shutdown told them to."""
@@ -76,6 +76,7 @@ class Processor:
         self._loop = asyncio.get_running_loop()
         self._fetch_backoff = Backoff(terms.rng)
         self._fetching = Troubles(log, "fetching tasks")
+        self._failures = FailureLog()
         self._wakeups: Wakeups | None = None
 
         self._held: dict[Lease, Held] = {}
@@ -315,7 +316,7 @@ class Processor:
         delivery = held.delivery
         op = decide(delivery, outcome, self._terms.rules, self._clock.now())
         if op is not None:
-            log_failure(op, outcome)
+            self._failures.log(op, outcome)
         self._hooks.ended(outcome, delivery.message, held.context)
         # From here on nothing may fail: what is to be settled must stay held.
         held.outcome = outcome

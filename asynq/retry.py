@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from asynq.logs import get_logger
 from asynq.task import Task
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from asynq.message import TaskMessage
 
-log = logging.getLogger("asynq.retry")
+log = get_logger("asynq.retry")
 
 LONGEST_DELAY = timedelta(days=100 * 365)
 """Longer delays are cut to this one."""

@@ -1,4 +1,4 @@
-"""What a server logs of runs that did not succeed: one line each."""
+"""What a server logs of runs that did not succeed: one line each, with a traceback when it is news."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from asynq.durations import format_duration
-from asynq.error_text import error_text
 from asynq.errors import AsynqError, RateLimited
 from asynq.hooks import error_of
+from asynq.logs import get_logger
 from asynq.ops import Archive, Requeue, Retry
 from asynq.outcome import wraps
 
@@ -17,44 +17,70 @@ if TYPE_CHECKING:
     from asynq.errors import LeaseLostError
     from asynq.outcome import Outcome, Settlement
 
-log = logging.getLogger("asynq.processor")
+log = get_logger("asynq.processor")
+
+MOST_KINDS = 1000
+"""Most kinds of failures that are remembered. Types of tasks come from others: there may be any number."""
 
 
-def log_failure(op: Settlement, outcome: Outcome) -> None:
-    """Say that a run failed, and what follows: a warning for a retry, an error for an archived task.
+class FailureLog:
+    """Tells of failed runs, the first of each kind with its traceback."""
 
-    An error that is not this library's comes with its traceback when it is the last, and at debug level
-    always. A run that a limit held back, or whose handler revoked the task, is told at info level.
-    """
-    error = error_of(outcome)
-    if error is None:
-        return
-    message, level, trace = op.delivery.message, logging.INFO, False
-    if isinstance(op, Archive):
-        level, trace = logging.ERROR, True
-        what = f"is archived, {message.retried}/{message.max_retry} retries spent"
-    elif isinstance(op, Retry):
-        delay = format_duration(timedelta(milliseconds=op.delay))
-        if wraps(error, RateLimited):
-            what = f"is held back for {delay}"
+    def __init__(self) -> None:
+        self._traced: set[int] = set()
+        """Hashes of the kinds: a type may be long, and a class belong to its run alone."""
+
+    def log(self, op: Settlement, outcome: Outcome) -> None:
+        """Say that a run failed, and what follows: a warning for a retry, an error for an archived task.
+
+        An error that is not this library's comes with its traceback when it is the last of its task, when it
+        is the first of its class from its line of code for this type of task, and at debug level always. A
+        run that a limit held back, or whose handler revoked the task, is told at info level.
+        """
+        error = error_of(outcome)
+        if error is None:
+            return
+        message, level, trace = op.delivery.message, logging.INFO, False
+        if isinstance(op, Archive):
+            level, trace = logging.ERROR, True
+            what = f"is archived, {message.retried}/{message.max_retry} retries spent"
+        elif isinstance(op, Retry):
+            delay = format_duration(timedelta(milliseconds=op.delay))
+            if wraps(error, RateLimited):
+                what = f"is held back for {delay}"
+            else:
+                level, trace = logging.WARNING, log.isEnabledFor(logging.DEBUG)
+                number = f"{message.retried + 1}/{message.max_retry}" if op.failure else "not counted"
+                what = f"is retried ({number}) in {delay}"
         else:
-            level, trace = logging.WARNING, log.isEnabledFor(logging.DEBUG)
-            number = f"{message.retried + 1}/{message.max_retry}" if op.failure else "not counted"
-            what = f"is retried ({number}) in {delay}"
-    else:
-        what = "is revoked"
-    text = error_text(error).replace("\r", "\\r").replace("\n", "\\n")
-    shown = error if trace and not isinstance(error, AsynqError) else None
-    log.log(
-        level,
-        "task %r (%s) of queue %r %s: %s",
-        message.id,
-        message.type,
-        message.queue,
-        what,
-        text,
-        exc_info=shown,
-    )
+            what = "is revoked"
+        if level >= logging.WARNING:
+            trace |= self._is_new(message.type, error)
+        log.log(
+            level,
+            "task %r (%s) of queue %r %s: %s",
+            message.id,
+            message.type,
+            message.queue,
+            what,
+            error,
+            exc_info=error if trace and not isinstance(error, AsynqError) else None,
+        )
+
+    def _is_new(self, task_type: str, error: Exception) -> bool:
+        kind = hash((task_type, type(error), *_place(error)))
+        if kind in self._traced or len(self._traced) >= MOST_KINDS:
+            return False
+        self._traced.add(kind)
+        return True
+
+
+def _place(error: Exception) -> tuple[object, ...]:
+    """Where it was raised: file and line."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return () if trace is None else (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
 
 
 def log_put_back(op: Settlement) -> None:

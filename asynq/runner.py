@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from asynq.errors import (
     TaskTimeoutError,
 )
 from asynq.handlers import as_step
+from asynq.logs import get_logger
 from asynq.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded, can_be_judged
 from asynq.payload import encode_result
 from asynq.task import Task
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from asynq.handlers import Handler, Step
     from asynq.message import Delivery, TaskMessage
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 DEFAULT_TIMEOUT = 30 * 60
 """Seconds a run may take when its task has neither timeout nor deadline, as in Go asynq."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 from datetime import timedelta
@@ -18,6 +17,7 @@ from asynq.errors import BrokerUnavailable, ServerStateError
 from asynq.handlers import as_step
 from asynq.hooks import Callbacks
 from asynq.life import Life
+from asynq.logs import get_logger
 from asynq.ops import Ping
 from asynq.processes.origin import importing
 from asynq.queues import Preference, QueueLimits
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from asynq.hooks import HealthCheck, OnError, OnRun
     from asynq.retry import IsFailure, RetryDelay
 
-log = logging.getLogger("asynq.server")
+log = get_logger("asynq.server")
 
 SECOND = timedelta(seconds=1)
 GREETING = 2.0
@@ -169,7 +169,7 @@ class Server(Life):
             raise ServerStateError(self._state, "start")
         self._state = "active"
         self._worker = Worker(self._broker, step, self._settings, Random())  # noqa: S311 - jitter and draws
-        self._begin(self._work(self._worker, Outage(log, told=not answered)))
+        self._begin(self._work(self._worker, Outage(log, reached=answered, told=not answered)))
         queues = ", ".join(self._settings.preference.names)
         log.info("%s on queues %s of %r", "working" if answered else "waiting to work", queues, self._broker)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from random import Random
 from typing import TYPE_CHECKING
 
+from asynq.backoff import Outage, shared_outage
 from asynq.errors import ServerStateError
 from asynq.life import Life
+from asynq.logs import get_logger
 from asynq.signals import run_blocking
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from asynq.broker import Broker
     from asynq.loops.every import Every
 
-log = logging.getLogger("asynq.scheduler")
+log = get_logger("asynq.scheduler")
 
 LOOP_PATIENCE = 5.0
 """Seconds a shutdown waits for what is under way: a tick, a hook, the answer of a provider."""
@@ -76,6 +77,7 @@ class Service(Life):
     # --- the rest is its own --------------------------------------------------------------------------
 
     async def _work(self) -> None:
+        shared_outage.set(Outage(log))
         async with asyncio.TaskGroup() as group:
             parts = [group.create_task(loop.run()) for loop in self._running]
             await self._told_to_end.wait()

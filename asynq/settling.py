@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from asynq.backoff import Backoff, Troubles
 from asynq.errors import AsynqError, LeaseLostError, may_have_landed
+from asynq.logs import get_logger
 from asynq.ops import Retry
 from asynq.run_log import log_not_recorded, log_put_back
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from asynq.outcome import Settlement
     from asynq.terms import Terms
 
-log = logging.getLogger("asynq.processor")
+log = get_logger("asynq.processor")
 
 SETTLE_BATCH = 200
 """Most settlements sent at once."""

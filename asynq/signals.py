@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from asynq.logs import get_logger
 from asynq.threads import LoopThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
-log = logging.getLogger("asynq.server")
+log = get_logger("asynq.server")
 
 LAST_PATIENCE = 1.0
 """Seconds that coroutines of the user have to end when all else has ended."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from asynq.backoff import Backoff, Troubles
 from asynq.broker import Wake
+from asynq.logs import get_logger
 from asynq.loops.every import rest
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from asynq.broker import Broker, CancelRequested
 
-log = logging.getLogger("asynq.wakeups")
+log = get_logger("asynq.wakeups")
 
 POLL = 5.0
 """Seconds between two looks at the broker by whoever would be woken."""

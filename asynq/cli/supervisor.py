@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import threading
@@ -11,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from asynq.backoff import Backoff
+from asynq.logs import get_logger
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -26,7 +26,7 @@ STABLE = 60.0
 _ENDED_AS_TOLD = (0, INTERRUPTED, -signal.SIGINT, -signal.SIGTERM)
 _FD = "ASYNQ_SUPERVISOR_FD"
 
-log = logging.getLogger("asynq.supervisor")
+log = get_logger("asynq.supervisor")
 
 
 class Supervisor:

@@ -20,8 +20,9 @@ from asynq.cli.arguments import load_handler, read_duration, read_limits, read_q
 from asynq.cli.supervisor import INTERRUPTED, USAGE_ERROR, Supervisor, stop_with_supervisor, supervise
 from asynq.durations import format_duration
 from asynq.errors import AsynqError, BrokerRefusedError, BrokerURLError
+from asynq.logs import get_logger
 
-log = logging.getLogger("asynq.worker")
+log = get_logger("asynq.worker")
 
 DEFAULT_BROKER = "redis://127.0.0.1:6379"
 BROKER_VARIABLE = "ASYNQ_BROKER"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from asynq.backoff import Troubles
 from asynq.errors import BrokerUnavailable
 from asynq.leases.book import LeaseBook
+from asynq.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asynq.message import Lease
     from asynq.ops import Extended, ExtendLease
 
-log = logging.getLogger("asynq.leases")
+log = get_logger("asynq.leases")
 
 BATCH = 200
 """Most extensions sent at once."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 import time
@@ -14,6 +13,7 @@ from asynq.leases.book import CancelMarked, LeaseLost
 from asynq.leases.extender import Extender
 from asynq.leases.process import KeeperProcess
 from asynq.leases.protocol import Hello, Hold, Ready, Release, write
+from asynq.logs import get_logger
 from asynq.loops.every import rest
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from asynq.leases.protocol import Said
     from asynq.message import Lease
 
-log = logging.getLogger("asynq.leases")
+log = get_logger("asynq.leases")
 
 READY_WITHIN = 10.0
 """Seconds within which the process should be ready; leases that last longer need not wait for it."""

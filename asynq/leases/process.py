@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import subprocess
 import sys
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from asynq.leases.protocol import Said, read, write
 from asynq.leases.running import is_running
+from asynq.logs import get_logger
 from asynq.threads import in_own_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-log = logging.getLogger("asynq.leases")
+log = get_logger("asynq.leases")
 
 FLUSH_AGAIN = 0.02
 """Seconds after which a full pipe is tried again."""

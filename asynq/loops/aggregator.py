@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from asynq.backoff import Backoff, Troubles
 from asynq.client import random_id
 from asynq.clock import SystemClock
 from asynq.errors import AggregationError, AggregationLostError, AsynqError
+from asynq.logs import get_logger
 from asynq.loops.sweep import Sweep
 from asynq.ops import ListGroups, TakeGroup
 from asynq.threads import DaemonThreads
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asynq.groups import AggregationSet
     from asynq.message import TaskMessage
 
-log = logging.getLogger("asynq.loops")
+log = get_logger("asynq.loops")
 
 PARALLEL = 4
 """Groups aggregated at once."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from asynq.backoff import Backoff, Troubles
 from asynq.errors import BrokerUnavailable
+from asynq.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from random import Random
 
-log = logging.getLogger("asynq.loops")
+log = get_logger("asynq.loops")
 
 JITTER = 0.25
 """Pauses vary by this share either way, so that many servers do not act in step."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 from datetime import timedelta
@@ -15,6 +14,7 @@ from attrs import evolve
 from asynq.backoff import Troubles
 from asynq.checks import EPOCH
 from asynq.errors import AsynqError, BrokerUnavailable
+from asynq.logs import get_logger
 from asynq.ops import ClearServer, WriteServer
 from asynq.presence import ServerInfo, WorkerInfo
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asynq.queues import Preference
     from asynq.runner import Run
 
-log = logging.getLogger("asynq.loops")
+log = get_logger("asynq.loops")
 
 SERVER_EVERY = 5.0
 """Seconds between two heartbeats of a server; it can be seen for twice as long."""
@@ -65,8 +65,10 @@ class Heartbeat:
         try:
             async with asyncio.timeout(END_PATIENCE):
                 await self._broker.aexecute(self._last)
-        except (AsynqError, TimeoutError) as error:
-            log.info("still seen for some seconds: %s", error or "no answer in time")
+        except TimeoutError:
+            log.info("still seen for some seconds: no answer within %g s", END_PATIENCE)
+        except AsynqError as error:
+            log.info("still seen for some seconds: %s", error)
 
 
 def host() -> str:

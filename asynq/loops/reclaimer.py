@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
+from asynq.logs import get_logger
 from asynq.loops.sweep import Sweep
 from asynq.ops import MAX_BATCH, ListGroups, ReclaimAggregations, RepairGroups
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from asynq.broker import Broker
 
-log = logging.getLogger("asynq.loops")
+log = get_logger("asynq.loops")
 
 
 class Reclaimer:

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from asynq.errors import AsynqError, LeaseLostError
+from asynq.logs import get_logger
 from asynq.loops.sweep import Sweep
 from asynq.ops import MAX_BATCH, AdoptOrphans, ListLostLeases, Recover
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from asynq.message import LostLease
     from asynq.retry import RetryRules
 
-log = logging.getLogger("asynq.loops")
+log = get_logger("asynq.loops")
 
 LEASE_EXPIRED = "asynq: task lease expired"
 """The error a lost task carries, in Go asynq's words."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from asynq.backoff import Troubles
 from asynq.errors import AsynqError
+from asynq.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-log = logging.getLogger("asynq.loops")
+log = get_logger("asynq.loops")
 
 
 class Sweep:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from asynq.clock import SystemClock
 from asynq.compose import compose, task_info
 from asynq.errors import AsynqError, DuplicateTaskError, TaskIDConflictError
 from asynq.info import TaskInfo
+from asynq.logs import get_logger
 from asynq.message import TaskState
 from asynq.ops import EnqueueTick, GetLastTick, RecordEnqueueEvent
 from asynq.presence import EnqueueEvent
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from asynq.ops import Op, Ticked
     from asynq.presence import SchedulerEntry
 
-log = logging.getLogger("asynq.scheduler")
+log = get_logger("asynq.scheduler")
 
 PreEnqueue = Callable[[Task], Awaitable[None] | None]
 """Told of a task before one of its ticks is enqueued, perhaps by another scheduler."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -12,6 +11,7 @@ from attrs import frozen
 from asynq.error_text import error_text
 from asynq.errors import AsynqError, HandlerError, RevokeTask, SkipRetry
 from asynq.outcome import wraps
+from asynq.shown import shown_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ class Raised:
         chain = [error]
         while (cause := chain[-1].__cause__) is not None and len(chain) < LONGEST_CHAIN:
             chain.append(cause)
-        seen = "".join(traceback.format_exception(error))
+        seen = shown_traceback(error)
         return cls(tuple(map(_portable, chain)), seen)
 
     def error(self) -> BaseException:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
 import redis
+
+from asynq.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from asynq_redis.push import PushConnection
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def look_at(connection: PushConnection, address: object, min_replicas: int, *, followed: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import redis
 from redis.crc import key_slot
 
 from asynq.errors import BrokerRefusedError
+from asynq.logs import get_logger
 from asynq_redis import faults
 from asynq_redis.keys import QUEUES, QueueKeys
 from asynq_redis.nodes import Node
@@ -33,7 +33,7 @@ LOOK_AGAIN = 0.1
 DOUBTFUL = 10.0
 """Seconds for which a server that was in trouble is the last to be asked where the others are."""
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Cluster:

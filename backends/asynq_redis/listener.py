@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -12,6 +11,7 @@ import redis
 from asynq.backoff import Backoff, Troubles
 from asynq.broker import CancelRequested, Wake
 from asynq.errors import BrokerUnavailable
+from asynq.logs import get_logger
 from asynq_redis import advice, faults
 from asynq_redis.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys
 from asynq_redis.push import PushConnection
@@ -30,7 +30,7 @@ KEEPALIVE = 10.0
 MAX_EVENTS = 10_000
 """Most events kept for a reader that does not come; then the oldest are dropped."""
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class RedisListener:

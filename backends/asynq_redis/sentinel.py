@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import redis
 from attrs import frozen
 
 from asynq.errors import BrokerRefusedError
+from asynq.logs import get_logger
 from asynq_redis import faults
 from asynq_redis.nodes import Node
 from asynq_redis.steps import Command
@@ -32,7 +32,7 @@ what it acknowledges is lost. Who asks for himself leaves it after one.
 LEFT_ALONE = 10.0
 """Seconds for which a sentinel that did not answer is asked only if no other one answers."""
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @frozen

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from attrs import define
 
 from asynq.broker import Wake
 from asynq.errors import AsynqError, BrokerUnavailable
+from asynq.logs import get_logger
 from asynq_redis.listener import KEEPALIVE, MAX_EVENTS, RedisListener
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FOLLOW_EVERY = 0.5
 """Seconds between two looks whether queues have changed their server; what the topology knows is free."""
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @define(eq=False)

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import RateLimited, RevokeTask, SkipRetry
-from asynq.message import TaskState
+from asynq.message import Delivery, TaskMessage, TaskState
 from asynq.mux import ServeMux
+from asynq.ops import Retry
+from asynq.outcome import Failed
+from asynq.run_log import MOST_KINDS, FailureLog
 
 if TYPE_CHECKING:
     from asynq.context import Context
@@ -37,7 +40,7 @@ def lines(told: pytest.LogCaptureFixture) -> list[tuple[str, str, bool]]:
 
 
 @pytest.mark.parametrize("hooks", [{}, {"on_error": lambda *_: None}])
-async def test_each_failure_is_one_line_and_the_last_shows_where(
+async def test_each_failure_is_one_line_and_the_first_and_the_last_show_where(
     memory: Bench, told: pytest.LogCaptureFixture, hooks: dict[str, Any]
 ) -> None:
     async def handler(ctx: Context, task: Task) -> None:
@@ -47,10 +50,36 @@ async def test_each_failure_is_one_line_and_the_last_shows_where(
         await memory.reaches(await memory.enqueue("email", id="7", max_retry=2), TaskState.ARCHIVED)
     task, why = "task '7' (email) of queue 'default'", "ValueError: boom\\nbang"
     assert lines(told) == [
-        ("WARNING", f"{task} is retried (1/2) in 0s: {why}", False),
+        ("WARNING", f"{task} is retried (1/2) in 0s: {why}", True),
         ("WARNING", f"{task} is retried (2/2) in 0s: {why}", False),
         ("ERROR", f"{task} is archived, 2/2 retries spent: {why}", True),
     ]
+
+
+async def test_a_failure_shows_where_when_it_is_news(memory: Bench, told: pytest.LogCaptureFixture) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        if ctx.retried == 2:
+            raise KeyError("another kind")
+        raise ValueError(task.type)
+
+    async with memory.serving(handler, **SOON):
+        for task_type in ("email", "email", "report"):
+            await memory.reaches(await memory.enqueue(task_type, max_retry=3), TaskState.ARCHIVED)
+    assert [trace for _, _, trace in lines(told)] == [
+        *(True, False, True, True),
+        *(False, False, False, True),
+        *(True, False, True, True),
+    ]
+    assert all("in handler" in record.exc_text for record in told.records if record.exc_text)
+
+
+def test_types_of_tasks_without_end_are_not_all_remembered(told: pytest.LogCaptureFixture) -> None:
+    failures, error = FailureLog(), ValueError("boom")
+    for number in range(MOST_KINDS + 1):
+        message = TaskMessage(id="7", type=str(number), queue="default", max_retry=1)
+        delivery = Delivery(message=message, token="k", expires_at=0)
+        failures.log(Retry(delivery=delivery, delay=0, error="", failure=True), Failed(error))
+    assert [trace for _, _, trace in lines(told)] == [*[True] * MOST_KINDS, False]
 
 
 async def test_at_debug_level_every_failure_shows_where(
@@ -76,10 +105,14 @@ async def test_a_type_nobody_handles_is_told(memory: Bench, told: pytest.LogCapt
 @pytest.mark.parametrize(
     ("error", "state", "line"),
     [
-        (SkipRetry("no such user"), TaskState.ARCHIVED, ("ERROR", "is archived, 0/25 retries spent: ")),
-        (RevokeTask("too old"), None, ("INFO", "is revoked: too old")),
-        (RateLimited(timedelta(hours=1)), TaskState.RETRY, ("INFO", "is held back for 1h0m0s: ")),
-        (OSError("busy"), TaskState.RETRY, ("WARNING", "is retried (not counted) in 1h0m0s: OSError: busy")),
+        (
+            SkipRetry("no such user"),
+            TaskState.ARCHIVED,
+            ("ERROR", "is archived, 0/25 retries spent", False),
+        ),
+        (RevokeTask("too old"), None, ("INFO", "is revoked: too old", False)),
+        (RateLimited(timedelta(hours=1)), TaskState.RETRY, ("INFO", "is held back for 1h0m0s: ", False)),
+        (OSError("x"), TaskState.RETRY, ("WARNING", "is retried (not counted) in 1h0m0s: OSError: x", True)),
     ],
 )
 async def test_a_verdict_is_told_as_what_it_is(
@@ -87,7 +120,7 @@ async def test_a_verdict_is_told_as_what_it_is(
     told: pytest.LogCaptureFixture,
     error: Exception,
     state: TaskState | None,
-    line: tuple[str, str],
+    line: tuple[str, str, bool],
 ) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         raise error
@@ -96,8 +129,8 @@ async def test_a_verdict_is_told_as_what_it_is(
     async with memory.serving(handler, **rules):
         await memory.reaches(await memory.enqueue(max_retry=25), state)
     [(told_level, text, trace)] = lines(told)
-    level, what = line
-    assert (told_level, trace) == (level, False)
+    level, what, traced = line
+    assert (told_level, trace) == (level, traced)
     assert what in text
 
 

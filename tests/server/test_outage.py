@@ -202,12 +202,12 @@ async def test_a_broker_that_is_silent_at_the_start_is_told_with_a_reason(
     caplog.set_level(logging.INFO, "asynq.server")
     broker = Silent()
     async with Bench(broker).serving(ServeMux()):
-        await until(lambda: "works again" in caplog.text)
+        await until(lambda: "works now" in caplog.text)
         broker.answers.set()
     assert [record.getMessage() for record in caplog.records][:3] == [
         "the broker does not answer yet and is waited for: no answer within 2 s",
         f"waiting to work on queues default of {broker!r}",
-        "reaching the broker works again",
+        "reaching the broker works now",
     ]
     broker.close()
 

@@ -6,8 +6,8 @@ import logging
 from random import Random
 from typing import TYPE_CHECKING
 
-from asynq.backoff import Backoff, Troubles
-from asynq.errors import BrokerUnavailable
+from asynq.backoff import Backoff, Outage, Troubles, shared_outage
+from asynq.errors import BrokerRefusedError, BrokerUnavailable
 
 if TYPE_CHECKING:
     import pytest
@@ -30,7 +30,8 @@ def test_success_begins_again_with_the_first_pause() -> None:
 def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     troubles = Troubles(logging.getLogger("test"), "fetching")
-    troubles.worked()
+    for key in ("", "a"):
+        troubles.worked(key)
     for _ in range(3):
         troubles.failed(BrokerUnavailable("away"), "a")
     troubles.failed(BrokerUnavailable("away"), "b")
@@ -40,4 +41,47 @@ def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(caplog: pytes
         ("WARNING", "fetching of queue 'a' fails and will be tried again"),
         ("WARNING", "fetching of queue 'b' fails and will be tried again"),
         ("INFO", "fetching of queue 'a' works again"),
+    ]
+
+
+def test_what_never_worked_does_not_work_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log, away = logging.getLogger("test"), BrokerUnavailable("away")
+    troubles, outage = Troubles(log, "fetching"), Outage(log)
+    for _ in range(2):
+        troubles.failed(away)
+        troubles.worked()
+        outage.began("a part", away)
+        outage.ended("a part")
+    told = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
+    assert told == [
+        "fetching works now",
+        "reaching the broker works now",
+        "fetching works again",
+        "reaching the broker works again",
+    ]
+
+
+def test_what_failed_in_sight_works_again_in_sight(caplog: pytest.LogCaptureFixture) -> None:
+    """Also when it failed last because the broker was away, which the shared outage tells."""
+    caplog.set_level(logging.INFO)
+    log = logging.getLogger("test")
+    troubles = Troubles(log, "fetching")
+    token = shared_outage.set(Outage(log))
+    try:
+        troubles.worked()
+        troubles.failed(BrokerRefusedError("no"))
+        troubles.failed(BrokerUnavailable("away"))
+        troubles.worked()
+        troubles.failed(BrokerUnavailable("away"))
+        troubles.worked()
+    finally:
+        shared_outage.reset(token)
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "fetching fails and will be tried again",
+        "reaching the broker fails and will be tried again",
+        "fetching works again",
+        "reaching the broker works again",
+        "reaching the broker fails and will be tried again",
+        "reaching the broker works again",
     ]

@@ -94,6 +94,18 @@ def test_a_package_beside_the_core_imports_the_core_alone(package: str) -> None:
     assert offenders == {}
 
 
+def test_loggers_are_the_ones_whose_records_are_safe() -> None:
+    makers = {
+        shown(path)
+        for package in PACKAGES
+        for path in sources(PACKAGES[package])
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in {"getLogger", "getChild", "LoggerAdapter"}
+    }
+    # The level of the root logger is handed to handler processes.
+    assert makers == {"asynq/logs.py", "asynq/processes/process.py"}
+
+
 @pytest.mark.parametrize("vendor", sorted(VENDORS))
 def test_a_driver_is_imported_by_its_backend_alone(vendor: str) -> None:
     importers = {

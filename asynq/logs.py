@@ -1,0 +1,90 @@
+"""The loggers of this library: what their records carry of other people does no harm where it is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Self
+
+from asynq.shown import shown, shown_repr, shown_traceback
+
+FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+"""How a process of ours logs that nobody else configured."""
+
+
+def get_logger(name: str) -> logging.Logger:
+    """A logger whose records any handler can write: arguments and tracebacks are bounded and escaped.
+
+    `exc_info` stays for handlers that look at the error itself.
+    """
+    log = logging.getLogger(name)
+    log.addFilter(_SAFE)
+    return log
+
+
+def configure(level: str | int | None = None) -> None:
+    """Log to stderr from `level` on (None: info), unless the program has configured its logging itself.
+
+    Then a level that is given holds for the root logger and for ours, and all else stays as configured.
+    """
+    root, ours = logging.getLogger(), logging.getLogger("asynq")
+    if ours.hasHandlers():
+        if level is not None:
+            root.setLevel(level)
+            ours.setLevel(level)
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(_SafeFormatter(FORMAT))
+    root.addHandler(handler)
+    root.setLevel(logging.INFO if level is None else level)
+
+
+def enable() -> None:
+    """Undo what `dictConfig` and `fileConfig` do to loggers they do not name: ours are not disabled."""
+    for name, log in logging.root.manager.loggerDict.items():
+        if isinstance(log, logging.Logger) and name.partition(".")[0].partition("_")[0] == "asynq":
+            log.disabled = False
+
+
+class _Safe(logging.Filter):
+    """Makes a record safe before any handler sees it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, Mapping):
+            record.args = {name: _safe(value) for name, value in record.args.items()}
+        elif record.args:
+            record.args = tuple(map(_safe, record.args))
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            # Formatters take this instead of formatting the error themselves.
+            record.exc_text = shown_traceback(error)
+        return True
+
+
+class _SafeFormatter(logging.Formatter):
+    """Bounds and escapes the tracebacks of all loggers."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
+        return super().formatException(ei) if ei[1] is None else shown_traceback(ei[1])
+
+
+class _Shown(str):
+    """An argument of a record as it is shown, by %s and by %r."""
+
+    __slots__ = ("_repr",)
+    _repr: str
+
+    def __new__(cls, value: object) -> Self:
+        self = super().__new__(cls, shown(value))
+        self._repr = shown_repr(value)
+        return self
+
+    def __repr__(self) -> str:
+        return self._repr
+
+
+def _safe(value: object) -> object:
+    return value if isinstance(value, int | float | None) else _Shown(value)
+
+
+_SAFE = _Safe()
