@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar, Final, ParamSpec, TypeVar, cast
 
 from asynq.changes import ChangeListener, ChangeWatcher
 from asynq.errors import AsynqError, BrokerFullError, BrokerRefusedError, BrokerUnavailable, raised
@@ -18,12 +19,15 @@ from asynq.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from asynq.broker import Capabilities, Listener, Watcher
     from asynq.clock import Clock
     from asynq.ops import Op
 
 T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
 
 THREADS: Final = 4
 """Calls that are awaited at once. They are the broker's own: what users run in threads cannot hold it up."""
@@ -117,11 +121,21 @@ class CalledBroker(_Faces):
 
     async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""
-        return await asyncio.wrap_future(self._pool().submit(self.execute_many, ops))
+        return await asyncio.wrap_future(self._submit(self.execute_many, ops))
 
     async def aclose(self) -> None:
-        """See Broker."""
-        await asyncio.wrap_future(self._pool().submit(self.close))
+        """See Broker. The threads end as well."""
+        try:
+            await asyncio.wrap_future(self._submit(self.close))
+        finally:
+            if (threads := self._pools.pop(os.getpid(), None)) is not None:
+                threads.shutdown(wait=False)
+
+    def _submit(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        while True:
+            # Another thread may have closed the broker in between.
+            with suppress(RuntimeError):
+                return self._pool().submit(call, *args, **kwargs)
 
     def _pool(self) -> DaemonThreads:
         pid = os.getpid()

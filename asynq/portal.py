@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asynq.errors import BrokerUnavailable
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
+
+_INHERITED: Final[list[object]] = []
+"""Threads that did not come along through a fork. Their loops are the parent's, and are left alone."""
 
 
 class Portal:
@@ -75,7 +78,9 @@ class _LoopThread(threading.Thread):
 
     def stop(self) -> None:
         """End soon; does not wait, and may be called again."""
-        if self._pid == os.getpid() and not self.loop.is_closed():
+        if self._pid != os.getpid():
+            _INHERITED.append(self)
+        elif not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._stopped.set)
 
     async def _live(self) -> None:

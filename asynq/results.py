@@ -13,6 +13,7 @@ from asynq.info import TaskInfo
 from asynq.loops.every import JITTER
 from asynq.message import TaskState
 from asynq.ops import GetTask
+from asynq.per_loop import PerLoop
 from asynq.wakeups import POLL, POLL_UNTOLD
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Results:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._rng = random.Random()  # noqa: S311 - it spreads polls
-        self._watchers: dict[asyncio.AbstractEventLoop, Watcher] = {}
+        self._watchers: PerLoop[Watcher] = PerLoop(_aclose)
 
     async def wait(self, info: TaskInfo, timeout: timedelta | None) -> bytes:  # noqa: ASYNC109 - its message
         """The task's result once it is completed; see `Client.wait`."""
@@ -46,9 +47,7 @@ class Results:
 
     async def aclose(self) -> None:
         """Free what watches for the running event loop."""
-        watcher = self._watchers.pop(asyncio.get_running_loop(), None)
-        if watcher is not None:
-            await watcher.aclose()
+        await self._watchers.aclose()
 
     async def _result(self, look: GetTask) -> bytes:
         result = result_of(await self._broker.aexecute(look))
@@ -70,18 +69,15 @@ class Results:
     async def _watched(self, look: GetTask) -> tuple[asyncio.Future[None], float]:
         """The task's next change, and the seconds after which to look in any case."""
         try:
-            change, poll = await self._watcher().watch(look.queue, look.task_id), POLL
+            watcher = self._watchers.get(self._broker.watcher)
+            change, poll = await watcher.watch(look.queue, look.task_id), POLL
         except AsynqError:
             change, poll = asyncio.get_running_loop().create_future(), POLL_UNTOLD
         return change, poll * self._rng.uniform(1 - JITTER, 1 + JITTER)
 
-    def _watcher(self) -> Watcher:
-        loop = asyncio.get_running_loop()
-        if loop not in self._watchers:
-            for ended in [known for known in self._watchers if known.is_closed()]:
-                self._watchers.pop(ended, None)
-            self._watchers[loop] = self._broker.watcher()
-        return self._watchers[loop]
+
+async def _aclose(watcher: Watcher) -> None:
+    await watcher.aclose()
 
 
 def check_waitable(info: object, timeout: timedelta | None) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +16,7 @@ from redis import RedisError
 from asynq.broker import Capabilities
 from asynq.checks import check_count, check_duration, check_timeout
 from asynq.errors import BrokerUnavailable, raised
+from asynq.per_loop import PerLoop
 from asynq_redis import faults
 from asynq_redis.cluster import Cluster
 from asynq_redis.faces import Awaiting, Blocking, Settings, completed
@@ -100,9 +99,7 @@ class _Connections:
         self.lock = threading.Lock()
         self.listed: set[str] = set()
         self.blocking: Transport | None = None
-        self.awaiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Transport] = (
-            weakref.WeakKeyDictionary()
-        )
+        self.awaiting = PerLoop(Transport.close)
 
 
 class BaseRedisBroker:
@@ -152,6 +149,7 @@ class BaseRedisBroker:
         transport, here.blocking = here.blocking, None
         if transport is not None:
             completed(transport.close())
+        here.awaiting.drop_closed()
 
     async def aexecute(self, op: Op[T], /) -> T:
         """See Broker."""
@@ -164,9 +162,7 @@ class BaseRedisBroker:
 
     async def aclose(self) -> None:
         """See Broker."""
-        transport = self._connections().awaiting.pop(asyncio.get_running_loop(), None)
-        if transport is not None:
-            await transport.close()
+        await self._connections().awaiting.aclose()
 
     def listener(self) -> Listener:
         """See Broker."""
@@ -210,11 +206,7 @@ class BaseRedisBroker:
             return here.blocking
 
     def _awaiting(self) -> Transport:
-        here, loop = self._connections(), asyncio.get_running_loop()
-        with here.lock:
-            if loop not in here.awaiting:
-                here.awaiting[loop] = self._transport(Awaiting())
-            return here.awaiting[loop]
+        return self._connections().awaiting.get(lambda: self._transport(Awaiting()))
 
     def _connections(self) -> _Connections:
         if self._connections_here.pid != os.getpid():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from asynq.per_loop import LoopState
     from asynq_redis.faces import Face, Settings
     from asynq_redis.steps import Arg, Request
 
@@ -104,6 +105,9 @@ class Cluster:
         return True
 
     async def close(self) -> None:
+        """See Topology: it holds nothing."""
+
+    def drop(self, loop: LoopState) -> None:
         """See Topology: it holds nothing."""
 
     def _owner(self, request: Request) -> Address | None:

@@ -19,11 +19,13 @@ from attrs import field, frozen
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from asynq_redis.sever import sever
 from asynq_redis.tls import TLSConnection, context_for
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
+    from asynq.per_loop import LoopState
     from asynq_redis.url import TLS, Address
 
 T = TypeVar("T")
@@ -54,6 +56,10 @@ class Face(Protocol):
 
     def connection(self, address: Address, settings: Settings) -> Any:
         """A redis-py connection of this face's kind, not yet connected."""
+        ...
+
+    def drop(self, connection: Any, loop: LoopState) -> None:
+        """Free a connection without waiting; `loop` is what became of the event loop it belongs to."""
         ...
 
     def semaphore(self, count: int) -> Any:
@@ -91,6 +97,10 @@ class Blocking:
             return TLSConnection(context=context_for(settings.tls), **options)
         make: Any = blocking.UnixDomainSocketConnection if address.path else blocking.Connection
         return make(**options)
+
+    def drop(self, connection: Any, loop: LoopState) -> None:  # noqa: ARG002 - there is no event loop
+        """See Face."""
+        connection.disconnect()
 
     def semaphore(self, count: int) -> Any:
         """See Face."""
@@ -143,6 +153,13 @@ class Awaiting:
             connection.ssl_context.context = context_for(settings.tls)
             return connection
         return awaited.Connection(**options)
+
+    def drop(self, connection: Any, loop: LoopState) -> None:
+        """See Face."""
+        writer = connection._writer  # noqa: SLF001 - its own ways to disconnect need a loop that runs
+        connection._writer = connection._reader = None  # noqa: SLF001
+        if writer is not None:
+            sever(writer, loop)
 
     def semaphore(self, count: int) -> Any:
         """See Face."""

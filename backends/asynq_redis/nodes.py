@@ -19,6 +19,7 @@ from asynq_redis.steps import Command, Reply, Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
+    from asynq.per_loop import LoopState
     from asynq_redis.faces import Face, Settings
     from asynq_redis.steps import Arg
     from asynq_redis.url import Address
@@ -118,6 +119,12 @@ class Node:
         self._closed = True
         while (link := self._pop()) is not None:
             await self._face.wait(link.connection.disconnect())
+
+    def drop(self, loop: LoopState) -> None:
+        """`close`, without waiting; see asynq.per_loop."""
+        self._closed = True
+        while (link := self._pop()) is not None:
+            self._face.drop(link.connection, loop)
 
     async def _converse(
         self, link: _Link, requests: Sequence[Request], in_full: Container[int], limit: float

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 import hiredis
 import redis
 
+from asynq_redis.sever import sever
 from asynq_redis.tls import context_for
 
 if TYPE_CHECKING:
+    from asynq.per_loop import LoopState
     from asynq_redis.faces import Settings
     from asynq_redis.url import TLS, Address
 
@@ -30,6 +32,7 @@ class PushConnection:
         )
         self._expected: deque[asyncio.Future[Any]] = deque()
         self._asked_for_life = False
+        self._dropped = False
 
     @classmethod
     async def open(cls, address: Address, settings: Settings) -> Self:
@@ -71,11 +74,18 @@ class PushConnection:
 
     async def close(self) -> None:
         """Free the connection; replies that have not come are None."""
+        if self._dropped:
+            return
         self._writer.transport.abort()
         while self._expected:
             self._answer(None)
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
+
+    def drop(self, loop: LoopState) -> None:
+        """`close`, without waiting; see asynq.per_loop."""
+        self._dropped = True
+        sever(self._writer, loop)
 
     def _next_push(self) -> list[Any] | None:
         while (message := self._parser.gets()) is not _INCOMPLETE:

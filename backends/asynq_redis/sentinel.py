@@ -19,6 +19,7 @@ from asynq_redis.url import Address
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from asynq.per_loop import LoopState
     from asynq_redis.faces import Face, Settings
     from asynq_redis.steps import Request
 
@@ -101,6 +102,11 @@ class Sentinel:
         """See Topology."""
         for sentinel in self._sentinels:
             await sentinel.close()
+
+    def drop(self, loop: LoopState) -> None:
+        """See Topology."""
+        for sentinel in self._sentinels:
+            sentinel.drop(loop)
 
     async def _confirm(self) -> None:
         asked_before = self._confirm_at

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     import redis
 
+    from asynq.per_loop import LoopState
     from asynq_redis.faces import Settings
     from asynq_redis.steps import Request
     from asynq_redis.url import Address
@@ -50,6 +51,10 @@ class Topology(Protocol):
         """Free what it holds."""
         ...
 
+    def drop(self, loop: LoopState) -> None:
+        """`close`, without waiting; see asynq.per_loop."""
+        ...
+
 
 @frozen
 class Single:
@@ -74,6 +79,9 @@ class Single:
         return False
 
     async def close(self) -> None:
+        """See Topology: it holds nothing."""
+
+    def drop(self, loop: LoopState) -> None:
         """See Topology: it holds nothing."""
 
 

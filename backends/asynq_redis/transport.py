@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from random import Random
 
+    from asynq.per_loop import LoopState
     from asynq_redis.faces import Face, Settings
     from asynq_redis.steps import Reply, Request
     from asynq_redis.topology import Topology
@@ -108,6 +109,13 @@ class Transport:
         for node in nodes.values():
             await node.close()
         await self.topology.close()
+
+    def drop(self, loop: LoopState) -> None:
+        """`close`, without waiting; see asynq.per_loop."""
+        nodes, self._nodes = self._nodes, {}
+        for node in nodes.values():
+            node.drop(loop)
+        self.topology.drop(loop)
 
     async def _pass(self, round_: Round) -> None:
         """Send what waits, once, to all servers at the same time."""

@@ -16,6 +16,7 @@ from asynq_redis.push import PushConnection
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from asynq.per_loop import LoopState
     from asynq_redis.faces import Settings
     from asynq_redis.url import Address
 
@@ -58,6 +59,12 @@ class RedisWatcher:
         for server in servers.values():
             await server.close()
 
+    def drop(self, loop: LoopState) -> None:
+        """`aclose`, without waiting; see asynq.per_loop."""
+        servers, self._servers = self._servers, {}
+        for server in servers.values():
+            server.drop(loop)
+
 
 class _Tracking:
     """The connection to one server: opened when it is first needed, and again after it was lost."""
@@ -68,6 +75,7 @@ class _Tracking:
         self._keepalive = keepalive
         self._waiting: dict[bytes, set[asyncio.Future[None]]] = {}
         self._life: asyncio.Task[None] | None = None
+        self._connection: PushConnection | None = None
         self._opened: asyncio.Future[PushConnection]
         self._switched_on: asyncio.Future[Any]
 
@@ -95,6 +103,18 @@ class _Tracking:
             life.cancel()
             await asyncio.wait([life])
 
+    def drop(self, loop: LoopState) -> None:
+        if (life := self._life) is None:
+            return
+        if loop == "running":
+            life.cancel()
+        else:
+            # It was left without a word by whoever closed the loop, or it goes on in the parent process.
+            life._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+            self._waiting.clear()
+        if self._connection is not None:
+            self._connection.drop(loop)
+
     async def _connected(self) -> PushConnection:
         """The connection everybody shares; who comes while it is being opened waits for the same attempt."""
         if self._life is None:
@@ -110,7 +130,7 @@ class _Tracking:
 
     async def _live(self, opened: asyncio.Future[PushConnection]) -> None:
         try:
-            connection = await PushConnection.open(self._address, self._settings)
+            connection = self._connection = await PushConnection.open(self._address, self._settings)
         except BaseException as error:
             self._life = None
             refusal = faults.connect_refusal(error, self._address)
@@ -128,7 +148,7 @@ class _Tracking:
             pass  # whoever waits looks again, and finds out what is wrong
         finally:
             # Before anything is awaited: who watches from now on needs another connection.
-            self._life = None
+            self._life = self._connection = None
             self._tell(list(self._waiting))
             await connection.close()
 

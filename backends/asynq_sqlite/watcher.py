@@ -13,6 +13,8 @@ from asynq_sqlite.listener import TICK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from asynq.per_loop import LoopState
+
 
 class TaskWatcher:
     """See asynq.broker.Watcher. While anybody waits it looks every 10 ms at a counter of changes.
@@ -46,6 +48,18 @@ class TaskWatcher:
                 await self._looking
         self._tell()
         if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def drop(self, loop: LoopState) -> None:
+        """`aclose`, without waiting; see asynq.per_loop."""
+        if self._looking is not None and loop == "running":
+            self._looking.cancel()
+        elif self._looking is not None:
+            # It was left without a word by whoever closed the loop, or it goes on in the parent process.
+            self._looking._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+        # A connection that came through a fork must not be closed: that would release the parent's locks.
+        if self._connection is not None and loop != "inherited":
             self._connection.close()
             self._connection = None
 

@@ -100,6 +100,18 @@ def test_what_is_called_is_awaited_in_threads_of_the_brokers_own() -> None:
     assert broker.closed == 1
 
 
+def test_its_threads_end_when_it_is_closed() -> None:
+    broker = Called()
+    for _ in range(2):
+        asyncio.run(broker.aexecute(Ping()))
+        own = [thread for thread in threading.enumerate() if thread.name in broker.threads]
+        assert own
+        asyncio.run(broker.aclose())
+        for thread in own:
+            thread.join(timeout=15)
+            assert not thread.is_alive()
+
+
 def test_many_operations_are_carried_out_a_batch_at_a_time() -> None:
     broker = Called()
     assert broker.execute_many([Ping()] * 7) == [None] * 7

@@ -1,0 +1,265 @@
+"""What belongs to an event loop ends with it: connections, watchers, files. A process may run any number."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+import asynq_topologies
+from asynq import AsyncClient, AsyncInspector, Client, ServeMux, Server, SQLiteBroker, Task
+from asynq_redis import TLS, RedisBroker
+from asynq_topologies.certificates import self_signed
+from tests.servers import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import redis
+
+    from asynq import Context
+    from asynq_topologies import Topology
+
+    NewLoop = Callable[[], asyncio.AbstractEventLoop]
+
+LOOPS = 20
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def new_loop(request: pytest.FixtureRequest) -> NewLoop:
+    if request.param == "asyncio":
+        return asyncio.new_event_loop
+    made: NewLoop = pytest.importorskip("uvloop").new_event_loop
+    return made
+
+
+def run(new_loop: NewLoop, work: Any) -> Any:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(work)
+
+
+def run_and_close(new_loop: NewLoop, work: Any) -> None:
+    """As programs do that manage their loop by hand: nothing is told that the loop ends."""
+    loop = new_loop()
+    loop.run_until_complete(work)
+    loop.close()
+
+
+def connections(server: redis.Redis) -> int:
+    """But for the test's own, and those of other servers."""
+    found: list[dict[str, str]] = server.client_list()
+    mine = str(server.client_id())
+    return sum(
+        one["id"] != mine and not set(one["flags"]) & set("SM") and not one["name"].startswith("sentinel")
+        for one in found
+    )
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds: a server hears of the end of a connection in its time."""
+    ends = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.005)
+
+
+async def wait_in_vain(client: AsyncClient) -> None:
+    info = await client.enqueue(Task("t"), retention=HOUR)
+    with pytest.raises(TimeoutError):
+        await client.wait(info, timeout=timedelta(milliseconds=50))
+
+
+def test_a_loop_that_ends_leaves_no_connection(redis_server: RedisServer, new_loop: NewLoop) -> None:
+    client, inspector = AsyncClient(redis_server.url), AsyncInspector(redis_server.url)
+    before = connections(redis_server.client)
+    for _ in range(LOOPS):
+        run(new_loop, client.enqueue(Task("t")))
+        run(new_loop, inspector.queues())
+    until(lambda: connections(redis_server.client) == before)
+    assert inspector._broker.execute is not None
+
+
+def test_a_watcher_ends_with_its_loop(redis_server: RedisServer, new_loop: NewLoop) -> None:
+    client = AsyncClient(redis_server.url)
+    before = connections(redis_server.client)
+    for _ in range(3):
+        run(new_loop, wait_in_vain(client))
+    until(lambda: connections(redis_server.client) == before)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:unclosed resource:ResourceWarning"
+)  # uvloop's, of a loop closed like that
+def test_loops_closed_by_hand_leave_one_connection_until_the_client_is_collected(
+    redis_server: RedisServer, new_loop: NewLoop
+) -> None:
+    client = AsyncClient(redis_server.url)
+    before = connections(redis_server.client)
+    for _ in range(LOOPS):
+        run_and_close(new_loop, client.enqueue(Task("t")))
+        until(lambda: connections(redis_server.client) <= before + 1)
+    run_and_close(new_loop, wait_in_vain(client))
+    del client
+    gc.collect()
+    until(lambda: connections(redis_server.client) == before)
+
+
+def test_a_client_collected_on_its_loop_leaves_no_connection(
+    redis_server: RedisServer, new_loop: NewLoop
+) -> None:
+    before = connections(redis_server.client)
+
+    async def work() -> None:
+        await wait_in_vain(AsyncClient(redis_server.url))
+        gc.collect()
+        await asyncio.to_thread(until, lambda: connections(redis_server.client) == before)
+        # This one is collected with the coroutine, when its loop ends at once.
+        client = AsyncClient(redis_server.url)
+        await asyncio.gather(*(client.ping() for _ in range(5)))
+
+    run(new_loop, work())
+    until(lambda: connections(redis_server.client) == before)
+
+
+def test_a_loop_goes_on_without_the_loops_that_ended_beside_it(
+    redis_server: RedisServer, new_loop: NewLoop
+) -> None:
+    client = AsyncClient(redis_server.url)
+    before = connections(redis_server.client)
+
+    async def work() -> None:
+        await client.ping()
+        with ThreadPoolExecutor(8) as threads:
+            for _ in range(LOOPS):
+                threads.submit(run, new_loop, client.enqueue(Task("t"))).result()
+            list(threads.map(lambda _: run(new_loop, client.enqueue(Task("t"))), range(LOOPS)))
+        assert connections(redis_server.client) <= before + 2
+        await client.ping()
+
+    run(new_loop, work())
+    until(lambda: connections(redis_server.client) == before)
+
+
+def test_a_forked_child_frees_what_it_inherited(redis_server: RedisServer, new_loop: NewLoop) -> None:
+    client = AsyncClient(redis_server.url)
+    before = connections(redis_server.client)
+
+    async def work() -> None:
+        await client.ping()
+        ready, told = os.pipe()
+        end, ask_to_end = os.pipe()
+        if not (child := os.fork()):
+            code = 1
+            try:
+                asyncio._set_running_loop(None)
+                run_in_thread(new_loop, client.enqueue(Task("t")))
+                os.write(told, b"x")
+                os.read(end, 1)
+                code = 0
+            finally:
+                os._exit(code)
+        os.read(ready, 1)
+        assert connections(redis_server.client) == before + 1
+        await client.ping()
+        await client.aclose()
+        # The child still runs, and holds nothing of it.
+        until(lambda: connections(redis_server.client) == before)
+        os.write(ask_to_end, b"x")
+        assert await asyncio.to_thread(os.waitpid, child, 0) == (child, 0)
+
+    run(new_loop, work())
+
+
+def run_in_thread(new_loop: NewLoop, work: Any) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(run, new_loop, work).result()
+
+
+def test_plain_handlers_run_loops_of_their_own(redis_server: RedisServer, new_loop: NewLoop) -> None:
+    mux, done = ServeMux(), threading.Semaphore(0)
+    enqueuer = AsyncClient(redis_server.url)
+
+    @mux.handler("outer")
+    def outer(ctx: Context, task: Task) -> None:
+        run(new_loop, enqueuer.enqueue(Task("inner")))
+        done.release()
+
+    async def work() -> None:
+        broker = RedisBroker(redis_server.url)
+        await broker.aexecute_many([])
+        server = Server(broker, concurrency=4)
+        before = connections(redis_server.client)
+        with Client(redis_server.url) as client:
+            client.enqueue_many([Task("outer") for _ in range(LOOPS)])
+        await server.start(mux)
+        for _ in range(LOOPS):
+            await asyncio.to_thread(done.acquire, timeout=15)
+        await server.shutdown()
+        await broker.aclose()
+        broker.close()
+        until(lambda: connections(redis_server.client) == before)
+
+    run(new_loop, work())
+
+
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+def test_loops_leave_no_connection_to_any_server(
+    kind: str, request: pytest.FixtureRequest, new_loop: NewLoop
+) -> None:
+    topology: Topology = request.getfixturevalue(kind)
+    nodes = [*topology.nodes, *topology.sentinels]
+    client = AsyncClient(topology.url)
+    before = [connections(node.client) for node in nodes]
+    for number in range(5):
+        run(new_loop, client.enqueue_many([Task("t", queue=f"{number}{letter}") for letter in "abcdef"]))
+    run(new_loop, wait_in_vain(client))
+    until(lambda: all(connections(node.client) <= count for node, count in zip(nodes, before, strict=True)))
+
+
+def test_loops_leave_no_encrypted_connection(tmp_path: Path, new_loop: NewLoop) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("needs the openssl command")
+    made = self_signed(tmp_path)
+    port = asynq_topologies.ports.free_port()
+    files = ("--tls-cert-file", made.certificate, "--tls-key-file", made.key, "--tls-auth-clients", "no")
+    with RedisServer.start("--tls-port", str(port), *files) as server:
+        broker = RedisBroker(f"rediss://127.0.0.1:{port}", tls=TLS(ca_file=made.certificate))
+        client = AsyncClient(broker)
+        before = connections(server.client)
+        for _ in range(3):
+            run(new_loop, wait_in_vain(client))
+        until(lambda: connections(server.client) == before)
+        if new_loop is asyncio.new_event_loop:
+            for _ in range(3):
+                run_and_close(new_loop, client.enqueue(Task("t")))
+                until(lambda: connections(server.client) <= before + 1)
+            broker.close()
+            until(lambda: connections(server.client) == before)
+
+
+def test_loops_leave_no_file_and_no_thread(tmp_path: Path, new_loop: NewLoop) -> None:
+    broker = SQLiteBroker(tmp_path / "tasks.db")
+    client = AsyncClient(broker)
+    run(new_loop, wait_in_vain(client))
+    this = psutil.Process()
+    before = this.num_fds(), threading.active_count()
+    for _ in range(3):
+        run(new_loop, wait_in_vain(client))
+    assert (this.num_fds(), threading.active_count()) <= before
+    for _ in range(3):
+        run_and_close(new_loop, wait_in_vain(client))
+    broker.close()
+    del client
+    assert this.num_fds() < before[0]
+    assert threading.active_count() < before[1]
