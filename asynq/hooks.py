@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from attrs import fields, frozen
 
@@ -100,7 +101,7 @@ class Hooks:
     def checked(self, error: AsynqError | None) -> None:
         """The broker was asked for a sign of life."""
         if self._on.health_check is not None:
-            self._call("health_check", self._on.health_check, error)
+            self._call("health_check", partial(self._on.health_check, error))
 
     async def drain(self, seconds: float) -> None:
         """Wait for hooks under way, for so long at most, then cancel them."""
@@ -113,11 +114,11 @@ class Hooks:
         callback = getattr(self._on, name)
         if callback is not None:
             what = f"{name}, told of task {message.id!r} of queue {message.queue!r},"
-            self._call(what, callback, *error, Task.from_message(message), ctx)
+            self._call(what, lambda: callback(*error, Task.from_message(message), ctx))
 
-    def _call(self, what: str, callback: Callable[..., Awaitable[None] | None], *arguments: Any) -> None:
+    def _call(self, what: str, callback: Callable[[], Awaitable[None] | None]) -> None:
         try:
-            answer = callback(*arguments)
+            answer = callback()
         except BaseException:
             log.exception("%s failed", what)
             return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, asdict, frozen
 
-from asynq.checks import EPOCH
+from asynq.instants import duration_of, instant_of
 from asynq.message import QueueStats, StoredTask, TaskState
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ class TaskInfo:
             retried=message.retried,
             last_err=message.error,
             last_failed_at=instant(message.last_failed_at * 1000),
-            timeout=timedelta(seconds=message.timeout) if message.timeout else None,
+            timeout=duration_of(message.timeout * 1000) if message.timeout else None,
             deadline=instant(message.deadline * 1000),
             group=message.group,
             next_process_at=instant(next_process_at),
             orphaned=stored.orphaned,
-            retention=timedelta(seconds=message.retention),
+            retention=duration_of(message.retention * 1000),
             completed_at=instant(message.completed_at * 1000),
             result=stored.result,
         )
@@ -107,10 +107,10 @@ class QueueInfo:
     @classmethod
     def of(cls, stats: QueueStats, memory: int | None) -> QueueInfo:
         """The public view of the numbers a broker gives."""
-        numbers = asdict(stats) | {"latency": timedelta(milliseconds=stats.latency)}
+        numbers = asdict(stats) | {"latency": duration_of(stats.latency)}
         return cls(size=stats.size, memory=memory, **numbers)
 
 
 def instant(milliseconds: int) -> datetime | None:
     """The datetime of a Unix instant; None for 0, which stands for never."""
-    return EPOCH + timedelta(milliseconds=milliseconds) if milliseconds else None
+    return instant_of(milliseconds) if milliseconds else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from asynq.checks import check_count, check_flag, check_name, check_one_of, check_text
-from asynq.errors import UnsupportedOperationError
+from asynq.errors import AsynqError, BrokerUnavailable, QueueNotFoundError, UnsupportedOperationError
 from asynq.info import QueueInfo, TaskInfo
 from asynq.message import QueueStats, TaskState
 from asynq.ops import (
@@ -302,13 +302,25 @@ def doctor(repair: bool = False) -> Listing[Finding]:  # noqa: FBT001, FBT002 - 
     """Look for what crashes, evictions and old Go peers leave behind, in small steps; repair it if told to.
 
     See `Fault` for the kinds of damage and what repairing each means. Servers at work repair what stops
-    tasks by themselves; what this finds besides takes up room, or refuses what it should not.
+    tasks by themselves; what this finds besides takes up room, or refuses what it should not. A queue that
+    cannot be examined does not keep the others from it: its error is raised at the end.
     """
     check_flag("repair", repair)
     yield from _examine(None, repair=repair)
     names: tuple[str, ...] = yield ListQueues()
+    failed: list[AsynqError] = []
     for queue in names:
-        yield from _examine(queue, repair=repair)
+        try:
+            yield from _examine(queue, repair=repair)
+        except QueueNotFoundError:
+            continue
+        except BrokerUnavailable:
+            raise
+        except AsynqError as error:
+            error.add_note(f"while queue {queue!r} was examined; the other queues were examined")
+            failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def _examine(queue: str | None, *, repair: bool) -> Listing[Finding]:

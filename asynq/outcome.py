@@ -9,7 +9,9 @@ from attrs import frozen
 
 from asynq.error_text import error_text
 from asynq.errors import RateLimited, RevokeTask, SkipRetry, TaskCancelledError
+from asynq.logs import get_logger
 from asynq.ops import Archive, Complete, Done, Requeue, Retry
+from asynq.retry import LONGEST_DELAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +49,11 @@ class Interrupted:
     why: Literal["shutdown", "lease_lost"]
 
 
+log = get_logger("asynq.processor")
+
+UNDECIDED_DELAY = 60_000
+"""Milliseconds until a task runs again whose failure could not be judged."""
+
 Outcome = Succeeded | Failed | Cancelled | Interrupted
 
 Settlement = Done | Complete | Retry | Archive | Requeue
@@ -61,7 +68,21 @@ def decide(delivery: Delivery, outcome: Outcome, rules: RetryRules, now: int) ->
     is or wraps a RateLimited; archived if it is or wraps a SkipRetry or if no retry is left; else retried.
     cancelled: as asked, where a retry counts as a failure. Interrupted by shutdown: back to the head of its
     queue.
+
+    Never raises: an error that cannot be judged is logged, and its task retried while it has retries left.
     """
+    try:
+        return _decided(delivery, outcome, rules, now)
+    except Exception:
+        log.exception("task %r: its failure cannot be judged", delivery.message.id)
+    spent = delivery.message.retried >= delivery.message.max_retry
+    text = error_text(outcome.error) if isinstance(outcome, Failed) else "asynq: the outcome cannot be judged"
+    if spent:
+        return Archive(delivery=delivery, error=text)
+    return Retry(delivery=delivery, delay=UNDECIDED_DELAY, error=text)
+
+
+def _decided(delivery: Delivery, outcome: Outcome, rules: RetryRules, now: int) -> Settlement | None:
     match outcome:
         case Succeeded():
             if delivery.message.retention > 0:
@@ -87,7 +108,7 @@ def _after_failure(delivery: Delivery, error: Exception, rules: RetryRules, now:
     too_late = 0 < message.deadline * 1000 <= now
     limited = next((part for part in _parts(error) if isinstance(part, RateLimited)), None)
     if limited and not too_late:
-        wait = -(-limited.retry_in // timedelta(milliseconds=1))
+        wait = -(-min(limited.retry_in, LONGEST_DELAY) // timedelta(milliseconds=1))
         return Retry(delivery=delivery, delay=wait, error=text, failure=False)
     if too_late or message.retried >= message.max_retry or wraps(error, SkipRetry):
         return Archive(delivery=delivery, error=text)

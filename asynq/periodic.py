@@ -95,6 +95,8 @@ class PeriodicTaskManager(Service):
                 entries.append(self._entry(config))
             except (TypeError, ValueError) as error:
                 log.error("config %d is not scheduled: %s", place, error)  # noqa: TRY400 - it says it all
+            except Exception:
+                log.exception("config %d is not scheduled", place)
         self._follow(entries)
 
     async def _prepare(self) -> None:

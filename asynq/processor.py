@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from asynq.backoff import Backoff, Troubles
 from asynq.clock import SystemClock
-from asynq.errors import AsynqError, BrokerUnavailable, LeaseLostError, may_have_landed
+from asynq.errors import AsynqError, LeaseLostError, may_have_landed
 from asynq.held import Held
+from asynq.isolation import aexecute_isolated
 from asynq.leases.book import LeaseLost
 from asynq.logs import get_logger
 from asynq.loops.every import JITTER, rest
@@ -198,12 +199,9 @@ class Processor:
         self._hungry = self._hungry and fetch is None
         answers: Sequence[Any]
         try:
-            answers = await self._broker.aexecute_many(ops)
+            answers = await aexecute_isolated(self._broker, ops)
         except AsynqError as error:
             answers = [error] * len(ops)
-        except Exception:
-            log.exception("the broker raised an error of its own")
-            answers = [BrokerUnavailable("it raised an error of its own", maybe_applied=True)] * len(ops)
         self._hungry |= self._settling.answered(settlements, answers[: len(settlements)])
         if fetch:
             await self._fetched(fetch, answers[-1])
@@ -267,7 +265,7 @@ class Processor:
         """The deliveries whose lease did not lapse while this loop was held up."""
         ops = [ExtendLease(lease=delivery.lease, duration=self._terms.lease) for delivery in deliveries]
         try:
-            answers = await self._broker.aexecute_many(ops)
+            answers = await aexecute_isolated(self._broker, ops)
         except AsynqError:
             return list(deliveries)
         kept = zip(deliveries, answers, strict=True)
@@ -297,10 +295,12 @@ class Processor:
 
     async def _carry_out(self, held: Held, run: Run) -> None:
         try:
-            self._conclude(held, await run.execute())
-        except Exception:
-            log.exception("task %s: its lease will lapse", held.delivery.message.id)
-            self._settling.let_go([held.delivery.lease])
+            outcome = await run.execute()
+        except Exception as error:
+            log.exception("the run of task %r failed", held.delivery.message.id)
+            run.abandon()
+            outcome = Failed(error)
+        self._conclude(held, outcome)
         if not run.finished.is_set():
             await run.finished.wait()
 
@@ -315,18 +315,24 @@ class Processor:
     def _conclude(self, held: Held, outcome: Outcome) -> None:
         delivery = held.delivery
         op = decide(delivery, outcome, self._terms.rules, self._clock.now())
-        if op is not None:
-            self._failures.log(op, outcome)
-        self._hooks.ended(outcome, delivery.message, held.context)
-        # From here on nothing may fail: what is to be settled must stay held.
         held.outcome = outcome
+        # Before anybody is told: a logger or a hook that fails must not leave the task unsettled.
         if op is None:
-            log.warning("task %s of queue %s: its lease is lost", delivery.message.id, delivery.message.queue)
             self._settling.let_go([delivery.lease])
             self._mark_quiet()
         else:
             self._settling.add(op)
         self._changed.set()
+        try:
+            if op is None:
+                log.warning(
+                    "task %r of queue %r: its lease is lost", delivery.message.id, delivery.message.queue
+                )
+            else:
+                self._failures.log(op, outcome)
+            self._hooks.ended(outcome, delivery.message, held.context)
+        except Exception:
+            log.exception("task %r is settled, but not all were told", delivery.message.id)
 
     def _mark_quiet(self) -> None:
         if not self._held and self._fetch is None:

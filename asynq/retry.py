@@ -21,6 +21,8 @@ log = get_logger("asynq.retry")
 
 LONGEST_DELAY = timedelta(days=100 * 365)
 """Longer delays are cut to this one."""
+_LONGEST_SECONDS = LONGEST_DELAY // timedelta(seconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
 
 RetryDelay = Callable[[int, Exception, Task], timedelta | float]
 """From the retries already spent, the error and the task: how long to wait, a timedelta or seconds."""
@@ -30,8 +32,12 @@ IsFailure = Callable[[Exception], bool]
 
 
 def default_retry_delay(retried: int, rng: Random) -> timedelta:
-    """Go asynq's delay: retried**4 + 15 seconds, and up to 29 * (retried + 1) seconds by chance."""
-    return timedelta(seconds=retried**4 + 15 + rng.randrange(30) * (retried + 1))
+    """Go asynq's delay: retried**4 + 15 seconds, and up to 29 * (retried + 1) seconds by chance.
+
+    At most LONGEST_DELAY, for any number of retries.
+    """
+    seconds = retried**4 + 15 + rng.randrange(30) * (retried + 1)
+    return timedelta(seconds=min(seconds, _LONGEST_SECONDS))
 
 
 @frozen(kw_only=True)
@@ -63,12 +69,19 @@ class RetryRules:
 
 
 def _milliseconds(delay: timedelta | float) -> int:
-    if isinstance(delay, bool) or not isinstance(delay, timedelta | int | float):
+    plain = _plain(delay)
+    if plain < timedelta(0):
+        raise ValueError(f"retry_delay answered {plain}, which is negative")
+    return -(-min(plain, LONGEST_DELAY) // _MILLISECOND)
+
+
+def _plain(delay: timedelta | float) -> timedelta:
+    """The answer without the methods of a subclass, which may say anything; a number within bounds."""
+    if isinstance(delay, timedelta):
+        return timedelta.__add__(delay, timedelta(0))
+    if isinstance(delay, bool) or not isinstance(delay, int | float):
         raise TypeError(f"retry_delay must answer a timedelta or seconds, not {type(delay).__name__}")
-    if not isinstance(delay, timedelta):
-        if math.isnan(delay):
-            raise ValueError("retry_delay answered NaN")
-        delay = timedelta(seconds=min(delay, LONGEST_DELAY.total_seconds()))
-    if delay < timedelta(0):
-        raise ValueError(f"retry_delay answered {delay}, which is negative")
-    return -(-min(delay, LONGEST_DELAY) // timedelta(milliseconds=1))
+    seconds = int.__int__(delay) if isinstance(delay, int) else float.__float__(delay)
+    if isinstance(seconds, float) and math.isnan(seconds):
+        raise ValueError("retry_delay answered NaN")
+    return timedelta(seconds=max(min(seconds, _LONGEST_SECONDS), -1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from asynq.context import Context, Control, Stop, current_run
@@ -18,6 +17,7 @@ from asynq.errors import (
     TaskTimeoutError,
 )
 from asynq.handlers import as_step
+from asynq.instants import instant_of
 from asynq.logs import get_logger
 from asynq.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded, can_be_judged
 from asynq.payload import encode_result
@@ -41,9 +41,6 @@ GRACE = 5.0
 _TELLINGS = 2
 """How often, within its grace, a coroutine is cancelled: more than once in case it swallowed the first, but
 rarely, because each also breaks into the cleaning up of one that did not."""
-
-_FIRST_INSTANT = datetime(1, 1, 2, tzinfo=UTC)
-_LAST_INSTANT = datetime(9999, 12, 30, tzinfo=UTC)
 
 
 class Run:
@@ -72,9 +69,9 @@ class Run:
         self._step: Step = as_step(handler)
         self._grace = grace
         self._now = clock.now()
-        self.started_at = _instant(self._now)
+        self.started_at = instant_of(self._now)
         self._limit, self._overrun = _time_limit(delivery.message, self._now)
-        self._control = Control(delivery, _instant(self._limit), broker, executors)
+        self._control = Control(delivery, instant_of(self._limit), broker, executors)
         self.context = Context(self._control)
         self._work: asyncio.Task[Outcome] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -200,15 +197,9 @@ def _time_limit(message: TaskMessage, now: int) -> tuple[int, TaskTimeoutError]:
     by_timeout = now + seconds * 1000
     by_deadline = message.deadline * 1000
     if message.deadline and (not seconds or by_deadline <= by_timeout):
-        passed = _instant(by_deadline).isoformat()
+        passed = instant_of(by_deadline).isoformat()
         return by_deadline, TaskDeadlineError(f"the task's deadline {passed} has passed")
     return by_timeout, TaskTimeoutError(f"the task ran longer than its timeout of {seconds} s")
-
-
-def _instant(milliseconds: int) -> datetime:
-    """As a datetime; what a peer wrote beyond the years Python knows is brought within them."""
-    known = min(max(milliseconds / 1000, _FIRST_INSTANT.timestamp()), _LAST_INSTANT.timestamp())
-    return datetime.fromtimestamp(known, UTC)
 
 
 def _success(answer: Any) -> Outcome:

@@ -107,13 +107,13 @@ class Wakeups:
         while True:
             try:
                 event = await self._listener.next()
+                if isinstance(event, Wake):
+                    self._woken()
+                else:
+                    self._cancelled(event)
             except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on
                 troubles.failed(error)
                 await asyncio.sleep(backoff.pause())
                 continue
             troubles.worked()
             backoff.reset()
-            if isinstance(event, Wake):
-                self._woken()
-            else:
-                self._cancelled(event)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from asynq.backoff import Troubles
 from asynq.errors import BrokerUnavailable
+from asynq.isolation import execute_isolated
 from asynq.leases.book import LeaseBook
 from asynq.logs import get_logger
 
@@ -89,7 +90,7 @@ class Extender:
     def _extend(self, ops: Sequence[ExtendLease]) -> bool:
         sent_at = self._monotonic()
         try:
-            answers: Sequence[Extended | AsynqError] = self._broker.execute_many(ops)
+            answers: Sequence[Extended | AsynqError] = execute_isolated(self._broker, ops)
         except BrokerUnavailable as error:
             self._troubles.failed(error)
             return False

@@ -69,6 +69,12 @@ class Every:
         except BrokerUnavailable as error:
             self._troubles.failed(error)
             return self._backoff.pause()
+        except asyncio.CancelledError:
+            if being_cancelled():
+                raise
+            # Something the step waited for was cancelled, which must not end the loop.
+            log.exception("%s failed; it will be tried again", self._name)
+            return max(self._backoff.pause(), self._gap)
         except Exception:
             log.exception("%s failed; it will be tried again", self._name)
             return max(self._backoff.pause(), self._gap)
@@ -77,6 +83,12 @@ class Every:
         if pause is not None:
             return pause
         return self._interval * self._rng.uniform(1 - JITTER, 1 + JITTER)
+
+
+def being_cancelled() -> bool:
+    """True if a CancelledError is meant for the running task, False if it comes from what it waits for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 async def rest(until: asyncio.Event, seconds: float | None) -> None:

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from asynq.errors import AsynqError, LeaseLostError
+from asynq.isolation import aexecute_isolated
 from asynq.logs import get_logger
 from asynq.loops.sweep import Sweep
 from asynq.ops import MAX_BATCH, AdoptOrphans, ListLostLeases, Recover
@@ -77,7 +78,8 @@ class Recoverer:
         if not recoveries:
             return 0
         taken = 0
-        for recovery, answer in zip(recoveries, await self._broker.aexecute_many(recoveries), strict=True):
+        answers = await aexecute_isolated(self._broker, recoveries)
+        for recovery, answer in zip(recoveries, answers, strict=True):
             message = recovery.lost.message
             if isinstance(answer, AsynqError):
                 log.warning("task %r of queue %r is not recovered yet: %s", message.id, message.queue, answer)

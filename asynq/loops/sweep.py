@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from asynq.backoff import Troubles
 from asynq.errors import AsynqError
+from asynq.isolation import aexecute_isolated
 from asynq.logs import get_logger
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Sweep:
         answered: dict[str, T] = {}
         if not ops:
             return answered
-        for queue, answer in zip(ops, await self._broker.aexecute_many(list(ops.values())), strict=True):
+        for queue, answer in zip(ops, await aexecute_isolated(self._broker, list(ops.values())), strict=True):
             if isinstance(answer, AsynqError):
                 self._troubles.failed(answer, queue)
             else:

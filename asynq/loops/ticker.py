@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -15,7 +16,9 @@ from asynq.clock import SystemClock
 from asynq.compose import compose, task_info
 from asynq.errors import AsynqError, DuplicateTaskError, TaskIDConflictError
 from asynq.info import TaskInfo
+from asynq.isolation import aexecute_isolated
 from asynq.logs import get_logger
+from asynq.loops.every import being_cancelled
 from asynq.message import TaskState
 from asynq.ops import EnqueueTick, GetLastTick, RecordEnqueueEvent
 from asynq.presence import EnqueueEvent
@@ -42,6 +45,8 @@ AGAIN = 1000
 """Milliseconds until a tick that the broker did not take is tried again."""
 HISTORY = 90 * 24 * 3600 * 1000
 """Milliseconds for which the events of an entry are kept after its last one."""
+REST = 60_000
+"""Milliseconds until an entry is tried again that raised an error."""
 _SPARE = 24 * 3600 * 1000
 """Milliseconds a tick is remembered beyond the next one: clocks differ."""
 
@@ -71,7 +76,11 @@ async def _told(name: str, hook: Callable[..., Any], *arguments: Any) -> None:
         answer = hook(*arguments)
         if inspect.isawaitable(answer):
             await answer
-    except Exception:
+    except asyncio.CancelledError:
+        if being_cancelled():
+            raise
+        log.exception("%s failed for task type %r", name, arguments[0].type)
+    except BaseException:
         log.exception("%s failed for task type %r", name, arguments[0].type)
 
 
@@ -90,6 +99,10 @@ class _Timer:
     """Made once for a tick and sent until it is answered, so that a lost reply does no harm."""
     not_before: int = 0
     """Instant of the next try, after one that the broker did not decide."""
+    unseen: bool = False
+    """It could not be shown, and that was logged."""
+    broken: bool = False
+    """It raised an error when it was last asked, and that was logged."""
 
     def due(self, now: int, catch_up: int) -> int | None:
         """The tick to enqueue now."""
@@ -99,6 +112,8 @@ class _Timer:
 
     def next_step(self) -> int | None:
         """Instant from which there may be something to do; None for never."""
+        if self.broken:
+            return self.not_before
         tick = self.entry.ticks.after(self.since)
         return None if tick is None else max(tick, self.not_before)
 
@@ -140,15 +155,18 @@ class Ticker:
         now = self._now()
         self._follow(now)
         await self._look_back(now)
-        due = [
-            (timer, tick)
-            for timer in self._timers.values()
-            if (tick := timer.due(now, self._catch_up)) is not None
-        ]
+        due: list[tuple[_Timer, EnqueueTick]] = []
+        for timer in self._timers.values():
+            try:
+                if (tick := timer.due(now, self._catch_up)) is not None:
+                    due.append((timer, await self._attempt(timer, tick)))
+                timer.broken = timer.broken and now < timer.not_before
+            except Exception as error:  # noqa: BLE001 - logged; one entry must not stop the others
+                self._breaks(timer, error)
         if due:
-            attempts = [await self._attempt(timer, tick) for timer, tick in due]
+            attempts = [attempt for _, attempt in due]
             sent_at = self._clock.now()
-            answers = await self._broker.aexecute_many(attempts)
+            answers = await aexecute_isolated(self._broker, attempts)
             await self._note([timer for timer, _ in due], attempts, answers, sent_at)
         return self._pause(self._now())
 
@@ -156,15 +174,28 @@ class Ticker:
         """The entries as they let themselves be seen."""
         now = self._now()
         self._follow(now)
-        return tuple(
-            timer.entry.described(last=timer.last, following=timer.entry.ticks.after(max(timer.since, now)))
-            for timer in self._timers.values()
-        )
+        seen: list[SchedulerEntry] = []
+        for timer in self._timers.values():
+            try:
+                following = timer.entry.ticks.after(max(timer.since, now))
+                seen.append(timer.entry.described(last=timer.last, following=following))
+            except Exception:
+                if not timer.unseen:
+                    log.exception("the entry %r cannot be shown", timer.entry.spec)
+                timer.unseen = True
+        return tuple(seen)
 
     # --- the rest is its own ------------------------------------------------------------------------
 
     def _now(self) -> int:
         return self._clock.now() - self._ahead
+
+    def _breaks(self, timer: _Timer, error: Exception) -> None:
+        """The entry raised an error: it rests, and the others go on."""
+        if not timer.broken:
+            said = "the entry %r for task type %r fails and will be tried again"
+            log.error(said, timer.entry.spec, timer.entry.task.type, exc_info=error)
+        timer.broken, timer.not_before = True, self._now() + REST
 
     def _set_back(self, ahead: int) -> None:
         """Go by the broker's time: what this clock took for past is still to come."""
@@ -186,7 +217,7 @@ class Ticker:
         if not new:
             return
         ops = [GetLastTick(queue=timer.entry.queue, entry_id=timer.entry.id) for timer in new]
-        for timer, last in zip(new, await self._broker.aexecute_many(ops), strict=True):
+        for timer, last in zip(new, await aexecute_isolated(self._broker, ops), strict=True):
             if isinstance(last, AsynqError):
                 self._troubles.failed(last)
                 continue
@@ -250,7 +281,7 @@ class Ticker:
         if not events or not self._broker.capabilities.supports(RecordEnqueueEvent):
             return
         try:
-            answers: Sequence[object] = await self._broker.aexecute_many(events)
+            answers: Sequence[object] = await aexecute_isolated(self._broker, events)
         except AsynqError as error:
             answers = [error]
         for answer in answers:
@@ -260,7 +291,15 @@ class Ticker:
     def _pause(self, now: int) -> float:
         if not all(timer.ready for timer in self._timers.values()):
             return AGAIN / 1000
-        steps = [step for timer in self._timers.values() if (step := timer.next_step()) is not None]
+        steps = []
+        for timer in self._timers.values():
+            try:
+                step = timer.next_step()
+            except Exception as error:  # noqa: BLE001 - logged; the pause is that of the others
+                self._breaks(timer, error)
+                step = timer.not_before
+            if step is not None:
+                steps.append(step)
         if not steps:
             return LONGEST_PAUSE
         return min(max(min(steps) - now, 0) / 1000, LONGEST_PAUSE)

@@ -206,7 +206,7 @@ def _stored(message: TaskMessage, state: TaskState, facts: Sequence[Reply]) -> S
     return StoredTask(
         message=message,
         state=state,
-        due_at=round(float(score) * 1000) if timed else 0,
+        due_at=wire.score_instant(score) if timed else 0,
         result=result,
         pending_since=int(pending_since) // 1_000_000 if waiting else 0,
         orphaned=orphaned == 1,

@@ -43,7 +43,7 @@ def _forward(op: Forward, env: Env) -> Steps[Any]:
             return reply
         count, more, next_due = reply
         moved += count
-    return Forwarded(moved=moved, next_due=int(float(next_due)) * 1000 if next_due else None)
+    return Forwarded(moved=moved, next_due=wire.score_instant(next_due) if next_due else None)
 
 
 implements(Forward)(alone(_forward))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from asynq import Client, Fault, Finding, Inspector, Task, TaskState
 from asynq.clock import SystemClock
-from asynq.errors import TaskNotFoundError
-from asynq.ops import CancelTask, Complete, Dequeue, ListLostLeases
+from asynq.errors import AsynqError, TaskNotFoundError
+from asynq.ops import CancelTask, Complete, Dequeue, Forward, ListLostLeases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,3 +175,34 @@ def test_a_run_of_gos_is_cancelled_by_gos_message_and_recorded_only_if_it_does_n
         (b"asynq:cancel", b"archive"),
     ]
     listener.close()
+
+
+def test_a_queue_that_cannot_be_examined_does_not_keep_the_others_from_it(
+    redis_server: RedisServer, inspector: Inspector, client: Client
+) -> None:
+    for queue in ("a", "b", "c"):
+        client.enqueue(Task("t", task_id="1"), queue=queue)
+    redis_server.client.delete("asynq:{a}:pending")
+    redis_server.client.set("asynq:{a}:pending", "damage")
+    redis_server.client.delete("asynq:{c}:pending")
+    found: list[Finding] = []
+    with pytest.raises(AsynqError, match="WRONGTYPE") as refused:
+        found.extend(inspector.doctor())
+    assert "while queue 'a' was examined" in refused.value.__notes__[0]
+    assert {finding.queue for finding in found} == {"c"}
+
+
+def test_scores_beyond_the_calendar_are_listed_and_hold_up_nothing(
+    redis_server: RedisServer, inspector: Inspector, client: Client
+) -> None:
+    scores = {"year-10000": 253402300800.0, "never": float("inf"), "always": float("-inf"), "soon": 1e9}
+    for task_id in scores:
+        client.enqueue(Task("t", task_id=task_id), process_in=timedelta(hours=1))
+    redis_server.client.zadd(f"{Q}scheduled", scores)
+    listed = {info.id: info.next_process_at for info in inspector.tasks("default", TaskState.SCHEDULED)}
+    assert listed.keys() == scores.keys()
+    assert listed["soon"] == datetime.fromtimestamp(1e9, UTC)
+    assert {listed["never"], listed["year-10000"]} == {datetime(9999, 12, 30, tzinfo=UTC)}
+    forwarded = inspector._broker.execute(Forward(queue="default"))
+    assert forwarded.moved == 2
+    assert forwarded.next_due == 253402300800_000

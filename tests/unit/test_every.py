@@ -41,7 +41,7 @@ def soon() -> float:
     return 0.0
 
 
-def fail_with(error: Exception) -> Callable[[], float | None]:
+def fail_with(error: BaseException) -> Callable[[], float | None]:
     def step() -> float | None:
         raise error
 
@@ -78,6 +78,29 @@ async def test_errors_do_not_end_the_loop_and_show_their_traceback(caplog: pytes
     await asyncio.wait_for(steps.loop.run(), 5)
     assert steps.taken == 2
     assert caplog.records[0].exc_info
+
+
+async def test_something_cancelled_that_a_step_waits_for_does_not_end_the_loop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    steps = Steps(fail_with(asyncio.CancelledError()), nothing)
+    await asyncio.wait_for(steps.loop.run(), 5)
+    assert steps.taken == 2
+    assert caplog.records[0].exc_info
+
+
+async def test_a_cancelled_loop_ends() -> None:
+    begun = asyncio.Event()
+
+    async def step() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    running = asyncio.create_task(Every("testing", step, interval=LONG, rng=Random(1)).run())
+    await begun.wait()
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()
 
 
 async def test_a_broker_away_is_told_once_and_once_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq.errors import RevokeTask, SkipRetry, TaskTimeoutError
+from asynq.errors import RateLimited, RevokeTask, SkipRetry, TaskTimeoutError
 from asynq.message import Delivery, TaskMessage
 from asynq.ops import Archive, Complete, Done, Requeue, Retry
 from asynq.outcome import Cancelled, Failed, Interrupted, Settlement, Succeeded, decide
@@ -100,6 +101,28 @@ def test_what_is_no_failure_is_retried_without_counting() -> None:
     assert (busy.failure, broken.failure) == (False, True)
 
 
+class Careless(RateLimited):
+    def __init__(self) -> None:
+        """Without a time to wait."""
+
+
+def test_an_error_that_cannot_be_judged_is_retried_and_then_archived(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    op = settle(Failed(Careless()), retried=1)
+    assert isinstance(op, Retry)
+    assert (op.failure, op.delay) == (True, 60_000)
+    assert "Careless" in op.error
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert isinstance(settle(Failed(Careless()), retried=25), Archive)
+
+
+def test_a_limit_holds_no_task_back_longer_than_a_delay_can_be() -> None:
+    op = settle(Failed(RateLimited(timedelta(days=292 * 365))))
+    assert isinstance(op, Retry)
+    assert op.delay == LONGEST_DELAY // timedelta(milliseconds=1)
+
+
 def test_cancelled_for_good_is_archived_with_the_reason() -> None:
     op = settle(Cancelled("archive"))
     assert isinstance(op, Archive)
@@ -116,6 +139,59 @@ def test_shutdown_requeues_and_a_lost_lease_writes_nothing() -> None:
     assert settle(Interrupted("lease_lost")) is None
 
 
+class Broken:
+    """A number none of whose operators works."""
+
+    def _raises(self, *_: object) -> Any:
+        raise RuntimeError("no")
+
+    __add__ = __radd__ = __sub__ = __neg__ = __floordiv__ = __lt__ = __gt__ = __le__ = __ge__ = _raises
+    __float__ = __int__ = __index__ = __bool__ = __mul__ = __eq__ = _raises
+    __hash__ = object.__hash__
+
+
+class OwnDelta(Broken, timedelta):
+    pass
+
+
+class OwnInt(Broken, int):
+    pass
+
+
+class OwnFloat(Broken, float):
+    pass
+
+
+class Pretender:
+    """Says it is a timedelta."""
+
+    @property
+    def __class__(self) -> Any:
+        return timedelta
+
+    @__class__.setter
+    def __class__(self, _: Any) -> None:
+        raise AttributeError
+
+
+ANSWERS_OF_NONSENSE = [
+    None,
+    "5",
+    True,
+    -1,
+    timedelta(seconds=-1),
+    timedelta.min,
+    -(10**400),
+    float("-inf"),
+    float("nan"),
+    datetime(2030, 1, 1, tzinfo=UTC),
+    Decimal(5),
+    Broken(),
+    Pretender(),
+    object(),
+]
+
+
 @pytest.mark.parametrize(
     ("answer", "delay"),
     [
@@ -125,6 +201,12 @@ def test_shutdown_requeues_and_a_lost_lease_writes_nothing() -> None:
         (0, 0),
         (timedelta.max, LONGEST_DELAY // timedelta(milliseconds=1)),
         (2.0**100, LONGEST_DELAY // timedelta(milliseconds=1)),
+        (float("inf"), LONGEST_DELAY // timedelta(milliseconds=1)),
+        (10**400, LONGEST_DELAY // timedelta(milliseconds=1)),
+        (timedelta(days=8000 * 365), LONGEST_DELAY // timedelta(milliseconds=1)),
+        (OwnDelta(seconds=3), 3000),
+        (OwnInt(3), 3000),
+        (OwnFloat(0.5), 500),
     ],
 )
 def test_retry_delay_answers_a_timedelta_or_seconds(answer: timedelta | float, delay: int) -> None:
@@ -133,7 +215,7 @@ def test_retry_delay_answers_a_timedelta_or_seconds(answer: timedelta | float, d
     assert op.delay == delay
 
 
-@pytest.mark.parametrize("answer", [None, "5", True, -1, timedelta(seconds=-1), float("nan"), object()])
+@pytest.mark.parametrize("answer", ANSWERS_OF_NONSENSE)
 def test_nonsense_from_retry_delay_is_logged_and_the_default_used(
     answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

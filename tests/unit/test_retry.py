@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from asynq.retry import default_retry_delay
+from asynq.retry import LONGEST_DELAY, default_retry_delay
 
 RECORDED = json.loads((Path(__file__).parents[1] / "golden/data/retry_delays.json").read_text())["delays"]
 
@@ -21,3 +24,13 @@ def test_the_default_draws_exactly_the_delays_go_draws(recorded: dict[str, Any])
     expected = range(recorded["sampled_min_s"], recorded["sampled_max_s"] + 1, recorded["step_s"])
     assert drawn == set(expected)
     assert len(drawn) == recorded["sampled_distinct"]
+
+
+@given(retried=st.integers(0, 2**31 - 1), seed=st.integers(0, 3))
+@example(retried=3048, seed=0)
+@example(retried=3049, seed=0)
+@example(retried=2**31 - 1, seed=0)
+def test_the_default_has_a_delay_for_any_number_of_retries(retried: int, seed: int) -> None:
+    delay = default_retry_delay(retried, Random(seed))
+    assert timedelta(seconds=15) <= delay <= LONGEST_DELAY
+    assert delay >= min(timedelta(seconds=min(retried, 240) ** 4), LONGEST_DELAY)
