@@ -80,11 +80,16 @@ class Every:
     interval: timedelta
 
     def next_after(self, instant: datetime) -> datetime | None:
-        """The instant plus the interval, at a whole second; None at the end of the calendar."""
+        """The instant plus the interval, at a whole second; None at the end of the calendar.
+
+        In the zone of the instant, whose changes of offset make the interval neither longer nor shorter.
+        """
         check_instant("instant", instant)
         if instant >= _END - min(self.interval, _END - EPOCH):
             return None
-        return instant.replace(microsecond=0) + self.interval
+        # Arithmetic on a datetime of any other zone counts by the wall clock.
+        due = instant.astimezone(_UTC).replace(microsecond=0) + self.interval
+        return due.astimezone(instant.tzinfo)
 
 
 @frozen
