@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
+
+from asynq.instants import EPOCH, LAST_INSTANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST = timedelta(microseconds=(2**63 - 1) // 1000)
 """The longest duration Go peers can express: about 292 years."""
 INT32_MAX = 2**31 - 1
@@ -103,6 +104,13 @@ def check_instant(name: str, value: object) -> None:
         raise ValueError(f"{name} must be an aware datetime: give it a tzinfo; it is {value}")
 
 
+def check_due(name: str, value: object) -> None:
+    """An instant up to the last one that every time zone has. It may have passed."""
+    check_instant(name, value)
+    if isinstance(value, datetime) and value > LAST_INSTANT:
+        raise ValueError(f"{name} must not be later than {LAST_INSTANT}; it is {value}")
+
+
 def check_zone(name: str, value: object) -> None:
     """A time zone, not its name."""
     if not isinstance(value, tzinfo):
@@ -110,8 +118,8 @@ def check_zone(name: str, value: object) -> None:
 
 
 def check_deadline(name: str, value: object) -> None:
-    """An instant after 1970, which stands for "no deadline" on the wire. It may have passed."""
-    check_instant(name, value)
+    """A due time after 1970, which stands for "no deadline" on the wire."""
+    check_due(name, value)
     if isinstance(value, datetime) and value <= EPOCH:
         raise ValueError(f"{name} must be later than {EPOCH:%Y-%m-%d}; it is {value}")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from asynq.checks import EPOCH
 from asynq.errors import AsynqError
 from asynq.info import TaskInfo
+from asynq.instants import milliseconds_of, seconds_of
 from asynq.message import StoredTask, TaskMessage, TaskState
 from asynq.ops import Enqueue, Enqueued, Unique
 from asynq.task import Task
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 DEFAULT_QUEUE = "default"
 DEFAULT_MAX_RETRY = 25
 DEFAULT_TIMEOUT = timedelta(minutes=30)
-
-_MILLISECOND = timedelta(milliseconds=1)
-_SECOND = timedelta(seconds=1)
 
 
 def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
@@ -47,17 +44,17 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
         payload=task.payload,
         headers=options.headers or {},
         max_retry=DEFAULT_MAX_RETRY if options.max_retry is None else options.max_retry,
-        timeout=_ceil(timeout, _SECOND) if timeout else 0,
-        deadline=_ceil(options.deadline - EPOCH, _SECOND) if options.deadline else 0,
-        retention=_ceil(options.retention, _SECOND) if options.retention else 0,
+        timeout=seconds_of(timeout) if timeout else 0,
+        deadline=seconds_of(options.deadline) if options.deadline else 0,
+        retention=seconds_of(options.retention) if options.retention else 0,
         unique_key=unique_key(queue, task.type, task.payload if task.has_payload else None) if unique else "",
         group=options.group or "",
     )
     return Enqueue(
         message=message,
         enqueue_id=new_id(),
-        process_at=None if options.process_at is None else _ceil(options.process_at - EPOCH, _MILLISECOND),
-        process_in=None if options.process_in is None else _ceil(options.process_in, _MILLISECOND),
+        process_at=None if options.process_at is None else milliseconds_of(options.process_at),
+        process_in=None if options.process_in is None else milliseconds_of(options.process_in),
         unique=unique,
         on_conflict=options.on_conflict or "reject",
     )
@@ -105,12 +102,7 @@ def _unique(options: Options) -> Unique | None:
                 raise ValueError(f"{name} has no meaning without unique")
         return None
     return Unique(
-        ttl=_ceil(options.unique, _MILLISECOND),
+        ttl=milliseconds_of(options.unique),
         until=options.unique_until or "done",
         keep=bool(options.keep_unique),
     )
-
-
-def _ceil(duration: timedelta, unit: timedelta) -> int:
-    """The duration in whole units, rounded up: a limit is never shorter, a due time never early."""
-    return -(-duration // unit)

@@ -18,9 +18,10 @@ from attrs import frozen
 from croniter import croniter
 from croniter.croniter import CroniterBadDateError
 
-from asynq.checks import EPOCH, check_instant, check_text, check_zone
+from asynq.checks import check_instant, check_text, check_zone
 from asynq.durations import parse_duration
 from asynq.errors import AsynqError
+from asynq.instants import EPOCH
 
 _UTC = ZoneInfo("UTC")
 _SECOND = timedelta(seconds=1)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 from attrs import evolve, frozen
 
 from asynq import cron
-from asynq.checks import EPOCH
 from asynq.compose import compose
 from asynq.errors import EntryNotFoundError
+from asynq.instants import in_utc, instant_of
 from asynq.option_text import option_texts
 from asynq.options import Options
 from asynq.presence import SchedulerEntry
@@ -87,12 +87,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, timedelta):
         return ["duration", value // timedelta(microseconds=1)]
     if isinstance(value, datetime):
-        return ["instant", value.astimezone(UTC).isoformat()]
+        return ["instant", in_utc(value).isoformat()]
     return value
 
 
 def _instant(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else EPOCH + timedelta(milliseconds=milliseconds)
+    return None if milliseconds is None else instant_of(milliseconds)
 
 
 class Registry:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, asdict, frozen
 
-from asynq.instants import duration_of, instant_of
+from asynq.instants import duration_of, instant_or_none
 from asynq.message import QueueStats, StoredTask, TaskState
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class TaskInfo:
-    """A task as it was at the moment of asking. Datetimes are aware, in UTC."""
+    """A task as it was at the moment of asking.
+
+    Datetimes are aware, in UTC. What a peer stored beyond Python's calendar is shown as the nearest time.
+    """
 
     id: str
     queue: str
@@ -64,14 +67,14 @@ class TaskInfo:
             max_retry=message.max_retry,
             retried=message.retried,
             last_err=message.error,
-            last_failed_at=instant(message.last_failed_at * 1000),
+            last_failed_at=instant_or_none(message.last_failed_at * 1000),
             timeout=duration_of(message.timeout * 1000) if message.timeout else None,
-            deadline=instant(message.deadline * 1000),
+            deadline=instant_or_none(message.deadline * 1000),
             group=message.group,
-            next_process_at=instant(next_process_at),
+            next_process_at=instant_or_none(next_process_at),
             orphaned=stored.orphaned,
             retention=duration_of(message.retention * 1000),
-            completed_at=instant(message.completed_at * 1000),
+            completed_at=instant_or_none(message.completed_at * 1000),
             result=stored.result,
         )
 
@@ -109,8 +112,3 @@ class QueueInfo:
         """The public view of the numbers a broker gives."""
         numbers = asdict(stats) | {"latency": duration_of(stats.latency)}
         return cls(size=stats.size, memory=memory, **numbers)
-
-
-def instant(milliseconds: int) -> datetime | None:
-    """The datetime of a Unix instant; None for 0, which stands for never."""
-    return instant_of(milliseconds) if milliseconds else None

@@ -1,24 +1,54 @@
-"""Instants and durations of the wire as Python's, whatever a peer wrote."""
+"""Times between the integers that are stored and Python's calendar, which is the narrower of the two.
+
+A peer may store any 64-bit number. What is read is brought to the nearest time the calendar has, so that one
+odd number hides no listing; what is written has been checked before (see asynq.checks).
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
-from asynq.checks import EPOCH
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST_INSTANT: Final = datetime(1, 1, 2, tzinfo=UTC)
+LAST_INSTANT: Final = datetime(9999, 12, 31, tzinfo=UTC)
+"""Between these two a datetime exists in every time zone."""
 
 _MILLISECOND = timedelta(milliseconds=1)
-_FIRST = (datetime(1, 1, 2, tzinfo=UTC) - EPOCH) // _MILLISECOND
-_LAST = (datetime(9999, 12, 30, tzinfo=UTC) - EPOCH) // _MILLISECOND
-"""A day within what a datetime can hold, so that every zone can express it."""
-_SHORTEST = timedelta.min // _MILLISECOND
-_LONGEST = timedelta.max // _MILLISECOND
+_SECOND = timedelta(seconds=1)
+_FIRST, _LAST = (FIRST_INSTANT - EPOCH) // _MILLISECOND, (LAST_INSTANT - EPOCH) // _MILLISECOND
+_SHORTEST, _LONGEST = timedelta.min // _MILLISECOND + 1, timedelta.max // _MILLISECOND
 
 
 def instant_of(milliseconds: int) -> datetime:
-    """The datetime, in UTC, of a Unix instant; one beyond the years Python knows is brought within them."""
+    """The Unix instant in UTC, or the nearest that every time zone has."""
     return EPOCH + min(max(milliseconds, _FIRST), _LAST) * _MILLISECOND
 
 
+def instant_or_none(milliseconds: int) -> datetime | None:
+    """`instant_of`; None for 0, which stands for never."""
+    return instant_of(milliseconds) if milliseconds else None
+
+
 def duration_of(milliseconds: int) -> timedelta:
-    """The timedelta of so many milliseconds, or the longest one there is."""
+    """The duration, or the nearest that a timedelta can be."""
     return min(max(milliseconds, _SHORTEST), _LONGEST) * _MILLISECOND
+
+
+def in_utc(instant: datetime) -> datetime:
+    """The instant in UTC, or the nearest that every time zone has."""
+    return EPOCH + min(max(instant - EPOCH, FIRST_INSTANT - EPOCH), LAST_INSTANT - EPOCH)
+
+
+def milliseconds_of(value: datetime | timedelta) -> int:
+    """A Unix instant or a duration in milliseconds, rounded up: a due time is never early."""
+    return _whole(value, _MILLISECOND)
+
+
+def seconds_of(value: datetime | timedelta) -> int:
+    """A Unix instant or a duration in seconds, rounded up: a limit is never shorter."""
+    return _whole(value, _SECOND)
+
+
+def _whole(value: datetime | timedelta, unit: timedelta) -> int:
+    return -(-(value - EPOCH if isinstance(value, datetime) else value) // unit)

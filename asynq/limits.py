@@ -18,6 +18,7 @@ from attrs import field, frozen
 
 from asynq.checks import check_count, check_duration, check_name
 from asynq.errors import AsynqError, RateLimited
+from asynq.instants import duration_of
 from asynq.logs import get_logger
 from asynq.loops.every import rest
 from asynq.ops import MAX_RATE, AcquireSlot, ReleaseSlot, TakeToken
@@ -172,7 +173,7 @@ class RateLimit:
 
     def _check(self, wait: int) -> None:
         if wait:
-            raise RateLimited(timedelta(milliseconds=wait), self.scope)
+            raise RateLimited(duration_of(wait), self.scope)
 
 
 def _check_limit(limit: int) -> None:

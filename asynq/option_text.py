@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from asynq.durations import format_duration
+from asynq.instants import in_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,5 +55,5 @@ def _quoted(text: str) -> str:
 
 def _unix_date(instant: datetime) -> str:
     """The instant as date(1) prints it in UTC, in English whatever the locale."""
-    text = time.asctime(instant.utctimetuple())
+    text = time.asctime(in_utc(instant).timetuple())
     return f"{text[:-4]}UTC {text[-4:]}"

@@ -64,10 +64,11 @@ class Options:
     """Longest time one run may take, rounded up to whole seconds. 30 minutes when there is no deadline
     either: a run without any limit cannot be expressed."""
     deadline: datetime | None = None
-    """Instant after which no run may go on, rounded up to the second. A task whose deadline has passed is
-    archived instead of run."""
+    """Instant after which no run may go on, rounded up to the second, until the end of the year 9999 (see
+    asynq.instants.LAST_INSTANT). A task whose deadline has passed is archived instead of run."""
     process_at: datetime | None = None
-    """Instant from which the task may run; never early. At once when it has passed."""
+    """Instant from which the task may run, until the end of the year 9999; never early. At once when it has
+    passed."""
     process_in: timedelta | None = None
     """The same as a time from now."""
     retention: timedelta | None = None
@@ -133,7 +134,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "max_retry": checks.check_count,
     "timeout": checks.check_timeout,
     "deadline": checks.check_deadline,
-    "process_at": checks.check_instant,
+    "process_at": checks.check_due,
     "process_in": checks.check_duration,
     "retention": checks.check_duration,
     "group": checks.check_name,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from asynq.durations import format_duration
 from asynq.errors import AsynqError, RateLimited
 from asynq.hooks import error_of
+from asynq.instants import duration_of
 from asynq.logs import get_logger
 from asynq.ops import Archive, Requeue, Retry
 from asynq.outcome import wraps
@@ -45,7 +45,7 @@ class FailureLog:
             level, trace = logging.ERROR, True
             what = f"is archived, {message.retried}/{message.max_retry} retries spent"
         elif isinstance(op, Retry):
-            delay = format_duration(timedelta(milliseconds=op.delay))
+            delay = format_duration(duration_of(op.delay))
             if wraps(error, RateLimited):
                 what = f"is held back for {delay}"
             else:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from asynq.checks import EPOCH
 from asynq.cron import Every
+from asynq.instants import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

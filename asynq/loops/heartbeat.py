@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from attrs import evolve
 
 from asynq.backoff import Troubles
-from asynq.checks import EPOCH
 from asynq.errors import AsynqError, BrokerUnavailable
+from asynq.instants import instant_of
 from asynq.logs import get_logger
 from asynq.ops import ClearServer, WriteServer
 from asynq.presence import ServerInfo, WorkerInfo
@@ -88,7 +87,7 @@ class ServerRecord:
             id=str(uuid4()),
             host=host(),
             pid=os.getpid(),
-            started_at=EPOCH + timedelta(milliseconds=clock.now()),
+            started_at=instant_of(clock.now()),
             concurrency=concurrency,
             queues=preference.weights,
             strict_priority=preference.strict,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
 
 from asynq.backoff import Troubles
-from asynq.checks import EPOCH
 from asynq.clock import SystemClock
 from asynq.compose import compose, task_info
 from asynq.errors import AsynqError, DuplicateTaskError, TaskIDConflictError
 from asynq.info import TaskInfo
+from asynq.instants import instant_of
 from asynq.isolation import aexecute_isolated
 from asynq.logs import get_logger
 from asynq.loops.every import being_cancelled
@@ -272,7 +271,7 @@ class Ticker:
             await self._hooks.tell_after(task, outcome)
 
     def _event(self, attempt: EnqueueTick) -> RecordEnqueueEvent:
-        at = EPOCH + timedelta(milliseconds=self._now())
+        at = instant_of(self._now())
         event = EnqueueEvent(task_id=attempt.enqueue.message.id, enqueued_at=at)
         return RecordEnqueueEvent(entry_id=attempt.entry_id, event=event, keep=HISTORY)
 

@@ -21,6 +21,7 @@ from asynq.ops import (
 from asynq_redis import wire
 from asynq_redis.calls import Undecodable, read_message
 from asynq_redis.keys import QUEUES, QueueKeys
+from asynq_redis.numbers import nanoseconds_instant, score_instant
 from asynq_redis.produce import state_named
 from asynq_redis.scripts import GET_TASK, LIST_TASKS, PAUSE, STATS, SUM_GROUPS
 from asynq_redis.steps import Command, Env, Request, ScriptCall, Steps, alone, implements
@@ -202,12 +203,11 @@ def collection_of(keys: QueueKeys, state: TaskState, group: str) -> tuple[str, s
 def _stored(message: TaskMessage, state: TaskState, facts: Sequence[Reply]) -> StoredTask:
     score, pending_since, orphaned, result = facts
     timed = score and state not in {TaskState.PENDING, TaskState.AGGREGATING}
-    waiting = pending_since.isdigit() and state is TaskState.PENDING
     return StoredTask(
         message=message,
         state=state,
-        due_at=wire.score_instant(score) if timed else 0,
+        due_at=score_instant(score) if timed else 0,
         result=result,
-        pending_since=int(pending_since) // 1_000_000 if waiting else 0,
+        pending_since=nanoseconds_instant(pending_since) if state is TaskState.PENDING else 0,
         orphaned=orphaned == 1,
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
+from asynq.instants import EPOCH, instant_of
 from asynq.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
 from asynq_redis.descriptors import message_classes
 from asynq_redis.wire import UndecodableMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 _CLASSES = message_classes(
     "asynq",
@@ -54,7 +56,6 @@ _CLASSES = message_classes(
 )
 _Timestamp = _CLASSES["Timestamp"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = -62135596800
 """Seconds of Go's zero time, which stands for never."""
 
@@ -98,7 +99,7 @@ def decode_server(data: bytes, workers: Iterable[bytes]) -> ServerInfo:
         id=found.server_id,
         host=found.host,
         pid=found.pid,
-        started_at=_instant(found, "start_time") or _EPOCH,
+        started_at=_instant(found, "start_time") or EPOCH,
         concurrency=found.concurrency,
         queues=dict(found.queues),
         strict_priority=found.strict_priority,
@@ -116,8 +117,8 @@ def _workers(records: Iterable[bytes]) -> Iterable[WorkerInfo]:
                 task_type=found.task_type,
                 payload=found.task_payload,
                 queue=found.queue,
-                started_at=_instant(found, "start_time") or _EPOCH,
-                deadline=_instant(found, "deadline") or _EPOCH,
+                started_at=_instant(found, "start_time") or EPOCH,
+                deadline=_instant(found, "deadline") or EPOCH,
             )
         except UndecodableMessageError:
             continue
@@ -159,7 +160,7 @@ def encode_event(event: EnqueueEvent) -> bytes:
 def decode_event(data: bytes) -> EnqueueEvent:
     """An enqueue event. UndecodableMessageError when it is none."""
     found = _parsed("SchedulerEnqueueEvent", data)
-    return EnqueueEvent(task_id=found.task_id, enqueued_at=_instant(found, "enqueue_time") or _EPOCH)
+    return EnqueueEvent(task_id=found.task_id, enqueued_at=_instant(found, "enqueue_time") or EPOCH)
 
 
 def _bytes(name: str, **values: Any) -> bytes:
@@ -177,16 +178,14 @@ def _parsed(name: str, data: bytes) -> Any:
 def _timestamp(instant: datetime | None) -> Any:
     if instant is None:
         return _Timestamp(seconds=_NEVER)
-    seconds, rest = divmod(instant - _EPOCH, timedelta(seconds=1))
+    seconds, rest = divmod(instant - EPOCH, timedelta(seconds=1))
     return _Timestamp(seconds=seconds, nanos=rest.microseconds * 1000)
 
 
 def _instant(message: Any, field: str) -> datetime | None:
-    """The instant, None for never; cut to microseconds."""
+    """The instant, cut to microseconds, or the nearest that every time zone has; None for never."""
     found = getattr(message, field)
     if not message.HasField(field) or found.seconds == _NEVER:
         return None
-    try:
-        return _EPOCH + timedelta(seconds=found.seconds, microseconds=found.nanos // 1000)
-    except OverflowError as error:
-        raise UndecodableMessageError(f"{field} is out of range") from error
+    within = instant_of(found.seconds * 1000 + found.nanos // 1_000_000)
+    return within + timedelta(microseconds=found.nanos // 1000 % 1000)

@@ -22,6 +22,7 @@ from asynq.ops import (
 from asynq_redis import wire
 from asynq_redis.calls import Item, Undecodable, in_calls, item_call, lock_or, read_message
 from asynq_redis.keys import QueueKeys
+from asynq_redis.numbers import score_instant
 from asynq_redis.scripts import ADOPT, FORWARD, LIST_LOST, PURGE, RECOVER, TRIM
 from asynq_redis.steps import Env, Request, ScriptCall, Steps, alone, implements
 
@@ -43,7 +44,7 @@ def _forward(op: Forward, env: Env) -> Steps[Any]:
             return reply
         count, more, next_due = reply
         moved += count
-    return Forwarded(moved=moved, next_due=wire.score_instant(next_due) if next_due else None)
+    return Forwarded(moved=moved, next_due=score_instant(next_due) if next_due else None)
 
 
 implements(Forward)(alone(_forward))

@@ -38,8 +38,6 @@ class UndecodableMessageError(Exception):
 _TaskMessage = message_classes(
     "asynq", {"TaskMessage": {number: (name, kind) for number, (name, _, kind) in _FIELDS.items()}}
 )["TaskMessage"]
-_FAR = 2**53 // 1000
-"""Seconds up to which a score tells milliseconds apart."""
 _NAMES = tuple((name, attribute) for name, attribute, _ in _FIELDS.values())
 
 
@@ -81,11 +79,6 @@ def decode_as(queue: str, task_id: str, data: bytes) -> TaskMessage:
     if (message.queue, message.id) != (queue, task_id):
         raise UndecodableMessageError(f"it is the message of task {message.id!r} of queue {message.queue!r}")
     return message
-
-
-def score_instant(score: bytes) -> int:
-    """The Unix instant, in milliseconds, of a score in seconds; an infinite one is at the ends of time."""
-    return round(min(max(float(score), -_FAR), _FAR) * 1000)
 
 
 def replacement(queue: str, task_id: str, data: bytes, why: UndecodableMessageError) -> TaskMessage:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asynq.checks import EPOCH
+from asynq.instants import EPOCH
 from asynq.ops import MAX_EVENTS
 from asynq.presence import EnqueueEvent, SchedulerEntry, ServerInfo, latest_of_each
 

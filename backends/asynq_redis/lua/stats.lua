@@ -19,7 +19,7 @@ local latency, oldest = 0, redis.call('LINDEX', pending, -1)
 if oldest then
   -- Milliseconds by cutting the text: a number of Lua does not hold all digits of the nanoseconds.
   local since = tonumber(string.sub(try('HGET', task_key(prefix, oldest), 'pending_since') or '', 1, -7))
-  if since then latency = math.max(0, math.floor(now / 1000) - since) end
+  if since then latency = math.max(0, bounded(math.floor(now / 1000) - since)) end
 end
 -- As text: a total may exceed what a number of Lua holds.
 local function counter(name)

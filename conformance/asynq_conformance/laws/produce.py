@@ -6,7 +6,9 @@ import pytest
 from attrs import evolve
 
 from asynq import ops
+from asynq.checks import LONGEST
 from asynq.errors import TaskIDConflictError
+from asynq.instants import LAST_INSTANT, milliseconds_of
 from asynq.message import TaskMessage, TaskState
 from asynq_conformance.lab import BATCH_SIZES, HOUR, MINUTE, SECOND, Lab, whole_second
 from asynq_conformance.laws import Laws
@@ -59,6 +61,15 @@ class ProduceLaws(Laws):
         lab.enqueue(message)
         assert lab.task("order-7").message == message
         assert lab.take().message == message
+
+    def test_the_furthest_times_a_client_may_give_are_kept(self, lab: Lab) -> None:
+        due, most = milliseconds_of(LAST_INSTANT), milliseconds_of(LONGEST)
+        longest = most // SECOND
+        message = evolve(lab.message(), deadline=due // SECOND, retention=longest, timeout=longest)
+        assert lab.enqueue(message, at=due) == ops.Enqueued(state=TaskState.SCHEDULED, due_at=due)
+        assert (lab.task("t").message, lab.task("t").due_at) == (message, due)
+        assert lab.execute(ops.Forward(queue="q")) == ops.Forwarded(moved=0, next_due=due)
+        assert lab.enqueue("later", delay=most).due_at == whole_second(lab.now + most)
 
     @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS.keys())
     def test_a_payload_is_kept_to_the_byte(self, lab: Lab, payload: bytes) -> None:

@@ -77,6 +77,13 @@ class NeverTrims(Store):
         return 0
 
 
+@caught_by("test_the_furthest_times_a_client_may_give_are_kept")
+@instead_of(Enqueue)
+def counts_seconds_in_32_bits(honest: Any, store: Store, op: Enqueue, now: int) -> Any:
+    due = op.process_at if op.process_at is None else min(op.process_at, (2**31 - 1) * 1000)
+    return honest(store, evolve(op, process_at=due), now)
+
+
 @caught_by("test_the_archive_is_trimmed_by_age", offset=-1000, old=False)
 class TrimsTooEarly(Store):
     def trim_archive(self, queue: str, max_size: int, max_age: int, limit: int, now: int) -> int:

@@ -32,6 +32,13 @@ local function lapse(us, duration)
   return ms
 end
 
+-- The most milliseconds that are told apart. A score may be any number, also infinite.
+local FARTHEST = 9007199254740991
+
+local function bounded(ms)
+  return math.max(-FARTHEST, math.min(ms, FARTHEST))
+end
+
 local function score_ms(score)
-  return math.floor(tonumber(score) * 1000 + 0.5)
+  return math.floor(bounded(tonumber(score) * 1000) + 0.5)
 end

@@ -1,0 +1,97 @@
+"""Times at the ends of the calendar: what no broker could show again is refused before anything is sent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from asynq import Client, Inspector, MemoryBroker, RedisBroker, SQLiteBroker, Task, TaskState
+from asynq.checks import LONGEST
+from asynq.instants import FIRST_INSTANT, LAST_INSTANT
+from asynq.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from asynq.broker import Broker
+
+TOO_LATE = [
+    datetime.max.replace(tzinfo=UTC),
+    datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))),
+    LAST_INSTANT + timedelta(microseconds=1),
+]
+LONG_AGO = [datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))]
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    broker: Broker
+    if request.param == "memory":
+        broker = MemoryBroker()
+    elif request.param == "sqlite":
+        broker = SQLiteBroker(tmp_path / "tasks.db")
+    else:
+        broker = RedisBroker(request.getfixturevalue("redis_server").url)
+    yield broker
+    broker.close()
+
+
+@pytest.mark.parametrize("option", ["process_at", "deadline"])
+@pytest.mark.parametrize("instant", TOO_LATE, ids=str)
+def test_a_time_after_the_last_instant_is_refused_before_anything_is_sent(
+    broker: Broker, option: str, instant: datetime
+) -> None:
+    given: Any = {option: instant}
+    with Client(broker) as client:
+        for call in (client.enqueue, lambda task, **over: client.enqueue_many([task], **over)):
+            with pytest.raises(ValueError, match=f"{option} must not be later than 9999-12-31"):
+                call(Task("t"), **given)
+    assert Inspector(broker).queues() == ()
+
+
+@pytest.mark.parametrize("option", ["process_in", "timeout", "retention", "unique"])
+def test_a_duration_longer_than_the_longest_is_refused_before_anything_is_sent(
+    broker: Broker, option: str
+) -> None:
+    given: Any = {option: timedelta.max}
+    with pytest.raises(ValueError, match=option):
+        Client(broker).enqueue(Task("t"), **given)
+    assert Inspector(broker).queues() == ()
+
+
+def test_the_furthest_times_are_kept_and_shown(broker: Broker) -> None:
+    inspector = Inspector(broker)
+    far = Task("t", timeout=LONGEST, retention=LONGEST, unique=LONGEST, deadline=LAST_INSTANT)
+    info = Client(broker).enqueue(far, process_at=LAST_INSTANT)
+    assert (info.state, info.next_process_at, info.deadline) == (
+        TaskState.SCHEDULED,
+        LAST_INSTANT,
+        LAST_INSTANT,
+    )
+    assert [inspector.task("default", info.id), *inspector.tasks("default", "scheduled")] == [info, info]
+    later = Client(broker).enqueue(Task("t"), process_in=LONGEST)
+    assert list(inspector.tasks("default", "scheduled")) == [later, info]
+
+
+@pytest.mark.parametrize("instant", LONG_AGO, ids=str)
+def test_the_first_instants_are_long_ago(broker: Broker, instant: datetime) -> None:
+    info = Client(broker).enqueue(Task("t"), process_at=instant)
+    assert info.state is TaskState.PENDING
+
+
+@pytest.mark.parametrize("instant", [FIRST_INSTANT, LAST_INSTANT], ids=str)
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12"])
+def test_every_time_zone_has_the_first_and_the_last_instant(instant: datetime, zone: str) -> None:
+    assert instant.astimezone(ZoneInfo(zone)) == instant
+
+
+def test_a_schedule_refuses_what_a_client_refuses() -> None:
+    scheduler = Scheduler(MemoryBroker())
+    with pytest.raises(ValueError, match="process_at"):
+        scheduler.register("@hourly", Task("t"), process_at=TOO_LATE[0])
+    for instant in LONG_AGO:
+        scheduler.register("@hourly", Task("t"), process_at=instant)
