@@ -10,6 +10,10 @@ def main() -> None:
     """Run it. A Ctrl-C while it is still being loaded or its options are made ready ends it quietly."""
     try:
         from asynq.cli.main import app
+        from asynq.shown import shown_traceback
+
+        # What an error says may come from anywhere.
+        sys.excepthook = lambda _, error, __: sys.stderr.write(shown_traceback(error) + "\n")
 
         app(prog_name="asynq")
     except KeyboardInterrupt:

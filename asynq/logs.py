@@ -28,22 +28,33 @@ def configure(level: str | int | None = None) -> None:
     Then a level that is given holds for the root logger and for ours, and all else stays as configured.
     """
     root, ours = logging.getLogger(), logging.getLogger("asynq")
-    if ours.hasHandlers():
-        if level is not None:
-            root.setLevel(level)
-            ours.setLevel(level)
-        return
-    handler = logging.StreamHandler()
-    handler.setFormatter(_SafeFormatter(FORMAT))
-    root.addHandler(handler)
-    root.setLevel(logging.INFO if level is None else level)
+    if not ours.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(_SafeFormatter(FORMAT))
+        root.addHandler(handler)
+        root.setLevel(logging.INFO if level is None else level)
+    elif level is not None:
+        root.setLevel(level)
+        ours.setLevel(level)
+    enable()
 
 
 def enable() -> None:
-    """Undo what `dictConfig` and `fileConfig` do to loggers they do not name: ours are not disabled."""
-    for name, log in logging.root.manager.loggerDict.items():
-        if isinstance(log, logging.Logger) and name.partition(".")[0].partition("_")[0] == "asynq":
+    """Enable the loggers of ours that `dictConfig` and `fileConfig` disable because they are not named."""
+    for name, log in list(logging.root.manager.loggerDict.items()):
+        if isinstance(log, logging.Logger) and name.startswith(("asynq.", "asynq_")):
             log.disabled = False
+
+
+def level_of_program() -> int:
+    """The level from which on this process logs, for `follow` in a process it starts."""
+    return logging.getLogger().getEffectiveLevel()
+
+
+def follow(level: int) -> None:
+    """Log from the level of the parent process on: as the program configured it, else to stderr."""
+    configure()
+    logging.getLogger().setLevel(level)
 
 
 class _Safe(logging.Filter):

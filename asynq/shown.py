@@ -42,6 +42,11 @@ def shown_repr(value: object, limit: int = MAX_TEXT) -> str:
     return shown(_safely(repr, value[:limit] if isinstance(value, str) else value), limit)
 
 
+def shown_lines(text: str) -> str:
+    """The text with its line breaks, its other characters escaped where they are not printable."""
+    return "\n".join(map(escaped, text.expandtabs(4).split("\n")))
+
+
 def escaped(text: str) -> str:
     """The text without characters that are not printable: they are written as in a Python literal."""
     if text.isprintable():

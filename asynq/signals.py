@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.server")
 
+UNHEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP, signal.SIGHUP, signal.SIGQUIT)
+"""Terminals and service managers send these to a worker and to the processes it has started: it decides what
+ends when."""
 LAST_PATIENCE = 1.0
 """Seconds that coroutines of the user have to end when all else has ended."""
 
@@ -67,6 +70,21 @@ async def _others_end() -> bool:
             "%d coroutines do not end when they are cancelled: the program ends without them", len(left)
         )
     return not left
+
+
+@contextmanager
+def withheld() -> Iterator[None]:
+    """Processes started here have the unheeded signals withheld from them, until they `allow` them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, UNHEEDED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def allow() -> None:
+    """In a process started `withheld`, once it has said what these signals do: let them come."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, UNHEEDED)
 
 
 @contextmanager

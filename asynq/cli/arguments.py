@@ -11,6 +11,7 @@ import typer
 
 from asynq.durations import parse_duration
 from asynq.handlers import as_step
+from asynq.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,12 +21,17 @@ if TYPE_CHECKING:
     from asynq.handlers import Step
 
 
+def usage_error(text: str) -> typer.BadParameter:
+    """The error of something typed that cannot be honoured, as it may be shown on a terminal."""
+    return typer.BadParameter(shown(text))
+
+
 def read_duration(option: str, text: str) -> timedelta:
     """A duration such as 30s, 1m30s or 500ms; a bare number counts seconds."""
     try:
         return parse_duration(f"{text}s" if text.replace(".", "", 1).isdecimal() else text)
     except ValueError as error:
-        raise typer.BadParameter(f"{option}: {error}") from None
+        raise usage_error(f"{option}: {error}") from None
 
 
 def read_queues(texts: Iterable[str]) -> dict[str, int]:
@@ -34,9 +40,9 @@ def read_queues(texts: Iterable[str]) -> dict[str, int]:
     for text in texts:
         name, _, weight = text.rpartition("=") if "=" in text else (text, "", "1")
         if not name.strip() or not weight.isdecimal() or int(weight) < 1:
-            raise typer.BadParameter(f"--queue {text!r}: write NAME or NAME=WEIGHT, the weight from 1 on")
+            raise usage_error(f"--queue {text!r}: write NAME or NAME=WEIGHT, the weight from 1 on")
         if name in queues:
-            raise typer.BadParameter(f"--queue {text!r}: queue {name!r} is given twice")
+            raise usage_error(f"--queue {text!r}: queue {name!r} is given twice")
         queues[name] = int(weight)
     return queues
 
@@ -47,9 +53,9 @@ def read_limits(option: str, texts: Iterable[str]) -> dict[str, int]:
     for text in texts:
         name, _, number = text.rpartition("=")
         if not name.strip() or not number.isdecimal() or int(number) < 1:
-            raise typer.BadParameter(f"{option} {text!r}: write NAME=NUMBER, the number from 1 on")
+            raise usage_error(f"{option} {text!r}: write NAME=NUMBER, the number from 1 on")
         if name in limits:
-            raise typer.BadParameter(f"{option} {text!r}: queue {name!r} is given twice")
+            raise usage_error(f"{option} {text!r}: queue {name!r} is given twice")
         limits[name] = int(number)
     return limits
 
@@ -61,22 +67,22 @@ def load_handler(target: str, app_dir: Path) -> Step:
     """
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
-        raise typer.BadParameter(f"{target!r}: write MODULE:NAME, for example app.tasks:mux")
+        raise usage_error(f"{target!r}: write MODULE:NAME, for example app.tasks:mux")
     directory = str(app_dir.resolve())
     if directory not in sys.path:
         sys.path.insert(0, directory)
     if not _exists(module_name):
         hint = "; write it without '.py'" if module_name.endswith(".py") else ""
-        raise typer.BadParameter(f"there is no module {module_name!r} (looked in {directory} first){hint}")
+        raise usage_error(f"there is no module {module_name!r} (looked in {directory} first){hint}")
     value: Any = import_module(module_name)
     for name in path.split("."):
         if not hasattr(value, name):
-            raise typer.BadParameter(f"module {module_name!r} has no {path!r}")
+            raise usage_error(f"module {module_name!r} has no {path!r}")
         value = getattr(value, name)
     try:
         return as_step(value)
     except TypeError as error:
-        raise typer.BadParameter(f"{target!r} is no handler: {error}") from None
+        raise usage_error(f"{target!r} is no handler: {error}") from None
 
 
 def _exists(module_name: str) -> bool:

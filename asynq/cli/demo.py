@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asynq.cli.arguments import usage_error
 from asynq.cli.supervisor import INTERRUPTED
 from asynq.cli.worker import BROKER_VARIABLE, check_shared
 from asynq.errors import AsynqError
+from asynq.shown import shown
 
 if TYPE_CHECKING:
     from asynq.demo.run import Demo
@@ -60,7 +62,7 @@ def demo(
     chosen = (directory or Path(sysconfig.get_path("stdlib"))).resolve()
     files = readable_files(chosen, limit)
     if not files:
-        raise typer.BadParameter(f"there is no readable file in {chosen}")
+        raise usage_error(f"there is no readable file in {chosen}")
     if broker is not None:
         check_shared(broker)
     with tempfile.TemporaryDirectory(prefix="asynq-demo-") as scratch:
@@ -86,7 +88,7 @@ def _show(prepared: Demo, *, as_json: bool) -> int:
         with display_for(console) as display:
             report = asyncio.run(prepared.run(display))
     except AsynqError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {shown(error)}", err=True)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -102,4 +104,4 @@ def _show(prepared: Demo, *, as_json: bool) -> int:
 def _print_tail(log: Path) -> None:
     """The last the workers said, for whoever has to find out."""
     for line in log.read_text(errors="replace").splitlines()[-_TAIL:]:
-        typer.echo(line, err=True)
+        typer.echo(shown(line), err=True)

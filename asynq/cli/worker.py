@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
 import sys
-import traceback
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -16,11 +14,12 @@ from typing import Annotated, Any
 import typer
 
 from asynq.broker import connect
-from asynq.cli.arguments import load_handler, read_duration, read_limits, read_queues
+from asynq.cli.arguments import load_handler, read_duration, read_limits, read_queues, usage_error
 from asynq.cli.supervisor import INTERRUPTED, USAGE_ERROR, Supervisor, stop_with_supervisor, supervise
 from asynq.durations import format_duration
 from asynq.errors import AsynqError, BrokerRefusedError, BrokerURLError
-from asynq.logs import get_logger
+from asynq.logs import configure, get_logger
+from asynq.shown import shown, shown_traceback
 
 log = get_logger("asynq.worker")
 
@@ -83,7 +82,9 @@ def worker(
         str, typer.Option("--shutdown-timeout", metavar="DURATION", help="For tasks in flight.")
     ] = "8s",
     lease: Lease = None,
-    log_level: Annotated[LogLevel, typer.Option(case_sensitive=False)] = LogLevel.INFO,
+    log_level: Annotated[
+        LogLevel | None, typer.Option(case_sensitive=False, help="[default: info, or as MODULE configures]")
+    ] = None,
     app_dir: Annotated[
         Path, typer.Option("--app-dir", "-d", exists=True, file_okay=False, help="Where MODULE is looked up.")
     ] = Path(),
@@ -92,9 +93,6 @@ def worker(
 
     SIGTERM and Ctrl-C finish the tasks in flight, SIGTSTP stops taking new ones.
     """
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
-    )
     patience = read_duration("--shutdown-timeout", shutdown_timeout)
     settings: dict[str, Any] = {"strict_priority": strict_priority, "shutdown_timeout": patience}
     if queue:
@@ -109,9 +107,10 @@ def worker(
         settings["lease"] = read_duration("--lease", lease)
     try:
         if processes == 1:
-            status = _serve(target, app_dir, broker, settings)
+            status = _serve(target, app_dir, broker, log_level, settings)
         else:
             command = worker_command(target, app_dir=app_dir, log_level=log_level, **settings)
+            configure(log_level and log_level.upper())
             status = _supervise(command, processes, broker, patience)
     except KeyboardInterrupt:
         # Before signals are handled, nothing is in hand.
@@ -137,16 +136,16 @@ def check_shared(broker_url: str) -> None:
     try:
         capabilities = connect(broker_url).capabilities
     except BrokerURLError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise usage_error(str(error)) from None
     if not capabilities.multi_process:
-        raise typer.BadParameter(f"--broker: the {capabilities.backend} broker serves one process only")
+        raise usage_error(f"--broker: the {capabilities.backend} broker serves one process only")
 
 
 def worker_command(
     target: str,
     *,
     app_dir: Path = Path(),
-    log_level: LogLevel = LogLevel.INFO,
+    log_level: LogLevel | None = None,
     queues: dict[str, int] | None = None,
     queue_limits: dict[str, int] | None = None,
     shared_queue_limits: dict[str, int] | None = None,
@@ -157,7 +156,8 @@ def worker_command(
 ) -> list[str]:
     """The command of one worker process. The broker's URL goes by environment: it may hold a password."""
     command = [sys.executable, "-m", "asynq", "worker", target]
-    command += ["--app-dir", str(app_dir), "--log-level", log_level]
+    command += ["--app-dir", str(app_dir)]
+    command += ["--log-level", log_level] if log_level is not None else []
     command += ["--shutdown-timeout", format_duration(shutdown_timeout)]
     command += [f"--queue={name}={weight}" for name, weight in (queues or {}).items()]
     command += [f"--limit={name}={most}" for name, most in (queue_limits or {}).items()]
@@ -168,7 +168,9 @@ def worker_command(
     return command
 
 
-def _serve(target: str, app_dir: Path, broker_url: str, settings: dict[str, Any]) -> int:
+def _serve(
+    target: str, app_dir: Path, broker_url: str, log_level: LogLevel | None, settings: dict[str, Any]
+) -> int:
     """Run one server in this process; its exit status."""
     from asynq.server import Server
 
@@ -177,19 +179,21 @@ def _serve(target: str, app_dir: Path, broker_url: str, settings: dict[str, Any]
         handler = load_handler(target, app_dir)
     except typer.BadParameter:
         raise
-    except Exception:  # noqa: BLE001 - whatever the user's module raises is shown to its author
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001 - whatever the user's module raises is shown to its author
+        typer.echo(shown_traceback(error), err=True)
         typer.echo(f"Error: {target.partition(':')[0]!r} could not be imported", err=True)
         return USAGE_ERROR
+    # Not before the module is there: what it configures counts.
+    configure(log_level and log_level.upper())
     try:
         server = Server(broker_url, **settings)
         if not connect(broker_url).capabilities.multi_process:
             log.warning("this broker serves one process: only handlers of this worker can enqueue tasks here")
     except (TypeError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from None
+        raise usage_error(str(error)) from None
     try:
         server.run(handler)
     except AsynqError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {shown(error)}", err=True)
         return USAGE_ERROR if isinstance(error, BrokerRefusedError) else 1
     return 0

@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from asynq.shown import shown
+
 if TYPE_CHECKING:
     from typing import IO
 
@@ -81,7 +83,8 @@ def display_for(console: Console) -> BarDisplay | LineDisplay:
 def print_table(console: Console, report: Report) -> None:
     """The report as a table."""
     # As Text: a path is no markup, whatever brackets it has.
-    table = Table(title=Text(f"{report.files} files of {report.directory} in {report.seconds:.1f} s"))
+    directory = shown(report.directory)
+    table = Table(title=Text(f"{report.files} files of {directory} in {report.seconds:.1f} s"))
     table.add_column("tasks")
     for column in ("enqueued", "completed", "run more than once", "lost", "per second"):
         table.add_column(column, justify="right")

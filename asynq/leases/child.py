@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -12,9 +11,8 @@ from typing import BinaryIO
 from asynq.leases.extender import Extender
 from asynq.leases.protocol import Hello, Hold, Ready, Release, Said, read, write
 from asynq.leases.running import is_running
-
-IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP, signal.SIGHUP, signal.SIGQUIT)
-"""A terminal sends these to the whole group. The keeper stays while its worker finishes its tasks."""
+from asynq.logs import configure
+from asynq.signals import UNHEEDED, allow
 
 
 class Parent:
@@ -44,9 +42,11 @@ class Parent:
 
 def main() -> None:
     """Obey the lines on standard input until it ends."""
-    for number in IGNORED:
+    for number in UNHEEDED:
+        # The keeper stays while its worker finishes its tasks.
         signal.signal(number, signal.SIG_IGN)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s")
+    allow()
+    configure(int(sys.argv[1]))
     lines, out = sys.stdin.buffer, sys.stdout.buffer
     hello = read(lines.readline())
     if not isinstance(hello, Hello):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from asynq.leases.protocol import Said, read, write
 from asynq.leases.running import is_running
 from asynq.logs import get_logger
+from asynq.signals import withheld
 from asynq.threads import in_own_thread
 
 if TYPE_CHECKING:
@@ -48,13 +49,14 @@ class KeeperProcess:
     def spawn(cls, hello: bytes, heard: Callable[[Said], None]) -> KeeperProcess:
         """Start a keeper process; it says Ready when it is. OSError if it cannot be started."""
         # Not multiprocessing: that would import the user's main module again.
-        command = [sys.executable, "-P", "-m", "asynq.leases.child"]
+        command = [sys.executable, "-P", "-m", "asynq.leases.child", str(log.getEffectiveLevel())]
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         }
-        process = subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
-        )
+        with withheld():
+            process = subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
+            )
         keeper = cls(process, heard)
         keeper._send(hello)
         return keeper

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import signal
-import sys
 import threading
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, cast
@@ -14,16 +12,16 @@ from typing import TYPE_CHECKING, Any, cast
 from asynq.context import Context, Control, current_run
 from asynq.errors import TaskCancelledError, raised
 from asynq.executors import Executors
+from asynq.logs import follow
 from asynq.payload import encode_result
 from asynq.processes import origin
 from asynq.processes.protocol import Answer, Ask, Call, Raised, Returned, dumps, loads
+from asynq.signals import UNHEEDED, allow
 
 if TYPE_CHECKING:
     from asynq.broker import Broker
     from asynq.ops import Op
 
-UNHEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP, signal.SIGHUP, signal.SIGQUIT)
-"""A service manager sends these to every process of a service: the worker decides what ends when."""
 ORPHAN_CHECK = 1000
 """Milliseconds between two looks at whether the worker is still there."""
 
@@ -101,14 +99,17 @@ def main(handle: int, parent: int, level: int, program: str) -> None:
     for number in UNHEEDED:
         # Not SIG_IGN, which programs the handler starts would inherit.
         signal.signal(number, lambda *_: None)
-    logging.basicConfig(
-        level=level, format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s", stream=sys.stderr
-    )
+    allow()
     threading.Thread(target=_end_with, args=(handle, parent), name="asynq-watch", daemon=True).start()
     worker = Worker(Connection(handle), origin.Origin.parse(program))
+    configured = False
     while True:
         try:
             call = worker.next_call()
+            if not configured:
+                # Not before the handler's modules are there: what they configure counts.
+                follow(level)
+                configured = True
             worker.tell(call if isinstance(call, Raised) else carry_out(call, worker))
         except (EOFError, OSError):
             _end()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -13,8 +12,10 @@ from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any
 
 from asynq.errors import AsynqError, HandlerProcessError
+from asynq.logs import level_of_program
 from asynq.processes.origin import Origin
 from asynq.processes.protocol import Answer, Ask, Raised, Returned, dumps, loads
+from asynq.signals import withheld
 
 if TYPE_CHECKING:
     from asynq.broker import Broker
@@ -38,15 +39,21 @@ class HandlerProcess:
         self._connection, theirs = Pipe()
         with theirs:
             handle = theirs.fileno()
-            level = logging.getLogger().getEffectiveLevel()
-            told = [str(handle), str(os.getpid()), str(level), self._origin.dump(), json.dumps(sys.path)]
+            told = [
+                str(handle),
+                str(os.getpid()),
+                str(level_of_program()),
+                self._origin.dump(),
+                json.dumps(sys.path),
+            ]
             # A session of its own: no signals of the terminal, and killed with all it started.
-            self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-P", "-c", BOOT, *told],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(handle,),
-                start_new_session=True,
-            )
+            with withheld():
+                self._process = subprocess.Popen(  # noqa: S603
+                    [sys.executable, "-P", "-c", BOOT, *told],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(handle,),
+                    start_new_session=True,
+                )
 
     @property
     def alive(self) -> bool:

@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _check(words[1:])
     options = _parser().parse_args(words)
     from asynq.errors import AsynqError
+    from asynq.shown import shown
 
     try:
         if refusal := _refusal(options):
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return REFUSED
         return _run(options)
     except (ValueError, AsynqError) as error:
-        print(f"asynq_conformance: {error}", file=sys.stderr)
+        print(f"asynq_conformance: {shown(str(error))}", file=sys.stderr)
         return REFUSED
 
 
@@ -130,6 +131,7 @@ def _run(options: argparse.Namespace) -> int:
 def explain(report: Report, options: argparse.Namespace) -> None:
     """Print what the first laws that failed said, each once, and how to try one alone."""
     from asynq.broker import without_secrets
+    from asynq.shown import shown_lines
 
     failed: dict[str, Outcome] = {}
     for outcome in report.of("failed"):
@@ -138,7 +140,9 @@ def explain(report: Report, options: argparse.Namespace) -> None:
         again = ["python", "-m", "asynq_conformance", without_secrets(options.url), "--only", law]
         again += ["--profile", options.profile] if options.profile != "smoke" else []
         again += ["--layers", outcome.fact.layer] if outcome.fact.layer not in "AB" else []
-        print(f"\n{outcome.test.rpartition('::')[2]}\n{outcome.reason}\nagain: {shlex.join(again)}")
+        print(
+            f"\n{outcome.test.rpartition('::')[2]}\n{shown_lines(outcome.reason)}\nagain: {shlex.join(again)}"
+        )
     if len(failed) > MOST_FAILURES:
         print(f"\nand {len(failed) - MOST_FAILURES} laws more: --report DIR writes all of them down")
 
@@ -201,12 +205,13 @@ def _check(words: Sequence[str]) -> int:
     parser.add_argument("file", type=Path, metavar="FILE", help="history.jsonl.gz")
     parser.add_argument("--json", action="store_true", help="print the verdicts as JSON")
     options = parser.parse_args(words)
+    from asynq.shown import shown, shown_lines
     from asynq_conformance.histories.checking import check_file
 
     try:
         found = check_file(options.file)
     except (OSError, ValueError, EOFError, zlib.error) as error:  # the last two: gzip, of half a file
-        print(f"asynq_conformance: {options.file}: {error}", file=sys.stderr)
+        print(f"asynq_conformance: {options.file}: {shown(str(error))}", file=sys.stderr)
         return REFUSED
     if options.json:
         verdicts = {
@@ -216,7 +221,7 @@ def _check(words: Sequence[str]) -> int:
         told = {"state": found.state, "counts": dict(found.counts), "verdicts": verdicts}
         print(json.dumps({**told, "incomplete": found.incomplete}, indent=1))
     else:
-        print(found)
+        print(shown_lines(str(found)))
     return 0 if found.state == "ok" else BROKEN
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -8,13 +9,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+
 from asynq import Client, MemoryBroker, Task
+from asynq.cli.demo import _print_tail
+from asynq.demo.display import print_table
 from asynq.demo.report import Report, Tally, last_to_begin, runs_begun, tally
 from asynq.demo.run import readable_files
 from asynq.demo.tasks import read
 from asynq.ops import Complete, Dequeue
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.servers import RedisServer
 
 
@@ -128,3 +135,25 @@ def test_the_files_of_the_demo_are_those_that_can_be_read(tmp_path: Path) -> Non
     os.mkfifo(tmp_path / "fifo")
     assert readable_files(tmp_path, 10) == [tmp_path / "one", tmp_path / "a" / "two"]
     assert readable_files(tmp_path, 1) == [tmp_path / "one"]
+
+
+def test_a_folder_and_what_workers_said_do_not_act_on_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "[red]a\x1b[2J\u202eb"
+    stream = io.StringIO()
+    report = Report(
+        broker="sqlite",
+        directory=hostile,
+        files=1,
+        processes=2,
+        killed=(),
+        seconds=1.0,
+        tallies={"digest": Tally(enqueued=1, completed=1, run_more_than_once=0)},
+    )
+    print_table(Console(file=stream, width=200), report)
+    assert "[red]a\\x1b[2J\\u202eb" in stream.getvalue()
+    log = tmp_path / "workers.log"
+    log.write_text(f"{hostile}\nlast\n")
+    _print_tail(log)
+    assert capsys.readouterr().err == "[red]a\\x1b[2J\\u202eb\nlast\n"

@@ -15,6 +15,7 @@ import asynq
 from asynq_conformance.__main__ import BROKEN, REFUSED, explain
 from asynq_conformance.histories.history import REMAINS
 from asynq_conformance.histories.record import Event, Kind, write
+from asynq_conformance.report import text
 from asynq_conformance.report.outcomes import Fact, Outcome, Report
 
 if TYPE_CHECKING:
@@ -114,6 +115,23 @@ def test_what_failed_is_told_a_law_once_with_how_to_try_it_alone(capsys: pytest.
     )
     assert "test_f" not in printed
     assert "and 2 laws more" in printed
+
+
+def test_nothing_a_law_says_acts_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    fact = Fact(column="[red]mine", layer="A", promises=("G3",))
+    said = "two\nlines\x1b[2J\u202e"
+    outcomes = [
+        Outcome(test="test_a", fact=fact, status="failed", reason=said),
+        Outcome(test="test_b", fact=fact, status="skipped", reason=said),
+    ]
+    report = Report(outcomes=outcomes, columns=["[red]mine"])
+    explain(report, argparse.Namespace(url="redis://host", profile="smoke"))
+    told = capsys.readouterr().out
+    assert "\ntwo\nlines\\x1b[2J\\u202e\n" in told
+    for page in (text.plain(report), text.coloured(report, 200)):
+        assert "[red]mine" in page
+        assert "two\\nlines\\x1b[2J" in page
+        assert "\x1b[2J" not in page
 
 
 def test_a_file_that_is_no_history_is_told(tmp_path: Path) -> None:

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asynq.leases.process import KeeperProcess
+from asynq.leases.protocol import Hello, Ready, Said, write
 from asynq.message import TaskState
-from tests.server.conftest import time_taken_away, until
+from asynq.signals import UNHEEDED
+from tests.server.conftest import open_broker, time_taken_away, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,3 +164,24 @@ async def test_in_memory_a_handler_that_holds_the_loop_keeps_its_task(memory: Be
     async with memory.serving(handler, lease=timedelta(seconds=LEASE)):
         await memory.reaches(await memory.enqueue(), GONE)
     assert runs == 1
+
+
+async def test_a_signal_to_all_while_the_keeper_process_starts_does_not_end_it(shared_url: str) -> None:
+    """A Ctrl-C reaches every process of a terminal at once."""
+    heard, ready = list[Said](), asyncio.Event()
+
+    def hear(said: Said) -> None:
+        heard.append(said)
+        ready.set()
+
+    broker = open_broker(shared_url)
+    keeper = KeeperProcess.spawn(write(Hello(broker, 1000, os.getpid())), hear)
+    try:
+        for number in UNHEEDED:
+            os.kill(keeper._process.pid, number)
+        await until(lambda: ready.is_set() or keeper.ended.is_set())
+    finally:
+        await keeper.close()
+        await broker.aclose()
+        broker.close()
+    assert heard == [Ready()]

@@ -19,6 +19,8 @@ from asynq.errors import HandlerError, HandlerProcessError, LeaseLostError, Revo
 from asynq.mux import ServeMux
 from asynq.ops import WriteResult
 from asynq.outcome import Cancelled, Failed, Interrupted, Succeeded, wraps
+from asynq.processes.process import HandlerProcess
+from asynq.signals import UNHEEDED
 from tests.unit import jobs
 from tests.unit.runs import delivery, started
 
@@ -375,3 +377,14 @@ asyncio.run(main())
     worker.kill()
     worker.wait()
     assert all_gone(processes)
+
+
+async def test_a_signal_to_all_while_a_process_starts_does_not_end_it(runs: Runs) -> None:
+    """A service manager tells every process of a service to end; the worker finishes its tasks first."""
+    process = HandlerProcess()
+    for number in UNHEEDED:
+        os.kill(process._process.pid, number)
+    runs.processes._all.add(process)
+    runs.processes.give_back(process)
+    outcome = await runs.outcome(in_process(jobs.pid))
+    assert outcome == Succeeded(str(process._process.pid).encode())

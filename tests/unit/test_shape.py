@@ -102,8 +102,7 @@ def test_loggers_are_the_ones_whose_records_are_safe() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in {"getLogger", "getChild", "LoggerAdapter"}
     }
-    # The level of the root logger is handed to handler processes.
-    assert makers == {"asynq/logs.py", "asynq/processes/process.py"}
+    assert makers == {"asynq/logs.py"}
 
 
 @pytest.mark.parametrize("vendor", sorted(VENDORS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Final
 
+from asynq.shown import shown
 from asynq_conformance.promises import LAYERS, Promise
 from asynq_conformance.report.mutants import gate
 from asynq_conformance.report.outcomes import SHOWN, figures, statuses
@@ -96,7 +97,8 @@ def details(report: Report) -> Iterator[str]:
 
 
 def limited(lines: list[str]) -> list[str]:
-    """The first lines, and how many there are besides."""
+    """The first lines as a terminal may show them, and how many there are besides."""
+    lines = [shown(line) for line in lines]
     if len(lines) <= MOST_LINES:
         return lines
     return [*lines[:MOST_LINES], f"... and {len(lines) - MOST_LINES} lines more in the report's files"]
@@ -125,11 +127,11 @@ def coloured(report: Report, width: int) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title(report), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(title(report)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("promise", ratio=1)
     for column in report.columns:
-        table.add_column(column, no_wrap=True)
+        table.add_column(Text(column), no_wrap=True)
     for promise in Promise:
         cells = [report.cell(promise, column) for column in report.columns]
         table.add_row(
