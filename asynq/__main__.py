@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 
+from asynq.stop_signals import end_by_sigterm
+
 
 def main() -> None:
-    """Run it. A Ctrl-C while it is still being loaded or its options are made ready ends it quietly."""
+    """Run it. While it is being loaded and its options are made ready SIGTERM and Ctrl-C end it quietly."""
+    end_by_sigterm()
     try:
         from asynq.cli.main import app
         from asynq.shown import shown_traceback

@@ -6,12 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Literal
 
 from asynq.broker import resolve
-from asynq.signals import handling
+from asynq.stop_signals import StopRequests, stop_signals
 
 if TYPE_CHECKING:
     import logging
-    import signal
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from asynq.broker import Broker
 
@@ -52,6 +51,15 @@ class Life:
         """Make the work end."""
         raise NotImplementedError
 
+    @property
+    def _quiet(self) -> Callable[[], None] | None:
+        """What SIGTSTP does; None to leave it alone."""
+        return None
+
+    def _hurry(self) -> None:
+        """Make the end wait no longer for what is in hand. Only after `_begin_shutdown`."""
+        raise NotImplementedError
+
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Go about the work; when it ends, life does."""
         self._life = asyncio.create_task(self._live(work), name=self._log.name)
@@ -70,12 +78,30 @@ class Life:
             self._log.critical("the %s broke down", type(self).__name__, exc_info=error)
 
     async def _attend(self) -> None:
-        """Wait for the end. Cancelling this shuts down first."""
+        """Wait for the end. Cancelling this shuts down first; cancelling it again hurries the end."""
+        requests, cancelled = StopRequests(), None
+        while self._life is not None and not self._life.done():
+            try:
+                await asyncio.wait([self._life])
+            except asyncio.CancelledError as error:
+                cancelled = error
+                match requests.received():
+                    case "first":
+                        self._begin_shutdown()
+                    case "again":
+                        self._hurry()
+        if cancelled is not None:
+            raise cancelled
+        await self._ended()
+
+    async def _serve(self, start: Awaitable[None]) -> None:
+        """Start, and attend. Cancelling it shuts down first, also while it starts."""
         try:
-            await self._ended()
+            await start
         except asyncio.CancelledError:
             await self.shutdown()
             raise
+        await self._attend()
 
     async def _ended(self) -> None:
         if self._life is not None:
@@ -87,15 +113,30 @@ class Life:
             await self._broker.aclose()
             self._broker.close()
 
-    async def _until_signalled(
-        self, start: Awaitable[None], handlers: Mapping[signal.Signals, Callable[[], None]]
-    ) -> None:
-        """Start, and attend until a signal's handler has shut down, in an event loop of its own."""
+    async def _until_signalled(self, start: Coroutine[Any, Any, None]) -> None:
+        """Start, and attend until a signal has shut down, in an event loop of its own."""
+        starting = asyncio.create_task(start)
+
+        def stop() -> None:
+            if self._life is None:
+                starting.cancel()
+            else:
+                self._log.info("shutting down; a second signal waits no longer for what is in hand")
+                self._begin_shutdown()
+
+        def again() -> None:
+            if self._life is not None:
+                self._hurry()
+
         try:
-            # Until it has started, signals may do what they always do: nothing is in hand.
-            await start
-            with handling(handlers):
-                await self._attend()
+            with stop_signals(asyncio.get_running_loop(), stop=stop, again=again, quiet=self._quiet):
+                await asyncio.wait([starting])
+                if starting.cancelled():
+                    self._log.info("stopped before it began to work")
+                    await self.shutdown()
+                else:
+                    starting.result()
+                    await self._attend()
         finally:
             # This event loop is ours and ends here, and so must the connections it used.
             await self._broker.aclose()

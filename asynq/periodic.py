@@ -79,6 +79,7 @@ class PeriodicTaskManager(Service):
         # A daemon: a provider that hangs does not keep the program from ending.
         self._threads = DaemonThreads(1, "asynq-provider")
         self._interval = sync_interval.total_seconds()
+        self._asking = 0
         self._timetable = Timetable(
             self._broker,
             location=location,
@@ -105,19 +106,27 @@ class PeriodicTaskManager(Service):
     def _loops(self, rng: Random) -> Sequence[Every]:
         return [*self._timetable.loops(rng), Every("asking", self._step, interval=self._interval, rng=rng)]
 
-    async def _finish(self) -> None:
+    @property
+    def _calls_user(self) -> bool:
+        return self._asking > 0 or self._timetable.calls_user
+
+    async def _finish(self, *, answered: bool) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        await self._timetable.end()
+        await self._timetable.end(answered=answered)
 
     async def _step(self) -> float | None:
         await self.sync()
         return None
 
     async def _configs(self) -> list[PeriodicTaskConfig]:
-        if inspect.iscoroutinefunction(self._provider):
-            return list(await self._provider())
-        answer = await in_thread(self._threads, self._provider)
-        return list(await answer if inspect.isawaitable(answer) else answer)
+        self._asking += 1
+        try:
+            if inspect.iscoroutinefunction(self._provider):
+                return list(await self._provider())
+            answer = await in_thread(self._threads, self._provider)
+            return list(await answer if inspect.isawaitable(answer) else answer)
+        finally:
+            self._asking -= 1
 
     def _entry(self, config: PeriodicTaskConfig) -> Entry:
         if not isinstance(config, PeriodicTaskConfig):

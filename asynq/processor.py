@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from asynq.backoff import Backoff, Troubles
 from asynq.clock import SystemClock
@@ -41,6 +41,8 @@ log = get_logger("asynq.processor")
 
 FAREWELL = 1.0
 """Seconds handlers have to end when a shutdown told them to."""
+FETCH_PATIENCE = 1.0
+"""Seconds a shutdown with nothing in hand waits for the answer to a fetch."""
 HASTE = 0.2
 """The same when nobody waits any longer."""
 BUSY_AFTER = 1.0
@@ -133,15 +135,29 @@ class Processor:
         self._pulling = False
         self._changed.set()
 
-    async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
-        """Take no more tasks, finish those in hand, and end `run`.
+    async def drain(self, seconds: float, hurry: asyncio.Event) -> bool:
+        """Take no more tasks, finish those in hand, and end `run`; whether the broker answered in time.
 
         After so many seconds handlers are told to end, and have a moment to do so; neither lasts when
-        hurried. Tasks of handlers that did not finish go back to the head of their queues.
+        hurried. Tasks of handlers that did not finish go back to the head of their queues. With nothing in
+        hand a fetch under way gets FETCH_PATIENCE: what it may have taken lapses.
         """
         self.stop()
         hurried = asyncio.create_task(hurry.wait())
         quiet = asyncio.create_task(self._when_quiet())
+        if not self._held:
+            await asyncio.wait((quiet,), timeout=FETCH_PATIENCE)
+        if self._held:
+            await self._end_runs(seconds, hurried, quiet)
+        for waiting in (hurried, quiet):
+            waiting.cancel()
+        self._closing = True
+        self._changed.set()
+        return not self._held and self._fetch is None
+
+    async def _end_runs(
+        self, seconds: float, hurried: asyncio.Task[Literal[True]], quiet: asyncio.Task[None]
+    ) -> None:
         await asyncio.wait((hurried, quiet), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for run in self.runs():
             run.cancel(Interrupted("shutdown"))
@@ -150,12 +166,8 @@ class Processor:
         for run in self.runs():
             run.abandon()
         await asyncio.wait((quiet,), timeout=SETTLE_PATIENCE)
-        for waiting in (hurried, quiet):
-            waiting.cancel()
         if self._held:
             log.error("%d tasks could not be settled: their leases will lapse", len(self._held))
-        self._closing = True
-        self._changed.set()
 
     async def aclose(self) -> None:
         """Wait for nothing more: cancel what still runs."""

@@ -76,5 +76,9 @@ class Scheduler(Service):
     def _loops(self, rng: Random) -> Sequence[Every]:
         return self._timetable.loops(rng)
 
-    async def _finish(self) -> None:
-        await self._timetable.end()
+    @property
+    def _calls_user(self) -> bool:
+        return self._timetable.calls_user
+
+    async def _finish(self, *, answered: bool) -> None:
+        await self._timetable.end(answered=answered)

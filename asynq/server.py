@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from asynq.signals import run_blocking
 from asynq.worker import Settings, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from asynq.aggregation import Aggregate
     from asynq.broker import Broker
@@ -133,22 +132,27 @@ class Server(Life):
         if aggregator is not None:
             require(self._broker, *AGGREGATING)
         self._worker: Worker | None = None
-        self._ending = False
+        self._stops_at_once = False
+        """Whether a signal asked for no tasks before there could be any."""
 
     def run(self, handler: Handler) -> None:
         """Work until told to end by a signal; blocks. Uses uvloop where it is installed.
 
-        SIGTERM and SIGINT shut down; a second one waits no longer for handlers. SIGTSTP stops taking tasks.
+        SIGTERM and SIGINT shut down. Another one, at least one second after the first, waits no longer for
+        handlers; where one blocks the event loop, the process then exits with status 1 within two seconds.
+        Signals within that first second are the same request. SIGTSTP stops taking tasks. A signal that comes
+        before the server has started ends `run` at once.
         Raises as `start` does; RuntimeError inside a running event loop, where `serve` is to be awaited.
         """
-        term = self._end_or_hurry
-        handlers = {signal.SIGTERM: term, signal.SIGINT: term, signal.SIGTSTP: self._pause}
-        run_blocking(lambda: self._until_signalled(self.start(handler), handlers), "await serve(handler)")
+        run_blocking(lambda: self._until_signalled(self.start(handler)), "await serve(handler)")
 
     async def serve(self, handler: Handler) -> None:
-        """Work until shut down. Cancelling it shuts down first. Raises as `start` does."""
-        await self.start(handler)
-        await self._attend()
+        """Work until shut down. Raises as `start` does.
+
+        Cancelling it shuts down first; cancelled again, at least one second later, it waits no longer for
+        handlers.
+        """
+        await self._serve(self.start(handler))
 
     async def start(self, handler: Handler) -> None:
         """Begin to work in the running event loop, and return.
@@ -173,6 +177,8 @@ class Server(Life):
         self._begin(self._work(self._worker, Outage(log, reached=answered, told=not answered)))
         queues = ", ".join(self._settings.preference.names)
         log.info("%s on queues %s of %r", "working" if answered else "waiting to work", queues, self._broker)
+        if self._stops_at_once:
+            self.stop()
 
     def stop(self) -> None:
         """Take no more tasks; those in hand go on. ServerStateError for a server that was never started."""
@@ -194,7 +200,6 @@ class Server(Life):
     def _begin_shutdown(self) -> None:
         if self._worker and self._state != "closed":
             self._state = "stopped"
-            self._ending = True
             self._worker.shut_down()
 
     async def _greet(self) -> bool:
@@ -214,18 +219,18 @@ class Server(Life):
         shared_outage.set(outage)
         await worker.run()
 
-    def _end_or_hurry(self) -> None:
-        if self._worker is None:
-            return
-        if self._ending:
+    def _hurry(self) -> None:
+        if self._worker:
             self._worker.hurry()
-        else:
-            log.info("shutting down; a second signal waits no longer for handlers")
-            self._begin_shutdown()
 
-    def _pause(self) -> None:
-        if self._state == "active":
-            self.stop()
+    @property
+    def _quiet(self) -> Callable[[], None]:
+        def quiet() -> None:
+            if self._state == "active":
+                self.stop()
+            self._stops_at_once = self._state == "new"
+
+        return quiet
 
 
 def _concurrency(given: int | None) -> int:

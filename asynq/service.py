@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
 log = get_logger("asynq.scheduler")
 
 LOOP_PATIENCE = 5.0
-"""Seconds a shutdown waits for what is under way: a tick, a hook, the answer of a provider."""
+"""Seconds a shutdown waits for a hook or the answer of a provider."""
+ANSWER_PATIENCE = 1.0
+"""Seconds it waits for a tick or a heartbeat that the broker does not answer."""
 
 
 class Service(Life):
@@ -35,19 +36,19 @@ class Service(Life):
         super().__init__(broker, log)
         self._running: Sequence[Every] = ()
         self._told_to_end = asyncio.Event()
+        self._hurried = asyncio.Event()
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; blocks. Uses uvloop where it is installed.
 
+        A second signal, at least one second after the first, waits no longer for hooks and providers.
         Raises as `start` does; RuntimeError inside a running event loop, where `serve` is to be awaited.
         """
-        handlers = dict.fromkeys((signal.SIGTERM, signal.SIGINT), self._begin_shutdown)
-        run_blocking(lambda: self._until_signalled(self.start(), handlers), "await serve()")
+        run_blocking(lambda: self._until_signalled(self.start()), "await serve()")
 
     async def serve(self) -> None:
         """Work until shut down. Cancelling it shuts down first. Raises as `start` does."""
-        await self.start()
-        await self._attend()
+        await self._serve(self.start())
 
     async def start(self) -> None:
         """Begin to work in the running event loop, and return. ServerStateError when it began before."""
@@ -58,8 +59,11 @@ class Service(Life):
         try:
             await self._prepare()
         except BaseException:
-            self._state = "new"
+            if self._state == "active":
+                self._state = "new"
             raise
+        if self._state != "active":
+            raise ServerStateError(self._state, "start", "scheduler")
         self._running = self._loops(Random())  # noqa: S311 - jitter
         self._begin(self._work())
 
@@ -72,8 +76,13 @@ class Service(Life):
         """What it does, again and again."""
         raise NotImplementedError
 
-    async def _finish(self) -> None:
-        """What is done when all loops have ended."""
+    @property
+    def _calls_user(self) -> bool:
+        """Whether a hook or a provider is under way."""
+        raise NotImplementedError
+
+    async def _finish(self, *, answered: bool) -> None:
+        """What is done when all loops have ended; answered: the broker answered until then."""
 
     # --- the rest is its own --------------------------------------------------------------------------
 
@@ -84,12 +93,27 @@ class Service(Life):
             await self._told_to_end.wait()
             for loop in self._running:
                 loop.stop()
-            _, late = await asyncio.wait(parts, timeout=LOOP_PATIENCE)
-            for part in late:
+            _, late = await asyncio.wait(parts, timeout=min(ANSWER_PATIENCE, LOOP_PATIENCE))
+            if late and self._calls_user:
+                await self._wait_for_user(late)
+            for part in parts:
                 part.cancel()
-        if late:
-            log.warning("a hook or a provider did not return within %g s: it is given up", LOOP_PATIENCE)
-        await self._finish()
+        await self._finish(answered=not late)
+
+    async def _wait_for_user(self, parts: set[asyncio.Task[None]]) -> None:
+        """Wait for a hook or a provider under way."""
+        hurried = asyncio.create_task(self._hurried.wait())
+        ending = asyncio.create_task(asyncio.wait(parts))
+        await asyncio.wait(
+            (ending, hurried), timeout=LOOP_PATIENCE - ANSWER_PATIENCE, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not ending.done():
+            log.warning("a hook or a provider did not return in time: it is given up")
+        ending.cancel()
+        hurried.cancel()
 
     def _begin_shutdown(self) -> None:
         self._told_to_end.set()
+
+    def _hurry(self) -> None:
+        self._hurried.set()

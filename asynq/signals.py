@@ -1,18 +1,16 @@
-"""What a blocking `run()` needs: an event loop, and signals handled on it while it runs."""
+"""What a blocking `run()` needs: an event loop of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from asynq.logs import get_logger
 from asynq.threads import LoopThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine
 
 log = get_logger("asynq.server")
 
@@ -85,25 +83,3 @@ def withheld() -> Iterator[None]:
 def allow() -> None:
     """In a process started `withheld`, once it has said what these signals do: let them come."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, UNHEEDED)
-
-
-@contextmanager
-def handling(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
-    """Handle these signals on the running event loop; what was there before comes back afterwards."""
-    loop = asyncio.get_running_loop()
-    before: dict[signal.Signals, Any] = {}
-    for number, handle in handlers.items():
-        previous = signal.getsignal(number)
-        try:
-            loop.add_signal_handler(number, handle)
-        except (ValueError, RuntimeError, NotImplementedError):
-            log.warning("signals are not handled: run() was not called from the main thread")
-            break
-        before[number] = previous
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            loop.remove_signal_handler(number)
-            if previous is not None:
-                signal.signal(number, previous)

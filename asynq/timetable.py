@@ -52,11 +52,12 @@ class Timetable:
         check_callback("post_enqueue", post_enqueue, takes="(task, info, error)")
         self._location = location
         self.registry = Registry()
+        self._hooks = Hooks(before=pre_enqueue, after=post_enqueue)
         self._ticker = Ticker(
             broker,
             self.registry,
             catch_up=(catch_up or timedelta()) // _MILLISECOND,
-            hooks=Hooks(before=pre_enqueue, after=post_enqueue),
+            hooks=self._hooks,
             new_id=lambda: str(uuid4()),
         )
         self._id = f"{host()}:{os.getpid()}:{uuid4()}"
@@ -82,11 +83,16 @@ class Timetable:
         self.registry.changed = follow
         return parts
 
-    async def end(self) -> None:
-        """Let the entries be seen no more."""
+    @property
+    def calls_user(self) -> bool:
+        """Whether a hook is under way."""
+        return self._hooks.calling
+
+    async def end(self, *, answered: bool) -> None:
+        """Let the entries be seen no more; answered: the broker answered until now."""
         self.registry.changed = _nothing
         if self._is_seen:
-            await self._heartbeat.end()
+            await self._heartbeat.end(answered=answered)
 
     def _beat(self) -> WriteScheduler:
         ttl = int(2000 * SCHEDULER_EVERY)

@@ -42,8 +42,10 @@ ADOPT_EVERY = 60.0
 RECLAIM_EVERY = 10.0
 HOOK_PATIENCE = 1.0
 """Seconds a shutdown waits for hooks under way."""
-LOOP_PATIENCE = 5.0
-"""Seconds a shutdown waits for a step of a loop."""
+LOOP_PATIENCE = 1.0
+"""Seconds a shutdown waits for a step of a loop: it waits for nothing but the broker."""
+UNANSWERED_PATIENCE = 0.1
+"""The same where the broker has not answered the processor either."""
 
 
 @frozen(kw_only=True)
@@ -140,6 +142,7 @@ class Worker:
         """Take no more tasks, finish those in hand within the shutdown timeout, and end `run`."""
         self.stop()
         self._shutdown.set()
+        self._keeper.hasten()
 
     def hurry(self) -> None:
         """Wait no longer for handlers: tell them to end now."""
@@ -165,18 +168,21 @@ class Worker:
     async def _end(self, parts: list[asyncio.Task[None]]) -> None:
         await self._shutdown.wait()
         patience = self._settings.shutdown_timeout / 1000
-        draining = [self._processor.drain(patience, self._hurry)]
-        if self._aggregator:
-            draining.append(self._aggregator.drain(patience, self._hurry))
-        await asyncio.gather(*draining)
+        answered, _ = await asyncio.gather(
+            self._processor.drain(patience, self._hurry), self._drain_groups(patience)
+        )
         for loop in self._loops:
             loop.stop()
         self._wakeups.stop()
-        _, late = await asyncio.wait(parts, timeout=LOOP_PATIENCE)
+        _, late = await asyncio.wait(parts, timeout=LOOP_PATIENCE if answered else UNANSWERED_PATIENCE)
         for part in late:
             part.cancel()
         if self._beating in self._loops:
-            await self._heartbeat.end()
+            await self._heartbeat.end(answered=not late)
+
+    async def _drain_groups(self, seconds: float) -> None:
+        if self._aggregator:
+            await self._aggregator.drain(seconds, self._hurry)
 
     def _on_wake(self) -> None:
         self._processor.wake()

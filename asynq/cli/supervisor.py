@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from asynq.backoff import Backoff
 from asynq.logs import get_logger
+from asynq.stop_signals import ask_to_stop, held_back, stop_signals
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -21,6 +22,8 @@ USAGE_ERROR = 2
 """Exit status of a worker that cannot start with what it was given: starting it again would not help."""
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status of a worker that was told to end before it had begun to work."""
+HURRIED = 10.0
+"""Seconds a worker has to put back its tasks and to end when nothing is waited for any longer."""
 STABLE = 60.0
 """Seconds a worker must have lived for its next restart to be quick again."""
 _ENDED_AS_TOLD = (0, INTERRUPTED, -signal.SIGINT, -signal.SIGTERM)
@@ -34,7 +37,8 @@ class Supervisor:
 
     A copy that ends by itself is started again after a growing pause. Each runs in a session of its own, so
     that a Ctrl-C on the terminal reaches it once, through `stop`; what still runs `patience` seconds later is
-    killed. A copy that calls `stop_with_supervisor` ends gracefully when the supervisor is killed.
+    killed. A copy that calls `stop_with_supervisor` ends gracefully when the supervisor is killed. A copy is
+    started with SIGTSTP blocked: one that comes before the copy handles it waits until it is unblocked.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Supervisor:
         self._stderr = stderr
         self._running: dict[int, Process] = {}
         self._stopping = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._restarting = True
         self._status = 0
         self.restarts = 0
@@ -70,6 +75,11 @@ class Supervisor:
         """Send the signal to every copy, and start none again."""
         self._stopping.set()
         self._send(signum)
+
+    def hurry(self) -> None:
+        """After `stop`: have the copies wait no longer, and kill what still runs HURRIED seconds later."""
+        self._hurried.set()
+        self._send(signal.SIGTERM)
 
     def quiet(self) -> None:
         """Let the copies finish what they have and take nothing new; one that ends stays ended."""
@@ -111,14 +121,15 @@ class Supervisor:
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _run_once(self, number: int, lifeline: int) -> tuple[int, int]:
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            env={**self._env, _FD: str(lifeline)},
-            stdin=asyncio.subprocess.DEVNULL,
-            stderr=self._stderr,
-            pass_fds=(lifeline,),
-            start_new_session=True,
-        )
+        with held_back(signal.SIGTSTP):
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                env={**self._env, _FD: str(lifeline)},
+                stdin=asyncio.subprocess.DEVNULL,
+                stderr=self._stderr,
+                pass_fds=(lifeline,),
+                start_new_session=True,
+            )
         self._running[number] = process
         log.info("worker process %d started", process.pid)
         if self._stopping.is_set() or not self._restarting:
@@ -135,8 +146,10 @@ class Supervisor:
 
     async def _kill_overdue(self) -> None:
         await self._stopping.wait()
-        await asyncio.sleep(self._patience)
-        log.error("worker processes %s did not stop in %g s and are killed", self.pids, self._patience)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurried.wait(), self._patience)
+            await asyncio.sleep(min(HURRIED, self._patience))
+        log.error("worker processes %s did not stop in time and are killed", self.pids)
         self._send(signal.SIGKILL)
 
     async def _kill(self) -> None:
@@ -164,7 +177,7 @@ def stop_with_supervisor() -> None:
 
     def watch() -> None:
         os.read(int(lifeline), 1)
-        os.kill(os.getpid(), signal.SIGTERM)
+        ask_to_stop()
 
     threading.Thread(target=watch, name="asynq-supervisor-watch", daemon=True).start()
 
@@ -172,7 +185,5 @@ def stop_with_supervisor() -> None:
 async def supervise(supervisor: Supervisor) -> int:
     """Run the supervisor under this process's signals: SIGTERM, SIGINT and SIGTSTP are passed on."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, supervisor.stop, signal.SIGTERM)
-    loop.add_signal_handler(signal.SIGINT, supervisor.stop, signal.SIGINT)
-    loop.add_signal_handler(signal.SIGTSTP, supervisor.quiet)
-    return await supervisor.run()
+    with stop_signals(loop, stop=supervisor.stop, again=supervisor.hurry, quiet=supervisor.quiet):
+        return await supervisor.run()

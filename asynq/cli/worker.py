@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import sys
 from datetime import timedelta
 from enum import StrEnum
@@ -20,6 +21,7 @@ from asynq.durations import format_duration
 from asynq.errors import AsynqError, BrokerRefusedError, BrokerURLError
 from asynq.logs import configure, get_logger
 from asynq.shown import shown, shown_traceback
+from asynq.stop_signals import hold_back
 
 log = get_logger("asynq.worker")
 
@@ -175,6 +177,7 @@ def _serve(
     from asynq.server import Server
 
     stop_with_supervisor()
+    hold_back(signal.SIGTSTP)
     try:
         handler = load_handler(target, app_dir)
     except typer.BadParameter:

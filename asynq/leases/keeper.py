@@ -47,7 +47,7 @@ class LeaseKeeper:
         self._process: KeeperProcess | None = None
         self._attended = False
         self._settled = asyncio.Event()
-        """Set when the first process is ready, or has failed to be."""
+        """Set when the first process is ready, has failed to be, or is not waited for."""
         self._supervision: asyncio.Task[None] | None = None
 
     async def start(self, notify: Callable[[LeaseEvent], None]) -> None:
@@ -70,6 +70,10 @@ class LeaseKeeper:
             self._supervision = asyncio.create_task(self._supervise(hello), name="asynq-lease-keeper")
             if self._duration < READY_WITHIN * 1000:
                 await rest(self._settled, READY_WITHIN)
+
+    def hasten(self) -> None:
+        """Do not let `start` wait for the process any longer: no more tasks are taken."""
+        self._settled.set()
 
     def hold(self, holds: Mapping[Lease, float]) -> None:
         """Extend these leases from now on, until released but each at most for so many seconds."""

@@ -36,6 +36,8 @@ NEAR = 0.2
 """Shortest pause in seconds."""
 LONGEST_REST = 60.0
 """Longest pause in seconds of a group that could not be aggregated."""
+TAKE_PATIENCE = 1.0
+"""Seconds a shutdown waits for the answer to a taking; what it may have taken returns when its hold ends."""
 RETURN_PATIENCE = 5.0
 """Seconds a shutdown waits for sets to be returned."""
 
@@ -79,6 +81,8 @@ class Aggregator:
         self._troubles = Troubles(log, "taking groups")
         self._ripe: deque[_Key] = deque()
         self._running: dict[_Key, asyncio.Task[None]] = {}
+        self._in_hand: set[_Key] = set()
+        """The groups of `_running` whose tasks were taken."""
         self._resting: dict[_Key, _Rest] = {}
         self._stopped = False
 
@@ -94,6 +98,10 @@ class Aggregator:
         """Take no more groups; give those in hand so long, or until hurried, then return their sets."""
         self._stopped = True
         self._ripe.clear()
+        if self._running.keys() - self._in_hand:
+            await asyncio.wait(list(self._running.values()), timeout=min(TAKE_PATIENCE, seconds))
+            for key in self._running.keys() - self._in_hand:
+                self._running[key].cancel()
         if self._running:
             ending = asyncio.create_task(asyncio.wait(list(self._running.values())))
             hurried = asyncio.create_task(hurry.wait())
@@ -139,7 +147,10 @@ class Aggregator:
     async def _attend(self, key: _Key) -> None:
         try:
             while not self._stopped and (taken := await self._take(key)):
-                if not await self._aggregate(taken):
+                self._in_hand.add(key)
+                done = await self._aggregate(taken)
+                self._in_hand.discard(key)
+                if not done:
                     self._rest(key)
                     break
                 self._resting.pop(key, None)
@@ -150,6 +161,7 @@ class Aggregator:
             log.exception("group %r of queue %r is not aggregated", key[1], key[0])
             self._rest(key)
         finally:
+            self._in_hand.discard(key)
             del self._running[key]
             self._fill()
 

@@ -34,6 +34,8 @@ SCHEDULER_EVERY = 10.0
 """The same of a scheduler."""
 END_PATIENCE = 1.0
 """Seconds a shutdown waits to be seen no more."""
+UNANSWERED_PATIENCE = 0.2
+"""The same of a broker that does not answer."""
 SHOWN_PAYLOAD = 1024
 """Most bytes of a running task's payload that are shown: every heartbeat writes them again."""
 
@@ -59,15 +61,18 @@ class Heartbeat:
             self._troubles.worked()
         return None
 
-    async def end(self) -> None:
-        """Be seen no more. If that cannot be said, time says it."""
+    async def end(self, *, answered: bool = True) -> None:
+        """Remove the record. If the broker does not take that, the record expires on its own.
+
+        answered: the broker answered until now; else there is little use in waiting for it.
+        """
         try:
-            async with asyncio.timeout(END_PATIENCE):
+            async with asyncio.timeout(END_PATIENCE if answered else UNANSWERED_PATIENCE):
                 await self._broker.aexecute(self._last)
         except TimeoutError:
-            log.info("still seen for some seconds: no answer within %g s", END_PATIENCE)
+            log.info("the record of this process expires on its own: the broker does not answer in time")
         except AsynqError as error:
-            log.info("still seen for some seconds: %s", error)
+            log.info("the record of this process expires on its own: %s", error)
 
 
 def host() -> str:

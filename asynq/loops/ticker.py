@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, frozen
+from attrs import define, field
 
 from asynq.backoff import Troubles
 from asynq.clock import SystemClock
@@ -50,37 +50,41 @@ _SPARE = 24 * 3600 * 1000
 """Milliseconds a tick is remembered beyond the next one: clocks differ."""
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Hooks:
     """What the user wants to be told. What a hook raises is logged, and changes nothing."""
 
     before: PreEnqueue | None = None
     after: PostEnqueue | None = None
+    calling: bool = field(init=False, default=False)
+    """Whether a hook is under way."""
 
     async def tell_before(self, task: Task) -> None:
         """A tick is about to be enqueued."""
         if self.before is not None:
-            await _told("pre_enqueue", self.before, task)
+            await self._tell("pre_enqueue", self.before, task)
 
     async def tell_after(self, task: Task, answer: TaskInfo | AsynqError) -> None:
         """A tick was decided."""
         if self.after is not None:
             refused = isinstance(answer, AsynqError)
             outcome = (None, answer) if refused else (answer, None)
-            await _told("post_enqueue", self.after, task, *outcome)
+            await self._tell("post_enqueue", self.after, task, *outcome)
 
-
-async def _told(name: str, hook: Callable[..., Any], *arguments: Any) -> None:
-    try:
-        answer = hook(*arguments)
-        if inspect.isawaitable(answer):
-            await answer
-    except asyncio.CancelledError:
-        if being_cancelled():
-            raise
-        log.exception("%s failed for task type %r", name, arguments[0].type)
-    except BaseException:
-        log.exception("%s failed for task type %r", name, arguments[0].type)
+    async def _tell(self, name: str, hook: Callable[..., Any], *arguments: Any) -> None:
+        self.calling = True
+        try:
+            answer = hook(*arguments)
+            if inspect.isawaitable(answer):
+                await answer
+        except asyncio.CancelledError:
+            if being_cancelled():
+                raise
+            log.exception("%s failed for task type %r", name, arguments[0].type)
+        except BaseException:
+            log.exception("%s failed for task type %r", name, arguments[0].type)
+        finally:
+            self.calling = False
 
 
 @define(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import deque
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 OLDEST = (6, 2)
 """The oldest server version that works."""
+CLOSE_PATIENCE = 0.2
+"""Seconds a server may take to let a connection end in good order."""
 FLAGS_SINCE = (7, 0)
 """From this version on, scripts say allow-oom and the like."""
 
@@ -118,7 +121,9 @@ class Node:
         """Free all connections; one in use is freed when its exchange ends."""
         self._closed = True
         while (link := self._pop()) is not None:
-            await self._face.wait(link.connection.disconnect())
+            with contextlib.suppress(TimeoutError):  # TLS asks a server to agree, which may hang
+                async with self._face.within(CLOSE_PATIENCE):
+                    await self._face.wait(link.connection.disconnect())
 
     def drop(self, loop: LoopState) -> None:
         """`close`, without waiting; see asynq.per_loop."""

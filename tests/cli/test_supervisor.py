@@ -22,6 +22,7 @@ GRACEFUL = (
     SAY + "import signal, sys\n"
     "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
     "signal.signal(signal.SIGTSTP, lambda *_: say('quiet'))\n"
+    "signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})\n"
     "say(os.getpid())\n"
     "while True: signal.pause()\n"
 )
@@ -39,13 +40,21 @@ class Running:
     async def line(self) -> str:
         return (await self._lines.readline()).decode().strip()
 
+    async def restarting(self) -> None:
+        """Waits until a copy is about to be started again."""
+        async with asyncio.timeout(30):
+            while not self.supervisor.restarts:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
     async def all_ended(self) -> bool:
         """Waits until no copy holds the pipe any more."""
         return await self._lines.read() == b""
 
 
 @asynccontextmanager
-async def supervised(script: str, processes: int = 1, *, patience: float = 30.0) -> AsyncIterator[Running]:
+async def supervised(
+    script: str, processes: int = 1, *, patience: float = 30.0, first_pause: float = 0.01
+) -> AsyncIterator[Running]:
     reading, writing = os.pipe()
     supervisor = Supervisor(
         [sys.executable, "-c", script],
@@ -53,7 +62,7 @@ async def supervised(script: str, processes: int = 1, *, patience: float = 30.0)
         env=os.environ,
         patience=patience,
         rng=random.Random(1),
-        first_pause=0.01,
+        first_pause=first_pause,
         stderr=writing,
     )
     lines = asyncio.StreamReader()
@@ -98,6 +107,23 @@ async def test_a_copy_that_does_not_stop_is_killed_and_the_status_says_so() -> N
         await running.line()
         running.supervisor.stop()
         assert await running.ended == 1
+
+
+async def test_hurried_copies_that_do_not_stop_are_killed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asynq.cli.supervisor.HURRIED", 0.05)
+    async with supervised(STUBBORN, patience=600) as running:
+        await running.line()
+        running.supervisor.stop()
+        running.supervisor.hurry()
+        assert await running.ended == 1
+
+
+async def test_a_supervisor_told_to_stop_does_not_wait_to_restart_a_copy() -> None:
+    async with supervised(SAY + "say('up'); raise SystemExit(3)", first_pause=600) as running:
+        assert await running.line() == "up"
+        await running.restarting()
+        running.supervisor.stop()
+        assert await running.ended == 0
 
 
 async def test_a_cancelled_supervisor_leaves_no_copy_behind() -> None:

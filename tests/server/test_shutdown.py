@@ -13,6 +13,7 @@ from asynq.errors import BrokerRefusedError, ServerStateError
 from asynq.message import TaskState
 from asynq.mux import ServeMux
 from asynq.server import Server
+from asynq.stop_signals import SAME_REQUEST
 from asynq_sqlite import MemoryBroker
 from tests.server.conftest import until
 
@@ -177,7 +178,7 @@ async def test_a_second_signal_waits_no_longer(
     task_id = await shared.enqueue(handler, b"60")
     await worker.noted("begin")
     worker.signal(signal.SIGTERM)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(SAME_REQUEST + 0.2)
     worker.signal(signal.SIGTERM)
     assert await worker.ended() == 0
     stored = await shared.find(task_id)

@@ -1,0 +1,211 @@
+"""How `asynq worker` ends in every phase of its life, by every way it can be asked to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from asynq import Client, Task
+from asynq.stop_signals import SAME_REQUEST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+APP = """
+import asyncio, os, pathlib, time
+import asynq
+
+here = pathlib.Path(__file__).parent
+mux = asynq.ServeMux()
+
+@mux.handler("sleep")
+async def sleep(ctx, task):
+    (here / "begun").touch()
+    await asyncio.sleep(float(task.payload))
+    (here / "ended").touch()
+
+@mux.handler("apart", executor="process")
+def apart(ctx, task):
+    (here / "ended").touch()
+
+if (here / "slow").exists():
+    (here / "importing").touch()
+    while (here / "slow").exists():
+        time.sleep(0.01)
+"""
+SLOW_HANDLER_PROCESS = """
+import pathlib, sys, time
+here = pathlib.Path(__file__).parent
+if any("asynq.processes.child" in argument for argument in sys.orig_argv):
+    (here / "booting").touch()
+    while not (here / "signalled").exists():
+        time.sleep(0.01)
+"""
+LONG = "60"
+
+
+def until(condition: Callable[[], object], patience: float = 60.0) -> None:
+    ends = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.02)
+
+
+class Site:
+    """A folder with an application, and a broker in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"sqlite:///{folder}/tasks.db"
+        (folder / "app.py").write_text(APP)
+
+    @property
+    def log(self) -> str:
+        """What the processes of the worker have logged."""
+        return (self.folder / "log").read_text()
+
+    def touch(self, name: str) -> None:
+        (self.folder / name).touch()
+
+    def remove(self, name: str) -> None:
+        (self.folder / name).unlink()
+
+    def has(self, name: str) -> bool:
+        return (self.folder / name).exists()
+
+    def enqueue(self, type: str, payload: str = "") -> None:  # noqa: A002
+        with Client(self.url) as client:
+            client.enqueue(Task(type, payload))
+
+    @contextmanager
+    def worker(self, *options: str, under: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[bytes]]:
+        """`asynq worker` at work, in a process group of its own."""
+        command = [sys.executable, "-m", "asynq", "worker", "app:mux", "-d", str(self.folder), *options]
+        environment = {**os.environ, "ASYNQ_BROKER": self.url}
+        paths = [str(self.folder), *sys.path]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+        with (
+            (self.folder / "log").open("ab") as log,
+            subprocess.Popen(
+                [*under, *command], env=environment, stderr=log, start_new_session=True
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                for one in everyone(process.pid):
+                    with suppress(psutil.NoSuchProcess):
+                        one.kill()
+
+
+def everyone(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.mark.parametrize(("processes", "status"), [("1", -signal.SIGTERM), ("2", 0)])
+def test_sigterm_while_the_application_is_imported_ends_it_at_once(
+    site: Site, processes: str, status: int
+) -> None:
+    site.touch("slow")
+    with site.worker("-p", processes) as process:
+        until(lambda: site.has("importing"))
+        process.terminate()
+        assert process.wait(30) == status
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="needs unshare and root")
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_process_1_of_a_container_is_ended_by_sigterm_while_it_imports(site: Site, processes: str) -> None:
+    if subprocess.run(["unshare", "--pid", "--fork", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("namespaces of processes are not allowed here")
+    site.touch("slow")
+    with site.worker("-p", processes, under=("unshare", "--pid", "--fork", "--kill-child")) as unshared:
+        until(lambda: site.has("importing"))
+        [first] = psutil.Process(unshared.pid).children()
+        first.terminate()
+        assert unshared.wait(30) == (128 + signal.SIGTERM if processes == "1" else 0)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_sigtstp_while_the_application_is_imported_keeps_it_from_taking_tasks(
+    site: Site, processes: str
+) -> None:
+    site.touch("slow")
+    with site.worker("-p", processes) as process:
+        until(lambda: site.has("importing"))
+        process.send_signal(signal.SIGTSTP)
+        site.enqueue("sleep", "0")
+        site.remove("slow")
+        until(lambda: site.log.count("taking no more tasks") == int(processes))
+        process.terminate()
+        assert process.wait(30) == 0
+    assert not site.has("begun")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_stop_that_reaches_every_process_at_once_lets_handlers_finish(
+    site: Site, processes: str, number: signal.Signals
+) -> None:
+    site.enqueue("sleep", "2")
+    with site.worker("-p", processes) as process:
+        until(lambda: site.has("begun"))
+        for one in everyone(process.pid):
+            with suppress(psutil.NoSuchProcess):
+                one.send_signal(number)
+        assert process.wait(30) == 0
+    assert site.has("ended")
+
+
+def test_a_stop_that_reaches_a_starting_handler_process_does_not_end_it(site: Site) -> None:
+    (site.folder / "sitecustomize.py").write_text(SLOW_HANDLER_PROCESS)
+    site.enqueue("apart")
+    with site.worker() as process:
+        until(lambda: site.has("booting"))
+        for one in everyone(process.pid):
+            one.send_signal(signal.SIGTERM)
+        site.touch("signalled")
+        assert process.wait(30) == 0
+    assert site.has("ended")
+
+
+def test_a_supervisor_killed_while_its_workers_finish_does_not_hurry_them(site: Site) -> None:
+    site.enqueue("sleep", f"{SAME_REQUEST + 2}")
+    with site.worker("-p", "2") as process:
+        until(lambda: site.has("begun"))
+        workers = everyone(process.pid)[1:]
+        process.terminate()
+        time.sleep(SAME_REQUEST + 0.3)
+        process.kill()
+        psutil.wait_procs(workers, timeout=30)
+    assert site.has("ended")
+
+
+def test_a_second_stop_of_a_supervisor_is_one_of_its_workers(site: Site) -> None:
+    site.enqueue("sleep", LONG)
+    with site.worker("-p", "2", "--shutdown-timeout", "60s") as process:
+        until(lambda: site.has("begun"))
+        process.terminate()
+        time.sleep(SAME_REQUEST + 0.3)
+        process.terminate()
+        assert process.wait(30) == 0
+    assert not site.has("ended")
