@@ -9,14 +9,11 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from asynq.logs import get_logger
-
 if TYPE_CHECKING:
     import asyncio
+    import logging
     from collections.abc import Callable, Iterator
     from types import FrameType
-
-log = get_logger("asynq.server")
 
 SAME_REQUEST = 1.0
 """Seconds after a request to stop within which further ones are the same request.
@@ -120,7 +117,7 @@ def stop_signals(
             let_through(signal.SIGTSTP)
     except ValueError:
         previous.clear()
-        log.warning("signals are not handled: run() was not called from the main thread")
+        _log().warning("signals are not handled: run() was not called from the main thread")
     try:
         yield
     finally:
@@ -194,8 +191,15 @@ class _Handling:
             self.ended.wait(BLOCKED_AFTER / 10)
 
 
+def _log() -> logging.Logger:
+    # Imported late: this module is the first that a starting worker loads, to handle signals soon.
+    from asynq.logs import get_logger
+
+    return get_logger("asynq.server")
+
+
 def _say_blocked() -> None:
-    log.error(
+    _log().error(
         "a handler blocks the event loop: the process exits without it; its tasks run again once their leases"
         " have lapsed"
     )
