@@ -1,16 +1,18 @@
-"""What a blocking `run()` needs: an event loop of its own."""
+"""An event loop of its own for a blocking `run()`; signals that processes of a worker are not to receive."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from asynq.logs import get_logger
 from asynq.threads import LoopThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
 log = get_logger("asynq.server")
 

@@ -28,8 +28,6 @@ EXIT_BLOCKED = 1
 """Exit status of a process that did not wait for its event loop."""
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-TO_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP, signal.SIGHUP, signal.SIGQUIT)
-"""What a terminal or a service manager sends to every process: for those of a worker, the worker decides."""
 _requested = threading.Event()
 
 
