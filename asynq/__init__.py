@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from asynq.errors import LeaseLostError as LeaseLostError
     from asynq.errors import NotReplicatedError as NotReplicatedError
     from asynq.errors import PayloadError as PayloadError
+    from asynq.errors import PayloadTooLargeError as PayloadTooLargeError
     from asynq.errors import QueueNotEmptyError as QueueNotEmptyError
     from asynq.errors import QueueNotFoundError as QueueNotFoundError
     from asynq.errors import RateLimited as RateLimited
     from asynq.errors import ResultError as ResultError
+    from asynq.errors import ResultTooLargeError as ResultTooLargeError
     from asynq.errors import RevokeTask as RevokeTask
     from asynq.errors import ServerStateError as ServerStateError
     from asynq.errors import SkipRetry as SkipRetry
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from asynq.errors import TaskNotFoundError as TaskNotFoundError
     from asynq.errors import TaskStateError as TaskStateError
     from asynq.errors import TaskTimeoutError as TaskTimeoutError
+    from asynq.errors import TooLargeError as TooLargeError
     from asynq.errors import UnsupportedOperationError as UnsupportedOperationError
     from asynq.findings import Fault as Fault
     from asynq.findings import Finding as Finding
@@ -109,6 +112,7 @@ __all__ = [
     "MemoryBroker",
     "NotReplicatedError",
     "PayloadError",
+    "PayloadTooLargeError",
     "PeriodicTaskConfig",
     "PeriodicTaskManager",
     "QueueInfo",
@@ -120,6 +124,7 @@ __all__ = [
     "RedisClusterBroker",
     "RedisSentinelBroker",
     "ResultError",
+    "ResultTooLargeError",
     "RevokeTask",
     "SQLiteBroker",
     "Scheduler",
@@ -141,6 +146,7 @@ __all__ = [
     "TaskState",
     "TaskStateError",
     "TaskTimeoutError",
+    "TooLargeError",
     "UnsupportedOperationError",
     "WorkerInfo",
     "__version__",

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from asynq.errors import BrokerURLError, UnsupportedOperationError
 from asynq.ops import Enqueue, EnqueueTick, all_operations
+from asynq.sizes import too_large
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,18 +42,25 @@ class Capabilities:
     """False: an Enqueue into a group is refused with UnsupportedOperationError."""
     unsupported: frozenset[type[Op[object]]] = frozenset()
     """Operations that answer UnsupportedOperationError; none of `asynq.ops.CORE`."""
+    max_value_bytes: int | None = None
+    """Most bytes of a payload together with its headers, and of a result: an operation that brings a larger
+    one is refused with PayloadTooLargeError or ResultTooLargeError. None: no limit is stated."""
 
     def supports(self, *operations: type[Op[Any]]) -> bool:
         """True if all of these operations are supported."""
         return self.unsupported.isdisjoint(operations)
 
-    def refuse_unsupported(self, op: Op[Any]) -> None:
-        """UnsupportedOperationError for an operation a backend with these capabilities does not carry out."""
+    def refusal(self, op: Op[Any]) -> AsynqError | None:
+        """The answer to an operation a backend with these capabilities does not carry out; else None.
+
+        UnsupportedOperationError, PayloadTooLargeError or ResultTooLargeError.
+        """
         if type(op) not in _KNOWN or not self.supports(type(op)):
-            raise UnsupportedOperationError(type(op).__name__, self.backend)
+            return UnsupportedOperationError(type(op).__name__, self.backend)
         enqueue = op.enqueue if isinstance(op, EnqueueTick) else op
         if isinstance(enqueue, Enqueue) and enqueue.message.group and not self.groups:
-            raise UnsupportedOperationError("groups", self.backend)
+            return UnsupportedOperationError("groups", self.backend)
+        return too_large(op, self.max_value_bytes)
 
 
 @frozen

@@ -47,7 +47,8 @@ class Client:
         """Make the task known to its queue: pending, scheduled, or waiting in its group.
 
         TaskIDConflictError when the queue already knows its id, DuplicateTaskError when it is unique and
-        another one holds the lock; ValueError or TypeError for misuse. Then nothing was enqueued.
+        another one holds the lock, PayloadTooLargeError when the broker does not store tasks of that size;
+        ValueError or TypeError for misuse. Then nothing was enqueued.
         """
         request = compose(task, options_of("enqueue", options), self._new_id)
         return task_info(request, self._broker.execute(request))

@@ -135,7 +135,8 @@ class Context:
     async def write_result(self, result: object) -> None:
         """Store progress or a result with the task, at any time; each write replaces the one before.
 
-        Anything `asynq.payload.encode_payload` takes. LeaseLostError when this run no longer owns its task.
+        Anything `asynq.payload.encode_payload` takes. LeaseLostError when this run no longer owns its task;
+        ResultTooLargeError for more bytes than the broker stores.
         """
         await self.control.broker.aexecute(self._writing(result))
 

@@ -17,7 +17,7 @@ from asynq.errors import EntryNotFoundError
 from asynq.instants import in_utc, instant_of
 from asynq.option_text import option_texts
 from asynq.options import Options
-from asynq.presence import SchedulerEntry
+from asynq.presence import SHOWN_PAYLOAD, SchedulerEntry
 from asynq.task import Task
 from asynq.ticks import Ticks
 
@@ -73,7 +73,7 @@ class Entry:
             id=self.id,
             spec=self.spec,
             task_type=self.task.type,
-            payload=self.task.payload,
+            payload=self.task.payload[:SHOWN_PAYLOAD],
             options=option_texts(self.task.options | self.over),
             next_enqueue_at=_instant(following),
             prev_enqueue_at=_instant(last),

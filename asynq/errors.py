@@ -6,7 +6,7 @@ backend, at one place.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import define
 
@@ -151,6 +151,31 @@ class AggregationError(AsynqError):
 
 
 @define
+class TooLargeError(AsynqError):
+    """A value is larger than the broker stores; nothing was changed, unless it says that it may have been."""
+
+    what: ClassVar[str] = "payload"
+    queue: str
+    task_id: str
+    size: int
+    """Bytes."""
+    limit: int
+    """Most bytes the broker stores; 0 where the server does not say."""
+    maybe_applied: bool = False
+    """True when the server closed the connection instead of answering: it most likely stored nothing."""
+
+    def __str__(self) -> str:
+        limit = f"the limit is {self.limit}" if self.limit else "the server takes no request of that size"
+        what = f"the {self.what} of task {self.task_id!r} of queue {self.queue!r}"
+        return f"{what} is not stored: it has {self.size} bytes, and {limit}"
+
+
+@define
+class PayloadTooLargeError(TooLargeError):
+    """A task's payload, together with its headers, is larger than the broker stores."""
+
+
+@define
 class UnsupportedOperationError(AsynqError):
     """The backend says in its capabilities that it has no such operation."""
 
@@ -192,6 +217,8 @@ class BrokerRefusedError(AsynqError):
     """The broker answered and refused: wrong credentials, missing rights, too old a server, bad setting."""
 
     reason: str
+    final: bool = False
+    """True when the operation itself is at fault, so that sending it again cannot help."""
 
     def __str__(self) -> str:
         return f"the broker refused: {self.reason}"
@@ -302,6 +329,13 @@ class ResultError(SkipRetry):
 
 
 @define
+class ResultTooLargeError(TooLargeError, SkipRetry):
+    """A result is larger than the broker stores; running the handler again cannot help."""
+
+    what: ClassVar[str] = "result"
+
+
+@define
 class HandlerError(AsynqError):
     """The handler ended as no handler may: with SystemExit, or cancelled by itself."""
 
@@ -363,17 +397,3 @@ class ServerStateError(AsynqError):
 
     def __str__(self) -> str:
         return f"cannot {self.verb} the {self.what}: it is {self.state}"
-
-
-def may_have_landed(error: AsynqError) -> bool:
-    """True for an error that leaves open whether what was asked took effect."""
-    return isinstance(error, NotReplicatedError) or (
-        isinstance(error, BrokerUnavailable) and error.maybe_applied
-    )
-
-
-def raised(answer: Any) -> Any:
-    """The answer itself, or the error it is, raised."""
-    if isinstance(answer, AsynqError):
-        raise answer
-    return answer

@@ -12,8 +12,9 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, ParamSpec, TypeVar, cast
 
+from asynq.answers import raised
 from asynq.changes import ChangeListener, ChangeWatcher
-from asynq.errors import AsynqError, BrokerFullError, BrokerRefusedError, BrokerUnavailable, raised
+from asynq.errors import AsynqError, BrokerFullError, BrokerRefusedError, BrokerUnavailable
 from asynq.portal import Portal
 from asynq.threads import DaemonThreads
 
@@ -80,16 +81,18 @@ class CalledBroker(_Faces):
     def answer(self, op: Op[T], carry_out: Callable[[], T]) -> T | AsynqError:
         """The answer to an operation, or the error in its place: what `transact` needs for each of them.
 
-        Refused are operations that the capabilities leave out, and values that no store can hold. By then
-        the error has passed through `carry_out`, where a transaction undoes what the operation has done.
+        Refused are operations that the capabilities leave out, values that are larger than they say, and
+        values that no store can hold. By then the error has passed through `carry_out`, where a transaction
+        undoes what the operation has done.
         """
+        if refused := self.capabilities.refusal(op):
+            return refused
         try:
-            self.capabilities.refuse_unsupported(op)
             return carry_out()
         except AsynqError as error:
             return error
         except (UnicodeError, OverflowError) as error:
-            return BrokerRefusedError(f"{type(op).__name__} holds what cannot be stored: {error}")
+            return BrokerRefusedError(f"{type(op).__name__} holds what cannot be stored: {error}", final=True)
 
     def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""

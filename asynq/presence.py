@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 
 from attrs import Factory, frozen
 
+SHOWN_PAYLOAD = 1024
+"""Most bytes of a payload that are shown: every heartbeat writes them again."""
+
 
 @frozen(kw_only=True)
 class WorkerInfo:
@@ -54,6 +57,7 @@ class SchedulerEntry:
     """The schedule, such as "*/5 * * * *"."""
     task_type: str
     payload: bytes = b""
+    """The task's payload, or only its beginning."""
     options: tuple[str, ...] = ()
     """What is asked of the task, in Go asynq's words: 'Queue("low")', "Timeout(1m30s)"."""
     next_enqueue_at: datetime | None = None

@@ -8,9 +8,10 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from asynq.answers import may_have_landed
 from asynq.backoff import Backoff, Troubles
 from asynq.clock import SystemClock
-from asynq.errors import AsynqError, LeaseLostError, may_have_landed
+from asynq.errors import AsynqError, LeaseLostError
 from asynq.held import Held
 from asynq.isolation import aexecute_isolated
 from asynq.leases.book import LeaseLost
@@ -94,7 +95,9 @@ class Processor:
         self._closing = False
         self._changed = asyncio.Event()
         self._quiet = asyncio.Event()
-        self._settling = Settling(terms, held=self._held, keeper=keeper, hooks=hooks, wake=self._changed.set)
+        self._settling = Settling(
+            terms, held=self._held, keeper=keeper, hooks=hooks, wake=self._changed.set, tell=self._tell
+        )
 
     @property
     def _free(self) -> int:
@@ -335,16 +338,19 @@ class Processor:
         else:
             self._settling.add(op)
         self._changed.set()
+        self._tell(held, op, outcome)
+
+    def _tell(self, held: Held, op: Settlement | None, outcome: Outcome) -> None:
+        """Log and report how a run ended, and what follows."""
+        message = held.delivery.message
         try:
             if op is None:
-                log.warning(
-                    "task %r of queue %r: its lease is lost", delivery.message.id, delivery.message.queue
-                )
+                log.warning("task %r of queue %r: its lease is lost", message.id, message.queue)
             else:
                 self._failures.log(op, outcome)
-            self._hooks.ended(outcome, delivery.message, held.context)
+            self._hooks.ended(outcome, message, held.context)
         except Exception:
-            log.exception("task %r is settled, but not all were told", delivery.message.id)
+            log.exception("task %r is settled, but not all were told", message.id)
 
     def _mark_quiet(self) -> None:
         if not self._held and self._fetch is None:

@@ -19,8 +19,10 @@ from asynq.errors import (
 from asynq.handlers import as_step
 from asynq.instants import instant_of
 from asynq.logs import get_logger
+from asynq.ops import Complete
 from asynq.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded, can_be_judged
 from asynq.payload import encode_result
+from asynq.sizes import too_large
 from asynq.task import Task
 
 if TYPE_CHECKING:
@@ -127,7 +129,8 @@ class Run:
     async def _handle(self) -> Outcome:
         current_run.set(self.context)
         try:
-            return _success(await self._step(self.context, Task.from_message(self.delivery.message)))
+            answer = await self._step(self.context, Task.from_message(self.delivery.message))
+            return _success(answer, self.delivery, self._control.broker)
         except (SkipRetry, RevokeTask) as verdict:
             return Failed(_as_exception(verdict))
         except asyncio.CancelledError:
@@ -202,11 +205,16 @@ def _time_limit(message: TaskMessage, now: int) -> tuple[int, TaskTimeoutError]:
     return by_timeout, TaskTimeoutError(f"the task ran longer than its timeout of {seconds} s")
 
 
-def _success(answer: Any) -> Outcome:
+def _success(answer: Any, delivery: Delivery, broker: Broker) -> Outcome:
+    """The outcome of a handler that returned, if the broker stores what it returned."""
     try:
-        return Succeeded(encode_result(answer))
+        result = encode_result(answer)
     except ResultError as error:
         return Failed(error)
+    complete = Complete(delivery=delivery, result=result)
+    kept = delivery.message.retention > 0
+    refused = too_large(complete, broker.capabilities.max_value_bytes) if kept else None
+    return Failed(refused) if refused else Succeeded(result)
 
 
 def _as_exception(error: BaseException) -> Exception:

@@ -44,7 +44,7 @@ class Scheduler(Service):
         the latest tick of an entry when a scheduler was held up or the broker was away.
         pre_enqueue: told of (task) before each tick, by every scheduler that tries. post_enqueue: told of
         (task, info, error) by the scheduler that decided the tick: the task as it was enqueued and None, or
-        None and the TaskIDConflictError or DuplicateTaskError that refused it. Both may be async; what they
+        None and the error that refused it for good, such as DuplicateTaskError. Both may be async; what they
         raise is logged.
         """
         super().__init__(broker)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
+from asynq.answers import is_final, may_have_landed
 from asynq.backoff import Backoff, Troubles
-from asynq.errors import AsynqError, LeaseLostError, may_have_landed
+from asynq.error_text import error_text
+from asynq.errors import AsynqError, LeaseLostError
 from asynq.logs import get_logger
-from asynq.ops import Retry
+from asynq.ops import Archive, Retry
+from asynq.outcome import Failed
 from asynq.run_log import log_not_recorded, log_put_back
 
 if TYPE_CHECKING:
@@ -18,13 +23,15 @@ if TYPE_CHECKING:
     from asynq.hooks import Hooks
     from asynq.leases.keeper import LeaseKeeper
     from asynq.message import Lease
-    from asynq.outcome import Settlement
+    from asynq.outcome import Outcome, Settlement
     from asynq.terms import Terms
 
 log = get_logger("asynq.processor")
 
 SETTLE_BATCH = 200
 """Most settlements sent at once."""
+SHORT_ERROR = 200
+"""Characters of an error that are left when the broker does not take the whole."""
 SETTLE_PATIENCE = 5.0
 """Seconds a shutdown waits for settlements that the broker does not take."""
 
@@ -33,7 +40,8 @@ class Settling:
     """The settlements of a processor that no answer has ended yet. Belongs to its event loop.
 
     `held` is the processor's: a delivery leaves it, and its lease is released, when its settlement landed or
-    was refused for good. `wake` is called when a settlement is to be sent.
+    was refused for good. `wake` is called when a settlement is to be sent, `tell` when a run ends in
+    another way than it was told to.
     """
 
     def __init__(
@@ -44,12 +52,14 @@ class Settling:
         keeper: LeaseKeeper,
         hooks: Hooks,
         wake: Callable[[], None],
+        tell: Callable[[Held, Settlement, Outcome], None],
     ) -> None:
         self._terms = terms
         self._held = held
         self._keeper = keeper
         self._hooks = hooks
         self._wake = wake
+        self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._backoff = Backoff(terms.rng)
         self._troubles = Troubles(log, "settling tasks")
@@ -80,6 +90,10 @@ class Settling:
             elif isinstance(answer, LeaseLostError):
                 log_not_recorded(op, answer, maybe_landed=self._held[lease].maybe_landed)
                 landed.append(lease)
+            elif is_final(answer):
+                self._held[lease].maybe_landed |= may_have_landed(answer)
+                if not self._fall_back(op, answer):
+                    landed.append(lease)
             else:
                 self._troubles.failed(answer)
                 self._held[lease].maybe_landed |= may_have_landed(answer)
@@ -105,6 +119,22 @@ class Settling:
         self._hooks.settled(op, held.outcome, held.context)
         if isinstance(op, Retry):
             self._terms.retried()
+
+    def _fall_back(self, op: Settlement, refusal: AsynqError) -> bool:
+        """End the run in another way than one the broker will never record; False when there is none left."""
+        message = op.delivery.message
+        if isinstance(op, Retry | Archive) and len(op.error) > SHORT_ERROR:
+            self.add(evolve(op, error=op.error[: SHORT_ERROR - 1] + "…"))
+            return True
+        if isinstance(op, Archive):
+            log.error("task %r of queue %r cannot be settled: %s", message.id, message.queue, refusal)
+            return False
+        held, outcome = self._held[op.delivery.lease], Failed(refusal)
+        archive = Archive(delivery=op.delivery, error=error_text(refusal))
+        held.outcome = outcome
+        self.add(archive)
+        self._tell(held, archive, outcome)
+        return True
 
     def _later(self, ops: list[Settlement]) -> None:
         patience = SETTLE_PATIENCE + self._terms.lease / 1000

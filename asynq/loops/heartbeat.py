@@ -15,7 +15,7 @@ from asynq.errors import AsynqError, BrokerUnavailable
 from asynq.instants import instant_of
 from asynq.logs import get_logger
 from asynq.ops import ClearServer, WriteServer
-from asynq.presence import ServerInfo, WorkerInfo
+from asynq.presence import SHOWN_PAYLOAD, ServerInfo, WorkerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,8 +36,6 @@ END_PATIENCE = 1.0
 """Seconds a shutdown waits to be seen no more."""
 UNANSWERED_PATIENCE = 0.2
 """The same of a broker that does not answer."""
-SHOWN_PAYLOAD = 1024
-"""Most bytes of a running task's payload that are shown: every heartbeat writes them again."""
 
 
 class Heartbeat:

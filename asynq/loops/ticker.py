@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from asynq.answers import is_final
 from asynq.backoff import Troubles
 from asynq.clock import SystemClock
 from asynq.compose import compose, task_info
@@ -255,6 +256,9 @@ class Ticker:
         for timer, attempt, answer in zip(timers, attempts, answers, strict=True):
             if isinstance(answer, TaskIDConflictError | DuplicateTaskError):
                 log.info("a tick of %r was refused: %s", timer.entry.spec, answer)
+                told.append((timer.entry.task, answer))
+            elif isinstance(answer, AsynqError) and is_final(answer):
+                log.error("a tick of %r is dropped: %s", timer.entry.spec, answer)
                 told.append((timer.entry.task, answer))
             elif isinstance(answer, AsynqError):
                 self._troubles.failed(answer)

@@ -8,6 +8,9 @@ Times are integers. An *instant* is Unix milliseconds and a *duration* is millis
 otherwise. Instants at which a task becomes due, expires or was archived are kept as whole seconds, rounded
 up: never early. Where an operation needs the present time it takes the broker's own (see `Broker.clock`).
 
+Sizes: an operation with a payload or a result above the broker's `Capabilities.max_value_bytes` answers
+PayloadTooLargeError or ResultTooLargeError, and nothing is changed.
+
 Retries: an operation may be sent again after its reply was lost exactly when `idempotent` is true; the
 second copy recognises what the first one did.
 """

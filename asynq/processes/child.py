@@ -9,8 +9,9 @@ import threading
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, cast
 
+from asynq.answers import raised
 from asynq.context import Context, Control, current_run
-from asynq.errors import TaskCancelledError, raised
+from asynq.errors import TaskCancelledError
 from asynq.executors import Executors
 from asynq.logs import follow
 from asynq.payload import encode_result

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import evolve, field, frozen
 from redis import RedisError
 
+from asynq.answers import raised
 from asynq.broker import Capabilities
 from asynq.checks import check_count, check_duration, check_timeout
-from asynq.errors import BrokerUnavailable, raised
+from asynq.errors import BrokerUnavailable
 from asynq.per_loop import PerLoop
+from asynq.sizes import MAX_VALUE_BYTES, check_max_value_bytes, too_large
 from asynq_redis import faults
 from asynq_redis.cluster import Cluster
 from asynq_redis.faces import Awaiting, Blocking, Settings, completed
@@ -59,6 +61,7 @@ class Config:
     address_remap: Remap = field(factory=dict)
     min_replicas: int = 0
     replication_timeout: timedelta = timedelta(seconds=1)
+    max_value_bytes: int = MAX_VALUE_BYTES
 
     def __attrs_post_init__(self) -> None:
         check_duration("budget", self.budget)
@@ -72,6 +75,7 @@ class Config:
             raise ValueError("replication_timeout must be at least 1 ms: WAIT takes 0 for ever")
         if self.min_replicas and self.replication_timeout >= self.socket_timeout:
             raise ValueError("replication_timeout must be shorter than socket_timeout")
+        check_max_value_bytes(self.max_value_bytes)
         if not self.max_connections:
             raise ValueError("max_connections must be at least 1")
 
@@ -127,7 +131,9 @@ class BaseRedisBroker:
     @property
     def capabilities(self) -> Capabilities:
         """See Broker."""
-        return evolve(CAPABILITIES, durability="replicated") if self._config.min_replicas else CAPABILITIES
+        config = self._config
+        durability = "replicated" if config.min_replicas else CAPABILITIES.durability
+        return evolve(CAPABILITIES, durability=durability, max_value_bytes=config.max_value_bytes)
 
     @property
     def clock(self) -> Clock | None:
@@ -181,6 +187,14 @@ class BaseRedisBroker:
         return next((address for address, queues in homes.items() if queue in queues), None)
 
     async def _carry_out(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
+        refused = [too_large(op, self._config.max_value_bytes) for op in ops]
+        if not any(refused):
+            return await self._send(transport, ops)
+        sent = await self._send(transport, [op for op, no in zip(ops, refused, strict=True) if no is None])
+        answers = iter(sent)
+        return [next(answers) if no is None else no for no in refused]
+
+    async def _send(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
         apart = self._config.endpoint.kind == "cluster"
         batch = Batch(ops, Env(clock=self._config.clock, apart=apart, listed=self._connections().listed))
         resend = all(op.idempotent for op in ops)
@@ -195,7 +209,8 @@ class BaseRedisBroker:
             batch.feed(replies)
             first = False
         return [
-            faults.refusal(answer) if isinstance(answer, RedisError) else answer for answer in batch.answers
+            faults.answer(op, answer) if isinstance(answer, RedisError) else answer
+            for op, answer in zip(ops, batch.answers, strict=True)
         ]
 
     def _blocking(self) -> Transport:

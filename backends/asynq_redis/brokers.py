@@ -10,6 +10,7 @@ from attrs import evolve
 
 from asynq.broker import without_secrets
 from asynq.errors import BrokerURLError
+from asynq.sizes import MAX_VALUE_BYTES
 from asynq_redis.broker import BaseRedisBroker, Config
 from asynq_redis.url import Address, Endpoint, read_url
 
@@ -48,13 +49,16 @@ class RedisBroker(BaseRedisBroker):
         max_connections: int = 50,
         min_replicas: int | None = None,
         replication_timeout: timedelta = _REPLICATION,
+        max_value_bytes: int | None = None,
     ) -> None:
-        """`username`, `password`, `db`, `tls` and `min_replicas` go before what the URL says.
+        """What is given here goes before what the URL says.
 
         budget: how long to keep trying. connect_timeout, socket_timeout: for one connection to be made, for
         one reply to come. max_connections: per thread-shared face and per event loop; more callers wait.
         min_replicas: an enqueue or a settlement is answered when so many replicas have it, or else, after
-        replication_timeout, by NotReplicatedError: its outcome is unknown.
+        replication_timeout, by NotReplicatedError: its outcome is unknown. max_value_bytes: most bytes of a
+        payload with its headers, and of a result; a larger one is refused. The server's proto-max-bulk-len
+        (512 MB unless configured) should be more.
         """
         endpoint = _read(url, "single")
         self._start(
@@ -73,6 +77,7 @@ class RedisBroker(BaseRedisBroker):
                 max_connections=max_connections,
                 min_replicas=endpoint.min_replicas if min_replicas is None else min_replicas,
                 replication_timeout=replication_timeout,
+                max_value_bytes=endpoint.max_value_bytes if max_value_bytes is None else max_value_bytes,
             )
         )
 
@@ -103,6 +108,7 @@ class RedisSentinelBroker(BaseRedisBroker):
         max_connections: int = 50,
         min_replicas: int = 0,
         replication_timeout: timedelta = _REPLICATION,
+        max_value_bytes: int = MAX_VALUE_BYTES,
     ) -> None:
         """master: the name the sentinels know the primary by. username, password: for the data servers.
 
@@ -132,6 +138,7 @@ class RedisSentinelBroker(BaseRedisBroker):
                 max_connections=max_connections,
                 min_replicas=min_replicas,
                 replication_timeout=replication_timeout,
+                max_value_bytes=max_value_bytes,
                 address_remap=dict(address_remap),
             )
         )
@@ -160,6 +167,7 @@ class RedisClusterBroker(BaseRedisBroker):
         max_connections: int = 50,
         min_replicas: int = 0,
         replication_timeout: timedelta = _REPLICATION,
+        max_value_bytes: int = MAX_VALUE_BYTES,
     ) -> None:
         """nodes: some of the cluster's, to begin with; they tell of the others.
 
@@ -183,6 +191,7 @@ class RedisClusterBroker(BaseRedisBroker):
                 max_connections=max_connections,
                 min_replicas=min_replicas,
                 replication_timeout=replication_timeout,
+                max_value_bytes=max_value_bytes,
                 address_remap=dict(address_remap),
             )
         )
@@ -204,6 +213,7 @@ def connect(url: str, *, clock: Clock | None = None) -> BaseRedisBroker:
             tls=endpoint.tls,
             clock=clock,
             min_replicas=endpoint.min_replicas,
+            max_value_bytes=endpoint.max_value_bytes,
         )
     if endpoint.kind == "cluster":
         return RedisClusterBroker(
@@ -213,6 +223,7 @@ def connect(url: str, *, clock: Clock | None = None) -> BaseRedisBroker:
             tls=endpoint.tls,
             clock=clock,
             min_replicas=endpoint.min_replicas,
+            max_value_bytes=endpoint.max_value_bytes,
         )
     return RedisBroker(url, clock=clock)
 

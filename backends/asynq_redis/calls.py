@@ -11,7 +11,8 @@ from asynq.ops import MAX_BATCH
 from asynq_redis import wire
 from asynq_redis.keys import QueueKeys
 from asynq_redis.scripts import SET_ASIDE
-from asynq_redis.steps import ScriptCall
+from asynq_redis.sizes import LARGE
+from asynq_redis.steps import ScriptCall, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound="Hashable")
 
-MAX_BYTES = 1 << 20
-"""Most bytes of arguments in a call for several tasks: copying them keeps other clients waiting."""
-
 
 @frozen
 class Item:
@@ -34,16 +32,20 @@ class Item:
     args: tuple[Arg, ...]
 
     def size(self) -> int:
-        """Bytes of arguments, roughly: integers and the encoding of text are not weighed."""
-        return sum(len(arg) for arg in self.args if not isinstance(arg, int))
+        """Bytes of its arguments."""
+        return size_of(self.args)
 
 
 def portions(items: Sequence[tuple[K, Item]]) -> Iterator[tuple[K, list[int]]]:
-    """Cut items into calls: (what the call has in common, places of its items), each in order."""
+    """Cut items into calls: (what the call has in common, places of its items), each in order.
+
+    A call for several has at most LARGE bytes: copying more keeps other clients waiting, and a server may
+    refuse it.
+    """
     open_calls: dict[K, tuple[list[int], int]] = {}
     for place, (common, item) in enumerate(items):
         places, size = open_calls.get(common, ([], 0))
-        if places and (len(places) == MAX_BATCH or size + item.size() > MAX_BYTES):
+        if places and (len(places) == MAX_BATCH or size + item.size() > LARGE):
             yield common, places
             places, size = [], 0
         places.append(place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -15,9 +15,13 @@ from asynq.errors import (
     BrokerUnavailable,
     NotReplicatedError,
 )
+from asynq.sizes import refusal as too_large
+from asynq.sizes import value_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from asynq.ops import Op
 
 NOT_NOW = frozenset(
     {
@@ -85,6 +89,17 @@ class TooFewReplicas(redis.RedisError):
         self.wanted, self.confirmed = wanted, confirmed
 
 
+class TooLarge(redis.RedisError):
+    """Stands for the reply to a request that its server refuses by closing the connection."""
+
+    def __init__(self, size: int, limit: int, *, maybe_applied: bool) -> None:
+        super().__init__(size, limit)
+        self.size = size
+        self.limit = limit
+        """Most bytes the server takes; 0 where it does not say."""
+        self.maybe_applied = maybe_applied
+
+
 def code(error: redis.RedisError) -> str:
     """The leading word of an error reply, such as OOM; ERR for a plain one."""
     return _parts(error)[0]
@@ -103,6 +118,24 @@ def no_answer(error: redis.RedisError) -> bool:
 def in_motion(error: redis.RedisError) -> bool:
     """True if the reply says that the key's slot is moving to another server. Nothing was changed."""
     return code(error) in IN_MOTION or bool(_MOVED_KEY.search(str(error)))
+
+
+def closed(error: Exception) -> bool:
+    """True if the connection ended in the middle of an exchange, and not for want of time."""
+    return isinstance(error, redis.ConnectionError | ConnectionError | EOFError)
+
+
+def protocol_error(reply: object) -> bool:
+    """True for the last reply on a connection whose server could not take what was sent."""
+    return isinstance(reply, redis.ResponseError) and str(reply).startswith("Protocol error")
+
+
+def answer(op: Op[Any], error: redis.RedisError) -> AsynqError:
+    """What an error reply means as the answer of an operation."""
+    if isinstance(error, TooLarge):
+        size = value_size(op) or error.size
+        return too_large(op, size, error.limit, maybe_applied=error.maybe_applied)
+    return refusal(error)
 
 
 def refusal(error: redis.RedisError) -> AsynqError:

@@ -168,7 +168,7 @@ class Node:
             # Interrupted or cancelled: a reply may still come, so nobody else may use this connection.
             await self._drop(connection)
             raise
-        if self._closed:
+        if self._closed or any(map(faults.protocol_error, replies)):
             await self._drop(connection)
         else:
             link.used_at = self._monotonic()

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 class Round:
     """One round. Shares of different servers may be absorbed from different threads."""
 
-    def __init__(self, requests: Sequence[Request], *, prompt: bool, min_replicas: int) -> None:
+    def __init__(
+        self, requests: Sequence[Request], *, prompt: bool, min_replicas: int, resend: bool = True
+    ) -> None:
         self.requests = requests
+        self.resend = resend
+        """True if a request may be sent again that may have been applied."""
         self._min_replicas = min_replicas
         self.replies: list[Reply] = [None] * len(requests)
         self.waiting = dict.fromkeys(range(len(requests)))
@@ -39,6 +43,8 @@ class Round:
         """True if it did since a slot is moving."""
         self.left_alone: set[int] = set()
         """Positions the last pass did not send, since their server keeps failing."""
+        self.closed: set[int] = set()
+        """Positions of requests whose connection was closed in the place of a reply, the last time."""
         self.answered = False
         """True once a server has answered all it was asked."""
 
@@ -60,6 +66,7 @@ class Round:
     ) -> set[str]:
         """Take what came of sending a share; the codes of the errors that leave requests waiting."""
         codes: set[str] = set()
+        self.closed.difference_update(share)
         for at, reply in zip(share, exchange.replies, strict=False):
             self._take(at, reply, address, misrouted, codes)
         if exchange.confirmed is not None and exchange.confirmed < self._min_replicas:
@@ -68,11 +75,20 @@ class Round:
                     self.replies[at] = self._unconfirmed(at, exchange.confirmed)
         if exchange.error is not None:
             self.trouble = faults.reason(exchange.error, address)
-            for at in share[len(exchange.replies) :]:
+            silent = share[len(exchange.replies) :]
+            for at in silent:
                 self.replies[at] = None
                 if exchange.sent:
                     self.unknown.add(at)
+            if exchange.sent and faults.closed(exchange.error):
+                self.closed.update(silent)
         return codes
+
+    def refuse(self, at: int, error: faults.TooLarge) -> None:
+        """End a request that its server will never take."""
+        self.waiting.pop(at, None)
+        self.unknown.discard(at)
+        self.replies[at] = error
 
     def _unconfirmed(self, at: int, confirmed: int) -> Reply:
         """What was refused was not written; all else has an unknown outcome."""

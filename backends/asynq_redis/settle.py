@@ -75,10 +75,11 @@ def complete(ops: Sequence[Complete], env: Env) -> Steps[list[Any]]:
     """Keep finished tasks until their retention ends."""
 
     def args(op: Complete) -> tuple[Arg, ...]:
-        message = evolve(op.delivery.message, completed_at=env.seconds())
+        stored = op.delivery.message
+        message = evolve(stored, completed_at=env.seconds())
         result = op.result
         return (
-            wire.encode(message),
+            wire.encode_change(stored, message),
             message.retention,
             "" if result is None else "1",
             "" if result is None else result,
@@ -103,7 +104,7 @@ def retry(ops: Sequence[Retry], env: Env) -> Steps[list[Any]]:
 
     def args(op: Retry) -> tuple[Arg, ...]:
         message = wire.failed(op.delivery.message, op.error, env.seconds(), spent=int(op.failure))
-        return (wire.encode(message), op.delay, "1" if op.failure else "")
+        return (wire.encode_change(op.delivery.message, message), op.delay, "1" if op.failure else "")
 
     return _settle(
         ops,
@@ -121,9 +122,14 @@ def retry(ops: Sequence[Retry], env: Env) -> Steps[list[Any]]:
 @implements(Archive)
 def archive(ops: Sequence[Archive], env: Env) -> Steps[list[Any]]:
     """Move tasks to the archive."""
+
+    def args(op: Archive) -> tuple[Arg, ...]:
+        stored = op.delivery.message
+        return (wire.encode_change(stored, wire.failed(stored, op.error, env.seconds())),)
+
     return _settle(
         ops,
-        lambda op: (wire.encode(wire.failed(op.delivery.message, op.error, env.seconds())),),
+        args,
         lambda bounds, keys, items, taken: item_call(
             ARCHIVE,
             (keys.active, keys.lease, keys.archived, keys.processed, keys.failed),

@@ -29,6 +29,11 @@ T = TypeVar("T")
 Arg = str | bytes | int
 
 
+def size_of(args: Sequence[Arg]) -> int:
+    """Bytes of arguments, roughly: integers and the encoding of text are not weighed."""
+    return sum(len(arg) for arg in args if not isinstance(arg, int))
+
+
 _KEYLESS = frozenset(
     {"PING", "ECHO", "PUBLISH", "TIME", "INFO", "CONFIG", "CLIENT", "CLUSTER", "SCAN", "SCRIPT"}
 )

@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from asynq.backoff import Backoff
+from asynq_redis import faults
+from asynq_redis.large import CLOSED_TIMES, LIMITS, bytes_of, exceeded, is_large, writes
 from asynq_redis.nodes import Node
 from asynq_redis.round import Round
 
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
     from asynq_redis.steps import Reply, Request
     from asynq_redis.topology import Topology
     from asynq_redis.url import Address
-
-MAX_WRITE = 100
-"""Most requests one packed write carries, so that its replies come well within the socket timeout."""
 
 MOTION = 30.0
 """Seconds to keep trying at least while a key's slot is moving from one server to another."""
@@ -84,7 +83,8 @@ class Transport:
         for the other replies; BrokerUnavailable when no server answered all it was asked.
         """
         prompt = self.topology.shards > 1 and any(request.prompt for request in requests)
-        round_ = Round(requests, prompt=prompt, min_replicas=self._settings.min_replicas)
+        replicas = self._settings.min_replicas
+        round_ = Round(requests, prompt=prompt, min_replicas=replicas, resend=resend)
         patience, spare = self._patience(), self._patience()
         while round_.waiting:
             await self._pass(round_)
@@ -144,17 +144,45 @@ class Transport:
             round_.trouble = f"{address}: it has just failed"
             round_.left_alone.update(share)
             return
-        for start in range(0, len(share), MAX_WRITE):
-            limit = GRACE if hurry else math.inf
-            if not await self._exchange(address, round_, share[start : start + MAX_WRITE], limit):
+        limit = GRACE if hurry else math.inf
+        for part in writes(round_.requests, share):
+            if is_large(round_.requests[part[0]]):
+                answered = await self._send_large(address, round_, part[0])
+            else:
+                answered = await self._exchange(address, round_, part, limit)
+            if not answered:
                 return
         round_.answered = round_.answered or round_.waiting.keys().isdisjoint(share)
 
-    async def _exchange(self, address: Address, round_: Round, share: list[int], limit: float) -> bool:
-        """False when it left requests waiting."""
-        node = self._nodes.get(address) or self._nodes.setdefault(
+    async def _send_large(self, address: Address, round_: Round, at: int) -> bool:
+        """Send a large request alone; False as `_exchange`. One its server will never take is answered so."""
+        request = round_.requests[at]
+        for attempt in range(1, CLOSED_TIMES + 1):
+            answered = await self._exchange(address, round_, [at], math.inf)
+            told = answered and faults.protocol_error(round_.replies[at])
+            if answered and not told:
+                return True
+            if not answered and at not in round_.closed:
+                return False
+            asked = await self._node(address).exchange(LIMITS)
+            limit = 0 if asked.error else exceeded(request, asked.replies)
+            if told or limit or (attempt == CLOSED_TIMES and not asked.error):
+                surely = bool(told or limit)
+                round_.refuse(at, faults.TooLarge(bytes_of(request), limit, maybe_applied=not surely))
+                self._failing.pop(address, None)
+                return True
+            if asked.error or not round_.resend:
+                return False
+        return False
+
+    def _node(self, address: Address) -> Node:
+        return self._nodes.get(address) or self._nodes.setdefault(
             address, Node(self._face, address, self._settings, monotonic=self._monotonic)
         )
+
+    async def _exchange(self, address: Address, round_: Round, share: list[int], limit: float) -> bool:
+        """False when it left requests waiting."""
+        node = self._node(address)
         exchange = await node.exchange(
             [round_.requests[at] for at in share],
             in_full=frozenset(place for place, at in enumerate(share) if at in round_.unknown_scripts),

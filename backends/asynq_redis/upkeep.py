@@ -113,7 +113,8 @@ def _recover_item(op: Recover, env: Env) -> Item:
     spent = 1 if message.retried < message.max_retry else 0
     failed = wire.failed(message, op.error, env.seconds(), spent=spent)
     delay = op.delay if op.to == "retry" else 0
-    return Item((task, lock_or(task, message)), (message.id, score, token, op.to, delay, wire.encode(failed)))
+    change = wire.encode_change(message, failed)
+    return Item((task, lock_or(task, message)), (message.id, score, token, op.to, delay, change))
 
 
 def _adopt(op: AdoptOrphans, env: Env) -> Steps[Any]:

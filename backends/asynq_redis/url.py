@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from asynq.broker import without_secrets
 from asynq.errors import BrokerURLError
+from asynq.sizes import MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +66,8 @@ class Endpoint:
     sentinel_password: str | None = field(default=None, repr=False)
     min_replicas: int = 0
     """How many replicas are to confirm an enqueue or a settlement."""
+    max_value_bytes: int = MAX_VALUE_BYTES
+    """Most bytes of a payload with its headers, and of a result."""
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.addresses))
@@ -78,7 +81,7 @@ class _Scheme:
     parameters: frozenset[str] = frozenset()
 
 
-_ANY = frozenset({"min_replicas"})
+_ANY = frozenset({"min_replicas", "max_value_bytes"})
 _ONE = _ANY | {"db"}
 _TLS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"})
 _SENTINEL = _ONE | {"master", "sentinel_username", "sentinel_password"}
@@ -152,6 +155,7 @@ class _Reader:
             sentinel_username=self._query.get("sentinel_username") or None,
             sentinel_password=self._query.get("sentinel_password") or None,
             min_replicas=self._min_replicas(),
+            max_value_bytes=self._max_value_bytes(),
         )
 
     def _refusal(self, reason: str) -> BrokerURLError:
@@ -239,6 +243,12 @@ class _Reader:
         text = self._query.get("min_replicas", "0")
         if not re.fullmatch(r"[0-9]{1,3}", text):
             raise self._refusal(f"min_replicas {text!r} is not a number of replicas")
+        return int(text)
+
+    def _max_value_bytes(self) -> int:
+        text = self._query.get("max_value_bytes", str(MAX_VALUE_BYTES))
+        if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+            raise self._refusal(f"max_value_bytes {text!r} is not a number of bytes below 1 GB")
         return int(text)
 
     def _master(self) -> str:

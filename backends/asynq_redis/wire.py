@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 
 from asynq.message import TaskMessage
 from asynq_redis.descriptors import message_classes
+from asynq_redis.sizes import LARGE
 
 _FIELDS: dict[int, tuple[str, str, str]] = {
     1: ("type", "type", "string"),
@@ -46,6 +47,22 @@ def encode(message: TaskMessage) -> bytes:
     values = {name: value for name, attribute in _NAMES if (value := getattr(message, attribute))}
     data: bytes = _TaskMessage(**values).SerializeToString(deterministic=True)
     return data
+
+
+def encode_change(before: TaskMessage, after: TaskMessage) -> bytes:
+    """`after` as bytes, to take the place of `before`, which is stored: what lua/lib/rewrite.lua takes.
+
+    For a large message only what differs, so that ending a run does not send its payload once more.
+    """
+    if len(after.payload) <= LARGE:
+        return encode(after)
+    differing = {
+        name: getattr(after, key) for name, key in _NAMES if getattr(after, key) != getattr(before, key)
+    }
+    if not all(differing.values()):
+        return encode(after)  # nothing can be added that means a default
+    change: bytes = _TaskMessage(**differing).SerializeToString(deterministic=True)
+    return b"\0" + change
 
 
 def decode(data: bytes) -> TaskMessage:

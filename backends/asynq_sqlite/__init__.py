@@ -11,6 +11,9 @@ from asynq.errors import BrokerURLError
 from asynq_sqlite.broker import MemoryBroker as MemoryBroker
 from asynq_sqlite.broker import SQLiteBroker as SQLiteBroker
 
+_NUMBERS = ("max_size", "max_value_bytes")
+"""Options of a URL that are numbers."""
+
 _shared: dict[str, MemoryBroker] = {}
 _shared_lock = threading.Lock()
 
@@ -18,19 +21,19 @@ _shared_lock = threading.Lock()
 def connect(url: str) -> SQLiteBroker:
     """The broker of `sqlite:///tasks.db` (relative to the working directory) or `sqlite:////var/tasks.db`.
 
-    `?durability=process` and `?max_size=BYTES` as SQLiteBroker's options. BrokerURLError when malformed.
+    `?durability=process`, `?max_size=BYTES` and `?max_value_bytes=BYTES` as SQLiteBroker's options.
+    BrokerURLError when malformed.
     """
     parts = urlsplit(url)
     path = unquote(parts.path)[1:]
     if parts.netloc:
         raise _malformed(url, f"it names a host; write sqlite:///{parts.netloc}{path} for a relative path")
     options: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
-    unknown = options.keys() - {"durability", "max_size"}
+    unknown = options.keys() - {"durability", *_NUMBERS}
     if unknown or parts.fragment:
         raise _malformed(url, f"unknown option {', '.join(sorted(unknown)) or parts.fragment!r}")
     try:
-        if "max_size" in options:
-            options["max_size"] = int(options["max_size"])
+        options |= {name: int(options[name]) for name in _NUMBERS if name in options}
         return SQLiteBroker(path, **options)
     except ValueError as error:
         raise _malformed(url, str(error)) from None

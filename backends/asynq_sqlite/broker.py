@@ -11,9 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from asynq.answers import raised
 from asynq.broker import CancelRequested, Capabilities, Wake
 from asynq.clock import Clock, SystemClock
-from asynq.errors import AsynqError, BrokerRefusedError, raised
+from asynq.errors import AsynqError, BrokerRefusedError
 from asynq.ops import (
     CancelTask,
     Enqueue,
@@ -28,6 +29,7 @@ from asynq.ops import (
     RunTask,
     UnpauseQueue,
 )
+from asynq.sizes import MAX_VALUE_BYTES, check_max_value_bytes
 from asynq.threads import in_own_thread
 from asynq_sqlite.engine import Engine, Settings
 from asynq_sqlite.listener import QueueListener
@@ -179,6 +181,8 @@ class SQLiteBroker(_EmbeddedBroker):
     clock: what operations go by, None for this machine's clock.
     budget: how long an operation waits for other processes before it raises BrokerUnavailable.
     max_size: bytes the file may grow to; then enqueues raise BrokerFullError, all else goes on.
+    max_value_bytes: most bytes of a payload with its headers, and of a result; a larger one is refused. The
+    limit of SQLite itself is 1 GB for a task with its result.
     store: what makes the steps operations consist of.
     """
 
@@ -190,6 +194,7 @@ class SQLiteBroker(_EmbeddedBroker):
         durability: Durability = "power",
         budget: timedelta = timedelta(seconds=5),
         max_size: int | None = None,
+        max_value_bytes: int = MAX_VALUE_BYTES,
         store: StoreFactory = Store,
     ) -> None:
         if not os.fspath(path) or os.fspath(path) == MEMORY:
@@ -202,6 +207,7 @@ class SQLiteBroker(_EmbeddedBroker):
             raise ValueError(f"budget must not be negative, not {budget!r}")
         if max_size is not None and max_size <= 0:
             raise ValueError(f"max_size must be positive, not {max_size!r}")
+        check_max_value_bytes(max_value_bytes)
         settings = Settings(
             backend="sqlite",
             path=str(Path(path).absolute()),
@@ -209,6 +215,7 @@ class SQLiteBroker(_EmbeddedBroker):
             durability=durability,
             budget=budget.total_seconds(),
             max_size=max_size,
+            max_value_bytes=max_value_bytes,
             store=store,
         )
         super().__init__(settings, clock)
@@ -216,7 +223,13 @@ class SQLiteBroker(_EmbeddedBroker):
     @property
     def capabilities(self) -> Capabilities:
         """What this broker can do."""
-        return Capabilities(backend="sqlite", durability=self._settings.durability, multi_process=True)
+        settings = self._settings
+        return Capabilities(
+            backend="sqlite",
+            durability=settings.durability,
+            multi_process=True,
+            max_value_bytes=settings.max_value_bytes,
+        )
 
     def __repr__(self) -> str:
         return f"SQLiteBroker({self._settings.path!r}, durability={self._settings.durability!r})"
@@ -228,6 +241,7 @@ class SQLiteBroker(_EmbeddedBroker):
             "durability": settings.durability,
             "budget": timedelta(seconds=settings.budget),
             "max_size": settings.max_size,
+            "max_value_bytes": settings.max_value_bytes,
             "store": settings.store,
         }
         return _reopened, (settings.path, options)
@@ -248,7 +262,15 @@ class MemoryBroker(_EmbeddedBroker):
     the tasks. A forked child is refused: it would work on a copy.
     """
 
-    def __init__(self, *, clock: Clock | None = None, store: StoreFactory = Store) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        max_value_bytes: int = MAX_VALUE_BYTES,
+        store: StoreFactory = Store,
+    ) -> None:
+        """`max_value_bytes` as SQLiteBroker's."""
+        check_max_value_bytes(max_value_bytes)
         settings = Settings(
             backend="memory",
             path=MEMORY,
@@ -256,6 +278,7 @@ class MemoryBroker(_EmbeddedBroker):
             durability="process",
             budget=5,
             max_size=None,
+            max_value_bytes=max_value_bytes,
             store=store,
         )
         super().__init__(settings, clock)
@@ -263,7 +286,12 @@ class MemoryBroker(_EmbeddedBroker):
     @property
     def capabilities(self) -> Capabilities:
         """What this broker can do."""
-        return Capabilities(backend="memory", durability="none", multi_process=False)
+        return Capabilities(
+            backend="memory",
+            durability="none",
+            multi_process=False,
+            max_value_bytes=self._settings.max_value_bytes,
+        )
 
     def close(self) -> None:
         """Free the thread; the tasks stay."""

@@ -17,12 +17,11 @@ from attrs import frozen
 from asynq.errors import (
     AsynqError,
     BrokerFullError,
-    BrokerRefusedError,
     BrokerUnavailable,
     UnsupportedOperationError,
 )
 from asynq.ops import Enqueue, EnqueueTick, Op, UpdatePayload
-from asynq_sqlite.faults import REFUSED_VALUES, is_busy, is_full, translated
+from asynq_sqlite.faults import REFUSED_VALUES, is_busy, is_full, refused_value, translated
 from asynq_sqlite.handlers import HANDLERS
 from asynq_sqlite.schema import Durability, open_database
 
@@ -54,6 +53,8 @@ class Settings:
     """Seconds to wait for other processes."""
     max_size: int | None
     """Bytes the file may grow to by enqueues."""
+    max_value_bytes: int
+    """Most bytes of a payload with its headers, and of a result."""
     store: Callable[[sqlite3.Connection], Store]
 
 
@@ -133,11 +134,12 @@ class Engine:
             return UnsupportedOperationError(type(op).__name__, self._settings.backend)
         store.connection.execute("SAVEPOINT op")
         try:
+            store.check_size(op)
             answer = handler(store, op, now)
         except AsynqError as error:
             answer = error
         except REFUSED_VALUES as error:
-            answer = BrokerRefusedError(f"{type(op).__name__} holds a value SQLite cannot store: {error}")
+            answer = refused_value(op, error)
         else:
             store.connection.execute("RELEASE op")
             return answer
@@ -180,6 +182,7 @@ class Engine:
         settings = self._settings
         if self._store is None:
             self._store = settings.store(open_database(settings.path, settings.durability))
+            self._store.max_value_bytes = settings.max_value_bytes
         store = self._store
         if settings.max_size is not None:
             self._limit_size(store.connection, settings.max_size, ops)

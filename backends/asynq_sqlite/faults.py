@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import TYPE_CHECKING, Any
 
 from asynq.errors import AsynqError, BrokerFullError, BrokerRefusedError, BrokerUnavailable
+from asynq.sizes import refusal, value_size
+
+if TYPE_CHECKING:
+    from asynq.ops import Op
 
 _PRIMARY_CODE = 0xFF  # extended result codes keep their family in the low byte
 
@@ -37,6 +42,14 @@ def is_full(error: sqlite3.Error) -> bool:
 def is_undecodable_text(error: sqlite3.Error) -> bool:
     """True when a text column does not hold UTF-8: the driver's own refusal, which has no code."""
     return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
+
+
+def refused_value(op: Op[Any], error: Exception) -> AsynqError:
+    """The answer to an operation whose value cannot be stored, which is one of REFUSED_VALUES."""
+    if isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_TOOBIG:
+        return refusal(op, value_size(op), 0)
+    said = f"{type(op).__name__} holds a value SQLite cannot store: {error}"
+    return BrokerRefusedError(said, final=True)
 
 
 def translated(error: sqlite3.Error, path: str, *, committing: bool = False) -> AsynqError:

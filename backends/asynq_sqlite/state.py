@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asynq.bookkeeping import whole_second
 from asynq.message import TaskMessage, TaskState
+from asynq.sizes import MAX_VALUE_BYTES, too_large
 from asynq_sqlite.group_state import GroupSteps
 from asynq_sqlite.limit_state import LimitSteps
 from asynq_sqlite.manage_state import ManageSteps
@@ -29,7 +30,7 @@ from asynq_sqlite.rows import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asynq.ops import Enqueue, Unique
+    from asynq.ops import Enqueue, Op, Unique
 
 _STATISTICS_AGE: Final = timedelta(days=90)
 _MAX_COUNT: Final = 2**63 - 1
@@ -64,6 +65,14 @@ class Lock(NamedTuple):
 
 class Store(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
     """The steps. Every method works inside the transaction the engine has begun."""
+
+    max_value_bytes: int = MAX_VALUE_BYTES
+    """Most bytes of a payload with its headers, and of a result."""
+
+    def check_size(self, op: Op[Any]) -> None:
+        """Refuse an operation whose value is above the limit."""
+        if refused := too_large(op, self.max_value_bytes):
+            raise refused
 
     # --- tasks -----------------------------------------------------------------------------------------
 

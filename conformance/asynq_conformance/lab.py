@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from asynq import ops
+from asynq.answers import raised
 from asynq.clock import FakeClock
-from asynq.errors import AsynqError, TaskNotFoundError, raised
+from asynq.errors import AsynqError, TaskNotFoundError
 from asynq.message import TaskMessage, TaskState
 from asynq_conformance.declared import compare_with_declaration
 

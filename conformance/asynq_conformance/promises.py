@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SPEC_VERSION = "1.0"
+SPEC_VERSION = "1.1"
 """Version of the promises and laws, semantic: a new law raises the second number."""
 
 Layer = Literal["A", "B", "C", "D"]

@@ -19,6 +19,7 @@ from asynq_conformance.laws.produce import ProduceLaws
 from asynq_conformance.laws.recover import RecoverLaws
 from asynq_conformance.laws.schedule import ScheduleLaws
 from asynq_conformance.laws.settle import SettleLaws
+from asynq_conformance.laws.sizes import SizeLaws
 from asynq_conformance.laws.unique import UniqueLaws
 from asynq_conformance.laws.upkeep import UpkeepLaws
 from asynq_conformance.laws.watch import WatchLaws
@@ -41,6 +42,7 @@ LAWS = (
     InspectLaws,
     ManageLaws,
     DeletionLaws,
+    SizeLaws,
     ConcurrentLaws,
     WatchLaws,
     MachineLaws,
@@ -66,6 +68,7 @@ class BrokerConformance(
     InspectLaws,
     ManageLaws,
     DeletionLaws,
+    SizeLaws,
     ConcurrentLaws,
     WatchLaws,
     MachineLaws,

@@ -23,9 +23,9 @@ from asynq import (
 )
 from asynq.errors import ServerStateError
 from asynq.inspecting import EVENTS
-from asynq.loops.heartbeat import SHOWN_PAYLOAD
 from asynq.message import TaskState
 from asynq.ops import ListEnqueueEvents, ListSchedulerEntries, ListServers, RecordEnqueueEvent, WriteScheduler
+from asynq.presence import SHOWN_PAYLOAD
 from tests.server.conftest import PATIENCE, Bench, until
 
 if TYPE_CHECKING:

@@ -10,7 +10,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from asynq import BrokerFullError, BrokerUnavailable, DuplicateTaskError, QueueNotFoundError, Task
+from asynq import (
+    BrokerFullError,
+    BrokerUnavailable,
+    DuplicateTaskError,
+    PayloadTooLargeError,
+    QueueNotFoundError,
+    Task,
+)
 from asynq.clock import FakeClock
 from asynq.entries import Entry, Registry
 from asynq.loops.ticker import LONGEST_PAUSE, Hooks, Ticker
@@ -288,3 +295,23 @@ async def test_entries_that_come_and_go_are_followed(broker: MemoryBroker, clock
     clock.advance(MINUTE)
     await bench.until_idle()
     assert enqueued(broker) == {"other": 1}
+
+
+async def test_a_tick_whose_task_is_too_large_is_told_once_and_holds_up_no_other(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[tuple[str, object]] = []
+    broker = MemoryBroker(clock=clock, max_value_bytes=10)
+    large = Entry.of("@every 60s", Task("large", b"x" * 11), Options(), ZoneInfo("UTC"))
+    bench = Bench(
+        broker, large, entry("@every 60s"), after=lambda task, info, error: told.append((task.type, error))
+    )
+    await bench.until_idle()
+    for _ in range(3):
+        clock.advance(MINUTE)
+        await bench.until_idle()
+    assert enqueued(broker) == {"t": 3}
+    refused = [error for name, error in told if name == "large"]
+    assert [type(error) for error in refused] == [PayloadTooLargeError] * 3
+    assert caplog.text.count("is dropped: the payload of task") == 3
+    broker.close()

@@ -4,7 +4,7 @@
 -- ARGV: now prefix max_size max_age | id token msg
 --   lock: the hash again where the task has none. max_age: milliseconds.
 -- answers: each 1, or 0 where the lease is lost
--- @include arguments types time keys fence lock count discard
+-- @include arguments types time keys rewrite fence lock count discard
 
 local active, lease, archived, processed, failed = key(), key(), key(), key(), key()
 local refusal = misplaced(active, 'list') or misplaced(lease, 'zset') or misplaced(archived, 'zset')
@@ -32,7 +32,7 @@ end
 for _, item in ipairs(moving) do
   leave(active, item.id)
   redis.call('ZADD', archived, whole(seconds_up(now)), item.id)
-  redis.call('HSET', item.hash, 'msg', item.msg, 'state', 'archived')
+  redis.call('HSET', item.hash, 'msg', rewritten(item.hash, item.msg), 'state', 'archived')
   if item.cancel then redis.call('HDEL', item.hash, 'cancel') end
 end
 end_leases(lease)

@@ -4,7 +4,7 @@
 -- ARGV: now | id token msg retention has_result result
 --   lock: the hash again where the task has none. retention: seconds. has_result: 1 or empty.
 -- answers: each 1, or 0 where the lease is lost
--- @include arguments types time fence lock count
+-- @include arguments types time rewrite fence lock count
 
 local active, lease, completed, processed, failed = key(), key(), key(), key(), key()
 local refusal = misplaced(active, 'list') or misplaced(lease, 'zset') or misplaced(completed, 'zset')
@@ -21,7 +21,7 @@ while more() do
     leave(active, id)
     if lock ~= hash then release(lock, id) end
     redis.call('ZADD', completed, whole(seconds_up(now) + retention), id)
-    redis.call('HSET', hash, 'msg', msg, 'state', 'completed')
+    redis.call('HSET', hash, 'msg', rewritten(hash, msg), 'state', 'completed')
     if has_result ~= '' then redis.call('HSET', hash, 'result', result) end
     if task[3] then redis.call('HDEL', hash, 'cancel') end
     ended = ended + 1

@@ -4,7 +4,7 @@
 -- ARGV: now prefix max_size max_age | id score token to delay msg
 --   lock: the hash again where the task has none. score, token: as observed. to: pending, retry or archived.
 -- answers: each 1, or 0 where the lease has changed
--- @include arguments types time keys fence lock count discard
+-- @include arguments types time keys rewrite fence lock count discard
 
 local active, lease, pending, retry, archived = key(), key(), key(), key(), key()
 local processed, failed = key(), key()
@@ -41,7 +41,7 @@ end
 
 for _, item in ipairs(moving) do
   leave(active, item.id)
-  redis.call('HSET', item.hash, 'msg', item.msg, 'state', item.to)
+  redis.call('HSET', item.hash, 'msg', rewritten(item.hash, item.msg), 'state', item.to)
   redis.call('HINCRBY', item.hash, 'lease_losses', 1)
   redis.call('HDEL', item.hash, 'lease_token')
   if item.to == 'pending' then

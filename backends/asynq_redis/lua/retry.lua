@@ -4,7 +4,7 @@
 -- ARGV: now | id token msg delay failure
 --   lock: the hash again where the task has none. delay: milliseconds. failure: 1 or empty.
 -- answers: each 1, or 0 where the lease is lost
--- @include arguments types time fence lock count
+-- @include arguments types time rewrite fence lock count
 
 local active, lease, retry, processed, failed = key(), key(), key(), key(), key()
 local refusal = misplaced(active, 'list') or misplaced(lease, 'zset') or misplaced(retry, 'zset')
@@ -19,7 +19,7 @@ while more() do
   if owned(task[1], task[2], lease, id, token) then
     leave(active, id)
     redis.call('ZADD', retry, whole(seconds_up(now + delay * 1000)), id)
-    redis.call('HSET', hash, 'msg', msg, 'state', 'retry')
+    redis.call('HSET', hash, 'msg', rewritten(hash, msg), 'state', 'retry')
     -- To be archived, and failed before it was told: the next delivery shows it still.
     if task[5] == 'retry' then redis.call('HDEL', hash, 'cancel') end
     if task[4] and task[3] ~= 'start' and lock ~= hash then renew(lock, id, task[3], task[4], delay) end

@@ -7,7 +7,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from asynq.errors import AsynqError, may_have_landed
+from asynq.answers import may_have_landed
+from asynq.errors import AsynqError
 from asynq_conformance.histories.record import Event, Kind, to_line
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 from asynq import ops
 from asynq.broker import Capabilities
 from asynq.errors import AsynqError, UnsupportedOperationError
+from asynq.sizes import MAX_VALUE_BYTES, too_large
 from asynq_conformance.model import (
     consume,
     control,
@@ -98,13 +99,21 @@ class ModelBroker:
     @property
     def capabilities(self) -> Capabilities:
         """What this broker can do."""
-        return Capabilities(backend="model", durability="none", multi_process=False, wakeup="poll")
+        return Capabilities(
+            backend="model",
+            durability="none",
+            multi_process=False,
+            wakeup="poll",
+            max_value_bytes=MAX_VALUE_BYTES,
+        )
 
     def execute(self, op: ops.Op[T], /) -> T:
         """Carry out one operation and answer, or raise its error."""
         handler = HANDLERS.get(type(op))
         if handler is None:
             raise UnsupportedOperationError(type(op).__name__, "model")
+        if refused := too_large(op, MAX_VALUE_BYTES):
+            raise refused
         with self._lock:
             return cast("T", handler(self.system, op, self.clock.now()))
 

@@ -11,6 +11,7 @@ from asynq_mutants.embedded import (
     manage,
     order,
     schedule,
+    sizes,
     times,
     unique,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "manage",
     "order",
     "schedule",
+    "sizes",
     "times",
     "unique",
 ]

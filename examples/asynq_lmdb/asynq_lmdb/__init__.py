@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from asynq.broker import path_of
-from asynq_lmdb.broker import LmdbBroker
-
-__all__ = ["LmdbBroker", "connect"]
+from asynq_lmdb.broker import LmdbBroker as LmdbBroker
 
 
 def connect(url: str) -> LmdbBroker:

@@ -15,6 +15,7 @@ from asynq.clock import Clock, SystemClock
 from asynq.faces import CalledBroker
 from asynq.handles import Handles
 from asynq.ops import Enqueue, Op, all_operations
+from asynq.sizes import MAX_VALUE_BYTES
 from asynq_lmdb.store import Store
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ CAPABILITIES: Final = Capabilities(
     multi_process=True,
     groups=False,
     unsupported=frozenset(all_operations()) - Store.HANDLERS.keys(),
+    max_value_bytes=MAX_VALUE_BYTES,
 )
 
 _FILES: Final = Handles(lmdb.Environment.close)

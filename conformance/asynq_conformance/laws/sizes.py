@@ -1,0 +1,113 @@
+"""Laws of values that are larger than the broker says it stores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve
+
+from asynq import ops
+from asynq.errors import PayloadTooLargeError, ResultTooLargeError
+from asynq.message import TaskState
+from asynq_conformance.lab import HOUR
+from asynq_conformance.laws import Laws
+from asynq_conformance.promises import promise
+
+if TYPE_CHECKING:
+    from asynq.message import TaskMessage
+    from asynq_conformance.lab import Lab
+
+LARGEST_TRIED = 1 << 30
+"""Bytes above which a limit is not tried: the values would not fit into the memory of many machines."""
+
+
+def _limit(lab: Lab) -> int:
+    """The limit the broker states."""
+    limit = lab.broker.capabilities.max_value_bytes
+    if limit is None:
+        pytest.skip("the broker states no limit")
+    if limit > LARGEST_TRIED:
+        pytest.skip(f"the limit of {limit} bytes is too large to be tried")
+    return limit
+
+
+def _too_large(lab: Lab, task_id: str = "large") -> TaskMessage:
+    return lab.message(task_id, payload=bytes(_limit(lab) + 1))
+
+
+@promise("G10")
+class SizeLaws(Laws):
+    """What is above the stated limit is refused, changes nothing and stops nobody."""
+
+    def test_a_payload_above_the_limit_is_refused_and_its_neighbours_land(self, lab: Lab) -> None:
+        limit = _limit(lab)
+        messages = [lab.message("a"), _too_large(lab), lab.message("b")]
+        answers = lab.execute_many(
+            [ops.Enqueue(message=message, enqueue_id=lab.fresh()) for message in messages]
+        )
+        refused = answers[1]
+        assert isinstance(refused, PayloadTooLargeError)
+        assert (refused.queue, refused.task_id) == ("q", "large")
+        assert (refused.size, refused.limit, refused.maybe_applied) == (limit + 1, limit, False)
+        assert lab.drain() == ["a", "b"]
+
+    def test_headers_count_with_the_payload(self, lab: Lab) -> None:
+        limit = _limit(lab)
+        message = evolve(lab.message("t", payload=bytes(limit - 2)), headers={"né": "x"})
+        with pytest.raises(PayloadTooLargeError) as refused:
+            lab.enqueue(message)
+        assert refused.value.size == limit + 2
+        assert lab.state("t") is None
+
+    @promise("G3", "G10")
+    def test_a_result_above_the_limit_leaves_the_run_to_be_settled(self, lab: Lab) -> None:
+        result = bytes(_limit(lab) + 1)
+        lab.enqueue_all(["other"])
+        lab.enqueue(lab.message("t", retention=60))
+        other, delivery = lab.dequeue(count=2)
+        operations: list[ops.Op[None]] = [
+            ops.Complete(delivery=delivery, result=result),
+            ops.Done(delivery=other),
+        ]
+        refused, done = lab.execute_many(operations)
+        assert isinstance(refused, ResultTooLargeError)
+        assert (refused.queue, refused.task_id, refused.size) == ("q", "t", len(result))
+        assert done is None
+        assert lab.state("t") is TaskState.ACTIVE
+        lab.execute(ops.ExtendLease(lease=delivery.lease, duration=HOUR))
+        lab.execute(ops.Archive(delivery=delivery, error=str(refused)))
+        assert lab.state("t") is TaskState.ARCHIVED
+
+    def test_a_written_result_above_the_limit_leaves_the_one_before(self, lab: Lab) -> None:
+        lab.enqueue(lab.message("t", retention=60))
+        delivery = lab.take()
+        lab.execute(ops.WriteResult(lease=delivery.lease, result=b"progress"))
+        with pytest.raises(ResultTooLargeError):
+            lab.execute(ops.WriteResult(lease=delivery.lease, result=bytes(_limit(lab) + 1)))
+        lab.execute(ops.Complete(delivery=delivery))
+        assert lab.task("t").result == b"progress"
+
+    def test_a_new_payload_above_the_limit_leaves_the_one_before(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        with pytest.raises(PayloadTooLargeError):
+            lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=bytes(_limit(lab) + 1)))
+        assert lab.take().message.payload == b"payload"
+
+    def test_a_tick_whose_task_is_above_the_limit_is_not_decided(self, lab: Lab) -> None:
+        enqueue = ops.Enqueue(message=_too_large(lab), enqueue_id=lab.fresh())
+        tick = ops.EnqueueTick(entry_id="e", tick=lab.now, keep=HOUR, enqueue=enqueue)
+        with pytest.raises(PayloadTooLargeError):
+            lab.execute(tick)
+        assert lab.execute(ops.GetLastTick(queue="q", entry_id="e")) is None
+
+    @promise("G1", "G10")
+    def test_an_aggregate_above_the_limit_leaves_the_set_held(self, lab: Lab) -> None:
+        enqueue = ops.Enqueue(message=_too_large(lab), enqueue_id=lab.fresh())
+        lab.enqueue(lab.message("t", group="g"))
+        taken = lab.execute(ops.TakeGroup(queue="q", group="g", set_id="s", grace=HOUR, max_size=1))
+        assert taken is not None
+        with pytest.raises(PayloadTooLargeError):
+            lab.execute(ops.FinishAggregation(taken=taken, enqueue=enqueue))
+        lab.execute(ops.ReturnAggregation(taken=taken))
+        assert lab.listed(TaskState.AGGREGATING, group="g") == ["t"]

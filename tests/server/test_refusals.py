@@ -1,0 +1,247 @@
+"""Values that a store refuses for good: each costs its own task, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq import Client, Context, PayloadTooLargeError, ResultTooLargeError, Task, TaskInfo
+from asynq.errors import AggregationError
+from asynq.message import TaskState
+from asynq.ops import Archive, GetQueueStats, Retry
+from asynq_redis import RedisBroker
+from asynq_sqlite import MemoryBroker, SQLiteBroker
+from asynq_sqlite.state import Store
+from tests.server.conftest import Bench, until
+from tests.servers import RedisServer
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from asynq.broker import Broker
+
+MB = 1 << 20
+HOUR = timedelta(hours=1)
+
+
+def narrow_store(connection: sqlite3.Connection) -> Store:
+    """What takes no more than 1 MB, as SQLite may be built."""
+    import sqlite3
+
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MB)
+    return Store(connection)
+
+
+STORES = ("memory", "sqlite", "redis")
+
+
+@pytest.fixture
+def narrow_redis() -> Iterator[RedisServer]:
+    """A server that takes no more than 1 MB."""
+    with RedisServer.start("--proto-max-bulk-len", "1mb") as server:
+        yield server
+
+
+def narrow(store: str, path: Path, request: pytest.FixtureRequest) -> Broker:
+    """A broker whose store takes less than the broker knows."""
+    if store == "memory":
+        return MemoryBroker(store=narrow_store)
+    if store == "sqlite":
+        return SQLiteBroker(path / "tasks.db", durability="process", store=narrow_store)
+    return RedisBroker(request.getfixturevalue("narrow_redis").url)
+
+
+def limited(store: str, path: Path, request: pytest.FixtureRequest) -> Broker:
+    """A broker that was told to take 1 KiB."""
+    if store == "memory":
+        return MemoryBroker(max_value_bytes=1024)
+    if store == "sqlite":
+        return SQLiteBroker(path / "tasks.db", durability="process", max_value_bytes=1024)
+    return RedisBroker(request.getfixturevalue("redis_server").url, max_value_bytes=1024)
+
+
+@pytest.fixture(
+    params=[(kind, store) for kind in (narrow, limited) for store in STORES],
+    ids=lambda param: f"{param[0].__name__}-{param[1]}",
+)
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    """Each store, as one that refuses and behind a broker that does not even ask it."""
+    kind, store = request.param
+    broker: Broker = kind(store, tmp_path, request)
+    yield Bench(broker)
+    await broker.aclose()
+    broker.close()
+
+
+async def test_results_that_are_refused_hold_nobody_up(bench: Bench) -> None:
+    ran: Counter[str] = Counter()
+    told: list[tuple[str, type[Exception]]] = []
+
+    async def handler(ctx: Context, task: Task) -> bytes | None:
+        ran[task.type] += 1
+        return bytes(3 * MB) if task.type == "large" else b"small"
+
+    def archived(error: Exception, task: Task, ctx: Context | None) -> None:
+        told.append((task.type, type(error)))
+
+    large = [await bench.enqueue("large", retention=60) for _ in range(12)]
+    small = [await bench.enqueue("small", retention=60) for _ in range(300)]
+    began = time.monotonic()
+    async with bench.serving(handler, on_archive=archived):
+        for task_id in small:
+            await bench.reaches(task_id, TaskState.COMPLETED)
+        for task_id in large:
+            stored = await bench.reaches(task_id, TaskState.ARCHIVED)
+            assert "the result of task" in stored.message.error
+            assert f"it has {3 * MB} bytes" in stored.message.error
+        stopping = time.monotonic()
+    assert time.monotonic() - stopping < 3
+    assert time.monotonic() - began < 30
+    assert ran == {"large": 12, "small": 300}
+    assert told == [("large", ResultTooLargeError)] * 12
+
+
+async def test_a_result_nobody_keeps_is_not_judged(bench: Bench) -> None:
+    async def handler(ctx: Context, task: Task) -> bytes:
+        return bytes(3 * MB)
+
+    async with bench.serving(handler):
+        await bench.reaches(await bench.enqueue(), None)
+
+
+async def test_a_written_result_that_is_refused_is_the_handlers_to_deal_with(bench: Bench) -> None:
+    async def handler(ctx: Context, task: Task) -> str:
+        await ctx.write_result(b"progress")
+        with pytest.raises(ResultTooLargeError):
+            await ctx.write_result(bytes(3 * MB))
+        with pytest.raises(ResultTooLargeError):
+            await asyncio.to_thread(ctx.write_result_sync, bytes(3 * MB))
+        return "short"
+
+    async with bench.serving(handler):
+        stored = await bench.reaches(await bench.enqueue(retention=60), TaskState.COMPLETED)
+    assert stored.result == b"short"
+
+
+async def test_one_that_the_handler_lets_through_is_not_retried(bench: Bench) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        await ctx.write_result(bytes(3 * MB))
+
+    async with bench.serving(handler):
+        stored = await bench.reaches(await bench.enqueue(retention=60), TaskState.ARCHIVED)
+    assert stored.message.retried == 0
+
+
+async def test_a_client_is_told_which_of_its_tasks_is_refused(bench: Bench) -> None:
+    tasks = [Task("t", b"a"), Task("t", bytes(3 * MB)), Task("t", b"b")]
+    with Client(bench.broker) as client:
+        first, refused, last = await asyncio.to_thread(client.enqueue_many, tasks)
+        with pytest.raises(PayloadTooLargeError, match="the payload of task 'x' of queue 'default'"):
+            await asyncio.to_thread(partial(client.enqueue, tasks[1], task_id="x"))
+    assert isinstance(refused, PayloadTooLargeError)
+    assert isinstance(first, TaskInfo)
+    assert isinstance(last, TaskInfo)
+    stats = await bench.broker.aexecute(GetQueueStats(queue="default"))
+    assert stats.pending == 2
+
+
+async def test_an_aggregate_that_is_refused_leaves_its_tasks_in_their_group(bench: Bench) -> None:
+    told: list[Exception] = []
+
+    async with bench.serving(
+        small,
+        aggregator=lambda group, tasks: Task("large", bytes(3 * MB)),
+        group_grace_period=timedelta(seconds=1),
+        group_max_size=1,
+        on_error=lambda error, task, ctx: told.append(error),
+    ):
+        task_id = await bench.enqueue(group="g")
+        await until(lambda: told)
+        stored = await bench.reaches(task_id, TaskState.AGGREGATING)
+    assert stored is not None
+    [error, *_] = told
+    assert isinstance(error, AggregationError)
+    assert "is not stored" in error.reason
+
+
+class Particular(MemoryBroker):
+    """Refuses settlements for good as a test says."""
+
+    def __init__(self, *refused: type[Any], most: int = 0) -> None:
+        super().__init__()
+        self.refused, self.most = refused, most
+        self.asked: Counter[str] = Counter()
+
+    async def aexecute_many(self, ops: Any, /) -> Any:
+        refused = [isinstance(op, self.refused) and len(op.error) >= self.most for op in ops]
+        self.asked.update(type(op).__name__ for op, no in zip(ops, refused, strict=True) if no)
+        sent = [op for op, no in zip(ops, refused, strict=True) if not no]
+        answers = iter(await super().aexecute_many(sent) if sent else ())
+        return [PayloadTooLargeError("default", "t", 99, 9) if no else next(answers) for no in refused]
+
+
+async def small(ctx: Context, task: Task) -> None: ...
+
+
+async def fail(ctx: Context, task: Task) -> None:
+    raise ValueError("why " * 1000)
+
+
+async def test_an_error_that_is_refused_is_cut_short() -> None:
+    broker = Particular(Retry, most=1000)
+    bench = Bench(broker)
+    async with bench.serving(fail):
+        stored = await bench.reaches(await bench.enqueue(id="t"), TaskState.RETRY)
+    assert stored.message.error.startswith("ValueError: why why")
+    assert len(stored.message.error) == 200
+    assert stored.message.retried == 1
+    broker.close()
+
+
+async def test_a_retry_that_is_refused_becomes_an_archived_task() -> None:
+    broker = Particular(Retry)
+    bench = Bench(broker)
+    async with bench.serving(fail):
+        stored = await bench.reaches(await bench.enqueue(id="t"), TaskState.ARCHIVED)
+    assert "is not stored" in stored.message.error
+    broker.close()
+
+
+async def test_a_task_that_cannot_even_be_archived_is_let_go(caplog: pytest.LogCaptureFixture) -> None:
+    broker = Particular(Retry, Archive)
+    bench = Bench(broker)
+    async with bench.serving(fail):
+        await bench.enqueue(id="t")
+        await until(lambda: "cannot be settled" in caplog.text)
+    assert broker.asked["Retry"] == 2
+    assert broker.asked["Archive"] == 1
+    broker.close()
+
+
+@pytest.mark.parametrize("bench", [(limited, store) for store in STORES], indirect=True, ids=STORES)
+async def test_a_value_of_exactly_the_limit_is_stored(bench: Bench) -> None:
+    async def handler(ctx: Context, task: Task) -> bytes:
+        return task.payload
+
+    async with bench.serving(handler):
+        task_id = await bench.enqueue(payload=bytes(1024), retention=60)
+        stored = await bench.reaches(task_id, TaskState.COMPLETED)
+    assert stored.result == bytes(1024)
+    with pytest.raises(PayloadTooLargeError):
+        await bench.enqueue(payload=bytes(1025))
+    assert bench.broker.capabilities.max_value_bytes == 1024
+
+
+@pytest.mark.parametrize("make", [MemoryBroker, partial(SQLiteBroker, "tasks.db"), RedisBroker])
+@pytest.mark.parametrize(("limit", "error"), [(0, ValueError), (-1, ValueError), ("1", TypeError)])
+def test_a_limit_that_is_none_is_refused(make: Any, limit: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="max_value_bytes"):
+        make(max_value_bytes=limit)

@@ -1,0 +1,40 @@
+"""A request that one server refuses for its size: its neighbours land, also those on other servers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from asynq.broker import connect
+from asynq.errors import PayloadTooLargeError
+from asynq.message import TaskMessage
+from asynq.ops import Enqueue, Enqueued
+
+if TYPE_CHECKING:
+    from asynq_topologies import Topology
+
+MB = 1 << 20
+
+
+def test_the_others_of_a_batch_land_on_every_topology(own: Topology) -> None:
+    for primary in own.primaries():
+        primary.ask("CONFIG", "SET", "proto-max-bulk-len", MB)
+    broker = connect(own.url)
+    tasks = [(f"{number}", queue) for number in range(3) for queue in ("a", "b", "c", "d")]
+    large = ("1", "b")
+    ops = [
+        Enqueue(
+            message=TaskMessage(id=task_id, type="t", queue=queue, payload=bytes(2 * MB * (task == large))),
+            enqueue_id=f"{task}",
+        )
+        for task in tasks
+        for task_id, queue in [task]
+    ]
+    began = time.monotonic()
+    answers = dict(zip(tasks, broker.execute_many(ops), strict=True))
+    assert time.monotonic() - began < 5
+    refused = answers.pop(large)
+    assert isinstance(refused, PayloadTooLargeError)
+    assert refused.limit == MB
+    assert all(isinstance(answer, Enqueued) for answer in answers.values())
+    broker.close()
