@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import pickle
 from abc import ABC, abstractmethod
 from contextvars import copy_context
 from functools import partial
@@ -17,12 +18,12 @@ from asynq.payload import payload_decoder
 from asynq.processes.origin import Origin
 from asynq.processes.pool import Errand
 from asynq.processes.protocol import Call
+from asynq.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.context import Context
-    from asynq.task import Task
 
 T = TypeVar("T")
 
@@ -41,12 +42,13 @@ class Step(ABC):
         """Carry out the task; what is returned is its result."""
 
 
-def as_step(handler: Handler, *, payload: type[Any] | None = None, executor: Executor | None = None) -> Step:
+def as_step(handler: Handler, *, payload: Any = None, executor: Executor | None = None) -> Step:
     """The step that runs a handler: coroutine functions as they are, plain functions in a thread.
 
     With `payload` the handler is given a decoded instance in the place of the task. TypeError for what
-    cannot handle a task: not callable, a class, a generator function, or without room for two arguments; and
-    for what a process cannot import: anything but a function at the top level of a module.
+    cannot handle a task: not callable, a class, a generator function, or without room for two arguments; for
+    what a process cannot import: anything but a function, and a type, at the top level of a module; and for
+    a type that cannot be decoded (see `asynq.payload.payload_decoder`).
     ValueError for an executor that does not exist, and for options an async handler or a mux has no use for.
     """
     if isinstance(handler, Step):
@@ -63,10 +65,10 @@ def as_step(handler: Handler, *, payload: type[Any] | None = None, executor: Exe
         step = AsyncStep(handler)
     elif executor == "process":
         _check_importable(handler)
-        step = ProcessStep(handler)
+        return ProcessStep(handler, _importable_type(payload))
     else:
         step = ThreadStep(handler)
-    return step if payload is None else TypedStep(step, payload_decoder(payload))
+    return step if payload is None else TypedStep(step, _decoder(payload))
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -102,12 +104,14 @@ class ProcessStep(Step):
     """Runs a plain function in one of the server's processes, which is killed when the run must end."""
 
     function: Handler
+    payload: Any = None
+    """The declared type of the payload, which the process decodes; None to give it the task."""
 
     async def __call__(self, ctx: Context, task: Task) -> bytes | None:
         """Run the handler; what it returned is encoded as a result already."""
         control = ctx.control
         errand = Errand(control.executors.processes)
-        call = Call(self.function, control.delivery, task, control.deadline)
+        call = Call(self.function, control.delivery, task, self.payload, control.deadline)
         return await _in_thread(ctx, partial(errand.run, call, control.broker), errand.kill)
 
 
@@ -183,6 +187,26 @@ def _check_importable(handler: Handler) -> None:
         raise TypeError(
             f"executor='process' needs a function of a file; {_name(handler)} was typed at a prompt"
         )
+
+
+def _decoder(payload: Any) -> Callable[[str, bytes], Any]:
+    if payload is Task:
+        raise TypeError("payload=Task is what a handler is given without payload=; leave it out")
+    return payload_decoder(payload)
+
+
+def _importable_type(payload: Any) -> Any:
+    """The type, refused when it cannot be decoded, or not be found by a process."""
+    if payload is not None:
+        _decoder(payload)
+        try:
+            pickle.dumps(payload)
+        except Exception as error:
+            raise TypeError(
+                f"executor='process' needs a type at the top level of a module, which a process can import; "
+                f"payload={payload!r} is not one: {error}"
+            ) from error
+    return payload
 
 
 def _declared(is_kind: Callable[[Any], bool], function: Any) -> bool:

@@ -179,14 +179,16 @@ def delete_task(queue: str, task_id: str) -> Plan[None]:
 
 
 def update_payload(queue: str, task_id: str, payload: object) -> Plan[None]:
-    """Give a task that waits to run, or is archived, another payload: bytes, str, or a value for JSON.
+    """Give a task that waits to run, or is archived, another payload: bytes, str, a value for JSON, or None.
 
     Its uniqueness lock goes by the new payload from then on: DuplicateTaskError when another task holds it.
     TaskNotFoundError; TaskStateError for an active or completed task.
     """
     check_name("queue", queue)
     check_name("task_id", task_id)
-    yield UpdatePayload(queue=queue, task_id=task_id, payload=encode_payload(payload))
+    yield UpdatePayload(
+        queue=queue, task_id=task_id, payload=b"" if payload is None else encode_payload(payload)
+    )
 
 
 def cancel(task_id: str, queue: str | None = None, then: Then = "archive") -> Plan[bool]:

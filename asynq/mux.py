@@ -57,11 +57,21 @@ class ServeMux(Step):
         middlewares: Sequence[Middleware] = (),
     ) -> Callable[[Callable[[Context, P], R]], Callable[[Context, P], R]]: ...
 
+    @overload
     def handler(
         self,
         pattern: str,
         *,
-        payload: type[Any] | None = None,
+        payload: object,
+        executor: Executor | None = None,
+        middlewares: Sequence[Middleware] = (),
+    ) -> Callable[[Callable[[Context, Any], R]], Callable[[Context, Any], R]]: ...
+
+    def handler(
+        self,
+        pattern: str,
+        *,
+        payload: object = None,
         executor: Executor | None = None,
         middlewares: Sequence[Middleware] = (),
     ) -> Callable[[Handler], Handler]:
@@ -80,19 +90,21 @@ class ServeMux(Step):
         pattern: str,
         handler: Handler,
         *,
-        payload: type[Any] | None = None,
+        payload: object = None,
         executor: Executor | None = None,
         middlewares: Sequence[Middleware] = (),
     ) -> None:
         """Let a handler, which may be another mux, handle the tasks of a pattern.
 
-        With `payload` (an attrs class, a dataclass, a msgspec.Struct or a pydantic model) the handler gets a
-        decoded instance in the place of the task; a payload that cannot be decoded archives the task at once.
+        With `payload` the handler gets a decoded value of that type in the place of the task: of an attrs
+        class, a dataclass, a msgspec.Struct, a pydantic model, or another type that
+        `asynq.payload.payload_decoder` decodes. A payload that cannot be decoded archives the task at once.
         `executor` says where a plain function runs: in a "thread", the default, or in a "process", which is
         killed when the run must end. A process imports the function: it must be at the top level of a module.
         `middlewares` surround this handler alone, within those of the mux, the first one outermost.
 
-        ValueError for a pattern that is blank or taken, TypeError for what cannot be a handler.
+        ValueError for a pattern that is blank or taken, TypeError for what cannot be a handler, and for a
+        type that cannot be decoded.
         """
         check_name("pattern", pattern)
         if pattern in self._steps:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
-from asynq.canonical import canonical, is_pydantic
+from asynq.canonical import canonical
+from asynq.codecs.models import reason_of
 from asynq.errors import PayloadError, ResultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from asynq.canonical import Instances
+
 T = TypeVar("T")
 
+_json_text = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
-def encode_payload(value: object, option: str = "payload") -> bytes:
+
+def encode_payload(value: object, option: str = "payload", *, verified: bool = True) -> bytes:
     """The bytes a value is stored as.
 
     bytes, bytearray and memoryview are taken as they are, str as UTF-8; anything else becomes compact JSON:
@@ -27,25 +32,35 @@ def encode_payload(value: object, option: str = "payload") -> bytes:
     their text at every level, as Go sorts the keys of a map. Fields of classes keep the order of their
     declaration, as those of a Go struct do.
 
-    TypeError, naming the option, for a value JSON cannot express (NaN and infinities too); ValueError for
-    text that UTF-8 cannot carry (lone surrogates), for values nested too deeply or in themselves, and for a
-    dict of which two keys have the same text.
+    Each instance of a class is verified, also in a list or dict: a handler that declares its class (see
+    `payload_decoder`) is given an equal one. `verified=False` leaves that out.
+
+    TypeError, naming the option, for a value JSON cannot express (NaN and infinities too) and for an instance
+    of a class no handler could declare; ValueError for an instance that would be refused or altered when it
+    is decoded, for text that UTF-8 cannot carry (lone surrogates), for values nested too deeply or in
+    themselves, and for a dict of which two keys have the same text.
     """
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
-    text = value if isinstance(value, str) else _to_json(value, option)
+    found: Instances | None = [] if verified else None
+    text = value if isinstance(value, str) else _to_json(value, option, found)
     try:
-        return text.encode()
+        encoded = text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{option} holds text that is not valid UTF-8: {error}") from None
+    if found:
+        from asynq.codecs.verification import verify
+
+        for instance, written in found:
+            verify(instance, encoded if instance is value else _json_text(written).encode(), option)
+    return encoded
 
 
-def _to_json(value: object, option: str) -> str:
+def _to_json(value: object, option: str, found: Instances | None) -> str:
     try:
-        plain = canonical(value)
-        return json.dumps(plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        return _json_text(canonical(value, found))
     except ValueError as error:
-        # json.dumps raises ValueError for NaN, canonical for two keys of the same text.
+        # JSONEncoder raises ValueError for NaN, canonical for two keys of the same text.
         refusal = TypeError if "JSON compliant" in str(error) else ValueError
         raise refusal(f"{option} cannot be encoded as JSON: {error}") from None
     except RecursionError:
@@ -55,48 +70,44 @@ def _to_json(value: object, option: str) -> str:
 
 
 def encode_result(answer: object) -> bytes | None:
-    """What a handler returned as its task's result, None for nothing. ResultError for what cannot be one."""
+    """What a handler returned as its task's result, None for nothing. ResultError for what cannot be one.
+
+    A result is not verified: the work is done, and no type is declared that it is decoded to.
+    """
     if answer is None:
         return None
     try:
-        return encode_payload(answer, "the handler's result")
+        return encode_payload(answer, "the handler's result", verified=False)
     except (TypeError, ValueError) as error:
         raise ResultError(str(error)) from error
 
 
 def payload_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
-    """A function from (task type, payload) to an instance of `kind`, raising PayloadError.
+    """A function from (task type, payload) to a value of `kind`, raising PayloadError.
 
-    `kind` is an attrs class, a dataclass, a msgspec.Struct or a pydantic model (pydantic decodes its own);
-    also list[...] and dict[str, ...] of those. Decoding is strict: a str is no int, a missing field without
-    a default is an error, and so is what validators and `__post_init__` refuse; unknown fields are ignored,
-    so that producers may be newer than workers. TypeError when instances of `kind` cannot be decoded.
+    `kind` is an attrs class, a dataclass, a msgspec.Struct, a pydantic model or another type that JSON has a
+    form for, containers of these included; bytes and str are given as they are. Without a payload None is
+    given if `kind` admits it, else what an object without fields makes: an instance with all its defaults.
+
+    Decoding is strict: a str is no int, a missing field without a default is an error, and so is what
+    validators and `__post_init__` refuse; unknown fields are ignored, so that producers may be newer than
+    workers. TypeError, saying why and what to declare instead, for a type whose values cannot be told from
+    what they are written as.
     """
-    decode = _pydantic_decode(kind) if is_pydantic(kind) else _msgspec_decode(kind)
+    from asynq.codecs.top_level import top_level_decoder
+
+    try:
+        decode = top_level_decoder(kind)
+    except TypeError as error:
+        shown = kind.__qualname__ if isinstance(kind, type) and not get_args(kind) else repr(kind)
+        raise TypeError(f"payload={shown} cannot be decoded: {error}") from error
 
     def decoded(task_type: str, payload: bytes) -> T:
         try:
             value: T = decode(payload)
         except Exception as error:
-            raise PayloadError(task_type, str(error)) from error
+            reason = "" if payload else "it is empty, which is read as an object without fields: "
+            raise PayloadError(task_type, reason + reason_of(error)) from error
         return value
 
     return decoded
-
-
-def _msgspec_decode(kind: type[T]) -> Callable[[bytes], T]:
-    import msgspec
-
-    try:
-        (known,) = msgspec.inspect.multi_type_info([kind])
-    except (TypeError, NameError) as error:
-        raise TypeError(f"payload= names a type that cannot be decoded from JSON: {error}") from error
-    if isinstance(known, msgspec.inspect.CustomType):
-        raise TypeError(f"payload= must be an attrs class, dataclass, Struct or pydantic model, not {kind!r}")
-    return msgspec.json.Decoder(kind).decode
-
-
-def _pydantic_decode(kind: type[T]) -> Callable[[bytes], T]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind).validate_json

@@ -64,6 +64,17 @@ class Task:
         return self._payload or b""
 
     @property
+    def text(self) -> str:
+        """The payload as text, which is what was given as str; empty when there is none.
+
+        PayloadError when it is not UTF-8: raised from a handler, it archives the task at once.
+        """
+        try:
+            return self.payload.decode()
+        except UnicodeDecodeError as error:
+            raise PayloadError(self.type, str(error)) from None
+
+    @property
     def has_payload(self) -> bool:
         """False for a task without a payload, True for one with an empty payload."""
         return self._payload is not None
@@ -76,6 +87,7 @@ class Task:
     def json(self) -> Any:
         """The payload read as JSON; None when there is no payload.
 
+        A payload that was given as str or bytes is sent as it is, and read with `text` or `payload`.
         PayloadError when it is not JSON: raised from a handler, it archives the task at once.
         """
         if not self.payload:
@@ -83,7 +95,8 @@ class Task:
         try:
             return json.loads(self.payload)
         except (ValueError, RecursionError) as error:
-            raise PayloadError(self.type, str(error)) from None
+            hint = "a payload given as str or bytes is no JSON, and read with task.text or task.payload"
+            raise PayloadError(self.type, f"{error}; {hint}") from None
 
     def __repr__(self) -> str:
         shown = [repr(self.type)]

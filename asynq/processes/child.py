@@ -14,17 +14,23 @@ from asynq.context import Context, Control, current_run
 from asynq.errors import TaskCancelledError
 from asynq.executors import Executors
 from asynq.logs import follow
-from asynq.payload import encode_result
+from asynq.payload import encode_result, payload_decoder
 from asynq.processes import origin
 from asynq.processes.protocol import Answer, Ask, Call, Raised, Returned, dumps, loads
 from asynq.signals import UNHEEDED, allow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asynq.broker import Broker
     from asynq.ops import Op
+    from asynq.task import Task
 
 ORPHAN_CHECK = 1000
 """Milliseconds between two looks at whether the worker is still there."""
+
+_decoders: dict[Any, Callable[[str, bytes], Any]] = {}
+"""Those of the types declared for the functions called so far."""
 
 
 class Worker:
@@ -87,11 +93,22 @@ def carry_out(call: Call, worker: Worker) -> Returned | Raised:
     context = Context(Control(call.delivery, call.deadline, cast("Broker", worker), Executors.of(1)))
     token = current_run.set(context)
     try:
-        return Returned(encode_result(call.function(context, call.task)))
+        given = call.task if call.payload is None else _decoded(call.payload, call.task)
+        return Returned(encode_result(call.function(context, given)))
     except BaseException as error:  # noqa: BLE001 - all that a handler raises is its failure
         return Raised.of(error)
     finally:
         current_run.reset(token)
+
+
+def _decoded(kind: Any, task: Task) -> Any:
+    try:
+        decode = _decoders.get(kind)
+    except TypeError:  # not hashable, as some annotations are
+        return payload_decoder(kind)(task.type, task.payload)
+    if decode is None:
+        decode = _decoders[kind] = payload_decoder(kind)
+    return decode(task.type, task.payload)
 
 
 def main(handle: int, parent: int, level: int, program: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from asynq.message import Delivery
     from asynq.ops import Op
+    from asynq.task import Task
 
 LONGEST_CHAIN = 10
 """Most causes of an error that are told with it."""
@@ -30,8 +31,9 @@ class Call:
 
     function: Callable[..., Any]
     delivery: Delivery
-    task: Any
-    """The task, or its decoded payload."""
+    task: Task
+    payload: Any
+    """The type to decode the task's payload to, for a function which is given that; None for one of tasks."""
     deadline: datetime
 
 

@@ -123,6 +123,8 @@ def test_single_tasks_are_shown_changed_moved_and_deleted(broker: Broker, inspec
     assert inspector.task("default", "0000").state is TaskState.ARCHIVED
     inspector.update_payload("default", "0000", {"n": 2})
     assert inspector.task("default", "0000").payload == b'{"n":2}'
+    inspector.update_payload("default", "0000", None)
+    assert inspector.task("default", "0000").payload == b""
     Client(broker).retry("default", "0000")
     assert inspector.task("default", "0000").state is TaskState.PENDING
     with pytest.raises(TaskStateError, match="cannot run task"):

@@ -57,6 +57,14 @@ def double(ctx: Context, order: Order) -> int:
     return order.number * 2
 
 
+def total(ctx: Context, orders: dict[str, Order] | None) -> int:
+    return sum(order.number for order in (orders or {}).values())
+
+
+def size(ctx: Context, payload: memoryview) -> int:
+    return len(payload)
+
+
 def progress(ctx: Context, task: Task) -> str:
     ctx.write_result_sync({"half": True})
     return "done"

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import threading
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,13 +14,13 @@ from asynq.context import Context, current_context
 from asynq.errors import HandlerNotFoundError, PayloadError, SkipRetry
 from asynq.mux import ServeMux
 from asynq.outcome import Failed, Interrupted, Succeeded
+from asynq.task import Task
 from tests.unit.runs import delivery, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.mux import Next
-    from asynq.task import Task
     from tests.unit.runs import Runs
 
 
@@ -187,6 +188,35 @@ async def test_an_undecodable_payload_fails_for_good_without_calling_the_handler
     assert isinstance(outcome.error, SkipRetry)
     assert "`$.order`" in str(outcome.error)
     assert called == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [(str | None, "cannot be told from"), (Path, "no form in JSON"), (Task, "leave it out")],
+)
+def test_a_type_no_payload_can_be_decoded_to_is_refused_at_registration(payload: Any, reason: str) -> None:
+    mux = ServeMux()
+    with pytest.raises(TypeError, match=reason):
+        mux.handle("t", naming("x"), payload=payload)
+    mux.handle("t", naming("free"))
+
+
+async def test_what_is_enqueued_is_what_a_typed_handler_gets(runs: Runs) -> None:
+    got: list[Any] = []
+    mux = ServeMux()
+    types: dict[str, Any] = {"list": list[OrderPaid], "text": str, "bytes": bytes, "maybe": OrderPaid | None}
+    for name, kind in types.items():
+        mux.handle(name, lambda ctx, payload: got.append(payload), payload=kind)
+    sent: list[tuple[str, Any]] = [
+        ("list", [OrderPaid(1), OrderPaid(2)]),
+        ("text", "abc"),
+        ("bytes", b"\xff"),
+        ("maybe", None),
+        ("maybe", OrderPaid(3)),
+    ]
+    for name, value in sent:
+        assert await runs.outcome(mux, delivery(name, payload=Task(name, value).payload)) == Succeeded(None)
+    assert got == [value for _, value in sent]
 
 
 # --- middlewares --------------------------------------------------------------------------------------

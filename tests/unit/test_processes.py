@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from asynq.errors import HandlerError, HandlerProcessError, LeaseLostError, RevokeTask, SkipRetry
+from asynq.errors import (
+    HandlerError,
+    HandlerProcessError,
+    LeaseLostError,
+    RevokeTask,
+    SkipRetry,
+)
 from asynq.mux import ServeMux
 from asynq.ops import WriteResult
 from asynq.outcome import Cancelled, Failed, Interrupted, Succeeded, wraps
@@ -71,11 +77,6 @@ async def test_what_is_known_of_the_run_is_known_in_the_process(runs: Runs) -> N
         b'{"cancelled":false,"deadline":%.1f,"headers":{"a":"b"},"id":"id-1","payload":"x","queue":"low","retried":2}'
         % run.context.deadline.timestamp()
     )
-
-
-async def test_typed_payloads_reach_the_process(runs: Runs) -> None:
-    mux = in_process(jobs.double, payload=jobs.Order)
-    assert await runs.outcome(mux, delivery(payload=b'{"number": 21}')) == Succeeded(b"42")
 
 
 async def test_a_process_writes_results_through_its_worker(runs: Runs) -> None:

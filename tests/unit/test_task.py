@@ -95,6 +95,19 @@ def test_json_of_something_else_is_a_payload_error_that_names_the_type(payload: 
         Task("email:deliver", payload).json()
 
 
+@pytest.mark.parametrize("payload", ["abc", b"abc"])
+def test_json_of_text_says_how_to_read_it(payload: Any) -> None:
+    with pytest.raises(PayloadError, match=r"read with task\.text or task\.payload"):
+        Task("t", payload).json()
+
+
+def test_text_reads_what_was_given_as_str() -> None:
+    assert Task("t", "grün").text == "grün"
+    assert Task("t").text == ""
+    with pytest.raises(PayloadError, match="email:deliver"):
+        Task("email:deliver", b"\xff").text  # noqa: B018
+
+
 def test_a_handler_sees_type_payload_and_headers_of_the_message() -> None:
     task = Task.from_message(
         TaskMessage(id="1", type="t", queue="low", payload=b"x", headers={"h": "1"}, max_retry=3)
