@@ -34,18 +34,21 @@ class Backoff:
 class Outage:
     """A broker that is away, as all parts of a server see it: told once when it goes and once when back."""
 
-    def __init__(self, log: logging.Logger, *, reached: bool = False, told: bool = False) -> None:
-        """`reached`: it has been reached before; `told`: it is away, and that was said."""
+    def __init__(
+        self, log: logging.Logger, *, reached: bool = False, told: bool = False, why: bool = True
+    ) -> None:
+        """`reached`: it has been reached before; `told`: it is away, and that was said, and `why`."""
         self._log = log
         self._told = told
+        self._why_told = told and why
         self._reached = reached
         self._missing: set[object] = set()
 
     def began(self, who: object, error: Exception) -> None:
         """One of the parts cannot reach it."""
         self._missing.add(who)
-        if not self._told:
-            self._told = True
+        if not self._why_told:
+            self._told = self._why_told = True
             self._log.warning("reaching the broker fails and will be tried again: %s", error)
 
     def ended(self, who: object) -> None:
@@ -54,7 +57,7 @@ class Outage:
         if self._missing:
             return
         if self._told:
-            self._told = False
+            self._told = self._why_told = False
             self._log.info("reaching the broker works %s", "again" if self._reached else "now")
         self._reached = True
 
@@ -92,15 +95,19 @@ class Troubles:
         elif outage:
             outage.ended((self, key))
 
-    def worked(self, key: str = "") -> None:
-        """It worked: logged if it failed before, as loudly as that was."""
-        if self._failing.pop(key, None) is not None:
+    def worked(self, key: str = "", *, heard: bool = True) -> None:
+        """It worked: logged if it failed before, as loudly as that was.
+
+        heard: the broker answered; False where it need not have been asked.
+        """
+        failed = self._failing.pop(key, None) is not None
+        if failed:
             level = logging.INFO if key in self._told else logging.DEBUG
             self._log.log(level, "%s works %s", self._named(key), "again" if key in self._worked else "now")
         self._told.discard(key)
         self._worked.add(key)
         outage = shared_outage.get()
-        if outage:
+        if outage and (heard or failed):
             outage.ended((self, key))
 
     def _named(self, key: str) -> str:

@@ -169,14 +169,14 @@ class Server(Life):
             )
         step = as_step(handler)
         enable()
-        answered = await self._greet()
+        outage = await self._greet()
         if self.state != "new":
             raise ServerStateError(self._state, "start")
         self._state = "active"
         self._worker = Worker(self._broker, step, self._settings, Random())  # noqa: S311 - jitter and draws
-        self._begin(self._work(self._worker, Outage(log, reached=answered, told=not answered)))
+        self._begin(self._work(self._worker, outage or Outage(log, reached=True)))
         queues = ", ".join(self._settings.preference.names)
-        log.info("%s on queues %s of %r", "working" if answered else "waiting to work", queues, self._broker)
+        log.info("%s on queues %s of %r", "waiting to work" if outage else "working", queues, self._broker)
         if self._stops_at_once:
             self.stop()
 
@@ -202,18 +202,18 @@ class Server(Life):
             self._state = "stopped"
             self._worker.shut_down()
 
-    async def _greet(self) -> bool:
-        """True if the broker answered."""
+    async def _greet(self) -> Outage | None:
+        """The outage that is told of if the broker does not answer."""
         try:
             async with asyncio.timeout(GREETING):
                 await self.ping()
         except TimeoutError:
             log.warning("the broker does not answer yet and is waited for: no answer within %g s", GREETING)
+            return Outage(log, told=True, why=False)
         except BrokerUnavailable as error:
             log.warning("the broker does not answer yet and is waited for: %s", error.reason)
-        else:
-            return True
-        return False
+            return Outage(log, told=True)
+        return None
 
     async def _work(self, worker: Worker, outage: Outage) -> None:
         shared_outage.set(outage)

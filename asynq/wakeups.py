@@ -97,7 +97,8 @@ class Wakeups:
                 troubles.failed(error)
                 await rest(self._stopped, backoff.pause())
                 continue
-            troubles.worked()
+            # Arming may wait for a connection beside it.
+            troubles.worked(heard=False)
             backoff.reset()
             if self._wanted == self._armed:
                 await self._changed.wait()

@@ -78,7 +78,7 @@ class Every:
         except Exception:
             log.exception("%s failed; it will be tried again", self._name)
             return max(self._backoff.pause(), self._gap)
-        self._troubles.worked()
+        self._troubles.worked(heard=False)
         self._backoff.reset()
         if pause is not None:
             return pause

@@ -19,6 +19,7 @@ from attrs import field, frozen
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from asynq_redis.resolving import NamedConnection, NamedTLSConnection
 from asynq_redis.sever import sever
 from asynq_redis.tls import TLSConnection, context_for
 
@@ -149,10 +150,8 @@ class Awaiting:
         if address.path:
             return awaited.UnixDomainSocketConnection(**options)
         if settings.tls:
-            connection = awaited.SSLConnection(**options)
-            connection.ssl_context.context = context_for(settings.tls)
-            return connection
-        return awaited.Connection(**options)
+            return NamedTLSConnection(context=context_for(settings.tls), **options)
+        return NamedConnection(**options)
 
     def drop(self, connection: Any, loop: LoopState) -> None:
         """See Face."""

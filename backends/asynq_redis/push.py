@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import hiredis
 import redis
 
+from asynq_redis.resolving import open_stream
 from asynq_redis.sever import sever
 from asynq_redis.tls import context_for
 
@@ -119,4 +120,4 @@ async def _streams(address: Address, tls: TLS | None) -> tuple[asyncio.StreamRea
     if address.path:
         return await asyncio.open_unix_connection(address.path)
     context = None if tls is None else context_for(tls)
-    return await asyncio.open_connection(address.host, address.port, ssl=context)
+    return await open_stream(address.host, address.port, context)

@@ -85,3 +85,30 @@ def test_what_failed_in_sight_works_again_in_sight(caplog: pytest.LogCaptureFixt
         "reaching the broker fails and will be tried again",
         "reaching the broker works again",
     ]
+
+
+def test_an_outage_that_was_told_without_a_reason_gives_it_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    outage = Outage(logging.getLogger("test"), told=True, why=False)
+    for who in ("a part", "another"):
+        outage.began(who, BrokerUnavailable("no such host"))
+    for who in ("a part", "another"):
+        outage.ended(who)
+    assert [record.getMessage() for record in caplog.records] == [
+        "reaching the broker fails and will be tried again: the broker is unavailable: no such host",
+        "reaching the broker works now",
+    ]
+
+
+def test_what_need_not_have_asked_the_broker_does_not_end_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log = logging.getLogger("test")
+    token = shared_outage.set(Outage(log, told=True))
+    try:
+        asking, idle = Troubles(log, "fetching"), Troubles(log, "cleaning")
+        idle.worked(heard=False)
+        assert caplog.records == []
+        asking.worked()
+    finally:
+        shared_outage.reset(token)
+    assert [record.getMessage() for record in caplog.records] == ["reaching the broker works now"]

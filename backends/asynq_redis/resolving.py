@@ -1,0 +1,77 @@
+"""Host names become addresses before anything connects to them, on an event loop.
+
+uvloop resolves a name inside of connecting. When that is cancelled while the name server is silent, nobody
+takes the error of the resolution, and asyncio logs each as "Future exception was never retrieved".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Any
+
+import redis.asyncio.connection as awaited
+
+if TYPE_CHECKING:
+    import ssl
+
+
+async def addresses(host: str, port: int) -> list[str]:
+    """The addresses of a host; OSError when it has none. Cancelling it leaves nothing behind."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(_address(where) for *_, where in found))
+    return [host]
+
+
+async def open_stream(
+    host: str, port: int, context: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the first address of a host that answers, encrypted if there is a context."""
+    name = None if context is None else host
+    *others, last = await addresses(host, port)
+    for address in others:
+        try:
+            return await asyncio.open_connection(address, port, ssl=context, server_hostname=name)
+        except OSError:
+            continue
+    return await asyncio.open_connection(last, port, ssl=context, server_hostname=name)
+
+
+class NamedConnection(awaited.Connection):
+    """redis-py's, which connects to addresses alone."""
+
+    async def _connect(self) -> None:
+        name: str = self.host
+        *others, last = await addresses(name, self.port)
+        try:
+            for self.host in others:
+                try:
+                    await super()._connect()  # type: ignore[no-untyped-call]
+                except OSError:
+                    continue
+                return
+            self.host = last
+            await super()._connect()  # type: ignore[no-untyped-call]
+        finally:
+            self.host = name
+
+
+class NamedTLSConnection(NamedConnection, awaited.SSLConnection):
+    """The same, encrypted with a context that is given. The server's certificate must have its name."""
+
+    def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.ssl_context.context = context
+        self._name = self.host
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        return {**super()._connection_arguments(), "server_hostname": self._name}
+
+
+def _address(where: tuple[Any, ...]) -> str:
+    """Of a socket's address; a link-local one is known within its zone."""
+    return f"{where[0]}%{where[3]}" if len(where) == 4 and where[3] else str(where[0])
