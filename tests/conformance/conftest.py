@@ -1,4 +1,4 @@
-"""Which backends the laws run on: `--topology sqlite,cluster`, `--other-versions`."""
+"""Which laws run on which backends: `--topology sqlite,cluster`, `--other-versions`, the profile."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asynq_conformance import profiles
 from asynq_conformance.report.facts import fact_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+SMOKE = "smoke"
+"""The profile of every push. It leaves out layer D, and layer A where the scripts are those of a single
+server; programs and histories (layers B and C) run there all the same."""
+LONG_FILES = ("test_disturbances.py", "test_disturbed_runs.py")
+SAME_SCRIPTS = ("sentinel", "cluster")
+"""Columns whose backend differs from a single server in how it reaches its servers, in nothing else."""
 
 LONG = "test_a_broker_does_what_the_model_does"
 """It runs programs by number, not by time: on a machine that does much else it takes long."""
@@ -17,13 +26,16 @@ LONG = "test_a_broker_does_what_the_model_does"
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     other = collection_path.name == "test_versions.py" and not config.option.other_versions
-    return True if other else None
+    long = collection_path.name in LONG_FILES and profiles.current().name == SMOKE
+    return True if other or long else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if item.name.startswith(LONG):
             item.add_marker(pytest.mark.timeout(1200))
+    if profiles.current().name == SMOKE:
+        _keep(config, items, lambda item: not _is_repeated(item))
     if not config.option.topology:
         return
     wanted = {name.strip() for name in config.option.topology.split(",")}
@@ -31,6 +43,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if unknown := wanted - set(columns.values()):
         known = ", ".join(sorted(set(columns.values())))
         raise pytest.UsageError(f"--topology: no laws run on {', '.join(sorted(unknown))}, but on {known}")
-    dropped = [item for item in items if columns.get(item) not in wanted]
-    config.hook.pytest_deselected(items=dropped)
-    items[:] = [item for item in items if columns.get(item) in wanted]
+    _keep(config, items, lambda item: columns.get(item) in wanted)
+
+
+def _is_repeated(item: pytest.Item) -> bool:
+    fact = fact_of(item)
+    return fact is not None and fact.layer == "A" and fact.column in SAME_SCRIPTS
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = [item for item in items if wanted(item)]
