@@ -8,6 +8,7 @@ from asynq.errors import (
     AsynqError,
     BrokerRefusedError,
     BrokerUnavailable,
+    LeaseLostError,
     NotReplicatedError,
     TooLargeError,
     UnsupportedOperationError,
@@ -23,7 +24,7 @@ def raised(answer: Any) -> Any:
 
 def may_have_landed(error: AsynqError) -> bool:
     """True for an error that leaves open whether what was asked took effect."""
-    if isinstance(error, BrokerUnavailable | TooLargeError):
+    if isinstance(error, BrokerUnavailable | TooLargeError | LeaseLostError):
         return error.maybe_applied
     return isinstance(error, NotReplicatedError)
 

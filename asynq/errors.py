@@ -159,9 +159,13 @@ class LeaseLostError(AsynqError):
 
     queue: str
     task_id: str
+    maybe_applied: bool = False
+    """True when the reply to an earlier copy of a settlement was lost: that copy most likely landed."""
 
     def __str__(self) -> str:
-        return f"the lease on task {self.task_id!r} of queue {self.queue!r} is lost: another run may own it"
+        first = "an earlier copy of the request has most likely ended the run"
+        owner = first if self.maybe_applied else "another run may own it"
+        return f"the lease on task {self.task_id!r} of queue {self.queue!r} is lost: {owner}"
 
 
 @define

@@ -88,8 +88,11 @@ class Settling:
                 room |= lease.queue in self._terms.limits.shared
                 self._recorded(op)
             elif isinstance(answer, LeaseLostError):
-                log_not_recorded(op, answer, maybe_landed=self._held[lease].maybe_landed)
                 landed.append(lease)
+                maybe_landed = answer.maybe_applied or self._held[lease].maybe_landed
+                log_not_recorded(op, answer, maybe_landed=maybe_landed)
+                if maybe_landed:
+                    self._recorded(op)
             elif is_final(answer):
                 self._held[lease].maybe_landed |= may_have_landed(answer)
                 if not self._fall_back(op, answer):

@@ -12,7 +12,8 @@ Sizes: an operation with a payload or a result above the broker's `Capabilities.
 PayloadTooLargeError or ResultTooLargeError, and nothing is changed.
 
 Retries: an operation may be sent again after its reply was lost exactly when `idempotent` is true; the
-second copy recognises what the first one did.
+second copy recognises what the first one did. Where it cannot, True for "this call did it" may tell of the
+first copy, and a LeaseLostError says `maybe_applied`.
 """
 
 from __future__ import annotations

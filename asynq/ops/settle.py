@@ -2,7 +2,8 @@
 
 All need the current token: otherwise LeaseLostError, and nothing is changed. An expired lease that nobody
 has taken still settles. A copy sent again after success answers success where the task's state proves it,
-else LeaseLostError: a task that has gone on since, be it by itself, proves nothing.
+else LeaseLostError: a task that has gone on since, be it by itself, proves nothing. A broker that
+sends copies of its own accord, after a lost reply, sets `maybe_applied` in that error.
 """
 
 from __future__ import annotations

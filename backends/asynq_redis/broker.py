@@ -196,12 +196,13 @@ class BaseRedisBroker:
 
     async def _send(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
         apart = self._config.endpoint.kind == "cluster"
-        batch = Batch(ops, Env(clock=self._config.clock, apart=apart, listed=self._connections().listed))
+        env = Env(clock=self._config.clock, apart=apart, listed=self._connections().listed)
+        batch = Batch(ops, env)
         resend = all(op.idempotent for op in ops)
         first = True
         while requests := batch.requests:
             try:
-                replies = await transport.send(requests, resend=resend)
+                replies = await transport.send(requests, resend=resend, resent=env.resent)
             except BrokerUnavailable as error:
                 changes = not all(op.read_only for op in ops)
                 error.maybe_applied = changes and (error.maybe_applied or not first)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from asynq.message import TaskMessage
     from asynq_redis.scripts import Script
-    from asynq_redis.steps import Arg, Env, Reply, Steps
+    from asynq_redis.steps import Arg, Env, Reply, Request, Steps
 
 K = TypeVar("K", bound="Hashable")
 
@@ -58,18 +58,26 @@ def in_calls(
     items: Sequence[tuple[K, Item]],
     call: Callable[[K, list[Item]], ScriptCall],
     answer: Callable[[int, Reply], Any],
+    env: Env,
+    resent: Callable[[Any], Any] = lambda answer: answer,
 ) -> Steps[list[Any]]:
-    """Send all items in one round and answer for each place. A refusal of a call answers all of its items."""
+    """Send all items in one round and answer for each place. A refusal of a call answers all of its items.
+
+    `resent` makes the answer to an operation from what its copy was answered, after a reply was lost.
+    """
     answers: list[Any] = [None] * len(items)
     cut = list(portions(items))
-    replies = yield [call(common, [items[place][1] for place in places]) for common, places in cut]
-    for (_, places), reply in zip(cut, replies, strict=True):
+    calls: list[Request] = [call(common, [items[place][1] for place in places]) for common, places in cut]
+    replies = yield calls
+    for (_, places), request, reply in zip(cut, calls, replies, strict=True):
         if isinstance(reply, redis.RedisError):
             for place in places:
                 answers[place] = reply
         else:
             for place, part in zip(places, reply, strict=True):
                 answers[place] = answer(place, part)
+                if env.was_resent(request):
+                    answers[place] = resent(answers[place])
     return answers
 
 

@@ -108,18 +108,20 @@ def extend_lease(ops: Sequence[ExtendLease], env: Env) -> Steps[list[Any]]:
             [(op.lease.queue, _lease_item(op.lease, op.duration)) for op in ops],
             lambda queue, items: item_call(EXTEND, (QueueKeys(queue).lease,), (env.now_argument(),), items),
             answer,
+            env,
         )
     )
 
 
 @implements(WriteResult)
-def write_result(ops: Sequence[WriteResult], env: Env) -> Steps[list[Any]]:  # noqa: ARG001 - goes by no time
+def write_result(ops: Sequence[WriteResult], env: Env) -> Steps[list[Any]]:
     """Results of one queue in calls of several."""
     return (
         yield from in_calls(
             [(op.lease.queue, _lease_item(op.lease, op.result)) for op in ops],
             lambda queue, items: item_call(WRITE_RESULT, (QueueKeys(queue).lease,), (), items),
             lambda place, reply: None if reply else lease_lost(ops[place].lease),
+            env,
         )
     )
 

@@ -48,16 +48,18 @@ implements(Ping)(alone(_ping))
 
 def _pause(op: PauseQueue, env: Env) -> Steps[Any]:
     keys = QueueKeys(op.queue)
-    [reply] = yield [ScriptCall(PAUSE, (keys.paused, keys.pending), (env.now_argument(),))]
-    return _refusal(reply) or reply == 1
+    request = ScriptCall(PAUSE, (keys.paused, keys.pending), (env.now_argument(),))
+    [reply] = yield [request]
+    return _refusal(reply) or reply == 1 or env.was_resent(request)
 
 
 implements(PauseQueue)(alone(_pause))
 
 
-def _unpause(op: UnpauseQueue, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
-    [reply] = yield [Command(("DEL", QueueKeys(op.queue).paused))]
-    return _refusal(reply) or reply == 1
+def _unpause(op: UnpauseQueue, env: Env) -> Steps[Any]:
+    request = Command(("DEL", QueueKeys(op.queue).paused))
+    [reply] = yield [request]
+    return _refusal(reply) or reply == 1 or env.was_resent(request)
 
 
 implements(UnpauseQueue)(alone(_unpause))

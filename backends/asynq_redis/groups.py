@@ -155,11 +155,13 @@ def _finish(op: FinishAggregation, env: Env) -> Steps[Any]:
 implements(FinishAggregation)(alone(_finish))
 
 
-def _return(op: ReturnAggregation, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+def _return(op: ReturnAggregation, env: Env) -> Steps[Any]:
     keys, own = _own_keys(op.taken)
     names = (*own, keys.group(op.taken.group), keys.groups)
-    [reply] = yield [ScriptCall(RETURN_SET, names, (op.taken.group,))]
-    return _held(op.taken, reply)
+    request = ScriptCall(RETURN_SET, names, (op.taken.group,))
+    [reply] = yield [request]
+    # A copy finds the set gone that the first one returned.
+    return None if reply == 0 and env.was_resent(request) else _held(op.taken, reply)
 
 
 implements(ReturnAggregation)(alone(_return))

@@ -21,9 +21,10 @@ def _acquire(op: AcquireSlot, env: Env) -> Steps[Any]:
 implements(AcquireSlot)(alone(_acquire))
 
 
-def _release(op: ReleaseSlot, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
-    [reply] = yield [Command(("ZREM", semaphore(op.scope), op.holder))]
-    return reply if isinstance(reply, redis.RedisError) else reply == 1
+def _release(op: ReleaseSlot, env: Env) -> Steps[Any]:
+    request = Command(("ZREM", semaphore(op.scope), op.holder))
+    [reply] = yield [request]
+    return reply if isinstance(reply, redis.RedisError) else reply == 1 or env.was_resent(request)
 
 
 implements(ReleaseSlot)(alone(_release))

@@ -9,6 +9,8 @@ import redis
 from attrs import evolve
 
 from asynq.errors import (
+    AsynqError,
+    BrokerUnavailable,
     DuplicateTaskError,
     QueueNotEmptyError,
     QueueNotFoundError,
@@ -38,7 +40,7 @@ from asynq_redis.scripts import CANCEL, DELETE_QUEUE, MOVE, MOVE_FIRST, UPDATE_P
 from asynq_redis.steps import Command, Request, ScriptCall, alone, implements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from asynq_redis.steps import Env, Handler, Reply, Steps
 
@@ -81,13 +83,14 @@ def _mover(to: str, verb: str) -> Handler:
                 [((op.queue, *_bounds(op)), Item((_task_key(op),), (op.task_id,))) for op in ops],
                 call,
                 answer,
+                env,
             )
         )
 
     return handler
 
 
-def _task_key(op: RunTask | ArchiveTask | DeleteTask) -> str:
+def _task_key(op: RunTask | ArchiveTask | DeleteTask | UpdatePayload) -> str:
     return QueueKeys(op.queue).task(op.task_id)
 
 
@@ -126,9 +129,25 @@ implements(MoveTasks)(alone(_move_first))
 # --- payload --------------------------------------------------------------------------------------------
 
 
-def _update_payload(op: UpdatePayload, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+def _update_payload(op: UpdatePayload, env: Env) -> Steps[Any]:
+    """A refusal after a lost reply leaves open whether the first copy has done it."""
+    answer = yield from _give_payload(op)
+    if isinstance(answer, AsynqError) and any(map(_gives(op), env.resent.values())):
+        return BrokerUnavailable(f"the reply was lost, and now {answer}", maybe_applied=True)
+    return answer
+
+
+def _gives(op: UpdatePayload) -> Callable[[Request], bool]:
+    """Whether a request gives the task its payload."""
+    task = _task_key(op)
+    return lambda request: (
+        isinstance(request, ScriptCall) and request.script is UPDATE_PAYLOAD and request.key == task
+    )
+
+
+def _give_payload(op: UpdatePayload) -> Steps[Any]:
     keys = QueueKeys(op.queue)
-    task = keys.task(op.task_id)
+    task = _task_key(op)
     for _ in range(_UPDATE_ATTEMPTS):
         [found] = yield [Command(("HMGET", task, "msg", "state", "group"))]
         if isinstance(found, redis.RedisError):

@@ -31,6 +31,7 @@ def enqueue(ops: Sequence[Enqueue], env: Env) -> Steps[list[Any]]:
         [(op.message.queue, item_of(op)) for op in ops],
         lambda queue, items: _call(queue, items, env),
         lambda place, reply: answer_to(ops[place], reply),
+        env,
     )
     return (yield from listing_queues([op.message.queue for op in ops], scripts, env))
 

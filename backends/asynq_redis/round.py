@@ -102,6 +102,10 @@ class Round:
         some_answered = len(self.waiting) < len(self.requests)
         return BrokerUnavailable(self.trouble, maybe_applied=bool(self.unknown) or some_answered)
 
+    def resent(self) -> list[Request]:
+        """The answered requests of which an earlier copy may have been applied."""
+        return [self.requests[at] for at in self.unknown if at not in self.waiting]
+
     def given_up(self) -> list[Reply]:
         """The replies, if a server has answered all it was asked, or all said "not now"; else raises."""
         silent = [at for at in self.waiting if self.replies[at] is None]

@@ -29,6 +29,7 @@ def enqueue_tick(ops: Sequence[EnqueueTick], env: Env) -> Steps[list[Any]]:
         [(op.enqueue.message.queue, _item(op)) for op in ops],
         lambda queue, items: _call(queue, items, env),
         lambda place, reply: _answer(ops[place], reply),
+        env,
     )
     return (yield from listing_queues([op.enqueue.message.queue for op in ops], scripts, env))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from asynq.errors import LeaseLostError
 from asynq.ops import Archive, Complete, Done, Requeue, Retry
 from asynq_redis import wire
 from asynq_redis.calls import Item, in_calls, item_call, lock_or
@@ -22,8 +23,14 @@ if TYPE_CHECKING:
     Settlement = Done | Complete | Retry | Archive | Requeue
 
 
+def _maybe_ended(answer: Any) -> Any:
+    """A lease that is lost to a copy was most likely ended by the first one."""
+    return evolve(answer, maybe_applied=True) if isinstance(answer, LeaseLostError) else answer
+
+
 def _settle(
     ops: Sequence[Any],
+    env: Env,
     args: Callable[[Any], tuple[Arg, ...]],
     call: Callable[[Any, QueueKeys, list[Item], list[str]], ScriptCall],
     bounds: Callable[[Any], Hashable] = lambda _: None,
@@ -50,6 +57,8 @@ def _settle(
             [((op.delivery.message.queue, bounds(op)), item(op)) for op in ops],
             make,
             lambda place, reply: None if reply else lease_lost(ops[place].delivery.lease),
+            env,
+            resent=_maybe_ended,
         )
     )
 
@@ -59,6 +68,7 @@ def done(ops: Sequence[Done], env: Env) -> Steps[list[Any]]:
     """Delete finished tasks."""
     return _settle(
         ops,
+        env,
         lambda _: (),
         lambda _, keys, items, taken: item_call(
             DONE,
@@ -87,6 +97,7 @@ def complete(ops: Sequence[Complete], env: Env) -> Steps[list[Any]]:
 
     return _settle(
         ops,
+        env,
         args,
         lambda _, keys, items, taken: item_call(
             COMPLETE,
@@ -108,6 +119,7 @@ def retry(ops: Sequence[Retry], env: Env) -> Steps[list[Any]]:
 
     return _settle(
         ops,
+        env,
         args,
         lambda _, keys, items, taken: item_call(
             RETRY,
@@ -129,6 +141,7 @@ def archive(ops: Sequence[Archive], env: Env) -> Steps[list[Any]]:
 
     return _settle(
         ops,
+        env,
         args,
         lambda bounds, keys, items, taken: item_call(
             ARCHIVE,
@@ -146,6 +159,7 @@ def requeue(ops: Sequence[Requeue], env: Env) -> Steps[list[Any]]:
     """Put tasks back at the head of their queue."""
     return _settle(
         ops,
+        env,
         lambda _: (),
         lambda _, keys, items, taken: item_call(
             REQUEUE, (keys.active, keys.lease, keys.pending), (env.now_argument(),), items, taken

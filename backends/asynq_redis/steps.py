@@ -105,6 +105,12 @@ class Env:
     """True if queues may live on different servers: then no call may name keys of two."""
     listed: set[str] = field(factory=set)
     """Names of queues this broker has added to the list of all queues."""
+    resent: dict[int, Request] = field(factory=dict)
+    """Requests whose reply is that of a copy: the reply to an earlier one was lost. By identity."""
+
+    def was_resent(self, request: Request) -> bool:
+        """True if an earlier copy of the request may have done what this one found done."""
+        return id(request) in self.resent
 
     def now_argument(self) -> str:
         """`now` as every script takes it: microseconds, or empty for the server's TIME."""

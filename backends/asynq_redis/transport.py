@@ -75,12 +75,15 @@ class Transport:
         """How often in a row a server has failed, and when last."""
         self._trim_at = 0.0
 
-    async def send(self, requests: Sequence[Request], *, resend: bool) -> list[Reply]:
+    async def send(
+        self, requests: Sequence[Request], *, resend: bool, resent: dict[int, Request] | None = None
+    ) -> list[Reply]:
         """The reply to each request, in order; a reply may be an error the server answered with.
 
         What was surely not applied is sent again until the budget is spent; what may have been applied, only
         if `resend` allows it. Where several servers are asked and only some answer, faults.NoAnswer stands
-        for the other replies; BrokerUnavailable when no server answered all it was asked.
+        for the other replies; BrokerUnavailable when no server answered all it was asked. `resent` is given
+        the requests, by identity, whose reply is that of a copy and whose first copy may have been applied.
         """
         prompt = self.topology.shards > 1 and any(request.prompt for request in requests)
         replicas = self._settings.min_replicas
@@ -99,9 +102,12 @@ class Transport:
             else:
                 pause = patience.pause(at_least=MOTION if round_.in_motion else 0.0)
             if pause is None:
-                return round_.given_up()
+                break
             await self._face.pause(pause)
-        return round_.replies
+        replies = round_.given_up()
+        if resent is not None:
+            resent.update({id(request): request for request in round_.resent()})
+        return replies
 
     async def close(self) -> None:
         """Free all connections."""

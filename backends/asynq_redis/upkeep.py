@@ -102,6 +102,9 @@ def recover(ops: Sequence[Recover], env: Env) -> Steps[list[Any]]:
             [((op.lost.message.queue, op.max_size, op.max_age), _recover_item(op, env)) for op in ops],
             call,
             lambda _, reply: reply == 1,
+            env,
+            # A loss nobody is told of is worse than one that is told twice.
+            resent=lambda _: True,
         )
     )
 

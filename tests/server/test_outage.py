@@ -13,9 +13,10 @@ import pytest
 from asynq.errors import AsynqError, BrokerUnavailable
 from asynq.message import TaskState
 from asynq.mux import ServeMux
-from asynq.ops import Dequeue, Done
+from asynq.ops import Archive, Dequeue, Done
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker
+from asynq_topologies.proxy import Proxy
 from tests.server.conftest import Bench, until
 from tests.servers import RedisServer
 
@@ -115,13 +116,50 @@ async def test_a_settlement_whose_reply_was_lost_is_not_called_refused(
 
     async def handler(ctx: Context, task: Task) -> None: ...
 
+    succeeded: list[str] = []
     broker_of(unreliable).loses = lose_the_first_settlement
     with caplog.at_level(logging.INFO, logger="asynq.processor"):
-        async with unreliable.serving(handler):
+        async with unreliable.serving(handler, on_success=lambda task, ctx: succeeded.append(ctx.task_id)):
             task_id = await unreliable.enqueue("t")
             await until(lambda: "before its reply was lost" in caplog.text)
     assert await unreliable.find(task_id) is None
     assert "not recorded" not in caplog.text
+    assert succeeded == [task_id]
+
+
+async def test_a_settlement_the_broker_itself_sent_again_is_told_of(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    async def handler(ctx: Context, task: Task) -> None:
+        # The next request with the id is the settlement: heartbeats and extensions come seconds later.
+        proxy.lose_replies(to=ctx.task_id.encode())
+
+    with Proxy(redis_server.port) as proxy, caplog.at_level(logging.INFO, logger="asynq.processor"):
+        bench = Bench(RedisBroker(proxy.url))
+        async with bench.serving(handler, on_success=lambda task, ctx: told.append(ctx.task_id)):
+            task_id = await bench.enqueue()
+            await until(lambda: "before its reply was lost" in caplog.text)
+        assert proxy.lost == 1
+        await bench.broker.aclose()
+        bench.broker.close()
+    assert "not recorded" not in caplog.text
+    assert told == [task_id]
+
+
+async def test_a_settlement_that_was_sent_once_and_refused_is_no_success(
+    memory: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    async def handler(ctx: Context, task: Task) -> None:
+        await memory.broker.aexecute(Archive(delivery=ctx.control.delivery, error="by another"))
+
+    async with memory.serving(handler, on_success=lambda task, ctx: told.append(ctx.task_id)):
+        await memory.enqueue()
+        await until(lambda: "done not recorded" in caplog.text)
+    assert told == []
 
 
 async def test_a_broker_away_is_asked_seldom_and_told_of_once(
