@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -12,96 +11,53 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asynq.answers import raised
-from asynq.broker import CancelRequested, Capabilities, Wake
+from asynq.broker import Capabilities
 from asynq.clock import Clock, SystemClock
 from asynq.errors import AsynqError, BrokerRefusedError
-from asynq.ops import (
-    CancelTask,
-    Enqueue,
-    EnqueueTick,
-    FinishAggregation,
-    Forward,
-    MoveTasks,
-    Op,
-    Recover,
-    Requeue,
-    Retry,
-    RunTask,
-    UnpauseQueue,
-)
 from asynq.sizes import MAX_VALUE_BYTES, check_max_value_bytes
 from asynq.threads import in_own_thread
+from asynq_sqlite import forks
 from asynq_sqlite.engine import Engine, Settings
 from asynq_sqlite.listener import QueueListener
-from asynq_sqlite.schema import MEMORY, Durability, open_database
+from asynq_sqlite.news import News
+from asynq_sqlite.schema import MEMORY, Durability
 from asynq_sqlite.state import Store
+from asynq_sqlite.task_file import TaskFile
+from asynq_sqlite.watch import FileWatch
 from asynq_sqlite.watcher import TaskWatcher
 from asynq_sqlite.worker import Worker
 
 if TYPE_CHECKING:
-    from asynq.broker import Event, Listener, Watcher
+    from asynq.broker import Listener, Watcher
+    from asynq.ops import Op
 
 T = TypeVar("T")
 
 StoreFactory = Callable[[sqlite3.Connection], Store]
-
-_EVENTS: dict[type[Op[Any]], Callable[[Any], Event]] = {
-    Enqueue: lambda op: Wake(op.message.queue),
-    EnqueueTick: lambda op: Wake(op.enqueue.message.queue),
-    Requeue: lambda op: Wake(op.delivery.message.queue),
-    Retry: lambda op: Wake(op.delivery.message.queue),
-    Recover: lambda op: Wake(op.lost.message.queue),
-    Forward: lambda op: Wake(op.queue),
-    FinishAggregation: lambda op: Wake(op.taken.queue),
-    RunTask: lambda op: Wake(op.queue),
-    MoveTasks: lambda op: Wake(op.queue),
-    UnpauseQueue: lambda op: Wake(op.queue),
-    CancelTask: lambda op: CancelRequested(op.task_id, op.queue, op.then),
-}
-"""Operations that others want to hear of, and what they hear."""
-
-
-class _Listeners:
-    """Who is told when operations of this process were carried out."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._listeners: weakref.WeakSet[QueueListener] = weakref.WeakSet()
-        self.changes = 0
-        """Counts transactions that may have changed something."""
-
-    def add(self, listener: QueueListener) -> None:
-        with self._lock:
-            self._listeners.add(listener)
-
-    def announce(self, ops: Sequence[Op[Any]], answers: Sequence[Any]) -> None:
-        with self._lock:
-            self.changes += not all(op.read_only for op in ops)
-            listeners = list(self._listeners)
-        if not listeners:
-            return
-        events = {
-            _EVENTS[type(op)](op)
-            for op, answer in zip(ops, answers, strict=True)
-            if type(op) in _EVENTS and not isinstance(answer, AsynqError)
-        }
-        for event in events:
-            for listener in listeners:
-                listener.tell(event)
 
 
 class _Process:
     """What a broker holds in one process; a fork begins with a new one."""
 
     def __init__(self, settings: Settings) -> None:
-        self.listeners = _Listeners()
-        self.engine = Engine(settings, self.listeners.announce)
+        self.news = News(_watch(settings))
+        self.engine = Engine(settings, self.news.announce)
         self.worker = Worker(self.engine.run)
 
     def close(self) -> None:
         if self.engine.pid == os.getpid():
             self.worker.stop()
+            self.news.close()
+        else:
+            forks.keep(self)
         self.engine.close()
+
+
+def _watch(settings: Settings) -> FileWatch | None:
+    """What sees the changes of other processes; None where there are no others."""
+    if settings.path == MEMORY:
+        return None
+    return FileWatch(TaskFile(settings.path, settings.durability, quiet=True))
 
 
 class _EmbeddedBroker:
@@ -143,18 +99,11 @@ class _EmbeddedBroker:
 
     def listener(self) -> Listener:
         """A stream of this broker's events, for the running event loop."""
-        listener = QueueListener(self._watched())
-        self._here().listeners.add(listener)
-        return listener
+        return QueueListener(self._here().news)
 
     def watcher(self) -> Watcher:
         """Tells of changes to single tasks, for the running event loop."""
-        listeners = self._here().listeners
-        return TaskWatcher(self._watched(), lambda: listeners.changes)
-
-    def _watched(self) -> Callable[[], sqlite3.Connection] | None:
-        """What opens the file other processes may change."""
-        raise NotImplementedError
+        return TaskWatcher(self._here().news)
 
     def _begin(self) -> _Process:
         process = _Process(self._settings)
@@ -180,7 +129,9 @@ class SQLiteBroker(_EmbeddedBroker):
     path: the file, made if there is none (its directory must exist). It must be on a local disk.
     clock: what operations go by, None for this machine's clock.
     budget: how long an operation waits for other processes before it raises BrokerUnavailable.
-    max_size: bytes the file may grow to; then enqueues raise BrokerFullError, all else goes on.
+    max_size: bytes tasks may fill; then enqueues and longer payloads raise BrokerFullError, all else goes on.
+    What settles tasks may make the file larger than that: of errors a full file keeps the beginning, and
+    results are refused once they fill a quarter of max_size and 256 KiB beyond it.
     max_value_bytes: most bytes of a payload with its headers, and of a result; a larger one is refused. The
     limit of SQLite itself is 1 GB for a task with its result.
     store: what makes the steps operations consist of.
@@ -246,10 +197,6 @@ class SQLiteBroker(_EmbeddedBroker):
         }
         return _reopened, (settings.path, options)
 
-    def _watched(self) -> Callable[[], sqlite3.Connection]:
-        path, durability = self._settings.path, self._settings.durability
-        return lambda: open_database(path, durability)
-
 
 def _reopened(path: str, options: dict[str, Any]) -> SQLiteBroker:
     return SQLiteBroker(path, **options)
@@ -302,9 +249,6 @@ class MemoryBroker(_EmbeddedBroker):
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a MemoryBroker cannot be pickled: its tasks live in this process only")
-
-    def _watched(self) -> None:
-        return None
 
     def _here(self) -> _Process:
         if self._process.engine.pid != os.getpid():

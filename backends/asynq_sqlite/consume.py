@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from asynq.errors import LeaseLostError
 from asynq.ops import MAX_BATCH, Dequeue, Extended, ExtendLease, WriteResult
+from asynq_sqlite import room
 from asynq_sqlite.rows import UndecodableError, decode, delivery
 
 if TYPE_CHECKING:
@@ -22,16 +23,16 @@ def dequeue(store: Store, op: Dequeue, now: int) -> tuple[Delivery, ...]:
     """Take one task per order, the first of them those this token already holds."""
     taken = list(_held(store, op))
     exhausted = {queue for queue in {*chain.from_iterable(op.orders)} if store.is_paused(queue)}
-    room = {queue: limit - store.active_count(queue) for queue, limit in op.limits.items()}
+    left = {queue: limit - store.active_count(queue) for queue, limit in op.limits.items()}
     for order in op.orders[len(taken) :]:
         for queue in order:
-            if queue in exhausted or room.get(queue, 1) <= 0:
+            if queue in exhausted or left.get(queue, 1) <= 0:
                 continue
             found = _take(store, queue, op, now)
             if found is not None:
                 taken.append(found)
-                if queue in room:
-                    room[queue] -= 1
+                if queue in left:
+                    left[queue] -= 1
                 break
             exhausted.add(queue)
     return tuple(taken)
@@ -69,7 +70,9 @@ def extend_lease(store: Store, op: ExtendLease, now: int) -> Extended:
 
 def write_result(store: Store, op: WriteResult, now: int) -> None:  # noqa: ARG001 - a handler's signature
     """Store the result, if the task is still this run's."""
-    store.write_result(owned(store, op.lease), op.result)
+    task = owned(store, op.lease)
+    room.check_result(store, op.result)
+    store.write_result(task, op.result)
 
 
 def owned(store: Store, lease: Lease) -> Task:

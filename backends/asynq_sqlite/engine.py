@@ -7,7 +7,6 @@ import os
 import sqlite3
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -20,23 +19,21 @@ from asynq.errors import (
     BrokerUnavailable,
     UnsupportedOperationError,
 )
-from asynq.ops import Enqueue, EnqueueTick, Op, UpdatePayload
+from asynq.ops import Op
+from asynq_sqlite import forks, room
 from asynq_sqlite.faults import REFUSED_VALUES, is_busy, is_full, refused_value, translated
 from asynq_sqlite.handlers import HANDLERS
-from asynq_sqlite.schema import Durability, open_database
+from asynq_sqlite.task_file import TaskFile
 
 if TYPE_CHECKING:
     from asynq.clock import Clock
+    from asynq_sqlite.schema import Durability
     from asynq_sqlite.state import Store
 
 MAX_TRANSACTION: Final = 500
 """Most operations in one transaction: about 20 ms during which no other process writes."""
 _LONGEST_WAIT: Final = 0.001
 """Seconds between two tries for the write lock: whoever waits longer starves beside a busy process."""
-_RESERVE: Final = 64
-"""Pages above `max_size` that anything but an enqueue may use, so that a full file can be drained."""
-_INHERITED: list[Store | None] = []
-"""Connections that came through a fork: closing one here would release the parent's locks."""
 
 Announce = Callable[[Sequence[Op[Any]], Sequence[Any]], None]
 
@@ -52,7 +49,7 @@ class Settings:
     budget: float
     """Seconds to wait for other processes."""
     max_size: int | None
-    """Bytes the file may grow to by enqueues."""
+    """Bytes tasks may fill before enqueues are refused."""
     max_value_bytes: int
     """Most bytes of a payload with its headers, and of a result."""
     store: Callable[[sqlite3.Connection], Store]
@@ -64,10 +61,11 @@ class Engine:
     def __init__(self, settings: Settings, announce: Announce) -> None:
         self.pid = os.getpid()
         self._settings = settings
+        self._file = TaskFile(settings.path, settings.durability)
         self._announce = announce
         self._lock = threading.Lock()
         self._store: Store | None = None
-        _ENGINES.add(self)
+        forks.hold_still(self)
 
     def run(self, ops: Sequence[Op[Any]]) -> list[Any]:
         """The answers in order, an AsynqError in the place of one that was refused.
@@ -87,10 +85,11 @@ class Engine:
     def close(self) -> None:
         """Close the connection; the next operation opens it again."""
         if self.pid != os.getpid():
-            _INHERITED.append(self._store)
+            forks.keep(self._store)
             return
         with self._lock:
             self._drop()
+            self._file.forget()
 
     def pause(self) -> bool:
         """Begin no transaction until `resume`; True when none is open, False when one does not end."""
@@ -126,6 +125,11 @@ class Engine:
             store.connection.execute("COMMIT")
         except sqlite3.Error as error:
             return self._failed(store, ops, error, committing=True)
+        if not self._file.in_place() and not all(op.read_only for op in ops):
+            self._leave(store)
+            raise BrokerUnavailable(
+                f"{self._settings.path} was removed or replaced while it was written", maybe_applied=True
+            )
         return answers
 
     def _answer(self, store: Store, op: Op[Any], now: int) -> Any:
@@ -135,7 +139,7 @@ class Engine:
         store.connection.execute("SAVEPOINT op")
         try:
             store.check_size(op)
-            answer = handler(store, op, now)
+            answer = room.within(store, op, lambda: handler(store, op, now))
         except AsynqError as error:
             answer = error
         except REFUSED_VALUES as error:
@@ -171,7 +175,10 @@ class Engine:
         deadline = time.monotonic() + self._settings.budget
         for attempt in itertools.count():
             try:
-                return self._try_begin(ops)
+                store = self._try_begin(ops)
+                if self._file.in_place():
+                    return store
+                self._leave(store)
             except sqlite3.Error as error:
                 if not is_busy(error) or time.monotonic() >= deadline:
                     raise translated(error, self._settings.path) from error
@@ -181,11 +188,10 @@ class Engine:
     def _try_begin(self, ops: Sequence[Op[Any]]) -> Store:
         settings = self._settings
         if self._store is None:
-            self._store = settings.store(open_database(settings.path, settings.durability))
+            self._store = settings.store(self._file.open())
+            self._store.max_size = settings.max_size
             self._store.max_value_bytes = settings.max_value_bytes
         store = self._store
-        if settings.max_size is not None:
-            self._limit_size(store.connection, settings.max_size, ops)
         if all(op.read_only for op in ops):
             store.connection.execute("BEGIN")
             # Only the first read takes the snapshot, and may find the file locked.
@@ -198,34 +204,13 @@ class Engine:
             store.connection.execute("BEGIN IMMEDIATE")
         return store
 
-    def _limit_size(self, connection: sqlite3.Connection, max_size: int, ops: Sequence[Op[Any]]) -> None:
-        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
-        grows = any(isinstance(op, Enqueue | EnqueueTick | UpdatePayload) for op in ops)
-        pages = max(max_size // page_size, 1) + (0 if grows else _RESERVE)
-        connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+    def _leave(self, store: Store) -> None:
+        """Close a file that is not in its place any more; what is done next opens the one that is."""
+        self._store = None
+        self._rollback(store)
+        self._file.leave(store.connection)
 
     def _drop(self) -> None:
         if self._store is not None:
             self._store.connection.close()
             self._store = None
-
-
-# SQLite notes in the memory of a process which locks it holds on a file. A child forked in the middle of a
-# transaction inherits the note and not the transaction: for it the file would be locked for ever.
-_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
-_PAUSED: list[Engine] = []
-_FORKING = threading.Lock()
-
-
-def _before_fork() -> None:
-    _FORKING.acquire()
-    _PAUSED.extend(engine for engine in list(_ENGINES) if engine.pause())
-
-
-def _after_fork() -> None:
-    while _PAUSED:
-        _PAUSED.pop().resume()
-    _FORKING.release()
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -51,7 +51,6 @@ TABLES: Final = (
         result BLOB,
         set_id TEXT,                     -- the aggregation set an aggregating task was taken into
         UNIQUE (queue, id))""",
-    "CREATE INDEX tasks_in_order ON tasks (queue, state, rank)",
     "CREATE INDEX tasks_by_token ON tasks (lease_token) WHERE lease_token IS NOT NULL",
     "CREATE INDEX tasks_by_group ON tasks (queue, group_name, set_id, rank) WHERE state = 'aggregating'",
     """CREATE TABLE aggregations (
@@ -116,6 +115,16 @@ TABLES: Final = (
 )
 
 
+INDEXES: Final = {
+    # Led by the state, so that the queues with tasks in a state are found without looking at the others.
+    "tasks_by_state": "tasks (state, queue, rank)",
+    "tasks_cancelled": "tasks (queue, id, lease_token, cancel) WHERE state = 'active' AND cancel != ''",
+}
+"""Indexes that files made by earlier versions lack: they are added when such a file is opened."""
+OUTDATED: Final = ("tasks_in_order",)
+"""Indexes of earlier versions that are of no more use. Those versions do without them."""
+
+
 def open_database(path: str, durability: Durability) -> sqlite3.Connection:
     """A connection to the database at `path`, made if there is none.
 
@@ -127,6 +136,7 @@ def open_database(path: str, durability: Durability) -> sqlite3.Connection:
         if not _ours(connection, path):
             _switch_to_wal(connection, path)
             _create(connection, path)
+        _renew_indexes(connection)
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
         # macOS flushes the drive's own cache only when asked to; nothing elsewhere.
         connection.execute(f"PRAGMA fullfsync = {'ON' if durability == 'power' else 'OFF'}")
@@ -149,6 +159,23 @@ def _create(connection: sqlite3.Connection, path: str) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _renew_indexes(connection: sqlite3.Connection) -> None:
+    found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    missing, outdated = INDEXES.keys() - found, found.intersection(OUTDATED)
+    if missing or outdated:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for name in sorted(missing):
+                connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {INDEXES[name]}")
+            for name in sorted(outdated):
+                connection.execute(f"DROP INDEX IF EXISTS {name}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
 
 
 def _ours(connection: sqlite3.Connection, path: str) -> bool:

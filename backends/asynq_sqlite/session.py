@@ -13,6 +13,15 @@ class Session:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
+        self.max_size: int | None = None
+        """Bytes tasks may fill before what makes the file grow is refused; None: as many as the disk has."""
+
+    def used(self) -> int:
+        """Bytes of the file that are in use."""
+        (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
+        (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
+        (size,) = self.connection.execute("PRAGMA page_size").fetchone()
+        return int((pages - free) * size)
 
     def fetch(self, sql: str, *values: Any) -> list[Any]:
         """The rows of a query. Text that is not UTF-8 comes with its bytes as lone surrogates."""

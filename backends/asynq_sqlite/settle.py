@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from asynq.message import TaskState
 from asynq.ops import MAX_BATCH, Archive, Complete, Done, Requeue, Retry
+from asynq_sqlite import room
 from asynq_sqlite.consume import owned
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def complete(store: Store, op: Complete, now: int) -> None:
         return
     columns: dict[str, Any] = {"completed_at": now // 1000, "cancel": "", "lease_token": op.delivery.token}
     if op.result is not None:
+        room.check_result(store, op.result)
         columns["result"] = op.result
     store.move(
         task, store.due_place(TaskState.COMPLETED, now + op.delivery.message.retention * 1000), **columns
@@ -55,7 +57,7 @@ def retry(store: Store, op: Retry, now: int) -> None:
     store.move(
         task,
         store.due_place(TaskState.RETRY, now + op.delay),
-        error=op.error,
+        error=room.fitted(store, op.error),
         last_failed_at=now // 1000,
         retried=op.delivery.message.retried + int(op.failure),
         cancel="archive" if task.cancel == "archive" else "",
@@ -73,7 +75,7 @@ def archive(store: Store, op: Archive, now: int) -> None:
     store.move(
         task,
         store.archived_place(now),
-        error=op.error,
+        error=room.fitted(store, op.error),
         last_failed_at=now // 1000,
         cancel="",
         lease_token=op.delivery.token,

@@ -313,7 +313,12 @@ class Store(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
 
     def sizes(self, queue: str) -> dict[str, int]:
         """How many tasks are in each state that has any."""
-        return dict(self.fetch("SELECT state, count(*) FROM tasks WHERE queue = ? GROUP BY state", queue))
+        states = [state.value for state in TaskState]
+        sql = (
+            "SELECT state, count(*) FROM tasks"
+            f" WHERE state IN ({', '.join('?' * len(states))}) AND queue = ? GROUP BY state"
+        )
+        return dict(self.fetch(sql, *states, queue))
 
     def oldest_pending(self, queue: str) -> int | None:
         """Since when the oldest pending task waits."""

@@ -17,6 +17,7 @@ from asynq.ops import (
     Recover,
     TrimArchive,
 )
+from asynq_sqlite import room
 from asynq_sqlite.rows import UndecodableError, decode
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def recover(store: Store, op: Recover, now: int) -> bool:
     store.move(
         task,
         _after_loss(store, op, now),
-        error=op.error,
+        error=room.fitted(store, op.error),
         last_failed_at=now // 1000,
         retried=max(message.retried, min(message.retried + 1, message.max_retry)),
         lease_losses=task.lease_losses + 1,

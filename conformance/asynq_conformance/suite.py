@@ -13,6 +13,7 @@ from asynq_conformance.laws.groups import GroupLaws
 from asynq_conformance.laws.inspect import InspectLaws
 from asynq_conformance.laws.lease import LeaseLaws
 from asynq_conformance.laws.limits import LimitLaws
+from asynq_conformance.laws.listen import ListenLaws
 from asynq_conformance.laws.manage import ManageLaws
 from asynq_conformance.laws.presence import PresenceLaws
 from asynq_conformance.laws.produce import ProduceLaws
@@ -45,6 +46,7 @@ LAWS = (
     SizeLaws,
     ConcurrentLaws,
     WatchLaws,
+    ListenLaws,
     MachineLaws,
     HistoryLaws,
     DisturbanceLaws,
@@ -71,6 +73,7 @@ class BrokerConformance(
     SizeLaws,
     ConcurrentLaws,
     WatchLaws,
+    ListenLaws,
     MachineLaws,
     HistoryLaws,
     DisturbanceLaws,

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from asynq import ops
+from asynq.checks import EPOCH
 from asynq.errors import BrokerFullError
 from asynq.message import QueueStats, TaskState
+from asynq.presence import ServerInfo
 from asynq_sqlite import SQLiteBroker
 from tests.sqlite.tools import enqueue, take, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from asynq.clock import FakeClock
+    from asynq.message import Delivery
+
 PAYLOAD = bytes(3000)
+MAX_SIZE = 400_000
+TEXT = "".join(f"line {number}: something went wrong\n" for number in range(250))
 
 
 @pytest.fixture
@@ -67,3 +74,111 @@ def test_in_a_batch_only_what_needs_room_is_refused(full: SQLiteBroker) -> None:
     assert isinstance(answers[0], BrokerFullError)
     assert answers[1] is None
     assert isinstance(answers[2], QueueStats)
+
+
+@pytest.fixture
+def crowded(path: Path, clock: FakeClock) -> Iterator[SQLiteBroker]:
+    """A broker whose file is full of small tasks."""
+    broker = SQLiteBroker(path, clock=clock, max_size=MAX_SIZE, durability="process")
+    answers = broker.execute_many(
+        [enqueue(f"t{number}", payload=bytes(100), max_retry=99) for number in range(2500)]
+    )
+    assert isinstance(answers[-1], BrokerFullError)
+    yield broker
+    broker.close()
+
+
+def fail_all(broker: SQLiteBroker, end: Callable[[Delivery], ops.Op[None]], token: str) -> int:
+    """Let every pending task fail; how many."""
+    runs = 0
+    while deliveries := take(broker, f"{token}-{runs}", 50):
+        assert broker.execute_many([end(delivery) for delivery in deliveries]) == [None] * len(deliveries)
+        runs += len(deliveries)
+    return runs
+
+
+def upkeep(broker: SQLiteBroker, clock: FakeClock) -> None:
+    """What a server does beside running tasks: all of it works."""
+    server = ServerInfo(
+        id="s", host="h", pid=1, started_at=EPOCH, concurrency=1, queues={"q": 1}, strict_priority=False
+    )
+    work: tuple[ops.Op[Any], ...] = (
+        ops.WriteServer(server=server, ttl=10_000),
+        ops.AcquireSlot(scope="s", holder="h", limit=3, hold=1000),
+        ops.TakeToken(scope="s", limit=100, per=1000),
+        ops.ListLostLeases(queue="q"),
+        ops.PauseQueue(queue="q"),
+        ops.UnpauseQueue(queue="q"),
+        ops.PurgeCompleted(queue="q"),
+        ops.TrimArchive(queue="q"),
+    )
+    answers = broker.execute_many(work)
+    assert not [answer for answer in answers if isinstance(answer, Exception)]
+    clock.advance(10_000)
+
+
+def test_runs_that_fail_for_thousands_of_times_fill_nothing(
+    crowded: SQLiteBroker, clock: FakeClock, path: Path
+) -> None:
+    size = len(tasks(crowded, TaskState.PENDING))
+    assert size > 500
+    runs = 0
+    for round_ in range(6):
+        runs += fail_all(
+            crowded, lambda delivery: ops.Retry(delivery=delivery, delay=1000, error=TEXT), f"{round_}"
+        )
+        upkeep(crowded, clock)
+        while crowded.execute(ops.Forward(queue="q")).moved:
+            pass
+    assert runs == 6 * size
+    assert isinstance(crowded.execute_many([enqueue("refused")])[0], BrokerFullError)
+    assert fail_all(crowded, lambda delivery: ops.Archive(delivery=delivery, error=TEXT), "last") == size
+    assert len(tasks(crowded, TaskState.ARCHIVED)) == size
+    crowded.close()
+    assert path.stat().st_size < 2 * MAX_SIZE
+
+
+def test_a_full_file_keeps_the_beginning_of_an_error(crowded: SQLiteBroker) -> None:
+    fail_all(crowded, lambda delivery: ops.Archive(delivery=delivery, error=TEXT), "a")
+    errors = {task.message.error for task in tasks(crowded, TaskState.ARCHIVED)}
+    assert min(errors, key=len).startswith("line 0: something went wrong\n")
+    assert min(errors, key=len).endswith("(cut: the store is full)")
+
+
+def test_an_emptied_file_takes_tasks_and_whole_errors_again(crowded: SQLiteBroker, clock: FakeClock) -> None:
+    fail_all(crowded, lambda delivery: ops.Archive(delivery=delivery, error=TEXT), "a")
+    while crowded.execute(ops.TrimArchive(queue="q", max_size=0)):
+        pass
+    crowded.execute(enqueue("new"))
+    crowded.execute(ops.Archive(delivery=take(crowded, "new")[0], error=TEXT))
+    assert [task.message.error for task in tasks(crowded, TaskState.ARCHIVED)] == [TEXT]
+
+
+def test_results_are_refused_beyond_a_reserve_and_settled_later(crowded: SQLiteBroker) -> None:
+    big = bytes(20_000)
+    refused: list[Delivery] = []
+    while deliveries := take(crowded, f"token{len(refused)}", 50):
+        ends = [ops.Complete(delivery=delivery, result=big) for delivery in deliveries]
+        answers = crowded.execute_many(ends)
+        refused += [d for d, a in zip(deliveries, answers, strict=True) if isinstance(a, BrokerFullError)]
+        if refused:
+            break
+    assert refused
+    small = ops.Complete(delivery=refused[0], result=b"small")
+    assert crowded.execute_many([small]) == [None]
+    while crowded.execute(ops.MoveTasks(queue="q", state=TaskState.COMPLETED, to="deleted")):
+        pass
+    assert crowded.execute_many([ops.Complete(delivery=refused[1], result=big)]) == [None]
+
+
+def test_a_payload_may_become_shorter_in_a_full_file(crowded: SQLiteBroker) -> None:
+    task_id = tasks(crowded, TaskState.PENDING)[0].message.id
+    crowded.execute(ops.UpdatePayload(queue="q", task_id=task_id, payload=b"p"))
+    with pytest.raises(BrokerFullError):
+        crowded.execute(ops.UpdatePayload(queue="q", task_id=task_id, payload=bytes(50_000)))
+    assert crowded.execute(ops.GetTask(queue="q", task_id=task_id)).message.payload == b"p"
+
+
+def test_a_copy_of_an_enqueue_is_answered_by_a_full_file(crowded: SQLiteBroker) -> None:
+    first = tasks(crowded, TaskState.PENDING)[0].message.id
+    assert crowded.execute(enqueue(first, max_retry=99)).state is TaskState.PENDING

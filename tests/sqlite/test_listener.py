@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import threading
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq import ops
-from asynq.broker import Listener, Wake
+from asynq.broker import CancelRequested, Listener, Wake
 from asynq.errors import BrokerUnavailable
 from asynq_sqlite import MemoryBroker, SQLiteBroker
 from tests.sqlite.tools import LEASE, enqueue, take
@@ -133,3 +134,68 @@ async def test_waiting_may_be_cancelled_without_loss(broker: SQLiteBroker) -> No
         waiting.cancel()
         await broker.aexecute(enqueue("t"))
         assert await event(listener) == Wake("q")
+
+
+async def test_a_cancellation_elsewhere_is_told_within_50_ms(
+    broker: SQLiteBroker, foreign: SQLiteBroker
+) -> None:
+    waits = []
+    listener = broker.listener()
+    for number in range(10):
+        broker.execute(enqueue(f"t{number}"))
+        take(broker, f"token{number}")
+        waiting = asyncio.create_task(event(listener))
+        await asyncio.sleep(0)
+        start = time.monotonic()
+        foreign.execute(ops.CancelTask(task_id=f"t{number}", queue=None, then="retry"))
+        assert await waiting == CancelRequested(f"t{number}", "q", "retry")
+        waits.append(time.monotonic() - start)
+    await listener.aclose()
+    assert statistics.median(waits) < 0.05
+
+
+async def test_a_cancellation_is_told_once(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
+    broker.execute_many([enqueue("t"), enqueue("u")])
+    take(broker, wanted=2)
+    async with armed(broker, "q") as listener:
+        for _ in range(3):
+            foreign.execute(ops.CancelTask(task_id="t"))
+        assert await event(listener) == CancelRequested("t", "q", "archive")
+        broker.execute(ops.CancelTask(task_id="u"))
+        assert await event(listener) == CancelRequested("u", "q", "archive")
+        assert await is_silent(listener)
+
+
+async def test_one_thread_looks_at_the_file_for_all(broker: SQLiteBroker) -> None:
+    before = set(threading.enumerate())
+
+    def looking() -> int:
+        return sum("watch" in thread.name for thread in set(threading.enumerate()) - before)
+
+    listeners = [broker.listener() for _ in range(5)]
+    for listener in listeners:
+        await listener.arm(["q"])
+        await event(listener)
+    watcher = broker.watcher()
+    change = await watcher.watch("q", "t")
+    assert looking() == 1
+    broker.execute(enqueue("t"))
+    await asyncio.wait_for(change, PATIENCE)
+    for listener in listeners:
+        await listener.aclose()
+    await watcher.aclose()
+    broker.close()
+    assert looking() == 0
+
+
+async def test_many_queues_to_wake_for_are_told_in_one_event(
+    broker: SQLiteBroker, foreign: SQLiteBroker
+) -> None:
+    queues = [f"q{number}" for number in range(1000)]
+    async with armed(broker, *queues) as listener:
+        foreign.execute_many([enqueue("t", queue=queue) for queue in queues])
+        assert await event(listener) == Wake()
+        events = 1
+        while not await is_silent(listener):
+            events += 1
+        assert events < 10

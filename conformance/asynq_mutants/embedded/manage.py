@@ -32,6 +32,13 @@ class ForgetsCancellations(Store):
         return True
 
 
+@caught_by("test_a_listener_is_told_of_a_cancellation", queue=None, then="retry")
+class MarksInSilence(Store):
+    def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:
+        super().mark_cancelled(task_id, queue, then)
+        return False
+
+
 @caught_by("test_the_same_id_in_another_queue_runs_on")
 class CancelsInEveryQueue(Store):
     def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from asynq.message import TaskMessage, TaskState
-from asynq.ops import Complete, Enqueue, PurgeCompleted
+from asynq.ops import Complete, Enqueue, Forward, PurgeCompleted
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.state import Place, Store
 
@@ -134,3 +134,10 @@ def purges_the_place_only(honest: Any, store: Store, op: PurgeCompleted, now: in
 def ignores_the_retention(honest: Any, store: Store, op: Complete, now: int) -> Any:
     message = evolve(op.delivery.message, retention=0)
     return honest(store, evolve(op, delivery=evolve(op.delivery, message=message)), now)
+
+
+@caught_by("test_upkeep_that_finds_nothing_wakes_nobody")
+@instead_of(Forward)
+def tells_of_more_than_it_forwards(honest: Any, store: Store, op: Forward, now: int) -> Any:
+    answer = honest(store, op, now)
+    return evolve(answer, moved=answer.moved + 1)

@@ -1,0 +1,114 @@
+"""Laws of the events of a broker: `Broker.listener`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from asynq import ops
+from asynq.broker import CancelRequested, Wake
+from asynq_conformance.lab import HOUR, SECOND, Lab
+from asynq_conformance.laws import Laws
+from asynq_conformance.laws.watch import PATIENCE, require_push
+from asynq_conformance.promises import promise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq.broker import Event, Listener
+
+
+async def _until_cancelled(listener: Listener) -> list[Event]:
+    """The events up to the first cancellation."""
+    events: list[Event] = []
+    async with asyncio.timeout(PATIENCE):
+        while not events or not isinstance(events[-1], CancelRequested):
+            events.append(await listener.next())
+    return events
+
+
+def heard(lab: Lab, change: Callable[[], object], *, armed: bool = True) -> list[Event]:
+    """What a listener for queue "q" is told from the change up to a cancellation, which must come."""
+    require_push(lab)
+
+    async def listen() -> list[Event]:
+        listener = lab.broker.listener()
+        try:
+            await listener.arm(["q"])
+            async with asyncio.timeout(PATIENCE):
+                assert await listener.next() == Wake()
+            if not armed:
+                await listener.disarm()
+            telling = asyncio.create_task(_until_cancelled(listener))
+            await asyncio.to_thread(change)
+            return await telling
+        finally:
+            await listener.aclose()
+
+    return asyncio.run(listen())
+
+
+def cancel(lab: Lab, op: ops.CancelTask) -> None:
+    """Cancel a run there is."""
+    assert lab.execute(op) is True
+
+
+@promise("G9")
+class ListenLaws(Laws):
+    """A worker is told at once that a run is to end, and is not woken for nothing."""
+
+    @pytest.mark.parametrize("queue", ["q", None])
+    @pytest.mark.parametrize("then", ["archive", "retry"])
+    def test_a_listener_is_told_of_a_cancellation(
+        self, lab: Lab, queue: str | None, then: Literal["archive", "retry"]
+    ) -> None:
+        lab.enqueue("t")
+        lab.take()
+        *_, told = heard(lab, lambda: cancel(lab, ops.CancelTask(task_id="t", queue=queue, then=then)))
+        assert isinstance(told, CancelRequested)
+        assert (told.task_id, told.then) == ("t", then)
+        assert told.queue in ("q", None)
+
+    @pytest.mark.parametrize("armed", [True, False])
+    def test_a_listener_is_told_of_a_cancellation_by_another_broker(self, lab: Lab, armed: bool) -> None:
+        lab.enqueue("t")
+        lab.take()
+        other = lab.harness.reopen(lab.clock)
+        try:
+            lab.broker.capabilities.refuse_unsupported(ops.CancelTask(task_id="t"))
+            cancel = ops.CancelTask(task_id="t", queue="q", then="archive")
+            *_, told = heard(lab, lambda: other.execute(cancel), armed=armed)
+        finally:
+            other.close()
+        assert told == CancelRequested("t", "q", "archive")
+
+    def test_each_run_that_is_cancelled_is_told(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        for _ in range(2):
+            delivery = lab.take()
+            *_, told = heard(lab, lambda: cancel(lab, ops.CancelTask(task_id="t", queue="q", then="retry")))
+            assert told == CancelRequested("t", "q", "retry")
+            lab.execute(ops.Retry(delivery=delivery, delay=SECOND, error="e"))
+            lab.advance(2 * SECOND)
+            lab.execute(ops.Forward(queue="q"))
+
+    def test_upkeep_that_finds_nothing_wakes_nobody(self, lab: Lab) -> None:
+        lab.enqueue("t", delay=HOUR)
+        lab.enqueue("u")
+        lab.take()
+        found_nothing = (
+            ops.Forward(queue="q"),
+            ops.ListLostLeases(queue="q"),
+            ops.AdoptOrphans(queue="q", grace=SECOND),
+            ops.PurgeCompleted(queue="q"),
+            ops.TrimArchive(queue="q"),
+        )
+
+        def keep_up() -> None:
+            for op in found_nothing:
+                lab.execute(op)
+            lab.execute(ops.CancelTask(task_id="u", queue="q"))
+
+        assert heard(lab, keep_up) == [CancelRequested("u", "q", "archive")]
