@@ -13,13 +13,14 @@ from asynq.message import TaskState
 from asynq.ops import MAX_BATCH, Examine, Examined
 from asynq_redis import wire
 from asynq_redis.control import collection_of
-from asynq_redis.keys import QUEUES, QueueKeys
+from asynq_redis.keys import QUEUES, QueueKeys, with_neighbour
 from asynq_redis.produce import state_named
 from asynq_redis.scripts import (
     EXAMINE_GROUPS,
     EXAMINE_IDS,
     EXAMINE_LOCKS,
     EXAMINE_TASKS,
+    LIST_QUEUES,
     REPAIR_TASKS,
     SCAN_KEYS,
 )
@@ -239,8 +240,10 @@ def _unlisted(op: Examine, names: Sequence[bytes]) -> Steps[Any]:
     if isinstance(listed, redis.RedisError):
         return listed
     unlisted = [queue for queue, known in zip(queues, listed, strict=True) if not known]
-    if op.repair and unlisted and (error := _first_error((yield [Command(("SADD", QUEUES, *unlisted))]))):
-        return error
+    if op.repair and unlisted:
+        added = yield [ScriptCall(LIST_QUEUES, with_neighbour(QUEUES), tuple(unlisted))]
+        if error := _first_error(added):
+            return error
     return tuple(Finding(fault=Fault.UNLISTED_QUEUE, queue=queue) for queue in unlisted)
 
 

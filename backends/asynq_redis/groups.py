@@ -23,19 +23,20 @@ from asynq.ops import (
 )
 from asynq_redis import produce, wire
 from asynq_redis.calls import Undecodable, read_message
-from asynq_redis.keys import QUEUES, QueueKeys
+from asynq_redis.keys import QUEUES, QueueKeys, with_neighbour
 from asynq_redis.scripts import (
     DROP_MEMBERS,
     EXTEND_SET,
     FINISH_SET,
     LIST_GROUPS,
+    LIST_QUEUES,
     READ_SET,
     RECLAIM_SET,
     REPAIR_GROUPS,
     RETURN_SET,
     TAKE_GROUP,
 )
-from asynq_redis.steps import Command, Env, Request, ScriptCall, Steps, alone, implements
+from asynq_redis.steps import Env, Request, ScriptCall, Steps, alone, implements
 
 if TYPE_CHECKING:
     from asynq.message import TaskMessage
@@ -142,7 +143,7 @@ def _finish(op: FinishAggregation, env: Env) -> Steps[Any]:
     fixed = (keys.pending, keys.scheduled, keys.groups, keys.archived, keys.completed)
     args = (env.now_argument(), keys.prefix, *item.args)
     listed, reply = yield [
-        Command(("SADD", QUEUES, op.taken.queue)),
+        ScriptCall(LIST_QUEUES, with_neighbour(QUEUES), (op.taken.queue,)),
         ScriptCall(FINISH_SET, (*fixed, *own, *item.keys, *locks), args),
     ]
     if isinstance(reply, redis.RedisError):

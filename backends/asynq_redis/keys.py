@@ -184,3 +184,9 @@ class SchedulerKeys:
 def history(entry_id: str) -> str:
     """ZSET of the records of what a scheduler entry enqueued, by the second it did."""
     return f"asynq:scheduler_history:{entry_id}"
+
+
+def with_neighbour(key: str) -> tuple[str, str]:
+    """The key, and one of its slot: with a single key a slot in motion would not answer TRYAGAIN."""
+    tag = key[key.find("{") + 1 :].partition("}") if "{" in key else ("", "", "")
+    return key, f"{key}:" if tag[0] and tag[1] else f"{{{key}}}:"

@@ -34,9 +34,9 @@ from asynq.uniqueness import unique_key
 from asynq_redis import wire
 from asynq_redis.calls import Item, Undecodable, in_calls, item_call, lock_or, read_message
 from asynq_redis.control import collection_of, queue_stats
-from asynq_redis.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QUEUES, QueueKeys
+from asynq_redis.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QUEUES, QueueKeys, with_neighbour
 from asynq_redis.produce import state_named
-from asynq_redis.scripts import CANCEL, DELETE_QUEUE, MOVE, MOVE_FIRST, UPDATE_PAYLOAD
+from asynq_redis.scripts import CANCEL, DELETE_QUEUE, LIST_QUEUES, MOVE, MOVE_FIRST, UPDATE_PAYLOAD
 from asynq_redis.steps import Command, Request, ScriptCall, alone, implements
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def _unlist(keys: QueueKeys, deleted: int) -> Steps[Any]:
     if isinstance(tasks, redis.RedisError):
         return tasks
     if tasks:
-        [listed] = yield [Command(("SADD", QUEUES, keys.queue))]
+        [listed] = yield [ScriptCall(LIST_QUEUES, with_neighbour(QUEUES), (keys.queue,))]
         if isinstance(listed, redis.RedisError):
             return listed
     return Deletion(tasks=deleted, done=True)

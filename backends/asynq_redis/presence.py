@@ -25,8 +25,8 @@ from asynq.ops import (
 )
 from asynq.presence import latest_of_each
 from asynq_redis import faults, records
-from asynq_redis.keys import SCHEDULERS, SERVERS, WORKERS, SchedulerKeys, ServerKeys, history
-from asynq_redis.scripts import WRITE_SCHEDULER, WRITE_SERVER
+from asynq_redis.keys import SCHEDULERS, SERVERS, WORKERS, SchedulerKeys, ServerKeys, history, with_neighbour
+from asynq_redis.scripts import PRESENT, WRITE_SCHEDULER, WRITE_SERVER
 from asynq_redis.steps import Command, Env, Request, ScriptCall, Steps, alone, implements
 from asynq_redis.wire import UndecodableMessageError
 
@@ -50,8 +50,8 @@ def _write_server(op: WriteServer, env: Env) -> Steps[Any]:
     ]
     names = (keys.server, keys.workers, keys.draft)
     replies = yield [
-        *_indexed(SERVERS, keys.server, ttl, env),
-        *_indexed(WORKERS, keys.workers, ttl, env),
+        _indexed(SERVERS, keys.server, ttl, env),
+        _indexed(WORKERS, keys.workers, ttl, env),
         *(ScriptCall(WRITE_SERVER, names, (record, ttl, *part)) for part in _parts(workers)),
     ]
     return _refusal(replies)
@@ -98,7 +98,7 @@ def _write_scheduler(op: WriteScheduler, env: Env) -> Steps[Any]:
     ttl, keys = _seconds(op.ttl), SchedulerKeys(op.scheduler_id)
     entries = [(records.encode_entry(entry),) for entry in op.entries]
     replies = yield [
-        *_indexed(SCHEDULERS, keys.entries, ttl, env),
+        _indexed(SCHEDULERS, keys.entries, ttl, env),
         *(ScriptCall(WRITE_SCHEDULER, (keys.entries, keys.draft), (ttl, *part)) for part in _parts(entries)),
     ]
     return _refusal(replies)
@@ -168,12 +168,9 @@ def _seconds(duration: int) -> int:
     return -(-duration // 1000)
 
 
-def _indexed(index: str, member: str, ttl: int, env: Env) -> list[Request]:
+def _indexed(index: str, member: str, ttl: int, env: Env) -> Request:
     now = env.seconds()
-    return [
-        Command(("ZADD", index, now + ttl, member)),
-        Command(("ZREMRANGEBYSCORE", index, "-inf", now - _PRUNED_AFTER)),
-    ]
+    return ScriptCall(PRESENT, with_neighbour(index), (now + ttl, now - _PRUNED_AFTER, member))
 
 
 def _parts(items: Sequence[tuple[Arg, ...]]) -> Iterator[tuple[Arg, ...]]:

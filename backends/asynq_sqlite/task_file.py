@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import time
 from contextlib import suppress
@@ -12,9 +11,10 @@ from typing import Final
 from attrs import frozen
 
 from asynq.errors import BrokerRefusedError, BrokerUnavailable
+from asynq.logs import get_logger
 from asynq_sqlite.schema import MEMORY, Durability, open_database
 
-log = logging.getLogger("asynq.sqlite")
+log = get_logger("asynq.sqlite")
 
 _ATTEMPTS: Final = 5
 """How often a file is opened that is replaced at the same time."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import ops
-from asynq.checks import EPOCH
 from asynq.errors import BrokerFullError
+from asynq.instants import EPOCH
 from asynq.message import QueueStats, TaskState
 from asynq.presence import ServerInfo
 from asynq_sqlite import SQLiteBroker

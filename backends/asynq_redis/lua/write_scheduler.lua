@@ -1,4 +1,5 @@
 -- Let the entries of a scheduler be seen. Many come in several calls, and are seen with the last one.
+-- flags: allow-oom
 -- KEYS: entries draft
 -- ARGV: ttl first last | record
 --   ttl: seconds. first, last: 1 or empty, which of the calls this is. The first record stands last, as in Go.

@@ -1,4 +1,5 @@
 -- Let a server and its workers be seen. Many workers come in several calls, and are seen with the last one.
+-- flags: allow-oom
 -- KEYS: server workers draft
 -- ARGV: record ttl first last | field record
 --   record: of the server. ttl: seconds. first, last: 1 or empty, which of the calls this is.

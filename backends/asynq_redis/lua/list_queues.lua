@@ -1,0 +1,10 @@
+-- Have queues listed.
+-- flags: allow-oom
+-- KEYS: queues neighbour
+-- ARGV: | queue
+-- answers: how many were not listed before
+-- @include arguments
+
+local queues, names = key(), {}
+while more() do names[#names + 1] = arg() end
+return redis.call('SADD', queues, unpack(names))
