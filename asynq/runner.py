@@ -102,6 +102,13 @@ class Run:
         self._work.cancel()
         self._conclude(self._control.stop or Interrupted("shutdown"))
 
+    def owns(self, task: asyncio.Task[Any]) -> bool:
+        """Whether the task is the handler's, or one that the handler started (from Python 3.12 on)."""
+        if task is self._work:
+            return True
+        get_context = getattr(task, "get_context", None)
+        return get_context is not None and get_context().get(current_run) is self.context
+
     async def execute(self) -> Outcome:
         """Call the handler, unless the run was cancelled or its time is over already, and say how it ended.
 

@@ -67,6 +67,8 @@ class Server(Life):
     shutdown_timeout: how long a shutdown lets handlers finish; then they are told to end and have one second
     to do so, and their tasks go back to the head of their queues without a retry spent.
     lease: how long a silent worker keeps its tasks; at least one second, and extended while it lives.
+    stall_warning: how long the event loop may be blocked, by a handler that does not await, until that is
+    logged with the task and the stack; None for never. At least one millisecond.
     aggregator: from a group's name and tasks to the one task that takes their place in their queue; sync
     (in a thread) or async. What it raises puts the tasks back into their group, and on_error is told.
     Without it groups wait for another server; UnsupportedOperationError for a broker without groups.
@@ -96,6 +98,7 @@ class Server(Life):
         health_check_interval: timedelta = timedelta(seconds=15),
         shutdown_timeout: timedelta = timedelta(seconds=8),
         lease: timedelta = timedelta(seconds=30),
+        stall_warning: timedelta | None = timedelta(seconds=1),
         aggregator: Aggregate | None = None,
         group_grace_period: timedelta = timedelta(minutes=1),
         group_max_delay: timedelta | None = None,
@@ -103,6 +106,7 @@ class Server(Life):
     ) -> None:
         check_duration("shutdown_timeout", shutdown_timeout)
         _check_second("lease", lease)
+        _check_stall_warning(stall_warning)
         check_callback("retry_delay", retry_delay, takes="(retried, error, task)", at_once=True)
         check_callback("is_failure", is_failure, takes="(error)", at_once=True)
         _check_second("health_check_interval", health_check_interval)
@@ -126,6 +130,7 @@ class Server(Life):
             health_check_interval=health_check_interval // _MILLISECOND,
             shutdown_timeout=shutdown_timeout // _MILLISECOND,
             lease=lease // _MILLISECOND,
+            stall_warning=None if stall_warning is None else stall_warning // _MILLISECOND,
             grouping=Grouping.of(aggregator, group_grace_period, group_max_delay, group_max_size),
         )
         super().__init__(broker, log)
@@ -189,6 +194,14 @@ class Server(Life):
             self._worker.stop()
             log.info("taking no more tasks")
 
+    @property
+    def loop_lag(self) -> timedelta:
+        """How far the event loop of this server is behind, zero unless something blocks it; from any thread.
+
+        It is measured at least twice a second from `start` to the end of the shutdown, and zero otherwise.
+        """
+        return timedelta(seconds=self._worker.loop_lag if self._worker else 0.0)
+
     async def ping(self) -> None:
         """Ask the broker for a sign of life: BrokerUnavailable or another of its errors if there is none."""
         if self._state == "closed":
@@ -240,6 +253,13 @@ def _concurrency(given: int | None) -> int:
     if given < 1:
         raise ValueError(f"concurrency must be at least 1; it is {given}")
     return given
+
+
+def _check_stall_warning(value: timedelta | None) -> None:
+    if value is not None:
+        check_duration("stall_warning", value)
+        if value < _MILLISECOND:
+            raise ValueError(f"stall_warning must be at least one millisecond; it is {value}")
 
 
 def _check_second(name: str, value: timedelta) -> None:

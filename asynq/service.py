@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asynq.backoff import Outage, shared_outage
 from asynq.errors import ServerStateError
 from asynq.life import Life
 from asynq.logs import enable, get_logger
+from asynq.loop_monitor import LoopMonitor
 from asynq.signals import run_blocking
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ log = get_logger("asynq.scheduler")
 
 LOOP_PATIENCE = 5.0
 """Seconds a shutdown waits for a hook or the answer of a provider."""
+STALL_WARNING = 1.0
+"""Seconds for which a hook or a provider may block the event loop until that is logged."""
 ANSWER_PATIENCE = 1.0
 """Seconds it waits for a tick or a heartbeat that the broker does not answer."""
 
@@ -88,6 +91,14 @@ class Service(Life):
 
     async def _work(self) -> None:
         shared_outage.set(Outage(log))
+        monitor = LoopMonitor(warning=STALL_WARNING, culprit=_culprit)
+        monitor.start()
+        try:
+            await self._run_loops()
+        finally:
+            monitor.close()
+
+    async def _run_loops(self) -> None:
         async with asyncio.TaskGroup() as group:
             parts = [group.create_task(loop.run()) for loop in self._running]
             await self._told_to_end.wait()
@@ -117,3 +128,7 @@ class Service(Life):
 
     def _hurry(self) -> None:
         self._hurried.set()
+
+
+def _culprit(task: asyncio.Task[Any] | None) -> str:
+    return "no coroutine" if task is None else f"the coroutine {task.get_name()}"

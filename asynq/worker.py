@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -11,6 +11,7 @@ from asynq.clock import SystemClock
 from asynq.executors import Executors
 from asynq.hooks import Hooks
 from asynq.leases.keeper import LeaseKeeper
+from asynq.loop_monitor import LoopMonitor
 from asynq.loops import janitor
 from asynq.loops.aggregator import CHECK, Aggregator
 from asynq.loops.every import Every
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
     from asynq.hooks import Callbacks
     from asynq.queues import Preference, QueueLimits
     from asynq.retry import IsFailure, RetryDelay
+    from asynq.runner import Run
 
+MOST_NAMED = 10
+"""Most runs named where any of them may be the culprit."""
 RECOVER_EVERY = 1.0
 """Seconds; with its jitter and the work itself, a lapsed lease is found within 2 s."""
 ADOPT_EVERY = 60.0
@@ -61,6 +65,8 @@ class Settings:
     health_check_interval: int
     shutdown_timeout: int
     lease: int
+    stall_warning: int | None
+    """None: a blocked event loop is not logged."""
     grouping: Grouping | None
     """None: no groups are aggregated."""
 
@@ -75,6 +81,10 @@ class Worker:
         self._executors = Executors.of(settings.concurrency)
         self._hooks = Hooks(settings.callbacks)
         self._keeper = LeaseKeeper(broker, settings.lease, rng=rng)
+        warning = settings.stall_warning
+        self._monitor = LoopMonitor(
+            warning=None if warning is None else warning / 1000, culprit=self._culprit
+        )
         self._shutdown, self._hurry = asyncio.Event(), asyncio.Event()
         terms = Terms(
             preference=settings.preference,
@@ -132,6 +142,11 @@ class Worker:
             report=self._hooks.report,
         )
 
+    @property
+    def loop_lag(self) -> float:
+        """Seconds by which the event loop is behind; from any thread."""
+        return self._monitor.lag
+
     def stop(self) -> None:
         """Take no more tasks; those in hand go on."""
         self._processor.stop()
@@ -150,8 +165,9 @@ class Worker:
 
     async def run(self) -> None:
         """Work until shut down. Ends early only by an error of this library's own, which is raised."""
-        await self._keeper.start(self._processor.lease_event)
+        self._monitor.start()
         try:
+            await self._keeper.start(self._processor.lease_event)
             async with asyncio.TaskGroup() as group:
                 parts = [group.create_task(loop.run()) for loop in self._loops]
                 parts.append(group.create_task(self._wakeups.run()))
@@ -164,6 +180,7 @@ class Worker:
             await self._hooks.drain(HOOK_PATIENCE)
             await self._keeper.aclose()
             self._executors.close()
+            self._monitor.close()
 
     async def _end(self, parts: list[asyncio.Task[None]]) -> None:
         await self._shutdown.wait()
@@ -184,9 +201,26 @@ class Worker:
         if self._aggregator:
             await self._aggregator.drain(seconds, self._hurry)
 
+    def _culprit(self, task: asyncio.Task[Any] | None) -> str:
+        """What the event loop carries out, in words; called while it does."""
+        runs = self._processor.runs()
+        for run in runs:
+            if task is not None and run.owns(task):
+                return f"the handler of {_named(run)}"
+        named = ", ".join(map(_named, runs[:MOST_NAMED])) or "none"
+        what = (
+            "no coroutine" if task is None else f"the coroutine {task.get_name()}, which is no handler's own"
+        )
+        return f"{what}; runs under way: {named}"
+
     def _on_wake(self) -> None:
         self._processor.wake()
         self._forwarding.wake()
 
     def _on_retry(self) -> None:
         self._forwarding.wake()
+
+
+def _named(run: Run) -> str:
+    message = run.delivery.message
+    return f"task {message.id!r} ({message.type}) of queue {message.queue!r}"

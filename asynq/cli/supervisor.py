@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from asynq.backoff import Backoff
+from asynq.cli.stall_watch import StallWatch
 from asynq.logs import get_logger
 from asynq.stop_signals import ask_to_stop, held_back, stop_signals
 
@@ -39,6 +40,8 @@ class Supervisor:
     that a Ctrl-C on the terminal reaches it once, through `stop`; what still runs `patience` seconds later is
     killed. A copy that calls `stop_with_supervisor` ends gracefully when the supervisor is killed. A copy is
     started with SIGTSTP blocked: one that comes before the copy handles it waits until it is unblocked.
+    A copy that calls `tell_supervisor` is killed and started again when it stalls for `stall_timeout`
+    seconds.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Supervisor:
         patience: float,
         rng: Random,
         first_pause: float = 1.0,
+        stall_timeout: float | None = None,
         stderr: Any = None,
     ) -> None:
         self._command = command
@@ -59,6 +63,7 @@ class Supervisor:
         self._rng = rng
         self._first_pause = first_pause
         self._stderr = stderr
+        self._stall_timeout = stall_timeout
         self._running: dict[int, Process] = {}
         self._stopping = asyncio.Event()
         self._hurried = asyncio.Event()
@@ -121,23 +126,48 @@ class Supervisor:
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _run_once(self, number: int, lifeline: int) -> tuple[int, int]:
-        with held_back(signal.SIGTSTP):
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                env={**self._env, _FD: str(lifeline)},
-                stdin=asyncio.subprocess.DEVNULL,
-                stderr=self._stderr,
-                pass_fds=(lifeline,),
-                start_new_session=True,
-            )
-        self._running[number] = process
-        log.info("worker process %d started", process.pid)
-        if self._stopping.is_set() or not self._restarting:
-            # What was told to the others meanwhile, this one has not heard; it has nothing in hand yet.
-            process.terminate()
-        status = await process.wait()
+        watch = None if self._stall_timeout is None else StallWatch(self._stall_timeout)
+        try:
+            with held_back(signal.SIGTSTP):
+                process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    env={**self._env, _FD: str(lifeline), **(watch.environment() if watch else {})},
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stderr=self._stderr,
+                    pass_fds=(lifeline, watch.fd) if watch else (lifeline,),
+                    start_new_session=True,
+                )
+            self._running[number] = process
+            log.info("worker process %d started", process.pid)
+            if self._stopping.is_set() or not self._restarting:
+                # What was told to the others meanwhile, this one has not heard; it has nothing in hand yet.
+                process.terminate()
+            status = await (self._end_watched(process, watch) if watch else process.wait())
+        finally:
+            if watch:
+                watch.close()
         del self._running[number]
         return status, process.pid
+
+    async def _end_watched(self, process: Process, watch: StallWatch) -> int:
+        """Wait for the end of a copy, and kill it when it stalls."""
+        stalling = asyncio.create_task(watch.until_stalled())
+        ending = asyncio.create_task(process.wait())
+        try:
+            await asyncio.wait((stalling, ending), return_when=asyncio.FIRST_COMPLETED)
+            if not ending.done():
+                log.error(
+                    "worker process %d has been blocked for more than %g s and is killed; its tasks run again"
+                    " once their leases have lapsed",
+                    process.pid,
+                    self._stall_timeout,
+                )
+                with suppress(ProcessLookupError):
+                    process.kill()
+            return await ending
+        finally:
+            stalling.cancel()
+            ending.cancel()
 
     def _send(self, signum: signal.Signals) -> None:
         for process in self._running.values():

@@ -16,6 +16,7 @@ import typer
 
 from asynq.broker import connect
 from asynq.cli.arguments import load_handler, read_duration, read_limits, read_queues, usage_error
+from asynq.cli.stall_watch import tell_supervisor
 from asynq.cli.supervisor import INTERRUPTED, USAGE_ERROR, Supervisor, stop_with_supervisor, supervise
 from asynq.durations import format_duration
 from asynq.errors import AsynqError, BrokerRefusedError, BrokerURLError
@@ -28,6 +29,8 @@ log = get_logger("asynq.worker")
 DEFAULT_BROKER = "redis://127.0.0.1:6379"
 BROKER_VARIABLE = "ASYNQ_BROKER"
 SHUTDOWN_TIMEOUT = timedelta(seconds=8)
+SHORTEST_STALL = timedelta(seconds=1)
+"""A worker measures twice a second how far its event loop is behind."""
 STRAGGLERS = timedelta(seconds=15)
 """What a worker gets beyond its shutdown timeout to cancel handlers and settle their tasks."""
 
@@ -60,6 +63,15 @@ Lease = Annotated[
     ),
 ]
 
+StallTimeout = Annotated[
+    str | None,
+    typer.Option(
+        "--stall-timeout",
+        metavar="DURATION",
+        help="Kill and replace a process whose event loop is blocked longer. [default: never]",
+    ),
+]
+
 
 def worker(
     target: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="The mux, e.g. app.tasks:mux.")],
@@ -84,6 +96,7 @@ def worker(
         str, typer.Option("--shutdown-timeout", metavar="DURATION", help="For tasks in flight.")
     ] = "8s",
     lease: Lease = None,
+    stall_timeout: StallTimeout = None,
     log_level: Annotated[
         LogLevel | None, typer.Option(case_sensitive=False, help="[default: info, or as MODULE configures]")
     ] = None,
@@ -97,6 +110,7 @@ def worker(
     """
     patience = read_duration("--shutdown-timeout", shutdown_timeout)
     settings: dict[str, Any] = {"strict_priority": strict_priority, "shutdown_timeout": patience}
+    stall = None if stall_timeout is None else _read_stall_timeout(stall_timeout)
     if queue:
         settings["queues"] = read_queues(queue)
     if limit:
@@ -108,26 +122,36 @@ def worker(
     if lease is not None:
         settings["lease"] = read_duration("--lease", lease)
     try:
-        if processes == 1:
+        if processes == 1 and stall is None:
             status = _serve(target, app_dir, broker, log_level, settings)
         else:
             command = worker_command(target, app_dir=app_dir, log_level=log_level, **settings)
             configure(log_level and log_level.upper())
-            status = _supervise(command, processes, broker, patience)
+            status = _supervise(command, processes, broker, patience, stall)
     except KeyboardInterrupt:
         # Before signals are handled, nothing is in hand.
         status = INTERRUPTED
     raise typer.Exit(status)
 
 
-def _supervise(command: list[str], processes: int, broker: str, patience: timedelta) -> int:
-    """Keep several worker processes running; their exit status."""
+def _read_stall_timeout(text: str) -> timedelta:
+    timeout = read_duration("--stall-timeout", text)
+    if timeout < SHORTEST_STALL:
+        raise usage_error(f"--stall-timeout: it must be at least {format_duration(SHORTEST_STALL)}")
+    return timeout
+
+
+def _supervise(
+    command: list[str], processes: int, broker: str, patience: timedelta, stall: timedelta | None
+) -> int:
+    """Keep worker processes running; their exit status."""
     check_shared(broker)
     supervisor = Supervisor(
         command,
         processes,
         env={**os.environ, BROKER_VARIABLE: broker},
         patience=(patience + STRAGGLERS).total_seconds(),
+        stall_timeout=None if stall is None else stall.total_seconds(),
         rng=random.Random(),  # noqa: S311 - spreads restarts, guards nothing
     )
     return asyncio.run(supervise(supervisor))
@@ -195,6 +219,7 @@ def _serve(
     except (TypeError, ValueError) as error:
         raise usage_error(str(error)) from None
     try:
+        tell_supervisor(lambda: server.loop_lag)
         server.run(handler)
     except AsynqError as error:
         typer.echo(f"Error: {shown(error)}", err=True)

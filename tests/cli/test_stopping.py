@@ -34,6 +34,12 @@ async def sleep(ctx, task):
     await asyncio.sleep(float(task.payload))
     (here / "ended").touch()
 
+@mux.handler("block")
+async def block(ctx, task):
+    if not ctx.lease_losses:
+        time.sleep(600)
+    (here / "ended").touch()
+
 @mux.handler("apart", executor="process")
 def apart(ctx, task):
     (here / "ended").touch()
@@ -209,3 +215,14 @@ def test_a_second_stop_of_a_supervisor_is_one_of_its_workers(site: Site) -> None
         process.terminate()
         assert process.wait(30) == 0
     assert not site.has("ended")
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_worker_that_is_blocked_is_replaced_and_its_task_runs_again(site: Site, processes: str) -> None:
+    site.enqueue("block")
+    with site.worker("-p", processes, "--stall-timeout", "1s", "--lease", "1s") as process:
+        until(lambda: site.has("ended"))
+        assert site.log.count("has been blocked for more than 1 s and is killed") == 1
+        process.terminate()
+        assert process.wait(30) == 0
+    assert "(block) of queue 'default'" in site.log

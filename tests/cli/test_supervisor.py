@@ -53,7 +53,12 @@ class Running:
 
 @asynccontextmanager
 async def supervised(
-    script: str, processes: int = 1, *, patience: float = 30.0, first_pause: float = 0.01
+    script: str,
+    processes: int = 1,
+    *,
+    patience: float = 30.0,
+    first_pause: float = 0.01,
+    stall_timeout: float | None = None,
 ) -> AsyncIterator[Running]:
     reading, writing = os.pipe()
     supervisor = Supervisor(
@@ -63,6 +68,7 @@ async def supervised(
         patience=patience,
         rng=random.Random(1),
         first_pause=first_pause,
+        stall_timeout=stall_timeout,
         stderr=writing,
     )
     lines = asyncio.StreamReader()
@@ -124,6 +130,30 @@ async def test_a_supervisor_told_to_stop_does_not_wait_to_restart_a_copy() -> No
         await running.restarting()
         running.supervisor.stop()
         assert await running.ended == 0
+
+
+STALLING = (
+    SAY + "import itertools, time; from datetime import timedelta\n"
+    "from asynq.cli.stall_watch import tell_supervisor\n"
+    "lags = itertools.chain([0] * 3, itertools.repeat(60))\n"
+    "tell_supervisor(lambda: timedelta(seconds=next(lags)))\n"
+    "say(os.getpid()); time.sleep(600)"
+)
+
+
+async def test_a_copy_that_tells_nothing_any_more_is_killed_and_started_again() -> None:
+    async with supervised(STALLING, stall_timeout=0.5) as running:
+        first = int(await running.line())
+        assert int(await running.line()) != first
+        with pytest.raises(ProcessLookupError):
+            os.kill(first, 0)
+
+
+async def test_a_copy_that_has_told_nothing_yet_is_given_time() -> None:
+    starting = SAY + "import time; say('up'); time.sleep(1); say('done'); time.sleep(600)"
+    async with supervised(starting, stall_timeout=0.2) as running:
+        assert [await running.line(), await running.line()] == ["up", "done"]
+        assert running.supervisor.restarts == 0
 
 
 async def test_a_cancelled_supervisor_leaves_no_copy_behind() -> None:

@@ -113,6 +113,7 @@ def test_a_target_that_cannot_be_loaded_is_a_usage_error(
         (["--shared-limit", "unserved=1"], "shared_queue_limits"),
         (["--lease", "soon"], "--lease"),
         (["--lease", "10ms"], "lease"),
+        (["--stall-timeout", "10ms"], "--stall-timeout"),
         (["--concurrency", "0"], "concurrency"),
         (["--broker", "nonsense://"], "nonsense"),
         (["--broker", "memory://", "--processes", "2"], "one process only"),

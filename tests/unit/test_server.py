@@ -53,6 +53,8 @@ async def answers_later(*_: object) -> Any:
         ("shutdown_timeout", 8, TypeError),
         ("shutdown_timeout", timedelta(seconds=-1), ValueError),
         ("lease", 30, TypeError),
+        ("stall_warning", 1, TypeError),
+        ("stall_warning", timedelta(0), ValueError),
         ("lease", timedelta(milliseconds=999), ValueError),
     ],
 )

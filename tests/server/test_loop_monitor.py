@@ -1,0 +1,170 @@
+"""A handler that blocks the event loop is named, with its stack, and the lag of the loop can be asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvloop
+
+from asynq.loop_monitor import LoopMonitor
+from asynq.server import Server
+from asynq_sqlite import MemoryBroker
+from tests.server.conftest import Bench, until
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Awaitable, Callable
+
+    from asynq.context import Context
+    from asynq.task import Task
+
+    Act = Callable[[Bench, Server], Awaitable[None]]
+
+WARNING = timedelta(milliseconds=100)
+STALL = 0.5
+"""Seconds: well above the threshold, well below a task's time."""
+LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
+
+
+def dawdle(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+async def handler(ctx: Context, task: Task) -> None:
+    if task.type == "block":
+        dawdle(STALL)
+    elif task.type == "lock":
+        hold_interpreter_lock()
+    else:
+        await asyncio.Event().wait()
+
+
+def hold_interpreter_lock() -> None:
+    bits = 1 << 18
+    while True:
+        began = time.monotonic()
+        pow(3, bits)
+        if time.monotonic() - began > 2 * WARNING.total_seconds():
+            return
+        bits *= 2
+
+
+def serve(loop_factory: Any, act: Act, **options: Any) -> Server:
+    """Run a server in a loop of this kind while `act` goes on."""
+
+    async def main() -> Server:
+        broker = MemoryBroker()
+        bench = Bench(broker)
+        options.setdefault("stall_warning", WARNING)
+        async with bench.serving(handler, shutdown_timeout=timedelta(0), **options) as server:
+            await act(bench, server)
+        await broker.aclose()
+        broker.close()
+        return server
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(main())
+
+
+def reports(caplog: pytest.LogCaptureFixture, what: str) -> list[logging.LogRecord]:
+    return [
+        record for record in caplog.records if record.name == "asynq.loop" and what in record.getMessage()
+    ]
+
+
+@pytest.mark.parametrize("loop_factory", LOOPS)
+def test_a_handler_that_blocks_the_loop_is_named_once_with_its_stack_and_once_when_it_is_over(
+    loop_factory: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids: dict[str, str] = {}
+
+    async def act(bench: Bench, server: Server) -> None:
+        ids["calm"] = await bench.enqueue("calm")
+        ids["block"] = await bench.enqueue("block")
+        await bench.reaches(ids["block"], None)
+        await until(lambda: reports(caplog, "runs again"))
+
+    serve(loop_factory, act)
+    mine = [record for record in reports(caplog, "has been blocked") if ids["block"] in record.getMessage()]
+    assert len(mine) == 1
+    assert f"the handler of task '{ids['block']}' (block) of queue 'default'" in mine[0].getMessage()
+    assert ids["calm"] not in mine[0].getMessage()
+    assert mine[0].levelname == "WARNING"
+    stack = mine[0].exc_text or ""
+    assert __file__ in stack
+    assert "in dawdle" in stack
+    assert "in handler" in stack
+    [over, *_] = reports(caplog, "runs again")
+    assert float(over.getMessage().split()[-2]) >= STALL - 0.1
+
+
+def test_a_handler_that_holds_the_interpreter_lock_is_among_those_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    task_id = ""
+
+    async def act(bench: Bench, server: Server) -> None:
+        nonlocal task_id
+        task_id = await bench.enqueue("lock")
+        await until(lambda: any(task_id in one.getMessage() for one in reports(caplog, "has been blocked")))
+
+    serve(asyncio.new_event_loop, act)
+
+
+def test_a_coroutine_that_is_no_handler_is_told_from_one(caplog: pytest.LogCaptureFixture) -> None:
+    async def act(bench: Bench, server: Server) -> None:
+        async def other() -> None:
+            dawdle(STALL)
+
+        await asyncio.create_task(other(), name="the other one")
+        await until(lambda: reports(caplog, "runs again"))
+
+    serve(asyncio.new_event_loop, act)
+    [record, *_] = reports(caplog, "the other one")
+    assert "no handler's own" in record.getMessage()
+
+
+@pytest.mark.parametrize("warning", [WARNING, None])
+def test_the_lag_of_the_loop_can_be_asked_from_any_thread(
+    warning: timedelta | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    lags: list[timedelta] = []
+
+    async def act(bench: Bench, server: Server) -> None:
+        def lagging() -> None:
+            while server.loop_lag < timedelta(seconds=0.2):
+                time.sleep(0.01)
+            lags.append(server.loop_lag)
+
+        asking = asyncio.create_task(asyncio.to_thread(lagging))
+        await asyncio.sleep(0)
+        while not asking.done():
+            dawdle(1)
+            await asyncio.sleep(0)
+        await asking
+
+    server = serve(asyncio.new_event_loop, act, stall_warning=warning)
+    assert lags
+    assert server.loop_lag == timedelta(0)
+    assert bool(reports(caplog, "has been blocked")) == (warning is not None)
+
+
+def test_a_server_that_has_not_started_has_no_lag() -> None:
+    assert Server(MemoryBroker()).loop_lag == timedelta(0)
+
+
+async def test_what_cannot_be_told_does_not_end_the_monitor(caplog: pytest.LogCaptureFixture) -> None:
+    def confused(task: asyncio.Task[Any] | None) -> str:
+        raise RuntimeError("dictionary changed size during iteration")
+
+    monitor = LoopMonitor(warning=0.05, culprit=confused)
+    monitor.start()
+    for count in (1, 2):
+        dawdle(0.2)
+        await until(lambda count=count: len(reports(caplog, "runs again")) >= count)  # type: ignore[misc]
+    monitor.close()
+    assert "a coroutine that is not known" in caplog.text
