@@ -77,6 +77,9 @@ class Server(Life):
     so many tasks, that many are aggregated.
     """
 
+    _stops_at_once = False
+    """Whether a signal asked for no tasks before there could be any."""
+
     def __init__(
         self,
         broker: Broker | str,
@@ -105,11 +108,9 @@ class Server(Life):
         group_max_size: int | None = None,
     ) -> None:
         check_duration("shutdown_timeout", shutdown_timeout)
-        _check_second("lease", lease)
-        _check_stall_warning(stall_warning)
         check_callback("retry_delay", retry_delay, takes="(retried, error, task)", at_once=True)
         check_callback("is_failure", is_failure, takes="(error)", at_once=True)
-        _check_second("health_check_interval", health_check_interval)
+        _check_seconds(lease=lease, health_check_interval=health_check_interval)
         check_callback("aggregator", aggregator, takes="(group, tasks)")
         preference = Preference.of(queues, strict=strict_priority)
         self._settings = Settings(
@@ -130,15 +131,13 @@ class Server(Life):
             health_check_interval=health_check_interval // _MILLISECOND,
             shutdown_timeout=shutdown_timeout // _MILLISECOND,
             lease=lease // _MILLISECOND,
-            stall_warning=None if stall_warning is None else stall_warning // _MILLISECOND,
+            stall_warning=_stall_warning(stall_warning),
             grouping=Grouping.of(aggregator, group_grace_period, group_max_delay, group_max_size),
         )
         super().__init__(broker, log)
         if aggregator is not None:
             require(self._broker, *AGGREGATING)
         self._worker: Worker | None = None
-        self._stops_at_once = False
-        """Whether a signal asked for no tasks before there could be any."""
 
     def run(self, handler: Handler) -> None:
         """Work until told to end by a signal; blocks. Uses uvloop where it is installed.
@@ -255,14 +254,17 @@ def _concurrency(given: int | None) -> int:
     return given
 
 
-def _check_stall_warning(value: timedelta | None) -> None:
-    if value is not None:
-        check_duration("stall_warning", value)
-        if value < _MILLISECOND:
-            raise ValueError(f"stall_warning must be at least one millisecond; it is {value}")
+def _stall_warning(value: timedelta | None) -> int | None:
+    if value is None:
+        return None
+    check_duration("stall_warning", value)
+    if value < _MILLISECOND:
+        raise ValueError(f"stall_warning must be at least one millisecond; it is {value}")
+    return value // _MILLISECOND
 
 
-def _check_second(name: str, value: timedelta) -> None:
-    check_duration(name, value)
-    if value < SECOND:
-        raise ValueError(f"{name} must be at least one second; it is {value}")
+def _check_seconds(**options: timedelta) -> None:
+    for name, value in options.items():
+        check_duration(name, value)
+        if value < SECOND:
+            raise ValueError(f"{name} must be at least one second; it is {value}")
