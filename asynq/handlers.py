@@ -19,6 +19,7 @@ from asynq.processes.origin import Origin
 from asynq.processes.pool import Errand
 from asynq.processes.protocol import Call
 from asynq.task import Task
+from asynq.threads import answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,16 +130,8 @@ class TypedStep(Step):
 
 async def _in_thread(ctx: Context, function: Callable[[], T], kill: Callable[[], None] | None = None) -> T:
     """Call the function in a thread. `kill` makes it end soon; without it nothing can stop a thread."""
-
-    def call() -> tuple[Any, BaseException | None]:
-        # Errors travel as values: a future cannot carry StopIteration, nor a loop survive SystemExit in one.
-        try:
-            return function(), None
-        except BaseException as error:  # noqa: BLE001
-            return None, error
-
     try:
-        future = ctx.control.executors.threads.submit(copy_context().run, call)
+        future = ctx.control.executors.threads.submit(copy_context().run, partial(answer_of, function))
     except RuntimeError as error:
         ctx.control.stop = ctx.control.stop or Interrupted("shutdown")
         raise TaskCancelledError("the server's threads have ended") from error

@@ -13,6 +13,7 @@ from attrs import fields, frozen
 from asynq.checks import check_callback
 from asynq.context import Context
 from asynq.errors import AsynqError, LeaseLostError, RateLimited, TaskCancelledError
+from asynq.forks import NoWayBack
 from asynq.logs import get_logger
 from asynq.ops import Archive, Requeue, Retry
 from asynq.outcome import Cancelled, Failed, wraps
@@ -118,7 +119,8 @@ class Hooks:
 
     def _call(self, what: str, callback: Callable[[], Awaitable[None] | None]) -> None:
         try:
-            answer = callback()
+            with NoWayBack():
+                answer = callback()
         except BaseException:
             log.exception("%s failed", what)
             return
@@ -129,7 +131,8 @@ class Hooks:
 
     async def _finish(self, what: str, answer: Awaitable[None]) -> None:
         try:
-            await answer
+            with NoWayBack():
+                await answer
         except asyncio.CancelledError:
             raise
         except BaseException:

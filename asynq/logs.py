@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from asynq.shown import shown, shown_repr, shown_traceback
 
@@ -46,15 +46,29 @@ def enable() -> None:
             log.disabled = False
 
 
-def level_of_program() -> int:
-    """The level from which on this process logs, for `follow` in a process it starts."""
-    return logging.getLogger().getEffectiveLevel()
+class Levels(NamedTuple):
+    """From which levels on a process logs, for processes that it starts."""
 
+    root: int
+    others: dict[str, int]
+    """Of the loggers that have a level of their own."""
+    disabled: int
+    """The level up to which `logging.disable` suppresses messages."""
 
-def follow(level: int) -> None:
-    """Log from the level of the parent process on: as the program configured it, else to stderr."""
-    configure()
-    logging.getLogger().setLevel(level)
+    @classmethod
+    def of_program(cls) -> Levels:
+        """Those of this process."""
+        known = list(logging.root.manager.loggerDict.items())
+        others = {name: log.level for name, log in known if isinstance(log, logging.Logger) and log.level}
+        return cls(logging.getLogger().getEffectiveLevel(), others, logging.root.manager.disable)
+
+    def follow(self) -> None:
+        """Log from these levels on: as the program configured it, else to stderr."""
+        configure()
+        logging.getLogger().setLevel(self.root)
+        for name, level in self.others.items():
+            logging.getLogger(name).setLevel(level)
+        logging.disable(self.disabled)
 
 
 class _Safe(logging.Filter):

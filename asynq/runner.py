@@ -16,6 +16,7 @@ from asynq.errors import (
     TaskDeadlineError,
     TaskTimeoutError,
 )
+from asynq.forks import NoWayBack
 from asynq.handlers import as_step
 from asynq.instants import instant_of
 from asynq.logs import get_logger
@@ -136,8 +137,9 @@ class Run:
     async def _handle(self) -> Outcome:
         current_run.set(self.context)
         try:
-            answer = await self._step(self.context, Task.from_message(self.delivery.message))
-            return _success(answer, self.delivery, self._control.broker)
+            with NoWayBack():
+                answer = await self._step(self.context, Task.from_message(self.delivery.message))
+                return _success(answer, self.delivery, self._control.broker)
         except (SkipRetry, RevokeTask) as verdict:
             return Failed(_as_exception(verdict))
         except asyncio.CancelledError:

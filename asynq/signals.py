@@ -8,6 +8,7 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from asynq.forks import signals_kept_from_children
 from asynq.logs import get_logger
 from asynq.threads import LoopThreads
 
@@ -39,7 +40,11 @@ def run_blocking(main: Callable[[], Coroutine[Any, Any, None]], instead: str) ->
     """
     if _runs_already():
         raise RuntimeError(f"run() blocks, and here an event loop is running: use {instead}")
-    runner = asyncio.Runner(loop_factory=loop_factory())
+    with signals_kept_from_children(UNHEEDED):
+        _run(asyncio.Runner(loop_factory=loop_factory()), main)
+
+
+def _run(runner: asyncio.Runner, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
         runner.get_loop().set_default_executor(LoopThreads(min(32, (os.cpu_count() or 1) + 4)))
         runner.run(main())

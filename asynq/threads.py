@@ -11,6 +11,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from asynq.forks import NoWayBack
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,19 +27,24 @@ async def in_thread(threads: Executor, function: Callable[P, T], /, *args: P.arg
 
     Cancelling the caller does not end the call.
     """
-
-    def call() -> tuple[Any, BaseException | None]:
-        # Errors travel as values: a future cannot carry StopIteration, nor a loop survive SystemExit.
-        try:
-            return function(*args, **kwargs), None
-        except BaseException as error:  # noqa: BLE001
-            return None, error
-
+    call = partial(answer_of, partial(function, *args, **kwargs))
     answer, error = await asyncio.wrap_future(threads.submit(copy_context().run, call))
     if error is not None:
         raise error
     result: T = answer
     return result
+
+
+def answer_of(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """What the call returns, and what it raises, as values.
+
+    A future cannot carry StopIteration, nor an event loop survive SystemExit in one.
+    """
+    try:
+        with NoWayBack():
+            return call(), None
+    except BaseException as error:  # noqa: BLE001
+        return None, error
 
 
 class DaemonThreads(Executor):
@@ -140,6 +147,8 @@ def _carry_out(future: Future[Any], call: Callable[[], Any]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
-        future.set_result(call())
+        with NoWayBack():
+            answer = call()
+        future.set_result(answer)
     except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
         future.set_exception(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import select
 import signal
 import threading
@@ -13,10 +14,11 @@ from asynq.answers import raised
 from asynq.context import Context, Control, current_run
 from asynq.errors import TaskCancelledError
 from asynq.executors import Executors
-from asynq.logs import follow
+from asynq.forks import NoWayBack, flush, signals_kept_from_children
 from asynq.payload import encode_result, payload_decoder
 from asynq.processes import origin
-from asynq.processes.protocol import Answer, Ask, Call, Raised, Returned, dumps, loads
+from asynq.processes.failures import Raised
+from asynq.processes.protocol import MAIN, Answer, Ask, Call, Returned, dumps, loads
 from asynq.signals import UNHEEDED, allow
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from asynq.broker import Broker
     from asynq.ops import Op
+    from asynq.processes.setup import Setup
     from asynq.task import Task
 
 ORPHAN_CHECK = 1000
@@ -36,9 +39,9 @@ _decoders: dict[Any, Callable[[str, bytes], Any]] = {}
 class Worker:
     """The worker, as its handler process sees it: who calls, and the way to the broker."""
 
-    def __init__(self, connection: Connection, program: origin.Origin) -> None:
+    def __init__(self, connection: Connection, setup: Setup) -> None:
         self._connection = connection
-        self._program = program
+        self._setup = setup
         self._turn = threading.Lock()
         self._calling = False
         self._pid = os.getpid()
@@ -49,7 +52,8 @@ class Worker:
         self._calling = True
         token = origin.importing.set(True)
         try:
-            call: Call = loads(data, "__main__", self._main)
+            with NoWayBack():
+                call: Call = loads(data, MAIN, self._main)
         except BaseException as error:  # noqa: BLE001 - the user's modules are imported here
             return Raised.of(error)
         finally:
@@ -58,9 +62,8 @@ class Worker:
 
     def tell(self, said: Returned | Raised) -> None:
         """Say how the call ended."""
-        if os.getpid() != self._pid:
-            # The handler forked, and its child came back as well: one call has one answer.
-            os._exit(0)
+        # The process is killed at its end, and writes nothing out then.
+        flush()
         with self._turn:
             self._calling = False
             self._connection.send_bytes(dumps(said))
@@ -77,7 +80,7 @@ class Worker:
                 # A thread the handler left behind: nobody at the other end listens now.
                 raise TaskCancelledError("its run has ended")
             self._connection.send_bytes(dumps(Ask(op)))
-            answer: Answer = loads(self._connection.recv_bytes(), "__main__", self._main)
+            answer: Answer = loads(self._connection.recv_bytes(), MAIN, self._main)
         return raised(answer.answer)
 
     async def aexecute(self, op: Op[Any]) -> Any:
@@ -85,7 +88,7 @@ class Worker:
         return self.execute(op)
 
     def _main(self) -> str:
-        return self._program.load().__name__
+        return self._setup.program.load().__name__
 
 
 def carry_out(call: Call, worker: Worker) -> Returned | Raised:
@@ -93,8 +96,9 @@ def carry_out(call: Call, worker: Worker) -> Returned | Raised:
     context = Context(Control(call.delivery, call.deadline, cast("Broker", worker), Executors.of(1)))
     token = current_run.set(context)
     try:
-        given = call.task if call.payload is None else _decoded(call.payload, call.task)
-        return Returned(encode_result(call.function(context, given)))
+        with NoWayBack():
+            given = call.task if call.payload is None else _decoded(call.payload, call.task)
+            return Returned(encode_result(call.function(context, given)))
     except BaseException as error:  # noqa: BLE001 - all that a handler raises is its failure
         return Raised.of(error)
     finally:
@@ -111,22 +115,33 @@ def _decoded(kind: Any, task: Task) -> Any:
     return decode(task.type, task.payload)
 
 
-def main(handle: int, parent: int, level: int, program: str) -> None:
+def main(handle: int) -> None:
     """Serve the worker at the other end of the socket until it ends."""
     os.set_inheritable(handle, False)  # noqa: FBT003 - its only form
-    for number in UNHEEDED:
-        # Not SIG_IGN, which programs the handler starts would inherit.
-        signal.signal(number, lambda *_: None)
-    allow()
-    threading.Thread(target=_end_with, args=(handle, parent), name="asynq-watch", daemon=True).start()
-    worker = Worker(Connection(handle), origin.Origin.parse(program))
+    with signals_kept_from_children(UNHEEDED):
+        for number in UNHEEDED:
+            # Not SIG_IGN, which programs the handler starts would inherit.
+            signal.signal(number, lambda *_: None)
+        allow()
+        _serve(handle)
+
+
+def _serve(handle: int) -> None:
+    connection = Connection(handle)
+    try:
+        setup: Setup = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own worker's
+    except (EOFError, OSError):
+        _end()
+    threading.Thread(target=_end_with, args=(handle, setup.parent), name="asynq-watch", daemon=True).start()
+    setup.begin()
+    worker = Worker(connection, setup)
     configured = False
     while True:
         try:
             call = worker.next_call()
             if not configured:
                 # Not before the handler's modules are there: what they configure counts.
-                follow(level)
+                setup.follow()
                 configured = True
             worker.tell(call if isinstance(call, Raised) else carry_out(call, worker))
         except (EOFError, OSError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from asynq.errors import HandlerProcessError, TaskCancelledError
+from asynq.errors import TaskCancelledError
+from asynq.processes.failures import Raised
 from asynq.processes.process import HandlerProcess
 from asynq.processes.protocol import Call, dumps
 
@@ -86,10 +87,9 @@ class Errand:
         with self._lock:
             self._process = process
         try:
-            if self._killed:
-                raise TaskCancelledError("before its process began")
-            return process.call(data, broker)
-        except HandlerProcessError:
+            ended = None if self._killed else process.call(data, broker)
+        except BaseException:
+            # It may still be waiting for an answer: the next call would be taken for it.
             self._killed = True
             raise
         finally:
@@ -99,6 +99,11 @@ class Errand:
                 self._pool.drop(process)
             else:
                 self._pool.give_back(process)
+        if ended is None:
+            raise TaskCancelledError("before its process began")
+        if isinstance(ended, Raised):
+            raise ended.error(process.load)
+        return ended.result
 
     def kill(self) -> None:
         """End the process of this call, if it has one; from any thread."""

@@ -8,22 +8,21 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from multiprocessing import Pipe
+from multiprocessing import Pipe, util
 from typing import TYPE_CHECKING, Any
 
 from asynq.errors import AsynqError, HandlerProcessError
-from asynq.logs import level_of_program
-from asynq.processes.origin import Origin
-from asynq.processes.protocol import Answer, Ask, Raised, Returned, dumps, loads
+from asynq.processes.failures import Raised
+from asynq.processes.protocol import MAIN, Answer, Ask, Returned, dumps, loads
+from asynq.processes.setup import Setup
 from asynq.signals import withheld
 
 if TYPE_CHECKING:
     from asynq.broker import Broker
 
 BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop());"
-    " from asynq.processes.child import main;"
-    " main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
+    " from asynq.processes.child import main; main(int(sys.argv[1]))"
 )
 GONE_CHECK = 1.0
 """Seconds between looks at whether a silent process still lives: what it started may hold its socket open."""
@@ -35,45 +34,45 @@ class HandlerProcess:
     def __init__(self) -> None:
         """Start it. OSError if it cannot be started."""
         # Not multiprocessing: that would run the user's main module again, needed or not.
-        self._origin = Origin.here()
+        setup = Setup()
+        # Whatever module of ours a handler process knows by another name.
+        self._theirs = {setup.program.name, *MAIN}
         self._connection, theirs = Pipe()
         with theirs:
             handle = theirs.fileno()
-            told = [
-                str(handle),
-                str(os.getpid()),
-                str(level_of_program()),
-                self._origin.dump(),
-                json.dumps(sys.path),
-            ]
+            flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
             # A session of its own: no signals of the terminal, and killed with all it started.
             with withheld():
                 self._process = subprocess.Popen(  # noqa: S603
-                    [sys.executable, "-P", "-c", BOOT, *told],
+                    [sys.executable, *flags, "-P", "-c", BOOT, str(handle), json.dumps(sys.path)],
                     stdin=subprocess.DEVNULL,
                     pass_fds=(handle,),
                     start_new_session=True,
                 )
+        with suppress(OSError):  # it has ended: the first call says so
+            self._connection.send_bytes(dumps(setup))
 
     @property
     def alive(self) -> bool:
         """Whether it can take a call."""
         return self._process.poll() is None
 
-    def call(self, call: bytes, broker: Broker) -> bytes | None:
-        """Have it carry out a pickled Call: the result, or what the function raised.
+    def call(self, call: bytes, broker: Broker) -> Returned | Raised:
+        """Have it carry out a pickled Call: how the function ended.
 
-        HandlerProcessError when the process ends under it; it is of no use any more then.
+        HandlerProcessError when the process ends under it; it is of no use after any error.
         """
         self._say(call)
         while True:
             match self._hear():
-                case Returned(result):
-                    return result
-                case Raised() as raised:
-                    raise raised.error()
+                case Returned() | Raised() as ended:
+                    return ended
                 case Ask(op):
                     self._say(dumps(Answer(_executed(broker, op))))
+
+    def load(self, data: bytes) -> Any:
+        """What it pickled."""
+        return loads(data, self._theirs, lambda: "__main__")
 
     def kill(self) -> None:
         """End it at once, and all that it started."""
@@ -100,7 +99,7 @@ class HandlerProcess:
             data = self._connection.recv_bytes()
         except (EOFError, OSError):
             raise self._gone() from None
-        return loads(data, self._origin.name, lambda: "__main__")
+        return self.load(data)
 
     def _gone(self) -> HandlerProcessError:
         self.kill()

@@ -30,10 +30,19 @@ class Order:
 
 
 class OddError(Exception):
-    """Cannot be pickled back: it needs two arguments and shows one."""
+    """Cannot be pickled."""
 
-    def __init__(self, what: str, more: str) -> None:
-        super().__init__(what + more)
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.lock = threading.Lock()
+
+
+class FormatsError(Exception):
+    """Is made from a number and shows a text."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"bad {number}")
+        self.number = number
 
 
 def pid(ctx: Context, task: Task) -> str:
@@ -99,8 +108,10 @@ def fail(ctx: Context, task: Task) -> None:
             raise OSError("disk") from SkipRetry("for good")
         case b"revoke":
             raise RevokeTask
+        case b"formats":
+            raise FormatsError(3)
         case b"odd":
-            raise OddError("od", "d")
+            raise OddError("odd")
         case b"exit":
             sys.exit(3)
 

@@ -122,6 +122,12 @@ async def test_an_error_that_cannot_travel_is_told_in_words(runs: Runs, payload:
     assert str(error) == text
 
 
+async def test_an_error_that_formats_its_text_keeps_it(runs: Runs) -> None:
+    error = await failure(runs, jobs.fail, b"formats")
+    assert type(error) is jobs.FormatsError
+    assert (str(error), error.number) == ("bad 3", 3)
+
+
 async def test_after_an_error_the_process_goes_on(runs: Runs) -> None:
     before = await runs.outcome(in_process(jobs.pid))
     await failure(runs, jobs.fail, b"value")
@@ -288,71 +294,6 @@ async def test_an_async_handler_is_refused() -> None:
 
 async def test_a_function_whose_name_means_another_fails_saying_so(runs: Runs) -> None:
     assert "decorated_over" in str(await failure(runs, jobs.original))
-
-
-# --- programs ---------------------------------------------------------------------------------------------
-
-PROGRAM = """
-import asyncio, sys, threading
-import asynq
-
-mux = asynq.ServeMux()
-
-class OwnError(Exception):
-    pass
-
-@mux.handler("sum", executor="process")
-def add(ctx, task):
-    if not task.payload:
-        raise OwnError("mine")
-    return sum(task.json())
-
-errors = []
-
-async def main():
-    broker = asynq.MemoryBroker()
-    server = asynq.Server(broker, concurrency=1, on_error=lambda error, task, ctx: errors.append(error))
-    await server.start(mux)
-    async with asynq.AsyncClient(broker) as client:
-        info = await client.enqueue(asynq.Task("sum", [1, 2, 3]), retention=asynq_hour)
-        await client.enqueue(asynq.Task("sum"), max_retry=0)
-    while not errors:
-        await asyncio.sleep(0.01)
-    from asynq.ops import GetTask
-    stored = await broker.aexecute(GetTask(queue="default", task_id=info.id))
-    print(stored.result.decode(), type(errors[0]) is OwnError)
-    await server.shutdown()
-
-from datetime import timedelta
-asynq_hour = timedelta(hours=1)
-"""
-GUARD = 'if __name__ == "__main__":\n    '
-
-
-def output(program: str, path: Path, *arguments: str) -> str:
-    path.write_text(program)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, *(arguments or (str(path),))]
-    return subprocess.run(
-        command, env=environment, cwd=path.parent, capture_output=True, text=True, timeout=60, check=True
-    ).stdout
-
-
-def test_handlers_and_errors_of_a_script_are_the_same_in_its_processes(tmp_path: Path) -> None:
-    assert output(f"{PROGRAM}\n{GUARD}asyncio.run(main())\n", tmp_path / "app.py") == "6 True\n"
-
-
-def test_handlers_of_a_program_run_as_a_module_are_found_by_its_name(tmp_path: Path) -> None:
-    program = f"{PROGRAM}\n{GUARD}asyncio.run(main())\n"
-    assert output(program, tmp_path / "app.py", "-m", "app") == "6 True\n"
-
-
-def test_a_script_that_starts_its_server_unguarded_is_told(tmp_path: Path) -> None:
-    program = PROGRAM.replace(
-        "print(stored.result.decode(), type(errors[0]) is OwnError)", "print(errors[0])"
-    )
-    program = program.replace("stored = await", "stored = 0 and await")
-    assert "if __name__" in output(f"{program}\nasyncio.run(main())\n", tmp_path / "app.py")
 
 
 def test_when_a_worker_is_killed_its_handlers_end(tmp_path: Path) -> None:
