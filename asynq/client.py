@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 from uuid import uuid4
 
 from asynq.broker import resolve
@@ -11,6 +11,7 @@ from asynq.checks import check_name
 from asynq.compose import compose, compose_many, task_info, task_infos
 from asynq.ops import Ping, RunTask
 from asynq.options import EnqueueKeywords, options_of
+from asynq.payload import result_decoder
 from asynq.portal import Portal
 from asynq.results import Results, check_waitable
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from asynq.errors import AsynqError
     from asynq.info import TaskInfo
     from asynq.task import Task
+
+R = TypeVar("R")
 
 
 def random_id() -> str:
@@ -64,16 +67,29 @@ class Client:
         requests = compose_many(tasks, options_of("enqueue_many", options), self._new_id)
         return task_infos(requests, self._broker.execute_many(requests))
 
-    def wait(self, info: TaskInfo, timeout: timedelta | None = None) -> bytes:
+    @overload
+    def wait(self, info: TaskInfo, timeout: timedelta | None = None, *, result: None = None) -> bytes: ...
+
+    @overload
+    def wait(self, info: TaskInfo, timeout: timedelta | None = None, *, result: type[R]) -> R: ...
+
+    @overload
+    def wait(self, info: TaskInfo, timeout: timedelta | None = None, *, result: object) -> Any: ...
+
+    def wait(self, info: TaskInfo, timeout: timedelta | None = None, *, result: Any = None) -> Any:
         """Wait for the task to be completed: its result, b"" if its handler returned none.
+
+        With `result`, a type that a handler may declare for its payload, the result is decoded to a value of
+        it: ResultError when that fails, TypeError at once for a type that cannot be decoded.
 
         Whoever completes it, Go workers too; a broker that goes away meanwhile is waited for. TimeoutError
         when it takes longer than `timeout`; the task goes on. TaskFailedError, with the task's last error,
         when it is archived; TaskGoneError when it was deleted or revoked, or its retention is over.
         ValueError for a task without retention: nothing of it would be left to see.
         """
+        decode = _result_decoder(result)
         check_waitable(info, timeout)
-        return self._portal.run(lambda: self._results.wait(info, timeout))
+        return decode(info.id, self._portal.run(lambda: self._results.wait(info, timeout)))
 
     def retry(self, queue: str, task_id: str) -> None:
         """Let a task that is archived, completed or waits run now: `Inspector.run_task`."""
@@ -130,9 +146,43 @@ class AsyncClient:
         requests = compose_many(tasks, options_of("enqueue_many", options), self._new_id)
         return task_infos(requests, await self._broker.aexecute_many(requests))
 
-    async def wait(self, info: TaskInfo, timeout: timedelta | None = None) -> bytes:  # noqa: ASYNC109 - as Client's
+    @overload
+    async def wait(
+        self,
+        info: TaskInfo,
+        timeout: timedelta | None = None,  # noqa: ASYNC109 - as Client's
+        *,
+        result: None = None,
+    ) -> bytes: ...
+
+    @overload
+    async def wait(
+        self,
+        info: TaskInfo,
+        timeout: timedelta | None = None,  # noqa: ASYNC109 - as Client's
+        *,
+        result: type[R],
+    ) -> R: ...
+
+    @overload
+    async def wait(
+        self,
+        info: TaskInfo,
+        timeout: timedelta | None = None,  # noqa: ASYNC109 - as Client's
+        *,
+        result: object,
+    ) -> Any: ...
+
+    async def wait(
+        self,
+        info: TaskInfo,
+        timeout: timedelta | None = None,  # noqa: ASYNC109 - as Client's
+        *,
+        result: Any = None,
+    ) -> Any:
         """See `Client.wait`."""
-        return await self._results.wait(info, timeout)
+        decode = _result_decoder(result)
+        return decode(info.id, await self._results.wait(info, timeout))
 
     async def retry(self, queue: str, task_id: str) -> None:
         """See `Client.retry`."""
@@ -156,3 +206,7 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         return f"AsyncClient({self._broker!r})"
+
+
+def _result_decoder(kind: Any) -> Callable[[str, bytes], Any]:
+    return result_decoder(kind) if kind is not None else lambda _, stored: stored

@@ -135,7 +135,7 @@ class Context:
     async def write_result(self, result: object) -> None:
         """Store progress or a result with the task, at any time; each write replaces the one before.
 
-        Anything `asynq.payload.encode_payload` takes. LeaseLostError when this run no longer owns its task;
+        Anything that a handler may return. LeaseLostError when this run no longer owns its task;
         ResultTooLargeError for more bytes than the broker stores.
         """
         await self.control.broker.aexecute(self._writing(result))
@@ -145,7 +145,9 @@ class Context:
         self.control.broker.execute(self._writing(result))
 
     def _writing(self, result: object) -> WriteResult:
-        return WriteResult(lease=self._delivery.lease, result=encode_payload(result, "result"))
+        return WriteResult(
+            lease=self._delivery.lease, result=encode_payload(result, "result", verified=False)
+        )
 
 
 current_run: ContextVar[Context] = ContextVar("asynq_context")

@@ -94,20 +94,48 @@ def payload_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
     workers. TypeError, saying why and what to declare instead, for a type whose values cannot be told from
     what they are written as.
     """
+    decode = _decoder(kind, "payload")
+
+    def decoded(task_type: str, payload: bytes) -> T:
+        try:
+            return decode(payload)
+        except ValueError as error:
+            raise PayloadError(task_type, str(error)) from error.__cause__
+
+    return decoded
+
+
+def result_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
+    """A function from (task id, result) to a value of `kind`, raising ResultError; see `payload_decoder`."""
+    decode = _decoder(kind, "result")
+
+    def decoded(task_id: str, result: bytes) -> T:
+        try:
+            return decode(result)
+        except ValueError as error:
+            raise ResultError(
+                f"the result of task {task_id!r} cannot be decoded: {error}"
+            ) from error.__cause__
+
+    return decoded
+
+
+def _decoder(kind: type[T], option: str) -> Callable[[bytes], T]:
+    """The function to a value of `kind`; it raises ValueError with the reason, caused by the failure."""
     from asynq.codecs.top_level import top_level_decoder
 
     try:
         decode = top_level_decoder(kind)
     except TypeError as error:
         shown = kind.__qualname__ if isinstance(kind, type) and not get_args(kind) else repr(kind)
-        raise TypeError(f"payload={shown} cannot be decoded: {error}") from error
+        raise TypeError(f"{option}={shown} cannot be decoded: {error}") from error
 
-    def decoded(task_type: str, payload: bytes) -> T:
+    def decoded(data: bytes) -> T:
         try:
-            value: T = decode(payload)
+            value: T = decode(data)
         except Exception as error:
-            reason = "" if payload else "it is empty, which is read as an object without fields: "
-            raise PayloadError(task_type, reason + reason_of(error)) from error
+            reason = "" if data else "it is empty, which is read as an object without fields: "
+            raise ValueError(reason + reason_of(error)) from error
         return value
 
     return decoded

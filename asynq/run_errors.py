@@ -80,7 +80,10 @@ class TaskDeadlineError(TaskTimeoutError, SkipRetry):
 
 @define
 class ResultError(SkipRetry):
-    """The handler returned what cannot be stored as a result; running it again cannot help."""
+    """The handler returned what cannot be stored as a result, or be decoded by who waits for it.
+
+    Running it again cannot help.
+    """
 
     reason: str
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _BYTES = (bytes, bytearray, memoryview)
 _AMBIGUOUS = (
     "a str or bytes is sent as it is, not as JSON, and cannot be told from a value of another type; declare "
-    "it alone, put it into a field of a class, or leave out payload= and read the task"
+    "it alone, put it into a field of a class, or declare no type and read the bytes"
 )
 
 

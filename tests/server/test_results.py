@@ -34,12 +34,12 @@ def wait(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Callable[...,
     """Waits with a client of each kind: `await wait(info, patience)`."""
     plain, awaited = Client(bench.broker), AsyncClient(bench.broker)
 
-    async def called(info: Any, patience: Any = LONG) -> bytes:
-        return await asyncio.to_thread(plain.wait, info, patience)
+    async def called(info: Any, patience: Any = LONG, **options: Any) -> Any:
+        return await asyncio.to_thread(lambda: plain.wait(info, patience, **options))
 
-    async def awaits(info: Any, patience: Any = LONG) -> bytes:
+    async def awaits(info: Any, patience: Any = LONG, **options: Any) -> Any:
         try:
-            return await awaited.wait(info, patience)
+            return await awaited.wait(info, patience, **options)
         finally:
             await awaited.aclose()
 
@@ -145,6 +145,26 @@ async def test_a_task_that_returned_nothing_has_an_empty_result(bench: Bench, wa
     assert await wait(info) == b""
 
 
+async def test_a_result_is_decoded_to_the_type_that_is_asked_for(bench: Bench, wait: Any) -> None:
+    info = await enqueue(bench)
+    await bench.broker.aexecute(Complete(delivery=await take(bench), result=b'{"a":[1,2]}'))
+    assert await wait(info, result=dict[str, list[int]]) == {"a": [1, 2]}
+    assert await wait(info, result=str) == '{"a":[1,2]}'
+    assert await wait(info, result=dict[str, set[int]] | None) == {"a": {1, 2}}
+    with pytest.raises(asynq.ResultError, match=f"{info.id}.*Expected `int`, got `object`"):
+        await wait(info, result=int)
+    with pytest.raises(TypeError, match=r"^result=.*cannot be told from"):
+        await wait(info, result=str | None)
+
+
+async def test_no_result_is_none_where_the_type_admits_it(bench: Bench, wait: Any) -> None:
+    info = await enqueue(bench)
+    await bench.broker.aexecute(Complete(delivery=await take(bench)))
+    assert await wait(info, result=int | None) is None
+    with pytest.raises(asynq.ResultError, match="it is empty"):
+        await wait(info, result=int)
+
+
 async def test_who_has_waited_long_enough_is_told_so_and_the_task_goes_on(bench: Bench, wait: Any) -> None:
     info = await enqueue(bench)
     with pytest.raises(TimeoutError, match=f"{info.id}.*0:00:00.050000"):
@@ -169,7 +189,7 @@ async def test_what_cannot_be_waited_for_is_refused(
     with pytest.raises(error, match=option):
         await AsyncClient(memory.broker).wait(info, patience)
     with pytest.raises(TypeError, match="info"):
-        Client(memory.broker).wait(info.id)  # type: ignore[arg-type]
+        Client(memory.broker).wait(info.id)  # type: ignore[call-overload]
 
 
 async def test_many_wait_at_once(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from asynq.errors import TaskCancelledError, TaskTimeoutError
 from asynq.message import Lease
 from asynq.ops import WriteResult
 from asynq.outcome import Cancelled, Failed, Interrupted, Succeeded
+from tests.unit.payload_classes import Wrong
 from tests.unit.runs import delivery
 
 if TYPE_CHECKING:
@@ -63,6 +64,14 @@ async def test_results_are_written_from_the_loop_and_from_threads(runs: Runs) ->
     assert await runs.outcome(on_loop) == Succeeded()
     assert await runs.outcome(in_thread) == Succeeded()
     written = [b"half", b'{"percent":100}', b"all"]
+    assert runs.broker.executed == [WriteResult(lease=LEASE, result=result) for result in written]
+
+
+async def test_a_result_is_written_without_being_verified(runs: Runs) -> None:
+    ctx = runs.make(lambda ctx, task: None).context
+    await ctx.write_result(Wrong())
+    ctx.write_result_sync([Wrong()])
+    written = [b'{"name":null}', b'[{"name":null}]']
     assert runs.broker.executed == [WriteResult(lease=LEASE, result=result) for result in written]
 
 
