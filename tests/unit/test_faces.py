@@ -43,7 +43,7 @@ class Called(CalledBroker):
     def __init__(self) -> None:
         super().__init__(CAPABILITIES)
         self.batches: list[int] = []
-        self.threads: set[str] = set()
+        self.threads: set[threading.Thread] = set()
         self.broken_after = 99
         self.closed = 0
 
@@ -51,7 +51,7 @@ class Called(CalledBroker):
         if len(self.batches) >= self.broken_after:
             raise BrokerUnavailable("gone")
         self.batches.append(len(ops))
-        self.threads.add(threading.current_thread().name)
+        self.threads.add(threading.current_thread())
         return [answer(op) for op in ops]
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ def test_both_faces_answer_and_raise_alike(make: type[Called | Awaited]) -> None
 def test_what_is_called_is_awaited_in_threads_of_the_brokers_own() -> None:
     broker = Called()
     asyncio.run(broker.aexecute(Ping()))
-    assert all(name.startswith("asynq-broker") for name in broker.threads)
+    assert all(thread.name.startswith("asynq-broker") for thread in broker.threads)
     asyncio.run(broker.aclose())
     assert broker.closed == 1
 
@@ -104,7 +104,7 @@ def test_its_threads_end_when_it_is_closed() -> None:
     broker = Called()
     for _ in range(2):
         asyncio.run(broker.aexecute(Ping()))
-        own = [thread for thread in threading.enumerate() if thread.name in broker.threads]
+        own = [thread for thread in broker.threads if thread.is_alive()]
         assert own
         asyncio.run(broker.aclose())
         for thread in own:
