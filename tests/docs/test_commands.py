@@ -40,6 +40,48 @@ def test_a_command_of_the_documents_is_understood(command: str) -> None:
     assert subcommand.make_context(name, rest, parent=context, resilient_parsing=not rest)
 
 
+def installing(page: str) -> list[str]:
+    """The commands of a page that install this project, without a prompt."""
+    blocks = re.findall(r"^```console\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    return [line for line in lines if "pip install" in line]
+
+
+def test_what_the_readme_installs_goes_into_a_virtual_environment() -> None:
+    """The Python of Debian, Ubuntu or Homebrew refuses to be installed into, and need not be `python`."""
+    commands = installing("README.md")
+    begin = "python3 -m venv .venv && . .venv/bin/activate && python -m pip install "
+    assert len(commands) == 2
+    assert all(command.startswith(begin) for command in commands)
+    assert commands[0].endswith(" && asynq demo")
+    for command in commands:
+        subprocess.run(["sh", "-n", "-c", command], check=True)
+
+
+def test_the_test_command_is_the_same_everywhere() -> None:
+    _, command = installing("README.md")
+    assert installing("CONTRIBUTING.md") == [command]
+    assert f"{command} || status=$?" in (ROOT / ".ci/run").read_text().splitlines()
+
+
+def test_the_first_command_leaves_the_shell_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    """Without its installing, which asks the network."""
+    first, _, rest = installing("README.md")[0].partition("python -m pip install . && asynq demo")
+    assert rest == ""
+    first = first.replace("python3", shlex.quote(sys.executable)).replace(
+        "venv .venv", "venv --without-pip .venv"
+    )
+    show = 'import os, sys; print(os.path.realpath(sys.prefix) == os.path.realpath(".venv"))'
+    ended = subprocess.run(
+        ["sh", "-c", f"{first} python -c {shlex.quote(show)}"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout == "True\n"
+
+
 def test_the_quick_start_of_the_readme_works(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text()
     for block in re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL):
