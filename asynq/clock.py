@@ -25,6 +25,17 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
+class SteadyClock:
+    """This machine's time as it was when this was made, counted on by what nobody sets."""
+
+    def __init__(self) -> None:
+        self._ahead = time.time_ns() - time.monotonic_ns()
+
+    def now(self) -> int:
+        """Milliseconds since 1970-01-01 UTC; never less than before."""
+        return (time.monotonic_ns() + self._ahead) // 1_000_000
+
+
 class FakeClock:
     """A clock that stands still until it is moved: for tests."""
 

@@ -96,7 +96,10 @@ class Context:
 
     @property
     def deadline(self) -> datetime:
-        """When this run is told to end: the earlier of the task's deadline and its timeout, in UTC."""
+        """When this run is told to end: the earlier of the task's deadline and its timeout, in UTC.
+
+        It is an instant of the broker's clock, from which that of this machine may differ.
+        """
         return self.control.deadline
 
     @property

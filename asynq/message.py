@@ -75,6 +75,8 @@ class Delivery:
     """How often this task's worker was lost so far."""
     cancel: str = ""
     """A cancellation recorded for this task: "archive" or "retry", "" for none."""
+    delivered_at: int = 0
+    """Unix milliseconds, by the broker's clock, at which it was handed out: by a copy of the call, later."""
 
     @property
     def lease(self) -> Lease:

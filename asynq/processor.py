@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asynq.answers import may_have_landed
 from asynq.backoff import Backoff, Troubles
-from asynq.clock import SystemClock
 from asynq.errors import AsynqError, LeaseLostError
 from asynq.held import Held
 from asynq.isolation import aexecute_isolated
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from asynq.broker import Broker, CancelRequested
+    from asynq.broker_time import BrokerTime
     from asynq.executors import Executors
     from asynq.handlers import Step
     from asynq.hooks import Hooks
@@ -67,6 +67,7 @@ class Processor:
         keeper: LeaseKeeper,
         executors: Executors,
         hooks: Hooks,
+        time: BrokerTime,
         token: Callable[[], str] = lambda: secrets.token_hex(12),
     ) -> None:
         self._broker = broker
@@ -75,8 +76,8 @@ class Processor:
         self._keeper = keeper
         self._executors = executors
         self._hooks = hooks
+        self._time = time
         self._token = token
-        self._clock = broker.clock or SystemClock()
         self._loop = asyncio.get_running_loop()
         self._fetch_backoff = Backoff(terms.rng)
         self._fetching = Troubles(log, "fetching tasks")
@@ -88,6 +89,7 @@ class Processor:
         self._running: Counter[str] = Counter()
         self._fetch: Dequeue | None = None
         self._fetch_sent_at = 0.0
+        self._fetch_mark = 0
         self._not_before = 0.0
         self._busy_since: float | None = None
         self._hungry = True
@@ -207,6 +209,7 @@ class Processor:
                 orders=orders, token=self._token(), lease=self._terms.lease, limits=limits.shared
             )
             self._fetch_sent_at = self._loop.time()
+            self._fetch_mark = self._time.mark()
         return self._fetch
 
     async def _exchange(self, settlements: list[Settlement], fetch: Dequeue | None) -> None:
@@ -288,8 +291,11 @@ class Processor:
 
     def _begin(self, delivery: Delivery) -> Held:
         held = self._held[delivery.lease] = Held(delivery)
+        if delivery.delivered_at:
+            self._time.tell(delivery.delivered_at, sent=self._fetch_mark)
+        clock = self._time.here()
         try:
-            run = Run(delivery, self._step, broker=self._broker, executors=self._executors, clock=self._clock)
+            run = Run(delivery, self._step, broker=self._broker, executors=self._executors, clock=clock)
         except Exception as error:  # noqa: BLE001 - it is logged as the task's failure
             self._conclude(held, Failed(error))
             return held
@@ -303,9 +309,7 @@ class Processor:
 
     def _hold_seconds(self, held: Held) -> float:
         """How long the lease may have to be extended: to the run's end, its grace, and its settlement."""
-        left = 0.0
-        if held.run:
-            left = held.run.context.deadline.timestamp() - self._clock.now() / 1000
+        left = held.run.left if held.run else 0.0
         return max(left, 0.0) + GRACE + self._terms.lease / 1000
 
     async def _carry_out(self, held: Held, run: Run) -> None:
@@ -329,7 +333,7 @@ class Processor:
 
     def _conclude(self, held: Held, outcome: Outcome) -> None:
         delivery = held.delivery
-        op = decide(delivery, outcome, self._terms.rules, self._clock.now())
+        op = decide(delivery, outcome, self._terms.rules, held.run.now if held.run else self._time.now())
         held.outcome = outcome
         # Before anybody is told: a logger or a hook that fails must not leave the task unsettled.
         if op is None:

@@ -89,12 +89,16 @@ class Task(Struct, frozen=True, omit_defaults=True):
         except DecodeError:
             return None
 
-    def delivery(self) -> Delivery | None:
+    def delivery(self, now: int) -> Delivery | None:
         """An active task as it is handed to the holder of its token; None without a message."""
         if (message := self.message()) is None:
             return None
         return Delivery(
-            message=message, token=self.token, expires_at=self.rank, lease_losses=self.lease_losses
+            message=message,
+            token=self.token,
+            expires_at=self.rank,
+            lease_losses=self.lease_losses,
+            delivered_at=now,
         )
 
     def lost(self) -> LostLease | None:

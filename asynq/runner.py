@@ -53,6 +53,8 @@ class Run:
     its outcome without it. `finished` is set when the handler has really ended, which may be later: until
     then it still takes up the room of one task.
 
+    `clock` shows the broker's time (see BrokerTime): by it the deadline passes.
+
     Returning is success and SkipRetry and RevokeTask are verdicts, also after the handler was told to end;
     whatever else it then raises is put down to the cancellation.
     """
@@ -71,15 +73,26 @@ class Run:
         self.finished = asyncio.Event()
         self._step: Step = as_step(handler)
         self._grace = grace
-        self._now = clock.now()
-        self.started_at = instant_of(self._now)
-        self._limit, self._overrun = _time_limit(delivery.message, self._now)
+        self._clock = clock
+        now = clock.now()
+        self.started_at = instant_of(now)
+        self._limit, self._overrun = _time_limit(delivery.message, now)
         self._control = Control(delivery, instant_of(self._limit), broker, executors)
         self.context = Context(self._control)
         self._work: asyncio.Task[Outcome] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[Outcome] = self._loop.create_future()
+
+    @property
+    def now(self) -> int:
+        """The broker's time, in Unix milliseconds: what deadlines are compared with."""
+        return self._clock.now()
+
+    @property
+    def left(self) -> float:
+        """Seconds until the run is told to end; below zero when it was."""
+        return (self._limit - self.now) / 1000
 
     def cancel(self, stop: Cancelled | Interrupted) -> None:
         """Tell the handler to end; `stop` is the run's outcome unless the handler still finds its own.
@@ -118,16 +131,14 @@ class Run:
         """
         if self.delivery.cancel:
             self.cancel(Cancelled("retry" if self.delivery.cancel == "retry" else "archive"))
-        elif self._limit <= self._now:
+        elif self.left <= 0:
             self._tell(Failed(self._overrun))
         if self._control.stop is not None:
             self.finished.set()
             return self._control.stop
         self._work = self._loop.create_task(self._handle(), name=f"asynq {self.delivery.message.id}")
         self._work.add_done_callback(self._ended)
-        self._timer = self._loop.call_later(
-            (self._limit - self._now) / 1000, self._tell, Failed(self._overrun)
-        )
+        self._timer = self._loop.call_later(self.left, self._tell, Failed(self._overrun))
         try:
             return await self._outcome
         except asyncio.CancelledError:

@@ -13,7 +13,8 @@ from uuid import uuid4
 from attrs import frozen
 
 from asynq.broker import resolve
-from asynq.clock import FakeClock, SystemClock
+from asynq.broker_time import BrokerTime
+from asynq.clock import FakeClock
 from asynq.errors import RevokeTask
 from asynq.executors import Executors
 from asynq.handlers import as_step
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from asynq.broker import Broker
-    from asynq.clock import Clock
     from asynq.handlers import Handler, Step
     from asynq.info import TaskInfo
     from asynq.message import Delivery
@@ -193,7 +193,7 @@ class _Bench:
         self.executors = Executors.of(1)
         self._broker = broker
         self._step = step
-        self._clock: Clock = broker.clock or SystemClock()
+        self._time = BrokerTime(broker.clock)
         self._rules = RetryRules(rng=Random(0), delay=retry_delay)  # noqa: S311 - delays that repeat
 
     async def next_due(self, queues: Sequence[str] | None) -> Delivery | None:
@@ -203,13 +203,17 @@ class _Bench:
             while (await self._broker.aexecute(Forward(queue=queue))).moved:
                 pass
         fetch = Dequeue(orders=(names,) if names else (), token=str(uuid4()), lease=LEASE)
-        return next(iter(await self._broker.aexecute(fetch)), None)
+        sent = self._time.mark()
+        delivery = next(iter(await self._broker.aexecute(fetch)), None)
+        if delivery is not None and delivery.delivered_at:
+            self._time.tell(delivery.delivered_at, sent=sent)
+        return delivery
 
     async def carry_out(self, delivery: Delivery) -> Outcome:
         """Run the task and settle it."""
-        run = Run(delivery, self._step, broker=self._broker, executors=self.executors, clock=self._clock)
+        run = Run(delivery, self._step, broker=self._broker, executors=self.executors, clock=self._time)
         outcome = await run.execute()
-        settlement: Op[None] | None = decide(delivery, outcome, self._rules, self._clock.now())
+        settlement: Op[None] | None = decide(delivery, outcome, self._rules, self._time.now())
         if settlement is not None:
             await self._broker.aexecute(settlement)
         return outcome

@@ -61,7 +61,8 @@ class Timetable:
             new_id=lambda: str(uuid4()),
         )
         self._id = f"{host()}:{os.getpid()}:{uuid4()}"
-        self._heartbeat = Heartbeat(broker, self._beat, ClearScheduler(scheduler_id=self._id))
+        last = ClearScheduler(scheduler_id=self._id)
+        self._heartbeat = Heartbeat(broker, self._beat, last, self._ticker.time)
         self._is_seen = broker.capabilities.supports(WriteScheduler, ClearScheduler)
 
     def entry(self, spec: str, task: Task, over: Options) -> Entry:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from asynq.clock import SystemClock
+from asynq.broker_time import BrokerTime
 from asynq.executors import Executors
 from asynq.hooks import Hooks
 from asynq.leases.keeper import LeaseKeeper
@@ -95,19 +95,21 @@ class Worker:
             rng=rng,
             retried=self._on_retry,
         )
+        time = BrokerTime(broker.clock)
         self._processor = processor = Processor(
-            broker, step, terms, keeper=self._keeper, executors=self._executors, hooks=self._hooks
+            broker, step, terms, keeper=self._keeper, executors=self._executors, hooks=self._hooks, time=time
         )
         self._wakeups = Wakeups(broker, queues, woken=self._on_wake, cancelled=processor.cancel, rng=rng)
         processor.woken_by(self._wakeups)
-        forwarder = Forwarder(broker, queues, forwarded=processor.wake, poll=lambda: self._wakeups.poll)
+        forwarder = Forwarder(
+            broker, queues, forwarded=processor.wake, poll=lambda: self._wakeups.poll, time=time
+        )
         recoverer = Recoverer(broker, queues, rules, recovered=self._on_wake, lost=self._hooks.lost)
         self._forwarding = Every("forwarding", forwarder.step, interval=POLL, rng=rng, gap=0.1)
         self._aggregator = self._make_aggregator(broker, settings.grouping, rng)
         repairer = GroupRepairer(broker, queues, attended=self._aggregator is not None)
-        clock = broker.clock or SystemClock()
-        self._record = ServerRecord(settings.concurrency, settings.preference, clock, processor.runs)
-        self._heartbeat = Heartbeat(broker, self._record.beat, self._record.end())
+        self._record = ServerRecord(settings.concurrency, settings.preference, time, processor.runs)
+        self._heartbeat = Heartbeat(broker, self._record.beat, self._record.end(), time)
         self._beating = Every("heartbeat", self._heartbeat.step, interval=SERVER_EVERY, rng=rng)
         self._loops = [
             self._forwarding,

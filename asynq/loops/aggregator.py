@@ -11,7 +11,7 @@ from attrs import define
 from asynq.aggregation import HOLD, Aggregation, Grouping
 from asynq.backoff import Backoff, Troubles
 from asynq.client import random_id
-from asynq.clock import SystemClock
+from asynq.clock import SteadyClock
 from asynq.errors import AggregationError, AggregationLostError, AsynqError
 from asynq.logs import get_logger
 from asynq.loops.sweep import Sweep
@@ -76,7 +76,7 @@ class Aggregator:
         self._new_id = new_id
         self._aggregated = aggregated
         self._report = report
-        self._clock = broker.clock or SystemClock()
+        self._clock = broker.clock or SteadyClock()
         self._sweep = Sweep(broker, "looking for groups")
         self._troubles = Troubles(log, "taking groups")
         self._ripe: deque[_Key] = deque()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from asynq.clock import SystemClock
+from asynq.errors import BrokerUnavailable
 from asynq.loops.sweep import Sweep
 from asynq.ops import MAX_BATCH, Forward
 
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from asynq.broker import Broker
+    from asynq.broker_time import BrokerTime
 
 NEAR = 0.2
-"""Shortest pause in seconds: a clock ahead of the broker's must not make us ask in a hot loop."""
+"""Shortest pause in seconds: a time that is ahead of the broker's must not make us ask in a hot loop."""
 
 
 class Forwarder:
@@ -27,10 +29,12 @@ class Forwarder:
         *,
         forwarded: Callable[[], None],
         poll: Callable[[], float],
+        time: BrokerTime,
     ) -> None:
         """`forwarded` is called when tasks were made pending; `poll`: seconds until the next look at most."""
         self._queues = queues
-        self._clock = broker.clock or SystemClock()
+        self._broker = broker
+        self._time = time
         self._sweep = Sweep(broker, "forwarding due tasks")
         self._forwarded = forwarded
         self._poll = poll
@@ -50,5 +54,7 @@ class Forwarder:
             )
         pause = self._poll()
         if dues:
-            pause = min(pause, (min(dues) - self._clock.now()) / 1000)
+            with suppress(BrokerUnavailable):
+                await self._time.follow(self._broker)
+            pause = min(pause, (min(dues) - self._time.now()) / 1000)
         return max(pause, NEAR)

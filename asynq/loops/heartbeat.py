@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from asynq.broker import Broker
-    from asynq.clock import Clock
+    from asynq.broker_time import BrokerTime
     from asynq.ops import Op
     from asynq.queues import Preference
     from asynq.runner import Run
@@ -39,10 +39,13 @@ UNANSWERED_PATIENCE = 0.2
 
 
 class Heartbeat:
-    """Each step writes what `beat` answers, the end of it what `last` is."""
+    """Each step writes what `beat` answers, the end of it what `last` is. `time` is told to `beat` before."""
 
-    def __init__(self, broker: Broker, beat: Callable[[], Op[None]], last: Op[None]) -> None:
+    def __init__(
+        self, broker: Broker, beat: Callable[[], Op[None]], last: Op[None], time: BrokerTime
+    ) -> None:
         self._broker = broker
+        self._time = time
         self._beat = beat
         self._last = last
         self._troubles = Troubles(log, "the heartbeat")
@@ -50,6 +53,7 @@ class Heartbeat:
     async def step(self) -> float | None:
         """Be seen. A broker that is away is the loop's matter, one that refuses is logged once."""
         try:
+            await self._time.follow(self._broker)
             await self._broker.aexecute(self._beat())
         except BrokerUnavailable:
             raise
@@ -82,15 +86,17 @@ class ServerRecord:
     """A server's description of itself."""
 
     def __init__(
-        self, concurrency: int, preference: Preference, clock: Clock, runs: Callable[[], Iterable[Run]]
+        self, concurrency: int, preference: Preference, time: BrokerTime, runs: Callable[[], Iterable[Run]]
     ) -> None:
         self.status = "active"
         self._runs = runs
+        self._time = time
+        self._began: int | None = time.mark()
         self._server = ServerInfo(
             id=str(uuid4()),
             host=host(),
             pid=os.getpid(),
-            started_at=instant_of(clock.now()),
+            started_at=instant_of(time.now()),
             concurrency=concurrency,
             queues=preference.weights,
             strict_priority=preference.strict,
@@ -98,6 +104,10 @@ class ServerRecord:
 
     def beat(self) -> WriteServer:
         """What is written now."""
+        if self._began is not None:
+            # When it was made, the broker had not told its time.
+            started_at = instant_of(self._time.now() - (self._time.mark() - self._began))
+            self._server, self._began = evolve(self._server, started_at=started_at), None
         workers = tuple(map(_worker, self._runs()))
         server = evolve(self._server, status=self.status, workers=workers)
         return WriteServer(server=server, ttl=int(2000 * SERVER_EVERY))

@@ -11,15 +11,14 @@ from attrs import define, field
 
 from asynq.answers import is_final
 from asynq.backoff import Troubles
-from asynq.clock import SystemClock
+from asynq.broker_time import BrokerTime
 from asynq.compose import compose, task_info
-from asynq.errors import AsynqError, DuplicateTaskError, TaskIDConflictError
+from asynq.errors import AsynqError, BrokerUnavailable, DuplicateTaskError, TaskIDConflictError
 from asynq.info import TaskInfo
 from asynq.instants import instant_of
 from asynq.isolation import aexecute_isolated
 from asynq.logs import get_logger
 from asynq.loops.every import being_cancelled
-from asynq.message import TaskState
 from asynq.ops import EnqueueTick, GetLastTick, RecordEnqueueEvent
 from asynq.presence import EnqueueEvent
 from asynq.task import Task
@@ -148,15 +147,17 @@ class Ticker:
         self._catch_up = catch_up
         self._hooks = hooks
         self._new_id = new_id
-        self._clock = broker.clock or SystemClock()
-        self._ahead = 0
-        """Milliseconds by which this process's clock was last seen to be ahead of the broker's."""
+        self.time = BrokerTime(broker.clock)
+        """By which ticks are due."""
+        self._told = False
+        """True once the timers go by the time that the broker told."""
         self._timers: dict[str, _Timer] = {}
         self._troubles = Troubles(log, "enqueueing periodic tasks")
 
     async def step(self) -> float | None:
         """Enqueue what is due; seconds until something else is."""
-        now = self._now()
+        await self._follow_time()
+        now = self.time.now()
         self._follow(now)
         await self._look_back(now)
         due: list[tuple[_Timer, EnqueueTick]] = []
@@ -169,14 +170,14 @@ class Ticker:
                 self._breaks(timer, error)
         if due:
             attempts = [attempt for _, attempt in due]
-            sent_at = self._clock.now()
+            sent = self.time.mark()
             answers = await aexecute_isolated(self._broker, attempts)
-            await self._note([timer for timer, _ in due], attempts, answers, sent_at)
-        return self._pause(self._now())
+            await self._note([timer for timer, _ in due], attempts, answers, sent)
+        return self._pause(self.time.now())
 
     def described(self) -> tuple[SchedulerEntry, ...]:
-        """The entries as they let themselves be seen."""
-        now = self._now()
+        """The entries as they let themselves be seen. For that the time must have been told."""
+        now = self.time.now()
         self._follow(now)
         seen: list[SchedulerEntry] = []
         for timer in self._timers.values():
@@ -191,21 +192,31 @@ class Ticker:
 
     # --- the rest is its own ------------------------------------------------------------------------
 
-    def _now(self) -> int:
-        return self._clock.now() - self._ahead
+    async def _follow_time(self) -> None:
+        """Go by the broker's time. Entries that came while it could not be told miss no tick since."""
+        try:
+            await self.time.follow(self._broker)
+        except BrokerUnavailable:
+            if not self.time.told:
+                self._follow(self.time.now())
+            raise
+        if not self._told:
+            self._told = True
+            for timer in self._timers.values():
+                timer.since += self.time.offset
 
     def _breaks(self, timer: _Timer, error: Exception) -> None:
         """The entry raised an error: it rests, and the others go on."""
         if not timer.broken:
             said = "the entry %r for task type %r fails and will be tried again"
             log.error(said, timer.entry.spec, timer.entry.task.type, exc_info=error)
-        timer.broken, timer.not_before = True, self._now() + REST
+        timer.broken, timer.not_before = True, self.time.now() + REST
 
-    def _set_back(self, ahead: int) -> None:
-        """Go by the broker's time: what this clock took for past is still to come."""
-        self._ahead = ahead
+    def _set_back(self, now: int, sent: int) -> None:
+        """Go by the broker's time: what was taken for past is still to come."""
+        self.time.tell(now, sent=sent)
         for timer in self._timers.values():
-            timer.since = min(timer.since, self._now())
+            timer.since = min(timer.since, now)
 
     def _follow(self, now: int) -> None:
         """Have a timer for every entry that is registered, and no others."""
@@ -248,7 +259,7 @@ class Ticker:
         timers: Sequence[_Timer],
         attempts: Sequence[EnqueueTick],
         answers: Sequence[Ticked | AsynqError],
-        sent_at: int,
+        sent: int,
     ) -> None:
         """Take in the answers, then tell of them."""
         told: list[tuple[Task, TaskInfo | AsynqError]] = []
@@ -262,14 +273,12 @@ class Ticker:
                 told.append((timer.entry.task, answer))
             elif isinstance(answer, AsynqError):
                 self._troubles.failed(answer)
-                timer.not_before = self._now() + AGAIN
+                timer.not_before = self.time.now() + AGAIN
                 continue
             elif answer.early:
-                self._set_back(self._clock.now() - (attempt.tick - answer.early))
+                self._set_back(attempt.tick - answer.early, sent)
                 continue
             elif answer.enqueued is not None:
-                if answer.enqueued.state is TaskState.PENDING:
-                    self._ahead = max(sent_at - answer.enqueued.due_at, 0)
                 told.append((timer.entry.task, task_info(attempt.enqueue, answer.enqueued)))
                 events.append(self._event(attempt))
             self._troubles.worked()
@@ -279,7 +288,7 @@ class Ticker:
             await self._hooks.tell_after(task, outcome)
 
     def _event(self, attempt: EnqueueTick) -> RecordEnqueueEvent:
-        at = instant_of(self._now())
+        at = instant_of(self.time.now())
         event = EnqueueEvent(task_id=attempt.enqueue.message.id, enqueued_at=at)
         return RecordEnqueueEvent(entry_id=attempt.entry_id, event=event, keep=HISTORY)
 

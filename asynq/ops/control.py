@@ -11,8 +11,8 @@ from asynq.ops.base import Op
 
 
 @frozen(kw_only=True)
-class Ping(Op[None]):
-    """Answer, if the broker can be reached."""
+class Ping(Op[int]):
+    """Answer, if the broker can be reached: with the time of its clock, in Unix milliseconds."""
 
     read_only: ClassVar[bool] = True
 

@@ -15,6 +15,7 @@ from redis import RedisError
 
 from asynq.answers import raised
 from asynq.broker import Capabilities
+from asynq.broker_time import BrokerTime
 from asynq.checks import check_count, check_duration, check_timeout
 from asynq.errors import BrokerUnavailable
 from asynq.per_loop import PerLoop
@@ -102,6 +103,7 @@ class _Connections:
         self.pid = os.getpid()
         self.lock = threading.Lock()
         self.listed: set[str] = set()
+        self.time = BrokerTime()
         self.blocking: Transport | None = None
         self.awaiting = PerLoop(Transport.close)
 
@@ -196,7 +198,8 @@ class BaseRedisBroker:
 
     async def _send(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
         apart = self._config.endpoint.kind == "cluster"
-        env = Env(clock=self._config.clock, apart=apart, listed=self._connections().listed)
+        here = self._connections()
+        env = Env(clock=self._config.clock, apart=apart, listed=here.listed, time=here.time)
         batch = Batch(ops, env)
         resend = all(op.idempotent for op in ops)
         first = True

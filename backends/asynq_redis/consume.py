@@ -48,10 +48,11 @@ def _ask(op: Dequeue, queues: Sequence[str], env: Env) -> Steps[Any]:
         reply = (yield requests)[-1]
         if isinstance(reply, redis.RedisError):
             return tuple(deliveries) or reply
-        found, dropped, refused = reply
+        found, dropped, refused, now = reply
+        env.tell(now)
         if len(refused) == len(queues):
             return BrokerRefusedError(refused[0][1].decode(errors="replace"))
-        read = [_delivery(op, queues[number - 1], facts) for number, *facts in found]
+        read = [_delivery(op, queues[number - 1], now, facts) for number, *facts in found]
         deliveries = [delivery for delivery in read if isinstance(delivery, Delivery)]
         undecodable = [task for task in read if isinstance(task, Undecodable)]
         if not undecodable and (not dropped or len(deliveries) == len(op.orders)):
@@ -80,7 +81,7 @@ def _dequeue_call(op: Dequeue, queues: Sequence[str], env: Env) -> ScriptCall:
     return ScriptCall(DEQUEUE, tuple(keys), args)
 
 
-def _delivery(op: Dequeue, queue: str, facts: Sequence[Reply]) -> Delivery | Undecodable:
+def _delivery(op: Dequeue, queue: str, now: int, facts: Sequence[Reply]) -> Delivery | Undecodable:
     raw_id, data, expires_at, losses, cancel = facts
     message = read_message(queue, raw_id, data)
     if isinstance(message, Undecodable):
@@ -91,6 +92,7 @@ def _delivery(op: Dequeue, queue: str, facts: Sequence[Reply]) -> Delivery | Und
         expires_at=expires_at,
         lease_losses=losses,
         cancel=cancel.decode(errors="replace"),
+        delivered_at=now,
     )
 
 

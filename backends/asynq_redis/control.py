@@ -39,8 +39,13 @@ def _refusal(*replies: Reply) -> Reply:
 
 
 def _ping(op: Ping, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
-    [reply] = yield [Command(("PING",))]
-    return _refusal(reply)
+    # A server that loads its data tells the time, but answers no PING.
+    pong, time = yield [Command(("PING",)), Command(("TIME",))]
+    if error := _refusal(pong, time):
+        return error
+    seconds, microseconds = map(int, time)
+    env.tell(seconds * 1000 + microseconds // 1000)
+    return env.milliseconds()
 
 
 implements(Ping)(alone(_ping))

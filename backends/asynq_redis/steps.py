@@ -10,13 +10,13 @@ plain and the awaited face of the broker differ only in how they send that write
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from attrs import field, frozen
 
+from asynq.broker_time import BrokerTime
 from asynq.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
@@ -107,6 +107,14 @@ class Env:
     """Names of queues this broker has added to the list of all queues."""
     resent: dict[int, Request] = field(factory=dict)
     """Requests whose reply is that of a copy: the reply to an earlier one was lost. By identity."""
+    time: BrokerTime = field(factory=BrokerTime)
+    """What servers have told of their time."""
+    begun: int = field(init=False)
+    """Mark of `time` from before anything was sent."""
+
+    @begun.default
+    def _mark(self) -> int:
+        return self.time.mark()
 
     def was_resent(self, request: Request) -> bool:
         """True if an earlier copy of the request may have done what this one found done."""
@@ -116,9 +124,17 @@ class Env:
         """`now` as every script takes it: microseconds, or empty for the server's TIME."""
         return "" if self.clock is None else str(self.clock.now() * 1000)
 
+    def tell(self, now: int) -> None:
+        """A server has answered that it is now this time."""
+        self.time.tell(now, sent=self.begun)
+
+    def milliseconds(self) -> int:
+        """The present time: the injected clock's, or as servers have told it."""
+        return self.time.now() if self.clock is None else self.clock.now()
+
     def seconds(self) -> int:
-        """The present as this process knows it, in Unix seconds: for what people read, not for decisions."""
-        return int(time.time()) if self.clock is None else self.clock.now() // 1000
+        """The same in Unix seconds."""
+        return self.milliseconds() // 1000
 
 
 Handler = Callable[[Sequence[Any], Env], Steps[list[Any]]]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def dequeue(store: Store, op: Dequeue, now: int) -> tuple[Delivery, ...]:
     """Take one task per order, the first of them those this token already holds."""
-    taken = list(_held(store, op))
+    taken = list(_held(store, op, now))
     exhausted = {queue for queue in {*chain.from_iterable(op.orders)} if store.is_paused(queue)}
     left = {queue: limit - store.active_count(queue) for queue, limit in op.limits.items()}
     for order in op.orders[len(taken) :]:
@@ -38,11 +38,11 @@ def dequeue(store: Store, op: Dequeue, now: int) -> tuple[Delivery, ...]:
     return tuple(taken)
 
 
-def _held(store: Store, op: Dequeue) -> Iterator[Delivery]:
+def _held(store: Store, op: Dequeue, now: int) -> Iterator[Delivery]:
     for row in store.held_by(op.token):
         # Damaged since: recovery sets it aside when its lease ends.
         with suppress(UndecodableError):
-            yield delivery(row, decode(row), op.token, row.task.rank)
+            yield delivery(row, decode(row), row.task.rank, op.token, now)
 
 
 def _take(store: Store, queue: str, op: Dequeue, now: int) -> Delivery | None:
@@ -58,7 +58,7 @@ def _take(store: Store, queue: str, op: Dequeue, now: int) -> Delivery | None:
         expires_at = now + op.lease
         store.put_lease(row.task, op.token, expires_at)
         store.release_lock(row.task, until=("start",))
-        return delivery(row, message, op.token, expires_at)
+        return delivery(row, message, expires_at, op.token, now)
     return None
 
 

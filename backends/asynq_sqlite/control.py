@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from asynq_sqlite.state import Store
 
 
-def ping(store: Store, op: Ping, now: int) -> None:  # noqa: ARG001 - a handler's signature
+def ping(store: Store, op: Ping, now: int) -> int:  # noqa: ARG001 - a handler's signature
     """Read something."""
     store.fetch("SELECT 1")
+    return now
 
 
 def pause_queue(store: Store, op: PauseQueue, now: int) -> bool:

@@ -115,7 +115,7 @@ def decode(row: Row) -> TaskMessage:
     )
 
 
-def delivery(row: Row, message: TaskMessage, token: str, expires_at: int) -> Delivery:
+def delivery(row: Row, message: TaskMessage, expires_at: int, token: str, now: int) -> Delivery:
     """The row handed to the holder of the token."""
     return Delivery(
         message=message,
@@ -123,6 +123,7 @@ def delivery(row: Row, message: TaskMessage, token: str, expires_at: int) -> Del
         expires_at=expires_at,
         lease_losses=row.task.lease_losses,
         cancel=row.task.cancel,
+        delivered_at=now,
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from attrs import evolve
 
 from asynq import AsynqError, BrokerUnavailable, Task
+from asynq.broker_time import BrokerTime
 from asynq.clock import FakeClock
 from asynq.entries import Entry, Registry
 from asynq.isolation import aexecute_isolated, execute_isolated
@@ -107,7 +108,9 @@ async def test_a_queue_that_breaks_the_broker_does_not_stop_the_forwarding_of_ot
         enqueue(broker, "1", queue, process_at=clock.now() + 1000)
     clock.advance(1000)
     poisoned: Any = Poisoned(broker, lambda op: op.queue == "bad")
-    await Forwarder(poisoned, ("bad", "good"), forwarded=lambda: None, poll=lambda: 5.0).step()
+    await Forwarder(
+        poisoned, ("bad", "good"), forwarded=lambda: None, poll=lambda: 5.0, time=BrokerTime(clock)
+    ).step()
     assert state(broker, "1", "good") is TaskState.PENDING
 
 

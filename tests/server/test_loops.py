@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from asynq.broker_time import BrokerTime
 from asynq.clock import FakeClock
 from asynq.errors import AsynqError, BrokerRefusedError, BrokerUnavailable, TaskNotFoundError
 from asynq.loops.forwarder import Forwarder
@@ -81,9 +82,10 @@ def state(broker: MemoryBroker, task_id: str, queue: str = "q") -> TaskState:
 
 
 class Forwarding:
-    def __init__(self, broker: Any, *queues: str) -> None:
+    def __init__(self, broker: Any, *queues: str, clock: FakeClock | None = None) -> None:
         self.forwarded = 0
-        self.loop = Forwarder(broker, queues or ("q",), forwarded=self.count, poll=lambda: 5.0)
+        time = BrokerTime(clock or broker.clock)
+        self.loop = Forwarder(broker, queues or ("q",), forwarded=self.count, poll=lambda: 5.0, time=time)
 
     def count(self) -> None:
         self.forwarded += 1
@@ -105,15 +107,13 @@ async def test_forwarding_looks_again_before_a_far_due_time(broker: MemoryBroker
     assert await Forwarding(broker).loop.step() == 5.0
 
 
-async def test_forwarding_does_not_spin_when_its_clock_is_ahead(
-    broker: MemoryBroker, clock: FakeClock
+@pytest.mark.parametrize("ahead", [3600 * SECOND, -3600 * SECOND])
+async def test_forwarding_sleeps_by_the_brokers_time(
+    broker: MemoryBroker, clock: FakeClock, ahead: int
 ) -> None:
     enqueue(broker, "near", process_at=clock.now() + SECOND)
-    forwarding = Forwarding(broker)
-    forwarding.loop._clock = FakeClock(clock.now() + 3600 * SECOND)
-    pause = await forwarding.loop.step()
-    assert pause is not None
-    assert pause >= 0.1
+    forwarding = Forwarding(broker, clock=FakeClock(clock.now() + ahead))
+    assert await forwarding.loop.step() == pytest.approx(1.0, abs=0.002)
 
 
 async def test_forwarding_moves_more_than_one_batch_in_one_step(

@@ -58,9 +58,15 @@ class Flaky:
         self.broker = broker
         self.lost_replies = 0
         self.refusals = 0
+        self.away = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.broker, name)
+
+    async def aexecute(self, op: Op[T]) -> T:
+        if self.away:
+            raise BrokerUnavailable("away")
+        return await self.broker.aexecute(op)
 
     async def aexecute_many(self, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
         ticks = isinstance(ops[0], EnqueueTick)
@@ -230,6 +236,43 @@ async def test_a_clock_ahead_of_the_brokers_enqueues_nothing_early(
             moved.advance(SECOND)
     await bench.until_idle()
     assert enqueued(broker) == {"t": 1, "often": 300}
+
+
+@pytest.mark.parametrize("off", [10 * MINUTE, -10 * MINUTE])
+async def test_ticks_go_by_the_brokers_clock(broker: MemoryBroker, clock: FakeClock, off: int) -> None:
+    own = FakeClock(clock.now() + off)
+    flaky = Flaky(broker)
+    flaky.clock = own  # type: ignore[attr-defined]
+    bench = Bench(flaky, entry())
+    await bench.until_idle()
+    for moved in (clock, own):
+        moved.advance(5 * MINUTE - 2)
+    await bench.until_idle()
+    assert enqueued(broker) == {}
+    for moved in (clock, own):
+        moved.advance(3)
+    await bench.until_idle()
+    assert enqueued(broker) == {"t": 1}
+    (seen,) = bench.ticker.described()
+    assert seen.prev_enqueue_at == datetime(2030, 1, 1, 12, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("off", [10 * MINUTE, -10 * MINUTE])
+async def test_a_tick_that_came_while_the_broker_was_away_is_enqueued_when_it_is_back(
+    broker: MemoryBroker, clock: FakeClock, off: int
+) -> None:
+    own = FakeClock(clock.now() + off)
+    flaky = Flaky(broker)
+    flaky.clock = own  # type: ignore[attr-defined]
+    flaky.away = True
+    bench = Bench(flaky, entry())
+    with pytest.raises(BrokerUnavailable):
+        await bench.ticker.step()
+    for moved in (clock, own):
+        moved.advance(6 * MINUTE)
+    flaky.away = False
+    await bench.until_idle()
+    assert enqueued(broker) == {"t": 1}
 
 
 async def test_hooks_are_told_before_and_after(broker: MemoryBroker, clock: FakeClock) -> None:

@@ -238,7 +238,7 @@ def test_what_the_capabilities_leave_out_is_refused_by_name(op: Op[Any], named: 
     "error", [OverflowError("too large"), UnicodeEncodeError("utf-8", "\udc80", 0, 1, "no")]
 )
 def test_a_value_that_cannot_be_stored_is_refused(error: Exception) -> None:
-    def fail() -> None:
+    def fail() -> int:
         raise error
 
     answer = Cramped(CAPABILITIES).answer(Ping(), fail)

@@ -29,7 +29,7 @@ def running() -> Task:
 
 
 def delivered(task: Task) -> Delivery:
-    delivery = task.delivery()
+    delivery = task.delivery(NOW)
     assert delivery is not None
     return delivery
 
@@ -85,7 +85,7 @@ def test_a_running_task_is_shown_as_what_it_is() -> None:
 
 def test_a_damaged_task_is_shown_to_nobody_and_can_be_set_aside() -> None:
     task = replace(running(), body=b"\xc1")
-    assert (task.message(), task.delivery(), task.lost(), task.stored(NOW)) == (None, None, None, None)
+    assert (task.message(), task.delivery(NOW), task.lost(), task.stored(NOW)) == (None, None, None, None)
     aside = task.set_aside(NOW)
     assert (aside.state, aside.rank, aside.token) == (TaskState.ARCHIVED, SECOND, "")
     message = aside.message()

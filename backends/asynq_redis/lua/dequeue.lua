@@ -3,7 +3,7 @@
 -- KEYS: | pending active lease paused taken
 -- ARGV: now token lease | prefix limit | order*
 --   lease: duration in milliseconds. limit: most tasks of the queue active at once, empty for any number. order: numbers of queues, counted from 1, most wanted first.
--- answers: {deliveries, 1 where ids were dropped else 0, refusals}
+-- answers: {deliveries, 1 where ids were dropped else 0, refusals, now ms}
 --   delivery: {number of the queue, id, msg, lapse ms, lease losses, cancel}; refusal: {number, why}
 -- @include arguments types time keys fence lock
 
@@ -125,4 +125,4 @@ for _, queue in ipairs(queues) do
     redis.call('PEXPIRE', queue.taken, whole(math.max(duration, 60000)))
   end
 end
-return { deliveries, dropped and 1 or 0, refusals }
+return { deliveries, dropped and 1 or 0, refusals, math.floor(now / 1000) }

@@ -42,6 +42,16 @@ class ConsumeLaws(Laws):
         assert (stored.state, stored.due_at) == (TaskState.ACTIVE, delivery.expires_at)
         assert (stored.pending_since, stored.orphaned) == (0, False)
 
+    @promise("G2", "G9")
+    def test_a_delivery_tells_the_time_at_which_it_is_handed_out(self, lab: Lab) -> None:
+        lab.enqueue_all(["a", "b"])
+        lab.advance(SECOND + 1)
+        (first,) = lab.dequeue(token="mine")
+        assert first.delivered_at == lab.now
+        lab.advance(SECOND + 1)
+        again = lab.dequeue(token="mine", count=2)
+        assert [delivery.delivered_at for delivery in again] == [lab.now, lab.now]
+
     @promise("G3")
     def test_a_task_is_handed_out_once(self, lab: Lab) -> None:
         lab.enqueue("t")

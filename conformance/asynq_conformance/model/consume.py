@@ -29,7 +29,7 @@ def dequeue(system: System, op: Dequeue, now: int) -> tuple[Delivery, ...]:
                 locks.renew(system, task, op.lease, now)
                 taken.append(task)
                 break
-    return tuple(map(_delivery, taken))
+    return tuple(_delivery(task, now) for task in taken)
 
 
 def _may_take(system: System, op: Dequeue, queue: str) -> bool:
@@ -38,13 +38,14 @@ def _may_take(system: System, op: Dequeue, queue: str) -> bool:
     return bool(system.pending.get(queue)) and queue not in system.paused and below_limit
 
 
-def _delivery(task: Task) -> Delivery:
+def _delivery(task: Task, now: int) -> Delivery:
     return Delivery(
         message=task.message,
         token=task.token,
         expires_at=task.due,
         lease_losses=task.losses,
         cancel=task.cancel,
+        delivered_at=now,
     )
 
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from asynq_conformance.model.state import System
 
 
-def ping(system: System, op: Ping, now: int) -> None:
+def ping(system: System, op: Ping, now: int) -> int:
     """Answer."""
-    del system, op, now
+    del system, op
+    return now
 
 
 def pause_queue(system: System, op: PauseQueue, now: int) -> bool:

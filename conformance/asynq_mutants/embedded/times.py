@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from asynq.message import TaskMessage, TaskState
-from asynq.ops import Complete, Enqueue, Forward, PurgeCompleted
+from asynq.ops import Complete, Dequeue, Enqueue, Forward, Ping, PurgeCompleted
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.state import Place, Store
 
@@ -82,6 +82,19 @@ class NeverTrims(Store):
 def counts_seconds_in_32_bits(honest: Any, store: Store, op: Enqueue, now: int) -> Any:
     due = op.process_at if op.process_at is None else min(op.process_at, (2**31 - 1) * 1000)
     return honest(store, evolve(op, process_at=due), now)
+
+
+@caught_by("test_a_delivery_tells_the_time_at_which_it_is_handed_out")
+@instead_of(Dequeue)
+def tells_when_the_task_was_taken_first(honest: Any, store: Store, op: Dequeue, now: int) -> Any:
+    taken = honest(store, op, now)
+    return tuple(evolve(delivery, delivered_at=delivery.expires_at - op.lease) for delivery in taken)
+
+
+@caught_by("test_a_broker_that_can_be_reached_answers")
+@instead_of(Ping)
+def tells_whole_seconds(honest: Any, store: Store, op: Ping, now: int) -> Any:
+    return honest(store, op, now) // 1000 * 1000
 
 
 @caught_by("test_the_archive_is_trimmed_by_age", offset=-1000, old=False)

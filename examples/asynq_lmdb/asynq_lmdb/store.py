@@ -162,7 +162,7 @@ class Store(Steps):
 
     def dequeue(self, op: ops.Dequeue) -> tuple[Delivery, ...]:
         # A copy of the call begins with what the first one took; what was damaged since, recovery sets aside.
-        taken = [delivery for task in self.first(op.token) if (delivery := task.delivery())]
+        taken = [delivery for task in self.first(op.token) if (delivery := task.delivery(self.now))]
         for order in op.orders[len(taken) :]:
             found = (self._take(queue, op) for queue in order)
             if delivery := next(filter(None, found), None):
@@ -176,7 +176,7 @@ class Store(Steps):
         for _ in range(MAX_BATCH):  # a bound on how much damage one call sets aside
             for task in self.first(name, TaskState.PENDING, limit=1):
                 taken = task.moved(TaskState.ACTIVE, self.now + op.lease, self.now, op.token)
-                if delivery := taken.delivery():
+                if delivery := taken.delivery(self.now):
                     self.replace(task, taken)
                     self.release(task, "start")
                     return delivery
@@ -273,7 +273,7 @@ class Store(Steps):
         ops.ListLostLeases: list_lost_leases, ops.PurgeCompleted: purge_completed,
         ops.TrimArchive: lambda self, op: self.trim(op.queue, op.max_size, op.max_age, op.limit),
         ops.AdoptOrphans: lambda _self, _op: ops.Adopted(adopted=0, dropped=0, cursor=0),  # there are none
-        ops.Ping: lambda _self, _op: None,  # the transaction is what was asked for
+        ops.Ping: lambda self, _op: self.now,
         ops.PauseQueue: lambda self, op: self.queue(op.queue).pause(paused=True),
         ops.UnpauseQueue: lambda self, op: self.queue(op.queue).pause(paused=False),
         ops.ListQueues: lambda self, _op: self.listed(),
