@@ -128,6 +128,8 @@ class Aggregation:
             holding.cancel()
             if working.cancel():
                 await asyncio.wait((working,))
+            # This frame is part of an error's traceback, and must not hold what holds the error.
+            del holding, working
 
     async def _work(self) -> None:
         try:

@@ -18,7 +18,11 @@ from asynq.errors import (
 def raised(answer: Any) -> Any:
     """The answer itself, or the error it is, raised."""
     if isinstance(answer, AsynqError):
-        raise answer
+        try:
+            raise answer
+        finally:
+            # This frame is part of the traceback: it must not keep the error, and its callers, alive.
+            del answer
     return answer
 
 

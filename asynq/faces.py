@@ -6,17 +6,17 @@ what an operation does.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import weakref
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, ParamSpec, TypeVar, cast
 
 from asynq.answers import raised
 from asynq.changes import ChangeListener, ChangeWatcher
 from asynq.errors import AsynqError, BrokerFullError, BrokerRefusedError, BrokerUnavailable
 from asynq.portal import Portal
-from asynq.threads import DaemonThreads
+from asynq.threads import Answer, DaemonThreads, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,15 +124,19 @@ class CalledBroker(_Faces):
 
     async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""
-        return await asyncio.wrap_future(self._submit(self.execute_many, ops))
+        return await self._awaited(partial(self.execute_many, ops))
 
     async def aclose(self) -> None:
         """See Broker. The threads end as well."""
         try:
-            await asyncio.wrap_future(self._submit(self.close))
+            await self._awaited(self.close)
         finally:
             if (threads := self._pools.pop(os.getpid(), None)) is not None:
                 threads.shutdown(wait=False)
+
+    async def _awaited(self, call: Callable[[], R]) -> R:
+        answer: Answer[R] = Answer()
+        return await taken(self._submit(answer.fill, call), answer)
 
     def _submit(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         while True:

@@ -19,7 +19,7 @@ from asynq.processes.origin import Origin
 from asynq.processes.pool import Errand
 from asynq.processes.protocol import Call
 from asynq.task import Task
-from asynq.threads import answer_of
+from asynq.threads import Answer, end_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,16 +130,17 @@ class TypedStep(Step):
 
 async def _in_thread(ctx: Context, function: Callable[[], T], kill: Callable[[], None] | None = None) -> T:
     """Call the function in a thread. `kill` makes it end soon; without it nothing can stop a thread."""
+    answer: Answer[T] = Answer()
     try:
-        future = ctx.control.executors.threads.submit(copy_context().run, partial(answer_of, function))
+        future = ctx.control.executors.threads.submit(copy_context().run, answer.fill, function)
     except RuntimeError as error:
         ctx.control.stop = ctx.control.stop or Interrupted("shutdown")
         raise TaskCancelledError("the server's threads have ended") from error
     ctx.control.calls.append(future)
-    waiter = asyncio.wrap_future(future)
-    while not waiter.done():
+    end = end_of(future)
+    while not end.done():
         try:
-            await asyncio.wait((waiter,))
+            await asyncio.wait((end,))
         except asyncio.CancelledError:
             if kill is not None:
                 kill()
@@ -147,11 +148,9 @@ async def _in_thread(ctx: Context, function: Callable[[], T], kill: Callable[[],
             # after it, as long as the run waits for it too.
             if future.cancel() or not ctx.cancelled or ctx.control.abandoned:
                 raise
-    answer, raised = waiter.result()
-    if raised is not None:
-        raise raised
-    result: T = answer
-    return result
+    if future.cancelled():
+        raise asyncio.CancelledError
+    return answer.take()
 
 
 def _check(handler: object) -> None:

@@ -23,6 +23,10 @@ class Held:
     maybe_landed: bool = False
     """True once a settlement was sent whose reply was lost, or that too few replicas confirmed in time."""
 
+    def let_go(self) -> None:
+        """Hold the run and its error no longer: their frames may lead back here."""
+        self.run = self.outcome = None
+
     @property
     def context(self) -> Context | None:
         """The run's, None for a delivery that was never run."""

@@ -320,9 +320,12 @@ def doctor(repair: bool = False) -> Listing[Finding]:  # noqa: FBT001, FBT002 - 
             raise
         except AsynqError as error:
             error.add_note(f"while queue {queue!r} was examined; the other queues were examined")
-            failed.append(error)
+            failed.append(error.with_traceback(None))
     if failed:
-        raise failed[0]
+        try:
+            raise failed[0]
+        finally:
+            del failed
 
 
 def _examine(queue: str | None, *, repair: bool) -> Listing[Finding]:

@@ -39,7 +39,7 @@ async def aexecute_isolated(broker: Broker, ops: Sequence[Op[Any]]) -> list[Any]
         try:
             answers += await broker.aexecute_many([op])
         except AsynqError as error:
-            answers.append(error)
+            answers.append(error.with_traceback(None))
         except Exception as error:  # noqa: BLE001 - it was logged for all of them
             answers.append(_broken(error))
     return answers
@@ -60,7 +60,7 @@ def execute_isolated(broker: Broker, ops: Sequence[Op[Any]]) -> list[Any]:
         try:
             answers += broker.execute_many([op])
         except AsynqError as error:
-            answers.append(error)
+            answers.append(error.with_traceback(None))
         except Exception as error:  # noqa: BLE001 - it was logged for all of them
             answers.append(_broken(error))
     return answers

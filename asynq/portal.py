@@ -50,6 +50,8 @@ class Portal:
             raise BrokerUnavailable("it was closed while a call was waiting for it") from None
         finally:
             future.cancel()
+            # This frame is part of an error's traceback, and must not hold what holds the error.
+            del future
 
     def close(self) -> None:
         """End the loop and what runs on it; the next `run` starts another."""

@@ -219,7 +219,7 @@ class Processor:
         try:
             answers = await aexecute_isolated(self._broker, ops)
         except AsynqError as error:
-            answers = [error] * len(ops)
+            answers = [error.with_traceback(None)] * len(ops)
         self._hungry |= self._settling.answered(settlements, answers[: len(settlements)])
         if fetch:
             await self._fetched(fetch, answers[-1])
@@ -318,7 +318,7 @@ class Processor:
         except Exception as error:
             log.exception("the run of task %r failed", held.delivery.message.id)
             run.abandon()
-            outcome = Failed(error)
+            outcome = Failed(error.with_traceback(None))
         self._conclude(held, outcome)
         if not run.finished.is_set():
             await run.finished.wait()

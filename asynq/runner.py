@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asynq.context import Context, Control, Stop, current_run
 from asynq.error_text import error_text
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from asynq.executors import Executors
     from asynq.handlers import Handler, Step
     from asynq.message import Delivery, TaskMessage
+
+E = TypeVar("E", bound=BaseException)
 
 logger = get_logger(__name__)
 
@@ -82,7 +84,9 @@ class Run:
         self._work: asyncio.Task[Outcome] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self._outcome: asyncio.Future[Outcome] = self._loop.create_future()
+        self._outcome: asyncio.Future[Outcome] | None = self._loop.create_future()
+        """Dropped with `_work` when the run has ended: an error's traceback may lead back here."""
+        self._over = False
 
     @property
     def now(self) -> int:
@@ -133,14 +137,15 @@ class Run:
             self.cancel(Cancelled("retry" if self.delivery.cancel == "retry" else "archive"))
         elif self.left <= 0:
             self._tell(Failed(self._overrun))
-        if self._control.stop is not None:
+        awaited = self._outcome
+        if self._control.stop is not None or awaited is None:
             self.finished.set()
-            return self._control.stop
+            return self._control.stop or Interrupted("shutdown")
         self._work = self._loop.create_task(self._handle(), name=f"asynq {self.delivery.message.id}")
         self._work.add_done_callback(self._ended)
         self._timer = self._loop.call_later(self.left, self._tell, Failed(self._overrun))
         try:
-            return await self._outcome
+            return await awaited
         except asyncio.CancelledError:
             self.cancel(Interrupted("shutdown"))
             raise
@@ -154,16 +159,14 @@ class Run:
         except (SkipRetry, RevokeTask) as verdict:
             return Failed(_as_exception(verdict))
         except asyncio.CancelledError:
-            if self._control.stop is None:
-                raise
-            return self._control.stop
+            return self._control.stop or _stray()
         except BaseException as error:  # noqa: BLE001 - SystemExit too must not take the server along
             return self._control.stop or Failed(_as_exception(error))
 
     def _tell(self, stop: Stop) -> None:
         """Record why the run ends and make it end: cancel, cancel again, abandon."""
-        if self._work is not None and self._work.done():
-            return  # it ended in the same instant: what it says counts
+        if self._over or (self._work is not None and self._work.done()):
+            return  # if it ended in the same instant, what it says counts
         self._control.stop = stop
         if self._work is not None:
             self._press(self._work, _TELLINGS)
@@ -184,9 +187,9 @@ class Run:
 
     def _ended(self, work: asyncio.Task[Outcome]) -> None:
         self._stop_timer()
+        self._over, self._work = True, None
         if work.cancelled():
-            stray = Failed(HandlerError("the handler was cancelled, but not by its server"))
-            self._conclude(self._control.stop or stray)
+            self._conclude(self._control.stop or _stray())
         elif error := work.exception():
             self._conclude(Failed(_as_exception(error)))
         else:
@@ -198,8 +201,9 @@ class Run:
             self._timer.cancel()
 
     def _conclude(self, outcome: Outcome) -> None:
-        if not self._outcome.done():
-            self._outcome.set_result(outcome)
+        awaited, self._outcome = self._outcome, None
+        if awaited is not None and not awaited.done():
+            awaited.set_result(outcome)
 
     def _await_threads(self) -> None:
         calls = self._control.calls
@@ -225,6 +229,10 @@ def _time_limit(message: TaskMessage, now: int) -> tuple[int, TaskTimeoutError]:
     return by_timeout, TaskTimeoutError(f"the task ran longer than its timeout of {seconds} s")
 
 
+def _stray() -> Failed:
+    return Failed(HandlerError("the handler was cancelled, but not by its server"))
+
+
 def _success(answer: Any, delivery: Delivery, broker: Broker) -> Outcome:
     """The outcome of a handler that returned, if the broker stores what it returned."""
     try:
@@ -242,7 +250,15 @@ def _as_exception(error: BaseException) -> Exception:
         # Without it as a cause, or that could not be judged either.
         return HandlerError(f"the handler raised an error that breaks when looked at: {error_text(error)}")
     if isinstance(error, Exception):
-        return error
+        return _without_run(error)
     wrapped = HandlerError(f"the handler raised {error_text(error)}")
-    wrapped.__cause__ = error
+    wrapped.__cause__ = _without_run(error)
     return wrapped
+
+
+def _without_run(error: E) -> E:
+    """The error with a traceback that begins at the handler: the run's frame holds what holds the error."""
+    trace = error.__traceback__
+    if trace is not None and trace.tb_next is not None:
+        BaseException.with_traceback(error, trace.tb_next)
+    return error

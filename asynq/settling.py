@@ -113,7 +113,8 @@ class Settling:
         """Hold these no longer."""
         if leases:
             for lease in leases:
-                self._held.pop(lease, None)
+                if held := self._held.pop(lease, None):
+                    held.let_go()
             self._keeper.release(leases)
 
     def _recorded(self, op: Settlement) -> None:

@@ -90,7 +90,11 @@ async def arun_until_idle(
             runs.append(_noted(delivery, outcome))
             error = runs[-1].error
             if raise_errors and error is not None and not wraps(error, RevokeTask):
-                raise error
+                try:
+                    raise error
+                finally:
+                    # This frame is part of the traceback: it must not keep the error, and its locals, alive.
+                    del error, outcome, runs
     finally:
         bench.executors.close()
         if owned:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from asynq.forks import NoWayBack
 
@@ -27,24 +27,74 @@ async def in_thread(threads: Executor, function: Callable[P, T], /, *args: P.arg
 
     Cancelling the caller does not end the call.
     """
-    call = partial(answer_of, partial(function, *args, **kwargs))
-    answer, error = await asyncio.wrap_future(threads.submit(copy_context().run, call))
-    if error is not None:
-        raise error
-    result: T = answer
-    return result
+    answer: Answer[T] = Answer()
+    future = threads.submit(copy_context().run, answer.fill, partial(function, *args, **kwargs))
+    return await taken(future, answer)
 
 
-def answer_of(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """What the call returns, and what it raises, as values.
+class Answer(Generic[T]):
+    """What a function answered or raised, on its way from one thread to another.
 
-    A future cannot carry StopIteration, nor an event loop survive SystemExit in one.
+    Errors travel as values: a future cannot carry StopIteration, nor a loop survive SystemExit in one. And in
+    a future that a frame of their traceback holds, errors would be kept, with the locals of all those frames,
+    until the garbage collector comes.
     """
+
+    def __init__(self) -> None:
+        self._held: list[tuple[T, None] | tuple[None, BaseException]] = []
+
+    def fill(self, function: Callable[[], T]) -> None:
+        """Call the function and keep what it answers or raises."""
+        held = self._held
+        try:
+            with NoWayBack():
+                result = function()
+            held.append((result, None))
+        except BaseException as error:  # noqa: BLE001
+            held.append((None, error))
+        finally:
+            # Of an error that nobody takes, this frame is part of the traceback.
+            del self, held
+
+    def take(self) -> T:
+        """What was kept, once: returned or raised."""
+        answer, error = self._held.pop()
+        if error is None:
+            return cast("T", answer)
+        try:
+            raise error
+        finally:
+            del error
+
+
+async def taken(future: Future[None], answer: Answer[T]) -> T:
+    """What `answer` was filled with, once the call that fills it has ended."""
     try:
-        with NoWayBack():
-            return call(), None
-    except BaseException as error:  # noqa: BLE001
-        return None, error
+        await end_of(future)
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
+    if future.cancelled():
+        raise asyncio.CancelledError
+    return answer.take()
+
+
+def end_of(future: Future[Any]) -> asyncio.Future[None]:
+    """A future of the running event loop that is done when the other one is, however that ended."""
+    loop = asyncio.get_running_loop()
+    end: asyncio.Future[None] = loop.create_future()
+
+    def ended(_: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+            loop.call_soon_threadsafe(_set_done, end)
+
+    future.add_done_callback(ended)
+    return end
+
+
+def _set_done(end: asyncio.Future[None]) -> None:
+    if not end.done():
+        end.set_result(None)
 
 
 class DaemonThreads(Executor):
@@ -152,3 +202,6 @@ def _carry_out(future: Future[Any], call: Callable[[], Any]) -> None:
         future.set_result(answer)
     except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
         future.set_exception(error)
+    finally:
+        # This frame is part of the error's traceback, and must not hold what holds the error.
+        del future, call

@@ -97,34 +97,32 @@ def streamed(listing: Callable[P, Listing[R]]) -> Callable[Concatenate[Any, P], 
 
 def _items(broker: Broker, steps: Listing[R], step: Op[Any] | Page[R]) -> Iterator[R]:
     while True:
-        answer: Any = None
         if isinstance(step, Page):
             yield from step.items
-        else:
-            answer = _answer(broker, step)
         try:
-            step = _fed(steps, answer)
+            step = _fed(steps, None if isinstance(step, Page) else _answer(broker, step))
         except StopIteration:
             return
 
 
 async def _aitems(broker: Broker, steps: Listing[R], step: Op[Any] | Page[R]) -> AsyncIterator[R]:
     while True:
-        answer: Any = None
         if isinstance(step, Page):
             for item in step.items:
                 yield item
-        else:
-            answer = await _aanswer(broker, step)
         try:
-            step = _fed(steps, answer)
+            step = _fed(steps, None if isinstance(step, Page) else await _aanswer(broker, step))
         except StopIteration:
             return
 
 
 def _fed(steps: Generator[R, Any, Any], answer: Any) -> R:
     """Go on with an answer, or with an error in its place."""
-    return steps.throw(answer) if isinstance(answer, AsynqError) else steps.send(answer)
+    try:
+        return steps.throw(answer) if isinstance(answer, AsynqError) else steps.send(answer)
+    finally:
+        # This frame is part of the traceback: it must not keep the error, and its callers, alive.
+        del answer
 
 
 def _answer(broker: Broker, op: Op[Any]) -> Any:

@@ -299,7 +299,7 @@ class Ticker:
         try:
             answers: Sequence[object] = await aexecute_isolated(self._broker, events)
         except AsynqError as error:
-            answers = [error]
+            answers = [error.with_traceback(None)]
         for answer in answers:
             if isinstance(answer, AsynqError):
                 log.warning("an enqueue event is lost: %s", answer)

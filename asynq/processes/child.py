@@ -135,17 +135,25 @@ def _serve(handle: int) -> None:
     threading.Thread(target=_end_with, args=(handle, setup.parent), name="asynq-watch", daemon=True).start()
     setup.begin()
     worker = Worker(connection, setup)
-    configured = False
+    first = True
     while True:
         try:
-            call = worker.next_call()
-            if not configured:
-                # Not before the handler's modules are there: what they configure counts.
-                setup.follow()
-                configured = True
-            worker.tell(call if isinstance(call, Raised) else carry_out(call, worker))
+            _answer_next(worker, setup if first else None)
+            first = False
         except (EOFError, OSError):
             _end()
+
+
+def _answer_next(worker: Worker, setup: Setup | None) -> None:
+    """Carry out one call. Its payload and its error are not kept while the next is waited for.
+
+    `setup`, for the first call: how to log from then on.
+    """
+    call = worker.next_call()
+    if setup is not None:
+        # Not before the handler's modules are there: what they configure counts.
+        setup.follow()
+    worker.tell(call if isinstance(call, Raised) else carry_out(call, worker))
 
 
 def _end_with(handle: int, parent: int) -> None:

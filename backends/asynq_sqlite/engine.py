@@ -141,7 +141,7 @@ class Engine:
             store.check_size(op)
             answer = room.within(store, op, lambda: handler(store, op, now))
         except AsynqError as error:
-            answer = error
+            answer = error.with_traceback(None)
         except REFUSED_VALUES as error:
             answer = refused_value(op, error)
         else:

@@ -61,7 +61,11 @@ class Worker:
                 )
                 self._thread.start()
             self._jobs.put(job)
-        return await job.future
+        try:
+            return await job.future
+        finally:
+            # This frame is part of an error's traceback, and must not hold what holds the error.
+            del job
 
     def stop(self) -> None:
         """End the thread, when it has done what was asked before."""
@@ -77,19 +81,25 @@ def _serve(run: Run, waiting: _Jobs) -> None:
     going_on = True
     while going_on:
         jobs, going_on = _gather(waiting)
-        jobs = [job for job in jobs if not job.future.cancelled()]
-        if not jobs:
-            continue
-        try:
-            answers = run([op for job in jobs for op in job.ops])
-        except Exception as error:  # noqa: BLE001 - the error belongs to those who wait
-            for job in jobs:
-                job.deliver(copy.copy(error))
-            continue
-        start = 0
+        _carry_out(run, jobs)
+        # While it waits for others, this thread keeps nobody's answers alive, nor errors and their callers.
+        del jobs
+
+
+def _carry_out(run: Run, jobs: Sequence[_Job]) -> None:
+    jobs = [job for job in jobs if not job.future.cancelled()]
+    if not jobs:
+        return
+    try:
+        answers = run([op for job in jobs for op in job.ops])
+    except Exception as error:  # noqa: BLE001 - the error belongs to those who wait
         for job in jobs:
-            job.deliver(answers[start : start + len(job.ops)])
-            start += len(job.ops)
+            job.deliver(copy.copy(error))
+        return
+    start = 0
+    for job in jobs:
+        job.deliver(answers[start : start + len(job.ops)])
+        start += len(job.ops)
 
 
 def _gather(waiting: _Jobs) -> tuple[list[_Job], bool]:

@@ -1,0 +1,133 @@
+"""What callers held whose call failed is freed with its error, not when the garbage collector comes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq import AsyncInspector, Client, Inspector, Task
+from asynq.errors import AsynqError, BrokerUnavailable, DuplicateTaskError, TaskNotFoundError
+from asynq.message import TaskState
+from asynq.ops import GetTask
+from asynq.testing import arun_until_idle, run_until_idle
+from asynq_sqlite import MemoryBroker, SQLiteBroker
+from tests.server.conftest import Bench, until
+from tests.server.cycles import ALIVE, FAILING, Big, fails, fails_in_a_thread, freed, without_collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+# --- helpers for tests ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("handler", FAILING, ids=lambda handler: handler.__name__)
+@pytest.mark.parametrize("raise_errors", [True, False])
+def test_what_failed_in_a_test_is_freed_with_its_error(
+    handler: Callable[..., Any], raise_errors: bool
+) -> None:
+    broker = MemoryBroker()
+    client = Client(broker)
+    with without_collector():
+        for _ in range(3):
+            client.enqueue(Task("t"))
+            with suppress(Exception):
+                run_until_idle(broker, handler, raise_errors=raise_errors)
+            assert freed()
+    client.close()
+    broker.close()
+
+
+async def test_what_failed_in_an_async_test_is_freed_with_its_error() -> None:
+    broker = MemoryBroker()
+    with without_collector():
+        for handler in (fails, fails_in_a_thread):
+            with Client(broker) as client:
+                client.enqueue(Task("t"))
+            with pytest.raises(ValueError, match="1048576"):
+                await arun_until_idle(broker, handler)
+            assert freed()
+    await broker.aclose()
+    broker.close()
+
+
+# --- errors of the library --------------------------------------------------------------------------------
+
+
+def test_errors_of_calls_free_the_locals_of_their_callers(bench: Bench) -> None:
+    client, inspector = Client(bench.broker), Inspector(bench.broker)
+    task = Task("t", b"1", unique=timedelta(hours=1))
+    client.enqueue(task)
+
+    def refused(call: Callable[[], object], kind: type[AsynqError]) -> None:
+        big = Big()
+        assert big
+        try:
+            call()
+        except kind:
+            return
+        raise AssertionError("it was not refused")
+
+    with without_collector():
+        for _ in range(2):
+            refused(lambda: client.enqueue(task), DuplicateTaskError)
+            refused(lambda: inspector.task("default", "nobody"), TaskNotFoundError)
+            refused(lambda: list(inspector.tasks("nowhere", TaskState.PENDING)), AsynqError)
+            assert freed()
+
+
+async def test_errors_of_awaited_calls_free_the_locals_of_their_callers(bench: Bench) -> None:
+    inspector = AsyncInspector(bench.broker)
+
+    async def refused() -> None:
+        big = Big()
+        assert big
+        try:
+            await inspector.task("default", "nobody")
+        except TaskNotFoundError:
+            return
+        raise AssertionError("it was not refused")
+
+    with without_collector():
+        for _ in range(2):
+            await refused()
+            await until(lambda: not ALIVE)
+
+
+async def test_a_store_that_is_away_leaves_no_cycles(tmp_path: Path) -> None:
+    broker = SQLiteBroker(tmp_path / "nowhere" / "tasks.db", budget=timedelta(0))
+
+    async def refused() -> None:
+        big = Big()
+        assert big
+        with suppress(AsynqError):
+            await broker.aexecute(GetTask(queue="q", task_id="1"))
+        with suppress(AsynqError):
+            broker.execute(GetTask(queue="q", task_id="1"))
+
+    with without_collector():
+        await refused()
+        await until(lambda: not ALIVE)
+    broker.close()
+
+
+async def test_a_server_whose_broker_is_away_leaves_no_cycles(memory: Bench) -> None:
+    class Away(MemoryBroker):
+        away = 0
+
+        async def aexecute_many(self, ops: Any) -> Any:
+            if self.away:
+                self.away -= 1
+                raise BrokerUnavailable("away")
+            return await super().aexecute_many(ops)
+
+    broker = Away()
+    with without_collector():
+        async with Bench(broker).serving(fails):
+            broker.away = 5
+            await until(lambda: not broker.away)
+    broker.close()
