@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from asynq.errors import LeaseLostError
 from asynq.ops import MAX_BATCH, Dequeue, Extended, ExtendLease, WriteResult
-from asynq_sqlite import room
+from asynq_sqlite import room, sweep
 from asynq_sqlite.rows import UndecodableError, decode, delivery
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def dequeue(store: Store, op: Dequeue, now: int) -> tuple[Delivery, ...]:
     """Take one task per order, the first of them those this token already holds."""
     taken = list(_held(store, op, now))
-    exhausted = {queue for queue in {*chain.from_iterable(op.orders)} if store.is_paused(queue)}
+    exhausted = _exhausted(store, {*chain.from_iterable(op.orders)})
     left = {queue: limit - store.active_count(queue) for queue, limit in op.limits.items()}
     for order in op.orders[len(taken) :]:
         for queue in order:
@@ -36,6 +36,13 @@ def dequeue(store: Store, op: Dequeue, now: int) -> tuple[Delivery, ...]:
                 break
             exhausted.add(queue)
     return tuple(taken)
+
+
+def _exhausted(store: Store, queues: set[str]) -> set[str]:
+    """Queues that are paused; of many queues also those without a pending task."""
+    if len(queues) < sweep.MANY:
+        return {queue for queue in queues if store.is_paused(queue)}
+    return queues - {queue for queue, paused in store.fetch(sweep.READY) if not paused}
 
 
 def _held(store: Store, op: Dequeue, now: int) -> Iterator[Delivery]:

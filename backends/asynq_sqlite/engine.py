@@ -20,7 +20,7 @@ from asynq.errors import (
     UnsupportedOperationError,
 )
 from asynq.ops import Op
-from asynq_sqlite import forks, room
+from asynq_sqlite import forks, room, sweep
 from asynq_sqlite.faults import REFUSED_VALUES, is_busy, is_full, refused_value, translated
 from asynq_sqlite.handlers import HANDLERS
 from asynq_sqlite.task_file import TaskFile
@@ -74,11 +74,11 @@ class Engine:
         """
         answers: list[Any] = []
         with self._exclusive():
-            for start in range(0, len(ops), MAX_TRANSACTION):
+            for upkeep, part in sweep.runs(ops):
                 try:
-                    answers += self._transact(ops[start : start + MAX_TRANSACTION])
+                    answers += self._sweep(part) if upkeep else self._in_turn(part)
                 except BrokerUnavailable as error:
-                    raise BrokerUnavailable(error.reason, error.maybe_applied or start > 0) from None
+                    raise BrokerUnavailable(error.reason, error.maybe_applied or bool(answers)) from None
         self._announce(ops, answers)
         return answers
 
@@ -108,10 +108,32 @@ class Engine:
         finally:
             self._lock.release()
 
+    def _sweep(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        """Upkeep of many queues, of which only those are attended to that have something to do."""
+        store = self._begin(reading=True)
+        try:
+            answers = sweep.look(store, ops, self._settings.clock.now())
+        except sqlite3.Error as error:
+            return self._failed(store, ops, error, committing=False)
+        finally:
+            self._rollback(store)
+        rest = iter(self._in_turn([op for op, answer in zip(ops, answers, strict=True) if answer is None]))
+        return [next(rest) if answer is None else answer for answer in answers]
+
+    def _in_turn(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        """The answers of one transaction after the other."""
+        answers: list[Any] = []
+        for start in range(0, len(ops), MAX_TRANSACTION):
+            try:
+                answers += self._transact(ops[start : start + MAX_TRANSACTION])
+            except BrokerUnavailable as error:
+                raise BrokerUnavailable(error.reason, error.maybe_applied or start > 0) from None
+        return answers
+
     # --- one transaction -------------------------------------------------------------------------------
 
     def _transact(self, ops: Sequence[Op[Any]]) -> list[Any]:
-        store = self._begin(ops)
+        store = self._begin(reading=all(op.read_only for op in ops))
         try:
             # After the wait for other writers: an instant from before it may be older than theirs.
             now = self._settings.clock.now()
@@ -170,12 +192,12 @@ class Engine:
 
     # --- beginning -------------------------------------------------------------------------------------
 
-    def _begin(self, ops: Sequence[Op[Any]]) -> Store:
+    def _begin(self, *, reading: bool) -> Store:
         """An open transaction, waited for within the budget."""
         deadline = time.monotonic() + self._settings.budget
         for attempt in itertools.count():
             try:
-                store = self._try_begin(ops)
+                store = self._try_begin(reading=reading)
                 if self._file.in_place():
                     return store
                 self._leave(store)
@@ -185,14 +207,14 @@ class Engine:
             time.sleep(min(0.0002 * 2 ** min(attempt, 10), _LONGEST_WAIT))
         raise AssertionError("unreachable")
 
-    def _try_begin(self, ops: Sequence[Op[Any]]) -> Store:
+    def _try_begin(self, *, reading: bool) -> Store:
         settings = self._settings
         if self._store is None:
             self._store = settings.store(self._file.open())
             self._store.max_size = settings.max_size
             self._store.max_value_bytes = settings.max_value_bytes
         store = self._store
-        if all(op.read_only for op in ops):
+        if reading:
             store.connection.execute("BEGIN")
             # Only the first read takes the snapshot, and may find the file locked.
             try:

@@ -20,6 +20,7 @@ _ATTEMPTS: Final = 5
 """How often a file is opened that is replaced at the same time."""
 _GRACE: Final = 1.0
 """Seconds for which a file whose log was removed is not opened: whoever restores it removes the log first."""
+_SECOND: Final = 1_000_000_000
 _REPLACED: Final = (
     "%s was replaced by another file: the tasks of the new file are worked on from now on, and runs of tasks "
     "of the old one lose their leases"
@@ -82,6 +83,16 @@ class TaskFile:
     def exists(self) -> bool:
         """True if there is a file at the path."""
         return identity(self._place) is not None
+
+    def written(self) -> object:
+        """What differs once the log was written again, some time after it was written last."""
+        try:
+            log = self._beside.stat()
+        except OSError:
+            return None
+        if log.st_mtime_ns % _SECOND == 0:
+            return object()  # A file system that keeps whole seconds: it may have been written since.
+        return log.st_mtime_ns, log.st_size, log.st_ino
 
     def in_place(self) -> bool:
         """True while the file that was opened last is the one at the path, and its log beside it."""

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from asynq.broker import CancelRequested, Event, Wake
 from asynq.errors import AsynqError
-from asynq_sqlite import forks
+from asynq_sqlite import forks, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,31 +20,20 @@ if TYPE_CHECKING:
     from asynq_sqlite.task_file import TaskFile
 
 TICK: Final = 0.01
-"""Seconds between two looks at the change counter: a look costs some microseconds."""
+"""Seconds between two looks at the change counter."""
+QUIET_TICK: Final = 0.025
+"""The same once nothing has changed for a while."""
+_QUIET_AFTER: Final = 0.25
+"""Seconds without a change after which the time of the last write is looked at, instead of the counter. They
+are more than systems round that time by, so that no later write can have the same."""
+THOROUGH: Final = 8
+"""So many looks at that time are followed by one at the counter, and at whether the file is in its place."""
 _SHARE: Final = 4
 """Reading what changed takes at most one part in so many of the time, however much changes."""
 _MANY: Final = 100
 """So many queues to wake for are told in one event that names none."""
 
 
-def _by_queue(state: str, value: str) -> str:
-    """One row for each queue with tasks in a state, from one step into the index for each of them."""
-    following = f"(SELECT min(queue) FROM tasks WHERE state = '{state}' AND queue > found.queue)"
-    return (
-        "WITH RECURSIVE found(queue) AS ("
-        f"SELECT min(queue) FROM tasks WHERE state = '{state}'"
-        f" UNION ALL SELECT {following} FROM found WHERE queue IS NOT NULL)"
-        f" SELECT queue, {value} FROM found WHERE queue IS NOT NULL"
-    )
-
-
-_READY: Final = _by_queue("pending", "EXISTS (SELECT 1 FROM paused WHERE paused.queue = found.queue)")
-_DUE: Final = tuple(
-    _by_queue(
-        state, f"(SELECT min(rank) FROM tasks WHERE tasks.state = '{state}' AND tasks.queue = found.queue)"
-    )
-    for state in ("scheduled", "retry")
-)
 _CANCELLED: Final = "SELECT queue, id, lease_token, cancel FROM tasks WHERE state = 'active' AND cancel != ''"
 
 
@@ -92,6 +81,7 @@ class FileWatch:
         """How often a listener asked for a Wake, and which of these were answered."""
         self._seen: object = None
         """The change counter at the last look; None when that is not known."""
+        self._changed_at = 0.0
         self._connection: sqlite3.Connection | None = None
         self._due: dict[str, int] = {}
         self._marks: set[_Mark] = set()
@@ -138,7 +128,19 @@ class FileWatch:
             with self._looking:
                 self._look(followers)
             del followers
-            time.sleep(max(TICK, _SHARE * (time.monotonic() - began)))
+            ended = time.monotonic()
+            if ended - self._changed_at < _QUIET_AFTER:
+                time.sleep(max(TICK, _SHARE * (ended - began)))
+            else:
+                self._doze()
+
+    def _doze(self) -> None:
+        """Wait for a write, or for the next thorough look."""
+        written = self._file.written()
+        for _ in range(THOROUGH):
+            time.sleep(QUIET_TICK)
+            if self._asked != self._told or not self._followers or self._file.written() != written:
+                return
 
     def _present(self) -> list[Follower] | None:
         """Who is to be told; None, and the thread ends, when there is nobody."""
@@ -168,6 +170,8 @@ class FileWatch:
         except sqlite3.Error:
             self._disconnect()
             return
+        if version != before:
+            self._changed_at = time.monotonic()
         self._seen, self._told = version, asked
         for follower in followers:
             follower.hear([*wakes, *cancelled])
@@ -204,12 +208,12 @@ class FileWatch:
     def _waking(self, connection: sqlite3.Connection) -> set[str]:
         """Queues with tasks to take, or with another next due time than the one known."""
         newly_due = self._newly_due(connection)
-        return newly_due.union(queue for queue, paused in connection.execute(_READY) if not paused)
+        return newly_due.union(queue for queue, paused in connection.execute(sweep.READY) if not paused)
 
     def _newly_due(self, connection: sqlite3.Connection) -> set[str]:
         """Queues whose next due time is not the one known."""
         due: dict[str, int] = {}
-        for statement in _DUE:
+        for statement in sweep.DUE:
             for queue, rank in connection.execute(statement):
                 due[queue] = min(rank, due.get(queue, rank))
         changed = {queue for queue, rank in due.items() if rank != self._due.get(queue)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 from asynq import ops
@@ -9,6 +11,9 @@ from asynq.message import TaskState
 from asynq_conformance.lab import BATCH_SIZES, HOUR, MINUTE, SECOND, Lab, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BOUNDARY = [(-1, False), (0, True), (1, True)]
 
@@ -213,3 +218,41 @@ class UpkeepLaws(Laws):
     def test_purging_and_trimming_a_queue_nobody_knows_finds_nothing(self, lab: Lab) -> None:
         assert lab.execute(ops.PurgeCompleted(queue="unheard-of")) == 0
         assert lab.execute(ops.TrimArchive(queue="unheard-of")) == 0
+
+    # --- many queues --------------------------------------------------------------------------------------
+
+    @promise("G9", "G11")
+    def test_upkeep_of_many_queues_at_once_is_as_of_each(self, lab: Lab) -> None:
+        queues = [f"q{number:02}" for number in range(40)]
+        for queue in queues[:5]:
+            lab.enqueue(lab.message("t", queue), delay=SECOND)
+        later = lab.enqueue(lab.message("t", queues[5]), delay=HOUR).due_at
+        for queue in queues[10:15]:
+            lab.enqueue(lab.message("t", queue))
+            lab.execute(ops.Retry(delivery=lab.take(queue), delay=SECOND, error="e"))
+        for queue in queues[20:25]:
+            lab.enqueue(lab.message("t", queue))
+            lab.take(queue)
+        for queue in queues[30:35]:
+            lab.enqueue(lab.message("t", queue))
+            lab.execute(ops.Archive(delivery=lab.take(queue), error="e"))
+        for queue in queues[35:]:
+            lab.enqueue(lab.message("t", queue, retention=1))
+            lab.execute(ops.Complete(delivery=lab.take(queue)))
+        lab.advance(10 * MINUTE)
+
+        def of_each(op: Callable[[str], ops.Op[Any]]) -> list[Any]:
+            return lab.execute_many([op(queue) for queue in queues])
+
+        first = of_each(lambda queue: ops.Forward(queue=queue))
+        assert [answer.moved for answer in first] == [1] * 5 + [0] * 5 + [1] * 5 + [0] * 25
+        second = of_each(lambda queue: ops.Forward(queue=queue))
+        assert [answer.next_due for answer in second] == [None] * 5 + [later] + [None] * 34
+        lost = of_each(lambda queue: ops.ListLostLeases(queue=queue))
+        assert [len(answer.leases) for answer in lost] == [0] * 20 + [1] * 5 + [0] * 15
+        adopted = of_each(lambda queue: ops.AdoptOrphans(queue=queue, grace=SECOND))
+        assert [answer.adopted for answer in adopted] == [0] * 40
+        trimmed = of_each(lambda queue: ops.TrimArchive(queue=queue, max_size=0))
+        assert trimmed == [0] * 30 + [1] * 5 + [0] * 5
+        assert of_each(lambda queue: ops.PurgeCompleted(queue=queue)) == [0] * 35 + [1] * 5
+        assert len(lab.dequeue(*queues, count=15)) == 10

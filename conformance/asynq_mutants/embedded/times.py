@@ -9,6 +9,7 @@ from attrs import evolve
 from asynq.message import TaskMessage, TaskState
 from asynq.ops import Complete, Dequeue, Enqueue, Forward, Ping, PurgeCompleted
 from asynq_mutants.defects import caught_by, instead_of
+from asynq_sqlite import sweep
 from asynq_sqlite.state import Place, Store
 
 if TYPE_CHECKING:
@@ -154,3 +155,15 @@ def ignores_the_retention(honest: Any, store: Store, op: Complete, now: int) -> 
 def tells_of_more_than_it_forwards(honest: Any, store: Store, op: Forward, now: int) -> Any:
     answer = honest(store, op, now)
     return evolve(answer, moved=answer.moved + 1)
+
+
+@caught_by("test_upkeep_of_many_queues_at_once_is_as_of_each")
+class ForgetsRetriesOfManyQueues(Store):
+    def fetch(self, sql: str, *values: Any) -> list[Any]:
+        return [] if sql == sweep.DUE[1] else super().fetch(sql, *values)
+
+
+@caught_by("test_upkeep_of_many_queues_at_once_is_as_of_each")
+class OverlooksPendingTasksOfManyQueues(Store):
+    def fetch(self, sql: str, *values: Any) -> list[Any]:
+        return [] if sql == sweep.READY else super().fetch(sql, *values)
