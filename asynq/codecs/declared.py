@@ -95,6 +95,8 @@ def _msgspec_decoder(kind: Any) -> Callable[[bytes], Any]:
     except NameError as error:
         raise TypeError(f"{error}; {UNRESOLVED}") from error
     except TypeError as error:
+        if "not supported between" in str(error):  # its inspection sorts the values of a Literal
+            raise TypeError("a Literal of several types of values needs msgspec 0.22 or newer") from error
         if "custom type" not in str(error):
             raise
         raise TypeError(f"{error}; make the class that holds it one of pydantic's") from error

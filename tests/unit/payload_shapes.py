@@ -120,11 +120,15 @@ def by_name(kind: type[pydantic.BaseModel]) -> Callable[..., pydantic.BaseModel]
     return lambda **fields: kind.model_validate(fields, by_alias=True, by_name=True)
 
 
+def attrs_class(name: str, hints: dict[str, Any]) -> Any:
+    return attrs.define(type(name, (), {"__annotations__": hints}))
+
+
 @st.composite
 def declarations(draw: st.DrawFn, hints: dict[str, Any], made: list[str]) -> Any:
     match draw(st.sampled_from(made)):
         case "attrs":
-            return attrs.make_class("Attrs", {name: attrs.field(type=hint) for name, hint in hints.items()})
+            return attrs_class("Attrs", hints)
         case "dataclass":
             return dataclasses.make_dataclass("Data", hints.items(), slots=draw(st.booleans()))
         case "struct":

@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
-import attrs
 import pydantic
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -49,7 +48,7 @@ from tests.unit.payload_classes import (
     WithoutEquality,
     renamed,
 )
-from tests.unit.payload_shapes import LEAVES, SHAPES, is_raw
+from tests.unit.payload_shapes import LEAVES, SHAPES, attrs_class, is_raw
 
 MANY = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -136,7 +135,7 @@ def test_any_value_of_any_supported_type_arrives_as_it_was_sent(data: st.DataObj
 @given(st.data())
 def test_a_field_of_another_type_than_declared_is_refused_or_arrives_equal(data: st.DataObject) -> None:
     declared, held = data.draw(st.sampled_from(LEAVES)), data.draw(st.sampled_from(LEAVES))
-    kind = attrs.make_class("Kind", {"field": attrs.field(type=declared.kind)})
+    kind = attrs_class("Kind", {"field": declared.kind})
     value = kind(data.draw(held.values))
     try:
         task = Task("t", value)
