@@ -97,6 +97,8 @@ class Processor:
         self._closing = False
         self._changed = asyncio.Event()
         self._quiet = asyncio.Event()
+        self._ended = asyncio.Event()
+        """Set when a run has ended."""
         self._settling = Settling(
             terms, held=self._held, keeper=keeper, hooks=hooks, wake=self._changed.set, tell=self._tell
         )
@@ -163,14 +165,20 @@ class Processor:
     async def _end_runs(
         self, seconds: float, hurried: asyncio.Task[Literal[True]], quiet: asyncio.Task[None]
     ) -> None:
-        await asyncio.wait((hurried, quiet), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for run in self.runs():
-            run.cancel(Interrupted("shutdown"))
-        await asyncio.wait((hurried, quiet), timeout=FAREWELL, return_when=asyncio.FIRST_COMPLETED)
+        ended = asyncio.create_task(self._when_ended())
+        await asyncio.wait((hurried, ended), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            for run in self.runs():
+                run.cancel(Interrupted("shutdown"))
+            await asyncio.wait((hurried, ended), timeout=FAREWELL, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((ended,), timeout=HASTE)
+            for run in self.runs():
+                run.abandon()
+            ended.cancel()
+        # A request to hurry that comes only now is about the broker.
+        settled = (quiet,) if hurried.done() else (quiet, hurried)
+        await asyncio.wait(settled, timeout=SETTLE_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait((quiet,), timeout=HASTE)
-        for run in self.runs():
-            run.abandon()
-        await asyncio.wait((quiet,), timeout=SETTLE_PATIENCE)
         if self._held:
             log.error("%d tasks could not be settled: their leases will lapse", len(self._held))
 
@@ -325,6 +333,7 @@ class Processor:
 
     def _vacate(self, queue: str, place: asyncio.Task[None]) -> None:
         self._places.discard(place)
+        self._ended.set()
         self._running[queue] -= 1
         self._hungry |= queue in self._terms.limits.own
         self._changed.set()
@@ -335,6 +344,7 @@ class Processor:
         delivery = held.delivery
         op = decide(delivery, outcome, self._terms.rules, held.run.now if held.run else self._time.now())
         held.outcome = outcome
+        self._ended.set()
         # Before anybody is told: a logger or a hook that fails must not leave the task unsettled.
         if op is None:
             self._settling.let_go([delivery.lease])
@@ -359,6 +369,12 @@ class Processor:
     def _mark_quiet(self) -> None:
         if not self._held and self._fetch is None:
             self._quiet.set()
+
+    async def _when_ended(self) -> None:
+        """Until every run has its outcome; it may still have to be settled."""
+        while any(held.run and held.outcome is None for held in self._held.values()):
+            self._ended.clear()
+            await self._ended.wait()
 
     async def _when_quiet(self) -> None:
         """Until nothing is held and no fetch is unanswered."""

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import PeriodicTaskManager, Scheduler, ServeMux, Server, Task
-from asynq.errors import ServerStateError
+from asynq.errors import BrokerUnavailable, ServerStateError
 from asynq.message import TaskState
 from asynq.stop_signals import EXIT_BLOCKED, SAME_REQUEST
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker
-from tests.server.conftest import time_taken_away
+from tests.server.conftest import Bench, time_taken_away
 from tests.servers import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
     from asynq.context import Context
-    from tests.server.conftest import Bench, Worker
+    from asynq.ops import Op
+    from tests.server.conftest import Worker
 
 PROMPT = 4.0
 """Seconds: a shutdown that waits for a broker's answer takes five more."""
@@ -107,6 +108,47 @@ async def test_an_idle_scheduler_does_not_wait_for_a_broker_that_is_away(how: st
         getattr(redis, how)()
         await asyncio.sleep(1.2)
         await assert_prompt(scheduler.shutdown())
+
+
+class Away(MemoryBroker):
+    """Cannot be reached any more once it is told so."""
+
+    away = False
+
+    async def aexecute_many(self, ops: Sequence[Op[Any]], /) -> Any:
+        if self.away:
+            raise BrokerUnavailable("away")
+        return await super().aexecute_many(ops)
+
+
+async def test_what_cannot_be_settled_holds_up_the_end_only_from_the_end_of_its_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("asynq.processor.SETTLE_PATIENCE", 0.2)
+    broker, begun, release = Away(), asyncio.Event(), asyncio.Event()
+    ended = False
+
+    async def handler(ctx: Context, task: Task) -> None:
+        nonlocal ended
+        begun.set()
+        await release.wait()
+        ended = True
+
+    server = Server(broker, shutdown_timeout=timedelta(minutes=10))
+    await server.start(handler)
+    task_id = await Bench(broker).enqueue()
+    await begun.wait()
+    broker.away = True
+    ending = asyncio.create_task(server.shutdown())
+    await asyncio.sleep(0)
+    release.set()
+    async with asyncio.timeout(30):
+        await ending
+    broker.away = False
+    stored = await Bench(broker).find(task_id)
+    assert ended
+    assert (stored and stored.state) == TaskState.ACTIVE
+    broker.close()
 
 
 class Unanswering(MemoryBroker):
