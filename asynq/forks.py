@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
+
+from asynq.shown import shown, shown_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,9 +71,9 @@ def _exit(error: BaseException | None) -> None:
         if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
             status = error.code or 0
         elif isinstance(error, SystemExit):
-            sys.stderr.write(f"{error.code}\n")
+            sys.stderr.write(f"{shown(error.code)}\n")
         elif error is not None:
-            traceback.print_exception(error)
+            sys.stderr.write(f"{shown_traceback(error)}\n")
     finally:
         # Not sys.exit: what this process would do at its end is for its parent to do.
         with suppress(BaseException):

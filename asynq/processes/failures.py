@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
-import traceback
 from typing import TYPE_CHECKING, Any, cast
 
 from attrs import frozen
 
 from asynq.error_text import error_text
 from asynq.errors import AsynqError, HandlerError, RateLimited, RevokeTask, SkipRetry
+from asynq.shown import shown_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,11 +79,7 @@ class Raised:
     @classmethod
     def of(cls, error: BaseException) -> Raised:
         """An error as it can be sent."""
-        try:
-            seen = "".join(traceback.format_exception(error))
-        except BaseException as failure:  # noqa: BLE001 - the error's own methods are asked
-            seen = f"It cannot be shown: {error_text(failure)}"
-        return cls(Portable.of(error), seen)
+        return cls(Portable.of(error), shown_traceback(error))
 
     def error(self, load: Callable[[bytes], Any]) -> BaseException:
         """The error, with its causes, and its traceback as a note."""
