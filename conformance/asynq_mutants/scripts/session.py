@@ -56,7 +56,8 @@ class Session:
             for word in ("-p", f"no:{name}")
         ]
         rewriting = ["--assert=plain", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        arguments = ["-qq", "-s", *rewriting, *without, *tests_of.PATHS]
+        # The options every run has are for plugins that this one is without.
+        arguments = ["-qq", "-s", "-o", "addopts=", *rewriting, *without, *tests_of.PATHS]
         status = pytest.main(arguments, plugins=[self])
         if status != pytest.ExitCode.OK:
             raise RuntimeError(f"pytest ended with {status!r}")

@@ -1,0 +1,66 @@
+"""Scripts that are given only what changes of a large message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from attrs import evolve
+
+from asynq.message import TaskState
+from asynq.ops import Archive, Complete, GetTask, ListLostLeases, Recover, Retry
+from asynq_redis.sizes import LARGE
+from tests.redis.driver import Driver, message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq.message import Delivery
+
+TASK = "asynq:{q}:t:a"
+PAYLOAD = bytes(range(256)) * (LARGE // 256 + 1)
+
+ENDS: dict[str, tuple[Callable[[Delivery], Any], TaskState]] = {
+    "complete": (lambda d: Complete(delivery=d), TaskState.COMPLETED),
+    "retry": (lambda d: Retry(delivery=d, delay=1000, error="e"), TaskState.RETRY),
+    "archive": (lambda d: Archive(delivery=d, error="e"), TaskState.ARCHIVED),
+}
+every_end = pytest.mark.parametrize(("end", "state"), ENDS.values(), ids=ENDS)
+
+
+@every_end
+def test_the_end_of_a_run_keeps_the_rest_of_a_large_message(
+    driver: Driver, end: Any, state: TaskState
+) -> None:
+    large = message("a", payload=PAYLOAD, headers={"k": "v"}, retention=60, max_retry=3)
+    driver.enqueue(large)
+    driver.one(end(driver.take()[0]))
+    stored = driver.one(GetTask(queue="q", task_id="a"))
+    assert stored.state is state
+    kept = evolve(stored.message, retried=0, error="", last_failed_at=0, completed_at=0)
+    assert kept == large
+    assert stored.message.error == ("e" if state is not TaskState.COMPLETED else "")
+
+
+def test_errors_of_a_large_message_take_one_anothers_place(driver: Driver) -> None:
+    driver.enqueue(message("a", payload=PAYLOAD))
+    for error in ("first", "second"):
+        delivery = driver.take(token=error)[0]
+        driver.client.zadd("asynq:{q}:lease", {"a": 1.5})
+        [lost] = driver.one(ListLostLeases(queue="q")).leases
+        assert driver.one(Recover(lost=lost, to="pending", error=error))
+        assert delivery.message.payload == PAYLOAD
+    found = driver.take(token="third")[0].message
+    assert (found.error, found.retried, found.payload) == ("second", 2, PAYLOAD)
+
+
+@every_end
+def test_a_message_that_is_lost_meanwhile_ends_no_script_halfway(
+    driver: Driver, end: Any, state: TaskState
+) -> None:
+    driver.enqueue(message("a", payload=PAYLOAD, retention=60))
+    delivery = driver.take()[0]
+    driver.client.hdel(TASK, "msg")
+    driver.one(end(delivery))
+    assert driver.client.hget(TASK, "state") == state.value.encode()
+    assert driver.client.llen("asynq:{q}:active") == 0
