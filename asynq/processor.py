@@ -16,7 +16,7 @@ from asynq.isolation import aexecute_isolated
 from asynq.leases.book import LeaseLost
 from asynq.logs import get_logger
 from asynq.loops.every import JITTER, rest
-from asynq.ops import MAX_BATCH, Dequeue, ExtendLease, Requeue
+from asynq.ops import MANY_BYTES, MAX_BATCH, Dequeue, ExtendLease, Requeue
 from asynq.outcome import Cancelled, Failed, Interrupted, decide
 from asynq.run_log import FailureLog
 from asynq.runner import GRACE, Run
@@ -263,6 +263,8 @@ class Processor:
         self._note_supply(full=len(answer) == len(fetch.orders))
         # An order may have lacked a queue that is limited but has tasks left: ask until nothing comes.
         self._hungry |= bool(answer and self._terms.limits.own)
+        # Large tasks may have been left for the next fetch, so that this one's answer came in time.
+        self._hungry |= sum(len(delivery.message.payload) for delivery in answer) >= MANY_BYTES
         deliveries: Sequence[Delivery] = answer
         late = self._loop.time() - self._fetch_sent_at > self._terms.lease / 1000 / 3
         if late and deliveries:

@@ -25,6 +25,7 @@ from asynq.ops.base import (
     Op,
 )
 from asynq.ops.consume import (
+    MANY_BYTES,
     Dequeue,
     Extended,
     ExtendLease,
@@ -118,6 +119,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CORE",
+    "MANY_BYTES",
     "MAX_BATCH",
     "MAX_EVENTS",
     "MAX_RATE",

@@ -29,6 +29,8 @@ from asynq_redis.steps import Env, Request, ScriptCall, Steps, alone, implements
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MAX_REPLY = 8 * 1024 * 1024
+"""Bytes of messages after which the rest of the lost leases is left for the next time."""
 GO_GRACE = 30_000
 """Milliseconds a Go peer's lease may be overdue, as its own recoverer tolerates."""
 
@@ -54,8 +56,8 @@ def _list_lost(op: ListLostLeases, env: Env) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     leases: list[LostLease] = []
     undecodable: list[Undecodable] = []
-    dropped = skip = 0
-    while skip >= 0 and len(leases) + len(undecodable) < op.limit:
+    dropped = skip = size = 0
+    while skip >= 0 and len(leases) + len(undecodable) < op.limit and size < MAX_REPLY:
         limit = min(MAX_BATCH, op.limit - len(leases) - len(undecodable))
         args = (env.now_argument(), keys.prefix, GO_GRACE, skip, limit)
         [reply] = yield [ScriptCall(LIST_LOST, (keys.lease, keys.active), args)]
@@ -64,6 +66,7 @@ def _list_lost(op: ListLostLeases, env: Env) -> Steps[Any]:
         found, gone, skip = reply
         dropped += gone
         for raw_id, data, score, token, losses in found:
+            size += len(data)
             message = read_message(op.queue, raw_id, data)
             if isinstance(message, Undecodable):
                 undecodable.append(message)

@@ -8,14 +8,15 @@ import pytest
 from attrs import evolve
 
 from asynq.message import TaskState
-from asynq.ops import Archive, Complete, GetTask, ListLostLeases, Recover, Retry
+from asynq.ops import MANY_BYTES, Archive, Complete, GetTask, ListLostLeases, Recover, Retry
 from asynq_redis.sizes import LARGE
+from asynq_redis.wire import encode
 from tests.redis.driver import Driver, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.message import Delivery
+    from asynq.message import Delivery, TaskMessage
 
 TASK = "asynq:{q}:t:a"
 PAYLOAD = bytes(range(256)) * (LARGE // 256 + 1)
@@ -26,6 +27,12 @@ ENDS: dict[str, tuple[Callable[[Delivery], Any], TaskState]] = {
     "archive": (lambda d: Archive(delivery=d, error="e"), TaskState.ARCHIVED),
 }
 every_end = pytest.mark.parametrize(("end", "state"), ENDS.values(), ids=ENDS)
+
+
+def half_of_a_reply(name: str) -> TaskMessage:
+    """A task of whose messages two have exactly the bytes of the longest reply."""
+    more = len(encode(message(name, payload=bytes(MANY_BYTES)))) - MANY_BYTES
+    return message(name, payload=bytes(MANY_BYTES - more))
 
 
 @every_end
@@ -52,6 +59,29 @@ def test_errors_of_a_large_message_take_one_anothers_place(driver: Driver) -> No
         assert delivery.message.payload == PAYLOAD
     found = driver.take(token="third")[0].message
     assert (found.error, found.retried, found.payload) == ("second", 2, PAYLOAD)
+
+
+def test_tasks_are_taken_until_they_have_many_bytes(driver: Driver) -> None:
+    for name in "abcde":
+        driver.enqueue(half_of_a_reply(name))
+    # A copy takes no more than the first one did.
+    for token, expected in (("first", "ab"), ("first", "ab"), ("second", "cd"), ("third", "e"), ("last", "")):
+        taken = driver.take(5, token=token)
+        assert [delivery.message.id for delivery in taken] == list(expected)
+
+
+def test_lost_leases_are_listed_until_they_have_many_bytes(driver: Driver) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    for name in names:
+        driver.enqueue(half_of_a_reply(name))
+        driver.take(token=name)
+        driver.client.zadd("asynq:{q}:lease", {name: 1.5 + names.index(name)})
+    pages: list[list[str]] = []
+    while leases := driver.one(ListLostLeases(queue="q")).leases:
+        pages.append([lease.message.id for lease in leases])
+        for lease in leases:
+            assert driver.one(Recover(lost=lease, to="archived", error="lost"))
+    assert pages == [["a", "b"], ["c", "d"], ["e"]]
 
 
 @every_end

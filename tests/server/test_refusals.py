@@ -14,7 +14,7 @@ import pytest
 from asynq import Client, Context, PayloadTooLargeError, ResultTooLargeError, Task, TaskInfo
 from asynq.errors import AggregationError
 from asynq.message import TaskState
-from asynq.ops import Archive, GetQueueStats, Retry
+from asynq.ops import MANY_BYTES, Archive, GetQueueStats, Retry
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker, SQLiteBroker
 from asynq_sqlite.state import Store
@@ -245,3 +245,26 @@ async def test_a_value_of_exactly_the_limit_is_stored(bench: Bench) -> None:
 def test_a_limit_that_is_none_is_refused(make: Any, limit: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="max_value_bytes"):
         make(max_value_bytes=limit)
+
+
+async def test_many_large_tasks_run_side_by_side(redis_server: RedisServer) -> None:
+    """A fetch does not take all of them, but the next one follows at once."""
+    running, all_run = 0, asyncio.Event()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        nonlocal running
+        running += 1
+        if running == 6:
+            all_run.set()
+        await all_run.wait()
+
+    broker = RedisBroker(redis_server.url)
+    bench = Bench(broker)
+    ids = [await bench.enqueue(payload=bytes(MANY_BYTES)) for _ in range(6)]
+    async with bench.serving(handler, concurrency=10):
+        async with asyncio.timeout(4):  # less than the poll of an idle worker
+            await all_run.wait()
+        for task_id in ids:
+            await bench.reaches(task_id, None)
+    await broker.aclose()
+    broker.close()

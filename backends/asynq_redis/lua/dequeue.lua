@@ -9,6 +9,8 @@
 
 -- Most ids looked at per queue: ids whose task is gone count, but are not handed out.
 local MOST = 100
+-- Bytes of messages after which no further task is taken: the reply has to come in time.
+local MOST_BYTES = 8 * 1024 * 1024
 
 local now, token, duration = microseconds(arg()), arg(), tonumber(arg())
 local queues, refusals = {}, {}
@@ -42,7 +44,7 @@ local function read(queue, id)
 end
 
 -- What an earlier copy of this call took, as far as it still has it.
-local deliveries = {}
+local deliveries, bytes = {}, 0
 local function deliver(queue, task, expires)
   deliveries[#deliveries + 1] = { queue.number, task.id, task.msg, expires, task.losses, task.cancel }
 end
@@ -50,7 +52,10 @@ for _, queue in ipairs(queues) do
   for _, id in ipairs(not queue.refused and redis.call('LRANGE', queue.taken, 0, -1) or {}) do
     local task = read(queue, id)
     local score = owned(task.state, task.token, queue.lease, id, token)
-    if score then deliver(queue, task, score_ms(score)) end
+    if score then
+      bytes = bytes + #(task.msg or '')
+      deliver(queue, task, score_ms(score))
+    end
   end
 end
 
@@ -83,10 +88,13 @@ local function pick(queue)
 end
 
 for _ = #deliveries + 1, wanted do
+  if bytes >= MOST_BYTES then break end
   for number in string.gmatch(arg(), '%d+') do
     local queue = queues[tonumber(number)]
-    if not queue.closed and queue.room > 0 and pick(queue) then
+    local task = not queue.closed and queue.room > 0 and pick(queue)
+    if task then
       queue.room = queue.room - 1
+      bytes = bytes + #task.msg
       break
     end
   end

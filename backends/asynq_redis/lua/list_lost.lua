@@ -7,6 +7,9 @@
 -- answers: {each lost: {id, msg, score, token, lease losses}, number dropped, skip to go on from or -1}
 -- @include arguments types time keys fence
 
+-- Bytes of messages after which no further lease is listed: the reply has to come in time.
+local MOST_BYTES = 8 * 1024 * 1024
+
 local lease, active = key(), key()
 local refusal = misplaced(lease, 'zset') or misplaced(active, 'list')
 if refusal then return redis.error_reply(refusal) end
@@ -16,8 +19,8 @@ local skip, limit = tonumber(arg()), tonumber(arg())
 local ms = math.floor(now / 1000)
 -- Leases of Go peers within their grace may stand before ours: look somewhat further than asked.
 local found = redis.call('ZRANGEBYSCORE', lease, '-inf', as_score(ms), 'WITHSCORES', 'LIMIT', skip, limit + 200)
-local lost, gone, stray, passed = {}, {}, {}, 0
-while 2 * passed < #found and #lost + #gone + #stray < limit do
+local lost, gone, stray, passed, bytes = {}, {}, {}, 0, 0
+while 2 * passed < #found and #lost + #gone + #stray < limit and bytes < MOST_BYTES do
   local id, score = found[2 * passed + 1], found[2 * passed + 2]
   passed = passed + 1
   local expired = fractional(score) or tonumber(score) * 1000 + grace <= ms
@@ -27,6 +30,7 @@ while 2 * passed < #found and #lost + #gone + #stray < limit do
     if task[1] and task[4] and task[4] ~= 'active' then
       stray[#stray + 1] = id
     elseif task[1] then
+      bytes = bytes + #task[1]
       lost[#lost + 1] = { id, task[1], score, task[2] or '', tonumber(task[3]) or 0 }
     else
       gone[#gone + 1] = { id = id, hash = hash }
