@@ -127,6 +127,7 @@ async def _end_with_loop(
     kept: weakref.ref[_Kept], value: T, close: Callable[[T], Coroutine[Any, Any, None]]
 ) -> AsyncGenerator[None, None]:
     """Free the value when this generator is closed: by its loop, which ends, or collects it."""
+    pid = os.getpid()
     try:
         yield
     finally:
@@ -136,7 +137,7 @@ async def _end_with_loop(
             here.ended.add(loop)
         if isinstance(value, Droppable):
             # Nothing may take long from here on: a loop that ends waits for no task that begins now.
-            value.drop("running")
+            value.drop("running" if os.getpid() == pid else "inherited")
             await asyncio.sleep(0)
         else:
             await close(value)

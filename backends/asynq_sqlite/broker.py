@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asynq.answers import raised
 from asynq.broker import Capabilities
+from asynq.checks import check_duration
 from asynq.clock import Clock, SystemClock
 from asynq.errors import AsynqError, BrokerRefusedError
 from asynq.sizes import MAX_VALUE_BYTES, check_max_value_bytes
@@ -154,8 +156,7 @@ class SQLiteBroker(_EmbeddedBroker):
             raise ValueError(f"path is a URL, not a path; use asynq.connect({os.fspath(path)!r})")
         if durability not in ("power", "process"):
             raise ValueError(f"durability must be 'power' or 'process', not {durability!r}")
-        if budget < timedelta(0):
-            raise ValueError(f"budget must not be negative, not {budget!r}")
+        check_duration("budget", budget)
         if max_size is not None and max_size <= 0:
             raise ValueError(f"max_size must be positive, not {max_size!r}")
         check_max_value_bytes(max_value_bytes)
@@ -164,7 +165,7 @@ class SQLiteBroker(_EmbeddedBroker):
             path=str(Path(path).absolute()),
             clock=clock or SystemClock(),
             durability=durability,
-            budget=budget.total_seconds(),
+            budget=min(budget.total_seconds(), threading.TIMEOUT_MAX),
             max_size=max_size,
             max_value_bytes=max_value_bytes,
             store=store,

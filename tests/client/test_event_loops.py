@@ -17,6 +17,7 @@ import pytest
 
 import asynq_topologies
 from asynq import AsyncClient, AsyncInspector, Client, ServeMux, Server, SQLiteBroker, Task
+from asynq.ops import Ping
 from asynq_redis import TLS, RedisBroker
 from asynq_topologies.certificates import self_signed
 from tests.servers import RedisServer
@@ -211,6 +212,34 @@ def test_plain_handlers_run_loops_of_their_own(redis_server: RedisServer, new_lo
         until(lambda: connections(redis_server.client) == before)
 
     run(new_loop, work())
+
+
+@pytest.mark.parametrize("backend", ["redis", "sqlite"])
+def test_a_server_that_nobody_shuts_down_ends_with_its_loop(
+    backend: str, redis_server: RedisServer, tmp_path: Path, new_loop: NewLoop
+) -> None:
+    broker = RedisBroker(redis_server.url) if backend == "redis" else SQLiteBroker(tmp_path / "tasks.db")
+    this = psutil.Process()
+
+    async def work() -> None:
+        server = Server(broker, concurrency=2)
+        await server.start(ServeMux())
+        await broker.aexecute(Ping())
+
+    def held() -> tuple[int, int, int, int]:
+        broker.close()
+        return (
+            connections(redis_server.client),
+            this.num_fds(),
+            threading.active_count(),
+            len(this.children()),
+        )
+
+    run(new_loop, work())
+    gc.collect()
+    before = held()
+    run(new_loop, work())
+    until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
 
 
 @pytest.mark.parametrize("kind", ["sentinel", "cluster"])

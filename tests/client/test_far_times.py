@@ -77,6 +77,14 @@ def test_the_furthest_times_are_kept_and_shown(broker: Broker) -> None:
     assert list(inspector.tasks("default", "scheduled")) == [later, info]
 
 
+def test_a_broker_may_be_waited_for_as_long_as_a_duration_is(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="budget"):
+        SQLiteBroker(tmp_path / "tasks.db", budget=timedelta.max)
+    broker = SQLiteBroker(tmp_path / "tasks.db", budget=LONGEST)
+    Client(broker).ping()
+    broker.close()
+
+
 @pytest.mark.parametrize("instant", LONG_AGO, ids=str)
 def test_the_first_instants_are_long_ago(broker: Broker, instant: datetime) -> None:
     info = Client(broker).enqueue(Task("t"), process_at=instant)

@@ -48,7 +48,7 @@ class Worker:
         self.redis = server.client
         self.client, self.inspector = AsyncClient(broker), AsyncInspector(broker)
         self.runs: list[Context] = []
-        self.server = Server(broker, concurrency=1)
+        self.server = Server(broker, concurrency=1, shutdown_timeout=timedelta(milliseconds=50))
         self.mux = ServeMux()
         self.mux.handle("return", self._returns)
         self.mux.handle("fail", self._fails)
