@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 
 from attrs import frozen
 
+from asynq.base_error import ANY_FAILURE
 from asynq.error_text import error_text
 from asynq.errors import RateLimited, RevokeTask, SkipRetry, TaskCancelledError
 from asynq.logs import get_logger
@@ -73,7 +74,7 @@ def decide(delivery: Delivery, outcome: Outcome, rules: RetryRules, now: int) ->
     """
     try:
         return _decided(delivery, outcome, rules, now)
-    except Exception:
+    except ANY_FAILURE:
         log.exception("task %r: its failure cannot be judged", delivery.message.id)
     spent = delivery.message.retried >= delivery.message.max_retry
     text = error_text(outcome.error) if isinstance(outcome, Failed) else "asynq: the outcome cannot be judged"

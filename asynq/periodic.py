@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
+from asynq.base_error import ANY_FAILURE
 from asynq.checks import check_interval
 from asynq.logs import get_logger
 from asynq.loops.every import Every
@@ -96,7 +97,7 @@ class PeriodicTaskManager(Service):
                 entries.append(self._entry(config))
             except (TypeError, ValueError) as error:
                 log.error("config %d is not scheduled: %s", place, error)  # noqa: TRY400 - it says it all
-            except Exception:
+            except ANY_FAILURE:
                 log.exception("config %d is not scheduled", place)
         self._follow(entries)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asynq.answers import may_have_landed
 from asynq.backoff import Backoff, Troubles
+from asynq.base_error import ANY_FAILURE
 from asynq.errors import AsynqError, LeaseLostError
 from asynq.held import Held
 from asynq.isolation import aexecute_isolated
@@ -365,7 +366,7 @@ class Processor:
             else:
                 self._failures.log(op, outcome)
             self._hooks.ended(outcome, message, held.context)
-        except Exception:
+        except ANY_FAILURE:
             log.exception("task %r is settled, but not all were told", message.id)
 
     def _mark_quiet(self) -> None:

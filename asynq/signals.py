@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asynq.forks import signals_kept_from_children
 from asynq.logs import get_logger
@@ -14,6 +15,8 @@ from asynq.threads import LoopThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+
+T = TypeVar("T")
 
 log = get_logger("asynq.server")
 
@@ -45,13 +48,56 @@ def run_blocking(main: Callable[[], Coroutine[Any, Any, None]], instead: str) ->
 
 
 def _run(runner: asyncio.Runner, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    loop = runner.get_loop()
     try:
-        runner.get_loop().set_default_executor(LoopThreads(min(32, (os.cpu_count() or 1) + 4)))
-        runner.run(main())
+        loop.set_default_executor(LoopThreads(min(32, (os.cpu_count() or 1) + 4)))
+        run_to_end(loop, main())
     finally:
         # Closing waits for every task of the loop, for ever if need be.
-        if runner.run(_others_end()):
+        if run_to_end(loop, _others_end()):
             runner.close()
+
+
+def run_to_end(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run the loop until this coroutine ends, whatever other tasks and callbacks on the loop raise.
+
+    SystemExit and KeyboardInterrupt end a loop of asyncio from any task, beside being the outcome of that
+    task: here they are logged, and the loop goes on. A Ctrl-C that nobody handles cancels the coroutine, and
+    is raised at its end.
+    """
+    task = loop.create_task(coroutine)
+    interrupt: KeyboardInterrupt | None = None
+    task.add_done_callback(_stop_loop)
+    while not task.done():
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            if task.done():
+                break
+            if isinstance(error, KeyboardInterrupt) and _interrupts():
+                interrupt = error
+                task.cancel()
+            else:
+                log.exception("a coroutine or a callback raised what ends programs: it alone ends")
+        else:
+            if not task.done():
+                log.warning("the event loop was stopped by a task or a callback; it goes on")
+    task.remove_done_callback(_stop_loop)
+    if interrupt is not None:
+        raise interrupt
+    return task.result()
+
+
+def _stop_loop(task: asyncio.Task[Any]) -> None:
+    task.get_loop().stop()
+
+
+def _interrupts() -> bool:
+    """Whether SIGINT raises KeyboardInterrupt: before and after the signals are handled, or instead."""
+    return (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
 
 
 def _runs_already() -> bool:

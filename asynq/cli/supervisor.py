@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from asynq.backoff import Backoff
+from asynq.cli.refusals import RefusalPipe
 from asynq.cli.stall_watch import StallWatch
 from asynq.logs import get_logger
 from asynq.stop_signals import ask_to_stop, held_back, stop_signals
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from random import Random
 
 USAGE_ERROR = 2
-"""Exit status of a worker that cannot start with what it was given: starting it again would not help."""
+"""Exit status of what cannot start with what it was given. A worker says so by `Refusal`, not by this."""
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status of a worker that was told to end before it had begun to work."""
 HURRIED = 10.0
@@ -40,8 +41,9 @@ class Supervisor:
     that a Ctrl-C on the terminal reaches it once, through `stop`; what still runs `patience` seconds later is
     killed. A copy that calls `stop_with_supervisor` ends gracefully when the supervisor is killed. A copy is
     started with SIGTSTP blocked: one that comes before the copy handles it waits until it is unblocked.
-    A copy that calls `tell_supervisor` is killed and started again when it stalls for `stall_timeout`
-    seconds.
+    A copy that tells by a `Refusal` that it cannot start ends them all, unless it was started before: then
+    it is started again. A copy that calls `tell_supervisor` is killed and started again when it stalls for
+    `stall_timeout` seconds.
     """
 
     def __init__(
@@ -107,16 +109,18 @@ class Supervisor:
     async def _keep(self, number: int, lifeline: int) -> None:
         loop = asyncio.get_running_loop()
         backoff = Backoff(self._rng, first=self._first_pause, cap=30.0)
+        first = True
         while not self._stopping.is_set():
             started = loop.time()
-            status, pid = await self._run_once(number, lifeline)
+            status, pid, refused = await self._run_once(number, lifeline)
             if self._stopping.is_set() or not self._restarting:
                 self._status = self._status or int(status not in _ENDED_AS_TOLD)
                 return
-            if status == USAGE_ERROR:
+            if refused and first:
                 self._status = USAGE_ERROR
                 self.stop()
                 return
+            first = False
             if loop.time() - started > STABLE:
                 backoff.reset()
             pause = backoff.pause()
@@ -125,16 +129,22 @@ class Supervisor:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
-    async def _run_once(self, number: int, lifeline: int) -> tuple[int, int]:
+    async def _run_once(self, number: int, lifeline: int) -> tuple[int, int, bool]:
+        refusals = RefusalPipe()
         watch = None if self._stall_timeout is None else StallWatch(self._stall_timeout)
         try:
             with held_back(signal.SIGTSTP):
                 process = await asyncio.create_subprocess_exec(
                     *self._command,
-                    env={**self._env, _FD: str(lifeline), **(watch.environment() if watch else {})},
+                    env={
+                        **self._env,
+                        _FD: str(lifeline),
+                        **refusals.environment(),
+                        **(watch.environment() if watch else {}),
+                    },
                     stdin=asyncio.subprocess.DEVNULL,
                     stderr=self._stderr,
-                    pass_fds=(lifeline, watch.fd) if watch else (lifeline,),
+                    pass_fds=(lifeline, refusals.fd, *((watch.fd,) if watch else ())),
                     start_new_session=True,
                 )
             self._running[number] = process
@@ -143,11 +153,13 @@ class Supervisor:
                 # What was told to the others meanwhile, this one has not heard; it has nothing in hand yet.
                 process.terminate()
             status = await (self._end_watched(process, watch) if watch else process.wait())
+            refused = refusals.refused()
         finally:
+            refusals.close()
             if watch:
                 watch.close()
         del self._running[number]
-        return status, process.pid
+        return status, process.pid, refused
 
     async def _end_watched(self, process: Process, watch: StallWatch) -> int:
         """Wait for the end of a copy, and kill it when it stalls."""
@@ -204,6 +216,8 @@ def stop_with_supervisor() -> None:
     lifeline = os.environ.pop(_FD, None)
     if lifeline is None:
         return
+
+    os.set_inheritable(int(lifeline), False)  # noqa: FBT003 - its only form
 
     def watch() -> None:
         os.read(int(lifeline), 1)

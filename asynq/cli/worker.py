@@ -10,12 +10,13 @@ import sys
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from asynq.broker import connect
 from asynq.cli.arguments import load_handler, read_duration, read_limits, read_queues, usage_error
+from asynq.cli.refusals import Refusal
 from asynq.cli.stall_watch import tell_supervisor
 from asynq.cli.supervisor import INTERRUPTED, USAGE_ERROR, Supervisor, stop_with_supervisor, supervise
 from asynq.durations import format_duration
@@ -23,6 +24,9 @@ from asynq.errors import AsynqError, BrokerRefusedError, BrokerURLError
 from asynq.logs import configure, get_logger
 from asynq.shown import shown, shown_traceback
 from asynq.stop_signals import hold_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 log = get_logger("asynq.worker")
 
@@ -121,17 +125,31 @@ def worker(
         settings["concurrency"] = concurrency
     if lease is not None:
         settings["lease"] = read_duration("--lease", lease)
-    try:
+
+    def run() -> int:
         if processes == 1 and stall is None:
-            status = _serve(target, app_dir, broker, log_level, settings)
-        else:
-            command = worker_command(target, app_dir=app_dir, log_level=log_level, **settings)
-            configure(log_level and log_level.upper())
-            status = _supervise(command, processes, broker, patience, stall)
+            return _serve(target, app_dir, broker, log_level, settings)
+        command = worker_command(target, app_dir=app_dir, log_level=log_level, **settings)
+        configure(log_level and log_level.upper())
+        return _supervise(command, processes, broker, patience, stall)
+
+    raise typer.Exit(_status(run))
+
+
+def _status(run: Callable[[], int]) -> int:
+    """The exit status of a run. The supervisor, if there is one, is told of a usage error."""
+    refusal = Refusal()
+    try:
+        status = run()
     except KeyboardInterrupt:
         # Before signals are handled, nothing is in hand.
-        status = INTERRUPTED
-    raise typer.Exit(status)
+        return INTERRUPTED
+    except typer.BadParameter:
+        refusal.tell()
+        raise
+    if status == USAGE_ERROR:
+        refusal.tell()
+    return status
 
 
 def _read_stall_timeout(text: str) -> timedelta:
@@ -206,7 +224,7 @@ def _serve(
         handler = load_handler(target, app_dir)
     except typer.BadParameter:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever the user's module raises is shown to its author
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - all that the user's module raises is shown
         typer.echo(shown_traceback(error), err=True)
         typer.echo(f"Error: {target.partition(':')[0]!r} could not be imported", err=True)
         return USAGE_ERROR

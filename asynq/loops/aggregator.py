@@ -10,6 +10,7 @@ from attrs import define
 
 from asynq.aggregation import HOLD, Aggregation, Grouping
 from asynq.backoff import Backoff, Troubles
+from asynq.base_error import ANY_FAILURE
 from asynq.client import random_id
 from asynq.clock import SteadyClock
 from asynq.errors import AggregationError, AggregationLostError, AsynqError
@@ -157,7 +158,7 @@ class Aggregator:
                 self._aggregated()
         except AsynqError as error:
             self._troubles.failed(error, key[0])
-        except Exception:
+        except ANY_FAILURE:
             log.exception("group %r of queue %r is not aggregated", key[1], key[0])
             self._rest(key)
         finally:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from asynq.backoff import Backoff, Troubles
+from asynq.base_error import ANY_FAILURE
 from asynq.errors import BrokerUnavailable
 from asynq.logs import get_logger
 
@@ -75,7 +76,7 @@ class Every:
             # Something the step waited for was cancelled, which must not end the loop.
             log.exception("%s failed; it will be tried again", self._name)
             return max(self._backoff.pause(), self._gap)
-        except Exception:
+        except ANY_FAILURE:
             log.exception("%s failed; it will be tried again", self._name)
             return max(self._backoff.pause(), self._gap)
         self._troubles.worked(heard=False)

@@ -11,6 +11,7 @@ from attrs import define, field
 
 from asynq.answers import is_final
 from asynq.backoff import Troubles
+from asynq.base_error import ANY_FAILURE
 from asynq.broker_time import BrokerTime
 from asynq.compose import compose, task_info
 from asynq.errors import AsynqError, BrokerUnavailable, DuplicateTaskError, TaskIDConflictError
@@ -166,7 +167,7 @@ class Ticker:
                 if (tick := timer.due(now, self._catch_up)) is not None:
                     due.append((timer, await self._attempt(timer, tick)))
                 timer.broken = timer.broken and now < timer.not_before
-            except Exception as error:  # noqa: BLE001 - logged; one entry must not stop the others
+            except ANY_FAILURE as error:  # logged; one entry must not stop the others
                 self._breaks(timer, error)
         if due:
             attempts = [attempt for _, attempt in due]
@@ -184,7 +185,7 @@ class Ticker:
             try:
                 following = timer.entry.ticks.after(max(timer.since, now))
                 seen.append(timer.entry.described(last=timer.last, following=following))
-            except Exception:
+            except ANY_FAILURE:
                 if not timer.unseen:
                     log.exception("the entry %r cannot be shown", timer.entry.spec)
                 timer.unseen = True
@@ -205,7 +206,7 @@ class Ticker:
             for timer in self._timers.values():
                 timer.since += self.time.offset
 
-    def _breaks(self, timer: _Timer, error: Exception) -> None:
+    def _breaks(self, timer: _Timer, error: BaseException) -> None:
         """The entry raised an error: it rests, and the others go on."""
         if not timer.broken:
             said = "the entry %r for task type %r fails and will be tried again"
@@ -311,7 +312,7 @@ class Ticker:
         for timer in self._timers.values():
             try:
                 step = timer.next_step()
-            except Exception as error:  # noqa: BLE001 - logged; the pause is that of the others
+            except ANY_FAILURE as error:  # logged; the pause is that of the others
                 self._breaks(timer, error)
                 step = timer.not_before
             if step is not None:

@@ -14,6 +14,7 @@ from asynq.cli.supervisor import USAGE_ERROR, Supervisor, describe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 # One write a line: several copies share the pipe.
 SAY = "import os; say = lambda text: os.write(2, f'{text}\\n'.encode())\n"
@@ -26,6 +27,7 @@ GRACEFUL = (
     "say(os.getpid())\n"
     "while True: signal.pause()\n"
 )
+REFUSING = "from asynq.cli.refusals import Refusal; Refusal().tell()\n"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PATIENT
 
 
@@ -104,8 +106,21 @@ async def test_a_copy_that_dies_is_started_again() -> None:
 
 
 async def test_a_copy_that_cannot_start_as_asked_ends_them_all() -> None:
-    async with supervised(f"raise SystemExit({USAGE_ERROR})", 2) as running:
+    async with supervised(REFUSING, 2) as running:
         assert await running.ended == USAGE_ERROR
+
+
+async def test_an_exit_status_alone_does_not_say_that_a_copy_cannot_start() -> None:
+    async with supervised(SAY + f"say(os.getpid()); raise SystemExit({USAGE_ERROR})") as running:
+        assert await running.line() != await running.line()
+        assert not running.ended.done()
+
+
+async def test_a_copy_that_was_started_before_is_started_again_when_it_cannot_start(tmp_path: Path) -> None:
+    once = f"if not os.path.exists({str(tmp_path / 'f')!r}): open({str(tmp_path / 'f')!r}, 'w'); sys.exit(1)"
+    async with supervised(f"import os, sys\n{once}\n{SAY}say(os.getpid())\n{REFUSING}") as running:
+        assert await running.line() != await running.line()
+        assert not running.ended.done()
 
 
 async def test_a_copy_that_does_not_stop_is_killed_and_the_status_says_so() -> None:

@@ -109,3 +109,12 @@ async def test_a_broker_away_is_told_once_and_once_when_it_is_back(caplog: pytes
     steps = Steps(away, away, soon, nothing)
     await asyncio.wait_for(steps.loop.run(), 5)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_a_step_that_would_end_the_program_does_not_end_the_loop() -> None:
+    steps = Steps(fail_with(SystemExit(2)), fail_with(KeyboardInterrupt()), nothing)
+    running = asyncio.create_task(steps.loop.run())
+    while steps.taken < 3:
+        steps.loop.wake()
+        await asyncio.sleep(0)
+    await asyncio.wait_for(running, 5)

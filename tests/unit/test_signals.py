@@ -1,0 +1,127 @@
+"""An event loop that coroutines of users cannot end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq.signals import run_blocking, run_to_end
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+
+def uvloop_loop() -> asyncio.AbstractEventLoop:
+    return pytest.importorskip("uvloop").new_event_loop()  # type: ignore[no-any-return]
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop_loop], ids=["asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
+    loop = request.param()
+    yield loop
+    loop.close()
+
+
+async def leaves(error: BaseException) -> None:
+    await asyncio.sleep(0)
+    raise error
+
+
+async def in_a_group(error: BaseException) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(leaves(error))
+
+
+async def gathered(error: BaseException) -> None:
+    await asyncio.gather(leaves(error), asyncio.sleep(60))
+
+
+async def waited_for(error: BaseException) -> None:
+    await asyncio.wait_for(leaves(error), 60)
+
+
+async def within_another(error: BaseException) -> None:
+    await asyncio.create_task(in_a_group(error))
+
+
+@pytest.mark.parametrize("way", [in_a_group, gathered, waited_for, within_another])
+@pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt()], ids=["exit", "interrupt"])
+def test_who_waits_for_a_task_that_exits_sees_it_and_the_loop_goes_on(
+    loop: asyncio.AbstractEventLoop,
+    way: Callable[[BaseException], Coroutine[Any, Any, None]],
+    error: BaseException,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("asynq.signals._interrupts", lambda: False)  # as while a server handles signals
+
+    async def main() -> str:
+        with pytest.raises(type(error)):
+            await way(error)
+        await asyncio.sleep(0.01)
+        return "went on"
+
+    assert run_to_end(loop, main()) == "went on"
+
+
+def test_callbacks_and_forgotten_tasks_that_exit_are_logged_and_the_loop_goes_on(
+    loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> str:
+        running = asyncio.get_running_loop()
+        running.call_soon(sys.exit, 2)
+        running.call_later(0.01, sys.exit, 2)
+        forgotten = asyncio.create_task(leaves(SystemExit(2)))
+        running.call_soon(running.stop)
+        await asyncio.sleep(0.05)
+        assert isinstance(forgotten.exception(), SystemExit)
+        return "went on"
+
+    assert run_to_end(loop, main()) == "went on"
+    assert caplog.text.count("what ends programs") == 3
+    assert "in leaves" in caplog.text
+
+
+def test_what_the_coroutine_itself_raises_is_raised(loop: asyncio.AbstractEventLoop) -> None:
+    for error in (SystemExit(3), ValueError("boom"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            run_to_end(loop, leaves(error))
+
+
+def test_a_ctrl_c_cancels_the_coroutine_and_is_raised_when_it_has_ended(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    ended = False
+
+    async def main() -> None:
+        nonlocal ended
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGINT)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            ended = True
+
+    with pytest.raises(KeyboardInterrupt):
+        run_to_end(loop, main())
+    assert ended
+
+
+def test_what_exits_when_it_is_cancelled_at_the_end_does_not_change_how_a_run_ends() -> None:
+    async def exits() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            sys.exit(2)
+
+    async def main() -> None:
+        leftovers.append(asyncio.create_task(exits()))
+        await asyncio.sleep(0)
+
+    leftovers: list[asyncio.Task[None]] = []
+    run_blocking(main, "nothing")
+    assert isinstance(leftovers[0].exception(), SystemExit)
