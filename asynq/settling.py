@@ -122,7 +122,7 @@ class Settling:
         held = self._held[op.delivery.lease]
         self._hooks.settled(op, held.outcome, held.context)
         if isinstance(op, Retry):
-            self._terms.retried()
+            self._terms.retried(op.delivery.message.queue)
 
     def _fall_back(self, op: Settlement, refusal: AsynqError) -> bool:
         """End the run in another way than one the broker will never record; False when there is none left."""

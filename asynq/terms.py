@@ -25,5 +25,5 @@ class Terms:
     """Milliseconds."""
     rules: RetryRules
     rng: Random
-    retried: Callable[[], None]
-    """Called when a task was moved to retry: there is something to forward."""
+    retried: Callable[[str], None]
+    """Called with the queue of a task that was moved to retry: there is something to forward."""

@@ -32,7 +32,7 @@ class Wakeups:
         broker: Broker,
         queues: Sequence[str],
         *,
-        woken: Callable[[], None],
+        woken: Callable[[str | None], None],
         cancelled: Callable[[CancelRequested], None],
         rng: Random,
     ) -> None:
@@ -89,7 +89,7 @@ class Wakeups:
                     await self._listener.arm(self._queues)
                     self._armed = True
                     # What came before the arming told nobody.
-                    self._woken()
+                    self._woken(None)
                 elif self._armed and not self._wanted:
                     self._armed = False
                     await self._listener.disarm()
@@ -109,7 +109,7 @@ class Wakeups:
             try:
                 event = await self._listener.next()
                 if isinstance(event, Wake):
-                    self._woken()
+                    self._woken(event.queue)
                 else:
                     self._cancelled(event)
             except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on

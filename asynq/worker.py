@@ -101,7 +101,7 @@ class Worker:
         )
         self._wakeups = Wakeups(broker, queues, woken=self._on_wake, cancelled=processor.cancel, rng=rng)
         processor.woken_by(self._wakeups)
-        forwarder = Forwarder(
+        self._forwarder = forwarder = Forwarder(
             broker, queues, forwarded=processor.wake, poll=lambda: self._wakeups.poll, time=time
         )
         recoverer = Recoverer(broker, queues, rules, recovered=self._on_wake, lost=self._hooks.lost)
@@ -215,11 +215,12 @@ class Worker:
         )
         return f"{what}; runs under way: {named}"
 
-    def _on_wake(self) -> None:
+    def _on_wake(self, queue: str | None = None) -> None:
         self._processor.wake()
-        self._forwarding.wake()
+        self._on_retry(queue)
 
-    def _on_retry(self) -> None:
+    def _on_retry(self, queue: str | None) -> None:
+        self._forwarder.mark(queue)
         self._forwarding.wake()
 
 

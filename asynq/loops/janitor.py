@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.loops.sweep import Sweep
+from asynq.loops.sweep import Sweep, Turns
 from asynq.ops import MAX_BATCH, PurgeCompleted, TrimArchive
 
 if TYPE_CHECKING:
@@ -21,17 +21,17 @@ class Janitor:
     """Each step deletes everything that is due, in bounded batches."""
 
     def __init__(self, broker: Broker, queues: Sequence[str]) -> None:
-        self._queues = queues
+        self._turns = Turns(queues)
         self._sweep = Sweep(broker, "cleaning up")
 
     async def step(self) -> float | None:
         """Purge completed tasks and trim the archives of the queues."""
-        await self._repeat(lambda queue: PurgeCompleted(queue=queue))
-        await self._repeat(lambda queue: TrimArchive(queue=queue))
+        queues = self._turns.take()
+        await self._repeat(queues, lambda queue: PurgeCompleted(queue=queue))
+        await self._repeat(queues, lambda queue: TrimArchive(queue=queue))
         return None
 
-    async def _repeat(self, op: Callable[[str], Op[int]]) -> None:
-        waiting = self._queues
+    async def _repeat(self, waiting: Sequence[str], op: Callable[[str], Op[int]]) -> None:
         while waiting:
             deleted = await self._sweep.run({queue: op(queue) for queue in waiting})
             waiting = [queue for queue, count in deleted.items() if count >= MAX_BATCH]

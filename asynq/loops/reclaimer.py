@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from asynq.logs import get_logger
-from asynq.loops.sweep import Sweep
+from asynq.loops.sweep import AT_ONCE, Sweep, Turns
 from asynq.ops import MAX_BATCH, ListGroups, ReclaimAggregations, RepairGroups
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ class Reclaimer:
     """Each step returns the sets whose server is gone to their groups."""
 
     def __init__(self, broker: Broker, queues: Sequence[str]) -> None:
-        self._queues = queues
+        self._turns = Turns(queues)
         self._sweep = Sweep(broker, "reclaiming lost aggregations")
 
     async def step(self) -> float | None:
         """Reclaim every overdue set of the queues."""
-        waiting = self._queues
+        waiting = self._turns.take()
         while waiting:
             reclaimed = await self._sweep.run({queue: ReclaimAggregations(queue=queue) for queue in waiting})
             for queue, count in reclaimed.items():
@@ -55,13 +56,16 @@ class GroupRepairer:
 
     async def step(self) -> float | None:
         """Look through the next part; seconds until the one after."""
+        part = dict(islice(self._cursors.items(), AT_ONCE))
         answers = await self._sweep.run(
-            {queue: RepairGroups(queue=queue, cursor=cursor) for queue, cursor in self._cursors.items()}
+            {queue: RepairGroups(queue=queue, cursor=cursor) for queue, cursor in part.items()}
         )
         for queue, answer in answers.items():
             if answer.listed:
                 log.warning("queue %r: %d groups were not listed and are now", queue, answer.listed)
-        self._cursors = {queue: answer.cursor for queue, answer in answers.items() if answer.cursor}
+        for queue in part:
+            del self._cursors[queue]
+        self._cursors |= {queue: answer.cursor for queue, answer in answers.items() if answer.cursor}
         if self._cursors:
             return self.PAUSE
         self._cursors = dict.fromkeys(self._queues, "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from asynq.errors import AsynqError, LeaseLostError
 from asynq.isolation import aexecute_isolated
 from asynq.logs import get_logger
-from asynq.loops.sweep import Sweep
+from asynq.loops.sweep import Sweep, Turns
 from asynq.ops import MAX_BATCH, AdoptOrphans, ListLostLeases, Recover
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Recoverer:
     ) -> None:
         """`recovered` is called when tasks can run again, `lost` with each loss: where its task went."""
         self._broker = broker
-        self._queues = queues
+        self._turns = Turns(queues)
         self._rules = rules
         self._recovered = recovered
         self._lost = lost
@@ -50,7 +50,7 @@ class Recoverer:
 
     async def step(self) -> float | None:
         """Recover every lost task of the queues."""
-        waiting = self._queues
+        waiting = self._turns.take()
         while waiting:
             found = await self._sweep.run({queue: ListLostLeases(queue=queue) for queue in waiting})
             full: list[str] = []
@@ -101,12 +101,12 @@ class Adopter:
     """Milliseconds until an adopted task counts as lost."""
 
     def __init__(self, broker: Broker, queues: Sequence[str]) -> None:
-        self._queues = queues
+        self._turns = Turns(queues)
         self._sweep = Sweep(broker, "adopting orphaned tasks")
 
     async def step(self) -> float | None:
         """Give every orphan of the queues a lease that recovery will find."""
-        cursors = dict.fromkeys(self._queues, 0)
+        cursors = dict.fromkeys(self._turns.take(), 0)
         while cursors:
             answers = await self._sweep.run(
                 {

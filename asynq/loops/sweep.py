@@ -10,7 +10,7 @@ from asynq.isolation import aexecute_isolated
 from asynq.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from asynq.broker import Broker
     from asynq.ops import Op
@@ -18,6 +18,26 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 log = get_logger("asynq.loops")
+
+
+AT_ONCE = 1000
+"""Most queues one step of a loop asks about, so that a server of very many queues idles cheaply."""
+
+
+class Turns:
+    """The queues of a server in turns: all of them at once or, where they are very many, a part a time."""
+
+    def __init__(self, queues: Sequence[str]) -> None:
+        self._queues = queues
+        self._next = 0
+
+    def take(self) -> Sequence[str]:
+        """The next part; the first one again when all had their turn."""
+        part = self._queues[self._next : self._next + AT_ONCE]
+        self._next += AT_ONCE
+        if self._next >= len(self._queues):
+            self._next = 0
+        return part
 
 
 class Sweep:

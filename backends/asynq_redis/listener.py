@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -17,7 +18,7 @@ from asynq_redis.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys
 from asynq_redis.push import PushConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from random import Random
 
     from asynq.broker import Event
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 KEEPALIVE = 10.0
 """Seconds of silence after which the server is asked whether it is still there."""
+
+MAX_PREFIXES = 64
+"""Most prefixes of one listener: they cost every write of the server some 20 us."""
 
 MAX_EVENTS = 10_000
 """Most events kept for a reader that does not come; then the oldest are dropped."""
@@ -140,7 +144,7 @@ class RedisListener:
         connection.send("CLIENT", "TRACKING", "OFF")
         if not self._watched:
             return connection.send("PING")
-        prefixes = [word for key in _apart(self._watched) for word in ("PREFIX", key)]
+        prefixes = [word for prefix in _prefixes(self._watched) for word in ("PREFIX", prefix)]
         tracked = connection.send("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
         tracked.add_done_callback(self._confirmed)
         return tracked
@@ -185,6 +189,21 @@ class RedisListener:
 def _keys(queue: str) -> tuple[str, ...]:
     keys = QueueKeys(queue)
     return (keys.pending, keys.scheduled, keys.retry, keys.paused)
+
+
+def _prefixes(keys: Collection[str]) -> list[str]:
+    """What the server is asked to tell of: these keys or, where they are many, all that begin like them.
+
+    With every write of whichever client the server compares all prefixes, and with every arming each prefix
+    with each other.
+    """
+    return _apart(keys) if len(keys) <= MAX_PREFIXES else [_common(min(keys), max(keys))]
+
+
+def _common(low: str, high: str) -> str:
+    """What both begin with, and so all that are between them."""
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(low, high, strict=False))
+    return "".join(one for one, _ in alike)
 
 
 def _apart(keys: Iterable[str]) -> list[str]:

@@ -87,6 +87,19 @@ async def test_other_keys_do_not_wake(own_server: RedisServer, listener: Listene
     assert await silent(listener, own_server)
 
 
+async def test_many_queues_cost_the_server_one_prefix(own_server: RedisServer) -> None:
+    made = listener_to(own_server.url)
+    await made.arm([f"q{number}" for number in range(10_000)])
+    assert await heard(made) == Wake()
+    own_server.client.lpush(QueueKeys("unwatched").pending, "id")
+    own_server.client.lpush(QueueKeys("q10000").pending, "id")
+    own_server.client.lpush(QueueKeys("q77").task("id"), "id")
+    own_server.client.zadd(QueueKeys("q4711").scheduled, {"id": 1})
+    assert await heard(made) == Wake("q4711")
+    assert own_server.client.info("stats")["tracking_total_prefixes"] == 1
+    await made.aclose()
+
+
 async def test_many_changes_are_one_wake_until_it_is_read(
     own_server: RedisServer, listener: Listener
 ) -> None:

@@ -349,7 +349,7 @@ async def test_a_listener_that_fails_to_pass_an_event_on_hears_the_next(memory: 
         async def aclose(self) -> None:
             pass
 
-    wakeups = Wakeups(memory.broker, ["q"], woken=lambda: None, cancelled=cancelled, rng=Random(1))
+    wakeups = Wakeups(memory.broker, ["q"], woken=lambda _: None, cancelled=cancelled, rng=Random(1))
     events: Any = Events()
     wakeups._listener = events
     running = asyncio.create_task(wakeups.run())

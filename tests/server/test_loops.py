@@ -11,9 +11,10 @@ import pytest
 from asynq.broker_time import BrokerTime
 from asynq.clock import FakeClock
 from asynq.errors import AsynqError, BrokerRefusedError, BrokerUnavailable, TaskNotFoundError
-from asynq.loops.forwarder import Forwarder
+from asynq.loops.forwarder import NEXT_TURN, Forwarder
 from asynq.loops.janitor import Janitor
 from asynq.loops.recoverer import Recoverer
+from asynq.loops.sweep import AT_ONCE
 from asynq.message import TaskMessage, TaskState
 from asynq.ops import Archive, Complete, Dequeue, Enqueue, Forward, GetTask, ListTasks
 from asynq.retry import RetryRules
@@ -135,6 +136,62 @@ async def test_a_broken_queue_does_not_stop_the_forwarding_of_others(
     clock.advance(SECOND)
     await Forwarding(OneQueueDown(broker, "bad"), "bad", "good").loop.step()
     assert state(broker, "1", "good") is TaskState.PENDING
+
+
+QUEUES = tuple(f"q{number}" for number in range(2 * AT_ONCE + 500))
+"""So many that a server looks at them in turns."""
+
+
+class Asked:
+    """A broker that notes how many operations it is asked for at a time."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+        self.counts: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._broker, name)
+
+    async def aexecute_many(self, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
+        self.counts.append(len(ops))
+        return await self._broker.aexecute_many(ops)
+
+
+async def test_very_many_queues_are_recovered_in_turns(broker: MemoryBroker, clock: FakeClock) -> None:
+    for queue in (QUEUES[0], QUEUES[-1]):
+        enqueue(broker, "t", queue)
+        broker.execute(Dequeue(orders=((queue,),), token=f"token-{queue}", lease=LEASE))
+    clock.advance(LEASE)
+    asked = Asked(broker)
+    recovery = Recovery(asked, *QUEUES)
+    for found in (1, 1, 2, 2):
+        await recovery.loop.step()
+        assert len(recovery.lost) == found
+    assert max(asked.counts) == AT_ONCE
+
+
+async def test_a_marked_queue_is_forwarded_at_once_whosever_turn_it_is(
+    broker: MemoryBroker, clock: FakeClock
+) -> None:
+    forwarding = Forwarding(broker, *QUEUES)
+    assert await forwarding.loop.step() == NEXT_TURN
+    enqueue(broker, "t", QUEUES[-1], process_at=clock.now() + SECOND)
+    forwarding.loop.mark(QUEUES[-1])
+    assert await forwarding.loop.step() == pytest.approx(1.0)
+    clock.advance(SECOND)
+    await forwarding.loop.step()
+    assert state(broker, "t", QUEUES[-1]) is TaskState.PENDING
+
+
+async def test_all_queues_are_forwarded_at_once_when_asked(broker: MemoryBroker, clock: FakeClock) -> None:
+    asked = Asked(broker)
+    forwarding = Forwarding(asked, *QUEUES, clock=clock)
+    enqueue(broker, "t", QUEUES[-1], process_at=clock.now() + SECOND)
+    clock.advance(SECOND)
+    forwarding.loop.mark(None)
+    await forwarding.loop.step()
+    assert state(broker, "t", QUEUES[-1]) is TaskState.PENDING
+    assert asked.counts == [len(QUEUES)]
 
 
 class Recovery:
