@@ -86,20 +86,20 @@ def test_a_handler_that_blocks_the_loop_is_named_once_with_its_stack_and_once_wh
         ids["calm"] = await bench.enqueue("calm")
         ids["block"] = await bench.enqueue("block")
         await bench.reaches(ids["block"], None)
-        await until(lambda: reports(caplog, "runs again"))
+        await until(lambda: len(reports(caplog, "runs again")) == len(reports(caplog, "has been blocked")))
 
     serve(loop_factory, act)
-    mine = [record for record in reports(caplog, "has been blocked") if ids["block"] in record.getMessage()]
-    assert len(mine) == 1
-    assert f"the handler of task '{ids['block']}' (block) of queue 'default'" in mine[0].getMessage()
-    assert ids["calm"] not in mine[0].getMessage()
-    assert mine[0].levelname == "WARNING"
-    stack = mine[0].exc_text or ""
+    # On a busy machine the process as a whole may be held up as well, which names all runs.
+    [mine] = reports(caplog, f"the handler of task '{ids['block']}' (block) of queue 'default'")
+    assert "has been blocked" in mine.getMessage()
+    assert ids["calm"] not in mine.getMessage()
+    assert mine.levelname == "WARNING"
+    stack = mine.exc_text or ""
     assert __file__ in stack
     assert "in dawdle" in stack
     assert "in handler" in stack
-    [over, *_] = reports(caplog, "runs again")
-    assert float(over.getMessage().split()[-2]) >= STALL - 0.1
+    lasted = [float(over.getMessage().split()[-2]) for over in reports(caplog, "runs again")]
+    assert max(lasted) >= STALL - 0.1
 
 
 def test_a_handler_that_holds_the_interpreter_lock_is_among_those_named(
