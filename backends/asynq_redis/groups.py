@@ -78,20 +78,17 @@ def _take(op: TakeGroup, env: Env) -> Steps[Any]:
     [size] = yield [ScriptCall(TAKE_GROUP, names, (env.now_argument(), op.group, *rules))]
     if isinstance(size, redis.RedisError) or not size:
         return size or None
-    pages = yield [
-        ScriptCall(READ_SET, own, (keys.prefix, start, MAX_BATCH)) for start in range(0, size, MAX_BATCH)
-    ]
+    members = yield from _read(keys, own, size)
+    if isinstance(members, redis.RedisError):
+        return members
     messages: list[TaskMessage] = []
     drops: list[Request] = []
-    for page in pages:
-        if isinstance(page, redis.RedisError):
-            return page
-        for raw_id, data in page:
-            message = read_message(op.queue, raw_id, data) if data else None
-            if message is None or isinstance(message, Undecodable):
-                drops.append(_drop(keys, own, raw_id, message, env))
-            else:
-                messages.append(message)
+    for raw_id, data in members:
+        message = read_message(op.queue, raw_id, data) if data else None
+        if message is None or isinstance(message, Undecodable):
+            drops.append(_drop(keys, own, raw_id, message, env))
+        else:
+            messages.append(message)
     if drops:
         yield drops
     if not messages:
@@ -100,6 +97,22 @@ def _take(op: TakeGroup, env: Env) -> Steps[Any]:
 
 
 implements(TakeGroup)(alone(_take))
+
+
+def _read(keys: QueueKeys, own: tuple[str, str], size: int) -> Steps[Any]:
+    """The members of a set, oldest first: (id, message). What a short page lacks is asked for again."""
+    found: dict[int, list[Any]] = {}
+    wanted = {start: min(MAX_BATCH, size - start) for start in range(0, size, MAX_BATCH)}
+    while wanted:
+        pages = yield [ScriptCall(READ_SET, own, (keys.prefix, *part)) for part in wanted.items()]
+        asked, wanted = wanted, {}
+        for (start, count), page in zip(asked.items(), pages, strict=True):
+            if isinstance(page, redis.RedisError):
+                return page
+            found[start] = page
+            if 0 < len(page) < count:
+                wanted[start + len(page)] = count - len(page)
+    return [member for start in sorted(found) for member in found[start]]
 
 
 def _drop(

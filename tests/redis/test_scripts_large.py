@@ -8,8 +8,9 @@ import pytest
 from attrs import evolve
 
 from asynq.message import TaskState
-from asynq.ops import MANY_BYTES, Archive, Complete, GetTask, ListLostLeases, Recover, Retry
+from asynq.ops import MANY_BYTES, Archive, Complete, GetTask, ListLostLeases, Recover, Retry, TakeGroup
 from asynq_redis.sizes import LARGE
+from asynq_redis.steps import Batch, Env
 from asynq_redis.wire import encode
 from tests.redis.driver import Driver, message
 
@@ -29,10 +30,10 @@ ENDS: dict[str, tuple[Callable[[Delivery], Any], TaskState]] = {
 every_end = pytest.mark.parametrize(("end", "state"), ENDS.values(), ids=ENDS)
 
 
-def half_of_a_reply(name: str) -> TaskMessage:
+def half_of_a_reply(name: str, **fields: Any) -> TaskMessage:
     """A task of whose messages two have exactly the bytes of the longest reply."""
-    more = len(encode(message(name, payload=bytes(MANY_BYTES)))) - MANY_BYTES
-    return message(name, payload=bytes(MANY_BYTES - more))
+    more = len(encode(message(name, payload=bytes(MANY_BYTES), **fields))) - MANY_BYTES
+    return message(name, payload=bytes(MANY_BYTES - more), **fields)
 
 
 @every_end
@@ -82,6 +83,20 @@ def test_lost_leases_are_listed_until_they_have_many_bytes(driver: Driver) -> No
         for lease in leases:
             assert driver.one(Recover(lost=lease, to="archived", error="lost"))
     assert pages == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def test_a_set_of_large_tasks_is_read_in_several_pages(driver: Driver) -> None:
+    for name in "abcde":
+        driver.enqueue(half_of_a_reply(name, group="g"))
+        driver.clock.advance(1000)
+    asked: list[int] = []
+    batch = Batch([TakeGroup(queue="q", group="g", set_id="s", grace=1)], Env(clock=driver.clock))
+    while batch.requests:
+        asked.append(len(batch.requests))
+        batch.feed(driver.replies(batch))
+    [taken] = batch.answers
+    assert [task.id for task in taken.messages] == list("abcde")
+    assert asked == [1, 1, 1, 1]
 
 
 @every_end
