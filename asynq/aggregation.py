@@ -22,6 +22,7 @@ from asynq.errors import (
     BrokerUnavailable,
     NotReplicatedError,
 )
+from asynq.forks import NoWayBack
 from asynq.handlers import is_async
 from asynq.ops import ExtendAggregation, FinishAggregation, ListGroups, ReturnAggregation, TakeGroup
 from asynq.options import Options
@@ -153,7 +154,8 @@ class Aggregation:
             answer: object = self.aggregate(group, tasks)
         else:
             answer = await in_thread(self.threads, self.aggregate, group, tasks)
-        return await answer if inspect.isawaitable(answer) else answer
+        with NoWayBack():
+            return await answer if inspect.isawaitable(answer) else answer
 
     def _request(self, task: object) -> Enqueue:
         if not isinstance(task, Task):

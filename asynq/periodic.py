@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
 from asynq.base_error import ANY_FAILURE
 from asynq.checks import check_interval
+from asynq.forks import NoWayBack
 from asynq.logs import get_logger
 from asynq.loops.every import Every
 from asynq.options import EnqueueKeywords, Options, options_of
@@ -123,9 +124,11 @@ class PeriodicTaskManager(Service):
         self._asking += 1
         try:
             if inspect.iscoroutinefunction(self._provider):
-                return list(await self._provider())
-            answer = await in_thread(self._threads, self._provider)
-            return list(await answer if inspect.isawaitable(answer) else answer)
+                answer: Any = self._provider()
+            else:
+                answer = await in_thread(self._threads, self._provider)
+            with NoWayBack():
+                return list(await answer if inspect.isawaitable(answer) else answer)
         finally:
             self._asking -= 1
 

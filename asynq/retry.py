@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from asynq.forks import NoWayBack
 from asynq.logs import get_logger
 from asynq.task import Task
 
@@ -52,7 +53,9 @@ class RetryRules:
         """Milliseconds until the task may run again."""
         if self.delay is not None:
             try:
-                return _milliseconds(self.delay(message.retried, error, Task.from_message(message)))
+                with NoWayBack():
+                    delay = self.delay(message.retried, error, Task.from_message(message))
+                return _milliseconds(delay)
             except BaseException:
                 log.exception("retry_delay failed for task %r: the default is used", message.id)
         return _milliseconds(default_retry_delay(message.retried, self.rng))
@@ -62,7 +65,8 @@ class RetryRules:
         if self.is_failure is None:
             return True
         try:
-            return bool(self.is_failure(error))
+            with NoWayBack():
+                return bool(self.is_failure(error))
         except BaseException:
             log.exception("is_failure failed for task %r: the error counts as a failure", message.id)
             return True

@@ -15,6 +15,7 @@ from asynq.base_error import ANY_FAILURE
 from asynq.broker_time import BrokerTime
 from asynq.compose import compose, task_info
 from asynq.errors import AsynqError, BrokerUnavailable, DuplicateTaskError, TaskIDConflictError
+from asynq.forks import NoWayBack
 from asynq.info import TaskInfo
 from asynq.instants import instant_of
 from asynq.isolation import aexecute_isolated
@@ -75,9 +76,10 @@ class Hooks:
     async def _tell(self, name: str, hook: Callable[..., Any], *arguments: Any) -> None:
         self.calling = True
         try:
-            answer = hook(*arguments)
-            if inspect.isawaitable(answer):
-                await answer
+            with NoWayBack():
+                answer = hook(*arguments)
+                if inspect.isawaitable(answer):
+                    await answer
         except asyncio.CancelledError:
             if being_cancelled():
                 raise

@@ -1,0 +1,45 @@
+"""Children that functions of users fork."""
+
+from __future__ import annotations
+
+import os
+import sys
+from random import Random
+
+import pytest
+
+from asynq.ops import Retry
+from asynq.outcome import Failed, decide
+from asynq.retry import RetryRules
+from tests.unit.runs import delivery
+
+
+@pytest.mark.parametrize("status", [0, 7])
+def test_a_child_that_returns_from_a_callback_ends_there(status: int) -> None:
+    """Going on, it would be a second server on the connections of the first."""
+    parent, statuses = os.getpid(), list[int]()
+
+    def fork() -> None:
+        child = os.fork()
+        if child:
+            statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        elif status:
+            sys.exit(status)
+
+    def delay(retried: int, error: Exception, task: object) -> float:
+        fork()
+        return 3
+
+    def is_failure(error: Exception) -> bool:
+        fork()
+        return False
+
+    rules = RetryRules(rng=Random(1), delay=delay, is_failure=is_failure)
+    try:
+        op = decide(delivery(max_retry=3), Failed(ValueError("boom")), rules, 0)
+    finally:
+        if os.getpid() != parent:
+            os._exit(99)
+    assert isinstance(op, Retry)
+    assert (op.delay, op.failure) == (3000, False)
+    assert statuses == [status, status]
