@@ -27,6 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--other-versions", action="store_true", help="and on other versions of Redis that are found here"
     )
+    group = parser.getgroup("chaos", "the run of tests/faults in which random faults come together")
+    group.addoption("--chaos-seconds", type=float, default=10.0, metavar="SECONDS", help="how long it takes")
+    group.addoption("--chaos-seed", type=int, metavar="NUMBER", help="repeats a choice of events")
 
 
 # A run in the background of a shell ignores SIGINT, and so would every program that tests interrupt.

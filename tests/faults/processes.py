@@ -88,6 +88,10 @@ class Workers:
         """A worker that retries soon."""
         return self._started([str(HERE / "app.py"), self.url, str(lease), str(concurrency)])
 
+    def script(self, name: str, *arguments: str) -> Started:
+        """A script of this folder."""
+        return self._started([str(HERE / name), *arguments])
+
     def command(self, *options: str) -> Started:
         """`asynq worker`, with these options."""
         command = ["-m", "asynq", "worker", "app:mux", "--app-dir", str(HERE)]
