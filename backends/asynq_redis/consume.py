@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import redis
+from attrs import evolve
 
 from asynq.errors import BrokerRefusedError, LeaseLostError
 from asynq.message import Delivery
@@ -13,7 +14,7 @@ from asynq_redis.apart import dequeue_apart
 from asynq_redis.calls import Item, Undecodable, in_calls, item_call, read_message
 from asynq_redis.keys import QueueKeys
 from asynq_redis.scripts import DEQUEUE, EXTEND, WRITE_RESULT
-from asynq_redis.steps import Env, Request, ScriptCall, Steps, alone, implements
+from asynq_redis.steps import Command, Env, Request, ScriptCall, Steps, alone, implements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _ROUNDS = 4
 """How often a Dequeue asks again in place of tasks it found to be gone or undecodable."""
+_MANY = 32
+"""More queues are first asked whether they have anything: one script over all of them holds up everybody."""
 
 
 def _dequeue(op: Dequeue, env: Env) -> Steps[Any]:
@@ -33,7 +36,25 @@ def _dequeue(op: Dequeue, env: Env) -> Steps[Any]:
         return ()
     if env.apart and len(queues) > 1:
         return (yield from dequeue_apart(op, queues, env, lambda part, queue: _ask(part, (queue,), env)))
+    if len(queues) > _MANY:
+        queues = yield from _with_anything(op, queues)
+        if not queues or isinstance(queues, redis.RedisError):
+            return queues
+        op = evolve(op, orders=tuple(_among(order, frozenset(queues)) for order in op.orders))
     return (yield from _ask(op, queues, env))
+
+
+def _with_anything(op: Dequeue, queues: Sequence[str]) -> Steps[Any]:
+    """The queues that hold pending tasks, or tasks that an earlier copy of this call took; or an error."""
+    keys = [QueueKeys(queue) for queue in queues]
+    counts = yield [Command(("EXISTS", of.pending, of.taken(op.token))) for of in keys]
+    if refused := next((count for count in counts if isinstance(count, redis.RedisError)), None):
+        return refused
+    return tuple(queue for queue, count in zip(queues, counts, strict=True) if count)
+
+
+def _among(order: tuple[str, ...], queues: frozenset[str]) -> tuple[str, ...]:
+    return tuple(queue for queue in order if queue in queues)
 
 
 def _ask(op: Dequeue, queues: Sequence[str], env: Env) -> Steps[Any]:

@@ -58,3 +58,19 @@ def test_a_copy_of_an_enqueue_is_answered_as_before_when_its_task_was_taken(driv
     assert driver.enqueue(message("a")) == [Enqueued(state=TaskState.PENDING, due_at=driver.clock.now())]
     driver.take()
     assert driver.enqueue(message("a")) == [Enqueued(state=TaskState.PENDING, due_at=driver.clock.now())]
+
+
+def test_of_very_many_queues_the_script_is_told_those_that_have_tasks(driver: Driver) -> None:
+    queues = tuple(f"q{number}" for number in range(2000))
+    driver.enqueue(message("a", "q7"), message("b", "q1999"), message("c", "q1999"))
+    driver.calls.clear()
+    call = Dequeue(orders=(queues, queues[::-1]), token="t", lease=30_000)
+    taken = driver.one(call)
+    assert sorted(delivery.message.id for delivery in taken) == ["a", "b"]
+    assert [len(call.keys) for call in driver.calls] == [10]
+    assert {delivery.message.id for delivery in driver.one(call)} == {"a", "b"}
+    [third] = driver.one(Dequeue(orders=(queues,) * 3, token="other", lease=30_000))
+    assert third.message.id == "c"
+    driver.calls.clear()
+    assert driver.one(Dequeue(orders=(queues,), token="none", lease=30_000)) == ()
+    assert driver.calls == []
