@@ -130,6 +130,11 @@ def protocol_error(reply: object) -> bool:
     return isinstance(reply, redis.ResponseError) and str(reply).startswith("Protocol error")
 
 
+def no_room(reply: object) -> bool:
+    """True for the reply of a server whose memory is full."""
+    return isinstance(reply, redis.RedisError) and code(reply) == "OOM"
+
+
 def answer(op: Op[Any], error: redis.RedisError) -> AsynqError:
     """What an error reply means as the answer of an operation."""
     if isinstance(error, TooLarge):
@@ -145,7 +150,7 @@ def refusal(error: redis.RedisError) -> AsynqError:
     if isinstance(error, TooFewReplicas):
         return NotReplicatedError(error.wanted, error.confirmed)
     word, text = _parts(error)
-    if word == "OOM":
+    if no_room(error):
         return BrokerFullError(text)
     if not_now(error):
         return BrokerUnavailable(f"{word} {text}")

@@ -167,6 +167,9 @@ class Transport:
             answered = await self._exchange(address, round_, [at], math.inf)
             told = answered and faults.protocol_error(round_.replies[at])
             if answered and not told:
+                if faults.no_room(round_.replies[at]):
+                    # What the server has read of it takes up room as long as this connection is open.
+                    await self._node(address).reset()
                 return True
             if not answered and at not in round_.closed:
                 return False

@@ -7,9 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
 from asynq import ops
 from asynq.errors import (
+    BrokerFullError,
     BrokerRefusedError,
     BrokerUnavailable,
     PayloadTooLargeError,
@@ -111,6 +113,31 @@ def test_what_must_not_be_sent_twice_is_answered_beside_a_refusal(broker: RedisB
     counted, refused, again = face.ask(broker, Count(), enqueue("a", 2 * MB), Count())
     assert isinstance(refused, PayloadTooLargeError)
     assert (counted, again) == (1, 2)
+
+
+def test_a_server_that_evicts_clients_for_their_size_refuses_the_request(
+    own_server: RedisServer, face: Face
+) -> None:
+    try:
+        own_server.client.config_set("maxmemory-clients", 2 * MB)
+    except redis.ResponseError:
+        pytest.skip("this server evicts no clients")
+    broker = RedisBroker(own_server.url, budget=LONG)
+    first, refused, last = face.ask(broker, enqueue("a"), enqueue("b", 8 * MB), enqueue("c"))
+    assert isinstance(refused, PayloadTooLargeError)
+    assert isinstance(first, ops.Enqueued)
+    assert isinstance(last, ops.Enqueued)
+    broker.close()
+
+
+def test_a_full_server_refuses_the_request_it_has_no_room_for(own_server: RedisServer, face: Face) -> None:
+    own_server.client.config_set("maxmemory", 16 * MB)
+    broker = RedisBroker(own_server.url, budget=LONG)
+    first, refused, last = face.ask(broker, enqueue("a"), enqueue("b", 24 * MB), enqueue("c"))
+    assert isinstance(refused, BrokerFullError)
+    assert isinstance(first, ops.Enqueued)
+    assert isinstance(last, ops.Enqueued)
+    broker.close()
 
 
 def test_a_large_request_outlives_a_lost_reply(own_server: RedisServer, face: Face) -> None:
