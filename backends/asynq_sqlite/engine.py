@@ -64,16 +64,18 @@ class Engine:
         self._file = TaskFile(settings.path, settings.durability)
         self._announce = announce
         self._lock = threading.Lock()
+        self._wanted: Callable[[], bool] = bool
         self._store: Store | None = None
         forks.hold_still(self)
 
-    def run(self, ops: Sequence[Op[Any]]) -> list[Any]:
+    def run(self, ops: Sequence[Op[Any]], wanted: Callable[[], bool] = lambda: True) -> list[Any]:
         """The answers in order, an AsynqError in the place of one that was refused.
 
+        No transaction is waited for any longer once the answers are not `wanted`.
         BrokerUnavailable or BrokerRefusedError when the database cannot be used.
         """
         answers: list[Any] = []
-        with self._exclusive():
+        with self._exclusive(wanted):
             for upkeep, part in sweep.runs(ops):
                 try:
                     answers += self._sweep(part) if upkeep else self._in_turn(part)
@@ -100,12 +102,15 @@ class Engine:
         self._lock.release()
 
     @contextmanager
-    def _exclusive(self) -> Iterator[None]:
+    def _exclusive(self, wanted: Callable[[], bool]) -> Iterator[None]:
         if not self._lock.acquire(timeout=self._settings.budget):
             raise BrokerUnavailable(f"{self._settings.path} is kept busy by other threads")
+        self._wanted = wanted
         try:
             yield
         finally:
+            # An idle engine keeps nobody's operations alive.
+            self._wanted = bool
             self._lock.release()
 
     def _sweep(self, ops: Sequence[Op[Any]]) -> list[Any]:
@@ -202,7 +207,7 @@ class Engine:
                     return store
                 self._leave(store)
             except sqlite3.Error as error:
-                if not is_busy(error) or time.monotonic() >= deadline:
+                if not is_busy(error) or time.monotonic() >= deadline or not self._wanted():
                     raise translated(error, self._settings.path) from error
             time.sleep(min(0.0002 * 2 ** min(attempt, 10), _LONGEST_WAIT))
         raise AssertionError("unreachable")

@@ -15,7 +15,8 @@ from attrs import frozen
 from asynq.ops import Op
 from asynq_sqlite.engine import MAX_TRANSACTION
 
-Run = Callable[[Sequence[Op[Any]]], list[Any]]
+Run = Callable[[Sequence[Op[Any]], Callable[[], bool]], list[Any]]
+"""Carries out operations, unless their answers are no longer wanted before it could begin."""
 
 
 @frozen(eq=False)
@@ -91,7 +92,10 @@ def _carry_out(run: Run, jobs: Sequence[_Job]) -> None:
     if not jobs:
         return
     try:
-        answers = run([op for job in jobs for op in job.ops])
+        # Nobody waits for the answers of a cancelled job: a lock held elsewhere must not hold up `stop`.
+        answers = run(
+            [op for job in jobs for op in job.ops], lambda: not all(job.future.cancelled() for job in jobs)
+        )
     except Exception as error:  # noqa: BLE001 - the error belongs to those who wait
         for job in jobs:
             job.deliver(copy.copy(error))

@@ -50,6 +50,21 @@ def test_reading_goes_on_beside_a_writer(writer: sqlite3.Connection, path: Path)
     broker.close()
 
 
+async def test_closing_does_not_wait_for_a_cancelled_write(writer: sqlite3.Connection, path: Path) -> None:
+    assert writer.in_transaction
+    broker = SQLiteBroker(path, budget=timedelta(minutes=10))
+    writing = asyncio.create_task(broker.aexecute(enqueue("late")))
+    async with asyncio.timeout(30):
+        await asyncio.sleep(0.05)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        await broker.aclose()
+    writer.execute("ROLLBACK")
+    assert [task.message.id for task in tasks(broker, TaskState.PENDING)] == ["t"]
+    broker.close()
+
+
 def test_a_write_goes_through_when_the_other_has_ended(writer: sqlite3.Connection, path: Path) -> None:
     broker = SQLiteBroker(path, budget=timedelta(seconds=30))
     waiting = threading.Thread(target=broker.execute, args=(enqueue("late"),))
