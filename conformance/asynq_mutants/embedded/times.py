@@ -157,13 +157,13 @@ def tells_of_more_than_it_forwards(honest: Any, store: Store, op: Forward, now: 
     return evolve(answer, moved=answer.moved + 1)
 
 
-@caught_by("test_upkeep_of_many_queues_at_once_is_as_of_each")
+@caught_by("test_upkeep_of_many_queues_at_once_is_as_of_each", beyond_programs="programs have few queues")
 class ForgetsRetriesOfManyQueues(Store):
     def fetch(self, sql: str, *values: Any) -> list[Any]:
         return [] if sql == sweep.DUE[1] else super().fetch(sql, *values)
 
 
-@caught_by("test_upkeep_of_many_queues_at_once_is_as_of_each")
+@caught_by("test_upkeep_of_many_queues_at_once_is_as_of_each", beyond_programs="programs have few queues")
 class OverlooksPendingTasksOfManyQueues(Store):
     def fetch(self, sql: str, *values: Any) -> list[Any]:
         return [] if sql == sweep.READY else super().fetch(sql, *values)
