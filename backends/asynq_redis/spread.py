@@ -130,8 +130,10 @@ class SpreadListener:
         if ear.queues != queues:
             ear.queues = queues
             await ear.listener.arm(queues)
-            # What a queue's former server was to tell may not have been told.
-            self._put(Wake())
+            # What a queue's former server was to tell may not have been told. A listener that has no
+            # connection yet wakes by itself when it has one: before that it hears of nothing.
+            if ear.listener.listening:
+                self._put(Wake())
 
     async def _forget(self, address: Address) -> None:
         ear = self._ears.pop(address)
