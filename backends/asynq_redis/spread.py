@@ -50,6 +50,8 @@ class SpreadListener:
         self._rng = rng
         self._keepalive = keepalive
         self._queues: tuple[str, ...] = ()
+        self._queues_before: tuple[str, ...] = ()
+        """Those it was armed for last."""
         self._ears: dict[Address, _Ear] = {}
         self._events: dict[Event, None] = {}
         self._fresh = asyncio.Event()
@@ -59,7 +61,7 @@ class SpreadListener:
 
     async def arm(self, queues: Sequence[str]) -> None:
         """See Listener. A server that cannot be reached is armed later: a Wake tells when it is."""
-        self._queues = tuple(queues)
+        self._queues_before, self._queues = self._queues or self._queues_before, tuple(queues)
         self._begin()
         await self._follow()
 
@@ -109,7 +111,7 @@ class SpreadListener:
                 if not ear.listener.listening:
                     self._topology.doubt(address)
             try:
-                homes = await self._topology.homes(self._queues)
+                homes = await self._homes()
             except AsynqError as error:
                 logger.debug("servers to listen to are not known: %s", error)
                 return
@@ -118,6 +120,18 @@ class SpreadListener:
                 await self._forget(address)
             for address, queues in homes.items():
                 await self._listen(address, queues)
+
+    async def _homes(self) -> dict[Address, list[str]]:
+        """The servers to listen to. Without queues, one that is listened to already, if it still has any.
+
+        All servers tell of cancellations; those that come while another connection is opened are not heard.
+        """
+        if self._queues:
+            return await self._topology.homes(self._queues)
+        for address in await self._topology.homes(self._queues_before):
+            if address in self._ears and self._ears[address].listener.listening:
+                return {address: []}
+        return await self._topology.homes(())
 
     async def _listen(self, address: Address, queues: list[str]) -> None:
         ear = self._ears.get(address)
