@@ -44,6 +44,8 @@ CHILD_SUFFIX = "-child"
 MAX_RETRY = 10_000
 """Retries of each task: workers die often here."""
 BATCH = 20
+BACKLOG = 1_000
+"""Tasks in the queue from which on a producer waits: the end of a run shall not take longer than the run."""
 AWAY = 3.0
 """Seconds for which a store is gone, and a worker is stopped: longer than a lease."""
 SETTLE_IN = 1.0
@@ -55,6 +57,7 @@ class Producer:
 
     def __init__(self, url: str, rng: Random) -> None:
         self._client = Client(url)
+        self._inspector = Inspector(url)
         self._rng = rng
         self._stop = threading.Event()
         self.acknowledged: dict[str, str] = {}
@@ -65,6 +68,8 @@ class Producer:
     def _run(self) -> None:
         kinds = list(KINDS)
         while not self._stop.wait(0.1):
+            if self._behind():
+                continue
             chosen = self._rng.choices(kinds, [100 if kind == "sleep" else 1 for kind in kinds], k=BATCH)
             tasks = [Task(kind, max_retry=MAX_RETRY) for kind in chosen]
             try:
@@ -75,11 +80,18 @@ class Producer:
                 if not isinstance(answer, AsynqError):
                     self.acknowledged[answer.id] = kind
 
+    def _behind(self) -> bool:
+        """True when the workers have enough to do."""
+        with suppress(AsynqError):
+            return self._inspector.queue_info("default").pending > BACKLOG
+        return False
+
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(60)
         assert not self._thread.is_alive()
         self._client.close()
+        self._inspector.close()
 
 
 class Crew:
