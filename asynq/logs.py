@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from asynq.shown import shown, shown_repr, shown_traceback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
 """How a process of ours logs that nobody else configured."""
@@ -15,10 +21,13 @@ FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
 def get_logger(name: str) -> logging.Logger:
     """A logger whose records any handler can write: arguments and tracebacks are bounded and escaped.
 
-    `exc_info` stays for handlers that look at the error itself.
+    `exc_info` stays for handlers that look at the error itself. What filters and handlers raise, of the
+    program or of logging at a stream that is closed, is written to stderr and raised to nobody.
     """
     log = logging.getLogger(name)
     log.addFilter(_SAFE)
+    if "handle" not in vars(log):
+        vars(log)["handle"] = partial(_handle, log.handle)
     return log
 
 
@@ -44,6 +53,21 @@ def enable() -> None:
     for name, log in list(logging.root.manager.loggerDict.items()):
         if isinstance(log, logging.Logger) and name.startswith(("asynq.", "asynq_")):
             log.disabled = False
+
+
+def _handle(handle: Callable[[logging.LogRecord], None], record: logging.LogRecord) -> None:
+    # What logs is often what must go on, such as the loop that takes tasks.
+    try:
+        handle(record)
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        tell_failure(error)
+
+
+def tell_failure(error: BaseException) -> None:
+    """Write what handling a record raised to where logging writes such errors itself."""
+    if logging.raiseExceptions:
+        with suppress(Exception):  # there may be no stderr, or it is closed
+            sys.stderr.write(f"--- Logging error ---\n{shown_traceback(error)}\n")
 
 
 class Levels(NamedTuple):

@@ -62,23 +62,25 @@ def run_to_end(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T
     """Run the loop until this coroutine ends, whatever other tasks and callbacks on the loop raise.
 
     SystemExit and KeyboardInterrupt end a loop of asyncio from any task, beside being the outcome of that
-    task: here they are logged, and the loop goes on. A Ctrl-C that nobody handles cancels the coroutine, and
-    is raised at its end.
+    task: here they are logged, and the loop goes on. So is what handlers of signals and of log records raise
+    in the loop itself. A Ctrl-C that nobody handles cancels the coroutine, and is raised at its end.
     """
     task = loop.create_task(coroutine)
     interrupt: KeyboardInterrupt | None = None
     task.add_done_callback(_stop_loop)
     while not task.done():
+        steps: list[None] = []
         try:
+            loop.call_soon(steps.append, None)
             loop.run_forever()
-        except (SystemExit, KeyboardInterrupt) as error:
+        except BaseException as error:  # noqa: BLE001 - of the user's code
             if task.done():
                 break
             if isinstance(error, KeyboardInterrupt) and _interrupts():
                 interrupt = error
                 task.cancel()
             else:
-                log.exception("a coroutine or a callback raised what ends programs: it alone ends")
+                _survive(error, ran=bool(steps))
         else:
             if not task.done():
                 log.warning("the event loop was stopped by a task or a callback; it goes on")
@@ -86,6 +88,16 @@ def run_to_end(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T
     if interrupt is not None:
         raise interrupt
     return task.result()
+
+
+def _survive(error: BaseException, *, ran: bool) -> None:
+    """Log what made an event loop return; raise it when the loop did not even begin to run."""
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        log.error("a coroutine or a callback raised what ends programs: it alone ends", exc_info=error)
+    elif ran:
+        log.error("what handles signals or log records broke into the event loop; it goes on", exc_info=error)
+    else:
+        raise error
 
 
 def _stop_loop(task: asyncio.Task[Any]) -> None:

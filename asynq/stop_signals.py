@@ -52,6 +52,14 @@ class StopRequests:
         return "same" if now - self._first < SAME_REQUEST else "again"
 
 
+def signal_name(number: int) -> str:
+    """What a signal is called: SIGTERM; "signal 40" for one that has a number alone."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def end_by_sigterm() -> None:
     """From now on SIGTERM ends this process at once, also where it is process 1 of a container.
 

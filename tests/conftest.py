@@ -37,6 +37,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def log_failures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
+    """What went wrong when our loggers handled records, such as a line that cannot be formatted."""
+    failures: list[BaseException] = []
+    monkeypatch.setattr("asynq.logs.tell_failure", failures.append)
+    yield failures
+    assert failures == []
+
+
 @pytest.fixture
 def redis_brokers(monkeypatch: pytest.MonkeyPatch) -> weakref.WeakSet[BaseRedisBroker]:
     """Those the test has made so far and still holds."""

@@ -13,7 +13,7 @@ from asynq.backoff import Backoff
 from asynq.cli.refusals import RefusalPipe
 from asynq.cli.stall_watch import StallWatch
 from asynq.logs import get_logger
-from asynq.stop_signals import ask_to_stop, held_back, stop_signals
+from asynq.stop_signals import ask_to_stop, held_back, signal_name, stop_signals
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -206,9 +206,7 @@ def describe(status: int) -> str:
     """How a process ended, from its return code."""
     if status >= 0:
         return f"ended with exit status {status}"
-    with suppress(ValueError):
-        return f"was killed by {signal.Signals(-status).name}"
-    return f"was killed by signal {-status}"
+    return f"was killed by {signal_name(-status)}"
 
 
 def stop_with_supervisor() -> None:

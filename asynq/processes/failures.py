@@ -78,8 +78,13 @@ class Raised:
 
     @classmethod
     def of(cls, error: BaseException) -> Raised:
-        """An error as it can be sent."""
-        return cls(Portable.of(error), shown_traceback(error))
+        """An error as it can be sent. Never raises, whatever the error's own methods do."""
+        try:
+            portable = Portable.of(error)
+        except BaseException:  # noqa: BLE001 - as above
+            text = f"the handler raised an error that breaks when looked at: {error_text(error)}"
+            portable = Portable(None, HandlerError(text), (), None, ())
+        return cls(portable, shown_traceback(error))
 
     def error(self, load: Callable[[bytes], Any]) -> BaseException:
         """The error, with its causes, and its traceback as a note."""

@@ -16,6 +16,7 @@ from asynq.processes.failures import Raised
 from asynq.processes.protocol import MAIN, Answer, Ask, Returned, dumps, loads
 from asynq.processes.setup import Setup
 from asynq.signals import withheld
+from asynq.stop_signals import signal_name
 
 if TYPE_CHECKING:
     from asynq.broker import Broker
@@ -104,7 +105,7 @@ class HandlerProcess:
     def _gone(self) -> HandlerProcessError:
         self.kill()
         code = self._process.wait()
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        how = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with status {code}"
         return HandlerProcessError(f"the process of the handler {how}", code)
 
 

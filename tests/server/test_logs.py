@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import RateLimited, RevokeTask, SkipRetry
+from asynq.logs import tell_failure
 from asynq.message import Delivery, TaskMessage, TaskState
 from asynq.mux import ServeMux
 from asynq.ops import Retry
@@ -154,3 +155,51 @@ async def test_what_a_shutdown_puts_back_is_told(memory: Bench, told: pytest.Log
         await memory.enqueue(id="7")
         await begun.wait()
     assert lines(told) == [("INFO", "task '7' (t) of queue 'default' is put back", False)]
+
+
+class Breaks(logging.Handler):
+    """Fails as handlers do that send records somewhere, and as a filter that expects other records."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ConnectionError("no log server")
+
+
+def breaks(record: logging.LogRecord) -> bool:
+    raise AttributeError("no request_id")
+
+
+def exits(record: logging.LogRecord) -> bool:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize("broken", [Breaks(), breaks, exits])
+async def test_logging_that_fails_stops_no_server(
+    memory: Bench, log_failures: list[BaseException], broken: Any
+) -> None:
+    async def handler(ctx: Context, task: Task) -> None:
+        raise ValueError("boom")
+
+    logs = [logging.getLogger(f"asynq.{part}") for part in ("server", "processor")]
+    add, remove = (
+        ("addHandler", "removeHandler") if broken.__class__ is Breaks else ("addFilter", "removeFilter")
+    )
+    for log in logs:
+        getattr(log, add)(broken)
+    try:
+        async with memory.serving(handler, **SOON):
+            for _ in range(3):
+                await memory.reaches(await memory.enqueue(max_retry=1), TaskState.ARCHIVED)
+    finally:
+        for log in logs:
+            getattr(log, remove)(broken)
+    assert len(log_failures) >= 6
+    log_failures.clear()
+
+
+def test_logging_that_fails_is_told_on_stderr_if_there_is_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell_failure(ConnectionError("no log server"))
+    assert "ConnectionError: no log server" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stderr", None)
+    tell_failure(ConnectionError("no log server"))

@@ -92,6 +92,20 @@ class HostileError(Exception):
         raise SystemExit(3)
 
 
+class BrokenError(Exception):
+    """Breaks where one of its attributes is looked at."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == super().__getattribute__("args")[0]:
+            raise SystemExit(3)
+        return super().__getattribute__(name)
+
+
+class HalfMadeError(RateLimited):
+    def __init__(self) -> None:
+        pass
+
+
 def sent(error: BaseException) -> BaseException:
     raised: Raised = pickle.loads(pickle.dumps(Raised.of(error)))  # noqa: S301
     return raised.error(pickle.loads)
@@ -150,6 +164,13 @@ def test_an_error_that_cannot_be_pickled_keeps_its_text_and_its_notes(error: Exc
     assert type(copy) is HandlerError
     assert str(copy) == text
     assert copy.__notes__[0] == "seen in passing"
+
+
+@pytest.mark.parametrize("error", [BrokenError("__cause__"), BrokenError("__notes__"), HalfMadeError()])
+def test_an_error_that_breaks_when_it_is_looked_at_is_sent_as_one(error: Exception) -> None:
+    copy = sent(error)
+    assert type(copy) is HandlerError
+    assert f"breaks when looked at: {type(error).__name__}" in str(copy)
 
 
 def test_an_error_whose_class_the_worker_cannot_import_keeps_its_text() -> None:

@@ -136,7 +136,8 @@ async def test_after_an_error_the_process_goes_on(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "exitcode"), [(b"segfault", -signal.SIGSEGV), (b"9", -signal.SIGKILL), (b"exit", 7)]
+    ("payload", "exitcode"),
+    [(b"segfault", -signal.SIGSEGV), (b"9", -signal.SIGKILL), (b"40", -40), (b"exit", 7)],
 )
 async def test_a_handler_that_crashes_its_process_has_failed_and_others_go_on(
     runs: Runs, payload: bytes, exitcode: int

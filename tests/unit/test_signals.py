@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -84,6 +85,56 @@ def test_callbacks_and_forgotten_tasks_that_exit_are_logged_and_the_loop_goes_on
     assert run_to_end(loop, main()) == "went on"
     assert caplog.text.count("what ends programs") == 3
     assert "in leaves" in caplog.text
+
+
+def test_a_signal_handler_that_raises_does_not_end_the_loop(loop: asyncio.AbstractEventLoop) -> None:
+    async def main() -> str:
+        came = asyncio.Event()
+
+        def handle(*_: object) -> None:
+            loop.call_soon_threadsafe(came.set)
+            raise ValueError("from a signal handler")
+
+        before = signal.signal(signal.SIGALRM, handle)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            await came.wait()
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        return "went on"
+
+    assert run_to_end(loop, main()) == "went on"
+
+
+def test_a_log_handler_that_raises_does_not_end_the_loop(loop: asyncio.AbstractEventLoop) -> None:
+    def breaks(record: logging.LogRecord) -> bool:
+        raise ValueError(record.name)
+
+    async def main() -> str:
+        asyncio.get_running_loop().call_soon(dict.pop, {}, "what asyncio then logs")
+        await asyncio.sleep(0.01)
+        return "went on"
+
+    log = logging.getLogger("asyncio")
+    log.addFilter(breaks)
+    try:
+        assert run_to_end(loop, main()) == "went on"
+    finally:
+        log.removeFilter(breaks)
+
+
+def test_a_loop_that_cannot_run_ends_the_run(loop: asyncio.AbstractEventLoop) -> None:
+    class Broken:
+        create_task, call_soon = loop.create_task, loop.call_soon
+
+        def run_forever(self) -> None:
+            raise OSError("too many open files")
+
+    coroutine = leaves(ValueError())
+    with pytest.raises(OSError, match="too many open files"):
+        run_to_end(cast("Any", Broken()), coroutine)
+    with pytest.raises(ValueError, match=r"^$"):
+        loop.run_until_complete(next(iter(asyncio.all_tasks(loop))))
 
 
 def test_what_the_coroutine_itself_raises_is_raised(loop: asyncio.AbstractEventLoop) -> None:
