@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from asynq.broker import resolve
@@ -28,6 +30,8 @@ class Life:
         self._log = log
         self._state: State = "new"
         self._life: asyncio.Task[None] | None = None
+        self._over: Future[None] = Future()
+        """Done at the end of its life, for who waits in another event loop."""
 
     @property
     def state(self) -> State:
@@ -37,15 +41,34 @@ class Life:
     async def shutdown(self) -> None:
         """Finish what is in hand, settle everything, free all resources.
 
-        Returns when that is done; also the second time, and when it never started.
+        Returns when that is done; also the second time, and when it never started. It may be awaited in
+        another event loop and thread than it works in: RuntimeError when its own loop does not run any more.
         """
         if self._life is None:
             if self._state != "closed":
                 self._state = "closed"
                 await self._close_broker()
             return
+        loop = self._life.get_loop()
+        if loop is not asyncio.get_running_loop() and not self._life.done():
+            if not loop.is_running():
+                raise RuntimeError("it cannot shut down: the event loop that it works in does not run")
+            loop.call_soon_threadsafe(self._begin_shutdown)
+            await asyncio.shield(asyncio.wrap_future(self._over))
+            return
         self._begin_shutdown()
         await self._ended()
+
+    def _on_its_loop(self, call: Callable[[], None]) -> None:
+        """Call it on the event loop of its life; from any thread."""
+        if self._life is None:
+            return
+        loop = self._life.get_loop()
+        if _running_loop() is loop:
+            call()
+        else:
+            with suppress(RuntimeError):  # the loop is closed: everything has ended
+                loop.call_soon_threadsafe(call)
 
     def _begin_shutdown(self) -> None:
         """Make the work end."""
@@ -70,8 +93,11 @@ class Life:
             await work
         finally:
             self._state = "closed"
-            await self._close_broker()
-            self._log.info("closed")
+            try:
+                await self._close_broker()
+                self._log.info("closed")
+            finally:
+                self._over.set_result(None)
 
     def _mourn(self, life: asyncio.Task[None]) -> None:
         if not life.cancelled() and (error := life.exception()):
@@ -140,3 +166,10 @@ class Life:
         finally:
             # This event loop is ours and ends here, and so must the connections it used.
             await self._broker.aclose()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

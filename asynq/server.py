@@ -185,12 +185,15 @@ class Server(Life):
             self.stop()
 
     def stop(self) -> None:
-        """Take no more tasks; those in hand go on. ServerStateError for a server that was never started."""
+        """Take no more tasks; those in hand go on. From any thread.
+
+        ServerStateError for a server that was never started.
+        """
         if self._state == "new":
             raise ServerStateError(self._state, "stop")
         if self._state == "active" and self._worker:
             self._state = "stopped"
-            self._worker.stop()
+            self._on_its_loop(self._worker.stop)
             log.info("taking no more tasks")
 
     @property

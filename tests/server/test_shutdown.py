@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +16,7 @@ from asynq.mux import ServeMux
 from asynq.server import Server
 from asynq.stop_signals import SAME_REQUEST
 from asynq_sqlite import MemoryBroker
-from tests.server.conftest import until
+from tests.server.conftest import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,3 +216,41 @@ async def test_sigtstp_stops_taking_tasks_and_keeps_what_is_in_hand(
     assert stored.state is TaskState.PENDING
     worker.signal(signal.SIGTERM)
     assert await worker.ended() == 0
+
+
+async def test_a_server_in_a_thread_is_stopped_and_shut_down_from_another(memory: Bench) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        begun.set()
+        await asyncio.to_thread(release.wait)
+
+    server = Server(memory.broker, concurrency=2)
+    thread = threading.Thread(target=server.run, args=(handler,))
+    thread.start()
+    first = await memory.enqueue()
+    await asyncio.to_thread(begun.wait)
+    server.stop()
+    states = [server.state]
+    given_up = asyncio.create_task(server.shutdown())
+    await asyncio.sleep(0)
+    given_up.cancel()
+    ending = asyncio.create_task(server.shutdown())
+    release.set()
+    await asyncio.wait_for(ending, PATIENCE)
+    states.append(server.state)
+    assert states == ["stopped", "closed"]
+    assert await memory.find(first) is None
+    await asyncio.to_thread(thread.join)
+    await server.shutdown()
+
+
+def test_a_server_whose_event_loop_was_left_cannot_be_shut_down() -> None:
+    loop = asyncio.new_event_loop()
+    server = Server(MemoryBroker())
+    loop.run_until_complete(server.start(ServeMux()))
+    with pytest.raises(RuntimeError, match="does not run"):
+        asyncio.run(server.shutdown())
+    loop.run_until_complete(server.shutdown())
+    loop.close()
+    assert server.state == "closed"
