@@ -150,8 +150,9 @@ class Node:
             self._idle.append(link)
             raise
         replies: list[Reply] = []
+        timeout = self._face.within(patience)  # kept until the end: it holds the task; see `_connect`
         try:
-            async with self._face.within(patience):
+            async with timeout:
                 await wait(connection.send_packed_command(packed, check_health=False))
                 for _ in commands:
                     try:
@@ -164,6 +165,9 @@ class Node:
             # What nobody has confirmed counts as unanswered: it is asked for again.
             replies = replies[:durable]
             return Exchange(replies=replies, error=error, sent=not isinstance(error, redis.BusyLoadingError))
+        except GeneratorExit:  # collected after its event loop was closed: nothing can be awaited
+            self._face.drop(connection, "closed")
+            raise
         except BaseException:
             # Interrupted or cancelled: a reply may still come, so nobody else may use this connection.
             await self._drop(connection)
@@ -204,8 +208,11 @@ class Node:
 
     async def _connect(self, limit: float) -> _Link:
         connection, wait = self._face.connection(self.address, self._settings), self._face.wait
+        # A variable keeps the timeout, and the task it holds, while this coroutine runs. An abandoned one
+        # that frees the last reference to its own task while it is closed crashes Python 3.11.
+        timeout = self._face.within(min(self._settings.connect_timeout, limit))
         try:
-            async with self._face.within(min(self._settings.connect_timeout, limit)):
+            async with timeout:
                 await wait(connection.connect())
                 await wait(connection.send_command("HELLO", check_health=False))
                 try:
@@ -215,6 +222,9 @@ class Node:
                         raise
                     version = (0,)  # before 6.2 there was no HELLO, or it wanted an argument
             self._check(version)
+        except GeneratorExit:  # collected after its event loop was closed: nothing can be awaited
+            self._face.drop(connection, "closed")
+            raise
         except BaseException:
             await self._drop(connection)
             raise

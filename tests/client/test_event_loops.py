@@ -6,6 +6,8 @@ import asyncio
 import gc
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -114,6 +116,42 @@ def test_loops_closed_by_hand_leave_one_connection_until_the_client_is_collected
     del client
     gc.collect()
     until(lambda: connections(redis_server.client) == before)
+
+
+ABANDONING = """
+import asyncio, gc, sys, warnings
+import psutil
+from asynq import AsyncClient, Task
+
+warnings.simplefilter("ignore")
+client = AsyncClient(sys.argv[1])
+if sys.argv[2] == "uvloop":
+    import uvloop
+    make = uvloop.new_event_loop
+else:
+    make = asyncio.new_event_loop
+for turns in range(40):
+    loop = make()
+    calls = [loop.create_task(client.enqueue(Task("t"))) for _ in range(5)]
+    for _ in range(turns % 8 + 1):
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    loop.close()
+    del calls, loop
+    gc.collect()
+asyncio.run(client.enqueue(Task("t")))
+gc.collect()
+print(sum(connection.status == "ESTABLISHED" for connection in psutil.Process().net_connections("tcp")))
+"""
+
+
+def test_calls_abandoned_with_a_closed_loop_neither_crash_nor_stay_connected(
+    redis_server: RedisServer, new_loop: NewLoop
+) -> None:
+    which = "asyncio" if new_loop is asyncio.new_event_loop else "uvloop"
+    command = [sys.executable, "-c", ABANDONING, redis_server.url, which]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "0\n")
 
 
 def test_a_client_collected_on_its_loop_leaves_no_connection(
