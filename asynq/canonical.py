@@ -154,7 +154,8 @@ def _in_order(value: Any, dumped: Any) -> Any:
         if names is not None:
             keys: list[str] = list(dumped)
             held = [getattr(value, names.get(key, key), None) for key in keys]
-            return dict(zip(keys, _all_in_order(held, dumped.values()), strict=True))
+            written = dict(zip(keys, _all_in_order(held, dumped.values()), strict=True))
+            return _extra_last(written, getattr(value, "__pydantic_extra__", None) or {})
         parts: Collection[Any] = value.values() if isinstance(value, Mapping) else ()
         ordered = zip(dumped, _all_in_order(parts, dumped.values()), strict=True)
         return dict(sorted(ordered, key=itemgetter(0)))
@@ -162,6 +163,12 @@ def _in_order(value: Any, dumped: Any) -> Any:
         items = _all_in_order(value if isinstance(value, (Sequence, AbstractSet)) else (), dumped)
         return _sorted_array(items) if isinstance(value, AbstractSet) else items
     return dumped
+
+
+def _extra_last(written: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Extra fields are in the order in which the instance was given them: they follow the others, sorted."""
+    last = {name: written.pop(name) for name in sorted(extra.keys() & written.keys())}
+    return written | last
 
 
 def _all_in_order(values: Collection[Any], dumped: Collection[Any]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -33,7 +34,7 @@ def difference(sent: Any, arrived: Any, place: str = "$") -> str | None:
     A class without an equality of its own is compared by its fields; those that pydantic excludes, and
     private attributes, do not count. A tuple that arrives as a list is the same sequence; NaN equals NaN.
     """
-    if is_equal(sent, arrived):
+    if is_equal(sent, arrived) or _is_same_instant(sent, arrived):
         return None
     if isinstance(sent, (list, tuple)) and isinstance(arrived, (list, tuple)) and len(sent) == len(arrived):
         pairs = zip(sent, arrived, strict=True)
@@ -53,6 +54,16 @@ def difference(sent: Any, arrived: Any, place: str = "$") -> str | None:
     if hasattr(sent, "get_secret_value"):
         return f"the secret at {place} is not written; {_SECRET}"
     return f"{_short(sent)} at {place} arrives as {_short(arrived)}"
+
+
+def _is_same_instant(sent: Any, arrived: Any) -> bool:
+    """True for datetimes of one instant, also where a zone's offset changes: `==` is always False there."""
+    if not (isinstance(sent, datetime) and isinstance(arrived, datetime)):
+        return False
+    ahead, arrived_ahead = sent.utcoffset(), arrived.utcoffset()
+    if ahead is None or arrived_ahead is None:
+        return False
+    return sent.replace(tzinfo=None) - arrived.replace(tzinfo=None) == ahead - arrived_ahead
 
 
 def _first(found: Iterator[str | None]) -> str | None:

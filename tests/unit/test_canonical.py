@@ -141,6 +141,23 @@ def test_a_pydantic_model_has_one_payload_with_its_fields_in_order() -> None:
     assert shown["rows"][-1] == {"a": 2, "z": 1}
 
 
+class Open(pydantic.BaseModel, extra="allow"):
+    zeta: Any = 0
+    alpha: Any = 0
+
+    @pydantic.computed_field
+    def half(self) -> float:
+        return float(self.alpha) / 2
+
+
+def test_extra_fields_of_a_model_follow_in_the_order_of_their_names() -> None:
+    first = Open.model_validate({"y": {2, 1}, "alpha": 4, "x": 1})
+    second = Open.model_validate({"x": 1, "y": {1, 2}, "alpha": 4})
+    assert first == second
+    stored = [encode_payload(model, verified=False) for model in (first, second)]
+    assert stored == [b'{"zeta":0,"alpha":4,"x":1,"y":[1,2]}'] * 2
+
+
 @pytest.mark.parametrize(
     ("value", "stored"),
     [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pydantic
 import pytest
@@ -145,10 +147,35 @@ def test_a_field_of_another_type_than_declared_is_refused_or_arrives_equal(data:
         assert payload_decoder(kind)("t", task.payload) == value
 
 
+@dataclass
+class Moment:
+    at: list[datetime]
+
+
+class ModelMoment(pydantic.BaseModel):
+    at: list[datetime]
+
+
 def test_fields_that_are_not_sent_arrive_as_their_defaults() -> None:
     sent = Partly(a=1, cache=object())
     sent._private = 5
     assert payload_decoder(Partly)("t", Task("t", sent).payload) == Partly(a=1)
+
+
+@pytest.mark.parametrize(
+    "at", ["2026-10-25T02:30", "2026-10-25T02:30/1", "2026-03-29T02:30", "2026-07-01T02:30"]
+)
+@pytest.mark.parametrize("holder", [Moment, ModelMoment])
+def test_a_time_near_a_change_of_its_zone_arrives_as_the_same_instant(holder: Any, at: str) -> None:
+    wall, _, fold = at.partition("/")
+    sent = datetime.fromisoformat(wall).replace(tzinfo=ZoneInfo("Europe/Berlin"), fold=int(fold or 0))
+    arrived = payload_decoder(holder)("t", Task("t", holder(at=[sent])).payload)
+    assert [moment.astimezone(UTC) for moment in arrived.at] == [sent.astimezone(UTC)]
+
+
+def test_a_time_whose_offset_json_cannot_tell_is_refused() -> None:
+    with pytest.raises(ValueError, match="would be given another"):
+        Task("t", Moment(at=[datetime(1880, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))]))
 
 
 def test_a_sequence_arrives_as_a_list() -> None:
