@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from asynq.task import Task
 from asynq.uniqueness import unique_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from asynq.options import Options
 
@@ -63,6 +64,8 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
 def compose_many(tasks: Iterable[Task], over: Options, new_id: Callable[[], str]) -> list[Enqueue]:
     """`compose` for each task. Misuse in one is refused for all, with a note of its position."""
     requests = []
+    if not isinstance(tasks, Iterable):
+        raise TypeError(f"tasks must be an iterable of asynq.Task, not {type(tasks).__name__}")
     for position, task in enumerate(tasks):
         try:
             requests.append(compose(task, over, new_id))

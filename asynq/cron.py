@@ -1,10 +1,11 @@
 """When a periodic task is due: the cron dialect of Go asynq over croniter.
 
 Five fields (minute, hour, day of month, month, day of week), the descriptors @yearly @annually @monthly
-@weekly @daily @midnight @hourly, `@every DURATION`, and a prefix `CRON_TZ=Zone ` or `TZ=Zone `. Day of week
-counts from 0 (Sunday) to 6. Where both day fields are restricted, either may match; a star in one of them
-means that both must. Wall-clock times that a daylight-saving change skips do not fire; times it repeats
-fire each time they are reached.
+@weekly @daily @midnight @hourly, `@every DURATION`, and a prefix `CRON_TZ=Zone ` or `TZ=Zone `. A DURATION
+counts in whole seconds, at least one; fractions are cut off. Day of week counts from 0 (Sunday) to 6.
+Where both day fields are restricted, either may match; a star in one of them means that both must.
+Wall-clock times that a daylight-saving change skips do not fire; times it repeats fire each time they are
+reached.
 """
 
 from __future__ import annotations
@@ -184,7 +185,9 @@ def _every(text: str) -> Every:
 def _fields(spec: str, location: tzinfo) -> WallClock:
     parts = spec.split()
     if len(parts) != 5:
-        raise CronError(f"expected 5 fields, found {len(parts)}: {spec!r}")
+        raise CronError(
+            f"expected minute, hour, day of month, month and day of week, found {len(parts)} fields: {spec!r}"
+        )
     minute, hour, day, month, weekday = parts
     days, day_star = _values(day, "day of month", 1, 31)
     weekdays, weekday_star = _values(weekday, "day of week", 0, 6, _WEEKDAYS)

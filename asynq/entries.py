@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from asynq import cron
 from asynq.compose import compose
 from asynq.errors import EntryNotFoundError
-from asynq.instants import in_utc, instant_of
+from asynq.instants import EPOCH, in_utc, instant_of
 from asynq.option_text import option_texts
 from asynq.options import Options
 from asynq.presence import SHOWN_PAYLOAD, SchedulerEntry
@@ -45,9 +45,9 @@ class Entry:
     def of(cls, spec: str, task: Task, over: Options, location: tzinfo) -> Entry:
         """The entry; its id depends on everything about it, and on nothing else.
 
-        CronError for a spec that cannot be read, TypeError or ValueError for other misuse. With an id of its
-        own each task takes the place of the finished one before, unless `on_conflict` says otherwise: a
-        schedule must not end with its first archived task.
+        CronError for a spec that cannot be read or never comes due, TypeError or ValueError for other misuse.
+        With an id of its own each task takes the place of the finished one before, unless `on_conflict` says
+        otherwise: a schedule must not end with its first archived task.
         """
         if not isinstance(spec, str):
             raise TypeError(f"spec must be a str, not {type(spec).__name__}")
@@ -58,13 +58,16 @@ class Entry:
             over = over | Options(on_conflict="replace_finished")
         payload = task.payload.hex() if task.has_payload else None
         identity = [spec, str(location), task.type, payload, _plain(asked.given())]
+        schedule = cron.parse(spec, location)
+        if schedule.next_after(EPOCH) is None:
+            raise cron.CronError(f"the schedule {spec!r} never comes due: none of its months has such a day")
         return cls(
             id=str(uuid5(_NAMESPACE, json.dumps(identity, sort_keys=True))),
             spec=spec,
             task=task,
             over=over,
             queue=compose(task, over, str).message.queue,
-            ticks=Ticks(cron.parse(spec, location)),
+            ticks=Ticks(schedule),
         )
 
     def described(self, *, last: int | None, following: int | None) -> SchedulerEntry:

@@ -215,7 +215,8 @@ class TooLargeError(AsynqError):
     def __str__(self) -> str:
         limit = f"the limit is {self.limit}" if self.limit else "the server takes no request of that size"
         what = f"the {self.what} of task {self.task_id!r} of queue {self.queue!r}"
-        return f"{what} is not stored: it has {self.size} bytes, and {limit}"
+        advice = "keep large data elsewhere and pass where it is, or raise max_value_bytes of the broker"
+        return f"{what} is not stored: it has {self.size} bytes, and {limit}; {advice}"
 
 
 @define

@@ -143,4 +143,4 @@ def error_of(outcome: Outcome | None) -> Exception | None:
     """What went wrong in a run, None when nothing did or it was not the run's doing."""
     if isinstance(outcome, Failed):
         return outcome.error
-    return TaskCancelledError("by an operator") if isinstance(outcome, Cancelled) else None
+    return TaskCancelledError("an operator requested it") if isinstance(outcome, Cancelled) else None

@@ -70,6 +70,11 @@ class Life:
             with suppress(RuntimeError):  # the loop is closed: everything has ended
                 loop.call_soon_threadsafe(call)
 
+    @property
+    def _patience(self) -> float:
+        """Seconds for which a shutdown lets running work finish."""
+        raise NotImplementedError
+
     def _begin_shutdown(self) -> None:
         """Make the work end."""
         raise NotImplementedError
@@ -147,7 +152,10 @@ class Life:
             if self._life is None:
                 starting.cancel()
             else:
-                self._log.info("shutting down; a second signal waits no longer for what is in hand")
+                self._log.info(
+                    "shutting down: what runs has %g s to finish; a second signal ends it without waiting",
+                    self._patience,
+                )
                 self._begin_shutdown()
 
         def again() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from asynq import threads
 from asynq.logs import get_logger
+from asynq.signals import run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,7 +113,8 @@ class LoopMonitor:
         task = asyncio.current_task(self._loop)
         since = datetime.fromtimestamp(time.time() - lag, UTC).isoformat(timespec="milliseconds")
         log.warning(
-            "the event loop has been blocked for %.1f s, since %s, and all else with it. It carries out %s",
+            "the event loop has been blocked for %.1f s, since %s: async handlers, settling and shutdown"
+            " wait. It runs %s. Put blocking code into a plain `def` handler or asyncio.to_thread",
             lag,
             since,
             self._named(task),
@@ -153,7 +155,7 @@ def _stack(what: str, frame: FrameType | None) -> Blocked:
     inside = True
     while frame is not None:
         of_loop = frame.f_globals.get("__name__", "").partition(".")[0] in ("asyncio", "uvloop")
-        if of_loop and not inside:
+        if trace is not None and ((of_loop and not inside) or frame.f_code is run_to_end.__code__):
             break
         inside = inside and of_loop
         trace = TracebackType(trace, frame, frame.f_lasti, frame.f_lineno)

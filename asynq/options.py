@@ -122,9 +122,9 @@ class Options:
 def options_of(caller: str, given: Mapping[str, Any]) -> Options:
     """The options a caller was given as keywords. TypeError, in the caller's name, for one that is none."""
     for name in given.keys() - _CHECKS.keys():
-        near = get_close_matches(name, _CHECKS, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise TypeError(f"{caller}() got an unexpected option {name!r}{hint}")
+        near = get_close_matches(name, _CHECKS, n=1, cutoff=0.7)
+        hint = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(_CHECKS)}"
+        raise TypeError(f"{caller}() got an unexpected option {name!r}; {hint}")
     return Options(**given)
 
 

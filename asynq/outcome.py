@@ -92,7 +92,7 @@ def _decided(delivery: Delivery, outcome: Outcome, rules: RetryRules, now: int) 
         case Failed():
             return _after_failure(delivery, outcome.error, rules, now)
         case Cancelled():
-            error = TaskCancelledError("by an operator")
+            error = TaskCancelledError("an operator requested it")
             if outcome.then == "archive":
                 return Archive(delivery=delivery, error=error_text(error))
             return _after_failure(delivery, error, rules, now)

@@ -117,7 +117,10 @@ def _check_limits(option: str, limits: object, queues: Sequence[str]) -> None:
         raise TypeError(f"{option} must map names of queues to numbers, not be a {type(limits).__name__}")
     for name, most in limits.items():
         if name not in queues:
-            raise ValueError(f"{option} names {name!r}, which is not one of the server's queues")
+            served = ", ".join(map(repr, queues))
+            raise ValueError(
+                f"{option} names {name!r}, which is not one of the server's queues ({served}): add it to them"
+            )
         check_count(f"{option}[{name!r}]", most)
         if most < 1:
             raise ValueError(f"{option}[{name!r}] must be at least 1; it is {most}")

@@ -62,8 +62,8 @@ class Scheduler(Service):
         May be called while the scheduler runs, from any thread. The id is the same for every scheduler and
         after every restart; an equal entry that is there already makes it end in -2, -3, and so on. The
         options are those of Client.enqueue. A task with a `task_id` takes the place of a finished one of that
-        id unless `on_conflict` says otherwise. CronError for a spec that cannot be read, TypeError or
-        ValueError for other misuse: then nothing is registered.
+        id unless `on_conflict` says otherwise. CronError for a spec that cannot be read
+        or never comes due, TypeError or ValueError for other misuse: then nothing is registered.
         """
         return self._timetable.registry.add(
             self._timetable.entry(spec, task, options_of("register", options))

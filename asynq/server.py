@@ -212,6 +212,10 @@ class Server(Life):
 
     # --- the rest is its own ------------------------------------------------------------------------
 
+    @property
+    def _patience(self) -> float:
+        return self._settings.shutdown_timeout / 1000
+
     def _begin_shutdown(self) -> None:
         if self._worker and self._state != "closed":
             self._state = "stopped"

@@ -68,6 +68,7 @@ class Service(Life):
         if self._state != "active":
             raise ServerStateError(self._state, "start", "scheduler")
         self._running = self._loops(Random())  # noqa: S311 - jitter
+        log.info("enqueuing periodic tasks on %r", self._broker)
         self._begin(self._work())
 
     # --- what a service consists of -------------------------------------------------------------------
@@ -122,6 +123,10 @@ class Service(Life):
             log.warning("a hook or a provider did not return in time: it is given up")
         ending.cancel()
         hurried.cancel()
+
+    @property
+    def _patience(self) -> float:
+        return LOOP_PATIENCE
 
     def _begin_shutdown(self) -> None:
         self._told_to_end.set()

@@ -156,6 +156,7 @@ def assert_enqueued(
     JSON, also equals a payload that is the same JSON value in other words: from an instance of a class, or
     from another program. queue: only tasks in this queue count.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test instead
     waiting = enqueued(broker)
     wanted = None if payload is _ANY else b"" if payload is None else encode_payload(payload)
     same = _in_other_words if _becomes_json(payload) else bytes.__eq__

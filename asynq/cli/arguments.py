@@ -68,6 +68,11 @@ def load_handler(target: str, app_dir: Path) -> Step:
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
         raise usage_error(f"{target!r}: write MODULE:NAME, for example app.tasks:mux")
+    if not all(map(str.isidentifier, module_name.removesuffix(".py").split("."))):
+        raise usage_error(
+            f"{module_name!r} is not the name of a module: write it with dots, for example app.tasks:mux,"
+            " and give the directory to find it in with --app-dir"
+        )
     directory = str(app_dir.resolve())
     if directory not in sys.path:
         sys.path.insert(0, directory)

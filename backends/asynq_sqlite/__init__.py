@@ -13,6 +13,7 @@ from asynq_sqlite.broker import SQLiteBroker as SQLiteBroker
 
 _NUMBERS = ("max_size", "max_value_bytes")
 """Options of a URL that are numbers."""
+_OPTIONS = frozenset({"durability", *_NUMBERS})
 
 _shared: dict[str, MemoryBroker] = {}
 _shared_lock = threading.Lock()
@@ -29,11 +30,13 @@ def connect(url: str) -> SQLiteBroker:
     if parts.netloc:
         raise _malformed(url, f"it names a host; write sqlite:///{parts.netloc}{path} for a relative path")
     options: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
-    unknown = options.keys() - {"durability", *_NUMBERS}
-    if unknown or parts.fragment:
-        raise _malformed(url, f"unknown option {', '.join(sorted(unknown)) or parts.fragment!r}")
+    if unknown := options.keys() - _OPTIONS or ({parts.fragment} if parts.fragment else set()):
+        raise _malformed(
+            url,
+            f"unknown option {', '.join(map(repr, sorted(unknown)))} (known: {', '.join(sorted(_OPTIONS))})",
+        )
     try:
-        options |= {name: int(options[name]) for name in _NUMBERS if name in options}
+        options |= {name: _bytes(name, options[name]) for name in _NUMBERS if name in options}
         return SQLiteBroker(path, **options)
     except ValueError as error:
         raise _malformed(url, str(error)) from None
@@ -51,6 +54,13 @@ def connect_memory(url: str) -> MemoryBroker:
         if parts.netloc not in _shared:
             _shared[parts.netloc] = MemoryBroker()
         return _shared[parts.netloc]
+
+
+def _bytes(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a whole number of bytes, not {text!r}") from None
 
 
 def _malformed(url: str, reason: str) -> BrokerURLError:

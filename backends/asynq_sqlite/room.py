@@ -22,6 +22,7 @@ T = TypeVar("T")
 SHORT: Final = 100
 """Characters of an error, bytes of a result, that are always stored."""
 _CUT: Final = " ... (cut: the store is full)"
+_ADVICE: Final = "let workers run tasks, delete finished ones, or raise max_size"
 _RESERVE: Final = 256 * 1024
 """Bytes beyond `max_size` and a quarter of it that results may fill."""
 
@@ -37,7 +38,7 @@ def within(session: Session, op: Op[Any], carry_out: Callable[[], T]) -> T:
     # A payload that is no longer than the one before makes nothing grow.
     grown = after > before if isinstance(op, UpdatePayload) else changed
     if grown and after > session.max_size:
-        raise BrokerFullError(f"tasks fill the {session.max_size} bytes of max_size")
+        raise BrokerFullError(f"tasks fill the {session.max_size} bytes of max_size; {_ADVICE}")
     return answer
 
 
@@ -52,4 +53,6 @@ def check_result(session: Session, result: bytes) -> None:
     """BrokerFullError for a result that has no room."""
     most = session.max_size
     if most is not None and len(result) > SHORT and session.used() > most + most // 4 + _RESERVE:
-        raise BrokerFullError(f"tasks fill the {most} bytes of max_size, and results the reserve beyond it")
+        raise BrokerFullError(
+            f"tasks fill the {most} bytes of max_size, and results the reserve beyond it; {_ADVICE}"
+        )

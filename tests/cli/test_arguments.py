@@ -116,3 +116,9 @@ def test_what_a_module_raises_while_it_is_imported_is_not_hidden(module: str, tm
     (tmp_path / f"{module}.py").write_text("import no_such_module_here")
     with pytest.raises(ModuleNotFoundError, match="no_such_module_here"):
         load_handler(f"{module}:mux", tmp_path)
+
+
+@pytest.mark.parametrize("target", ["../app:mux", "app/tasks:mux", "./app.py:mux", ".app:mux", "my app:mux"])
+def test_a_path_instead_of_a_module_is_refused_with_what_to_write(target: str, tmp_path: Path) -> None:
+    with pytest.raises(typer.BadParameter, match=r"app\.tasks:mux, .* --app-dir"):
+        load_handler(target, tmp_path)

@@ -175,7 +175,9 @@ def test_a_scheduler_is_heard_whatever_configures_logging(tmp_path: Path) -> Non
         timeout=PATIENCE,
         check=True,
     )
-    assert ended.stderr == "MINE asynq.scheduler INFO closed\n"
+    first, last = ended.stderr.splitlines()
+    assert first.startswith("MINE asynq.scheduler INFO enqueuing periodic tasks on SQLiteBroker(")
+    assert last == "MINE asynq.scheduler INFO closed"
 
 
 @pytest.mark.parametrize("how", ["none", "basicConfig"])

@@ -12,6 +12,7 @@ import uvloop
 
 from asynq.loop_monitor import LoopMonitor
 from asynq.server import Server
+from asynq.signals import run_to_end
 from asynq_sqlite import MemoryBroker
 from tests.server.conftest import Bench, until
 
@@ -168,3 +169,24 @@ async def test_what_cannot_be_told_does_not_end_the_monitor(caplog: pytest.LogCa
         await until(lambda count=count: len(reports(caplog, "runs again")) >= count)  # type: ignore[misc]
     monitor.close()
     assert "a coroutine that is not known" in caplog.text
+
+
+@pytest.mark.parametrize("loop_factory", LOOPS)
+def test_the_stack_ends_where_the_event_loop_begins_and_the_record_says_what_to_do(
+    loop_factory: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        monitor = LoopMonitor(warning=WARNING.total_seconds(), culprit=lambda _: "a test")
+        monitor.start()
+        dawdle(STALL)
+        await until(lambda: reports(caplog, "runs again"))
+        monitor.close()
+
+    loop = loop_factory()
+    try:
+        run_to_end(loop, main())
+    finally:
+        loop.close()
+    record = next(one for one in reports(caplog, "has been blocked") if "in dawdle" in (one.exc_text or ""))
+    assert "It runs a test. Put blocking code into a plain `def` handler" in record.getMessage()
+    assert "in test_the_stack_ends" not in (record.exc_text or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -169,3 +170,15 @@ def test_memory_brokers_of_one_name_are_one() -> None:
 def test_a_url_in_the_place_of_a_path_is_refused() -> None:
     with pytest.raises(ValueError, match="path is a URL, not a path; use asynq"):
         SQLiteBroker("sqlite:///tasks.db")
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("max_size=1MB", "max_size must be a whole number of bytes, not '1MB'"),
+        ("max_sise=1", "unknown option 'max_sise' (known: durability, max_size, max_value_bytes)"),
+    ],
+)
+def test_a_refused_option_of_a_url_is_told_with_what_to_write(query: str, says: str) -> None:
+    with pytest.raises(BrokerURLError, match=re.escape(says)):
+        connect(f"sqlite:///tasks.db?{query}")

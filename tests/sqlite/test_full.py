@@ -39,7 +39,9 @@ def full(path: Path) -> Iterator[SQLiteBroker]:
 
 def test_a_refused_enqueue_leaves_nothing(full: SQLiteBroker) -> None:
     before = tasks(full, TaskState.PENDING)
-    with pytest.raises(BrokerFullError):
+    with pytest.raises(
+        BrokerFullError, match="let workers run tasks, delete finished ones, or raise max_size"
+    ):
         full.execute(enqueue("one more", payload=PAYLOAD))
     assert tasks(full, TaskState.PENDING) == before
 

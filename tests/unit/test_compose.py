@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -198,3 +198,9 @@ def test_an_active_task_with_a_lost_worker_is_shown_as_orphaned() -> None:
         message=TaskMessage(id="1", type="t", queue="q"), state=TaskState.ACTIVE, due_at=5, orphaned=True
     )
     assert TaskInfo.of(stored).orphaned
+
+
+def test_a_batch_that_is_no_iterable_is_refused(new_id: Callable[[], str]) -> None:
+    one: Any = Task("t")
+    with pytest.raises(TypeError, match=r"tasks must be an iterable of asynq\.Task, not Task"):
+        compose_many(one, Options(), new_id)

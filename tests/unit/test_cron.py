@@ -85,3 +85,8 @@ def test_nothing_is_due_after_the_end_of_the_calendar(spec: str, zone: str) -> N
 def test_a_naive_instant_is_refused() -> None:
     with pytest.raises(ValueError, match="aware"):
         cron.parse("@daily").next_after(datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
+
+
+def test_a_wrong_number_of_fields_is_refused_with_the_names_of_the_fields() -> None:
+    with pytest.raises(cron.CronError, match=r"expected minute, hour, .* found 6 fields"):
+        cron.parse("* * * * * *")

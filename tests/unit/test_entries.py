@@ -133,3 +133,14 @@ def test_options_are_told_in_words_go_reads() -> None:
     }
     assert option_texts(Options(process_in=timedelta(seconds=30))) == ("ProcessIn(30s)",)
     assert option_texts(Options()) == ()
+
+
+@pytest.mark.parametrize("spec", ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "CRON_TZ=Asia/Tokyo 0 0 31 feb ?"])
+def test_a_schedule_that_never_comes_due_is_refused(spec: str) -> None:
+    with pytest.raises(CronError, match="never comes due: none of its months has such a day"):
+        entry(spec)
+
+
+@pytest.mark.parametrize("spec", ["0 0 29 2 *", "0 0 31 2,3 *", "0 0 30 2 mon", "@every 9999h"])
+def test_a_schedule_that_seldom_comes_due_is_accepted(spec: str) -> None:
+    assert entry(spec).spec == spec

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asynq.options import Options
+from asynq.options import Options, options_of
 
 SECOND = timedelta(seconds=1)
 AWARE = datetime(2030, 1, 1, tzinfo=UTC)
@@ -69,6 +69,15 @@ def test_a_value_that_cannot_be_honoured_is_refused_by_the_name_of_its_option(
 def test_an_option_that_does_not_exist_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match="qeue"):
         Options(qeue="low")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("max_retries", "did you mean 'max_retry'"), ("retries", "options are queue, task_id, max_retry, ")],
+)
+def test_an_unknown_keyword_is_refused_with_the_options_there_are(name: str, says: str) -> None:
+    with pytest.raises(TypeError, match=rf"enqueue\(\) got an unexpected option '{name}'; {says}"):
+        options_of("enqueue", {name: 3})
 
 
 def test_process_at_and_process_in_exclude_each_other() -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE = 60_000
 HOUR = 60 * MINUTE
+DAY = 86_400
+"""Seconds. No zone of this page changes twice in a day."""
 ZONES = [
     "Europe/Berlin",
     "Europe/Dublin",
@@ -46,10 +48,13 @@ SKIPPED_DAY = (ZoneInfo("Pacific/Apia"), datetime(2011, 12, 30, 10, tzinfo=UTC))
 def changes(zone: str) -> list[int]:
     """Unix milliseconds at which the zone's offset changes, 2025 to 2032; some noon if it never does."""
     start, there = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp()), ZoneInfo(zone)
-    steps = range(start, start + 7 * 366 * 86_400, 1800)
-    offsets = [datetime.fromtimestamp(step, there).utcoffset() for step in steps]
-    pairs = zip(steps, offsets, offsets[1:], strict=False)
-    found = [(step + 1800) * 1000 for step, before, after in pairs if before != after]
+
+    def offset(second: int) -> timedelta | None:
+        return datetime.fromtimestamp(second, there).utcoffset()
+
+    days = [day for day in range(start, start + 7 * 366 * DAY, DAY) if offset(day) != offset(day + DAY)]
+    steps = [step for day in days for step in range(day, day + DAY, 1800)]
+    found = [(step + 1800) * 1000 for step in steps if offset(step) != offset(step + 1800)]
     return found or [start * 1000 + 12 * HOUR]
 
 
