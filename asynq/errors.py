@@ -200,7 +200,11 @@ class AggregationError(AsynqError):
 
 @define
 class TooLargeError(AsynqError):
-    """A value is larger than the broker stores; nothing was changed, unless it says that it may have been."""
+    """A value is larger than the broker stores; nothing was changed, unless it says that it may have been.
+
+    Keep large data elsewhere and send where it is, or raise the broker's `max_value_bytes` and, where it is
+    lower, the limit of the server.
+    """
 
     what: ClassVar[str] = "payload"
     queue: str
@@ -215,8 +219,7 @@ class TooLargeError(AsynqError):
     def __str__(self) -> str:
         limit = f"the limit is {self.limit}" if self.limit else "the server takes no request of that size"
         what = f"the {self.what} of task {self.task_id!r} of queue {self.queue!r}"
-        advice = "keep large data elsewhere and pass where it is, or raise max_value_bytes of the broker"
-        return f"{what} is not stored: it has {self.size} bytes, and {limit}; {advice}"
+        return f"{what} is not stored: it has {self.size} bytes, and {limit}"
 
 
 @define

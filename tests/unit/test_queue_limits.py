@@ -65,3 +65,8 @@ def test_a_limit_that_cannot_be_kept_is_refused(option: str, value: Any, error: 
     options: dict[str, Any] = {option: value}
     with pytest.raises(error, match=f"^{option}"):
         Server(MemoryBroker(), **options)
+
+
+def test_a_limit_of_a_queue_that_is_not_served_is_refused_with_the_queues_that_are() -> None:
+    with pytest.raises(ValueError, match=r"names 'reports', .* \('high', 'low'\): add it to them"):
+        Server(MemoryBroker(), queues={"high": 2, "low": 1}, queue_limits={"reports": 1})
