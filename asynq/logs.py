@@ -22,12 +22,16 @@ def get_logger(name: str) -> logging.Logger:
     """A logger whose records any handler can write: arguments and tracebacks are bounded and escaped.
 
     `exc_info` stays for handlers that look at the error itself. What filters and handlers raise, of the
-    program or of logging at a stream that is closed, is written to stderr and raised to nobody.
+    program or of logging at a stream that is closed, is written to stderr and raised to nobody. The logger
+    cannot be disabled: `dictConfig` and `fileConfig` disable what they do not name, whenever they are called.
     """
     log = logging.getLogger(name)
     log.addFilter(_SAFE)
     if "handle" not in vars(log):
         vars(log)["handle"] = partial(_handle, log.handle)
+    if not isinstance(log, _AlwaysEnabled):
+        # The program may have set a class of its own for loggers.
+        log.__class__ = type(type(log).__name__, (_AlwaysEnabled, type(log)), {})
     return log
 
 
@@ -45,14 +49,6 @@ def configure(level: str | int | None = None) -> None:
     elif level is not None:
         root.setLevel(level)
         ours.setLevel(level)
-    enable()
-
-
-def enable() -> None:
-    """Enable the loggers of ours that `dictConfig` and `fileConfig` disable because they are not named."""
-    for name, log in list(logging.root.manager.loggerDict.items()):
-        if isinstance(log, logging.Logger) and name.startswith(("asynq.", "asynq_")):
-            log.disabled = False
 
 
 def _handle(handle: Callable[[logging.LogRecord], None], record: logging.LogRecord) -> None:
@@ -93,6 +89,18 @@ class Levels(NamedTuple):
         for name, level in self.others.items():
             logging.getLogger(name).setLevel(level)
         logging.disable(self.disabled)
+
+
+class _AlwaysEnabled(logging.Logger):
+    """A logger that nothing disables."""
+
+    @property
+    def disabled(self) -> bool:
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None:
+        pass
 
 
 class _Safe(logging.Filter):

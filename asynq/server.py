@@ -16,7 +16,7 @@ from asynq.errors import BrokerUnavailable, ServerStateError
 from asynq.handlers import as_step
 from asynq.hooks import Callbacks
 from asynq.life import Life
-from asynq.logs import enable, get_logger
+from asynq.logs import get_logger
 from asynq.ops import Ping
 from asynq.processes.origin import importing
 from asynq.queues import Preference, QueueLimits
@@ -172,7 +172,6 @@ class Server(Life):
                 'start it under `if __name__ == "__main__":`'
             )
         step = as_step(handler)
-        enable()
         outage = await self._greet()
         if self.state != "new":
             raise ServerStateError(self._state, "start")

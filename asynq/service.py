@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asynq.backoff import Outage, shared_outage
 from asynq.errors import ServerStateError
 from asynq.life import Life
-from asynq.logs import enable, get_logger
+from asynq.logs import get_logger
 from asynq.loop_monitor import LoopMonitor
 from asynq.signals import run_blocking
 
@@ -57,7 +57,6 @@ class Service(Life):
         """Begin to work in the running event loop, and return. ServerStateError when it began before."""
         if self._state != "new":
             raise ServerStateError(self._state, "start", "scheduler")
-        enable()
         self._state = "active"
         try:
             await self._prepare()

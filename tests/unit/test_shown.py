@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import logging.config
 import re
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from asynq.shown import MAX_NOTE, MAX_TEXT, MAX_TRACEBACK, shown, shown_repr, sh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 FORGED = "2026-01-01 00:00:00 INFO asynq.server: closed"
 HOSTILE = f"a\r\n{FORGED}\x1b]0;title\x07\x1b[2J\x9b31m\u202eb\u2028c\x00\x7f\ud800"
@@ -150,6 +153,21 @@ def test_a_traceback_is_bounded_and_keeps_both_ends(error: BaseException) -> Non
 
 
 @pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """What a configuration changes for other tests."""
+    root, known = logging.getLogger(), list(logging.root.manager.loggerDict.values())
+    disabled = [log for log in known if isinstance(log, logging.Logger) and log.disabled]
+    handlers, level, kind = root.handlers[:], root.level, logging.getLoggerClass()
+    yield
+    logging.setLoggerClass(kind)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for log in known:
+        if isinstance(log, logging.Logger):
+            log.disabled = log in disabled
+
+
+@pytest.fixture
 def plain_handler() -> Iterator[tuple[logging.Logger, StringIO, list[logging.LogRecord]]]:
     """A logger of ours with a handler as any program has one, and the records it was given."""
     log, stream, records = get_logger("asynq.test.shown"), StringIO(), list[logging.LogRecord]()
@@ -182,6 +200,31 @@ def test_any_handler_of_a_program_writes_harmless_lines(plain_handler: Any) -> N
     # For whoever looks at the error itself.
     assert records[0].exc_info[1] is error
     assert all(isinstance(one, str | int | float) for one in records[0].args)
+
+
+def test_configurations_that_leave_our_loggers_out_do_not_disable_them(
+    plain_handler: Any, tmp_path: Path, restored_logging: None
+) -> None:
+    log, stream, _ = plain_handler
+    (tmp_path / "logging.ini").write_text(
+        "[loggers]\nkeys=root\n[handlers]\nkeys=\n[formatters]\nkeys=\n[logger_root]\nhandlers=\n"
+    )
+    logging.config.fileConfig(tmp_path / "logging.ini")
+    log.error("after fileConfig")
+    logging.config.dictConfig({"version": 1})
+    log.error("after dictConfig")
+    assert stream.getvalue() == "ERROR after fileConfig\nERROR after dictConfig\n"
+
+
+def test_our_loggers_keep_the_class_that_a_program_set(restored_logging: None) -> None:
+    class Own(logging.Logger):
+        pass
+
+    logging.setLoggerClass(Own)
+    log = get_logger("asynq.test.own_class")
+    assert isinstance(log, Own)
+    assert get_logger("asynq.test.own_class") is log
+    assert copy.copy(log) is log
 
 
 def test_what_is_too_large_is_written_short(plain_handler: Any) -> None:
