@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from asynq.answers import may_have_landed
 from asynq.errors import AsynqError, LeaseLostError
 from asynq.isolation import aexecute_isolated
 from asynq.logs import get_logger
@@ -81,7 +82,9 @@ class Recoverer:
         answers = await aexecute_isolated(self._broker, recoveries)
         for recovery, answer in zip(recoveries, answers, strict=True):
             message = recovery.lost.message
-            if isinstance(answer, AsynqError):
+            # A loss that nobody is told of is worse than one that two servers tell.
+            unknown = isinstance(answer, AsynqError) and may_have_landed(answer)
+            if isinstance(answer, AsynqError) and not unknown:
                 log.warning("task %r of queue %r is not recovered yet: %s", message.id, message.queue, answer)
             elif answer:
                 taken += 1

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from asynq.errors import BrokerUnavailable
 from asynq.message import LostLease
 from asynq.ops import (
     MAX_BATCH,
@@ -106,10 +107,16 @@ def recover(ops: Sequence[Recover], env: Env) -> Steps[list[Any]]:
             call,
             lambda _, reply: reply == 1,
             env,
-            # A loss nobody is told of is worse than one that is told twice.
-            resent=lambda _: True,
+            resent=_maybe_recovered,
         )
     )
+
+
+def _maybe_recovered(answer: Any) -> Any:
+    """A copy that finds the lease gone does not know who took it: the first copy, or another server."""
+    if answer is False:
+        return BrokerUnavailable("the reply was lost, and then the lease was gone", maybe_applied=True)
+    return answer
 
 
 def _recover_item(op: Recover, env: Env) -> Item:
