@@ -201,7 +201,9 @@ async def test_a_failure_that_cannot_be_judged_is_settled_and_the_server_goes_on
         await memory.reaches(good, None)
 
 
-async def test_a_task_of_which_the_log_cannot_tell_is_settled(memory: Bench) -> None:
+async def test_a_task_of_which_the_log_cannot_tell_is_settled(
+    memory: Bench, log_failures: list[BaseException]
+) -> None:
     def refuse(record: logging.LogRecord) -> bool:
         if "boom" in record.getMessage():
             raise RuntimeError("this filter is broken")
@@ -218,6 +220,8 @@ async def test_a_task_of_which_the_log_cannot_tell_is_settled(memory: Bench) -> 
             await memory.reaches(await memory.enqueue(max_retry=1), TaskState.RETRY)
     finally:
         log.removeFilter(refuse)
+    assert {str(failure) for failure in log_failures} == {"this filter is broken"}
+    log_failures.clear()
 
 
 # --- leases ---------------------------------------------------------------------------------------------
