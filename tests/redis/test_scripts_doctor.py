@@ -93,3 +93,15 @@ def test_a_task_missing_from_its_queue_is_found_once_no_older_one_waits(driver: 
     driver.clock.advance(1000)
     driver.enqueue(message("younger"))
     assert found(driver) == [Finding(fault=Fault.ORPHANED_TASK, queue="q", name="missing")]
+
+
+@pytest.mark.parametrize("since", ["", "soon", "9" * 400])
+def test_a_pending_time_that_is_no_number_does_not_keep_a_queue_from_being_examined(
+    driver: Driver, since: str
+) -> None:
+    driver.enqueue(message("head"), message("strange"), message("missing"))
+    for task_id in ("strange", "missing"):
+        driver.client.hset(f"asynq:{{q}}:t:{task_id}", "pending_since", since)
+    driver.client.lrem("asynq:{q}:pending", 1, "missing")
+    expected = [Finding(fault=Fault.ORPHANED_TASK, queue="q", name="missing")]
+    assert found(driver) == ([] if since.isdigit() else expected)

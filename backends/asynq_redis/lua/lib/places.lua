@@ -17,8 +17,9 @@ end
 local function in_pending(places, prefix, id, since)
   local head = redis.call('LINDEX', places.pending, -1)
   if not head then return false end
-  local oldest = tonumber(try('HGET', task_key(prefix, head), 'pending_since'))
-  if since and oldest and tonumber(since) > oldest then return true end
+  -- What is no number, of another program's hand, tells nothing.
+  local own, oldest = tonumber(since), tonumber(try('HGET', task_key(prefix, head), 'pending_since'))
+  if own and oldest and own > oldest then return true end
   return redis.call('LPOS', places.pending, id, 'RANK', -1)
 end
 
