@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from asynq.backoff import Backoff, Troubles
-from asynq.base_error import ANY_FAILURE
 from asynq.errors import BrokerUnavailable
 from asynq.logs import get_logger
 
@@ -76,7 +75,10 @@ class Every:
             # Something the step waited for was cancelled, which must not end the loop.
             log.exception("%s failed; it will be tried again", self._name)
             return max(self._backoff.pause(), self._gap)
-        except ANY_FAILURE:
+        except GeneratorExit:
+            raise
+        except BaseException:
+            # Providers may raise classes of their own: those of some timeouts are no Exception.
             log.exception("%s failed; it will be tried again", self._name)
             return max(self._backoff.pause(), self._gap)
         self._troubles.worked(heard=False)
