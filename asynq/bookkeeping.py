@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import evolve, frozen
 
+from asynq.logs import get_logger
 from asynq.message import TaskMessage, TaskState
 from asynq.ops import Archive, Complete, Recover, Requeue, Retry
 
 if TYPE_CHECKING:
     from asynq.ops import Enqueue
+
+log = get_logger("asynq.broker")
 
 UNDECODABLE: Final = "asynq:undecodable"
 """Type of a task that was set aside: its payload is what could not be decoded."""
@@ -80,3 +83,8 @@ def set_aside(queue: str, task_id: str, raw: bytes, reason: str, unique_key: str
         unique_key=unique_key,
         error=f"set aside: {reason}",
     )
+
+
+def log_set_aside(queue: str, task_id: str, reason: str) -> None:
+    """Say that a task is archived because it cannot be decoded: nothing else tells of it but the archive."""
+    log.error("task %r of queue %r cannot be decoded, now archived: %s", task_id, queue, reason)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 from attrs import evolve
 
+from asynq.bookkeeping import log_set_aside
 from asynq.errors import BrokerRefusedError, LeaseLostError
 from asynq.message import Delivery
 from asynq.ops import MAX_BATCH, Dequeue, Extended, ExtendLease, WriteResult
@@ -78,6 +79,8 @@ def _ask(op: Dequeue, queues: Sequence[str], env: Env) -> Steps[Any]:
         undecodable = [task for task in read if isinstance(task, Undecodable)]
         if not undecodable and (not dropped or len(deliveries) == len(op.orders)):
             break
+        for task in undecodable:
+            log_set_aside(task.queue, task.task_id, str(task.why))
         requests = [*(task.set_aside(env) for task in undecodable), call]
     else:
         # It asks no more, but what it took and cannot hand out must not stay taken.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from asynq.bookkeeping import log_set_aside
 from asynq.errors import AggregationLostError
 from asynq.groups import AggregationSet, GroupInfo
 from asynq.ops import (
@@ -121,6 +122,7 @@ def _drop(
     """The call that takes a member out of its set; one that is there and cannot be read is archived."""
     data, instead = b"", b""
     if unread is not None:
+        log_set_aside(keys.queue, unread.task_id, str(unread.why))
         data = unread.data
         instead = wire.encode(wire.replacement(keys.queue, unread.task_id, data, unread.why))
     names = (*own, keys.archived, keys.task("").encode() + raw_id)

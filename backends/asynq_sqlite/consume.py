@@ -6,6 +6,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from asynq.bookkeeping import log_set_aside
 from asynq.errors import LeaseLostError
 from asynq.ops import MAX_BATCH, Dequeue, Extended, ExtendLease, WriteResult
 from asynq_sqlite import room, sweep
@@ -60,7 +61,7 @@ def _take(store: Store, queue: str, op: Dequeue, now: int) -> Delivery | None:
         try:
             message = decode(row)
         except UndecodableError as error:
-            store.set_aside(row, str(error), now)
+            log_set_aside(queue, store.set_aside(row, str(error), now), str(error))
             continue
         expires_at = now + op.lease
         store.put_lease(row.task, op.token, expires_at)

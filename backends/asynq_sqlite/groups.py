@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from asynq.bookkeeping import log_set_aside
 from asynq.errors import AggregationLostError
 from asynq.groups import AggregationSet, GroupInfo
 from asynq.ops import (
@@ -53,7 +54,7 @@ def take_group(store: Store, op: TakeGroup, now: int) -> AggregationSet | None:
         try:
             messages.append(decode(row))
         except UndecodableError as error:
-            store.set_aside(row, str(error), now)
+            log_set_aside(op.queue, store.set_aside(row, str(error), now), str(error))
     if not messages:
         store.forget_set(*where)
         return None

@@ -192,7 +192,9 @@ def test_a_hash_that_is_no_task_is_cleared_away_with_its_id(driver: Driver) -> N
     assert driver.client.keys() == []
 
 
-def test_an_undecodable_task_keeps_its_bytes_in_the_archive(driver: Driver) -> None:
+def test_an_undecodable_task_keeps_its_bytes_in_the_archive(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
     driver.enqueue(message("a"))
     driver.client.hset("asynq:{q}:t:a", "msg", b"\xff\x00garbage")
     assert driver.take() == []
@@ -200,6 +202,7 @@ def test_an_undecodable_task_keeps_its_bytes_in_the_archive(driver: Driver) -> N
     assert stored.state is TaskState.ARCHIVED
     assert (stored.message.type, stored.message.payload) == ("asynq:undecodable", b"\xff\x00garbage")
     assert stored.message.error.startswith("set aside: ")
+    assert caplog.messages[0].startswith("task 'a' of queue 'q' cannot be decoded, now archived: ")
     assert not driver.client.exists("asynq:{q}:active", "asynq:{q}:lease")
     assert not driver.client.hexists("asynq:{q}:t:a", "lease_token")
 

@@ -49,6 +49,16 @@ def test_a_damaged_task_is_set_aside_when_it_is_taken(
         assert raw["payload"] == {"base64": "a2VwdA=="}
 
 
+def test_a_damaged_task_that_is_set_aside_is_logged(
+    broker: SQLiteBroker, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.execute_many([enqueue("bad"), enqueue("good")])
+    sql(path, "UPDATE tasks SET headers = '{' WHERE id = 'bad'")
+    take(broker, wanted=2)
+    [line] = caplog.messages
+    assert line.startswith("task 'bad' of queue 'q' cannot be decoded, now archived: headers")
+
+
 def test_a_damaged_task_is_set_aside_when_its_lease_is_lost(
     broker: SQLiteBroker, path: Path, clock: FakeClock
 ) -> None:
