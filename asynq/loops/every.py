@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from asynq.backoff import Backoff, Troubles
-from asynq.errors import BrokerUnavailable
+from asynq.errors import BrokerFullError, BrokerRefusedError, BrokerUnavailable
 from asynq.logs import get_logger
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ JITTER = 0.25
 class Every:
     """Runs a step again and again until it is stopped; a step that fails does not end the loop.
 
-    A step answers the seconds until it wants to run again, None for the interval. While the broker is away
-    the pauses grow, and one line is logged per change of state; any other error is logged with its traceback.
+    A step answers the seconds until it wants to run again, None for the interval. While the broker is
+    away, full or refuses, the pauses grow, and one line is logged per change of state; any other error is
+    logged with its traceback.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Every:
     async def _attempt(self) -> float:
         try:
             pause = await self._step()
-        except BrokerUnavailable as error:
+        except (BrokerUnavailable, BrokerFullError, BrokerRefusedError) as error:
             self._troubles.failed(error)
             return self._backoff.pause()
         except asyncio.CancelledError:

@@ -7,13 +7,13 @@ import logging
 from random import Random
 from typing import TYPE_CHECKING
 
-from asynq.errors import BrokerUnavailable
+import pytest
+
+from asynq.errors import AsynqError, BrokerFullError, BrokerRefusedError, BrokerUnavailable
 from asynq.loops.every import Every
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
 LONG = 1000.0
 
@@ -103,12 +103,16 @@ async def test_a_cancelled_loop_ends() -> None:
     assert running.cancelled()
 
 
-async def test_a_broker_away_is_told_once_and_once_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [BrokerUnavailable, BrokerRefusedError, BrokerFullError])
+async def test_a_broker_in_trouble_is_told_once_and_once_when_it_works_again(
+    caplog: pytest.LogCaptureFixture, error: type[AsynqError]
+) -> None:
     caplog.set_level(logging.INFO)
-    away = fail_with(BrokerUnavailable("away"))
+    away = fail_with(error("in trouble"))
     steps = Steps(away, away, soon, nothing)
     await asyncio.wait_for(steps.loop.run(), 5)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert caplog.records[0].exc_info is None
 
 
 async def test_a_step_that_would_end_the_program_does_not_end_the_loop() -> None:
