@@ -222,9 +222,9 @@ def _serve(
     hold_back(signal.SIGTSTP)
     try:
         handler = load_handler(target, app_dir)
-    except typer.BadParameter:
+    except (typer.BadParameter, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - all that the user's module raises is shown
+    except BaseException as error:  # noqa: BLE001 - all that the user's module raises is shown
         typer.echo(shown_traceback(error), err=True)
         typer.echo(f"Error: {target.partition(':')[0]!r} could not be imported", err=True)
         return USAGE_ERROR

@@ -34,6 +34,7 @@ def app_dir(tmp_path: Path) -> Path:
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "broken.py").write_text("raise RuntimeError('broken on purpose')")
     (tmp_path / "exits.py").write_text("raise SystemExit")
+    (tmp_path / "breaks.py").write_text("raise BaseException('of no common class')")
     return tmp_path
 
 
@@ -97,6 +98,7 @@ def test_several_processes_work_and_go_on_when_one_is_killed(app_dir: Path, url:
         ("app", "MODULE:NAME"),
         ("broken:mux", "RuntimeError: broken on purpose"),
         ("exits:mux", "SystemExit"),
+        ("breaks:mux", "BaseException: of no common class"),
     ],
 )
 def test_a_target_that_cannot_be_loaded_is_a_usage_error(
