@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from asynq_conformance.machine.base import Bench
 
 LONG_AGO = datetime(2030, 1, 2, tzinfo=UTC)
+FAR = 2**32 * SECOND
+"""An instant after those that 32 bits count in seconds."""
 
 VERBS: dict[str, Callable[[str], Op[object]]] = {
     "run": lambda task_id: ops.RunTask(queue="a", task_id=task_id),
@@ -124,6 +126,12 @@ class Tour(BrokerMachine):
             self.do(ops.ListLostLeases(queue="c", limit=limit))
         if self.lost:
             self.recover_what_was_recovered(which=0, to="pending")
+        self.enqueue(message("b", "taken", b"one", None))
+        self.dequeue((("b",),), 2 * MINUTE)
+        self.wait(SECOND)
+        self.send_again(which=0)
+        far = ops.Enqueue(message=message("b", "far", b"one", None), enqueue_id=self.fresh(), process_at=FAR)
+        self.do(far)
 
     def aggregate(self) -> None:
         """Groups not ripe and ripe, and every end of a set, in time and too late."""
