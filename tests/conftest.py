@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import signal
@@ -30,6 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("chaos", "the run of tests/faults in which random faults come together")
     group.addoption("--chaos-seconds", type=float, default=10.0, metavar="SECONDS", help="how long it takes")
     group.addoption("--chaos-seed", type=int, metavar="NUMBER", help="repeats a choice of events")
+
+
+def pytest_collection_finish() -> None:
+    """Take what lasts as long as the run out of the garbage collector: each collection is a short one then."""
+    gc.collect()
+    gc.freeze()
 
 
 # A run in the background of a shell ignores SIGINT, and so would every program that tests interrupt.
