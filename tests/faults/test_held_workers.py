@@ -11,6 +11,7 @@ import pytest
 from asynq import Client, Task, TaskState
 from asynq.ops import GetTask
 from tests.faults.processes import until
+from tests.stopping import stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +79,7 @@ def test_what_a_stopped_worker_had_in_hand_is_run_by_another_and_its_own_run_cha
     with Client(site.url) as client:
         task_id = client.enqueue(Task("linger", "600"), retention=KEPT).id
         until(lambda: workers.runs.of(task_id))
-        stopped.send(signal.SIGSTOP)
+        stop(stopped.pid, site.url)
         other = workers.start(lease=LEASE)
         until(lambda: ("end", other.pid) in workers.runs.of(task_id))
         assert other.terminate() == 0

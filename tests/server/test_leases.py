@@ -17,6 +17,7 @@ from asynq.leases.protocol import Hello, Ready, Said, write
 from asynq.message import TaskState
 from asynq.signals import UNHEEDED
 from tests.server.conftest import open_broker, time_taken_away, until
+from tests.stopping import stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,12 +88,12 @@ async def test_the_task_of_a_killed_worker_is_taken_over_in_time(
 
 
 async def test_the_task_of_a_stopped_worker_is_taken_over_and_its_late_end_changes_nothing(
-    shared: Bench, start_worker: Callable[..., Worker]
+    shared: Bench, shared_url: str, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=LEASE), Rival()
     task_id = await shared.enqueue("sleep", b"2", retention=60)
     await worker.noted("begin")
-    worker.signal(signal.SIGSTOP)
+    stop(worker.process.pid, shared_url)
     async with shared.serving(rival, lease=timedelta(seconds=LEASE)):
         await shared.reaches(task_id, TaskState.COMPLETED)
         assert rival.retried == [1]
@@ -127,14 +128,17 @@ async def test_the_keeper_process_is_replaced_when_it_dies_and_ends_with_its_wor
 @pytest.mark.parametrize("kind", ["block", "sleep"])
 @pytest.mark.parametrize("shared_url", ["sqlite"], indirect=True)
 async def test_a_task_is_kept_when_its_keeper_process_dies_or_is_stopped(
-    number: signal.Signals, kind: str, shared: Bench, start_worker: Callable[..., Worker]
+    number: signal.Signals, kind: str, shared: Bench, shared_url: str, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=2), Rival()
     await worker.guarded()
     task_id = await shared.enqueue(kind, b"5")
     await worker.noted("begin")
     [keeper] = children(worker.process.pid)
-    os.kill(keeper, number)
+    if number == signal.SIGSTOP:
+        stop(keeper, shared_url)
+    else:
+        os.kill(keeper, number)
     async with shared.serving(rival, lease=timedelta(seconds=2)):
         await shared.reaches(task_id, GONE)
     assert (worker.runs, rival.taken_at) == (["begin", "end"], [])

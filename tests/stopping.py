@@ -1,0 +1,53 @@
+"""Stopping a process (SIGSTOP) at an instant when it holds up nobody else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SQLITE = "sqlite:///"
+PATIENCE = 15.0
+"""Seconds to wait for the store, and for the process to be stopped."""
+
+
+def stop(pid: int, url: str) -> None:
+    """Stop a process that works on the store at a URL, and return once all its threads are stopped.
+
+    A process that is stopped within a transaction of SQLite keeps the lock of the file, and everybody else
+    from writing. The write lock is held here meanwhile, so the process is in no such transaction.
+    """
+    with nobody_writes(url):
+        os.kill(pid, signal.SIGSTOP)
+        ends = time.monotonic() + PATIENCE
+        while not is_stopped(pid):
+            assert time.monotonic() < ends, f"process {pid} is not stopped"
+            time.sleep(0.001)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether every thread of a process is stopped."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
+@contextmanager
+def nobody_writes(url: str) -> Iterator[None]:
+    """Hold the write lock of a SQLite file. Other stores lock nothing for a client, so nothing is held."""
+    if not url.startswith(SQLITE):
+        yield
+        return
+    connection = sqlite3.connect(url.removeprefix(SQLITE), timeout=PATIENCE, isolation_level=None)
+    with closing(connection):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
