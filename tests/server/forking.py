@@ -58,11 +58,16 @@ def forked(ctx: Context, task: asynq.Task) -> None:
 
 def interrupted(ctx: Context, task: asynq.Task) -> None:
     """Outlives a Ctrl-C, which ends its child."""
-    child = fork.Process(target=time.sleep, args=(60,))
+    child = fork.Process(target=begin)
     child.start()
-    note("begun")
     child.join()
     note("ended" if child.exitcode else "not ended")
+
+
+def begin() -> None:
+    """Note that the child runs."""
+    note("begun")
+    time.sleep(60)
 
 
 HANDLERS = (pool, terminated, forked)
