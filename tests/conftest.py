@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Take what lasts as long as the run out of the garbage collector: each collection is a short one then."""
+    """Take what lasts as long as the run out of the garbage collector, so that each collection is short."""
     gc.collect()
     gc.freeze()
 

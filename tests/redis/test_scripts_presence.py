@@ -1,0 +1,44 @@
+"""The indexes by which servers and schedulers are found."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq.instants import EPOCH
+from asynq.ops import WriteScheduler, WriteServer
+from asynq.presence import ServerInfo
+from asynq_redis.presence import _PRUNED_AFTER
+
+if TYPE_CHECKING:
+    from asynq.ops import Op
+    from tests.redis.driver import Driver
+
+TTL = 10_000
+
+
+@pytest.mark.parametrize(
+    ("index", "op"),
+    [
+        (
+            "asynq:servers",
+            WriteServer(
+                server=ServerInfo(id="s", host="host", pid=1, started_at=EPOCH, concurrency=1), ttl=TTL
+            ),
+        ),
+        ("asynq:schedulers", WriteScheduler(scheduler_id="s", entries=(), ttl=TTL)),
+    ],
+)
+def test_a_heartbeat_prunes_who_ended_long_ago(driver: Driver, index: str, op: Op[None]) -> None:
+    now = driver.clock.now() // 1000
+    members: Any = partial(driver.client.zrange, index, 0, -1)
+    driver.client.zadd(index, {"long ago": now - _PRUNED_AFTER, "a while ago": now - _PRUNED_AFTER + 1})
+    driver.one(op)
+    [own] = set(members()) - {b"a while ago"}
+    assert own != b"long ago"
+    driver.clock.advance(timedelta(seconds=1))
+    driver.one(op)
+    assert members() == [own]
