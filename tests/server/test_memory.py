@@ -103,7 +103,7 @@ async def test_the_locals_of_runs_that_were_told_to_end_are_freed(
     memory: Bench, handler: Callable[..., Any]
 ) -> None:
     with without_collector():
-        async with memory.serving(handler):
+        async with memory.serving(handler, shutdown_timeout=timedelta(milliseconds=50)):
             overrun = await memory.enqueue(timeout=1)
             cancelled = await memory.enqueue()
             await until(lambda: len(ALIVE) == 2)
