@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from asynq.cli.pipes import SupervisorPipe
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -13,36 +15,15 @@ _FD = "ASYNQ_SUPERVISOR_REFUSALS"
 """Environment variable of a worker process: where to write that it cannot start."""
 
 
-class RefusalPipe:
+class RefusalPipe(SupervisorPipe):
     """The supervisor's side, of one worker process.
 
     An exit status cannot tell it: any function of the user can end the process with any status.
     """
 
-    def __init__(self) -> None:
-        self._reading, self._writing = os.pipe()
-        os.set_blocking(self._reading, False)
-
-    @property
-    def fd(self) -> int:
-        """What the process is to inherit."""
-        return self._writing
-
     def environment(self) -> Mapping[str, str]:
         """What the process is to have in its environment."""
-        return {_FD: str(self._writing)}
-
-    def refused(self) -> bool:
-        """Whether the process has said that it cannot start."""
-        try:
-            return bool(os.read(self._reading, 1))
-        except BlockingIOError:
-            return False
-
-    def close(self) -> None:
-        """Free the pipe."""
-        os.close(self._reading)
-        os.close(self._writing)
+        return {_FD: str(self.fd)}
 
 
 class Refusal:

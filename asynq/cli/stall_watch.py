@@ -8,6 +8,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from asynq.cli.pipes import SupervisorPipe
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
@@ -18,7 +20,7 @@ BEATS = 4
 """Signs of life within the time after which a worker counts as stalled."""
 
 
-class StallWatch:
+class StallWatch(SupervisorPipe):
     """Hears one worker process, from a supervisor's event loop.
 
     The process is silent while its event loop is blocked, while a call into C holds its interpreter lock, and
@@ -26,19 +28,13 @@ class StallWatch:
     """
 
     def __init__(self, timeout: float) -> None:
+        super().__init__()
         self._timeout = timeout
         self._heard_at: float | None = None
-        self._reading, self._writing = os.pipe()
-        os.set_blocking(self._reading, False)
-
-    @property
-    def fd(self) -> int:
-        """What the process is to inherit."""
-        return self._writing
 
     def environment(self) -> Mapping[str, str]:
         """What the process is to have in its environment."""
-        return {_FD: f"{self._writing}:{self._timeout / BEATS}"}
+        return {_FD: f"{self.fd}:{self._timeout / BEATS}"}
 
     async def until_stalled(self) -> None:
         """Wait until the process has been silent for longer than the timeout."""
@@ -46,21 +42,10 @@ class StallWatch:
         while True:
             await asyncio.sleep(self._timeout / BEATS)
             # Read first: this process may have been held up itself.
-            if self._heard():
+            if self.heard():
                 self._heard_at = loop.time()
             if self._heard_at is not None and loop.time() - self._heard_at > self._timeout:
                 return
-
-    def close(self) -> None:
-        """Free the pipe."""
-        os.close(self._reading)
-        os.close(self._writing)
-
-    def _heard(self) -> bool:
-        try:
-            return bool(os.read(self._reading, 65536))
-        except BlockingIOError:
-            return False
 
 
 def tell_supervisor(lag: Callable[[], timedelta]) -> None:

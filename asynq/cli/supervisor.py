@@ -153,7 +153,7 @@ class Supervisor:
                 # What was told to the others meanwhile, this one has not heard; it has nothing in hand yet.
                 process.terminate()
             status = await (self._end_watched(process, watch) if watch else process.wait())
-            refused = refusals.refused()
+            refused = refusals.heard()
         finally:
             refusals.close()
             if watch:
