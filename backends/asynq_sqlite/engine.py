@@ -152,7 +152,7 @@ class Engine:
             store.connection.execute("COMMIT")
         except sqlite3.Error as error:
             return self._failed(store, ops, error, committing=True)
-        if not self._file.in_place() and not all(op.read_only for op in ops):
+        if not all(op.read_only for op in ops) and not self._file.in_place():
             self._leave(store)
             raise BrokerUnavailable(
                 f"{self._settings.path} was removed or replaced while it was written", maybe_applied=True
