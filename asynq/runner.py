@@ -239,10 +239,11 @@ def _success(answer: Any, delivery: Delivery, broker: Broker) -> Outcome:
         result = encode_result(answer)
     except ResultError as error:
         return Failed(error)
-    complete = Complete(delivery=delivery, result=result)
-    kept = delivery.message.retention > 0
-    refused = too_large(complete, broker.capabilities.max_value_bytes) if kept else None
-    return Failed(refused) if refused else Succeeded(result)
+    if delivery.message.retention > 0:
+        complete = Complete(delivery=delivery, result=result)
+        if refused := too_large(complete, broker.capabilities.max_value_bytes):
+            return Failed(refused)
+    return Succeeded(result)
 
 
 def _as_exception(error: BaseException) -> Exception:
