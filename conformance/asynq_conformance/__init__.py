@@ -19,7 +19,6 @@ pytest.register_assert_rewrite(
     "asynq_conformance.lab",
     "asynq_conformance.laws",
     "asynq_conformance.histories.laws",
-    "asynq_conformance.regression",
 )
 
 __all__ = ["SPEC_VERSION", "BrokerConformance", "Harness", "Promise", "promise"]

@@ -50,14 +50,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="known failures, a line each: test | guarantee | reason | link",
     )
-    group.addoption(
-        "--conformance-emit",
-        metavar="DIR",
-        help="write what programs and histories find here, each as a test",
-    )
-    group.addoption(
-        "--conformance-mutants", metavar="FILE", help="a kill matrix (JSON) to put into the report"
-    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,15 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
             chosen.choose(options.conformance_brokers)
         except ValueError as error:
             raise pytest.UsageError(str(error)) from error
-    if options.conformance_emit:
-        from asynq_conformance import emit
-
-        emitted = emit.chosen()
-        emit.choose(options.conformance_emit)
-        config.add_cleanup(lambda: emit.choose(emitted))
     watch = Watch(config)
     config.pluginmanager.register(watch, "asynq_conformance_watch")
-    if options.conformance_xfails or options.conformance_layers or options.conformance_mutants:
+    if options.conformance_xfails or options.conformance_layers:
         watch.begin()  # so that what is wrong with them is said at once
 
 

@@ -35,7 +35,6 @@ def _classes() -> dict[str, type]:
             (BrokerConformance,),
             {
                 "__module__": __name__,
-                "broker": choice.name,
                 "column": choice.column,
                 "harness": _fixture(choice),
             },

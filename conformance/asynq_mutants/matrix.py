@@ -19,7 +19,7 @@ from attrs import asdict
 
 from asynq_conformance import profiles
 from asynq_conformance.promises import LAYERS
-from asynq_conformance.report.mutants import EQUIVALENT, KILLED, SURVIVED, Cell, Mutant, columns, told
+from asynq_mutants.kills import EQUIVALENT, KILLED, SURVIVED, BugResult, LayerResult, totals
 from asynq_mutants.rows import HONEST, rows
 from asynq_mutants.trials import timed
 
@@ -53,45 +53,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_line("", "bug", layers, {layer: layer for layer in layers}, "must"), flush=True)
     found = []  # the honest one last: nothing that was tried may have broken it
     for number, row in enumerate(chosen, start=1):
-        mutant = tried(row, layers, everywhere=asked.everywhere)
-        found.append(mutant)
-        texts = {layer: mutant.cells[layer].text for layer in layers if layer in mutant.cells}
-        must = " ".join(row.must) + ("" if mutant.status == KILLED else f"  {mutant.status}")
+        result = tried(row, layers, everywhere=asked.everywhere)
+        found.append(result)
+        texts = {layer: result.layers[layer].text for layer in layers if layer in result.layers}
+        must = " ".join(row.must) + ("" if result.status == KILLED else f"  {result.status}")
         print(_line(f"{number}/{len(chosen)}", f"{row.id} {row.bug}", layers, texts, must), flush=True)
     _summarize(found, time.monotonic() - began)
     if asked.json:
-        plain = [asdict(mutant) for mutant in found]
-        Path(asked.json).write_text(json.dumps({"mutants": plain}, indent=1) + "\n", encoding="utf-8")
-    return MISSED if any(mutant.status in (SURVIVED, ACCUSED) for mutant in found) else 0
+        plain = [asdict(result) for result in found]
+        Path(asked.json).write_text(json.dumps({"bugs": plain}, indent=1) + "\n", encoding="utf-8")
+    return MISSED if any(result.status in (SURVIVED, ACCUSED) for result in found) else 0
 
 
-def tried(row: Row, layers: Collection[str], *, everywhere: bool = False) -> Mutant:
+def tried(row: Row, layers: Collection[str], *, everywhere: bool = False) -> BugResult:
     """What these layers find of a bug. Histories are recorded where they must catch it, or everywhere."""
-    cells: dict[str, Cell] = {}
+    results: dict[str, LayerResult] = {}
     for layer, trial in row.trials.items():
         needless = layer == "C" and row is not HONEST and layer not in row.must
         if layer in layers and (everywhere or not needless):
             with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-                cells[layer] = timed(trial, Path(folder))
+                results[layer] = timed(trial, Path(folder))
     for layer, why in row.beyond.items():
-        cells.setdefault(layer, Cell(by=why))
-    status = _status(row, cells)
-    return Mutant(
+        results.setdefault(layer, LayerResult(by=why))
+    status = _status(row, results)
+    return BugResult(
         id=row.id,
         bug=row.bug,
         promise=", ".join(row.promises),
         layer=", ".join(row.must),
-        killed_by=next((cell.by for cell in cells.values() if cell.status == KILLED), ""),
-        seconds=round(sum(cell.seconds for cell in cells.values()), 2),
+        killed_by=next((one.by for one in results.values() if one.status == KILLED), ""),
+        seconds=round(sum(one.seconds for one in results.values()), 2),
         status=status,
-        cells=cells,
+        layers=results,
     )
 
 
-def _status(row: Row, cells: Mapping[str, Cell]) -> str:
+def _status(row: Row, results: Mapping[str, LayerResult]) -> str:
     if row is HONEST:
-        return ACCUSED if any(cell.status == KILLED for cell in cells.values()) else EQUIVALENT
-    wanted = [cells[layer].status for layer in row.must if layer in cells]
+        return ACCUSED if any(one.status == KILLED for one in results.values()) else EQUIVALENT
+    wanted = [results[layer].status for layer in row.must if layer in results]
     return SURVIVED if SURVIVED in wanted else KILLED if KILLED in wanted else NOT_TRIED
 
 
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--layers", default=",".join(LAYERS), help="A,B,C,D")
     parser.add_argument("--profile", default="ci", help="how many programs: smoke, ci or nightly")
     parser.add_argument("--everywhere", action="store_true", help="histories of all bugs")
-    parser.add_argument("--json", metavar="FILE", help="file for `--conformance-mutants`")
+    parser.add_argument("--json", metavar="FILE", help="write the matrix to this file")
     return parser
 
 
@@ -115,17 +115,17 @@ def _line(number: str, what: str, layers: Sequence[str], cells: Mapping[str, str
     return f"{number:>7}  {what:<{_WIDTH}}{texts}  {must}".rstrip()
 
 
-def _summarize(found: Sequence[Mutant], seconds: float) -> None:
+def _summarize(found: Sequence[BugResult], seconds: float) -> None:
     print()
-    for column in columns(found):
-        print(told(column))
-    for mutant in found:
-        programs = mutant.cells.get("B", Cell())
+    for total in totals(found):
+        print(total)
+    for bug in found:
+        programs = bug.layers.get("B", LayerResult())
         if programs.tried and programs.tried > BY_LUCK * profiles.current().examples:
-            print(f"by luck: {mutant.id} {mutant.bug}: {programs.by}")
+            print(f"by luck: {bug.id} {bug.bug}: {programs.by}")
         if programs.by and not programs.status:
-            print(f"beyond programs: {mutant.id} {mutant.bug}: {programs.by}")
-    statuses = Counter(mutant.status for mutant in found)
+            print(f"beyond programs: {bug.id} {bug.bug}: {programs.by}")
+    statuses = Counter(bug.status for bug in found)
     tried = sum(statuses.values()) - statuses[EQUIVALENT] - statuses[ACCUSED]
     print(
         f"{statuses[KILLED]} of {tried} killed by every layer that must, {statuses[SURVIVED]} survived,",
@@ -134,10 +134,10 @@ def _summarize(found: Sequence[Mutant], seconds: float) -> None:
     print(f"{statuses[NOT_TRIED]} not tried, {seconds:.0f} s")
     if statuses[ACCUSED]:
         print("a broker in which nothing is broken was accused: believe none of it")
-    missed = [mutant for mutant in found if mutant.status == SURVIVED]
-    for mutant in missed:
-        lives = [layer for layer, cell in mutant.cells.items() if cell.status == SURVIVED]
-        print(f"  {mutant.id} {mutant.bug}: lives in {', '.join(lives)}, must die in {mutant.layer}")
+    missed = [bug for bug in found if bug.status == SURVIVED]
+    for bug in missed:
+        lives = [layer for layer, result in bug.layers.items() if result.status == SURVIVED]
+        print(f"  {bug.id} {bug.bug}: lives in {', '.join(lives)}, must die in {bug.layer}")
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynq_conformance.promises import Layer
-    from asynq_conformance.report.mutants import Cell
     from asynq_mutants.defects import Defect
+    from asynq_mutants.kills import LayerResult
 
-    Trial = Callable[[Path], Cell]
+    Trial = Callable[[Path], LayerResult]
 
 THREE_QUEUES: Final = {"queues": {"high": 6, "mid": 3, "low": 1}}
 """With fewer, the order of queues has no second and third."""
@@ -126,7 +126,7 @@ def _words(name: str) -> str:
     return spaced.replace("_", " ").strip()
 
 
-def _programs(defect: Defect, folder: Path) -> Cell:
+def _programs(defect: Defect, folder: Path) -> LayerResult:
     del folder  # brokers in memory
     return run_programs(defect.broken)
 
@@ -136,6 +136,6 @@ def _histories(saboteur: str) -> Trial:
     return partial(record_histories, of_saboteur(saboteur), rules=trial.rules, plan=trial.plan)
 
 
-def _test(number: int, test: str, folder: Path) -> Cell:
+def _test(number: int, test: str, folder: Path) -> LayerResult:
     del folder
     return run_test(PATCHES[number], test)

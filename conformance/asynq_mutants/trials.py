@@ -20,8 +20,8 @@ from asynq_conformance.laws.settle import SETTLEMENTS
 from asynq_conformance.laws.unique import UNTIL_DONE
 from asynq_conformance.machine.run import bench_of, leave_to_chance
 from asynq_conformance.machine.tour import LEGS, programs
-from asynq_conformance.report.mutants import KILLED, SURVIVED, Cell
 from asynq_mutants.defects import broken_harness, mended
+from asynq_mutants.kills import KILLED, SURVIVED, LayerResult
 from asynq_mutants.patches import run_with
 
 if TYPE_CHECKING:
@@ -62,20 +62,20 @@ def hold(defect: Defect, broken: Broken | None, folder: Path) -> None:
         getattr(BrokerConformance(), defect.law)(lab, **parameters)
 
 
-def hold_laws(defects: Sequence[Defect], folder: Path) -> Cell:
+def hold_laws(defects: Sequence[Defect], folder: Path) -> LayerResult:
     """Hold a defect against the laws that name it, one after the other."""
     for defect in defects:
         try:
             hold(defect, defect.broken, folder)
         except CATCHES:
-            return Cell(status=KILLED, by=defect.law, of="a law")
-    return Cell(status=SURVIVED)
+            return LayerResult(status=KILLED, by=defect.law, of="a law")
+    return LayerResult(status=SURVIVED)
 
 
 # --- layer B ----------------------------------------------------------------------------------------------
 
 
-def run_programs(broken: Broken | None) -> Cell:
+def run_programs(broken: Broken | None) -> LayerResult:
     """Run the programs of the profile beside the model, the random ones as in any run of the suite.
 
     What the first of them do not find is left to the led ones, and only what these do not find to the others.
@@ -85,12 +85,14 @@ def run_programs(broken: Broken | None) -> Cell:
         for most in (FIRST, profile.examples):
             with bench_of(harness) as bench:
                 if number := _chance(bench, profile, most):
-                    return Cell(status=KILLED, by=f"random program {number}", tried=number, of="programs")
+                    return LayerResult(
+                        status=KILLED, by=f"random program {number}", tried=number, of="programs"
+                    )
             with bench_of(harness) as bench:
                 if leg := _led(bench):
                     name = leg.strip("_").replace("_", " ")
-                    return Cell(status=KILLED, by=f"the led program `{name}`", of="a led program")
-    return Cell(status=SURVIVED)
+                    return LayerResult(status=KILLED, by=f"the led program `{name}`", of="a led program")
+    return LayerResult(status=SURVIVED)
 
 
 def _chance(bench: Bench, profile: profiles.Profile, most: int) -> int | None:
@@ -128,7 +130,7 @@ def of_saboteur(name: str) -> Source:
 
 def record_histories(
     source: Source, folder: Path, rules: Collection[str] = (), plan: Mapping[str, Any] | None = None
-) -> Cell:
+) -> LayerResult:
     """Record runs until one of the rules, any if none is named, is seen to be broken."""
     made = 0
     for seed in range(RUNS):
@@ -139,7 +141,7 @@ def record_histories(
             with mended():  # what drains the store is a broker of this process
                 record = recorded(at, evolve(PLAN, seed=seed, **(plan or {})), directory / "run")
         except (RunError, AsynqError) as error:
-            return Cell(
+            return LayerResult(
                 status=KILLED, by=f"the load fails: {str(error).splitlines()[-1]}", of="a load that fails"
             )
         history = History.load(record)
@@ -147,9 +149,9 @@ def record_histories(
         for name, verdict in report.verdicts.items():
             if verdict.violations:
                 until = made + min(_tasks_until(history, found) for found in verdict.violations)
-                return Cell(status=KILLED, by=name, tried=until, of="tasks")
+                return LayerResult(status=KILLED, by=name, tried=until, of="tasks")
         made += _tasks_until(history, None)
-    return Cell(status=SURVIVED)
+    return LayerResult(status=SURVIVED)
 
 
 def _tasks_until(history: History, violation: Violation | None) -> int:
@@ -162,20 +164,20 @@ def _tasks_until(history: History, violation: Violation | None) -> int:
 # --- patches of production code ---------------------------------------------------------------------------
 
 
-def run_test(patch: Patch, test: str) -> Cell:
+def run_test(patch: Patch, test: str) -> LayerResult:
     """Run a test with the patch; it must fail."""
     if lacking := patch.lacks_a_server():
-        return Cell(by=lacking)
+        return LayerResult(by=lacking)
     ended = run_with(patch.bug, test)
     if ended.returncode == pytest.ExitCode.TESTS_FAILED:
-        return Cell(status=KILLED, by=test.rpartition("::")[2], of="a test")
+        return LayerResult(status=KILLED, by=test.rpartition("::")[2], of="a test")
     if "skipped" in ended.stdout and "passed" not in ended.stdout:
-        return Cell(by="its test is skipped here")
-    return Cell(status=SURVIVED)
+        return LayerResult(by="its test is skipped here")
+    return LayerResult(status=SURVIVED)
 
 
-def timed(trial: Any, *arguments: Any) -> Cell:
+def timed(trial: Any, *arguments: Any) -> LayerResult:
     """What came of it, with how long it took."""
     began = time.monotonic()
-    cell: Cell = trial(*arguments)
-    return evolve(cell, seconds=round(time.monotonic() - began, 2))
+    result: LayerResult = trial(*arguments)
+    return evolve(result, seconds=round(time.monotonic() - began, 2))

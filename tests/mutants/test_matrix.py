@@ -1,18 +1,16 @@
-"""The kill matrix: all layers are tried, what lives where it must not is an error, the report shows it."""
+"""The kill matrix: all layers are tried, what lives where it must not is an error, the file holds it."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from asynq_conformance import profiles
-from asynq_conformance.report.html import as_html
-from asynq_conformance.report.markdown import as_markdown
-from asynq_conformance.report.mutants import KILLED, SURVIVED, Cell, columns, read
-from asynq_conformance.report.outcomes import Report
 from asynq_mutants import matrix
 from asynq_mutants.bugs import BUGS
+from asynq_mutants.kills import KILLED, SURVIVED, LayerResult, totals
 from asynq_mutants.rows import Row, rows
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ def the_profile_is_left_alone() -> Iterator[None]:
 
 def row(must: tuple[Layer, ...], **found: str) -> Row:
     """A bug of which layers find this."""
-    trials = {layer: lambda _, status=status: Cell(status=status) for layer, status in found.items()}
+    trials = {layer: lambda _, status=status: LayerResult(status=status) for layer, status in found.items()}
     return Row(id="0", bug="a bug", must=must, trials=trials, beyond={})  # type: ignore[arg-type]
 
 
@@ -42,7 +40,7 @@ def test_every_bug_has_a_row_and_is_tried_by_every_layer_that_must_catch_it() ->
 
 
 @pytest.mark.timeout(300)  # it records a history
-def test_each_layer_catches_what_it_must_and_the_report_shows_how_soon(
+def test_each_layer_catches_what_it_must_and_the_file_tells_how_soon(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "matrix.json"
@@ -50,14 +48,13 @@ def test_each_layer_catches_what_it_must_and_the_report_shows_how_soon(
     printed = capsys.readouterr().out
     assert "1/2  29 last in, first out" in printed
     assert "2 of 2 killed by every layer that must" in printed
-    found = read(path)
-    assert [(one.id, one.status) for one in found] == [("29", KILLED), ("48", KILLED)]
-    cells = found[0].cells
-    assert cells["A"].by == "test_tasks_come_out_in_the_order_in_which_they_went_in"
-    assert (cells["B"].of, cells["C"].of) == ("programs", "tasks")
-    for text in (as_html(Report(mutants=found)), as_markdown(Report(mutants=found))):
-        assert f"{cells['C'].tried} tasks" in text
-        assert "layer B: 2 of 2 killed" in text
+    assert "layer B: 2 of 2 killed" in printed
+    found = json.loads(path.read_text())["bugs"]
+    assert [(one["id"], one["status"]) for one in found] == [("29", KILLED), ("48", KILLED)]
+    layers = found[0]["layers"]
+    assert layers["A"]["by"] == "test_tasks_come_out_in_the_order_in_which_they_went_in"
+    assert (layers["B"]["of"], layers["C"]["of"]) == ("programs", "tasks")
+    assert f"{layers['C']['tried']} tasks" in printed
 
 
 def test_what_lives_in_a_layer_that_must_catch_it_fails_the_run(
@@ -89,7 +86,7 @@ def test_a_bug_or_a_layer_that_is_none_is_told(capsys: pytest.CaptureFixture[str
     assert "999, X" in capsys.readouterr().err
 
 
-def test_columns_count_what_was_tried_alone() -> None:
+def test_totals_count_what_was_tried_alone() -> None:
     found = [matrix.tried(row((), A=status), ["A"]) for status in (KILLED, SURVIVED, "")]
-    [column] = columns(found)
-    assert (column.killed, column.tried, column.counted, column.median) == (1, 2, 0, None)
+    [total] = totals(found)
+    assert (total.killed, total.tried, total.counted, total.median) == (1, 2, 0, None)

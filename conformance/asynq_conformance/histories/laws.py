@@ -16,7 +16,7 @@ from attrs import frozen
 from asynq import ops
 from asynq.clock import FakeClock
 from asynq.queues import Preference
-from asynq_conformance import emit, evidence, profiles
+from asynq_conformance import evidence, profiles
 from asynq_conformance.histories.checkers.weights import first_choices_follow
 from asynq_conformance.histories.checking import CHECKERS, check_file
 from asynq_conformance.histories.plan import Plan, Source
@@ -96,7 +96,7 @@ class HistoryLaws:
         return _judged[path]
 
     @pytest.fixture
-    def verdict(self, concurrent_run: Judged, request: pytest.FixtureRequest) -> Callable[[str], None]:
+    def verdict(self, concurrent_run: Judged) -> Callable[[str], None]:
         """Fails unless a checker found the run in order; tells on what it judged, and shows what was not."""
 
         def judge(name: str) -> None:
@@ -108,8 +108,6 @@ class HistoryLaws:
             sys.stdout.write(f"{counts}\n{name}: {report.state_of(name)}, {found.judged:,} judged\n")
             if found.violations:
                 draw(concurrent_run.record, found.violations)
-                test: str = request.node.originalname
-                emit.history(type(self), test, name, found.violations, concurrent_run.record)
             again = f"python -m asynq_conformance check {concurrent_run.record}"
             if found.violations:
                 pytest.fail(f"{report.of_one(name)}\n{again}")

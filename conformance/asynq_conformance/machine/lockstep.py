@@ -156,7 +156,7 @@ class Lockstep:
         expected = look(self.model.execute_many, self.clock.now(), queues, GROUPS, held)
         twins = [Twin(one, other) for one, other in zip(answers, got, strict=True)]
         for op, twin in zip(actual, twins, strict=True):
-            line = Line(self.clock.now(), op, twin.expected, twin.actual, step=self.steps, copy=copy)
+            line = Line(self.clock.now(), op, twin.expected, twin.actual)
             self.script.lines.append(line)
         differences = [part for twin in twins for part in differ(twin.expected, twin.actual, copy=copy)]
         differences += differ_in_state(expected, after)
@@ -179,7 +179,7 @@ class Lockstep:
             return self._execute(operations)
         except Exception as error:  # noqa: BLE001 - whatever a broken broker raises is a divergence
             for op in operations:
-                line = Line(self.clock.now(), op, None, error, step=self.steps)
+                line = Line(self.clock.now(), op, None, error)
                 self.script.lines.append(line)
             self._fail(f"the broker fails: {error!r}", [])
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from enum import Enum
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define, fields, frozen, has
@@ -34,9 +32,6 @@ class Line:
     expected: Any = None
     actual: Any = None
     wait: int = 0
-    step: int = 0
-    """Operations of one step were done together."""
-    copy: bool = False
 
 
 @define
@@ -86,47 +81,6 @@ class Script:
         for difference in differences:
             if not difference.path.startswith("answer"):
                 yield f"        # {difference}"
-
-    def steps(self) -> list[str]:
-        """Lines of Python that do all this again beside the model, as `asynq_conformance.regression` does."""
-        names: dict[int, str] = {}
-        written: list[tuple[str, str]] = []
-        for number, (_, together) in enumerate(groupby(self.lines, _step), start=1):
-            lines = list(together)
-            if lines[0].op is None:
-                written.append(("", f"beside.wait({lines[0].wait})"))
-                continue
-            sources = [source(line.op, names) for line in lines]
-            done = [f"lambda side: {text}" if "side(answer_" in text else text for text in sources]
-            copy = ["copy=True"] if lines[0].copy else []
-            written.append((f"answer_{number}", f"beside.do({', '.join([*done, *copy])})"))
-            if len(lines) == 1:
-                for path, value in _parts(lines[0].actual):
-                    names.setdefault(id(value), f"side(answer_{number}){path}")
-        used = {name for name, _ in written if any(f"side({name})" in text for _, text in written)}
-        return [f"{name} = {text}" if name in used else text for name, text in written]
-
-    def classes(self) -> set[type]:
-        """What `steps` names."""
-        return set(_classes([line.op for line in self.lines]))
-
-
-def _step(line: Line) -> tuple[int, int]:
-    """The same for lines that were done together."""
-    return (0, id(line)) if line.op is None else (line.step, 0)
-
-
-def _classes(value: Any) -> Iterator[type]:
-    if isinstance(value, Mapping):
-        yield from _classes([*value.values()])
-    elif isinstance(value, tuple | list):
-        for one in value:
-            yield from _classes(one)
-    elif has(type(value)):
-        yield type(value)
-        yield from _classes([getattr(value, attribute.name) for attribute in fields(type(value))])
-    elif isinstance(value, Enum | datetime):
-        yield type(value)
 
 
 def _parts(answer: Any) -> Iterator[tuple[str, Any]]:

@@ -7,14 +7,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from asynq_conformance.promises import LAYERS, Promise
-from asynq_conformance.report import mutants, text
+from asynq_conformance.report import text
 from asynq_conformance.report.outcomes import SHOWN, statuses
 from asynq_conformance.report.timeline import draw, read_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from asynq_conformance.report.mutants import Mutant
     from asynq_conformance.report.outcomes import Cell, Outcome, Report
 
 LEGEND: Final = {
@@ -26,7 +25,6 @@ LEGEND: Final = {
     "skipped": "cannot be tried on this backend",
     "none": "no test of it ran",
 }
-MUTANT_STYLES: Final = {mutants.KILLED: "ok", mutants.EQUIVALENT: "none"}
 
 
 def as_html(report: Report) -> str:
@@ -49,7 +47,6 @@ def _body(report: Report) -> Iterator[str]:
     if lines := list(text.details(report)):
         yield "<h2>Not simply ok</h2>"
         yield '<div class="card"><ul>' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul></div>"
-    yield from _kill_matrix(report.mutants)
     yield from _backends(report)
     yield "<h2>Run</h2>"
     yield _table(
@@ -67,9 +64,6 @@ def _top(report: Report) -> Iterator[str]:
     tiles = [(len(report.outcomes), "tests"), (len(report.columns), "backends")]
     tiles += [(len(report.of(status)), SHOWN[status]) for status in ("failed", "unknown", "known", "weaker")]
     shown = [_tile(f"{number:,}", name) for number, name in tiles]
-    if report.mutants:
-        killed, wanted, _ = mutants.gate(report.mutants)
-        shown.append(_tile(f"{killed}/{wanted}", "seeded bugs caught"))
     yield '<div class="tiles">' + "".join(shown) + "</div>"
 
 
@@ -151,41 +145,6 @@ def _law(test: str) -> str:
     """The sentence a test's name is, with its parameters."""
     name, bracket, parameters = test.rpartition("::")[2].partition("[")
     return name.removeprefix("test_").replace("_", " ") + (f" [{parameters}" if bracket else "")
-
-
-def _kill_matrix(found: Sequence[Mutant]) -> Iterator[str]:
-    if not found:
-        return
-    killed, wanted, equivalent = mutants.gate(found)
-    yield f"<h2>Seeded bugs: {killed} of {wanted} caught, {equivalent} equivalent</h2>"
-    layers = mutants.columns(found)
-    if layers:
-        yield "<p>" + "<br>".join(escape(mutants.told(column)) for column in layers) + "</p>"
-    rows = [
-        [
-            _head(one.id),
-            escape(one.bug),
-            escape(one.promise),
-            escape(one.layer),
-            _status(one.status, one.status),
-            *(_kill(one.cells.get(column.layer)) for column in layers),
-            f"<code>{escape(_law(one.killed_by))}</code>" if one.killed_by else "",
-            f"{one.seconds:.1f}",
-        ]
-        for one in found
-    ]
-    names = (column.layer for column in layers)
-    yield _table(("", "Bug", "Promise", "Must", "Status", *names, "Caught by", "s"), rows)
-
-
-def _status(status: str, text: str) -> str:
-    return f'<span class="cell {MUTANT_STYLES.get(status, "failed")}">{escape(text)}</span>'
-
-
-def _kill(cell: mutants.Cell | None) -> str:
-    if cell is None or not cell.status:
-        return f'<span class="soft" title="{escape(cell.by if cell else "")}">-</span>'
-    return f'<span title="{escape(cell.by)}">{_status(cell.status, cell.text)}</span>'
 
 
 def _backends(report: Report) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq_conformance.promises import Promise
-from asynq_conformance.report import mutants, text
+from asynq_conformance.report import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -42,20 +42,6 @@ def _lines(report: Report) -> Iterator[str]:
             f"- {column}: " + ", ".join(f"{name} {value}" for name, value in report.about[column].items())
             for column in report.columns
             if report.about.get(column)
-        )
-    if report.mutants:
-        yield from ("", "## Seeded bugs", "")
-        layers = mutants.columns(report.mutants)
-        yield from (f"- {mutants.told(column)}" for column in layers)
-        yield ""
-        yield from _table(
-            ["", "Bug", "Promise", "Must", "Status", *(column.layer for column in layers), "Caught by"],
-            (
-                [one.id, one.bug, one.promise, one.layer, one.status]
-                + [one.cells.get(column.layer, mutants.Cell()).text for column in layers]
-                + [one.killed_by]
-                for one in report.mutants
-            ),
         )
     yield from ("", "## Run", "", *(f"- {name}: {value}" for name, value in report.run.items()))
 

@@ -12,8 +12,6 @@ from asynq_conformance.promises import LAYERS, SPEC_VERSION, Layer, Promise
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from asynq_conformance.report.mutants import Mutant
-
 Status = Literal["ok", "weaker", "failed", "known", "skipped", "unknown"]
 
 SEVERITY: Final[tuple[Status, ...]] = ("failed", "unknown", "known", "weaker", "ok", "skipped")
@@ -103,7 +101,6 @@ class Report:
     """Versions, profile, seed, command."""
     complaints: list[str] = Factory(list)
     """What is wrong with the file of known failures; what could not be collected."""
-    mutants: list[Mutant] = Factory(list)
     spec: str = SPEC_VERSION
 
     def cell(self, promise: Promise, column: str) -> Cell:

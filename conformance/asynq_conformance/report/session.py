@@ -16,7 +16,7 @@ from asynq.broker import without_secrets
 from asynq_conformance import evidence, profiles
 from asynq_conformance.plugin import WORKER
 from asynq_conformance.promises import LAYERS
-from asynq_conformance.report import mutants, text, xfails
+from asynq_conformance.report import text, xfails
 from asynq_conformance.report.collector import REPEAT, Collector
 from asynq_conformance.report.facts import fact_of, plain_facts, tell
 
@@ -40,9 +40,8 @@ class Run:
         self._layers = _layers(config.option.conformance_layers)
         self._budget: float | None = config.option.conformance_budget
         try:
-            known, killed = config.option.conformance_xfails, config.option.conformance_mutants
+            known = config.option.conformance_xfails
             self._known = xfails.read(Path(known)) if known else []
-            self._mutants = mutants.read(Path(killed)) if killed else []
         except (OSError, ValueError) as error:
             raise pytest.UsageError(str(error)) from error
         self._complaints: list[str] = []
@@ -157,7 +156,6 @@ class Run:
     def report(self) -> Report:
         """All that was found."""
         report = self.collector.report()
-        report.mutants = self._mutants
         report.complaints = list(self._complaints)
         report.run = {
             "asynq": _version(),

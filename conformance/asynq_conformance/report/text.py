@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from asynq.shown import shown
 from asynq_conformance.promises import LAYERS, Promise
-from asynq_conformance.report.mutants import gate
 from asynq_conformance.report.outcomes import SHOWN, figures, statuses
 
 if TYPE_CHECKING:
@@ -45,9 +44,6 @@ def title(report: Report) -> str:
 def headline(report: Report) -> list[str]:
     """The figures that matter, a line each."""
     lines = [_layer_line(report, layer) for layer in report.layers]
-    if report.mutants:
-        killed, wanted, equivalent = gate(report.mutants)
-        lines.append(f"mutation gate: {killed}/{wanted} killed, {equivalent} equivalent")
     unknown = len(report.of("unknown"))
     lines.append(f"xfail: {len(report.of('known'))}, unknown: {unknown}, failed: {len(report.of('failed'))}")
     return lines
