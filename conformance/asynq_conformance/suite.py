@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from asynq_conformance.disturbances.laws import DisturbanceLaws
 from asynq_conformance.histories.laws import HistoryLaws
 from asynq_conformance.laws.aggregation import AggregationLaws
@@ -25,32 +27,6 @@ from asynq_conformance.laws.unique import UniqueLaws
 from asynq_conformance.laws.upkeep import UpkeepLaws
 from asynq_conformance.laws.watch import WatchLaws
 from asynq_conformance.machine.laws import MachineLaws
-
-LAWS = (
-    ProduceLaws,
-    UniqueLaws,
-    ConsumeLaws,
-    LeaseLaws,
-    SettleLaws,
-    RecoverLaws,
-    UpkeepLaws,
-    LimitLaws,
-    GroupLaws,
-    AggregationLaws,
-    PresenceLaws,
-    ScheduleLaws,
-    ControlLaws,
-    InspectLaws,
-    ManageLaws,
-    DeletionLaws,
-    SizeLaws,
-    ConcurrentLaws,
-    WatchLaws,
-    ListenLaws,
-    MachineLaws,
-    HistoryLaws,
-    DisturbanceLaws,
-)
 
 
 class BrokerConformance(
@@ -90,3 +66,7 @@ class BrokerConformance(
         )
         if overridden:
             raise TypeError(f"{cls.__name__} overrides laws: {', '.join(overridden)}")
+
+
+LAWS: Final = BrokerConformance.__bases__
+"""The classes of laws, one for each section of the contract and each layer."""
