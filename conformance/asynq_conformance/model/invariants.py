@@ -19,7 +19,7 @@ _IN_DUE_ORDER = _WHOLE_SECONDS
 
 
 def a_task_is_in_one_place(before: Snapshot | None, after: Snapshot) -> None:
-    """A task is in exactly one list of its queue, once, and its state is that of the list."""
+    """A task is in exactly one list of its queue, once, and its state matches that list."""
     del before
     for queue in after.stats:
         found = [(place, task) for place, task in after.of_queue(queue)]
@@ -30,7 +30,7 @@ def a_task_is_in_one_place(before: Snapshot | None, after: Snapshot) -> None:
 
 
 def numbers_are_those_of_the_lists(before: Snapshot | None, after: Snapshot) -> None:
-    """The numbers of a queue count the tasks its lists show, no more and no fewer."""
+    """The counts of a queue equal the number of tasks in its lists."""
     del before
     for queue, stats in after.stats.items():
         shown = Counter(
@@ -43,7 +43,7 @@ def numbers_are_those_of_the_lists(before: Snapshot | None, after: Snapshot) -> 
 
 
 def groups_are_those_of_their_tasks(before: Snapshot | None, after: Snapshot) -> None:
-    """A group is listed exactly while tasks wait in it, with their number; tasks of a set are in none."""
+    """A group is listed exactly while tasks wait in it, with their number; tasks of a set are in no group."""
     del before
     for queue in after.stats:
         waiting = {
@@ -56,7 +56,7 @@ def groups_are_those_of_their_tasks(before: Snapshot | None, after: Snapshot) ->
 
 
 def an_active_task_has_a_lease(before: Snapshot | None, after: Snapshot) -> None:
-    """An active task has a lease, and counts as orphaned exactly when that has lapsed."""
+    """An active task has a lease, and is reported as orphaned exactly when that lease has expired."""
     del before
     for queue in after.stats:
         for task in after.of_state(queue, TaskState.ACTIVE):
@@ -65,7 +65,7 @@ def an_active_task_has_a_lease(before: Snapshot | None, after: Snapshot) -> None
 
 
 def a_lease_never_gets_shorter(before: Snapshot | None, after: Snapshot) -> None:
-    """As long as a task is active, its lease ends no earlier than it was to end before."""
+    """While a task stays active, its lease expiry never moves backwards."""
     for queue in after.stats if before else ():
         assert before is not None
         was = {task.message.id: task.due_at for task in before.of_state(queue, TaskState.ACTIVE)}
@@ -74,7 +74,7 @@ def a_lease_never_gets_shorter(before: Snapshot | None, after: Snapshot) -> None
 
 
 def a_pending_task_is_due(before: Snapshot | None, after: Snapshot) -> None:
-    """A pending task waits for no time: it has none to come, and has waited since an instant that was."""
+    """A pending task has no due time, and the time since which it is pending is in the past."""
     del before
     for queue in after.stats:
         for task in after.of_state(queue, TaskState.PENDING):
@@ -83,7 +83,7 @@ def a_pending_task_is_due(before: Snapshot | None, after: Snapshot) -> None:
 
 
 def times_are_whole_seconds(before: Snapshot | None, after: Snapshot) -> None:
-    """Due times, ends of retention and times of archiving are whole seconds."""
+    """Due times, retention ends and archive times are whole seconds."""
     del before
     for queue in after.stats:
         for state in _WHOLE_SECONDS:
@@ -91,7 +91,7 @@ def times_are_whole_seconds(before: Snapshot | None, after: Snapshot) -> None:
 
 
 def lists_are_in_order(before: Snapshot | None, after: Snapshot) -> None:
-    """Delayed tasks are listed next due first, finished ones oldest first."""
+    """Scheduled and retried tasks are sorted by due time, completed and archived ones oldest first."""
     del before
     for queue in after.stats:
         for state in _IN_DUE_ORDER:
@@ -100,7 +100,7 @@ def lists_are_in_order(before: Snapshot | None, after: Snapshot) -> None:
 
 
 def counters_only_grow(before: Snapshot | None, after: Snapshot) -> None:
-    """Failed runs are among those processed, today's among all; totals never decrease while a queue lives."""
+    """Failed runs are also processed runs; totals include today and never decrease while a queue exists."""
     for queue, stats in after.stats.items():
         assert 0 <= stats.failed <= stats.processed <= stats.processed_total, f"counters of {queue!r}"
         assert stats.failed <= stats.failed_total <= stats.processed_total, f"counters of {queue!r}"
@@ -111,7 +111,7 @@ def counters_only_grow(before: Snapshot | None, after: Snapshot) -> None:
 
 
 def latency_is_a_wait(before: Snapshot | None, after: Snapshot) -> None:
-    """The latency of a queue is how long a pending task has waited: the next one, the oldest, or between."""
+    """The latency of a queue lies between the wait of its next pending task and that of its oldest one."""
     del before
     for queue, stats in after.stats.items():
         waits = [after.now - task.pending_since for task in after.of_state(queue, TaskState.PENDING)]
@@ -122,7 +122,7 @@ def latency_is_a_wait(before: Snapshot | None, after: Snapshot) -> None:
 
 
 def every_task_is_in_a_listed_queue(before: Snapshot | None, after: Snapshot) -> None:
-    """Whoever lists the queues and their tasks misses none: a queue that holds tasks is listed."""
+    """A queue that holds tasks is listed."""
     del before
     holding = {queue for queue, _ in after.tasks} | {*after.groups}
     assert holding <= {*after.listed}, "a queue that holds tasks is not listed"
