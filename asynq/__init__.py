@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asynq import cron as cron
-    from asynq.broker import Broker as Broker
-    from asynq.broker import Capabilities as Capabilities
-    from asynq.broker import connect as connect
-    from asynq.client import AsyncClient as AsyncClient
-    from asynq.client import Client as Client
-    from asynq.context import CancelReason as CancelReason
-    from asynq.context import Context as Context
-    from asynq.context import current_context as current_context
+    from asynq.client.client import AsyncClient, Client
+    from asynq.client.task import Task
     from asynq.cron import CronError as CronError
     from asynq.errors import AggregationError as AggregationError
     from asynq.errors import AggregationLostError as AggregationLostError
@@ -54,26 +48,21 @@ if TYPE_CHECKING:
     from asynq.errors import TaskTimeoutError as TaskTimeoutError
     from asynq.errors import TooLargeError as TooLargeError
     from asynq.errors import UnsupportedOperationError as UnsupportedOperationError
-    from asynq.findings import Fault as Fault
-    from asynq.findings import Finding as Finding
-    from asynq.history import DayStats as DayStats
+    from asynq.handlers.context import CancelReason, Context, current_context
+    from asynq.handlers.limits import RateLimit, Semaphore
+    from asynq.handlers.mux import ServeMux
     from asynq.info import QueueInfo as QueueInfo
     from asynq.info import TaskInfo as TaskInfo
-    from asynq.inspector import AsyncInspector as AsyncInspector
-    from asynq.inspector import Inspector as Inspector
-    from asynq.limits import RateLimit as RateLimit
-    from asynq.limits import Semaphore as Semaphore
-    from asynq.message import TaskState as TaskState
-    from asynq.mux import ServeMux as ServeMux
-    from asynq.periodic import PeriodicTaskConfig as PeriodicTaskConfig
-    from asynq.periodic import PeriodicTaskManager as PeriodicTaskManager
-    from asynq.presence import EnqueueEvent as EnqueueEvent
-    from asynq.presence import SchedulerEntry as SchedulerEntry
-    from asynq.presence import ServerInfo as ServerInfo
-    from asynq.presence import WorkerInfo as WorkerInfo
-    from asynq.scheduler import Scheduler as Scheduler
+    from asynq.inspector.inspector import AsyncInspector, Inspector
+    from asynq.protocol.broker import Broker, Capabilities
+    from asynq.protocol.connect import connect
+    from asynq.protocol.findings import Fault, Finding
+    from asynq.protocol.history import DayStats
+    from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
+    from asynq.scheduler.periodic import PeriodicTaskConfig, PeriodicTaskManager
+    from asynq.scheduler.scheduler import Scheduler
     from asynq.server import Server as Server
-    from asynq.task import Task as Task
+    from asynq.task_state import TaskState
     from asynq_redis import RedisBroker as RedisBroker
     from asynq_redis import RedisClusterBroker as RedisClusterBroker
     from asynq_redis import RedisSentinelBroker as RedisSentinelBroker
@@ -156,40 +145,40 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AsyncClient": "asynq.client",
-    "AsyncInspector": "asynq.inspector",
-    "Broker": "asynq.broker",
-    "CancelReason": "asynq.context",
-    "Capabilities": "asynq.broker",
-    "Client": "asynq.client",
-    "Context": "asynq.context",
+    "AsyncClient": "asynq.client.client",
+    "AsyncInspector": "asynq.inspector.inspector",
+    "Broker": "asynq.protocol.broker",
+    "CancelReason": "asynq.handlers.context",
+    "Capabilities": "asynq.protocol.broker",
+    "Client": "asynq.client.client",
+    "Context": "asynq.handlers.context",
     "CronError": "asynq.cron",
-    "DayStats": "asynq.history",
-    "EnqueueEvent": "asynq.presence",
-    "Fault": "asynq.findings",
-    "Finding": "asynq.findings",
-    "Inspector": "asynq.inspector",
+    "DayStats": "asynq.protocol.history",
+    "EnqueueEvent": "asynq.protocol.presence",
+    "Fault": "asynq.protocol.findings",
+    "Finding": "asynq.protocol.findings",
+    "Inspector": "asynq.inspector.inspector",
     "MemoryBroker": "asynq_sqlite",
-    "PeriodicTaskConfig": "asynq.periodic",
-    "PeriodicTaskManager": "asynq.periodic",
+    "PeriodicTaskConfig": "asynq.scheduler.periodic",
+    "PeriodicTaskManager": "asynq.scheduler.periodic",
     "QueueInfo": "asynq.info",
-    "RateLimit": "asynq.limits",
+    "RateLimit": "asynq.handlers.limits",
     "RedisBroker": "asynq_redis",
     "RedisClusterBroker": "asynq_redis",
     "RedisSentinelBroker": "asynq_redis",
     "SQLiteBroker": "asynq_sqlite",
-    "Scheduler": "asynq.scheduler",
-    "SchedulerEntry": "asynq.presence",
-    "Semaphore": "asynq.limits",
-    "ServeMux": "asynq.mux",
+    "Scheduler": "asynq.scheduler.scheduler",
+    "SchedulerEntry": "asynq.protocol.presence",
+    "Semaphore": "asynq.handlers.limits",
+    "ServeMux": "asynq.handlers.mux",
     "Server": "asynq.server",
-    "ServerInfo": "asynq.presence",
-    "Task": "asynq.task",
+    "ServerInfo": "asynq.protocol.presence",
+    "Task": "asynq.client.task",
     "TaskInfo": "asynq.info",
-    "TaskState": "asynq.message",
-    "WorkerInfo": "asynq.presence",
-    "connect": "asynq.broker",
-    "current_context": "asynq.context",
+    "TaskState": "asynq.task_state",
+    "WorkerInfo": "asynq.protocol.presence",
+    "connect": "asynq.protocol.connect",
+    "current_context": "asynq.handlers.context",
 }
 """The module of each public name that is neither a submodule nor an error."""
 

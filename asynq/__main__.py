@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from asynq.stop_signals import end_by_sigterm
+from asynq.runtime.stop_signals import end_by_sigterm
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     end_by_sigterm()
     try:
         from asynq.cli.main import app
-        from asynq.shown import shown_traceback
+        from asynq.runtime.safe_text import shown_traceback
 
         # What an error says may come from anywhere.
         sys.excepthook = lambda _, error, __: sys.stderr.write(shown_traceback(error) + "\n")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from attrs import Factory, asdict, frozen
 
 from asynq.instants import duration_of, instant_or_none
-from asynq.message import QueueStats, StoredTask, TaskState
+from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from asynq.protocol.message import QueueStats, StoredTask
 
 
 @frozen(kw_only=True)

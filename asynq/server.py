@@ -8,29 +8,30 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
-from asynq.aggregation import AGGREGATING, Grouping
-from asynq.backoff import Outage, shared_outage
-from asynq.broker import require
 from asynq.checks import check_callback, check_count, check_duration
 from asynq.errors import BrokerUnavailable, ServerStateError
-from asynq.handlers import as_step
-from asynq.hooks import Callbacks
-from asynq.life import Life
-from asynq.logs import get_logger
-from asynq.ops import Ping
-from asynq.processes.origin import importing
-from asynq.queues import Preference, QueueLimits
-from asynq.signals import run_blocking
-from asynq.worker import Settings, Worker
+from asynq.handlers.adapters import as_step
+from asynq.handlers.hooks import Callbacks
+from asynq.handlers.processes.origin import importing
+from asynq.protocol.broker import require
+from asynq.protocol.ops import Ping
+from asynq.runtime.backoff import Outage, shared_outage
+from asynq.runtime.lifecycle import Life
+from asynq.runtime.logs import get_logger
+from asynq.runtime.signals import run_blocking
+from asynq.worker.aggregation import AGGREGATING, Grouping
+from asynq.worker.queues import Preference, QueueLimits
+from asynq.worker.settings import Settings
+from asynq.worker.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from asynq.aggregation import Aggregate
-    from asynq.broker import Broker
-    from asynq.handlers import Handler
-    from asynq.hooks import HealthCheck, OnError, OnRun
-    from asynq.retry import IsFailure, RetryDelay
+    from asynq.handlers.adapters import Handler
+    from asynq.handlers.hooks import HealthCheck, OnError, OnRun
+    from asynq.handlers.retry import IsFailure, RetryDelay
+    from asynq.protocol.broker import Broker
+    from asynq.worker.aggregation import Aggregate
 
 log = get_logger("asynq.server")
 

@@ -12,33 +12,33 @@ from uuid import uuid4
 
 from attrs import frozen
 
-from asynq.broker import resolve
-from asynq.broker_time import BrokerTime
+from asynq.client.payload import encode_payload
+from asynq.client.task import Task
 from asynq.clock import FakeClock
 from asynq.errors import RevokeTask
-from asynq.executors import Executors
-from asynq.handlers import as_step
-from asynq.hooks import error_of
-from asynq.inspector import Inspector
-from asynq.message import TaskState
-from asynq.ops import Dequeue, Forward, ListQueues
-from asynq.outcome import Succeeded, decide, wraps
-from asynq.payload import encode_payload
-from asynq.portal import Portal
-from asynq.retry import RetryRules
-from asynq.runner import Run
-from asynq.task import Task
+from asynq.handlers.adapters import as_step
+from asynq.handlers.executors import Executors
+from asynq.handlers.hooks import error_of
+from asynq.handlers.outcome import Succeeded, decide, wraps
+from asynq.handlers.retry import RetryRules
+from asynq.handlers.runner import Run
+from asynq.inspector.inspector import Inspector
+from asynq.protocol.broker_time import BrokerTime
+from asynq.protocol.connect import resolve
+from asynq.protocol.ops import Dequeue, Forward, ListQueues
+from asynq.runtime.loop_thread import Portal
+from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from asynq.broker import Broker
-    from asynq.handlers import Handler, Step
+    from asynq.handlers.adapters import Handler, Step
+    from asynq.handlers.outcome import Outcome
+    from asynq.handlers.retry import RetryDelay
     from asynq.info import TaskInfo
-    from asynq.message import Delivery
-    from asynq.ops import Op
-    from asynq.outcome import Outcome
-    from asynq.retry import RetryDelay
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.message import Delivery
+    from asynq.protocol.ops import Op
 
 __all__ = ["FakeClock", "TaskRun", "arun_until_idle", "assert_enqueued", "enqueued", "run_until_idle"]
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asynq_topologies
-from asynq_redis.broker import BaseRedisBroker
+from asynq_redis.base_broker import BaseRedisBroker
 from tests.servers import OVERRIDE, RedisServer, require_redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from asynq_redis.broker import Config
+    from asynq_redis.base_broker import Config
     from asynq_topologies import Topology
 
 
@@ -48,7 +48,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def log_failures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
     """What went wrong when our loggers handled records, such as a line that cannot be formatted."""
     failures: list[BaseException] = []
-    monkeypatch.setattr("asynq.logs.tell_failure", failures.append)
+    monkeypatch.setattr("asynq.runtime.logs.tell_failure", failures.append)
     yield failures
     assert failures == []
 

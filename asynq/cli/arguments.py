@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from asynq.durations import parse_duration
-from asynq.handlers import as_step
-from asynq.shown import shown
+from asynq.handlers.adapters import as_step
+from asynq.runtime.safe_text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
     from pathlib import Path
 
-    from asynq.handlers import Step
+    from asynq.handlers.adapters import Step
 
 
 def usage_error(text: str) -> typer.BadParameter:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asynq.cli.arguments import usage_error
-from asynq.cli.supervisor import INTERRUPTED
-from asynq.cli.worker import BROKER_VARIABLE, check_shared
+from asynq.cli.worker import check_shared
 from asynq.errors import AsynqError
-from asynq.shown import shown
+from asynq.runtime.safe_text import shown
+from asynq.supervisor.command import BROKER_VARIABLE
+from asynq.supervisor.supervisor import INTERRUPTED
 
 if TYPE_CHECKING:
     from asynq.demo.run import Demo

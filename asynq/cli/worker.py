@@ -6,24 +6,23 @@ import asyncio
 import os
 import random
 import signal
-import sys
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asynq.broker import connect
 from asynq.cli.arguments import load_handler, read_duration, read_limits, read_queues, usage_error
-from asynq.cli.refusals import Refusal
-from asynq.cli.stall_watch import tell_supervisor
-from asynq.cli.supervisor import INTERRUPTED, USAGE_ERROR, Supervisor, stop_with_supervisor, supervise
 from asynq.durations import format_duration
 from asynq.errors import AsynqError, BrokerRefusedError, BrokerURLError
-from asynq.logs import configure, get_logger
-from asynq.shown import shown, shown_traceback
-from asynq.stop_signals import hold_back
+from asynq.protocol.connect import connect
+from asynq.runtime.logs import configure, get_logger
+from asynq.runtime.safe_text import shown, shown_traceback
+from asynq.runtime.stop_signals import hold_back
+from asynq.supervisor.command import BROKER_VARIABLE, LogLevel, worker_command
+from asynq.supervisor.refusals import Refusal
+from asynq.supervisor.stall_watch import tell_supervisor
+from asynq.supervisor.supervisor import INTERRUPTED, USAGE_ERROR, Supervisor, stop_with_supervisor, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,21 +30,10 @@ if TYPE_CHECKING:
 log = get_logger("asynq.worker")
 
 DEFAULT_BROKER = "redis://127.0.0.1:6379"
-BROKER_VARIABLE = "ASYNQ_BROKER"
-SHUTDOWN_TIMEOUT = timedelta(seconds=8)
 SHORTEST_STALL = timedelta(seconds=1)
 """A worker measures twice a second how far its event loop is behind."""
 STRAGGLERS = timedelta(seconds=15)
 """What a worker gets beyond its shutdown timeout to cancel handlers and settle their tasks."""
-
-
-class LogLevel(StrEnum):
-    """How much a worker tells."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 Queues = Annotated[
@@ -183,33 +171,6 @@ def check_shared(broker_url: str) -> None:
         raise usage_error(str(error)) from None
     if not capabilities.multi_process:
         raise usage_error(f"--broker: the {capabilities.backend} broker serves one process only")
-
-
-def worker_command(
-    target: str,
-    *,
-    app_dir: Path = Path(),
-    log_level: LogLevel | None = None,
-    queues: dict[str, int] | None = None,
-    queue_limits: dict[str, int] | None = None,
-    shared_queue_limits: dict[str, int] | None = None,
-    concurrency: int | None = None,
-    strict_priority: bool = False,
-    shutdown_timeout: timedelta = SHUTDOWN_TIMEOUT,
-    lease: timedelta | None = None,
-) -> list[str]:
-    """The command of one worker process. The broker's URL goes by environment: it may hold a password."""
-    command = [sys.executable, "-m", "asynq", "worker", target]
-    command += ["--app-dir", str(app_dir)]
-    command += ["--log-level", log_level] if log_level is not None else []
-    command += ["--shutdown-timeout", format_duration(shutdown_timeout)]
-    command += [f"--queue={name}={weight}" for name, weight in (queues or {}).items()]
-    command += [f"--limit={name}={most}" for name, most in (queue_limits or {}).items()]
-    command += [f"--shared-limit={name}={most}" for name, most in (shared_queue_limits or {}).items()]
-    command += ["--concurrency", str(concurrency)] if concurrency is not None else []
-    command += ["--strict-priority"] if strict_priority else []
-    command += ["--lease", format_duration(lease)] if lease is not None else []
-    return command
 
 
 def _serve(

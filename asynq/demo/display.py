@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from asynq.shown import shown
+from asynq.runtime.safe_text import shown
 
 if TYPE_CHECKING:
     from typing import IO

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from attrs import asdict, frozen
 
-from asynq.message import TaskState
-from asynq.ops import ListTasks
+from asynq.protocol.ops import ListTasks
+from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
     from typing import Any
 
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
 
 _PAGE = 500
 

@@ -16,22 +16,22 @@ from uuid import uuid4
 
 from attrs import frozen
 
-from asynq.broker import connect, without_secrets
-from asynq.cli.supervisor import Supervisor
-from asynq.cli.supervisor import log as supervisor_log
-from asynq.cli.worker import BROKER_VARIABLE, LogLevel, worker_command
-from asynq.client import AsyncClient
+from asynq.client.client import AsyncClient
+from asynq.client.task import Task
 from asynq.demo.report import Report, last_to_begin, runs_begun, tally
 from asynq.demo.tasks import COUNT, DIGEST, RUN_LOG_VARIABLE
 from asynq.errors import AsynqError, QueueNotEmptyError
-from asynq.inspector import AsyncInspector
-from asynq.ops import DeleteQueue, GetQueueStats
-from asynq.task import Task
+from asynq.inspector.inspector import AsyncInspector
+from asynq.protocol.connect import connect, without_secrets
+from asynq.protocol.ops import DeleteQueue, GetQueueStats
+from asynq.supervisor.command import BROKER_VARIABLE, LogLevel, worker_command
+from asynq.supervisor.supervisor import Supervisor
+from asynq.supervisor.supervisor import log as supervisor_log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
 
 LEASE = timedelta(seconds=2)
 RETENTION = timedelta(hours=1)

@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-from asynq_redis import (  # noqa: F401 - they register handlers
-    consume,
-    control,
-    examine,
-    groups,
-    inspect,
-    limits,
-    manage,
-    presence,
-    produce,
-    schedule,
-    settle,
-    upkeep,
-)
 from asynq_redis.brokers import RedisBroker, RedisClusterBroker, RedisSentinelBroker, connect
 from asynq_redis.url import TLS
 

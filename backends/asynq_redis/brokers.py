@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from asynq.broker import without_secrets
 from asynq.errors import BrokerURLError
-from asynq.sizes import MAX_VALUE_BYTES
-from asynq_redis.broker import BaseRedisBroker, Config
+from asynq.protocol.connect import without_secrets
+from asynq.protocol.value_sizes import MAX_VALUE_BYTES
+from asynq_redis.base_broker import BaseRedisBroker, Config
 from asynq_redis.url import Address, Endpoint, read_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asynq.clock import Clock
-    from asynq_redis.broker import Remap
+    from asynq_redis.base_broker import Remap
     from asynq_redis.url import TLS, Kind
 
 _CONNECT, _SOCKET = timedelta(seconds=2), timedelta(seconds=3)
@@ -27,7 +27,7 @@ _NONE: Remap = MappingProxyType({})
 
 
 class RedisBroker(BaseRedisBroker):
-    """A broker on one Redis server, 6.2 or later (see asynq.broker.Broker).
+    """A broker on one Redis server, 6.2 or later (see asynq.protocol.broker.Broker).
 
     Nothing is connected before the first operation. A request that was surely not applied, or that can be
     sent twice without harm, is sent again for `budget`; after that, and at most the two timeouts later, the
@@ -83,7 +83,7 @@ class RedisBroker(BaseRedisBroker):
 
 
 class RedisSentinelBroker(BaseRedisBroker):
-    """A broker on the Redis server that sentinels call the primary (see asynq.broker.Broker).
+    """A broker on the Redis server that sentinels call the primary (see asynq.protocol.broker.Broker).
 
     It follows failovers: a request waits for the new primary within `budget`. The sentinels are asked once a
     second whether the primary still is it, so that one which was only held up is left at once.
@@ -145,7 +145,7 @@ class RedisSentinelBroker(BaseRedisBroker):
 
 
 class RedisClusterBroker(BaseRedisBroker):
-    """A broker on a Redis Cluster; each queue lives on one of its shards (see asynq.broker.Broker).
+    """A broker on a Redis Cluster; each queue lives on one of its shards (see asynq.protocol.broker.Broker).
 
     It follows failovers and slots that move: a request waits for a new primary within `budget`, for a moving
     slot for 30 s. Where an `execute_many` spans shards and one of them cannot be reached, the operations on

@@ -12,7 +12,7 @@ from asynq_redis.url import read_url
 
 if TYPE_CHECKING:
     from asynq.clock import Clock
-    from asynq_redis.broker import BaseRedisBroker
+    from asynq_redis.base_broker import BaseRedisBroker
     from asynq_redis.url import Endpoint
 
 EVERYTHING: Final = "asynq:*"
@@ -45,7 +45,7 @@ class RedisRig:
 
     def factory(self) -> tuple[str, dict[str, str]]:
         """How another process opens the store."""
-        return "asynq.broker:connect", {"url": self._url}
+        return "asynq:connect", {"url": self._url}
 
     def about(self) -> dict[str, str]:
         """Version of the server."""

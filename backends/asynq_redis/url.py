@@ -8,9 +8,9 @@ from urllib.parse import unquote
 
 from attrs import field, frozen
 
-from asynq.broker import without_secrets
 from asynq.errors import BrokerURLError
-from asynq.sizes import MAX_VALUE_BYTES
+from asynq.protocol.connect import without_secrets
+from asynq.protocol.value_sizes import MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,8 @@ import threading
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from asynq.broker import without_secrets
 from asynq.errors import BrokerURLError
+from asynq.protocol.connect import without_secrets
 from asynq_sqlite.broker import MemoryBroker as MemoryBroker
 from asynq_sqlite.broker import SQLiteBroker as SQLiteBroker
 

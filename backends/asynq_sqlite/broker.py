@@ -11,27 +11,27 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from asynq.answers import raised
-from asynq.broker import Capabilities
 from asynq.checks import check_duration
 from asynq.clock import Clock, SystemClock
 from asynq.errors import AsynqError, BrokerRefusedError
-from asynq.sizes import MAX_VALUE_BYTES, check_max_value_bytes
-from asynq.threads import in_own_thread
-from asynq_sqlite import forks
+from asynq.protocol.answers import raised
+from asynq.protocol.broker import Capabilities
+from asynq.protocol.value_sizes import MAX_VALUE_BYTES, check_max_value_bytes
+from asynq.runtime.threads import in_own_thread
 from asynq_sqlite.engine import Engine, Settings
-from asynq_sqlite.listener import QueueListener
-from asynq_sqlite.news import News
-from asynq_sqlite.schema import MEMORY, Durability
-from asynq_sqlite.state import Store
-from asynq_sqlite.task_file import TaskFile
-from asynq_sqlite.watch import FileWatch
-from asynq_sqlite.watcher import TaskWatcher
-from asynq_sqlite.worker import Worker
+from asynq_sqlite.events.file_watch import FileWatch
+from asynq_sqlite.events.listener import QueueListener
+from asynq_sqlite.events.news import News
+from asynq_sqlite.events.watcher import TaskWatcher
+from asynq_sqlite.store import forks
+from asynq_sqlite.store.schema import MEMORY, Durability
+from asynq_sqlite.store.store import Store
+from asynq_sqlite.store.task_file import TaskFile
+from asynq_sqlite.transaction_thread import Worker
 
 if TYPE_CHECKING:
-    from asynq.broker import Listener, Watcher
-    from asynq.ops import Op
+    from asynq.protocol.broker import Listener, Watcher
+    from asynq.protocol.ops import Op
 
 T = TypeVar("T")
 

@@ -19,16 +19,16 @@ from asynq.errors import (
     BrokerUnavailable,
     UnsupportedOperationError,
 )
-from asynq.ops import Op
-from asynq_sqlite import forks, room, sweep
-from asynq_sqlite.faults import REFUSED_VALUES, is_busy, is_full, refused_value, translated
-from asynq_sqlite.handlers import HANDLERS
-from asynq_sqlite.task_file import TaskFile
+from asynq.protocol.ops import Op
+from asynq_sqlite.operations.handlers import HANDLERS
+from asynq_sqlite.store import forks, free_space, sweep
+from asynq_sqlite.store.faults import REFUSED_VALUES, is_busy, is_full, refused_value, translated
+from asynq_sqlite.store.task_file import TaskFile
 
 if TYPE_CHECKING:
     from asynq.clock import Clock
-    from asynq_sqlite.schema import Durability
-    from asynq_sqlite.state import Store
+    from asynq_sqlite.store.schema import Durability
+    from asynq_sqlite.store.store import Store
 
 MAX_TRANSACTION: Final = 500
 """Most operations in one transaction: about 20 ms during which no other process writes."""
@@ -166,7 +166,7 @@ class Engine:
         store.connection.execute("SAVEPOINT op")
         try:
             store.check_size(op)
-            answer = room.within(store, op, lambda: handler(store, op, now))
+            answer = free_space.within(store, op, lambda: handler(store, op, now))
         except AsynqError as error:
             answer = error.with_traceback(None)
         except REFUSED_VALUES as error:

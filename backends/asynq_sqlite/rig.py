@@ -29,7 +29,7 @@ class SQLiteRig:
 
     def factory(self) -> tuple[str, dict[str, str]]:
         """How another process opens the file."""
-        return "asynq.broker:connect", {"url": self._url}
+        return "asynq:connect", {"url": self._url}
 
     def about(self) -> dict[str, str]:
         """Version of the library."""

@@ -1,4 +1,4 @@
-"""The laws of `asynq.ops` as tests any backend can run: subclass BrokerConformance, give it a harness.
+"""The laws of `asynq.protocol.ops` as tests for any backend: subclass BrokerConformance, add a harness.
 
 pytest loads the plugin in this package wherever it is installed: so names are loaded when they are used.
 """

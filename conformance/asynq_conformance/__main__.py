@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _check(words[1:])
     options = _parser().parse_args(words)
     from asynq.errors import AsynqError
-    from asynq.shown import shown
+    from asynq.runtime.safe_text import shown
 
     try:
         if refusal := _refusal(options):
@@ -67,8 +67,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _refusal(options: argparse.Namespace) -> str:
     """Why this store is left alone; "" when it may be used."""
-    from asynq import ops
-    from asynq.broker import connect, without_secrets
+    from asynq.protocol import ops
+    from asynq.protocol.connect import connect, without_secrets
     from asynq_conformance.urls import rig_of
 
     rig = rig_of(options.url)
@@ -130,8 +130,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def explain(report: Report, options: argparse.Namespace) -> None:
     """Print what the first laws that failed said, each once, and how to try one alone."""
-    from asynq.broker import without_secrets
-    from asynq.shown import shown_lines
+    from asynq.protocol.connect import without_secrets
+    from asynq.runtime.safe_text import shown_lines
 
     failed: dict[str, Outcome] = {}
     for outcome in report.of("failed"):
@@ -205,7 +205,7 @@ def _check(words: Sequence[str]) -> int:
     parser.add_argument("file", type=Path, metavar="FILE", help="history.jsonl.gz")
     parser.add_argument("--json", action="store_true", help="print the verdicts as JSON")
     options = parser.parse_args(words)
-    from asynq.shown import shown, shown_lines
+    from asynq.runtime.safe_text import shown, shown_lines
     from asynq_conformance.histories.checking import check_file
 
     try:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from asynq.errors import UnsupportedOperationError
-from asynq.ops import Enqueue, EnqueueTick, Op, all_operations
+from asynq.protocol.ops import Enqueue, EnqueueTick, Op, all_operations
 
 if TYPE_CHECKING:
-    from asynq.broker import Capabilities
+    from asynq.protocol.broker import Capabilities
 
 CLAIM: Final = "but it answers: you may claim this"
 """Part of the reason why a law is skipped whose operation works although it is declared unsupported."""

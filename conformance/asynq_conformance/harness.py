@@ -9,8 +9,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from asynq.broker import Broker
     from asynq.clock import FakeClock
+    from asynq.protocol.broker import Broker
 
 
 class Harness:

@@ -6,19 +6,20 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
-from asynq import ops
-from asynq.answers import raised
 from asynq.clock import FakeClock
 from asynq.errors import AsynqError, TaskNotFoundError
-from asynq.message import TaskMessage, TaskState
+from asynq.protocol import ops
+from asynq.protocol.answers import raised
+from asynq.protocol.message import TaskMessage
+from asynq.task_state import TaskState
 from asynq_conformance.declared import compare_with_declaration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from asynq.broker import Broker
-    from asynq.findings import Finding
-    from asynq.message import Delivery, LostLease, QueueStats, StoredTask
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.findings import Finding
+    from asynq.protocol.message import Delivery, LostLease, QueueStats, StoredTask
     from asynq_conformance.harness import Harness
 
 T = TypeVar("T")

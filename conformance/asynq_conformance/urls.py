@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
 
-from asynq.broker import without_secrets
+from asynq.protocol.connect import without_secrets
 from asynq_conformance.harness import Harness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from asynq.broker import Broker
     from asynq.clock import Clock, FakeClock
+    from asynq.protocol.broker import Broker
 
 ENTRY_POINT_GROUP: Final = "asynq.rigs"
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from attrs import frozen
 
-from asynq import ops
+from asynq.protocol import ops
 from asynq_sqlite import SQLiteBroker
-from asynq_sqlite.state import Store
+from asynq_sqlite.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from asynq.broker import Broker
-    from asynq.message import TaskMessage
-    from asynq.ops import Unique
-    from asynq_sqlite.rows import Row
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.message import TaskMessage
+    from asynq.protocol.ops import Unique
+    from asynq_sqlite.store.rows import Row
 
 T = TypeVar("T")
 

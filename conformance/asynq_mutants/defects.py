@@ -13,8 +13,8 @@ from attrs import frozen
 
 from asynq_conformance.harness import Harness
 from asynq_sqlite import MemoryBroker, SQLiteBroker
-from asynq_sqlite.handlers import HANDLERS
-from asynq_sqlite.state import Store
+from asynq_sqlite.operations.handlers import HANDLERS
+from asynq_sqlite.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynq.clock import FakeClock
-    from asynq.ops import Op
+    from asynq.protocol.ops import Op
 
 
 @frozen

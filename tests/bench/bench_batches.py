@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asynq
-from asynq.ops import MAX_BATCH, Dequeue, Done
+from asynq.protocol.ops import MAX_BATCH, Dequeue, Done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
     from tests.servers import RedisServer
 
 TASKS = 1000

@@ -18,8 +18,8 @@ from redis.sentinel import Sentinel
 
 import asynq_topologies
 from asynq.errors import AsynqError
-from asynq.message import TaskMessage
-from asynq.ops import Enqueue
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Enqueue
 from asynq_redis import RedisSentinelBroker
 from asynq_topologies.layout import MASTER
 from tests.servers import require_redis_server

@@ -9,8 +9,8 @@ import pytest
 import typer
 
 from asynq.cli.arguments import load_handler, read_duration, read_limits, read_queues
-from asynq.cli.worker import worker_command
-from asynq.mux import ServeMux
+from asynq.handlers.mux import ServeMux
+from asynq.supervisor.command import worker_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from asynq.demo.display import print_table
 from asynq.demo.report import Report, Tally, last_to_begin, runs_begun, tally
 from asynq.demo.run import readable_files
 from asynq.demo.tasks import read
-from asynq.ops import Complete, Dequeue
+from asynq.protocol.ops import Complete, Dequeue
 
 if TYPE_CHECKING:
     import pytest

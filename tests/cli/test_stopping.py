@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from asynq import Client, Task
-from asynq.stop_signals import SAME_REQUEST
+from asynq.runtime.stop_signals import SAME_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ if (here / "slow").exists():
 SLOW_HANDLER_PROCESS = """
 import pathlib, sys, time
 here = pathlib.Path(__file__).parent
-if any("asynq.processes.child" in argument for argument in sys.orig_argv):
+if any("asynq.handlers.processes.child" in argument for argument in sys.orig_argv):
     (here / "booting").touch()
     while not (here / "signalled").exists():
         time.sleep(0.01)

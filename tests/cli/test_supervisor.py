@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.cli.supervisor import USAGE_ERROR, Supervisor, describe
+from asynq.supervisor.supervisor import USAGE_ERROR, Supervisor, describe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ GRACEFUL = (
     "say(os.getpid())\n"
     "while True: signal.pause()\n"
 )
-REFUSING = "from asynq.cli.refusals import Refusal; Refusal().tell()\n"
+REFUSING = "from asynq.supervisor.refusals import Refusal; Refusal().tell()\n"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PATIENT
 
 
@@ -131,7 +131,7 @@ async def test_a_copy_that_does_not_stop_is_killed_and_the_status_says_so() -> N
 
 
 async def test_hurried_copies_that_do_not_stop_are_killed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asynq.cli.supervisor.HURRIED", 0.05)
+    monkeypatch.setattr("asynq.supervisor.supervisor.HURRIED", 0.05)
     async with supervised(STUBBORN, patience=600) as running:
         await running.line()
         running.supervisor.stop()
@@ -149,7 +149,7 @@ async def test_a_supervisor_told_to_stop_does_not_wait_to_restart_a_copy() -> No
 
 STALLING = (
     SAY + "import itertools, time; from datetime import timedelta\n"
-    "from asynq.cli.stall_watch import tell_supervisor\n"
+    "from asynq.supervisor.stall_watch import tell_supervisor\n"
     "lags = itertools.chain([0] * 3, itertools.repeat(60))\n"
     "tell_supervisor(lambda: timedelta(seconds=next(lags)))\n"
     "say(os.getpid()); time.sleep(600)"
@@ -192,11 +192,11 @@ async def test_after_quiet_the_copies_are_told_and_none_is_started_again() -> No
 
 async def test_copies_end_gracefully_when_the_supervisor_is_killed() -> None:
     copy = (
-        "import sys; from asynq.cli.supervisor import stop_with_supervisor; stop_with_supervisor()\n"
+        "import sys; from asynq.supervisor.supervisor import stop_with_supervisor; stop_with_supervisor()\n"
         + GRACEFUL.replace("sys.exit(0)", "(say('bye'), sys.exit(0))")
     )
     script = (
-        "import asyncio, os, random, sys; from asynq.cli.supervisor import Supervisor\n"
+        "import asyncio, os, random, sys; from asynq.supervisor.supervisor import Supervisor\n"
         f"command = [sys.executable, '-c', {copy!r}]\n"
         "asyncio.run(Supervisor(command, 1, env=os.environ, patience=9, rng=random.Random()).run())\n"
     )

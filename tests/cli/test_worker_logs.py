@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from asynq import Client, Task
-from asynq.shown import MAX_TRACEBACK
+from asynq.runtime.safe_text import MAX_TRACEBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,7 +160,7 @@ def test_a_handler_process_logs_as_its_module_configures(tmp_path: Path, how: st
     with worker(tmp_path) as (_, lines):
         read = until(lines, "the handler runs apart", "a line of asynq's")
     found = [line for line in read if line.endswith(("the handler runs apart", "a line of asynq's"))]
-    begin = r"[\d-]+ [\d:,]+ \d+ (INFO|WARNING) " if how == "none" else "MINE (app|asynq.limits) "
+    begin = r"[\d-]+ [\d:,]+ \d+ (INFO|WARNING) " if how == "none" else "MINE (app|asynq.handlers.limits) "
     assert all(re.match(begin, line) for line in found), read
 
 
@@ -176,8 +176,8 @@ def test_a_scheduler_is_heard_whatever_configures_logging(tmp_path: Path) -> Non
         check=True,
     )
     first, last = ended.stderr.splitlines()
-    assert first.startswith("MINE asynq.scheduler INFO enqueuing periodic tasks on SQLiteBroker(")
-    assert last == "MINE asynq.scheduler INFO closed"
+    assert first.startswith("MINE asynq.scheduler.scheduler INFO enqueuing periodic tasks on SQLiteBroker(")
+    assert last == "MINE asynq.scheduler.scheduler INFO closed"
 
 
 @pytest.mark.parametrize("how", ["none", "basicConfig"])

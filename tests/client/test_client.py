@@ -22,14 +22,14 @@ from asynq import (
     TaskState,
 )
 from asynq.clock import FakeClock
-from asynq.ops import GetTask, ListQueues, ListTasks
+from asynq.protocol.ops import GetTask, ListQueues, ListTasks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from asynq.broker import Broker
-    from asynq.message import StoredTask
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.message import StoredTask
 
 NOW = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)

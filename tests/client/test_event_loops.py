@@ -19,7 +19,7 @@ import pytest
 
 import asynq_topologies
 from asynq import AsyncClient, AsyncInspector, Client, ServeMux, Server, SQLiteBroker, Task
-from asynq.ops import Ping
+from asynq.protocol.ops import Ping
 from asynq_redis import TLS, RedisBroker
 from asynq_topologies.certificates import self_signed
 from tests.servers import RedisServer

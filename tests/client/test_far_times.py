@@ -11,13 +11,13 @@ import pytest
 from asynq import Client, Inspector, MemoryBroker, RedisBroker, SQLiteBroker, Task, TaskState
 from asynq.checks import LONGEST
 from asynq.instants import FIRST_INSTANT, LAST_INSTANT
-from asynq.scheduler import Scheduler
+from asynq.scheduler.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
 
 TOO_LATE = [
     datetime.max.replace(tzinfo=UTC),

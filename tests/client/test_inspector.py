@@ -11,7 +11,7 @@ import pytest
 
 from asynq import AsyncInspector, Client, Inspector, Task, TaskState
 from asynq.errors import QueueNotFoundError, TaskNotFoundError, TaskStateError
-from asynq.ops import Archive, Dequeue
+from asynq.protocol.ops import Archive, Dequeue
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker, SQLiteBroker
 

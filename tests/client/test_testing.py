@@ -9,8 +9,8 @@ import attrs
 import pytest
 
 import asynq
-from asynq.message import TaskState
-from asynq.ops import Dequeue, ListLostLeases, Recover
+from asynq.protocol.ops import Dequeue, ListLostLeases, Recover
+from asynq.task_state import TaskState
 from asynq.testing import FakeClock, TaskRun, arun_until_idle, assert_enqueued, enqueued, run_until_idle
 
 if TYPE_CHECKING:

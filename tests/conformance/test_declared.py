@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 from attrs import evolve
 
-from asynq import ops
 from asynq.errors import AsynqError, UnsupportedOperationError
+from asynq.protocol import ops
 from asynq_conformance import BrokerConformance, Harness
 from asynq_conformance.lab import Face, Lab
 from asynq_sqlite import MemoryBroker
@@ -17,8 +17,8 @@ from asynq_sqlite import MemoryBroker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asynq.broker import Capabilities
     from asynq.clock import FakeClock
+    from asynq.protocol.broker import Capabilities
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import ops
+from asynq.protocol import ops
 from asynq_conformance.machine.lockstep import DivergenceError
 from asynq_conformance.machine.run import run
 from asynq_conformance.model import invariants
@@ -16,7 +16,7 @@ from asynq_mutants.defects import BrokenHarness
 from asynq_mutants.embedded import contents, groups, leases, manage, order, times, unique
 
 if TYPE_CHECKING:
-    from asynq_sqlite.state import Store
+    from asynq_sqlite.store.store import Store
 
 PAGE = Path(__file__).parents[2] / "docs/protocol.md"
 

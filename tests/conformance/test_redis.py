@@ -66,7 +66,7 @@ class RedisHarness(Harness):
         return {"server": f"redis {self.server.client.info('server')['redis_version']}"}
 
     def factory(self) -> tuple[str, dict[str, Any]]:
-        return "asynq.broker:connect", {"url": self.server.url}
+        return "asynq:connect", {"url": self.server.url}
 
     def warp(self, milliseconds: int) -> None:
         for client in self.clients():

@@ -14,7 +14,7 @@ import typer
 
 import asynq
 from asynq.cli.main import app
-from asynq.ops import GetQueueStats, GetTask
+from asynq.protocol.ops import GetQueueStats, GetTask
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]

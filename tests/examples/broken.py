@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.message import TaskState
+from asynq.task_state import TaskState
 from asynq_lmdb import LmdbBroker
 from asynq_lmdb.store import Store
 
 if TYPE_CHECKING:
-    from asynq.records import Task
+    from asynq.brokerkit.records import Task
 
 
 class Unfenced(Store):

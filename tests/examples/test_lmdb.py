@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 import asynq
-from asynq import ops
 from asynq.clock import FakeClock
 from asynq.errors import (
     BrokerFullError,
@@ -25,7 +24,9 @@ from asynq.errors import (
     BrokerURLError,
     UnsupportedOperationError,
 )
-from asynq.message import TaskMessage, TaskState
+from asynq.protocol import ops
+from asynq.protocol.message import TaskMessage
+from asynq.task_state import TaskState
 from asynq_lmdb import LmdbBroker, connect
 
 LEASE = 30_000

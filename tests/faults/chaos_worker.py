@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import asynq
-from asynq.cli.supervisor import Supervisor, stop_with_supervisor, supervise
+from asynq.supervisor.supervisor import Supervisor, stop_with_supervisor, supervise
 from tests.faults.app import SOON, note
 from tests.faults.chaos import CHILD_SUFFIX
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import frozen
 
-from asynq.broker import connect
-from asynq.ops import GetQueueStats
+from asynq.protocol.connect import connect
+from asynq.protocol.ops import GetQueueStats
 from tests.faults.contents import Contents, redis_contents, sqlite_contents
 from tests.faults.processes import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
     from tests.servers import RedisServer
 
 

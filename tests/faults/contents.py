@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from asynq_redis import wire
-from asynq_redis.keys import QueueKeys
+from asynq_redis.wire import task_message
+from asynq_redis.wire.keys import QueueKeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +73,7 @@ def redis_contents(server: RedisServer, queue: str) -> Contents:
     for key, fields in zip(hashes, pipe.execute(), strict=True):
         task_id = key.removeprefix(prefix).decode()
         bodies[task_id] = fields.get(b"unique_key", b"").decode()
-        wire.decode_as(queue, task_id, fields[b"msg"])
+        task_message.decode_as(queue, task_id, fields[b"msg"])
     locks = {
         key.decode(): (client.get(key) or b"").decode()
         for key in client.scan_iter(match=f"{keys.prefix}unique:*", count=5000)

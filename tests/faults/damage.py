@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from asynq import AsyncClient, Server, Task, TaskState
-from asynq.ops import Complete, Dequeue, GetTask, ListTasks, Retry
+from asynq.protocol.ops import Complete, Dequeue, GetTask, ListTasks, Retry
 from tests.server.conftest import until
 
 if TYPE_CHECKING:

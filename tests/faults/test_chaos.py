@@ -15,7 +15,7 @@ import pytest
 from attrs import frozen
 
 from asynq import Inspector, TaskState
-from asynq.ops import GetQueueStats
+from asynq.protocol.ops import GetQueueStats
 from asynq_topologies.proxy import Proxy
 from tests.faults.chaos import CHILD_SUFFIX, KINDS, Chaos, Crew, Producer
 from tests.faults.conftest import Site, opened

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import AsyncClient, AsynqError, BrokerRefusedError, Server, Task, TaskInfo
-from asynq_redis.keys import QueueKeys
+from asynq_redis.wire.keys import QueueKeys
 from tests.faults.conftest import opened
 from tests.faults.damage import Bench
 from tests.server.conftest import until

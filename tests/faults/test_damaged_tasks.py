@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import AsyncClient, Task
-from asynq.loops.recoverer import Adopter
-from asynq.ops import GetQueueStats
-from asynq_redis.keys import QueueKeys
+from asynq.protocol.ops import GetQueueStats
+from asynq.worker.loops.recoverer import Adopter
+from asynq_redis.wire.keys import QueueKeys
 from tests.faults.damage import Bench
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq import Client, Task, TaskState
-from asynq.ops import GetTask
+from asynq.protocol.ops import GetTask
 from tests.faults.processes import until
 from tests.stopping import stop
 
@@ -49,7 +49,7 @@ def test_a_handler_that_holds_the_loop_or_the_gil_for_several_leases_runs_once(
 
 SLOW_KEEPER = """
 import sys, time
-if "asynq.leases.child" in sys.orig_argv:
+if "asynq.worker.leases.child" in sys.orig_argv:
     time.sleep(3)
 """
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import AsyncClient, Server, SkipRetry, Task, TaskState
-from asynq.ops import ListQueues, ListTasks
+from asynq.protocol.ops import ListQueues, ListTasks
 from tests.server.conftest import until
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 PROGRAM = """
 import os, sys, time
 from datetime import timedelta
-import asynq, asynq.worker
-from asynq.loops import aggregator as loop
+import asynq, asynq.worker.worker
+from asynq.worker.loops import aggregator as loop
 
-loop.HOLD, loop.CHECK, asynq.worker.RECLAIM_EVERY = 1500, 0.2, 0.5
+loop.HOLD, loop.CHECK, asynq.worker.worker.RECLAIM_EVERY = 1500, 0.2, 0.5
 
 
 def merge(group, tasks):

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from asynq import AsyncInspector, Task, connect
-from asynq.entries import Entry
-from asynq.ops import GetLastTick
-from asynq.options import Options
+from asynq.client.options import Options
+from asynq.protocol.ops import GetLastTick
+from asynq.scheduler.entries import Entry
 
 if TYPE_CHECKING:
     from pathlib import Path

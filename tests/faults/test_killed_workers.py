@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq import AsynqError, Client, Task
-from asynq.ops import GetQueueStats
+from asynq.protocol.ops import GetQueueStats
 from tests.faults.processes import until
 from tests.faults.runs import tally
 

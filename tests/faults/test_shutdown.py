@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from asynq import Client, Task, TaskInfo, TaskState
-from asynq.ops import GetQueueStats, ListTasks
+from asynq.protocol.ops import GetQueueStats, ListTasks
 from tests.faults.processes import until
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq import ops
-from asynq_redis import wire
+from asynq.protocol import ops
+from asynq_redis.wire import task_message
 from tests.golden.dumps import leaf
 
 if TYPE_CHECKING:
-    from asynq.groups import AggregationSet
+    from asynq.protocol.groups import AggregationSet
     from tests.golden.replay import Replay
 
 
@@ -45,7 +45,7 @@ def finish(replay: Replay, taken: AggregationSet, task_id: str) -> None:
     left = replay.left[f"asynq:{{default}}:t:{task_id}"]
     # Back before the server's shutdown, the last step there is.
     replay.clock.set(int(left["pending_since"]) // 1_000_000 + replay.shift)
-    enqueue = ops.Enqueue(message=wire.decode(leaf(left["msg"])), enqueue_id="aggregate")
+    enqueue = ops.Enqueue(message=task_message.decode(leaf(left["msg"])), enqueue_id="aggregate")
     replay.broker.execute(ops.FinishAggregation(taken=taken, enqueue=enqueue))
 
 

@@ -13,7 +13,7 @@ from asynq.errors import AsynqError, QueueNotEmptyError, QueueNotFoundError, Tas
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
 
 _QUEUE = "default"
 _REFUSALS: dict[str, type[AsynqError]] = {

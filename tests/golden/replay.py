@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import asynq
-from asynq import ops
 from asynq.clock import FakeClock
 from asynq.errors import AsynqError, DuplicateTaskError, TaskIDConflictError
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from tests.golden.compare import Difference
 from tests.golden.dumps import leaf
 from tests.golden.inspection import inspect
 
 if TYPE_CHECKING:
-    from asynq.message import Delivery, LostLease, TaskMessage
+    from asynq.protocol.message import Delivery, LostLease, TaskMessage
 
 DAY = 24 * 3600 * 1000
 

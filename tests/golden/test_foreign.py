@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import ops
 from asynq.clock import FakeClock
-from asynq.message import StoredTask, TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from tests.golden.dumps import SCENARIOS, TASK_KEY, facts, live_rows, load, restore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from asynq.protocol.message import StoredTask
     from tests.servers import RedisServer
 
 HOUR = 3600 * 1000

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import ops
 from asynq.clock import FakeClock
 from asynq.errors import AggregationLostError
-from asynq.message import TaskMessage
+from asynq.protocol import ops
+from asynq.protocol.message import TaskMessage
 from asynq_redis import RedisBroker
 from tests.golden.dumps import load, restore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asynq.groups import AggregationSet
+    from asynq.protocol.groups import AggregationSet
     from tests.servers import RedisServer
 
 DEADLINE = 1_795_343_689

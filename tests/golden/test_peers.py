@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import ops
 from asynq.clock import FakeClock
 from asynq.errors import LeaseLostError
-from asynq.message import Delivery, Lease, TaskMessage, TaskState
+from asynq.protocol import ops
+from asynq.protocol.message import Delivery, Lease, TaskMessage
+from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 
 if TYPE_CHECKING:

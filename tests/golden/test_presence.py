@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import ops
 from asynq.clock import FakeClock
-from asynq.presence import ServerInfo, WorkerInfo
+from asynq.protocol import ops
+from asynq.protocol.presence import ServerInfo, WorkerInfo
 from asynq_redis import RedisBroker
 from tests.golden.dumps import live_rows, load, restore, rows
 from tests.golden.protobuf import decode_record

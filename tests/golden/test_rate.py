@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq.clock import FakeClock
-from asynq.ops import AcquireSlot, ReleaseSlot
+from asynq.protocol.ops import AcquireSlot, ReleaseSlot
 from asynq_redis import RedisBroker
 
 if TYPE_CHECKING:

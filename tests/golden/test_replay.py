@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import ops
+from asynq.protocol import ops
 from tests.golden import aggregations, dumps
 from tests.golden.compare import Difference, deviations, differences
 from tests.golden.dumps import facts, live_rows, load, rows

@@ -14,16 +14,17 @@ import redis
 from attrs import frozen
 
 from asynq.clock import FakeClock
-from asynq.message import TaskMessage
-from asynq.ops import Dequeue, Enqueue, Examine
-from asynq_redis.steps import Batch, Command, Env, ScriptCall
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Dequeue, Enqueue, Examine
+from asynq_redis.operations.steps import Batch, Env
+from asynq_redis.transport.requests import Command, ScriptCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from asynq.findings import Finding
-    from asynq.ops import Op
-    from asynq_redis.steps import Request
+    from asynq.protocol.findings import Finding
+    from asynq.protocol.ops import Op
+    from asynq_redis.transport.requests import Request
 
 READS = frozenset(
     {

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
 
-from asynq.message import TaskMessage
-from asynq.ops import Enqueue, Op
-from asynq_redis.steps import Command, Env, Reply, Steps
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Enqueue, Op
+from asynq_redis.transport.requests import Command, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from asynq_redis import RedisBroker
+    from asynq_redis.operations.steps import Env, Steps
 
 COUNTER = "probe:counter"
 

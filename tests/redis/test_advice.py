@@ -12,7 +12,7 @@ from tests.servers import RedisServer
 if TYPE_CHECKING:
     import pytest
 
-    from asynq_redis.broker import BaseRedisBroker
+    from asynq_redis.base_broker import BaseRedisBroker
 
 
 async def advice(broker: BaseRedisBroker, caplog: pytest.LogCaptureFixture, count: int) -> list[str]:
@@ -23,7 +23,7 @@ async def advice(broker: BaseRedisBroker, caplog: pytest.LogCaptureFixture, coun
     await listener.next()
 
     def said() -> list[str]:
-        return [record.getMessage() for record in caplog.records if record.name == "asynq_redis.advice"]
+        return [record.getMessage() for record in caplog.records if record.name == "asynq.redis"]
 
     await until(lambda: len(said()) >= count)
     await listener.aclose()

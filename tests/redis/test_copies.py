@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import ops
 from asynq.errors import AsynqError, BrokerUnavailable, LeaseLostError
-from asynq.message import Delivery, TaskMessage, TaskState
+from asynq.protocol import ops
+from asynq.protocol.message import Delivery, TaskMessage
+from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
-from asynq_redis.steps import HANDLERS, Env
-from asynq_redis.wire import encode
+from asynq_redis.operations.steps import HANDLERS, Env
+from asynq_redis.wire.task_message import encode
 from asynq_topologies.proxy import Proxy
 from tests.redis.probes import Face, enqueue
 

@@ -11,12 +11,12 @@ from asynq import Client, Fault, Finding, Inspector, Task, TaskState
 from asynq.clock import SystemClock
 from asynq.errors import AsynqError, TaskNotFoundError
 from asynq.instants import LAST_INSTANT
-from asynq.ops import CancelTask, Complete, Dequeue, Forward, ListLostLeases
+from asynq.protocol.ops import CancelTask, Complete, Dequeue, Forward, ListLostLeases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asynq.message import Delivery
+    from asynq.protocol.message import Delivery
     from tests.servers import RedisServer
 
 Q = "asynq:{default}:"

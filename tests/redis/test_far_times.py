@@ -8,12 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asynq import Inspector, ops
+from asynq import Inspector
 from asynq.instants import FIRST_INSTANT, LAST_INSTANT
-from asynq.message import TaskMessage, TaskState
+from asynq.protocol import ops
+from asynq.protocol.message import TaskMessage
+from asynq.task_state import TaskState
 from asynq.testing import run_until_idle
-from asynq_redis import RedisBroker, records, wire
-from asynq_redis.keys import SCHEDULERS, SERVERS, QueueKeys, SchedulerKeys, ServerKeys, history
+from asynq_redis import RedisBroker
+from asynq_redis.wire import presence_records, task_message
+from asynq_redis.wire.keys import SCHEDULERS, SERVERS, QueueKeys, SchedulerKeys, ServerKeys, history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +63,7 @@ def write(server: RedisServer, message: TaskMessage, state: TaskState, score: fl
     """The task as a peer writes it."""
     server.flush()
     server.client.sadd("asynq:queues", "q")
-    fields = {"msg": wire.encode(message), "state": state.value, "pending_since": since}
+    fields = {"msg": task_message.encode(message), "state": state.value, "pending_since": since}
     server.client.hset(KEYS.task("t"), mapping=fields)  # type: ignore[arg-type]
     if state in ZSETS:
         server.client.zadd(ZSETS[state], {"t": score})
@@ -127,7 +130,7 @@ def test_a_task_is_run_to_its_end_whatever_its_times(
 
 
 def moment(seconds: int, nanos: int) -> Any:
-    return records._Timestamp(seconds=seconds, nanos=nanos)
+    return presence_records._Timestamp(seconds=seconds, nanos=nanos)
 
 
 @many
@@ -140,17 +143,20 @@ def test_servers_entries_and_events_are_shown_whatever_their_times(
     server = ServerKeys.of("host", 1, "id")
     client.zadd(SERVERS, {server.server: 1e18})
     client.set(
-        server.server, records._bytes("ServerInfo", host="host", pid=1, server_id="id", start_time=when)
+        server.server,
+        presence_records._bytes("ServerInfo", host="host", pid=1, server_id="id", start_time=when),
     )
-    run = records._bytes("WorkerInfo", task_id="t", queue="q", start_time=when, deadline=when)
+    run = presence_records._bytes("WorkerInfo", task_id="t", queue="q", start_time=when, deadline=when)
     client.hset(server.workers, "t", run)
     entries = SchedulerKeys("s").entries
     client.zadd(SCHEDULERS, {entries: 1e18})
     client.lpush(
         entries,
-        records._bytes("SchedulerEntry", id="e", next_enqueue_time=when, prev_enqueue_time=when),
+        presence_records._bytes("SchedulerEntry", id="e", next_enqueue_time=when, prev_enqueue_time=when),
     )
-    client.zadd(history("e"), {records._bytes("SchedulerEnqueueEvent", task_id="t", enqueue_time=when): 1})
+    client.zadd(
+        history("e"), {presence_records._bytes("SchedulerEnqueueEvent", task_id="t", enqueue_time=when): 1}
+    )
     with Inspector(broker) as inspector:
         assert [len(one.workers) for one in inspector.servers()] == [1]
         assert [entry.id for entry in inspector.scheduler_entries()] == ["e"]

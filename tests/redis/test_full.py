@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import RedisBroker, ops
+from asynq import RedisBroker
 from asynq.errors import BrokerFullError
 from asynq.instants import EPOCH
-from asynq.message import TaskMessage, TaskState
-from asynq.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
+from asynq.protocol import ops
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
+from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asynq.message import Delivery
+    from asynq.protocol.message import Delivery
     from tests.servers import RedisServer
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from asynq import ops
 from asynq.errors import (
     BrokerFullError,
     BrokerRefusedError,
@@ -17,9 +16,11 @@ from asynq.errors import (
     PayloadTooLargeError,
     ResultTooLargeError,
 )
-from asynq.message import Delivery, TaskMessage, TaskState
+from asynq.protocol import ops
+from asynq.protocol.message import Delivery, TaskMessage
+from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
-from asynq_redis.sizes import LARGE
+from asynq_redis.wire.sizes import LARGE
 from asynq_topologies.proxy import Proxy
 from tests.redis.probes import Count, Face, Send
 from tests.servers import RedisServer

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.broker import CancelRequested, Wake
 from asynq.errors import BrokerUnavailable
+from asynq.protocol.broker import CancelRequested, Wake
 from asynq_redis import RedisBroker
-from asynq_redis.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys
-from asynq_redis.listener import RedisListener
+from asynq_redis.events.listener import RedisListener
 from asynq_redis.url import Address
+from asynq_redis.wire.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys
 from tests.redis.probes import until
 from tests.servers import RedisServer, free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from asynq.broker import Event, Listener
+    from asynq.protocol.broker import Event, Listener
 
 Q, OTHER = QueueKeys("q"), QueueKeys("other")
 
@@ -255,7 +255,7 @@ async def test_both_ends_of_an_outage_are_logged(
     own_server.kill()
     own_server.restart()
     assert await heard(listener) == Wake()
-    told = [record.levelname for record in caplog.records if record.name == "asynq_redis.listener"]
+    told = [record.levelname for record in caplog.records if record.name == "asynq.redis"]
     assert told == ["WARNING", "INFO"]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq import Client, Inspector, Task, TaskState
-from asynq_redis.keys import QueueKeys
+from asynq_redis.wire.keys import QueueKeys
 
 if TYPE_CHECKING:
     from tests.servers import RedisServer

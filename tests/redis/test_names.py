@@ -14,10 +14,10 @@ import uvloop
 
 import asynq
 from asynq.errors import BrokerUnavailable
-from asynq.ops import Ping
-from asynq_redis.faces import Settings
-from asynq_redis.push import PushConnection
-from asynq_redis.resolving import addresses
+from asynq.protocol.ops import Ping
+from asynq_redis.events.push import PushConnection
+from asynq_redis.transport.host_names import addresses
+from asynq_redis.transport.io import Settings
 from asynq_redis.url import Address
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ async def resolution_failed() -> None:
 
 
 async def broker_asked(url: str) -> None:
-    broker = asynq.broker.connect(url)
+    broker = asynq.connect(url)
     try:
         await broker.aexecute(Ping())
     finally:

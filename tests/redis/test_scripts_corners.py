@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from asynq.findings import Fault
-from asynq.message import TaskState
-from asynq.ops import (
+from asynq.protocol.findings import Fault
+from asynq.protocol.ops import (
     Archive,
     DeleteQueue,
     Deletion,
@@ -23,6 +22,7 @@ from asynq.ops import (
     TakeToken,
     Unique,
 )
+from asynq.task_state import TaskState
 from tests.redis.driver import Driver, message
 
 GROUPS, SETS = "asynq:{q}:groups", "asynq:{q}:aggregation_sets"

@@ -8,8 +8,7 @@ import pytest
 import redis
 
 from asynq.errors import BrokerRefusedError, LeaseLostError
-from asynq.message import TaskState
-from asynq.ops import (
+from asynq.protocol.ops import (
     Archive,
     Complete,
     Dequeue,
@@ -28,12 +27,13 @@ from asynq.ops import (
     TrimArchive,
     Unique,
 )
+from asynq.task_state import TaskState
 from tests.redis.driver import Driver, message, unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.ops import Op
+    from asynq.protocol.ops import Op
     from tests.servers import RedisServer
 
 

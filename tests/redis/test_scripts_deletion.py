@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from asynq.ops import (
-    Archive,
-    Complete,
-    DeleteQueue,
-    Deletion,
-    Retry,
-    TakeGroup,
-)
+from asynq.protocol.ops import Archive, Complete, DeleteQueue, Deletion, Retry, TakeGroup
 from tests.redis.driver import Driver, message
 
 GROUPS, SETS, PAUSED = "asynq:{q}:groups", "asynq:{q}:aggregation_sets", "asynq:{q}:paused"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from asynq.errors import LeaseLostError
-from asynq.findings import Fault, Finding
-from asynq.ops import Done, Enqueue, TakeGroup
+from asynq.protocol.findings import Fault, Finding
+from asynq.protocol.ops import Done, Enqueue, TakeGroup
 from tests.redis.driver import NO_TASK, Driver, message
 
 

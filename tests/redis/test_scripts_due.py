@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import redis
 
-from asynq.ops import Forward, Retry, Unique
+from asynq.protocol.ops import Forward, Retry, Unique
 from tests.redis.driver import NO_TASK, Driver, message, unique
 
 FORWARD = Forward(queue="q")

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from asynq.ops import Archive, Complete, Done, ExtendLease, Forward, ListLostLeases, Recover, Requeue, Retry
+from asynq.protocol.ops import (
+    Archive,
+    Complete,
+    Done,
+    ExtendLease,
+    Forward,
+    ListLostLeases,
+    Recover,
+    Requeue,
+    Retry,
+)
 from tests.redis.driver import Driver, message
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from asynq.clock import FakeClock
 from asynq.errors import LeaseLostError
-from asynq.ops import (
+from asynq.protocol.ops import (
     Archive,
     Complete,
     Done,
@@ -22,14 +22,14 @@ from asynq.ops import (
     Retry,
     WriteResult,
 )
-from asynq_redis import wire
+from asynq_redis.wire import task_message
 from tests.redis.driver import Driver, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.message import Delivery
-    from asynq.ops import Op
+    from asynq.protocol.message import Delivery
+    from asynq.protocol.ops import Op
     from tests.servers import RedisServer
 
 GO_GRACE = 30_000
@@ -37,7 +37,7 @@ GO_GRACE = 30_000
 
 def go_enqueues(driver: Driver, task_id: str) -> None:
     """What Go's Enqueue leaves."""
-    data = wire.encode(message(task_id, retention=60))
+    data = task_message.encode(message(task_id, retention=60))
     driver.client.hset(f"asynq:{{q}}:t:{task_id}", mapping={"msg": data, "state": "pending"})
     driver.client.lpush("asynq:{q}:pending", task_id)
 

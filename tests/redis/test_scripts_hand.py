@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from asynq.errors import LeaseLostError, TaskIDConflictError, TaskNotFoundError
-from asynq.message import TaskState
-from asynq.ops import (
+from asynq.protocol.ops import (
     Archive,
     ArchiveTask,
     DeleteTask,
@@ -20,6 +19,7 @@ from asynq.ops import (
     RunTask,
     Unique,
 )
+from asynq.task_state import TaskState
 from tests.redis.driver import Driver, message, unique
 
 HASH, LOCK = "asynq:{q}:t:a", unique("any").unique_key

@@ -7,17 +7,26 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import evolve
 
-from asynq.message import TaskState
-from asynq.ops import MANY_BYTES, Archive, Complete, GetTask, ListLostLeases, Recover, Retry, TakeGroup
-from asynq_redis.sizes import LARGE
-from asynq_redis.steps import Batch, Env
-from asynq_redis.wire import encode
+from asynq.protocol.ops import (
+    MANY_BYTES,
+    Archive,
+    Complete,
+    GetTask,
+    ListLostLeases,
+    Recover,
+    Retry,
+    TakeGroup,
+)
+from asynq.task_state import TaskState
+from asynq_redis.operations.steps import Batch, Env
+from asynq_redis.wire.sizes import LARGE
+from asynq_redis.wire.task_message import encode
 from tests.redis.driver import Driver, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.message import Delivery, TaskMessage
+    from asynq.protocol.message import Delivery, TaskMessage
 
 TASK = "asynq:{q}:t:a"
 PAYLOAD = bytes(range(256)) * (LARGE // 256 + 1)

@@ -7,8 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from asynq.errors import DuplicateTaskError
-from asynq.message import TaskState
-from asynq.ops import (
+from asynq.protocol.ops import (
     Archive,
     Complete,
     DeleteTask,
@@ -26,6 +25,7 @@ from asynq.ops import (
     Unique,
     UpdatePayload,
 )
+from asynq.task_state import TaskState
 from tests.redis.driver import Driver, unique
 
 LOCK = unique("any").unique_key

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from asynq.message import TaskState
-from asynq.ops import Enqueue, GetMemory
+from asynq.protocol.ops import Enqueue, GetMemory
+from asynq.task_state import TaskState
 from tests.redis.driver import Driver, message
 
 SAMPLED, MORE = 20, 4

@@ -6,8 +6,7 @@ import pytest
 import redis
 
 from asynq.errors import TaskStateError
-from asynq.message import TaskState
-from asynq.ops import (
+from asynq.protocol.ops import (
     Archive,
     CancelTask,
     Dequeue,
@@ -20,6 +19,7 @@ from asynq.ops import (
     TakeGroup,
     UpdatePayload,
 )
+from asynq.task_state import TaskState
 from tests.redis.driver import Driver, message
 
 TASK = "asynq:{q}:t:a"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asynq.ops import Adopted, AdoptOrphans, ListLostLeases
+from asynq.protocol.ops import Adopted, AdoptOrphans, ListLostLeases
 from tests.redis.driver import NO_TASK, Driver, message
 
 ACTIVE, LEASE = "asynq:{q}:active", "asynq:{q}:lease"

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.instants import EPOCH
-from asynq.ops import WriteScheduler, WriteServer
-from asynq.presence import ServerInfo
-from asynq_redis.presence import _PRUNED_AFTER
+from asynq.protocol.ops import WriteScheduler, WriteServer
+from asynq.protocol.presence import ServerInfo
+from asynq_redis.operations.presence import _PRUNED_AFTER
 
 if TYPE_CHECKING:
-    from asynq.ops import Op
+    from asynq.protocol.ops import Op
     from tests.redis.driver import Driver
 
 TTL = 10_000

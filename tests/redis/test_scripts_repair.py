@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import LeaseLostError
-from asynq.findings import Fault
-from asynq.message import TaskState
-from asynq.ops import Done, Examine, GetTask, ListLostLeases, RepairGroups, WriteScheduler, WriteServer
+from asynq.protocol.findings import Fault
+from asynq.protocol.ops import (
+    Done,
+    Examine,
+    GetTask,
+    ListLostLeases,
+    RepairGroups,
+    WriteScheduler,
+    WriteServer,
+)
+from asynq.task_state import TaskState
 from asynq_conformance.laws.presence import entry, server
-from asynq_redis.keys import QueueKeys, SchedulerKeys, ServerKeys
-from asynq_redis.scripts import MARK
-from asynq_redis.steps import ScriptCall
+from asynq_redis.lua.scripts import MARK
+from asynq_redis.transport.requests import ScriptCall
+from asynq_redis.wire.keys import QueueKeys, SchedulerKeys, ServerKeys
 from tests.redis.driver import Driver, message
 
 if TYPE_CHECKING:

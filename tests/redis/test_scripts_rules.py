@@ -10,9 +10,8 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from asynq.findings import Fault
-from asynq.message import TaskState
-from asynq.ops import (
+from asynq.protocol.findings import Fault
+from asynq.protocol.ops import (
     AcquireSlot,
     AdoptOrphans,
     Archive,
@@ -59,16 +58,17 @@ from asynq.ops import (
     WriteScheduler,
     WriteServer,
 )
+from asynq.task_state import TaskState
 from asynq_conformance.laws.presence import entry, server
-from asynq_redis.scripts import Script
+from asynq_redis.lua.scripts import Script
 from tests.redis.driver import Driver, Signature, message, unique, watching
 from tests.servers import RedisServer, find_redis_servers, server_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from asynq.message import Delivery
-    from asynq.ops import Op
+    from asynq.protocol.message import Delivery
+    from asynq.protocol.ops import Op
 
 MANY = 120
 LUA = files("asynq_redis") / "lua"
@@ -77,7 +77,7 @@ REFUSED_WHEN_FULL = {"enqueue", "enqueue_tick", "write_result", "update_payload"
 SERVERS: list[str | None] = [*find_redis_servers()] or [None]
 READ_ONLY = {
     *("stats", "sum_groups", "get_task", "list_tasks", "list_groups", "read_set"),
-    *("history", "memory", "scan_keys", "examine_tasks"),
+    *("history", "memory", "scan_keys", "doctor_tasks"),
 }
 
 

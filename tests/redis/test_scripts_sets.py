@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.message import TaskState
-from asynq.ops import (
+from asynq.protocol.ops import (
     Enqueue,
     FinishAggregation,
     GetTask,
@@ -16,11 +15,12 @@ from asynq.ops import (
     ReturnAggregation,
     TakeGroup,
 )
-from asynq_redis.steps import Batch, Env
+from asynq.task_state import TaskState
+from asynq_redis.operations.steps import Batch, Env
 from tests.redis.driver import Driver, message
 
 if TYPE_CHECKING:
-    from asynq.groups import AggregationSet
+    from asynq.protocol.groups import AggregationSet
 
 SET, SETS, GROUP = "asynq:{q}:g:g:s", "asynq:{q}:aggregation_sets", "asynq:{q}:g:g"
 

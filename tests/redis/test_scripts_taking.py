@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from asynq.message import TaskState
-from asynq.ops import Dequeue, Enqueued
+from asynq.protocol.ops import Dequeue, Enqueued
+from asynq.task_state import TaskState
 from tests.redis.driver import Driver, message
 
 PENDING = "asynq:{q}:pending"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.message import TaskMessage
-from asynq.ops import Archive, Dequeue, Enqueue, Forward, GetTask, ListLostLeases
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Archive, Dequeue, Enqueue, Forward, GetTask, ListLostLeases
 from asynq_redis import RedisBroker
 
 if TYPE_CHECKING:

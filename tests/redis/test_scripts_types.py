@@ -13,7 +13,7 @@ from tests.redis.driver import Driver
 from tests.redis.test_scripts_rules import LUA, NAMES, run_everything
 
 if TYPE_CHECKING:
-    from asynq_redis.steps import ScriptCall
+    from asynq_redis.transport.requests import ScriptCall
     from tests.servers import RedisServer
 
 ALL_STATES = "pending active lease scheduled retry archived completed groups sets"
@@ -29,10 +29,10 @@ CHECKED = {
     "drop_members": "set sets archived",
     "enqueue": "pending scheduled groups archived completed",
     "enqueue_tick": "pending scheduled groups archived completed",
-    "examine_groups": "groups sets",
-    "examine_ids": "source lease",
-    "examine_locks": "",
-    "examine_tasks": ALL_STATES,
+    "doctor_groups": "groups sets",
+    "doctor_ids": "source lease",
+    "doctor_locks": "",
+    "doctor_tasks": ALL_STATES,
     "extend": "lease",
     "extend_set": "sets",
     "finish_set": "pending scheduled groups archived completed set sets",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq_redis import TLS
-from asynq_redis.tls import context_for
+from asynq_redis.transport.tls import context_for
 from asynq_topologies.certificates import self_signed
 
 if TYPE_CHECKING:

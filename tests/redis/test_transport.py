@@ -15,7 +15,7 @@ import pytest
 
 from asynq.clock import FakeClock
 from asynq.errors import BrokerRefusedError, UnsupportedOperationError
-from asynq.ops import ListQueues, Op, Ping
+from asynq.protocol.ops import ListQueues, Op, Ping
 from asynq_redis import TLS, RedisBroker
 from asynq_topologies.proxy import Proxy
 from tests.redis.probes import COUNTER, Count, Echo, Face, Send, eventually

@@ -14,9 +14,9 @@ import pytest
 import redis
 
 from asynq.errors import BrokerFullError, BrokerUnavailable
-from asynq.ops import Dequeue, Op, PauseQueue, Ping
+from asynq.protocol.ops import Dequeue, Op, PauseQueue, Ping
 from asynq_redis import RedisBroker
-from asynq_redis.topology import Single
+from asynq_redis.transport.topology import Single
 from asynq_topologies.proxy import Proxy
 from tests.redis.probes import COUNTER, Count, Echo, Face, Send, enqueue, eventually
 from tests.servers import RedisServer, find_redis_servers, server_version

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.broker import Wake
 from asynq.errors import BrokerFullError, BrokerRefusedError
-from asynq.ops import Ping
+from asynq.protocol.broker import Wake
+from asynq.protocol.ops import Ping
 from asynq_redis import RedisBroker
 from asynq_topologies.certificates import self_signed
 from asynq_topologies.proxy import Proxy

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import AsyncClient, Task, results
+from asynq import AsyncClient, Task
+from asynq.client import results
 from asynq.errors import BrokerRefusedError, BrokerUnavailable, TaskGoneError
 from asynq_redis import RedisBroker
-from asynq_redis.keys import QueueKeys
-from asynq_redis.watcher import RedisWatcher
+from asynq_redis.events.watcher import RedisWatcher
+from asynq_redis.wire.keys import QueueKeys
 from tests.servers import RedisServer, free_port
 
 if TYPE_CHECKING:

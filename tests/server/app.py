@@ -14,14 +14,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asynq.mux import ServeMux
+from asynq.handlers.mux import ServeMux
 from asynq.server import Server
 from asynq_redis import RedisBroker
 from asynq_sqlite import SQLiteBroker
 
 if TYPE_CHECKING:
-    from asynq.context import Context
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.context import Context
 
 URL, LEASE, SHUTDOWN, LOG = sys.argv[1:5]
 mux = ServeMux()

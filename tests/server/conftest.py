@@ -18,8 +18,8 @@ from attrs import define
 
 from asynq.clock import SystemClock
 from asynq.errors import TaskNotFoundError
-from asynq.message import StoredTask, TaskMessage, TaskState
-from asynq.ops import Enqueue, GetTask
+from asynq.protocol.message import StoredTask, TaskMessage
+from asynq.protocol.ops import Enqueue, GetTask
 from asynq.server import Server
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker, SQLiteBroker
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from asynq.broker import Broker
-    from asynq.handlers import Handler
+    from asynq.handlers.adapters import Handler
+    from asynq.protocol.broker import Broker
+    from asynq.task_state import TaskState
 
 APP = str(Path(__file__).with_name("app.py"))
 PATIENCE = 15.0

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from asynq import RateLimited, SkipRetry, Task
-from asynq.ops import GetTask
+from asynq.protocol.ops import GetTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asynq.context import Context
+    from asynq.handlers.context import Context
 
 
 class Big:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq import ops
-from asynq.client import AsyncClient
-from asynq.message import TaskState
-from asynq.task import Task
+from asynq.client.client import AsyncClient
+from asynq.client.task import Task
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
 
 MINUTE = 60_000
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import ops
-from asynq.aggregation import Aggregate, Grouping
-from asynq.client import AsyncClient
+from asynq.client.client import AsyncClient
+from asynq.client.task import Task
 from asynq.clock import FakeClock
 from asynq.errors import AggregationError
-from asynq.loops.aggregator import Aggregator
+from asynq.protocol import ops
 from asynq.server import Server
-from asynq.task import Task
+from asynq.worker.aggregation import Aggregate, Grouping
+from asynq.worker.loops.aggregator import Aggregator
 from asynq_sqlite import MemoryBroker
 from tests.server.conftest import Bench, until
 from tests.server.groups import MINUTE, add, groups, joined, pending
@@ -24,7 +24,7 @@ from tests.server.groups import MINUTE, add, groups, joined, pending
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
 
 
 async def joined_on_the_loop(group: str, tasks: list[Task]) -> Task:

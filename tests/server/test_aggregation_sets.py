@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import ops
-from asynq.aggregation import Aggregate, Aggregation
-from asynq.client import random_id
+from asynq.client.client import random_id
 from asynq.clock import FakeClock
 from asynq.errors import AggregationLostError, BrokerUnavailable
-from asynq.loops.reclaimer import GroupRepairer, Reclaimer
-from asynq.message import TaskMessage
-from asynq.threads import DaemonThreads
+from asynq.protocol import ops
+from asynq.protocol.message import TaskMessage
+from asynq.runtime.threads import DaemonThreads
+from asynq.worker.aggregation import Aggregate, Aggregation
+from asynq.worker.loops.reclaimer import GroupRepairer, Reclaimer
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker
 from tests.server.groups import MINUTE, add, groups, joined, pending
@@ -25,8 +25,8 @@ from tests.server.groups import MINUTE, add, groups, joined, pending
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asynq.broker import Broker
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.protocol.broker import Broker
     from tests.servers import RedisServer
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import BrokerUnavailable, Context, LeaseLostError, MemoryBroker, RevokeTask, SkipRetry, Task
-from asynq.broker import CancelRequested
-from asynq.hooks import Callbacks, Hooks
-from asynq.message import LostLease, TaskMessage, TaskState
-from asynq.ops import Ping, Recover
+from asynq.handlers.hooks import Callbacks, Hooks
+from asynq.protocol.broker import CancelRequested
+from asynq.protocol.message import LostLease, TaskMessage
+from asynq.protocol.ops import Ping, Recover
 from asynq.server import Server
+from asynq.task_state import TaskState
 from tests.server.conftest import until
 
 if TYPE_CHECKING:

@@ -13,25 +13,37 @@ import pytest
 from attrs import evolve
 
 from asynq import AsynqError, BrokerUnavailable, Task
-from asynq.broker_time import BrokerTime
+from asynq.client.options import Options
 from asynq.clock import FakeClock
-from asynq.entries import Entry, Registry
-from asynq.isolation import aexecute_isolated, execute_isolated
-from asynq.leases.extender import Extender
-from asynq.loops.forwarder import Forwarder
-from asynq.loops.recoverer import Recoverer
-from asynq.loops.ticker import LONGEST_PAUSE, REST, Hooks, Ticker
-from asynq.message import TaskMessage, TaskState
-from asynq.ops import Dequeue, Enqueue, EnqueueTick, ExtendLease, Forward, GetTask, ListTasks, Op, Ping, Retry
-from asynq.options import Options
-from asynq.retry import RetryRules
+from asynq.handlers.retry import RetryRules
+from asynq.protocol.broker_time import BrokerTime
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import (
+    Dequeue,
+    Enqueue,
+    EnqueueTick,
+    ExtendLease,
+    Forward,
+    GetTask,
+    ListTasks,
+    Op,
+    Ping,
+    Retry,
+)
+from asynq.runtime.isolation import aexecute_isolated, execute_isolated
+from asynq.scheduler.entries import Entry, Registry
+from asynq.scheduler.ticker import LONGEST_PAUSE, REST, Hooks, Ticker
+from asynq.task_state import TaskState
+from asynq.worker.leases.extender import Extender
+from asynq.worker.loops.forwarder import Forwarder
+from asynq.worker.loops.recoverer import Recoverer
 from asynq_sqlite import MemoryBroker
 from tests.server.conftest import Bench, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from asynq.context import Context
+    from asynq.handlers.context import Context
 
 T = TypeVar("T")
 LEASE = 30_000
@@ -332,8 +344,8 @@ async def test_a_hook_of_a_schedule_cannot_end_it(
 
 
 async def test_a_listener_that_fails_to_pass_an_event_on_hears_the_next(memory: Bench) -> None:
-    from asynq.broker import CancelRequested
-    from asynq.wakeups import Wakeups
+    from asynq.protocol.broker import CancelRequested
+    from asynq.worker.wakeups import Wakeups
 
     heard: list[str] = []
 

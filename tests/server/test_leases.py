@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.leases.process import KeeperProcess
-from asynq.leases.protocol import Hello, Ready, Said, write
-from asynq.message import TaskState
-from asynq.signals import UNHEEDED
+from asynq.runtime.signals import UNHEEDED
+from asynq.task_state import TaskState
+from asynq.worker.leases.process import KeeperProcess
+from asynq.worker.leases.protocol import Hello, Ready, Said, write
 from tests.server.conftest import open_broker, time_taken_away, until
 from tests.stopping import stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.context import Context
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.context import Context
     from tests.server.conftest import Bench, Worker
 
 LEASE = 1

@@ -13,16 +13,16 @@ import pytest
 from attrs import Factory, define
 
 from asynq.errors import RateLimited
-from asynq.limits import RateLimit, Semaphore
-from asynq.message import TaskState
-from asynq.mux import ServeMux
-from asynq.ops import AcquireSlot, Dequeue, GetQueueStats
+from asynq.handlers.limits import RateLimit, Semaphore
+from asynq.handlers.mux import ServeMux
+from asynq.protocol.ops import AcquireSlot, Dequeue, GetQueueStats
+from asynq.task_state import TaskState
 from tests.server.conftest import until
 from tests.unit import jobs
 
 if TYPE_CHECKING:
-    from asynq.context import Context
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.context import Context
     from tests.server.conftest import Bench
 
 ACTIVE, RETRY = TaskState.ACTIVE, TaskState.RETRY

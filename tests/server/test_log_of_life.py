@@ -31,7 +31,11 @@ broker = asynq.SQLiteBroker("tasks.db")
             "asynq.server working on queues default of SQLiteBroker(",
             "2.5",
         ),
-        ("asynq.Scheduler(broker).run()", "asynq.scheduler enqueuing periodic tasks on SQLiteBroker(", "5"),
+        (
+            "asynq.Scheduler(broker).run()",
+            "asynq.scheduler.scheduler enqueuing periodic tasks on SQLiteBroker(",
+            "5",
+        ),
     ],
 )
 def test_the_log_says_on_what_it_works_and_how_long_a_shutdown_waits(

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import RateLimited, RevokeTask, SkipRetry
-from asynq.logs import tell_failure
-from asynq.message import Delivery, TaskMessage, TaskState
-from asynq.mux import ServeMux
-from asynq.ops import Retry
-from asynq.outcome import Failed
-from asynq.run_log import MOST_KINDS, FailureLog
+from asynq.handlers.mux import ServeMux
+from asynq.handlers.outcome import Failed
+from asynq.protocol.message import Delivery, TaskMessage
+from asynq.protocol.ops import Retry
+from asynq.runtime.logs import tell_failure
+from asynq.task_state import TaskState
+from asynq.worker.failure_log import MOST_KINDS, FailureLog
 
 if TYPE_CHECKING:
-    from asynq.context import Context
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.context import Context
     from tests.server.conftest import Bench
 
 SOON: dict[str, Any] = {"retry_delay": lambda *_: timedelta(0)}

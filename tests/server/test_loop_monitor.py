@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
-from asynq.loop_monitor import LoopMonitor
+from asynq.runtime.loop_monitor import LoopMonitor
+from asynq.runtime.signals import run_to_end
 from asynq.server import Server
-from asynq.signals import run_to_end
 from asynq_sqlite import MemoryBroker
 from tests.server.conftest import Bench, until
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Awaitable, Callable
 
-    from asynq.context import Context
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.context import Context
 
     Act = Callable[[Bench, Server], Awaitable[None]]
 

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from asynq.broker_time import BrokerTime
 from asynq.clock import FakeClock
 from asynq.errors import AsynqError, BrokerRefusedError, BrokerUnavailable, TaskNotFoundError
-from asynq.loops.forwarder import NEXT_TURN, Forwarder
-from asynq.loops.janitor import Janitor
-from asynq.loops.recoverer import Recoverer
-from asynq.loops.sweep import AT_ONCE
-from asynq.message import TaskMessage, TaskState
-from asynq.ops import Archive, Complete, Dequeue, Enqueue, Forward, GetTask, ListTasks
-from asynq.retry import RetryRules
+from asynq.handlers.retry import RetryRules
+from asynq.protocol.broker_time import BrokerTime
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Archive, Complete, Dequeue, Enqueue, Forward, GetTask, ListTasks
+from asynq.task_state import TaskState
+from asynq.worker.loops.forwarder import NEXT_TURN, Forwarder
+from asynq.worker.loops.janitor import Janitor
+from asynq.worker.loops.recoverer import Recoverer
+from asynq.worker.loops.sweep import AT_ONCE
 from asynq_sqlite import MemoryBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from asynq.ops import Op, Recover
+    from asynq.protocol.ops import Op, Recover
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import AsyncInspector, ServeMux, Task
-from asynq.message import TaskState
-from asynq.threads import Answer
+from asynq.runtime.threads import Answer
+from asynq.task_state import TaskState
 from tests.server import cycles_jobs
 from tests.server.conftest import Bench, until
 from tests.server.cycles import ALIVE, FAILING, Big, Order, fails, fails_in_a_thread, without_collector
@@ -20,7 +20,7 @@ from tests.server.cycles import ALIVE, FAILING, Big, Order, fails, fails_in_a_th
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.context import Context
+    from asynq.handlers.context import Context
 
 RUNS = 12
 

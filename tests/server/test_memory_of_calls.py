@@ -10,8 +10,8 @@ import pytest
 
 from asynq import AsyncInspector, Client, Inspector, Task
 from asynq.errors import AsynqError, BrokerUnavailable, DuplicateTaskError, TaskNotFoundError
-from asynq.message import TaskState
-from asynq.ops import GetTask
+from asynq.protocol.ops import GetTask
+from asynq.task_state import TaskState
 from asynq.testing import arun_until_idle, run_until_idle
 from asynq_sqlite import MemoryBroker, SQLiteBroker
 from tests.server.conftest import Bench, until

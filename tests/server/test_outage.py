@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from asynq.errors import AsynqError, BrokerUnavailable
-from asynq.message import TaskState
-from asynq.mux import ServeMux
-from asynq.ops import Archive, Dequeue, Done
+from asynq.handlers.mux import ServeMux
+from asynq.protocol.ops import Archive, Dequeue, Done
+from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker
 from asynq_topologies.proxy import Proxy
@@ -23,9 +23,9 @@ from tests.servers import RedisServer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from asynq.context import Context
-    from asynq.ops import Op
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.context import Context
+    from asynq.protocol.ops import Op
 
 T = TypeVar("T")
 

@@ -22,16 +22,22 @@ from asynq import (
     Task,
 )
 from asynq.errors import ServerStateError
-from asynq.inspecting import EVENTS
-from asynq.message import TaskState
-from asynq.ops import ListEnqueueEvents, ListSchedulerEntries, ListServers, RecordEnqueueEvent, WriteScheduler
-from asynq.presence import SHOWN_PAYLOAD
+from asynq.inspector.inspect import EVENTS
+from asynq.protocol.ops import (
+    ListEnqueueEvents,
+    ListSchedulerEntries,
+    ListServers,
+    RecordEnqueueEvent,
+    WriteScheduler,
+)
+from asynq.protocol.presence import SHOWN_PAYLOAD
+from asynq.task_state import TaskState
 from tests.server.conftest import PATIENCE, Bench, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.ops import Op
+    from asynq.protocol.ops import Op
 
 
 async def answers(bench: Bench, op: Op[Any], wanted: Callable[[Any], object]) -> Any:
@@ -148,7 +154,7 @@ async def test_a_manager_follows_its_provider(memory: Bench) -> None:
 async def test_a_provider_that_never_answers_does_not_hold_up_the_end(
     memory: Bench, monkeypatch: pytest.MonkeyPatch, plain: bool
 ) -> None:
-    monkeypatch.setattr("asynq.service.LOOP_PATIENCE", 0.05)
+    monkeypatch.setattr("asynq.scheduler.lifecycle.LOOP_PATIENCE", 0.05)
     asked, hanging, let_go = [0], threading.Event(), threading.Event()
 
     def provide() -> Any:
@@ -175,7 +181,7 @@ async def test_a_provider_that_never_answers_does_not_hold_up_the_end(
 async def test_a_hook_that_never_returns_does_not_hold_up_the_end(
     memory: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asynq.service.LOOP_PATIENCE", 0.05)
+    monkeypatch.setattr("asynq.scheduler.lifecycle.LOOP_PATIENCE", 0.05)
     hanging = asyncio.Event()
 
     async def never_returns(_: Task) -> None:

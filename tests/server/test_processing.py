@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import RevokeTask, SkipRetry
-from asynq.message import TaskState
-from asynq.mux import ServeMux
-from asynq.ops import PauseQueue, UnpauseQueue
+from asynq.handlers.mux import ServeMux
+from asynq.protocol.ops import PauseQueue, UnpauseQueue
+from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from tests.server.conftest import Bench, until
 
 if TYPE_CHECKING:
-    from asynq.context import Context
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.context import Context
     from tests.servers import RedisServer
 
 GONE = None

@@ -13,11 +13,11 @@ import pytest
 
 from asynq import Client, Context, PayloadTooLargeError, ResultTooLargeError, Task, TaskInfo
 from asynq.errors import AggregationError
-from asynq.message import TaskState
-from asynq.ops import MANY_BYTES, Archive, GetQueueStats, Retry
+from asynq.protocol.ops import MANY_BYTES, Archive, GetQueueStats, Retry
+from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker, SQLiteBroker
-from asynq_sqlite.state import Store
+from asynq_sqlite.store.store import Store
 from tests.server.conftest import Bench, until
 from tests.servers import RedisServer
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
 
 MB = 1 << 20
 HOUR = timedelta(hours=1)

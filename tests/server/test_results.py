@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import asynq
-from asynq import AsyncClient, Client, Context, Task, results
+from asynq import AsyncClient, Client, Context, Task
+from asynq.client import results
 from asynq.errors import BrokerUnavailable, TaskFailedError, TaskGoneError
-from asynq.message import TaskState
-from asynq.ops import Archive, Complete, Dequeue, Done
+from asynq.protocol.ops import Archive, Complete, Dequeue, Done
+from asynq.task_state import TaskState
 from asynq_sqlite import MemoryBroker, SQLiteBroker
 from tests.server.conftest import PATIENCE, Bench, open_broker, until
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from asynq.message import Delivery
+    from asynq.protocol.message import Delivery
 
 HOUR = timedelta(hours=1)
 LONG = timedelta(seconds=PATIENCE)
@@ -230,8 +231,8 @@ class Faltering(MemoryBroker):
     looks = 0
 
     async def aexecute(self, op: Any, /) -> Any:
-        self.looks += isinstance(op, asynq.ops.GetTask)
-        if 2 <= self.looks <= 3 and isinstance(op, asynq.ops.GetTask):
+        self.looks += isinstance(op, asynq.protocol.ops.GetTask)
+        if 2 <= self.looks <= 3 and isinstance(op, asynq.protocol.ops.GetTask):
             raise BrokerUnavailable("it is away")
         return await super().aexecute(op)
 

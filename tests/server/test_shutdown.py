@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from asynq.errors import BrokerRefusedError, ServerStateError
-from asynq.message import TaskState
-from asynq.mux import ServeMux
+from asynq.handlers.mux import ServeMux
+from asynq.runtime.stop_signals import SAME_REQUEST
 from asynq.server import Server
-from asynq.stop_signals import SAME_REQUEST
+from asynq.task_state import TaskState
 from asynq_sqlite import MemoryBroker
 from tests.server.conftest import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.context import Context
-    from asynq.ops import Op
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.context import Context
+    from asynq.protocol.ops import Op
     from tests.server.conftest import Bench, Worker
 
 T = TypeVar("T")

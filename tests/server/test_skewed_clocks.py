@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import AsyncClient, AsyncInspector, Context, ServeMux, Server, Task, TaskState
-from asynq.broker_time import FRESH, BrokerTime
 from asynq.clock import FakeClock
+from asynq.protocol.broker_time import FRESH, BrokerTime
 from asynq_redis import RedisBroker
 from tests.server.conftest import until
 

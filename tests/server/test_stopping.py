@@ -13,8 +13,8 @@ import pytest
 
 from asynq import PeriodicTaskManager, Scheduler, ServeMux, Server, Task
 from asynq.errors import BrokerUnavailable, ServerStateError
-from asynq.message import TaskState
-from asynq.stop_signals import EXIT_BLOCKED, SAME_REQUEST
+from asynq.runtime.stop_signals import EXIT_BLOCKED, SAME_REQUEST
+from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker
 from tests.server.conftest import Bench, time_taken_away
@@ -23,8 +23,8 @@ from tests.servers import RedisServer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
-    from asynq.context import Context
-    from asynq.ops import Op
+    from asynq.handlers.context import Context
+    from asynq.protocol.ops import Op
     from tests.server.conftest import Worker
 
 PROMPT = 4.0
@@ -124,7 +124,7 @@ class Away(MemoryBroker):
 async def test_what_cannot_be_settled_holds_up_the_end_only_from_the_end_of_its_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("asynq.processor.SETTLE_PATIENCE", 0.2)
+    monkeypatch.setattr("asynq.worker.processor.SETTLE_PATIENCE", 0.2)
     broker, begun, release = Away(), asyncio.Event(), asyncio.Event()
     ended = False
 
@@ -226,7 +226,7 @@ async def test_a_shutdown_does_not_wait_for_the_lease_keeper_to_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys, time\nif 'asynq.leases.child' in sys.orig_argv: time.sleep(60)\n"
+        "import sys, time\nif 'asynq.worker.leases.child' in sys.orig_argv: time.sleep(60)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     with RedisServer.start() as redis:

@@ -18,20 +18,20 @@ from asynq import (
     QueueNotFoundError,
     Task,
 )
+from asynq.client.options import Options
 from asynq.clock import FakeClock
-from asynq.entries import Entry, Registry
-from asynq.loops.ticker import LONGEST_PAUSE, Hooks, Ticker
-from asynq.message import TaskState
-from asynq.ops import Archive, Complete, Dequeue, Done, EnqueueTick, ListEnqueueEvents, ListTasks
-from asynq.options import Options
+from asynq.protocol.ops import Archive, Complete, Dequeue, Done, EnqueueTick, ListEnqueueEvents, ListTasks
+from asynq.scheduler.entries import Entry, Registry
+from asynq.scheduler.ticker import LONGEST_PAUSE, Hooks, Ticker
+from asynq.task_state import TaskState
 from asynq_sqlite import MemoryBroker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from asynq.errors import AsynqError
-    from asynq.message import Delivery
-    from asynq.ops import Op
+    from asynq.protocol.message import Delivery
+    from asynq.protocol.ops import Op
 
 T = TypeVar("T")
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from asynq.client import AsyncClient
+from asynq.client.client import AsyncClient
+from asynq.client.task import Task
 from asynq.errors import DuplicateTaskError, SkipRetry, TaskIDConflictError
-from asynq.message import TaskState
-from asynq.task import Task
+from asynq.task_state import TaskState
 from tests.server.conftest import PATIENCE
 
 if TYPE_CHECKING:
-    from asynq.context import Context
+    from asynq.handlers.context import Context
     from tests.server.conftest import Bench
 
 HOUR = timedelta(hours=1)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import ops
 from asynq.clock import FakeClock
 from asynq.errors import BrokerRefusedError, BrokerURLError
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_sqlite import MemoryBroker, SQLiteBroker, connect, connect_memory
-from asynq_sqlite.schema import Durability, open_database
+from asynq_sqlite.store.schema import Durability, open_database
 from tests.sqlite.tools import enqueue, sql, take, tasks
 
 if TYPE_CHECKING:

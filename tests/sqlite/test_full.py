@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import ops
 from asynq.errors import BrokerFullError
 from asynq.instants import EPOCH
-from asynq.message import QueueStats, TaskState
-from asynq.presence import ServerInfo
+from asynq.protocol import ops
+from asynq.protocol.message import QueueStats
+from asynq.protocol.presence import ServerInfo
+from asynq.task_state import TaskState
 from asynq_sqlite import SQLiteBroker
 from tests.sqlite.tools import enqueue, take, tasks
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynq.clock import FakeClock
-    from asynq.message import Delivery
+    from asynq.protocol.message import Delivery
 
 PAYLOAD = bytes(3000)
 MAX_SIZE = 400_000

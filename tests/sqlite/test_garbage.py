@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import ops
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from tests.sqlite.tools import LEASE, enqueue, sql, take, tasks
 
 if TYPE_CHECKING:

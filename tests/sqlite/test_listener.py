@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import ops
-from asynq.broker import CancelRequested, Listener, Wake
 from asynq.errors import BrokerUnavailable
+from asynq.protocol import ops
+from asynq.protocol.broker import CancelRequested, Listener, Wake
 from asynq_sqlite import MemoryBroker, SQLiteBroker
 from tests.sqlite.tools import LEASE, enqueue, take
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from asynq import ops
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_sqlite import SQLiteBroker
-from asynq_sqlite.handlers import HANDLERS
-from asynq_sqlite.state import Store
+from asynq_sqlite.operations.handlers import HANDLERS
+from asynq_sqlite.store.store import Store
 from tests.sqlite.tools import LEASE, enqueue, sql, take, tasks
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from asynq.broker import Broker
     from asynq.clock import FakeClock
-    from asynq.message import Delivery
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.message import Delivery
 
 DAY = 24 * 3600 * 1000
 

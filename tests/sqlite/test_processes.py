@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from asynq import ops
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_sqlite import SQLiteBroker
 from tests.sqlite.tools import enqueue, run_script, sql, start_script, take, tasks
 
@@ -25,7 +25,7 @@ for number in range(int(sys.argv[3])):
 
 CONSUME = """
 import sys
-from asynq import ops
+from asynq.protocol import ops
 from asynq_sqlite import SQLiteBroker
 from tests.sqlite.tools import take
 broker = SQLiteBroker(sys.argv[1], durability="process")

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import ops
-from asynq.broker import Wake
 from asynq.errors import BrokerRefusedError, BrokerUnavailable, LeaseLostError
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.protocol.broker import Wake
+from asynq.task_state import TaskState
 from asynq_sqlite import SQLiteBroker
-from asynq_sqlite.state import Store
+from asynq_sqlite.store.store import Store
 from tests.sqlite.tools import LEASE, enqueue, run_script, sql, take, tasks
 
 if TYPE_CHECKING:

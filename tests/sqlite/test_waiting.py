@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import ops
 from asynq.errors import BrokerUnavailable
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_sqlite import SQLiteBroker
 from tests.sqlite.tools import enqueue, sql, take, tasks
 

@@ -9,13 +9,14 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from asynq import ops
-from asynq.message import Delivery, StoredTask, TaskMessage, TaskState
+from asynq.protocol import ops
+from asynq.protocol.message import Delivery, StoredTask, TaskMessage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
+    from asynq.task_state import TaskState
 
 LEASE = 30_000
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 from attrs import frozen
 
-from asynq.broker import connect
-from asynq.ops import GetQueueStats
+from asynq.protocol.connect import connect
+from asynq.protocol.ops import GetQueueStats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ import pytest
 import asynq_topologies
 from asynq import Client, Inspector, ServeMux, Server, Task
 from asynq.errors import BrokerRefusedError
-from asynq.ops import Ping
+from asynq.protocol.ops import Ping
 from asynq_redis import TLS, RedisBroker, RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies import Access
 from asynq_topologies.certificates import self_signed

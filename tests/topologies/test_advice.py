@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from asynq.broker import connect
+from asynq.protocol.connect import connect
 from tests.redis.probes import until
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "asynq_redis.advice"]
+    return [record.getMessage() for record in caplog.records if record.name == "asynq.redis"]
 
 
 async def begin_to_listen(topology: Topology) -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq.broker import connect
-from asynq.message import TaskMessage
-from asynq.ops import Dequeue, Enqueue, GetQueueStats
+from asynq.protocol.connect import connect
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Dequeue, Enqueue, GetQueueStats
 from tests.topologies.conftest import queues_of
 
 if TYPE_CHECKING:

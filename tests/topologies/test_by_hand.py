@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.ops import Ping
+from asynq.protocol.ops import Ping
 from asynq_redis import connect
 from tests.servers import require_redis_server
 

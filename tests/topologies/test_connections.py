@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import Client, ServeMux, Server, Task
-from asynq.message import TaskMessage
-from asynq.ops import Enqueue
-from asynq_redis import RedisClusterBroker, RedisSentinelBroker, transport
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Enqueue
+from asynq_redis import RedisClusterBroker, RedisSentinelBroker
+from asynq_redis.transport import transport
 from asynq_topologies.layout import MASTER
 from tests.redis.probes import eventually, until
 from tests.topologies.conftest import queues_of

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import BrokerUnavailable
-from asynq.message import TaskMessage
-from asynq.ops import Dequeue, Enqueue, Enqueued
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Dequeue, Enqueue, Enqueued
 from asynq_redis import RedisClusterBroker
 from tests.topologies.conftest import queues_of
 from tests.topologies.load import Load

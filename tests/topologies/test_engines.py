@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 import asynq_topologies
-from asynq.broker import connect
-from asynq.message import TaskMessage
-from asynq.ops import Enqueue
+from asynq.protocol.connect import connect
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Enqueue
 from asynq_topologies import engines, layout
 from asynq_topologies.certificates import Certificate
 from asynq_topologies.layout import Access, Kind

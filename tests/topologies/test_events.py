@@ -6,12 +6,13 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from asynq.broker import CancelRequested, Wake, connect
-from asynq_redis.keys import CANCEL_CHANNEL
+from asynq.protocol.broker import CancelRequested, Wake
+from asynq.protocol.connect import connect
+from asynq_redis.wire.keys import CANCEL_CHANNEL
 from tests.topologies.conftest import queues_of
 
 if TYPE_CHECKING:
-    from asynq.broker import Event, Listener
+    from asynq.protocol.broker import Event, Listener
     from asynq_topologies import Topology
 
 WITHIN = 15.0

@@ -8,8 +8,8 @@ from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from asynq.message import TaskMessage
-from asynq.ops import Enqueue, Ping
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Enqueue, Ping
 from asynq_redis import RedisClusterBroker
 from tests.topologies.conftest import queues_of
 

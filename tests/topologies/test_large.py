@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from asynq.broker import connect
 from asynq.errors import PayloadTooLargeError
-from asynq.message import TaskMessage
-from asynq.ops import Enqueue, Enqueued
+from asynq.protocol.connect import connect
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Enqueue, Enqueued
 
 if TYPE_CHECKING:
     from asynq_topologies import Topology

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import AsynqError, BrokerUnavailable, NotReplicatedError
-from asynq.message import TaskMessage
-from asynq.ops import Enqueue, Enqueued
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Enqueue, Enqueued
 from asynq_redis import RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies.layout import MASTER
 from tests.redis.probes import eventually

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from asynq.broker import Wake
 from asynq.errors import BrokerUnavailable
-from asynq.message import TaskMessage
-from asynq.ops import Dequeue, Done, Enqueue, GetQueueStats, ListQueues, PauseQueue, Ping
+from asynq.protocol.broker import Wake
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Dequeue, Done, Enqueue, GetQueueStats, ListQueues, PauseQueue, Ping
 from asynq_redis import RedisBroker, RedisClusterBroker
 from asynq_topologies.slots import Move
 from tests.redis.probes import AwaitedFace, Face, PlainFace

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.crc import key_slot
 
-from asynq.broker import connect
 from asynq.errors import BrokerUnavailable
-from asynq.message import TaskMessage
-from asynq.ops import Enqueue
+from asynq.protocol.connect import connect
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Enqueue
 from asynq_redis import RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies.layout import MASTER
 from tests.redis.probes import eventually

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import NotReplicatedError, TaskIDConflictError
-from asynq.message import TaskMessage
-from asynq.ops import Dequeue, Done, Enqueue, GetQueueStats, GetTask
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Dequeue, Done, Enqueue, GetQueueStats, GetTask
 from asynq_redis import RedisBroker, RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies.layout import MASTER
 from tests.redis.probes import eventually
@@ -19,7 +19,7 @@ from tests.servers import RedisServer, find_redis_servers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asynq.broker import Capabilities
+    from asynq.protocol.broker import Capabilities
     from asynq_topologies import Topology
     from asynq_topologies.node import Node
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import asynq_topologies
-from asynq.broker import connect
 from asynq.errors import BrokerRefusedError, BrokerUnavailable
-from asynq.message import TaskMessage
-from asynq.ops import Enqueue, Ping
+from asynq.protocol.connect import connect
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Enqueue, Ping
 from asynq_redis import RedisSentinelBroker
-from asynq_redis.topology import SCOUT_TIMEOUT
+from asynq_redis.transport.topology import SCOUT_TIMEOUT
 from asynq_topologies.layout import MASTER
 from asynq_topologies.node import wait_until
 from asynq_topologies.ports import free_port

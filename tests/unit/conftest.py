@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.threads import DaemonThreads
+from asynq.runtime.threads import DaemonThreads
 from tests.unit.runs import Runs
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from asynq.context import current_context
 from asynq.errors import RevokeTask, SkipRetry, TaskCancelledError
-from asynq.limits import RateLimit, Semaphore
+from asynq.handlers.context import current_context
+from asynq.handlers.limits import RateLimit, Semaphore
 
 if TYPE_CHECKING:
-    from asynq.context import Context
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.context import Context
 
 
 @frozen

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 from attrs import Factory, frozen
 
 from asynq.clock import FakeClock
-from asynq.executors import Executors
-from asynq.message import Delivery, TaskMessage
-from asynq.processes.pool import ProcessPool
-from asynq.runner import Run
+from asynq.handlers.executors import Executors
+from asynq.handlers.processes.pool import ProcessPool
+from asynq.handlers.runner import Run
+from asynq.protocol.message import Delivery, TaskMessage
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from asynq.handlers import Handler
-    from asynq.ops import Op
-    from asynq.outcome import Outcome
+    from asynq.handlers.adapters import Handler
+    from asynq.handlers.outcome import Outcome
+    from asynq.protocol.ops import Op
 
 GRACE = 0.04
 

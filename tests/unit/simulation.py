@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
     from asynq_conformance.histories.acts import Act
 
 BEGINNING = 1_700_000_000_123

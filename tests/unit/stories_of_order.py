@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq import ops
 from asynq.errors import BrokerUnavailable
-from asynq.message import QueueStats, TaskState
+from asynq.protocol import ops
+from asynq.protocol.message import QueueStats
+from asynq.task_state import TaskState
 from asynq_conformance.histories.checkers.leases import a_lease_is_exclusive, stale_runs_are_refused
 from asynq_conformance.histories.checkers.linear import small_queues_are_linearizable
 from asynq_conformance.histories.checkers.locks import a_lock_has_one_owner

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq import ops
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.histories.checkers.counters import counters_count_what_happened
 from asynq_conformance.histories.checkers.existence import (
     no_task_is_lost,

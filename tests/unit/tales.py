@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from asynq import ops
 from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
-from asynq.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage, TaskState
+from asynq.protocol import ops
+from asynq.protocol.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage
+from asynq.task_state import TaskState
 from asynq_conformance.histories.history import FOREVER, MILLISECOND, Call, History, Remains
 from asynq_conformance.histories.record import Kind
 

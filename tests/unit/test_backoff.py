@@ -6,8 +6,8 @@ import logging
 from random import Random
 from typing import TYPE_CHECKING
 
-from asynq.backoff import Backoff, Outage, Troubles, shared_outage
 from asynq.errors import BrokerRefusedError, BrokerUnavailable
+from asynq.runtime.backoff import Backoff, Outage, Troubles, shared_outage
 
 if TYPE_CHECKING:
     import pytest

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq.context import CancelReason, Context
 from asynq.errors import RevokeTask, SkipRetry
-from asynq.outcome import Cancelled, Failed, Interrupted, Succeeded
-from asynq.threads import DaemonThreads
+from asynq.handlers.context import CancelReason, Context
+from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Succeeded
+from asynq.runtime.threads import DaemonThreads
 from tests.unit.runs import Runs, started
 
 if TYPE_CHECKING:
-    from asynq.context import Stop
-    from asynq.outcome import Outcome
-    from asynq.runner import Run
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.context import Stop
+    from asynq.handlers.outcome import Outcome
+    from asynq.handlers.runner import Run
 
 SHUTDOWN = Interrupted("shutdown")
 LEASE_LOST = Interrupted("lease_lost")

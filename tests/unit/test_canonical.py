@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynq import Task
-from asynq.compose import compose
-from asynq.entries import Entry
-from asynq.options import Options
-from asynq.payload import encode_payload
+from asynq.client.compose import compose
+from asynq.client.options import Options
+from asynq.client.payload import encode_payload
+from asynq.scheduler.entries import Entry
 
 
 @attrs.frozen
@@ -177,7 +177,7 @@ def test_keys_and_members_are_in_the_order_of_their_text(value: Any, stored: byt
 def test_sets_have_one_payload_in_processes_that_hash_differently() -> None:
     code = """
 import pydantic
-from asynq.payload import encode_payload
+from asynq.client.payload import encode_payload
 class Model(pydantic.BaseModel):
     tags: set[str]
 tags = set("abcdefgh")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import Task, TaskState
-from asynq.compose import compose, compose_many, task_info
+from asynq.client.compose import compose, compose_many, task_info
+from asynq.client.options import Options
 from asynq.info import TaskInfo
-from asynq.message import StoredTask, TaskMessage
-from asynq.ops import Enqueue, Enqueued, Unique
-from asynq.options import Options
+from asynq.protocol.message import StoredTask, TaskMessage
+from asynq.protocol.ops import Enqueue, Enqueued, Unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from asynq.broker import connect, path_of
 from asynq.errors import BrokerURLError
+from asynq.protocol.connect import connect, path_of
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import TaskCancelledError, TaskTimeoutError
-from asynq.message import Lease
-from asynq.ops import WriteResult
-from asynq.outcome import Cancelled, Failed, Interrupted, Succeeded
+from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Succeeded
+from asynq.protocol.message import Lease
+from asynq.protocol.ops import WriteResult
 from tests.unit.payload_classes import Wrong
 from tests.unit.runs import delivery
 
 if TYPE_CHECKING:
-    from asynq.context import Context, Stop
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.context import Context, Stop
     from tests.unit.runs import Runs
 
 LEASE = Lease("default", "id-1", "token")

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from asynq import CronError, EntryNotFoundError, Task
-from asynq.entries import Entry, Registry
-from asynq.option_text import option_texts
-from asynq.options import Options
+from asynq.client.option_text import option_texts
+from asynq.client.options import Options
+from asynq.scheduler.entries import Entry, Registry
 
 UTC_ZONE = ZoneInfo("UTC")
 HOUR = timedelta(hours=1)
@@ -52,7 +52,8 @@ def test_an_entry_has_the_same_id_however_its_options_are_given() -> None:
 
 def test_an_entry_has_the_same_id_in_every_process() -> None:
     script = (
-        "from asynq import Task; from asynq.entries import Entry; from asynq.options import Options\n"
+        "from asynq import Task; from asynq.scheduler.entries import Entry\n"
+        "from asynq.client.options import Options\n"
         "from zoneinfo import ZoneInfo\n"
         "print(Entry.of('@hourly', Task('t', b'x', headers={'a': '1'}), Options(), ZoneInfo('UTC')).id)"
     )

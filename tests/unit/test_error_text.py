@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from asynq.error_text import MAX_LENGTH, error_text
 from asynq.errors import HandlerNotFoundError, RevokeTask, SkipRetry
+from asynq.errors.text import MAX_LENGTH, error_text
 
 
 class Silent(Exception):  # noqa: N818

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import evolve
 
-from asynq.broker import Capabilities
-from asynq.changes import ChangeListener, ChangeWatcher
+from asynq.brokerkit.base import AwaitedBroker, CalledBroker
+from asynq.brokerkit.changes import ChangeListener, ChangeWatcher
 from asynq.errors import (
     AsynqError,
     BrokerFullError,
@@ -21,9 +21,9 @@ from asynq.errors import (
     TaskNotFoundError,
     UnsupportedOperationError,
 )
-from asynq.faces import AwaitedBroker, CalledBroker
-from asynq.message import TaskMessage
-from asynq.ops import Enqueue, EnqueueTick, GetTask, Op, Ping
+from asynq.protocol.broker import Capabilities
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Enqueue, EnqueueTick, GetTask, Op, Ping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

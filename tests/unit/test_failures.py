@@ -11,8 +11,8 @@ import pytest
 from attrs import define
 
 from asynq.errors import HandlerError, LeaseLostError, RateLimited, RevokeTask, SkipRetry
-from asynq.outcome import wraps
-from asynq.processes.failures import Raised
+from asynq.handlers.outcome import wraps
+from asynq.handlers.processes.failures import Raised
 
 
 class FormatsError(Exception):

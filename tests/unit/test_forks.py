@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from asynq.ops import Retry
-from asynq.outcome import Failed, decide
-from asynq.retry import RetryRules
+from asynq.handlers.outcome import Failed, decide
+from asynq.handlers.retry import RetryRules
+from asynq.protocol.ops import Retry
 from tests.unit.runs import delivery
 
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from asynq.handles import Handles
+from asynq.brokerkit.handles import Handles
 
 
 class Handle:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from asynq import ops
 from asynq.errors import LeaseLostError
+from asynq.protocol import ops
 from asynq_conformance.histories.checking import CHECKERS, LossWindow, check
 from asynq_conformance.histories.history import DISTURBANCE, MILLISECOND, History
 from asynq_conformance.histories.record import Event, Kind

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from asynq import ops
 from asynq.errors import (
     AsynqError,
     BrokerUnavailable,
@@ -18,8 +17,10 @@ from asynq.errors import (
     SkipRetry,
     TaskIDConflictError,
 )
-from asynq.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage, TaskState
-from asynq.presence import WorkerInfo
+from asynq.protocol import ops
+from asynq.protocol.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage
+from asynq.protocol.presence import WorkerInfo
+from asynq.task_state import TaskState
 from asynq_conformance.histories.history import FOREVER, History
 from asynq_conformance.histories.record import (
     Event,

@@ -19,8 +19,8 @@ from tests.unit.simulation import Simulation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.broker import Broker
     from asynq.clock import FakeClock
+    from asynq.protocol.broker import Broker
     from asynq_conformance.histories.checking import Report
 
 BROKERS: dict[str, Callable[[FakeClock], Broker]] = {

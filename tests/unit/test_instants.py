@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from asynq.info import TaskInfo
 from asynq.instants import duration_of, instant_of
-from asynq.message import StoredTask, TaskMessage, TaskState
+from asynq.protocol.message import StoredTask, TaskMessage
+from asynq.task_state import TaskState
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from asynq.errors import BrokerRefusedError, LeaseLostError
-from asynq.leases.book import CancelMarked, LeaseBook, LeaseLost
-from asynq.message import Lease
-from asynq.ops import Extended, ExtendLease
+from asynq.protocol.message import Lease
+from asynq.protocol.ops import Extended, ExtendLease
+from asynq.worker.leases.book import CancelMarked, LeaseBook, LeaseLost
 
 A, B = Lease("q", "a", "1"), Lease("q", "b", "2")
 LEASE = 30_000

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from asynq.errors import RateLimited, RevokeTask
-from asynq.limits import RateLimit, Semaphore
-from asynq.mux import ServeMux
-from asynq.ops import Archive, Done, Retry
-from asynq.outcome import Failed, Settlement, decide
-from asynq.retry import RetryRules
+from asynq.handlers.limits import RateLimit, Semaphore
+from asynq.handlers.mux import ServeMux
+from asynq.handlers.outcome import Failed, Settlement, decide
+from asynq.handlers.retry import RetryRules
+from asynq.protocol.ops import Archive, Done, Retry
 from tests.unit.runs import Runs, delivery
 
 NOW = 1_700_000_000_000

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import frozen
 
-from asynq.context import Context, current_context
+from asynq.client.task import Task
 from asynq.errors import HandlerNotFoundError, PayloadError, SkipRetry
-from asynq.mux import ServeMux
-from asynq.outcome import Failed, Interrupted, Succeeded
-from asynq.task import Task
+from asynq.handlers.context import Context, current_context
+from asynq.handlers.mux import ServeMux
+from asynq.handlers.outcome import Failed, Interrupted, Succeeded
 from tests.unit.runs import delivery, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.mux import Next
+    from asynq.handlers.mux import Next
     from tests.unit.runs import Runs
 
 

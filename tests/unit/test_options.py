@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asynq.options import Options, options_of
+from asynq.client.options import Options, options_of
 
 SECOND = timedelta(seconds=1)
 AWARE = datetime(2030, 1, 1, tzinfo=UTC)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import RateLimited, RevokeTask, SkipRetry, TaskTimeoutError
-from asynq.message import Delivery, TaskMessage
-from asynq.ops import Archive, Complete, Done, Requeue, Retry
-from asynq.outcome import Cancelled, Failed, Interrupted, Settlement, Succeeded, decide
-from asynq.retry import LONGEST_DELAY, RetryRules
+from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Settlement, Succeeded, decide
+from asynq.handlers.retry import LONGEST_DELAY, RetryRules
+from asynq.protocol.message import Delivery, TaskMessage
+from asynq.protocol.ops import Archive, Complete, Done, Requeue, Retry
 
 if TYPE_CHECKING:
-    from asynq.outcome import Outcome
+    from asynq.handlers.outcome import Outcome
 
 NOW = 1_700_000_000_000
 

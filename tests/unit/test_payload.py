@@ -14,8 +14,8 @@ import pydantic
 import pydantic.dataclasses
 import pytest
 
+from asynq.client.payload import encode_payload, payload_decoder
 from asynq.errors import PayloadError, SkipRetry
-from asynq.payload import encode_payload, payload_decoder
 
 
 class Colour(enum.Enum):

@@ -10,10 +10,10 @@ import msgspec
 import pydantic
 import pytest
 
-from asynq.client import Client
+from asynq.client.client import Client
+from asynq.client.payload import encode_payload, encode_result, payload_decoder
+from asynq.client.task import Task
 from asynq.errors import PayloadError
-from asynq.payload import encode_payload, encode_result, payload_decoder
-from asynq.task import Task
 from tests.unit.payload_classes import (
     LOGIN,
     Anything,

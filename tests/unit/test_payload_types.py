@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asynq.client.payload import payload_decoder
+from asynq.client.task import Task
 from asynq.errors import PayloadError
-from asynq.payload import payload_decoder
-from asynq.task import Task
 from tests.unit.payload_classes import (
     AttrsWithModel,
     Base,

@@ -8,15 +8,15 @@ import pytest
 from attrs import frozen
 
 from asynq.errors import PayloadError
-from asynq.mux import ServeMux
-from asynq.outcome import Failed, Succeeded
+from asynq.handlers.mux import ServeMux
+from asynq.handlers.outcome import Failed, Succeeded
 from tests.unit import jobs
 from tests.unit.runs import delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asynq.handlers import Handler
+    from asynq.handlers.adapters import Handler
     from tests.unit.runs import Runs
 
 

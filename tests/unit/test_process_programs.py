@@ -37,7 +37,7 @@ async def main():
         await client.enqueue(asynq.Task("sum"), max_retry=0)
     while not errors:
         await asyncio.sleep(0.01)
-    from asynq.ops import GetTask
+    from asynq.protocol.ops import GetTask
     stored = await broker.aexecute(GetTask(queue="default", task_id=info.id))
     print(stored.result.decode(), type(errors[0]) is OwnError)
     await server.shutdown()

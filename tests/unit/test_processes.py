@@ -22,11 +22,11 @@ from asynq.errors import (
     RevokeTask,
     SkipRetry,
 )
-from asynq.mux import ServeMux
-from asynq.ops import WriteResult
-from asynq.outcome import Cancelled, Failed, Interrupted, Succeeded, wraps
-from asynq.processes.process import HandlerProcess
-from asynq.signals import UNHEEDED
+from asynq.handlers.mux import ServeMux
+from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Succeeded, wraps
+from asynq.handlers.processes.process import HandlerProcess
+from asynq.protocol.ops import WriteResult
+from asynq.runtime.signals import UNHEEDED
 from tests.unit import jobs
 from tests.unit.runs import delivery, started
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from asynq.context import Context
-    from asynq.handlers import Handler
-    from asynq.outcome import Outcome
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.adapters import Handler
+    from asynq.handlers.context import Context
+    from asynq.handlers.outcome import Outcome
     from tests.unit.runs import Runs
 
 
@@ -303,7 +303,7 @@ import asyncio, os, sys
 from concurrent.futures import ThreadPoolExecutor
 from tests.unit import jobs
 from tests.unit.runs import delivery, Runs
-from asynq.mux import ServeMux
+from asynq.handlers.mux import ServeMux
 
 mux = ServeMux()
 mux.handle("t", jobs.spin, executor="process")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from asynq.queues import Preference, QueueLimits
 from asynq.server import Server
+from asynq.worker.queues import Preference, QueueLimits
 from asynq_sqlite import MemoryBroker
 
 BOTH = ("high", "low")

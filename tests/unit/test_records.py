@@ -8,11 +8,12 @@ import pytest
 from attrs import evolve
 from msgspec.structs import replace
 
-from asynq.bookkeeping import UNDECODABLE, end_of
+from asynq.brokerkit.records import DAY, DUE, Lock, Queue, Task, decode, encode
+from asynq.brokerkit.transitions import UNDECODABLE, end_of
 from asynq.errors import QueueNotFoundError
-from asynq.message import Delivery, LostLease, TaskMessage, TaskState
-from asynq.ops import Archive, Complete, Enqueue, Recover, Requeue, Retry, Unique
-from asynq.records import DAY, DUE, Lock, Queue, Task, decode, encode
+from asynq.protocol.message import Delivery, LostLease, TaskMessage
+from asynq.protocol.ops import Archive, Complete, Enqueue, Recover, Requeue, Retry, Unique
+from asynq.task_state import TaskState
 
 NOW = 1_700_000_000_500
 SECOND = 1_700_000_001_000

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asynq.retry import LONGEST_DELAY, default_retry_delay
+from asynq.handlers.retry import LONGEST_DELAY, default_retry_delay
 
 RECORDED = json.loads((Path(__file__).parents[1] / "golden/data/retry_delays.json").read_text())["delays"]
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq.context import CancelReason, Context, current_context
 from asynq.errors import HandlerError, ResultError, SkipRetry, TaskDeadlineError, TaskTimeoutError
-from asynq.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded
+from asynq.handlers.context import CancelReason, Context, current_context
+from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded
 from tests.unit.runs import delivery, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.handlers import Handler
-    from asynq.task import Task
+    from asynq.client.task import Task
+    from asynq.handlers.adapters import Handler
     from tests.unit.runs import Runs
 
 

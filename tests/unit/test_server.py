@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from asynq.client import AsyncClient, Client
-from asynq.inspector import AsyncInspector, Inspector
-from asynq.mux import ServeMux
-from asynq.scheduler import Scheduler
+from asynq.client.client import AsyncClient, Client
+from asynq.handlers.mux import ServeMux
+from asynq.inspector.inspector import AsyncInspector, Inspector
+from asynq.scheduler.scheduler import Scheduler
 from asynq.server import Server
 from asynq_sqlite import MemoryBroker
 

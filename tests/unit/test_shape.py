@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asynq
-from asynq.ops import all_operations
+from asynq.protocol.ops import all_operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "asynq"
@@ -102,7 +102,7 @@ def test_loggers_are_the_ones_whose_records_are_safe() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in {"getLogger", "getChild", "LoggerAdapter"}
     }
-    assert makers == {"asynq/logs.py"}
+    assert makers == {"asynq/runtime/logs.py"}
 
 
 @pytest.mark.parametrize("vendor", sorted(VENDORS))
@@ -136,8 +136,8 @@ def broker_of(package: str) -> Broker:
 @pytest.mark.parametrize(
     ("package", "table"),
     [
-        ("asynq_redis", "asynq_redis.steps:HANDLERS"),
-        ("asynq_sqlite", "asynq_sqlite.handlers:HANDLERS"),
+        ("asynq_redis", "asynq_redis.operations.steps:HANDLERS"),
+        ("asynq_sqlite", "asynq_sqlite.operations.handlers:HANDLERS"),
         ("asynq_lmdb", "asynq_lmdb.store:Store.HANDLERS"),
     ],
 )
@@ -148,7 +148,7 @@ def test_every_operation_has_a_handler_or_is_declared_unsupported(package: str, 
 
 
 def test_every_lua_file_is_a_script_whose_header_is_its_type() -> None:
-    scripts = importlib.import_module("asynq_redis.scripts")
+    scripts = importlib.import_module("asynq_redis.lua.scripts")
     names = {value.name for value in vars(scripts).values() if isinstance(value, scripts.Script)}
     files = {path.stem: path.read_text() for path in (PACKAGES["asynq_redis"] / "lua").glob("*.lua")}
     assert names == files.keys()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import HandlerNotFoundError
-from asynq.logs import get_logger
-from asynq.shown import MAX_NOTE, MAX_TEXT, MAX_TRACEBACK, shown, shown_repr, shown_traceback
+from asynq.runtime.logs import get_logger
+from asynq.runtime.safe_text import MAX_NOTE, MAX_TEXT, MAX_TRACEBACK, shown, shown_repr, shown_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 
-from asynq.stop_signals import SAME_REQUEST, StopRequests, stop_signals
+from asynq.runtime.stop_signals import SAME_REQUEST, StopRequests, stop_signals
 
 
 def test_requests_soon_after_the_first_are_the_same_one() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asynq import Client, PayloadError, Task
-from asynq.message import TaskMessage
+from asynq.protocol.message import TaskMessage
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from asynq.threads import DaemonThreads, LoopThreads, in_own_thread
+from asynq.runtime.threads import DaemonThreads, LoopThreads, in_own_thread
 
 STUCK = """
 import threading
-from asynq.threads import DaemonThreads
+from asynq.runtime.threads import DaemonThreads
 begun = threading.Event()
 DaemonThreads(1).submit(lambda: (begun.set(), threading.Event().wait()))
 begun.wait()

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from asynq import cron
-from asynq.ticks import Ticks
+from asynq.scheduler.ticks import Ticks
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = 3_600_000

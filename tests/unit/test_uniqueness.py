@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asynq.uniqueness import unique_key
+from asynq.client.uniqueness import unique_key
 
 RECORDED = Path(__file__).parents[1] / "golden" / "data" / "unique_keys.json"
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asynq import Task, cron
-from asynq.compose import compose
-from asynq.entries import Entry
-from asynq.option_text import option_texts
-from asynq.options import Options
-from asynq.ticks import Ticks
+from asynq.client.compose import compose
+from asynq.client.option_text import option_texts
+from asynq.client.options import Options
+from asynq.scheduler.entries import Entry
+from asynq.scheduler.ticks import Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

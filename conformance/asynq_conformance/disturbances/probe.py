@@ -7,9 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from asynq import ops
 from asynq.errors import AsynqError
-from asynq.message import TaskMessage
+from asynq.protocol import ops
+from asynq.protocol.message import TaskMessage
 from asynq_conformance.histories.recording import Recorder, RecordingBroker
 
 if TYPE_CHECKING:

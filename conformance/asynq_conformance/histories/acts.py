@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import frozen
 
-from asynq import ops
+from asynq.client.uniqueness import unique_key
 from asynq.errors import AsynqError
-from asynq.message import TaskMessage
-from asynq.queues import Preference
-from asynq.uniqueness import unique_key
+from asynq.protocol import ops
+from asynq.protocol.message import TaskMessage
+from asynq.worker.queues import Preference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from asynq.message import Delivery
+    from asynq.protocol.message import Delivery
     from asynq_conformance.histories.plan import Plan
 
 RETENTION = 3600

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from asynq import ops
+from asynq.protocol import ops
 from asynq_conformance.histories.checkers.counters import counters_count_what_happened
 from asynq_conformance.histories.checkers.existence import (
     no_task_is_lost,

@@ -6,17 +6,17 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from asynq import ops
 from asynq.errors import AsynqError, QueueNotFoundError
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.histories.history import REMAINS
 from asynq_conformance.histories.recording import RecordingBroker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from asynq.broker import Broker
-    from asynq.message import QueueStats, StoredTask
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.message import QueueStats, StoredTask
     from asynq_conformance.histories.recording import Recorder
 
 LEASE: Final = 30_000

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from attrs import field, frozen
 
-from asynq import ops
 from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
+from asynq.protocol import ops
 from asynq_conformance.histories.record import Event, Kind, RecordError, read
 from asynq_conformance.histories.recording import CLOCKS
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from asynq.message import Delivery, QueueStats, StoredTask
+    from asynq.protocol.message import Delivery, QueueStats, StoredTask
 
 FOREVER: Final = math.inf
 MILLISECOND: Final = 1_000_000
@@ -47,7 +47,7 @@ class Call:
     process: str
     number: int
     op: Any
-    """The operation, one of asynq.ops."""
+    """The operation, one of asynq.protocol.ops."""
     invoked: int
     """Nanoseconds of CLOCK_MONOTONIC at which it began: it had no effect before."""
     outcome: Kind
@@ -274,8 +274,8 @@ def _may_be_a_copy(begun: Event, ended: Event, disturbed: tuple[float, float]) -
     """True if this is a refusal of what a first copy may have done.
 
     While replies are lost, a broker sends again what it was asked for. "The lease is lost" is all that can be
-    said of a settlement when nothing of the task is left (see `asynq.ops.settle`), and "the id is taken" of
-    an enqueue whose task has run to its end and was followed by another.
+    said of a settlement when nothing of the task is left (see `asynq.protocol.ops.settle`), and "the id is
+    taken" of an enqueue whose task has run to its end and was followed by another.
     """
     begin, end = disturbed
     refused = (isinstance(begun.value, SETTLEMENTS) and isinstance(ended.value, LeaseLostError)) or (

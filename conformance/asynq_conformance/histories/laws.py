@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import pytest
 from attrs import frozen
 
-from asynq import ops
 from asynq.clock import FakeClock
-from asynq.queues import Preference
+from asynq.protocol import ops
+from asynq.worker.queues import Preference
 from asynq_conformance import evidence, profiles
 from asynq_conformance.histories.checkers.weights import first_choices_follow
 from asynq_conformance.histories.checking import CHECKERS, check_file

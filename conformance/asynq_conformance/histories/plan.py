@@ -11,7 +11,7 @@ import attrs
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
 
 
 @frozen(kw_only=True)

@@ -59,8 +59,10 @@ class RecordError(ValueError):
 
 _TAG: Final = "$"
 _HOME: Final = (
-    "asynq.ops", "asynq.message", "asynq.errors", "asynq.findings", "asynq.presence", "asynq.history",
-)  # fmt: skip
+    "asynq.task_state",
+    "asynq.errors",
+    *(f"asynq.protocol.{module}" for module in ("ops", "message", "findings", "presence", "history")),
+)
 """Modules whose classes and enumerations a record may name."""
 
 

@@ -7,8 +7,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from asynq.answers import may_have_landed
 from asynq.errors import AsynqError
+from asynq.protocol.answers import may_have_landed
 from asynq_conformance.histories.record import Event, Kind, to_line
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from asynq.broker import Broker, Capabilities, Listener, Watcher
     from asynq.clock import Clock
-    from asynq.ops import Op
+    from asynq.protocol.broker import Broker, Capabilities, Listener, Watcher
+    from asynq.protocol.ops import Op
 
 T = TypeVar("T")
 

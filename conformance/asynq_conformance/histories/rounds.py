@@ -6,16 +6,16 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Final
 
-from asynq import ops
 from asynq.errors import AsynqError
-from asynq.message import TaskMessage
+from asynq.protocol import ops
+from asynq.protocol.message import TaskMessage
 from asynq_conformance.histories.acts import Act, Request, Rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from asynq.message import Delivery
+    from asynq.protocol.message import Delivery
     from asynq_conformance.histories.plan import Plan
 
 PREFIX: Final = "round-"

@@ -24,7 +24,7 @@ from asynq_conformance.histories.rounds import RoundPlayer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from asynq.broker import Broker
+    from asynq.protocol.broker import Broker
     from asynq_conformance.histories.acts import Act, Request
 
 HASTE = 0.002

@@ -1,4 +1,4 @@
-"""The laws, one file for each section of `asynq.ops`; a test is one behaviour, its name is the sentence."""
+"""The laws: one file per section of `asynq.protocol.ops`, one test per behaviour."""
 
 from __future__ import annotations
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 
-from asynq import ops
 from asynq.errors import (
     AggregationLostError,
     DuplicateTaskError,
     TaskIDConflictError,
     TaskNotFoundError,
 )
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.lab import MINUTE, SECOND, Lab, lock_name, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.laws.groups import HOLD, add, groups, ids_of, take, taken_now, waiting
@@ -23,7 +23,7 @@ from asynq_conformance.promises import promise
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.groups import AggregationSet
+    from asynq.protocol.groups import AggregationSet
 
 
 def finish(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from asynq import ops
 from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR, LEASE, SECOND, Lab, lock_name
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from asynq import ops
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.lab import BATCH_SIZES, LEASE, SECOND, Lab
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from asynq import ops
 from asynq.errors import QueueNotFoundError, TaskNotFoundError, UnsupportedOperationError
-from asynq.message import QueueStats, TaskState
+from asynq.protocol import ops
+from asynq.protocol.message import QueueStats
+from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR, MINUTE, SECOND, Lab
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from asynq import ops
 from asynq.errors import AggregationLostError, AsynqError, QueueNotEmptyError, QueueNotFoundError
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.lab import BATCH_SIZES, Lab, lock_name
 from asynq_conformance.laws import Laws
 from asynq_conformance.laws.manage import DELETABLE, in_a_set

@@ -7,10 +7,10 @@ from typing import Literal
 
 import pytest
 
-from asynq import ops
 from asynq.errors import QueueNotFoundError
-from asynq.findings import Fault, Finding
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.protocol.findings import Fault, Finding
+from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR, LEASE, MINUTE, SECOND, Lab
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from asynq import ops
 from asynq.errors import LeaseLostError, TaskNotFoundError
-from asynq.message import Delivery, Lease, TaskState
+from asynq.protocol import ops
+from asynq.protocol.message import Delivery, Lease
+from asynq.task_state import TaskState
 from asynq_conformance.lab import BATCH_SIZES, LEASE, SECOND, Lab
 from asynq_conformance.laws import Laws
 from asynq_conformance.laws.consume import precise

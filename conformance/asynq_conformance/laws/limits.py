@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asynq import ops
+from asynq.protocol import ops
 from asynq_conformance.lab import MINUTE, SECOND, Lab
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from asynq import ops
-from asynq.broker import CancelRequested, Wake
+from asynq.protocol import ops
+from asynq.protocol.broker import CancelRequested, Wake
 from asynq_conformance.lab import HOUR, SECOND, Lab
 from asynq_conformance.laws import Laws
 from asynq_conformance.laws.watch import PATIENCE, require_push
@@ -17,7 +17,7 @@ from asynq_conformance.promises import promise
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.broker import Event, Listener
+    from asynq.protocol.broker import Event, Listener
 
 
 async def _until_cancelled(listener: Listener) -> list[Event]:

@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import ops
+from asynq.client.uniqueness import unique_key
 from asynq.errors import (
     DuplicateTaskError,
     QueueNotFoundError,
     TaskNotFoundError,
     TaskStateError,
 )
-from asynq.message import TaskState
-from asynq.uniqueness import unique_key
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.lab import BATCH_SIZES, SECOND, Lab, lock_name, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.laws.unique import UNTIL_DONE
 from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
-    from asynq.ops.manage import Target
+    from asynq.protocol.ops.manage import Target
 
 RUNNABLE = [
     TaskState.SCHEDULED,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from attrs import evolve
 
-from asynq import ops
-from asynq.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
+from asynq.protocol import ops
+from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
 from asynq_conformance.lab import SECOND, Lab
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise

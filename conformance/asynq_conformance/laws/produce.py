@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from asynq import ops
 from asynq.checks import LONGEST
 from asynq.errors import TaskIDConflictError
 from asynq.instants import LAST_INSTANT, milliseconds_of
-from asynq.message import TaskMessage, TaskState
+from asynq.protocol import ops
+from asynq.protocol.message import TaskMessage
+from asynq.task_state import TaskState
 from asynq_conformance.lab import BATCH_SIZES, HOUR, MINUTE, SECOND, Lab, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise

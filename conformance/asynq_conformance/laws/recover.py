@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from attrs import evolve
 
-from asynq import ops
 from asynq.errors import DuplicateTaskError, LeaseLostError
-from asynq.message import Delivery, TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.lab import BATCH_SIZES, HOUR, LEASE, MINUTE, SECOND, Lab, lock_name, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise
+
+if TYPE_CHECKING:
+    from asynq.protocol.message import Delivery
 
 Target = Literal["pending", "retry", "archived"]
 every_target = pytest.mark.parametrize("to", ["pending", "retry", "archived"])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from asynq import ops
 from asynq.errors import AsynqError, DuplicateTaskError, TaskIDConflictError
-from asynq.message import TaskMessage, TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR, MINUTE, SECOND, START, Lab, lock_name
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise
+
+if TYPE_CHECKING:
+    from asynq.protocol.message import TaskMessage
 
 TICK = START - 250
 

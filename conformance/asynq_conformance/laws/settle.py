@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 
-from asynq import ops
 from asynq.errors import AsynqError, LeaseLostError
-from asynq.message import Delivery, TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.lab import BATCH_SIZES, HOUR, LEASE, SECOND, Lab, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.laws.lease import stale_and_current
@@ -17,6 +17,8 @@ from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from asynq.protocol.message import Delivery
 
     Settle = Callable[[Delivery], ops.Op[None]]
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 
-from asynq import ops
 from asynq.errors import PayloadTooLargeError, ResultTooLargeError
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
-    from asynq.message import TaskMessage
+    from asynq.protocol.message import TaskMessage
     from asynq_conformance.lab import Lab
 
 LARGEST_TRIED = 1 << 30

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from asynq import ops
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
-from asynq.message import Delivery, TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR, MINUTE, SECOND, Lab, lock_name
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise
+
+if TYPE_CHECKING:
+    from asynq.protocol.message import Delivery
 
 UNTIL_DONE = ops.Unique(ttl=HOUR)
 UNTIL_EXPIRY = ops.Unique(ttl=HOUR, until="expiry")

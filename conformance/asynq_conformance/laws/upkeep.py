@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import ops
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.lab import BATCH_SIZES, HOUR, MINUTE, SECOND, Lab, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import ops
-from asynq.message import Lease
+from asynq.protocol import ops
+from asynq.protocol.message import Lease
 from asynq_conformance.lab import SECOND, Lab
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise
@@ -16,8 +16,8 @@ from asynq_conformance.promises import promise
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.message import Delivery
-    from asynq.ops import Op
+    from asynq.protocol.message import Delivery
+    from asynq.protocol.ops import Op
 
 PATIENCE = 10.0
 """Seconds after which what was not told counts as never told."""

@@ -8,9 +8,9 @@ from attrs import define, frozen
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize
 
-from asynq import ops
 from asynq.errors import AsynqError
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.lab import START
 from asynq_conformance.machine.lockstep import Lockstep, Twin
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterator, Sequence
 
-    from asynq.broker import Broker
     from asynq.clock import FakeClock
-    from asynq.message import Delivery
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.message import Delivery
     from asynq_conformance.harness import Harness
     from asynq_conformance.model.state import System, Task
 

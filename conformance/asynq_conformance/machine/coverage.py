@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.message import TaskState
+from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, fields, frozen, has
 
 from asynq.errors import AsynqError
-from asynq.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage, TaskState
-from asynq.ops import Enqueued, Examined
+from asynq.protocol.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage
+from asynq.protocol.ops import Enqueued, Examined
+from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

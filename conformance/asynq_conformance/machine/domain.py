@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from asynq import ops
-from asynq.message import TaskMessage, TaskState
-from asynq.uniqueness import unique_key
+from asynq.client.uniqueness import unique_key
+from asynq.protocol import ops
+from asynq.protocol.message import TaskMessage
+from asynq.task_state import TaskState
 
 SECOND = 1000
 MINUTE = 60 * SECOND

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from attrs import frozen
 
 from asynq.errors import AsynqError, UnsupportedOperationError
-from asynq.ops import (
+from asynq.protocol.ops import (
     AcquireSlot,
     ClearScheduler,
     ClearServer,
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from asynq.broker import Broker
     from asynq.clock import FakeClock
-    from asynq.ops import Op
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.ops import Op
     from asynq_conformance.harness import Harness
     from asynq_conformance.model.state import SetKey, Task
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from asynq import ops
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.machine.domain import GROUPS, HOLD, LEASE, LIVING, MINUTE, QUEUES, message
 from asynq_conformance.machine.macros import MacroRules
 from asynq_conformance.machine.operators import OperatorRules

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from asynq import ops
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
 from asynq_conformance.machine.domain import GRACE, HOLD, LEASE, MINUTE, SECOND, message
 from asynq_conformance.machine.lockstep import Twin
@@ -259,6 +259,6 @@ class MacroRules(TaskRules, TimeRules):
             self.program.batch([ops.Done(delivery=self._delivery(task)) for task in many])
 
     def _delivery(self, task: Any) -> Any:
-        from asynq.message import Delivery
+        from asynq.protocol.message import Delivery
 
         return Delivery(message=task.message, token=task.token, expires_at=task.due)

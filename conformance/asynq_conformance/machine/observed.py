@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from asynq.errors import DuplicateTaskError
-from asynq.groups import AggregationSet
-from asynq.message import Delivery, TaskState
-from asynq.ops import Deletion, Extended, LostLeases
+from asynq.protocol.groups import AggregationSet
+from asynq.protocol.message import Delivery
+from asynq.protocol.ops import Deletion, Extended, LostLeases
+from asynq.task_state import TaskState
 from asynq_conformance.model.openings import Openings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from asynq.message import TaskMessage
+    from asynq.protocol.message import TaskMessage
     from asynq_conformance.model.snapshot import Place, Snapshot
     from asynq_conformance.model.state import SetKey, Task, TaskKey
 

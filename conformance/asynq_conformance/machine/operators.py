@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from asynq import ops
-from asynq.message import TaskState
-from asynq.presence import EnqueueEvent, SchedulerEntry, ServerInfo
+from asynq.protocol import ops
+from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
+from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
 from asynq_conformance.machine.base import Base
 from asynq_conformance.machine.domain import FOREVER, MINUTE, QUEUES, message
 
 if TYPE_CHECKING:
-    from asynq.ops.manage import Target
+    from asynq.protocol.ops.manage import Target
 
 _DAY = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 

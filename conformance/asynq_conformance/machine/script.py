@@ -17,7 +17,7 @@ from asynq_conformance.lab import START
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from asynq.ops import Op
+    from asynq.protocol.ops import Op
     from asynq_conformance.machine.differences import Difference
 
 _LONGEST = 300
@@ -106,7 +106,7 @@ def source(value: Any, names: Mapping[int, str]) -> str:
         inside = ", ".join(f"{key!r}: {source(one, names)}" for key, one in value.items())
         return f"{{{inside}}}"
     if has(type(value)):
-        prefix = "ops." if type(value).__module__.startswith("asynq.ops") else ""
+        prefix = "ops." if type(value).__module__.startswith("asynq.protocol.ops") else ""
         inside = ", ".join(
             f"{attribute.name}={source(getattr(value, attribute.name), names)}"
             for attribute in fields(type(value))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from asynq import ops
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
 from asynq_conformance.machine.base import Base
 from asynq_conformance.machine.domain import HOUR, LEASE, MINUTE, QUEUES, SECOND, message
@@ -17,7 +17,7 @@ from asynq_conformance.machine.domain import HOUR, LEASE, MINUTE, QUEUES, SECOND
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.message import Delivery
+    from asynq.protocol.message import Delivery
 
 ORDERS = tuple(order for size in (1, 2, 3) for order in permutations(QUEUES, size))
 LIMITS: tuple[dict[str, int], ...] = ({}, {}, {"a": 1}, {"a": 2, "b": 1})

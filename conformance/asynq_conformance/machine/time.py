@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from asynq import ops
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
 from asynq_conformance.machine.base import Base
 from asynq_conformance.machine.domain import GRACE, HOLD, LONGEST_DELAY, MINUTE, OLDEST, SECOND, message
@@ -16,7 +16,7 @@ from asynq_conformance.machine.domain import GRACE, HOLD, LONGEST_DELAY, MINUTE,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from asynq.groups import AggregationSet
+    from asynq.protocol.groups import AggregationSet
     from asynq_conformance.machine.lockstep import Twin
 
 limits = st.sampled_from((ops.MAX_BATCH, 1, 2))

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import TYPE_CHECKING
 
-from asynq import ops
-from asynq.message import TaskState
-from asynq.presence import EnqueueEvent, ServerInfo
+from asynq.protocol import ops
+from asynq.protocol.presence import EnqueueEvent, ServerInfo
+from asynq.task_state import TaskState
 from asynq_conformance.machine.domain import (
     FOREVER,
     GRACE,
@@ -31,7 +31,7 @@ from asynq_conformance.machine.tasks import SETTLEMENTS, TOKEN_OPERATIONS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from asynq.ops import Op
+    from asynq.protocol.ops import Op
     from asynq_conformance.machine.base import Bench
 
 LONG_AGO = datetime(2030, 1, 2, tzinfo=UTC)

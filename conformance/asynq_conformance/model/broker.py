@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
-from asynq import ops
-from asynq.broker import Capabilities
 from asynq.errors import AsynqError, UnsupportedOperationError
-from asynq.sizes import MAX_VALUE_BYTES, too_large
+from asynq.protocol import ops
+from asynq.protocol.broker import Capabilities
+from asynq.protocol.value_sizes import MAX_VALUE_BYTES, too_large
 from asynq_conformance.model import (
     consume,
     control,

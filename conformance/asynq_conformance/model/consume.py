@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq.errors import LeaseLostError
-from asynq.message import Delivery, TaskState
-from asynq.ops import Dequeue, Extended, ExtendLease, WriteResult
+from asynq.protocol.message import Delivery
+from asynq.protocol.ops import Dequeue, Extended, ExtendLease, WriteResult
+from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 
 if TYPE_CHECKING:
-    from asynq.message import Lease
+    from asynq.protocol.message import Lease
     from asynq_conformance.model.state import System, Task
 
 

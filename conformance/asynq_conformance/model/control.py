@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq.errors import QueueNotFoundError, TaskNotFoundError
-from asynq.message import QueueStats, StoredTask, TaskState
+from asynq.protocol.message import QueueStats, StoredTask
+from asynq.task_state import TaskState
 from asynq_conformance.model.state import Counters, day
 
 if TYPE_CHECKING:
-    from asynq.ops import GetQueueStats, GetTask, ListQueues, ListTasks, PauseQueue, Ping, UnpauseQueue
+    from asynq.protocol.ops import (
+        GetQueueStats,
+        GetTask,
+        ListQueues,
+        ListTasks,
+        PauseQueue,
+        Ping,
+        UnpauseQueue,
+    )
     from asynq_conformance.model.state import System
 
 

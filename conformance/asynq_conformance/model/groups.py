@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq.errors import AggregationLostError
-from asynq.groups import AggregationSet, GroupInfo
-from asynq.message import TaskState
-from asynq.ops import (
+from asynq.protocol.groups import AggregationSet, GroupInfo
+from asynq.protocol.ops import (
     MAX_SET,
     Enqueued,
     ExtendAggregation,
@@ -20,6 +19,7 @@ from asynq.ops import (
     ReturnAggregation,
     TakeGroup,
 )
+from asynq.task_state import TaskState
 from asynq_conformance.model.produce import enqueue
 from asynq_conformance.model.state import whole_second
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from asynq.findings import Fault, Finding
-from asynq.history import DayStats
-from asynq.message import TaskState
-from asynq.ops import Examined
+from asynq.protocol.findings import Fault, Finding
+from asynq.protocol.history import DayStats
+from asynq.protocol.ops import Examined
+from asynq.task_state import TaskState
 from asynq_conformance.model.control import must_be_listed
 from asynq_conformance.model.state import Counters, day
 from asynq_conformance.model.upkeep import NOBODY
 
 if TYPE_CHECKING:
-    from asynq.ops import Examine, GetHistory, GetMemory
+    from asynq.protocol.ops import Examine, GetHistory, GetMemory
     from asynq_conformance.model.state import System
 
 _GRACE = 30_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from asynq.message import TaskState
+from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

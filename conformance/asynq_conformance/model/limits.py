@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asynq.ops import AcquireSlot, ReleaseSlot, TakeToken
+    from asynq.protocol.ops import AcquireSlot, ReleaseSlot, TakeToken
     from asynq_conformance.model.state import System
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, define
 
-from asynq.message import TaskState
+from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
-    from asynq.ops import Unique
+    from asynq.protocol.ops import Unique
     from asynq_conformance.model.state import System, Task, TaskKey
 
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from asynq.client.uniqueness import unique_key
 from asynq.errors import DuplicateTaskError, QueueNotEmptyError, TaskNotFoundError, TaskStateError
-from asynq.message import TaskState
-from asynq.ops import MAX_BATCH, Deletion
-from asynq.uniqueness import unique_key
+from asynq.protocol.ops import MAX_BATCH, Deletion
+from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.control import must_be_listed
 from asynq_conformance.model.state import whole_second
 
 if TYPE_CHECKING:
-    from asynq.ops import (
+    from asynq.protocol.ops import (
         ArchiveTask,
         CancelTask,
         DeleteQueue,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.ops import MAX_EVENTS
-from asynq.presence import EnqueueEvent, SchedulerEntry, ServerInfo, latest_of_each
+from asynq.protocol.ops import MAX_EVENTS
+from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, latest_of_each
 
 if TYPE_CHECKING:
-    from asynq.ops import (
+    from asynq.protocol.ops import (
         ClearScheduler,
         ClearServer,
         ListEnqueueEvents,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
-from asynq.message import TaskState
-from asynq.ops import Enqueue, Enqueued
+from asynq.protocol.ops import Enqueue, Enqueued
+from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.state import FINISHED, Task, whole_second
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
-from asynq.ops import Ticked
+from asynq.protocol.ops import Ticked
 from asynq_conformance.model.produce import enqueue
 from asynq_conformance.model.state import Mark
 
 if TYPE_CHECKING:
-    from asynq.ops import EnqueueTick, GetLastTick
+    from asynq.protocol.ops import EnqueueTick, GetLastTick
     from asynq_conformance.model.state import System
 
 

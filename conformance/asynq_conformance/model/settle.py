@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from asynq.message import TaskState
-from asynq.ops import MAX_BATCH, Archive, Complete, Done, Requeue, Retry
+from asynq.protocol.ops import MAX_BATCH, Archive, Complete, Done, Requeue, Retry
+from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.consume import owned
 from asynq_conformance.model.state import whole_second
 
 if TYPE_CHECKING:
-    from asynq.message import Delivery
+    from asynq.protocol.message import Delivery
     from asynq_conformance.model.state import System, Task
 
 

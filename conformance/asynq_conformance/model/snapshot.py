@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from asynq.errors import AsynqError
-from asynq.message import StoredTask, TaskState
-from asynq.ops import GetQueueStats, GetTask, ListGroups, ListQueues, ListTasks
+from asynq.protocol.message import StoredTask
+from asynq.protocol.ops import GetQueueStats, GetTask, ListGroups, ListQueues, ListTasks
+from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from asynq.groups import GroupInfo
-    from asynq.message import QueueStats
-    from asynq.ops import Op
+    from asynq.protocol.groups import GroupInfo
+    from asynq.protocol.message import QueueStats
+    from asynq.protocol.ops import Op
 
 _STATES = tuple(state for state in TaskState if state is not TaskState.AGGREGATING)
 

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, define
 
-from asynq.message import StoredTask, TaskState
+from asynq.protocol.message import StoredTask
+from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.openings import Openings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asynq.message import TaskMessage
-    from asynq.ops import Enqueued, Unique
-    from asynq.presence import EnqueueEvent, SchedulerEntry, ServerInfo
+    from asynq.protocol.message import TaskMessage
+    from asynq.protocol.ops import Enqueued, Unique
+    from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
 
 TaskKey = tuple[str, str]
 """Queue and id."""

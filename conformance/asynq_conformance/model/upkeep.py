@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.message import LostLease, TaskState
-from asynq.ops import (
+from asynq.protocol.message import LostLease
+from asynq.protocol.ops import (
     MAX_BATCH,
     Adopted,
     AdoptOrphans,
@@ -17,6 +17,7 @@ from asynq.ops import (
     Recover,
     TrimArchive,
 )
+from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.settle import fail
 from asynq_conformance.model.state import whole_second

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq.broker import without_secrets
+from asynq.protocol.connect import without_secrets
 from asynq_conformance import evidence, profiles
 from asynq_conformance.plugin import WORKER
 from asynq_conformance.promises import LAYERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Final
 
-from asynq.shown import shown
+from asynq.runtime.safe_text import shown
 from asynq_conformance.promises import LAYERS, Promise
 from asynq_conformance.report.outcomes import SHOWN, figures, statuses
 

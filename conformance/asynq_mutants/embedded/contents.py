@@ -7,15 +7,15 @@ from unittest import mock
 
 from attrs import evolve
 
-from asynq.message import TaskState
-from asynq.ops import Archive, Done, Enqueue, GetQueueStats, Retry
+from asynq.protocol.ops import Archive, Done, Enqueue, GetQueueStats, Retry
+from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
-from asynq_sqlite.state import Place, Store
+from asynq_sqlite.store.store import Place, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asynq_sqlite.rows import Task
+    from asynq_sqlite.store.rows import Task
 
 
 @caught_by("test_a_done_task_is_gone_and_counted", bug=50)

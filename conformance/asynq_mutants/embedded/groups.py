@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from asynq.ops import TakeGroup
+from asynq.protocol.ops import TakeGroup
 from asynq_mutants.defects import caught_by, instead_of
-from asynq_sqlite.state import Place, Store
+from asynq_sqlite.store.store import Place, Store
 
 if TYPE_CHECKING:
-    from asynq.groups import AggregationSet
-    from asynq_sqlite.rows import Row, Task
+    from asynq.protocol.groups import AggregationSet
+    from asynq_sqlite.store.rows import Row, Task
 
 
 @caught_by("test_no_more_are_taken_than_the_greatest_size_whatever_made_it_ripe", bug=60)

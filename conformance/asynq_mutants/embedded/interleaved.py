@@ -6,10 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from asynq_mutants.defects import caught_by
-from asynq_sqlite.state import Lock, Store
+from asynq_sqlite.store.store import Lock, Store
 
 if TYPE_CHECKING:
-    from asynq_sqlite.rows import Row
+    from asynq_sqlite.store.rows import Row
 
 ALONE = "a program does one thing at a time"
 WITHIN = 0.5

@@ -7,13 +7,14 @@ from unittest import mock
 
 from attrs import evolve
 
-from asynq.message import TaskMessage, TaskState
-from asynq.ops import Done, Enqueue, Extended, ExtendLease, Recover, Requeue, Retry
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Done, Enqueue, Extended, ExtendLease, Recover, Requeue, Retry
+from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
-from asynq_sqlite.state import Place, Store
+from asynq_sqlite.store.store import Place, Store
 
 if TYPE_CHECKING:
-    from asynq_sqlite.rows import Row, Task
+    from asynq_sqlite.store.rows import Row, Task
 
 
 def _any_token(task: Task, token: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asynq_mutants.defects import caught_by
-from asynq_sqlite.state import Store
+from asynq_sqlite.store.store import Store
 
 
 @caught_by("test_a_limit_counts_what_others_took")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asynq.message import TaskState
-from asynq.ops import DeleteTask
+from asynq.protocol.ops import DeleteTask
+from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
-from asynq_sqlite.state import Place, Store
+from asynq_sqlite.store.store import Place, Store
 
 if TYPE_CHECKING:
-    from asynq.message import TaskMessage
-    from asynq_sqlite.rows import Task
+    from asynq.protocol.message import TaskMessage
+    from asynq_sqlite.store.rows import Task
 
 
 @caught_by("test_the_lock_goes_by_the_new_payload")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from asynq.ops import Dequeue
+from asynq.protocol.ops import Dequeue
 from asynq_mutants.defects import caught_by, instead_of
-from asynq_sqlite.state import Place, Store
+from asynq_sqlite.store.store import Place, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asynq_sqlite.rows import Task
+    from asynq_sqlite.store.rows import Task
 
 
 @caught_by("test_tasks_come_out_in_the_order_in_which_they_went_in", bug=29)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq_mutants.defects import caught_by
-from asynq_sqlite.state import Store
+from asynq_sqlite.store.store import Store
 
 if TYPE_CHECKING:
-    from asynq_sqlite.presence_state import Mark
+    from asynq_sqlite.store.presence import Mark
 
 
 @caught_by("test_a_tick_is_enqueued_once_by_however_many")

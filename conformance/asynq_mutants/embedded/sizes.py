@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from asynq.errors import BrokerRefusedError
-from asynq.ops import Enqueue
-from asynq.sizes import too_large
+from asynq.protocol.ops import Enqueue
+from asynq.protocol.value_sizes import too_large
 from asynq_mutants.defects import caught_by
-from asynq_sqlite.state import Store
+from asynq_sqlite.store.store import Store
 
 if TYPE_CHECKING:
-    from asynq.ops import Op
+    from asynq.protocol.ops import Op
 
 SMALL: Final = "no value of a program is large"
 

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from asynq.message import TaskMessage, TaskState
-from asynq.ops import Complete, Dequeue, Enqueue, Forward, Ping, PurgeCompleted
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Complete, Dequeue, Enqueue, Forward, Ping, PurgeCompleted
+from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
-from asynq_sqlite import sweep
-from asynq_sqlite.state import Place, Store
+from asynq_sqlite.store import sweep
+from asynq_sqlite.store.store import Place, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asynq_sqlite.rows import Task
+    from asynq_sqlite.store.rows import Task
 
 
 @caught_by("test_a_scheduled_task_moves_when_it_is_due_and_never_early", bug=37, offset=-1, due=False)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from asynq.errors import TaskIDConflictError
-from asynq.ops import Complete, Done, Enqueue, Requeue, Retry
+from asynq.protocol.ops import Complete, Done, Enqueue, Requeue, Retry
 from asynq_mutants.defects import caught_by, instead_of
-from asynq_sqlite.state import Lock, Place, Store
+from asynq_sqlite.store.store import Lock, Place, Store
 
 if TYPE_CHECKING:
-    from asynq.groups import AggregationSet
-    from asynq.message import TaskMessage
-    from asynq.ops import Unique
-    from asynq_sqlite.rows import Task
+    from asynq.protocol.groups import AggregationSet
+    from asynq.protocol.message import TaskMessage
+    from asynq.protocol.ops import Unique
+    from asynq_sqlite.store.rows import Task
 
 
 @caught_by("test_a_second_task_of_the_lock_is_a_duplicate_and_changes_nothing", bug=17, unique="until done")

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from asynq.errors import NotReplicatedError
-from asynq.ops import Enqueue
+from asynq.protocol.ops import Enqueue
 from asynq_mutants.patches import failing
 from asynq_mutants.scripts import sources
-from asynq_redis import nodes
-from asynq_redis.broker import BaseRedisBroker
-from asynq_redis.listener import RedisListener
-from asynq_redis.scripts import DEQUEUE
-from asynq_redis.steps import Env, ScriptCall
+from asynq_redis.base_broker import BaseRedisBroker
+from asynq_redis.events.listener import RedisListener
+from asynq_redis.lua.scripts import DEQUEUE
+from asynq_redis.operations.steps import Env
+from asynq_redis.transport import node
+from asynq_redis.transport.requests import ScriptCall
 
 if TYPE_CHECKING:
     import asyncio
 
-    from asynq.ops import Op
+    from asynq.protocol.ops import Op
 
 REDIS = "tests/redis/"
 
@@ -29,7 +30,7 @@ REDIS = "tests/redis/"
 @failing(REDIS + "test_transport_faults.py::test_a_lost_reply_is_asked_for_again", bug=65)
 def forget_which_call_it_was() -> None:
     """Each copy of an enqueue says that it is another call."""
-    honest = nodes._rendered
+    honest = node._rendered
 
     def rendered(request: Any, link: Any, *, in_full: bool) -> tuple[Any, ...]:
         if isinstance(request, ScriptCall) and request.script.name == "enqueue":
@@ -38,7 +39,7 @@ def forget_which_call_it_was() -> None:
             request = evolve(request, args=tuple(args))
         return honest(request, link, in_full=in_full)
 
-    nodes._rendered = rendered
+    node._rendered = rendered
 
 
 @failing("tests/topologies/test_replicas.py::test_too_few_replicas_are_an_unknown_outcome[sentinel]", bug=68)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.queues import Preference
+from asynq.worker.queues import Preference
 from asynq_mutants.patches import failing
 
 if TYPE_CHECKING:

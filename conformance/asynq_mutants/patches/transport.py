@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from asynq_mutants.patches import failing
-from asynq_redis import faults, nodes, transport
-from asynq_redis.cluster import Cluster
-from asynq_redis.nodes import Exchange, Node
-from asynq_redis.round import Round
-from asynq_redis.steps import Command
+from asynq_redis.transport import faults, node, transport
+from asynq_redis.transport.attempt import Round
+from asynq_redis.transport.cluster import Cluster
+from asynq_redis.transport.node import Exchange, Node
+from asynq_redis.transport.requests import Command
 
 if TYPE_CHECKING:
     from asynq_redis.url import Address
@@ -105,7 +105,7 @@ def keep_connections_of_the_cancelled() -> None:
 
     async def dropped(self: Node, connection: Any) -> None:
         if isinstance(sys.exception(), asyncio.CancelledError):
-            self._idle.append(nodes._Link(connection, flags=True))
+            self._idle.append(node._Link(connection, flags=True))
         else:
             await drop(self, connection)
 

@@ -7,8 +7,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from asynq_mutants.scripts.operators import statements
-from asynq_redis import scripts as registry
-from asynq_redis.scripts import Script
+from asynq_redis.lua import scripts as registry
+from asynq_redis.lua.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asynq.broker import path_of
+from asynq.protocol.connect import path_of
 from asynq_lmdb.broker import LmdbBroker as LmdbBroker
 
 

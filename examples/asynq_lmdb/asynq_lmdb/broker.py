@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import lmdb
 
 from asynq import errors
-from asynq.broker import Capabilities
+from asynq.brokerkit.base import CalledBroker
+from asynq.brokerkit.handles import Handles
 from asynq.clock import Clock, SystemClock
-from asynq.faces import CalledBroker
-from asynq.handles import Handles
-from asynq.ops import Enqueue, Op, all_operations
-from asynq.sizes import MAX_VALUE_BYTES
+from asynq.protocol.broker import Capabilities
+from asynq.protocol.ops import Enqueue, Op, all_operations
+from asynq.protocol.value_sizes import MAX_VALUE_BYTES
 from asynq_lmdb.store import Store
 
 if TYPE_CHECKING:

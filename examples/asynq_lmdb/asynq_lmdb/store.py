@@ -8,16 +8,17 @@ from struct import pack
 from sys import maxsize
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from asynq import errors, ops
-from asynq.bookkeeping import RunEnd, RunEnding, end_of
-from asynq.message import Delivery, Lease, QueueStats, StoredTask, TaskState
-from asynq.ops import MAX_BATCH
-from asynq.records import DUE, FINISHED, Lock, Queue, Task, decode, encode
+from asynq import TaskState, errors
+from asynq.brokerkit.records import DUE, FINISHED, Lock, Queue, Task, decode, encode
+from asynq.brokerkit.transitions import RunEnd, RunEnding, end_of
+from asynq.protocol import ops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lmdb import Transaction
+
+    from asynq.protocol.message import Delivery, Lease, QueueStats, StoredTask
 
 
 def key_of(kind: str, *names: str) -> bytes:
@@ -48,10 +49,10 @@ class Steps:
         stored = self._txn.get(key_of("task", queue, task_id))
         return decode(Task, stored) if stored else None
 
-    def first(self, *names: str, limit: int = MAX_BATCH, upto: int = maxsize, offset: int = 0) -> list[Task]:
-        """The first tasks of the listing of these names, with a rank up to `upto`."""
-        keys = self._between(key_of("listing", *names), place(upto, *names) + b"\xff")
-        return [decode(Task, self._txn.get(key, b"")) for key in islice(keys, offset, offset + limit)]
+    def first(self, *names: str, limit: int = ops.MAX_BATCH, to: int = maxsize, skip: int = 0) -> list[Task]:
+        """The first tasks of the listing of these names, with a rank up to `to`."""
+        keys = self._between(key_of("listing", *names), place(to, *names) + b"\xff")
+        return [decode(Task, self._txn.get(key, b"")) for key in islice(keys, skip, skip + limit)]
 
     def owns(self, task: Task, token: str) -> bool:
         """True if the lease of the task has this token."""
@@ -65,7 +66,6 @@ class Steps:
         return task
 
     def remove(self, task: Task) -> None:
-        """Undo `put`."""
         for key in entries(task):
             self._txn.delete(key)
         self.queue(task.queue).resize(task.state, -1)
@@ -143,7 +143,7 @@ class Steps:
 
 
 class Store(Steps):
-    """The operations, whose laws are their docstrings in `asynq.ops`. Override a step, and they break."""
+    """The operations, with their docstrings in `asynq.protocol.ops` as laws. Override a step to break one."""
 
     def enqueue(self, op: ops.Enqueue) -> ops.Enqueued:
         message = op.message
@@ -173,7 +173,7 @@ class Store(Steps):
         queue = self.queue(name)
         if queue.paused or queue.size(TaskState.ACTIVE) >= op.limits.get(name, maxsize):
             return None
-        for _ in range(MAX_BATCH):  # a bound on how much damage one call sets aside
+        for _ in range(ops.MAX_BATCH):  # a bound on how much damage one call sets aside
             for task in self.first(name, TaskState.PENDING, limit=1):
                 taken = task.moved(TaskState.ACTIVE, self.now + op.lease, self.now, op.token)
                 if delivery := taken.delivery(self.now):
@@ -218,17 +218,17 @@ class Store(Steps):
         if end.state is TaskState.COMPLETED:
             self.release(task, "done", "start")
         elif isinstance(op, ops.Archive | ops.Recover) and end.state is TaskState.ARCHIVED:
-            self.trim(task.queue, op.max_size, op.max_age, MAX_BATCH)
+            self.trim(task.queue, op.max_size, op.max_age, ops.MAX_BATCH)
 
     def forward(self, op: ops.Forward) -> ops.Forwarded:
-        due = self.first(op.queue, DUE, limit=op.limit, upto=self.now)
+        due = self.first(op.queue, DUE, limit=op.limit, to=self.now)
         for task in due:
             self.replace(task, task.moved(TaskState.PENDING, self.tail(op.queue), self.now))
         following = [task.rank for task in self.first(op.queue, DUE, limit=1)]
         return ops.Forwarded(moved=len(due), next_due=min(following, default=None))
 
     def list_lost_leases(self, op: ops.ListLostLeases) -> ops.LostLeases:
-        expired = self.first(op.queue, TaskState.ACTIVE, limit=op.limit, upto=self.now)
+        expired = self.first(op.queue, TaskState.ACTIVE, limit=op.limit, to=self.now)
         found = [(task, task.lost()) for task in expired]
         damaged = [task for task, lost in found if lost is None]
         for task in damaged:
@@ -245,7 +245,7 @@ class Store(Steps):
 
     def purge_completed(self, op: ops.PurgeCompleted) -> int:
         self.sweep(op.limit)
-        ended = self.first(op.queue, TaskState.COMPLETED, limit=op.limit, upto=self.now)
+        ended = self.first(op.queue, TaskState.COMPLETED, limit=op.limit, to=self.now)
         for task in ended:
             self.delete(task)
         return len(ended)
@@ -263,7 +263,7 @@ class Store(Steps):
     def list_tasks(self, op: ops.ListTasks) -> tuple[StoredTask, ...]:
         if not self.queue(op.queue).listed:
             raise errors.QueueNotFoundError(op.queue)
-        page = self.first(op.queue, op.state, limit=op.limit, offset=op.offset)
+        page = self.first(op.queue, op.state, limit=op.limit, skip=op.offset)
         return tuple(stored for task in page if (stored := task.stored(self.now)))
 
     HANDLERS: ClassVar[dict[type[ops.Op[Any]], Callable[[Any, Any], Any]]] = {

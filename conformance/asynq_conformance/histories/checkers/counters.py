@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import define, field
 
-from asynq import ops
+from asynq.protocol import ops
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from asynq import ops
+from asynq.protocol import ops
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from asynq.message import TaskMessage
+    from asynq.protocol.message import TaskMessage
     from asynq_conformance.histories.history import Call, Handing, History, Key, Remains
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, ClassVar
 
-from asynq import ops
+from asynq.protocol import ops
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 from asynq_conformance.histories.history import MILLISECOND
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
-from asynq import ops
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
+from asynq.protocol import ops
 from asynq_conformance.histories.checkers.existence import endings
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 from asynq_conformance.histories.history import FOREVER, MILLISECOND

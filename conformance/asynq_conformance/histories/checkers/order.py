@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, ClassVar
 
-from asynq import ops
+from asynq.protocol import ops
 from asynq_conformance.histories.checkers.pending import Covers, maybe_paused, stays, surely_paused
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 

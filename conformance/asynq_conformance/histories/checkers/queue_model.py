@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
-from asynq import ops
 from asynq.errors import LeaseLostError, QueueNotFoundError, TaskIDConflictError, TaskNotFoundError
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
-    from asynq.message import Delivery
+    from asynq.protocol.message import Delivery
     from asynq_conformance.histories.history import Call
 
 

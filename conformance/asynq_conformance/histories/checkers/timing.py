@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from asynq import ops
-from asynq.message import TaskState
+from asynq.protocol import ops
+from asynq.task_state import TaskState
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 from asynq_conformance.histories.history import MILLISECOND
 from asynq_conformance.histories.recording import CLOCKS
@@ -13,7 +13,7 @@ from asynq_conformance.histories.recording import CLOCKS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asynq.message import StoredTask
+    from asynq.protocol.message import StoredTask
     from asynq_conformance.histories.history import Call, History, Key, Remains
 
 _OVERDUE: Final = 2000 * MILLISECOND

@@ -1,0 +1,91 @@
+"""What every backend has to work out in the same way: times, and what the end of a run makes of a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from attrs import evolve, frozen
+
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Archive, Complete, Recover, Requeue, Retry
+from asynq.runtime.logs import get_logger
+from asynq.task_state import TaskState
+
+if TYPE_CHECKING:
+    from asynq.protocol.ops import Enqueue
+
+log = get_logger("asynq.broker")
+
+UNDECODABLE: Final = "asynq:undecodable"
+"""Type of a task that was set aside: its payload is what could not be decoded."""
+LAST_INSTANT: Final = (2**63 - 1) // 1000 * 1000
+"""The latest whole second, in milliseconds, that 64 bits can hold: later ones count as this."""
+
+RunEnding: TypeAlias = Complete | Retry | Archive | Requeue | Recover
+"""The operations that end a run and keep its task."""
+
+
+def whole_second(instant: int) -> int:
+    """The instant rounded up to a whole second: never early, and never beyond LAST_INSTANT."""
+    return -(-min(instant, LAST_INSTANT) // 1000) * 1000
+
+
+def scheduled_for(op: Enqueue, now: int) -> int:
+    """The whole second a task has to wait for, 0 when it may run at once."""
+    asked = op.process_at if op.process_in is None else now + op.process_in
+    return whole_second(asked) if asked is not None and asked > now else 0
+
+
+@frozen(kw_only=True)
+class RunEnd:
+    """What the end of a run makes of its task, for a backend to store."""
+
+    message: TaskMessage
+    state: TaskState
+    due_at: int
+    """The whole second that belongs to the state; 0 for pending: at the head of the queue, at once."""
+    counts: bool
+    """True if the run counts as processed."""
+    failed: bool
+    """True if it counts as failed, too."""
+
+
+def end_of(op: RunEnding, now: int) -> RunEnd:
+    """What becomes of a task whose run this operation ends."""
+    message = op.lost.message if isinstance(op, Recover) else op.delivery.message
+    seconds = now // 1000
+    match op:
+        case Complete():
+            until = whole_second(now + message.retention * 1000)
+            message = evolve(message, completed_at=seconds)
+            return RunEnd(message=message, state=TaskState.COMPLETED, due_at=until, counts=True, failed=False)
+        case Requeue():
+            return RunEnd(message=message, state=TaskState.PENDING, due_at=0, counts=False, failed=False)
+        case Retry():
+            state, spent, failed = TaskState.RETRY, message.retried + int(op.failure), op.failure
+        case Archive():
+            state, spent, failed = TaskState.ARCHIVED, message.retried, True
+        case Recover():
+            spent = max(message.retried, min(message.retried + 1, message.max_retry))
+            state, failed = TaskState(op.to), True
+    message = evolve(message, retried=spent, error=op.error, last_failed_at=seconds)
+    delay = op.delay if isinstance(op, Retry | Recover) and state is TaskState.RETRY else 0
+    due_at = 0 if state is TaskState.PENDING else whole_second(now + delay)
+    return RunEnd(message=message, state=state, due_at=due_at, counts=failed, failed=failed)
+
+
+def set_aside(queue: str, task_id: str, raw: bytes, reason: str, unique_key: str = "") -> TaskMessage:
+    """The message for the archive of a task whose own, `raw`, cannot be decoded."""
+    return TaskMessage(
+        id=task_id,
+        type=UNDECODABLE,
+        queue=queue,
+        payload=raw,
+        unique_key=unique_key,
+        error=f"set aside: {reason}",
+    )
+
+
+def log_set_aside(queue: str, task_id: str, reason: str) -> None:
+    """Say that a task is archived because it cannot be decoded: nothing else tells of it but the archive."""
+    log.error("task %r of queue %r cannot be decoded, now archived: %s", task_id, queue, reason)

@@ -1,0 +1,152 @@
+"""Decoders of declared types: which types have one, and why the others have none."""
+
+from __future__ import annotations
+
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+from msgspec import inspect
+
+from asynq.client.codecs.canonical import writer_of
+from asynq.client.codecs.models import (
+    UNRESOLVED,
+    ModelCodec,
+    check_model,
+    codec_of_class,
+    is_pydantic,
+    parts_of,
+    reason_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_KEYS = (
+    inspect.AnyType,
+    inspect.BytesType,
+    inspect.DateTimeType,
+    inspect.DateType,
+    inspect.DecimalType,
+    inspect.EnumType,
+    inspect.FloatType,
+    inspect.IntType,
+    inspect.LiteralType,
+    inspect.StrType,
+    inspect.TimeDeltaType,
+    inspect.TimeType,
+    inspect.UUIDType,
+)
+"""What the keys of a dict may be: what has one text, from which it can be told again."""
+
+
+def json_decoder(kind: Any) -> Callable[[bytes], Any]:
+    """The function from a JSON text to a value of a type; it raises what decoding raises.
+
+    pydantic decodes its classes. msgspec decodes all others, and leaves the pydantic ones in them to
+    pydantic; a container of these that it does not know, such as a union, is pydantic's as a whole.
+    TypeError, saying why, for a type whose values cannot be written as JSON and read again.
+    """
+    if is_pydantic(kind):
+        check_model(kind)
+        return ModelCodec.of(kind).validate
+    try:
+        return _msgspec_decoder(kind)
+    except TypeError:
+        if not _is_of_pydantic(kind):
+            raise
+    _check_unions(kind)
+    check_model(kind, of_container=True)
+    return ModelCodec.of(kind, of_container=True).validate
+
+
+def _is_of_pydantic(kind: Any) -> bool:
+    """True for pydantic's classes and containers of them, without classes that declare fields otherwise."""
+    parts = list(parts_of(kind, within_models=False))
+    return any(map(is_pydantic, parts)) and not any(
+        writer_of(part) for part in parts if isinstance(part, type) and not is_pydantic(part)
+    )
+
+
+def _check_unions(kind: Any) -> None:
+    """TypeError for a union outside of pydantic's classes, of which pydantic may take another member."""
+    tagged: list[Any] = []
+    for part in parts_of(kind, within_models=False):
+        if get_origin(part) is Annotated:
+            marks = (getattr(mark, "discriminator", None) for mark in part.__metadata__)
+            tagged += [part.__origin__] * any(mark is not None for mark in marks)
+        members = [member for member in get_args(part) if member is not NoneType]
+        if get_origin(part) not in (Union, UnionType) or len(members) < 2 or part in tagged:
+            continue
+        if any(is_pydantic(inner) for inner in parts_of(part, within_models=False)):
+            raise TypeError(
+                f"the members of {part} may be taken for one another; give the union a discriminator: "
+                'Annotated[..., pydantic.Field(discriminator="...")], or make it a field of a model'
+            )
+        msgspec.json.Decoder(part)
+
+
+def _msgspec_decoder(kind: Any) -> Callable[[bytes], Any]:
+    try:
+        (root,) = inspect.multi_type_info([kind])
+        for node in _walk(root):
+            _check(node)
+        return msgspec.json.Decoder(kind, dec_hook=_decode_model).decode
+    except NameError as error:
+        raise TypeError(f"{error}; {UNRESOLVED}") from error
+    except TypeError as error:
+        if "not supported between" in str(error):  # its inspection sorts the values of a Literal
+            raise TypeError("a Literal of several types of values needs msgspec 0.22 or newer") from error
+        if "custom type" not in str(error):
+            raise
+        raise TypeError(f"{error}; make the class that holds it one of pydantic's") from error
+
+
+def _decode_model(kind: Any, value: Any) -> Any:
+    """A value of a pydantic class within another class; msgspec adds the place to what this raises."""
+    try:
+        return codec_of_class(kind).validate(msgspec.json.encode(value))
+    except ValueError as error:
+        raise ValueError(reason_of(error)) from error
+
+
+def _walk(root: inspect.Type) -> Iterator[Any]:
+    """The type and all types in it, but for those in pydantic's classes."""
+    seen: dict[int, Any] = {}
+    waiting: list[Any] = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen[id(node)] = node
+        if isinstance(node, tuple):
+            waiting += node
+        elif isinstance(node, inspect.Field):
+            waiting.append(node.type)
+        elif isinstance(node, inspect.Type):
+            yield node
+            if not is_pydantic(getattr(node, "cls", None)):
+                waiting += (getattr(node, name) for name in node.__struct_fields__)
+
+
+def _check(node: Any) -> None:
+    """TypeError for a type that has no form in JSON, or one from which it cannot be told."""
+    match node:
+        case inspect.CustomType(cls=cls) if is_pydantic(cls):
+            check_model(cls)
+        case inspect.CustomType(cls=cls):
+            raise TypeError(f"{cls.__name__} has no form in JSON; declare a type that has one")
+        case inspect.RawType() | inspect.ExtType():
+            raise TypeError("msgspec's Raw and Ext have no form of their own in JSON; declare what they hold")
+        case inspect.DataclassType(cls=cls) if is_pydantic(cls):
+            raise TypeError(
+                f"{cls.__name__} is a pydantic dataclass within a class that pydantic does not decode, and "
+                "its validators would not run; make it a BaseModel, or the outer class a pydantic one"
+            )
+        case inspect.DictType(key_type=key) if not isinstance(key, _KEYS) or _is_mixed(key):
+            raise TypeError("the keys of a dict are text in JSON; declare them as str, or as int, UUID, ...")
+
+
+def _is_mixed(key: Any) -> bool:
+    """True for literals of several types, such as 1 and "1", whose texts may be the same."""
+    return isinstance(key, inspect.LiteralType) and len(set(map(type, key.values))) > 1

@@ -1,0 +1,58 @@
+"""Declared types of whole payloads: text and bytes as they are, else JSON, or no payload at all."""
+
+from __future__ import annotations
+
+from enum import EnumType
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from asynq.client.codecs.declared import json_decoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BYTES = (bytes, bytearray, memoryview)
+_AMBIGUOUS = (
+    "a str or bytes is sent as it is, not as JSON, and cannot be told from a value of another type; declare "
+    "it alone, put it into a field of a class, or declare no type and read the bytes"
+)
+
+
+def top_level_decoder(kind: Any) -> Callable[[bytes], Any]:
+    """The function from a payload to a value of a type; it raises what decoding raises.
+
+    TypeError, saying why, for a type whose values cannot be told from their payloads.
+    """
+    members = _members(kind)
+    texts = [_is_text(member) for member in members]
+    if len(members) == 1 and members[0] in _BYTES:
+        return lambda payload: msgspec.convert(members[0](payload), kind)
+    if len(members) == 1 and texts[0]:
+        return lambda payload: msgspec.convert(payload.decode(), kind)
+    if any(texts) or any(member in (Any, object, *_BYTES) for member in members):
+        raise TypeError(_AMBIGUOUS)
+    decode = json_decoder(kind)
+    if any(member in (None, NoneType) for member in members):
+        return lambda payload: decode(payload) if payload else None
+    return lambda payload: decode(payload or b"{}")
+
+
+def _members(kind: Any) -> list[Any]:
+    """What a value of the type may be: the members of a union, without names and annotations of types."""
+    if get_origin(kind) is Annotated:
+        return _members(get_args(kind)[0])
+    for named in ("__supertype__", "__value__"):  # NewType, and what `type X = ...` declares
+        if hasattr(kind, named):
+            return _members(getattr(kind, named))
+    if get_origin(kind) in (Union, UnionType):
+        return [member for each in get_args(kind) for member in _members(each)]
+    if get_origin(kind) is Literal:
+        return list({type(value): None for value in get_args(kind)})
+    return [Any if isinstance(kind, TypeVar) else kind]
+
+
+def _is_text(member: Any) -> bool:
+    """True for str and the enums whose members are: what a task sends as it is."""
+    return member is str or (isinstance(member, EnumType) and issubclass(member, str))

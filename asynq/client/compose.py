@@ -1,0 +1,112 @@
+"""From a task and its options to the operation that enqueues it, and from its answer to a TaskInfo. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from asynq.client.task import Task
+from asynq.client.uniqueness import unique_key
+from asynq.errors import AsynqError
+from asynq.info import TaskInfo
+from asynq.instants import milliseconds_of, seconds_of
+from asynq.protocol.message import StoredTask, TaskMessage
+from asynq.protocol.ops import Enqueue, Enqueued, Unique
+from asynq.task_state import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from asynq.client.options import Options
+
+DEFAULT_QUEUE = "default"
+DEFAULT_MAX_RETRY = 25
+DEFAULT_TIMEOUT = timedelta(minutes=30)
+
+
+def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
+    """The operation that enqueues the task, with the options of the call over the task's own.
+
+    TypeError when it is no Task; ValueError when unique_until or keep_unique is given without unique.
+    `new_id` makes the task's id, where none was given, and the id of the call.
+    """
+    if not isinstance(task, Task):
+        raise TypeError(f"task must be an asynq.Task, not {type(task).__name__}")
+    options = task.options | over
+    queue = options.queue or DEFAULT_QUEUE
+    unique = _unique(options)
+    timeout = options.timeout
+    if timeout is None and options.deadline is None:
+        timeout = DEFAULT_TIMEOUT
+    message = TaskMessage(
+        id=options.task_id or new_id(),
+        type=task.type,
+        queue=queue,
+        payload=task.payload,
+        headers=options.headers or {},
+        max_retry=DEFAULT_MAX_RETRY if options.max_retry is None else options.max_retry,
+        timeout=seconds_of(timeout) if timeout else 0,
+        deadline=seconds_of(options.deadline) if options.deadline else 0,
+        retention=seconds_of(options.retention) if options.retention else 0,
+        unique_key=unique_key(queue, task.type, task.payload if task.has_payload else None) if unique else "",
+        group=options.group or "",
+    )
+    return Enqueue(
+        message=message,
+        enqueue_id=new_id(),
+        process_at=None if options.process_at is None else milliseconds_of(options.process_at),
+        process_in=None if options.process_in is None else milliseconds_of(options.process_in),
+        unique=unique,
+        on_conflict=options.on_conflict or "reject",
+    )
+
+
+def compose_many(tasks: Iterable[Task], over: Options, new_id: Callable[[], str]) -> list[Enqueue]:
+    """`compose` for each task. Misuse in one is refused for all, with a note of its position."""
+    requests = []
+    if not isinstance(tasks, Iterable):
+        raise TypeError(f"tasks must be an iterable of asynq.Task, not {type(tasks).__name__}")
+    for position, task in enumerate(tasks):
+        try:
+            requests.append(compose(task, over, new_id))
+        except (TypeError, ValueError) as error:
+            error.add_note(f"in tasks[{position}]; nothing was enqueued")
+            raise
+    return requests
+
+
+def task_info(request: Enqueue, answer: Enqueued) -> TaskInfo:
+    """What the caller of an enqueue is told about the task."""
+    pending = answer.state is TaskState.PENDING
+    return TaskInfo.of(
+        StoredTask(
+            message=request.message,
+            state=answer.state,
+            due_at=0 if pending else answer.due_at,
+            pending_since=answer.due_at if pending else 0,
+        )
+    )
+
+
+def task_infos(
+    requests: Sequence[Enqueue], answers: Sequence[Enqueued | AsynqError]
+) -> list[TaskInfo | AsynqError]:
+    """`task_info` for each answer; an error stays as it is."""
+    return [
+        answer if isinstance(answer, AsynqError) else task_info(request, answer)
+        for request, answer in zip(requests, answers, strict=True)
+    ]
+
+
+def _unique(options: Options) -> Unique | None:
+    if options.unique is None:
+        for name in ("unique_until", "keep_unique"):
+            if getattr(options, name):
+                raise ValueError(f"{name} has no meaning without unique")
+        return None
+    return Unique(
+        ttl=milliseconds_of(options.unique),
+        until=options.unique_until or "done",
+        keep=bool(options.keep_unique),
+    )

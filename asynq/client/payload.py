@@ -1,0 +1,141 @@
+"""Payloads: values to bytes on the way in, bytes to a declared type on the way out."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, TypeVar, get_args
+
+from asynq.client.codecs.canonical import canonical
+from asynq.client.codecs.models import reason_of
+from asynq.errors import PayloadError, ResultError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq.client.codecs.canonical import Instances
+
+T = TypeVar("T")
+
+_json_text = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+
+
+def encode_payload(value: object, option: str = "payload", *, verified: bool = True) -> bytes:
+    """The bytes a value is stored as.
+
+    bytes, bytearray and memoryview are taken as they are, str as UTF-8; anything else becomes compact JSON:
+    None, bool, int, float, str, list, tuple and dict, and instances of attrs classes, dataclasses,
+    msgspec.Struct and pydantic models, also inside those. What JSON has no word for is written as msgspec
+    does, in a class and in a dict: datetime, UUID, Decimal as text, bytes as base64, an Enum as its value, a
+    set as a sorted list.
+
+    Equal values of the same types have equal payloads, as `unique` needs it: the keys of a dict are sorted by
+    their text at every level, as Go sorts the keys of a map. Fields of classes keep the order of their
+    declaration, as those of a Go struct do.
+
+    Each instance of a class is verified, also in a list or dict: a handler that declares its class (see
+    `payload_decoder`) is given an equal one. `verified=False` leaves that out.
+
+    TypeError, naming the option, for a value JSON cannot express (NaN and infinities too) and for an instance
+    of a class no handler could declare; ValueError for an instance that would be refused or altered when it
+    is decoded, for text that UTF-8 cannot carry (lone surrogates), for values nested too deeply or in
+    themselves, and for a dict of which two keys have the same text.
+    """
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    found: Instances | None = [] if verified else None
+    text = value if isinstance(value, str) else _to_json(value, option, found)
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{option} holds text that is not valid UTF-8: {error}") from None
+    if found:
+        from asynq.client.codecs.verification import verify
+
+        for instance, written in found:
+            verify(instance, encoded if instance is value else _json_text(written).encode(), option)
+    return encoded
+
+
+def _to_json(value: object, option: str, found: Instances | None) -> str:
+    try:
+        return _json_text(canonical(value, found))
+    except ValueError as error:
+        # JSONEncoder raises ValueError for NaN, canonical for two keys of the same text.
+        refusal = TypeError if "JSON compliant" in str(error) else ValueError
+        raise refusal(f"{option} cannot be encoded as JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{option} cannot be encoded as JSON: it is nested too deeply") from None
+    except TypeError as error:
+        raise TypeError(f"{option} must be bytes, str or a value JSON can express: {error}") from error
+
+
+def encode_result(answer: object) -> bytes | None:
+    """What a handler returned as its task's result, None for nothing. ResultError for what cannot be one.
+
+    A result is not verified: the work is done, and no type is declared that it is decoded to.
+    """
+    if answer is None:
+        return None
+    try:
+        return encode_payload(answer, "the handler's result", verified=False)
+    except (TypeError, ValueError) as error:
+        raise ResultError(str(error)) from error
+
+
+def payload_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
+    """A function from (task type, payload) to a value of `kind`, raising PayloadError.
+
+    `kind` is an attrs class, a dataclass, a msgspec.Struct, a pydantic model or another type that JSON has a
+    form for, containers of these included; bytes and str are given as they are. Without a payload None is
+    given if `kind` admits it, else what an object without fields makes: an instance with all its defaults.
+
+    Decoding is strict: a str is no int, a missing field without a default is an error, and so is what
+    validators and `__post_init__` refuse; unknown fields are ignored, so that producers may be newer than
+    workers. TypeError, saying why and what to declare instead, for a type whose values cannot be told from
+    what they are written as.
+    """
+    decode = _decoder(kind, "payload")
+
+    def decoded(task_type: str, payload: bytes) -> T:
+        try:
+            return decode(payload)
+        except ValueError as error:
+            raise PayloadError(task_type, str(error)) from error.__cause__
+
+    return decoded
+
+
+def result_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
+    """A function from (task id, result) to a value of `kind`, raising ResultError; see `payload_decoder`."""
+    decode = _decoder(kind, "result")
+
+    def decoded(task_id: str, result: bytes) -> T:
+        try:
+            return decode(result)
+        except ValueError as error:
+            raise ResultError(
+                f"the result of task {task_id!r} cannot be decoded: {error}"
+            ) from error.__cause__
+
+    return decoded
+
+
+def _decoder(kind: type[T], option: str) -> Callable[[bytes], T]:
+    """The function to a value of `kind`; it raises ValueError with the reason, caused by the failure."""
+    from asynq.client.codecs.top_level import top_level_decoder
+
+    try:
+        decode = top_level_decoder(kind)
+    except TypeError as error:
+        shown = kind.__qualname__ if isinstance(kind, type) and not get_args(kind) else repr(kind)
+        raise TypeError(f"{option}={shown} cannot be decoded: {error}") from error
+
+    def decoded(data: bytes) -> T:
+        try:
+            value: T = decode(data)
+        except Exception as error:
+            reason = "" if data else "it is empty, which is read as an object without fields: "
+            raise ValueError(reason + reason_of(error)) from error
+        return value
+
+    return decoded

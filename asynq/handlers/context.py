@@ -1,0 +1,164 @@
+"""What a handler knows of its run, and what it can do while it runs."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from attrs import Factory, define
+
+from asynq.client.payload import encode_payload
+from asynq.errors import TaskCancelledError, TaskDeadlineError, TaskTimeoutError
+from asynq.handlers.outcome import Cancelled, Failed, Interrupted
+from asynq.protocol.ops import WriteResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Future
+    from datetime import datetime
+
+    from asynq.handlers.executors import Executors
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.message import Delivery
+
+Stop = Cancelled | Interrupted | Failed
+"""Why a run was told to end, as the outcome it has unless its handler finds a better one."""
+
+
+class CancelReason(StrEnum):
+    """Why a run was told to end."""
+
+    TIMEOUT = "timeout"
+    DEADLINE = "deadline"
+    LEASE_LOST = "lease_lost"
+    SHUTDOWN = "shutdown"
+    OPERATOR = "operator"
+
+
+@define(eq=False)
+class Control:
+    """What a run and the steps of its handler share."""
+
+    delivery: Delivery
+    deadline: datetime
+    """When the run must end, in UTC."""
+    broker: Broker
+    executors: Executors
+    """Where plain functions run."""
+    stop: Stop | None = None
+    """Set once the run was told to end."""
+    abandoned: bool = False
+    """The run has its outcome without its handler, which did not end in time."""
+    calls: list[Future[Any]] = Factory(list)
+    """What was handed to threads so far."""
+
+
+class Context:
+    """One run of one task, for its handler and the middlewares around it. Usable from any thread."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        """The runner's own; nothing in it is for handlers."""
+        self._delivery = control.delivery
+        self.state: dict[str, Any] = {}
+        """For middlewares to leave things to one another and to the handler; new for each run."""
+
+    @property
+    def task_id(self) -> str:
+        """Id of the task, unique within its queue."""
+        return self._delivery.message.id
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue the task came from."""
+        return self._delivery.message.queue
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The task's headers."""
+        return self._delivery.message.headers
+
+    @property
+    def retried(self) -> int:
+        """Retries spent so far: 0 on the first run."""
+        return self._delivery.message.retried
+
+    @property
+    def max_retry(self) -> int:
+        """Retries the task may spend after its first run."""
+        return self._delivery.message.max_retry
+
+    @property
+    def lease_losses(self) -> int:
+        """How often a worker was lost while it ran this task."""
+        return self._delivery.lease_losses
+
+    @property
+    def deadline(self) -> datetime:
+        """When this run is told to end: the earlier of the task's deadline and its timeout, in UTC.
+
+        It is an instant of the broker's clock, from which that of this machine may differ.
+        """
+        return self.control.deadline
+
+    @property
+    def cancelled(self) -> bool:
+        """True once this run was told to end."""
+        return self.control.stop is not None
+
+    @property
+    def cancel_reason(self) -> CancelReason | None:
+        """Why this run was told to end; None while it was not."""
+        match self.control.stop:
+            case None:
+                return None
+            case Cancelled():
+                return CancelReason.OPERATOR
+            case Interrupted(why):
+                return CancelReason(why)
+            case Failed(TaskDeadlineError()):
+                return CancelReason.DEADLINE
+            case Failed():
+                return CancelReason.TIMEOUT
+
+    def raise_if_cancelled(self) -> None:
+        """Raise once this run was told to end: TaskTimeoutError past its time, else TaskCancelledError.
+
+        For plain functions, which nothing can stop from outside. Returning instead says that the work is
+        done: the task is then settled as a success.
+        """
+        match self.control.stop:
+            case None:
+                return
+            case Failed(error):
+                raise TaskTimeoutError(str(error))
+        raise TaskCancelledError(str(self.cancel_reason))
+
+    async def write_result(self, result: object) -> None:
+        """Store progress or a result with the task, at any time; each write replaces the one before.
+
+        Anything that a handler may return. LeaseLostError when this run no longer owns its task;
+        ResultTooLargeError for more bytes than the broker stores.
+        """
+        await self.control.broker.aexecute(self._writing(result))
+
+    def write_result_sync(self, result: object) -> None:
+        """`write_result` for plain functions, which run in a thread; blocks until it is stored."""
+        self.control.broker.execute(self._writing(result))
+
+    def _writing(self, result: object) -> WriteResult:
+        return WriteResult(
+            lease=self._delivery.lease, result=encode_payload(result, "result", verified=False)
+        )
+
+
+current_run: ContextVar[Context] = ContextVar("asynq_context")
+
+
+def current_context() -> Context:
+    """The run this code is part of, in a handler's thread too. LookupError outside of any run."""
+    try:
+        return current_run.get()
+    except LookupError:
+        raise LookupError("current_context() was called outside of any run of a task") from None

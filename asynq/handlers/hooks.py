@@ -1,0 +1,146 @@
+"""The user's hooks: told of what happens to tasks and to the broker, and unable to break anything."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from attrs import fields, frozen
+
+from asynq.checks import check_callback
+from asynq.client.task import Task
+from asynq.errors import AsynqError, LeaseLostError, RateLimited, TaskCancelledError
+from asynq.handlers.context import Context
+from asynq.handlers.outcome import Cancelled, Failed, wraps
+from asynq.protocol.ops import Archive, Requeue, Retry
+from asynq.runtime.forks import NoWayBack
+from asynq.runtime.logs import get_logger
+
+if TYPE_CHECKING:
+    from asynq.handlers.outcome import Outcome, Settlement
+    from asynq.protocol.message import TaskMessage
+    from asynq.protocol.ops import Recover
+
+log = get_logger("asynq.server")
+
+OnRun = Callable[[Task, Context], Awaitable[None] | None]
+"""From the task and the run's context."""
+OnError = Callable[[Exception, Task, Context | None], Awaitable[None] | None]
+"""From the error, the task, and the run's context: None when the run was lost with its worker."""
+HealthCheck = Callable[[AsynqError | None], Awaitable[None] | None]
+"""From what the broker answered: None for a sign of life."""
+
+
+_TAKES = {"on_start": "(task, ctx)", "on_success": "(task, ctx)", "health_check": "(error)"}
+"""What hooks are called with, unless it is (error, task, ctx)."""
+
+
+@frozen(kw_only=True)
+class Callbacks:
+    """What the user wants to be told; each None, sync (then it must not block) or async.
+
+    TypeError, naming the option, for what cannot be called so.
+    """
+
+    on_error: OnError | None = None
+    on_start: OnRun | None = None
+    on_success: OnRun | None = None
+    on_failure: OnError | None = None
+    on_retry: OnError | None = None
+    on_archive: OnError | None = None
+    health_check: HealthCheck | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in (field.name for field in fields(Callbacks)):
+            check_callback(name, getattr(self, name), takes=_TAKES.get(name, "(error, task, ctx)"))
+
+
+class Hooks:
+    """Calls the callbacks, on the event loop; an async one goes on by itself. What they raise is logged."""
+
+    def __init__(self, callbacks: Callbacks) -> None:
+        self._on = callbacks
+        self._pending: set[asyncio.Task[None]] = set()
+
+    def started(self, message: TaskMessage, ctx: Context) -> None:
+        """A run begins."""
+        self._tell("on_start", message, ctx)
+
+    def ended(self, outcome: Outcome, message: TaskMessage, ctx: Context | None) -> None:
+        """A run has its outcome, which is not recorded yet."""
+        error = error_of(outcome)
+        if error is not None and not wraps(error, RateLimited):
+            self.report(error, message, ctx)
+
+    def report(self, error: Exception, message: TaskMessage, ctx: Context | None = None) -> None:
+        """Something went wrong with a task."""
+        self._tell("on_error", message, ctx, error)
+
+    def settled(self, op: Settlement, outcome: Outcome | None, ctx: Context | None) -> None:
+        """The broker has recorded how a run ended."""
+        message, error = op.delivery.message, error_of(outcome)
+        if isinstance(op, Requeue):
+            return
+        if error is None:
+            self._tell("on_success", message, ctx)
+        elif isinstance(op, Retry | Archive):
+            if isinstance(op, Archive) or op.failure:
+                self._tell("on_failure", message, ctx, error)
+            self._tell("on_archive" if isinstance(op, Archive) else "on_retry", message, ctx, error)
+
+    def lost(self, recovery: Recover) -> None:
+        """A task was taken from a worker that is lost."""
+        message = recovery.lost.message
+        error = LeaseLostError(message.queue, message.id)
+        then = "on_archive" if recovery.to == "archived" else "on_retry"
+        for name in ("on_error", "on_failure", then):
+            self._tell(name, message, None, error)
+
+    def checked(self, error: AsynqError | None) -> None:
+        """The broker was asked for a sign of life."""
+        if self._on.health_check is not None:
+            self._call("health_check", partial(self._on.health_check, error))
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for hooks under way, for so long at most, then cancel them."""
+        if self._pending:
+            await asyncio.wait(self._pending, timeout=seconds)
+        for pending in self._pending:
+            pending.cancel()
+
+    def _tell(self, name: str, message: TaskMessage, ctx: Context | None, *error: Exception) -> None:
+        callback = getattr(self._on, name)
+        if callback is not None:
+            what = f"{name}, told of task {message.id!r} of queue {message.queue!r},"
+            self._call(what, lambda: callback(*error, Task.from_message(message), ctx))
+
+    def _call(self, what: str, callback: Callable[[], Awaitable[None] | None]) -> None:
+        try:
+            with NoWayBack():
+                answer = callback()
+        except BaseException:
+            log.exception("%s failed", what)
+            return
+        if inspect.isawaitable(answer):
+            pending = asyncio.create_task(self._finish(what, answer))
+            self._pending.add(pending)
+            pending.add_done_callback(self._pending.discard)
+
+    async def _finish(self, what: str, answer: Awaitable[None]) -> None:
+        try:
+            with NoWayBack():
+                await answer
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            log.exception("%s failed", what)
+
+
+def error_of(outcome: Outcome | None) -> Exception | None:
+    """What went wrong in a run, None when nothing did or it was not the run's doing."""
+    if isinstance(outcome, Failed):
+        return outcome.error
+    return TaskCancelledError("an operator requested it") if isinstance(outcome, Cancelled) else None

@@ -1,0 +1,148 @@
+"""How a run ended, and what follows from it: every rule of done, retry, archive and requeue."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, assert_never
+
+from attrs import frozen
+
+from asynq.errors import RateLimited, RevokeTask, SkipRetry, TaskCancelledError
+from asynq.errors.base import ANY_FAILURE
+from asynq.errors.text import error_text
+from asynq.handlers.retry import LONGEST_DELAY
+from asynq.protocol.ops import Archive, Complete, Done, Requeue, Retry
+from asynq.runtime.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynq.handlers.retry import RetryRules
+    from asynq.protocol.message import Delivery
+
+
+@frozen
+class Succeeded:
+    """The handler returned."""
+
+    result: bytes | None = None
+    """What a plain or async handler returned as the task's result, None for nothing."""
+
+
+@frozen
+class Failed:
+    """The handler raised, timed out, or could not be run."""
+
+    error: Exception
+
+
+@frozen
+class Cancelled:
+    """Somebody cancelled the task while it ran."""
+
+    then: Literal["archive", "retry"]
+
+
+@frozen
+class Interrupted:
+    """The run was ended through no fault of the task, before its handler returned."""
+
+    why: Literal["shutdown", "lease_lost"]
+
+
+log = get_logger("asynq.processor")
+
+UNDECIDED_DELAY = 60_000
+"""Milliseconds until a task runs again whose failure could not be judged."""
+
+Outcome = Succeeded | Failed | Cancelled | Interrupted
+
+Settlement = Done | Complete | Retry | Archive | Requeue
+"""The operations that end a run."""
+
+
+def decide(delivery: Delivery, outcome: Outcome, rules: RetryRules, now: int) -> Settlement | None:
+    """The operation that settles a run, None when the task is no longer this run's to settle.
+
+    succeeded: completed if the task asks for retention, else done. failed: done if the error is or wraps a
+    RevokeTask; archived if the task's deadline has passed; retried without counting as a failure if the error
+    is or wraps a RateLimited; archived if it is or wraps a SkipRetry or if no retry is left; else retried.
+    cancelled: as asked, where a retry counts as a failure. Interrupted by shutdown: back to the head of its
+    queue.
+
+    Never raises: an error that cannot be judged is logged, and its task retried while it has retries left.
+    """
+    try:
+        return _decided(delivery, outcome, rules, now)
+    except ANY_FAILURE:
+        log.exception("task %r: its failure cannot be judged", delivery.message.id)
+    spent = delivery.message.retried >= delivery.message.max_retry
+    text = error_text(outcome.error) if isinstance(outcome, Failed) else "asynq: the outcome cannot be judged"
+    if spent:
+        return Archive(delivery=delivery, error=text)
+    return Retry(delivery=delivery, delay=UNDECIDED_DELAY, error=text)
+
+
+def _decided(delivery: Delivery, outcome: Outcome, rules: RetryRules, now: int) -> Settlement | None:
+    match outcome:
+        case Succeeded():
+            if delivery.message.retention > 0:
+                return Complete(delivery=delivery, result=outcome.result)
+            return Done(delivery=delivery)
+        case Failed():
+            return _after_failure(delivery, outcome.error, rules, now)
+        case Cancelled():
+            error = TaskCancelledError("an operator requested it")
+            if outcome.then == "archive":
+                return Archive(delivery=delivery, error=error_text(error))
+            return _after_failure(delivery, error, rules, now)
+        case Interrupted():
+            return Requeue(delivery=delivery) if outcome.why == "shutdown" else None
+        case _:
+            assert_never(outcome)
+
+
+def _after_failure(delivery: Delivery, error: Exception, rules: RetryRules, now: int) -> Settlement:
+    message, text = delivery.message, error_text(error)
+    if wraps(error, RevokeTask):
+        return Done(delivery=delivery)
+    too_late = 0 < message.deadline * 1000 <= now
+    limited = next((part for part in _parts(error) if isinstance(part, RateLimited)), None)
+    if limited and not too_late:
+        wait = -(-min(limited.retry_in, LONGEST_DELAY) // timedelta(milliseconds=1))
+        return Retry(delivery=delivery, delay=wait, error=text, failure=False)
+    if too_late or message.retried >= message.max_retry or wraps(error, SkipRetry):
+        return Archive(delivery=delivery, error=text)
+    delay = rules.delay_of(message, error)
+    return Retry(delivery=delivery, delay=delay, error=text, failure=rules.counts(message, error))
+
+
+def wraps(error: BaseException, kind: type[BaseException]) -> bool:
+    """True if the error is of this kind, was raised from one, or is a group that holds one."""
+    return any(isinstance(part, kind) for part in _parts(error))
+
+
+def can_be_judged(error: BaseException) -> bool:
+    """False for an error that raises another one when it is looked at: nothing can be decided from it."""
+    try:
+        for part in _parts(error):
+            # What is asked of errors wherever one is decided about or logged.
+            bool(part), isinstance(part, RateLimited)
+    except BaseException:  # noqa: BLE001 - the user's own code, SystemExit included
+        return False
+    return True
+
+
+def _parts(error: BaseException) -> Iterator[BaseException]:
+    """The error, its causes and the members of its groups, each once: causes may form a ring."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        yield part
+        if part.__cause__ is not None:
+            waiting.append(part.__cause__)
+        if isinstance(part, BaseExceptionGroup):
+            waiting.extend(part.exceptions)

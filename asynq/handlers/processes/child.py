@@ -1,0 +1,170 @@
+"""A handler process: carries out one call after the other, and ends with its worker."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import threading
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any, cast
+
+from asynq.client.payload import encode_result, payload_decoder
+from asynq.errors import TaskCancelledError
+from asynq.handlers.context import Context, Control, current_run
+from asynq.handlers.executors import Executors
+from asynq.handlers.processes import origin
+from asynq.handlers.processes.failures import Raised
+from asynq.handlers.processes.protocol import MAIN, Answer, Ask, Call, Returned, dumps, loads
+from asynq.protocol.answers import raised
+from asynq.runtime.forks import NoWayBack, flush, signals_kept_from_children
+from asynq.runtime.signals import UNHEEDED, allow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asynq.client.task import Task
+    from asynq.handlers.processes.setup import Setup
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.ops import Op
+
+ORPHAN_CHECK = 1000
+"""Milliseconds between two looks at whether the worker is still there."""
+
+_decoders: dict[Any, Callable[[str, bytes], Any]] = {}
+"""Those of the types declared for the functions called so far."""
+
+
+class Worker:
+    """The worker, as its handler process sees it: who calls, and the way to the broker."""
+
+    def __init__(self, connection: Connection, setup: Setup) -> None:
+        self._connection = connection
+        self._setup = setup
+        self._turn = threading.Lock()
+        self._calling = False
+        self._pid = os.getpid()
+
+    def next_call(self) -> Call | Raised:
+        """Wait for a call; one whose function cannot be loaded is an error. EOFError when the worker left."""
+        data = self._connection.recv_bytes()
+        self._calling = True
+        token = origin.importing.set(True)
+        try:
+            with NoWayBack():
+                call: Call = loads(data, MAIN, self._main)
+        except BaseException as error:  # noqa: BLE001 - the user's modules are imported here
+            return Raised.of(error)
+        finally:
+            origin.importing.reset(token)
+        return call
+
+    def tell(self, said: Returned | Raised) -> None:
+        """Say how the call ended."""
+        # The process is killed at its end, and writes nothing out then.
+        flush()
+        with self._turn:
+            self._calling = False
+            self._connection.send_bytes(dumps(said))
+
+    def execute(self, op: Op[Any]) -> Any:
+        """Have the worker's broker carry out an operation.
+
+        TaskCancelledError after the end of the call, and in a process the handler forked off.
+        """
+        if os.getpid() != self._pid:
+            raise TaskCancelledError("its run is not that of a process it forked off")
+        with self._turn:
+            if not self._calling:
+                # A thread the handler left behind: nobody at the other end listens now.
+                raise TaskCancelledError("its run has ended")
+            self._connection.send_bytes(dumps(Ask(op)))
+            answer: Answer = loads(self._connection.recv_bytes(), MAIN, self._main)
+        return raised(answer.answer)
+
+    async def aexecute(self, op: Op[Any]) -> Any:
+        """`execute`: a process has nothing else to do meanwhile."""
+        return self.execute(op)
+
+    def _main(self) -> str:
+        return self._setup.program.load().__name__
+
+
+def carry_out(call: Call, worker: Worker) -> Returned | Raised:
+    """Call the function; how it ended."""
+    context = Context(Control(call.delivery, call.deadline, cast("Broker", worker), Executors.of(1)))
+    token = current_run.set(context)
+    try:
+        with NoWayBack():
+            given = call.task if call.payload is None else _decoded(call.payload, call.task)
+            return Returned(encode_result(call.function(context, given)))
+    except BaseException as error:  # noqa: BLE001 - all that a handler raises is its failure
+        return Raised.of(error)
+    finally:
+        current_run.reset(token)
+
+
+def _decoded(kind: Any, task: Task) -> Any:
+    try:
+        decode = _decoders.get(kind)
+    except TypeError:  # not hashable, as some annotations are
+        return payload_decoder(kind)(task.type, task.payload)
+    if decode is None:
+        decode = _decoders[kind] = payload_decoder(kind)
+    return decode(task.type, task.payload)
+
+
+def main(handle: int) -> None:
+    """Serve the worker at the other end of the socket until it ends."""
+    os.set_inheritable(handle, False)  # noqa: FBT003 - its only form
+    with signals_kept_from_children(UNHEEDED):
+        for number in UNHEEDED:
+            # Not SIG_IGN, which programs the handler starts would inherit.
+            signal.signal(number, lambda *_: None)
+        allow()
+        _serve(handle)
+
+
+def _serve(handle: int) -> None:
+    connection = Connection(handle)
+    try:
+        setup: Setup = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own worker's
+    except (EOFError, OSError):
+        _end()
+    threading.Thread(target=_end_with, args=(handle, setup.parent), name="asynq-watch", daemon=True).start()
+    setup.begin()
+    worker = Worker(connection, setup)
+    first = True
+    while True:
+        try:
+            _answer_next(worker, setup if first else None)
+            first = False
+        except (EOFError, OSError):
+            _end()
+
+
+def _answer_next(worker: Worker, setup: Setup | None) -> None:
+    """Carry out one call. Its payload and its error are not kept while the next is waited for.
+
+    `setup`, for the first call: how to log from then on.
+    """
+    call = worker.next_call()
+    if setup is not None:
+        # Not before the handler's modules are there: what they configure counts.
+        setup.follow()
+    worker.tell(call if isinstance(call, Raised) else carry_out(call, worker))
+
+
+def _end_with(handle: int, parent: int) -> None:
+    """End when the worker has ended, together with whatever the handler started."""
+    poll = select.poll()
+    poll.register(handle, 0)
+    while os.getppid() == parent:
+        if poll.poll(ORPHAN_CHECK):
+            break
+    _end()
+
+
+def _end() -> None:
+    os.killpg(os.getpgrp(), signal.SIGKILL)

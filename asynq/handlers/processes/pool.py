@@ -1,0 +1,113 @@
+"""The handler processes of a worker."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from asynq.errors import TaskCancelledError
+from asynq.handlers.processes.failures import Raised
+from asynq.handlers.processes.process import HandlerProcess
+from asynq.handlers.processes.protocol import Call, dumps
+
+if TYPE_CHECKING:
+    from asynq.protocol.broker import Broker
+
+
+class ProcessPool:
+    """Processes that run handlers: started when none is idle, kept for the next call.
+
+    Usable from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._all: set[HandlerProcess] = set()
+        self._idle: list[HandlerProcess] = []
+        self._closed = False
+
+    def take(self) -> HandlerProcess:
+        """An idle process, or a new one. TaskCancelledError after `close`, OSError if none can be started."""
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise TaskCancelledError("the server's processes have ended")
+                process = self._idle.pop() if self._idle else None
+            if process is None:
+                return self._start()
+            if process.alive:
+                return process
+            self.drop(process)
+
+    def give_back(self, process: HandlerProcess) -> None:
+        """The call has ended, and the process can take another."""
+        with self._lock:
+            self._idle.append(process)
+
+    def drop(self, process: HandlerProcess) -> None:
+        """End a process that is not to be used again, and wait until it is gone."""
+        with self._lock:
+            self._all.discard(process)
+        process.close()
+
+    def close(self) -> None:
+        """End all processes, also those at work."""
+        with self._lock:
+            self._closed = True
+            idle, busy = self._idle, self._all.difference(self._idle)
+            self._idle = []
+        for process in busy:
+            process.kill()  # whoever waits for its answer drops it
+        for process in idle:
+            self.drop(process)
+
+    def _start(self) -> HandlerProcess:
+        process = HandlerProcess()
+        with self._lock:
+            self._all.add(process)
+            closed = self._closed
+        if closed:
+            process.kill()
+        return process
+
+
+class Errand:
+    """One call on its way to a process and back."""
+
+    def __init__(self, pool: ProcessPool) -> None:
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._process: HandlerProcess | None = None
+        self._killed = False
+
+    def run(self, call: Call, broker: Broker) -> bytes | None:
+        """The result of the call, or its error; blocks. HandlerProcessError when its process ended."""
+        data = dumps(call)
+        process = self._pool.take()
+        with self._lock:
+            self._process = process
+        try:
+            ended = None if self._killed else process.call(data, broker)
+        except BaseException:
+            # It may still be waiting for an answer: the next call would be taken for it.
+            self._killed = True
+            raise
+        finally:
+            with self._lock:
+                self._process = None
+            if self._killed:
+                self._pool.drop(process)
+            else:
+                self._pool.give_back(process)
+        if ended is None:
+            raise TaskCancelledError("before its process began")
+        if isinstance(ended, Raised):
+            raise ended.error(process.load)
+        return ended.result
+
+    def kill(self) -> None:
+        """End the process of this call, if it has one; from any thread."""
+        with self._lock:
+            self._killed = True
+            if self._process is not None:
+                self._process.kill()

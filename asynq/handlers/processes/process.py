@@ -1,0 +1,116 @@
+"""The worker's end of a handler process: starting it, calling it, killing it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from multiprocessing import Pipe, util
+from typing import TYPE_CHECKING, Any
+
+from asynq.errors import AsynqError, HandlerProcessError
+from asynq.handlers.processes.failures import Raised
+from asynq.handlers.processes.protocol import MAIN, Answer, Ask, Returned, dumps, loads
+from asynq.handlers.processes.setup import Setup
+from asynq.runtime.signals import withheld
+from asynq.runtime.stop_signals import signal_name
+
+if TYPE_CHECKING:
+    from asynq.protocol.broker import Broker
+
+BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
+    " from asynq.handlers.processes.child import main; main(int(sys.argv[1]))"
+)
+GONE_CHECK = 1.0
+"""Seconds between looks at whether a silent process still lives: what it started may hold its socket open."""
+
+
+class HandlerProcess:
+    """One process that runs handlers, one after the other. `call` blocks; `kill` may come from any thread."""
+
+    def __init__(self) -> None:
+        """Start it. OSError if it cannot be started."""
+        # Not multiprocessing: that would run the user's main module again, needed or not.
+        setup = Setup()
+        # Whatever module of ours a handler process knows by another name.
+        self._theirs = {setup.program.name, *MAIN}
+        self._connection, theirs = Pipe()
+        with theirs:
+            handle = theirs.fileno()
+            flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
+            # A session of its own: no signals of the terminal, and killed with all it started.
+            with withheld():
+                self._process = subprocess.Popen(  # noqa: S603
+                    [sys.executable, *flags, "-P", "-c", BOOT, str(handle), json.dumps(sys.path)],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(handle,),
+                    start_new_session=True,
+                )
+        with suppress(OSError):  # it has ended: the first call says so
+            self._connection.send_bytes(dumps(setup))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take a call."""
+        return self._process.poll() is None
+
+    def call(self, call: bytes, broker: Broker) -> Returned | Raised:
+        """Have it carry out a pickled Call: how the function ended.
+
+        HandlerProcessError when the process ends under it; it is of no use after any error.
+        """
+        self._say(call)
+        while True:
+            match self._hear():
+                case Returned() | Raised() as ended:
+                    return ended
+                case Ask(op):
+                    self._say(dumps(Answer(_executed(broker, op))))
+
+    def load(self, data: bytes) -> Any:
+        """What it pickled."""
+        return loads(data, self._theirs, lambda: "__main__")
+
+    def kill(self) -> None:
+        """End it at once, and all that it started."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it, and wait until it is gone."""
+        self.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def _say(self, data: bytes) -> None:
+        try:
+            self._connection.send_bytes(data)
+        except OSError:
+            raise self._gone() from None
+
+    def _hear(self) -> Any:
+        try:
+            while not self._connection.poll(GONE_CHECK):
+                if not self.alive:
+                    raise self._gone()
+            data = self._connection.recv_bytes()
+        except (EOFError, OSError):
+            raise self._gone() from None
+        return self.load(data)
+
+    def _gone(self) -> HandlerProcessError:
+        self.kill()
+        code = self._process.wait()
+        how = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with status {code}"
+        return HandlerProcessError(f"the process of the handler {how}", code)
+
+
+def _executed(broker: Broker, op: Any) -> Any:
+    try:
+        return broker.execute(op)
+    except AsynqError as error:
+        return error

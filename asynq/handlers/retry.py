@@ -1,0 +1,91 @@
+"""When a failed task runs again, and whether a failure counts: the user's callbacks, never trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asynq.client.task import Task
+from asynq.runtime.forks import NoWayBack
+from asynq.runtime.logs import get_logger
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from asynq.protocol.message import TaskMessage
+
+log = get_logger("asynq.retry")
+
+LONGEST_DELAY = timedelta(days=100 * 365)
+"""Longer delays are cut to this one."""
+_LONGEST_SECONDS = LONGEST_DELAY // timedelta(seconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
+
+RetryDelay = Callable[[int, Exception, Task], timedelta | float]
+"""From the retries already spent, the error and the task: how long to wait, a timedelta or seconds."""
+
+IsFailure = Callable[[Exception], bool]
+"""False: the task runs again after its delay, but no retry is spent and no failure counted."""
+
+
+def default_retry_delay(retried: int, rng: Random) -> timedelta:
+    """Go asynq's delay: retried**4 + 15 seconds, and up to 29 * (retried + 1) seconds by chance.
+
+    At most LONGEST_DELAY, for any number of retries.
+    """
+    seconds = retried**4 + 15 + rng.randrange(30) * (retried + 1)
+    return timedelta(seconds=min(seconds, _LONGEST_SECONDS))
+
+
+@frozen(kw_only=True)
+class RetryRules:
+    """The user's callbacks, each giving way to its default where it raises or answers nonsense."""
+
+    rng: Random
+    delay: RetryDelay | None = None
+    is_failure: IsFailure | None = None
+
+    def delay_of(self, message: TaskMessage, error: Exception) -> int:
+        """Milliseconds until the task may run again."""
+        if self.delay is not None:
+            try:
+                with NoWayBack():
+                    delay = self.delay(message.retried, error, Task.from_message(message))
+                return _milliseconds(delay)
+            except BaseException:
+                log.exception("retry_delay failed for task %r: the default is used", message.id)
+        return _milliseconds(default_retry_delay(message.retried, self.rng))
+
+    def counts(self, message: TaskMessage, error: Exception) -> bool:
+        """True if the error is a failure that spends a retry: every error, unless the user says otherwise."""
+        if self.is_failure is None:
+            return True
+        try:
+            with NoWayBack():
+                return bool(self.is_failure(error))
+        except BaseException:
+            log.exception("is_failure failed for task %r: the error counts as a failure", message.id)
+            return True
+
+
+def _milliseconds(delay: timedelta | float) -> int:
+    plain = _plain(delay)
+    if plain < timedelta(0):
+        raise ValueError(f"retry_delay answered {plain}, which is negative")
+    return -(-min(plain, LONGEST_DELAY) // _MILLISECOND)
+
+
+def _plain(delay: timedelta | float) -> timedelta:
+    """The answer without the methods of a subclass, which may say anything; a number within bounds."""
+    if isinstance(delay, timedelta):
+        return timedelta.__add__(delay, timedelta(0))
+    if isinstance(delay, bool) or not isinstance(delay, int | float):
+        raise TypeError(f"retry_delay must answer a timedelta or seconds, not {type(delay).__name__}")
+    seconds = int.__int__(delay) if isinstance(delay, int) else float.__float__(delay)
+    if isinstance(seconds, float) and math.isnan(seconds):
+        raise ValueError("retry_delay answered NaN")
+    return timedelta(seconds=max(min(seconds, _LONGEST_SECONDS), -1))

@@ -1,0 +1,265 @@
+"""Run: one delivery, carried out by a handler within its time, to an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asynq.client.payload import encode_result
+from asynq.client.task import Task
+from asynq.errors import (
+    HandlerError,
+    ResultError,
+    RevokeTask,
+    SkipRetry,
+    TaskDeadlineError,
+    TaskTimeoutError,
+)
+from asynq.errors.text import error_text
+from asynq.handlers.adapters import as_step
+from asynq.handlers.context import Context, Control, Stop, current_run
+from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded, can_be_judged
+from asynq.instants import instant_of
+from asynq.protocol.ops import Complete
+from asynq.protocol.value_sizes import too_large
+from asynq.runtime.forks import NoWayBack
+from asynq.runtime.logs import get_logger
+
+if TYPE_CHECKING:
+    from asynq.clock import Clock
+    from asynq.handlers.adapters import Handler, Step
+    from asynq.handlers.executors import Executors
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.message import Delivery, TaskMessage
+
+E = TypeVar("E", bound=BaseException)
+
+logger = get_logger("asynq.runner")
+
+DEFAULT_TIMEOUT = 30 * 60
+"""Seconds a run may take when its task has neither timeout nor deadline, as in Go asynq."""
+
+GRACE = 5.0
+"""Seconds a handler told to end may take to do so."""
+
+_TELLINGS = 2
+"""How often, within its grace, a coroutine is cancelled: more than once in case it swallowed the first, but
+rarely, because each also breaks into the cleaning up of one that did not."""
+
+
+class Run:
+    """One delivery on its way to an outcome. Belongs to one event loop; made there, executed once.
+
+    A run ends in time: a handler told to end (see `cancel`) has `grace` seconds to do so, then the run has
+    its outcome without it. `finished` is set when the handler has really ended, which may be later: until
+    then it still takes up the room of one task.
+
+    `clock` shows the broker's time (see BrokerTime): by it the deadline passes.
+
+    Returning is success and SkipRetry and RevokeTask are verdicts, also after the handler was told to end;
+    whatever else it then raises is put down to the cancellation.
+    """
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        handler: Handler,
+        *,
+        broker: Broker,
+        executors: Executors,
+        clock: Clock,
+        grace: float = GRACE,
+    ) -> None:
+        self.delivery = delivery
+        self.finished = asyncio.Event()
+        self._step: Step = as_step(handler)
+        self._grace = grace
+        self._clock = clock
+        now = clock.now()
+        self.started_at = instant_of(now)
+        self._limit, self._overrun = _time_limit(delivery.message, now)
+        self._control = Control(delivery, instant_of(self._limit), broker, executors)
+        self.context = Context(self._control)
+        self._work: asyncio.Task[Outcome] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._outcome: asyncio.Future[Outcome] | None = self._loop.create_future()
+        """Dropped with `_work` when the run has ended: an error's traceback may lead back here."""
+        self._over = False
+
+    @property
+    def now(self) -> int:
+        """The broker's time, in Unix milliseconds: what deadlines are compared with."""
+        return self._clock.now()
+
+    @property
+    def left(self) -> float:
+        """Seconds until the run is told to end; below zero when it was."""
+        return (self._limit - self.now) / 1000
+
+    def cancel(self, stop: Cancelled | Interrupted) -> None:
+        """Tell the handler to end; `stop` is the run's outcome unless the handler still finds its own.
+
+        Before `execute` it keeps the handler from being called at all. The first word stands, except that a
+        lost lease overrides all: nothing can be settled without it. After the end it does nothing.
+        """
+        if self._control.stop is not None:
+            if stop == Interrupted("lease_lost"):
+                self._control.stop = stop
+            return
+        self._tell(stop)
+
+    def abandon(self) -> None:
+        """Have the outcome now, without a handler that was told to end. After the end it does nothing."""
+        if self._work is None or self._work.done() or self._control.abandoned:
+            return
+        self._stop_timer()
+        self._control.abandoned = True
+        # A step that waits for a thread gives up now; `finished` still waits for the thread itself.
+        self._work.cancel()
+        self._conclude(self._control.stop or Interrupted("shutdown"))
+
+    def owns(self, task: asyncio.Task[Any]) -> bool:
+        """Whether the task is the handler's, or one that the handler started (from Python 3.12 on)."""
+        if task is self._work:
+            return True
+        get_context = getattr(task, "get_context", None)
+        return get_context is not None and get_context().get(current_run) is self.context
+
+    async def execute(self) -> Outcome:
+        """Call the handler, unless the run was cancelled or its time is over already, and say how it ended.
+
+        Whatever the handler does becomes an outcome. Cancelling the caller itself is passed on: the handler
+        is told that the server shuts down, and CancelledError is raised without waiting for it.
+        """
+        if self.delivery.cancel:
+            self.cancel(Cancelled("retry" if self.delivery.cancel == "retry" else "archive"))
+        elif self.left <= 0:
+            self._tell(Failed(self._overrun))
+        awaited = self._outcome
+        if self._control.stop is not None or awaited is None:
+            self.finished.set()
+            return self._control.stop or Interrupted("shutdown")
+        self._work = self._loop.create_task(self._handle(), name=f"asynq {self.delivery.message.id}")
+        self._work.add_done_callback(self._ended)
+        self._timer = self._loop.call_later(self.left, self._tell, Failed(self._overrun))
+        try:
+            return await awaited
+        except asyncio.CancelledError:
+            self.cancel(Interrupted("shutdown"))
+            raise
+
+    async def _handle(self) -> Outcome:
+        current_run.set(self.context)
+        try:
+            with NoWayBack():
+                answer = await self._step(self.context, Task.from_message(self.delivery.message))
+                return _success(answer, self.delivery, self._control.broker)
+        except (SkipRetry, RevokeTask) as verdict:
+            return Failed(_as_exception(verdict))
+        except asyncio.CancelledError:
+            return self._control.stop or _stray()
+        except BaseException as error:  # noqa: BLE001 - SystemExit too must not take the server along
+            return self._control.stop or Failed(_as_exception(error))
+
+    def _tell(self, stop: Stop) -> None:
+        """Record why the run ends and make it end: cancel, cancel again, abandon."""
+        if self._over or (self._work is not None and self._work.done()):
+            return  # if it ended in the same instant, what it says counts
+        self._control.stop = stop
+        if self._work is not None:
+            self._press(self._work, _TELLINGS)
+
+    def _press(self, work: asyncio.Task[Outcome], times: int) -> None:
+        self._stop_timer()
+        if times:
+            work.cancel()
+            self._timer = self._loop.call_later(self._grace / _TELLINGS, self._press, work, times - 1)
+            return
+        logger.warning(
+            "task %s of queue %s still runs %g s after it was told to end, and keeps its slot until it does",
+            self.context.task_id,
+            self.context.queue,
+            self._grace,
+        )
+        self.abandon()
+
+    def _ended(self, work: asyncio.Task[Outcome]) -> None:
+        self._stop_timer()
+        self._over, self._work = True, None
+        if work.cancelled():
+            self._conclude(self._control.stop or _stray())
+        elif error := work.exception():
+            self._conclude(Failed(_as_exception(error)))
+        else:
+            self._conclude(work.result())
+        self._await_threads()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _conclude(self, outcome: Outcome) -> None:
+        awaited, self._outcome = self._outcome, None
+        if awaited is not None and not awaited.done():
+            awaited.set_result(outcome)
+
+    def _await_threads(self) -> None:
+        calls = self._control.calls
+        running = next((call for call in calls if not call.done()), None)
+        if running is None:
+            self.finished.set()
+        else:
+            running.add_done_callback(lambda _: self._from_thread())
+
+    def _from_thread(self) -> None:
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+            self._loop.call_soon_threadsafe(self._await_threads)
+
+
+def _time_limit(message: TaskMessage, now: int) -> tuple[int, TaskTimeoutError]:
+    """The instant a run of this task must end (Unix ms), and the error it ends with."""
+    seconds = message.timeout or (0 if message.deadline else DEFAULT_TIMEOUT)
+    by_timeout = now + seconds * 1000
+    by_deadline = message.deadline * 1000
+    if message.deadline and (not seconds or by_deadline <= by_timeout):
+        passed = instant_of(by_deadline).isoformat()
+        return by_deadline, TaskDeadlineError(f"the task's deadline {passed} has passed")
+    return by_timeout, TaskTimeoutError(f"the task ran longer than its timeout of {seconds} s")
+
+
+def _stray() -> Failed:
+    return Failed(HandlerError("the handler was cancelled, but not by its server"))
+
+
+def _success(answer: Any, delivery: Delivery, broker: Broker) -> Outcome:
+    """The outcome of a handler that returned, if the broker stores what it returned."""
+    try:
+        result = encode_result(answer)
+    except ResultError as error:
+        return Failed(error)
+    if delivery.message.retention > 0:
+        complete = Complete(delivery=delivery, result=result)
+        if refused := too_large(complete, broker.capabilities.max_value_bytes):
+            return Failed(refused)
+    return Succeeded(result)
+
+
+def _as_exception(error: BaseException) -> Exception:
+    if not can_be_judged(error):
+        # Without it as a cause, or that could not be judged either.
+        return HandlerError(f"the handler raised an error that breaks when looked at: {error_text(error)}")
+    if isinstance(error, Exception):
+        return _without_run(error)
+    wrapped = HandlerError(f"the handler raised {error_text(error)}")
+    wrapped.__cause__ = _without_run(error)
+    return wrapped
+
+
+def _without_run(error: E) -> E:
+    """The error with a traceback that begins at the handler: the run's frame holds what holds the error."""
+    trace = error.__traceback__
+    if trace is not None and trace.tb_next is not None:
+        BaseException.with_traceback(error, trace.tb_next)
+    return error

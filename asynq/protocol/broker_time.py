@@ -1,0 +1,88 @@
+"""The broker's time: it decides what is due and what is late, whatever the clock of this machine shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from asynq.clock import SteadyClock
+from asynq.errors import AsynqError, BrokerUnavailable
+from asynq.protocol.ops import Ping
+
+if TYPE_CHECKING:
+    from asynq.clock import Clock
+    from asynq.protocol.broker import Broker
+
+FRESH: Final = 10_000
+"""Milliseconds for which an answer counts: clocks of machines drift, and are set."""
+
+
+class BrokerTime:
+    """The time of a broker's clock as its answers have told it, counted on by a clock that nobody sets.
+
+    Before the first answer it is this machine's time. Afterwards it is behind the broker's by less than an
+    answer took, and not ahead of it. Usable from any thread.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        """`clock`: what counts on, the broker's own if it was given one."""
+        self._counter = clock or SteadyClock()
+        self._offset = 0
+        self._told_at: int | None = None
+
+    @property
+    def told(self) -> bool:
+        """True once an answer has told it."""
+        return self._told_at is not None
+
+    @property
+    def offset(self) -> int:
+        """What is added to a mark to have the broker's time; 0 before it was told."""
+        return self._offset
+
+    def now(self) -> int:
+        """The broker's time in Unix milliseconds."""
+        return self._counter.now() + self._offset
+
+    def mark(self) -> int:
+        """A reading to give to `tell`, from before a question is sent."""
+        return self._counter.now()
+
+    def tell(self, instant: int, *, sent: int) -> None:
+        """An answer has come: its question was sent at this mark, and the broker's time was this instant.
+
+        The instant lies somewhere between question and answer. What was known before stands as far as it
+        agrees with that: an answer that was read late does not set the time back.
+        """
+        received = self._counter.now()
+        earliest, latest = instant - received, instant - sent + 1
+        known = self._offset if self.told else earliest
+        self._offset = min(max(known, earliest), latest)
+        self._told_at = received
+
+    def here(self) -> Clock:
+        """A clock that goes on from the present time, and is told nothing more."""
+        return _Fixed(self._counter, self._offset)
+
+    async def follow(self, broker: Broker) -> None:
+        """Ask the broker, unless an answer has told the time lately.
+
+        BrokerUnavailable when it cannot be reached; one that refuses is asked again later.
+        """
+        if self._told_at is not None and 0 <= self._counter.now() - self._told_at < FRESH:
+            return
+        sent = self.mark()
+        try:
+            self.tell(await broker.aexecute(Ping()), sent=sent)
+        except BrokerUnavailable:
+            raise
+        except AsynqError:
+            self._told_at = self._counter.now()
+
+
+class _Fixed:
+    def __init__(self, counter: Clock, offset: int) -> None:
+        self._counter = counter
+        self._offset = offset
+
+    def now(self) -> int:
+        return self._counter.now() + self._offset

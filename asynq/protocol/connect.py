@@ -1,0 +1,94 @@
+"""Finding a broker by URL: the registry of backends, and URLs as they may be shown."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from asynq.errors import BrokerURLError
+
+if TYPE_CHECKING:
+    from asynq.protocol.broker import Broker
+
+ENTRY_POINT_GROUP = "asynq.backends"
+
+
+def connect(url: str) -> Broker:
+    """The broker a URL names. Nothing is sent yet: the first operation connects.
+
+    The scheme decides the backend, found among the entry points of the group `asynq.backends`; a backend
+    registers one `connect(url) -> Broker` per scheme. BrokerURLError (a ValueError) when the URL cannot be
+    read or nothing is registered for its scheme; TypeError when it is no str.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"a broker URL must be a str, not {type(url).__name__}")
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as error:
+        raise BrokerURLError(without_secrets(url), str(error)) from None
+    if not scheme or "://" not in url:
+        raise BrokerURLError(without_secrets(url), _shape(url))
+    registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    if scheme not in registered:
+        known = ", ".join(sorted(registered)) or "none: is the package installed?"
+        raise BrokerURLError(
+            without_secrets(url), f"no backend is registered for scheme {scheme!r} (known: {known})"
+        )
+    broker: Broker = registered[scheme].load()(url)
+    return broker
+
+
+def path_of(url: str) -> str:
+    """The file a URL names: `scheme:///tasks` relative to the working directory, `scheme:////var/tasks` not.
+
+    For the `connect` of a backend without options: BrokerURLError when there is anything else in the URL.
+    """
+    parts = urlsplit(url)
+    path = unquote(parts.path)[1:]
+    if parts.netloc or not path or parts.query or parts.fragment:
+        raise BrokerURLError(
+            without_secrets(url), f"it is {parts.scheme}:/// and the path of a file, nothing else"
+        )
+    return path
+
+
+def _shape(url: str) -> str:
+    """What is wrong with a URL that has no "://"."""
+    scheme, colon, rest = url.partition(":")
+    if colon and not rest[:1].isdecimal() and "/" not in scheme:
+        slashes = "///" if scheme == "sqlite" else "//"
+        return f"after {scheme + ':'!r} comes {slashes!r}; write for example {_EXAMPLES}"
+    return f"it has no scheme; write for example {_EXAMPLES}"
+
+
+_EXAMPLES = "redis://127.0.0.1:6379, or sqlite:///tasks.db for a file"
+
+
+def without_secrets(url: str) -> str:
+    """The URL as it may be shown: userinfo and query values that may hold passwords are masked."""
+    head, separator, rest = url.partition("://")
+    if not separator:
+        return "***" if "@" in url else url
+    # A password may hold an unescaped "/", "?" or "@", so all before the last "@" counts as userinfo.
+    if "@" in rest and not rest.startswith("/"):
+        rest = f"***@{rest.rpartition('@')[2]}"
+    base, question, query = rest.partition("?")
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    shown = "&".join(
+        f"{name}{equals}{'***' if 'password' in name.lower() else value}" for name, equals, value in pairs
+    )
+    return f"{head}://{base}{question}{shown}"
+
+
+def resolve(broker: Broker | str) -> tuple[Broker, bool]:
+    """A broker from what a user gave, and whether the caller now owns it and must close it.
+
+    TypeError for what is neither.
+    """
+    if isinstance(broker, str):
+        return connect(broker), True
+    if isinstance(broker, type) or not callable(getattr(broker, "execute", None)):
+        given = f"the class {broker.__name__}" if isinstance(broker, type) else type(broker).__name__
+        raise TypeError(f"broker must be a Broker or a URL, not {given}")
+    return broker, False

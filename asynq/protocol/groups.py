@@ -1,0 +1,34 @@
+"""Groups: tasks that wait for one another, and the sets of them that are taken for aggregation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from asynq.protocol.message import TaskMessage
+
+
+@frozen(kw_only=True)
+class GroupInfo:
+    """A group that holds tasks. Its durations are milliseconds, by the broker's clock."""
+
+    name: str
+    size: int
+    """Tasks that wait in it; those taken for aggregation do not count."""
+    waiting: int = 0
+    """How long its oldest task has waited; 0 for one just added."""
+    quiet: int = 0
+    """How long ago its newest task was added."""
+
+
+@frozen(kw_only=True)
+class AggregationSet:
+    """Tasks taken from a group for one aggregation, oldest first. They are held until it ends."""
+
+    queue: str
+    group: str
+    id: str
+    """The id the taker chose: it fences the set."""
+    messages: tuple[TaskMessage, ...]

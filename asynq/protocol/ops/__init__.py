@@ -1,0 +1,177 @@
+"""The contract of a broker: what can be asked of it, each request a value.
+
+A broker has one verb, `execute`, over the operations of this page; `Op[T]` is a request whose answer is
+a T. Each operation is atomic, and its docstring is its law: what is true afterwards, and which error
+means that nothing was changed.
+
+Times are integers. An *instant* is Unix milliseconds and a *duration* is milliseconds, unless a name says
+otherwise. Instants at which a task becomes due, expires or was archived are kept as whole seconds, rounded
+up: never early. Where an operation needs the present time it takes the broker's own (see `Broker.clock`).
+
+Sizes: an operation with a payload or a result above the broker's `Capabilities.max_value_bytes` answers
+PayloadTooLargeError or ResultTooLargeError, and nothing is changed.
+
+Retries: an operation may be sent again after its reply was lost exactly when `idempotent` is true; the
+second copy recognises what the first one did. Where it cannot, True for "this call did it" may tell of the
+first copy, and a LeaseLostError says `maybe_applied`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from asynq.protocol.ops.base import MAX_BATCH, Op
+from asynq.protocol.ops.consume import MANY_BYTES, Dequeue, Extended, ExtendLease, WriteResult
+from asynq.protocol.ops.control import (
+    GetQueueStats,
+    GetTask,
+    ListQueues,
+    ListTasks,
+    PauseQueue,
+    Ping,
+    UnpauseQueue,
+)
+from asynq.protocol.ops.doctor import Examine, Examined
+from asynq.protocol.ops.groups import (
+    MAX_SET,
+    ExtendAggregation,
+    FinishAggregation,
+    Groups,
+    ListGroups,
+    ReclaimAggregations,
+    Repaired,
+    RepairGroups,
+    ReturnAggregation,
+    TakeGroup,
+)
+from asynq.protocol.ops.inspect import GetHistory, GetMemory
+from asynq.protocol.ops.limits import MAX_RATE, AcquireSlot, ReleaseSlot, TakeToken
+from asynq.protocol.ops.manage import (
+    ArchiveTask,
+    CancelTask,
+    DeleteQueue,
+    DeleteTask,
+    Deletion,
+    MoveTasks,
+    RunTask,
+    UpdatePayload,
+)
+from asynq.protocol.ops.presence import (
+    MAX_EVENTS,
+    ClearScheduler,
+    ClearServer,
+    ListEnqueueEvents,
+    ListSchedulerEntries,
+    ListServers,
+    RecordEnqueueEvent,
+    WriteScheduler,
+    WriteServer,
+)
+from asynq.protocol.ops.produce import Enqueue, Enqueued, Unique
+from asynq.protocol.ops.schedule import EnqueueTick, GetLastTick, Ticked
+from asynq.protocol.ops.settle import Archive, Complete, Done, Requeue, Retry
+from asynq.protocol.ops.upkeep import (
+    Adopted,
+    AdoptOrphans,
+    Forward,
+    Forwarded,
+    ListLostLeases,
+    LostLeases,
+    PurgeCompleted,
+    Recover,
+    TrimArchive,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "CORE",
+    "MANY_BYTES",
+    "MAX_BATCH",
+    "MAX_EVENTS",
+    "MAX_RATE",
+    "MAX_SET",
+    "AcquireSlot",
+    "AdoptOrphans",
+    "Adopted",
+    "Archive",
+    "ArchiveTask",
+    "CancelTask",
+    "ClearScheduler",
+    "ClearServer",
+    "Complete",
+    "DeleteQueue",
+    "DeleteTask",
+    "Deletion",
+    "Dequeue",
+    "Done",
+    "Enqueue",
+    "EnqueueTick",
+    "Enqueued",
+    "Examine",
+    "Examined",
+    "ExtendAggregation",
+    "ExtendLease",
+    "Extended",
+    "FinishAggregation",
+    "Forward",
+    "Forwarded",
+    "GetHistory",
+    "GetLastTick",
+    "GetMemory",
+    "GetQueueStats",
+    "GetTask",
+    "Groups",
+    "ListEnqueueEvents",
+    "ListGroups",
+    "ListLostLeases",
+    "ListQueues",
+    "ListSchedulerEntries",
+    "ListServers",
+    "ListTasks",
+    "LostLeases",
+    "MoveTasks",
+    "Op",
+    "PauseQueue",
+    "Ping",
+    "PurgeCompleted",
+    "ReclaimAggregations",
+    "RecordEnqueueEvent",
+    "Recover",
+    "ReleaseSlot",
+    "RepairGroups",
+    "Repaired",
+    "Requeue",
+    "Retry",
+    "ReturnAggregation",
+    "RunTask",
+    "TakeGroup",
+    "TakeToken",
+    "Ticked",
+    "TrimArchive",
+    "Unique",
+    "UnpauseQueue",
+    "UpdatePayload",
+    "WriteResult",
+    "WriteScheduler",
+    "WriteServer",
+    "all_operations",
+]
+
+
+CORE: Final[frozenset[type[Op[Any]]]] = frozenset(
+    {
+        *(Enqueue, Dequeue, ExtendLease, WriteResult, Done, Complete, Retry, Archive, Requeue),
+        *(Forward, ListLostLeases, Recover, AdoptOrphans, PurgeCompleted, TrimArchive),
+        *(Ping, PauseQueue, UnpauseQueue, ListQueues, GetQueueStats, GetTask, ListTasks),
+    }
+)
+"""Without these a broker is none; all others it may declare unsupported (see `Capabilities`)."""
+
+
+def all_operations() -> Iterator[type[Op[object]]]:
+    """Every operation of this package: what a backend either handles or declares unsupported."""
+    for value in globals().values():
+        if isinstance(value, type) and issubclass(value, Op) and value is not Op:
+            yield value

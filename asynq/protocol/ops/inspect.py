@@ -1,0 +1,29 @@
+"""Inspection: the history of a queue, and the memory it takes."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from attrs import field, frozen
+from attrs.validators import ge, le
+
+from asynq.protocol.history import DayStats
+from asynq.protocol.ops.base import Op
+
+
+@frozen(kw_only=True)
+class GetHistory(Op[tuple[DayStats, ...]]):
+    """Runs of the last `days` days (UTC), today first, a day without any with zeros. QueueNotFoundError."""
+
+    read_only: ClassVar[bool] = True
+    queue: str
+    days: int = field(default=30, validator=[ge(1), le(90)])
+    """From 1 to 90: older days are forgotten."""
+
+
+@frozen(kw_only=True)
+class GetMemory(Op[int]):
+    """An estimate of the bytes a queue occupies, from a bounded sample of its tasks. QueueNotFoundError."""
+
+    read_only: ClassVar[bool] = True
+    queue: str

@@ -1,0 +1,99 @@
+"""How large a value may be: what an operation is to store, and its refusal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from asynq.checks import check_count
+from asynq.errors import AsynqError, BrokerRefusedError, PayloadTooLargeError, ResultTooLargeError
+from asynq.protocol.ops import (
+    Archive,
+    Complete,
+    Enqueue,
+    EnqueueTick,
+    FinishAggregation,
+    Recover,
+    Retry,
+    UpdatePayload,
+    WriteResult,
+)
+
+if TYPE_CHECKING:
+    from asynq.protocol.message import TaskMessage
+    from asynq.protocol.ops import Op
+
+MAX_VALUE_BYTES: Final = 64 * 1024 * 1024
+"""Most bytes of a value unless a broker is told otherwise: a common network carries them within a second.
+
+Redis takes 512 MB by default, and SQLite 1 GB for a task with its result.
+"""
+
+
+def check_max_value_bytes(value: object) -> None:
+    """A limit somebody can live with: TypeError or ValueError for what is no positive number of bytes."""
+    check_count("max_value_bytes", value)
+    if not value:
+        raise ValueError("max_value_bytes must be at least 1; it is 0")
+
+
+def message_size(message: TaskMessage) -> int:
+    """Bytes of the payload and the headers."""
+    headers = message.headers.items() if message.headers else ()
+    return len(message.payload) + sum(_length(name) + _length(value) for name, value in headers)
+
+
+def too_large(op: Op[Any], limit: int | None) -> AsynqError | None:
+    """The refusal of an operation whose value has more than `limit` bytes; None for any other."""
+    if limit is None or type(op) not in _SIZED:
+        return None
+    size = value_size(op)
+    return refusal(op, size, limit) if size > limit else None
+
+
+def refusal(op: Op[Any], size: int, limit: int, *, maybe_applied: bool = False) -> AsynqError:
+    """What an operation is answered that is too large: see `TooLargeError` for the fields."""
+    match op:
+        case Enqueue(message=message):
+            return PayloadTooLargeError(message.queue, message.id, size, limit, maybe_applied)
+        case EnqueueTick(enqueue=enqueue) | FinishAggregation(enqueue=enqueue):
+            return refusal(enqueue, size, limit, maybe_applied=maybe_applied)
+        case UpdatePayload():
+            return PayloadTooLargeError(op.queue, op.task_id, size, limit, maybe_applied)
+        case Complete():
+            lease = op.delivery.lease
+            return ResultTooLargeError(lease.queue, lease.task_id, size, limit, maybe_applied)
+        case WriteResult():
+            return ResultTooLargeError(op.lease.queue, op.lease.task_id, size, limit, maybe_applied)
+        case Retry() | Archive():
+            lease = op.delivery.lease
+            return PayloadTooLargeError(lease.queue, lease.task_id, size, limit, maybe_applied)
+        case Recover():
+            message = op.lost.message
+            return PayloadTooLargeError(message.queue, message.id, size, limit, maybe_applied)
+    most = f", and the limit is {limit}" if limit else ""
+    return BrokerRefusedError(f"{type(op).__name__} is too large: it has {size} bytes{most}", final=True)
+
+
+_SIZED = frozenset({Enqueue, EnqueueTick, FinishAggregation, UpdatePayload, Complete, WriteResult})
+
+
+def value_size(op: Op[Any]) -> int:
+    """Bytes of what an operation brings, as limits count them: a payload with its headers, or a result."""
+    match op:
+        case Enqueue(message=message):
+            return message_size(message)
+        case EnqueueTick(enqueue=enqueue) | FinishAggregation(enqueue=enqueue):
+            return message_size(enqueue.message)
+        case UpdatePayload(payload=payload):
+            return len(payload)
+        case Complete(result=bytes() as result) | WriteResult(result=result):
+            return len(result)
+        case Retry() | Archive():
+            return message_size(op.delivery.message) + _length(op.error)
+        case Recover():
+            return message_size(op.lost.message) + _length(op.error)
+    return 0
+
+
+def _length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))

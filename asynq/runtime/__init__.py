@@ -1,0 +1,1 @@
+"""Event loops, threads, signals and logging: plumbing that knows no task."""

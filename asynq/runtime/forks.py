@@ -1,0 +1,116 @@
+"""What a forked child keeps of this process: neither its signal handling nor its place in our code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from asynq.runtime.safe_text import shown, shown_traceback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_before: dict[signal.Signals, Any] = {}
+"""The signals that this process handles, and how each was handled before."""
+
+
+class _Masks(threading.local):
+    """The signals that a thread had blocked before it began to fork."""
+
+    before: set[Any] | None = None
+
+
+_masks = _Masks()
+
+
+@contextmanager
+def signals_kept_from_children(numbers: Iterable[signal.Signals]) -> Iterator[None]:
+    """Handle these signals in here; a child that is forked meanwhile handles them as before.
+
+    Without this, a signal sent to the child reaches the event loop of its parent, and does not end the child.
+    Does nothing outside the main thread, which alone can handle signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    outer = dict(_before)
+    for number in numbers:
+        _before.setdefault(number, signal.getsignal(number))
+    try:
+        yield
+    finally:
+        _before.clear()
+        _before.update(outer)
+
+
+class NoWayBack:
+    """Around a call of a user's function: a child that it forks ends where the call ends.
+
+    The child exits as a program does: with status 0, that of its SystemExit, or 1 after another error, whose
+    traceback it prints. Without this it would go on as a second copy of its parent.
+    """
+
+    __slots__ = ("_pid",)
+
+    def __enter__(self) -> Self:
+        self._pid = os.getpid()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if os.getpid() != self._pid:
+            _exit(error)
+
+
+def _exit(error: BaseException | None) -> None:
+    status = 0 if error is None else 1
+    try:
+        if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+            status = error.code or 0
+        elif isinstance(error, SystemExit):
+            sys.stderr.write(f"{shown(error.code)}\n")
+        elif error is not None:
+            sys.stderr.write(f"{shown_traceback(error)}\n")
+    finally:
+        # Not sys.exit: what this process would do at its end is for its parent to do.
+        with suppress(BaseException):
+            flush()
+        os._exit(status & 0xFF)
+
+
+def flush() -> None:
+    """Write out what was printed."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError, OSError):
+            stream.flush()
+
+
+def _before_fork() -> None:
+    if _before:
+        # A signal must not arrive in the child before the child handles it as its own.
+        _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _before)
+
+
+def _after_in_parent() -> None:
+    if _masks.before is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
+        _masks.before = None
+
+
+def _after_in_child() -> None:
+    if _before:
+        signal.set_wakeup_fd(-1)
+        handlers = {n: signal.SIG_DFL if handler is None else handler for n, handler in _before.items()}
+        _before.clear()
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_IGN if handler == signal.SIG_IGN else signal.SIG_DFL)
+        # A signal that came meanwhile acts now. What a handler of Python raises would be lost in here.
+        _after_in_parent()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

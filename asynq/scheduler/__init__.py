@@ -1,0 +1,1 @@
+"""Periodic tasks: schedules, their entries, and the schedulers that enqueue them."""

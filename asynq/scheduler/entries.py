@@ -1,0 +1,152 @@
+"""Entries: periodic tasks as schedulers hold them, under ids that every scheduler gives them alike."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
+
+from attrs import evolve, frozen
+
+from asynq import cron
+from asynq.client.compose import compose
+from asynq.client.option_text import option_texts
+from asynq.client.options import Options
+from asynq.client.task import Task
+from asynq.errors import EntryNotFoundError
+from asynq.instants import EPOCH, in_utc, instant_of
+from asynq.protocol.presence import SHOWN_PAYLOAD, SchedulerEntry
+from asynq.scheduler.ticks import Ticks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import tzinfo
+
+_NAMESPACE = UUID("51803083-f28a-447b-9345-4ecca785175c")
+"""Makes an entry's id differ from any other use of the same text."""
+
+
+@frozen(kw_only=True)
+class Entry:
+    """A periodic task."""
+
+    id: str
+    spec: str
+    task: Task
+    over: Options
+    """What the entry asks on top of the task's own options."""
+    queue: str
+    ticks: Ticks
+
+    @classmethod
+    def of(cls, spec: str, task: Task, over: Options, location: tzinfo) -> Entry:
+        """The entry; its id depends on everything about it, and on nothing else.
+
+        CronError for a spec that cannot be read or never comes due, TypeError or ValueError for other misuse.
+        With an id of its own each task takes the place of the finished one before, unless `on_conflict` says
+        otherwise: a schedule must not end with its first archived task.
+        """
+        if not isinstance(spec, str):
+            raise TypeError(f"spec must be a str, not {type(spec).__name__}")
+        if not isinstance(task, Task):
+            raise TypeError(f"task must be an asynq.Task, not {type(task).__name__}")
+        asked = task.options | over
+        if asked.task_id is not None and asked.on_conflict is None:
+            over = over | Options(on_conflict="replace_finished")
+        payload = task.payload.hex() if task.has_payload else None
+        identity = [spec, str(location), task.type, payload, _plain(asked.given())]
+        schedule = cron.parse(spec, location)
+        if schedule.next_after(EPOCH) is None:
+            raise cron.CronError(f"the schedule {spec!r} never comes due: none of its months has such a day")
+        return cls(
+            id=str(uuid5(_NAMESPACE, json.dumps(identity, sort_keys=True))),
+            spec=spec,
+            task=task,
+            over=over,
+            queue=compose(task, over, str).message.queue,
+            ticks=Ticks(schedule),
+        )
+
+    def described(self, *, last: int | None, following: int | None) -> SchedulerEntry:
+        """The entry as it lets itself be seen, with its last tick and the following one."""
+        return SchedulerEntry(
+            id=self.id,
+            spec=self.spec,
+            task_type=self.task.type,
+            payload=self.task.payload[:SHOWN_PAYLOAD],
+            options=option_texts(self.task.options | self.over),
+            next_enqueue_at=_instant(following),
+            prev_enqueue_at=_instant(last),
+        )
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON can spell it, different values differently."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, timedelta):
+        return ["duration", value // timedelta(microseconds=1)]
+    if isinstance(value, datetime):
+        return ["instant", in_utc(value).isoformat()]
+    return value
+
+
+def _instant(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else instant_of(milliseconds)
+
+
+class Registry:
+    """The entries of one scheduler, by id. Usable from any thread."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._lock = threading.Lock()
+        self.changed: Callable[[], None] = lambda: None
+        """Called after every change, in the thread that made it."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def all(self) -> dict[str, Entry]:
+        """The entries as they are now."""
+        with self._lock:
+            return dict(self._entries)
+
+    def add(self, entry: Entry) -> str:
+        """Add the entry; the id it now has: an equal one that is there already makes it end in -2, -3, ..."""
+        with self._lock:
+            entry = _numbered(entry, self._entries)
+            self._entries[entry.id] = entry
+        self.changed()
+        return entry.id
+
+    def remove(self, entry_id: str) -> None:
+        """Remove the entry. EntryNotFoundError when there is none of this id."""
+        with self._lock:
+            if self._entries.pop(entry_id, None) is None:
+                raise EntryNotFoundError(entry_id)
+        self.changed()
+
+    def replace(self, entries: Iterable[Entry]) -> tuple[int, int]:
+        """Have these entries and no others; how many were added and how many removed."""
+        wanted: dict[str, Entry] = {}
+        for entry in entries:
+            numbered = _numbered(entry, wanted)
+            wanted[numbered.id] = numbered
+        with self._lock:
+            before, self._entries = self._entries, wanted
+        added, removed = len(wanted.keys() - before.keys()), len(before.keys() - wanted.keys())
+        if added or removed:
+            self.changed()
+        return added, removed
+
+
+def _numbered(entry: Entry, present: Mapping[str, Entry]) -> Entry:
+    name, number = entry.id, 1
+    while name in present:
+        number += 1
+        name = f"{entry.id}-{number}"
+    return evolve(entry, id=name)

@@ -1,0 +1,143 @@
+"""PeriodicTaskManager: a scheduler whose entries come from somewhere else and may change at any time."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Unpack
+from zoneinfo import ZoneInfo
+
+from attrs import frozen
+
+from asynq.checks import check_interval
+from asynq.client.options import EnqueueKeywords, Options, options_of
+from asynq.client.task import Task  # noqa: TC001 - attrs reads the annotation
+from asynq.errors.base import ANY_FAILURE
+from asynq.runtime.every import Every
+from asynq.runtime.forks import NoWayBack
+from asynq.runtime.logs import get_logger
+from asynq.runtime.threads import DaemonThreads, in_thread
+from asynq.scheduler.lifecycle import Service
+from asynq.scheduler.timetable import Timetable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import tzinfo
+    from random import Random
+
+    from asynq.protocol.broker import Broker
+    from asynq.scheduler.entries import Entry
+    from asynq.scheduler.ticker import PostEnqueue, PreEnqueue
+
+log = get_logger("asynq.scheduler")
+
+
+@frozen(init=False)
+class PeriodicTaskConfig:
+    """A periodic task as a config provider describes it: what `Scheduler.register` takes."""
+
+    spec: str
+    task: Task
+    options: Options
+
+    def __init__(self, spec: str, task: Task, **options: Unpack[EnqueueKeywords]) -> None:
+        self.__attrs_init__(spec, task, options_of("PeriodicTaskConfig", options))
+
+
+ConfigProvider = Callable[[], Iterable[PeriodicTaskConfig] | Awaitable[Iterable[PeriodicTaskConfig]]]
+"""Answers all periodic tasks there are to be. A plain function is called in a thread."""
+
+
+class PeriodicTaskManager(Service):
+    """Asks again and again which periodic tasks there are to be, and schedules these and no others.
+
+    All else is as Scheduler promises. Nothing about a task goes unnoticed when it changes, headers and the
+    task's own options included; what did not change goes on undisturbed.
+    """
+
+    def __init__(
+        self,
+        broker: Broker | str,
+        config_provider: ConfigProvider,
+        *,
+        sync_interval: timedelta = timedelta(minutes=3),
+        location: tzinfo = ZoneInfo("UTC"),  # noqa: B008 - immutable
+        catch_up: timedelta | None = None,
+        pre_enqueue: PreEnqueue | None = None,
+        post_enqueue: PostEnqueue | None = None,
+    ) -> None:
+        """Nothing is asked yet; the other options are those of Scheduler.
+
+        The first answer must be usable, else `start` raises. Later, when the provider raises, everything
+        stays as it is until it is asked again; when one config cannot be used, that is logged and the others
+        are scheduled.
+        """
+        if not callable(config_provider):
+            raise TypeError(f"config_provider must be callable, not {type(config_provider).__name__}")
+        check_interval("sync_interval", sync_interval)
+        super().__init__(broker)
+        self._provider = config_provider
+        # A daemon: a provider that hangs does not keep the program from ending.
+        self._threads = DaemonThreads(1, "asynq-provider")
+        self._interval = sync_interval.total_seconds()
+        self._asking = 0
+        self._timetable = Timetable(
+            self._broker,
+            location=location,
+            catch_up=catch_up,
+            pre_enqueue=pre_enqueue,
+            post_enqueue=post_enqueue,
+        )
+
+    async def sync(self) -> None:
+        """Ask now, beside the interval. Raises what the provider raises."""
+        entries = []
+        for place, config in enumerate(await self._configs()):
+            try:
+                entries.append(self._entry(config))
+            except (TypeError, ValueError) as error:
+                log.error("config %d is not scheduled: %s", place, error)  # noqa: TRY400 - it says it all
+            except ANY_FAILURE:
+                log.exception("config %d is not scheduled", place)
+        self._follow(entries)
+
+    async def _prepare(self) -> None:
+        self._follow([self._entry(config) for config in await self._configs()])
+
+    def _loops(self, rng: Random) -> Sequence[Every]:
+        return [*self._timetable.loops(rng), Every("asking", self._step, interval=self._interval, rng=rng)]
+
+    @property
+    def _calls_user(self) -> bool:
+        return self._asking > 0 or self._timetable.calls_user
+
+    async def _finish(self, *, answered: bool) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._timetable.end(answered=answered)
+
+    async def _step(self) -> float | None:
+        await self.sync()
+        return None
+
+    async def _configs(self) -> list[PeriodicTaskConfig]:
+        self._asking += 1
+        try:
+            if inspect.iscoroutinefunction(self._provider):
+                answer: Any = self._provider()
+            else:
+                answer = await in_thread(self._threads, self._provider)
+            with NoWayBack():
+                return list(await answer if inspect.isawaitable(answer) else answer)
+        finally:
+            self._asking -= 1
+
+    def _entry(self, config: PeriodicTaskConfig) -> Entry:
+        if not isinstance(config, PeriodicTaskConfig):
+            raise TypeError(f"a config must be a PeriodicTaskConfig, not {type(config).__name__}")
+        return self._timetable.entry(config.spec, config.task, config.options)
+
+    def _follow(self, entries: Sequence[Entry]) -> None:
+        added, removed = self._timetable.registry.replace(entries)
+        if added or removed:
+            log.info("periodic tasks: %d added, %d removed", added, removed)

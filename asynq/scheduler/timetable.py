@@ -1,0 +1,106 @@
+"""What schedulers and managers of periodic tasks are made of: entries, their ticker, their heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from asynq.checks import check_callback, check_duration, check_zone
+from asynq.protocol.broker import require
+from asynq.protocol.ops import ClearScheduler, EnqueueTick, GetLastTick, WriteScheduler
+from asynq.runtime.every import Every
+from asynq.runtime.heartbeat import Heartbeat, host
+from asynq.scheduler.entries import Entry, Registry
+from asynq.scheduler.ticker import LONGEST_PAUSE, Hooks, Ticker
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+    from random import Random
+
+    from asynq.client.options import Options
+    from asynq.client.task import Task
+    from asynq.protocol.broker import Broker
+    from asynq.scheduler.ticker import PostEnqueue, PreEnqueue
+
+SCHEDULER_EVERY = 10.0
+"""Seconds between two heartbeats of a scheduler; its entries can be seen for twice as long."""
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Timetable:
+    """Entries, and the loops that enqueue them and let them be seen."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        location: tzinfo,
+        catch_up: timedelta | None,
+        pre_enqueue: PreEnqueue | None,
+        post_enqueue: PostEnqueue | None,
+    ) -> None:
+        """TypeError or ValueError, naming the option, for what cannot be honoured.
+
+        UnsupportedOperationError for a broker that remembers no ticks.
+        """
+        require(broker, EnqueueTick, *([GetLastTick] if catch_up else []))
+        check_zone("location", location)
+        if catch_up is not None:
+            check_duration("catch_up", catch_up)
+        check_callback("pre_enqueue", pre_enqueue, takes="(task)")
+        check_callback("post_enqueue", post_enqueue, takes="(task, info, error)")
+        self._location = location
+        self.registry = Registry()
+        self._hooks = Hooks(before=pre_enqueue, after=post_enqueue)
+        self._ticker = Ticker(
+            broker,
+            self.registry,
+            catch_up=(catch_up or timedelta()) // _MILLISECOND,
+            hooks=self._hooks,
+            new_id=lambda: str(uuid4()),
+        )
+        self._id = f"{host()}:{os.getpid()}:{uuid4()}"
+        last = ClearScheduler(scheduler_id=self._id)
+        self._heartbeat = Heartbeat(broker, self._beat, last, self._ticker.time)
+        self._is_seen = broker.capabilities.supports(WriteScheduler, ClearScheduler)
+
+    def entry(self, spec: str, task: Task, over: Options) -> Entry:
+        """The entry of a periodic task. Raises as Entry.of."""
+        return Entry.of(spec, task, over, self._location)
+
+    def loops(self, rng: Random) -> list[Every]:
+        """The loops, for the running event loop; from now on they follow every change of the entries."""
+        loop = asyncio.get_running_loop()
+        parts = [Every("scheduling", self._ticker.step, interval=LONGEST_PAUSE, rng=rng)]
+        if self._is_seen:
+            beat = self._heartbeat.step
+            parts.append(Every("heartbeat", beat, interval=SCHEDULER_EVERY, rng=rng, gap=1.0))
+
+        def follow() -> None:
+            for part in parts:
+                loop.call_soon_threadsafe(part.wake)
+
+        self.registry.changed = follow
+        return parts
+
+    @property
+    def calls_user(self) -> bool:
+        """Whether a hook is under way."""
+        return self._hooks.calling
+
+    async def end(self, *, answered: bool) -> None:
+        """Let the entries be seen no more; answered: the broker answered until now."""
+        self.registry.changed = _nothing
+        if self._is_seen:
+            await self._heartbeat.end(answered=answered)
+
+    def _beat(self) -> WriteScheduler:
+        ttl = int(2000 * SCHEDULER_EVERY)
+        return WriteScheduler(scheduler_id=self._id, entries=self._ticker.described(), ttl=ttl)
+
+
+def _nothing() -> None:
+    """What a change of entries means once nothing runs."""

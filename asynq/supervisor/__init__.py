@@ -1,0 +1,1 @@
+"""Supervision: several worker processes that one process keeps running."""

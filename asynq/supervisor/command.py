@@ -1,0 +1,50 @@
+"""The command line of one worker process."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from asynq.durations import format_duration
+
+BROKER_VARIABLE = "ASYNQ_BROKER"
+"""Environment variable with the broker's URL."""
+SHUTDOWN_TIMEOUT = timedelta(seconds=8)
+
+
+class LogLevel(StrEnum):
+    """How much a worker tells."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def worker_command(
+    target: str,
+    *,
+    app_dir: Path = Path(),
+    log_level: LogLevel | None = None,
+    queues: dict[str, int] | None = None,
+    queue_limits: dict[str, int] | None = None,
+    shared_queue_limits: dict[str, int] | None = None,
+    concurrency: int | None = None,
+    strict_priority: bool = False,
+    shutdown_timeout: timedelta = SHUTDOWN_TIMEOUT,
+    lease: timedelta | None = None,
+) -> list[str]:
+    """The command of one worker process. The broker's URL goes by environment: it may hold a password."""
+    command = [sys.executable, "-m", "asynq", "worker", target]
+    command += ["--app-dir", str(app_dir)]
+    command += ["--log-level", log_level] if log_level is not None else []
+    command += ["--shutdown-timeout", format_duration(shutdown_timeout)]
+    command += [f"--queue={name}={weight}" for name, weight in (queues or {}).items()]
+    command += [f"--limit={name}={most}" for name, most in (queue_limits or {}).items()]
+    command += [f"--shared-limit={name}={most}" for name, most in (shared_queue_limits or {}).items()]
+    command += ["--concurrency", str(concurrency)] if concurrency is not None else []
+    command += ["--strict-priority"] if strict_priority else []
+    command += ["--lease", format_duration(lease)] if lease is not None else []
+    return command

@@ -1,0 +1,66 @@
+"""Worker processes whose event loop is blocked for too long: told to their supervisor by their silence."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from asynq.supervisor.pipes import SupervisorPipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import timedelta
+
+_FD = "ASYNQ_SUPERVISOR_STALLS"
+"""Environment variable of a worker process: where to write signs of life, and how many seconds apart."""
+BEATS = 4
+"""Signs of life within the time after which a worker counts as stalled."""
+
+
+class StallWatch(SupervisorPipe):
+    """Hears one worker process, from a supervisor's event loop.
+
+    The process is silent while its event loop is blocked, while a call into C holds its interpreter lock, and
+    while it is stopped. It is heard from its first sign of life on.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self._timeout = timeout
+        self._heard_at: float | None = None
+
+    def environment(self) -> Mapping[str, str]:
+        """What the process is to have in its environment."""
+        return {_FD: f"{self.fd}:{self._timeout / BEATS}"}
+
+    async def until_stalled(self) -> None:
+        """Wait until the process has been silent for longer than the timeout."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._timeout / BEATS)
+            # Read first: this process may have been held up itself.
+            if self.heard():
+                self._heard_at = loop.time()
+            if self._heard_at is not None and loop.time() - self._heard_at > self._timeout:
+                return
+
+
+def tell_supervisor(lag: Callable[[], timedelta]) -> None:
+    """In a worker process: send signs of life to the supervisor, if it wants any, while `lag` is short."""
+    told = os.environ.pop(_FD, None)
+    if told is None:
+        return
+    number, _, seconds = told.partition(":")
+    fd, interval, rest = int(number), float(seconds), threading.Event()
+
+    def beat() -> None:
+        with suppress(OSError):  # the supervisor is gone
+            while True:
+                if lag().total_seconds() < interval:
+                    os.write(fd, b".")
+                rest.wait(interval)
+
+    threading.Thread(target=beat, name="asynq-supervisor-beat", daemon=True).start()

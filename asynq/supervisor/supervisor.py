@@ -1,0 +1,231 @@
+"""Several worker processes kept alive by one: started, restarted, told to stop, waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from asynq.runtime.backoff import Backoff
+from asynq.runtime.logs import get_logger
+from asynq.runtime.stop_signals import ask_to_stop, held_back, signal_name, stop_signals
+from asynq.supervisor.refusals import RefusalPipe
+from asynq.supervisor.stall_watch import StallWatch
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Mapping, Sequence
+    from random import Random
+
+USAGE_ERROR = 2
+"""Exit status of what cannot start with what it was given. A worker says so by `Refusal`, not by this."""
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit status of a worker that was told to end before it had begun to work."""
+HURRIED = 10.0
+"""Seconds a worker has to put back its tasks and to end when nothing is waited for any longer."""
+STABLE = 60.0
+"""Seconds a worker must have lived for its next restart to be quick again."""
+_ENDED_AS_TOLD = (0, INTERRUPTED, -signal.SIGINT, -signal.SIGTERM)
+_FD = "ASYNQ_SUPERVISOR_FD"
+
+log = get_logger("asynq.supervisor")
+
+
+class Supervisor:
+    """Keeps `processes` copies of a command running until it is told to stop.
+
+    A copy that ends by itself is started again after a growing pause. Each runs in a session of its own, so
+    that a Ctrl-C on the terminal reaches it once, through `stop`; what still runs `patience` seconds later is
+    killed. A copy that calls `stop_with_supervisor` ends gracefully when the supervisor is killed. A copy is
+    started with SIGTSTP blocked: one that comes before the copy handles it waits until it is unblocked.
+    A copy that tells by a `Refusal` that it cannot start ends them all, unless it was started before: then
+    it is started again. A copy that calls `tell_supervisor` is killed and started again when it stalls for
+    `stall_timeout` seconds.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        processes: int,
+        *,
+        env: Mapping[str, str],
+        patience: float,
+        rng: Random,
+        first_pause: float = 1.0,
+        stall_timeout: float | None = None,
+        stderr: Any = None,
+    ) -> None:
+        self._command = command
+        self._count = processes
+        self._env = env
+        self._patience = patience
+        self._rng = rng
+        self._first_pause = first_pause
+        self._stderr = stderr
+        self._stall_timeout = stall_timeout
+        self._running: dict[int, Process] = {}
+        self._stopping = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._restarting = True
+        self._status = 0
+        self.restarts = 0
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the copies that run now."""
+        return [process.pid for process in self._running.values()]
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM) -> None:
+        """Send the signal to every copy, and start none again."""
+        self._stopping.set()
+        self._send(signum)
+
+    def hurry(self) -> None:
+        """After `stop`: have the copies wait no longer, and kill what still runs HURRIED seconds later."""
+        self._hurried.set()
+        self._send(signal.SIGTERM)
+
+    def quiet(self) -> None:
+        """Let the copies finish what they have and take nothing new; one that ends stays ended."""
+        self._restarting = False
+        self._send(signal.SIGTSTP)
+
+    async def run(self) -> int:
+        """Start the copies and return once all have ended after `stop`: the exit status of the whole."""
+        lifeline, held = os.pipe()
+        overdue = asyncio.create_task(self._kill_overdue())
+        try:
+            await asyncio.gather(*(self._keep(number, lifeline) for number in range(self._count)))
+        finally:
+            overdue.cancel()
+            await self._kill()
+            os.close(lifeline)
+            os.close(held)
+        return self._status
+
+    async def _keep(self, number: int, lifeline: int) -> None:
+        loop = asyncio.get_running_loop()
+        backoff = Backoff(self._rng, first=self._first_pause, cap=30.0)
+        first = True
+        while not self._stopping.is_set():
+            started = loop.time()
+            status, pid, refused = await self._run_once(number, lifeline)
+            if self._stopping.is_set() or not self._restarting:
+                self._status = self._status or int(status not in _ENDED_AS_TOLD)
+                return
+            if refused and first:
+                self._status = USAGE_ERROR
+                self.stop()
+                return
+            first = False
+            if loop.time() - started > STABLE:
+                backoff.reset()
+            pause = backoff.pause()
+            log.warning("worker process %d %s; another starts in %.1f s", pid, describe(status), pause)
+            self.restarts += 1
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _run_once(self, number: int, lifeline: int) -> tuple[int, int, bool]:
+        refusals = RefusalPipe()
+        watch = None if self._stall_timeout is None else StallWatch(self._stall_timeout)
+        try:
+            with held_back(signal.SIGTSTP):
+                process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    env={
+                        **self._env,
+                        _FD: str(lifeline),
+                        **refusals.environment(),
+                        **(watch.environment() if watch else {}),
+                    },
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stderr=self._stderr,
+                    pass_fds=(lifeline, refusals.fd, *((watch.fd,) if watch else ())),
+                    start_new_session=True,
+                )
+            self._running[number] = process
+            log.info("worker process %d started", process.pid)
+            if self._stopping.is_set() or not self._restarting:
+                # What was told to the others meanwhile, this one has not heard; it has nothing in hand yet.
+                process.terminate()
+            status = await (self._end_watched(process, watch) if watch else process.wait())
+            refused = refusals.heard()
+        finally:
+            refusals.close()
+            if watch:
+                watch.close()
+        del self._running[number]
+        return status, process.pid, refused
+
+    async def _end_watched(self, process: Process, watch: StallWatch) -> int:
+        """Wait for the end of a copy, and kill it when it stalls."""
+        stalling = asyncio.create_task(watch.until_stalled())
+        ending = asyncio.create_task(process.wait())
+        try:
+            await asyncio.wait((stalling, ending), return_when=asyncio.FIRST_COMPLETED)
+            if not ending.done():
+                log.error(
+                    "worker process %d has been blocked for more than %g s and is killed; its tasks run again"
+                    " once their leases have lapsed",
+                    process.pid,
+                    self._stall_timeout,
+                )
+                with suppress(ProcessLookupError):
+                    process.kill()
+            return await ending
+        finally:
+            stalling.cancel()
+            ending.cancel()
+
+    def _send(self, signum: signal.Signals) -> None:
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(signum)
+
+    async def _kill_overdue(self) -> None:
+        await self._stopping.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurried.wait(), self._patience)
+            await asyncio.sleep(min(HURRIED, self._patience))
+        log.error("worker processes %s did not stop in time and are killed", self.pids)
+        self._send(signal.SIGKILL)
+
+    async def _kill(self) -> None:
+        """Leave nothing behind, also when `run` is cancelled."""
+        left = list(self._running.values())
+        self._send(signal.SIGKILL)
+        for process in left:
+            await process.wait()
+
+
+def describe(status: int) -> str:
+    """How a process ended, from its return code."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    return f"was killed by {signal_name(-status)}"
+
+
+def stop_with_supervisor() -> None:
+    """In a worker process: end gracefully, as if told to, when the supervisor is gone."""
+    lifeline = os.environ.pop(_FD, None)
+    if lifeline is None:
+        return
+
+    os.set_inheritable(int(lifeline), False)  # noqa: FBT003 - its only form
+
+    def watch() -> None:
+        os.read(int(lifeline), 1)
+        ask_to_stop()
+
+    threading.Thread(target=watch, name="asynq-supervisor-watch", daemon=True).start()
+
+
+async def supervise(supervisor: Supervisor) -> int:
+    """Run the supervisor under this process's signals: SIGTERM, SIGINT and SIGTSTP are passed on."""
+    loop = asyncio.get_running_loop()
+    with stop_signals(loop, stop=supervisor.stop, again=supervisor.hurry, quiet=supervisor.quiet):
+        return await supervisor.run()

@@ -1,0 +1,198 @@
+"""Aggregation of one set: the user's function between the tasks taken and the task that takes their place."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asynq.checks import check_count, check_duration
+from asynq.client.compose import compose
+from asynq.client.options import Options
+from asynq.client.task import Task
+from asynq.errors import (
+    AggregationError,
+    AggregationLostError,
+    AsynqError,
+    BrokerUnavailable,
+    NotReplicatedError,
+)
+from asynq.errors.text import error_text
+from asynq.handlers.adapters import is_async
+from asynq.protocol.ops import ExtendAggregation, FinishAggregation, ListGroups, ReturnAggregation, TakeGroup
+from asynq.runtime.backoff import Backoff
+from asynq.runtime.forks import NoWayBack
+from asynq.runtime.threads import in_thread
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from random import Random
+
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.groups import AggregationSet, GroupInfo
+    from asynq.protocol.ops import Enqueue
+
+Aggregate = Callable[[str, list[Task]], Task | Awaitable[Task]]
+"""From a group's name and its tasks, oldest first, to the one task that takes their place."""
+
+AGGREGATING = (ListGroups, TakeGroup, ExtendAggregation, FinishAggregation, ReturnAggregation)
+"""The operations without which nothing is aggregated."""
+HOLD = 120_000
+"""Milliseconds until a set whose server is gone may be reclaimed, as in Go asynq. Extended while it lives."""
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@frozen(kw_only=True)
+class Grouping:
+    """How a server aggregates. Durations are milliseconds."""
+
+    aggregate: Aggregate
+    grace: int
+    max_delay: int = 0
+    """0 for none."""
+    max_size: int = 0
+    """0 for none."""
+
+    @classmethod
+    def of(
+        cls,
+        aggregator: Aggregate | None,
+        grace_period: timedelta,
+        max_delay: timedelta | None,
+        max_size: int | None,
+    ) -> Grouping | None:
+        """From what a user gave; None without an aggregator. TypeError or ValueError naming the option."""
+        _check_period("group_grace_period", grace_period)
+        if max_delay is not None:
+            _check_period("group_max_delay", max_delay)
+        if max_size is not None:
+            check_count("group_max_size", max_size)
+            if max_size < 1:
+                raise ValueError(f"group_max_size must be at least 1; it is {max_size}")
+        if aggregator is None:
+            return None
+        return cls(
+            aggregate=aggregator,
+            grace=grace_period // _MILLISECOND,
+            max_delay=max_delay // _MILLISECOND if max_delay else 0,
+            max_size=max_size or 0,
+        )
+
+    def ripe_in(self, group: GroupInfo) -> int:
+        """Milliseconds until the group will be ripe if nothing is added to it; 0 when it is."""
+        if 0 < self.max_size <= group.size:
+            return 0
+        waits = [self.grace - group.quiet]
+        if self.max_delay:
+            waits.append(self.max_delay - group.waiting)
+        return max(min(waits), 0)
+
+
+def _check_period(name: str, value: timedelta) -> None:
+    check_duration(name, value)
+    if value < timedelta(seconds=1):
+        raise ValueError(f"{name} must be at least one second; it is {value}")
+
+
+@frozen(kw_only=True)
+class Aggregation:
+    """One set on its way to its aggregate."""
+
+    broker: Broker
+    taken: AggregationSet
+    aggregate: Aggregate
+    threads: Executor
+    new_id: Callable[[], str]
+    rng: Random
+    hold: int = HOLD
+    """Milliseconds the set is held; extended four times in this time."""
+
+    async def run(self) -> None:
+        """Call the function, holding the set meanwhile, and put its task in the place of the set.
+
+        AggregationError when the function fails or its task is refused: the set is back in its group.
+        AggregationLostError when somebody reclaimed the set. Cancelled, it returns the set.
+        """
+        holding = asyncio.create_task(self._hold())
+        working = asyncio.create_task(self._work())
+        try:
+            await asyncio.wait((holding, working), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                holding.result()
+            working.result()
+        finally:
+            holding.cancel()
+            if working.cancel():
+                await asyncio.wait((working,))
+            # This frame is part of an error's traceback, and must not hold what holds the error.
+            del holding, working
+
+    async def _work(self) -> None:
+        try:
+            request = self._request(await self._call())
+            await self._finish(request)
+        except AggregationLostError:
+            raise
+        except asyncio.CancelledError as error:
+            await self._return()
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise self._failure(error) from error
+        except BaseException as error:
+            await self._return()
+            raise self._failure(error) from error
+
+    async def _call(self) -> object:
+        group, tasks = self.taken.group, [Task.from_message(message) for message in self.taken.messages]
+        if is_async(self.aggregate):
+            answer: object = self.aggregate(group, tasks)
+        else:
+            answer = await in_thread(self.threads, self.aggregate, group, tasks)
+        with NoWayBack():
+            return await answer if inspect.isawaitable(answer) else answer
+
+    def _request(self, task: object) -> Enqueue:
+        if not isinstance(task, Task):
+            raise TypeError(f"the aggregator must return a Task, not {type(task).__name__}")
+        request = compose(task, Options(queue=self.taken.queue), self.new_id)
+        if request.message.group == self.taken.group:
+            raise ValueError(f"the aggregate must not join group {self.taken.group!r}, which it is made of")
+        return request
+
+    async def _finish(self, request: Enqueue) -> None:
+        """Both or neither, and known again by its copies: so it is tried until the broker answers."""
+        backoff = Backoff(self.rng)
+        while True:
+            try:
+                await self.broker.aexecute(FinishAggregation(taken=self.taken, enqueue=request))
+            except (BrokerUnavailable, NotReplicatedError):
+                await asyncio.sleep(backoff.pause())
+            else:
+                return
+
+    async def _hold(self) -> None:
+        """Extend until the set is lost, which is raised."""
+        while True:
+            await asyncio.sleep(self.hold / 4000)
+            try:
+                await self.broker.aexecute(ExtendAggregation(taken=self.taken, hold=self.hold))
+            except AggregationLostError:
+                raise
+            except AsynqError:
+                # Three more tries are left; after that, whoever reclaims the set is right.
+                continue
+
+    async def _return(self) -> None:
+        # A set that cannot be returned now is reclaimed when its hold has ended.
+        with suppress(AsynqError):
+            await self.broker.aexecute(ReturnAggregation(taken=self.taken))
+
+    def _failure(self, error: BaseException) -> AggregationError:
+        taken = self.taken
+        return AggregationError(taken.queue, taken.group, len(taken.messages), error_text(error))

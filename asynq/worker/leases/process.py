@@ -1,0 +1,123 @@
+"""The worker's end of its lease keeper process: starting it, talking to it, noticing its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asynq.runtime.logs import get_logger
+from asynq.runtime.signals import withheld
+from asynq.runtime.threads import in_own_thread
+from asynq.worker.leases.protocol import Said, read, write
+from asynq.worker.leases.running import is_running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = get_logger("asynq.leases")
+
+FLUSH_AGAIN = 0.02
+"""Seconds after which a full pipe is tried again."""
+DEAF = 1 << 20
+"""Bytes a keeper process may leave unread before it counts as broken."""
+
+
+class KeeperProcess:
+    """One life of a keeper process. Belongs to the event loop that spawned it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], heard: Callable[[Said], None]) -> None:
+        assert process.stdin is not None  # noqa: S101 - both are pipes, see spawn
+        assert process.stdout is not None  # noqa: S101
+        self._process = process
+        self._in, self._out = process.stdin.fileno(), process.stdout.fileno()
+        self._heard = heard
+        self._unsent = bytearray()
+        self._unread = bytearray()
+        self._flushing: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self.ended = asyncio.Event()
+        """Set when the process can do nothing more."""
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+        self._loop.add_reader(self._out, self._read)
+
+    @classmethod
+    def spawn(cls, hello: bytes, heard: Callable[[Said], None]) -> KeeperProcess:
+        """Start a keeper process; it says Ready when it is. OSError if it cannot be started."""
+        # Not multiprocessing: that would import the user's main module again.
+        command = [sys.executable, "-P", "-m", "asynq.worker.leases.child", str(log.getEffectiveLevel())]
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        }
+        with withheld():
+            process = subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
+            )
+        keeper = cls(process, heard)
+        keeper._send(hello)
+        return keeper
+
+    def tell(self, said: Said) -> None:
+        """Send a line. Never blocks, and is on its way before this returns unless the pipe is full."""
+        self._send(write(said))
+
+    @property
+    def running(self) -> bool:
+        """Whether it can extend leases now; from any thread, and before its end was noticed here."""
+        return not self.ended.is_set() and is_running(self._process.pid)
+
+    async def close(self) -> None:
+        """End the process and wait until it is gone."""
+        self._end()
+        self._process.kill()
+        await in_own_thread(self._process.wait)
+
+    def _send(self, line: bytes) -> None:
+        self._unsent += line
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        try:
+            while self._unsent and not self.ended.is_set():
+                del self._unsent[: os.write(self._in, self._unsent)]
+        except BlockingIOError:
+            if len(self._unsent) > DEAF:
+                self._end()
+            else:
+                self._flushing = self._loop.call_later(FLUSH_AGAIN, self._flush)
+        except OSError:
+            self._end()
+
+    def _read(self) -> None:
+        try:
+            received = os.read(self._out, 65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received:
+            self._end()
+            return
+        self._unread += received
+        while (end := self._unread.find(b"\n")) >= 0:
+            line = bytes(self._unread[: end + 1])
+            del self._unread[: end + 1]
+            self._heard(read(line))
+
+    def _end(self) -> None:
+        if self.ended.is_set():
+            return
+        self.ended.set()
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self._loop.remove_reader(self._out)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()

@@ -1,0 +1,99 @@
+"""What a worker and its lease keeper process say to each other: one JSON array a line."""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import sys
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from asynq.protocol.message import Lease
+from asynq.worker.leases.book import CancelMarked, LeaseEvent, LeaseLost
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from asynq.protocol.broker import Broker
+
+
+@frozen
+class Hello:
+    """The first line a worker sends."""
+
+    broker: Broker
+    duration: int
+    """Of the leases, in milliseconds."""
+    parent: int
+    """The worker's process id."""
+
+
+@frozen
+class Hold:
+    """Extend these leases, each for at most so many seconds."""
+
+    holds: Mapping[Lease, float]
+    now: float
+    """When this was said, on the monotonic clock, which all processes of a machine share."""
+
+
+@frozen
+class Release:
+    """Leave these leases alone."""
+
+    leases: Sequence[Lease]
+
+
+@frozen
+class Ready:
+    """The first line of the keeper process: from now on it extends what it was told to hold."""
+
+
+Said = Hello | Hold | Release | Ready | LeaseEvent
+
+
+def write(said: Said) -> bytes:
+    """The line that says it."""
+    parts: list[Any]
+    match said:
+        case Hello(broker, duration, parent):
+            pickled = base64.b85encode(pickle.dumps(broker)).decode()
+            parts = ["hello", sys.path, pickled, duration, parent]
+        case Hold(holds, now):
+            parts = ["hold", now, [(*_of(lease), seconds) for lease, seconds in holds.items()]]
+        case Release(leases):
+            parts = ["release", [_of(lease) for lease in leases]]
+        case Ready():
+            parts = ["ready"]
+        case LeaseLost(lease):
+            parts = ["lost", *_of(lease)]
+        case CancelMarked(lease, then):
+            parts = ["cancel", *_of(lease), then]
+    return json.dumps(parts).encode() + b"\n"
+
+
+def read(line: bytes) -> Said:
+    """What the line says. It comes from our own process: only its hello carries a pickle."""
+    match json.loads(line):
+        case ["hello", path, pickled, duration, parent]:
+            # The broker's classes must be found here as they are there.
+            sys.path[:] = path
+            return Hello(pickle.loads(base64.b85decode(pickled)), duration, parent)  # noqa: S301
+        case ["hold", now, holds]:
+            return Hold({Lease(*parts): seconds for *parts, seconds in holds}, now)
+        case ["release", leases]:
+            return Release([Lease(*parts) for parts in leases])
+        case ["ready"]:
+            return Ready()
+        case ["lost", queue, task_id, token]:
+            return LeaseLost(Lease(queue, task_id, token))
+        case ["cancel", queue, task_id, token, then]:
+            return CancelMarked(Lease(queue, task_id, token), then)
+        case other:
+            raise ValueError(f"a lease keeper does not say {other!r}")
+
+
+def _of(lease: Lease) -> tuple[str, str, str]:
+    return lease.queue, lease.task_id, lease.token

@@ -1,0 +1,72 @@
+"""The record of a server: what its heartbeat writes about it and its runs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from attrs import evolve
+
+from asynq.instants import instant_of
+from asynq.protocol.ops import ClearServer, WriteServer
+from asynq.protocol.presence import SHOWN_PAYLOAD, ServerInfo, WorkerInfo
+from asynq.runtime.heartbeat import host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from asynq.handlers.runner import Run
+    from asynq.protocol.broker_time import BrokerTime
+    from asynq.worker.queues import Preference
+
+SERVER_EVERY = 5.0
+"""Seconds between two heartbeats of a server; it can be seen for twice as long."""
+
+
+class ServerRecord:
+    """A server's description of itself."""
+
+    def __init__(
+        self, concurrency: int, preference: Preference, time: BrokerTime, runs: Callable[[], Iterable[Run]]
+    ) -> None:
+        self.status = "active"
+        self._runs = runs
+        self._time = time
+        self._began: int | None = time.mark()
+        self._server = ServerInfo(
+            id=str(uuid4()),
+            host=host(),
+            pid=os.getpid(),
+            started_at=instant_of(time.now()),
+            concurrency=concurrency,
+            queues=preference.weights,
+            strict_priority=preference.strict,
+        )
+
+    def beat(self) -> WriteServer:
+        """What is written now."""
+        if self._began is not None:
+            # When it was made, the broker had not told its time.
+            started_at = instant_of(self._time.now() - (self._time.mark() - self._began))
+            self._server, self._began = evolve(self._server, started_at=started_at), None
+        workers = tuple(map(_worker, self._runs()))
+        server = evolve(self._server, status=self.status, workers=workers)
+        return WriteServer(server=server, ttl=int(2000 * SERVER_EVERY))
+
+    def end(self) -> ClearServer:
+        """What is written last."""
+        server = self._server
+        return ClearServer(host=server.host, pid=server.pid, server_id=server.id)
+
+
+def _worker(run: Run) -> WorkerInfo:
+    message = run.delivery.message
+    return WorkerInfo(
+        task_id=message.id,
+        task_type=message.type,
+        payload=message.payload[:SHOWN_PAYLOAD],
+        queue=message.queue,
+        started_at=run.started_at,
+        deadline=run.context.deadline,
+    )

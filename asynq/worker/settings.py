@@ -1,0 +1,50 @@
+"""The settings of a worker and of its processor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from asynq.handlers.hooks import Callbacks
+    from asynq.handlers.retry import IsFailure, RetryDelay, RetryRules
+    from asynq.worker.aggregation import Grouping
+    from asynq.worker.queues import Preference, QueueLimits
+
+
+@frozen(kw_only=True)
+class Settings:
+    """What a server was asked to be. Durations are milliseconds."""
+
+    concurrency: int
+    preference: Preference
+    limits: QueueLimits
+    retry_delay: RetryDelay | None
+    is_failure: IsFailure | None
+    callbacks: Callbacks
+    health_check_interval: int
+    shutdown_timeout: int
+    lease: int
+    stall_warning: int | None
+    """None: a blocked event loop is not logged."""
+    grouping: Grouping | None
+    """None: no groups are aggregated."""
+
+
+@frozen(kw_only=True)
+class Terms:
+    """How a processor works."""
+
+    preference: Preference
+    limits: QueueLimits
+    concurrency: int
+    lease: int
+    """Milliseconds."""
+    rules: RetryRules
+    rng: Random
+    retried: Callable[[str], None]
+    """Called with the queue of a task that was moved to retry: there is something to forward."""

@@ -1,0 +1,1 @@
+"""Notifications from Redis: new tasks, cancellations, and changes of single tasks."""

@@ -1,0 +1,230 @@
+"""Being told of new tasks and of cancellations: one connection of its own, kept up for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from asynq.errors import BrokerUnavailable
+from asynq.protocol.broker import CancelRequested, Wake
+from asynq.runtime.backoff import Backoff, Troubles
+from asynq.runtime.logs import get_logger
+from asynq_redis.events import advice
+from asynq_redis.events.push import PushConnection
+from asynq_redis.transport import faults
+from asynq_redis.wire.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from random import Random
+
+    from asynq.protocol.broker import Event
+    from asynq_redis.transport.io import Settings
+    from asynq_redis.url import Address
+
+KEEPALIVE = 10.0
+"""Seconds of silence after which the server is asked whether it is still there."""
+
+MAX_PREFIXES = 64
+"""Most prefixes of one listener: they cost every write of the server some 20 us."""
+
+MAX_EVENTS = 10_000
+"""Most events kept for a reader that does not come; then the oldest are dropped."""
+
+logger = get_logger("asynq.redis")
+
+
+class RedisListener:
+    """A stream of one server's events (see asynq.protocol.broker.Listener).
+
+    A queue wakes us when its `pending`, `scheduled`, `retry` or `paused` key changes, whoever changes it:
+    the server itself tells, through client tracking. Events are sets: what has not been read yet is not
+    told twice.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        settings: Settings,
+        rng: Random,
+        *,
+        keepalive: float = KEEPALIVE,
+        followed: bool = False,
+    ) -> None:
+        """followed: a replica takes over when the server fails, it is said if there is none."""
+        self._address = address
+        self._settings = settings
+        self._keepalive = keepalive
+        self._backoff = Backoff(rng, first=0.05, cap=5.0)
+        self._troubles = Troubles(logger, f"listening to Redis at {address}")
+        self._watched: dict[str, str] = {}
+        self._connection: PushConnection | None = None
+        self._events: dict[Event, None] = {}
+        self._fresh = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._followed = followed
+        self._looked_at = False
+
+    @property
+    def listening(self) -> bool:
+        """True while there is a connection."""
+        return self._connection is not None
+
+    async def arm(self, queues: Sequence[str]) -> None:
+        """See Listener. With no connection yet it returns at once: a Wake tells when one is armed."""
+        watched = {key: queue for queue in queues for key in _keys(queue)}
+        if watched != self._watched:
+            self._watched = watched
+            if self._connection is not None:
+                await self._track(self._connection)
+        self._begin()
+
+    async def disarm(self) -> None:
+        """See Listener."""
+        await self.arm(())
+
+    async def next(self) -> Event:
+        """See Listener."""
+        while True:
+            self._begin()
+            if self._events:
+                event = next(iter(self._events))
+                del self._events[event]
+                return event
+            self._fresh.clear()
+            await self._fresh.wait()
+
+    async def aclose(self) -> None:
+        """See Listener."""
+        self._closed = True
+        self._fresh.set()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def _begin(self) -> None:
+        if self._closed:
+            raise BrokerUnavailable("the listener is closed")
+        if self._task is None:
+            self._task = asyncio.create_task(self._listen(), name="asynq-redis-listener")
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._attend()
+            except (redis.RedisError, *faults.OUTCOME_UNKNOWN) as error:
+                refusal = faults.connect_refusal(error, self._address)
+                self._troubles.failed(refusal or BrokerUnavailable(faults.reason(error, self._address)))
+            await asyncio.sleep(self._backoff.pause())
+
+    async def _attend(self) -> None:
+        """Connect, and listen until the connection breaks."""
+        connection = await PushConnection.open(self._address, self._settings)
+        try:
+            for channel in (CANCEL_CHANNEL, CANCEL_REQUESTS):
+                connection.send("SUBSCRIBE", channel).add_done_callback(self._confirmed)
+            if self._watched:
+                self._track(connection).add_done_callback(self._armed)
+            self._connection = connection
+            if not self._looked_at:
+                self._looked_at = True
+                least = self._settings.min_replicas
+                advice.look_at(connection, self._address, least, followed=self._followed)
+            while True:
+                self._heard(await connection.pushed(self._keepalive))
+        finally:
+            self._connection = None
+            await connection.close()
+
+    def _track(self, connection: PushConnection) -> asyncio.Future[Any]:
+        connection.send("CLIENT", "TRACKING", "OFF")
+        if not self._watched:
+            return connection.send("PING")
+        prefixes = [word for prefix in _prefixes(self._watched) for word in ("PREFIX", prefix)]
+        tracked = connection.send("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
+        tracked.add_done_callback(self._confirmed)
+        return tracked
+
+    def _confirmed(self, reply: asyncio.Future[Any]) -> None:
+        answer = reply.result()
+        if isinstance(answer, redis.RedisError):
+            self._troubles.failed(faults.refusal(answer))
+        elif answer is not None:
+            self._backoff.reset()
+            self._troubles.worked()
+
+    def _armed(self, reply: asyncio.Future[Any]) -> None:
+        # What happened while there was no connection was not heard of.
+        if reply.result() is not None:
+            self._put(Wake())
+
+    def _heard(self, push: list[Any]) -> None:
+        kind, *rest = push
+        if kind == b"invalidate":
+            # No keys: the whole database was flushed.
+            for key in [None] if rest[0] is None else rest[0]:
+                self._put_wake(key)
+        elif kind == b"message":
+            event = _cancellation(*rest)
+            if event is not None:
+                self._put(event)
+
+    def _put_wake(self, key: bytes | None) -> None:
+        if key is None:
+            self._put(Wake())
+        elif (queue := self._watched.get(key.decode(errors="replace"))) is not None:
+            self._put(Wake(queue))
+
+    def _put(self, event: Event) -> None:
+        self._events[event] = None
+        if len(self._events) > MAX_EVENTS:
+            del self._events[next(iter(self._events))]
+        self._fresh.set()
+
+
+def _keys(queue: str) -> tuple[str, ...]:
+    keys = QueueKeys(queue)
+    return (keys.pending, keys.scheduled, keys.retry, keys.paused)
+
+
+def _prefixes(keys: Collection[str]) -> list[str]:
+    """What the server is asked to tell of: these keys or, where they are many, all that begin like them.
+
+    With every write of whichever client the server compares all prefixes, and with every arming each prefix
+    with each other.
+    """
+    return _apart(keys) if len(keys) <= MAX_PREFIXES else [_common(min(keys), max(keys))]
+
+
+def _common(low: str, high: str) -> str:
+    """What both begin with, and so all that are between them."""
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(low, high, strict=False))
+    return "".join(one for one, _ in alike)
+
+
+def _apart(keys: Iterable[str]) -> list[str]:
+    """The keys without those that begin with another one, which the server would refuse as prefixes."""
+    apart: list[str] = []
+    for key in sorted(keys):
+        if not apart or not key.startswith(apart[-1]):
+            apart.append(key)
+    return apart
+
+
+def _cancellation(channel: bytes, message: bytes) -> CancelRequested | None:
+    """What a message asks for; None, and a log line, where it cannot be read."""
+    try:
+        if channel == CANCEL_CHANNEL.encode():
+            return CancelRequested(message.decode())
+        match json.loads(message):
+            case {"id": str(task_id), "queue": str() | None as queue, "then": "archive" | "retry" as then}:
+                return CancelRequested(task_id, queue, then)
+    except ValueError:
+        pass
+    logger.warning("a message on channel %r cannot be read and is ignored", channel.decode())
+    return None

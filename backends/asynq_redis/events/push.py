@@ -1,0 +1,123 @@
+"""A connection on which the server speaks unasked: RESP3 push messages beside replies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING, Any, Self
+
+import hiredis
+import redis
+
+from asynq_redis.transport.host_names import open_stream
+from asynq_redis.transport.sever import sever
+from asynq_redis.transport.tls import context_for
+
+if TYPE_CHECKING:
+    from asynq.runtime.per_loop import LoopState
+    from asynq_redis.transport.io import Settings
+    from asynq_redis.url import TLS, Address
+
+_INCOMPLETE = object()
+
+
+class PushConnection:
+    """An open connection. redis.RedisError, OSError or EOFError end it; then it is to be closed."""
+
+    def __init__(self, stream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._stream = stream
+        self._writer = writer
+        self._parser = hiredis.Reader(
+            protocolError=redis.InvalidResponse, replyError=redis.ResponseError, notEnoughData=_INCOMPLETE
+        )
+        self._expected: deque[asyncio.Future[Any]] = deque()
+        self._asked_for_life = False
+        self._dropped = False
+
+    @classmethod
+    async def open(cls, address: Address, settings: Settings) -> Self:
+        """Connect, authenticate and switch to RESP3. TimeoutError after the connect timeout."""
+        async with asyncio.timeout(settings.connect_timeout):
+            connection = cls(*await _streams(address, settings.tls))
+            try:
+                await connection._greet(settings)
+            except BaseException:
+                await connection.close()
+                raise
+        return connection
+
+    def send(self, *command: str) -> asyncio.Future[Any]:
+        """Write a command; the future is its reply, also an error as a value, or None if none came.
+
+        SUBSCRIBE takes one channel a command: its confirmation is its reply.
+        """
+        reply = asyncio.get_running_loop().create_future()
+        self._expected.append(reply)
+        self._writer.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub: one word only
+        return reply
+
+    async def pushed(self, keepalive: float) -> list[Any]:
+        """The next push message. TimeoutError when the server is silent for twice `keepalive` seconds."""
+        while True:
+            message = self._next_push()
+            if message is not None:
+                return message
+            try:
+                async with asyncio.timeout(keepalive):
+                    await self._receive()
+                self._asked_for_life = False
+            except TimeoutError:
+                if self._asked_for_life:
+                    raise
+                self._asked_for_life = True
+                self.send("PING")
+
+    async def close(self) -> None:
+        """Free the connection; replies that have not come are None."""
+        if self._dropped:
+            return
+        self._writer.transport.abort()
+        while self._expected:
+            self._answer(None)
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    def drop(self, loop: LoopState) -> None:
+        """`close`, without waiting; see asynq.runtime.per_loop."""
+        self._dropped = True
+        sever(self._writer, loop)
+
+    def _next_push(self) -> list[Any] | None:
+        while (message := self._parser.gets()) is not _INCOMPLETE:
+            if isinstance(message, hiredis.PushNotification) and message[0] != b"subscribe":
+                return list(message)
+            self._answer(message)
+        return None
+
+    def _answer(self, reply: Any) -> None:
+        expected = self._expected.popleft()
+        if not expected.done():
+            expected.set_result(reply)
+
+    async def _greet(self, settings: Settings) -> None:
+        auth = ("AUTH", settings.username or "default", settings.password or "")
+        hello = self.send("HELLO", "3", *(auth if settings.username or settings.password else ()))
+        while not hello.done():
+            await self._receive()
+            self._next_push()
+        if isinstance(hello.result(), redis.RedisError):
+            raise hello.result()
+
+    async def _receive(self) -> None:
+        data = await self._stream.read(65536)
+        if not data:
+            raise EOFError("the server closed the connection")
+        self._parser.feed(data)
+
+
+async def _streams(address: Address, tls: TLS | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if address.path:
+        return await asyncio.open_unix_connection(address.path)
+    context = None if tls is None else context_for(tls)
+    return await open_stream(address.host, address.port, context)

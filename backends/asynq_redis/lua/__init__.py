@@ -1,0 +1,1 @@
+"""The Lua scripts, and the loader that makes each of them a typed value."""

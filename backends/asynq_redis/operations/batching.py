@@ -1,0 +1,135 @@
+"""How operations become calls of scripts: by queue, in order, at most MAX_BATCH to a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import redis
+from attrs import frozen
+
+from asynq.protocol.ops import MAX_BATCH
+from asynq_redis.lua.scripts import SET_ASIDE
+from asynq_redis.transport.requests import ScriptCall, size_of
+from asynq_redis.wire import task_message
+from asynq_redis.wire.keys import QueueKeys
+from asynq_redis.wire.sizes import LARGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator, Sequence
+
+    from asynq.protocol.message import TaskMessage
+    from asynq_redis.lua.scripts import Script
+    from asynq_redis.operations.steps import Env, Steps
+    from asynq_redis.transport.requests import Arg, Reply, Request
+
+K = TypeVar("K", bound="Hashable")
+
+
+@frozen
+class Item:
+    """The part of one operation in a call: its keys, its arguments."""
+
+    keys: tuple[str, ...]
+    args: tuple[Arg, ...]
+
+    def size(self) -> int:
+        """Bytes of its arguments."""
+        return size_of(self.args)
+
+
+def portions(items: Sequence[tuple[K, Item]]) -> Iterator[tuple[K, list[int]]]:
+    """Cut items into calls: (what the call has in common, places of its items), each in order.
+
+    A call for several has at most LARGE bytes: copying more keeps other clients waiting, and a server may
+    refuse it.
+    """
+    open_calls: dict[K, tuple[list[int], int]] = {}
+    for place, (common, item) in enumerate(items):
+        places, size = open_calls.get(common, ([], 0))
+        if places and (len(places) == MAX_BATCH or size + item.size() > LARGE):
+            yield common, places
+            places, size = [], 0
+        places.append(place)
+        open_calls[common] = (places, size + item.size())
+    for common, (places, _) in open_calls.items():
+        yield common, places
+
+
+def in_calls(
+    items: Sequence[tuple[K, Item]],
+    call: Callable[[K, list[Item]], ScriptCall],
+    answer: Callable[[int, Reply], Any],
+    env: Env,
+    resent: Callable[[Any], Any] = lambda answer: answer,
+) -> Steps[list[Any]]:
+    """Send all items in one round and answer for each place. A refusal of a call answers all of its items.
+
+    `resent` makes the answer to an operation from what its copy was answered, after a reply was lost.
+    """
+    answers: list[Any] = [None] * len(items)
+    cut = list(portions(items))
+    calls: list[Request] = [call(common, [items[place][1] for place in places]) for common, places in cut]
+    replies = yield calls
+    for (_, places), request, reply in zip(cut, calls, replies, strict=True):
+        if isinstance(reply, redis.RedisError):
+            for place in places:
+                answers[place] = reply
+        else:
+            for place, part in zip(places, reply, strict=True):
+                answers[place] = answer(place, part)
+                if env.was_resent(request):
+                    answers[place] = resent(answers[place])
+    return answers
+
+
+def item_call(
+    script: Script,
+    keys: Sequence[str],
+    args: Sequence[Arg],
+    items: Sequence[Item],
+    rest: Sequence[str] = (),
+) -> ScriptCall:
+    """A call for several items: fixed keys and arguments, then each item's, then further keys."""
+    all_keys, all_args = [*keys], [*args]
+    for item in items:
+        all_keys += item.keys
+        all_args += item.args
+    return ScriptCall(script, (*all_keys, *rest), tuple(all_args))
+
+
+def lock_or(hash_key: str, message: TaskMessage) -> str:
+    """The lock a task took; its hash once more when it took none, so that every task has as many keys."""
+    return message.unique_key or hash_key
+
+
+@frozen
+class Undecodable:
+    """A task whose stored message cannot be read."""
+
+    queue: str
+    raw_id: bytes
+    data: bytes
+    why: task_message.UndecodableMessageError
+
+    @property
+    def task_id(self) -> str:
+        """The id as text, as far as it is text."""
+        return self.raw_id.decode(errors="replace")
+
+    def set_aside(self, env: Env) -> ScriptCall:
+        """The call that archives it, with the reason."""
+        keys = QueueKeys(self.queue)
+        message = task_message.replacement(self.queue, self.task_id, self.data, self.why)
+        return ScriptCall(
+            SET_ASIDE,
+            (keys.active, keys.lease, keys.archived, keys.task("").encode() + self.raw_id),
+            (env.now_argument(), self.raw_id, self.data, task_message.encode(message)),
+        )
+
+
+def read_message(queue: str, raw_id: bytes, data: bytes) -> TaskMessage | Undecodable:
+    """The message of a task, or why it cannot be read."""
+    try:
+        return task_message.decode_as(queue, raw_id.decode(errors="replace"), data)
+    except task_message.UndecodableMessageError as error:
+        return Undecodable(queue, raw_id, data, error)

@@ -1,0 +1,162 @@
+"""Dequeue, ExtendLease, WriteResult."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import redis
+from attrs import evolve
+
+from asynq.brokerkit.transitions import log_set_aside
+from asynq.errors import BrokerRefusedError, LeaseLostError
+from asynq.protocol.message import Delivery
+from asynq.protocol.ops import MAX_BATCH, Dequeue, Extended, ExtendLease, WriteResult
+from asynq_redis.lua.scripts import DEQUEUE, EXTEND, WRITE_RESULT
+from asynq_redis.operations.batching import Item, Undecodable, in_calls, item_call, read_message
+from asynq_redis.operations.cluster_dequeue import dequeue_apart
+from asynq_redis.operations.steps import Env, Steps, alone, implements
+from asynq_redis.transport.requests import Command, Request, ScriptCall
+from asynq_redis.wire.keys import QueueKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asynq.protocol.message import Lease
+    from asynq_redis.transport.requests import Arg, Reply
+
+_ROUNDS = 4
+"""How often a Dequeue asks again in place of tasks it found to be gone or undecodable."""
+_MANY = 32
+"""More queues are first asked whether they have anything: one script over all of them holds up everybody."""
+
+
+def _dequeue(op: Dequeue, env: Env) -> Steps[Any]:
+    if len(op.orders) > MAX_BATCH:
+        raise ValueError(f"orders: at most {MAX_BATCH} in a call, not {len(op.orders)}")
+    queues = tuple(dict.fromkeys(queue for order in op.orders for queue in order))
+    if not queues:
+        return ()
+    if env.apart and len(queues) > 1:
+        return (yield from dequeue_apart(op, queues, env, lambda part, queue: _ask(part, (queue,), env)))
+    if len(queues) > _MANY:
+        queues = yield from _with_anything(op, queues)
+        if not queues or isinstance(queues, redis.RedisError):
+            return queues
+        op = evolve(op, orders=tuple(_among(order, frozenset(queues)) for order in op.orders))
+    return (yield from _ask(op, queues, env))
+
+
+def _with_anything(op: Dequeue, queues: Sequence[str]) -> Steps[Any]:
+    """The queues that hold pending tasks, or tasks that an earlier copy of this call took; or an error."""
+    keys = [QueueKeys(queue) for queue in queues]
+    counts = yield [Command(("EXISTS", of.pending, of.taken(op.token))) for of in keys]
+    if refused := next((count for count in counts if isinstance(count, redis.RedisError)), None):
+        return refused
+    return tuple(queue for queue, count in zip(queues, counts, strict=True) if count)
+
+
+def _among(order: tuple[str, ...], queues: frozenset[str]) -> tuple[str, ...]:
+    return tuple(queue for queue in order if queue in queues)
+
+
+def _ask(op: Dequeue, queues: Sequence[str], env: Env) -> Steps[Any]:
+    """One call for queues that live together; also without orders, for what an earlier copy took.
+
+    A copy of the call fills up what was found unusable, as it keeps what it holds.
+    """
+    call = _dequeue_call(op, queues, env)
+    requests: list[Request] = [call]
+    deliveries: list[Delivery] = []
+    for _ in range(_ROUNDS):
+        reply = (yield requests)[-1]
+        if isinstance(reply, redis.RedisError):
+            return tuple(deliveries) or reply
+        found, dropped, refused, now = reply
+        env.tell(now)
+        if len(refused) == len(queues):
+            return BrokerRefusedError(refused[0][1].decode(errors="replace"))
+        read = [_delivery(op, queues[number - 1], now, facts) for number, *facts in found]
+        deliveries = [delivery for delivery in read if isinstance(delivery, Delivery)]
+        undecodable = [task for task in read if isinstance(task, Undecodable)]
+        if not undecodable and (not dropped or len(deliveries) == len(op.orders)):
+            break
+        for task in undecodable:
+            log_set_aside(task.queue, task.task_id, str(task.why))
+        requests = [*(task.set_aside(env) for task in undecodable), call]
+    else:
+        # It asks no more, but what it took and cannot hand out must not stay taken.
+        if set_asides := requests[:-1]:
+            yield set_asides
+    return tuple(deliveries)
+
+
+implements(Dequeue)(alone(_dequeue))
+
+
+def _dequeue_call(op: Dequeue, queues: Sequence[str], env: Env) -> ScriptCall:
+    keys: list[str] = []
+    facts: list[str | int] = []
+    for queue in queues:
+        of = QueueKeys(queue)
+        keys += (of.pending, of.active, of.lease, of.paused, of.taken(op.token))
+        facts += (of.prefix, op.limits.get(queue, ""))
+    numbers = {queue: str(number) for number, queue in enumerate(queues, start=1)}
+    orders = (" ".join(numbers[queue] for queue in order) for order in op.orders)
+    args: tuple[Arg, ...] = (env.now_argument(), op.token, op.lease, *facts, *orders)
+    return ScriptCall(DEQUEUE, tuple(keys), args)
+
+
+def _delivery(op: Dequeue, queue: str, now: int, facts: Sequence[Reply]) -> Delivery | Undecodable:
+    raw_id, data, expires_at, losses, cancel = facts
+    message = read_message(queue, raw_id, data)
+    if isinstance(message, Undecodable):
+        return message
+    return Delivery(
+        message=message,
+        token=op.token,
+        expires_at=expires_at,
+        lease_losses=losses,
+        cancel=cancel.decode(errors="replace"),
+        delivered_at=now,
+    )
+
+
+@implements(ExtendLease)
+def extend_lease(ops: Sequence[ExtendLease], env: Env) -> Steps[list[Any]]:
+    """Leases of one queue in calls of several."""
+
+    def answer(place: int, reply: Reply) -> Any:
+        if reply == 0:
+            return lease_lost(ops[place].lease)
+        return Extended(expires_at=reply[0], cancel=reply[1].decode(errors="replace"))
+
+    return (
+        yield from in_calls(
+            [(op.lease.queue, _lease_item(op.lease, op.duration)) for op in ops],
+            lambda queue, items: item_call(EXTEND, (QueueKeys(queue).lease,), (env.now_argument(),), items),
+            answer,
+            env,
+        )
+    )
+
+
+@implements(WriteResult)
+def write_result(ops: Sequence[WriteResult], env: Env) -> Steps[list[Any]]:
+    """Results of one queue in calls of several."""
+    return (
+        yield from in_calls(
+            [(op.lease.queue, _lease_item(op.lease, op.result)) for op in ops],
+            lambda queue, items: item_call(WRITE_RESULT, (QueueKeys(queue).lease,), (), items),
+            lambda place, reply: None if reply else lease_lost(ops[place].lease),
+            env,
+        )
+    )
+
+
+def _lease_item(lease: Lease, what: bytes | int) -> Item:
+    return Item((QueueKeys(lease.queue).task(lease.task_id),), (lease.task_id, lease.token, what))
+
+
+def lease_lost(lease: Lease) -> LeaseLostError:
+    """The answer to whoever no longer holds this lease."""
+    return LeaseLostError(lease.queue, lease.task_id)

@@ -1,0 +1,218 @@
+"""Operations on groups and on the sets of tasks taken from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from asynq.brokerkit.transitions import log_set_aside
+from asynq.errors import AggregationLostError
+from asynq.protocol.groups import AggregationSet, GroupInfo
+from asynq.protocol.ops import (
+    MAX_BATCH,
+    MAX_SET,
+    ExtendAggregation,
+    FinishAggregation,
+    Groups,
+    ListGroups,
+    ReclaimAggregations,
+    Repaired,
+    RepairGroups,
+    ReturnAggregation,
+    TakeGroup,
+)
+from asynq_redis.lua.scripts import (
+    DROP_MEMBERS,
+    EXTEND_SET,
+    FINISH_SET,
+    LIST_GROUPS,
+    LIST_QUEUES,
+    READ_SET,
+    RECLAIM_SET,
+    REPAIR_GROUPS,
+    RETURN_SET,
+    TAKE_GROUP,
+)
+from asynq_redis.operations import produce
+from asynq_redis.operations.batching import Undecodable, read_message
+from asynq_redis.operations.steps import Env, Steps, alone, implements
+from asynq_redis.transport.requests import Request, ScriptCall
+from asynq_redis.wire import task_message
+from asynq_redis.wire.keys import QUEUES, QueueKeys, with_neighbour
+
+if TYPE_CHECKING:
+    from asynq.protocol.message import TaskMessage
+    from asynq_redis.transport.requests import Reply
+
+_LOST = -3
+_NONE_DUE, _RETURNED, _IMMOVABLE = 0, 1, 3
+
+
+def _list(op: ListGroups, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    args = (env.now_argument(), keys.prefix, op.cursor or "0")
+    [reply] = yield [ScriptCall(LIST_GROUPS, (keys.groups, keys.pending), args)]
+    if isinstance(reply, redis.RedisError):
+        return reply
+    cursor, *found = reply
+    groups = (
+        GroupInfo(name=name.decode(errors="replace"), size=size, waiting=waiting, quiet=quiet)
+        for name, size, waiting, quiet in found
+    )
+    return Groups(groups=tuple(groups), cursor=_cursor(cursor))
+
+
+implements(ListGroups)(alone(_list))
+
+
+def _cursor(reply: bytes) -> str:
+    return "" if reply == b"0" else reply.decode()
+
+
+# --- sets -----------------------------------------------------------------------------------------------
+
+
+def _take(op: TakeGroup, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    own = (keys.aggregation_set(op.group, op.set_id), keys.aggregation_sets)
+    names = (keys.group(op.group), own[0], keys.groups, own[1])
+    rules = (op.grace, op.max_delay, op.max_size, MAX_SET, op.hold)
+    [size] = yield [ScriptCall(TAKE_GROUP, names, (env.now_argument(), op.group, *rules))]
+    if isinstance(size, redis.RedisError) or not size:
+        return size or None
+    members = yield from _read(keys, own, size)
+    if isinstance(members, redis.RedisError):
+        return members
+    messages: list[TaskMessage] = []
+    drops: list[Request] = []
+    for raw_id, data in members:
+        message = read_message(op.queue, raw_id, data) if data else None
+        if message is None or isinstance(message, Undecodable):
+            drops.append(_drop(keys, own, raw_id, message, env))
+        else:
+            messages.append(message)
+    if drops:
+        yield drops
+    if not messages:
+        return None
+    return AggregationSet(queue=op.queue, group=op.group, id=op.set_id, messages=tuple(messages))
+
+
+implements(TakeGroup)(alone(_take))
+
+
+def _read(keys: QueueKeys, own: tuple[str, str], size: int) -> Steps[Any]:
+    """The members of a set, oldest first: (id, message). What a short page lacks is asked for again."""
+    found: dict[int, list[Any]] = {}
+    wanted = {start: min(MAX_BATCH, size - start) for start in range(0, size, MAX_BATCH)}
+    while wanted:
+        pages = yield [ScriptCall(READ_SET, own, (keys.prefix, *part)) for part in wanted.items()]
+        asked, wanted = wanted, {}
+        for (start, count), page in zip(asked.items(), pages, strict=True):
+            if isinstance(page, redis.RedisError):
+                return page
+            found[start] = page
+            if 0 < len(page) < count:
+                wanted[start + len(page)] = count - len(page)
+    return [member for start in sorted(found) for member in found[start]]
+
+
+def _drop(
+    keys: QueueKeys, own: tuple[str, str], raw_id: bytes, unread: Undecodable | None, env: Env
+) -> ScriptCall:
+    """The call that takes a member out of its set; one that is there and cannot be read is archived."""
+    data, instead = b"", b""
+    if unread is not None:
+        log_set_aside(keys.queue, unread.task_id, str(unread.why))
+        data = unread.data
+        instead = task_message.encode(task_message.replacement(keys.queue, unread.task_id, data, unread.why))
+    names = (*own, keys.archived, keys.task("").encode() + raw_id)
+    return ScriptCall(DROP_MEMBERS, names, (env.now_argument(), raw_id, data, instead))
+
+
+def _own_keys(taken: AggregationSet) -> tuple[QueueKeys, tuple[str, str]]:
+    keys = QueueKeys(taken.queue)
+    return keys, (keys.aggregation_set(taken.group, taken.id), keys.aggregation_sets)
+
+
+def _held(taken: AggregationSet, reply: Reply) -> Any:
+    """Answer of an operation that needs the set to be held and says no more."""
+    if isinstance(reply, redis.RedisError):
+        return reply
+    return None if reply == 1 else AggregationLostError(taken.queue, taken.group)
+
+
+def _extend(op: ExtendAggregation, env: Env) -> Steps[Any]:
+    _, own = _own_keys(op.taken)
+    [reply] = yield [ScriptCall(EXTEND_SET, own, (env.now_argument(), op.hold))]
+    return _held(op.taken, reply)
+
+
+implements(ExtendAggregation)(alone(_extend))
+
+
+def _finish(op: FinishAggregation, env: Env) -> Steps[Any]:
+    keys, own = _own_keys(op.taken)
+    item = produce.item_of(op.enqueue)
+    # A lock that is not of this queue, as only damage names one, would be in another slot.
+    locks = dict.fromkeys(m.unique_key for m in op.taken.messages if m.unique_key.startswith(keys.prefix))
+    fixed = (keys.pending, keys.scheduled, keys.groups, keys.archived, keys.completed)
+    args = (env.now_argument(), keys.prefix, *item.args)
+    listed, reply = yield [
+        ScriptCall(LIST_QUEUES, with_neighbour(QUEUES), (op.taken.queue,)),
+        ScriptCall(FINISH_SET, (*fixed, *own, *item.keys, *locks), args),
+    ]
+    if isinstance(reply, redis.RedisError):
+        return reply
+    if reply[0] == _LOST:
+        return AggregationLostError(op.taken.queue, op.taken.group)
+    return listed if isinstance(listed, redis.RedisError) else produce.answer_to(op.enqueue, reply)
+
+
+implements(FinishAggregation)(alone(_finish))
+
+
+def _return(op: ReturnAggregation, env: Env) -> Steps[Any]:
+    keys, own = _own_keys(op.taken)
+    names = (*own, keys.group(op.taken.group), keys.groups)
+    request = ScriptCall(RETURN_SET, names, (op.taken.group,))
+    [reply] = yield [request]
+    # A copy finds the set gone that the first one returned.
+    return None if reply == 0 and env.was_resent(request) else _held(op.taken, reply)
+
+
+implements(ReturnAggregation)(alone(_return))
+
+
+# --- upkeep ---------------------------------------------------------------------------------------------
+
+
+def _reclaim(op: ReclaimAggregations, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    returned = skip = 0
+    while returned < op.limit:
+        args = (env.now_argument(), keys.prefix, skip, MAX_SET)
+        [reply] = yield [ScriptCall(RECLAIM_SET, (keys.aggregation_sets, keys.groups), args)]
+        if isinstance(reply, redis.RedisError):
+            return reply
+        if reply == _NONE_DUE:
+            break
+        returned += reply == _RETURNED
+        skip += reply == _IMMOVABLE
+    return returned
+
+
+implements(ReclaimAggregations)(alone(_reclaim))
+
+
+def _repair(op: RepairGroups, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+    keys = QueueKeys(op.queue)
+    args = (keys.prefix, op.cursor or "0")
+    [reply] = yield [ScriptCall(REPAIR_GROUPS, (keys.groups, keys.aggregation_sets), args)]
+    if isinstance(reply, redis.RedisError):
+        return reply
+    return Repaired(listed=reply[1], cursor=_cursor(reply[0]))
+
+
+implements(RepairGroups)(alone(_repair))

@@ -1,0 +1,277 @@
+"""RunTask, ArchiveTask, DeleteTask, MoveTasks, UpdatePayload, CancelTask, DeleteQueue."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import redis
+from attrs import evolve
+
+from asynq.client.uniqueness import unique_key
+from asynq.errors import (
+    AsynqError,
+    BrokerUnavailable,
+    DuplicateTaskError,
+    QueueNotEmptyError,
+    QueueNotFoundError,
+    TaskNotFoundError,
+    TaskStateError,
+)
+from asynq.protocol.message import QueueStats
+from asynq.protocol.ops import (
+    MAX_BATCH,
+    ArchiveTask,
+    CancelTask,
+    DeleteQueue,
+    DeleteTask,
+    Deletion,
+    GetQueueStats,
+    MoveTasks,
+    RunTask,
+    UpdatePayload,
+)
+from asynq.task_state import TaskState
+from asynq_redis.lua.scripts import CANCEL, DELETE_QUEUE, LIST_QUEUES, MOVE, MOVE_FIRST, UPDATE_PAYLOAD
+from asynq_redis.operations.batching import Item, Undecodable, in_calls, item_call, lock_or, read_message
+from asynq_redis.operations.control import collection_of, queue_stats
+from asynq_redis.operations.produce import state_named
+from asynq_redis.operations.steps import alone, implements
+from asynq_redis.transport.requests import Command, Request, ScriptCall
+from asynq_redis.wire import task_message
+from asynq_redis.wire.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QUEUES, QueueKeys, with_neighbour
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from asynq_redis.operations.steps import Env, Handler, Steps
+    from asynq_redis.transport.requests import Reply
+
+_MOVED, _REFUSED = 1, -1
+_OURS, _THEIRS = 1, 2
+_UPDATABLE = frozenset(TaskState) - {TaskState.ACTIVE, TaskState.COMPLETED}
+_UPDATE_ATTEMPTS = 10
+"""A task that changes this often between being read and being written is not waiting for a new payload."""
+
+
+# --- moving ---------------------------------------------------------------------------------------------
+
+
+def _stations(keys: QueueKeys) -> tuple[str, ...]:
+    """The collections of lua/lib/manage.lua."""
+    return (keys.pending, keys.scheduled, keys.retry, keys.archived, keys.completed, keys.groups)
+
+
+def _mover(to: str, verb: str) -> Handler:
+    """Move single tasks, those of one queue in calls of several."""
+
+    def handler(ops: Sequence[Any], env: Env) -> Steps[list[Any]]:
+        def call(common: tuple[str, int, int], items: list[Item]) -> ScriptCall:
+            queue, *bounds = common
+            keys = QueueKeys(queue)
+            return item_call(MOVE, _stations(keys), (env.now_argument(), keys.prefix, to, *bounds), items)
+
+        def answer(place: int, reply: Reply) -> Any:
+            op = ops[place]
+            code, *state = reply
+            if code == _MOVED:
+                return None
+            found = state_named(state[0]) if code == _REFUSED else None
+            if found is None:
+                return TaskNotFoundError(op.queue, op.task_id)
+            return TaskStateError(op.queue, op.task_id, found, verb)
+
+        return (
+            yield from in_calls(
+                [((op.queue, *_bounds(op)), Item((_task_key(op),), (op.task_id,))) for op in ops],
+                call,
+                answer,
+                env,
+            )
+        )
+
+    return handler
+
+
+def _task_key(op: RunTask | ArchiveTask | DeleteTask | UpdatePayload) -> str:
+    return QueueKeys(op.queue).task(op.task_id)
+
+
+def _bounds(op: RunTask | ArchiveTask | DeleteTask) -> tuple[int, int]:
+    return (op.max_size, op.max_age) if isinstance(op, ArchiveTask) else (0, 0)
+
+
+implements(RunTask)(_mover("pending", "run"))
+implements(ArchiveTask)(_mover("archived", "archive"))
+implements(DeleteTask)(_mover("deleted", "delete"))
+
+
+def _move_first(op: MoveTasks, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    [known] = yield [Command(("SISMEMBER", QUEUES, op.queue))]
+    if isinstance(known, redis.RedisError):
+        return known
+    if not known:
+        return QueueNotFoundError(op.queue)
+    source, _ = collection_of(keys, op.state, op.group)
+    names = (*_stations(keys), source, keys.lease)
+    moved, looked_at = 0, 1
+    while moved < op.limit and looked_at:
+        wanted = min(MAX_BATCH, op.limit - moved)
+        args = (keys.prefix, op.state.value, op.to, wanted, op.max_size, op.max_age, op.group)
+        [reply] = yield [ScriptCall(MOVE_FIRST, names, (env.now_argument(), *args))]
+        if isinstance(reply, redis.RedisError):
+            return reply
+        moved, looked_at = moved + reply[0], reply[1]
+    return moved
+
+
+implements(MoveTasks)(alone(_move_first))
+
+
+# --- payload --------------------------------------------------------------------------------------------
+
+
+def _update_payload(op: UpdatePayload, env: Env) -> Steps[Any]:
+    """A refusal after a lost reply leaves open whether the first copy has done it."""
+    answer = yield from _give_payload(op)
+    if isinstance(answer, AsynqError) and any(map(_gives(op), env.resent.values())):
+        return BrokerUnavailable(f"the reply was lost, and now {answer}", maybe_applied=True)
+    return answer
+
+
+def _gives(op: UpdatePayload) -> Callable[[Request], bool]:
+    """Whether a request gives the task its payload."""
+    task = _task_key(op)
+    return lambda request: (
+        isinstance(request, ScriptCall) and request.script is UPDATE_PAYLOAD and request.key == task
+    )
+
+
+def _give_payload(op: UpdatePayload) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    task = _task_key(op)
+    for _ in range(_UPDATE_ATTEMPTS):
+        [found] = yield [Command(("HMGET", task, "msg", "state", "group"))]
+        if isinstance(found, redis.RedisError):
+            return found
+        data, name, group = found
+        message = read_message(op.queue, op.task_id.encode(), data) if data else None
+        state = state_named(name or b"")
+        if message is None or isinstance(message, Undecodable) or state is None:
+            return TaskNotFoundError(op.queue, op.task_id)
+        refusal = TaskStateError(op.queue, op.task_id, state, "update")
+        if state not in _UPDATABLE:
+            break
+        new = evolve(message, payload=op.payload)
+        if message.unique_key:
+            new = evolve(new, unique_key=unique_key(op.queue, message.type, op.payload))
+        names = (
+            keys.group(group.decode(errors="replace")) if group else task,
+            lock_or(task, message),
+            lock_or(task, new),
+        )
+        args = (op.task_id, data, task_message.encode(new), state.value)
+        [reply] = yield [ScriptCall(UPDATE_PAYLOAD, (task, keys.pending, *names), args)]
+        if isinstance(reply, redis.RedisError):
+            return reply
+        code, *holder = reply
+        if code == _MOVED:
+            return None
+        if code == _REFUSED:
+            return DuplicateTaskError(op.queue, new.type, holder[0].decode().removeprefix("expiry:"))
+    return refusal
+
+
+implements(UpdatePayload)(alone(_update_payload))
+
+
+# --- cancellation ---------------------------------------------------------------------------------------
+
+
+def _cancel(op: CancelTask, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+    queues = [op.queue] if op.queue is not None else []
+    if op.queue is None:
+        [names] = yield [Command(("SMEMBERS", QUEUES))]
+        if isinstance(names, redis.RedisError):
+            return names
+        queues = [name.decode(errors="replace") for name in names]
+    if not queues:
+        return False
+    asked = [QueueKeys(queue) for queue in queues]
+    replies = yield [
+        ScriptCall(CANCEL, (keys.task(op.task_id), keys.lease), (op.task_id, op.then)) for keys in asked
+    ]
+    messages: list[Request] = []
+    for queue, reply in zip(queues, replies, strict=True):
+        if isinstance(reply, redis.RedisError):
+            return reply
+        if reply == _OURS:
+            request = json.dumps({"id": op.task_id, "queue": queue, "then": op.then})
+            messages.append(Command(("PUBLISH", CANCEL_REQUESTS, request)))
+        elif reply == _THEIRS:
+            messages.append(Command(("PUBLISH", CANCEL_CHANNEL, op.task_id)))
+    if messages:
+        # Nobody hears of a message that is refused, but the record is found all the same.
+        yield messages
+    return bool(messages)
+
+
+implements(CancelTask)(alone(_cancel))
+
+
+# --- whole queues ---------------------------------------------------------------------------------------
+
+
+def _delete_queue(op: DeleteQueue, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    names = (
+        *(keys.pending, keys.active, keys.lease, keys.scheduled, keys.retry, keys.archived, keys.completed),
+        *(keys.groups, keys.aggregation_sets, keys.paused, keys.processed, keys.failed),
+    )
+    [known] = yield [Command(("SISMEMBER", QUEUES, op.queue))]
+    if isinstance(known, redis.RedisError):
+        return known
+    if not known:
+        return QueueNotFoundError(op.queue)
+    deleted, gone = 0, 0
+    while not gone and deleted < op.limit:
+        limit = min(MAX_BATCH, op.limit - deleted)
+        args = (env.now_argument(), keys.prefix, "1" if op.force else "", limit)
+        [reply] = yield [ScriptCall(DELETE_QUEUE, names, args)]
+        if isinstance(reply, redis.RedisError):
+            return reply
+        gone, count = reply
+        if gone == _REFUSED:
+            return (yield from _not_empty(op, env, count))
+        deleted += count
+    if not gone:
+        return Deletion(tasks=deleted, done=False)
+    return (yield from _unlist(keys, deleted))
+
+
+implements(DeleteQueue)(alone(_delete_queue))
+
+
+def _not_empty(op: DeleteQueue, env: Env, active: int) -> Steps[Any]:
+    if op.force:
+        return QueueNotEmptyError(op.queue, active)
+    stats = yield from queue_stats(GetQueueStats(queue=op.queue), env)
+    return QueueNotEmptyError(op.queue, max(stats.size, 1)) if isinstance(stats, QueueStats) else stats
+
+
+def _unlist(keys: QueueKeys, deleted: int) -> Steps[Any]:
+    """Take the queue off the list; back on it, if a task came meanwhile."""
+    holding = (keys.pending, keys.active, keys.scheduled, keys.retry, keys.groups)
+    # In this order: whoever enqueues lists the queue before, or its task is seen here.
+    [removed] = yield [Command(("SREM", QUEUES, keys.queue))]
+    if isinstance(removed, redis.RedisError):
+        return removed
+    [tasks] = yield [Command(("EXISTS", *holding))]
+    if isinstance(tasks, redis.RedisError):
+        return tasks
+    if tasks:
+        [listed] = yield [ScriptCall(LIST_QUEUES, with_neighbour(QUEUES), (keys.queue,))]
+        if isinstance(listed, redis.RedisError):
+            return listed
+    return Deletion(tasks=deleted, done=True)

@@ -1,0 +1,116 @@
+"""Enqueue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from asynq.errors import BrokerRefusedError, DuplicateTaskError, TaskIDConflictError
+from asynq.protocol.ops import Enqueue, Enqueued
+from asynq.task_state import TaskState
+from asynq_redis.lua.scripts import ENQUEUE
+from asynq_redis.operations.batching import Item, in_calls, item_call, lock_or
+from asynq_redis.operations.steps import Env, Steps, implements
+from asynq_redis.transport import faults
+from asynq_redis.transport.requests import Command, ScriptCall
+from asynq_redis.wire import task_message
+from asynq_redis.wire.keys import QUEUES, QueueKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asynq_redis.transport.requests import Reply
+
+_MADE, _CONFLICT, _DUPLICATE = 1, 0, -1
+_STATES = {state.value.encode(): state for state in TaskState}
+
+
+@implements(Enqueue)
+def enqueue(ops: Sequence[Enqueue], env: Env) -> Steps[list[Any]]:
+    """Tasks of one queue go in calls of several, in order; each has its own answer."""
+    scripts = in_calls(
+        [(op.message.queue, item_of(op)) for op in ops],
+        lambda queue, items: _call(queue, items, env),
+        lambda place, reply: answer_to(ops[place], reply),
+        env,
+    )
+    return (yield from listing_queues([op.message.queue for op in ops], scripts, env))
+
+
+def listing_queues(queues: Sequence[str], scripts: Steps[list[Any]], env: Env) -> Steps[list[Any]]:
+    """Calls of scripts that make tasks known, and with them the name of each task's queue.
+
+    Names of queues live in a slot of their own, so they are added beside the scripts, every time: a name
+    remembered as added may have been removed since. It is taken for listed only while the server of that
+    slot is in trouble, so that this one server does not stop the queues on all others.
+    """
+    requests = next(scripts)
+    names = tuple(dict.fromkeys(queues))
+    known = env.apart and env.listed.issuperset(names)
+    add = Command(("SADD", QUEUES, *names), optional=known)
+    listed, *replies = yield [add, *requests]
+    try:
+        scripts.send(replies)
+    except StopIteration as ended:
+        answers: list[Any] = ended.value
+    if isinstance(listed, redis.RedisError):
+        return answers if known and faults.no_answer(listed) else [listed] * len(queues)
+    env.listed.update(names)
+    return answers
+
+
+def _call(queue: str, items: list[Item], env: Env) -> ScriptCall:
+    return item_call(ENQUEUE, target_keys(queue), (env.now_argument(),), items)
+
+
+def target_keys(queue: str) -> tuple[str, ...]:
+    """The keys lua/lib/enqueue.lua takes for the queue."""
+    keys = QueueKeys(queue)
+    return keys.pending, keys.scheduled, keys.groups, keys.archived, keys.completed
+
+
+def item_of(op: Enqueue) -> Item:
+    """Keys and arguments of one task, as lua/lib/enqueue.lua takes them."""
+    message, unique = op.message, op.unique
+    if unique is not None and not message.unique_key:
+        raise ValueError("unique: the message names no lock (unique_key)")
+    keys = QueueKeys(message.queue)
+    task = keys.task(message.id)
+    return Item(
+        (
+            task,
+            lock_or(task, message) if unique else task,
+            keys.group(message.group) if message.group else task,
+        ),
+        (
+            message.id,
+            task_message.encode(message),
+            "" if op.process_at is None else op.process_at,
+            "" if op.process_in is None else op.process_in,
+            message.group,
+            op.enqueue_id,
+            unique.ttl if unique else "",
+            unique.until if unique else "",
+            "1" if unique and unique.keep else "",
+            "1" if op.on_conflict == "replace_finished" else "",
+        ),
+    )
+
+
+def answer_to(op: Enqueue, reply: Reply) -> Any:
+    """What the script's answer about one task means."""
+    message = op.message
+    code, detail, *rest = reply
+    if code == _MADE:
+        return Enqueued(state=TaskState(detail.decode()), due_at=rest[0])
+    if code == _CONFLICT:
+        return TaskIDConflictError(message.queue, message.id, state_named(detail))
+    if code == _DUPLICATE:
+        return DuplicateTaskError(message.queue, message.type, detail.decode().removeprefix("expiry:"))
+    return BrokerRefusedError(detail.decode(errors="replace"))
+
+
+def state_named(name: bytes) -> TaskState | None:
+    """The state a task hash names; None where it names none."""
+    return _STATES.get(name)

@@ -1,0 +1,180 @@
+"""Forward, ListLostLeases, Recover, AdoptOrphans, PurgeCompleted, TrimArchive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from asynq.errors import BrokerUnavailable
+from asynq.protocol.message import LostLease
+from asynq.protocol.ops import (
+    MAX_BATCH,
+    Adopted,
+    AdoptOrphans,
+    Forward,
+    Forwarded,
+    ListLostLeases,
+    LostLeases,
+    PurgeCompleted,
+    Recover,
+    TrimArchive,
+)
+from asynq_redis.lua.scripts import ADOPT, FORWARD, LIST_LOST, PURGE, RECOVER, TRIM
+from asynq_redis.operations.batching import Item, Undecodable, in_calls, item_call, lock_or, read_message
+from asynq_redis.operations.steps import Env, Steps, alone, implements
+from asynq_redis.transport.requests import Request, ScriptCall
+from asynq_redis.wire import task_message
+from asynq_redis.wire.keys import QueueKeys
+from asynq_redis.wire.times import score_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_REPLY = 8 * 1024 * 1024
+"""Bytes of messages after which the rest of the lost leases is left for the next time."""
+GO_GRACE = 30_000
+"""Milliseconds a Go peer's lease may be overdue, as its own recoverer tolerates."""
+
+
+def _forward(op: Forward, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    names = (keys.scheduled, keys.retry, keys.pending, keys.groups)
+    moved, next_due, more = 0, b"", True
+    while more and moved < op.limit:
+        limit = min(MAX_BATCH, op.limit - moved)
+        [reply] = yield [ScriptCall(FORWARD, names, (env.now_argument(), keys.prefix, limit))]
+        if isinstance(reply, redis.RedisError):
+            return reply
+        count, more, next_due = reply
+        moved += count
+    return Forwarded(moved=moved, next_due=score_instant(next_due) if next_due else None)
+
+
+implements(Forward)(alone(_forward))
+
+
+def _list_lost(op: ListLostLeases, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    leases: list[LostLease] = []
+    undecodable: list[Undecodable] = []
+    dropped = skip = size = 0
+    while skip >= 0 and len(leases) + len(undecodable) < op.limit and size < MAX_REPLY:
+        limit = min(MAX_BATCH, op.limit - len(leases) - len(undecodable))
+        args = (env.now_argument(), keys.prefix, GO_GRACE, skip, limit)
+        [reply] = yield [ScriptCall(LIST_LOST, (keys.lease, keys.active), args)]
+        if isinstance(reply, redis.RedisError):
+            return reply
+        found, gone, skip = reply
+        dropped += gone
+        for raw_id, data, score, token, losses in found:
+            size += len(data)
+            message = read_message(op.queue, raw_id, data)
+            if isinstance(message, Undecodable):
+                undecodable.append(message)
+            else:
+                observed = f"{score.decode()} {token.decode()}"
+                leases.append(LostLease(message=message, observed=observed, lease_losses=losses))
+    requests: list[Request] = [task.set_aside(env) for task in undecodable]
+    replies = (yield requests) if requests else []
+    set_aside = tuple(task.task_id for task, reply in zip(undecodable, replies, strict=True) if reply == [1])
+    return LostLeases(leases=tuple(leases), dropped=dropped, set_aside=set_aside)
+
+
+implements(ListLostLeases)(alone(_list_lost))
+
+
+@implements(Recover)
+def recover(ops: Sequence[Recover], env: Env) -> Steps[list[Any]]:
+    """Take tasks of one queue from lost workers, in calls of several."""
+
+    def call(common: tuple[str, int, int], items: list[Item]) -> ScriptCall:
+        queue, *bounds = common
+        keys = QueueKeys(queue)
+        fixed = (
+            keys.active,
+            keys.lease,
+            keys.pending,
+            keys.retry,
+            keys.archived,
+            keys.processed,
+            keys.failed,
+        )
+        return item_call(RECOVER, fixed, (env.now_argument(), keys.prefix, *bounds), items)
+
+    return (
+        yield from in_calls(
+            [((op.lost.message.queue, op.max_size, op.max_age), _recover_item(op, env)) for op in ops],
+            call,
+            lambda _, reply: reply == 1,
+            env,
+            resent=_maybe_recovered,
+        )
+    )
+
+
+def _maybe_recovered(answer: Any) -> Any:
+    """A copy that finds the lease gone does not know who took it: the first copy, or another server."""
+    if answer is False:
+        return BrokerUnavailable("the reply was lost, and then the lease was gone", maybe_applied=True)
+    return answer
+
+
+def _recover_item(op: Recover, env: Env) -> Item:
+    message = op.lost.message
+    score, _, token = op.lost.observed.partition(" ")
+    task = QueueKeys(message.queue).task(message.id)
+    spent = 1 if message.retried < message.max_retry else 0
+    failed = task_message.failed(message, op.error, env.seconds(), spent=spent)
+    delay = op.delay if op.to == "retry" else 0
+    change = task_message.encode_change(message, failed)
+    return Item((task, lock_or(task, message)), (message.id, score, token, op.to, delay, change))
+
+
+def _adopt(op: AdoptOrphans, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    adopted = dropped = looked_at = 0
+    cursor = op.cursor
+    while looked_at < op.limit:
+        limit = min(MAX_BATCH, op.limit - looked_at)
+        args = (env.now_argument(), keys.prefix, op.grace, cursor, limit)
+        [reply] = yield [ScriptCall(ADOPT, (keys.active, keys.lease), args)]
+        if isinstance(reply, redis.RedisError):
+            return reply
+        more_adopted, more_dropped, cursor = reply
+        adopted, dropped, looked_at = adopted + more_adopted, dropped + more_dropped, looked_at + limit
+        if cursor == 0:
+            break
+    return Adopted(adopted=adopted, dropped=dropped, cursor=cursor)
+
+
+implements(AdoptOrphans)(alone(_adopt))
+
+
+def _purge(op: PurgeCompleted, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    call = (PURGE, (keys.completed, keys.archived), (env.now_argument(), keys.prefix))
+    return (yield from _delete(*call, limit=op.limit))
+
+
+implements(PurgeCompleted)(alone(_purge))
+
+
+def _trim(op: TrimArchive, env: Env) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    args = (env.now_argument(), keys.prefix, op.max_size, op.max_age)
+    return (yield from _delete(TRIM, (keys.archived, keys.completed), args, limit=op.limit))
+
+
+implements(TrimArchive)(alone(_trim))
+
+
+def _delete(script: Any, keys: tuple[str, ...], args: tuple[Any, ...], *, limit: int) -> Steps[Any]:
+    deleted, wanted, count = 0, min(MAX_BATCH, limit), -1
+    while wanted > 0 and count != 0:
+        [count] = yield [ScriptCall(script, keys, (*args, wanted))]
+        if isinstance(count, redis.RedisError):
+            return count
+        deleted += count
+        wanted = min(MAX_BATCH, limit - deleted) if count == wanted else 0
+    return deleted

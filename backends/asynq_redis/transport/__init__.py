@@ -1,0 +1,1 @@
+"""How requests reach Redis servers: connections, topologies, timeouts, retries and errors."""

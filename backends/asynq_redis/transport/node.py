@@ -1,0 +1,276 @@
+"""One Redis server: a few connections, and packed writes whose replies are accounted for one by one."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import redis
+from attrs import define, field, frozen
+
+from asynq.errors import BrokerRefusedError
+from asynq_redis.lua.scripts import MARK
+from asynq_redis.transport import faults
+from asynq_redis.transport.requests import Command, Reply, Request
+from asynq_redis.wire.keys import mark_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Sequence
+
+    from asynq.runtime.per_loop import LoopState
+    from asynq_redis.transport.io import Face, Settings
+    from asynq_redis.transport.requests import Arg
+    from asynq_redis.url import Address
+
+OLDEST = (6, 2)
+"""The oldest server version that works."""
+CLOSE_PATIENCE = 0.2
+"""Seconds a server may take to let a connection end in good order."""
+FLAGS_SINCE = (7, 0)
+"""From this version on, scripts say allow-oom and the like."""
+
+
+@frozen(kw_only=True)
+class Exchange:
+    """What came of one packed write."""
+
+    replies: list[Reply]
+    """In the order of the requests; fewer when the exchange ended early."""
+    error: Exception | None = None
+    """What ended it early."""
+    sent: bool = False
+    """True if the server may have seen the requests that have no reply."""
+    confirmed: int | None = None
+    """How many replicas have all that was written; None where nobody asked."""
+
+
+@define
+class _Link:
+    connection: Any
+    flags: bool
+    known: set[str] = field(factory=set)
+    """Digests of the scripts that were sent in full over this connection."""
+    used_at: float = 0.0
+    """When it was used last."""
+
+
+class Node:
+    """A server, as one face sees it. Used by any number of threads, or by the tasks of one loop."""
+
+    def __init__(
+        self,
+        face: Face,
+        address: Address,
+        settings: Settings,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.address = address
+        self._monotonic = monotonic
+        self._face = face
+        self._settings = settings
+        self._idle: deque[_Link] = deque()
+        self._slots = face.semaphore(settings.max_connections)
+        self._closed = False
+
+    async def exchange(
+        self,
+        requests: Sequence[Request],
+        *,
+        in_full: frozenset[int] = frozenset(),
+        limit: float = math.inf,
+    ) -> Exchange:
+        """Send the requests in one packed write and read their replies.
+
+        The positions `in_full` name script calls to send with the script's text. limit: most seconds to wait
+        for a connection, and for the replies; the blocking face goes by its sockets' timeouts alone.
+        BrokerRefusedError when the server cannot be used at all; other trouble is told by the Exchange.
+        """
+        await self._face.wait(self._slots.acquire())
+        try:
+            try:
+                link = await self._link(limit)
+            except (redis.RedisError, *faults.OUTCOME_UNKNOWN) as error:
+                self._refuse(error)
+                return Exchange(replies=[], error=error)
+            return await self._converse(link, requests, in_full, limit)
+        finally:
+            self._slots.release()
+
+    async def reset(self) -> None:
+        """Drop the idle connections: the next exchange finds out anew where the address leads."""
+        while (link := self._pop()) is not None:
+            await self._drop(link.connection)
+
+    async def trim(self, before: float) -> None:
+        """Drop the connections that have been idle since before an instant."""
+        while self._idle:
+            try:
+                link = self._idle.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            if link.used_at >= before:
+                self._idle.appendleft(link)
+                return
+            await self._drop(link.connection)
+
+    async def close(self) -> None:
+        """Free all connections; one in use is freed when its exchange ends."""
+        self._closed = True
+        while (link := self._pop()) is not None:
+            with contextlib.suppress(TimeoutError):  # TLS asks a server to agree, which may hang
+                async with self._face.within(CLOSE_PATIENCE):
+                    await self._face.wait(link.connection.disconnect())
+
+    def drop(self, loop: LoopState) -> None:
+        """`close`, without waiting; see asynq.runtime.per_loop."""
+        self._closed = True
+        while (link := self._pop()) is not None:
+            self._face.drop(link.connection, loop)
+
+    async def _converse(
+        self, link: _Link, requests: Sequence[Request], in_full: Container[int], limit: float
+    ) -> Exchange:
+        connection, wait = link.connection, self._face.wait
+        durable = self._durable(requests)
+        patience = min(self._settings.socket_timeout, limit)
+        try:
+            commands = [
+                _rendered(request, link, in_full=position in in_full)
+                for position, request in enumerate(requests)
+            ]
+            if durable is not None:
+                commands += self._confirmation(requests[durable], link)
+                patience += self._settings.replication_timeout
+            packed = connection.pack_commands(commands)
+        except BaseException:
+            self._idle.append(link)
+            raise
+        replies: list[Reply] = []
+        timeout = self._face.within(patience)  # kept until the end: it holds the task; see `_connect`
+        try:
+            async with timeout:
+                await wait(connection.send_packed_command(packed, check_health=False))
+                for _ in commands:
+                    try:
+                        replies.append(await wait(connection.read_response()))
+                    except redis.ResponseError as error:
+                        replies.append(error.with_traceback(None))
+        except (redis.RedisError, *faults.OUTCOME_UNKNOWN) as error:
+            await self._drop(connection)
+            self._refuse(error)
+            # What nobody has confirmed counts as unanswered: it is asked for again.
+            replies = replies[:durable]
+            return Exchange(replies=replies, error=error, sent=not isinstance(error, redis.BusyLoadingError))
+        except GeneratorExit:  # collected after its event loop was closed: nothing can be awaited
+            self._face.drop(connection, "closed")
+            raise
+        except BaseException:
+            # Interrupted or cancelled: a reply may still come, so nobody else may use this connection.
+            await self._drop(connection)
+            raise
+        if self._closed or any(map(faults.protocol_error, replies)):
+            await self._drop(connection)
+        else:
+            link.used_at = self._monotonic()
+            self._idle.append(link)
+        if durable is None:
+            return Exchange(replies=replies)
+        *replies, _, confirmed = replies
+        return Exchange(replies=replies, confirmed=confirmed if isinstance(confirmed, int) else 0)
+
+    def _durable(self, requests: Sequence[Request]) -> int | None:
+        """Position of the first request whose answer waits for replicas."""
+        if not self._settings.min_replicas:
+            return None
+        return next((position for position, request in enumerate(requests) if request.durable), None)
+
+    def _confirmation(self, request: Request, link: _Link) -> list[tuple[Arg, ...]]:
+        # Since Redis 7.2 a connection that has written nothing has nothing to wait for: without the mark, an
+        # operation sent again that finds its work done would count as confirmed by all replicas at once.
+        key = request.key
+        milliseconds = round(1000 * self._settings.replication_timeout)
+        keys = (mark_beside(str(key) if isinstance(key, int) else key or ""), key or "")
+        return [
+            ("EVAL", MARK.text(link.flags), len(keys), *keys, milliseconds),
+            ("WAIT", self._settings.min_replicas, milliseconds),
+        ]
+
+    async def _link(self, limit: float) -> _Link:
+        while (link := self._pop()) is not None:
+            if await self._usable(link.connection):
+                return link
+            await self._drop(link.connection)
+        return await self._connect(limit)
+
+    async def _connect(self, limit: float) -> _Link:
+        connection, wait = self._face.connection(self.address, self._settings), self._face.wait
+        # A variable keeps the timeout, and the task it holds, while this coroutine runs. An abandoned one
+        # that frees the last reference to its own task while it is closed crashes Python 3.11.
+        timeout = self._face.within(min(self._settings.connect_timeout, limit))
+        try:
+            async with timeout:
+                await wait(connection.connect())
+                await wait(connection.send_command("HELLO", check_health=False))
+                try:
+                    version = _version(await wait(connection.read_response()))
+                except redis.ResponseError as error:
+                    if faults.code(error) != "ERR":
+                        raise
+                    version = (0,)  # before 6.2 there was no HELLO, or it wanted an argument
+            self._check(version)
+        except GeneratorExit:  # collected after its event loop was closed: nothing can be awaited
+            self._face.drop(connection, "closed")
+            raise
+        except BaseException:
+            await self._drop(connection)
+            raise
+        return _Link(connection, flags=version >= FLAGS_SINCE)
+
+    async def _usable(self, connection: Any) -> bool:
+        # Readable while idle means closed by the server, or a stray reply: either way unfit.
+        try:
+            return not await self._face.wait(connection.can_read())
+        except (redis.RedisError, *faults.OUTCOME_UNKNOWN):
+            return False
+
+    async def _drop(self, connection: Any) -> None:
+        await self._face.wait(connection.disconnect(nowait=True))
+
+    def _pop(self) -> _Link | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _check(self, version: tuple[int, ...]) -> None:
+        if version < OLDEST:
+            found = ".".join(map(str, version)) if any(version) else "older"
+            oldest = ".".join(map(str, OLDEST))
+            raise BrokerRefusedError(
+                f"{self.address}: asynq needs Redis {oldest} or later; this one is {found}"
+            )
+
+    def _refuse(self, error: BaseException) -> None:
+        refusal = faults.connect_refusal(error, self.address)
+        if refusal is not None:
+            raise refusal from error
+
+
+def _rendered(request: Request, link: _Link, *, in_full: bool) -> tuple[Arg, ...]:
+    if isinstance(request, Command):
+        return request.args
+    script, tail = request.script, (len(request.keys), *request.keys, *request.args)
+    digest = script.sha(link.flags)
+    if in_full or digest not in link.known:
+        link.known.add(digest)
+        return ("EVAL", script.text(link.flags), *tail)
+    return ("EVALSHA", digest, *tail)
+
+
+def _version(hello: list[Any]) -> tuple[int, ...]:
+    facts = dict(zip(hello[::2], hello[1::2], strict=True))
+    return tuple(int(part) for part in facts[b"version"].split(b".")[:2])

@@ -1,0 +1,54 @@
+"""Closing connections at once, also those whose event loop cannot be used any more."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from asynq.runtime.per_loop import LoopState
+
+
+class _Severed(asyncio.Transport):
+    """In the place of a transport that is closed, but does not say so."""
+
+    def is_closing(self) -> bool:
+        return True
+
+
+_SEVERED: Final = _Severed()
+
+
+def sever(writer: asyncio.StreamWriter, loop: LoopState) -> None:
+    """Close the socket of a stream without waiting. What was written and not yet sent is lost.
+
+    asyncio has no public way to do that for a loop that is closed: the transport would keep its socket open
+    until it is collected, and warn of that.
+    """
+    if loop == "running":
+        writer.transport.abort()
+        return
+    own: Any = writer
+    transport, own._transport = own._transport, _SEVERED  # noqa: SLF001 - see above
+    if (tls := getattr(transport, "_ssl_protocol", None)) is not None:
+        transport._closed = True  # noqa: SLF001
+        transport = tls._transport  # noqa: SLF001
+    opened = getattr(transport, "_sock", None)
+    if isinstance(opened, socket.socket):
+        transport._sock, transport._closing = None, True  # noqa: SLF001
+        opened.close()
+    elif loop == "inherited":
+        _replace(transport)
+
+
+def _replace(transport: Any) -> None:
+    """Close the connection of a loop that has no Python socket, as uvloop's; its number stays taken."""
+    if transport is None or transport.is_closing():
+        return
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.dup2(nothing, transport.get_extra_info("socket").fileno(), inheritable=False)
+    finally:
+        os.close(nothing)

@@ -1,0 +1,191 @@
+"""Servers, workers, scheduler entries and enqueue events as bytes: Go asynq's protobuf messages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import DecodeError
+
+from asynq.instants import EPOCH, instant_of
+from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
+from asynq_redis.wire.descriptors import message_classes
+from asynq_redis.wire.task_message import UndecodableMessageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+_CLASSES = message_classes(
+    "asynq",
+    {
+        "Timestamp": {1: ("seconds", "int64"), 2: ("nanos", "int32")},
+        "ServerInfo": {
+            1: ("host", "string"),
+            2: ("pid", "int32"),
+            3: ("server_id", "string"),
+            4: ("concurrency", "int32"),
+            5: ("queues", "map<string, int32>"),
+            6: ("strict_priority", "bool"),
+            7: ("status", "string"),
+            8: ("start_time", "Timestamp"),
+            9: ("active_worker_count", "int32"),
+        },
+        "WorkerInfo": {
+            1: ("host", "string"),
+            2: ("pid", "int32"),
+            3: ("server_id", "string"),
+            4: ("task_id", "string"),
+            5: ("task_type", "string"),
+            6: ("task_payload", "bytes"),
+            7: ("queue", "string"),
+            8: ("start_time", "Timestamp"),
+            9: ("deadline", "Timestamp"),
+        },
+        "SchedulerEntry": {
+            1: ("id", "string"),
+            2: ("spec", "string"),
+            3: ("task_type", "string"),
+            4: ("task_payload", "bytes"),
+            5: ("enqueue_options", "repeated string"),
+            6: ("next_enqueue_time", "Timestamp"),
+            7: ("prev_enqueue_time", "Timestamp"),
+        },
+        "SchedulerEnqueueEvent": {1: ("task_id", "string"), 2: ("enqueue_time", "Timestamp")},
+    },
+)
+_Timestamp = _CLASSES["Timestamp"]
+
+_NEVER = -62135596800
+"""Seconds of Go's zero time, which stands for never."""
+
+
+def encode_server(server: ServerInfo) -> bytes:
+    """The server without its workers, but for their number."""
+    return _bytes(
+        "ServerInfo",
+        host=server.host,
+        pid=server.pid,
+        server_id=server.id,
+        concurrency=server.concurrency,
+        queues=dict(server.queues),
+        strict_priority=server.strict_priority,
+        status=server.status,
+        start_time=_timestamp(server.started_at),
+        active_worker_count=len(server.workers),
+    )
+
+
+def encode_worker(server: ServerInfo, worker: WorkerInfo) -> bytes:
+    """One worker of a server."""
+    return _bytes(
+        "WorkerInfo",
+        host=server.host,
+        pid=server.pid,
+        server_id=server.id,
+        task_id=worker.task_id,
+        task_type=worker.task_type,
+        task_payload=worker.payload,
+        queue=worker.queue,
+        start_time=_timestamp(worker.started_at),
+        deadline=_timestamp(worker.deadline),
+    )
+
+
+def decode_server(data: bytes, workers: Iterable[bytes]) -> ServerInfo:
+    """A server and those of its workers that can be decoded. UndecodableMessageError when it cannot be."""
+    found = _parsed("ServerInfo", data)
+    return ServerInfo(
+        id=found.server_id,
+        host=found.host,
+        pid=found.pid,
+        started_at=_instant(found, "start_time") or EPOCH,
+        concurrency=found.concurrency,
+        queues=dict(found.queues),
+        strict_priority=found.strict_priority,
+        status=found.status,
+        workers=tuple(sorted(_workers(workers), key=lambda worker: (worker.started_at, worker.task_id))),
+    )
+
+
+def _workers(records: Iterable[bytes]) -> Iterable[WorkerInfo]:
+    for data in records:
+        try:
+            found = _parsed("WorkerInfo", data)
+            yield WorkerInfo(
+                task_id=found.task_id,
+                task_type=found.task_type,
+                payload=found.task_payload,
+                queue=found.queue,
+                started_at=_instant(found, "start_time") or EPOCH,
+                deadline=_instant(found, "deadline") or EPOCH,
+            )
+        except UndecodableMessageError:
+            continue
+
+
+def encode_entry(entry: SchedulerEntry) -> bytes:
+    """A scheduler entry."""
+    return _bytes(
+        "SchedulerEntry",
+        id=entry.id,
+        spec=entry.spec,
+        task_type=entry.task_type,
+        task_payload=entry.payload,
+        enqueue_options=entry.options,
+        next_enqueue_time=_timestamp(entry.next_enqueue_at),
+        prev_enqueue_time=_timestamp(entry.prev_enqueue_at),
+    )
+
+
+def decode_entry(data: bytes) -> SchedulerEntry:
+    """A scheduler entry. UndecodableMessageError when it is none."""
+    found = _parsed("SchedulerEntry", data)
+    return SchedulerEntry(
+        id=found.id,
+        spec=found.spec,
+        task_type=found.task_type,
+        payload=found.task_payload,
+        options=tuple(found.enqueue_options),
+        next_enqueue_at=_instant(found, "next_enqueue_time"),
+        prev_enqueue_at=_instant(found, "prev_enqueue_time"),
+    )
+
+
+def encode_event(event: EnqueueEvent) -> bytes:
+    """An enqueue event."""
+    return _bytes("SchedulerEnqueueEvent", task_id=event.task_id, enqueue_time=_timestamp(event.enqueued_at))
+
+
+def decode_event(data: bytes) -> EnqueueEvent:
+    """An enqueue event. UndecodableMessageError when it is none."""
+    found = _parsed("SchedulerEnqueueEvent", data)
+    return EnqueueEvent(task_id=found.task_id, enqueued_at=_instant(found, "enqueue_time") or EPOCH)
+
+
+def _bytes(name: str, **values: Any) -> bytes:
+    data: bytes = _CLASSES[name](**values).SerializeToString(deterministic=True)
+    return data
+
+
+def _parsed(name: str, data: bytes) -> Any:
+    try:
+        return _CLASSES[name].FromString(data)
+    except DecodeError as error:
+        raise UndecodableMessageError(str(error)) from error
+
+
+def _timestamp(instant: datetime | None) -> Any:
+    if instant is None:
+        return _Timestamp(seconds=_NEVER)
+    seconds, rest = divmod(instant - EPOCH, timedelta(seconds=1))
+    return _Timestamp(seconds=seconds, nanos=rest.microseconds * 1000)
+
+
+def _instant(message: Any, field: str) -> datetime | None:
+    """The instant, cut to microseconds, or the nearest that every time zone has; None for never."""
+    found = getattr(message, field)
+    if not message.HasField(field) or found.seconds == _NEVER:
+        return None
+    within = instant_of(found.seconds * 1000 + found.nanos // 1_000_000)
+    return within + timedelta(microseconds=found.nanos // 1000 % 1000)

@@ -1,0 +1,1 @@
+"""How SQLite carries out each operation of the broker protocol: one module a concern."""

@@ -1,0 +1,91 @@
+"""Dequeue, ExtendLease, WriteResult."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from asynq.brokerkit.transitions import log_set_aside
+from asynq.errors import LeaseLostError
+from asynq.protocol.ops import MAX_BATCH, Dequeue, Extended, ExtendLease, WriteResult
+from asynq_sqlite.store import free_space, sweep
+from asynq_sqlite.store.rows import UndecodableError, decode, delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynq.protocol.message import Delivery, Lease
+    from asynq_sqlite.store.rows import Task
+    from asynq_sqlite.store.store import Store
+
+
+def dequeue(store: Store, op: Dequeue, now: int) -> tuple[Delivery, ...]:
+    """Take one task per order, the first of them those this token already holds."""
+    taken = list(_held(store, op, now))
+    exhausted = _exhausted(store, {*chain.from_iterable(op.orders)})
+    left = {queue: limit - store.active_count(queue) for queue, limit in op.limits.items()}
+    for order in op.orders[len(taken) :]:
+        for queue in order:
+            if queue in exhausted or left.get(queue, 1) <= 0:
+                continue
+            found = _take(store, queue, op, now)
+            if found is not None:
+                taken.append(found)
+                if queue in left:
+                    left[queue] -= 1
+                break
+            exhausted.add(queue)
+    return tuple(taken)
+
+
+def _exhausted(store: Store, queues: set[str]) -> set[str]:
+    """Queues that are paused; of many queues also those without a pending task."""
+    if len(queues) < sweep.MANY:
+        return {queue for queue in queues if store.is_paused(queue)}
+    return queues - {queue for queue, paused in store.fetch(sweep.READY) if not paused}
+
+
+def _held(store: Store, op: Dequeue, now: int) -> Iterator[Delivery]:
+    for row in store.held_by(op.token):
+        # Damaged since: recovery sets it aside when its lease ends.
+        with suppress(UndecodableError):
+            yield delivery(row, decode(row), row.task.rank, op.token, now)
+
+
+def _take(store: Store, queue: str, op: Dequeue, now: int) -> Delivery | None:
+    for _ in range(MAX_BATCH):
+        row = store.pop_pending(queue)
+        if row is None:
+            return None
+        try:
+            message = decode(row)
+        except UndecodableError as error:
+            log_set_aside(queue, store.set_aside(row, str(error), now), str(error))
+            continue
+        expires_at = now + op.lease
+        store.put_lease(row.task, op.token, expires_at)
+        store.release_lock(row.task, until=("start",))
+        return delivery(row, message, expires_at, op.token, now)
+    return None
+
+
+def extend_lease(store: Store, op: ExtendLease, now: int) -> Extended:
+    """Let the lease last longer, if it is still this run's."""
+    task = owned(store, op.lease)
+    return Extended(expires_at=store.extend_lease(task, now + op.duration), cancel=task.cancel)
+
+
+def write_result(store: Store, op: WriteResult, now: int) -> None:  # noqa: ARG001 - a handler's signature
+    """Store the result, if the task is still this run's."""
+    task = owned(store, op.lease)
+    free_space.check_result(store, op.result)
+    store.write_result(task, op.result)
+
+
+def owned(store: Store, lease: Lease) -> Task:
+    """The active task this lease holds, else LeaseLostError."""
+    task = store.find(lease.queue, lease.task_id)
+    if task is None or not store.check_token(task, lease.token):
+        raise LeaseLostError(lease.queue, lease.task_id)
+    return task

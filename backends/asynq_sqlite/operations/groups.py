@@ -1,0 +1,113 @@
+"""Operations on groups and on the sets of tasks taken from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.brokerkit.transitions import log_set_aside
+from asynq.errors import AggregationLostError
+from asynq.protocol.groups import AggregationSet, GroupInfo
+from asynq.protocol.ops import (
+    MAX_BATCH,
+    MAX_SET,
+    Enqueued,
+    ExtendAggregation,
+    FinishAggregation,
+    Groups,
+    ListGroups,
+    ReclaimAggregations,
+    Repaired,
+    RepairGroups,
+    ReturnAggregation,
+    TakeGroup,
+)
+from asynq_sqlite.operations import produce
+from asynq_sqlite.store.rows import UndecodableError, decode
+
+if TYPE_CHECKING:
+    from asynq_sqlite.store.store import Store
+
+
+def list_groups(store: Store, op: ListGroups, now: int) -> Groups:
+    """One page, by name: the cursor is the last name."""
+    found = store.groups_after(op.queue, op.cursor, MAX_BATCH)
+    groups = (
+        GroupInfo(name=name, size=size, waiting=max(now - oldest, 0), quiet=max(now - newest, 0))
+        for name, size, oldest, newest in found
+    )
+    return Groups(groups=tuple(groups), cursor=found[-1][0] if len(found) == MAX_BATCH else "")
+
+
+def take_group(store: Store, op: TakeGroup, now: int) -> AggregationSet | None:
+    """Take a ripe group's oldest tasks."""
+    where = (op.queue, op.group, op.set_id)
+    if store.held_until(*where) is None:
+        size, oldest, newest = store.group_span(op.queue, op.group)
+        ripe = 0 < op.max_size <= size or 0 < op.max_delay <= now - oldest or op.grace <= now - newest
+        if not size or not ripe:
+            return None
+        for row in store.oldest_of_group(op.queue, op.group, min(op.max_size or MAX_SET, MAX_SET)):
+            store.put_in_set(row.task, op.set_id)
+        store.hold_set(*where, now + op.hold)
+    messages = []
+    for row in store.rows_of_set(*where):
+        try:
+            messages.append(decode(row))
+        except UndecodableError as error:
+            log_set_aside(op.queue, store.set_aside(row, str(error), now), str(error))
+    if not messages:
+        store.forget_set(*where)
+        return None
+    return AggregationSet(queue=op.queue, group=op.group, id=op.set_id, messages=tuple(messages))
+
+
+def extend_aggregation(store: Store, op: ExtendAggregation, now: int) -> None:
+    """Hold the set for longer."""
+    held_until = _held(store, op.taken)
+    store.hold_set(op.taken.queue, op.taken.group, op.taken.id, max(held_until, now + op.hold))
+
+
+def finish_aggregation(store: Store, op: FinishAggregation, now: int) -> Enqueued:
+    """The aggregate for the set; the engine undoes all of it when the aggregate is refused."""
+    taken, message = op.taken, op.enqueue.message
+    if store.held_until(taken.queue, taken.group, taken.id) is None:
+        present = store.find(message.queue, message.id)
+        if present is not None and present.enqueue_id == op.enqueue.enqueue_id:
+            return produce.first_answer(present)
+        raise AggregationLostError(taken.queue, taken.group)
+    # First of all: what they hold, the aggregate may have.
+    for task in store.tasks_of_set(taken):
+        store.delete(task)
+    store.forget_set(taken.queue, taken.group, taken.id)
+    return produce.enqueue(store, op.enqueue, now)
+
+
+def return_aggregation(store: Store, op: ReturnAggregation, now: int) -> None:  # noqa: ARG001 - a handler's signature
+    """Give the set back."""
+    _held(store, op.taken)
+    _give_back(store, op.taken.queue, op.taken.group, op.taken.id)
+
+
+def reclaim_aggregations(store: Store, op: ReclaimAggregations, now: int) -> int:
+    """Give back sets whose taker is gone."""
+    overdue = store.overdue_sets(op.queue, now, op.limit)
+    for where in overdue:
+        _give_back(store, *where)
+    return len(overdue)
+
+
+def repair_groups(store: Store, op: RepairGroups, now: int) -> Repaired:  # noqa: ARG001 - a handler's signature
+    """Nothing to do: a group is listed by the very tasks it holds."""
+    return Repaired(listed=0, cursor="")
+
+
+def _held(store: Store, taken: AggregationSet) -> int:
+    held_until = store.held_until(taken.queue, taken.group, taken.id)
+    if held_until is None:
+        raise AggregationLostError(taken.queue, taken.group)
+    return held_until
+
+
+def _give_back(store: Store, queue: str, group: str, set_id: str) -> None:
+    store.empty_set(queue, group, set_id)
+    store.forget_set(queue, group, set_id)

@@ -1,0 +1,135 @@
+"""RunTask, ArchiveTask, DeleteTask, MoveTasks, UpdatePayload, CancelTask, DeleteQueue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from asynq.client.uniqueness import unique_key
+from asynq.errors import (
+    DuplicateTaskError,
+    QueueNotEmptyError,
+    QueueNotFoundError,
+    TaskNotFoundError,
+    TaskStateError,
+)
+from asynq.protocol.ops import MAX_BATCH, Deletion
+from asynq.task_state import TaskState
+from asynq_sqlite.store.rows import UndecodableError, decode
+
+if TYPE_CHECKING:
+    from asynq.protocol.ops import (
+        ArchiveTask,
+        CancelTask,
+        DeleteQueue,
+        DeleteTask,
+        MoveTasks,
+        RunTask,
+        UpdatePayload,
+    )
+    from asynq_sqlite.store.rows import Task
+    from asynq_sqlite.store.store import Store
+
+
+def _movable(store: Store, op: RunTask | ArchiveTask | DeleteTask, to: TaskState | None, verb: str) -> Task:
+    """The task, if it may go there from where it is."""
+    task = store.find(op.queue, op.task_id)
+    if task is None:
+        raise TaskNotFoundError(op.queue, op.task_id)
+    if task.state in (TaskState.ACTIVE, to) or task.set_id is not None:
+        raise TaskStateError(op.queue, op.task_id, TaskState(task.state), verb)
+    return task
+
+
+def _run(store: Store, task: Task, now: int) -> None:
+    store.move(task, store.tail(task.queue, now), group_name="", cancel="")
+
+
+def _archive(store: Store, task: Task, now: int) -> None:
+    store.move(task, store.archived_place(now), cancel="")
+
+
+def run_task(store: Store, op: RunTask, now: int) -> None:
+    """Let the task be next but for those that wait."""
+    _run(store, _movable(store, op, TaskState.PENDING, "run"), now)
+
+
+def archive_task(store: Store, op: ArchiveTask, now: int) -> None:
+    """Keep the task in the archive, whose oldest give way."""
+    _archive(store, _movable(store, op, TaskState.ARCHIVED, "archive"), now)
+    store.trim_archive(op.queue, op.max_size, op.max_age, MAX_BATCH, now)
+
+
+def delete_task(store: Store, op: DeleteTask, now: int) -> None:  # noqa: ARG001 - a handler's signature
+    """Forget the task."""
+    store.delete(_movable(store, op, None, "delete"))
+
+
+def move_tasks(store: Store, op: MoveTasks, now: int) -> int:
+    """Move the first tasks of a state."""
+    if store.totals(op.queue) is None:
+        raise QueueNotFoundError(op.queue)
+    if op.state is TaskState.AGGREGATING:
+        tasks = [row.task for row in store.oldest_of_group(op.queue, op.group, op.limit)]
+    else:
+        tasks = store.first_tasks(op.queue, op.state, op.limit)
+    for task in tasks:
+        if op.to == "deleted":
+            store.delete(task)
+        elif op.to == "archived":
+            _archive(store, task, now)
+        else:
+            _run(store, task, now)
+    if op.to == "archived":
+        store.trim_archive(op.queue, op.max_size, op.max_age, len(tasks) + MAX_BATCH, now)
+    return len(tasks)
+
+
+def update_payload(store: Store, op: UpdatePayload, now: int) -> None:
+    """Give the waiting task another payload, and its lock the name of that."""
+    row = store.read(op.queue, op.task_id)
+    if row is None:
+        raise TaskNotFoundError(op.queue, op.task_id)
+    try:
+        message = evolve(decode(row), payload=op.payload)
+    except UndecodableError:
+        raise TaskNotFoundError(op.queue, op.task_id) from None
+    task, state = row.task, TaskState(row.task.state)
+    if state in (TaskState.ACTIVE, TaskState.COMPLETED) or task.set_id is not None:
+        raise TaskStateError(op.queue, op.task_id, state, "update")
+    if message.unique_key:
+        message = evolve(message, unique_key=unique_key(op.queue, message.type, op.payload))
+    if message.unique_key != task.unique_key:
+        own = store.lock_holder(task.unique_key, now)
+        if own is not None and (own.queue, own.task_id) == (task.queue, task.id):
+            other = store.lock_holder(message.unique_key, now)
+            if other is not None:
+                raise DuplicateTaskError(op.queue, message.type, other.task_id)
+            store.rename_lock(task, message.unique_key)
+    store.rewrite(task, message)
+
+
+def cancel_task(store: Store, op: CancelTask, now: int) -> bool:  # noqa: ARG001 - a handler's signature
+    """Mark the run that is to end."""
+    return store.mark_cancelled(op.task_id, op.queue, op.then)
+
+
+def delete_queue(store: Store, op: DeleteQueue, now: int) -> Deletion:
+    """Delete some tasks, nobody dequeuing meanwhile; with the last of them go the counters and all else."""
+    if store.totals(op.queue) is None:
+        raise QueueNotFoundError(op.queue)
+    sizes = store.sizes(op.queue)
+    refused = sizes.get(TaskState.ACTIVE, 0) if op.force else sum(sizes.values())
+    if refused:
+        raise QueueNotEmptyError(op.queue, refused)
+    tasks = store.some_tasks(op.queue, op.limit)
+    if tasks:
+        store.pause(op.queue, now)
+    for task in tasks:
+        store.delete(task)
+    store.forget_empty_sets(op.queue)
+    done = sum(sizes.values()) == len(tasks)
+    if done:
+        store.forget_queue(op.queue)
+    return Deletion(tasks=len(tasks), done=done)

@@ -1,0 +1,93 @@
+"""WriteServer, ClearServer, ListServers, WriteScheduler, ClearScheduler, ListSchedulerEntries, and events."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from asynq.instants import EPOCH
+from asynq.protocol.ops import MAX_EVENTS
+from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, latest_of_each
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from asynq.protocol.ops import (
+        ClearScheduler,
+        ClearServer,
+        ListEnqueueEvents,
+        ListSchedulerEntries,
+        ListServers,
+        RecordEnqueueEvent,
+        WriteScheduler,
+        WriteServer,
+    )
+    from asynq_sqlite.store.store import Store
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def write_server(store: Store, op: WriteServer, now: int) -> None:
+    """Let a server be seen."""
+    store.show("server", op.server.id, _json(op.server), now + op.ttl, now)
+
+
+def clear_server(store: Store, op: ClearServer, now: int) -> None:  # noqa: ARG001 - a handler's signature
+    """Let it be seen no more."""
+    store.hide("server", op.server_id)
+
+
+def list_servers(store: Store, op: ListServers, now: int) -> tuple[ServerInfo, ...]:  # noqa: ARG001 - a handler's signature
+    """The servers, sorted."""
+    servers = _decoded(store.seen("server", now), ServerInfo)
+    return tuple(sorted(servers, key=lambda server: (server.host, server.pid, server.id)))
+
+
+def write_scheduler(store: Store, op: WriteScheduler, now: int) -> None:
+    """Let a scheduler's entries be seen."""
+    store.show("scheduler", op.scheduler_id, _json(op.entries), now + op.ttl, now)
+
+
+def clear_scheduler(store: Store, op: ClearScheduler, now: int) -> None:  # noqa: ARG001 - a handler's signature
+    """Let them be seen no more."""
+    store.hide("scheduler", op.scheduler_id)
+
+
+def list_scheduler_entries(
+    store: Store,
+    op: ListSchedulerEntries,  # noqa: ARG001 - a handler's signature
+    now: int,
+) -> tuple[SchedulerEntry, ...]:
+    """The entries of all schedulers."""
+    schedulers = _decoded(store.seen("scheduler", now), tuple[SchedulerEntry, ...])
+    return latest_of_each(entry for entries in schedulers for entry in entries)
+
+
+def record_enqueue_event(store: Store, op: RecordEnqueueEvent, now: int) -> None:
+    """Remember what an entry enqueued."""
+    at = (op.event.enqueued_at - EPOCH) // _MICROSECOND
+    store.add_event(op.entry_id, op.event.task_id, at, now + op.keep, now)
+    store.keep_events(op.entry_id, MAX_EVENTS)
+
+
+def list_enqueue_events(store: Store, op: ListEnqueueEvents, now: int) -> tuple[EnqueueEvent, ...]:
+    """One page of events."""
+    return tuple(
+        EnqueueEvent(task_id=task_id, enqueued_at=EPOCH + at * _MICROSECOND)
+        for task_id, at in store.events(op.entry_id, op.offset, op.limit, now)
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _decoded(records: Iterable[str], kind: Any) -> Iterator[Any]:
+    """The records that can be decoded."""
+    for record in records:
+        try:
+            yield msgspec.json.decode(record, type=kind)
+        except (msgspec.MsgspecError, UnicodeError):
+            continue

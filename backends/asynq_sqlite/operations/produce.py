@@ -1,0 +1,69 @@
+"""Enqueue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.brokerkit.transitions import scheduled_for
+from asynq.errors import DuplicateTaskError, TaskIDConflictError
+from asynq.protocol.ops import Enqueue, Enqueued
+from asynq.task_state import TaskState
+
+if TYPE_CHECKING:
+    from asynq_sqlite.store.rows import Task
+    from asynq_sqlite.store.store import Place, Store
+
+_FINISHED = (TaskState.ARCHIVED, TaskState.COMPLETED)
+
+
+def enqueue(store: Store, op: Enqueue, now: int) -> Enqueued:
+    """Make a task known, or refuse before anything is written."""
+    message = op.message
+    present = store.find(message.queue, message.id)
+    if present is not None and present.enqueue_id == op.enqueue_id:
+        return first_answer(present)
+    if present is not None and not _makes_room(op, present):
+        raise TaskIDConflictError(message.queue, message.id, TaskState(present.state))
+    if op.unique is not None:
+        _check_lock(store, op, present, now)
+
+    if present is not None:
+        store.delete(present)
+    due = scheduled_for(op, now)
+    store.list_queue(message.queue)
+    if op.unique is not None:
+        store.take_lock(message, op.unique, (due or now) + op.unique.ttl)
+    place = _place(store, op, due, now)
+    store.insert(op, place, due, now)
+    return Enqueued(state=place.state, due_at=due or now)
+
+
+def first_answer(task: Task) -> Enqueued:
+    """What the enqueue that made this task was answered."""
+    if task.scheduled_for:
+        return Enqueued(state=TaskState.SCHEDULED, due_at=task.scheduled_for)
+    state = TaskState.AGGREGATING if task.group_name else TaskState.PENDING
+    return Enqueued(state=state, due_at=task.created_at)
+
+
+def _makes_room(op: Enqueue, present: Task) -> bool:
+    return op.on_conflict == "replace_finished" and present.state in _FINISHED
+
+
+def _check_lock(store: Store, op: Enqueue, present: Task | None, now: int) -> None:
+    message = op.message
+    holder = store.lock_holder(message.unique_key, now)
+    if holder is None:
+        return
+    # The task that makes room takes its lock along, unless nothing but time may release it.
+    own = present is not None and (holder.queue, holder.task_id) == (present.queue, present.id)
+    if not own or holder.until == "expiry":
+        raise DuplicateTaskError(message.queue, message.type, holder.task_id)
+
+
+def _place(store: Store, op: Enqueue, due: int, now: int) -> Place:
+    if due:
+        return store.due_place(TaskState.SCHEDULED, due)
+    if op.message.group:
+        return store.grouped_place(now)
+    return store.tail(op.message.queue, now)

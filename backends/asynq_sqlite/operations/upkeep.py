@@ -1,0 +1,110 @@
+"""Forward, ListLostLeases, Recover, AdoptOrphans, PurgeCompleted, TrimArchive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.protocol.message import LostLease
+from asynq.protocol.ops import (
+    MAX_BATCH,
+    Adopted,
+    AdoptOrphans,
+    Forward,
+    Forwarded,
+    ListLostLeases,
+    LostLeases,
+    PurgeCompleted,
+    Recover,
+    TrimArchive,
+)
+from asynq.task_state import TaskState
+from asynq_sqlite.store import free_space
+from asynq_sqlite.store.rows import UndecodableError, decode
+
+if TYPE_CHECKING:
+    from asynq_sqlite.store.rows import Task
+    from asynq_sqlite.store.store import Place, Store
+
+NOBODY = "adopted"
+"""The token of an adopted task: no run ever has it, for tokens are longer."""
+
+
+def forward(store: Store, op: Forward, now: int) -> Forwarded:
+    """Move due tasks on."""
+    moved = 0
+    for task in store.due(op.queue, now, op.limit):
+        grouped = bool(task.group_name)
+        store.move(task, store.grouped_place(now) if grouped else store.tail(op.queue, now))
+        moved += 1
+    return Forwarded(moved=moved, next_due=store.next_due(op.queue))
+
+
+def list_lost_leases(store: Store, op: ListLostLeases, now: int) -> LostLeases:
+    """The expired leases; what cannot be decoded is archived on the way."""
+    leases, set_aside = [], []
+    for row in store.lost(op.queue, now, op.limit):
+        try:
+            message = decode(row)
+        except UndecodableError as error:
+            set_aside.append(store.set_aside(row, str(error), now))
+            continue
+        task = row.task
+        leases.append(LostLease(message=message, observed=_observed(task), lease_losses=task.lease_losses))
+    return LostLeases(leases=tuple(leases), set_aside=tuple(set_aside))
+
+
+def _observed(task: Task) -> str:
+    return f"{task.rank} {task.lease_token}"
+
+
+def recover(store: Store, op: Recover, now: int) -> bool:
+    """Take the task from its lost worker, if nothing happened to its lease since."""
+    message = op.lost.message
+    task = store.find(message.queue, message.id)
+    if task is None or task.state != TaskState.ACTIVE or _observed(task) != op.lost.observed:
+        return False
+    store.move(
+        task,
+        _after_loss(store, op, now),
+        error=free_space.fitted(store, op.error),
+        last_failed_at=now // 1000,
+        retried=max(message.retried, min(message.retried + 1, message.max_retry)),
+        lease_losses=task.lease_losses + 1,
+        cancel="" if op.to == "archived" else task.cancel,
+    )
+    store.count(task.queue, now, failed=True)
+    if op.to == "archived":
+        store.trim_archive(task.queue, op.max_size, op.max_age, MAX_BATCH, now)
+    return True
+
+
+def _after_loss(store: Store, op: Recover, now: int) -> Place:
+    if op.to == "pending":
+        return store.head(op.lost.message.queue, now)
+    if op.to == "retry":
+        return store.due_place(TaskState.RETRY, now + op.delay)
+    return store.archived_place(now)
+
+
+def adopt_orphans(store: Store, op: AdoptOrphans, now: int) -> Adopted:
+    """Give leases to active tasks that have none: only a hand at the file makes such."""
+    looked = store.active_after(op.queue, op.cursor, op.limit)
+    orphans = [task for task in looked if task.lease_token is None]
+    for task in orphans:
+        store.put_lease(task, NOBODY, now + op.grace)
+    cursor = looked[-1].seq if len(looked) == op.limit else 0
+    return Adopted(adopted=len(orphans), dropped=0, cursor=cursor)
+
+
+def purge_completed(store: Store, op: PurgeCompleted, now: int) -> int:
+    """Delete what need not be kept any longer; locks that ended go as well."""
+    store.drop_expired_locks(op.queue, now, op.limit)
+    ended = store.first_tasks(op.queue, TaskState.COMPLETED, op.limit, upto=now)
+    for task in ended:
+        store.delete(task)
+    return len(ended)
+
+
+def trim_archive(store: Store, op: TrimArchive, now: int) -> int:
+    """Delete the oldest archived tasks."""
+    return store.trim_archive(op.queue, op.max_size, op.max_age, op.limit, now)

@@ -1,0 +1,88 @@
+"""The steps of management: locks that change their name, cancellations, whole queues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from asynq_sqlite.store.rows import MESSAGE_COLUMNS, SELECT_TASK, Task, encode
+from asynq_sqlite.store.session import Session
+
+if TYPE_CHECKING:
+    from asynq.protocol.message import TaskMessage
+
+_STRAY: Final = (
+    "queue = ? AND name > ? AND until != 'expiry' AND NOT EXISTS"
+    " (SELECT 1 FROM tasks WHERE tasks.queue = locks.queue AND tasks.id = locks.task_id)"
+)
+_ROW_OVERHEAD: Final = 200
+"""Bytes of a task's numbers and of its places in the indexes, roughly."""
+
+
+class ManageSteps(Session):
+    """What operators do, and what they look for."""
+
+    def rewrite(self, task: Task, message: TaskMessage) -> None:
+        """Give the task another message; it stays where it is."""
+        assignments = ", ".join(f"{name} = ?" for name in MESSAGE_COLUMNS)
+        values = (*encode(message), task.seq)
+        self.connection.execute(f"UPDATE tasks SET {assignments} WHERE seq = ?", values)
+
+    def rename_lock(self, task: Task, name: str) -> None:
+        """Let the lock of the task have another name, which nobody holds."""
+        self.connection.execute("DELETE FROM locks WHERE name = ?", (name,))
+        self.connection.execute(
+            "UPDATE locks SET name = ? WHERE name = ? AND queue = ? AND task_id = ?",
+            (name, task.unique_key, task.queue, task.id),
+        )
+
+    def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:
+        """Record that the run of an active task is to end; False when none is active."""
+        sql = "UPDATE tasks SET cancel = ? WHERE id = ? AND state = 'active'"
+        values: tuple[Any, ...] = (then, task_id)
+        if queue is not None:
+            sql, values = f"{sql} AND queue = ?", (*values, queue)
+        return self.connection.execute(sql, values).rowcount > 0
+
+    def some_tasks(self, queue: str, limit: int) -> list[Task]:
+        """Tasks of any state."""
+        found = self.fetch(f"{SELECT_TASK} WHERE queue = ? LIMIT ?", queue, limit)
+        return [Task._make(columns) for columns in found]
+
+    def forget_queue(self, queue: str) -> None:
+        """Remove all that is left of a queue without tasks, but for locks that only time releases."""
+        self.connection.execute("DELETE FROM queues WHERE name = ?", (queue,))
+        self.connection.execute("DELETE FROM locks WHERE queue = ? AND until != 'expiry'", (queue,))
+        for table in ("paused", "daily", "aggregations"):
+            self.connection.execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))
+
+    def task_bytes(self, queue: str, sample: int) -> float:
+        """Mean size of the first tasks of a queue."""
+        size = "length(id) + length(type) + length(payload) + length(headers) + length(error)"
+        sql = (
+            f"SELECT coalesce(avg({size} + coalesce(length(result), 0) + {_ROW_OVERHEAD}), 0)"
+            " FROM (SELECT * FROM tasks WHERE queue = ? LIMIT ?)"
+        )
+        return float(self.fetch(sql, queue, sample)[0][0])
+
+    def tasks_after(self, queue: str, seq: int, limit: int) -> list[Task]:
+        """Tasks of any state in the order they were made, from behind `seq` on."""
+        sql = f"{SELECT_TASK} WHERE queue = ? AND seq > ? ORDER BY seq LIMIT ?"
+        return [Task._make(found) for found in self.fetch(sql, queue, seq, limit)]
+
+    def leave_set(self, task: Task) -> None:
+        """Let the task wait in its group again."""
+        self.connection.execute("UPDATE tasks SET set_id = NULL WHERE seq = ?", (task.seq,))
+
+    def stray_locks(self, queue: str, after: str, limit: int) -> list[str]:
+        """Names of locks whose task is gone, and which it should have released."""
+        sql = f"SELECT name FROM locks WHERE {_STRAY} ORDER BY name LIMIT ?"
+        return [name for (name,) in self.fetch(sql, queue, after, limit)]
+
+    def drop_lock(self, name: str) -> None:
+        """Forget the lock."""
+        self.connection.execute("DELETE FROM locks WHERE name = ?", (name,))
+
+    def unlisted_queues(self) -> list[str]:
+        """Queues that have tasks and are not listed."""
+        sql = "SELECT DISTINCT queue FROM tasks WHERE queue NOT IN (SELECT name FROM queues)"
+        return [queue for (queue,) in self.fetch(sql)]

@@ -1,0 +1,82 @@
+"""The steps of presence and ticks. See `asynq_sqlite.store.store`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from asynq_sqlite.store.session import Session
+
+
+class Mark(NamedTuple):
+    """The latest tick of an entry that was decided."""
+
+    tick: int
+    enqueue_id: str
+    state: str
+    """Where its task went, '' when it was refused."""
+    due_at: int
+
+
+class PresenceSteps(Session):
+    """A record is there until it expires; what has expired is deleted by the next one that is written."""
+
+    # --- presence --------------------------------------------------------------------------------------
+
+    def show(self, kind: str, name: str, record: str, expires_at: int, now: int) -> None:
+        """Let a record be seen until that instant."""
+        self.connection.execute("DELETE FROM presence WHERE expires_at <= ?", (now,))
+        values = (kind, name, expires_at, record)
+        self.connection.execute("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?)", values)
+
+    def hide(self, kind: str, name: str) -> None:
+        """Let a record be seen no more."""
+        self.connection.execute("DELETE FROM presence WHERE kind = ? AND name = ?", (kind, name))
+
+    def seen(self, kind: str, now: int) -> list[str]:
+        """The records of a kind that can be seen."""
+        sql = "SELECT record FROM presence WHERE kind = ? AND expires_at > ? ORDER BY name"
+        return [record for (record,) in self.fetch(sql, kind, now)]
+
+    # --- ticks -----------------------------------------------------------------------------------------
+
+    def last_tick(self, queue: str, entry_id: str, now: int) -> Mark | None:
+        """The latest tick that was decided, None when none is remembered."""
+        sql = (
+            "SELECT tick, enqueue_id, state, due_at FROM ticks"
+            " WHERE queue = ? AND entry_id = ? AND expires_at > ?"
+        )
+        found = self.fetch(sql, queue, entry_id, now)
+        return Mark._make(found[0]) if found else None
+
+    def mark_tick(self, queue: str, entry_id: str, mark: Mark, expires_at: int, now: int) -> None:
+        """Remember a tick as decided until that instant."""
+        self.connection.execute("DELETE FROM ticks WHERE expires_at <= ?", (now,))
+        values = (queue, entry_id, *mark, expires_at)
+        self.connection.execute("INSERT OR REPLACE INTO ticks VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+
+    # --- events ----------------------------------------------------------------------------------------
+
+    def add_event(self, entry_id: str, task_id: str, at: int, expires_at: int, now: int) -> None:
+        """Remember that an entry enqueued a task; all its events expire with the last."""
+        self.connection.execute("DELETE FROM enqueue_events WHERE expires_at <= ?", (now,))
+        self.connection.execute(
+            "INSERT OR IGNORE INTO enqueue_events VALUES (?, ?, ?, ?)", (entry_id, at, task_id, expires_at)
+        )
+        sql = "UPDATE enqueue_events SET expires_at = ? WHERE entry_id = ?"
+        self.connection.execute(sql, (expires_at, entry_id))
+
+    def keep_events(self, entry_id: str, count: int) -> None:
+        """Forget all but so many of the latest events of an entry."""
+        self.connection.execute(
+            "DELETE FROM enqueue_events WHERE entry_id = ?1 AND (at, task_id) IN (SELECT at, task_id"
+            " FROM enqueue_events WHERE entry_id = ?1 ORDER BY at DESC, task_id DESC LIMIT -1 OFFSET ?2)",
+            (entry_id, count),
+        )
+
+    def events(self, entry_id: str, offset: int, limit: int, now: int) -> list[tuple[str, int]]:
+        """Ids and instants in Unix microseconds of what an entry enqueued, latest first."""
+        sql = (
+            "SELECT task_id, at FROM enqueue_events WHERE entry_id = ? AND expires_at > ?"
+            " ORDER BY at DESC, task_id DESC LIMIT ? OFFSET ?"
+        )
+        return self.fetch(sql, entry_id, now, limit, offset)

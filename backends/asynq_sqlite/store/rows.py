@@ -1,0 +1,195 @@
+"""A task as a row, and the message a row holds."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from asynq.protocol.message import Delivery, StoredTask, TaskMessage
+from asynq.task_state import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+UNDECODABLE = "asynq:undecodable"
+"""Type of a task set aside: its payload is the row as it was, as JSON."""
+
+# In the order of TaskMessage's fields.
+MESSAGE_COLUMNS = (
+    "id", "type", "queue", "payload", "headers", "max_retry", "retried", "error", "last_failed_at", "timeout",
+    "deadline", "retention", "completed_at", "unique_key", "group_name",
+)  # fmt: skip
+_TYPES = (str, str, str, bytes, str, int, int, str, int, int, int, int, int, str, str)
+
+TIMED_STATES = frozenset(
+    {TaskState.SCHEDULED, TaskState.RETRY, TaskState.COMPLETED, TaskState.ARCHIVED, TaskState.ACTIVE}
+)
+"""States in which the rank is an instant that concerns users."""
+
+
+class UndecodableError(Exception):
+    """The row holds something no enqueue ever wrote."""
+
+
+class Task(NamedTuple):
+    """What a task's row says about its life: all but the message's content, which may be damaged."""
+
+    seq: int
+    queue: str
+    id: str
+    state: str
+    rank: int
+    unique_key: str
+    group_name: str
+    created_at: int
+    scheduled_for: int
+    enqueue_id: str
+    lease_token: str | None
+    lease_losses: int
+    cancel: str
+    set_id: str | None
+
+
+class Row(NamedTuple):
+    """A whole row."""
+
+    task: Task
+    content: tuple[Any, ...]
+    pending_since: int
+    result: Any
+
+
+TASK_COLUMNS = Task._fields
+ROW_COLUMNS = (*TASK_COLUMNS, *MESSAGE_COLUMNS, "pending_since", "result")
+SELECT_TASK = f"SELECT {', '.join(TASK_COLUMNS)} FROM tasks"
+SELECT_ROW = f"SELECT {', '.join(ROW_COLUMNS)} FROM tasks"
+
+
+def row_of(columns: Sequence[Any]) -> Row:
+    """A Row from the values of ROW_COLUMNS."""
+    split = len(TASK_COLUMNS)
+    return Row(Task._make(columns[:split]), tuple(columns[split:-2]), columns[-2], columns[-1])
+
+
+def encode(message: TaskMessage) -> tuple[Any, ...]:
+    """The values of MESSAGE_COLUMNS."""
+    return (
+        message.id,
+        message.type,
+        message.queue,
+        message.payload,
+        json.dumps(dict(message.headers), ensure_ascii=False) if message.headers else "{}",
+        message.max_retry,
+        message.retried,
+        message.error,
+        message.last_failed_at,
+        message.timeout,
+        message.deadline,
+        message.retention,
+        message.completed_at,
+        message.unique_key,
+        message.group,
+    )
+
+
+def decode(row: Row) -> TaskMessage:
+    """The message of a row. UndecodableError names the column that cannot be read."""
+    if tuple(map(type, row.content)) != _TYPES or not all(map(_is_text, row.content)):
+        raise UndecodableError(_fault(row))
+    return TaskMessage(
+        id=row.content[0],
+        type=row.content[1],
+        queue=row.content[2],
+        payload=row.content[3],
+        headers=_headers(row.content[4]),
+        max_retry=row.content[5],
+        retried=row.content[6],
+        error=row.content[7],
+        last_failed_at=row.content[8],
+        timeout=row.content[9],
+        deadline=row.content[10],
+        retention=row.content[11],
+        completed_at=row.content[12],
+        unique_key=row.content[13],
+        group=row.content[14],
+    )
+
+
+def delivery(row: Row, message: TaskMessage, expires_at: int, token: str, now: int) -> Delivery:
+    """The row handed to the holder of the token."""
+    return Delivery(
+        message=message,
+        token=token,
+        expires_at=expires_at,
+        lease_losses=row.task.lease_losses,
+        cancel=row.task.cancel,
+        delivered_at=now,
+    )
+
+
+def stored(row: Row, now: int) -> StoredTask:
+    """The row as an inspector shows it. UndecodableError as `decode`."""
+    task, state = row.task, TaskState(row.task.state)
+    if row.result is not None and type(row.result) is not bytes:
+        raise UndecodableError(f"result is {type(row.result).__name__}, not bytes")
+    return StoredTask(
+        message=decode(row),
+        state=state,
+        due_at=task.rank if state in TIMED_STATES else 0,
+        result=row.result,
+        pending_since=row.pending_since,
+        orphaned=state is TaskState.ACTIVE and (task.rank <= now or task.lease_token is None),
+    )
+
+
+def replacement(row: Row, raw: Mapping[str, Any]) -> TaskMessage:
+    """A message that can be decoded and still holds all that the row held."""
+    task = row.task
+    readable = isinstance(task.id, str) and _is_text(task.id)
+    lock = task.unique_key
+    return TaskMessage(
+        id=task.id if readable else f"undecodable-{task.seq}",
+        type=UNDECODABLE,
+        queue=task.queue,
+        payload=json.dumps(raw, default=_base64).encode(),
+        unique_key=lock if isinstance(lock, str) and _is_text(lock) else "",
+    )
+
+
+def _headers(text: str) -> dict[str, str]:
+    if text == "{}":
+        return {}
+    try:
+        headers = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UndecodableError(f"headers are not JSON: {error}") from None
+    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+        raise UndecodableError("headers are not a JSON object of strings")
+    return headers
+
+
+def _fault(row: Row) -> str:
+    for name, wanted, value in zip(MESSAGE_COLUMNS, _TYPES, row.content, strict=True):
+        if type(value) is not wanted:
+            return f"{name} is {type(value).__name__}, not {wanted.__name__}"
+        if not _is_text(value):
+            return f"{name} is not UTF-8"
+    raise AssertionError("unreachable")
+
+
+def _is_text(value: object) -> bool:
+    """True unless it is a string with bytes in it that are not UTF-8."""
+    if not isinstance(value, str) or value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _base64(value: object) -> dict[str, str]:
+    if not isinstance(value, bytes):
+        raise TypeError(f"a column cannot hold a {type(value).__name__}")
+    return {"base64": base64.b64encode(value).decode()}

@@ -1,0 +1,345 @@
+"""The steps operations are made of, each one small promise over the open transaction.
+
+A handler reads and writes through a Store and nothing else; a Store with one step overridden is a broker
+with exactly that defect, which is how the conformance suite is itself tested.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from asynq.brokerkit.transitions import whole_second
+from asynq.protocol.value_sizes import MAX_VALUE_BYTES, too_large
+from asynq.task_state import TaskState
+from asynq_sqlite.store.groups import GroupSteps
+from asynq_sqlite.store.limits import LimitSteps
+from asynq_sqlite.store.manage import ManageSteps
+from asynq_sqlite.store.presence import PresenceSteps
+from asynq_sqlite.store.rows import (
+    MESSAGE_COLUMNS,
+    SELECT_ROW,
+    SELECT_TASK,
+    Row,
+    Task,
+    encode,
+    replacement,
+    row_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from asynq.protocol.message import TaskMessage
+    from asynq.protocol.ops import Enqueue, Op, Unique
+
+_STATISTICS_AGE: Final = timedelta(days=90)
+_MAX_COUNT: Final = 2**63 - 1
+_INSERT_COLUMNS: Final = (
+    *MESSAGE_COLUMNS, "state", "rank", "pending_since", "created_at", "scheduled_for", "enqueue_id",
+    "lease_losses", "cancel",
+)  # fmt: skip
+_INSERT: Final = (
+    f"INSERT INTO tasks ({', '.join(_INSERT_COLUMNS)}) VALUES ({', '.join('?' * len(_INSERT_COLUMNS))})"
+)
+_OWNER_LIVES: Final = (
+    "SELECT 1 FROM tasks WHERE tasks.queue = locks.queue AND tasks.id = locks.task_id"
+    " AND tasks.unique_key = locks.name AND tasks.state NOT IN ('archived', 'completed')"
+)
+
+
+class Place(NamedTuple):
+    """A state and where in it a task stands."""
+
+    state: TaskState
+    rank: int
+    pending_since: int = 0
+
+
+class Lock(NamedTuple):
+    """A uniqueness lock that is held."""
+
+    queue: str
+    task_id: str
+    until: str
+
+
+class Store(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
+    """The steps. Every method works inside the transaction the engine has begun."""
+
+    max_value_bytes: int = MAX_VALUE_BYTES
+    """Most bytes of a payload with its headers, and of a result."""
+
+    def check_size(self, op: Op[Any]) -> None:
+        """Refuse an operation whose value is above the limit."""
+        if refused := too_large(op, self.max_value_bytes):
+            raise refused
+
+    # --- tasks -----------------------------------------------------------------------------------------
+
+    def find(self, queue: str, task_id: str) -> Task | None:
+        """The task of this id."""
+        found = self.fetch(f"{SELECT_TASK} WHERE queue = ? AND id = ?", queue, task_id)
+        return Task._make(found[0]) if found else None
+
+    def read(self, queue: str, task_id: str) -> Row | None:
+        """The whole row of this id."""
+        found = self.fetch(f"{SELECT_ROW} WHERE queue = ? AND id = ?", queue, task_id)
+        return row_of(found[0]) if found else None
+
+    def first(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_COUNT) -> list[Row]:
+        """The first rows of a state in its order, with a rank up to `upto`."""
+        sql = f"{SELECT_ROW} WHERE queue = ? AND state = ? AND rank <= ? ORDER BY rank, seq LIMIT ?"
+        return [row_of(found) for found in self.fetch(sql, queue, state.value, upto, limit)]
+
+    def first_tasks(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_COUNT) -> list[Task]:
+        """As `first`, without the content."""
+        sql = f"{SELECT_TASK} WHERE queue = ? AND state = ? AND rank <= ? ORDER BY rank, seq LIMIT ?"
+        return [Task._make(found) for found in self.fetch(sql, queue, state.value, upto, limit)]
+
+    def insert(self, op: Enqueue, place: Place, scheduled_for: int, now: int) -> None:
+        """Make the task of an Enqueue known, at that place."""
+        values = (*encode(op.message), *place, now, scheduled_for, op.enqueue_id, 0, "")
+        self.connection.execute(_INSERT, values)
+
+    def move(self, task: Task, place: Place, **columns: Any) -> None:
+        """Put the task there, in one step with other columns. The lease ends unless a token is given.
+
+        A task taken for aggregation is in its set no longer.
+        """
+        values = {**place._asdict(), "lease_token": None, "set_id": None, **columns}
+        assignments = ", ".join(f"{name} = ?" for name in values)
+        self.connection.execute(f"UPDATE tasks SET {assignments} WHERE seq = ?", (*values.values(), task.seq))
+
+    def write_result(self, task: Task, result: bytes) -> None:
+        """Store the result with the task."""
+        self.connection.execute("UPDATE tasks SET result = ? WHERE seq = ?", (result, task.seq))
+
+    def delete(self, task: Task) -> None:
+        """Forget the task and the lock it owns."""
+        self.release_lock(task)
+        self.connection.execute("DELETE FROM tasks WHERE seq = ?", (task.seq,))
+
+    def set_aside(self, row: Row, reason: str, now: int) -> str:
+        """Archive a row that cannot be decoded, all it held kept in the payload; the id it has now."""
+        task = row.task
+        raw = dict(zip(MESSAGE_COLUMNS, row.content, strict=True))
+        message = replacement(row, {**raw, "result": row.result})
+        columns = dict(zip(MESSAGE_COLUMNS, encode(message), strict=True))
+        columns.update(error=f"set aside: {reason}", last_failed_at=now // 1000, result=None)
+        self.move(task, self.archived_place(now), **columns)
+        return message.id
+
+    # --- places ----------------------------------------------------------------------------------------
+
+    def tail(self, queue: str, now: int) -> Place:
+        """Pending, behind all others of the queue."""
+        return Place(TaskState.PENDING, max(self._edge("max", queue), 0) + 1, now)
+
+    def head(self, queue: str, now: int) -> Place:
+        """Pending, before all others of the queue."""
+        return Place(TaskState.PENDING, min(self._edge("min", queue), 0) - 1, now)
+
+    def due_place(self, state: TaskState, instant: int) -> Place:
+        """Waiting in a state until a whole second."""
+        return Place(state, whole_second(instant))
+
+    def archived_place(self, now: int) -> Place:
+        """Archived now."""
+        return Place(TaskState.ARCHIVED, whole_second(now))
+
+    def grouped_place(self, now: int) -> Place:
+        """In the group it names, added now."""
+        return Place(TaskState.AGGREGATING, whole_second(now))
+
+    def _edge(self, function: str, queue: str) -> int:
+        sql = f"SELECT {function}(rank) FROM tasks WHERE queue = ? AND state = 'pending'"
+        rank: int | None = self.connection.execute(sql, (queue,)).fetchone()[0]
+        return rank or 0
+
+    # --- leases ----------------------------------------------------------------------------------------
+
+    def pop_pending(self, queue: str) -> Row | None:
+        """The task that is next in the queue."""
+        rows = self.first(queue, TaskState.PENDING, 1)
+        return rows[0] if rows else None
+
+    def active_count(self, queue: str) -> int:
+        """How many tasks of the queue are active, whoever runs them."""
+        sql = "SELECT count(*) FROM tasks WHERE queue = ? AND state = 'active'"
+        return int(self.fetch(sql, queue)[0][0])
+
+    def put_lease(self, task: Task, token: str, expires_at: int) -> None:
+        """Make the task active under this token."""
+        self.move(task, Place(TaskState.ACTIVE, expires_at), lease_token=token)
+
+    def extend_lease(self, task: Task, expires_at: int) -> int:
+        """Let the lease last at least that long; when it lapses now."""
+        until = max(task.rank, expires_at)
+        self.connection.execute("UPDATE tasks SET rank = ? WHERE seq = ?", (until, task.seq))
+        return until
+
+    def check_token(self, task: Task, token: str) -> bool:
+        """True if this token holds the task's lease."""
+        return task.state == TaskState.ACTIVE and task.lease_token == token
+
+    def held_by(self, token: str) -> list[Row]:
+        """The tasks this token holds, in the order they were made."""
+        sql = f"{SELECT_ROW} WHERE lease_token = ? AND state = 'active' ORDER BY seq"
+        return [row_of(found) for found in self.fetch(sql, token)]
+
+    # --- uniqueness ------------------------------------------------------------------------------------
+
+    def lock_holder(self, name: str, now: int) -> Lock | None:
+        """Who holds the lock. A kept lock is held as long as its task lives, whatever its ttl was."""
+        found = self.fetch(
+            "SELECT queue, task_id, until FROM locks"
+            f" WHERE name = ? AND (expires_at > ? OR (keep AND EXISTS ({_OWNER_LIVES})))",
+            name,
+            now,
+        )
+        return Lock._make(found[0]) if found else None
+
+    def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
+        """Let the task hold the lock, which nobody does."""
+        values = (message.unique_key, message.queue, message.id, expires_at, unique.until, int(unique.keep))
+        self.connection.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def release_lock(self, task: Task, until: tuple[str, ...] = ("done", "start")) -> None:
+        """Free the lock if this task owns it and its kind may be released here."""
+        if task.unique_key:
+            self.connection.execute(
+                "DELETE FROM locks WHERE name = ? AND queue = ? AND task_id = ?"
+                f" AND until IN ({', '.join('?' * len(until))})",
+                (task.unique_key, task.queue, task.id, *until),
+            )
+
+    def drop_expired_locks(self, queue: str, now: int, limit: int) -> None:
+        """Forget locks nobody holds any more."""
+        self.connection.execute(
+            "DELETE FROM locks WHERE name IN (SELECT name FROM locks WHERE queue = ? AND expires_at <= ?"
+            f" AND NOT (keep AND EXISTS ({_OWNER_LIVES})) LIMIT ?)",
+            (queue, now, limit),
+        )
+
+    # --- queues and counters ---------------------------------------------------------------------------
+
+    def list_queue(self, queue: str) -> None:
+        """Have the queue listed."""
+        self.connection.execute("INSERT OR IGNORE INTO queues (name) VALUES (?)", (queue,))
+
+    def is_paused(self, queue: str) -> bool:
+        """True while nobody may dequeue from the queue."""
+        return bool(self.fetch("SELECT 1 FROM paused WHERE queue = ?", queue))
+
+    def pause(self, queue: str, now: int) -> bool:
+        """Let nobody dequeue from the queue; True if that was allowed before."""
+        sql = "INSERT OR IGNORE INTO paused VALUES (?, ?)"
+        return self.connection.execute(sql, (queue, now)).rowcount > 0
+
+    def unpause(self, queue: str) -> bool:
+        """Let the queue be consumed; True if it was paused."""
+        return self.connection.execute("DELETE FROM paused WHERE queue = ?", (queue,)).rowcount > 0
+
+    def count(self, queue: str, now: int, *, failed: bool) -> None:
+        """Count one run as ended, and as failed."""
+        today, failure = day(now), int(failed)
+        updated = self.connection.execute(
+            "UPDATE daily SET processed = processed + 1, failed = failed + ? WHERE queue = ? AND day = ?",
+            (failure, queue, today),
+        )
+        if not updated.rowcount:
+            self._start_day(queue, today, failure, now)
+        # At the largest integer both totals begin anew, as Go's do: sums of SQLite turn into floats there.
+        self.connection.execute(
+            "UPDATE queues SET processed = iif(processed = ?1, 1, processed + 1),"
+            " failed = iif(processed = ?1, ?2, failed + ?2) WHERE name = ?3",
+            (_MAX_COUNT, failure, queue),
+        )
+
+    def _start_day(self, queue: str, today: str, failure: int, now: int) -> None:
+        self.list_queue(queue)
+        self.connection.execute("INSERT INTO daily VALUES (?, ?, 1, ?)", (queue, today, failure))
+        oldest = day(now - int(_STATISTICS_AGE.total_seconds()) * 1000)
+        self.connection.execute("DELETE FROM daily WHERE queue = ? AND day < ?", (queue, oldest))
+
+    # --- upkeep ----------------------------------------------------------------------------------------
+
+    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+        """Scheduled and retried tasks whose time has come, first due first."""
+        tasks = [
+            task
+            for state in (TaskState.SCHEDULED, TaskState.RETRY)
+            for task in self.first_tasks(queue, state, limit, upto=now)
+        ]
+        return sorted(tasks, key=lambda task: (task.rank, task.seq))[:limit]
+
+    def next_due(self, queue: str) -> int | None:
+        """When the next scheduled or retried task is due."""
+        firsts = [self.first_tasks(queue, state, 1) for state in (TaskState.SCHEDULED, TaskState.RETRY)]
+        return min((task.rank for tasks in firsts for task in tasks), default=None)
+
+    def lost(self, queue: str, now: int, limit: int) -> list[Row]:
+        """Active tasks whose lease has expired, oldest first."""
+        return [row for row in self.first(queue, TaskState.ACTIVE, limit, upto=now) if row.task.lease_token]
+
+    def trim_archive(self, queue: str, max_size: int, max_age: int, limit: int, now: int) -> int:
+        """Delete archived tasks that are too many or too old, oldest first; how many."""
+        (size,) = self.connection.execute(
+            "SELECT count(*) FROM tasks WHERE queue = ? AND state = 'archived'", (queue,)
+        ).fetchone()
+        surplus = min(max(size - max_size, 0), limit)
+        oldest = self.first_tasks(queue, TaskState.ARCHIVED, limit)
+        doomed = [task for place, task in enumerate(oldest) if place < surplus or task.rank + max_age <= now]
+        for task in doomed:
+            self.delete(task)
+        return len(doomed)
+
+    def active_after(self, queue: str, seq: int, limit: int) -> list[Task]:
+        """Active tasks in the order they were made, from behind `seq` on."""
+        sql = f"{SELECT_TASK} WHERE queue = ? AND state = 'active' AND seq > ? ORDER BY seq LIMIT ?"
+        return [Task._make(found) for found in self.fetch(sql, queue, seq, limit)]
+
+    # --- inspection ------------------------------------------------------------------------------------
+
+    def page(self, queue: str, state: TaskState, group: str, offset: int, limit: int) -> list[Row]:
+        """Rows of a state, and of a group if one is named, in the state's order."""
+        sql = (
+            f"{SELECT_ROW} WHERE queue = ? AND state = ?"
+            " AND (? = '' OR (group_name = ? AND set_id IS NULL))"
+            " ORDER BY rank, seq LIMIT ? OFFSET ?"
+        )
+        found = self.fetch(sql, queue, state.value, group, group, limit, offset)
+        return [row_of(columns) for columns in found]
+
+    def sizes(self, queue: str) -> dict[str, int]:
+        """How many tasks are in each state that has any."""
+        states = [state.value for state in TaskState]
+        sql = (
+            "SELECT state, count(*) FROM tasks"
+            f" WHERE state IN ({', '.join('?' * len(states))}) AND queue = ? GROUP BY state"
+        )
+        return dict(self.fetch(sql, *states, queue))
+
+    def oldest_pending(self, queue: str) -> int | None:
+        """Since when the oldest pending task waits."""
+        # Heads have negative ranks and tails positive ones, so on either side the oldest is next to zero.
+        since = "SELECT pending_since FROM tasks WHERE queue = ? AND state = 'pending' AND"
+        last_head = self.fetch(f"{since} rank < 0 ORDER BY rank DESC LIMIT 1", queue)
+        first_tail = self.fetch(f"{since} rank > 0 ORDER BY rank LIMIT 1", queue)
+        return min((instant for (instant,) in last_head + first_tail), default=None)
+
+    def totals(self, queue: str) -> tuple[int, int] | None:
+        """Runs ended and failed ever; None for a queue that is not listed."""
+        found = self.fetch("SELECT processed, failed FROM queues WHERE name = ?", queue)
+        return found[0] if found else None
+
+    def counted(self, queue: str, date: str) -> tuple[int, int]:
+        """Runs ended and failed on a day."""
+        found = self.fetch("SELECT processed, failed FROM daily WHERE queue = ? AND day = ?", queue, date)
+        return found[0] if found else (0, 0)
+
+
+def day(instant: int) -> str:
+    """The UTC date of an instant."""
+    return datetime.fromtimestamp(instant // 1000, UTC).date().isoformat()

@@ -1,0 +1,143 @@
+"""One look at many queues: which of them have anything for the upkeep of a server to do.
+
+A server asks the same of each of its queues again and again, and nearly always there is nothing to do.
+Finding the queues that have tasks in a state takes one step into an index for each of them, so the cost does
+not depend on the number of queues that were asked about.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from asynq.protocol.ops import (
+    Adopted,
+    AdoptOrphans,
+    Forward,
+    Forwarded,
+    Groups,
+    ListGroups,
+    ListLostLeases,
+    LostLeases,
+    PurgeCompleted,
+    ReclaimAggregations,
+    Repaired,
+    RepairGroups,
+    TrimArchive,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from asynq.protocol.ops import Op
+    from asynq_sqlite.store.store import Store
+
+MANY: Final = 20
+"""So many operations of upkeep in a row are worth a look at all queues first."""
+
+
+def by_queue(state: str, value: str) -> str:
+    """A query for one row of each queue with tasks in a state: its name, and a value of it."""
+    following = f"(SELECT min(queue) FROM tasks WHERE state = '{state}' AND queue > found.queue)"
+    return (
+        "WITH RECURSIVE found(queue) AS ("
+        f"SELECT min(queue) FROM tasks WHERE state = '{state}'"
+        f" UNION ALL SELECT {following} FROM found WHERE queue IS NOT NULL)"
+        f" SELECT queue, {value} FROM found WHERE queue IS NOT NULL"
+    )
+
+
+def first_by_queue(state: str) -> str:
+    """As `by_queue`, with the lowest rank of the queue's tasks in the state."""
+    return by_queue(
+        state, f"(SELECT min(rank) FROM tasks WHERE tasks.state = '{state}' AND tasks.queue = found.queue)"
+    )
+
+
+READY: Final = by_queue("pending", "EXISTS (SELECT 1 FROM paused WHERE paused.queue = found.queue)")
+"""Queues with pending tasks, and whether they are paused."""
+DUE: Final = (first_by_queue("scheduled"), first_by_queue("retry"))
+"""Queues with scheduled, and with retried tasks, and when the first is due."""
+_LOCKS: Final = (
+    "WITH RECURSIVE found(queue) AS (SELECT min(queue) FROM locks"
+    " UNION ALL SELECT (SELECT min(queue) FROM locks WHERE queue > found.queue) FROM found"
+    " WHERE queue IS NOT NULL) SELECT queue, (SELECT min(expires_at) FROM locks"
+    " WHERE locks.queue = found.queue) FROM found WHERE queue IS NOT NULL"
+)
+_HELD: Final = "SELECT queue, min(held_until) FROM aggregations GROUP BY queue"
+
+Idle = dict[str, int]
+"""For each queue that may have something to do the instant from which on; queues not named have nothing."""
+
+
+def _firsts(store: Store, *queries: str) -> Idle:
+    firsts: Idle = {}
+    for query in queries:
+        for queue, first in store.fetch(query):
+            firsts[queue] = min(first, firsts.get(queue, first))
+    return firsts
+
+
+def _forwarded(store: Store) -> Callable[[Forward, int], Any]:
+    dues = _firsts(store, *DUE)
+
+    def answer(op: Forward, now: int) -> Forwarded | None:
+        due = dues.get(op.queue)
+        return Forwarded(moved=0, next_due=due) if due is None or due > now else None
+
+    return answer
+
+
+def _nothing_before(answer: Any, *queries: str) -> Callable[[Store], Callable[[Any, int], Any]]:
+    """Answers this for queues whose first instant is still to come."""
+
+    def look(store: Store) -> Callable[[Any, int], Any]:
+        firsts = _firsts(store, *queries)
+        return lambda op, now: answer if op.queue not in firsts or firsts[op.queue] > now else None
+
+    return look
+
+
+def _nothing_without(answer: Any, state: str) -> Callable[[Store], Callable[[Any, int], Any]]:
+    """Answers this for queues without a task in the state."""
+
+    def look(store: Store) -> Callable[[Any, int], Any]:
+        queues = {queue for queue, _ in store.fetch(by_queue(state, "0"))}
+        return lambda op, _: None if op.queue in queues else answer
+
+    return look
+
+
+_LOOKS: Final[dict[type[Op[Any]], Callable[[Store], Callable[[Any, int], Any]]]] = {
+    Forward: _forwarded,
+    ListLostLeases: _nothing_before(LostLeases(leases=(), set_aside=()), first_by_queue("active")),
+    AdoptOrphans: _nothing_without(Adopted(adopted=0, dropped=0, cursor=0), "active"),
+    PurgeCompleted: _nothing_before(0, first_by_queue("completed"), _LOCKS),
+    TrimArchive: _nothing_without(0, "archived"),
+    ReclaimAggregations: _nothing_before(0, _HELD),
+    RepairGroups: _nothing_without(Repaired(listed=0, cursor=""), "aggregating"),
+    ListGroups: _nothing_without(Groups(groups=(), cursor=""), "aggregating"),
+}
+
+
+def runs(ops: Sequence[Op[Any]]) -> Iterator[tuple[bool, Sequence[Op[Any]]]]:
+    """The operations in parts, in order: whether a part is upkeep of many queues, and its operations."""
+    start, end = 0, 0
+    while end < len(ops):
+        begun = end
+        while end < len(ops) and type(ops[end]) in _LOOKS:
+            end += 1
+        if end - begun >= MANY:
+            if start < begun:
+                yield False, ops[start:begun]
+            yield True, ops[begun:end]
+            start = end
+        elif end < len(ops):
+            end += 1
+    if start < end:
+        yield False, ops[start:end]
+
+
+def look(store: Store, ops: Sequence[Op[Any]], now: int) -> list[Any]:
+    """The answers to operations that find nothing to do, None in the place of others."""
+    looks = {kind: _LOOKS[kind](store) for kind in {type(op) for op in ops}}
+    return [looks[type(op)](op, now) for op in ops]
