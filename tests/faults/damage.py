@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asynq import AsyncClient, Server, Task, TaskState
 from asynq.protocol.ops import Complete, Dequeue, GetTask, ListTasks, Retry
-from tests.server.conftest import until
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,8 +56,8 @@ class Bench:
         server = Server(self.broker)
         await server.start(self.handler)
         try:
-            await until(lambda: all(self.runs[f"good{n}"] == 1 for n in range(GOOD)))
-            await until(condition)
+            await aeventually(lambda: all(self.runs[f"good{n}"] == 1 for n in range(GOOD)))
+            await aeventually(condition)
         finally:
             await server.shutdown()
         assert set(self.runs.values()) <= {1}

@@ -19,8 +19,9 @@ from asynq.protocol.ops import GetQueueStats
 from asynq_topologies.proxy import Proxy
 from tests.faults.chaos import CHILD_SUFFIX, KINDS, Chaos, Crew, Producer
 from tests.faults.conftest import Site, opened
-from tests.faults.processes import Workers, until
+from tests.faults.processes import Workers
 from tests.servers import RedisServer
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -111,7 +112,7 @@ def drained(store: Site, crew: Crew, runs: RunLog) -> float:
 
     while left():
         ended = runs.read().ended
-        until(moved, STUCK_AFTER)
+        eventually(moved, STUCK_AFTER)
     return round(time.monotonic() - began, 1)
 
 
@@ -143,7 +144,7 @@ def test_nothing_is_lost_or_stuck_or_silent_when_faults_come_together(
             proxy=proxy,
             path=path,
         )
-        until(lambda: workers.runs.read().ended > 20)
+        eventually(lambda: workers.runs.read().ended > 20)
         chaos.run(pytestconfig.getoption("--chaos-seconds"))
         producer.stop()
         chaos.unpause()

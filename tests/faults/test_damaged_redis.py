@@ -12,7 +12,7 @@ from asynq import AsyncClient, AsynqError, BrokerRefusedError, Server, Task, Tas
 from asynq_redis.wire.keys import QueueKeys
 from tests.faults.conftest import opened
 from tests.faults.damage import Bench
-from tests.server.conftest import until
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -90,7 +90,7 @@ async def test_a_queue_with_a_key_of_another_kind_holds_up_nobody_and_goes_on_wh
     async with AsyncClient(bench.broker) as producer:
         for other in ("other1", "other2", "other3"):
             await producer.enqueue(Task("t"), queue="other", task_id=other)
-            await until(partial(bench.runs.get, other))
+            await aeventually(partial(bench.runs.get, other))
         [refused] = await producer.enqueue_many([Task("t")])
     if isinstance(refused, AsynqError):
         assert isinstance(refused, BrokerRefusedError)
@@ -99,12 +99,12 @@ async def test_a_queue_with_a_key_of_another_kind_holds_up_nobody_and_goes_on_wh
     if name in (*IN_THE_WAY, "paused"):
         assert started == []
     else:
-        await until(lambda: all(bench.runs[f"good{n}"] for n in range(20)))
+        await aeventually(lambda: all(bench.runs[f"good{n}"] for n in range(20)))
 
     client.delete(key)
     if client.exists(kept):
         client.rename(kept, key)
-    await until(lambda: bench.site.size() == 0)
+    await aeventually(lambda: bench.site.size() == 0)
     await server.shutdown()
     assert all(bench.runs[f"good{n}"] == 1 for n in range(20))
     if isinstance(refused, TaskInfo):

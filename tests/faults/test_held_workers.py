@@ -10,8 +10,8 @@ import pytest
 
 from asynq import Client, Task, TaskState
 from asynq.protocol.ops import GetTask
-from tests.faults.processes import until
 from tests.stopping import stop
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,13 +34,13 @@ def test_a_handler_that_holds_the_loop_or_the_gil_for_several_leases_runs_once(
     holder = workers.command(*options)
     with Client(site.url) as client:
         first = client.enqueue(Task("sleep", "0.5")).id
-        until(lambda: ("end", holder.pid) in workers.runs.of(first))
+        eventually(lambda: ("end", holder.pid) in workers.runs.of(first))
         task_id = client.enqueue(Task(kind, f"{HELD}")).id
-        until(lambda: workers.runs.of(task_id))
+        eventually(lambda: workers.runs.of(task_id))
         rival = workers.command(*options)
         others = [client.enqueue(Task("sleep", "0")).id for _ in range(20)]
-        until(lambda: all(workers.runs.of(other) for other in others))
-        until(lambda: not site.size())
+        eventually(lambda: all(workers.runs.of(other) for other in others))
+        eventually(lambda: not site.size())
     assert workers.runs.of(task_id) == [("begin", holder.pid), ("end", holder.pid)]
     assert {pid for other in others for _, pid in workers.runs.of(other)} <= {holder.pid, rival.pid}
     report(held_for=round(workers.runs.seconds(task_id), 1), lease=LEASE)
@@ -65,10 +65,10 @@ def test_a_handler_that_holds_the_gil_keeps_its_task_also_when_its_worker_has_on
     with Client(site.url) as client:
         task_id = client.enqueue(Task("power", f"{HELD}")).id
         holder = workers.command(*options)
-        until(lambda: workers.runs.of(task_id))
+        eventually(lambda: workers.runs.of(task_id))
         workers.command(*options)
-        until(lambda: ("end", holder.pid) in workers.runs.of(task_id))
-        until(lambda: not site.size())
+        eventually(lambda: ("end", holder.pid) in workers.runs.of(task_id))
+        eventually(lambda: not site.size())
     assert workers.runs.of(task_id) == [("begin", holder.pid), ("end", holder.pid)]
 
 
@@ -78,17 +78,17 @@ def test_what_a_stopped_worker_had_in_hand_is_run_by_another_and_its_own_run_cha
     stopped = workers.start(lease=LEASE)
     with Client(site.url) as client:
         task_id = client.enqueue(Task("linger", "600"), retention=KEPT).id
-        until(lambda: workers.runs.of(task_id))
+        eventually(lambda: workers.runs.of(task_id))
         stop(stopped.pid, site.url)
         other = workers.start(lease=LEASE)
-        until(lambda: ("end", other.pid) in workers.runs.of(task_id))
+        eventually(lambda: ("end", other.pid) in workers.runs.of(task_id))
         assert other.terminate() == 0
         completed = site.broker.execute(GetTask(queue="default", task_id=task_id))
         stopped.send(signal.SIGCONT)
-        until(lambda: ("cancelled", stopped.pid) in workers.runs.of(task_id))
+        eventually(lambda: ("cancelled", stopped.pid) in workers.runs.of(task_id))
         # It works again: with what comes now, and only with that.
         later = client.enqueue(Task("sleep", "0")).id
-        until(lambda: ("end", stopped.pid) in workers.runs.of(later))
+        eventually(lambda: ("end", stopped.pid) in workers.runs.of(later))
     assert stopped.terminate() == 0
     assert workers.runs.of(task_id) == [
         ("begin", stopped.pid),

@@ -9,7 +9,7 @@ import pytest
 
 from asynq import AsyncClient, Server, SkipRetry, Task, TaskState
 from asynq.protocol.ops import ListQueues, ListTasks
-from tests.server.conftest import until
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from asynq import Context
@@ -54,9 +54,9 @@ async def test_a_task_whose_every_name_is_hostile_is_carried_through(site: Site,
     await server.start(handler)
     async with AsyncClient(site.url) as client:
         await client.enqueue(Task(name, name), queue=name, task_id=name, headers={name: name})
-        await until(lambda: len(seen) == 1)
+        await aeventually(lambda: len(seen) == 1)
         await client.enqueue(Task("t", "innocent"), task_id="t")
-        await until(lambda: len(seen) == 2)
+        await aeventually(lambda: len(seen) == 2)
     await server.shutdown()
     assert seen == [(name, name, name, name, {name: name}), ("default", "t", "t", "innocent", {})]
     assert site.contents(name).places == site.contents("default").places == {}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq import Client, Inspector, Task
-from tests.faults.processes import Started, until
+from tests.faults.processes import Started
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,10 +67,10 @@ def test_each_task_is_aggregated_once_though_aggregators_are_killed_with_it_in_h
             enqueued += BATCH
             before = taken(victim)
             # The others may have taken all of it: then there is more.
-            until(lambda: taken(victim) > before or site_is_idle(site))  # noqa: B023 - called at once
+            eventually(lambda: taken(victim) > before or site_is_idle(site))  # noqa: B023 - called at once
             victim.kill()
             crew[kill % AGGREGATORS] = start()
-        until(lambda: site_is_idle(site))
+        eventually(lambda: site_is_idle(site))
     finally:
         for process in crew:
             process.kill()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq import Client, Server, TaskIDConflictError
-from tests.faults.processes import HERE, Started, until
+from tests.faults.processes import HERE, Started
 from tests.faults.producer import batch
-from tests.server.conftest import until as async_until
+from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ def killed_producer(site: Site, name: str, output: Path, lines: int) -> Callable
 
     def kill() -> dict[str, set[int]]:
         try:
-            until(lambda: len(producer.printed) >= lines)
+            eventually(lambda: len(producer.printed) >= lines)
         finally:
             producer.kill()
         said: dict[str, set[int]] = {"sent": set(), "acknowledged": set()}
@@ -91,7 +91,7 @@ async def test_what_was_acknowledged_is_there_and_nothing_is_half_there(
 
     server = Server(site.url, concurrency=50, lease=timedelta(seconds=30))
     await server.start(handler)
-    await async_until(lambda: len(runs) >= len(known), 60)
+    await aeventually(lambda: len(runs) >= len(known), 60)
     await server.shutdown()
     emptied = site.contents()
     assert runs == dict.fromkeys((task_id.encode() for task_id in known), 1)

@@ -12,8 +12,8 @@ import pytest
 
 from asynq import AsynqError, Client, Task
 from asynq.protocol.ops import GetQueueStats
-from tests.faults.processes import until
 from tests.faults.runs import tally
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ def test_every_task_runs_to_its_end_and_only_those_of_killed_workers_twice(
         for info in client.enqueue_many([a_task(number, rng) for number in range(BATCH)]):
             assert not isinstance(info, AsynqError)
             ids.append(info.id)
-        until(lambda: workers.runs.read().ended >= len(ids) - BATCH // 2)
+        eventually(lambda: workers.runs.read().ended >= len(ids) - BATCH // 2)
         victim = max(crew, key=lambda worker: workers.runs.read().running(worker.pid))
         victim.kill()
         in_hand += workers.runs.read().running(victim.pid)
@@ -63,7 +63,7 @@ def test_every_task_runs_to_its_end_and_only_those_of_killed_workers_twice(
         stats = site.broker.execute(GetQueueStats(queue="default"))
         return stats.size - stats.completed - stats.archived
 
-    until(lambda: left() == 0)
+    eventually(lambda: left() == 0)
     seconds = time.monotonic() - began
     # One that has not begun to work yet may die of the signal: it has nothing in hand.
     assert {worker.terminate() for worker in crew} <= {0, -signal.SIGTERM}

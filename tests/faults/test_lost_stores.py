@@ -15,14 +15,16 @@ from attrs import frozen
 
 from asynq import AsynqError, BrokerUnavailable, Client, Task
 from tests.faults.conftest import Site, opened
-from tests.faults.processes import Workers, until
 from tests.faults.runs import tally
 from tests.servers import RedisServer
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from tests.faults.processes import Workers
 
 SHORT = 6.0
 """Seconds; the SQLite broker's own patience with a locked file is 5 s."""
@@ -134,17 +136,17 @@ def test_work_goes_on_by_itself_when_the_store_is_back(
 ) -> None:
     producer = Producer(site.url)
     crew = [workers.start(lease=outage.lease) for _ in range(2)]
-    until(lambda: all(workers.runs.read().of_process(worker.pid) > 50 for worker in crew))
+    eventually(lambda: all(workers.runs.read().of_process(worker.pid) > 50 for worker in crew))
     with outage.away(site):
         before = [worker.cpu() for worker in crew]
         time.sleep(outage.seconds)
         shares = [(worker.cpu() - spent) / outage.seconds for worker, spent in zip(crew, before, strict=True)]
     back, ended = time.monotonic(), workers.runs.read().ended
-    until(lambda: workers.runs.read().ended > ended)
+    eventually(lambda: workers.runs.read().ended > ended)
     resumed = time.monotonic() - back
-    until(lambda: workers.runs.read().ended > ended + 200)
+    eventually(lambda: workers.runs.read().ended > ended + 200)
     producer.stop()
-    until(lambda: not site.size())
+    eventually(lambda: not site.size())
     assert [worker.terminate() for worker in crew] == [0, 0]
     found = tally(workers.runs.read().notes, producer.acknowledged, ())
     report(

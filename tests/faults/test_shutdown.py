@@ -11,7 +11,7 @@ import pytest
 
 from asynq import Client, Task, TaskInfo, TaskState
 from asynq.protocol.ops import GetQueueStats, ListTasks
-from tests.faults.processes import until
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def test_sigterm_under_load_finishes_what_is_short_and_gives_back_what_is_long(
         short = enqueued(client, SHORT)
     options = ("--concurrency", f"{CONCURRENCY}", "--shutdown-timeout", "1s", "--processes", "2")
     supervisor = workers.command(*options)
-    until(lambda: workers.runs.read().ended > SHORT // 10 and all(map(workers.runs.of, long)))
+    eventually(lambda: workers.runs.read().ended > SHORT // 10 and all(map(workers.runs.of, long)))
     pids = copies(supervisor)
     assert supervisor.terminate() == 0
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
@@ -75,15 +75,15 @@ def test_a_supervisor_replaces_a_killed_worker_and_nothing_is_lost(
     supervisor = workers.command("--concurrency", f"{CONCURRENCY}", "--lease", "1s", "--processes", "2")
     with Client(site.url) as client:
         ids = enqueued(client, SHORT)
-        until(lambda: len({note.pid for note in workers.runs.read().notes}) == 2)
+        eventually(lambda: len({note.pid for note in workers.runs.read().notes}) == 2)
         victim, survivor = copies(supervisor)
         os.kill(victim, signal.SIGKILL)
-        until(lambda: victim not in copies(supervisor) and len(copies(supervisor)) == 2)
+        eventually(lambda: victim not in copies(supervisor) and len(copies(supervisor)) == 2)
         [replacement] = set(copies(supervisor)) - {survivor}
-        until(lambda: workers.runs.read().ended >= SHORT // 2)
+        eventually(lambda: workers.runs.read().ended >= SHORT // 2)
         more = enqueued(client, SHORT)
-        until(lambda: replacement in {note.pid for note in workers.runs.read().notes})
-    until(lambda: not site.size())
+        eventually(lambda: replacement in {note.pid for note in workers.runs.read().notes})
+    eventually(lambda: not site.size())
     assert supervisor.terminate() == 0
     notes = workers.runs.read().notes
     ended = {note.task_id for note in notes if note.what == "end"}

@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from asynq_redis import RedisBroker
-from tests.redis.probes import until
 from tests.servers import RedisServer
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     import pytest
@@ -25,7 +25,7 @@ async def advice(broker: BaseRedisBroker, caplog: pytest.LogCaptureFixture, coun
     def said() -> list[str]:
         return [record.getMessage() for record in caplog.records if record.name == "asynq.redis"]
 
-    await until(lambda: len(said()) >= count)
+    await aeventually(lambda: len(said()) >= count)
     await listener.aclose()
     return said()
 

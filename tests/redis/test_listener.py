@@ -17,8 +17,8 @@ from asynq_redis import RedisBroker
 from asynq_redis.events.listener import RedisListener
 from asynq_redis.url import Address
 from asynq_redis.wire.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys
-from tests.redis.probes import until
 from tests.servers import RedisServer, free_port
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -208,7 +208,7 @@ async def test_a_server_that_hangs_is_noticed(
     await listener.arm(["q"])
     assert await heard(listener) == Wake()
     own_server.pause()
-    await until(lambda: "no reply in time" in caplog.text)
+    await aeventually(lambda: "no reply in time" in caplog.text)
     own_server.resume()
     assert await heard(listener) == Wake()
     await listener.aclose()
@@ -225,7 +225,7 @@ async def test_a_quiet_server_that_lives_is_left_connected(own_server: RedisServ
     assert await heard(listener) == Wake()
     before = own_server.client.info("stats")["total_connections_received"]
     asked = pings(own_server)
-    await until(lambda: pings(own_server) > asked + 2)
+    await aeventually(lambda: pings(own_server) > asked + 2)
     assert own_server.client.info("stats")["total_connections_received"] == before
     await listener.aclose()
 
@@ -242,7 +242,7 @@ async def test_a_server_that_is_away_is_told_of_once_and_costs_nothing(
     listener = listener_to(f"redis://127.0.0.1:{free_port()}", rng=rng)
     await listener.arm(["q"])
     before = open_files()
-    await until(lambda: rng.draws >= 1000)
+    await aeventually(lambda: rng.draws >= 1000)
     assert open_files() <= before + 1
     assert [record.levelname for record in caplog.records if "asynq" in record.name] == ["WARNING"]
     await listener.aclose()
@@ -264,7 +264,7 @@ async def test_a_wrong_password_is_told_without_showing_it(caplog: pytest.LogCap
         rng = AtOnce()
         listener = listener_to(server.url.replace("right", "hunter2"), rng=rng)
         await listener.arm(["q"])
-        await until(lambda: rng.draws >= 20)
+        await aeventually(lambda: rng.draws >= 20)
         await listener.aclose()
     assert caplog.text.count("wrong username or password") == 1
     assert "hunter2" not in caplog.text
@@ -297,7 +297,7 @@ async def test_a_closed_listener_ends_its_waiter_and_leaves_nothing_open(own_ser
         await waiting
     with pytest.raises(BrokerUnavailable, match="closed"):
         await listener.arm(["q"])
-    await until(lambda: len(own_server.client.client_list()) == 1)
+    await aeventually(lambda: len(own_server.client.client_list()) == 1)
     assert len(asyncio.all_tasks()) == 1
 
 

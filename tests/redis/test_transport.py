@@ -18,7 +18,8 @@ from asynq.errors import BrokerRefusedError, UnsupportedOperationError
 from asynq.protocol.ops import ListQueues, Op, Ping
 from asynq_redis import TLS, RedisBroker
 from asynq_topologies.proxy import Proxy
-from tests.redis.probes import COUNTER, Count, Echo, Face, Send, eventually
+from tests.redis.probes import COUNTER, Count, Echo, Face, Send
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

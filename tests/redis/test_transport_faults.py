@@ -18,8 +18,9 @@ from asynq.protocol.ops import Dequeue, Op, PauseQueue, Ping
 from asynq_redis import RedisBroker
 from asynq_redis.transport.topology import Single
 from asynq_topologies.proxy import Proxy
-from tests.redis.probes import COUNTER, Count, Echo, Face, Send, enqueue, eventually
+from tests.redis.probes import COUNTER, Count, Echo, Face, Send, enqueue
 from tests.servers import RedisServer, find_redis_servers, server_version
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,4 +1,8 @@
-"""A worker in a process of its own: python app.py URL LEASE_SECONDS SHUTDOWN_SECONDS LOG_FILE."""
+"""A worker in a process of its own: python app.py URL LEASE SHUTDOWN SAME_REQUEST LOG.
+
+The three in the middle are seconds. Handlers note their runs in the file LOG; those that wait end once there
+is a file LOG.released.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import itertools
 import logging
 import os
 import sys
+import threading
 import time
 import timeit
 from contextlib import suppress
@@ -15,15 +20,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynq.handlers.mux import ServeMux
+from asynq.runtime import stop_signals
 from asynq.server import Server
 from asynq_redis import RedisBroker
 from asynq_sqlite import SQLiteBroker
+from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
     from asynq.client.task import Task
     from asynq.handlers.context import Context
 
-URL, LEASE, SHUTDOWN, LOG = sys.argv[1:5]
+URL, LEASE, SHUTDOWN, SAME_REQUEST, LOG = sys.argv[1:6]
+RELEASED = Path(LOG).with_suffix(".released")
+HOUR = 3600.0
 mux = ServeMux()
 
 
@@ -38,7 +47,7 @@ def note(what: str) -> None:
 async def block(ctx: Context, task: Task) -> None:
     """Holds the event loop, as no handler should."""
     note("begin")
-    time.sleep(float(task.payload))  # noqa: ASYNC251
+    eventually(RELEASED.exists, HOUR)
     note("end")
 
 
@@ -46,17 +55,18 @@ async def block(ctx: Context, task: Task) -> None:
 def hog(ctx: Context, task: Task) -> None:
     """Holds the GIL within one call into C."""
     steps = 2_000_000
-    pace = min(timeit.repeat(lambda: sum(itertools.repeat(1, steps)), number=1, repeat=5))
+    count = lambda: sum(itertools.repeat(1, steps))  # noqa: E731
+    pace = min(timeit.repeat(count, timer=time.thread_time, number=1, repeat=5))
     note("begin")
     sum(itertools.repeat(1, int(steps * float(task.payload) / pace)))
     note("end")
 
 
-@mux.handler("sleep")
-async def sleep(ctx: Context, task: Task) -> None:
+@mux.handler("wait")
+async def wait(ctx: Context, task: Task) -> None:
     """Waits as handlers should."""
     note("begin")
-    await asyncio.sleep(float(task.payload))
+    await aeventually(RELEASED.exists, HOUR)
     note("end")
 
 
@@ -64,14 +74,14 @@ async def sleep(ctx: Context, task: Task) -> None:
 def deaf(ctx: Context, task: Task) -> None:
     """Waits in a thread, and does not ask whether to end."""
     note("begin")
-    time.sleep(float(task.payload))
+    eventually(RELEASED.exists, HOUR)
     note("end")
 
 
 @mux.handler("apart")
 async def apart(ctx: Context, task: Task) -> None:
     """Takes all the threads the event loop has, which nothing ends."""
-    waits = [asyncio.to_thread(time.sleep, float(task.payload)) for _ in range(64)]
+    waits = [asyncio.to_thread(threading.Event().wait) for _ in range(64)]
     note("begin")
     await asyncio.gather(*waits)
     note("end")
@@ -83,7 +93,7 @@ async def endless(ctx: Context, task: Task) -> None:
     note("begin")
     while True:
         with suppress(asyncio.CancelledError):
-            await asyncio.sleep(float(task.payload))
+            await asyncio.Event().wait()
 
 
 class KeeperReady(logging.Handler):
@@ -95,6 +105,7 @@ class KeeperReady(logging.Handler):
 
 
 if __name__ == "__main__":
+    stop_signals.SAME_REQUEST = float(SAME_REQUEST)
     leases = logging.getLogger("asynq.leases")
     leases.setLevel(logging.INFO)
     leases.addHandler(KeeperReady())

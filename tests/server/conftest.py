@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
-import time
 import uuid
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -21,8 +19,10 @@ from asynq.errors import TaskNotFoundError
 from asynq.protocol.message import StoredTask, TaskMessage
 from asynq.protocol.ops import Enqueue, GetTask
 from asynq.server import Server
+from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker, SQLiteBroker
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     import signal
@@ -30,38 +30,8 @@ if TYPE_CHECKING:
 
     from asynq.handlers.adapters import Handler
     from asynq.protocol.broker import Broker
-    from asynq.task_state import TaskState
 
 APP = str(Path(__file__).with_name("app.py"))
-PATIENCE = 15.0
-"""Seconds after which something that should happen counts as not happening."""
-
-
-async def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Wait until the condition holds; fail when it does not in time."""
-    ends = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < ends, "it did not happen in time"
-        await asyncio.sleep(0.005)
-
-
-@asynccontextmanager
-async def time_taken_away() -> AsyncIterator[Callable[[], float]]:
-    """Seconds by which this process was woken later than it asked to be, added up: a busy machine's share."""
-    lost = 0.0
-
-    async def watch() -> None:
-        nonlocal lost
-        while True:
-            asleep = time.monotonic()
-            await asyncio.sleep(0.01)
-            lost += time.monotonic() - asleep - 0.01
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield lambda: lost
-    finally:
-        watching.cancel()
 
 
 @define
@@ -87,13 +57,28 @@ class Bench:
 
     async def reaches(self, task_id: str, *states: TaskState | None, queue: str = "default") -> Any:
         """Wait until the task is in one of the states (None: gone); the task."""
-        ends = time.monotonic() + PATIENCE
-        while True:
+        stored: StoredTask | None = None
+
+        async def reached() -> bool:
+            nonlocal stored
             stored = await self.find(task_id, queue)
-            if (stored and stored.state) in states:
-                return stored
-            assert time.monotonic() < ends, f"the task is {stored}"
-            await asyncio.sleep(0.01)
+            return (stored and stored.state) in states
+
+        await aeventually(reached, explain=lambda: f"the task is {stored}")
+        return stored
+
+    async def keeps_its_lease(self, task_id: str, *, beyond: float) -> None:
+        """Wait until the lease of a running task has been extended by more than so many seconds."""
+        first = await self.find(task_id)
+        assert first
+
+        async def extended() -> bool:
+            stored = await self.find(task_id)
+            assert stored, "the task is gone"
+            assert stored.state is TaskState.ACTIVE
+            return stored.due_at > first.due_at + beyond * 1000
+
+        await aeventually(extended)
 
     @asynccontextmanager
     async def serving(self, handler: Handler, **options: Any) -> AsyncIterator[Server]:
@@ -153,10 +138,12 @@ async def memory() -> AsyncIterator[Bench]:
 class Worker:
     """A worker in a process of its own, running `app.py`."""
 
-    def __init__(self, url: str, directory: Path, *, lease: float, shutdown: float = 5) -> None:
+    def __init__(
+        self, url: str, directory: Path, *, lease: float, shutdown: float = 5, same_request: float = 60
+    ) -> None:
         self.log = directory / "runs"
         self.log.touch()
-        arguments = [url, str(lease), str(shutdown), str(self.log)]
+        arguments = [url, str(lease), str(shutdown), str(same_request), str(self.log)]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         self.process = subprocess.Popen([sys.executable, APP, *arguments], env=environment)
 
@@ -167,11 +154,15 @@ class Worker:
 
     async def noted(self, *expected: str) -> None:
         """Wait until exactly this was noted."""
-        await until(lambda: self.runs == list(expected))
+        await aeventually(lambda: self.runs == list(expected))
 
     async def guarded(self) -> None:
         """Wait until the worker's lease keeper process is ready."""
-        await until(Path(f"{self.log}.ready").exists)
+        await aeventually(Path(f"{self.log}.ready").exists)
+
+    def release(self) -> None:
+        """Let handlers end that wait for it."""
+        self.log.with_suffix(".released").touch()
 
     def signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""
@@ -179,7 +170,7 @@ class Worker:
 
     async def ended(self) -> int:
         """Wait for the process to end; its status."""
-        await until(lambda: self.process.poll() is not None)
+        await aeventually(lambda: self.process.poll() is not None)
         return self.process.returncode
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import io
 import logging
-import time
 import weakref
 from contextlib import contextmanager
 from datetime import timedelta
@@ -55,14 +54,6 @@ def without_collector() -> Iterator[None]:
         gc.enable()
         gc.collect()
     assert found == []
-
-
-def freed() -> bool:
-    """Whether nothing is alive, within a moment: a thread may still be on its way from what it did."""
-    ends = time.monotonic() + 5
-    while ALIVE and time.monotonic() < ends:
-        time.sleep(0.001)
-    return not ALIVE
 
 
 async def fails(ctx: Context, task: Task) -> None:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
-import time
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def pool(ctx: Context, task: asynq.Task) -> None:
 
 
 def terminated(ctx: Context, task: asynq.Task) -> None:
-    child = fork.Process(target=time.sleep, args=(60,))
+    child = fork.Process(target=threading.Event().wait)
     child.start()
     child.terminate()
     child.join()
@@ -67,7 +67,7 @@ def interrupted(ctx: Context, task: asynq.Task) -> None:
 def begin() -> None:
     """Note that the child runs."""
     note("begun")
-    time.sleep(60)
+    threading.Event().wait()
 
 
 HANDLERS = (pool, terminated, forked)

@@ -18,13 +18,14 @@ from asynq.server import Server
 from asynq.worker.aggregation import Aggregate, Grouping
 from asynq.worker.loops.aggregator import Aggregator
 from asynq_sqlite import MemoryBroker
-from tests.server.conftest import Bench, until
 from tests.server.groups import MINUTE, add, groups, joined, pending
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from asynq.protocol.broker import Broker
+    from tests.server.conftest import Bench
 
 
 async def joined_on_the_loop(group: str, tasks: list[Task]) -> Task:
@@ -54,8 +55,8 @@ async def test_tasks_of_a_group_are_handled_as_the_one_their_aggregator_makes(
 
     await add(bench.broker, "a", "b", "c")
     async with bench.serving(handler, aggregator=aggregator, group_max_size=3):
-        await until(lambda: seen)
-        await until(lambda: bench.broker.execute(ops.GetQueueStats(queue="default")).size == 0)
+        await aeventually(lambda: seen)
+        await aeventually(lambda: bench.broker.execute(ops.GetQueueStats(queue="default")).size == 0)
     assert seen == [("merged", b"a,b,c", {"group": "g"}, 3)]
 
 
@@ -81,7 +82,7 @@ async def test_a_failing_aggregator_is_told_to_the_error_hook(memory: Bench) -> 
     async with memory.serving(
         nothing, aggregator=failing, group_max_size=2, on_error=lambda *args: told.append(args)
     ):
-        await until(lambda: told)
+        await aeventually(lambda: told)
     error, task, ctx = told[0]
     assert isinstance(error, AggregationError)
     assert isinstance(error.__cause__, ValueError)
@@ -186,7 +187,7 @@ async def test_a_slow_group_delays_no_other(broker: MemoryBroker, clock: FakeClo
     clock.advance(2 * MINUTE)
     steps = Steps(broker, slow_for_one)
     await steps.aggregator.step()
-    await until(lambda: pending(broker) == [b"b"])
+    await aeventually(lambda: pending(broker) == [b"b"])
     await steps.aggregator.aclose()
     assert groups(broker) == {"slow": 1}
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from asynq import AsyncInspector, Context, Task, TaskState
-from tests.server.conftest import Bench, open_broker, until
+from tests.server.conftest import Bench, open_broker
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,8 +67,8 @@ async def test_a_worker_in_another_process_is_told(
 ) -> None:
     # It would see the record when it extends the lease, in twenty minutes.
     worker = start_worker(lease=3600)
-    task_id = await shared.enqueue("sleep", payload=b"60")
-    await until(lambda: worker.runs)
+    task_id = await shared.enqueue("wait")
+    await aeventually(lambda: worker.runs)
     assert await AsyncInspector(shared.broker).cancel(task_id)
     await shared.reaches(task_id, TaskState.ARCHIVED)
 
@@ -92,6 +93,6 @@ async def test_a_message_of_gos_cancels_with_its_meaning(redis_server: RedisServ
     async with bench.serving(handler):
         task_id = await bench.enqueue()
         await handler.begun.wait()
-        await until(lambda: redis_server.client.publish("asynq:cancel", task_id))
+        await aeventually(lambda: redis_server.client.publish("asynq:cancel", task_id))
         await bench.reaches(task_id, TaskState.RETRY)
     await bench.broker.aclose()

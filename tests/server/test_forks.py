@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq import Client, Task
-from tests.server.conftest import until
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,13 +35,13 @@ class Forking:
         self._log = log
 
     async def noted(self, *expected: str) -> None:
-        await until(lambda: self._noted()[: len(expected)] == list(expected))
+        await aeventually(lambda: self._noted()[: len(expected)] == list(expected))
 
     def _noted(self) -> list[str]:
         return self._log.read_text().split() if self._log.exists() else []
 
     async def ended(self) -> int:
-        await until(lambda: self.process.poll() is not None)
+        await aeventually(lambda: self.process.poll() is not None)
         return self.process.returncode
 
 

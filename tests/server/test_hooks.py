@@ -17,7 +17,7 @@ from asynq.protocol.message import LostLease, TaskMessage
 from asynq.protocol.ops import Ping, Recover
 from asynq.server import Server
 from asynq.task_state import TaskState
-from tests.server.conftest import until
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from tests.server.conftest import Bench
@@ -51,7 +51,7 @@ async def test_a_success_is_told_from_its_start_to_its_end(bench: Bench, later: 
     diary = Diary(later=later)
     async with bench.serving(handler, **diary.hooks):
         await bench.reaches(await bench.enqueue(), None)
-        await until(lambda: len(diary.entries) == 2)
+        await aeventually(lambda: len(diary.entries) == 2)
     assert diary.entries == [("on_start",), ("on_success",)]
 
 
@@ -62,7 +62,7 @@ async def test_failures_are_told_with_where_the_task_goes(memory: Bench) -> None
     diary = Diary()
     async with memory.serving(handler, **diary.hooks, retry_delay=lambda *_: 0):
         await memory.reaches(await memory.enqueue(max_retry=1), TaskState.ARCHIVED)
-        await until(lambda: len(diary.entries) == 6)
+        await aeventually(lambda: len(diary.entries) == 6)
     failed = [("on_start",), ("on_failure", "boom")]
     assert diary.entries == [*failed, ("on_retry", "boom"), *failed, ("on_archive", "boom")]
 
@@ -74,7 +74,7 @@ async def test_what_is_no_failure_is_told_as_a_retry_alone(memory: Bench) -> Non
     diary = Diary()
     async with memory.serving(handler, **diary.hooks, is_failure=lambda _: False, retry_delay=lambda *_: 60):
         await memory.reaches(await memory.enqueue(), TaskState.RETRY)
-        await until(lambda: len(diary.entries) == 2)
+        await aeventually(lambda: len(diary.entries) == 2)
     assert diary.entries == [("on_start",), ("on_retry", "later")]
 
 
@@ -194,9 +194,9 @@ async def test_a_health_check_is_told_how_the_broker_answers(later: bool) -> Non
     check = note_later if later else told.append
     server = Server(broker, health_check=check, health_check_interval=second)
     await server.start(handler)
-    await until(lambda: told == [None])
+    await aeventually(lambda: told == [None])
     broker.away = True
-    await until(lambda: len(told) > 1)
+    await aeventually(lambda: len(told) > 1)
     broker.away = False
     assert isinstance(told[1], BrokerUnavailable)
     await server.shutdown()

@@ -38,12 +38,13 @@ from asynq.worker.leases.extender import Extender
 from asynq.worker.loops.forwarder import Forwarder
 from asynq.worker.loops.recoverer import Recoverer
 from asynq_sqlite import MemoryBroker
-from tests.server.conftest import Bench, until
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from asynq.handlers.context import Context
+    from tests.server.conftest import Bench
 
 T = TypeVar("T")
 LEASE = 30_000
@@ -369,6 +370,6 @@ async def test_a_listener_that_fails_to_pass_an_event_on_hears_the_next(memory: 
     events: Any = Events()
     wakeups._listener = events
     running = asyncio.create_task(wakeups.run())
-    await until(lambda: heard == ["0", "1", "2"])
+    await aeventually(lambda: heard == ["0", "1", "2"])
     wakeups.stop()
     await running

@@ -33,7 +33,7 @@ broker = asynq.SQLiteBroker("tasks.db")
         ),
         (
             "asynq.Scheduler(broker).run()",
-            "asynq.scheduler.scheduler enqueuing periodic tasks on SQLiteBroker(",
+            "asynq.scheduler enqueuing periodic tasks on SQLiteBroker(",
             "5",
         ),
     ],

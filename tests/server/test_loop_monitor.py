@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 import time
+import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +17,11 @@ from asynq.runtime.loop_monitor import LoopMonitor
 from asynq.runtime.signals import run_to_end
 from asynq.server import Server
 from asynq_sqlite import MemoryBroker
-from tests.server.conftest import Bench, until
+from tests.server.conftest import Bench
+from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
-    import logging
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from asynq.client.task import Task
     from asynq.handlers.context import Context
@@ -26,18 +29,50 @@ if TYPE_CHECKING:
     Act = Callable[[Bench, Server], Awaitable[None]]
 
 WARNING = timedelta(milliseconds=100)
-STALL = 0.5
-"""Seconds: well above the threshold, well below a task's time."""
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
+STALL = 0.3
+"""Seconds for which `dawdle` blocks at least: well above the threshold, well below a task's time."""
 
 
-def dawdle(seconds: float) -> None:
-    time.sleep(seconds)
+class Reported(logging.Filter):
+    """Notes that a stack with `dawdle` is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = threading.Event()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and "in dawdle" in "".join(traceback.format_exception(record.exc_info[1])):
+            self.event.set()
+        return True
+
+
+REPORTED = Reported()
+
+
+@pytest.fixture(autouse=True)
+def reported() -> Iterator[None]:
+    REPORTED.event.clear()
+    logger = logging.getLogger("asynq.loop")
+    logger.addFilter(REPORTED)
+    yield
+    logger.removeFilter(REPORTED)
+
+
+def dawdle() -> None:
+    """Block the thread until that is reported, but not for ever: a stall is reported once."""
+    began = time.monotonic()
+
+    def over() -> bool:
+        lasted = time.monotonic() - began
+        return lasted > 3 * STALL or (lasted > STALL and REPORTED.event.is_set())
+
+    eventually(over)
 
 
 async def handler(ctx: Context, task: Task) -> None:
     if task.type == "block":
-        dawdle(STALL)
+        dawdle()
     elif task.type == "lock":
         hold_interpreter_lock()
     else:
@@ -87,7 +122,9 @@ def test_a_handler_that_blocks_the_loop_is_named_once_with_its_stack_and_once_wh
         ids["calm"] = await bench.enqueue("calm")
         ids["block"] = await bench.enqueue("block")
         await bench.reaches(ids["block"], None)
-        await until(lambda: len(reports(caplog, "runs again")) == len(reports(caplog, "has been blocked")))
+        await aeventually(
+            lambda: len(reports(caplog, "runs again")) == len(reports(caplog, "has been blocked"))
+        )
 
     serve(loop_factory, act)
     # On a busy machine the process as a whole may be held up as well, which names all runs.
@@ -111,7 +148,9 @@ def test_a_handler_that_holds_the_interpreter_lock_is_among_those_named(
     async def act(bench: Bench, server: Server) -> None:
         nonlocal task_id
         task_id = await bench.enqueue("lock")
-        await until(lambda: any(task_id in one.getMessage() for one in reports(caplog, "has been blocked")))
+        await aeventually(
+            lambda: any(task_id in one.getMessage() for one in reports(caplog, "has been blocked"))
+        )
 
     serve(asyncio.new_event_loop, act)
 
@@ -119,10 +158,10 @@ def test_a_handler_that_holds_the_interpreter_lock_is_among_those_named(
 def test_a_coroutine_that_is_no_handler_is_told_from_one(caplog: pytest.LogCaptureFixture) -> None:
     async def act(bench: Bench, server: Server) -> None:
         async def other() -> None:
-            dawdle(STALL)
+            dawdle()
 
         await asyncio.create_task(other(), name="the other one")
-        await until(lambda: reports(caplog, "runs again"))
+        await aeventually(lambda: reports(caplog, "runs again"))
 
     serve(asyncio.new_event_loop, act)
     [record, *_] = reports(caplog, "the other one")
@@ -137,14 +176,13 @@ def test_the_lag_of_the_loop_can_be_asked_from_any_thread(
 
     async def act(bench: Bench, server: Server) -> None:
         def lagging() -> None:
-            while server.loop_lag < timedelta(seconds=0.2):
-                time.sleep(0.01)
+            eventually(lambda: server.loop_lag >= timedelta(seconds=0.2))
             lags.append(server.loop_lag)
 
         asking = asyncio.create_task(asyncio.to_thread(lagging))
         await asyncio.sleep(0)
         while not asking.done():
-            dawdle(1)
+            dawdle()
             await asyncio.sleep(0)
         await asking
 
@@ -165,8 +203,8 @@ async def test_what_cannot_be_told_does_not_end_the_monitor(caplog: pytest.LogCa
     monitor = LoopMonitor(warning=0.05, culprit=confused)
     monitor.start()
     for count in (1, 2):
-        dawdle(0.2)
-        await until(lambda count=count: len(reports(caplog, "runs again")) >= count)  # type: ignore[misc]
+        dawdle()
+        await aeventually(lambda count=count: len(reports(caplog, "runs again")) >= count)  # type: ignore[misc]
     monitor.close()
     assert "a coroutine that is not known" in caplog.text
 
@@ -178,8 +216,8 @@ def test_the_stack_ends_where_the_event_loop_begins_and_the_record_says_what_to_
     async def main() -> None:
         monitor = LoopMonitor(warning=WARNING.total_seconds(), culprit=lambda _: "a test")
         monitor.start()
-        dawdle(STALL)
-        await until(lambda: reports(caplog, "runs again"))
+        dawdle()
+        await aeventually(lambda: reports(caplog, "runs again"))
         monitor.close()
 
     loop = loop_factory()

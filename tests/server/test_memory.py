@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,14 @@ from asynq import AsyncInspector, ServeMux, Task
 from asynq.runtime.threads import Answer
 from asynq.task_state import TaskState
 from tests.server import cycles_jobs
-from tests.server.conftest import Bench, until
 from tests.server.cycles import ALIVE, FAILING, Big, Order, fails, fails_in_a_thread, without_collector
+from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.handlers.context import Context
+    from tests.server.conftest import Bench
 
 RUNS = 12
 
@@ -50,7 +50,7 @@ async def test_the_locals_of_failed_runs_are_freed_as_they_end(
         async with memory.serving(handler, concurrency=1, on_start=seen, **hooks):
             for _ in range(RUNS):
                 await memory.reaches(await memory.enqueue(), TaskState.RETRY, TaskState.ARCHIVED)
-            await until(lambda: not ALIVE)
+            await aeventually(lambda: not ALIVE)
     assert seen.most <= 1
 
 
@@ -73,7 +73,7 @@ async def test_the_locals_of_typed_and_wrapped_handlers_are_freed(memory: Bench)
             for kind, payload in [("typed", b'{"number":1}'), ("typed", b"{}"), ("thread", b""), ("no", b"")]:
                 task_id = await memory.enqueue(kind, payload)
                 await memory.reaches(task_id, TaskState.RETRY, TaskState.ARCHIVED)
-            await until(lambda: not ALIVE)
+            await aeventually(lambda: not ALIVE)
 
 
 async def waits(ctx: Context, task: Task) -> None:
@@ -93,9 +93,8 @@ async def stays(ctx: Context, task: Task) -> None:
 def asks(ctx: Context, task: Task) -> None:
     big = Big()
     assert big
-    while True:
-        ctx.raise_if_cancelled()
-        time.sleep(0.002)
+    eventually(lambda: ctx.cancelled)
+    ctx.raise_if_cancelled()
 
 
 @pytest.mark.parametrize("handler", [waits, stays, asks], ids=lambda handler: handler.__name__)
@@ -106,15 +105,15 @@ async def test_the_locals_of_runs_that_were_told_to_end_are_freed(
         async with memory.serving(handler, shutdown_timeout=timedelta(milliseconds=50)):
             overrun = await memory.enqueue(timeout=1)
             cancelled = await memory.enqueue()
-            await until(lambda: len(ALIVE) == 2)
+            await aeventually(lambda: len(ALIVE) == 2)
             inspector = AsyncInspector(memory.broker)
             assert await inspector.cancel(cancelled)
             await memory.reaches(cancelled, TaskState.ARCHIVED)
             await memory.reaches(overrun, TaskState.RETRY)
-            await until(lambda: not ALIVE)
+            await aeventually(lambda: not ALIVE)
             await memory.enqueue()
-            await until(lambda: len(ALIVE) == 1)
-        await until(lambda: not ALIVE)
+            await aeventually(lambda: len(ALIVE) == 1)
+        await aeventually(lambda: not ALIVE)
 
 
 async def test_failures_in_processes_leave_no_cycles(memory: Bench) -> None:
@@ -150,8 +149,8 @@ async def test_what_an_aggregator_held_that_failed_is_freed(memory: Bench, is_as
             on_error=lambda error, task, ctx: told.append(str(error)),
         ):
             await memory.enqueue(group="g")
-            await until(lambda: told)
-            await until(lambda: not ALIVE)
+            await aeventually(lambda: told)
+            await aeventually(lambda: not ALIVE)
     assert times
 
 

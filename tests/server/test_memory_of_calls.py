@@ -14,8 +14,9 @@ from asynq.protocol.ops import GetTask
 from asynq.task_state import TaskState
 from asynq.testing import arun_until_idle, run_until_idle
 from asynq_sqlite import MemoryBroker, SQLiteBroker
-from tests.server.conftest import Bench, until
-from tests.server.cycles import ALIVE, FAILING, Big, fails, fails_in_a_thread, freed, without_collector
+from tests.server.conftest import Bench
+from tests.server.cycles import ALIVE, FAILING, Big, fails, fails_in_a_thread, without_collector
+from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ def test_what_failed_in_a_test_is_freed_with_its_error(
             client.enqueue(Task("t"))
             with suppress(Exception):
                 run_until_idle(broker, handler, raise_errors=raise_errors)
-            assert freed()
+            eventually(lambda: not ALIVE)
     client.close()
     broker.close()
 
@@ -50,7 +51,7 @@ async def test_what_failed_in_an_async_test_is_freed_with_its_error() -> None:
                 client.enqueue(Task("t"))
             with pytest.raises(ValueError, match="1048576"):
                 await arun_until_idle(broker, handler)
-            assert freed()
+            eventually(lambda: not ALIVE)
     await broker.aclose()
     broker.close()
 
@@ -77,7 +78,7 @@ def test_errors_of_calls_free_the_locals_of_their_callers(bench: Bench) -> None:
             refused(lambda: client.enqueue(task), DuplicateTaskError)
             refused(lambda: inspector.task("default", "nobody"), TaskNotFoundError)
             refused(lambda: list(inspector.tasks("nowhere", TaskState.PENDING)), AsynqError)
-            assert freed()
+            eventually(lambda: not ALIVE)
 
 
 async def test_errors_of_awaited_calls_free_the_locals_of_their_callers(bench: Bench) -> None:
@@ -95,7 +96,7 @@ async def test_errors_of_awaited_calls_free_the_locals_of_their_callers(bench: B
     with without_collector():
         for _ in range(2):
             await refused()
-            await until(lambda: not ALIVE)
+            await aeventually(lambda: not ALIVE)
 
 
 async def test_a_store_that_is_away_leaves_no_cycles(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ async def test_a_store_that_is_away_leaves_no_cycles(tmp_path: Path) -> None:
 
     with without_collector():
         await refused()
-        await until(lambda: not ALIVE)
+        await aeventually(lambda: not ALIVE)
     broker.close()
 
 
@@ -129,5 +130,5 @@ async def test_a_server_whose_broker_is_away_leaves_no_cycles(memory: Bench) -> 
     with without_collector():
         async with Bench(broker).serving(fails):
             broker.away = 5
-            await until(lambda: not broker.away)
+            await aeventually(lambda: not broker.away)
     broker.close()

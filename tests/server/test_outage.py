@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,13 +13,14 @@ import pytest
 
 from asynq.errors import AsynqError, BrokerUnavailable
 from asynq.handlers.mux import ServeMux
-from asynq.protocol.ops import Archive, Dequeue, Done
+from asynq.protocol.ops import Archive, Dequeue, Done, GetTask
 from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker
 from asynq_topologies.proxy import Proxy
-from tests.server.conftest import Bench, until
+from tests.server.conftest import Bench
 from tests.servers import RedisServer
+from tests.waiting import PATIENCE, aeventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from asynq.protocol.ops import Op
 
 T = TypeVar("T")
+
+SEVERAL, AT_LEAST = 30, 2.0
+"""Calls of a whole server to a broker that is away, and the seconds over which its back-off spreads them."""
 
 
 class Unreliable(MemoryBroker):
@@ -97,7 +102,9 @@ async def test_a_settlement_is_sent_until_it_lands(unreliable: Bench) -> None:
         task_id = await unreliable.enqueue(retention=60)
         await done.wait()
         # Longer than the lease: the keeper, which can reach the broker, keeps the task ours.
-        await asyncio.sleep(1.5)
+        ask = GetTask(queue="default", task_id=task_id)
+        lease_ends = unreliable.broker.execute(ask).due_at
+        await aeventually(lambda: unreliable.broker.execute(ask).due_at > lease_ends + 1000)
         broker_of(unreliable).away = False
         stored = await unreliable.reaches(task_id, TaskState.COMPLETED)
     assert (runs, stored.result) == (1, b"result")
@@ -121,7 +128,7 @@ async def test_a_settlement_whose_reply_was_lost_is_not_called_refused(
     with caplog.at_level(logging.INFO, logger="asynq.processor"):
         async with unreliable.serving(handler, on_success=lambda task, ctx: succeeded.append(ctx.task_id)):
             task_id = await unreliable.enqueue("t")
-            await until(lambda: "before its reply was lost" in caplog.text)
+            await aeventually(lambda: "before its reply was lost" in caplog.text)
     assert await unreliable.find(task_id) is None
     assert "not recorded" not in caplog.text
     assert succeeded == [task_id]
@@ -140,7 +147,7 @@ async def test_a_settlement_the_broker_itself_sent_again_is_told_of(
         bench = Bench(RedisBroker(proxy.url))
         async with bench.serving(handler, on_success=lambda task, ctx: told.append(ctx.task_id)):
             task_id = await bench.enqueue()
-            await until(lambda: "before its reply was lost" in caplog.text)
+            await aeventually(lambda: "before its reply was lost" in caplog.text)
         assert proxy.lost == 1
         await bench.broker.aclose()
         bench.broker.close()
@@ -158,7 +165,7 @@ async def test_a_settlement_that_was_sent_once_and_refused_is_no_success(
 
     async with memory.serving(handler, on_success=lambda task, ctx: told.append(ctx.task_id)):
         await memory.enqueue()
-        await until(lambda: "done not recorded" in caplog.text)
+        await aeventually(lambda: "done not recorded" in caplog.text)
     assert told == []
 
 
@@ -173,13 +180,13 @@ async def test_a_broker_away_is_asked_seldom_and_told_of_once(
 
     async with unreliable.serving(handler):
         broker_of(unreliable).away = True
-        before = broker_of(unreliable).calls
-        await asyncio.sleep(2)
-        assert broker_of(unreliable).calls - before < 30
+        before, began = broker_of(unreliable).calls, time.monotonic()
+        await aeventually(lambda: broker_of(unreliable).calls - before >= SEVERAL)
+        assert time.monotonic() - began > AT_LEAST
         broker_of(unreliable).away = False
         await unreliable.enqueue()
-        await asyncio.wait_for(ran.wait(), 8)
-        await until(lambda: "works again" in caplog.text)
+        await asyncio.wait_for(ran.wait(), PATIENCE)
+        await aeventually(lambda: "works again" in caplog.text)
     told = Counter((record.levelname, record.getMessage()) for record in caplog.records)
     assert max(told.values()) == 1
     outage = [entry for entry in told if "broker" in entry[1] and "queues" not in entry[1]]
@@ -240,7 +247,7 @@ async def test_a_broker_that_is_silent_at_the_start_is_told_with_a_reason(
     caplog.set_level(logging.INFO, "asynq.server")
     broker = Silent()
     async with Bench(broker).serving(ServeMux()):
-        await until(lambda: "works now" in caplog.text)
+        await aeventually(lambda: "works now" in caplog.text)
         broker.answers.set()
     assert [record.getMessage() for record in caplog.records][:3] == [
         "the broker does not answer yet and is waited for: no answer within 2 s",
@@ -250,21 +257,24 @@ async def test_a_broker_that_is_silent_at_the_start_is_told_with_a_reason(
     broker.close()
 
 
-async def test_no_task_is_lost_while_redis_is_gone(tmp_path: Any) -> None:
+async def test_no_task_is_lost_while_redis_is_gone(caplog: pytest.LogCaptureFixture) -> None:
     ran: Counter[str] = Counter()
+    gone = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
         ran[ctx.task_id] += 1
-        await asyncio.sleep(0.02)
+        if len(ran) > 40:
+            await gone.wait()
 
     with RedisServer.start("--appendonly", "yes", "--appendfsync", "always") as server:
         broker = RedisBroker(server.url)
         bench = Bench(broker)
         ids = [await bench.enqueue() for _ in range(200)]
         async with bench.serving(handler, concurrency=8, lease=timedelta(seconds=2)):
-            await until(lambda: len(ran) > 40)
+            await aeventually(lambda: len(ran) > 40)
             server.kill()
-            await asyncio.sleep(1)
+            gone.set()
+            await aeventually(lambda: "fails and will be tried again" in caplog.text)
             server.restart()
             for task_id in ids:
                 await bench.reaches(task_id, None)

@@ -32,22 +32,26 @@ from asynq.protocol.ops import (
 )
 from asynq.protocol.presence import SHOWN_PAYLOAD
 from asynq.task_state import TaskState
-from tests.server.conftest import PATIENCE, Bench, until
+from tests.waiting import PATIENCE, aeventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.protocol.ops import Op
+    from tests.server.conftest import Bench
 
 
 async def answers(bench: Bench, op: Op[Any], wanted: Callable[[Any], object]) -> Any:
     """Ask until the answer is what is wanted."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            answer = await bench.broker.aexecute(op)
-            if wanted(answer):
-                return answer
-            await asyncio.sleep(0.01)
+    answer: Any = None
+
+    async def found() -> bool:
+        nonlocal answer
+        answer = await bench.broker.aexecute(op)
+        return bool(wanted(answer))
+
+    await aeventually(found, explain=lambda: answer)
+    return answer
 
 
 async def test_a_server_is_seen_from_its_start_to_its_end(bench: Bench) -> None:
@@ -169,7 +173,7 @@ async def test_a_provider_that_never_answers_does_not_hold_up_the_end(
     manager = PeriodicTaskManager(memory.broker, provide, sync_interval=timedelta(milliseconds=1))
     await manager.start()
     try:
-        await until(hanging.is_set)
+        await aeventually(hanging.is_set)
         async with asyncio.timeout(PATIENCE):
             await manager.shutdown()
         assert manager.state == "closed"

@@ -13,10 +13,13 @@ import pytest
 
 from asynq.errors import RevokeTask, SkipRetry
 from asynq.handlers.mux import ServeMux
+from asynq.handlers.runner import GRACE
 from asynq.protocol.ops import PauseQueue, UnpauseQueue
 from asynq.task_state import TaskState
+from asynq.worker import wakeups
 from asynq_redis import RedisBroker
-from tests.server.conftest import Bench, until
+from tests.server.conftest import Bench
+from tests.waiting import PATIENCE, aeventually
 
 if TYPE_CHECKING:
     from asynq.client.task import Task
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
 
 GONE = None
+LATE = 15.0
+"""Seconds after which a task due in one second counts as forgotten, also on a busy machine."""
 
 
 async def test_a_task_runs_once_and_is_gone(bench: Bench) -> None:
@@ -107,22 +112,15 @@ async def test_a_passed_deadline_archives_without_a_run(bench: Bench) -> None:
     assert not ran
 
 
-async def test_an_idle_server_is_woken_by_a_new_task(bench: Bench) -> None:
-    ran = asyncio.Event()
+async def test_an_idle_server_is_woken_by_a_new_task(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for poll in ("POLL", "POLL_UNTOLD"):
+        monkeypatch.setattr(wakeups, poll, 3600)
 
-    async def handler(ctx: Context, task: Task) -> None:
-        ran.set()
+    async def handler(ctx: Context, task: Task) -> None: ...
 
-    delays = []
     async with bench.serving(handler):
         for _ in range(5):
-            await asyncio.sleep(0.2)
-            ran.clear()
-            enqueued_at = time.perf_counter()
-            await bench.enqueue()
-            await asyncio.wait_for(ran.wait(), 5)
-            delays.append(time.perf_counter() - enqueued_at)
-    assert sorted(delays)[2] < 0.25
+            await bench.reaches(await bench.enqueue(), GONE)
 
 
 async def test_a_scheduled_task_runs_when_it_is_due_and_never_early(bench: Bench) -> None:
@@ -132,27 +130,31 @@ async def test_a_scheduled_task_runs_when_it_is_due_and_never_early(bench: Bench
         ran_at.append(time.time())
 
     async with bench.serving(handler):
-        await asyncio.sleep(0.1)
         enqueued_at = time.time()
         await bench.reaches(await bench.enqueue(process_in=1000), GONE)
-    assert 1.0 <= ran_at[0] - enqueued_at < 3.5
+    assert 1.0 <= ran_at[0] - enqueued_at < LATE
 
 
 async def test_no_more_handlers_run_at_once_than_asked_for(bench: Bench) -> None:
     running = most = done = 0
+    full = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
         nonlocal running, most, done
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.002)
+        if running == 3:
+            full.set()
+        await full.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
         running -= 1
         done += 1
 
     for _ in range(60):
         await bench.enqueue()
     async with bench.serving(handler, concurrency=3):
-        await until(lambda: done == 60)
+        await aeventually(lambda: done == 60)
     assert most == 3
 
 
@@ -166,7 +168,7 @@ async def test_many_tasks_run_once_each(bench: Bench) -> None:
     async with bench.serving(handler, concurrency=64), bench.serving(handler, concurrency=8):
         for payload in wanted:
             await bench.enqueue(payload=payload)
-        await until(lambda: len(ran) >= 300)
+        await aeventually(lambda: len(ran) >= 300)
     assert sorted(ran) == sorted(wanted)
 
 
@@ -179,7 +181,7 @@ async def test_strict_priority_empties_the_heavier_queue_first(bench: Bench) -> 
     for queue in ("low", "high", "low", "high"):
         await bench.enqueue(queue=queue)
     async with bench.serving(handler, concurrency=1, queues={"low": 1, "high": 2}, strict_priority=True):
-        await until(lambda: len(ran) == 4)
+        await aeventually(lambda: len(ran) == 4)
     assert ran == ["high", "high", "low", "low"]
 
 
@@ -193,9 +195,9 @@ async def test_a_paused_queue_waits_until_it_is_unpaused(bench: Bench) -> None:
     await bench.broker.aexecute(PauseQueue(queue="paused"))
     async with bench.serving(handler, queues=["paused", "other"]):
         await bench.enqueue(queue="other")
-        await until(lambda: ran == ["other"])
+        await aeventually(lambda: ran == ["other"])
         await bench.broker.aexecute(UnpauseQueue(queue="paused"))
-        await until(lambda: ran == ["other", "paused"])
+        await aeventually(lambda: ran == ["other", "paused"])
 
 
 async def test_the_same_id_in_two_queues_is_two_tasks(bench: Bench) -> None:
@@ -241,14 +243,13 @@ async def test_a_handler_that_will_not_end_keeps_its_place_after_its_task_went_o
     def handler(ctx: Context, task: Task) -> None:
         nonlocal started
         started += 1
-        release.wait(30)
+        release.wait(PATIENCE)
 
-    memory_grace = 6.5  # the run's own timeout of 1 s, and the grace of 5 s
     async with memory.serving(handler, concurrency=1, retry_delay=lambda *_: 3600):
         first, second = await memory.enqueue(timeout=1), await memory.enqueue()
         begun = time.monotonic()
         await memory.reaches(first, TaskState.RETRY)
-        assert 5 < time.monotonic() - begun < memory_grace + 3
+        assert time.monotonic() - begun > 1 + GRACE
         assert started == 1
         release.set()
         await memory.reaches(second, GONE)

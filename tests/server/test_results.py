@@ -18,7 +18,8 @@ from asynq.errors import BrokerUnavailable, TaskFailedError, TaskGoneError
 from asynq.protocol.ops import Archive, Complete, Dequeue, Done
 from asynq.task_state import TaskState
 from asynq_sqlite import MemoryBroker, SQLiteBroker
-from tests.server.conftest import PATIENCE, Bench, open_broker, until
+from tests.server.conftest import Bench, open_broker
+from tests.waiting import PATIENCE, aeventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -261,7 +262,7 @@ def portals() -> list[threading.Thread]:
 async def test_closing_a_client_ends_its_waits_and_its_thread(bench: Bench) -> None:
     client = Client(bench.broker)
     waiting = asyncio.create_task(asyncio.to_thread(client.wait, await enqueue(bench)))
-    await until(portals)
+    await aeventually(portals)
     await asyncio.to_thread(client.close)
     with pytest.raises(BrokerUnavailable, match="closed"):
         await waiting
@@ -278,7 +279,7 @@ async def test_a_client_nobody_holds_leaves_no_thread(memory: Bench) -> None:
     assert len(portals()) == 1
     del client
     gc.collect()
-    await until(lambda: not portals())
+    await aeventually(lambda: not portals())
 
 
 async def test_a_client_may_wait_in_a_forked_child(shared_url: str) -> None:

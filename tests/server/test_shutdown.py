@@ -12,11 +12,11 @@ import pytest
 
 from asynq.errors import BrokerRefusedError, ServerStateError
 from asynq.handlers.mux import ServeMux
-from asynq.runtime.stop_signals import SAME_REQUEST
+from asynq.protocol.ops import ListServers
 from asynq.server import Server
 from asynq.task_state import TaskState
 from asynq_sqlite import MemoryBroker
-from tests.server.conftest import PATIENCE, until
+from tests.waiting import PATIENCE, aeventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ async def test_shutdown_lets_handlers_finish_and_takes_no_more_tasks(bench: Benc
         first, second = await bench.enqueue(), await bench.enqueue()
         await begun.wait()
         ending = asyncio.create_task(server.shutdown())
-        await asyncio.sleep(0.05)
+        await aeventually(lambda: server.state == "stopped")
         states = [server.state]
         release.set()
         await ending
@@ -74,14 +74,16 @@ async def test_what_does_not_finish_in_time_goes_back_to_the_head_without_a_retr
     assert stored
     assert (stored.state, stored.message.retried) == (TaskState.PENDING, 0)
     async with bench.serving(handler, concurrency=1):
-        await until(lambda: len(ran) == 2)
+        await aeventually(lambda: len(ran) == 2)
     assert ran == [first, second]
 
 
 async def test_a_stopped_server_finishes_what_it_has_and_takes_nothing(memory: Bench) -> None:
-    begun, release = asyncio.Event(), asyncio.Event()
+    begun, release, runs = asyncio.Event(), asyncio.Event(), 0
 
     async def handler(ctx: Context, task: Task) -> None:
+        nonlocal runs
+        runs += 1
         begun.set()
         await release.wait()
 
@@ -93,24 +95,25 @@ async def test_a_stopped_server_finishes_what_it_has_and_takes_nothing(memory: B
         second = await memory.enqueue()
         release.set()
         await memory.reaches(first, GONE)
-        await asyncio.sleep(0.1)
-        stored = await memory.find(second)
-        assert stored
-        assert stored.state is TaskState.PENDING
+    stored = await memory.find(second)
+    assert stored
+    assert (stored.state, runs) == (TaskState.PENDING, 1)
 
 
 async def test_cancelling_serve_shuts_down_first(memory: Bench) -> None:
-    begun = asyncio.Event()
+    begun, release = asyncio.Event(), asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
         begun.set()
-        await asyncio.sleep(0.2)
+        await release.wait()
 
     server = Server(memory.broker)
     serving = asyncio.create_task(server.serve(handler))
     task_id = await memory.enqueue()
     await begun.wait()
     serving.cancel()
+    await aeventually(lambda: server.state == "stopped")
+    release.set()
     with pytest.raises(asyncio.CancelledError):
         await serving
     assert server.state == "closed"
@@ -163,24 +166,25 @@ async def test_a_signal_finishes_what_is_in_hand(
     number: signal.Signals, shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=30)
-    first = await shared.enqueue("sleep", b"0.7")
+    first = await shared.enqueue("wait")
     await worker.noted("begin")
     worker.signal(number)
+    worker.release()
     assert await worker.ended() == 0
     assert worker.runs == ["begin", "end", "closed"]
     assert await shared.find(first) is None
 
 
-@pytest.mark.parametrize("handler", ["sleep", "deaf", "apart"])
+@pytest.mark.parametrize("handler", ["wait", "deaf", "apart"])
 async def test_a_second_signal_waits_no_longer(
     handler: str, shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
-    worker = start_worker(lease=30, shutdown=60)
-    task_id = await shared.enqueue(handler, b"60")
+    worker = start_worker(lease=30, shutdown=3600, same_request=0)
+    task_id = await shared.enqueue(handler)
     await worker.noted("begin")
+    # Two numbers: a signal that is still pending absorbs another one of its number.
     worker.signal(signal.SIGTERM)
-    await asyncio.sleep(SAME_REQUEST + 0.2)
-    worker.signal(signal.SIGTERM)
+    worker.signal(signal.SIGINT)
     assert await worker.ended() == 0
     stored = await shared.find(task_id)
     assert stored
@@ -192,7 +196,7 @@ async def test_a_handler_that_does_not_listen_does_not_hold_up_a_shutdown_for_lo
     handler: str, shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=30, shutdown=0)
-    task_id = await shared.enqueue(handler, b"60")
+    task_id = await shared.enqueue(handler)
     await worker.noted("begin")
     worker.signal(signal.SIGTERM)
     assert await worker.ended() == 0
@@ -205,11 +209,16 @@ async def test_sigtstp_stops_taking_tasks_and_keeps_what_is_in_hand(
     shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=1)
-    await shared.enqueue("sleep", b"1.5")
+    await shared.enqueue("wait")
     await worker.noted("begin")
     worker.signal(signal.SIGTSTP)
-    await asyncio.sleep(0.2)
-    second = await shared.enqueue("sleep", b"0")
+
+    async def is_stopped() -> bool:
+        return [seen.status for seen in await shared.broker.aexecute(ListServers())] == ["stopped"]
+
+    await aeventually(is_stopped)
+    second = await shared.enqueue("wait")
+    worker.release()
     await worker.noted("begin", "end")
     stored = await shared.find(second)
     assert stored

@@ -13,7 +13,7 @@ from asynq import AsyncClient, AsyncInspector, Context, ServeMux, Server, Task, 
 from asynq.clock import FakeClock
 from asynq.protocol.broker_time import FRESH, BrokerTime
 from asynq_redis import RedisBroker
-from tests.server.conftest import until
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -65,12 +65,12 @@ class Worker:
     async def end_of(self, task_id: str) -> Any:
         """The task when its run is over."""
         done = (TaskState.COMPLETED, TaskState.ARCHIVED, TaskState.RETRY)
-        info: Any = None
-        async with asyncio.timeout(15):
-            while info is None or info.state not in done:
-                info = await self.inspector.task("default", task_id)
-                await asyncio.sleep(0.01)
-        return info
+
+        async def ended() -> Any:
+            info = await self.inspector.task("default", task_id)
+            return info if info.state in done else None
+
+        return await aeventually(ended)
 
     async def _returns(self, ctx: Context, task: Task) -> None:
         self.runs.append(ctx)
@@ -121,13 +121,13 @@ async def test_a_run_is_told_to_end_at_its_deadline(worker: Worker) -> None:
 
 async def test_a_server_shows_the_brokers_time(worker: Worker) -> None:
     task_id = await worker.enqueue("wait", timeout=60 * SECOND)
-    await until(lambda: worker.runs)
+    await aeventually(lambda: worker.runs)
     worker.server._worker._beating.wake()  # type: ignore[union-attr]
-    server: Any = None
-    async with asyncio.timeout(15):
-        while server is None or not server.workers:
-            [server] = await worker.inspector.servers() or [None]
-            await asyncio.sleep(0.02)
+
+    async def at_work() -> Any:
+        return [server for server in await worker.inspector.servers() if server.workers]
+
+    [server] = await aeventually(at_work)
     [run] = server.workers
     assert run.task_id == task_id
     for shown in (server.started_at, run.started_at, run.deadline - 60 * SECOND):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,40 +12,45 @@ import pytest
 
 from asynq import PeriodicTaskManager, Scheduler, ServeMux, Server, Task
 from asynq.errors import BrokerUnavailable, ServerStateError
-from asynq.runtime.stop_signals import EXIT_BLOCKED, SAME_REQUEST
+from asynq.runtime.stop_signals import EXIT_BLOCKED
 from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker
-from tests.server.conftest import Bench, time_taken_away
+from tests.server.conftest import Bench
 from tests.servers import RedisServer
+from tests.waiting import PATIENCE, aeventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from asynq.handlers.context import Context
     from asynq.protocol.ops import Op
     from tests.server.conftest import Worker
 
-PROMPT = 4.0
-"""Seconds: a shutdown that waits for a broker's answer takes five more."""
+HOUR = timedelta(hours=1)
 
 
-async def assert_prompt(shutdown: Coroutine[Any, Any, None]) -> None:
-    began = time.monotonic()
-    async with time_taken_away() as lost:
-        await shutdown
-        assert time.monotonic() - began - lost() < PROMPT
+class Patient(RedisBroker):
+    """Waits an hour for a server that does not answer, and counts what it was asked."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, budget=HOUR, connect_timeout=HOUR, socket_timeout=HOUR)
+        self.asked = 0
+
+    async def aexecute_many(self, ops: Sequence[Op[Any]], /) -> Any:
+        self.asked += 1
+        return await super().aexecute_many(ops)
 
 
 async def test_one_stop_that_comes_several_times_cuts_no_handler_short(
     shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=30)
-    await shared.enqueue("sleep", b"2")
+    await shared.enqueue("wait")
     await worker.noted("begin")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
         worker.signal(number)
-        await asyncio.sleep(0.05)
+    worker.release()
     assert await worker.ended() == 0
     assert worker.runs == ["begin", "end", "closed"]
 
@@ -54,15 +58,12 @@ async def test_one_stop_that_comes_several_times_cuts_no_handler_short(
 async def test_a_second_request_ends_a_process_whose_event_loop_is_blocked(
     shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
-    worker = start_worker(lease=1)
-    task_id = await shared.enqueue("block", b"60")
+    worker = start_worker(lease=1, same_request=0)
+    task_id = await shared.enqueue("block")
     await worker.noted("begin")
     worker.signal(signal.SIGTERM)
-    await asyncio.sleep(SAME_REQUEST + 0.2)
-    worker.signal(signal.SIGTERM)
-    began = time.monotonic()
+    worker.signal(signal.SIGINT)
     assert await worker.ended() == EXIT_BLOCKED
-    assert time.monotonic() - began < 30
     assert worker.runs == ["begin"]
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -74,10 +75,10 @@ async def test_a_second_request_ends_a_process_whose_event_loop_is_blocked(
 
 
 @asynccontextmanager
-async def unanswering(how: str) -> AsyncIterator[tuple[RedisServer, RedisBroker]]:
+async def unanswering(how: str) -> AsyncIterator[tuple[RedisServer, Patient]]:
     """A Redis server that goes away when it is told to."""
     with RedisServer.start() as server:
-        broker = RedisBroker(server.url)
+        broker = Patient(server.url)
         yield server, broker
         await broker.aclose()
         broker.close()
@@ -92,10 +93,12 @@ async def test_an_idle_server_does_not_wait_for_a_broker_that_is_away(how: str) 
         await server.start(ServeMux())
         # Woken, it fetches; without an answer it repeats that.
         getattr(redis, how)()
+        asked = broker.asked
         assert server._worker
         server._worker._processor.wake()
-        await asyncio.sleep(0.1)
-        await assert_prompt(server.shutdown())
+        await aeventually(lambda: broker.asked > asked)
+        async with asyncio.timeout(PATIENCE):
+            await server.shutdown()
         assert server.state == "closed"
 
 
@@ -106,8 +109,10 @@ async def test_an_idle_scheduler_does_not_wait_for_a_broker_that_is_away(how: st
         scheduler.register("@every 1s", Task("t"))
         await scheduler.start()
         getattr(redis, how)()
-        await asyncio.sleep(1.2)
-        await assert_prompt(scheduler.shutdown())
+        asked = broker.asked
+        await aeventually(lambda: broker.asked > asked)
+        async with asyncio.timeout(PATIENCE):
+            await scheduler.shutdown()
 
 
 class Away(MemoryBroker):
@@ -192,16 +197,17 @@ async def test_a_shutdown_while_a_manager_starts_keeps_it_from_working(memory: B
     assert manager.state == "closed"
 
 
-@pytest.mark.parametrize("seconds", [0.0, SAME_REQUEST + 0.1])
+@pytest.mark.parametrize(("same_request", "ends"), [(3600, "finished"), (0, "cancelled")])
 async def test_cancelling_serve_again_is_another_request_only_after_a_while(
-    memory: Bench, seconds: float
+    memory: Bench, monkeypatch: pytest.MonkeyPatch, same_request: float, ends: str
 ) -> None:
-    begun, ended = asyncio.Event(), list[str]()
+    monkeypatch.setattr("asynq.runtime.stop_signals.SAME_REQUEST", same_request)
+    begun, release, ended = asyncio.Event(), asyncio.Event(), list[str]()
 
     async def handler(ctx: Context, task: Task) -> None:
         begun.set()
         try:
-            await asyncio.sleep(seconds + 1)
+            await release.wait()
         except asyncio.CancelledError:
             ended.append("cancelled")
             raise
@@ -212,27 +218,31 @@ async def test_cancelling_serve_again_is_another_request_only_after_a_while(
     task_id = await memory.enqueue()
     await begun.wait()
     serving.cancel()
-    await asyncio.sleep(seconds)
+    await aeventually(lambda: server.state == "stopped")
     serving.cancel()
+    if ends == "finished":
+        await asyncio.sleep(0)
+        release.set()
     with pytest.raises(asyncio.CancelledError):
         await serving
     assert server.state == "closed"
-    assert ended == ["finished" if not seconds else "cancelled"]
+    assert ended == [ends]
     stored = await memory.find(task_id)
-    assert (stored and stored.state) == (TaskState.PENDING if seconds else None)
+    assert (stored and stored.state) == (TaskState.PENDING if ends == "cancelled" else None)
 
 
 async def test_a_shutdown_does_not_wait_for_the_lease_keeper_to_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys, time\nif 'asynq.worker.leases.child' in sys.orig_argv: time.sleep(60)\n"
+        "import signal, sys\nif 'asynq.worker.leases.child' in sys.orig_argv: signal.pause()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     with RedisServer.start() as redis:
         broker = RedisBroker(redis.url)
         server = Server(broker, lease=timedelta(seconds=1))
         await server.start(ServeMux())
-        await assert_prompt(server.shutdown())
+        async with asyncio.timeout(PATIENCE):
+            await server.shutdown()
         await broker.aclose()
         broker.close()

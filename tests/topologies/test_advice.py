@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from asynq.protocol.connect import connect
-from tests.redis.probes import until
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     import pytest
@@ -24,7 +24,7 @@ async def begin_to_listen(topology: Topology) -> None:
         await listener.arm(["q"])
         primary = topology.primary_of("asynq:{q}:pending")
         asked = primary.info("commandstats")["cmdstat_config|get"]["calls"]
-        await until(lambda: primary.info("commandstats")["cmdstat_config|get"]["calls"] > asked)
+        await aeventually(lambda: primary.info("commandstats")["cmdstat_config|get"]["calls"] > asked)
         # What the server has answered by now is there with the next message.
         primary.client.lpush("asynq:{q}:pending", "x")
         while (event := await listener.next()) is not None:
@@ -36,7 +36,7 @@ async def test_a_primary_without_replicas_is_named(own: Topology, caplog: pytest
     primary = own.primary_of("asynq:{q}:pending")
     for replica in own.replicas_of(primary):
         replica.kill()
-    await until(lambda: primary.info("replication")["connected_slaves"] == 0)
+    await aeventually(lambda: primary.info("replication")["connected_slaves"] == 0)
     primary.ask("CONFIG", "GET", "save")
     await begin_to_listen(own)
     [warning] = said(caplog)

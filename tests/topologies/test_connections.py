@@ -15,8 +15,8 @@ from asynq.protocol.ops import Enqueue
 from asynq_redis import RedisClusterBroker, RedisSentinelBroker
 from asynq_redis.transport import transport
 from asynq_topologies.layout import MASTER
-from tests.redis.probes import eventually, until
 from tests.topologies.conftest import queues_of
+from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
     from asynq import Context
@@ -112,8 +112,8 @@ async def test_a_worker_has_few_connections_to_each_shard(
         return more.keys() - {one.port for one in own.sentinels} == primaries and max(more.values()) <= 3
 
     # What is left of its start, and on the former primary, is gone when it was not needed for long.
-    await until(few, 20)
+    await aeventually(few, 20)
     await server.shutdown()
     await broker.aclose()
     broker.close()
-    await until(lambda: grown(own, before) == {}, 20)
+    await aeventually(lambda: grown(own, before) == {}, 20)

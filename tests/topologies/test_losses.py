@@ -16,7 +16,7 @@ from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Enqueue, Enqueued
 from asynq_redis import RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies.layout import MASTER
-from tests.redis.probes import eventually
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Dequeue, Done, Enqueue, GetQueueStats, GetTask
 from asynq_redis import RedisBroker, RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies.layout import MASTER
-from tests.redis.probes import eventually
 from tests.servers import RedisServer, find_redis_servers
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,9 @@ from asynq_redis.transport.topology import SCOUT_TIMEOUT
 from asynq_topologies.layout import MASTER
 from asynq_topologies.node import wait_until
 from asynq_topologies.ports import free_port
-from tests.redis.probes import AwaitedFace, Face, PlainFace, eventually
+from tests.redis.probes import AwaitedFace, Face, PlainFace
 from tests.servers import require_redis_server
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from asynq_topologies import Topology
