@@ -69,9 +69,9 @@ def _refusal(options: argparse.Namespace) -> str:
     """Why this store is left alone; "" when it may be used."""
     from asynq.protocol import ops
     from asynq.protocol.connect import connect, without_secrets
-    from asynq_conformance.urls import rig_of
+    from asynq_conformance.selection import harness_at
 
-    rig = rig_of(options.url)
+    harness = harness_at(options.url)
     broker = connect(options.url)
     try:
         queues = broker.execute(ops.ListQueues())
@@ -83,7 +83,7 @@ def _refusal(options: argparse.Namespace) -> str:
             "The laws need an empty store, which they fill and empty again and again. Name another one, "
             "or say --force to lose what this one holds."
         )
-    rig.empty()
+    harness.empty()
     return ""
 
 
@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
     import pytest
 
     from asynq_conformance.report import document, text
-    from asynq_conformance.urls import rig_of
+    from asynq_conformance.selection import harness_at
 
     watcher = _Watcher()
     arguments = [
@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         watcher.close()
         with contextlib.suppress(Exception):
-            rig_of(options.url).empty()
+            harness_at(options.url).empty()
     report = watcher.report
     if report is None:
         print("asynq_conformance: no law was tried", file=sys.stderr)

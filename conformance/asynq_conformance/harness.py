@@ -17,8 +17,11 @@ class Harness:
     """Opens brokers on an empty store and reaches behind them where a law needs damage no operation can do.
 
     `open` is mandatory. A hook that is not overridden skips the laws that need it: override all that the
-    store allows.
+    store allows. One that is registered for a URL scheme is made with the URL, and needs `empty` too.
     """
+
+    column: str = ""
+    """How tables name the backend that `--broker` names; "": by the name of the class, without Harness."""
 
     lock_precision: ClassVar[int] = 1
     """Milliseconds within which the end of a uniqueness lock follows the injected clock."""
@@ -26,7 +29,7 @@ class Harness:
     """False if the list of queues and the queues are kept apart, so that a queue that is enqueued to while it
     is deleted may be missing from the list until the next enqueue or examination."""
 
-    machine_share: ClassVar[float] = 1.0
+    machine_share: float = 1.0
     """How many of a profile's random programs are run: fewer where each step is a round trip or a flush."""
 
     def open(self, clock: FakeClock) -> Broker:
@@ -45,6 +48,10 @@ class Harness:
         """Another broker on the store the last `open` made."""
         del clock
         return pytest.skip("this store cannot be opened twice")
+
+    def empty(self) -> None:
+        """Remove all that asynq keeps in the store. What others keep there stays."""
+        raise NotImplementedError
 
     def about(self) -> Mapping[str, str]:
         """Names and versions of what the broker keeps its tasks in, for reports."""

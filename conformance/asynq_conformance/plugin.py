@@ -57,15 +57,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "timeout(seconds): the longest a test may take")
     options = config.option
     if options.conformance_profile or options.conformance_seed is not None or options.conformance_brokers:
-        from asynq_conformance import chosen, profiles
+        from asynq_conformance import profiles, selection
 
         # A run within another one's process, as tests of plugins are, leaves its choices alone.
-        before, brokers = profiles.chosen(), chosen.choices()
+        before, backends = profiles.chosen(), selection.selected()
         config.add_cleanup(lambda: profiles.choose(profile=before.profile, seed=before.seed))
-        config.add_cleanup(lambda: chosen.restore(brokers))
+        config.add_cleanup(lambda: selection.restore(backends))
         try:
             profiles.choose(profile=options.conformance_profile, seed=options.conformance_seed)
-            chosen.choose(options.conformance_brokers)
+            selection.select(options.conformance_brokers)
         except ValueError as error:
             raise pytest.UsageError(str(error)) from error
     watch = Watch(config)

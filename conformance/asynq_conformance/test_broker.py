@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq_conformance.chosen import choices
+from asynq_conformance.selection import selected
 from asynq_conformance.suite import BrokerConformance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq_conformance.chosen import Choice
     from asynq_conformance.harness import Harness
+    from asynq_conformance.selection import SelectedHarness
 
 
-def _fixture(choice: Choice) -> Callable[[object], Harness]:
+def _fixture(backend: SelectedHarness) -> Callable[[object], Harness]:
     @pytest.fixture
     def harness(self: object) -> Harness:
         del self
-        return choice.make()
+        return backend.make()
 
     return harness
 
 
 def _classes() -> dict[str, type]:
-    found = choices()
+    found = selected()
     if not found:
         pytest.fail("say which broker: --broker package.module:Harness, or --broker URL", pytrace=False)
     return {
@@ -35,11 +35,11 @@ def _classes() -> dict[str, type]:
             (BrokerConformance,),
             {
                 "__module__": __name__,
-                "column": choice.column,
-                "harness": _fixture(choice),
+                "column": backend.column,
+                "harness": _fixture(backend),
             },
         )
-        for number, choice in enumerate(found)
+        for number, backend in enumerate(found)
         for name in [f"TestBroker{number or ''}"]
     }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asynq_conformance.histories.run import Run
     from asynq_topologies import Topology
     from asynq_topologies.node import Node
-    from tests.conformance.own_topologies import OwnHarness
+    from tests.conformance.breakable_redis import BreakableRedis
 
 AWAY = 2.0
 """Seconds for which something is in trouble."""
@@ -30,7 +30,7 @@ def home(topology: Topology, run: Run) -> Node:
     return topology.primary_of(f"asynq:{{{queue}}}:pending")
 
 
-def kill_server(harness: OwnHarness, run: Run) -> None:
+def kill_server(harness: BreakableRedis, run: Run) -> None:
     """A crash; it starts again on the same port, with what it had written."""
     node = home(harness.topology, run)
     node.kill()
@@ -38,7 +38,7 @@ def kill_server(harness: OwnHarness, run: Run) -> None:
     node.restart()
 
 
-def hang_server(harness: OwnHarness, run: Run) -> None:
+def hang_server(harness: BreakableRedis, run: Run) -> None:
     """It answers nothing for longer than a socket's patience, and nobody takes its place."""
     node = home(harness.topology, run)
     node.pause()
@@ -46,7 +46,7 @@ def hang_server(harness: OwnHarness, run: Run) -> None:
     node.resume()
 
 
-def replace_killed(harness: OwnHarness, run: Run) -> None:
+def replace_killed(harness: BreakableRedis, run: Run) -> None:
     """A primary is killed, a replica takes its place, and it comes back as a replica."""
     node = home(harness.topology, run)
     node.kill()
@@ -54,7 +54,7 @@ def replace_killed(harness: OwnHarness, run: Run) -> None:
     node.restart()
 
 
-def replace_hanging(harness: OwnHarness, run: Run) -> None:
+def replace_hanging(harness: BreakableRedis, run: Run) -> None:
     """A primary hangs until a replica has taken its place, and then goes on as if it were primary still."""
     node = home(harness.topology, run)
     node.pause()
@@ -62,12 +62,12 @@ def replace_hanging(harness: OwnHarness, run: Run) -> None:
     node.resume()
 
 
-def fail_over(harness: OwnHarness, run: Run) -> None:
+def fail_over(harness: BreakableRedis, run: Run) -> None:
     """An operator lets a replica take over."""
     harness.topology.fail_over(home(harness.topology, run))
 
 
-def forget_scripts(harness: OwnHarness, run: Run) -> None:
+def forget_scripts(harness: BreakableRedis, run: Run) -> None:
     """Again and again, while scripts are being sent."""
     for _ in range(20):
         for node in harness.topology.primaries():
@@ -75,7 +75,7 @@ def forget_scripts(harness: OwnHarness, run: Run) -> None:
         time.sleep(AWAY / 20)
 
 
-def cut_connections(harness: OwnHarness, run: Run) -> None:
+def cut_connections(harness: BreakableRedis, run: Run) -> None:
     """All of them at once, again and again."""
     for _ in range(10):
         for node in harness.topology.primaries():
@@ -83,7 +83,7 @@ def cut_connections(harness: OwnHarness, run: Run) -> None:
         time.sleep(AWAY / 10)
 
 
-def fill_memory(harness: OwnHarness, run: Run) -> None:
+def fill_memory(harness: BreakableRedis, run: Run) -> None:
     """There is no room for anything new; what is there can still be run."""
     nodes = harness.topology.primaries()
     for node in nodes:
@@ -94,7 +94,7 @@ def fill_memory(harness: OwnHarness, run: Run) -> None:
         node.ask("CONFIG", "SET", "maxmemory", "0")
 
 
-def break_disk(harness: OwnHarness, run: Run) -> None:
+def break_disk(harness: BreakableRedis, run: Run) -> None:
     """A snapshot cannot be written, so the servers refuse all writes, settlements included."""
     nodes = harness.topology.primaries()
     for node in nodes:
@@ -112,7 +112,7 @@ def break_disk(harness: OwnHarness, run: Run) -> None:
     _wait(lambda: all(node.info("persistence")["rdb_last_bgsave_status"] == "ok" for node in nodes))
 
 
-def move_slot(harness: OwnHarness, run: Run) -> None:
+def move_slot(harness: BreakableRedis, run: Run) -> None:
     """The slot of a queue goes to another primary and back, and stands still in between."""
     topology = harness.topology
     for queue in run.plan.queues:
@@ -127,7 +127,7 @@ def move_slot(harness: OwnHarness, run: Run) -> None:
         move.end()
 
 
-def set_clocks_wrong(harness: OwnHarness, run: Run) -> None:
+def set_clocks_wrong(harness: BreakableRedis, run: Run) -> None:
     """Two more processes, one whose clock is ahead and one whose clock is behind."""
     for ahead in (AWAY, -AWAY):
         kwargs = {**run.source.kwargs, "clock_ahead": ahead}
@@ -135,7 +135,7 @@ def set_clocks_wrong(harness: OwnHarness, run: Run) -> None:
     time.sleep(AWAY)
 
 
-def lose_replies(harness: OwnHarness, run: Run) -> None:
+def lose_replies(harness: BreakableRedis, run: Run) -> None:
     """Requests arrive, and the connection breaks before the reply comes back."""
     proxy = harness.proxies[home(harness.topology, run).port]
     missing = 40
@@ -149,7 +149,7 @@ def lose_replies(harness: OwnHarness, run: Run) -> None:
     proxy.lose_replies(0, to=b"")
 
 
-def drop_packets(harness: OwnHarness, run: Run) -> None:
+def drop_packets(harness: BreakableRedis, run: Run) -> None:
     """Connections stay, and nothing passes."""
     proxy = harness.proxies[home(harness.topology, run).port]
     proxy.hold()

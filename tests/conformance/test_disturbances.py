@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import pytest
 
 from asynq_conformance.disturbances.laws import DisturbanceLaws
-from tests.conformance.own_topologies import OwnHarness
+from asynq_sqlite.harness import SQLiteHarness
+from tests.conformance.breakable_redis import BreakableRedis
 from tests.conformance.redis_disturbances import (
     AWAY,
     break_disk,
@@ -32,7 +33,6 @@ from tests.conformance.redis_disturbances import (
     replace_killed,
     set_clocks_wrong,
 )
-from tests.conformance.test_sqlite import FileHarness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,8 +61,8 @@ class Disturbed(DisturbanceLaws):
     safe: ClassVar[bool] = False
 
     @pytest.fixture
-    def harness(self) -> Iterator[OwnHarness]:
-        with OwnHarness(self.kind, safe=self.safe) as harness:
+    def harness(self) -> Iterator[BreakableRedis]:
+        with BreakableRedis(self.kind, safe=self.safe) as harness:
             yield harness
 
 
@@ -79,7 +79,7 @@ class TestStandaloneDisturbed(Disturbed):
     }
 
 
-def lock_file(harness: FileHarness, run: Run) -> None:
+def lock_file(harness: SQLiteHarness, run: Run) -> None:
     """Somebody begins to write, and takes his time."""
     with closing(sqlite3.connect(harness.path, isolation_level=None)) as connection:
         connection.execute("PRAGMA busy_timeout = 10000")
@@ -93,8 +93,8 @@ class TestSQLiteDisturbed(DisturbanceLaws):
     disturbances: ClassVar[Mapping[str, Any]] = {"the file is locked": of(lock_file)}
 
     @pytest.fixture
-    def harness(self, tmp_path: Path) -> FileHarness:
-        return FileHarness(tmp_path / "tasks.db")
+    def harness(self, tmp_path: Path) -> SQLiteHarness:
+        return SQLiteHarness(f"sqlite:///{tmp_path}/tasks.db")
 
 
 class TestSentinelDisturbed(Disturbed):

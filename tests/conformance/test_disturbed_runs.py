@@ -12,7 +12,7 @@ from asynq_conformance.disturbances.disturbance import Outcome, disturbed
 from asynq_conformance.disturbances.judge import judge
 from asynq_conformance.disturbances.laws import PLAN
 from asynq_conformance.histories.plan import Source
-from tests.conformance.own_topologies import OwnHarness
+from tests.conformance.breakable_redis import BreakableRedis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def harness() -> Iterator[OwnHarness]:
-    with OwnHarness("standalone", safe=False) as harness:
+def harness() -> Iterator[BreakableRedis]:
+    with BreakableRedis("standalone", safe=False) as harness:
         yield harness
 
 
-def outcome(harness: OwnHarness, directory: Path, strike: Any) -> Outcome:
+def outcome(harness: BreakableRedis, directory: Path, strike: Any) -> Outcome:
     factory, kwargs = harness.factory()
     return disturbed(Source(factory=factory, kwargs=kwargs), PLAN, directory, Disturbance(strike=strike))
 
 
-def lose_tasks(harness: OwnHarness) -> None:
+def lose_tasks(harness: BreakableRedis) -> None:
     """Whatever the queues hold is there no longer."""
     harness.topology.nodes[0].client.flushall()
 
 
-def test_lost_tasks_are_found_out_unless_they_may_be_lost(harness: OwnHarness, tmp_path: Path) -> None:
+def test_lost_tasks_are_found_out_unless_they_may_be_lost(harness: BreakableRedis, tmp_path: Path) -> None:
     def strike(run: Run) -> None:
         lose_tasks(harness)
 
@@ -47,7 +47,7 @@ def test_lost_tasks_are_found_out_unless_they_may_be_lost(harness: OwnHarness, t
     assert excused.figures["excused"] > 0
 
 
-def test_tasks_lost_long_before_are_not_excused(harness: OwnHarness, tmp_path: Path) -> None:
+def test_tasks_lost_long_before_are_not_excused(harness: BreakableRedis, tmp_path: Path) -> None:
     def strike(run: Run) -> None:
         lose_tasks(harness)
 
@@ -62,7 +62,7 @@ def test_tasks_lost_long_before_are_not_excused(harness: OwnHarness, tmp_path: P
     assert judge(late, may_lose=True).failures
 
 
-def test_a_store_that_takes_its_time_is_seen_to(harness: OwnHarness, tmp_path: Path) -> None:
+def test_a_store_that_takes_its_time_is_seen_to(harness: BreakableRedis, tmp_path: Path) -> None:
     node = harness.topology.nodes[0]
     later = threading.Timer(2.0, node.resume)
 

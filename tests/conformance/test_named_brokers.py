@@ -8,9 +8,9 @@ import shlex
 import pytest
 
 # What runs within this process would import anew for each test.
-import asynq_conformance.chosen
 import asynq_conformance.report.files
-import asynq_conformance.report.session  # noqa: F401
+import asynq_conformance.report.session
+import asynq_conformance.selection  # noqa: F401
 
 pytest_plugins = ["pytester"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 # What runs within this process would import anew for each test.
-import asynq_conformance.chosen
 import asynq_conformance.report.files
-import asynq_conformance.report.session  # noqa: F401
+import asynq_conformance.report.session
+import asynq_conformance.selection  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from asynq_conformance import BrokerConformance
+from asynq_redis.harness import RedisHarness
 from asynq_topologies.executables import find_redis_server, find_redis_servers, short_version
-from tests.conformance.test_redis import RedisHarness
 from tests.servers import OVERRIDE, RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from asynq_conformance import Harness
 
 
 class OtherVersion(BrokerConformance):
@@ -30,10 +29,11 @@ class OtherVersion(BrokerConformance):
         yield server
         server.stop()
 
-    @pytest.fixture
-    def harness(self, server: RedisServer) -> Harness:
-        server.flush()
-        return RedisHarness(server)
+    @pytest.fixture(scope="class")
+    @classmethod
+    def harness(cls, server: RedisServer) -> Iterator[RedisHarness]:
+        with closing(RedisHarness(server.url)) as harness:
+            yield harness
 
 
 def others() -> dict[str, str]:

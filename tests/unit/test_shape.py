@@ -89,9 +89,26 @@ def test_the_public_package_names_backends_without_importing_them() -> None:
 def test_a_package_beside_the_core_imports_the_core_alone(package: str) -> None:
     others = PACKAGES.keys() - {"asynq", package}
     offenders = {
-        path: sorted(names & others) for path, names in imports_of(package).items() if names & others
+        path: sorted(names & others)
+        for path, names in imports_of(package).items()
+        if names & others and not path.endswith("/harness.py")
     }
     assert offenders == {}
+
+
+@pytest.mark.parametrize("package", sorted(BACKENDS))
+def test_the_harness_of_a_backend_is_for_the_conformance_suite_alone(package: str) -> None:
+    harness = PACKAGES[package] / "harness.py"
+    if harness.exists():
+        assert set(imported(ast.parse(harness.read_text()))) & PACKAGES.keys() <= {
+            "asynq",
+            "asynq_conformance",
+            package,
+        }
+    importers = [
+        shown(path) for path in sources(PACKAGES[package]) if f"{package}.harness" in path.read_text()
+    ]
+    assert importers == []
 
 
 def test_loggers_are_the_ones_whose_records_are_safe() -> None:

@@ -1,4 +1,4 @@
-"""Harnesses on servers of their own, which a test may break."""
+"""A harness on servers of its own, which a test may break."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import asynq_topologies
 from asynq import RedisBroker, RedisClusterBroker, RedisSentinelBroker
-from asynq_conformance import Harness
+from asynq_redis.harness import RedisHarness
 from asynq_topologies.layout import MASTER
 from asynq_topologies.proxy import Proxy
 from tests.servers import require_redis_server
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from asynq.clock import FakeClock
     from asynq_topologies.layout import Kind
     from asynq_topologies.node import Node
 
@@ -61,30 +60,26 @@ def set_clock_ahead(seconds: float) -> None:
     time.time_ns = lambda: right_ns() + int(seconds * 1e9)
 
 
-class OwnHarness(Harness):
+class BreakableRedis(RedisHarness):
     """A topology that belongs to one test, with a proxy before each server that holds data."""
 
     def __init__(self, kind: Kind, *, safe: bool) -> None:
         """safe: enqueues and settlements wait until all replicas have them."""
-        self._stack = ExitStack()
-        self.topology = self._stack.enter_context(
-            asynq_topologies.start(kind, executable=require_redis_server())
-        )
-        self.proxies = {
-            node.port: self._stack.enter_context(Proxy(node.port)) for node in self.topology.nodes
-        }
         self._safe = safe
-
-    def open(self, clock: FakeClock) -> Any:
-        """See Harness."""
-        return RedisBroker(f"redis://127.0.0.1:{self.topology.primaries()[0].port}", clock=clock)
+        with ExitStack() as stack:
+            self.topology = stack.enter_context(
+                asynq_topologies.start(kind, executable=require_redis_server())
+            )
+            self.proxies = {node.port: stack.enter_context(Proxy(node.port)) for node in self.topology.nodes}
+            super().__init__(self.topology.url)
+            stack.callback(self.close)
+            self._stack = stack.pop_all()
 
     def factory(self) -> tuple[str, Mapping[str, Any]]:
-        """See Harness."""
         topology = self.topology
         known = topology.sentinels or topology.nodes
         replicas = len(topology.replicas_of(topology.primaries()[0])) if self._safe else 0
-        return "tests.conformance.own_topologies:open_redis", {
+        return "tests.conformance.breakable_redis:open_redis", {
             "kind": topology.kind,
             "addresses": [node.address for node in known],
             "ports": {str(port): proxy.address[1] for port, proxy in self.proxies.items()},
