@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from asynq.inspector.inspector import AsyncInspector, Inspector
     from asynq.protocol.broker import Broker, Capabilities
     from asynq.protocol.connect import connect
-    from asynq.protocol.findings import Fault, Finding
+    from asynq.protocol.doctor import Fault, Finding
     from asynq.protocol.history import DayStats
     from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
     from asynq.scheduler.periodic import PeriodicTaskConfig, PeriodicTaskManager
@@ -155,8 +155,8 @@ _HOMES = {
     "CronError": "asynq.cron",
     "DayStats": "asynq.protocol.history",
     "EnqueueEvent": "asynq.protocol.presence",
-    "Fault": "asynq.protocol.findings",
-    "Finding": "asynq.protocol.findings",
+    "Fault": "asynq.protocol.doctor",
+    "Finding": "asynq.protocol.doctor",
     "Inspector": "asynq.inspector.inspector",
     "MemoryBroker": "asynq_sqlite",
     "PeriodicTaskConfig": "asynq.scheduler.periodic",

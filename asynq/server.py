@@ -12,7 +12,7 @@ from asynq.checks import check_callback, check_count, check_duration
 from asynq.errors import BrokerUnavailable, ServerStateError
 from asynq.handlers.adapters import as_step
 from asynq.handlers.hooks import Callbacks
-from asynq.handlers.processes.origin import importing
+from asynq.handlers.processes.main_module import importing
 from asynq.protocol.broker import require
 from asynq.protocol.ops import Ping
 from asynq.runtime.backoff import Outage, shared_outage

@@ -1,4 +1,4 @@
-"""Clients: the same few verbs, called or awaited. What they ask and answer is `asynq.client.compose`'s."""
+"""Clients: the same few verbs, called or awaited. What they ask and answer is `asynq.client.enqueue`'s."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 from uuid import uuid4
 
 from asynq.checks import check_name
-from asynq.client.compose import compose, compose_many, task_info, task_infos
+from asynq.client.enqueue import compose, compose_many, task_info, task_infos
 from asynq.client.options import EnqueueKeywords, options_of
 from asynq.client.payload import result_decoder
 from asynq.client.results import Results, check_waitable

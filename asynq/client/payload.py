@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from asynq.client.codecs.canonical import canonical
-from asynq.client.codecs.models import reason_of
+from asynq.client.codecs.pydantic_models import reason_of
 from asynq.errors import PayloadError, ResultError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def encode_payload(value: object, option: str = "payload", *, verified: bool = T
     except UnicodeEncodeError as error:
         raise ValueError(f"{option} holds text that is not valid UTF-8: {error}") from None
     if found:
-        from asynq.client.codecs.verification import verify
+        from asynq.client.codecs.round_trip import verify
 
         for instance, written in found:
             verify(instance, encoded if instance is value else _json_text(written).encode(), option)
@@ -122,10 +122,10 @@ def result_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
 
 def _decoder(kind: type[T], option: str) -> Callable[[bytes], T]:
     """The function to a value of `kind`; it raises ValueError with the reason, caused by the failure."""
-    from asynq.client.codecs.top_level import top_level_decoder
+    from asynq.client.codecs.type_decoder import type_decoder
 
     try:
-        decode = top_level_decoder(kind)
+        decode = type_decoder(kind)
     except TypeError as error:
         shown = kind.__qualname__ if isinstance(kind, type) and not get_args(kind) else repr(kind)
         raise TypeError(f"{option}={shown} cannot be decoded: {error}") from error

@@ -16,9 +16,9 @@ from asynq.client.payload import payload_decoder
 from asynq.client.task import Task
 from asynq.errors import TaskCancelledError
 from asynq.handlers.outcome import Interrupted
-from asynq.handlers.processes.origin import Origin
+from asynq.handlers.processes.main_module import Origin
+from asynq.handlers.processes.messages import Call
 from asynq.handlers.processes.pool import Errand
-from asynq.handlers.processes.protocol import Call
 from asynq.runtime.threads import Answer, end_of
 
 if TYPE_CHECKING:

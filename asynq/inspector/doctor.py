@@ -10,7 +10,7 @@ from asynq.protocol.ops import Examine, ListQueues
 from asynq.runtime.sync_async import Listing, Page
 
 if TYPE_CHECKING:
-    from asynq.protocol.findings import Finding
+    from asynq.protocol.doctor import Finding
 
 
 def doctor(repair: bool = False) -> Listing[Finding]:  # noqa: FBT001, FBT002 - a switch

@@ -12,8 +12,8 @@ from uuid import UUID, uuid5
 from attrs import evolve, frozen
 
 from asynq import cron
-from asynq.client.compose import compose
-from asynq.client.option_text import option_texts
+from asynq.client.enqueue import compose
+from asynq.client.go_options import option_texts
 from asynq.client.options import Options
 from asynq.client.task import Task
 from asynq.errors import EntryNotFoundError

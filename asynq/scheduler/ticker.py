@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from asynq.client.compose import compose, task_info
+from asynq.client.enqueue import compose, task_info
 from asynq.client.task import Task
 from asynq.errors import AsynqError, BrokerUnavailable, DuplicateTaskError, TaskIDConflictError
 from asynq.errors.base import ANY_FAILURE

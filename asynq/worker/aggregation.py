@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from asynq.checks import check_count, check_duration
-from asynq.client.compose import compose
+from asynq.client.enqueue import compose
 from asynq.client.options import Options
 from asynq.client.task import Task
 from asynq.errors import (

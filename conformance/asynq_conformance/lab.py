@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from asynq.protocol.broker import Broker
-    from asynq.protocol.findings import Finding
+    from asynq.protocol.doctor import Finding
     from asynq.protocol.message import Delivery, LostLease, QueueStats, StoredTask
     from asynq_conformance.harness import Harness
 

@@ -22,7 +22,7 @@ from asynq_redis.transport.requests import Command, ScriptCall
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from asynq.protocol.findings import Finding
+    from asynq.protocol.doctor import Finding
     from asynq.protocol.ops import Op
     from asynq_redis.transport.requests import Request
 

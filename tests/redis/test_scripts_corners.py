@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asynq.protocol.findings import Fault
+from asynq.protocol.doctor import Fault
 from asynq.protocol.ops import (
     Archive,
     DeleteQueue,

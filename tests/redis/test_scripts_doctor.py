@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asynq.errors import LeaseLostError
-from asynq.protocol.findings import Fault, Finding
+from asynq.protocol.doctor import Fault, Finding
 from asynq.protocol.ops import Done, Enqueue, TakeGroup
 from tests.redis.driver import NO_TASK, Driver, message
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import LeaseLostError
-from asynq.protocol.findings import Fault
+from asynq.protocol.doctor import Fault
 from asynq.protocol.ops import (
     Done,
     Examine,

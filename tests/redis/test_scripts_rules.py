@@ -10,7 +10,7 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from asynq.protocol.findings import Fault
+from asynq.protocol.doctor import Fault
 from asynq.protocol.ops import (
     AcquireSlot,
     AdoptOrphans,

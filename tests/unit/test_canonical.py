@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynq import Task
-from asynq.client.compose import compose
+from asynq.client.enqueue import compose
 from asynq.client.options import Options
 from asynq.client.payload import encode_payload
 from asynq.scheduler.entries import Entry

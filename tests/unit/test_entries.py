@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from asynq import CronError, EntryNotFoundError, Task
-from asynq.client.option_text import option_texts
+from asynq.client.go_options import option_texts
 from asynq.client.options import Options
 from asynq.scheduler.entries import Entry, Registry
 

@@ -12,7 +12,7 @@ from attrs import define
 
 from asynq.errors import HandlerError, LeaseLostError, RateLimited, RevokeTask, SkipRetry
 from asynq.handlers.outcome import wraps
-from asynq.handlers.processes.failures import Raised
+from asynq.handlers.processes.pickled_errors import Raised
 
 
 class FormatsError(Exception):

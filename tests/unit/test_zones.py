@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asynq import Task, cron
-from asynq.client.compose import compose
-from asynq.client.option_text import option_texts
+from asynq.client.enqueue import compose
+from asynq.client.go_options import option_texts
 from asynq.client.options import Options
 from asynq.scheduler.entries import Entry
 from asynq.scheduler.ticks import Ticks

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_origin
 
 import attrs
 
-from asynq.client.codecs.models import codec_of_class, fields_of, is_pydantic
+from asynq.client.codecs.pydantic_models import codec_of_class, fields_of, is_pydantic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

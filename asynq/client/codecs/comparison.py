@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from asynq.client.codecs.models import fields_of
+from asynq.client.codecs.pydantic_models import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,9 @@ from asynq.client.payload import encode_result, payload_decoder
 from asynq.errors import TaskCancelledError
 from asynq.handlers.context import Context, Control, current_run
 from asynq.handlers.executors import Executors
-from asynq.handlers.processes import origin
-from asynq.handlers.processes.failures import Raised
-from asynq.handlers.processes.protocol import MAIN, Answer, Ask, Call, Returned, dumps, loads
+from asynq.handlers.processes import main_module
+from asynq.handlers.processes.messages import MAIN, Answer, Ask, Call, Returned, dumps, loads
+from asynq.handlers.processes.pickled_errors import Raised
 from asynq.protocol.answers import raised
 from asynq.runtime.forks import NoWayBack, flush, signals_kept_from_children
 from asynq.runtime.signals import UNHEEDED, allow
@@ -50,14 +50,14 @@ class Worker:
         """Wait for a call; one whose function cannot be loaded is an error. EOFError when the worker left."""
         data = self._connection.recv_bytes()
         self._calling = True
-        token = origin.importing.set(True)
+        token = main_module.importing.set(True)
         try:
             with NoWayBack():
                 call: Call = loads(data, MAIN, self._main)
         except BaseException as error:  # noqa: BLE001 - the user's modules are imported here
             return Raised.of(error)
         finally:
-            origin.importing.reset(token)
+            main_module.importing.reset(token)
         return call
 
     def tell(self, said: Returned | Raised) -> None:

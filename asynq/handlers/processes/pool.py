@@ -6,9 +6,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from asynq.errors import TaskCancelledError
-from asynq.handlers.processes.failures import Raised
+from asynq.handlers.processes.messages import Call, dumps
+from asynq.handlers.processes.pickled_errors import Raised
 from asynq.handlers.processes.process import HandlerProcess
-from asynq.handlers.processes.protocol import Call, dumps
 
 if TYPE_CHECKING:
     from asynq.protocol.broker import Broker

@@ -12,8 +12,8 @@ from multiprocessing import Pipe, util
 from typing import TYPE_CHECKING, Any
 
 from asynq.errors import AsynqError, HandlerProcessError
-from asynq.handlers.processes.failures import Raised
-from asynq.handlers.processes.protocol import MAIN, Answer, Ask, Returned, dumps, loads
+from asynq.handlers.processes.messages import MAIN, Answer, Ask, Returned, dumps, loads
+from asynq.handlers.processes.pickled_errors import Raised
 from asynq.handlers.processes.setup import Setup
 from asynq.runtime.signals import withheld
 from asynq.runtime.stop_signals import signal_name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, frozen
 
-from asynq.handlers.processes.origin import Origin
+from asynq.handlers.processes.main_module import Origin
 from asynq.runtime.logs import Levels
 
 if TYPE_CHECKING:

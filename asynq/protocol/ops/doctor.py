@@ -9,7 +9,7 @@ from attrs import frozen
 from asynq.protocol.ops.base import Op
 
 if TYPE_CHECKING:
-    from asynq.protocol.findings import Finding
+    from asynq.protocol.doctor import Finding
 
 
 @frozen(kw_only=True)

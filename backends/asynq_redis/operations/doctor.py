@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from asynq.protocol.findings import Fault, Finding
+from asynq.protocol.doctor import Fault, Finding
 from asynq.protocol.ops import MAX_BATCH, Examine, Examined
 from asynq.task_state import TaskState
 from asynq_redis.lua.scripts import (

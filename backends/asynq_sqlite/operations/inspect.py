@@ -6,7 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from asynq.errors import QueueNotFoundError
-from asynq.protocol.findings import Fault, Finding
+from asynq.protocol.doctor import Fault, Finding
 from asynq.protocol.history import DayStats
 from asynq.protocol.ops import Examined
 from asynq.task_state import TaskState

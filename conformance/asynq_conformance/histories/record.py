@@ -61,7 +61,7 @@ _TAG: Final = "$"
 _HOME: Final = (
     "asynq.task_state",
     "asynq.errors",
-    *(f"asynq.protocol.{module}" for module in ("ops", "message", "findings", "presence", "history")),
+    *(f"asynq.protocol.{module}" for module in ("ops", "message", "doctor", "presence", "history")),
 )
 """Modules whose classes and enumerations a record may name."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from asynq.errors import QueueNotFoundError
 from asynq.protocol import ops
-from asynq.protocol.findings import Fault, Finding
+from asynq.protocol.doctor import Fault, Finding
 from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR, LEASE, MINUTE, SECOND, Lab
 from asynq_conformance.laws import Laws

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from asynq.protocol.findings import Fault, Finding
+from asynq.protocol.doctor import Fault, Finding
 from asynq.protocol.history import DayStats
 from asynq.protocol.ops import Examined
 from asynq.task_state import TaskState

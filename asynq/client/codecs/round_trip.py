@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from asynq.client.codecs.canonical import declared_class
 from asynq.client.codecs.comparison import difference
-from asynq.client.codecs.declared import json_decoder
-from asynq.client.codecs.models import reason_of
+from asynq.client.codecs.json_decoder import json_decoder
+from asynq.client.codecs.pydantic_models import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

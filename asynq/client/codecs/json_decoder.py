@@ -9,7 +9,7 @@ import msgspec
 from msgspec import inspect
 
 from asynq.client.codecs.canonical import writer_of
-from asynq.client.codecs.models import (
+from asynq.client.codecs.pydantic_models import (
     UNRESOLVED,
     ModelCodec,
     check_model,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_a
 
 import msgspec
 
-from asynq.client.codecs.declared import json_decoder
+from asynq.client.codecs.json_decoder import json_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ _AMBIGUOUS = (
 )
 
 
-def top_level_decoder(kind: Any) -> Callable[[bytes], Any]:
+def type_decoder(kind: Any) -> Callable[[bytes], Any]:
     """The function from a payload to a value of a type; it raises what decoding raises.
 
     TypeError, saying why, for a type whose values cannot be told from their payloads.

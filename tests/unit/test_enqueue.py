@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import Task, TaskState
-from asynq.client.compose import compose, compose_many, task_info
+from asynq.client.enqueue import compose, compose_many, task_info
 from asynq.client.options import Options
 from asynq.info import TaskInfo
 from asynq.protocol.message import StoredTask, TaskMessage
