@@ -1,4 +1,4 @@
-"""What the author of a backend supplies so that the laws can run against it."""
+"""The harness: what the author of a backend supplies so that the suite can run on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words laws are written in: a broker on an injected clock, driven through either of its faces."""
+"""The lab of a law: an empty store, a broker on it, a clock that the law moves, short methods for steps."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def lock_name(queue: str = "q", name: str = "k") -> str:
 
 
 class Lab:
-    """One empty store, its broker, and short ways to say what laws say often."""
+    """What a law works with: one empty store, its broker, a clock, and short methods for frequent steps."""
 
     def __init__(self, harness: Harness, face: Face) -> None:
         self.harness = harness
