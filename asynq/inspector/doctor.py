@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 from asynq.checks import check_flag
 from asynq.errors import AsynqError, BrokerUnavailable, QueueNotFoundError
 from asynq.protocol.ops import Examine, ListQueues
-from asynq.runtime.sync_async import Listing, Page
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from asynq.protocol.doctor import Finding
+    from asynq.runtime.sync_async import BrokerCalls
 
 
-def doctor(repair: bool = False) -> Listing[Finding]:  # noqa: FBT001, FBT002 - a switch
+def doctor(
+    broker: BrokerCalls,
+    repair: bool = False,  # noqa: FBT001, FBT002 - a switch
+) -> AsyncGenerator[Finding, None]:
     """Look for what crashes, evictions and old Go peers leave behind, in small steps; repair it if told to.
 
     See `Fault` for the kinds of damage and what repairing each means. Servers at work repair what stops
@@ -21,12 +26,17 @@ def doctor(repair: bool = False) -> Listing[Finding]:  # noqa: FBT001, FBT002 - 
     cannot be examined does not keep the others from it: its error is raised at the end.
     """
     check_flag("repair", repair)
-    yield from _examine(None, repair=repair)
-    names: tuple[str, ...] = yield ListQueues()
+    return _examine_all(broker, repair=repair)
+
+
+async def _examine_all(broker: BrokerCalls, *, repair: bool) -> AsyncGenerator[Finding, None]:
+    async for finding in _examine(broker, None, repair=repair):
+        yield finding
     failed: list[AsynqError] = []
-    for queue in names:
+    for queue in await broker.execute(ListQueues()):
         try:
-            yield from _examine(queue, repair=repair)
+            async for finding in _examine(broker, queue, repair=repair):
+                yield finding
         except QueueNotFoundError:
             continue
         except BrokerUnavailable:
@@ -41,11 +51,12 @@ def doctor(repair: bool = False) -> Listing[Finding]:  # noqa: FBT001, FBT002 - 
             del failed
 
 
-def _examine(queue: str | None, *, repair: bool) -> Listing[Finding]:
+async def _examine(broker: BrokerCalls, queue: str | None, *, repair: bool) -> AsyncGenerator[Finding, None]:
     cursor = ""
     while True:
-        page = yield Examine(queue=queue, cursor=cursor, repair=repair)
-        yield Page(page.findings)
+        page = await broker.execute(Examine(queue=queue, cursor=cursor, repair=repair))
+        for finding in page.findings:
+            yield finding
         cursor = page.cursor
         if not cursor:
             return

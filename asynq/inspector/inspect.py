@@ -1,4 +1,7 @@
-"""What an inspector does, each verb as a plan or a listing over operations (see asynq.runtime.sync_async)."""
+"""Inspecting queues and tasks, and moving tasks by hand: what the methods of inspectors do.
+
+Each function is written once, for `Inspector` and `AsyncInspector` (see `asynq.runtime.sync_async`).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,6 @@ from asynq.protocol.ops import (
     CancelTask,
     DeleteQueue,
     DeleteTask,
-    Deletion,
     GetHistory,
     GetMemory,
     GetQueueStats,
@@ -33,15 +35,16 @@ from asynq.protocol.ops import (
     UnpauseQueue,
     UpdatePayload,
 )
-from asynq.runtime.sync_async import Listing, Page, Plan
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from asynq.protocol.groups import GroupInfo
     from asynq.protocol.history import DayStats
-    from asynq.protocol.message import QueueStats
     from asynq.protocol.ops.manage import Target, Then
     from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
+    from asynq.runtime.sync_async import BrokerCalls
 
 BULK = 200
 """Tasks moved by one operation of a bulk verb."""
@@ -53,74 +56,82 @@ _check_end = check_one_of("archive", "retry")
 # --- looking --------------------------------------------------------------------------------------------
 
 
-def queues() -> Plan[tuple[str, ...]]:
+async def queues(broker: BrokerCalls) -> tuple[str, ...]:
     """Names of all queues that were ever enqueued to and not deleted, sorted."""
-    names: tuple[str, ...] = yield ListQueues()
-    return names
+    return await broker.execute(ListQueues())
 
 
-def queue_info(queue: str) -> Plan[QueueInfo]:
+async def queue_info(broker: BrokerCalls, queue: str) -> QueueInfo:
     """Sizes by state, latency, memory, counters. QueueNotFoundError."""
     check_name("queue", queue)
-    stats: QueueStats = yield GetQueueStats(queue=queue)
+    stats = await broker.execute(GetQueueStats(queue=queue))
     memory: int | None = None
     with suppress(UnsupportedOperationError):
-        memory = yield GetMemory(queue=queue)
+        memory = await broker.execute(GetMemory(queue=queue))
     return QueueInfo.of(stats, memory)
 
 
-def history(queue: str, days: int = 30) -> Plan[tuple[DayStats, ...]]:
+async def history(broker: BrokerCalls, queue: str, days: int = 30) -> tuple[DayStats, ...]:
     """Runs of the last 1 to 90 days (UTC), today first. QueueNotFoundError."""
     check_name("queue", queue)
     check_count("days", days)
-    past: tuple[DayStats, ...] = yield GetHistory(queue=queue, days=days)
-    return past
+    return await broker.execute(GetHistory(queue=queue, days=days))
 
 
-def groups(queue: str) -> Listing[GroupInfo]:
+def groups(broker: BrokerCalls, queue: str) -> AsyncGenerator[GroupInfo, None]:
     """The groups of a queue that hold tasks, in no particular order."""
     check_name("queue", queue)
+    return _groups(broker, queue)
+
+
+async def _groups(broker: BrokerCalls, queue: str) -> AsyncGenerator[GroupInfo, None]:
     cursor = ""
     while True:
-        page = yield ListGroups(queue=queue, cursor=cursor)
-        yield Page(page.groups)
+        page = await broker.execute(ListGroups(queue=queue, cursor=cursor))
+        for group in page.groups:
+            yield group
         cursor = page.cursor
         if not cursor:
             return
 
 
-def servers() -> Plan[tuple[ServerInfo, ...]]:
+async def servers(broker: BrokerCalls) -> tuple[ServerInfo, ...]:
     """The servers that live, with what they run; one that died is among them for ten seconds more."""
-    seen: tuple[ServerInfo, ...] = yield ListServers()
-    return seen
+    return await broker.execute(ListServers())
 
 
-def scheduler_entries() -> Plan[tuple[SchedulerEntry, ...]]:
+async def scheduler_entries(broker: BrokerCalls) -> tuple[SchedulerEntry, ...]:
     """The periodic tasks of all schedulers that live, each once."""
-    entries: tuple[SchedulerEntry, ...] = yield ListSchedulerEntries()
-    return entries
+    return await broker.execute(ListSchedulerEntries())
 
 
-def enqueue_events(entry_id: str) -> Listing[EnqueueEvent]:
+def enqueue_events(broker: BrokerCalls, entry_id: str) -> AsyncGenerator[EnqueueEvent, None]:
     """What an entry enqueued, latest first. What it enqueues meanwhile is left out."""
     check_name("entry_id", entry_id)
+    return _enqueue_events(broker, entry_id)
+
+
+async def _enqueue_events(broker: BrokerCalls, entry_id: str) -> AsyncGenerator[EnqueueEvent, None]:
     seen: set[EnqueueEvent] = set()
     offset = 0
-    while page := (yield ListEnqueueEvents(entry_id=entry_id, offset=offset, limit=EVENTS)):
-        yield Page([event for event in page if event not in seen])
+    while page := await broker.execute(ListEnqueueEvents(entry_id=entry_id, offset=offset, limit=EVENTS)):
+        for event in page:
+            if event not in seen:
+                yield event
         seen.update(page)
         offset += len(page)
 
 
-def task(queue: str, task_id: str) -> Plan[TaskInfo]:
+async def task(broker: BrokerCalls, queue: str, task_id: str) -> TaskInfo:
     """One task as it is now. TaskNotFoundError."""
     check_name("queue", queue)
     check_name("task_id", task_id)
-    stored = yield GetTask(queue=queue, task_id=task_id)
-    return TaskInfo.of(stored)
+    return TaskInfo.of(await broker.execute(GetTask(queue=queue, task_id=task_id)))
 
 
-def tasks(queue: str, state: TaskState | str, group: str | None = None) -> Listing[TaskInfo]:
+def tasks(
+    broker: BrokerCalls, queue: str, state: TaskState | str, group: str | None = None
+) -> AsyncGenerator[TaskInfo, None]:
     """All tasks of a queue in one state, next to run or oldest first, any number in constant memory.
 
     `group` is for aggregating tasks, and must then be given. A task that stays where it is comes exactly
@@ -133,7 +144,7 @@ def tasks(queue: str, state: TaskState | str, group: str | None = None) -> Listi
         raise ValueError("group must be given for aggregating tasks, and for no others")
     if group is not None:
         check_text("group", group)
-    yield from task_pages(queue, wanted, group or "")
+    return task_pages(broker, queue, wanted, group or "")
 
 
 def _state(state: TaskState | str) -> TaskState:
@@ -147,37 +158,37 @@ def _state(state: TaskState | str) -> TaskState:
 # --- single tasks ---------------------------------------------------------------------------------------
 
 
-def run_task(queue: str, task_id: str) -> Plan[None]:
+async def run_task(broker: BrokerCalls, queue: str, task_id: str) -> None:
     """Make a scheduled, retried, archived, completed or aggregating task pending, to run by itself.
 
     TaskNotFoundError; TaskStateError when it is active, pending or held by an aggregator.
     """
     check_name("queue", queue)
     check_name("task_id", task_id)
-    yield RunTask(queue=queue, task_id=task_id)
+    await broker.execute(RunTask(queue=queue, task_id=task_id))
 
 
-def archive_task(queue: str, task_id: str) -> Plan[None]:
+async def archive_task(broker: BrokerCalls, queue: str, task_id: str) -> None:
     """Move a task that is neither active nor archived to the archive; nothing is counted.
 
     TaskNotFoundError, TaskStateError. An active one: `cancel`.
     """
     check_name("queue", queue)
     check_name("task_id", task_id)
-    yield ArchiveTask(queue=queue, task_id=task_id)
+    await broker.execute(ArchiveTask(queue=queue, task_id=task_id))
 
 
-def delete_task(queue: str, task_id: str) -> Plan[None]:
+async def delete_task(broker: BrokerCalls, queue: str, task_id: str) -> None:
     """Delete a task that is not active, with its result and its uniqueness lock.
 
     TaskNotFoundError, TaskStateError.
     """
     check_name("queue", queue)
     check_name("task_id", task_id)
-    yield DeleteTask(queue=queue, task_id=task_id)
+    await broker.execute(DeleteTask(queue=queue, task_id=task_id))
 
 
-def update_payload(queue: str, task_id: str, payload: object) -> Plan[None]:
+async def update_payload(broker: BrokerCalls, queue: str, task_id: str, payload: object) -> None:
     """Give a task that waits to run, or is archived, another payload: bytes, str, a value for JSON, or None.
 
     Its uniqueness lock goes by the new payload from then on: DuplicateTaskError when another task holds it.
@@ -185,12 +196,11 @@ def update_payload(queue: str, task_id: str, payload: object) -> Plan[None]:
     """
     check_name("queue", queue)
     check_name("task_id", task_id)
-    yield UpdatePayload(
-        queue=queue, task_id=task_id, payload=b"" if payload is None else encode_payload(payload)
-    )
+    encoded = b"" if payload is None else encode_payload(payload)
+    await broker.execute(UpdatePayload(queue=queue, task_id=task_id, payload=encoded))
 
 
-def cancel(task_id: str, queue: str | None = None, then: Then = "archive") -> Plan[bool]:
+async def cancel(broker: BrokerCalls, task_id: str, queue: str | None = None, then: Then = "archive") -> bool:
     """End the run of an active task, wherever it runs; False if no such task is active.
 
     The task is then archived, or retried as after a failure. Its worker is told at once; should that fail, it
@@ -201,64 +211,67 @@ def cancel(task_id: str, queue: str | None = None, then: Then = "archive") -> Pl
     if queue is not None:
         check_name("queue", queue)
     _check_end("then", then)
-    found: bool = yield CancelTask(task_id=task_id, queue=queue, then=then)
-    return found
+    return await broker.execute(CancelTask(task_id=task_id, queue=queue, then=then))
 
 
 # --- many tasks -----------------------------------------------------------------------------------------
 
 
-def run_all(queue: str, state: TaskState | str, group: str | None = None) -> Plan[int]:
+async def run_all(broker: BrokerCalls, queue: str, state: TaskState | str, group: str | None = None) -> int:
     """`run_task` for all scheduled, retried, archived, completed or aggregating tasks; how many.
 
     Those that are there when it begins, in small steps: others go on working. `group` restricts aggregating
     tasks to those of one group. QueueNotFoundError; ValueError for a state whose tasks cannot be run.
     """
-    return (yield from _move_all(queue, _state(state), "pending", group))
+    return await _move_all(broker, queue, _state(state), "pending", group)
 
 
-def archive_all(queue: str, state: TaskState | str, group: str | None = None) -> Plan[int]:
+async def archive_all(
+    broker: BrokerCalls, queue: str, state: TaskState | str, group: str | None = None
+) -> int:
     """`archive_task` for all pending, scheduled, retried, completed or aggregating tasks, as `run_all`."""
-    return (yield from _move_all(queue, _state(state), "archived", group))
+    return await _move_all(broker, queue, _state(state), "archived", group)
 
 
-def delete_all(queue: str, state: TaskState | str, group: str | None = None) -> Plan[int]:
+async def delete_all(
+    broker: BrokerCalls, queue: str, state: TaskState | str, group: str | None = None
+) -> int:
     """`delete_task` for all tasks of any state but active, as `run_all`."""
-    return (yield from _move_all(queue, _state(state), "deleted", group))
+    return await _move_all(broker, queue, _state(state), "deleted", group)
 
 
-def purge(queue: str) -> Plan[int]:
+async def purge(broker: BrokerCalls, queue: str) -> int:
     """`delete_all` for every state but active: the queue stays, its tasks do not; how many."""
     check_name("queue", queue)
     deleted = 0
     for state in TaskState:
         if state is not TaskState.ACTIVE:
-            deleted += yield from _move_all(queue, state, "deleted", None)
+            deleted += await _move_all(broker, queue, state, "deleted", None)
     return deleted
 
 
-def _move_all(queue: str, state: TaskState, to: Target, group: str | None) -> Plan[int]:
+async def _move_all(broker: BrokerCalls, queue: str, state: TaskState, to: Target, group: str | None) -> int:
     check_name("queue", queue)
     if group is not None:
         check_text("group", group)
     if group is not None or state is not TaskState.AGGREGATING:
-        return (yield from _move(queue, state, to, group or ""))
+        return await _move(broker, queue, state, to, group or "")
     moved, cursor = 0, ""
     while True:
-        page = yield ListGroups(queue=queue, cursor=cursor)
+        page = await broker.execute(ListGroups(queue=queue, cursor=cursor))
         for info in page.groups:
-            moved += yield from _move(queue, state, to, info.name)
+            moved += await _move(broker, queue, state, to, info.name)
         cursor = page.cursor
         if not cursor:
             return moved
 
 
-def _move(queue: str, state: TaskState, to: Target, group: str) -> Plan[int]:
+async def _move(broker: BrokerCalls, queue: str, state: TaskState, to: Target, group: str) -> int:
     move = MoveTasks(queue=queue, state=state, to=to, group=group, limit=BULK)
-    stats: QueueStats = yield GetQueueStats(queue=queue)
+    stats = await broker.execute(GetQueueStats(queue=queue))
     moved, there = 0, getattr(stats, state.value)
     while moved < there:
-        count: int = yield evolve(move, limit=min(BULK, there - moved))
+        count = await broker.execute(evolve(move, limit=min(BULK, there - moved)))
         if not count:
             break
         moved += count
@@ -268,21 +281,19 @@ def _move(queue: str, state: TaskState, to: Target, group: str) -> Plan[int]:
 # --- queues ---------------------------------------------------------------------------------------------
 
 
-def pause(queue: str) -> Plan[bool]:
+async def pause(broker: BrokerCalls, queue: str) -> bool:
     """Let nobody take tasks from the queue; all else goes on. True if it was not paused before."""
     check_name("queue", queue)
-    changed: bool = yield PauseQueue(queue=queue)
-    return changed
+    return await broker.execute(PauseQueue(queue=queue))
 
 
-def unpause(queue: str) -> Plan[bool]:
+async def unpause(broker: BrokerCalls, queue: str) -> bool:
     """Let tasks be taken from the queue again. True if it was paused."""
     check_name("queue", queue)
-    changed: bool = yield UnpauseQueue(queue=queue)
-    return changed
+    return await broker.execute(UnpauseQueue(queue=queue))
 
 
-def delete_queue(queue: str, force: bool = False) -> Plan[int]:  # noqa: FBT001, FBT002 - as the API names it
+async def delete_queue(broker: BrokerCalls, queue: str, force: bool = False) -> int:  # noqa: FBT001, FBT002 - as the API names it
     """Delete a queue with all that belongs to it, in small steps; how many tasks went with it.
 
     QueueNotFoundError; QueueNotEmptyError when it holds tasks and `force` is not set, or when a task is
@@ -293,7 +304,7 @@ def delete_queue(queue: str, force: bool = False) -> Plan[int]:  # noqa: FBT001,
     check_flag("force", force)
     deleted = 0
     while True:
-        step: Deletion = yield DeleteQueue(queue=queue, force=force, limit=BULK)
+        step = await broker.execute(DeleteQueue(queue=queue, force=force, limit=BULK))
         deleted += step.tasks
         if step.done:
             return deleted

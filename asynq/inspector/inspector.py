@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from asynq.inspector import doctor, inspect
 from asynq.protocol.connect import resolve
-from asynq.runtime.sync_async import awaited, listed, plain, streamed
+from asynq.runtime.sync_async import awaited, called, iterated, streamed
 
 if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
@@ -23,31 +23,31 @@ class Inspector:
     def __init__(self, broker: Broker | str) -> None:
         self._broker, self._owned = resolve(broker)
 
-    queues = plain(inspect.queues)
-    queue_info = plain(inspect.queue_info)
-    history = plain(inspect.history)
-    groups = listed(inspect.groups)
-    task = plain(inspect.task)
-    tasks = listed(inspect.tasks)
-    servers = plain(inspect.servers)
-    scheduler_entries = plain(inspect.scheduler_entries)
-    enqueue_events = listed(inspect.enqueue_events)
+    queues = called(inspect.queues)
+    queue_info = called(inspect.queue_info)
+    history = called(inspect.history)
+    groups = iterated(inspect.groups)
+    task = called(inspect.task)
+    tasks = iterated(inspect.tasks)
+    servers = called(inspect.servers)
+    scheduler_entries = called(inspect.scheduler_entries)
+    enqueue_events = iterated(inspect.enqueue_events)
 
-    run_task = plain(inspect.run_task)
-    archive_task = plain(inspect.archive_task)
-    delete_task = plain(inspect.delete_task)
-    update_payload = plain(inspect.update_payload)
-    cancel = plain(inspect.cancel)
+    run_task = called(inspect.run_task)
+    archive_task = called(inspect.archive_task)
+    delete_task = called(inspect.delete_task)
+    update_payload = called(inspect.update_payload)
+    cancel = called(inspect.cancel)
 
-    run_all = plain(inspect.run_all)
-    archive_all = plain(inspect.archive_all)
-    delete_all = plain(inspect.delete_all)
-    purge = plain(inspect.purge)
+    run_all = called(inspect.run_all)
+    archive_all = called(inspect.archive_all)
+    delete_all = called(inspect.delete_all)
+    purge = called(inspect.purge)
 
-    pause = plain(inspect.pause)
-    unpause = plain(inspect.unpause)
-    delete_queue = plain(inspect.delete_queue)
-    doctor = listed(doctor.doctor)
+    pause = called(inspect.pause)
+    unpause = called(inspect.unpause)
+    delete_queue = called(inspect.delete_queue)
+    doctor = iterated(doctor.doctor)
 
     def close(self) -> None:
         """Free what the inspector owns. Using it again connects again."""

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from asynq.info import TaskInfo
 from asynq.protocol.ops import GetQueueStats, ListTasks
-from asynq.runtime.sync_async import Listing, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator
 
-    from asynq.protocol.message import QueueStats, StoredTask
+    from asynq.runtime.sync_async import BrokerCalls
     from asynq.task_state import TaskState
 
 _PAGE = 100
@@ -21,7 +20,9 @@ _OVERLAP = 50
 _REMEMBERED = 1000
 
 
-def task_pages(queue: str, state: TaskState, group: str) -> Listing[TaskInfo]:
+async def task_pages(
+    broker: BrokerCalls, queue: str, state: TaskState, group: str
+) -> AsyncGenerator[TaskInfo, None]:
     """All tasks of one state.
 
     Others move tasks meanwhile, perhaps the very caller, who deletes each one. So a page begins before the
@@ -35,8 +36,8 @@ def task_pages(queue: str, state: TaskState, group: str) -> Listing[TaskInfo]:
     while True:
         offset = max(position - _OVERLAP, 0)
         limit = position - offset + _PAGE
-        page: Sequence[StoredTask] = yield ListTasks(
-            queue=queue, state=state, group=group, offset=offset, limit=limit
+        page = await broker.execute(
+            ListTasks(queue=queue, state=state, group=group, offset=offset, limit=limit)
         )
         met = set(recent)
         known = [place for place, task in enumerate(page) if task.message.id in met]
@@ -47,9 +48,10 @@ def task_pages(queue: str, state: TaskState, group: str) -> Listing[TaskInfo]:
         position = offset + limit
         damaged = not fresh
         if damaged:
-            stats: QueueStats = yield GetQueueStats(queue=queue)
+            stats = await broker.execute(GetQueueStats(queue=queue))
             if position >= getattr(stats, state.value):
                 return
             continue
         recent.extend(task.message.id for task in fresh)
-        yield Page([TaskInfo.of(task) for task in fresh])
+        for task in fresh:
+            yield TaskInfo.of(task)

@@ -15,19 +15,24 @@ from asynq.runtime.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asynq.protocol.broker import Broker
     from asynq.protocol.ops import Op
+    from asynq.runtime.sync_async import BrokerCalls
 
 log = get_logger("asynq.broker")
 
 
-async def aexecute_isolated(broker: Broker, ops: Sequence[Op[Any]]) -> list[Any]:
-    """What `aexecute_many` answers; BrokerUnavailable in the place of an operation that breaks the broker.
+async def execute_isolated(broker: BrokerCalls, ops: Sequence[Op[Any]]) -> list[Any]:
+    """Execute operations so that one that breaks the broker does not affect the others.
 
-    Raises the AsynqError that `aexecute_many` raises for all of them.
+    Returns:
+        The answers, as `execute_many` gives them, with BrokerUnavailable in the place of an operation that
+        makes the broker raise an error of another kind.
+
+    Raises:
+        AsynqError: `execute_many` raised it for all operations.
     """
     try:
-        return list(await broker.aexecute_many(ops))
+        return list(await broker.execute_many(ops))
     except AsynqError:
         raise
     except Exception as error:
@@ -37,28 +42,7 @@ async def aexecute_isolated(broker: Broker, ops: Sequence[Op[Any]]) -> list[Any]
     answers: list[Any] = []
     for op in ops:
         try:
-            answers += await broker.aexecute_many([op])
-        except AsynqError as error:
-            answers.append(error.with_traceback(None))
-        except Exception as error:  # noqa: BLE001 - it was logged for all of them
-            answers.append(_broken(error))
-    return answers
-
-
-def execute_isolated(broker: Broker, ops: Sequence[Op[Any]]) -> list[Any]:
-    """`aexecute_isolated` for the plain face."""
-    try:
-        return list(broker.execute_many(ops))
-    except AsynqError:
-        raise
-    except Exception as error:
-        log.exception("the broker raised an error of its own")
-        if not _can_be_parted(ops):
-            return [_broken(error)] * len(ops)
-    answers: list[Any] = []
-    for op in ops:
-        try:
-            answers += broker.execute_many([op])
+            answers += await broker.execute_many([op])
         except AsynqError as error:
             answers.append(error.with_traceback(None))
         except Exception as error:  # noqa: BLE001 - it was logged for all of them

@@ -1,139 +1,148 @@
-"""Verbs written once, for a plain face and an awaited one.
+"""Sync and async methods from one coroutine: it runs on an event loop, or to its end on the caller's thread.
 
-A plan is a generator: it yields operations, is sent their answers or thrown their errors, and returns what
-the caller gets. A listing is one that also yields pages of what the caller iterates over. `plain` and
-`listed` make methods of them, `awaited` and `streamed` their awaited counterparts, for objects that keep
-their broker in `_broker`.
+What waits for a broker is written once, as a coroutine over `BrokerCalls`. `AwaitedCalls` suspends it until
+the broker answers; `BlockingCalls` blocks the thread and never suspends it, so that `completed` runs it like
+a function. `called` and `iterated` make blocking methods of such coroutines, `awaited` and `streamed` their
+counterparts for event loops; the object keeps its broker in `_broker`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
-
-from attrs import frozen
-
-from asynq.errors import AsynqError
-from asynq.protocol.ops import Op
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Iterator,
+        Sequence,
+    )
+
+    from asynq.errors import AsynqError
     from asynq.protocol.broker import Broker
+    from asynq.protocol.ops import Op
 
 P = ParamSpec("P")
-R = TypeVar("R")
+T = TypeVar("T")
 
 
-@frozen
-class Page(Generic[R]):
-    """Some of what a listing lists."""
+class BrokerCalls(Protocol):
+    """A broker, as coroutines for both sides use it."""
 
-    items: Sequence[R]
+    def execute(self, op: Op[T], /) -> Awaitable[T]:
+        """See Broker."""
+        ...
 
-
-Plan = Generator[Op[Any], Any, R]
-Listing = Generator[Op[Any] | Page[R], Any, None]
-
-
-def plain(plan: Callable[P, Plan[R]]) -> Callable[Concatenate[Any, P], R]:
-    """The plan as a method."""
-
-    @wraps(plan)
-    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        broker: Broker = self._broker
-        steps = plan(*args, **kwargs)
-        try:
-            op = next(steps)
-            while True:
-                op = _fed(steps, _answer(broker, op))
-        except StopIteration as end:
-            result: R = end.value
-            return result
-
-    return method
+    def execute_many(self, ops: Sequence[Op[T]], /) -> Awaitable[list[T | AsynqError]]:
+        """See Broker."""
+        ...
 
 
-def awaited(plan: Callable[P, Plan[R]]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
-    """The plan as a method to be awaited."""
+class AwaitedCalls:
+    """Suspends the coroutine until the broker answers."""
 
-    @wraps(plan)
-    async def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        broker: Broker = self._broker
-        steps = plan(*args, **kwargs)
-        try:
-            op = next(steps)
-            while True:
-                op = _fed(steps, await _aanswer(broker, op))
-        except StopIteration as end:
-            result: R = end.value
-            return result
-
-    return method
+    def __init__(self, broker: Broker) -> None:
+        self.execute = broker.aexecute
+        self.execute_many = broker.aexecute_many
 
 
-def listed(listing: Callable[P, Listing[R]]) -> Callable[Concatenate[Any, P], Iterator[R]]:
-    """The listing as a method to be iterated over; misuse is refused at once, the rest asked later."""
+class BlockingCalls:
+    """Blocks the thread until the broker answers."""
 
-    @wraps(listing)
-    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        broker: Broker = self._broker
-        steps = listing(*args, **kwargs)
-        return _items(broker, steps, next(steps))
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
 
-    return method
+    async def execute(self, op: Op[T], /) -> T:
+        """See Broker."""
+        return self._broker.execute(op)
 
-
-def streamed(listing: Callable[P, Listing[R]]) -> Callable[Concatenate[Any, P], AsyncIterator[R]]:
-    """The listing as a method for `async for`."""
-
-    @wraps(listing)
-    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
-        broker: Broker = self._broker
-        steps = listing(*args, **kwargs)
-        return _aitems(broker, steps, next(steps))
-
-    return method
+    async def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
+        """See Broker."""
+        return self._broker.execute_many(ops)
 
 
-def _items(broker: Broker, steps: Listing[R], step: Op[Any] | Page[R]) -> Iterator[R]:
-    while True:
-        if isinstance(step, Page):
-            yield from step.items
-        try:
-            step = _fed(steps, None if isinstance(step, Page) else _answer(broker, step))
-        except StopIteration:
-            return
+def completed(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends to its end.
 
+    Returns:
+        What the coroutine returns. An error that it raises is raised here.
 
-async def _aitems(broker: Broker, steps: Listing[R], step: Op[Any] | Page[R]) -> AsyncIterator[R]:
-    while True:
-        if isinstance(step, Page):
-            for item in step.items:
-                yield item
-        try:
-            step = _fed(steps, None if isinstance(step, Page) else await _aanswer(broker, step))
-        except StopIteration:
-            return
+    Raises:
+        RuntimeError: The coroutine suspended: something in it waits for an event loop.
 
-
-def _fed(steps: Generator[R, Any, Any], answer: Any) -> R:
-    """Go on with an answer, or with an error in its place."""
+    """
     try:
-        return steps.throw(answer) if isinstance(answer, AsynqError) else steps.send(answer)
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a coroutine that must not wait for an event loop suspended")
+
+
+def called(
+    function: Callable[Concatenate[BrokerCalls, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], T]:
+    """Make a blocking method of a coroutine function."""
+
+    @wraps(function)
+    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return completed(function(BlockingCalls(self._broker), *args, **kwargs))
+
+    return method
+
+
+def awaited(
+    function: Callable[Concatenate[BrokerCalls, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+    """Make a coroutine method of a coroutine function."""
+
+    @wraps(function)
+    async def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await function(AwaitedCalls(self._broker), *args, **kwargs)
+
+    return method
+
+
+def iterated(
+    function: Callable[Concatenate[BrokerCalls, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate[Any, P], Iterator[T]]:
+    """Make a method for `for` of a function that returns an asynchronous iterator."""
+
+    @wraps(function)
+    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return _items(function(BlockingCalls(self._broker), *args, **kwargs))
+
+    return method
+
+
+def streamed(
+    function: Callable[Concatenate[BrokerCalls, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate[Any, P], AsyncIterator[T]]:
+    """Make a method for `async for` of a function that returns an asynchronous iterator."""
+
+    @wraps(function)
+    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        return function(AwaitedCalls(self._broker), *args, **kwargs)
+
+    return method
+
+
+def _items(stream: AsyncGenerator[T, None]) -> Iterator[T]:
+    try:
+        while True:
+            try:
+                item = completed(_next(stream))
+            except StopAsyncIteration:
+                return
+            yield item
     finally:
-        # This frame is part of the traceback: it must not keep the error, and its callers, alive.
-        del answer
+        completed(stream.aclose())
 
 
-def _answer(broker: Broker, op: Op[Any]) -> Any:
-    try:
-        return broker.execute(op)
-    except AsynqError as error:
-        return error
-
-
-async def _aanswer(broker: Broker, op: Op[Any]) -> Any:
-    try:
-        return await broker.aexecute(op)
-    except AsynqError as error:
-        return error
+async def _next(stream: AsyncIterator[T]) -> T:
+    return await anext(stream)

@@ -22,8 +22,9 @@ from asynq.protocol.presence import EnqueueEvent
 from asynq.runtime.backoff import Troubles
 from asynq.runtime.every import being_cancelled
 from asynq.runtime.forks import NoWayBack
-from asynq.runtime.isolation import aexecute_isolated
+from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
+from asynq.runtime.sync_async import AwaitedCalls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,7 +175,7 @@ class Ticker:
         if due:
             attempts = [attempt for _, attempt in due]
             sent = self.time.mark()
-            answers = await aexecute_isolated(self._broker, attempts)
+            answers = await execute_isolated(AwaitedCalls(self._broker), attempts)
             await self._note([timer for timer, _ in due], attempts, answers, sent)
         return self._pause(self.time.now())
 
@@ -235,7 +236,7 @@ class Ticker:
         if not new:
             return
         ops = [GetLastTick(queue=timer.entry.queue, entry_id=timer.entry.id) for timer in new]
-        for timer, last in zip(new, await aexecute_isolated(self._broker, ops), strict=True):
+        for timer, last in zip(new, await execute_isolated(AwaitedCalls(self._broker), ops), strict=True):
             if isinstance(last, AsynqError):
                 self._troubles.failed(last)
                 continue
@@ -300,7 +301,7 @@ class Ticker:
         if not events or not self._broker.capabilities.supports(RecordEnqueueEvent):
             return
         try:
-            answers: Sequence[object] = await aexecute_isolated(self._broker, events)
+            answers: Sequence[object] = await execute_isolated(AwaitedCalls(self._broker), events)
         except AsynqError as error:
             answers = [error.with_traceback(None)]
         for answer in answers:

@@ -16,8 +16,9 @@ from asynq.protocol.answers import may_have_landed
 from asynq.protocol.ops import MANY_BYTES, MAX_BATCH, Dequeue, ExtendLease, Requeue
 from asynq.runtime.backoff import Backoff, Troubles
 from asynq.runtime.every import JITTER, rest
-from asynq.runtime.isolation import aexecute_isolated
+from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
+from asynq.runtime.sync_async import AwaitedCalls
 from asynq.worker.failure_log import FailureLog
 from asynq.worker.leases.book import LeaseLost
 from asynq.worker.settling import SETTLE_PATIENCE, Held, Settling
@@ -71,6 +72,7 @@ class Processor:
         token: Callable[[], str] = lambda: secrets.token_hex(12),
     ) -> None:
         self._broker = broker
+        self._calls = AwaitedCalls(broker)
         self._step = step
         self._terms = terms
         self._keeper = keeper
@@ -225,7 +227,7 @@ class Processor:
         self._hungry = self._hungry and fetch is None
         answers: Sequence[Any]
         try:
-            answers = await aexecute_isolated(self._broker, ops)
+            answers = await execute_isolated(self._calls, ops)
         except AsynqError as error:
             answers = [error.with_traceback(None)] * len(ops)
         self._hungry |= self._settling.answered(settlements, answers[: len(settlements)])
@@ -293,7 +295,7 @@ class Processor:
         """The deliveries whose lease did not lapse while this loop was held up."""
         ops = [ExtendLease(lease=delivery.lease, duration=self._terms.lease) for delivery in deliveries]
         try:
-            answers = await aexecute_isolated(self._broker, ops)
+            answers = await execute_isolated(self._calls, ops)
         except AsynqError:
             return list(deliveries)
         kept = zip(deliveries, answers, strict=True)

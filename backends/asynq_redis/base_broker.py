@@ -20,13 +20,14 @@ from asynq.protocol.broker import Capabilities
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.value_sizes import MAX_VALUE_BYTES, check_max_value_bytes, too_large
 from asynq.runtime.per_loop import PerLoop
+from asynq.runtime.sync_async import completed
 from asynq_redis.events.cluster_listener import SpreadListener
 from asynq_redis.events.listener import RedisListener
 from asynq_redis.events.watcher import RedisWatcher
 from asynq_redis.operations.steps import Batch, Env
 from asynq_redis.transport import faults
 from asynq_redis.transport.cluster import Cluster
-from asynq_redis.transport.io import Awaiting, Blocking, Settings, completed
+from asynq_redis.transport.io import Awaiting, Blocking, Settings
 from asynq_redis.transport.sentinel import Sentinel
 from asynq_redis.transport.topology import Single, scouting
 from asynq_redis.transport.transport import Patience, Transport

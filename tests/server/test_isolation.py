@@ -30,7 +30,8 @@ from asynq.protocol.ops import (
     Ping,
     Retry,
 )
-from asynq.runtime.isolation import aexecute_isolated, execute_isolated
+from asynq.runtime.isolation import execute_isolated
+from asynq.runtime.sync_async import AwaitedCalls, BlockingCalls, completed
 from asynq.scheduler.entries import Entry, Registry
 from asynq.scheduler.ticker import LONGEST_PAUSE, REST, Hooks, Ticker
 from asynq.task_state import TaskState
@@ -107,7 +108,10 @@ def state(broker: MemoryBroker, task_id: str, queue: str = "q") -> TaskState:
 async def test_an_operation_that_breaks_the_broker_is_answered_by_itself(broker: MemoryBroker) -> None:
     poisoned = Poisoned(broker, lambda op: isinstance(op, Forward) and op.queue == "bad")
     ops: list[Op[Any]] = [Ping(), Forward(queue="bad"), Forward(queue="good")]
-    for answers in (await aexecute_isolated(poisoned, ops), execute_isolated(poisoned, ops)):
+    for answers in (
+        await execute_isolated(AwaitedCalls(poisoned), ops),
+        completed(execute_isolated(BlockingCalls(poisoned), ops)),
+    ):
         assert isinstance(answers[1], BrokerUnavailable)
         assert answers[1].maybe_applied
         assert "a value nobody expected" in answers[1].reason

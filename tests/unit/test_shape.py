@@ -42,6 +42,39 @@ VENDORS = {
 }
 """Who alone may import a store's driver."""
 
+FLOORS = {
+    "asynq": (
+        {"clock", "durations", "instants", "task_state"},
+        {"checks"},
+        {"errors"},
+        {"cron", "protocol"},
+        {"info", "runtime"},
+        {"brokerkit", "client", "supervisor"},
+        {"handlers", "inspector", "scheduler"},
+        {"demo", "testing", "worker"},
+        {"pytest_plugin", "server"},
+        {"cli"},
+        {"__main__"},
+    ),
+    "asynq_redis": (
+        {"lua", "url", "wire"},
+        {"transport"},
+        {"events", "operations"},
+        {"base_broker"},
+        {"brokers"},
+        {"harness"},
+    ),
+    "asynq_sqlite": (
+        {"store"},
+        {"events", "operations"},
+        {"engine"},
+        {"transaction_thread"},
+        {"broker"},
+        {"harness"},
+    ),
+}
+"""The folders and single modules of a package, floor by floor: each imports from lower floors only."""
+
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 LARGEST_EXAMPLE = 400
@@ -109,6 +142,37 @@ def test_the_harness_of_a_backend_is_for_the_conformance_suite_alone(package: st
         shown(path) for path in sources(PACKAGES[package]) if f"{package}.harness" in path.read_text()
     ]
     assert importers == []
+
+
+def modules_imported(path: Path, package: str) -> Iterator[str]:
+    """Modules of the package that a file imports, also under TYPE_CHECKING, as `client.task`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module] if node.module != package else [f"{package}.{a.name}" for a in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from (name.partition(".")[2] for name in names if name.startswith(f"{package}."))
+
+
+@pytest.mark.parametrize("package", sorted(FLOORS))
+def test_a_folder_imports_from_lower_floors_only(package: str) -> None:
+    floor_of = {room: floor for floor, rooms in enumerate(FLOORS[package]) for room in rooms}
+    offenders = [
+        f"{shown(path)} imports {module}"
+        for path in sources(PACKAGES[package])
+        if (room := path.relative_to(PACKAGES[package]).parts[0].removesuffix(".py")) != "__init__"
+        for module in modules_imported(path, package)
+        if (other := module.partition(".")[0]) != room and floor_of.get(other, -1) >= floor_of[room]
+    ]
+    assert offenders == []
+
+
+@pytest.mark.parametrize("package", sorted(FLOORS))
+def test_every_folder_has_a_floor(package: str) -> None:
+    names = {path.stem for path in PACKAGES[package].iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert names - {"__init__", "__pycache__", "py"} == set().union(*FLOORS[package])
 
 
 def test_loggers_are_the_ones_whose_records_are_safe() -> None:

@@ -10,6 +10,7 @@ from asynq.errors import BrokerUnavailable
 from asynq.runtime.backoff import Troubles
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
+from asynq.runtime.sync_async import BlockingCalls, completed
 from asynq.worker.leases.book import LeaseBook
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Extender:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`duration` in milliseconds; `notify` on the thread; nothing is sent unless `permitted`."""
-        self._broker = broker
+        self._calls = BlockingCalls(broker)
         self._book = LeaseBook(duration)
         self._notify = notify
         self._permitted = permitted
@@ -90,7 +91,7 @@ class Extender:
     def _extend(self, ops: Sequence[ExtendLease]) -> bool:
         sent_at = self._monotonic()
         try:
-            answers: Sequence[Extended | AsynqError] = execute_isolated(self._broker, ops)
+            answers: Sequence[Extended | AsynqError] = completed(execute_isolated(self._calls, ops))
         except BrokerUnavailable as error:
             self._troubles.failed(error)
             return False

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from asynq.errors import AsynqError, LeaseLostError
 from asynq.protocol.answers import may_have_landed
 from asynq.protocol.ops import MAX_BATCH, AdoptOrphans, ListLostLeases, Recover
-from asynq.runtime.isolation import aexecute_isolated
+from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
+from asynq.runtime.sync_async import AwaitedCalls
 from asynq.worker.loops.sweep import Sweep, Turns
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Recoverer:
         if not recoveries:
             return 0
         taken = 0
-        answers = await aexecute_isolated(self._broker, recoveries)
+        answers = await execute_isolated(AwaitedCalls(self._broker), recoveries)
         for recovery, answer in zip(recoveries, answers, strict=True):
             message = recovery.lost.message
             # A loss that nobody is told of is worse than one that two servers tell.

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from asynq.errors import AsynqError
 from asynq.runtime.backoff import Troubles
-from asynq.runtime.isolation import aexecute_isolated
+from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
+from asynq.runtime.sync_async import AwaitedCalls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +56,9 @@ class Sweep:
         answered: dict[str, T] = {}
         if not ops:
             return answered
-        for queue, answer in zip(ops, await aexecute_isolated(self._broker, list(ops.values())), strict=True):
+        for queue, answer in zip(
+            ops, await execute_isolated(AwaitedCalls(self._broker), list(ops.values())), strict=True
+        ):
             if isinstance(answer, AsynqError):
                 self._troubles.failed(answer, queue)
             else:

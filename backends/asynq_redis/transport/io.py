@@ -19,6 +19,7 @@ from attrs import field, frozen
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from asynq.runtime.sync_async import completed
 from asynq_redis.transport.host_names import NamedConnection, NamedTLSConnection
 from asynq_redis.transport.sever import sever
 from asynq_redis.transport.tls import TLSConnection, context_for
@@ -185,18 +186,6 @@ class Awaiting:
     def within(self, seconds: float) -> AbstractAsyncContextManager[object]:
         """See Face."""
         return asyncio.timeout(seconds)
-
-
-def completed(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine over the Blocking face."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    coroutine.close()
-    message = "a coroutine over the blocking face suspended"
-    raise RuntimeError(message)
 
 
 def _options(address: Address, settings: Settings, retry: object) -> dict[str, Any]:
