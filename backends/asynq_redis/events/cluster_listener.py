@@ -10,7 +10,7 @@ from attrs import define
 from asynq.errors import AsynqError, BrokerUnavailable
 from asynq.protocol.broker import Wake
 from asynq.runtime.logs import get_logger
-from asynq_redis.events.listener import KEEPALIVE, MAX_EVENTS, RedisListener
+from asynq_redis.events.listener import KEEPALIVE, MAX_EVENTS, RedisListener, failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,8 +94,12 @@ class SpreadListener:
     def _begin(self) -> None:
         if self._closed:
             raise BrokerUnavailable("the listener is closed")
+        if self._task is not None and failed(self._task):
+            task, self._task = self._task, None  # the next call starts a new one
+            task.result()
         if self._task is None:
             self._task = asyncio.create_task(self._keep_following(), name="asynq-redis-listeners")
+            self._task.add_done_callback(lambda _: self._fresh.set())
 
     async def _keep_following(self) -> None:
         while True:
@@ -107,7 +111,10 @@ class SpreadListener:
         async with self._following:
             if self._closed:
                 return
-            for address, ear in self._ears.items():
+            for address, ear in list(self._ears.items()):
+                if failed(ear.task):
+                    await self._forget(address)
+                    ear.task.result()
                 if not ear.listener.listening:
                     self._topology.doubt(address)
             try:

@@ -110,14 +110,18 @@ class RedisListener:
     def _begin(self) -> None:
         if self._closed:
             raise BrokerUnavailable("the listener is closed")
+        if self._task is not None and failed(self._task):
+            task, self._task = self._task, None  # the next call starts a new one
+            task.result()
         if self._task is None:
             self._task = asyncio.create_task(self._listen(), name="asynq-redis-listener")
+            self._task.add_done_callback(lambda _: self._fresh.set())
 
     async def _listen(self) -> None:
         while True:
             try:
                 await self._attend()
-            except (redis.RedisError, *faults.OUTCOME_UNKNOWN) as error:
+            except faults.CONNECTION_ERRORS as error:
                 refusal = faults.connect_refusal(error, self._address)
                 self._troubles.failed(refusal or BrokerUnavailable(faults.reason(error, self._address)))
             await asyncio.sleep(self._backoff.pause())
@@ -185,6 +189,11 @@ class RedisListener:
         if len(self._events) > MAX_EVENTS:
             del self._events[next(iter(self._events))]
         self._fresh.set()
+
+
+def failed(task: asyncio.Task[None]) -> bool:
+    """True if a bug ended the task; its `result()` raises it."""
+    return task.done() and not task.cancelled()
 
 
 def _keys(queue: str) -> tuple[str, ...]:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from asynq_redis.transport.io import Settings
     from asynq_redis.url import Address
 
-_TROUBLE = (redis.RedisError, *faults.OUTCOME_UNKNOWN)
-
 
 class RedisWatcher:
     """See asynq.protocol.broker.Watcher. One connection to each server that holds a task somebody waits for.
@@ -133,10 +131,9 @@ class _Tracking:
             connection = self._connection = await PushConnection.open(self._address, self._settings)
         except BaseException as error:
             self._life = None
-            refusal = faults.connect_refusal(error, self._address)
-            opened.set_exception(refusal or self._unavailable(str(error) or type(error).__name__))
-            opened.exception()  # when nobody waits for it any more, nobody has to be told
-            if isinstance(error, _TROUBLE):
+            opened.set_exception(self._open_error(error))
+            opened.exception()  # retrieved here, in case every caller has stopped waiting
+            if isinstance(error, Exception):
                 return
             raise
         try:
@@ -144,7 +141,7 @@ class _Tracking:
             opened.set_result(connection)
             while True:
                 self._heard(await connection.pushed(self._keepalive))
-        except _TROUBLE:
+        except faults.CONNECTION_ERRORS:
             pass  # whoever waits looks again, and finds out what is wrong
         finally:
             # Before anything is awaited: who watches from now on needs another connection.
@@ -169,6 +166,13 @@ class _Tracking:
         waiting.discard(change)
         if not waiting:
             self._waiting.pop(key, None)
+
+    def _open_error(self, error: BaseException) -> Exception:
+        """The exception for the callers that wait for the connection. A bug is raised as itself."""
+        if isinstance(error, Exception) and not isinstance(error, faults.CONNECTION_ERRORS):
+            return error
+        refusal = faults.connect_refusal(error, self._address)
+        return refusal or self._unavailable(str(error) or type(error).__name__)
 
     def _unavailable(self, reason: str) -> BrokerUnavailable:
         return BrokerUnavailable(f"{self._address}: {reason}")

@@ -60,17 +60,11 @@ _IN_SCRIPT = re.compile(
     r"Error running script.*@user_script: ?\d+: -?(?P<code>[A-Z]{2,}) (?P<text>.*)", re.DOTALL
 )
 
-OUTCOME_UNKNOWN = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.InvalidResponse,
-    OSError,
-    EOFError,
-    # A connection that redis-py closes under a writer's feet shows as one of these.
-    AttributeError,
-    TypeError,
-)
-"""What ends an exchange on a connection without telling what the server did."""
+CONNECTION_ERRORS = (redis.RedisError, OSError, EOFError)
+"""The exceptions of a connection that cannot be opened, breaks or times out.
+
+Any other exception is a bug in this package or in a library and propagates unchanged.
+"""
 
 
 class NoAnswer(redis.ConnectionError):
@@ -156,6 +150,12 @@ def refusal(error: redis.RedisError) -> AsynqError:
         return BrokerUnavailable(f"{word} {text}")
     advice = f" ({_ADVICE[word]})" if word in _ADVICE else ""
     return BrokerRefusedError(f"{word} {text}{advice}")
+
+
+def wrapped_bug(error: BaseException) -> AttributeError | TypeError | None:
+    """The bug behind a ConnectionError: while connecting, redis.asyncio wraps every exception in one."""
+    cause = error.__cause__ if isinstance(error, redis.ConnectionError) else None
+    return cause if isinstance(cause, AttributeError | TypeError) else None
 
 
 def connect_refusal(error: BaseException, where: object) -> BrokerRefusedError | None:

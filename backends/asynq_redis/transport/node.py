@@ -93,7 +93,7 @@ class Node:
         try:
             try:
                 link = await self._link(limit)
-            except (redis.RedisError, *faults.OUTCOME_UNKNOWN) as error:
+            except faults.CONNECTION_ERRORS as error:
                 self._refuse(error)
                 return Exchange(replies=[], error=error)
             return await self._converse(link, requests, in_full, limit)
@@ -159,7 +159,7 @@ class Node:
                         replies.append(await wait(connection.read_response()))
                     except redis.ResponseError as error:
                         replies.append(error.with_traceback(None))
-        except (redis.RedisError, *faults.OUTCOME_UNKNOWN) as error:
+        except faults.CONNECTION_ERRORS as error:
             await self._drop(connection)
             self._refuse(error)
             # What nobody has confirmed counts as unanswered: it is asked for again.
@@ -234,8 +234,11 @@ class Node:
         # Readable while idle means closed by the server, or a stray reply: either way unfit.
         try:
             return not await self._face.wait(connection.can_read())
-        except (redis.RedisError, *faults.OUTCOME_UNKNOWN):
+        except faults.CONNECTION_ERRORS:
             return False
+        except BaseException:
+            await self._drop(connection)
+            raise
 
     async def _drop(self, connection: Any) -> None:
         await self._face.wait(connection.disconnect(nowait=True))
@@ -255,6 +258,8 @@ class Node:
             )
 
     def _refuse(self, error: BaseException) -> None:
+        if (bug := faults.wrapped_bug(error)) is not None:
+            raise bug
         refusal = faults.connect_refusal(error, self.address)
         if refusal is not None:
             raise refusal from error
