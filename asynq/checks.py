@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
-from asynq.instants import EPOCH, LAST_INSTANT
+from asynq.instants import EPOCH, MAX_DATETIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LONGEST = timedelta(microseconds=(2**63 - 1) // 1000)
+MAX_DURATION = timedelta(microseconds=(2**63 - 1) // 1000)
 """The longest duration Go peers can express: about 292 years."""
 INT32_MAX = 2**31 - 1
 
@@ -71,8 +71,8 @@ def check_duration(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a timedelta, not {type(value).__name__}")
     if value < timedelta(0):
         raise ValueError(f"{name} must not be negative; it is {value}")
-    if value > LONGEST:
-        raise ValueError(f"{name} must not be longer than {LONGEST.days} days; it is {value}")
+    if value > MAX_DURATION:
+        raise ValueError(f"{name} must not be longer than {MAX_DURATION.days} days; it is {value}")
 
 
 def check_timeout(name: str, value: object) -> None:
@@ -107,8 +107,8 @@ def check_instant(name: str, value: object) -> None:
 def check_due(name: str, value: object) -> None:
     """An instant up to the last one that every time zone has. It may have passed."""
     check_instant(name, value)
-    if isinstance(value, datetime) and value > LAST_INSTANT:
-        raise ValueError(f"{name} must not be later than {LAST_INSTANT}; it is {value}")
+    if isinstance(value, datetime) and value > MAX_DATETIME:
+        raise ValueError(f"{name} must not be later than {MAX_DATETIME}; it is {value}")
 
 
 def check_zone(name: str, value: object) -> None:

@@ -26,8 +26,8 @@ from asynq.instants import EPOCH
 
 _UTC = ZoneInfo("UTC")
 _SECOND = timedelta(seconds=1)
-_HORIZON_YEARS = 5
-_HORIZON = timedelta(days=366 * _HORIZON_YEARS)
+_MAX_SEARCH_YEARS = 5
+_MAX_SEARCH = timedelta(days=366 * _MAX_SEARCH_YEARS)
 _END = datetime(9999, 12, 30, tzinfo=_UTC)
 """Two days before the last one that every zone can express."""
 _MONTHS = {name: i for i, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
@@ -76,7 +76,7 @@ def parse(spec: str, location: tzinfo = _UTC) -> Schedule:
 
 
 @frozen
-class Every:
+class IntervalSchedule:
     """Due again and again after a fixed interval of whole seconds."""
 
     interval: timedelta
@@ -95,7 +95,7 @@ class Every:
 
 
 @frozen
-class WallClock:
+class CronSchedule:
     """Due at wall-clock times of one zone."""
 
     expression: str
@@ -110,7 +110,7 @@ class WallClock:
         if instant >= _END:
             return None
         start = instant.astimezone(_UTC)
-        end = _END if start > _END - _HORIZON else start + _HORIZON
+        end = _END if start > _END - _MAX_SEARCH else start + _MAX_SEARCH
         # Between two changes of the zone's offset wall clock and real time run in step, so each such
         # stretch is searched by the naive wall clock, and a match beyond its end is not one.
         inclusive = False
@@ -132,7 +132,7 @@ class WallClock:
 
     def _next_wall(self, wall: datetime) -> datetime | None:
         steps = croniter(
-            self.expression, wall, day_or=self.either_day, max_years_between_matches=_HORIZON_YEARS
+            self.expression, wall, day_or=self.either_day, max_years_between_matches=_MAX_SEARCH_YEARS
         )
         try:
             found: datetime = steps.get_next(datetime)
@@ -172,17 +172,17 @@ def _zone(spec: str, location: tzinfo) -> tuple[tzinfo, str]:
         raise CronError(f"unknown time zone {name!r}") from None
 
 
-def _every(text: str) -> Every:
+def _every(text: str) -> IntervalSchedule:
     try:
         interval = parse_duration(text)
     except ValueError as error:
         raise CronError(f"@every: {error}") from None
     if interval <= timedelta():
         raise CronError(f"@every {text}: the interval must be positive")
-    return Every(max(_SECOND, interval - interval % _SECOND))
+    return IntervalSchedule(max(_SECOND, interval - interval % _SECOND))
 
 
-def _fields(spec: str, location: tzinfo) -> WallClock:
+def _fields(spec: str, location: tzinfo) -> CronSchedule:
     parts = spec.split()
     if len(parts) != 5:
         raise CronError(
@@ -198,7 +198,7 @@ def _fields(spec: str, location: tzinfo) -> WallClock:
         _column(_values(month, "month", 1, 12, _MONTHS)[0], 12),
         _column(weekdays, 7),
     )
-    return WallClock(" ".join(columns), not (day_star or weekday_star), location)
+    return CronSchedule(" ".join(columns), not (day_star or weekday_star), location)
 
 
 def _column(values: set[int], size: int) -> str:

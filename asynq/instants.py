@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST_INSTANT: Final = datetime(1, 1, 2, tzinfo=UTC)
-LAST_INSTANT: Final = datetime(9999, 12, 31, tzinfo=UTC)
+MIN_DATETIME: Final = datetime(1, 1, 2, tzinfo=UTC)
+MAX_DATETIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
 """Between these two a datetime exists in every time zone."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 _SECOND = timedelta(seconds=1)
-_FIRST, _LAST = (FIRST_INSTANT - EPOCH) // _MILLISECOND, (LAST_INSTANT - EPOCH) // _MILLISECOND
+_FIRST, _LAST = (MIN_DATETIME - EPOCH) // _MILLISECOND, (MAX_DATETIME - EPOCH) // _MILLISECOND
 _SHORTEST, _LONGEST = timedelta.min // _MILLISECOND + 1, timedelta.max // _MILLISECOND
 
 
@@ -37,7 +37,7 @@ def duration_of(milliseconds: int) -> timedelta:
 
 def in_utc(instant: datetime) -> datetime:
     """The instant in UTC, or the nearest that every time zone has."""
-    return EPOCH + min(max(instant - EPOCH, FIRST_INSTANT - EPOCH), LAST_INSTANT - EPOCH)
+    return EPOCH + min(max(instant - EPOCH, MIN_DATETIME - EPOCH), MAX_DATETIME - EPOCH)
 
 
 def milliseconds_of(value: datetime | timedelta) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from asynq.checks import check_callback, check_count, check_duration
 from asynq.errors import BrokerUnavailable, ServerStateError
-from asynq.handlers.adapters import as_step
+from asynq.handlers.adapters import adapt_handler
 from asynq.handlers.hooks import Callbacks
 from asynq.handlers.processes.main_module import importing
 from asynq.protocol.broker import require
@@ -172,7 +172,7 @@ class Server(Life):
                 "a server is started by a module that a handler process imports: "
                 'start it under `if __name__ == "__main__":`'
             )
-        step = as_step(handler)
+        step = adapt_handler(handler)
         outage = await self._greet()
         if self.state != "new":
             raise ServerStateError(self._state, "start")

@@ -16,11 +16,11 @@ from asynq.client.payload import encode_payload
 from asynq.client.task import Task
 from asynq.clock import FakeClock
 from asynq.errors import RevokeTask
-from asynq.handlers.adapters import as_step
+from asynq.handlers.adapters import adapt_handler
 from asynq.handlers.executors import Executors
 from asynq.handlers.hooks import error_of
 from asynq.handlers.outcome import Succeeded, decide, wraps
-from asynq.handlers.retry import RetryRules
+from asynq.handlers.retry import RetryPolicy
 from asynq.handlers.runner import Run
 from asynq.inspector.inspector import Inspector
 from asynq.protocol.broker_time import BrokerTime
@@ -32,7 +32,7 @@ from asynq.task_state import TaskState
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from asynq.handlers.adapters import Handler, Step
+    from asynq.handlers.adapters import Handler, HandlerAdapter
     from asynq.handlers.outcome import Outcome
     from asynq.handlers.retry import RetryDelay
     from asynq.info import TaskInfo
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FakeClock", "TaskRun", "arun_until_idle", "assert_enqueued", "enqueued", "run_until_idle"]
 
-LEASE = 24 * 3600 * 1000
+TEST_LEASE = 24 * 3600 * 1000
 """Milliseconds: nobody else shall take what a test runs."""
 _ANY = object()
 
@@ -80,13 +80,13 @@ async def arun_until_idle(
     retry_delay: as a server's. most: runs after which RuntimeError tells that the tasks feed themselves.
     """
     broker, owned = resolve(broker)
-    bench = _Bench(broker, as_step(handler), retry_delay)
+    bench = _TaskRunner(broker, adapt_handler(handler), retry_delay)
     runs: list[TaskRun] = []
     try:
         while (delivery := await bench.next_due(queues)) is not None:
             if len(runs) == most:
                 raise RuntimeError(f"there is still something to do after {most} runs")
-            outcome = await bench.carry_out(delivery)
+            outcome = await bench.run(delivery)
             runs.append(_noted(delivery, outcome))
             error = runs[-1].error
             if raise_errors and error is not None and not wraps(error, RevokeTask):
@@ -191,15 +191,15 @@ def _in_other_words(wanted: bytes, payload: bytes) -> bool:
     return len(texts) == 1
 
 
-class _Bench:
+class _TaskRunner:
     """Does for one task at a time what a server does for many."""
 
-    def __init__(self, broker: Broker, step: Step, retry_delay: RetryDelay | None) -> None:
+    def __init__(self, broker: Broker, step: HandlerAdapter, retry_delay: RetryDelay | None) -> None:
         self.executors = Executors.of(1)
         self._broker = broker
         self._step = step
         self._time = BrokerTime(broker.clock)
-        self._rules = RetryRules(rng=Random(0), delay=retry_delay)  # noqa: S311 - delays that repeat
+        self._rules = RetryPolicy(rng=Random(0), delay=retry_delay)  # noqa: S311 - delays that repeat
 
     async def next_due(self, queues: Sequence[str] | None) -> Delivery | None:
         """The next task, taken; None when nothing is due."""
@@ -207,14 +207,14 @@ class _Bench:
         for queue in names:
             while (await self._broker.aexecute(Forward(queue=queue))).moved:
                 pass
-        fetch = Dequeue(orders=(names,) if names else (), token=str(uuid4()), lease=LEASE)
+        fetch = Dequeue(orders=(names,) if names else (), token=str(uuid4()), lease=TEST_LEASE)
         sent = self._time.mark()
         delivery = next(iter(await self._broker.aexecute(fetch)), None)
         if delivery is not None and delivery.delivered_at:
-            self._time.tell(delivery.delivered_at, sent=sent)
+            self._time.update(delivery.delivered_at, sent=sent)
         return delivery
 
-    async def carry_out(self, delivery: Delivery) -> Outcome:
+    async def run(self, delivery: Delivery) -> Outcome:
         """Run the task and settle it."""
         run = Run(delivery, self._step, broker=self._broker, executors=self.executors, clock=self._time)
         outcome = await run.execute()

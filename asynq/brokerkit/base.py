@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, ParamSpec, TypeVar, cast
 
 from asynq.brokerkit.changes import ChangeListener, ChangeWatcher
 from asynq.errors import AsynqError, BrokerFullError, BrokerRefusedError, BrokerUnavailable
-from asynq.protocol.answers import raised
+from asynq.protocol.answers import unwrap
 from asynq.runtime.loop_thread import Portal
 from asynq.runtime.threads import Answer, DaemonThreads, taken
 
@@ -113,14 +113,14 @@ class CalledBroker(_Faces):
 
     def execute(self, op: Op[T], /) -> T:
         """See Broker."""
-        return cast("T", raised(self.execute_many([op])[0]))
+        return cast("T", unwrap(self.execute_many([op])[0]))
 
     def close(self) -> None:
         """See Broker."""
 
     async def aexecute(self, op: Op[T], /) -> T:
         """See Broker."""
-        return cast("T", raised((await self.aexecute_many([op]))[0]))
+        return cast("T", unwrap((await self.aexecute_many([op]))[0]))
 
     async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""
@@ -172,11 +172,11 @@ class AwaitedBroker(_Faces):
 
     async def aexecute(self, op: Op[T], /) -> T:
         """See Broker."""
-        return cast("T", raised((await self.aexecute_many([op]))[0]))
+        return cast("T", unwrap((await self.aexecute_many([op]))[0]))
 
     def execute(self, op: Op[T], /) -> T:
         """See Broker."""
-        return cast("T", raised(self.execute_many([op])[0]))
+        return cast("T", unwrap(self.execute_many([op])[0]))
 
     def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from asynq.durations import parse_duration
-from asynq.handlers.adapters import as_step
+from asynq.handlers.adapters import adapt_handler
 from asynq.runtime.safe_text import shown
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-    from asynq.handlers.adapters import Step
+    from asynq.handlers.adapters import HandlerAdapter
 
 
 def usage_error(text: str) -> typer.BadParameter:
@@ -60,7 +60,7 @@ def read_limits(option: str, texts: Iterable[str]) -> dict[str, int]:
     return limits
 
 
-def load_handler(target: str, app_dir: Path) -> Step:
+def load_handler(target: str, app_dir: Path) -> HandlerAdapter:
     """The mux or handler that MODULE:NAME names, the module searched in `app_dir` first.
 
     What the module itself raises while it is imported is not caught.
@@ -85,7 +85,7 @@ def load_handler(target: str, app_dir: Path) -> Step:
             raise usage_error(f"module {module_name!r} has no {path!r}")
         value = getattr(value, name)
     try:
-        return as_step(value)
+        return adapt_handler(value)
     except TypeError as error:
         raise usage_error(f"{target!r} is no handler: {error}") from None
 

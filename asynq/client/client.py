@@ -44,7 +44,7 @@ class Client:
         self._broker, self._owned = resolve(broker)
         self._new_id = new_id
         self._results = Results(self._broker)
-        self._portal = Portal(partial(_let_go, self._results, self._broker))
+        self._portal = Portal(partial(_close_async, self._results, self._broker))
 
     def enqueue(self, task: Task, **options: Unpack[EnqueueKeywords]) -> TaskInfo:
         """Make the task known to its queue: pending, scheduled, or waiting in its group.
@@ -121,7 +121,7 @@ def _run_task(queue: str, task_id: str) -> RunTask:
     return RunTask(queue=queue, task_id=task_id)
 
 
-async def _let_go(results: Results, broker: Broker) -> None:
+async def _close_async(results: Results, broker: Broker) -> None:
     await results.aclose()
     await broker.aclose()
 

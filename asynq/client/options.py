@@ -65,7 +65,7 @@ class Options:
     either: a run without any limit cannot be expressed."""
     deadline: datetime | None = None
     """Instant after which no run may go on, rounded up to the second, until the end of the year 9999 (see
-    asynq.instants.LAST_INSTANT). A task whose deadline has passed is archived instead of run."""
+    asynq.instants.MAX_DATETIME). A task whose deadline has passed is archived instead of run."""
     process_at: datetime | None = None
     """Instant from which the task may run, until the end of the year 9999; never early. At once when it has
     passed."""

@@ -22,7 +22,7 @@ from asynq.demo.report import Report, last_to_begin, runs_begun, tally
 from asynq.demo.tasks import COUNT, DIGEST, RUN_LOG_VARIABLE
 from asynq.errors import AsynqError, QueueNotEmptyError
 from asynq.inspector.inspector import AsyncInspector
-from asynq.protocol.connect import connect, without_secrets
+from asynq.protocol.connect import connect, redact_url
 from asynq.protocol.ops import DeleteQueue, GetQueueStats
 from asynq.supervisor.command import BROKER_VARIABLE, LogLevel, worker_command
 from asynq.supervisor.supervisor import Supervisor
@@ -109,7 +109,7 @@ class Demo:
         finally:
             await broker.aclose()
         return Report(
-            broker=without_secrets(self.broker_url),
+            broker=redact_url(self.broker_url),
             directory=os.fsencode(self.directory).decode(errors="backslashreplace"),
             files=len(self.files),
             processes=self.processes,

@@ -9,26 +9,26 @@ from asynq.errors import AsynqError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_LENGTH = 10_000
+MAX_ERROR_TEXT = 10_000
 """Most characters of an error that are kept."""
 
-_SHOWN_MEMBERS = 10
+_MAX_SHOWN_MEMBERS = 10
 
 
 def error_text(error: BaseException) -> str:
     """One readable text for any error: "ValueError: boom", for an AsynqError its sentence.
 
-    Members of an exception group are named; causes are not. Valid UTF-8 without NUL, at most MAX_LENGTH
+    Members of an exception group are named; causes are not. Valid UTF-8 without NUL, at most MAX_ERROR_TEXT
     characters. Never raises, whatever the error's own methods do.
     """
     text = _described(error).encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 1] + "…"
+    return text if len(text) <= MAX_ERROR_TEXT else text[: MAX_ERROR_TEXT - 1] + "…"
 
 
 def _described(error: BaseException, depth: int = 0) -> str:
     name = type(error).__name__
     try:
-        said = str(error)[:MAX_LENGTH]
+        said = str(error)[:MAX_ERROR_TEXT]
         if isinstance(error, BaseExceptionGroup) and depth < 3:
             return f"{name}: {said} [{_members(error.exceptions, depth + 1)}]"
         ours = isinstance(error, AsynqError)
@@ -40,6 +40,6 @@ def _described(error: BaseException, depth: int = 0) -> str:
 
 
 def _members(errors: Sequence[BaseException], depth: int) -> str:
-    members = [_described(member, depth) for member in errors[:_SHOWN_MEMBERS]]
-    more = len(errors) - _SHOWN_MEMBERS
+    members = [_described(member, depth) for member in errors[:_MAX_SHOWN_MEMBERS]]
+    more = len(errors) - _MAX_SHOWN_MEMBERS
     return f"{'; '.join(members)}{f'; and {more} more' if more > 0 else ''}"

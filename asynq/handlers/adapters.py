@@ -1,4 +1,4 @@
-"""Handlers as users write them, each made into the one form a run awaits: a Step."""
+"""Handlers as users write them, each made into the one form a run awaits: a HandlerAdapter."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from asynq.client.payload import payload_decoder
 from asynq.client.task import Task
 from asynq.errors import TaskCancelledError
 from asynq.handlers.outcome import Interrupted
-from asynq.handlers.processes.main_module import Origin
-from asynq.handlers.processes.messages import Call
-from asynq.handlers.processes.pool import Errand
+from asynq.handlers.processes.main_module import MainModule
+from asynq.handlers.processes.messages import HandlerCall
+from asynq.handlers.processes.pool import ProcessCall
 from asynq.runtime.threads import Answer, end_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ Executor: TypeAlias = Literal["thread", "process"]
 """Where a plain function runs."""
 
 
-class Step(ABC):
+class HandlerAdapter(ABC):
     """A handler in the form a run awaits."""
 
     @abstractmethod
@@ -43,7 +43,9 @@ class Step(ABC):
         """Carry out the task; what is returned is its result."""
 
 
-def as_step(handler: Handler, *, payload: Any = None, executor: Executor | None = None) -> Step:
+def adapt_handler(
+    handler: Handler, *, payload: Any = None, executor: Executor | None = None
+) -> HandlerAdapter:
     """The step that runs a handler: coroutine functions as they are, plain functions in a thread.
 
     With `payload` the handler is given a decoded instance in the place of the task. TypeError for what
@@ -52,24 +54,24 @@ def as_step(handler: Handler, *, payload: Any = None, executor: Executor | None 
     a type that cannot be decoded (see `asynq.client.payload.payload_decoder`).
     ValueError for an executor that does not exist, and for options an async handler or a mux has no use for.
     """
-    if isinstance(handler, Step):
+    if isinstance(handler, HandlerAdapter):
         if payload is not None or executor is not None:
             raise ValueError("payload and executor are for functions; a mux has them on its own handlers")
         return handler
     _check(handler)
     if executor not in (None, "thread", "process"):
         raise ValueError(f"executor must be 'thread' or 'process'; it is {executor!r}")
-    step: Step
+    step: HandlerAdapter
     if is_async(handler):
         if executor is not None:
             raise ValueError(f"executor is for plain functions; {_name(handler)} is async")
-        step = AsyncStep(handler)
+        step = AsyncAdapter(handler)
     elif executor == "process":
         _check_importable(handler)
-        return ProcessStep(handler, _importable_type(payload))
+        return ProcessAdapter(handler, _importable_type(payload))
     else:
-        step = ThreadStep(handler)
-    return step if payload is None else TypedStep(step, _decoder(payload))
+        step = ThreadAdapter(handler)
+    return step if payload is None else PayloadAdapter(step, _decoder(payload))
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -78,7 +80,7 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 @frozen
-class AsyncStep(Step):
+class AsyncAdapter(HandlerAdapter):
     """Awaits a coroutine function on the event loop."""
 
     function: Handler
@@ -89,7 +91,7 @@ class AsyncStep(Step):
 
 
 @frozen
-class ThreadStep(Step):
+class ThreadAdapter(HandlerAdapter):
     """Runs a plain function in one of the server's threads."""
 
     function: Handler
@@ -101,7 +103,7 @@ class ThreadStep(Step):
 
 
 @frozen
-class ProcessStep(Step):
+class ProcessAdapter(HandlerAdapter):
     """Runs a plain function in one of the server's processes, which is killed when the run must end."""
 
     function: Handler
@@ -111,16 +113,16 @@ class ProcessStep(Step):
     async def __call__(self, ctx: Context, task: Task) -> bytes | None:
         """Run the handler; what it returned is encoded as a result already."""
         control = ctx.control
-        errand = Errand(control.executors.processes)
-        call = Call(self.function, control.delivery, task, self.payload, control.deadline)
+        errand = ProcessCall(control.executors.processes)
+        call = HandlerCall(self.function, control.delivery, task, self.payload, control.deadline)
         return await _in_thread(ctx, partial(errand.run, call, control.broker), errand.kill)
 
 
 @frozen
-class TypedStep(Step):
+class PayloadAdapter(HandlerAdapter):
     """Hands the decoded payload to another step."""
 
-    step: Step
+    step: HandlerAdapter
     decode: Callable[[str, bytes], Any]
 
     async def __call__(self, ctx: Context, task: Task) -> Any:
@@ -175,7 +177,7 @@ def _check_importable(handler: Handler) -> None:
             "executor='process' needs a function at the top level of a module, which a process can import; "
             f"{_name(handler)} is not one"
         )
-    if handler.__module__ == "__main__" and not Origin.here().name:
+    if handler.__module__ == "__main__" and not MainModule.here().name:
         raise TypeError(
             f"executor='process' needs a function of a file; {_name(handler)} was typed at a prompt"
         )

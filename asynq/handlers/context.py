@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Delivery
 
-Stop = Cancelled | Interrupted | Failed
+StopOutcome = Cancelled | Interrupted | Failed
 """Why a run was told to end, as the outcome it has unless its handler finds a better one."""
 
 
@@ -37,7 +37,7 @@ class CancelReason(StrEnum):
 
 
 @define(eq=False)
-class Control:
+class RunControl:
     """What a run and the steps of its handler share."""
 
     delivery: Delivery
@@ -46,7 +46,7 @@ class Control:
     broker: Broker
     executors: Executors
     """Where plain functions run."""
-    stop: Stop | None = None
+    stop: StopOutcome | None = None
     """Set once the run was told to end."""
     abandoned: bool = False
     """The run has its outcome without its handler, which did not end in time."""
@@ -57,7 +57,7 @@ class Control:
 class Context:
     """One run of one task, for its handler and the middlewares around it. Usable from any thread."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: RunControl) -> None:
         self.control = control
         """The runner's own; nothing in it is for handlers."""
         self._delivery = control.delivery

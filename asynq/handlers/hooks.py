@@ -67,7 +67,7 @@ class Hooks:
 
     def started(self, message: TaskMessage, ctx: Context) -> None:
         """A run begins."""
-        self._tell("on_start", message, ctx)
+        self._notify("on_start", message, ctx)
 
     def ended(self, outcome: Outcome, message: TaskMessage, ctx: Context | None) -> None:
         """A run has its outcome, which is not recorded yet."""
@@ -77,7 +77,7 @@ class Hooks:
 
     def report(self, error: Exception, message: TaskMessage, ctx: Context | None = None) -> None:
         """Something went wrong with a task."""
-        self._tell("on_error", message, ctx, error)
+        self._notify("on_error", message, ctx, error)
 
     def settled(self, op: Settlement, outcome: Outcome | None, ctx: Context | None) -> None:
         """The broker has recorded how a run ended."""
@@ -85,11 +85,11 @@ class Hooks:
         if isinstance(op, Requeue):
             return
         if error is None:
-            self._tell("on_success", message, ctx)
+            self._notify("on_success", message, ctx)
         elif isinstance(op, Retry | Archive):
             if isinstance(op, Archive) or op.failure:
-                self._tell("on_failure", message, ctx, error)
-            self._tell("on_archive" if isinstance(op, Archive) else "on_retry", message, ctx, error)
+                self._notify("on_failure", message, ctx, error)
+            self._notify("on_archive" if isinstance(op, Archive) else "on_retry", message, ctx, error)
 
     def lost(self, recovery: Recover) -> None:
         """A task was taken from a worker that is lost."""
@@ -97,7 +97,7 @@ class Hooks:
         error = LeaseLostError(message.queue, message.id)
         then = "on_archive" if recovery.to == "archived" else "on_retry"
         for name in ("on_error", "on_failure", then):
-            self._tell(name, message, None, error)
+            self._notify(name, message, None, error)
 
     def checked(self, error: AsynqError | None) -> None:
         """The broker was asked for a sign of life."""
@@ -111,7 +111,7 @@ class Hooks:
         for pending in self._pending:
             pending.cancel()
 
-    def _tell(self, name: str, message: TaskMessage, ctx: Context | None, *error: Exception) -> None:
+    def _notify(self, name: str, message: TaskMessage, ctx: Context | None, *error: Exception) -> None:
         callback = getattr(self._on, name)
         if callback is not None:
             what = f"{name}, told of task {message.id!r} of queue {message.queue!r},"

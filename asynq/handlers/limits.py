@@ -63,15 +63,15 @@ class Semaphore:
         async with self.hold(ctx):
             return await next(ctx, task)
 
-    def hold(self, ctx: Context) -> Hold:
+    def hold(self, ctx: Context) -> SemaphoreSlot:
         """A slot for a part of this run: `async with semaphore.hold(ctx):`, or `with` in a plain handler."""
         holder = f"{ctx.task_id}:{uuid4().hex}"
         hold = self.lapse // _MILLISECOND
         op = AcquireSlot(scope=self.scope, holder=holder, limit=self.limit, hold=hold)
-        return Hold(ctx.control.broker, op, self.retry_in)
+        return SemaphoreSlot(ctx.control.broker, op, self.retry_in)
 
 
-class Hold:
+class SemaphoreSlot:
     """A slot from entering to leaving it. Entering raises RateLimited when there is none."""
 
     def __init__(self, broker: Broker, op: AcquireSlot, retry_in: timedelta) -> None:
@@ -79,18 +79,18 @@ class Hold:
         self._op = op
         self._release = ReleaseSlot(scope=op.scope, holder=op.holder)
         self._refusal = RateLimited(retry_in, op.scope)
-        self._pause = op.hold / 1000 / 3
+        self._renew_interval = op.hold / 1000 / 3
 
     async def __aenter__(self) -> Self:
         if not await self._broker.aexecute(self._op):
             raise self._refusal
-        self._left = asyncio.Event()
-        self._renewing = asyncio.create_task(self._renew(self._left), name=f"asynq slot {self._op.scope}")
+        self._released = asyncio.Event()
+        self._renewing = asyncio.create_task(self._renew(self._released), name=f"asynq slot {self._op.scope}")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         # A renewal under way must end first, or it may take the slot again.
-        self._left.set()
+        self._released.set()
         await self._renewing
         with suppress(AsynqError):  # it lapses by itself
             await self._broker.aexecute(self._release)
@@ -98,37 +98,37 @@ class Hold:
     def __enter__(self) -> Self:
         if not self._broker.execute(self._op):
             raise self._refusal
-        self._thread_left = threading.Event()
+        self._thread_released = threading.Event()
         self._thread = threading.Thread(target=self._renew_in_thread, name="asynq-slot", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread_left.set()
+        self._thread_released.set()
         self._thread.join()
         with suppress(AsynqError):  # it lapses by itself
             self._broker.execute(self._release)
 
     async def _renew(self, left: asyncio.Event) -> None:
         while not left.is_set():
-            await rest(left, self._pause)
+            await rest(left, self._renew_interval)
             if not left.is_set():
                 try:
-                    self._note(held=await self._broker.aexecute(self._op))
+                    self._log_if_lost(held=await self._broker.aexecute(self._op))
                 except AsynqError as error:
-                    self._not_renewed(error)
+                    self._log_failed_renewal(error)
 
     def _renew_in_thread(self) -> None:
-        while not self._thread_left.wait(self._pause):
+        while not self._thread_released.wait(self._renew_interval):
             try:
-                self._note(held=self._broker.execute(self._op))
+                self._log_if_lost(held=self._broker.execute(self._op))
             except AsynqError as error:
-                self._not_renewed(error)
+                self._log_failed_renewal(error)
 
-    def _not_renewed(self, error: AsynqError) -> None:
+    def _log_failed_renewal(self, error: AsynqError) -> None:
         log.warning("a slot of %r is not renewed for now: %s", self._op.scope, error)
 
-    def _note(self, *, held: bool) -> None:
+    def _log_if_lost(self, *, held: bool) -> None:
         if not held:
             log.warning("a slot of %r lapsed while its run goes on: others have it", self._op.scope)
 
@@ -162,13 +162,13 @@ class RateLimit:
 
     async def take(self, ctx: Context) -> None:
         """Take a token. RateLimited when there is none, until when there will be one."""
-        self._check(await ctx.control.broker.aexecute(self._taking()))
+        self._check(await ctx.control.broker.aexecute(self._request()))
 
     def take_sync(self, ctx: Context) -> None:
         """`take` for plain handlers."""
-        self._check(ctx.control.broker.execute(self._taking()))
+        self._check(ctx.control.broker.execute(self._request()))
 
-    def _taking(self) -> TakeToken:
+    def _request(self) -> TakeToken:
         return TakeToken(scope=self.scope, limit=self.limit, per=self.per // _MILLISECOND)
 
     def _check(self, wait: int) -> None:

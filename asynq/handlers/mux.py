@@ -8,7 +8,7 @@ from attrs import frozen
 
 from asynq.checks import check_name
 from asynq.errors import HandlerNotFoundError
-from asynq.handlers.adapters import Step, as_step, is_async
+from asynq.handlers.adapters import HandlerAdapter, adapt_handler, is_async
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=Middleware)
 
 
-class ServeMux(Step):
+class ServeMux(HandlerAdapter):
     """A handler made of handlers: each task goes to the one whose pattern fits its type best.
 
     A pattern fits a type that equals it or begins with it; the longest one that fits wins. A task no
@@ -33,7 +33,7 @@ class ServeMux(Step):
     """
 
     def __init__(self) -> None:
-        self._steps: dict[str, Step] = {}
+        self._steps: dict[str, HandlerAdapter] = {}
         self._longest = 0
         self._middlewares: list[Middleware] = []
 
@@ -114,7 +114,7 @@ class ServeMux(Step):
             raise ValueError(f"a mux cannot be its own handler (pattern {pattern!r})")
         for middleware in middlewares:
             _check_middleware(middleware)
-        step = as_step(handler, payload=payload, executor=executor)
+        step = adapt_handler(handler, payload=payload, executor=executor)
         self._steps[pattern] = _surrounded(step, middlewares)
         self._longest = max(self._longest, len(pattern))
 
@@ -132,7 +132,7 @@ class ServeMux(Step):
         """Handle a task: middlewares first, then the handler its type leads to."""
         return await _surrounded(_Dispatch(self), self._middlewares)(ctx, task)
 
-    def find(self, task_type: str) -> Step:
+    def find(self, task_type: str) -> HandlerAdapter:
         """The step tasks of this type go to; HandlerNotFoundError when no pattern fits."""
         for end in range(min(len(task_type), self._longest), 0, -1):
             step = self._steps.get(task_type[:end])
@@ -142,7 +142,7 @@ class ServeMux(Step):
 
 
 @frozen
-class _Dispatch(Step):
+class _Dispatch(HandlerAdapter):
     mux: ServeMux
 
     async def __call__(self, ctx: Context, task: Task) -> Any:
@@ -150,15 +150,15 @@ class _Dispatch(Step):
 
 
 @frozen
-class _Wrapped(Step):
+class _Wrapped(HandlerAdapter):
     middleware: Middleware
-    next: Step
+    next: HandlerAdapter
 
     async def __call__(self, ctx: Context, task: Task) -> Any:
         return await self.middleware(ctx, task, self.next)
 
 
-def _surrounded(step: Step, middlewares: Sequence[Middleware]) -> Step:
+def _surrounded(step: HandlerAdapter, middlewares: Sequence[Middleware]) -> HandlerAdapter:
     for middleware in reversed(middlewares):
         step = _Wrapped(middleware, step)
     return step

@@ -10,14 +10,14 @@ from attrs import frozen
 from asynq.errors import RateLimited, RevokeTask, SkipRetry, TaskCancelledError
 from asynq.errors.base import ANY_FAILURE
 from asynq.errors.text import error_text
-from asynq.handlers.retry import LONGEST_DELAY
+from asynq.handlers.retry import MAX_RETRY_DELAY
 from asynq.protocol.ops import Archive, Complete, Done, Requeue, Retry
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asynq.handlers.retry import RetryRules
+    from asynq.handlers.retry import RetryPolicy
     from asynq.protocol.message import Delivery
 
 
@@ -52,7 +52,7 @@ class Interrupted:
 
 log = get_logger("asynq.processor")
 
-UNDECIDED_DELAY = 60_000
+FALLBACK_RETRY_DELAY = 60_000
 """Milliseconds until a task runs again whose failure could not be judged."""
 
 Outcome = Succeeded | Failed | Cancelled | Interrupted
@@ -61,7 +61,7 @@ Settlement = Done | Complete | Retry | Archive | Requeue
 """The operations that end a run."""
 
 
-def decide(delivery: Delivery, outcome: Outcome, rules: RetryRules, now: int) -> Settlement | None:
+def decide(delivery: Delivery, outcome: Outcome, rules: RetryPolicy, now: int) -> Settlement | None:
     """The operation that settles a run, None when the task is no longer this run's to settle.
 
     succeeded: completed if the task asks for retention, else done. failed: done if the error is or wraps a
@@ -80,10 +80,10 @@ def decide(delivery: Delivery, outcome: Outcome, rules: RetryRules, now: int) ->
     text = error_text(outcome.error) if isinstance(outcome, Failed) else "asynq: the outcome cannot be judged"
     if spent:
         return Archive(delivery=delivery, error=text)
-    return Retry(delivery=delivery, delay=UNDECIDED_DELAY, error=text)
+    return Retry(delivery=delivery, delay=FALLBACK_RETRY_DELAY, error=text)
 
 
-def _decided(delivery: Delivery, outcome: Outcome, rules: RetryRules, now: int) -> Settlement | None:
+def _decided(delivery: Delivery, outcome: Outcome, rules: RetryPolicy, now: int) -> Settlement | None:
     match outcome:
         case Succeeded():
             if delivery.message.retention > 0:
@@ -102,19 +102,19 @@ def _decided(delivery: Delivery, outcome: Outcome, rules: RetryRules, now: int) 
             assert_never(outcome)
 
 
-def _after_failure(delivery: Delivery, error: Exception, rules: RetryRules, now: int) -> Settlement:
+def _after_failure(delivery: Delivery, error: Exception, rules: RetryPolicy, now: int) -> Settlement:
     message, text = delivery.message, error_text(error)
     if wraps(error, RevokeTask):
         return Done(delivery=delivery)
     too_late = 0 < message.deadline * 1000 <= now
     limited = next((part for part in _parts(error) if isinstance(part, RateLimited)), None)
     if limited and not too_late:
-        wait = -(-min(limited.retry_in, LONGEST_DELAY) // timedelta(milliseconds=1))
+        wait = -(-min(limited.retry_in, MAX_RETRY_DELAY) // timedelta(milliseconds=1))
         return Retry(delivery=delivery, delay=wait, error=text, failure=False)
     if too_late or message.retried >= message.max_retry or wraps(error, SkipRetry):
         return Archive(delivery=delivery, error=text)
     delay = rules.delay_of(message, error)
-    return Retry(delivery=delivery, delay=delay, error=text, failure=rules.counts(message, error))
+    return Retry(delivery=delivery, delay=delay, error=text, failure=rules.counts_as_failure(message, error))
 
 
 def wraps(error: BaseException, kind: type[BaseException]) -> bool:
@@ -122,7 +122,7 @@ def wraps(error: BaseException, kind: type[BaseException]) -> bool:
     return any(isinstance(part, kind) for part in _parts(error))
 
 
-def can_be_judged(error: BaseException) -> bool:
+def is_inspectable(error: BaseException) -> bool:
     """False for an error that raises another one when it is looked at: nothing can be decided from it."""
     try:
         for part in _parts(error):

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.retry")
 
-LONGEST_DELAY = timedelta(days=100 * 365)
+MAX_RETRY_DELAY = timedelta(days=100 * 365)
 """Longer delays are cut to this one."""
-_LONGEST_SECONDS = LONGEST_DELAY // timedelta(seconds=1)
+_MAX_RETRY_SECONDS = MAX_RETRY_DELAY // timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
 
 RetryDelay = Callable[[int, Exception, Task], timedelta | float]
@@ -35,14 +35,14 @@ IsFailure = Callable[[Exception], bool]
 def default_retry_delay(retried: int, rng: Random) -> timedelta:
     """Go asynq's delay: retried**4 + 15 seconds, and up to 29 * (retried + 1) seconds by chance.
 
-    At most LONGEST_DELAY, for any number of retries.
+    At most MAX_RETRY_DELAY, for any number of retries.
     """
     seconds = retried**4 + 15 + rng.randrange(30) * (retried + 1)
-    return timedelta(seconds=min(seconds, _LONGEST_SECONDS))
+    return timedelta(seconds=min(seconds, _MAX_RETRY_SECONDS))
 
 
 @frozen(kw_only=True)
-class RetryRules:
+class RetryPolicy:
     """The user's callbacks, each giving way to its default where it raises or answers nonsense."""
 
     rng: Random
@@ -60,7 +60,7 @@ class RetryRules:
                 log.exception("retry_delay failed for task %r: the default is used", message.id)
         return _milliseconds(default_retry_delay(message.retried, self.rng))
 
-    def counts(self, message: TaskMessage, error: Exception) -> bool:
+    def counts_as_failure(self, message: TaskMessage, error: Exception) -> bool:
         """True if the error is a failure that spends a retry: every error, unless the user says otherwise."""
         if self.is_failure is None:
             return True
@@ -76,7 +76,7 @@ def _milliseconds(delay: timedelta | float) -> int:
     plain = _plain(delay)
     if plain < timedelta(0):
         raise ValueError(f"retry_delay answered {plain}, which is negative")
-    return -(-min(plain, LONGEST_DELAY) // _MILLISECOND)
+    return -(-min(plain, MAX_RETRY_DELAY) // _MILLISECOND)
 
 
 def _plain(delay: timedelta | float) -> timedelta:
@@ -88,4 +88,4 @@ def _plain(delay: timedelta | float) -> timedelta:
     seconds = int.__int__(delay) if isinstance(delay, int) else float.__float__(delay)
     if isinstance(seconds, float) and math.isnan(seconds):
         raise ValueError("retry_delay answered NaN")
-    return timedelta(seconds=max(min(seconds, _LONGEST_SECONDS), -1))
+    return timedelta(seconds=max(min(seconds, _MAX_RETRY_SECONDS), -1))

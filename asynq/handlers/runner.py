@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asynq.client.enqueue import DEFAULT_TIMEOUT
 from asynq.client.payload import encode_result
 from asynq.client.task import Task
 from asynq.errors import (
@@ -17,10 +18,10 @@ from asynq.errors import (
     TaskTimeoutError,
 )
 from asynq.errors.text import error_text
-from asynq.handlers.adapters import as_step
-from asynq.handlers.context import Context, Control, Stop, current_run
-from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded, can_be_judged
-from asynq.instants import instant_of
+from asynq.handlers.adapters import adapt_handler
+from asynq.handlers.context import Context, RunControl, StopOutcome, current_run
+from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded, is_inspectable
+from asynq.instants import instant_of, seconds_of
 from asynq.protocol.ops import Complete
 from asynq.protocol.value_sizes import too_large
 from asynq.runtime.forks import NoWayBack
@@ -28,7 +29,7 @@ from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
     from asynq.clock import Clock
-    from asynq.handlers.adapters import Handler, Step
+    from asynq.handlers.adapters import Handler, HandlerAdapter
     from asynq.handlers.executors import Executors
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Delivery, TaskMessage
@@ -37,13 +38,13 @@ E = TypeVar("E", bound=BaseException)
 
 logger = get_logger("asynq.runner")
 
-DEFAULT_TIMEOUT = 30 * 60
-"""Seconds a run may take when its task has neither timeout nor deadline, as in Go asynq."""
+_DEFAULT_TIMEOUT_SECONDS = seconds_of(DEFAULT_TIMEOUT)
+"""Timeout of a run whose task has neither a timeout nor a deadline, as in Go asynq."""
 
-GRACE = 5.0
+CANCEL_GRACE = 5.0
 """Seconds a handler told to end may take to do so."""
 
-_TELLINGS = 2
+_CANCEL_ATTEMPTS = 2
 """How often, within its grace, a coroutine is cancelled: more than once in case it swallowed the first, but
 rarely, because each also breaks into the cleaning up of one that did not."""
 
@@ -69,24 +70,24 @@ class Run:
         broker: Broker,
         executors: Executors,
         clock: Clock,
-        grace: float = GRACE,
+        grace: float = CANCEL_GRACE,
     ) -> None:
         self.delivery = delivery
         self.finished = asyncio.Event()
-        self._step: Step = as_step(handler)
+        self._handler: HandlerAdapter = adapt_handler(handler)
         self._grace = grace
         self._clock = clock
         now = clock.now()
         self.started_at = instant_of(now)
-        self._limit, self._overrun = _time_limit(delivery.message, now)
-        self._control = Control(delivery, instant_of(self._limit), broker, executors)
+        self._limit, self._timeout_error = _time_limit(delivery.message, now)
+        self._control = RunControl(delivery, instant_of(self._limit), broker, executors)
         self.context = Context(self._control)
         self._work: asyncio.Task[Outcome] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[Outcome] | None = self._loop.create_future()
         """Dropped with `_work` when the run has ended: an error's traceback may lead back here."""
-        self._over = False
+        self._ended = False
 
     @property
     def now(self) -> int:
@@ -94,7 +95,7 @@ class Run:
         return self._clock.now()
 
     @property
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Seconds until the run is told to end; below zero when it was."""
         return (self._limit - self.now) / 1000
 
@@ -108,7 +109,7 @@ class Run:
             if stop == Interrupted("lease_lost"):
                 self._control.stop = stop
             return
-        self._tell(stop)
+        self._request_stop(stop)
 
     def abandon(self) -> None:
         """Have the outcome now, without a handler that was told to end. After the end it does nothing."""
@@ -118,7 +119,7 @@ class Run:
         self._control.abandoned = True
         # A step that waits for a thread gives up now; `finished` still waits for the thread itself.
         self._work.cancel()
-        self._conclude(self._control.stop or Interrupted("shutdown"))
+        self._set_outcome(self._control.stop or Interrupted("shutdown"))
 
     def owns(self, task: asyncio.Task[Any]) -> bool:
         """Whether the task is the handler's, or one that the handler started (from Python 3.12 on)."""
@@ -135,15 +136,17 @@ class Run:
         """
         if self.delivery.cancel:
             self.cancel(Cancelled("retry" if self.delivery.cancel == "retry" else "archive"))
-        elif self.left <= 0:
-            self._tell(Failed(self._overrun))
+        elif self.seconds_left <= 0:
+            self._request_stop(Failed(self._timeout_error))
         awaited = self._outcome
         if self._control.stop is not None or awaited is None:
             self.finished.set()
             return self._control.stop or Interrupted("shutdown")
         self._work = self._loop.create_task(self._handle(), name=f"asynq {self.delivery.message.id}")
-        self._work.add_done_callback(self._ended)
-        self._timer = self._loop.call_later(self.left, self._tell, Failed(self._overrun))
+        self._work.add_done_callback(self._on_done)
+        self._timer = self._loop.call_later(
+            self.seconds_left, self._request_stop, Failed(self._timeout_error)
+        )
         try:
             return await awaited
         except asyncio.CancelledError:
@@ -154,28 +157,30 @@ class Run:
         current_run.set(self.context)
         try:
             with NoWayBack():
-                answer = await self._step(self.context, Task.from_message(self.delivery.message))
+                answer = await self._handler(self.context, Task.from_message(self.delivery.message))
                 return _success(answer, self.delivery, self._control.broker)
         except (SkipRetry, RevokeTask) as verdict:
             return Failed(_as_exception(verdict))
         except asyncio.CancelledError:
-            return self._control.stop or _stray()
+            return self._control.stop or _unexpected_cancellation()
         except BaseException as error:  # noqa: BLE001 - SystemExit too must not take the server along
             return self._control.stop or Failed(_as_exception(error))
 
-    def _tell(self, stop: Stop) -> None:
+    def _request_stop(self, stop: StopOutcome) -> None:
         """Record why the run ends and make it end: cancel, cancel again, abandon."""
-        if self._over or (self._work is not None and self._work.done()):
+        if self._ended or (self._work is not None and self._work.done()):
             return  # if it ended in the same instant, what it says counts
         self._control.stop = stop
         if self._work is not None:
-            self._press(self._work, _TELLINGS)
+            self._cancel_or_abandon(self._work, _CANCEL_ATTEMPTS)
 
-    def _press(self, work: asyncio.Task[Outcome], times: int) -> None:
+    def _cancel_or_abandon(self, work: asyncio.Task[Outcome], attempts: int) -> None:
         self._stop_timer()
-        if times:
+        if attempts:
             work.cancel()
-            self._timer = self._loop.call_later(self._grace / _TELLINGS, self._press, work, times - 1)
+            self._timer = self._loop.call_later(
+                self._grace / _CANCEL_ATTEMPTS, self._cancel_or_abandon, work, attempts - 1
+            )
             return
         logger.warning(
             "task %s of queue %s still runs %g s after it was told to end, and keeps its slot until it does",
@@ -185,42 +190,42 @@ class Run:
         )
         self.abandon()
 
-    def _ended(self, work: asyncio.Task[Outcome]) -> None:
+    def _on_done(self, work: asyncio.Task[Outcome]) -> None:
         self._stop_timer()
-        self._over, self._work = True, None
+        self._ended, self._work = True, None
         if work.cancelled():
-            self._conclude(self._control.stop or _stray())
+            self._set_outcome(self._control.stop or _unexpected_cancellation())
         elif error := work.exception():
-            self._conclude(Failed(_as_exception(error)))
+            self._set_outcome(Failed(_as_exception(error)))
         else:
-            self._conclude(work.result())
-        self._await_threads()
+            self._set_outcome(work.result())
+        self._finish_after_threads()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _conclude(self, outcome: Outcome) -> None:
+    def _set_outcome(self, outcome: Outcome) -> None:
         awaited, self._outcome = self._outcome, None
         if awaited is not None and not awaited.done():
             awaited.set_result(outcome)
 
-    def _await_threads(self) -> None:
+    def _finish_after_threads(self) -> None:
         calls = self._control.calls
         running = next((call for call in calls if not call.done()), None)
         if running is None:
             self.finished.set()
         else:
-            running.add_done_callback(lambda _: self._from_thread())
+            running.add_done_callback(lambda _: self._on_thread_done())
 
-    def _from_thread(self) -> None:
+    def _on_thread_done(self) -> None:
         with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
-            self._loop.call_soon_threadsafe(self._await_threads)
+            self._loop.call_soon_threadsafe(self._finish_after_threads)
 
 
 def _time_limit(message: TaskMessage, now: int) -> tuple[int, TaskTimeoutError]:
     """The instant a run of this task must end (Unix ms), and the error it ends with."""
-    seconds = message.timeout or (0 if message.deadline else DEFAULT_TIMEOUT)
+    seconds = message.timeout or (0 if message.deadline else _DEFAULT_TIMEOUT_SECONDS)
     by_timeout = now + seconds * 1000
     by_deadline = message.deadline * 1000
     if message.deadline and (not seconds or by_deadline <= by_timeout):
@@ -229,7 +234,7 @@ def _time_limit(message: TaskMessage, now: int) -> tuple[int, TaskTimeoutError]:
     return by_timeout, TaskTimeoutError(f"the task ran longer than its timeout of {seconds} s")
 
 
-def _stray() -> Failed:
+def _unexpected_cancellation() -> Failed:
     return Failed(HandlerError("the handler was cancelled, but not by its server"))
 
 
@@ -247,17 +252,17 @@ def _success(answer: Any, delivery: Delivery, broker: Broker) -> Outcome:
 
 
 def _as_exception(error: BaseException) -> Exception:
-    if not can_be_judged(error):
+    if not is_inspectable(error):
         # Without it as a cause, or that could not be judged either.
         return HandlerError(f"the handler raised an error that breaks when looked at: {error_text(error)}")
     if isinstance(error, Exception):
-        return _without_run(error)
+        return _trim_traceback(error)
     wrapped = HandlerError(f"the handler raised {error_text(error)}")
-    wrapped.__cause__ = _without_run(error)
+    wrapped.__cause__ = _trim_traceback(error)
     return wrapped
 
 
-def _without_run(error: E) -> E:
+def _trim_traceback(error: E) -> E:
     """The error with a traceback that begins at the handler: the run's frame holds what holds the error."""
     trace = error.__traceback__
     if trace is not None and trace.tb_next is not None:

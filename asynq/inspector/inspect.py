@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from asynq.protocol.groups import GroupInfo
     from asynq.protocol.history import DayStats
-    from asynq.protocol.ops.manage import Target, Then
+    from asynq.protocol.ops.manage import CancelAction, MoveTarget
     from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
     from asynq.runtime.sync_async import BrokerCalls
 
@@ -200,7 +200,7 @@ async def update_payload(broker: BrokerCalls, queue: str, task_id: str, payload:
     await broker.execute(UpdatePayload(queue=queue, task_id=task_id, payload=encoded))
 
 
-async def cancel(broker: BrokerCalls, task_id: str, queue: str | None = None, then: Then = "archive") -> bool:
+async def cancel(broker: BrokerCalls, task_id: str, queue: str | None = None, then: CancelAction = "archive") -> bool:
     """End the run of an active task, wherever it runs; False if no such task is active.
 
     The task is then archived, or retried as after a failure. Its worker is told at once; should that fail, it
@@ -250,7 +250,7 @@ async def purge(broker: BrokerCalls, queue: str) -> int:
     return deleted
 
 
-async def _move_all(broker: BrokerCalls, queue: str, state: TaskState, to: Target, group: str | None) -> int:
+async def _move_all(broker: BrokerCalls, queue: str, state: TaskState, to: MoveTarget, group: str | None) -> int:
     check_name("queue", queue)
     if group is not None:
         check_text("group", group)
@@ -266,7 +266,7 @@ async def _move_all(broker: BrokerCalls, queue: str, state: TaskState, to: Targe
             return moved
 
 
-async def _move(broker: BrokerCalls, queue: str, state: TaskState, to: Target, group: str) -> int:
+async def _move(broker: BrokerCalls, queue: str, state: TaskState, to: MoveTarget, group: str) -> int:
     move = MoveTasks(queue=queue, state=state, to=to, group=group, limit=BULK)
     stats = await broker.execute(GetQueueStats(queue=queue))
     moved, there = 0, getattr(stats, state.value)

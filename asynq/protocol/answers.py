@@ -15,7 +15,7 @@ from asynq.errors import (
 )
 
 
-def raised(answer: Any) -> Any:
+def unwrap(answer: Any) -> Any:
     """The answer itself, or the error it is, raised."""
     if isinstance(answer, AsynqError):
         try:
@@ -26,7 +26,7 @@ def raised(answer: Any) -> Any:
     return answer
 
 
-def may_have_landed(error: AsynqError) -> bool:
+def may_be_applied(error: AsynqError) -> bool:
     """True for an error that leaves open whether what was asked took effect."""
     if isinstance(error, BrokerUnavailable | TooLargeError | LeaseLostError):
         return error.maybe_applied

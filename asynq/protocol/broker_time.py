@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from asynq.clock import Clock
     from asynq.protocol.broker import Broker
 
-FRESH: Final = 10_000
+SYNC_INTERVAL: Final = 10_000
 """Milliseconds for which an answer counts: clocks of machines drift, and are set."""
 
 
@@ -27,12 +27,12 @@ class BrokerTime:
         """`clock`: what counts on, the broker's own if it was given one."""
         self._counter = clock or SteadyClock()
         self._offset = 0
-        self._told_at: int | None = None
+        self._synced_at: int | None = None
 
     @property
-    def told(self) -> bool:
+    def synced(self) -> bool:
         """True once an answer has told it."""
-        return self._told_at is not None
+        return self._synced_at is not None
 
     @property
     def offset(self) -> int:
@@ -44,10 +44,10 @@ class BrokerTime:
         return self._counter.now() + self._offset
 
     def mark(self) -> int:
-        """A reading to give to `tell`, from before a question is sent."""
+        """A reading to give to `update`, from before a question is sent."""
         return self._counter.now()
 
-    def tell(self, instant: int, *, sent: int) -> None:
+    def update(self, instant: int, *, sent: int) -> None:
         """An answer has come: its question was sent at this mark, and the broker's time was this instant.
 
         The instant lies somewhere between question and answer. What was known before stands as far as it
@@ -55,31 +55,31 @@ class BrokerTime:
         """
         received = self._counter.now()
         earliest, latest = instant - received, instant - sent + 1
-        known = self._offset if self.told else earliest
+        known = self._offset if self.synced else earliest
         self._offset = min(max(known, earliest), latest)
-        self._told_at = received
+        self._synced_at = received
 
-    def here(self) -> Clock:
+    def snapshot(self) -> Clock:
         """A clock that goes on from the present time, and is told nothing more."""
-        return _Fixed(self._counter, self._offset)
+        return _OffsetClock(self._counter, self._offset)
 
-    async def follow(self, broker: Broker) -> None:
+    async def sync(self, broker: Broker) -> None:
         """Ask the broker, unless an answer has told the time lately.
 
         BrokerUnavailable when it cannot be reached; one that refuses is asked again later.
         """
-        if self._told_at is not None and 0 <= self._counter.now() - self._told_at < FRESH:
+        if self._synced_at is not None and 0 <= self._counter.now() - self._synced_at < SYNC_INTERVAL:
             return
         sent = self.mark()
         try:
-            self.tell(await broker.aexecute(Ping()), sent=sent)
+            self.update(await broker.aexecute(Ping()), sent=sent)
         except BrokerUnavailable:
             raise
         except AsynqError:
-            self._told_at = self._counter.now()
+            self._synced_at = self._counter.now()
 
 
-class _Fixed:
+class _OffsetClock:
     def __init__(self, counter: Clock, offset: int) -> None:
         self._counter = counter
         self._offset = offset

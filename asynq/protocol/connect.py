@@ -26,14 +26,14 @@ def connect(url: str) -> Broker:
     try:
         scheme = urlsplit(url).scheme
     except ValueError as error:
-        raise BrokerURLError(without_secrets(url), str(error)) from None
+        raise BrokerURLError(redact_url(url), str(error)) from None
     if not scheme or "://" not in url:
-        raise BrokerURLError(without_secrets(url), _shape(url))
+        raise BrokerURLError(redact_url(url), _scheme_hint(url))
     registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
     if scheme not in registered:
         known = ", ".join(sorted(registered)) or "none: is the package installed?"
         raise BrokerURLError(
-            without_secrets(url), f"no backend is registered for scheme {scheme!r} (known: {known})"
+            redact_url(url), f"no backend is registered for scheme {scheme!r} (known: {known})"
         )
     broker: Broker = registered[scheme].load()(url)
     return broker
@@ -48,12 +48,12 @@ def path_of(url: str) -> str:
     path = unquote(parts.path)[1:]
     if parts.netloc or not path or parts.query or parts.fragment:
         raise BrokerURLError(
-            without_secrets(url), f"it is {parts.scheme}:/// and the path of a file, nothing else"
+            redact_url(url), f"it is {parts.scheme}:/// and the path of a file, nothing else"
         )
     return path
 
 
-def _shape(url: str) -> str:
+def _scheme_hint(url: str) -> str:
     """What is wrong with a URL that has no "://"."""
     scheme, colon, rest = url.partition(":")
     if colon and not rest[:1].isdecimal() and "/" not in scheme:
@@ -65,7 +65,7 @@ def _shape(url: str) -> str:
 _EXAMPLES = "redis://127.0.0.1:6379, or sqlite:///tasks.db for a file"
 
 
-def without_secrets(url: str) -> str:
+def redact_url(url: str) -> str:
     """The URL as it may be shown: userinfo and query values that may hold passwords are masked."""
     head, separator, rest = url.partition("://")
     if not separator:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from attrs import Factory, frozen
 
-SHOWN_PAYLOAD = 1024
+MAX_SHOWN_PAYLOAD = 1024
 """Most bytes of a payload that are shown: every heartbeat writes them again."""
 
 

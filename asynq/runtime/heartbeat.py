@@ -45,7 +45,7 @@ class Heartbeat:
     async def step(self) -> float | None:
         """Be seen. A broker that is away is the loop's matter, one that refuses is logged once."""
         try:
-            await self._time.follow(self._broker)
+            await self._time.sync(self._broker)
             await self._broker.aexecute(self._beat())
         except BrokerUnavailable:
             raise

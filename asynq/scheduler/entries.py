@@ -18,7 +18,7 @@ from asynq.client.options import Options
 from asynq.client.task import Task
 from asynq.errors import EntryNotFoundError
 from asynq.instants import EPOCH, in_utc, instant_of
-from asynq.protocol.presence import SHOWN_PAYLOAD, SchedulerEntry
+from asynq.protocol.presence import MAX_SHOWN_PAYLOAD, SchedulerEntry
 from asynq.scheduler.ticks import Ticks
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Entry:
             id=self.id,
             spec=self.spec,
             task_type=self.task.type,
-            payload=self.task.payload[:SHOWN_PAYLOAD],
+            payload=self.task.payload[:MAX_SHOWN_PAYLOAD],
             options=option_texts(self.task.options | self.over),
             next_enqueue_at=_instant(following),
             prev_enqueue_at=_instant(last),

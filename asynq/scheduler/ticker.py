@@ -199,9 +199,9 @@ class Ticker:
     async def _follow_time(self) -> None:
         """Go by the broker's time. Entries that came while it could not be told miss no tick since."""
         try:
-            await self.time.follow(self._broker)
+            await self.time.sync(self._broker)
         except BrokerUnavailable:
-            if not self.time.told:
+            if not self.time.synced:
                 self._follow(self.time.now())
             raise
         if not self._told:
@@ -218,7 +218,7 @@ class Ticker:
 
     def _set_back(self, now: int, sent: int) -> None:
         """Go by the broker's time: what was taken for past is still to come."""
-        self.time.tell(now, sent=sent)
+        self.time.update(now, sent=sent)
         for timer in self._timers.values():
             timer.since = min(timer.since, now)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from asynq.cron import Every
+from asynq.cron import IntervalSchedule
 from asynq.instants import EPOCH
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Ticks:
 
     def after(self, instant: int) -> int | None:
         """The first tick strictly after the instant; None if there is none within five years."""
-        if isinstance(self.schedule, Every):
+        if isinstance(self.schedule, IntervalSchedule):
             interval = self.schedule.interval // _MILLISECOND
             return (instant // interval + 1) * interval
         tick = self.schedule.next_after(EPOCH + instant * _MILLISECOND)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from asynq.errors import AsynqError, LeaseLostError
 from asynq.errors.base import ANY_FAILURE
 from asynq.handlers.outcome import Cancelled, Failed, Interrupted, decide
-from asynq.handlers.runner import GRACE, Run
-from asynq.protocol.answers import may_have_landed
-from asynq.protocol.ops import MANY_BYTES, MAX_BATCH, Dequeue, ExtendLease, Requeue
+from asynq.handlers.runner import CANCEL_GRACE, Run
+from asynq.protocol.answers import may_be_applied
+from asynq.protocol.ops import DEQUEUE_SOFT_LIMIT_BYTES, MAX_BATCH, Dequeue, ExtendLease, Requeue
 from asynq.runtime.backoff import Backoff, Troubles
 from asynq.runtime.every import JITTER, rest
 from asynq.runtime.isolation import execute_isolated
@@ -26,7 +26,7 @@ from asynq.worker.settling import SETTLE_PATIENCE, Held, Settling
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from asynq.handlers.adapters import Step
+    from asynq.handlers.adapters import HandlerAdapter
     from asynq.handlers.executors import Executors
     from asynq.handlers.hooks import Hooks
     from asynq.handlers.outcome import Outcome, Settlement
@@ -62,7 +62,7 @@ class Processor:
     def __init__(
         self,
         broker: Broker,
-        step: Step,
+        step: HandlerAdapter,
         terms: Terms,
         *,
         keeper: LeaseKeeper,
@@ -254,7 +254,7 @@ class Processor:
     async def _fetched(self, fetch: Dequeue, answer: tuple[Delivery, ...] | AsynqError) -> None:
         if isinstance(answer, AsynqError):
             self._fetching.failed(answer)
-            if not may_have_landed(answer):
+            if not may_be_applied(answer):
                 self._fetch = None
             self._hungry = True
             self._not_before = self._loop.time() + self._fetch_backoff.pause()
@@ -266,7 +266,7 @@ class Processor:
         # An order may have lacked a queue that is limited but has tasks left: ask until nothing comes.
         self._hungry |= bool(answer and self._terms.limits.own)
         # Large tasks may have been left for the next fetch, so that this one's answer came in time.
-        self._hungry |= sum(len(delivery.message.payload) for delivery in answer) >= MANY_BYTES
+        self._hungry |= sum(len(delivery.message.payload) for delivery in answer) >= DEQUEUE_SOFT_LIMIT_BYTES
         deliveries: Sequence[Delivery] = answer
         late = self._loop.time() - self._fetch_sent_at > self._terms.lease / 1000 / 3
         if late and deliveries:
@@ -304,8 +304,8 @@ class Processor:
     def _begin(self, delivery: Delivery) -> Held:
         held = self._held[delivery.lease] = Held(delivery)
         if delivery.delivered_at:
-            self._time.tell(delivery.delivered_at, sent=self._fetch_mark)
-        clock = self._time.here()
+            self._time.update(delivery.delivered_at, sent=self._fetch_mark)
+        clock = self._time.snapshot()
         try:
             run = Run(delivery, self._step, broker=self._broker, executors=self._executors, clock=clock)
         except Exception as error:  # noqa: BLE001 - it is logged as the task's failure
@@ -321,8 +321,8 @@ class Processor:
 
     def _hold_seconds(self, held: Held) -> float:
         """How long the lease may have to be extended: to the run's end, its grace, and its settlement."""
-        left = held.run.left if held.run else 0.0
-        return max(left, 0.0) + GRACE + self._terms.lease / 1000
+        left = held.run.seconds_left if held.run else 0.0
+        return max(left, 0.0) + CANCEL_GRACE + self._terms.lease / 1000
 
     async def _carry_out(self, held: Held, run: Run) -> None:
         try:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from asynq.handlers.hooks import Callbacks
-    from asynq.handlers.retry import IsFailure, RetryDelay, RetryRules
+    from asynq.handlers.retry import IsFailure, RetryDelay, RetryPolicy
     from asynq.worker.aggregation import Grouping
     from asynq.worker.queues import Preference, QueueLimits
 
@@ -44,7 +44,7 @@ class Terms:
     concurrency: int
     lease: int
     """Milliseconds."""
-    rules: RetryRules
+    rules: RetryPolicy
     rng: Random
     retried: Callable[[str], None]
     """Called with the queue of a task that was moved to retry: there is something to forward."""

@@ -10,7 +10,7 @@ from attrs import define, evolve
 from asynq.errors import AsynqError, LeaseLostError
 from asynq.errors.text import error_text
 from asynq.handlers.outcome import Failed
-from asynq.protocol.answers import is_final, may_have_landed
+from asynq.protocol.answers import is_final, may_be_applied
 from asynq.protocol.ops import Archive, Retry
 from asynq.runtime.backoff import Backoff, Troubles
 from asynq.runtime.logs import get_logger
@@ -115,12 +115,12 @@ class Settling:
                 if maybe_landed:
                     self._recorded(op)
             elif is_final(answer):
-                self._held[lease].maybe_landed |= may_have_landed(answer)
+                self._held[lease].maybe_landed |= may_be_applied(answer)
                 if not self._fall_back(op, answer):
                     landed.append(lease)
             else:
                 self._troubles.failed(answer)
-                self._held[lease].maybe_landed |= may_have_landed(answer)
+                self._held[lease].maybe_landed |= may_be_applied(answer)
                 again.append(op)
         self.let_go(landed)
         if again:

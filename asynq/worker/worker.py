@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from asynq.handlers.executors import Executors
 from asynq.handlers.hooks import Hooks
-from asynq.handlers.retry import RetryRules
+from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import ClearServer, ListGroups, ReclaimAggregations, RepairGroups, WriteServer
 from asynq.runtime.every import POLL, Every
@@ -29,7 +29,7 @@ from asynq.worker.wakeups import Wakeups
 if TYPE_CHECKING:
     from random import Random
 
-    from asynq.handlers.adapters import Step
+    from asynq.handlers.adapters import HandlerAdapter
     from asynq.handlers.runner import Run
     from asynq.protocol.broker import Broker
     from asynq.worker.aggregation import Grouping
@@ -52,9 +52,9 @@ UNANSWERED_PATIENCE = 0.1
 class Worker:
     """Works from `run` on until it is shut down. Belongs to one event loop, where it is made."""
 
-    def __init__(self, broker: Broker, step: Step, settings: Settings, rng: Random) -> None:
+    def __init__(self, broker: Broker, step: HandlerAdapter, settings: Settings, rng: Random) -> None:
         queues = settings.preference.names
-        rules = RetryRules(rng=rng, delay=settings.retry_delay, is_failure=settings.is_failure)
+        rules = RetryPolicy(rng=rng, delay=settings.retry_delay, is_failure=settings.is_failure)
         self._settings = settings
         self._executors = Executors.of(settings.concurrency)
         self._hooks = Hooks(settings.callbacks)

@@ -15,7 +15,7 @@ from redis import RedisError
 
 from asynq.checks import check_count, check_duration, check_timeout
 from asynq.errors import BrokerUnavailable
-from asynq.protocol.answers import raised
+from asynq.protocol.answers import unwrap
 from asynq.protocol.broker import Capabilities
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.value_sizes import MAX_VALUE_BYTES, check_max_value_bytes, too_large
@@ -145,7 +145,7 @@ class BaseRedisBroker:
 
     def execute(self, op: Op[T], /) -> T:
         """See Broker."""
-        answer: T = raised(self.execute_many([op])[0])
+        answer: T = unwrap(self.execute_many([op])[0])
         return answer
 
     def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
@@ -162,7 +162,7 @@ class BaseRedisBroker:
 
     async def aexecute(self, op: Op[T], /) -> T:
         """See Broker."""
-        answer: T = raised((await self.aexecute_many([op]))[0])
+        answer: T = unwrap((await self.aexecute_many([op]))[0])
         return answer
 
     async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:

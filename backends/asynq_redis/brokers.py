@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from asynq.errors import BrokerURLError
-from asynq.protocol.connect import without_secrets
+from asynq.protocol.connect import redact_url
 from asynq.protocol.value_sizes import MAX_VALUE_BYTES
 from asynq_redis.base_broker import BaseRedisBroker, Config
 from asynq_redis.url import Address, Endpoint, read_url
@@ -232,7 +232,7 @@ def _read(url: str, kind: Kind) -> Endpoint:
     endpoint = read_url(url)
     if endpoint.kind != kind:
         raise BrokerURLError(
-            without_secrets(url), f"it names a {endpoint.kind}, not one Redis server; use asynq.connect"
+            redact_url(url), f"it names a {endpoint.kind}, not one Redis server; use asynq.connect"
         )
     return endpoint
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from attrs import field, frozen
 
 from asynq.errors import BrokerURLError
-from asynq.protocol.connect import without_secrets
+from asynq.protocol.connect import redact_url
 from asynq.protocol.value_sizes import MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class _Reader:
         )
 
     def _refusal(self, reason: str) -> BrokerURLError:
-        return BrokerURLError(without_secrets(self._url), reason)
+        return BrokerURLError(redact_url(self._url), reason)
 
     def _decoded(self, text: str) -> str:
         try:

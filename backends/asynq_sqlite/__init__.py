@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from asynq.errors import BrokerURLError
-from asynq.protocol.connect import without_secrets
+from asynq.protocol.connect import redact_url
 from asynq_sqlite.broker import MemoryBroker as MemoryBroker
 from asynq_sqlite.broker import SQLiteBroker as SQLiteBroker
 
@@ -64,4 +64,4 @@ def _bytes(name: str, text: str) -> int:
 
 
 def _malformed(url: str, reason: str) -> BrokerURLError:
-    return BrokerURLError(without_secrets(url), reason)
+    return BrokerURLError(redact_url(url), reason)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from asynq.checks import check_duration
 from asynq.clock import Clock, SystemClock
 from asynq.errors import AsynqError, BrokerRefusedError
-from asynq.protocol.answers import raised
+from asynq.protocol.answers import unwrap
 from asynq.protocol.broker import Capabilities
 from asynq.protocol.value_sizes import MAX_VALUE_BYTES, check_max_value_bytes
 from asynq.runtime.threads import in_own_thread
@@ -77,7 +77,7 @@ class _EmbeddedBroker:
 
     def execute(self, op: Op[T], /) -> T:
         """Carry out one operation and answer, or raise its error."""
-        return cast("T", raised(self.execute_many([op])[0]))
+        return cast("T", unwrap(self.execute_many([op])[0]))
 
     def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """Carry out operations in order, up to 500 of them in one transaction."""
@@ -85,7 +85,7 @@ class _EmbeddedBroker:
 
     async def aexecute(self, op: Op[T], /) -> T:
         """`execute`, awaited."""
-        return cast("T", raised((await self.aexecute_many([op]))[0]))
+        return cast("T", unwrap((await self.aexecute_many([op]))[0]))
 
     async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """`execute_many`, awaited: what several callers wait for shares a transaction."""

@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 def _refusal(options: argparse.Namespace) -> str:
     """Why this store is left alone; "" when it may be used."""
     from asynq.protocol import ops
-    from asynq.protocol.connect import connect, without_secrets
+    from asynq.protocol.connect import connect, redact_url
     from asynq_conformance.selection import harness_at
 
     harness = harness_at(options.url)
@@ -79,7 +79,7 @@ def _refusal(options: argparse.Namespace) -> str:
         broker.close()
     if queues and not options.force:
         return (
-            f"{without_secrets(options.url)} is in use: it has {len(queues)} queues, such as {queues[0]!r}.\n"
+            f"{redact_url(options.url)} is in use: it has {len(queues)} queues, such as {queues[0]!r}.\n"
             "The laws need an empty store, which they fill and empty again and again. Name another one, "
             "or say --force to lose what this one holds."
         )
@@ -130,14 +130,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def explain(report: Report, options: argparse.Namespace) -> None:
     """Print what the first laws that failed said, each once, and how to try one alone."""
-    from asynq.protocol.connect import without_secrets
+    from asynq.protocol.connect import redact_url
     from asynq.runtime.safe_text import shown_lines
 
     failed: dict[str, Outcome] = {}
     for outcome in report.of("failed"):
         failed.setdefault(_law(outcome.test), outcome)
     for law, outcome in list(failed.items())[:MOST_FAILURES]:
-        again = ["python", "-m", "asynq_conformance", without_secrets(options.url), "--only", law]
+        again = ["python", "-m", "asynq_conformance", redact_url(options.url), "--only", law]
         again += ["--profile", options.profile] if options.profile != "smoke" else []
         again += ["--layers", outcome.fact.layer] if outcome.fact.layer not in "AB" else []
         print(

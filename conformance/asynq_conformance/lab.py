@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, cast
 from asynq.clock import FakeClock
 from asynq.errors import AsynqError, TaskNotFoundError
 from asynq.protocol import ops
-from asynq.protocol.answers import raised
+from asynq.protocol.answers import unwrap
 from asynq.protocol.message import TaskMessage
 from asynq.task_state import TaskState
 from asynq_conformance.declared import compare_with_declaration
@@ -79,7 +79,7 @@ class Lab:
             answer = self._runner.run(self.broker.aexecute(op)) if self._runner else self.broker.execute(op)
         except AsynqError as error:
             answer = error
-        return cast("T", raised(self._supported((op,), (answer,))[0]))
+        return cast("T", unwrap(self._supported((op,), (answer,))[0]))
 
     def execute_elsewhere(self, op: ops.Op[T]) -> T:
         """Carry out one operation by another broker on the same store. Skips as `execute`."""
@@ -91,7 +91,7 @@ class Lab:
             answer = error
         finally:
             other.close()
-        return cast("T", raised(self._supported((op,), (answer,))[0]))
+        return cast("T", unwrap(self._supported((op,), (answer,))[0]))
 
     def execute_many(self, operations: Sequence[ops.Op[T]]) -> list[T | AsynqError]:
         """Carry out many operations through the face under test. Skips as `execute`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from asynq.protocol.connect import without_secrets
+from asynq.protocol.connect import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ def harness_at(url: str) -> Harness:
     registered = {entry.name: entry for entry in entry_points(group=HARNESS_GROUP)}
     if scheme not in registered:
         raise ValueError(
-            f"{without_secrets(url)}: no harness is registered for scheme {scheme!r} in the group "
+            f"{redact_url(url)}: no harness is registered for scheme {scheme!r} in the group "
             f"{HARNESS_GROUP}; write a Harness and name it: --broker package.module:Harness"
         )
     harness: Harness = registered[scheme].load()(url)

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from asynq import Client, Inspector, MemoryBroker, RedisBroker, SQLiteBroker, Task, TaskState
-from asynq.checks import LONGEST
-from asynq.instants import FIRST_INSTANT, LAST_INSTANT
+from asynq.checks import MAX_DURATION
+from asynq.instants import MAX_DATETIME, MIN_DATETIME
 from asynq.scheduler.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TOO_LATE = [
     datetime.max.replace(tzinfo=UTC),
     datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))),
-    LAST_INSTANT + timedelta(microseconds=1),
+    MAX_DATETIME + timedelta(microseconds=1),
 ]
 LONG_AGO = [datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))]
 
@@ -65,22 +65,22 @@ def test_a_duration_longer_than_the_longest_is_refused_before_anything_is_sent(
 
 def test_the_furthest_times_are_kept_and_shown(broker: Broker) -> None:
     inspector = Inspector(broker)
-    far = Task("t", timeout=LONGEST, retention=LONGEST, unique=LONGEST, deadline=LAST_INSTANT)
-    info = Client(broker).enqueue(far, process_at=LAST_INSTANT)
+    far = Task("t", timeout=MAX_DURATION, retention=MAX_DURATION, unique=MAX_DURATION, deadline=MAX_DATETIME)
+    info = Client(broker).enqueue(far, process_at=MAX_DATETIME)
     assert (info.state, info.next_process_at, info.deadline) == (
         TaskState.SCHEDULED,
-        LAST_INSTANT,
-        LAST_INSTANT,
+        MAX_DATETIME,
+        MAX_DATETIME,
     )
     assert [inspector.task("default", info.id), *inspector.tasks("default", "scheduled")] == [info, info]
-    later = Client(broker).enqueue(Task("t"), process_in=LONGEST)
+    later = Client(broker).enqueue(Task("t"), process_in=MAX_DURATION)
     assert list(inspector.tasks("default", "scheduled")) == [later, info]
 
 
 def test_a_broker_may_be_waited_for_as_long_as_a_duration_is(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="budget"):
         SQLiteBroker(tmp_path / "tasks.db", budget=timedelta.max)
-    broker = SQLiteBroker(tmp_path / "tasks.db", budget=LONGEST)
+    broker = SQLiteBroker(tmp_path / "tasks.db", budget=MAX_DURATION)
     Client(broker).ping()
     broker.close()
 
@@ -91,7 +91,7 @@ def test_the_first_instants_are_long_ago(broker: Broker, instant: datetime) -> N
     assert info.state is TaskState.PENDING
 
 
-@pytest.mark.parametrize("instant", [FIRST_INSTANT, LAST_INSTANT], ids=str)
+@pytest.mark.parametrize("instant", [MIN_DATETIME, MAX_DATETIME], ids=str)
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12"])
 def test_every_time_zone_has_the_first_and_the_last_instant(instant: datetime, zone: str) -> None:
     assert instant.astimezone(ZoneInfo(zone)) == instant

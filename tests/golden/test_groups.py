@@ -109,7 +109,7 @@ def test_a_set_that_cannot_be_returned_stops_no_other(
 def test_a_set_of_any_size_is_reclaimed_whole(
     redis_server: RedisServer, broker: RedisBroker, clock: FakeClock
 ) -> None:
-    members = {f"t{number}": 1 for number in range(2 * ops.MAX_SET + 1)}
+    members = {f"t{number}": 1 for number in range(2 * ops.MAX_SET_SIZE + 1)}
     redis_server.client.zadd(f"{GROUP}:theirs", members)
     redis_server.client.zadd(SETS, {f"{GROUP}:theirs": 1})
     assert broker.execute(ops.ReclaimAggregations(queue="q")) == 1

@@ -10,7 +10,7 @@ import pytest
 from asynq import Client, Fault, Finding, Inspector, Task, TaskState
 from asynq.clock import SystemClock
 from asynq.errors import AsynqError, TaskNotFoundError
-from asynq.instants import LAST_INSTANT
+from asynq.instants import MAX_DATETIME
 from asynq.protocol.ops import CancelTask, Complete, Dequeue, Forward, ListLostLeases
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def test_scores_beyond_the_calendar_are_listed_and_hold_up_nothing(
     listed = {info.id: info.next_process_at for info in inspector.tasks("default", TaskState.SCHEDULED)}
     assert listed.keys() == scores.keys()
     assert listed["soon"] == datetime.fromtimestamp(1e9, UTC)
-    assert {listed["never"], listed["year-10000"]} == {LAST_INSTANT}
+    assert {listed["never"], listed["year-10000"]} == {MAX_DATETIME}
     forwarded = inspector._broker.execute(Forward(queue="default"))
     assert forwarded.moved == 2
     assert forwarded.next_due == 253402300800_000

@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from asynq.protocol.ops import (
-    MANY_BYTES,
+    DEQUEUE_SOFT_LIMIT_BYTES,
     Archive,
     Complete,
     GetTask,
@@ -41,8 +41,11 @@ every_end = pytest.mark.parametrize(("end", "state"), ENDS.values(), ids=ENDS)
 
 def half_of_a_reply(name: str, **fields: Any) -> TaskMessage:
     """A task of whose messages two have exactly the bytes of the longest reply."""
-    more = len(encode(message(name, payload=bytes(MANY_BYTES), **fields))) - MANY_BYTES
-    return message(name, payload=bytes(MANY_BYTES - more), **fields)
+    more = (
+        len(encode(message(name, payload=bytes(DEQUEUE_SOFT_LIMIT_BYTES), **fields)))
+        - DEQUEUE_SOFT_LIMIT_BYTES
+    )
+    return message(name, payload=bytes(DEQUEUE_SOFT_LIMIT_BYTES - more), **fields)
 
 
 @every_end

@@ -15,7 +15,7 @@ from attrs import evolve
 from asynq import AsynqError, BrokerUnavailable, Task
 from asynq.client.options import Options
 from asynq.clock import FakeClock
-from asynq.handlers.retry import RetryRules
+from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import (
@@ -135,7 +135,7 @@ async def test_a_queue_that_breaks_the_broker_does_not_stop_the_forwarding_of_ot
 
 
 def recoverer(broker: Any, *queues: str, delay: Any = None) -> Recoverer:
-    rules = RetryRules(rng=Random(1), delay=delay)
+    rules = RetryPolicy(rng=Random(1), delay=delay)
     return Recoverer(broker, queues or ("q",), rules, recovered=lambda: None, lost=lambda _: None)
 
 

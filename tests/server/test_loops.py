@@ -10,7 +10,7 @@ import pytest
 
 from asynq.clock import FakeClock
 from asynq.errors import AsynqError, BrokerRefusedError, BrokerUnavailable, TaskNotFoundError
-from asynq.handlers.retry import RetryRules
+from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Archive, Complete, Dequeue, Enqueue, Forward, GetTask, ListTasks
@@ -199,7 +199,7 @@ class Recovery:
     def __init__(self, broker: Any, *queues: str) -> None:
         self.recovered = 0
         self.lost: list[Recover] = []
-        rules = RetryRules(rng=Random(1), delay=lambda *_: timedelta(seconds=7))
+        rules = RetryPolicy(rng=Random(1), delay=lambda *_: timedelta(seconds=7))
         self.loop = Recoverer(broker, queues or ("q",), rules, recovered=self.count, lost=self.lost.append)
 
     def count(self) -> None:

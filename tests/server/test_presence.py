@@ -30,7 +30,7 @@ from asynq.protocol.ops import (
     RecordEnqueueEvent,
     WriteScheduler,
 )
-from asynq.protocol.presence import SHOWN_PAYLOAD
+from asynq.protocol.presence import MAX_SHOWN_PAYLOAD
 from asynq.task_state import TaskState
 from tests.waiting import PATIENCE, aeventually
 
@@ -79,7 +79,7 @@ async def test_a_server_shows_what_it_runs_and_only_the_beginning_of_it(memory: 
         (seen,) = await answers(memory, ListServers(), lambda found: found and found[0].workers)
         (worker,) = seen.workers
         assert (worker.task_id, worker.task_type, worker.queue) == (task_id, "video:encode", "default")
-        assert worker.payload == b"x" * SHOWN_PAYLOAD
+        assert worker.payload == b"x" * MAX_SHOWN_PAYLOAD
         assert worker.deadline - worker.started_at == timedelta(seconds=60)
         going_on.set()
 

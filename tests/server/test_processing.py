@@ -13,7 +13,7 @@ import pytest
 
 from asynq.errors import RevokeTask, SkipRetry
 from asynq.handlers.mux import ServeMux
-from asynq.handlers.runner import GRACE
+from asynq.handlers.runner import CANCEL_GRACE
 from asynq.protocol.ops import PauseQueue, UnpauseQueue
 from asynq.task_state import TaskState
 from asynq.worker import wakeups
@@ -249,7 +249,7 @@ async def test_a_handler_that_will_not_end_keeps_its_place_after_its_task_went_o
         first, second = await memory.enqueue(timeout=1), await memory.enqueue()
         begun = time.monotonic()
         await memory.reaches(first, TaskState.RETRY)
-        assert time.monotonic() - begun > 1 + GRACE
+        assert time.monotonic() - begun > 1 + CANCEL_GRACE
         assert started == 1
         release.set()
         await memory.reaches(second, GONE)

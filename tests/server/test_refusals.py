@@ -12,7 +12,7 @@ import pytest
 
 from asynq import Client, Context, PayloadTooLargeError, ResultTooLargeError, Task, TaskInfo
 from asynq.errors import AggregationError
-from asynq.protocol.ops import MANY_BYTES, Archive, GetQueueStats, Retry
+from asynq.protocol.ops import DEQUEUE_SOFT_LIMIT_BYTES, Archive, GetQueueStats, Retry
 from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker, SQLiteBroker
@@ -257,7 +257,7 @@ async def test_many_large_tasks_run_side_by_side(redis_server: RedisServer) -> N
 
     broker = RedisBroker(redis_server.url)
     bench = Bench(broker)
-    ids = [await bench.enqueue(payload=bytes(MANY_BYTES)) for _ in range(6)]
+    ids = [await bench.enqueue(payload=bytes(DEQUEUE_SOFT_LIMIT_BYTES)) for _ in range(6)]
     async with bench.serving(handler, concurrency=10):
         async with asyncio.timeout(4):  # less than the poll of an idle worker
             await all_run.wait()

@@ -11,7 +11,7 @@ import pytest
 
 from asynq import AsyncClient, AsyncInspector, Context, ServeMux, Server, Task, TaskState
 from asynq.clock import FakeClock
-from asynq.protocol.broker_time import FRESH, BrokerTime
+from asynq.protocol.broker_time import SYNC_INTERVAL, BrokerTime
 from asynq_redis import RedisBroker
 from tests.waiting import aeventually
 
@@ -162,28 +162,28 @@ async def test_the_time_of_the_broker_is_known_but_for_the_time_an_answer_takes(
 
     broker: Any = Broker(own, pass_time)
     known = BrokerTime(local)
-    assert (known.now(), known.told) == (local.now(), False)
-    await known.follow(broker)
+    assert (known.now(), known.synced) == (local.now(), False)
+    await known.sync(broker)
     assert known.now() == own.now() - 60
-    pass_time(FRESH - 1)
-    await known.follow(broker)
+    pass_time(SYNC_INTERVAL - 1)
+    await known.sync(broker)
     assert (broker.asked, known.now()) == (1, own.now() - 60)
     own.advance(5000)
     pass_time(1)
-    await known.follow(broker)
+    await known.sync(broker)
     assert (broker.asked, known.now()) == (2, own.now() - 60)
     own.set(3_000_000)
-    pass_time(FRESH)
-    await known.follow(broker)
+    pass_time(SYNC_INTERVAL)
+    await known.sync(broker)
     assert own.now() - 60 <= known.now() <= own.now() + 41
 
 
 async def test_an_answer_that_was_read_late_does_not_set_the_time_back() -> None:
     own, local = FakeClock(5_000_000), FakeClock(1_000_000)
     known = BrokerTime(local)
-    known.tell(own.now(), sent=known.mark())
+    known.update(own.now(), sent=known.mark())
     sent, told = known.mark(), own.now()
     for clock in (own, local):
         clock.advance(30_000)
-    known.tell(told, sent=sent)
+    known.update(told, sent=sent)
     assert known.now() == own.now()

@@ -16,7 +16,7 @@ from tests.unit.runs import Runs, started
 
 if TYPE_CHECKING:
     from asynq.client.task import Task
-    from asynq.handlers.context import Stop
+    from asynq.handlers.context import StopOutcome
     from asynq.handlers.outcome import Outcome
     from asynq.handlers.runner import Run
 
@@ -149,7 +149,7 @@ async def test_a_handler_that_ended_in_the_same_instant_has_its_own_outcome(runs
     ],
 )
 async def test_the_first_word_stands_but_for_a_lost_lease(
-    runs: Runs, first: Cancelled | Interrupted, second: Cancelled | Interrupted, outcome: Stop
+    runs: Runs, first: Cancelled | Interrupted, second: Cancelled | Interrupted, outcome: StopOutcome
 ) -> None:
     handler = Patient(then=asyncio.CancelledError())
     run = runs.make(handler)

@@ -13,7 +13,7 @@ from tests.unit.runs import delivery
 
 if TYPE_CHECKING:
     from asynq.client.task import Task
-    from asynq.handlers.context import Context, Stop
+    from asynq.handlers.context import Context, StopOutcome
     from tests.unit.runs import Runs
 
 LEASE = Lease("default", "id-1", "token")
@@ -45,7 +45,9 @@ async def test_a_context_says_what_is_known_of_the_run(runs: Runs) -> None:
         (Failed(TaskTimeoutError("too slow")), TaskTimeoutError, "too slow"),
     ],
 )
-async def test_raise_if_cancelled_says_why(runs: Runs, stop: Stop, error: type[Exception], text: str) -> None:
+async def test_raise_if_cancelled_says_why(
+    runs: Runs, stop: StopOutcome, error: type[Exception], text: str
+) -> None:
     ctx = runs.make(lambda ctx, task: None).context
     ctx.control.stop = stop
     with pytest.raises(error) as raised:

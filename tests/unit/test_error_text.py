@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from asynq.errors import HandlerNotFoundError, RevokeTask, SkipRetry
-from asynq.errors.text import MAX_LENGTH, error_text
+from asynq.errors.text import MAX_ERROR_TEXT, error_text
 
 
 class Silent(Exception):  # noqa: N818
@@ -70,6 +70,6 @@ def test_a_cause_is_left_out() -> None:
 )
 def test_the_text_is_bounded_and_valid(error: BaseException) -> None:
     text = error_text(error)
-    assert len(text) == MAX_LENGTH
+    assert len(text) == MAX_ERROR_TEXT
     assert text.encode().decode() == text
     assert text.endswith("…")

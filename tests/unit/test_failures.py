@@ -12,7 +12,7 @@ from attrs import define
 
 from asynq.errors import HandlerError, LeaseLostError, RateLimited, RevokeTask, SkipRetry
 from asynq.handlers.outcome import wraps
-from asynq.handlers.processes.pickled_errors import Raised
+from asynq.handlers.processes.pickled_errors import HandlerRaised
 
 
 class FormatsError(Exception):
@@ -107,7 +107,7 @@ class HalfMadeError(RateLimited):
 
 
 def sent(error: BaseException) -> BaseException:
-    raised: Raised = pickle.loads(pickle.dumps(Raised.of(error)))  # noqa: S301
+    raised: HandlerRaised = pickle.loads(pickle.dumps(HandlerRaised.of(error)))  # noqa: S301
     return raised.error(pickle.loads)
 
 
@@ -177,7 +177,7 @@ def test_an_error_whose_class_the_worker_cannot_import_keeps_its_text() -> None:
     def load(data: bytes) -> object:
         raise ModuleNotFoundError("of the process alone")
 
-    copy = Raised.of(FormatsError(3)).error(load)
+    copy = HandlerRaised.of(FormatsError(3)).error(load)
     assert type(copy) is HandlerError
     assert str(copy) == "FormatsError: bad 3"
 

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from asynq.handlers.outcome import Failed, decide
-from asynq.handlers.retry import RetryRules
+from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.ops import Retry
 from tests.unit.runs import delivery
 
@@ -34,7 +34,7 @@ def test_a_child_that_returns_from_a_callback_ends_there(status: int) -> None:
         fork()
         return False
 
-    rules = RetryRules(rng=Random(1), delay=delay, is_failure=is_failure)
+    rules = RetryPolicy(rng=Random(1), delay=delay, is_failure=is_failure)
     try:
         op = decide(delivery(max_retry=3), Failed(ValueError("boom")), rules, 0)
     finally:

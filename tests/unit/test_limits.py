@@ -10,7 +10,7 @@ from asynq.errors import RateLimited, RevokeTask
 from asynq.handlers.limits import RateLimit, Semaphore
 from asynq.handlers.mux import ServeMux
 from asynq.handlers.outcome import Failed, Settlement, decide
-from asynq.handlers.retry import RetryRules
+from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.ops import Archive, Done, Retry
 from tests.unit.runs import Runs, delivery
 
@@ -19,7 +19,7 @@ SECOND = timedelta(seconds=1)
 
 
 def settled(error: Exception, **message: Any) -> Settlement | None:
-    return decide(delivery(**message), Failed(error), RetryRules(rng=Random(1)), NOW)
+    return decide(delivery(**message), Failed(error), RetryPolicy(rng=Random(1)), NOW)
 
 
 @pytest.mark.parametrize("retried", [0, 3])

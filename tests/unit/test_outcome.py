@@ -12,7 +12,7 @@ import pytest
 
 from asynq.errors import RateLimited, RevokeTask, SkipRetry, TaskTimeoutError
 from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Settlement, Succeeded, decide
-from asynq.handlers.retry import LONGEST_DELAY, RetryRules
+from asynq.handlers.retry import MAX_RETRY_DELAY, RetryPolicy
 from asynq.protocol.message import Delivery, TaskMessage
 from asynq.protocol.ops import Archive, Complete, Done, Requeue, Retry
 
@@ -26,8 +26,8 @@ def delivery(**message: Any) -> Delivery:
     return Delivery(message=TaskMessage(id="1", type="t", queue="q", **message), token="x", expires_at=NOW)
 
 
-def settle(outcome: Outcome, rules: RetryRules | None = None, **message: Any) -> Settlement | None:
-    return decide(delivery(**message), outcome, rules or RetryRules(rng=Random(1)), NOW)
+def settle(outcome: Outcome, rules: RetryPolicy | None = None, **message: Any) -> Settlement | None:
+    return decide(delivery(**message), outcome, rules or RetryPolicy(rng=Random(1)), NOW)
 
 
 def raised_from(cause: Exception) -> Exception:
@@ -94,7 +94,7 @@ def test_a_passed_deadline_archives(deadline: int, expected: type) -> None:
 
 
 def test_what_is_no_failure_is_retried_without_counting() -> None:
-    rules = RetryRules(rng=Random(1), is_failure=lambda error: not isinstance(error, KeyError))
+    rules = RetryPolicy(rng=Random(1), is_failure=lambda error: not isinstance(error, KeyError))
     busy, broken = settle(Failed(KeyError()), rules), settle(Failed(ValueError()), rules)
     assert isinstance(busy, Retry)
     assert isinstance(broken, Retry)
@@ -120,7 +120,7 @@ def test_an_error_that_cannot_be_judged_is_retried_and_then_archived(
 def test_a_limit_holds_no_task_back_longer_than_a_delay_can_be() -> None:
     op = settle(Failed(RateLimited(timedelta(days=292 * 365))))
     assert isinstance(op, Retry)
-    assert op.delay == LONGEST_DELAY // timedelta(milliseconds=1)
+    assert op.delay == MAX_RETRY_DELAY // timedelta(milliseconds=1)
 
 
 def test_cancelled_for_good_is_archived_with_the_reason() -> None:
@@ -199,18 +199,18 @@ ANSWERS_OF_NONSENSE = [
         (2, 2000),
         (0.0001, 1),
         (0, 0),
-        (timedelta.max, LONGEST_DELAY // timedelta(milliseconds=1)),
-        (2.0**100, LONGEST_DELAY // timedelta(milliseconds=1)),
-        (float("inf"), LONGEST_DELAY // timedelta(milliseconds=1)),
-        (10**400, LONGEST_DELAY // timedelta(milliseconds=1)),
-        (timedelta(days=8000 * 365), LONGEST_DELAY // timedelta(milliseconds=1)),
+        (timedelta.max, MAX_RETRY_DELAY // timedelta(milliseconds=1)),
+        (2.0**100, MAX_RETRY_DELAY // timedelta(milliseconds=1)),
+        (float("inf"), MAX_RETRY_DELAY // timedelta(milliseconds=1)),
+        (10**400, MAX_RETRY_DELAY // timedelta(milliseconds=1)),
+        (timedelta(days=8000 * 365), MAX_RETRY_DELAY // timedelta(milliseconds=1)),
         (OwnDelta(seconds=3), 3000),
         (OwnInt(3), 3000),
         (OwnFloat(0.5), 500),
     ],
 )
 def test_retry_delay_answers_a_timedelta_or_seconds(answer: timedelta | float, delay: int) -> None:
-    op = settle(Failed(ValueError()), RetryRules(rng=Random(1), delay=lambda *_: answer))
+    op = settle(Failed(ValueError()), RetryPolicy(rng=Random(1), delay=lambda *_: answer))
     assert isinstance(op, Retry)
     assert op.delay == delay
 
@@ -219,7 +219,7 @@ def test_retry_delay_answers_a_timedelta_or_seconds(answer: timedelta | float, d
 def test_nonsense_from_retry_delay_is_logged_and_the_default_used(
     answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    op = settle(Failed(ValueError()), RetryRules(rng=Random(1), delay=lambda *_: answer))
+    op = settle(Failed(ValueError()), RetryPolicy(rng=Random(1), delay=lambda *_: answer))
     assert isinstance(op, Retry)
     assert 15_000 <= op.delay <= 44_000
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
@@ -232,7 +232,7 @@ def test_callbacks_that_raise_are_logged_and_the_defaults_used(
     def broken(*_: object) -> Any:
         raise raised
 
-    op = settle(Failed(ValueError()), RetryRules(rng=Random(1), delay=broken, is_failure=broken))
+    op = settle(Failed(ValueError()), RetryPolicy(rng=Random(1), delay=broken, is_failure=broken))
     assert isinstance(op, Retry)
     assert (op.failure, 15_000 <= op.delay <= 44_000) == (True, True)
     assert len(caplog.records) == 2
@@ -246,6 +246,6 @@ def test_retry_delay_is_told_retries_error_and_task() -> None:
         return timedelta(0)
 
     error = ValueError("boom")
-    settle(Failed(error), RetryRules(rng=Random(1), delay=delay), retried=4, payload=b"p")
+    settle(Failed(error), RetryPolicy(rng=Random(1), delay=delay), retried=4, payload=b"p")
     assert told[:2] == [4, error]
     assert (told[2].type, told[2].payload) == ("t", b"p")

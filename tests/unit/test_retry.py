@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asynq.handlers.retry import LONGEST_DELAY, default_retry_delay
+from asynq.handlers.retry import MAX_RETRY_DELAY, default_retry_delay
 
 RECORDED = json.loads((Path(__file__).parents[1] / "golden/data/retry_delays.json").read_text())["delays"]
 
@@ -32,5 +32,5 @@ def test_the_default_draws_exactly_the_delays_go_draws(recorded: dict[str, Any])
 @example(retried=2**31 - 1, seed=0)
 def test_the_default_has_a_delay_for_any_number_of_retries(retried: int, seed: int) -> None:
     delay = default_retry_delay(retried, Random(seed))
-    assert timedelta(seconds=15) <= delay <= LONGEST_DELAY
-    assert delay >= min(timedelta(seconds=min(retried, 240) ** 4), LONGEST_DELAY)
+    assert timedelta(seconds=15) <= delay <= MAX_RETRY_DELAY
+    assert delay >= min(timedelta(seconds=min(retried, 240) ** 4), MAX_RETRY_DELAY)

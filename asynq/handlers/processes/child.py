@@ -12,12 +12,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 from asynq.client.payload import encode_result, payload_decoder
 from asynq.errors import TaskCancelledError
-from asynq.handlers.context import Context, Control, current_run
+from asynq.handlers.context import Context, RunControl, current_run
 from asynq.handlers.executors import Executors
 from asynq.handlers.processes import main_module
-from asynq.handlers.processes.messages import MAIN, Answer, Ask, Call, Returned, dumps, loads
-from asynq.handlers.processes.pickled_errors import Raised
-from asynq.protocol.answers import raised
+from asynq.handlers.processes.messages import (
+    MAIN,
+    BrokerReply,
+    BrokerRequest,
+    HandlerCall,
+    HandlerReturned,
+    dumps,
+    loads,
+)
+from asynq.handlers.processes.pickled_errors import HandlerRaised
+from asynq.protocol.answers import unwrap
 from asynq.runtime.forks import NoWayBack, flush, signals_kept_from_children
 from asynq.runtime.signals import UNHEEDED, allow
 
@@ -29,14 +37,14 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.protocol.ops import Op
 
-ORPHAN_CHECK = 1000
+ORPHAN_CHECK_INTERVAL = 1000
 """Milliseconds between two looks at whether the worker is still there."""
 
 _decoders: dict[Any, Callable[[str, bytes], Any]] = {}
 """Those of the types declared for the functions called so far."""
 
 
-class Worker:
+class WorkerConnection:
     """The worker, as its handler process sees it: who calls, and the way to the broker."""
 
     def __init__(self, connection: Connection, setup: Setup) -> None:
@@ -46,21 +54,21 @@ class Worker:
         self._calling = False
         self._pid = os.getpid()
 
-    def next_call(self) -> Call | Raised:
+    def next_call(self) -> HandlerCall | HandlerRaised:
         """Wait for a call; one whose function cannot be loaded is an error. EOFError when the worker left."""
         data = self._connection.recv_bytes()
         self._calling = True
         token = main_module.importing.set(True)
         try:
             with NoWayBack():
-                call: Call = loads(data, MAIN, self._main)
+                call: HandlerCall = loads(data, MAIN, self._main)
         except BaseException as error:  # noqa: BLE001 - the user's modules are imported here
-            return Raised.of(error)
+            return HandlerRaised.of(error)
         finally:
             main_module.importing.reset(token)
         return call
 
-    def tell(self, said: Returned | Raised) -> None:
+    def send_result(self, said: HandlerReturned | HandlerRaised) -> None:
         """Say how the call ended."""
         # The process is killed at its end, and writes nothing out then.
         flush()
@@ -79,9 +87,9 @@ class Worker:
             if not self._calling:
                 # A thread the handler left behind: nobody at the other end listens now.
                 raise TaskCancelledError("its run has ended")
-            self._connection.send_bytes(dumps(Ask(op)))
-            answer: Answer = loads(self._connection.recv_bytes(), MAIN, self._main)
-        return raised(answer.answer)
+            self._connection.send_bytes(dumps(BrokerRequest(op)))
+            answer: BrokerReply = loads(self._connection.recv_bytes(), MAIN, self._main)
+        return unwrap(answer.answer)
 
     async def aexecute(self, op: Op[Any]) -> Any:
         """`execute`: a process has nothing else to do meanwhile."""
@@ -91,16 +99,16 @@ class Worker:
         return self._setup.program.load().__name__
 
 
-def carry_out(call: Call, worker: Worker) -> Returned | Raised:
+def run_call(call: HandlerCall, worker: WorkerConnection) -> HandlerReturned | HandlerRaised:
     """Call the function; how it ended."""
-    context = Context(Control(call.delivery, call.deadline, cast("Broker", worker), Executors.of(1)))
+    context = Context(RunControl(call.delivery, call.deadline, cast("Broker", worker), Executors.of(1)))
     token = current_run.set(context)
     try:
         with NoWayBack():
             given = call.task if call.payload is None else _decoded(call.payload, call.task)
-            return Returned(encode_result(call.function(context, given)))
+            return HandlerReturned(encode_result(call.function(context, given)))
     except BaseException as error:  # noqa: BLE001 - all that a handler raises is its failure
-        return Raised.of(error)
+        return HandlerRaised.of(error)
     finally:
         current_run.reset(token)
 
@@ -131,20 +139,22 @@ def _serve(handle: int) -> None:
     try:
         setup: Setup = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own worker's
     except (EOFError, OSError):
-        _end()
-    threading.Thread(target=_end_with, args=(handle, setup.parent), name="asynq-watch", daemon=True).start()
+        _kill_process_group()
+    threading.Thread(
+        target=_exit_with_worker, args=(handle, setup.parent), name="asynq-watch", daemon=True
+    ).start()
     setup.begin()
-    worker = Worker(connection, setup)
+    worker = WorkerConnection(connection, setup)
     first = True
     while True:
         try:
-            _answer_next(worker, setup if first else None)
+            _serve_one(worker, setup if first else None)
             first = False
         except (EOFError, OSError):
-            _end()
+            _kill_process_group()
 
 
-def _answer_next(worker: Worker, setup: Setup | None) -> None:
+def _serve_one(worker: WorkerConnection, setup: Setup | None) -> None:
     """Carry out one call. Its payload and its error are not kept while the next is waited for.
 
     `setup`, for the first call: how to log from then on.
@@ -153,18 +163,18 @@ def _answer_next(worker: Worker, setup: Setup | None) -> None:
     if setup is not None:
         # Not before the handler's modules are there: what they configure counts.
         setup.follow()
-    worker.tell(call if isinstance(call, Raised) else carry_out(call, worker))
+    worker.send_result(call if isinstance(call, HandlerRaised) else run_call(call, worker))
 
 
-def _end_with(handle: int, parent: int) -> None:
+def _exit_with_worker(handle: int, parent: int) -> None:
     """End when the worker has ended, together with whatever the handler started."""
     poll = select.poll()
     poll.register(handle, 0)
     while os.getppid() == parent:
-        if poll.poll(ORPHAN_CHECK):
+        if poll.poll(ORPHAN_CHECK_INTERVAL):
             break
-    _end()
+    _kill_process_group()
 
 
-def _end() -> None:
+def _kill_process_group() -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)

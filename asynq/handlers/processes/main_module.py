@@ -24,7 +24,7 @@ importing: ContextVar[bool] = ContextVar("asynq_importing", default=False)
 
 
 @frozen
-class Origin:
+class MainModule:
     """The module a worker runs as `__main__`; both parts are empty when it has none, as at a prompt."""
 
     name: str = ""
@@ -33,7 +33,7 @@ class Origin:
     """Its file, for a script, which no import would find by the name."""
 
     @classmethod
-    def here(cls) -> Origin:
+    def here(cls) -> MainModule:
         """That of this process."""
         main = sys.modules.get("__main__")
         spec = getattr(main, "__spec__", None)
@@ -74,5 +74,5 @@ class Origin:
         return module
 
 
-_loaded: dict[Origin, tuple[ModuleType, ModuleType]] = {}
+_loaded: dict[MainModule, tuple[ModuleType, ModuleType]] = {}
 """What was loaded, and what was `__main__` before: without it the names that it defines would be gone."""

@@ -21,7 +21,7 @@ MAIN = ("__main__", "__mp_main__")
 
 
 @frozen
-class Call:
+class HandlerCall:
     """The worker: run this function."""
 
     function: Callable[..., Any]
@@ -33,21 +33,21 @@ class Call:
 
 
 @frozen
-class Ask:
+class BrokerRequest:
     """The process: have the broker carry this out for me."""
 
     op: Op[Any]
 
 
 @frozen
-class Answer:
+class BrokerReply:
     """The worker: this is the broker's answer, or its error."""
 
     answer: Any
 
 
 @frozen
-class Returned:
+class HandlerReturned:
     """The process: the function returned; this is the task's result."""
 
     result: bytes | None
@@ -66,8 +66,8 @@ def loads(data: bytes, theirs: Container[str], ours: Callable[[], str]) -> Any:
 class _Unpickler(pickle.Unpickler):
     def __init__(self, file: io.BytesIO, theirs: Container[str], ours: Callable[[], str]) -> None:
         super().__init__(file)
-        self._theirs = theirs
+        self._main_names = theirs
         self._ours = ours
 
     def find_class(self, module: str, name: str) -> Any:
-        return super().find_class(self._ours() if module in self._theirs else module, name)
+        return super().find_class(self._ours() if module in self._main_names else module, name)

@@ -14,7 +14,7 @@ from asynq.runtime.safe_text import shown_traceback
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEEPEST = 10
+MAX_ERROR_DEPTH = 10
 """Most causes of an error, and levels of groups, that are sent with it."""
 
 _Parts = tuple[type[BaseException], tuple[Any, ...], Any]
@@ -22,22 +22,22 @@ _Parts = tuple[type[BaseException], tuple[Any, ...], Any]
 
 
 @frozen
-class Portable:
+class PortableError:
     """An error that another process can rebuild: as it is, or else as one that has its text and its notes."""
 
     pickled: bytes | None
     """The error, or its parts; None for one that pickle does not reproduce."""
     substitute: AsynqError
     notes: tuple[str, ...]
-    cause: Portable | None
-    members: tuple[Portable, ...]
+    cause: PortableError | None
+    members: tuple[PortableError, ...]
     """Of an exception group."""
 
     @classmethod
-    def of(cls, error: BaseException, above: tuple[int, ...] = ()) -> Portable:
+    def of(cls, error: BaseException, above: tuple[int, ...] = ()) -> PortableError:
         """The error, its causes and the members of its groups."""
         above = (*above, id(error))
-        follow = len(above) < DEEPEST
+        follow = len(above) < MAX_ERROR_DEPTH
         cause = error.__cause__ if follow and id(error.__cause__) not in above else None
         members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
         return cls(
@@ -70,20 +70,20 @@ class Portable:
 
 
 @frozen
-class Raised:
+class HandlerRaised:
     """The process: the function raised this."""
 
-    portable: Portable
+    portable: PortableError
     traceback: str
 
     @classmethod
-    def of(cls, error: BaseException) -> Raised:
+    def of(cls, error: BaseException) -> HandlerRaised:
         """An error as it can be sent. Never raises, whatever the error's own methods do."""
         try:
-            portable = Portable.of(error)
+            portable = PortableError.of(error)
         except BaseException:  # noqa: BLE001 - as above
             text = f"the handler raised an error that breaks when looked at: {error_text(error)}"
-            portable = Portable(None, HandlerError(text), (), None, ())
+            portable = PortableError(None, HandlerError(text), (), None, ())
         return cls(portable, shown_traceback(error))
 
     def error(self, load: Callable[[bytes], Any]) -> BaseException:

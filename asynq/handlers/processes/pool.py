@@ -6,8 +6,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from asynq.errors import TaskCancelledError
-from asynq.handlers.processes.messages import Call, dumps
-from asynq.handlers.processes.pickled_errors import Raised
+from asynq.handlers.processes.messages import HandlerCall, dumps
+from asynq.handlers.processes.pickled_errors import HandlerRaised
 from asynq.handlers.processes.process import HandlerProcess
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class ProcessPool:
         return process
 
 
-class Errand:
+class ProcessCall:
     """One call on its way to a process and back."""
 
     def __init__(self, pool: ProcessPool) -> None:
@@ -80,7 +80,7 @@ class Errand:
         self._process: HandlerProcess | None = None
         self._killed = False
 
-    def run(self, call: Call, broker: Broker) -> bytes | None:
+    def run(self, call: HandlerCall, broker: Broker) -> bytes | None:
         """The result of the call, or its error; blocks. HandlerProcessError when its process ended."""
         data = dumps(call)
         process = self._pool.take()
@@ -101,7 +101,7 @@ class Errand:
                 self._pool.give_back(process)
         if ended is None:
             raise TaskCancelledError("before its process began")
-        if isinstance(ended, Raised):
+        if isinstance(ended, HandlerRaised):
             raise ended.error(process.load)
         return ended.result
 

@@ -12,8 +12,8 @@ from multiprocessing import Pipe, util
 from typing import TYPE_CHECKING, Any
 
 from asynq.errors import AsynqError, HandlerProcessError
-from asynq.handlers.processes.messages import MAIN, Answer, Ask, Returned, dumps, loads
-from asynq.handlers.processes.pickled_errors import Raised
+from asynq.handlers.processes.messages import MAIN, BrokerReply, BrokerRequest, HandlerReturned, dumps, loads
+from asynq.handlers.processes.pickled_errors import HandlerRaised
 from asynq.handlers.processes.setup import Setup
 from asynq.runtime.signals import withheld
 from asynq.runtime.stop_signals import signal_name
@@ -25,7 +25,7 @@ BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
     " from asynq.handlers.processes.child import main; main(int(sys.argv[1]))"
 )
-GONE_CHECK = 1.0
+EXIT_CHECK_INTERVAL = 1.0
 """Seconds between looks at whether a silent process still lives: what it started may hold its socket open."""
 
 
@@ -37,7 +37,7 @@ class HandlerProcess:
         # Not multiprocessing: that would run the user's main module again, needed or not.
         setup = Setup()
         # Whatever module of ours a handler process knows by another name.
-        self._theirs = {setup.program.name, *MAIN}
+        self._main_names = {setup.program.name, *MAIN}
         self._connection, theirs = Pipe()
         with theirs:
             handle = theirs.fileno()
@@ -58,22 +58,22 @@ class HandlerProcess:
         """Whether it can take a call."""
         return self._process.poll() is None
 
-    def call(self, call: bytes, broker: Broker) -> Returned | Raised:
-        """Have it carry out a pickled Call: how the function ended.
+    def call(self, call: bytes, broker: Broker) -> HandlerReturned | HandlerRaised:
+        """Have it carry out a pickled HandlerCall: how the function ended.
 
         HandlerProcessError when the process ends under it; it is of no use after any error.
         """
-        self._say(call)
+        self._send(call)
         while True:
-            match self._hear():
-                case Returned() | Raised() as ended:
+            match self._receive():
+                case HandlerReturned() | HandlerRaised() as ended:
                     return ended
-                case Ask(op):
-                    self._say(dumps(Answer(_executed(broker, op))))
+                case BrokerRequest(op):
+                    self._send(dumps(BrokerReply(_executed(broker, op))))
 
     def load(self, data: bytes) -> Any:
         """What it pickled."""
-        return loads(data, self._theirs, lambda: "__main__")
+        return loads(data, self._main_names, lambda: "__main__")
 
     def kill(self) -> None:
         """End it at once, and all that it started."""
@@ -86,23 +86,23 @@ class HandlerProcess:
         self._process.wait()
         self._connection.close()
 
-    def _say(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         try:
             self._connection.send_bytes(data)
         except OSError:
-            raise self._gone() from None
+            raise self._exit_error() from None
 
-    def _hear(self) -> Any:
+    def _receive(self) -> Any:
         try:
-            while not self._connection.poll(GONE_CHECK):
+            while not self._connection.poll(EXIT_CHECK_INTERVAL):
                 if not self.alive:
-                    raise self._gone()
+                    raise self._exit_error()
             data = self._connection.recv_bytes()
         except (EOFError, OSError):
-            raise self._gone() from None
+            raise self._exit_error() from None
         return self.load(data)
 
-    def _gone(self) -> HandlerProcessError:
+    def _exit_error(self) -> HandlerProcessError:
         self.kill()
         code = self._process.wait()
         how = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with status {code}"

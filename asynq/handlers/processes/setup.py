@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, frozen
 
-from asynq.handlers.processes.main_module import Origin
+from asynq.handlers.processes.main_module import MainModule
 from asynq.runtime.logs import Levels
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Setup:
     """The first message of a worker. Everything else the operating system hands down: environment, umask."""
 
     argv: Sequence[str] = Factory(lambda: tuple(sys.argv))
-    program: Origin = Factory(Origin.here)
+    program: MainModule = Factory(MainModule.here)
     parent: int = Factory(os.getpid)
     """The worker's process id."""
     levels: Levels = Factory(Levels.of_program)

@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from asynq.protocol.ops.base import MAX_BATCH, Op
-from asynq.protocol.ops.consume import MANY_BYTES, Dequeue, Extended, ExtendLease, WriteResult
+from asynq.protocol.ops.consume import DEQUEUE_SOFT_LIMIT_BYTES, Dequeue, Extended, ExtendLease, WriteResult
 from asynq.protocol.ops.control import (
     GetQueueStats,
     GetTask,
@@ -33,7 +33,7 @@ from asynq.protocol.ops.control import (
 )
 from asynq.protocol.ops.doctor import Examine, Examined
 from asynq.protocol.ops.groups import (
-    MAX_SET,
+    MAX_SET_SIZE,
     ExtendAggregation,
     FinishAggregation,
     Groups,
@@ -57,7 +57,7 @@ from asynq.protocol.ops.manage import (
     UpdatePayload,
 )
 from asynq.protocol.ops.presence import (
-    MAX_EVENTS,
+    MAX_ENQUEUE_EVENTS,
     ClearScheduler,
     ClearServer,
     ListEnqueueEvents,
@@ -87,11 +87,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CORE",
-    "MANY_BYTES",
+    "DEQUEUE_SOFT_LIMIT_BYTES",
     "MAX_BATCH",
-    "MAX_EVENTS",
+    "MAX_ENQUEUE_EVENTS",
     "MAX_RATE",
-    "MAX_SET",
+    "MAX_SET_SIZE",
     "AcquireSlot",
     "AdoptOrphans",
     "Adopted",

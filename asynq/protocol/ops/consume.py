@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-MANY_BYTES = 4 * 1024 * 1024
+DEQUEUE_SOFT_LIMIT_BYTES = 4 * 1024 * 1024
 """Bytes of payloads in the answer to a Dequeue from which on a broker may leave tasks for the next one."""
 
 
@@ -23,9 +23,9 @@ class Dequeue(Op[tuple[Delivery, ...]]):
 
     An order names queues, most wanted first: its task comes from the head of the first queue of the order
     that is not paused, not empty and below its limit. Fewer tasks than orders, also none, when the queues
-    hold no more; fewer, but at least one, also when those taken have MANY_BYTES together. Deliveries from one
-    queue come in its order, those from several in any. A copy with the same token, sent before any of them is
-    settled, gets the deliveries it already holds, in any order, and takes no more than is missing. An id
+    hold no more; fewer, but at least one, also when those taken have
+    DEQUEUE_SOFT_LIMIT_BYTES together. Deliveries from one queue come in its order, those from several in any. A
+    copy with the same token, sent before any of them is settled, gets the deliveries it already holds, in any order, and takes no more than is missing. An id
     whose task is gone is dropped; a task that cannot be decoded is archived with the reason; neither is
     handed out, nor stops the others.
     """

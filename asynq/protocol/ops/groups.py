@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asynq.protocol.groups import AggregationSet, GroupInfo
     from asynq.protocol.ops.produce import Enqueue
 
-MAX_SET = 500
+MAX_SET_SIZE = 500
 """Most tasks one set holds, whatever the limit of its taker: deleting them is one step."""
 
 
@@ -50,7 +50,8 @@ class TakeGroup(Op["AggregationSet | None"]):
 
     Ripe is a group that holds `max_size` tasks, or whose oldest task was added `max_delay` ago, or whose
     newest was added `grace` ago; a max_size or max_delay of 0 is no such rule. At most `max_size` tasks are
-    taken, and never more than MAX_SET. Taken tasks are in no group and in no other set. A copy with the same
+    taken, and never more than MAX_SET_SIZE. Taken tasks are in no group and in no other set. A copy with the
+    same
     `set_id` gets what its first copy took. An id whose task is gone is dropped; a task that cannot be decoded
     is archived with the reason; neither stops the others. Nobody reclaims the set before `hold` has passed.
     """

@@ -14,8 +14,8 @@ from attrs.validators import in_
 from asynq.protocol.ops.base import MAX_BATCH, Op
 from asynq.task_state import TaskState
 
-Then = Literal["archive", "retry"]
-Target = Literal["pending", "archived", "deleted"]
+CancelAction = Literal["archive", "retry"]
+MoveTarget = Literal["pending", "archived", "deleted"]
 
 
 @frozen(kw_only=True)
@@ -84,7 +84,7 @@ class MoveTasks(Op[int]):
 
     queue: str
     state: TaskState
-    to: Target = field(validator=in_(("pending", "archived", "deleted")))
+    to: MoveTarget = field(validator=in_(("pending", "archived", "deleted")))
     group: str = ""
     """The group whose tasks are moved, for aggregating ones only."""
     limit: int = MAX_BATCH
@@ -139,4 +139,4 @@ class CancelTask(Op[bool]):
     task_id: str
     queue: str | None = None
     """None: in whichever queue it is active."""
-    then: Then = field(default="archive", validator=in_(("archive", "retry")))
+    then: CancelAction = field(default="archive", validator=in_(("archive", "retry")))

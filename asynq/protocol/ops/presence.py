@@ -14,7 +14,7 @@ from asynq.protocol.ops.base import Op
 if TYPE_CHECKING:
     from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
 
-MAX_EVENTS = 1000
+MAX_ENQUEUE_EVENTS = 1000
 """Most enqueue events that are kept for one entry."""
 
 
@@ -70,7 +70,7 @@ class ListSchedulerEntries(Op["tuple[SchedulerEntry, ...]"]):
 
 @frozen(kw_only=True)
 class RecordEnqueueEvent(Op[None]):
-    """Remember what an entry enqueued. Its latest MAX_EVENTS events are kept, all for `keep` from now."""
+    """Remember what an entry enqueued. Its latest MAX_ENQUEUE_EVENTS are kept, all for `keep` from now."""
 
     entry_id: str
     event: EnqueueEvent

@@ -93,6 +93,6 @@ class Forwarder:
             pause = min(pause, NEXT_TURN)
         if self._dues:
             with suppress(BrokerUnavailable):
-                await self._time.follow(self._broker)
+                await self._time.sync(self._broker)
             pause = min(pause, (min(self._dues.values()) - self._time.now()) / 1000)
         return max(pause, NEAR)

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from asynq.errors import AsynqError, LeaseLostError
-from asynq.protocol.answers import may_have_landed
+from asynq.protocol.answers import may_be_applied
 from asynq.protocol.ops import MAX_BATCH, AdoptOrphans, ListLostLeases, Recover
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
@@ -16,7 +16,7 @@ from asynq.worker.loops.sweep import Sweep, Turns
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from asynq.handlers.retry import RetryRules
+    from asynq.handlers.retry import RetryPolicy
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import LostLease
 
@@ -37,7 +37,7 @@ class Recoverer:
         self,
         broker: Broker,
         queues: Sequence[str],
-        rules: RetryRules,
+        rules: RetryPolicy,
         *,
         recovered: Callable[[], None],
         lost: Callable[[Recover], None],
@@ -84,7 +84,7 @@ class Recoverer:
         for recovery, answer in zip(recoveries, answers, strict=True):
             message = recovery.lost.message
             # A loss that nobody is told of is worse than one that two servers tell.
-            unknown = isinstance(answer, AsynqError) and may_have_landed(answer)
+            unknown = isinstance(answer, AsynqError) and may_be_applied(answer)
             if isinstance(answer, AsynqError) and not unknown:
                 log.warning("task %r of queue %r is not recovered yet: %s", message.id, message.queue, answer)
             elif answer:

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from asynq.instants import instant_of
 from asynq.protocol.ops import ClearServer, WriteServer
-from asynq.protocol.presence import SHOWN_PAYLOAD, ServerInfo, WorkerInfo
+from asynq.protocol.presence import MAX_SHOWN_PAYLOAD, ServerInfo, WorkerInfo
 from asynq.runtime.heartbeat import host
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _worker(run: Run) -> WorkerInfo:
     return WorkerInfo(
         task_id=message.id,
         task_type=message.type,
-        payload=message.payload[:SHOWN_PAYLOAD],
+        payload=message.payload[:MAX_SHOWN_PAYLOAD],
         queue=message.queue,
         started_at=run.started_at,
         deadline=run.context.deadline,

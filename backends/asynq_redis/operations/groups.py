@@ -11,7 +11,7 @@ from asynq.errors import AggregationLostError
 from asynq.protocol.groups import AggregationSet, GroupInfo
 from asynq.protocol.ops import (
     MAX_BATCH,
-    MAX_SET,
+    MAX_SET_SIZE,
     ExtendAggregation,
     FinishAggregation,
     Groups,
@@ -77,7 +77,7 @@ def _take(op: TakeGroup, env: Env) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     own = (keys.aggregation_set(op.group, op.set_id), keys.aggregation_sets)
     names = (keys.group(op.group), own[0], keys.groups, own[1])
-    rules = (op.grace, op.max_delay, op.max_size, MAX_SET, op.hold)
+    rules = (op.grace, op.max_delay, op.max_size, MAX_SET_SIZE, op.hold)
     [size] = yield [ScriptCall(TAKE_GROUP, names, (env.now_argument(), op.group, *rules))]
     if isinstance(size, redis.RedisError) or not size:
         return size or None
@@ -192,7 +192,7 @@ def _reclaim(op: ReclaimAggregations, env: Env) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     returned = skip = 0
     while returned < op.limit:
-        args = (env.now_argument(), keys.prefix, skip, MAX_SET)
+        args = (env.now_argument(), keys.prefix, skip, MAX_SET_SIZE)
         [reply] = yield [ScriptCall(RECLAIM_SET, (keys.aggregation_sets, keys.groups), args)]
         if isinstance(reply, redis.RedisError):
             return reply

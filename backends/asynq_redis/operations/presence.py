@@ -13,7 +13,7 @@ import redis
 
 from asynq.protocol.ops import (
     MAX_BATCH,
-    MAX_EVENTS,
+    MAX_ENQUEUE_EVENTS,
     ClearScheduler,
     ClearServer,
     ListEnqueueEvents,
@@ -148,7 +148,7 @@ def _record_event(op: RecordEnqueueEvent, env: Env) -> Steps[Any]:  # noqa: ARG0
     key, event = history(op.entry_id), op.event
     replies = yield [
         Command(("ZADD", key, int(event.enqueued_at.timestamp()), presence_records.encode_event(event))),
-        Command(("ZREMRANGEBYRANK", key, 0, -MAX_EVENTS - 1)),
+        Command(("ZREMRANGEBYRANK", key, 0, -MAX_ENQUEUE_EVENTS - 1)),
         Command(("EXPIRE", key, _seconds(op.keep))),
     ]
     return _refusal(replies)

@@ -60,7 +60,7 @@ class Env:
 
     def tell(self, now: int) -> None:
         """A server has answered that it is now this time."""
-        self.time.tell(now, sent=self.begun)
+        self.time.update(now, sent=self.begun)
 
     def milliseconds(self) -> int:
         """The present time: the injected clock's, or as servers have told it."""

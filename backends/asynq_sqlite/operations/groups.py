@@ -9,7 +9,7 @@ from asynq.errors import AggregationLostError
 from asynq.protocol.groups import AggregationSet, GroupInfo
 from asynq.protocol.ops import (
     MAX_BATCH,
-    MAX_SET,
+    MAX_SET_SIZE,
     Enqueued,
     ExtendAggregation,
     FinishAggregation,
@@ -46,7 +46,7 @@ def take_group(store: Store, op: TakeGroup, now: int) -> AggregationSet | None:
         ripe = 0 < op.max_size <= size or 0 < op.max_delay <= now - oldest or op.grace <= now - newest
         if not size or not ripe:
             return None
-        for row in store.oldest_of_group(op.queue, op.group, min(op.max_size or MAX_SET, MAX_SET)):
+        for row in store.oldest_of_group(op.queue, op.group, min(op.max_size or MAX_SET_SIZE, MAX_SET_SIZE)):
             store.put_in_set(row.task, op.set_id)
         store.hold_set(*where, now + op.hold)
     messages = []

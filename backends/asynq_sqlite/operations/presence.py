@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from asynq.instants import EPOCH
-from asynq.protocol.ops import MAX_EVENTS
+from asynq.protocol.ops import MAX_ENQUEUE_EVENTS
 from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, latest_of_each
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def record_enqueue_event(store: Store, op: RecordEnqueueEvent, now: int) -> None
     """Remember what an entry enqueued."""
     at = (op.event.enqueued_at - EPOCH) // _MICROSECOND
     store.add_event(op.entry_id, op.event.task_id, at, now + op.keep, now)
-    store.keep_events(op.entry_id, MAX_EVENTS)
+    store.keep_events(op.entry_id, MAX_ENQUEUE_EVENTS)
 
 
 def list_enqueue_events(store: Store, op: ListEnqueueEvents, now: int) -> tuple[EnqueueEvent, ...]:

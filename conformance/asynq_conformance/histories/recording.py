@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from asynq.errors import AsynqError
-from asynq.protocol.answers import may_have_landed
+from asynq.protocol.answers import may_be_applied
 from asynq_conformance.histories.record import Event, Kind, to_line
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Recorder:
 def _kind(answer: Any) -> Kind:
     if not isinstance(answer, AsynqError):
         return Kind.OK
-    return Kind.INFO if may_have_landed(answer) else Kind.FAIL
+    return Kind.INFO if may_be_applied(answer) else Kind.FAIL
 
 
 class RecordingBroker:

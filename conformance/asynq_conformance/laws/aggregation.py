@@ -60,7 +60,7 @@ class AggregationLaws(Laws):
         assert lab.take().message.payload == b"both"
         assert lab.counters() == (0, 0)
 
-    @pytest.mark.parametrize("size", [1, 49, 50, 51, 120, ops.MAX_SET, ops.MAX_SET + 1])
+    @pytest.mark.parametrize("size", [1, 49, 50, 51, 120, ops.MAX_SET_SIZE, ops.MAX_SET_SIZE + 1])
     def test_a_set_of_any_size_is_taken_and_finished_as_one(self, lab: Lab, size: int) -> None:
         lab.execute_many(
             [
@@ -69,7 +69,7 @@ class AggregationLaws(Laws):
             ]
         )
         taken = taken_now(lab)
-        assert len(taken.messages) == min(size, ops.MAX_SET)
+        assert len(taken.messages) == min(size, ops.MAX_SET_SIZE)
         lab.execute(finish(lab, taken))
         left = size - len(taken.messages)
         assert (lab.stats().pending, lab.stats().aggregating) == (1, left)

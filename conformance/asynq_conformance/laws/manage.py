@@ -21,7 +21,7 @@ from asynq_conformance.laws.unique import UNTIL_DONE
 from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
-    from asynq.protocol.ops.manage import Target
+    from asynq.protocol.ops.manage import MoveTarget
 
 RUNNABLE = [
     TaskState.SCHEDULED,
@@ -267,7 +267,9 @@ class ManageLaws(Laws):
             if state != to
         ],
     )
-    def test_all_tasks_of_a_state_are_moved_each_once(self, lab: Lab, state: TaskState, to: Target) -> None:
+    def test_all_tasks_of_a_state_are_moved_each_once(
+        self, lab: Lab, state: TaskState, to: MoveTarget
+    ) -> None:
         size = BATCH_SIZES[-1]
         names = [f"{number:03d}" for number in range(size)]
         for name in names:

@@ -160,9 +160,9 @@ class PresenceLaws(Laws):
         assert self.events(lab) == ["t1"]
 
     def test_only_the_latest_events_are_kept(self, lab: Lab) -> None:
-        self.record(lab, *range(ops.MAX_EVENTS + 2))
-        kept = self.events(lab, 0, 2 * ops.MAX_EVENTS)
-        assert kept == [f"t{number}" for number in range(ops.MAX_EVENTS + 1, 1, -1)]
+        self.record(lab, *range(ops.MAX_ENQUEUE_EVENTS + 2))
+        kept = self.events(lab, 0, 2 * ops.MAX_ENQUEUE_EVENTS)
+        assert kept == [f"t{number}" for number in range(ops.MAX_ENQUEUE_EVENTS + 1, 1, -1)]
 
     @promise("G9")
     def test_events_are_forgotten_some_time_after_the_last(self, lab: Lab) -> None:

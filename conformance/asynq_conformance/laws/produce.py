@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from asynq.checks import LONGEST
+from asynq.checks import MAX_DURATION
 from asynq.errors import TaskIDConflictError
-from asynq.instants import LAST_INSTANT, milliseconds_of
+from asynq.instants import MAX_DATETIME, milliseconds_of
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
 from asynq.task_state import TaskState
@@ -64,7 +64,7 @@ class ProduceLaws(Laws):
         assert lab.take().message == message
 
     def test_the_furthest_times_a_client_may_give_are_kept(self, lab: Lab) -> None:
-        due, most = milliseconds_of(LAST_INSTANT), milliseconds_of(LONGEST)
+        due, most = milliseconds_of(MAX_DATETIME), milliseconds_of(MAX_DURATION)
         longest = most // SECOND
         message = evolve(lab.message(), deadline=due // SECOND, retention=longest, timeout=longest)
         assert lab.enqueue(message, at=due) == ops.Enqueued(state=TaskState.SCHEDULED, due_at=due)

@@ -16,7 +16,7 @@ from asynq_conformance.machine.base import Base
 from asynq_conformance.machine.domain import FOREVER, MINUTE, QUEUES, message
 
 if TYPE_CHECKING:
-    from asynq.protocol.ops.manage import Target
+    from asynq.protocol.ops.manage import MoveTarget
 
 _DAY = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -69,7 +69,7 @@ class OperatorRules(Base):
         to=st.sampled_from(("pending", "archived", "deleted")),
         limit=st.sampled_from((1, 2, ops.MAX_BATCH)),
     )
-    def move_tasks(self, which: int, to: Target, limit: int) -> None:
+    def move_tasks(self, which: int, to: MoveTarget, limit: int) -> None:
         movable = [task for task in self.tasks() if task.state not in (TaskState.ACTIVE, to)]
         if not movable:
             return

@@ -296,10 +296,10 @@ class Tour(BrokerMachine):
             self.wait(2 * MINUTE)
         many = [
             EnqueueEvent(task_id=f"t{number:04}", enqueued_at=LONG_AGO + timedelta(seconds=number))
-            for number in range(ops.MAX_EVENTS + 2)
+            for number in range(ops.MAX_ENQUEUE_EVENTS + 2)
         ]
         self.program.batch([ops.RecordEnqueueEvent(entry_id="e9", event=one, keep=FOREVER) for one in many])
-        for offset in (0, ops.MAX_EVENTS - 2):
+        for offset in (0, ops.MAX_ENQUEUE_EVENTS - 2):
             self.program.step(ops.ListEnqueueEvents(entry_id="e9", offset=offset, limit=10))
 
     def _keep_apart(self) -> None:

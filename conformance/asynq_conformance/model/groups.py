@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from asynq.errors import AggregationLostError
 from asynq.protocol.groups import AggregationSet, GroupInfo
 from asynq.protocol.ops import (
-    MAX_SET,
+    MAX_SET_SIZE,
     Enqueued,
     ExtendAggregation,
     FinishAggregation,
@@ -57,7 +57,7 @@ def take_group(system: System, op: TakeGroup, now: int) -> AggregationSet | None
         quiet = op.grace <= now - tasks[-1].due
         if not (full or late or quiet):
             return None
-        for task in tasks[: min(op.max_size or MAX_SET, MAX_SET)]:
+        for task in tasks[: min(op.max_size or MAX_SET_SIZE, MAX_SET_SIZE)]:
             task.set_id = op.set_id
         system.sets[key] = now + op.hold
     messages = tuple(task.message for task in system.held(key))

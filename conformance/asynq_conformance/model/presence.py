@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.protocol.ops import MAX_EVENTS
+from asynq.protocol.ops import MAX_ENQUEUE_EVENTS
 from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, latest_of_each
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def record_enqueue_event(system: System, op: RecordEnqueueEvent, now: int) -> No
     """Remember what an entry enqueued."""
     events = {*_events(system, op.entry_id, now), op.event}
     latest = sorted(events, key=lambda event: (event.enqueued_at, event.task_id), reverse=True)
-    system.events[op.entry_id] = (latest[:MAX_EVENTS], now + op.keep)
+    system.events[op.entry_id] = (latest[:MAX_ENQUEUE_EVENTS], now + op.keep)
 
 
 def list_enqueue_events(system: System, op: ListEnqueueEvents, now: int) -> tuple[EnqueueEvent, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq.protocol.connect import without_secrets
+from asynq.protocol.connect import redact_url
 from asynq_conformance import evidence, profiles
 from asynq_conformance.plugin import WORKER
 from asynq_conformance.promises import LAYERS
@@ -193,7 +193,7 @@ def _layers(text_: str | None) -> set[str]:
 
 def _command(words: Iterable[str]) -> str:
     """As one types it; passwords in URLs are masked, since reports are shown to others."""
-    return shlex.join(without_secrets(word) if "://" in word else word for word in words)
+    return shlex.join(redact_url(word) if "://" in word else word for word in words)
 
 
 def _version() -> str:
