@@ -200,7 +200,9 @@ async def update_payload(broker: BrokerCalls, queue: str, task_id: str, payload:
     await broker.execute(UpdatePayload(queue=queue, task_id=task_id, payload=encoded))
 
 
-async def cancel(broker: BrokerCalls, task_id: str, queue: str | None = None, then: CancelAction = "archive") -> bool:
+async def cancel(
+    broker: BrokerCalls, task_id: str, queue: str | None = None, then: CancelAction = "archive"
+) -> bool:
     """End the run of an active task, wherever it runs; False if no such task is active.
 
     The task is then archived, or retried as after a failure. Its worker is told at once; should that fail, it
@@ -250,7 +252,9 @@ async def purge(broker: BrokerCalls, queue: str) -> int:
     return deleted
 
 
-async def _move_all(broker: BrokerCalls, queue: str, state: TaskState, to: MoveTarget, group: str | None) -> int:
+async def _move_all(
+    broker: BrokerCalls, queue: str, state: TaskState, to: MoveTarget, group: str | None
+) -> int:
     check_name("queue", queue)
     if group is not None:
         check_text("group", group)

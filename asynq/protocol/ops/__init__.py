@@ -1,19 +1,20 @@
-"""The contract of a broker: what can be asked of it, each request a value.
+"""The operations of the broker protocol: what a client can ask of a broker, each request a value.
 
-A broker has one verb, `execute`, over the operations of this page; `Op[T]` is a request whose answer is
-a T. Each operation is atomic, and its docstring is its law: what is true afterwards, and which error
-means that nothing was changed.
+A broker has one method, `execute`, which takes an operation of this package; an `Op[T]` is a request whose
+answer is a T. Each operation is atomic. Its docstring is its law: it states what is true afterwards, and
+which errors mean that nothing was changed.
 
 Times are integers. An *instant* is Unix milliseconds and a *duration* is milliseconds, unless a name says
-otherwise. Instants at which a task becomes due, expires or was archived are kept as whole seconds, rounded
-up: never early. Where an operation needs the present time it takes the broker's own (see `Broker.clock`).
+otherwise. Instants at which a task becomes due, expires or was archived are stored as whole seconds, rounded
+up, so that nothing happens early. Operations that need the present time take the broker's (see
+`Broker.clock`).
 
-Sizes: an operation with a payload or a result above the broker's `Capabilities.max_value_bytes` answers
+Sizes: an operation with a payload or a result above the broker's `Capabilities.max_value_bytes` raises
 PayloadTooLargeError or ResultTooLargeError, and nothing is changed.
 
-Retries: an operation may be sent again after its reply was lost exactly when `idempotent` is true; the
-second copy recognises what the first one did. Where it cannot, True for "this call did it" may tell of the
-first copy, and a LeaseLostError says `maybe_applied`.
+Retries: a client may send an operation again after its reply was lost exactly when `idempotent` is true; the
+second copy recognises what the first one did. Where it cannot, an answer of True for "this call did it" may
+refer to the first copy, and a LeaseLostError has `maybe_applied` set.
 """
 
 from __future__ import annotations
@@ -167,11 +168,11 @@ CORE: Final[frozenset[type[Op[Any]]]] = frozenset(
         *(Ping, PauseQueue, UnpauseQueue, ListQueues, GetQueueStats, GetTask, ListTasks),
     }
 )
-"""Without these a broker is none; all others it may declare unsupported (see `Capabilities`)."""
+"""Operations that every broker must support; it may declare all others unsupported (see `Capabilities`)."""
 
 
 def all_operations() -> Iterator[type[Op[object]]]:
-    """Every operation of this package: what a backend either handles or declares unsupported."""
+    """Every operation of this package. A backend either handles it or declares it unsupported."""
     for value in globals().values():
         if isinstance(value, type) and issubclass(value, Op) and value is not Op:
             yield value

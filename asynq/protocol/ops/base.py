@@ -1,4 +1,4 @@
-"""What every operation of a broker has in common."""
+"""`Op`, the base class of all broker operations, and the largest batch of one operation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from attrs import frozen
 T_co = TypeVar("T_co", covariant=True)
 
 MAX_BATCH = 50
-"""Most tasks one atomic step of a backend moves, so that no other client waits longer than about 1 ms."""
+"""The most tasks that one atomic step of a backend moves, so that no other client waits longer than about 1
+ms."""
 
 
 @frozen
@@ -17,6 +18,6 @@ class Op(Generic[T_co]):
     """A request to a broker whose answer is a T_co."""
 
     idempotent: ClassVar[bool] = True
-    """True if sending it again after a lost reply cannot do harm."""
+    """True if sending the operation again after a lost reply does no harm."""
     read_only: ClassVar[bool] = False
-    """True if it changes nothing."""
+    """True if the operation changes nothing."""

@@ -1,4 +1,4 @@
-"""Consume: taking tasks under a lease, and keeping it."""
+"""Operations for consuming: dequeue tasks under a lease, extend the lease, write results."""
 
 from __future__ import annotations
 
@@ -14,30 +14,36 @@ if TYPE_CHECKING:
 
 
 DEQUEUE_SOFT_LIMIT_BYTES = 4 * 1024 * 1024
-"""Bytes of payloads in the answer to a Dequeue from which on a broker may leave tasks for the next one."""
+"""Soft limit for the payloads in one answer to a Dequeue, in bytes. Once the tasks taken have this many
+bytes, a broker may leave the others for the next Dequeue."""
 
 
 @frozen(kw_only=True)
 class Dequeue(Op[tuple[Delivery, ...]]):
-    """Take up to one task per preference order, each now active under a lease of its own.
+    """Take up to one task per preference order. Each task taken is active under a lease of its own.
 
-    An order names queues, most wanted first: its task comes from the head of the first queue of the order
-    that is not paused, not empty and below its limit. Fewer tasks than orders, also none, when the queues
-    hold no more; fewer, but at least one, also when those taken have
-    DEQUEUE_SOFT_LIMIT_BYTES together. Deliveries from one queue come in its order, those from several in any. A
-    copy with the same token, sent before any of them is settled, gets the deliveries it already holds, in any order, and takes no more than is missing. An id
-    whose task is gone is dropped; a task that cannot be decoded is archived with the reason; neither is
-    handed out, nor stops the others.
+    An order names queues, most preferred first. Its task comes from the head of the first queue of the order
+    that is not paused, not empty and below its limit. The answer has fewer tasks than orders, possibly none,
+    when the queues hold no more; it may have fewer, but at least one, when the tasks taken have
+    DEQUEUE_SOFT_LIMIT_BYTES together. Deliveries from one queue come in queue order; deliveries from several
+    queues come in any order.
+
+    A copy with the same token, sent before any of these deliveries is settled, gets the deliveries that the
+    token already holds, in any order, and takes no more than are missing.
+
+    An id whose task is gone is dropped. A task that cannot be decoded is archived with the reason. Neither is
+    delivered, and neither keeps the other tasks from being delivered.
     """
 
     orders: tuple[tuple[str, ...], ...]
     """One preference order per wanted task, at most MAX_BATCH."""
     token: str
-    """Random, one per call: it fences every lease this call makes."""
+    """Random, one per call: the fencing token of every lease that this call creates."""
     lease: int
     """Duration of the leases."""
     limits: Mapping[str, int] = field(factory=dict, hash=False)
-    """Most tasks of a queue that may be active at once, whoever took them; a queue not named has no limit."""
+    """The most tasks of a queue that may be active at once, whichever worker took them. A queue that is not
+    named has no limit."""
 
 
 @frozen(kw_only=True)
@@ -46,15 +52,15 @@ class Extended:
 
     expires_at: int
     cancel: str = ""
-    """A cancellation recorded for the task: "archive" or "retry", "" for none."""
+    """The cancellation recorded for the task: "archive" or "retry"; "" for none."""
 
 
 @frozen(kw_only=True)
 class ExtendLease(Op[Extended]):
-    """Let a lease last until at least `duration` from now; never shorten it. A kept lock lasts as long.
+    """Extend a lease to at least `duration` from now, never shorten it; a kept lock lasts as long.
 
-    LeaseLostError when the token is not the task's current one (nothing is changed): a lease is never
-    created, and another run's lease is never touched.
+    LeaseLostError when the token is not the task's current one; nothing is changed. This operation never
+    creates a lease and never touches the lease of another run.
     """
 
     lease: Lease

@@ -1,4 +1,4 @@
-"""Control and inspection: what operators ask of queues and tasks."""
+"""Operations for operators: ping, pause queues, and read queues, their statistics and their tasks."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Ping(Op[int]):
-    """Answer, if the broker can be reached: with the time of its clock, in Unix milliseconds."""
+    """Check that the broker can be reached. Answers its clock's time in Unix milliseconds."""
 
     read_only: ClassVar[bool] = True
 
 
 @frozen(kw_only=True)
 class PauseQueue(Op[bool]):
-    """Let nobody dequeue from the queue; all else goes on. True if it was not paused before."""
+    """Stop deliveries from the queue; everything else goes on. True if the queue was not paused before."""
 
     queue: str
 
 
 @frozen(kw_only=True)
 class UnpauseQueue(Op[bool]):
-    """Let the queue be consumed again. True if it was paused."""
+    """Resume deliveries from the queue. True if the queue was paused."""
 
     queue: str
 
 
 @frozen(kw_only=True)
 class ListQueues(Op[tuple[str, ...]]):
-    """Names of all queues that were ever enqueued to and not deleted, sorted."""
+    """Names of all queues that a task was ever enqueued to and that were not deleted, sorted."""
 
     read_only: ClassVar[bool] = True
 
 
 @frozen(kw_only=True)
 class GetQueueStats(Op[QueueStats]):
-    """Numbers of one queue. QueueNotFoundError for a queue that is not listed."""
+    """Statistics of one queue. QueueNotFoundError for a queue that is not listed."""
 
     read_only: ClassVar[bool] = True
     queue: str
@@ -51,7 +51,7 @@ class GetQueueStats(Op[QueueStats]):
 
 @frozen(kw_only=True)
 class GetTask(Op[StoredTask]):
-    """One task as it is now. TaskNotFoundError when there is none of this id."""
+    """One task in its current state. TaskNotFoundError when the queue has no task of this id."""
 
     read_only: ClassVar[bool] = True
     queue: str
@@ -60,17 +60,17 @@ class GetTask(Op[StoredTask]):
 
 @frozen(kw_only=True)
 class ListTasks(Op[tuple[StoredTask, ...]]):
-    """One page of the tasks of a queue in one state, next to run (or oldest) first; active ones in any order.
+    """One page of a queue's tasks in one state: next to run (or oldest) first, active tasks in any order.
 
-    Tasks of one instant come in an order of the backend's own, except pending ones. Tasks that cannot be
-    decoded and ids without a task are left out. QueueNotFoundError as GetQueueStats.
+    Tasks with the same instant come in an order that the backend chooses, except pending ones. Tasks that
+    cannot be decoded and ids without a task are left out. QueueNotFoundError as GetQueueStats.
     """
 
     read_only: ClassVar[bool] = True
     queue: str
     state: TaskState
     group: str = ""
-    """The group to list: needed for aggregating tasks, for no others. Tasks held by an aggregator are in
-    none."""
+    """The group to list: required for aggregating tasks, not allowed for others. A task held by an aggregator
+    is in no group."""
     offset: int = 0
     limit: int = 30

@@ -1,4 +1,4 @@
-"""Doctor: finding and repairing damage in the store."""
+"""Operation of the doctor: find and repair damage in the store."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ class Examined:
 
     findings: tuple[Finding, ...]
     cursor: str
-    """Where to go on; "" when the end was reached."""
+    """Where the next call continues; "" when the end was reached."""
 
 
 @frozen(kw_only=True)
 class Examine(Op[Examined]):
     """Look for damage in a bounded part of the store, from `cursor` on; "" to begin.
 
-    With a queue, at what belongs to it; without, at queues nobody listed and at records of processes that
-    are gone. `repair` mends each finding if it is still as it was found. A store in use may show what is
-    under way as damage when it cannot be told from it; repairing that does no harm. A task that should be
-    pending counts as orphaned once the head of its queue was made later.
+    With a queue, examines what belongs to it. Without one, examines queues that are not listed and records of
+    processes that are gone. With `repair`, repairs each finding that is still as it was found. In a store
+    that is in use, an operation under way may look like damage when the two cannot be told apart; repairing
+    it does no harm. A task that should be pending counts as orphaned once the head of its queue was created
+    after it.
     """
 
     queue: str | None = None

@@ -1,8 +1,8 @@
-"""Groups: tasks that wait for one another, to be aggregated into one.
+"""Operations on groups: take tasks of a group as a set, aggregate the set into one task, or return it.
 
-A task counts as added to its group at the instant it was, rounded up to a whole second. A set of tasks taken
-for aggregation is held until it is finished or returned, or until its hold has ended and it is reclaimed:
-from then on AggregationLostError, and nothing is changed.
+The instant at which a task was added to its group is rounded up to a whole second. A set of tasks taken for
+aggregation is held until it is finished or returned, or until its hold has ended and it is reclaimed. From
+then on operations on the set raise AggregationLostError, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asynq.protocol.ops.produce import Enqueue
 
 MAX_SET_SIZE = 500
-"""Most tasks one set holds, whatever the limit of its taker: deleting them is one step."""
+"""The most tasks in one set, whatever `max_size` the caller asks for, because one step deletes them all."""
 
 
 @frozen(kw_only=True)
@@ -29,14 +29,14 @@ class Groups:
 
     groups: tuple[GroupInfo, ...]
     cursor: str
-    """Where to go on; "" when the end was reached."""
+    """Where the next call continues; "" when the end was reached."""
 
 
 @frozen(kw_only=True)
 class ListGroups(Op[Groups]):
     """Some groups of a queue that hold tasks, in no particular order, from `cursor` on; "" to begin.
 
-    A group that holds tasks from the first page to the last is named on one of them, perhaps on two.
+    A group that holds tasks from the first page to the last is listed at least once, possibly twice.
     """
 
     read_only: ClassVar[bool] = True
@@ -46,20 +46,22 @@ class ListGroups(Op[Groups]):
 
 @frozen(kw_only=True)
 class TakeGroup(Op["AggregationSet | None"]):
-    """Take the oldest tasks of a group for aggregation if the group is ripe; None if it is not.
+    """Take the oldest tasks of a group for aggregation if the group is ready; None if it is not.
 
-    Ripe is a group that holds `max_size` tasks, or whose oldest task was added `max_delay` ago, or whose
-    newest was added `grace` ago; a max_size or max_delay of 0 is no such rule. At most `max_size` tasks are
-    taken, and never more than MAX_SET_SIZE. Taken tasks are in no group and in no other set. A copy with the
-    same
-    `set_id` gets what its first copy took. An id whose task is gone is dropped; a task that cannot be decoded
-    is archived with the reason; neither stops the others. Nobody reclaims the set before `hold` has passed.
+    A group is ready when it holds `max_size` tasks, when its oldest task was added at least `max_delay` ago,
+    or when its newest task was added at least `grace` ago. A `max_size` or `max_delay` of 0 turns that rule
+    off.
+
+    At most `max_size` tasks are taken (0: no such limit), and never more than MAX_SET_SIZE. Tasks taken are
+    in no group and in no other set. A copy with the same `set_id` gets what the first copy took. An id whose
+    task is gone is dropped; a task that cannot be decoded is archived with the reason; neither keeps the
+    other tasks from being taken. The set is not reclaimed before `hold` has passed.
     """
 
     queue: str
     group: str
     set_id: str = field(validator=matches_re(r"[^:]+"))
-    """Random, one per call; without a colon."""
+    """Random, one per call; must not contain a colon."""
     grace: int
     max_delay: int = 0
     max_size: int = 0
@@ -68,7 +70,7 @@ class TakeGroup(Op["AggregationSet | None"]):
 
 @frozen(kw_only=True)
 class ExtendAggregation(Op[None]):
-    """Hold the set until at least `hold` from now; never shorten it."""
+    """Extend the hold of the set to at least `hold` from now, never shorten it."""
 
     taken: AggregationSet
     hold: int
@@ -79,13 +81,13 @@ class FinishAggregation(Op[Enqueued]):
     """Enqueue the aggregate and delete the tasks of the set with the locks they own: both or neither.
 
     The aggregate may have the id and the lock of a task of the set. TaskIDConflictError and
-    DuplicateTaskError as Enqueue: then nothing is changed and the set stays held. A copy sent again after
-    success answers success as long as the aggregate exists. Nothing is counted.
+    DuplicateTaskError as Enqueue: then nothing is changed and the set stays held. A copy that is sent again
+    after success succeeds as long as the aggregate exists. No counter changes.
     """
 
     taken: AggregationSet
     enqueue: Enqueue
-    """Into the queue of the set."""
+    """The aggregate, into the queue of the set."""
 
     def __attrs_post_init__(self) -> None:
         if self.enqueue.message.queue != self.taken.queue:
@@ -94,18 +96,17 @@ class FinishAggregation(Op[Enqueued]):
 
 @frozen(kw_only=True)
 class ReturnAggregation(Op[None]):
-    """Put the tasks of the set back into their group, waiting since they were first added."""
+    """Put the tasks of the set back into their group; they have waited since they were first added."""
 
     taken: AggregationSet
 
 
 @frozen(kw_only=True)
 class ReclaimAggregations(Op[int]):
-    """Return the sets whose hold has ended, longest ended first, at most `limit` sets; how many.
+    """Return the sets whose hold has ended, longest ended first, at most `limit`. Answers the number of sets.
 
-    A set whose hold ended within this second may be returned or left for the next.
-
-    Sets that a Go peer took are reclaimed by the same rule. A set that cannot be returned stops no other.
+    A set whose hold ended within the current second may be returned by this call or left for the next one.
+    The same rule applies to sets that a Go peer took. A set that cannot be returned does not stop the others.
     """
 
     queue: str
@@ -117,16 +118,16 @@ class Repaired:
     """Answer of RepairGroups."""
 
     listed: int
-    """Groups that are listed now and were not."""
+    """Groups that this call listed and that were not listed before."""
     cursor: str
-    """Where to go on; "" when the end was reached."""
+    """Where the next call continues; "" when the end was reached."""
 
 
 @frozen(kw_only=True)
 class RepairGroups(Op[Repaired]):
-    """List every group that holds tasks but is not listed, as Go peers leave them behind.
+    """List every group that holds tasks but is not listed, which Go peers can leave behind.
 
-    Looks at a bounded part of the store, from `cursor` on; "" to begin.
+    Examines a bounded part of the store, from `cursor` on; "" to begin.
     """
 
     queue: str

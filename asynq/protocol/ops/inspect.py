@@ -1,4 +1,4 @@
-"""Inspection: the history of a queue, and the memory it takes."""
+"""Operations for inspection: the daily history of a queue and an estimate of its memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from asynq.protocol.ops.base import Op
 
 @frozen(kw_only=True)
 class GetHistory(Op[tuple[DayStats, ...]]):
-    """Runs of the last `days` days (UTC), today first, a day without any with zeros. QueueNotFoundError."""
+    """Runs of the last `days` days (UTC), today first. A day without runs has zeros. QueueNotFoundError."""
 
     read_only: ClassVar[bool] = True
     queue: str
     days: int = field(default=30, validator=[ge(1), le(90)])
-    """From 1 to 90: older days are forgotten."""
+    """From 1 to 90: the history of older days is not kept."""
 
 
 @frozen(kw_only=True)

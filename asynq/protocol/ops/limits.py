@@ -1,4 +1,4 @@
-"""Limits: what runs hold and take, so that only so many do something at a time."""
+"""Operations of semaphores and rate limits: acquire and release slots, take tokens."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from attrs import frozen
 from asynq.protocol.ops.base import Op
 
 MAX_RATE = 10_000
-"""Most tokens a rate limit may have, so that keeping their times stays cheap."""
+"""The most tokens of one rate limit, so that storing the time of each stays cheap."""
 
 
 @frozen(kw_only=True)
 class AcquireSlot(Op[bool]):
-    """Hold one of `limit` slots of a semaphore for `hold` from now: True if the holder has one.
+    """Hold one of `limit` slots of a semaphore for `hold` from now. True if the holder has a slot.
 
-    Slots whose time has ended are free. A holder that has a slot keeps it, whatever the limit, for at least
-    `hold` from now; so a copy sent again, or sent to renew, takes no second one.
+    A slot whose hold has ended is free. A holder that already has a slot keeps it, whatever the limit, for at
+    least `hold` from now. So a copy that is sent again, or sent to renew the slot, takes no second one.
     """
 
     scope: str
-    """Name of the semaphore, the same for all queues and servers."""
+    """Name of the semaphore, shared by all queues and servers."""
     holder: str
     limit: int
     hold: int
@@ -28,7 +28,7 @@ class AcquireSlot(Op[bool]):
 
 @frozen(kw_only=True)
 class ReleaseSlot(Op[bool]):
-    """Free the holder's slot; True if it had one."""
+    """Free the holder's slot. True if it had one."""
 
     scope: str
     holder: str
@@ -36,14 +36,14 @@ class ReleaseSlot(Op[bool]):
 
 @frozen(kw_only=True)
 class TakeToken(Op[int]):
-    """Take one of the `limit` tokens there are for any span of `per`: 0, or the duration until there is one.
+    """Take one of the `limit` tokens of any span of `per`. Answers 0, or the duration until a token is free.
 
-    However the times fall, never more than `limit` tokens were taken within `per`. A copy sent again after a
-    lost reply may take a second token: the rate is kept then too.
+    Within any span of `per`, at most `limit` tokens are taken. A copy that is sent again after a lost reply
+    may take a second token; the rate holds in that case too.
     """
 
     scope: str
-    """Name of the rate limit, the same for all queues and servers."""
+    """Name of the rate limit, shared by all queues and servers."""
     limit: int
     """At most MAX_RATE."""
     per: int

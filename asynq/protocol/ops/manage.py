@@ -1,7 +1,7 @@
-"""Manage: what operators do to tasks and queues, whatever workers do meanwhile.
+"""Operations to manage tasks and queues: run, archive, delete, cancel, change payloads, delete queues.
 
-A task held by an aggregator is not in its group, but it is aggregating still: nothing here moves it, except
-that its queue is deleted.
+They are safe while workers run. A task held by an aggregator is not in its group, but its state is still
+aggregating. No operation of this module moves it, except that DeleteQueue deletes it with its queue.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MoveTarget = Literal["pending", "archived", "deleted"]
 class RunTask(Op[None]):
     """Make a scheduled, retried, archived, completed or aggregating task pending, at the tail of its queue.
 
-    It then runs by itself, in no group, also when it is retried, though its message may still name the group;
-    a cancellation recorded for it is forgotten.
-    TaskNotFoundError; TaskStateError when it is active, pending or held by an aggregator.
+    The task then runs on its own, in no group, also when it is retried, although its message may still name
+    the group. A cancellation recorded for it is removed. TaskNotFoundError; TaskStateError when the task is
+    active, pending or held by an aggregator.
     """
 
     idempotent: ClassVar[bool] = False
@@ -34,7 +34,7 @@ class RunTask(Op[None]):
 
 @frozen(kw_only=True)
 class ArchiveTask(Op[None]):
-    """Move a pending, scheduled, retried, completed or aggregating task to the archive; nothing is counted.
+    """Archive a pending, scheduled, retried, completed or aggregating task. No counter changes.
 
     The archive keeps its bounds as in Archive. TaskNotFoundError; TaskStateError when the task is active,
     archived or held by an aggregator.
@@ -51,8 +51,8 @@ class ArchiveTask(Op[None]):
 class DeleteTask(Op[None]):
     """Delete a task with its result and the lock it owns.
 
-    TaskNotFoundError; TaskStateError when it is active or held by an aggregator. Deletes also what cannot be
-    decoded, and what is left of a task that has no message.
+    TaskNotFoundError; TaskStateError when the task is active or held by an aggregator. Also deletes a task
+    that cannot be decoded, and what remains of a task that has no message.
     """
 
     idempotent: ClassVar[bool] = False
@@ -62,11 +62,12 @@ class DeleteTask(Op[None]):
 
 @frozen(kw_only=True)
 class UpdatePayload(Op[None]):
-    """Give a scheduled, pending, retried, archived or aggregating task another payload.
+    """Replace the payload of a scheduled, pending, retried, archived or aggregating task.
 
-    The lock it owns takes the name of the new payload in the same step: DuplicateTaskError when another task
-    holds that. TaskNotFoundError, also for a task that cannot be decoded; TaskStateError when it is active,
-    completed or held by an aggregator. Then nothing is changed.
+    The lock that the task owns is renamed for the new payload in the same step: DuplicateTaskError when
+    another task holds the lock of that name. TaskNotFoundError, also for a task that cannot be decoded;
+    TaskStateError when the task is active, completed or held by an aggregator. Any of these errors means that
+    nothing was changed.
     """
 
     queue: str
@@ -76,17 +77,18 @@ class UpdatePayload(Op[None]):
 
 @frozen(kw_only=True)
 class MoveTasks(Op[int]):
-    """Run, archive or delete tasks of one state, oldest first, at most `limit`; how many were moved.
+    """Run, archive or delete tasks of one state, oldest first, at most `limit`. Answers the number moved.
 
-    Each as RunTask, ArchiveTask, DeleteTask; ids whose task is gone are dropped and not counted. 0 means that
-    none is left. QueueNotFoundError. A copy sent again moves others.
+    Each task is moved as by RunTask, ArchiveTask or DeleteTask. Ids whose task is gone are dropped and not
+    counted. An answer of 0 means that none is left. QueueNotFoundError. A copy that is sent again moves other
+    tasks.
     """
 
     queue: str
     state: TaskState
     to: MoveTarget = field(validator=in_(("pending", "archived", "deleted")))
     group: str = ""
-    """The group whose tasks are moved, for aggregating ones only."""
+    """The group whose tasks are moved; only for aggregating tasks."""
     limit: int = MAX_BATCH
     max_size: int = 10_000
     max_age: int = 90 * 24 * 3600 * 1000
@@ -103,20 +105,21 @@ class Deletion:
     """Answer of DeleteQueue."""
 
     tasks: int
-    """How many tasks this step deleted."""
+    """Number of tasks that this step deleted."""
     done: bool
-    """True when nothing is left to delete. After `limit` tasks it may take another step to say so."""
+    """True when nothing is left to delete. A step that deleted `limit` tasks may leave it to the next step to
+    report this."""
 
 
 @frozen(kw_only=True)
 class DeleteQueue(Op[Deletion]):
-    """Delete a queue with all that belongs to it, in steps of at most `limit` tasks: repeated until `done`.
+    """Delete a queue with everything in it, in steps of at most `limit` tasks. Repeat until `done`.
 
-    QueueNotFoundError; QueueNotEmptyError when it holds tasks in any state and `force` is not set, or when a
-    task is active. Which tasks go first is open; a set whose tasks went is held no longer. Nobody dequeues
-    from the first step to the last. A task enqueued meanwhile is deleted with the rest, or lives on in a
-    queue that stays listed. Counters and the pause go too; a lock that only its time releases stays until
-    then.
+    QueueNotFoundError. QueueNotEmptyError when the queue holds tasks in any state and `force` is not set, or
+    when a task is active. The order in which tasks are deleted is undefined; a set whose tasks were deleted
+    is no longer held. No task is dequeued from the first step to the last. A task enqueued meanwhile is
+    deleted with the rest, or survives in a queue that stays listed. Counters and the pause are deleted too. A
+    lock that is only released when its time ends stays until then.
     """
 
     idempotent: ClassVar[bool] = False
@@ -127,16 +130,16 @@ class DeleteQueue(Op[Deletion]):
 
 @frozen(kw_only=True)
 class CancelTask(Op[bool]):
-    """Record that the run of an active task is to end, and tell whoever runs it; False if none was found.
+    """Record that the run of an active task is to end and notify its worker. False if no such task was found.
 
-    The record is part of the task: every extension of its lease and every later delivery shows it, also when
-    telling failed. The end of the run removes it, unless the task is requeued or recovered to run again, and
-    except that a task to be archived keeps it when its run
-    fails by itself and is retried. `then`: archived, or retried as after a failure. A Go peer that runs the
-    task knows one end only: it retries.
+    The record is part of the task: every extension of its lease and every later delivery carries it, even if
+    the notification failed. The end of the run removes the record, with two exceptions: a task that is
+    requeued or recovered to run again keeps it, and a task to be archived keeps it when its run fails by
+    itself and is retried. `then`: the task is archived, or retried as after a failure. A Go peer that runs
+    the task supports retry only.
     """
 
     task_id: str
     queue: str | None = None
-    """None: in whichever queue it is active."""
+    """None: the queue in which the task is active, whichever it is."""
     then: CancelAction = field(default="archive", validator=in_(("archive", "retry")))

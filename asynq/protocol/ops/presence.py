@@ -1,6 +1,6 @@
-"""Presence: servers and schedulers that let themselves be seen.
+"""Operations for presence: heartbeats of servers and schedulers, and the enqueue events of schedulers.
 
-Whoever is written is seen for `ttl` from then, so that a crash ends it by itself.
+A record is visible for `ttl` after it was written, so the record of a crashed process expires.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
 
 MAX_ENQUEUE_EVENTS = 1000
-"""Most enqueue events that are kept for one entry."""
+"""The most enqueue events that are kept per entry."""
 
 
 @frozen(kw_only=True)
 class WriteServer(Op[None]):
-    """Let a server and its workers be seen, in place of what it wrote before."""
+    """Write the heartbeat of a server and its workers; replaces what the server wrote before."""
 
     server: ServerInfo
     ttl: int
@@ -28,7 +28,7 @@ class WriteServer(Op[None]):
 
 @frozen(kw_only=True)
 class ClearServer(Op[None]):
-    """Let a server be seen no more."""
+    """Remove the record of a server."""
 
     host: str
     pid: int
@@ -37,14 +37,14 @@ class ClearServer(Op[None]):
 
 @frozen(kw_only=True)
 class ListServers(Op["tuple[ServerInfo, ...]"]):
-    """The servers that can be seen, by host, process and id. What cannot be decoded is left out."""
+    """All visible servers, by host, process id and server id. Records that cannot be decoded are left out."""
 
     read_only: ClassVar[bool] = True
 
 
 @frozen(kw_only=True)
 class WriteScheduler(Op[None]):
-    """Let the entries of a scheduler be seen, in place of what it wrote before."""
+    """Write the entries of a scheduler; replaces what the scheduler wrote before."""
 
     scheduler_id: str
     entries: tuple[SchedulerEntry, ...]
@@ -53,16 +53,16 @@ class WriteScheduler(Op[None]):
 
 @frozen(kw_only=True)
 class ClearScheduler(Op[None]):
-    """Let the entries of a scheduler be seen no more."""
+    """Remove the entries of a scheduler."""
 
     scheduler_id: str
 
 
 @frozen(kw_only=True)
 class ListSchedulerEntries(Op["tuple[SchedulerEntry, ...]"]):
-    """The entries of all schedulers that can be seen, by id. What cannot be decoded is left out.
+    """The entries of all visible schedulers, sorted by id. Entries that cannot be decoded are left out.
 
-    An entry that several schedulers have is listed once, as the one that enqueued it last describes it.
+    An entry that several schedulers have is listed once, as described by the scheduler that enqueued it last.
     """
 
     read_only: ClassVar[bool] = True
@@ -70,7 +70,7 @@ class ListSchedulerEntries(Op["tuple[SchedulerEntry, ...]"]):
 
 @frozen(kw_only=True)
 class RecordEnqueueEvent(Op[None]):
-    """Remember what an entry enqueued. Its latest MAX_ENQUEUE_EVENTS are kept, all for `keep` from now."""
+    """Record what an entry enqueued. Keeps the entry's latest MAX_ENQUEUE_EVENTS, all for `keep` from now."""
 
     entry_id: str
     event: EnqueueEvent
@@ -79,7 +79,7 @@ class RecordEnqueueEvent(Op[None]):
 
 @frozen(kw_only=True)
 class ListEnqueueEvents(Op["tuple[EnqueueEvent, ...]"]):
-    """One page of what an entry enqueued, latest first."""
+    """One page of the enqueue events of an entry, latest first."""
 
     read_only: ClassVar[bool] = True
     entry_id: str

@@ -1,4 +1,4 @@
-"""Produce: making tasks known."""
+"""Operation for producing: enqueue a task, with its due time, uniqueness lock and id conflict rule."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Unique:
-    """The uniqueness lock an Enqueue asks for. Its name is the message's `unique_key`."""
+    """The uniqueness lock that an Enqueue takes. Its name is the message's `unique_key`."""
 
     ttl: int
-    """Duration the lock lasts, at least one second; counted from the due time for a scheduled task."""
+    """Duration of the lock, at least one second; counted from the due time for a scheduled task."""
     until: Literal["done", "expiry", "start"] = field(
         default="done", validator=in_(("done", "expiry", "start"))
     )
-    """done: released when the task is done, completed or deleted (as Go asynq does), or when the ttl ends.
-    expiry: released by nothing but the ttl. start: released also when a worker takes the task."""
+    """done: released when the task is done, completed or deleted (as in Go asynq), or when the ttl ends.
+    expiry: released only when the ttl ends. start: released also when a worker takes the task."""
     keep: bool = False
-    """Renew the lock, while the task lives, whenever it would end before the task's next step.
+    """Renew the lock, while the task is live, whenever it would end before the task's next step.
 
-    A task in the archive lives no longer, nor does a completed one. Once renewed too late the lock may be
-    another's; it never comes back to the task while that one holds it.
+    An archived or completed task is not live. If the renewal comes too late, another task may hold the
+    lock; the lock does not return to the first task while the other one holds it.
     """
 
 
 @frozen(kw_only=True)
 class Enqueued:
-    """Answer of Enqueue: where the task went."""
+    """Answer of Enqueue: the state of the task."""
 
     state: TaskState
     """pending, scheduled or aggregating."""
     due_at: int
-    """Instant from which the task may run: now, or the rounded-up due time."""
+    """Instant from which the task may run: now, or the due time, rounded up."""
 
 
 @frozen(kw_only=True)
 class Enqueue(Op[Enqueued]):
-    """Make a task known: pending, or scheduled when its time is in the future, or aggregating in its group.
+    """Add a task to its queue: pending, scheduled when its time is in the future, aggregating in its group.
 
-    TaskIDConflictError when the queue knows the id, whatever the state of the task that has it;
-    DuplicateTaskError when another task holds the lock. An error changes nothing: no lock is taken when the
-    id conflicts, though a queue that no task ever came to may be listed. A copy that finds the task its own
-    `enqueue_id` made is that success again, and may tell where the task is by now. The queue is listed by
-    ListQueues from then on. A due task goes to the tail of its queue.
+    TaskIDConflictError when the queue has a task of this id, in whatever state. DuplicateTaskError when
+    another task holds the lock. An error changes nothing: no lock is taken when the id conflicts. Only the
+    queue may be listed although no task was ever added to it. A copy that finds the task which its own
+    `enqueue_id` created repeats the success, and may answer the task's current state. From then on ListQueues
+    lists the queue. A task that is due goes to the tail of its queue.
     """
 
     message: TaskMessage
     enqueue_id: str
-    """Random, one per call: by it a re-sent copy knows its own."""
+    """Random, one per call: a copy that is sent again recognises its own task by it."""
     process_at: int | None = None
-    """Instant from which the task may run; None for at once."""
+    """Instant from which the task may run; None to run it at once."""
     process_in: int | None = None
-    """The same as a duration from now, by the broker's clock. At most one of the two."""
+    """The same as a duration from now, by the broker's clock. At most one of the two may be given."""
     unique: Unique | None = None
     on_conflict: Literal["reject", "replace_finished"] = field(
         default="reject", validator=in_(("reject", "replace_finished"))
     )
-    """replace_finished: an archived or completed task of this id makes room, in the same step."""
+    """replace_finished: an archived or completed task of this id is replaced in the same step."""

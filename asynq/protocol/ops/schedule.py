@@ -1,7 +1,7 @@
-"""Schedule: ticks of periodic tasks, each enqueued once, however many schedulers there are.
+"""Operations for scheduling: enqueue each tick of a periodic task once, however many schedulers run.
 
-A queue remembers the latest tick of each entry that was decided. Ticks are decided in ascending order: one
-that is not later than the latest is decided already.
+A queue remembers the latest decided tick of each entry. Ticks are decided in ascending order: a tick that is
+not later than the latest one counts as decided.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ class Ticked:
     """Answer of EnqueueTick."""
 
     enqueued: Enqueued | None = None
-    """Where the task went; None when nothing was enqueued."""
+    """State of the task; None when nothing was enqueued."""
     early: int = 0
-    """Duration until the tick, which has not come yet; 0 when it was decided, by this call or before."""
+    """Duration until the tick when it is still in the future; 0 when the tick is decided, by this call or
+    before."""
 
 
 @frozen(kw_only=True)
 class EnqueueTick(Op[Ticked]):
-    """Enqueue the task of one tick and remember the tick as decided, in one step.
+    """Enqueue the task of one tick and record the tick as decided, in one step.
 
-    Nothing is enqueued, and nothing changed, when the tick was decided already or has not come yet.
+    Nothing is enqueued and nothing is changed when the tick was decided before or is still in the future.
     TaskIDConflictError and DuplicateTaskError as Enqueue: they decide the tick too. A copy that finds the
-    tick its own `enqueue_id` decided gets the same answer, also when the task has run to its end since; where
-    that answer was an error, it may get another try.
+    tick decided by its own `enqueue_id` gets the same answer, even if the task has ended since; where that
+    answer was an error, the copy may try again.
     """
 
     entry_id: str
@@ -46,7 +47,7 @@ class EnqueueTick(Op[Ticked]):
 
 @frozen(kw_only=True)
 class GetLastTick(Op["int | None"]):
-    """Instant of the latest tick of an entry that was decided; None when none is remembered."""
+    """Instant of the latest decided tick of an entry; None when none is remembered."""
 
     read_only: ClassVar[bool] = True
     queue: str

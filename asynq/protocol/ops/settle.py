@@ -1,9 +1,10 @@
-"""Settle: each of these ends a run.
+"""Operations that settle a run: done, complete, retry, archive, requeue.
 
-All need the current token: otherwise LeaseLostError, and nothing is changed. An expired lease that nobody
-has taken still settles. A copy sent again after success answers success where the task's state proves it,
-else LeaseLostError: a task that has gone on since, be it by itself, proves nothing. A broker that
-sends copies of its own accord, after a lost reply, sets `maybe_applied` in that error.
+All of them need the task's current token. Without it they raise LeaseLostError, and nothing is changed. An
+expired lease that no other run has taken still settles. A copy that is sent again after success succeeds
+where the task's state proves the success, and raises LeaseLostError otherwise: a task that has moved on
+since, even by itself, proves nothing. A broker that sends copies on its own after a lost reply sets
+`maybe_applied` in that error.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Done(Op[None]):
-    """Delete a finished task, release the lock it owns, count it as processed."""
+    """Delete a finished task, release the lock it owns and count it as processed."""
 
     delivery: Delivery
 
 
 @frozen(kw_only=True)
 class Complete(Op[None]):
-    """Keep a finished task as completed until its retention ends; release its lock, count it processed."""
+    """Keep a finished task as completed until its retention ends; release its lock, count it as processed."""
 
     delivery: Delivery
     result: bytes | None = None
-    """Stored with the task; None leaves what WriteResult stored."""
+    """Stored with the task; None keeps what WriteResult stored."""
 
 
 @frozen(kw_only=True)
 class Retry(Op[None]):
-    """Move the task to retry, due `delay` from now, with the error; the lock is kept.
+    """Move the task to retry, due `delay` from now, with the error. The task keeps its lock.
 
-    A failure counts as a retry spent, as processed and as failed; otherwise nothing is counted.
+    A failure counts as a spent retry, as processed and as failed. Otherwise no counter changes.
     """
 
     delivery: Delivery
@@ -49,10 +50,10 @@ class Retry(Op[None]):
 
 @frozen(kw_only=True)
 class Archive(Op[None]):
-    """Move the task to the archive with the error; the lock is kept; counts as processed and failed.
+    """Move the task to the archive with the error. It keeps its lock and counts as processed and failed.
 
-    The archive then holds at most `max_size` tasks, none older than `max_age` (whole seconds): the oldest
-    give way with all that belongs to them, a bounded number per call.
+    The archive then holds at most `max_size` tasks, none older than `max_age` (whole seconds): the oldest are
+    deleted with everything that belongs to them, a bounded number per call.
     """
 
     delivery: Delivery
@@ -63,6 +64,6 @@ class Archive(Op[None]):
 
 @frozen(kw_only=True)
 class Requeue(Op[None]):
-    """Put the task back at the head of its queue, pending again; nothing is counted, no retry is spent."""
+    """Put the task back at the head of its queue as pending. No counter changes and no retry is spent."""
 
     delivery: Delivery

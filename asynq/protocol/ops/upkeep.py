@@ -1,4 +1,4 @@
-"""Upkeep: what moves tasks when their time has come, or their worker is lost."""
+"""Operations for upkeep: forward due tasks, recover lost ones, purge completed and archived ones."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Forwarded:
 
 @frozen(kw_only=True)
 class Forward(Op[Forwarded]):
-    """Move scheduled and retried tasks that are due to the tail of their queue, or into their group.
+    """Move due scheduled and retried tasks to the tail of their queue, or into their group.
 
-    In due order, those of one instant in any, at most `limit` of them, never early, each once. An id whose
-    task is gone is dropped.
+    At most `limit` tasks move, in order of their due time, never early, each once; tasks with the same due
+    time move in any order. An id whose task is gone is dropped.
     """
 
     queue: str
@@ -40,18 +40,18 @@ class LostLeases:
 
     leases: tuple[LostLease, ...]
     dropped: int = 0
-    """Ids without a task that were removed."""
+    """Number of ids without a task that were removed."""
     set_aside: tuple[str, ...] = ()
     """Ids of tasks that could not be decoded, now archived with the reason."""
 
 
 @frozen(kw_only=True)
 class ListLostLeases(Op[LostLeases]):
-    """The leases that expired, oldest first, at most `limit`.
+    """The expired leases, oldest first, at most `limit`.
 
-    A lease a Go peer wrote counts as expired 30 s later than its own word (Go's own tolerance). An id whose
-    task is gone is dropped, a task that cannot be decoded is archived with the reason: one by one, never
-    stopping the rest.
+    A lease that a Go peer wrote counts as expired 30 s after the time it names, which is Go's own tolerance.
+    An id whose task is gone is dropped, and a task that cannot be decoded is archived with the reason: one by
+    one, without stopping the rest.
     """
 
     queue: str
@@ -62,10 +62,10 @@ class ListLostLeases(Op[LostLeases]):
 class Recover(Op[bool]):
     """Take a task from a lost worker, if its lease is still exactly as it was observed.
 
-    True if this call did it; False, and nothing changed, when the lease was extended, settled or recovered
-    since. The loss is noted with the task. In every case a retry is spent (at most up to max_retry), the
-    error is recorded, and the loss counts as processed and failed. pending: at the head of its queue at
-    once; retry: due `delay` from now; archived: as Archive.
+    True if this call did it. False, and nothing changed, when the lease was extended, settled or recovered
+    since. The loss is recorded with the task. In every case a retry is spent (at most up to max_retry), the
+    error is recorded, and the loss counts as processed and failed. pending: at the head of its queue at once;
+    retry: due `delay` from now; archived: as Archive.
     """
 
     lost: LostLease
@@ -83,14 +83,14 @@ class Adopted:
     adopted: int
     dropped: int
     cursor: int
-    """Where to go on; 0 when the end was reached."""
+    """Where the next call continues; 0 when the end was reached."""
 
 
 @frozen(kw_only=True)
 class AdoptOrphans(Op[Adopted]):
-    """Give every active task without a lease one that lapses `grace` from now, so that recovery finds it.
+    """Give every active task without a lease one that expires `grace` from now, so that recovery finds it.
 
-    Looks at up to `limit` active ids from `cursor` on. An id whose task is gone is dropped.
+    Examines up to `limit` active ids from `cursor` on. An id whose task is gone is dropped.
     """
 
     queue: str
@@ -101,7 +101,7 @@ class AdoptOrphans(Op[Adopted]):
 
 @frozen(kw_only=True)
 class PurgeCompleted(Op[int]):
-    """Delete completed tasks whose retention has ended, oldest first, at most `limit`; how many."""
+    """Delete completed tasks whose retention has ended, oldest first, at most `limit`; answers the number."""
 
     queue: str
     limit: int = MAX_BATCH
@@ -109,9 +109,9 @@ class PurgeCompleted(Op[int]):
 
 @frozen(kw_only=True)
 class TrimArchive(Op[int]):
-    """Delete the oldest archived tasks beyond `max_size` or older than `max_age`, at most `limit`; how many.
+    """Delete the oldest archived tasks beyond `max_size` or older than `max_age`. Answers their number.
 
-    With a task go its result and the uniqueness lock it owns.
+    At most `limit` tasks are deleted, each with its result and the uniqueness lock it owns.
     """
 
     queue: str
