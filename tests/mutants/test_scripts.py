@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq_mutants.scripts.equivalents import read_equivalents, stale
-from asynq_mutants.scripts.lua import parse
+from asynq_mutants.scripts.equivalents import Equivalent, invalid, read_equivalents
+from asynq_mutants.scripts.lua import parse, tokens, without_layout
 from asynq_mutants.scripts.operators import mutations
 from asynq_mutants.scripts.sources import read_sources, rendered, scripts, traced
 from tests.servers import require_redis_server
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from asynq_mutants.scripts.operators import Mutation
     from tests.servers import RedisServer
 
 ROOT = Path(__file__).parents[2]
@@ -70,10 +74,57 @@ def test_every_script_is_read_whole_and_still_compiles_when_traced(redis_server:
         assert redis_server.client.script_load(script.text(flags=False))
 
 
-def test_every_mutant_that_is_listed_as_equivalent_is_still_made() -> None:
+def all_mutations(sources: Mapping[str, str]) -> list[Mutation]:
+    return [found for file, source in sources.items() for found in mutations(file, source)]
+
+
+def test_every_entry_of_an_equivalent_mutant_means_one_mutant() -> None:
     sources = read_sources()
-    made = [found for file, source in sources.items() for found in mutations(file, source)]
-    assert stale(read_equivalents(), made, sources) == []
+    assert invalid(read_equivalents(), all_mutations(sources), sources) == []
+
+
+LAYOUTS = ("\n", "  ", " -- a comment\n\t", "\n\n", " --[[ another ]] ")
+
+
+def laid_out_anew(source: str) -> str:
+    """The same tokens with other spaces, line breaks and comments between them."""
+    words = [token.text for token in tokens(source) if token.text]
+    return "".join(word + layout for word, layout in zip(words, cycle(LAYOUTS), strict=False))
+
+
+def covered(sources: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The mutants that entries cover: the tokens of the whole script with the change."""
+    entries = read_equivalents()
+    return [
+        (mutation.file, without_layout(mutation.applied(sources[mutation.file])))
+        for mutation in all_mutations(sources)
+        if any(entry.covers(mutation, sources[mutation.file]) for entry in entries)
+    ]
+
+
+def test_entries_cover_the_same_mutants_after_scripts_are_laid_out_anew() -> None:
+    sources = read_sources()
+    others = {file: laid_out_anew(source) for file, source in sources.items()}
+    assert all(len(others[file].splitlines()) > len(source.splitlines()) for file, source in sources.items())
+    assert sorted(covered(others)) == sorted(covered(sources)) != []
+    assert invalid(read_equivalents(), all_mutations(others), others) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "problem"),
+    [
+        ("renew(a,\n  b)", "renew(a, b)", None),
+        ("if renew(a, b) then c() end", "renew(a, b)", None),
+        ("renew(a, c)", "renew(a, b)", "stale"),
+        ("renew(a, b) d() renew(a, b)", "renew(a, b)", "ambiguous"),
+        ("renew(a, b) if d then renew(a, b) end", "if d then renew(a, b) end", None),
+    ],
+)
+def test_an_entry_must_mean_one_mutant(source: str, code: str, problem: str | None) -> None:
+    after = code.replace("a, b", "b, a")
+    entry = Equivalent("a", code, (after,), "of a reason")
+    told = invalid([entry], mutations("a", source), {"a": source})
+    assert [line.partition(":")[0].partition(",")[0] for line in told] == ([problem] if problem else [])
 
 
 @pytest.mark.timeout(600)

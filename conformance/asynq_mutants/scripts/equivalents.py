@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
+
+from asynq_mutants.scripts.lua import parse, without_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -14,40 +17,76 @@ if TYPE_CHECKING:
     from asynq_mutants.scripts.operators import Mutation
 
 
+def _all_without_layout(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(without_layout, texts))
+
+
 @frozen
 class Equivalent:
-    """The lines a mutant touches, as they are and as it makes them, and why that is the same."""
+    """A statement or an expression around a change, before and after it, and why both are the same.
+
+    Only the tokens count: spaces, line breaks, comments and what stands around the code do not.
+    """
 
     file: str
-    line: str
-    becomes: tuple[str, ...]
+    code: str = field(converter=without_layout)
+    becomes: tuple[str, ...] = field(converter=_all_without_layout)
     because: str
 
     def covers(self, mutation: Mutation, source: str) -> bool:
         """True for a mutant that is meant."""
+        return any(self.means(mutation, source, after) for after in self.becomes)
+
+    def means(self, mutation: Mutation, source: str, after: str) -> bool:
+        """True for a mutant that makes of the code what stands in `after`."""
         if mutation.file != self.file:
             return False
-        before, after = mutation.shown(source)
-        return before == self.line and after in self.becomes
+        return any(
+            start <= mutation.start
+            and mutation.end <= end
+            and _changed(mutation, source, start, end) == after
+            for start, end in _places(source).get(self.code, ())
+        )
+
+
+def _changed(mutation: Mutation, source: str, start: int, end: int) -> str:
+    """This part of the source after the change, without its layout."""
+    return without_layout(source[start : mutation.start] + mutation.by + source[mutation.end : end])
+
+
+@cache
+def _places(source: str) -> dict[str, list[tuple[int, int]]]:
+    """Where each statement and each expression stands."""
+    places: dict[str, list[tuple[int, int]]] = {}
+    for node in (node for top in parse(source) for node in top.walk()):
+        found = places.setdefault(without_layout(source[node.start : node.end]), [])
+        if (node.start, node.end) not in found:
+            found.append((node.start, node.end))
+    return places
 
 
 def read_equivalents() -> list[Equivalent]:
     """Those of the file beside this one."""
     text = (files("asynq_mutants.scripts") / "equivalents.toml").read_text(encoding="utf-8")
     return [
-        Equivalent(entry["file"], entry["line"], tuple(entry["becomes"]), entry["because"])
+        Equivalent(entry["file"], entry["code"], entry["becomes"], entry["because"])
         for entry in tomllib.loads(text).get("mutant", [])
     ]
 
 
-def stale(
+def invalid(
     known: Iterable[Equivalent], mutations: Sequence[Mutation], sources: Mapping[str, str]
 ) -> list[str]:
-    """Entries that mean no mutant: the script has changed since."""
-    shown = {(mutation.file, *mutation.shown(sources[mutation.file])) for mutation in mutations}
-    return [
-        f"{entry.file}: {entry.line}  ->  {after}"
-        for entry in known
-        for after in entry.becomes
-        if (entry.file, entry.line, after) not in shown
-    ]
+    """Entries that mean no mutant, since the script has changed; entries that mean more than one."""
+    wrong = []
+    for entry in known:
+        for after in entry.becomes:
+            found = [
+                mutation.line(sources[entry.file])
+                for mutation in mutations
+                if mutation.file == entry.file and entry.means(mutation, sources[entry.file], after)
+            ]
+            if len(found) != 1:
+                many = f"ambiguous, lines {found}: quote more of the code" if found else "stale"
+                wrong.append(f"{many}: {entry.file}: {entry.code}  ->  {after}")
+    return wrong

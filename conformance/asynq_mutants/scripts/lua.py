@@ -95,7 +95,13 @@ def parse(source: str) -> list[Node]:
     return statements
 
 
-def _tokens(source: str) -> Iterator[Token]:
+def without_layout(source: str) -> str:
+    """The tokens of a piece of Lua, a space between them: no comments, no line breaks."""
+    return " ".join(token.text for token in tokens(source) if token.text)
+
+
+def tokens(source: str) -> Iterator[Token]:
+    """The words of a script; an empty one marks the end."""
     at = 0
     while at < len(source):
         found = _TOKENS.match(source, at)
@@ -110,7 +116,7 @@ def _tokens(source: str) -> Iterator[Token]:
 
 class _Parser:
     def __init__(self, source: str) -> None:
-        self._tokens = list(_tokens(source))
+        self._tokens = list(tokens(source))
         self._at = 0
 
     @property

@@ -116,10 +116,14 @@ def _exchanged(source: str, names: list[Token], values: list[Node]) -> Iterator[
     if len(names) != len(values):
         return
     for (one, first), (two, second) in pairwise(zip(names, values, strict=True)):
-        for taking, operator in (("key()", "exchanged keys"), ("arg()", "exchanged arguments")):
-            if all(taking in source[value.start : value.end] for value in (first, second)):
+        for taking, operator in (("key", "exchanged keys"), ("arg", "exchanged arguments")):
+            if _calls(first, taking) and _calls(second, taking):
                 between = source[one.end : two.start]
                 yield one.start, two.end, f"{two.text}{between}{one.text}", operator
+
+
+def _calls(value: Node, function: str) -> bool:
+    return any(node.kind == "invoke" and node.text == function for node in value.walk())
 
 
 def _arguments(node: Node, source: str) -> Iterator[tuple[int, int, str, str]]:
