@@ -21,16 +21,16 @@ from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.value_sizes import MAX_VALUE_BYTES, check_max_value_bytes, too_large
 from asynq.runtime.per_loop import PerLoop
 from asynq.runtime.sync_async import completed
-from asynq_redis.events.cluster_listener import SpreadListener
 from asynq_redis.events.listener import RedisListener
+from asynq_redis.events.routed_listener import RoutedListener
 from asynq_redis.events.watcher import RedisWatcher
-from asynq_redis.operations.steps import Batch, Env
-from asynq_redis.transport import faults
-from asynq_redis.transport.cluster import Cluster
-from asynq_redis.transport.io import Awaiting, Blocking, Settings
-from asynq_redis.transport.sentinel import Sentinel
-from asynq_redis.transport.topology import Single, scouting
-from asynq_redis.transport.transport import Patience, Transport
+from asynq_redis.operations.execution import Batch, CallContext
+from asynq_redis.transport import redis_errors
+from asynq_redis.transport.cluster import ClusterRouter
+from asynq_redis.transport.io import AwaitedIO, BlockingIO, ConnectionSettings
+from asynq_redis.transport.retries import RetryBudget, Transport
+from asynq_redis.transport.routing import SingleServerRouter, discovery_settings
+from asynq_redis.transport.sentinel import SentinelRouter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from asynq.errors import AsynqError
     from asynq.protocol.broker import Listener, Watcher
     from asynq.protocol.ops import Op
-    from asynq_redis.transport.io import Face
-    from asynq_redis.transport.topology import Topology
+    from asynq_redis.transport.io import ConnectionIO
+    from asynq_redis.transport.routing import Router
     from asynq_redis.url import Address, Endpoint
 
 T = TypeVar("T")
-Remap = Mapping[tuple[str, int], tuple[str, int]]
+AddressRemap = Mapping[tuple[str, int], tuple[str, int]]
 """Where to reach the server that others know by this host and port."""
 
 CAPABILITIES = Capabilities(backend="redis", durability="process", multi_process=True)
@@ -60,7 +60,7 @@ class Config:
     connect_timeout: timedelta
     socket_timeout: timedelta
     max_connections: int
-    address_remap: Remap = field(factory=dict)
+    address_remap: AddressRemap = field(factory=dict)
     min_replicas: int = 0
     replication_timeout: timedelta = timedelta(seconds=1)
     max_value_bytes: int = MAX_VALUE_BYTES
@@ -82,9 +82,9 @@ class Config:
             raise ValueError("max_connections must be at least 1")
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> ConnectionSettings:
         """How its servers are connected to."""
-        return Settings(
+        return ConnectionSettings(
             db=self.endpoint.db,
             username=self.endpoint.username,
             password=self.endpoint.password,
@@ -103,10 +103,10 @@ class _Connections:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.lock = threading.Lock()
-        self.listed: set[str] = set()
+        self.known_queues: set[str] = set()
         self.time = BrokerTime()
         self.blocking: Transport | None = None
-        self.awaiting = PerLoop(Transport.close)
+        self.awaited = PerLoop(Transport.close)
 
 
 class BaseRedisBroker:
@@ -150,7 +150,7 @@ class BaseRedisBroker:
 
     def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""
-        return completed(self._carry_out(self._blocking(), ops))
+        return completed(self._execute_all(self._blocking(), ops))
 
     def close(self) -> None:
         """See Broker."""
@@ -158,7 +158,7 @@ class BaseRedisBroker:
         transport, here.blocking = here.blocking, None
         if transport is not None:
             completed(transport.close())
-        here.awaiting.drop_closed()
+        here.awaited.drop_closed()
 
     async def aexecute(self, op: Op[T], /) -> T:
         """See Broker."""
@@ -167,29 +167,29 @@ class BaseRedisBroker:
 
     async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""
-        return await self._carry_out(self._awaiting(), ops)
+        return await self._execute_all(self._awaited(), ops)
 
     async def aclose(self) -> None:
         """See Broker."""
-        await self._connections().awaiting.aclose()
+        await self._connections().awaited.aclose()
 
     def listener(self) -> Listener:
         """See Broker."""
         config = self._config
         if config.endpoint.kind == "single":
             return RedisListener(config.endpoint.addresses[0], config.settings, _rng())
-        return SpreadListener(self._awaiting().topology, config.settings, _rng())
+        return RoutedListener(self._awaited().router, config.settings, _rng())
 
     def watcher(self) -> Watcher:
         """See Broker."""
-        return RedisWatcher(self._home, self._config.settings)
+        return RedisWatcher(self._server_of, self._config.settings)
 
-    async def _home(self, queue: str) -> Address | None:
+    async def _server_of(self, queue: str) -> Address | None:
         """The server that holds the queue now, None while none does."""
-        homes = await self._awaiting().topology.homes([queue])
+        homes = await self._awaited().router.servers_of([queue])
         return next((address for address, queues in homes.items() if queue in queues), None)
 
-    async def _carry_out(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
+    async def _execute_all(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
         refused = [too_large(op, self._config.max_value_bytes) for op in ops]
         if not any(refused):
             return await self._send(transport, ops)
@@ -198,15 +198,17 @@ class BaseRedisBroker:
         return [next(answers) if no is None else no for no in refused]
 
     async def _send(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
-        apart = self._config.endpoint.kind == "cluster"
+        clustered = self._config.endpoint.kind == "cluster"
         here = self._connections()
-        env = Env(clock=self._config.clock, apart=apart, listed=here.listed, time=here.time)
-        batch = Batch(ops, env)
+        context = CallContext(
+            clock=self._config.clock, clustered=clustered, known_queues=here.known_queues, time=here.time
+        )
+        batch = Batch(ops, context)
         resend = all(op.idempotent for op in ops)
         first = True
         while requests := batch.requests:
             try:
-                replies = await transport.send(requests, resend=resend, resent=env.resent)
+                replies = await transport.send(requests, resend=resend, resent=context.resent)
             except BrokerUnavailable as error:
                 changes = not all(op.read_only for op in ops)
                 error.maybe_applied = changes and (error.maybe_applied or not first)
@@ -214,7 +216,7 @@ class BaseRedisBroker:
             batch.feed(replies)
             first = False
         return [
-            faults.answer(op, answer) if isinstance(answer, RedisError) else answer
+            redis_errors.answer(op, answer) if isinstance(answer, RedisError) else answer
             for op, answer in zip(ops, batch.answers, strict=True)
         ]
 
@@ -222,37 +224,39 @@ class BaseRedisBroker:
         here = self._connections()
         with here.lock:
             if here.blocking is None:
-                here.blocking = self._transport(Blocking())
+                here.blocking = self._transport(BlockingIO())
             return here.blocking
 
-    def _awaiting(self) -> Transport:
-        return self._connections().awaiting.get(lambda: self._transport(Awaiting()))
+    def _awaited(self) -> Transport:
+        return self._connections().awaited.get(lambda: self._transport(AwaitedIO()))
 
     def _connections(self) -> _Connections:
         if self._connections_here.pid != os.getpid():
             self._connections_here = _Connections()
         return self._connections_here
 
-    def _transport(self, face: Face) -> Transport:
+    def _transport(self, io: ConnectionIO) -> Transport:
         config, rng = self._config, _rng()
         budget = config.budget.total_seconds()
         return Transport(
-            face,
-            _topology(config, face, rng),
+            io,
+            _router(config, io, rng),
             config.settings,
-            patience=lambda: Patience(budget, time.monotonic, rng),
+            retry_budget=lambda: RetryBudget(budget, time.monotonic, rng),
         )
 
 
-def _topology(config: Config, face: Face, rng: random.Random) -> Topology:
+def _router(config: Config, io: ConnectionIO, rng: random.Random) -> Router:
     endpoint, settings = config.endpoint, config.settings
     if endpoint.kind == "sentinel":
-        as_whom = {"username": endpoint.sentinel_username, "password": endpoint.sentinel_password}
-        asking = scouting(settings, db=0, **as_whom)
-        return Sentinel(endpoint.addresses, endpoint.master, face, asking, remap=config.address_remap)
+        login = {"username": endpoint.sentinel_username, "password": endpoint.sentinel_password}
+        discovery = discovery_settings(settings, db=0, **login)
+        return SentinelRouter(endpoint.addresses, endpoint.master, io, discovery, remap=config.address_remap)
     if endpoint.kind == "cluster":
-        return Cluster(endpoint.addresses, face, scouting(settings), remap=config.address_remap, rng=rng)
-    return Single(endpoint.addresses[0])
+        return ClusterRouter(
+            endpoint.addresses, io, discovery_settings(settings), remap=config.address_remap, rng=rng
+        )
+    return SingleServerRouter(endpoint.addresses[0])
 
 
 def _rng() -> random.Random:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asynq.clock import Clock
-    from asynq_redis.base_broker import Remap
+    from asynq_redis.base_broker import AddressRemap
     from asynq_redis.url import TLS, Kind
 
 _CONNECT, _SOCKET = timedelta(seconds=2), timedelta(seconds=3)
 _REPLICATION = timedelta(seconds=1)
-_NONE: Remap = MappingProxyType({})
+_NONE: AddressRemap = MappingProxyType({})
 
 
 class RedisBroker(BaseRedisBroker):
@@ -100,7 +100,7 @@ class RedisSentinelBroker(BaseRedisBroker):
         sentinel_username: str | None = None,
         sentinel_password: str | None = None,
         tls: TLS | None = None,
-        address_remap: Remap = _NONE,
+        address_remap: AddressRemap = _NONE,
         clock: Clock | None = None,
         budget: timedelta = timedelta(seconds=10),
         connect_timeout: timedelta = _CONNECT,
@@ -159,7 +159,7 @@ class RedisClusterBroker(BaseRedisBroker):
         username: str | None = None,
         password: str | None = None,
         tls: TLS | None = None,
-        address_remap: Remap = _NONE,
+        address_remap: AddressRemap = _NONE,
         clock: Clock | None = None,
         budget: timedelta = timedelta(seconds=10),
         connect_timeout: timedelta = _CONNECT,

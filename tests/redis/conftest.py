@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq_redis.operations.steps import HANDLERS
+from asynq_redis.operations.execution import HANDLERS
 from tests.redis.driver import Driver
 from tests.redis.probes import PROBES, AwaitedFace, Face, PlainFace
 from tests.servers import RedisServer

@@ -16,7 +16,7 @@ from attrs import frozen
 from asynq.clock import FakeClock
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Dequeue, Enqueue, Examine
-from asynq_redis.operations.steps import Batch, Env
+from asynq_redis.operations.execution import Batch, CallContext
 from asynq_redis.transport.requests import Command, ScriptCall
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Driver:
 
     def all(self, ops: Sequence[Op[Any]]) -> list[Any]:
         """The answers, refusals in their places."""
-        batch = Batch(ops, Env(clock=self.clock))
+        batch = Batch(ops, CallContext(clock=self.clock))
         while batch.requests:
             batch.feed(self.replies(batch))
         return batch.answers
@@ -137,7 +137,7 @@ class Driver:
 
     def interrupted(self, op: Op[Any], meanwhile: Callable[[], object], *, after: int = 1) -> Any:
         """The answer to an operation of several calls, after so many of which something else happens."""
-        batch = Batch([op], Env(clock=self.clock))
+        batch = Batch([op], CallContext(clock=self.clock))
         for _ in range(after):
             batch.feed(self.replies(batch))
         meanwhile()

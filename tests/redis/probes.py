@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from asynq_redis import RedisBroker
-    from asynq_redis.operations.steps import Env, Steps
+    from asynq_redis.operations.execution import CallContext, Steps
 
 COUNTER = "probe:counter"
 
@@ -43,15 +43,15 @@ class Send(Op[Any]):
     command: tuple[str, ...]
 
 
-def _count(ops: Sequence[Count], env: Env) -> Steps[list[Reply]]:
+def _count(ops: Sequence[Count], context: CallContext) -> Steps[list[Reply]]:
     return (yield [Command(("INCR", COUNTER)) for _ in ops])
 
 
-def _echo(ops: Sequence[Echo], env: Env) -> Steps[list[Reply]]:
+def _echo(ops: Sequence[Echo], context: CallContext) -> Steps[list[Reply]]:
     return (yield [Command(("ECHO", op.text)) for op in ops])
 
 
-def _send(ops: Sequence[Send], env: Env) -> Steps[list[Reply]]:
+def _send(ops: Sequence[Send], context: CallContext) -> Steps[list[Reply]]:
     return (yield [Command(op.command) for op in ops])
 
 

@@ -12,8 +12,8 @@ import pytest
 from asynq.errors import BrokerUnavailable
 from asynq.protocol.broker import Wake
 from asynq_redis import RedisBroker
-from asynq_redis.events.push import PushConnection
-from asynq_redis.transport.io import Awaiting, Blocking
+from asynq_redis.events.push_connection import PushConnection
+from asynq_redis.transport.io import AwaitedIO, BlockingIO
 from tests.redis.probes import Echo, Face, Send, eventually, until
 from tests.redis.test_listener import heard, listener_to
 from tests.redis.test_watcher import done, watcher_to
@@ -35,7 +35,7 @@ Connections = list[Any]
 def connections(monkeypatch: pytest.MonkeyPatch) -> Connections:
     """All redis-py connections that brokers make, in order."""
     made: Connections = []
-    for kind in (Blocking, Awaiting):
+    for kind in (BlockingIO, AwaitedIO):
         make = kind.connection
 
         def recorded(self: Any, *args: Any, make: Callable[..., Any] = make) -> Any:
@@ -74,7 +74,7 @@ def test_blocking_connection_disconnected_under_a_running_call(
 
     def disconnect() -> None:
         eventually(lambda: blocked(own_server))
-        Blocking().drop(connections[-1], "running")
+        BlockingIO().drop(connections[-1], "running")
 
     thread = threading.Thread(target=disconnect)
     thread.start()
@@ -91,7 +91,7 @@ async def test_awaiting_connection_dropped_under_a_running_call(
     broker = RedisBroker(own_server.url, budget=timedelta(0), socket_timeout=timedelta(seconds=30))
     call = asyncio.create_task(broker.aexecute(BLOCKED))
     await until(lambda: blocked(own_server))
-    Awaiting().drop(connections[-1], "running")
+    AwaitedIO().drop(connections[-1], "running")
     with pytest.raises(BrokerUnavailable) as lost:
         await call
     assert lost.value.maybe_applied
@@ -117,7 +117,7 @@ def break_method(connection: Any, method: str, error: Exception) -> None:
 def test_bug_while_connecting_is_raised(
     redis_server: RedisServer, face: Face, monkeypatch: pytest.MonkeyPatch, method: str, error: Exception
 ) -> None:
-    for kind in (Blocking, Awaiting):
+    for kind in (BlockingIO, AwaitedIO):
         make = kind.connection
 
         def broken(self: Any, *args: Any, make: Callable[..., Any] = make) -> Any:
@@ -209,4 +209,4 @@ def break_parser(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def broken(_: PushConnection) -> None:
         raise error
 
-    monkeypatch.setattr(PushConnection, "_next_push", broken)
+    monkeypatch.setattr(PushConnection, "_parse_push", broken)

@@ -12,7 +12,7 @@ from asynq.protocol import ops
 from asynq.protocol.message import Delivery, TaskMessage
 from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
-from asynq_redis.operations.steps import HANDLERS, Env
+from asynq_redis.operations.execution import HANDLERS, CallContext
 from asynq_redis.wire.task_message import encode
 from asynq_topologies.proxy import Proxy
 from tests.redis.probes import Face, enqueue
@@ -166,11 +166,11 @@ def test_a_payload_given_by_the_first_copy_is_a_success(
 def test_a_payload_that_may_have_been_given_says_so() -> None:
     op = ops.UpdatePayload(queue="q", task_id="a", payload=b"new")
     message = TaskMessage(id="a", type="t", queue="q", payload=b"old")
-    env = Env(clock=None)
-    steps = HANDLERS[ops.UpdatePayload]([op], env)
+    context = CallContext(clock=None)
+    steps = HANDLERS[ops.UpdatePayload]([op], context)
     next(steps)
     [write] = steps.send([[encode(message), b"pending", None]])
-    env.resent[id(write)] = write
+    context.resent[id(write)] = write
     steps.send([[0]])  # the task has changed: the first copy did it, or somebody else
     with pytest.raises(StopIteration) as ended:
         steps.send([[encode(message), b"active", None]])

@@ -16,7 +16,7 @@ from asynq.task_state import TaskState
 from asynq.testing import run_until_idle
 from asynq_redis import RedisBroker
 from asynq_redis.wire import presence_records, task_message
-from asynq_redis.wire.keys import SCHEDULERS, SERVERS, QueueKeys, SchedulerKeys, ServerKeys, history
+from asynq_redis.wire.keys import ALL_SCHEDULERS, ALL_SERVERS, QueueKeys, SchedulerKeys, ServerKeys, history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +141,7 @@ def test_servers_entries_and_events_are_shown_whatever_their_times(
     redis_server.flush()
     client, when = redis_server.client, moment(seconds, nanos)
     server = ServerKeys.of("host", 1, "id")
-    client.zadd(SERVERS, {server.server: 1e18})
+    client.zadd(ALL_SERVERS, {server.server: 1e18})
     client.set(
         server.server,
         presence_records._bytes("ServerInfo", host="host", pid=1, server_id="id", start_time=when),
@@ -149,7 +149,7 @@ def test_servers_entries_and_events_are_shown_whatever_their_times(
     run = presence_records._bytes("WorkerInfo", task_id="t", queue="q", start_time=when, deadline=when)
     client.hset(server.workers, "t", run)
     entries = SchedulerKeys("s").entries
-    client.zadd(SCHEDULERS, {entries: 1e18})
+    client.zadd(ALL_SCHEDULERS, {entries: 1e18})
     client.lpush(
         entries,
         presence_records._bytes("SchedulerEntry", id="e", next_enqueue_time=when, prev_enqueue_time=when),

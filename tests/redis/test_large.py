@@ -20,7 +20,7 @@ from asynq.protocol import ops
 from asynq.protocol.message import Delivery, TaskMessage
 from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
-from asynq_redis.wire.sizes import LARGE
+from asynq_redis.wire.sizes import LARGE_BYTES
 from asynq_topologies.proxy import Proxy
 from tests.redis.probes import Count, Face, Send
 from tests.servers import RedisServer
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MB = 1 << 20
 LONG = timedelta(seconds=20)
-LIMITS = [("--proto-max-bulk-len", "1mb"), ("--client-query-buffer-limit", "1mb")]
+LIMIT_QUERIES = [("--proto-max-bulk-len", "1mb"), ("--client-query-buffer-limit", "1mb")]
 UNTOLD = ("--proto-max-bulk-len", "1mb", "--rename-command", "CONFIG", "")
 
 
@@ -39,7 +39,7 @@ def enqueue(task_id: str, size: int = 0, **options: Any) -> ops.Enqueue:
     return ops.Enqueue(message=message, enqueue_id=f"call for {task_id}")
 
 
-@pytest.fixture(params=[*LIMITS, UNTOLD], ids=["bulk", "buffer", "untold"])
+@pytest.fixture(params=[*LIMIT_QUERIES, UNTOLD], ids=["bulk", "buffer", "untold"])
 def narrow(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A server that takes less than others, and may not say how much."""
     with RedisServer.start(*request.param) as server:
@@ -59,17 +59,20 @@ def taken(broker: RedisBroker, count: int = 1) -> tuple[Delivery, ...]:
 
 def test_each_task_of_a_batch_has_its_own_answer(broker: RedisBroker, face: Face) -> None:
     began = time.monotonic()
-    sizes = [0, 2 * MB, 10, LARGE, 2 * LARGE + 1, 0]
+    sizes = [0, 2 * MB, 10, LARGE_BYTES, 2 * LARGE_BYTES + 1, 0]
     answers = face.ask(broker, *[enqueue(str(n), size) for n, size in enumerate(sizes)])
     refused = [n for n, answer in enumerate(answers) if isinstance(answer, PayloadTooLargeError)]
     assert refused == [1, 4]
-    assert [(answers[n].task_id, answers[n].size) for n in refused] == [("1", 2 * MB), ("4", 2 * LARGE + 1)]
+    assert [(answers[n].task_id, answers[n].size) for n in refused] == [
+        ("1", 2 * MB),
+        ("4", 2 * LARGE_BYTES + 1),
+    ]
     assert all(isinstance(answers[n], ops.Enqueued) for n in (0, 2, 3, 5))
     assert [delivery.message.id for delivery in taken(broker, 6)] == ["0", "2", "3", "5"]
     assert time.monotonic() - began < LONG.total_seconds() / 2
 
 
-@pytest.mark.parametrize("narrow", [LIMITS[0]], indirect=True)
+@pytest.mark.parametrize("narrow", [LIMIT_QUERIES[0]], indirect=True)
 def test_the_refusal_tells_the_limit_of_the_server(broker: RedisBroker, face: Face) -> None:
     [refused] = face.ask(broker, enqueue("a", 2 * MB))
     assert (refused.limit, refused.maybe_applied) == (MB, False)
@@ -108,7 +111,7 @@ def test_any_other_large_request_is_refused_by_name(broker: RedisBroker, face: F
     assert "Send is too large" in str(refused)
 
 
-@pytest.mark.parametrize("narrow", [LIMITS[0]], indirect=True)
+@pytest.mark.parametrize("narrow", [LIMIT_QUERIES[0]], indirect=True)
 @pytest.mark.usefixtures("probes")
 def test_what_must_not_be_sent_twice_is_answered_beside_a_refusal(broker: RedisBroker, face: Face) -> None:
     counted, refused, again = face.ask(broker, Count(), enqueue("a", 2 * MB), Count())

@@ -15,9 +15,9 @@ import uvloop
 import asynq
 from asynq.errors import BrokerUnavailable
 from asynq.protocol.ops import Ping
-from asynq_redis.events.push import PushConnection
-from asynq_redis.transport.host_names import addresses
-from asynq_redis.transport.io import Settings
+from asynq_redis.events.push_connection import PushConnection
+from asynq_redis.transport.io import ConnectionSettings
+from asynq_redis.transport.name_resolution import resolve
 from asynq_redis.url import Address
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def broker_asked(url: str) -> None:
 
 
 async def listener_opened() -> None:
-    settings = Settings(connect_timeout=5, socket_timeout=5, max_connections=1)
+    settings = ConnectionSettings(connect_timeout=5, socket_timeout=5, max_connections=1)
     await PushConnection.open(Address(NO_HOST), settings)
 
 
@@ -105,7 +105,7 @@ async def test_an_address_is_taken_as_it_is(host: str, monkeypatch: pytest.Monke
         raise AssertionError
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unasked)
-    assert await addresses(host, 1) == [host]
+    assert await resolve(host, 1) == [host]
 
 
 async def test_the_next_address_of_a_name_is_tried(

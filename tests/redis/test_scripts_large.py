@@ -18,8 +18,8 @@ from asynq.protocol.ops import (
     TakeGroup,
 )
 from asynq.task_state import TaskState
-from asynq_redis.operations.steps import Batch, Env
-from asynq_redis.wire.sizes import LARGE
+from asynq_redis.operations.execution import Batch, CallContext
+from asynq_redis.wire.sizes import LARGE_BYTES
 from asynq_redis.wire.task_message import encode
 from tests.redis.driver import Driver, message
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from asynq.protocol.message import Delivery, TaskMessage
 
 TASK = "asynq:{q}:t:a"
-PAYLOAD = bytes(range(256)) * (LARGE // 256 + 1)
+PAYLOAD = bytes(range(256)) * (LARGE_BYTES // 256 + 1)
 
 ENDS: dict[str, tuple[Callable[[Delivery], Any], TaskState]] = {
     "complete": (lambda d: Complete(delivery=d), TaskState.COMPLETED),
@@ -102,7 +102,7 @@ def test_a_set_of_large_tasks_is_read_in_several_pages(driver: Driver) -> None:
         driver.enqueue(half_of_a_reply(name, group="g"))
         driver.clock.advance(1000)
     asked: list[int] = []
-    batch = Batch([TakeGroup(queue="q", group="g", set_id="s", grace=1)], Env(clock=driver.clock))
+    batch = Batch([TakeGroup(queue="q", group="g", set_id="s", grace=1)], CallContext(clock=driver.clock))
     while batch.requests:
         asked.append(len(batch.requests))
         batch.feed(driver.replies(batch))

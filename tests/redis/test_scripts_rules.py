@@ -60,7 +60,7 @@ from asynq.protocol.ops import (
 )
 from asynq.task_state import TaskState
 from asynq_conformance.laws.presence import entry, server
-from asynq_redis.lua.scripts import Script
+from asynq_redis.lua.scripts import LuaScript
 from tests.redis.driver import Driver, Signature, message, unique, watching
 from tests.servers import RedisServer, find_redis_servers, server_version
 
@@ -266,10 +266,10 @@ def test_a_script_that_breaks_the_rule_is_found_out(redis_server: RedisServer) -
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_says_whether_a_full_server_may_run_it(name: str) -> None:
-    first, _, rest = Script(name).text(flags=True).partition("\n")
+    first, _, rest = LuaScript(name).text(flags=True).partition("\n")
     expected = " flags=no-writes" if name in READ_ONLY else " flags=allow-oom"
     assert first == ("#!lua" if name in REFUSED_WHEN_FULL else f"#!lua{expected}")
-    assert rest == Script(name).text(flags=False)
+    assert rest == LuaScript(name).text(flags=False)
 
 
 def test_numbers_become_text_by_format_alone() -> None:

@@ -16,7 +16,7 @@ from asynq.protocol.ops import (
     TakeGroup,
 )
 from asynq.task_state import TaskState
-from asynq_redis.operations.steps import Batch, Env
+from asynq_redis.operations.execution import Batch, CallContext
 from tests.redis.driver import Driver, message
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def test_a_set_too_large_for_one_call_goes_back_in_parts_none_of_which_is_in_bot
     members = {f"{number:04}": number for number in range(1200)}
     driver.client.zadd(SET, members)
     driver.client.zadd(SETS, {SET: 1})
-    reclaim = Batch([ReclaimAggregations(queue="q")], Env(clock=driver.clock))
+    reclaim = Batch([ReclaimAggregations(queue="q")], CallContext(clock=driver.clock))
     while reclaim.requests:
         reclaim.feed(driver.replies(reclaim))
         assert driver.client.zcard(SET) + driver.client.zcard(GROUP) == len(members)

@@ -16,7 +16,7 @@ import redis
 from asynq.errors import BrokerFullError, BrokerUnavailable
 from asynq.protocol.ops import Dequeue, Op, PauseQueue, Ping
 from asynq_redis import RedisBroker
-from asynq_redis.transport.topology import Single
+from asynq_redis.transport.routing import SingleServerRouter
 from asynq_topologies.proxy import Proxy
 from tests.redis.probes import COUNTER, Count, Echo, Face, Send, enqueue
 from tests.servers import RedisServer, find_redis_servers, server_version
@@ -139,7 +139,7 @@ def test_a_server_that_refuses_to_write_is_doubted(
     own_server: RedisServer, face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doubted: list[Any] = []
-    monkeypatch.setattr(Single, "doubt", lambda _, address: doubted.append(address))
+    monkeypatch.setattr(SingleServerRouter, "suspect", lambda _, address: doubted.append(address))
     broker = RedisBroker(own_server.url, budget=NONE)
     face.ask(broker, Ping())
     own_server.client.config_set("min-replicas-to-write", 1)

@@ -12,8 +12,8 @@ import pytest
 
 from asynq.errors import BrokerUnavailable
 from asynq.protocol.broker import Wake
-from asynq_redis.operations.steps import HANDLERS
-from asynq_redis.transport.io import Awaiting, Blocking
+from asynq_redis.operations.execution import HANDLERS
+from asynq_redis.transport.io import AwaitedIO, BlockingIO
 from tests.redis.conftest import face
 from tests.redis.probes import PROBES, Face, Send, eventually
 from tests.redis.test_connection_errors import break_method, break_parser
@@ -60,7 +60,7 @@ def test_bug_is_raised(
     topology: Topology, face: Face, monkeypatch: pytest.MonkeyPatch, method: str, asking: bool
 ) -> None:
     error = AttributeError("a bug")
-    for kind in (Blocking, Awaiting):
+    for kind in (BlockingIO, AwaitedIO):
         make = kind.connection
 
         def broken(self: Any, address: Any, settings: Any, make: Callable[..., Any] = make) -> Any:

@@ -13,7 +13,7 @@ from asynq import Client, ServeMux, Server, Task
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Enqueue
 from asynq_redis import RedisClusterBroker, RedisSentinelBroker
-from asynq_redis.transport import transport
+from asynq_redis.transport import retries
 from asynq_topologies.layout import MASTER
 from tests.topologies.conftest import queues_of
 from tests.waiting import aeventually, eventually
@@ -83,7 +83,7 @@ def test_threads_share_the_connections_to_each_shard(kind: str, request: pytest.
 async def test_a_worker_has_few_connections_to_each_shard(
     own: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "KEEP", 2.0)
+    monkeypatch.setattr(retries, "IDLE_CONNECTION_TIMEOUT", 2.0)
     queues, before, done = queues_of(own), counts(own), asyncio.Event()
     broker, mux = broker_on(own), ServeMux()
 

@@ -16,7 +16,7 @@ from asynq.protocol.connect import connect
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Enqueue, Ping
 from asynq_redis import RedisSentinelBroker
-from asynq_redis.transport.topology import SCOUT_TIMEOUT
+from asynq_redis.transport.routing import DISCOVERY_TIMEOUT
 from asynq_topologies.layout import MASTER
 from asynq_topologies.node import wait_until
 from asynq_topologies.ports import free_port
@@ -145,7 +145,7 @@ def test_a_sentinel_that_hangs_costs_its_timeout_once(own_sentinel: Topology) ->
         until = time.monotonic() + 6.0
         while (asked := time.monotonic()) < until:
             broker.execute(Ping())
-            slow += time.monotonic() - asked >= SCOUT_TIMEOUT
+            slow += time.monotonic() - asked >= DISCOVERY_TIMEOUT
     own_sentinel.sentinels[0].resume()
     assert slow <= 2  # the machine may have been slow, too
 

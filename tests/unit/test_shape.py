@@ -217,7 +217,7 @@ def broker_of(package: str) -> Broker:
 @pytest.mark.parametrize(
     ("package", "table"),
     [
-        ("asynq_redis", "asynq_redis.operations.steps:HANDLERS"),
+        ("asynq_redis", "asynq_redis.operations.execution:HANDLERS"),
         ("asynq_sqlite", "asynq_sqlite.operations.handlers:HANDLERS"),
         ("asynq_lmdb", "asynq_lmdb.store:Store.HANDLERS"),
     ],
@@ -230,7 +230,7 @@ def test_every_operation_has_a_handler_or_is_declared_unsupported(package: str, 
 
 def test_every_lua_file_is_a_script_whose_header_is_its_type() -> None:
     scripts = importlib.import_module("asynq_redis.lua.scripts")
-    names = {value.name for value in vars(scripts).values() if isinstance(value, scripts.Script)}
+    names = {value.name for value in vars(scripts).values() if isinstance(value, scripts.LuaScript)}
     files = {path.stem: path.read_text() for path in (PACKAGES["asynq_redis"] / "lua").glob("*.lua")}
     assert names == files.keys()
     parts = ("-- KEYS: ", "-- ARGV: ", "-- answers: ")

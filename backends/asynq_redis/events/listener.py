@@ -13,9 +13,9 @@ from asynq.errors import BrokerUnavailable
 from asynq.protocol.broker import CancelRequested, Wake
 from asynq.runtime.backoff import Backoff, Troubles
 from asynq.runtime.logs import get_logger
-from asynq_redis.events import advice
-from asynq_redis.events.push import PushConnection
-from asynq_redis.transport import faults
+from asynq_redis.events import server_warnings
+from asynq_redis.events.push_connection import PushConnection
+from asynq_redis.transport import redis_errors
 from asynq_redis.wire.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from random import Random
 
     from asynq.protocol.broker import Event
-    from asynq_redis.transport.io import Settings
+    from asynq_redis.transport.io import ConnectionSettings
     from asynq_redis.url import Address
 
-KEEPALIVE = 10.0
+KEEPALIVE_INTERVAL = 10.0
 """Seconds of silence after which the server is asked whether it is still there."""
 
 MAX_PREFIXES = 64
 """Most prefixes of one listener: they cost every write of the server some 20 us."""
 
-MAX_EVENTS = 10_000
+MAX_BUFFERED_EVENTS = 10_000
 """Most events kept for a reader that does not come; then the oldest are dropped."""
 
 logger = get_logger("asynq.redis")
@@ -49,13 +49,13 @@ class RedisListener:
     def __init__(
         self,
         address: Address,
-        settings: Settings,
+        settings: ConnectionSettings,
         rng: Random,
         *,
-        keepalive: float = KEEPALIVE,
-        followed: bool = False,
+        keepalive: float = KEEPALIVE_INTERVAL,
+        expects_replica: bool = False,
     ) -> None:
-        """followed: a replica takes over when the server fails, it is said if there is none."""
+        """expects_replica: a replica takes over when the server fails, it is said if there is none."""
         self._address = address
         self._settings = settings
         self._keepalive = keepalive
@@ -64,14 +64,14 @@ class RedisListener:
         self._watched: dict[str, str] = {}
         self._connection: PushConnection | None = None
         self._events: dict[Event, None] = {}
-        self._fresh = asyncio.Event()
+        self._available = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._followed = followed
-        self._looked_at = False
+        self._expects_replica = expects_replica
+        self._checked_server = False
 
     @property
-    def listening(self) -> bool:
+    def connected(self) -> bool:
         """True while there is a connection."""
         return self._connection is not None
 
@@ -82,7 +82,7 @@ class RedisListener:
             self._watched = watched
             if self._connection is not None:
                 await self._track(self._connection)
-        self._begin()
+        self._ensure_running()
 
     async def disarm(self) -> None:
         """See Listener."""
@@ -91,23 +91,23 @@ class RedisListener:
     async def next(self) -> Event:
         """See Listener."""
         while True:
-            self._begin()
+            self._ensure_running()
             if self._events:
                 event = next(iter(self._events))
                 del self._events[event]
                 return event
-            self._fresh.clear()
-            await self._fresh.wait()
+            self._available.clear()
+            await self._available.wait()
 
     async def aclose(self) -> None:
         """See Listener."""
         self._closed = True
-        self._fresh.set()
+        self._available.set()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def _begin(self) -> None:
+    def _ensure_running(self) -> None:
         if self._closed:
             raise BrokerUnavailable("the listener is closed")
         if self._task is not None and failed(self._task):
@@ -115,18 +115,18 @@ class RedisListener:
             task.result()
         if self._task is None:
             self._task = asyncio.create_task(self._listen(), name="asynq-redis-listener")
-            self._task.add_done_callback(lambda _: self._fresh.set())
+            self._task.add_done_callback(lambda _: self._available.set())
 
     async def _listen(self) -> None:
         while True:
             try:
-                await self._attend()
-            except faults.CONNECTION_ERRORS as error:
-                refusal = faults.connect_refusal(error, self._address)
-                self._troubles.failed(refusal or BrokerUnavailable(faults.reason(error, self._address)))
+                await self._listen_once()
+            except redis_errors.CONNECTION_ERRORS as error:
+                refusal = redis_errors.connect_refusal(error, self._address)
+                self._troubles.failed(refusal or BrokerUnavailable(redis_errors.reason(error, self._address)))
             await asyncio.sleep(self._backoff.pause())
 
-    async def _attend(self) -> None:
+    async def _listen_once(self) -> None:
         """Connect, and listen until the connection breaks."""
         connection = await PushConnection.open(self._address, self._settings)
         try:
@@ -135,12 +135,14 @@ class RedisListener:
             if self._watched:
                 self._track(connection).add_done_callback(self._armed)
             self._connection = connection
-            if not self._looked_at:
-                self._looked_at = True
+            if not self._checked_server:
+                self._checked_server = True
                 least = self._settings.min_replicas
-                advice.look_at(connection, self._address, least, followed=self._followed)
+                server_warnings.warn_about_server(
+                    connection, self._address, least, expects_replica=self._expects_replica
+                )
             while True:
-                self._heard(await connection.pushed(self._keepalive))
+                self._handle_push(await connection.next_push(self._keepalive))
         finally:
             self._connection = None
             await connection.close()
@@ -157,7 +159,7 @@ class RedisListener:
     def _confirmed(self, reply: asyncio.Future[Any]) -> None:
         answer = reply.result()
         if isinstance(answer, redis.RedisError):
-            self._troubles.failed(faults.refusal(answer))
+            self._troubles.failed(redis_errors.refusal(answer))
         elif answer is not None:
             self._backoff.reset()
             self._troubles.worked()
@@ -167,7 +169,7 @@ class RedisListener:
         if reply.result() is not None:
             self._put(Wake())
 
-    def _heard(self, push: list[Any]) -> None:
+    def _handle_push(self, push: list[Any]) -> None:
         kind, *rest = push
         if kind == b"invalidate":
             # No keys: the whole database was flushed.
@@ -186,9 +188,9 @@ class RedisListener:
 
     def _put(self, event: Event) -> None:
         self._events[event] = None
-        if len(self._events) > MAX_EVENTS:
+        if len(self._events) > MAX_BUFFERED_EVENTS:
             del self._events[next(iter(self._events))]
-        self._fresh.set()
+        self._available.set()
 
 
 def failed(task: asyncio.Task[None]) -> bool:
@@ -207,22 +209,22 @@ def _prefixes(keys: Collection[str]) -> list[str]:
     With every write of whichever client the server compares all prefixes, and with every arming each prefix
     with each other.
     """
-    return _apart(keys) if len(keys) <= MAX_PREFIXES else [_common(min(keys), max(keys))]
+    return _without_extensions(keys) if len(keys) <= MAX_PREFIXES else [_common_prefix(min(keys), max(keys))]
 
 
-def _common(low: str, high: str) -> str:
+def _common_prefix(low: str, high: str) -> str:
     """What both begin with, and so all that are between them."""
     alike = takewhile(lambda pair: pair[0] == pair[1], zip(low, high, strict=False))
     return "".join(one for one, _ in alike)
 
 
-def _apart(keys: Iterable[str]) -> list[str]:
+def _without_extensions(keys: Iterable[str]) -> list[str]:
     """The keys without those that begin with another one, which the server would refuse as prefixes."""
-    apart: list[str] = []
+    kept: list[str] = []
     for key in sorted(keys):
-        if not apart or not key.startswith(apart[-1]):
-            apart.append(key)
-    return apart
+        if not kept or not key.startswith(kept[-1]):
+            kept.append(key)
+    return kept
 
 
 def _cancellation(channel: bytes, message: bytes) -> CancelRequested | None:

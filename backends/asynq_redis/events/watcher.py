@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from asynq.errors import BrokerUnavailable
-from asynq_redis.events.listener import KEEPALIVE
-from asynq_redis.events.push import PushConnection
-from asynq_redis.transport import faults
+from asynq_redis.events.listener import KEEPALIVE_INTERVAL
+from asynq_redis.events.push_connection import PushConnection
+from asynq_redis.transport import redis_errors
 from asynq_redis.wire.keys import QueueKeys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from asynq.runtime.per_loop import LoopState
-    from asynq_redis.transport.io import Settings
+    from asynq_redis.transport.io import ConnectionSettings
     from asynq_redis.url import Address
 
 
@@ -31,20 +31,20 @@ class RedisWatcher:
 
     def __init__(
         self,
-        home: Callable[[str], Awaitable[Address | None]],
-        settings: Settings,
+        server_of: Callable[[str], Awaitable[Address | None]],
+        settings: ConnectionSettings,
         *,
-        keepalive: float = KEEPALIVE,
+        keepalive: float = KEEPALIVE_INTERVAL,
     ) -> None:
-        """`home` finds the server that holds a queue now, None while none does."""
-        self._home = home
+        """`server_of` finds the server that holds a queue now, None while none does."""
+        self._server_of = server_of
         self._settings = settings
         self._keepalive = keepalive
         self._servers: dict[Address, _Tracking] = {}
 
     async def watch(self, queue: str, task_id: str) -> asyncio.Future[None]:
         """See asynq.protocol.broker.Watcher."""
-        address = await self._home(queue)
+        address = await self._server_of(queue)
         if address is None:
             raise BrokerUnavailable(f"no server has queue {queue!r} now")
         if address not in self._servers:
@@ -67,15 +67,15 @@ class RedisWatcher:
 class _Tracking:
     """The connection to one server: opened when it is first needed, and again after it was lost."""
 
-    def __init__(self, address: Address, settings: Settings, keepalive: float) -> None:
+    def __init__(self, address: Address, settings: ConnectionSettings, keepalive: float) -> None:
         self._address = address
         self._settings = settings
         self._keepalive = keepalive
         self._waiting: dict[bytes, set[asyncio.Future[None]]] = {}
-        self._life: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._connection: PushConnection | None = None
         self._opened: asyncio.Future[PushConnection]
-        self._switched_on: asyncio.Future[Any]
+        self._tracking: asyncio.Future[Any]
 
     async def watch(self, key: str) -> asyncio.Future[None]:
         connection = await self._connected()
@@ -92,70 +92,70 @@ class _Tracking:
     async def _read(self, connection: PushConnection, key: str) -> None:
         """Read the key, so that the server remembers it; a connection that was lost has told everybody."""
         read = await connection.send("EXISTS", key)
-        for reply in (self._switched_on.result(), read):
+        for reply in (self._tracking.result(), read):
             if isinstance(reply, redis.RedisError):
-                raise faults.refusal(reply)
+                raise redis_errors.refusal(reply)
 
     async def close(self) -> None:
-        if (life := self._life) is not None:
-            life.cancel()
-            await asyncio.wait([life])
+        if (task := self._task) is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
     def drop(self, loop: LoopState) -> None:
-        if (life := self._life) is None:
+        if (task := self._task) is None:
             return
         if loop == "running":
-            life.cancel()
+            task.cancel()
         else:
             # It was left without a word by whoever closed the loop, or it goes on in the parent process.
-            life._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
             self._waiting.clear()
         if self._connection is not None:
             self._connection.drop(loop)
 
     async def _connected(self) -> PushConnection:
         """The connection everybody shares; who comes while it is being opened waits for the same attempt."""
-        if self._life is None:
+        if self._task is None:
             self._opened = asyncio.get_running_loop().create_future()
-            self._life = asyncio.create_task(self._live(self._opened), name="asynq-redis-watcher")
+            self._task = asyncio.create_task(self._run(self._opened), name="asynq-redis-watcher")
         opened = self._opened
         # Whoever gives up must not cancel it for the others.
         await asyncio.wait([opened])
         connection = opened.result()
-        if self._life is None or opened is not self._opened:
+        if self._task is None or opened is not self._opened:
             raise self._unavailable("the connection was lost")
         return connection
 
-    async def _live(self, opened: asyncio.Future[PushConnection]) -> None:
+    async def _run(self, opened: asyncio.Future[PushConnection]) -> None:
         try:
             connection = self._connection = await PushConnection.open(self._address, self._settings)
         except BaseException as error:
-            self._life = None
+            self._task = None
             opened.set_exception(self._open_error(error))
             opened.exception()  # retrieved here, in case every caller has stopped waiting
             if isinstance(error, Exception):
                 return
             raise
         try:
-            self._switched_on = connection.send("CLIENT", "TRACKING", "ON")
+            self._tracking = connection.send("CLIENT", "TRACKING", "ON")
             opened.set_result(connection)
             while True:
-                self._heard(await connection.pushed(self._keepalive))
-        except faults.CONNECTION_ERRORS:
+                self._handle_push(await connection.next_push(self._keepalive))
+        except redis_errors.CONNECTION_ERRORS:
             pass  # whoever waits looks again, and finds out what is wrong
         finally:
             # Before anything is awaited: who watches from now on needs another connection.
-            self._life = self._connection = None
-            self._tell(list(self._waiting))
+            self._task = self._connection = None
+            self._notify(list(self._waiting))
             await connection.close()
 
-    def _heard(self, push: list[Any]) -> None:
+    def _handle_push(self, push: list[Any]) -> None:
         kind, *rest = push
         if kind == b"invalidate":
             # No keys: the whole database was flushed.
-            self._tell(list(self._waiting) if rest[0] is None else rest[0])
+            self._notify(list(self._waiting) if rest[0] is None else rest[0])
 
-    def _tell(self, keys: list[bytes]) -> None:
+    def _notify(self, keys: list[bytes]) -> None:
         for key in keys:
             for change in list(self._waiting.get(key, ())):
                 if not change.done():
@@ -169,9 +169,9 @@ class _Tracking:
 
     def _open_error(self, error: BaseException) -> Exception:
         """The exception for the callers that wait for the connection. A bug is raised as itself."""
-        if isinstance(error, Exception) and not isinstance(error, faults.CONNECTION_ERRORS):
+        if isinstance(error, Exception) and not isinstance(error, redis_errors.CONNECTION_ERRORS):
             return error
-        refusal = faults.connect_refusal(error, self._address)
+        refusal = redis_errors.connect_refusal(error, self._address)
         return refusal or self._unavailable(str(error) or type(error).__name__)
 
     def _unavailable(self, reason: str) -> BrokerUnavailable:

@@ -12,14 +12,14 @@ from asynq_redis.lua.scripts import SET_ASIDE
 from asynq_redis.transport.requests import ScriptCall, size_of
 from asynq_redis.wire import task_message
 from asynq_redis.wire.keys import QueueKeys
-from asynq_redis.wire.sizes import LARGE
+from asynq_redis.wire.sizes import LARGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from asynq.protocol.message import TaskMessage
-    from asynq_redis.lua.scripts import Script
-    from asynq_redis.operations.steps import Env, Steps
+    from asynq_redis.lua.scripts import LuaScript
+    from asynq_redis.operations.execution import CallContext, Steps
     from asynq_redis.transport.requests import Arg, Reply, Request
 
 K = TypeVar("K", bound="Hashable")
@@ -37,16 +37,16 @@ class Item:
         return size_of(self.args)
 
 
-def portions(items: Sequence[tuple[K, Item]]) -> Iterator[tuple[K, list[int]]]:
+def split_into_calls(items: Sequence[tuple[K, Item]]) -> Iterator[tuple[K, list[int]]]:
     """Cut items into calls: (what the call has in common, places of its items), each in order.
 
-    A call for several has at most LARGE bytes: copying more keeps other clients waiting, and a server may
+    A call for several items has at most LARGE_BYTES: copying more blocks other clients, and a server may
     refuse it.
     """
     open_calls: dict[K, tuple[list[int], int]] = {}
     for place, (common, item) in enumerate(items):
         places, size = open_calls.get(common, ([], 0))
-        if places and (len(places) == MAX_BATCH or size + item.size() > LARGE):
+        if places and (len(places) == MAX_BATCH or size + item.size() > LARGE_BYTES):
             yield common, places
             places, size = [], 0
         places.append(place)
@@ -55,11 +55,11 @@ def portions(items: Sequence[tuple[K, Item]]) -> Iterator[tuple[K, list[int]]]:
         yield common, places
 
 
-def in_calls(
+def run_in_calls(
     items: Sequence[tuple[K, Item]],
     call: Callable[[K, list[Item]], ScriptCall],
     answer: Callable[[int, Reply], Any],
-    env: Env,
+    context: CallContext,
     resent: Callable[[Any], Any] = lambda answer: answer,
 ) -> Steps[list[Any]]:
     """Send all items in one round and answer for each place. A refusal of a call answers all of its items.
@@ -67,7 +67,7 @@ def in_calls(
     `resent` makes the answer to an operation from what its copy was answered, after a reply was lost.
     """
     answers: list[Any] = [None] * len(items)
-    cut = list(portions(items))
+    cut = list(split_into_calls(items))
     calls: list[Request] = [call(common, [items[place][1] for place in places]) for common, places in cut]
     replies = yield calls
     for (_, places), request, reply in zip(cut, calls, replies, strict=True):
@@ -77,13 +77,13 @@ def in_calls(
         else:
             for place, part in zip(places, reply, strict=True):
                 answers[place] = answer(place, part)
-                if env.was_resent(request):
+                if context.was_resent(request):
                     answers[place] = resent(answers[place])
     return answers
 
 
-def item_call(
-    script: Script,
+def call_for_items(
+    script: LuaScript,
     keys: Sequence[str],
     args: Sequence[Arg],
     items: Sequence[Item],
@@ -97,7 +97,7 @@ def item_call(
     return ScriptCall(script, (*all_keys, *rest), tuple(all_args))
 
 
-def lock_or(hash_key: str, message: TaskMessage) -> str:
+def lock_key(hash_key: str, message: TaskMessage) -> str:
     """The lock a task took; its hash once more when it took none, so that every task has as many keys."""
     return message.unique_key or hash_key
 
@@ -116,14 +116,14 @@ class Undecodable:
         """The id as text, as far as it is text."""
         return self.raw_id.decode(errors="replace")
 
-    def set_aside(self, env: Env) -> ScriptCall:
+    def set_aside(self, context: CallContext) -> ScriptCall:
         """The call that archives it, with the reason."""
         keys = QueueKeys(self.queue)
         message = task_message.replacement(self.queue, self.task_id, self.data, self.why)
         return ScriptCall(
             SET_ASIDE,
             (keys.active, keys.lease, keys.archived, keys.task("").encode() + self.raw_id),
-            (env.now_argument(), self.raw_id, self.data, task_message.encode(message)),
+            (context.now_argument(), self.raw_id, self.data, task_message.encode(message)),
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from asynq.protocol.ops import Requeue
-from asynq_redis.operations.steps import HANDLERS, Env, Steps, side_by_side
+from asynq_redis.operations.execution import HANDLERS, CallContext, Steps, interleaved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -20,55 +20,57 @@ if TYPE_CHECKING:
     from asynq.protocol.message import Delivery
     from asynq.protocol.ops import Dequeue
 
-    FromOne = Callable[[Dequeue, str], Steps[Any]]
+    DequeueFromOne = Callable[[Dequeue, str], Steps[Any]]
     """Asks one queue."""
 
 
-def dequeue_apart(op: Dequeue, queues: Sequence[str], env: Env, ask: FromOne) -> Steps[Any]:
+def dequeue_across_servers(
+    op: Dequeue, queues: Sequence[str], context: CallContext, ask: DequeueFromOne
+) -> Steps[Any]:
     """The deliveries; an error only where no queue gave an answer."""
     found: dict[str, Sequence[Delivery]] = {}
     refusals: list[Any] = []
     asked: Counter[str] = Counter()
-    dry: set[str] = set()
+    exhausted: set[str] = set()
     # In the first round every queue is asked, if only for what an earlier copy of this call took.
     to_ask: Collection[str] = queues
     while to_ask:
-        asked += _wishes(op, found, dry)
+        asked += _demand(op, found, exhausted)
         runs = [ask(evolve(op, orders=((queue,),) * asked[queue]), queue) for queue in to_ask]
-        for queue, answer in zip(to_ask, (yield from side_by_side(runs)), strict=True):
+        for queue, answer in zip(to_ask, (yield from interleaved(runs)), strict=True):
             if not isinstance(answer, tuple):
                 refusals.append(answer)
-                dry.add(queue)
+                exhausted.add(queue)
                 continue
             found[queue] = answer
             if len(answer) < asked[queue]:
-                dry.add(queue)
-        to_ask = list(_wishes(op, found, dry))
+                exhausted.add(queue)
+        to_ask = list(_demand(op, found, exhausted))
     if refusals and not found:
         return refusals[0]
     deliveries = [delivery for queue in queues for delivery in found.get(queue, ())]
-    return (yield from _no_more_than(len(op.orders), deliveries, env))
+    return (yield from _no_more_than(len(op.orders), deliveries, context))
 
 
-def _wishes(op: Dequeue, found: dict[str, Sequence[Delivery]], dry: set[str]) -> Counter[str]:
+def _demand(op: Dequeue, found: dict[str, Sequence[Delivery]], exhausted: set[str]) -> Counter[str]:
     """How many more tasks to ask of which queue: for each order without one, of the next in line."""
     left = Counter({queue: len(deliveries) for queue, deliveries in found.items()})
     missing = len(op.orders) - left.total()
-    wishes: Counter[str] = Counter()
+    demand: Counter[str] = Counter()
     for order in op.orders:
         has = next((queue for queue in order if left[queue]), None)
         if has is not None:
             left[has] -= 1
             continue
-        asks = next((queue for queue in order if queue not in dry), None)
-        if asks is not None and wishes.total() < missing:
-            wishes[asks] += 1
-    return wishes
+        asks = next((queue for queue in order if queue not in exhausted), None)
+        if asks is not None and demand.total() < missing:
+            demand[asks] += 1
+    return demand
 
 
-def _no_more_than(wanted: int, deliveries: list[Delivery], env: Env) -> Steps[Any]:
+def _no_more_than(wanted: int, deliveries: list[Delivery], context: CallContext) -> Steps[Any]:
     """Give back what is too much: an earlier copy of the call held it where this one did not know of it."""
     surplus = [Requeue(delivery=delivery) for delivery in deliveries[wanted:]]
     if surplus:
-        yield from HANDLERS[Requeue](surplus, env)
+        yield from HANDLERS[Requeue](surplus, context)
     return tuple(deliveries[:wanted])

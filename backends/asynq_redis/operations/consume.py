@@ -12,9 +12,9 @@ from asynq.errors import BrokerRefusedError, LeaseLostError
 from asynq.protocol.message import Delivery
 from asynq.protocol.ops import MAX_BATCH, Dequeue, Extended, ExtendLease, WriteResult
 from asynq_redis.lua.scripts import DEQUEUE, EXTEND, WRITE_RESULT
-from asynq_redis.operations.batching import Item, Undecodable, in_calls, item_call, read_message
-from asynq_redis.operations.cluster_dequeue import dequeue_apart
-from asynq_redis.operations.steps import Env, Steps, alone, implements
+from asynq_redis.operations.batching import Item, Undecodable, call_for_items, read_message, run_in_calls
+from asynq_redis.operations.cluster_dequeue import dequeue_across_servers
+from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
 from asynq_redis.transport.requests import Command, Request, ScriptCall
 from asynq_redis.wire.keys import QueueKeys
 
@@ -30,20 +30,24 @@ _MANY = 32
 """More queues are first asked whether they have anything: one script over all of them holds up everybody."""
 
 
-def _dequeue(op: Dequeue, env: Env) -> Steps[Any]:
+def _dequeue(op: Dequeue, context: CallContext) -> Steps[Any]:
     if len(op.orders) > MAX_BATCH:
         raise ValueError(f"orders: at most {MAX_BATCH} in a call, not {len(op.orders)}")
     queues = tuple(dict.fromkeys(queue for order in op.orders for queue in order))
     if not queues:
         return ()
-    if env.apart and len(queues) > 1:
-        return (yield from dequeue_apart(op, queues, env, lambda part, queue: _ask(part, (queue,), env)))
+    if context.clustered and len(queues) > 1:
+        return (
+            yield from dequeue_across_servers(
+                op, queues, context, lambda part, queue: _ask(part, (queue,), context)
+            )
+        )
     if len(queues) > _MANY:
         queues = yield from _with_anything(op, queues)
         if not queues or isinstance(queues, redis.RedisError):
             return queues
         op = evolve(op, orders=tuple(_among(order, frozenset(queues)) for order in op.orders))
-    return (yield from _ask(op, queues, env))
+    return (yield from _ask(op, queues, context))
 
 
 def _with_anything(op: Dequeue, queues: Sequence[str]) -> Steps[Any]:
@@ -59,12 +63,12 @@ def _among(order: tuple[str, ...], queues: frozenset[str]) -> tuple[str, ...]:
     return tuple(queue for queue in order if queue in queues)
 
 
-def _ask(op: Dequeue, queues: Sequence[str], env: Env) -> Steps[Any]:
+def _ask(op: Dequeue, queues: Sequence[str], context: CallContext) -> Steps[Any]:
     """One call for queues that live together; also without orders, for what an earlier copy took.
 
     A copy of the call fills up what was found unusable, as it keeps what it holds.
     """
-    call = _dequeue_call(op, queues, env)
+    call = _dequeue_call(op, queues, context)
     requests: list[Request] = [call]
     deliveries: list[Delivery] = []
     for _ in range(_ROUNDS):
@@ -72,7 +76,7 @@ def _ask(op: Dequeue, queues: Sequence[str], env: Env) -> Steps[Any]:
         if isinstance(reply, redis.RedisError):
             return tuple(deliveries) or reply
         found, dropped, refused, now = reply
-        env.tell(now)
+        context.record_server_time(now)
         if len(refused) == len(queues):
             return BrokerRefusedError(refused[0][1].decode(errors="replace"))
         read = [_delivery(op, queues[number - 1], now, facts) for number, *facts in found]
@@ -82,7 +86,7 @@ def _ask(op: Dequeue, queues: Sequence[str], env: Env) -> Steps[Any]:
             break
         for task in undecodable:
             log_set_aside(task.queue, task.task_id, str(task.why))
-        requests = [*(task.set_aside(env) for task in undecodable), call]
+        requests = [*(task.set_aside(context) for task in undecodable), call]
     else:
         # It asks no more, but what it took and cannot hand out must not stay taken.
         if set_asides := requests[:-1]:
@@ -90,10 +94,10 @@ def _ask(op: Dequeue, queues: Sequence[str], env: Env) -> Steps[Any]:
     return tuple(deliveries)
 
 
-implements(Dequeue)(alone(_dequeue))
+implements(Dequeue)(per_operation(_dequeue))
 
 
-def _dequeue_call(op: Dequeue, queues: Sequence[str], env: Env) -> ScriptCall:
+def _dequeue_call(op: Dequeue, queues: Sequence[str], context: CallContext) -> ScriptCall:
     keys: list[str] = []
     facts: list[str | int] = []
     for queue in queues:
@@ -102,7 +106,7 @@ def _dequeue_call(op: Dequeue, queues: Sequence[str], env: Env) -> ScriptCall:
         facts += (of.prefix, op.limits.get(queue, ""))
     numbers = {queue: str(number) for number, queue in enumerate(queues, start=1)}
     orders = (" ".join(numbers[queue] for queue in order) for order in op.orders)
-    args: tuple[Arg, ...] = (env.now_argument(), op.token, op.lease, *facts, *orders)
+    args: tuple[Arg, ...] = (context.now_argument(), op.token, op.lease, *facts, *orders)
     return ScriptCall(DEQUEUE, tuple(keys), args)
 
 
@@ -122,7 +126,7 @@ def _delivery(op: Dequeue, queue: str, now: int, facts: Sequence[Reply]) -> Deli
 
 
 @implements(ExtendLease)
-def extend_lease(ops: Sequence[ExtendLease], env: Env) -> Steps[list[Any]]:
+def extend_lease(ops: Sequence[ExtendLease], context: CallContext) -> Steps[list[Any]]:
     """Leases of one queue in calls of several."""
 
     def answer(place: int, reply: Reply) -> Any:
@@ -131,24 +135,26 @@ def extend_lease(ops: Sequence[ExtendLease], env: Env) -> Steps[list[Any]]:
         return Extended(expires_at=reply[0], cancel=reply[1].decode(errors="replace"))
 
     return (
-        yield from in_calls(
+        yield from run_in_calls(
             [(op.lease.queue, _lease_item(op.lease, op.duration)) for op in ops],
-            lambda queue, items: item_call(EXTEND, (QueueKeys(queue).lease,), (env.now_argument(),), items),
+            lambda queue, items: call_for_items(
+                EXTEND, (QueueKeys(queue).lease,), (context.now_argument(),), items
+            ),
             answer,
-            env,
+            context,
         )
     )
 
 
 @implements(WriteResult)
-def write_result(ops: Sequence[WriteResult], env: Env) -> Steps[list[Any]]:
+def write_result(ops: Sequence[WriteResult], context: CallContext) -> Steps[list[Any]]:
     """Results of one queue in calls of several."""
     return (
-        yield from in_calls(
+        yield from run_in_calls(
             [(op.lease.queue, _lease_item(op.lease, op.result)) for op in ops],
-            lambda queue, items: item_call(WRITE_RESULT, (QueueKeys(queue).lease,), (), items),
+            lambda queue, items: call_for_items(WRITE_RESULT, (QueueKeys(queue).lease,), (), items),
             lambda place, reply: None if reply else lease_lost(ops[place].lease),
-            env,
+            context,
         )
     )
 

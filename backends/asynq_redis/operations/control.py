@@ -21,11 +21,11 @@ from asynq.protocol.ops import (
 from asynq.task_state import TaskState
 from asynq_redis.lua.scripts import GET_TASK, LIST_TASKS, PAUSE, STATS, SUM_GROUPS
 from asynq_redis.operations.batching import Undecodable, read_message
+from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
 from asynq_redis.operations.produce import state_named
-from asynq_redis.operations.steps import Env, Steps, alone, implements
 from asynq_redis.transport.requests import Command, Request, ScriptCall
 from asynq_redis.wire import task_message
-from asynq_redis.wire.keys import QUEUES, QueueKeys
+from asynq_redis.wire.keys import ALL_QUEUES, QueueKeys
 from asynq_redis.wire.times import nanoseconds_instant, score_instant
 
 if TYPE_CHECKING:
@@ -40,47 +40,47 @@ def _refusal(*replies: Reply) -> Reply:
     return next((reply for reply in replies if isinstance(reply, redis.RedisError)), None)
 
 
-def _ping(op: Ping, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+def _ping(op: Ping, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
     # A server that loads its data tells the time, but answers no PING.
     pong, time = yield [Command(("PING",)), Command(("TIME",))]
     if error := _refusal(pong, time):
         return error
     seconds, microseconds = map(int, time)
-    env.tell(seconds * 1000 + microseconds // 1000)
-    return env.milliseconds()
+    context.record_server_time(seconds * 1000 + microseconds // 1000)
+    return context.milliseconds()
 
 
-implements(Ping)(alone(_ping))
+implements(Ping)(per_operation(_ping))
 
 
-def _pause(op: PauseQueue, env: Env) -> Steps[Any]:
+def _pause(op: PauseQueue, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
-    request = ScriptCall(PAUSE, (keys.paused, keys.pending), (env.now_argument(),))
+    request = ScriptCall(PAUSE, (keys.paused, keys.pending), (context.now_argument(),))
     [reply] = yield [request]
-    return _refusal(reply) or reply == 1 or env.was_resent(request)
+    return _refusal(reply) or reply == 1 or context.was_resent(request)
 
 
-implements(PauseQueue)(alone(_pause))
+implements(PauseQueue)(per_operation(_pause))
 
 
-def _unpause(op: UnpauseQueue, env: Env) -> Steps[Any]:
+def _unpause(op: UnpauseQueue, context: CallContext) -> Steps[Any]:
     request = Command(("DEL", QueueKeys(op.queue).paused))
     [reply] = yield [request]
-    return _refusal(reply) or reply == 1 or env.was_resent(request)
+    return _refusal(reply) or reply == 1 or context.was_resent(request)
 
 
-implements(UnpauseQueue)(alone(_unpause))
+implements(UnpauseQueue)(per_operation(_unpause))
 
 
-def _list_queues(op: ListQueues, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
-    [reply] = yield [Command(("SMEMBERS", QUEUES))]
+def _list_queues(op: ListQueues, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+    [reply] = yield [Command(("SMEMBERS", ALL_QUEUES))]
     return _refusal(reply) or tuple(sorted(name.decode(errors="replace") for name in reply))
 
 
-implements(ListQueues)(alone(_list_queues))
+implements(ListQueues)(per_operation(_list_queues))
 
 
-def queue_stats(op: GetQueueStats, env: Env) -> Steps[Any]:
+def queue_stats(op: GetQueueStats, context: CallContext) -> Steps[Any]:
     """Numbers of one queue, or why there are none."""
     keys = QueueKeys(op.queue)
     names = (
@@ -96,8 +96,8 @@ def queue_stats(op: GetQueueStats, env: Env) -> Steps[Any]:
         keys.failed,
     )
     known, numbers, *pages = yield [
-        Command(("SISMEMBER", QUEUES, op.queue)),
-        ScriptCall(STATS, names, (env.now_argument(), keys.prefix)),
+        Command(("SISMEMBER", ALL_QUEUES, op.queue)),
+        ScriptCall(STATS, names, (context.now_argument(), keys.prefix)),
         *(_sum_groups(keys, kind, b"0") for kind in _GROUPED),
     ]
     if error := _refusal(known, numbers):
@@ -136,7 +136,7 @@ def queue_stats(op: GetQueueStats, env: Env) -> Steps[Any]:
     )
 
 
-implements(GetQueueStats)(alone(queue_stats))
+implements(GetQueueStats)(per_operation(queue_stats))
 
 
 _GROUPED = ("set", "zset")
@@ -148,7 +148,7 @@ def _sum_groups(keys: QueueKeys, kind: str, cursor: bytes) -> ScriptCall:
     return ScriptCall(SUM_GROUPS, (names, keys.pending), (keys.prefix, kind, cursor))
 
 
-def _get_task(op: GetTask, env: Env) -> Steps[Any]:
+def _get_task(op: GetTask, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     names = (
         keys.task(op.task_id),
@@ -158,7 +158,7 @@ def _get_task(op: GetTask, env: Env) -> Steps[Any]:
         keys.archived,
         keys.completed,
     )
-    [reply] = yield [ScriptCall(GET_TASK, names, (env.now_argument(), op.task_id))]
+    [reply] = yield [ScriptCall(GET_TASK, names, (context.now_argument(), op.task_id))]
     if error := _refusal(reply):
         return error
     state = state_named(reply[1]) if reply else None
@@ -171,16 +171,16 @@ def _get_task(op: GetTask, env: Env) -> Steps[Any]:
     return _stored(message, state, facts)
 
 
-implements(GetTask)(alone(_get_task))
+implements(GetTask)(per_operation(_get_task))
 
 
-def _list_tasks(op: ListTasks, env: Env) -> Steps[Any]:
+def _list_tasks(op: ListTasks, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     collection, kind = collection_of(keys, op.state, op.group)
-    requests: list[Request] = [Command(("SISMEMBER", QUEUES, op.queue))]
+    requests: list[Request] = [Command(("SISMEMBER", ALL_QUEUES, op.queue))]
     for start in range(0, op.limit, MAX_BATCH):
         limit = min(MAX_BATCH, op.limit - start)
-        args = (env.now_argument(), keys.prefix, kind, op.state.value, op.offset + start, limit)
+        args = (context.now_argument(), keys.prefix, kind, op.state.value, op.offset + start, limit)
         requests.append(ScriptCall(LIST_TASKS, (collection, keys.lease), args))
     known, *pages = yield requests
     if error := _refusal(known, *pages):
@@ -193,7 +193,7 @@ def _list_tasks(op: ListTasks, env: Env) -> Steps[Any]:
     )
 
 
-implements(ListTasks)(alone(_list_tasks))
+implements(ListTasks)(per_operation(_list_tasks))
 
 
 def collection_of(keys: QueueKeys, state: TaskState, group: str) -> tuple[str, str]:

@@ -21,21 +21,21 @@ from asynq_redis.lua.scripts import (
     SCAN_KEYS,
 )
 from asynq_redis.operations.control import collection_of
+from asynq_redis.operations.execution import implements, per_operation
 from asynq_redis.operations.produce import state_named
-from asynq_redis.operations.steps import alone, implements
 from asynq_redis.transport.requests import Command, Request, ScriptCall
 from asynq_redis.wire import task_message
-from asynq_redis.wire.keys import QUEUES, QueueKeys, with_neighbour
+from asynq_redis.wire.keys import ALL_QUEUES, QueueKeys, with_neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from asynq_redis.operations.steps import Env, Steps
+    from asynq_redis.operations.execution import CallContext, Steps
     from asynq_redis.transport.requests import Reply
 
-GRACE = 30_000
+LEASE_GRACE = 30_000
 """Milliseconds after which the lease given to an active task without one lapses."""
-SKEW = 60
+MAX_CLOCK_SKEW = 60
 """Seconds by which clocks of processes may differ: a record is stale when it ended longer ago."""
 _LISTS = tuple(state for state in TaskState if state is not TaskState.AGGREGATING)
 _PRESENCE = ("asynq:servers", "asynq:workers", "asynq:schedulers")
@@ -45,17 +45,17 @@ _HOLDS_TASKS = re.compile(
 )
 
 
-def _examine(op: Examine, env: Env) -> Steps[Any]:
+def _examine(op: Examine, context: CallContext) -> Steps[Any]:
     """A cursor names a stage and where in it to go on."""
     if op.queue is None:
-        return (yield from _store(op, env))
+        return (yield from _store(op, context))
     stage, _, position = op.cursor.partition(":")
     if stage in ("", "keys"):
-        return (yield from _keys(op, env, position or "0"))
-    return (yield from _ids(op, env, TaskState(stage), int(position)))
+        return (yield from _keys(op, context, position or "0"))
+    return (yield from _ids(op, context, TaskState(stage), int(position)))
 
 
-implements(Examine)(alone(_examine))
+implements(Examine)(per_operation(_examine))
 
 
 def _first_error(replies: Sequence[Reply]) -> Reply:
@@ -75,7 +75,7 @@ def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
 # --- keys -----------------------------------------------------------------------------------------------
 
 
-def _keys(op: Examine, env: Env, position: str) -> Steps[Any]:
+def _keys(op: Examine, context: CallContext, position: str) -> Steps[Any]:
     keys = QueueKeys(op.queue or "")
     [page] = yield [ScriptCall(SCAN_KEYS, (keys.pending, keys.active), (keys.prefix, position))]
     if isinstance(page, redis.RedisError):
@@ -83,7 +83,7 @@ def _keys(op: Examine, env: Env, position: str) -> Steps[Any]:
     following, names = page[0].decode(), _texts(page[1])
     findings: list[Finding] = []
     for part in (_tasks, _locks, _groups):
-        found = yield from part(op, env, keys, names)
+        found = yield from part(op, context, keys, names)
         if isinstance(found, redis.RedisError):
             return found
         findings += found
@@ -103,7 +103,7 @@ def _places(keys: QueueKeys) -> tuple[str, ...]:
     )
 
 
-def _tasks(op: Examine, env: Env, keys: QueueKeys, names: Sequence[str]) -> Steps[Any]:
+def _tasks(op: Examine, context: CallContext, keys: QueueKeys, names: Sequence[str]) -> Steps[Any]:
     ids = _named(names, keys.task(""))
     if not ids:
         return []
@@ -123,7 +123,7 @@ def _tasks(op: Examine, env: Env, keys: QueueKeys, names: Sequence[str]) -> Step
         remaining = iter(damaged)
         while batch := list(islice(remaining, MAX_BATCH)):
             items = [arg for id_, answer in batch for arg in (id_, *answer[:2], *_destination(*answer))]
-            args = (env.now_argument(), keys.prefix, GRACE, *items)
+            args = (context.now_argument(), keys.prefix, LEASE_GRACE, *items)
             calls.append(ScriptCall(REPAIR_TASKS, _places(keys), args))
         if error := _first_error((yield calls)):
             return error
@@ -148,7 +148,7 @@ def _destination(data: bytes, name: bytes, group: bytes) -> tuple[str, int]:
     return state.value, 0
 
 
-def _locks(op: Examine, env: Env, keys: QueueKeys, names: Sequence[str]) -> Steps[Any]:  # noqa: ARG001 - as others
+def _locks(op: Examine, context: CallContext, keys: QueueKeys, names: Sequence[str]) -> Steps[Any]:  # noqa: ARG001 - as others
     front = f"{keys.prefix}unique:"
     locks = [name for name in names if name.startswith(front)]
     if not locks:
@@ -160,7 +160,7 @@ def _locks(op: Examine, env: Env, keys: QueueKeys, names: Sequence[str]) -> Step
     return _found(Fault.STRAY_LOCK, keys, locks, replies)
 
 
-def _groups(op: Examine, env: Env, keys: QueueKeys, names: Sequence[str]) -> Steps[Any]:  # noqa: ARG001 - as others
+def _groups(op: Examine, context: CallContext, keys: QueueKeys, names: Sequence[str]) -> Steps[Any]:  # noqa: ARG001 - as others
     groups = _named(names, keys.group(""))
     if not groups:
         return []
@@ -186,11 +186,11 @@ def _found(fault: Fault, keys: QueueKeys, names: Sequence[str], replies: Sequenc
 # --- ids ------------------------------------------------------------------------------------------------
 
 
-def _ids(op: Examine, env: Env, state: TaskState, offset: int) -> Steps[Any]:
+def _ids(op: Examine, context: CallContext, state: TaskState, offset: int) -> Steps[Any]:
     keys = QueueKeys(op.queue or "")
     source, kind = collection_of(keys, state, "")
     repair = "1" if op.repair else ""
-    args = (env.now_argument(), keys.prefix, kind, state.value, offset, MAX_BATCH, repair, GRACE)
+    args = (context.now_argument(), keys.prefix, kind, state.value, offset, MAX_BATCH, repair, LEASE_GRACE)
     [reply] = yield [ScriptCall(DOCTOR_IDS, (source, keys.lease), args)]
     if isinstance(reply, redis.RedisError):
         return reply
@@ -211,10 +211,10 @@ def _ids(op: Examine, env: Env, state: TaskState, offset: int) -> Steps[Any]:
 # --- what belongs to no queue ---------------------------------------------------------------------------
 
 
-def _store(op: Examine, env: Env) -> Steps[Any]:
+def _store(op: Examine, context: CallContext) -> Steps[Any]:
     """A cursor names a slot, by which to find the server to go on with, and that server's own cursor."""
     if op.cursor in ("", _PRESENT):
-        return (yield from _presence(op, env))
+        return (yield from _presence(op, context))
     slot, _, position = op.cursor.partition(":")
     [page] = yield [Command(("SCAN", position, "MATCH", "asynq:{*", "COUNT", 500), slot=int(slot))]
     if isinstance(page, redis.RedisError):
@@ -224,7 +224,7 @@ def _store(op: Examine, env: Env) -> Steps[Any]:
         return findings
     if page[0] != b"0":
         return Examined(findings=findings, cursor=f"{slot}:{page[0].decode()}")
-    slots = yield from _slot_of_each_server(env)
+    slots = yield from _slot_of_each_server(context)
     if isinstance(slots, redis.RedisError):
         return slots
     following = min((one for one in slots if one > int(slot)), default=None)
@@ -238,20 +238,20 @@ def _unlisted(op: Examine, names: Sequence[bytes]) -> Steps[Any]:
     )
     if not queues:
         return ()
-    [listed] = yield [Command(("SMISMEMBER", QUEUES, *queues))]
+    [listed] = yield [Command(("SMISMEMBER", ALL_QUEUES, *queues))]
     if isinstance(listed, redis.RedisError):
         return listed
     unlisted = [queue for queue, known in zip(queues, listed, strict=True) if not known]
     if op.repair and unlisted:
-        added = yield [ScriptCall(LIST_QUEUES, with_neighbour(QUEUES), tuple(unlisted))]
+        added = yield [ScriptCall(LIST_QUEUES, with_neighbour(ALL_QUEUES), tuple(unlisted))]
         if error := _first_error(added):
             return error
     return tuple(Finding(fault=Fault.UNLISTED_QUEUE, queue=queue) for queue in unlisted)
 
 
-def _slot_of_each_server(env: Env) -> Steps[Any]:
+def _slot_of_each_server(context: CallContext) -> Steps[Any]:
     """The first slot of each server that holds queues."""
-    if not env.apart:
+    if not context.clustered:
         return [0]
     [ranges] = yield [Command(("CLUSTER", "SLOTS"))]
     if isinstance(ranges, redis.RedisError):
@@ -262,9 +262,9 @@ def _slot_of_each_server(env: Env) -> Steps[Any]:
     return list(firsts.values())
 
 
-def _presence(op: Examine, env: Env) -> Steps[Any]:
+def _presence(op: Examine, context: CallContext) -> Steps[Any]:
     """A record says itself until when it holds: seconds of its writer's clock."""
-    ended = env.seconds() - SKEW
+    ended = context.seconds() - MAX_CLOCK_SKEW
     replies = yield [
         Command(("ZRANGEBYSCORE", index, "-inf", ended, "LIMIT", 0, MAX_BATCH)) for index in _PRESENCE
     ]

@@ -36,10 +36,10 @@ from asynq_redis.lua.scripts import (
 )
 from asynq_redis.operations import produce
 from asynq_redis.operations.batching import Undecodable, read_message
-from asynq_redis.operations.steps import Env, Steps, alone, implements
+from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
 from asynq_redis.transport.requests import Request, ScriptCall
 from asynq_redis.wire import task_message
-from asynq_redis.wire.keys import QUEUES, QueueKeys, with_neighbour
+from asynq_redis.wire.keys import ALL_QUEUES, QueueKeys, with_neighbour
 
 if TYPE_CHECKING:
     from asynq.protocol.message import TaskMessage
@@ -49,9 +49,9 @@ _LOST = -3
 _NONE_DUE, _RETURNED, _IMMOVABLE = 0, 1, 3
 
 
-def _list(op: ListGroups, env: Env) -> Steps[Any]:
+def _list(op: ListGroups, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
-    args = (env.now_argument(), keys.prefix, op.cursor or "0")
+    args = (context.now_argument(), keys.prefix, op.cursor or "0")
     [reply] = yield [ScriptCall(LIST_GROUPS, (keys.groups, keys.pending), args)]
     if isinstance(reply, redis.RedisError):
         return reply
@@ -63,7 +63,7 @@ def _list(op: ListGroups, env: Env) -> Steps[Any]:
     return Groups(groups=tuple(groups), cursor=_cursor(cursor))
 
 
-implements(ListGroups)(alone(_list))
+implements(ListGroups)(per_operation(_list))
 
 
 def _cursor(reply: bytes) -> str:
@@ -73,12 +73,12 @@ def _cursor(reply: bytes) -> str:
 # --- sets -----------------------------------------------------------------------------------------------
 
 
-def _take(op: TakeGroup, env: Env) -> Steps[Any]:
+def _take(op: TakeGroup, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     own = (keys.aggregation_set(op.group, op.set_id), keys.aggregation_sets)
     names = (keys.group(op.group), own[0], keys.groups, own[1])
     rules = (op.grace, op.max_delay, op.max_size, MAX_SET_SIZE, op.hold)
-    [size] = yield [ScriptCall(TAKE_GROUP, names, (env.now_argument(), op.group, *rules))]
+    [size] = yield [ScriptCall(TAKE_GROUP, names, (context.now_argument(), op.group, *rules))]
     if isinstance(size, redis.RedisError) or not size:
         return size or None
     members = yield from _read(keys, own, size)
@@ -89,7 +89,7 @@ def _take(op: TakeGroup, env: Env) -> Steps[Any]:
     for raw_id, data in members:
         message = read_message(op.queue, raw_id, data) if data else None
         if message is None or isinstance(message, Undecodable):
-            drops.append(_drop(keys, own, raw_id, message, env))
+            drops.append(_drop(keys, own, raw_id, message, context))
         else:
             messages.append(message)
     if drops:
@@ -99,7 +99,7 @@ def _take(op: TakeGroup, env: Env) -> Steps[Any]:
     return AggregationSet(queue=op.queue, group=op.group, id=op.set_id, messages=tuple(messages))
 
 
-implements(TakeGroup)(alone(_take))
+implements(TakeGroup)(per_operation(_take))
 
 
 def _read(keys: QueueKeys, own: tuple[str, str], size: int) -> Steps[Any]:
@@ -119,7 +119,7 @@ def _read(keys: QueueKeys, own: tuple[str, str], size: int) -> Steps[Any]:
 
 
 def _drop(
-    keys: QueueKeys, own: tuple[str, str], raw_id: bytes, unread: Undecodable | None, env: Env
+    keys: QueueKeys, own: tuple[str, str], raw_id: bytes, unread: Undecodable | None, context: CallContext
 ) -> ScriptCall:
     """The call that takes a member out of its set; one that is there and cannot be read is archived."""
     data, instead = b"", b""
@@ -128,7 +128,7 @@ def _drop(
         data = unread.data
         instead = task_message.encode(task_message.replacement(keys.queue, unread.task_id, data, unread.why))
     names = (*own, keys.archived, keys.task("").encode() + raw_id)
-    return ScriptCall(DROP_MEMBERS, names, (env.now_argument(), raw_id, data, instead))
+    return ScriptCall(DROP_MEMBERS, names, (context.now_argument(), raw_id, data, instead))
 
 
 def _own_keys(taken: AggregationSet) -> tuple[QueueKeys, tuple[str, str]]:
@@ -143,24 +143,24 @@ def _held(taken: AggregationSet, reply: Reply) -> Any:
     return None if reply == 1 else AggregationLostError(taken.queue, taken.group)
 
 
-def _extend(op: ExtendAggregation, env: Env) -> Steps[Any]:
+def _extend(op: ExtendAggregation, context: CallContext) -> Steps[Any]:
     _, own = _own_keys(op.taken)
-    [reply] = yield [ScriptCall(EXTEND_SET, own, (env.now_argument(), op.hold))]
+    [reply] = yield [ScriptCall(EXTEND_SET, own, (context.now_argument(), op.hold))]
     return _held(op.taken, reply)
 
 
-implements(ExtendAggregation)(alone(_extend))
+implements(ExtendAggregation)(per_operation(_extend))
 
 
-def _finish(op: FinishAggregation, env: Env) -> Steps[Any]:
+def _finish(op: FinishAggregation, context: CallContext) -> Steps[Any]:
     keys, own = _own_keys(op.taken)
     item = produce.item_of(op.enqueue)
     # A lock that is not of this queue, as only damage names one, would be in another slot.
     locks = dict.fromkeys(m.unique_key for m in op.taken.messages if m.unique_key.startswith(keys.prefix))
     fixed = (keys.pending, keys.scheduled, keys.groups, keys.archived, keys.completed)
-    args = (env.now_argument(), keys.prefix, *item.args)
+    args = (context.now_argument(), keys.prefix, *item.args)
     listed, reply = yield [
-        ScriptCall(LIST_QUEUES, with_neighbour(QUEUES), (op.taken.queue,)),
+        ScriptCall(LIST_QUEUES, with_neighbour(ALL_QUEUES), (op.taken.queue,)),
         ScriptCall(FINISH_SET, (*fixed, *own, *item.keys, *locks), args),
     ]
     if isinstance(reply, redis.RedisError):
@@ -170,29 +170,29 @@ def _finish(op: FinishAggregation, env: Env) -> Steps[Any]:
     return listed if isinstance(listed, redis.RedisError) else produce.answer_to(op.enqueue, reply)
 
 
-implements(FinishAggregation)(alone(_finish))
+implements(FinishAggregation)(per_operation(_finish))
 
 
-def _return(op: ReturnAggregation, env: Env) -> Steps[Any]:
+def _return(op: ReturnAggregation, context: CallContext) -> Steps[Any]:
     keys, own = _own_keys(op.taken)
     names = (*own, keys.group(op.taken.group), keys.groups)
     request = ScriptCall(RETURN_SET, names, (op.taken.group,))
     [reply] = yield [request]
     # A copy finds the set gone that the first one returned.
-    return None if reply == 0 and env.was_resent(request) else _held(op.taken, reply)
+    return None if reply == 0 and context.was_resent(request) else _held(op.taken, reply)
 
 
-implements(ReturnAggregation)(alone(_return))
+implements(ReturnAggregation)(per_operation(_return))
 
 
 # --- upkeep ---------------------------------------------------------------------------------------------
 
 
-def _reclaim(op: ReclaimAggregations, env: Env) -> Steps[Any]:
+def _reclaim(op: ReclaimAggregations, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     returned = skip = 0
     while returned < op.limit:
-        args = (env.now_argument(), keys.prefix, skip, MAX_SET_SIZE)
+        args = (context.now_argument(), keys.prefix, skip, MAX_SET_SIZE)
         [reply] = yield [ScriptCall(RECLAIM_SET, (keys.aggregation_sets, keys.groups), args)]
         if isinstance(reply, redis.RedisError):
             return reply
@@ -203,10 +203,10 @@ def _reclaim(op: ReclaimAggregations, env: Env) -> Steps[Any]:
     return returned
 
 
-implements(ReclaimAggregations)(alone(_reclaim))
+implements(ReclaimAggregations)(per_operation(_reclaim))
 
 
-def _repair(op: RepairGroups, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+def _repair(op: RepairGroups, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
     keys = QueueKeys(op.queue)
     args = (keys.prefix, op.cursor or "0")
     [reply] = yield [ScriptCall(REPAIR_GROUPS, (keys.groups, keys.aggregation_sets), args)]
@@ -215,4 +215,4 @@ def _repair(op: RepairGroups, env: Env) -> Steps[Any]:  # noqa: ARG001 - every h
     return Repaired(listed=reply[1], cursor=_cursor(reply[0]))
 
 
-implements(RepairGroups)(alone(_repair))
+implements(RepairGroups)(per_operation(_repair))

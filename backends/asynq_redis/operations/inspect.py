@@ -10,26 +10,26 @@ import redis
 from asynq.errors import QueueNotFoundError
 from asynq.protocol.history import DayStats
 from asynq.protocol.ops import GetHistory, GetMemory
-from asynq_redis.lua.scripts import HISTORY, MEMORY
-from asynq_redis.operations.steps import alone, implements
+from asynq_redis.lua.scripts import QUEUE_HISTORY, QUEUE_MEMORY
+from asynq_redis.operations.execution import implements, per_operation
 from asynq_redis.transport.requests import Command, ScriptCall
-from asynq_redis.wire.keys import QUEUES, QueueKeys
+from asynq_redis.wire.keys import ALL_QUEUES, QueueKeys
 
 if TYPE_CHECKING:
-    from asynq_redis.operations.steps import Env, Steps
+    from asynq_redis.operations.execution import CallContext, Steps
 
 
 def _of_known_queue(queue: str, call: ScriptCall) -> Steps[Any]:
     """The script's reply, or why there is none."""
-    known, reply = yield [Command(("SISMEMBER", QUEUES, queue)), call]
+    known, reply = yield [Command(("SISMEMBER", ALL_QUEUES, queue)), call]
     if isinstance(known, redis.RedisError):
         return known
     return reply if known else QueueNotFoundError(queue)
 
 
-def _history(op: GetHistory, env: Env) -> Steps[Any]:
+def _history(op: GetHistory, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
-    call = ScriptCall(HISTORY, (keys.processed, keys.failed), (env.now_argument(), op.days))
+    call = ScriptCall(QUEUE_HISTORY, (keys.processed, keys.failed), (context.now_argument(), op.days))
     reply = yield from _of_known_queue(op.queue, call)
     if not isinstance(reply, list):
         return reply
@@ -44,10 +44,10 @@ def _history(op: GetHistory, env: Env) -> Steps[Any]:
     )
 
 
-implements(GetHistory)(alone(_history))
+implements(GetHistory)(per_operation(_history))
 
 
-def _memory(op: GetMemory, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+def _memory(op: GetMemory, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
     keys = QueueKeys(op.queue)
     names = (
         keys.pending,
@@ -58,7 +58,7 @@ def _memory(op: GetMemory, env: Env) -> Steps[Any]:  # noqa: ARG001 - every hand
         keys.completed,
         keys.groups,
     )
-    return _of_known_queue(op.queue, ScriptCall(MEMORY, names, (keys.prefix,)))
+    return _of_known_queue(op.queue, ScriptCall(QUEUE_MEMORY, names, (keys.prefix,)))
 
 
-implements(GetMemory)(alone(_memory))
+implements(GetMemory)(per_operation(_memory))

@@ -33,18 +33,25 @@ from asynq.protocol.ops import (
 )
 from asynq.task_state import TaskState
 from asynq_redis.lua.scripts import CANCEL, DELETE_QUEUE, LIST_QUEUES, MOVE, MOVE_FIRST, UPDATE_PAYLOAD
-from asynq_redis.operations.batching import Item, Undecodable, in_calls, item_call, lock_or, read_message
+from asynq_redis.operations.batching import (
+    Item,
+    Undecodable,
+    call_for_items,
+    lock_key,
+    read_message,
+    run_in_calls,
+)
 from asynq_redis.operations.control import collection_of, queue_stats
+from asynq_redis.operations.execution import implements, per_operation
 from asynq_redis.operations.produce import state_named
-from asynq_redis.operations.steps import alone, implements
 from asynq_redis.transport.requests import Command, Request, ScriptCall
 from asynq_redis.wire import task_message
-from asynq_redis.wire.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QUEUES, QueueKeys, with_neighbour
+from asynq_redis.wire.keys import ALL_QUEUES, CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys, with_neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from asynq_redis.operations.steps import Env, Handler, Steps
+    from asynq_redis.operations.execution import CallContext, Handler, Steps
     from asynq_redis.transport.requests import Reply
 
 _MOVED, _REFUSED = 1, -1
@@ -65,11 +72,13 @@ def _stations(keys: QueueKeys) -> tuple[str, ...]:
 def _mover(to: str, verb: str) -> Handler:
     """Move single tasks, those of one queue in calls of several."""
 
-    def handler(ops: Sequence[Any], env: Env) -> Steps[list[Any]]:
+    def handler(ops: Sequence[Any], context: CallContext) -> Steps[list[Any]]:
         def call(common: tuple[str, int, int], items: list[Item]) -> ScriptCall:
             queue, *bounds = common
             keys = QueueKeys(queue)
-            return item_call(MOVE, _stations(keys), (env.now_argument(), keys.prefix, to, *bounds), items)
+            return call_for_items(
+                MOVE, _stations(keys), (context.now_argument(), keys.prefix, to, *bounds), items
+            )
 
         def answer(place: int, reply: Reply) -> Any:
             op = ops[place]
@@ -82,11 +91,11 @@ def _mover(to: str, verb: str) -> Handler:
             return TaskStateError(op.queue, op.task_id, found, verb)
 
         return (
-            yield from in_calls(
+            yield from run_in_calls(
                 [((op.queue, *_bounds(op)), Item((_task_key(op),), (op.task_id,))) for op in ops],
                 call,
                 answer,
-                env,
+                context,
             )
         )
 
@@ -106,9 +115,9 @@ implements(ArchiveTask)(_mover("archived", "archive"))
 implements(DeleteTask)(_mover("deleted", "delete"))
 
 
-def _move_first(op: MoveTasks, env: Env) -> Steps[Any]:
+def _move_first(op: MoveTasks, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
-    [known] = yield [Command(("SISMEMBER", QUEUES, op.queue))]
+    [known] = yield [Command(("SISMEMBER", ALL_QUEUES, op.queue))]
     if isinstance(known, redis.RedisError):
         return known
     if not known:
@@ -119,23 +128,23 @@ def _move_first(op: MoveTasks, env: Env) -> Steps[Any]:
     while moved < op.limit and looked_at:
         wanted = min(MAX_BATCH, op.limit - moved)
         args = (keys.prefix, op.state.value, op.to, wanted, op.max_size, op.max_age, op.group)
-        [reply] = yield [ScriptCall(MOVE_FIRST, names, (env.now_argument(), *args))]
+        [reply] = yield [ScriptCall(MOVE_FIRST, names, (context.now_argument(), *args))]
         if isinstance(reply, redis.RedisError):
             return reply
         moved, looked_at = moved + reply[0], reply[1]
     return moved
 
 
-implements(MoveTasks)(alone(_move_first))
+implements(MoveTasks)(per_operation(_move_first))
 
 
 # --- payload --------------------------------------------------------------------------------------------
 
 
-def _update_payload(op: UpdatePayload, env: Env) -> Steps[Any]:
+def _update_payload(op: UpdatePayload, context: CallContext) -> Steps[Any]:
     """A refusal after a lost reply leaves open whether the first copy has done it."""
     answer = yield from _give_payload(op)
-    if isinstance(answer, AsynqError) and any(map(_gives(op), env.resent.values())):
+    if isinstance(answer, AsynqError) and any(map(_gives(op), context.resent.values())):
         return BrokerUnavailable(f"the reply was lost, and now {answer}", maybe_applied=True)
     return answer
 
@@ -168,8 +177,8 @@ def _give_payload(op: UpdatePayload) -> Steps[Any]:
             new = evolve(new, unique_key=unique_key(op.queue, message.type, op.payload))
         names = (
             keys.group(group.decode(errors="replace")) if group else task,
-            lock_or(task, message),
-            lock_or(task, new),
+            lock_key(task, message),
+            lock_key(task, new),
         )
         args = (op.task_id, data, task_message.encode(new), state.value)
         [reply] = yield [ScriptCall(UPDATE_PAYLOAD, (task, keys.pending, *names), args)]
@@ -183,16 +192,16 @@ def _give_payload(op: UpdatePayload) -> Steps[Any]:
     return refusal
 
 
-implements(UpdatePayload)(alone(_update_payload))
+implements(UpdatePayload)(per_operation(_update_payload))
 
 
 # --- cancellation ---------------------------------------------------------------------------------------
 
 
-def _cancel(op: CancelTask, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+def _cancel(op: CancelTask, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
     queues = [op.queue] if op.queue is not None else []
     if op.queue is None:
-        [names] = yield [Command(("SMEMBERS", QUEUES))]
+        [names] = yield [Command(("SMEMBERS", ALL_QUEUES))]
         if isinstance(names, redis.RedisError):
             return names
         queues = [name.decode(errors="replace") for name in names]
@@ -217,19 +226,19 @@ def _cancel(op: CancelTask, env: Env) -> Steps[Any]:  # noqa: ARG001 - every han
     return bool(messages)
 
 
-implements(CancelTask)(alone(_cancel))
+implements(CancelTask)(per_operation(_cancel))
 
 
 # --- whole queues ---------------------------------------------------------------------------------------
 
 
-def _delete_queue(op: DeleteQueue, env: Env) -> Steps[Any]:
+def _delete_queue(op: DeleteQueue, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     names = (
         *(keys.pending, keys.active, keys.lease, keys.scheduled, keys.retry, keys.archived, keys.completed),
         *(keys.groups, keys.aggregation_sets, keys.paused, keys.processed, keys.failed),
     )
-    [known] = yield [Command(("SISMEMBER", QUEUES, op.queue))]
+    [known] = yield [Command(("SISMEMBER", ALL_QUEUES, op.queue))]
     if isinstance(known, redis.RedisError):
         return known
     if not known:
@@ -237,26 +246,26 @@ def _delete_queue(op: DeleteQueue, env: Env) -> Steps[Any]:
     deleted, gone = 0, 0
     while not gone and deleted < op.limit:
         limit = min(MAX_BATCH, op.limit - deleted)
-        args = (env.now_argument(), keys.prefix, "1" if op.force else "", limit)
+        args = (context.now_argument(), keys.prefix, "1" if op.force else "", limit)
         [reply] = yield [ScriptCall(DELETE_QUEUE, names, args)]
         if isinstance(reply, redis.RedisError):
             return reply
         gone, count = reply
         if gone == _REFUSED:
-            return (yield from _not_empty(op, env, count))
+            return (yield from _not_empty(op, context, count))
         deleted += count
     if not gone:
         return Deletion(tasks=deleted, done=False)
     return (yield from _unlist(keys, deleted))
 
 
-implements(DeleteQueue)(alone(_delete_queue))
+implements(DeleteQueue)(per_operation(_delete_queue))
 
 
-def _not_empty(op: DeleteQueue, env: Env, active: int) -> Steps[Any]:
+def _not_empty(op: DeleteQueue, context: CallContext, active: int) -> Steps[Any]:
     if op.force:
         return QueueNotEmptyError(op.queue, active)
-    stats = yield from queue_stats(GetQueueStats(queue=op.queue), env)
+    stats = yield from queue_stats(GetQueueStats(queue=op.queue), context)
     return QueueNotEmptyError(op.queue, max(stats.size, 1)) if isinstance(stats, QueueStats) else stats
 
 
@@ -264,14 +273,14 @@ def _unlist(keys: QueueKeys, deleted: int) -> Steps[Any]:
     """Take the queue off the list; back on it, if a task came meanwhile."""
     holding = (keys.pending, keys.active, keys.scheduled, keys.retry, keys.groups)
     # In this order: whoever enqueues lists the queue before, or its task is seen here.
-    [removed] = yield [Command(("SREM", QUEUES, keys.queue))]
+    [removed] = yield [Command(("SREM", ALL_QUEUES, keys.queue))]
     if isinstance(removed, redis.RedisError):
         return removed
     [tasks] = yield [Command(("EXISTS", *holding))]
     if isinstance(tasks, redis.RedisError):
         return tasks
     if tasks:
-        [listed] = yield [ScriptCall(LIST_QUEUES, with_neighbour(QUEUES), (keys.queue,))]
+        [listed] = yield [ScriptCall(LIST_QUEUES, with_neighbour(ALL_QUEUES), (keys.queue,))]
         if isinstance(listed, redis.RedisError):
             return listed
     return Deletion(tasks=deleted, done=True)

@@ -25,14 +25,14 @@ from asynq.protocol.ops import (
 )
 from asynq.protocol.presence import latest_of_each
 from asynq_redis.lua.scripts import PRESENT, WRITE_SCHEDULER, WRITE_SERVER
-from asynq_redis.operations.steps import Env, Steps, alone, implements
-from asynq_redis.transport import faults
+from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
+from asynq_redis.transport import redis_errors
 from asynq_redis.transport.requests import Command, Request, ScriptCall
 from asynq_redis.wire import presence_records
 from asynq_redis.wire.keys import (
-    SCHEDULERS,
-    SERVERS,
-    WORKERS,
+    ALL_SCHEDULERS,
+    ALL_SERVERS,
+    ALL_WORKERS,
     SchedulerKeys,
     ServerKeys,
     history,
@@ -50,7 +50,7 @@ _PRUNED_AFTER = 3600
 """Seconds a member of an index stays after its end: a peer whose clock is behind may still renew it."""
 
 
-def _write_server(op: WriteServer, env: Env) -> Steps[Any]:
+def _write_server(op: WriteServer, context: CallContext) -> Steps[Any]:
     server, ttl = op.server, _seconds(op.ttl)
     keys = ServerKeys.of(server.host, server.pid, server.id)
     record = presence_records.encode_server(server)
@@ -60,31 +60,31 @@ def _write_server(op: WriteServer, env: Env) -> Steps[Any]:
     ]
     names = (keys.server, keys.workers, keys.draft)
     replies = yield [
-        _indexed(SERVERS, keys.server, ttl, env),
-        _indexed(WORKERS, keys.workers, ttl, env),
+        _indexed(ALL_SERVERS, keys.server, ttl, context),
+        _indexed(ALL_WORKERS, keys.workers, ttl, context),
         *(ScriptCall(WRITE_SERVER, names, (record, ttl, *part)) for part in _parts(workers)),
     ]
     return _refusal(replies)
 
 
-implements(WriteServer)(alone(_write_server))
+implements(WriteServer)(per_operation(_write_server))
 
 
-def _clear_server(op: ClearServer, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+def _clear_server(op: ClearServer, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
     keys = ServerKeys.of(op.host, op.pid, op.server_id)
     replies = yield [
-        Command(("ZREM", SERVERS, keys.server)),
-        Command(("ZREM", WORKERS, keys.workers)),
+        Command(("ZREM", ALL_SERVERS, keys.server)),
+        Command(("ZREM", ALL_WORKERS, keys.workers)),
         Command(("DEL", keys.server, keys.workers)),
     ]
     return _refusal(replies)
 
 
-implements(ClearServer)(alone(_clear_server))
+implements(ClearServer)(per_operation(_clear_server))
 
 
-def _list_servers(op: ListServers, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
-    [members] = yield [Command(("ZRANGE", SERVERS, 0, -1))]
+def _list_servers(op: ListServers, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+    [members] = yield [Command(("ZRANGE", ALL_SERVERS, 0, -1))]
     if error := _refusal([members]):
         return error
     read: list[Request] = []
@@ -94,57 +94,57 @@ def _list_servers(op: ListServers, env: Env) -> Steps[Any]:  # noqa: ARG001 - ev
     servers: list[ServerInfo] = []
     for record, workers in zip(replies[::2], replies[1::2], strict=True):
         if error := _refusal([record, workers]):
-            if faults.code(error) != "WRONGTYPE":
+            if redis_errors.code(error) != "WRONGTYPE":
                 return error
         elif record is not None:
             servers += _decoded(partial(presence_records.decode_server, workers=workers), [record])
     return tuple(sorted(servers, key=lambda server: (server.host, server.pid, server.id)))
 
 
-implements(ListServers)(alone(_list_servers))
+implements(ListServers)(per_operation(_list_servers))
 
 
-def _write_scheduler(op: WriteScheduler, env: Env) -> Steps[Any]:
+def _write_scheduler(op: WriteScheduler, context: CallContext) -> Steps[Any]:
     ttl, keys = _seconds(op.ttl), SchedulerKeys(op.scheduler_id)
     entries = [(presence_records.encode_entry(entry),) for entry in op.entries]
     replies = yield [
-        _indexed(SCHEDULERS, keys.entries, ttl, env),
+        _indexed(ALL_SCHEDULERS, keys.entries, ttl, context),
         *(ScriptCall(WRITE_SCHEDULER, (keys.entries, keys.draft), (ttl, *part)) for part in _parts(entries)),
     ]
     return _refusal(replies)
 
 
-implements(WriteScheduler)(alone(_write_scheduler))
+implements(WriteScheduler)(per_operation(_write_scheduler))
 
 
-def _clear_scheduler(op: ClearScheduler, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+def _clear_scheduler(op: ClearScheduler, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
     entries = SchedulerKeys(op.scheduler_id).entries
-    replies = yield [Command(("ZREM", SCHEDULERS, entries)), Command(("DEL", entries))]
+    replies = yield [Command(("ZREM", ALL_SCHEDULERS, entries)), Command(("DEL", entries))]
     return _refusal(replies)
 
 
-implements(ClearScheduler)(alone(_clear_scheduler))
+implements(ClearScheduler)(per_operation(_clear_scheduler))
 
 
-def _list_entries(op: ListSchedulerEntries, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
-    [members] = yield [Command(("ZRANGE", SCHEDULERS, 0, -1))]
+def _list_entries(op: ListSchedulerEntries, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+    [members] = yield [Command(("ZRANGE", ALL_SCHEDULERS, 0, -1))]
     if error := _refusal([members]):
         return error
     replies = (yield [Command(("LRANGE", member, 0, -1)) for member in members]) if members else []
     entries: list[SchedulerEntry] = []
     for reply in replies:
         if error := _refusal([reply]):
-            if faults.code(error) != "WRONGTYPE":
+            if redis_errors.code(error) != "WRONGTYPE":
                 return error
         else:
             entries += _decoded(presence_records.decode_entry, reply)
     return latest_of_each(entries)
 
 
-implements(ListSchedulerEntries)(alone(_list_entries))
+implements(ListSchedulerEntries)(per_operation(_list_entries))
 
 
-def _record_event(op: RecordEnqueueEvent, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+def _record_event(op: RecordEnqueueEvent, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
     key, event = history(op.entry_id), op.event
     replies = yield [
         Command(("ZADD", key, int(event.enqueued_at.timestamp()), presence_records.encode_event(event))),
@@ -154,10 +154,10 @@ def _record_event(op: RecordEnqueueEvent, env: Env) -> Steps[Any]:  # noqa: ARG0
     return _refusal(replies)
 
 
-implements(RecordEnqueueEvent)(alone(_record_event))
+implements(RecordEnqueueEvent)(per_operation(_record_event))
 
 
-def _list_events(op: ListEnqueueEvents, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+def _list_events(op: ListEnqueueEvents, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
     if op.limit <= 0:
         return ()
     last = op.offset + op.limit - 1
@@ -165,7 +165,7 @@ def _list_events(op: ListEnqueueEvents, env: Env) -> Steps[Any]:  # noqa: ARG001
     return _refusal([members]) or tuple(_decoded(presence_records.decode_event, members))
 
 
-implements(ListEnqueueEvents)(alone(_list_events))
+implements(ListEnqueueEvents)(per_operation(_list_events))
 
 
 def _refusal(replies: Sequence[Reply]) -> Reply:
@@ -178,8 +178,8 @@ def _seconds(duration: int) -> int:
     return -(-duration // 1000)
 
 
-def _indexed(index: str, member: str, ttl: int, env: Env) -> Request:
-    now = env.seconds()
+def _indexed(index: str, member: str, ttl: int, context: CallContext) -> Request:
+    now = context.seconds()
     return ScriptCall(PRESENT, with_neighbour(index), (now + ttl, now - _PRUNED_AFTER, member))
 
 

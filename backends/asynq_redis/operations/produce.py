@@ -10,12 +10,12 @@ from asynq.errors import BrokerRefusedError, DuplicateTaskError, TaskIDConflictE
 from asynq.protocol.ops import Enqueue, Enqueued
 from asynq.task_state import TaskState
 from asynq_redis.lua.scripts import ENQUEUE
-from asynq_redis.operations.batching import Item, in_calls, item_call, lock_or
-from asynq_redis.operations.steps import Env, Steps, implements
-from asynq_redis.transport import faults
+from asynq_redis.operations.batching import Item, call_for_items, lock_key, run_in_calls
+from asynq_redis.operations.execution import CallContext, Steps, implements
+from asynq_redis.transport import redis_errors
 from asynq_redis.transport.requests import Command, ScriptCall
 from asynq_redis.wire import task_message
-from asynq_redis.wire.keys import QUEUES, QueueKeys
+from asynq_redis.wire.keys import ALL_QUEUES, QueueKeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,18 +27,20 @@ _STATES = {state.value.encode(): state for state in TaskState}
 
 
 @implements(Enqueue)
-def enqueue(ops: Sequence[Enqueue], env: Env) -> Steps[list[Any]]:
+def enqueue(ops: Sequence[Enqueue], context: CallContext) -> Steps[list[Any]]:
     """Tasks of one queue go in calls of several, in order; each has its own answer."""
-    scripts = in_calls(
+    scripts = run_in_calls(
         [(op.message.queue, item_of(op)) for op in ops],
-        lambda queue, items: _call(queue, items, env),
+        lambda queue, items: _call(queue, items, context),
         lambda place, reply: answer_to(ops[place], reply),
-        env,
+        context,
     )
-    return (yield from listing_queues([op.message.queue for op in ops], scripts, env))
+    return (yield from listing_queues([op.message.queue for op in ops], scripts, context))
 
 
-def listing_queues(queues: Sequence[str], scripts: Steps[list[Any]], env: Env) -> Steps[list[Any]]:
+def listing_queues(
+    queues: Sequence[str], scripts: Steps[list[Any]], context: CallContext
+) -> Steps[list[Any]]:
     """Calls of scripts that make tasks known, and with them the name of each task's queue.
 
     Names of queues live in a slot of their own, so they are added beside the scripts, every time: a name
@@ -47,21 +49,21 @@ def listing_queues(queues: Sequence[str], scripts: Steps[list[Any]], env: Env) -
     """
     requests = next(scripts)
     names = tuple(dict.fromkeys(queues))
-    known = env.apart and env.listed.issuperset(names)
-    add = Command(("SADD", QUEUES, *names), optional=known)
+    known = context.clustered and context.known_queues.issuperset(names)
+    add = Command(("SADD", ALL_QUEUES, *names), best_effort=known)
     listed, *replies = yield [add, *requests]
     try:
         scripts.send(replies)
     except StopIteration as ended:
         answers: list[Any] = ended.value
     if isinstance(listed, redis.RedisError):
-        return answers if known and faults.no_answer(listed) else [listed] * len(queues)
-    env.listed.update(names)
+        return answers if known and redis_errors.no_answer(listed) else [listed] * len(queues)
+    context.known_queues.update(names)
     return answers
 
 
-def _call(queue: str, items: list[Item], env: Env) -> ScriptCall:
-    return item_call(ENQUEUE, target_keys(queue), (env.now_argument(),), items)
+def _call(queue: str, items: list[Item], context: CallContext) -> ScriptCall:
+    return call_for_items(ENQUEUE, target_keys(queue), (context.now_argument(),), items)
 
 
 def target_keys(queue: str) -> tuple[str, ...]:
@@ -80,7 +82,7 @@ def item_of(op: Enqueue) -> Item:
     return Item(
         (
             task,
-            lock_or(task, message) if unique else task,
+            lock_key(task, message) if unique else task,
             keys.group(message.group) if message.group else task,
         ),
         (

@@ -9,9 +9,9 @@ import redis
 
 from asynq.protocol.ops import EnqueueTick, GetLastTick, Ticked
 from asynq_redis.lua.scripts import ENQUEUE_TICK
-from asynq_redis.operations.batching import Item, in_calls, item_call
+from asynq_redis.operations.batching import Item, call_for_items, run_in_calls
+from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
 from asynq_redis.operations.produce import answer_to, item_of, listing_queues, target_keys
-from asynq_redis.operations.steps import Env, Steps, alone, implements
 from asynq_redis.transport.requests import Command, ScriptCall
 from asynq_redis.wire.keys import QueueKeys
 
@@ -24,19 +24,19 @@ _DECIDED, _EARLY = 2, 3
 
 
 @implements(EnqueueTick)
-def enqueue_tick(ops: Sequence[EnqueueTick], env: Env) -> Steps[list[Any]]:
+def enqueue_tick(ops: Sequence[EnqueueTick], context: CallContext) -> Steps[list[Any]]:
     """Ticks of one queue go in calls of several, in order; each has its own answer."""
-    scripts = in_calls(
+    scripts = run_in_calls(
         [(op.enqueue.message.queue, _item(op)) for op in ops],
-        lambda queue, items: _call(queue, items, env),
+        lambda queue, items: _call(queue, items, context),
         lambda place, reply: _answer(ops[place], reply),
-        env,
+        context,
     )
-    return (yield from listing_queues([op.enqueue.message.queue for op in ops], scripts, env))
+    return (yield from listing_queues([op.enqueue.message.queue for op in ops], scripts, context))
 
 
-def _call(queue: str, items: list[Item], env: Env) -> ScriptCall:
-    return item_call(ENQUEUE_TICK, target_keys(queue), (env.now_argument(),), items)
+def _call(queue: str, items: list[Item], context: CallContext) -> ScriptCall:
+    return call_for_items(ENQUEUE_TICK, target_keys(queue), (context.now_argument(),), items)
 
 
 def _item(op: EnqueueTick) -> Item:
@@ -55,7 +55,7 @@ def _answer(op: EnqueueTick, reply: Reply) -> Any:
     return answer if isinstance(answer, Exception) else Ticked(enqueued=answer)
 
 
-def _last_tick(op: GetLastTick, env: Env) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+def _last_tick(op: GetLastTick, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
     [reply] = yield [Command(("GET", QueueKeys(op.queue).last_tick(op.entry_id)))]
     if isinstance(reply, redis.RedisError):
         return reply
@@ -63,4 +63,4 @@ def _last_tick(op: GetLastTick, env: Env) -> Steps[Any]:  # noqa: ARG001 - every
     return int(found[0]) if found else None
 
 
-implements(GetLastTick)(alone(_last_tick))
+implements(GetLastTick)(per_operation(_last_tick))

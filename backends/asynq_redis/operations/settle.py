@@ -9,16 +9,16 @@ from attrs import evolve
 from asynq.errors import LeaseLostError
 from asynq.protocol.ops import Archive, Complete, Done, Requeue, Retry
 from asynq_redis.lua.scripts import ARCHIVE, COMPLETE, DONE, REQUEUE, RETRY
-from asynq_redis.operations.batching import Item, in_calls, item_call, lock_or
+from asynq_redis.operations.batching import Item, call_for_items, lock_key, run_in_calls
 from asynq_redis.operations.consume import lease_lost
-from asynq_redis.operations.steps import implements
+from asynq_redis.operations.execution import implements
 from asynq_redis.wire import task_message
 from asynq_redis.wire.keys import QueueKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from asynq_redis.operations.steps import Env, Steps
+    from asynq_redis.operations.execution import CallContext, Steps
     from asynq_redis.transport.requests import Arg, ScriptCall
 
     Settlement = Done | Complete | Retry | Archive | Requeue
@@ -31,7 +31,7 @@ def _maybe_ended(answer: Any) -> Any:
 
 def _settle(
     ops: Sequence[Any],
-    env: Env,
+    context: CallContext,
     args: Callable[[Any], tuple[Arg, ...]],
     call: Callable[[Any, QueueKeys, list[Item], list[str]], ScriptCall],
     bounds: Callable[[Any], Hashable] = lambda _: None,
@@ -45,7 +45,7 @@ def _settle(
         message, token = op.delivery.message, op.delivery.token
         keys = QueueKeys(message.queue)
         task = keys.task(message.id)
-        return Item((task, lock_or(task, message)), (message.id, token, *args(op)))
+        return Item((task, lock_key(task, message)), (message.id, token, *args(op)))
 
     def make(common: tuple[str, Any], items: list[Item]) -> ScriptCall:
         queue, shared = common
@@ -54,27 +54,27 @@ def _settle(
         return call(shared, keys, items, [keys.taken(token) for token in tokens])
 
     return (
-        yield from in_calls(
+        yield from run_in_calls(
             [((op.delivery.message.queue, bounds(op)), item(op)) for op in ops],
             make,
             lambda place, reply: None if reply else lease_lost(ops[place].delivery.lease),
-            env,
+            context,
             resent=_maybe_ended,
         )
     )
 
 
 @implements(Done)
-def done(ops: Sequence[Done], env: Env) -> Steps[list[Any]]:
+def done(ops: Sequence[Done], context: CallContext) -> Steps[list[Any]]:
     """Delete finished tasks."""
     return _settle(
         ops,
-        env,
+        context,
         lambda _: (),
-        lambda _, keys, items, taken: item_call(
+        lambda _, keys, items, taken: call_for_items(
             DONE,
             (keys.active, keys.lease, keys.processed, keys.failed),
-            (env.now_argument(),),
+            (context.now_argument(),),
             items,
             taken,
         ),
@@ -82,12 +82,12 @@ def done(ops: Sequence[Done], env: Env) -> Steps[list[Any]]:
 
 
 @implements(Complete)
-def complete(ops: Sequence[Complete], env: Env) -> Steps[list[Any]]:
+def complete(ops: Sequence[Complete], context: CallContext) -> Steps[list[Any]]:
     """Keep finished tasks until their retention ends."""
 
     def args(op: Complete) -> tuple[Arg, ...]:
         stored = op.delivery.message
-        message = evolve(stored, completed_at=env.seconds())
+        message = evolve(stored, completed_at=context.seconds())
         result = op.result
         return (
             task_message.encode_change(stored, message),
@@ -98,12 +98,12 @@ def complete(ops: Sequence[Complete], env: Env) -> Steps[list[Any]]:
 
     return _settle(
         ops,
-        env,
+        context,
         args,
-        lambda _, keys, items, taken: item_call(
+        lambda _, keys, items, taken: call_for_items(
             COMPLETE,
             (keys.active, keys.lease, keys.completed, keys.processed, keys.failed),
-            (env.now_argument(),),
+            (context.now_argument(),),
             items,
             taken,
         ),
@@ -111,21 +111,21 @@ def complete(ops: Sequence[Complete], env: Env) -> Steps[list[Any]]:
 
 
 @implements(Retry)
-def retry(ops: Sequence[Retry], env: Env) -> Steps[list[Any]]:
+def retry(ops: Sequence[Retry], context: CallContext) -> Steps[list[Any]]:
     """Move tasks to retry."""
 
     def args(op: Retry) -> tuple[Arg, ...]:
-        message = task_message.failed(op.delivery.message, op.error, env.seconds(), spent=int(op.failure))
+        message = task_message.failed(op.delivery.message, op.error, context.seconds(), spent=int(op.failure))
         return (task_message.encode_change(op.delivery.message, message), op.delay, "1" if op.failure else "")
 
     return _settle(
         ops,
-        env,
+        context,
         args,
-        lambda _, keys, items, taken: item_call(
+        lambda _, keys, items, taken: call_for_items(
             RETRY,
             (keys.active, keys.lease, keys.retry, keys.processed, keys.failed),
-            (env.now_argument(),),
+            (context.now_argument(),),
             items,
             taken,
         ),
@@ -133,21 +133,21 @@ def retry(ops: Sequence[Retry], env: Env) -> Steps[list[Any]]:
 
 
 @implements(Archive)
-def archive(ops: Sequence[Archive], env: Env) -> Steps[list[Any]]:
+def archive(ops: Sequence[Archive], context: CallContext) -> Steps[list[Any]]:
     """Move tasks to the archive."""
 
     def args(op: Archive) -> tuple[Arg, ...]:
         stored = op.delivery.message
-        return (task_message.encode_change(stored, task_message.failed(stored, op.error, env.seconds())),)
+        return (task_message.encode_change(stored, task_message.failed(stored, op.error, context.seconds())),)
 
     return _settle(
         ops,
-        env,
+        context,
         args,
-        lambda bounds, keys, items, taken: item_call(
+        lambda bounds, keys, items, taken: call_for_items(
             ARCHIVE,
             (keys.active, keys.lease, keys.archived, keys.processed, keys.failed),
-            (env.now_argument(), keys.prefix, *bounds),
+            (context.now_argument(), keys.prefix, *bounds),
             items,
             taken,
         ),
@@ -156,13 +156,13 @@ def archive(ops: Sequence[Archive], env: Env) -> Steps[list[Any]]:
 
 
 @implements(Requeue)
-def requeue(ops: Sequence[Requeue], env: Env) -> Steps[list[Any]]:
+def requeue(ops: Sequence[Requeue], context: CallContext) -> Steps[list[Any]]:
     """Put tasks back at the head of their queue."""
     return _settle(
         ops,
-        env,
+        context,
         lambda _: (),
-        lambda _, keys, items, taken: item_call(
-            REQUEUE, (keys.active, keys.lease, keys.pending), (env.now_argument(),), items, taken
+        lambda _, keys, items, taken: call_for_items(
+            REQUEUE, (keys.active, keys.lease, keys.pending), (context.now_argument(),), items, taken
         ),
     )

@@ -21,8 +21,15 @@ from asynq.protocol.ops import (
     TrimArchive,
 )
 from asynq_redis.lua.scripts import ADOPT, FORWARD, LIST_LOST, PURGE, RECOVER, TRIM
-from asynq_redis.operations.batching import Item, Undecodable, in_calls, item_call, lock_or, read_message
-from asynq_redis.operations.steps import Env, Steps, alone, implements
+from asynq_redis.operations.batching import (
+    Item,
+    Undecodable,
+    call_for_items,
+    lock_key,
+    read_message,
+    run_in_calls,
+)
+from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
 from asynq_redis.transport.requests import Request, ScriptCall
 from asynq_redis.wire import task_message
 from asynq_redis.wire.keys import QueueKeys
@@ -31,19 +38,19 @@ from asynq_redis.wire.times import score_instant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_REPLY = 8 * 1024 * 1024
+MAX_REPLY_BYTES = 8 * 1024 * 1024
 """Bytes of messages after which the rest of the lost leases is left for the next time."""
 GO_GRACE = 30_000
 """Milliseconds a Go peer's lease may be overdue, as its own recoverer tolerates."""
 
 
-def _forward(op: Forward, env: Env) -> Steps[Any]:
+def _forward(op: Forward, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     names = (keys.scheduled, keys.retry, keys.pending, keys.groups)
     moved, next_due, more = 0, b"", True
     while more and moved < op.limit:
         limit = min(MAX_BATCH, op.limit - moved)
-        [reply] = yield [ScriptCall(FORWARD, names, (env.now_argument(), keys.prefix, limit))]
+        [reply] = yield [ScriptCall(FORWARD, names, (context.now_argument(), keys.prefix, limit))]
         if isinstance(reply, redis.RedisError):
             return reply
         count, more, next_due = reply
@@ -51,17 +58,17 @@ def _forward(op: Forward, env: Env) -> Steps[Any]:
     return Forwarded(moved=moved, next_due=score_instant(next_due) if next_due else None)
 
 
-implements(Forward)(alone(_forward))
+implements(Forward)(per_operation(_forward))
 
 
-def _list_lost(op: ListLostLeases, env: Env) -> Steps[Any]:
+def _list_lost(op: ListLostLeases, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     leases: list[LostLease] = []
     undecodable: list[Undecodable] = []
     dropped = skip = size = 0
-    while skip >= 0 and len(leases) + len(undecodable) < op.limit and size < MAX_REPLY:
+    while skip >= 0 and len(leases) + len(undecodable) < op.limit and size < MAX_REPLY_BYTES:
         limit = min(MAX_BATCH, op.limit - len(leases) - len(undecodable))
-        args = (env.now_argument(), keys.prefix, GO_GRACE, skip, limit)
+        args = (context.now_argument(), keys.prefix, GO_GRACE, skip, limit)
         [reply] = yield [ScriptCall(LIST_LOST, (keys.lease, keys.active), args)]
         if isinstance(reply, redis.RedisError):
             return reply
@@ -75,17 +82,17 @@ def _list_lost(op: ListLostLeases, env: Env) -> Steps[Any]:
             else:
                 observed = f"{score.decode()} {token.decode()}"
                 leases.append(LostLease(message=message, observed=observed, lease_losses=losses))
-    requests: list[Request] = [task.set_aside(env) for task in undecodable]
+    requests: list[Request] = [task.set_aside(context) for task in undecodable]
     replies = (yield requests) if requests else []
     set_aside = tuple(task.task_id for task, reply in zip(undecodable, replies, strict=True) if reply == [1])
     return LostLeases(leases=tuple(leases), dropped=dropped, set_aside=set_aside)
 
 
-implements(ListLostLeases)(alone(_list_lost))
+implements(ListLostLeases)(per_operation(_list_lost))
 
 
 @implements(Recover)
-def recover(ops: Sequence[Recover], env: Env) -> Steps[list[Any]]:
+def recover(ops: Sequence[Recover], context: CallContext) -> Steps[list[Any]]:
     """Take tasks of one queue from lost workers, in calls of several."""
 
     def call(common: tuple[str, int, int], items: list[Item]) -> ScriptCall:
@@ -100,14 +107,14 @@ def recover(ops: Sequence[Recover], env: Env) -> Steps[list[Any]]:
             keys.processed,
             keys.failed,
         )
-        return item_call(RECOVER, fixed, (env.now_argument(), keys.prefix, *bounds), items)
+        return call_for_items(RECOVER, fixed, (context.now_argument(), keys.prefix, *bounds), items)
 
     return (
-        yield from in_calls(
-            [((op.lost.message.queue, op.max_size, op.max_age), _recover_item(op, env)) for op in ops],
+        yield from run_in_calls(
+            [((op.lost.message.queue, op.max_size, op.max_age), _recover_item(op, context)) for op in ops],
             call,
             lambda _, reply: reply == 1,
-            env,
+            context,
             resent=_maybe_recovered,
         )
     )
@@ -120,24 +127,24 @@ def _maybe_recovered(answer: Any) -> Any:
     return answer
 
 
-def _recover_item(op: Recover, env: Env) -> Item:
+def _recover_item(op: Recover, context: CallContext) -> Item:
     message = op.lost.message
     score, _, token = op.lost.observed.partition(" ")
     task = QueueKeys(message.queue).task(message.id)
     spent = 1 if message.retried < message.max_retry else 0
-    failed = task_message.failed(message, op.error, env.seconds(), spent=spent)
+    failed = task_message.failed(message, op.error, context.seconds(), spent=spent)
     delay = op.delay if op.to == "retry" else 0
     change = task_message.encode_change(message, failed)
-    return Item((task, lock_or(task, message)), (message.id, score, token, op.to, delay, change))
+    return Item((task, lock_key(task, message)), (message.id, score, token, op.to, delay, change))
 
 
-def _adopt(op: AdoptOrphans, env: Env) -> Steps[Any]:
+def _adopt(op: AdoptOrphans, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     adopted = dropped = looked_at = 0
     cursor = op.cursor
     while looked_at < op.limit:
         limit = min(MAX_BATCH, op.limit - looked_at)
-        args = (env.now_argument(), keys.prefix, op.grace, cursor, limit)
+        args = (context.now_argument(), keys.prefix, op.grace, cursor, limit)
         [reply] = yield [ScriptCall(ADOPT, (keys.active, keys.lease), args)]
         if isinstance(reply, redis.RedisError):
             return reply
@@ -148,25 +155,25 @@ def _adopt(op: AdoptOrphans, env: Env) -> Steps[Any]:
     return Adopted(adopted=adopted, dropped=dropped, cursor=cursor)
 
 
-implements(AdoptOrphans)(alone(_adopt))
+implements(AdoptOrphans)(per_operation(_adopt))
 
 
-def _purge(op: PurgeCompleted, env: Env) -> Steps[Any]:
+def _purge(op: PurgeCompleted, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
-    call = (PURGE, (keys.completed, keys.archived), (env.now_argument(), keys.prefix))
+    call = (PURGE, (keys.completed, keys.archived), (context.now_argument(), keys.prefix))
     return (yield from _delete(*call, limit=op.limit))
 
 
-implements(PurgeCompleted)(alone(_purge))
+implements(PurgeCompleted)(per_operation(_purge))
 
 
-def _trim(op: TrimArchive, env: Env) -> Steps[Any]:
+def _trim(op: TrimArchive, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
-    args = (env.now_argument(), keys.prefix, op.max_size, op.max_age)
+    args = (context.now_argument(), keys.prefix, op.max_size, op.max_age)
     return (yield from _delete(TRIM, (keys.archived, keys.completed), args, limit=op.limit))
 
 
-implements(TrimArchive)(alone(_trim))
+implements(TrimArchive)(per_operation(_trim))
 
 
 def _delete(script: Any, keys: tuple[str, ...], args: tuple[Any, ...], *, limit: int) -> Steps[Any]:

@@ -20,8 +20,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from asynq.runtime.sync_async import completed
-from asynq_redis.transport.host_names import NamedConnection, NamedTLSConnection
-from asynq_redis.transport.sever import sever
+from asynq_redis.transport.abort import abort_stream
+from asynq_redis.transport.name_resolution import ResolvingConnection, ResolvingTLSConnection
 from asynq_redis.transport.tls import TLSConnection, context_for
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 @frozen(kw_only=True)
-class Settings:
+class ConnectionSettings:
     """How to connect to a server: the same for all servers that hold data."""
 
     db: int = 0
@@ -53,10 +53,10 @@ class Settings:
     """Seconds they may take."""
 
 
-class Face(Protocol):
+class ConnectionIO(Protocol):
     """One way of waiting."""
 
-    def connection(self, address: Address, settings: Settings) -> Any:
+    def connection(self, address: Address, settings: ConnectionSettings) -> Any:
         """A redis-py connection of this face's kind, not yet connected."""
         ...
 
@@ -72,24 +72,24 @@ class Face(Protocol):
         """What a method of a connection or semaphore gave, once it is there."""
         ...
 
-    async def pause(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         """Let time pass."""
         ...
 
-    async def together(self, parts: Sequence[Coroutine[Any, Any, None]]) -> None:
+    async def gather(self, parts: Sequence[Coroutine[Any, Any, None]]) -> None:
         """Run all of them at once, to the end; then the first error of any."""
         ...
 
-    def within(self, seconds: float) -> AbstractAsyncContextManager[object]:
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
         """A context that ends with TimeoutError when it takes longer."""
         ...
 
 
-class Blocking:
+class BlockingIO:
     """Waits by blocking the thread. The timeouts are the socket's own."""
 
-    def connection(self, address: Address, settings: Settings) -> Any:
-        """See Face."""
+    def connection(self, address: Address, settings: ConnectionSettings) -> Any:
+        """See ConnectionIO."""
         options = _options(address, settings, Retry(NoBackoff(), 0))
         options |= {
             "socket_timeout": settings.socket_timeout,
@@ -101,23 +101,23 @@ class Blocking:
         return make(**options)
 
     def drop(self, connection: Any, loop: LoopState) -> None:  # noqa: ARG002 - there is no event loop
-        """See Face."""
+        """See ConnectionIO."""
         connection.disconnect()
 
     def semaphore(self, count: int) -> Any:
-        """See Face."""
+        """See ConnectionIO."""
         return threading.Semaphore(count)
 
     async def wait(self, value: Any) -> Any:
-        """See Face."""
+        """See ConnectionIO."""
         return value
 
-    async def pause(self, seconds: float) -> None:
-        """See Face."""
+    async def sleep(self, seconds: float) -> None:
+        """See ConnectionIO."""
         time.sleep(seconds)  # noqa: ASYNC251 - this face never runs on an event loop
 
-    async def together(self, parts: Sequence[Coroutine[Any, Any, None]]) -> None:
-        """See Face. Each has a thread, the last one the caller's."""
+    async def gather(self, parts: Sequence[Coroutine[Any, Any, None]]) -> None:
+        """See ConnectionIO. Each has a thread, the last one the caller's."""
         errors: list[BaseException] = []
 
         def run(part: Coroutine[Any, Any, None]) -> None:
@@ -136,45 +136,45 @@ class Blocking:
         if errors:
             raise errors[0]
 
-    def within(self, seconds: float) -> AbstractAsyncContextManager[object]:  # noqa: ARG002 - see the class
-        """See Face."""
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:  # noqa: ARG002 - see the class
+        """See ConnectionIO."""
         return nullcontext()
 
 
-class Awaiting:
+class AwaitedIO:
     """Waits by suspending the task. One timer guards a whole exchange instead of one per reply."""
 
-    def connection(self, address: Address, settings: Settings) -> Any:
-        """See Face."""
+    def connection(self, address: Address, settings: ConnectionSettings) -> Any:
+        """See ConnectionIO."""
         options = _options(address, settings, redis.asyncio.retry.Retry(NoBackoff(), 0))
         options |= {"socket_timeout": None, "socket_connect_timeout": None}
         if address.path:
             return awaited.UnixDomainSocketConnection(**options)
         if settings.tls:
-            return NamedTLSConnection(context=context_for(settings.tls), **options)
-        return NamedConnection(**options)
+            return ResolvingTLSConnection(context=context_for(settings.tls), **options)
+        return ResolvingConnection(**options)
 
     def drop(self, connection: Any, loop: LoopState) -> None:
-        """See Face."""
+        """See ConnectionIO."""
         writer = connection._writer  # noqa: SLF001 - its own ways to disconnect need a loop that runs
         connection._writer = connection._reader = None  # noqa: SLF001
         if writer is not None:
-            sever(writer, loop)
+            abort_stream(writer, loop)
 
     def semaphore(self, count: int) -> Any:
-        """See Face."""
+        """See ConnectionIO."""
         return asyncio.Semaphore(count)
 
     async def wait(self, value: Any) -> Any:
-        """See Face."""
+        """See ConnectionIO."""
         return await value
 
-    async def pause(self, seconds: float) -> None:
-        """See Face."""
+    async def sleep(self, seconds: float) -> None:
+        """See ConnectionIO."""
         await asyncio.sleep(seconds)
 
-    async def together(self, parts: Sequence[Coroutine[Any, Any, None]]) -> None:
-        """See Face."""
+    async def gather(self, parts: Sequence[Coroutine[Any, Any, None]]) -> None:
+        """See ConnectionIO."""
         if len(parts) == 1:
             await parts[0]
             return
@@ -183,12 +183,12 @@ class Awaiting:
         if errors:
             raise errors[0]
 
-    def within(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """See Face."""
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """See ConnectionIO."""
         return asyncio.timeout(seconds)
 
 
-def _options(address: Address, settings: Settings, retry: object) -> dict[str, Any]:
+def _options(address: Address, settings: ConnectionSettings, retry: object) -> dict[str, Any]:
     # Every setting is given, since redis-py's own defaults change from version to version. Its retries
     # are off: only we know which requests may be sent twice.
     options: dict[str, Any] = {

@@ -2,8 +2,8 @@
 
 A value above proto-max-bulk-len is answered by a protocol error, which gets lost as often as not; one above
 client-query-buffer-limit by nothing at all. Either looks like an outage. No such limit can be below 1 MB: so
-what is larger than LARGE is sent alone, and when its connection is closed the server is asked for its limits
-over another one.
+a request above LARGE_BYTES is sent alone. When its connection is closed, the server is asked for its limits
+over another connection.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Final
 import redis
 
 from asynq_redis.transport.requests import Command, size_of
-from asynq_redis.wire.sizes import LARGE
+from asynq_redis.wire.sizes import LARGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from asynq_redis.transport.requests import Reply, Request
 
-MAX_WRITE: Final = 100
+MAX_WRITE_REQUESTS: Final = 100
 """Most requests one packed write carries, so that its replies come well within the socket timeout."""
-WRITE_BYTES: Final = 8 * 1024 * 1024
+MAX_WRITE_BYTES: Final = 8 * 1024 * 1024
 """Bytes above which a write carries no further request, for the same reason."""
-CLOSED_TIMES: Final = 3
+MAX_CLOSED_ATTEMPTS: Final = 3
 """How often a server that answers other requests may close the connection until that is its answer."""
 
-LIMITS: Final = (
+LIMIT_QUERIES: Final = (
     Command(("CONFIG", "GET", "proto-max-bulk-len")),
     Command(("CONFIG", "GET", "client-query-buffer-limit")),
 )
@@ -41,7 +41,7 @@ def bytes_of(request: Request) -> int:
 
 def is_large(request: Request) -> bool:
     """True if it is sent alone."""
-    return bytes_of(request) > LARGE
+    return bytes_of(request) > LARGE_BYTES
 
 
 def writes(requests: Sequence[Request], share: Sequence[int]) -> Iterator[list[int]]:
@@ -50,12 +50,14 @@ def writes(requests: Sequence[Request], share: Sequence[int]) -> Iterator[list[i
     size = 0
     for at in share:
         more = bytes_of(requests[at])
-        if write and (len(write) == MAX_WRITE or size + more > WRITE_BYTES or more > LARGE):
+        if write and (
+            len(write) == MAX_WRITE_REQUESTS or size + more > MAX_WRITE_BYTES or more > LARGE_BYTES
+        ):
             yield write
             write, size = [], 0
         write.append(at)
         size += more
-        if more > LARGE:
+        if more > LARGE_BYTES:
             yield write
             write, size = [], 0
     if write:

@@ -9,7 +9,8 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asynq_redis.lua.scripts import Script
+    from asynq_redis.lua.scripts import LuaScript
+
 
 Arg = str | bytes | int
 
@@ -31,12 +32,12 @@ class Command:
     """A plain Redis command. Its keys lie in one slot."""
 
     args: tuple[Arg, ...]
-    optional: bool = field(default=False, kw_only=True)
+    best_effort: bool = field(default=False, kw_only=True)
     """True if it is given up, where its server is in trouble, soon after all else is answered."""
     slot: int | None = field(default=None, kw_only=True)
     """Where it has no key: it is for the server of a Cluster that has this slot."""
 
-    prompt: ClassVar[bool] = False
+    fail_fast: ClassVar[bool] = False
     durable: ClassVar[bool] = False
 
     @property
@@ -50,11 +51,11 @@ class Command:
 class ScriptCall:
     """A call of one of our scripts. Its keys lie in one slot."""
 
-    script: Script
+    script: LuaScript
     keys: tuple[str | bytes, ...]
     args: tuple[Arg, ...] = ()
 
-    optional: ClassVar[bool] = False
+    best_effort: ClassVar[bool] = False
     slot: ClassVar[int | None] = None
 
     @property
@@ -63,9 +64,9 @@ class ScriptCall:
         return self.keys[0]
 
     @property
-    def prompt(self) -> bool:
+    def fail_fast(self) -> bool:
         """True if its whole round is in a hurry: no server in trouble is waited for long."""
-        return self.script.prompt
+        return self.script.fail_fast
 
     @property
     def durable(self) -> bool:

@@ -11,8 +11,8 @@ from attrs import frozen
 
 from asynq.errors import BrokerRefusedError
 from asynq.runtime.logs import get_logger
-from asynq_redis.transport import faults
-from asynq_redis.transport.node import Node
+from asynq_redis.transport import redis_errors
+from asynq_redis.transport.connection_pool import ConnectionPool
 from asynq_redis.transport.requests import Command
 from asynq_redis.url import Address
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from asynq.runtime.per_loop import LoopState
-    from asynq_redis.transport.io import Face, Settings
+    from asynq_redis.transport.io import ConnectionIO, ConnectionSettings
     from asynq_redis.transport.requests import Request
 
-CONFIRM_EVERY = 1.0
+CONFIRM_INTERVAL = 1.0
 """Seconds after which the sentinels are asked again whether the primary still is it.
 
 A primary that was only held up goes on as if nothing had happened, for 10 s, until a sentinel demotes it;
 what it acknowledges is lost. Who asks for himself leaves it after one.
 """
 
-LEFT_ALONE = 10.0
+SUSPECT_TIMEOUT = 10.0
 """Seconds for which a sentinel that did not answer is asked only if no other one answers."""
 
 logger = get_logger("asynq.redis")
 
 
 @frozen
-class _Word:
+class _Report:
     """What one sentinel says."""
 
     primary: Address
@@ -45,8 +45,8 @@ class _Word:
     """Counts failovers: the greater is the newer."""
 
 
-class Sentinel:
-    """See Topology. All sentinels are asked at the same time, and the newest word counts.
+class SentinelRouter:
+    """See Router. All sentinels are asked at the same time, and the newest report counts.
 
     One of them may be cut off from the others, and go on naming a primary that has long been replaced.
     """
@@ -57,105 +57,107 @@ class Sentinel:
         self,
         sentinels: Sequence[Address],
         master: str,
-        face: Face,
-        settings: Settings,
+        io: ConnectionIO,
+        settings: ConnectionSettings,
         *,
         remap: Mapping[tuple[str, int], tuple[str, int]],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sentinels = [Node(face, address, settings) for address in sentinels]
+        self._sentinels = [ConnectionPool(io, address, settings) for address in sentinels]
         self._master = master
-        self._face = face
+        self._io = io
         self._remap = remap
         self._monotonic = monotonic
-        self._asking = face.semaphore(1)
-        self._known: _Word | None = None
+        self._confirming = io.semaphore(1)
+        self._known: _Report | None = None
         self._confirm_at = 0.0
-        self._silent: dict[Address, float] = {}
+        self._unresponsive: dict[Address, float] = {}
         """When a sentinel that did not answer was asked last."""
         self._refusals: dict[Address, BrokerRefusedError] = {}
         """Why those that answered, but not the question, did not."""
 
-    async def locate(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
-        """See Topology."""
+    async def route(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
+        """See Router."""
         if self._monotonic() >= self._confirm_at:
             await self._confirm()
         return [(self._known.primary, list(range(len(requests))))] if self._known else []
 
-    async def homes(self, queues: Iterable[str]) -> dict[Address, list[str]]:
-        """See Topology. Who only listens does not ask all the time, and leaves no connection open."""
+    async def servers_of(self, queues: Iterable[str]) -> dict[Address, list[str]]:
+        """See Router. Who only listens does not ask all the time, and leaves no connection open."""
         if not self._confirm_at:
             await self._confirm()
-            await self._hang_up()
+            await self._close_idle()
         return {self._known.primary: list(queues)} if self._known else {}
 
-    def doubt(self, address: Address) -> None:
-        """See Topology."""
+    def suspect(self, address: Address) -> None:
+        """See Router."""
         if self._known and self._known.primary == address:
             self._confirm_at = 0.0
 
-    def misrouted(self, reply: redis.RedisError) -> bool:  # noqa: ARG002 - see Topology
-        """See Topology: a demoted primary is known by its refusal to write."""
+    def redirected(self, reply: redis.RedisError) -> bool:  # noqa: ARG002 - see Router
+        """See Router: a demoted primary is known by its refusal to write."""
         return False
 
     async def close(self) -> None:
-        """See Topology."""
+        """See Router."""
         for sentinel in self._sentinels:
             await sentinel.close()
 
     def drop(self, loop: LoopState) -> None:
-        """See Topology."""
+        """See Router."""
         for sentinel in self._sentinels:
             sentinel.drop(loop)
 
     async def _confirm(self) -> None:
         asked_before = self._confirm_at
-        await self._face.wait(self._asking.acquire())
+        await self._io.wait(self._confirming.acquire())
         try:
             # Others may have asked while this one waited.
             if self._confirm_at == asked_before:
                 await self._ask()
         finally:
-            self._asking.release()
+            self._confirming.release()
 
-    async def _hang_up(self) -> None:
+    async def _close_idle(self) -> None:
         for sentinel in self._sentinels:
             await sentinel.reset()
 
     async def _ask(self) -> None:
-        in_doubt = not self._confirm_at
-        soon = self._monotonic() - LEFT_ALONE
-        silent = [one for one in self._sentinels if self._silent.get(one.address, -math.inf) > soon]
-        words = await self._words([one for one in self._sentinels if one not in silent])
-        words = words or await self._words(silent)
-        if words:
-            self._believe(max(words, key=lambda word: word.epoch), in_doubt=in_doubt)
+        primary_suspect = not self._confirm_at
+        soon = self._monotonic() - SUSPECT_TIMEOUT
+        unresponsive = [
+            one for one in self._sentinels if self._unresponsive.get(one.address, -math.inf) > soon
+        ]
+        reports = await self._reports([one for one in self._sentinels if one not in unresponsive])
+        reports = reports or await self._reports(unresponsive)
+        if reports:
+            self._adopt(max(reports, key=lambda report: report.epoch), primary_suspect=primary_suspect)
         elif len(self._refusals) == len(self._sentinels):
             raise next(iter(self._refusals.values()))
-        self._confirm_at = self._monotonic() + CONFIRM_EVERY
+        self._confirm_at = self._monotonic() + CONFIRM_INTERVAL
 
-    def _believe(self, word: _Word, *, in_doubt: bool) -> None:
+    def _adopt(self, report: _Report, *, primary_suspect: bool) -> None:
         # Who knows less than we do may be cut off; but sentinels that were set up anew count from the start.
-        if self._known is not None and word.epoch < self._known.epoch and not in_doubt:
+        if self._known is not None and report.epoch < self._known.epoch and not primary_suspect:
             return
-        if self._known is None or word.primary != self._known.primary:
-            logger.info("the primary of %s is %s", self._master, word.primary)
-        self._known = word
+        if self._known is None or report.primary != self._known.primary:
+            logger.info("the primary of %s is %s", self._master, report.primary)
+        self._known = report
 
-    async def _words(self, sentinels: Sequence[Node]) -> list[_Word]:
-        words: list[_Word] = []
+    async def _reports(self, sentinels: Sequence[ConnectionPool]) -> list[_Report]:
+        reports: list[_Report] = []
 
-        async def ask(sentinel: Node) -> None:
-            word = await self._word_of(sentinel)
-            if word is not None:
-                words.append(word)
+        async def ask(sentinel: ConnectionPool) -> None:
+            report = await self._report_of(sentinel)
+            if report is not None:
+                reports.append(report)
 
-        await self._face.together([ask(sentinel) for sentinel in sentinels])
-        return words
+        await self._io.gather([ask(sentinel) for sentinel in sentinels])
+        return reports
 
-    async def _word_of(self, sentinel: Node) -> _Word | None:
+    async def _report_of(self, sentinel: ConnectionPool) -> _Report | None:
         asked = sentinel.address
-        self._silent.pop(asked, None)
+        self._unresponsive.pop(asked, None)
         self._refusals.pop(asked, None)
         # The one tells of a new primary as soon as there is one, the other when all replicas follow it.
         both = ("GET-MASTER-ADDR-BY-NAME", "MASTER")
@@ -165,18 +167,18 @@ class Sentinel:
             self._refusals[asked] = error
             return None
         if exchange.error is not None:
-            self._silent[asked] = self._monotonic()
+            self._unresponsive[asked] = self._monotonic()
             await sentinel.reset()
             return None
         where, facts = exchange.replies
         for reply in (facts, where):
             if isinstance(reply, redis.RedisError):
-                if not faults.not_now(reply):
+                if not redis_errors.unavailable_for_now(reply):
                     said = f"sentinel {asked}, asked for {self._master!r}: {reply}"
                     self._refusals[asked] = BrokerRefusedError(said)
                 return None
         epoch = int(dict(zip(facts[::2], facts[1::2], strict=True))[b"config-epoch"])
-        return _Word(self._address(where), epoch)
+        return _Report(self._address(where), epoch)
 
     def _address(self, where: list[bytes]) -> Address:
         found = where[0].decode(), int(where[1])

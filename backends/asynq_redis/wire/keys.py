@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from attrs import frozen
 
-QUEUES = "asynq:queues"
+ALL_QUEUES = "asynq:queues"
 """SET of the names of all queues."""
 
-SERVERS = "asynq:servers"
+ALL_SERVERS = "asynq:servers"
 """ZSET of the keys of server records by the second they end."""
-WORKERS = "asynq:workers"
+ALL_WORKERS = "asynq:workers"
 """ZSET of the keys of servers' workers by the second they end."""
-SCHEDULERS = "asynq:schedulers"
+ALL_SCHEDULERS = "asynq:schedulers"
 """ZSET of the keys of schedulers' entries by the second they end."""
 
 CANCEL_CHANNEL = "asynq:cancel"

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from asynq.instants import EPOCH, instant_of
 from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
-from asynq_redis.wire.descriptors import message_classes
+from asynq_redis.wire.protobuf_classes import message_classes
 from asynq_redis.wire.task_message import UndecodableMessageError
 
 if TYPE_CHECKING:

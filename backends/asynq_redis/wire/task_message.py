@@ -6,8 +6,8 @@ from attrs import evolve
 from google.protobuf.message import DecodeError
 
 from asynq.protocol.message import TaskMessage
-from asynq_redis.wire.descriptors import message_classes
-from asynq_redis.wire.sizes import LARGE
+from asynq_redis.wire.protobuf_classes import message_classes
+from asynq_redis.wire.sizes import LARGE_BYTES
 
 _FIELDS: dict[int, tuple[str, str, str]] = {
     1: ("type", "type", "string"),
@@ -54,7 +54,7 @@ def encode_change(before: TaskMessage, after: TaskMessage) -> bytes:
 
     For a large message only what differs, so that ending a run does not send its payload once more.
     """
-    if len(after.payload) <= LARGE:
+    if len(after.payload) <= LARGE_BYTES:
         return encode(after)
     differing = {
         name: getattr(after, key) for name, key in _NAMES if getattr(after, key) != getattr(before, key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-FARTHEST: Final = 2**53 - 1
+MAX_SCORE_INSTANT: Final = 2**53 - 1
 """The most milliseconds that a score tells apart; lua/lib/time.lua has the same."""
 
 _DIGITS: Final = 19
@@ -12,8 +12,8 @@ _DIGITS: Final = 19
 
 
 def score_instant(score: bytes) -> int:
-    """The Unix instant in milliseconds of a score in seconds, which may be infinite: FARTHEST at most."""
-    return round(min(max(float(score) * 1000, -FARTHEST), FARTHEST))
+    """Convert a score in seconds, which may be infinite, to Unix milliseconds, at most MAX_SCORE_INSTANT."""
+    return round(min(max(float(score) * 1000, -MAX_SCORE_INSTANT), MAX_SCORE_INSTANT))
 
 
 def nanoseconds_instant(text: bytes) -> int:

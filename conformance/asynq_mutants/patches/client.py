@@ -15,8 +15,8 @@ from asynq_mutants.scripts import sources
 from asynq_redis.base_broker import BaseRedisBroker
 from asynq_redis.events.listener import RedisListener
 from asynq_redis.lua.scripts import DEQUEUE
-from asynq_redis.operations.steps import Env
-from asynq_redis.transport import node
+from asynq_redis.operations.execution import CallContext
+from asynq_redis.transport import connection_pool
 from asynq_redis.transport.requests import ScriptCall
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ REDIS = "tests/redis/"
 @failing(REDIS + "test_transport_faults.py::test_a_lost_reply_is_asked_for_again", bug=65)
 def forget_which_call_it_was() -> None:
     """Each copy of an enqueue says that it is another call."""
-    honest = node._rendered
+    honest = connection_pool._rendered
 
     def rendered(request: Any, link: Any, *, in_full: bool) -> tuple[Any, ...]:
         if isinstance(request, ScriptCall) and request.script.name == "enqueue":
@@ -39,7 +39,7 @@ def forget_which_call_it_was() -> None:
             request = evolve(request, args=tuple(args))
         return honest(request, link, in_full=in_full)
 
-    node._rendered = rendered
+    connection_pool._rendered = rendered
 
 
 @failing("tests/topologies/test_replicas.py::test_too_few_replicas_are_an_unknown_outcome[sentinel]", bug=68)
@@ -87,7 +87,7 @@ def wake_once_only() -> None:
 @failing(REDIS + "test_transport_faults.py::test_leases_go_by_the_servers_clock", bug=76)
 def go_by_the_clients_clock() -> None:
     """Two machines whose clocks differ disagree about who holds what."""
-    Env.now_argument = lambda _: str(int(time.time() * 1_000_000))  # type: ignore[method-assign, assignment]
+    CallContext.now_argument = lambda _: str(int(time.time() * 1_000_000))  # type: ignore[method-assign, assignment]
 
 
 @failing(REDIS + "test_scripts_full.py::test_a_full_server_refuses_new_tasks_and_lets_the_others_go", bug=77)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from asynq_mutants.patches import failing
-from asynq_redis.transport import faults, node, transport
-from asynq_redis.transport.attempt import Round
-from asynq_redis.transport.cluster import Cluster
-from asynq_redis.transport.node import Exchange, Node
+from asynq_redis.transport import connection_pool, redis_errors, retries
+from asynq_redis.transport.cluster import ClusterRouter
+from asynq_redis.transport.connection_pool import ConnectionPool, Exchange
+from asynq_redis.transport.pending_requests import PendingRequests
 from asynq_redis.transport.requests import Command
 
 if TYPE_CHECKING:
@@ -29,43 +29,43 @@ TOPOLOGIES = "tests/topologies/"
 )
 def wait_elsewhere() -> None:
     """A connection that has written nothing has nothing to wait for, from Redis 7.2 on."""
-    exchange, durable = Node.exchange, Node._durable
+    exchange, durable = ConnectionPool.exchange, ConnectionPool._durable
 
-    async def exchanged(self: Node, requests: Any, **options: Any) -> Exchange:
+    async def exchanged(self: ConnectionPool, requests: Any, **options: Any) -> Exchange:
         answer = await exchange(self, requests, **options)
         if durable(self, requests) is None or answer.error is not None:
             return answer
         other = await self._connect(math.inf)
         wait = Command(("WAIT", self._settings.min_replicas, 100))
-        confirmed = await self._converse(other, [wait], (), math.inf)
+        confirmed = await self._exchange_on(other, [wait], (), math.inf)
         return Exchange(replies=answer.replies, confirmed=confirmed.replies[0])
 
-    Node.exchange = exchanged  # type: ignore[method-assign]
-    Node._durable = lambda *_: None  # type: ignore[method-assign]
+    ConnectionPool.exchange = exchanged  # type: ignore[method-assign]
+    ConnectionPool._durable = lambda *_: None  # type: ignore[method-assign]
 
 
 @failing(TOPOLOGIES + "test_replicas.py::test_too_few_replicas_are_an_unknown_outcome[sentinel]", bug=67)
 def take_too_few_for_enough() -> None:
     """Whatever replicas say, the reply stands."""
-    Round._unconfirmed = lambda self, at, _: self.replies[at]  # type: ignore[method-assign, assignment]
+    PendingRequests._unconfirmed = lambda self, at, _: self.replies[at]  # type: ignore[method-assign, assignment]
 
 
 @failing(REDIS + "test_transport_faults.py::test_forgotten_scripts_are_sent_anew", bug=69)
 def know_no_unknown_script() -> None:
     """A server that was restarted knows no script, and stays so."""
-    Round._is_unknown_script = lambda *_: False  # type: ignore[method-assign]
+    PendingRequests._is_unknown_script = lambda *_: False  # type: ignore[method-assign]
 
 
 @failing(REDIS + "test_transport_faults.py::test_a_server_that_refuses_to_write_is_doubted", bug=70)
 def doubt_nobody() -> None:
     """Nobody looks whether there is another primary."""
-    transport.STALE = frozenset()
+    retries.NOT_PRIMARY_CODES = frozenset()
 
 
 @failing(TOPOLOGIES + "test_moves.py::test_a_queue_waits_while_its_slot_is_in_motion", bug=71)
 def wait_for_no_slot() -> None:
     """A slot in motion is an error like any other."""
-    faults.in_motion = lambda _: False  # type: ignore[assignment]
+    redis_errors.slot_migrating = lambda _: False  # type: ignore[assignment]
 
 
 @failing(
@@ -75,43 +75,43 @@ def wait_for_no_slot() -> None:
 def follow_ask() -> None:
     """Where a slot moves to, an id that has not come yet looks free."""
     asked: set[Address] = set()
-    misrouted, converse = Cluster.misrouted, Node._converse
+    redirected, converse = ClusterRouter.redirected, ConnectionPool._exchange_on
 
-    def follow(self: Cluster, reply: redis.RedisError) -> bool:
+    def follow(self: ClusterRouter, reply: redis.RedisError) -> bool:
         if isinstance(reply, redis.exceptions.AskError):
             self._owners[reply.slot_id] = self._address(reply.host, reply.port)
             asked.add(self._address(reply.host, reply.port))
             return True
-        return misrouted(self, reply)
+        return redirected(self, reply)
 
-    async def asking(self: Node, link: Any, requests: Any, in_full: Any, limit: float) -> Exchange:
+    async def asking(self: ConnectionPool, link: Any, requests: Any, in_full: Any, limit: float) -> Exchange:
         if self.address in asked:
             await converse(self, link, [Command(("ASKING",))], (), limit)
         return await converse(self, link, requests, in_full, limit)
 
-    Cluster.misrouted = follow  # type: ignore[method-assign]
-    Node._converse = asking  # type: ignore[method-assign]
+    ClusterRouter.redirected = follow  # type: ignore[method-assign]
+    ConnectionPool._exchange_on = asking  # type: ignore[method-assign]
 
 
 @failing(REDIS + "test_transport.py::test_a_cancelled_call_leaves_no_reply_to_the_next", bug=74)
 def keep_connections_of_the_cancelled() -> None:
     """The reply comes when the next call reads."""
-    drop, connect = Node._drop, Node._connect
+    drop, connect = ConnectionPool._drop, ConnectionPool._connect
 
-    async def connected(self: Node, limit: float) -> Any:
+    async def connected(self: ConnectionPool, limit: float) -> Any:
         link = await connect(self, limit)
         link.connection.read_response = partial(link.connection.read_response, disconnect_on_error=False)
         return link
 
-    async def dropped(self: Node, connection: Any) -> None:
+    async def dropped(self: ConnectionPool, connection: Any) -> None:
         if isinstance(sys.exception(), asyncio.CancelledError):
-            self._idle.append(node._Link(connection, flags=True))
+            self._idle.append(connection_pool._PooledConnection(connection, flags=True))
         else:
             await drop(self, connection)
 
-    async def usable(self: Node, connection: Any) -> bool:
+    async def usable(self: ConnectionPool, connection: Any) -> bool:
         return True
 
-    Node._connect = connected  # type: ignore[method-assign]
-    Node._drop = dropped  # type: ignore[method-assign]
-    Node._usable = usable  # type: ignore[method-assign]
+    ConnectionPool._connect = connected  # type: ignore[method-assign]
+    ConnectionPool._drop = dropped  # type: ignore[method-assign]
+    ConnectionPool._usable = usable  # type: ignore[method-assign]

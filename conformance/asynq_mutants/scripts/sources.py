@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from asynq_mutants.scripts.operators import statements
 from asynq_redis.lua import scripts as registry
-from asynq_redis.lua.scripts import Script
+from asynq_redis.lua.scripts import LuaScript
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,9 +40,9 @@ def read_sources() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def scripts() -> list[Script]:
+def scripts() -> list[LuaScript]:
     """All scripts of the broker."""
-    return [value for value in vars(registry).values() if isinstance(value, Script)]
+    return [value for value in vars(registry).values() if isinstance(value, LuaScript)]
 
 
 def included(source: str) -> list[str]:
@@ -51,31 +51,31 @@ def included(source: str) -> list[str]:
     return [f"lib/{name}" for name in found[1].split()] if found else []
 
 
-def users(file: str, sources: Mapping[str, str]) -> list[Script]:
+def users(file: str, sources: Mapping[str, str]) -> list[LuaScript]:
     """Scripts of whose text this file is a part."""
     return [script for script in scripts() if file in (script.name, *included(sources[script.name]))]
 
 
-def rendered(script: Script, sources: Mapping[str, str]) -> Script:
+def rendered(script: LuaScript, sources: Mapping[str, str]) -> LuaScript:
     """The script, as it would be were these the files."""
     plain = _INCLUDE.sub(
         lambda found: "\n".join(sources[f"lib/{name}"].rstrip() for name in found[1].split()),
         sources[script.name],
     )
-    made = Script(script.name, durable=script.durable, prompt=script.prompt)
+    made = LuaScript(script.name, durable=script.durable, fail_fast=script.fail_fast)
     first, rest = script.text(flags=True).removesuffix(script.text(flags=False)), plain
     _set(made, plain=rest, flagged=first + rest)
     return made
 
 
-def install(changed: list[Script]) -> None:
+def install(changed: list[LuaScript]) -> None:
     """Let the broker send these in place of its own, until the end of this process."""
     by_name = {script.name: script for script in scripts()}
     for script in changed:
         _set(by_name[script.name], plain=script.text(flags=False), flagged=script.text(flags=True))
 
 
-def traced(sources: Mapping[str, str]) -> list[Script]:
+def traced(sources: Mapping[str, str]) -> list[LuaScript]:
     """All scripts, each of which tells the server's log which statements it has run."""
     marked = {file: _marked(file, source) for file, source in sources.items()}
     for script in scripts():
@@ -96,7 +96,7 @@ def _marked(file: str, source: str) -> str:
     return source
 
 
-def _set(script: Script, *, plain: str, flagged: str) -> None:
+def _set(script: LuaScript, *, plain: str, flagged: str) -> None:
     object.__setattr__(script, "_plain", plain)
     object.__setattr__(script, "_flagged", flagged)
     object.__setattr__(script, "_shas", script._digest())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from asynq.protocol.ops import Op
 
-NOT_NOW = frozenset(
+UNAVAILABLE_CODES = frozenset(
     {
         "BUSY",  # another client's script runs for too long
         "CLUSTERDOWN",
@@ -36,7 +36,7 @@ NOT_NOW = frozenset(
 )
 """Error codes that say: nothing was changed, ask again later."""
 
-IN_MOTION = frozenset({"ASK", "TRYAGAIN"})
+MIGRATING_CODES = frozenset({"ASK", "TRYAGAIN"})
 """Error codes of a slot that is moving from one server to another: nothing was changed, ask again later.
 
 An ASK is not followed. On the server it names a script would find keys that have not come yet absent, not in
@@ -99,19 +99,19 @@ def code(error: redis.RedisError) -> str:
     return _parts(error)[0]
 
 
-def not_now(error: redis.RedisError) -> bool:
+def unavailable_for_now(error: redis.RedisError) -> bool:
     """True if the reply says that nothing was changed and that asking again may help."""
-    return code(error) in NOT_NOW or in_motion(error)
+    return code(error) in UNAVAILABLE_CODES or slot_migrating(error)
 
 
 def no_answer(error: redis.RedisError) -> bool:
     """True if the error only stands for a server that gave no answer, or none yet."""
-    return isinstance(error, NoAnswer) or not_now(error)
+    return isinstance(error, NoAnswer) or unavailable_for_now(error)
 
 
-def in_motion(error: redis.RedisError) -> bool:
+def slot_migrating(error: redis.RedisError) -> bool:
     """True if the reply says that the key's slot is moving to another server. Nothing was changed."""
-    return code(error) in IN_MOTION or bool(_MOVED_KEY.search(str(error)))
+    return code(error) in MIGRATING_CODES or bool(_MOVED_KEY.search(str(error)))
 
 
 def closed(error: Exception) -> bool:
@@ -124,7 +124,7 @@ def protocol_error(reply: object) -> bool:
     return isinstance(reply, redis.ResponseError) and str(reply).startswith("Protocol error")
 
 
-def no_room(reply: object) -> bool:
+def out_of_memory(reply: object) -> bool:
     """True for the reply of a server whose memory is full."""
     return isinstance(reply, redis.RedisError) and code(reply) == "OOM"
 
@@ -144,9 +144,9 @@ def refusal(error: redis.RedisError) -> AsynqError:
     if isinstance(error, TooFewReplicas):
         return NotReplicatedError(error.wanted, error.confirmed)
     word, text = _parts(error)
-    if no_room(error):
+    if out_of_memory(error):
         return BrokerFullError(text)
-    if not_now(error):
+    if unavailable_for_now(error):
         return BrokerUnavailable(f"{word} {text}")
     advice = f" ({_ADVICE[word]})" if word in _ADVICE else ""
     return BrokerRefusedError(f"{word} {text}{advice}")
@@ -162,7 +162,7 @@ def connect_refusal(error: BaseException, where: object) -> BrokerRefusedError |
     """Why connecting will not succeed however often it is tried; None where it may."""
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return BrokerRefusedError(f"{where}: the server's certificate is not to be trusted: {error}")
-    if isinstance(error, redis.AuthenticationError | redis.ResponseError) and not not_now(error):
+    if isinstance(error, redis.AuthenticationError | redis.ResponseError) and not unavailable_for_now(error):
         word, text = _parts(error)
         return BrokerRefusedError(f"{where}: {_ADVICE.get(word, text)}")
     return None

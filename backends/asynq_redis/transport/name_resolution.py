@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import ssl
 
 
-async def addresses(host: str, port: int) -> list[str]:
+async def resolve(host: str, port: int) -> list[str]:
     """The addresses of a host; OSError when it has none. Cancelling it leaves nothing behind."""
     try:
         ipaddress.ip_address(host.partition("%")[0])
@@ -32,7 +32,7 @@ async def open_stream(
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to the first address of a host that answers, encrypted if there is a context."""
     name = None if context is None else host
-    *others, last = await addresses(host, port)
+    *others, last = await resolve(host, port)
     for address in others:
         try:
             return await asyncio.open_connection(address, port, ssl=context, server_hostname=name)
@@ -41,12 +41,12 @@ async def open_stream(
     return await asyncio.open_connection(last, port, ssl=context, server_hostname=name)
 
 
-class NamedConnection(awaited.Connection):
+class ResolvingConnection(awaited.Connection):
     """redis-py's, which connects to addresses alone."""
 
     async def _connect(self) -> None:
         name: str = self.host
-        *others, last = await addresses(name, self.port)
+        *others, last = await resolve(name, self.port)
         try:
             for self.host in others:
                 try:
@@ -60,7 +60,7 @@ class NamedConnection(awaited.Connection):
             self.host = name
 
 
-class NamedTLSConnection(NamedConnection, awaited.SSLConnection):
+class ResolvingTLSConnection(ResolvingConnection, awaited.SSLConnection):
     """The same, encrypted with a context that is given. The server's certificate must have its name."""
 
     def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 import hiredis
 import redis
 
-from asynq_redis.transport.host_names import open_stream
-from asynq_redis.transport.sever import sever
+from asynq_redis.transport.abort import abort_stream
+from asynq_redis.transport.name_resolution import open_stream
 from asynq_redis.transport.tls import context_for
 
 if TYPE_CHECKING:
     from asynq.runtime.per_loop import LoopState
-    from asynq_redis.transport.io import Settings
+    from asynq_redis.transport.io import ConnectionSettings
     from asynq_redis.url import TLS, Address
 
 _INCOMPLETE = object()
@@ -32,16 +32,16 @@ class PushConnection:
             protocolError=redis.InvalidResponse, replyError=redis.ResponseError, notEnoughData=_INCOMPLETE
         )
         self._expected: deque[asyncio.Future[Any]] = deque()
-        self._asked_for_life = False
+        self._ping_sent = False
         self._dropped = False
 
     @classmethod
-    async def open(cls, address: Address, settings: Settings) -> Self:
+    async def open(cls, address: Address, settings: ConnectionSettings) -> Self:
         """Connect, authenticate and switch to RESP3. TimeoutError after the connect timeout."""
         async with asyncio.timeout(settings.connect_timeout):
             connection = cls(*await _streams(address, settings.tls))
             try:
-                await connection._greet(settings)
+                await connection._handshake(settings)
             except BaseException:
                 await connection.close()
                 raise
@@ -57,20 +57,20 @@ class PushConnection:
         self._writer.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub: one word only
         return reply
 
-    async def pushed(self, keepalive: float) -> list[Any]:
+    async def next_push(self, keepalive: float) -> list[Any]:
         """The next push message. TimeoutError when the server is silent for twice `keepalive` seconds."""
         while True:
-            message = self._next_push()
+            message = self._parse_push()
             if message is not None:
                 return message
             try:
                 async with asyncio.timeout(keepalive):
                     await self._receive()
-                self._asked_for_life = False
+                self._ping_sent = False
             except TimeoutError:
-                if self._asked_for_life:
+                if self._ping_sent:
                     raise
-                self._asked_for_life = True
+                self._ping_sent = True
                 self.send("PING")
 
     async def close(self) -> None:
@@ -86,9 +86,9 @@ class PushConnection:
     def drop(self, loop: LoopState) -> None:
         """`close`, without waiting; see asynq.runtime.per_loop."""
         self._dropped = True
-        sever(self._writer, loop)
+        abort_stream(self._writer, loop)
 
-    def _next_push(self) -> list[Any] | None:
+    def _parse_push(self) -> list[Any] | None:
         while (message := self._parser.gets()) is not _INCOMPLETE:
             if isinstance(message, hiredis.PushNotification) and message[0] != b"subscribe":
                 return list(message)
@@ -100,12 +100,12 @@ class PushConnection:
         if not expected.done():
             expected.set_result(reply)
 
-    async def _greet(self, settings: Settings) -> None:
+    async def _handshake(self, settings: ConnectionSettings) -> None:
         auth = ("AUTH", settings.username or "default", settings.password or "")
         hello = self.send("HELLO", "3", *(auth if settings.username or settings.password else ()))
         while not hello.done():
             await self._receive()
-            self._next_push()
+            self._parse_push()
         if isinstance(hello.result(), redis.RedisError):
             raise hello.result()
 

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 import redis
 
 from asynq.errors import BrokerUnavailable
-from asynq_redis.transport import faults
+from asynq_redis.transport import redis_errors
 from asynq_redis.transport.requests import ScriptCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from asynq_redis.transport.node import Exchange
+    from asynq_redis.transport.connection_pool import Exchange
     from asynq_redis.transport.requests import Reply, Request
     from asynq_redis.url import Address
 
 
-class Round:
+class PendingRequests:
     """One round. Shares of different servers may be absorbed from different threads."""
 
     def __init__(
-        self, requests: Sequence[Request], *, prompt: bool, min_replicas: int, resend: bool = True
+        self, requests: Sequence[Request], *, fail_fast: bool, min_replicas: int, resend: bool = True
     ) -> None:
         self.requests = requests
         self.resend = resend
@@ -31,7 +31,7 @@ class Round:
         self.replies: list[Reply] = [None] * len(requests)
         self.waiting = dict.fromkeys(range(len(requests)))
         """Positions without a final reply, in order."""
-        self.prompt = prompt
+        self.fail_fast = fail_fast
         """True if nobody in the round is waited for long."""
         self.unknown_scripts: set[int] = set()
         """Positions of calls whose script the server did not know."""
@@ -39,9 +39,9 @@ class Round:
         """Positions of requests that may have been applied without our knowing."""
         self.trouble = ""
         """Why the last pass left requests waiting."""
-        self.in_motion = False
+        self.slot_migrating = False
         """True if it did since a slot is moving."""
-        self.left_alone: set[int] = set()
+        self.skipped: set[int] = set()
         """Positions the last pass did not send, since their server keeps failing."""
         self.closed: set[int] = set()
         """Positions of requests whose connection was closed in the place of a reply, the last time."""
@@ -49,42 +49,42 @@ class Round:
         """True once a server has answered all it was asked."""
 
     @property
-    def in_a_hurry(self) -> bool:
+    def fails_fast(self) -> bool:
         """True if what waits is soon given up."""
-        return self.prompt or all(self.requests[at].optional for at in self.waiting)
+        return self.fail_fast or all(self.requests[at].best_effort for at in self.waiting)
 
-    def begin_pass(self) -> None:
+    def begin_attempt(self) -> None:
         """What waits is sent now."""
-        self.trouble, self.in_motion, self.left_alone = "", False, set()
+        self.trouble, self.slot_migrating, self.skipped = "", False, set()
 
     def absorb(
         self,
         share: list[int],
         exchange: Exchange,
         address: Address,
-        misrouted: Callable[[redis.RedisError], bool],
+        redirected: Callable[[redis.RedisError], bool],
     ) -> set[str]:
         """Take what came of sending a share; the codes of the errors that leave requests waiting."""
         codes: set[str] = set()
         self.closed.difference_update(share)
         for at, reply in zip(share, exchange.replies, strict=False):
-            self._take(at, reply, address, misrouted, codes)
+            self._take(at, reply, address, redirected, codes)
         if exchange.confirmed is not None and exchange.confirmed < self._min_replicas:
             for at in share:
                 if at not in self.waiting and self.requests[at].durable:
                     self.replies[at] = self._unconfirmed(at, exchange.confirmed)
         if exchange.error is not None:
-            self.trouble = faults.reason(exchange.error, address)
+            self.trouble = redis_errors.reason(exchange.error, address)
             silent = share[len(exchange.replies) :]
             for at in silent:
                 self.replies[at] = None
                 if exchange.sent:
                     self.unknown.add(at)
-            if exchange.sent and faults.closed(exchange.error):
+            if exchange.sent and redis_errors.closed(exchange.error):
                 self.closed.update(silent)
         return codes
 
-    def refuse(self, at: int, error: faults.TooLarge) -> None:
+    def refuse(self, at: int, error: redis_errors.TooLarge) -> None:
         """End a request that its server will never take."""
         self.waiting.pop(at, None)
         self.unknown.discard(at)
@@ -95,7 +95,7 @@ class Round:
         reply = self.replies[at]
         if isinstance(reply, redis.RedisError):
             return reply
-        return faults.TooFewReplicas(self._min_replicas, confirmed)
+        return redis_errors.TooFewReplicas(self._min_replicas, confirmed)
 
     def unavailable(self) -> BrokerUnavailable:
         """The end of a round that some or all requests have no reply from."""
@@ -106,13 +106,13 @@ class Round:
         """The answered requests of which an earlier copy may have been applied."""
         return [self.requests[at] for at in self.unknown if at not in self.waiting]
 
-    def given_up(self) -> list[Reply]:
+    def final_replies(self) -> list[Reply]:
         """The replies, if a server has answered all it was asked, or all said "not now"; else raises."""
         silent = [at for at in self.waiting if self.replies[at] is None]
         if silent and not self.answered:
             raise self.unavailable()
         for at in silent:
-            self.replies[at] = faults.NoAnswer(self.trouble, maybe_applied=at in self.unknown)
+            self.replies[at] = redis_errors.NoAnswer(self.trouble, maybe_applied=at in self.unknown)
         return self.replies
 
     def _take(
@@ -120,7 +120,7 @@ class Round:
         at: int,
         reply: Reply,
         address: Address,
-        misrouted: Callable[[redis.RedisError], bool],
+        redirected: Callable[[redis.RedisError], bool],
         codes: set[str],
     ) -> None:
         self.replies[at] = reply
@@ -128,16 +128,16 @@ class Round:
             del self.waiting[at]
         elif self._is_unknown_script(at, reply):
             self.unknown_scripts.add(at)
-        elif misrouted(reply):
+        elif redirected(reply):
             self.replies[at] = None
-            self.trouble = faults.reason(reply, address)
+            self.trouble = redis_errors.reason(reply, address)
             # The end of a move: the budget may have been spent on waiting for it.
-            self.in_motion = True
-            codes.add(faults.code(reply))
-        elif faults.not_now(reply):
-            self.trouble = faults.reason(reply, address)
-            self.in_motion = self.in_motion or faults.in_motion(reply)
-            codes.add(faults.code(reply))
+            self.slot_migrating = True
+            codes.add(redis_errors.code(reply))
+        elif redis_errors.unavailable_for_now(reply):
+            self.trouble = redis_errors.reason(reply, address)
+            self.slot_migrating = self.slot_migrating or redis_errors.slot_migrating(reply)
+            codes.add(redis_errors.code(reply))
         else:
             del self.waiting[at]
 

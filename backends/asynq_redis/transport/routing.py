@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     import redis
 
     from asynq.runtime.per_loop import LoopState
-    from asynq_redis.transport.io import Settings
+    from asynq_redis.transport.io import ConnectionSettings
     from asynq_redis.transport.requests import Request
     from asynq_redis.url import Address
 
-SCOUT_TIMEOUT = 1.0
+DISCOVERY_TIMEOUT = 1.0
 """Seconds a server may take to say where the others are: the next one can be asked instead."""
 
 
-class Topology(Protocol):
+class Router(Protocol):
     """Finds servers for requests, and finds them anew when they have changed their parts."""
 
     @property
@@ -28,22 +28,22 @@ class Topology(Protocol):
         """How many servers share the queues, as far as is known."""
         ...
 
-    async def locate(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
+    async def route(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
         """For each server, the positions of the requests it is to get, in order.
 
         Positions that are in no list have no server now. BrokerRefusedError when that will not change.
         """
         ...
 
-    async def homes(self, queues: Iterable[str]) -> dict[Address, list[str]]:
+    async def servers_of(self, queues: Iterable[str]) -> dict[Address, list[str]]:
         """The servers to listen to, each with those of the queues that live on it."""
         ...
 
-    def doubt(self, address: Address) -> None:
+    def suspect(self, address: Address) -> None:
         """This server is in trouble: look before the next request whether another has its part."""
         ...
 
-    def misrouted(self, reply: redis.RedisError) -> bool:
+    def redirected(self, reply: redis.RedisError) -> bool:
         """True if the reply tells of another server for the request, which gets it next time."""
         ...
 
@@ -57,40 +57,40 @@ class Topology(Protocol):
 
 
 @frozen
-class Single:
+class SingleServerRouter:
     """One server, known from the start."""
 
     address: Address
     shards: int = 1
 
-    async def locate(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
-        """See Topology."""
+    async def route(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
+        """See Router."""
         return [(self.address, list(range(len(requests))))]
 
-    async def homes(self, queues: Iterable[str]) -> dict[Address, list[str]]:
-        """See Topology."""
+    async def servers_of(self, queues: Iterable[str]) -> dict[Address, list[str]]:
+        """See Router."""
         return {self.address: list(queues)}
 
-    def doubt(self, address: Address) -> None:
-        """See Topology: there is no other server."""
+    def suspect(self, address: Address) -> None:
+        """See Router: there is no other server."""
 
-    def misrouted(self, reply: redis.RedisError) -> bool:  # noqa: ARG002 - see Topology
-        """See Topology: there is no other server."""
+    def redirected(self, reply: redis.RedisError) -> bool:  # noqa: ARG002 - see Router
+        """See Router: there is no other server."""
         return False
 
     async def close(self) -> None:
-        """See Topology: it holds nothing."""
+        """See Router: it holds nothing."""
 
     def drop(self, loop: LoopState) -> None:
-        """See Topology: it holds nothing."""
+        """See Router: it holds nothing."""
 
 
-def scouting(settings: Settings, **differences: Any) -> Settings:
-    """Settings for connections that only ask where servers are."""
+def discovery_settings(settings: ConnectionSettings, **differences: Any) -> ConnectionSettings:
+    """ConnectionSettings for connections that only ask where servers are."""
     return evolve(
         settings,
-        connect_timeout=min(settings.connect_timeout, SCOUT_TIMEOUT),
-        socket_timeout=min(settings.socket_timeout, SCOUT_TIMEOUT),
+        connect_timeout=min(settings.connect_timeout, DISCOVERY_TIMEOUT),
+        socket_timeout=min(settings.socket_timeout, DISCOVERY_TIMEOUT),
         max_connections=1,
         **differences,
     )

@@ -30,23 +30,23 @@ Steps = Generator[list[Request], list[Reply], T]
 
 
 @frozen(kw_only=True)
-class Env:
+class CallContext:
     """What handlers may know of their surroundings."""
 
     clock: Clock | None
     """The injected clock; None: scripts go by the server's TIME."""
-    apart: bool = False
+    clustered: bool = False
     """True if queues may live on different servers: then no call may name keys of two."""
-    listed: set[str] = field(factory=set)
+    known_queues: set[str] = field(factory=set)
     """Names of queues this broker has added to the list of all queues."""
     resent: dict[int, Request] = field(factory=dict)
     """Requests whose reply is that of a copy: the reply to an earlier one was lost. By identity."""
     time: BrokerTime = field(factory=BrokerTime)
     """What servers have told of their time."""
-    begun: int = field(init=False)
+    started_at: int = field(init=False)
     """Mark of `time` from before anything was sent."""
 
-    @begun.default
+    @started_at.default
     def _mark(self) -> int:
         return self.time.mark()
 
@@ -58,9 +58,9 @@ class Env:
         """`now` as every script takes it: microseconds, or empty for the server's TIME."""
         return "" if self.clock is None else str(self.clock.now() * 1000)
 
-    def tell(self, now: int) -> None:
+    def record_server_time(self, now: int) -> None:
         """A server has answered that it is now this time."""
-        self.time.update(now, sent=self.begun)
+        self.time.update(now, sent=self.started_at)
 
     def milliseconds(self) -> int:
         """The present time: the injected clock's, or as servers have told it."""
@@ -71,7 +71,7 @@ class Env:
         return self.milliseconds() // 1000
 
 
-Handler = Callable[[Sequence[Any], Env], Steps[list[Any]]]
+Handler = Callable[[Sequence[Any], CallContext], Steps[list[Any]]]
 HANDLERS: dict[type[Op[Any]], Handler] = {}
 
 
@@ -89,21 +89,21 @@ def _handler(operation: type[Op[Any]]) -> Handler:
     return HANDLERS.get(operation, _unsupported)
 
 
-def _unsupported(ops: Sequence[Op[Any]], env: Env) -> Steps[list[Any]]:  # noqa: ARG001 - a handler
+def _unsupported(ops: Sequence[Op[Any]], context: CallContext) -> Steps[list[Any]]:  # noqa: ARG001 - a handler
     yield from ()
     return [UnsupportedOperationError(type(op).__name__, "redis") for op in ops]
 
 
-def alone(single: Callable[[Any, Env], Steps[Any]]) -> Handler:
+def per_operation(single: Callable[[Any, CallContext], Steps[Any]]) -> Handler:
     """A handler that carries out each operation by itself, all of them in the same rounds."""
 
-    def handler(ops: Sequence[Any], env: Env) -> Steps[list[Any]]:
-        return (yield from side_by_side([single(op, env) for op in ops]))
+    def handler(ops: Sequence[Any], context: CallContext) -> Steps[list[Any]]:
+        return (yield from interleaved([single(op, context) for op in ops]))
 
     return handler
 
 
-def side_by_side(runs: Sequence[Steps[Any]]) -> Steps[list[Any]]:
+def interleaved(runs: Sequence[Steps[Any]]) -> Steps[list[Any]]:
     """Drive several runs at once: each round is one round of all that have not ended. What they returned."""
     ended: list[Any] = [None] * len(runs)
     replies: dict[int, list[Reply] | None] = dict.fromkeys(range(len(runs)))
@@ -123,7 +123,7 @@ def side_by_side(runs: Sequence[Steps[Any]]) -> Steps[list[Any]]:
 class Batch:
     """Operations under way: each round is one list of requests and one list of replies."""
 
-    def __init__(self, ops: Sequence[Op[Any]], env: Env) -> None:
+    def __init__(self, ops: Sequence[Op[Any]], context: CallContext) -> None:
         self.answers: list[Any] = [None] * len(ops)
         self.requests: list[Request] = []
         """What the live runs wait for; empty when all have ended."""
@@ -131,8 +131,8 @@ class Batch:
         for place, op in enumerate(ops):
             by_type.setdefault(type(op), []).append(place)
         self._places = list(by_type.values())
-        self._run = side_by_side(
-            [_handler(type_)([ops[place] for place in places], env) for type_, places in by_type.items()]
+        self._run = interleaved(
+            [_handler(type_)([ops[place] for place in places], context) for type_, places in by_type.items()]
         )
         self._advance(None)
 

@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from asynq.runtime.per_loop import LoopState
 
 
-class _Severed(asyncio.Transport):
+class _AbortedTransport(asyncio.Transport):
     """In the place of a transport that is closed, but does not say so."""
 
     def is_closing(self) -> bool:
         return True
 
 
-_SEVERED: Final = _Severed()
+_ABORTED: Final = _AbortedTransport()
 
 
-def sever(writer: asyncio.StreamWriter, loop: LoopState) -> None:
+def abort_stream(writer: asyncio.StreamWriter, loop: LoopState) -> None:
     """Close the socket of a stream without waiting. What was written and not yet sent is lost.
 
     asyncio has no public way to do that for a loop that is closed: the transport would keep its socket open
@@ -31,7 +31,7 @@ def sever(writer: asyncio.StreamWriter, loop: LoopState) -> None:
         writer.transport.abort()
         return
     own: Any = writer
-    transport, own._transport = own._transport, _SEVERED  # noqa: SLF001 - see above
+    transport, own._transport = own._transport, _ABORTED  # noqa: SLF001 - see above
     if (tls := getattr(transport, "_ssl_protocol", None)) is not None:
         transport._closed = True  # noqa: SLF001
         transport = tls._transport  # noqa: SLF001

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from asynq.errors import BrokerRefusedError
 from asynq_redis.lua.scripts import MARK
-from asynq_redis.transport import faults
+from asynq_redis.transport import redis_errors
 from asynq_redis.transport.requests import Command, Reply, Request
 from asynq_redis.wire.keys import mark_beside
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from asynq.runtime.per_loop import LoopState
-    from asynq_redis.transport.io import Face, Settings
+    from asynq_redis.transport.io import ConnectionIO, ConnectionSettings
     from asynq_redis.transport.requests import Arg
     from asynq_redis.url import Address
 
-OLDEST = (6, 2)
+MIN_SERVER_VERSION = (6, 2)
 """The oldest server version that works."""
-CLOSE_PATIENCE = 0.2
+CLOSE_TIMEOUT = 0.2
 """Seconds a server may take to let a connection end in good order."""
-FLAGS_SINCE = (7, 0)
+SCRIPT_FLAGS_VERSION = (7, 0)
 """From this version on, scripts say allow-oom and the like."""
 
 
@@ -48,7 +48,7 @@ class Exchange:
 
 
 @define
-class _Link:
+class _PooledConnection:
     connection: Any
     flags: bool
     known: set[str] = field(factory=set)
@@ -57,23 +57,23 @@ class _Link:
     """When it was used last."""
 
 
-class Node:
+class ConnectionPool:
     """A server, as one face sees it. Used by any number of threads, or by the tasks of one loop."""
 
     def __init__(
         self,
-        face: Face,
+        io: ConnectionIO,
         address: Address,
-        settings: Settings,
+        settings: ConnectionSettings,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.address = address
         self._monotonic = monotonic
-        self._face = face
+        self._io = io
         self._settings = settings
-        self._idle: deque[_Link] = deque()
-        self._slots = face.semaphore(settings.max_connections)
+        self._idle: deque[_PooledConnection] = deque()
+        self._slots = io.semaphore(settings.max_connections)
         self._closed = False
 
     async def exchange(
@@ -89,14 +89,14 @@ class Node:
         for a connection, and for the replies; the blocking face goes by its sockets' timeouts alone.
         BrokerRefusedError when the server cannot be used at all; other trouble is told by the Exchange.
         """
-        await self._face.wait(self._slots.acquire())
+        await self._io.wait(self._slots.acquire())
         try:
             try:
-                link = await self._link(limit)
-            except faults.CONNECTION_ERRORS as error:
-                self._refuse(error)
+                link = await self._acquire(limit)
+            except redis_errors.CONNECTION_ERRORS as error:
+                self._raise_if_permanent(error)
                 return Exchange(replies=[], error=error)
-            return await self._converse(link, requests, in_full, limit)
+            return await self._exchange_on(link, requests, in_full, limit)
         finally:
             self._slots.release()
 
@@ -122,19 +122,19 @@ class Node:
         self._closed = True
         while (link := self._pop()) is not None:
             with contextlib.suppress(TimeoutError):  # TLS asks a server to agree, which may hang
-                async with self._face.within(CLOSE_PATIENCE):
-                    await self._face.wait(link.connection.disconnect())
+                async with self._io.timeout(CLOSE_TIMEOUT):
+                    await self._io.wait(link.connection.disconnect())
 
     def drop(self, loop: LoopState) -> None:
         """`close`, without waiting; see asynq.runtime.per_loop."""
         self._closed = True
         while (link := self._pop()) is not None:
-            self._face.drop(link.connection, loop)
+            self._io.drop(link.connection, loop)
 
-    async def _converse(
-        self, link: _Link, requests: Sequence[Request], in_full: Container[int], limit: float
+    async def _exchange_on(
+        self, link: _PooledConnection, requests: Sequence[Request], in_full: Container[int], limit: float
     ) -> Exchange:
-        connection, wait = link.connection, self._face.wait
+        connection, wait = link.connection, self._io.wait
         durable = self._durable(requests)
         patience = min(self._settings.socket_timeout, limit)
         try:
@@ -150,7 +150,7 @@ class Node:
             self._idle.append(link)
             raise
         replies: list[Reply] = []
-        timeout = self._face.within(patience)  # kept until the end: it holds the task; see `_connect`
+        timeout = self._io.timeout(patience)  # kept until the end: it holds the task; see `_connect`
         try:
             async with timeout:
                 await wait(connection.send_packed_command(packed, check_health=False))
@@ -159,20 +159,20 @@ class Node:
                         replies.append(await wait(connection.read_response()))
                     except redis.ResponseError as error:
                         replies.append(error.with_traceback(None))
-        except faults.CONNECTION_ERRORS as error:
+        except redis_errors.CONNECTION_ERRORS as error:
             await self._drop(connection)
-            self._refuse(error)
+            self._raise_if_permanent(error)
             # What nobody has confirmed counts as unanswered: it is asked for again.
             replies = replies[:durable]
             return Exchange(replies=replies, error=error, sent=not isinstance(error, redis.BusyLoadingError))
         except GeneratorExit:  # collected after its event loop was closed: nothing can be awaited
-            self._face.drop(connection, "closed")
+            self._io.drop(connection, "closed")
             raise
         except BaseException:
             # Interrupted or cancelled: a reply may still come, so nobody else may use this connection.
             await self._drop(connection)
             raise
-        if self._closed or any(map(faults.protocol_error, replies)):
+        if self._closed or any(map(redis_errors.protocol_error, replies)):
             await self._drop(connection)
         else:
             link.used_at = self._monotonic()
@@ -188,7 +188,7 @@ class Node:
             return None
         return next((position for position, request in enumerate(requests) if request.durable), None)
 
-    def _confirmation(self, request: Request, link: _Link) -> list[tuple[Arg, ...]]:
+    def _confirmation(self, request: Request, link: _PooledConnection) -> list[tuple[Arg, ...]]:
         # Since Redis 7.2 a connection that has written nothing has nothing to wait for: without the mark, an
         # operation sent again that finds its work done would count as confirmed by all replicas at once.
         key = request.key
@@ -199,18 +199,18 @@ class Node:
             ("WAIT", self._settings.min_replicas, milliseconds),
         ]
 
-    async def _link(self, limit: float) -> _Link:
+    async def _acquire(self, limit: float) -> _PooledConnection:
         while (link := self._pop()) is not None:
             if await self._usable(link.connection):
                 return link
             await self._drop(link.connection)
         return await self._connect(limit)
 
-    async def _connect(self, limit: float) -> _Link:
-        connection, wait = self._face.connection(self.address, self._settings), self._face.wait
+    async def _connect(self, limit: float) -> _PooledConnection:
+        connection, wait = self._io.connection(self.address, self._settings), self._io.wait
         # A variable keeps the timeout, and the task it holds, while this coroutine runs. An abandoned one
         # that frees the last reference to its own task while it is closed crashes Python 3.11.
-        timeout = self._face.within(min(self._settings.connect_timeout, limit))
+        timeout = self._io.timeout(min(self._settings.connect_timeout, limit))
         try:
             async with timeout:
                 await wait(connection.connect())
@@ -218,54 +218,54 @@ class Node:
                 try:
                     version = _version(await wait(connection.read_response()))
                 except redis.ResponseError as error:
-                    if faults.code(error) != "ERR":
+                    if redis_errors.code(error) != "ERR":
                         raise
                     version = (0,)  # before 6.2 there was no HELLO, or it wanted an argument
-            self._check(version)
+            self._check_version(version)
         except GeneratorExit:  # collected after its event loop was closed: nothing can be awaited
-            self._face.drop(connection, "closed")
+            self._io.drop(connection, "closed")
             raise
         except BaseException:
             await self._drop(connection)
             raise
-        return _Link(connection, flags=version >= FLAGS_SINCE)
+        return _PooledConnection(connection, flags=version >= SCRIPT_FLAGS_VERSION)
 
     async def _usable(self, connection: Any) -> bool:
         # Readable while idle means closed by the server, or a stray reply: either way unfit.
         try:
-            return not await self._face.wait(connection.can_read())
-        except faults.CONNECTION_ERRORS:
+            return not await self._io.wait(connection.can_read())
+        except redis_errors.CONNECTION_ERRORS:
             return False
         except BaseException:
             await self._drop(connection)
             raise
 
     async def _drop(self, connection: Any) -> None:
-        await self._face.wait(connection.disconnect(nowait=True))
+        await self._io.wait(connection.disconnect(nowait=True))
 
-    def _pop(self) -> _Link | None:
+    def _pop(self) -> _PooledConnection | None:
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
-    def _check(self, version: tuple[int, ...]) -> None:
-        if version < OLDEST:
+    def _check_version(self, version: tuple[int, ...]) -> None:
+        if version < MIN_SERVER_VERSION:
             found = ".".join(map(str, version)) if any(version) else "older"
-            oldest = ".".join(map(str, OLDEST))
+            oldest = ".".join(map(str, MIN_SERVER_VERSION))
             raise BrokerRefusedError(
                 f"{self.address}: asynq needs Redis {oldest} or later; this one is {found}"
             )
 
-    def _refuse(self, error: BaseException) -> None:
-        if (bug := faults.wrapped_bug(error)) is not None:
+    def _raise_if_permanent(self, error: BaseException) -> None:
+        if (bug := redis_errors.wrapped_bug(error)) is not None:
             raise bug
-        refusal = faults.connect_refusal(error, self.address)
+        refusal = redis_errors.connect_refusal(error, self.address)
         if refusal is not None:
             raise refusal from error
 
 
-def _rendered(request: Request, link: _Link, *, in_full: bool) -> tuple[Arg, ...]:
+def _rendered(request: Request, link: _PooledConnection, *, in_full: bool) -> tuple[Arg, ...]:
     if isinstance(request, Command):
         return request.args
     script, tail = request.script, (len(request.keys), *request.keys, *request.args)

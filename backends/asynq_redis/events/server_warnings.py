@@ -12,31 +12,33 @@ from asynq.runtime.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asynq_redis.events.push import PushConnection
+    from asynq_redis.events.push_connection import PushConnection
 
 logger = get_logger("asynq.redis")
 
 
-def look_at(connection: PushConnection, address: object, min_replicas: int, *, followed: bool) -> None:
+def warn_about_server(
+    connection: PushConnection, address: object, min_replicas: int, *, expects_replica: bool
+) -> None:
     """Ask the server about itself; with the replies comes a warning for each setting that may lose tasks.
 
-    Where the user may not ask, nothing is said. followed: as in `warnings`.
+    Where the user may not ask, nothing is said. expects_replica: as in `warnings`.
     """
 
     def found(replies: asyncio.Future[tuple[Any, Any]]) -> None:
         if not replies.cancelled():
             about, saving = replies.result()
-            for warning in warnings(about, saving, min_replicas, followed=followed):
+            for warning in warnings(about, saving, min_replicas, expects_replica=expects_replica):
                 logger.warning("Redis at %s: %s", address, warning)
 
     info, save = connection.send("INFO"), connection.send("CONFIG", "GET", "save")
     asyncio.gather(info, save).add_done_callback(found)
 
 
-def warnings(info: Any, save: Any, min_replicas: int, *, followed: bool) -> Iterator[str]:
+def warnings(info: Any, save: Any, min_replicas: int, *, expects_replica: bool) -> Iterator[str]:
     """What may lose tasks, by the replies to INFO and CONFIG GET save, which may be errors or missing.
 
-    followed: a broker relies on a replica to take over.
+    expects_replica: a broker relies on a replica to take over.
     """
     if info is None or isinstance(info, redis.RedisError):
         return
@@ -50,5 +52,5 @@ def warnings(info: Any, save: Any, min_replicas: int, *, followed: bool) -> Iter
     replicas = int(facts.get("connected_slaves", "0"))
     if replicas < min_replicas:
         yield f"min_replicas is {min_replicas}, and {replicas} replicas are connected"
-    elif followed and not replicas and facts.get("role") == "master":
+    elif expects_replica and not replicas and facts.get("role") == "master":
         yield "no replica is connected, so nobody can take over when it fails"

@@ -1,0 +1,238 @@
+"""Sending rounds of requests until they are answered: how often, how long, and when to give up."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from asynq.runtime.backoff import Backoff
+from asynq_redis.transport import redis_errors
+from asynq_redis.transport.connection_pool import ConnectionPool
+from asynq_redis.transport.large_requests import (
+    LIMIT_QUERIES,
+    MAX_CLOSED_ATTEMPTS,
+    bytes_of,
+    exceeded,
+    is_large,
+    writes,
+)
+from asynq_redis.transport.pending_requests import PendingRequests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from random import Random
+
+    from asynq.runtime.per_loop import LoopState
+    from asynq_redis.transport.io import ConnectionIO, ConnectionSettings
+    from asynq_redis.transport.requests import Reply, Request
+    from asynq_redis.transport.routing import Router
+    from asynq_redis.url import Address
+
+SLOT_MIGRATION_TIMEOUT = 30.0
+"""Seconds to keep trying at least while a key's slot is moving from one server to another."""
+FAIL_FAST_TIMEOUT = 0.5
+"""Seconds that requests which fail fast wait for a server in trouble while others have answered."""
+MIN_COOLDOWN, MAX_COOLDOWN = 1.0, 10.0
+"""Seconds for which fail-fast and best-effort requests skip a server that has failed twice in a row.
+
+The cooldown doubles with each further failure, up to the maximum.
+"""
+
+IDLE_CONNECTION_TIMEOUT = 30.0
+"""Seconds for which a connection is kept that is not needed."""
+
+NOT_PRIMARY_CODES = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN"})
+"""Error codes of a server that is not, or will not long be, the primary."""
+
+
+class RetryBudget:
+    """When to try again: after growing, jittered pauses, within a budget of time."""
+
+    def __init__(self, budget: float, monotonic: Callable[[], float], rng: Random) -> None:
+        self._monotonic = monotonic
+        self._budget = budget
+        self._began = monotonic()
+        self._backoff = Backoff(rng, first=0.02, cap=1.0)
+
+    def pause(self, *, at_least: float = 0.0, at_most: float = math.inf) -> float | None:
+        """Seconds to wait before the next try; None when the budget is spent, however it is stretched."""
+        budget = min(max(self._budget, at_least), at_most)
+        left = self._began + budget - self._monotonic()
+        return min(self._backoff.pause(), left) if left > 0 else None
+
+
+class Transport:
+    """Sends rounds over one face of a broker."""
+
+    def __init__(
+        self,
+        io: ConnectionIO,
+        router: Router,
+        settings: ConnectionSettings,
+        *,
+        retry_budget: Callable[[], RetryBudget],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.router = router
+        self._io = io
+        self._settings = settings
+        self._retry_budget = retry_budget
+        self._monotonic = monotonic
+        self._pools: dict[Address, ConnectionPool] = {}
+        self._failing: dict[Address, tuple[int, float]] = {}
+        """How often in a row a server has failed, and when last."""
+        self._trim_at = 0.0
+
+    async def send(
+        self, requests: Sequence[Request], *, resend: bool, resent: dict[int, Request] | None = None
+    ) -> list[Reply]:
+        """Return the reply to each request, in order. A reply may be the error that the server answered with.
+
+        A request that was certainly not applied is sent again until the retry budget is spent. When several
+        servers are asked and only some answer, a redis_errors.NoAnswer takes the place of each missing reply.
+
+        Args:
+            requests: What to send.
+            resend: Also send requests again that may have been applied.
+            resent: Receives, keyed by identity, the requests that were sent again and whose first copy may
+                have been applied.
+
+        Raises:
+            BrokerUnavailable: No server answered all requests that it was sent.
+        """
+        fail_fast = self.router.shards > 1 and any(request.fail_fast for request in requests)
+        replicas = self._settings.min_replicas
+        pending = PendingRequests(requests, fail_fast=fail_fast, min_replicas=replicas, resend=resend)
+        budget, fail_fast_budget = self._retry_budget(), self._retry_budget()
+        while pending.waiting:
+            await self._attempt(pending)
+            if pending.unknown and not resend:
+                raise pending.unavailable()
+            if not pending.trouble:
+                continue
+            if pending.skipped.issuperset(pending.waiting):
+                pause = None
+            elif pending.fails_fast:
+                pause = fail_fast_budget.pause(at_most=FAIL_FAST_TIMEOUT)
+            else:
+                pause = budget.pause(at_least=SLOT_MIGRATION_TIMEOUT if pending.slot_migrating else 0.0)
+            if pause is None:
+                break
+            await self._io.sleep(pause)
+        replies = pending.final_replies()
+        if resent is not None:
+            resent.update({id(request): request for request in pending.resent()})
+        return replies
+
+    async def close(self) -> None:
+        """Free all connections."""
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            await pool.close()
+        await self.router.close()
+
+    def drop(self, loop: LoopState) -> None:
+        """`close`, without waiting; see asynq.runtime.per_loop."""
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.drop(loop)
+        self.router.drop(loop)
+
+    async def _attempt(self, pending: PendingRequests) -> None:
+        """Send what waits, once, to all servers at the same time."""
+        pending.begin_attempt()
+        waiting = list(pending.waiting)
+        located = await self.router.route([pending.requests[at] for at in waiting])
+        shares = [(address, [waiting[place] for place in places]) for address, places in located]
+        if sum(len(share) for _, share in shares) < len(waiting):
+            pending.trouble = "no server is known to be in charge"
+        await self._trim()
+        if shares:
+            await self._io.gather([self._serve(address, pending, share) for address, share in shares])
+
+    async def _trim(self) -> None:
+        """Servers that have lost their part and peaks that are over leave no connections behind for long."""
+        now = self._monotonic()
+        if now >= self._trim_at:
+            self._trim_at = now + IDLE_CONNECTION_TIMEOUT / 4
+            for pool in list(self._pools.values()):
+                await pool.trim(now - IDLE_CONNECTION_TIMEOUT)
+
+    async def _serve(self, address: Address, pending: PendingRequests, share: list[int]) -> None:
+        """Send one server its share; end early when it is in trouble."""
+        fail_fast = pending.fail_fast or all(pending.requests[at].best_effort for at in share)
+        if fail_fast and self._is_cooling_down(address):
+            pending.trouble = f"{address}: it has just failed"
+            pending.skipped.update(share)
+            return
+        limit = FAIL_FAST_TIMEOUT if fail_fast else math.inf
+        for part in writes(pending.requests, share):
+            if is_large(pending.requests[part[0]]):
+                answered = await self._send_large(address, pending, part[0])
+            else:
+                answered = await self._exchange(address, pending, part, limit)
+            if not answered:
+                return
+        pending.answered = pending.answered or pending.waiting.keys().isdisjoint(share)
+
+    async def _send_large(self, address: Address, pending: PendingRequests, at: int) -> bool:
+        """Send a large request alone; False as `_exchange`. One its server will never take is answered so."""
+        request = pending.requests[at]
+        for attempt in range(1, MAX_CLOSED_ATTEMPTS + 1):
+            answered = await self._exchange(address, pending, [at], math.inf)
+            told = answered and redis_errors.protocol_error(pending.replies[at])
+            if answered and not told:
+                if redis_errors.out_of_memory(pending.replies[at]):
+                    # What the server has read of it takes up room as long as this connection is open.
+                    await self._pool(address).reset()
+                return True
+            if not answered and at not in pending.closed:
+                return False
+            asked = await self._pool(address).exchange(LIMIT_QUERIES)
+            limit = 0 if asked.error else exceeded(request, asked.replies)
+            if told or limit or (attempt == MAX_CLOSED_ATTEMPTS and not asked.error):
+                surely = bool(told or limit)
+                pending.refuse(at, redis_errors.TooLarge(bytes_of(request), limit, maybe_applied=not surely))
+                self._failing.pop(address, None)
+                return True
+            if asked.error or not pending.resend:
+                return False
+        return False
+
+    def _pool(self, address: Address) -> ConnectionPool:
+        return self._pools.get(address) or self._pools.setdefault(
+            address, ConnectionPool(self._io, address, self._settings, monotonic=self._monotonic)
+        )
+
+    async def _exchange(
+        self, address: Address, pending: PendingRequests, share: list[int], limit: float
+    ) -> bool:
+        """False when it left requests waiting."""
+        pool = self._pool(address)
+        exchange = await pool.exchange(
+            [pending.requests[at] for at in share],
+            in_full=frozenset(place for place, at in enumerate(share) if at in pending.unknown_scripts),
+            limit=limit,
+        )
+        codes = pending.absorb(share, exchange, address, self.router.redirected)
+        stale = not NOT_PRIMARY_CODES.isdisjoint(codes)
+        if stale or exchange.error is not None:
+            self.router.suspect(address)
+            await pool.reset()
+        if exchange.error is None:
+            self._failing.pop(address, None)
+        else:
+            failures, _ = self._failing.get(address, (0, 0.0))
+            self._failing[address] = (failures + 1, self._monotonic())
+        return not codes and exchange.error is None
+
+    def _is_cooling_down(self, address: Address) -> bool:
+        """True if it is to be left alone now; false to one caller at a time, who is to find out."""
+        failures, last = self._failing.get(address, (0, 0.0))
+        if failures < 2:
+            return False
+        if self._monotonic() < last + min(MIN_COOLDOWN * 2.0 ** (failures - 2), MAX_COOLDOWN):
+            return True
+        self._failing[address] = (failures, self._monotonic())
+        return False
