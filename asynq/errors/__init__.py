@@ -1,7 +1,6 @@
-"""Every error of this library: one hierarchy, facts in fields, sentences derived from them.
+"""All errors of this library: one hierarchy with the facts in fields; messages are derived from them.
 
-A broker answers with these and nothing else: what a vendor's driver raises is translated inside the
-backend, at one place.
+A broker raises these errors and no others. Each backend translates the errors of its driver in one place.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ __all__ = [
 ]
 
 
-# --- answers of a broker: nothing was changed --------------------------------------------------------
+# --- refusals of a broker: nothing was changed -------------------------------------------------------
 
 
 @define
@@ -76,7 +75,7 @@ class DuplicateTaskError(AsynqError):
     queue: str
     type: str
     task_id: str = ""
-    """Id of the task that holds the lock, where the backend knows it."""
+    """Id of the task that holds the lock, if the backend knows it."""
 
     def __str__(self) -> str:
         holder = f" (held by task {self.task_id!r})" if self.task_id else ""
@@ -85,7 +84,7 @@ class DuplicateTaskError(AsynqError):
 
 @define
 class TaskIDConflictError(AsynqError):
-    """The queue already knows a task of this id; nothing was enqueued."""
+    """The queue already has a task of this id; nothing was enqueued."""
 
     queue: str
     task_id: str
@@ -99,7 +98,7 @@ class TaskIDConflictError(AsynqError):
 
 @define
 class QueueNotFoundError(AsynqError):
-    """No task was ever enqueued to this queue, or the queue was deleted."""
+    """The queue does not exist: no task was ever enqueued to it, or it was deleted."""
 
     queue: str
 
@@ -130,7 +129,7 @@ class QueueNotEmptyError(AsynqError):
 
 @define
 class TaskNotFoundError(AsynqError):
-    """The queue knows no task of this id."""
+    """The queue has no task of this id."""
 
     queue: str
     task_id: str
@@ -141,13 +140,13 @@ class TaskNotFoundError(AsynqError):
 
 @define
 class TaskStateError(AsynqError):
-    """The task is in a state that does not allow what was asked; nothing was changed."""
+    """The task is in a state that does not allow the request; nothing was changed."""
 
     queue: str
     task_id: str
     state: TaskState
     verb: str
-    """What was asked, as a verb: "run", "archive", "delete", ..."""
+    """What was requested, as a verb: "run", "archive", "delete", ..."""
 
     def __str__(self) -> str:
         return f"cannot {self.verb} task {self.task_id!r} of queue {self.queue!r}: it is {self.state.value}"
@@ -160,7 +159,7 @@ class LeaseLostError(AsynqError):
     queue: str
     task_id: str
     maybe_applied: bool = False
-    """True when the reply to an earlier copy of a settlement was lost: that copy most likely landed."""
+    """True when the reply to an earlier copy of a settlement was lost: that copy most likely took effect."""
 
     def __str__(self) -> str:
         first = "an earlier copy of the request has most likely ended the run"
@@ -170,7 +169,7 @@ class LeaseLostError(AsynqError):
 
 @define
 class AggregationLostError(AsynqError):
-    """Tasks taken for aggregation are held no longer: they are back in their group, or aggregated already.
+    """Tasks taken for aggregation are no longer held: they are back in their group or already aggregated.
 
     Nothing was changed.
     """
@@ -179,12 +178,12 @@ class AggregationLostError(AsynqError):
     group: str
 
     def __str__(self) -> str:
-        return f"tasks taken from group {self.group!r} of queue {self.queue!r} are held no longer"
+        return f"tasks taken from group {self.group!r} of queue {self.queue!r} are no longer held"
 
 
 @define
 class AggregationError(AsynqError):
-    """The tasks of a group could not be aggregated and are back in it. Its cause says why."""
+    """The tasks of a group could not be aggregated and are back in it. Its cause is the reason."""
 
     queue: str
     group: str
@@ -200,9 +199,9 @@ class AggregationError(AsynqError):
 
 @define
 class TooLargeError(AsynqError):
-    """A value is larger than the broker stores; nothing was changed, unless it says that it may have been.
+    """A value is larger than the broker stores; nothing was changed unless `maybe_applied` is true.
 
-    Keep large data elsewhere and send where it is, or raise the broker's `max_value_bytes` and, where it is
+    Store large data elsewhere and send a reference, or raise the broker's `max_value_bytes` and, where it is
     lower, the limit of the server.
     """
 
@@ -212,7 +211,7 @@ class TooLargeError(AsynqError):
     size: int
     """Bytes."""
     limit: int
-    """Most bytes the broker stores; 0 where the server does not say."""
+    """The most bytes that the broker stores; 0 if the server does not state its limit."""
     maybe_applied: bool = False
     """True when the server closed the connection instead of answering: it most likely stored nothing."""
 
@@ -229,7 +228,7 @@ class PayloadTooLargeError(TooLargeError):
 
 @define
 class UnsupportedOperationError(AsynqError):
-    """The backend says in its capabilities that it has no such operation."""
+    """The backend does not support this operation, as its capabilities state."""
 
     operation: str
     backend: str
@@ -238,7 +237,7 @@ class UnsupportedOperationError(AsynqError):
         return f"the {self.backend} broker does not support {self.operation}"
 
 
-# --- the broker itself --------------------------------------------------------------------------------
+# --- failures of the broker itself --------------------------------------------------------------------
 
 
 @define
@@ -256,7 +255,7 @@ class BrokerUnavailable(AsynqError):  # noqa: N818 - the public name, fixed by t
 
 @define
 class BrokerFullError(AsynqError):
-    """The broker has no room left (memory or disk); nothing was changed. Draining still works."""
+    """The broker is out of memory or disk space; nothing was changed. Processing tasks still works."""
 
     reason: str
 
@@ -266,7 +265,7 @@ class BrokerFullError(AsynqError):
 
 @define
 class BrokerRefusedError(AsynqError):
-    """The broker answered and refused: wrong credentials, missing rights, too old a server, bad setting."""
+    """The broker answered and refused: bad credentials, missing rights, unsupported version, bad setting."""
 
     reason: str
     final: bool = False
@@ -278,7 +277,7 @@ class BrokerRefusedError(AsynqError):
 
 @define
 class NotReplicatedError(AsynqError):
-    """Fewer replicas than asked for confirmed the write in time. Its outcome is unknown, not "no"."""
+    """Too few replicas confirmed the write in time. The write may or may not survive a failover."""
 
     wanted: int
     confirmed: int
@@ -292,17 +291,17 @@ class NotReplicatedError(AsynqError):
 
 @define
 class BrokerURLError(AsynqError, ValueError):
-    """The broker URL cannot be read; nothing was connected."""
+    """The broker URL is invalid; no connection was made."""
 
     url: str
-    """The URL, without secrets."""
+    """The URL with its secrets masked."""
     reason: str
 
     def __str__(self) -> str:
         return f"cannot read the broker URL {self.url!r}: {self.reason}"
 
 
-# --- of results, and of servers ------------------------------------------------------------------------
+# --- results and servers -------------------------------------------------------------------------------
 
 
 @define
@@ -314,7 +313,7 @@ class ResultTooLargeError(TooLargeError, SkipRetry):
 
 @define
 class TaskFailedError(AsynqError):
-    """The task waited for ended without a result."""
+    """The task that a client waited for ended without a result."""
 
     queue: str
     task_id: str
@@ -327,7 +326,7 @@ class TaskFailedError(AsynqError):
 
 @define
 class TaskGoneError(TaskNotFoundError):
-    """The task waited for is there no longer, so its result can never be known."""
+    """The task that a client waited for no longer exists, so its result can never be known."""
 
     def __str__(self) -> str:
         return (
@@ -338,7 +337,7 @@ class TaskGoneError(TaskNotFoundError):
 
 @define
 class ServerStateError(AsynqError):
-    """A server or scheduler was asked for something its state does not allow, such as to start twice."""
+    """The state of a server or scheduler does not allow the request, such as to start it twice."""
 
     state: str
     verb: str

@@ -1,4 +1,4 @@
-"""Errors that a run of a task ends with. They are imported from `asynq.errors`, or from `asynq`."""
+"""Errors that end the run of a task. Import them from `asynq.errors` or from `asynq`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ if TYPE_CHECKING:
 
 
 class SkipRetry(AsynqError):  # noqa: N818 - the public name, fixed by the API
-    """Raised by a handler: this failure is final, archive the task without further retries."""
+    """Raised by a handler: the failure is final. The task is archived without further retries."""
 
 
 class RevokeTask(AsynqError):  # noqa: N818 - the public name, fixed by the API
-    """Raised by a handler: drop the task, neither retry nor archive it."""
+    """Raised by a handler: delete the task. It is neither retried nor archived."""
 
 
 @define
 class RateLimited(AsynqError):  # noqa: N818 - it is no failure
-    """Raised by a handler or a limit: not now. The task is tried again, without a retry spent.
+    """Raised by a handler or a limit: run the task again later, without spending a retry.
 
-    It does not count as a failure, and `max_retry` does not end it; a deadline that has passed does.
-    TypeError or ValueError for a time to wait that is none.
+    It does not count as a failure. `max_retry` does not end the task, but its deadline does.
+
+    Raises:
+        TypeError: `retry_in` is not a timedelta.
+        ValueError: `retry_in` is negative or too long.
     """
 
     retry_in: timedelta
-    """How long the task waits, at least; rounded up to a whole second."""
+    """How long the task waits at least; rounded up to a whole second."""
     scope: str = ""
     """Name of the limit."""
 
@@ -54,7 +57,7 @@ class HandlerNotFoundError(AsynqError):
 
 @define
 class PayloadError(SkipRetry):
-    """The payload cannot be decoded as the type the handler declares; retrying cannot help."""
+    """The payload cannot be decoded as the type that the handler declares; retrying cannot help."""
 
     type: str
     reason: str
@@ -80,9 +83,9 @@ class TaskDeadlineError(TaskTimeoutError, SkipRetry):
 
 @define
 class ResultError(SkipRetry):
-    """The handler returned what cannot be stored as a result, or be decoded by who waits for it.
+    """The handler returned a value that cannot be stored as a result, or a client cannot decode the result.
 
-    Running it again cannot help.
+    Running the handler again cannot help.
     """
 
     reason: str
@@ -93,7 +96,7 @@ class ResultError(SkipRetry):
 
 @define
 class HandlerError(AsynqError):
-    """The handler ended as no handler may: with SystemExit, or cancelled by itself."""
+    """The handler ended in a way no handler may: it raised SystemExit or cancelled itself."""
 
     reason: str
 
@@ -103,15 +106,15 @@ class HandlerError(AsynqError):
 
 @define
 class HandlerProcessError(HandlerError):
-    """The process a handler ran in ended under it: a crash in native code, no memory left, os._exit."""
+    """The process of a handler ended during the run: a crash in native code, out of memory, os._exit."""
 
     exitcode: int = 0
-    """Its exit status; negative: the number of the signal that killed it."""
+    """Exit status of the process; if negative, the number of the signal that killed it."""
 
 
 @define
 class TaskCancelledError(AsynqError):
-    """The run was told to end: cancelled by an operator, its lease was lost, or its server shuts down."""
+    """The run was cancelled: by an operator, because its lease was lost, or because its server shuts down."""
 
     reason: str
 

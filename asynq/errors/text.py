@@ -1,4 +1,4 @@
-"""An error as text that can be stored with a task."""
+"""`error_text`: an exception as text that can be stored with a task."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_ERROR_TEXT = 10_000
-"""Most characters of an error that are kept."""
+"""The most characters of an error that are stored."""
 
 _MAX_SHOWN_MEMBERS = 10
 
 
 def error_text(error: BaseException) -> str:
-    """One readable text for any error: "ValueError: boom", for an AsynqError its sentence.
+    """A readable text for any exception: "ValueError: boom"; for an AsynqError its message.
 
-    Members of an exception group are named; causes are not. Valid UTF-8 without NUL, at most MAX_ERROR_TEXT
-    characters. Never raises, whatever the error's own methods do.
+    It includes the members of an exception group, but not causes. The text is valid UTF-8 without NUL, of at
+    most MAX_ERROR_TEXT characters. Never raises, whatever the error's own methods do.
     """
     text = _described(error).encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
     return text if len(text) <= MAX_ERROR_TEXT else text[: MAX_ERROR_TEXT - 1] + "…"

@@ -254,7 +254,7 @@ def _success(answer: Any, delivery: Delivery, broker: Broker) -> Outcome:
 def _as_exception(error: BaseException) -> Exception:
     if not is_inspectable(error):
         # Without it as a cause, or that could not be judged either.
-        return HandlerError(f"the handler raised an error that breaks when looked at: {error_text(error)}")
+        return HandlerError(f"the handler raised an error that cannot be inspected: {error_text(error)}")
     if isinstance(error, Exception):
         return _trim_traceback(error)
     wrapped = HandlerError(f"the handler raised {error_text(error)}")

@@ -1,1 +1,1 @@
-"""The broker protocol: what a broker is asked, what it answers, and the values both carry."""
+"""The broker protocol: the `Broker` interface, its operations, and the values that both sides exchange."""

@@ -1,4 +1,4 @@
-"""What a broker's answers mean to whoever asked: a value, an error, and what an error leaves open."""
+"""Classification of a broker's answers: value or error, permanent or not, possibly applied or not."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from asynq.errors import (
 
 
 def unwrap(answer: Any) -> Any:
-    """The answer itself, or the error it is, raised."""
+    """Return the answer, or raise it if it is an error."""
     if isinstance(answer, AsynqError):
         try:
             raise answer
         finally:
-            # This frame is part of the traceback: it must not keep the error, and its callers, alive.
+            # This frame is part of the traceback and must not keep the error and its callers alive.
             del answer
     return answer
 
 
 def may_be_applied(error: AsynqError) -> bool:
-    """True for an error that leaves open whether what was asked took effect."""
+    """True if the operation may have taken effect although it raised this error."""
     if isinstance(error, BrokerUnavailable | TooLargeError | LeaseLostError):
         return error.maybe_applied
     return isinstance(error, NotReplicatedError)
 
 
 def is_final(error: AsynqError) -> bool:
-    """True for an error that the same operation meets again, however often it is sent."""
+    """True if the same operation raises this error again, however often it is sent."""
     if isinstance(error, BrokerRefusedError):
         return error.final
     return isinstance(error, TooLargeError | UnsupportedOperationError)

@@ -1,4 +1,4 @@
-"""The broker protocol: Broker, its Capabilities, and the events that it reports."""
+"""The interface of a broker: `Broker`, its `Capabilities`, and the events of its listeners and watchers."""
 
 from __future__ import annotations
 
@@ -25,30 +25,32 @@ _KNOWN = frozenset(all_operations())
 
 @frozen(kw_only=True)
 class Capabilities:
-    """What a backend can do, as data: printed in reports, asked by callers instead of its name."""
+    """What a backend supports, as data. Callers check it, not the backend's name, and reports show it."""
 
     backend: str
     """Short name for messages: "redis", "sqlite", ..."""
     durability: Literal["none", "process", "power", "replicated"]
-    """What an acknowledged write survives: nothing, a crash of its process, of the machine, of a server."""
+    """What an acknowledged write survives: "none": nothing; "process": a crash of the process; "power": a
+    crash of the machine; "replicated": the loss of a server."""
     multi_process: bool
-    """True if several processes can share the broker; it can then be pickled to them."""
+    """True if several processes can share the broker. It can then be pickled and sent to them."""
     wakeup: Literal["push", "poll"] = "push"
-    """push: an idle listener is told of new tasks; poll: it is not."""
+    """"push": the backend notifies idle listeners of new tasks; "poll": it does not."""
     groups: bool = True
-    """False: an Enqueue into a group is refused with UnsupportedOperationError."""
+    """False: an Enqueue into a group raises UnsupportedOperationError."""
     unsupported: frozenset[type[Op[object]]] = frozenset()
-    """Operations that answer UnsupportedOperationError; none of `asynq.protocol.ops.CORE`."""
+    """Operations that raise UnsupportedOperationError. None of `asynq.protocol.ops.CORE` may be among
+    them."""
     max_value_bytes: int | None = None
-    """Most bytes of a payload together with its headers, and of a result: an operation that brings a larger
-    one is refused with PayloadTooLargeError or ResultTooLargeError. None: no limit is stated."""
+    """The most bytes of a payload together with its headers, and of a result. An operation with a larger
+    value raises PayloadTooLargeError or ResultTooLargeError. None: the backend states no limit."""
 
     def supports(self, *operations: type[Op[Any]]) -> bool:
         """True if all of these operations are supported."""
         return self.unsupported.isdisjoint(operations)
 
     def refusal(self, op: Op[Any]) -> AsynqError | None:
-        """The answer to an operation a backend with these capabilities does not carry out; else None.
+        """The error for an operation that a backend with these capabilities refuses; None if it does not.
 
         UnsupportedOperationError, PayloadTooLargeError or ResultTooLargeError.
         """
@@ -62,18 +64,18 @@ class Capabilities:
 
 @frozen
 class Wake:
-    """A queue may have tasks now. Also sent when a listener was (re)armed: look once."""
+    """A queue may have tasks. Also sent when a listener was armed or reconnected: check the queues once."""
 
     queue: str | None = None
 
 
 @frozen
 class CancelRequested:
-    """Somebody wants the run of a task to end."""
+    """A client requested that the run of a task ends."""
 
     task_id: str
     queue: str | None = None
-    """None: whichever queue (a Go peer does not say)."""
+    """None: any queue, because a Go peer does not name it."""
     then: Literal["archive", "retry"] = "retry"
 
 
@@ -81,96 +83,104 @@ Event = Wake | CancelRequested
 
 
 class Listener(Protocol):
-    """A stream of events. A lost event delays work, it never loses it: whoever waits also polls."""
+    """A stream of events. A lost event delays work but does not lose it: callers poll as well."""
 
     async def arm(self, queues: Sequence[str]) -> None:
-        """From now on tell of changes in these queues. Look once after arming."""
+        """Start delivering events for these queues, in place of earlier ones.
+
+        Check the queues once after calling this; changes made before it are not reported.
+        """
         ...
 
     async def disarm(self) -> None:
-        """Tell of queues no more; cancellations still come."""
+        """Stop delivering events for queues. Cancellations are still delivered."""
         ...
 
     async def next(self) -> Event:
-        """The next event; waits for it, over any number of reconnections. Safe to cancel."""
+        """Wait for the next event, across any number of reconnections. Safe to cancel."""
         ...
 
     async def aclose(self) -> None:
-        """Free what the listener holds; a waiting `next` ends with BrokerUnavailable."""
+        """Free the listener's resources. A pending `next` raises BrokerUnavailable."""
         ...
 
 
 class Watcher(Protocol):
-    """Tells when single tasks change, whoever changes them. A lost word delays: whoever waits also polls."""
+    """Reports changes to single tasks, whoever makes them.
+
+    A lost notification delays a caller, so callers poll as well.
+    """
 
     async def watch(self, queue: str, task_id: str) -> asyncio.Future[None]:
-        """A future that is done when the task has changed, or when a change would be told no longer.
+        """A future that is done when the task changed, or when changes can no longer be reported.
 
-        Look at the task once after this returned. The future may be done without a change; cancel it when it
-        is of no more use. BrokerUnavailable or BrokerRefusedError when nothing would be told.
+        Read the task once after this returns. The future may be done without a change. Cancel it when it is
+        no longer needed. BrokerUnavailable or BrokerRefusedError when no change can be reported.
         """
         ...
 
     async def aclose(self) -> None:
-        """Free what the watcher holds; all its futures are done. Watching again begins anew."""
+        """Free the watcher's resources and complete all its futures. `watch` may be called again."""
         ...
 
 
 class Broker(Protocol):
-    """Keeps tasks and executes operations on them: one object, a plain face and an awaited one.
+    """Stores tasks and executes operations on them, through a blocking and an async interface.
 
-    A broker may be used from any thread and any event loop, and again after a fork; each face connects
-    when it is first used. Errors are AsynqErrors, always. `execute_many` promises neither order nor
-    atomicity between its operations, except that enqueues into one queue keep their order; it answers in
-    the order asked, an AsynqError in the place of an answer where one operation was refused. When the
-    broker cannot be reached it raises BrokerUnavailable for them all.
+    A broker may be used from any thread and any event loop, and again after a fork. Each of the two
+    interfaces connects when it is first used. All errors are AsynqErrors.
+
+    `execute_many` guarantees neither order nor atomicity between its operations, except that enqueues into
+    one queue keep their order. Its answers are in the order of the operations, with an AsynqError in place of
+    an answer where one operation was refused. It raises BrokerUnavailable for all of them when the broker
+    cannot be reached.
     """
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this broker can do."""
+        """What this broker supports."""
         ...
 
     @property
     def clock(self) -> Clock | None:
-        """The clock operations go by; None: the store's own time."""
+        """The clock that operations use; None: the time of the store."""
         ...
 
     def execute(self, op: Op[T], /) -> T:
-        """Carry out one operation and answer, or raise its error."""
+        """Execute one operation; return its answer or raise its error."""
         ...
 
     def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
-        """Carry out many operations with as few round trips as possible."""
+        """Execute many operations with as few round trips as possible."""
         ...
 
     def close(self) -> None:
-        """Free the plain face's connections. Using the broker again opens them again."""
+        """Close the connections of the blocking interface. Using the broker again opens new ones."""
         ...
 
     async def aexecute(self, op: Op[T], /) -> T:
-        """`execute`, awaited."""
+        """Async version of `execute`."""
         ...
 
     async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
-        """`execute_many`, awaited."""
+        """Async version of `execute_many`."""
         ...
 
     async def aclose(self) -> None:
-        """Free the connections the running event loop uses."""
+        """Close the connections of the running event loop."""
         ...
 
     def listener(self) -> Listener:
-        """A stream of this broker's events, for the running event loop."""
+        """A listener for this broker's events on the running event loop."""
         ...
 
     def watcher(self) -> Watcher:
-        """Tells of changes to single tasks, for the running event loop."""
+        """A watcher of single tasks on the running event loop."""
         ...
 
 
 def require(broker: Broker, *operations: type[Op[Any]]) -> None:
-    """Refuse a broker that lacks one of these operations: UnsupportedOperationError names it."""
+    """Raise UnsupportedOperationError if the broker lacks one of these operations."""
     for operation in operations:
         if not broker.capabilities.supports(operation):
             raise UnsupportedOperationError(operation.__name__, broker.capabilities.backend)

@@ -1,4 +1,4 @@
-"""The broker's time: it decides what is due and what is late, whatever the clock of this machine shows."""
+"""The broker's clock, estimated from its answers: it decides what is due and what has expired."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
 
 SYNC_INTERVAL: Final = 10_000
-"""Milliseconds for which an answer counts: clocks of machines drift, and are set."""
+"""Milliseconds for which one answer counts. Clocks of machines drift, and people set them."""
 
 
 class BrokerTime:
-    """The time of a broker's clock as its answers have told it, counted on by a clock that nobody sets.
+    """Estimate of the broker's clock, kept between answers by a clock that nobody sets.
 
-    Before the first answer it is this machine's time. Afterwards it is behind the broker's by less than an
-    answer took, and not ahead of it. Usable from any thread.
+    Before the first answer it is this machine's time. Afterwards it is behind the broker's clock by less than
+    one round trip, and never ahead of it. Usable from any thread.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
-        """`clock`: what counts on, the broker's own if it was given one."""
+        """`clock` advances the estimate: the broker's own clock if it was given one."""
         self._counter = clock or SteadyClock()
         self._offset = 0
         self._synced_at: int | None = None
 
     @property
     def synced(self) -> bool:
-        """True once an answer has told it."""
+        """True once an answer has been received."""
         return self._synced_at is not None
 
     @property
     def offset(self) -> int:
-        """What is added to a mark to have the broker's time; 0 before it was told."""
+        """Milliseconds to add to a mark to get the broker's time; 0 before the first answer."""
         return self._offset
 
     def now(self) -> int:
@@ -44,14 +44,14 @@ class BrokerTime:
         return self._counter.now() + self._offset
 
     def mark(self) -> int:
-        """A reading to give to `update`, from before a question is sent."""
+        """A reading of the local counter, taken before a request is sent, to pass to `update`."""
         return self._counter.now()
 
     def update(self, instant: int, *, sent: int) -> None:
-        """An answer has come: its question was sent at this mark, and the broker's time was this instant.
+        """Correct the estimate: a request was sent at the mark `sent`, and its answer carries `instant`.
 
-        The instant lies somewhere between question and answer. What was known before stands as far as it
-        agrees with that: an answer that was read late does not set the time back.
+        The broker read its clock between request and answer. The earlier estimate is kept as far as it agrees
+        with that, so an answer that is processed late does not set the time back.
         """
         received = self._counter.now()
         earliest, latest = instant - received, instant - sent + 1
@@ -60,13 +60,13 @@ class BrokerTime:
         self._synced_at = received
 
     def snapshot(self) -> Clock:
-        """A clock that goes on from the present time, and is told nothing more."""
+        """A clock that continues from the present estimate and is not corrected any more."""
         return _OffsetClock(self._counter, self._offset)
 
     async def sync(self, broker: Broker) -> None:
-        """Ask the broker, unless an answer has told the time lately.
+        """Ask the broker for its time, unless an answer has carried it recently.
 
-        BrokerUnavailable when it cannot be reached; one that refuses is asked again later.
+        BrokerUnavailable when the broker cannot be reached. A broker that refuses is asked again later.
         """
         if self._synced_at is not None and 0 <= self._counter.now() - self._synced_at < SYNC_INTERVAL:
             return

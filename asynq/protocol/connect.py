@@ -1,4 +1,4 @@
-"""Finding a broker by URL: the registry of backends, and URLs as they may be shown."""
+"""`connect`: from a broker URL to a broker, through the registered backends; URLs with passwords masked."""
 
 from __future__ import annotations
 
@@ -15,11 +15,20 @@ ENTRY_POINT_GROUP = "asynq.backends"
 
 
 def connect(url: str) -> Broker:
-    """The broker a URL names. Nothing is sent yet: the first operation connects.
+    """Create the broker for a URL. It connects at the first operation, not before.
 
-    The scheme decides the backend, found among the entry points of the group `asynq.backends`; a backend
-    registers one `connect(url) -> Broker` per scheme. BrokerURLError (a ValueError) when the URL cannot be
-    read or nothing is registered for its scheme; TypeError when it is no str.
+    The scheme selects the backend among the entry points of the group `asynq.backends`; a backend registers
+    one `connect(url) -> Broker` for each scheme.
+
+    Args:
+        url: URL of the broker, such as "redis://127.0.0.1:6379" or "sqlite:///tasks.db".
+
+    Returns:
+        The broker. The caller closes it.
+
+    Raises:
+        BrokerURLError: the URL is malformed, or no backend is registered for its scheme. It is a ValueError.
+        TypeError: `url` is not a str.
     """
     if not isinstance(url, str):
         raise TypeError(f"a broker URL must be a str, not {type(url).__name__}")
@@ -40,9 +49,9 @@ def connect(url: str) -> Broker:
 
 
 def path_of(url: str) -> str:
-    """The file a URL names: `scheme:///tasks` relative to the working directory, `scheme:////var/tasks` not.
+    """The file of a URL: `scheme:///tasks` is a relative path, `scheme:////var/tasks` an absolute one.
 
-    For the `connect` of a backend without options: BrokerURLError when there is anything else in the URL.
+    For the `connect` of a backend without options. Raises BrokerURLError when the URL contains anything else.
     """
     parts = urlsplit(url)
     path = unquote(parts.path)[1:]
@@ -66,11 +75,11 @@ _EXAMPLES = "redis://127.0.0.1:6379, or sqlite:///tasks.db for a file"
 
 
 def redact_url(url: str) -> str:
-    """The URL as it may be shown: userinfo and query values that may hold passwords are masked."""
+    """The URL with userinfo masked, and query values that may hold passwords."""
     head, separator, rest = url.partition("://")
     if not separator:
         return "***" if "@" in url else url
-    # A password may hold an unescaped "/", "?" or "@", so all before the last "@" counts as userinfo.
+    # A password may contain an unescaped "/", "?" or "@", so everything before the last "@" is userinfo.
     if "@" in rest and not rest.startswith("/"):
         rest = f"***@{rest.rpartition('@')[2]}"
     base, question, query = rest.partition("?")
@@ -82,9 +91,9 @@ def redact_url(url: str) -> str:
 
 
 def resolve(broker: Broker | str) -> tuple[Broker, bool]:
-    """A broker from what a user gave, and whether the caller now owns it and must close it.
+    """The broker that a user passed as an object or a URL, and whether the caller owns it and must close it.
 
-    TypeError for what is neither.
+    Raises TypeError for anything else.
     """
     if isinstance(broker, str):
         return connect(broker), True

@@ -1,4 +1,4 @@
-"""What an examination finds: damage that crashes, evictions and old Go peers leave behind."""
+"""Findings of the doctor: kinds of damage that crashes, evictions and old Go peers leave in the store."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from attrs import frozen
 
 
 class Fault(StrEnum):
-    """A kind of damage, and what repairing it means."""
+    """A kind of damage, and how it is repaired."""
 
     ORPHANED_TASK = "orphaned task"
-    """A task that no state of its queue lists. Put back where it says it is; an archived one is deleted, for
-    it was trimmed away, and a scheduled one, whose due time is lost, is archived."""
+    """A task that is in no state list of its queue. Repair: put back into the list of the state it records.
+    An archived one is deleted, because it was trimmed away; a scheduled one is archived, because its due time
+    is lost."""
     REMNANT = "remnant of a task"
-    """Fields of a task without its message. Deleted."""
+    """Fields of a task without its message. Repair: deleted."""
     MISSING_TASK = "id without a task"
-    """A listed id whose task is gone. Taken off the list."""
+    """A listed id whose task is gone. Repair: removed from the list."""
     MISSING_LEASE = "active task without a lease"
-    """Given a lease that lapses soon, so that recovery finds it."""
+    """Repair: given a lease that expires soon, so that recovery finds the task."""
     UNLISTED_GROUP = "group that is not listed"
-    """No aggregator sees it. Listed."""
+    """No aggregator sees the group. Repair: listed."""
     STRAY_LOCK = "uniqueness lock without its task"
-    """It refuses duplicates of nothing. Deleted."""
+    """It refuses duplicates of a task that is gone. Repair: deleted."""
     UNLISTED_QUEUE = "queue that is not listed"
-    """Tasks flow, but nobody sees the queue. Listed."""
+    """The queue works but no listing shows it. Repair: listed."""
     STALE_PRESENCE = "record of a process that is gone"
-    """Deleted."""
+    """Repair: deleted."""
 
 
 @frozen(kw_only=True)
 class Finding:
-    """One piece of damage."""
+    """One damaged item in the store."""
 
     fault: Fault
     queue: str = ""
-    """The queue concerned, "" for what belongs to none."""
+    """The queue concerned; "" for an item that belongs to no queue."""
     name: str = ""
-    """Id of the task, name of the group, the lock or the record; "" where the queue says it all."""
+    """Id of the task, or name of the group, the lock or the record; "" where the queue is sufficient."""
 
     def __str__(self) -> str:
         name = f" {self.name!r}" if self.name else ""

@@ -1,4 +1,4 @@
-"""Groups: tasks that wait for one another, and the sets of them that are taken for aggregation."""
+"""`GroupInfo` and `AggregationSet`: groups of tasks, and the sets taken from them for aggregation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class GroupInfo:
-    """A group that holds tasks. Its durations are milliseconds, by the broker's clock."""
+    """A group that holds tasks. Its durations are milliseconds by the broker's clock."""
 
     name: str
     size: int
-    """Tasks that wait in it; those taken for aggregation do not count."""
+    """Tasks waiting in the group, without those taken for aggregation."""
     waiting: int = 0
     """How long its oldest task has waited; 0 for one just added."""
     quiet: int = 0
@@ -30,5 +30,5 @@ class AggregationSet:
     queue: str
     group: str
     id: str
-    """The id the taker chose: it fences the set."""
+    """The id that the caller of TakeGroup chose: the fencing token of the set."""
     messages: tuple[TaskMessage, ...]

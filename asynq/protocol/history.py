@@ -1,4 +1,4 @@
-"""What is known of a queue's past."""
+"""`DayStats`: the runs of a queue on one day."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class DayStats:
 
     queue: str
     date: date
-    """A day of UTC."""
+    """A day in UTC."""
     processed: int = 0
-    """Runs ended, failures included."""
+    """Runs that ended, including failures."""
     failed: int = 0

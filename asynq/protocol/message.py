@@ -1,7 +1,7 @@
-"""The nouns a broker stores and hands out.
+"""The records that a broker stores and delivers: `TaskMessage`, `Lease`, `Delivery`, `QueueStats`.
 
-Units follow the wire format of Go asynq: durations and instants inside a TaskMessage are whole seconds.
-Everything else in the contract counts milliseconds (see `asynq.protocol.ops`).
+Durations and instants inside a TaskMessage are whole seconds, as in the wire format of Go asynq. Everything
+else in the protocol is in milliseconds (see `asynq.protocol.ops`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class TaskMessage:
-    """A task as it is stored: what Go asynq's protobuf message of this name carries."""
+    """A task as it is stored, with the fields of Go asynq's protobuf message of the same name."""
 
     id: str
     type: str
@@ -28,26 +28,26 @@ class TaskMessage:
     """Retries after the first run."""
     retried: int = 0
     error: str = ""
-    """Text of the last failure."""
+    """Text of the last error."""
     last_failed_at: int = 0
-    """Unix seconds, 0 for never."""
+    """Unix seconds; 0 for never."""
     timeout: int = 0
-    """Seconds a run may take, 0 for none."""
+    """Seconds that one run may take; 0 for no timeout."""
     deadline: int = 0
-    """Unix seconds after which no run may go on, 0 for none."""
+    """Unix seconds at which every run must have ended; 0 for no deadline."""
     retention: int = 0
-    """Seconds a completed task is kept, 0 to delete it at once."""
+    """Seconds for which a completed task is kept; 0 to delete it at once."""
     completed_at: int = 0
-    """Unix seconds, 0 for not completed."""
+    """Unix seconds; 0 for not completed."""
     unique_key: str = ""
-    """Name of the uniqueness lock this task took, "" for none."""
+    """Name of the uniqueness lock of this task; "" for none."""
     group: str = ""
-    """Name of the group this task is aggregated in, "" for none."""
+    """Name of the group in which this task is aggregated; "" for none."""
 
 
 @frozen
 class Lease:
-    """The right to run a task: valid as long as the broker knows this token for it."""
+    """The right to run a task: valid as long as this token is the task's current one."""
 
     queue: str
     task_id: str
@@ -56,18 +56,19 @@ class Lease:
 
 @frozen(kw_only=True)
 class Delivery:
-    """A task handed to one worker, with the lease that says so."""
+    """A task delivered to one worker, with its lease."""
 
     message: TaskMessage
     token: str
     expires_at: int
-    """Unix milliseconds at which the lease lapses unless it is extended."""
+    """Unix milliseconds at which the lease expires unless it is extended."""
     lease_losses: int = 0
-    """How often this task's worker was lost so far."""
+    """How often a worker was lost while it ran this task."""
     cancel: str = ""
-    """A cancellation recorded for this task: "archive" or "retry", "" for none."""
+    """A cancellation recorded for this task: "archive" or "retry"; "" for none."""
     delivered_at: int = 0
-    """Unix milliseconds, by the broker's clock, at which it was handed out: by a copy of the call, later."""
+    """Unix milliseconds by the broker's clock at which the task was delivered. A copy of the call has a later
+    time."""
 
     @property
     def lease(self) -> Lease:
@@ -77,34 +78,35 @@ class Delivery:
 
 @frozen(kw_only=True)
 class StoredTask:
-    """A task as a broker finds it."""
+    """A task as read from a broker."""
 
     message: TaskMessage
     state: TaskState
     due_at: int = 0
-    """Unix milliseconds: when a scheduled or retried task is due, a completed one is dropped, an archived
-    one was archived, a lease lapses; 0 in other states."""
+    """Unix milliseconds at which a scheduled or retried task is due, a completed task is deleted, an archived
+    task was archived, or a lease expires; 0 in other states."""
     result: bytes | None = None
     pending_since: int = 0
-    """Unix milliseconds since when the task is pending, 0 if it is not or nobody noted it."""
+    """Unix milliseconds since when the task is pending; 0 if it is not pending or the time was not
+    recorded."""
     orphaned: bool = False
     """True for an active task whose lease has expired or is missing."""
 
 
 @frozen(kw_only=True)
 class LostLease:
-    """An active task whose lease expired: its worker is dead, frozen or cut off."""
+    """An active task whose lease expired: its worker is dead, frozen or disconnected."""
 
     message: TaskMessage
     observed: str
-    """What the broker saw, to be compared again when the task is recovered. Opaque."""
+    """What the broker read, to be compared when the task is recovered. Opaque."""
     lease_losses: int = 0
-    """How often this task's worker was lost before this time."""
+    """How often a worker was lost while it ran this task, before this time."""
 
 
 @frozen(kw_only=True)
 class QueueStats:
-    """Numbers of one queue, read at one instant."""
+    """Statistics of one queue, read at one instant."""
 
     queue: str
     pending: int = 0
@@ -116,19 +118,19 @@ class QueueStats:
     aggregating: int = 0
     groups: int = 0
     processed: int = 0
-    """Runs ended today (UTC), failures included."""
+    """Runs that ended today (UTC), including failures."""
     failed: int = 0
-    """Runs failed today (UTC)."""
+    """Runs that failed today (UTC)."""
     processed_total: int = 0
     failed_total: int = 0
     paused: bool = False
     latency: int = 0
-    """Milliseconds the oldest pending task has waited; where tasks were put at the head, perhaps only as long
-    as the next one has."""
+    """Milliseconds that the oldest pending task has waited. Where tasks were put at the head of the queue, it
+    may be the wait of the next task to run instead."""
 
     @property
     def size(self) -> int:
-        """Number of tasks of the queue, whatever their state."""
+        """Number of tasks in the queue, in all states."""
         return (
             self.pending
             + self.active

@@ -1,6 +1,6 @@
-"""Who is there: servers with what they run, schedulers with what they enqueue.
+"""Servers, workers and schedulers that are online, as they describe themselves in their heartbeats.
 
-People read these, and nothing is decided by them: so their instants are aware datetimes.
+These records are for people to read and nothing is decided by them, so their instants are aware datetimes.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from datetime import UTC, datetime
 from attrs import Factory, frozen
 
 MAX_SHOWN_PAYLOAD = 1024
-"""Most bytes of a payload that are shown: every heartbeat writes them again."""
+"""The most bytes of a payload in a heartbeat, because every heartbeat writes them again."""
 
 
 @frozen(kw_only=True)
 class WorkerInfo:
-    """A run under way on a server."""
+    """A run in progress on a server."""
 
     task_id: str
     task_type: str
     payload: bytes
-    """The task's payload, or only its beginning."""
+    """The task's payload, truncated if it is long."""
     queue: str
     started_at: datetime
     deadline: datetime
@@ -30,7 +30,7 @@ class WorkerInfo:
 
 @frozen(kw_only=True)
 class ServerInfo:
-    """A server, as it described itself last."""
+    """A server, as described by its last heartbeat."""
 
     id: str
     """Random, one per server."""
@@ -38,28 +38,28 @@ class ServerInfo:
     pid: int
     started_at: datetime
     concurrency: int
-    """Most runs at once."""
+    """The most runs at the same time."""
     queues: Mapping[str, int] = Factory(dict)
-    """Names with their weights."""
+    """Queue names with their weights."""
     strict_priority: bool = False
     status: str = "active"
-    """active; stopped when it takes no more tasks."""
+    """"active", or "stopped" when the server takes no more tasks."""
     workers: tuple[WorkerInfo, ...] = ()
-    """Its runs under way."""
+    """Its runs in progress."""
 
 
 @frozen(kw_only=True)
 class SchedulerEntry:
-    """A periodic task, as the scheduler that enqueued it last describes it."""
+    """A periodic task, as described by the scheduler that enqueued it last."""
 
     id: str
     spec: str
     """The schedule, such as "*/5 * * * *"."""
     task_type: str
     payload: bytes = b""
-    """The task's payload, or only its beginning."""
+    """The task's payload, truncated if it is long."""
     options: tuple[str, ...] = ()
-    """What is asked of the task, in Go asynq's words: 'Queue("low")', "Timeout(1m30s)"."""
+    """The task's options in Go asynq's notation: 'Queue("low")', "Timeout(1m30s)"."""
     next_enqueue_at: datetime | None = None
     """None: never again."""
     prev_enqueue_at: datetime | None = None
@@ -75,7 +75,7 @@ class EnqueueEvent:
 
 
 def latest_of_each(entries: Iterable[SchedulerEntry]) -> tuple[SchedulerEntry, ...]:
-    """Each entry once, by id, as the scheduler describes it that enqueued it last."""
+    """Each entry once, sorted by id, as described by the scheduler that enqueued it last."""
     latest: dict[str, SchedulerEntry] = {}
     for entry in entries:
         seen = latest.get(entry.id)

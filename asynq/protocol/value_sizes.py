@@ -1,4 +1,4 @@
-"""How large a value may be: what an operation is to store, and its refusal."""
+"""Size limits: the size of the payload or result of an operation, and the error when it is too large."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from asynq.protocol.ops import Op
 
 MAX_VALUE_BYTES: Final = 64 * 1024 * 1024
-"""Most bytes of a value unless a broker is told otherwise: a common network carries them within a second.
+"""Default limit of a value in bytes: a common network transfers as much within a second.
 
-Redis takes 512 MB by default, and SQLite 1 GB for a task with its result.
+Redis accepts 512 MB by default, and SQLite 1 GB for a task with its result.
 """
 
 
 def check_max_value_bytes(value: object) -> None:
-    """A limit somebody can live with: TypeError or ValueError for what is no positive number of bytes."""
+    """Raise TypeError or ValueError unless the value is a positive number of bytes."""
     check_count("max_value_bytes", value)
     if not value:
         raise ValueError("max_value_bytes must be at least 1; it is 0")
@@ -43,7 +43,7 @@ def message_size(message: TaskMessage) -> int:
 
 
 def too_large(op: Op[Any], limit: int | None) -> AsynqError | None:
-    """The refusal of an operation whose value has more than `limit` bytes; None for any other."""
+    """The error for an operation whose value has more than `limit` bytes; None for any other."""
     if limit is None or type(op) not in _SIZED:
         return None
     size = value_size(op)
@@ -51,7 +51,7 @@ def too_large(op: Op[Any], limit: int | None) -> AsynqError | None:
 
 
 def refusal(op: Op[Any], size: int, limit: int, *, maybe_applied: bool = False) -> AsynqError:
-    """What an operation is answered that is too large: see `TooLargeError` for the fields."""
+    """The error for an operation that is too large; see `TooLargeError` for the fields."""
     match op:
         case Enqueue(message=message):
             return PayloadTooLargeError(message.queue, message.id, size, limit, maybe_applied)
@@ -78,7 +78,7 @@ _SIZED = frozenset({Enqueue, EnqueueTick, FinishAggregation, UpdatePayload, Comp
 
 
 def value_size(op: Op[Any]) -> int:
-    """Bytes of what an operation brings, as limits count them: a payload with its headers, or a result."""
+    """Bytes of the value of an operation, as limits count them: a payload with its headers, or a result."""
     match op:
         case Enqueue(message=message):
             return message_size(message)

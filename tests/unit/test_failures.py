@@ -170,7 +170,7 @@ def test_an_error_that_cannot_be_pickled_keeps_its_text_and_its_notes(error: Exc
 def test_an_error_that_breaks_when_it_is_looked_at_is_sent_as_one(error: Exception) -> None:
     copy = sent(error)
     assert type(copy) is HandlerError
-    assert f"breaks when looked at: {type(error).__name__}" in str(copy)
+    assert f"cannot be inspected: {type(error).__name__}" in str(copy)
 
 
 def test_an_error_whose_class_the_worker_cannot_import_keeps_its_text() -> None:

@@ -82,7 +82,7 @@ class HandlerRaised:
         try:
             portable = PortableError.of(error)
         except BaseException:  # noqa: BLE001 - as above
-            text = f"the handler raised an error that breaks when looked at: {error_text(error)}"
+            text = f"the handler raised an error that cannot be inspected: {error_text(error)}"
             portable = PortableError(None, HandlerError(text), (), None, ())
         return cls(portable, shown_traceback(error))
 
