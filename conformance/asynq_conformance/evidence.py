@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import asdict, frozen
 
-from asynq_conformance.plugin import PREFIX
+from asynq_conformance.properties import PROPERTY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -88,4 +88,4 @@ def listening(properties: list[Property]) -> Iterator[None]:
 
 def _tell(kind: Kind, value: object) -> None:
     if _listeners:
-        _listeners[-1].append((PREFIX + kind, value))
+        _listeners[-1].append((PROPERTY_PREFIX + kind, value))

@@ -6,19 +6,16 @@ A run without such tests pays for the options and one look at its tests.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from asynq_conformance.properties import PROPERTY_PREFIX, WORKER_OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from asynq_conformance.report.session import Run
-
-PREFIX: Final = "conformance:"
-"""What begins like this among a test's properties is told by `asynq_conformance.evidence`."""
-WORKER: Final = "asynq_conformance"
-"""Under this name a worker process of pytest-xdist tells what it collected."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -127,7 +124,9 @@ class Watch:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if self.run is not None or any(name.startswith(PREFIX) for name, _ in report.user_properties):
+        if self.run is not None or any(
+            name.startswith(PROPERTY_PREFIX) for name, _ in report.user_properties
+        ):
             self.begin().add(report)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -136,7 +135,7 @@ class Watch:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         # A worker process of pytest-xdist tells what it collected.
-        told = getattr(node, "workeroutput", {}).get(WORKER)
+        told = getattr(node, "workeroutput", {}).get(WORKER_OUTPUT)
         if told:
             self.begin().take(told)
 

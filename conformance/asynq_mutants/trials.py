@@ -20,7 +20,7 @@ from asynq_conformance.laws.settle import SETTLEMENTS
 from asynq_conformance.laws.unique import UNTIL_DONE
 from asynq_conformance.machine.run import bench_of, leave_to_chance
 from asynq_conformance.machine.tour import LEGS, programs
-from asynq_mutants.defects import broken_harness, mended
+from asynq_mutants.harness import broken_harness, mended
 from asynq_mutants.kills import KILLED, SURVIVED, LayerResult
 from asynq_mutants.patches import run_with
 
@@ -120,7 +120,7 @@ def _led(bench: Bench) -> str:
 
 def of_defect(name: str | None) -> Source:
     """How processes open a broker with this defect, or an honest one; they are told the path."""
-    return Source(factory="asynq_mutants.defects:open_broken", kwargs={"defect": name})
+    return Source(factory="asynq_mutants.harness:open_broken", kwargs={"defect": name})
 
 
 def of_saboteur(name: str) -> Source:

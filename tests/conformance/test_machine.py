@@ -12,8 +12,8 @@ from asynq.protocol import ops
 from asynq_conformance.machine.lockstep import DivergenceError
 from asynq_conformance.machine.run import run
 from asynq_conformance.model import invariants
-from asynq_mutants.defects import BrokenHarness
 from asynq_mutants.embedded import contents, groups, leases, manage, order, times, unique
+from asynq_mutants.harness import BrokenHarness
 
 if TYPE_CHECKING:
     from asynq_sqlite.store.store import Store

@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -173,6 +174,49 @@ def test_a_folder_imports_from_lower_floors_only(package: str) -> None:
 def test_every_folder_has_a_floor(package: str) -> None:
     names = {path.stem for path in PACKAGES[package].iterdir() if path.suffix == ".py" or path.is_dir()}
     assert names - {"__init__", "__pycache__", "py"} == set().union(*FLOORS[package])
+
+
+def modules_of(package: str) -> dict[str, Path]:
+    """The modules of a package by name; a folder is named as its `__init__`."""
+    paths = {path.relative_to(PACKAGES[package]).with_suffix(""): path for path in sources(PACKAGES[package])}
+    return {
+        ".".join((package, *(part for part in name.parts if part != "__init__"))): path
+        for name, path in paths.items()
+    }
+
+
+def imports_between(modules: dict[str, Path]) -> dict[str, set[str]]:
+    """For each module those it imports: also under TYPE_CHECKING, also inside functions."""
+    found: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                members = [f"{node.module}.{alias.name}" for alias in node.names]
+                names |= {member if member in modules else node.module for member in members}
+        found[module] = (names & modules.keys()) - {module}
+    return found
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_no_import_circle_between_modules_of_a_package(package: str) -> None:
+    try:
+        TopologicalSorter(imports_between(modules_of(package))).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_an_import_circle_is_found(tmp_path: Path) -> None:
+    for name, text in {
+        "a": "if TYPE_CHECKING:\n    from p.b import B",
+        "b": "def f():\n    from p import c",
+        "c": "import p.a",
+    }.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    found = imports_between({f"p.{name}": tmp_path / f"{name}.py" for name in "abc"})
+    assert found == {"p.a": {"p.b"}, "p.b": {"p.c"}, "p.c": {"p.a"}}
 
 
 def test_loggers_are_the_ones_whose_records_are_safe() -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Delivery
     from asynq_conformance.harness import Harness
-    from asynq_conformance.model.state import System, Task
+    from asynq_conformance.model.records import ModelTask
+    from asynq_conformance.model.state import System
 
 
 @define(kw_only=True)
@@ -120,7 +121,7 @@ class Base(RuleBasedStateMachine):
         """The present instant."""
         return self.program.clock.now()
 
-    def tasks(self, *states: TaskState) -> list[Task]:
+    def tasks(self, *states: TaskState) -> list[ModelTask]:
         """Tasks in these states, in any if none is given."""
         return [task for task in self.system.tasks.values() if not states or task.state in states]
 
@@ -133,7 +134,7 @@ class Base(RuleBasedStateMachine):
         task = self.system.find(run.expected.message.queue, run.expected.message.id)
         return task is not None and (task.state, task.token) == (TaskState.ACTIVE, run.expected.token)
 
-    def one_of(self, index: int, state: TaskState) -> Task:
+    def one_of(self, index: int, state: TaskState) -> ModelTask:
         """A task in this state, or in any when there is none."""
         tasks = self.tasks(state) or self.tasks()
         return tasks[index % len(tasks)]
@@ -146,7 +147,7 @@ class Base(RuleBasedStateMachine):
             return others[-1 - index // 4 % len(others)]
         return owning[index % len(owning)]
 
-    def task_of(self, run: Twin) -> Task | None:
+    def task_of(self, run: Twin) -> ModelTask | None:
         """The task a run is of."""
         delivery: Delivery = run.expected
         return self.system.find(delivery.message.queue, delivery.message.id)
@@ -158,7 +159,9 @@ class Base(RuleBasedStateMachine):
 
     # --- doing ----------------------------------------------------------------------------------------
 
-    def do(self, op: ops.Op[Any], actual_op: ops.Op[Any] | None = None, *, about: Task | None = None) -> Twin:
+    def do(
+        self, op: ops.Op[Any], actual_op: ops.Op[Any] | None = None, *, about: ModelTask | None = None
+    ) -> Twin:
         """One step, which may be sent again later."""
         if op.idempotent and not op.read_only and not self.program.refuses(op):
             self.sent.append(Sent(op, actual_op or op))

@@ -24,7 +24,7 @@ from asynq.protocol.ops import (
 from asynq_conformance.declared import declared_unsupported
 from asynq_conformance.machine.differences import Difference, differ, differ_in_state
 from asynq_conformance.machine.domain import GROUPS, QUEUES
-from asynq_conformance.machine.observed import Observed
+from asynq_conformance.machine.observed import ObservedChoices
 from asynq_conformance.machine.script import Line, Script
 from asynq_conformance.model import ModelBroker, System, invariants
 from asynq_conformance.model.snapshot import Snapshot, look
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.protocol.ops import Op
     from asynq_conformance.harness import Harness
-    from asynq_conformance.model.state import SetKey, Task
+    from asynq_conformance.model.records import ModelTask, SetKey
 
 _BESIDE = (AcquireSlot, ReleaseSlot, TakeToken, WriteServer, ClearServer, WriteScheduler, ClearScheduler)
 """Operations that are about no queue."""
@@ -93,7 +93,7 @@ class Lockstep:
         op: Op[Any],
         actual_op: Op[Any] | None = None,
         *,
-        about: Task | None = None,
+        about: ModelTask | None = None,
         copy: bool = False,
     ) -> Twin:
         """Do the same on both sides and compare.
@@ -146,10 +146,10 @@ class Lockstep:
         queues = self._touched(operations)
         held = self._held(got, queues)
         after = look(self._execute, self.clock.now(), queues, GROUPS, held)
-        openings = self.system.openings = Observed(after, self._early(), self._members())
+        choices = self.system.choices = ObservedChoices(after, self._early(), self._members())
         answers = []
         for op, answer in zip(operations, got, strict=True):
-            openings.hear(answer)
+            choices.hear(answer)
             answers.extend(self.model.execute_many([op]))
         if not self.harness.lists_at_once:
             self._list_as(after, operations)
@@ -219,7 +219,7 @@ class Lockstep:
             if isinstance(enqueue, Enqueue) and enqueue.message.queue in after.listed:
                 self.system.list_queue(enqueue.message.queue)
 
-    def _state(self, task: Task | None) -> str:
+    def _state(self, task: ModelTask | None) -> str:
         if task is None or task.key not in self.system.tasks:
             return ""
         return "held" if task.set_id else task.state.value

@@ -9,17 +9,17 @@ from asynq.protocol.groups import AggregationSet
 from asynq.protocol.message import Delivery
 from asynq.protocol.ops import Deletion, Extended, LostLeases
 from asynq.task_state import TaskState
-from asynq_conformance.model.openings import Openings
+from asynq_conformance.model.choices import Choices
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from asynq.protocol.message import TaskMessage
+    from asynq_conformance.model.records import ModelTask, SetKey, TaskKey
     from asynq_conformance.model.snapshot import Place, Snapshot
-    from asynq_conformance.model.state import SetKey, Task, TaskKey
 
 
-class Observed(Openings):
+class ObservedChoices(Choices):
     """Reads the decisions from the answer to an operation and from what is seen after it."""
 
     def __init__(self, after: Snapshot, early: int, members: Mapping[SetKey, Sequence[str]]) -> None:
@@ -43,7 +43,7 @@ class Observed(Openings):
             named = [lost.message for lost in answer.leases]
         self._named = {(message.queue, message.id): rank for rank, message in enumerate(named)}
 
-    def tie(self, task: Task) -> Any:
+    def tie(self, task: ModelTask) -> Any:
         """First those the operation moved, in the order in which they now are; then those that stay."""
         if task.key in self._named:
             return (0, self._named[task.key])
@@ -86,7 +86,7 @@ class Observed(Openings):
         return not isinstance(self._answer, Deletion) or self._answer.done
 
 
-def _place(task: Task) -> Place:
+def _place(task: ModelTask) -> Place:
     if task.state is TaskState.AGGREGATING:
         return ("held", "") if task.set_id else (task.state, task.group)
     return task.state, ""

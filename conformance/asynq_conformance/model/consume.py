@@ -12,7 +12,8 @@ from asynq_conformance.model import locks
 
 if TYPE_CHECKING:
     from asynq.protocol.message import Lease
-    from asynq_conformance.model.state import System, Task
+    from asynq_conformance.model.records import ModelTask
+    from asynq_conformance.model.state import System
 
 
 def dequeue(system: System, op: Dequeue, now: int) -> tuple[Delivery, ...]:
@@ -24,7 +25,7 @@ def dequeue(system: System, op: Dequeue, now: int) -> tuple[Delivery, ...]:
         for queue in order:
             if _may_take(system, op, queue):
                 task = system.tasks[queue, system.pending[queue][0]]
-                until = system.openings.lapse(*task.key, now + op.lease)
+                until = system.choices.lapse(*task.key, now + op.lease)
                 system.put(task, TaskState.ACTIVE, until, token=op.token)
                 locks.start(system, task)
                 locks.renew(system, task, op.lease, now)
@@ -39,7 +40,7 @@ def _may_take(system: System, op: Dequeue, queue: str) -> bool:
     return bool(system.pending.get(queue)) and queue not in system.paused and below_limit
 
 
-def _delivery(task: Task, now: int) -> Delivery:
+def _delivery(task: ModelTask, now: int) -> Delivery:
     return Delivery(
         message=task.message,
         token=task.token,
@@ -50,7 +51,7 @@ def _delivery(task: Task, now: int) -> Delivery:
     )
 
 
-def owned(system: System, lease: Lease) -> Task:
+def owned(system: System, lease: Lease) -> ModelTask:
     """The active task this lease holds, else LeaseLostError."""
     task = system.find(lease.queue, lease.task_id)
     if task is None or task.state is not TaskState.ACTIVE or task.token != lease.token:
@@ -62,7 +63,7 @@ def extend_lease(system: System, op: ExtendLease, now: int) -> Extended:
     """Let the lease last longer, never shorter."""
     task = owned(system, op.lease)
     if now + op.duration > task.due:
-        task.due = system.openings.lapse(*task.key, now + op.duration)
+        task.due = system.choices.lapse(*task.key, now + op.duration)
     locks.renew(system, task, op.duration, now)
     return Extended(expires_at=task.due, cancel=task.cancel)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from asynq.errors import QueueNotFoundError, TaskNotFoundError
 from asynq.protocol.message import QueueStats, StoredTask
 from asynq.task_state import TaskState
-from asynq_conformance.model.state import Counters, day
+from asynq_conformance.model.records import Counters, day
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import (

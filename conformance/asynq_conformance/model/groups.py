@@ -21,10 +21,11 @@ from asynq.protocol.ops import (
 )
 from asynq.task_state import TaskState
 from asynq_conformance.model.produce import enqueue
-from asynq_conformance.model.state import whole_second
+from asynq_conformance.model.records import whole_second
 
 if TYPE_CHECKING:
-    from asynq_conformance.model.state import SetKey, System
+    from asynq_conformance.model.records import SetKey
+    from asynq_conformance.model.state import System
 
 
 def list_groups(system: System, op: ListGroups, now: int) -> Groups:
@@ -106,7 +107,7 @@ def return_aggregation(system: System, op: ReturnAggregation, now: int) -> None:
 def reclaim_aggregations(system: System, op: ReclaimAggregations, now: int) -> int:
     """Return the sets whose hold has ended; one that ended within this second may be held still."""
     ended = [
-        (whole_second(until), not system.openings.reclaimed(key), key)
+        (whole_second(until), not system.choices.reclaimed(key), key)
         for key, until in system.sets.items()
         if key[0] == op.queue and until <= now
     ]

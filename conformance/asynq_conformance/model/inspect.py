@@ -10,7 +10,7 @@ from asynq.protocol.history import DayStats
 from asynq.protocol.ops import Examined
 from asynq.task_state import TaskState
 from asynq_conformance.model.control import must_be_listed
-from asynq_conformance.model.state import Counters, day
+from asynq_conformance.model.records import Counters, day
 from asynq_conformance.model.upkeep import NOBODY
 
 if TYPE_CHECKING:

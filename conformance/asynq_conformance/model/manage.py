@@ -12,7 +12,7 @@ from asynq.protocol.ops import MAX_BATCH, Deletion
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.control import must_be_listed
-from asynq_conformance.model.state import whole_second
+from asynq_conformance.model.records import whole_second
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import (
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
         RunTask,
         UpdatePayload,
     )
-    from asynq_conformance.model.state import System, Task
+    from asynq_conformance.model.records import ModelTask
+    from asynq_conformance.model.state import System
 
 
-def _task(system: System, queue: str, task_id: str, verb: str, *refused: TaskState) -> Task:
+def _task(system: System, queue: str, task_id: str, verb: str, *refused: TaskState) -> ModelTask:
     """The task, if it is in none of these states and nobody aggregates it."""
     task = system.find(queue, task_id)
     if task is None:
@@ -37,13 +38,13 @@ def _task(system: System, queue: str, task_id: str, verb: str, *refused: TaskSta
     return task
 
 
-def _run(system: System, task: Task, now: int) -> None:
+def _run(system: System, task: ModelTask, now: int) -> None:
     task.cancel, task.group = "", ""
     system.put_pending(task, now)
     locks.renew(system, task, 0, now)
 
 
-def _archive(system: System, task: Task, now: int) -> None:
+def _archive(system: System, task: ModelTask, now: int) -> None:
     task.cancel = ""
     system.put(task, TaskState.ARCHIVED, whole_second(now))
 
@@ -97,7 +98,7 @@ def update_payload(system: System, op: UpdatePayload, now: int) -> None:
     if new != old and own is not None and own.owner == task.key:
         held = locks.is_held(system, old, now)
         # Where it is open whether the lock is held, it is as well whether another is in the way.
-        other = locks.holder(system, new, now) if held or system.openings.held(new) else None
+        other = locks.holder(system, new, now) if held or system.choices.held(new) else None
         if held is not False and other is not None:
             raise DuplicateTaskError(op.queue, task.message.type, other.owner[1])
         if held or (held is None and locks.is_held(system, new, now) is False):
@@ -128,11 +129,11 @@ def delete_queue(system: System, op: DeleteQueue, now: int) -> Deletion:
     refused = [task for task in tasks if task.state is TaskState.ACTIVE or not op.force]
     if refused:
         raise QueueNotEmptyError(op.queue, len(refused))
-    doomed = sorted(tasks, key=system.openings.tie)[: op.limit]
+    doomed = sorted(tasks, key=system.choices.tie)[: op.limit]
     for task in doomed:
         system.delete(task)
     system.sets = {key: until for key, until in system.sets.items() if system.held(key)}
-    if len(doomed) < len(tasks) or (len(doomed) == op.limit and not system.openings.finishes()):
+    if len(doomed) < len(tasks) or (len(doomed) == op.limit and not system.choices.finishes()):
         system.paused.add(op.queue)
         return Deletion(tasks=len(doomed), done=False)
     system.paused.discard(op.queue)

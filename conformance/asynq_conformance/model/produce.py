@@ -8,10 +8,11 @@ from asynq.errors import DuplicateTaskError, TaskIDConflictError
 from asynq.protocol.ops import Enqueue, Enqueued
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
-from asynq_conformance.model.state import FINISHED, Task, whole_second
+from asynq_conformance.model.records import FINISHED, ModelTask, whole_second
 
 if TYPE_CHECKING:
-    from asynq_conformance.model.state import System, TaskKey
+    from asynq_conformance.model.records import TaskKey
+    from asynq_conformance.model.state import System
 
 
 def enqueue(system: System, op: Enqueue, now: int, leaving: frozenset[TaskKey] = frozenset()) -> Enqueued:
@@ -42,7 +43,7 @@ def enqueue(system: System, op: Enqueue, now: int, leaving: frozenset[TaskKey] =
         answer = Enqueued(state=TaskState.SCHEDULED, due_at=whole_second(at))
     else:
         answer = Enqueued(state=TaskState.AGGREGATING if message.group else TaskState.PENDING, due_at=now)
-    task = Task(
+    task = ModelTask(
         message=message,
         made=system.made,
         enqueue_id=op.enqueue_id,

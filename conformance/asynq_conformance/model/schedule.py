@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
 from asynq.protocol.ops import Ticked
 from asynq_conformance.model.produce import enqueue
-from asynq_conformance.model.state import Mark
+from asynq_conformance.model.records import DecidedTick
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import EnqueueTick, GetLastTick
@@ -26,7 +26,7 @@ def enqueue_tick(system: System, op: EnqueueTick, now: int) -> Ticked:
             return Ticked(enqueued=last.enqueued)
         if not own and last.tick >= op.tick:
             return Ticked()
-    mark = Mark(op.tick, enqueue_id, None, now + op.keep)
+    mark = DecidedTick(op.tick, enqueue_id, None, now + op.keep)
     try:
         mark.enqueued = enqueue(system, op.enqueue, now)
     except (TaskIDConflictError, DuplicateTaskError):
@@ -42,6 +42,6 @@ def get_last_tick(system: System, op: GetLastTick, now: int) -> int | None:
     return last.tick if last else None
 
 
-def _last(system: System, queue: str, entry_id: str, now: int) -> Mark | None:
+def _last(system: System, queue: str, entry_id: str, now: int) -> DecidedTick | None:
     mark = system.ticks.get((queue, entry_id))
     return mark if mark and mark.until > now else None

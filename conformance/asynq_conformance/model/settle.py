@@ -10,14 +10,15 @@ from asynq.protocol.ops import MAX_BATCH, Archive, Complete, Done, Requeue, Retr
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.consume import owned
-from asynq_conformance.model.state import whole_second
+from asynq_conformance.model.records import whole_second
 
 if TYPE_CHECKING:
     from asynq.protocol.message import Delivery
-    from asynq_conformance.model.state import System, Task
+    from asynq_conformance.model.records import ModelTask
+    from asynq_conformance.model.state import System
 
 
-def _to_settle(system: System, delivery: Delivery, settled: TaskState) -> Task | None:
+def _to_settle(system: System, delivery: Delivery, settled: TaskState) -> ModelTask | None:
     """The task this delivery owns; None when its settlement has put it where it belongs already."""
     task = system.find(delivery.message.queue, delivery.message.id)
     if task is not None and (task.state, task.token) == (settled, delivery.token):
@@ -25,7 +26,7 @@ def _to_settle(system: System, delivery: Delivery, settled: TaskState) -> Task |
     return owned(system, delivery.lease)
 
 
-def fail(task: Task, error: str, now: int, *, spent: int) -> None:
+def fail(task: ModelTask, error: str, now: int, *, spent: int) -> None:
     """Note a failure with the task."""
     message = task.message
     task.message = evolve(message, error=error, last_failed_at=now // 1000, retried=message.retried + spent)
@@ -49,7 +50,7 @@ def complete(system: System, op: Complete, now: int) -> None:
         task.result = op.result
     until = whole_second(now) + task.message.retention * 1000
     system.put(task, TaskState.COMPLETED, until, token=op.delivery.token)
-    locks.release(system, task)
+    system.release(task)
     system.count(task.message.queue, now, failed=False)
 
 

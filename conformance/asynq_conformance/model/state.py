@@ -1,146 +1,89 @@
-"""All there is: tasks by queue and id, and what else is remembered."""
+"""The state of the model: tasks by queue and id, and what else it remembers."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from attrs import Factory, define
 
 from asynq.protocol.message import StoredTask
 from asynq.task_state import TaskState
-from asynq_conformance.model import locks
-from asynq_conformance.model.openings import Openings
+from asynq_conformance.model.choices import Choices
+from asynq_conformance.model.records import (
+    Counters,
+    DecidedTick,
+    ModelLock,
+    ModelTask,
+    SetKey,
+    TaskKey,
+    day,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
-    from asynq.protocol.message import TaskMessage
-    from asynq.protocol.ops import Enqueued, Unique
     from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
-
-TaskKey = tuple[str, str]
-"""Queue and id."""
-SetKey = tuple[str, str, str]
-"""Queue, group and id of the set."""
-
-FINISHED = (TaskState.ARCHIVED, TaskState.COMPLETED)
-
-
-def whole_second(instant: int) -> int:
-    """The instant rounded up to a whole second."""
-    return -(-instant // 1000) * 1000
-
-
-@define(kw_only=True, eq=False)
-class Task:
-    """A task, wherever it is."""
-
-    message: TaskMessage
-    made: int
-    """Tasks are numbered as they are made."""
-    enqueue_id: str
-    answer: Enqueued
-    """What its Enqueue was answered."""
-    unique: Unique | None
-    """The lock it asked for; None when it has no claim to one, any longer."""
-    group: str
-    """The group it joins when it is due; "" once it was run by hand."""
-    state: TaskState
-    due: int = 0
-    """As `StoredTask.due_at`; for an aggregating task the instant it was added to its group."""
-    since: int = 0
-    token: str = ""
-    """Of the lease, while active; of the settlement that put the task where it is; else ""."""
-    losses: int = 0
-    cancel: str = ""
-    result: bytes | None = None
-    set_id: str = ""
-    """The aggregation set that holds it."""
-
-    @property
-    def key(self) -> TaskKey:
-        """Queue and id."""
-        return self.message.queue, self.message.id
-
-
-@define
-class Counters:
-    """Runs ended and runs failed."""
-
-    processed: int = 0
-    failed: int = 0
-
-
-@define
-class Mark:
-    """The latest tick of an entry that was decided."""
-
-    tick: int
-    enqueue_id: str
-    enqueued: Enqueued | None
-    """None: it was refused."""
-    until: int
 
 
 @define
 class System:
     """The state operations change, and nothing else remembers anything."""
 
-    tasks: dict[TaskKey, Task] = Factory(dict)
+    tasks: dict[TaskKey, ModelTask] = Factory(dict)
     pending: dict[str, list[str]] = Factory(dict)
     """Ids by queue, next to run first."""
     queues: dict[str, Counters] = Factory(dict)
     """The queues that are listed, with their counters."""
     days: dict[tuple[str, date], Counters] = Factory(dict)
     paused: set[str] = Factory(set)
-    locks: dict[str, locks.Lock] = Factory(dict)
+    locks: dict[str, ModelLock] = Factory(dict)
     sets: dict[SetKey, int] = Factory(dict)
     """Until when aggregation sets are held."""
     slots: dict[str, dict[str, int]] = Factory(dict)
     tokens: dict[str, list[int]] = Factory(dict)
-    ticks: dict[tuple[str, str], Mark] = Factory(dict)
+    ticks: dict[tuple[str, str], DecidedTick] = Factory(dict)
     servers: dict[str, tuple[ServerInfo, int]] = Factory(dict)
     schedulers: dict[str, tuple[Sequence[SchedulerEntry], int]] = Factory(dict)
     events: dict[str, tuple[list[EnqueueEvent], int]] = Factory(dict)
     made: int = 0
-    openings: Openings = Factory(Openings)
+    choices: Choices = Factory(Choices)
 
     # --- looking ------------------------------------------------------------------------------------
 
-    def find(self, queue: str, task_id: str) -> Task | None:
+    def find(self, queue: str, task_id: str) -> ModelTask | None:
         """The task of this id."""
         return self.tasks.get((queue, task_id))
 
-    def of_queue(self, queue: str) -> list[Task]:
+    def of_queue(self, queue: str) -> list[ModelTask]:
         """All tasks of a queue, in no particular order."""
         return [task for task in self.tasks.values() if task.message.queue == queue]
 
-    def of_state(self, queue: str, *states: TaskState) -> list[Task]:
+    def of_state(self, queue: str, *states: TaskState) -> list[ModelTask]:
         """Tasks of a queue in these states, in the order of the queue or of their instants."""
         tasks = [task for task in self.of_queue(queue) if task.state in states]
         if states == (TaskState.PENDING,):
             return sorted(tasks, key=lambda task: self.pending[queue].index(task.message.id))
         return self.in_order(tasks)
 
-    def in_order(self, tasks: Sequence[Task]) -> list[Task]:
+    def in_order(self, tasks: Sequence[ModelTask]) -> list[ModelTask]:
         """Earliest instant first."""
         if len(tasks) < 2:
             return [*tasks]
-        return sorted(tasks, key=lambda task: (task.due, self.openings.tie(task)))
+        return sorted(tasks, key=lambda task: (task.due, self.choices.tie(task)))
 
-    def waiting(self, queue: str, group: str) -> list[Task]:
+    def waiting(self, queue: str, group: str) -> list[ModelTask]:
         """The tasks that wait in a group, oldest first."""
         tasks = self.of_state(queue, TaskState.AGGREGATING)
         return [task for task in tasks if task.group == group and not task.set_id]
 
-    def held(self, key: SetKey) -> list[Task]:
+    def held(self, key: SetKey) -> list[ModelTask]:
         """The tasks of an aggregation set, oldest first."""
         queue, group, set_id = key
         tasks = self.of_state(queue, TaskState.AGGREGATING)
         return [task for task in tasks if (task.group, task.set_id) == (group, set_id)]
 
-    def stored(self, task: Task, now: int) -> StoredTask:
+    def stored(self, task: ModelTask, now: int) -> StoredTask:
         """The task as an inspector sees it."""
         active = task.state is TaskState.ACTIVE
         return StoredTask(
@@ -154,24 +97,37 @@ class System:
 
     # --- moving -------------------------------------------------------------------------------------
 
-    def put(self, task: Task, state: TaskState, due: int = 0, *, token: str = "") -> None:
+    def put(self, task: ModelTask, state: TaskState, due: int = 0, *, token: str = "") -> None:
         """Let the task be in this state and in no other; its lease ends, or becomes this one."""
         if task.state is TaskState.PENDING:
             self.pending[task.message.queue].remove(task.message.id)
         task.state, task.due, task.since, task.token, task.set_id = state, due, 0, token, ""
 
-    def put_pending(self, task: Task, now: int, *, head: bool = False, token: str = "") -> None:
+    def put_pending(self, task: ModelTask, now: int, *, head: bool = False, token: str = "") -> None:
         """Let the task be pending: behind all others of its queue, or before them."""
         self.put(task, TaskState.PENDING, token=token)
         task.since = now
         line = self.pending.setdefault(task.message.queue, [])
         line.insert(0 if head else len(line), task.message.id)
 
-    def delete(self, task: Task) -> None:
+    def delete(self, task: ModelTask) -> None:
         """Forget the task and the lock it owns."""
         self.put(task, TaskState.COMPLETED)
-        locks.release(self, task)
+        self.release(task)
         del self.tasks[task.key]
+
+    def release(self, task: ModelTask, *modes: str) -> None:
+        """Free the lock if the task owns it and its kind is one of these; by default all that a task ends."""
+        lock = self.locks.get(task.message.unique_key)
+        if lock is None or lock.unique.until not in (modes or ("done", "start")):
+            return
+        lock.rivals.discard(task.key)
+        if lock.owner == task.key:
+            if lock.rivals:
+                lock.owner = lock.rivals.pop()
+                lock.rivals.add(lock.owner)  # it may have it, and may not
+            else:
+                del self.locks[task.message.unique_key]
 
     def trim(self, queue: str, max_size: int, max_age: int, limit: int, now: int) -> int:
         """Delete archived tasks that are too many or too old, oldest first; how many."""
@@ -198,8 +154,3 @@ class System:
         for counters in (self.queues[queue], self.days.setdefault((queue, day(now)), Counters())):
             counters.processed += 1
             counters.failed += int(failed)
-
-
-def day(instant: int) -> date:
-    """The UTC date of an instant."""
-    return datetime.fromtimestamp(instant / 1000, UTC).date()

@@ -19,11 +19,12 @@ from asynq.protocol.ops import (
 )
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
+from asynq_conformance.model.records import whole_second
 from asynq_conformance.model.settle import fail
-from asynq_conformance.model.state import whole_second
 
 if TYPE_CHECKING:
-    from asynq_conformance.model.state import System, Task
+    from asynq_conformance.model.records import ModelTask
+    from asynq_conformance.model.state import System
 
 DELAYED = (TaskState.SCHEDULED, TaskState.RETRY)
 NOBODY = "nobody"
@@ -55,7 +56,7 @@ def list_lost_leases(system: System, op: ListLostLeases, now: int) -> LostLeases
     )
 
 
-def _observed(task: Task) -> str:
+def _observed(task: ModelTask) -> str:
     return f"{task.due} {task.token}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from asynq_conformance.plugin import PREFIX
+from asynq_conformance.properties import PROPERTY_PREFIX
 from asynq_conformance.report.outcomes import Fact, Outcome, Report, Status
 
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     import pytest
 
-FACT: Final = PREFIX + "fact"
-ABOUT: Final = PREFIX + "about"
-REPEAT: Final = PREFIX + "repeat"
+FACT: Final = PROPERTY_PREFIX + "fact"
+ABOUT: Final = PROPERTY_PREFIX + "about"
+REPEAT: Final = PROPERTY_PREFIX + "repeat"
 LONGEST_REASON: Final = 8000
 NEVER_REPORTED: Final = "its outcome was never reported: the run ended first"
 
@@ -58,8 +58,8 @@ class Collector:
             status=status,
             reason=reason,
             seconds=(before.seconds if before else 0.0) + report.duration,
-            figures=_added(told.get(PREFIX + "count", [])),
-            timelines=told.get(PREFIX + "timeline", []),
+            figures=_added(told.get(PROPERTY_PREFIX + "count", [])),
+            timelines=told.get(PROPERTY_PREFIX + "timeline", []),
             repeat=told.get(REPEAT, [""])[-1],
         )
 
@@ -79,7 +79,7 @@ class Collector:
 def _told(report: pytest.TestReport) -> dict[str, list[Any]]:
     told: dict[str, list[Any]] = {}
     for name, value in report.user_properties:
-        if name.startswith(PREFIX):
+        if name.startswith(PROPERTY_PREFIX):
             told.setdefault(name, []).append(value)
     return told
 
@@ -88,14 +88,14 @@ def _status(report: pytest.TestReport, told: Mapping[str, list[Any]]) -> tuple[S
     """What this phase says; None when it has nothing to add to the phases before."""
     if report.failed:
         return "failed", shortened(report.longreprtext) or report.outcome
-    if PREFIX + "unknown" in told:
-        return "unknown", told[PREFIX + "unknown"][-1]
+    if PROPERTY_PREFIX + "unknown" in told:
+        return "unknown", told[PROPERTY_PREFIX + "unknown"][-1]
     if hasattr(report, "wasxfail"):
         return ("known" if report.skipped else "ok"), str(report.wasxfail)
     if report.skipped:
         return "skipped", _skip_reason(report)
     if report.when == "call":
-        weaker = told.get(PREFIX + "weaker")
+        weaker = told.get(PROPERTY_PREFIX + "weaker")
         return ("weaker", "; ".join(weaker)) if weaker else ("ok", "")
     return None, ""
 

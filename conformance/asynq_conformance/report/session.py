@@ -14,8 +14,8 @@ import pytest
 
 from asynq.protocol.connect import redact_url
 from asynq_conformance import evidence, profiles
-from asynq_conformance.plugin import WORKER
 from asynq_conformance.promises import LAYERS
+from asynq_conformance.properties import WORKER_OUTPUT
 from asynq_conformance.report import text, xfails
 from asynq_conformance.report.collector import REPEAT, Collector
 from asynq_conformance.report.facts import fact_of, plain_facts, tell
@@ -141,7 +141,7 @@ class Run:
             )
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
-            output[WORKER] = {"facts": plain_facts(session.items), "complaints": self._complaints}
+            output[WORKER_OUTPUT] = {"facts": plain_facts(session.items), "complaints": self._complaints}
             return
         if not self.collector or self._config.option.collectonly:
             return

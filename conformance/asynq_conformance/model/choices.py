@@ -1,4 +1,4 @@
-"""What the contract leaves to a backend, as questions a model asks."""
+"""What the contract leaves to a backend to choose, as questions that the model asks."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from asynq_conformance.model.state import SetKey, Task, TaskKey
+    from asynq_conformance.model.records import ModelTask, SetKey, TaskKey
 
 
-class Openings:
-    """The plainest answers. Who compares a backend with the model gives those of the backend instead."""
+class Choices:
+    """The simplest choices. A comparison with a backend replaces them by those of the backend."""
 
     early = 0
     """Milliseconds by which a lock may end before its time, where a clock of its own ends it."""
 
-    def tie(self, task: Task) -> Any:
+    def tie(self, task: ModelTask) -> Any:
         """Orders tasks of one instant: by which of them is first, a backend decides."""
         return task.made
 

@@ -1,0 +1,110 @@
+"""Opens brokers with a defect, in this process and in others."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+from unittest import mock
+
+import asynq_mutants.embedded  # noqa: F401 - it registers the defects
+from asynq_conformance.harness import Harness
+from asynq_mutants.defects import DEFECTS, Twist
+from asynq_sqlite import MemoryBroker, SQLiteBroker
+from asynq_sqlite.operations.handlers import HANDLERS
+from asynq_sqlite.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from asynq.clock import FakeClock
+    from asynq.protocol.ops import Op
+    from asynq_mutants.defects import Broken
+
+T = TypeVar("T")
+
+
+class Crowd(SQLiteBroker):
+    """Gives each thread that calls it a broker of its own on the file, as if it were a process of its own."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
+        self._path, self._options = path, options
+        self._all: list[SQLiteBroker] = []
+        self._own = threading.local()
+
+    def execute(self, op: Op[T]) -> T:
+        """As any broker does."""
+        if not hasattr(self._own, "broker"):
+            self._own.broker = SQLiteBroker(self._path, **self._options)
+            self._all.append(self._own.broker)
+        own: SQLiteBroker = self._own.broker
+        return own.execute(op)
+
+    def close(self) -> None:
+        """As any broker does."""
+        brokers, self._all, self._own = self._all, [], threading.local()
+        for broker in brokers:
+            broker.close()
+        super().close()
+
+
+class BrokenHarness(Harness):
+    """Brokers on a file or, without one, in memory."""
+
+    def __init__(self, store: type[Store], path: Path | None = None) -> None:
+        self.store = store
+        self.path = path
+
+    def open(self, clock: FakeClock) -> MemoryBroker | Crowd:
+        if self.path is None:
+            return MemoryBroker(clock=clock, store=self.store)
+        return Crowd(self.path, clock=clock, store=self.store, durability="process")
+
+    def strand(self, queue: str, task_id: str) -> None:
+        if self.path is None:
+            super().strand(queue, task_id)
+            return
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            sql = "UPDATE tasks SET lease_token = NULL WHERE queue = ? AND id = ?"
+            connection.execute(sql, (queue, task_id))
+
+
+@contextmanager
+def broken_harness(broken: Broken | None, path: Path | None = None) -> Iterator[Harness]:
+    """What opens broken brokers; None: honest ones."""
+    if isinstance(broken, Twist):
+        honest = HANDLERS[broken.operation]
+        with mock.patch.dict(HANDLERS, {broken.operation: broken.instead(honest)}):
+            yield BrokenHarness(Store, path)
+    else:
+        yield BrokenHarness(broken or Store, path)
+
+
+def open_broken(defect: str | None, path: str | Path, **options: Any) -> SQLiteBroker:
+    """A broker with the defect of this name on a file; None: an honest one. What other processes call.
+
+    An operation carried out in another way is so in all brokers of the process from then on: whoever goes on
+    with others afterwards wraps this in `mended`.
+    """
+    store = Store
+    for broken in {found.broken for found in DEFECTS if found.name == defect}:
+        if isinstance(broken, Twist):
+            _twist(broken)
+        else:
+            store = broken
+    return SQLiteBroker(path, store=store, durability="process", **options)
+
+
+def _twist(twist: Twist) -> None:
+    present: Any = HANDLERS[twist.operation]
+    if getattr(present, "func", None) is not twist.function:
+        HANDLERS[twist.operation] = twist.instead(present)
+
+
+def mended() -> AbstractContextManager[Any]:
+    """In the end every operation is carried out as before."""
+    return mock.patch.dict(HANDLERS)
