@@ -159,7 +159,7 @@ def test_a_worker_says_what_it_works_on_and_what_fails(app_dir: Path) -> None:
         said = [next(line for line in process.stderr if what in line) for what in ("working on", "emial")]
         process.terminate()
     assert f"SQLiteBroker('{app_dir}/tasks.db'" in said[0]
-    assert "WARNING asynq.worker.processor: task '7' (emial) of queue 'default' is retried (1/25)" in said[1]
+    assert "WARNING asynq.processor: task '7' (emial) of queue 'default' is retried (1/25)" in said[1]
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])

@@ -176,8 +176,8 @@ def test_a_scheduler_is_heard_whatever_configures_logging(tmp_path: Path) -> Non
         check=True,
     )
     first, last = ended.stderr.splitlines()
-    assert first.startswith("MINE asynq.scheduler.scheduler INFO enqueuing periodic tasks on SQLiteBroker(")
-    assert last == "MINE asynq.scheduler.scheduler INFO closed"
+    assert first.startswith("MINE asynq.scheduler INFO enqueuing periodic tasks on SQLiteBroker(")
+    assert last == "MINE asynq.scheduler INFO closed"
 
 
 @pytest.mark.parametrize("how", ["none", "basicConfig"])
