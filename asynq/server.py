@@ -16,11 +16,11 @@ from asynq.handlers.processes.main_module import importing
 from asynq.protocol.broker import require
 from asynq.protocol.ops import Ping
 from asynq.runtime.backoff import Outage, shared_outage
+from asynq.runtime.blocking_run import run_blocking
 from asynq.runtime.lifecycle import Life
 from asynq.runtime.logs import get_logger
-from asynq.runtime.signals import run_blocking
 from asynq.worker.aggregation import AGGREGATING, Grouping
-from asynq.worker.queues import Preference, QueueLimits
+from asynq.worker.queue_selection import Preference, QueueLimits
 from asynq.worker.settings import Settings
 from asynq.worker.worker import Worker
 

@@ -20,9 +20,9 @@ from asynq.runtime.logs import configure, get_logger
 from asynq.runtime.safe_text import shown, shown_traceback
 from asynq.runtime.stop_signals import hold_back
 from asynq.supervisor.command import BROKER_VARIABLE, LogLevel, worker_command
-from asynq.supervisor.refusals import Refusal
 from asynq.supervisor.stall_watch import tell_supervisor
 from asynq.supervisor.supervisor import INTERRUPTED, USAGE_ERROR, Supervisor, stop_with_supervisor, supervise
+from asynq.supervisor.usage_errors import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

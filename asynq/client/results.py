@@ -11,8 +11,8 @@ from asynq.errors import AsynqError, BrokerUnavailable, TaskFailedError, TaskGon
 from asynq.info import TaskInfo
 from asynq.protocol.ops import GetTask
 from asynq.runtime.backoff import Backoff
-from asynq.runtime.every import JITTER, POLL, POLL_UNTOLD
-from asynq.runtime.per_loop import PerLoop
+from asynq.runtime.interval_loop import JITTER, POLL, POLL_UNTOLD
+from asynq.runtime.loop_local import PerLoop
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:

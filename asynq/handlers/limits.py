@@ -20,7 +20,7 @@ from asynq.checks import check_count, check_duration, check_name
 from asynq.errors import AsynqError, RateLimited
 from asynq.instants import duration_of
 from asynq.protocol.ops import MAX_RATE, AcquireSlot, ReleaseSlot, TakeToken
-from asynq.runtime.every import rest
+from asynq.runtime.interval_loop import rest
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from asynq.runtime import threads
+from asynq.runtime.blocking_run import run_to_end
 from asynq.runtime.logs import get_logger
-from asynq.runtime.signals import run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

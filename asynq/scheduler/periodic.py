@@ -14,12 +14,12 @@ from asynq.checks import check_interval
 from asynq.client.options import EnqueueKeywords, Options, options_of
 from asynq.client.task import Task  # noqa: TC001 - attrs reads the annotation
 from asynq.errors.base import ANY_FAILURE
-from asynq.runtime.every import Every
 from asynq.runtime.forks import NoWayBack
+from asynq.runtime.interval_loop import Every
 from asynq.runtime.logs import get_logger
 from asynq.runtime.threads import DaemonThreads, in_thread
-from asynq.scheduler.lifecycle import Service
-from asynq.scheduler.timetable import Timetable
+from asynq.scheduler.base_scheduler import Service
+from asynq.scheduler.engine import Timetable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

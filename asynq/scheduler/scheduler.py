@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Unpack
 from zoneinfo import ZoneInfo
 
 from asynq.client.options import EnqueueKeywords, options_of
-from asynq.scheduler.lifecycle import Service
-from asynq.scheduler.timetable import Timetable
+from asynq.scheduler.base_scheduler import Service
+from asynq.scheduler.engine import Timetable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from asynq.client.task import Task
     from asynq.protocol.broker import Broker
-    from asynq.runtime.every import Every
+    from asynq.runtime.interval_loop import Every
     from asynq.scheduler.ticker import PostEnqueue, PreEnqueue
 
 

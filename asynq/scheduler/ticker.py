@@ -20,8 +20,8 @@ from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import EnqueueTick, GetLastTick, RecordEnqueueEvent
 from asynq.protocol.presence import EnqueueEvent
 from asynq.runtime.backoff import Troubles
-from asynq.runtime.every import being_cancelled
 from asynq.runtime.forks import NoWayBack
+from asynq.runtime.interval_loop import being_cancelled
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import AwaitedCalls

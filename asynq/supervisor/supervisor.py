@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from asynq.runtime.backoff import Backoff
 from asynq.runtime.logs import get_logger
 from asynq.runtime.stop_signals import ask_to_stop, held_back, signal_name, stop_signals
-from asynq.supervisor.refusals import RefusalPipe
 from asynq.supervisor.stall_watch import StallWatch
+from asynq.supervisor.usage_errors import RefusalPipe
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

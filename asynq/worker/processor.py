@@ -15,13 +15,13 @@ from asynq.handlers.runner import CANCEL_GRACE, Run
 from asynq.protocol.answers import may_be_applied
 from asynq.protocol.ops import DEQUEUE_SOFT_LIMIT_BYTES, MAX_BATCH, Dequeue, ExtendLease, Requeue
 from asynq.runtime.backoff import Backoff, Troubles
-from asynq.runtime.every import JITTER, rest
+from asynq.runtime.interval_loop import JITTER, rest
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import AwaitedCalls
 from asynq.worker.failure_log import FailureLog
-from asynq.worker.leases.book import LeaseLost
-from asynq.worker.settling import SETTLE_PATIENCE, Held, Settling
+from asynq.worker.leases.extension_schedule import LeaseLost
+from asynq.worker.settler import SETTLE_PATIENCE, Held, Settling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from asynq.protocol.broker_time import BrokerTime
     from asynq.protocol.message import Delivery, Lease
     from asynq.protocol.ops import Op
-    from asynq.worker.leases.book import LeaseEvent
+    from asynq.worker.leases.extension_schedule import LeaseEvent
     from asynq.worker.leases.keeper import LeaseKeeper
     from asynq.worker.settings import Terms
     from asynq.worker.wakeups import Wakeups

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asynq.handlers.hooks import Callbacks
     from asynq.handlers.retry import IsFailure, RetryDelay, RetryPolicy
     from asynq.worker.aggregation import Grouping
-    from asynq.worker.queues import Preference, QueueLimits
+    from asynq.worker.queue_selection import Preference, QueueLimits
 
 
 @frozen(kw_only=True)

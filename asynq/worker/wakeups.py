@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asynq.protocol.broker import Wake
 from asynq.runtime.backoff import Backoff, Troubles
-from asynq.runtime.every import POLL, POLL_UNTOLD, rest
+from asynq.runtime.interval_loop import POLL, POLL_UNTOLD, rest
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from asynq.handlers.hooks import Hooks
 from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import ClearServer, ListGroups, ReclaimAggregations, RepairGroups, WriteServer
-from asynq.runtime.every import POLL, Every
 from asynq.runtime.heartbeat import Heartbeat
+from asynq.runtime.interval_loop import POLL, Every
 from asynq.runtime.loop_monitor import LoopMonitor
 from asynq.worker.leases.keeper import LeaseKeeper
 from asynq.worker.loops import janitor
 from asynq.worker.loops.aggregator import CHECK, Aggregator
 from asynq.worker.loops.forwarder import Forwarder
-from asynq.worker.loops.health import Health
+from asynq.worker.loops.health_checker import Health
 from asynq.worker.loops.janitor import Janitor
 from asynq.worker.loops.reclaimer import GroupRepairer, Reclaimer
 from asynq.worker.loops.recoverer import Adopter, Recoverer

@@ -27,7 +27,7 @@ GRACEFUL = (
     "say(os.getpid())\n"
     "while True: signal.pause()\n"
 )
-REFUSING = "from asynq.supervisor.refusals import Refusal; Refusal().tell()\n"
+REFUSING = "from asynq.supervisor.usage_errors import Refusal; Refusal().tell()\n"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PATIENT
 
 

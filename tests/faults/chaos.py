@@ -121,7 +121,9 @@ class Crew:
     def keeper(self, rng: Random) -> psutil.Process | None:
         """The process that extends the leases of a worker."""
         keepers = [
-            child for child in _children(self.any(rng).pid) if "asynq.worker.leases.child" in _command(child)
+            child
+            for child in _children(self.any(rng).pid)
+            if "asynq.worker.leases.keeper_main" in _command(child)
         ]
         return rng.choice(keepers) if keepers else None
 

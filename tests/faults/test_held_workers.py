@@ -49,7 +49,7 @@ def test_a_handler_that_holds_the_loop_or_the_gil_for_several_leases_runs_once(
 
 SLOW_KEEPER = """
 import sys, time
-if "asynq.worker.leases.child" in sys.orig_argv:
+if "asynq.worker.leases.keeper_main" in sys.orig_argv:
     time.sleep(3)
 """
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq.protocol.ops import GetTask
-from asynq.runtime.signals import UNHEEDED
+from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
 from asynq.task_state import TaskState
-from asynq.worker.leases.process import KeeperProcess
-from asynq.worker.leases.protocol import Hello, Ready, Said, write
+from asynq.worker.leases.keeper_messages import Hello, Ready, Said, write
+from asynq.worker.leases.keeper_process import KeeperProcess
 from tests.server.conftest import open_broker
 from tests.stopping import stop
 from tests.waiting import aeventually, eventually
@@ -197,7 +197,7 @@ async def test_a_signal_to_all_while_the_keeper_process_starts_does_not_end_it(s
     broker = open_broker(shared_url)
     keeper = KeeperProcess.spawn(write(Hello(broker, 1000, os.getpid())), hear)
     try:
-        for number in UNHEEDED:
+        for number in CHILD_MASKED_SIGNALS:
             os.kill(keeper._process.pid, number)
         await aeventually(lambda: ready.is_set() or keeper.ended.is_set())
     finally:

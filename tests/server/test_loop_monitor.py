@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
+from asynq.runtime.blocking_run import run_to_end
 from asynq.runtime.loop_monitor import LoopMonitor
-from asynq.runtime.signals import run_to_end
 from asynq.server import Server
 from asynq_sqlite import MemoryBroker
 from tests.server.conftest import Bench

@@ -17,8 +17,8 @@ from asynq.protocol.ops import Archive, Complete, Dequeue, Enqueue, Forward, Get
 from asynq.task_state import TaskState
 from asynq.worker.loops.forwarder import NEXT_TURN, Forwarder
 from asynq.worker.loops.janitor import Janitor
+from asynq.worker.loops.queue_sweep import AT_ONCE
 from asynq.worker.loops.recoverer import Recoverer
-from asynq.worker.loops.sweep import AT_ONCE
 from asynq_sqlite import MemoryBroker
 
 if TYPE_CHECKING:

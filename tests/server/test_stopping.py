@@ -235,7 +235,7 @@ async def test_a_shutdown_does_not_wait_for_the_lease_keeper_to_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import signal, sys\nif 'asynq.worker.leases.child' in sys.orig_argv: signal.pause()\n"
+        "import signal, sys\nif 'asynq.worker.leases.keeper_main' in sys.orig_argv: signal.pause()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     with RedisServer.start() as redis:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.worker.queues import Preference
+from asynq.worker.queue_selection import Preference
 from asynq_conformance.histories.checkers.weights import (
     ALPHA,
     chances,

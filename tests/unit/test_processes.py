@@ -26,7 +26,7 @@ from asynq.handlers.mux import ServeMux
 from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Succeeded, wraps
 from asynq.handlers.processes.process import HandlerProcess
 from asynq.protocol.ops import WriteResult
-from asynq.runtime.signals import UNHEEDED
+from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
 from tests.unit import jobs
 from tests.unit.runs import delivery, started
 
@@ -325,7 +325,7 @@ asyncio.run(main())
 async def test_a_signal_to_all_while_a_process_starts_does_not_end_it(runs: Runs) -> None:
     """A service manager tells every process of a service to end; the worker finishes its tasks first."""
     process = HandlerProcess()
-    for number in UNHEEDED:
+    for number in CHILD_MASKED_SIGNALS:
         os.kill(process._process.pid, number)
     runs.processes._all.add(process)
     runs.processes.give_back(process)

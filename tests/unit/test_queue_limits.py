@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asynq.server import Server
-from asynq.worker.queues import Preference, QueueLimits
+from asynq.worker.queue_selection import Preference, QueueLimits
 from asynq_sqlite import MemoryBroker
 
 BOTH = ("high", "low")

@@ -26,8 +26,8 @@ from asynq.handlers.processes.messages import (
 )
 from asynq.handlers.processes.pickled_errors import HandlerRaised
 from asynq.protocol.answers import unwrap
+from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS, unmask_signals
 from asynq.runtime.forks import NoWayBack, flush, signals_kept_from_children
-from asynq.runtime.signals import UNHEEDED, allow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,11 +126,11 @@ def _decoded(kind: Any, task: Task) -> Any:
 def main(handle: int) -> None:
     """Serve the worker at the other end of the socket until it ends."""
     os.set_inheritable(handle, False)  # noqa: FBT003 - its only form
-    with signals_kept_from_children(UNHEEDED):
-        for number in UNHEEDED:
+    with signals_kept_from_children(CHILD_MASKED_SIGNALS):
+        for number in CHILD_MASKED_SIGNALS:
             # Not SIG_IGN, which programs the handler starts would inherit.
             signal.signal(number, lambda *_: None)
-        allow()
+        unmask_signals()
         _serve(handle)
 
 

@@ -15,7 +15,7 @@ from asynq.errors import AsynqError, HandlerProcessError
 from asynq.handlers.processes.messages import MAIN, BrokerReply, BrokerRequest, HandlerReturned, dumps, loads
 from asynq.handlers.processes.pickled_errors import HandlerRaised
 from asynq.handlers.processes.setup import Setup
-from asynq.runtime.signals import withheld
+from asynq.runtime.child_signals import signals_masked
 from asynq.runtime.stop_signals import signal_name
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class HandlerProcess:
             handle = theirs.fileno()
             flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
             # A session of its own: no signals of the terminal, and killed with all it started.
-            with withheld():
+            with signals_masked():
                 self._process = subprocess.Popen(  # noqa: S603
                     [sys.executable, *flags, "-P", "-c", BOOT, str(handle), json.dumps(sys.path)],
                     stdin=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ from asynq.runtime.backoff import Troubles
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import BlockingCalls, completed
-from asynq.worker.leases.book import LeaseBook
+from asynq.worker.leases.extension_schedule import LeaseBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Lease
     from asynq.protocol.ops import Extended, ExtendLease
-    from asynq.worker.leases.book import LeaseEvent
+    from asynq.worker.leases.extension_schedule import LeaseEvent
 
 log = get_logger("asynq.leases")
 

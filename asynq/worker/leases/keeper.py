@@ -9,12 +9,12 @@ import time
 from typing import TYPE_CHECKING
 
 from asynq.runtime.backoff import Backoff
-from asynq.runtime.every import rest
+from asynq.runtime.interval_loop import rest
 from asynq.runtime.logs import get_logger
-from asynq.worker.leases.book import CancelMarked, LeaseLost
 from asynq.worker.leases.extender import Extender
-from asynq.worker.leases.process import KeeperProcess
-from asynq.worker.leases.protocol import Hello, Hold, Ready, Release, write
+from asynq.worker.leases.extension_schedule import CancelMarked, LeaseLost
+from asynq.worker.leases.keeper_messages import Hello, Hold, Ready, Release, write
+from asynq.worker.leases.keeper_process import KeeperProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Lease
-    from asynq.worker.leases.book import LeaseEvent
-    from asynq.worker.leases.protocol import Said
+    from asynq.worker.leases.extension_schedule import LeaseEvent
+    from asynq.worker.leases.keeper_messages import Said
 
 log = get_logger("asynq.leases")
 

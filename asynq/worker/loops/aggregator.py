@@ -17,7 +17,7 @@ from asynq.runtime.backoff import Backoff, Troubles
 from asynq.runtime.logs import get_logger
 from asynq.runtime.threads import DaemonThreads
 from asynq.worker.aggregation import HOLD, Aggregation, Grouping
-from asynq.worker.loops.sweep import Sweep
+from asynq.worker.loops.queue_sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

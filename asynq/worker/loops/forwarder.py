@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from asynq.errors import BrokerUnavailable
 from asynq.protocol.ops import MAX_BATCH, Forward
-from asynq.worker.loops.sweep import Sweep, Turns
+from asynq.worker.loops.queue_sweep import Sweep, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq.protocol.ops import MAX_BATCH, PurgeCompleted, TrimArchive
-from asynq.worker.loops.sweep import Sweep, Turns
+from asynq.worker.loops.queue_sweep import Sweep, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

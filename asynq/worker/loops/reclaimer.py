@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asynq.protocol.ops import MAX_BATCH, ListGroups, ReclaimAggregations, RepairGroups
 from asynq.runtime.logs import get_logger
-from asynq.worker.loops.sweep import AT_ONCE, Sweep, Turns
+from asynq.worker.loops.queue_sweep import AT_ONCE, Sweep, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from asynq.protocol.ops import MAX_BATCH, AdoptOrphans, ListLostLeases, Recover
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import AwaitedCalls
-from asynq.worker.loops.sweep import Sweep, Turns
+from asynq.worker.loops.queue_sweep import Sweep, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

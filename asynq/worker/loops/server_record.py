@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from asynq.handlers.runner import Run
     from asynq.protocol.broker_time import BrokerTime
-    from asynq.worker.queues import Preference
+    from asynq.worker.queue_selection import Preference
 
 SERVER_EVERY = 5.0
 """Seconds between two heartbeats of a server; it can be seen for twice as long."""

@@ -15,7 +15,7 @@ from asynq_redis.transport.name_resolution import open_stream
 from asynq_redis.transport.tls import context_for
 
 if TYPE_CHECKING:
-    from asynq.runtime.per_loop import LoopState
+    from asynq.runtime.loop_local import LoopState
     from asynq_redis.transport.io import ConnectionSettings
     from asynq_redis.url import TLS, Address
 
@@ -84,7 +84,7 @@ class PushConnection:
             await self._writer.wait_closed()
 
     def drop(self, loop: LoopState) -> None:
-        """`close`, without waiting; see asynq.runtime.per_loop."""
+        """`close`, without waiting; see asynq.runtime.loop_local."""
         self._dropped = True
         abort_stream(self._writer, loop)
 

@@ -16,7 +16,7 @@ from asynq_redis.wire.keys import QueueKeys
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from asynq.runtime.per_loop import LoopState
+    from asynq.runtime.loop_local import LoopState
     from asynq_redis.transport.io import ConnectionSettings
     from asynq_redis.url import Address
 
@@ -58,7 +58,7 @@ class RedisWatcher:
             await server.close()
 
     def drop(self, loop: LoopState) -> None:
-        """`aclose`, without waiting; see asynq.runtime.per_loop."""
+        """`aclose`, without waiting; see asynq.runtime.loop_local."""
         servers, self._servers = self._servers, {}
         for server in servers.values():
             server.drop(loop)

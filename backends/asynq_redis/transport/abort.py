@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from asynq.runtime.per_loop import LoopState
+    from asynq.runtime.loop_local import LoopState
 
 
 class _AbortedTransport(asyncio.Transport):

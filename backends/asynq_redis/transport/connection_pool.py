@@ -20,7 +20,7 @@ from asynq_redis.wire.keys import mark_beside
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
-    from asynq.runtime.per_loop import LoopState
+    from asynq.runtime.loop_local import LoopState
     from asynq_redis.transport.io import ConnectionIO, ConnectionSettings
     from asynq_redis.transport.requests import Arg
     from asynq_redis.url import Address
@@ -126,7 +126,7 @@ class ConnectionPool:
                     await self._io.wait(link.connection.disconnect())
 
     def drop(self, loop: LoopState) -> None:
-        """`close`, without waiting; see asynq.runtime.per_loop."""
+        """`close`, without waiting; see asynq.runtime.loop_local."""
         self._closed = True
         while (link := self._pop()) is not None:
             self._io.drop(link.connection, loop)

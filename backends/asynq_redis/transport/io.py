@@ -27,7 +27,7 @@ from asynq_redis.transport.tls import TLSConnection, context_for
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from asynq.runtime.per_loop import LoopState
+    from asynq.runtime.loop_local import LoopState
     from asynq_redis.url import TLS, Address
 
 T = TypeVar("T")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from random import Random
 
-    from asynq.runtime.per_loop import LoopState
+    from asynq.runtime.loop_local import LoopState
     from asynq_redis.transport.io import ConnectionIO, ConnectionSettings
     from asynq_redis.transport.requests import Reply, Request
     from asynq_redis.transport.routing import Router
@@ -133,7 +133,7 @@ class Transport:
         await self.router.close()
 
     def drop(self, loop: LoopState) -> None:
-        """`close`, without waiting; see asynq.runtime.per_loop."""
+        """`close`, without waiting; see asynq.runtime.loop_local."""
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             pool.drop(loop)

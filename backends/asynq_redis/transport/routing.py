@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from asynq.runtime.per_loop import LoopState
+    from asynq.runtime.loop_local import LoopState
     from asynq_redis.transport.io import ConnectionSettings
     from asynq_redis.transport.requests import Request
     from asynq_redis.url import Address
@@ -52,7 +52,7 @@ class Router(Protocol):
         ...
 
     def drop(self, loop: LoopState) -> None:
-        """`close`, without waiting; see asynq.runtime.per_loop."""
+        """`close`, without waiting; see asynq.runtime.loop_local."""
         ...
 
 

@@ -19,7 +19,7 @@ from asynq_redis.url import Address
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from asynq.runtime.per_loop import LoopState
+    from asynq.runtime.loop_local import LoopState
     from asynq_redis.transport.io import ConnectionIO, ConnectionSettings
     from asynq_redis.transport.requests import Request
 

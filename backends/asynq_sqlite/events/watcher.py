@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from asynq.protocol.broker import Event
-    from asynq.runtime.per_loop import LoopState
+    from asynq.runtime.loop_local import LoopState
     from asynq_sqlite.events.news import News
 
 
@@ -42,7 +42,7 @@ class TaskWatcher:
         self._news.leave(self)
 
     def drop(self, loop: LoopState) -> None:
-        """`aclose`, without waiting; see asynq.runtime.per_loop."""
+        """`aclose`, without waiting; see asynq.runtime.loop_local."""
         # What came through a fork looks at nothing, and its locks may be held by a thread of the parent.
         if loop != "inherited":
             self._news.leave(self)

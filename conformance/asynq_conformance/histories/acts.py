@@ -14,7 +14,7 @@ from asynq.client.uniqueness import unique_key
 from asynq.errors import AsynqError
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
-from asynq.worker.queues import Preference
+from asynq.worker.queue_selection import Preference
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from asynq.clock import FakeClock
 from asynq.protocol import ops
-from asynq.worker.queues import Preference
+from asynq.worker.queue_selection import Preference
 from asynq_conformance import evidence, profiles
 from asynq_conformance.histories.checkers.weights import first_choices_follow
 from asynq_conformance.histories.checking import CHECKERS, check_file

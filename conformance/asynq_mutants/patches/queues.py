@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.worker.queues import Preference
+from asynq.worker.queue_selection import Preference
 from asynq_mutants.patches import failing
 
 if TYPE_CHECKING:
     from random import Random
 
-TESTS = "tests/unit/test_queues.py::"
+TESTS = "tests/unit/test_queue_selection.py::"
 SERVED = (
     "tests/conformance/test_sqlite.py::TestMemory::test_while_no_queue_is_empty_each_is_served_by_its_weight"
 )

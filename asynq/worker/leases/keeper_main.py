@@ -8,11 +8,11 @@ import sys
 import threading
 from typing import BinaryIO
 
+from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS, unmask_signals
 from asynq.runtime.logs import configure
-from asynq.runtime.signals import UNHEEDED, allow
 from asynq.worker.leases.extender import Extender
-from asynq.worker.leases.protocol import Hello, Hold, Ready, Release, Said, read, write
-from asynq.worker.leases.running import is_running
+from asynq.worker.leases.keeper_messages import Hello, Hold, Ready, Release, Said, read, write
+from asynq.worker.leases.process_state import is_running
 
 
 class Parent:
@@ -42,10 +42,10 @@ class Parent:
 
 def main() -> None:
     """Obey the lines on standard input until it ends."""
-    for number in UNHEEDED:
+    for number in CHILD_MASKED_SIGNALS:
         # The keeper stays while its worker finishes its tasks.
         signal.signal(number, signal.SIG_IGN)
-    allow()
+    unmask_signals()
     configure(int(sys.argv[1]))
     lines, out = sys.stdin.buffer, sys.stdout.buffer
     hello = read(lines.readline())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asynq.worker.queues import Preference
+from asynq.worker.queue_selection import Preference
 
 WEIGHTS = {"low": 1, "critical": 6, "default": 3}
 

@@ -11,8 +11,8 @@ from uuid import uuid4
 from asynq.checks import check_callback, check_duration, check_zone
 from asynq.protocol.broker import require
 from asynq.protocol.ops import ClearScheduler, EnqueueTick, GetLastTick, WriteScheduler
-from asynq.runtime.every import Every
 from asynq.runtime.heartbeat import Heartbeat, host
+from asynq.runtime.interval_loop import Every
 from asynq.scheduler.entries import Entry, Registry
 from asynq.scheduler.ticker import LONGEST_PAUSE, Hooks, Ticker
 

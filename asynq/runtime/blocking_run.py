@@ -1,4 +1,4 @@
-"""An event loop of its own for a blocking `run()`; signals that processes of a worker are not to receive."""
+"""Blocking `run()`: an event loop that ends without waiting for threads or coroutines of the user."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ import asyncio
 import os
 import signal
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
 from asynq.runtime.forks import signals_kept_from_children
 from asynq.runtime.logs import get_logger
 from asynq.runtime.threads import LoopThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
 
 log = get_logger("asynq.server")
 
-UNHEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP, signal.SIGHUP, signal.SIGQUIT)
-"""Terminals and service managers send these to a worker and to the processes it has started: it decides what
-ends when."""
 LAST_PATIENCE = 1.0
 """Seconds that coroutines of the user have to end when all else has ended."""
 
@@ -43,7 +40,7 @@ def run_blocking(main: Callable[[], Coroutine[Any, Any, None]], instead: str) ->
     """
     if _runs_already():
         raise RuntimeError(f"run() blocks, and here an event loop is running: use {instead}")
-    with signals_kept_from_children(UNHEEDED):
+    with signals_kept_from_children(CHILD_MASKED_SIGNALS):
         _run(asyncio.Runner(loop_factory=loop_factory()), main)
 
 
@@ -133,18 +130,3 @@ async def _others_end() -> bool:
             "%d coroutines do not end when they are cancelled: the program ends without them", len(left)
         )
     return not left
-
-
-@contextmanager
-def withheld() -> Iterator[None]:
-    """Processes started here have the unheeded signals withheld from them, until they `allow` them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, UNHEEDED)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def allow() -> None:
-    """In a process started `withheld`, once it has said what these signals do: let them come."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, UNHEEDED)

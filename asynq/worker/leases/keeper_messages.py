@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from asynq.protocol.message import Lease
-from asynq.worker.leases.book import CancelMarked, LeaseEvent, LeaseLost
+from asynq.worker.leases.extension_schedule import CancelMarked, LeaseEvent, LeaseLost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asynq.runtime.child_signals import signals_masked
 from asynq.runtime.logs import get_logger
-from asynq.runtime.signals import withheld
 from asynq.runtime.threads import in_own_thread
-from asynq.worker.leases.protocol import Said, read, write
-from asynq.worker.leases.running import is_running
+from asynq.worker.leases.keeper_messages import Said, read, write
+from asynq.worker.leases.process_state import is_running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,11 +49,17 @@ class KeeperProcess:
     def spawn(cls, hello: bytes, heard: Callable[[Said], None]) -> KeeperProcess:
         """Start a keeper process; it says Ready when it is. OSError if it cannot be started."""
         # Not multiprocessing: that would import the user's main module again.
-        command = [sys.executable, "-P", "-m", "asynq.worker.leases.child", str(log.getEffectiveLevel())]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "asynq.worker.leases.keeper_main",
+            str(log.getEffectiveLevel()),
+        ]
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         }
-        with withheld():
+        with signals_masked():
             process = subprocess.Popen(  # noqa: S603
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
             )

@@ -7,7 +7,7 @@ import pytest
 from asynq.errors import BrokerRefusedError, LeaseLostError
 from asynq.protocol.message import Lease
 from asynq.protocol.ops import Extended, ExtendLease
-from asynq.worker.leases.book import CancelMarked, LeaseBook, LeaseLost
+from asynq.worker.leases.extension_schedule import CancelMarked, LeaseBook, LeaseLost
 
 A, B = Lease("q", "a", "1"), Lease("q", "b", "2")
 LEASE = 30_000

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from asynq.errors import ServerStateError
 from asynq.runtime.backoff import Outage, shared_outage
+from asynq.runtime.blocking_run import run_blocking
 from asynq.runtime.lifecycle import Life
 from asynq.runtime.logs import get_logger
 from asynq.runtime.loop_monitor import LoopMonitor
-from asynq.runtime.signals import run_blocking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asynq.protocol.broker import Broker
-    from asynq.runtime.every import Every
+    from asynq.runtime.interval_loop import Every
 
 log = get_logger("asynq.scheduler")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq.errors import AsynqError, BrokerFullError, BrokerRefusedError, BrokerUnavailable
-from asynq.runtime.every import Every
+from asynq.runtime.interval_loop import Every
 
 if TYPE_CHECKING:
     from collections.abc import Callable

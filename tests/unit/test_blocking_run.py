@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from asynq.runtime.signals import run_blocking, run_to_end
+from asynq.runtime.blocking_run import run_blocking, run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -59,7 +59,7 @@ def test_who_waits_for_a_task_that_exits_sees_it_and_the_loop_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "asynq.runtime.signals._interrupts", lambda: False
+        "asynq.runtime.blocking_run._interrupts", lambda: False
     )  # as while a server handles signals
 
     async def main() -> str:
