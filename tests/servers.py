@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -16,6 +15,7 @@ from redis.retry import Retry
 from asynq_topologies.executables import find_redis_server, find_redis_servers, server_version
 from asynq_topologies.ports import free_port
 from asynq_topologies.process import ServerProcess
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,9 +32,6 @@ __all__ = [
 
 OVERRIDE = "ASYNQ_TEST_REDIS"
 """Environment variable: URL of a running server to test on. Its database is emptied again and again."""
-
-READY_WITHIN = 10.0
-"""Seconds a server may take to answer its first PING."""
 
 
 def require_redis_server() -> str:
@@ -151,11 +148,10 @@ class RedisServer:
         return self._process
 
     def _wait_ready(self, process: ServerProcess) -> None:
-        deadline = time.monotonic() + READY_WITHIN
-        while process.runs and time.monotonic() < deadline:
+        def ready_or_ended() -> bool:
             with contextlib.suppress(redis.RedisError):
-                self._client.ping()
-                return
-            time.sleep(0.01)
-        message = f"redis-server did not get ready:\n{self.log}"
-        raise RuntimeError(message)
+                return bool(self._client.ping())
+            return not process.runs
+
+        eventually(ready_or_ended, explain=lambda: self.log)
+        assert process.runs, f"redis-server did not start:\n{self.log}"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.waiting import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SQLITE = "sqlite:///"
-PATIENCE = 15.0
-"""Seconds to wait for the store, and for the process to be stopped."""
 
 
 def stop(pid: int, url: str) -> None:
@@ -26,10 +25,7 @@ def stop(pid: int, url: str) -> None:
     """
     with nobody_writes(url):
         os.kill(pid, signal.SIGSTOP)
-        ends = time.monotonic() + PATIENCE
-        while not is_stopped(pid):
-            assert time.monotonic() < ends, f"process {pid} is not stopped"
-            time.sleep(0.001)
+        eventually(lambda: is_stopped(pid), explain=lambda: f"process {pid} is not stopped")
 
 
 def is_stopped(pid: int) -> bool:

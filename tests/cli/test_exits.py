@@ -37,7 +37,7 @@ async def group(ctx, task):
 async def forgotten(ctx, task):
     forgotten.task = asyncio.create_task(parse())
     asyncio.get_running_loop().call_soon(sys.exit, 2)
-    await asyncio.sleep(0.1)
+    await asyncio.wait([forgotten.task])
 
 @mux.handler("exit")
 def exit(ctx, task):

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -15,29 +14,31 @@ import psutil
 import pytest
 
 from asynq import Client, Task
-from asynq.runtime.stop_signals import SAME_REQUEST
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 APP = """
-import asyncio, os, pathlib, time
+import pathlib, threading
 import asynq
+from tests.waiting import aeventually, eventually
 
+HOUR = 3600
 here = pathlib.Path(__file__).parent
 mux = asynq.ServeMux()
 
-@mux.handler("sleep")
-async def sleep(ctx, task):
+@mux.handler("wait")
+async def wait(ctx, task):
     (here / "begun").touch()
-    await asyncio.sleep(float(task.payload))
+    await aeventually((here / "released").exists, HOUR)
     (here / "ended").touch()
 
 @mux.handler("block")
 async def block(ctx, task):
     if not ctx.lease_losses:
-        time.sleep(600)
+        threading.Event().wait()
     (here / "ended").touch()
 
 @mux.handler("apart", executor="process")
@@ -46,25 +47,31 @@ def apart(ctx, task):
 
 if (here / "slow").exists():
     (here / "importing").touch()
-    while (here / "slow").exists():
-        time.sleep(0.01)
+    eventually(lambda: not (here / "slow").exists(), HOUR)
 """
+SAME_REQUEST = """
+from asynq.runtime import stop_signals
+stop_signals.SAME_REQUEST = {}
+"""
+BEREAVED = """
+import pathlib
+ask_to_stop = stop_signals.ask_to_stop
+
+def noted():
+    ask_to_stop()
+    pathlib.Path(__file__).with_name("bereaved").touch()
+
+stop_signals.ask_to_stop = noted
+"""
+"""A worker notes that it has noticed the end of its supervisor."""
 SLOW_HANDLER_PROCESS = """
-import pathlib, sys, time
+import pathlib, sys
+from tests.waiting import eventually
 here = pathlib.Path(__file__).parent
 if any("asynq.handlers.processes.child" in argument for argument in sys.orig_argv):
     (here / "booting").touch()
-    while not (here / "signalled").exists():
-        time.sleep(0.01)
+    eventually((here / "signalled").exists)
 """
-LONG = "60"
-
-
-def until(condition: Callable[[], object], patience: float = 60.0) -> None:
-    ends = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(0.02)
 
 
 class Site:
@@ -74,11 +81,16 @@ class Site:
         self.folder = folder
         self.url = f"sqlite:///{folder}/tasks.db"
         (folder / "app.py").write_text(APP)
+        self.starts_with(SAME_REQUEST.format(3600))
 
     @property
     def log(self) -> str:
         """What the processes of the worker have logged."""
         return (self.folder / "log").read_text()
+
+    def starts_with(self, *code: str) -> None:
+        """Have each process of the worker run this code before anything else."""
+        (self.folder / "sitecustomize.py").write_text("".join(code))
 
     def touch(self, name: str) -> None:
         (self.folder / name).touch()
@@ -89,9 +101,9 @@ class Site:
     def has(self, name: str) -> bool:
         return (self.folder / name).exists()
 
-    def enqueue(self, type: str, payload: str = "") -> None:  # noqa: A002
+    def enqueue(self, type: str) -> None:  # noqa: A002
         with Client(self.url) as client:
-            client.enqueue(Task(type, payload))
+            client.enqueue(Task(type))
 
     @contextmanager
     def worker(self, *options: str, under: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[bytes]]:
@@ -133,7 +145,7 @@ def test_sigterm_while_the_application_is_imported_ends_it_at_once(
 ) -> None:
     site.touch("slow")
     with site.worker("-p", processes) as process:
-        until(lambda: site.has("importing"))
+        eventually(lambda: site.has("importing"))
         process.terminate()
         assert process.wait(30) == status
 
@@ -145,7 +157,7 @@ def test_process_1_of_a_container_is_ended_by_sigterm_while_it_imports(site: Sit
         pytest.skip("namespaces of processes are not allowed here")
     site.touch("slow")
     with site.worker("-p", processes, under=("unshare", "--pid", "--fork", "--kill-child")) as unshared:
-        until(lambda: site.has("importing"))
+        eventually(lambda: site.has("importing"))
         [first] = psutil.Process(unshared.pid).children()
         first.terminate()
         assert unshared.wait(30) == (128 + signal.SIGTERM if processes == "1" else 0)
@@ -157,11 +169,11 @@ def test_sigtstp_while_the_application_is_imported_keeps_it_from_taking_tasks(
 ) -> None:
     site.touch("slow")
     with site.worker("-p", processes) as process:
-        until(lambda: site.has("importing"))
+        eventually(lambda: site.has("importing"))
         process.send_signal(signal.SIGTSTP)
-        site.enqueue("sleep", "0")
+        site.enqueue("wait")
         site.remove("slow")
-        until(lambda: site.log.count("taking no more tasks") == int(processes))
+        eventually(lambda: site.log.count("taking no more tasks") == int(processes))
         process.terminate()
         assert process.wait(30) == 0
     assert not site.has("begun")
@@ -172,21 +184,23 @@ def test_sigtstp_while_the_application_is_imported_keeps_it_from_taking_tasks(
 def test_a_stop_that_reaches_every_process_at_once_lets_handlers_finish(
     site: Site, processes: str, number: signal.Signals
 ) -> None:
-    site.enqueue("sleep", "2")
+    site.enqueue("wait")
     with site.worker("-p", processes) as process:
-        until(lambda: site.has("begun"))
+        eventually(lambda: site.has("begun") and site.log.count("working on") == int(processes))
         for one in everyone(process.pid):
             with suppress(psutil.NoSuchProcess):
                 one.send_signal(number)
+        eventually(lambda: site.log.count("shutting down") == int(processes))
+        site.touch("released")
         assert process.wait(30) == 0
     assert site.has("ended")
 
 
 def test_a_stop_that_reaches_a_starting_handler_process_does_not_end_it(site: Site) -> None:
-    (site.folder / "sitecustomize.py").write_text(SLOW_HANDLER_PROCESS)
+    site.starts_with(SAME_REQUEST.format(3600), SLOW_HANDLER_PROCESS)
     site.enqueue("apart")
     with site.worker() as process:
-        until(lambda: site.has("booting"))
+        eventually(lambda: site.has("booting"))
         for one in everyone(process.pid):
             one.send_signal(signal.SIGTERM)
         site.touch("signalled")
@@ -195,23 +209,27 @@ def test_a_stop_that_reaches_a_starting_handler_process_does_not_end_it(site: Si
 
 
 def test_a_supervisor_killed_while_its_workers_finish_does_not_hurry_them(site: Site) -> None:
-    site.enqueue("sleep", f"{SAME_REQUEST + 2}")
+    site.starts_with(SAME_REQUEST.format(0), BEREAVED)
+    site.enqueue("wait")
     with site.worker("-p", "2") as process:
-        until(lambda: site.has("begun"))
+        eventually(lambda: site.has("begun") and site.log.count("working on") == 2)
         workers = everyone(process.pid)[1:]
         process.terminate()
-        time.sleep(SAME_REQUEST + 0.3)
+        eventually(lambda: site.log.count("shutting down") == 2)
         process.kill()
+        eventually(lambda: site.has("bereaved"))
+        site.touch("released")
         psutil.wait_procs(workers, timeout=30)
     assert site.has("ended")
 
 
 def test_a_second_stop_of_a_supervisor_is_one_of_its_workers(site: Site) -> None:
-    site.enqueue("sleep", LONG)
-    with site.worker("-p", "2", "--shutdown-timeout", "60s") as process:
-        until(lambda: site.has("begun"))
+    site.starts_with(SAME_REQUEST.format(0))
+    site.enqueue("wait")
+    with site.worker("-p", "2", "--shutdown-timeout", "1h") as process:
+        eventually(lambda: site.has("begun") and site.log.count("working on") == 2)
         process.terminate()
-        time.sleep(SAME_REQUEST + 0.3)
+        eventually(lambda: site.log.count("shutting down") == 2)
         process.terminate()
         assert process.wait(30) == 0
     assert not site.has("ended")
@@ -221,7 +239,7 @@ def test_a_second_stop_of_a_supervisor_is_one_of_its_workers(site: Site) -> None
 def test_a_worker_that_is_blocked_is_replaced_and_its_task_runs_again(site: Site, processes: str) -> None:
     site.enqueue("block")
     with site.worker("-p", processes, "--stall-timeout", "1s", "--lease", "1s") as process:
-        until(lambda: site.has("ended"))
+        eventually(lambda: site.has("ended"))
         assert "has been blocked for more than 1 s and is killed" in site.log
         process.terminate()
         assert process.wait(30) == 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq.supervisor.supervisor import USAGE_ERROR, Supervisor, describe
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,9 +45,7 @@ class Running:
 
     async def restarting(self) -> None:
         """Waits until a copy is about to be started again."""
-        async with asyncio.timeout(30):
-            while not self.supervisor.restarts:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await aeventually(lambda: self.supervisor.restarts)
 
     async def all_ended(self) -> bool:
         """Waits until no copy holds the pipe any more."""
@@ -148,11 +147,11 @@ async def test_a_supervisor_told_to_stop_does_not_wait_to_restart_a_copy() -> No
 
 
 STALLING = (
-    SAY + "import itertools, time; from datetime import timedelta\n"
+    SAY + "import itertools, signal; from datetime import timedelta\n"
     "from asynq.supervisor.stall_watch import tell_supervisor\n"
     "lags = itertools.chain([0] * 3, itertools.repeat(60))\n"
     "tell_supervisor(lambda: timedelta(seconds=next(lags)))\n"
-    "say(os.getpid()); time.sleep(600)"
+    "say(os.getpid()); signal.pause()"
 )
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import pytest
 
 from asynq import Client, Task, __version__
 from asynq.__main__ import main
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,14 +165,13 @@ def test_a_worker_says_what_it_works_on_and_what_fails(app_dir: Path) -> None:
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_an_interrupted_start_is_quiet(app_dir: Path, url: str, processes: str) -> None:
     (app_dir / "slow.py").write_text(
-        "import pathlib, time\npathlib.Path(__file__).with_name('begun').touch()\ntime.sleep(60)\n"
+        "import pathlib, threading\n"
+        "pathlib.Path(__file__).with_name('begun').touch()\n"
+        "threading.Event().wait()\n"
     )
     command = asynq_command("worker", "slow:mux", "-d", str(app_dir), "-b", url, "-p", processes)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        ends = time.monotonic() + 30
-        while not (app_dir / "begun").exists():
-            assert time.monotonic() < ends
-            time.sleep(0.01)
+        eventually((app_dir / "begun").exists)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == (130 if processes == "1" else 0)

@@ -160,7 +160,7 @@ def test_a_handler_process_logs_as_its_module_configures(tmp_path: Path, how: st
     with worker(tmp_path) as (_, lines):
         read = until(lines, "the handler runs apart", "a line of asynq's")
     found = [line for line in read if line.endswith(("the handler runs apart", "a line of asynq's"))]
-    begin = r"[\d-]+ [\d:,]+ \d+ (INFO|WARNING) " if how == "none" else "MINE (app|asynq.handlers.limits) "
+    begin = r"[\d-]+ [\d:,]+ \d+ (INFO|WARNING) " if how == "none" else "MINE (app|asynq.limits) "
     assert all(re.match(begin, line) for line in found), read
 
 

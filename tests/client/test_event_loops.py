@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from asynq.protocol.ops import Ping
 from asynq_redis import TLS, RedisBroker
 from asynq_topologies.certificates import self_signed
 from tests.servers import RedisServer
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,14 +69,6 @@ def connections(server: redis.Redis) -> int:
     )
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds: a server hears of the end of a connection in its time."""
-    ends = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(0.005)
-
-
 async def wait_in_vain(client: AsyncClient) -> None:
     info = await client.enqueue(Task("t"), retention=HOUR)
     with pytest.raises(TimeoutError):
@@ -89,7 +81,7 @@ def test_a_loop_that_ends_leaves_no_connection(redis_server: RedisServer, new_lo
     for _ in range(LOOPS):
         run(new_loop, client.enqueue(Task("t")))
         run(new_loop, inspector.queues())
-    until(lambda: connections(redis_server.client) == before)
+    eventually(lambda: connections(redis_server.client) == before)
     assert inspector._broker.execute is not None
 
 
@@ -98,7 +90,7 @@ def test_a_watcher_ends_with_its_loop(redis_server: RedisServer, new_loop: NewLo
     before = connections(redis_server.client)
     for _ in range(3):
         run(new_loop, wait_in_vain(client))
-    until(lambda: connections(redis_server.client) == before)
+    eventually(lambda: connections(redis_server.client) == before)
 
 
 @pytest.mark.filterwarnings(
@@ -111,11 +103,11 @@ def test_loops_closed_by_hand_leave_one_connection_until_the_client_is_collected
     before = connections(redis_server.client)
     for _ in range(LOOPS):
         run_and_close(new_loop, client.enqueue(Task("t")))
-        until(lambda: connections(redis_server.client) <= before + 1)
+        eventually(lambda: connections(redis_server.client) <= before + 1)
     run_and_close(new_loop, wait_in_vain(client))
     del client
     gc.collect()
-    until(lambda: connections(redis_server.client) == before)
+    eventually(lambda: connections(redis_server.client) == before)
 
 
 ABANDONING = """
@@ -162,13 +154,13 @@ def test_a_client_collected_on_its_loop_leaves_no_connection(
     async def work() -> None:
         await wait_in_vain(AsyncClient(redis_server.url))
         gc.collect()
-        await asyncio.to_thread(until, lambda: connections(redis_server.client) == before)
+        await asyncio.to_thread(eventually, lambda: connections(redis_server.client) == before)
         # This one is collected with the coroutine, when its loop ends at once.
         client = AsyncClient(redis_server.url)
         await asyncio.gather(*(client.ping() for _ in range(5)))
 
     run(new_loop, work())
-    until(lambda: connections(redis_server.client) == before)
+    eventually(lambda: connections(redis_server.client) == before)
 
 
 def test_a_loop_goes_on_without_the_loops_that_ended_beside_it(
@@ -187,7 +179,7 @@ def test_a_loop_goes_on_without_the_loops_that_ended_beside_it(
         await client.ping()
 
     run(new_loop, work())
-    until(lambda: connections(redis_server.client) == before)
+    eventually(lambda: connections(redis_server.client) == before)
 
 
 def test_a_forked_child_frees_what_it_inherited(redis_server: RedisServer, new_loop: NewLoop) -> None:
@@ -213,7 +205,7 @@ def test_a_forked_child_frees_what_it_inherited(redis_server: RedisServer, new_l
         await client.ping()
         await client.aclose()
         # The child still runs, and holds nothing of it.
-        until(lambda: connections(redis_server.client) == before)
+        eventually(lambda: connections(redis_server.client) == before)
         os.write(ask_to_end, b"x")
         assert await asyncio.to_thread(os.waitpid, child, 0) == (child, 0)
 
@@ -247,7 +239,7 @@ def test_plain_handlers_run_loops_of_their_own(redis_server: RedisServer, new_lo
         await server.shutdown()
         await broker.aclose()
         broker.close()
-        until(lambda: connections(redis_server.client) == before)
+        eventually(lambda: connections(redis_server.client) == before)
 
     run(new_loop, work())
 
@@ -277,7 +269,7 @@ def test_a_server_that_nobody_shuts_down_ends_with_its_loop(
     gc.collect()
     before = held()
     run(new_loop, work())
-    until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
+    eventually(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
 
 
 @pytest.mark.parametrize("kind", ["sentinel", "cluster"])
@@ -291,7 +283,9 @@ def test_loops_leave_no_connection_to_any_server(
     for number in range(5):
         run(new_loop, client.enqueue_many([Task("t", queue=f"{number}{letter}") for letter in "abcdef"]))
     run(new_loop, wait_in_vain(client))
-    until(lambda: all(connections(node.client) <= count for node, count in zip(nodes, before, strict=True)))
+    eventually(
+        lambda: all(connections(node.client) <= count for node, count in zip(nodes, before, strict=True))
+    )
 
 
 def test_loops_leave_no_encrypted_connection(tmp_path: Path, new_loop: NewLoop) -> None:
@@ -306,13 +300,13 @@ def test_loops_leave_no_encrypted_connection(tmp_path: Path, new_loop: NewLoop) 
         before = connections(server.client)
         for _ in range(3):
             run(new_loop, wait_in_vain(client))
-        until(lambda: connections(server.client) == before)
+        eventually(lambda: connections(server.client) == before)
         if new_loop is asyncio.new_event_loop:
             for _ in range(3):
                 run_and_close(new_loop, client.enqueue(Task("t")))
-                until(lambda: connections(server.client) <= before + 1)
+                eventually(lambda: connections(server.client) <= before + 1)
             broker.close()
-            until(lambda: connections(server.client) == before)
+            eventually(lambda: connections(server.client) == before)
 
 
 def test_loops_leave_no_file_and_no_thread(tmp_path: Path, new_loop: NewLoop) -> None:
@@ -325,11 +319,11 @@ def test_loops_leave_no_file_and_no_thread(tmp_path: Path, new_loop: NewLoop) ->
         return any(thread.name == "asynq-sqlite-watch" for thread in threading.enumerate())
 
     run(new_loop, wait_in_vain(client))
-    until(lambda: not watched())
+    eventually(lambda: not watched())
     files, threads = this.num_fds(), threading.active_count()
     for _ in range(3):
         run(new_loop, wait_in_vain(client))
-    until(lambda: not watched())
+    eventually(lambda: not watched())
     assert this.num_fds() <= files
     assert threading.active_count() <= threads
     for _ in range(3):
@@ -337,4 +331,4 @@ def test_loops_leave_no_file_and_no_thread(tmp_path: Path, new_loop: NewLoop) ->
     broker.close()
     del client
     assert this.num_fds() < files
-    until(lambda: threading.active_count() < threads)
+    eventually(lambda: threading.active_count() < threads)

@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 import asynq
+from tests.waiting import PATIENCE, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-PATIENCE = 60.0
 """Seconds after which something that should happen counts as not happening."""
 IMPORTS = """\
 import sys
@@ -95,19 +94,12 @@ def program(block: str, url: str, folder: Path) -> Iterator[subprocess.Popen[byt
             process.kill()
 
 
-def until(condition: Callable[[], object]) -> None:
-    ends = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("block", [SCHEDULER, MANAGER], ids=["scheduler", "manager"])
 def test_a_program_of_periodic_tasks_runs_until_it_is_told_to_end(
     block: str, url: str, tmp_path: Path
 ) -> None:
     with program(block, url, tmp_path) as process, asynq.Inspector(url) as inspector:
-        until(inspector.scheduler_entries)
+        eventually(inspector.scheduler_entries)
         [entry] = inspector.scheduler_entries()
         assert (entry.spec, entry.task_type, entry.options) == (
             "*/5 * * * *",
@@ -125,7 +117,7 @@ def test_a_program_waits_for_what_a_worker_returns(url: str, tmp_path: Path) -> 
         program(WORKER, url, tmp_path / "worker") as worker,
         asynq.Inspector(url) as inspector,
     ):
-        until(inspector.servers)
+        eventually(inspector.servers)
         with program(WAITING, url, tmp_path) as process:
             assert process.wait(PATIENCE) == 0
         worker.terminate()
