@@ -17,6 +17,8 @@ PAGES = sorted(
     ]
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"`((?:asynq|backends|conformance|docs|examples|tests)/[\w./-]+|[\w./-]+\.(?:py|lua))`")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -52,3 +54,23 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         if page.suffix == ".md":
             waiting += [(page.parent / link.partition("#")[0]).resolve() for link in links(page)]
     assert [page for page in PAGES if page not in reached] == []
+
+
+def named_files(page: Path) -> set[str]:
+    """Files and folders that the text of a page names, as `asynq/server.py`, `asynq/cli/` or `server.py`."""
+    return set(FILE.findall(CODE.sub("", page.read_text())))
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "docs/architecture.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.stem
+)
+def test_every_file_named_for_contributors_exists(page: Path) -> None:
+    tree = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("[a-z]*/**/*")]
+    named = named_files(page)
+    assert len(named) > 10
+    missing = [
+        name
+        for name in named
+        if not (ROOT / name).exists() and not any(f"/{path}".endswith(f"/{name}") for path in tree)
+    ]
+    assert missing == []
