@@ -1,1 +1,1 @@
-"""Handlers: how the handler of a task is found and run, and what the end of a run means."""
+"""Handlers: find the handler of a task, run it within its time, and decide what follows from the outcome."""

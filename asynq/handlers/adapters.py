@@ -1,4 +1,4 @@
-"""Handlers as users write them, each made into the one form a run awaits: a HandlerAdapter."""
+"""Adapters from user functions to the async form that a run awaits: async, thread and process handlers."""
 
 from __future__ import annotations
 
@@ -29,53 +29,59 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Handler: TypeAlias = "Callable[[Context, Any], Any]"
-"""An async or plain function, a partial of one, or an object with `__call__`, of (ctx, task)."""
+"""An async or sync function of (ctx, task), a partial of one, or an object whose `__call__` is one."""
 
 Executor: TypeAlias = Literal["thread", "process"]
-"""Where a plain function runs."""
+"""Where a sync function runs."""
 
 
 class HandlerAdapter(ABC):
-    """A handler in the form a run awaits."""
+    """A handler in the form that a run awaits."""
 
     @abstractmethod
     async def __call__(self, ctx: Context, task: Task) -> Any:
-        """Carry out the task; what is returned is its result."""
+        """Handle the task. The return value is its result."""
 
 
 def adapt_handler(
     handler: Handler, *, payload: Any = None, executor: Executor | None = None
 ) -> HandlerAdapter:
-    """The step that runs a handler: coroutine functions as they are, plain functions in a thread.
+    """The adapter for a handler: async functions run on the event loop, sync ones in a thread or process.
 
-    With `payload` the handler is given a decoded instance in the place of the task. TypeError for what
-    cannot handle a task: not callable, a class, a generator function, or without room for two arguments; for
-    what a process cannot import: anything but a function, and a type, at the top level of a module; and for
-    a type that cannot be decoded (see `asynq.client.payload.payload_decoder`).
-    ValueError for an executor that does not exist, and for options an async handler or a mux has no use for.
+    Args:
+        handler: the user's handler; an adapter, such as a mux, is returned as it is.
+        payload: type to which the payload is decoded; the handler gets the value instead of the task.
+        executor: where a sync function runs; by default in a thread.
+
+    Raises:
+        TypeError: the handler cannot handle a task: it is not callable, is a class or a generator function,
+            or does not take two arguments. Or a process cannot import it: the function, or the payload type,
+            is not at the top level of a module. Or the payload type cannot be decoded (see
+            `asynq.client.payload.payload_decoder`).
+        ValueError: the executor does not exist, or an option does not apply to an async handler or a mux.
     """
     if isinstance(handler, HandlerAdapter):
         if payload is not None or executor is not None:
-            raise ValueError("payload and executor are for functions; a mux has them on its own handlers")
+            raise ValueError("payload and executor are for functions; set them on the handlers of the mux")
         return handler
     _check(handler)
     if executor not in (None, "thread", "process"):
         raise ValueError(f"executor must be 'thread' or 'process'; it is {executor!r}")
-    step: HandlerAdapter
+    adapter: HandlerAdapter
     if is_async(handler):
         if executor is not None:
             raise ValueError(f"executor is for plain functions; {_name(handler)} is async")
-        step = AsyncAdapter(handler)
+        adapter = AsyncAdapter(handler)
     elif executor == "process":
         _check_importable(handler)
         return ProcessAdapter(handler, _importable_type(payload))
     else:
-        step = ThreadAdapter(handler)
-    return step if payload is None else PayloadAdapter(step, _decoder(payload))
+        adapter = ThreadAdapter(handler)
+    return adapter if payload is None else PayloadAdapter(adapter, _decoder(payload))
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """True for what returns a coroutine by its own declaration: calling it runs nothing yet."""
+    """True if a call of the function returns a coroutine, judged by its declaration."""
     return _declared(inspect.iscoroutinefunction, function)
 
 
@@ -92,26 +98,26 @@ class AsyncAdapter(HandlerAdapter):
 
 @frozen
 class ThreadAdapter(HandlerAdapter):
-    """Runs a plain function in one of the server's threads."""
+    """Runs a sync function in one of the server's threads."""
 
     function: Handler
 
     async def __call__(self, ctx: Context, task: Task) -> Any:
-        """Run the handler; when it hands back something to await (a lambda around async code), await it."""
+        """Run the handler. If it returns an awaitable (a lambda around async code), await that too."""
         answer = await _in_thread(ctx, partial(self.function, ctx, task))
         return await answer if inspect.isawaitable(answer) else answer
 
 
 @frozen
 class ProcessAdapter(HandlerAdapter):
-    """Runs a plain function in one of the server's processes, which is killed when the run must end."""
+    """Runs a sync function in one of the server's processes, which is killed when the run must end."""
 
     function: Handler
     payload: Any = None
-    """The declared type of the payload, which the process decodes; None to give it the task."""
+    """The declared type of the payload, which the process decodes; None to pass the task."""
 
     async def __call__(self, ctx: Context, task: Task) -> bytes | None:
-        """Run the handler; what it returned is encoded as a result already."""
+        """Run the handler. Its return value is already encoded as a result."""
         control = ctx.control
         errand = ProcessCall(control.executors.processes)
         call = HandlerCall(self.function, control.delivery, task, self.payload, control.deadline)
@@ -120,18 +126,18 @@ class ProcessAdapter(HandlerAdapter):
 
 @frozen
 class PayloadAdapter(HandlerAdapter):
-    """Hands the decoded payload to another step."""
+    """Passes the decoded payload to another adapter."""
 
-    step: HandlerAdapter
+    adapter: HandlerAdapter
     decode: Callable[[str, bytes], Any]
 
     async def __call__(self, ctx: Context, task: Task) -> Any:
-        """Run the handler, or raise PayloadError: the task is then archived at once."""
-        return await self.step(ctx, self.decode(task.type, task.payload))
+        """Run the handler, or raise PayloadError, which archives the task at once."""
+        return await self.adapter(ctx, self.decode(task.type, task.payload))
 
 
 async def _in_thread(ctx: Context, function: Callable[[], T], kill: Callable[[], None] | None = None) -> T:
-    """Call the function in a thread. `kill` makes it end soon; without it nothing can stop a thread."""
+    """Call the function in a thread. `kill` makes it end soon; without it, nothing can stop a thread."""
     answer: Answer[T] = Answer()
     try:
         future = ctx.control.executors.threads.submit(copy_context().run, answer.fill, function)
@@ -146,8 +152,8 @@ async def _in_thread(ctx: Context, function: Callable[[], T], kill: Callable[[],
         except asyncio.CancelledError:
             if kill is not None:
                 kill()
-            # A function that cannot be killed was told through ctx. Wait, so that middlewares around it end
-            # after it, as long as the run waits for it too.
+            # A function that cannot be killed sees the cancellation through ctx. Wait for it as long as the
+            # run does, so that the middlewares around it end after it.
             if future.cancel() or not ctx.cancelled or ctx.control.abandoned:
                 raise
     if future.cancelled():
@@ -167,11 +173,11 @@ def _check(handler: object) -> None:
     except TypeError as error:
         raise TypeError(f"a handler must take (ctx, task); {_name(handler)} does not: {error}") from None
     except ValueError:
-        return  # some callables written in C do not tell their signature
+        return  # some callables written in C have no signature
 
 
 def _check_importable(handler: Handler) -> None:
-    """Refuse what a process could not find by the name of its module and its own."""
+    """Raise TypeError for a function that a process cannot import by its module and qualified name."""
     if not inspect.isroutine(handler) or inspect.ismethod(handler) or "<" in handler.__qualname__:
         raise TypeError(
             "executor='process' needs a function at the top level of a module, which a process can import; "
@@ -179,18 +185,18 @@ def _check_importable(handler: Handler) -> None:
         )
     if handler.__module__ == "__main__" and not MainModule.here().name:
         raise TypeError(
-            f"executor='process' needs a function of a file; {_name(handler)} was typed at a prompt"
+            f"executor='process' needs a function from a file; {_name(handler)} was defined at a prompt"
         )
 
 
 def _decoder(payload: Any) -> Callable[[str, bytes], Any]:
     if payload is Task:
-        raise TypeError("payload=Task is what a handler is given without payload=; leave it out")
+        raise TypeError("payload=Task: a handler gets the Task without payload=; leave it out")
     return payload_decoder(payload)
 
 
 def _importable_type(payload: Any) -> Any:
-    """The type, refused when it cannot be decoded, or not be found by a process."""
+    """The type itself. Raises TypeError if it cannot be decoded or a process cannot import it."""
     if payload is not None:
         _decoder(payload)
         try:
@@ -204,7 +210,7 @@ def _importable_type(payload: Any) -> Any:
 
 
 def _declared(is_kind: Callable[[Any], bool], function: Any) -> bool:
-    # inspect looks through partials, but not into objects with __call__.
+    # inspect unwraps partials, but does not look at __call__ of objects.
     while isinstance(function, partial):
         function = function.func
     return is_kind(function) or (not inspect.isroutine(function) and is_kind(type(function).__call__))

@@ -1,4 +1,4 @@
-"""What a handler knows of its run, and what it can do while it runs."""
+"""`Context`: what a handler can read about its run, and how it notices cancellation and writes results."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from asynq.protocol.message import Delivery
 
 StopOutcome = Cancelled | Interrupted | Failed
-"""Why a run was told to end, as the outcome it has unless its handler finds a better one."""
+"""Why a run was cancelled, as the outcome of the run unless its handler still returns one."""
 
 
 class CancelReason(StrEnum):
-    """Why a run was told to end."""
+    """Why a run was cancelled."""
 
     TIMEOUT = "timeout"
     DEADLINE = "deadline"
@@ -38,20 +38,20 @@ class CancelReason(StrEnum):
 
 @define(eq=False)
 class RunControl:
-    """What a run and the steps of its handler share."""
+    """State shared by a run and the adapters of its handler."""
 
     delivery: Delivery
     deadline: datetime
     """When the run must end, in UTC."""
     broker: Broker
     executors: Executors
-    """Where plain functions run."""
+    """Where sync functions run."""
     stop: StopOutcome | None = None
-    """Set once the run was told to end."""
+    """Set once the run was cancelled."""
     abandoned: bool = False
-    """The run has its outcome without its handler, which did not end in time."""
+    """True if the run has its outcome although its handler did not end in time."""
     calls: list[Future[Any]] = Factory(list)
-    """What was handed to threads so far."""
+    """The calls handed to threads so far."""
 
 
 class Context:
@@ -59,10 +59,10 @@ class Context:
 
     def __init__(self, control: RunControl) -> None:
         self.control = control
-        """The runner's own; nothing in it is for handlers."""
+        """Internal state of the run, not for handlers."""
         self._delivery = control.delivery
         self.state: dict[str, Any] = {}
-        """For middlewares to leave things to one another and to the handler; new for each run."""
+        """Values that middlewares pass to one another and to the handler; new for each run."""
 
     @property
     def task_id(self) -> str:
@@ -71,7 +71,7 @@ class Context:
 
     @property
     def queue(self) -> str:
-        """Name of the queue the task came from."""
+        """Name of the queue of the task."""
         return self._delivery.message.queue
 
     @property
@@ -86,7 +86,7 @@ class Context:
 
     @property
     def max_retry(self) -> int:
-        """Retries the task may spend after its first run."""
+        """Retries that the task may spend after its first run."""
         return self._delivery.message.max_retry
 
     @property
@@ -96,20 +96,20 @@ class Context:
 
     @property
     def deadline(self) -> datetime:
-        """When this run is told to end: the earlier of the task's deadline and its timeout, in UTC.
+        """When this run is cancelled: the earlier of the task's deadline and its timeout, in UTC.
 
-        It is an instant of the broker's clock, from which that of this machine may differ.
+        It is an instant of the broker's clock, which may differ from the clock of this machine.
         """
         return self.control.deadline
 
     @property
     def cancelled(self) -> bool:
-        """True once this run was told to end."""
+        """True once this run was cancelled."""
         return self.control.stop is not None
 
     @property
     def cancel_reason(self) -> CancelReason | None:
-        """Why this run was told to end; None while it was not."""
+        """Why this run was cancelled; None if it was not."""
         match self.control.stop:
             case None:
                 return None
@@ -123,10 +123,13 @@ class Context:
                 return CancelReason.TIMEOUT
 
     def raise_if_cancelled(self) -> None:
-        """Raise once this run was told to end: TaskTimeoutError past its time, else TaskCancelledError.
+        """Raise an error if this run was cancelled. For sync handlers, which cannot be interrupted.
 
-        For plain functions, which nothing can stop from outside. Returning instead says that the work is
-        done: the task is then settled as a success.
+        A handler that returns instead reports that the work is done: the task is then settled as a success.
+
+        Raises:
+            TaskTimeoutError: the run exceeded its timeout or its deadline.
+            TaskCancelledError: the run was cancelled for another reason.
         """
         match self.control.stop:
             case None:
@@ -136,15 +139,19 @@ class Context:
         raise TaskCancelledError(str(self.cancel_reason))
 
     async def write_result(self, result: object) -> None:
-        """Store progress or a result with the task, at any time; each write replaces the one before.
+        """Store progress or a result with the task. Each write replaces the one before.
 
-        Anything that a handler may return. LeaseLostError when this run no longer owns its task;
-        ResultTooLargeError for more bytes than the broker stores.
+        Args:
+            result: any value that a handler may return.
+
+        Raises:
+            LeaseLostError: this run no longer owns its task.
+            ResultTooLargeError: the result has more bytes than the broker stores.
         """
         await self.control.broker.aexecute(self._writing(result))
 
     def write_result_sync(self, result: object) -> None:
-        """`write_result` for plain functions, which run in a thread; blocks until it is stored."""
+        """`write_result` for sync handlers, which run in a thread. Blocks until the result is stored."""
         self.control.broker.execute(self._writing(result))
 
     def _writing(self, result: object) -> WriteResult:
@@ -157,7 +164,11 @@ current_run: ContextVar[Context] = ContextVar("asynq_context")
 
 
 def current_context() -> Context:
-    """The run this code is part of, in a handler's thread too. LookupError outside of any run."""
+    """The context of the run that this code is part of; works in the thread of a sync handler too.
+
+    Raises:
+        LookupError: the code is not part of a run.
+    """
     try:
         return current_run.get()
     except LookupError:

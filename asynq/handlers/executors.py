@@ -1,4 +1,4 @@
-"""Where plain handlers run."""
+"""`Executors`: the threads and processes in which sync handlers run."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 @frozen
 class Executors:
-    """Threads, and processes: each process has a thread that waits for it. Both start when needed."""
+    """Threads and processes, both started on demand. A thread waits for each process that is in use."""
 
     threads: Executor
     processes: ProcessPool
 
     @classmethod
     def of(cls, concurrency: int) -> Self:
-        """Room for so many handlers at once."""
+        """Executors for as many handlers at the same time."""
         return cls(DaemonThreads(concurrency), ProcessPool())
 
     def close(self) -> None:
-        """Take no more calls; end the processes. Threads end after what they carry out."""
+        """Accept no more calls and end the processes. Threads end after their current call."""
         self.threads.shutdown(wait=False, cancel_futures=True)
         self.processes.close()

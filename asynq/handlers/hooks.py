@@ -1,4 +1,4 @@
-"""The user's hooks: told of what happens to tasks and to the broker, and unable to break anything."""
+"""Hooks: call the user's callbacks when runs start, end or fail, and log the errors that they raise."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 log = get_logger("asynq.server")
 
 OnRun = Callable[[Task, Context], Awaitable[None] | None]
-"""From the task and the run's context."""
+"""Called with the task and the context of the run."""
 OnError = Callable[[Exception, Task, Context | None], Awaitable[None] | None]
-"""From the error, the task, and the run's context: None when the run was lost with its worker."""
+"""Called with the error, the task and the context of the run; None when the worker of the run was lost."""
 HealthCheck = Callable[[AsynqError | None], Awaitable[None] | None]
-"""From what the broker answered: None for a sign of life."""
+"""Called with the broker's error; None when the broker answered."""
 
 
 _TAKES = {"on_start": "(task, ctx)", "on_success": "(task, ctx)", "health_check": "(error)"}
-"""What hooks are called with, unless it is (error, task, ctx)."""
+"""Arguments of the callbacks whose arguments are not (error, task, ctx)."""
 
 
 @frozen(kw_only=True)
 class Callbacks:
-    """What the user wants to be told; each None, sync (then it must not block) or async.
+    """The user's callbacks: each None, an async function, or a sync function that must not block.
 
-    TypeError, naming the option, for what cannot be called so.
+    TypeError, naming the option, for a value that cannot be called with the callback's arguments.
     """
 
     on_error: OnError | None = None
@@ -59,14 +59,14 @@ class Callbacks:
 
 
 class Hooks:
-    """Calls the callbacks, on the event loop; an async one goes on by itself. What they raise is logged."""
+    """Calls the callbacks on the event loop, async ones in tasks of their own. Logs the errors they raise."""
 
     def __init__(self, callbacks: Callbacks) -> None:
         self._on = callbacks
         self._pending: set[asyncio.Task[None]] = set()
 
     def started(self, message: TaskMessage, ctx: Context) -> None:
-        """A run begins."""
+        """A run starts."""
         self._notify("on_start", message, ctx)
 
     def ended(self, outcome: Outcome, message: TaskMessage, ctx: Context | None) -> None:
@@ -76,11 +76,11 @@ class Hooks:
             self.report(error, message, ctx)
 
     def report(self, error: Exception, message: TaskMessage, ctx: Context | None = None) -> None:
-        """Something went wrong with a task."""
+        """An error occurred with a task."""
         self._notify("on_error", message, ctx, error)
 
     def settled(self, op: Settlement, outcome: Outcome | None, ctx: Context | None) -> None:
-        """The broker has recorded how a run ended."""
+        """The broker has recorded the end of a run."""
         message, error = op.delivery.message, error_of(outcome)
         if isinstance(op, Requeue):
             return
@@ -92,7 +92,7 @@ class Hooks:
             self._notify("on_archive" if isinstance(op, Archive) else "on_retry", message, ctx, error)
 
     def lost(self, recovery: Recover) -> None:
-        """A task was taken from a worker that is lost."""
+        """A task was recovered from a lost worker."""
         message = recovery.lost.message
         error = LeaseLostError(message.queue, message.id)
         then = "on_archive" if recovery.to == "archived" else "on_retry"
@@ -100,12 +100,12 @@ class Hooks:
             self._notify(name, message, None, error)
 
     def checked(self, error: AsynqError | None) -> None:
-        """The broker was asked for a sign of life."""
+        """A health check of the broker has an answer."""
         if self._on.health_check is not None:
             self._call("health_check", partial(self._on.health_check, error))
 
     async def drain(self, seconds: float) -> None:
-        """Wait for hooks under way, for so long at most, then cancel them."""
+        """Wait at most `seconds` for running hooks, then cancel them."""
         if self._pending:
             await asyncio.wait(self._pending, timeout=seconds)
         for pending in self._pending:
@@ -114,7 +114,7 @@ class Hooks:
     def _notify(self, name: str, message: TaskMessage, ctx: Context | None, *error: Exception) -> None:
         callback = getattr(self._on, name)
         if callback is not None:
-            what = f"{name}, told of task {message.id!r} of queue {message.queue!r},"
+            what = f"{name} for task {message.id!r} of queue {message.queue!r}"
             self._call(what, lambda: callback(*error, Task.from_message(message), ctx))
 
     def _call(self, what: str, callback: Callable[[], Awaitable[None] | None]) -> None:
@@ -140,7 +140,7 @@ class Hooks:
 
 
 def error_of(outcome: Outcome | None) -> Exception | None:
-    """What went wrong in a run, None when nothing did or it was not the run's doing."""
+    """The error of a run; None if it had none or another cause ended it."""
     if isinstance(outcome, Failed):
         return outcome.error
     return TaskCancelledError("an operator requested it") if isinstance(outcome, Cancelled) else None

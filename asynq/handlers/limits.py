@@ -1,8 +1,8 @@
-"""Limits on what runs do at once or how often, over all servers that share a broker.
+"""`Semaphore` and `RateLimit`: limits on runs across all servers that share a broker.
 
-A limit is a value, made once and used by any handler: as a middleware of a mux or of one handler, or around
-a part of a handler. A run that a limit holds back ends with RateLimited: its task waits in retry, without a
-retry spent and without counting as failed.
+A limit is created once and used by any number of handlers: as a middleware of a mux or of one handler, or
+around a part of a handler. A run that exceeds a limit ends with RateLimited: its task waits in retry, without
+spending a retry and without counting as failed.
 """
 
 from __future__ import annotations
@@ -36,19 +36,26 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 @frozen
 class Semaphore:
-    """At most `limit` runs hold it at a time, whichever server they are on.
+    """Limits how many runs hold one of its slots at the same time, on all servers together.
 
-    TypeError or ValueError, naming the option, for what cannot be honoured. Go's x/rate counts the same
-    slots under the same scope.
+    Go's x/rate uses the same slots for the same scope.
+
+    Args:
+        scope: name of the semaphore. Semaphores of one name share their slots and should have the same limit.
+        limit: the most runs at the same time, at least 1.
+        retry_in: how long a task waits that found no slot.
+        lapse: how long the slot of a dead worker stays taken, at least one second. A live worker renews its
+            slot.
+
+    Raises:
+        TypeError: an option has the wrong type; the message names it.
+        ValueError: an option is out of range; the message names it.
     """
 
     scope: str
-    """Its name: all that give the same name share its slots, and should give the same limit."""
     limit: int
     retry_in: timedelta = field(default=timedelta(seconds=5), kw_only=True)
-    """How long a task waits that found no slot."""
     lapse: timedelta = field(default=timedelta(minutes=1), kw_only=True)
-    """How long the slot of a worker that died stays taken; renewed while the worker lives."""
 
     def __attrs_post_init__(self) -> None:
         check_name("scope", self.scope)
@@ -59,12 +66,22 @@ class Semaphore:
             raise ValueError(f"lapse must be at least one second; it is {self.lapse}")
 
     async def __call__(self, ctx: Context, task: Task, next: Next) -> Any:  # noqa: A002 - a middleware
-        """Hold a slot while the handler runs: this is a middleware."""
+        """Hold a slot while the handler runs: the semaphore is a middleware."""
         async with self.hold(ctx):
             return await next(ctx, task)
 
     def hold(self, ctx: Context) -> SemaphoreSlot:
-        """A slot for a part of this run: `async with semaphore.hold(ctx):`, or `with` in a plain handler."""
+        """Hold a slot for a part of a run.
+
+        Use `async with semaphore.hold(ctx):`, or `with` in a sync handler. Entering raises RateLimited when
+        no slot is free.
+
+        Args:
+            ctx: context of the run.
+
+        Returns:
+            A context manager that works with `with` and `async with`.
+        """
         holder = f"{ctx.task_id}:{uuid4().hex}"
         hold = self.lapse // _MILLISECOND
         op = AcquireSlot(scope=self.scope, holder=holder, limit=self.limit, hold=hold)
@@ -72,7 +89,7 @@ class Semaphore:
 
 
 class SemaphoreSlot:
-    """A slot from entering to leaving it. Entering raises RateLimited when there is none."""
+    """A slot that is held from entering to leaving. Entering raises RateLimited when no slot is free."""
 
     def __init__(self, broker: Broker, op: AcquireSlot, retry_in: timedelta) -> None:
         self._broker = broker
@@ -89,7 +106,7 @@ class SemaphoreSlot:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # A renewal under way must end first, or it may take the slot again.
+        # A pending renewal must end first, because it could take the slot again.
         self._released.set()
         await self._renewing
         with suppress(AsynqError):  # it lapses by itself
@@ -126,23 +143,30 @@ class SemaphoreSlot:
                 self._log_failed_renewal(error)
 
     def _log_failed_renewal(self, error: AsynqError) -> None:
-        log.warning("a slot of %r is not renewed for now: %s", self._op.scope, error)
+        log.warning("cannot renew a slot of semaphore %r, will try again: %s", self._op.scope, error)
 
     def _log_if_lost(self, *, held: bool) -> None:
         if not held:
-            log.warning("a slot of %r lapsed while its run goes on: others have it", self._op.scope)
+            log.warning("a slot of semaphore %r expired during its run: other runs hold it", self._op.scope)
 
 
 @frozen
 class RateLimit:
-    """At most `limit` runs, whichever server they are on, pass it within any span of `per`.
+    """Limits how many runs start within any span of time, on all servers together.
 
-    A run that may not pass waits until it may. TypeError or ValueError, naming the option, for what cannot
-    be honoured; a limit is 10 000 at most.
+    A run that exceeds the limit waits until a token is free.
+
+    Args:
+        scope: name of the limit. Limits of one name share their tokens and should have the same limit.
+        limit: the most runs within any span of `per`, from 1 to 10,000.
+        per: the span of time, at least one millisecond.
+
+    Raises:
+        TypeError: an option has the wrong type; the message names it.
+        ValueError: an option is out of range; the message names it.
     """
 
     scope: str
-    """Its name: all that give the same name share its tokens, and should give the same limit."""
     limit: int
     per: timedelta
 
@@ -156,16 +180,30 @@ class RateLimit:
             raise ValueError(f"per must be at least one millisecond; it is {self.per}")
 
     async def __call__(self, ctx: Context, task: Task, next: Next) -> Any:  # noqa: A002 - a middleware
-        """Take a token before the handler runs: this is a middleware."""
+        """Take a token before the handler runs: the limit is a middleware."""
         await self.take(ctx)
         return await next(ctx, task)
 
     async def take(self, ctx: Context) -> None:
-        """Take a token. RateLimited when there is none, until when there will be one."""
+        """Take a token in the middle of an async handler.
+
+        Args:
+            ctx: context of the run.
+
+        Raises:
+            RateLimited: no token is free; its `retry_in` is the time until one is.
+        """
         self._check(await ctx.control.broker.aexecute(self._request()))
 
     def take_sync(self, ctx: Context) -> None:
-        """`take` for plain handlers."""
+        """`take` for sync handlers.
+
+        Args:
+            ctx: context of the run.
+
+        Raises:
+            RateLimited: no token is free; its `retry_in` is the time until one is.
+        """
         self._check(ctx.control.broker.execute(self._request()))
 
     def _request(self) -> TakeToken:

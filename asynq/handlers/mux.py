@@ -1,4 +1,4 @@
-"""ServeMux: finds the handler of a task by its type, and wraps middlewares around it."""
+"""`ServeMux`: find the handler of a task by its type, and wrap middlewares around it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 
 class ServeMux(HandlerAdapter):
-    """A handler made of handlers: each task goes to the one whose pattern fits its type best.
+    """A handler that passes each task to the handler with the best matching pattern.
 
-    A pattern fits a type that equals it or begins with it; the longest one that fits wins. A task no
-    pattern fits fails with HandlerNotFoundError. Muxes nest: the inner one sees the whole type.
+    A pattern matches a type that equals it or starts with it; the longest match wins. A task without a match
+    fails with HandlerNotFoundError. A mux may be the handler of another mux; the inner one sees the whole
+    type.
     """
 
     def __init__(self) -> None:
-        self._steps: dict[str, HandlerAdapter] = {}
+        self._adapters: dict[str, HandlerAdapter] = {}
         self._longest = 0
         self._middlewares: list[Middleware] = []
 
@@ -75,7 +76,21 @@ class ServeMux(HandlerAdapter):
         executor: Executor | None = None,
         middlewares: Sequence[Middleware] = (),
     ) -> Callable[[Handler], Handler]:
-        """Decorate a function to handle the tasks of a pattern; `handle` says what is refused."""
+        """Decorate a function to handle the tasks of a pattern. `handle` describes the arguments.
+
+        Args:
+            pattern: a task type or a prefix of task types.
+            payload: type to which payloads are decoded.
+            executor: where a sync function runs.
+            middlewares: middlewares of this handler.
+
+        Returns:
+            A decorator that registers the function and returns it unchanged.
+
+        Raises:
+            TypeError: see `handle`.
+            ValueError: see `handle`.
+        """
         if callable(pattern):
             raise TypeError('a handler needs a pattern: write @mux.handler("type")')
 
@@ -94,55 +109,77 @@ class ServeMux(HandlerAdapter):
         executor: Executor | None = None,
         middlewares: Sequence[Middleware] = (),
     ) -> None:
-        """Let a handler, which may be another mux, handle the tasks of a pattern.
+        """Register a handler, which may be another mux, for the tasks of a pattern.
 
-        With `payload` the handler gets a decoded value of that type in the place of the task: of an attrs
-        class, a dataclass, a msgspec.Struct, a pydantic model, or another type that
-        `asynq.client.payload.payload_decoder` decodes. A payload that cannot be decoded archives the task
-        at once.
-        `executor` says where a plain function runs: in a "thread", the default, or in a "process", which is
-        killed when the run must end. A process imports the function: it must be at the top level of a module.
-        `middlewares` surround this handler alone, within those of the mux, the first one outermost.
+        Args:
+            pattern: a task type or a prefix of task types.
+            handler: an async or sync function of (ctx, task), or a mux.
+            payload: type to which payloads are decoded: an attrs class, a dataclass, a msgspec.Struct, a
+                pydantic model, or another type that `asynq.client.payload.payload_decoder` decodes. The
+                handler gets the value instead of the task. A task whose payload cannot be decoded is archived
+                at once.
+            executor: where a sync function runs: "thread", the default, or "process". A process is killed
+                when the run must end. It imports the function, which must be at the top level of a module.
+            middlewares: middlewares of this handler alone, inside those of the mux; the first is outermost.
 
-        ValueError for a pattern that is blank or taken, TypeError for what cannot be a handler, and for a
-        type that cannot be decoded.
+        Raises:
+            TypeError: the handler cannot handle tasks, or the payload type cannot be decoded.
+            ValueError: the pattern is blank or already has a handler, or an option does not apply to the
+                handler.
         """
         check_name("pattern", pattern)
-        if pattern in self._steps:
+        if pattern in self._adapters:
             raise ValueError(f"pattern {pattern!r} already has a handler")
         if handler is self:
             raise ValueError(f"a mux cannot be its own handler (pattern {pattern!r})")
         for middleware in middlewares:
             _check_middleware(middleware)
-        step = adapt_handler(handler, payload=payload, executor=executor)
-        self._steps[pattern] = _surrounded(step, middlewares)
+        adapter = adapt_handler(handler, payload=payload, executor=executor)
+        self._adapters[pattern] = _wrap(adapter, middlewares)
         self._longest = max(self._longest, len(pattern))
 
     def middleware(self, middleware: M) -> M:
-        """Wrap every task of this mux, those no pattern fits too; the first one added is outermost.
+        """Add a middleware around every task of this mux, including tasks without a match; a decorator.
 
         A middleware is async, takes (ctx, task, next), and returns what `await next(ctx, task)` returns, or
-        something else. It runs on the event loop, around plain handlers too. TypeError when it is not async.
+        another result. It runs on the event loop, also around sync handlers. The first one added is
+        outermost.
+
+        Args:
+            middleware: the middleware to add.
+
+        Returns:
+            The middleware, unchanged.
+
+        Raises:
+            TypeError: the middleware is not async.
         """
         _check_middleware(middleware)
         self._middlewares.append(middleware)
         return middleware
 
     async def __call__(self, ctx: Context, task: Task) -> Any:
-        """Handle a task: middlewares first, then the handler its type leads to."""
-        return await _surrounded(_Dispatch(self), self._middlewares)(ctx, task)
+        """Handle a task: run the middlewares, then the handler that matches its type."""
+        return await _wrap(_Dispatcher(self), self._middlewares)(ctx, task)
 
     def find(self, task_type: str) -> HandlerAdapter:
-        """The step tasks of this type go to; HandlerNotFoundError when no pattern fits."""
+        """The handler for tasks of this type.
+
+        Args:
+            task_type: type of the task.
+
+        Raises:
+            HandlerNotFoundError: no pattern matches.
+        """
         for end in range(min(len(task_type), self._longest), 0, -1):
-            step = self._steps.get(task_type[:end])
-            if step is not None:
-                return step
+            adapter = self._adapters.get(task_type[:end])
+            if adapter is not None:
+                return adapter
         raise HandlerNotFoundError(task_type)
 
 
 @frozen
-class _Dispatch(HandlerAdapter):
+class _Dispatcher(HandlerAdapter):
     mux: ServeMux
 
     async def __call__(self, ctx: Context, task: Task) -> Any:
@@ -158,10 +195,10 @@ class _Wrapped(HandlerAdapter):
         return await self.middleware(ctx, task, self.next)
 
 
-def _surrounded(step: HandlerAdapter, middlewares: Sequence[Middleware]) -> HandlerAdapter:
+def _wrap(adapter: HandlerAdapter, middlewares: Sequence[Middleware]) -> HandlerAdapter:
     for middleware in reversed(middlewares):
-        step = _Wrapped(middleware, step)
-    return step
+        adapter = _Wrapped(middleware, adapter)
+    return adapter
 
 
 def _check_middleware(middleware: object) -> None:

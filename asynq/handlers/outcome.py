@@ -1,4 +1,4 @@
-"""How a run ended, and what follows from it: every rule of done, retry, archive and requeue."""
+"""The outcome of a run and the decision that follows: done, complete, retry, archive or requeue."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class Succeeded:
     """The handler returned."""
 
     result: bytes | None = None
-    """What a plain or async handler returned as the task's result, None for nothing."""
+    """The encoded return value of the handler; None if it returned None."""
 
 
 @frozen
 class Failed:
-    """The handler raised, timed out, or could not be run."""
+    """The handler raised an error, exceeded its time, or could not be run."""
 
     error: Exception
 
 
 @frozen
 class Cancelled:
-    """Somebody cancelled the task while it ran."""
+    """The task was cancelled by an operator while it ran."""
 
     then: Literal["archive", "retry"]
 
 
 @frozen
 class Interrupted:
-    """The run was ended through no fault of the task, before its handler returned."""
+    """The run was ended before its handler returned, for a reason outside of the task."""
 
     why: Literal["shutdown", "lease_lost"]
 
@@ -53,37 +53,39 @@ class Interrupted:
 log = get_logger("asynq.processor")
 
 FALLBACK_RETRY_DELAY = 60_000
-"""Milliseconds until a task runs again whose failure could not be judged."""
+"""Retry delay in milliseconds for a failure that could not be evaluated."""
 
 Outcome = Succeeded | Failed | Cancelled | Interrupted
 
 Settlement = Done | Complete | Retry | Archive | Requeue
-"""The operations that end a run."""
+"""The operations that settle a run."""
 
 
 def decide(delivery: Delivery, outcome: Outcome, rules: RetryPolicy, now: int) -> Settlement | None:
-    """The operation that settles a run, None when the task is no longer this run's to settle.
+    """The operation that settles a run; None when the run no longer owns its task.
 
-    succeeded: completed if the task asks for retention, else done. failed: done if the error is or wraps a
-    RevokeTask; archived if the task's deadline has passed; retried without counting as a failure if the error
-    is or wraps a RateLimited; archived if it is or wraps a SkipRetry or if no retry is left; else retried.
-    cancelled: as asked, where a retry counts as a failure. Interrupted by shutdown: back to the head of its
-    queue.
+    - Succeeded: completed if the task has a retention, else done.
+    - Failed: the first rule that applies. Done if the error is or wraps a RevokeTask; archived if the task's
+      deadline has passed; retried without counting as a failure if the error is or wraps a RateLimited;
+      archived if the error is or wraps a SkipRetry or no retry is left; else retried.
+    - Cancelled: archived or retried, as requested. A retry counts as a failure.
+    - Interrupted by shutdown: requeued at the head of its queue.
 
-    Never raises: an error that cannot be judged is logged, and its task retried while it has retries left.
+    Never raises: if an error cannot be evaluated, this is logged and the task is retried while it has retries
+    left, then archived.
     """
     try:
-        return _decided(delivery, outcome, rules, now)
+        return _decide(delivery, outcome, rules, now)
     except ANY_FAILURE:
-        log.exception("task %r: its failure cannot be judged", delivery.message.id)
+        log.exception("task %r: the failure cannot be evaluated", delivery.message.id)
     spent = delivery.message.retried >= delivery.message.max_retry
-    text = error_text(outcome.error) if isinstance(outcome, Failed) else "asynq: the outcome cannot be judged"
+    text = error_text(outcome.error) if isinstance(outcome, Failed) else "asynq: the outcome is unreadable"
     if spent:
         return Archive(delivery=delivery, error=text)
     return Retry(delivery=delivery, delay=FALLBACK_RETRY_DELAY, error=text)
 
 
-def _decided(delivery: Delivery, outcome: Outcome, rules: RetryPolicy, now: int) -> Settlement | None:
+def _decide(delivery: Delivery, outcome: Outcome, rules: RetryPolicy, now: int) -> Settlement | None:
     match outcome:
         case Succeeded():
             if delivery.message.retention > 0:
@@ -118,15 +120,18 @@ def _after_failure(delivery: Delivery, error: Exception, rules: RetryPolicy, now
 
 
 def wraps(error: BaseException, kind: type[BaseException]) -> bool:
-    """True if the error is of this kind, was raised from one, or is a group that holds one."""
+    """True if the error is of this kind, has a cause of this kind, or is a group with such a member."""
     return any(isinstance(part, kind) for part in _parts(error))
 
 
 def is_inspectable(error: BaseException) -> bool:
-    """False for an error that raises another one when it is looked at: nothing can be decided from it."""
+    """False for an error that raises another error when it is inspected.
+
+    Nothing can be decided from such an error.
+    """
     try:
         for part in _parts(error):
-            # What is asked of errors wherever one is decided about or logged.
+            # The operations applied to errors wherever one is evaluated or logged.
             bool(part), isinstance(part, RateLimited)
     except BaseException:  # noqa: BLE001 - the user's own code, SystemExit included
         return False
@@ -134,7 +139,7 @@ def is_inspectable(error: BaseException) -> bool:
 
 
 def _parts(error: BaseException) -> Iterator[BaseException]:
-    """The error, its causes and the members of its groups, each once: causes may form a ring."""
+    """The error, its causes and the members of its groups, each once: causes may be cyclic."""
     waiting, seen = [error], set[int]()
     while waiting:
         part = waiting.pop()

@@ -1,4 +1,4 @@
-"""When a failed task runs again, and whether a failure counts: the user's callbacks, never trusted."""
+"""Retry policy: when a failed task runs again and whether the failure counts, with the user's callbacks."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _MAX_RETRY_SECONDS = MAX_RETRY_DELAY // timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
 
 RetryDelay = Callable[[int, Exception, Task], timedelta | float]
-"""From the retries already spent, the error and the task: how long to wait, a timedelta or seconds."""
+"""Called with the spent retries, the error and the task. Returns the delay as a timedelta or in seconds."""
 
 IsFailure = Callable[[Exception], bool]
-"""False: the task runs again after its delay, but no retry is spent and no failure counted."""
+"""False: the task runs again after its delay, but no retry is spent and no failure is counted."""
 
 
 def default_retry_delay(retried: int, rng: Random) -> timedelta:
-    """Go asynq's delay: retried**4 + 15 seconds, and up to 29 * (retried + 1) seconds by chance.
+    """Go asynq's delay: retried**4 + 15 seconds, plus a random 0 to 29 * (retried + 1) seconds.
 
     At most MAX_RETRY_DELAY, for any number of retries.
     """
@@ -43,7 +43,7 @@ def default_retry_delay(retried: int, rng: Random) -> timedelta:
 
 @frozen(kw_only=True)
 class RetryPolicy:
-    """The user's callbacks, each giving way to its default where it raises or answers nonsense."""
+    """The user's callbacks. The default applies when a callback raises or returns an invalid value."""
 
     rng: Random
     delay: RetryDelay | None = None
@@ -57,35 +57,35 @@ class RetryPolicy:
                     delay = self.delay(message.retried, error, Task.from_message(message))
                 return _milliseconds(delay)
             except BaseException:
-                log.exception("retry_delay failed for task %r: the default is used", message.id)
+                log.exception("retry_delay failed for task %r; the default delay is used", message.id)
         return _milliseconds(default_retry_delay(message.retried, self.rng))
 
     def counts_as_failure(self, message: TaskMessage, error: Exception) -> bool:
-        """True if the error is a failure that spends a retry: every error, unless the user says otherwise."""
+        """True if the error is a failure that spends a retry. By default every error is."""
         if self.is_failure is None:
             return True
         try:
             with NoWayBack():
                 return bool(self.is_failure(error))
         except BaseException:
-            log.exception("is_failure failed for task %r: the error counts as a failure", message.id)
+            log.exception("is_failure failed for task %r; the error counts as a failure", message.id)
             return True
 
 
 def _milliseconds(delay: timedelta | float) -> int:
-    plain = _plain(delay)
-    if plain < timedelta(0):
-        raise ValueError(f"retry_delay answered {plain}, which is negative")
-    return -(-min(plain, MAX_RETRY_DELAY) // _MILLISECOND)
+    exact = _to_timedelta(delay)
+    if exact < timedelta(0):
+        raise ValueError(f"retry_delay returned {exact}, which is negative")
+    return -(-min(exact, MAX_RETRY_DELAY) // _MILLISECOND)
 
 
-def _plain(delay: timedelta | float) -> timedelta:
-    """The answer without the methods of a subclass, which may say anything; a number within bounds."""
+def _to_timedelta(delay: timedelta | float) -> timedelta:
+    """The delay as a plain timedelta, without methods that a subclass may override; a number is clamped."""
     if isinstance(delay, timedelta):
         return timedelta.__add__(delay, timedelta(0))
     if isinstance(delay, bool) or not isinstance(delay, int | float):
-        raise TypeError(f"retry_delay must answer a timedelta or seconds, not {type(delay).__name__}")
+        raise TypeError(f"retry_delay must return a timedelta or seconds, not {type(delay).__name__}")
     seconds = int.__int__(delay) if isinstance(delay, int) else float.__float__(delay)
     if isinstance(seconds, float) and math.isnan(seconds):
-        raise ValueError("retry_delay answered NaN")
+        raise ValueError("retry_delay returned NaN")
     return timedelta(seconds=max(min(seconds, _MAX_RETRY_SECONDS), -1))

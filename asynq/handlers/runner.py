@@ -1,4 +1,4 @@
-"""Run: one delivery, carried out by a handler within its time, to an outcome."""
+"""`Run`: execute one delivery with its handler, within its timeout and deadline, to an outcome."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ _DEFAULT_TIMEOUT_SECONDS = seconds_of(DEFAULT_TIMEOUT)
 """Timeout of a run whose task has neither a timeout nor a deadline, as in Go asynq."""
 
 CANCEL_GRACE = 5.0
-"""Seconds a handler told to end may take to do so."""
+"""Seconds that a cancelled handler has to end."""
 
 _CANCEL_ATTEMPTS = 2
-"""How often, within its grace, a coroutine is cancelled: more than once in case it swallowed the first, but
-rarely, because each also breaks into the cleaning up of one that did not."""
+"""How often a coroutine is cancelled within its grace: more than once in case it swallowed the first
+cancellation, but rarely, because each further one also interrupts the cleanup of a coroutine that did not."""
 
 
 class Run:
-    """One delivery on its way to an outcome. Belongs to one event loop; made there, executed once.
+    """The run of one delivery. Belongs to the event loop it was created on and is executed once.
 
-    A run ends in time: a handler told to end (see `cancel`) has `grace` seconds to do so, then the run has
-    its outcome without it. `finished` is set when the handler has really ended, which may be later: until
-    then it still takes up the room of one task.
+    A run ends in time: a cancelled handler (see `cancel`) has `grace` seconds to end. After that the run has
+    its outcome without the handler. `finished` is set when the handler has really ended, which may be later;
+    until then it occupies one slot of the server's concurrency.
 
-    `clock` shows the broker's time (see BrokerTime): by it the deadline passes.
+    `clock` shows the broker's time (see BrokerTime). The deadline is compared with it.
 
-    Returning is success and SkipRetry and RevokeTask are verdicts, also after the handler was told to end;
-    whatever else it then raises is put down to the cancellation.
+    A handler that returns has succeeded, and its SkipRetry and RevokeTask count, even after it was cancelled.
+    Any other error that it raises after that is attributed to the cancellation.
     """
 
     def __init__(
@@ -86,24 +86,26 @@ class Run:
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[Outcome] | None = self._loop.create_future()
-        """Dropped with `_work` when the run has ended: an error's traceback may lead back here."""
+        """Dropped together with `_work` when the run has ended: the traceback of an error may refer to this
+        object."""
         self._ended = False
 
     @property
     def now(self) -> int:
-        """The broker's time, in Unix milliseconds: what deadlines are compared with."""
+        """The broker's time in Unix milliseconds, with which deadlines are compared."""
         return self._clock.now()
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until the run is told to end; below zero when it was."""
+        """Seconds until the run is cancelled; negative when its time is over."""
         return (self._limit - self.now) / 1000
 
     def cancel(self, stop: Cancelled | Interrupted) -> None:
-        """Tell the handler to end; `stop` is the run's outcome unless the handler still finds its own.
+        """Cancel the handler. `stop` is the outcome of the run unless the handler still returns one.
 
-        Before `execute` it keeps the handler from being called at all. The first word stands, except that a
-        lost lease overrides all: nothing can be settled without it. After the end it does nothing.
+        Before `execute`, the handler is not called at all. The first cancellation counts, except that a lost
+        lease replaces any other: without its lease the run cannot be settled. After the end of the run this
+        does nothing.
         """
         if self._control.stop is not None:
             if stop == Interrupted("lease_lost"):
@@ -112,27 +114,27 @@ class Run:
         self._request_stop(stop)
 
     def abandon(self) -> None:
-        """Have the outcome now, without a handler that was told to end. After the end it does nothing."""
+        """End the run now, without waiting for its cancelled handler. Does nothing after the run's end."""
         if self._work is None or self._work.done() or self._control.abandoned:
             return
         self._stop_timer()
         self._control.abandoned = True
-        # A step that waits for a thread gives up now; `finished` still waits for the thread itself.
+        # An adapter that waits for a thread stops waiting; `finished` still waits for the thread itself.
         self._work.cancel()
         self._set_outcome(self._control.stop or Interrupted("shutdown"))
 
     def owns(self, task: asyncio.Task[Any]) -> bool:
-        """Whether the task is the handler's, or one that the handler started (from Python 3.12 on)."""
+        """True if the asyncio task is the handler's, or (from Python 3.12) one that the handler started."""
         if task is self._work:
             return True
         get_context = getattr(task, "get_context", None)
         return get_context is not None and get_context().get(current_run) is self.context
 
     async def execute(self) -> Outcome:
-        """Call the handler, unless the run was cancelled or its time is over already, and say how it ended.
+        """Call the handler and return the outcome, unless the run was cancelled or its time is over already.
 
-        Whatever the handler does becomes an outcome. Cancelling the caller itself is passed on: the handler
-        is told that the server shuts down, and CancelledError is raised without waiting for it.
+        Whatever the handler does becomes an outcome. When the caller itself is cancelled, the handler is
+        cancelled as at a shutdown, and CancelledError is raised without waiting for it.
         """
         if self.delivery.cancel:
             self.cancel(Cancelled("retry" if self.delivery.cancel == "retry" else "archive"))
@@ -163,13 +165,13 @@ class Run:
             return Failed(_as_exception(verdict))
         except asyncio.CancelledError:
             return self._control.stop or _unexpected_cancellation()
-        except BaseException as error:  # noqa: BLE001 - SystemExit too must not take the server along
+        except BaseException as error:  # noqa: BLE001 - SystemExit must not end the server
             return self._control.stop or Failed(_as_exception(error))
 
     def _request_stop(self, stop: StopOutcome) -> None:
-        """Record why the run ends and make it end: cancel, cancel again, abandon."""
+        """Record why the run ends and end it: cancel, cancel again, abandon."""
         if self._ended or (self._work is not None and self._work.done()):
-            return  # if it ended in the same instant, what it says counts
+            return  # it has just ended: its own outcome counts
         self._control.stop = stop
         if self._work is not None:
             self._cancel_or_abandon(self._work, _CANCEL_ATTEMPTS)
@@ -183,7 +185,7 @@ class Run:
             )
             return
         logger.warning(
-            "task %s of queue %s still runs %g s after it was told to end, and keeps its slot until it does",
+            "task %s of queue %s still runs %g s after it was cancelled and keeps its slot until it ends",
             self.context.task_id,
             self.context.queue,
             self._grace,
@@ -219,12 +221,12 @@ class Run:
             running.add_done_callback(lambda _: self._on_thread_done())
 
     def _on_thread_done(self) -> None:
-        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nothing waits for the run
             self._loop.call_soon_threadsafe(self._finish_after_threads)
 
 
 def _time_limit(message: TaskMessage, now: int) -> tuple[int, TaskTimeoutError]:
-    """The instant a run of this task must end (Unix ms), and the error it ends with."""
+    """The instant at which a run of this task must end (Unix ms), and the error it ends with."""
     seconds = message.timeout or (0 if message.deadline else _DEFAULT_TIMEOUT_SECONDS)
     by_timeout = now + seconds * 1000
     by_deadline = message.deadline * 1000
@@ -239,7 +241,7 @@ def _unexpected_cancellation() -> Failed:
 
 
 def _success(answer: Any, delivery: Delivery, broker: Broker) -> Outcome:
-    """The outcome of a handler that returned, if the broker stores what it returned."""
+    """The outcome of a handler that returned, if the broker can store its return value."""
     try:
         result = encode_result(answer)
     except ResultError as error:
@@ -253,7 +255,7 @@ def _success(answer: Any, delivery: Delivery, broker: Broker) -> Outcome:
 
 def _as_exception(error: BaseException) -> Exception:
     if not is_inspectable(error):
-        # Without it as a cause, or that could not be judged either.
+        # Without the error as its cause, which would make this one uninspectable too.
         return HandlerError(f"the handler raised an error that cannot be inspected: {error_text(error)}")
     if isinstance(error, Exception):
         return _trim_traceback(error)
@@ -263,7 +265,7 @@ def _as_exception(error: BaseException) -> Exception:
 
 
 def _trim_traceback(error: E) -> E:
-    """The error with a traceback that begins at the handler: the run's frame holds what holds the error."""
+    """The error with a traceback that starts at the handler: the run's frame refers to the error in turn."""
     trace = error.__traceback__
     if trace is not None and trace.tb_next is not None:
         BaseException.with_traceback(error, trace.tb_next)

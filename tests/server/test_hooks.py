@@ -165,7 +165,7 @@ async def test_hooks_that_fail_break_nothing(
         await memory.reaches(await memory.enqueue("bad"), TaskState.ARCHIVED)
     records = [record for record in caplog.records if record.levelno >= logging.ERROR]
     failures = [record.getMessage() for record in records if record.name == "asynq.server"]
-    assert {failure.partition(",")[0] for failure in failures} == set(TASK_HOOKS)
+    assert {failure.partition(" ")[0] for failure in failures} == set(TASK_HOOKS)
 
 
 class Mortal(MemoryBroker):

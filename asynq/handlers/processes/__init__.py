@@ -1,1 +1,1 @@
-"""Handlers in processes of their own: started when needed, killed when their run must end."""
+"""Handler processes: run sync handlers in child processes, which are killed when their run must end."""

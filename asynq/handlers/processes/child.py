@@ -1,4 +1,4 @@
-"""A handler process: carries out one call after the other, and ends with its worker."""
+"""Main program of a handler process: run one call after another, and exit with the worker."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from asynq.protocol.ops import Op
 
 ORPHAN_CHECK_INTERVAL = 1000
-"""Milliseconds between two looks at whether the worker is still there."""
+"""Milliseconds between checks that the worker is still alive."""
 
 _decoders: dict[Any, Callable[[str, bytes], Any]] = {}
-"""Those of the types declared for the functions called so far."""
+"""Payload decoders by declared type, kept between calls."""
 
 
 class WorkerConnection:
-    """The worker, as its handler process sees it: who calls, and the way to the broker."""
+    """A handler process's connection to its worker: receives calls, sends results, reaches the broker."""
 
     def __init__(self, connection: Connection, setup: Setup) -> None:
         self._connection = connection
@@ -55,7 +55,10 @@ class WorkerConnection:
         self._pid = os.getpid()
 
     def next_call(self) -> HandlerCall | HandlerRaised:
-        """Wait for a call; one whose function cannot be loaded is an error. EOFError when the worker left."""
+        """Wait for a call. Returns the error if its function cannot be loaded.
+
+        EOFError when the worker is gone.
+        """
         data = self._connection.recv_bytes()
         self._calling = True
         token = main_module.importing.set(True)
@@ -69,30 +72,30 @@ class WorkerConnection:
         return call
 
     def send_result(self, said: HandlerReturned | HandlerRaised) -> None:
-        """Say how the call ended."""
-        # The process is killed at its end, and writes nothing out then.
+        """Send the result or the error of the call."""
+        # The process ends by being killed, which does not flush its streams.
         flush()
         with self._turn:
             self._calling = False
             self._connection.send_bytes(dumps(said))
 
     def execute(self, op: Op[Any]) -> Any:
-        """Have the worker's broker carry out an operation.
+        """Have the worker's broker execute an operation.
 
-        TaskCancelledError after the end of the call, and in a process the handler forked off.
+        TaskCancelledError after the end of the call, and in a process that the handler forked.
         """
         if os.getpid() != self._pid:
-            raise TaskCancelledError("its run is not that of a process it forked off")
+            raise TaskCancelledError("a process that the handler forked is not part of its run")
         with self._turn:
             if not self._calling:
-                # A thread the handler left behind: nobody at the other end listens now.
+                # From a thread that outlived the call: the worker no longer reads from the connection.
                 raise TaskCancelledError("its run has ended")
             self._connection.send_bytes(dumps(BrokerRequest(op)))
             answer: BrokerReply = loads(self._connection.recv_bytes(), MAIN, self._main)
         return unwrap(answer.answer)
 
     async def aexecute(self, op: Op[Any]) -> Any:
-        """`execute`: a process has nothing else to do meanwhile."""
+        """Async version of `execute`. It blocks, because the process has nothing else to do."""
         return self.execute(op)
 
     def _main(self) -> str:
@@ -100,14 +103,14 @@ class WorkerConnection:
 
 
 def run_call(call: HandlerCall, worker: WorkerConnection) -> HandlerReturned | HandlerRaised:
-    """Call the function; how it ended."""
+    """Call the function and return its result or its error."""
     context = Context(RunControl(call.delivery, call.deadline, cast("Broker", worker), Executors.of(1)))
     token = current_run.set(context)
     try:
         with NoWayBack():
             given = call.task if call.payload is None else _decoded(call.payload, call.task)
             return HandlerReturned(encode_result(call.function(context, given)))
-    except BaseException as error:  # noqa: BLE001 - all that a handler raises is its failure
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its failure
         return HandlerRaised.of(error)
     finally:
         current_run.reset(token)
@@ -128,7 +131,7 @@ def main(handle: int) -> None:
     os.set_inheritable(handle, False)  # noqa: FBT003 - its only form
     with signals_kept_from_children(CHILD_MASKED_SIGNALS):
         for number in CHILD_MASKED_SIGNALS:
-            # Not SIG_IGN, which programs the handler starts would inherit.
+            # Not SIG_IGN, which programs started by the handler would inherit.
             signal.signal(number, lambda *_: None)
         unmask_signals()
         _serve(handle)
@@ -155,19 +158,19 @@ def _serve(handle: int) -> None:
 
 
 def _serve_one(worker: WorkerConnection, setup: Setup | None) -> None:
-    """Carry out one call. Its payload and its error are not kept while the next is waited for.
+    """Run one call. Does not keep its payload and error while waiting for the next call.
 
-    `setup`, for the first call: how to log from then on.
+    `setup` is given for the first call: it configures logging from then on.
     """
     call = worker.next_call()
     if setup is not None:
-        # Not before the handler's modules are there: what they configure counts.
+        # After the handler's modules were imported, because their own configuration takes precedence.
         setup.follow()
     worker.send_result(call if isinstance(call, HandlerRaised) else run_call(call, worker))
 
 
 def _exit_with_worker(handle: int, parent: int) -> None:
-    """End when the worker has ended, together with whatever the handler started."""
+    """Kill this process when the worker has ended, together with all processes that the handler started."""
     poll = select.poll()
     poll.register(handle, 0)
     while os.getppid() == parent:

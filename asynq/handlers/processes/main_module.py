@@ -1,4 +1,4 @@
-"""Where the program of a worker comes from, so that its handler processes can find the same code."""
+"""The worker's `__main__` module, made importable in its handler processes under another name."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ALIAS = "__mp_main__"
-"""What a handler process calls the script its worker runs: not `__main__`, so that its guard holds.
+"""Name of the worker's script in a handler process: not `__main__`, so that its main guard stays false.
 
-As in processes of `multiprocessing`, whose own processes then find the script too."""
+Processes of `multiprocessing` use the same name, so that their own children find the script too.
+"""
 
 importing: ContextVar[bool] = ContextVar("asynq_importing", default=False)
 """True in a handler process while it imports the user's modules."""
@@ -25,16 +26,16 @@ importing: ContextVar[bool] = ContextVar("asynq_importing", default=False)
 
 @frozen
 class MainModule:
-    """The module a worker runs as `__main__`; both parts are empty when it has none, as at a prompt."""
+    """The module that a worker runs as `__main__`. Both fields are empty if there is none, as at a prompt."""
 
     name: str = ""
-    """What a handler process imports it as."""
+    """The name under which a handler process imports it."""
     path: str = ""
-    """Its file, for a script, which no import would find by the name."""
+    """Its file, for a script, which cannot be imported by name."""
 
     @classmethod
     def here(cls) -> MainModule:
-        """That of this process."""
+        """The main module of this process."""
         main = sys.modules.get("__main__")
         spec = getattr(main, "__spec__", None)
         if spec is not None:
@@ -43,7 +44,10 @@ class MainModule:
         return cls(name=ALIAS, path=str(Path(path).absolute())) if path else cls()
 
     def load(self) -> ModuleType:
-        """The module under its other name, and as `__main__`. Imported once; raises what importing raises."""
+        """Import the module under its other name and install it as `__main__`.
+
+        It is imported once. Raises what the import raises.
+        """
         if self not in _loaded:
             main = sys.modules["__main__"]
             module = self._import()
@@ -58,7 +62,7 @@ class MainModule:
         if spec is None or spec.loader is None:
             raise ImportError(f"{self.path} is not a module that can be imported")
         module = importlib.util.module_from_spec(spec)
-        # multiprocessing gives __main__ this name too.
+        # multiprocessing uses this name for __main__ too.
         before = sys.modules.get(self.name)
         sys.modules[self.name] = module
         try:
@@ -69,10 +73,11 @@ class MainModule:
             else:
                 sys.modules[self.name] = before
             raise
-        # multiprocessing goes by the name of the spec, else by the file: only the file can be found.
+        # multiprocessing uses the name of the spec, else the file: only the file can be found.
         module.__spec__ = None
         return module
 
 
 _loaded: dict[MainModule, tuple[ModuleType, ModuleType]] = {}
-"""What was loaded, and what was `__main__` before: without it the names that it defines would be gone."""
+"""The imported modules, each with the previous `__main__`: without a reference, its names would be
+cleared."""

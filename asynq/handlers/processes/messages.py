@@ -1,4 +1,7 @@
-"""What a worker and its handler processes say to each other: pickles, each to the other's own modules."""
+"""Messages between a worker and its handler processes, and how they are pickled.
+
+The main module has different names in the two processes; unpickling maps one to the other.
+"""
 
 from __future__ import annotations
 
@@ -17,49 +20,49 @@ if TYPE_CHECKING:
     from asynq.protocol.ops import Op
 
 MAIN = ("__main__", "__mp_main__")
-"""What the module of the program is called, and what `multiprocessing` and we call it in other processes."""
+"""Names of the main module: in the worker, and in the processes of `multiprocessing` and of this package."""
 
 
 @frozen
 class HandlerCall:
-    """The worker: run this function."""
+    """From the worker: call this function."""
 
     function: Callable[..., Any]
     delivery: Delivery
     task: Task
     payload: Any
-    """The type to decode the task's payload to, for a function which is given that; None for one of tasks."""
+    """The type to which the task's payload is decoded; None if the function takes the task."""
     deadline: datetime
 
 
 @frozen
 class BrokerRequest:
-    """The process: have the broker carry this out for me."""
+    """From the process: execute this operation on the broker."""
 
     op: Op[Any]
 
 
 @frozen
 class BrokerReply:
-    """The worker: this is the broker's answer, or its error."""
+    """From the worker: the broker's answer or its error."""
 
     answer: Any
 
 
 @frozen
 class HandlerReturned:
-    """The process: the function returned; this is the task's result."""
+    """From the process: the function returned, and this is the task's result."""
 
     result: bytes | None
 
 
 def dumps(said: object) -> bytes:
-    """As bytes. Whatever pickle raises when a part of it cannot travel."""
+    """Pickle a message. Raises what pickle raises for a part that cannot be pickled."""
     return pickle.dumps(said, protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def loads(data: bytes, theirs: Container[str], ours: Callable[[], str]) -> Any:
-    """What the other side said. Its modules `theirs` are known here by the name that `ours` answers."""
+    """Unpickle a message. Modules named in `theirs` are looked up here under the name that `ours` returns."""
     return _Unpickler(io.BytesIO(data), theirs, ours).load()
 
 

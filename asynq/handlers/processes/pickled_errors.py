@@ -1,4 +1,4 @@
-"""Errors on their way from one process to another."""
+"""Exceptions sent from one process to another, with a substitute for those that cannot be pickled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_ERROR_DEPTH = 10
-"""Most causes of an error, and levels of groups, that are sent with it."""
+"""The most causes of an error, and levels of exception groups, that are sent with it."""
 
 _Parts = tuple[type[BaseException], tuple[Any, ...], Any]
 """Class, arguments and attributes of an error."""
@@ -23,19 +23,19 @@ _Parts = tuple[type[BaseException], tuple[Any, ...], Any]
 
 @frozen
 class PortableError:
-    """An error that another process can rebuild: as it is, or else as one that has its text and its notes."""
+    """An error that another process can rebuild: the error itself, or a substitute with its text."""
 
     pickled: bytes | None
-    """The error, or its parts; None for one that pickle does not reproduce."""
+    """The pickled error, or its pickled parts; None if pickle cannot reproduce it."""
     substitute: AsynqError
     notes: tuple[str, ...]
     cause: PortableError | None
     members: tuple[PortableError, ...]
-    """Of an exception group."""
+    """Members of an exception group."""
 
     @classmethod
     def of(cls, error: BaseException, above: tuple[int, ...] = ()) -> PortableError:
-        """The error, its causes and the members of its groups."""
+        """The portable form of an error, its causes and the members of its groups."""
         above = (*above, id(error))
         follow = len(above) < MAX_ERROR_DEPTH
         cause = error.__cause__ if follow and id(error.__cause__) not in above else None
@@ -49,11 +49,11 @@ class PortableError:
         )
 
     def error(self, load: Callable[[bytes], Any]) -> BaseException:
-        """The error. `load` unpickles with the names that modules have in this process."""
+        """Rebuild the error. `load` unpickles with the names that modules have in this process."""
         error = self._rebuilt([member.error(load) for member in self.members], load)
         if self.cause is not None:
             error.__cause__ = self.cause.error(load)
-        # A class that says itself how it is pickled may forget them.
+        # A class with its own pickling may drop them.
         known = getattr(error, "__notes__", ())
         for note in self.notes:
             if note not in known:
@@ -64,21 +64,21 @@ class PortableError:
         try:
             if self.pickled is not None:
                 return _from(load(self.pickled), members)
-        except BaseException:  # noqa: BLE001, S110 - the class cannot be imported here, or is another one here
+        except BaseException:  # noqa: BLE001, S110 - the class cannot be imported here, or differs here
             pass
         return BaseExceptionGroup(str(self.substitute), members) if members else self.substitute
 
 
 @frozen
 class HandlerRaised:
-    """The process: the function raised this."""
+    """From the process: the function raised this error."""
 
     portable: PortableError
     traceback: str
 
     @classmethod
     def of(cls, error: BaseException) -> HandlerRaised:
-        """An error as it can be sent. Never raises, whatever the error's own methods do."""
+        """The message for an error. Never raises, whatever the error's own methods do."""
         try:
             portable = PortableError.of(error)
         except BaseException:  # noqa: BLE001 - as above
@@ -87,23 +87,23 @@ class HandlerRaised:
         return cls(portable, shown_traceback(error))
 
     def error(self, load: Callable[[bytes], Any]) -> BaseException:
-        """The error, with its causes, and its traceback as a note."""
+        """Rebuild the error with its causes, and with its traceback as a note."""
         error = self.portable.error(load)
         error.add_note(f"In the process of the handler:\n{self.traceback}")
         return error
 
 
 def _pickled(error: BaseException) -> bytes | None:
-    """What rebuilds the error, tried out here: its parts, or what pickle makes of it."""
+    """Pickle the error or its parts, whichever can be unpickled to an equal error."""
     ways: list[Callable[[], object]] = [lambda: error]
     if _is_its_parts(type(error)):
-        # pickle would call __init__ with `args`, which are not what it was called with when it passes another
-        # text on to its base class.
+        # pickle would call __init__ with `args`. They differ from the original arguments if __init__ passes
+        # another text to its base class.
         ways.insert(0, lambda: _parts(error))
     for way in ways:
         try:
             data = pickle.dumps(way())
-            copy = _from(pickle.loads(data), [])  # noqa: S301 - our own
+            copy = _from(pickle.loads(data), [])  # noqa: S301 - our own data
             if type(copy) is type(error) and str(copy) == str(error):
                 return data
         except BaseException:  # noqa: BLE001, S112 - what the error's own methods raise is not bounded
@@ -122,7 +122,7 @@ def _pickled_group(group: BaseExceptionGroup[Any]) -> bytes | None:
 
 
 def _is_its_parts(kind: type[BaseException]) -> bool:
-    """Whether class, arguments and attributes are all there is to an error of this class."""
+    """True if class, arguments and attributes describe an error of this class completely."""
     own = [base for base in kind.__mro__ if base.__module__ != "builtins"]
     names = {"__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__slots__"}
     return bool(own) and not any(vars(base).get(name) for base in own for name in names)
@@ -134,7 +134,7 @@ def _parts(error: BaseException) -> _Parts:
 
 
 def _from(loaded: BaseException | _Parts, members: list[BaseException]) -> BaseException:
-    """The error, from itself or from its parts without calling its __init__."""
+    """The error, or an error made from its parts without calling `__init__`."""
     if isinstance(loaded, BaseException):
         return loaded
     kind, args, state = loaded
@@ -149,7 +149,7 @@ def _from(loaded: BaseException | _Parts, members: list[BaseException]) -> BaseE
 
 
 def _substitute(error: BaseException) -> AsynqError:
-    """An error that is decided about in the same way, and says the same."""
+    """An error with the same text that leads to the same decision."""
     text = error_text(error)
     if isinstance(error, RateLimited):
         return RateLimited(retry_in=error.retry_in, scope=error.scope)

@@ -1,4 +1,4 @@
-"""The handler processes of a worker."""
+"""`ProcessPool`: the handler processes of a worker; `ProcessCall`: one call to one of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ProcessPool:
-    """Processes that run handlers: started when none is idle, kept for the next call.
+    """Handler processes: started when none is idle, reused for later calls.
 
     Usable from any thread.
     """
@@ -40,24 +40,24 @@ class ProcessPool:
             self.drop(process)
 
     def give_back(self, process: HandlerProcess) -> None:
-        """The call has ended, and the process can take another."""
+        """Return a process whose call has ended to the pool."""
         with self._lock:
             self._idle.append(process)
 
     def drop(self, process: HandlerProcess) -> None:
-        """End a process that is not to be used again, and wait until it is gone."""
+        """Kill a process that must not be reused, and wait until it has exited."""
         with self._lock:
             self._all.discard(process)
         process.close()
 
     def close(self) -> None:
-        """End all processes, also those at work."""
+        """Kill all processes, including busy ones."""
         with self._lock:
             self._closed = True
             idle, busy = self._idle, self._all.difference(self._idle)
             self._idle = []
         for process in busy:
-            process.kill()  # whoever waits for its answer drops it
+            process.kill()  # the thread that waits for its answer drops it
         for process in idle:
             self.drop(process)
 
@@ -72,7 +72,7 @@ class ProcessPool:
 
 
 class ProcessCall:
-    """One call on its way to a process and back."""
+    """One call to a handler process."""
 
     def __init__(self, pool: ProcessPool) -> None:
         self._pool = pool
@@ -81,7 +81,10 @@ class ProcessCall:
         self._killed = False
 
     def run(self, call: HandlerCall, broker: Broker) -> bytes | None:
-        """The result of the call, or its error; blocks. HandlerProcessError when its process ended."""
+        """Run the call; blocks. Returns its result or raises its error.
+
+        HandlerProcessError when the process ended during the call.
+        """
         data = dumps(call)
         process = self._pool.take()
         with self._lock:
@@ -89,7 +92,7 @@ class ProcessCall:
         try:
             ended = None if self._killed else process.call(data, broker)
         except BaseException:
-            # It may still be waiting for an answer: the next call would be taken for it.
+            # The process may still wait for an answer, and would mistake the next call for it.
             self._killed = True
             raise
         finally:
@@ -100,13 +103,13 @@ class ProcessCall:
             else:
                 self._pool.give_back(process)
         if ended is None:
-            raise TaskCancelledError("before its process began")
+            raise TaskCancelledError("before its process started")
         if isinstance(ended, HandlerRaised):
             raise ended.error(process.load)
         return ended.result
 
     def kill(self) -> None:
-        """End the process of this call, if it has one; from any thread."""
+        """Kill the process of this call, if it has one. May be called from any thread."""
         with self._lock:
             self._killed = True
             if self._process is not None:

@@ -1,4 +1,4 @@
-"""The worker's end of a handler process: starting it, calling it, killing it."""
+"""`HandlerProcess`: the worker's side of a handler process: start it, call it, kill it."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ BOOT = (
     " from asynq.handlers.processes.child import main; main(int(sys.argv[1]))"
 )
 EXIT_CHECK_INTERVAL = 1.0
-"""Seconds between looks at whether a silent process still lives: what it started may hold its socket open."""
+"""Seconds between checks that a silent process still runs. Its children may keep its socket open after it
+exits."""
 
 
 class HandlerProcess:
-    """One process that runs handlers, one after the other. `call` blocks; `kill` may come from any thread."""
+    """A process that runs one handler at a time. `call` blocks; `kill` may be called from any thread."""
 
     def __init__(self) -> None:
-        """Start it. OSError if it cannot be started."""
-        # Not multiprocessing: that would run the user's main module again, needed or not.
+        """Start the process. OSError if it cannot be started."""
+        # Not multiprocessing, which would always run the user's main module again.
         setup = Setup()
-        # Whatever module of ours a handler process knows by another name.
+        # The names by which the handler process knows our main module.
         self._main_names = {setup.program.name, *MAIN}
         self._connection, theirs = Pipe()
         with theirs:
             handle = theirs.fileno()
             flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
-            # A session of its own: no signals of the terminal, and killed with all it started.
+            # A new session: the terminal sends it no signals, and it is killed with all its children.
             with signals_masked():
                 self._process = subprocess.Popen(  # noqa: S603
                     [sys.executable, *flags, "-P", "-c", BOOT, str(handle), json.dumps(sys.path)],
@@ -50,18 +51,19 @@ class HandlerProcess:
                     pass_fds=(handle,),
                     start_new_session=True,
                 )
-        with suppress(OSError):  # it has ended: the first call says so
+        with suppress(OSError):  # it has exited: the first call raises the error
             self._connection.send_bytes(dumps(setup))
 
     @property
     def alive(self) -> bool:
-        """Whether it can take a call."""
+        """True while the process can take a call."""
         return self._process.poll() is None
 
     def call(self, call: bytes, broker: Broker) -> HandlerReturned | HandlerRaised:
-        """Have it carry out a pickled HandlerCall: how the function ended.
+        """Send a pickled HandlerCall and wait for its result or its error.
 
-        HandlerProcessError when the process ends under it; it is of no use after any error.
+        HandlerProcessError when the process ends during the call. The process cannot be reused after any
+        error.
         """
         self._send(call)
         while True:
@@ -72,16 +74,16 @@ class HandlerProcess:
                     self._send(dumps(BrokerReply(_executed(broker, op))))
 
     def load(self, data: bytes) -> Any:
-        """What it pickled."""
+        """Unpickle a message of the process."""
         return loads(data, self._main_names, lambda: "__main__")
 
     def kill(self) -> None:
-        """End it at once, and all that it started."""
+        """Kill the process and all its children at once."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """End it, and wait until it is gone."""
+        """Kill the process and wait until it has exited."""
         self.kill()
         self._process.wait()
         self._connection.close()

@@ -1,4 +1,4 @@
-"""What a handler process is given of the process that its worker runs in."""
+"""`Setup`: what a worker passes to a new handler process: arguments, main module, log levels."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 @frozen
 class Setup:
-    """The first message of a worker. Everything else the operating system hands down: environment, umask."""
+    """The first message of a worker. The process inherits everything else, such as its environment."""
 
     argv: Sequence[str] = Factory(lambda: tuple(sys.argv))
     program: MainModule = Factory(MainModule.here)
     parent: int = Factory(os.getpid)
-    """The worker's process id."""
+    """Process id of the worker."""
     levels: Levels = Factory(Levels.of_program)
     start_method: str | None = Factory(lambda: multiprocessing.get_start_method(allow_none=True))
-    """How `multiprocessing` starts processes, if the program has chosen it."""
+    """How `multiprocessing` starts processes, if the program has chosen a method."""
 
     def begin(self) -> None:
-        """Have what modules of the program look at while they are imported."""
+        """Apply what modules of the program may read while they are imported."""
         sys.argv[:] = self.argv
 
     def follow(self) -> None:
-        """Have what the program chose, now that its modules have chosen what they choose themselves."""
+        """Apply what the program configured, after its modules were imported and configured themselves."""
         self.levels.follow()
         if self.start_method and multiprocessing.get_start_method(allow_none=True) is None:
             multiprocessing.set_start_method(self.start_method)
