@@ -1,193 +1,281 @@
-"""The other face of a broker that has one: for backends whose store is natural to call, or to await.
+"""Base classes of brokers: a backend implements its transactions, sync or async, and gets the rest.
 
-A backend subclasses one of these and writes the face its store has; the other comes with it. Neither decides
-what an operation does.
+`CalledBroker` is for stores whose driver blocks, `AwaitedBroker` for those whose driver is async. Both divide
+calls into transactions, refuse what the capabilities exclude, and notify listeners and watchers.
 """
 
 from __future__ import annotations
 
-import os
 import weakref
-from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from asynq.brokerkit.changes import ChangeListener, ChangeWatcher
-from asynq.errors import AsynqError, BrokerFullError, BrokerRefusedError, BrokerUnavailable
+from asynq.brokerkit.batches import batches, blocking, refused_as, transact_in_turn
+from asynq.brokerkit.events.listener import NotifiedListener
+from asynq.brokerkit.events.notifier import Notifier
+from asynq.brokerkit.events.poller import VersionSource
+from asynq.brokerkit.events.watcher import NotifiedWatcher
+from asynq.brokerkit.group_commit import GroupCommit
+from asynq.brokerkit.per_process import PerProcess
+from asynq.errors import AsynqError
 from asynq.protocol.answers import unwrap
 from asynq.runtime.loop_thread import Portal
-from asynq.runtime.threads import Answer, DaemonThreads, taken
+from asynq.runtime.sync_async import completed
+from asynq.runtime.threads import in_own_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from asynq.brokerkit.events.poller import ChangeSource
     from asynq.clock import Clock
     from asynq.protocol.broker import Capabilities, Listener, Watcher
     from asynq.protocol.ops import Op
 
 T = TypeVar("T")
-R = TypeVar("R")
-P = ParamSpec("P")
-
-THREADS: Final = 4
-"""Calls that are awaited at once. They are the broker's own: what users run in threads cannot hold it up."""
 
 
-class _Faces:
-    """What both have in common: what a broker says of itself, and how it tells of changes."""
+class _Broker:
+    """What both base classes have in common."""
+
+    batch: ClassVar[int] = 500
+    """Largest number of operations in one transaction, during which other processes may have to wait."""
 
     def __init__(self, capabilities: Capabilities, clock: Clock | None = None) -> None:
-        self.capabilities = capabilities
+        """Create a broker that connects on first use.
+
+        Args:
+            capabilities: What the broker can do.
+            clock: The time that operations go by. None: the time of the store or of this machine.
+        """
+        self._capabilities = capabilities
         self.clock = clock
+        self._notifiers: PerProcess[Notifier] = PerProcess(Notifier.close)
+        weakref.finalize(self, self._notifiers.close)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See Broker."""
+        return self._capabilities
+
+    # --- to be overridden as needed ---------------------------------------------------------------------
 
     def changes(self) -> object:
-        """What differs once anything in the store has changed, whoever changed it. Never blocks or raises.
+        """Return a value that differs after every change in the store, whichever process made it.
 
-        It is compared a hundred times a second while anybody waits. To be written where the store has such a
-        number; without it nobody is told, and the capabilities say `wakeup="poll"`.
+        It is compared with `==`, up to 100 times per second while anybody waits, on a thread of the kit. It
+        must neither block nor raise; None means that it is unknown. Override it if the store has such a
+        value. Otherwise a broker reports the changes of its own process only, and its capabilities say
+        `wakeup="poll"`.
         """
         return None
 
+    def change_source(self) -> ChangeSource | None:
+        """Return what shows the changes of other processes; None if there are none, or nothing shows them.
+
+        By default this polls `changes`. Override it to report events of single queues, or cancellations.
+        """
+        if self.capabilities.wakeup == "poll":
+            return None
+        return VersionSource(partial(_call, weakref.WeakMethod(self.changes)))
+
+    def parts(self, ops: Sequence[Op[Any]]) -> Iterable[Sequence[Op[Any]]]:
+        """Divide the operations of a call into transactions: by default up to `batch` of them in each."""
+        return batches(ops, self.batch)
+
+    def refusal(self, op: Op[Any]) -> AsynqError | None:
+        """Return the answer to an operation that the capabilities exclude, or whose value is too large."""
+        return self.capabilities.refusal(op)
+
+    # --- see asynq.protocol.broker.Broker ------------------------------------------------------------------
+
     def listener(self) -> Listener:
         """See Broker."""
-        return ChangeListener(self.changes)
+        return NotifiedListener(self._notifier())
 
     def watcher(self) -> Watcher:
         """See Broker."""
-        return ChangeWatcher(self.changes)
+        return NotifiedWatcher(self._notifier())
+
+    def _notifier(self) -> Notifier:
+        return self._notifiers.get(lambda: Notifier(self.change_source()))
+
+    def _announce(self, ops: Sequence[Op[Any]], answers: Sequence[Any]) -> None:
+        if (notifier := self._notifiers.current()) is not None:
+            notifier.announce(ops, answers)
+
+    def _stop_polling(self) -> None:
+        if (notifier := self._notifiers.current()) is not None:
+            notifier.close()
 
 
-class CalledBroker(_Faces):
-    """Awaits in threads what a backend calls: `transact` and, if there is anything to free, `close`."""
+class CalledBroker(_Broker):
+    """Base class for a store whose driver blocks: implement `transact` and, if needed, `close_store`.
 
-    batch: ClassVar[int] = 500
-    """Most operations of one transaction, during which others may have to wait."""
-
-    def __init__(self, capabilities: Capabilities, clock: Clock | None = None) -> None:
-        super().__init__(capabilities, clock)
-        self._pools: dict[int, DaemonThreads] = {}
-        """By process: threads do not come along through a fork."""
-
-    def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
-        """Carry out up to `batch` operations: answers in order, an AsynqError in the place of a refused one.
-
-        Called from any thread, from several at once. BrokerFullError when the transaction found no room and
-        nothing of it is left: some of the operations may then find room by themselves. BrokerUnavailable
-        when the store cannot be reached; it says whether any of the operations may have been applied.
-        """
-        raise NotImplementedError
-
-    def answer(self, op: Op[T], carry_out: Callable[[], T]) -> T | AsynqError:
-        """The answer to an operation, or the error in its place: what `transact` needs for each of them.
-
-        Refused are operations that the capabilities leave out, values that are larger than they say, and
-        values that no store can hold. By then the error has passed through `carry_out`, where a transaction
-        undoes what the operation has done.
-        """
-        if refused := self.capabilities.refusal(op):
-            return refused
-        try:
-            return carry_out()
-        except AsynqError as error:
-            return error
-        except (UnicodeError, OverflowError) as error:
-            return BrokerRefusedError(f"{type(op).__name__} holds what cannot be stored: {error}", final=True)
-
-    def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
-        """See Broker."""
-        answers: list[T | AsynqError] = []
-        for start in range(0, len(ops), self.batch):
-            try:
-                answers += self._transacted(ops[start : start + self.batch])
-            except BrokerUnavailable as error:
-                maybe_applied = error.maybe_applied or bool(answers)
-                raise BrokerUnavailable(error.reason, maybe_applied) from error
-        return answers
-
-    def _transacted(self, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
-        try:
-            return self.transact(ops)
-        except BrokerFullError as error:
-            return [error] if len(ops) == 1 else [self._transacted([op])[0] for op in ops]
-
-    def execute(self, op: Op[T], /) -> T:
-        """See Broker."""
-        return cast("T", unwrap(self.execute_many([op])[0]))
-
-    def close(self) -> None:
-        """See Broker."""
-
-    async def aexecute(self, op: Op[T], /) -> T:
-        """See Broker."""
-        return cast("T", unwrap((await self.aexecute_many([op]))[0]))
-
-    async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
-        """See Broker."""
-        return await self._awaited(partial(self.execute_many, ops))
-
-    async def aclose(self) -> None:
-        """See Broker. The threads end as well."""
-        try:
-            await self._awaited(self.close)
-        finally:
-            if (threads := self._pools.pop(os.getpid(), None)) is not None:
-                threads.shutdown(wait=False)
-
-    async def _awaited(self, call: Callable[[], R]) -> R:
-        answer: Answer[R] = Answer()
-        return await taken(self._submit(answer.fill, call), answer)
-
-    def _submit(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        while True:
-            # Another thread may have closed the broker in between.
-            with suppress(RuntimeError):
-                return self._pool().submit(call, *args, **kwargs)
-
-    def _pool(self) -> DaemonThreads:
-        pid = os.getpid()
-        if pid not in self._pools:
-            pool = self._pools.setdefault(pid, DaemonThreads(THREADS, "asynq-broker"))
-            weakref.finalize(self, pool.shutdown, wait=False)
-        return self._pools[pid]
-
-
-class AwaitedBroker(_Faces):
-    """Calls, on an event loop in a thread of its own, what a backend awaits: `aexecute_many` and `aclose`.
-
-    `aclose` frees what the running event loop used; the thread's own loop closes like any other.
+    Awaited calls run on one thread of the broker. Calls that wait together share a transaction, so the cost
+    of a commit is shared by all of them.
     """
 
     def __init__(self, capabilities: Capabilities, clock: Clock | None = None) -> None:
+        """See the attributes of Broker.
+
+        Args:
+            capabilities: What the broker can do.
+            clock: The time that operations go by. None: the time of the store or of this machine.
+        """
+        super().__init__(capabilities, clock)
+        self._commits: PerProcess[GroupCommit] = PerProcess(GroupCommit.stop)
+        weakref.finalize(self, self._commits.close)
+
+    # --- to be implemented ----------------------------------------------------------------------------------
+
+    def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        """Carry out operations in one transaction. Called on any thread, and on several at once.
+
+        Args:
+            ops: A part of a call; see `parts`.
+
+        Returns:
+            The answers in order, an AsynqError in place of the answer to an operation that was refused. Use
+            `answer` for each operation.
+
+        Raises:
+            BrokerFullError: The transaction found no space, and nothing of it remains. Its operations are
+                then tried one by one.
+            BrokerUnavailable: The store cannot be reached. `maybe_applied` says whether the transaction may
+                have been committed.
+        """
+        raise NotImplementedError
+
+    def close_store(self) -> None:
+        """Free what the store holds open in this process. The next `transact` opens it again."""
+
+    # --- for use in `transact` ------------------------------------------------------------------------------
+
+    def answer(self, op: Op[T], carry_out: Callable[[], T]) -> T | AsynqError:
+        """Return the answer to an operation, or the error in its place.
+
+        Operations and values that the capabilities exclude are refused, without a call of `carry_out`. When
+        `carry_out` raises an AsynqError, or the UnicodeError or OverflowError of a value that cannot be
+        stored, it must have undone the operation.
+        """
+        if refused := self.refusal(op):
+            return refused
+        try:
+            return carry_out()
+        except (AsynqError, UnicodeError, OverflowError) as error:
+            return refused_as(op, error)
+
+    # --- see asynq.protocol.broker.Broker ------------------------------------------------------------------
+
+    def execute(self, op: Op[T], /) -> T:
+        """See Broker."""
+        return cast("T", unwrap(self.execute_many((op,))[0]))
+
+    def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
+        """See Broker."""
+        return self._transact_all(ops)
+
+    def _transact_all(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        answers = completed(transact_in_turn(self.parts(ops), blocking(self.transact)))
+        self._announce(ops, answers)
+        return answers
+
+    def close(self) -> None:
+        """See Broker. Waits for the calls that are being awaited."""
+        if (commits := self._commits.current()) is not None:
+            commits.stop()
+        self._stop_polling()
+        self.close_store()
+
+    async def aexecute(self, op: Op[T], /) -> T:
+        """See Broker."""
+        return cast("T", unwrap((await self.aexecute_many((op,)))[0]))
+
+    async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
+        """See Broker."""
+        commits = self._commits.get(lambda: GroupCommit("asynq-broker", self.batch))
+        return await commits.submit(self._transact_all, ops)
+
+    async def aclose(self) -> None:
+        """See Broker. Closes the broker for sync callers as well: they use the same store."""
+        await in_own_thread(self.close)
+
+
+class AwaitedBroker(_Broker):
+    """Base class for a store whose driver is async: implement `atransact` and, if needed, `aclose_store`.
+
+    Sync calls run on an event loop in a thread of the broker.
+    """
+
+    def __init__(self, capabilities: Capabilities, clock: Clock | None = None) -> None:
+        """See the attributes of Broker.
+
+        Args:
+            capabilities: What the broker can do.
+            clock: The time that operations go by. None: the time of the store or of this machine.
+        """
         super().__init__(capabilities, clock)
         closing = weakref.WeakMethod(self.aclose)
         self._portal = Portal(lambda: _closed(closing))
 
-    async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
-        """See Broker. To be written, for use from any event loop."""
+    # --- to be implemented ----------------------------------------------------------------------------------
+
+    async def atransact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        """Carry out operations in one transaction. Awaited on any event loop, by several tasks at once.
+
+        Arguments, answers and errors are those of `CalledBroker.transact`. Use `answer` for each operation.
+        """
         raise NotImplementedError
 
-    async def aclose(self) -> None:
-        """See Broker."""
+    async def aclose_store(self) -> None:
+        """Free what the running event loop uses. The next `atransact` on it opens it again."""
+
+    # --- for use in `atransact` -----------------------------------------------------------------------------
+
+    async def answer(self, op: Op[T], carry_out: Callable[[], Awaitable[T]]) -> T | AsynqError:
+        """Return the answer to an operation, or the error in its place. See `CalledBroker.answer`."""
+        if refused := self.refusal(op):
+            return refused
+        try:
+            return await carry_out()
+        except (AsynqError, UnicodeError, OverflowError) as error:
+            return refused_as(op, error)
+
+    # --- see asynq.protocol.broker.Broker ------------------------------------------------------------------
 
     async def aexecute(self, op: Op[T], /) -> T:
         """See Broker."""
-        return cast("T", unwrap((await self.aexecute_many([op]))[0]))
+        return cast("T", unwrap((await self.aexecute_many((op,)))[0]))
+
+    async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
+        """See Broker."""
+        answers = await transact_in_turn(self.parts(ops), self.atransact)
+        self._announce(ops, answers)
+        return answers
+
+    async def aclose(self) -> None:
+        """See Broker."""
+        await self.aclose_store()
 
     def execute(self, op: Op[T], /) -> T:
         """See Broker."""
-        return cast("T", unwrap(self.execute_many([op])[0]))
+        return cast("T", unwrap(self.execute_many((op,))[0]))
 
     def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""
         return self._portal.run(lambda: self.aexecute_many(ops))
 
     def close(self) -> None:
-        """See Broker."""
+        """See Broker. Notifications stop until the broker is used again."""
         self._portal.close()
+        self._stop_polling()
+
+
+def _call(method: weakref.WeakMethod[Callable[[], T]]) -> T | None:
+    """Call a method of an object that the caller must not keep alive; None once the object is gone."""
+    return None if (bound := method()) is None else bound()
 
 
 async def _closed(closing: weakref.WeakMethod[Any]) -> None:
-    """Close the broker, if it is still there to be closed: its portal must not be what keeps it alive."""
     if (aclose := closing()) is not None:
         await aclose()

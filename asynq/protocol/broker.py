@@ -54,7 +54,7 @@ class Capabilities:
 
         UnsupportedOperationError, PayloadTooLargeError or ResultTooLargeError.
         """
-        if type(op) not in _KNOWN or not self.supports(type(op)):
+        if type(op) not in _KNOWN or type(op) in self.unsupported:
             return UnsupportedOperationError(type(op).__name__, self.backend)
         enqueue = op.enqueue if isinstance(op, EnqueueTick) else op
         if isinstance(enqueue, Enqueue) and enqueue.message.group and not self.groups:

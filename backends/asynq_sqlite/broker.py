@@ -6,120 +6,72 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
+from asynq.brokerkit.base import CalledBroker
+from asynq.brokerkit.batches import batches, blocking, transact_in_turn
+from asynq.brokerkit.per_process import PerProcess
 from asynq.checks import check_duration
 from asynq.clock import Clock, SystemClock
-from asynq.errors import AsynqError, BrokerRefusedError
-from asynq.protocol.answers import unwrap
+from asynq.errors import BrokerRefusedError
 from asynq.protocol.broker import Capabilities
 from asynq.protocol.value_sizes import MAX_VALUE_BYTES, check_max_value_bytes
-from asynq.runtime.threads import in_own_thread
-from asynq_sqlite.engine import Engine, Settings
-from asynq_sqlite.events.file_watch import FileWatch
-from asynq_sqlite.events.listener import QueueListener
-from asynq_sqlite.events.news import News
-from asynq_sqlite.events.watcher import TaskWatcher
-from asynq_sqlite.store import forks
+from asynq.runtime.sync_async import completed
+from asynq_sqlite.database import Database, DatabaseSettings
+from asynq_sqlite.events.file_changes import FileChanges
+from asynq_sqlite.operations.handlers import carry_out
+from asynq_sqlite.store import sweep
 from asynq_sqlite.store.schema import MEMORY, Durability
 from asynq_sqlite.store.store import Store
 from asynq_sqlite.store.task_file import TaskFile
-from asynq_sqlite.transaction_thread import Worker
 
 if TYPE_CHECKING:
-    from asynq.protocol.broker import Listener, Watcher
     from asynq.protocol.ops import Op
-
-T = TypeVar("T")
 
 StoreFactory = Callable[[sqlite3.Connection], Store]
 
 
-class _Process:
-    """What a broker holds in one process; a fork begins with a new one."""
+class _DatabaseBroker(CalledBroker):
+    """What brokers on a file and in memory have in common."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.news = News(_watch(settings))
-        self.engine = Engine(settings, self.news.announce)
-        self.worker = Worker(self.engine.run)
-
-    def close(self) -> None:
-        if self.engine.pid == os.getpid():
-            self.worker.stop()
-            self.news.close()
-        else:
-            forks.keep(self)
-        self.engine.close()
-
-
-def _watch(settings: Settings) -> FileWatch | None:
-    """What sees the changes of other processes; None where there are no others."""
-    if settings.path == MEMORY:
-        return None
-    return FileWatch(TaskFile(settings.path, settings.durability, quiet=True))
-
-
-class _EmbeddedBroker:
-    """Both faces, and what a fork asks for."""
-
-    def __init__(self, settings: Settings, clock: Clock | None) -> None:
+    def __init__(self, capabilities: Capabilities, clock: Clock | None, settings: DatabaseSettings) -> None:
         self._settings = settings
-        self._clock = clock
-        self._process = self._begin()
+        self._databases: PerProcess[Database] = PerProcess(Database.close)
+        weakref.finalize(self, self._databases.close)
+        super().__init__(capabilities, clock)
 
-    @property
-    def clock(self) -> Clock | None:
-        """The clock operations go by; None: this machine's."""
-        return self._clock
+    def parts(self, ops: Sequence[Op[Any]]) -> Iterable[Sequence[Op[Any]]]:
+        """Keep upkeep of many queues together: `transact` reads first which of them have something to do."""
+        return sweep.parts(ops, self.batch)
 
-    def execute(self, op: Op[T], /) -> T:
-        """Carry out one operation and answer, or raise its error."""
-        return cast("T", unwrap(self.execute_many([op])[0]))
+    def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        """See CalledBroker. Waits for other processes, up to the budget."""
+        database = self._database()
+        if not sweep.is_upkeep(ops):
+            return database.transact(ops, self._answers)
+        answers = database.idle_answers(ops)
+        rest = [op for op, answer in zip(ops, answers, strict=True) if answer is None]
+        transact = blocking(partial(database.transact, carry_out=self._answers))
+        attended = iter(completed(transact_in_turn(batches(rest, self.batch), transact)))
+        return [next(attended) if answer is None else answer for answer in answers]
 
-    def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
-        """Carry out operations in order, up to 500 of them in one transaction."""
-        return self._here().engine.run(ops)
+    def close_store(self) -> None:
+        """Close the connection."""
+        if (database := self._databases.current()) is not None:
+            database.close()
 
-    async def aexecute(self, op: Op[T], /) -> T:
-        """`execute`, awaited."""
-        return cast("T", unwrap((await self.aexecute_many([op]))[0]))
+    def _database(self) -> Database:
+        return self._databases.get(partial(Database, self._settings))
 
-    async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
-        """`execute_many`, awaited: what several callers wait for shares a transaction."""
-        return await self._here().worker.submit(ops)
-
-    def close(self) -> None:
-        """Free thread and connection. Using the broker again opens them again."""
-        self._here().close()
-
-    async def aclose(self) -> None:
-        """`close`, awaited."""
-        await in_own_thread(self.close)
-
-    def listener(self) -> Listener:
-        """A stream of this broker's events, for the running event loop."""
-        return QueueListener(self._here().news)
-
-    def watcher(self) -> Watcher:
-        """Tells of changes to single tasks, for the running event loop."""
-        return TaskWatcher(self._here().news)
-
-    def _begin(self) -> _Process:
-        process = _Process(self._settings)
-        weakref.finalize(self, process.close)
-        return process
-
-    def _here(self) -> _Process:
-        """What belongs to this process: a connection must never be used across a fork."""
-        if self._process.engine.pid != os.getpid():
-            self._process = self._begin()
-        return self._process
+    def _answers(self, store: Store, ops: Sequence[Op[Any]], now: int) -> list[Any]:
+        return [self.answer(op, partial(carry_out, store, op, now)) for op in ops]
 
 
-class SQLiteBroker(_EmbeddedBroker):
+class SQLiteBroker(_DatabaseBroker):
     """Keeps tasks in a SQLite file: durable on one machine, shared by any number of its processes.
 
     An acknowledged write survives kill -9 in any case, and by default (`durability="power"`) also the loss of
@@ -160,8 +112,7 @@ class SQLiteBroker(_EmbeddedBroker):
         if max_size is not None and max_size <= 0:
             raise ValueError(f"max_size must be positive, not {max_size!r}")
         check_max_value_bytes(max_value_bytes)
-        settings = Settings(
-            backend="sqlite",
+        settings = DatabaseSettings(
             path=str(Path(path).absolute()),
             clock=clock or SystemClock(),
             durability=durability,
@@ -170,18 +121,14 @@ class SQLiteBroker(_EmbeddedBroker):
             max_value_bytes=max_value_bytes,
             store=store,
         )
-        super().__init__(settings, clock)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What this broker can do."""
-        settings = self._settings
-        return Capabilities(
-            backend="sqlite",
-            durability=settings.durability,
-            multi_process=True,
-            max_value_bytes=settings.max_value_bytes,
+        capabilities = Capabilities(
+            backend="sqlite", durability=durability, multi_process=True, max_value_bytes=max_value_bytes
         )
+        super().__init__(capabilities, clock, settings)
+
+    def change_source(self) -> FileChanges:
+        """See CalledBroker: other processes change the same file."""
+        return FileChanges(TaskFile(self._settings.path, self._settings.durability, quiet=True))
 
     def __repr__(self) -> str:
         return f"SQLiteBroker({self._settings.path!r}, durability={self._settings.durability!r})"
@@ -189,7 +136,7 @@ class SQLiteBroker(_EmbeddedBroker):
     def __reduce__(self) -> tuple[Any, ...]:
         settings = self._settings
         options = {
-            "clock": self._clock,
+            "clock": self.clock,
             "durability": settings.durability,
             "budget": timedelta(seconds=settings.budget),
             "max_size": settings.max_size,
@@ -203,7 +150,7 @@ def _reopened(path: str, options: dict[str, Any]) -> SQLiteBroker:
     return SQLiteBroker(path, **options)
 
 
-class MemoryBroker(_EmbeddedBroker):
+class MemoryBroker(_DatabaseBroker):
     """Keeps tasks in the memory of this process, as long as the broker lives: for tests and for trying out.
 
     The operations are those of SQLiteBroker, on a database without a file. `close` frees the thread and keeps
@@ -219,8 +166,7 @@ class MemoryBroker(_EmbeddedBroker):
     ) -> None:
         """`max_value_bytes` as SQLiteBroker's."""
         check_max_value_bytes(max_value_bytes)
-        settings = Settings(
-            backend="memory",
+        settings = DatabaseSettings(
             path=MEMORY,
             clock=clock or SystemClock(),
             durability="process",
@@ -229,21 +175,18 @@ class MemoryBroker(_EmbeddedBroker):
             max_value_bytes=max_value_bytes,
             store=store,
         )
-        super().__init__(settings, clock)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What this broker can do."""
-        return Capabilities(
-            backend="memory",
-            durability="none",
-            multi_process=False,
-            max_value_bytes=self._settings.max_value_bytes,
+        capabilities = Capabilities(
+            backend="memory", durability="none", multi_process=False, max_value_bytes=max_value_bytes
         )
+        super().__init__(capabilities, clock, settings)
+        self._pid = os.getpid()
 
-    def close(self) -> None:
-        """Free the thread; the tasks stay."""
-        self._here().worker.stop()
+    def change_source(self) -> None:
+        """See CalledBroker: there are no other processes."""
+        self._refuse_after_fork()
+
+    def close_store(self) -> None:
+        """Keep the tasks."""
 
     def __repr__(self) -> str:
         return f"<MemoryBroker at {id(self):#x}>"
@@ -251,7 +194,10 @@ class MemoryBroker(_EmbeddedBroker):
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a MemoryBroker cannot be pickled: its tasks live in this process only")
 
-    def _here(self) -> _Process:
-        if self._process.engine.pid != os.getpid():
+    def _database(self) -> Database:
+        self._refuse_after_fork()
+        return super()._database()
+
+    def _refuse_after_fork(self) -> None:
+        if self._pid != os.getpid():
             raise BrokerRefusedError("a memory broker belongs to the process that made it; use SQLiteBroker")
-        return self._process

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
+from asynq.brokerkit.base import CalledBroker
 from asynq_sqlite.store.store import Store
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ class Twist:
         return partial(self.function, honest)
 
 
-Broken = type[Store] | Twist
+class BrokenRefusals(CalledBroker):
+    """What a broker refuses, in another way: mixed into the brokers of memory and of files."""
+
+
+Broken = type[Store] | type[BrokenRefusals] | Twist
 B = TypeVar("B", bound=Broken)
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from unittest import mock
 
 import asynq_mutants.embedded  # noqa: F401 - it registers the defects
@@ -16,14 +16,15 @@ from asynq_sqlite.operations.handlers import HANDLERS
 from asynq_sqlite.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from asynq.clock import FakeClock
     from asynq.protocol.ops import Op
-    from asynq_mutants.defects import Broken
+    from asynq_mutants.defects import Broken, BrokenRefusals
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -55,14 +56,14 @@ class Crowd(SQLiteBroker):
 class BrokenHarness(Harness):
     """Brokers on a file or, without one, in memory."""
 
-    def __init__(self, store: type[Store], path: Path | None = None) -> None:
-        self.store = store
+    def __init__(self, broken: type[Store | BrokenRefusals], path: Path | None = None) -> None:
+        self.broken = broken
         self.path = path
 
     def open(self, clock: FakeClock) -> MemoryBroker | Crowd:
         if self.path is None:
-            return MemoryBroker(clock=clock, store=self.store)
-        return Crowd(self.path, clock=clock, store=self.store, durability="process")
+            return _broken_broker(MemoryBroker, self.broken, clock=clock)
+        return _broken_broker(Crowd, self.broken, self.path, clock=clock, durability="process")
 
     def strand(self, queue: str, task_id: str) -> None:
         if self.path is None:
@@ -71,6 +72,16 @@ class BrokenHarness(Harness):
         with closing(sqlite3.connect(self.path)) as connection, connection:
             sql = "UPDATE tasks SET lease_token = NULL WHERE queue = ? AND id = ?"
             connection.execute(sql, (queue, task_id))
+
+
+def _broken_broker(
+    broker: Callable[..., K], broken: type[Store | BrokenRefusals], *arguments: Any, **options: Any
+) -> K:
+    """Create a broker of this kind whose steps, or whose refusals, are broken."""
+    if issubclass(broken, Store):
+        return broker(*arguments, store=broken, **options)
+    mixed: Callable[..., K] = type(broken.__name__, (broken, cast("type", broker)), {})
+    return mixed(*arguments, **options)
 
 
 @contextmanager
@@ -90,13 +101,13 @@ def open_broken(defect: str | None, path: str | Path, **options: Any) -> SQLiteB
     An operation carried out in another way is so in all brokers of the process from then on: whoever goes on
     with others afterwards wraps this in `mended`.
     """
-    store = Store
+    steps: type[Store | BrokenRefusals] = Store
     for broken in {found.broken for found in DEFECTS if found.name == defect}:
         if isinstance(broken, Twist):
             _twist(broken)
         else:
-            store = broken
-    return SQLiteBroker(path, store=store, durability="process", **options)
+            steps = broken
+    return _broken_broker(SQLiteBroker, steps, path, durability="process", **options)
 
 
 def _twist(twist: Twist) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from asynq.brokerkit.events import poller
 from asynq.protocol import ops
 from asynq_sqlite import MemoryBroker, SQLiteBroker
-from asynq_sqlite.events import file_watch
 from asynq_sqlite.store.store import Store
 from asynq_sqlite.store.task_file import TaskFile
 from tests.sqlite.tools import enqueue
@@ -91,7 +91,7 @@ async def test_a_file_nobody_changes_is_not_read(path: Path, monkeypatch: pytest
     [connection] = opened
     connection.set_trace_callback(statements.append)
     seen = looks
-    await looked(lambda: looks > seen + 3 * file_watch.THOROUGH)
+    await looked(lambda: looks > seen + 3 * poller.QUIET_POLLS)
     assert set(statements) <= {"PRAGMA data_version"}
     assert len(statements) < (looks - seen) / 2
     await listener.aclose()

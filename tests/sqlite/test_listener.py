@@ -170,7 +170,7 @@ async def test_one_thread_looks_at_the_file_for_all(broker: SQLiteBroker) -> Non
     before = set(threading.enumerate())
 
     def looking() -> int:
-        return sum("watch" in thread.name for thread in set(threading.enumerate()) - before)
+        return sum("poller" in thread.name for thread in set(threading.enumerate()) - before)
 
     listeners = [broker.listener() for _ in range(5)]
     for listener in listeners:

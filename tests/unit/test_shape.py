@@ -67,9 +67,7 @@ FLOORS = {
     ),
     "asynq_sqlite": (
         {"store"},
-        {"events", "operations"},
-        {"engine"},
-        {"transaction_thread"},
+        {"database", "events", "operations"},
         {"broker"},
         {"harness"},
     ),

@@ -1,10 +1,12 @@
-"""Which function carries out which operation."""
+"""Which function carries out which operation, and how one operation is carried out or undone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from asynq.errors import AsynqError
 from asynq.protocol import ops
 from asynq_sqlite.operations import (
     consume,
@@ -19,6 +21,8 @@ from asynq_sqlite.operations import (
     settle,
     upkeep,
 )
+from asynq_sqlite.store import free_space
+from asynq_sqlite.store.faults import REFUSED_VALUES, refused_value
 from asynq_sqlite.store.store import Store
 
 Handler = Callable[[Store, Any, int], Any]
@@ -78,3 +82,26 @@ HANDLERS: dict[type[ops.Op[Any]], Handler] = {
     ops.Examine: inspect.examine,
 }
 """A handler takes the store, the operation and the present instant; it answers, or raises an AsynqError."""
+
+
+def carry_out(store: Store, op: ops.Op[Any], now: int) -> Any:
+    """Return the answer to an operation. An AsynqError that is raised has undone it.
+
+    sqlite3.Error is raised if the transaction as a whole has failed.
+    """
+    execute = store.connection.execute
+    execute("SAVEPOINT op")
+    try:
+        handler = HANDLERS[type(op)]
+        if store.max_size is None:
+            answer = handler(store, op, now)
+        else:
+            answer = free_space.within(store, op, partial(handler, store, op, now))
+    except (AsynqError, *REFUSED_VALUES) as error:
+        execute("ROLLBACK TO op")
+        execute("RELEASE op")
+        if isinstance(error, AsynqError):
+            raise
+        raise refused_value(op, error) from None
+    execute("RELEASE op")
+    return answer

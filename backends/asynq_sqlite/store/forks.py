@@ -20,8 +20,6 @@ class Pausable(Protocol):
         ...
 
 
-_INHERITED: Final[list[object]] = []
-"""What came through a fork: closing a connection here would release the parent's locks."""
 # SQLite notes in the memory of a process which locks it holds on a file. A child forked in the middle of a
 # transaction inherits the note and not the transaction: for it the file would be locked for ever.
 _USERS: Final[weakref.WeakSet[Pausable]] = weakref.WeakSet()
@@ -29,14 +27,9 @@ _PAUSED: Final[list[Pausable]] = []
 _FORKING: Final = threading.Lock()
 
 
-def hold_still(user: Pausable) -> None:
+def pause_during_forks(user: Pausable) -> None:
     """Pause this user of SQLite during every fork from now on."""
     _USERS.add(user)
-
-
-def keep(inherited: object) -> None:
-    """Never free what this process inherited by a fork."""
-    _INHERITED.append(inherited)
 
 
 def _before_fork() -> None:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asynq.brokerkit.transitions import whole_second
-from asynq.protocol.value_sizes import MAX_VALUE_BYTES, too_large
 from asynq.task_state import TaskState
 from asynq_sqlite.store.groups import GroupSteps
 from asynq_sqlite.store.limits import LimitSteps
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from asynq.protocol.message import TaskMessage
-    from asynq.protocol.ops import Enqueue, Op, Unique
+    from asynq.protocol.ops import Enqueue, Unique
 
 _STATISTICS_AGE: Final = timedelta(days=90)
 _MAX_COUNT: Final = 2**63 - 1
@@ -66,14 +65,6 @@ class Lock(NamedTuple):
 
 class Store(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
     """The steps. Every method works inside the transaction the engine has begun."""
-
-    max_value_bytes: int = MAX_VALUE_BYTES
-    """Most bytes of a payload with its headers, and of a result."""
-
-    def check_size(self, op: Op[Any]) -> None:
-        """Refuse an operation whose value is above the limit."""
-        if refused := too_large(op, self.max_value_bytes):
-            raise refused
 
     # --- tasks -----------------------------------------------------------------------------------------
 

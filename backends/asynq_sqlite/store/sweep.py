@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from asynq.brokerkit.batches import batches
 from asynq.protocol.ops import (
     Adopted,
     AdoptOrphans,
@@ -119,25 +120,28 @@ _LOOKS: Final[dict[type[Op[Any]], Callable[[Store], Callable[[Any, int], Any]]]]
 }
 
 
-def runs(ops: Sequence[Op[Any]]) -> Iterator[tuple[bool, Sequence[Op[Any]]]]:
-    """The operations in parts, in order: whether a part is upkeep of many queues, and its operations."""
-    start, end = 0, 0
+def parts(ops: Sequence[Op[Any]], batch: int) -> Iterator[Sequence[Op[Any]]]:
+    """Divide operations, in order, into upkeep of many queues, as a whole, and batches of all others."""
+    start = end = 0
     while end < len(ops):
-        begun = end
+        first = end
         while end < len(ops) and type(ops[end]) in _LOOKS:
             end += 1
-        if end - begun >= MANY:
-            if start < begun:
-                yield False, ops[start:begun]
-            yield True, ops[begun:end]
+        if end - first >= MANY:
+            yield from batches(ops[start:first], batch)
+            yield ops[first:end]
             start = end
-        elif end < len(ops):
+        else:
             end += 1
-    if start < end:
-        yield False, ops[start:end]
+    yield from batches(ops[start:], batch)
 
 
-def look(store: Store, ops: Sequence[Op[Any]], now: int) -> list[Any]:
+def is_upkeep(ops: Sequence[Op[Any]]) -> bool:
+    """True for a part that is upkeep of many queues."""
+    return len(ops) >= MANY and all(type(op) in _LOOKS for op in ops)
+
+
+def idle_answers(store: Store, ops: Sequence[Op[Any]], now: int) -> list[Any]:
     """The answers to operations that find nothing to do, None in the place of others."""
     looks = {kind: _LOOKS[kind](store) for kind in {type(op) for op in ops}}
     return [looks[type(op)](op, now) for op in ops]

@@ -69,7 +69,7 @@ class LmdbBroker(CalledBroker):
         file.reader_check()
         return file
 
-    def close(self) -> None:
+    def close_store(self) -> None:
         self._file = None
 
     def changes(self) -> object:

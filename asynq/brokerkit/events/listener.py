@@ -1,4 +1,4 @@
-"""Being told of new tasks and of cancellations."""
+"""Events for one event loop: wake-ups of queues, and cancellations."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from asynq.protocol.broker import Event, Wake
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from asynq_sqlite.events.news import News
+    from asynq.brokerkit.events.notifier import Notifier
 
 
-class QueueListener:
-    """A broker's events for one event loop (see asynq.protocol.broker.Listener)."""
+class NotifiedListener:
+    """A Listener that a Notifier feeds. See asynq.protocol.broker.Listener."""
 
-    def __init__(self, news: News) -> None:
+    def __init__(self, notifier: Notifier) -> None:
         self._loop = asyncio.get_running_loop()
-        self._news = news
+        self._notifier = notifier
         self._queues: frozenset[str] = frozenset()
         self._events: dict[Event, None] = {}
-        self._fresh = asyncio.Event()
-        self._following = False
+        self._arrived = asyncio.Event()
+        self._subscribed = False
         self._closed = False
 
     @property
     def armed(self) -> bool:
-        """Whether anybody is to be told of queues."""
+        """Whether any queues are listened to."""
         return bool(self._queues)
 
     async def arm(self, queues: Sequence[str]) -> None:
-        """See asynq.protocol.broker.Listener: it begins with one Wake."""
+        """See asynq.protocol.broker.Listener: the first event is a Wake."""
         self._refuse_if_closed()
         self._queues = frozenset(queues)
-        self._follow(again=True)
+        self._subscribe(again=True)
 
     async def disarm(self) -> None:
         """See asynq.protocol.broker.Listener."""
@@ -44,11 +44,11 @@ class QueueListener:
 
     async def next(self) -> Event:
         """See asynq.protocol.broker.Listener."""
-        self._follow()
+        self._subscribe()
         while not self._events:
             self._refuse_if_closed()
-            self._fresh.clear()
-            await self._fresh.wait()
+            self._arrived.clear()
+            await self._arrived.wait()
         event = next(iter(self._events))
         del self._events[event]
         return event
@@ -56,27 +56,28 @@ class QueueListener:
     async def aclose(self) -> None:
         """See asynq.protocol.broker.Listener."""
         self._closed = True
-        self._news.leave(self)
+        self._notifier.unsubscribe(self)
         self._events.clear()
-        self._fresh.set()
+        self._arrived.set()
 
-    # --- what the news tell, from any thread -----------------------------------------------------------
+    # --- called by the notifier, on any thread -----------------------------------------------------------
 
-    def changed(self) -> None:
-        """Of no interest: events say more."""
+    def on_change(self) -> None:
+        """Do nothing: events are more precise."""
 
-    def hear(self, events: Iterable[Event]) -> None:
-        """Something happened."""
+    def on_events(self, events: Iterable[Event]) -> None:
+        """Hand the events to the event loop."""
         wanted = [event for event in events if self._wants(event)]
         if wanted:
-            # A closed loop has nobody left to tell.
+            # A closed event loop has nobody who waits.
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._take, wanted)
+                self._loop.call_soon_threadsafe(self._add, wanted)
 
-    def _take(self, events: list[Event]) -> None:
+    def _add(self, events: list[Event]) -> None:
         for event in events:
             if self._wants(event) and not self._closed:
-                self._add(event)
+                self._events[event] = None
+                self._arrived.set()
 
     def _wants(self, event: Event) -> bool:
         if isinstance(event, Wake):
@@ -84,14 +85,10 @@ class QueueListener:
             return event.queue in queues if event.queue is not None else bool(queues)
         return True
 
-    def _add(self, event: Event) -> None:
-        self._events[event] = None
-        self._fresh.set()
-
-    def _follow(self, *, again: bool = False) -> None:
-        if again or not self._following:
-            self._following = True
-            self._news.follow(self, afresh=True)
+    def _subscribe(self, *, again: bool = False) -> None:
+        if again or not self._subscribed:
+            self._subscribed = True
+            self._notifier.subscribe(self, wake=True)
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

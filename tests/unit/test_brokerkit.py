@@ -1,0 +1,356 @@
+"""Brokers built on the kit: transactions of calls, sync and async callers, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from attrs import evolve
+
+from asynq.brokerkit.base import AwaitedBroker, CalledBroker
+from asynq.brokerkit.group_commit import is_abandoned
+from asynq.errors import (
+    AsynqError,
+    BrokerFullError,
+    BrokerRefusedError,
+    BrokerUnavailable,
+    TaskNotFoundError,
+    UnsupportedOperationError,
+)
+from asynq.protocol.broker import Capabilities
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Enqueue, EnqueueTick, GetTask, Op, Ping
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CAPABILITIES = Capabilities(backend="half", durability="none", multi_process=False)
+
+
+def answer(op: Op[Any]) -> Any:
+    return TaskNotFoundError(op.queue, op.task_id) if isinstance(op, GetTask) else None
+
+
+class Called(CalledBroker):
+    """Has a plain face only."""
+
+    batch = 3
+
+    def __init__(self) -> None:
+        super().__init__(CAPABILITIES)
+        self.batches: list[int] = []
+        self.threads: set[threading.Thread] = set()
+        self.broken_after = 99
+        self.closed = 0
+
+    def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        if len(self.batches) >= self.broken_after:
+            raise BrokerUnavailable("gone")
+        self.batches.append(len(ops))
+        self.threads.add(threading.current_thread())
+        return [answer(op) for op in ops]
+
+    def close_store(self) -> None:
+        self.closed += 1
+
+
+class Awaited(AwaitedBroker):
+    """Has an awaited face only."""
+
+    def __init__(self) -> None:
+        super().__init__(CAPABILITIES)
+        self.loops: set[asyncio.AbstractEventLoop] = set()
+        self.closed: list[asyncio.AbstractEventLoop] = []
+
+    async def atransact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        self.loops.add(asyncio.get_running_loop())
+        return [answer(op) for op in ops]
+
+    async def aclose_store(self) -> None:
+        self.closed.append(asyncio.get_running_loop())
+
+
+MISSING = GetTask(queue="q", task_id="t")
+
+
+@pytest.mark.parametrize("make", [Called, Awaited])
+def test_both_faces_answer_and_raise_alike(make: type[Called | Awaited]) -> None:
+    broker = make()
+    many: list[Op[Any]] = [Ping(), MISSING]
+    for answers in (broker.execute_many(many), asyncio.run(broker.aexecute_many(many))):
+        assert [type(answer) for answer in answers] == [type(None), TaskNotFoundError]
+    with pytest.raises(TaskNotFoundError):
+        broker.execute(MISSING)
+    with pytest.raises(TaskNotFoundError):
+        asyncio.run(broker.aexecute(MISSING))
+    assert broker.execute(Ping()) is None
+    assert asyncio.run(broker.aexecute(Ping())) is None
+    broker.close()
+
+
+def test_what_is_called_is_awaited_in_threads_of_the_brokers_own() -> None:
+    broker = Called()
+    asyncio.run(broker.aexecute(Ping()))
+    assert all(thread.name.startswith("asynq-broker") for thread in broker.threads)
+    asyncio.run(broker.aclose())
+    assert broker.closed == 1
+
+
+def test_its_threads_end_when_it_is_closed() -> None:
+    broker = Called()
+    for _ in range(2):
+        asyncio.run(broker.aexecute(Ping()))
+        own = [thread for thread in broker.threads if thread.is_alive()]
+        assert own
+        asyncio.run(broker.aclose())
+        for thread in own:
+            thread.join(timeout=15)
+            assert not thread.is_alive()
+
+
+def test_many_operations_are_carried_out_a_batch_at_a_time() -> None:
+    broker = Called()
+    assert broker.execute_many([Ping()] * 7) == [None] * 7
+    assert broker.batches == [3, 3, 1]
+
+
+@pytest.mark.parametrize(("first_broken", "maybe"), [(0, False), (1, True)])
+def test_what_earlier_batches_did_may_have_been_applied(first_broken: int, maybe: bool) -> None:
+    broker = Called()
+    broker.broken_after = first_broken
+    with pytest.raises(BrokerUnavailable) as unavailable:
+        broker.execute_many([Ping()] * 7)
+    assert unavailable.value.maybe_applied is maybe
+
+
+def test_what_is_awaited_is_called_on_one_loop_that_closes_what_it_used() -> None:
+    broker = Awaited()
+    broker.execute(Ping())
+    broker.execute(Ping())
+    assert len(broker.loops) == 1
+    broker.close()
+    assert broker.closed == list(broker.loops)
+    broker.execute(Ping())
+    assert len(broker.loops) == 2
+    broker.close()
+
+
+@pytest.mark.parametrize("make", [Called, Awaited])
+def test_a_broker_nobody_holds_is_not_kept_alive_by_its_threads(make: type[Called | Awaited]) -> None:
+    broker = make()
+    broker.execute(Ping())
+    asyncio.run(broker.aexecute(Ping()))
+    gone = weakref.ref(broker)
+    del broker
+    gc.collect()
+    assert gone() is None
+
+
+# --- answers --------------------------------------------------------------------------------------------
+
+
+def has_no_space(ops: Sequence[Op[Any]]) -> bool:
+    """No space for more than two operations at once, and none for a task with a payload."""
+    return len(ops) > 2 or any(isinstance(op, Enqueue) and op.message.payload for op in ops)
+
+
+class Cramped(CalledBroker):
+    """Has little space."""
+
+    def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        if has_no_space(ops):
+            raise BrokerFullError("no room")
+        return [self.answer(op, lambda: "carried out") for op in ops]
+
+
+class AwaitedCramped(AwaitedBroker):
+    """Has little space, and an async driver."""
+
+    async def atransact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        if has_no_space(ops):
+            raise BrokerFullError("no room")
+        return [await self.answer(op, self.carried_out) for op in ops]
+
+    async def carried_out(self) -> Any:
+        return "carried out"
+
+
+def enqueue(**message: Any) -> Enqueue:
+    return Enqueue(message=TaskMessage(id="t", type="t", queue="q", **message), enqueue_id="e")
+
+
+@pytest.mark.parametrize("make", [Cramped, AwaitedCramped])
+def test_operations_of_a_full_transaction_are_tried_one_by_one(make: type[Cramped | AwaitedCramped]) -> None:
+    answers = make(CAPABILITIES).execute_many([Ping(), enqueue(payload=b"much"), Ping()])
+    assert [type(answer) for answer in answers] == [str, BrokerFullError, str]
+
+
+class Unheard(Op[None]):
+    """An operation of a later version, or of somebody's own."""
+
+
+@pytest.mark.parametrize(
+    ("op", "named"),
+    [
+        (Unheard(), "Unheard"),
+        (Ping(), "Ping"),
+        (enqueue(group="g"), "groups"),
+        (EnqueueTick(enqueue=enqueue(group="g"), entry_id="e", tick=0, keep=0), "groups"),
+    ],
+)
+@pytest.mark.parametrize("make", [Cramped, AwaitedCramped])
+def test_what_the_capabilities_leave_out_is_refused_by_name(
+    op: Op[Any], named: str, make: type[Cramped | AwaitedCramped]
+) -> None:
+    declared = evolve(CAPABILITIES, groups=False, unsupported=frozenset({Ping}))
+    [answer] = make(declared).execute_many([op])
+    assert isinstance(answer, UnsupportedOperationError)
+    assert (answer.operation, answer.backend) == (named, "half")
+
+
+@pytest.mark.parametrize(
+    "error", [OverflowError("too large"), UnicodeEncodeError("utf-8", "\udc80", 0, 1, "no")]
+)
+def test_a_value_that_cannot_be_stored_is_refused(error: Exception) -> None:
+    def fail() -> int:
+        raise error
+
+    answer = Cramped(CAPABILITIES).answer(Ping(), fail)
+    assert isinstance(answer, BrokerRefusedError)
+    assert "Ping holds a value that cannot be stored" in str(answer)
+
+
+class FullThenGone(CalledBroker):
+    """Has no space for two operations at once, and is gone after the first of them."""
+
+    calls = 0
+
+    def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        self.calls += 1
+        if self.calls == 1:
+            raise BrokerFullError("no room")
+        if self.calls == 2:
+            return [None]
+        raise BrokerUnavailable("gone")
+
+
+def test_an_outage_while_operations_are_tried_one_by_one_leaves_their_outcome_open() -> None:
+    with pytest.raises(BrokerUnavailable) as unavailable:
+        FullThenGone(CAPABILITIES).execute_many([Ping(), Ping()])
+    assert unavailable.value.maybe_applied
+
+
+# --- group commit ---------------------------------------------------------------------------------------
+
+
+class Held(CalledBroker):
+    """Carries out its first transaction when it may."""
+
+    def __init__(self) -> None:
+        super().__init__(CAPABILITIES)
+        self.entered, self.may_go_on = threading.Event(), threading.Event()
+        self.transactions: list[list[str]] = []
+        self.abandoned: list[bool] = []
+        self.error: AsynqError | None = None
+
+    def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        self.transactions.append([op.task_id for op in ops if isinstance(op, GetTask)])
+        if len(self.transactions) == 1:
+            self.entered.set()
+            assert self.may_go_on.wait(20)
+        self.abandoned.append(is_abandoned())
+        if self.error is not None:
+            raise self.error
+        return [answer(op) for op in ops]
+
+    async def call(self, task_id: str) -> str:
+        with suppress(TaskNotFoundError):
+            await self.aexecute(GetTask(queue="q", task_id=task_id))
+        return task_id
+
+    async def begin(self) -> asyncio.Task[str]:
+        """Start a call, and wait until its transaction has begun."""
+        first = asyncio.create_task(self.call("first"))
+        assert await asyncio.to_thread(self.entered.wait, 20)
+        return first
+
+
+async def test_calls_that_wait_together_share_a_transaction_and_keep_their_order() -> None:
+    broker = Held()
+    first = await broker.begin()
+    others = [asyncio.create_task(broker.call(name)) for name in "abc"]
+    await asyncio.sleep(0)
+    broker.may_go_on.set()
+    assert await asyncio.gather(first, *others) == ["first", "a", "b", "c"]
+    assert broker.transactions == [["first"], ["a", "b", "c"]]
+    await broker.aclose()
+
+
+async def test_a_cancelled_call_is_left_out_and_does_not_disturb_others() -> None:
+    broker = Held()
+    first = await broker.begin()
+    others = [asyncio.create_task(broker.call(name)) for name in "abc"]
+    await asyncio.sleep(0)
+    others[1].cancel()
+    await asyncio.sleep(0)
+    broker.may_go_on.set()
+    assert [await call for call in (first, others[0], others[2])] == ["first", "a", "c"]
+    assert broker.transactions == [["first"], ["a", "c"]]
+    await broker.aclose()
+
+
+async def test_a_transaction_is_abandoned_when_all_its_callers_are_cancelled() -> None:
+    broker = Held()
+    first = await broker.begin()
+    first.cancel()
+    await asyncio.sleep(0)
+    broker.may_go_on.set()
+    await broker.call("second")
+    broker.execute_many([Ping()])
+    assert broker.abandoned == [True, False, False]
+    await broker.aclose()
+
+
+async def test_an_error_of_a_transaction_is_raised_in_each_of_its_callers() -> None:
+    broker = Held()
+    first = await broker.begin()
+    others = [asyncio.create_task(broker.call(name)) for name in "ab"]
+    await asyncio.sleep(0)
+    broker.error = BrokerUnavailable("gone", maybe_applied=True)
+    broker.may_go_on.set()
+    errors = await asyncio.gather(first, *others, return_exceptions=True)
+    unavailable = [error for error in errors if isinstance(error, BrokerUnavailable)]
+    assert [(str(error), error.maybe_applied) for error in unavailable] == [(str(broker.error), True)] * 3
+    assert len({id(error) for error in errors}) == 3
+    await broker.aclose()
+
+
+def test_callers_on_several_event_loops_share_the_thread() -> None:
+    broker = Called()
+
+    def work() -> None:
+        assert asyncio.run(broker.aexecute(Ping())) is None
+
+    callers = [threading.Thread(target=work) for _ in range(5)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(broker.threads) == 1
+    asyncio.run(broker.aclose())
+
+
+def test_a_forked_child_has_a_thread_of_its_own() -> None:
+    broker = Called()
+    asyncio.run(broker.aexecute(Ping()))
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if asyncio.run(broker.aexecute(Ping())) is None else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    asyncio.run(broker.aclose())

@@ -1,0 +1,164 @@
+"""Listeners and watchers of brokers built on the kit: what they are told, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from attrs import evolve
+
+from asynq.brokerkit.base import CalledBroker
+from asynq.brokerkit.events.poller import ChangePoller, ChangeSource
+from asynq.errors import BrokerUnavailable
+from asynq.protocol.broker import CancelRequested, Capabilities, Listener, Wake
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import CancelTask, Enqueue, Op, Ping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from asynq.protocol.broker import Event
+
+CAPABILITIES = Capabilities(backend="counted", durability="none", multi_process=False)
+POLLED = evolve(CAPABILITIES, wakeup="poll")
+
+
+class Counted(CalledBroker):
+    """Has a number of changes, which others may raise too."""
+
+    value = 0
+
+    def changes(self) -> object:
+        return self.value
+
+    def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        return [self.answer(op, lambda: True) for op in ops]
+
+
+def enqueue(queue: str = "q") -> Enqueue:
+    return Enqueue(message=TaskMessage(id="t", type="t", queue=queue), enqueue_id="e")
+
+
+async def event(listener: Listener) -> object:
+    return await asyncio.wait_for(listener.next(), 10)
+
+
+async def armed(broker: Counted) -> Listener:
+    """A listener of queue q that has told its first event."""
+    listener = broker.listener()
+    await listener.arm(["q"])
+    assert await event(listener) == Wake()
+    return listener
+
+
+async def test_an_armed_listener_is_woken_by_changes_of_others() -> None:
+    broker = Counted(CAPABILITIES)
+    listener = await armed(broker)
+    broker.value += 1
+    assert await event(listener) == Wake()
+    waiting = asyncio.create_task(listener.next())
+    await listener.aclose()
+    with pytest.raises(BrokerUnavailable):
+        await waiting
+    with pytest.raises(BrokerUnavailable):
+        await listener.arm(["q"])
+    broker.close()
+
+
+@pytest.mark.parametrize("capabilities", [CAPABILITIES, POLLED], ids=["push", "poll"])
+async def test_an_operation_of_this_process_wakes_its_queue(capabilities: Capabilities) -> None:
+    broker = Counted(capabilities)
+    listener = await armed(broker)
+    await broker.aexecute_many([Ping(), enqueue("other"), enqueue()])
+    assert await event(listener) == Wake("q")
+    await broker.aexecute(CancelTask(task_id="t", queue="q", then="retry"))
+    assert await event(listener) == CancelRequested("t", "q", "retry")
+    await listener.aclose()
+    await broker.aclose()
+
+
+async def test_a_watcher_reports_a_change_to_all_who_wait() -> None:
+    broker = Counted(CAPABILITIES)
+    watcher = broker.watcher()
+    for _ in range(2):
+        changes = [await watcher.watch("q", "a"), await watcher.watch("q", "b")]
+        broker.value += 1
+        await asyncio.wait_for(asyncio.gather(*changes), 10)
+    left, stays = await watcher.watch("q", "a"), await watcher.watch("q", "b")
+    left.cancel()
+    assert not stays.done()
+    await watcher.aclose()
+    assert stays.done()
+    broker.close()
+
+
+async def test_a_watcher_without_a_source_reports_changes_of_this_process() -> None:
+    broker = Counted(POLLED)
+    watcher = broker.watcher()
+    change = await watcher.watch("q", "t")
+    await broker.aexecute(Ping())
+    assert not change.done()
+    await broker.aexecute(enqueue())
+    await asyncio.wait_for(change, 10)
+    await watcher.aclose()
+
+
+async def test_closing_a_broker_ends_its_polling_and_a_listener_goes_on_with_its_next_arming() -> None:
+    before = set(threading.enumerate())
+    broker = Counted(CAPABILITIES)
+    listener = await armed(broker)
+    assert len(set(threading.enumerate()) - before) == 1
+    broker.close()
+    assert set(threading.enumerate()) <= before
+    await listener.arm(["q"])
+    assert await event(listener) == Wake()
+    await broker.aexecute(enqueue())
+    assert await event(listener) == Wake("q")
+    await broker.aclose()
+
+
+# --- the poller -----------------------------------------------------------------------------------------
+
+
+class Unreadable(ChangeSource):
+    """Cannot be read for a while after a change."""
+
+    def __init__(self) -> None:
+        self.value = self.asked = 0
+
+    def version(self) -> object:
+        return self.value
+
+    def events(self, *, wakes: bool) -> Sequence[Event] | None:
+        self.asked += 1
+        return None if self.asked % 3 else [Wake("q")]
+
+
+class Recorder:
+    """Notes what it is told."""
+
+    armed = True
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.changes = 0
+        self.told = threading.Event()
+
+    def on_events(self, events: Iterable[Event]) -> None:
+        self.events += events
+
+    def on_change(self) -> None:
+        self.changes += 1
+        self.told.set()
+
+
+def test_events_that_cannot_be_read_are_asked_for_again() -> None:
+    source, recorder = Unreadable(), Recorder()
+    poller = ChangePoller(source)
+    poller.subscribe(recorder)
+    source.value += 1
+    assert recorder.told.wait(20)
+    poller.close()
+    assert (recorder.events, recorder.changes, source.asked) == ([Wake("q")], 1, 3)
