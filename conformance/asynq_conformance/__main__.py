@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from asynq_conformance.report.outcomes import Outcome, Report
+    from asynq_conformance.report.outcomes import ConformanceReport, LawOutcome
 
 BROKEN: Final = 1
 REFUSED: Final = 2
@@ -128,12 +128,12 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if report.ok and status == pytest.ExitCode.OK else BROKEN
 
 
-def explain(report: Report, options: argparse.Namespace) -> None:
+def explain(report: ConformanceReport, options: argparse.Namespace) -> None:
     """Print what the first laws that failed said, each once, and how to try one alone."""
     from asynq.protocol.connect import redact_url
     from asynq.runtime.safe_text import shown_lines
 
-    failed: dict[str, Outcome] = {}
+    failed: dict[str, LawOutcome] = {}
     for outcome in report.of("failed"):
         failed.setdefault(_law(outcome.test), outcome)
     for law, outcome in list(failed.items())[:MOST_FAILURES]:
@@ -191,10 +191,12 @@ class _Watcher:
             sys.stderr.write("\r" + " " * 40 + "\r")
 
     @property
-    def report(self) -> Report | None:
+    def report(self) -> ConformanceReport | None:
         """What was found."""
         watch = self._config.pluginmanager.get_plugin("asynq_conformance_watch") if self._config else None
-        found: Report | None = watch.run.result if watch is not None and watch.run is not None else None
+        found: ConformanceReport | None = (
+            watch.run.result if watch is not None and watch.run is not None else None
+        )
         return found
 
 

@@ -15,7 +15,7 @@ from asynq_conformance.properties import PROPERTY_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-Kind = Literal["weaker", "unknown", "count", "timeline", "about"]
+EvidenceKind = Literal["weaker", "unknown", "count", "timeline", "about"]
 
 LONGEST_TIMELINE: Final = 80
 """Events a timeline keeps: those closest to the ones marked."""
@@ -86,6 +86,6 @@ def listening(properties: list[Property]) -> Iterator[None]:
         _listeners.remove(properties)
 
 
-def _tell(kind: Kind, value: object) -> None:
+def _tell(kind: EvidenceKind, value: object) -> None:
     if _listeners:
         _listeners[-1].append((PROPERTY_PREFIX + kind, value))

@@ -12,7 +12,7 @@ from asynq.protocol import ops
 from asynq.protocol.answers import unwrap
 from asynq.protocol.message import TaskMessage
 from asynq.task_state import TaskState
-from asynq_conformance.declared import compare_with_declaration
+from asynq_conformance.capabilities import compare_with_declaration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

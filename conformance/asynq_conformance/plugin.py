@@ -15,7 +15,7 @@ from asynq_conformance.properties import PROPERTY_PREFIX, WORKER_OUTPUT
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from asynq_conformance.report.session import Run
+    from asynq_conformance.report.session import ReportSession
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,16 +76,16 @@ class Watch:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self.run: Run | None = None
+        self.run: ReportSession | None = None
         self.uncollected = 0
         """Files whose tests nobody knows."""
 
-    def begin(self) -> Run:
+    def begin(self) -> ReportSession:
         """The run, from now on."""
         if self.run is None:
-            from asynq_conformance.report.session import Run
+            from asynq_conformance.report.session import ReportSession
 
-            self.run = Run(self._config)
+            self.run = ReportSession(self._config)
         return self.run
 
     @pytest.hookimpl(tryfirst=True)

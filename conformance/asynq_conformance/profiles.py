@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-ENVIRONMENT: Final = "ASYNQ_CONFORMANCE_PROFILE"
+PROFILE_VARIABLE: Final = "ASYNQ_CONFORMANCE_PROFILE"
 DEFAULT: Final = "ci"
 
 
@@ -49,14 +49,14 @@ PROFILES: Final = {
 
 
 @frozen
-class Choice:
+class ProfileChoice:
     """What a run asked for; None: nothing."""
 
     profile: str | None = None
     seed: int | None = None
 
 
-_choices = [Choice()]
+_choices = [ProfileChoice()]
 
 
 def choose(*, profile: str | None = None, seed: int | None = None) -> None:
@@ -66,17 +66,17 @@ def choose(*, profile: str | None = None, seed: int | None = None) -> None:
     """
     if profile is not None:
         named(profile)
-    _choices[:] = [Choice(profile, seed)]
+    _choices[:] = [ProfileChoice(profile, seed)]
 
 
-def chosen() -> Choice:
+def chosen() -> ProfileChoice:
     """What was chosen last."""
     return _choices[0]
 
 
 def current() -> Profile:
     """The profile chosen, else the one the environment names, else the default."""
-    return named(chosen().profile or os.environ.get(ENVIRONMENT) or DEFAULT)
+    return named(chosen().profile or os.environ.get(PROFILE_VARIABLE) or DEFAULT)
 
 
 def seed() -> int | None:

@@ -10,15 +10,15 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asynq_mutants.scripts.choice import changed_files, chosen
 from asynq_mutants.scripts.equivalents import read_equivalents
-from asynq_mutants.scripts.session import Session
+from asynq_mutants.scripts.selection import changed_files, chosen
+from asynq_mutants.scripts.session import MutationSession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asynq_mutants.scripts.hunt import Result
     from asynq_mutants.scripts.operators import Mutation
+    from asynq_mutants.scripts.trial import Result
 
 ONE_IN = 48
 """Of the scripts that did not change one mutant in so many is tried with --changed."""
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
             if not any(entry.covers(mutation, session.sources[mutation.file]) for entry in equivalents)
         ]
 
-    session = Session(choose, slots=asked.slots, budget=asked.budget)
+    session = MutationSession(choose, slots=asked.slots, budget=asked.budget)
     session.run()
     _report(session)
     if asked.json:
@@ -63,7 +63,7 @@ def _missed(result: Result) -> bool:
     return result.outcome in ("survived", "reached by no test")
 
 
-def _report(session: Session) -> None:
+def _report(session: MutationSession) -> None:
     outcomes = Counter(result.outcome for result in session.results)
     by_file: dict[str, Counter[str]] = {}
     for result in session.results:
@@ -77,7 +77,7 @@ def _report(session: Session) -> None:
         session.say("there was no time for the others")
 
 
-def _record(session: Session, result: Result) -> dict[str, Any]:
+def _record(session: MutationSession, result: Result) -> dict[str, Any]:
     source = session.sources[result.mutation.file]
     before, after = result.mutation.shown(source)
     return {

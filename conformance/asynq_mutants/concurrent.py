@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @frozen
-class Trial:
+class SaboteurTrial:
     """The rules one of which must notice a saboteur, and what a run does more of than others."""
 
     rules: tuple[str, ...]
@@ -36,7 +36,7 @@ class Trial:
     """Its number, where it is one of the bugs every suite must catch."""
 
 
-SABOTEURS: dict[str, Trial] = {}
+SABOTEURS: dict[str, SaboteurTrial] = {}
 _CLASSES: dict[str, type[Any]] = {}
 
 
@@ -44,7 +44,7 @@ def noticed_by(*rules: str, bug: int | None = None, **plan: Any) -> Callable[[ty
     """Register a store, or a broker, with the rules that notice it."""
 
     def register(saboteur: type[T]) -> type[T]:
-        SABOTEURS[saboteur.__name__] = Trial(rules, plan, bug)
+        SABOTEURS[saboteur.__name__] = SaboteurTrial(rules, plan, bug)
         _CLASSES[saboteur.__name__] = saboteur
         return saboteur
 
@@ -60,7 +60,7 @@ def open_broker(saboteur: str, path: str) -> Broker:
     return broker
 
 
-class Interrupted(Store):
+class InterruptedStore(Store):
     """Can end the transaction in the middle of an operation, and let others in."""
 
     meanwhile: ClassVar[float] = 0.003
@@ -79,7 +79,7 @@ class Interrupted(Store):
 
 
 @noticed_by("C3", "C12", bug=16)
-class PopsInTwoSteps(Interrupted):
+class PopsInTwoSteps(InterruptedStore):
     def pop_pending(self, queue: str) -> Row | None:
         row = super().pop_pending(queue)
         self.let_others_in()
@@ -87,7 +87,7 @@ class PopsInTwoSteps(Interrupted):
 
 
 @noticed_by("C5", bug=28, locked=0.6)
-class ChecksThenLocks(Interrupted):
+class ChecksThenLocks(InterruptedStore):
     meanwhile = 0.02
 
     def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
@@ -96,7 +96,7 @@ class ChecksThenLocks(Interrupted):
 
 
 @noticed_by("C8")
-class CountsInTwoSteps(Interrupted):
+class CountsInTwoSteps(InterruptedStore):
     def count(self, queue: str, now: int, *, failed: bool) -> None:
         super().count(queue, now, failed=failed)
         totals = self.fetch("SELECT processed, failed FROM queues WHERE name = ?", queue)
@@ -106,7 +106,7 @@ class CountsInTwoSteps(Interrupted):
         )
 
 
-@noticed_by("C6", acts={"pause": 5})
+@noticed_by("C6", actions={"pause": 5})
 class RemembersPauses(Store):
     """Looks once a second whether a queue is paused."""
 

@@ -1,7 +1,7 @@
 """python -m asynq_mutants.matrix: which layer of the suite catches which bug, and how much that takes.
 
-Each bug is held against the laws that name it (A), random and led programs (B), recorded histories (C) and,
-where it is one of the client or the transport, the test that is there to notice it (A or D).
+Each bug is held against the laws that name it (A), random and directed programs (B), recorded histories (C)
+and, where it is one of the client or the transport, the test that is there to notice it (A or D).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from asynq_mutants.trials import timed
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from asynq_mutants.rows import Row
+    from asynq_mutants.rows import MatrixRow
 
 MISSED: Final = 1
 REFUSED: Final = 2
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return MISSED if any(result.status in (SURVIVED, ACCUSED) for result in found) else 0
 
 
-def tried(row: Row, layers: Collection[str], *, everywhere: bool = False) -> BugResult:
+def tried(row: MatrixRow, layers: Collection[str], *, everywhere: bool = False) -> BugResult:
     """What these layers find of a bug. Histories are recorded where they must catch it, or everywhere."""
     results: dict[str, LayerResult] = {}
     for layer, trial in row.trials.items():
@@ -88,7 +88,7 @@ def tried(row: Row, layers: Collection[str], *, everywhere: bool = False) -> Bug
     )
 
 
-def _status(row: Row, results: Mapping[str, LayerResult]) -> str:
+def _status(row: MatrixRow, results: Mapping[str, LayerResult]) -> str:
     if row is HONEST:
         return ACCUSED if any(one.status == KILLED for one in results.values()) else EQUIVALENT
     wanted = [results[layer].status for layer in row.must if layer in results]

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from asynq_mutants.defects import Defect
     from asynq_mutants.kills import LayerResult
 
-    Trial = Callable[[Path], LayerResult]
+    LayerTrial = Callable[[Path], LayerResult]
 
 THREE_QUEUES: Final = {"queues": {"high": 6, "mid": 3, "low": 1}}
 """With fewer, the order of queues has no second and third."""
 
 
 @frozen(kw_only=True)
-class Row:
+class MatrixRow:
     """A bug."""
 
     id: str
@@ -46,19 +46,19 @@ class Row:
     promises: tuple[str, ...] = ()
     must: tuple[Layer, ...]
     """Layers that must catch it."""
-    trials: Mapping[Layer, Trial]
+    trials: Mapping[Layer, LayerTrial]
     """What is called with an empty folder, for each layer that can be tried."""
     beyond: Mapping[Layer, str]
     """Why a layer cannot catch it."""
 
 
-def rows() -> list[Row]:
+def rows() -> list[MatrixRow]:
     """All bugs, those with numbers first."""
     found = [*_of_defects(), *_of_saboteurs(), *_of_patches()]
     return sorted(found, key=lambda row: (not row.id.isdigit(), int(row.id) if row.id.isdigit() else 0))
 
 
-HONEST: Final = Row(
+HONEST: Final = MatrixRow(
     id="-",
     bug="nothing is broken",
     must=(),
@@ -71,7 +71,7 @@ HONEST: Final = Row(
 """The control: what is found here proves that something else was wrong all along."""
 
 
-def _of_defects() -> Iterator[Row]:
+def _of_defects() -> Iterator[MatrixRow]:
     together: dict[str, list[Defect]] = {}
     for defect in DEFECTS:
         together.setdefault(defect.name, []).append(defect)
@@ -79,7 +79,7 @@ def _of_defects() -> Iterator[Row]:
         # The law of the numbered bug first.
         laws = sorted(defects, key=lambda defect: defect.bug is None)
         number, beyond = laws[0].bug, laws[0].beyond_programs
-        trials: dict[Layer, Trial] = {"A": partial(hold_laws, laws)}
+        trials: dict[Layer, LayerTrial] = {"A": partial(hold_laws, laws)}
         if not beyond:
             trials["B"] = partial(_programs, laws[0])
             trials["C"] = partial(record_histories, of_defect(name), plan=THREE_QUEUES)
@@ -89,16 +89,16 @@ def _of_defects() -> Iterator[Row]:
         yield _row(name, number, trials, {"B": beyond} if beyond else {}, must=("A", "B"))
 
 
-def _of_saboteurs() -> Iterator[Row]:
+def _of_saboteurs() -> Iterator[MatrixRow]:
     for name, trial in SABOTEURS.items():
         if trial.bug is None:
             beyond: Mapping[Layer, str] = {"B": "a program does one thing at a time"}
             yield _row(name, None, {"C": _histories(name)}, beyond, must=("C",))
 
 
-def _of_patches() -> Iterator[Row]:
+def _of_patches() -> Iterator[MatrixRow]:
     for number, patch in PATCHES.items():
-        trials: dict[Layer, Trial] = {
+        trials: dict[Layer, LayerTrial] = {
             layer: partial(_test, number, test) for layer, test in patch.tests.items()
         }
         yield _row("", number, trials, {}, must=())
@@ -107,17 +107,19 @@ def _of_patches() -> Iterator[Row]:
 def _row(
     name: str,
     number: int | None,
-    trials: Mapping[Layer, Trial],
+    trials: Mapping[Layer, LayerTrial],
     beyond: Mapping[Layer, str],
     *,
     must: Sequence[Layer],
-) -> Row:
+) -> MatrixRow:
     if number is None:
         wanted = tuple(layer for layer in must if layer not in beyond)
-        return Row(id=name, bug=_words(name), must=wanted, trials=trials, beyond=beyond)
+        return MatrixRow(id=name, bug=_words(name), must=wanted, trials=trials, beyond=beyond)
     bug = BUGS[number]
     promises = tuple(promise.name for promise in bug.promises)
-    return Row(id=str(number), bug=bug.what, promises=promises, must=bug.layers, trials=trials, beyond=beyond)
+    return MatrixRow(
+        id=str(number), bug=bug.what, promises=promises, must=bug.layers, trials=trials, beyond=beyond
+    )
 
 
 def _words(name: str) -> str:
@@ -131,7 +133,7 @@ def _programs(defect: Defect, folder: Path) -> LayerResult:
     return run_programs(defect.broken)
 
 
-def _histories(saboteur: str) -> Trial:
+def _histories(saboteur: str) -> LayerTrial:
     trial = SABOTEURS[saboteur]
     return partial(record_histories, of_saboteur(saboteur), rules=trial.rules, plan=trial.plan)
 

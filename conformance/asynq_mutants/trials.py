@@ -18,8 +18,8 @@ from asynq_conformance.histories.run import RunError, recorded
 from asynq_conformance.lab import Lab
 from asynq_conformance.laws.settle import SETTLEMENTS
 from asynq_conformance.laws.unique import UNTIL_DONE
-from asynq_conformance.machine.run import bench_of, leave_to_chance
-from asynq_conformance.machine.tour import LEGS, programs
+from asynq_conformance.machine.directed import DIRECTED, directed_programs
+from asynq_conformance.machine.run import machine_session, run_random
 from asynq_mutants.harness import broken_harness, mended
 from asynq_mutants.kills import KILLED, SURVIVED, LayerResult
 from asynq_mutants.patches import run_with
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynq_conformance.histories.checkers.verdict import Violation
-    from asynq_conformance.machine.base import Bench
+    from asynq_conformance.machine.base import MachineSession
     from asynq_mutants.defects import Broken, Defect
     from asynq_mutants.patches import Patch
 
 CATCHES: Final = (AssertionError, AsynqError, ValueError, pytest.fail.Exception)
 """What a law says of a broker that breaks it."""
-FIRST: Final = 20
-"""Random programs before the led ones are tried: most bugs need fewer."""
+FIRST_PROGRAMS: Final = 20
+"""Random programs before the directed ones are tried: most bugs need fewer."""
 RUNS: Final = 5
 """Chance decides what meets what in a history; one run finds nearly all."""
-PLAN: Final = Plan(processes=2, queues={"high": 2, "low": 1}, seconds=2, patience=15)
+TRIAL_PLAN: Final = Plan(processes=2, queues={"high": 2, "low": 1}, seconds=2, patience=15)
 _NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
     "settle": {**SETTLEMENTS},
     "unique": {"until done": UNTIL_DONE},
@@ -78,40 +78,42 @@ def hold_laws(defects: Sequence[Defect], folder: Path) -> LayerResult:
 def run_programs(broken: Broken | None) -> LayerResult:
     """Run the programs of the profile beside the model, the random ones as in any run of the suite.
 
-    What the first of them do not find is left to the led ones, and only what these do not find to the others.
+    What the first of them do not find is left to the directed ones, and what these do not find to the rest.
     """
     with broken_harness(broken) as harness:
         profile = profiles.current()
-        for most in (FIRST, profile.examples):
-            with bench_of(harness) as bench:
-                if number := _chance(bench, profile, most):
+        for most in (FIRST_PROGRAMS, profile.examples):
+            with machine_session(harness) as session:
+                if number := _random(session, profile, most):
                     return LayerResult(
                         status=KILLED, by=f"random program {number}", tried=number, of="programs"
                     )
-            with bench_of(harness) as bench:
-                if leg := _led(bench):
-                    name = leg.strip("_").replace("_", " ")
-                    return LayerResult(status=KILLED, by=f"the led program `{name}`", of="a led program")
+            with machine_session(harness) as session:
+                if program := _directed(session):
+                    name = program.strip("_").replace("_", " ")
+                    return LayerResult(
+                        status=KILLED, by=f"the directed program `{name}`", of="a directed program"
+                    )
     return LayerResult(status=SURVIVED)
 
 
-def _chance(bench: Bench, profile: profiles.Profile, most: int) -> int | None:
+def _random(session: MachineSession, profile: profiles.Profile, most: int) -> int | None:
     """Which random program caught it."""
     try:
-        leave_to_chance(bench, profile.examples, profile.steps, shrink=False, most=most)
+        run_random(session, profile.examples, profile.steps, shrink=False, most=most)
     except Exception:  # noqa: BLE001 - a broken broker fails in whichever way
-        return bench.failed_at
+        return session.failed_at
     return None
 
 
-def _led(bench: Bench) -> str:
-    """Which led program caught it."""
+def _directed(session: MachineSession) -> str:
+    """Which directed program caught it."""
     through = 0
     try:
-        for _ in programs(bench):
+        for _ in directed_programs(session):
             through += 1
     except Exception:  # noqa: BLE001 - as above
-        return LEGS[through].__name__
+        return DIRECTED[through].__name__
     return ""
 
 
@@ -139,7 +141,7 @@ def record_histories(
         at = evolve(source, kwargs={**source.kwargs, "path": str(directory / "tasks.db")})
         try:
             with mended():  # what drains the store is a broker of this process
-                record = recorded(at, evolve(PLAN, seed=seed, **(plan or {})), directory / "run")
+                record = recorded(at, evolve(TRIAL_PLAN, seed=seed, **(plan or {})), directory / "run")
         except (RunError, AsynqError) as error:
             return LayerResult(
                 status=KILLED, by=f"the load fails: {str(error).splitlines()[-1]}", of="a load that fails"

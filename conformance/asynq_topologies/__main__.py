@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from asynq_topologies.certificates import self_signed
-from asynq_topologies.layout import Access, Kind
+from asynq_topologies.layout import Access, TopologyKind
 from asynq_topologies.topology import Topology, start
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ USERNAME, PASSWORD = "app", "secret"
 def main(arguments: Sequence[str]) -> int:
     """Print where a broker finds them, then wait."""
     parser = argparse.ArgumentParser(prog="python -m asynq_topologies", description="Redis servers to try.")
-    parser.add_argument("kind", choices=get_args(Kind))
+    parser.add_argument("kind", choices=get_args(TopologyKind))
     parser.add_argument("--tls", action="store_true", help="speak TLS, by a certificate made for it")
     parser.add_argument("--acl", action="store_true", help="let in a user with a password and few rights")
     wanted = parser.parse_args(arguments)

@@ -16,7 +16,7 @@ from asynq_topologies.process import ServerProcess
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asynq_topologies.layout import Kind, Server
+    from asynq_topologies.layout import ServerSpec, TopologyKind
 
 CHOICE = "CONFORMANCE_ENGINE"
 """Environment variable: "docker", "process" or "auto", which is docker where it works."""
@@ -48,13 +48,13 @@ class Host(Protocol):
         ...
 
 
-class Engine(Protocol):
+class ServerEngine(Protocol):
     """Runs the servers of one topology, whose files lie in a directory."""
 
     bind: str
     """The interfaces servers listen on."""
 
-    def hosts(self, kind: Kind, root: Path, servers: Sequence[Server]) -> list[Host]:
+    def hosts(self, kind: TopologyKind, root: Path, servers: Sequence[ServerSpec]) -> list[Host]:
         """A host for each server, not yet started."""
         ...
 
@@ -72,7 +72,7 @@ class Processes:
         self._executable = executable
         self._running: list[ServerProcess] = []
 
-    def hosts(self, kind: Kind, root: Path, servers: Sequence[Server]) -> list[Host]:  # noqa: ARG002 - see Engine
+    def hosts(self, kind: TopologyKind, root: Path, servers: Sequence[ServerSpec]) -> list[Host]:  # noqa: ARG002 - see Engine
         """See Engine."""
         for number, server in enumerate(servers):
             directory = root / str(number)
@@ -97,7 +97,7 @@ class Containers:
         self._project: list[str] = []
         self._environment: dict[str, str] = {}
 
-    def hosts(self, kind: Kind, root: Path, servers: Sequence[Server]) -> list[Host]:
+    def hosts(self, kind: TopologyKind, root: Path, servers: Sequence[ServerSpec]) -> list[Host]:
         """See Engine."""
         file = COMPOSE_FILES / f"{kind}.yaml"
         self._project = ["docker", "compose", "--file", str(file), "--project-name", root.name]
@@ -162,7 +162,7 @@ def compose_variables(root: Path, ports: Sequence[int]) -> dict[str, str]:
     }
 
 
-def choose(executable: str | None = None) -> Engine:
+def choose(executable: str | None = None) -> ServerEngine:
     """The engine the environment asks for; processes of a given executable in any case.
 
     RuntimeError when there is none.

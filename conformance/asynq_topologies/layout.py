@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from asynq_topologies.certificates import Certificate
 
-Kind = Literal["standalone", "sentinel", "cluster"]
+TopologyKind = Literal["standalone", "sentinel", "cluster"]
 
 HOST = "127.0.0.1"
 """What servers call themselves and one another, and where clients reach them."""
@@ -53,7 +53,7 @@ class Access:
 
 
 @frozen(kw_only=True)
-class Server:
+class ServerSpec:
     """What is to be run."""
 
     port: int
@@ -63,14 +63,14 @@ class Server:
 
 
 def servers(
-    kind: Kind,
+    kind: TopologyKind,
     ports: Sequence[int],
     root: Path,
     *,
     bind: str,
     access: Access,
     announced: Mapping[int, int] = MappingProxyType({}),
-) -> list[Server]:
+) -> list[ServerSpec]:
     """All servers of a topology; those that hold data come first, primaries before replicas.
 
     announced: by which port the others reach a server of a sentinel topology, where it is not its own.
@@ -90,16 +90,16 @@ def servers(
             announcing = [f"replica-announce-ip {HOST}", f"replica-announce-port {announced.get(port, port)}"]
             lines = [*_data_lines(access), *announcing, *copying]
         text = "\n".join([*_common_lines(port, root / str(number), bind, access), *lines, ""])
-        found.append(Server(port=port, sentinel=number >= len(data), files={CONFIGURATION: text, **more}))
+        found.append(ServerSpec(port=port, sentinel=number >= len(data), files={CONFIGURATION: text, **more}))
     return found
 
 
-def data_count(kind: Kind) -> int:
+def data_count(kind: TopologyKind) -> int:
     """How many servers hold data."""
     return {"standalone": 1, "sentinel": 1 + REPLICAS, "cluster": 2 * PRIMARIES}[kind]
 
 
-def server_count(kind: Kind) -> int:
+def server_count(kind: TopologyKind) -> int:
     """How many there are, sentinels included."""
     return data_count(kind) + (SENTINELS if kind == "sentinel" else 0)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asynq_topologies.certificates import Certificate
     from asynq_topologies.engines import Host
 
-READY_WITHIN = 30.0
+SERVERS_READY_TIMEOUT = 30.0
 """Seconds within which servers get ready, and what was done to them shows."""
 
 
@@ -99,7 +99,7 @@ class Node:
 
 def wait_until(holds: Callable[[], object], what: str, host: Any = None) -> None:
     """Until something holds; errors of a server count as "not yet". RuntimeError when it does not in time."""
-    deadline = time.monotonic() + READY_WITHIN
+    deadline = time.monotonic() + SERVERS_READY_TIMEOUT
     while True:
         try:
             if holds():
@@ -107,5 +107,7 @@ def wait_until(holds: Callable[[], object], what: str, host: Any = None) -> None
         except redis.RedisError:
             pass
         if time.monotonic() > deadline:
-            raise RuntimeError(f"waited {READY_WITHIN:.0f} s for {what}" + (f":\n{host.log}" if host else ""))
+            raise RuntimeError(
+                f"waited {SERVERS_READY_TIMEOUT:.0f} s for {what}" + (f":\n{host.log}" if host else "")
+            )
         time.sleep(0.01)

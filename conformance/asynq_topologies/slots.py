@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from asynq_topologies.node import Node
     from asynq_topologies.topology import Topology
 
-BATCH = 20
+KEYS_PER_MIGRATE = 20
 """Keys moved at once."""
 
 
@@ -33,7 +33,7 @@ class Move:
         """Move the keys the source still has; how many."""
         moved = 0
         while at_most is None or moved < at_most:
-            wanted = BATCH if at_most is None else min(BATCH, at_most - moved)
+            wanted = KEYS_PER_MIGRATE if at_most is None else min(KEYS_PER_MIGRATE, at_most - moved)
             keys = self.source.ask("CLUSTER", "GETKEYSINSLOT", self.slot, wanted)
             if not keys:
                 break

@@ -12,7 +12,7 @@ import redis
 from redis.crc import key_slot
 
 from asynq_topologies import engines, layout
-from asynq_topologies.layout import HOST, MASTER, PRIMARIES, REPLICAS, Access, Kind
+from asynq_topologies.layout import HOST, MASTER, PRIMARIES, REPLICAS, Access, TopologyKind
 from asynq_topologies.node import Node, wait_until
 from asynq_topologies.ports import free_cluster_ports, free_port
 from asynq_topologies.proxy import Proxy
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from asynq_topologies.engines import Engine
+    from asynq_topologies.engines import ServerEngine
 
 
 class Topology:
@@ -29,8 +29,8 @@ class Topology:
 
     def __init__(
         self,
-        kind: Kind,
-        engine: Engine,
+        kind: TopologyKind,
+        engine: ServerEngine,
         directory: Path,
         nodes: Sequence[Node],
         *,
@@ -161,7 +161,7 @@ class Topology:
 
 
 def start(
-    kind: Kind,
+    kind: TopologyKind,
     *,
     executable: str | None = None,
     access: Access = Access(),  # noqa: B008 - frozen

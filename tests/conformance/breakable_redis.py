@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from asynq_topologies.layout import Kind
+    from asynq_topologies.layout import TopologyKind
     from asynq_topologies.node import Node
 
 
 def open_redis(
-    kind: Kind,
+    kind: TopologyKind,
     addresses: Sequence[Sequence[Any]],
     ports: Mapping[str, int],
     min_replicas: int,
@@ -63,7 +63,7 @@ def set_clock_ahead(seconds: float) -> None:
 class BreakableRedis(RedisHarness):
     """A topology that belongs to one test, with a proxy before each server that holds data."""
 
-    def __init__(self, kind: Kind, *, safe: bool) -> None:
+    def __init__(self, kind: TopologyKind, *, safe: bool) -> None:
         """safe: enqueues and settlements wait until all replicas have them."""
         self._safe = safe
         with ExitStack() as stack:

@@ -13,7 +13,7 @@ from asynq_topologies.slots import Move
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq_conformance.histories.run import Run
+    from asynq_conformance.histories.run import HistoryRun
     from asynq_topologies import Topology
     from asynq_topologies.node import Node
     from tests.conformance.breakable_redis import BreakableRedis
@@ -24,13 +24,13 @@ SENTINELS_DEMOTE_AFTER = 10.0
 """Seconds after which the sentinels tell a primary that comes back that it is none any more."""
 
 
-def home(topology: Topology, run: Run) -> Node:
+def home(topology: Topology, run: HistoryRun) -> Node:
     """The server that has the first of the queues."""
     queue = next(iter(run.plan.queues))
     return topology.primary_of(f"asynq:{{{queue}}}:pending")
 
 
-def kill_server(harness: BreakableRedis, run: Run) -> None:
+def kill_server(harness: BreakableRedis, run: HistoryRun) -> None:
     """A crash; it starts again on the same port, with what it had written."""
     node = home(harness.topology, run)
     node.kill()
@@ -38,7 +38,7 @@ def kill_server(harness: BreakableRedis, run: Run) -> None:
     node.restart()
 
 
-def hang_server(harness: BreakableRedis, run: Run) -> None:
+def hang_server(harness: BreakableRedis, run: HistoryRun) -> None:
     """It answers nothing for longer than a socket's patience, and nobody takes its place."""
     node = home(harness.topology, run)
     node.pause()
@@ -46,7 +46,7 @@ def hang_server(harness: BreakableRedis, run: Run) -> None:
     node.resume()
 
 
-def replace_killed(harness: BreakableRedis, run: Run) -> None:
+def replace_killed(harness: BreakableRedis, run: HistoryRun) -> None:
     """A primary is killed, a replica takes its place, and it comes back as a replica."""
     node = home(harness.topology, run)
     node.kill()
@@ -54,7 +54,7 @@ def replace_killed(harness: BreakableRedis, run: Run) -> None:
     node.restart()
 
 
-def replace_hanging(harness: BreakableRedis, run: Run) -> None:
+def replace_hanging(harness: BreakableRedis, run: HistoryRun) -> None:
     """A primary hangs until a replica has taken its place, and then goes on as if it were primary still."""
     node = home(harness.topology, run)
     node.pause()
@@ -62,12 +62,12 @@ def replace_hanging(harness: BreakableRedis, run: Run) -> None:
     node.resume()
 
 
-def fail_over(harness: BreakableRedis, run: Run) -> None:
+def fail_over(harness: BreakableRedis, run: HistoryRun) -> None:
     """An operator lets a replica take over."""
     harness.topology.fail_over(home(harness.topology, run))
 
 
-def forget_scripts(harness: BreakableRedis, run: Run) -> None:
+def forget_scripts(harness: BreakableRedis, run: HistoryRun) -> None:
     """Again and again, while scripts are being sent."""
     for _ in range(20):
         for node in harness.topology.primaries():
@@ -75,7 +75,7 @@ def forget_scripts(harness: BreakableRedis, run: Run) -> None:
         time.sleep(AWAY / 20)
 
 
-def cut_connections(harness: BreakableRedis, run: Run) -> None:
+def cut_connections(harness: BreakableRedis, run: HistoryRun) -> None:
     """All of them at once, again and again."""
     for _ in range(10):
         for node in harness.topology.primaries():
@@ -83,7 +83,7 @@ def cut_connections(harness: BreakableRedis, run: Run) -> None:
         time.sleep(AWAY / 10)
 
 
-def fill_memory(harness: BreakableRedis, run: Run) -> None:
+def fill_memory(harness: BreakableRedis, run: HistoryRun) -> None:
     """There is no room for anything new; what is there can still be run."""
     nodes = harness.topology.primaries()
     for node in nodes:
@@ -94,7 +94,7 @@ def fill_memory(harness: BreakableRedis, run: Run) -> None:
         node.ask("CONFIG", "SET", "maxmemory", "0")
 
 
-def break_disk(harness: BreakableRedis, run: Run) -> None:
+def break_disk(harness: BreakableRedis, run: HistoryRun) -> None:
     """A snapshot cannot be written, so the servers refuse all writes, settlements included."""
     nodes = harness.topology.primaries()
     for node in nodes:
@@ -112,7 +112,7 @@ def break_disk(harness: BreakableRedis, run: Run) -> None:
     _wait(lambda: all(node.info("persistence")["rdb_last_bgsave_status"] == "ok" for node in nodes))
 
 
-def move_slot(harness: BreakableRedis, run: Run) -> None:
+def move_slot(harness: BreakableRedis, run: HistoryRun) -> None:
     """The slot of a queue goes to another primary and back, and stands still in between."""
     topology = harness.topology
     for queue in run.plan.queues:
@@ -127,7 +127,7 @@ def move_slot(harness: BreakableRedis, run: Run) -> None:
         move.end()
 
 
-def set_clocks_wrong(harness: BreakableRedis, run: Run) -> None:
+def set_clocks_wrong(harness: BreakableRedis, run: HistoryRun) -> None:
     """Two more processes, one whose clock is ahead and one whose clock is behind."""
     for ahead in (AWAY, -AWAY):
         kwargs = {**run.source.kwargs, "clock_ahead": ahead}
@@ -135,7 +135,7 @@ def set_clocks_wrong(harness: BreakableRedis, run: Run) -> None:
     time.sleep(AWAY)
 
 
-def lose_replies(harness: BreakableRedis, run: Run) -> None:
+def lose_replies(harness: BreakableRedis, run: HistoryRun) -> None:
     """Requests arrive, and the connection breaks before the reply comes back."""
     proxy = harness.proxies[home(harness.topology, run).port]
     missing = 40
@@ -149,7 +149,7 @@ def lose_replies(harness: BreakableRedis, run: Run) -> None:
     proxy.lose_replies(0, to=b"")
 
 
-def drop_packets(harness: BreakableRedis, run: Run) -> None:
+def drop_packets(harness: BreakableRedis, run: HistoryRun) -> None:
     """Connections stay, and nothing passes."""
     proxy = harness.proxies[home(harness.topology, run).port]
     proxy.hold()
@@ -164,6 +164,6 @@ def _wait(holds: Callable[[], Any], patience: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-def of(strike: Callable[[Any, Run], object], **promised: Any) -> Callable[[Any], Disturbance]:
+def of(strike: Callable[[Any, HistoryRun], object], **promised: Any) -> Callable[[Any], Disturbance]:
     """What makes a disturbance of the harness."""
     return lambda harness: Disturbance(strike=lambda run: strike(harness, run), **promised)

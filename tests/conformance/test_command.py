@@ -14,9 +14,9 @@ import pytest
 import asynq
 from asynq_conformance.__main__ import BROKEN, REFUSED, explain
 from asynq_conformance.histories.history import REMAINS
-from asynq_conformance.histories.record import Event, Kind, write
+from asynq_conformance.histories.record import EventKind, HistoryEvent, write
 from asynq_conformance.report import text
-from asynq_conformance.report.outcomes import Fact, Outcome, Report
+from asynq_conformance.report.outcomes import ConformanceReport, Fact, LawOutcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +82,7 @@ def test_a_history_that_was_not_drained_is_not_ok(tmp_path: Path) -> None:
 
 def test_a_history_that_holds_no_violation_is_ok(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl.gz"
-    write(path, [Event("drain", -1, 2, Kind.NOTE, REMAINS, {"quiesced_at": 1, "drained": True})])
+    write(path, [HistoryEvent("drain", -1, 2, EventKind.NOTE, REMAINS, {"quiesced_at": 1, "drained": True})])
     ran = conformance("check", str(path), "--json", cwd=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert json.loads(ran.stdout)["state"] == "ok"
@@ -90,7 +90,7 @@ def test_a_history_that_holds_no_violation_is_ok(tmp_path: Path) -> None:
 
 def test_half_a_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl.gz"
-    write(path, [Event("drain", -1, 2, Kind.NOTE, REMAINS, {"quiesced_at": 1, "drained": True})])
+    write(path, [HistoryEvent("drain", -1, 2, EventKind.NOTE, REMAINS, {"quiesced_at": 1, "drained": True})])
     path.write_bytes(path.read_bytes()[:-20])
     ran = conformance("check", str(path), cwd=tmp_path)
     assert ran.returncode == REFUSED
@@ -100,14 +100,14 @@ def test_half_a_file_is_told(tmp_path: Path) -> None:
 def test_what_failed_is_told_a_law_once_with_how_to_try_it_alone(capsys: pytest.CaptureFixture[str]) -> None:
     fact = Fact(column="redis", layer="A", promises=("G3",))
     outcomes = [
-        Outcome(
+        LawOutcome(
             test=f"test_broker.py::TestBroker::test_{law}[{face}]", fact=fact, status="failed", reason=face
         )
         for law in "abcdefg"
         for face in ("plain", "awaited")
     ]
     options = argparse.Namespace(url="redis://:hunter2@host", profile="ci")
-    explain(Report(outcomes=outcomes, columns=["redis"]), options)
+    explain(ConformanceReport(outcomes=outcomes, columns=["redis"]), options)
     printed = capsys.readouterr().out
     assert printed.startswith(
         "\ntest_a[plain]\nplain\n"
@@ -121,10 +121,10 @@ def test_nothing_a_law_says_acts_on_the_terminal(capsys: pytest.CaptureFixture[s
     fact = Fact(column="[red]mine", layer="A", promises=("G3",))
     said = "two\nlines\x1b[2J\u202e"
     outcomes = [
-        Outcome(test="test_a", fact=fact, status="failed", reason=said),
-        Outcome(test="test_b", fact=fact, status="skipped", reason=said),
+        LawOutcome(test="test_a", fact=fact, status="failed", reason=said),
+        LawOutcome(test="test_b", fact=fact, status="skipped", reason=said),
     ]
-    report = Report(outcomes=outcomes, columns=["[red]mine"])
+    report = ConformanceReport(outcomes=outcomes, columns=["[red]mine"])
     explain(report, argparse.Namespace(url="redis://host", profile="smoke"))
     told = capsys.readouterr().out
     assert "\ntwo\nlines\\x1b[2J\\u202e\n" in told

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from asynq_conformance.histories.run import Run
+    from asynq_conformance.histories.run import HistoryRun
 
 HEALED = 10.0
 """Seconds; with failovers behind it, and whatever a busy machine adds."""
@@ -79,7 +79,7 @@ class TestStandaloneDisturbed(Disturbed):
     }
 
 
-def lock_file(harness: SQLiteHarness, run: Run) -> None:
+def lock_file(harness: SQLiteHarness, run: HistoryRun) -> None:
     """Somebody begins to write, and takes his time."""
     with closing(sqlite3.connect(harness.path, isolation_level=None)) as connection:
         connection.execute("PRAGMA busy_timeout = 10000")

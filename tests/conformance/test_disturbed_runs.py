@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq_conformance.disturbances import Disturbance
-from asynq_conformance.disturbances.disturbance import Outcome, disturbed
+from asynq_conformance.disturbances.disturbance import DisturbedRun, disturbed
 from asynq_conformance.disturbances.judge import judge
-from asynq_conformance.disturbances.laws import PLAN
+from asynq_conformance.disturbances.laws import DISTURBED_PLAN
 from asynq_conformance.histories.plan import Source
 from tests.conformance.breakable_redis import BreakableRedis
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from asynq_conformance.histories.run import Run
+    from asynq_conformance.histories.run import HistoryRun
 
 
 @pytest.fixture
@@ -27,9 +27,11 @@ def harness() -> Iterator[BreakableRedis]:
         yield harness
 
 
-def outcome(harness: BreakableRedis, directory: Path, strike: Any) -> Outcome:
+def outcome(harness: BreakableRedis, directory: Path, strike: Any) -> DisturbedRun:
     factory, kwargs = harness.factory()
-    return disturbed(Source(factory=factory, kwargs=kwargs), PLAN, directory, Disturbance(strike=strike))
+    return disturbed(
+        Source(factory=factory, kwargs=kwargs), DISTURBED_PLAN, directory, Disturbance(strike=strike)
+    )
 
 
 def lose_tasks(harness: BreakableRedis) -> None:
@@ -38,7 +40,7 @@ def lose_tasks(harness: BreakableRedis) -> None:
 
 
 def test_lost_tasks_are_found_out_unless_they_may_be_lost(harness: BreakableRedis, tmp_path: Path) -> None:
-    def strike(run: Run) -> None:
+    def strike(run: HistoryRun) -> None:
         lose_tasks(harness)
 
     found = outcome(harness, tmp_path, strike)
@@ -48,11 +50,11 @@ def test_lost_tasks_are_found_out_unless_they_may_be_lost(harness: BreakableRedi
 
 
 def test_tasks_lost_long_before_are_not_excused(harness: BreakableRedis, tmp_path: Path) -> None:
-    def strike(run: Run) -> None:
+    def strike(run: HistoryRun) -> None:
         lose_tasks(harness)
 
     found = outcome(harness, tmp_path, strike)
-    late = Outcome(
+    late = DisturbedRun(
         record=found.record,
         began=found.ended + 60_000_000_000,
         ended=found.ended + 61_000_000_000,
@@ -66,7 +68,7 @@ def test_a_store_that_takes_its_time_is_seen_to(harness: BreakableRedis, tmp_pat
     node = harness.topology.nodes[0]
     later = threading.Timer(2.0, node.resume)
 
-    def strike(run: Run) -> None:
+    def strike(run: HistoryRun) -> None:
         node.pause()
         later.start()
 

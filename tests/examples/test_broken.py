@@ -12,7 +12,7 @@ import pytest
 from asynq_conformance import BrokerConformance, Harness
 from asynq_conformance.histories.checking import check_file
 from asynq_conformance.histories.plan import Plan, Source
-from asynq_conformance.histories.run import Run
+from asynq_conformance.histories.run import HistoryRun
 from asynq_conformance.lab import Lab
 from asynq_conformance.laws.settle import SETTLEMENTS
 from asynq_lmdb import LmdbBroker
@@ -21,7 +21,7 @@ from tests.examples.broken import LastInFirstOut, Unfenced
 
 if TYPE_CHECKING:
     from asynq.clock import FakeClock
-    from asynq_conformance.histories.checking import Report
+    from asynq_conformance.histories.checking import HistoryReport
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,11 +55,11 @@ def test_a_law_notices_a_broken_step(tmp_path: Path, store: type[Store], law: st
         hold_against_law(tmp_path / "broken", store, law)
 
 
-def recorded(factory: str, directory: Path) -> Report:
+def recorded(factory: str, directory: Path) -> HistoryReport:
     """What the checkers say of three processes at work."""
     source = Source(factory=factory, kwargs={"path": str(directory / "tasks.lmdb")})
     plan = Plan(processes=3, callers=4, seconds=4.0, tasks=1500)
-    with Run(source, plan, directory / "run") as run:
+    with HistoryRun(source, plan, directory / "run") as run:
         run.start()
         run.wait()
         run.drain()

@@ -11,7 +11,7 @@ from asynq_conformance import profiles
 from asynq_mutants import matrix
 from asynq_mutants.bugs import BUGS
 from asynq_mutants.kills import KILLED, SURVIVED, LayerResult, totals
-from asynq_mutants.rows import Row, rows
+from asynq_mutants.rows import MatrixRow, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +27,10 @@ def the_profile_is_left_alone() -> Iterator[None]:
     profiles.choose(profile=before.profile, seed=before.seed)
 
 
-def row(must: tuple[Layer, ...], **found: str) -> Row:
+def row(must: tuple[Layer, ...], **found: str) -> MatrixRow:
     """A bug of which layers find this."""
     trials = {layer: lambda _, status=status: LayerResult(status=status) for layer, status in found.items()}
-    return Row(id="0", bug="a bug", must=must, trials=trials, beyond={})  # type: ignore[arg-type]
+    return MatrixRow(id="0", bug="a bug", must=must, trials=trials, beyond={})  # type: ignore[arg-type]
 
 
 def test_every_bug_has_a_row_and_is_tried_by_every_layer_that_must_catch_it() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from asynq import Context
     from asynq_topologies import Topology
-    from asynq_topologies.layout import Kind
+    from asynq_topologies.layout import TopologyKind
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def access(tmp_path_factory: pytest.TempPathFactory) -> Access:
 
 @pytest.fixture(scope="module", params=["standalone", "sentinel", "cluster"])
 def shared_guarded(request: pytest.FixtureRequest, access: Access) -> Iterator[Topology]:
-    kind: Kind = request.param
+    kind: TopologyKind = request.param
     try:
         topology = asynq_topologies.start(kind, executable=require_redis_server(), access=access)
     except RuntimeError as error:

@@ -15,15 +15,15 @@ from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Enqueue
 from asynq_topologies import engines, layout
 from asynq_topologies.certificates import Certificate
-from asynq_topologies.layout import Access, Kind
+from asynq_topologies.layout import Access, TopologyKind
 
-KINDS: list[Kind] = ["standalone", "sentinel", "cluster"]
+KINDS: list[TopologyKind] = ["standalone", "sentinel", "cluster"]
 GUARDED = Access(
     username="app", password="s3cret", sentinel_password="0ther", certificate=Certificate("/c.pem", "/k.pem")
 )
 
 
-def compose_file(kind: Kind) -> Any:
+def compose_file(kind: TopologyKind) -> Any:
     return yaml.safe_load((engines.COMPOSE_FILES / f"{kind}.yaml").read_text())
 
 
@@ -35,7 +35,9 @@ def filled_in(word: str, variables: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_compose_file_runs_each_server_on_the_files_processes_read(kind: Kind, tmp_path: Path) -> None:
+def test_a_compose_file_runs_each_server_on_the_files_processes_read(
+    kind: TopologyKind, tmp_path: Path
+) -> None:
     ports = list(range(21_000, 21_000 + layout.server_count(kind)))
     planned = layout.servers(kind, ports, tmp_path, bind=engines.Containers.bind, access=Access())
     variables = engines.compose_variables(tmp_path, ports)
@@ -59,7 +61,9 @@ def test_a_compose_file_runs_each_server_on_the_files_processes_read(kind: Kind,
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("access", [Access(), GUARDED], ids=["open", "guarded"])
-def test_engines_differ_in_what_servers_listen_on_and_in_nothing_else(kind: Kind, access: Access) -> None:
+def test_engines_differ_in_what_servers_listen_on_and_in_nothing_else(
+    kind: TopologyKind, access: Access
+) -> None:
     ports = list(range(21_000, 21_000 + layout.server_count(kind)))
 
     def written(bind: str) -> list[str]:
@@ -85,7 +89,9 @@ def test_an_engine_that_cannot_be_had_is_refused(
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["sentinel", "cluster"])
-def test_containers_are_reached_at_what_they_announce(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_containers_are_reached_at_what_they_announce(
+    kind: TopologyKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not engines.docker_works():
         pytest.skip("no Docker engine answers, or docker compose is missing")
     monkeypatch.setenv(engines.CHOICE, "docker")

@@ -11,11 +11,11 @@ from attrs import define, field
 
 from asynq.clock import FakeClock
 from asynq.errors import AsynqError
-from asynq_conformance.histories.acts import Caller, Rest, Tally
+from asynq_conformance.histories.caller import Caller, Rest, TaskQuota
 from asynq_conformance.histories.drain import Drain
 from asynq_conformance.histories.history import MILLISECOND, History
 from asynq_conformance.histories.plan import Plan
-from asynq_conformance.histories.recording import Recorder
+from asynq_conformance.histories.recorder import Recorder
 from asynq_conformance.histories.rounds import RoundPlayer
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from asynq.protocol.broker import Broker
-    from asynq_conformance.histories.acts import Act
+    from asynq_conformance.histories.caller import Action
 
 BEGINNING = 1_700_000_000_123
 
@@ -46,7 +46,7 @@ class Client:
     """A caller with what it is doing."""
 
     player: Caller | RoundPlayer
-    act: Act | None = None
+    action: Action | None = None
     todo: list[Any] = field(factory=list)
     """Operations of a request that are sent one after the other."""
     answers: list[Any] = field(factory=list)
@@ -72,12 +72,12 @@ class Simulation:
             monotonic_ns=lambda: self._ns,
             wall_ns=lambda: BEGINNING * MILLISECOND + self._ns,
         )
-        tally = Tally(0, PLAN.tasks)
+        tally = TaskQuota(0, PLAN.tasks)
         self._clients = [Client(self._player(number, tally)) for number in range(callers)]
         self._drifting: list[Flight] = []
         """Given up by who sent them; they may yet take effect."""
 
-    def _player(self, number: int, tally: Tally) -> Caller | RoundPlayer:
+    def _player(self, number: int, tally: TaskQuota) -> Caller | RoundPlayer:
         def now() -> float:
             return self._ns / 1e9
 
@@ -123,13 +123,13 @@ class Simulation:
             client.flight = self._begin([client.todo.pop(0)])
             return
         try:
-            if client.act is None:
-                client.act = client.player.next_act()
-                request = next(client.act)
+            if client.action is None:
+                client.action = client.player.next_action()
+                request = next(client.action)
             else:
-                request = client.act.send(client.answers)
+                request = client.action.send(client.answers)
         except StopIteration:
-            client.act = None
+            client.action = None
             return
         client.answers = []
         if isinstance(request, Rest):

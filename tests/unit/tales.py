@@ -8,8 +8,8 @@ from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
 from asynq.protocol import ops
 from asynq.protocol.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage
 from asynq.task_state import TaskState
-from asynq_conformance.histories.history import FOREVER, MILLISECOND, Call, History, Remains
-from asynq_conformance.histories.record import Kind
+from asynq_conformance.histories.history import MILLISECOND, NEVER_ENDED, Call, History, Remains
+from asynq_conformance.histories.record import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,8 +53,8 @@ class Tale:
                 number=len(self.calls),
                 op=op,
                 invoked=begin * MILLISECOND,
-                outcome=Kind(outcome),
-                responded=FOREVER if outcome == "info" else end * MILLISECOND,
+                outcome=EventKind(outcome),
+                responded=NEVER_ENDED if outcome == "info" else end * MILLISECOND,
                 answer=answer,
             )
         )

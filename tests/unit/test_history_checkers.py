@@ -8,9 +8,9 @@ from attrs import evolve
 from asynq.errors import LeaseLostError
 from asynq.protocol import ops
 from asynq_conformance.histories.checking import CHECKERS, LossWindow, check
+from asynq_conformance.histories.excerpt import spans
 from asynq_conformance.histories.history import DISTURBANCE, MILLISECOND, History
-from asynq_conformance.histories.record import Event, Kind
-from asynq_conformance.histories.showing import spans
+from asynq_conformance.histories.record import EventKind, HistoryEvent
 from tests.unit import stories_of_order, stories_of_tasks  # noqa: F401 - they register stories
 from tests.unit.tales import STORIES, Story, Tale, delivery
 
@@ -128,18 +128,18 @@ def test_a_violation_is_marked_in_a_history_that_was_loaded_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("begin", "end", "outcome"), [(4, 5, Kind.INFO), (6, 9, Kind.FAIL), (1, 2, Kind.FAIL)]
+    ("begin", "end", "outcome"), [(4, 5, EventKind.INFO), (6, 9, EventKind.FAIL), (1, 2, EventKind.FAIL)]
 )
 def test_a_refused_settlement_may_be_a_copy_only_while_the_run_is_disturbed(
-    begin: int, end: int, outcome: Kind
+    begin: int, end: int, outcome: EventKind
 ) -> None:
     done = ops.Done(delivery=delivery("a", "k"))
     refusal = LeaseLostError("q", "a")
     events = [
-        Event("run", -1, begin * MILLISECOND, Kind.NOTE, DISTURBANCE, {"phase": "begin"}),
-        Event("run", -1, end * MILLISECOND, Kind.NOTE, DISTURBANCE, {"phase": "end"}),
-        Event("p", 0, 3 * MILLISECOND, Kind.INVOKE, "Done", done),
-        Event("p", 0, 5 * MILLISECOND, Kind.FAIL, "Done", refusal),
+        HistoryEvent("run", -1, begin * MILLISECOND, EventKind.NOTE, DISTURBANCE, {"phase": "begin"}),
+        HistoryEvent("run", -1, end * MILLISECOND, EventKind.NOTE, DISTURBANCE, {"phase": "end"}),
+        HistoryEvent("p", 0, 3 * MILLISECOND, EventKind.INVOKE, "Done", done),
+        HistoryEvent("p", 0, 5 * MILLISECOND, EventKind.FAIL, "Done", refusal),
     ]
     [call] = History.of(events).calls
     assert (call.outcome, call.responded) == (outcome, 5 * MILLISECOND)

@@ -21,10 +21,10 @@ from asynq.protocol import ops
 from asynq.protocol.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage
 from asynq.protocol.presence import WorkerInfo
 from asynq.task_state import TaskState
-from asynq_conformance.histories.history import FOREVER, History
+from asynq_conformance.histories.history import NEVER_ENDED, History
 from asynq_conformance.histories.record import (
-    Event,
-    Kind,
+    EventKind,
+    HistoryEvent,
     RecordError,
     decode,
     encode,
@@ -34,7 +34,7 @@ from asynq_conformance.histories.record import (
     to_line,
     write,
 )
-from asynq_conformance.histories.recording import Recorder, RecordingBroker
+from asynq_conformance.histories.recorder import Recorder, RecordingBroker
 from asynq_sqlite import MemoryBroker
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ VALUES: tuple[Any, ...] = (
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_a_value_is_read_as_it_was_written(value: Any) -> None:
-    event = Event("p", 3, 7, Kind.OK, "Op", value)
+    event = HistoryEvent("p", 3, 7, EventKind.OK, "Op", value)
     again = from_line(to_line(event)).value
     assert type(again) is type(value)
     if not isinstance(value, AsynqError):
@@ -119,14 +119,14 @@ def test_a_class_nobody_knows_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["record.jsonl", "record.jsonl.gz"])
 def test_a_file_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
-    events = [Event("p", number, number, Kind.NOTE, "kill", {"n": number}) for number in range(3)]
+    events = [HistoryEvent("p", number, number, EventKind.NOTE, "kill", {"n": number}) for number in range(3)]
     write(tmp_path / name, events)
     assert list(read(tmp_path / name)) == events
 
 
 def test_files_are_merged_by_time_without_what_was_not_finished(tmp_path: Path) -> None:
     for name, times in (("a", (1, 4, 5)), ("b", (2, 3))):
-        write(tmp_path / name, [Event(name, at, at, Kind.NOTE, "n", None) for at in times])
+        write(tmp_path / name, [HistoryEvent(name, at, at, EventKind.NOTE, "n", None) for at in times])
     with (tmp_path / "a").open("ab") as torn:
         torn.write(b'{"p":"a","c":9,')
     assert merge([tmp_path / "a", tmp_path / "b"], tmp_path / "all.gz") == 5
@@ -167,25 +167,25 @@ async def ask(broker: Any, face: str) -> None:
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (DuplicateTaskError("q", "x"), Kind.FAIL),
-        (BrokerUnavailable("gone"), Kind.FAIL),
-        (BrokerUnavailable("gone", maybe_applied=True), Kind.INFO),
-        (NotReplicatedError(1, 0), Kind.INFO),
-        (RuntimeError("a bug"), Kind.INFO),
-        (KeyboardInterrupt(), Kind.INFO),
+        (DuplicateTaskError("q", "x"), EventKind.FAIL),
+        (BrokerUnavailable("gone"), EventKind.FAIL),
+        (BrokerUnavailable("gone", maybe_applied=True), EventKind.INFO),
+        (NotReplicatedError(1, 0), EventKind.INFO),
+        (RuntimeError("a bug"), EventKind.INFO),
+        (KeyboardInterrupt(), EventKind.INFO),
     ],
     ids=lambda value: getattr(value, "value", type(value).__name__),
 )
 @pytest.mark.parametrize("face", ["execute", "execute_many", "aexecute", "aexecute_many"])
 async def test_an_error_is_written_down_as_what_it_leaves_open(
-    tmp_path: Path, error: BaseException, outcome: Kind, face: str
+    tmp_path: Path, error: BaseException, outcome: EventKind, face: str
 ) -> None:
     with Recorder(tmp_path / "p", "p") as recorder:
         broker: Any = RecordingBroker(Failing(error), recorder)
         with pytest.raises(type(error)):
             await ask(broker, face)
     [call] = recorded(tmp_path / "p").calls
-    assert (call.outcome, call.responded == FOREVER) == (outcome, outcome is Kind.INFO)
+    assert (call.outcome, call.responded == NEVER_ENDED) == (outcome, outcome is EventKind.INFO)
 
 
 async def test_each_operation_of_a_batch_is_a_call_of_its_own(tmp_path: Path) -> None:
@@ -213,25 +213,25 @@ async def test_a_cancelled_call_is_one_nobody_knows_the_end_of(tmp_path: Path) -
         await asyncio.sleep(0)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
-    assert [call.outcome for call in recorded(tmp_path / "p").calls] == [Kind.INFO]
+    assert [call.outcome for call in recorded(tmp_path / "p").calls] == [EventKind.INFO]
 
 
 def test_a_call_of_a_killed_process_has_no_end(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "p", "p")
     recorder.invoke([ops.Ping()])
     [call] = recorded(tmp_path / "p").calls
-    assert (call.outcome, call.responded) == (Kind.INFO, FOREVER)
+    assert (call.outcome, call.responded) == (EventKind.INFO, NEVER_ENDED)
     recorder.close()
 
 
 def test_a_call_that_ends_without_a_beginning_is_no_history() -> None:
     with pytest.raises(RecordError):
-        History.of([Event("p", 0, 1, Kind.OK, "Ping", None)])
+        History.of([HistoryEvent("p", 0, 1, EventKind.OK, "Ping", None)])
 
 
 def test_a_wall_clock_that_was_moved_makes_the_judgement_of_times_tolerant() -> None:
-    def clocks(at: int, wall: int) -> Event:
-        return Event("p", -1, at, Kind.NOTE, "clocks", {"wall": wall})
+    def clocks(at: int, wall: int) -> HistoryEvent:
+        return HistoryEvent("p", -1, at, EventKind.NOTE, "clocks", {"wall": wall})
 
     steady = History.of([clocks(0, 1000), clocks(500, 1500)])
     moved = History.of([clocks(0, 1000), clocks(500, 7_000_001_500)])

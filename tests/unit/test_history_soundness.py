@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from asynq.clock import FakeClock
     from asynq.protocol.broker import Broker
-    from asynq_conformance.histories.checking import Report
+    from asynq_conformance.histories.checking import HistoryReport
 
 BROKERS: dict[str, Callable[[FakeClock], Broker]] = {
     "sqlite": lambda clock: MemoryBroker(clock=clock),
@@ -29,7 +29,7 @@ BROKERS: dict[str, Callable[[FakeClock], Broker]] = {
 }
 
 
-def simulated(make: Callable[[FakeClock], Broker], seed: int, callers: int, steps: int) -> Report:
+def simulated(make: Callable[[FakeClock], Broker], seed: int, callers: int, steps: int) -> HistoryReport:
     with tempfile.TemporaryDirectory() as directory:
         return check(Simulation(make, Random(seed), Path(directory), callers).run(steps))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     chosen = profiles.chosen()
     profiles.choose()
-    monkeypatch.delenv(profiles.ENVIRONMENT, raising=False)
+    monkeypatch.delenv(profiles.PROFILE_VARIABLE, raising=False)
     yield
     profiles.choose(profile=chosen.profile, seed=chosen.seed)
 
@@ -26,7 +26,7 @@ def test_a_run_that_asks_for_nothing_is_one_of_continuous_integration() -> None:
 
 
 def test_the_environment_chooses_a_profile_and_a_run_overrides_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(profiles.ENVIRONMENT, "smoke")
+    monkeypatch.setenv(profiles.PROFILE_VARIABLE, "smoke")
     assert profiles.current().name == "smoke"
     profiles.choose(profile="nightly", seed=7)
     assert (profiles.current().name, profiles.seed()) == ("nightly", 7)

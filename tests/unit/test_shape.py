@@ -217,6 +217,29 @@ def test_an_import_circle_is_found(tmp_path: Path) -> None:
     assert found == {"p.a": {"p.b"}, "p.b": {"p.c"}, "p.c": {"p.a"}}
 
 
+def public_classes(package: str) -> list[tuple[str, str]]:
+    """Name and file of the classes that modules define at their top."""
+    return [
+        (node.name, shown(path))
+        for path in sources(PACKAGES[package])
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+
+
+def test_no_class_of_the_conformance_packages_has_the_name_of_another_class() -> None:
+    files: dict[str, set[str]] = {}
+    for package in PACKAGES:
+        for name, path in public_classes(package):
+            files.setdefault(name, set()).add(path)
+    offenders = {
+        name: sorted(paths)
+        for name, paths in files.items()
+        if len(paths) > 1 and any(path.startswith("conformance/") for path in paths)
+    }
+    assert offenders == {}
+
+
 def test_loggers_are_the_ones_whose_records_are_safe() -> None:
     makers = {
         shown(path)

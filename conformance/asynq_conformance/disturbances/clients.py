@@ -11,17 +11,17 @@ from asynq_conformance.disturbances.disturbance import Disturbance
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from asynq_conformance.histories.run import Run
+    from asynq_conformance.histories.run import HistoryRun
 
 
-def kill(run: Run) -> None:
+def kill(run: HistoryRun) -> None:
     """Kill half of the processes in the middle of what they do; others take their place."""
     for worker in run.workers[::2]:
         run.kill(worker)
         run.begin()
 
 
-def hold_up(run: Run) -> None:
+def hold_up(run: HistoryRun) -> None:
     """Stop a process until the leases it holds are lost, and let it go on as if nothing had happened."""
     [worker, *_] = run.workers
     worker.process.send_signal(signal.SIGSTOP)

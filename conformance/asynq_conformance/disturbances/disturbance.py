@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from asynq_conformance.disturbances.probe import Probe
 from asynq_conformance.histories.history import DISTURBANCE
-from asynq_conformance.histories.run import Run
+from asynq_conformance.histories.run import HistoryRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ _PATIENCE: Final = 40.0
 class Disturbance:
     """Something that is done to a run."""
 
-    strike: Callable[[Run], object]
+    strike: Callable[[HistoryRun], object]
     """Does it, and undoes what has to be undone: when it returns, clients and store could work again."""
     heals_within: float = 5.0
     """Seconds from then until a new task can be enqueued and handed out in every queue."""
@@ -39,7 +39,7 @@ class Disturbance:
 
 
 @frozen(kw_only=True)
-class Outcome:
+class DisturbedRun:
     """What came of a disturbed run."""
 
     record: Path
@@ -64,9 +64,9 @@ def disturbed(
     disturbance: Disturbance,
     *,
     rest: Callable[[float], None] = time.sleep,
-) -> Outcome:
+) -> DisturbedRun:
     """Record a run that is disturbed once it flows, and drain it. AssertionError if work never goes on."""
-    with Run(source, plan, directory) as run:
+    with HistoryRun(source, plan, directory) as run:
         run.start()
         with Probe(source, run.part("probe")) as probe:
             probe.wait_flow(plan.queues, _PATIENCE)
@@ -82,4 +82,4 @@ def disturbed(
         run.stop()
         run.wait()
         drained = run.drain()
-        return Outcome(record=run.record, began=began, ended=ended, healed=healed, drained=drained)
+        return DisturbedRun(record=run.record, began=began, ended=ended, healed=healed, drained=drained)

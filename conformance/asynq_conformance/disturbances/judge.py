@@ -12,9 +12,9 @@ from asynq_conformance.histories.history import History
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from asynq_conformance.disturbances.disturbance import Outcome
-    from asynq_conformance.histories.checkers.verdict import Verdict as CheckerVerdict
-    from asynq_conformance.histories.checking import Checker, Report
+    from asynq_conformance.disturbances.disturbance import DisturbedRun
+    from asynq_conformance.histories.checkers.verdict import Verdict
+    from asynq_conformance.histories.checking import Checker, HistoryReport
 
 _SUSPENDED: Final = "G5"
 """Strict priority: a queue whose server is in trouble is passed over, so that it stops no other."""
@@ -27,10 +27,10 @@ replica had taken yet, and what still went to a server that had been replaced.""
 
 
 @frozen(kw_only=True)
-class Verdict:
+class DisturbanceVerdict:
     """What was found, and how often what happened."""
 
-    report: Report
+    report: HistoryReport
     counts: Mapping[str, int]
     """What happened how often."""
     figures: Mapping[str, Any]
@@ -43,7 +43,7 @@ class Verdict:
         return [*found, self.report.incomplete] if self.report.incomplete else found
 
 
-def judge(outcome: Outcome, *, may_lose: bool) -> Verdict:
+def judge(outcome: DisturbedRun, *, may_lose: bool) -> DisturbanceVerdict:
     """Hold the record against all checkers. A run that could not be drained proves nothing: a failure."""
     window = LossWindow(begin=outcome.began - _MARGIN, end=outcome.ended + _MARGIN)
     checkers = [checker for checker in CHECKERS if checker.promise != _SUSPENDED]
@@ -58,16 +58,16 @@ def judge(outcome: Outcome, *, may_lose: bool) -> Verdict:
         "disturbed for": f"{(outcome.ended - outcome.began) / 1e9:.2f} s",
         "healed after": f"{outcome.slowest:.2f} s",
     }
-    return Verdict(report=report, counts=counts, figures=figures)
+    return DisturbanceVerdict(report=report, counts=counts, figures=figures)
 
 
-def _single_effects_after(checker: Checker, outcome: Outcome) -> Checker:
+def _single_effects_after(checker: Checker, outcome: DisturbedRun) -> Checker:
     """The checker; that of single effects leaves out what was under way during the disturbance."""
     if checker.name != _TWICE:
         return checker
     disturbed = LossWindow(begin=outcome.began, end=outcome.ended)
 
-    def undisturbed(history: History) -> CheckerVerdict:
+    def undisturbed(history: History) -> Verdict:
         verdict = checker.judge(history)
         found = tuple(one for one in verdict.violations if not disturbed.excuses(one))
         return evolve(verdict, violations=found)

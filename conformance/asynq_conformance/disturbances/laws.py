@@ -13,9 +13,9 @@ from asynq_conformance import evidence, profiles
 from asynq_conformance.disturbances.clients import CLIENT_DISTURBANCES
 from asynq_conformance.disturbances.disturbance import disturbed
 from asynq_conformance.disturbances.judge import judge
+from asynq_conformance.histories.excerpt import draw
 from asynq_conformance.histories.laws import source_of
 from asynq_conformance.histories.plan import Plan
-from asynq_conformance.histories.showing import draw
 from asynq_conformance.lab import START
 from asynq_conformance.promises import promise
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asynq_conformance.harness import Harness
     from asynq_conformance.promises import Layer
 
-PLAN = Plan(processes=2, callers=6, tasks=100_000, seconds=100.0, lease=2000, patience=40.0)
+DISTURBED_PLAN = Plan(processes=2, callers=6, tasks=100_000, seconds=100.0, lease=2000, patience=40.0)
 """Until the disturbance is over and work goes on; the numbers are only there to end what went wrong."""
 
 
@@ -64,7 +64,7 @@ class DisturbanceLaws:
         source = source_of(harness)
         done = disturbance(harness) if callable(disturbance) else disturbance
         seed = (profiles.seed() or 0) + repetition
-        outcome = disturbed(source, attrs.evolve(PLAN, seed=seed), tmp_path, done)
+        outcome = disturbed(source, attrs.evolve(DISTURBED_PLAN, seed=seed), tmp_path, done)
         verdict = judge(outcome, may_lose=done.may_lose)
         evidence.count(**verdict.counts)
         for name, figure in verdict.figures.items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from asynq.errors import AsynqError
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
-from asynq_conformance.histories.recording import Recorder, RecordingBroker
+from asynq_conformance.histories.recorder import Recorder, RecordingBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -23,13 +23,13 @@ from asynq_conformance.histories.checkers.order import (
 )
 from asynq_conformance.histories.checkers.timing import nothing_is_early_or_forgotten
 from asynq_conformance.histories.history import History
-from asynq_conformance.histories.record import Kind
+from asynq_conformance.histories.record import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from asynq_conformance.histories.checkers.verdict import State, Verdict, Violation
+    from asynq_conformance.histories.checkers.verdict import Verdict, VerdictState, Violation
 
 
 @frozen
@@ -73,7 +73,7 @@ class LossWindow:
 
 
 @frozen(kw_only=True)
-class Report:
+class HistoryReport:
     """What all checkers say of a history."""
 
     verdicts: Mapping[str, Verdict]
@@ -91,12 +91,12 @@ class Report:
         return tuple(found for verdict in self.verdicts.values() for found in verdict.violations)
 
     @property
-    def state(self) -> State:
+    def state(self) -> VerdictState:
         """FAIL if anything was violated; ok if the history is complete and everything could be judged."""
         states = {self.state_of(name) for name in self.verdicts}
         return "FAIL" if "FAIL" in states else "unknown" if "unknown" in states else "ok"
 
-    def state_of(self, name: str) -> State:
+    def state_of(self, name: str) -> VerdictState:
         """What one checker says: of an incomplete history never ok."""
         state = self.verdicts[name].state
         return "unknown" if state == "ok" and self.incomplete else state
@@ -120,7 +120,7 @@ class Report:
 
 def check(
     history: History, *, windows: Sequence[LossWindow] = (), checkers: Sequence[Checker] = CHECKERS
-) -> Report:
+) -> HistoryReport:
     """Judge a history by all rules; what lies in a loss window is excused."""
     verdicts: dict[str, Verdict] = {}
     excused: list[Violation] = []
@@ -130,12 +130,12 @@ def check(
         excused += forgiven
         standing = tuple(found for found in verdict.violations if found not in forgiven)
         verdicts[checker.name] = evolve(verdict, violations=standing)
-    return Report(
+    return HistoryReport(
         verdicts=verdicts, excused=tuple(excused), counts=counts(history), incomplete=_incomplete(history)
     )
 
 
-def check_file(path: Path, *, windows: Sequence[LossWindow] = ()) -> Report:
+def check_file(path: Path, *, windows: Sequence[LossWindow] = ()) -> HistoryReport:
     """Judge the history in a file. RecordError when it holds none."""
     return check(History.load(path), windows=windows)
 
@@ -151,7 +151,7 @@ def _incomplete(history: History) -> str:
 def counts(history: History) -> dict[str, int]:
     """What a report says of the size of a history."""
     made = {key for key, calls in history.enqueues.items() if any(call.ok for call in calls)}
-    unknown = [call for call in history.calls if call.outcome is Kind.INFO]
+    unknown = [call for call in history.calls if call.outcome is EventKind.INFO]
     seen = history.handings.keys() | {
         (queue, task.message.id)
         for queue, tasks in (history.remains.tasks if history.remains else {}).items()

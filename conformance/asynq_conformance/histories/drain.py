@@ -10,14 +10,14 @@ from asynq.errors import AsynqError, QueueNotFoundError
 from asynq.protocol import ops
 from asynq.task_state import TaskState
 from asynq_conformance.histories.history import REMAINS
-from asynq_conformance.histories.recording import RecordingBroker
+from asynq_conformance.histories.recorder import RecordingBroker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import QueueStats, StoredTask
-    from asynq_conformance.histories.recording import Recorder
+    from asynq_conformance.histories.recorder import Recorder
 
 LEASE: Final = 30_000
 _PAUSE: Final = 0.03

@@ -11,8 +11,8 @@ from attrs import field, frozen
 
 from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
 from asynq.protocol import ops
-from asynq_conformance.histories.record import Event, Kind, RecordError, read
-from asynq_conformance.histories.recording import CLOCKS
+from asynq_conformance.histories.record import EventKind, HistoryEvent, RecordError, read
+from asynq_conformance.histories.recorder import CLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from asynq.protocol.message import Delivery, QueueStats, StoredTask
 
-FOREVER: Final = math.inf
+NEVER_ENDED: Final = math.inf
 MILLISECOND: Final = 1_000_000
 """Nanoseconds."""
 DISTURBANCE: Final = "disturbance"
@@ -33,7 +33,7 @@ Key = tuple[str, str]
 
 T = TypeVar("T")
 
-SETTLEMENTS: Final = (ops.Done, ops.Complete, ops.Retry, ops.Archive, ops.Requeue)
+SETTLEMENT_TYPES: Final = (ops.Done, ops.Complete, ops.Retry, ops.Archive, ops.Requeue)
 BY_HAND: Final = (ops.DeleteTask, ops.RunTask, ops.ArchiveTask, ops.UpdatePayload)
 """Operations on one task that need no lease."""
 WHOLESALE: Final = (ops.MoveTasks, ops.DeleteQueue, ops.TakeGroup, ops.FinishAggregation, ops.TrimArchive)
@@ -50,7 +50,7 @@ class Call:
     """The operation, one of asynq.protocol.ops."""
     invoked: int
     """Nanoseconds of CLOCK_MONOTONIC at which it began: it had no effect before."""
-    outcome: Kind
+    outcome: EventKind
     """ok, fail or info."""
     responded: float
     """When it ended; FOREVER when that is not known: it may still take effect at any time."""
@@ -60,12 +60,12 @@ class Call:
     @property
     def ok(self) -> bool:
         """True if it surely took effect, between `invoked` and `responded`."""
-        return self.outcome is Kind.OK
+        return self.outcome is EventKind.OK
 
     @property
     def possible(self) -> bool:
         """True if it took effect, or may have."""
-        return self.outcome is not Kind.FAIL
+        return self.outcome is not EventKind.FAIL
 
     def before(self, other: Call) -> bool:
         """True if this was over when the other began."""
@@ -92,7 +92,11 @@ class Call:
         return str(getattr(op, "token", ""))
 
     def __str__(self) -> str:
-        took = "?" if self.responded == FOREVER else f"{(self.responded - self.invoked) / MILLISECOND:.1f} ms"
+        took = (
+            "?"
+            if self.responded == NEVER_ENDED
+            else f"{(self.responded - self.invoked) / MILLISECOND:.1f} ms"
+        )
         words = [f"{self.process}#{self.number}", type(self.op).__name__]
         words += [f"of {', '.join(self.task_ids)}"] if self.task_ids else []
         words += [f"by token {self.token}"] if self.token else []
@@ -127,23 +131,23 @@ class History:
     """All calls of a run, in the order in which they began."""
 
     def __init__(
-        self, calls: Iterable[Call], notes: Sequence[Event] = (), remains: Remains | None = None
+        self, calls: Iterable[Call], notes: Sequence[HistoryEvent] = (), remains: Remains | None = None
     ) -> None:
         self.calls = sorted(calls, key=lambda call: call.invoked)
         self.notes = notes
         self.remains = remains
 
     @classmethod
-    def of(cls, events: Iterable[Event]) -> History:
+    def of(cls, events: Iterable[HistoryEvent]) -> History:
         """The history a record tells. RecordError when a call ends that never began."""
-        begun: dict[tuple[str, int], Event] = {}
-        ended: dict[tuple[str, int], Event] = {}
+        begun: dict[tuple[str, int], HistoryEvent] = {}
+        ended: dict[tuple[str, int], HistoryEvent] = {}
         notes = []
         for event in events:
             key = event.process, event.call
-            if event.kind is Kind.NOTE:
+            if event.kind is EventKind.NOTE:
                 notes.append(event)
-            elif event.kind is Kind.INVOKE:
+            elif event.kind is EventKind.INVOKE:
                 begun[key] = event
             else:
                 ended[key] = event
@@ -210,7 +214,7 @@ class History:
         """Attempts to end a run of the task."""
         return _grouped(
             (call.op.delivery.message.queue, call.op.delivery.message.id, call)
-            for call in self.asking(*SETTLEMENTS)
+            for call in self.asking(*SETTLEMENT_TYPES)
         )
 
     @cached_property
@@ -239,7 +243,7 @@ class History:
     @cached_property
     def unknown_dequeues(self) -> bool:
         """True if a Dequeue may have taken tasks of which nobody was told."""
-        return any(call.outcome is Kind.INFO for call in self.asking(ops.Dequeue))
+        return any(call.outcome is EventKind.INFO for call in self.asking(ops.Dequeue))
 
     def meddled(self, key: Key) -> bool:
         """True if somebody moved the task by hand, or may have: little can then be said about its order."""
@@ -254,23 +258,23 @@ def _grouped(found: Iterable[tuple[str, str, T]]) -> dict[Key, list[T]]:
     return dict(groups)
 
 
-def _call(begun: Event, ended: Event | None, disturbed: tuple[float, float]) -> Call:
-    known = ended is not None and ended.kind is not Kind.INFO
-    outcome = ended.kind if ended else Kind.INFO
+def _call(begun: HistoryEvent, ended: HistoryEvent | None, disturbed: tuple[float, float]) -> Call:
+    known = ended is not None and ended.kind is not EventKind.INFO
+    outcome = ended.kind if ended else EventKind.INFO
     if ended and _may_be_a_copy(begun, ended, disturbed):
-        outcome = Kind.INFO
+        outcome = EventKind.INFO
     return Call(
         process=begun.process,
         number=begun.call,
         op=begun.value,
         invoked=begun.at,
         outcome=outcome,
-        responded=ended.at if ended and known else FOREVER,
+        responded=ended.at if ended and known else NEVER_ENDED,
         answer=ended.value if ended else "its process ended",
     )
 
 
-def _may_be_a_copy(begun: Event, ended: Event, disturbed: tuple[float, float]) -> bool:
+def _may_be_a_copy(begun: HistoryEvent, ended: HistoryEvent, disturbed: tuple[float, float]) -> bool:
     """True if this is a refusal of what a first copy may have done.
 
     While replies are lost, a broker sends again what it was asked for. "The lease is lost" is all that can be
@@ -278,22 +282,22 @@ def _may_be_a_copy(begun: Event, ended: Event, disturbed: tuple[float, float]) -
     taken" of an enqueue whose task has run to its end and was followed by another.
     """
     begin, end = disturbed
-    refused = (isinstance(begun.value, SETTLEMENTS) and isinstance(ended.value, LeaseLostError)) or (
+    refused = (isinstance(begun.value, SETTLEMENT_TYPES) and isinstance(ended.value, LeaseLostError)) or (
         isinstance(begun.value, ops.Enqueue)
         and isinstance(ended.value, TaskIDConflictError | DuplicateTaskError)
     )
     return refused and begun.at <= end and ended.at >= begin
 
 
-def _disturbed(notes: Iterable[Event]) -> tuple[float, float]:
+def _disturbed(notes: Iterable[HistoryEvent]) -> tuple[float, float]:
     """When the run was disturbed: from the first beginning to the last end."""
     phases = [(note.value["phase"], note.at) for note in notes if note.op == DISTURBANCE]
     begins = [at for phase, at in phases if phase == "begin"]
     ends = [at for phase, at in phases if phase == "end"]
-    return min(begins, default=FOREVER), max(ends, default=FOREVER if begins else -FOREVER)
+    return min(begins, default=NEVER_ENDED), max(ends, default=NEVER_ENDED if begins else -NEVER_ENDED)
 
 
-def _remains(notes: Sequence[Event]) -> Remains | None:
+def _remains(notes: Sequence[HistoryEvent]) -> Remains | None:
     found = [note for note in notes if note.op == REMAINS]
     return Remains(at=found[-1].at, **found[-1].value) if found else None
 

@@ -19,9 +19,9 @@ from asynq.worker.queue_selection import Preference
 from asynq_conformance import evidence, profiles
 from asynq_conformance.histories.checkers.weights import first_choices_follow
 from asynq_conformance.histories.checking import CHECKERS, check_file
+from asynq_conformance.histories.excerpt import draw
 from asynq_conformance.histories.plan import Plan, Source
 from asynq_conformance.histories.run import RunError, recorded
-from asynq_conformance.histories.showing import draw
 from asynq_conformance.lab import START, Lab
 from asynq_conformance.promises import promise
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynq_conformance.harness import Harness
-    from asynq_conformance.histories.checking import Report
+    from asynq_conformance.histories.checking import HistoryReport
     from asynq_conformance.promises import Layer
 
-WEIGHTS: Final = {"high": 6, "mid": 3, "low": 1}
+QUEUE_WEIGHTS: Final = {"high": 6, "mid": 3, "low": 1}
 DRAWS: Final = 2000
 
 _MOST_SECONDS: Final = 45.0
@@ -44,7 +44,7 @@ class Judged:
     """A recorded run, and what the checkers say of it."""
 
     record: Path
-    report: Report
+    report: HistoryReport
 
 
 _judged: dict[Path, Judged] = {}
@@ -172,7 +172,7 @@ class HistoryLaws:
         """False alarms: one in a million seeds; none while the seed stays."""
         lab = Lab(harness, "plain")
         try:
-            orders = Preference.of(WEIGHTS).orders(DRAWS, Random(planned().seed))
+            orders = Preference.of(QUEUE_WEIGHTS).orders(DRAWS, Random(planned().seed))
             for queue, wanted in Counter(order[0] for order in orders).items():
                 lab.enqueue_all([f"{queue}-{number}" for number in range(wanted)], queue)
             served: list[str] = []
@@ -181,7 +181,7 @@ class HistoryLaws:
                 taken = lab.execute(ops.Dequeue(orders=batch, token=lab.fresh(), lease=60_000))
                 served += [delivery.message.queue for delivery in taken]
                 assert Counter(served[start:]) == Counter(order[0] for order in batch)
-            assert first_choices_follow([[queue] for queue in served], WEIGHTS)
+            assert first_choices_follow([[queue] for queue in served], QUEUE_WEIGHTS)
         finally:
             lab.close()
 

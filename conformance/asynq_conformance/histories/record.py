@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What an event tells."""
 
     INVOKE = "invoke"
@@ -38,7 +38,7 @@ class Kind(StrEnum):
 
 
 @frozen
-class Event:
+class HistoryEvent:
     """One line of a record."""
 
     process: str
@@ -46,7 +46,7 @@ class Event:
     """Number of the call within its process; -1 for a note."""
     at: int
     """Nanoseconds of CLOCK_MONOTONIC."""
-    kind: Kind
+    kind: EventKind
     op: str
     """Name of the operation's class, or of what a note is about."""
     value: Any
@@ -153,7 +153,7 @@ def decode(value: Any) -> Any:
     return cls(**{field: decode(item) for field, item in value.items() if field != _TAG})
 
 
-def to_line(event: Event) -> bytes:
+def to_line(event: HistoryEvent) -> bytes:
     """The event as a line."""
     fields = {
         "p": event.process,
@@ -166,16 +166,18 @@ def to_line(event: Event) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
-def from_line(line: bytes) -> Event:
+def from_line(line: bytes) -> HistoryEvent:
     """The event a line holds. RecordError when it holds none."""
     try:
         found = json.loads(line)
-        return Event(found["p"], found["c"], found["t"], Kind(found["e"]), found["op"], decode(found["v"]))
+        return HistoryEvent(
+            found["p"], found["c"], found["t"], EventKind(found["e"]), found["op"], decode(found["v"])
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(f"not an event: {line[:200]!r}: {error}") from error
 
 
-def read(path: Path) -> Iterator[Event]:
+def read(path: Path) -> Iterator[HistoryEvent]:
     """The events of a file, compressed if its name ends in .gz.
 
     A last line without its end is left out: whoever wrote it was killed.
@@ -186,7 +188,7 @@ def read(path: Path) -> Iterator[Event]:
                 yield from_line(line)
 
 
-def write(path: Path, events: Iterable[Event]) -> None:
+def write(path: Path, events: Iterable[HistoryEvent]) -> None:
     """Write the events to a file, compressed if its name ends in .gz."""
     with gzip.open(path, "wb", compresslevel=3) if path.suffix == ".gz" else path.open("wb") as lines:
         lines.writelines(map(to_line, events))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from asynq.errors import AsynqError
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
-from asynq_conformance.histories.acts import Act, Request, Rest
+from asynq_conformance.histories.caller import Action, Rest, Send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asynq.protocol.message import Delivery
     from asynq_conformance.histories.plan import Plan
 
-PREFIX: Final = "round-"
+ROUND_PREFIX: Final = "round-"
 """How the queues of rounds are named."""
 _EVERY: Final = 0.15
 """Seconds from one round to the next."""
@@ -46,40 +46,38 @@ class RoundPlayer:
         self._monotonic = monotonic
         self._numbers = itertools.count()
 
-    def next_act(self) -> Act:
+    def next_action(self) -> Action:
         """The next round."""
         elapsed = self._monotonic() - self._epoch
         number = int(elapsed / _EVERY) + 1
         yield Rest(max(number * _EVERY - elapsed, 0))
-        yield from self._round(f"{PREFIX}{number}")
+        yield from self._round(f"{ROUND_PREFIX}{number}")
 
-    def last_act(self) -> Act:
+    def last_action(self) -> Action:
         """Nothing is left to do."""
         yield from ()
 
     def _fresh(self) -> str:
         return f"{self.name}-{next(self._numbers)}"
 
-    def _round(self, queue: str) -> Act:
+    def _round(self, queue: str) -> Action:
         held: list[Delivery] = []
         for _ in range(_REQUESTS):
             chance = self.rng.random()
             if held and chance < 0.45:
-                yield Request([self._end(held.pop())])
+                yield Send([self._end(held.pop())])
             elif chance < 0.7:
-                yield Request([self._enqueue(queue)])
+                yield Send([self._enqueue(queue)])
             elif chance < 0.9:
                 orders = ((queue,),) * self.rng.randrange(1, 3)
-                [taken] = yield Request(
-                    [ops.Dequeue(orders=orders, token=self._fresh(), lease=self.plan.lease)]
-                )
+                [taken] = yield Send([ops.Dequeue(orders=orders, token=self._fresh(), lease=self.plan.lease)])
                 held += () if isinstance(taken, AsynqError) else taken
             elif chance < 0.95:
-                yield Request([ops.GetQueueStats(queue=queue)])
+                yield Send([ops.GetQueueStats(queue=queue)])
             else:
-                yield Request([ops.GetTask(queue=queue, task_id=self.rng.choice(_IDS))])
+                yield Send([ops.GetTask(queue=queue, task_id=self.rng.choice(_IDS))])
         for delivery in held:
-            yield Request([ops.Done(delivery=delivery)])
+            yield Send([ops.Done(delivery=delivery)])
 
     def _enqueue(self, queue: str) -> ops.Enqueue:
         message = TaskMessage(id=self.rng.choice(_IDS), type="round", queue=queue)

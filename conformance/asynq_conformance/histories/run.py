@@ -25,7 +25,7 @@ from attrs import frozen
 from asynq_conformance.histories.drain import Drain
 from asynq_conformance.histories.plan import Role
 from asynq_conformance.histories.record import merge
-from asynq_conformance.histories.recording import Recorder
+from asynq_conformance.histories.recorder import Recorder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ class RunError(RuntimeError):
 
 
 @frozen
-class Worker:
+class WorkloadProcess:
     """A process of the workload."""
 
     role: Role
@@ -79,7 +79,7 @@ class Worker:
             self.process.stdin.flush()
 
 
-class Run:
+class HistoryRun:
     """Processes at work on one store, and the record of what they did. None of them outlives it."""
 
     def __init__(self, source: Source, plan: Plan, directory: Path) -> None:
@@ -89,7 +89,7 @@ class Run:
         self.directory = directory
         self.record = directory / "history.jsonl.gz"
         """The whole record, once drained."""
-        self.workers: list[Worker] = []
+        self.workers: list[WorkloadProcess] = []
         self._killed: set[str] = set()
         self._epoch = time.monotonic()
         directory.mkdir(parents=True, exist_ok=True)
@@ -118,14 +118,14 @@ class Run:
         for worker in self.workers:
             worker.go()
 
-    def begin(self, source: Source | None = None) -> Worker:
+    def begin(self, source: Source | None = None) -> WorkloadProcess:
         """Let one more process begin, such as in the place of one that was killed; on a source of its own."""
         worker = self._launch(source or self.source)
         worker.wait_ready()
         worker.go()
         return worker
 
-    def kill(self, worker: Worker) -> None:
+    def kill(self, worker: WorkloadProcess) -> None:
         """End a process as a crash would. What it was asking for stays open in the record."""
         self._killed.add(worker.role.process)
         self.note("kill", process=worker.role.process)
@@ -167,7 +167,7 @@ class Run:
             merge(sorted(self.directory.glob("*.jsonl")), self.record)
         return drained
 
-    def _launch(self, source: Source) -> Worker:
+    def _launch(self, source: Source) -> WorkloadProcess:
         number = len(self.workers)
         name = f"p{number}"
         role = Role(
@@ -190,7 +190,7 @@ class Run:
                 stdout=subprocess.PIPE,
                 stderr=stream,
             )
-        self.workers.append(Worker(role, process, log))
+        self.workers.append(WorkloadProcess(role, process, log))
         return self.workers[-1]
 
     def part(self, process: str) -> Path:
@@ -200,7 +200,7 @@ class Run:
 
 def recorded(source: Source, plan: Plan, directory: Path) -> Path:
     """A whole run without disturbance; its record."""
-    with Run(source, plan, directory) as run:
+    with HistoryRun(source, plan, directory) as run:
         run.start()
         run.wait()
         run.drain()

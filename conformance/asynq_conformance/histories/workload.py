@@ -16,24 +16,24 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from asynq.errors import AsynqError
-from asynq_conformance.histories.acts import Caller, Rest, Tally
+from asynq_conformance.histories.caller import Caller, Rest, TaskQuota
 from asynq_conformance.histories.plan import Role
-from asynq_conformance.histories.recording import Recorder, RecordingBroker
+from asynq_conformance.histories.recorder import Recorder, RecordingBroker
 from asynq_conformance.histories.rounds import RoundPlayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from asynq.protocol.broker import Broker
-    from asynq_conformance.histories.acts import Act, Request
+    from asynq_conformance.histories.caller import Action, Send
 
-HASTE = 0.002
+LONGEST_HASTY_WAIT = 0.002
 """Longest time, in seconds, after which an impatient caller gives up."""
 
 Player = Caller | RoundPlayer
 
 
-def players(role: Role, tally: Tally) -> list[Player]:
+def players(role: Role, tally: TaskQuota) -> list[Player]:
     """All callers of a process."""
     plan = role.plan
 
@@ -50,7 +50,7 @@ def players(role: Role, tally: Tally) -> list[Player]:
 # --- the plain face: a thread a caller ----------------------------------------------------------------
 
 
-def _ask(broker: RecordingBroker, request: Request) -> list[Any]:
+def _ask(broker: RecordingBroker, request: Send) -> list[Any]:
     if request.together:
         try:
             return list(broker.execute_many(request.ops))
@@ -66,17 +66,17 @@ def _answer(broker: RecordingBroker, op: Any) -> Any:
         return error
 
 
-def play(act: Act, broker: RecordingBroker) -> None:
-    """Carry out an act through the plain face."""
+def play(action: Action, broker: RecordingBroker) -> None:
+    """Carry out an action through the plain face."""
     answers: list[Any] = []
-    request = next(act, None)
+    request = next(action, None)
     while request is not None:
         if isinstance(request, Rest):
             time.sleep(request.seconds)
         else:
             answers = _ask(broker, request)
         try:
-            request = act.send(answers)
+            request = action.send(answers)
         except StopIteration:
             return
 
@@ -88,8 +88,8 @@ def run_threads(everybody: Sequence[Player], broker: RecordingBroker, over: Call
     def keep_playing(player: Player) -> None:
         try:
             while not (over() or failures):
-                play(player.next_act(), broker)
-            play(player.last_act(), broker)
+                play(player.next_action(), broker)
+            play(player.last_action(), broker)
         except BaseException as error:  # noqa: BLE001 - raised again where it is seen
             failures.append(error)
 
@@ -106,14 +106,15 @@ def run_threads(everybody: Sequence[Player], broker: RecordingBroker, over: Call
 # --- the awaited face: a coroutine a caller -----------------------------------------------------------
 
 
-async def _aask(broker: RecordingBroker, request: Request, rng: Random) -> list[Any]:
+async def _aask(broker: RecordingBroker, request: Send, rng: Random) -> list[Any]:
     if request.together:
         try:
             return list(await broker.aexecute_many(request.ops))
         except AsynqError as error:
             return [error] * len(request.ops)
     return [
-        await _aanswer(broker, op, rng.uniform(0, HASTE) if request.hasty else None) for op in request.ops
+        await _aanswer(broker, op, rng.uniform(0, LONGEST_HASTY_WAIT) if request.hasty else None)
+        for op in request.ops
     ]
 
 
@@ -125,17 +126,17 @@ async def _aanswer(broker: RecordingBroker, op: Any, patience: float | None) -> 
         return error if isinstance(error, AsynqError) else AsynqError("gave up")
 
 
-async def aplay(act: Act, broker: RecordingBroker, rng: Random) -> None:
-    """Carry out an act through the awaited face; hasty requests are given up at a random instant."""
+async def aplay(action: Action, broker: RecordingBroker, rng: Random) -> None:
+    """Carry out an action through the awaited face; hasty requests are given up at a random instant."""
     answers: list[Any] = []
-    request = next(act, None)
+    request = next(action, None)
     while request is not None:
         if isinstance(request, Rest):
             await asyncio.sleep(request.seconds)
         else:
             answers = await _aask(broker, request, rng)
         try:
-            request = act.send(answers)
+            request = action.send(answers)
         except StopIteration:
             return
 
@@ -145,8 +146,8 @@ async def run_tasks(everybody: Sequence[Player], broker: RecordingBroker, over: 
 
     async def keep_playing(player: Player) -> None:
         while not over():
-            await aplay(player.next_act(), broker, player.rng)
-        await aplay(player.last_act(), broker, player.rng)
+            await aplay(player.next_action(), broker, player.rng)
+        await aplay(player.last_action(), broker, player.rng)
 
     async with asyncio.TaskGroup() as group:
         for player in everybody:
@@ -160,7 +161,7 @@ async def run_tasks(everybody: Sequence[Player], broker: RecordingBroker, over: 
 def run(role: Role, broker: Broker, told_to_end: threading.Event) -> None:
     """Play the role until its end, writing all of it down."""
     plan = role.plan
-    tally = Tally(-(-plan.least // plan.processes), -(-plan.tasks // plan.processes))
+    tally = TaskQuota(-(-plan.least // plan.processes), -(-plan.tasks // plan.processes))
     begun = time.monotonic()
 
     def over() -> bool:

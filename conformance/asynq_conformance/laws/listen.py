@@ -11,7 +11,7 @@ from asynq.protocol import ops
 from asynq.protocol.broker import CancelRequested, Wake
 from asynq_conformance.lab import HOUR, SECOND, Lab
 from asynq_conformance.laws import Laws
-from asynq_conformance.laws.watch import PATIENCE, require_push
+from asynq_conformance.laws.watch import WATCH_TIMEOUT, require_push
 from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 async def _until_cancelled(listener: Listener) -> list[Event]:
     """The events up to the first cancellation."""
     events: list[Event] = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WATCH_TIMEOUT):
         while not events or not isinstance(events[-1], CancelRequested):
             events.append(await listener.next())
     return events
@@ -37,7 +37,7 @@ def heard(lab: Lab, change: Callable[[], object], *, armed: bool = True) -> list
         listener = lab.broker.listener()
         try:
             await listener.arm(["q"])
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(WATCH_TIMEOUT):
                 assert await listener.next() == Wake()
             if not armed:
                 await listener.disarm()

@@ -45,7 +45,7 @@ UPDATABLE = [
     TaskState.ARCHIVED,
     TaskState.AGGREGATING,
 ]
-REFUSED: list[tuple[type[ops.RunTask | ops.ArchiveTask | ops.DeleteTask], TaskState]] = [
+REFUSED_CASES: list[tuple[type[ops.RunTask | ops.ArchiveTask | ops.DeleteTask], TaskState]] = [
     (ops.RunTask, TaskState.ACTIVE),
     (ops.RunTask, TaskState.PENDING),
     (ops.ArchiveTask, TaskState.ACTIVE),
@@ -93,7 +93,7 @@ class ManageLaws(Laws):
         lab.execute(ops.Forward(queue="q"))
         assert lab.state("t") is TaskState.PENDING
 
-    @pytest.mark.parametrize(("operation", "state"), REFUSED)
+    @pytest.mark.parametrize(("operation", "state"), REFUSED_CASES)
     def test_a_state_that_does_not_allow_it_is_told_and_nothing_changes(
         self, lab: Lab, operation: type[ops.RunTask | ops.ArchiveTask | ops.DeleteTask], state: TaskState
     ) -> None:

@@ -14,7 +14,7 @@ from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
+ONE_MINUTE = timedelta(minutes=1)
 TTL = 10 * SECOND
 
 
@@ -26,7 +26,7 @@ def worker(number: int = 0) -> WorkerInfo:
         payload=b"\x00\xff" + str(number).encode(),
         queue="q",
         started_at=NOW,
-        deadline=NOW + 30 * MINUTE,
+        deadline=NOW + 30 * ONE_MINUTE,
     )
 
 
@@ -120,7 +120,7 @@ class PresenceLaws(Laws):
         assert lab.execute(ops.ListSchedulerEntries()) == ()
 
     def test_an_entry_of_several_schedulers_is_seen_once_as_the_latest_knows_it(self, lab: Lab) -> None:
-        known = {"h:1:a": None, "h:1:b": NOW, "h:1:c": NOW - MINUTE}
+        known = {"h:1:a": None, "h:1:b": NOW, "h:1:c": NOW - ONE_MINUTE}
         for name, prev in known.items():
             lab.execute(ops.WriteScheduler(scheduler_id=name, entries=(entry(prev=prev),), ttl=TTL))
         assert lab.execute(ops.ListSchedulerEntries()) == (entry(prev=NOW),)
@@ -133,7 +133,7 @@ class PresenceLaws(Laws):
             [
                 ops.RecordEnqueueEvent(
                     entry_id="e",
-                    event=EnqueueEvent(task_id=f"t{number}", enqueued_at=NOW + number * MINUTE),
+                    event=EnqueueEvent(task_id=f"t{number}", enqueued_at=NOW + number * ONE_MINUTE),
                     keep=keep,
                 )
                 for number in numbers
@@ -153,7 +153,7 @@ class PresenceLaws(Laws):
         assert self.events(lab, 0, 0) == []
         assert self.events(lab, entry_id="other") == []
         (latest, *_) = lab.execute(ops.ListEnqueueEvents(entry_id="e"))
-        assert latest.enqueued_at == NOW + 3 * MINUTE
+        assert latest.enqueued_at == NOW + 3 * ONE_MINUTE
 
     def test_an_event_recorded_again_is_one_event(self, lab: Lab) -> None:
         self.record(lab, 1, 1)

@@ -25,7 +25,7 @@ UNFINISHED = [
 FINISHED = [TaskState.ARCHIVED, TaskState.COMPLETED]
 
 NAMES = ["a b", "a:b", "{a}", "{", "a}b", "ünï ☃ 🐢", "x\ny", "0", "*?[a]", 'quo"te', "-1"]
-PAYLOADS = {
+PAYLOAD_CASES = {
     "empty": b"",
     "every byte": bytes(range(256)),
     "not utf-8": b"\xff\xfe\x00",
@@ -72,7 +72,7 @@ class ProduceLaws(Laws):
         assert lab.execute(ops.Forward(queue="q")) == ops.Forwarded(moved=0, next_due=due)
         assert lab.enqueue("later", delay=most).due_at == whole_second(lab.now + most)
 
-    @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS.keys())
+    @pytest.mark.parametrize("payload", PAYLOAD_CASES.values(), ids=PAYLOAD_CASES.keys())
     def test_a_payload_is_kept_to_the_byte(self, lab: Lab, payload: bytes) -> None:
         lab.enqueue(lab.message(payload=payload))
         assert lab.take().message.payload == payload

@@ -16,14 +16,14 @@ from asynq_conformance.promises import promise
 if TYPE_CHECKING:
     from asynq.protocol.message import TaskMessage
 
-TICK = START - 250
+FIRST_TICK = START - 250
 
 
 def tick_of(
     lab: Lab,
     task_id: str = "t",
     *,
-    at: int = TICK,
+    at: int = FIRST_TICK,
     entry_id: str = "e",
     enqueue_id: str = "",
     message: TaskMessage | None = None,
@@ -50,7 +50,7 @@ class ScheduleLaws(Laws):
         answer = lab.execute(tick_of(lab))
         assert answer == ops.Ticked(enqueued=ops.Enqueued(state=TaskState.PENDING, due_at=lab.now))
         assert lab.execute(ops.ListQueues()) == ("q",)
-        assert self.last(lab) == TICK
+        assert self.last(lab) == FIRST_TICK
         assert lab.take().message == lab.message("t")
 
     @promise("G4", "G9")
@@ -78,10 +78,10 @@ class ScheduleLaws(Laws):
 
     def test_ticks_are_decided_in_ascending_order(self, lab: Lab) -> None:
         lab.execute(tick_of(lab, "t1"))
-        assert lab.execute(tick_of(lab, "t0", at=TICK - 1)) == ops.Ticked()
-        assert self.last(lab) == TICK
-        assert lab.execute(tick_of(lab, "t2", at=TICK + 1)).enqueued
-        assert self.last(lab) == TICK + 1
+        assert lab.execute(tick_of(lab, "t0", at=FIRST_TICK - 1)) == ops.Ticked()
+        assert self.last(lab) == FIRST_TICK
+        assert lab.execute(tick_of(lab, "t2", at=FIRST_TICK + 1)).enqueued
+        assert self.last(lab) == FIRST_TICK + 1
         assert lab.drain() == ["t1", "t2"]
 
     def test_entries_and_queues_have_ticks_of_their_own(self, lab: Lab) -> None:
@@ -109,7 +109,7 @@ class ScheduleLaws(Laws):
         lab.enqueue("t")
         with pytest.raises(TaskIDConflictError):
             lab.execute(tick_of(lab))
-        assert self.last(lab) == TICK
+        assert self.last(lab) == FIRST_TICK
         lab.execute(ops.Done(delivery=lab.take()))
         assert lab.execute(tick_of(lab)) == ops.Ticked()
         assert lab.drain() == []
@@ -136,6 +136,6 @@ class ScheduleLaws(Laws):
     def test_a_tick_is_remembered_as_long_as_was_asked(self, lab: Lab) -> None:
         lab.execute(tick_of(lab, keep=MINUTE))
         lab.advance(MINUTE - 2 * SECOND)
-        assert self.last(lab) == TICK
+        assert self.last(lab) == FIRST_TICK
         lab.advance(4 * SECOND)
         assert self.last(lab) is None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asynq.protocol.message import Delivery
     from asynq.protocol.ops import Op
 
-PATIENCE = 10.0
+WATCH_TIMEOUT = 10.0
 """Seconds after which what was not told counts as never told."""
 
 
@@ -55,7 +55,7 @@ def told(lab: Lab, *changes: Callable[[], object]) -> bool:
             for change in changes:
                 changed = await watcher.watch("q", "t")
                 await asyncio.to_thread(change)
-                await asyncio.wait([changed], timeout=PATIENCE)
+                await asyncio.wait([changed], timeout=WATCH_TIMEOUT)
                 if not changed.done():
                     return False
             return True

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @define(kw_only=True)
-class Bench:
+class MachineSession:
     """What all programs of one run share."""
 
     harness: Harness
@@ -75,15 +75,15 @@ class Sent:
     actual_op: ops.Op[Any]
 
 
-class Base(RuleBasedStateMachine):
+class BaseRules(RuleBasedStateMachine):
     """A program and what it remembers."""
 
     program: Lockstep
     may_fill = False
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, session: MachineSession) -> None:
         super().__init__()
-        self.bench = bench
+        self.session = session
         self.runs: list[Twin] = []
         """Every delivery of this program, the latest last."""
         self.taken: list[Twin] = []
@@ -100,14 +100,14 @@ class Base(RuleBasedStateMachine):
     def begin(self, awaited: bool, may_fill: bool) -> None:
         """An empty store, the face this program uses, and whether it may have very many tasks."""
         self.may_fill = may_fill
-        bench = self.bench
-        bench.clock.set(START)
-        broker = bench.renewed()
+        session = self.session
+        session.clock.set(START)
+        broker = session.renewed()
         if left := broker.execute(ops.ListQueues()):
             raise ValueError(
                 f"Harness.renew must give a broker on an empty store; this one has queues {left}"
             )
-        self.program = Lockstep(bench.harness, broker, bench.clock, bench.runner if awaited else None)
+        self.program = Lockstep(session.harness, broker, session.clock, session.runner if awaited else None)
 
     # --- looking at the model -------------------------------------------------------------------------
 

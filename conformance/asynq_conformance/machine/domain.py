@@ -17,17 +17,17 @@ DAY = 24 * HOUR
 QUEUES = ("a", "b", "c")
 IDS = tuple(f"t{number}" for number in range(8))
 GROUPS = ("g", "h")
-PAYLOADS = (b"one", b"two")
+PROGRAM_PAYLOADS = (b"one", b"two")
 TYPE = "type"
 
 LEASE = 30 * SECOND
 GRACE = 20 * SECOND
 LONGEST_DELAY = 45 * SECOND
 HOLD = 2 * MINUTE
-RETENTION = 90
+COMPLETED_RETENTION = 90
 OLDEST = HOUR
 """Age at which archived tasks are trimmed."""
-FOREVER = 30 * DAY
+FAR_FUTURE = 30 * DAY
 
 UNIQUE: tuple[ops.Unique | None, ...] = (
     None,
@@ -51,7 +51,7 @@ LIVING = (
 queues = st.sampled_from(QUEUES)
 ids = st.sampled_from(IDS)
 groups = st.sampled_from(GROUPS)
-payloads = st.sampled_from(PAYLOADS)
+payloads = st.sampled_from(PROGRAM_PAYLOADS)
 unique = st.sampled_from(UNIQUE)
 index = st.integers(0, 15)
 """Which of what there is: counted round and round."""
@@ -68,7 +68,7 @@ def message(
         queue=queue,
         payload=payload,
         max_retry=1,
-        retention=RETENTION,
+        retention=COMPLETED_RETENTION,
         unique_key=unique_key(queue, TYPE, payload) if unique else "",
         group=group,
     )

@@ -21,11 +21,11 @@ from asynq.protocol.ops import (
     WriteScheduler,
     WriteServer,
 )
-from asynq_conformance.declared import declared_unsupported
+from asynq_conformance.capabilities import declared_unsupported
 from asynq_conformance.machine.differences import Difference, differ, differ_in_state
 from asynq_conformance.machine.domain import GROUPS, QUEUES
 from asynq_conformance.machine.observed import ObservedChoices
-from asynq_conformance.machine.script import Line, Script
+from asynq_conformance.machine.transcript import Transcript, TranscriptLine
 from asynq_conformance.model import ModelBroker, System, invariants
 from asynq_conformance.model.snapshot import Snapshot, look
 
@@ -49,14 +49,14 @@ _SLACK = 100
 class DivergenceError(AssertionError):
     """The broker did what the contract does not allow. The text is the whole story, told when asked for."""
 
-    def __init__(self, what: str, script: Script, differences: Sequence[Difference]) -> None:
+    def __init__(self, what: str, transcript: Transcript, differences: Sequence[Difference]) -> None:
         super().__init__(what)
         self.what = what
-        self.script = script
+        self.transcript = transcript
         self.differences = differences
 
     def __str__(self) -> str:
-        return self.script.report(self.what, self.differences)
+        return self.transcript.report(self.what, self.differences)
 
 
 @frozen
@@ -78,7 +78,7 @@ class Lockstep:
         self.clock = clock
         self.system = System()
         self.model = ModelBroker(clock, self.system)
-        self.script = Script()
+        self.transcript = Transcript()
         self.reached: Counter[tuple[str, str, str]] = Counter()
         self.steps = 0
         self.failed = False
@@ -133,7 +133,7 @@ class Lockstep:
         """Let time pass, on both sides."""
         self.clock.advance(milliseconds)
         self.harness.warp(milliseconds)
-        self.script.lines.append(Line(self.clock.now(), None, wait=milliseconds))
+        self.transcript.lines.append(TranscriptLine(self.clock.now(), None, wait=milliseconds))
 
     # --- comparing ------------------------------------------------------------------------------------
 
@@ -156,8 +156,8 @@ class Lockstep:
         expected = look(self.model.execute_many, self.clock.now(), queues, GROUPS, held)
         twins = [Twin(one, other) for one, other in zip(answers, got, strict=True)]
         for op, twin in zip(actual, twins, strict=True):
-            line = Line(self.clock.now(), op, twin.expected, twin.actual)
-            self.script.lines.append(line)
+            line = TranscriptLine(self.clock.now(), op, twin.expected, twin.actual)
+            self.transcript.lines.append(line)
         differences = [part for twin in twins for part in differ(twin.expected, twin.actual, copy=copy)]
         differences += differ_in_state(expected, after)
         if differences:
@@ -171,7 +171,7 @@ class Lockstep:
 
     def _fail(self, what: str, differences: Sequence[Difference]) -> NoReturn:
         self.failed = True
-        raise DivergenceError(what, self.script, differences)
+        raise DivergenceError(what, self.transcript, differences)
 
     def _got(self, operations: Sequence[Op[Any]]) -> Sequence[Any]:
         """The broker's answers, if it gives any."""
@@ -179,8 +179,8 @@ class Lockstep:
             return self._execute(operations)
         except Exception as error:  # noqa: BLE001 - whatever a broken broker raises is a divergence
             for op in operations:
-                line = Line(self.clock.now(), op, None, error)
-                self.script.lines.append(line)
+                line = TranscriptLine(self.clock.now(), op, None, error)
+                self.transcript.lines.append(line)
             self._fail(f"the broker fails: {error!r}", [])
 
     def _execute(self, operations: Sequence[Op[Any]]) -> Sequence[Any]:

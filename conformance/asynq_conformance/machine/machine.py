@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from asynq.protocol import ops
 from asynq.task_state import TaskState
+from asynq_conformance.machine.administration import AdministrationRules
 from asynq_conformance.machine.domain import GROUPS, HOLD, LEASE, LIVING, MINUTE, QUEUES, message
-from asynq_conformance.machine.macros import MacroRules
-from asynq_conformance.machine.operators import OperatorRules
+from asynq_conformance.machine.sequences import SequenceRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ _ROUNDS = 12
 """More than it takes to end every task."""
 
 
-class BrokerMachine(MacroRules, OperatorRules):
+class BrokerMachine(SequenceRules, AdministrationRules):
     """Programs of operations, each run on the model and on a broker."""
 
     def teardown(self) -> None:
@@ -32,10 +32,10 @@ class BrokerMachine(MacroRules, OperatorRules):
                 self.try_locks()
                 self.program.look_at_all()
         finally:
-            self.bench.reached.update(self.program.reached)
-            self.bench.steps.append(self.program.steps)
-            if self.bench.failed_at is None and isinstance(sys.exception(), Exception):
-                self.bench.failed_at = len(self.bench.steps)
+            self.session.reached.update(self.program.reached)
+            self.session.steps.append(self.program.steps)
+            if self.session.failed_at is None and isinstance(sys.exception(), Exception):
+                self.session.failed_at = len(self.session.steps)
 
     def drain(self) -> None:
         """No task is left that waits for anything."""
@@ -50,7 +50,7 @@ class BrokerMachine(MacroRules, OperatorRules):
             self.program.batch(
                 [ops.Done(delivery=run.actual) for run in self.runs if self.owns(run)] or [ops.Ping()]
             )
-        if not self.bench.broker or not self.bench.broker.capabilities.unsupported:
+        if not self.session.broker or not self.session.broker.capabilities.unsupported:
             assert not self.any(*LIVING), "tasks are left that nothing ends"
 
     def _let_all_become_due(self) -> None:

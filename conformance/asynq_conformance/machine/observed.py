@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from asynq.protocol.message import TaskMessage
     from asynq_conformance.model.records import ModelTask, SetKey, TaskKey
-    from asynq_conformance.model.snapshot import Place, Snapshot
+    from asynq_conformance.model.snapshot import Snapshot, TaskPlace
 
 
 class ObservedChoices(Choices):
@@ -27,7 +27,7 @@ class ObservedChoices(Choices):
         self._members = members
         self._answer: Any = None
         self._named: dict[TaskKey, int] = {}
-        self._places: dict[TaskKey, tuple[Place, int]] = {
+        self._places: dict[TaskKey, tuple[TaskPlace, int]] = {
             (queue, task.message.id): (place, rank)
             for (queue, place), tasks in after.tasks.items()
             for rank, task in enumerate(tasks)
@@ -86,7 +86,7 @@ class ObservedChoices(Choices):
         return not isinstance(self._answer, Deletion) or self._answer.done
 
 
-def _place(task: ModelTask) -> Place:
+def _place(task: ModelTask) -> TaskPlace:
     if task.state is TaskState.AGGREGATING:
         return ("held", "") if task.set_id else (task.state, task.group)
     return task.state, ""

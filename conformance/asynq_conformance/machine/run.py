@@ -15,9 +15,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from asynq.clock import FakeClock
 from asynq_conformance import profiles
-from asynq_conformance.machine.base import Bench
+from asynq_conformance.machine.base import MachineSession
+from asynq_conformance.machine.directed import directed_programs
 from asynq_conformance.machine.machine import BrokerMachine
-from asynq_conformance.machine.tour import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,33 +52,35 @@ def run(harness: Harness, examples: int, steps: int, *, seed: int | None = None,
     The same programs each time, unless there is a seed or the profile asks for others.
     """
     began = time.monotonic()
-    with bench_of(harness) as bench:
-        # Chance first: what it finds is made as short as can be.
-        leave_to_chance(bench, examples, steps, seed=seed, shrink=shrink)
-        for _ in programs(bench):
+    with machine_session(harness) as session:
+        # Random programs first: Hypothesis shrinks what they find.
+        run_random(session, examples, steps, seed=seed, shrink=shrink)
+        for _ in directed_programs(session):
             pass
     return Ran(
-        programs=len(bench.steps),
-        steps=sum(bench.steps),
+        programs=len(session.steps),
+        steps=sum(session.steps),
         seconds=max(time.monotonic() - began, 0.001),
-        reached=bench.reached,
-        unsupported=bench.unsupported(),
+        reached=session.reached,
+        unsupported=session.unsupported(),
     )
 
 
 @contextmanager
-def bench_of(harness: Harness) -> Iterator[Bench]:
+def machine_session(harness: Harness) -> Iterator[MachineSession]:
     """Where programs run, for a while."""
     with asyncio.Runner() as runner:
-        bench = Bench(harness=harness, clock=FakeClock(), runner=runner, reached=Counter(), steps=[])
+        session = MachineSession(
+            harness=harness, clock=FakeClock(), runner=runner, reached=Counter(), steps=[]
+        )
         try:
-            yield bench
+            yield session
         finally:
-            bench.close()
+            session.close()
 
 
-def leave_to_chance(
-    bench: Bench,
+def run_random(
+    session: MachineSession,
     examples: int,
     steps: int,
     *,
@@ -102,9 +104,9 @@ def leave_to_chance(
     )
 
     def machine() -> BrokerMachine:
-        if most is not None and len(bench.steps) >= most and bench.failed_at is None:
+        if most is not None and len(session.steps) >= most and session.failed_at is None:
             raise _EnoughError
-        return BrokerMachine(bench)
+        return BrokerMachine(session)
 
     factory = machine if seed is None else hypothesis.seed(seed)(machine)
     with suppress(_EnoughError):

@@ -11,7 +11,7 @@ from hypothesis.stateful import precondition, rule
 from asynq.protocol import ops
 from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
-from asynq_conformance.machine.base import Base
+from asynq_conformance.machine.base import BaseRules
 from asynq_conformance.machine.domain import HOUR, LEASE, MINUTE, QUEUES, SECOND, message
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ORDERS = tuple(order for size in (1, 2, 3) for order in permutations(QUEUES, size))
 LIMITS: tuple[dict[str, int], ...] = ({}, {}, {"a": 1}, {"a": 2, "b": 1})
 
-SETTLEMENTS: dict[str, Callable[[Delivery], ops.Op[None]]] = {
+RUN_SETTLEMENTS: dict[str, Callable[[Delivery], ops.Op[None]]] = {
     "done": lambda run: ops.Done(delivery=run),
     "complete": lambda run: ops.Complete(delivery=run),
     "complete with a result": lambda run: ops.Complete(delivery=run, result=b"result"),
@@ -36,14 +36,14 @@ SETTLEMENTS: dict[str, Callable[[Delivery], ops.Op[None]]] = {
     "requeue": lambda run: ops.Requeue(delivery=run),
 }
 TOKEN_OPERATIONS: dict[str, Callable[[Delivery], ops.Op[Any]]] = {
-    **{name: SETTLEMENTS[name] for name in ("done", "complete", "retry", "archive", "requeue")},
+    **{name: RUN_SETTLEMENTS[name] for name in ("done", "complete", "retry", "archive", "requeue")},
     "extend": lambda run: ops.ExtendLease(lease=run.lease, duration=10 * LEASE),
     "write": lambda run: ops.WriteResult(lease=run.lease, result=b"late"),
 }
 """All that a run may ask for as the owner of its task."""
 
 
-class TaskRules(Base):
+class TaskRules(BaseRules):
     """A task's life."""
 
     # --- produce ----------------------------------------------------------------------------------------
@@ -139,15 +139,15 @@ class TaskRules(Base):
     # --- settle -----------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.runs)
-    @rule(which=domain.index, how=st.sampled_from(tuple(SETTLEMENTS)))
+    @rule(which=domain.index, how=st.sampled_from(tuple(RUN_SETTLEMENTS)))
     def settle(self, which: int, how: str) -> None:
-        self.do_with(self.run_of(which), SETTLEMENTS[how])
+        self.do_with(self.run_of(which), RUN_SETTLEMENTS[how])
 
     @precondition(lambda self: self.any(TaskState.ACTIVE))
-    @rule(which=domain.index, how=st.sampled_from(tuple(SETTLEMENTS)))
+    @rule(which=domain.index, how=st.sampled_from(tuple(RUN_SETTLEMENTS)))
     def end_a_run(self, which: int, how: str) -> None:
         owning = [run for run in self.runs if self.owns(run)]
-        self.do_with(owning[which % len(owning)], SETTLEMENTS[how])
+        self.do_with(owning[which % len(owning)], RUN_SETTLEMENTS[how])
 
     @precondition(lambda self: self.any(TaskState.ACTIVE))
     @rule(which=domain.index, then=st.sampled_from(("archive", "retry")), anywhere=st.booleans())

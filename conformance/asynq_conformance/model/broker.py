@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HANDLERS: dict[type[ops.Op[Any]], Callable[[System, Any, int], Any]] = {
+MODEL_HANDLERS: dict[type[ops.Op[Any]], Callable[[System, Any, int], Any]] = {
     ops.Enqueue: produce.enqueue,
     ops.Dequeue: consume.dequeue,
     ops.ExtendLease: consume.extend_lease,
@@ -109,7 +109,7 @@ class ModelBroker:
 
     def execute(self, op: ops.Op[T], /) -> T:
         """Carry out one operation and answer, or raise its error."""
-        handler = HANDLERS.get(type(op))
+        handler = MODEL_HANDLERS.get(type(op))
         if handler is None:
             raise UnsupportedOperationError(type(op).__name__, "model")
         if refused := too_large(op, MAX_VALUE_BYTES):

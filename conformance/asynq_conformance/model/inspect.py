@@ -11,7 +11,7 @@ from asynq.protocol.ops import Examined
 from asynq.task_state import TaskState
 from asynq_conformance.model.control import must_be_listed
 from asynq_conformance.model.records import Counters, day
-from asynq_conformance.model.upkeep import NOBODY
+from asynq_conformance.model.upkeep import ADOPTED_TOKEN
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import Examine, GetHistory, GetMemory
@@ -44,7 +44,7 @@ def examine(system: System, op: Examine, now: int) -> Examined:
     stranded = [task for task in active if not task.token]
     if op.repair:
         for task in stranded:
-            system.put(task, TaskState.ACTIVE, now + _GRACE, token=NOBODY)
+            system.put(task, TaskState.ACTIVE, now + _GRACE, token=ADOPTED_TOKEN)
     findings = (
         Finding(fault=Fault.MISSING_LEASE, queue=task.message.queue, name=task.message.id)
         for task in stranded

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _STATES = tuple(state for state in TaskState if state is not TaskState.AGGREGATING)
 
-Place = tuple[str, str]
+TaskPlace = tuple[str, str]
 """A state with "", or "aggregating" with the name of a group, or "held" with ""."""
 
 
@@ -33,14 +33,14 @@ class Snapshot:
     """All queues, looked at or not."""
     stats: Mapping[str, QueueStats]
     groups: Mapping[str, Mapping[str, GroupInfo]]
-    tasks: Mapping[tuple[str, Place], tuple[StoredTask, ...]]
+    tasks: Mapping[tuple[str, TaskPlace], tuple[StoredTask, ...]]
     """Tasks by queue and place, in the order of their list."""
 
     def of_state(self, queue: str, state: TaskState) -> Sequence[StoredTask]:
         """The tasks listed in a state, but aggregating."""
         return self.tasks.get((queue, (state, "")), ())
 
-    def of_queue(self, queue: str) -> Iterator[tuple[Place, StoredTask]]:
+    def of_queue(self, queue: str) -> Iterator[tuple[TaskPlace, StoredTask]]:
         """All tasks of a queue with their places."""
         for (name, place), tasks in self.tasks.items():
             if name == queue:
@@ -79,7 +79,7 @@ def look(
     """
     listed, *numbers = answer([ListQueues(), *(GetQueueStats(queue=queue) for queue in queues)])
     stats = {queue: one for queue, one in zip(queues, numbers, strict=True) if _is_some(one)}
-    places: list[tuple[str, Place]] = [
+    places: list[tuple[str, TaskPlace]] = [
         (queue, (state, "")) for queue, one in stats.items() for state in _STATES if getattr(one, state)
     ]
     grouped = [queue for queue, one in stats.items() if one.aggregating or one.groups]
@@ -92,7 +92,7 @@ def look(
     asked += [GetTask(queue=queue, task_id=task_id) for queue, task_id in held]
     asked += [ListGroups(queue=queue) for queue in grouped]
     answers = answer(asked) if asked else []
-    tasks: dict[tuple[str, Place], tuple[StoredTask, ...]] = {}
+    tasks: dict[tuple[str, TaskPlace], tuple[StoredTask, ...]] = {}
     for (queue, place), page in zip(places, answers, strict=False):
         if _is_some(page):
             # Active tasks come in an order of the backend's own.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asynq_conformance.model.state import System
 
 DELAYED = (TaskState.SCHEDULED, TaskState.RETRY)
-NOBODY = "nobody"
+ADOPTED_TOKEN = "nobody"
 """The token of an adopted task: no run has it."""
 
 
@@ -87,7 +87,7 @@ def adopt_orphans(system: System, op: AdoptOrphans, now: int) -> Adopted:
     looked_at = active[op.cursor : op.cursor + op.limit]
     orphans = [task for task in looked_at if not task.token]
     for task in orphans:
-        system.put(task, TaskState.ACTIVE, now + op.grace, token=NOBODY)
+        system.put(task, TaskState.ACTIVE, now + op.grace, token=ADOPTED_TOKEN)
     more = op.cursor + op.limit < len(active)
     return Adopted(adopted=len(orphans), dropped=0, cursor=op.cursor + op.limit if more else 0)
 

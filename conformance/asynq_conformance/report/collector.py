@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from asynq_conformance.properties import PROPERTY_PREFIX
-from asynq_conformance.report.outcomes import Fact, Outcome, Report, Status
+from asynq_conformance.report.outcomes import ConformanceReport, Fact, LawOutcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Collector:
 
     def __init__(self) -> None:
         self._facts: dict[str, Fact] = {}
-        self._outcomes: dict[str, Outcome] = {}
+        self._outcomes: dict[str, LawOutcome] = {}
         self._about: dict[str, dict[str, Any]] = {}
         self._strays: list[pytest.TestReport] = []
 
@@ -52,7 +52,7 @@ class Collector:
         before = self._outcomes.get(report.nodeid)
         if status is None or (before and before.status == "failed"):
             status, reason = (before.status, before.reason) if before else ("unknown", NEVER_REPORTED)
-        self._outcomes[report.nodeid] = Outcome(
+        self._outcomes[report.nodeid] = LawOutcome(
             test=report.nodeid,
             fact=fact,
             status=status,
@@ -63,17 +63,18 @@ class Collector:
             repeat=told.get(REPEAT, [""])[-1],
         )
 
-    def report(self) -> Report:
+    def report(self) -> ConformanceReport:
         """All there is to say. A test that was not heard of is unknown."""
         for stray in self._strays:  # whose process died with it: what the test is about, others told
             if stray.nodeid in self._facts:
                 self._take(stray, self._facts[stray.nodeid], {})
         outcomes = [
-            self._outcomes.get(test) or Outcome(test=test, fact=fact, status="unknown", reason=NEVER_REPORTED)
+            self._outcomes.get(test)
+            or LawOutcome(test=test, fact=fact, status="unknown", reason=NEVER_REPORTED)
             for test, fact in self._facts.items()
         ]
         columns = list(dict.fromkeys(fact.column for fact in self._facts.values()))
-        return Report(outcomes=outcomes, columns=sorted(columns), about=self._about)
+        return ConformanceReport(outcomes=outcomes, columns=sorted(columns), about=self._about)
 
 
 def _told(report: pytest.TestReport) -> dict[str, list[Any]]:

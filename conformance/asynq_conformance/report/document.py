@@ -10,18 +10,18 @@ from asynq_conformance.report.outcomes import figures, statuses
 from asynq_conformance.report.text import headline
 
 if TYPE_CHECKING:
-    from asynq_conformance.report.outcomes import Outcome, Report
+    from asynq_conformance.report.outcomes import ConformanceReport, LawOutcome
 
 SCHEMA: Final = 2
 """Raised when a field changes its meaning or goes; new fields may come at any time."""
 
 
-def as_json(report: Report) -> str:
+def as_json(report: ConformanceReport) -> str:
     """The report for programs."""
     return json.dumps(document(report), indent=1, ensure_ascii=False) + "\n"
 
 
-def document(report: Report) -> dict[str, Any]:
+def document(report: ConformanceReport) -> dict[str, Any]:
     """The report as plain values."""
     return {
         "schema": SCHEMA,
@@ -68,12 +68,12 @@ def document(report: Report) -> dict[str, Any]:
     }
 
 
-def _cell(report: Report, promise: Promise, column: str) -> dict[str, Any]:
+def _cell(report: ConformanceReport, promise: Promise, column: str) -> dict[str, Any]:
     cell = report.cell(promise, column)
     return {"status": cell.status, "tests": statuses(cell.outcomes)}
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def _outcome(outcome: LawOutcome) -> dict[str, Any]:
     return {
         "test": outcome.test,
         "column": outcome.fact.column,

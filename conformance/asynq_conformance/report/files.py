@@ -11,10 +11,10 @@ from asynq_conformance.report.markdown import as_markdown
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from asynq_conformance.report.outcomes import Report
+    from asynq_conformance.report.outcomes import ConformanceReport
 
 
-def write(report: Report, directory: Path) -> None:
+def write(report: ConformanceReport, directory: Path) -> None:
     """Write report.md, report.json and report.html; the directory is made."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in (

@@ -14,9 +14,9 @@ from asynq_conformance.report.timeline import draw, read_spans
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from asynq_conformance.report.outcomes import Cell, Outcome, Report
+    from asynq_conformance.report.outcomes import Cell, ConformanceReport, LawOutcome
 
-LEGEND: Final = {
+STATUS_MEANINGS: Final = {
     "ok": "verified; -2: two of its tests were skipped",
     "weaker": "a weaker promise, verified",
     "failed": "broken",
@@ -27,7 +27,7 @@ LEGEND: Final = {
 }
 
 
-def as_html(report: Report) -> str:
+def as_html(report: ConformanceReport) -> str:
     """The report for people."""
     style = files("asynq_conformance.report").joinpath("style.css").read_text(encoding="utf-8")
     body = "\n".join(_body(report))
@@ -39,7 +39,7 @@ def as_html(report: Report) -> str:
     )
 
 
-def _body(report: Report) -> Iterator[str]:
+def _body(report: ConformanceReport) -> Iterator[str]:
     yield from _top(report)
     yield from _promises(report)
     yield from _failures(report.of("failed"))
@@ -54,7 +54,7 @@ def _body(report: Report) -> Iterator[str]:
     )
 
 
-def _top(report: Report) -> Iterator[str]:
+def _top(report: ConformanceReport) -> Iterator[str]:
     word, style = ("nothing is broken", "ok") if report.ok else ("not every promise is kept", "failed")
     if report.ok and report.complete:
         word = "every promise is kept"
@@ -71,7 +71,7 @@ def _tile(number: str, name: str) -> str:
     return f'<div class="tile"><b>{number}</b><span>{escape(name)}</span></div>'
 
 
-def _promises(report: Report) -> Iterator[str]:
+def _promises(report: ConformanceReport) -> Iterator[str]:
     yield "<h2>Promises</h2>"
     rows = []
     for promise in Promise:
@@ -83,7 +83,7 @@ def _promises(report: Report) -> Iterator[str]:
         '<div class="legend">'
         + "".join(
             f'<span><span class="cell {status}">{SHOWN[status]}</span> {escape(meaning)}</span>'
-            for status, meaning in LEGEND.items()
+            for status, meaning in STATUS_MEANINGS.items()
             if status in used
         )
         + "</div>"
@@ -95,12 +95,12 @@ def _cell(cell: Cell) -> str:
     return f'<span class="cell {cell.status}" title="{counts}">{cell.text}</span>'
 
 
-def _counts(outcomes: Iterable[Outcome]) -> str:
+def _counts(outcomes: Iterable[LawOutcome]) -> str:
     found = statuses(outcomes)
     return ", ".join(f"{number} {SHOWN[status]}" for status, number in found.items()) or "no tests"
 
 
-def _layers(report: Report) -> Iterator[str]:
+def _layers(report: ConformanceReport) -> Iterator[str]:
     yield "<h2>Layers</h2>"
     rows = []
     for layer in report.layers:
@@ -114,7 +114,7 @@ def _layers(report: Report) -> Iterator[str]:
     yield _table(("Layer", *report.columns), rows)
 
 
-def _failures(failed: Sequence[Outcome]) -> Iterator[str]:
+def _failures(failed: Sequence[LawOutcome]) -> Iterator[str]:
     if not failed:
         return
     yield f"<h2>Failures ({len(failed)})</h2>"
@@ -147,7 +147,7 @@ def _law(test: str) -> str:
     return name.removeprefix("test_").replace("_", " ") + (f" [{parameters}" if bracket else "")
 
 
-def _backends(report: Report) -> Iterator[str]:
+def _backends(report: ConformanceReport) -> Iterator[str]:
     names = list(dict.fromkeys(name for facts in report.about.values() for name in facts))
     if not names:
         return

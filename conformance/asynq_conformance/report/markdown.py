@@ -10,15 +10,15 @@ from asynq_conformance.report import text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from asynq_conformance.report.outcomes import Report
+    from asynq_conformance.report.outcomes import ConformanceReport
 
 
-def as_markdown(report: Report) -> str:
+def as_markdown(report: ConformanceReport) -> str:
     """The report for a page of a repository, or a comment on a change."""
     return "\n".join(_lines(report)) + "\n"
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: ConformanceReport) -> Iterator[str]:
     yield from (f"# {text.title(report)}", "")
     yield from _table(
         ["", "Promise", *report.columns],

@@ -45,7 +45,7 @@ class Fact:
 
 
 @frozen(kw_only=True)
-class Outcome:
+class LawOutcome:
     """What came of one test."""
 
     test: str
@@ -64,7 +64,7 @@ class Outcome:
 class Cell:
     """A promise on a backend."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[LawOutcome, ...]
 
     @property
     def status(self) -> Status | Literal["none"]:
@@ -90,10 +90,10 @@ class Cell:
 
 
 @define(kw_only=True)
-class Report:
+class ConformanceReport:
     """All a run found."""
 
-    outcomes: list[Outcome] = Factory(list)
+    outcomes: list[LawOutcome] = Factory(list)
     columns: list[str] = Factory(list)
     about: dict[str, dict[str, Any]] = Factory(dict)
     """By column: what the backend says of itself."""
@@ -113,7 +113,7 @@ class Report:
             )
         )
 
-    def of(self, status: Status) -> list[Outcome]:
+    def of(self, status: Status) -> list[LawOutcome]:
         """Tests that ended like this."""
         return [outcome for outcome in self.outcomes if outcome.status == status]
 
@@ -130,7 +130,7 @@ class Report:
             self.cell(promise, column).status in verified for promise in Promise for column in self.columns
         )
 
-    def layer(self, layer: Layer, column: str | None = None) -> list[Outcome]:
+    def layer(self, layer: Layer, column: str | None = None) -> list[LawOutcome]:
         """Tests of a layer, on one backend or on all."""
         return [
             outcome
@@ -152,7 +152,7 @@ class Report:
         )
 
 
-def figures(outcomes: Iterable[Outcome]) -> dict[str, int]:
+def figures(outcomes: Iterable[LawOutcome]) -> dict[str, int]:
     """What tests counted, added up by name in the order in which names came up."""
     total: dict[str, int] = {}
     for outcome in outcomes:
@@ -161,7 +161,7 @@ def figures(outcomes: Iterable[Outcome]) -> dict[str, int]:
     return total
 
 
-def statuses(outcomes: Iterable[Outcome]) -> dict[str, int]:
+def statuses(outcomes: Iterable[LawOutcome]) -> dict[str, int]:
     """How many tests ended how."""
     found = Counter(outcome.status for outcome in outcomes)
     return {status: found[status] for status in SEVERITY if found[status]}

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
-    from asynq_conformance.report.outcomes import Report
+    from asynq_conformance.report.outcomes import ConformanceReport
 
 
-class Run:
+class ReportSession:
     """What one process of pytest knows; the one that prints knows all."""
 
     def __init__(self, config: pytest.Config) -> None:
@@ -35,7 +35,7 @@ class Run:
         self._config = config
         self._began = time.monotonic()
         self.collector = Collector()
-        self.result: Report | None = None
+        self.result: ConformanceReport | None = None
         """What was found, once the run is over."""
         self._layers = _layers(config.option.conformance_layers)
         self._budget: float | None = config.option.conformance_budget
@@ -153,7 +153,7 @@ class Run:
         if not report.ok and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def report(self) -> Report:
+    def report(self) -> ConformanceReport:
         """All that was found."""
         report = self.collector.report()
         report.complaints = list(self._complaints)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from asynq_conformance.promises import Layer
-    from asynq_conformance.report.outcomes import Outcome, Report
+    from asynq_conformance.report.outcomes import ConformanceReport, LawOutcome
 
 STYLES: Final = {
     "failed": "bold red",
@@ -32,7 +32,7 @@ MOST_LINES: Final = 12
 """Lines of one kind of detail; the files hold all of them."""
 
 
-def title(report: Report) -> str:
+def title(report: ConformanceReport) -> str:
     """What was run."""
     parts = ["asynq conformance", f"spec {report.spec}"]
     parts += [
@@ -41,7 +41,7 @@ def title(report: Report) -> str:
     return ", ".join(parts)
 
 
-def headline(report: Report) -> list[str]:
+def headline(report: ConformanceReport) -> list[str]:
     """The figures that matter, a line each."""
     lines = [_layer_line(report, layer) for layer in report.layers]
     unknown = len(report.of("unknown"))
@@ -49,14 +49,14 @@ def headline(report: Report) -> list[str]:
     return lines
 
 
-def _layer_line(report: Report, layer: Layer) -> str:
+def _layer_line(report: ConformanceReport, layer: Layer) -> str:
     outcomes = report.layer(layer)
     found = ", ".join(f"{number} {SHOWN[status]}" for status, number in statuses(outcomes).items())
     seconds = sum(outcome.seconds for outcome in outcomes)
     return f"layer {layer}, {LAYERS[layer]}: " + ", ".join([found, *counted(outcomes), f"{seconds:.0f} s"])
 
 
-def counted(outcomes: Iterable[Outcome]) -> list[str]:
+def counted(outcomes: Iterable[LawOutcome]) -> list[str]:
     """What tests counted, added up, in words: `7 500 steps`, `312/312 transitions reached`."""
     found = figures(outcomes)
     told = []
@@ -76,7 +76,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def details(report: Report) -> Iterator[str]:
+def details(report: ConformanceReport) -> Iterator[str]:
     """Why cells are not simply ok, a line each."""
     yield from report.complaints
     for outcome in report.of("unknown"):
@@ -100,7 +100,7 @@ def limited(lines: list[str]) -> list[str]:
     return [*lines[:MOST_LINES], f"... and {len(lines) - MOST_LINES} lines more in the report's files"]
 
 
-def plain(report: Report) -> str:
+def plain(report: ConformanceReport) -> str:
     """The report as text without any colour, however wide."""
     rows = [[title(report), *report.columns]]
     rows += [
@@ -116,7 +116,7 @@ def plain(report: Report) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def coloured(report: Report, width: int) -> str:
+def coloured(report: ConformanceReport, width: int) -> str:
     """The report for a person, in the colours and width of their terminal."""
     from rich import box
     from rich.console import Console, Group

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asynq_conformance.promises import Layer
 
 ROOT: Final = Path(__file__).parents[3]
-ENVIRONMENT: Final = "ASYNQ_MUTANT"
+BUG_VARIABLE: Final = "ASYNQ_MUTANT"
 """Environment variable: number of the bug to make."""
 
 
@@ -67,7 +67,7 @@ def run_with(bug: int, test: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - this very interpreter
         [*command, "-p", "no:randomly", "-p", "no:cacheprovider", test],
         cwd=ROOT,
-        env={**os.environ, ENVIRONMENT: str(bug)},
+        env={**os.environ, BUG_VARIABLE: str(bug)},
         capture_output=True,
         text=True,
         check=False,

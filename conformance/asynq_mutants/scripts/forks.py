@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.servers import RedisServer
 
-MEMORY = 3 << 30
+MEMORY_LIMIT = 3 << 30
 """Bytes a server may use: a loop that never ends must not take all there are."""
 OVERRIDE = "ASYNQ_TEST_REDIS"
 """Environment variable: URL of the server that tests use."""
@@ -138,7 +138,7 @@ class Slot:
         self.server.restart()
         found = self.server._owned()._process
         if found is not None:
-            resource.prlimit(found.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
+            resource.prlimit(found.pid, resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
 
     def stop(self) -> None:
         """End the child, if there is one."""
@@ -157,7 +157,7 @@ def _write(pipe: int, message: Message) -> None:
         data = data[os.write(pipe, data) :]
 
 
-FIRST = 30.0
+FIRST_RUN_SECONDS = 30.0
 """Seconds a child may take until its first word."""
 
 
@@ -182,5 +182,5 @@ def _begin(jobs: Iterator[Job], slots: list[Slot], until: float) -> bool:
     """Give slots without a child the next jobs; False when none has one then."""
     for slot in slots:
         if slot.job is None and time.monotonic() < until and (job := next(jobs, None)) is not None:
-            slot.begin(job, FIRST)
+            slot.begin(job, FIRST_RUN_SECONDS)
     return any(slot.job is not None for slot in slots)

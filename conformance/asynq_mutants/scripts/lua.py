@@ -27,7 +27,7 @@ _BINDING |= {"*": 6, "/": 6, "%": 6, "^": 8}
 _UNARY = 7
 _ENDS_BLOCK = frozenset({"end", "else", "elseif", "until", ""})
 
-Kind = Literal[
+NodeKind = Literal[
     "local",
     "function",
     "assign",
@@ -57,17 +57,17 @@ class Token:
 
 
 @define
-class Node:
+class SyntaxNode:
     """A statement or an expression, and those within it."""
 
-    kind: Kind
+    kind: NodeKind
     start: int
     end: int
     text: str = ""
     """The operator; the function that is called."""
     at: int = 0
     """Where the operator stands."""
-    parts: list[Node] = Factory(list)
+    parts: list[SyntaxNode] = Factory(list)
     """Operands, arguments, values, conditions, statements: all that is within."""
     names: list[Token] = Factory(list)
     """Names that are declared or assigned to; of a table, those of its fields."""
@@ -77,7 +77,7 @@ class Node:
         """True for what stands by itself."""
         return self.kind in _STATEMENTS
 
-    def walk(self) -> Iterator[Node]:
+    def walk(self) -> Iterator[SyntaxNode]:
         """This node and all within it."""
         yield self
         for part in self.parts:
@@ -87,7 +87,7 @@ class Node:
 _STATEMENTS = frozenset({"local", "function", "assign", "call", "if", "while", "for", "return", "break"})
 
 
-def parse(source: str) -> list[Node]:
+def parse(source: str) -> list[SyntaxNode]:
     """The statements of a script. SyntaxError for what is no Lua, or more of Lua than our scripts use."""
     parser = _Parser(source)
     statements = parser.block()
@@ -143,7 +143,7 @@ class _Parser:
             raise SyntaxError(f"{text!r} expected at {self._next.start}, not {self._next.text!r}")
         return self._take()
 
-    def block(self) -> list[Node]:
+    def block(self) -> list[SyntaxNode]:
         """Statements up to what ends their block."""
         statements = []
         while self._next.text not in _ENDS_BLOCK:
@@ -151,25 +151,25 @@ class _Parser:
             self._takes(";")
         return statements
 
-    def _statement(self) -> Node:
+    def _statement(self) -> SyntaxNode:
         start, word = self._next.start, self._next.text
         parse = getattr(self, f"_{word}", None) if word in _KEYWORDS else None
         node = parse(start) if parse else self._plain(start)
         node.end = self._end
-        found: Node = node
+        found: SyntaxNode = node
         return found
 
-    def _plain(self, start: int) -> Node:
+    def _plain(self, start: int) -> SyntaxNode:
         first = self._suffixed()
         if self._next.text not in ("=", ","):
-            return Node("call", start, 0, first.text, parts=[first])
+            return SyntaxNode("call", start, 0, first.text, parts=[first])
         targets = [first]
         while self._takes(","):
             targets.append(self._suffixed())
         self.expect("=")
-        return Node("assign", start, 0, parts=targets + self._expressions())
+        return SyntaxNode("assign", start, 0, parts=targets + self._expressions())
 
-    def _local(self, start: int) -> Node:
+    def _local(self, start: int) -> SyntaxNode:
         self._take()
         if self._next.text == "function":
             return self._function(start)
@@ -177,14 +177,14 @@ class _Parser:
         while self._takes(","):
             names.append(self._take())
         values = self._expressions() if self._takes("=") else []
-        return Node("local", start, 0, parts=values, names=names)
+        return SyntaxNode("local", start, 0, parts=values, names=names)
 
-    def _function(self, start: int) -> Node:
+    def _function(self, start: int) -> SyntaxNode:
         self.expect("function")
         name = self._take()
-        return Node("function", start, 0, name.text, parts=self._body())
+        return SyntaxNode("function", start, 0, name.text, parts=self._body())
 
-    def _body(self) -> list[Node]:
+    def _body(self) -> list[SyntaxNode]:
         self.expect("(")
         while not self._takes(")"):
             self._take()
@@ -192,11 +192,11 @@ class _Parser:
         self.expect("end")
         return statements
 
-    def _condition(self) -> Node:
+    def _condition(self) -> SyntaxNode:
         inner = self._expression()
-        return Node("condition", inner.start, inner.end, parts=[inner])
+        return SyntaxNode("condition", inner.start, inner.end, parts=[inner])
 
-    def _if(self, start: int) -> Node:
+    def _if(self, start: int) -> SyntaxNode:
         self._take()
         parts = [self._condition()]
         self.expect("then")
@@ -208,17 +208,17 @@ class _Parser:
         if self._takes("else"):
             parts += self.block()
         self.expect("end")
-        return Node("if", start, 0, parts=parts)
+        return SyntaxNode("if", start, 0, parts=parts)
 
-    def _while(self, start: int) -> Node:
+    def _while(self, start: int) -> SyntaxNode:
         self._take()
         parts = [self._condition()]
         self.expect("do")
         parts += self.block()
         self.expect("end")
-        return Node("while", start, 0, parts=parts)
+        return SyntaxNode("while", start, 0, parts=parts)
 
-    def _for(self, start: int) -> Node:
+    def _for(self, start: int) -> SyntaxNode:
         self._take()
         while not (self._takes("=") or self._takes("in")):
             self._take()
@@ -226,28 +226,28 @@ class _Parser:
         self.expect("do")
         parts += self.block()
         self.expect("end")
-        return Node("for", start, 0, parts=parts)
+        return SyntaxNode("for", start, 0, parts=parts)
 
-    def _return(self, start: int) -> Node:
+    def _return(self, start: int) -> SyntaxNode:
         self._take()
         values = [] if self._next.text in _ENDS_BLOCK or self._next.text == ";" else self._expressions()
-        return Node("return", start, 0, parts=values)
+        return SyntaxNode("return", start, 0, parts=values)
 
-    def _break(self, start: int) -> Node:
+    def _break(self, start: int) -> SyntaxNode:
         self._take()
-        return Node("break", start, 0)
+        return SyntaxNode("break", start, 0)
 
-    def _expressions(self) -> list[Node]:
+    def _expressions(self) -> list[SyntaxNode]:
         found = [self._expression()]
         while self._takes(","):
             found.append(self._expression())
         return found
 
-    def _expression(self, limit: int = 0) -> Node:
+    def _expression(self, limit: int = 0) -> SyntaxNode:
         start = self._next.start
         if self._next.text in ("not", "-", "#"):
             sign = self._take()
-            left = Node("unary", start, 0, sign.text, parts=[self._expression(_UNARY)])
+            left = SyntaxNode("unary", start, 0, sign.text, parts=[self._expression(_UNARY)])
             left.end = self._end
         else:
             left = self._suffixed()
@@ -255,10 +255,10 @@ class _Parser:
             sign = self._take()
             to_the_right = sign.text in ("..", "^")
             right = self._expression(binding - 1 if to_the_right else binding)
-            left = Node("binary", start, right.end, sign.text, sign.start, [left, right])
+            left = SyntaxNode("binary", start, right.end, sign.text, sign.start, [left, right])
         return left
 
-    def _suffixed(self) -> Node:
+    def _suffixed(self) -> SyntaxNode:
         start = self._next.start
         node = self._primary(start)
         while self._next.text in (".", "[", "("):
@@ -273,31 +273,31 @@ class _Parser:
                 arguments = [] if self._next.text == ")" else self._expressions()
                 self.expect(")")
                 name = "".join(token.text for token in self._tokens if start <= token.start < node.end)
-                node = Node("invoke", start, self._end, name, parts=[*node.parts, *arguments])
+                node = SyntaxNode("invoke", start, self._end, name, parts=[*node.parts, *arguments])
                 node.at = len(node.parts) - len(arguments)
                 continue
-            node = Node("other", start, self._end, parts=inner)
+            node = SyntaxNode("other", start, self._end, parts=inner)
         return node
 
-    def _primary(self, start: int) -> Node:
+    def _primary(self, start: int) -> SyntaxNode:
         if self._takes("("):
             inner = self._expression()
             self.expect(")")
-            return Node("other", start, self._end, parts=[inner])
+            return SyntaxNode("other", start, self._end, parts=[inner])
         if self._next.text == "{":
             return self._table(start)
         if self._next.text == "function":
             self._take()
             body = self._body()
-            return Node("other", start, self._end, parts=body)
+            return SyntaxNode("other", start, self._end, parts=body)
         word = self._take()
         if word.text in _ENDS_BLOCK or word.text in ("=", ")", "}", "]", ","):
             raise SyntaxError(f"an expression expected at {word.start}, not {word.text!r}")
-        return Node("other", start, word.end, word.text)
+        return SyntaxNode("other", start, word.end, word.text)
 
-    def _table(self, start: int) -> Node:
+    def _table(self, start: int) -> SyntaxNode:
         self.expect("{")
-        table = Node("table", start, 0)
+        table = SyntaxNode("table", start, 0)
         while not self._takes("}"):
             if self._takes("["):
                 self._expression()

@@ -12,7 +12,7 @@ from asynq_mutants.scripts.lua import parse
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asynq_mutants.scripts.lua import Node, Token
+    from asynq_mutants.scripts.lua import SyntaxNode, Token
 
 _OTHERWISE = {
     "<=": "<",
@@ -68,7 +68,7 @@ class Mutation:
         return " ".join(source[first:last].split()), " ".join(after.split())
 
 
-def statements(source: str) -> list[Node]:
+def statements(source: str) -> list[SyntaxNode]:
     """All statements of a script, in the order in which they begin; their number is their place."""
     return sorted(
         (node for top in parse(source) for node in top.walk() if node.is_statement),
@@ -93,7 +93,7 @@ def mutations(file: str, source: str) -> list[Mutation]:
     return sorted(found.values(), key=lambda mutation: (mutation.start, mutation.end, mutation.by))
 
 
-def _changes(node: Node, source: str) -> Iterator[tuple[int, int, str, str]]:
+def _changes(node: SyntaxNode, source: str) -> Iterator[tuple[int, int, str, str]]:
     if node.is_statement and node.kind not in ("local", "function"):
         yield node.start, node.end, "", "dropped statement"
     if node.kind == "condition":
@@ -111,7 +111,9 @@ def _changes(node: Node, source: str) -> Iterator[tuple[int, int, str, str]]:
         yield from _arguments(node, source)
 
 
-def _exchanged(source: str, names: list[Token], values: list[Node]) -> Iterator[tuple[int, int, str, str]]:
+def _exchanged(
+    source: str, names: list[Token], values: list[SyntaxNode]
+) -> Iterator[tuple[int, int, str, str]]:
     """Two neighbouring names for what the call brings in this order."""
     if len(names) != len(values):
         return
@@ -122,11 +124,11 @@ def _exchanged(source: str, names: list[Token], values: list[Node]) -> Iterator[
                 yield one.start, two.end, f"{two.text}{between}{one.text}", operator
 
 
-def _calls(value: Node, function: str) -> bool:
+def _calls(value: SyntaxNode, function: str) -> bool:
     return any(node.kind == "invoke" and node.text == function for node in value.walk())
 
 
-def _arguments(node: Node, source: str) -> Iterator[tuple[int, int, str, str]]:
+def _arguments(node: SyntaxNode, source: str) -> Iterator[tuple[int, int, str, str]]:
     arguments = node.parts[node.at :]
     to_server = node.text in _SERVER
     if to_server:

@@ -13,20 +13,20 @@ from attrs import define, field
 
 from asynq_mutants.scripts import tests as tests_of
 from asynq_mutants.scripts.forks import OVERRIDE, Slot, run_all
-from asynq_mutants.scripts.hunt import Hunt
 from asynq_mutants.scripts.operators import mutations
 from asynq_mutants.scripts.sources import read_sources, traced
+from asynq_mutants.scripts.trial import Hunt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from asynq_mutants.scripts.hunt import Result
     from asynq_mutants.scripts.operators import Mutation
+    from asynq_mutants.scripts.trial import Result
     from tests.servers import RedisServer
 
 
 @define
-class Session:
+class MutationSession:
     """What to try, and what came of it."""
 
     choose: Callable[[list[Mutation]], Sequence[Mutation]]

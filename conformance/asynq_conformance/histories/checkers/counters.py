@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from asynq_conformance.histories.history import Call, History
 
-Run = tuple[str, str]
+RunKey = tuple[str, str]
 """Id of a task and token of a run, or what was observed of its lease."""
 
 
@@ -30,10 +30,10 @@ class Miscounted(Violation):
 class Bounds:
     """Runs that were surely counted, and runs that may have been; each once, however often it was asked."""
 
-    sure: set[Run] = field(factory=set)
-    possible: set[Run] = field(factory=set)
+    sure: set[RunKey] = field(factory=set)
+    possible: set[RunKey] = field(factory=set)
 
-    def add(self, run: Run, *, sure: bool) -> None:
+    def add(self, run: RunKey, *, sure: bool) -> None:
         """One more call that counts this run, or may have."""
         self.possible.add(run)
         if sure:
@@ -73,7 +73,7 @@ def counters_count_what_happened(history: History) -> Verdict:
     return Verdict(tuple(violations), 2 * len(remains.stats.keys() - deleted))
 
 
-def _ends(history: History) -> Iterator[tuple[str, Run, Call, bool]]:
+def _ends(history: History) -> Iterator[tuple[str, RunKey, Call, bool]]:
     """Calls that count a run as ended, or may have: the queue, the run, the call, whether it failed."""
     for (queue, task_id), calls in history.settlements.items():
         for call in calls:

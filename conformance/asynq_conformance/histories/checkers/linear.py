@@ -16,7 +16,7 @@ from asynq_conformance.histories.checkers.queue_model import (
     without_effect,
 )
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
-from asynq_conformance.histories.history import FOREVER
+from asynq_conformance.histories.history import NEVER_ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ def opening(calls: Sequence[Call]) -> Window:
     relevant = [call for call in calls if not without_effect(call)]
     beyond = [call.invoked for call in relevant if not modelled(call)]
     beyond += [call.invoked for call in relevant[WINDOW:]]
-    return _until(relevant, min(beyond, default=FOREVER))
+    return _until(relevant, min(beyond, default=NEVER_ENDED))
 
 
 def _until(calls: Sequence[Call], end: float) -> Window:

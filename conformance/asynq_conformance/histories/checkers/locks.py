@@ -11,7 +11,7 @@ from asynq.errors import DuplicateTaskError, TaskIDConflictError
 from asynq.protocol import ops
 from asynq_conformance.histories.checkers.existence import endings
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
-from asynq_conformance.histories.history import FOREVER, MILLISECOND
+from asynq_conformance.histories.history import MILLISECOND, NEVER_ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -111,7 +111,7 @@ def _surely_locked_until(history: History, enqueue: Call) -> float:
 
 def _first_after(enqueue: Call, calls: Iterable[Call]) -> float:
     """When the first of the calls began that may have taken effect after the enqueue."""
-    return min((call.invoked for call in calls if call.responded >= enqueue.invoked), default=FOREVER)
+    return min((call.invoked for call in calls if call.responded >= enqueue.invoked), default=NEVER_ENDED)
 
 
 def _releases(history: History, enqueue: Call) -> Iterator[Call]:

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from asynq.protocol import ops
 from asynq.task_state import TaskState
-from asynq_conformance.histories.history import FOREVER
+from asynq_conformance.histories.history import NEVER_ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ def stays(history: History) -> Iterator[Stay]:
         if history.meddled(key):
             continue
         handing = _next_handing(history, key, entry)
-        until = handing.call.invoked if handing else FOREVER
+        until = handing.call.invoked if handing else NEVER_ENDED
         if until > entry.responded and not _taken_unseen(history, key, entry, handing):
             yield Stay(key, entry, entry.responded, until, handing.call if handing else None)
 
@@ -71,7 +71,7 @@ def _taken_unseen(history: History, key: Key, entry: Call, handing: Handing | No
     """
     if not history.unknown_dequeues:
         return False
-    end = handing.call.responded if handing else FOREVER
+    end = handing.call.responded if handing else NEVER_ENDED
     return handing is None or any(
         call.responded >= entry.invoked and call.invoked <= end
         for call in history.recoveries.get(key, ())
@@ -117,7 +117,7 @@ def _unpaused_after(history: History, pause: Call) -> float:
         for call in history.asking(ops.UnpauseQueue)
         if call.ok and call.op.queue == pause.op.queue and pause.before(call)
     )
-    return min(undone, default=FOREVER)
+    return min(undone, default=NEVER_ENDED)
 
 
 def surely_paused(history: History) -> Iterator[tuple[str, float, float, Call]]:
@@ -129,4 +129,4 @@ def surely_paused(history: History) -> Iterator[tuple[str, float, float, Call]]:
                 for other in history.asking(ops.UnpauseQueue, ops.DeleteQueue)
                 if other.possible and other.op.queue == call.op.queue and other.responded >= call.invoked
             )
-            yield call.op.queue, call.responded, min(undone, default=FOREVER), call
+            yield call.op.queue, call.responded, min(undone, default=NEVER_ENDED), call

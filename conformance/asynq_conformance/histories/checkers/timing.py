@@ -8,7 +8,7 @@ from asynq.protocol import ops
 from asynq.task_state import TaskState
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 from asynq_conformance.histories.history import MILLISECOND
-from asynq_conformance.histories.recording import CLOCKS
+from asynq_conformance.histories.recorder import CLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

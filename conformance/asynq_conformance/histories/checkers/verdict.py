@@ -9,7 +9,7 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from asynq_conformance.histories.history import Call
 
-State = Literal["ok", "FAIL", "unknown"]
+VerdictState = Literal["ok", "FAIL", "unknown"]
 
 
 @frozen(kw_only=True, eq=False)
@@ -46,7 +46,7 @@ class Verdict:
     """Cases given up because judging them would take too long."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> VerdictState:
         """ok, FAIL or unknown; unknown is never ok."""
         if self.violations:
             return "FAIL"

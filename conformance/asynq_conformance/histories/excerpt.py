@@ -8,7 +8,7 @@ from asynq.errors import AsynqError
 from asynq_conformance import evidence
 from asynq_conformance.evidence import Span
 from asynq_conformance.histories.checkers.queue_model import queues_of
-from asynq_conformance.histories.history import FOREVER, History
+from asynq_conformance.histories.history import NEVER_ENDED, History
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ def spans(history: History, violation: Violation) -> list[Span]:
         Span(
             process=call.process,
             start=(call.invoked - zero) / 1e9,
-            end=None if call.responded == FOREVER else (call.responded - zero) / 1e9,
+            end=None if call.responded == NEVER_ENDED else (call.responded - zero) / 1e9,
             op=type(call.op).__name__,
             outcome=call.outcome.value,
             text=_words(call),

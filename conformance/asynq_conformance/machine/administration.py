@@ -12,8 +12,8 @@ from asynq.protocol import ops
 from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
 from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
-from asynq_conformance.machine.base import Base
-from asynq_conformance.machine.domain import FOREVER, MINUTE, QUEUES, message
+from asynq_conformance.machine.base import BaseRules
+from asynq_conformance.machine.domain import FAR_FUTURE, MINUTE, QUEUES, message
 
 if TYPE_CHECKING:
     from asynq.protocol.ops.manage import MoveTarget
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _DAY = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-class OperatorRules(Base):
+class AdministrationRules(BaseRules):
     """What comes from the side."""
 
     # --- tasks ------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ class OperatorRules(Base):
     @rule(
         which=domain.index,
         state=st.sampled_from(tuple(TaskState)),
-        payload=st.sampled_from((*domain.PAYLOADS, b"three")),
+        payload=st.sampled_from((*domain.PROGRAM_PAYLOADS, b"three")),
     )
     def update_a_payload(self, which: int, state: TaskState, payload: bytes) -> None:
         task = self.one_of(which, state)
@@ -152,7 +152,7 @@ class OperatorRules(Base):
             message=message(queue, task_id, payload, unique), enqueue_id=self.fresh(), unique=unique
         )
         self.do(
-            ops.EnqueueTick(entry_id=entry, tick=instant, keep=FOREVER, enqueue=enqueue),
+            ops.EnqueueTick(entry_id=entry, tick=instant, keep=FAR_FUTURE, enqueue=enqueue),
             about=self.system.find(queue, task_id),
         )
 
@@ -186,9 +186,9 @@ class OperatorRules(Base):
             task_id=f"t{self.program.steps}", enqueued_at=_DAY + timedelta(seconds=self.program.steps)
         )
         writing: tuple[ops.Op[Any], ...] = (
-            ops.WriteServer(server=server, ttl=FOREVER),
-            ops.WriteScheduler(scheduler_id=f"h:{number}", entries=(entry,), ttl=FOREVER),
-            ops.RecordEnqueueEvent(entry_id="e0", event=event, keep=FOREVER),
+            ops.WriteServer(server=server, ttl=FAR_FUTURE),
+            ops.WriteScheduler(scheduler_id=f"h:{number}", entries=(entry,), ttl=FAR_FUTURE),
+            ops.RecordEnqueueEvent(entry_id="e0", event=event, keep=FAR_FUTURE),
         )
         clearing: tuple[ops.Op[Any], ...] = (
             ops.ClearServer(host="host", pid=number, server_id=f"s{number}"),

@@ -10,7 +10,7 @@ from hypothesis.stateful import precondition, rule
 from asynq.protocol import ops
 from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
-from asynq_conformance.machine.base import Base
+from asynq_conformance.machine.base import BaseRules
 from asynq_conformance.machine.domain import GRACE, HOLD, LONGEST_DELAY, MINUTE, OLDEST, SECOND, message
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 limits = st.sampled_from((ops.MAX_BATCH, 1, 2))
 
 
-class TimeRules(Base):
+class UpkeepRules(BaseRules):
     """What time does, and whoever comes for it."""
 
     # --- time -------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from asynq.errors import AsynqError
 from asynq.protocol.answers import may_be_applied
-from asynq_conformance.histories.record import Event, Kind, to_line
+from asynq_conformance.histories.record import EventKind, HistoryEvent, to_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ class Recorder:
     def invoke(self, ops: Sequence[Op[Any]]) -> list[int]:
         """Write that these calls begin; their numbers."""
         numbers = [next(self._numbers) for _ in ops]
-        self._write(zip(numbers, [Kind.INVOKE] * len(ops), ops, ops, strict=True))
+        self._write(zip(numbers, [EventKind.INVOKE] * len(ops), ops, ops, strict=True))
         return numbers
 
     def end(self, numbers: Sequence[int], ops: Sequence[Op[Any]], answers: Sequence[Any]) -> None:
@@ -63,11 +63,11 @@ class Recorder:
     def leave_open(self, numbers: Sequence[int], ops: Sequence[Op[Any]], reason: BaseException) -> None:
         """Write that nobody will know how these calls ended."""
         text = f"{type(reason).__name__}: {reason}"
-        self._write((number, Kind.INFO, op, text) for number, op in zip(numbers, ops, strict=True))
+        self._write((number, EventKind.INFO, op, text) for number, op in zip(numbers, ops, strict=True))
 
     def note(self, what: str, **facts: Any) -> None:
         """Write a note: what was done, in which phase of it, with which facts."""
-        self._put(to_line(Event(self.process, -1, self.now(), Kind.NOTE, what, facts)))
+        self._put(to_line(HistoryEvent(self.process, -1, self.now(), EventKind.NOTE, what, facts)))
 
     def note_clocks(self) -> None:
         """Write what the wall clock shows now."""
@@ -89,7 +89,7 @@ class Recorder:
     def _write(self, events: Any) -> None:
         at = self.now()
         lines = [
-            to_line(Event(self.process, number, at, kind, type(op).__name__, value))
+            to_line(HistoryEvent(self.process, number, at, kind, type(op).__name__, value))
             for number, kind, op, value in events
         ]
         self._put(b"".join(lines))
@@ -98,10 +98,10 @@ class Recorder:
         os.write(self._file, text)
 
 
-def _kind(answer: Any) -> Kind:
+def _kind(answer: Any) -> EventKind:
     if not isinstance(answer, AsynqError):
-        return Kind.OK
-    return Kind.INFO if may_be_applied(answer) else Kind.FAIL
+        return EventKind.OK
+    return EventKind.INFO if may_be_applied(answer) else EventKind.FAIL
 
 
 class RecordingBroker:

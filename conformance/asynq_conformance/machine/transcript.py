@@ -24,7 +24,7 @@ _LONGEST = 300
 
 
 @frozen
-class Line:
+class TranscriptLine:
     """An operation, or time that passes."""
 
     now: int
@@ -35,10 +35,10 @@ class Line:
 
 
 @define
-class Script:
+class Transcript:
     """The lines of one program."""
 
-    lines: list[Line] = Factory(list)
+    lines: list[TranscriptLine] = Factory(list)
 
     def report(self, what: str, differences: Sequence[Difference]) -> str:
         """What happened, what differs, and how to see it again."""

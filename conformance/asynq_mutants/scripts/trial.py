@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asynq_mutants.scripts.tests import Measured
     from tests.servers import RedisServer
 
-Outcome = Literal["killed", "survived", "reached by no test", "does not compile"]
+TrialOutcome = Literal["killed", "survived", "reached by no test", "does not compile"]
 
 LEAST, FACTOR = 3.0, 15.0
 """Seconds a test may take beside what it took before, and how many times that."""
@@ -31,7 +31,7 @@ class Result:
     """What became of a mutant."""
 
     mutation: Mutation
-    outcome: Outcome = "survived"
+    outcome: TrialOutcome = "survived"
     by: str = ""
     """The test that failed; "time" is what it says when it hung."""
     tests: int = 0
@@ -40,13 +40,13 @@ class Result:
 
 
 @define
-class Trial:
+class MutationTrial:
     """A child's job: one mutant, and the tests to run against it, the likeliest first."""
 
     result: Result
     changed: list[Any] = field(repr=False)
     tests: Sequence[Measured] = field(repr=False)
-    done: Callable[[Trial], None] = field(repr=False)
+    done: Callable[[MutationTrial], None] = field(repr=False)
     killer: Measured | None = None
     _at: int = -1
     _began: float = field(factory=time.monotonic)
@@ -115,7 +115,7 @@ class Hunt:
                 self._by_statement[statement].append(test)
         self._killers: dict[tuple[str, int], dict[int, Measured]] = defaultdict(dict)
 
-    def trials(self) -> Iterator[Trial]:
+    def trials(self) -> Iterator[MutationTrial]:
         """A child's job for each mutant that compiles and that a test reaches."""
         for mutation in self._chosen:
             result = Result(mutation)
@@ -133,7 +133,7 @@ class Hunt:
             known = self._killers[place]
             rest = [test for test in tests if test.place not in known]
             rest.sort(key=lambda test: test.promise)
-            yield Trial(result, changed, [*reversed(known.values()), *rest], self._done)
+            yield MutationTrial(result, changed, [*reversed(known.values()), *rest], self._done)
 
     def _changed(self, mutation: Mutation) -> list[Any]:
         sources = {**self._sources, mutation.file: mutation.applied(self._sources[mutation.file])}
@@ -147,7 +147,7 @@ class Hunt:
             return []
         return changed
 
-    def _done(self, trial: Trial) -> None:
+    def _done(self, trial: MutationTrial) -> None:
         if (killer := trial.killer) is not None:
             killer.kills += 1
             place = (trial.result.mutation.file, trial.result.mutation.statement)

@@ -12,13 +12,13 @@ from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
 from asynq_conformance.machine.domain import GRACE, HOLD, LEASE, MINUTE, SECOND, message
 from asynq_conformance.machine.lockstep import Twin
-from asynq_conformance.machine.tasks import SETTLEMENTS, TOKEN_OPERATIONS, TaskRules
-from asynq_conformance.machine.time import TimeRules
+from asynq_conformance.machine.tasks import RUN_SETTLEMENTS, TOKEN_OPERATIONS, TaskRules
+from asynq_conformance.machine.upkeep import UpkeepRules
 
-MANY = ops.MAX_BATCH + 1
+MORE_THAN_A_BATCH = ops.MAX_BATCH + 1
 
 
-class MacroRules(TaskRules, TimeRules):
+class SequenceRules(TaskRules, UpkeepRules):
     """Several steps at once."""
 
     def live_run(self, which: int) -> Twin:
@@ -56,9 +56,9 @@ class MacroRules(TaskRules, TimeRules):
         delay = MINUTE if state is TaskState.SCHEDULED else None
         self.enqueue(message(queue, task_id, b"one", unique, group=group), unique, process_in=delay)
         settlement = {
-            TaskState.RETRY: SETTLEMENTS["retry"],
-            TaskState.ARCHIVED: SETTLEMENTS["archive"],
-            TaskState.COMPLETED: SETTLEMENTS["complete"],
+            TaskState.RETRY: RUN_SETTLEMENTS["retry"],
+            TaskState.ARCHIVED: RUN_SETTLEMENTS["archive"],
+            TaskState.COMPLETED: RUN_SETTLEMENTS["complete"],
         }.get(state)
         if settlement is None and state is not TaskState.ACTIVE:
             return
@@ -119,22 +119,22 @@ class MacroRules(TaskRules, TimeRules):
     @precondition(lambda self: self.any(TaskState.ACTIVE))
     @rule(
         which=domain.index,
-        how=st.sampled_from(tuple(SETTLEMENTS)),
+        how=st.sampled_from(tuple(RUN_SETTLEMENTS)),
         wait=st.sampled_from((0, MINUTE)),
-        again=st.sampled_from(("the same", "the same", *SETTLEMENTS)),
+        again=st.sampled_from(("the same", "the same", *RUN_SETTLEMENTS)),
     )
     def settle_twice(self, which: int, how: str, wait: int, again: str) -> None:
         """A settlement is sent again, or another after it."""
         run = self.live_run(which)
-        self.do_with(run, SETTLEMENTS[how])
+        self.do_with(run, RUN_SETTLEMENTS[how])
         self.wait(wait)
         if again == "the same":
             self.program.step(self.sent[-1].op, self.sent[-1].actual_op, about=self.task_of(run), copy=True)
         else:
-            self.do_with(run, SETTLEMENTS[again])
+            self.do_with(run, RUN_SETTLEMENTS[again])
 
     @precondition(lambda self: self.any(TaskState.RETRY))
-    @rule(which=domain.index, act=st.sampled_from(tuple(SETTLEMENTS)))
+    @rule(which=domain.index, act=st.sampled_from(tuple(RUN_SETTLEMENTS)))
     def settle_what_came_back(self, which: int, act: str) -> None:
         """A run is settled again when its task is due again."""
         retried = self.tasks(TaskState.RETRY)
@@ -143,7 +143,7 @@ class MacroRules(TaskRules, TimeRules):
         self.do(ops.Forward(queue=task.message.queue), about=task)
         runs = [run for run in self.runs if self.task_of(run) is task]
         if runs:
-            self.do_with(runs[-1], SETTLEMENTS[act])
+            self.do_with(runs[-1], RUN_SETTLEMENTS[act])
 
     @precondition(lambda self: self.system.sets)
     @rule(which=domain.index, how=st.sampled_from(("finish", "return", "extend")), task_id=domain.ids)
@@ -162,7 +162,7 @@ class MacroRules(TaskRules, TimeRules):
         queue=domain.queues,
         payload=domain.payloads,
         unique=domain.unique.filter(bool),
-        how=st.sampled_from(tuple(SETTLEMENTS)),
+        how=st.sampled_from(tuple(RUN_SETTLEMENTS)),
     )
     def lock_ends_while_its_task_runs(self, queue: str, payload: bytes, unique: ops.Unique, how: str) -> None:
         """A task ends when its lock is another's."""
@@ -179,14 +179,14 @@ class MacroRules(TaskRules, TimeRules):
         self.enqueue(message(queue, "second", payload, unique), unique)
         runs = [run for run in self.runs if run.expected.message.id == "first" and self.owns(run)]
         if runs:
-            self.do_with(runs[-1], SETTLEMENTS[how])
+            self.do_with(runs[-1], RUN_SETTLEMENTS[how])
         self.enqueue(message(queue, "third", payload, unique), unique)
 
     @precondition(lambda self: self.may_fill)
     @rule(
         queue=domain.queues,
         state=st.sampled_from([state for state in TaskState if state is not TaskState.PENDING]),
-        size=st.sampled_from((MANY, 2 * ops.MAX_BATCH + 1)),
+        size=st.sampled_from((MORE_THAN_A_BATCH, 2 * ops.MAX_BATCH + 1)),
     )
     def fill_past_batch(self, queue: str, state: TaskState, size: int) -> None:
         """More tasks of one state than one step of a backend moves."""
@@ -216,9 +216,9 @@ class MacroRules(TaskRules, TimeRules):
             taken = self.dequeue(((queue,),) * ops.MAX_BATCH, LEASE)
             runs += self.runs[-len(taken.expected) :]
         settlement = {
-            TaskState.RETRY: SETTLEMENTS["retry"],
-            TaskState.COMPLETED: SETTLEMENTS["complete"],
-            TaskState.ARCHIVED: SETTLEMENTS["archive"],
+            TaskState.RETRY: RUN_SETTLEMENTS["retry"],
+            TaskState.COMPLETED: RUN_SETTLEMENTS["complete"],
+            TaskState.ARCHIVED: RUN_SETTLEMENTS["archive"],
         }.get(state)
         if settlement:
             self.program.batch([settlement(run.actual) for run in runs])
@@ -240,7 +240,12 @@ class MacroRules(TaskRules, TimeRules):
                 self.do(ops.TrimArchive(queue=queue, max_size=1))
             else:
                 take = ops.TakeGroup(
-                    queue=queue, group="g", set_id=self.fresh(), grace=GRACE, max_size=MANY, hold=HOLD
+                    queue=queue,
+                    group="g",
+                    set_id=self.fresh(),
+                    grace=GRACE,
+                    max_size=MORE_THAN_A_BATCH,
+                    hold=HOLD,
                 )
                 self.do(take)
                 break
@@ -253,7 +258,11 @@ class MacroRules(TaskRules, TimeRules):
             if state is TaskState.ACTIVE:
                 continue
             group = "g" if state is TaskState.AGGREGATING else ""
-            self.do(ops.MoveTasks(queue=queue, state=state, to="deleted", group=group, limit=10 * MANY))
+            self.do(
+                ops.MoveTasks(
+                    queue=queue, state=state, to="deleted", group=group, limit=10 * MORE_THAN_A_BATCH
+                )
+            )
         many = [task for task in self.tasks(TaskState.ACTIVE) if task.message.id.startswith("many")]
         if many:
             self.program.batch([ops.Done(delivery=self._delivery(task)) for task in many])

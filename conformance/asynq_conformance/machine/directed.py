@@ -13,26 +13,26 @@ from asynq.protocol import ops
 from asynq.protocol.presence import EnqueueEvent, ServerInfo
 from asynq.task_state import TaskState
 from asynq_conformance.machine.domain import (
-    FOREVER,
+    FAR_FUTURE,
     GRACE,
     HOLD,
     LEASE,
     LONGEST_DELAY,
     MINUTE,
     OLDEST,
-    PAYLOADS,
+    PROGRAM_PAYLOADS,
     QUEUES,
     SECOND,
     message,
 )
 from asynq_conformance.machine.machine import BrokerMachine
-from asynq_conformance.machine.tasks import SETTLEMENTS, TOKEN_OPERATIONS
+from asynq_conformance.machine.tasks import RUN_SETTLEMENTS, TOKEN_OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from asynq.protocol.ops import Op
-    from asynq_conformance.machine.base import Bench
+    from asynq_conformance.machine.base import MachineSession
 
 LONG_AGO = datetime(2030, 1, 2, tzinfo=UTC)
 FAR = 2**32 * SECOND
@@ -47,14 +47,14 @@ VERBS: dict[str, Callable[[str], Op[object]]] = {
 }
 
 
-class Tour(BrokerMachine):
-    """A machine that is led."""
+class DirectedMachine(BrokerMachine):
+    """Runs programs whose steps are given."""
 
     def have(self, queue: str, task_id: str, unique: ops.Unique | None, state: TaskState) -> None:
         """A task of this state, next in its queue if it is pending."""
         taken = self.dequeue(((queue,),) * ops.MAX_BATCH, LEASE)
         for run in self.runs[-len(taken.expected) :] if taken.expected else ():
-            self.do_with(run, SETTLEMENTS["done"])
+            self.do_with(run, RUN_SETTLEMENTS["done"])
         self.bring(queue=queue, task_id=task_id, unique=unique, state=state)
 
     def meet(self) -> None:
@@ -84,7 +84,7 @@ class Tour(BrokerMachine):
 
     def settle_all(self) -> None:
         """Every settlement, sent again, and come too late in every way."""
-        for name, settlement in SETTLEMENTS.items():
+        for name, settlement in RUN_SETTLEMENTS.items():
             self.have(queue="a", task_id=f"twice {name}", unique=None, state=TaskState.ACTIVE)
             self.settle_twice(which=-1, how=name, wait=0, again="the same")
             self.do_with(self.runs[-1], settlement)
@@ -178,7 +178,7 @@ class Tour(BrokerMachine):
         self.have(queue="c", task_id="alone", unique=None, state=TaskState.AGGREGATING)
         self.do(ops.RunTask(queue="c", task_id="alone"), about=self.system.find("c", "alone"))
         self.dequeue((("c",),), LEASE)
-        self.do_with(self.runs[-1], SETTLEMENTS["retry at once"])
+        self.do_with(self.runs[-1], RUN_SETTLEMENTS["retry at once"])
         self.wait(SECOND)
         self.do(ops.Forward(queue="c"))
 
@@ -212,7 +212,7 @@ class Tour(BrokerMachine):
                         self.dequeue(((queue,),), LEASE)
                     elif moment == "ended" and self.runs and self.owns(self.runs[-1]):
                         self.wait(20 * SECOND)
-                        self.do_with(self.runs[-1], SETTLEMENTS[how])
+                        self.do_with(self.runs[-1], RUN_SETTLEMENTS[how])
                     elif moment == "lapsed":
                         self.wait(50 * SECOND)
                     elif moment == "over":
@@ -226,7 +226,7 @@ class Tour(BrokerMachine):
         unique = ops.Unique(ttl=10 * MINUTE)
         self.enqueue(message("a", "renamed", b"one", unique), unique)
         self.do(ops.UpdatePayload(queue="a", task_id="renamed", payload=b"two"))
-        for payload in PAYLOADS:
+        for payload in PROGRAM_PAYLOADS:
             self.enqueue(message("a", f"beside {payload!r}", payload, unique), unique)
 
     def choose(self) -> None:
@@ -236,7 +236,7 @@ class Tour(BrokerMachine):
                 self.enqueue(message(queue, "".join(order), b"one", None))
             for _ in order:
                 self.dequeue((order,), LEASE)
-                self.do_with(self.runs[-1], SETTLEMENTS["done"])
+                self.do_with(self.runs[-1], RUN_SETTLEMENTS["done"])
         self.enqueue(message("a", "of a group", b"one", None, group="g"), process_in=SECOND)
         self.wait(2 * SECOND)
         self.do(ops.Forward(queue="a"))
@@ -256,7 +256,7 @@ class Tour(BrokerMachine):
         ):
             self.do_with(self.runs[-1], extend)
         ticked = ops.Enqueue(message=message("c", "ticked", b"one", None), enqueue_id=self.fresh())
-        self.do(ops.EnqueueTick(entry_id="e", tick=self.now, keep=FOREVER, enqueue=ticked))
+        self.do(ops.EnqueueTick(entry_id="e", tick=self.now, keep=FAR_FUTURE, enqueue=ticked))
         self.program.step(self.sent[-1].op, copy=True)
 
     def stand_beside(self) -> None:
@@ -264,7 +264,7 @@ class Tour(BrokerMachine):
         for number, ahead in enumerate((0, 0, 1)):
             enqueue = ops.Enqueue(message=message("a", f"t{number}", b"one", None), enqueue_id=self.fresh())
             tick = (self.now // MINUTE + ahead) * MINUTE
-            self.do(ops.EnqueueTick(entry_id="e0", tick=tick, keep=FOREVER, enqueue=enqueue))
+            self.do(ops.EnqueueTick(entry_id="e0", tick=tick, keep=FAR_FUTURE, enqueue=enqueue))
         for holder in "xy":
             self.do(ops.AcquireSlot(scope="s", holder=holder, limit=1, hold=SECOND))
             self.do(ops.TakeToken(scope="r", limit=1, per=SECOND))
@@ -298,7 +298,9 @@ class Tour(BrokerMachine):
             EnqueueEvent(task_id=f"t{number:04}", enqueued_at=LONG_AGO + timedelta(seconds=number))
             for number in range(ops.MAX_ENQUEUE_EVENTS + 2)
         ]
-        self.program.batch([ops.RecordEnqueueEvent(entry_id="e9", event=one, keep=FOREVER) for one in many])
+        self.program.batch(
+            [ops.RecordEnqueueEvent(entry_id="e9", event=one, keep=FAR_FUTURE) for one in many]
+        )
         for offset in (0, ops.MAX_ENQUEUE_EVENTS - 2):
             self.program.step(ops.ListEnqueueEvents(entry_id="e9", offset=offset, limit=10))
 
@@ -315,25 +317,25 @@ class Tour(BrokerMachine):
             self.dequeue((("a",),) * 3, LEASE, limits={"a": most})
 
 
-LEGS = (
-    Tour.meet,
-    Tour.move_about,
-    Tour.settle_all,
-    Tour.let_time_work,
-    Tour.aggregate,
-    Tour.lock,
-    Tour.stand_beside,
-    Tour.choose,
-    Tour.come_back,
+DIRECTED = (
+    DirectedMachine.meet,
+    DirectedMachine.move_about,
+    DirectedMachine.settle_all,
+    DirectedMachine.let_time_work,
+    DirectedMachine.aggregate,
+    DirectedMachine.lock,
+    DirectedMachine.stand_beside,
+    DirectedMachine.choose,
+    DirectedMachine.come_back,
 )
 
 
-def programs(bench: Bench) -> Iterator[None]:
+def directed_programs(session: MachineSession) -> Iterator[None]:
     """Run them one after the other, each to its end, through one face and the other by turns."""
-    for number, leg in enumerate(LEGS):
-        machine = Tour(bench)
+    for number, program in enumerate(DIRECTED):
+        machine = DirectedMachine(session)
         machine.begin(awaited=number % 2 == 1, may_fill=False)
-        if not (leg is Tour.aggregate and "groups" in bench.unsupported()):
-            leg(machine)
+        if not (program is DirectedMachine.aggregate and "groups" in session.unsupported()):
+            program(machine)
         machine.teardown()
         yield

@@ -1,4 +1,4 @@
-"""What a caller of the workload does: acts, generators of requests that do not know who sends them."""
+"""What a caller of the workload does: actions, generators of requests that do not know who sends them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from asynq.protocol.message import Delivery
     from asynq_conformance.histories.plan import Plan
 
-RETENTION = 3600
+KEPT_SECONDS = 3600
 LOCKS = 6
 """Different locks in a queue: few, so that callers meet."""
 _AFTER_LOSS: Final[tuple[Literal["pending", "retry", "archived"], ...]] = ("pending", "retry", "archived")
@@ -31,7 +31,7 @@ CONTESTED = 4
 """Different ids in a queue that several tasks ask for."""
 
 
-ACTS: Final = {
+ACTIONS: Final = {
     "produce": 30, "produce_many": 6, "contest": 4, "take": 44, "take_carelessly": 8, "settle_late": 4,
     "forward": 5, "recover": 5, "pause": 1, "meddle": 1,
 }  # fmt: skip
@@ -39,7 +39,7 @@ ACTS: Final = {
 
 
 @frozen
-class Request:
+class Send:
     """Operations to send."""
 
     ops: Sequence[ops.Op[Any]]
@@ -56,10 +56,10 @@ class Rest:
     seconds: float
 
 
-Act = Generator[Request | Rest, list[Any], None]
+Action = Generator[Send | Rest, list[Any], None]
 
 
-class Tally:
+class TaskQuota:
     """Counts the tasks that the callers of one process have made together."""
 
     def __init__(self, least: int, quota: int) -> None:
@@ -86,7 +86,7 @@ class Caller:
         name: str,
         plan: Plan,
         rng: Random,
-        tally: Tally,
+        tally: TaskQuota,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -100,15 +100,15 @@ class Caller:
         self._known: deque[TaskMessage] = deque(maxlen=20)
         self._weighted = Preference.of(plan.queues)
         self._strict = Preference.of(plan.queues, strict=True)
-        self._acts = {**ACTS, **plan.acts}
+        self._actions = {**ACTIONS, **plan.actions}
 
-    def next_act(self) -> Act:
+    def next_action(self) -> Action:
         """What to do next."""
-        [name] = self.rng.choices(list(self._acts), list(self._acts.values()))
-        act: Act = getattr(self, name)()
-        return act
+        [name] = self.rng.choices(list(self._actions), list(self._actions.values()))
+        action: Action = getattr(self, name)()
+        return action
 
-    def last_act(self) -> Act:
+    def last_action(self) -> Action:
         """What to do at the end: nothing is left half done but what was lost on purpose."""
         yield from self.settle_late(at_once=True)
 
@@ -143,22 +143,22 @@ class Caller:
             type=kind,
             queue=queue,
             payload=payload,
-            retention=RETENTION if rng.random() < 0.2 else 0,
+            retention=KEPT_SECONDS if rng.random() < 0.2 else 0,
             unique_key=unique_key(queue, kind, payload) if unique else "",
         )
         self._known.append(message)
         return ops.Enqueue(message=message, enqueue_id=self.fresh(), process_in=delay, unique=unique)
 
-    def produce(self) -> Act:
+    def produce(self) -> Action:
         """Make one task."""
-        yield Request([self.compose(self._queue())], hasty=self.rng.random() < 0.03)
+        yield Send([self.compose(self._queue())], hasty=self.rng.random() < 0.03)
 
-    def produce_many(self) -> Act:
+    def produce_many(self) -> Action:
         """Make several tasks at once."""
         queue = self._queue()
-        yield Request([self.compose(queue) for _ in range(self.rng.randrange(2, 12))], together=True)
+        yield Send([self.compose(queue) for _ in range(self.rng.randrange(2, 12))], together=True)
 
-    def contest(self) -> Act:
+    def contest(self) -> Action:
         """Make a task of an id that others want as well."""
         queue = self._queue()
         message = TaskMessage(
@@ -167,7 +167,7 @@ class Caller:
             queue=queue,
             payload=self.fresh().encode(),
         )
-        yield Request([ops.Enqueue(message=message, enqueue_id=self.fresh())])
+        yield Send([ops.Enqueue(message=message, enqueue_id=self.fresh())])
 
     # --- running them -------------------------------------------------------------------------------
 
@@ -176,16 +176,16 @@ class Caller:
         orders = preference.orders(self.rng.randrange(1, 4), self.rng)
         return ops.Dequeue(orders=orders, token=self.fresh(), lease=lease)
 
-    def take(self) -> Act:
+    def take(self) -> Action:
         """Take tasks and end their runs, in time."""
-        [taken] = yield Request([self._dequeue(self.plan.lease)])
+        [taken] = yield Send([self._dequeue(self.plan.lease)])
         if isinstance(taken, AsynqError) or not taken:
             return
         if self.rng.random() < 0.1:
-            yield Request([ops.ExtendLease(lease=one.lease, duration=self.plan.lease) for one in taken])
+            yield Send([ops.ExtendLease(lease=one.lease, duration=self.plan.lease) for one in taken])
         together = self.rng.random() < 0.5
         hasty = not together and self.rng.random() < 0.03
-        yield Request([self._end(one) for one in taken], together=together, hasty=hasty)
+        yield Send([self._end(one) for one in taken], together=together, hasty=hasty)
 
     def _end(self, delivery: Delivery) -> ops.Op[None]:
         rng = self.rng
@@ -200,10 +200,10 @@ class Caller:
             return ops.Complete(delivery=delivery, result=b"r")
         return ops.Done(delivery=delivery)
 
-    def take_carelessly(self) -> Act:
+    def take_carelessly(self) -> Action:
         """Take tasks for a short time; lose some of them, and end some when it may be too late."""
         hasty = self.rng.random() < 0.2
-        [taken] = yield Request([self._dequeue(self.plan.short_lease)], hasty=hasty)
+        [taken] = yield Send([self._dequeue(self.plan.short_lease)], hasty=hasty)
         if isinstance(taken, AsynqError):
             return
         for delivery in taken:
@@ -215,10 +215,10 @@ class Caller:
                 self._late.append((self._monotonic() + wait, delivery))
                 continue
             if chance < 0.7:
-                yield Request([ops.ExtendLease(lease=delivery.lease, duration=self.plan.short_lease)])
-            yield Request([self._end(delivery)])
+                yield Send([ops.ExtendLease(lease=delivery.lease, duration=self.plan.short_lease)])
+            yield Send([self._end(delivery)])
 
-    def settle_late(self, *, at_once: bool = False) -> Act:
+    def settle_late(self, *, at_once: bool = False) -> Action:
         """Extend and end runs that were held back, whoever runs their tasks by now."""
         for _ in range(len(self._late)):
             when, delivery = self._late.popleft()
@@ -226,34 +226,34 @@ class Caller:
                 self._late.append((when, delivery))
             else:
                 extend = ops.ExtendLease(lease=delivery.lease, duration=self.plan.short_lease)
-                yield Request([extend, self._end(delivery)])
+                yield Send([extend, self._end(delivery)])
 
     # --- looking after queues -----------------------------------------------------------------------
 
-    def forward(self) -> Act:
+    def forward(self) -> Action:
         """Move what is due."""
-        yield Request([ops.Forward(queue=queue) for queue in self.plan.queues], together=True)
+        yield Send([ops.Forward(queue=queue) for queue in self.plan.queues], together=True)
 
-    def recover(self) -> Act:
+    def recover(self) -> Action:
         """Take tasks from lost workers."""
-        [found] = yield Request([ops.ListLostLeases(queue=self._queue())])
+        [found] = yield Send([ops.ListLostLeases(queue=self._queue())])
         if isinstance(found, AsynqError):
             return
         for lost in found.leases:
             to = self.rng.choices(_AFTER_LOSS, (8, 1, 1))[0]
-            yield Request([ops.Recover(lost=lost, to=to, error="lost", delay=self.rng.randrange(1000))])
+            yield Send([ops.Recover(lost=lost, to=to, error="lost", delay=self.rng.randrange(1000))])
 
-    def pause(self) -> Act:
+    def pause(self) -> Action:
         """Pause a queue for an instant."""
         queue = self._queue()
-        yield Request([ops.PauseQueue(queue=queue)])
+        yield Send([ops.PauseQueue(queue=queue)])
         yield Rest(self.rng.uniform(0, 0.05))
-        yield Request([ops.UnpauseQueue(queue=queue)])
+        yield Send([ops.UnpauseQueue(queue=queue)])
 
-    def meddle(self) -> Act:
+    def meddle(self) -> Action:
         """Move or delete a task by hand, wherever it is."""
         if not self._known:
             return
         message = self.rng.choice(self._known)
         kind = self.rng.choice((ops.DeleteTask, ops.RunTask))
-        yield Request([kind(queue=message.queue, task_id=message.id)])
+        yield Send([kind(queue=message.queue, task_id=message.id)])
