@@ -1,1 +1,1 @@
-"""Clients: from a task and its options to an enqueue, and back to a result."""
+"""Clients: from a task and its options to an enqueue operation, and from a completed task to its result."""

@@ -1,4 +1,4 @@
-"""Clients: the same few verbs, called or awaited. What they ask and answer is `asynq.client.enqueue`'s."""
+"""`Client` and `AsyncClient`: enqueue tasks, wait for their results, retry them."""
 
 from __future__ import annotations
 
@@ -33,11 +33,19 @@ def random_id() -> str:
 
 
 class Client:
-    """Enqueues tasks. Usable from any thread, and after a fork.
+    """Enqueues tasks and waits for their results. Usable from any thread, and after a fork.
 
-    Connects when first used. The client owns a broker that it got as a URL, and closes it; a broker object
-    stays its caller's. The options of each call are those of `asynq.client.options.Options`; they override
-    the task's own, except that headers accumulate.
+    It connects at the first call. A client that was given a URL owns its broker and closes it; a broker
+    object is closed by its caller. The options of each call are those of `asynq.client.options.Options`. They
+    override the options of the task, except that headers are merged.
+
+    Args:
+        broker: a broker, or the URL of one.
+        new_id: creates ids of tasks and calls; by default random UUIDs.
+
+    Raises:
+        BrokerURLError: the URL is malformed, or no backend is registered for its scheme.
+        TypeError: `broker` is neither a broker nor a URL.
     """
 
     def __init__(self, broker: Broker | str, *, new_id: Callable[[], str] = random_id) -> None:
@@ -47,11 +55,24 @@ class Client:
         self._portal = Portal(partial(_close_async, self._results, self._broker))
 
     def enqueue(self, task: Task, **options: Unpack[EnqueueKeywords]) -> TaskInfo:
-        """Make the task known to its queue: pending, scheduled, or waiting in its group.
+        """Add the task to its queue: pending, scheduled, or waiting in its group.
 
-        TaskIDConflictError when the queue already knows its id, DuplicateTaskError when it is unique and
-        another one holds the lock, PayloadTooLargeError when the broker does not store tasks of that size;
-        ValueError or TypeError for misuse. Then nothing was enqueued.
+        When one of the errors below is raised, nothing was enqueued. After a NotReplicatedError, or a
+        BrokerUnavailable with `maybe_applied`, the task may or may not have been enqueued.
+
+        Args:
+            task: the task.
+            **options: options of this call; see `asynq.client.options.Options`.
+
+        Returns:
+            The task as it was enqueued.
+
+        Raises:
+            TaskIDConflictError: the queue already has a task of this id.
+            DuplicateTaskError: the task is unique and another task holds the lock.
+            PayloadTooLargeError: the broker does not store tasks of this size.
+            ValueError: an option has an invalid value.
+            TypeError: an option is unknown or has the wrong type, or `task` is not a Task.
         """
         request = compose(task, options_of("enqueue", options), self._new_id)
         return task_info(request, self._broker.execute(request))
@@ -59,10 +80,20 @@ class Client:
     def enqueue_many(
         self, tasks: Iterable[Task], **options: Unpack[EnqueueKeywords]
     ) -> list[TaskInfo | AsynqError]:
-        """Enqueue any mix of tasks in few round trips: for each, in order, its TaskInfo or its error.
+        """Enqueue any number of tasks in few round trips.
 
-        Tasks of one queue keep their order. Misuse in any of them raises ValueError or TypeError before
-        anything is sent, with a note that says which.
+        Tasks of one queue keep their order. An invalid task or option is refused before anything is sent.
+
+        Args:
+            tasks: the tasks, for any queues.
+            **options: options of this call, for all tasks; see `asynq.client.options.Options`.
+
+        Returns:
+            For each task, in order, its TaskInfo or its error.
+
+        Raises:
+            ValueError: an option of any task has an invalid value; a note names the task.
+            TypeError: an option of any task is unknown or has the wrong type; a note names the task.
         """
         requests = compose_many(tasks, options_of("enqueue_many", options), self._new_id)
         return task_infos(requests, self._broker.execute_many(requests))
@@ -77,30 +108,51 @@ class Client:
     def wait(self, info: TaskInfo, timeout: timedelta | None = None, *, result: object) -> Any: ...
 
     def wait(self, info: TaskInfo, timeout: timedelta | None = None, *, result: Any = None) -> Any:
-        """Wait for the task to be completed: its result, b"" if its handler returned none.
+        """Wait until the task is completed, by any worker, including Go workers.
 
-        With `result`, a type that a handler may declare for its payload, the result is decoded to a value of
-        it: ResultError when that fails, TypeError at once for a type that cannot be decoded.
+        While the broker is unavailable the call waits for it to return. The task continues after a
+        TimeoutError.
 
-        Whoever completes it, Go workers too; a broker that goes away meanwhile is waited for. TimeoutError
-        when it takes longer than `timeout`; the task goes on. TaskFailedError, with the task's last error,
-        when it is archived; TaskGoneError when it was deleted or revoked, or its retention is over.
-        ValueError for a task without retention: nothing of it would be left to see.
+        Args:
+            info: the task, as returned by `enqueue`. It must have a retention.
+            timeout: the longest time to wait; None for no limit.
+            result: type to which the result is decoded: any type that a handler may declare for its payload.
+
+        Returns:
+            The result: bytes, b"" if the handler returned None; or a value of the type `result`.
+
+        Raises:
+            TimeoutError: the task did not end within `timeout`.
+            TaskFailedError: the task was archived; the error contains the task's last error.
+            TaskGoneError: the task was deleted or revoked, or its retention is over.
+            ResultError: the result cannot be decoded as the type `result`.
+            ValueError: the task has no retention, so it is deleted as soon as it is done; or `timeout` is
+                negative.
+            TypeError: the type `result` cannot be decoded, or an argument has the wrong type.
         """
         decode = _result_decoder(result)
         check_waitable(info, timeout)
         return decode(info.id, self._portal.run(lambda: self._results.wait(info, timeout)))
 
     def retry(self, queue: str, task_id: str) -> None:
-        """Let a task that is archived, completed or waits run now: `Inspector.run_task`."""
+        """Run an archived, completed, scheduled, retried or aggregating task now; see `Inspector.run_task`.
+
+        Args:
+            queue: name of the queue.
+            task_id: id of the task.
+
+        Raises:
+            TaskNotFoundError: the queue has no task of this id.
+            TaskStateError: the task is active, pending or held by an aggregator.
+        """
         self._broker.execute(_run_task(queue, task_id))
 
     def ping(self) -> None:
-        """Return if the broker can be reached, else raise its error."""
+        """Check that the broker can be reached; raise its error if not."""
         self._broker.execute(Ping())
 
     def close(self) -> None:
-        """Free what the client owns; a `wait` under way ends. Using it again connects again."""
+        """Free the client's resources and end pending `wait` calls. Using the client again reconnects."""
         self._portal.close()
         if self._owned:
             self._broker.close()
@@ -127,7 +179,12 @@ async def _close_async(results: Results, broker: Broker) -> None:
 
 
 class AsyncClient:
-    """`Client`, awaited: the same verbs with the same promises, from any event loop."""
+    """`Client` for asyncio: the same methods with the same guarantees, on any event loop.
+
+    Args:
+        broker: a broker, or the URL of one.
+        new_id: creates ids of tasks and calls; by default random UUIDs.
+    """
 
     def __init__(self, broker: Broker | str, *, new_id: Callable[[], str] = random_id) -> None:
         self._broker, self._owned = resolve(broker)
@@ -135,7 +192,7 @@ class AsyncClient:
         self._results = Results(self._broker)
 
     async def enqueue(self, task: Task, **options: Unpack[EnqueueKeywords]) -> TaskInfo:
-        """See `Client.enqueue`. When the call is cancelled, the task may or may not have been enqueued."""
+        """See `Client.enqueue`. If the call is cancelled, the task may or may not have been enqueued."""
         request = compose(task, options_of("enqueue", options), self._new_id)
         return task_info(request, await self._broker.aexecute(request))
 
@@ -193,7 +250,7 @@ class AsyncClient:
         await self._broker.aexecute(Ping())
 
     async def aclose(self) -> None:
-        """Free what the client owns for the running event loop. Using it again connects again."""
+        """Free the client's resources on the running event loop. Using the client again reconnects."""
         await self._results.aclose()
         if self._owned:
             await self._broker.aclose()

@@ -1,4 +1,4 @@
-"""From a task and its options to the operation that enqueues it, and from its answer to a TaskInfo. Pure."""
+"""The enqueue operation of a task and its options, with defaults; from the broker's answer to a TaskInfo."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ DEFAULT_TIMEOUT = timedelta(minutes=30)
 
 
 def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
-    """The operation that enqueues the task, with the options of the call over the task's own.
+    """The operation that enqueues the task. Options of the call override those of the task.
 
-    TypeError when it is no Task; ValueError when unique_until or keep_unique is given without unique.
-    `new_id` makes the task's id, where none was given, and the id of the call.
+    `new_id` creates the task's id, if none is given, and the id of the call. TypeError when `task` is not a
+    Task; ValueError when unique_until or keep_unique is given without unique.
     """
     if not isinstance(task, Task):
         raise TypeError(f"task must be an asynq.Task, not {type(task).__name__}")
@@ -63,7 +63,7 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
 
 
 def compose_many(tasks: Iterable[Task], over: Options, new_id: Callable[[], str]) -> list[Enqueue]:
-    """`compose` for each task. Misuse in one is refused for all, with a note of its position."""
+    """`compose` for each task. An invalid task raises an error for all, with a note of its position."""
     requests = []
     if not isinstance(tasks, Iterable):
         raise TypeError(f"tasks must be an iterable of asynq.Task, not {type(tasks).__name__}")
@@ -77,7 +77,7 @@ def compose_many(tasks: Iterable[Task], over: Options, new_id: Callable[[], str]
 
 
 def task_info(request: Enqueue, answer: Enqueued) -> TaskInfo:
-    """What the caller of an enqueue is told about the task."""
+    """The TaskInfo that an enqueue returns to its caller."""
     pending = answer.state is TaskState.PENDING
     return TaskInfo.of(
         StoredTask(
@@ -92,7 +92,7 @@ def task_info(request: Enqueue, answer: Enqueued) -> TaskInfo:
 def task_infos(
     requests: Sequence[Enqueue], answers: Sequence[Enqueued | AsynqError]
 ) -> list[TaskInfo | AsynqError]:
-    """`task_info` for each answer; an error stays as it is."""
+    """`task_info` for each answer. Errors are returned unchanged."""
     return [
         answer if isinstance(answer, AsynqError) else task_info(request, answer)
         for request, answer in zip(requests, answers, strict=True)

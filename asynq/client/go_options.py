@@ -1,4 +1,4 @@
-"""Options as Go asynq prints them, for its tools to show: Queue("low"), Timeout(1m30s)."""
+"""Options in the notation of Go asynq, for its tools to show: Queue("low"), Timeout(1m30s)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def option_texts(options: Options) -> tuple[str, ...]:
-    """The options Go asynq knows, each as one text; what was not given is left out."""
+    """The options that Go asynq knows, one text each. Options that were not given are left out."""
     return tuple(_texts(options))
 
 
@@ -54,6 +54,6 @@ def _quoted(text: str) -> str:
 
 
 def _unix_date(instant: datetime) -> str:
-    """The instant as date(1) prints it in UTC, in English whatever the locale."""
+    """The instant in the format of date(1), in UTC and in English whatever the locale."""
     text = time.asctime(in_utc(instant).timetuple())
     return f"{text[:-4]}UTC {text[-4:]}"

@@ -1,4 +1,4 @@
-"""What may be asked of a task, by the task itself or by the call that enqueues it."""
+"""`Options`: the options of a task and of an enqueue call, how they merge, and which values are valid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OnConflict = Literal["reject", "replace_finished"]
 
 
 class TaskKeywords(TypedDict, total=False):
-    """The options of a task as keyword arguments; `Options` says what each means."""
+    """The options of a task as keyword arguments. `Options` describes them."""
 
     queue: str | None
     task_id: str | None
@@ -37,38 +37,38 @@ class TaskKeywords(TypedDict, total=False):
 
 
 class EnqueueKeywords(TaskKeywords, total=False):
-    """The options of an enqueue call: headers too, which for a task are an argument of their own."""
+    """The options of an enqueue call: those of a task, and headers, which a task takes separately."""
 
     headers: Mapping[str, str] | None
 
 
 def _copied(value: Any) -> Any:
-    """The caller may change its mapping later; what is no mapping is left for the check to refuse."""
+    """A copy, because the caller may change its mapping later. The check refuses what is not a mapping."""
     return dict(value) if isinstance(value, Mapping) else value
 
 
 @frozen(kw_only=True, repr=False)
 class Options:
-    """What may be asked of a task. None means not given: what the task says, or else the default, holds.
+    """Options of a task. None means not given: the task's own option applies, or else the default.
 
-    TypeError or ValueError, naming the option, for a value that cannot be honoured.
+    TypeError or ValueError, naming the option, for an invalid value.
     """
 
     queue: str | None = None
-    """The queue, "default" by default."""
+    """Name of the queue; by default "default"."""
     task_id: str | None = None
-    """The id, unique within the queue; random by default."""
+    """The id, unique within the queue; by default random."""
     max_retry: int | None = None
-    """Retries after a first failed run, 25 by default."""
+    """Retries after the first failed run; by default 25."""
     timeout: timedelta | None = None
-    """Longest time one run may take, rounded up to whole seconds. 30 minutes when there is no deadline
-    either: a run without any limit cannot be expressed."""
+    """The longest time of one run, rounded up to whole seconds. By default 30 minutes, unless there is a
+    deadline: a run without any limit is not possible."""
     deadline: datetime | None = None
-    """Instant after which no run may go on, rounded up to the second, until the end of the year 9999 (see
-    asynq.instants.MAX_DATETIME). A task whose deadline has passed is archived instead of run."""
+    """Instant at which every run must have ended, rounded up to the second; at most the end of the year 9999
+    (see asynq.instants.MAX_DATETIME). A task whose deadline has passed is archived instead of run."""
     process_at: datetime | None = None
-    """Instant from which the task may run, until the end of the year 9999; never early. At once when it has
-    passed."""
+    """Instant from which the task may run; at most the end of the year 9999. The task never runs earlier. It
+    runs at once if the instant has passed."""
     process_in: timedelta | None = None
     """The same as a time from now."""
     retention: timedelta | None = None
@@ -77,19 +77,21 @@ class Options:
     group: str | None = None
     """Name of the group in which the task is aggregated."""
     unique: timedelta | None = None
-    """Refuse the task with DuplicateTaskError while one of the same queue, type and payload holds the lock;
-    else hold the lock, this long at most. Counted from the due time for a scheduled task."""
+    """Take a uniqueness lock for this long at most, counted from the due time for a scheduled task. While
+    another task with the same queue, type and payload holds the lock, the task is refused with
+    DuplicateTaskError."""
     unique_until: UniqueUntil | None = None
-    """What ends the lock before its time: the task's end ("done", the default), nothing ("expiry"), or that
-    a worker takes the task ("start")."""
+    """What releases the lock before its time ends: the end of the task ("done", the default), nothing
+    ("expiry"), or a worker that takes the task ("start")."""
     keep_unique: bool | None = None
-    """Renew the lock, while the task lives, whenever it would end before the task's next step. On Redis a
-    task that waits in its queue or group longer than `unique` loses it all the same, until it is taken."""
+    """Renew the lock, while the task is live, whenever it would end before the task's next step. On Redis a
+    task that waits in its queue or group longer than `unique` still loses it until a worker takes the
+    task."""
     on_conflict: OnConflict | None = None
-    """When the id is taken: TaskIDConflictError ("reject", the default), or an archived or completed task of
-    the id makes room ("replace_finished")."""
+    """If the id is taken: raise TaskIDConflictError ("reject", the default), or replace an archived or
+    completed task of the id ("replace_finished")."""
     headers: Mapping[str, str] | None = field(default=None, converter=_copied)
-    """Texts that travel with the task."""
+    """Key-value texts that are stored with the task."""
 
     def __attrs_post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -99,7 +101,7 @@ class Options:
             raise ValueError("give process_at or process_in, not both")
 
     def __or__(self, later: Options) -> Options:
-        """These options with those of `later` over them; headers accumulate, key by key."""
+        """These options overridden by `later`. Headers are merged key by key."""
         given = later.given()
         if not given:
             return self
@@ -120,7 +122,7 @@ class Options:
 
 
 def options_of(caller: str, given: Mapping[str, Any]) -> Options:
-    """The options a caller was given as keywords. TypeError, in the caller's name, for one that is none."""
+    """Options from keyword arguments. TypeError, with the caller's name, for an unknown option."""
     for name in given.keys() - _CHECKS.keys():
         near = get_close_matches(name, _CHECKS, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(_CHECKS)}"

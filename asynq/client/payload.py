@@ -1,4 +1,4 @@
-"""Payloads: values to bytes on the way in, bytes to a declared type on the way out."""
+"""Encode payloads and results to bytes, and decode them to declared types."""
 
 from __future__ import annotations
 
@@ -20,25 +20,35 @@ _json_text = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=("
 
 
 def encode_payload(value: object, option: str = "payload", *, verified: bool = True) -> bytes:
-    """The bytes a value is stored as.
+    """Encode a value as the bytes that are stored.
 
-    bytes, bytearray and memoryview are taken as they are, str as UTF-8; anything else becomes compact JSON:
+    bytes, bytearray and memoryview are stored unchanged, str as UTF-8. Anything else becomes compact JSON:
     None, bool, int, float, str, list, tuple and dict, and instances of attrs classes, dataclasses,
-    msgspec.Struct and pydantic models, also inside those. What JSON has no word for is written as msgspec
-    does, in a class and in a dict: datetime, UUID, Decimal as text, bytes as base64, an Enum as its value, a
-    set as a sorted list.
+    msgspec.Struct and pydantic models, also nested. Types without a JSON form of their own are written as
+    msgspec writes them: datetime, UUID and Decimal as text, bytes as base64, an Enum as its value, a set as a
+    sorted list.
 
-    Equal values of the same types have equal payloads, as `unique` needs it: the keys of a dict are sorted by
-    their text at every level, as Go sorts the keys of a map. Fields of classes keep the order of their
+    Equal values of the same types have equal payloads, which `unique` requires: the keys of a dict are sorted
+    by their text at every level, as Go sorts the keys of a map. Fields of classes keep the order of their
     declaration, as those of a Go struct do.
 
     Each instance of a class is verified, also in a list or dict: a handler that declares its class (see
-    `payload_decoder`) is given an equal one. `verified=False` leaves that out.
+    `payload_decoder`) gets an equal instance.
 
-    TypeError, naming the option, for a value JSON cannot express (NaN and infinities too) and for an instance
-    of a class no handler could declare; ValueError for an instance that would be refused or altered when it
-    is decoded, for text that UTF-8 cannot carry (lone surrogates), for values nested too deeply or in
-    themselves, and for a dict of which two keys have the same text.
+    Args:
+        value: the value to encode.
+        option: name of the option in error messages.
+        verified: False to skip the verification of instances.
+
+    Returns:
+        The encoded value.
+
+    Raises:
+        TypeError: JSON cannot express the value (NaN and infinities included), or no handler could declare
+            the class of an instance.
+        ValueError: an instance would be refused or altered when it is decoded, a text is not valid UTF-8
+            (lone surrogates), values are nested too deeply or contain themselves, or two keys of a dict have
+            the same text.
     """
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
@@ -60,7 +70,7 @@ def _to_json(value: object, option: str, found: Instances | None) -> str:
     try:
         return _json_text(canonical(value, found))
     except ValueError as error:
-        # JSONEncoder raises ValueError for NaN, canonical for two keys of the same text.
+        # JSONEncoder raises ValueError for NaN, canonical for two keys with the same text.
         refusal = TypeError if "JSON compliant" in str(error) else ValueError
         raise refusal(f"{option} cannot be encoded as JSON: {error}") from None
     except RecursionError:
@@ -70,9 +80,9 @@ def _to_json(value: object, option: str, found: Instances | None) -> str:
 
 
 def encode_result(answer: object) -> bytes | None:
-    """What a handler returned as its task's result, None for nothing. ResultError for what cannot be one.
+    """Encode the return value of a handler; None for None. ResultError for a value that cannot be encoded.
 
-    A result is not verified: the work is done, and no type is declared that it is decoded to.
+    A result is not verified: the work is done, and there is no declared type to decode it to.
     """
     if answer is None:
         return None
@@ -83,16 +93,16 @@ def encode_result(answer: object) -> bytes | None:
 
 
 def payload_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
-    """A function from (task type, payload) to a value of `kind`, raising PayloadError.
+    """A function from (task type, payload) to a value of `kind`. Raises PayloadError.
 
-    `kind` is an attrs class, a dataclass, a msgspec.Struct, a pydantic model or another type that JSON has a
-    form for, containers of these included; bytes and str are given as they are. Without a payload None is
-    given if `kind` admits it, else what an object without fields makes: an instance with all its defaults.
+    `kind` is an attrs class, a dataclass, a msgspec.Struct, a pydantic model or another type that has a form
+    in JSON, including containers of these. bytes and str are passed unchanged. Without a payload, the value
+    is None if `kind` allows it, else what an empty JSON object decodes to: an instance with all its defaults.
 
-    Decoding is strict: a str is no int, a missing field without a default is an error, and so is what
-    validators and `__post_init__` refuse; unknown fields are ignored, so that producers may be newer than
-    workers. TypeError, saying why and what to declare instead, for a type whose values cannot be told from
-    what they are written as.
+    Decoding is strict: a str is not an int, a missing field without a default is an error, and so is a value
+    that a validator or `__post_init__` refuses. Unknown fields are ignored, so that producers may be newer
+    than workers. TypeError, with the reason and an alternative, for a type whose values cannot be recovered
+    from what is written.
     """
     decode = _decoder(kind, "payload")
 
@@ -106,7 +116,7 @@ def payload_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
 
 
 def result_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
-    """A function from (task id, result) to a value of `kind`, raising ResultError; see `payload_decoder`."""
+    """A function from (task id, result) to a value of `kind`. Raises ResultError; see `payload_decoder`."""
     decode = _decoder(kind, "result")
 
     def decoded(task_id: str, result: bytes) -> T:
@@ -121,7 +131,7 @@ def result_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
 
 
 def _decoder(kind: type[T], option: str) -> Callable[[bytes], T]:
-    """The function to a value of `kind`; it raises ValueError with the reason, caused by the failure."""
+    """A function from bytes to a value of `kind`. Raises ValueError with the failure as its cause."""
     from asynq.client.codecs.type_decoder import type_decoder
 
     try:

@@ -1,4 +1,4 @@
-"""Waiting for tasks to end: told of each change where the broker tells it, with a slow poll as the net."""
+"""`Results`: wait for tasks to end, notified by the broker where it supports that, with a slow poll."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Results:
-    """Waits for any number of tasks at once, over one watcher for each event loop it is used on."""
+    """Waits for any number of tasks at the same time, with one watcher per event loop."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -45,7 +45,7 @@ class Results:
             raise TaskGoneError(info.queue, info.id) from None
 
     async def aclose(self) -> None:
-        """Free what watches for the running event loop."""
+        """Free the watcher of the running event loop."""
         await self._watchers.aclose()
 
     async def _result(self, look: GetTask) -> bytes:
@@ -54,7 +54,7 @@ class Results:
         while result is None:
             change, poll = await self._watched(look)
             try:
-                # Once more: it may have changed before it was watched.
+                # Read again: the task may have changed before it was watched.
                 result = result_of(await self._broker.aexecute(look))
                 backoff.reset()
                 if result is None:
@@ -66,7 +66,7 @@ class Results:
         return result
 
     async def _watched(self, look: GetTask) -> tuple[asyncio.Future[None], float]:
-        """The task's next change, and the seconds after which to look in any case."""
+        """The task's next change, and the seconds after which to read the task in any case."""
         try:
             watcher = self._watchers.get(self._broker.watcher)
             change, poll = await watcher.watch(look.queue, look.task_id), POLL
@@ -80,7 +80,7 @@ async def _aclose(watcher: Watcher) -> None:
 
 
 def check_waitable(info: object, timeout: timedelta | None) -> None:
-    """Refuse what can never be waited for, with TypeError or ValueError."""
+    """Raise TypeError or ValueError for a task that cannot be waited for."""
     if not isinstance(info, TaskInfo):
         raise TypeError(f"info must be an asynq.TaskInfo, not {type(info).__name__}")
     if not info.retention:
@@ -93,7 +93,7 @@ def check_waitable(info: object, timeout: timedelta | None) -> None:
 
 
 def result_of(stored: StoredTask) -> bytes | None:
-    """The result of a completed task, None while it has not ended. TaskFailedError when it is archived."""
+    """The result of a completed task; None until it ends. TaskFailedError when it is archived."""
     if stored.state is TaskState.ARCHIVED:
         raise TaskFailedError(stored.message.queue, stored.message.id, stored.message.error)
     if stored.state is TaskState.COMPLETED:

@@ -1,4 +1,4 @@
-"""A task as its author sees it: a type, a payload, headers, and what is asked of it."""
+"""`Task`: a task as a producer creates it and a handler receives it: type, payload, headers, options."""
 
 from __future__ import annotations
 
@@ -23,18 +23,27 @@ _NO_OPTIONS = Options()
 
 @frozen(init=False, repr=False)
 class Task:
-    """Work to be done: a type, which finds its handler, and a payload.
+    """A task: its type, which selects the handler, its payload and its options.
 
-    bytes, bytearray and memoryview are the payload as they are and str as UTF-8; any other value is encoded
-    as JSON. None is no payload at all, which for uniqueness is not the same as an empty one. The options (see
-    `Options`) hold for every enqueue of this task unless the call says otherwise. TypeError or ValueError,
-    naming the option, when one of them or the payload cannot be honoured.
+    The options (see `asynq.client.options.Options`) apply to every enqueue of this task unless the call
+    overrides them.
+
+    Args:
+        type: type of the task.
+        payload: bytes, bytearray and memoryview are stored unchanged, str as UTF-8; any other value is
+            encoded as JSON. None is no payload at all, which uniqueness distinguishes from an empty one.
+        headers: key-value texts that are stored with the task.
+        **options: options of the task.
+
+    Raises:
+        TypeError: the payload or an option has the wrong type; the message names it.
+        ValueError: the payload or an option has an invalid value; the message names it.
     """
 
     type: str
     _payload: bytes | None = field(alias="payload")
     options: Options
-    """What is asked of the task, its headers included."""
+    """Options of the task, including its headers."""
 
     def __init__(
         self,
@@ -52,7 +61,7 @@ class Task:
 
     @classmethod
     def from_message(cls, message: TaskMessage) -> Task:
-        """The task as its handler sees it: type, payload and headers."""
+        """The task as its handler receives it: type, payload and headers."""
         task = cls.__new__(cls)
         asked = Options(headers=message.headers) if message.headers else _NO_OPTIONS
         task.__attrs_init__(message.type, message.payload or None, asked)
@@ -60,14 +69,15 @@ class Task:
 
     @property
     def payload(self) -> bytes:
-        """The payload as it is stored; empty when there is none."""
+        """The payload as it is stored; empty if there is none."""
         return self._payload or b""
 
     @property
     def text(self) -> str:
-        """The payload as text, which is what was given as str; empty when there is none.
+        """The payload as text; empty if there is none. For a payload that was given as str.
 
-        PayloadError when it is not UTF-8: raised from a handler, it archives the task at once.
+        Raises:
+            PayloadError: the payload is not UTF-8. Raised from a handler, it archives the task at once.
         """
         try:
             return self.payload.decode()
@@ -81,21 +91,26 @@ class Task:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Texts that travel with the task."""
+        """Key-value texts that are stored with the task."""
         return self.options.headers or {}
 
     def json(self) -> Any:
-        """The payload read as JSON; None when there is no payload.
+        """Decode the payload as JSON.
 
-        A payload that was given as str or bytes is sent as it is, and read with `text` or `payload`.
-        PayloadError when it is not JSON: raised from a handler, it archives the task at once.
+        A payload that was given as str or bytes is not encoded as JSON: read it with `text` or `payload`.
+
+        Returns:
+            The decoded value; None if there is no payload.
+
+        Raises:
+            PayloadError: the payload is not JSON. Raised from a handler, it archives the task at once.
         """
         if not self.payload:
             return None
         try:
             return json.loads(self.payload)
         except (ValueError, RecursionError) as error:
-            hint = "a payload given as str or bytes is no JSON, and read with task.text or task.payload"
+            hint = "a payload given as str or bytes is not JSON; read it with task.text or task.payload"
             raise PayloadError(self.type, f"{error}; {hint}") from None
 
     def __repr__(self) -> str:

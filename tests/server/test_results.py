@@ -155,7 +155,7 @@ async def test_a_result_is_decoded_to_the_type_that_is_asked_for(bench: Bench, w
     assert await wait(info, result=dict[str, set[int]] | None) == {"a": {1, 2}}
     with pytest.raises(asynq.ResultError, match=f"{info.id}.*Expected `int`, got `object`"):
         await wait(info, result=int)
-    with pytest.raises(TypeError, match=r"^result=.*cannot be told from"):
+    with pytest.raises(TypeError, match=r"^result=.*cannot be distinguished from"):
         await wait(info, result=str | None)
 
 

@@ -192,7 +192,7 @@ async def test_an_undecodable_payload_fails_for_good_without_calling_the_handler
 
 @pytest.mark.parametrize(
     ("payload", "reason"),
-    [(str | None, "cannot be told from"), (Path, "no form in JSON"), (Task, "leave it out")],
+    [(str | None, "cannot be distinguished from"), (Path, "no form in JSON"), (Task, "leave it out")],
 )
 def test_a_type_no_payload_can_be_decoded_to_is_refused_at_registration(payload: Any, reason: str) -> None:
     mux = ServeMux()

@@ -64,5 +64,5 @@ def test_a_type_that_a_process_cannot_import_is_refused() -> None:
 
     with pytest.raises(TypeError, match="at the top level of a module"):
         in_process(jobs.double, payload=Local)
-    with pytest.raises(TypeError, match="cannot be told from"):
+    with pytest.raises(TypeError, match="cannot be distinguished from"):
         in_process(jobs.double, payload=str | None)

@@ -97,7 +97,7 @@ def test_json_of_something_else_is_a_payload_error_that_names_the_type(payload: 
 
 @pytest.mark.parametrize("payload", ["abc", b"abc"])
 def test_json_of_text_says_how_to_read_it(payload: Any) -> None:
-    with pytest.raises(PayloadError, match=r"read with task\.text or task\.payload"):
+    with pytest.raises(PayloadError, match=r"read it with task\.text or task\.payload"):
         Task("t", payload).json()
 
 

@@ -1,1 +1,1 @@
-"""Codecs of payloads: which declared types there are decoders for, and whether a value arrives unaltered."""
+"""Codecs of payloads: canonical JSON, decoders of declared types, and round-trip verification."""

@@ -1,7 +1,7 @@
 """Canonical JSON values: equal values give equal text, in whatever order dicts and sets were filled.
 
-The keys of dicts are sorted by their text, at every level, as Go sorts the keys of maps. Fields of classes
-keep the order in which the class declares them, as Go keeps it for structs.
+The keys of dicts are sorted by their text at every level, as Go sorts the keys of maps. Fields of classes
+keep the order of their declaration, as Go does for structs.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     Instances = list[tuple[Any, Any]]
-    """Instances of classes, and what they are written as."""
+    """Instances of classes, each with its written form."""
     Writer = Callable[[Any, Instances | None], Any]
 
 _SCALARS = (str, int, float, type(None))
 
 
 def canonical(value: Any, found: Instances | None = None) -> Any:
-    """The value out of None, bool, int, float, str, list and dict, in canonical order.
+    """Convert the value to None, bool, int, float, str, list and dict in canonical order.
 
-    To `found` it adds the instances of classes that are not within others, each with what it is written as.
-    TypeError for a value JSON cannot express, ValueError for a dict of which two keys have the same text.
+    Adds to `found` the instances of classes that are not within other instances, each with its written form.
+    TypeError for a value that JSON cannot express, ValueError for a dict with two keys of the same text.
     """
     if isinstance(value, _SCALARS):
         return value
@@ -58,7 +58,7 @@ def canonical(value: Any, found: Instances | None = None) -> Any:
 
 @lru_cache(maxsize=1024)
 def writer_of(kind: Any) -> Writer | None:
-    """The function that writes instances of a class that declares its fields; None for any other type."""
+    """The function that writes instances of a class with declared fields; None for any other type."""
     if is_pydantic(kind):
         dump = codec_of_class(kind).dump
         return lambda value, _: _in_order(value, dump(value))
@@ -70,14 +70,14 @@ def writer_of(kind: Any) -> Writer | None:
 
 
 def declared_class(value: Any) -> Any:
-    """The class a handler declares to be given such an instance, with the arguments a generic one tells."""
+    """The class that a handler declares to get this instance, with its type arguments if known."""
     kind = type(value)
     told = getattr(value, "__orig_class__", None) if hasattr(kind, "__parameters__") else None
     return told if get_origin(told) is kind else kind
 
 
 def is_open(value: Any) -> bool:
-    """True for an instance of a generic class that does not tell what its parameters stand for."""
+    """True for an instance of a generic class whose type arguments are unknown."""
     return not is_pydantic(type(value)) and bool(getattr(declared_class(value), "__parameters__", ()))
 
 
@@ -86,13 +86,13 @@ def _written_fields(names: tuple[str, ...], value: Any, found: Instances | None)
 
 
 def _struct_writer(kind: Any) -> Writer:
-    """Writes a msgspec.Struct in the form that its own options ask for."""
+    """Write a msgspec.Struct in the form that its own options select."""
     import msgspec
 
     config = kind.__struct_config__
     tag = {} if config.tag is None else {config.tag_field: config.tag}
     names = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
-    # The last fields are those with a default.
+    # Fields with a default come last.
     defaulted = dict(zip(reversed(names), reversed(kind.__struct_defaults__), strict=False))
     omitted = defaulted if config.omit_defaults else {}
 
@@ -110,7 +110,7 @@ def _struct_writer(kind: Any) -> Writer:
 
 
 def _is_default(part: Any, default: Any) -> bool:
-    """True for what msgspec leaves out, too: the default itself, and what an empty default makes."""
+    """True for what msgspec leaves out too: the default itself, and the value of an empty default factory."""
     made = getattr(default, "factory", None)
     if made in (list, dict, set):
         return type(part) is made and not part
@@ -118,7 +118,7 @@ def _is_default(part: Any, default: Any) -> bool:
 
 
 def _sorted_object(value: dict[Any, Any], found: Instances | None) -> dict[str, Any]:
-    """The dict with the texts of its keys in order."""
+    """The dict with its keys as text, sorted."""
     texts = {_text(key): key for key in value}
     if len(texts) < len(value):
         raise ValueError("two keys of a dict have the same text")
@@ -126,7 +126,7 @@ def _sorted_object(value: dict[Any, Any], found: Instances | None) -> dict[str, 
 
 
 def _text(key: Any) -> str:
-    """The key as JSON spells it."""
+    """The key as JSON writes it."""
     if isinstance(key, str):
         return key
     known = canonical(key)
@@ -138,7 +138,7 @@ def _text(key: Any) -> str:
 
 
 def _sorted_array(items: list[Any]) -> list[Any]:
-    """The members of a set in order: text and numbers by value, anything else by its JSON text."""
+    """The members of a set, sorted: text and numbers by value, anything else by its JSON text."""
     kinds = set(map(type, items))
     if len(kinds) == 1 and kinds <= {str, int, float}:
         return sorted(items)
@@ -146,7 +146,7 @@ def _sorted_array(items: list[Any]) -> list[Any]:
 
 
 def _in_order(value: Any, dumped: Any) -> Any:
-    """What pydantic made of the value, in canonical order: pydantic leaves dicts and sets in theirs."""
+    """What pydantic dumped, in canonical order: pydantic keeps the order of dicts and sets."""
     if getattr(value, "__pydantic_root_model__", False):
         value = value.root
     if isinstance(dumped, dict):
@@ -166,19 +166,19 @@ def _in_order(value: Any, dumped: Any) -> Any:
 
 
 def _extra_last(written: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Extra fields are in the order in which the instance was given them: they follow the others, sorted."""
+    """Extra fields in sorted order after the others: an instance keeps them in the order they were passed."""
     last = {name: written.pop(name) for name in sorted(extra.keys() & written.keys())}
     return written | last
 
 
 def _all_in_order(values: Collection[Any], dumped: Collection[Any]) -> list[Any]:
-    # Where a serializer of the user's changed the number, nobody knows what became of which value.
+    # If a user's serializer changed the number of values, they cannot be matched.
     known = values if len(values) == len(dumped) else [None] * len(dumped)
     return [_in_order(value, item) for value, item in zip(known, dumped, strict=True)]
 
 
 def _attributes(kind: Any) -> dict[str, str] | None:
-    """The attributes of a class's declared fields by the names pydantic writes; None for any other type."""
+    """The attributes of declared fields by the names that pydantic writes; None for any other type."""
     if is_pydantic(kind):
         return {field.serialization_alias or name: name for name, field in fields_of(kind).items()}
     return {field.name: field.name for field in fields(kind)} if is_dataclass(kind) else None

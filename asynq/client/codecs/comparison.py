@@ -1,4 +1,4 @@
-"""Comparing a value with what arrives of it: the first difference, and its place."""
+"""Compare a value with its decoded copy: the first difference and its path."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 _SHOWN = 60
 _SECRET = (
-    "payloads are stored in clear, so send where the secret is kept, or let a field_serializer of the class "
-    "return get_secret_value()"
+    "payloads are stored in clear text, so send a reference to the secret, or let a field_serializer of the "
+    "class return get_secret_value()"
 )
 
 
 def is_equal(sent: Any, arrived: Any) -> bool:
-    """True if the value says that it equals the other; False also when it cannot be compared."""
+    """True if the value compares equal to the other; False also if it cannot be compared."""
     try:
         return bool(sent == arrived)
     except Exception:  # noqa: BLE001 - the user's own __eq__
@@ -29,10 +29,10 @@ def is_equal(sent: Any, arrived: Any) -> bool:
 
 
 def difference(sent: Any, arrived: Any, place: str = "$") -> str | None:
-    """What becomes of a value on its way, None for nothing.
+    """The first difference between a value and its decoded copy; None if there is none.
 
-    A class without an equality of its own is compared by its fields; those that pydantic excludes, and
-    private attributes, do not count. A tuple that arrives as a list is the same sequence; NaN equals NaN.
+    A class without its own equality is compared by its fields, without those that pydantic excludes and
+    without private attributes. A tuple that is decoded as a list counts as the same sequence; NaN equals NaN.
     """
     if is_equal(sent, arrived) or _is_same_instant(sent, arrived):
         return None
@@ -71,7 +71,7 @@ def _first(found: Iterator[str | None]) -> str | None:
 
 
 def _names(kind: type[Any]) -> tuple[str, ...] | None:
-    """The names of the attributes that travel with an instance; None for a type without declared fields."""
+    """The attributes that are stored with an instance; None for a type without declared fields."""
     if fields_of(kind):
         declared = fields_of(kind).items()
         return tuple(name for name, each in declared if not (each.exclude or getattr(each, "exclude_if", 0)))

@@ -1,4 +1,4 @@
-"""Decoders of declared types: which types have one, and why the others have none."""
+"""JSON decoders of declared types: which types msgspec or pydantic decodes, and why others are refused."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ _KEYS = (
     inspect.TimeType,
     inspect.UUIDType,
 )
-"""What the keys of a dict may be: what has one text, from which it can be told again."""
+"""Valid key types of a dict: their values have one text each, from which they can be decoded."""
 
 
 def json_decoder(kind: Any) -> Callable[[bytes], Any]:
-    """The function from a JSON text to a value of a type; it raises what decoding raises.
+    """A function from a JSON text to a value of a type. It raises what decoding raises.
 
-    pydantic decodes its classes. msgspec decodes all others, and leaves the pydantic ones in them to
-    pydantic; a container of these that it does not know, such as a union, is pydantic's as a whole.
-    TypeError, saying why, for a type whose values cannot be written as JSON and read again.
+    pydantic decodes its own classes. msgspec decodes all others and leaves pydantic classes inside them to
+    pydantic; a container of these that msgspec does not support, such as a union, is decoded by pydantic as a
+    whole. TypeError, with the reason, for a type whose values cannot be written as JSON and read again.
     """
     if is_pydantic(kind):
         check_model(kind)
@@ -61,7 +61,7 @@ def json_decoder(kind: Any) -> Callable[[bytes], Any]:
 
 
 def _is_of_pydantic(kind: Any) -> bool:
-    """True for pydantic's classes and containers of them, without classes that declare fields otherwise."""
+    """True for pydantic classes and containers of them, if no other class in them declares fields."""
     parts = list(parts_of(kind, within_models=False))
     return any(map(is_pydantic, parts)) and not any(
         writer_of(part) for part in parts if isinstance(part, type) and not is_pydantic(part)
@@ -69,7 +69,7 @@ def _is_of_pydantic(kind: Any) -> bool:
 
 
 def _check_unions(kind: Any) -> None:
-    """TypeError for a union outside of pydantic's classes, of which pydantic may take another member."""
+    """TypeError for a union outside of pydantic classes for which pydantic may choose the wrong member."""
     tagged: list[Any] = []
     for part in parts_of(kind, within_models=False):
         if get_origin(part) is Annotated:
@@ -95,15 +95,15 @@ def _msgspec_decoder(kind: Any) -> Callable[[bytes], Any]:
     except NameError as error:
         raise TypeError(f"{error}; {UNRESOLVED}") from error
     except TypeError as error:
-        if "not supported between" in str(error):  # its inspection sorts the values of a Literal
+        if "not supported between" in str(error):  # msgspec's inspection sorts the values of a Literal
             raise TypeError("a Literal of several types of values needs msgspec 0.22 or newer") from error
         if "custom type" not in str(error):
             raise
-        raise TypeError(f"{error}; make the class that holds it one of pydantic's") from error
+        raise TypeError(f"{error}; make the class that contains it a pydantic class") from error
 
 
 def _decode_model(kind: Any, value: Any) -> Any:
-    """A value of a pydantic class within another class; msgspec adds the place to what this raises."""
+    """Decode a pydantic class within another class. msgspec adds the path to the error."""
     try:
         return codec_of_class(kind).validate(msgspec.json.encode(value))
     except ValueError as error:
@@ -111,7 +111,7 @@ def _decode_model(kind: Any, value: Any) -> Any:
 
 
 def _walk(root: inspect.Type) -> Iterator[Any]:
-    """The type and all types in it, but for those in pydantic's classes."""
+    """The type and all types inside it, except those inside pydantic classes."""
     seen: dict[int, Any] = {}
     waiting: list[Any] = [root]
     while waiting:
@@ -130,7 +130,7 @@ def _walk(root: inspect.Type) -> Iterator[Any]:
 
 
 def _check(node: Any) -> None:
-    """TypeError for a type that has no form in JSON, or one from which it cannot be told."""
+    """TypeError for a type that has no JSON form, or whose values cannot be recovered from it."""
     match node:
         case inspect.CustomType(cls=cls) if is_pydantic(cls):
             check_model(cls)
@@ -148,5 +148,5 @@ def _check(node: Any) -> None:
 
 
 def _is_mixed(key: Any) -> bool:
-    """True for literals of several types, such as 1 and "1", whose texts may be the same."""
+    """True for literals of several types, such as 1 and "1", whose texts may be equal."""
     return isinstance(key, inspect.LiteralType) and len(set(map(type, key.values))) > 1

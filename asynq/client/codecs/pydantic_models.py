@@ -1,4 +1,4 @@
-"""Codecs of pydantic types: written so that their own validation accepts what was written."""
+"""Codecs of pydantic types: written in a form that their own validation accepts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ UNRESOLVED = (
 
 
 def is_pydantic(kind: Any) -> bool:
-    """True for models, pydantic's dataclasses and types such as SecretStr, without importing pydantic."""
+    """True for models, pydantic dataclasses and types such as SecretStr; does not import pydantic."""
     return hasattr(kind, "__pydantic_validator__") or hasattr(kind, "__get_pydantic_core_schema__")
 
 
 def fields_of(kind: Any) -> Mapping[str, Any]:
-    """The declared fields of a pydantic class by name; none of any other type."""
+    """The declared fields of a pydantic class by name; empty for any other type."""
     found: Mapping[str, Any] = getattr(kind, "__pydantic_fields__", None) or {}
     return found
 
@@ -35,15 +35,16 @@ class ModelCodec:
 
     adapter: TypeAdapter[Any]
     by_alias: bool
-    """Fields are written by their aliases: validation reads each under the name it is written by."""
+    """True if fields are written by their aliases. Validation reads each field by the name it is written
+    by."""
     round_trip: bool
-    """Computed fields, which validation would refuse, are left out, and what a Json field holds is text."""
+    """True to leave out computed fields, which validation would refuse, and to write Json fields as text."""
 
     @classmethod
     def of(cls, kind: Any, *, of_container: bool = False) -> ModelCodec:
-        """The codec of a class, or of a container of classes; what pydantic raises for what it cannot decode.
+        """The codec of a class, or of a container of classes. Raises what pydantic raises for other types.
 
-        What else is in a container is decoded as msgspec does.
+        Other types in a container are decoded as msgspec decodes them.
         """
         from pydantic import ConfigDict, TypeAdapter
 
@@ -59,14 +60,14 @@ class ModelCodec:
         )
 
     def validate(self, data: bytes) -> Any:
-        """The value of a JSON text; what validation raises."""
+        """The value of a JSON text. Raises what validation raises."""
         if self.by_alias:
             return self.adapter.validate_json(data)
         return self.adapter.validate_json(data, by_alias=True, by_name=True)
 
 
 def reason_of(error: Exception) -> str:
-    """Why a value was refused: of pydantic's errors the places and the sentences, without the values."""
+    """Why a value was refused: the messages and paths of pydantic's errors, without the values."""
     from_pydantic = getattr(error, "errors", None) if hasattr(error, "error_count") else None
     if from_pydantic is None:
         return str(error)
@@ -75,11 +76,11 @@ def reason_of(error: Exception) -> str:
 
 
 codec_of_class = lru_cache(maxsize=1024)(ModelCodec.of)
-"""The codec of a class, made once."""
+"""The codec of a class, cached."""
 
 
 def check_model(kind: Any, *, of_container: bool = False) -> None:
-    """TypeError when no value of a pydantic type is ever accepted back, or the type is incomplete."""
+    """TypeError when no value of a pydantic type can be decoded again, or the type is incomplete."""
     for part in parts_of(kind):
         for name, field in fields_of(part).items():
             if field.exclude is True and field.is_required():
@@ -138,7 +139,7 @@ def _config(part: Any) -> Mapping[str, Any]:
 
 
 def parts_of(kind: Any, *, within_models: bool = True) -> Iterator[Any]:
-    """All that a type is made of: arguments, metadata, and the same of the fields of classes."""
+    """Everything that a type consists of: arguments, metadata, and the same for the fields of classes."""
     seen: dict[int, Any] = {}
     waiting = [kind]
     while waiting:
@@ -160,7 +161,7 @@ def _inside(part: Any) -> Iterable[Any]:
     for field in fields_of(part).values():
         yield field.annotation
         yield from field.metadata
-    # NewType, and what `type X = ...` declares.
+    # NewType and `type X = ...`.
     for known in ("__supertype__", "__value__"):
         if hasattr(part, known):
             yield getattr(part, known)
@@ -169,12 +170,12 @@ def _inside(part: Any) -> Iterable[Any]:
 
 
 def _hints(kind: type[Any]) -> Iterable[Any]:
-    """The types of what a TypedDict, a NamedTuple or a dataclass declares."""
+    """The types that a TypedDict, a NamedTuple or a dataclass declares."""
     from typing import get_type_hints
 
     if not hasattr(kind, "__annotations__") or kind.__module__ in ("builtins", "typing"):
         return ()
     try:
         return get_type_hints(kind, include_extras=True).values()
-    except Exception:  # noqa: BLE001 - what evaluating an annotation raises is not bounded
+    except Exception:  # noqa: BLE001 - evaluating an annotation may raise anything
         return ()

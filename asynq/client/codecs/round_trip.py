@@ -1,4 +1,4 @@
-"""Verification of instances at the enqueue: a handler that declares their class gets equal ones."""
+"""Verify at enqueue that an instance survives the round trip: the handler gets an equal one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _INSTEAD = "mend the class or the value, or enqueue a dict, which is not verifie
 def verify(value: Any, encoded: bytes, option: str) -> None:
     """Refuse an instance of a class that would not be decoded to an equal one.
 
-    TypeError when no handler could declare its class, ValueError when the class refuses what the instance
-    holds, or an unequal one would arrive; both name the option.
+    TypeError when no handler could declare its class; ValueError when the class refuses the instance's
+    values, or the decoded instance would differ. Both name the option.
     """
     who = f"a handler that declares {type(value).__qualname__}"
     try:

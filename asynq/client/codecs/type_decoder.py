@@ -1,4 +1,4 @@
-"""Declared types of whole payloads: text and bytes as they are, else JSON, or no payload at all."""
+"""Decoder of a declared payload or result type: text and bytes unchanged, other types from JSON."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 _BYTES = (bytes, bytearray, memoryview)
 _AMBIGUOUS = (
-    "a str or bytes is sent as it is, not as JSON, and cannot be told from a value of another type; declare "
+    "a str or bytes is stored unchanged, not as JSON, and cannot be distinguished from another type; declare "
     "it alone, put it into a field of a class, or declare no type and read the bytes"
 )
 
 
 def type_decoder(kind: Any) -> Callable[[bytes], Any]:
-    """The function from a payload to a value of a type; it raises what decoding raises.
+    """A function from a payload to a value of a type. It raises what decoding raises.
 
-    TypeError, saying why, for a type whose values cannot be told from their payloads.
+    TypeError, with the reason, for a type whose values cannot be recovered from their payloads.
     """
     members = _members(kind)
     texts = [_is_text(member) for member in members]
@@ -40,10 +40,10 @@ def type_decoder(kind: Any) -> Callable[[bytes], Any]:
 
 
 def _members(kind: Any) -> list[Any]:
-    """What a value of the type may be: the members of a union, without names and annotations of types."""
+    """The types that a value may have: the members of a union, without aliases and annotations."""
     if get_origin(kind) is Annotated:
         return _members(get_args(kind)[0])
-    for named in ("__supertype__", "__value__"):  # NewType, and what `type X = ...` declares
+    for named in ("__supertype__", "__value__"):  # NewType and `type X = ...`
         if hasattr(kind, named):
             return _members(getattr(kind, named))
     if get_origin(kind) in (Union, UnionType):
@@ -54,5 +54,5 @@ def _members(kind: Any) -> list[Any]:
 
 
 def _is_text(member: Any) -> bool:
-    """True for str and the enums whose members are: what a task sends as it is."""
+    """True for str and enums of str, which are sent unchanged."""
     return member is str or (isinstance(member, EnumType) and issubclass(member, str))
