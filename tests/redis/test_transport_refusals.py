@@ -32,7 +32,7 @@ def test_a_wrong_password_is_refused_at_once(face: Face) -> None:
     with RedisServer.start(password="right") as server, Proxy(server.port) as proxy:
         for url, advice in (
             (proxy.url.replace("redis://", "redis://:hunter2@"), "wrong username or password"),
-            (proxy.url, "it wants a password"),
+            (proxy.url, "it requires a password"),
         ):
             before = proxy.connections
             with pytest.raises(BrokerRefusedError, match=advice) as refused:

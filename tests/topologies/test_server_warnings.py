@@ -41,7 +41,7 @@ async def test_a_primary_without_replicas_is_named(own: Topology, caplog: pytest
     await begin_to_listen(own)
     [warning] = said(caplog)
     assert f":{primary.port}" in warning
-    assert "nobody can take over" in warning
+    assert "a failover is not possible" in warning
 
 
 async def test_nothing_is_said_of_whole_topologies(

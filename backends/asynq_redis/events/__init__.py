@@ -1,1 +1,1 @@
-"""Notifications from Redis: new tasks, cancellations, and changes of single tasks."""
+"""Notifications from Redis about new tasks, cancellations and changes of single tasks."""

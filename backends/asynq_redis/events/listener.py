@@ -1,4 +1,4 @@
-"""Being told of new tasks and of cancellations: one connection of its own, kept up for ever."""
+"""Listen to one server for new tasks and cancellations. A lost connection is reopened."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from asynq_redis.url import Address
 
 KEEPALIVE_INTERVAL = 10.0
-"""Seconds of silence after which the server is asked whether it is still there."""
+"""Seconds without a message after which the server is pinged."""
 
 MAX_PREFIXES = 64
-"""Most prefixes of one listener: they cost every write of the server some 20 us."""
+"""Maximum prefixes of one listener. They add about 20 us to every write on the server."""
 
 MAX_BUFFERED_EVENTS = 10_000
-"""Most events kept for a reader that does not come; then the oldest are dropped."""
+"""Maximum unread events. Beyond it the oldest are dropped."""
 
 logger = get_logger("asynq.redis")
 
@@ -41,9 +41,8 @@ logger = get_logger("asynq.redis")
 class RedisListener:
     """A stream of one server's events (see asynq.protocol.broker.Listener).
 
-    A queue wakes us when its `pending`, `scheduled`, `retry` or `paused` key changes, whoever changes it:
-    the server itself tells, through client tracking. Events are sets: what has not been read yet is not
-    told twice.
+    A Wake is delivered when a client changes the `pending`, `scheduled`, `retry` or `paused` key of a queue.
+    The server reports the changes through client tracking. An event equal to an unread one is dropped.
     """
 
     def __init__(
@@ -55,7 +54,15 @@ class RedisListener:
         keepalive: float = KEEPALIVE_INTERVAL,
         expects_replica: bool = False,
     ) -> None:
-        """expects_replica: a replica takes over when the server fails, it is said if there is none."""
+        """Make a listener that is not connected yet.
+
+        Args:
+            address: The server.
+            settings: How to connect.
+            rng: Spreads the pauses between reconnects.
+            keepalive: Seconds without a message after which the server is pinged.
+            expects_replica: Warn if no replica can take over when the server fails.
+        """
         self._address = address
         self._settings = settings
         self._keepalive = keepalive
@@ -72,11 +79,11 @@ class RedisListener:
 
     @property
     def connected(self) -> bool:
-        """True while there is a connection."""
+        """Whether the listener is connected."""
         return self._connection is not None
 
     async def arm(self, queues: Sequence[str]) -> None:
-        """See Listener. With no connection yet it returns at once: a Wake tells when one is armed."""
+        """See Listener. If not connected yet, it returns at once, and a Wake follows once it is armed."""
         watched = {key: queue for queue in queues for key in _keys(queue)}
         if watched != self._watched:
             self._watched = watched
@@ -127,7 +134,7 @@ class RedisListener:
             await asyncio.sleep(self._backoff.pause())
 
     async def _listen_once(self) -> None:
-        """Connect, and listen until the connection breaks."""
+        """Connect and listen until the connection is lost."""
         connection = await PushConnection.open(self._address, self._settings)
         try:
             for channel in (CANCEL_CHANNEL, CANCEL_REQUESTS):
@@ -165,14 +172,14 @@ class RedisListener:
             self._troubles.worked()
 
     def _armed(self, reply: asyncio.Future[Any]) -> None:
-        # What happened while there was no connection was not heard of.
+        # Changes made without a connection were not reported.
         if reply.result() is not None:
             self._put(Wake())
 
     def _handle_push(self, push: list[Any]) -> None:
         kind, *rest = push
         if kind == b"invalidate":
-            # No keys: the whole database was flushed.
+            # No keys: the database was flushed.
             for key in [None] if rest[0] is None else rest[0]:
                 self._put_wake(key)
         elif kind == b"message":
@@ -204,22 +211,21 @@ def _keys(queue: str) -> tuple[str, ...]:
 
 
 def _prefixes(keys: Collection[str]) -> list[str]:
-    """What the server is asked to tell of: these keys or, where they are many, all that begin like them.
+    """The key prefixes to track: the keys themselves, or their common prefix if there are many.
 
-    With every write of whichever client the server compares all prefixes, and with every arming each prefix
-    with each other.
+    The server compares all prefixes on every write of any client, and each pair of prefixes on every arming.
     """
     return _without_extensions(keys) if len(keys) <= MAX_PREFIXES else [_common_prefix(min(keys), max(keys))]
 
 
 def _common_prefix(low: str, high: str) -> str:
-    """What both begin with, and so all that are between them."""
+    """The common prefix of two keys, and so of all keys that sort between them."""
     alike = takewhile(lambda pair: pair[0] == pair[1], zip(low, high, strict=False))
     return "".join(one for one, _ in alike)
 
 
 def _without_extensions(keys: Iterable[str]) -> list[str]:
-    """The keys without those that begin with another one, which the server would refuse as prefixes."""
+    """The keys that do not start with another one of them. The server refuses overlapping prefixes."""
     kept: list[str] = []
     for key in sorted(keys):
         if not kept or not key.startswith(kept[-1]):
@@ -228,7 +234,7 @@ def _without_extensions(keys: Iterable[str]) -> list[str]:
 
 
 def _cancellation(channel: bytes, message: bytes) -> CancelRequested | None:
-    """What a message asks for; None, and a log line, where it cannot be read."""
+    """Parse a message. If it is malformed, log a warning and return None."""
     try:
         if channel == CANCEL_CHANNEL.encode():
             return CancelRequested(message.decode())
@@ -237,5 +243,5 @@ def _cancellation(channel: bytes, message: bytes) -> CancelRequested | None:
                 return CancelRequested(task_id, queue, then)
     except ValueError:
         pass
-    logger.warning("a message on channel %r cannot be read and is ignored", channel.decode())
+    logger.warning("ignoring a malformed message on channel %r", channel.decode())
     return None

@@ -1,4 +1,4 @@
-"""A connection on which the server speaks unasked: RESP3 push messages beside replies."""
+"""A RESP3 connection: the server sends push messages besides replies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INCOMPLETE = object()
 
 
 class PushConnection:
-    """An open connection. redis.RedisError, OSError or EOFError end it; then it is to be closed."""
+    """An open connection. After a redis.RedisError, OSError or EOFError it must be closed."""
 
     def __init__(self, stream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._stream = stream
@@ -37,7 +37,11 @@ class PushConnection:
 
     @classmethod
     async def open(cls, address: Address, settings: ConnectionSettings) -> Self:
-        """Connect, authenticate and switch to RESP3. TimeoutError after the connect timeout."""
+        """Connect, authenticate and switch to RESP3.
+
+        Raises:
+            TimeoutError: The connect timeout has passed.
+        """
         async with asyncio.timeout(settings.connect_timeout):
             connection = cls(*await _streams(address, settings.tls))
             try:
@@ -48,9 +52,9 @@ class PushConnection:
         return connection
 
     def send(self, *command: str) -> asyncio.Future[Any]:
-        """Write a command; the future is its reply, also an error as a value, or None if none came.
+        """Send a command. The future resolves to its reply, which may be an error, or to None if it is lost.
 
-        SUBSCRIBE takes one channel a command: its confirmation is its reply.
+        SUBSCRIBE must name one channel: its confirmation is the reply.
         """
         reply = asyncio.get_running_loop().create_future()
         self._expected.append(reply)
@@ -58,7 +62,11 @@ class PushConnection:
         return reply
 
     async def next_push(self, keepalive: float) -> list[Any]:
-        """The next push message. TimeoutError when the server is silent for twice `keepalive` seconds."""
+        """Return the next push message.
+
+        Raises:
+            TimeoutError: The server sent nothing for twice `keepalive` seconds.
+        """
         while True:
             message = self._parse_push()
             if message is not None:
@@ -74,7 +82,7 @@ class PushConnection:
                 self.send("PING")
 
     async def close(self) -> None:
-        """Free the connection; replies that have not come are None."""
+        """Close the connection. Outstanding replies become None."""
         if self._dropped:
             return
         self._writer.transport.abort()
@@ -84,7 +92,7 @@ class PushConnection:
             await self._writer.wait_closed()
 
     def drop(self, loop: LoopState) -> None:
-        """`close`, without waiting; see asynq.runtime.loop_local."""
+        """Close the connection without waiting. See asynq.runtime.loop_local.Droppable."""
         self._dropped = True
         abort_stream(self._writer, loop)
 

@@ -1,4 +1,4 @@
-"""Being told of events by servers that come and go: one connection to each that has a watched queue."""
+"""Listen behind Sentinel or on a Cluster: one connection to each server that has a watched queue."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from asynq_redis.url import Address
 
 ROUTE_CHECK_INTERVAL = 0.5
-"""Seconds between two looks whether queues have changed their server; what the topology knows is free."""
+"""Seconds between two checks whether queues have moved to another server. The routes are cached."""
 
 logger = get_logger("asynq.redis")
 
 
 @define(eq=False)
 class _Subscription:
-    """The listener to one server, and the task that hands on what it hears."""
+    """The listener of one server, and the task that forwards its events."""
 
     listener: RedisListener
     queues: list[str]
@@ -37,9 +37,9 @@ class _Subscription:
 
 
 class RoutedListener:
-    """A stream of the events of all servers a topology names (see asynq.protocol.broker.Listener).
+    """A stream of the events of all servers of a router (see asynq.protocol.broker.Listener).
 
-    Cancellations reach every server, so they may be told once by each.
+    Each server may deliver the same cancellation.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RoutedListener:
         self._keepalive = keepalive
         self._queues: tuple[str, ...] = ()
         self._queues_before: tuple[str, ...] = ()
-        """Those it was armed for last."""
+        """The queues it was armed for before."""
         self._subscriptions: dict[Address, _Subscription] = {}
         self._events: dict[Event, None] = {}
         self._available = asyncio.Event()
@@ -65,7 +65,7 @@ class RoutedListener:
         self._closed = False
 
     async def arm(self, queues: Sequence[str]) -> None:
-        """See Listener. A server that cannot be reached is armed later: a Wake tells when it is."""
+        """See Listener. An unreachable server is armed later, and a Wake is delivered then."""
         self._queues_before, self._queues = self._queues or self._queues_before, tuple(queues)
         self._ensure_running()
         await self._update_subscriptions()
@@ -112,7 +112,7 @@ class RoutedListener:
             await asyncio.sleep(ROUTE_CHECK_INTERVAL)
 
     async def _update_subscriptions(self) -> None:
-        """Listen to the servers the queues are on now, and to no others."""
+        """Listen to the current servers of the queues, and to no others."""
         async with self._updating:
             if self._closed:
                 return
@@ -125,18 +125,18 @@ class RoutedListener:
             try:
                 servers = await self._servers()
             except AsynqError as error:
-                logger.debug("servers to listen to are not known: %s", error)
+                logger.debug("cannot find the servers to listen to: %s", error)
                 return
-            # While nobody is known to be in charge, the old servers may be back soon.
+            # If no server is known, the old servers may come back soon.
             for address in self._subscriptions.keys() - servers.keys() if servers else ():
                 await self._unsubscribe(address)
             for address, queues in servers.items():
                 await self._subscribe(address, queues)
 
     async def _servers(self) -> dict[Address, list[str]]:
-        """The servers to listen to. Without queues, one that is listened to already, if it still has any.
+        """Return the servers to listen to. Without queues, keep one that is connected, if any.
 
-        All servers tell of cancellations; those that come while another connection is opened are not heard.
+        All servers deliver cancellations. A new connection would miss those sent while it is opened.
         """
         if self._queues:
             return await self._router.servers_of(self._queues)
@@ -156,8 +156,8 @@ class RoutedListener:
         if subscription.queues != queues:
             subscription.queues = queues
             await subscription.listener.arm(queues)
-            # What a queue's former server was to tell may not have been told. A listener that has no
-            # connection yet wakes by itself when it has one: before that it hears of nothing.
+            # Events of a queue's former server may be lost. A listener without a connection delivers a Wake
+            # itself once it is connected.
             if subscription.listener.connected:
                 self._put(Wake())
 

@@ -1,4 +1,4 @@
-"""What a server's settings may cost: said once to a worker that begins to listen to it."""
+"""Warnings about server settings that may lose tasks. A worker logs them once when it starts to listen."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ logger = get_logger("asynq.redis")
 def warn_about_server(
     connection: PushConnection, address: object, min_replicas: int, *, expects_replica: bool
 ) -> None:
-    """Ask the server about itself; with the replies comes a warning for each setting that may lose tasks.
+    """Ask the server for its settings and log a warning for each one that may lose tasks.
 
-    Where the user may not ask, nothing is said. expects_replica: as in `warnings`.
+    Nothing is logged if the user has no permission to ask. `expects_replica`: see `warnings`.
     """
 
     def found(replies: asyncio.Future[tuple[Any, Any]]) -> None:
@@ -36,9 +36,13 @@ def warn_about_server(
 
 
 def warnings(info: Any, save: Any, min_replicas: int, *, expects_replica: bool) -> Iterator[str]:
-    """What may lose tasks, by the replies to INFO and CONFIG GET save, which may be errors or missing.
+    """Warn about settings that may lose tasks.
 
-    expects_replica: a broker relies on a replica to take over.
+    Args:
+        info: The reply to INFO, which may be an error or None.
+        save: The reply to CONFIG GET save, which may be an error or None.
+        min_replicas: Number of replicas that must confirm a write.
+        expects_replica: The broker relies on a replica for failover.
     """
     if info is None or isinstance(info, redis.RedisError):
         return
@@ -46,11 +50,11 @@ def warnings(info: Any, save: Any, min_replicas: int, *, expects_replica: bool) 
     facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        yield f"maxmemory-policy {policy} evicts tasks when memory is short; set noeviction"
+        yield f"maxmemory-policy {policy} evicts tasks when memory runs out; set noeviction"
     if facts.get("aof_enabled") == "0" and isinstance(save, dict) and save.get(b"save") == b"":
         yield "it writes nothing to disk, so a restart loses all tasks; set appendonly yes"
     replicas = int(facts.get("connected_slaves", "0"))
     if replicas < min_replicas:
-        yield f"min_replicas is {min_replicas}, and {replicas} replicas are connected"
+        yield f"min_replicas is {min_replicas}, but {replicas} replicas are connected"
     elif expects_replica and not replicas and facts.get("role") == "master":
-        yield "no replica is connected, so nobody can take over when it fails"
+        yield "no replica is connected, so a failover is not possible"

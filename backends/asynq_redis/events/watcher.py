@@ -1,4 +1,4 @@
-"""Being told of changes to single tasks, by the server that holds them: client tracking of their keys."""
+"""Watch single tasks for changes, by client tracking of their keys."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
 
 class RedisWatcher:
-    """See asynq.protocol.broker.Watcher. One connection to each server that holds a task somebody waits for.
+    """See asynq.protocol.broker.Watcher. One connection to each server with a watched task.
 
-    The server remembers which keys such a connection has read, and tells once when one of them is changed,
-    by whomever. (A listener's tracking, by prefix, would make each write by any client cost the server as
-    many comparisons as tasks are waited for.)
+    The server remembers which keys the connection has read. It reports the next change of each by any client.
+    (Tracking by prefix, as in a listener, would add one comparison per watched task to every write.)
     """
 
     def __init__(
@@ -36,7 +35,7 @@ class RedisWatcher:
         *,
         keepalive: float = KEEPALIVE_INTERVAL,
     ) -> None:
-        """`server_of` finds the server that holds a queue now, None while none does."""
+        """Make a watcher. `server_of` returns the current server of a queue, or None if there is none."""
         self._server_of = server_of
         self._settings = settings
         self._keepalive = keepalive
@@ -46,7 +45,7 @@ class RedisWatcher:
         """See asynq.protocol.broker.Watcher."""
         address = await self._server_of(queue)
         if address is None:
-            raise BrokerUnavailable(f"no server has queue {queue!r} now")
+            raise BrokerUnavailable(f"no server is known for queue {queue!r}")
         if address not in self._servers:
             self._servers[address] = _Tracking(address, self._settings, self._keepalive)
         return await self._servers[address].watch(QueueKeys(queue).task(task_id))
@@ -58,14 +57,14 @@ class RedisWatcher:
             await server.close()
 
     def drop(self, loop: LoopState) -> None:
-        """`aclose`, without waiting; see asynq.runtime.loop_local."""
+        """Close without waiting. See asynq.runtime.loop_local.Droppable."""
         servers, self._servers = self._servers, {}
         for server in servers.values():
             server.drop(loop)
 
 
 class _Tracking:
-    """The connection to one server: opened when it is first needed, and again after it was lost."""
+    """The connection to one server. It is opened on demand, and reopened after it was lost."""
 
     def __init__(self, address: Address, settings: ConnectionSettings, keepalive: float) -> None:
         self._address = address
@@ -90,7 +89,7 @@ class _Tracking:
         return change
 
     async def _read(self, connection: PushConnection, key: str) -> None:
-        """Read the key, so that the server remembers it; a connection that was lost has told everybody."""
+        """Read the key, so that the server tracks it. If the connection is lost, all changes are resolved."""
         read = await connection.send("EXISTS", key)
         for reply in (self._tracking.result(), read):
             if isinstance(reply, redis.RedisError):
@@ -107,19 +106,19 @@ class _Tracking:
         if loop == "running":
             task.cancel()
         else:
-            # It was left without a word by whoever closed the loop, or it goes on in the parent process.
+            # The loop was closed without cancelling the task, or the task continues in the parent process.
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
             self._waiting.clear()
         if self._connection is not None:
             self._connection.drop(loop)
 
     async def _connected(self) -> PushConnection:
-        """The connection everybody shares; who comes while it is being opened waits for the same attempt."""
+        """Return the shared connection. Concurrent callers wait for the same attempt to open it."""
         if self._task is None:
             self._opened = asyncio.get_running_loop().create_future()
             self._task = asyncio.create_task(self._run(self._opened), name="asynq-redis-watcher")
         opened = self._opened
-        # Whoever gives up must not cancel it for the others.
+        # A caller that is cancelled must not cancel the attempt of the others.
         await asyncio.wait([opened])
         connection = opened.result()
         if self._task is None or opened is not self._opened:
@@ -142,9 +141,9 @@ class _Tracking:
             while True:
                 self._handle_push(await connection.next_push(self._keepalive))
         except redis_errors.CONNECTION_ERRORS:
-            pass  # whoever waits looks again, and finds out what is wrong
+            pass  # the callers look at their tasks again and get the error there
         finally:
-            # Before anything is awaited: who watches from now on needs another connection.
+            # Before any await: a caller that watches from now on needs a new connection.
             self._task = self._connection = None
             self._notify(list(self._waiting))
             await connection.close()
@@ -152,7 +151,7 @@ class _Tracking:
     def _handle_push(self, push: list[Any]) -> None:
         kind, *rest = push
         if kind == b"invalidate":
-            # No keys: the whole database was flushed.
+            # No keys: the database was flushed.
             self._notify(list(self._waiting) if rest[0] is None else rest[0])
 
     def _notify(self, keys: list[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Closing connections at once, also those whose event loop cannot be used any more."""
+"""Close connections without waiting, even if their event loop can no longer be used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class _AbortedTransport(asyncio.Transport):
-    """In the place of a transport that is closed, but does not say so."""
+    """Replaces a transport that is closed but does not report it."""
 
     def is_closing(self) -> bool:
         return True
@@ -22,10 +22,10 @@ _ABORTED: Final = _AbortedTransport()
 
 
 def abort_stream(writer: asyncio.StreamWriter, loop: LoopState) -> None:
-    """Close the socket of a stream without waiting. What was written and not yet sent is lost.
+    """Close the socket of a stream without waiting. Unsent data is lost.
 
-    asyncio has no public way to do that for a loop that is closed: the transport would keep its socket open
-    until it is collected, and warn of that.
+    asyncio has no public API for this on a closed loop: the transport would keep its socket open until it is
+    collected, and then emit a ResourceWarning.
     """
     if loop == "running":
         writer.transport.abort()
@@ -44,7 +44,7 @@ def abort_stream(writer: asyncio.StreamWriter, loop: LoopState) -> None:
 
 
 def _replace(transport: Any) -> None:
-    """Close the connection of a loop that has no Python socket, as uvloop's; its number stays taken."""
+    """Close the connection of a transport without a Python socket (uvloop). Its descriptor stays open."""
     if transport is None or transport.is_closing():
         return
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

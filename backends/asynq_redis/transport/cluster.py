@@ -1,4 +1,4 @@
-"""Redis Cluster: every queue lives in one slot, every slot on one primary, and slots move."""
+"""Routing on a Redis Cluster. Each queue is in one slot, and slots can move between primaries."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 SLOTS = 16384
 
 REFRESH_INTERVAL = 30.0
-"""Seconds after which the slots are looked up again although nobody complained."""
+"""Seconds after which the slot map is refreshed although no request failed."""
 MIN_REFRESH_INTERVAL = 0.1
-"""Least seconds between two looks while servers are in trouble."""
+"""Minimum seconds between two refreshes while servers fail."""
 
 SUSPECT_TIMEOUT = 10.0
-"""Seconds for which a server that was in trouble is the last to be asked where the others are."""
+"""Seconds after a failure for which a server is the last one to be asked for the slot map."""
 
 logger = get_logger("asynq.redis")
 
 
 class ClusterRouter:
-    """See Router. Remembers who has which slot; a MOVED corrects one, trouble makes it ask for all."""
+    """See Router. Caches the slot map. A MOVED reply corrects one slot; a failure refreshes the whole map."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ClusterRouter:
         self._owners: list[Address | None] = [None] * SLOTS
         self._primaries: tuple[Address, ...] = ()
         self._suspects: dict[Address, float] = {}
-        """When a server was last in trouble."""
+        """Monotonic time of the last failure of a server."""
         self._refresh_at = 0.0
         self._refreshed_at = -MIN_REFRESH_INTERVAL
 
@@ -70,7 +70,7 @@ class ClusterRouter:
         return len(self._primaries)
 
     async def route(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
-        """See Router. A request without a key or slot goes to a primary that is not in trouble."""
+        """See Router. A request without a key or slot goes to a primary that has not failed recently."""
         await self._refresh_if_due()
         places: dict[Address, list[int]] = {}
         for place, request in enumerate(requests):
@@ -80,7 +80,7 @@ class ClusterRouter:
         return list(places.items())
 
     async def servers_of(self, queues: Iterable[str]) -> dict[Address, list[str]]:
-        """See Router. Without queues, one server that tells of what all are told."""
+        """See Router. Without queues, one primary: cluster-wide messages reach every server."""
         await self._refresh_if_due()
         homes: dict[Address, list[str]] = {}
         for queue in queues:
@@ -105,10 +105,10 @@ class ClusterRouter:
         return True
 
     async def close(self) -> None:
-        """See Router: it holds nothing."""
+        """See Router. It keeps no connections."""
 
     def drop(self, loop: LoopState) -> None:
-        """See Router: it holds nothing."""
+        """See Router. It keeps no connections."""
 
     def _owner(self, request: Request) -> Address | None:
         slot = request.slot if request.key is None else slot_of(request.key)
@@ -127,7 +127,7 @@ class ClusterRouter:
             return
         await self._io.wait(self._refreshing.acquire())
         try:
-            # Others may have looked while this one waited.
+            # Another caller may have refreshed it meanwhile.
             if self._is_due():
                 await self._refresh()
         finally:
@@ -138,7 +138,7 @@ class ClusterRouter:
         return now >= self._refresh_at and now >= self._refreshed_at + MIN_REFRESH_INTERVAL
 
     async def _refresh(self) -> None:
-        """Take the word of the first server that gives one; the nodes to begin with are never forgotten."""
+        """Take the slot map of the first server that has one. The configured nodes are always asked too."""
         refusal: BrokerRefusedError | None = None
         for address in self._discovery_order():
             ranges = await self._slot_ranges(address)
@@ -167,7 +167,7 @@ class ClusterRouter:
             return ranges
         if redis_errors.unavailable_for_now(reply):
             return None
-        return BrokerRefusedError(f"{address}: it is no node of a Redis Cluster that may be asked: {reply}")
+        return BrokerRefusedError(f"{address}: it is not a usable node of a Redis Cluster: {reply}")
 
     def _learn(self, ranges: list[Any], source: Address) -> None:
         owners: list[Address | None] = [None] * SLOTS
@@ -179,7 +179,7 @@ class ClusterRouter:
         if set(primaries) != set(self._primaries):
             logger.info("the primaries of the cluster are %s", ", ".join(map(str, primaries)))
         self._owners, self._primaries = owners, primaries
-        # A server in trouble that is still said to be a primary may be about to be replaced.
+        # A failing server that is still listed as a primary may be about to be replaced.
         any_suspect = any(map(self._is_suspect, primaries))
         self._refreshed_at = self._monotonic()
         self._refresh_at = self._refreshed_at + (1.0 if any_suspect else REFRESH_INTERVAL)
@@ -189,7 +189,7 @@ class ClusterRouter:
 
 
 def slot_of(key: Arg) -> int:
-    """The slot a key lies in."""
+    """The slot of a key."""
     raw = key if isinstance(key, bytes) else str(key).encode()
     slot: int = key_slot(raw)
     return slot

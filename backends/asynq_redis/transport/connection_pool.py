@@ -1,4 +1,4 @@
-"""One Redis server: a few connections, and packed writes whose replies are accounted for one by one."""
+"""The connections to one Redis server. Requests are sent in one write and their replies read one by one."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     from asynq_redis.url import Address
 
 MIN_SERVER_VERSION = (6, 2)
-"""The oldest server version that works."""
+"""The oldest supported server version."""
 CLOSE_TIMEOUT = 0.2
-"""Seconds a server may take to let a connection end in good order."""
+"""Seconds to wait for a connection to close cleanly."""
 SCRIPT_FLAGS_VERSION = (7, 0)
-"""From this version on, scripts say allow-oom and the like."""
+"""The first server version that reads script flags such as allow-oom."""
 
 
 @frozen(kw_only=True)
 class Exchange:
-    """What came of one packed write."""
+    """The outcome of one write."""
 
     replies: list[Reply]
-    """In the order of the requests; fewer when the exchange ended early."""
+    """Replies in the order of the requests. There are fewer if the exchange ended early."""
     error: Exception | None = None
-    """What ended it early."""
+    """The error that ended the exchange early."""
     sent: bool = False
-    """True if the server may have seen the requests that have no reply."""
+    """True if the server may have received the requests without a reply."""
     confirmed: int | None = None
-    """How many replicas have all that was written; None where nobody asked."""
+    """Number of replicas that have everything written. None if no request needed confirmation."""
 
 
 @define
@@ -54,11 +54,14 @@ class _PooledConnection:
     known: set[str] = field(factory=set)
     """Digests of the scripts that were sent in full over this connection."""
     used_at: float = 0.0
-    """When it was used last."""
+    """Monotonic time of the last use."""
 
 
 class ConnectionPool:
-    """A server, as one face sees it. Used by any number of threads, or by the tasks of one loop."""
+    """Connections to one server, shared by threads or by the tasks of one event loop.
+
+    An exchange has its connection to itself: only it may disconnect the connection.
+    """
 
     def __init__(
         self,
@@ -83,11 +86,18 @@ class ConnectionPool:
         in_full: frozenset[int] = frozenset(),
         limit: float = math.inf,
     ) -> Exchange:
-        """Send the requests in one packed write and read their replies.
+        """Send the requests in one write and read their replies.
 
-        The positions `in_full` name script calls to send with the script's text. limit: most seconds to wait
-        for a connection, and for the replies; the blocking face goes by its sockets' timeouts alone.
-        BrokerRefusedError when the server cannot be used at all; other trouble is told by the Exchange.
+        Connection errors are returned in the Exchange.
+
+        Args:
+            requests: What to send, in order.
+            in_full: Positions of the script calls to send with the text of the script.
+            limit: Maximum seconds to wait for a connection, and for the replies. Blocking sockets only use
+                their own timeouts.
+
+        Raises:
+            BrokerRefusedError: The server cannot be used at all, for example because of a wrong password.
         """
         await self._io.wait(self._slots.acquire())
         try:
@@ -101,16 +111,16 @@ class ConnectionPool:
             self._slots.release()
 
     async def reset(self) -> None:
-        """Drop the idle connections: the next exchange finds out anew where the address leads."""
+        """Close the idle connections, so that the next exchange resolves the address again."""
         while (link := self._pop()) is not None:
             await self._drop(link.connection)
 
     async def trim(self, before: float) -> None:
-        """Drop the connections that have been idle since before an instant."""
+        """Close the connections that were last used before a monotonic time."""
         while self._idle:
             try:
                 link = self._idle.popleft()
-            except IndexError:  # another thread was quicker
+            except IndexError:  # another thread took it
                 return
             if link.used_at >= before:
                 self._idle.appendleft(link)
@@ -118,15 +128,15 @@ class ConnectionPool:
             await self._drop(link.connection)
 
     async def close(self) -> None:
-        """Free all connections; one in use is freed when its exchange ends."""
+        """Close all connections. A connection in use is closed when its exchange ends."""
         self._closed = True
         while (link := self._pop()) is not None:
-            with contextlib.suppress(TimeoutError):  # TLS asks a server to agree, which may hang
+            with contextlib.suppress(TimeoutError):  # the TLS shutdown waits for the server
                 async with self._io.timeout(CLOSE_TIMEOUT):
                     await self._io.wait(link.connection.disconnect())
 
     def drop(self, loop: LoopState) -> None:
-        """`close`, without waiting; see asynq.runtime.loop_local."""
+        """Close all connections without waiting. See asynq.runtime.loop_local.Droppable."""
         self._closed = True
         while (link := self._pop()) is not None:
             self._io.drop(link.connection, loop)
@@ -150,7 +160,7 @@ class ConnectionPool:
             self._idle.append(link)
             raise
         replies: list[Reply] = []
-        timeout = self._io.timeout(patience)  # kept until the end: it holds the task; see `_connect`
+        timeout = self._io.timeout(patience)  # holds the task until the end; see `_connect`
         try:
             async with timeout:
                 await wait(connection.send_packed_command(packed, check_health=False))
@@ -162,14 +172,14 @@ class ConnectionPool:
         except redis_errors.CONNECTION_ERRORS as error:
             await self._drop(connection)
             self._raise_if_permanent(error)
-            # What nobody has confirmed counts as unanswered: it is asked for again.
+            # Unconfirmed writes count as unanswered and are sent again.
             replies = replies[:durable]
             return Exchange(replies=replies, error=error, sent=not isinstance(error, redis.BusyLoadingError))
-        except GeneratorExit:  # collected after its event loop was closed: nothing can be awaited
+        except GeneratorExit:  # collected after its event loop was closed: cannot await
             self._io.drop(connection, "closed")
             raise
         except BaseException:
-            # Interrupted or cancelled: a reply may still come, so nobody else may use this connection.
+            # Interrupted or cancelled: a reply may still arrive, so the connection cannot be reused.
             await self._drop(connection)
             raise
         if self._closed or any(map(redis_errors.protocol_error, replies)):
@@ -183,14 +193,14 @@ class ConnectionPool:
         return Exchange(replies=replies, confirmed=confirmed if isinstance(confirmed, int) else 0)
 
     def _durable(self, requests: Sequence[Request]) -> int | None:
-        """Position of the first request whose answer waits for replicas."""
+        """Position of the first request that needs confirmation by replicas."""
         if not self._settings.min_replicas:
             return None
         return next((position for position, request in enumerate(requests) if request.durable), None)
 
     def _confirmation(self, request: Request, link: _PooledConnection) -> list[tuple[Arg, ...]]:
-        # Since Redis 7.2 a connection that has written nothing has nothing to wait for: without the mark, an
-        # operation sent again that finds its work done would count as confirmed by all replicas at once.
+        # Since Redis 7.2, WAIT returns at once on a connection that has written nothing. Without the mark, an
+        # operation that is sent again and finds its work done would count as confirmed by all replicas.
         key = request.key
         milliseconds = round(1000 * self._settings.replication_timeout)
         keys = (mark_beside(str(key) if isinstance(key, int) else key or ""), key or "")
@@ -208,8 +218,8 @@ class ConnectionPool:
 
     async def _connect(self, limit: float) -> _PooledConnection:
         connection, wait = self._io.connection(self.address, self._settings), self._io.wait
-        # A variable keeps the timeout, and the task it holds, while this coroutine runs. An abandoned one
-        # that frees the last reference to its own task while it is closed crashes Python 3.11.
+        # The variable keeps the timeout and its task alive while this coroutine runs. Python 3.11 crashes if
+        # an abandoned coroutine frees the last reference to its own task while it is closed.
         timeout = self._io.timeout(min(self._settings.connect_timeout, limit))
         try:
             async with timeout:
@@ -220,9 +230,9 @@ class ConnectionPool:
                 except redis.ResponseError as error:
                     if redis_errors.code(error) != "ERR":
                         raise
-                    version = (0,)  # before 6.2 there was no HELLO, or it wanted an argument
+                    version = (0,)  # before 6.2, HELLO did not exist or required an argument
             self._check_version(version)
-        except GeneratorExit:  # collected after its event loop was closed: nothing can be awaited
+        except GeneratorExit:  # collected after its event loop was closed: cannot await
             self._io.drop(connection, "closed")
             raise
         except BaseException:
@@ -231,7 +241,7 @@ class ConnectionPool:
         return _PooledConnection(connection, flags=version >= SCRIPT_FLAGS_VERSION)
 
     async def _usable(self, connection: Any) -> bool:
-        # Readable while idle means closed by the server, or a stray reply: either way unfit.
+        # A readable idle connection was closed by the server or has a stray reply: it cannot be used.
         try:
             return not await self._io.wait(connection.can_read())
         except redis_errors.CONNECTION_ERRORS:

@@ -1,7 +1,7 @@
-"""The two ways of waiting, by blocking a thread or by awaiting: all that differs between a broker's faces.
+"""Blocking and async I/O: the only code that differs between the two sides of a broker.
 
-Everything above is written once, as coroutines. Over the Blocking face they never suspend, so `completed`
-runs them like plain functions.
+All callers are coroutines, written once. With BlockingIO they never suspend, so `completed` runs them like
+functions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @frozen(kw_only=True)
 class ConnectionSettings:
-    """How to connect to a server: the same for all servers that hold data."""
+    """How to connect to a server. All servers that hold data have the same settings."""
 
     db: int = 0
     username: str | None = None
@@ -44,49 +44,49 @@ class ConnectionSettings:
     connect_timeout: float
     """Seconds."""
     socket_timeout: float
-    """Seconds a server may take to reply."""
+    """Maximum seconds to wait for a reply."""
     max_connections: int
-    """Per server and face; whoever needs one more waits."""
+    """Maximum connections per server, for all threads together and for each event loop. More callers wait."""
     min_replicas: int = 0
-    """How many replicas must have a durable write before it is answered."""
+    """Number of replicas that must confirm a durable write."""
     replication_timeout: float = 0.0
-    """Seconds they may take."""
+    """Maximum seconds to wait for the replicas."""
 
 
 class ConnectionIO(Protocol):
-    """One way of waiting."""
+    """How connections are made and waited for."""
 
     def connection(self, address: Address, settings: ConnectionSettings) -> Any:
-        """A redis-py connection of this face's kind, not yet connected."""
+        """Make a redis-py connection that is not connected yet."""
         ...
 
     def drop(self, connection: Any, loop: LoopState) -> None:
-        """Free a connection without waiting; `loop` is what became of the event loop it belongs to."""
+        """Close a connection without waiting. `loop` is the state of its event loop."""
         ...
 
     def semaphore(self, count: int) -> Any:
-        """A semaphore whose `acquire` is to be waited for."""
+        """Make a semaphore. Pass the result of its `acquire` to `wait`."""
         ...
 
     async def wait(self, value: Any) -> Any:
-        """What a method of a connection or semaphore gave, once it is there."""
+        """Wait for the result of a method of a connection or semaphore."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Sleep."""
         ...
 
     async def gather(self, parts: Sequence[Coroutine[Any, Any, None]]) -> None:
-        """Run all of them at once, to the end; then the first error of any."""
+        """Run all coroutines concurrently, wait for all of them, then raise the first error."""
         ...
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """A context that ends with TimeoutError when it takes longer."""
+        """A context that raises TimeoutError after so many seconds."""
         ...
 
 
 class BlockingIO:
-    """Waits by blocking the thread. The timeouts are the socket's own."""
+    """Blocks the thread. The sockets have timeouts of their own."""
 
     def connection(self, address: Address, settings: ConnectionSettings) -> Any:
         """See ConnectionIO."""
@@ -114,10 +114,10 @@ class BlockingIO:
 
     async def sleep(self, seconds: float) -> None:
         """See ConnectionIO."""
-        time.sleep(seconds)  # noqa: ASYNC251 - this face never runs on an event loop
+        time.sleep(seconds)  # noqa: ASYNC251 - never runs on an event loop
 
     async def gather(self, parts: Sequence[Coroutine[Any, Any, None]]) -> None:
-        """See ConnectionIO. Each has a thread, the last one the caller's."""
+        """See ConnectionIO. The last coroutine runs on the caller's thread, each other one on its own."""
         errors: list[BaseException] = []
 
         def run(part: Coroutine[Any, Any, None]) -> None:
@@ -142,7 +142,7 @@ class BlockingIO:
 
 
 class AwaitedIO:
-    """Waits by suspending the task. One timer guards a whole exchange instead of one per reply."""
+    """Suspends the task. One timeout covers a whole exchange instead of each reply."""
 
     def connection(self, address: Address, settings: ConnectionSettings) -> Any:
         """See ConnectionIO."""
@@ -156,7 +156,7 @@ class AwaitedIO:
 
     def drop(self, connection: Any, loop: LoopState) -> None:
         """See ConnectionIO."""
-        writer = connection._writer  # noqa: SLF001 - its own ways to disconnect need a loop that runs
+        writer = connection._writer  # noqa: SLF001 - its disconnect methods need a running loop
         connection._writer = connection._reader = None  # noqa: SLF001
         if writer is not None:
             abort_stream(writer, loop)
@@ -189,8 +189,8 @@ class AwaitedIO:
 
 
 def _options(address: Address, settings: ConnectionSettings, retry: object) -> dict[str, Any]:
-    # Every setting is given, since redis-py's own defaults change from version to version. Its retries
-    # are off: only we know which requests may be sent twice.
+    # All settings are explicit because redis-py's defaults change between versions. Its retries are off:
+    # redis-py cannot know which requests may be sent twice.
     options: dict[str, Any] = {
         "db": settings.db,
         "username": settings.username,

@@ -1,7 +1,7 @@
-"""Requests so large that a server may be configured to refuse them, which it does by closing the connection.
+"""Large requests: requests that a server may be configured to refuse by closing the connection.
 
-A value above proto-max-bulk-len is answered by a protocol error, which gets lost as often as not; one above
-client-query-buffer-limit by nothing at all. Either looks like an outage. No such limit can be below 1 MB: so
+A value above proto-max-bulk-len is answered by a protocol error, which is often lost. A request above
+client-query-buffer-limit gets no reply. Both look like an outage. Neither limit can be below 1 MB. Therefore
 a request above LARGE_BYTES is sent alone. When its connection is closed, the server is asked for its limits
 over another connection.
 """
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
     from asynq_redis.transport.requests import Reply, Request
 
 MAX_WRITE_REQUESTS: Final = 100
-"""Most requests one packed write carries, so that its replies come well within the socket timeout."""
+"""Maximum requests in one write, so that the replies arrive well within the socket timeout."""
 MAX_WRITE_BYTES: Final = 8 * 1024 * 1024
-"""Bytes above which a write carries no further request, for the same reason."""
+"""Maximum bytes of a write of several requests, for the same reason."""
 MAX_CLOSED_ATTEMPTS: Final = 3
-"""How often a server that answers other requests may close the connection until that is its answer."""
+"""Number of times a responsive server must close the connection before the request counts as refused."""
 
 LIMIT_QUERIES: Final = (
     Command(("CONFIG", "GET", "proto-max-bulk-len")),
     Command(("CONFIG", "GET", "client-query-buffer-limit")),
 )
-"""What asks a server for its limits. One that does not tell has at least answered."""
+"""Commands that ask a server for its limits. Even an error shows that the server responds."""
 
 
 def bytes_of(request: Request) -> int:
-    """Size of a request."""
+    """Approximate size of a request in bytes."""
     return size_of(request.args)
 
 
 def is_large(request: Request) -> bool:
-    """True if it is sent alone."""
+    """Whether the request is sent alone."""
     return bytes_of(request) > LARGE_BYTES
 
 
 def writes(requests: Sequence[Request], share: Sequence[int]) -> Iterator[list[int]]:
-    """Cut the positions of requests into packed writes, in order; a large request is alone in its own."""
+    """Split the positions of requests into writes, in order. A large request has its own write."""
     write: list[int] = []
     size = 0
     for at in share:
@@ -65,7 +65,7 @@ def writes(requests: Sequence[Request], share: Sequence[int]) -> Iterator[list[i
 
 
 def exceeded(request: Request, limits: Sequence[Reply]) -> int:
-    """The limit the server told that a request is above, in bytes; 0 when none explains a refusal."""
+    """The server's limit in bytes that a request exceeds, or 0 if it exceeds none."""
     bulk, buffer = (_limit(reply) for reply in limits)
     if bulk and max(size_of((arg,)) for arg in request.args) > bulk:
         return bulk

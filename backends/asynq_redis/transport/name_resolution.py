@@ -1,7 +1,7 @@
-"""Host names become addresses before anything connects to them, on an event loop.
+"""Resolve host names on an event loop before connecting.
 
-uvloop resolves a name inside of connecting. When that is cancelled while the name server is silent, nobody
-takes the error of the resolution, and asyncio logs each as "Future exception was never retrieved".
+uvloop resolves a name while it connects. If that is cancelled while the name server does not answer, nothing
+retrieves the resolution error, and asyncio logs "Future exception was never retrieved".
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host; OSError when it has none. Cancelling it leaves nothing behind."""
+    """Return the IP addresses of a host. Can be cancelled without leaving a pending future.
+
+    Raises:
+        OSError: The host name cannot be resolved.
+    """
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -30,7 +34,7 @@ async def resolve(host: str, port: int) -> list[str]:
 async def open_stream(
     host: str, port: int, context: ssl.SSLContext | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to the first address of a host that answers, encrypted if there is a context."""
+    """Connect to the first address of a host that accepts, with TLS if a context is given."""
     name = None if context is None else host
     *others, last = await resolve(host, port)
     for address in others:
@@ -42,7 +46,7 @@ async def open_stream(
 
 
 class ResolvingConnection(awaited.Connection):
-    """redis-py's, which connects to addresses alone."""
+    """A redis-py connection that resolves its host name first."""
 
     async def _connect(self) -> None:
         name: str = self.host
@@ -61,7 +65,7 @@ class ResolvingConnection(awaited.Connection):
 
 
 class ResolvingTLSConnection(ResolvingConnection, awaited.SSLConnection):
-    """The same, encrypted with a context that is given. The server's certificate must have its name."""
+    """The same with TLS. The server's certificate must match the host name."""
 
     def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
         super().__init__(**options)
@@ -73,5 +77,5 @@ class ResolvingTLSConnection(ResolvingConnection, awaited.SSLConnection):
 
 
 def _address(where: tuple[Any, ...]) -> str:
-    """Of a socket's address; a link-local one is known within its zone."""
+    """The IP address of a socket address, with the zone of a link-local address."""
     return f"{where[0]}%{where[3]}" if len(where) == 4 and where[3] else str(where[0])

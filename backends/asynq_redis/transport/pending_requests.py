@@ -1,4 +1,4 @@
-"""Requests on their way to replies: which are answered, which surely not applied, which unknown."""
+"""Track the requests of one call: which are answered, and which may have been applied."""
 
 from __future__ import annotations
 
@@ -19,42 +19,45 @@ if TYPE_CHECKING:
 
 
 class PendingRequests:
-    """One round. Shares of different servers may be absorbed from different threads."""
+    """The requests of one `Transport.send`.
+
+    Threads that send to different servers may call `absorb` concurrently.
+    """
 
     def __init__(
         self, requests: Sequence[Request], *, fail_fast: bool, min_replicas: int, resend: bool = True
     ) -> None:
         self.requests = requests
         self.resend = resend
-        """True if a request may be sent again that may have been applied."""
+        """True if a request that may have been applied may be sent again."""
         self._min_replicas = min_replicas
         self.replies: list[Reply] = [None] * len(requests)
         self.waiting = dict.fromkeys(range(len(requests)))
-        """Positions without a final reply, in order."""
+        """Positions of the requests without a final reply, in order."""
         self.fail_fast = fail_fast
-        """True if nobody in the round is waited for long."""
+        """True if no request waits long for a failing server."""
         self.unknown_scripts: set[int] = set()
         """Positions of calls whose script the server did not know."""
         self.unknown: set[int] = set()
-        """Positions of requests that may have been applied without our knowing."""
+        """Positions of requests that may have been applied although their reply was lost."""
         self.trouble = ""
-        """Why the last pass left requests waiting."""
+        """Why the last attempt left requests unanswered."""
         self.slot_migrating = False
-        """True if it did since a slot is moving."""
+        """True if the reason was a moving slot."""
         self.skipped: set[int] = set()
-        """Positions the last pass did not send, since their server keeps failing."""
+        """Positions that the last attempt did not send because their server is cooling down."""
         self.closed: set[int] = set()
-        """Positions of requests whose connection was closed in the place of a reply, the last time."""
+        """Positions of requests whose connection was closed instead of a reply in the last attempt."""
         self.answered = False
-        """True once a server has answered all it was asked."""
+        """True once a server has answered all its requests."""
 
     @property
     def fails_fast(self) -> bool:
-        """True if what waits is soon given up."""
+        """Whether the unanswered requests are given up after FAIL_FAST_TIMEOUT."""
         return self.fail_fast or all(self.requests[at].best_effort for at in self.waiting)
 
     def begin_attempt(self) -> None:
-        """What waits is sent now."""
+        """Forget why the previous attempt failed."""
         self.trouble, self.slot_migrating, self.skipped = "", False, set()
 
     def absorb(
@@ -64,7 +67,10 @@ class PendingRequests:
         address: Address,
         redirected: Callable[[redis.RedisError], bool],
     ) -> set[str]:
-        """Take what came of sending a share; the codes of the errors that leave requests waiting."""
+        """Record the outcome of sending some requests to one server.
+
+        Returns the error codes that leave requests unanswered.
+        """
         codes: set[str] = set()
         self.closed.difference_update(share)
         for at, reply in zip(share, exchange.replies, strict=False):
@@ -85,29 +91,35 @@ class PendingRequests:
         return codes
 
     def refuse(self, at: int, error: redis_errors.TooLarge) -> None:
-        """End a request that its server will never take."""
+        """Make `error` the final reply to a request."""
         self.waiting.pop(at, None)
         self.unknown.discard(at)
         self.replies[at] = error
 
     def _unconfirmed(self, at: int, confirmed: int) -> Reply:
-        """What was refused was not written; all else has an unknown outcome."""
+        """The reply to a write that too few replicas confirmed. A write that was refused keeps its error."""
         reply = self.replies[at]
         if isinstance(reply, redis.RedisError):
             return reply
         return redis_errors.TooFewReplicas(self._min_replicas, confirmed)
 
     def unavailable(self) -> BrokerUnavailable:
-        """The end of a round that some or all requests have no reply from."""
+        """The exception for a call with unanswered requests."""
         some_answered = len(self.waiting) < len(self.requests)
         return BrokerUnavailable(self.trouble, maybe_applied=bool(self.unknown) or some_answered)
 
     def resent(self) -> list[Request]:
-        """The answered requests of which an earlier copy may have been applied."""
+        """The answered requests that were sent again and whose first copy may have been applied."""
         return [self.requests[at] for at in self.unknown if at not in self.waiting]
 
     def final_replies(self) -> list[Reply]:
-        """The replies, if a server has answered all it was asked, or all said "not now"; else raises."""
+        """Return the replies after the last attempt.
+
+        NoAnswer takes the place of a missing reply.
+
+        Raises:
+            BrokerUnavailable: Replies are missing and no server answered all its requests.
+        """
         silent = [at for at in self.waiting if self.replies[at] is None]
         if silent and not self.answered:
             raise self.unavailable()
@@ -131,7 +143,7 @@ class PendingRequests:
         elif redirected(reply):
             self.replies[at] = None
             self.trouble = redis_errors.reason(reply, address)
-            # The end of a move: the budget may have been spent on waiting for it.
+            # The slot has finished moving. The wait for it may have used up the budget.
             self.slot_migrating = True
             codes.add(redis_errors.code(reply))
         elif redis_errors.unavailable_for_now(reply):

@@ -1,4 +1,4 @@
-"""What trouble with a server means for the caller: the one place that reads redis-py's exceptions."""
+"""Translate redis-py's exceptions to errors of asynq. No other module reads them."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ if TYPE_CHECKING:
 
 UNAVAILABLE_CODES = frozenset(
     {
-        "BUSY",  # another client's script runs for too long
+        "BUSY",  # another client's script exceeds the time limit
         "CLUSTERDOWN",
         "LOADING",
         "MASTERDOWN",
-        "MISCONF",  # the disk is full or failing, so writes are off
+        "MISCONF",  # the disk is full or failing: writes are disabled
         "NOREPLICAS",
-        "READONLY",  # it has become a replica; the name may soon lead to the new primary
+        "READONLY",  # it has become a replica; the address may soon lead to the new primary
     }
 )
-"""Error codes that say: nothing was changed, ask again later."""
+"""Error codes of a request that was not applied and may succeed later."""
 
 MIGRATING_CODES = frozenset({"ASK", "TRYAGAIN"})
-"""Error codes of a slot that is moving from one server to another: nothing was changed, ask again later.
+"""Error codes of a slot that moves to another server. The request was not applied and may succeed later.
 
-An ASK is not followed. On the server it names a script would find keys that have not come yet absent, not in
-their true state: it would pass over locks, ids and pauses, and write keys that then stop the move.
+An ASK redirection is not followed. On the target server, keys that have not been moved yet look absent: a
+script would miss locks, ids and pauses, and write keys that block the migration.
 """
 
-# What a script is told that touches a key which has moved; our scripts touch before they write.
+# The error of a script that accesses a key which has moved. The scripts access all keys before they write.
 _MOVED_KEY = re.compile(r"attempted to access (?:a )?non local key")
 
 _ADVICE = {
-    "NOAUTH": "it wants a password; give one as redis://:PASSWORD@host or password=",
+    "NOAUTH": "it requires a password; give one as redis://:PASSWORD@host or password=",
     "WRONGPASS": "wrong username or password",
     "NOPERM": "the user lacks a permission; asynq needs ~asynq:* &asynq:* and the commands its scripts use",
     "MOVED": "it is a node of a Redis Cluster; name it as redis-cluster://host:port or RedisClusterBroker",
-    "CROSSSLOT": "on a Redis Cluster no name of a queue may begin with a closing brace",
-    "WRONGTYPE": "a key of this queue holds something that asynq did not write; move it away",
+    "CROSSSLOT": "on a Redis Cluster a queue name must not begin with a closing brace",
+    "WRONGTYPE": "a key of this queue holds a value that asynq did not write; rename or delete it",
 }
 
-# Before 7.0 a failing command's error is wrapped by the script that called it.
+# Before 7.0, a script wraps the error of the command that failed in it.
 _IN_SCRIPT = re.compile(
     r"Error running script.*@user_script: ?\d+: -?(?P<code>[A-Z]{2,}) (?P<text>.*)", re.DOTALL
 )
@@ -68,7 +68,7 @@ Any other exception is a bug in this package or in a library and propagates unch
 
 
 class NoAnswer(redis.ConnectionError):
-    """Stands for the reply of a server that gave none, beside the replies that others gave."""
+    """Takes the place of a missing reply when other servers answered."""
 
     def __init__(self, reason: str, *, maybe_applied: bool) -> None:
         super().__init__(reason)
@@ -76,7 +76,7 @@ class NoAnswer(redis.ConnectionError):
 
 
 class TooFewReplicas(redis.RedisError):
-    """Stands for the reply to a write that too few replicas confirmed in time."""
+    """Takes the place of the reply to a write that too few replicas confirmed in time."""
 
     def __init__(self, wanted: int, confirmed: int) -> None:
         super().__init__(wanted, confirmed)
@@ -84,53 +84,53 @@ class TooFewReplicas(redis.RedisError):
 
 
 class TooLarge(redis.RedisError):
-    """Stands for the reply to a request that its server refuses by closing the connection."""
+    """Takes the place of the reply to a request that the server refuses by closing the connection."""
 
     def __init__(self, size: int, limit: int, *, maybe_applied: bool) -> None:
         super().__init__(size, limit)
         self.size = size
         self.limit = limit
-        """Most bytes the server takes; 0 where it does not say."""
+        """Maximum bytes that the server accepts, or 0 if unknown."""
         self.maybe_applied = maybe_applied
 
 
 def code(error: redis.RedisError) -> str:
-    """The leading word of an error reply, such as OOM; ERR for a plain one."""
+    """The code of an error reply, such as OOM. ERR if it has none."""
     return _parts(error)[0]
 
 
 def unavailable_for_now(error: redis.RedisError) -> bool:
-    """True if the reply says that nothing was changed and that asking again may help."""
+    """Whether the request was not applied and may succeed later."""
     return code(error) in UNAVAILABLE_CODES or slot_migrating(error)
 
 
 def no_answer(error: redis.RedisError) -> bool:
-    """True if the error only stands for a server that gave no answer, or none yet."""
+    """Whether the server has not answered, or cannot answer yet."""
     return isinstance(error, NoAnswer) or unavailable_for_now(error)
 
 
 def slot_migrating(error: redis.RedisError) -> bool:
-    """True if the reply says that the key's slot is moving to another server. Nothing was changed."""
+    """Whether the slot of the key is moving to another server. The request was not applied."""
     return code(error) in MIGRATING_CODES or bool(_MOVED_KEY.search(str(error)))
 
 
 def closed(error: Exception) -> bool:
-    """True if the connection ended in the middle of an exchange, and not for want of time."""
+    """Whether the connection was closed during an exchange, as opposed to a timeout."""
     return isinstance(error, redis.ConnectionError | ConnectionError | EOFError)
 
 
 def protocol_error(reply: object) -> bool:
-    """True for the last reply on a connection whose server could not take what was sent."""
+    """Whether the reply is a protocol error, after which the server closes the connection."""
     return isinstance(reply, redis.ResponseError) and str(reply).startswith("Protocol error")
 
 
 def out_of_memory(reply: object) -> bool:
-    """True for the reply of a server whose memory is full."""
+    """Whether the server refused the request because its memory is full."""
     return isinstance(reply, redis.RedisError) and code(reply) == "OOM"
 
 
 def answer(op: Op[Any], error: redis.RedisError) -> AsynqError:
-    """What an error reply means as the answer of an operation."""
+    """The error of an operation for an error reply."""
     if isinstance(error, TooLarge):
         size = value_size(op) or error.size
         return too_large(op, size, error.limit, maybe_applied=error.maybe_applied)
@@ -138,7 +138,7 @@ def answer(op: Op[Any], error: redis.RedisError) -> AsynqError:
 
 
 def refusal(error: redis.RedisError) -> AsynqError:
-    """What an error reply means as the answer of one operation. Nothing was changed."""
+    """The error of an operation for an error reply other than TooLarge."""
     if isinstance(error, NoAnswer):
         return BrokerUnavailable(str(error), maybe_applied=error.maybe_applied)
     if isinstance(error, TooFewReplicas):
@@ -159,9 +159,9 @@ def wrapped_bug(error: BaseException) -> AttributeError | TypeError | None:
 
 
 def connect_refusal(error: BaseException, where: object) -> BrokerRefusedError | None:
-    """Why connecting will not succeed however often it is tried; None where it may."""
+    """The error if connecting cannot succeed, such as a wrong password. None if a retry may succeed."""
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
-        return BrokerRefusedError(f"{where}: the server's certificate is not to be trusted: {error}")
+        return BrokerRefusedError(f"{where}: the server's certificate is not trusted: {error}")
     if isinstance(error, redis.AuthenticationError | redis.ResponseError) and not unavailable_for_now(error):
         word, text = _parts(error)
         return BrokerRefusedError(f"{where}: {_ADVICE.get(word, text)}")
@@ -169,7 +169,7 @@ def connect_refusal(error: BaseException, where: object) -> BrokerRefusedError |
 
 
 def reason(error: BaseException, where: object) -> str:
-    """The trouble in words."""
+    """The reason for a failure, as text."""
     if isinstance(error, redis.BusyLoadingError):
         return f"{where}: it is loading its data"
     if isinstance(error, TimeoutError | redis.TimeoutError):

@@ -1,4 +1,4 @@
-"""Requests to a Redis server: plain commands and calls of scripts."""
+"""Requests to a Redis server: commands and script calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Arg = str | bytes | int
 
 
 def size_of(args: Sequence[Arg]) -> int:
-    """Bytes of arguments, roughly: integers and the encoding of text are not weighed."""
+    """Approximate size of arguments in bytes. Integers and the encoding of text are ignored."""
     return sum(len(arg) for arg in args if not isinstance(arg, int))
 
 
@@ -24,32 +24,32 @@ _KEYLESS = frozenset(
     {"PING", "ECHO", "PUBLISH", "TIME", "INFO", "CONFIG", "CLIENT", "CLUSTER", "SCAN", "SCRIPT"}
 )
 _KEY_BEHIND = {"MEMORY": 2, "OBJECT": 2, "XINFO": 2}
-"""Place of the first key in commands of two words; elsewhere it is the first argument."""
+"""Index of the first key in two-word commands. In other commands it is the first argument."""
 
 
 @frozen
 class Command:
-    """A plain Redis command. Its keys lie in one slot."""
+    """A Redis command. All its keys are in one slot."""
 
     args: tuple[Arg, ...]
     best_effort: bool = field(default=False, kw_only=True)
-    """True if it is given up, where its server is in trouble, soon after all else is answered."""
+    """True if the request is given up early when its server fails and all other requests are answered."""
     slot: int | None = field(default=None, kw_only=True)
-    """Where it has no key: it is for the server of a Cluster that has this slot."""
+    """For a command without a key: send it to the server that owns this slot of a Cluster."""
 
     fail_fast: ClassVar[bool] = False
     durable: ClassVar[bool] = False
 
     @property
     def key(self) -> Arg | None:
-        """A key, by which it finds its server; None where any server will do."""
+        """The key that selects the server. None if any server can answer."""
         word = str(self.args[0]).upper()
         return None if word in _KEYLESS else self.args[_KEY_BEHIND.get(word, 1)]
 
 
 @frozen
 class ScriptCall:
-    """A call of one of our scripts. Its keys lie in one slot."""
+    """A call of one of the Lua scripts. All its keys are in one slot."""
 
     script: LuaScript
     keys: tuple[str | bytes, ...]
@@ -60,20 +60,20 @@ class ScriptCall:
 
     @property
     def key(self) -> str | bytes:
-        """A key, by which it finds its server."""
+        """The key that selects the server."""
         return self.keys[0]
 
     @property
     def fail_fast(self) -> bool:
-        """True if its whole round is in a hurry: no server in trouble is waited for long."""
+        """Whether no request of the same call waits long for a failing server. See LuaScript."""
         return self.script.fail_fast
 
     @property
     def durable(self) -> bool:
-        """True if it is answered only when enough replicas have what it wrote, where that is asked for."""
+        """Whether `min_replicas` applies to the writes of this call. See LuaScript."""
         return self.script.durable
 
 
 Request = Command | ScriptCall
 Reply = Any
-"""What the server answered, as bytes, int, list or None; or a redis.RedisError it answered with."""
+"""A server's reply: bytes, int, list or None, or the redis.RedisError it answered with."""

@@ -1,4 +1,4 @@
-"""Sending rounds of requests until they are answered: how often, how long, and when to give up."""
+"""Retries: send requests until they are answered or the retry budget is spent."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from asynq_redis.url import Address
 
 SLOT_MIGRATION_TIMEOUT = 30.0
-"""Seconds to keep trying at least while a key's slot is moving from one server to another."""
+"""Minimum seconds to keep trying while a slot moves from one server to another."""
 FAIL_FAST_TIMEOUT = 0.5
-"""Seconds that requests which fail fast wait for a server in trouble while others have answered."""
+"""Seconds that fail-fast requests wait for a failing server."""
 MIN_COOLDOWN, MAX_COOLDOWN = 1.0, 10.0
 """Seconds for which fail-fast and best-effort requests skip a server that has failed twice in a row.
 
@@ -40,14 +40,14 @@ The cooldown doubles with each further failure, up to the maximum.
 """
 
 IDLE_CONNECTION_TIMEOUT = 30.0
-"""Seconds for which a connection is kept that is not needed."""
+"""Seconds after which an idle connection is closed."""
 
 NOT_PRIMARY_CODES = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN"})
-"""Error codes of a server that is not, or will not long be, the primary."""
+"""Error codes of a server that is not the primary, or that is about to be replaced."""
 
 
 class RetryBudget:
-    """When to try again: after growing, jittered pauses, within a budget of time."""
+    """The pauses between the attempts of one call: growing, jittered, within a total time."""
 
     def __init__(self, budget: float, monotonic: Callable[[], float], rng: Random) -> None:
         self._monotonic = monotonic
@@ -56,14 +56,17 @@ class RetryBudget:
         self._backoff = Backoff(rng, first=0.02, cap=1.0)
 
     def pause(self, *, at_least: float = 0.0, at_most: float = math.inf) -> float | None:
-        """Seconds to wait before the next try; None when the budget is spent, however it is stretched."""
+        """Return the seconds to wait before the next attempt, or None if the budget is spent.
+
+        `at_least` and `at_most` bound the budget in seconds.
+        """
         budget = min(max(self._budget, at_least), at_most)
         left = self._began + budget - self._monotonic()
         return min(self._backoff.pause(), left) if left > 0 else None
 
 
 class Transport:
-    """Sends rounds over one face of a broker."""
+    """Sends requests for one side of a broker, blocking or async."""
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ class Transport:
         self._monotonic = monotonic
         self._pools: dict[Address, ConnectionPool] = {}
         self._failing: dict[Address, tuple[int, float]] = {}
-        """How often in a row a server has failed, and when last."""
+        """Number of failures in a row of each server, and the time of the last one."""
         self._trim_at = 0.0
 
     async def send(
@@ -126,33 +129,33 @@ class Transport:
         return replies
 
     async def close(self) -> None:
-        """Free all connections."""
+        """Close all connections."""
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             await pool.close()
         await self.router.close()
 
     def drop(self, loop: LoopState) -> None:
-        """`close`, without waiting; see asynq.runtime.loop_local."""
+        """Close all connections without waiting. See asynq.runtime.loop_local.Droppable."""
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             pool.drop(loop)
         self.router.drop(loop)
 
     async def _attempt(self, pending: PendingRequests) -> None:
-        """Send what waits, once, to all servers at the same time."""
+        """Send all waiting requests once, to all servers concurrently."""
         pending.begin_attempt()
         waiting = list(pending.waiting)
         located = await self.router.route([pending.requests[at] for at in waiting])
         shares = [(address, [waiting[place] for place in places]) for address, places in located]
         if sum(len(share) for _, share in shares) < len(waiting):
-            pending.trouble = "no server is known to be in charge"
+            pending.trouble = "no server is known for the request"
         await self._trim()
         if shares:
             await self._io.gather([self._serve(address, pending, share) for address, share in shares])
 
     async def _trim(self) -> None:
-        """Servers that have lost their part and peaks that are over leave no connections behind for long."""
+        """Close connections that have been idle for IDLE_CONNECTION_TIMEOUT."""
         now = self._monotonic()
         if now >= self._trim_at:
             self._trim_at = now + IDLE_CONNECTION_TIMEOUT / 4
@@ -160,7 +163,7 @@ class Transport:
                 await pool.trim(now - IDLE_CONNECTION_TIMEOUT)
 
     async def _serve(self, address: Address, pending: PendingRequests, share: list[int]) -> None:
-        """Send one server its share; end early when it is in trouble."""
+        """Send the requests of one server. Stop early if the server fails."""
         fail_fast = pending.fail_fast or all(pending.requests[at].best_effort for at in share)
         if fail_fast and self._is_cooling_down(address):
             pending.trouble = f"{address}: it has just failed"
@@ -177,14 +180,17 @@ class Transport:
         pending.answered = pending.answered or pending.waiting.keys().isdisjoint(share)
 
     async def _send_large(self, address: Address, pending: PendingRequests, at: int) -> bool:
-        """Send a large request alone; False as `_exchange`. One its server will never take is answered so."""
+        """Send a large request alone. Returns False if it is still unanswered, as `_exchange` does.
+
+        A request that exceeds a limit of its server gets a TooLarge error as its reply.
+        """
         request = pending.requests[at]
         for attempt in range(1, MAX_CLOSED_ATTEMPTS + 1):
             answered = await self._exchange(address, pending, [at], math.inf)
             told = answered and redis_errors.protocol_error(pending.replies[at])
             if answered and not told:
                 if redis_errors.out_of_memory(pending.replies[at]):
-                    # What the server has read of it takes up room as long as this connection is open.
+                    # The server keeps the part it has read in memory until this connection is closed.
                     await self._pool(address).reset()
                 return True
             if not answered and at not in pending.closed:
@@ -208,7 +214,7 @@ class Transport:
     async def _exchange(
         self, address: Address, pending: PendingRequests, share: list[int], limit: float
     ) -> bool:
-        """False when it left requests waiting."""
+        """Send requests in one write. Returns False if some of them are still unanswered."""
         pool = self._pool(address)
         exchange = await pool.exchange(
             [pending.requests[at] for at in share],
@@ -228,7 +234,7 @@ class Transport:
         return not codes and exchange.error is None
 
     def _is_cooling_down(self, address: Address) -> bool:
-        """True if it is to be left alone now; false to one caller at a time, who is to find out."""
+        """Whether to skip the server now. After the cooldown it is False for one caller, the probe."""
         failures, last = self._failing.get(address, (0, 0.0))
         if failures < 2:
             return False

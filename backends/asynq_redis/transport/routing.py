@@ -1,4 +1,4 @@
-"""Which server answers which request: what one server, Sentinel and Cluster differ in."""
+"""Routing: which server gets which request. A single server, Sentinel and Cluster differ only in this."""
 
 from __future__ import annotations
 
@@ -17,48 +17,51 @@ if TYPE_CHECKING:
     from asynq_redis.url import Address
 
 DISCOVERY_TIMEOUT = 1.0
-"""Seconds a server may take to say where the others are: the next one can be asked instead."""
+"""Maximum seconds to wait for one server to name the others, before the next server is asked."""
 
 
 class Router(Protocol):
-    """Finds servers for requests, and finds them anew when they have changed their parts."""
+    """Finds the server of a request, also after a failover or a slot migration."""
 
     @property
     def shards(self) -> int:
-        """How many servers share the queues, as far as is known."""
+        """Number of servers that share the queues, as far as known."""
         ...
 
     async def route(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
-        """For each server, the positions of the requests it is to get, in order.
+        """Return the positions of the requests for each server, in order.
 
-        Positions that are in no list have no server now. BrokerRefusedError when that will not change.
+        Positions that are missing have no server at present.
+
+        Raises:
+            BrokerRefusedError: No server can be found and a retry will not help.
         """
         ...
 
     async def servers_of(self, queues: Iterable[str]) -> dict[Address, list[str]]:
-        """The servers to listen to, each with those of the queues that live on it."""
+        """The servers to listen to, each with its queues."""
         ...
 
     def suspect(self, address: Address) -> None:
-        """This server is in trouble: look before the next request whether another has its part."""
+        """Report that a server failed. The next request first checks whether another server replaces it."""
         ...
 
     def redirected(self, reply: redis.RedisError) -> bool:
-        """True if the reply tells of another server for the request, which gets it next time."""
+        """Whether the reply redirects the request to another server, which then gets it next time."""
         ...
 
     async def close(self) -> None:
-        """Free what it holds."""
+        """Close all connections."""
         ...
 
     def drop(self, loop: LoopState) -> None:
-        """`close`, without waiting; see asynq.runtime.loop_local."""
+        """Close all connections without waiting. See asynq.runtime.loop_local.Droppable."""
         ...
 
 
 @frozen
 class SingleServerRouter:
-    """One server, known from the start."""
+    """One server with a fixed address."""
 
     address: Address
     shards: int = 1
@@ -72,21 +75,21 @@ class SingleServerRouter:
         return {self.address: list(queues)}
 
     def suspect(self, address: Address) -> None:
-        """See Router: there is no other server."""
+        """See Router. There is no other server."""
 
     def redirected(self, reply: redis.RedisError) -> bool:  # noqa: ARG002 - see Router
-        """See Router: there is no other server."""
+        """See Router. There is no other server."""
         return False
 
     async def close(self) -> None:
-        """See Router: it holds nothing."""
+        """See Router. It has no connections."""
 
     def drop(self, loop: LoopState) -> None:
-        """See Router: it holds nothing."""
+        """See Router. It has no connections."""
 
 
 def discovery_settings(settings: ConnectionSettings, **differences: Any) -> ConnectionSettings:
-    """ConnectionSettings for connections that only ask where servers are."""
+    """Settings of the connections that only discover servers."""
     return evolve(
         settings,
         connect_timeout=min(settings.connect_timeout, DISCOVERY_TIMEOUT),

@@ -1,4 +1,4 @@
-"""Redis Sentinel: the primary is the one the sentinels name, asked again and again."""
+"""Routing behind Redis Sentinel. The sentinels are asked for the primary regularly."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from asynq_redis.transport.requests import Request
 
 CONFIRM_INTERVAL = 1.0
-"""Seconds after which the sentinels are asked again whether the primary still is it.
+"""Seconds after which the sentinels are asked again for the primary.
 
-A primary that was only held up goes on as if nothing had happened, for 10 s, until a sentinel demotes it;
-what it acknowledges is lost. Who asks for himself leaves it after one.
+A former primary that was only paused keeps accepting writes for up to 10 s, until a sentinel demotes it.
+These writes are lost. A client that asks every second leaves the former primary after one second.
 """
 
 SUSPECT_TIMEOUT = 10.0
-"""Seconds for which a sentinel that did not answer is asked only if no other one answers."""
+"""Seconds for which a sentinel that did not answer is asked only if no other sentinel answers."""
 
 logger = get_logger("asynq.redis")
 
 
 @frozen
 class _Report:
-    """What one sentinel says."""
+    """The answer of one sentinel."""
 
     primary: Address
     epoch: int
-    """Counts failovers: the greater is the newer."""
+    """Configuration epoch. It grows with each failover."""
 
 
 class SentinelRouter:
@@ -72,9 +72,9 @@ class SentinelRouter:
         self._known: _Report | None = None
         self._confirm_at = 0.0
         self._unresponsive: dict[Address, float] = {}
-        """When a sentinel that did not answer was asked last."""
+        """Monotonic time at which a sentinel did not answer."""
         self._refusals: dict[Address, BrokerRefusedError] = {}
-        """Why those that answered, but not the question, did not."""
+        """Errors of the sentinels that answered but did not name a primary."""
 
     async def route(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
         """See Router."""
@@ -83,7 +83,7 @@ class SentinelRouter:
         return [(self._known.primary, list(range(len(requests))))] if self._known else []
 
     async def servers_of(self, queues: Iterable[str]) -> dict[Address, list[str]]:
-        """See Router. Who only listens does not ask all the time, and leaves no connection open."""
+        """See Router. Asks only while the primary is unknown or suspect, and leaves no connection open."""
         if not self._confirm_at:
             await self._confirm()
             await self._close_idle()
@@ -95,7 +95,7 @@ class SentinelRouter:
             self._confirm_at = 0.0
 
     def redirected(self, reply: redis.RedisError) -> bool:  # noqa: ARG002 - see Router
-        """See Router: a demoted primary is known by its refusal to write."""
+        """See Router. A demoted primary refuses writes instead of redirecting."""
         return False
 
     async def close(self) -> None:
@@ -112,7 +112,7 @@ class SentinelRouter:
         asked_before = self._confirm_at
         await self._io.wait(self._confirming.acquire())
         try:
-            # Others may have asked while this one waited.
+            # Another caller may have asked meanwhile.
             if self._confirm_at == asked_before:
                 await self._ask()
         finally:
@@ -137,7 +137,7 @@ class SentinelRouter:
         self._confirm_at = self._monotonic() + CONFIRM_INTERVAL
 
     def _adopt(self, report: _Report, *, primary_suspect: bool) -> None:
-        # Who knows less than we do may be cut off; but sentinels that were set up anew count from the start.
+        # A sentinel with an older epoch may be cut off. But reinstalled sentinels start from epoch 0 again.
         if self._known is not None and report.epoch < self._known.epoch and not primary_suspect:
             return
         if self._known is None or report.primary != self._known.primary:
@@ -159,7 +159,7 @@ class SentinelRouter:
         asked = sentinel.address
         self._unresponsive.pop(asked, None)
         self._refusals.pop(asked, None)
-        # The one tells of a new primary as soon as there is one, the other when all replicas follow it.
+        # The first names a new primary at once, the second only when all replicas follow it.
         both = ("GET-MASTER-ADDR-BY-NAME", "MASTER")
         try:
             exchange = await sentinel.exchange([Command(("SENTINEL", one, self._master)) for one in both])

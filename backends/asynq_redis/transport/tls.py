@@ -1,7 +1,7 @@
-"""TLS contexts: made once, since reading the authorities of a system takes longer than a handshake.
+"""TLS contexts, cached because loading the certificate authorities takes longer than a handshake.
 
-redis-py makes one for each connection, on the event loop, and trusts the system's authorities also where a
-file names others.
+redis-py creates a context for each connection, on the event loop, and trusts the system's authorities even
+if a CA file is given.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def context_for(tls: TLS) -> ssl.SSLContext:
-    """The context of these settings; a new one when a file was replaced, as renewed certificates are."""
+    """Return the context for these settings. A renewed certificate file leads to a new context."""
     files = (tls.ca_file, tls.cert_file, tls.key_file)
     return _context(tls, tuple(Path(file).stat().st_mtime_ns for file in files if file))
 
 
 class TLSConnection(blocking.SSLConnection):
-    """redis-py's, with a context that is given."""
+    """A redis-py TLS connection that uses a given context."""
 
     def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
         super().__init__(**options)
