@@ -1,4 +1,4 @@
-"""Redis as a broker for asynq, wire-compatible with Go's asynq."""
+"""Redis brokers for asynq, wire-compatible with Go asynq."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all Redis brokers share: two faces, carried out over whatever servers a topology finds."""
+"""Base class of the Redis brokers: executes operations on the servers that a router finds."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 AddressRemap = Mapping[tuple[str, int], tuple[str, int]]
-"""Where to reach the server that others know by this host and port."""
+"""Maps the host and port under which other servers know a server to the address at which to reach it."""
 
 CAPABILITIES = Capabilities(backend="redis", durability="process", multi_process=True)
 
 
 @frozen(kw_only=True)
 class Config:
-    """All a Redis broker is made from: values only, so that a broker can be sent to another process."""
+    """Configuration of a Redis broker. Plain values, so that the broker can be pickled."""
 
     endpoint: Endpoint
     clock: Clock | None
@@ -74,7 +74,7 @@ class Config:
         check_count("min_replicas", self.min_replicas)
         check_timeout("replication_timeout", self.replication_timeout)
         if self.replication_timeout < timedelta(milliseconds=1):
-            raise ValueError("replication_timeout must be at least 1 ms: WAIT takes 0 for ever")
+            raise ValueError("replication_timeout must be at least 1 ms: WAIT 0 never times out")
         if self.min_replicas and self.replication_timeout >= self.socket_timeout:
             raise ValueError("replication_timeout must be shorter than socket_timeout")
         check_max_value_bytes(self.max_value_bytes)
@@ -83,7 +83,7 @@ class Config:
 
     @property
     def settings(self) -> ConnectionSettings:
-        """How its servers are connected to."""
+        """How to connect to the servers."""
         return ConnectionSettings(
             db=self.endpoint.db,
             username=self.endpoint.username,
@@ -98,7 +98,7 @@ class Config:
 
 
 class _Connections:
-    """What one process has open. After a fork the child begins with none of its own."""
+    """The open connections of one process. A forked child starts with none."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -112,9 +112,8 @@ class _Connections:
 class BaseRedisBroker:
     """A broker on Redis servers, 6.2 or later (see asynq.protocol.broker.Broker).
 
-    Nothing is connected before the first operation. A request that was surely not applied, or that can be
-    sent twice without harm, is sent again for `budget`; after that, and at most the two timeouts later, the
-    call ends with BrokerUnavailable.
+    It connects on the first operation. A request that was certainly not applied, or that is idempotent, is
+    retried for `budget`. After that, and at most the two timeouts later, the call raises BrokerUnavailable.
     """
 
     _config: Config
@@ -185,7 +184,7 @@ class BaseRedisBroker:
         return RedisWatcher(self._server_of, self._config.settings)
 
     async def _server_of(self, queue: str) -> Address | None:
-        """The server that holds the queue now, None while none does."""
+        """The current server of the queue, or None if there is none."""
         homes = await self._awaited().router.servers_of([queue])
         return next((address for address, queues in homes.items() if queue in queues), None)
 
@@ -260,7 +259,7 @@ def _router(config: Config, io: ConnectionIO, rng: random.Random) -> Router:
 
 
 def _rng() -> random.Random:
-    return random.Random()  # noqa: S311 - it spreads retries, it guards nothing
+    return random.Random()  # noqa: S311 - spreads retries, not used for security
 
 
 def _rebuilt(kind: type[BaseRedisBroker], config: Config) -> BaseRedisBroker:

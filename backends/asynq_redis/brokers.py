@@ -1,4 +1,4 @@
-"""The three Redis brokers: they differ in how they reach servers, in nothing else."""
+"""The three Redis brokers. They differ only in how they find their servers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,33 @@ _NONE: AddressRemap = MappingProxyType({})
 class RedisBroker(BaseRedisBroker):
     """A broker on one Redis server, 6.2 or later (see asynq.protocol.broker.Broker).
 
-    Nothing is connected before the first operation. A request that was surely not applied, or that can be
-    sent twice without harm, is sent again for `budget`; after that, and at most the two timeouts later, the
-    call ends with BrokerUnavailable.
+    It connects on the first operation. A request that was certainly not applied, or that is idempotent, is
+    retried for `budget`. After that, and at most the two timeouts later, the call raises BrokerUnavailable.
+
+    Arguments override the corresponding parts of the URL.
+
+    Args:
+        url: redis://, rediss:// or unix:// URL of the server.
+        username: User name.
+        password: Password.
+        db: Number of the database.
+        tls: TLS settings. None: TLS only if the URL asks for it.
+        clock: Time source of the broker. None: the scripts use the server's clock.
+        budget: How long a call is retried.
+        connect_timeout: Timeout for opening a connection.
+        socket_timeout: Timeout for one reply.
+        max_connections: Maximum connections per server, for all threads together and for each event loop.
+            More callers wait.
+        min_replicas: Number of replicas that must confirm an enqueue or a settlement.
+        replication_timeout: How long to wait for them. After it the operation raises NotReplicatedError, and
+            its outcome is unknown.
+        max_value_bytes: Maximum bytes of a payload with its headers, and of a result. A larger one is
+            refused. The server's proto-max-bulk-len (512 MB by default) should be higher.
+
+    Raises:
+        BrokerURLError: The URL is invalid or does not name a single server.
+        TypeError: An option has the wrong type.
+        ValueError: An option is out of range.
     """
 
     def __init__(
@@ -51,15 +75,7 @@ class RedisBroker(BaseRedisBroker):
         replication_timeout: timedelta = _REPLICATION,
         max_value_bytes: int | None = None,
     ) -> None:
-        """What is given here goes before what the URL says.
-
-        budget: how long to keep trying. connect_timeout, socket_timeout: for one connection to be made, for
-        one reply to come. max_connections: per thread-shared face and per event loop; more callers wait.
-        min_replicas: an enqueue or a settlement is answered when so many replicas have it, or else, after
-        replication_timeout, by NotReplicatedError: its outcome is unknown. max_value_bytes: most bytes of a
-        payload with its headers, and of a result; a larger one is refused. The server's proto-max-bulk-len
-        (512 MB unless configured) should be more.
-        """
+        """Make a broker. See the class for the arguments."""
         endpoint = _read(url, "single")
         self._start(
             Config(
@@ -83,10 +99,37 @@ class RedisBroker(BaseRedisBroker):
 
 
 class RedisSentinelBroker(BaseRedisBroker):
-    """A broker on the Redis server that sentinels call the primary (see asynq.protocol.broker.Broker).
+    """A broker on the primary that Redis Sentinel reports (see asynq.protocol.broker.Broker).
 
-    It follows failovers: a request waits for the new primary within `budget`. The sentinels are asked once a
-    second whether the primary still is it, so that one which was only held up is left at once.
+    It follows failovers: a request waits for the new primary for up to `budget`. The broker asks the
+    sentinels for the primary once a second, so it soon leaves a former primary that was only paused.
+
+    Args:
+        sentinels: Host and port of each sentinel.
+        master: Name under which the sentinels monitor the primary.
+        db: Number of the database.
+        username: User name for the data servers.
+        password: Password for the data servers.
+        sentinel_username: User name for the sentinels.
+        sentinel_password: Password for the sentinels.
+        tls: TLS settings for the data servers and the sentinels.
+        address_remap: Maps the host and port that the sentinels report for a server to the address at which
+            to reach it.
+        clock: Time source of the broker. None: the scripts use the server's clock.
+        budget: How long a call is retried.
+        connect_timeout: Timeout for opening a connection.
+        socket_timeout: Timeout for one reply.
+        max_connections: Maximum connections per server, for all threads together and for each event loop.
+            More callers wait.
+        min_replicas: Number of replicas that must confirm an enqueue or a settlement.
+        replication_timeout: How long to wait for them. After it the operation raises NotReplicatedError, and
+            its outcome is unknown.
+        max_value_bytes: Maximum bytes of a payload with its headers, and of a result. A larger one is
+            refused. The server's proto-max-bulk-len (512 MB by default) should be higher.
+
+    Raises:
+        TypeError: An option has the wrong type.
+        ValueError: An option is out of range, or `sentinels` or `master` is empty.
     """
 
     def __init__(
@@ -110,13 +153,9 @@ class RedisSentinelBroker(BaseRedisBroker):
         replication_timeout: timedelta = _REPLICATION,
         max_value_bytes: int = MAX_VALUE_BYTES,
     ) -> None:
-        """master: the name the sentinels know the primary by. username, password: for the data servers.
-
-        tls: for data servers and sentinels. address_remap: where to reach a server that the sentinels know
-        by another host and port. The others as RedisBroker's.
-        """
+        """Make a broker. See the class for the arguments."""
         if not master:
-            raise ValueError("master is empty: give the name the sentinels know the primary by")
+            raise ValueError("master is empty: give the name under which the sentinels monitor the primary")
         endpoint = Endpoint(
             kind="sentinel",
             addresses=_addresses("sentinels", sentinels),
@@ -145,11 +184,34 @@ class RedisSentinelBroker(BaseRedisBroker):
 
 
 class RedisClusterBroker(BaseRedisBroker):
-    """A broker on a Redis Cluster; each queue lives on one of its shards (see asynq.protocol.broker.Broker).
+    """A broker on a Redis Cluster. Each queue is on one shard (see asynq.protocol.broker.Broker).
 
-    It follows failovers and slots that move: a request waits for a new primary within `budget`, for a moving
-    slot for 30 s. Where an `execute_many` spans shards and one of them cannot be reached, the operations on
-    that shard are answered by BrokerUnavailable and all others as usual.
+    It follows failovers and slot migrations: a request waits for a new primary for up to `budget`, and for a
+    moving slot for 30 s. If `execute_many` spans shards and one of them is unreachable, the operations
+    on that shard are answered with BrokerUnavailable, and all others as usual.
+
+    Args:
+        nodes: Host and port of some nodes of the cluster. They report the others.
+        username: User name.
+        password: Password.
+        tls: TLS settings.
+        address_remap: Maps the host and port that the cluster reports for a node to the address at which to
+            reach it.
+        clock: Time source of the broker. None: the scripts use the server's clock.
+        budget: How long a call is retried.
+        connect_timeout: Timeout for opening a connection.
+        socket_timeout: Timeout for one reply.
+        max_connections: Maximum connections per server, for all threads together and for each event loop.
+            More callers wait.
+        min_replicas: Number of replicas that must confirm an enqueue or a settlement.
+        replication_timeout: How long to wait for them. After it the operation raises NotReplicatedError, and
+            its outcome is unknown.
+        max_value_bytes: Maximum bytes of a payload with its headers, and of a result. A larger one is
+            refused. The server's proto-max-bulk-len (512 MB by default) should be higher.
+
+    Raises:
+        TypeError: An option has the wrong type.
+        ValueError: An option is out of range, or `nodes` is empty.
     """
 
     def __init__(
@@ -169,11 +231,7 @@ class RedisClusterBroker(BaseRedisBroker):
         replication_timeout: timedelta = _REPLICATION,
         max_value_bytes: int = MAX_VALUE_BYTES,
     ) -> None:
-        """nodes: some of the cluster's, to begin with; they tell of the others.
-
-        address_remap: where to reach a node that the others know by another host and port. The others as
-        RedisBroker's.
-        """
+        """Make a broker. See the class for the arguments."""
         endpoint = Endpoint(
             kind="cluster",
             addresses=_addresses("nodes", nodes),
@@ -198,7 +256,15 @@ class RedisClusterBroker(BaseRedisBroker):
 
 
 def connect(url: str, *, clock: Clock | None = None) -> BaseRedisBroker:
-    """The broker a URL names, of any of url.SCHEMES. clock: as RedisBroker's."""
+    """Make the broker for a URL.
+
+    Args:
+        url: A URL with one of url.SCHEMES.
+        clock: Time source of the broker. None: the scripts use the server's clock.
+
+    Raises:
+        BrokerURLError: The URL is invalid.
+    """
     endpoint = read_url(url)
     found = [(address.host, address.port) for address in endpoint.addresses]
     if endpoint.kind == "sentinel":

@@ -1,4 +1,4 @@
-"""What a Redis URL says, read strictly: a URL that may mean something else is refused, with the remedy."""
+"""Parse Redis URLs strictly: an ambiguous URL is refused with advice on how to write it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Kind = Literal["single", "sentinel", "cluster"]
 
 @frozen
 class Address:
-    """Where one server listens: a host and a port, or the path of a Unix socket."""
+    """Address of one server: a host and a port, or the path of a Unix socket."""
 
     host: str = ""
     port: int = DEFAULT_PORT
@@ -38,36 +38,41 @@ class Address:
 
 @frozen(kw_only=True)
 class TLS:
-    """How to encrypt, whom to trust and how to identify ourselves. File names are paths of PEM files."""
+    """TLS settings. The files are PEM files.
+
+    Args:
+        ca_file: Certificate authorities to trust instead of the system's.
+        cert_file: Client certificate. None: the client has no certificate.
+        key_file: Private key of the client certificate. None: it is in `cert_file`.
+        verify: False accepts any server certificate. The connection is still encrypted.
+    """
 
     ca_file: str | None = None
-    """Trust these authorities instead of the system's."""
     cert_file: str | None = None
     key_file: str | None = None
     verify: bool = True
-    """False: encrypt, but trust whoever answers."""
 
 
 @frozen(kw_only=True)
 class Endpoint:
-    """Which servers to talk to, and as whom."""
+    """The servers of a broker and the credentials for them."""
 
     kind: Kind = "single"
     addresses: tuple[Address, ...] = (Address("127.0.0.1"),)
-    """The server, or the sentinels to ask, or the cluster nodes to begin with."""
+    """The server, the sentinels, or some nodes of the cluster."""
     db: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
-    """For the servers that hold the data."""
+    """Password of the servers that hold the data."""
     tls: TLS | None = None
     master: str = ""
-    """Name the sentinels know the primary by."""
+    """Name under which the sentinels monitor the primary."""
     sentinel_username: str | None = None
     sentinel_password: str | None = field(default=None, repr=False)
     min_replicas: int = 0
-    """How many replicas are to confirm an enqueue or a settlement."""
+    """Number of replicas that must confirm an enqueue or a settlement."""
     max_value_bytes: int = MAX_VALUE_BYTES
-    """Most bytes of a payload with its headers, and of a result."""
+    """Maximum bytes of a payload with its headers, and of a result."""
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.addresses))
@@ -96,7 +101,7 @@ SCHEMES: Mapping[str, _Scheme] = {
     "redis-cluster": _Scheme(kind="cluster", parameters=_ANY),
     "rediss-cluster": _Scheme(kind="cluster", tls=True, parameters=_ANY | _TLS),
 }
-"""What each URL scheme means, and the query parameters it takes."""
+"""Meaning of each URL scheme, and the query parameters it accepts."""
 
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?]*)(?P<path>[^?]*)(?:\?(?P<query>.*))?", re.IGNORECASE
@@ -107,12 +112,16 @@ _DATABASE = re.compile(r"\+?[0-9]{1,9}")
 
 
 def read_url(url: str) -> Endpoint:
-    """The endpoint a URL names. BrokerURLError, without secrets, when it does not say one thing clearly."""
+    """Return the endpoint of a URL.
+
+    Raises:
+        BrokerURLError: The URL is invalid or ambiguous. The error contains no secrets.
+    """
     return _Reader(url).endpoint()
 
 
 class _Reader:
-    """Reads one URL; every refusal names the part that is wrong."""
+    """Parses one URL. Each error names the invalid part."""
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -1,7 +1,7 @@
-"""Our Lua scripts, read from lua/: one file a script, what several of them need in lua/lib/.
+"""The Lua scripts of the backend, one file each. Shared snippets are in lua/lib/.
 
-A script's header is its type: what it does, its `flags:` from Redis 7.0 on, its `KEYS:` and `ARGV:`
-(written `fixed ones | those of each item | rest*`), what it answers, and the snippets it includes.
+The header of a script is its signature: a summary, its `flags:` for Redis 7.0 and later, its `KEYS:` and
+`ARGV:` (written `fixed ones | those of each item | rest*`), its `answers:`, and the snippets it includes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _FLAGS = re.compile(r"^-- flags: (.+)$", re.MULTILINE)
 
 @frozen
 class LuaScript:
-    """A script in two renderings: Redis 7.0 and later read flags in its first line, older ones refuse it."""
+    """A script in two forms: with a first line of flags for Redis 7.0 and later, and without it before."""
 
     name: str
     durable: bool = field(default=False, kw_only=True)
-    """True if whoever calls it counts on what it did: then it is what `min_replicas` is about."""
+    """True if the caller relies on the write: then `min_replicas` applies to it."""
     fail_fast: bool = field(default=False, kw_only=True)
-    """True if whoever calls it tries again by himself, and meanwhile has other servers to attend to."""
+    """True if the caller repeats the call by itself, and must not wait for one failing server of several."""
     _plain: str = field(init=False, repr=False)
     _flagged: str = field(init=False, repr=False)
     _shas: tuple[str, str] = field(init=False, repr=False)
@@ -49,12 +49,12 @@ class LuaScript:
         )
         return plain, flagged
 
-    def text(self, flags: bool) -> str:  # noqa: FBT001 - the server has them or not
-        """The source; with its flags for Redis 7.0 and later."""
+    def text(self, flags: bool) -> str:  # noqa: FBT001 - a property of the server
+        """The source, with flags for Redis 7.0 and later."""
         return self._flagged if flags else self._plain
 
-    def sha(self, flags: bool) -> str:  # noqa: FBT001 - the server has them or not
-        """The SHA-1 the server knows it by."""
+    def sha(self, flags: bool) -> str:  # noqa: FBT001 - a property of the server
+        """The SHA-1 by which the server knows the script."""
         return self._shas[flags]
 
 

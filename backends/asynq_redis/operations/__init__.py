@@ -1,4 +1,4 @@
-"""How Redis carries out each operation of the broker protocol: one module a concern."""
+"""Implements the operations of the broker protocol on Redis, one module per concern."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How operations become calls of scripts: by queue, in order, at most MAX_BATCH to a call."""
+"""Batch operations into script calls: per queue, in order, at most MAX_BATCH operations per call."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ K = TypeVar("K", bound="Hashable")
 
 @frozen
 class Item:
-    """The part of one operation in a call: its keys, its arguments."""
+    """The keys and arguments of one operation in a script call."""
 
     keys: tuple[str, ...]
     args: tuple[Arg, ...]
 
     def size(self) -> int:
-        """Bytes of its arguments."""
+        """Approximate bytes of the arguments."""
         return size_of(self.args)
 
 
 def split_into_calls(items: Sequence[tuple[K, Item]]) -> Iterator[tuple[K, list[int]]]:
-    """Cut items into calls: (what the call has in common, places of its items), each in order.
+    """Split items into calls, in order. Yields what the items of a call have in common, and their positions.
 
     A call for several items has at most LARGE_BYTES: copying more blocks other clients, and a server may
     refuse it.
@@ -62,9 +62,16 @@ def run_in_calls(
     context: CallContext,
     resent: Callable[[Any], Any] = lambda answer: answer,
 ) -> Steps[list[Any]]:
-    """Send all items in one round and answer for each place. A refusal of a call answers all of its items.
+    """Run the operations in script calls and return their answers.
 
-    `resent` makes the answer to an operation from what its copy was answered, after a reply was lost.
+    An error reply to a call is the answer of all its operations.
+
+    Args:
+        items: For each operation, what all operations of a call must have in common, and its item.
+        call: Makes the call for some items.
+        answer: Makes an operation's answer from its position and its part of the reply.
+        context: The context of the call.
+        resent: Adjusts the answer of an operation that was sent again after a lost reply.
     """
     answers: list[Any] = [None] * len(items)
     cut = list(split_into_calls(items))
@@ -89,7 +96,7 @@ def call_for_items(
     items: Sequence[Item],
     rest: Sequence[str] = (),
 ) -> ScriptCall:
-    """A call for several items: fixed keys and arguments, then each item's, then further keys."""
+    """Make a call for several items: fixed keys and arguments, then those of each item, then `rest`."""
     all_keys, all_args = [*keys], [*args]
     for item in items:
         all_keys += item.keys
@@ -98,13 +105,13 @@ def call_for_items(
 
 
 def lock_key(hash_key: str, message: TaskMessage) -> str:
-    """The lock a task took; its hash once more when it took none, so that every task has as many keys."""
+    """The key of the task's lock. Without a lock its hash: all tasks have the same number of keys."""
     return message.unique_key or hash_key
 
 
 @frozen
 class Undecodable:
-    """A task whose stored message cannot be read."""
+    """A task whose stored message cannot be decoded."""
 
     queue: str
     raw_id: bytes
@@ -113,11 +120,11 @@ class Undecodable:
 
     @property
     def task_id(self) -> str:
-        """The id as text, as far as it is text."""
+        """The id as text. Invalid UTF-8 is replaced."""
         return self.raw_id.decode(errors="replace")
 
     def set_aside(self, context: CallContext) -> ScriptCall:
-        """The call that archives it, with the reason."""
+        """The call that archives the task with the reason."""
         keys = QueueKeys(self.queue)
         message = task_message.replacement(self.queue, self.task_id, self.data, self.why)
         return ScriptCall(
@@ -128,7 +135,7 @@ class Undecodable:
 
 
 def read_message(queue: str, raw_id: bytes, data: bytes) -> TaskMessage | Undecodable:
-    """The message of a task, or why it cannot be read."""
+    """Decode the message of a task. Returns Undecodable if that fails."""
     try:
         return task_message.decode_as(queue, raw_id.decode(errors="replace"), data)
     except task_message.UndecodableMessageError as error:

@@ -1,7 +1,7 @@
-"""Dequeue from queues on different servers: one call for each queue, all of them at the same time.
+"""Dequeue from queues on different servers: one call per queue, all of them concurrently.
 
-Each wanted task is first asked of the queue it prefers. What a queue did not have is asked of the next
-preferred one, so that priorities hold and no more is taken than is wanted.
+Each wanted task is requested from its preferred queue first. A task that this queue lacks is requested from
+the next preferred queue. Thus priorities hold, and no more tasks are taken than wanted.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from asynq.protocol.ops import Dequeue
 
     DequeueFromOne = Callable[[Dequeue, str], Steps[Any]]
-    """Asks one queue."""
+    """Dequeues from one queue."""
 
 
 def dequeue_across_servers(
     op: Dequeue, queues: Sequence[str], context: CallContext, ask: DequeueFromOne
 ) -> Steps[Any]:
-    """The deliveries; an error only where no queue gave an answer."""
+    """Return the deliveries. Returns an error only if no queue answered."""
     found: dict[str, Sequence[Delivery]] = {}
     refusals: list[Any] = []
     asked: Counter[str] = Counter()
     exhausted: set[str] = set()
-    # In the first round every queue is asked, if only for what an earlier copy of this call took.
+    # The first round asks every queue: an earlier copy of this call may have taken tasks from it.
     to_ask: Collection[str] = queues
     while to_ask:
         asked += _demand(op, found, exhausted)
@@ -53,7 +53,7 @@ def dequeue_across_servers(
 
 
 def _demand(op: Dequeue, found: dict[str, Sequence[Delivery]], exhausted: set[str]) -> Counter[str]:
-    """How many more tasks to ask of which queue: for each order without one, of the next in line."""
+    """The number of tasks to request from each queue: for each order without a task, from its next queue."""
     left = Counter({queue: len(deliveries) for queue, deliveries in found.items()})
     missing = len(op.orders) - left.total()
     demand: Counter[str] = Counter()
@@ -69,7 +69,7 @@ def _demand(op: Dequeue, found: dict[str, Sequence[Delivery]], exhausted: set[st
 
 
 def _no_more_than(wanted: int, deliveries: list[Delivery], context: CallContext) -> Steps[Any]:
-    """Give back what is too much: an earlier copy of the call held it where this one did not know of it."""
+    """Requeue surplus deliveries. An earlier copy of the call took them without the knowledge of this one."""
     surplus = [Requeue(delivery=delivery) for delivery in deliveries[wanted:]]
     if surplus:
         yield from HANDLERS[Requeue](surplus, context)

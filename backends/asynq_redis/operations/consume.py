@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from asynq_redis.transport.requests import Arg, Reply
 
 _ROUNDS = 4
-"""How often a Dequeue asks again in place of tasks it found to be gone or undecodable."""
+"""Maximum attempts of a Dequeue to replace tasks that are missing or undecodable."""
 _MANY = 32
-"""More queues are first asked whether they have anything: one script over all of them holds up everybody."""
+"""Above this number, empty queues are excluded first: one script over all would block the server."""
 
 
 def _dequeue(op: Dequeue, context: CallContext) -> Steps[Any]:
@@ -51,7 +51,7 @@ def _dequeue(op: Dequeue, context: CallContext) -> Steps[Any]:
 
 
 def _with_anything(op: Dequeue, queues: Sequence[str]) -> Steps[Any]:
-    """The queues that hold pending tasks, or tasks that an earlier copy of this call took; or an error."""
+    """Return the queues with pending tasks or with tasks that an earlier copy took, or an error."""
     keys = [QueueKeys(queue) for queue in queues]
     counts = yield [Command(("EXISTS", of.pending, of.taken(op.token))) for of in keys]
     if refused := next((count for count in counts if isinstance(count, redis.RedisError)), None):
@@ -64,9 +64,9 @@ def _among(order: tuple[str, ...], queues: frozenset[str]) -> tuple[str, ...]:
 
 
 def _ask(op: Dequeue, queues: Sequence[str], context: CallContext) -> Steps[Any]:
-    """One call for queues that live together; also without orders, for what an earlier copy took.
+    """Dequeue from queues on one server. Without orders, return what an earlier copy of the call took.
 
-    A copy of the call fills up what was found unusable, as it keeps what it holds.
+    Sending the call again replaces unusable tasks and keeps the tasks already taken.
     """
     call = _dequeue_call(op, queues, context)
     requests: list[Request] = [call]
@@ -88,7 +88,7 @@ def _ask(op: Dequeue, queues: Sequence[str], context: CallContext) -> Steps[Any]
             log_set_aside(task.queue, task.task_id, str(task.why))
         requests = [*(task.set_aside(context) for task in undecodable), call]
     else:
-        # It asks no more, but what it took and cannot hand out must not stay taken.
+        # No further attempt, but tasks that were taken and cannot be delivered must be released.
         if set_asides := requests[:-1]:
             yield set_asides
     return tuple(deliveries)
@@ -127,7 +127,7 @@ def _delivery(op: Dequeue, queue: str, now: int, facts: Sequence[Reply]) -> Deli
 
 @implements(ExtendLease)
 def extend_lease(ops: Sequence[ExtendLease], context: CallContext) -> Steps[list[Any]]:
-    """Leases of one queue in calls of several."""
+    """Extend leases, in one call per queue."""
 
     def answer(place: int, reply: Reply) -> Any:
         if reply == 0:
@@ -148,7 +148,7 @@ def extend_lease(ops: Sequence[ExtendLease], context: CallContext) -> Steps[list
 
 @implements(WriteResult)
 def write_result(ops: Sequence[WriteResult], context: CallContext) -> Steps[list[Any]]:
-    """Results of one queue in calls of several."""
+    """Write results, in one call per queue."""
     return (
         yield from run_in_calls(
             [(op.lease.queue, _lease_item(op.lease, op.result)) for op in ops],
@@ -164,5 +164,5 @@ def _lease_item(lease: Lease, what: bytes | int) -> Item:
 
 
 def lease_lost(lease: Lease) -> LeaseLostError:
-    """The answer to whoever no longer holds this lease."""
+    """The error for a lease that is no longer held."""
     return LeaseLostError(lease.queue, lease.task_id)

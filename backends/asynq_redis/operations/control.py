@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 
 def _refusal(*replies: Reply) -> Reply:
-    """The first reply that is an error; None when there is none."""
+    """The first error among the replies, or None."""
     return next((reply for reply in replies if isinstance(reply, redis.RedisError)), None)
 
 
 def _ping(op: Ping, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
-    # A server that loads its data tells the time, but answers no PING.
+    # A server that is loading its data answers TIME, but not PING.
     pong, time = yield [Command(("PING",)), Command(("TIME",))]
     if error := _refusal(pong, time):
         return error
@@ -81,7 +81,7 @@ implements(ListQueues)(per_operation(_list_queues))
 
 
 def queue_stats(op: GetQueueStats, context: CallContext) -> Steps[Any]:
-    """Numbers of one queue, or why there are none."""
+    """Return the statistics of a queue, or an error."""
     keys = QueueKeys(op.queue)
     names = (
         keys.pending,
@@ -109,7 +109,7 @@ def queue_stats(op: GetQueueStats, context: CallContext) -> Steps[Any]:
         if error := _refusal(*pages):
             return error
         aggregating += sum(tasks for _, tasks, _ in pages)
-        # Those whose tasks are all scheduled are listed too: Go forwards a task into its group and no more.
+        # Groups whose tasks are all scheduled count: Go forwards a task to its group without listing it.
         groups += sum(holding for kind, (*_, holding) in zip(unfinished, pages, strict=True) if kind == "set")
         cursors = {kind: page[0] for kind, page in zip(unfinished, pages, strict=True) if page[0] != b"0"}
         unfinished = list(cursors)
@@ -140,7 +140,7 @@ implements(GetQueueStats)(per_operation(queue_stats))
 
 
 _GROUPED = ("set", "zset")
-"""Where aggregating tasks are: in groups, whose names are a set, or taken, in sets listed in a zset."""
+"""Types of the two indexes of aggregating tasks: a set of groups, and a sorted set of aggregation sets."""
 
 
 def _sum_groups(keys: QueueKeys, kind: str, cursor: bytes) -> ScriptCall:
@@ -197,7 +197,7 @@ implements(ListTasks)(per_operation(_list_tasks))
 
 
 def collection_of(keys: QueueKeys, state: TaskState, group: str) -> tuple[str, str]:
-    """The key that lists the tasks of a state, and its type."""
+    """The key that lists the tasks in a state, and its type."""
     return {
         TaskState.PENDING: (keys.pending, "list"),
         TaskState.ACTIVE: (keys.active, "list"),

@@ -1,4 +1,4 @@
-"""Examine: a page of the server's keys, of the ids of one state, or of what belongs to no queue."""
+"""Examine: one page of a queue's keys, of the ids in one state, or of the keys outside of queues."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from asynq_redis.transport.requests import Reply
 
 LEASE_GRACE = 30_000
-"""Milliseconds after which the lease given to an active task without one lapses."""
+"""Milliseconds until the lease expires that an active task without a lease is given."""
 MAX_CLOCK_SKEW = 60
-"""Seconds by which clocks of processes may differ: a record is stale when it ended longer ago."""
+"""Maximum seconds by which clocks of processes may differ. A record that expired longer ago is stale."""
 _LISTS = tuple(state for state in TaskState if state is not TaskState.AGGREGATING)
 _PRESENCE = ("asynq:servers", "asynq:workers", "asynq:schedulers")
 _PRESENT = "presence"
@@ -46,7 +46,7 @@ _HOLDS_TASKS = re.compile(
 
 
 def _examine(op: Examine, context: CallContext) -> Steps[Any]:
-    """A cursor names a stage and where in it to go on."""
+    """A cursor is a stage and the position in it."""
     if op.queue is None:
         return (yield from _store(op, context))
     stage, _, position = op.cursor.partition(":")
@@ -63,7 +63,7 @@ def _first_error(replies: Sequence[Reply]) -> Reply:
 
 
 def _texts(names: Sequence[bytes]) -> list[str]:
-    """Those that are text: anything else was written by nobody we know."""
+    """The names that are valid UTF-8. Other keys were not written by asynq."""
     decoded = ((name, name.decode(errors="replace")) for name in names)
     return [text for name, text in decoded if text.encode() == name]
 
@@ -96,7 +96,7 @@ def _named(names: Sequence[str], front: str) -> list[str]:
 
 
 def _places(keys: QueueKeys) -> tuple[str, ...]:
-    """The collections of lua/lib/places.lua."""
+    """The keys that lua/lib/places.lua takes."""
     return (
         *(keys.pending, keys.active, keys.lease, keys.scheduled, keys.retry, keys.archived, keys.completed),
         *(keys.groups, keys.aggregation_sets),
@@ -131,7 +131,7 @@ def _tasks(op: Examine, context: CallContext, keys: QueueKeys, names: Sequence[s
 
 
 def _destination(data: bytes, name: bytes, group: bytes) -> tuple[str, int]:
-    """Where a task that is nowhere belongs ("" for nowhere), and when a completed one is dropped."""
+    """The state for an orphaned task ("" for none), and the end of a completed task's retention."""
     state = state_named(name)
     if not data or state is TaskState.ARCHIVED:
         return "", 0
@@ -208,11 +208,11 @@ def _ids(op: Examine, context: CallContext, state: TaskState, offset: int) -> St
     return Examined(findings=tuple(findings), cursor=cursor)
 
 
-# --- what belongs to no queue ---------------------------------------------------------------------------
+# --- keys outside of queues -----------------------------------------------------------------------------
 
 
 def _store(op: Examine, context: CallContext) -> Steps[Any]:
-    """A cursor names a slot, by which to find the server to go on with, and that server's own cursor."""
+    """A cursor is a slot, which selects the server, and the cursor of that server."""
     if op.cursor in ("", _PRESENT):
         return (yield from _presence(op, context))
     slot, _, position = op.cursor.partition(":")
@@ -232,7 +232,7 @@ def _store(op: Examine, context: CallContext) -> Steps[Any]:
 
 
 def _unlisted(op: Examine, names: Sequence[bytes]) -> Steps[Any]:
-    """A finding for each queue these keys belong to that is not listed."""
+    """Return a finding for each queue of these keys that is not listed."""
     queues = list(
         dict.fromkeys(match[1] for name in _texts(names) if (match := _HOLDS_TASKS.fullmatch(name)))
     )
@@ -250,7 +250,7 @@ def _unlisted(op: Examine, names: Sequence[bytes]) -> Steps[Any]:
 
 
 def _slot_of_each_server(context: CallContext) -> Steps[Any]:
-    """The first slot of each server that holds queues."""
+    """The first slot of each primary."""
     if not context.clustered:
         return [0]
     [ranges] = yield [Command(("CLUSTER", "SLOTS"))]
@@ -263,7 +263,7 @@ def _slot_of_each_server(context: CallContext) -> Steps[Any]:
 
 
 def _presence(op: Examine, context: CallContext) -> Steps[Any]:
-    """A record says itself until when it holds: seconds of its writer's clock."""
+    """The score of a record is its expiry in Unix seconds, by the clock of its writer."""
     ended = context.seconds() - MAX_CLOCK_SKEW
     replies = yield [
         Command(("ZRANGEBYSCORE", index, "-inf", ended, "LIMIT", 0, MAX_BATCH)) for index in _PRESENCE
@@ -280,6 +280,6 @@ def _presence(op: Examine, context: CallContext) -> Steps[Any]:
         for found in stale.values()
         for name in found
     )
-    # Those repaired make room for the next; those only found would be found again.
+    # Repaired records are removed, so the next page starts at the front. Others would be found again.
     more = op.repair and any(len(found) == MAX_BATCH for found in stale.values())
     return Examined(findings=findings, cursor=_PRESENT if more else "0:0")

@@ -1,11 +1,11 @@
-"""Operations as steps: what to send and what to make of the replies, without any I/O.
+"""Execute operations as generators of requests, without I/O.
 
-A handler is a generator over a *list* of operations of one type: it yields rounds of requests and is sent
-the replies of each round, in order, a server's error as a RedisError value in the place of a reply. What it
-returns are the answers, one per operation, an AsynqError in the place of an answer that was refused, or the
-server's own error, which the broker translates.
-`Batch` runs any number of handlers side by side, so that each round of all of them is one packed write; the
-plain and the awaited face of the broker differ only in how they send that write.
+A handler is a generator over a list of operations of one type. It yields rounds of requests and receives
+the replies of each round in order. A server's error is a RedisError value in place of a reply. The handler
+returns one answer per operation: a result, an AsynqError, or the server's error, which the broker translates.
+
+`Batch` interleaves any number of handlers, so that each round of all of them is one write. The blocking and
+the async side of the broker differ only in how they send that write.
 """
 
 from __future__ import annotations
@@ -31,43 +31,43 @@ Steps = Generator[list[Request], list[Reply], T]
 
 @frozen(kw_only=True)
 class CallContext:
-    """What handlers may know of their surroundings."""
+    """Context of one `execute_many` call, shared by all its handlers."""
 
     clock: Clock | None
-    """The injected clock; None: scripts go by the server's TIME."""
+    """The injected clock. None: the scripts use the server's TIME."""
     clustered: bool = False
-    """True if queues may live on different servers: then no call may name keys of two."""
+    """True if queues may be on different servers. Then a script call must not have keys of two queues."""
     known_queues: set[str] = field(factory=set)
-    """Names of queues this broker has added to the list of all queues."""
+    """Names of the queues that this broker has added to the list of all queues."""
     resent: dict[int, Request] = field(factory=dict)
-    """Requests whose reply is that of a copy: the reply to an earlier one was lost. By identity."""
+    """Requests that were sent again because the reply to an earlier copy was lost. Keyed by identity."""
     time: BrokerTime = field(factory=BrokerTime)
-    """What servers have told of their time."""
+    """Estimate of the servers' time."""
     started_at: int = field(init=False)
-    """Mark of `time` from before anything was sent."""
+    """Mark of `time` from before the first request."""
 
     @started_at.default
     def _mark(self) -> int:
         return self.time.mark()
 
     def was_resent(self, request: Request) -> bool:
-        """True if an earlier copy of the request may have done what this one found done."""
+        """Whether an earlier copy of the request may have been applied."""
         return id(request) in self.resent
 
     def now_argument(self) -> str:
-        """`now` as every script takes it: microseconds, or empty for the server's TIME."""
+        """The `now` argument of every script: Unix microseconds, or empty for the server's TIME."""
         return "" if self.clock is None else str(self.clock.now() * 1000)
 
     def record_server_time(self, now: int) -> None:
-        """A server has answered that it is now this time."""
+        """Record the Unix milliseconds that a server reported."""
         self.time.update(now, sent=self.started_at)
 
     def milliseconds(self) -> int:
-        """The present time: the injected clock's, or as servers have told it."""
+        """The current Unix milliseconds, of the injected clock or as estimated from the servers."""
         return self.time.now() if self.clock is None else self.clock.now()
 
     def seconds(self) -> int:
-        """The same in Unix seconds."""
+        """The current Unix seconds."""
         return self.milliseconds() // 1000
 
 
@@ -76,7 +76,7 @@ HANDLERS: dict[type[Op[Any]], Handler] = {}
 
 
 def implements(operation: type[Op[Any]]) -> Callable[[Handler], Handler]:
-    """Register a handler for an operation."""
+    """Register the handler of an operation type."""
 
     def register(handler: Handler) -> Handler:
         HANDLERS[operation] = handler
@@ -95,7 +95,7 @@ def _unsupported(ops: Sequence[Op[Any]], context: CallContext) -> Steps[list[Any
 
 
 def per_operation(single: Callable[[Any, CallContext], Steps[Any]]) -> Handler:
-    """A handler that carries out each operation by itself, all of them in the same rounds."""
+    """Make a handler from a generator for one operation. Several operations are interleaved."""
 
     def handler(ops: Sequence[Any], context: CallContext) -> Steps[list[Any]]:
         return (yield from interleaved([single(op, context) for op in ops]))
@@ -104,7 +104,7 @@ def per_operation(single: Callable[[Any, CallContext], Steps[Any]]) -> Handler:
 
 
 def interleaved(runs: Sequence[Steps[Any]]) -> Steps[list[Any]]:
-    """Drive several runs at once: each round is one round of all that have not ended. What they returned."""
+    """Run several generators in common rounds. Returns what they returned."""
     ended: list[Any] = [None] * len(runs)
     replies: dict[int, list[Reply] | None] = dict.fromkeys(range(len(runs)))
     while True:
@@ -121,12 +121,12 @@ def interleaved(runs: Sequence[Steps[Any]]) -> Steps[list[Any]]:
 
 
 class Batch:
-    """Operations under way: each round is one list of requests and one list of replies."""
+    """Operations in progress. Each round is one list of requests and one list of replies."""
 
     def __init__(self, ops: Sequence[Op[Any]], context: CallContext) -> None:
         self.answers: list[Any] = [None] * len(ops)
         self.requests: list[Request] = []
-        """What the live runs wait for; empty when all have ended."""
+        """Requests of the current round. Empty when all operations are finished."""
         by_type: dict[type[Op[Any]], list[int]] = {}
         for place, op in enumerate(ops):
             by_type.setdefault(type(op), []).append(place)
@@ -137,7 +137,7 @@ class Batch:
         self._advance(None)
 
     def feed(self, replies: Sequence[Reply]) -> None:
-        """Give the replies, in the order of `requests`; there may be further requests then."""
+        """Pass the replies, in the order of `requests`. Afterwards `requests` is the next round."""
         self._advance(list(replies))
 
     def _advance(self, replies: list[Reply] | None) -> None:

@@ -1,4 +1,4 @@
-"""Operations on groups and on the sets of tasks taken from them."""
+"""ListGroups, TakeGroup, and the operations on aggregation sets."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ implements(TakeGroup)(per_operation(_take))
 
 
 def _read(keys: QueueKeys, own: tuple[str, str], size: int) -> Steps[Any]:
-    """The members of a set, oldest first: (id, message). What a short page lacks is asked for again."""
+    """Read the ids and messages of a set, oldest first. The rest of a short page is requested again."""
     found: dict[int, list[Any]] = {}
     wanted = {start: min(MAX_BATCH, size - start) for start in range(0, size, MAX_BATCH)}
     while wanted:
@@ -121,7 +121,7 @@ def _read(keys: QueueKeys, own: tuple[str, str], size: int) -> Steps[Any]:
 def _drop(
     keys: QueueKeys, own: tuple[str, str], raw_id: bytes, unread: Undecodable | None, context: CallContext
 ) -> ScriptCall:
-    """The call that takes a member out of its set; one that is there and cannot be read is archived."""
+    """The call that removes a member from its set. A member with an undecodable message is archived."""
     data, instead = b"", b""
     if unread is not None:
         log_set_aside(keys.queue, unread.task_id, str(unread.why))
@@ -137,7 +137,7 @@ def _own_keys(taken: AggregationSet) -> tuple[QueueKeys, tuple[str, str]]:
 
 
 def _held(taken: AggregationSet, reply: Reply) -> Any:
-    """Answer of an operation that needs the set to be held and says no more."""
+    """Answer of an operation that fails if the set is no longer held."""
     if isinstance(reply, redis.RedisError):
         return reply
     return None if reply == 1 else AggregationLostError(taken.queue, taken.group)
@@ -155,7 +155,7 @@ implements(ExtendAggregation)(per_operation(_extend))
 def _finish(op: FinishAggregation, context: CallContext) -> Steps[Any]:
     keys, own = _own_keys(op.taken)
     item = produce.item_of(op.enqueue)
-    # A lock that is not of this queue, as only damage names one, would be in another slot.
+    # A lock of another queue, which only damaged data can name, would be in another slot.
     locks = dict.fromkeys(m.unique_key for m in op.taken.messages if m.unique_key.startswith(keys.prefix))
     fixed = (keys.pending, keys.scheduled, keys.groups, keys.archived, keys.completed)
     args = (context.now_argument(), keys.prefix, *item.args)
@@ -178,7 +178,7 @@ def _return(op: ReturnAggregation, context: CallContext) -> Steps[Any]:
     names = (*own, keys.group(op.taken.group), keys.groups)
     request = ScriptCall(RETURN_SET, names, (op.taken.group,))
     [reply] = yield [request]
-    # A copy finds the set gone that the first one returned.
+    # The first copy of the request has returned the set.
     return None if reply == 0 and context.was_resent(request) else _held(op.taken, reply)
 
 

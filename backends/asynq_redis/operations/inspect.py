@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _of_known_queue(queue: str, call: ScriptCall) -> Steps[Any]:
-    """The script's reply, or why there is none."""
+    """Return the reply of a script, or an error if the queue is unknown."""
     known, reply = yield [Command(("SISMEMBER", ALL_QUEUES, queue)), call]
     if isinstance(known, redis.RedisError):
         return known

@@ -58,19 +58,19 @@ _MOVED, _REFUSED = 1, -1
 _OURS, _THEIRS = 1, 2
 _UPDATABLE = frozenset(TaskState) - {TaskState.ACTIVE, TaskState.COMPLETED}
 _UPDATE_ATTEMPTS = 10
-"""A task that changes this often between being read and being written is not waiting for a new payload."""
+"""Maximum attempts. A task that changes on every attempt is being processed and keeps its payload."""
 
 
 # --- moving ---------------------------------------------------------------------------------------------
 
 
 def _stations(keys: QueueKeys) -> tuple[str, ...]:
-    """The collections of lua/lib/manage.lua."""
+    """The keys that lua/lib/manage.lua takes."""
     return (keys.pending, keys.scheduled, keys.retry, keys.archived, keys.completed, keys.groups)
 
 
 def _mover(to: str, verb: str) -> Handler:
-    """Move single tasks, those of one queue in calls of several."""
+    """Make the handler of an operation that moves single tasks, in one call per queue."""
 
     def handler(ops: Sequence[Any], context: CallContext) -> Steps[list[Any]]:
         def call(common: tuple[str, int, int], items: list[Item]) -> ScriptCall:
@@ -142,7 +142,7 @@ implements(MoveTasks)(per_operation(_move_first))
 
 
 def _update_payload(op: UpdatePayload, context: CallContext) -> Steps[Any]:
-    """A refusal after a lost reply leaves open whether the first copy has done it."""
+    """After a lost reply, an error leaves open whether the first copy was applied."""
     answer = yield from _give_payload(op)
     if isinstance(answer, AsynqError) and any(map(_gives(op), context.resent.values())):
         return BrokerUnavailable(f"the reply was lost, and now {answer}", maybe_applied=True)
@@ -150,7 +150,7 @@ def _update_payload(op: UpdatePayload, context: CallContext) -> Steps[Any]:
 
 
 def _gives(op: UpdatePayload) -> Callable[[Request], bool]:
-    """Whether a request gives the task its payload."""
+    """Make a predicate for requests that update this task's payload."""
     task = _task_key(op)
     return lambda request: (
         isinstance(request, ScriptCall) and request.script is UPDATE_PAYLOAD and request.key == task
@@ -221,7 +221,7 @@ def _cancel(op: CancelTask, context: CallContext) -> Steps[Any]:  # noqa: ARG001
         elif reply == _THEIRS:
             messages.append(Command(("PUBLISH", CANCEL_CHANNEL, op.task_id)))
     if messages:
-        # Nobody hears of a message that is refused, but the record is found all the same.
+        # If publishing fails, nobody is notified, but the workers still find the recorded request.
         yield messages
     return bool(messages)
 
@@ -270,9 +270,9 @@ def _not_empty(op: DeleteQueue, context: CallContext, active: int) -> Steps[Any]
 
 
 def _unlist(keys: QueueKeys, deleted: int) -> Steps[Any]:
-    """Take the queue off the list; back on it, if a task came meanwhile."""
+    """Remove the queue from the list. If a task arrived meanwhile, list it again."""
     holding = (keys.pending, keys.active, keys.scheduled, keys.retry, keys.groups)
-    # In this order: whoever enqueues lists the queue before, or its task is seen here.
+    # The order matters: an enqueue either lists the queue after this removal, or its task is seen here.
     [removed] = yield [Command(("SREM", ALL_QUEUES, keys.queue))]
     if isinstance(removed, redis.RedisError):
         return removed

@@ -1,7 +1,7 @@
 """WriteServer, ClearServer, ListServers, WriteScheduler, ClearScheduler, ListSchedulerEntries, and events.
 
-A record lives as long as its key, by the server's clock. The scores of the indexes are for Go, which goes by
-them; who writes prunes what ended long ago, who reads changes nothing.
+A record is valid until its key expires, by the Redis server's clock. The scores of the indexes are for Go,
+which relies on them. Writers prune entries that expired long ago. Readers change nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from asynq_redis.transport.requests import Arg, Reply
 
 _PRUNED_AFTER = 3600
-"""Seconds a member of an index stays after its end: a peer whose clock is behind may still renew it."""
+"""Seconds for which an index keeps an expired member: a peer with a slow clock may still renew it."""
 
 
 def _write_server(op: WriteServer, context: CallContext) -> Steps[Any]:
@@ -169,12 +169,12 @@ implements(ListEnqueueEvents)(per_operation(_list_events))
 
 
 def _refusal(replies: Sequence[Reply]) -> Reply:
-    """The first reply that is an error; None when there is none."""
+    """The first error among the replies, or None."""
     return next((reply for reply in replies if isinstance(reply, redis.RedisError)), None)
 
 
 def _seconds(duration: int) -> int:
-    """Whole seconds, rounded up: Redis and Go take no others."""
+    """Milliseconds as whole seconds, rounded up: Redis and Go accept no fraction."""
     return -(-duration // 1000)
 
 
@@ -184,7 +184,7 @@ def _indexed(index: str, member: str, ttl: int, context: CallContext) -> Request
 
 
 def _parts(items: Sequence[tuple[Arg, ...]]) -> Iterator[tuple[Arg, ...]]:
-    """Arguments of each call: whether it is the first, whether the last, and up to MAX_BATCH items."""
+    """Arguments of each call: flags for the first and the last call, and up to MAX_BATCH items."""
     starts = range(0, max(len(items), 1), MAX_BATCH)
     for start in starts:
         part = [value for item in items[start : start + MAX_BATCH] for value in item]
@@ -192,7 +192,7 @@ def _parts(items: Sequence[tuple[Arg, ...]]) -> Iterator[tuple[Arg, ...]]:
 
 
 def _decoded(decode: Callable[[bytes], Any], data: Sequence[bytes]) -> Iterator[Any]:
-    """The records that can be decoded."""
+    """Decode records. Undecodable ones are skipped."""
     for record in data:
         try:
             yield decode(record)

@@ -28,7 +28,7 @@ _STATES = {state.value.encode(): state for state in TaskState}
 
 @implements(Enqueue)
 def enqueue(ops: Sequence[Enqueue], context: CallContext) -> Steps[list[Any]]:
-    """Tasks of one queue go in calls of several, in order; each has its own answer."""
+    """Enqueue tasks, in one call per queue, in order. Each task has its own answer."""
     scripts = run_in_calls(
         [(op.message.queue, item_of(op)) for op in ops],
         lambda queue, items: _call(queue, items, context),
@@ -41,11 +41,11 @@ def enqueue(ops: Sequence[Enqueue], context: CallContext) -> Steps[list[Any]]:
 def listing_queues(
     queues: Sequence[str], scripts: Steps[list[Any]], context: CallContext
 ) -> Steps[list[Any]]:
-    """Calls of scripts that make tasks known, and with them the name of each task's queue.
+    """Run script calls that create tasks, and list the queues of these tasks.
 
-    Names of queues live in a slot of their own, so they are added beside the scripts, every time: a name
-    remembered as added may have been removed since. It is taken for listed only while the server of that
-    slot is in trouble, so that this one server does not stop the queues on all others.
+    The list of queues is in a slot of its own, so the queues are added by a command next to the scripts. They
+    are added every time, since another client may have removed a queue from the list. A queue that was added
+    before counts as listed only while the server of that slot fails, so that enqueues on other servers work.
     """
     requests = next(scripts)
     names = tuple(dict.fromkeys(queues))
@@ -67,16 +67,16 @@ def _call(queue: str, items: list[Item], context: CallContext) -> ScriptCall:
 
 
 def target_keys(queue: str) -> tuple[str, ...]:
-    """The keys lua/lib/enqueue.lua takes for the queue."""
+    """The keys of the queue that lua/lib/enqueue.lua takes."""
     keys = QueueKeys(queue)
     return keys.pending, keys.scheduled, keys.groups, keys.archived, keys.completed
 
 
 def item_of(op: Enqueue) -> Item:
-    """Keys and arguments of one task, as lua/lib/enqueue.lua takes them."""
+    """The keys and arguments of one task that lua/lib/enqueue.lua takes."""
     message, unique = op.message, op.unique
     if unique is not None and not message.unique_key:
-        raise ValueError("unique: the message names no lock (unique_key)")
+        raise ValueError("unique: the message has no unique_key")
     keys = QueueKeys(message.queue)
     task = keys.task(message.id)
     return Item(
@@ -101,7 +101,7 @@ def item_of(op: Enqueue) -> Item:
 
 
 def answer_to(op: Enqueue, reply: Reply) -> Any:
-    """What the script's answer about one task means."""
+    """Make the answer from the script's reply for one task."""
     message = op.message
     code, detail, *rest = reply
     if code == _MADE:
@@ -114,5 +114,5 @@ def answer_to(op: Enqueue, reply: Reply) -> Any:
 
 
 def state_named(name: bytes) -> TaskState | None:
-    """The state a task hash names; None where it names none."""
+    """The state in a task hash. None if it is unknown."""
     return _STATES.get(name)

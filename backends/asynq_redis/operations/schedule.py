@@ -25,7 +25,7 @@ _DECIDED, _EARLY = 2, 3
 
 @implements(EnqueueTick)
 def enqueue_tick(ops: Sequence[EnqueueTick], context: CallContext) -> Steps[list[Any]]:
-    """Ticks of one queue go in calls of several, in order; each has its own answer."""
+    """Enqueue ticks, in one call per queue, in order. Each tick has its own answer."""
     scripts = run_in_calls(
         [(op.enqueue.message.queue, _item(op)) for op in ops],
         lambda queue, items: _call(queue, items, context),

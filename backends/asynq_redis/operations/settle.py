@@ -1,4 +1,4 @@
-"""Done, Complete, Retry, Archive, Requeue: the ends of a run."""
+"""Settle deliveries: Done, Complete, Retry, Archive, Requeue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _maybe_ended(answer: Any) -> Any:
-    """A lease that is lost to a copy was most likely ended by the first one."""
+    """If a request that was sent again finds the lease lost, the first copy has most likely settled it."""
     return evolve(answer, maybe_applied=True) if isinstance(answer, LeaseLostError) else answer
 
 
@@ -36,9 +36,14 @@ def _settle(
     call: Callable[[Any, QueueKeys, list[Item], list[str]], ScriptCall],
     bounds: Callable[[Any], Hashable] = lambda _: None,
 ) -> Steps[list[Any]]:
-    """Settle the tasks of one queue in calls of several.
+    """Settle tasks, in one call per queue.
 
-    `args` are an operation's own arguments behind id and token; `bounds` what all of a call must share.
+    Args:
+        ops: The operations.
+        context: The context of the call.
+        args: Returns the arguments of an operation after the id and the token.
+        call: Makes the call for some items.
+        bounds: Returns the values that all operations of a call must have in common.
     """
 
     def item(op: Settlement) -> Item:
@@ -112,7 +117,7 @@ def complete(ops: Sequence[Complete], context: CallContext) -> Steps[list[Any]]:
 
 @implements(Retry)
 def retry(ops: Sequence[Retry], context: CallContext) -> Steps[list[Any]]:
-    """Move tasks to retry."""
+    """Schedule tasks for a retry."""
 
     def args(op: Retry) -> tuple[Arg, ...]:
         message = task_message.failed(op.delivery.message, op.error, context.seconds(), spent=int(op.failure))

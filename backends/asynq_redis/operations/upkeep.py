@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
-"""Bytes of messages after which the rest of the lost leases is left for the next time."""
+"""Bytes of messages after which the remaining lost leases are left for the next call."""
 GO_GRACE = 30_000
-"""Milliseconds a Go peer's lease may be overdue, as its own recoverer tolerates."""
+"""Milliseconds by which a Go peer's lease may be overdue. Go's recoverer has the same tolerance."""
 
 
 def _forward(op: Forward, context: CallContext) -> Steps[Any]:
@@ -93,7 +93,7 @@ implements(ListLostLeases)(per_operation(_list_lost))
 
 @implements(Recover)
 def recover(ops: Sequence[Recover], context: CallContext) -> Steps[list[Any]]:
-    """Take tasks of one queue from lost workers, in calls of several."""
+    """Recover tasks from lost workers, in one call per queue."""
 
     def call(common: tuple[str, int, int], items: list[Item]) -> ScriptCall:
         queue, *bounds = common
@@ -121,9 +121,9 @@ def recover(ops: Sequence[Recover], context: CallContext) -> Steps[list[Any]]:
 
 
 def _maybe_recovered(answer: Any) -> Any:
-    """A copy that finds the lease gone does not know who took it: the first copy, or another server."""
+    """If a request that was sent again finds the lease gone, its first copy or another server took it."""
     if answer is False:
-        return BrokerUnavailable("the reply was lost, and then the lease was gone", maybe_applied=True)
+        return BrokerUnavailable("the reply was lost, and the lease is gone now", maybe_applied=True)
     return answer
 
 

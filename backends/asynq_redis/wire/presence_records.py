@@ -1,4 +1,4 @@
-"""Servers, workers, scheduler entries and enqueue events as bytes: Go asynq's protobuf messages."""
+"""Encode servers, workers, scheduler entries and enqueue events as Go asynq's protobuf messages."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ _CLASSES = message_classes(
 _Timestamp = _CLASSES["Timestamp"]
 
 _NEVER = -62135596800
-"""Seconds of Go's zero time, which stands for never."""
+"""Unix seconds of Go's zero time, which means never."""
 
 
 def encode_server(server: ServerInfo) -> bytes:
-    """The server without its workers, but for their number."""
+    """Encode a server and the number of its workers."""
     return _bytes(
         "ServerInfo",
         host=server.host,
@@ -77,7 +77,7 @@ def encode_server(server: ServerInfo) -> bytes:
 
 
 def encode_worker(server: ServerInfo, worker: WorkerInfo) -> bytes:
-    """One worker of a server."""
+    """Encode a worker of a server."""
     return _bytes(
         "WorkerInfo",
         host=server.host,
@@ -93,7 +93,11 @@ def encode_worker(server: ServerInfo, worker: WorkerInfo) -> bytes:
 
 
 def decode_server(data: bytes, workers: Iterable[bytes]) -> ServerInfo:
-    """A server and those of its workers that can be decoded. UndecodableMessageError when it cannot be."""
+    """Decode a server and its workers. Undecodable workers are left out.
+
+    Raises:
+        UndecodableMessageError: The server cannot be decoded.
+    """
     found = _parsed("ServerInfo", data)
     return ServerInfo(
         id=found.server_id,
@@ -125,7 +129,7 @@ def _workers(records: Iterable[bytes]) -> Iterable[WorkerInfo]:
 
 
 def encode_entry(entry: SchedulerEntry) -> bytes:
-    """A scheduler entry."""
+    """Encode a scheduler entry."""
     return _bytes(
         "SchedulerEntry",
         id=entry.id,
@@ -139,7 +143,11 @@ def encode_entry(entry: SchedulerEntry) -> bytes:
 
 
 def decode_entry(data: bytes) -> SchedulerEntry:
-    """A scheduler entry. UndecodableMessageError when it is none."""
+    """Decode a scheduler entry.
+
+    Raises:
+        UndecodableMessageError: The data is not a scheduler entry.
+    """
     found = _parsed("SchedulerEntry", data)
     return SchedulerEntry(
         id=found.id,
@@ -153,12 +161,16 @@ def decode_entry(data: bytes) -> SchedulerEntry:
 
 
 def encode_event(event: EnqueueEvent) -> bytes:
-    """An enqueue event."""
+    """Encode an enqueue event."""
     return _bytes("SchedulerEnqueueEvent", task_id=event.task_id, enqueue_time=_timestamp(event.enqueued_at))
 
 
 def decode_event(data: bytes) -> EnqueueEvent:
-    """An enqueue event. UndecodableMessageError when it is none."""
+    """Decode an enqueue event.
+
+    Raises:
+        UndecodableMessageError: The data is not an enqueue event.
+    """
     found = _parsed("SchedulerEnqueueEvent", data)
     return EnqueueEvent(task_id=found.task_id, enqueued_at=_instant(found, "enqueue_time") or EPOCH)
 
@@ -183,7 +195,7 @@ def _timestamp(instant: datetime | None) -> Any:
 
 
 def _instant(message: Any, field: str) -> datetime | None:
-    """The instant, cut to microseconds, or the nearest that every time zone has; None for never."""
+    """The instant, truncated to microseconds and clamped to what all time zones have. None for never."""
     found = getattr(message, field)
     if not message.HasField(field) or found.seconds == _NEVER:
         return None

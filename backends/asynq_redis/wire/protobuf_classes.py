@@ -1,6 +1,7 @@
-"""Protobuf message classes from tables: no generated code.
+"""Build protobuf message classes from tables instead of generated code.
 
-Each call has a pool of its own: in protobuf's process-wide one another library may keep a file of that name.
+Each call uses its own descriptor pool. In protobuf's process-wide pool another library may have registered a
+file of the same name.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ _Field = descriptor_pb2.FieldDescriptorProto
 
 
 def message_classes(package: str, tables: Mapping[str, Mapping[int, tuple[str, str]]]) -> dict[str, Any]:
-    """The classes of a proto3 file's messages, by name, from the number of each field: name and type.
+    """Return the message classes of a proto3 file, by name.
 
-    Types are spelled as in a .proto file: "string", "repeated string", "map<string, int32>", or another
-    message of the file.
+    Args:
+        package: Protobuf package.
+        tables: For each message, the name and type of each field by its number. Types are written as in a
+            .proto file: "string", "repeated string", "map<string, int32>", or another message of the file.
     """
     file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
     for message, fields in tables.items():

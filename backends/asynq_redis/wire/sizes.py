@@ -1,11 +1,11 @@
-"""What counts as a large request."""
+"""The size above which a request is large."""
 
 from __future__ import annotations
 
 from typing import Final
 
 LARGE_BYTES: Final = 512 * 1024
-"""Bytes above which a server may be configured to take no request: no limit of a server is below 1 MB.
+"""Requests above this many bytes may exceed a limit of the server. No such limit can be below 1 MB.
 
-A larger request is for one operation alone, and is sent alone: its refusal ends the connection.
+A larger request carries one operation and is sent alone: the server refuses it by closing the connection.
 """

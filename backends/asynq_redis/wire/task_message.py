@@ -1,4 +1,4 @@
-"""TaskMessage as bytes: Go asynq's protobuf message, field for field."""
+"""Encode and decode TaskMessage as Go asynq's protobuf message."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _FIELDS: dict[int, tuple[str, str, str]] = {
     14: ("group_key", "group", "string"),
     15: ("headers", "headers", "map<string, string>"),
 }
-"""Number of each field: its name in Go asynq, its name in TaskMessage, its type."""
+"""For each field number: the name in Go asynq, the name in TaskMessage, and the type."""
 
 UNDECODABLE = "asynq:undecodable"
-"""Type of the message that takes the place of one that cannot be decoded; its payload are the bytes."""
+"""Task type of the replacement for an undecodable message. Its payload is the original bytes."""
 
 
 class UndecodableMessageError(Exception):
-    """What is stored for a task is not a message, or is another task's. Met inside the backend only."""
+    """The stored message of a task is undecodable or belongs to another task. Not raised to callers."""
 
 
 _TaskMessage = message_classes(
@@ -43,16 +43,20 @@ _NAMES = tuple((name, attribute) for name, attribute, _ in _FIELDS.values())
 
 
 def encode(message: TaskMessage) -> bytes:
-    """The message as bytes: fields ascending, headers sorted. ValueError when a value does not fit."""
+    """Encode a message with ascending fields and sorted headers.
+
+    Raises:
+        ValueError: A value does not fit its field.
+    """
     values = {name: value for name, attribute in _NAMES if (value := getattr(message, attribute))}
     data: bytes = _TaskMessage(**values).SerializeToString(deterministic=True)
     return data
 
 
 def encode_change(before: TaskMessage, after: TaskMessage) -> bytes:
-    """`after` as bytes, to take the place of `before`, which is stored: what lua/lib/rewrite.lua takes.
+    """Encode `after` as a replacement for the stored message `before`, in the format of lua/lib/rewrite.lua.
 
-    For a large message only what differs, so that ending a run does not send its payload once more.
+    For a large message only the changed fields are sent, so that settling does not send the payload again.
     """
     if len(after.payload) <= LARGE_BYTES:
         return encode(after)
@@ -60,13 +64,17 @@ def encode_change(before: TaskMessage, after: TaskMessage) -> bytes:
         name: getattr(after, key) for name, key in _NAMES if getattr(after, key) != getattr(before, key)
     }
     if not all(differing.values()):
-        return encode(after)  # nothing can be added that means a default
+        return encode(after)  # a field cannot be reset to its default by appending
     change: bytes = _TaskMessage(**differing).SerializeToString(deterministic=True)
     return b"\0" + change
 
 
 def decode(data: bytes) -> TaskMessage:
-    """The message these bytes are. UndecodableMessageError when they are none."""
+    """Decode a message.
+
+    Raises:
+        UndecodableMessageError: The data is not a message.
+    """
     try:
         found = _TaskMessage.FromString(data)
     except DecodeError as error:
@@ -91,7 +99,11 @@ def decode(data: bytes) -> TaskMessage:
 
 
 def decode_as(queue: str, task_id: str, data: bytes) -> TaskMessage:
-    """The message of this very task: UndecodableMessageError also when it names another one."""
+    """Decode the message of a task.
+
+    Raises:
+        UndecodableMessageError: The data is not a message, or it is the message of another task.
+    """
     message = decode(data)
     if (message.queue, message.id) != (queue, task_id):
         raise UndecodableMessageError(f"it is the message of task {message.id!r} of queue {message.queue!r}")
@@ -99,12 +111,12 @@ def decode_as(queue: str, task_id: str, data: bytes) -> TaskMessage:
 
 
 def replacement(queue: str, task_id: str, data: bytes, why: UndecodableMessageError) -> TaskMessage:
-    """A message that can be decoded, for a task whose own cannot be: nothing of the original is lost."""
+    """Return a decodable message for a task with an undecodable one. Its payload keeps the original bytes."""
     return TaskMessage(
         id=task_id, type=UNDECODABLE, queue=queue, payload=data, max_retry=0, error=f"set aside: {why}"
     )
 
 
 def failed(message: TaskMessage, error: str, at: int, *, spent: int = 0) -> TaskMessage:
-    """The message with its last failure, at a Unix second, and with retries spent."""
+    """Return the message with a failure at a Unix second, and `spent` retries used."""
     return evolve(message, error=error, last_failed_at=at, retried=message.retried + spent)

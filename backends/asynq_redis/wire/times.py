@@ -1,14 +1,14 @@
-"""Times as Redis keeps them: scores in seconds, fields in nanoseconds. A peer may have written any number."""
+"""Convert times in Redis: scores in seconds, fields in nanoseconds. Clients may write any number."""
 
 from __future__ import annotations
 
 from typing import Final
 
 MAX_SCORE_INSTANT: Final = 2**53 - 1
-"""The most milliseconds that a score tells apart; lua/lib/time.lua has the same."""
+"""Maximum milliseconds that a score can distinguish. lua/lib/time.lua has the same constant."""
 
 _DIGITS: Final = 19
-"""Of the greatest integer of 64 bits."""
+"""Number of digits of the greatest 64-bit integer."""
 
 
 def score_instant(score: bytes) -> int:
@@ -17,5 +17,5 @@ def score_instant(score: bytes) -> int:
 
 
 def nanoseconds_instant(text: bytes) -> int:
-    """The Unix instant in milliseconds of a field in nanoseconds; 0 for what is none in 64 bits."""
+    """Convert a field in nanoseconds to Unix milliseconds. 0 if it is not a 64-bit integer."""
     return int(text) // 1_000_000 if text.isdigit() and len(text) <= _DIGITS else 0
