@@ -1,4 +1,4 @@
--- Hold one of the slots of a semaphore, or go on holding it.
+-- Acquire a slot of a semaphore, or extend the holder's slot.
 -- flags: allow-oom
 -- KEYS: slots neighbour
 -- ARGV: now holder limit hold

@@ -1,9 +1,9 @@
--- Give active tasks without a lease one, under no token, that lapses so that recovery finds them.
+-- Give active tasks without a lease one without a token, so that recovery finds them when it expires.
 -- flags: allow-oom
 -- KEYS: active lease
 -- ARGV: now prefix grace cursor limit
---   grace: milliseconds. cursor: ids to pass over, from the longest running on.
--- answers: {number adopted, number dropped, cursor to go on from or 0}
+--   grace: milliseconds. cursor: ids to skip, the longest running first.
+-- answers: {number adopted, number dropped, next cursor or 0}
 -- @include arguments types time keys
 
 local active, lease = key(), key()

@@ -1,9 +1,9 @@
--- Move tasks to the archive, which stays within its bounds; counts as processed and failed.
+-- Move tasks to the archive, keep it within its bounds, and count the tasks as processed and failed.
 -- flags: allow-oom
 -- KEYS: active lease archived processed failed | hash lock | taken*
 -- ARGV: now prefix max_size max_age | id token msg
---   lock: the hash again where the task has none. max_age: milliseconds.
--- answers: each 1, or 0 where the lease is lost
+--   lock: the hash again if the task has none. max_age: milliseconds.
+-- answers: each 1, or 0 if the lease is lost
 -- @include arguments types time keys rewrite fence lock count discard
 
 local active, lease, archived, processed, failed = key(), key(), key(), key(), key()

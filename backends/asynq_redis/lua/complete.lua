@@ -1,9 +1,9 @@
--- Keep finished tasks as completed, release the locks they own, count them as processed.
+-- Move finished tasks to completed, release their locks, and count them as processed.
 -- flags: allow-oom
 -- KEYS: active lease completed processed failed | hash lock | taken*
 -- ARGV: now | id token msg retention has_result result
---   lock: the hash again where the task has none. retention: seconds. has_result: 1 or empty.
--- answers: each 1, or 0 where the lease is lost
+--   lock: the hash again if the task has none. retention: seconds. has_result: 1 or empty.
+-- answers: each 1, or 0 if the lease is lost
 -- @include arguments types time rewrite fence lock count
 
 local active, lease, completed, processed, failed = key(), key(), key(), key(), key()

@@ -1,9 +1,9 @@
--- Delete some tasks of a queue; when it holds none, all the rest of it. Meanwhile nobody may dequeue.
+-- Delete some tasks of a queue. When it has none left, delete the queue. With force it is paused meanwhile.
 -- flags: allow-oom
 -- KEYS: pending active lease scheduled retry archived completed groups sets paused processed failed
 -- ARGV: now prefix force limit
 --   force: 1 or empty.
--- answers: {1 when the queue is gone else 0, number of tasks deleted} | {-1, number of active tasks}
+-- answers: {1 if the queue is deleted else 0, number of tasks deleted} | {-1, number of active tasks}
 -- @include arguments types time keys lock discard count
 
 local pending, active, lease, scheduled, retry, archived = key(), key(), key(), key(), key(), key()
@@ -17,7 +17,7 @@ local now, prefix, force, limit = microseconds(arg()), arg(), arg(), tonumber(ar
 local running = redis.call('LLEN', active)
 if running > 0 then return { -1, running } end
 
--- The first collection that holds tasks. A group or a set without any is a name only.
+-- The first collection with tasks. A group or a set without tasks is only a name.
 local source, kind, nameless, empty_sets = nil, 'zset', {}, {}
 for _, zset in ipairs({ scheduled, retry, archived, completed }) do
   if not source and redis.call('ZCARD', zset) > 0 then source = zset end

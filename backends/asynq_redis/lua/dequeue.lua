@@ -1,15 +1,15 @@
--- Take one task per preference order, from the first queue of the order that has one.
+-- Dequeue one task per preference order, from the first queue of the order that has one.
 -- flags: allow-oom
 -- KEYS: | pending active lease paused taken
 -- ARGV: now token lease | prefix limit | order*
---   lease: duration in milliseconds. limit: most tasks of the queue active at once, empty for any number. order: numbers of queues, counted from 1, most wanted first.
--- answers: {deliveries, 1 where ids were dropped else 0, refusals, now ms}
---   delivery: {number of the queue, id, msg, lapse ms, lease losses, cancel}; refusal: {number, why}
+--   lease: duration in milliseconds. limit: maximum active tasks of the queue, empty for no limit. order: numbers of queues, counted from 1, most preferred first.
+-- answers: {deliveries, 1 if ids were dropped else 0, refusals, now ms}
+--   delivery: {number of the queue, id, msg, expiry ms, lease losses, cancel}; refusal: {number, reason}
 -- @include arguments types time keys fence lock
 
--- Most ids looked at per queue: ids whose task is gone count, but are not handed out.
+-- Maximum ids examined per queue. Ids without a task count, but are not delivered.
 local MOST = 100
--- Bytes of messages after which no further task is taken: the reply has to come in time.
+-- Bytes of messages after which no further task is taken, so that the reply arrives in time.
 local MOST_BYTES = 8 * 1024 * 1024
 
 local now, token, duration = microseconds(arg()), arg(), tonumber(arg())
@@ -43,7 +43,7 @@ local function read(queue, id)
   return task
 end
 
--- What an earlier copy of this call took, as far as it still has it.
+-- The tasks that an earlier copy of this call took and still holds.
 local deliveries, bytes = {}, 0
 local function deliver(queue, task, expires)
   deliveries[#deliveries + 1] = { queue.number, task.id, task.msg, expires, task.losses, task.cancel }
@@ -59,7 +59,7 @@ for _, queue in ipairs(queues) do
   end
 end
 
--- The id after those already used, from the head of the queue on; nil at the end.
+-- The next unused id from the head of the queue; nil at the end.
 local function following(queue)
   if queue.used == #queue.ids then
     if queue.used >= MOST then return nil end
@@ -71,7 +71,7 @@ local function following(queue)
   return id
 end
 
--- Pick the next task of a queue; nil when it has none.
+-- Pick the next task of a queue; nil if it has none.
 local function pick(queue)
   local id = following(queue)
   while id do
@@ -100,7 +100,7 @@ for _ = #deliveries + 1, wanted do
   end
 end
 
--- From here on it writes.
+-- Writes start here.
 local expires = lapse(now, duration)
 local score, dropped = as_score(expires), false
 

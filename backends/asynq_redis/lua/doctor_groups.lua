@@ -1,9 +1,9 @@
--- Look for groups that hold tasks and are not listed.
+-- Find groups with tasks that are not listed.
 -- flags: allow-oom
 -- KEYS: groups sets | group
 -- ARGV: repair | name
 --   repair: 1 or empty.
--- answers: each 1 where it is not listed, else 0
+-- answers: each 1 if it is not listed, else 0
 -- @include arguments types
 
 local groups, sets = key(), key()

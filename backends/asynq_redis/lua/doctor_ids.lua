@@ -1,9 +1,9 @@
--- Look for ids whose task is gone, and for active tasks without a lease, among some ids of one state.
+-- Find ids without a task, and active tasks without a lease, among some ids of one state.
 -- flags: allow-oom
 -- KEYS: source lease
 -- ARGV: now prefix kind state offset limit repair grace
---   kind: list or zset. repair: 1 or empty. grace: milliseconds until a lease that is given lapses.
--- answers: {number of ids looked at, {ids without a task}, {active tasks without a lease}}
+--   kind: list or zset. repair: 1 or empty. grace: milliseconds until a new lease expires.
+-- answers: {number of ids examined, {ids without a task}, {active tasks without a lease}}
 -- @include arguments types time keys
 
 local source, lease = key(), key()

@@ -1,9 +1,9 @@
--- Look for uniqueness locks whose task is gone; one that only its time releases outlives its task.
+-- Find uniqueness locks without a task. A lock that only expires may outlive its task.
 -- flags: allow-oom
 -- KEYS: pending active | lock
 -- ARGV: prefix repair
 --   repair: 1 or empty.
--- answers: each 1 where the task is gone, else 0
+-- answers: each 1 if the task is missing, else 0
 -- @include arguments types keys
 
 keys_taken = 2

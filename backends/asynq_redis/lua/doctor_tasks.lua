@@ -1,8 +1,8 @@
--- Look for tasks that their queue does not list, and for what is left of tasks.
+-- Find tasks that their queue does not list, and remnants of tasks.
 -- flags: no-writes
 -- KEYS: pending active lease scheduled retry archived completed groups sets
 -- ARGV: prefix | id
--- answers: each nil where all is well, else {msg or empty, state, group}
+-- answers: each nil if there is no fault, else {msg or empty, state, group}
 -- @include arguments types keys places
 
 local places = places_of_keys()

@@ -1,9 +1,9 @@
--- Delete finished tasks, release the locks they own, count them as processed.
+-- Delete finished tasks, release their locks, and count them as processed.
 -- flags: allow-oom
 -- KEYS: active lease processed failed | hash lock | taken*
 -- ARGV: now | id token
---   lock: the hash again where the task has none.
--- answers: each 1, or 0 where the lease is lost
+--   lock: the hash again if the task has none.
+-- answers: each 1, or 0 if the lease is lost
 -- @include arguments types time fence lock count
 
 local active, lease, processed, failed = key(), key(), key(), key()

@@ -1,9 +1,9 @@
--- Take members out of an aggregation set: those whose task is gone, and those that cannot be decoded, which
--- are archived with a message that can be. Each if nothing has changed.
+-- Remove members without a task from an aggregation set. Archive members with an undecodable message, with a
+-- decodable replacement. Members that have changed are left unchanged.
 -- flags: allow-oom
 -- KEYS: set sets archived | hash
 -- ARGV: now | id found msg
---   found: the message as it was read, empty for none. msg: the one that takes its place.
+--   found: the message as it was read, empty for none. msg: the replacement.
 -- answers: nothing
 -- @include arguments types time
 

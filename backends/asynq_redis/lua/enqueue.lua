@@ -1,8 +1,8 @@
--- Make tasks known: pending, scheduled or aggregating. One after the other, each as if it were alone.
+-- Create pending, scheduled or aggregating tasks, one after the other, each independently.
 -- KEYS: pending scheduled groups archived completed | hash lock group
 -- ARGV: now | id msg at in group enqueue_id ttl until keep replace
---   hash, lock, group: the same key again where the task has no lock or no group.
---   at, in: when it may run, milliseconds, as instant or from now; empty for at once.
+--   hash, lock, group: the hash again if the task has no lock or no group.
+--   at, in: earliest run, as Unix milliseconds or milliseconds from now; empty for now.
 --   ttl: of the lock, milliseconds, empty for no lock. until: done, expiry or start. keep, replace: 1 or empty.
 -- answers: each {1, state, due ms} | {0, state of the task that has the id} | {-1, holder of the lock}
 --   | {-2, why a key is refused}

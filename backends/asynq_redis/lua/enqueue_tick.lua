@@ -1,10 +1,10 @@
--- Enqueue the tasks of ticks that nobody has decided yet. One after the other, each as if it were alone.
+-- Enqueue the tasks of ticks that are not decided yet, one after the other, each independently.
 -- KEYS: pending scheduled groups archived completed | mark hash lock group
 -- ARGV: now | tick keep id msg at in group enqueue_id ttl until keep_lock replace
---   mark: the latest tick of the entry that was decided: "tick state due enqueue_id", where the state and its
---   time are missing when the task was refused.
---   tick: milliseconds. keep: milliseconds for which it is remembered. The rest as in enqueue.lua.
--- answers: each {2} decided before | {3, milliseconds to go} | as enqueue.lua
+--   mark: the latest decided tick of the entry: "tick state due enqueue_id". The state and its time are
+--   missing if the task was refused.
+--   tick: milliseconds. keep: milliseconds to keep the mark. The rest as in enqueue.lua.
+-- answers: each {2} decided before | {3, milliseconds until it is due} | as enqueue.lua
 -- @include arguments types time lock enqueue
 
 local queue = queue_of_keys()
@@ -12,7 +12,7 @@ if queue.refusal then return redis.error_reply(queue.refusal) end
 local now = microseconds(arg())
 for i = 1, #ARGV / 12 do touch_replaced(KEYS[i * 4 + 3], ARGV[i * 12 + 1]) end
 
--- Pass over the arguments and the keys of a task that is not enqueued.
+-- Skip the arguments and keys of a task that is not enqueued.
 local function skip()
   for _ = 1, 10 do arg() end
   for _ = 1, 3 do key() end

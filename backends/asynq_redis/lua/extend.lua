@@ -1,9 +1,9 @@
--- Let leases last longer; never shorter.
+-- Extend leases. A lease is never shortened.
 -- flags: allow-oom
 -- KEYS: lease | hash
 -- ARGV: now | id token duration
 --   duration: milliseconds from now.
--- answers: each {lapse ms, cancel}, or 0 where the lease is lost
+-- answers: each {expiry ms, cancel}, or 0 if the lease is lost
 -- @include arguments types time fence lock
 
 local lease = key()

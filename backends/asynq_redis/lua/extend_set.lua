@@ -1,8 +1,8 @@
--- Hold an aggregation set for longer; never shorten its time.
+-- Extend the hold of an aggregation set. A hold is never shortened.
 -- flags: allow-oom
 -- KEYS: set sets
 -- ARGV: now hold
--- answers: 1, or 0 where it is held no longer
+-- answers: 1, or 0 if it is no longer held
 -- @include arguments types time
 
 local set, sets = key(), key()

@@ -1,11 +1,11 @@
--- Enqueue an aggregate and delete the tasks it was made of, with the locks they own; both or neither. It may
--- have the id and the lock of one of them.
+-- Atomically enqueue an aggregate and delete the tasks of its set with their locks. The aggregate may have the
+-- id and the lock of one of them.
 -- flags: allow-oom
 -- KEYS: pending scheduled groups archived completed set sets hash lock group | | member_lock*
 -- ARGV: now prefix id msg at in group enqueue_id ttl until keep replace
 --   hash, lock, group and what follows prefix: of the aggregate, as for enqueue.
---   member_lock: those the tasks of the set have taken.
--- answers: as enqueue for one task, or {-3} where the set is held no longer
+--   member_lock: the locks of the tasks in the set.
+-- answers: as enqueue for one task, or {-3} if the set is no longer held
 -- @include arguments types time keys lock enqueue
 
 local queue = queue_of_keys()
@@ -14,15 +14,15 @@ local refusal = queue.refusal or misplaced(set, 'zset') or misplaced(sets, 'zset
 if refusal then return redis.error_reply(refusal) end
 local now, prefix, enqueue_id = microseconds(arg()), arg(), ARGV[8]
 
--- Of a set held no longer, whoever finished it is told so again.
+-- If the set is no longer held, a copy of the call that finished it gets the same answer.
 if not redis.call('ZSCORE', sets, set) and try('HGET', hash, 'enqueue_id') ~= enqueue_id then return { -3 } end
 
--- One command for all members each time: a set may hold hundreds.
+-- One command for all members: a set may have hundreds.
 local members, tasks, owned = {}, {}, {}
 for _, id in ipairs(redis.call('ZRANGE', set, 0, -1)) do
   members[id] = true
   local task = task_key(prefix, id)
-  -- Where the aggregate will be, the task that was there is gone.
+  -- The aggregate replaces the task with the same key.
   if task ~= hash then tasks[#tasks + 1] = task end
 end
 if #tasks > 0 then redis.call('EXISTS', unpack(tasks)) end

@@ -1,8 +1,8 @@
--- Move scheduled and retried tasks that are due, in due order: to the tail of the queue, or to their group.
+-- Move due tasks from scheduled and retry to the tail of the queue or to their group, in due order.
 -- flags: allow-oom
 -- KEYS: scheduled retry pending groups
 -- ARGV: now prefix limit
--- answers: {number moved, ids left to look at now (1 or 0), next due second or empty}
+-- answers: {number moved, ids left to examine (1 or 0), next due second or empty}
 -- @include arguments types time keys lock
 
 local scheduled, retry, pending, groups = key(), key(), key(), key()
@@ -38,7 +38,7 @@ for i = 1, math.min(limit, #due) do
       refusal = misplaced(task.group_key, 'zset')
       if refusal then return redis.error_reply(refusal) end
     end
-    -- A task that has started has no claim any longer to a lock until then.
+    -- A task that has been started no longer owns a lock held until its start.
     local started = task.source == retry and found[3] == 'start'
     if found[2] and found[4] and not started then
       task.lock, task.ends, task.keep = found[2], found[3], found[4]
@@ -55,7 +55,7 @@ for _, task in ipairs(chosen) do
     redis.call('DEL', task.hash)
   elseif not task.again then
     moved = moved + 1
-    -- The token proved where the last run's settlement had put the task: there it is no longer.
+    -- The token proves where the last settlement moved the task. The task is no longer there.
     redis.call('HDEL', task.hash, 'lease_token')
     if task.group then
       redis.call('ZADD', task.group_key, whole(seconds_up(now)), task.id)

@@ -2,7 +2,7 @@
 -- flags: no-writes
 -- KEYS: hash lease scheduled retry archived completed
 -- ARGV: now id
--- answers: {msg, state, score or empty, result or nil, pending_since or empty}, or nil for no task
+-- answers: {msg, state, score or empty, result or nil, pending_since or empty}, or nil if there is no task
 -- @include arguments types time
 
 local hash = key()

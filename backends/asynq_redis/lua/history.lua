@@ -1,4 +1,4 @@
--- Runs counted day by day.
+-- Read the daily counters of runs.
 -- flags: no-writes
 -- KEYS: processed failed
 -- ARGV: now days
@@ -6,7 +6,7 @@
 -- @include arguments types time count
 
 local processed, failed, now, days = key(), key(), microseconds(arg()), tonumber(arg())
--- As text: a count may exceed what a number of Lua holds.
+-- As text: a count may exceed the range of a Lua number.
 local function counter(name)
   return string.match(try('GET', name) or '', '^%d+$') or '0'
 end

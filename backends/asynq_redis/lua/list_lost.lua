@@ -1,13 +1,13 @@
--- List expired leases, oldest first. Ids whose task is gone are dropped, and leases of tasks that are not
--- active: those are where their state says.
+-- List expired leases, oldest first. Drops ids without a task, and leases of tasks that are not active: these
+-- tasks are in the collection of their state.
 -- flags: allow-oom
 -- KEYS: lease active
 -- ARGV: now prefix grace skip limit
---   grace: milliseconds that a lease written by a Go peer is given on top. skip: leases to pass over.
--- answers: {each lost: {id, msg, score, token, lease losses}, number dropped, skip to go on from or -1}
+--   grace: extra milliseconds for a lease written by a Go worker. skip: leases to skip.
+-- answers: {each lost: {id, msg, score, token, lease losses}, number dropped, next skip or -1}
 -- @include arguments types time keys fence
 
--- Bytes of messages after which no further lease is listed: the reply has to come in time.
+-- Bytes of messages after which no further lease is listed, so that the reply arrives in time.
 local MOST_BYTES = 8 * 1024 * 1024
 
 local lease, active = key(), key()
@@ -17,7 +17,7 @@ local now, prefix, grace = microseconds(arg()), arg(), tonumber(arg())
 local skip, limit = tonumber(arg()), tonumber(arg())
 
 local ms = math.floor(now / 1000)
--- Leases of Go peers within their grace may stand before ours: look somewhat further than asked.
+-- Leases of Go workers within their grace may precede others: read somewhat more than requested.
 local found = redis.call('ZRANGEBYSCORE', lease, '-inf', as_score(ms), 'WITHSCORES', 'LIMIT', skip, limit + 200)
 local lost, gone, stray, passed, bytes = {}, {}, {}, 0, 0
 while 2 * passed < #found and #lost + #gone + #stray < limit and bytes < MOST_BYTES do

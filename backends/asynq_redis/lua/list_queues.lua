@@ -1,8 +1,8 @@
--- Have queues listed.
+-- Add queues to the list of all queues.
 -- flags: allow-oom
 -- KEYS: queues neighbour
 -- ARGV: | queue
--- answers: how many were not listed before
+-- answers: number of queues that were not listed before
 -- @include arguments
 
 local queues, names = key(), {}

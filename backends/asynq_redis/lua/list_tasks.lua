@@ -1,4 +1,4 @@
--- Read one page of the tasks of a queue in one state, next to run or oldest first.
+-- Read one page of the tasks of a queue in one state, the next to run or the oldest first.
 -- flags: no-writes
 -- KEYS: collection lease
 -- ARGV: now prefix kind state offset limit
@@ -12,7 +12,7 @@ local offset, limit = tonumber(arg()), tonumber(arg())
 local refusal = misplaced(collection, kind) or misplaced(lease, 'zset')
 if refusal then return redis.error_reply(refusal) end
 
--- The ids of the page, each with its score.
+-- The ids of the page with their scores.
 local page = {}
 if kind == 'list' then
   local ids = redis.call('LRANGE', collection, -(offset + limit), -(offset + 1))

@@ -1,4 +1,4 @@
--- Write something, so that a WAIT behind it waits for all that the connection has seen done before.
+-- Write a key, so that a following WAIT covers all writes that this connection has seen.
 -- flags: allow-oom
 -- KEYS: mark pending
 -- ARGV: milliseconds

@@ -1,4 +1,4 @@
--- Estimate the bytes a queue occupies, from some tasks of each state.
+-- Estimate the memory of a queue in bytes from some tasks of each state.
 -- flags: no-writes
 -- KEYS: pending active scheduled retry archived completed groups
 -- ARGV: prefix

@@ -1,9 +1,9 @@
--- Move tasks by hand, each from the state it is in.
+-- Move tasks by hand, each from its current state.
 -- flags: allow-oom
 -- KEYS: pending scheduled retry archived completed groups | hash
 -- ARGV: now prefix to max_size max_age | id
 --   to: pending, archived or deleted. max_age: milliseconds.
--- answers: each {1} | {0} where there is no such task | {-1, the state that does not allow it}
+-- answers: each {1} | {0} if there is no such task | {-1, the state that does not allow it}
 -- @include arguments types time keys lock discard manage
 
 local queue = queue_of_keys()
@@ -25,7 +25,7 @@ local giving_way = room_for(queue, prefix, moving, to, now, max_size, max_age)
 
 local answers = {}
 for i, id in ipairs(ids) do
-  -- Once more: the same id may have been moved just now.
+  -- Read again: the same id may have been moved by this call.
   local task = look_up(queue, prefix, id)
   if movable(task, to) then
     leave_source(queue, task)

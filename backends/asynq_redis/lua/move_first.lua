@@ -1,9 +1,9 @@
--- Move the first tasks of one state by hand. Ids whose task is gone, or is elsewhere, are dropped.
+-- Move the first tasks of one state by hand. Ids without a task, or of a task in another state, are dropped.
 -- flags: allow-oom
 -- KEYS: pending scheduled retry archived completed groups source lease
 -- ARGV: now prefix from to limit max_size max_age group
 --   to: pending, archived or deleted. max_age: milliseconds. group: its name, empty for none.
--- answers: {number moved, number of ids looked at}
+-- answers: {number moved, number of ids examined}
 -- @include arguments types time keys lock discard manage
 
 local queue = queue_of_keys()
@@ -22,7 +22,7 @@ else
   ids = redis.call('ZRANGE', source, 0, limit - 1)
 end
 
--- Whether a task that says it is in another state is there indeed.
+-- Whether a task is in the collection of the other state that its hash names.
 local function elsewhere(task)
   if task.state == from or not task.known then return false end
   if task.state == 'active' then return redis.call('ZSCORE', lease, task.id) end

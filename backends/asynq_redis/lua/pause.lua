@@ -1,4 +1,4 @@
--- Let nobody dequeue from a queue.
+-- Pause a queue: no tasks can be dequeued from it.
 -- flags: allow-oom
 -- KEYS: paused pending
 -- ARGV: now

@@ -1,8 +1,8 @@
--- Let a record be found in its index, and prune those that ended long ago.
+-- Add a record to its index, and prune records that expired long ago.
 -- flags: allow-oom
 -- KEYS: index neighbour
 -- ARGV: ends pruned member
---   ends: Unix seconds at which the record ends. pruned: Unix seconds; who ended by then is removed.
+--   ends: Unix seconds at which the record expires. pruned: Unix seconds; records that expired by then are removed.
 -- answers: nothing
 -- @include arguments
 

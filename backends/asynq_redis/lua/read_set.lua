@@ -1,11 +1,11 @@
--- Read one page of the tasks of an aggregation set, oldest first; a shorter one where the tasks are large.
+-- Read one page of the tasks of an aggregation set, oldest first. The page is shorter if the tasks are large.
 -- flags: no-writes
 -- KEYS: set sets
 -- ARGV: prefix offset limit
 -- answers: each {id, msg or empty}
 -- @include arguments types keys
 
--- Bytes of messages after which no further task is read: the reply has to come in time.
+-- Bytes of messages after which no further task is read, so that the reply arrives in time.
 local MOST_BYTES = 8 * 1024 * 1024
 
 local set, sets = key(), key()

@@ -1,10 +1,10 @@
--- Return to its group the set whose hold ended first, or the next ones after `skip`.
+-- Return the set whose hold ended first, after `skip` others, to its group.
 -- flags: allow-oom
 -- KEYS: sets groups
 -- ARGV: now prefix skip most
---   most: tasks to move in one call; a Go peer's set may hold any number.
--- answers: 1 for a set returned, 2 for one of which a part is left, 3 for one that cannot be returned,
---   4 for a name of no set that was removed, 0 where no other hold has ended
+--   most: maximum tasks to move in one call. The set of a Go worker may have any number.
+-- answers: 1 for a returned set, 2 for a partly returned set, 3 for a set that cannot be returned,
+--   4 for a removed name without a set, 0 if no other hold has ended
 -- @include arguments types time keys sets
 
 local sets, groups = key(), key()

@@ -1,9 +1,9 @@
--- Take tasks from lost workers, each if its lease is exactly as it was observed.
+-- Recover tasks from lost workers, each only if its lease is unchanged since it was observed.
 -- flags: allow-oom
 -- KEYS: active lease pending retry archived processed failed | hash lock
 -- ARGV: now prefix max_size max_age | id score token to delay msg
---   lock: the hash again where the task has none. score, token: as observed. to: pending, retry or archived.
--- answers: each 1, or 0 where the lease has changed
+--   lock: the hash again if the task has none. score, token: as observed. to: pending, retry or archived.
+-- answers: each 1, or 0 if the lease has changed
 -- @include arguments types time keys rewrite fence lock count discard
 
 local active, lease, pending, retry, archived = key(), key(), key(), key(), key()

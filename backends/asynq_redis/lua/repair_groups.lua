@@ -1,4 +1,4 @@
--- List groups that hold tasks and are not listed, among some of the server's keys.
+-- List groups that have tasks but are not listed, among some of the server's keys.
 -- flags: allow-oom
 -- KEYS: groups sets
 -- ARGV: prefix cursor

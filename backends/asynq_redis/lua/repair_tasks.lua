@@ -1,9 +1,9 @@
--- Put tasks that their queue does not list where they belong, each if it is still as it was found.
+-- Move tasks that their queue does not list to their state, each only if it is unchanged.
 -- flags: allow-oom
 -- KEYS: pending active lease scheduled retry archived completed groups sets
 -- ARGV: now prefix grace | id msg state to at
---   grace: milliseconds until the lease of an active one lapses. msg: as found, empty for none. to: a state,
---   or empty to delete it. at: second at which a completed one is dropped.
+--   grace: milliseconds until the lease of an active task expires. msg: as found, empty for none. to: a state,
+--   or empty to delete the task. at: second at which the retention of a completed task ends.
 -- answers: nothing
 -- @include arguments types time keys places
 

@@ -1,9 +1,9 @@
--- Put tasks back at the head of their queue; nothing is counted.
+-- Put tasks back at the head of their queue without counting them.
 -- flags: allow-oom
 -- KEYS: active lease pending | hash lock | taken*
 -- ARGV: now | id token
---   lock: the hash again where the task has none.
--- answers: each 1, or 0 where the lease is lost
+--   lock: the hash again if the task has none.
+-- answers: each 1, or 0 if the lease is lost
 -- @include arguments types time fence lock
 
 local active, lease, pending = key(), key(), key()

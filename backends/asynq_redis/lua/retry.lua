@@ -2,8 +2,8 @@
 -- flags: allow-oom
 -- KEYS: active lease retry processed failed | hash lock | taken*
 -- ARGV: now | id token msg delay failure
---   lock: the hash again where the task has none. delay: milliseconds. failure: 1 or empty.
--- answers: each 1, or 0 where the lease is lost
+--   lock: the hash again if the task has none. delay: milliseconds. failure: 1 or empty.
+-- answers: each 1, or 0 if the lease is lost
 -- @include arguments types time rewrite fence lock count
 
 local active, lease, retry, processed, failed = key(), key(), key(), key(), key()
@@ -20,7 +20,7 @@ while more() do
     leave(active, id)
     redis.call('ZADD', retry, whole(seconds_up(now + delay * 1000)), id)
     redis.call('HSET', hash, 'msg', rewritten(hash, msg), 'state', 'retry')
-    -- To be archived, and failed before it was told: the next delivery shows it still.
+    -- A request to archive that the run did not receive before it failed stays for the next delivery.
     if task[5] == 'retry' then redis.call('HDEL', hash, 'cancel') end
     if task[4] and task[3] ~= 'start' and lock ~= hash then renew(lock, id, task[3], task[4], delay) end
     if failure ~= '' then failures = failures + 1 end

@@ -2,7 +2,7 @@
 -- flags: allow-oom
 -- KEYS: set sets group groups
 -- ARGV: name
--- answers: 1, or 0 where the set is held no longer
+-- answers: 1, or 0 if the set is no longer held
 -- @include arguments types sets
 
 local set, sets, group, groups = key(), key(), key(), key()

@@ -1,4 +1,4 @@
--- Names of some keys of a queue.
+-- Scan the names of some keys of a queue.
 -- flags: no-writes
 -- KEYS: pending active
 -- ARGV: prefix cursor

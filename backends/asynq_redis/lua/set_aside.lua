@@ -1,9 +1,9 @@
--- Archive active tasks that cannot be decoded, each with a message that can be, if nothing has changed.
+-- Archive undecodable active tasks, each with a decodable replacement, if they are unchanged.
 -- flags: allow-oom
 -- KEYS: active lease archived | hash
 -- ARGV: now | id found msg
---   found: the message as it was read. msg: the one that takes its place.
--- answers: each 1, or 0 where the task has changed
+--   found: the message as it was read. msg: the replacement.
+-- answers: each 1, or 0 if the task has changed
 -- @include arguments types time fence
 
 local active, lease, archived = key(), key(), key()

@@ -1,4 +1,4 @@
--- Numbers of one queue, all but those of its groups.
+-- Read the statistics of a queue, except those of its groups.
 -- flags: no-writes
 -- KEYS: pending active scheduled retry archived completed groups paused processed failed
 -- ARGV: now prefix
@@ -17,11 +17,11 @@ local statistics = counters(processed, failed, now)
 
 local latency, oldest = 0, redis.call('LINDEX', pending, -1)
 if oldest then
-  -- Milliseconds by cutting the text: a number of Lua does not hold all digits of the nanoseconds.
+  -- Milliseconds by cutting the text: a Lua number cannot represent the nanoseconds exactly.
   local since = tonumber(string.sub(try('HGET', task_key(prefix, oldest), 'pending_since') or '', 1, -7))
   if since then latency = math.max(0, bounded(math.floor(now / 1000) - since)) end
 end
--- As text: a total may exceed what a number of Lua holds.
+-- As text: a total may exceed the range of a Lua number.
 local function counter(name)
   return string.match(try('GET', statistics[name]) or '', '^%d+$') or '0'
 end

@@ -1,9 +1,9 @@
--- Number of tasks in the groups of a queue, or in the sets taken from them, a page at a time.
+-- Count the tasks in the groups or in the aggregation sets of a queue, page by page.
 -- flags: no-writes
 -- KEYS: names pending
 -- ARGV: prefix kind cursor
 --   names, kind: the names of the groups, a set, or the keys of the aggregation sets, a zset.
--- answers: {cursor, number of tasks, number of groups or sets that hold any}
+-- answers: {cursor, number of tasks, number of groups or sets with tasks}
 -- @include arguments types keys
 
 local names, prefix, kind, cursor = key(), arg(), arg(), arg()

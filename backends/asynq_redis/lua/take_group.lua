@@ -1,9 +1,9 @@
--- Take the oldest tasks of a group into a set of their own, if the group is ripe.
+-- Move the oldest tasks of a group to an aggregation set, if the group is due.
 -- flags: allow-oom
 -- KEYS: group set groups sets
 -- ARGV: now name grace max_delay max_size most hold
---   grace, max_delay, hold: milliseconds. most: tasks a set may hold.
--- answers: number of tasks in the set; 0 where the group is not ripe
+--   grace, max_delay, hold: milliseconds. most: maximum tasks of a set.
+-- answers: number of tasks in the set; 0 if the group is not due
 -- @include arguments types time
 
 local group, set, groups, sets = key(), key(), key(), key()

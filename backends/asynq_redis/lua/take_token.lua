@@ -1,9 +1,9 @@
--- Take one of the tokens of a rate limit. The list has the times at which the last of them were taken.
+-- Take one of the tokens of a rate limit. The list has the times at which the last tokens were taken.
 -- flags: allow-oom
 -- KEYS: taken neighbour
 -- ARGV: now limit per
 --   per: duration in milliseconds.
--- answers: 0, or the milliseconds until there is one
+-- answers: 0, or the milliseconds until one is available
 -- @include arguments types time
 
 local taken = key()

@@ -1,4 +1,4 @@
--- Delete the oldest archived tasks: those too many and those too old.
+-- Delete the oldest archived tasks that exceed the maximum size or age of the archive.
 -- flags: allow-oom
 -- KEYS: archived completed
 -- ARGV: now prefix max_size max_age limit

@@ -1,8 +1,8 @@
--- Give a task another message, if it still has the one it had; the lock it owns changes its name.
+-- Replace the message of a task if it is unchanged. The lock that it owns is renamed.
 -- KEYS: hash pending group old_lock new_lock
 -- ARGV: id found msg state
---   group, old_lock, new_lock: the hash again where the task has none. found: the message as it was read.
--- answers: {1} | {0} where the task has changed | {-1, holder of the new lock}
+--   group, old_lock, new_lock: the hash again if the task has none. found: the message as it was read.
+-- answers: {1} | {0} if the task has changed | {-1, holder of the new lock}
 -- @include arguments types time
 
 local hash, _, group, old_lock, new_lock = key(), key(), key(), key(), key()

@@ -1,7 +1,7 @@
--- Store results with active tasks.
+-- Store the results of active tasks.
 -- KEYS: lease | hash
 -- ARGV: | id token result
--- answers: each 1, or 0 where the lease is lost
+-- answers: each 1, or 0 if the lease is lost
 -- @include arguments types fence
 
 local lease = key()

@@ -1,8 +1,8 @@
--- Let the entries of a scheduler be seen. Many come in several calls, and are seen with the last one.
+-- Publish the entries of a scheduler. Many entries take several calls and become visible with the last one.
 -- flags: allow-oom
 -- KEYS: entries draft
 -- ARGV: ttl first last | record
---   ttl: seconds. first, last: 1 or empty, which of the calls this is. The first record stands last, as in Go.
+--   ttl: seconds. first, last: 1 or empty, whether this is the first or last call. Records are in reverse order, as in Go.
 -- answers: nothing
 -- @include arguments
 

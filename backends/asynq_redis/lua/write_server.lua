@@ -1,8 +1,8 @@
--- Let a server and its workers be seen. Many workers come in several calls, and are seen with the last one.
+-- Publish a server and its workers. Many workers take several calls and become visible with the last one.
 -- flags: allow-oom
 -- KEYS: server workers draft
 -- ARGV: record ttl first last | field record
---   record: of the server. ttl: seconds. first, last: 1 or empty, which of the calls this is.
+--   record: of the server. ttl: seconds. first, last: 1 or empty, whether this is the first or last call.
 -- answers: nothing
 -- @include arguments
 

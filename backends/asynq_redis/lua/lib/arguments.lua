@@ -1,4 +1,4 @@
--- The keys and arguments of the call, taken one after the other.
+-- Iterators over the keys and arguments of the call.
 local keys_taken, args_taken = 0, 0
 
 local function key()

@@ -1,4 +1,4 @@
--- Statistics, key for key as Go asynq keeps them. A counter that somebody broke never stops a task.
+-- Statistics, in the same keys as Go asynq. A damaged counter never blocks a task.
 local STATISTICS_TTL = 90 * 86400
 local INT64_MAX = 9223372036854775807
 
@@ -16,7 +16,7 @@ local function date(us)
   return string.format('%04d-%02d-%02d', year, month, day)
 end
 
--- The counters of this day; touches them, so it comes before the first write.
+-- The counters of today. It accesses their keys, so it must be called before the first write.
 local function counters(processed, failed, us)
   local today = ':' .. date(us)
   local all = {
@@ -31,7 +31,7 @@ local function count_today(counter, runs)
   if redis.pcall('INCRBY', counter, runs) == runs then redis.call('EXPIRE', counter, STATISTICS_TTL) end
 end
 
--- Count runs that ended. Totals start over when the total of processed has reached the greatest integer.
+-- Count finished runs. The totals restart when the total of processed runs reaches the greatest integer.
 local function count(all, runs, failures)
   if runs == 0 then return end
   count_today(all.processed_today, runs)

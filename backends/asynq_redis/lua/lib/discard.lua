@@ -1,4 +1,4 @@
--- Tasks that are deleted with all that belongs to them: looked up before the first write, then discarded.
+-- Delete tasks with everything that belongs to them. They are looked up before the first write.
 local function doomed(prefix, ids)
   local tasks = {}
   for i, id in ipairs(ids) do
@@ -18,7 +18,7 @@ local function discard(collection, tasks)
   end
 end
 
--- Ids of the oldest archived tasks: those too old, and those too many once `coming` more are there.
+-- Ids of the oldest archived tasks that exceed the bounds of the archive once `coming` more are added.
 local function surplus(archived, us, max_size, max_age, coming, limit)
   local excess = redis.call('ZCARD', archived) + coming - max_size
   local horizon = (us - max_age * 1000) / 1000000

@@ -1,6 +1,6 @@
--- Making tasks known. The arguments of each: id msg at in group enqueue_id ttl until keep replace.
+-- Create tasks. The arguments of each: id msg at in group enqueue_id ttl until keep replace.
 
--- The collections a new task may go to, or leave where it takes the place of another; the next five keys.
+-- The collections that a new task may join or a replaced task may leave: the next five keys.
 local function queue_of_keys()
   local queue = {
     pending = key(), scheduled = key(), groups = key(), archived = key(), completed = key(),
@@ -10,14 +10,14 @@ local function queue_of_keys()
   return queue
 end
 
--- The lock of a task to be replaced is named by its hash alone, so it is touched before the first write.
+-- Only the hash names the lock of a replaced task, so the lock is accessed before the first write.
 local function touch_replaced(hash, replace)
   if replace == '' then return end
   local lock = try('HGET', hash, 'unique_key')
   if lock then try('GET', lock) end
 end
 
--- Answer of a copy that finds the task its first copy made.
+-- The answer if an earlier copy of the call created the task.
 local function made_before(queue, now, id, state, pending_since)
   local due = state == 'scheduled' and redis.call('ZSCORE', queue.scheduled, id)
   if due then return { 1, state, score_ms(due) } end
@@ -31,8 +31,8 @@ local function clear(queue, task, hash, id)
   if not task.leaves then redis.call('ZREM', queue[task.state], id) end
 end
 
--- Make one task known, its arguments being next in line, or answer why not: then nothing is written.
--- `leaving`, if given: the ids of tasks that are deleted with the same step. What they hold is free.
+-- Create the task of the next arguments. If it is refused, answer why and write nothing.
+-- `leaving`, if given: ids of tasks that are deleted in the same step. Their ids and locks are free.
 local function enqueue(queue, now, hash, lock, group_key, leaving)
   local id, msg, at, delay, group, enqueue_id = arg(), arg(), arg(), arg(), arg(), arg()
   local ttl, ends, keep, replace = arg(), arg(), arg(), arg()
@@ -54,7 +54,7 @@ local function enqueue(queue, now, hash, lock, group_key, leaving)
   if ttl ~= '' then
     local holder = try('GET', lock)
     if holder == nil then return { -2, misplaced(lock, 'string') } end
-    -- A lock that names this very id was left by a task that is gone or makes room.
+    -- A lock that holds the same id was left by a deleted task or by the one being replaced.
     if holder and holder ~= id and not (leaving and leaving[holder]) then return { -1, holder } end
   end
 

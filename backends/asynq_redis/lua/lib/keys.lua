@@ -1,4 +1,4 @@
--- Names of keys that only the script learns, from ids and groups it reads. keys.py names all others.
+-- Key names built from ids and groups that the script reads. keys.py builds all others.
 local function task_key(prefix, id)
   return prefix .. 't:' .. id
 end

@@ -1,5 +1,5 @@
--- Uniqueness locks. A lock that its task may release holds the task's id; one that only its ttl ends
--- holds "expiry:" and the id, so that nobody, Go included, takes it for the task's own.
+-- Uniqueness locks. A lock that its task may release holds the task's id. A lock that only expires holds
+-- "expiry:" and the id, so that no client, including Go, releases it as the task's own.
 local function lock_holder(id, ends)
   if ends == 'expiry' then return 'expiry:' .. id end
   return id
@@ -9,7 +9,7 @@ local function release(lock, id)
   if try('GET', lock) == id then redis.call('DEL', lock) end
 end
 
--- Let the lock of a task that renews it last until `ttl` after its next step, `wait` from now (both ms).
+-- Extend a renewable lock to `ttl` after the task's next step, which is `wait` from now (both in ms).
 local function renew(lock, id, ends, ttl, wait)
   local holder, found = lock_holder(id, ends), try('GET', lock)
   local lasting = wait + tonumber(ttl)

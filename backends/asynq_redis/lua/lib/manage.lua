@@ -1,6 +1,6 @@
--- Moving tasks by hand: to the tail of their queue, to the archive, or away.
+-- Move tasks by hand: to the tail of their queue, to the archive, or delete them.
 
--- The collections tasks are moved between; the next six keys.
+-- The collections between which tasks are moved: the next six keys.
 local function queue_of_keys()
   local queue = {
     pending = key(), scheduled = key(), retry = key(), archived = key(), completed = key(), groups = key(),
@@ -11,7 +11,7 @@ local function queue_of_keys()
   return queue
 end
 
--- A task as it is now; touches every key that moving it writes. Without `exists` there is none.
+-- The current task. It accesses every key that moving the task writes. Without `exists` there is no task.
 local function look_up(queue, prefix, id)
   local hash = task_key(prefix, id)
   local found = try('HMGET', hash, 'msg', 'state', 'group', 'unique_key', 'unique_until', 'unique_keep') or {}
@@ -29,7 +29,7 @@ local function look_up(queue, prefix, id)
   return task
 end
 
--- Whether a task may go there from the state it is in.
+-- Whether the move is allowed from the task's state.
 local function movable(task, to)
   if to == 'deleted' and not task.known then return task.exists end
   return task.known and task.source and not task.held and task.state ~= to
@@ -62,7 +62,7 @@ local function put(queue, task, to, now)
   end
 end
 
--- What gives way in the archive when these tasks come to it: those there, then the first of their own.
+-- The tasks to delete from the archive when these tasks are added: old ones, then the first of these.
 local function room_for(queue, prefix, tasks, to, now, max_size, max_age)
   if to ~= 'archived' or #tasks == 0 then return {} end
   local giving_way = doomed(prefix, surplus(queue.archived, now, max_size, max_age, #tasks, #tasks + 50))

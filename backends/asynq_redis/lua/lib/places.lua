@@ -1,6 +1,6 @@
--- Whether a queue lists a task where the task says it is.
+-- Whether a queue lists a task in the collection of the task's state.
 
--- The collections of the states; the next nine keys.
+-- The collections of the states: the next nine keys.
 local function places_of_keys()
   local places = {
     pending = key(), active = key(), lease = key(), scheduled = key(), retry = key(), archived = key(),
@@ -13,11 +13,11 @@ local function places_of_keys()
   return places
 end
 
--- Searching a long list takes time: a task that is younger than the head of the queue is taken for listed.
+-- Searching a long list is slow: a task that is younger than the head of the queue counts as listed.
 local function in_pending(places, prefix, id, since)
   local head = redis.call('LINDEX', places.pending, -1)
   if not head then return false end
-  -- What is no number, of another program's hand, tells nothing.
+  -- A value that is not a number was written by another program and is ignored.
   local own, oldest = tonumber(since), tonumber(try('HGET', task_key(prefix, head), 'pending_since'))
   if own and oldest and own > oldest then return true end
   return redis.call('LPOS', places.pending, id, 'RANK', -1)

@@ -1,5 +1,5 @@
--- Put the oldest tasks of an aggregation set back into their group, as of when they were first added, and
--- list the group again. How many are still in the set; without any it is held no longer.
+-- Put the oldest tasks of an aggregation set back into their group with their original times, and list the
+-- group again. Returns the number of tasks left. An empty set is no longer held.
 local function give_back(set, sets, group, groups, name, most)
   local found = redis.call('ZRANGE', set, 0, most - 1, 'WITHSCORES')
   if #found > 0 then

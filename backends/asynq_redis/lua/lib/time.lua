@@ -1,7 +1,7 @@
--- Time. `now` is in microseconds; numbers become text by format alone, as Lua's own conversion keeps only
--- 14 digits.
+-- Time. `now` is in microseconds. Numbers are converted to text with format, because Lua's own conversion
+-- keeps only 14 digits.
 
--- The instant a script goes by: the one it is given, or the server's own.
+-- The current time of a script: the given instant, or the server's time.
 local function microseconds(now)
   if now ~= '' then return tonumber(now) end
   local time = redis.call('TIME')
@@ -12,7 +12,7 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
--- Whole seconds, rounded up: what is due then is never early.
+-- Whole seconds, rounded up, so that nothing is due early.
 local function seconds_up(us)
   return math.ceil(us / 1000000)
 end
@@ -25,14 +25,14 @@ local function as_score(ms)
   return string.format('%.0f.%03d', math.floor(ms / 1000), ms % 1000)
 end
 
--- Milliseconds at which a lease made now lapses. Never a whole second: those are Go's.
+-- Expiry in milliseconds of a lease created now. Never a whole second: these mark the leases of Go.
 local function lapse(us, duration)
   local ms = math.floor(us / 1000) + duration
   if ms % 1000 == 0 then return ms + 1 end
   return ms
 end
 
--- The most milliseconds that are told apart. A score may be any number, also infinite.
+-- Maximum milliseconds that can be distinguished. A score may be any number, or infinite.
 local FARTHEST = 9007199254740991
 
 local function bounded(ms)

@@ -1,7 +1,7 @@
--- Keys that hold what somebody else put there. A command is refused by its type as WRONGTYPE; met after
--- the first write this would leave a task half moved, so scripts look before they write.
+-- Keys with a value of another program. A command fails on them with WRONGTYPE. After the first write this
+-- would leave a task partly moved, so scripts check the types before they write.
 
--- The sentence of refusal when a key holds something else than it should; nil when all is well.
+-- The error text if a key has the wrong type, else nil.
 local function misplaced(key, wanted)
   local found = redis.call('TYPE', key).ok
   if found == 'none' or found == wanted then return nil end
@@ -9,7 +9,7 @@ local function misplaced(key, wanted)
   return 'WRONGTYPE ' .. name .. ' holds a ' .. found .. ' where a ' .. wanted .. ' belongs'
 end
 
--- The reply of a command, nil where its key holds another type. Any other error ends the script.
+-- The reply of a command, or nil if its key has another type. Any other error ends the script.
 local function try(...)
   local reply = redis.pcall(...)
   if type(reply) == 'table' and reply.err then
