@@ -1,0 +1,55 @@
+"""The Go programs of these tests, built from modules whose versions and checksums are pinned in `go/`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parent / "go"
+BUILD_TIMEOUT = 900.0
+"""Seconds. A first build downloads and compiles the modules; others take them from Go's build cache."""
+
+PEER = (SOURCES, ".")
+"""Our own program, on asynq: client, worker, scheduler and inspector."""
+CLI = (SOURCES / "cli", "github.com/hibiken/asynq/tools/asynq")
+"""asynq's own command."""
+ASYNQMON = (SOURCES / "asynqmon", "github.com/hibiken/asynqmon/cmd/asynqmon")
+"""asynq's web interface."""
+
+
+def require_go() -> str:
+    """Path of the Go toolchain. Without one the test is skipped; where CI is set it fails instead."""
+    go = shutil.which("go")
+    if go is None:
+        reason = "no Go toolchain: install Go 1.24 or later"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return go
+
+
+def build(program: tuple[Path, str], directory: Path) -> Path:
+    """Build a program into a directory, and return its path.
+
+    Processes that build at once wait for one another, so that the work is done once.
+    """
+    go = require_go()
+    module, package = program
+    executable = directory / (package.rpartition("/")[2] if package != "." else "peer")
+    with (directory / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = subprocess.run(
+            [go, "build", "-buildvcs=false", "-mod=readonly", "-o", str(executable), package],
+            cwd=module,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_TIMEOUT,
+            check=False,
+        )
+    assert built.returncode == 0, f"go build failed:\n{built.stderr}"
+    return executable
