@@ -1,7 +1,7 @@
 """asynq for Python: a distributed task queue with a pluggable broker, wire-compatible with Go's asynq.
 
-The public names live here; each is loaded when it is first used, so that `import asynq` costs next to
-nothing and a backend's dependencies are needed only by those who use that backend.
+This module exports the public names. Each is imported at its first use, so that `import asynq` is cheap and
+the dependencies of a backend are needed only by programs that use it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command `asynq`, also as `python -m asynq`."""
+"""Entry point of the `asynq` command, also as `python -m asynq`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from asynq.runtime.stop_signals import end_by_sigterm
 
 
 def main() -> None:
-    """Run it. While it is being loaded and its options are made ready SIGTERM and Ctrl-C end it quietly."""
+    """Run the command. SIGTERM and Ctrl-C end it quietly while it is loading."""
     end_by_sigterm()
     try:
         from asynq.cli.main import app
         from asynq.runtime.safe_text import shown_traceback
 
-        # What an error says may come from anywhere.
+        # The text of an error is untrusted.
         sys.excepthook = lambda _, error, __: sys.stderr.write(shown_traceback(error) + "\n")
 
         app(prog_name="asynq")

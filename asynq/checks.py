@@ -1,4 +1,4 @@
-"""Checks of what a user hands in. Each raises TypeError or ValueError naming the option it refuses."""
+"""Checks of user input: each raises a TypeError or ValueError that names the option."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_DURATION = timedelta(microseconds=(2**63 - 1) // 1000)
-"""The longest duration Go peers can express: about 292 years."""
+"""The longest duration that Go peers can represent: about 292 years."""
 INT32_MAX = 2**31 - 1
 
 
@@ -35,14 +35,14 @@ def check_name(name: str, value: object) -> None:
 
 
 def check_queue(name: str, value: object) -> None:
-    """A name that Redis Cluster can keep together: the text up to the first "}" is its hash tag."""
+    """A queue name that Redis Cluster can hash to one slot: the text up to the first "}" is its hash tag."""
     check_name(name, value)
     if str(value).startswith("}"):
         raise ValueError(f"{name} must not start with '}}'; it is {value!r}")
 
 
 def check_count(name: str, value: object) -> None:
-    """A whole number from 0 on that fits the wire format."""
+    """An int from 0 to the largest value of the wire format."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if not 0 <= value <= INT32_MAX:
@@ -66,7 +66,7 @@ def check_one_of(*choices: str) -> Callable[[str, object], None]:
 
 
 def check_duration(name: str, value: object) -> None:
-    """A timedelta from zero on."""
+    """A timedelta that is not negative."""
     if not isinstance(value, timedelta):
         raise TypeError(f"{name} must be a timedelta, not {type(value).__name__}")
     if value < timedelta(0):
@@ -76,28 +76,28 @@ def check_duration(name: str, value: object) -> None:
 
 
 def check_timeout(name: str, value: object) -> None:
-    """A duration above zero: the wire format cannot say "unlimited", zero stands for the default there."""
+    """A positive duration: the wire format uses zero for the default and cannot represent "no limit"."""
     check_duration(name, value)
     if value == timedelta(0):
         raise ValueError(f"{name} must be positive: a task without any time limit cannot be expressed")
 
 
 def check_interval(name: str, value: object) -> None:
-    """A duration above zero."""
+    """A positive duration."""
     check_duration(name, value)
     if value == timedelta(0):
         raise ValueError(f"{name} must be positive")
 
 
 def check_lock_time(name: str, value: object) -> None:
-    """A duration of at least a second."""
+    """A duration of at least one second."""
     check_duration(name, value)
     if isinstance(value, timedelta) and value < timedelta(seconds=1):
         raise ValueError(f"{name} must be at least one second; it is {value}")
 
 
 def check_instant(name: str, value: object) -> None:
-    """A datetime that knows its zone."""
+    """An aware datetime."""
     if not isinstance(value, datetime):
         raise TypeError(f"{name} must be a datetime, not {type(value).__name__}")
     if value.utcoffset() is None:
@@ -105,27 +105,27 @@ def check_instant(name: str, value: object) -> None:
 
 
 def check_due(name: str, value: object) -> None:
-    """An instant up to the last one that every time zone has. It may have passed."""
+    """An aware datetime that every time zone can represent. It may be in the past."""
     check_instant(name, value)
     if isinstance(value, datetime) and value > MAX_DATETIME:
         raise ValueError(f"{name} must not be later than {MAX_DATETIME}; it is {value}")
 
 
 def check_zone(name: str, value: object) -> None:
-    """A time zone, not its name."""
+    """A tzinfo, not the name of a time zone."""
     if not isinstance(value, tzinfo):
         raise TypeError(f"{name} must be a tzinfo such as ZoneInfo, not {type(value).__name__}")
 
 
 def check_deadline(name: str, value: object) -> None:
-    """A due time after 1970, which stands for "no deadline" on the wire."""
+    """A due time after 1970, which the wire format uses for "no deadline"."""
     check_due(name, value)
     if isinstance(value, datetime) and value <= EPOCH:
         raise ValueError(f"{name} must be later than {EPOCH:%Y-%m-%d}; it is {value}")
 
 
 def check_headers(name: str, value: object) -> None:
-    """A mapping of texts to texts."""
+    """A mapping of str to str."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a mapping of str to str, not {type(value).__name__}")
     for key, text in value.items():
@@ -134,16 +134,19 @@ def check_headers(name: str, value: object) -> None:
 
 
 def check_callback(name: str, value: object, *, takes: str, at_once: bool = False) -> None:
-    """None, or what can be called with arguments such as "(error, task)". At once: not what is awaited."""
+    """None, or a callable that takes arguments such as "(error, task)".
+
+    With `at_once`, async functions are refused.
+    """
     if value is None:
         return
     if not callable(value):
         raise TypeError(f"{name} must be callable, not {type(value).__name__}")
     if at_once and inspect.iscoroutinefunction(value):
-        raise TypeError(f"{name} must be a plain function: its answer is needed at once")
+        raise TypeError(f"{name} must be a sync function: its return value is needed at once")
     try:
         inspect.signature(value).bind(*takes.split(","))
     except TypeError as error:
         raise TypeError(f"{name} must take {takes}: {error}") from None
     except ValueError:
-        pass  # some callables written in C do not tell their signature
+        pass  # some callables written in C have no signature

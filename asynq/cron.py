@@ -1,11 +1,11 @@
-"""When a periodic task is due: the cron dialect of Go asynq over croniter.
+"""Schedules of periodic tasks: Go asynq's cron dialect, parsed here and evaluated with croniter.
 
-Five fields (minute, hour, day of month, month, day of week), the descriptors @yearly @annually @monthly
-@weekly @daily @midnight @hourly, `@every DURATION`, and a prefix `CRON_TZ=Zone ` or `TZ=Zone `. A DURATION
-counts in whole seconds, at least one; fractions are cut off. Day of week counts from 0 (Sunday) to 6.
-Where both day fields are restricted, either may match; a star in one of them means that both must.
-Wall-clock times that a daylight-saving change skips do not fire; times it repeats fire each time they are
-reached.
+A spec has five fields (minute, hour, day of month, month, day of week), or is one of the descriptors @yearly
+@annually @monthly @weekly @daily @midnight @hourly, or `@every DURATION`. A prefix `CRON_TZ=Zone ` or
+`TZ=Zone ` sets the time zone. A DURATION is in whole seconds, at least one; fractions are cut off. The day of
+week is from 0 (Sunday) to 6. If both day fields are restricted, one of them must match; if one contains a
+star, both must match. Wall-clock times that a daylight-saving change skips do not fire. Times that it repeats
+fire each time they occur.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SECOND = timedelta(seconds=1)
 _MAX_SEARCH_YEARS = 5
 _MAX_SEARCH = timedelta(days=366 * _MAX_SEARCH_YEARS)
 _END = datetime(9999, 12, 30, tzinfo=_UTC)
-"""Two days before the last one that every zone can express."""
+"""Two days before the last day that every zone can represent."""
 _MONTHS = {name: i for i, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 _WEEKDAYS = {name: i for i, name in enumerate("sun mon tue wed thu fri sat".split())}
 _DESCRIPTORS = {
@@ -44,21 +44,30 @@ _DESCRIPTORS = {
 
 
 class CronError(AsynqError, ValueError):
-    """The schedule cannot be read; the message says which part of it and why."""
+    """The schedule is malformed; the message names the part and the reason."""
 
 
 class Schedule(Protocol):
-    """Tells when a periodic task is due."""
+    """The due times of a periodic task."""
 
     def next_after(self, instant: datetime) -> datetime | None:
-        """The first due time strictly after an aware instant; None if there is none within five years."""
+        """The first due time after an aware instant; None if there is none within five years."""
         ...
 
 
 def parse(spec: str, location: tzinfo = _UTC) -> Schedule:
-    """The schedule a spec describes, its wall-clock times read in `location` unless the spec names a zone.
+    """Parse a schedule.
 
-    CronError, a ValueError, when the spec is malformed.
+    Args:
+        spec: the schedule, such as "0 9 * * mon-fri" or "@every 5m".
+        location: zone of its wall-clock times, unless the spec names one.
+
+    Returns:
+        The schedule; its `next_after(instant)` is the first due time after an aware datetime, or None.
+
+    Raises:
+        CronError: the spec is malformed. It is a ValueError.
+        TypeError: an argument has the wrong type.
     """
     check_text("spec", spec)
     check_zone("location", location)
@@ -77,19 +86,19 @@ def parse(spec: str, location: tzinfo = _UTC) -> Schedule:
 
 @frozen
 class IntervalSchedule:
-    """Due again and again after a fixed interval of whole seconds."""
+    """Due at a fixed interval of whole seconds."""
 
     interval: timedelta
 
     def next_after(self, instant: datetime) -> datetime | None:
         """The instant plus the interval, at a whole second; None at the end of the calendar.
 
-        In the zone of the instant, whose changes of offset make the interval neither longer nor shorter.
+        The result is in the zone of the instant. Changes of the zone's offset do not change the interval.
         """
         check_instant("instant", instant)
         if instant >= _END - min(self.interval, _END - EPOCH):
             return None
-        # Arithmetic on a datetime of any other zone counts by the wall clock.
+        # Arithmetic on a datetime of any other zone uses the wall clock.
         due = instant.astimezone(_UTC).replace(microsecond=0) + self.interval
         return due.astimezone(instant.tzinfo)
 
@@ -99,9 +108,9 @@ class CronSchedule:
     """Due at wall-clock times of one zone."""
 
     expression: str
-    """Five fields as croniter reads them."""
+    """Five fields in croniter's format."""
     either_day: bool
-    """True if one of the day fields is enough to match, False if both must."""
+    """True if one matching day field is sufficient, False if both must match."""
     location: tzinfo
 
     def next_after(self, instant: datetime) -> datetime | None:
@@ -111,8 +120,8 @@ class CronSchedule:
             return None
         start = instant.astimezone(_UTC)
         end = _END if start > _END - _MAX_SEARCH else start + _MAX_SEARCH
-        # Between two changes of the zone's offset wall clock and real time run in step, so each such
-        # stretch is searched by the naive wall clock, and a match beyond its end is not one.
+        # Between two changes of the zone's offset, wall clock and real time advance together. So each such
+        # period is searched by the naive wall clock, and a match after its end does not count.
         inclusive = False
         while start < end:
             offset = self._offset(start)
@@ -142,7 +151,7 @@ class CronSchedule:
 
     def _next_change(self, start: datetime, end: datetime) -> datetime | None:
         """The first instant after start and not after end at which the zone's offset changes."""
-        step = timedelta(days=7)  # shorter than any two changes of a real zone lie apart
+        step = timedelta(days=7)  # shorter than the time between two changes of any real zone
         before = self._offset(start)
         low = start
         while low < end:
@@ -208,7 +217,7 @@ def _column(values: set[int], size: int) -> str:
 def _values(
     text: str, name: str, low: int, high: int, names: dict[str, int] | None = None
 ) -> tuple[set[int], bool]:
-    """The values a field allows, and whether it holds a star."""
+    """The values that a field allows, and whether it contains a star."""
     values: set[int] = set()
     star = False
     for part in filter(None, text.split(",")):

@@ -1,4 +1,4 @@
-"""Durations as Go writes them: `1h30m0s`, `1.5s`, `250ms`. The notation of asynq's tools and schedules."""
+"""Durations in Go's notation: `1h30m0s`, `1.5s`, `250ms`; used by asynq's tools and schedules."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _INT64_MAX = 2**63 - 1
 
 
 def parse_duration(text: str) -> timedelta:
-    """The duration that Go's time.ParseDuration reads from the text, cut to whole microseconds.
+    """Parse a duration as Go's time.ParseDuration does, truncated to whole microseconds.
 
-    ValueError when the text is malformed or longer than Go can express (about 292 years).
+    ValueError when the text is malformed or longer than Go can represent (about 292 years).
     """
     unsigned = text[1:] if text[:1] in ("-", "+") else text
     if unsigned == "0":
@@ -44,7 +44,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """The duration as Go prints it, for example `1h0m0s`, `1.5s`, `20ms`, `0s`."""
+    """The duration in Go's format, for example `1h0m0s`, `1.5s`, `20ms`, `0s`."""
     microseconds = duration // timedelta(microseconds=1)
     sign, rest = ("-", -microseconds) if microseconds < 0 else ("", microseconds)
     if rest == 0:

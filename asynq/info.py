@@ -1,4 +1,4 @@
-"""TaskInfo, QueueInfo: what a user is told about a task and about a queue."""
+"""`TaskInfo` and `QueueInfo`: the public view of a task and of a queue's statistics."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class TaskInfo:
-    """A task as it was at the moment of asking.
+    """A task at the time it was read.
 
-    Datetimes are aware, in UTC. What a peer stored beyond Python's calendar is shown as the nearest time.
+    Datetimes are aware, in UTC. A time that a peer stored outside of Python's calendar is shown as the
+    nearest one inside.
     """
 
     id: str
@@ -33,13 +34,13 @@ class TaskInfo:
     retried: int = 0
     """Retries spent so far."""
     last_err: str = ""
-    """Text of the last failure, "" for none."""
+    """Text of the last error; "" for none."""
     last_failed_at: datetime | None = None
     timeout: timedelta | None = None
-    """Longest time one run may take; None when only the deadline limits it."""
+    """The longest time of one run; None when only the deadline limits it."""
     deadline: datetime | None = None
     group: str = ""
-    """Name of the group the task is aggregated in, "" for none."""
+    """Name of the group in which the task is aggregated; "" for none."""
     next_process_at: datetime | None = None
     """When a scheduled or retried task is due, or since when a pending one may run; None in other states."""
     orphaned: bool = False
@@ -48,11 +49,11 @@ class TaskInfo:
     """How long the task is kept once completed."""
     completed_at: datetime | None = None
     result: bytes | None = None
-    """What the handler returned or wrote so far."""
+    """What the handler returned, or wrote last."""
 
     @classmethod
     def of(cls, stored: StoredTask) -> TaskInfo:
-        """The public view of a task as a broker found it."""
+        """The public view of a task as a broker stores it."""
         message = stored.message
         next_process_at = {
             TaskState.PENDING: stored.pending_since,
@@ -83,7 +84,7 @@ class TaskInfo:
 
 @frozen(kw_only=True)
 class QueueInfo:
-    """Numbers of one queue as they were at the moment of asking."""
+    """Statistics of one queue at the time they were read."""
 
     queue: str
     size: int
@@ -98,19 +99,19 @@ class QueueInfo:
     groups: int
     """Groups that hold tasks."""
     processed: int
-    """Runs ended today (UTC), failures included."""
+    """Runs that ended today (UTC), including failures."""
     failed: int
-    """Runs failed today (UTC)."""
+    """Runs that failed today (UTC)."""
     processed_total: int
     failed_total: int
     paused: bool
     latency: timedelta
     """How long the oldest pending task has waited."""
     memory: int | None
-    """Bytes the queue occupies, an estimate; None where the broker does not support that."""
+    """Estimate of the bytes that the queue occupies; None if the broker does not support it."""
 
     @classmethod
     def of(cls, stats: QueueStats, memory: int | None) -> QueueInfo:
-        """The public view of the numbers a broker gives."""
+        """The public view of a broker's statistics."""
         numbers = asdict(stats) | {"latency": duration_of(stats.latency)}
         return cls(size=stats.size, memory=memory, **numbers)

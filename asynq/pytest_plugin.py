@@ -1,4 +1,4 @@
-"""Fixtures for users' tests; pytest finds them by itself where this library is installed."""
+"""Pytest fixtures for users' tests; loaded by pytest where asynq is installed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def asynq_clock() -> FakeClock:
-    """The clock of `asynq_broker`: it shows the second after the test began, until the test moves it."""
+    """The clock of `asynq_broker`: starts at the next whole second and moves only when the test moves it."""
     from asynq.clock import FakeClock, SystemClock
 
-    # A whole one, as due times are: then a task due in an hour is due when the clock has moved by an hour.
+    # Due times are whole seconds: so a task due in an hour is due when the clock has moved by an hour.
     return FakeClock(SystemClock().now() // 1000 * 1000 + 1000)
 
 
 @pytest.fixture
 def asynq_broker(asynq_clock: FakeClock) -> Iterator[MemoryBroker]:
-    """An empty broker in memory, for this test alone."""
+    """An empty in-memory broker for one test."""
     from asynq import MemoryBroker
 
     broker = MemoryBroker(clock=asynq_clock)

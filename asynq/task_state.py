@@ -1,4 +1,4 @@
-"""The states of a task."""
+"""`TaskState`: the states of a task."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class TaskState(StrEnum):
-    """Where a task is. A task is in exactly one state at any instant."""
+    """The state of a task. A task is in exactly one state at any time."""
 
     PENDING = "pending"
     ACTIVE = "active"

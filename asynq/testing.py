@@ -1,6 +1,6 @@
-"""Help for tests of programs that use this library: run what is enqueued, look at it, move the clock.
+"""Helpers for tests of programs that use asynq: run enqueued tasks, assert what is enqueued, move the clock.
 
-All of it works on any broker; a `MemoryBroker` with a `FakeClock` needs nothing else and waits for nothing.
+They work with any broker. With a `MemoryBroker` and a `FakeClock` a test needs no server and no waiting.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 __all__ = ["FakeClock", "TaskRun", "arun_until_idle", "assert_enqueued", "enqueued", "run_until_idle"]
 
 TEST_LEASE = 24 * 3600 * 1000
-"""Milliseconds: nobody else shall take what a test runs."""
+"""Milliseconds; long enough that no worker recovers a task while a test runs it."""
 _ANY = object()
 
 
 @frozen(kw_only=True)
 class TaskRun:
-    """One run of a task, as it went."""
+    """The record of one run of a task."""
 
     task: Task
     task_id: str
@@ -69,34 +69,45 @@ async def arun_until_idle(
     retry_delay: RetryDelay | None = None,
     most: int = 1000,
 ) -> list[TaskRun]:
-    """Run what is due, one task after the other, and what these enqueue, until nothing is; the runs in order.
+    """Run due tasks, one after the other, and the tasks that they enqueue, until none is due.
 
-    `handler` is a ServeMux or any handler, called as a server calls it: with its middlewares, timeouts and
-    retries. A task that failed runs again when its delay is over, so move the clock and call again. Paused
-    queues rest, and groups are not aggregated.
+    The handler is called as a server calls it: with middlewares, timeouts and retries. A task that failed
+    runs again when its delay is over, so move the clock and call this function again. Tasks of paused queues
+    do not run, and groups are not aggregated.
 
-    queues: those to take from, in order of preference; by default all there are. raise_errors: raise what a
-    handler raises, a RevokeTask excepted, once its task is settled; False notes it in the run.
-    retry_delay: as a server's. most: runs after which RuntimeError tells that the tasks feed themselves.
+    Args:
+        broker: a broker, or the URL of one.
+        handler: a ServeMux or any other handler.
+        queues: the queues to take tasks from, most preferred first; by default all.
+        raise_errors: raise the error of a handler, except a RevokeTask, once its task is settled. False: only
+            record it in the run.
+        retry_delay: as for a server.
+        most: the number of runs after which RuntimeError is raised, because the tasks keep enqueuing tasks.
+
+    Returns:
+        The runs, in order.
+
+    Raises:
+        RuntimeError: tasks are still due after `most` runs.
     """
     broker, owned = resolve(broker)
-    bench = _TaskRunner(broker, adapt_handler(handler), retry_delay)
+    runner = _TaskRunner(broker, adapt_handler(handler), retry_delay)
     runs: list[TaskRun] = []
     try:
-        while (delivery := await bench.next_due(queues)) is not None:
+        while (delivery := await runner.next_due(queues)) is not None:
             if len(runs) == most:
-                raise RuntimeError(f"there is still something to do after {most} runs")
-            outcome = await bench.run(delivery)
-            runs.append(_noted(delivery, outcome))
+                raise RuntimeError(f"tasks are still due after {most} runs")
+            outcome = await runner.run(delivery)
+            runs.append(_task_run(delivery, outcome))
             error = runs[-1].error
             if raise_errors and error is not None and not wraps(error, RevokeTask):
                 try:
                     raise error
                 finally:
-                    # This frame is part of the traceback: it must not keep the error, and its locals, alive.
+                    # This frame is part of the traceback and must not keep the error and its locals alive.
                     del error, outcome, runs
     finally:
-        bench.executors.close()
+        runner.executors.close()
         if owned:
             await broker.aclose()
     return runs
@@ -111,7 +122,23 @@ def run_until_idle(
     retry_delay: RetryDelay | None = None,
     most: int = 1000,
 ) -> list[TaskRun]:
-    """`arun_until_idle` for tests that cannot await; async handlers run on an event loop of their own."""
+    """`arun_until_idle` for sync tests. Async handlers run on an event loop of their own.
+
+    Args:
+        broker: a broker, or the URL of one.
+        handler: a ServeMux or any other handler.
+        queues: the queues to take tasks from, most preferred first; by default all.
+        raise_errors: raise the error of a handler, except a RevokeTask, once its task is settled. False: only
+            record it in the run.
+        retry_delay: as for a server.
+        most: the number of runs after which RuntimeError is raised, because the tasks keep enqueuing tasks.
+
+    Returns:
+        The runs, in order.
+
+    Raises:
+        RuntimeError: tasks are still due after `most` runs.
+    """
     broker, owned = resolve(broker)
     portal = Portal(broker.aclose)
     try:
@@ -132,9 +159,17 @@ def enqueued(
     *,
     queue: str | None = None,
 ) -> list[TaskInfo]:
-    """The tasks that wait to be run, of all types and queues or of one; within a queue the next to run first.
+    """The tasks that wait to be run, within a queue the next to run first.
 
-    Pending ones come before those that are scheduled, to be retried, or waiting in groups.
+    Pending tasks come first, then scheduled ones, those to be retried, and those in groups.
+
+    Args:
+        broker: a broker, or the URL of one.
+        type: only tasks of this type.
+        queue: only tasks of this queue.
+
+    Returns:
+        The tasks, by queue.
     """
     with Inspector(broker) as inspector:
         queues = [name for name in inspector.queues() if queue in (None, name)]
@@ -150,16 +185,27 @@ def assert_enqueued(
     queue: str | None = None,
     times: int = 1,
 ) -> list[TaskInfo]:
-    """Fail unless exactly so many tasks of this type wait to be run; they are returned.
+    """Fail unless exactly `times` matching tasks wait to be run.
 
-    payload: what was given to Task; only tasks of this payload count. A dict, or anything else that becomes
-    JSON, also equals a payload that is the same JSON value in other words: from an instance of a class, or
-    from another program. queue: only tasks in this queue count.
+    Args:
+        broker: a broker, or the URL of one.
+        type: type of the tasks.
+        payload: only tasks with this payload, given as to Task. A dict, or another value that becomes JSON,
+            also matches a payload with the same JSON value in a different notation, such as one from an
+            instance of a class or from another program.
+        queue: only tasks of this queue.
+        times: the expected number of tasks.
+
+    Returns:
+        The matching tasks.
+
+    Raises:
+        AssertionError: another number of tasks matches; the message lists all tasks that wait.
     """
     __tracebackhide__ = True  # pytest shows the line of the test instead
     waiting = enqueued(broker)
     wanted = None if payload is _ANY else b"" if payload is None else encode_payload(payload)
-    same = _in_other_words if _becomes_json(payload) else bytes.__eq__
+    same = _is_same_json if _becomes_json(payload) else bytes.__eq__
     found = [
         info
         for info in waiting
@@ -182,8 +228,8 @@ def _becomes_json(payload: object) -> bool:
     return payload is not None and not isinstance(payload, (bytes, bytearray, memoryview, str))
 
 
-def _in_other_words(wanted: bytes, payload: bytes) -> bool:
-    """True if both are the same JSON value, whatever the order of keys, the spaces and the escapes."""
+def _is_same_json(wanted: bytes, payload: bytes) -> bool:
+    """True if both are the same JSON value, whatever the order of keys, the whitespace and the escapes."""
     try:
         texts = {encode_payload([json.loads(each)]) for each in (wanted, payload)}
     except (TypeError, ValueError, RecursionError):
@@ -192,7 +238,7 @@ def _in_other_words(wanted: bytes, payload: bytes) -> bool:
 
 
 class _TaskRunner:
-    """Does for one task at a time what a server does for many."""
+    """Fetches, runs and settles one task at a time, as a server does."""
 
     def __init__(self, broker: Broker, step: HandlerAdapter, retry_delay: RetryDelay | None) -> None:
         self.executors = Executors.of(1)
@@ -202,7 +248,7 @@ class _TaskRunner:
         self._rules = RetryPolicy(rng=Random(0), delay=retry_delay)  # noqa: S311 - delays that repeat
 
     async def next_due(self, queues: Sequence[str] | None) -> Delivery | None:
-        """The next task, taken; None when nothing is due."""
+        """Dequeue the next task; None when no task is due."""
         names = tuple(queues) if queues else await self._broker.aexecute(ListQueues())
         for queue in names:
             while (await self._broker.aexecute(Forward(queue=queue))).moved:
@@ -224,7 +270,7 @@ class _TaskRunner:
         return outcome
 
 
-def _noted(delivery: Delivery, outcome: Outcome) -> TaskRun:
+def _task_run(delivery: Delivery, outcome: Outcome) -> TaskRun:
     return TaskRun(
         task=Task.from_message(delivery.message),
         task_id=delivery.message.id,
