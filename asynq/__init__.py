@@ -144,7 +144,7 @@ __all__ = [
     "current_context",
 ]
 
-_HOMES = {
+_MODULES = {
     "AsyncClient": "asynq.client.client",
     "AsyncInspector": "asynq.inspector.inspector",
     "Broker": "asynq.protocol.broker",
@@ -192,7 +192,7 @@ def __getattr__(name: str) -> object:
     elif name == "cron":
         value = import_module("asynq.cron")
     else:
-        value = getattr(import_module(_HOMES.get(name, "asynq.errors")), name)
+        value = getattr(import_module(_MODULES.get(name, "asynq.errors")), name)
     globals()[name] = value
     return value
 

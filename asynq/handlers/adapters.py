@@ -70,7 +70,7 @@ def adapt_handler(
     adapter: HandlerAdapter
     if is_async(handler):
         if executor is not None:
-            raise ValueError(f"executor is for plain functions; {_name(handler)} is async")
+            raise ValueError(f"executor is for sync functions; {_name(handler)} is async")
         adapter = AsyncAdapter(handler)
     elif executor == "process":
         _check_importable(handler)

@@ -109,7 +109,7 @@ class SemaphoreSlot:
         # A pending renewal must end first, because it could take the slot again.
         self._released.set()
         await self._renewing
-        with suppress(AsynqError):  # it lapses by itself
+        with suppress(AsynqError):  # it expires on its own
             await self._broker.aexecute(self._release)
 
     def __enter__(self) -> Self:
@@ -123,7 +123,7 @@ class SemaphoreSlot:
     def __exit__(self, *_: object) -> None:
         self._thread_released.set()
         self._thread.join()
-        with suppress(AsynqError):  # it lapses by itself
+        with suppress(AsynqError):  # it expires on its own
             self._broker.execute(self._release)
 
     async def _renew(self, left: asyncio.Event) -> None:

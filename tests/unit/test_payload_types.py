@@ -174,7 +174,7 @@ def test_a_time_near_a_change_of_its_zone_arrives_as_the_same_instant(holder: An
 
 
 def test_a_time_whose_offset_json_cannot_tell_is_refused() -> None:
-    with pytest.raises(ValueError, match="would be given another"):
+    with pytest.raises(ValueError, match="would get another"):
         Task("t", Moment(at=[datetime(1880, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))]))
 
 

@@ -289,7 +289,7 @@ def test_what_a_process_cannot_import_is_refused(handler: Handler) -> None:
 async def test_an_async_handler_is_refused() -> None:
     async def handler(ctx: Context, task: Task) -> None: ...
 
-    with pytest.raises(ValueError, match="executor is for plain functions"):
+    with pytest.raises(ValueError, match="executor is for sync functions"):
         in_process(handler)
 
 

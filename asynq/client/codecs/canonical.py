@@ -72,8 +72,8 @@ def writer_of(kind: Any) -> Writer | None:
 def declared_class(value: Any) -> Any:
     """The class that a handler declares to get this instance, with its type arguments if known."""
     kind = type(value)
-    told = getattr(value, "__orig_class__", None) if hasattr(kind, "__parameters__") else None
-    return told if get_origin(told) is kind else kind
+    known = getattr(value, "__orig_class__", None) if hasattr(kind, "__parameters__") else None
+    return known if get_origin(known) is kind else kind
 
 
 def is_open(value: Any) -> bool:

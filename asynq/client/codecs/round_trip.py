@@ -13,7 +13,7 @@ from asynq.client.codecs.pydantic_models import reason_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_INSTEAD = "mend the class or the value, or enqueue a dict, which is not verified"
+_INSTEAD = "fix the class or the value, or enqueue a dict, which is not verified"
 
 
 def verify(value: Any, encoded: bytes, option: str) -> None:
@@ -33,7 +33,7 @@ def verify(value: Any, encoded: bytes, option: str) -> None:
         raise ValueError(f"{option}: {who} could not decode it: {reason_of(error)}; {_INSTEAD}") from error
     changed = difference(value, arrived)
     if changed is not None:
-        raise ValueError(f"{option}: {who} would be given another: {changed}; {_INSTEAD}")
+        raise ValueError(f"{option}: {who} would get another: {changed}; {_INSTEAD}")
 
 
 @lru_cache(maxsize=1024)

@@ -146,7 +146,7 @@ def _serve(handle: int) -> None:
     threading.Thread(
         target=_exit_with_worker, args=(handle, setup.parent), name="asynq-watch", daemon=True
     ).start()
-    setup.begin()
+    setup.apply_before_imports()
     worker = WorkerConnection(connection, setup)
     first = True
     while True:
@@ -165,7 +165,7 @@ def _serve_one(worker: WorkerConnection, setup: Setup | None) -> None:
     call = worker.next_call()
     if setup is not None:
         # After the handler's modules were imported, because their own configuration takes precedence.
-        setup.follow()
+        setup.apply_after_imports()
     worker.send_result(call if isinstance(call, HandlerRaised) else run_call(call, worker))
 
 

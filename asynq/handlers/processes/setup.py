@@ -28,11 +28,11 @@ class Setup:
     start_method: str | None = Factory(lambda: multiprocessing.get_start_method(allow_none=True))
     """How `multiprocessing` starts processes, if the program has chosen a method."""
 
-    def begin(self) -> None:
+    def apply_before_imports(self) -> None:
         """Apply what modules of the program may read while they are imported."""
         sys.argv[:] = self.argv
 
-    def follow(self) -> None:
+    def apply_after_imports(self) -> None:
         """Apply what the program configured, after its modules were imported and configured themselves."""
         self.levels.follow()
         if self.start_method and multiprocessing.get_start_method(allow_none=True) is None:
