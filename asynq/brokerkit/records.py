@@ -23,14 +23,12 @@ if TYPE_CHECKING:
 
     from asynq.protocol.ops import Enqueue
 
-DAY: Final = 24 * 3600 * 1000
-DUE: Final = "due"
+DAY_MS: Final = 24 * 3600 * 1000
+DUE_LISTING: Final = "due"
 """The list of a queue's scheduled and retried tasks."""
-FINISHED: Final = frozenset({TaskState.ARCHIVED, TaskState.COMPLETED})
-"""A task in these states lives no longer: a replacement or another holder of a kept lock may come."""
 
 
-class Task(Struct, frozen=True, omit_defaults=True):
+class TaskRecord(Struct, frozen=True, omit_defaults=True):
     """A task's life. Its message is encoded by itself, so that damage to it leaves the rest readable."""
 
     queue: str
@@ -48,7 +46,7 @@ class Task(Struct, frozen=True, omit_defaults=True):
     result: bytes | None = None
 
     @classmethod
-    def of(cls, op: Enqueue, tail: int, now: int) -> Task:
+    def of(cls, op: Enqueue, tail: int, now: int) -> TaskRecord:
         """The task an Enqueue makes: scheduled, or pending at this rank behind all others."""
         message, due = op.message, scheduled_for(op, now)
         return cls(
@@ -68,6 +66,11 @@ class Task(Struct, frozen=True, omit_defaults=True):
         return Enqueued(state=self.state, due_at=self.pending_since or self.rank)
 
     @property
+    def finished(self) -> bool:
+        """True for a task that has ended: another may replace it, and take a lock that it keeps."""
+        return self.state in (TaskState.ARCHIVED, TaskState.COMPLETED)
+
+    @property
     def observed(self) -> str:
         """The lease, to be compared again when the task is recovered."""
         return f"{self.rank} {self.token}"
@@ -79,7 +82,7 @@ class Task(Struct, frozen=True, omit_defaults=True):
         """
         yield self.queue, self.state
         if self.state in (TaskState.SCHEDULED, TaskState.RETRY):
-            yield self.queue, DUE
+            yield self.queue, DUE_LISTING
         if self.state is TaskState.ACTIVE:
             yield (self.token,)
 
@@ -121,12 +124,12 @@ class Task(Struct, frozen=True, omit_defaults=True):
             orphaned=self.state is TaskState.ACTIVE and self.rank <= now,
         )
 
-    def moved(self, state: TaskState, rank: int, now: int, token: str = "", **changes: Any) -> Task:
+    def moved(self, state: TaskState, rank: int, now: int, token: str = "", **changes: Any) -> TaskRecord:
         """The task in another state. Without a token no lease, and no copy of a settlement, is known."""
         since = now if state is TaskState.PENDING else 0
         return structs.replace(self, state=state, rank=rank, token=token, pending_since=since, **changes)
 
-    def ended(self, op: RunEnding, head: int, now: int) -> Task:
+    def ended(self, op: RunEnding, head: int, now: int) -> TaskRecord:
         """The task whose run this operation ends; `head` is the rank before all pending tasks."""
         end = end_of(op, now)
         result = op.result if isinstance(op, Complete) and op.result is not None else self.result
@@ -141,13 +144,13 @@ class Task(Struct, frozen=True, omit_defaults=True):
             result=result,
         )
 
-    def set_aside(self, now: int) -> Task:
+    def set_aside(self, now: int) -> TaskRecord:
         """The task in the archive, with what cannot be decoded as the payload of its message."""
         aside = set_aside(self.queue, self.id, self.body, _fault(self.body), self.unique_key)
         return self.moved(TaskState.ARCHIVED, whole_second(now), now, body=encode(aside))
 
 
-class Lock(Struct, frozen=True, omit_defaults=True):
+class LockRecord(Struct, frozen=True, omit_defaults=True):
     """A uniqueness lock, and the task that took it."""
 
     name: str
@@ -158,7 +161,7 @@ class Lock(Struct, frozen=True, omit_defaults=True):
     keep: bool = False
 
     @classmethod
-    def of(cls, op: Enqueue, now: int) -> Lock:
+    def of(cls, op: Enqueue, now: int) -> LockRecord:
         """The lock an Enqueue asks for."""
         if (unique := op.unique) is None:
             raise ValueError("this Enqueue asks for no lock")
@@ -166,19 +169,19 @@ class Lock(Struct, frozen=True, omit_defaults=True):
         ends = begins + unique.ttl
         return cls(message.unique_key, message.queue, message.id, ends, unique.until, unique.keep)
 
-    def owned_by(self, task: Task) -> bool:
+    def owned_by(self, task: TaskRecord) -> bool:
         """True if this task took the lock."""
         return (self.queue, self.task_id) == (task.queue, task.id)
 
-    def held(self, owner: Task | None, now: int) -> bool:
+    def held(self, owner: TaskRecord | None, now: int) -> bool:
         """True until its time ends or, if it is kept, the task does that has its owner's id now."""
         if self.expires_at > now:
             return True
-        lives = owner is not None and owner.unique_key == self.name and owner.state not in FINISHED
+        lives = owner is not None and owner.unique_key == self.name and not owner.finished
         return self.keep and lives
 
 
-class Queue(Struct, omit_defaults=True):
+class QueueRecord(Struct, omit_defaults=True):
     """A queue's switch and its numbers."""
 
     name: str
@@ -216,7 +219,7 @@ class Queue(Struct, omit_defaults=True):
         """Count one run as ended and as failed, today (UTC) and ever."""
         self.runs = {span: (ended + 1, bad + failed) for span, (ended, bad) in self._runs(now).items()}
 
-    def stats(self, pending: Iterable[Task], now: int) -> QueueStats:
+    def stats(self, pending: Iterable[TaskRecord], now: int) -> QueueStats:
         """The numbers as they are shown, with the latency of the oldest of these pending tasks.
 
         QueueNotFoundError for a queue that is not listed.
@@ -242,16 +245,16 @@ class Queue(Struct, omit_defaults=True):
         return bool(self.sizes)
 
     def _runs(self, now: int) -> Mapping[str, tuple[int, int]]:
-        return {span: self.runs.get(span, (0, 0)) for span in (str(now // DAY), "ever")}
+        return {span: self.runs.get(span, (0, 0)) for span in (str(now // DAY_MS), "ever")}
 
 
-R = TypeVar("R", bound=Struct | TaskMessage)
+Record = TypeVar("Record", bound=Struct | TaskMessage)
 
 encode = msgpack.encode
 """A record as bytes."""
 
 
-def decode(kind: type[R], encoded: bytes) -> R:
+def decode(kind: type[Record], encoded: bytes) -> Record:
     """The record that was encoded."""
     return msgpack.decode(encoded, type=kind)
 

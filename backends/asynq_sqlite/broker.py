@@ -23,16 +23,16 @@ from asynq.protocol.value_sizes import MAX_VALUE_BYTES, check_max_value_bytes
 from asynq.runtime.sync_async import completed
 from asynq_sqlite.database import Database, DatabaseSettings
 from asynq_sqlite.events.file_changes import FileChanges
-from asynq_sqlite.operations.handlers import carry_out
+from asynq_sqlite.operations.execution import carry_out
 from asynq_sqlite.store import sweep
-from asynq_sqlite.store.schema import MEMORY, Durability
-from asynq_sqlite.store.store import Store
+from asynq_sqlite.store.schema import IN_MEMORY, Durability
 from asynq_sqlite.store.task_file import TaskFile
+from asynq_sqlite.store.task_store import TaskStore
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import Op
 
-StoreFactory = Callable[[sqlite3.Connection], Store]
+StoreFactory = Callable[[sqlite3.Connection], TaskStore]
 
 
 class _DatabaseBroker(CalledBroker):
@@ -67,7 +67,7 @@ class _DatabaseBroker(CalledBroker):
     def _database(self) -> Database:
         return self._databases.get(partial(Database, self._settings))
 
-    def _answers(self, store: Store, ops: Sequence[Op[Any]], now: int) -> list[Any]:
+    def _answers(self, store: TaskStore, ops: Sequence[Op[Any]], now: int) -> list[Any]:
         return [self.answer(op, partial(carry_out, store, op, now)) for op in ops]
 
 
@@ -100,9 +100,9 @@ class SQLiteBroker(_DatabaseBroker):
         budget: timedelta = timedelta(seconds=5),
         max_size: int | None = None,
         max_value_bytes: int = MAX_VALUE_BYTES,
-        store: StoreFactory = Store,
+        store: StoreFactory = TaskStore,
     ) -> None:
-        if not os.fspath(path) or os.fspath(path) == MEMORY:
+        if not os.fspath(path) or os.fspath(path) == IN_MEMORY:
             raise ValueError(f"path must name a file, not {os.fspath(path)!r}; in memory: MemoryBroker()")
         if "://" in os.fspath(path):
             raise ValueError(f"path is a URL, not a path; use asynq.connect({os.fspath(path)!r})")
@@ -162,12 +162,12 @@ class MemoryBroker(_DatabaseBroker):
         *,
         clock: Clock | None = None,
         max_value_bytes: int = MAX_VALUE_BYTES,
-        store: StoreFactory = Store,
+        store: StoreFactory = TaskStore,
     ) -> None:
         """`max_value_bytes` as SQLiteBroker's."""
         check_max_value_bytes(max_value_bytes)
         settings = DatabaseSettings(
-            path=MEMORY,
+            path=IN_MEMORY,
             clock=clock or SystemClock(),
             durability="process",
             budget=5,

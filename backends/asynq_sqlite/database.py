@@ -16,18 +16,18 @@ from asynq.brokerkit.group_commit import is_abandoned
 from asynq.errors import AsynqError, BrokerUnavailable
 from asynq.protocol.ops import Op
 from asynq_sqlite.store import forks, sweep
-from asynq_sqlite.store.faults import is_busy, is_full, translated
+from asynq_sqlite.store.sqlite_errors import is_busy, is_full, translated
 from asynq_sqlite.store.task_file import TaskFile
 
 if TYPE_CHECKING:
     from asynq.clock import Clock
     from asynq_sqlite.store.schema import Durability
-    from asynq_sqlite.store.store import Store
+    from asynq_sqlite.store.task_store import TaskStore
 
 _MAX_LOCK_INTERVAL: Final = 0.001
 """Seconds between two attempts to get the write lock. With a longer one, a busy process starves others."""
 
-CarryOut = Callable[["Store", Sequence[Op[Any]], int], list[Any]]
+CarryOut = Callable[["TaskStore", Sequence[Op[Any]], int], list[Any]]
 """Carries out operations in an open transaction, at an instant in Unix milliseconds."""
 
 
@@ -44,7 +44,7 @@ class DatabaseSettings:
     """Number of bytes that tasks may fill before enqueues are refused."""
     max_value_bytes: int
     """Largest number of bytes of a payload with its headers, and of a result."""
-    store: Callable[[sqlite3.Connection], Store]
+    store: Callable[[sqlite3.Connection], TaskStore]
 
 
 class Database:
@@ -54,7 +54,7 @@ class Database:
         self._settings = settings
         self._file = TaskFile(settings.path, settings.durability)
         self._lock = threading.Lock()
-        self._store: Store | None = None
+        self._store: TaskStore | None = None
         forks.pause_during_forks(self)
 
     def transact(self, ops: Sequence[Op[Any]], carry_out: CarryOut) -> list[Any]:
@@ -124,21 +124,21 @@ class Database:
         finally:
             self._lock.release()
 
-    def _failed(self, store: Store, error: sqlite3.Error, *, committing: bool = False) -> AsynqError:
+    def _failed(self, store: TaskStore, error: sqlite3.Error, *, committing: bool = False) -> AsynqError:
         """Undo the transaction and return the error to raise."""
         self._rollback(store)
         if not is_full(error):
             self._drop()
         return translated(error, self._settings.path, committing=committing)
 
-    def _rollback(self, store: Store) -> None:
+    def _rollback(self, store: TaskStore) -> None:
         # After some errors SQLite has rolled back by itself, and `_drop` has closed the connection.
         if self._store is store and store.connection.in_transaction:
             store.connection.execute("ROLLBACK")
 
     # --- beginning -------------------------------------------------------------------------------------
 
-    def _begin(self, *, reading: bool) -> Store:
+    def _begin(self, *, reading: bool) -> TaskStore:
         """Open a transaction; wait for other processes within the budget."""
         deadline = time.monotonic() + self._settings.budget
         for attempt in itertools.count():
@@ -153,7 +153,7 @@ class Database:
             time.sleep(min(0.0002 * 2 ** min(attempt, 10), _MAX_LOCK_INTERVAL))
         raise AssertionError("unreachable")
 
-    def _try_begin(self, *, reading: bool) -> Store:
+    def _try_begin(self, *, reading: bool) -> TaskStore:
         settings = self._settings
         if self._store is None:
             self._store = settings.store(self._file.open())
@@ -171,7 +171,7 @@ class Database:
             store.connection.execute("BEGIN IMMEDIATE")
         return store
 
-    def _leave(self, store: Store) -> None:
+    def _leave(self, store: TaskStore) -> None:
         """Close a file that was removed or replaced; the next transaction opens the one at the path."""
         self._rollback(store)
         self._store = None

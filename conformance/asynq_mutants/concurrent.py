@@ -13,7 +13,7 @@ from attrs import frozen
 
 from asynq.protocol import ops
 from asynq_sqlite import SQLiteBroker
-from asynq_sqlite.store.store import Store
+from asynq_sqlite.store.task_store import TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import TaskMessage
     from asynq.protocol.ops import Unique
-    from asynq_sqlite.store.rows import Row
+    from asynq_sqlite.store.rows import FullRow
 
 T = TypeVar("T")
 
@@ -54,13 +54,13 @@ def noticed_by(*rules: str, bug: int | None = None, **plan: Any) -> Callable[[ty
 def open_broker(saboteur: str, path: str) -> Broker:
     """A broker of this kind: what another process calls."""
     cls: type[Any] = _CLASSES[saboteur]
-    if issubclass(cls, Store):
+    if issubclass(cls, TaskStore):
         return SQLiteBroker(path, durability="process", store=cls)
     broker: Broker = cls(path, durability="process")
     return broker
 
 
-class InterruptedStore(Store):
+class InterruptedStore(TaskStore):
     """Can end the transaction in the middle of an operation, and let others in."""
 
     meanwhile: ClassVar[float] = 0.003
@@ -80,7 +80,7 @@ class InterruptedStore(Store):
 
 @noticed_by("C3", "C12", bug=16)
 class PopsInTwoSteps(InterruptedStore):
-    def pop_pending(self, queue: str) -> Row | None:
+    def pop_pending(self, queue: str) -> FullRow | None:
         row = super().pop_pending(queue)
         self.let_others_in()
         return row
@@ -107,7 +107,7 @@ class CountsInTwoSteps(InterruptedStore):
 
 
 @noticed_by("C6", actions={"pause": 5})
-class RemembersPauses(Store):
+class RemembersPauses(TaskStore):
     """Looks once a second whether a queue is paused."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

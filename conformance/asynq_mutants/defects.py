@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import frozen
 
 from asynq.brokerkit.base import CalledBroker
-from asynq_sqlite.store.store import Store
+from asynq_sqlite.store.task_store import TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ class Twist:
     """An operation carried out in another way: called with the honest way, the store, the operation, now."""
 
     operation: type[Op[Any]]
-    function: Callable[[Callable[..., Any], Store, Any, int], Any]
+    function: Callable[[Callable[..., Any], TaskStore, Any, int], Any]
 
     @property
     def name(self) -> str:
@@ -37,7 +37,7 @@ class BrokenRefusals(CalledBroker):
     """What a broker refuses, in another way: mixed into the brokers of memory and of files."""
 
 
-Broken = type[Store] | type[BrokenRefusals] | Twist
+Broken = type[TaskStore] | type[BrokenRefusals] | Twist
 B = TypeVar("B", bound=Broken)
 T = TypeVar("T")
 

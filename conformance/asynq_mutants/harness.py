@@ -12,8 +12,8 @@ import asynq_mutants.embedded  # noqa: F401 - it registers the defects
 from asynq_conformance.harness import Harness
 from asynq_mutants.defects import DEFECTS, Twist
 from asynq_sqlite import MemoryBroker, SQLiteBroker
-from asynq_sqlite.operations.handlers import HANDLERS
-from asynq_sqlite.store.store import Store
+from asynq_sqlite.operations.execution import HANDLERS
+from asynq_sqlite.store.task_store import TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ class Crowd(SQLiteBroker):
 class BrokenHarness(Harness):
     """Brokers on a file or, without one, in memory."""
 
-    def __init__(self, broken: type[Store | BrokenRefusals], path: Path | None = None) -> None:
+    def __init__(self, broken: type[TaskStore | BrokenRefusals], path: Path | None = None) -> None:
         self.broken = broken
         self.path = path
 
@@ -75,10 +75,10 @@ class BrokenHarness(Harness):
 
 
 def _broken_broker(
-    broker: Callable[..., K], broken: type[Store | BrokenRefusals], *arguments: Any, **options: Any
+    broker: Callable[..., K], broken: type[TaskStore | BrokenRefusals], *arguments: Any, **options: Any
 ) -> K:
     """Create a broker of this kind whose steps, or whose refusals, are broken."""
-    if issubclass(broken, Store):
+    if issubclass(broken, TaskStore):
         return broker(*arguments, store=broken, **options)
     mixed: Callable[..., K] = type(broken.__name__, (broken, cast("type", broker)), {})
     return mixed(*arguments, **options)
@@ -90,9 +90,9 @@ def broken_harness(broken: Broken | None, path: Path | None = None) -> Iterator[
     if isinstance(broken, Twist):
         honest = HANDLERS[broken.operation]
         with mock.patch.dict(HANDLERS, {broken.operation: broken.instead(honest)}):
-            yield BrokenHarness(Store, path)
+            yield BrokenHarness(TaskStore, path)
     else:
-        yield BrokenHarness(broken or Store, path)
+        yield BrokenHarness(broken or TaskStore, path)
 
 
 def open_broken(defect: str | None, path: str | Path, **options: Any) -> SQLiteBroker:
@@ -101,7 +101,7 @@ def open_broken(defect: str | None, path: str | Path, **options: Any) -> SQLiteB
     An operation carried out in another way is so in all brokers of the process from then on: whoever goes on
     with others afterwards wraps this in `mended`.
     """
-    steps: type[Store | BrokenRefusals] = Store
+    steps: type[TaskStore | BrokenRefusals] = TaskStore
     for broken in {found.broken for found in DEFECTS if found.name == defect}:
         if isinstance(broken, Twist):
             _twist(broken)

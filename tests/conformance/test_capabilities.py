@@ -34,6 +34,10 @@ class Limited(MemoryBroker):
     def capabilities(self) -> Capabilities:
         return evolve(super().capabilities, unsupported=frozenset(self.declared), groups=self.groups)
 
+    def refusal(self, op: ops.Op[Any]) -> AsynqError | None:
+        """What is declared unsupported is carried out all the same."""
+        return super().capabilities.refusal(op)
+
     def execute_many(self, ops: Sequence[ops.Op[T]], /) -> list[T | AsynqError]:
         answers = super().execute_many(ops)
         return [self._refusal(op) or answer for op, answer in zip(ops, answers, strict=True)]

@@ -16,11 +16,11 @@ from asynq_mutants.embedded import contents, groups, leases, manage, order, time
 from asynq_mutants.harness import BrokenHarness
 
 if TYPE_CHECKING:
-    from asynq_sqlite.store.store import Store
+    from asynq_sqlite.store.task_store import TaskStore
 
 PAGE = Path(__file__).parents[2] / "docs/protocol.md"
 
-CHOSEN: tuple[type[Store], ...] = (
+CHOSEN: tuple[type[TaskStore], ...] = (
     order.LastInFirstOut,
     leases.AcceptsAnyToken,
     leases.ShortensLeases,
@@ -34,7 +34,7 @@ CHOSEN: tuple[type[Store], ...] = (
 
 
 @pytest.mark.parametrize("store", CHOSEN)
-def test_a_store_that_is_broken_in_one_step_is_told_from_the_model(store: type[Store]) -> None:
+def test_a_store_that_is_broken_in_one_step_is_told_from_the_model(store: type[TaskStore]) -> None:
     with pytest.raises(DivergenceError) as told:
         run(BrokenHarness(store), 200, 50, shrink=False)
     text = str(told.value)

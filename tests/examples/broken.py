@@ -9,13 +9,13 @@ from asynq_lmdb import LmdbBroker
 from asynq_lmdb.store import Store
 
 if TYPE_CHECKING:
-    from asynq.brokerkit.records import Task
+    from asynq.brokerkit.records import TaskRecord
 
 
 class Unfenced(Store):
     """Lets whoever once had a task settle it, though its lease was lost and another run has it."""
 
-    def owns(self, task: Task, token: str) -> bool:
+    def owns(self, task: TaskRecord, token: str) -> bool:
         return task.state is TaskState.ACTIVE
 
 

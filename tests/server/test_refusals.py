@@ -16,7 +16,7 @@ from asynq.protocol.ops import DEQUEUE_SOFT_LIMIT_BYTES, Archive, GetQueueStats,
 from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker, SQLiteBroker
-from asynq_sqlite.store.store import Store
+from asynq_sqlite.store.task_store import TaskStore
 from tests.server.conftest import Bench
 from tests.servers import RedisServer
 from tests.waiting import PATIENCE, aeventually
@@ -32,12 +32,12 @@ MB = 1 << 20
 HOUR = timedelta(hours=1)
 
 
-def narrow_store(connection: sqlite3.Connection) -> Store:
+def narrow_store(connection: sqlite3.Connection) -> TaskStore:
     """What takes no more than 1 MB, as SQLite may be built."""
     import sqlite3
 
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MB)
-    return Store(connection)
+    return TaskStore(connection)
 
 
 STORES = ("memory", "sqlite", "redis")

@@ -10,8 +10,8 @@ import pytest
 from asynq.brokerkit.events import poller
 from asynq.protocol import ops
 from asynq_sqlite import MemoryBroker, SQLiteBroker
-from asynq_sqlite.store.store import Store
 from asynq_sqlite.store.task_file import TaskFile
+from asynq_sqlite.store.task_store import TaskStore
 from tests.sqlite.tools import enqueue
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ UPKEEP: dict[str, Callable[[str], ops.Op[Any]]] = {
 }
 
 
-class Traced(Store):
+class Traced(TaskStore):
     """Notes every statement it carries out."""
 
     statements: ClassVar[list[str]] = []

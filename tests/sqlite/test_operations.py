@@ -9,8 +9,8 @@ import pytest
 from asynq.protocol import ops
 from asynq.task_state import TaskState
 from asynq_sqlite import SQLiteBroker
-from asynq_sqlite.operations.handlers import HANDLERS
-from asynq_sqlite.store.store import Store
+from asynq_sqlite.operations.execution import HANDLERS
+from asynq_sqlite.store.task_store import TaskStore
 from tests.sqlite.tools import LEASE, enqueue, sql, take, tasks
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def test_every_operation_has_a_handler() -> None:
     assert set(HANDLERS) == set(ops.all_operations())
 
 
-class Traced(Store):
+class Traced(TaskStore):
     """Notes every statement it carries out."""
 
     statements: ClassVar[set[str]] = set()

@@ -18,7 +18,7 @@ from asynq.protocol import ops
 from asynq.protocol.broker import Wake
 from asynq.task_state import TaskState
 from asynq_sqlite import SQLiteBroker
-from asynq_sqlite.store.store import Store
+from asynq_sqlite.store.task_store import TaskStore
 from tests.sqlite.tools import LEASE, enqueue, run_script, sql, take, tasks
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def test_a_file_put_back_is_worked_on(broker: SQLiteBroker, path: Path, tmp_path
     assert ids(broker) == ["saved", "new"]
 
 
-class Meanwhile(Store):
+class Meanwhile(TaskStore):
     """Does something to the file in the middle of an enqueue."""
 
     act: Callable[[], Any] = staticmethod(lambda: None)

@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 from msgspec.structs import replace
 
-from asynq.brokerkit.records import DAY, DUE, Lock, Queue, Task, decode, encode
+from asynq.brokerkit.records import DAY_MS, DUE_LISTING, LockRecord, QueueRecord, TaskRecord, decode, encode
 from asynq.brokerkit.transitions import UNDECODABLE, end_of
 from asynq.errors import QueueNotFoundError
 from asynq.protocol.message import Delivery, LostLease, TaskMessage
@@ -25,25 +25,25 @@ def enqueue(**options: Any) -> Enqueue:
     return Enqueue(message=MESSAGE, enqueue_id="e", **options)
 
 
-def running() -> Task:
-    return Task.of(enqueue(), 1, NOW).moved(TaskState.ACTIVE, NOW + 30_000, NOW, "token")
+def running() -> TaskRecord:
+    return TaskRecord.of(enqueue(), 1, NOW).moved(TaskState.ACTIVE, NOW + 30_000, NOW, "token")
 
 
-def delivered(task: Task) -> Delivery:
+def delivered(task: TaskRecord) -> Delivery:
     delivery = task.delivery(NOW)
     assert delivery is not None
     return delivery
 
 
-def lost(task: Task) -> LostLease:
+def lost(task: TaskRecord) -> LostLease:
     lease = task.lost()
     assert lease is not None
     return lease
 
 
 def test_a_record_comes_back_from_its_bytes() -> None:
-    lock = Lock.of(enqueue(unique=Unique(ttl=1000, keep=True)), NOW)
-    queue = Queue("q", paused=True, sizes={"pending": 2}, runs={"ever": (3, 1)})
+    lock = LockRecord.of(enqueue(unique=Unique(ttl=1000, keep=True)), NOW)
+    queue = QueueRecord("q", paused=True, sizes={"pending": 2}, runs={"ever": (3, 1)})
     for record in (running(), lock, queue):
         assert decode(type(record), encode(record)) == record
 
@@ -52,10 +52,10 @@ def test_a_record_comes_back_from_its_bytes() -> None:
 
 
 def test_an_enqueued_task_is_pending_or_scheduled() -> None:
-    pending = Task.of(enqueue(), 7, NOW)
+    pending = TaskRecord.of(enqueue(), 7, NOW)
     assert (pending.state, pending.rank, pending.pending_since) == (TaskState.PENDING, 7, NOW)
     assert pending.answer.due_at == NOW
-    scheduled = Task.of(enqueue(process_in=250), 7, NOW)
+    scheduled = TaskRecord.of(enqueue(process_in=250), 7, NOW)
     assert (scheduled.state, scheduled.rank, scheduled.pending_since) == (TaskState.SCHEDULED, SECOND, 0)
     assert scheduled.answer.due_at == SECOND
 
@@ -64,8 +64,8 @@ def test_an_enqueued_task_is_pending_or_scheduled() -> None:
     ("state", "listings"),
     [
         (TaskState.PENDING, [("q", "pending")]),
-        (TaskState.RETRY, [("q", "retry"), ("q", DUE)]),
-        (TaskState.SCHEDULED, [("q", "scheduled"), ("q", DUE)]),
+        (TaskState.RETRY, [("q", "retry"), ("q", DUE_LISTING)]),
+        (TaskState.SCHEDULED, [("q", "scheduled"), ("q", DUE_LISTING)]),
         (TaskState.ACTIVE, [("q", "active"), ("token",)]),
         (TaskState.COMPLETED, [("q", "completed")]),
     ],
@@ -164,7 +164,7 @@ def test_a_result_replaces_what_was_written_before(written: bytes | None, result
 
 
 def test_a_lock_is_held_until_its_time_ends() -> None:
-    lock = Lock.of(enqueue(unique=Unique(ttl=2000), process_in=250), NOW)
+    lock = LockRecord.of(enqueue(unique=Unique(ttl=2000), process_in=250), NOW)
     assert lock.expires_at == SECOND + 2000
     assert lock.owned_by(running())
     assert not lock.owned_by(replace(running(), id="other"))
@@ -173,25 +173,25 @@ def test_a_lock_is_held_until_its_time_ends() -> None:
 
 
 def test_a_kept_lock_is_held_as_long_as_its_task_lives() -> None:
-    lock = Lock.of(enqueue(unique=Unique(ttl=1000, keep=True)), NOW)
-    assert lock.held(running(), NOW + DAY)
+    lock = LockRecord.of(enqueue(unique=Unique(ttl=1000, keep=True)), NOW)
+    assert lock.held(running(), NOW + DAY_MS)
     archived = running().moved(TaskState.ARCHIVED, NOW, NOW)
     for owner in (None, archived, replace(running(), unique_key="another")):
-        assert not lock.held(owner, NOW + DAY)
+        assert not lock.held(owner, NOW + DAY_MS)
 
 
 def test_an_enqueue_without_a_lock_makes_none() -> None:
     with pytest.raises(ValueError, match="asks for no lock"):
-        Lock.of(enqueue(), NOW)
+        LockRecord.of(enqueue(), NOW)
 
 
 # --- queues
 
 
 def test_a_queue_counts_today_and_ever() -> None:
-    queue = Queue("q")
+    queue = QueueRecord("q")
     queue.resize(TaskState.PENDING, 2)
-    for instant in (NOW - DAY, NOW, NOW):
+    for instant in (NOW - DAY_MS, NOW, NOW):
         queue.count(instant, failed=instant == NOW)
     pending = [replace(running(), pending_since=since) for since in (NOW - 100, NOW - 300)]
     stats = queue.stats(pending, NOW)
@@ -200,7 +200,7 @@ def test_a_queue_counts_today_and_ever() -> None:
 
 
 def test_a_queue_is_listed_once_it_has_had_a_task() -> None:
-    queue = Queue("q")
+    queue = QueueRecord("q")
     assert queue.pause(paused=True)
     assert not queue.pause(paused=True)
     with pytest.raises(QueueNotFoundError):
@@ -212,7 +212,7 @@ def test_a_queue_is_listed_once_it_has_had_a_task() -> None:
 
 
 def test_ranks_of_a_queue_lie_behind_and_before_all_others() -> None:
-    queue = Queue("q")
+    queue = QueueRecord("q")
     tails, heads = zip(*[(queue.tail(), queue.head()) for _ in range(3)], strict=True)
     assert [*heads[::-1], *tails] == sorted([*heads, *tails])
     assert len({*heads, *tails}) == 6

@@ -283,7 +283,7 @@ def broker_of(package: str) -> Broker:
     ("package", "table"),
     [
         ("asynq_redis", "asynq_redis.operations.execution:HANDLERS"),
-        ("asynq_sqlite", "asynq_sqlite.operations.handlers:HANDLERS"),
+        ("asynq_sqlite", "asynq_sqlite.operations.execution:HANDLERS"),
         ("asynq_lmdb", "asynq_lmdb.store:Store.HANDLERS"),
     ],
 )

@@ -119,11 +119,11 @@ class FileChanges(ChangeSource):
     def _waking(self, connection: sqlite3.Connection) -> set[str]:
         """Return the queues that have pending tasks, or whose next due time has changed."""
         newly_due = self._newly_due(connection)
-        return newly_due.union(queue for queue, paused in connection.execute(sweep.READY) if not paused)
+        return newly_due.union(queue for queue, paused in connection.execute(sweep.READY_QUERY) if not paused)
 
     def _newly_due(self, connection: sqlite3.Connection) -> set[str]:
         due: dict[str, int] = {}
-        for statement in sweep.DUE:
+        for statement in sweep.DUE_QUERIES:
             for queue, rank in connection.execute(statement):
                 due[queue] = min(rank, due.get(queue, rank))
         changed = {queue for queue, rank in due.items() if rank != self._due.get(queue)}

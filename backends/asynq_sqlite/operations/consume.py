@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from asynq.protocol.message import Delivery, Lease
-    from asynq_sqlite.store.rows import Task
-    from asynq_sqlite.store.store import Store
+    from asynq_sqlite.store.rows import TaskRow
+    from asynq_sqlite.store.task_store import TaskStore
 
 
-def dequeue(store: Store, op: Dequeue, now: int) -> tuple[Delivery, ...]:
+def dequeue(store: TaskStore, op: Dequeue, now: int) -> tuple[Delivery, ...]:
     """Take one task per order, the first of them those this token already holds."""
     taken = list(_held(store, op, now))
     exhausted = _exhausted(store, {*chain.from_iterable(op.orders)})
@@ -39,21 +39,21 @@ def dequeue(store: Store, op: Dequeue, now: int) -> tuple[Delivery, ...]:
     return tuple(taken)
 
 
-def _exhausted(store: Store, queues: set[str]) -> set[str]:
+def _exhausted(store: TaskStore, queues: set[str]) -> set[str]:
     """Queues that are paused; of many queues also those without a pending task."""
-    if len(queues) < sweep.MANY:
+    if len(queues) < sweep.MIN_SWEEP:
         return {queue for queue in queues if store.is_paused(queue)}
-    return queues - {queue for queue, paused in store.fetch(sweep.READY) if not paused}
+    return queues - {queue for queue, paused in store.fetch(sweep.READY_QUERY) if not paused}
 
 
-def _held(store: Store, op: Dequeue, now: int) -> Iterator[Delivery]:
+def _held(store: TaskStore, op: Dequeue, now: int) -> Iterator[Delivery]:
     for row in store.held_by(op.token):
         # Damaged since: recovery sets it aside when its lease ends.
         with suppress(UndecodableError):
             yield delivery(row, decode(row), row.task.rank, op.token, now)
 
 
-def _take(store: Store, queue: str, op: Dequeue, now: int) -> Delivery | None:
+def _take(store: TaskStore, queue: str, op: Dequeue, now: int) -> Delivery | None:
     for _ in range(MAX_BATCH):
         row = store.pop_pending(queue)
         if row is None:
@@ -70,20 +70,20 @@ def _take(store: Store, queue: str, op: Dequeue, now: int) -> Delivery | None:
     return None
 
 
-def extend_lease(store: Store, op: ExtendLease, now: int) -> Extended:
+def extend_lease(store: TaskStore, op: ExtendLease, now: int) -> Extended:
     """Let the lease last longer, if it is still this run's."""
     task = owned(store, op.lease)
     return Extended(expires_at=store.extend_lease(task, now + op.duration), cancel=task.cancel)
 
 
-def write_result(store: Store, op: WriteResult, now: int) -> None:  # noqa: ARG001 - a handler's signature
-    """Store the result, if the task is still this run's."""
+def write_result(store: TaskStore, op: WriteResult, now: int) -> None:  # noqa: ARG001 - a handler's signature
+    """TaskStore the result, if the task is still this run's."""
     task = owned(store, op.lease)
     free_space.check_result(store, op.result)
     store.write_result(task, op.result)
 
 
-def owned(store: Store, lease: Lease) -> Task:
+def owned(store: TaskStore, lease: Lease) -> TaskRow:
     """The active task this lease holds, else LeaseLostError."""
     task = store.find(lease.queue, lease.task_id)
     if task is None or not store.check_token(task, lease.token):

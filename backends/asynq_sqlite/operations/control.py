@@ -8,7 +8,7 @@ from asynq.errors import QueueNotFoundError, TaskNotFoundError
 from asynq.protocol.message import QueueStats, StoredTask
 from asynq.task_state import TaskState
 from asynq_sqlite.store.rows import UndecodableError, stored
-from asynq_sqlite.store.store import day
+from asynq_sqlite.store.task_store import day
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import (
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
         Ping,
         UnpauseQueue,
     )
-    from asynq_sqlite.store.store import Store
+    from asynq_sqlite.store.task_store import TaskStore
 
 
-def ping(store: Store, op: Ping, now: int) -> int:  # noqa: ARG001 - a handler's signature
+def ping(store: TaskStore, op: Ping, now: int) -> int:  # noqa: ARG001 - a handler's signature
     """Read something."""
     store.fetch("SELECT 1")
     return now
 
 
-def pause_queue(store: Store, op: PauseQueue, now: int) -> bool:
+def pause_queue(store: TaskStore, op: PauseQueue, now: int) -> bool:
     """Let nobody dequeue."""
     return store.pause(op.queue, now)
 
 
-def unpause_queue(store: Store, op: UnpauseQueue, now: int) -> bool:  # noqa: ARG001 - a handler's signature
+def unpause_queue(store: TaskStore, op: UnpauseQueue, now: int) -> bool:  # noqa: ARG001 - a handler's signature
     """Let the queue be consumed."""
     return store.unpause(op.queue)
 
 
-def list_queues(store: Store, op: ListQueues, now: int) -> tuple[str, ...]:  # noqa: ARG001 - a handler's signature
+def list_queues(store: TaskStore, op: ListQueues, now: int) -> tuple[str, ...]:  # noqa: ARG001 - a handler's signature
     """The names, sorted."""
     return tuple(sorted(name for (name,) in store.fetch("SELECT name FROM queues")))
 
 
-def get_queue_stats(store: Store, op: GetQueueStats, now: int) -> QueueStats:
+def get_queue_stats(store: TaskStore, op: GetQueueStats, now: int) -> QueueStats:
     """Numbers of a queue."""
     totals = store.totals(op.queue)
     if totals is None:
@@ -65,7 +65,7 @@ def get_queue_stats(store: Store, op: GetQueueStats, now: int) -> QueueStats:
     )
 
 
-def get_task(store: Store, op: GetTask, now: int) -> StoredTask:
+def get_task(store: TaskStore, op: GetTask, now: int) -> StoredTask:
     """One task."""
     row = store.read(op.queue, op.task_id)
     if row is None:
@@ -76,7 +76,7 @@ def get_task(store: Store, op: GetTask, now: int) -> StoredTask:
         raise TaskNotFoundError(op.queue, op.task_id) from None
 
 
-def list_tasks(store: Store, op: ListTasks, now: int) -> tuple[StoredTask, ...]:
+def list_tasks(store: TaskStore, op: ListTasks, now: int) -> tuple[StoredTask, ...]:
     """One page of a state."""
     if store.totals(op.queue) is None:
         raise QueueNotFoundError(op.queue)

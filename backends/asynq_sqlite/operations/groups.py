@@ -25,10 +25,10 @@ from asynq_sqlite.operations import produce
 from asynq_sqlite.store.rows import UndecodableError, decode
 
 if TYPE_CHECKING:
-    from asynq_sqlite.store.store import Store
+    from asynq_sqlite.store.task_store import TaskStore
 
 
-def list_groups(store: Store, op: ListGroups, now: int) -> Groups:
+def list_groups(store: TaskStore, op: ListGroups, now: int) -> Groups:
     """One page, by name: the cursor is the last name."""
     found = store.groups_after(op.queue, op.cursor, MAX_BATCH)
     groups = (
@@ -38,7 +38,7 @@ def list_groups(store: Store, op: ListGroups, now: int) -> Groups:
     return Groups(groups=tuple(groups), cursor=found[-1][0] if len(found) == MAX_BATCH else "")
 
 
-def take_group(store: Store, op: TakeGroup, now: int) -> AggregationSet | None:
+def take_group(store: TaskStore, op: TakeGroup, now: int) -> AggregationSet | None:
     """Take a ripe group's oldest tasks."""
     where = (op.queue, op.group, op.set_id)
     if store.held_until(*where) is None:
@@ -61,13 +61,13 @@ def take_group(store: Store, op: TakeGroup, now: int) -> AggregationSet | None:
     return AggregationSet(queue=op.queue, group=op.group, id=op.set_id, messages=tuple(messages))
 
 
-def extend_aggregation(store: Store, op: ExtendAggregation, now: int) -> None:
+def extend_aggregation(store: TaskStore, op: ExtendAggregation, now: int) -> None:
     """Hold the set for longer."""
     held_until = _held(store, op.taken)
     store.hold_set(op.taken.queue, op.taken.group, op.taken.id, max(held_until, now + op.hold))
 
 
-def finish_aggregation(store: Store, op: FinishAggregation, now: int) -> Enqueued:
+def finish_aggregation(store: TaskStore, op: FinishAggregation, now: int) -> Enqueued:
     """The aggregate for the set; the engine undoes all of it when the aggregate is refused."""
     taken, message = op.taken, op.enqueue.message
     if store.held_until(taken.queue, taken.group, taken.id) is None:
@@ -82,13 +82,13 @@ def finish_aggregation(store: Store, op: FinishAggregation, now: int) -> Enqueue
     return produce.enqueue(store, op.enqueue, now)
 
 
-def return_aggregation(store: Store, op: ReturnAggregation, now: int) -> None:  # noqa: ARG001 - a handler's signature
+def return_aggregation(store: TaskStore, op: ReturnAggregation, now: int) -> None:  # noqa: ARG001 - a handler's signature
     """Give the set back."""
     _held(store, op.taken)
     _give_back(store, op.taken.queue, op.taken.group, op.taken.id)
 
 
-def reclaim_aggregations(store: Store, op: ReclaimAggregations, now: int) -> int:
+def reclaim_aggregations(store: TaskStore, op: ReclaimAggregations, now: int) -> int:
     """Give back sets whose taker is gone."""
     overdue = store.overdue_sets(op.queue, now, op.limit)
     for where in overdue:
@@ -96,18 +96,18 @@ def reclaim_aggregations(store: Store, op: ReclaimAggregations, now: int) -> int
     return len(overdue)
 
 
-def repair_groups(store: Store, op: RepairGroups, now: int) -> Repaired:  # noqa: ARG001 - a handler's signature
+def repair_groups(store: TaskStore, op: RepairGroups, now: int) -> Repaired:  # noqa: ARG001 - a handler's signature
     """Nothing to do: a group is listed by the very tasks it holds."""
     return Repaired(listed=0, cursor="")
 
 
-def _held(store: Store, taken: AggregationSet) -> int:
+def _held(store: TaskStore, taken: AggregationSet) -> int:
     held_until = store.held_until(taken.queue, taken.group, taken.id)
     if held_until is None:
         raise AggregationLostError(taken.queue, taken.group)
     return held_until
 
 
-def _give_back(store: Store, queue: str, group: str, set_id: str) -> None:
+def _give_back(store: TaskStore, queue: str, group: str, set_id: str) -> None:
     store.empty_set(queue, group, set_id)
     store.forget_set(queue, group, set_id)

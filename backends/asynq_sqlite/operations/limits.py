@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import AcquireSlot, ReleaseSlot, TakeToken
-    from asynq_sqlite.store.store import Store
+    from asynq_sqlite.store.task_store import TaskStore
 
 
-def acquire_slot(store: Store, op: AcquireSlot, now: int) -> bool:
+def acquire_slot(store: TaskStore, op: AcquireSlot, now: int) -> bool:
     """Hold a slot, or go on holding it."""
     store.free_ended_slots(op.scope, now)
     holders = store.holders(op.scope)
@@ -19,12 +19,12 @@ def acquire_slot(store: Store, op: AcquireSlot, now: int) -> bool:
     return True
 
 
-def release_slot(store: Store, op: ReleaseSlot, now: int) -> bool:  # noqa: ARG001 - a handler's signature
+def release_slot(store: TaskStore, op: ReleaseSlot, now: int) -> bool:  # noqa: ARG001 - a handler's signature
     """Free a slot."""
     return store.free_slot(op.scope, op.holder)
 
 
-def take_token(store: Store, op: TakeToken, now: int) -> int:
+def take_token(store: TaskStore, op: TakeToken, now: int) -> int:
     """Take a token, or say how long to wait."""
     oldest = store.token_taken(op.scope, op.limit - 1)
     if oldest is not None and oldest + op.per > now:

@@ -28,11 +28,13 @@ if TYPE_CHECKING:
         RunTask,
         UpdatePayload,
     )
-    from asynq_sqlite.store.rows import Task
-    from asynq_sqlite.store.store import Store
+    from asynq_sqlite.store.rows import TaskRow
+    from asynq_sqlite.store.task_store import TaskStore
 
 
-def _movable(store: Store, op: RunTask | ArchiveTask | DeleteTask, to: TaskState | None, verb: str) -> Task:
+def _movable(
+    store: TaskStore, op: RunTask | ArchiveTask | DeleteTask, to: TaskState | None, verb: str
+) -> TaskRow:
     """The task, if it may go there from where it is."""
     task = store.find(op.queue, op.task_id)
     if task is None:
@@ -42,31 +44,31 @@ def _movable(store: Store, op: RunTask | ArchiveTask | DeleteTask, to: TaskState
     return task
 
 
-def _run(store: Store, task: Task, now: int) -> None:
+def _run(store: TaskStore, task: TaskRow, now: int) -> None:
     store.move(task, store.tail(task.queue, now), group_name="", cancel="")
 
 
-def _archive(store: Store, task: Task, now: int) -> None:
+def _archive(store: TaskStore, task: TaskRow, now: int) -> None:
     store.move(task, store.archived_place(now), cancel="")
 
 
-def run_task(store: Store, op: RunTask, now: int) -> None:
+def run_task(store: TaskStore, op: RunTask, now: int) -> None:
     """Let the task be next but for those that wait."""
     _run(store, _movable(store, op, TaskState.PENDING, "run"), now)
 
 
-def archive_task(store: Store, op: ArchiveTask, now: int) -> None:
+def archive_task(store: TaskStore, op: ArchiveTask, now: int) -> None:
     """Keep the task in the archive, whose oldest give way."""
     _archive(store, _movable(store, op, TaskState.ARCHIVED, "archive"), now)
     store.trim_archive(op.queue, op.max_size, op.max_age, MAX_BATCH, now)
 
 
-def delete_task(store: Store, op: DeleteTask, now: int) -> None:  # noqa: ARG001 - a handler's signature
+def delete_task(store: TaskStore, op: DeleteTask, now: int) -> None:  # noqa: ARG001 - a handler's signature
     """Forget the task."""
     store.delete(_movable(store, op, None, "delete"))
 
 
-def move_tasks(store: Store, op: MoveTasks, now: int) -> int:
+def move_tasks(store: TaskStore, op: MoveTasks, now: int) -> int:
     """Move the first tasks of a state."""
     if store.totals(op.queue) is None:
         raise QueueNotFoundError(op.queue)
@@ -86,7 +88,7 @@ def move_tasks(store: Store, op: MoveTasks, now: int) -> int:
     return len(tasks)
 
 
-def update_payload(store: Store, op: UpdatePayload, now: int) -> None:
+def update_payload(store: TaskStore, op: UpdatePayload, now: int) -> None:
     """Give the waiting task another payload, and its lock the name of that."""
     row = store.read(op.queue, op.task_id)
     if row is None:
@@ -110,12 +112,12 @@ def update_payload(store: Store, op: UpdatePayload, now: int) -> None:
     store.rewrite(task, message)
 
 
-def cancel_task(store: Store, op: CancelTask, now: int) -> bool:  # noqa: ARG001 - a handler's signature
-    """Mark the run that is to end."""
+def cancel_task(store: TaskStore, op: CancelTask, now: int) -> bool:  # noqa: ARG001 - a handler's signature
+    """TickMark the run that is to end."""
     return store.mark_cancelled(op.task_id, op.queue, op.then)
 
 
-def delete_queue(store: Store, op: DeleteQueue, now: int) -> Deletion:
+def delete_queue(store: TaskStore, op: DeleteQueue, now: int) -> Deletion:
     """Delete some tasks, nobody dequeuing meanwhile; with the last of them go the counters and all else."""
     if store.totals(op.queue) is None:
         raise QueueNotFoundError(op.queue)

@@ -24,39 +24,39 @@ if TYPE_CHECKING:
         WriteScheduler,
         WriteServer,
     )
-    from asynq_sqlite.store.store import Store
+    from asynq_sqlite.store.task_store import TaskStore
 
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def write_server(store: Store, op: WriteServer, now: int) -> None:
+def write_server(store: TaskStore, op: WriteServer, now: int) -> None:
     """Let a server be seen."""
     store.show("server", op.server.id, _json(op.server), now + op.ttl, now)
 
 
-def clear_server(store: Store, op: ClearServer, now: int) -> None:  # noqa: ARG001 - a handler's signature
+def clear_server(store: TaskStore, op: ClearServer, now: int) -> None:  # noqa: ARG001 - a handler's signature
     """Let it be seen no more."""
     store.hide("server", op.server_id)
 
 
-def list_servers(store: Store, op: ListServers, now: int) -> tuple[ServerInfo, ...]:  # noqa: ARG001 - a handler's signature
+def list_servers(store: TaskStore, op: ListServers, now: int) -> tuple[ServerInfo, ...]:  # noqa: ARG001 - a handler's signature
     """The servers, sorted."""
     servers = _decoded(store.seen("server", now), ServerInfo)
     return tuple(sorted(servers, key=lambda server: (server.host, server.pid, server.id)))
 
 
-def write_scheduler(store: Store, op: WriteScheduler, now: int) -> None:
+def write_scheduler(store: TaskStore, op: WriteScheduler, now: int) -> None:
     """Let a scheduler's entries be seen."""
     store.show("scheduler", op.scheduler_id, _json(op.entries), now + op.ttl, now)
 
 
-def clear_scheduler(store: Store, op: ClearScheduler, now: int) -> None:  # noqa: ARG001 - a handler's signature
+def clear_scheduler(store: TaskStore, op: ClearScheduler, now: int) -> None:  # noqa: ARG001 - a handler's signature
     """Let them be seen no more."""
     store.hide("scheduler", op.scheduler_id)
 
 
 def list_scheduler_entries(
-    store: Store,
+    store: TaskStore,
     op: ListSchedulerEntries,  # noqa: ARG001 - a handler's signature
     now: int,
 ) -> tuple[SchedulerEntry, ...]:
@@ -65,14 +65,14 @@ def list_scheduler_entries(
     return latest_of_each(entry for entries in schedulers for entry in entries)
 
 
-def record_enqueue_event(store: Store, op: RecordEnqueueEvent, now: int) -> None:
+def record_enqueue_event(store: TaskStore, op: RecordEnqueueEvent, now: int) -> None:
     """Remember what an entry enqueued."""
     at = (op.event.enqueued_at - EPOCH) // _MICROSECOND
     store.add_event(op.entry_id, op.event.task_id, at, now + op.keep, now)
     store.keep_events(op.entry_id, MAX_ENQUEUE_EVENTS)
 
 
-def list_enqueue_events(store: Store, op: ListEnqueueEvents, now: int) -> tuple[EnqueueEvent, ...]:
+def list_enqueue_events(store: TaskStore, op: ListEnqueueEvents, now: int) -> tuple[EnqueueEvent, ...]:
     """One page of events."""
     return tuple(
         EnqueueEvent(task_id=task_id, enqueued_at=EPOCH + at * _MICROSECOND)

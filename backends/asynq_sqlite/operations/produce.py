@@ -10,13 +10,13 @@ from asynq.protocol.ops import Enqueue, Enqueued
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
-    from asynq_sqlite.store.rows import Task
-    from asynq_sqlite.store.store import Place, Store
+    from asynq_sqlite.store.rows import TaskRow
+    from asynq_sqlite.store.task_store import Place, TaskStore
 
 _FINISHED = (TaskState.ARCHIVED, TaskState.COMPLETED)
 
 
-def enqueue(store: Store, op: Enqueue, now: int) -> Enqueued:
+def enqueue(store: TaskStore, op: Enqueue, now: int) -> Enqueued:
     """Make a task known, or refuse before anything is written."""
     message = op.message
     present = store.find(message.queue, message.id)
@@ -38,7 +38,7 @@ def enqueue(store: Store, op: Enqueue, now: int) -> Enqueued:
     return Enqueued(state=place.state, due_at=due or now)
 
 
-def first_answer(task: Task) -> Enqueued:
+def first_answer(task: TaskRow) -> Enqueued:
     """What the enqueue that made this task was answered."""
     if task.scheduled_for:
         return Enqueued(state=TaskState.SCHEDULED, due_at=task.scheduled_for)
@@ -46,11 +46,11 @@ def first_answer(task: Task) -> Enqueued:
     return Enqueued(state=state, due_at=task.created_at)
 
 
-def _makes_room(op: Enqueue, present: Task) -> bool:
+def _makes_room(op: Enqueue, present: TaskRow) -> bool:
     return op.on_conflict == "replace_finished" and present.state in _FINISHED
 
 
-def _check_lock(store: Store, op: Enqueue, present: Task | None, now: int) -> None:
+def _check_lock(store: TaskStore, op: Enqueue, present: TaskRow | None, now: int) -> None:
     message = op.message
     holder = store.lock_holder(message.unique_key, now)
     if holder is None:
@@ -61,7 +61,7 @@ def _check_lock(store: Store, op: Enqueue, present: Task | None, now: int) -> No
         raise DuplicateTaskError(message.queue, message.type, holder.task_id)
 
 
-def _place(store: Store, op: Enqueue, due: int, now: int) -> Place:
+def _place(store: TaskStore, op: Enqueue, due: int, now: int) -> Place:
     if due:
         return store.due_place(TaskState.SCHEDULED, due)
     if op.message.group:

@@ -8,15 +8,15 @@ from asynq.errors import DuplicateTaskError, TaskIDConflictError
 from asynq.protocol.ops import Enqueued, Ticked
 from asynq.task_state import TaskState
 from asynq_sqlite.operations.produce import enqueue
-from asynq_sqlite.store.presence import Mark
+from asynq_sqlite.store.presence import TickMark
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import EnqueueTick, GetLastTick
-    from asynq_sqlite.store.store import Store
+    from asynq_sqlite.store.task_store import TaskStore
 
 
 def enqueue_tick(
-    store: Store, op: EnqueueTick, now: int
+    store: TaskStore, op: EnqueueTick, now: int
 ) -> Ticked | TaskIDConflictError | DuplicateTaskError:
     """Enqueue the task of a tick unless it was decided.
 
@@ -36,15 +36,15 @@ def enqueue_tick(
     try:
         enqueued = enqueue(store, op.enqueue, now)
     except (TaskIDConflictError, DuplicateTaskError) as refused:
-        answer, mark = refused, Mark(op.tick, enqueue_id, "", 0)
+        answer, mark = refused, TickMark(op.tick, enqueue_id, "", 0)
     else:
         answer = Ticked(enqueued=enqueued)
-        mark = Mark(op.tick, enqueue_id, enqueued.state.value, enqueued.due_at)
+        mark = TickMark(op.tick, enqueue_id, enqueued.state.value, enqueued.due_at)
     store.mark_tick(queue, op.entry_id, mark, now + op.keep, now)
     return answer
 
 
-def get_last_tick(store: Store, op: GetLastTick, now: int) -> int | None:
+def get_last_tick(store: TaskStore, op: GetLastTick, now: int) -> int | None:
     """The latest tick that was decided."""
     last = store.last_tick(op.queue, op.entry_id, now)
     return last.tick if last else None

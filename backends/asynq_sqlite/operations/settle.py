@@ -11,11 +11,11 @@ from asynq_sqlite.store import free_space
 
 if TYPE_CHECKING:
     from asynq.protocol.message import Delivery
-    from asynq_sqlite.store.rows import Task
-    from asynq_sqlite.store.store import Store
+    from asynq_sqlite.store.rows import TaskRow
+    from asynq_sqlite.store.task_store import TaskStore
 
 
-def _claim(store: Store, delivery: Delivery, settled: TaskState) -> Task | None:
+def _claim(store: TaskStore, delivery: Delivery, settled: TaskState) -> TaskRow | None:
     """The task to settle; None when a first copy of the settlement has put it where it belongs.
 
     Every other way out of a run, and every way on from `settled`, clears the token: it proves the copy.
@@ -26,14 +26,14 @@ def _claim(store: Store, delivery: Delivery, settled: TaskState) -> Task | None:
     return owned(store, delivery.lease)
 
 
-def done(store: Store, op: Done, now: int) -> None:
+def done(store: TaskStore, op: Done, now: int) -> None:
     """Delete the task and count it."""
     task = owned(store, op.delivery.lease)
     store.delete(task)
     store.count(task.queue, now, failed=False)
 
 
-def complete(store: Store, op: Complete, now: int) -> None:
+def complete(store: TaskStore, op: Complete, now: int) -> None:
     """Keep the finished task for its retention."""
     task = _claim(store, op.delivery, TaskState.COMPLETED)
     if task is None:
@@ -49,7 +49,7 @@ def complete(store: Store, op: Complete, now: int) -> None:
     store.count(task.queue, now, failed=False)
 
 
-def retry(store: Store, op: Retry, now: int) -> None:
+def retry(store: TaskStore, op: Retry, now: int) -> None:
     """Let the task wait for its next run."""
     task = _claim(store, op.delivery, TaskState.RETRY)
     if task is None:
@@ -67,7 +67,7 @@ def retry(store: Store, op: Retry, now: int) -> None:
         store.count(task.queue, now, failed=True)
 
 
-def archive(store: Store, op: Archive, now: int) -> None:
+def archive(store: TaskStore, op: Archive, now: int) -> None:
     """Keep the failed task in the archive, whose oldest give way."""
     task = _claim(store, op.delivery, TaskState.ARCHIVED)
     if task is None:
@@ -84,7 +84,7 @@ def archive(store: Store, op: Archive, now: int) -> None:
     store.trim_archive(task.queue, op.max_size, op.max_age, MAX_BATCH, now)
 
 
-def requeue(store: Store, op: Requeue, now: int) -> None:
+def requeue(store: TaskStore, op: Requeue, now: int) -> None:
     """Put the task back before all others."""
     task = _claim(store, op.delivery, TaskState.PENDING)
     if task is not None:

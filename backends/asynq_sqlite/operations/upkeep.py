@@ -22,14 +22,14 @@ from asynq_sqlite.store import free_space
 from asynq_sqlite.store.rows import UndecodableError, decode
 
 if TYPE_CHECKING:
-    from asynq_sqlite.store.rows import Task
-    from asynq_sqlite.store.store import Place, Store
+    from asynq_sqlite.store.rows import TaskRow
+    from asynq_sqlite.store.task_store import Place, TaskStore
 
-NOBODY = "adopted"
+ADOPTED_TOKEN = "adopted"
 """The token of an adopted task: no run ever has it, for tokens are longer."""
 
 
-def forward(store: Store, op: Forward, now: int) -> Forwarded:
+def forward(store: TaskStore, op: Forward, now: int) -> Forwarded:
     """Move due tasks on."""
     moved = 0
     for task in store.due(op.queue, now, op.limit):
@@ -39,7 +39,7 @@ def forward(store: Store, op: Forward, now: int) -> Forwarded:
     return Forwarded(moved=moved, next_due=store.next_due(op.queue))
 
 
-def list_lost_leases(store: Store, op: ListLostLeases, now: int) -> LostLeases:
+def list_lost_leases(store: TaskStore, op: ListLostLeases, now: int) -> LostLeases:
     """The expired leases; what cannot be decoded is archived on the way."""
     leases, set_aside = [], []
     for row in store.lost(op.queue, now, op.limit):
@@ -53,11 +53,11 @@ def list_lost_leases(store: Store, op: ListLostLeases, now: int) -> LostLeases:
     return LostLeases(leases=tuple(leases), set_aside=tuple(set_aside))
 
 
-def _observed(task: Task) -> str:
+def _observed(task: TaskRow) -> str:
     return f"{task.rank} {task.lease_token}"
 
 
-def recover(store: Store, op: Recover, now: int) -> bool:
+def recover(store: TaskStore, op: Recover, now: int) -> bool:
     """Take the task from its lost worker, if nothing happened to its lease since."""
     message = op.lost.message
     task = store.find(message.queue, message.id)
@@ -78,7 +78,7 @@ def recover(store: Store, op: Recover, now: int) -> bool:
     return True
 
 
-def _after_loss(store: Store, op: Recover, now: int) -> Place:
+def _after_loss(store: TaskStore, op: Recover, now: int) -> Place:
     if op.to == "pending":
         return store.head(op.lost.message.queue, now)
     if op.to == "retry":
@@ -86,17 +86,17 @@ def _after_loss(store: Store, op: Recover, now: int) -> Place:
     return store.archived_place(now)
 
 
-def adopt_orphans(store: Store, op: AdoptOrphans, now: int) -> Adopted:
+def adopt_orphans(store: TaskStore, op: AdoptOrphans, now: int) -> Adopted:
     """Give leases to active tasks that have none: only a hand at the file makes such."""
     looked = store.active_after(op.queue, op.cursor, op.limit)
     orphans = [task for task in looked if task.lease_token is None]
     for task in orphans:
-        store.put_lease(task, NOBODY, now + op.grace)
+        store.put_lease(task, ADOPTED_TOKEN, now + op.grace)
     cursor = looked[-1].seq if len(looked) == op.limit else 0
     return Adopted(adopted=len(orphans), dropped=0, cursor=cursor)
 
 
-def purge_completed(store: Store, op: PurgeCompleted, now: int) -> int:
+def purge_completed(store: TaskStore, op: PurgeCompleted, now: int) -> int:
     """Delete what need not be kept any longer; locks that ended go as well."""
     store.drop_expired_locks(op.queue, now, op.limit)
     ended = store.first_tasks(op.queue, TaskState.COMPLETED, op.limit, upto=now)
@@ -105,6 +105,6 @@ def purge_completed(store: Store, op: PurgeCompleted, now: int) -> int:
     return len(ended)
 
 
-def trim_archive(store: Store, op: TrimArchive, now: int) -> int:
+def trim_archive(store: TaskStore, op: TrimArchive, now: int) -> int:
     """Delete the oldest archived tasks."""
     return store.trim_archive(op.queue, op.max_size, op.max_age, op.limit, now)

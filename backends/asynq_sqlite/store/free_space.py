@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.protocol.ops import Op
-    from asynq_sqlite.store.session import Session
+    from asynq_sqlite.store.connection import StoreConnection
 
 T = TypeVar("T")
 
-SHORT: Final = 100
+MAX_SMALL_VALUE: Final = 100
 """Characters of an error, bytes of a result, that are always stored."""
 _CUT: Final = " ... (cut: the store is full)"
 _ADVICE: Final = "let workers run tasks, delete finished ones, or raise max_size"
@@ -27,7 +27,7 @@ _RESERVE: Final = 256 * 1024
 """Bytes beyond `max_size` and a quarter of it that results may fill."""
 
 
-def within(session: Session, op: Op[Any], carry_out: Callable[[], T]) -> T:
+def within(session: StoreConnection, op: Op[Any], carry_out: Callable[[], T]) -> T:
     """The answer to an operation; BrokerFullError when it is one that must not fill the file any further."""
     if session.max_size is None or not isinstance(op, Enqueue | EnqueueTick | UpdatePayload):
         return carry_out()
@@ -42,17 +42,17 @@ def within(session: Session, op: Op[Any], carry_out: Callable[[], T]) -> T:
     return answer
 
 
-def fitted(session: Session, error: str) -> str:
+def fitted(session: StoreConnection, error: str) -> str:
     """The error, only its beginning when the file is full."""
-    if len(error) <= SHORT or session.max_size is None or session.used() <= session.max_size:
+    if len(error) <= MAX_SMALL_VALUE or session.max_size is None or session.used() <= session.max_size:
         return error
-    return error[: SHORT - len(_CUT)] + _CUT
+    return error[: MAX_SMALL_VALUE - len(_CUT)] + _CUT
 
 
-def check_result(session: Session, result: bytes) -> None:
+def check_result(session: StoreConnection, result: bytes) -> None:
     """BrokerFullError for a result that has no room."""
     most = session.max_size
-    if most is not None and len(result) > SHORT and session.used() > most + most // 4 + _RESERVE:
+    if most is not None and len(result) > MAX_SMALL_VALUE and session.used() > most + most // 4 + _RESERVE:
         raise BrokerFullError(
             f"tasks fill the {most} bytes of max_size, and results the reserve beyond it; {_ADVICE}"
         )

@@ -1,11 +1,11 @@
-"""The steps of aggregation: groups, and the sets taken from them. See `asynq_sqlite.store.store`."""
+"""The steps of aggregation: groups, and the sets taken from them. See `asynq_sqlite.store.task_store`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from asynq_sqlite.store.rows import SELECT_ROW, SELECT_TASK, Row, Task, row_of
-from asynq_sqlite.store.session import Session
+from asynq_sqlite.store.connection import StoreConnection
+from asynq_sqlite.store.rows import SELECT_ROW, SELECT_TASK, FullRow, TaskRow, row_of
 
 if TYPE_CHECKING:
     from asynq.protocol.groups import AggregationSet
@@ -14,7 +14,7 @@ _WAITING: Final = "state = 'aggregating' AND set_id IS NULL"
 _IN_SET: Final = "state = 'aggregating' AND queue = ? AND group_name = ? AND set_id = ?"
 
 
-class GroupSteps(Session):
+class GroupSteps(StoreConnection):
     """A task of a group has no set, or it is in the one set that holds it."""
 
     def group_count(self, queue: str) -> int:
@@ -39,12 +39,12 @@ class GroupSteps(Session):
         size, oldest, newest = self.fetch(sql, queue, group)[0]
         return size, oldest, newest
 
-    def oldest_of_group(self, queue: str, group: str, limit: int) -> list[Row]:
+    def oldest_of_group(self, queue: str, group: str, limit: int) -> list[FullRow]:
         """The tasks that wait longest in a group."""
         sql = f"{SELECT_ROW} WHERE queue = ? AND group_name = ? AND {_WAITING} ORDER BY rank, seq LIMIT ?"
         return [row_of(found) for found in self.fetch(sql, queue, group, limit)]
 
-    def put_in_set(self, task: Task, set_id: str) -> None:
+    def put_in_set(self, task: TaskRow, set_id: str) -> None:
         """Take the task out of its group, into a set; its place there is kept."""
         self.connection.execute("UPDATE tasks SET set_id = ? WHERE seq = ?", (set_id, task.seq))
 
@@ -59,15 +59,15 @@ class GroupSteps(Session):
         found = self.fetch(sql, queue, group, set_id)
         return int(found[0][0]) if found else None
 
-    def rows_of_set(self, queue: str, group: str, set_id: str) -> list[Row]:
+    def rows_of_set(self, queue: str, group: str, set_id: str) -> list[FullRow]:
         """The rows of the tasks in a set, oldest first."""
         found = self.fetch(f"{SELECT_ROW} WHERE {_IN_SET} ORDER BY rank, seq", queue, group, set_id)
         return [row_of(columns) for columns in found]
 
-    def tasks_of_set(self, taken: AggregationSet) -> list[Task]:
+    def tasks_of_set(self, taken: AggregationSet) -> list[TaskRow]:
         """The tasks in a set."""
         found = self.fetch(f"{SELECT_TASK} WHERE {_IN_SET}", taken.queue, taken.group, taken.id)
-        return [Task._make(columns) for columns in found]
+        return [TaskRow._make(columns) for columns in found]
 
     def empty_set(self, queue: str, group: str, set_id: str) -> None:
         """Let all tasks of a set wait in their group again."""

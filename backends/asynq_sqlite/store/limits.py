@@ -1,11 +1,11 @@
-"""The steps of limits: slots that are held, tokens that were taken. See `asynq_sqlite.store.store`."""
+"""The steps of limits: slots that are held, tokens that were taken. See `asynq_sqlite.store.task_store`."""
 
 from __future__ import annotations
 
-from asynq_sqlite.store.session import Session
+from asynq_sqlite.store.connection import StoreConnection
 
 
-class LimitSteps(Session):
+class LimitSteps(StoreConnection):
     """A slot is held until its time ends; a token is remembered as long as it counts."""
 
     def free_ended_slots(self, scope: str, now: int) -> None:

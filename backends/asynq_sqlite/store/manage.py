@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from asynq_sqlite.store.rows import MESSAGE_COLUMNS, SELECT_TASK, Task, encode
-from asynq_sqlite.store.session import Session
+from asynq_sqlite.store.connection import StoreConnection
+from asynq_sqlite.store.rows import MESSAGE_COLUMNS, SELECT_TASK, TaskRow, encode
 
 if TYPE_CHECKING:
     from asynq.protocol.message import TaskMessage
@@ -18,16 +18,16 @@ _ROW_OVERHEAD: Final = 200
 """Bytes of a task's numbers and of its places in the indexes, roughly."""
 
 
-class ManageSteps(Session):
+class ManageSteps(StoreConnection):
     """What operators do, and what they look for."""
 
-    def rewrite(self, task: Task, message: TaskMessage) -> None:
+    def rewrite(self, task: TaskRow, message: TaskMessage) -> None:
         """Give the task another message; it stays where it is."""
         assignments = ", ".join(f"{name} = ?" for name in MESSAGE_COLUMNS)
         values = (*encode(message), task.seq)
         self.connection.execute(f"UPDATE tasks SET {assignments} WHERE seq = ?", values)
 
-    def rename_lock(self, task: Task, name: str) -> None:
+    def rename_lock(self, task: TaskRow, name: str) -> None:
         """Let the lock of the task have another name, which nobody holds."""
         self.connection.execute("DELETE FROM locks WHERE name = ?", (name,))
         self.connection.execute(
@@ -43,10 +43,10 @@ class ManageSteps(Session):
             sql, values = f"{sql} AND queue = ?", (*values, queue)
         return self.connection.execute(sql, values).rowcount > 0
 
-    def some_tasks(self, queue: str, limit: int) -> list[Task]:
+    def some_tasks(self, queue: str, limit: int) -> list[TaskRow]:
         """Tasks of any state."""
         found = self.fetch(f"{SELECT_TASK} WHERE queue = ? LIMIT ?", queue, limit)
-        return [Task._make(columns) for columns in found]
+        return [TaskRow._make(columns) for columns in found]
 
     def forget_queue(self, queue: str) -> None:
         """Remove all that is left of a queue without tasks, but for locks that only time releases."""
@@ -64,12 +64,12 @@ class ManageSteps(Session):
         )
         return float(self.fetch(sql, queue, sample)[0][0])
 
-    def tasks_after(self, queue: str, seq: int, limit: int) -> list[Task]:
+    def tasks_after(self, queue: str, seq: int, limit: int) -> list[TaskRow]:
         """Tasks of any state in the order they were made, from behind `seq` on."""
         sql = f"{SELECT_TASK} WHERE queue = ? AND seq > ? ORDER BY seq LIMIT ?"
-        return [Task._make(found) for found in self.fetch(sql, queue, seq, limit)]
+        return [TaskRow._make(found) for found in self.fetch(sql, queue, seq, limit)]
 
-    def leave_set(self, task: Task) -> None:
+    def leave_set(self, task: TaskRow) -> None:
         """Let the task wait in its group again."""
         self.connection.execute("UPDATE tasks SET set_id = NULL WHERE seq = ?", (task.seq,))
 

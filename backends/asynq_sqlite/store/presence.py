@@ -1,13 +1,13 @@
-"""The steps of presence and ticks. See `asynq_sqlite.store.store`."""
+"""The steps of presence and ticks. See `asynq_sqlite.store.task_store`."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from asynq_sqlite.store.session import Session
+from asynq_sqlite.store.connection import StoreConnection
 
 
-class Mark(NamedTuple):
+class TickMark(NamedTuple):
     """The latest tick of an entry that was decided."""
 
     tick: int
@@ -17,7 +17,7 @@ class Mark(NamedTuple):
     due_at: int
 
 
-class PresenceSteps(Session):
+class PresenceSteps(StoreConnection):
     """A record is there until it expires; what has expired is deleted by the next one that is written."""
 
     # --- presence --------------------------------------------------------------------------------------
@@ -39,16 +39,16 @@ class PresenceSteps(Session):
 
     # --- ticks -----------------------------------------------------------------------------------------
 
-    def last_tick(self, queue: str, entry_id: str, now: int) -> Mark | None:
+    def last_tick(self, queue: str, entry_id: str, now: int) -> TickMark | None:
         """The latest tick that was decided, None when none is remembered."""
         sql = (
             "SELECT tick, enqueue_id, state, due_at FROM ticks"
             " WHERE queue = ? AND entry_id = ? AND expires_at > ?"
         )
         found = self.fetch(sql, queue, entry_id, now)
-        return Mark._make(found[0]) if found else None
+        return TickMark._make(found[0]) if found else None
 
-    def mark_tick(self, queue: str, entry_id: str, mark: Mark, expires_at: int, now: int) -> None:
+    def mark_tick(self, queue: str, entry_id: str, mark: TickMark, expires_at: int, now: int) -> None:
         """Remember a tick as decided until that instant."""
         self.connection.execute("DELETE FROM ticks WHERE expires_at <= ?", (now,))
         values = (queue, entry_id, *mark, expires_at)

@@ -32,7 +32,7 @@ class UndecodableError(Exception):
     """The row holds something no enqueue ever wrote."""
 
 
-class Task(NamedTuple):
+class TaskRow(NamedTuple):
     """What a task's row says about its life: all but the message's content, which may be damaged."""
 
     seq: int
@@ -51,25 +51,25 @@ class Task(NamedTuple):
     set_id: str | None
 
 
-class Row(NamedTuple):
+class FullRow(NamedTuple):
     """A whole row."""
 
-    task: Task
+    task: TaskRow
     content: tuple[Any, ...]
     pending_since: int
     result: Any
 
 
-TASK_COLUMNS = Task._fields
+TASK_COLUMNS = TaskRow._fields
 ROW_COLUMNS = (*TASK_COLUMNS, *MESSAGE_COLUMNS, "pending_since", "result")
 SELECT_TASK = f"SELECT {', '.join(TASK_COLUMNS)} FROM tasks"
 SELECT_ROW = f"SELECT {', '.join(ROW_COLUMNS)} FROM tasks"
 
 
-def row_of(columns: Sequence[Any]) -> Row:
-    """A Row from the values of ROW_COLUMNS."""
+def row_of(columns: Sequence[Any]) -> FullRow:
+    """A FullRow from the values of ROW_COLUMNS."""
     split = len(TASK_COLUMNS)
-    return Row(Task._make(columns[:split]), tuple(columns[split:-2]), columns[-2], columns[-1])
+    return FullRow(TaskRow._make(columns[:split]), tuple(columns[split:-2]), columns[-2], columns[-1])
 
 
 def encode(message: TaskMessage) -> tuple[Any, ...]:
@@ -93,7 +93,7 @@ def encode(message: TaskMessage) -> tuple[Any, ...]:
     )
 
 
-def decode(row: Row) -> TaskMessage:
+def decode(row: FullRow) -> TaskMessage:
     """The message of a row. UndecodableError names the column that cannot be read."""
     if tuple(map(type, row.content)) != _TYPES or not all(map(_is_text, row.content)):
         raise UndecodableError(_fault(row))
@@ -116,7 +116,7 @@ def decode(row: Row) -> TaskMessage:
     )
 
 
-def delivery(row: Row, message: TaskMessage, expires_at: int, token: str, now: int) -> Delivery:
+def delivery(row: FullRow, message: TaskMessage, expires_at: int, token: str, now: int) -> Delivery:
     """The row handed to the holder of the token."""
     return Delivery(
         message=message,
@@ -128,7 +128,7 @@ def delivery(row: Row, message: TaskMessage, expires_at: int, token: str, now: i
     )
 
 
-def stored(row: Row, now: int) -> StoredTask:
+def stored(row: FullRow, now: int) -> StoredTask:
     """The row as an inspector shows it. UndecodableError as `decode`."""
     task, state = row.task, TaskState(row.task.state)
     if row.result is not None and type(row.result) is not bytes:
@@ -143,7 +143,7 @@ def stored(row: Row, now: int) -> StoredTask:
     )
 
 
-def replacement(row: Row, raw: Mapping[str, Any]) -> TaskMessage:
+def replacement(row: FullRow, raw: Mapping[str, Any]) -> TaskMessage:
     """A message that can be decoded and still holds all that the row held."""
     task = row.task
     readable = isinstance(task.id, str) and _is_text(task.id)
@@ -169,7 +169,7 @@ def _headers(text: str) -> dict[str, str]:
     return headers
 
 
-def _fault(row: Row) -> str:
+def _fault(row: FullRow) -> str:
     for name, wanted, value in zip(MESSAGE_COLUMNS, _TYPES, row.content, strict=True):
         if type(value) is not wanted:
             return f"{name} is {type(value).__name__}, not {wanted.__name__}"

@@ -9,7 +9,7 @@ from asynq.errors import BrokerRefusedError
 
 Durability = Literal["power", "process"]
 
-MEMORY: Final = ":memory:"
+IN_MEMORY: Final = ":memory:"
 APPLICATION_ID: Final = 0x61737971
 """Marks a database file as ours ("asyq"), as `file` and `PRAGMA application_id` show it."""
 SCHEMA_VERSION: Final = 1
@@ -199,7 +199,7 @@ def _ours(connection: sqlite3.Connection, path: str) -> bool:
 
 def _switch_to_wal(connection: sqlite3.Connection, path: str) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal" and path != MEMORY:
+    if mode != "wal" and path != IN_MEMORY:
         raise BrokerRefusedError(
             f"{path} cannot use a write-ahead log (mode {mode!r}): put the file on a local file system"
         )

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from asynq.protocol.ops import Op
-    from asynq_sqlite.store.store import Store
+    from asynq_sqlite.store.task_store import TaskStore
 
-MANY: Final = 20
+MIN_SWEEP: Final = 20
 """So many operations of upkeep in a row are worth a look at all queues first."""
 
 
@@ -54,23 +54,23 @@ def first_by_queue(state: str) -> str:
     )
 
 
-READY: Final = by_queue("pending", "EXISTS (SELECT 1 FROM paused WHERE paused.queue = found.queue)")
+READY_QUERY: Final = by_queue("pending", "EXISTS (SELECT 1 FROM paused WHERE paused.queue = found.queue)")
 """Queues with pending tasks, and whether they are paused."""
-DUE: Final = (first_by_queue("scheduled"), first_by_queue("retry"))
+DUE_QUERIES: Final = (first_by_queue("scheduled"), first_by_queue("retry"))
 """Queues with scheduled, and with retried tasks, and when the first is due."""
-_LOCKS: Final = (
+_LOCKS_QUERY: Final = (
     "WITH RECURSIVE found(queue) AS (SELECT min(queue) FROM locks"
     " UNION ALL SELECT (SELECT min(queue) FROM locks WHERE queue > found.queue) FROM found"
     " WHERE queue IS NOT NULL) SELECT queue, (SELECT min(expires_at) FROM locks"
     " WHERE locks.queue = found.queue) FROM found WHERE queue IS NOT NULL"
 )
-_HELD: Final = "SELECT queue, min(held_until) FROM aggregations GROUP BY queue"
+_HELD_QUERY: Final = "SELECT queue, min(held_until) FROM aggregations GROUP BY queue"
 
 Idle = dict[str, int]
 """For each queue that may have something to do the instant from which on; queues not named have nothing."""
 
 
-def _firsts(store: Store, *queries: str) -> Idle:
+def _firsts(store: TaskStore, *queries: str) -> Idle:
     firsts: Idle = {}
     for query in queries:
         for queue, first in store.fetch(query):
@@ -78,8 +78,8 @@ def _firsts(store: Store, *queries: str) -> Idle:
     return firsts
 
 
-def _forwarded(store: Store) -> Callable[[Forward, int], Any]:
-    dues = _firsts(store, *DUE)
+def _forwarded(store: TaskStore) -> Callable[[Forward, int], Any]:
+    dues = _firsts(store, *DUE_QUERIES)
 
     def answer(op: Forward, now: int) -> Forwarded | None:
         due = dues.get(op.queue)
@@ -88,33 +88,33 @@ def _forwarded(store: Store) -> Callable[[Forward, int], Any]:
     return answer
 
 
-def _nothing_before(answer: Any, *queries: str) -> Callable[[Store], Callable[[Any, int], Any]]:
+def _nothing_before(answer: Any, *queries: str) -> Callable[[TaskStore], Callable[[Any, int], Any]]:
     """Answers this for queues whose first instant is still to come."""
 
-    def look(store: Store) -> Callable[[Any, int], Any]:
+    def look(store: TaskStore) -> Callable[[Any, int], Any]:
         firsts = _firsts(store, *queries)
         return lambda op, now: answer if op.queue not in firsts or firsts[op.queue] > now else None
 
     return look
 
 
-def _nothing_without(answer: Any, state: str) -> Callable[[Store], Callable[[Any, int], Any]]:
+def _nothing_without(answer: Any, state: str) -> Callable[[TaskStore], Callable[[Any, int], Any]]:
     """Answers this for queues without a task in the state."""
 
-    def look(store: Store) -> Callable[[Any, int], Any]:
+    def look(store: TaskStore) -> Callable[[Any, int], Any]:
         queues = {queue for queue, _ in store.fetch(by_queue(state, "0"))}
         return lambda op, _: None if op.queue in queues else answer
 
     return look
 
 
-_LOOKS: Final[dict[type[Op[Any]], Callable[[Store], Callable[[Any, int], Any]]]] = {
+_FINDERS: Final[dict[type[Op[Any]], Callable[[TaskStore], Callable[[Any, int], Any]]]] = {
     Forward: _forwarded,
     ListLostLeases: _nothing_before(LostLeases(leases=(), set_aside=()), first_by_queue("active")),
     AdoptOrphans: _nothing_without(Adopted(adopted=0, dropped=0, cursor=0), "active"),
-    PurgeCompleted: _nothing_before(0, first_by_queue("completed"), _LOCKS),
+    PurgeCompleted: _nothing_before(0, first_by_queue("completed"), _LOCKS_QUERY),
     TrimArchive: _nothing_without(0, "archived"),
-    ReclaimAggregations: _nothing_before(0, _HELD),
+    ReclaimAggregations: _nothing_before(0, _HELD_QUERY),
     RepairGroups: _nothing_without(Repaired(listed=0, cursor=""), "aggregating"),
     ListGroups: _nothing_without(Groups(groups=(), cursor=""), "aggregating"),
 }
@@ -125,9 +125,9 @@ def parts(ops: Sequence[Op[Any]], batch: int) -> Iterator[Sequence[Op[Any]]]:
     start = end = 0
     while end < len(ops):
         first = end
-        while end < len(ops) and type(ops[end]) in _LOOKS:
+        while end < len(ops) and type(ops[end]) in _FINDERS:
             end += 1
-        if end - first >= MANY:
+        if end - first >= MIN_SWEEP:
             yield from batches(ops[start:first], batch)
             yield ops[first:end]
             start = end
@@ -138,10 +138,10 @@ def parts(ops: Sequence[Op[Any]], batch: int) -> Iterator[Sequence[Op[Any]]]:
 
 def is_upkeep(ops: Sequence[Op[Any]]) -> bool:
     """True for a part that is upkeep of many queues."""
-    return len(ops) >= MANY and all(type(op) in _LOOKS for op in ops)
+    return len(ops) >= MIN_SWEEP and all(type(op) in _FINDERS for op in ops)
 
 
-def idle_answers(store: Store, ops: Sequence[Op[Any]], now: int) -> list[Any]:
+def idle_answers(store: TaskStore, ops: Sequence[Op[Any]], now: int) -> list[Any]:
     """The answers to operations that find nothing to do, None in the place of others."""
-    looks = {kind: _LOOKS[kind](store) for kind in {type(op) for op in ops}}
+    looks = {kind: _FINDERS[kind](store) for kind in {type(op) for op in ops}}
     return [looks[type(op)](op, now) for op in ops]

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from asynq.errors import BrokerRefusedError, BrokerUnavailable
 from asynq.runtime.logs import get_logger
-from asynq_sqlite.store.schema import MEMORY, Durability, open_database
+from asynq_sqlite.store.schema import IN_MEMORY, Durability, open_database
 
 log = get_logger("asynq.sqlite")
 
@@ -60,7 +60,7 @@ class TaskFile:
         BrokerUnavailable when the file was removed since it was opened, or its write-ahead log a moment ago;
         BrokerRefusedError when a file that replaced it would be mixed with the log of the old one.
         """
-        if self.path == MEMORY:
+        if self.path == IN_MEMORY:
             return open_database(self.path, self._durability)
         for _ in range(_ATTEMPTS):
             before = identity(self._place)
@@ -96,7 +96,7 @@ class TaskFile:
 
     def in_place(self) -> bool:
         """True while the file that was opened last is the one at the path, and its log beside it."""
-        if self.path == MEMORY:
+        if self.path == IN_MEMORY:
             return True
         return identity(self._place) == self._file and identity(self._beside) == self._log
 

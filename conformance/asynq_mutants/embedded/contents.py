@@ -10,33 +10,33 @@ from attrs import evolve
 from asynq.protocol.ops import Archive, Done, Enqueue, GetQueueStats, Retry
 from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
-from asynq_sqlite.store.store import Place, Store
+from asynq_sqlite.store.task_store import Place, TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asynq_sqlite.store.rows import Task
+    from asynq_sqlite.store.rows import TaskRow
 
 
 @caught_by("test_a_done_task_is_gone_and_counted", bug=50)
 @instead_of(Done)
-def does_not_count_the_done(honest: Any, store: Store, op: Done, now: int) -> Any:
+def does_not_count_the_done(honest: Any, store: TaskStore, op: Done, now: int) -> Any:
     with mock.patch.object(store, "count"):
         return honest(store, op, now)
 
 
 @caught_by("test_a_failed_task_waits_for_its_retry", bug=52)
 @instead_of(Retry)
-def counts_no_retry(honest: Any, store: Store, op: Retry, now: int) -> Any:
+def counts_no_retry(honest: Any, store: TaskStore, op: Retry, now: int) -> Any:
     with mock.patch.object(store, "count"):
         return honest(store, op, now)
 
 
 @caught_by("test_an_archived_task_is_kept_with_its_error_and_counted_as_failed", bug=51)
 @instead_of(Archive)
-def counts_no_archived_failure(honest: Any, store: Store, op: Archive, now: int) -> Any:
+def counts_no_archived_failure(honest: Any, store: TaskStore, op: Archive, now: int) -> Any:
     def count(queue: str, now: int, *, failed: bool) -> None:
-        Store.count(store, queue, now, failed=False)
+        TaskStore.count(store, queue, now, failed=False)
 
     with mock.patch.object(store, "count", count):
         return honest(store, op, now)
@@ -44,20 +44,20 @@ def counts_no_archived_failure(honest: Any, store: Store, op: Archive, now: int)
 
 @caught_by("test_an_archived_task_is_kept_with_its_error_and_counted_as_failed")
 @caught_by("test_a_loss_spends_a_retry_is_recorded_and_counted", to="pending")
-class CountsNoFailures(Store):
+class CountsNoFailures(TaskStore):
     def count(self, queue: str, now: int, *, failed: bool) -> None:
         super().count(queue, now, failed=False)
 
 
 @caught_by("test_a_done_task_is_gone_and_counted")
-class CountsTwice(Store):
+class CountsTwice(TaskStore):
     def count(self, queue: str, now: int, *, failed: bool) -> None:
         super().count(queue, now, failed=failed)
         super().count(queue, now, failed=failed)
 
 
 @caught_by("test_the_day_begins_anew_at_midnight_utc")
-class CountsInOneEndlessDay(Store):
+class CountsInOneEndlessDay(TaskStore):
     def count(self, queue: str, now: int, *, failed: bool) -> None:
         super().count(queue, now, failed=failed)
         super().count(queue, now + 1000, failed=failed)
@@ -65,27 +65,27 @@ class CountsInOneEndlessDay(Store):
 
 @caught_by("test_a_done_task_is_gone_and_counted", bug=49)
 @caught_by("test_an_id_is_free_again_when_its_task_is_done")
-class DeletesNothing(Store):
-    def delete(self, task: Task) -> None:
+class DeletesNothing(TaskStore):
+    def delete(self, task: TaskRow) -> None:
         self.move(task, Place(TaskState.COMPLETED, 0))
 
 
 @caught_by("test_a_running_task_shows_its_progress")
-class WritesNoResult(Store):
-    def write_result(self, task: Task, result: bytes) -> None:
+class WritesNoResult(TaskStore):
+    def write_result(self, task: TaskRow, result: bytes) -> None:
         pass
 
 
 @caught_by("test_a_queue_is_listed_once_it_was_enqueued_to")
-class ListsNoQueue(Store):
+class ListsNoQueue(TaskStore):
     def list_queue(self, queue: str) -> None:
         pass
 
 
 @caught_by("test_an_id_that_is_taken_conflicts_and_nothing_changes", bug=46, state=TaskState.PENDING)
 @caught_by("test_an_enqueue_sent_again_is_the_same_success")
-class OverwritesTasks(Store):
-    def find(self, queue: str, task_id: str) -> Task | None:
+class OverwritesTasks(TaskStore):
+    def find(self, queue: str, task_id: str) -> TaskRow | None:
         found = super().find(queue, task_id)
         if found is not None and found.state == TaskState.PENDING:
             self.delete(found)
@@ -94,34 +94,34 @@ class OverwritesTasks(Store):
 
 
 @caught_by("test_losses_are_noted_with_the_task")
-class ForgetsLosses(Store):
-    def move(self, task: Task, place: Place, **columns: Any) -> None:
+class ForgetsLosses(TaskStore):
+    def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
         columns.pop("lease_losses", None)
         super().move(task, place, **columns)
 
 
 @caught_by("test_the_most_urgent_go_first_when_not_all_may")
-class PrefersScheduled(Store):
-    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+class PrefersScheduled(TaskStore):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         due = list(super().due(queue, now, 100))
         return sorted(due, key=lambda task: task.state != TaskState.SCHEDULED)[:limit]
 
 
 @caught_by("test_waiting_is_measured_until_a_worker_takes_the_task")
-class SeesNobodyWaiting(Store):
+class SeesNobodyWaiting(TaskStore):
     def oldest_pending(self, queue: str) -> int | None:
         return None
 
 
 @caught_by("test_a_batch_into_one_queue_keeps_its_order", bug=47, size=50)
-class DropsEveryFifth(Store):
+class DropsEveryFifth(TaskStore):
     def insert(self, op: Enqueue, place: Place, scheduled_for: int, now: int) -> None:
         super().insert(op, place, scheduled_for, now)
         self.connection.execute("DELETE FROM tasks WHERE seq = last_insert_rowid() AND seq % 5 = 0")
 
 
 @caught_by("test_of_unique_tasks_enqueued_at_once_one_wins", bug=48)
-class EnqueuesUniqueTasksTwice(Store):
+class EnqueuesUniqueTasksTwice(TaskStore):
     def insert(self, op: Enqueue, place: Place, scheduled_for: int, now: int) -> None:
         super().insert(op, place, scheduled_for, now)
         if op.unique is not None:
@@ -131,13 +131,13 @@ class EnqueuesUniqueTasksTwice(Store):
 
 @caught_by("test_a_retry_that_is_no_failure_counts_nothing", bug=53)
 @instead_of(Retry)
-def counts_every_retry(honest: Any, store: Store, op: Retry, now: int) -> Any:
+def counts_every_retry(honest: Any, store: TaskStore, op: Retry, now: int) -> Any:
     return honest(store, evolve(op, failure=True), now)
 
 
 @caught_by("test_an_archived_task_is_kept_with_its_error_and_counted_as_failed", bug=54)
 @instead_of(Archive)
-def loses_what_it_archives(honest: Any, store: Store, op: Archive, now: int) -> Any:
+def loses_what_it_archives(honest: Any, store: TaskStore, op: Archive, now: int) -> Any:
     honest(store, op, now)
     if (task := store.find(op.delivery.message.queue, op.delivery.message.id)) is not None:
         store.delete(task)
@@ -145,7 +145,7 @@ def loses_what_it_archives(honest: Any, store: Store, op: Archive, now: int) -> 
 
 @caught_by("test_an_id_that_is_taken_conflicts_and_nothing_changes", bug=57, state=TaskState.PENDING)
 @instead_of(Enqueue)
-def counts_what_it_refuses(honest: Any, store: Store, op: Enqueue, now: int) -> Any:
+def counts_what_it_refuses(honest: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
     present = store.find(op.message.queue, op.message.id)
     if present is not None and present.enqueue_id != op.enqueue_id:
         store.count(op.message.queue, now, failed=True)
@@ -156,7 +156,7 @@ def counts_what_it_refuses(honest: Any, store: Store, op: Enqueue, now: int) -> 
 
 @caught_by("test_looking_changes_nothing", bug=58, state=TaskState.COMPLETED)
 @instead_of(GetQueueStats)
-def drops_when_it_looks(honest: Any, store: Store, op: GetQueueStats, now: int) -> Any:
+def drops_when_it_looks(honest: Any, store: TaskStore, op: GetQueueStats, now: int) -> Any:
     for task in store.first_tasks(op.queue, TaskState.COMPLETED, 1):
         store.delete(task)
     return honest(store, op, now)

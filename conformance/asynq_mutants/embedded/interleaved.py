@@ -6,17 +6,17 @@ import threading
 from typing import TYPE_CHECKING
 
 from asynq_mutants.defects import caught_by
-from asynq_sqlite.store.store import Lock, Store
+from asynq_sqlite.store.task_store import HeldLock, TaskStore
 
 if TYPE_CHECKING:
-    from asynq_sqlite.store.rows import Row
+    from asynq_sqlite.store.rows import FullRow
 
 ALONE = "a program does one thing at a time"
 WITHIN = 0.5
 """Seconds in which the first waits for a second, to go on beside it."""
 
 
-class _InTwo(Store):
+class _InTwo(TaskStore):
     """A store that lets another in between what it has seen and what it makes of it."""
 
     meeting = threading.Barrier(2)
@@ -36,7 +36,7 @@ class _InTwo(Store):
 
 @caught_by("test_tasks_taken_at_once_are_taken_once", bug=16, on_file=True, beyond_programs=ALONE)
 class TakesInTwoSteps(_InTwo):
-    def pop_pending(self, queue: str) -> Row | None:
+    def pop_pending(self, queue: str) -> FullRow | None:
         found = super().pop_pending(queue)
         if found is not None and not self.fetch("SELECT 1 FROM tasks WHERE state = 'active' LIMIT 1"):
             self.let_others_in()
@@ -45,7 +45,7 @@ class TakesInTwoSteps(_InTwo):
 
 @caught_by("test_of_unique_tasks_enqueued_at_once_one_wins", bug=28, on_file=True, beyond_programs=ALONE)
 class LocksInTwoSteps(_InTwo):
-    def lock_holder(self, name: str, now: int) -> Lock | None:
+    def lock_holder(self, name: str, now: int) -> HeldLock | None:
         held = super().lock_holder(name, now)
         if held is None:
             self.let_others_in()

@@ -11,120 +11,120 @@ from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Done, Enqueue, Extended, ExtendLease, Recover, Requeue, Retry
 from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
-from asynq_sqlite.store.store import Place, Store
+from asynq_sqlite.store.task_store import Place, TaskStore
 
 if TYPE_CHECKING:
-    from asynq_sqlite.store.rows import Row, Task
+    from asynq_sqlite.store.rows import FullRow, TaskRow
 
 
-def _any_token(task: Task, token: str) -> bool:
+def _any_token(task: TaskRow, token: str) -> bool:
     return task.state == TaskState.ACTIVE
 
 
 @caught_by("test_a_stale_token_changes_nothing", settle="retry")
 @caught_by("test_a_stale_worker_writes_no_result")
-class AcceptsAnyToken(Store):
-    def check_token(self, task: Task, token: str) -> bool:
+class AcceptsAnyToken(TaskStore):
+    def check_token(self, task: TaskRow, token: str) -> bool:
         return _any_token(task, token)
 
 
 @caught_by("test_a_stale_token_changes_nothing", bug=4, settle="done")
 @instead_of(Done)
-def is_done_by_anybody(honest: Any, store: Store, op: Done, now: int) -> Any:
+def is_done_by_anybody(honest: Any, store: TaskStore, op: Done, now: int) -> Any:
     with mock.patch.object(store, "check_token", _any_token):
         return honest(store, op, now)
 
 
 @caught_by("test_a_stale_lease_cannot_be_extended", bug=5)
 @instead_of(ExtendLease)
-def is_extended_by_anybody(honest: Any, store: Store, op: ExtendLease, now: int) -> Any:
+def is_extended_by_anybody(honest: Any, store: TaskStore, op: ExtendLease, now: int) -> Any:
     with mock.patch.object(store, "check_token", _any_token):
         return honest(store, op, now)
 
 
 @caught_by("test_the_lost_worker_has_no_say_any_more", to="pending")
-class ForgetsToEndTheLease(Store):
-    def check_token(self, task: Task, token: str) -> bool:
+class ForgetsToEndTheLease(TaskStore):
+    def check_token(self, task: TaskRow, token: str) -> bool:
         return task.lease_token in (token, None)
 
 
 @caught_by("test_a_lapsed_lease_nobody_took_still_settles", bug=12, settle="done")
-class RefusesLapsedLeases(Store):
-    def check_token(self, task: Task, token: str) -> bool:
+class RefusesLapsedLeases(TaskStore):
+    def check_token(self, task: TaskRow, token: str) -> bool:
         now = self.connection.execute("SELECT max(created_at) FROM tasks").fetchone()[0]
         return super().check_token(task, token) and task.rank > now + 60_000
 
 
 @caught_by("test_an_extension_never_shortens_a_lease", bug=7)
-class ShortensLeases(Store):
-    def extend_lease(self, task: Task, expires_at: int) -> int:
+class ShortensLeases(TaskStore):
+    def extend_lease(self, task: TaskRow, expires_at: int) -> int:
         self.connection.execute("UPDATE tasks SET rank = ? WHERE seq = ?", (expires_at, task.seq))
         return expires_at
 
 
 @caught_by("test_an_extended_lease_lasts_from_now_on")
-class ExtendsNothing(Store):
-    def extend_lease(self, task: Task, expires_at: int) -> int:
+class ExtendsNothing(TaskStore):
+    def extend_lease(self, task: TaskRow, expires_at: int) -> int:
         return expires_at
 
 
 @caught_by("test_a_task_is_handed_out_once")
-class HandsOutTwice(Store):
-    def pop_pending(self, queue: str) -> Row | None:
+class HandsOutTwice(TaskStore):
+    def pop_pending(self, queue: str) -> FullRow | None:
         return super().pop_pending(queue) or next(iter(self.first(queue, TaskState.ACTIVE, 1)), None)
 
 
 @caught_by("test_a_dequeue_sent_again_gets_what_it_already_holds")
 @caught_by("test_a_full_dequeue_sent_again_takes_no_more")
-class ForgetsWhatATokenHolds(Store):
-    def held_by(self, token: str) -> list[Row]:
+class ForgetsWhatATokenHolds(TaskStore):
+    def held_by(self, token: str) -> list[FullRow]:
         return []
 
 
 @caught_by("test_a_lease_is_lost_from_the_instant_it_ends", bug=8, offset=-1, lost=False)
-class RecoversTooEarly(Store):
-    def lost(self, queue: str, now: int, limit: int) -> list[Row]:
+class RecoversTooEarly(TaskStore):
+    def lost(self, queue: str, now: int, limit: int) -> list[FullRow]:
         return super().lost(queue, now + 5, limit)
 
 
 @caught_by("test_a_lease_is_lost_from_the_instant_it_ends", offset=0, lost=True)
-class RecoversTooLate(Store):
-    def lost(self, queue: str, now: int, limit: int) -> list[Row]:
+class RecoversTooLate(TaskStore):
+    def lost(self, queue: str, now: int, limit: int) -> list[FullRow]:
         return super().lost(queue, now - 1, limit)
 
 
 @caught_by("test_lost_leases_come_oldest_first_and_no_more_than_asked")
-class ListsAllLosses(Store):
-    def lost(self, queue: str, now: int, limit: int) -> list[Row]:
+class ListsAllLosses(TaskStore):
+    def lost(self, queue: str, now: int, limit: int) -> list[FullRow]:
         return super().lost(queue, now, limit + 1)
 
 
 @caught_by("test_a_lease_is_lost_from_the_instant_it_ends", bug=1, offset=0, lost=True)
-class MakesNoLease(Store):
-    def put_lease(self, task: Task, token: str, expires_at: int) -> None:
+class MakesNoLease(TaskStore):
+    def put_lease(self, task: TaskRow, token: str, expires_at: int) -> None:
         self.move(task, Place(TaskState.ACTIVE, expires_at))
 
 
 @caught_by("test_a_task_is_active_under_a_lease_when_it_is_handed_out", bug=2)
-class LeavesTakenTasksPending(Store):
-    def put_lease(self, task: Task, token: str, expires_at: int) -> None:
+class LeavesTakenTasksPending(TaskStore):
+    def put_lease(self, task: TaskRow, token: str, expires_at: int) -> None:
         self.move(task, self.head(task.queue, expires_at), lease_token=token)
 
 
 @caught_by("test_a_stale_token_changes_nothing", bug=3, settle="done")
-class LeasesWithTheLastToken(Store):
-    def move(self, task: Task, place: Place, **columns: Any) -> None:
+class LeasesWithTheLastToken(TaskStore):
+    def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
         if task.lease_token is not None:
             columns["lease_token"] = task.lease_token
         super().move(task, place, **columns)
 
-    def put_lease(self, task: Task, token: str, expires_at: int) -> None:
+    def put_lease(self, task: TaskRow, token: str, expires_at: int) -> None:
         super().put_lease(task, task.lease_token or token, expires_at)
 
 
 @caught_by("test_extending_never_creates_a_task", bug=6)
 @instead_of(ExtendLease)
-def brings_finished_tasks_back(honest: Any, store: Store, op: ExtendLease, now: int) -> Any:
+def brings_finished_tasks_back(honest: Any, store: TaskStore, op: ExtendLease, now: int) -> Any:
     if store.find(op.lease.queue, op.lease.task_id) is not None:
         return honest(store, op, now)
     message = TaskMessage(id=op.lease.task_id, queue=op.lease.queue, type="type", payload=b"")
@@ -134,7 +134,7 @@ def brings_finished_tasks_back(honest: Any, store: Store, op: ExtendLease, now: 
 
 @caught_by("test_a_task_recovered_as_pending_is_next", bug=9)
 @instead_of(Recover)
-def loses_what_it_recovers(honest: Any, store: Store, op: Recover, now: int) -> Any:
+def loses_what_it_recovers(honest: Any, store: TaskStore, op: Recover, now: int) -> Any:
     recovered = honest(store, op, now)
     if (task := store.find(op.lost.message.queue, op.lost.message.id)) is not None and recovered:
         store.delete(task)
@@ -143,7 +143,7 @@ def loses_what_it_recovers(honest: Any, store: Store, op: Recover, now: int) -> 
 
 @caught_by("test_a_task_recovered_as_retry_is_due_after_its_delay", bug=10)
 @instead_of(Recover)
-def leaves_the_recovered_active(honest: Any, store: Store, op: Recover, now: int) -> Any:
+def leaves_the_recovered_active(honest: Any, store: TaskStore, op: Recover, now: int) -> Any:
     recovered = honest(store, op, now)
     if (task := store.find(op.lost.message.queue, op.lost.message.id)) is not None and recovered:
         store.move(task, Place(TaskState.ACTIVE, task.rank))
@@ -152,13 +152,13 @@ def leaves_the_recovered_active(honest: Any, store: Store, op: Recover, now: int
 
 @caught_by("test_a_task_recovered_as_archived_is_in_the_archive", bug=11)
 @instead_of(Recover)
-def lets_the_exhausted_run_again(honest: Any, store: Store, op: Recover, now: int) -> Any:
+def lets_the_exhausted_run_again(honest: Any, store: TaskStore, op: Recover, now: int) -> Any:
     return honest(store, evolve(op, to="pending"), now)
 
 
 @caught_by("test_a_settled_task_has_no_lease_left", bug=13, settle="retry")
 @instead_of(Retry)
-def keeps_the_lease_of_a_retry(honest: Any, store: Store, op: Retry, now: int) -> Any:
+def keeps_the_lease_of_a_retry(honest: Any, store: TaskStore, op: Retry, now: int) -> Any:
     honest(store, op, now)
     task = store.find(op.delivery.message.queue, op.delivery.message.id)
     assert task is not None
@@ -167,7 +167,7 @@ def keeps_the_lease_of_a_retry(honest: Any, store: Store, op: Retry, now: int) -
 
 @caught_by("test_a_settled_task_has_no_lease_left", bug=14, settle="requeue")
 @instead_of(Requeue)
-def keeps_the_lease_of_a_requeue(honest: Any, store: Store, op: Requeue, now: int) -> Any:
+def keeps_the_lease_of_a_requeue(honest: Any, store: TaskStore, op: Requeue, now: int) -> Any:
     honest(store, op, now)
     task = store.find(op.delivery.message.queue, op.delivery.message.id)
     assert task is not None
@@ -180,6 +180,6 @@ def keeps_the_lease_of_a_requeue(honest: Any, store: Store, op: Requeue, now: in
     on_file=True,
     beyond_programs="only damage from outside leaves a task without its lease",
 )
-class AdoptsNobody(Store):
-    def active_after(self, queue: str, seq: int, limit: int) -> list[Task]:
+class AdoptsNobody(TaskStore):
+    def active_after(self, queue: str, seq: int, limit: int) -> list[TaskRow]:
         return []

@@ -7,73 +7,73 @@ from typing import TYPE_CHECKING, Any
 from asynq.protocol.ops import DeleteTask
 from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
-from asynq_sqlite.store.store import Place, Store
+from asynq_sqlite.store.task_store import Place, TaskStore
 
 if TYPE_CHECKING:
     from asynq.protocol.message import TaskMessage
-    from asynq_sqlite.store.rows import Task
+    from asynq_sqlite.store.rows import TaskRow
 
 
 @caught_by("test_the_lock_goes_by_the_new_payload")
-class KeepsTheOldLock(Store):
-    def rename_lock(self, task: Task, name: str) -> None:
+class KeepsTheOldLock(TaskStore):
+    def rename_lock(self, task: TaskRow, name: str) -> None:
         pass
 
 
 @caught_by("test_a_waiting_task_gets_another_payload_and_nothing_else", state=TaskState.SCHEDULED)
-class RewritesNothing(Store):
-    def rewrite(self, task: Task, message: TaskMessage) -> None:
+class RewritesNothing(TaskStore):
+    def rewrite(self, task: TaskRow, message: TaskMessage) -> None:
         pass
 
 
 @caught_by("test_a_cancelled_run_is_told_when_it_extends_its_lease", queue=None, then="archive")
-class ForgetsCancellations(Store):
+class ForgetsCancellations(TaskStore):
     def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:
         return True
 
 
 @caught_by("test_a_listener_is_told_of_a_cancellation", queue=None, then="retry")
-class MarksInSilence(Store):
+class MarksInSilence(TaskStore):
     def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:
         super().mark_cancelled(task_id, queue, then)
         return False
 
 
 @caught_by("test_the_same_id_in_another_queue_runs_on")
-class CancelsInEveryQueue(Store):
+class CancelsInEveryQueue(TaskStore):
     def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:
         return super().mark_cancelled(task_id, None, then)
 
 
 @caught_by("test_a_deleted_queue_leaves_nothing_behind", state=TaskState.ARCHIVED)
-class LeavesThePause(Store):
+class LeavesThePause(TaskStore):
     def forget_queue(self, queue: str) -> None:
         super().forget_queue(queue)
         self.pause(queue, 0)
 
 
 @caught_by("test_nobody_dequeues_from_a_queue_that_is_being_deleted")
-class DeletesAQueueInUse(Store):
+class DeletesAQueueInUse(TaskStore):
     def pause(self, queue: str, now: int) -> bool:
         return True
 
 
 @caught_by("test_a_task_of_a_group_that_is_run_stays_by_itself_when_retried")
-class RunsTasksInTheirGroup(Store):
-    def move(self, task: Task, place: Place, **columns: Any) -> None:
+class RunsTasksInTheirGroup(TaskStore):
+    def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
         columns.pop("group_name", None)
         super().move(task, place, **columns)
 
 
 @caught_by("test_a_deleted_task_is_gone_and_so_is_its_lock", bug=22, state=TaskState.PENDING)
-class KeepsLocksOfDeletedTasks(Store):
-    def delete(self, task: Task) -> None:
+class KeepsLocksOfDeletedTasks(TaskStore):
+    def delete(self, task: TaskRow) -> None:
         super().delete(task._replace(unique_key=""))
 
 
 @caught_by("test_a_task_that_is_run_is_pending_behind_the_others", bug=55, state=TaskState.ARCHIVED)
-class LeavesRunTasksInTheArchive(Store):
-    def move(self, task: Task, place: Place, **columns: Any) -> None:
+class LeavesRunTasksInTheArchive(TaskStore):
+    def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
         if task.state == TaskState.ARCHIVED and place.state == TaskState.PENDING:
             self.connection.execute("UPDATE tasks SET cancel = '' WHERE seq = ?", (task.seq,))
         else:
@@ -81,7 +81,7 @@ class LeavesRunTasksInTheArchive(Store):
 
 
 @caught_by("test_a_queue_with_a_running_task_is_not_deleted_at_all")
-class SeesNobodyRunning(Store):
+class SeesNobodyRunning(TaskStore):
     def sizes(self, queue: str) -> dict[str, int]:
         return {state: size for state, size in super().sizes(queue).items() if state != TaskState.ACTIVE}
 
@@ -93,6 +93,6 @@ class SeesNobodyRunning(Store):
     state=TaskState.ACTIVE,
 )
 @instead_of(DeleteTask)
-def deletes_the_active(honest: Any, store: Store, op: DeleteTask, now: int) -> Any:
+def deletes_the_active(honest: Any, store: TaskStore, op: DeleteTask, now: int) -> Any:
     if (task := store.find(op.queue, op.task_id)) is not None:
         store.delete(task)

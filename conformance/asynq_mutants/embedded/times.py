@@ -11,109 +11,109 @@ from asynq.protocol.ops import Complete, Dequeue, Enqueue, Forward, Ping, PurgeC
 from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.store import sweep
-from asynq_sqlite.store.store import Place, Store
+from asynq_sqlite.store.task_store import Place, TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asynq_sqlite.store.rows import Task
+    from asynq_sqlite.store.rows import TaskRow
 
 
 @caught_by("test_a_scheduled_task_moves_when_it_is_due_and_never_early", bug=37, offset=-1, due=False)
-class ForwardsTooEarly(Store):
-    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+class ForwardsTooEarly(TaskStore):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         return super().due(queue, now + 5, limit)
 
 
 @caught_by("test_a_scheduled_task_moves_when_it_is_due_and_never_early", bug=38, offset=0, due=True)
 @caught_by("test_a_retried_task_moves_when_it_is_due_and_never_early", offset=0, due=True)
-class ForwardsTooLate(Store):
-    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+class ForwardsTooLate(TaskStore):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         return super().due(queue, now - 1, limit)
 
 
 @caught_by("test_a_retried_task_moves_when_it_is_due_and_never_early", bug=39, offset=0, due=True)
 @caught_by("test_scheduled_and_retried_tasks_go_in_one_due_order")
-class ForgetsRetries(Store):
-    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+class ForgetsRetries(TaskStore):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         return [task for task in super().due(queue, now, limit) if task.state == TaskState.SCHEDULED]
 
 
 @caught_by("test_no_more_move_than_asked_and_the_next_is_told")
 @caught_by("test_every_due_task_moves_once_in_batches", size=120)
-class ForwardsEverything(Store):
-    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+class ForwardsEverything(TaskStore):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         return super().due(queue, now, limit * 100)
 
 
 @caught_by("test_the_next_due_time_is_the_earlier_of_both_kinds")
-class TellsNoDueTime(Store):
+class TellsNoDueTime(TaskStore):
     def next_due(self, queue: str) -> int | None:
         return None
 
 
 @caught_by("test_a_due_task_of_a_group_joins_its_group", bug=42)
-class ForwardsPastTheGroup(Store):
-    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+class ForwardsPastTheGroup(TaskStore):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         return [task._replace(group_name="") for task in super().due(queue, now, limit)]
 
 
 @caught_by("test_a_retry_is_due_at_a_whole_second_rounded_up", offset=1)
 @caught_by("test_a_retry_is_due_at_a_whole_second_rounded_up", offset=-1)
-class KeepsMilliseconds(Store):
+class KeepsMilliseconds(TaskStore):
     def due_place(self, state: TaskState, instant: int) -> Place:
         return Place(state, instant)
 
 
 @caught_by("test_a_retry_is_due_at_a_whole_second_rounded_up", offset=1)
 @caught_by("test_a_completed_task_is_kept_with_its_result_until_its_retention_ends")
-class RoundsDown(Store):
+class RoundsDown(TaskStore):
     def due_place(self, state: TaskState, instant: int) -> Place:
         return Place(state, instant // 1000 * 1000)
 
 
 @caught_by("test_the_archive_is_trimmed_to_its_size_oldest_first")
 @caught_by("test_archiving_trims_the_oldest_beyond_the_size", limit=1, left=["c"])
-class NeverTrims(Store):
+class NeverTrims(TaskStore):
     def trim_archive(self, queue: str, max_size: int, max_age: int, limit: int, now: int) -> int:
         return 0
 
 
 @caught_by("test_the_furthest_times_a_client_may_give_are_kept")
 @instead_of(Enqueue)
-def counts_seconds_in_32_bits(honest: Any, store: Store, op: Enqueue, now: int) -> Any:
+def counts_seconds_in_32_bits(honest: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
     due = op.process_at if op.process_at is None else min(op.process_at, (2**31 - 1) * 1000)
     return honest(store, evolve(op, process_at=due), now)
 
 
 @caught_by("test_a_delivery_tells_the_time_at_which_it_is_handed_out")
 @instead_of(Dequeue)
-def tells_when_the_task_was_taken_first(honest: Any, store: Store, op: Dequeue, now: int) -> Any:
+def tells_when_the_task_was_taken_first(honest: Any, store: TaskStore, op: Dequeue, now: int) -> Any:
     taken = honest(store, op, now)
     return tuple(evolve(delivery, delivered_at=delivery.expires_at - op.lease) for delivery in taken)
 
 
 @caught_by("test_a_broker_that_can_be_reached_answers")
 @instead_of(Ping)
-def tells_whole_seconds(honest: Any, store: Store, op: Ping, now: int) -> Any:
+def tells_whole_seconds(honest: Any, store: TaskStore, op: Ping, now: int) -> Any:
     return honest(store, op, now) // 1000 * 1000
 
 
 @caught_by("test_the_archive_is_trimmed_by_age", offset=-1000, old=False)
-class TrimsTooEarly(Store):
+class TrimsTooEarly(TaskStore):
     def trim_archive(self, queue: str, max_size: int, max_age: int, limit: int, now: int) -> int:
         return super().trim_archive(queue, max_size, max_age - 5000, limit, now)
 
 
 @caught_by("test_the_archive_is_trimmed_by_age", offset=1000, old=True)
-class TrimsBySizeAlone(Store):
+class TrimsBySizeAlone(TaskStore):
     def trim_archive(self, queue: str, max_size: int, max_age: int, limit: int, now: int) -> int:
         return super().trim_archive(queue, max_size, now, limit, now)
 
 
 @caught_by("test_every_due_task_moves_once_in_batches", bug=40, size=1)
-class CopiesWhatItForwards(Store):
-    def move(self, task: Task, place: Place, **columns: Any) -> None:
+class CopiesWhatItForwards(TaskStore):
+    def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
         super().move(task, place, **columns)
         if task.state == TaskState.SCHEDULED and place.state == TaskState.PENDING:
             self.connection.execute("UPDATE tasks SET id = id || '~' WHERE seq = ?", (task.seq,))
@@ -123,21 +123,21 @@ class CopiesWhatItForwards(Store):
 
 
 @caught_by("test_every_due_task_moves_once_in_batches", bug=41, size=120)
-class ForwardsOneBatch(Store):
-    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+class ForwardsOneBatch(TaskStore):
+    def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         behind = self.first_tasks(queue, TaskState.PENDING, limit)
         return [] if len(behind) >= limit else super().due(queue, now, limit)
 
 
 @caught_by("test_a_completed_task_goes_when_its_retention_ends", bug=43, offset=-1, due=False)
 @instead_of(PurgeCompleted)
-def purges_early(honest: Any, store: Store, op: PurgeCompleted, now: int) -> Any:
+def purges_early(honest: Any, store: TaskStore, op: PurgeCompleted, now: int) -> Any:
     return honest(store, op, now + 5)
 
 
 @caught_by("test_a_purged_id_is_free_again", bug=44)
 @instead_of(PurgeCompleted)
-def purges_the_place_only(honest: Any, store: Store, op: PurgeCompleted, now: int) -> Any:
+def purges_the_place_only(honest: Any, store: TaskStore, op: PurgeCompleted, now: int) -> Any:
     ended = store.first_tasks(op.queue, TaskState.COMPLETED, op.limit, upto=now)
     for task in ended:
         store.connection.execute("UPDATE tasks SET state = 'gone' WHERE seq = ?", (task.seq,))
@@ -146,25 +146,25 @@ def purges_the_place_only(honest: Any, store: Store, op: PurgeCompleted, now: in
 
 @caught_by("test_a_completed_task_is_kept_with_its_result_until_its_retention_ends", bug=45)
 @instead_of(Complete)
-def ignores_the_retention(honest: Any, store: Store, op: Complete, now: int) -> Any:
+def ignores_the_retention(honest: Any, store: TaskStore, op: Complete, now: int) -> Any:
     message = evolve(op.delivery.message, retention=0)
     return honest(store, evolve(op, delivery=evolve(op.delivery, message=message)), now)
 
 
 @caught_by("test_upkeep_that_finds_nothing_wakes_nobody")
 @instead_of(Forward)
-def tells_of_more_than_it_forwards(honest: Any, store: Store, op: Forward, now: int) -> Any:
+def tells_of_more_than_it_forwards(honest: Any, store: TaskStore, op: Forward, now: int) -> Any:
     answer = honest(store, op, now)
     return evolve(answer, moved=answer.moved + 1)
 
 
 @caught_by("test_upkeep_of_many_queues_at_once_is_as_of_each", beyond_programs="programs have few queues")
-class ForgetsRetriesOfManyQueues(Store):
+class ForgetsRetriesOfManyQueues(TaskStore):
     def fetch(self, sql: str, *values: Any) -> list[Any]:
-        return [] if sql == sweep.DUE[1] else super().fetch(sql, *values)
+        return [] if sql == sweep.DUE_QUERIES[1] else super().fetch(sql, *values)
 
 
 @caught_by("test_upkeep_of_many_queues_at_once_is_as_of_each", beyond_programs="programs have few queues")
-class OverlooksPendingTasksOfManyQueues(Store):
+class OverlooksPendingTasksOfManyQueues(TaskStore):
     def fetch(self, sql: str, *values: Any) -> list[Any]:
-        return [] if sql == sweep.READY else super().fetch(sql, *values)
+        return [] if sql == sweep.READY_QUERY else super().fetch(sql, *values)

@@ -8,70 +8,70 @@ from unittest import mock
 from asynq.errors import TaskIDConflictError
 from asynq.protocol.ops import Complete, Done, Enqueue, Requeue, Retry
 from asynq_mutants.defects import caught_by, instead_of
-from asynq_sqlite.store.store import Lock, Place, Store
+from asynq_sqlite.store.task_store import HeldLock, Place, TaskStore
 
 if TYPE_CHECKING:
     from asynq.protocol.groups import AggregationSet
     from asynq.protocol.message import TaskMessage
     from asynq.protocol.ops import Unique
-    from asynq_sqlite.store.rows import Task
+    from asynq_sqlite.store.rows import TaskRow
 
 
 @caught_by("test_a_second_task_of_the_lock_is_a_duplicate_and_changes_nothing", bug=17, unique="until done")
-class TakesNoLock(Store):
+class TakesNoLock(TaskStore):
     def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
         pass
 
 
 @caught_by("test_the_lock_ends_with_its_time", bug=19)
-class LocksForEver(Store):
+class LocksForEver(TaskStore):
     def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
         super().take_lock(message, unique, expires_at * 2)
 
 
 @caught_by("test_the_lock_ends_with_its_time", bug=18)
-class LocksForAnInstant(Store):
+class LocksForAnInstant(TaskStore):
     def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
         super().take_lock(message, unique, expires_at - unique.ttl // 2)
 
 
 @caught_by("test_the_lock_is_released_when_the_task_is_finished", bug=20, way="done")
 @instead_of(Done)
-def keeps_the_lock_of_the_done(honest: Any, store: Store, op: Done, now: int) -> Any:
+def keeps_the_lock_of_the_done(honest: Any, store: TaskStore, op: Done, now: int) -> Any:
     with mock.patch.object(store, "release_lock"):
         return honest(store, op, now)
 
 
 @caught_by("test_the_lock_is_released_when_the_task_is_finished", bug=21, way="complete")
 @instead_of(Complete)
-def keeps_the_lock_of_the_completed(honest: Any, store: Store, op: Complete, now: int) -> Any:
+def keeps_the_lock_of_the_completed(honest: Any, store: TaskStore, op: Complete, now: int) -> Any:
     with mock.patch.object(store, "release_lock"):
         return honest(store, op, now)
 
 
 @caught_by("test_trimming_the_archive_releases_the_lock")
 @caught_by("test_a_lock_until_start_is_released_when_a_worker_takes_the_task")
-class KeepsLocks(Store):
-    def release_lock(self, task: Task, until: tuple[str, ...] = ()) -> None:
+class KeepsLocks(TaskStore):
+    def release_lock(self, task: TaskRow, until: tuple[str, ...] = ()) -> None:
         pass
 
 
 @caught_by("test_a_task_whose_lock_ended_leaves_its_successors_alone", bug=24, way="done")
 @caught_by("test_a_purged_task_releases_no_lock_of_another")
 @caught_by("test_a_started_task_leaves_its_successors_lock_alone", way="complete")
-class ReleasesForeignLocks(Store):
-    def release_lock(self, task: Task, until: tuple[str, ...] = ()) -> None:
+class ReleasesForeignLocks(TaskStore):
+    def release_lock(self, task: TaskRow, until: tuple[str, ...] = ()) -> None:
         self.connection.execute("DELETE FROM locks WHERE name = ?", (task.unique_key,))
 
 
 @caught_by("test_a_lock_until_expiry_outlives_its_task", way="done")
 @caught_by("test_a_lock_until_expiry_outlives_its_trimmed_task")
-class ReleasesEveryKindOfLock(Store):
-    def release_lock(self, task: Task, until: tuple[str, ...] = ()) -> None:
+class ReleasesEveryKindOfLock(TaskStore):
+    def release_lock(self, task: TaskRow, until: tuple[str, ...] = ()) -> None:
         super().release_lock(task, ("done", "start", "expiry"))
 
 
-def _then_releases(honest: Any, store: Store, op: Retry | Requeue, now: int) -> None:
+def _then_releases(honest: Any, store: TaskStore, op: Retry | Requeue, now: int) -> None:
     honest(store, op, now)
     if (task := store.find(op.delivery.message.queue, op.delivery.message.id)) is not None:
         store.release_lock(task)
@@ -79,48 +79,48 @@ def _then_releases(honest: Any, store: Store, op: Retry | Requeue, now: int) -> 
 
 @caught_by("test_the_lock_is_kept_when_the_task_may_run_again", bug=25, way="retry")
 @instead_of(Retry)
-def releases_the_lock_of_a_retry(honest: Any, store: Store, op: Retry, now: int) -> Any:
+def releases_the_lock_of_a_retry(honest: Any, store: TaskStore, op: Retry, now: int) -> Any:
     _then_releases(honest, store, op, now)
 
 
 @caught_by("test_the_lock_is_kept_when_the_task_may_run_again", bug=26, way="requeue")
 @instead_of(Requeue)
-def releases_the_lock_of_the_requeued(honest: Any, store: Store, op: Requeue, now: int) -> Any:
+def releases_the_lock_of_the_requeued(honest: Any, store: TaskStore, op: Requeue, now: int) -> Any:
     _then_releases(honest, store, op, now)
 
 
 @caught_by("test_the_lock_is_kept_when_the_task_may_run_again", way="archive")
 @caught_by("test_the_lock_is_kept_when_the_task_may_run_again", way="recovered")
-class ReleasesOnEveryMove(Store):
-    def move(self, task: Task, place: Place, **columns: Any) -> None:
+class ReleasesOnEveryMove(TaskStore):
+    def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
         super().move(task, place, **columns)
         self.release_lock(task)
 
 
 @caught_by("test_a_kept_lock_lasts_through_a_retry")
 @caught_by("test_a_kept_lock_lasts_as_long_as_its_run_is_extended")
-class LetsKeptLocksExpire(Store):
+class LetsKeptLocksExpire(TaskStore):
     def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
         super().take_lock(message, unique, expires_at)
         self.connection.execute("UPDATE locks SET keep = 0")
 
 
 @caught_by("test_the_same_type_in_another_queue_is_another_lock")
-class KnowsOneLockOnly(Store):
-    def lock_holder(self, name: str, now: int) -> Lock | None:
+class KnowsOneLockOnly(TaskStore):
+    def lock_holder(self, name: str, now: int) -> HeldLock | None:
         held = self.fetch("SELECT queue, task_id, until FROM locks")
-        return Lock._make(held[0]) if held else None
+        return HeldLock._make(held[0]) if held else None
 
 
 @caught_by("test_the_locks_of_the_tasks_are_released", bug=23)
-class KeepsLocksOfAggregatedTasks(Store):
-    def tasks_of_set(self, taken: AggregationSet) -> list[Task]:
+class KeepsLocksOfAggregatedTasks(TaskStore):
+    def tasks_of_set(self, taken: AggregationSet) -> list[TaskRow]:
         return [task._replace(unique_key="") for task in super().tasks_of_set(taken)]
 
 
 @caught_by("test_an_id_conflict_takes_no_lock", bug=27)
 @instead_of(Enqueue)
-def locks_though_the_id_conflicts(honest: Any, store: Store, op: Enqueue, now: int) -> Any:
+def locks_though_the_id_conflicts(honest: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
     try:
         return honest(store, op, now)
     except TaskIDConflictError:

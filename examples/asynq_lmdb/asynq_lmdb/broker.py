@@ -39,8 +39,8 @@ _FILES: Final = Handles(lmdb.Environment.close)
 class LmdbBroker(CalledBroker):
     """Keeps tasks in an LMDB file on a local disk, shared by any number of processes of one machine.
 
-    path: the file, made if there is none. clock: what operations go by, None for this machine's. max_size:
-    bytes that tasks may fill; then enqueues raise BrokerFullError, all else goes on (in one process, the
+    path: the file, created if missing. clock: the time that operations go by; None: this machine's. max_size:
+    bytes that tasks may fill; then enqueues raise BrokerFullError, and nothing else does (in one process, the
     first broker that opens a file decides). store: what carries out operations.
     """
 
@@ -59,7 +59,7 @@ class LmdbBroker(CalledBroker):
         return again, (self._path,)
 
     def file(self) -> lmdb.Environment:
-        """The file, open in this process until no broker holds it any more."""
+        """Return the file, which stays open in this process while a broker uses it."""
         self._file = _FILES.get(self._path, self._open)
         return self._file
 
@@ -73,7 +73,7 @@ class LmdbBroker(CalledBroker):
         self._file = None
 
     def changes(self) -> object:
-        """The number of the last transaction, whichever process made it."""
+        """Return the number of the last transaction of any process."""
         with suppress(lmdb.Error):
             return self.file().info()["last_txnid"]
         return None
@@ -83,7 +83,7 @@ class LmdbBroker(CalledBroker):
         try:
             file = self.file()
             with file.begin(write=not all(op.read_only for op in ops)) as txn:
-                # After the wait for other writers: an instant from before it may be older than theirs.
+                # Read after the wait for other writers: an earlier instant may be older than theirs.
                 now = (self.clock or SystemClock()).now()
                 answers = [self.answer(op, partial(self._carry_out, file, txn, now, op)) for op in ops]
         except (lmdb.MapFullError, lmdb.DiskError) as error:
@@ -95,7 +95,7 @@ class LmdbBroker(CalledBroker):
         return answers
 
     def _carry_out(self, file: lmdb.Environment, txn: lmdb.Transaction[bytes], now: int, op: Op[Any]) -> Any:
-        # In a transaction inside the transaction: an error undoes this operation alone.
+        # In a nested transaction: an error undoes this operation alone.
         with nullcontext(txn) if op.read_only else file.begin(write=True, parent=txn) as step:
             store = self._store(step, now)
             answer = store.HANDLERS[type(op)](store, op)

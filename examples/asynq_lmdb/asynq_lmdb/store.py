@@ -9,7 +9,7 @@ from sys import maxsize
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asynq import TaskState, errors
-from asynq.brokerkit.records import DUE, FINISHED, Lock, Queue, Task, decode, encode
+from asynq.brokerkit.records import DUE_LISTING, LockRecord, QueueRecord, TaskRecord, decode, encode
 from asynq.brokerkit.transitions import RunEnd, RunEnding, end_of
 from asynq.protocol import ops
 
@@ -32,7 +32,7 @@ def place(rank: int, *names: str) -> bytes:
     return key_of("listing", *names) + pack(">Q", rank + 2**63)
 
 
-def entries(task: Task) -> dict[bytes, bytes]:
+def entries(task: TaskRecord) -> dict[bytes, bytes]:
     """All that is stored of a task: itself, and its key in each listing."""
     key = key_of("task", task.queue, task.id)
     return {key: encode(task), **{place(task.rank, *names) + key: key for names in task.listings()}}
@@ -43,40 +43,41 @@ class Steps:
 
     def __init__(self, txn: Transaction[bytes], now: int) -> None:
         self._txn, self.now = txn, now
-        self._queues: dict[str, Queue] = {}
+        self._queues: dict[str, QueueRecord] = {}
 
-    def find(self, queue: str, task_id: str) -> Task | None:
+    def find(self, queue: str, task_id: str) -> TaskRecord | None:
         stored = self._txn.get(key_of("task", queue, task_id))
-        return decode(Task, stored) if stored else None
+        return decode(TaskRecord, stored) if stored else None
 
-    def first(self, *names: str, limit: int = ops.MAX_BATCH, to: int = maxsize, skip: int = 0) -> list[Task]:
+    def first(
+        self, *names: str, limit: int = ops.MAX_BATCH, to: int = maxsize, skip: int = 0
+    ) -> list[TaskRecord]:
         """The first tasks of the listing of these names, with a rank up to `to`."""
         keys = self._between(key_of("listing", *names), place(to, *names) + b"\xff")
-        return [decode(Task, self._txn.get(key, b"")) for key in islice(keys, skip, skip + limit)]
+        return [decode(TaskRecord, self._txn.get(key, b"")) for key in islice(keys, skip, skip + limit)]
 
-    def owns(self, task: Task, token: str) -> bool:
+    def owns(self, task: TaskRecord, token: str) -> bool:
         """True if the lease of the task has this token."""
         return task.state is TaskState.ACTIVE and task.token == token
 
-    def put(self, task: Task) -> Task:
+    def put(self, task: TaskRecord) -> TaskRecord:
         """Store a task, and list it."""
         for key, value in entries(task).items():
             self._txn.put(key, value)
         self.queue(task.queue).resize(task.state, 1)
         return task
 
-    def remove(self, task: Task) -> None:
+    def replace(self, task: TaskRecord, by: TaskRecord | None) -> None:
+        """Store another record of a task, or none any more."""
         for key in entries(task):
             self._txn.delete(key)
         self.queue(task.queue).resize(task.state, -1)
+        if by is not None:
+            self.put(by)
 
-    def replace(self, task: Task, by: Task) -> None:
-        self.remove(task)
-        self.put(by)
-
-    def delete(self, task: Task) -> None:
+    def delete(self, task: TaskRecord) -> None:
         """Forget a task, and the lock it owns."""
-        self.remove(task)
+        self.replace(task, None)
         self.release(task, "done", "start")
 
     def trim(self, queue: str, max_size: int, max_age: int, limit: int) -> int:
@@ -88,41 +89,38 @@ class Steps:
             self.delete(task)
         return len(doomed)
 
-    def queue(self, name: str) -> Queue:
+    def queue(self, name: str) -> QueueRecord:
         """The record of a queue. What is changed in it, `save` stores."""
         if name not in self._queues:
             stored = self._txn.get(key_of("queue", name))
-            self._queues[name] = decode(Queue, stored) if stored else Queue(name)
+            self._queues[name] = decode(QueueRecord, stored) if stored else QueueRecord(name)
         return self._queues[name]
 
     def listed(self) -> tuple[str, ...]:
         """Names of the queues that have had a task."""
-        queues = (decode(Queue, stored) for stored in self._between(b"queue:", b"queue;"))
+        queues = (decode(QueueRecord, stored) for stored in self._between(b"queue:", b"queue;"))
         return tuple(sorted(queue.name for queue in queues if queue.listed))
 
     def save(self) -> None:
         """Store what has become of queues."""
         for queue in self._queues.values():
             key, stored = key_of("queue", queue.name), encode(queue)
-            if stored != (self._txn.get(key) or encode(Queue(queue.name))):
+            if stored != (self._txn.get(key) or encode(QueueRecord(queue.name))):
                 self._txn.put(key, stored)
 
     def tail(self, queue: str) -> int:
         return self.queue(queue).tail()
 
-    def head(self, queue: str) -> int:
-        return self.queue(queue).head()
-
-    def lock(self, name: str) -> Lock | None:
+    def lock(self, name: str) -> LockRecord | None:
         """The lock of this name, if it is held."""
         stored = self._txn.get(key_of("lock", name))
-        lock = decode(Lock, stored) if stored else None
+        lock = decode(LockRecord, stored) if stored else None
         return lock if lock and lock.held(self.find(lock.queue, lock.task_id), self.now) else None
 
-    def take(self, lock: Lock) -> None:
+    def take(self, lock: LockRecord) -> None:
         self._txn.put(key_of("lock", lock.name), encode(lock))
 
-    def release(self, task: Task, *until: str) -> None:
+    def release(self, task: TaskRecord, *until: str) -> None:
         """Free the lock the task owns, if it is of a kind that is freed here."""
         lock = self.lock(task.unique_key)
         if lock and lock.owned_by(task) and lock.until in until:
@@ -131,7 +129,7 @@ class Steps:
     def sweep(self, limit: int) -> None:
         """Forget those of `limit` locks that nobody holds. Keys are hashes, so they are others every time."""
         some = islice(self._between(key_of("lock", str(self.now)), b"lock;"), limit)
-        for name in [decode(Lock, stored).name for stored in some]:
+        for name in [decode(LockRecord, stored).name for stored in some]:
             if self.lock(name) is None:
                 self._txn.delete(key_of("lock", name))
 
@@ -150,15 +148,15 @@ class Store(Steps):
         if present := self.find(message.queue, message.id):
             if present.enqueue_id == op.enqueue_id:
                 return present.answer
-            if op.on_conflict == "reject" or present.state not in FINISHED:
+            if op.on_conflict == "reject" or not present.finished:
                 raise errors.TaskIDConflictError(message.queue, message.id, present.state)
             self.delete(present)
         if op.unique:
             # What was done so far, the broker undoes: an error changes nothing.
             if held := self.lock(message.unique_key):
                 raise errors.DuplicateTaskError(message.queue, message.type, held.task_id)
-            self.take(Lock.of(op, self.now))
-        return self.put(Task.of(op, self.tail(message.queue), self.now)).answer
+            self.take(LockRecord.of(op, self.now))
+        return self.put(TaskRecord.of(op, self.tail(message.queue), self.now)).answer
 
     def dequeue(self, op: ops.Dequeue) -> tuple[Delivery, ...]:
         # A copy of the call begins with what the first one took; what was damaged since, recovery sets aside.
@@ -183,7 +181,7 @@ class Store(Steps):
                 self.replace(task, task.set_aside(self.now))
         return None
 
-    def _owned(self, lease: Lease) -> Task:
+    def _owned(self, lease: Lease) -> TaskRecord:
         task = self.find(lease.queue, lease.task_id)
         if task is None or not self.owns(task, lease.token):
             raise errors.LeaseLostError(lease.queue, lease.task_id)
@@ -211,8 +209,8 @@ class Store(Steps):
         if task is None or (task.state, task.token) != (end.state, lease.token):
             self._end(self._owned(lease), op, end)
 
-    def _end(self, task: Task, op: RunEnding, end: RunEnd) -> None:
-        self.replace(task, task.ended(op, self.head(task.queue), self.now))
+    def _end(self, task: TaskRecord, op: RunEnding, end: RunEnd) -> None:
+        self.replace(task, task.ended(op, self.queue(task.queue).head(), self.now))
         if end.counts:
             self.queue(task.queue).count(self.now, failed=end.failed)
         if end.state is TaskState.COMPLETED:
@@ -221,10 +219,10 @@ class Store(Steps):
             self.trim(task.queue, op.max_size, op.max_age, ops.MAX_BATCH)
 
     def forward(self, op: ops.Forward) -> ops.Forwarded:
-        due = self.first(op.queue, DUE, limit=op.limit, to=self.now)
+        due = self.first(op.queue, DUE_LISTING, limit=op.limit, to=self.now)
         for task in due:
             self.replace(task, task.moved(TaskState.PENDING, self.tail(op.queue), self.now))
-        following = [task.rank for task in self.first(op.queue, DUE, limit=1)]
+        following = [task.rank for task in self.first(op.queue, DUE_LISTING, limit=1)]
         return ops.Forwarded(moved=len(due), next_due=min(following, default=None))
 
     def list_lost_leases(self, op: ops.ListLostLeases) -> ops.LostLeases:

@@ -1,7 +1,7 @@
-"""The steps operations are made of, each one small promise over the open transaction.
+"""The small steps that operations consist of. Each runs in the open transaction and keeps one promise.
 
-A handler reads and writes through a Store and nothing else; a Store with one step overridden is a broker
-with exactly that defect, which is how the conformance suite is itself tested.
+Handlers read and write through a TaskStore only. A TaskStore with one step overridden is a broker with
+exactly that defect: this is how the conformance suite is tested.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from asynq_sqlite.store.rows import (
     MESSAGE_COLUMNS,
     SELECT_ROW,
     SELECT_TASK,
-    Row,
-    Task,
+    FullRow,
+    TaskRow,
     encode,
     replacement,
     row_of,
@@ -55,7 +55,7 @@ class Place(NamedTuple):
     pending_since: int = 0
 
 
-class Lock(NamedTuple):
+class HeldLock(NamedTuple):
     """A uniqueness lock that is held."""
 
     queue: str
@@ -63,37 +63,37 @@ class Lock(NamedTuple):
     until: str
 
 
-class Store(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
+class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
     """The steps. Every method works inside the transaction the engine has begun."""
 
     # --- tasks -----------------------------------------------------------------------------------------
 
-    def find(self, queue: str, task_id: str) -> Task | None:
+    def find(self, queue: str, task_id: str) -> TaskRow | None:
         """The task of this id."""
         found = self.fetch(f"{SELECT_TASK} WHERE queue = ? AND id = ?", queue, task_id)
-        return Task._make(found[0]) if found else None
+        return TaskRow._make(found[0]) if found else None
 
-    def read(self, queue: str, task_id: str) -> Row | None:
+    def read(self, queue: str, task_id: str) -> FullRow | None:
         """The whole row of this id."""
         found = self.fetch(f"{SELECT_ROW} WHERE queue = ? AND id = ?", queue, task_id)
         return row_of(found[0]) if found else None
 
-    def first(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_COUNT) -> list[Row]:
+    def first(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_COUNT) -> list[FullRow]:
         """The first rows of a state in its order, with a rank up to `upto`."""
         sql = f"{SELECT_ROW} WHERE queue = ? AND state = ? AND rank <= ? ORDER BY rank, seq LIMIT ?"
         return [row_of(found) for found in self.fetch(sql, queue, state.value, upto, limit)]
 
-    def first_tasks(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_COUNT) -> list[Task]:
+    def first_tasks(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_COUNT) -> list[TaskRow]:
         """As `first`, without the content."""
         sql = f"{SELECT_TASK} WHERE queue = ? AND state = ? AND rank <= ? ORDER BY rank, seq LIMIT ?"
-        return [Task._make(found) for found in self.fetch(sql, queue, state.value, upto, limit)]
+        return [TaskRow._make(found) for found in self.fetch(sql, queue, state.value, upto, limit)]
 
     def insert(self, op: Enqueue, place: Place, scheduled_for: int, now: int) -> None:
         """Make the task of an Enqueue known, at that place."""
         values = (*encode(op.message), *place, now, scheduled_for, op.enqueue_id, 0, "")
         self.connection.execute(_INSERT, values)
 
-    def move(self, task: Task, place: Place, **columns: Any) -> None:
+    def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
         """Put the task there, in one step with other columns. The lease ends unless a token is given.
 
         A task taken for aggregation is in its set no longer.
@@ -102,16 +102,16 @@ class Store(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
         assignments = ", ".join(f"{name} = ?" for name in values)
         self.connection.execute(f"UPDATE tasks SET {assignments} WHERE seq = ?", (*values.values(), task.seq))
 
-    def write_result(self, task: Task, result: bytes) -> None:
-        """Store the result with the task."""
+    def write_result(self, task: TaskRow, result: bytes) -> None:
+        """TaskStore the result with the task."""
         self.connection.execute("UPDATE tasks SET result = ? WHERE seq = ?", (result, task.seq))
 
-    def delete(self, task: Task) -> None:
+    def delete(self, task: TaskRow) -> None:
         """Forget the task and the lock it owns."""
         self.release_lock(task)
         self.connection.execute("DELETE FROM tasks WHERE seq = ?", (task.seq,))
 
-    def set_aside(self, row: Row, reason: str, now: int) -> str:
+    def set_aside(self, row: FullRow, reason: str, now: int) -> str:
         """Archive a row that cannot be decoded, all it held kept in the payload; the id it has now."""
         task = row.task
         raw = dict(zip(MESSAGE_COLUMNS, row.content, strict=True))
@@ -150,7 +150,7 @@ class Store(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
 
     # --- leases ----------------------------------------------------------------------------------------
 
-    def pop_pending(self, queue: str) -> Row | None:
+    def pop_pending(self, queue: str) -> FullRow | None:
         """The task that is next in the queue."""
         rows = self.first(queue, TaskState.PENDING, 1)
         return rows[0] if rows else None
@@ -160,28 +160,28 @@ class Store(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
         sql = "SELECT count(*) FROM tasks WHERE queue = ? AND state = 'active'"
         return int(self.fetch(sql, queue)[0][0])
 
-    def put_lease(self, task: Task, token: str, expires_at: int) -> None:
+    def put_lease(self, task: TaskRow, token: str, expires_at: int) -> None:
         """Make the task active under this token."""
         self.move(task, Place(TaskState.ACTIVE, expires_at), lease_token=token)
 
-    def extend_lease(self, task: Task, expires_at: int) -> int:
+    def extend_lease(self, task: TaskRow, expires_at: int) -> int:
         """Let the lease last at least that long; when it lapses now."""
         until = max(task.rank, expires_at)
         self.connection.execute("UPDATE tasks SET rank = ? WHERE seq = ?", (until, task.seq))
         return until
 
-    def check_token(self, task: Task, token: str) -> bool:
+    def check_token(self, task: TaskRow, token: str) -> bool:
         """True if this token holds the task's lease."""
         return task.state == TaskState.ACTIVE and task.lease_token == token
 
-    def held_by(self, token: str) -> list[Row]:
+    def held_by(self, token: str) -> list[FullRow]:
         """The tasks this token holds, in the order they were made."""
         sql = f"{SELECT_ROW} WHERE lease_token = ? AND state = 'active' ORDER BY seq"
         return [row_of(found) for found in self.fetch(sql, token)]
 
     # --- uniqueness ------------------------------------------------------------------------------------
 
-    def lock_holder(self, name: str, now: int) -> Lock | None:
+    def lock_holder(self, name: str, now: int) -> HeldLock | None:
         """Who holds the lock. A kept lock is held as long as its task lives, whatever its ttl was."""
         found = self.fetch(
             "SELECT queue, task_id, until FROM locks"
@@ -189,14 +189,14 @@ class Store(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
             name,
             now,
         )
-        return Lock._make(found[0]) if found else None
+        return HeldLock._make(found[0]) if found else None
 
     def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
         """Let the task hold the lock, which nobody does."""
         values = (message.unique_key, message.queue, message.id, expires_at, unique.until, int(unique.keep))
         self.connection.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def release_lock(self, task: Task, until: tuple[str, ...] = ("done", "start")) -> None:
+    def release_lock(self, task: TaskRow, until: tuple[str, ...] = ("done", "start")) -> None:
         """Free the lock if this task owns it and its kind may be released here."""
         if task.unique_key:
             self.connection.execute(
@@ -256,7 +256,7 @@ class Store(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
 
     # --- upkeep ----------------------------------------------------------------------------------------
 
-    def due(self, queue: str, now: int, limit: int) -> Iterable[Task]:
+    def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         """Scheduled and retried tasks whose time has come, first due first."""
         tasks = [
             task
@@ -270,7 +270,7 @@ class Store(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
         firsts = [self.first_tasks(queue, state, 1) for state in (TaskState.SCHEDULED, TaskState.RETRY)]
         return min((task.rank for tasks in firsts for task in tasks), default=None)
 
-    def lost(self, queue: str, now: int, limit: int) -> list[Row]:
+    def lost(self, queue: str, now: int, limit: int) -> list[FullRow]:
         """Active tasks whose lease has expired, oldest first."""
         return [row for row in self.first(queue, TaskState.ACTIVE, limit, upto=now) if row.task.lease_token]
 
@@ -286,14 +286,14 @@ class Store(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
             self.delete(task)
         return len(doomed)
 
-    def active_after(self, queue: str, seq: int, limit: int) -> list[Task]:
+    def active_after(self, queue: str, seq: int, limit: int) -> list[TaskRow]:
         """Active tasks in the order they were made, from behind `seq` on."""
         sql = f"{SELECT_TASK} WHERE queue = ? AND state = 'active' AND seq > ? ORDER BY seq LIMIT ?"
-        return [Task._make(found) for found in self.fetch(sql, queue, seq, limit)]
+        return [TaskRow._make(found) for found in self.fetch(sql, queue, seq, limit)]
 
     # --- inspection ------------------------------------------------------------------------------------
 
-    def page(self, queue: str, state: TaskState, group: str, offset: int, limit: int) -> list[Row]:
+    def page(self, queue: str, state: TaskState, group: str, offset: int, limit: int) -> list[FullRow]:
         """Rows of a state, and of a group if one is named, in the state's order."""
         sql = (
             f"{SELECT_ROW} WHERE queue = ? AND state = ?"

@@ -11,6 +11,7 @@ from asynq.protocol import ops
 from asynq_sqlite.operations import (
     consume,
     control,
+    doctor,
     groups,
     inspect,
     limits,
@@ -22,10 +23,10 @@ from asynq_sqlite.operations import (
     upkeep,
 )
 from asynq_sqlite.store import free_space
-from asynq_sqlite.store.faults import REFUSED_VALUES, refused_value
-from asynq_sqlite.store.store import Store
+from asynq_sqlite.store.sqlite_errors import REFUSED_VALUES, refused_value
+from asynq_sqlite.store.task_store import TaskStore
 
-Handler = Callable[[Store, Any, int], Any]
+Handler = Callable[[TaskStore, Any, int], Any]
 
 HANDLERS: dict[type[ops.Op[Any]], Handler] = {
     ops.Enqueue: produce.enqueue,
@@ -79,12 +80,12 @@ HANDLERS: dict[type[ops.Op[Any]], Handler] = {
     ops.DeleteQueue: manage.delete_queue,
     ops.GetHistory: inspect.get_history,
     ops.GetMemory: inspect.get_memory,
-    ops.Examine: inspect.examine,
+    ops.Examine: doctor.examine,
 }
 """A handler takes the store, the operation and the present instant; it answers, or raises an AsynqError."""
 
 
-def carry_out(store: Store, op: ops.Op[Any], now: int) -> Any:
+def carry_out(store: TaskStore, op: ops.Op[Any], now: int) -> Any:
     """Return the answer to an operation. An AsynqError that is raised has undone it.
 
     sqlite3.Error is raised if the transaction as a whole has failed.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from asynq_sqlite.store.faults import is_undecodable_text
+from asynq_sqlite.store.sqlite_errors import is_undecodable_text
 
 
-class Session:
+class StoreConnection:
     """One connection, with a transaction begun by the engine."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
