@@ -15,7 +15,7 @@ from tests.interop.python_side import PythonSide
 from tests.interop.sides import Programs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import redis
 
@@ -59,6 +59,8 @@ class Place:
     url: str
     servers: tuple[redis.Redis, ...]
     """Clients of all that take writes."""
+    client_of: Callable[[str], redis.Redis]
+    """The client of the server that has a key."""
 
     def keys(self, pattern: str) -> list[str]:
         """The keys on all servers that match."""
@@ -70,9 +72,10 @@ def place(request: pytest.FixtureRequest, peer_program: Path) -> Place:
     """An empty broker of each kind."""
     if request.param == "standalone":
         server: RedisServer = request.getfixturevalue("redis_server")
-        return Place(server.url, (server.client,))
+        return Place(server.url, (server.client,), lambda _: server.client)
     topology: Topology = request.getfixturevalue("cluster")
-    return Place(topology.url, tuple(node.client for node in topology.primaries()))
+    clients = tuple(node.client for node in topology.primaries())
+    return Place(topology.url, clients, lambda key: topology.primary_of(key).client)
 
 
 @pytest.fixture

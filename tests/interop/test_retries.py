@@ -8,30 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.interop.lines import PeerError
+from tests.interop.waits import in_state
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from tests.interop.sides import Shown, Side
+    from tests.interop.sides import Side
 
 LONG = 3600
 """Seconds until a retry that a test does not wait for."""
 SLACK = 10.0
 """Seconds that a test may take between two events that it expects at once."""
-
-
-def in_state(side: Side, state: str, task: str, queue: str = "default") -> Shown:
-    """Wait until a task is in a state."""
-
-    def found() -> Shown | None:
-        try:
-            info = side.task(queue, task)
-        except PeerError:
-            return None
-        return info if info.state == state else None
-
-    shown = eventually(found)
-    assert shown
-    return shown
 
 
 def test_a_failed_task_shows_its_error_and_times_to_the_other_language(here: Side, there: Side) -> None:
