@@ -95,7 +95,7 @@ def test_a_type_that_does_not_round_trip_is_refused_when_it_is_declared(kind: An
 @pytest.mark.parametrize(
     ("value", "error", "reason"),
     [
-        (Wrong(), ValueError, r"Expected `str`, got `null` - at `\$.name`; mend"),
+        (Wrong(), ValueError, r"Expected `str`, got `null` - at `\$.name`; fix"),
         (Base("1"), ValueError, r"Expected `int`, got `str` - at `\$.a`"),  # type: ignore[arg-type]
         (Anything(date(2024, 1, 1)), ValueError, r"date .* at \$.value arrives as str '2024-01-01'"),
         (Anything({1: 2}), ValueError, r"at \$.value arrives as dict"),
