@@ -1,1 +1,1 @@
-"""Building blocks for the authors of backends."""
+"""Building blocks for backends. `base` has the classes to start from."""

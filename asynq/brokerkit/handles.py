@@ -1,4 +1,4 @@
-"""Handles on what a process may open only once, such as the files of an embedded store."""
+"""Handles of resources that a process may open only once, such as the files of some embedded stores."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ if TYPE_CHECKING:
 
 H = TypeVar("H")
 
-# Reentrant, since what opens a handle may set off a finalizer that wants one.
+# Reentrant: opening a handle may run a finalizer that needs another.
 _lock = threading.RLock()
 _all: list[Handles[Any]] = []
 
 
 class Handles(Generic[H]):
-    """Open handles by name, each shared by all that hold it and dropped when nobody does any more.
+    """Open handles by name. All users in a process share a handle, which is dropped with its last user.
 
-    close: what ends a handle in a child that was forked; the child then opens its own.
+    Args:
+        close: Closes a handle. It is called only in a forked child, which then opens its own handles.
+
     """
 
     def __init__(self, close: Callable[[H], object]) -> None:
@@ -29,14 +31,14 @@ class Handles(Generic[H]):
         _all.append(self)
 
     def get(self, name: str, opened: Callable[[], H]) -> H:
-        """The handle of this name, opened unless it is open in this process already."""
+        """Return the handle of this name; open it with `opened` unless it is open in this process."""
         with _lock:
             if (handle := self._open.get(name)) is None:
                 handle = self._open[name] = opened()
             return handle
 
     def forget(self) -> None:
-        """Close what came along through a fork."""
+        """Close inherited handles. Called in a forked child."""
         for handle in list(self._open.values()):
             self._close(handle)
         self._open.clear()
@@ -48,5 +50,5 @@ def _forked() -> None:
     _lock.release()
 
 
-# Nothing is half open at the instant of a fork.
+# The lock is held during a fork, so no handle is half open in the child.
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_forked)

@@ -1,9 +1,9 @@
-"""Records for a backend that keeps each task, queue and lock as one value: what they hold, what they tell.
+"""Records for backends that store each task, queue and lock as one value under a key.
 
-Nothing here knows a store. Under which key a record is kept, in which order records are found and what makes
-a step atomic is the backend's business; it stores what `encode` makes of a record, or the fields by
-themselves. `rank` is where a task stands in its state: the instant that belongs to the state or, in
-pending, a number the backend gives.
+This module does not depend on a store. A backend decides on keys, on how records are found in order, and on
+transactions. It stores records as `encode` returns them, or field by field. The `rank` of a task is its
+position within its state: the instant that belongs to the state or, for pending tasks, a number that
+`QueueRecord` provides.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
 
 DAY_MS: Final = 24 * 3600 * 1000
 DUE_LISTING: Final = "due"
-"""The list of a queue's scheduled and retried tasks."""
+"""Name of the listing of the scheduled and retried tasks of a queue."""
 
 
 class TaskRecord(Struct, frozen=True, omit_defaults=True):
-    """A task's life. Its message is encoded by itself, so that damage to it leaves the rest readable."""
+    """A task. Its message is encoded separately, so that damage to it leaves the rest readable."""
 
     queue: str
     id: str
     enqueue_id: str
     unique_key: str
     body: bytes
-    """The message; see `message`."""
+    """The encoded message; see `message`."""
     state: TaskState
     rank: int
     pending_since: int = 0
     token: str = ""
-    """Of its lease; after the run, of the settlement that ended it, which proves a copy of it."""
+    """Token of its lease or, after the run, of its settlement: by it a repeated settlement is recognized."""
     lease_losses: int = 0
     result: bytes | None = None
 
     @classmethod
     def of(cls, op: Enqueue, tail: int, now: int) -> TaskRecord:
-        """The task an Enqueue makes: scheduled, or pending at this rank behind all others."""
+        """Return the task that an Enqueue creates: scheduled, or pending at the rank `tail`."""
         message, due = op.message, scheduled_for(op, now)
         return cls(
             queue=message.queue,
@@ -62,23 +62,24 @@ class TaskRecord(Struct, frozen=True, omit_defaults=True):
 
     @property
     def answer(self) -> Enqueued:
-        """What an Enqueue is answered that made this task, or is a copy of the one that did."""
+        """The answer to the Enqueue that created this task, also if it is sent again."""
         return Enqueued(state=self.state, due_at=self.pending_since or self.rank)
 
     @property
     def finished(self) -> bool:
-        """True for a task that has ended: another may replace it, and take a lock that it keeps."""
+        """Whether the task has ended: another may replace it, and acquire a lock that it kept."""
         return self.state in (TaskState.ARCHIVED, TaskState.COMPLETED)
 
     @property
     def observed(self) -> str:
-        """The lease, to be compared again when the task is recovered."""
+        """The lease as recovery observes it, and compares it later."""
         return f"{self.rank} {self.token}"
 
     def listings(self) -> Iterator[tuple[str, ...]]:
-        """Names of the lists a backend has to find the task in, each in the order of ranks.
+        """Yield the listings in which a backend must find the task, each in the order of ranks.
 
-        Of a queue the tasks of one state, and those that wait until they are due; the tasks of one lease.
+        These are the tasks of a queue in one state, those that wait until they are due, and the tasks of one
+        lease.
         """
         yield self.queue, self.state
         if self.state in (TaskState.SCHEDULED, TaskState.RETRY):
@@ -87,14 +88,14 @@ class TaskRecord(Struct, frozen=True, omit_defaults=True):
             yield (self.token,)
 
     def message(self) -> TaskMessage | None:
-        """The message; None if it cannot be decoded."""
+        """Return the message; None if it cannot be decoded."""
         try:
             return decode(TaskMessage, self.body)
         except DecodeError:
             return None
 
     def delivery(self, now: int) -> Delivery | None:
-        """An active task as it is handed to the holder of its token; None without a message."""
+        """Return the delivery of an active task; None if its message cannot be decoded."""
         if (message := self.message()) is None:
             return None
         return Delivery(
@@ -106,13 +107,13 @@ class TaskRecord(Struct, frozen=True, omit_defaults=True):
         )
 
     def lost(self) -> LostLease | None:
-        """An active task whose lease has expired, as it is recovered; None without a message."""
+        """Return the lost lease of an active task; None if its message cannot be decoded."""
         if (message := self.message()) is None:
             return None
         return LostLease(message=message, observed=self.observed, lease_losses=self.lease_losses)
 
     def stored(self, now: int) -> StoredTask | None:
-        """The task as it is shown; None without a message."""
+        """Return the task as inspectors see it; None if its message cannot be decoded."""
         if (message := self.message()) is None:
             return None
         return StoredTask(
@@ -125,12 +126,12 @@ class TaskRecord(Struct, frozen=True, omit_defaults=True):
         )
 
     def moved(self, state: TaskState, rank: int, now: int, token: str = "", **changes: Any) -> TaskRecord:
-        """The task in another state. Without a token no lease, and no copy of a settlement, is known."""
+        """Return the task in another state. Without a token, it has no lease and no known settlement."""
         since = now if state is TaskState.PENDING else 0
         return structs.replace(self, state=state, rank=rank, token=token, pending_since=since, **changes)
 
     def ended(self, op: RunEnding, head: int, now: int) -> TaskRecord:
-        """The task whose run this operation ends; `head` is the rank before all pending tasks."""
+        """Return the task after the end of its run. `head` is a rank before all pending tasks."""
         end = end_of(op, now)
         result = op.result if isinstance(op, Complete) and op.result is not None else self.result
         lost = isinstance(op, Recover)
@@ -145,13 +146,13 @@ class TaskRecord(Struct, frozen=True, omit_defaults=True):
         )
 
     def set_aside(self, now: int) -> TaskRecord:
-        """The task in the archive, with what cannot be decoded as the payload of its message."""
+        """Return the task in the archive, with its undecodable data as payload."""
         aside = set_aside(self.queue, self.id, self.body, _fault(self.body), self.unique_key)
         return self.moved(TaskState.ARCHIVED, whole_second(now), now, body=encode(aside))
 
 
 class LockRecord(Struct, frozen=True, omit_defaults=True):
-    """A uniqueness lock, and the task that took it."""
+    """A uniqueness lock, and the task that holds it."""
 
     name: str
     queue: str
@@ -162,7 +163,7 @@ class LockRecord(Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def of(cls, op: Enqueue, now: int) -> LockRecord:
-        """The lock an Enqueue asks for."""
+        """Return the lock that an Enqueue asks for."""
         if (unique := op.unique) is None:
             raise ValueError("this Enqueue asks for no lock")
         message, begins = op.message, scheduled_for(op, now) or now
@@ -170,11 +171,17 @@ class LockRecord(Struct, frozen=True, omit_defaults=True):
         return cls(message.unique_key, message.queue, message.id, ends, unique.until, unique.keep)
 
     def owned_by(self, task: TaskRecord) -> bool:
-        """True if this task took the lock."""
+        """Return whether this task acquired the lock."""
         return (self.queue, self.task_id) == (task.queue, task.id)
 
     def held(self, owner: TaskRecord | None, now: int) -> bool:
-        """True until its time ends or, if it is kept, the task does that has its owner's id now."""
+        """Return whether the lock is held: it has not expired or, with `keep`, its task has not ended.
+
+        Args:
+            owner: The task that now has the id of the owner, if any.
+            now: The present instant.
+
+        """
         if self.expires_at > now:
             return True
         lives = owner is not None and owner.unique_key == self.name and not owner.finished
@@ -182,47 +189,49 @@ class LockRecord(Struct, frozen=True, omit_defaults=True):
 
 
 class QueueRecord(Struct, omit_defaults=True):
-    """A queue's switch and its numbers."""
+    """A queue: whether it is paused, and its counters."""
 
     name: str
     paused: bool = False
     ranks: int = 0
-    """How many ranks pending tasks were given."""
+    """Number of ranks that have been given to pending tasks."""
     sizes: dict[str, int] = field(default_factory=dict)
-    """How many tasks there are, by state."""
+    """Number of tasks by state."""
     runs: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """How many ended and how many failed, on the last day that had any and ever."""
+    """Numbers of processed and failed runs, on the last day with runs and in total."""
 
     def size(self, state: TaskState) -> int:
-        """How many tasks of the queue are in this state."""
+        """Return the number of tasks in this state."""
         return self.sizes.get(state, 0)
 
     def resize(self, state: TaskState, by: int) -> None:
-        """Count tasks that came to this state, or left it."""
+        """Count tasks that entered this state, or left it."""
         self.sizes[state] = self.size(state) + by
 
     def tail(self) -> int:
-        """A rank behind all pending tasks."""
+        """Return a rank behind all pending tasks."""
         self.ranks += 1
         return self.ranks
 
     def head(self) -> int:
-        """A rank before all pending tasks."""
+        """Return a rank before all pending tasks."""
         return -self.tail()
 
     def pause(self, *, paused: bool) -> bool:
-        """Let nobody dequeue, or everybody again; True if that was otherwise before."""
+        """Pause or resume the queue. Returns whether this changed anything."""
         changed, self.paused = self.paused is not paused, paused
         return changed
 
     def count(self, now: int, *, failed: bool) -> None:
-        """Count one run as ended and as failed, today (UTC) and ever."""
+        """Count one run as processed and, if `failed`, as failed: today (UTC) and in total."""
         self.runs = {span: (ended + 1, bad + failed) for span, (ended, bad) in self._runs(now).items()}
 
     def stats(self, pending: Iterable[TaskRecord], now: int) -> QueueStats:
-        """The numbers as they are shown, with the latency of the oldest of these pending tasks.
+        """Return the statistics, with the latency of the oldest of these pending tasks.
 
-        QueueNotFoundError for a queue that is not listed.
+        Raises:
+            QueueNotFoundError: The queue is not listed.
+
         """
         if not self.listed:
             raise QueueNotFoundError(self.name)
@@ -241,7 +250,7 @@ class QueueRecord(Struct, omit_defaults=True):
 
     @property
     def listed(self) -> bool:
-        """True once the queue has had a task."""
+        """Whether the queue has ever had a task."""
         return bool(self.sizes)
 
     def _runs(self, now: int) -> Mapping[str, tuple[int, int]]:
@@ -251,11 +260,11 @@ class QueueRecord(Struct, omit_defaults=True):
 Record = TypeVar("Record", bound=Struct | TaskMessage)
 
 encode = msgpack.encode
-"""A record as bytes."""
+"""Encode a record."""
 
 
 def decode(kind: type[Record], encoded: bytes) -> Record:
-    """The record that was encoded."""
+    """Decode a record of this kind."""
     return msgpack.decode(encoded, type=kind)
 
 
@@ -264,4 +273,4 @@ def _fault(body: bytes) -> str:
         decode(TaskMessage, body)
     except DecodeError as error:
         return str(error)
-    return "it was taken for damaged"
+    return "it was considered damaged"

@@ -1,4 +1,4 @@
-"""What every backend has to work out in the same way: times, and what the end of a run makes of a task."""
+"""What every backend computes in the same way: due times, and the effect of the end of a run on its task."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
 log = get_logger("asynq.broker")
 
 UNDECODABLE: Final = "asynq:undecodable"
-"""Type of a task that was set aside: its payload is what could not be decoded."""
-LAST_INSTANT: Final = (2**63 - 1) // 1000 * 1000
-"""The latest whole second, in milliseconds, that 64 bits can hold: later ones count as this."""
+"""Type of a task whose message could not be decoded. Its payload contains the undecodable data."""
+MAX_INSTANT: Final = (2**63 - 1) // 1000 * 1000
+"""The latest whole second that 64 bits can hold, in Unix milliseconds. Later instants are replaced by it."""
 
 RunEnding: TypeAlias = Complete | Retry | Archive | Requeue | Recover
-"""The operations that end a run and keep its task."""
+"""Operations that end a run and keep its task."""
 
 
 def whole_second(instant: int) -> int:
-    """The instant rounded up to a whole second: never early, and never beyond LAST_INSTANT."""
-    return -(-min(instant, LAST_INSTANT) // 1000) * 1000
+    """Return the instant in milliseconds, rounded up to a whole second and limited to MAX_INSTANT."""
+    return -(-min(instant, MAX_INSTANT) // 1000) * 1000
 
 
 def scheduled_for(op: Enqueue, now: int) -> int:
-    """The whole second a task has to wait for, 0 when it may run at once."""
+    """Return the whole second until which a new task waits, in Unix milliseconds; 0 if it does not wait."""
     asked = op.process_at if op.process_in is None else now + op.process_in
     return whole_second(asked) if asked is not None and asked > now else 0
 
 
 @frozen(kw_only=True)
 class RunEnd:
-    """What the end of a run makes of its task, for a backend to store."""
+    """The effect of the end of a run on its task, for a backend to store."""
 
     message: TaskMessage
     state: TaskState
     due_at: int
-    """The whole second that belongs to the state; 0 for pending: at the head of the queue, at once."""
+    """The whole second that belongs to the state, in Unix milliseconds. 0: pending, at the head."""
     counts: bool
-    """True if the run counts as processed."""
+    """Whether the run counts as processed."""
     failed: bool
-    """True if it counts as failed, too."""
+    """Whether it also counts as failed."""
 
 
 def end_of(op: RunEnding, now: int) -> RunEnd:
-    """What becomes of a task whose run this operation ends."""
+    """Return the effect of this operation on its task."""
     message = op.lost.message if isinstance(op, Recover) else op.delivery.message
     seconds = now // 1000
     match op:
@@ -75,7 +75,7 @@ def end_of(op: RunEnding, now: int) -> RunEnd:
 
 
 def set_aside(queue: str, task_id: str, raw: bytes, reason: str, unique_key: str = "") -> TaskMessage:
-    """The message for the archive of a task whose own, `raw`, cannot be decoded."""
+    """Return a message for an archived task whose own message, `raw`, cannot be decoded."""
     return TaskMessage(
         id=task_id,
         type=UNDECODABLE,
@@ -87,5 +87,5 @@ def set_aside(queue: str, task_id: str, raw: bytes, reason: str, unique_key: str
 
 
 def log_set_aside(queue: str, task_id: str, reason: str) -> None:
-    """Say that a task is archived because it cannot be decoded: nothing else tells of it but the archive."""
+    """Log that a task was archived because it cannot be decoded. Otherwise only the archive shows it."""
     log.error("task %r of queue %r cannot be decoded, now archived: %s", task_id, queue, reason)

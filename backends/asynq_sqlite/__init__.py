@@ -1,4 +1,4 @@
-"""The embedded backend: a task queue in a SQLite file, or in memory."""
+"""The SQLite backend: a task queue in a file, or in memory."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ _shared_lock = threading.Lock()
 
 
 def connect(url: str) -> SQLiteBroker:
-    """The broker of `sqlite:///tasks.db` (relative to the working directory) or `sqlite:////var/tasks.db`.
+    """Return the broker of a URL.
 
-    `?durability=process`, `?max_size=BYTES` and `?max_value_bytes=BYTES` as SQLiteBroker's options.
-    BrokerURLError when malformed.
+    Args:
+        url: `sqlite:///tasks.db`, relative to the working directory, or `sqlite:////var/tasks.db`. The query
+            may contain `durability=process`, `max_size=BYTES` and `max_value_bytes=BYTES`; see SQLiteBroker.
+
+    Raises:
+        BrokerURLError: The URL is malformed.
+
     """
     parts = urlsplit(url)
     path = unquote(parts.path)[1:]
@@ -43,9 +48,11 @@ def connect(url: str) -> SQLiteBroker:
 
 
 def connect_memory(url: str) -> MemoryBroker:
-    """The broker of `memory://name`: one per name, shared within the process.
+    """Return the broker of `memory://name`. A process has one broker for each name.
 
-    BrokerURLError when malformed.
+    Raises:
+        BrokerURLError: The URL is malformed.
+
     """
     parts = urlsplit(url)
     if parts.path.strip("/") or parts.query or parts.fragment:

@@ -1,4 +1,4 @@
-"""The embedded brokers: both faces over one engine per process."""
+"""SQLiteBroker and MemoryBroker: one database, in a file or in memory."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _DatabaseBroker(CalledBroker):
         super().__init__(capabilities, clock)
 
     def parts(self, ops: Sequence[Op[Any]]) -> Iterable[Sequence[Op[Any]]]:
-        """Keep upkeep of many queues together: `transact` reads first which of them have something to do."""
+        """Keep upkeep of many queues together: `transact` first reads which of them have something to do."""
         return sweep.parts(ops, self.batch)
 
     def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
@@ -72,23 +72,33 @@ class _DatabaseBroker(CalledBroker):
 
 
 class SQLiteBroker(_DatabaseBroker):
-    """Keeps tasks in a SQLite file: durable on one machine, shared by any number of its processes.
+    """Stores tasks durably in a SQLite file, which any number of processes of one machine can share.
 
-    An acknowledged write survives kill -9 in any case, and by default (`durability="power"`) also the loss of
-    power: SQLite then flushes its write-ahead log at every commit, which costs a disk flush, shared by all
-    operations of a batch and by all awaiting callers. `durability="process"` leaves flushing to the operating
-    system: many times faster for single operations; a crash of the machine may then lose the last writes,
-    never the file's consistency.
+    An acknowledged write survives the death of all processes. With `durability="power"`, the default, it also
+    survives a loss of power: SQLite flushes its write-ahead log at every commit. All operations of a batch,
+    and all async callers that wait at the same time, share one flush. With `durability="process"` the
+    operating system decides when to flush, which makes single operations many times faster. A crash of the
+    machine may then lose the last writes, but never damages the file.
 
-    path: the file, made if there is none (its directory must exist). It must be on a local disk.
-    clock: what operations go by, None for this machine's clock.
-    budget: how long an operation waits for other processes before it raises BrokerUnavailable.
-    max_size: bytes tasks may fill; then enqueues and longer payloads raise BrokerFullError, all else goes on.
-    What settles tasks may make the file larger than that: of errors a full file keeps the beginning, and
-    results are refused once they fill a quarter of max_size and 256 KiB beyond it.
-    max_value_bytes: most bytes of a payload with its headers, and of a result; a larger one is refused. The
-    limit of SQLite itself is 1 GB for a task with its result.
-    store: what makes the steps operations consist of.
+    The broker can be used from any thread and event loop, and after a fork. It can be pickled.
+
+    Args:
+        path: The file, on a local disk. It is created if it is missing; its directory must exist.
+        clock: The time that operations go by. None: the clock of this machine.
+        durability: What an acknowledged write survives: "power" or "process".
+        budget: How long an operation waits for other processes before it raises BrokerUnavailable.
+        max_size: Number of bytes that tasks may fill. Beyond it, enqueues and longer payloads raise
+            BrokerFullError; all other operations continue. Settlements may let the file grow further: a
+            full file keeps only the beginning of errors, and refuses results once they fill a reserve of a
+            quarter of `max_size` and 256 KiB. None: no limit but the disk.
+        max_value_bytes: Largest number of bytes of a payload with its headers, and of a result. Larger values
+            raise PayloadTooLargeError or ResultTooLargeError. SQLite itself limits a task with its result to
+            1 GB.
+        store: Creates the steps that operations consist of. For tests.
+
+    Raises:
+        ValueError: An argument is invalid, or `path` is a URL.
+
     """
 
     def __init__(
@@ -151,10 +161,20 @@ def _reopened(path: str, options: dict[str, Any]) -> SQLiteBroker:
 
 
 class MemoryBroker(_DatabaseBroker):
-    """Keeps tasks in the memory of this process, as long as the broker lives: for tests and for trying out.
+    """Stores tasks in the memory of this process while the broker exists: for tests and first steps.
 
-    The operations are those of SQLiteBroker, on a database without a file. `close` frees the thread and keeps
-    the tasks. A forked child is refused: it would work on a copy.
+    Operations are executed as by SQLiteBroker, on a database without a file. `close` stops the thread of
+    async callers and keeps the tasks. In a forked child, operations raise BrokerRefusedError: the child has
+    only a copy of the tasks.
+
+    Args:
+        clock: The time that operations go by. None: the clock of this machine.
+        max_value_bytes: As for SQLiteBroker.
+        store: As for SQLiteBroker.
+
+    Raises:
+        ValueError: `max_value_bytes` is not positive.
+
     """
 
     def __init__(
@@ -164,7 +184,6 @@ class MemoryBroker(_DatabaseBroker):
         max_value_bytes: int = MAX_VALUE_BYTES,
         store: StoreFactory = TaskStore,
     ) -> None:
-        """`max_value_bytes` as SQLiteBroker's."""
         check_max_value_bytes(max_value_bytes)
         settings = DatabaseSettings(
             path=IN_MEMORY,

@@ -1,1 +1,1 @@
-"""How SQLite carries out each operation of the broker protocol: one module a concern."""
+"""The operations of the broker protocol on SQLite, one module for each section of `asynq.protocol.ops`."""

@@ -1,4 +1,4 @@
-"""Dequeue, ExtendLease, WriteResult."""
+"""Dequeue, ExtendLease and WriteResult."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def dequeue(store: TaskStore, op: Dequeue, now: int) -> tuple[Delivery, ...]:
-    """Take one task per order, the first of them those this token already holds."""
+    """Take one task per order. Tasks that the token already holds come first."""
     taken = list(_held(store, op, now))
     exhausted = _exhausted(store, {*chain.from_iterable(op.orders)})
     left = {queue: limit - store.active_count(queue) for queue, limit in op.limits.items()}
@@ -40,7 +40,7 @@ def dequeue(store: TaskStore, op: Dequeue, now: int) -> tuple[Delivery, ...]:
 
 
 def _exhausted(store: TaskStore, queues: set[str]) -> set[str]:
-    """Queues that are paused; of many queues also those without a pending task."""
+    """Return the queues that are paused and, if there are many, those without pending tasks."""
     if len(queues) < sweep.MIN_SWEEP:
         return {queue for queue in queues if store.is_paused(queue)}
     return queues - {queue for queue, paused in store.fetch(sweep.READY_QUERY) if not paused}
@@ -48,7 +48,7 @@ def _exhausted(store: TaskStore, queues: set[str]) -> set[str]:
 
 def _held(store: TaskStore, op: Dequeue, now: int) -> Iterator[Delivery]:
     for row in store.held_by(op.token):
-        # Damaged since: recovery sets it aside when its lease ends.
+        # Damaged since it was taken: recovery archives it when its lease expires.
         with suppress(UndecodableError):
             yield delivery(row, decode(row), row.task.rank, op.token, now)
 
@@ -71,20 +71,25 @@ def _take(store: TaskStore, queue: str, op: Dequeue, now: int) -> Delivery | Non
 
 
 def extend_lease(store: TaskStore, op: ExtendLease, now: int) -> Extended:
-    """Let the lease last longer, if it is still this run's."""
+    """Extend the lease if this run still holds it."""
     task = owned(store, op.lease)
     return Extended(expires_at=store.extend_lease(task, now + op.duration), cancel=task.cancel)
 
 
 def write_result(store: TaskStore, op: WriteResult, now: int) -> None:  # noqa: ARG001 - a handler's signature
-    """TaskStore the result, if the task is still this run's."""
+    """Store the result if this run still holds the task."""
     task = owned(store, op.lease)
     free_space.check_result(store, op.result)
     store.write_result(task, op.result)
 
 
 def owned(store: TaskStore, lease: Lease) -> TaskRow:
-    """The active task this lease holds, else LeaseLostError."""
+    """Return the active task that this lease holds.
+
+    Raises:
+        LeaseLostError: The lease was lost.
+
+    """
     task = store.find(lease.queue, lease.task_id)
     if task is None or not store.check_token(task, lease.token):
         raise LeaseLostError(lease.queue, lease.task_id)

@@ -1,4 +1,4 @@
-"""Ping, PauseQueue, UnpauseQueue, ListQueues, GetQueueStats, GetTask, ListTasks."""
+"""Ping, PauseQueue, UnpauseQueue, ListQueues, GetQueueStats, GetTask and ListTasks."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 
 def ping(store: TaskStore, op: Ping, now: int) -> int:  # noqa: ARG001 - a handler's signature
-    """Read something."""
+    """Read from the database and return its time."""
     store.fetch("SELECT 1")
     return now
 
 
 def pause_queue(store: TaskStore, op: PauseQueue, now: int) -> bool:
-    """Let nobody dequeue."""
+    """Pause the queue. Returns whether it was running."""
     return store.pause(op.queue, now)
 
 
 def unpause_queue(store: TaskStore, op: UnpauseQueue, now: int) -> bool:  # noqa: ARG001 - a handler's signature
-    """Let the queue be consumed."""
+    """Resume the queue. Returns whether it was paused."""
     return store.unpause(op.queue)
 
 
 def list_queues(store: TaskStore, op: ListQueues, now: int) -> tuple[str, ...]:  # noqa: ARG001 - a handler's signature
-    """The names, sorted."""
+    """Return the names in alphabetical order."""
     return tuple(sorted(name for (name,) in store.fetch("SELECT name FROM queues")))
 
 
 def get_queue_stats(store: TaskStore, op: GetQueueStats, now: int) -> QueueStats:
-    """Numbers of a queue."""
+    """Return sizes and counters of a queue."""
     totals = store.totals(op.queue)
     if totals is None:
         raise QueueNotFoundError(op.queue)
@@ -66,7 +66,7 @@ def get_queue_stats(store: TaskStore, op: GetQueueStats, now: int) -> QueueStats
 
 
 def get_task(store: TaskStore, op: GetTask, now: int) -> StoredTask:
-    """One task."""
+    """Return one task."""
     row = store.read(op.queue, op.task_id)
     if row is None:
         raise TaskNotFoundError(op.queue, op.task_id)
@@ -77,7 +77,7 @@ def get_task(store: TaskStore, op: GetTask, now: int) -> StoredTask:
 
 
 def list_tasks(store: TaskStore, op: ListTasks, now: int) -> tuple[StoredTask, ...]:
-    """One page of a state."""
+    """Return one page of the tasks in a state, without undecodable ones."""
     if store.totals(op.queue) is None:
         raise QueueNotFoundError(op.queue)
     page = []

@@ -1,4 +1,4 @@
-"""Operations on groups and on the sets of tasks taken from them."""
+"""Groups, and the aggregation sets taken from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def list_groups(store: TaskStore, op: ListGroups, now: int) -> Groups:
-    """One page, by name: the cursor is the last name."""
+    """Return one page of groups, ordered by name. The cursor is the last name."""
     found = store.groups_after(op.queue, op.cursor, MAX_BATCH)
     groups = (
         GroupInfo(name=name, size=size, waiting=max(now - oldest, 0), quiet=max(now - newest, 0))
@@ -39,7 +39,7 @@ def list_groups(store: TaskStore, op: ListGroups, now: int) -> Groups:
 
 
 def take_group(store: TaskStore, op: TakeGroup, now: int) -> AggregationSet | None:
-    """Take a ripe group's oldest tasks."""
+    """Take the oldest tasks of a group that is due for aggregation."""
     where = (op.queue, op.group, op.set_id)
     if store.held_until(*where) is None:
         size, oldest, newest = store.group_span(op.queue, op.group)
@@ -62,20 +62,20 @@ def take_group(store: TaskStore, op: TakeGroup, now: int) -> AggregationSet | No
 
 
 def extend_aggregation(store: TaskStore, op: ExtendAggregation, now: int) -> None:
-    """Hold the set for longer."""
+    """Extend the hold on the set."""
     held_until = _held(store, op.taken)
     store.hold_set(op.taken.queue, op.taken.group, op.taken.id, max(held_until, now + op.hold))
 
 
 def finish_aggregation(store: TaskStore, op: FinishAggregation, now: int) -> Enqueued:
-    """The aggregate for the set; the engine undoes all of it when the aggregate is refused."""
+    """Replace the set with its aggregate. If the aggregate is refused, everything is undone."""
     taken, message = op.taken, op.enqueue.message
     if store.held_until(taken.queue, taken.group, taken.id) is None:
         present = store.find(message.queue, message.id)
         if present is not None and present.enqueue_id == op.enqueue.enqueue_id:
             return produce.first_answer(present)
         raise AggregationLostError(taken.queue, taken.group)
-    # First of all: what they hold, the aggregate may have.
+    # Deleted first: the aggregate may use their ids and locks.
     for task in store.tasks_of_set(taken):
         store.delete(task)
     store.forget_set(taken.queue, taken.group, taken.id)
@@ -83,13 +83,13 @@ def finish_aggregation(store: TaskStore, op: FinishAggregation, now: int) -> Enq
 
 
 def return_aggregation(store: TaskStore, op: ReturnAggregation, now: int) -> None:  # noqa: ARG001 - a handler's signature
-    """Give the set back."""
+    """Return the tasks of the set to their group."""
     _held(store, op.taken)
     _give_back(store, op.taken.queue, op.taken.group, op.taken.id)
 
 
 def reclaim_aggregations(store: TaskStore, op: ReclaimAggregations, now: int) -> int:
-    """Give back sets whose taker is gone."""
+    """Return the tasks of sets whose hold has expired to their groups."""
     overdue = store.overdue_sets(op.queue, now, op.limit)
     for where in overdue:
         _give_back(store, *where)
@@ -97,7 +97,7 @@ def reclaim_aggregations(store: TaskStore, op: ReclaimAggregations, now: int) ->
 
 
 def repair_groups(store: TaskStore, op: RepairGroups, now: int) -> Repaired:  # noqa: ARG001 - a handler's signature
-    """Nothing to do: a group is listed by the very tasks it holds."""
+    """Do nothing: groups are listed by their tasks."""
     return Repaired(listed=0, cursor="")
 
 

@@ -1,4 +1,4 @@
-"""AcquireSlot, ReleaseSlot, TakeToken."""
+"""AcquireSlot, ReleaseSlot and TakeToken."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def acquire_slot(store: TaskStore, op: AcquireSlot, now: int) -> bool:
-    """Hold a slot, or go on holding it."""
+    """Acquire a slot, or extend the hold on it."""
     store.free_ended_slots(op.scope, now)
     holders = store.holders(op.scope)
     if op.holder not in holders and len(holders) >= op.limit:
@@ -20,12 +20,12 @@ def acquire_slot(store: TaskStore, op: AcquireSlot, now: int) -> bool:
 
 
 def release_slot(store: TaskStore, op: ReleaseSlot, now: int) -> bool:  # noqa: ARG001 - a handler's signature
-    """Free a slot."""
+    """Release a slot."""
     return store.free_slot(op.scope, op.holder)
 
 
 def take_token(store: TaskStore, op: TakeToken, now: int) -> int:
-    """Take a token, or say how long to wait."""
+    """Take a token and return 0, or return how many milliseconds to wait."""
     oldest = store.token_taken(op.scope, op.limit - 1)
     if oldest is not None and oldest + op.per > now:
         return min(oldest + op.per - now, op.per)

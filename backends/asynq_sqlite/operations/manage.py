@@ -1,4 +1,4 @@
-"""RunTask, ArchiveTask, DeleteTask, MoveTasks, UpdatePayload, CancelTask, DeleteQueue."""
+"""RunTask, ArchiveTask, DeleteTask, MoveTasks, UpdatePayload, CancelTask and DeleteQueue."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def _movable(
     store: TaskStore, op: RunTask | ArchiveTask | DeleteTask, to: TaskState | None, verb: str
 ) -> TaskRow:
-    """The task, if it may go there from where it is."""
+    """Return the task if it may be moved to this state from its present one."""
     task = store.find(op.queue, op.task_id)
     if task is None:
         raise TaskNotFoundError(op.queue, op.task_id)
@@ -53,18 +53,18 @@ def _archive(store: TaskStore, task: TaskRow, now: int) -> None:
 
 
 def run_task(store: TaskStore, op: RunTask, now: int) -> None:
-    """Let the task be next but for those that wait."""
+    """Make the task pending, behind all pending tasks of its queue."""
     _run(store, _movable(store, op, TaskState.PENDING, "run"), now)
 
 
 def archive_task(store: TaskStore, op: ArchiveTask, now: int) -> None:
-    """Keep the task in the archive, whose oldest give way."""
+    """Archive the task and trim the archive."""
     _archive(store, _movable(store, op, TaskState.ARCHIVED, "archive"), now)
     store.trim_archive(op.queue, op.max_size, op.max_age, MAX_BATCH, now)
 
 
 def delete_task(store: TaskStore, op: DeleteTask, now: int) -> None:  # noqa: ARG001 - a handler's signature
-    """Forget the task."""
+    """Delete the task."""
     store.delete(_movable(store, op, None, "delete"))
 
 
@@ -89,7 +89,7 @@ def move_tasks(store: TaskStore, op: MoveTasks, now: int) -> int:
 
 
 def update_payload(store: TaskStore, op: UpdatePayload, now: int) -> None:
-    """Give the waiting task another payload, and its lock the name of that."""
+    """Replace the payload of a waiting task, and rename its uniqueness lock accordingly."""
     row = store.read(op.queue, op.task_id)
     if row is None:
         raise TaskNotFoundError(op.queue, op.task_id)
@@ -113,12 +113,12 @@ def update_payload(store: TaskStore, op: UpdatePayload, now: int) -> None:
 
 
 def cancel_task(store: TaskStore, op: CancelTask, now: int) -> bool:  # noqa: ARG001 - a handler's signature
-    """TickMark the run that is to end."""
+    """Record the request in the active task."""
     return store.mark_cancelled(op.task_id, op.queue, op.then)
 
 
 def delete_queue(store: TaskStore, op: DeleteQueue, now: int) -> Deletion:
-    """Delete some tasks, nobody dequeuing meanwhile; with the last of them go the counters and all else."""
+    """Pause the queue and delete some of its tasks; with the last of them, delete everything else of it."""
     if store.totals(op.queue) is None:
         raise QueueNotFoundError(op.queue)
     sizes = store.sizes(op.queue)

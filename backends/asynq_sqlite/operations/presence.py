@@ -1,4 +1,4 @@
-"""WriteServer, ClearServer, ListServers, WriteScheduler, ClearScheduler, ListSchedulerEntries, and events."""
+"""Presence of servers and schedulers, and enqueue events."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def write_server(store: TaskStore, op: WriteServer, now: int) -> None:
-    """Let a server be seen."""
+    """Record the heartbeat of a server."""
     store.show("server", op.server.id, _json(op.server), now + op.ttl, now)
 
 
 def clear_server(store: TaskStore, op: ClearServer, now: int) -> None:  # noqa: ARG001 - a handler's signature
-    """Let it be seen no more."""
+    """Remove the record of a server."""
     store.hide("server", op.server_id)
 
 
 def list_servers(store: TaskStore, op: ListServers, now: int) -> tuple[ServerInfo, ...]:  # noqa: ARG001 - a handler's signature
-    """The servers, sorted."""
+    """Return the servers, ordered by host, process and id."""
     servers = _decoded(store.seen("server", now), ServerInfo)
     return tuple(sorted(servers, key=lambda server: (server.host, server.pid, server.id)))
 
 
 def write_scheduler(store: TaskStore, op: WriteScheduler, now: int) -> None:
-    """Let a scheduler's entries be seen."""
+    """Record the entries of a scheduler."""
     store.show("scheduler", op.scheduler_id, _json(op.entries), now + op.ttl, now)
 
 
 def clear_scheduler(store: TaskStore, op: ClearScheduler, now: int) -> None:  # noqa: ARG001 - a handler's signature
-    """Let them be seen no more."""
+    """Remove the record of a scheduler."""
     store.hide("scheduler", op.scheduler_id)
 
 
@@ -60,20 +60,20 @@ def list_scheduler_entries(
     op: ListSchedulerEntries,  # noqa: ARG001 - a handler's signature
     now: int,
 ) -> tuple[SchedulerEntry, ...]:
-    """The entries of all schedulers."""
+    """Return the entries of all schedulers."""
     schedulers = _decoded(store.seen("scheduler", now), tuple[SchedulerEntry, ...])
     return latest_of_each(entry for entries in schedulers for entry in entries)
 
 
 def record_enqueue_event(store: TaskStore, op: RecordEnqueueEvent, now: int) -> None:
-    """Remember what an entry enqueued."""
+    """Record a task that an entry enqueued."""
     at = (op.event.enqueued_at - EPOCH) // _MICROSECOND
     store.add_event(op.entry_id, op.event.task_id, at, now + op.keep, now)
     store.keep_events(op.entry_id, MAX_ENQUEUE_EVENTS)
 
 
 def list_enqueue_events(store: TaskStore, op: ListEnqueueEvents, now: int) -> tuple[EnqueueEvent, ...]:
-    """One page of events."""
+    """Return one page of events, latest first."""
     return tuple(
         EnqueueEvent(task_id=task_id, enqueued_at=EPOCH + at * _MICROSECOND)
         for task_id, at in store.events(op.entry_id, op.offset, op.limit, now)
@@ -85,7 +85,7 @@ def _json(value: object) -> str:
 
 
 def _decoded(records: Iterable[str], kind: Any) -> Iterator[Any]:
-    """The records that can be decoded."""
+    """Decode records; skip those that cannot be decoded."""
     for record in records:
         try:
             yield msgspec.json.decode(record, type=kind)

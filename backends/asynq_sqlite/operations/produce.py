@@ -17,7 +17,7 @@ _FINISHED = (TaskState.ARCHIVED, TaskState.COMPLETED)
 
 
 def enqueue(store: TaskStore, op: Enqueue, now: int) -> Enqueued:
-    """Make a task known, or refuse before anything is written."""
+    """Store a new task. A refusal comes before anything is written."""
     message = op.message
     present = store.find(message.queue, message.id)
     if present is not None and present.enqueue_id == op.enqueue_id:
@@ -39,7 +39,7 @@ def enqueue(store: TaskStore, op: Enqueue, now: int) -> Enqueued:
 
 
 def first_answer(task: TaskRow) -> Enqueued:
-    """What the enqueue that made this task was answered."""
+    """Return the answer that the enqueue of this task was given."""
     if task.scheduled_for:
         return Enqueued(state=TaskState.SCHEDULED, due_at=task.scheduled_for)
     state = TaskState.AGGREGATING if task.group_name else TaskState.PENDING
@@ -55,7 +55,7 @@ def _check_lock(store: TaskStore, op: Enqueue, present: TaskRow | None, now: int
     holder = store.lock_holder(message.unique_key, now)
     if holder is None:
         return
-    # The task that makes room takes its lock along, unless nothing but time may release it.
+    # The replaced task releases its own lock, unless only expiry releases it.
     own = present is not None and (holder.queue, holder.task_id) == (present.queue, present.id)
     if not own or holder.until == "expiry":
         raise DuplicateTaskError(message.queue, message.type, holder.task_id)

@@ -1,4 +1,4 @@
-"""EnqueueTick, GetLastTick."""
+"""EnqueueTick and GetLastTick."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def enqueue_tick(
     store: TaskStore, op: EnqueueTick, now: int
 ) -> Ticked | TaskIDConflictError | DuplicateTaskError:
-    """Enqueue the task of a tick unless it was decided.
+    """Enqueue the task of a tick, unless the tick was decided before.
 
-    A refusal is answered: raised, it would undo the mark.
+    A refusal is returned. If it were raised, the record of the tick would be undone.
     """
     queue, enqueue_id = op.enqueue.message.queue, op.enqueue.enqueue_id
     if op.tick > now:
@@ -45,6 +45,6 @@ def enqueue_tick(
 
 
 def get_last_tick(store: TaskStore, op: GetLastTick, now: int) -> int | None:
-    """The latest tick that was decided."""
+    """Return the latest tick that was decided."""
     last = store.last_tick(op.queue, op.entry_id, now)
     return last.tick if last else None

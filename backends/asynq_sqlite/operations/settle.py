@@ -1,4 +1,4 @@
-"""Done, Complete, Retry, Archive, Requeue: the ends of a run."""
+"""Done, Complete, Retry, Archive and Requeue: the settlement of a run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 def _claim(store: TaskStore, delivery: Delivery, settled: TaskState) -> TaskRow | None:
-    """The task to settle; None when a first copy of the settlement has put it where it belongs.
+    """Return the task to settle; None if it was settled by the same settlement before.
 
-    Every other way out of a run, and every way on from `settled`, clears the token: it proves the copy.
+    The token that a settlement leaves with the task proves this. Whatever else ends the run, or moves the
+    task on from the state `settled`, clears the token.
     """
     task = store.find(delivery.message.queue, delivery.message.id)
     if task is not None and task.state == settled and task.lease_token == delivery.token:
@@ -27,14 +28,14 @@ def _claim(store: TaskStore, delivery: Delivery, settled: TaskState) -> TaskRow 
 
 
 def done(store: TaskStore, op: Done, now: int) -> None:
-    """Delete the task and count it."""
+    """Delete the task and count the run."""
     task = owned(store, op.delivery.lease)
     store.delete(task)
     store.count(task.queue, now, failed=False)
 
 
 def complete(store: TaskStore, op: Complete, now: int) -> None:
-    """Keep the finished task for its retention."""
+    """Keep the completed task for its retention."""
     task = _claim(store, op.delivery, TaskState.COMPLETED)
     if task is None:
         return
@@ -50,7 +51,7 @@ def complete(store: TaskStore, op: Complete, now: int) -> None:
 
 
 def retry(store: TaskStore, op: Retry, now: int) -> None:
-    """Let the task wait for its next run."""
+    """Schedule the next run of the task."""
     task = _claim(store, op.delivery, TaskState.RETRY)
     if task is None:
         return
@@ -68,7 +69,7 @@ def retry(store: TaskStore, op: Retry, now: int) -> None:
 
 
 def archive(store: TaskStore, op: Archive, now: int) -> None:
-    """Keep the failed task in the archive, whose oldest give way."""
+    """Archive the failed task and trim the archive."""
     task = _claim(store, op.delivery, TaskState.ARCHIVED)
     if task is None:
         return
@@ -85,7 +86,7 @@ def archive(store: TaskStore, op: Archive, now: int) -> None:
 
 
 def requeue(store: TaskStore, op: Requeue, now: int) -> None:
-    """Put the task back before all others."""
+    """Return the task to the head of its queue."""
     task = _claim(store, op.delivery, TaskState.PENDING)
     if task is not None:
         store.move(task, store.head(task.queue, now), lease_token=op.delivery.token)

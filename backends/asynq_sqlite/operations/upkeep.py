@@ -1,4 +1,4 @@
-"""Forward, ListLostLeases, Recover, AdoptOrphans, PurgeCompleted, TrimArchive."""
+"""Forward, ListLostLeases, Recover, AdoptOrphans, PurgeCompleted and TrimArchive."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from asynq_sqlite.store.task_store import Place, TaskStore
 
 ADOPTED_TOKEN = "adopted"
-"""The token of an adopted task: no run ever has it, for tokens are longer."""
+"""Token of the lease given to an orphan. No run has it: the tokens of runs are longer."""
 
 
 def forward(store: TaskStore, op: Forward, now: int) -> Forwarded:
-    """Move due tasks on."""
+    """Move due tasks to their queue or group."""
     moved = 0
     for task in store.due(op.queue, now, op.limit):
         grouped = bool(task.group_name)
@@ -40,7 +40,7 @@ def forward(store: TaskStore, op: Forward, now: int) -> Forwarded:
 
 
 def list_lost_leases(store: TaskStore, op: ListLostLeases, now: int) -> LostLeases:
-    """The expired leases; what cannot be decoded is archived on the way."""
+    """Return the expired leases, and archive tasks that cannot be decoded."""
     leases, set_aside = [], []
     for row in store.lost(op.queue, now, op.limit):
         try:
@@ -58,7 +58,7 @@ def _observed(task: TaskRow) -> str:
 
 
 def recover(store: TaskStore, op: Recover, now: int) -> bool:
-    """Take the task from its lost worker, if nothing happened to its lease since."""
+    """Take the task from its lost worker, if its lease has not changed since."""
     message = op.lost.message
     task = store.find(message.queue, message.id)
     if task is None or task.state != TaskState.ACTIVE or _observed(task) != op.lost.observed:
@@ -87,7 +87,7 @@ def _after_loss(store: TaskStore, op: Recover, now: int) -> Place:
 
 
 def adopt_orphans(store: TaskStore, op: AdoptOrphans, now: int) -> Adopted:
-    """Give leases to active tasks that have none: only a hand at the file makes such."""
+    """Give leases to active tasks without one. Only manual changes of the file cause these."""
     looked = store.active_after(op.queue, op.cursor, op.limit)
     orphans = [task for task in looked if task.lease_token is None]
     for task in orphans:
@@ -97,7 +97,7 @@ def adopt_orphans(store: TaskStore, op: AdoptOrphans, now: int) -> Adopted:
 
 
 def purge_completed(store: TaskStore, op: PurgeCompleted, now: int) -> int:
-    """Delete what need not be kept any longer; locks that ended go as well."""
+    """Delete completed tasks whose retention has ended, and expired locks."""
     store.drop_expired_locks(op.queue, now, op.limit)
     ended = store.first_tasks(op.queue, TaskState.COMPLETED, op.limit, upto=now)
     for task in ended:
@@ -106,5 +106,5 @@ def purge_completed(store: TaskStore, op: PurgeCompleted, now: int) -> int:
 
 
 def trim_archive(store: TaskStore, op: TrimArchive, now: int) -> int:
-    """Delete the oldest archived tasks."""
+    """Delete archived tasks that are too many or too old."""
     return store.trim_archive(op.queue, op.max_size, op.max_age, op.limit, now)

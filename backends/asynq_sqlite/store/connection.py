@@ -1,4 +1,4 @@
-"""What every step works through: the connection, and queries that survive damaged text."""
+"""The connection that all steps use, with queries that can read damaged text."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from asynq_sqlite.store.sqlite_errors import is_undecodable_text
 
 
 class StoreConnection:
-    """One connection, with a transaction begun by the engine."""
+    """A connection with an open transaction. See `asynq_sqlite.database`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.max_size: int | None = None
-        """Bytes tasks may fill before what makes the file grow is refused; None: as many as the disk has."""
+        """Number of bytes that tasks may fill before the file must not grow; None: no limit but the disk."""
 
     def used(self) -> int:
-        """Bytes of the file that are in use."""
+        """Return the number of bytes of the file that are in use."""
         (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
         (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
         (size,) = self.connection.execute("PRAGMA page_size").fetchone()
         return int((pages - free) * size)
 
     def fetch(self, sql: str, *values: Any) -> list[Any]:
-        """The rows of a query. Text that is not UTF-8 comes with its bytes as lone surrogates."""
+        """Return the rows of a query. In text that is not UTF-8, invalid bytes become lone surrogates."""
         try:
             return self.connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:

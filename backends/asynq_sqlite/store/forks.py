@@ -1,4 +1,4 @@
-"""Forks: no transaction of this process is under way then, and a child leaves alone what it inherits."""
+"""Forks: while a process forks, none of its connections is inside a transaction."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Final, Protocol
 
 
 class Pausable(Protocol):
-    """Uses SQLite, from a thread that a fork may meet at any point."""
+    """Uses SQLite on any thread, possibly while another thread forks."""
 
     def pause(self) -> bool:
-        """Use it no more until `resume`; False when that cannot be waited for."""
+        """Stop using SQLite until `resume`. Returns False if that takes too long."""
         ...
 
     def resume(self) -> None:
-        """Go on after a `pause` that was True."""
+        """Continue after a `pause` that returned True."""
         ...
 
 
-# SQLite notes in the memory of a process which locks it holds on a file. A child forked in the middle of a
-# transaction inherits the note and not the transaction: for it the file would be locked for ever.
+# SQLite keeps the locks that a process holds on a file in its memory. A child that is forked during a
+# transaction inherits this state without the transaction: it would find the file locked forever.
 _USERS: Final[weakref.WeakSet[Pausable]] = weakref.WeakSet()
 _PAUSED: Final[list[Pausable]] = []
 _FORKING: Final = threading.Lock()
 
 
 def pause_during_forks(user: Pausable) -> None:
-    """Pause this user of SQLite during every fork from now on."""
+    """Pause this user of SQLite during every fork, as long as it exists."""
     _USERS.add(user)
 
 

@@ -1,7 +1,7 @@
-"""How much room there is: a full file refuses what makes it grow, and nothing that empties it.
+"""The limit `max_size`: a full file refuses operations that make it grow, and never those that empty it.
 
-Nothing but the disk bounds operations that free, move or settle tasks. They must not let the file grow
-without end: a full file keeps the beginning of an error only, and results are refused beyond a reserve.
+Operations that delete, move or settle tasks are limited by the disk only. To keep them from growing the file
+without bound, a full file stores only the beginning of an error, and refuses results beyond a reserve.
 """
 
 from __future__ import annotations
@@ -20,22 +20,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_SMALL_VALUE: Final = 100
-"""Characters of an error, bytes of a result, that are always stored."""
+"""Number of characters of an error, and of bytes of a result, that are always stored."""
 _CUT: Final = " ... (cut: the store is full)"
 _ADVICE: Final = "let workers run tasks, delete finished ones, or raise max_size"
 _RESERVE: Final = 256 * 1024
-"""Bytes beyond `max_size` and a quarter of it that results may fill."""
+"""Number of bytes beyond 1.25 times `max_size` that results may fill."""
 
 
 def within(session: StoreConnection, op: Op[Any], carry_out: Callable[[], T]) -> T:
-    """The answer to an operation; BrokerFullError when it is one that must not fill the file any further."""
+    """Carry out an operation and return its answer.
+
+    Raises:
+        BrokerFullError: The operation made a full file grow. The caller must undo it.
+
+    """
     if session.max_size is None or not isinstance(op, Enqueue | EnqueueTick | UpdatePayload):
         return carry_out()
     changes, before = session.connection.total_changes, session.used()
     answer = carry_out()
     changed = session.connection.total_changes > changes
     after = session.used()
-    # A payload that is no longer than the one before makes nothing grow.
+    # A payload that is not longer than the one before does not make the file grow.
     grown = after > before if isinstance(op, UpdatePayload) else changed
     if grown and after > session.max_size:
         raise BrokerFullError(f"tasks fill the {session.max_size} bytes of max_size; {_ADVICE}")
@@ -43,14 +48,14 @@ def within(session: StoreConnection, op: Op[Any], carry_out: Callable[[], T]) ->
 
 
 def fitted(session: StoreConnection, error: str) -> str:
-    """The error, only its beginning when the file is full."""
+    """Return the error, or its beginning if the file is full."""
     if len(error) <= MAX_SMALL_VALUE or session.max_size is None or session.used() <= session.max_size:
         return error
     return error[: MAX_SMALL_VALUE - len(_CUT)] + _CUT
 
 
 def check_result(session: StoreConnection, result: bytes) -> None:
-    """BrokerFullError for a result that has no room."""
+    """Raise BrokerFullError for a result that does not fit into the reserve."""
     most = session.max_size
     if most is not None and len(result) > MAX_SMALL_VALUE and session.used() > most + most // 4 + _RESERVE:
         raise BrokerFullError(

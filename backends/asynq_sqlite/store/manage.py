@@ -1,4 +1,4 @@
-"""The steps of management: locks that change their name, cancellations, whole queues."""
+"""Steps for management and examination: payloads, cancellation, whole queues, damage."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _STRAY: Final = (
     " (SELECT 1 FROM tasks WHERE tasks.queue = locks.queue AND tasks.id = locks.task_id)"
 )
 _ROW_OVERHEAD: Final = 200
-"""Bytes of a task's numbers and of its places in the indexes, roughly."""
+"""Approximate number of bytes of the numbers of a task and of its index entries."""
 
 
 class ManageSteps(StoreConnection):
-    """What operators do, and what they look for."""
+    """Steps for the operations of inspectors."""
 
     def rewrite(self, task: TaskRow, message: TaskMessage) -> None:
-        """Give the task another message; it stays where it is."""
+        """Replace the message of the task. It keeps its place."""
         assignments = ", ".join(f"{name} = ?" for name in MESSAGE_COLUMNS)
         values = (*encode(message), task.seq)
         self.connection.execute(f"UPDATE tasks SET {assignments} WHERE seq = ?", values)
 
     def rename_lock(self, task: TaskRow, name: str) -> None:
-        """Let the lock of the task have another name, which nobody holds."""
+        """Rename the lock of the task to a name that is free."""
         self.connection.execute("DELETE FROM locks WHERE name = ?", (name,))
         self.connection.execute(
             "UPDATE locks SET name = ? WHERE name = ? AND queue = ? AND task_id = ?",
@@ -36,7 +36,7 @@ class ManageSteps(StoreConnection):
         )
 
     def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:
-        """Record that the run of an active task is to end; False when none is active."""
+        """Record a cancellation in the active task. Returns False if no such task is active."""
         sql = "UPDATE tasks SET cancel = ? WHERE id = ? AND state = 'active'"
         values: tuple[Any, ...] = (then, task_id)
         if queue is not None:
@@ -44,19 +44,19 @@ class ManageSteps(StoreConnection):
         return self.connection.execute(sql, values).rowcount > 0
 
     def some_tasks(self, queue: str, limit: int) -> list[TaskRow]:
-        """Tasks of any state."""
+        """Return tasks in any state."""
         found = self.fetch(f"{SELECT_TASK} WHERE queue = ? LIMIT ?", queue, limit)
         return [TaskRow._make(columns) for columns in found]
 
     def forget_queue(self, queue: str) -> None:
-        """Remove all that is left of a queue without tasks, but for locks that only time releases."""
+        """Delete everything else of a queue without tasks, except locks that only expiry releases."""
         self.connection.execute("DELETE FROM queues WHERE name = ?", (queue,))
         self.connection.execute("DELETE FROM locks WHERE queue = ? AND until != 'expiry'", (queue,))
         for table in ("paused", "daily", "aggregations"):
             self.connection.execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))
 
     def task_bytes(self, queue: str, sample: int) -> float:
-        """Mean size of the first tasks of a queue."""
+        """Return the mean size of the first `sample` tasks of a queue, in bytes."""
         size = "length(id) + length(type) + length(payload) + length(headers) + length(error)"
         sql = (
             f"SELECT coalesce(avg({size} + coalesce(length(result), 0) + {_ROW_OVERHEAD}), 0)"
@@ -65,24 +65,24 @@ class ManageSteps(StoreConnection):
         return float(self.fetch(sql, queue, sample)[0][0])
 
     def tasks_after(self, queue: str, seq: int, limit: int) -> list[TaskRow]:
-        """Tasks of any state in the order they were made, from behind `seq` on."""
+        """Return tasks in any state created after the one with this `seq`, in the order of their creation."""
         sql = f"{SELECT_TASK} WHERE queue = ? AND seq > ? ORDER BY seq LIMIT ?"
         return [TaskRow._make(found) for found in self.fetch(sql, queue, seq, limit)]
 
     def leave_set(self, task: TaskRow) -> None:
-        """Let the task wait in its group again."""
+        """Return the task to its group."""
         self.connection.execute("UPDATE tasks SET set_id = NULL WHERE seq = ?", (task.seq,))
 
     def stray_locks(self, queue: str, after: str, limit: int) -> list[str]:
-        """Names of locks whose task is gone, and which it should have released."""
+        """Return names of locks that a task, which no longer exists, should have released."""
         sql = f"SELECT name FROM locks WHERE {_STRAY} ORDER BY name LIMIT ?"
         return [name for (name,) in self.fetch(sql, queue, after, limit)]
 
     def drop_lock(self, name: str) -> None:
-        """Forget the lock."""
+        """Delete the lock."""
         self.connection.execute("DELETE FROM locks WHERE name = ?", (name,))
 
     def unlisted_queues(self) -> list[str]:
-        """Queues that have tasks and are not listed."""
+        """Return queues that have tasks and are not listed."""
         sql = "SELECT DISTINCT queue FROM tasks WHERE queue NOT IN (SELECT name FROM queues)"
         return [queue for (queue,) in self.fetch(sql)]

@@ -1,4 +1,4 @@
-"""The steps of presence and ticks. See `asynq_sqlite.store.task_store`."""
+"""Steps for presence, ticks and enqueue events. See `asynq_sqlite.store.task_store`."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ class TickMark(NamedTuple):
     tick: int
     enqueue_id: str
     state: str
-    """Where its task went, '' when it was refused."""
+    """State in which its task was stored; empty if the task was refused."""
     due_at: int
 
 
 class PresenceSteps(StoreConnection):
-    """A record is there until it expires; what has expired is deleted by the next one that is written."""
+    """Steps for records that expire. Each write deletes expired records."""
 
     # --- presence --------------------------------------------------------------------------------------
 
     def show(self, kind: str, name: str, record: str, expires_at: int, now: int) -> None:
-        """Let a record be seen until that instant."""
+        """Store a record until that instant."""
         self.connection.execute("DELETE FROM presence WHERE expires_at <= ?", (now,))
         values = (kind, name, expires_at, record)
         self.connection.execute("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?)", values)
 
     def hide(self, kind: str, name: str) -> None:
-        """Let a record be seen no more."""
+        """Delete a record."""
         self.connection.execute("DELETE FROM presence WHERE kind = ? AND name = ?", (kind, name))
 
     def seen(self, kind: str, now: int) -> list[str]:
-        """The records of a kind that can be seen."""
+        """Return the records of a kind that have not expired, ordered by name."""
         sql = "SELECT record FROM presence WHERE kind = ? AND expires_at > ? ORDER BY name"
         return [record for (record,) in self.fetch(sql, kind, now)]
 
     # --- ticks -----------------------------------------------------------------------------------------
 
     def last_tick(self, queue: str, entry_id: str, now: int) -> TickMark | None:
-        """The latest tick that was decided, None when none is remembered."""
+        """Return the latest tick that was decided; None if there is no record."""
         sql = (
             "SELECT tick, enqueue_id, state, due_at FROM ticks"
             " WHERE queue = ? AND entry_id = ? AND expires_at > ?"
@@ -49,7 +49,7 @@ class PresenceSteps(StoreConnection):
         return TickMark._make(found[0]) if found else None
 
     def mark_tick(self, queue: str, entry_id: str, mark: TickMark, expires_at: int, now: int) -> None:
-        """Remember a tick as decided until that instant."""
+        """Record until that instant that a tick was decided."""
         self.connection.execute("DELETE FROM ticks WHERE expires_at <= ?", (now,))
         values = (queue, entry_id, *mark, expires_at)
         self.connection.execute("INSERT OR REPLACE INTO ticks VALUES (?, ?, ?, ?, ?, ?, ?)", values)
@@ -57,7 +57,7 @@ class PresenceSteps(StoreConnection):
     # --- events ----------------------------------------------------------------------------------------
 
     def add_event(self, entry_id: str, task_id: str, at: int, expires_at: int, now: int) -> None:
-        """Remember that an entry enqueued a task; all its events expire with the last."""
+        """Record that an entry enqueued a task. All events of the entry expire with the latest."""
         self.connection.execute("DELETE FROM enqueue_events WHERE expires_at <= ?", (now,))
         self.connection.execute(
             "INSERT OR IGNORE INTO enqueue_events VALUES (?, ?, ?, ?)", (entry_id, at, task_id, expires_at)
@@ -66,7 +66,7 @@ class PresenceSteps(StoreConnection):
         self.connection.execute(sql, (expires_at, entry_id))
 
     def keep_events(self, entry_id: str, count: int) -> None:
-        """Forget all but so many of the latest events of an entry."""
+        """Delete all events of an entry except the latest `count`."""
         self.connection.execute(
             "DELETE FROM enqueue_events WHERE entry_id = ?1 AND (at, task_id) IN (SELECT at, task_id"
             " FROM enqueue_events WHERE entry_id = ?1 ORDER BY at DESC, task_id DESC LIMIT -1 OFFSET ?2)",
@@ -74,7 +74,7 @@ class PresenceSteps(StoreConnection):
         )
 
     def events(self, entry_id: str, offset: int, limit: int, now: int) -> list[tuple[str, int]]:
-        """Ids and instants in Unix microseconds of what an entry enqueued, latest first."""
+        """Return ids of tasks that an entry enqueued, with instants in Unix microseconds, latest first."""
         sql = (
             "SELECT task_id, at FROM enqueue_events WHERE entry_id = ? AND expires_at > ?"
             " ORDER BY at DESC, task_id DESC LIMIT ? OFFSET ?"

@@ -1,4 +1,4 @@
-"""A task as a row, and the message a row holds."""
+"""A task as a row of the table, and the message in it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _TYPES = (str, str, str, bytes, str, int, int, str, int, int, int, int, int, str
 TIMED_STATES = frozenset(
     {TaskState.SCHEDULED, TaskState.RETRY, TaskState.COMPLETED, TaskState.ARCHIVED, TaskState.ACTIVE}
 )
-"""States in which the rank is an instant that concerns users."""
+"""States in which the rank is an instant that users see."""
 
 
 class UndecodableError(Exception):
-    """The row holds something no enqueue ever wrote."""
+    """A row contains a value that no enqueue has written."""
 
 
 class TaskRow(NamedTuple):
-    """What a task's row says about its life: all but the message's content, which may be damaged."""
+    """The columns that move a task: all but the message, which may be damaged."""
 
     seq: int
     queue: str
@@ -52,7 +52,7 @@ class TaskRow(NamedTuple):
 
 
 class FullRow(NamedTuple):
-    """A whole row."""
+    """All columns of a task."""
 
     task: TaskRow
     content: tuple[Any, ...]
@@ -67,13 +67,13 @@ SELECT_ROW = f"SELECT {', '.join(ROW_COLUMNS)} FROM tasks"
 
 
 def row_of(columns: Sequence[Any]) -> FullRow:
-    """A FullRow from the values of ROW_COLUMNS."""
+    """Return the row with these values of ROW_COLUMNS."""
     split = len(TASK_COLUMNS)
     return FullRow(TaskRow._make(columns[:split]), tuple(columns[split:-2]), columns[-2], columns[-1])
 
 
 def encode(message: TaskMessage) -> tuple[Any, ...]:
-    """The values of MESSAGE_COLUMNS."""
+    """Return the values of MESSAGE_COLUMNS."""
     return (
         message.id,
         message.type,
@@ -94,7 +94,7 @@ def encode(message: TaskMessage) -> tuple[Any, ...]:
 
 
 def decode(row: FullRow) -> TaskMessage:
-    """The message of a row. UndecodableError names the column that cannot be read."""
+    """Return the message of a row. UndecodableError names the column that cannot be read."""
     if tuple(map(type, row.content)) != _TYPES or not all(map(_is_text, row.content)):
         raise UndecodableError(_fault(row))
     return TaskMessage(
@@ -117,7 +117,7 @@ def decode(row: FullRow) -> TaskMessage:
 
 
 def delivery(row: FullRow, message: TaskMessage, expires_at: int, token: str, now: int) -> Delivery:
-    """The row handed to the holder of the token."""
+    """Return the delivery of a row to the holder of the token."""
     return Delivery(
         message=message,
         token=token,
@@ -129,7 +129,7 @@ def delivery(row: FullRow, message: TaskMessage, expires_at: int, token: str, no
 
 
 def stored(row: FullRow, now: int) -> StoredTask:
-    """The row as an inspector shows it. UndecodableError as `decode`."""
+    """Return the row as inspectors see it. Raises UndecodableError like `decode`."""
     task, state = row.task, TaskState(row.task.state)
     if row.result is not None and type(row.result) is not bytes:
         raise UndecodableError(f"result is {type(row.result).__name__}, not bytes")
@@ -144,7 +144,7 @@ def stored(row: FullRow, now: int) -> StoredTask:
 
 
 def replacement(row: FullRow, raw: Mapping[str, Any]) -> TaskMessage:
-    """A message that can be decoded and still holds all that the row held."""
+    """Return a message that can be decoded and contains all that the row contained."""
     task = row.task
     readable = isinstance(task.id, str) and _is_text(task.id)
     lock = task.unique_key
@@ -179,7 +179,7 @@ def _fault(row: FullRow) -> str:
 
 
 def _is_text(value: object) -> bool:
-    """True unless it is a string with bytes in it that are not UTF-8."""
+    """Return False for a string that was not valid UTF-8 in the database."""
     if not isinstance(value, str) or value.isascii():
         return True
     try:

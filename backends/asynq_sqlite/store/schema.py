@@ -1,4 +1,4 @@
-"""The file: its tables, and opening it. Plain columns, so that the sqlite3 shell shows everything."""
+"""The tables of the database, and opening it. All data is in plain columns, readable in the sqlite3 shell."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Durability = Literal["power", "process"]
 
 IN_MEMORY: Final = ":memory:"
 APPLICATION_ID: Final = 0x61737971
-"""Marks a database file as ours ("asyq"), as `file` and `PRAGMA application_id` show it."""
+"""Identifies a database of asynq ("asyq"); shown by `file` and `PRAGMA application_id`."""
 SCHEMA_VERSION: Final = 1
 
-# Comments inside a statement stay in the file: the shell's .schema is its documentation.
+# SQLite stores the comments inside a statement: `.schema` in the shell documents the file.
 TABLES: Final = (
     """CREATE TABLE tasks (
         seq INTEGER PRIMARY KEY,
@@ -116,21 +116,24 @@ TABLES: Final = (
 
 
 INDEXES: Final = {
-    # Led by the state, so that the queues with tasks in a state are found without looking at the others.
+    # The state comes first, so that the queues with tasks in a state are found without reading others.
     "tasks_by_state": "tasks (state, queue, rank)",
     "tasks_cancelled": "tasks (queue, id, lease_token, cancel) WHERE state = 'active' AND cancel != ''",
 }
-"""Indexes that files made by earlier versions lack: they are added when such a file is opened."""
+"""Indexes that files of earlier versions lack. They are added when such a file is opened."""
 OUTDATED: Final = ("tasks_in_order",)
-"""Indexes of earlier versions that are of no more use. Those versions do without them."""
+"""Indexes of earlier versions that are no longer used. Those versions work without them."""
 
 
 def open_database(path: str, durability: Durability) -> sqlite3.Connection:
-    """A connection to the database at `path`, made if there is none.
+    """Return a connection to the database at `path`. A missing file is created.
 
-    BrokerRefusedError, and nothing changed, when the file is not ours; sqlite3.Error as SQLite says it.
+    Raises:
+        BrokerRefusedError: The file is not a database of asynq. It has not been changed.
+        sqlite3.Error: As raised by SQLite.
+
     """
-    # Waiting for other processes is the engine's, which knows the time budget.
+    # `Database` waits for other processes: it knows the time budget.
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         if not _ours(connection, path):
@@ -138,9 +141,9 @@ def open_database(path: str, durability: Durability) -> sqlite3.Connection:
             _create(connection, path)
         _renew_indexes(connection)
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
-        # macOS flushes the drive's own cache only when asked to; nothing elsewhere.
+        # macOS flushes the cache of the drive only if asked to. This has no effect elsewhere.
         connection.execute(f"PRAGMA fullfsync = {'ON' if durability == 'power' else 'OFF'}")
-        # Overwriting freed pages with zeros doubles the writing and promises nothing here.
+        # Overwriting freed pages with zeros would double the writes, and no promise depends on it.
         connection.execute("PRAGMA secure_delete = OFF")
     except BaseException:
         connection.close()
@@ -179,8 +182,8 @@ def _renew_indexes(connection: sqlite3.Connection) -> None:
 
 
 def _ours(connection: sqlite3.Connection, path: str) -> bool:
-    """True for our tables, False for an empty database; anything else is refused."""
-    # One statement, for it sees one instant: another process may be making the tables.
+    """Return True for a database of asynq, False for an empty one. Refuse any other."""
+    # One statement, which sees one instant: another process may be creating the tables.
     application, version, objects = connection.execute(
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)"
         " FROM pragma_application_id, pragma_user_version"

@@ -1,4 +1,4 @@
-"""What SQLite's errors mean to a user of the queue: the one place where they are translated."""
+"""Translation of the errors of SQLite. No other module does this."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REFUSALS = {
 }
 
 REFUSED_VALUES = (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, UnicodeEncodeError)
-"""What SQLite or its driver raises for a value that cannot be stored: one operation's own fault."""
+"""Errors for a value that cannot be stored. They concern one operation, not the transaction."""
 
 
 def _code(error: sqlite3.Error) -> int:
@@ -30,22 +30,22 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def is_busy(error: sqlite3.Error) -> bool:
-    """True when another connection is in the way and waiting helps."""
+    """Return whether another connection holds a lock, so that waiting helps."""
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def is_full(error: sqlite3.Error) -> bool:
-    """True when there is no room left."""
+    """Return whether there is no space left."""
     return _code(error) == sqlite3.SQLITE_FULL
 
 
 def is_undecodable_text(error: sqlite3.Error) -> bool:
-    """True when a text column does not hold UTF-8: the driver's own refusal, which has no code."""
+    """Return whether a text column is not valid UTF-8. The driver raises this, without a code."""
     return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
 
 
 def refused_value(op: Op[Any], error: Exception) -> AsynqError:
-    """The answer to an operation whose value cannot be stored, which is one of REFUSED_VALUES."""
+    """Return the answer to an operation whose value raised one of REFUSED_VALUES."""
     if isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_TOOBIG:
         return refusal(op, value_size(op), 0)
     said = f"{type(op).__name__} holds a value SQLite cannot store: {error}"
@@ -53,7 +53,14 @@ def refused_value(op: Op[Any], error: Exception) -> AsynqError:
 
 
 def translated(error: sqlite3.Error, path: str, *, committing: bool = False) -> AsynqError:
-    """The error of ours that says the same. `committing`: the outcome may be unknown."""
+    """Return the asynq error for an error of SQLite.
+
+    Args:
+        error: The error.
+        path: The file, for the message.
+        committing: Whether COMMIT raised it, so that the outcome may be unknown.
+
+    """
     code = _code(error)
     if code == sqlite3.SQLITE_FULL:
         return BrokerFullError(f"{path}: {error}")

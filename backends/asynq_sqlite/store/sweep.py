@@ -1,8 +1,7 @@
-"""One look at many queues: which of them have anything for the upkeep of a server to do.
+"""Upkeep of many queues: a few queries find the queues that have something to do.
 
-A server asks the same of each of its queues again and again, and nearly always there is nothing to do.
-Finding the queues that have tasks in a state takes one step into an index for each of them, so the cost does
-not depend on the number of queues that were asked about.
+A server repeats the same upkeep for each of its queues, and usually there is nothing to do. Finding the
+queues that have tasks in a state takes one index lookup for each of these, and none for the others.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ if TYPE_CHECKING:
     from asynq_sqlite.store.task_store import TaskStore
 
 MIN_SWEEP: Final = 20
-"""So many operations of upkeep in a row are worth a look at all queues first."""
+"""Number of consecutive upkeep operations from which on all queues are read first."""
 
 
 def by_queue(state: str, value: str) -> str:
-    """A query for one row of each queue with tasks in a state: its name, and a value of it."""
+    """Return a query for each queue with tasks in a state: its name, and a value of it."""
     following = f"(SELECT min(queue) FROM tasks WHERE state = '{state}' AND queue > found.queue)"
     return (
         "WITH RECURSIVE found(queue) AS ("
@@ -48,7 +47,7 @@ def by_queue(state: str, value: str) -> str:
 
 
 def first_by_queue(state: str) -> str:
-    """As `by_queue`, with the lowest rank of the queue's tasks in the state."""
+    """Return a query for each queue with tasks in a state: its name, and their lowest rank."""
     return by_queue(
         state, f"(SELECT min(rank) FROM tasks WHERE tasks.state = '{state}' AND tasks.queue = found.queue)"
     )
@@ -57,7 +56,7 @@ def first_by_queue(state: str) -> str:
 READY_QUERY: Final = by_queue("pending", "EXISTS (SELECT 1 FROM paused WHERE paused.queue = found.queue)")
 """Queues with pending tasks, and whether they are paused."""
 DUE_QUERIES: Final = (first_by_queue("scheduled"), first_by_queue("retry"))
-"""Queues with scheduled, and with retried tasks, and when the first is due."""
+"""Queues with scheduled and with retried tasks, and when the first of these is due."""
 _LOCKS_QUERY: Final = (
     "WITH RECURSIVE found(queue) AS (SELECT min(queue) FROM locks"
     " UNION ALL SELECT (SELECT min(queue) FROM locks WHERE queue > found.queue) FROM found"
@@ -67,7 +66,7 @@ _LOCKS_QUERY: Final = (
 _HELD_QUERY: Final = "SELECT queue, min(held_until) FROM aggregations GROUP BY queue"
 
 Idle = dict[str, int]
-"""For each queue that may have something to do the instant from which on; queues not named have nothing."""
+"""For each queue that may have something to do, from which instant on. Other queues have nothing to do."""
 
 
 def _firsts(store: TaskStore, *queries: str) -> Idle:
@@ -89,7 +88,7 @@ def _forwarded(store: TaskStore) -> Callable[[Forward, int], Any]:
 
 
 def _nothing_before(answer: Any, *queries: str) -> Callable[[TaskStore], Callable[[Any, int], Any]]:
-    """Answers this for queues whose first instant is still to come."""
+    """Return what answers upkeep of queues whose first instant is in the future."""
 
     def look(store: TaskStore) -> Callable[[Any, int], Any]:
         firsts = _firsts(store, *queries)
@@ -99,7 +98,7 @@ def _nothing_before(answer: Any, *queries: str) -> Callable[[TaskStore], Callabl
 
 
 def _nothing_without(answer: Any, state: str) -> Callable[[TaskStore], Callable[[Any, int], Any]]:
-    """Answers this for queues without a task in the state."""
+    """Return what answers upkeep of queues without a task in the state."""
 
     def look(store: TaskStore) -> Callable[[Any, int], Any]:
         queues = {queue for queue, _ in store.fetch(by_queue(state, "0"))}
@@ -121,7 +120,7 @@ _FINDERS: Final[dict[type[Op[Any]], Callable[[TaskStore], Callable[[Any, int], A
 
 
 def parts(ops: Sequence[Op[Any]], batch: int) -> Iterator[Sequence[Op[Any]]]:
-    """Divide operations, in order, into upkeep of many queues, as a whole, and batches of all others."""
+    """Divide operations, in order, into undivided upkeep of many queues, and batches of the others."""
     start = end = 0
     while end < len(ops):
         first = end
@@ -137,11 +136,11 @@ def parts(ops: Sequence[Op[Any]], batch: int) -> Iterator[Sequence[Op[Any]]]:
 
 
 def is_upkeep(ops: Sequence[Op[Any]]) -> bool:
-    """True for a part that is upkeep of many queues."""
+    """Return whether a part is upkeep of many queues."""
     return len(ops) >= MIN_SWEEP and all(type(op) in _FINDERS for op in ops)
 
 
 def idle_answers(store: TaskStore, ops: Sequence[Op[Any]], now: int) -> list[Any]:
-    """The answers to operations that find nothing to do, None in the place of others."""
+    """Return the answers to operations that find nothing to do, None in place of the others."""
     looks = {kind: _FINDERS[kind](store) for kind in {type(op) for op in ops}}
     return [looks[type(op)](op, now) for op in ops]

@@ -1,4 +1,4 @@
-"""The file a broker works on: opening it, and noticing that it was removed or replaced."""
+"""The file of a broker: opens it, and detects that it was removed or replaced."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from asynq_sqlite.store.schema import IN_MEMORY, Durability, open_database
 log = get_logger("asynq.sqlite")
 
 _ATTEMPTS: Final = 5
-"""How often a file is opened that is replaced at the same time."""
-_GRACE: Final = 1.0
-"""Seconds for which a file whose log was removed is not opened: whoever restores it removes the log first."""
+"""Number of attempts to open a file that is being replaced."""
+_REOPEN_DELAY: Final = 1.0
+"""Seconds during which a file is not opened after its log was removed: a restore removes the log first."""
 _SECOND: Final = 1_000_000_000
 _REPLACED: Final = (
-    "%s was replaced by another file: the tasks of the new file are worked on from now on, and runs of tasks "
-    "of the old one lose their leases"
+    "%s was replaced by another file: from now on the tasks of the new file are processed, and runs of tasks "
+    "of the old file lose their leases"
 )
 
 
 @frozen
 class Identity:
-    """What tells one file from another at the same path."""
+    """Distinguishes files that were at the same path at different times."""
 
     device: int
     inode: int
@@ -38,27 +38,37 @@ class Identity:
 class TaskFile:
     """The database at a path, for one connection at a time.
 
-    SQLite goes on working on a file that was unlinked: what it writes there is lost when the last process
-    closes it. So whoever uses the connection asks `in_place` before it trusts an answer, and after a commit.
+    SQLite continues to use a file that was unlinked, and what it writes there is lost when the last process
+    closes it. Therefore, users of the connection call `in_place` before they trust an answer, and after a
+    commit.
     """
 
     def __init__(self, path: str, durability: Durability, *, quiet: bool = False) -> None:
-        """`quiet`: log nothing when the file was replaced."""
+        """Create the object; open nothing yet.
+
+        Args:
+            path: The file.
+            durability: See SQLiteBroker.
+            quiet: Whether to log nothing if the file was replaced.
+
+        """
         self.path = path
         self._durability = durability
         self._quiet = quiet
         self._place, self._beside = Path(path), Path(f"{path}-wal")
         self._file: Identity | None = None
-        """The file that was opened last, until `forget`."""
+        """Identity of the file that was opened last, until `forget`."""
         self._log: Identity | None = None
-        """Its write-ahead log."""
+        """Identity of its write-ahead log."""
         self._closed_until = 0.0
 
     def open(self) -> sqlite3.Connection:
-        """A connection to the database, made if there is none and none was open before.
+        """Return a connection to the database. The first `open` creates a file that is missing.
 
-        BrokerUnavailable when the file was removed since it was opened, or its write-ahead log a moment ago;
-        BrokerRefusedError when a file that replaced it would be mixed with the log of the old one.
+        Raises:
+            BrokerUnavailable: The file was removed since it was opened, or its write-ahead log a moment ago.
+            BrokerRefusedError: SQLite would apply the log of the old file to the file that replaced it.
+
         """
         if self.path == IN_MEMORY:
             return open_database(self.path, self._durability)
@@ -78,39 +88,39 @@ class TaskFile:
                 self._remember(opened)
                 return connection
             connection.close()
-        raise BrokerUnavailable(f"{self.path} is replaced again and again")
+        raise BrokerUnavailable(f"{self.path} is being replaced repeatedly")
 
     def exists(self) -> bool:
-        """True if there is a file at the path."""
+        """Return whether there is a file at the path."""
         return identity(self._place) is not None
 
     def written(self) -> object:
-        """What differs once the log was written again, some time after it was written last."""
+        """Return a value that differs after a write, if some time has passed since the last one."""
         try:
             log = self._beside.stat()
         except OSError:
             return None
         if log.st_mtime_ns % _SECOND == 0:
-            return object()  # A file system that keeps whole seconds: it may have been written since.
+            return object()  # The file system stores whole seconds: it may have been written since.
         return log.st_mtime_ns, log.st_size, log.st_ino
 
     def in_place(self) -> bool:
-        """True while the file that was opened last is the one at the path, and its log beside it."""
+        """Return whether the file and the log that were opened last are still at their paths."""
         if self.path == IN_MEMORY:
             return True
         return identity(self._place) == self._file and identity(self._beside) == self._log
 
     def leave(self, connection: sqlite3.Connection) -> None:
-        """Close a connection whose file is not in place any more."""
+        """Close a connection whose file was removed or replaced."""
         if identity(self._place) == self._file and identity(self._beside) is None:
-            # Somebody removed the log alone: what it held can still be written into the file.
+            # Only the log was removed: its contents can still be written to the file.
             with suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            self._closed_until = time.monotonic() + _GRACE
+            self._closed_until = time.monotonic() + _REOPEN_DELAY
         connection.close()
 
     def forget(self) -> None:
-        """Begin anew: the next `open` makes the file if there is none."""
+        """Forget the file: the next `open` creates it if it is missing."""
         self._file = self._log = None
         self._closed_until = 0.0
 
@@ -129,7 +139,7 @@ class TaskFile:
 
 
 def identity(path: Path) -> Identity | None:
-    """Which file is at the path; None when there is none."""
+    """Return the identity of the file at the path; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -138,7 +148,7 @@ def identity(path: Path) -> Identity | None:
 
 
 def removed(path: str) -> str:
-    """What is said of a file that is gone."""
+    """Return the message of an error about a file that was removed."""
     return (
         f"{path} was removed while it was in use: put it back, or restart the processes that use it "
         "to begin with an empty one"
@@ -146,9 +156,9 @@ def removed(path: str) -> str:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove the write-ahead log and its index of a file that is gone: a new file must not use them."""
+    """Remove the write-ahead log and its index of a missing file: a new file must not use them."""
     for beside in (Path(f"{path}-wal"), Path(f"{path}-shm")):
         left = identity(beside)
-        # Seen before the file was seen to be missing: nobody can have made it for a new file.
+        # It existed before the file was found to be missing, so it does not belong to a new file.
         if left is not None and identity(path) is None and identity(beside) == left:
             beside.unlink(missing_ok=True)

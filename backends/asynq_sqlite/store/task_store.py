@@ -48,7 +48,7 @@ _OWNER_LIVES: Final = (
 
 
 class Place(NamedTuple):
-    """A state and where in it a task stands."""
+    """A state, and the position of a task in it."""
 
     state: TaskState
     rank: int
@@ -64,55 +64,55 @@ class HeldLock(NamedTuple):
 
 
 class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
-    """The steps. Every method works inside the transaction the engine has begun."""
+    """The steps of all operations. Every method runs inside the open transaction."""
 
     # --- tasks -----------------------------------------------------------------------------------------
 
     def find(self, queue: str, task_id: str) -> TaskRow | None:
-        """The task of this id."""
+        """Return the task with this id, without its message; None if there is none."""
         found = self.fetch(f"{SELECT_TASK} WHERE queue = ? AND id = ?", queue, task_id)
         return TaskRow._make(found[0]) if found else None
 
     def read(self, queue: str, task_id: str) -> FullRow | None:
-        """The whole row of this id."""
+        """Return the row of the task with this id; None if there is none."""
         found = self.fetch(f"{SELECT_ROW} WHERE queue = ? AND id = ?", queue, task_id)
         return row_of(found[0]) if found else None
 
     def first(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_COUNT) -> list[FullRow]:
-        """The first rows of a state in its order, with a rank up to `upto`."""
+        """Return the first rows of a state, in its order, with a rank of at most `upto`."""
         sql = f"{SELECT_ROW} WHERE queue = ? AND state = ? AND rank <= ? ORDER BY rank, seq LIMIT ?"
         return [row_of(found) for found in self.fetch(sql, queue, state.value, upto, limit)]
 
     def first_tasks(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_COUNT) -> list[TaskRow]:
-        """As `first`, without the content."""
+        """Return what `first` returns, without the messages."""
         sql = f"{SELECT_TASK} WHERE queue = ? AND state = ? AND rank <= ? ORDER BY rank, seq LIMIT ?"
         return [TaskRow._make(found) for found in self.fetch(sql, queue, state.value, upto, limit)]
 
     def insert(self, op: Enqueue, place: Place, scheduled_for: int, now: int) -> None:
-        """Make the task of an Enqueue known, at that place."""
+        """Store the task of an Enqueue at that place."""
         values = (*encode(op.message), *place, now, scheduled_for, op.enqueue_id, 0, "")
         self.connection.execute(_INSERT, values)
 
     def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
-        """Put the task there, in one step with other columns. The lease ends unless a token is given.
+        """Move the task, and change other columns in the same statement.
 
-        A task taken for aggregation is in its set no longer.
+        The lease ends unless `lease_token` is given. The task leaves its aggregation set.
         """
         values = {**place._asdict(), "lease_token": None, "set_id": None, **columns}
         assignments = ", ".join(f"{name} = ?" for name in values)
         self.connection.execute(f"UPDATE tasks SET {assignments} WHERE seq = ?", (*values.values(), task.seq))
 
     def write_result(self, task: TaskRow, result: bytes) -> None:
-        """TaskStore the result with the task."""
+        """Store the result with the task."""
         self.connection.execute("UPDATE tasks SET result = ? WHERE seq = ?", (result, task.seq))
 
     def delete(self, task: TaskRow) -> None:
-        """Forget the task and the lock it owns."""
+        """Delete the task and release its lock."""
         self.release_lock(task)
         self.connection.execute("DELETE FROM tasks WHERE seq = ?", (task.seq,))
 
     def set_aside(self, row: FullRow, reason: str, now: int) -> str:
-        """Archive a row that cannot be decoded, all it held kept in the payload; the id it has now."""
+        """Archive a row that cannot be decoded. Its payload keeps all columns. Returns the id it has now."""
         task = row.task
         raw = dict(zip(MESSAGE_COLUMNS, row.content, strict=True))
         message = replacement(row, {**raw, "result": row.result})
@@ -124,23 +124,23 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
     # --- places ----------------------------------------------------------------------------------------
 
     def tail(self, queue: str, now: int) -> Place:
-        """Pending, behind all others of the queue."""
+        """Return the place behind all pending tasks of the queue."""
         return Place(TaskState.PENDING, max(self._edge("max", queue), 0) + 1, now)
 
     def head(self, queue: str, now: int) -> Place:
-        """Pending, before all others of the queue."""
+        """Return the place before all pending tasks of the queue."""
         return Place(TaskState.PENDING, min(self._edge("min", queue), 0) - 1, now)
 
     def due_place(self, state: TaskState, instant: int) -> Place:
-        """Waiting in a state until a whole second."""
+        """Return the place in a state for a task that waits until this instant, rounded up to a second."""
         return Place(state, whole_second(instant))
 
     def archived_place(self, now: int) -> Place:
-        """Archived now."""
+        """Return the place of a task that is archived now."""
         return Place(TaskState.ARCHIVED, whole_second(now))
 
     def grouped_place(self, now: int) -> Place:
-        """In the group it names, added now."""
+        """Return the place of a task that is added to its group now."""
         return Place(TaskState.AGGREGATING, whole_second(now))
 
     def _edge(self, function: str, queue: str) -> int:
@@ -151,12 +151,12 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
     # --- leases ----------------------------------------------------------------------------------------
 
     def pop_pending(self, queue: str) -> FullRow | None:
-        """The task that is next in the queue."""
+        """Return the pending task at the head of the queue; None if there is none."""
         rows = self.first(queue, TaskState.PENDING, 1)
         return rows[0] if rows else None
 
     def active_count(self, queue: str) -> int:
-        """How many tasks of the queue are active, whoever runs them."""
+        """Return the number of active tasks of the queue, for all servers."""
         sql = "SELECT count(*) FROM tasks WHERE queue = ? AND state = 'active'"
         return int(self.fetch(sql, queue)[0][0])
 
@@ -165,24 +165,27 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
         self.move(task, Place(TaskState.ACTIVE, expires_at), lease_token=token)
 
     def extend_lease(self, task: TaskRow, expires_at: int) -> int:
-        """Let the lease last at least that long; when it lapses now."""
+        """Extend the lease to at least that instant. Returns when it expires now."""
         until = max(task.rank, expires_at)
         self.connection.execute("UPDATE tasks SET rank = ? WHERE seq = ?", (until, task.seq))
         return until
 
     def check_token(self, task: TaskRow, token: str) -> bool:
-        """True if this token holds the task's lease."""
+        """Return whether this token holds the lease of the task."""
         return task.state == TaskState.ACTIVE and task.lease_token == token
 
     def held_by(self, token: str) -> list[FullRow]:
-        """The tasks this token holds, in the order they were made."""
+        """Return the tasks that this token holds, in the order of their creation."""
         sql = f"{SELECT_ROW} WHERE lease_token = ? AND state = 'active' ORDER BY seq"
         return [row_of(found) for found in self.fetch(sql, token)]
 
     # --- uniqueness ------------------------------------------------------------------------------------
 
     def lock_holder(self, name: str, now: int) -> HeldLock | None:
-        """Who holds the lock. A kept lock is held as long as its task lives, whatever its ttl was."""
+        """Return the holder of the lock; None if it is free.
+
+        A lock with `keep` is held while its task has not ended, even beyond its time to live.
+        """
         found = self.fetch(
             "SELECT queue, task_id, until FROM locks"
             f" WHERE name = ? AND (expires_at > ? OR (keep AND EXISTS ({_OWNER_LIVES})))",
@@ -192,12 +195,12 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
         return HeldLock._make(found[0]) if found else None
 
     def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
-        """Let the task hold the lock, which nobody does."""
+        """Give the lock, which is free, to the task."""
         values = (message.unique_key, message.queue, message.id, expires_at, unique.until, int(unique.keep))
         self.connection.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def release_lock(self, task: TaskRow, until: tuple[str, ...] = ("done", "start")) -> None:
-        """Free the lock if this task owns it and its kind may be released here."""
+        """Release the lock if this task holds it and it is one of these kinds."""
         if task.unique_key:
             self.connection.execute(
                 "DELETE FROM locks WHERE name = ? AND queue = ? AND task_id = ?"
@@ -206,7 +209,7 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
             )
 
     def drop_expired_locks(self, queue: str, now: int, limit: int) -> None:
-        """Forget locks nobody holds any more."""
+        """Delete expired locks that are not kept."""
         self.connection.execute(
             "DELETE FROM locks WHERE name IN (SELECT name FROM locks WHERE queue = ? AND expires_at <= ?"
             f" AND NOT (keep AND EXISTS ({_OWNER_LIVES})) LIMIT ?)",
@@ -216,24 +219,24 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
     # --- queues and counters ---------------------------------------------------------------------------
 
     def list_queue(self, queue: str) -> None:
-        """Have the queue listed."""
+        """List the queue."""
         self.connection.execute("INSERT OR IGNORE INTO queues (name) VALUES (?)", (queue,))
 
     def is_paused(self, queue: str) -> bool:
-        """True while nobody may dequeue from the queue."""
+        """Return whether the queue is paused."""
         return bool(self.fetch("SELECT 1 FROM paused WHERE queue = ?", queue))
 
     def pause(self, queue: str, now: int) -> bool:
-        """Let nobody dequeue from the queue; True if that was allowed before."""
+        """Pause the queue. Returns False if it was paused already."""
         sql = "INSERT OR IGNORE INTO paused VALUES (?, ?)"
         return self.connection.execute(sql, (queue, now)).rowcount > 0
 
     def unpause(self, queue: str) -> bool:
-        """Let the queue be consumed; True if it was paused."""
+        """Resume the queue. Returns whether it was paused."""
         return self.connection.execute("DELETE FROM paused WHERE queue = ?", (queue,)).rowcount > 0
 
     def count(self, queue: str, now: int, *, failed: bool) -> None:
-        """Count one run as ended, and as failed."""
+        """Count one run as processed and, if `failed`, as failed."""
         today, failure = day(now), int(failed)
         updated = self.connection.execute(
             "UPDATE daily SET processed = processed + 1, failed = failed + ? WHERE queue = ? AND day = ?",
@@ -241,7 +244,7 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
         )
         if not updated.rowcount:
             self._start_day(queue, today, failure, now)
-        # At the largest integer both totals begin anew, as Go's do: sums of SQLite turn into floats there.
+        # Both totals start again after the largest integer, as in Go; sums of SQLite would become floats.
         self.connection.execute(
             "UPDATE queues SET processed = iif(processed = ?1, 1, processed + 1),"
             " failed = iif(processed = ?1, ?2, failed + ?2) WHERE name = ?3",
@@ -257,7 +260,7 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
     # --- upkeep ----------------------------------------------------------------------------------------
 
     def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
-        """Scheduled and retried tasks whose time has come, first due first."""
+        """Return scheduled and retried tasks that are due, in the order of their due times."""
         tasks = [
             task
             for state in (TaskState.SCHEDULED, TaskState.RETRY)
@@ -266,16 +269,16 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
         return sorted(tasks, key=lambda task: (task.rank, task.seq))[:limit]
 
     def next_due(self, queue: str) -> int | None:
-        """When the next scheduled or retried task is due."""
+        """Return when the next scheduled or retried task is due; None if there is none."""
         firsts = [self.first_tasks(queue, state, 1) for state in (TaskState.SCHEDULED, TaskState.RETRY)]
         return min((task.rank for tasks in firsts for task in tasks), default=None)
 
     def lost(self, queue: str, now: int, limit: int) -> list[FullRow]:
-        """Active tasks whose lease has expired, oldest first."""
+        """Return active tasks whose lease has expired, in the order of expiry."""
         return [row for row in self.first(queue, TaskState.ACTIVE, limit, upto=now) if row.task.lease_token]
 
     def trim_archive(self, queue: str, max_size: int, max_age: int, limit: int, now: int) -> int:
-        """Delete archived tasks that are too many or too old, oldest first; how many."""
+        """Delete archived tasks that are too many or too old, oldest first. Returns their number."""
         (size,) = self.connection.execute(
             "SELECT count(*) FROM tasks WHERE queue = ? AND state = 'archived'", (queue,)
         ).fetchone()
@@ -287,14 +290,14 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
         return len(doomed)
 
     def active_after(self, queue: str, seq: int, limit: int) -> list[TaskRow]:
-        """Active tasks in the order they were made, from behind `seq` on."""
+        """Return active tasks created after the one with this `seq`, in the order of their creation."""
         sql = f"{SELECT_TASK} WHERE queue = ? AND state = 'active' AND seq > ? ORDER BY seq LIMIT ?"
         return [TaskRow._make(found) for found in self.fetch(sql, queue, seq, limit)]
 
     # --- inspection ------------------------------------------------------------------------------------
 
     def page(self, queue: str, state: TaskState, group: str, offset: int, limit: int) -> list[FullRow]:
-        """Rows of a state, and of a group if one is named, in the state's order."""
+        """Return a page of the rows in a state, and in a group if one is named, in the order of the state."""
         sql = (
             f"{SELECT_ROW} WHERE queue = ? AND state = ?"
             " AND (? = '' OR (group_name = ? AND set_id IS NULL))"
@@ -304,7 +307,7 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
         return [row_of(columns) for columns in found]
 
     def sizes(self, queue: str) -> dict[str, int]:
-        """How many tasks are in each state that has any."""
+        """Return the number of tasks in each state that has any."""
         states = [state.value for state in TaskState]
         sql = (
             "SELECT state, count(*) FROM tasks"
@@ -313,24 +316,24 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
         return dict(self.fetch(sql, *states, queue))
 
     def oldest_pending(self, queue: str) -> int | None:
-        """Since when the oldest pending task waits."""
-        # Heads have negative ranks and tails positive ones, so on either side the oldest is next to zero.
+        """Return since when the oldest pending task has been waiting; None without pending tasks."""
+        # Tasks put at the head have negative ranks, others positive ones: the oldest are next to zero.
         since = "SELECT pending_since FROM tasks WHERE queue = ? AND state = 'pending' AND"
         last_head = self.fetch(f"{since} rank < 0 ORDER BY rank DESC LIMIT 1", queue)
         first_tail = self.fetch(f"{since} rank > 0 ORDER BY rank LIMIT 1", queue)
         return min((instant for (instant,) in last_head + first_tail), default=None)
 
     def totals(self, queue: str) -> tuple[int, int] | None:
-        """Runs ended and failed ever; None for a queue that is not listed."""
+        """Return the numbers of all processed and failed runs; None for a queue that is not listed."""
         found = self.fetch("SELECT processed, failed FROM queues WHERE name = ?", queue)
         return found[0] if found else None
 
     def counted(self, queue: str, date: str) -> tuple[int, int]:
-        """Runs ended and failed on a day."""
+        """Return the numbers of processed and failed runs on a day."""
         found = self.fetch("SELECT processed, failed FROM daily WHERE queue = ? AND day = ?", queue, date)
         return found[0] if found else (0, 0)
 
 
 def day(instant: int) -> str:
-    """The UTC date of an instant."""
+    """Return the UTC date of an instant."""
     return datetime.fromtimestamp(instant // 1000, UTC).date().isoformat()
