@@ -17,11 +17,11 @@ from asynq.protocol.broker import require
 from asynq.protocol.ops import Ping
 from asynq.runtime.backoff import Outage, shared_outage
 from asynq.runtime.blocking_run import run_blocking
-from asynq.runtime.lifecycle import Life
+from asynq.runtime.lifecycle import Lifecycle
 from asynq.runtime.logs import get_logger
-from asynq.worker.aggregation import AGGREGATING, Grouping
-from asynq.worker.queue_selection import Preference, QueueLimits
-from asynq.worker.settings import Settings
+from asynq.worker.aggregation import AGGREGATING, AggregationSettings
+from asynq.worker.queue_selection import QueueLimits, QueuePriority
+from asynq.worker.settings import WorkerSettings
 from asynq.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.server")
 
-SECOND = timedelta(seconds=1)
-GREETING = 2.0
+_SECOND = timedelta(seconds=1)
+FIRST_PING_TIMEOUT = 2.0
 """Seconds a start waits for the broker's first answer."""
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class Server(Life):
+class Server(Lifecycle):
     """Takes tasks from queues and runs up to `concurrency` of their handlers at once.
 
     A server lives once: new, then active, stopped (takes no more tasks, finishes those in hand), closed;
@@ -113,8 +113,8 @@ class Server(Life):
         check_callback("is_failure", is_failure, takes="(error)", at_once=True)
         _check_seconds(lease=lease, health_check_interval=health_check_interval)
         check_callback("aggregator", aggregator, takes="(group, tasks)")
-        preference = Preference.of(queues, strict=strict_priority)
-        self._settings = Settings(
+        preference = QueuePriority.of(queues, strict=strict_priority)
+        self._settings = WorkerSettings(
             concurrency=_concurrency(concurrency),
             preference=preference,
             limits=QueueLimits.of(queue_limits, shared_queue_limits, preference.names),
@@ -133,7 +133,7 @@ class Server(Life):
             shutdown_timeout=shutdown_timeout // _MILLISECOND,
             lease=lease // _MILLISECOND,
             stall_warning=_stall_warning(stall_warning),
-            grouping=Grouping.of(aggregator, group_grace_period, group_max_delay, group_max_size),
+            grouping=AggregationSettings.of(aggregator, group_grace_period, group_max_delay, group_max_size),
         )
         super().__init__(broker, log)
         if aggregator is not None:
@@ -224,10 +224,12 @@ class Server(Life):
     async def _greet(self) -> Outage | None:
         """The outage that is told of if the broker does not answer."""
         try:
-            async with asyncio.timeout(GREETING):
+            async with asyncio.timeout(FIRST_PING_TIMEOUT):
                 await self.ping()
         except TimeoutError:
-            log.warning("the broker does not answer yet and is waited for: no answer within %g s", GREETING)
+            log.warning(
+                "the broker does not answer yet and is waited for: no answer within %g s", FIRST_PING_TIMEOUT
+            )
             return Outage(log, told=True, why=False)
         except BrokerUnavailable as error:
             log.warning("the broker does not answer yet and is waited for: %s", error.reason)
@@ -273,5 +275,5 @@ def _stall_warning(value: timedelta | None) -> int | None:
 def _check_seconds(**options: timedelta) -> None:
     for name, value in options.items():
         check_duration(name, value)
-        if value < SECOND:
+        if value < _SECOND:
             raise ValueError(f"{name} must be at least one second; it is {value}")

@@ -26,7 +26,7 @@ from asynq.inspector.inspector import Inspector
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.connect import resolve
 from asynq.protocol.ops import Dequeue, Forward, ListQueues
-from asynq.runtime.loop_thread import Portal
+from asynq.runtime.loop_thread import LoopThread
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def run_until_idle(
         RuntimeError: tasks are still due after `most` runs.
     """
     broker, owned = resolve(broker)
-    portal = Portal(broker.aclose)
+    portal = LoopThread(broker.aclose)
     try:
         return portal.run(
             lambda: arun_until_idle(

@@ -19,9 +19,9 @@ from asynq.brokerkit.group_commit import GroupCommit
 from asynq.brokerkit.per_process import PerProcess
 from asynq.errors import AsynqError
 from asynq.protocol.answers import unwrap
-from asynq.runtime.loop_thread import Portal
+from asynq.runtime.loop_thread import LoopThread
 from asynq.runtime.sync_async import completed
-from asynq.runtime.threads import in_own_thread
+from asynq.runtime.threads import run_in_new_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -198,7 +198,7 @@ class CalledBroker(_Broker):
 
     async def aclose(self) -> None:
         """See Broker. Closes the broker for sync callers as well: they use the same store."""
-        await in_own_thread(self.close)
+        await run_in_new_thread(self.close)
 
 
 class AwaitedBroker(_Broker):
@@ -216,7 +216,7 @@ class AwaitedBroker(_Broker):
         """
         super().__init__(capabilities, clock)
         closing = weakref.WeakMethod(self.aclose)
-        self._portal = Portal(lambda: _closed(closing))
+        self._portal = LoopThread(lambda: _closed(closing))
 
     # --- to be implemented ----------------------------------------------------------------------------------
 

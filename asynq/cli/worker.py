@@ -20,9 +20,9 @@ from asynq.runtime.logs import configure, get_logger
 from asynq.runtime.safe_text import shown, shown_traceback
 from asynq.runtime.stop_signals import hold_back
 from asynq.supervisor.command import BROKER_VARIABLE, LogLevel, worker_command
-from asynq.supervisor.stall_watch import tell_supervisor
+from asynq.supervisor.stall_watch import start_supervisor_heartbeat
 from asynq.supervisor.supervisor import INTERRUPTED, USAGE_ERROR, Supervisor, stop_with_supervisor, supervise
-from asynq.supervisor.usage_errors import Refusal
+from asynq.supervisor.usage_errors import UsageErrorReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 log = get_logger("asynq.worker")
 
 DEFAULT_BROKER = "redis://127.0.0.1:6379"
-SHORTEST_STALL = timedelta(seconds=1)
+MIN_STALL_TIMEOUT = timedelta(seconds=1)
 """A worker measures twice a second how far its event loop is behind."""
-STRAGGLERS = timedelta(seconds=15)
+SETTLE_ALLOWANCE = timedelta(seconds=15)
 """What a worker gets beyond its shutdown timeout to cancel handlers and settle their tasks."""
 
 
@@ -126,7 +126,7 @@ def worker(
 
 def _status(run: Callable[[], int]) -> int:
     """The exit status of a run. The supervisor, if there is one, is told of a usage error."""
-    refusal = Refusal()
+    refusal = UsageErrorReporter()
     try:
         status = run()
     except KeyboardInterrupt:
@@ -142,8 +142,8 @@ def _status(run: Callable[[], int]) -> int:
 
 def _read_stall_timeout(text: str) -> timedelta:
     timeout = read_duration("--stall-timeout", text)
-    if timeout < SHORTEST_STALL:
-        raise usage_error(f"--stall-timeout: it must be at least {format_duration(SHORTEST_STALL)}")
+    if timeout < MIN_STALL_TIMEOUT:
+        raise usage_error(f"--stall-timeout: it must be at least {format_duration(MIN_STALL_TIMEOUT)}")
     return timeout
 
 
@@ -156,7 +156,7 @@ def _supervise(
         command,
         processes,
         env={**os.environ, BROKER_VARIABLE: broker},
-        patience=(patience + STRAGGLERS).total_seconds(),
+        stop_timeout=(patience + SETTLE_ALLOWANCE).total_seconds(),
         stall_timeout=None if stall is None else stall.total_seconds(),
         rng=random.Random(),  # noqa: S311 - spreads restarts, guards nothing
     )
@@ -198,7 +198,7 @@ def _serve(
     except (TypeError, ValueError) as error:
         raise usage_error(str(error)) from None
     try:
-        tell_supervisor(lambda: server.loop_lag)
+        start_supervisor_heartbeat(lambda: server.loop_lag)
         server.run(handler)
     except AsynqError as error:
         typer.echo(f"Error: {shown(error)}", err=True)

@@ -13,7 +13,7 @@ from asynq.client.payload import result_decoder
 from asynq.client.results import Results, check_waitable
 from asynq.protocol.connect import resolve
 from asynq.protocol.ops import Ping, RunTask
-from asynq.runtime.loop_thread import Portal
+from asynq.runtime.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,7 +52,7 @@ class Client:
         self._broker, self._owned = resolve(broker)
         self._new_id = new_id
         self._results = Results(self._broker)
-        self._portal = Portal(partial(_close_async, self._results, self._broker))
+        self._portal = LoopThread(partial(_close_async, self._results, self._broker))
 
     def enqueue(self, task: Task, **options: Unpack[EnqueueKeywords]) -> TaskInfo:
         """Add the task to its queue: pending, scheduled, or waiting in its group.

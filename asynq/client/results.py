@@ -11,8 +11,8 @@ from asynq.errors import AsynqError, BrokerUnavailable, TaskFailedError, TaskGon
 from asynq.info import TaskInfo
 from asynq.protocol.ops import GetTask
 from asynq.runtime.backoff import Backoff
-from asynq.runtime.interval_loop import JITTER, POLL, POLL_UNTOLD
-from asynq.runtime.loop_local import PerLoop
+from asynq.runtime.interval_loop import JITTER, POLL_INTERVAL, POLL_INTERVAL_WITHOUT_PUSH
+from asynq.runtime.loop_local import LoopLocal
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Results:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._rng = random.Random()  # noqa: S311 - it spreads polls
-        self._watchers: PerLoop[Watcher] = PerLoop(_aclose)
+        self._watchers: LoopLocal[Watcher] = LoopLocal(_aclose)
 
     async def wait(self, info: TaskInfo, timeout: timedelta | None) -> bytes:  # noqa: ASYNC109 - its message
         """The task's result once it is completed; see `Client.wait`."""
@@ -69,9 +69,9 @@ class Results:
         """The task's next change, and the seconds after which to read the task in any case."""
         try:
             watcher = self._watchers.get(self._broker.watcher)
-            change, poll = await watcher.watch(look.queue, look.task_id), POLL
+            change, poll = await watcher.watch(look.queue, look.task_id), POLL_INTERVAL
         except AsynqError:
-            change, poll = asyncio.get_running_loop().create_future(), POLL_UNTOLD
+            change, poll = asyncio.get_running_loop().create_future(), POLL_INTERVAL_WITHOUT_PUSH
         return change, poll * self._rng.uniform(1 - JITTER, 1 + JITTER)
 
 

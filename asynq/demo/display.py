@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from asynq.demo.report import Report
+    from asynq.demo.report import DemoReport
 
 
 class BarDisplay:
@@ -80,7 +80,7 @@ def display_for(console: Console) -> BarDisplay | LineDisplay:
     return BarDisplay(console) if console.is_terminal else LineDisplay(console.file)
 
 
-def print_table(console: Console, report: Report) -> None:
+def print_table(console: Console, report: DemoReport) -> None:
     """The report as a table."""
     # As Text: a path is no markup, whatever brackets it has.
     directory = shown(report.directory)

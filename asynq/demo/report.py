@@ -21,7 +21,7 @@ _PAGE = 500
 
 
 @frozen(kw_only=True)
-class Tally:
+class TaskCounts:
     """The numbers of one kind of task."""
 
     enqueued: int
@@ -35,8 +35,8 @@ class Tally:
         """Tasks that did not complete."""
         return self.enqueued - self.completed
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
+    def __add__(self, other: TaskCounts) -> TaskCounts:
+        return TaskCounts(
             enqueued=self.enqueued + other.enqueued,
             completed=self.completed + other.completed,
             run_more_than_once=self.run_more_than_once + other.run_more_than_once,
@@ -44,7 +44,7 @@ class Tally:
 
 
 @frozen(kw_only=True)
-class Report:
+class DemoReport:
     """How the demo ended."""
 
     broker: str
@@ -55,15 +55,15 @@ class Report:
     """Process ids of the workers that were killed on the way."""
     seconds: float
     """From the first enqueue to the last completion."""
-    tallies: Mapping[str, Tally]
+    tallies: Mapping[str, TaskCounts]
     """By kind of task."""
 
     @property
-    def total(self) -> Tally:
+    def total(self) -> TaskCounts:
         """All kinds together."""
-        return sum(self.tallies.values(), Tally(enqueued=0, completed=0, run_more_than_once=0))
+        return sum(self.tallies.values(), TaskCounts(enqueued=0, completed=0, run_more_than_once=0))
 
-    def per_second(self, tally: Tally) -> float:
+    def per_second(self, tally: TaskCounts) -> float:
         """Tasks completed a second."""
         return tally.completed / self.seconds if self.seconds else 0.0
 
@@ -95,7 +95,7 @@ def last_to_begin(run_log: Path, pids: Collection[int]) -> int | None:
     return next((pid for pid in begun if pid in pids), None)
 
 
-async def tally(broker: Broker, queue: str, task_ids: Collection[str], runs: Mapping[str, int]) -> Tally:
+async def tally(broker: Broker, queue: str, task_ids: Collection[str], runs: Mapping[str, int]) -> TaskCounts:
     """Count the tasks of one queue: completed ones by asking the broker, runs by `runs_begun`."""
     completed: set[str] = set()
     offset = 0
@@ -105,7 +105,7 @@ async def tally(broker: Broker, queue: str, task_ids: Collection[str], runs: Map
         completed.update(task.message.id for task in page if task.result is not None)
         offset += _PAGE
     wanted = set(task_ids)
-    return Tally(
+    return TaskCounts(
         enqueued=len(task_ids),
         completed=len(completed & wanted),
         run_more_than_once=sum(1 for task_id in wanted if runs.get(task_id, 0) > 1),

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from asynq.client.client import AsyncClient
 from asynq.client.task import Task
-from asynq.demo.report import Report, last_to_begin, runs_begun, tally
+from asynq.demo.report import DemoReport, last_to_begin, runs_begun, tally
 from asynq.demo.tasks import COUNT, DIGEST, RUN_LOG_VARIABLE
 from asynq.errors import AsynqError, QueueNotEmptyError
 from asynq.inspector.inspector import AsyncInspector
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
     from asynq.protocol.broker import Broker
 
-LEASE = timedelta(seconds=2)
-RETENTION = timedelta(hours=1)
+WORKER_LEASE = timedelta(seconds=2)
+RESULT_RETENTION = timedelta(hours=1)
 """Longer than any demo: completed tasks are counted at the end."""
-WEIGHTS = {DIGEST: 2, COUNT: 1}
+QUEUE_WEIGHTS = {DIGEST: 2, COUNT: 1}
 CONCURRENCY = 16
-PATIENCE = 15.0
+PROGRESS_TIMEOUT = 15.0
 """Seconds without a single completion after which what is left counts as lost."""
 _CHUNK = 500
 _POLL = 0.02
@@ -89,10 +89,10 @@ class Demo:
     scratch: Path
     """A directory of its own for the run log and the workers' output."""
 
-    async def run(self, progress: Progress) -> Report:
+    async def run(self, progress: Progress) -> DemoReport:
         """Do it. Leaves no process behind, however it ends; AsynqError when the broker cannot be used."""
         run_id = uuid4().hex[:8]
-        queues = {kind: f"demo-{run_id}:{kind.partition(':')[2]}" for kind in WEIGHTS}
+        queues = {kind: f"demo-{run_id}:{kind.partition(':')[2]}" for kind in QUEUE_WEIGHTS}
         broker = connect(self.broker_url)
         try:
             async with self._workers(queues, progress) as supervisor:
@@ -108,7 +108,7 @@ class Demo:
             await _clean_up(broker, list(queues.values()), progress)
         finally:
             await broker.aclose()
-        return Report(
+        return DemoReport(
             broker=redact_url(self.broker_url),
             directory=os.fsencode(self.directory).decode(errors="backslashreplace"),
             files=len(self.files),
@@ -135,13 +135,13 @@ class Demo:
                 worker_command(
                     "asynq.demo.tasks:mux",
                     log_level=LogLevel.WARNING,
-                    queues={queue: WEIGHTS[kind] for kind, queue in queues.items()},
+                    queues={queue: QUEUE_WEIGHTS[kind] for kind, queue in queues.items()},
                     concurrency=CONCURRENCY,
-                    lease=LEASE,
+                    lease=WORKER_LEASE,
                 ),
                 self.processes,
                 env={**os.environ, BROKER_VARIABLE: self.broker_url, RUN_LOG_VARIABLE: str(self._run_log)},
-                patience=PATIENCE,
+                stop_timeout=PROGRESS_TIMEOUT,
                 rng=random.Random(),  # noqa: S311 - spreads restarts, guards nothing
                 stderr=output,
             )
@@ -164,7 +164,7 @@ class Demo:
         for chunk in batched(self.files, _CHUNK):
             for kind, queue in queues.items():
                 tasks = [Task(kind, os.fsencode(path)) for path in chunk]
-                for info in await client.enqueue_many(tasks, queue=queue, retention=RETENTION):
+                for info in await client.enqueue_many(tasks, queue=queue, retention=RESULT_RETENTION):
                     if isinstance(info, AsynqError):
                         raise info
                     task_ids[kind].append(info.id)
@@ -187,8 +187,8 @@ class Demo:
                 return killed
             if completed > before:
                 before, since = completed, time.monotonic()
-            elif time.monotonic() - since > PATIENCE:
-                progress.say(f"nothing was completed for {PATIENCE:g} s: giving up")
+            elif time.monotonic() - since > PROGRESS_TIMEOUT:
+                progress.say(f"nothing was completed for {PROGRESS_TIMEOUT:g} s: giving up")
                 return killed
             third = completed * 3 >= total
             if not killed and third and (victim := last_to_begin(self._run_log, supervisor.pids)):

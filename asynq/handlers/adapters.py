@@ -19,7 +19,7 @@ from asynq.handlers.outcome import Interrupted
 from asynq.handlers.processes.main_module import MainModule
 from asynq.handlers.processes.messages import HandlerCall
 from asynq.handlers.processes.pool import ProcessCall
-from asynq.runtime.threads import Answer, end_of
+from asynq.runtime.threads import CallResult, completion_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,14 +138,14 @@ class PayloadAdapter(HandlerAdapter):
 
 async def _in_thread(ctx: Context, function: Callable[[], T], kill: Callable[[], None] | None = None) -> T:
     """Call the function in a thread. `kill` makes it end soon; without it, nothing can stop a thread."""
-    answer: Answer[T] = Answer()
+    answer: CallResult[T] = CallResult()
     try:
         future = ctx.control.executors.threads.submit(copy_context().run, answer.fill, function)
     except RuntimeError as error:
         ctx.control.stop = ctx.control.stop or Interrupted("shutdown")
         raise TaskCancelledError("the server's threads have ended") from error
     ctx.control.calls.append(future)
-    end = end_of(future)
+    end = completion_of(future)
     while not end.done():
         try:
             await asyncio.wait((end,))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from attrs import frozen
 
 from asynq.handlers.processes.pool import ProcessPool
-from asynq.runtime.threads import DaemonThreads
+from asynq.runtime.threads import DaemonThreadPool
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -23,7 +23,7 @@ class Executors:
     @classmethod
     def of(cls, concurrency: int) -> Self:
         """Executors for as many handlers at the same time."""
-        return cls(DaemonThreads(concurrency), ProcessPool())
+        return cls(DaemonThreadPool(concurrency), ProcessPool())
 
     def close(self) -> None:
         """Accept no more calls and end the processes. Threads end after their current call."""

@@ -16,7 +16,7 @@ from asynq.errors import AsynqError, LeaseLostError, RateLimited, TaskCancelledE
 from asynq.handlers.context import Context
 from asynq.handlers.outcome import Cancelled, Failed, wraps
 from asynq.protocol.ops import Archive, Requeue, Retry
-from asynq.runtime.forks import NoWayBack
+from asynq.runtime.forks import ExitForkedChild
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Hooks:
 
     def _call(self, what: str, callback: Callable[[], Awaitable[None] | None]) -> None:
         try:
-            with NoWayBack():
+            with ExitForkedChild():
                 answer = callback()
         except BaseException:
             log.exception("%s failed", what)
@@ -131,7 +131,7 @@ class Hooks:
 
     async def _finish(self, what: str, answer: Awaitable[None]) -> None:
         try:
-            with NoWayBack():
+            with ExitForkedChild():
                 await answer
         except asyncio.CancelledError:
             raise

@@ -20,7 +20,7 @@ from asynq.checks import check_count, check_duration, check_name
 from asynq.errors import AsynqError, RateLimited
 from asynq.instants import duration_of
 from asynq.protocol.ops import MAX_RATE, AcquireSlot, ReleaseSlot, TakeToken
-from asynq.runtime.interval_loop import rest
+from asynq.runtime.interval_loop import wait_with_timeout
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class SemaphoreSlot:
 
     async def _renew(self, left: asyncio.Event) -> None:
         while not left.is_set():
-            await rest(left, self._renew_interval)
+            await wait_with_timeout(left, self._renew_interval)
             if not left.is_set():
                 try:
                     self._log_if_lost(held=await self._broker.aexecute(self._op))

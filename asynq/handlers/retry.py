@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from asynq.client.task import Task
-from asynq.runtime.forks import NoWayBack
+from asynq.runtime.forks import ExitForkedChild
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class RetryPolicy:
         """Milliseconds until the task may run again."""
         if self.delay is not None:
             try:
-                with NoWayBack():
+                with ExitForkedChild():
                     delay = self.delay(message.retried, error, Task.from_message(message))
                 return _milliseconds(delay)
             except BaseException:
@@ -65,7 +65,7 @@ class RetryPolicy:
         if self.is_failure is None:
             return True
         try:
-            with NoWayBack():
+            with ExitForkedChild():
                 return bool(self.is_failure(error))
         except BaseException:
             log.exception("is_failure failed for task %r; the error counts as a failure", message.id)

@@ -24,7 +24,7 @@ from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Outcome, Succ
 from asynq.instants import instant_of, seconds_of
 from asynq.protocol.ops import Complete
 from asynq.protocol.value_sizes import too_large
-from asynq.runtime.forks import NoWayBack
+from asynq.runtime.forks import ExitForkedChild
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Run:
     async def _handle(self) -> Outcome:
         current_run.set(self.context)
         try:
-            with NoWayBack():
+            with ExitForkedChild():
                 answer = await self._handler(self.context, Task.from_message(self.delivery.message))
                 return _success(answer, self.delivery, self._control.broker)
         except (SkipRetry, RevokeTask) as verdict:

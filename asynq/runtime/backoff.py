@@ -66,7 +66,7 @@ shared_outage: ContextVar[Outage | None] = ContextVar("shared_outage", default=N
 """The outage that all tasks of a server's event loop tell of in one voice."""
 
 
-class Troubles:
+class ErrorReporter:
     """Says once when something begins to fail, and once when it works again; per key.
 
     That the broker is away is said by the server's `shared_outage`, where there is one.

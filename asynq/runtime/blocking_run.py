@@ -9,9 +9,9 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
-from asynq.runtime.forks import signals_kept_from_children
+from asynq.runtime.forks import signals_reset_in_children
 from asynq.runtime.logs import get_logger
-from asynq.runtime.threads import LoopThreads
+from asynq.runtime.threads import LoopThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 log = get_logger("asynq.server")
 
-LAST_PATIENCE = 1.0
+CANCEL_TIMEOUT = 1.0
 """Seconds that coroutines of the user have to end when all else has ended."""
 
 
@@ -40,14 +40,14 @@ def run_blocking(main: Callable[[], Coroutine[Any, Any, None]], instead: str) ->
     """
     if _runs_already():
         raise RuntimeError(f"run() blocks, and here an event loop is running: use {instead}")
-    with signals_kept_from_children(CHILD_MASKED_SIGNALS):
+    with signals_reset_in_children(CHILD_MASKED_SIGNALS):
         _run(asyncio.Runner(loop_factory=loop_factory()), main)
 
 
 def _run(runner: asyncio.Runner, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     loop = runner.get_loop()
     try:
-        loop.set_default_executor(LoopThreads(min(32, (os.cpu_count() or 1) + 4)))
+        loop.set_default_executor(LoopThreadPool(min(32, (os.cpu_count() or 1) + 4)))
         run_to_end(loop, main())
     finally:
         # Closing waits for every task of the loop, for ever if need be.
@@ -118,13 +118,13 @@ def _runs_already() -> bool:
 
 
 async def _others_end() -> bool:
-    """Cancel what else runs on this loop; whether all of it has ended within LAST_PATIENCE."""
+    """Cancel what else runs on this loop; whether all of it has ended within CANCEL_TIMEOUT."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     if not others:
         return True
-    _, left = await asyncio.wait(others, timeout=LAST_PATIENCE)
+    _, left = await asyncio.wait(others, timeout=CANCEL_TIMEOUT)
     if left:
         log.warning(
             "%d coroutines do not end when they are cancelled: the program ends without them", len(left)

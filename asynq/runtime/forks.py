@@ -28,7 +28,7 @@ _masks = _Masks()
 
 
 @contextmanager
-def signals_kept_from_children(numbers: Iterable[signal.Signals]) -> Iterator[None]:
+def signals_reset_in_children(numbers: Iterable[signal.Signals]) -> Iterator[None]:
     """Handle these signals in here; a child that is forked meanwhile handles them as before.
 
     Without this, a signal sent to the child reaches the event loop of its parent, and does not end the child.
@@ -47,7 +47,7 @@ def signals_kept_from_children(numbers: Iterable[signal.Signals]) -> Iterator[No
         _before.update(outer)
 
 
-class NoWayBack:
+class ExitForkedChild:
     """Around a call of a user's function: a child that it forks ends where the call ends.
 
     The child exits as a program does: with status 0, that of its SystemExit, or 1 after another error, whose

@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from asynq.errors import AsynqError, BrokerUnavailable
-from asynq.runtime.backoff import Troubles
+from asynq.runtime.backoff import ErrorReporter
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.loops")
 
-END_PATIENCE = 1.0
+DEREGISTER_TIMEOUT = 1.0
 """Seconds a shutdown waits to be seen no more."""
-UNANSWERED_PATIENCE = 0.2
+UNREACHABLE_DEREGISTER_TIMEOUT = 0.2
 """The same of a broker that does not answer."""
 
 
@@ -40,7 +40,7 @@ class Heartbeat:
         self._time = time
         self._beat = beat
         self._last = last
-        self._troubles = Troubles(log, "the heartbeat")
+        self._troubles = ErrorReporter(log, "the heartbeat")
 
     async def step(self) -> float | None:
         """Be seen. A broker that is away is the loop's matter, one that refuses is logged once."""
@@ -61,7 +61,7 @@ class Heartbeat:
         answered: the broker answered until now; else there is little use in waiting for it.
         """
         try:
-            async with asyncio.timeout(END_PATIENCE if answered else UNANSWERED_PATIENCE):
+            async with asyncio.timeout(DEREGISTER_TIMEOUT if answered else UNREACHABLE_DEREGISTER_TIMEOUT):
                 await self._broker.aexecute(self._last)
         except TimeoutError:
             log.info("the record of this process expires on its own: the broker does not answer in time")

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from asynq.errors import BrokerFullError, BrokerRefusedError, BrokerUnavailable
-from asynq.runtime.backoff import Backoff, Troubles
+from asynq.runtime.backoff import Backoff, ErrorReporter
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ log = get_logger("asynq.loops")
 
 JITTER = 0.25
 """Pauses vary by this share either way, so that many servers do not act in step."""
-POLL = 5.0
+POLL_INTERVAL = 5.0
 """Seconds between two polls of the broker while it sends notifications."""
-POLL_UNTOLD = 1.0
+POLL_INTERVAL_WITHOUT_PUSH = 1.0
 """Seconds between two polls while it sends none."""
 
 
-class Every:
+class IntervalLoop:
     """Runs a step again and again until it is stopped; a step that fails does not end the loop.
 
     A step answers the seconds until it wants to run again, None for the interval. While the broker is
@@ -47,7 +47,7 @@ class Every:
         self._gap = gap
         self._rng = rng
         self._backoff = Backoff(rng, first=min(0.5, interval))
-        self._troubles = Troubles(log, name)
+        self._troubles = ErrorReporter(log, name)
         self._woken = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -65,8 +65,8 @@ class Every:
         while not self._stopped.is_set():
             self._woken.clear()
             pause = await self._attempt()
-            await rest(self._stopped, self._gap)
-            await rest(self._woken, pause - self._gap)
+            await wait_with_timeout(self._stopped, self._gap)
+            await wait_with_timeout(self._woken, pause - self._gap)
 
     async def _attempt(self) -> float:
         try:
@@ -99,7 +99,7 @@ def being_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
-async def rest(until: asyncio.Event, seconds: float | None) -> None:
+async def wait_with_timeout(until: asyncio.Event, seconds: float | None) -> None:
     """Wait for the event, at most so many seconds; None for as long as it takes."""
     if until.is_set() or (seconds is not None and seconds <= 0):
         return

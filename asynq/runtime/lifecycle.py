@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 State = Literal["new", "active", "stopped", "closed"]
 
 
-class Life:
+class Lifecycle:
     """Works from its start in an event loop to its shutdown. It is lived once.
 
     A broker given by URL belongs to it, and is closed with it.

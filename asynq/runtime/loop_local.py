@@ -34,7 +34,7 @@ class Droppable(Protocol):
         ...
 
 
-class PerLoop(Generic[T]):
+class LoopLocal(Generic[T]):
     """One resource for each event loop that asks. Usable from any thread, and after a fork.
 
     The resource of a loop is freed when the loop ends: by `asyncio.run`, `asyncio.Runner` and whoever else

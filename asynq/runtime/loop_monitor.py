@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.loop")
 
-LONGEST_INTERVAL = 0.5
+MAX_PROBE_INTERVAL = 0.5
 """Most seconds between two probes of a loop that runs."""
-PROBES = 4
+PROBES_PER_WARNING = 4
 """Probes within the time after which a stall is logged."""
-MOST_THREADS = 4
+MAX_THREAD_STACKS = 4
 """Most threads whose stacks are logged when the loop itself waits."""
-HANDLER_THREADS = "asynq-handler"
+HANDLER_THREAD_PREFIX = "asynq-handler"
 
 
 class Blocked(Exception):  # noqa: N818 - never raised: it carries the stack of a thread to a log
@@ -55,7 +55,9 @@ class LoopMonitor:
         self._warning = warning
         self._culprit = culprit
         self._monotonic = monotonic
-        self._interval = LONGEST_INTERVAL if warning is None else min(warning / PROBES, LONGEST_INTERVAL)
+        self._interval = (
+            MAX_PROBE_INTERVAL if warning is None else min(warning / PROBES_PER_WARNING, MAX_PROBE_INTERVAL)
+        )
         self._closed = threading.Event()
         self._since = 0.0
         """From when on the loop is behind; in the future while it is not."""
@@ -141,11 +143,11 @@ def _log_handler_threads(frames: Mapping[int, FrameType]) -> None:
     busy = [
         (thread.name, frame)
         for thread in threading.enumerate()
-        if thread.name.startswith(HANDLER_THREADS)
+        if thread.name.startswith(HANDLER_THREAD_PREFIX)
         and (frame := frames.get(thread.ident or 0))
         and frame.f_globals.get("__name__") != threads.__name__  # it waits for work
     ]
-    for name, frame in busy[:MOST_THREADS]:
+    for name, frame in busy[:MAX_THREAD_STACKS]:
         log.warning("a plain handler runs in a thread", exc_info=_stack(f"thread {name} is here", frame))
 
 

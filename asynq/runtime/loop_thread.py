@@ -20,7 +20,7 @@ _INHERITED: Final[list[object]] = []
 """Threads that did not come along through a fork. Their loops are the parent's, and are left alone."""
 
 
-class Portal:
+class LoopThread:
     """Runs coroutines for any thread, on one event loop that starts with the first of them.
 
     `at_end` is awaited on that loop when it ends: with `close`, or when nobody holds the portal any more. A
@@ -31,7 +31,7 @@ class Portal:
         self._at_end = at_end
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._thread: _LoopThread | None = None
+        self._thread: _Thread | None = None
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What the coroutine returns. BrokerUnavailable when the portal is closed while it runs."""
@@ -40,7 +40,7 @@ class Portal:
             self._lock, self._pid, self._thread = threading.Lock(), os.getpid(), None
         with self._lock:
             if self._thread is None:
-                self._thread = _LoopThread(self._at_end)
+                self._thread = _Thread(self._at_end)
                 # At exit the thread ends by itself, and joining it could hang.
                 weakref.finalize(self, self._thread.stop).atexit = False
             future = asyncio.run_coroutine_threadsafe(work(), self._thread.loop)
@@ -65,7 +65,7 @@ class Portal:
             thread.join()
 
 
-class _LoopThread(threading.Thread):
+class _Thread(threading.Thread):
     def __init__(self, at_end: Callable[[], Awaitable[None]]) -> None:
         super().__init__(name="asynq-portal", daemon=True)
         self.loop = asyncio.new_event_loop()

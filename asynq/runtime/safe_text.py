@@ -22,7 +22,7 @@ MAX_TRACEBACK = 20_000
 """The same of a traceback; what is too much is left out of its middle."""
 
 _INDENT = "    "
-_MOST_NOTES = 10
+_MAX_NOTES = 10
 
 
 def shown(value: object, limit: int = MAX_TEXT) -> str:
@@ -91,8 +91,8 @@ def _bound(part: traceback.TracebackException) -> None:
         return
     if not isinstance(notes, Sequence) or isinstance(notes, str | bytes):
         notes = [shown_repr(notes)]
-    more = [f"({len(notes) - _MOST_NOTES} more notes)"] if len(notes) > _MOST_NOTES else []
-    part.__notes__ = [_as_note(note) for note in [*notes[:_MOST_NOTES], *more]]
+    more = [f"({len(notes) - _MAX_NOTES} more notes)"] if len(notes) > _MAX_NOTES else []
+    part.__notes__ = [_as_note(note) for note in [*notes[:_MAX_NOTES], *more]]
 
 
 def _as_note(note: object) -> str:

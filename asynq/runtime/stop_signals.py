@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-SAME_REQUEST = 1.0
+DUPLICATE_REQUEST_WINDOW = 1.0
 """Seconds after a request to stop within which further ones are the same request.
 
 A service manager signals all processes of a service at once, a terminal all of the foreground; wrappers and
 supervisors pass on what they receive: one stop reaches a process several times."""
-BLOCKED_AFTER = 2.0
+LOOP_REACTION_TIMEOUT = 2.0
 """Seconds an event loop has to react after the second request; then the process exits without it."""
-LOG_PATIENCE = 0.5
+LOG_TIMEOUT = 0.5
 """Seconds an exit waits for its last log line."""
-EXIT_BLOCKED = 1
+EXIT_LOOP_BLOCKED = 1
 """Exit status of a process that did not wait for its event loop."""
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _requested = threading.Event()
 
 
@@ -44,12 +44,12 @@ class StopRequests:
         return self._first is not None
 
     def received(self) -> Literal["first", "same", "again"]:
-        """Note a request: the first one, the same one within SAME_REQUEST, or another one."""
+        """Note a request: the first one, the same one within DUPLICATE_REQUEST_WINDOW, or another one."""
         now = self._monotonic()
         if self._first is None:
             self._first = now
             return "first"
-        return "same" if now - self._first < SAME_REQUEST else "again"
+        return "same" if now - self._first < DUPLICATE_REQUEST_WINDOW else "again"
 
 
 def signal_name(number: int) -> str:
@@ -108,12 +108,13 @@ def stop_signals(
 ) -> Iterator[None]:
     """Handle stop signals until the end of the context. Callbacks are called on the event loop.
 
-    The first SIGTERM or SIGINT calls `stop`, each that comes SAME_REQUEST later calls `again`; if the event
-    loop is blocked then, the process exits after BLOCKED_AFTER seconds with status EXIT_BLOCKED. SIGTSTP
-    calls `quiet`. Afterwards the previous handlers are back, but copies of a handled request are ignored.
+    The first SIGTERM or SIGINT calls `stop`. Each one that arrives at least DUPLICATE_REQUEST_WINDOW seconds
+    later calls `again`. If the event loop is blocked then, the process exits with status EXIT_LOOP_BLOCKED
+    after LOOP_REACTION_TIMEOUT seconds. SIGTSTP calls `quiet`. At the end of the context, the old handlers
+    are restored, but duplicates of a handled request are ignored.
     """
     handling = _Handling(loop, stop, again, quiet)
-    numbers = (*STOPPING, signal.SIGTSTP) if quiet else STOPPING
+    numbers = (*STOP_SIGNALS, signal.SIGTSTP) if quiet else STOP_SIGNALS
     previous: dict[signal.Signals, Any] = {}
     try:
         for number in numbers:
@@ -188,13 +189,13 @@ class _Handling:
         while not self.ended.is_set():
             reacted = threading.Event()
             self._call(reacted.set)
-            if not reacted.wait(BLOCKED_AFTER) and not self.ended.is_set():
+            if not reacted.wait(LOOP_REACTION_TIMEOUT) and not self.ended.is_set():
                 # Whoever blocks the loop may also hold a lock of a log handler.
                 saying = threading.Thread(target=_say_blocked, daemon=True)
                 saying.start()
-                saying.join(LOG_PATIENCE)
-                os._exit(EXIT_BLOCKED)
-            self.ended.wait(BLOCKED_AFTER / 10)
+                saying.join(LOG_TIMEOUT)
+                os._exit(EXIT_LOOP_BLOCKED)
+            self.ended.wait(LOOP_REACTION_TIMEOUT / 10)
 
 
 def _log() -> logging.Logger:

@@ -11,7 +11,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
-from asynq.runtime.forks import NoWayBack
+from asynq.runtime.forks import ExitForkedChild
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,17 +22,19 @@ T = TypeVar("T")
 _Item = tuple[Future[Any], "Callable[[], Any]"]
 
 
-async def in_thread(threads: Executor, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_in_thread(
+    threads: Executor, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
     """What the function answers or raises, called in one of the threads in the caller's context.
 
     Cancelling the caller does not end the call.
     """
-    answer: Answer[T] = Answer()
+    answer: CallResult[T] = CallResult()
     future = threads.submit(copy_context().run, answer.fill, partial(function, *args, **kwargs))
-    return await taken(future, answer)
+    return await result_of(future, answer)
 
 
-class Answer(Generic[T]):
+class CallResult(Generic[T]):
     """What a function answered or raised, on its way from one thread to another.
 
     Errors travel as values: a future cannot carry StopIteration, nor a loop survive SystemExit in one. And in
@@ -47,7 +49,7 @@ class Answer(Generic[T]):
         """Call the function and keep what it answers or raises."""
         held = self._held
         try:
-            with NoWayBack():
+            with ExitForkedChild():
                 result = function()
             held.append((result, None))
         except BaseException as error:  # noqa: BLE001
@@ -67,10 +69,10 @@ class Answer(Generic[T]):
             del error
 
 
-async def taken(future: Future[None], answer: Answer[T]) -> T:
+async def result_of(future: Future[None], answer: CallResult[T]) -> T:
     """What `answer` was filled with, once the call that fills it has ended."""
     try:
-        await end_of(future)
+        await completion_of(future)
     except asyncio.CancelledError:
         future.cancel()
         raise
@@ -79,7 +81,7 @@ async def taken(future: Future[None], answer: Answer[T]) -> T:
     return answer.take()
 
 
-def end_of(future: Future[Any]) -> asyncio.Future[None]:
+def completion_of(future: Future[Any]) -> asyncio.Future[None]:
     """A future of the running event loop that is done when the other one is, however that ended."""
     loop = asyncio.get_running_loop()
     end: asyncio.Future[None] = loop.create_future()
@@ -97,7 +99,7 @@ def _set_done(end: asyncio.Future[None]) -> None:
         end.set_result(None)
 
 
-class DaemonThreads(Executor):
+class DaemonThreadPool(Executor):
     """Up to `size` threads, started when needed and kept, that do not hold up the end of the interpreter.
 
     The standard pool joins its threads at exit, so that one stuck handler would keep a worker from ending
@@ -169,26 +171,26 @@ class DaemonThreads(Executor):
                 item[0].cancel()
 
 
-class LoopThreads(DaemonThreads, ThreadPoolExecutor):
-    """DaemonThreads as an event loop takes them for its default executor: for `asyncio.to_thread`.
+class LoopThreadPool(DaemonThreadPool, ThreadPoolExecutor):
+    """DaemonThreadPool as an event loop takes them for its default executor: for `asyncio.to_thread`.
 
     Closing the loop does not wait for calls that go on.
     """
 
     def __init__(self, size: int) -> None:
         # Not that of ThreadPoolExecutor, which is a base only because event loops insist on it.
-        DaemonThreads.__init__(self, size, "asynq-loop")
+        DaemonThreadPool.__init__(self, size, "asynq-loop")
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         """Take no more calls, and wait for none."""
-        DaemonThreads.shutdown(self, wait=False, cancel_futures=cancel_futures)
+        DaemonThreadPool.shutdown(self, wait=False, cancel_futures=cancel_futures)
 
 
-async def in_own_thread(call: Callable[[], T]) -> T:
+async def run_in_new_thread(call: Callable[[], T]) -> T:
     """Await a call in a thread of its own: handlers may have taken all of the event loop's, and keep them."""
-    thread = DaemonThreads(1, "asynq-call")
+    thread = DaemonThreadPool(1, "asynq-call")
     try:
-        return await in_thread(thread, call)
+        return await run_in_thread(thread, call)
     finally:
         thread.shutdown(wait=False)
 
@@ -197,7 +199,7 @@ def _carry_out(future: Future[Any], call: Callable[[], Any]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
-        with NoWayBack():
+        with ExitForkedChild():
             answer = call()
         future.set_result(answer)
     except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future

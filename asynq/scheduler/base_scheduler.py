@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asynq.errors import ServerStateError
 from asynq.runtime.backoff import Outage, shared_outage
 from asynq.runtime.blocking_run import run_blocking
-from asynq.runtime.lifecycle import Life
+from asynq.runtime.lifecycle import Lifecycle
 from asynq.runtime.logs import get_logger
 from asynq.runtime.loop_monitor import LoopMonitor
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asynq.protocol.broker import Broker
-    from asynq.runtime.interval_loop import Every
+    from asynq.runtime.interval_loop import IntervalLoop
 
 log = get_logger("asynq.scheduler")
 
-LOOP_PATIENCE = 5.0
+USER_CALL_TIMEOUT = 5.0
 """Seconds a shutdown waits for a hook or the answer of a provider."""
 STALL_WARNING = 1.0
 """Seconds for which a hook or a provider may block the event loop until that is logged."""
-ANSWER_PATIENCE = 1.0
+BROKER_CALL_TIMEOUT = 1.0
 """Seconds it waits for a tick or a heartbeat that the broker does not answer."""
 
 
-class Service(Life):
+class BaseScheduler(Lifecycle):
     """Runs loops from `start` to `shutdown`. It lives once: new, then active, then closed.
 
     A broker that goes away is waited for. One given by URL belongs to the service, which closes it.
@@ -37,7 +37,7 @@ class Service(Life):
 
     def __init__(self, broker: Broker | str) -> None:
         super().__init__(broker, log)
-        self._running: Sequence[Every] = ()
+        self._running: Sequence[IntervalLoop] = ()
         self._told_to_end = asyncio.Event()
         self._hurried = asyncio.Event()
 
@@ -75,7 +75,7 @@ class Service(Life):
     async def _prepare(self) -> None:
         """What has to succeed before it works."""
 
-    def _loops(self, rng: Random) -> Sequence[Every]:
+    def _loops(self, rng: Random) -> Sequence[IntervalLoop]:
         """What it does, again and again."""
         raise NotImplementedError
 
@@ -104,7 +104,7 @@ class Service(Life):
             await self._told_to_end.wait()
             for loop in self._running:
                 loop.stop()
-            _, late = await asyncio.wait(parts, timeout=min(ANSWER_PATIENCE, LOOP_PATIENCE))
+            _, late = await asyncio.wait(parts, timeout=min(BROKER_CALL_TIMEOUT, USER_CALL_TIMEOUT))
             if late and self._calls_user:
                 await self._wait_for_user(late)
             for part in parts:
@@ -116,7 +116,9 @@ class Service(Life):
         hurried = asyncio.create_task(self._hurried.wait())
         ending = asyncio.create_task(asyncio.wait(parts))
         await asyncio.wait(
-            (ending, hurried), timeout=LOOP_PATIENCE - ANSWER_PATIENCE, return_when=asyncio.FIRST_COMPLETED
+            (ending, hurried),
+            timeout=USER_CALL_TIMEOUT - BROKER_CALL_TIMEOUT,
+            return_when=asyncio.FIRST_COMPLETED,
         )
         if not ending.done():
             log.warning("a hook or a provider did not return in time: it is given up")
@@ -125,7 +127,7 @@ class Service(Life):
 
     @property
     def _patience(self) -> float:
-        return LOOP_PATIENCE
+        return USER_CALL_TIMEOUT
 
     def _begin_shutdown(self) -> None:
         self._told_to_end.set()

@@ -12,9 +12,9 @@ from asynq.checks import check_callback, check_duration, check_zone
 from asynq.protocol.broker import require
 from asynq.protocol.ops import ClearScheduler, EnqueueTick, GetLastTick, WriteScheduler
 from asynq.runtime.heartbeat import Heartbeat, host
-from asynq.runtime.interval_loop import Every
+from asynq.runtime.interval_loop import IntervalLoop
 from asynq.scheduler.entries import Entry, Registry
-from asynq.scheduler.ticker import LONGEST_PAUSE, Hooks, Ticker
+from asynq.scheduler.ticker import MAX_PAUSE, Ticker, TickHooks
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.scheduler.ticker import PostEnqueue, PreEnqueue
 
-SCHEDULER_EVERY = 10.0
+SCHEDULER_HEARTBEAT_INTERVAL = 10.0
 """Seconds between two heartbeats of a scheduler; its entries can be seen for twice as long."""
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class Timetable:
+class SchedulerEngine:
     """Entries, and the loops that enqueue them and let them be seen."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Timetable:
         check_callback("post_enqueue", post_enqueue, takes="(task, info, error)")
         self._location = location
         self.registry = Registry()
-        self._hooks = Hooks(before=pre_enqueue, after=post_enqueue)
+        self._hooks = TickHooks(before=pre_enqueue, after=post_enqueue)
         self._ticker = Ticker(
             broker,
             self.registry,
@@ -71,13 +71,15 @@ class Timetable:
         """The entry of a periodic task. Raises as Entry.of."""
         return Entry.of(spec, task, over, self._location)
 
-    def loops(self, rng: Random) -> list[Every]:
+    def loops(self, rng: Random) -> list[IntervalLoop]:
         """The loops, for the running event loop; from now on they follow every change of the entries."""
         loop = asyncio.get_running_loop()
-        parts = [Every("scheduling", self._ticker.step, interval=LONGEST_PAUSE, rng=rng)]
+        parts = [IntervalLoop("scheduling", self._ticker.step, interval=MAX_PAUSE, rng=rng)]
         if self._is_seen:
             beat = self._heartbeat.step
-            parts.append(Every("heartbeat", beat, interval=SCHEDULER_EVERY, rng=rng, gap=1.0))
+            parts.append(
+                IntervalLoop("heartbeat", beat, interval=SCHEDULER_HEARTBEAT_INTERVAL, rng=rng, gap=1.0)
+            )
 
         def follow() -> None:
             for part in parts:
@@ -98,7 +100,7 @@ class Timetable:
             await self._heartbeat.end(answered=answered)
 
     def _beat(self) -> WriteScheduler:
-        ttl = int(2000 * SCHEDULER_EVERY)
+        ttl = int(2000 * SCHEDULER_HEARTBEAT_INTERVAL)
         return WriteScheduler(scheduler_id=self._id, entries=self._ticker.described(), ttl=ttl)
 
 

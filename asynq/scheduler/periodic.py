@@ -14,12 +14,12 @@ from asynq.checks import check_interval
 from asynq.client.options import EnqueueKeywords, Options, options_of
 from asynq.client.task import Task  # noqa: TC001 - attrs reads the annotation
 from asynq.errors.base import ANY_FAILURE
-from asynq.runtime.forks import NoWayBack
-from asynq.runtime.interval_loop import Every
+from asynq.runtime.forks import ExitForkedChild
+from asynq.runtime.interval_loop import IntervalLoop
 from asynq.runtime.logs import get_logger
-from asynq.runtime.threads import DaemonThreads, in_thread
-from asynq.scheduler.base_scheduler import Service
-from asynq.scheduler.engine import Timetable
+from asynq.runtime.threads import DaemonThreadPool, run_in_thread
+from asynq.scheduler.base_scheduler import BaseScheduler
+from asynq.scheduler.engine import SchedulerEngine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ ConfigProvider = Callable[[], Iterable[PeriodicTaskConfig] | Awaitable[Iterable[
 """Answers all periodic tasks there are to be. A plain function is called in a thread."""
 
 
-class PeriodicTaskManager(Service):
+class PeriodicTaskManager(BaseScheduler):
     """Asks again and again which periodic tasks there are to be, and schedules these and no others.
 
     All else is as Scheduler promises. Nothing about a task goes unnoticed when it changes, headers and the
@@ -79,10 +79,10 @@ class PeriodicTaskManager(Service):
         super().__init__(broker)
         self._provider = config_provider
         # A daemon: a provider that hangs does not keep the program from ending.
-        self._threads = DaemonThreads(1, "asynq-provider")
+        self._threads = DaemonThreadPool(1, "asynq-provider")
         self._interval = sync_interval.total_seconds()
         self._asking = 0
-        self._timetable = Timetable(
+        self._timetable = SchedulerEngine(
             self._broker,
             location=location,
             catch_up=catch_up,
@@ -105,8 +105,11 @@ class PeriodicTaskManager(Service):
     async def _prepare(self) -> None:
         self._follow([self._entry(config) for config in await self._configs()])
 
-    def _loops(self, rng: Random) -> Sequence[Every]:
-        return [*self._timetable.loops(rng), Every("asking", self._step, interval=self._interval, rng=rng)]
+    def _loops(self, rng: Random) -> Sequence[IntervalLoop]:
+        return [
+            *self._timetable.loops(rng),
+            IntervalLoop("asking", self._step, interval=self._interval, rng=rng),
+        ]
 
     @property
     def _calls_user(self) -> bool:
@@ -126,8 +129,8 @@ class PeriodicTaskManager(Service):
             if inspect.iscoroutinefunction(self._provider):
                 answer: Any = self._provider()
             else:
-                answer = await in_thread(self._threads, self._provider)
-            with NoWayBack():
+                answer = await run_in_thread(self._threads, self._provider)
+            with ExitForkedChild():
                 return list(await answer if inspect.isawaitable(answer) else answer)
         finally:
             self._asking -= 1

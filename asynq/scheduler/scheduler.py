@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Unpack
 from zoneinfo import ZoneInfo
 
 from asynq.client.options import EnqueueKeywords, options_of
-from asynq.scheduler.base_scheduler import Service
-from asynq.scheduler.engine import Timetable
+from asynq.scheduler.base_scheduler import BaseScheduler
+from asynq.scheduler.engine import SchedulerEngine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from asynq.client.task import Task
     from asynq.protocol.broker import Broker
-    from asynq.runtime.interval_loop import Every
+    from asynq.runtime.interval_loop import IntervalLoop
     from asynq.scheduler.ticker import PostEnqueue, PreEnqueue
 
 
-class Scheduler(Service):
+class Scheduler(BaseScheduler):
     """Enqueues tasks at the times of their schedules. Any number may run: each tick is enqueued once.
 
     Schedulers that have the same entry, made of the same spec, task, options and location, share its ticks,
@@ -48,7 +48,7 @@ class Scheduler(Service):
         raise is logged.
         """
         super().__init__(broker)
-        self._timetable = Timetable(
+        self._timetable = SchedulerEngine(
             self._broker,
             location=location,
             catch_up=catch_up,
@@ -73,7 +73,7 @@ class Scheduler(Service):
         """Enqueue the entry no more. EntryNotFoundError when there is none of this id."""
         self._timetable.registry.remove(entry_id)
 
-    def _loops(self, rng: Random) -> Sequence[Every]:
+    def _loops(self, rng: Random) -> Sequence[IntervalLoop]:
         return self._timetable.loops(rng)
 
     @property

@@ -19,8 +19,8 @@ from asynq.protocol.answers import is_final
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import EnqueueTick, GetLastTick, RecordEnqueueEvent
 from asynq.protocol.presence import EnqueueEvent
-from asynq.runtime.backoff import Troubles
-from asynq.runtime.forks import NoWayBack
+from asynq.runtime.backoff import ErrorReporter
+from asynq.runtime.forks import ExitForkedChild
 from asynq.runtime.interval_loop import being_cancelled
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
@@ -41,20 +41,20 @@ PreEnqueue = Callable[[Task], Awaitable[None] | None]
 PostEnqueue = Callable[[Task, TaskInfo | None, AsynqError | None], Awaitable[None] | None]
 """Told how a tick that this scheduler decided went: the task it enqueued, or why it was refused."""
 
-LONGEST_PAUSE = 60.0
+MAX_PAUSE = 60.0
 """Seconds; a clock that is set back or forth is noticed within."""
-AGAIN = 1000
+TICK_RETRY_DELAY = 1000
 """Milliseconds until a tick that the broker did not take is tried again."""
-HISTORY = 90 * 24 * 3600 * 1000
+EVENT_RETENTION = 90 * 24 * 3600 * 1000
 """Milliseconds for which the events of an entry are kept after its last one."""
-REST = 60_000
+FAILED_ENTRY_DELAY = 60_000
 """Milliseconds until an entry is tried again that raised an error."""
-_SPARE = 24 * 3600 * 1000
+_CLOCK_MARGIN = 24 * 3600 * 1000
 """Milliseconds a tick is remembered beyond the next one: clocks differ."""
 
 
 @define(kw_only=True)
-class Hooks:
+class TickHooks:
     """What the user wants to be told. What a hook raises is logged, and changes nothing."""
 
     before: PreEnqueue | None = None
@@ -77,7 +77,7 @@ class Hooks:
     async def _tell(self, name: str, hook: Callable[..., Any], *arguments: Any) -> None:
         self.calling = True
         try:
-            with NoWayBack():
+            with ExitForkedChild():
                 answer = hook(*arguments)
                 if inspect.isawaitable(answer):
                     await answer
@@ -143,7 +143,7 @@ class Ticker:
         registry: Registry,
         *,
         catch_up: int,
-        hooks: Hooks,
+        hooks: TickHooks,
         new_id: Callable[[], str],
     ) -> None:
         self._broker = broker
@@ -156,7 +156,7 @@ class Ticker:
         self._told = False
         """True once the timers go by the time that the broker told."""
         self._timers: dict[str, _Timer] = {}
-        self._troubles = Troubles(log, "enqueueing periodic tasks")
+        self._troubles = ErrorReporter(log, "enqueueing periodic tasks")
 
     async def step(self) -> float | None:
         """Enqueue what is due; seconds until something else is."""
@@ -214,7 +214,7 @@ class Ticker:
         if not timer.broken:
             said = "the entry %r for task type %r fails and will be tried again"
             log.error(said, timer.entry.spec, timer.entry.task.type, exc_info=error)
-        timer.broken, timer.not_before = True, self.time.now() + REST
+        timer.broken, timer.not_before = True, self.time.now() + FAILED_ENTRY_DELAY
 
     def _set_back(self, now: int, sent: int) -> None:
         """Go by the broker's time: what was taken for past is still to come."""
@@ -253,7 +253,7 @@ class Ticker:
             timer.attempt = EnqueueTick(
                 entry_id=entry.id,
                 tick=tick,
-                keep=gap + self._catch_up + _SPARE,
+                keep=gap + self._catch_up + _CLOCK_MARGIN,
                 enqueue=compose(entry.task, entry.over, self._new_id),
             )
         return timer.attempt
@@ -277,7 +277,7 @@ class Ticker:
                 told.append((timer.entry.task, answer))
             elif isinstance(answer, AsynqError):
                 self._troubles.failed(answer)
-                timer.not_before = self.time.now() + AGAIN
+                timer.not_before = self.time.now() + TICK_RETRY_DELAY
                 continue
             elif answer.early:
                 self._set_back(attempt.tick - answer.early, sent)
@@ -294,7 +294,7 @@ class Ticker:
     def _event(self, attempt: EnqueueTick) -> RecordEnqueueEvent:
         at = instant_of(self.time.now())
         event = EnqueueEvent(task_id=attempt.enqueue.message.id, enqueued_at=at)
-        return RecordEnqueueEvent(entry_id=attempt.entry_id, event=event, keep=HISTORY)
+        return RecordEnqueueEvent(entry_id=attempt.entry_id, event=event, keep=EVENT_RETENTION)
 
     async def _record(self, events: Sequence[Op[None]]) -> None:
         """Keep the history; what cannot be kept is not worth holding up the schedule."""
@@ -310,7 +310,7 @@ class Ticker:
 
     def _pause(self, now: int) -> float:
         if not all(timer.ready for timer in self._timers.values()):
-            return AGAIN / 1000
+            return TICK_RETRY_DELAY / 1000
         steps = []
         for timer in self._timers.values():
             try:
@@ -321,5 +321,5 @@ class Ticker:
             if step is not None:
                 steps.append(step)
         if not steps:
-            return LONGEST_PAUSE
-        return min(max(min(steps) - now, 0) / 1000, LONGEST_PAUSE)
+            return MAX_PAUSE
+        return min(max(min(steps) - now, 0) / 1000, MAX_PAUSE)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asynq.cron import Schedule
 
 _MILLISECOND = timedelta(milliseconds=1)
-_LOOK_BACK = 60_000
+_FIRST_SPAN = 60_000
 """Milliseconds: how far behind the present the latest tick is looked for first."""
 
 
@@ -59,7 +59,7 @@ class Ticks:
 
     def _latest(self, since: int, now: int) -> int | None:
         """The latest tick after `since`, looked for further and further back, for there may be very many."""
-        span = _LOOK_BACK
+        span = _FIRST_SPAN
         while now - span > since:
             if ticks := list(self.between(now - span, now)):
                 return ticks[-1]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _FD = "ASYNQ_SUPERVISOR_STALLS"
 """Environment variable of a worker process: where to write signs of life, and how many seconds apart."""
-BEATS = 4
+BEATS_PER_TIMEOUT = 4
 """Signs of life within the time after which a worker counts as stalled."""
 
 
@@ -34,13 +34,13 @@ class StallWatch(SupervisorPipe):
 
     def environment(self) -> Mapping[str, str]:
         """What the process is to have in its environment."""
-        return {_FD: f"{self.fd}:{self._timeout / BEATS}"}
+        return {_FD: f"{self.fd}:{self._timeout / BEATS_PER_TIMEOUT}"}
 
     async def until_stalled(self) -> None:
         """Wait until the process has been silent for longer than the timeout."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._timeout / BEATS)
+            await asyncio.sleep(self._timeout / BEATS_PER_TIMEOUT)
             # Read first: this process may have been held up itself.
             if self.heard():
                 self._heard_at = loop.time()
@@ -48,7 +48,7 @@ class StallWatch(SupervisorPipe):
                 return
 
 
-def tell_supervisor(lag: Callable[[], timedelta]) -> None:
+def start_supervisor_heartbeat(lag: Callable[[], timedelta]) -> None:
     """In a worker process: send signs of life to the supervisor, if it wants any, while `lag` is short."""
     told = os.environ.pop(_FD, None)
     if told is None:

@@ -13,7 +13,7 @@ from asynq.runtime.backoff import Backoff
 from asynq.runtime.logs import get_logger
 from asynq.runtime.stop_signals import ask_to_stop, held_back, signal_name, stop_signals
 from asynq.supervisor.stall_watch import StallWatch
-from asynq.supervisor.usage_errors import RefusalPipe
+from asynq.supervisor.usage_errors import UsageErrorPipe
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from random import Random
 
 USAGE_ERROR = 2
-"""Exit status of what cannot start with what it was given. A worker says so by `Refusal`, not by this."""
+"""Exit status after a usage error. A worker reports it with `UsageErrorReporter`, not with this status."""
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status of a worker that was told to end before it had begun to work."""
-HURRIED = 10.0
+FORCED_STOP_TIMEOUT = 10.0
 """Seconds a worker has to put back its tasks and to end when nothing is waited for any longer."""
-STABLE = 60.0
+STABLE_UPTIME = 60.0
 """Seconds a worker must have lived for its next restart to be quick again."""
 _ENDED_AS_TOLD = (0, INTERRUPTED, -signal.SIGINT, -signal.SIGTERM)
 _FD = "ASYNQ_SUPERVISOR_FD"
@@ -35,15 +35,17 @@ log = get_logger("asynq.supervisor")
 
 
 class Supervisor:
-    """Keeps `processes` copies of a command running until it is told to stop.
+    """Keeps a number of worker processes running until `stop` is called.
 
-    A copy that ends by itself is started again after a growing pause. Each runs in a session of its own, so
-    that a Ctrl-C on the terminal reaches it once, through `stop`; what still runs `patience` seconds later is
-    killed. A copy that calls `stop_with_supervisor` ends gracefully when the supervisor is killed. A copy is
-    started with SIGTSTP blocked: one that comes before the copy handles it waits until it is unblocked.
-    A copy that tells by a `Refusal` that it cannot start ends them all, unless it was started before: then
-    it is started again. A copy that calls `tell_supervisor` is killed and started again when it stalls for
-    `stall_timeout` seconds.
+    A worker that exits is restarted after a growing pause. Each worker runs in its own session, so that a
+    Ctrl-C on the terminal reaches it once, through `stop`. Workers that still run `stop_timeout` seconds
+    later are killed.
+
+    A worker that calls `stop_with_supervisor` shuts down gracefully when the supervisor is killed. Workers
+    start with SIGTSTP blocked: a SIGTSTP that arrives before the worker handles it stays pending until it is
+    unblocked. A worker that reports a usage error with `UsageErrorReporter` at its first start ends all
+    workers; after a restart it is restarted again. A worker that calls `start_supervisor_heartbeat` is killed
+    and restarted when it stalls for `stall_timeout` seconds.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class Supervisor:
         processes: int,
         *,
         env: Mapping[str, str],
-        patience: float,
+        stop_timeout: float,
         rng: Random,
         first_pause: float = 1.0,
         stall_timeout: float | None = None,
@@ -61,7 +63,7 @@ class Supervisor:
         self._command = command
         self._count = processes
         self._env = env
-        self._patience = patience
+        self._stop_timeout = stop_timeout
         self._rng = rng
         self._first_pause = first_pause
         self._stderr = stderr
@@ -84,7 +86,7 @@ class Supervisor:
         self._send(signum)
 
     def hurry(self) -> None:
-        """After `stop`: have the copies wait no longer, and kill what still runs HURRIED seconds later."""
+        """End the workers at once after `stop`. Kill those that run FORCED_STOP_TIMEOUT seconds later."""
         self._hurried.set()
         self._send(signal.SIGTERM)
 
@@ -121,7 +123,7 @@ class Supervisor:
                 self.stop()
                 return
             first = False
-            if loop.time() - started > STABLE:
+            if loop.time() - started > STABLE_UPTIME:
                 backoff.reset()
             pause = backoff.pause()
             log.warning("worker process %d %s; another starts in %.1f s", pid, describe(status), pause)
@@ -130,7 +132,7 @@ class Supervisor:
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _run_once(self, number: int, lifeline: int) -> tuple[int, int, bool]:
-        refusals = RefusalPipe()
+        refusals = UsageErrorPipe()
         watch = None if self._stall_timeout is None else StallWatch(self._stall_timeout)
         try:
             with held_back(signal.SIGTSTP):
@@ -189,8 +191,8 @@ class Supervisor:
     async def _kill_overdue(self) -> None:
         await self._stopping.wait()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurried.wait(), self._patience)
-            await asyncio.sleep(min(HURRIED, self._patience))
+            await asyncio.wait_for(self._hurried.wait(), self._stop_timeout)
+            await asyncio.sleep(min(FORCED_STOP_TIMEOUT, self._stop_timeout))
         log.error("worker processes %s did not stop in time and are killed", self.pids)
         self._send(signal.SIGKILL)
 

@@ -15,7 +15,7 @@ _FD = "ASYNQ_SUPERVISOR_REFUSALS"
 """Environment variable of a worker process: where to write that it cannot start."""
 
 
-class RefusalPipe(SupervisorPipe):
+class UsageErrorPipe(SupervisorPipe):
     """The supervisor's side, of one worker process.
 
     An exit status cannot tell it: any function of the user can end the process with any status.
@@ -26,7 +26,7 @@ class RefusalPipe(SupervisorPipe):
         return {_FD: str(self.fd)}
 
 
-class Refusal:
+class UsageErrorReporter:
     """The worker's side. To be made before code of the user runs, whose programs do not inherit it."""
 
     def __init__(self) -> None:

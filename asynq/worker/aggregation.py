@@ -26,8 +26,8 @@ from asynq.errors.text import error_text
 from asynq.handlers.adapters import is_async
 from asynq.protocol.ops import ExtendAggregation, FinishAggregation, ListGroups, ReturnAggregation, TakeGroup
 from asynq.runtime.backoff import Backoff
-from asynq.runtime.forks import NoWayBack
-from asynq.runtime.threads import in_thread
+from asynq.runtime.forks import ExitForkedChild
+from asynq.runtime.threads import run_in_thread
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -42,13 +42,13 @@ Aggregate = Callable[[str, list[Task]], Task | Awaitable[Task]]
 
 AGGREGATING = (ListGroups, TakeGroup, ExtendAggregation, FinishAggregation, ReturnAggregation)
 """The operations without which nothing is aggregated."""
-HOLD = 120_000
+SET_HOLD = 120_000
 """Milliseconds until a set whose server is gone may be reclaimed, as in Go asynq. Extended while it lives."""
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 @frozen(kw_only=True)
-class Grouping:
+class AggregationSettings:
     """How a server aggregates. Durations are milliseconds."""
 
     aggregate: Aggregate
@@ -65,7 +65,7 @@ class Grouping:
         grace_period: timedelta,
         max_delay: timedelta | None,
         max_size: int | None,
-    ) -> Grouping | None:
+    ) -> AggregationSettings | None:
         """From what a user gave; None without an aggregator. TypeError or ValueError naming the option."""
         _check_period("group_grace_period", grace_period)
         if max_delay is not None:
@@ -109,7 +109,7 @@ class Aggregation:
     threads: Executor
     new_id: Callable[[], str]
     rng: Random
-    hold: int = HOLD
+    hold: int = SET_HOLD
     """Milliseconds the set is held; extended four times in this time."""
 
     async def run(self) -> None:
@@ -153,8 +153,8 @@ class Aggregation:
         if is_async(self.aggregate):
             answer: object = self.aggregate(group, tasks)
         else:
-            answer = await in_thread(self.threads, self.aggregate, group, tasks)
-        with NoWayBack():
+            answer = await run_in_thread(self.threads, self.aggregate, group, tasks)
+        with ExitForkedChild():
             return await answer if inspect.isawaitable(answer) else answer
 
     def _request(self, task: object) -> Enqueue:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.processor")
 
-MOST_KINDS = 1000
+MAX_FAILURE_KINDS = 1000
 """Most kinds of failures that are remembered. Types of tasks come from others: there may be any number."""
 
 
@@ -69,7 +69,7 @@ class FailureLog:
 
     def _is_new(self, task_type: str, error: Exception) -> bool:
         kind = hash((task_type, type(error), *_place(error)))
-        if kind in self._traced or len(self._traced) >= MOST_KINDS:
+        if kind in self._traced or len(self._traced) >= MAX_FAILURE_KINDS:
             return False
         self._traced.add(kind)
         return True

@@ -14,14 +14,14 @@ from asynq.handlers.outcome import Cancelled, Failed, Interrupted, decide
 from asynq.handlers.runner import CANCEL_GRACE, Run
 from asynq.protocol.answers import may_be_applied
 from asynq.protocol.ops import DEQUEUE_SOFT_LIMIT_BYTES, MAX_BATCH, Dequeue, ExtendLease, Requeue
-from asynq.runtime.backoff import Backoff, Troubles
-from asynq.runtime.interval_loop import JITTER, rest
+from asynq.runtime.backoff import Backoff, ErrorReporter
+from asynq.runtime.interval_loop import JITTER, wait_with_timeout
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import AwaitedCalls
 from asynq.worker.failure_log import FailureLog
 from asynq.worker.leases.extension_schedule import LeaseLost
-from asynq.worker.settler import SETTLE_PATIENCE, Held, Settling
+from asynq.worker.settler import SETTLE_TIMEOUT, ActiveTask, Settler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from asynq.protocol.ops import Op
     from asynq.worker.leases.extension_schedule import LeaseEvent
     from asynq.worker.leases.keeper import LeaseKeeper
-    from asynq.worker.settings import Terms
+    from asynq.worker.settings import ProcessorSettings
     from asynq.worker.wakeups import Wakeups
 
 log = get_logger("asynq.processor")
 
-FAREWELL = 1.0
+SHUTDOWN_CANCEL_GRACE = 1.0
 """Seconds handlers have to end when a shutdown told them to."""
-FETCH_PATIENCE = 1.0
+LAST_FETCH_TIMEOUT = 1.0
 """Seconds a shutdown with nothing in hand waits for the answer to a fetch."""
-HASTE = 0.2
+FORCED_DRAIN_TIMEOUT = 0.2
 """The same when nobody waits any longer."""
-BUSY_AFTER = 1.0
+BUSY_THRESHOLD = 1.0
 """Seconds of finding all the tasks that were asked for until the worker counts as busy."""
 
 
@@ -63,7 +63,7 @@ class Processor:
         self,
         broker: Broker,
         step: HandlerAdapter,
-        terms: Terms,
+        terms: ProcessorSettings,
         *,
         keeper: LeaseKeeper,
         executors: Executors,
@@ -82,11 +82,11 @@ class Processor:
         self._token = token
         self._loop = asyncio.get_running_loop()
         self._fetch_backoff = Backoff(terms.rng)
-        self._fetching = Troubles(log, "fetching tasks")
+        self._fetching = ErrorReporter(log, "fetching tasks")
         self._failures = FailureLog()
         self._wakeups: Wakeups | None = None
 
-        self._held: dict[Lease, Held] = {}
+        self._held: dict[Lease, ActiveTask] = {}
         self._places: set[asyncio.Task[None]] = set()
         self._running: Counter[str] = Counter()
         self._fetch: Dequeue | None = None
@@ -101,7 +101,7 @@ class Processor:
         self._quiet = asyncio.Event()
         self._ended = asyncio.Event()
         """Set when a run has ended."""
-        self._settling = Settling(
+        self._settling = Settler(
             terms, held=self._held, keeper=keeper, hooks=hooks, wake=self._changed.set, tell=self._tell
         )
 
@@ -149,13 +149,13 @@ class Processor:
 
         After so many seconds handlers are told to end, and have a moment to do so; neither lasts when
         hurried. Tasks of handlers that did not finish go back to the head of their queues. With nothing in
-        hand a fetch under way gets FETCH_PATIENCE: what it may have taken lapses.
+        hand a fetch under way gets LAST_FETCH_TIMEOUT: what it may have taken lapses.
         """
         self.stop()
         hurried = asyncio.create_task(hurry.wait())
         quiet = asyncio.create_task(self._when_quiet())
         if not self._held:
-            await asyncio.wait((quiet,), timeout=FETCH_PATIENCE)
+            await asyncio.wait((quiet,), timeout=LAST_FETCH_TIMEOUT)
         if self._held:
             await self._end_runs(seconds, hurried, quiet)
         for waiting in (hurried, quiet):
@@ -172,15 +172,17 @@ class Processor:
         if not ended.done():
             for run in self.runs():
                 run.cancel(Interrupted("shutdown"))
-            await asyncio.wait((hurried, ended), timeout=FAREWELL, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait((ended,), timeout=HASTE)
+            await asyncio.wait(
+                (hurried, ended), timeout=SHUTDOWN_CANCEL_GRACE, return_when=asyncio.FIRST_COMPLETED
+            )
+            await asyncio.wait((ended,), timeout=FORCED_DRAIN_TIMEOUT)
             for run in self.runs():
                 run.abandon()
             ended.cancel()
         # A request to hurry that comes only now is about the broker.
         settled = (quiet,) if hurried.done() else (quiet, hurried)
-        await asyncio.wait(settled, timeout=SETTLE_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait((quiet,), timeout=HASTE)
+        await asyncio.wait(settled, timeout=SETTLE_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((quiet,), timeout=FORCED_DRAIN_TIMEOUT)
         if self._held:
             log.error("%d tasks could not be settled: their leases will lapse", len(self._held))
 
@@ -241,9 +243,9 @@ class Processor:
         if now < self._not_before:
             pause = self._not_before - now
         elif self._pulling and self._wakeups:
-            pause = self._wakeups.poll if self._free else BUSY_AFTER
+            pause = self._wakeups.poll if self._free else BUSY_THRESHOLD
             pause *= self._terms.rng.uniform(1 - JITTER, 1 + JITTER)
-        await rest(self._changed, pause)
+        await wait_with_timeout(self._changed, pause)
         if not self._changed.is_set():
             self._hungry = True
             if self._wakeups and not self._free:
@@ -273,7 +275,7 @@ class Processor:
             deliveries = await self._still_ours(deliveries)
         if not self._pulling:
             for delivery in deliveries:
-                self._held[delivery.lease] = Held(delivery)
+                self._held[delivery.lease] = ActiveTask(delivery)
                 self._settling.add(Requeue(delivery=delivery))
             return
         begun = [self._begin(delivery) for delivery in deliveries]
@@ -288,7 +290,7 @@ class Processor:
             self._busy_since = None
         if self._wakeups and not full:
             self._wakeups.arm()
-        elif self._wakeups and self._busy_since and self._loop.time() - self._busy_since > BUSY_AFTER:
+        elif self._wakeups and self._busy_since and self._loop.time() - self._busy_since > BUSY_THRESHOLD:
             self._wakeups.disarm()
 
     async def _still_ours(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
@@ -301,8 +303,8 @@ class Processor:
         kept = zip(deliveries, answers, strict=True)
         return [delivery for delivery, answer in kept if not isinstance(answer, LeaseLostError)]
 
-    def _begin(self, delivery: Delivery) -> Held:
-        held = self._held[delivery.lease] = Held(delivery)
+    def _begin(self, delivery: Delivery) -> ActiveTask:
+        held = self._held[delivery.lease] = ActiveTask(delivery)
         if delivery.delivered_at:
             self._time.update(delivery.delivered_at, sent=self._fetch_mark)
         clock = self._time.snapshot()
@@ -319,12 +321,12 @@ class Processor:
         place.add_done_callback(partial(self._vacate, delivery.message.queue))
         return held
 
-    def _hold_seconds(self, held: Held) -> float:
+    def _hold_seconds(self, held: ActiveTask) -> float:
         """How long the lease may have to be extended: to the run's end, its grace, and its settlement."""
         left = held.run.seconds_left if held.run else 0.0
         return max(left, 0.0) + CANCEL_GRACE + self._terms.lease / 1000
 
-    async def _carry_out(self, held: Held, run: Run) -> None:
+    async def _carry_out(self, held: ActiveTask, run: Run) -> None:
         try:
             outcome = await run.execute()
         except Exception as error:
@@ -344,7 +346,7 @@ class Processor:
 
     # --- settling -----------------------------------------------------------------------------------
 
-    def _conclude(self, held: Held, outcome: Outcome) -> None:
+    def _conclude(self, held: ActiveTask, outcome: Outcome) -> None:
         delivery = held.delivery
         op = decide(delivery, outcome, self._terms.rules, held.run.now if held.run else self._time.now())
         held.outcome = outcome
@@ -358,7 +360,7 @@ class Processor:
         self._changed.set()
         self._tell(held, op, outcome)
 
-    def _tell(self, held: Held, op: Settlement | None, outcome: Outcome) -> None:
+    def _tell(self, held: ActiveTask, op: Settlement | None, outcome: Outcome) -> None:
         """Log and report how a run ended, and what follows."""
         message = held.delivery.message
         try:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 @frozen
-class Preference:
+class QueuePriority:
     """Queues with their weights, and whether the weights are chances or ranks."""
 
     weights: Mapping[str, int]
     strict: bool = False
 
     @classmethod
-    def of(cls, queues: Mapping[str, int] | Sequence[str], *, strict: bool = False) -> Preference:
+    def of(cls, queues: Mapping[str, int] | Sequence[str], *, strict: bool = False) -> QueuePriority:
         """A preference from what a user gave: weights by name, or names of equal weight.
 
         TypeError or ValueError, naming the option, when there is no queue, a name is blank or doubled, or a

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
     from asynq.handlers.hooks import Callbacks
     from asynq.handlers.retry import IsFailure, RetryDelay, RetryPolicy
-    from asynq.worker.aggregation import Grouping
-    from asynq.worker.queue_selection import Preference, QueueLimits
+    from asynq.worker.aggregation import AggregationSettings
+    from asynq.worker.queue_selection import QueueLimits, QueuePriority
 
 
 @frozen(kw_only=True)
-class Settings:
+class WorkerSettings:
     """What a server was asked to be. Durations are milliseconds."""
 
     concurrency: int
-    preference: Preference
+    preference: QueuePriority
     limits: QueueLimits
     retry_delay: RetryDelay | None
     is_failure: IsFailure | None
@@ -31,15 +31,15 @@ class Settings:
     lease: int
     stall_warning: int | None
     """None: a blocked event loop is not logged."""
-    grouping: Grouping | None
+    grouping: AggregationSettings | None
     """None: no groups are aggregated."""
 
 
 @frozen(kw_only=True)
-class Terms:
+class ProcessorSettings:
     """How a processor works."""
 
-    preference: Preference
+    preference: QueuePriority
     limits: QueueLimits
     concurrency: int
     lease: int

@@ -12,7 +12,7 @@ from asynq.errors.text import error_text
 from asynq.handlers.outcome import Failed
 from asynq.protocol.answers import is_final, may_be_applied
 from asynq.protocol.ops import Archive, Retry
-from asynq.runtime.backoff import Backoff, Troubles
+from asynq.runtime.backoff import Backoff, ErrorReporter
 from asynq.runtime.logs import get_logger
 from asynq.worker.failure_log import log_not_recorded, log_put_back
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from asynq.handlers.runner import Run
     from asynq.protocol.message import Delivery, Lease
     from asynq.worker.leases.keeper import LeaseKeeper
-    from asynq.worker.settings import Terms
+    from asynq.worker.settings import ProcessorSettings
 
 log = get_logger("asynq.processor")
 
-SETTLE_BATCH = 200
+MAX_SETTLEMENTS = 200
 """Most settlements sent at once."""
-SHORT_ERROR = 200
+MAX_FALLBACK_ERROR = 200
 """Characters of an error that are left when the broker does not take the whole."""
-SETTLE_PATIENCE = 5.0
+SETTLE_TIMEOUT = 5.0
 """Seconds a shutdown waits for settlements that the broker does not take."""
 
 
 @define(eq=False)
-class Held:
+class ActiveTask:
     """Running, then to be settled."""
 
     delivery: Delivery
@@ -57,7 +57,7 @@ class Held:
         return self.run.context if self.run else None
 
 
-class Settling:
+class Settler:
     """The settlements of a processor that no answer has ended yet. Belongs to its event loop.
 
     `held` is the processor's: a delivery leaves it, and its lease is released, when its settlement landed or
@@ -67,13 +67,13 @@ class Settling:
 
     def __init__(
         self,
-        terms: Terms,
+        terms: ProcessorSettings,
         *,
-        held: dict[Lease, Held],
+        held: dict[Lease, ActiveTask],
         keeper: LeaseKeeper,
         hooks: Hooks,
         wake: Callable[[], None],
-        tell: Callable[[Held, Settlement, Outcome], None],
+        tell: Callable[[ActiveTask, Settlement, Outcome], None],
     ) -> None:
         self._terms = terms
         self._held = held
@@ -83,7 +83,7 @@ class Settling:
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._backoff = Backoff(terms.rng)
-        self._troubles = Troubles(log, "settling tasks")
+        self._troubles = ErrorReporter(log, "settling tasks")
         self._ready: list[Settlement] = []
         self._delayed = 0
 
@@ -94,7 +94,7 @@ class Settling:
 
     def take(self) -> list[Settlement]:
         """What is to be sent now."""
-        taken, self._ready = self._ready[:SETTLE_BATCH], self._ready[SETTLE_BATCH:]
+        taken, self._ready = self._ready[:MAX_SETTLEMENTS], self._ready[MAX_SETTLEMENTS:]
         return taken
 
     def answered(self, settlements: Sequence[Settlement], answers: Sequence[AsynqError | None]) -> bool:
@@ -148,8 +148,8 @@ class Settling:
     def _fall_back(self, op: Settlement, refusal: AsynqError) -> bool:
         """End the run in another way than one the broker will never record; False when there is none left."""
         message = op.delivery.message
-        if isinstance(op, Retry | Archive) and len(op.error) > SHORT_ERROR:
-            self.add(evolve(op, error=op.error[: SHORT_ERROR - 1] + "…"))
+        if isinstance(op, Retry | Archive) and len(op.error) > MAX_FALLBACK_ERROR:
+            self.add(evolve(op, error=op.error[: MAX_FALLBACK_ERROR - 1] + "…"))
             return True
         if isinstance(op, Archive):
             log.error("task %r of queue %r cannot be settled: %s", message.id, message.queue, refusal)
@@ -162,7 +162,7 @@ class Settling:
         return True
 
     def _later(self, ops: list[Settlement]) -> None:
-        patience = SETTLE_PATIENCE + self._terms.lease / 1000
+        patience = SETTLE_TIMEOUT + self._terms.lease / 1000
         self._keeper.hold({op.delivery.lease: patience for op in ops})
         self._delayed += 1
         self._loop.call_later(self._backoff.pause(), self._settle_again, ops)

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from asynq.protocol.broker import Wake
-from asynq.runtime.backoff import Backoff, Troubles
-from asynq.runtime.interval_loop import POLL, POLL_UNTOLD, rest
+from asynq.runtime.backoff import Backoff, ErrorReporter
+from asynq.runtime.interval_loop import POLL_INTERVAL, POLL_INTERVAL_WITHOUT_PUSH, wait_with_timeout
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Wakeups:
     @property
     def poll(self) -> float:
         """Seconds after which to look in any case."""
-        return POLL if self._armed else POLL_UNTOLD
+        return POLL_INTERVAL if self._armed else POLL_INTERVAL_WITHOUT_PUSH
 
     def arm(self) -> None:
         """Ask to be woken by new tasks."""
@@ -76,7 +76,7 @@ class Wakeups:
             self._changed.set()
 
     async def _keep_armed(self) -> None:
-        backoff, troubles = Backoff(self._rng), Troubles(log, "asking to be woken")
+        backoff, troubles = Backoff(self._rng), ErrorReporter(log, "asking to be woken")
         while not self._stopped.is_set():
             self._changed.clear()
             try:
@@ -90,7 +90,7 @@ class Wakeups:
                     await self._listener.disarm()
             except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on
                 troubles.failed(error)
-                await rest(self._stopped, backoff.pause())
+                await wait_with_timeout(self._stopped, backoff.pause())
                 continue
             # Arming may wait for a connection beside it.
             troubles.worked(heard=False)
@@ -99,7 +99,7 @@ class Wakeups:
                 await self._changed.wait()
 
     async def _listen(self) -> None:
-        backoff, troubles = Backoff(self._rng), Troubles(log, "listening")
+        backoff, troubles = Backoff(self._rng), ErrorReporter(log, "listening")
         while True:
             try:
                 event = await self._listener.next()

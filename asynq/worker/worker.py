@@ -11,48 +11,49 @@ from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import ClearServer, ListGroups, ReclaimAggregations, RepairGroups, WriteServer
 from asynq.runtime.heartbeat import Heartbeat
-from asynq.runtime.interval_loop import POLL, Every
+from asynq.runtime.interval_loop import POLL_INTERVAL, IntervalLoop
 from asynq.runtime.loop_monitor import LoopMonitor
 from asynq.worker.leases.keeper import LeaseKeeper
 from asynq.worker.loops import janitor
-from asynq.worker.loops.aggregator import CHECK, Aggregator
+from asynq.worker.loops.aggregator import CHECK_INTERVAL, Aggregator
 from asynq.worker.loops.forwarder import Forwarder
-from asynq.worker.loops.health_checker import Health
+from asynq.worker.loops.health_checker import HealthChecker
 from asynq.worker.loops.janitor import Janitor
 from asynq.worker.loops.reclaimer import GroupRepairer, Reclaimer
 from asynq.worker.loops.recoverer import Adopter, Recoverer
-from asynq.worker.loops.server_record import SERVER_EVERY, ServerRecord
+from asynq.worker.loops.server_record import SERVER_HEARTBEAT_INTERVAL, ServerRecord
 from asynq.worker.processor import Processor
-from asynq.worker.settings import Terms
+from asynq.worker.settings import ProcessorSettings
 from asynq.worker.wakeups import Wakeups
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from random import Random
 
     from asynq.handlers.adapters import HandlerAdapter
     from asynq.handlers.runner import Run
     from asynq.protocol.broker import Broker
-    from asynq.worker.aggregation import Grouping
-    from asynq.worker.settings import Settings
+    from asynq.worker.aggregation import AggregationSettings
+    from asynq.worker.settings import WorkerSettings
 
-MOST_NAMED = 10
+MAX_RUNS_LOGGED = 10
 """Most runs named where any of them may be the culprit."""
-RECOVER_EVERY = 1.0
+RECOVERY_INTERVAL = 1.0
 """Seconds; with its jitter and the work itself, a lapsed lease is found within 2 s."""
-ADOPT_EVERY = 60.0
-RECLAIM_EVERY = 10.0
-HOOK_PATIENCE = 1.0
+ADOPTION_INTERVAL = 60.0
+RECLAIM_INTERVAL = 10.0
+HOOK_TIMEOUT = 1.0
 """Seconds a shutdown waits for hooks under way."""
-LOOP_PATIENCE = 1.0
+LOOP_STOP_TIMEOUT = 1.0
 """Seconds a shutdown waits for a step of a loop: it waits for nothing but the broker."""
-UNANSWERED_PATIENCE = 0.1
+UNREACHABLE_LOOP_STOP_TIMEOUT = 0.1
 """The same where the broker has not answered the processor either."""
 
 
 class Worker:
     """Works from `run` on until it is shut down. Belongs to one event loop, where it is made."""
 
-    def __init__(self, broker: Broker, step: HandlerAdapter, settings: Settings, rng: Random) -> None:
+    def __init__(self, broker: Broker, step: HandlerAdapter, settings: WorkerSettings, rng: Random) -> None:
         queues = settings.preference.names
         rules = RetryPolicy(rng=rng, delay=settings.retry_delay, is_failure=settings.is_failure)
         self._settings = settings
@@ -64,7 +65,7 @@ class Worker:
             warning=None if warning is None else warning / 1000, culprit=self._culprit
         )
         self._shutdown, self._hurry = asyncio.Event(), asyncio.Event()
-        terms = Terms(
+        terms = ProcessorSettings(
             preference=settings.preference,
             limits=settings.limits,
             concurrency=settings.concurrency,
@@ -83,40 +84,50 @@ class Worker:
             broker, queues, forwarded=processor.wake, poll=lambda: self._wakeups.poll, time=time
         )
         recoverer = Recoverer(broker, queues, rules, recovered=self._on_wake, lost=self._hooks.lost)
-        self._forwarding = Every("forwarding", forwarder.step, interval=POLL, rng=rng, gap=0.1)
+        self._forwarding = IntervalLoop(
+            "forwarding", forwarder.step, interval=POLL_INTERVAL, rng=rng, gap=0.1
+        )
         self._aggregator = self._make_aggregator(broker, settings.grouping, rng)
-        repairer = GroupRepairer(broker, queues, attended=self._aggregator is not None)
         self._record = ServerRecord(settings.concurrency, settings.preference, time, processor.runs)
         self._heartbeat = Heartbeat(broker, self._record.beat, self._record.end(), time)
-        self._beating = Every("heartbeat", self._heartbeat.step, interval=SERVER_EVERY, rng=rng)
+        self._beating = IntervalLoop(
+            "heartbeat", self._heartbeat.step, interval=SERVER_HEARTBEAT_INTERVAL, rng=rng
+        )
         self._loops = [
             self._forwarding,
-            Every("recovery", recoverer.step, interval=RECOVER_EVERY, rng=rng),
-            Every("adoption", Adopter(broker, queues).step, interval=ADOPT_EVERY, rng=rng),
-            Every("cleaning", Janitor(broker, queues).step, interval=janitor.INTERVAL, rng=rng),
+            IntervalLoop("recovery", recoverer.step, interval=RECOVERY_INTERVAL, rng=rng),
+            IntervalLoop("adoption", Adopter(broker, queues).step, interval=ADOPTION_INTERVAL, rng=rng),
+            IntervalLoop("cleaning", Janitor(broker, queues).step, interval=janitor.INTERVAL, rng=rng),
         ]
-        # What a broker does not support, a server does without.
-        supports = broker.capabilities.supports
-        if supports(WriteServer, ClearServer):
-            self._loops.append(self._beating)
-        if supports(ReclaimAggregations):
-            reclaimer = Reclaimer(broker, queues)
-            self._loops.append(Every("reclaiming", reclaimer.step, interval=RECLAIM_EVERY, rng=rng))
-        if supports(RepairGroups, ListGroups):
-            self._loops.append(Every("repairing groups", repairer.step, interval=GroupRepairer.REST, rng=rng))
-        if settings.callbacks.health_check:
-            health = Health(broker, self._hooks.checked, settings.health_check_interval / 1000)
-            self._loops.append(Every("health check", health.step, interval=RECOVER_EVERY, rng=rng))
-        if self._aggregator:
-            self._loops.append(Every("aggregation", self._aggregator.step, interval=CHECK, rng=rng))
+        self._loops += self._optional_loops(broker, rng)
 
-    def _make_aggregator(self, broker: Broker, grouping: Grouping | None, rng: Random) -> Aggregator | None:
-        if grouping is None:
+    def _optional_loops(self, broker: Broker, rng: Random) -> Iterator[IntervalLoop]:
+        """Loops that run if they are configured and the broker supports their operations."""
+        settings, supports = self._settings, broker.capabilities.supports
+        queues = settings.preference.names
+        if supports(WriteServer, ClearServer):
+            yield self._beating
+        if supports(ReclaimAggregations):
+            step = Reclaimer(broker, queues).step
+            yield IntervalLoop("reclaiming", step, interval=RECLAIM_INTERVAL, rng=rng)
+        if supports(RepairGroups, ListGroups):
+            step = GroupRepairer(broker, queues, attended=self._aggregator is not None).step
+            yield IntervalLoop("repairing groups", step, interval=GroupRepairer.CYCLE_INTERVAL, rng=rng)
+        if settings.callbacks.health_check:
+            checker = HealthChecker(broker, self._hooks.checked, settings.health_check_interval / 1000)
+            yield IntervalLoop("health check", checker.step, interval=RECOVERY_INTERVAL, rng=rng)
+        if self._aggregator:
+            yield IntervalLoop("aggregation", self._aggregator.step, interval=CHECK_INTERVAL, rng=rng)
+
+    def _make_aggregator(
+        self, broker: Broker, settings: AggregationSettings | None, rng: Random
+    ) -> Aggregator | None:
+        if settings is None:
             return None
         return Aggregator(
             broker,
             self._settings.preference.names,
-            grouping,
+            settings,
             rng=rng,
             aggregated=self._processor.wake,
             report=self._hooks.report,
@@ -157,7 +168,7 @@ class Worker:
             if self._aggregator:
                 await self._aggregator.aclose()
             await self._processor.aclose()
-            await self._hooks.drain(HOOK_PATIENCE)
+            await self._hooks.drain(HOOK_TIMEOUT)
             await self._keeper.aclose()
             self._executors.close()
             self._monitor.close()
@@ -171,7 +182,9 @@ class Worker:
         for loop in self._loops:
             loop.stop()
         self._wakeups.stop()
-        _, late = await asyncio.wait(parts, timeout=LOOP_PATIENCE if answered else UNANSWERED_PATIENCE)
+        _, late = await asyncio.wait(
+            parts, timeout=LOOP_STOP_TIMEOUT if answered else UNREACHABLE_LOOP_STOP_TIMEOUT
+        )
         for part in late:
             part.cancel()
         if self._beating in self._loops:
@@ -187,7 +200,7 @@ class Worker:
         for run in runs:
             if task is not None and run.owns(task):
                 return f"the handler of {_named(run)}"
-        named = ", ".join(map(_named, runs[:MOST_NAMED])) or "none"
+        named = ", ".join(map(_named, runs[:MAX_RUNS_LOGGED])) or "none"
         what = (
             "no coroutine" if task is None else f"the coroutine {task.get_name()}, which is no handler's own"
         )

@@ -19,7 +19,7 @@ from asynq.protocol.answers import unwrap
 from asynq.protocol.broker import Capabilities
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.value_sizes import MAX_VALUE_BYTES, check_max_value_bytes, too_large
-from asynq.runtime.loop_local import PerLoop
+from asynq.runtime.loop_local import LoopLocal
 from asynq.runtime.sync_async import completed
 from asynq_redis.events.listener import RedisListener
 from asynq_redis.events.routed_listener import RoutedListener
@@ -106,7 +106,7 @@ class _Connections:
         self.known_queues: set[str] = set()
         self.time = BrokerTime()
         self.blocking: Transport | None = None
-        self.awaited = PerLoop(Transport.close)
+        self.awaited = LoopLocal(Transport.close)
 
 
 class BaseRedisBroker:

@@ -14,7 +14,7 @@ from rich.console import Console
 from asynq import Client, MemoryBroker, Task
 from asynq.cli.demo import _print_tail
 from asynq.demo.display import print_table
-from asynq.demo.report import Report, Tally, last_to_begin, runs_begun, tally
+from asynq.demo.report import DemoReport, TaskCounts, last_to_begin, runs_begun, tally
 from asynq.demo.run import readable_files
 from asynq.demo.tasks import read
 from asynq.protocol.ops import Complete, Dequeue
@@ -89,7 +89,7 @@ async def test_only_what_the_broker_shows_as_completed_with_a_result_counts() ->
     broker.execute(Complete(delivery=first, result=b"done"))
     broker.execute(Complete(delivery=second))
     counted = await tally(broker, "default", ids, {"0": 1, "1": 2, "other": 5})
-    assert counted == Tally(enqueued=4, completed=1, run_more_than_once=1)
+    assert counted == TaskCounts(enqueued=4, completed=1, run_more_than_once=1)
     assert counted.lost == 3
 
 
@@ -110,7 +110,7 @@ def test_a_file_that_is_gone_is_worked_on_as_an_empty_one(tmp_path: Path) -> Non
 
 
 def test_a_report_adds_up() -> None:
-    report = Report(
+    report = DemoReport(
         broker="b",
         directory="d",
         files=2,
@@ -118,11 +118,11 @@ def test_a_report_adds_up() -> None:
         killed=(),
         seconds=2.0,
         tallies={
-            "x": Tally(enqueued=2, completed=2, run_more_than_once=1),
-            "y": Tally(enqueued=2, completed=1, run_more_than_once=0),
+            "x": TaskCounts(enqueued=2, completed=2, run_more_than_once=1),
+            "y": TaskCounts(enqueued=2, completed=1, run_more_than_once=0),
         },
     )
-    assert report.total == Tally(enqueued=4, completed=3, run_more_than_once=1)
+    assert report.total == TaskCounts(enqueued=4, completed=3, run_more_than_once=1)
     assert report.as_json()["tasks"]["total"]["lost"] == 1
     assert report.as_json()["tasks"]["total"]["per_second"] == 1.5
 
@@ -142,14 +142,14 @@ def test_a_folder_and_what_workers_said_do_not_act_on_the_terminal(
 ) -> None:
     hostile = "[red]a\x1b[2J\u202eb"
     stream = io.StringIO()
-    report = Report(
+    report = DemoReport(
         broker="sqlite",
         directory=hostile,
         files=1,
         processes=2,
         killed=(),
         seconds=1.0,
-        tallies={"digest": Tally(enqueued=1, completed=1, run_more_than_once=0)},
+        tallies={"digest": TaskCounts(enqueued=1, completed=1, run_more_than_once=0)},
     )
     print_table(Console(file=stream, width=200), report)
     assert "[red]a\\x1b[2J\\u202eb" in stream.getvalue()

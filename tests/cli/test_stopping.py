@@ -51,7 +51,7 @@ if (here / "slow").exists():
 """
 SAME_REQUEST = """
 from asynq.runtime import stop_signals
-stop_signals.SAME_REQUEST = {}
+stop_signals.DUPLICATE_REQUEST_WINDOW = {}
 """
 BEREAVED = """
 import pathlib

@@ -28,7 +28,7 @@ GRACEFUL = (
     "say(os.getpid())\n"
     "while True: signal.pause()\n"
 )
-REFUSING = "from asynq.supervisor.usage_errors import Refusal; Refusal().tell()\n"
+REFUSING = "from asynq.supervisor.usage_errors import UsageErrorReporter; UsageErrorReporter().tell()\n"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PATIENT
 
 
@@ -57,7 +57,7 @@ async def supervised(
     script: str,
     processes: int = 1,
     *,
-    patience: float = 30.0,
+    stop_timeout: float = 30.0,
     first_pause: float = 0.01,
     stall_timeout: float | None = None,
 ) -> AsyncIterator[Running]:
@@ -66,7 +66,7 @@ async def supervised(
         [sys.executable, "-c", script],
         processes,
         env=os.environ,
-        patience=patience,
+        stop_timeout=stop_timeout,
         rng=random.Random(1),
         first_pause=first_pause,
         stall_timeout=stall_timeout,
@@ -123,15 +123,15 @@ async def test_a_copy_that_was_started_before_is_started_again_when_it_cannot_st
 
 
 async def test_a_copy_that_does_not_stop_is_killed_and_the_status_says_so() -> None:
-    async with supervised(STUBBORN, patience=0.05) as running:
+    async with supervised(STUBBORN, stop_timeout=0.05) as running:
         await running.line()
         running.supervisor.stop()
         assert await running.ended == 1
 
 
 async def test_hurried_copies_that_do_not_stop_are_killed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asynq.supervisor.supervisor.HURRIED", 0.05)
-    async with supervised(STUBBORN, patience=600) as running:
+    monkeypatch.setattr("asynq.supervisor.supervisor.FORCED_STOP_TIMEOUT", 0.05)
+    async with supervised(STUBBORN, stop_timeout=600) as running:
         await running.line()
         running.supervisor.stop()
         running.supervisor.hurry()
@@ -148,9 +148,9 @@ async def test_a_supervisor_told_to_stop_does_not_wait_to_restart_a_copy() -> No
 
 STALLING = (
     SAY + "import itertools, signal; from datetime import timedelta\n"
-    "from asynq.supervisor.stall_watch import tell_supervisor\n"
+    "from asynq.supervisor.stall_watch import start_supervisor_heartbeat\n"
     "lags = itertools.chain([0] * 3, itertools.repeat(60))\n"
-    "tell_supervisor(lambda: timedelta(seconds=next(lags)))\n"
+    "start_supervisor_heartbeat(lambda: timedelta(seconds=next(lags)))\n"
     "say(os.getpid()); signal.pause()"
 )
 
@@ -197,7 +197,7 @@ async def test_copies_end_gracefully_when_the_supervisor_is_killed() -> None:
     script = (
         "import asyncio, os, random, sys; from asynq.supervisor.supervisor import Supervisor\n"
         f"command = [sys.executable, '-c', {copy!r}]\n"
-        "asyncio.run(Supervisor(command, 1, env=os.environ, patience=9, rng=random.Random()).run())\n"
+        "asyncio.run(Supervisor(command, 1, env=os.environ, stop_timeout=9, rng=random.Random()).run())\n"
     )
     supervisor = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, stderr=asyncio.subprocess.PIPE

@@ -169,7 +169,7 @@ def keep(url: str, processes: int) -> int:
         [sys.executable, __file__, "serve", url],
         processes,
         env=os.environ,
-        patience=(SHUTDOWN_TIMEOUT + timedelta(seconds=15)).total_seconds(),
+        stop_timeout=(SHUTDOWN_TIMEOUT + timedelta(seconds=15)).total_seconds(),
         rng=random.Random(),
         first_pause=0.1,
     )

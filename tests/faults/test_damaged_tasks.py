@@ -67,7 +67,7 @@ async def test_a_garbled_completed_task_goes_when_its_retention_ends(bench: Benc
 async def test_an_active_task_without_a_lease_is_adopted_and_run(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Adopter, "GRACE", 100)
+    monkeypatch.setattr(Adopter, "ADOPTED_LEASE", 100)
     await bench.bring("active")
     if bench.site.server:
         assert bench.site.server.client.zrem(KEYS.lease, "bad") == 1

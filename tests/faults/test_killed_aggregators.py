@@ -24,7 +24,7 @@ from datetime import timedelta
 import asynq, asynq.worker.worker
 from asynq.worker.loops import aggregator as loop
 
-loop.HOLD, loop.CHECK, asynq.worker.worker.RECLAIM_EVERY = 1500, 0.2, 0.5
+loop.SET_HOLD, loop.CHECK_INTERVAL, asynq.worker.worker.RECLAIM_INTERVAL = 1500, 0.2, 0.5
 
 
 def merge(group, tasks):

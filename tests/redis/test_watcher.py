@@ -163,7 +163,7 @@ async def test_a_result_written_by_a_go_worker_is_waited_for(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     """Go publishes nothing: it changes the task, or deletes it where it was revoked."""
-    monkeypatch.setattr(results, "POLL", 1e6)
+    monkeypatch.setattr(results, "POLL_INTERVAL", 1e6)
     broker = RedisBroker(redis_server.url)
     async with AsyncClient(broker) as client:
         info = await client.enqueue(Task("t"), queue="q", retention=timedelta(hours=1))

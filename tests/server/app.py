@@ -1,4 +1,4 @@
-"""A worker in a process of its own: python app.py URL LEASE SHUTDOWN SAME_REQUEST LOG.
+"""A worker in a process of its own: python app.py URL LEASE SHUTDOWN DUPLICATE_REQUEST_WINDOW LOG.
 
 The three in the middle are seconds. Handlers note their runs in the file LOG; those that wait end once there
 is a file LOG.released.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from asynq.client.task import Task
     from asynq.handlers.context import Context
 
-URL, LEASE, SHUTDOWN, SAME_REQUEST, LOG = sys.argv[1:6]
+URL, LEASE, SHUTDOWN, DUPLICATE_REQUEST_WINDOW, LOG = sys.argv[1:6]
 RELEASED = Path(LOG).with_suffix(".released")
 HOUR = 3600.0
 mux = ServeMux()
@@ -105,7 +105,7 @@ class KeeperReady(logging.Handler):
 
 
 if __name__ == "__main__":
-    stop_signals.SAME_REQUEST = float(SAME_REQUEST)
+    stop_signals.DUPLICATE_REQUEST_WINDOW = float(DUPLICATE_REQUEST_WINDOW)
     leases = logging.getLogger("asynq.leases")
     leases.setLevel(logging.INFO)
     leases.addHandler(KeeperReady())

@@ -15,7 +15,7 @@ from asynq.clock import FakeClock
 from asynq.errors import AggregationError
 from asynq.protocol import ops
 from asynq.server import Server
-from asynq.worker.aggregation import Aggregate, Grouping
+from asynq.worker.aggregation import Aggregate, AggregationSettings
 from asynq.worker.loops.aggregator import Aggregator
 from asynq_sqlite import MemoryBroker
 from tests.server.groups import MINUTE, add, groups, joined, pending
@@ -130,7 +130,7 @@ class Steps:
         self.aggregator = Aggregator(
             broker,
             ["default"],
-            Grouping(aggregate=aggregate, **{"grace": MINUTE, **rules}),
+            AggregationSettings(aggregate=aggregate, **{"grace": MINUTE, **rules}),
             rng=Random(1),
             aggregated=lambda: None,
             report=lambda error, _: self.errors.append(error),

@@ -15,7 +15,7 @@ from asynq.clock import FakeClock
 from asynq.errors import AggregationLostError, BrokerUnavailable
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
-from asynq.runtime.threads import DaemonThreads
+from asynq.runtime.threads import DaemonThreadPool
 from asynq.worker.aggregation import Aggregate, Aggregation
 from asynq.worker.loops.reclaimer import GroupRepairer, Reclaimer
 from asynq_redis import RedisBroker
@@ -51,7 +51,7 @@ async def one_set(broker: Broker, aggregate: Aggregate, **options: Any) -> Aggre
     op = ops.TakeGroup(queue="default", group="g", set_id="s", grace=MINUTE, max_size=2)
     taken = await broker.aexecute(op)
     assert taken
-    threads = DaemonThreads(1)
+    threads = DaemonThreadPool(1)
     return Aggregation(
         broker=broker,
         taken=taken,
@@ -162,7 +162,7 @@ async def test_groups_a_go_peer_left_unlisted_are_found(redis_server: RedisServe
     redis_server.client.delete(f"asynq:{{{queue}}}:groups")
     redis_server.client.zadd("asynq:{other}:g:not-this-queue", {"t": 1})
     repairer = GroupRepairer(broker, [queue], attended=True)
-    while await repairer.step() != GroupRepairer.REST:
+    while await repairer.step() != GroupRepairer.CYCLE_INTERVAL:
         pass
     page = await broker.aexecute(ops.ListGroups(queue=queue))
     assert {group.name: group.size for group in page.groups} == {"one": 1, "user:7": 1}

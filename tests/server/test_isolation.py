@@ -33,7 +33,7 @@ from asynq.protocol.ops import (
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.sync_async import AwaitedCalls, BlockingCalls, completed
 from asynq.scheduler.entries import Entry, Registry
-from asynq.scheduler.ticker import LONGEST_PAUSE, REST, Hooks, Ticker
+from asynq.scheduler.ticker import FAILED_ENTRY_DELAY, MAX_PAUSE, Ticker, TickHooks
 from asynq.task_state import TaskState
 from asynq.worker.leases.extender import Extender
 from asynq.worker.loops.forwarder import Forwarder
@@ -287,7 +287,9 @@ def ticker(broker: Any, *entries: Entry, **hooks: Any) -> Ticker:
     registry = Registry()
     registry.replace(entries)
     numbers = iter(range(10_000))
-    return Ticker(broker, registry, catch_up=0, hooks=Hooks(**hooks), new_id=lambda: f"id-{next(numbers)}")
+    return Ticker(
+        broker, registry, catch_up=0, hooks=TickHooks(**hooks), new_id=lambda: f"id-{next(numbers)}"
+    )
 
 
 def enqueued(broker: MemoryBroker) -> list[str]:
@@ -305,16 +307,16 @@ async def test_an_entry_whose_schedule_fails_rests_and_the_others_are_enqueued(
     for _ in range(3):
         pause = await schedules.step()
         assert pause is not None
-        assert pause <= LONGEST_PAUSE
+        assert pause <= MAX_PAUSE
         assert [seen.task_type for seen in schedules.described()] == ["good"]
         clock.advance(60_000)
     assert enqueued(broker) == ["good"] * 2
     told = [record for record in caplog.records if "fails and will be tried again" in record.getMessage()]
     assert len(told) == 1
     whim.failing = False
-    clock.advance(REST)
+    clock.advance(FAILED_ENTRY_DELAY)
     await schedules.step()
-    clock.advance(REST)
+    clock.advance(FAILED_ENTRY_DELAY)
     await schedules.step()
     assert "bad" in enqueued(broker)
     assert {seen.task_type for seen in schedules.described()} == {"bad", "good"}

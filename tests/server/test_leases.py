@@ -15,7 +15,7 @@ import pytest
 from asynq.protocol.ops import GetTask
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
 from asynq.task_state import TaskState
-from asynq.worker.leases.keeper_messages import Hello, Ready, Said, write
+from asynq.worker.leases.keeper_messages import Hello, KeeperMessage, Ready, write
 from asynq.worker.leases.keeper_process import KeeperProcess
 from tests.server.conftest import open_broker
 from tests.stopping import stop
@@ -188,9 +188,9 @@ async def test_in_memory_a_handler_that_holds_the_loop_keeps_its_task(memory: Be
 
 async def test_a_signal_to_all_while_the_keeper_process_starts_does_not_end_it(shared_url: str) -> None:
     """A Ctrl-C reaches every process of a terminal at once."""
-    heard, ready = list[Said](), asyncio.Event()
+    heard, ready = list[KeeperMessage](), asyncio.Event()
 
-    def hear(said: Said) -> None:
+    def hear(said: KeeperMessage) -> None:
         heard.append(said)
         ready.set()
 

@@ -16,7 +16,7 @@ from asynq.protocol.message import Delivery, TaskMessage
 from asynq.protocol.ops import Retry
 from asynq.runtime.logs import tell_failure
 from asynq.task_state import TaskState
-from asynq.worker.failure_log import MOST_KINDS, FailureLog
+from asynq.worker.failure_log import MAX_FAILURE_KINDS, FailureLog
 
 if TYPE_CHECKING:
     from asynq.client.task import Task
@@ -77,11 +77,11 @@ async def test_a_failure_shows_where_when_it_is_news(memory: Bench, told: pytest
 
 def test_types_of_tasks_without_end_are_not_all_remembered(told: pytest.LogCaptureFixture) -> None:
     failures, error = FailureLog(), ValueError("boom")
-    for number in range(MOST_KINDS + 1):
+    for number in range(MAX_FAILURE_KINDS + 1):
         message = TaskMessage(id="7", type=str(number), queue="default", max_retry=1)
         delivery = Delivery(message=message, token="k", expires_at=0)
         failures.log(Retry(delivery=delivery, delay=0, error="", failure=True), Failed(error))
-    assert [trace for _, _, trace in lines(told)] == [*[True] * MOST_KINDS, False]
+    assert [trace for _, _, trace in lines(told)] == [*[True] * MAX_FAILURE_KINDS, False]
 
 
 async def test_at_debug_level_every_failure_shows_where(

@@ -15,9 +15,9 @@ from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Archive, Complete, Dequeue, Enqueue, Forward, GetTask, ListTasks
 from asynq.task_state import TaskState
-from asynq.worker.loops.forwarder import NEXT_TURN, Forwarder
+from asynq.worker.loops.forwarder import ROTATION_INTERVAL, Forwarder
 from asynq.worker.loops.janitor import Janitor
-from asynq.worker.loops.queue_sweep import AT_ONCE
+from asynq.worker.loops.queue_sweep import MAX_QUEUES_PER_STEP
 from asynq.worker.loops.recoverer import Recoverer
 from asynq_sqlite import MemoryBroker
 
@@ -139,7 +139,7 @@ async def test_a_broken_queue_does_not_stop_the_forwarding_of_others(
     assert state(broker, "1", "good") is TaskState.PENDING
 
 
-QUEUES = tuple(f"q{number}" for number in range(2 * AT_ONCE + 500))
+QUEUES = tuple(f"q{number}" for number in range(2 * MAX_QUEUES_PER_STEP + 500))
 """So many that a server looks at them in turns."""
 
 
@@ -168,14 +168,14 @@ async def test_very_many_queues_are_recovered_in_turns(broker: MemoryBroker, clo
     for found in (1, 1, 2, 2):
         await recovery.loop.step()
         assert len(recovery.lost) == found
-    assert max(asked.counts) == AT_ONCE
+    assert max(asked.counts) == MAX_QUEUES_PER_STEP
 
 
 async def test_a_marked_queue_is_forwarded_at_once_whosever_turn_it_is(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
     forwarding = Forwarding(broker, *QUEUES)
-    assert await forwarding.loop.step() == NEXT_TURN
+    assert await forwarding.loop.step() == ROTATION_INTERVAL
     enqueue(broker, "t", QUEUES[-1], process_at=clock.now() + SECOND)
     forwarding.loop.mark(QUEUES[-1])
     assert await forwarding.loop.step() == pytest.approx(1.0)

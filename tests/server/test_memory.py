@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import AsyncInspector, ServeMux, Task
-from asynq.runtime.threads import Answer
+from asynq.runtime.threads import CallResult
 from asynq.task_state import TaskState
 from tests.server import cycles_jobs
 from tests.server.cycles import ALIVE, FAILING, Big, Order, fails, fails_in_a_thread, without_collector
@@ -160,5 +160,5 @@ def test_an_error_that_nobody_takes_from_its_thread_is_freed() -> None:
         raise ValueError(len(big.content))
 
     with without_collector():
-        Answer[None]().fill(fail)
+        CallResult[None]().fill(fail)
         assert not ALIVE

@@ -158,7 +158,7 @@ async def test_a_manager_follows_its_provider(memory: Bench) -> None:
 async def test_a_provider_that_never_answers_does_not_hold_up_the_end(
     memory: Bench, monkeypatch: pytest.MonkeyPatch, plain: bool
 ) -> None:
-    monkeypatch.setattr("asynq.scheduler.base_scheduler.LOOP_PATIENCE", 0.05)
+    monkeypatch.setattr("asynq.scheduler.base_scheduler.USER_CALL_TIMEOUT", 0.05)
     asked, hanging, let_go = [0], threading.Event(), threading.Event()
 
     def provide() -> Any:
@@ -185,7 +185,7 @@ async def test_a_provider_that_never_answers_does_not_hold_up_the_end(
 async def test_a_hook_that_never_returns_does_not_hold_up_the_end(
     memory: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asynq.scheduler.base_scheduler.LOOP_PATIENCE", 0.05)
+    monkeypatch.setattr("asynq.scheduler.base_scheduler.USER_CALL_TIMEOUT", 0.05)
     hanging = asyncio.Event()
 
     async def never_returns(_: Task) -> None:

@@ -113,7 +113,7 @@ async def test_a_passed_deadline_archives_without_a_run(bench: Bench) -> None:
 
 
 async def test_an_idle_server_is_woken_by_a_new_task(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for poll in ("POLL", "POLL_UNTOLD"):
+    for poll in ("POLL_INTERVAL", "POLL_INTERVAL_WITHOUT_PUSH"):
         monkeypatch.setattr(wakeups, poll, 3600)
 
     async def handler(ctx: Context, task: Task) -> None: ...

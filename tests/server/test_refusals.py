@@ -94,7 +94,7 @@ async def test_results_that_are_refused_hold_nobody_up(bench: Bench, monkeypatch
 
     large = [await bench.enqueue("large", retention=60) for _ in range(12)]
     small = [await bench.enqueue("small", retention=60) for _ in range(300)]
-    monkeypatch.setattr("asynq.worker.processor.SETTLE_PATIENCE", 3600)
+    monkeypatch.setattr("asynq.worker.processor.SETTLE_TIMEOUT", 3600)
     async with asyncio.timeout(PATIENCE), bench.serving(handler, on_archive=archived):
         for task_id in small:
             await bench.reaches(task_id, TaskState.COMPLETED)

@@ -52,7 +52,7 @@ def wait(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Callable[...,
 @pytest.fixture
 def untold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody polls: who is not told waits in vain."""
-    monkeypatch.setattr(results, "POLL", 1e6)
+    monkeypatch.setattr(results, "POLL_INTERVAL", 1e6)
 
 
 async def enqueue(bench: Bench, **options: Any) -> asynq.TaskInfo:
@@ -216,7 +216,7 @@ class Deaf(MemoryBroker):
 
 
 async def test_where_nothing_is_told_the_task_is_polled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "POLL_UNTOLD", 0.01)
+    monkeypatch.setattr(results, "POLL_INTERVAL_WITHOUT_PUSH", 0.01)
     deaf = Bench(Deaf())
     info = await enqueue(deaf)
     waiting = asyncio.create_task(AsyncClient(deaf.broker).wait(info, LONG))

@@ -12,7 +12,7 @@ import pytest
 
 from asynq import PeriodicTaskManager, Scheduler, ServeMux, Server, Task
 from asynq.errors import BrokerUnavailable, ServerStateError
-from asynq.runtime.stop_signals import EXIT_BLOCKED
+from asynq.runtime.stop_signals import EXIT_LOOP_BLOCKED
 from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker
@@ -63,7 +63,7 @@ async def test_a_second_request_ends_a_process_whose_event_loop_is_blocked(
     await worker.noted("begin")
     worker.signal(signal.SIGTERM)
     worker.signal(signal.SIGINT)
-    assert await worker.ended() == EXIT_BLOCKED
+    assert await worker.ended() == EXIT_LOOP_BLOCKED
     assert worker.runs == ["begin"]
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -129,7 +129,7 @@ class Away(MemoryBroker):
 async def test_what_cannot_be_settled_holds_up_the_end_only_from_the_end_of_its_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("asynq.worker.processor.SETTLE_PATIENCE", 0.2)
+    monkeypatch.setattr("asynq.worker.processor.SETTLE_TIMEOUT", 0.2)
     broker, begun, release = Away(), asyncio.Event(), asyncio.Event()
     ended = False
 
@@ -201,7 +201,7 @@ async def test_a_shutdown_while_a_manager_starts_keeps_it_from_working(memory: B
 async def test_cancelling_serve_again_is_another_request_only_after_a_while(
     memory: Bench, monkeypatch: pytest.MonkeyPatch, same_request: float, ends: str
 ) -> None:
-    monkeypatch.setattr("asynq.runtime.stop_signals.SAME_REQUEST", same_request)
+    monkeypatch.setattr("asynq.runtime.stop_signals.DUPLICATE_REQUEST_WINDOW", same_request)
     begun, release, ended = asyncio.Event(), asyncio.Event(), list[str]()
 
     async def handler(ctx: Context, task: Task) -> None:

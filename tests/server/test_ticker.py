@@ -22,7 +22,7 @@ from asynq.client.options import Options
 from asynq.clock import FakeClock
 from asynq.protocol.ops import Archive, Complete, Dequeue, Done, EnqueueTick, ListEnqueueEvents, ListTasks
 from asynq.scheduler.entries import Entry, Registry
-from asynq.scheduler.ticker import LONGEST_PAUSE, Hooks, Ticker
+from asynq.scheduler.ticker import MAX_PAUSE, Ticker, TickHooks
 from asynq.task_state import TaskState
 from asynq_sqlite import MemoryBroker
 
@@ -91,7 +91,7 @@ class Bench:
             broker,
             self.registry,
             catch_up=catch_up,
-            hooks=Hooks(**hooks),
+            hooks=TickHooks(**hooks),
             new_id=lambda: f"{id(self)}-{next(ids)}",
         )
 
@@ -118,7 +118,7 @@ def enqueued(broker: MemoryBroker, queue: str = "default") -> Counter[str]:
 
 async def test_a_task_is_enqueued_at_each_tick_and_not_before(broker: MemoryBroker, clock: FakeClock) -> None:
     bench = Bench(broker, entry())
-    assert await bench.until_idle() == LONGEST_PAUSE
+    assert await bench.until_idle() == MAX_PAUSE
     clock.advance(5 * MINUTE - 1)
     assert await bench.until_idle() == 0.001
     clock.advance(1)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.runtime.threads import DaemonThreads
+from asynq.runtime.threads import DaemonThreadPool
 from tests.unit.runs import Runs
 
 if TYPE_CHECKING:
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def runs() -> Iterator[Runs]:
     """Runs with two threads, which a failing test may leave stuck."""
-    threads = DaemonThreads(2)
+    threads = DaemonThreadPool(2)
     yield Runs(threads)
     threads.shutdown(wait=False)

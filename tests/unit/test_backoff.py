@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from asynq.errors import BrokerRefusedError, BrokerUnavailable
-from asynq.runtime.backoff import Backoff, Outage, Troubles, shared_outage
+from asynq.runtime.backoff import Backoff, ErrorReporter, Outage, shared_outage
 
 if TYPE_CHECKING:
     import pytest
@@ -29,7 +29,7 @@ def test_success_begins_again_with_the_first_pause() -> None:
 
 def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    troubles = Troubles(logging.getLogger("test"), "fetching")
+    troubles = ErrorReporter(logging.getLogger("test"), "fetching")
     for key in ("", "a"):
         troubles.worked(key)
     for _ in range(3):
@@ -47,7 +47,7 @@ def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(caplog: pytes
 def test_what_never_worked_does_not_work_again(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     log, away = logging.getLogger("test"), BrokerUnavailable("away")
-    troubles, outage = Troubles(log, "fetching"), Outage(log)
+    troubles, outage = ErrorReporter(log, "fetching"), Outage(log)
     for _ in range(2):
         troubles.failed(away)
         troubles.worked()
@@ -66,7 +66,7 @@ def test_what_failed_in_sight_works_again_in_sight(caplog: pytest.LogCaptureFixt
     """Also when it failed last because the broker was away, which the shared outage tells."""
     caplog.set_level(logging.INFO)
     log = logging.getLogger("test")
-    troubles = Troubles(log, "fetching")
+    troubles = ErrorReporter(log, "fetching")
     token = shared_outage.set(Outage(log))
     try:
         troubles.worked()
@@ -105,7 +105,7 @@ def test_what_need_not_have_asked_the_broker_does_not_end_an_outage(caplog: pyte
     log = logging.getLogger("test")
     token = shared_outage.set(Outage(log, told=True))
     try:
-        asking, idle = Troubles(log, "fetching"), Troubles(log, "cleaning")
+        asking, idle = ErrorReporter(log, "fetching"), ErrorReporter(log, "cleaning")
         idle.worked(heard=False)
         assert caplog.records == []
         asking.worked()

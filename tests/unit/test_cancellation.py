@@ -11,7 +11,7 @@ import pytest
 from asynq.errors import RevokeTask, SkipRetry
 from asynq.handlers.context import CancelReason, Context
 from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Succeeded
-from asynq.runtime.threads import DaemonThreads
+from asynq.runtime.threads import DaemonThreadPool
 from tests.unit.runs import Runs, started
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ async def test_a_plain_function_that_never_looks_may_still_finish_in_its_grace(r
 
 async def test_what_waits_for_a_thread_is_never_begun_after_a_cancellation() -> None:
     release, called = threading.Event(), []
-    with DaemonThreads(1) as threads:
+    with DaemonThreadPool(1) as threads:
         threads.submit(release.wait)
         run = Runs(threads).make(lambda ctx, task: called.append(task))
         execution = await started(run)
@@ -275,12 +275,12 @@ async def test_cancelling_the_caller_is_passed_on_and_ends_the_handler(runs: Run
 def test_a_stuck_thread_does_not_hold_up_the_end_of_the_loop() -> None:
     handler = Stuck()
 
-    async def serve(threads: DaemonThreads) -> None:
+    async def serve(threads: DaemonThreadPool) -> None:
         execution = await handler.started(Runs(threads).make(handler))
         execution.cancel()
         with suppress(asyncio.CancelledError):
             await execution
 
-    with DaemonThreads(1) as threads:
+    with DaemonThreadPool(1) as threads:
         asyncio.run(serve(threads))
         handler.release.set()

@@ -7,7 +7,7 @@ import pytest
 from asynq.errors import BrokerRefusedError, LeaseLostError
 from asynq.protocol.message import Lease
 from asynq.protocol.ops import Extended, ExtendLease
-from asynq.worker.leases.extension_schedule import CancelMarked, LeaseBook, LeaseLost
+from asynq.worker.leases.extension_schedule import CancelMarked, ExtensionSchedule, LeaseLost
 
 A, B = Lease("q", "a", "1"), Lease("q", "b", "2")
 LEASE = 30_000
@@ -19,13 +19,13 @@ def extension(lease: Lease) -> ExtendLease:
 
 
 @pytest.fixture
-def book() -> LeaseBook:
-    book = LeaseBook(LEASE)
+def book() -> ExtensionSchedule:
+    book = ExtensionSchedule(LEASE)
     book.hold(A, until=1000.0, now=0.0)
     return book
 
 
-def test_a_lease_is_extended_each_third_of_its_duration(book: LeaseBook) -> None:
+def test_a_lease_is_extended_each_third_of_its_duration(book: ExtensionSchedule) -> None:
     assert book.due(9.99) == []
     assert book.due(10.0) == [extension(A)]
     book.answered([extension(A)], [EXTENDED], now=10.0)
@@ -33,35 +33,35 @@ def test_a_lease_is_extended_each_third_of_its_duration(book: LeaseBook) -> None
     assert book.due(20.0) == [extension(A)]
 
 
-def test_a_released_lease_is_left_alone(book: LeaseBook) -> None:
+def test_a_released_lease_is_left_alone(book: ExtensionSchedule) -> None:
     book.release(A)
     assert book.due(10.0) == []
 
 
-def test_a_lease_is_not_extended_past_its_end(book: LeaseBook) -> None:
+def test_a_lease_is_not_extended_past_its_end(book: ExtensionSchedule) -> None:
     assert book.due(999.9) == [extension(A)]
     assert book.due(1000.0) == []
     assert dict(book.held(1000.0)) == {}
 
 
-def test_holding_again_moves_the_end_but_not_the_next_extension(book: LeaseBook) -> None:
+def test_holding_again_moves_the_end_but_not_the_next_extension(book: ExtensionSchedule) -> None:
     book.hold(A, until=2000.0, now=9.0)
     assert book.due(10.0) == [extension(A)]
     assert book.due(1999.0) == [extension(A)]
 
 
-def test_a_lost_lease_is_reported_once_and_left_alone(book: LeaseBook) -> None:
+def test_a_lost_lease_is_reported_once_and_left_alone(book: ExtensionSchedule) -> None:
     lost, trouble = book.answered([extension(A)], [LeaseLostError("q", "a")], now=10.0)
     assert (lost, trouble) == ([LeaseLost(A)], None)
     assert book.due(20.0) == []
 
 
-def test_an_answer_for_a_lease_released_meanwhile_means_nothing(book: LeaseBook) -> None:
+def test_an_answer_for_a_lease_released_meanwhile_means_nothing(book: ExtensionSchedule) -> None:
     book.release(A)
     assert book.answered([extension(A)], [LeaseLostError("q", "a")], now=10.0) == ([], None)
 
 
-def test_any_other_error_is_tried_again_at_once(book: LeaseBook) -> None:
+def test_any_other_error_is_tried_again_at_once(book: ExtensionSchedule) -> None:
     book.hold(B, until=1000.0, now=0.0)
     error = BrokerRefusedError("busy")
     events, trouble = book.answered([extension(A), extension(B)], [error, EXTENDED], now=10.0)
@@ -69,12 +69,12 @@ def test_any_other_error_is_tried_again_at_once(book: LeaseBook) -> None:
     assert book.due(10.0) == [extension(A)]
 
 
-def test_a_cancellation_mark_is_reported_once(book: LeaseBook) -> None:
+def test_a_cancellation_mark_is_reported_once(book: ExtensionSchedule) -> None:
     marked = Extended(expires_at=0, cancel="archive")
     assert book.answered([extension(A)], [marked], now=10.0)[0] == [CancelMarked(A, "archive")]
     assert book.answered([extension(A)], [marked], now=20.0)[0] == []
     assert book.due(30.0) == [extension(A)]
 
 
-def test_what_is_held_tells_how_long_it_still_is(book: LeaseBook) -> None:
+def test_what_is_held_tells_how_long_it_still_is(book: ExtensionSchedule) -> None:
     assert dict(book.held(400.0)) == {A: 600.0}

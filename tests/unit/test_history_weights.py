@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.worker.queue_selection import Preference
+from asynq.worker.queue_selection import QueuePriority
 from asynq_conformance.histories.checkers.weights import (
     ALPHA,
     chances,
@@ -25,7 +25,7 @@ DRAWS = 4000
 
 
 def drawn(weights: dict[str, int], draws: int = DRAWS, seed: int = 0) -> Sequence[Sequence[str]]:
-    return Preference.of(weights).orders(draws, Random(seed))
+    return QueuePriority.of(weights).orders(draws, Random(seed))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq.errors import AsynqError, BrokerFullError, BrokerRefusedError, BrokerUnavailable
-from asynq.runtime.interval_loop import Every
+from asynq.runtime.interval_loop import IntervalLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ class Steps:
     def __init__(self, *plan: Callable[[], float | None]) -> None:
         self.plan = list(plan)
         self.taken = 0
-        self.loop = Every("testing", self.step, interval=LONG, rng=Random(1))
+        self.loop = IntervalLoop("testing", self.step, interval=LONG, rng=Random(1))
 
     async def step(self) -> float | None:
         self.taken += 1
@@ -96,7 +96,7 @@ async def test_a_cancelled_loop_ends() -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    running = asyncio.create_task(Every("testing", step, interval=LONG, rng=Random(1)).run())
+    running = asyncio.create_task(IntervalLoop("testing", step, interval=LONG, rng=Random(1)).run())
     await begun.wait()
     running.cancel()
     await asyncio.wait([running], timeout=5)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asynq.server import Server
-from asynq.worker.queue_selection import Preference, QueueLimits
+from asynq.worker.queue_selection import QueueLimits, QueuePriority
 from asynq_sqlite import MemoryBroker
 
 BOTH = ("high", "low")
@@ -34,14 +34,14 @@ def test_an_order_without_any_queue_asks_for_nothing() -> None:
 
 
 def test_without_limits_nothing_changes() -> None:
-    orders = Preference.of({"high": 6, "low": 1}).orders(20, Random(1))
+    orders = QueuePriority.of({"high": 6, "low": 1}).orders(20, Random(1))
     assert limits().allowed(orders, {"high": 99}) == orders
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_more_orders_name_a_queue_than_it_has_room(seed: int) -> None:
     rng = Random(seed)
-    orders = Preference.of({"high": 6, "low": 1, "other": 3}).orders(20, rng)
+    orders = QueuePriority.of({"high": 6, "low": 1, "other": 3}).orders(20, rng)
     most = {"high": rng.randint(1, 20), "other": rng.randint(1, 20)}
     allowed = limits(**most).allowed(orders, {})
     assert [sum(name in order for order in allowed) for name in most] == [*most.values()]

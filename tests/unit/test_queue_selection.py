@@ -9,32 +9,32 @@ from typing import Any
 
 import pytest
 
-from asynq.worker.queue_selection import Preference
+from asynq.worker.queue_selection import QueuePriority
 
 WEIGHTS = {"low": 1, "critical": 6, "default": 3}
 
 
 def test_strict_order_is_by_weight_then_as_given() -> None:
-    preference = Preference.of({"b": 1, "top": 2, "a": 1}, strict=True)
+    preference = QueuePriority.of({"b": 1, "top": 2, "a": 1}, strict=True)
     assert preference.orders(3, Random(1)) == (("top", "b", "a"),) * 3
 
 
 def test_each_wanted_task_gets_an_order_of_all_queues() -> None:
-    orders = Preference.of(WEIGHTS).orders(50, Random(1))
+    orders = QueuePriority.of(WEIGHTS).orders(50, Random(1))
     assert len(orders) == 50
     assert all(sorted(order) == sorted(WEIGHTS) for order in orders)
 
 
 def test_first_choices_follow_the_weights() -> None:
     draws = 20_000
-    first = Counter(order[0] for order in Preference.of(WEIGHTS).orders(draws, Random(1)))
+    first = Counter(order[0] for order in QueuePriority.of(WEIGHTS).orders(draws, Random(1)))
     for name, weight in WEIGHTS.items():
         assert first[name] / draws == pytest.approx(weight / 10, abs=0.015)
 
 
 def test_whole_orders_are_drawn_as_from_a_shuffled_list_of_every_name_weight_times() -> None:
     draws = 20_000
-    seen = Counter(Preference.of(WEIGHTS).orders(draws, Random(1)))
+    seen = Counter(QueuePriority.of(WEIGHTS).orders(draws, Random(1)))
     for order in permutations(WEIGHTS):
         rest, chance = 10, 1.0
         for name in order:
@@ -44,11 +44,11 @@ def test_whole_orders_are_drawn_as_from_a_shuffled_list_of_every_name_weight_tim
 
 
 def test_a_list_of_names_weighs_them_equally() -> None:
-    assert Preference.of(["a", "b"]).weights == {"a": 1, "b": 1}
+    assert QueuePriority.of(["a", "b"]).weights == {"a": 1, "b": 1}
 
 
 def test_the_same_randomness_draws_the_same_orders() -> None:
-    preference = Preference.of(WEIGHTS)
+    preference = QueuePriority.of(WEIGHTS)
     assert preference.orders(20, Random(3)) == preference.orders(20, Random(3))
 
 
@@ -72,4 +72,4 @@ def test_the_same_randomness_draws_the_same_orders() -> None:
 )
 def test_nonsense_is_refused_naming_the_option(queues: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="queues"):
-        Preference.of(queues)
+        QueuePriority.of(queues)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 
-from asynq.runtime.stop_signals import SAME_REQUEST, StopRequests, stop_signals
+from asynq.runtime.stop_signals import DUPLICATE_REQUEST_WINDOW, StopRequests, stop_signals
 
 
 def test_requests_soon_after_the_first_are_the_same_one() -> None:
-    times = [100.0 + SAME_REQUEST * share for share in (0, 0, 0.9, 1, 1.5)]
+    times = [100.0 + DUPLICATE_REQUEST_WINDOW * share for share in (0, 0, 0.9, 1, 1.5)]
     requests = StopRequests(iter(times).__next__)
     assert not requests.made
     assert [requests.received() for _ in times] == ["first", "same", "same", "again", "again"]

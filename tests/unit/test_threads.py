@@ -7,19 +7,19 @@ import threading
 
 import pytest
 
-from asynq.runtime.threads import DaemonThreads, LoopThreads, in_own_thread
+from asynq.runtime.threads import DaemonThreadPool, LoopThreadPool, run_in_new_thread
 
 STUCK = """
 import threading
-from asynq.runtime.threads import DaemonThreads
+from asynq.runtime.threads import DaemonThreadPool
 begun = threading.Event()
-DaemonThreads(1).submit(lambda: (begun.set(), threading.Event().wait()))
+DaemonThreadPool(1).submit(lambda: (begun.set(), threading.Event().wait()))
 begun.wait()
 """
 
 
 def test_calls_are_carried_out_and_answered() -> None:
-    with DaemonThreads(2) as threads:
+    with DaemonThreadPool(2) as threads:
         assert list(threads.map(pow, [2, 3], [3, 2])) == [8, 9]
         failing = threads.submit(divmod, 1, 0)
         assert isinstance(failing.exception(), ZeroDivisionError)
@@ -28,7 +28,7 @@ def test_calls_are_carried_out_and_answered() -> None:
 
 
 def test_as_many_calls_run_at_once_as_there_are_threads_and_no_more() -> None:
-    with DaemonThreads(3) as threads:
+    with DaemonThreadPool(3) as threads:
         together = threading.Barrier(3)
         calls = [threads.submit(together.wait, 5) for _ in range(6)]
         assert sorted(call.result() for call in calls) == [0, 0, 1, 1, 2, 2]
@@ -38,14 +38,14 @@ def test_as_many_calls_run_at_once_as_there_are_threads_and_no_more() -> None:
 
 def test_no_call_waits_for_another_while_a_thread_may_be_started() -> None:
     for _ in range(200):
-        with DaemonThreads(2) as threads:
+        with DaemonThreadPool(2) as threads:
             together = threading.Barrier(2)
             for call in [threads.submit(together.wait, 5) for _ in range(2)]:
                 call.result()
 
 
 def test_an_idle_thread_is_used_again() -> None:
-    with DaemonThreads(100, name="idle") as threads:
+    with DaemonThreadPool(100, name="idle") as threads:
         for _ in range(100):
             threads.submit(int).result()
         assert sum(thread.name.startswith("idle-") for thread in threading.enumerate()) < 10
@@ -53,7 +53,7 @@ def test_an_idle_thread_is_used_again() -> None:
 
 def test_after_shutdown_nothing_more_is_taken_but_what_was_taken_is_done() -> None:
     release = threading.Event()
-    threads = DaemonThreads(1)
+    threads = DaemonThreadPool(1)
     calls = [threads.submit(release.wait), threads.submit(lambda: True)]
     threads.shutdown(wait=False)
     with pytest.raises(RuntimeError, match="after shutdown"):
@@ -65,7 +65,7 @@ def test_after_shutdown_nothing_more_is_taken_but_what_was_taken_is_done() -> No
 
 def test_shutdown_can_drop_what_has_not_begun() -> None:
     release, begun = threading.Event(), threading.Event()
-    threads = DaemonThreads(1)
+    threads = DaemonThreadPool(1)
     running = threads.submit(lambda: begun.set() or release.wait())  # type: ignore[func-returns-value]
     waiting = threads.submit(int)
     begun.wait()
@@ -78,7 +78,7 @@ def test_shutdown_can_drop_what_has_not_begun() -> None:
 
 def test_a_pool_has_at_least_one_thread() -> None:
     with pytest.raises(ValueError, match="size"):
-        DaemonThreads(0)
+        DaemonThreadPool(0)
 
 
 def test_a_stuck_thread_does_not_hold_up_the_end_of_the_interpreter() -> None:
@@ -95,10 +95,10 @@ def test_an_event_loop_does_not_wait_for_its_threads_when_it_ends() -> None:
 
     async def main() -> int:
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(LoopThreads(1))
+        loop.set_default_executor(LoopThreadPool(1))
         loop.run_in_executor(None, stay)
-        await in_own_thread(begun.wait)
-        return await in_own_thread(threading.get_ident)
+        await run_in_new_thread(begun.wait)
+        return await run_in_new_thread(threading.get_ident)
 
     assert asyncio.run(main()) != threading.get_ident()
     release.set()

@@ -27,7 +27,7 @@ from asynq.handlers.processes.messages import (
 from asynq.handlers.processes.pickled_errors import HandlerRaised
 from asynq.protocol.answers import unwrap
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS, unmask_signals
-from asynq.runtime.forks import NoWayBack, flush, signals_kept_from_children
+from asynq.runtime.forks import ExitForkedChild, flush, signals_reset_in_children
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ class WorkerConnection:
         self._calling = True
         token = main_module.importing.set(True)
         try:
-            with NoWayBack():
+            with ExitForkedChild():
                 call: HandlerCall = loads(data, MAIN, self._main)
         except BaseException as error:  # noqa: BLE001 - the user's modules are imported here
             return HandlerRaised.of(error)
@@ -107,7 +107,7 @@ def run_call(call: HandlerCall, worker: WorkerConnection) -> HandlerReturned | H
     context = Context(RunControl(call.delivery, call.deadline, cast("Broker", worker), Executors.of(1)))
     token = current_run.set(context)
     try:
-        with NoWayBack():
+        with ExitForkedChild():
             given = call.task if call.payload is None else _decoded(call.payload, call.task)
             return HandlerReturned(encode_result(call.function(context, given)))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its failure
@@ -129,7 +129,7 @@ def _decoded(kind: Any, task: Task) -> Any:
 def main(handle: int) -> None:
     """Serve the worker at the other end of the socket until it ends."""
     os.set_inheritable(handle, False)  # noqa: FBT003 - its only form
-    with signals_kept_from_children(CHILD_MASKED_SIGNALS):
+    with signals_reset_in_children(CHILD_MASKED_SIGNALS):
         for number in CHILD_MASKED_SIGNALS:
             # Not SIG_IGN, which programs started by the handler would inherit.
             signal.signal(number, lambda *_: None)

@@ -7,11 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from asynq.errors import BrokerUnavailable
-from asynq.runtime.backoff import Troubles
+from asynq.runtime.backoff import ErrorReporter
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import BlockingCalls, completed
-from asynq.worker.leases.extension_schedule import LeaseBook
+from asynq.worker.leases.extension_schedule import ExtensionSchedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.leases")
 
-BATCH = 200
+MAX_EXTENSIONS = 200
 """Most extensions sent at once."""
-LOOKS = 4
+CHECKS_PER_EXTENSION = 4
 """How often the thread looks for due extensions between two extensions of one lease."""
 
 
@@ -44,13 +44,13 @@ class Extender:
     ) -> None:
         """`duration` in milliseconds; `notify` on the thread; nothing is sent unless `permitted`."""
         self._calls = BlockingCalls(broker)
-        self._book = LeaseBook(duration)
+        self._book = ExtensionSchedule(duration)
         self._notify = notify
         self._permitted = permitted
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._troubles = Troubles(log, "extending leases")
+        self._troubles = ErrorReporter(log, "extending leases")
         self._thread = threading.Thread(target=self._run, name="asynq-leases", daemon=True)
 
     def start(self) -> None:
@@ -84,8 +84,8 @@ class Extender:
             return
         with self._lock:
             due = self._book.due(self._monotonic())
-        for start in range(0, len(due), BATCH):
-            if self._closed.is_set() or not self._extend(due[start : start + BATCH]):
+        for start in range(0, len(due), MAX_EXTENSIONS):
+            if self._closed.is_set() or not self._extend(due[start : start + MAX_EXTENSIONS]):
                 return
 
     def _extend(self, ops: Sequence[ExtendLease]) -> bool:
@@ -106,7 +106,7 @@ class Extender:
         return True
 
     def _run(self) -> None:
-        while not self._closed.wait(self._book.renewal / LOOKS):
+        while not self._closed.wait(self._book.renewal / CHECKS_PER_EXTENSION):
             try:
                 self.tick()
             except Exception:

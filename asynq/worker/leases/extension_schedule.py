@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from asynq.protocol.message import Lease
     from asynq.protocol.ops import Extended
 
-RENEWALS = 3
+EXTENSIONS_PER_LEASE = 3
 """How often a lease is extended within its duration, so that two failed attempts lose nothing."""
 
 
@@ -44,7 +44,7 @@ class _Hold:
     marked: bool = False
 
 
-class LeaseBook:
+class ExtensionSchedule:
     """The held leases of one worker. Times are seconds of any one clock that does not jump."""
 
     def __init__(self, duration: int) -> None:
@@ -55,7 +55,7 @@ class LeaseBook:
     @property
     def renewal(self) -> float:
         """Seconds between two extensions of a lease."""
-        return self.duration / 1000 / RENEWALS
+        return self.duration / 1000 / EXTENSIONS_PER_LEASE
 
     def hold(self, lease: Lease, until: float, now: float) -> None:
         """Extend this lease from now on, for no longer than `until`. Held before: only `until` changes."""

@@ -9,11 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 from asynq.runtime.backoff import Backoff
-from asynq.runtime.interval_loop import rest
+from asynq.runtime.interval_loop import wait_with_timeout
 from asynq.runtime.logs import get_logger
 from asynq.worker.leases.extender import Extender
 from asynq.worker.leases.extension_schedule import CancelMarked, LeaseLost
-from asynq.worker.leases.keeper_messages import Hello, Hold, Ready, Release, write
+from asynq.worker.leases.keeper_messages import Hello, HoldLeases, Ready, ReleaseLeases, write
 from asynq.worker.leases.keeper_process import KeeperProcess
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Lease
     from asynq.worker.leases.extension_schedule import LeaseEvent
-    from asynq.worker.leases.keeper_messages import Said
+    from asynq.worker.leases.keeper_messages import KeeperMessage
 
 log = get_logger("asynq.leases")
 
-READY_WITHIN = 10.0
+READY_TIMEOUT = 10.0
 """Seconds within which the process should be ready; leases that last longer need not wait for it."""
 
 
@@ -51,7 +51,7 @@ class LeaseKeeper:
         self._supervision: asyncio.Task[None] | None = None
 
     async def start(self, notify: Callable[[LeaseEvent], None]) -> None:
-        """Begin. The process becomes ready in its own time; short leases wait for it, at most READY_WITHIN.
+        """Begin. The process becomes ready in its own time; short leases wait for it, at most READY_TIMEOUT.
 
         Until then a handler that holds the GIL keeps the thread from extending a lease: one that could lapse
         meanwhile must not be taken yet. `notify` is called on the running event loop.
@@ -68,8 +68,8 @@ class LeaseKeeper:
             log.warning("the broker cannot be pickled, so a thread extends leases: %s", error)
         else:
             self._supervision = asyncio.create_task(self._supervise(hello), name="asynq-lease-keeper")
-            if self._duration < READY_WITHIN * 1000:
-                await rest(self._settled, READY_WITHIN)
+            if self._duration < READY_TIMEOUT * 1000:
+                await wait_with_timeout(self._settled, READY_TIMEOUT)
 
     def hasten(self) -> None:
         """Do not let `start` wait for the process any longer: no more tasks are taken."""
@@ -80,13 +80,13 @@ class LeaseKeeper:
         now = time.monotonic()
         self._extender.hold(holds, now)
         if self._process is not None:
-            self._process.tell(Hold(holds, now))
+            self._process.tell(HoldLeases(holds, now))
 
     def release(self, leases: Sequence[Lease]) -> None:
         """These runs are settled: leave their leases alone."""
         self._extender.release(leases)
         if self._process is not None:
-            self._process.tell(Release(leases))
+            self._process.tell(ReleaseLeases(leases))
 
     async def aclose(self) -> None:
         """Extend nothing more."""
@@ -107,7 +107,7 @@ class LeaseKeeper:
                 continue
             try:
                 now = time.monotonic()
-                self._process.tell(Hold(self._extender.held(now), now))
+                self._process.tell(HoldLeases(self._extender.held(now), now))
                 await self._process.ended.wait()
                 if self._attended:
                     backoff.reset()
@@ -129,7 +129,7 @@ class LeaseKeeper:
         except RuntimeError:
             log.debug("the event loop is closed: nobody is left to hear of %s", event)
 
-    def _heard(self, said: Said) -> None:
+    def _heard(self, said: KeeperMessage) -> None:
         match said:
             case Ready():
                 self._attended = True

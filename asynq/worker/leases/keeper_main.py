@@ -11,7 +11,15 @@ from typing import BinaryIO
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS, unmask_signals
 from asynq.runtime.logs import configure
 from asynq.worker.leases.extender import Extender
-from asynq.worker.leases.keeper_messages import Hello, Hold, Ready, Release, Said, read, write
+from asynq.worker.leases.keeper_messages import (
+    Hello,
+    HoldLeases,
+    KeeperMessage,
+    Ready,
+    ReleaseLeases,
+    read,
+    write,
+)
 from asynq.worker.leases.process_state import is_running
 
 
@@ -23,7 +31,7 @@ class Parent:
         self._out = out
         self._lock = threading.Lock()
 
-    def tell(self, said: Said) -> None:
+    def tell(self, said: KeeperMessage) -> None:
         """Write a line to the worker; without a worker there is nothing left to do."""
         try:
             with self._lock:
@@ -57,9 +65,9 @@ def main() -> None:
     parent.tell(Ready())
     for line in lines:
         match read(line):
-            case Hold(holds, now):
+            case HoldLeases(holds, now):
                 extender.hold(holds, now)
-            case Release(leases):
+            case ReleaseLeases(leases):
                 extender.release(leases)
     # Not sys.exit: an extension under way must not keep a dead worker's leases alive.
     os._exit(0)

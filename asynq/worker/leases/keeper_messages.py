@@ -31,7 +31,7 @@ class Hello:
 
 
 @frozen
-class Hold:
+class HoldLeases:
     """Extend these leases, each for at most so many seconds."""
 
     holds: Mapping[Lease, float]
@@ -40,7 +40,7 @@ class Hold:
 
 
 @frozen
-class Release:
+class ReleaseLeases:
     """Leave these leases alone."""
 
     leases: Sequence[Lease]
@@ -51,19 +51,19 @@ class Ready:
     """The first line of the keeper process: from now on it extends what it was told to hold."""
 
 
-Said = Hello | Hold | Release | Ready | LeaseEvent
+KeeperMessage = Hello | HoldLeases | ReleaseLeases | Ready | LeaseEvent
 
 
-def write(said: Said) -> bytes:
+def write(said: KeeperMessage) -> bytes:
     """The line that says it."""
     parts: list[Any]
     match said:
         case Hello(broker, duration, parent):
             pickled = base64.b85encode(pickle.dumps(broker)).decode()
             parts = ["hello", sys.path, pickled, duration, parent]
-        case Hold(holds, now):
+        case HoldLeases(holds, now):
             parts = ["hold", now, [(*_of(lease), seconds) for lease, seconds in holds.items()]]
-        case Release(leases):
+        case ReleaseLeases(leases):
             parts = ["release", [_of(lease) for lease in leases]]
         case Ready():
             parts = ["ready"]
@@ -74,7 +74,7 @@ def write(said: Said) -> bytes:
     return json.dumps(parts).encode() + b"\n"
 
 
-def read(line: bytes) -> Said:
+def read(line: bytes) -> KeeperMessage:
     """What the line says. It comes from our own process: only its hello carries a pickle."""
     match json.loads(line):
         case ["hello", path, pickled, duration, parent]:
@@ -82,9 +82,9 @@ def read(line: bytes) -> Said:
             sys.path[:] = path
             return Hello(pickle.loads(base64.b85decode(pickled)), duration, parent)  # noqa: S301
         case ["hold", now, holds]:
-            return Hold({Lease(*parts): seconds for *parts, seconds in holds}, now)
+            return HoldLeases({Lease(*parts): seconds for *parts, seconds in holds}, now)
         case ["release", leases]:
-            return Release([Lease(*parts) for parts in leases])
+            return ReleaseLeases([Lease(*parts) for parts in leases])
         case ["ready"]:
             return Ready()
         case ["lost", queue, task_id, token]:

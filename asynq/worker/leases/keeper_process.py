@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from asynq.runtime.child_signals import signals_masked
 from asynq.runtime.logs import get_logger
-from asynq.runtime.threads import in_own_thread
-from asynq.worker.leases.keeper_messages import Said, read, write
+from asynq.runtime.threads import run_in_new_thread
+from asynq.worker.leases.keeper_messages import KeeperMessage, read, write
 from asynq.worker.leases.process_state import is_running
 
 if TYPE_CHECKING:
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.leases")
 
-FLUSH_AGAIN = 0.02
+FLUSH_RETRY_INTERVAL = 0.02
 """Seconds after which a full pipe is tried again."""
-DEAF = 1 << 20
+MAX_UNSENT_BYTES = 1 << 20
 """Bytes a keeper process may leave unread before it counts as broken."""
 
 
 class KeeperProcess:
     """One life of a keeper process. Belongs to the event loop that spawned it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], heard: Callable[[Said], None]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], heard: Callable[[KeeperMessage], None]) -> None:
         assert process.stdin is not None  # noqa: S101 - both are pipes, see spawn
         assert process.stdout is not None  # noqa: S101
         self._process = process
@@ -46,7 +46,7 @@ class KeeperProcess:
         self._loop.add_reader(self._out, self._read)
 
     @classmethod
-    def spawn(cls, hello: bytes, heard: Callable[[Said], None]) -> KeeperProcess:
+    def spawn(cls, hello: bytes, heard: Callable[[KeeperMessage], None]) -> KeeperProcess:
         """Start a keeper process; it says Ready when it is. OSError if it cannot be started."""
         # Not multiprocessing: that would import the user's main module again.
         command = [
@@ -67,7 +67,7 @@ class KeeperProcess:
         keeper._send(hello)
         return keeper
 
-    def tell(self, said: Said) -> None:
+    def tell(self, said: KeeperMessage) -> None:
         """Send a line. Never blocks, and is on its way before this returns unless the pipe is full."""
         self._send(write(said))
 
@@ -80,7 +80,7 @@ class KeeperProcess:
         """End the process and wait until it is gone."""
         self._end()
         self._process.kill()
-        await in_own_thread(self._process.wait)
+        await run_in_new_thread(self._process.wait)
 
     def _send(self, line: bytes) -> None:
         self._unsent += line
@@ -94,10 +94,10 @@ class KeeperProcess:
             while self._unsent and not self.ended.is_set():
                 del self._unsent[: os.write(self._in, self._unsent)]
         except BlockingIOError:
-            if len(self._unsent) > DEAF:
+            if len(self._unsent) > MAX_UNSENT_BYTES:
                 self._end()
             else:
-                self._flushing = self._loop.call_later(FLUSH_AGAIN, self._flush)
+                self._flushing = self._loop.call_later(FLUSH_RETRY_INTERVAL, self._flush)
         except OSError:
             self._end()
 

@@ -13,11 +13,11 @@ from asynq.clock import SteadyClock
 from asynq.errors import AggregationError, AggregationLostError, AsynqError
 from asynq.errors.base import ANY_FAILURE
 from asynq.protocol.ops import ListGroups, TakeGroup
-from asynq.runtime.backoff import Backoff, Troubles
+from asynq.runtime.backoff import Backoff, ErrorReporter
 from asynq.runtime.logs import get_logger
-from asynq.runtime.threads import DaemonThreads
-from asynq.worker.aggregation import HOLD, Aggregation, Grouping
-from asynq.worker.loops.queue_sweep import Sweep
+from asynq.runtime.threads import DaemonThreadPool
+from asynq.worker.aggregation import SET_HOLD, Aggregation, AggregationSettings
+from asynq.worker.loops.queue_sweep import QueueSweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.loops")
 
-PARALLEL = 4
+MAX_AGGREGATIONS = 4
 """Groups aggregated at once."""
-CHECK = 2.0
+CHECK_INTERVAL = 2.0
 """Longest pause in seconds: a group may also become ripe by its size."""
-NEAR = 0.2
+MIN_PAUSE = 0.2
 """Shortest pause in seconds."""
-LONGEST_REST = 60.0
+MAX_GROUP_BACKOFF = 60.0
 """Longest pause in seconds of a group that could not be aggregated."""
-TAKE_PATIENCE = 1.0
+TAKE_TIMEOUT = 1.0
 """Seconds a shutdown waits for the answer to a taking; what it may have taken returns when its hold ends."""
-RETURN_PATIENCE = 5.0
+RETURN_TIMEOUT = 5.0
 """Seconds a shutdown waits for sets to be returned."""
 
 _Key = tuple[str, str]
@@ -54,13 +54,13 @@ class _Rest:
 
 
 class Aggregator:
-    """Each step looks for ripe groups; what it finds is aggregated beside it, PARALLEL groups at a time."""
+    """Each step finds ready groups and aggregates up to MAX_AGGREGATIONS of them in the background."""
 
     def __init__(
         self,
         broker: Broker,
         queues: Sequence[str],
-        grouping: Grouping,
+        grouping: AggregationSettings,
         *,
         rng: Random,
         aggregated: Callable[[], None],
@@ -72,14 +72,14 @@ class Aggregator:
         self._queues = queues
         self._grouping = grouping
         # Of its own, so that handlers and aggregators never wait for one another.
-        self._threads = DaemonThreads(PARALLEL, "asynq-aggregator")
+        self._threads = DaemonThreadPool(MAX_AGGREGATIONS, "asynq-aggregator")
         self._rng = rng
         self._new_id = new_id
         self._aggregated = aggregated
         self._report = report
         self._clock = broker.clock or SteadyClock()
-        self._sweep = Sweep(broker, "looking for groups")
-        self._troubles = Troubles(log, "taking groups")
+        self._sweep = QueueSweep(broker, "looking for groups")
+        self._troubles = ErrorReporter(log, "taking groups")
         self._ripe: deque[_Key] = deque()
         self._running: dict[_Key, asyncio.Task[None]] = {}
         self._in_hand: set[_Key] = set()
@@ -89,18 +89,18 @@ class Aggregator:
 
     async def step(self) -> float | None:
         """Find ripe groups, unless those found before still wait; seconds until another may be ripe."""
-        pause = CHECK
+        pause = CHECK_INTERVAL
         if not self._ripe:
             pause = await self._look()
             self._fill()
-        return max(pause, NEAR)
+        return max(pause, MIN_PAUSE)
 
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
         """Take no more groups; give those in hand so long, or until hurried, then return their sets."""
         self._stopped = True
         self._ripe.clear()
         if self._running.keys() - self._in_hand:
-            await asyncio.wait(list(self._running.values()), timeout=min(TAKE_PATIENCE, seconds))
+            await asyncio.wait(list(self._running.values()), timeout=min(TAKE_TIMEOUT, seconds))
             for key in self._running.keys() - self._in_hand:
                 self._running[key].cancel()
         if self._running:
@@ -118,11 +118,11 @@ class Aggregator:
         for task in running:
             task.cancel()
         if running:
-            await asyncio.wait(running, timeout=RETURN_PATIENCE)
+            await asyncio.wait(running, timeout=RETURN_TIMEOUT)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _look(self) -> float:
-        pause, cursors = CHECK, dict.fromkeys(self._queues, "")
+        pause, cursors = CHECK_INTERVAL, dict.fromkeys(self._queues, "")
         self._forget_rests()
         while cursors:
             pages = await self._sweep.run(
@@ -138,7 +138,7 @@ class Aggregator:
         return pause
 
     def _fill(self) -> None:
-        while self._ripe and len(self._running) < PARALLEL and not self._stopped:
+        while self._ripe and len(self._running) < MAX_AGGREGATIONS and not self._stopped:
             key = self._ripe.popleft()
             rest = self._resting.get(key)
             if key in self._running or (rest and rest.until > self._clock.now()):
@@ -175,7 +175,7 @@ class Aggregator:
             grace=grouping.grace,
             max_delay=grouping.max_delay,
             max_size=grouping.max_size,
-            hold=HOLD,
+            hold=SET_HOLD,
         )
         taken = await self._broker.aexecute(op)
         self._troubles.worked(key[0])
@@ -203,10 +203,10 @@ class Aggregator:
         return False
 
     def _rest(self, key: _Key) -> None:
-        rest = self._resting.setdefault(key, _Rest(Backoff(self._rng, first=1.0, cap=LONGEST_REST)))
+        rest = self._resting.setdefault(key, _Rest(Backoff(self._rng, first=1.0, cap=MAX_GROUP_BACKOFF)))
         rest.until = self._clock.now() + round(rest.backoff.pause() * 1000)
 
     def _forget_rests(self) -> None:
         """Groups that failed and were then emptied by others would be remembered for ever."""
-        long_ago = self._clock.now() - round(10 * LONGEST_REST * 1000)
+        long_ago = self._clock.now() - round(10 * MAX_GROUP_BACKOFF * 1000)
         self._resting = {key: rest for key, rest in self._resting.items() if rest.until > long_ago}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from asynq.errors import BrokerUnavailable
 from asynq.protocol.ops import MAX_BATCH, Forward
-from asynq.worker.loops.queue_sweep import Sweep, Turns
+from asynq.worker.loops.queue_sweep import QueueRotation, QueueSweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.protocol.broker_time import BrokerTime
 
-NEXT_TURN = 1.0
-"""Seconds between two turns of a server of very many queues, see `Turns`."""
-NEAR = 0.2
+ROTATION_INTERVAL = 1.0
+"""Seconds between two turns of a server of very many queues, see `QueueRotation`."""
+MIN_PAUSE = 0.2
 """Shortest pause in seconds: a time that is ahead of the broker's must not make us ask in a hot loop."""
 
 
@@ -36,14 +36,14 @@ class Forwarder:
     ) -> None:
         """`forwarded` is called when tasks were made pending; `poll`: seconds until the next look at most."""
         self._queues = queues
-        self._turns = Turns(queues)
+        self._turns = QueueRotation(queues)
         self._turn_at = 0.0
         self._marked = set[str]()
         self._dues: dict[str, int] = {}
         """When the next task of a queue is due, of queues where one is."""
         self._broker = broker
         self._time = time
-        self._sweep = Sweep(broker, "forwarding due tasks")
+        self._sweep = QueueSweep(broker, "forwarding due tasks")
         self._forwarded = forwarded
         self._poll = poll
 
@@ -83,16 +83,16 @@ class Forwarder:
         if now >= self._turn_at:
             turn = self._turns.take()
             if len(turn) < len(self._queues):
-                self._turn_at = now + NEXT_TURN
+                self._turn_at = now + ROTATION_INTERVAL
         marked.update(queue for queue, due in self._dues.items() if due <= self._time.now())
         return [*turn, *marked.difference(turn)]
 
     async def _pause(self) -> float:
         pause = self._poll()
         if self._turn_at:
-            pause = min(pause, NEXT_TURN)
+            pause = min(pause, ROTATION_INTERVAL)
         if self._dues:
             with suppress(BrokerUnavailable):
                 await self._time.sync(self._broker)
             pause = min(pause, (min(self._dues.values()) - self._time.now()) / 1000)
-        return max(pause, NEAR)
+        return max(pause, MIN_PAUSE)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
 
 
-class Health:
+class HealthChecker:
     """Each step tells how the broker answered: None for a sign of life, else its error."""
 
     def __init__(self, broker: Broker, checked: Callable[[AsynqError | None], None], interval: float) -> None:

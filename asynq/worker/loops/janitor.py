@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq.protocol.ops import MAX_BATCH, PurgeCompleted, TrimArchive
-from asynq.worker.loops.queue_sweep import Sweep, Turns
+from asynq.worker.loops.queue_sweep import QueueRotation, QueueSweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ class Janitor:
     """Each step deletes everything that is due, in bounded batches."""
 
     def __init__(self, broker: Broker, queues: Sequence[str]) -> None:
-        self._turns = Turns(queues)
-        self._sweep = Sweep(broker, "cleaning up")
+        self._turns = QueueRotation(queues)
+        self._sweep = QueueSweep(broker, "cleaning up")
 
     async def step(self) -> float | None:
         """Purge completed tasks and trim the archives of the queues."""

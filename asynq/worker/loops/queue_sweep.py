@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from asynq.errors import AsynqError
-from asynq.runtime.backoff import Troubles
+from asynq.runtime.backoff import ErrorReporter
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import AwaitedCalls
@@ -21,11 +21,11 @@ T = TypeVar("T")
 log = get_logger("asynq.loops")
 
 
-AT_ONCE = 1000
+MAX_QUEUES_PER_STEP = 1000
 """Most queues one step of a loop asks about, so that a server of very many queues idles cheaply."""
 
 
-class Turns:
+class QueueRotation:
     """The queues of a server in turns: all of them at once or, where they are very many, a part a time."""
 
     def __init__(self, queues: Sequence[str]) -> None:
@@ -34,19 +34,19 @@ class Turns:
 
     def take(self) -> Sequence[str]:
         """The next part; the first one again when all had their turn."""
-        part = self._queues[self._next : self._next + AT_ONCE]
-        self._next += AT_ONCE
+        part = self._queues[self._next : self._next + MAX_QUEUES_PER_STEP]
+        self._next += MAX_QUEUES_PER_STEP
         if self._next >= len(self._queues):
             self._next = 0
         return part
 
 
-class Sweep:
+class QueueSweep:
     """Asks a broker the same of many queues at once."""
 
     def __init__(self, broker: Broker, what: str) -> None:
         self._broker = broker
-        self._troubles = Troubles(log, what)
+        self._troubles = ErrorReporter(log, what)
 
     async def run(self, ops: Mapping[str, Op[T]]) -> dict[str, T]:
         """The answers by queue, without those of queues that failed: they are logged.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asynq.protocol.ops import MAX_BATCH, ListGroups, ReclaimAggregations, RepairGroups
 from asynq.runtime.logs import get_logger
-from asynq.worker.loops.queue_sweep import AT_ONCE, Sweep, Turns
+from asynq.worker.loops.queue_sweep import MAX_QUEUES_PER_STEP, QueueRotation, QueueSweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +21,8 @@ class Reclaimer:
     """Each step returns the sets whose server is gone to their groups."""
 
     def __init__(self, broker: Broker, queues: Sequence[str]) -> None:
-        self._turns = Turns(queues)
-        self._sweep = Sweep(broker, "reclaiming lost aggregations")
+        self._turns = QueueRotation(queues)
+        self._sweep = QueueSweep(broker, "reclaiming lost aggregations")
 
     async def step(self) -> float | None:
         """Reclaim every overdue set of the queues."""
@@ -42,21 +42,21 @@ class GroupRepairer:
     Looking through all of it, a little at a time, is the only way to find what Go peers leave behind.
     """
 
-    PAUSE = 1.0
+    PART_INTERVAL = 1.0
     """Seconds between two parts."""
-    REST = 300.0
+    CYCLE_INTERVAL = 300.0
     """Seconds until it begins again."""
 
     def __init__(self, broker: Broker, queues: Sequence[str], *, attended: bool) -> None:
         """`attended`: whether this server aggregates; where it does not, groups are worth a warning."""
-        self._sweep = Sweep(broker, "looking for unlisted groups")
+        self._sweep = QueueSweep(broker, "looking for unlisted groups")
         self._queues = queues
         self._cursors = dict.fromkeys(queues, "")
         self._unwarned = set[str]() if attended else set(queues)
 
     async def step(self) -> float | None:
         """Look through the next part; seconds until the one after."""
-        part = dict(islice(self._cursors.items(), AT_ONCE))
+        part = dict(islice(self._cursors.items(), MAX_QUEUES_PER_STEP))
         answers = await self._sweep.run(
             {queue: RepairGroups(queue=queue, cursor=cursor) for queue, cursor in part.items()}
         )
@@ -67,10 +67,10 @@ class GroupRepairer:
             del self._cursors[queue]
         self._cursors |= {queue: answer.cursor for queue, answer in answers.items() if answer.cursor}
         if self._cursors:
-            return self.PAUSE
+            return self.PART_INTERVAL
         self._cursors = dict.fromkeys(self._queues, "")
         await self._warn()
-        return self.REST
+        return self.CYCLE_INTERVAL
 
     async def _warn(self) -> None:
         pages = await self._sweep.run({queue: ListGroups(queue=queue) for queue in self._unwarned})

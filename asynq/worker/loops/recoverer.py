@@ -11,7 +11,7 @@ from asynq.protocol.ops import MAX_BATCH, AdoptOrphans, ListLostLeases, Recover
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import AwaitedCalls
-from asynq.worker.loops.queue_sweep import Sweep, Turns
+from asynq.worker.loops.queue_sweep import QueueRotation, QueueSweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,11 +44,11 @@ class Recoverer:
     ) -> None:
         """`recovered` is called when tasks can run again, `lost` with each loss: where its task went."""
         self._broker = broker
-        self._turns = Turns(queues)
+        self._turns = QueueRotation(queues)
         self._rules = rules
         self._recovered = recovered
         self._lost = lost
-        self._sweep = Sweep(broker, "recovering lost tasks")
+        self._sweep = QueueSweep(broker, "recovering lost tasks")
 
     async def step(self) -> float | None:
         """Recover every lost task of the queues."""
@@ -101,12 +101,12 @@ class Recoverer:
 class Adopter:
     """Each step looks through all active tasks for those that have no lease, as only damage leaves them."""
 
-    GRACE = 30_000
+    ADOPTED_LEASE = 30_000
     """Milliseconds until an adopted task counts as lost."""
 
     def __init__(self, broker: Broker, queues: Sequence[str]) -> None:
-        self._turns = Turns(queues)
-        self._sweep = Sweep(broker, "adopting orphaned tasks")
+        self._turns = QueueRotation(queues)
+        self._sweep = QueueSweep(broker, "adopting orphaned tasks")
 
     async def step(self) -> float | None:
         """Give every orphan of the queues a lease that recovery will find."""
@@ -114,7 +114,7 @@ class Adopter:
         while cursors:
             answers = await self._sweep.run(
                 {
-                    queue: AdoptOrphans(queue=queue, grace=self.GRACE, cursor=cursor)
+                    queue: AdoptOrphans(queue=queue, grace=self.ADOPTED_LEASE, cursor=cursor)
                     for queue, cursor in cursors.items()
                 }
             )

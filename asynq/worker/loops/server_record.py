@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from asynq.handlers.runner import Run
     from asynq.protocol.broker_time import BrokerTime
-    from asynq.worker.queue_selection import Preference
+    from asynq.worker.queue_selection import QueuePriority
 
-SERVER_EVERY = 5.0
+SERVER_HEARTBEAT_INTERVAL = 5.0
 """Seconds between two heartbeats of a server; it can be seen for twice as long."""
 
 
@@ -28,7 +28,7 @@ class ServerRecord:
     """A server's description of itself."""
 
     def __init__(
-        self, concurrency: int, preference: Preference, time: BrokerTime, runs: Callable[[], Iterable[Run]]
+        self, concurrency: int, preference: QueuePriority, time: BrokerTime, runs: Callable[[], Iterable[Run]]
     ) -> None:
         self.status = "active"
         self._runs = runs
@@ -52,7 +52,7 @@ class ServerRecord:
             self._server, self._began = evolve(self._server, started_at=started_at), None
         workers = tuple(map(_worker, self._runs()))
         server = evolve(self._server, status=self.status, workers=workers)
-        return WriteServer(server=server, ttl=int(2000 * SERVER_EVERY))
+        return WriteServer(server=server, ttl=int(2000 * SERVER_HEARTBEAT_INTERVAL))
 
     def end(self) -> ClearServer:
         """What is written last."""

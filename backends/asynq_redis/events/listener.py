@@ -11,7 +11,7 @@ import redis
 
 from asynq.errors import BrokerUnavailable
 from asynq.protocol.broker import CancelRequested, Wake
-from asynq.runtime.backoff import Backoff, Troubles
+from asynq.runtime.backoff import Backoff, ErrorReporter
 from asynq.runtime.logs import get_logger
 from asynq_redis.events import server_warnings
 from asynq_redis.events.push_connection import PushConnection
@@ -67,7 +67,7 @@ class RedisListener:
         self._settings = settings
         self._keepalive = keepalive
         self._backoff = Backoff(rng, first=0.05, cap=5.0)
-        self._troubles = Troubles(logger, f"listening to Redis at {address}")
+        self._troubles = ErrorReporter(logger, f"listening to Redis at {address}")
         self._watched: dict[str, str] = {}
         self._connection: PushConnection | None = None
         self._events: dict[Event, None] = {}

@@ -14,7 +14,7 @@ from asynq.client.uniqueness import unique_key
 from asynq.errors import AsynqError
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
-from asynq.worker.queue_selection import Preference
+from asynq.worker.queue_selection import QueuePriority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,8 +98,8 @@ class Caller:
         self._numbers = itertools.count()
         self._late: deque[tuple[float, Delivery]] = deque()
         self._known: deque[TaskMessage] = deque(maxlen=20)
-        self._weighted = Preference.of(plan.queues)
-        self._strict = Preference.of(plan.queues, strict=True)
+        self._weighted = QueuePriority.of(plan.queues)
+        self._strict = QueuePriority.of(plan.queues, strict=True)
         self._actions = {**ACTIONS, **plan.actions}
 
     def next_action(self) -> Action:

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from asynq.clock import FakeClock
 from asynq.protocol import ops
-from asynq.worker.queue_selection import Preference
+from asynq.worker.queue_selection import QueuePriority
 from asynq_conformance import evidence, profiles
 from asynq_conformance.histories.checkers.weights import first_choices_follow
 from asynq_conformance.histories.checking import CHECKERS, check_file
@@ -172,7 +172,7 @@ class HistoryLaws:
         """False alarms: one in a million seeds; none while the seed stays."""
         lab = Lab(harness, "plain")
         try:
-            orders = Preference.of(QUEUE_WEIGHTS).orders(DRAWS, Random(planned().seed))
+            orders = QueuePriority.of(QUEUE_WEIGHTS).orders(DRAWS, Random(planned().seed))
             for queue, wanted in Counter(order[0] for order in orders).items():
                 lab.enqueue_all([f"{queue}-{number}" for number in range(wanted)], queue)
             served: list[str] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.worker.queue_selection import Preference
+from asynq.worker.queue_selection import QueuePriority
 from asynq_mutants.patches import failing
 
 if TYPE_CHECKING:
@@ -20,21 +20,21 @@ SERVED = (
 def ignore_the_weights() -> None:
     """Every queue is as likely as any other."""
 
-    def drawn(self: Preference, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
+    def drawn(self: QueuePriority, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
         return tuple(sorted(names, key=lambda _: rng.random()))
 
-    Preference._drawn = drawn  # type: ignore[method-assign]
+    QueuePriority._drawn = drawn  # type: ignore[method-assign]
 
 
 @failing(TESTS + "test_first_choices_follow_the_weights", bug=35, histories=SERVED)
 def favour_the_heaviest() -> None:
     """6 : 3 : 1 comes out as 65 : 26 : 9."""
 
-    def drawn(self: Preference, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
+    def drawn(self: QueuePriority, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
         rates = {name: self.weights[name] * (1.24 if name == names[0] else 1) for name in names}
         return tuple(sorted(names, key=lambda name: rng.expovariate(rates[name])))
 
-    Preference._drawn = drawn  # type: ignore[method-assign]
+    QueuePriority._drawn = drawn  # type: ignore[method-assign]
 
 
 @failing(
@@ -44,9 +44,9 @@ def favour_the_heaviest() -> None:
 )
 def starve_the_lightest() -> None:
     """The lightest queue comes last whatever is drawn."""
-    honest = Preference._drawn
+    honest = QueuePriority._drawn
 
-    def drawn(self: Preference, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
+    def drawn(self: QueuePriority, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
         return (*honest(self, names[:-1], rng), names[-1])
 
-    Preference._drawn = drawn  # type: ignore[method-assign]
+    QueuePriority._drawn = drawn  # type: ignore[method-assign]
