@@ -6,14 +6,12 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from asynq.brokerkit.transitions import set_aside
 from asynq.protocol.message import Delivery, StoredTask, TaskMessage
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-UNDECODABLE = "asynq:undecodable"
-"""Type of a task set aside: its payload is the row as it was, as JSON."""
+    from collections.abc import Sequence
 
 # In the order of TaskMessage's fields.
 MESSAGE_COLUMNS = (
@@ -143,18 +141,14 @@ def stored(row: FullRow, now: int) -> StoredTask:
     )
 
 
-def replacement(row: FullRow, raw: Mapping[str, Any]) -> TaskMessage:
-    """Return a message that can be decoded and contains all that the row contained."""
+def replacement(row: FullRow, reason: str) -> TaskMessage:
+    """Return a message that can be decoded. Its payload is the row as it was, as JSON."""
     task = row.task
     readable = isinstance(task.id, str) and _is_text(task.id)
-    lock = task.unique_key
-    return TaskMessage(
-        id=task.id if readable else f"undecodable-{task.seq}",
-        type=UNDECODABLE,
-        queue=task.queue,
-        payload=json.dumps(raw, default=_base64).encode(),
-        unique_key=lock if isinstance(lock, str) and _is_text(lock) else "",
-    )
+    task_id = task.id if readable else f"undecodable-{task.seq}"
+    columns = {**dict(zip(MESSAGE_COLUMNS, row.content, strict=True)), "result": row.result}
+    lock = task.unique_key if isinstance(task.unique_key, str) and _is_text(task.unique_key) else ""
+    return set_aside(task.queue, task_id, json.dumps(columns, default=_base64).encode(), reason, lock)
 
 
 def _headers(text: str) -> dict[str, str]:

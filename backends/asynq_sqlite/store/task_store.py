@@ -114,10 +114,9 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
     def set_aside(self, row: FullRow, reason: str, now: int) -> str:
         """Archive a row that cannot be decoded. Its payload keeps all columns. Returns the id it has now."""
         task = row.task
-        raw = dict(zip(MESSAGE_COLUMNS, row.content, strict=True))
-        message = replacement(row, {**raw, "result": row.result})
+        message = replacement(row, reason)
         columns = dict(zip(MESSAGE_COLUMNS, encode(message), strict=True))
-        columns.update(error=f"set aside: {reason}", last_failed_at=now // 1000, result=None)
+        columns.update(last_failed_at=now // 1000, result=None)
         self.move(task, self.archived_place(now), **columns)
         return message.id
 
