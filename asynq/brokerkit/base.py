@@ -37,7 +37,7 @@ T = TypeVar("T")
 class _Broker:
     """What both base classes have in common."""
 
-    batch: ClassVar[int] = 500
+    max_batch: ClassVar[int] = 500
     """Largest number of operations in one transaction, during which other processes may have to wait."""
 
     def __init__(self, capabilities: Capabilities, clock: Clock | None = None) -> None:
@@ -79,8 +79,8 @@ class _Broker:
         return VersionSource(partial(_call, weakref.WeakMethod(self.changes)))
 
     def parts(self, ops: Sequence[Op[Any]]) -> Iterable[Sequence[Op[Any]]]:
-        """Divide the operations of a call into transactions: by default up to `batch` of them in each."""
-        return batches(ops, self.batch)
+        """Divide the operations of a call into transactions: by default up to `max_batch` of them in each."""
+        return batches(ops, self.max_batch)
 
     def refusal(self, op: Op[Any]) -> AsynqError | None:
         """Return the answer to an operation that the capabilities exclude, or whose value is too large."""
@@ -193,7 +193,7 @@ class CalledBroker(_Broker):
 
     async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""
-        commits = self._commits.get(lambda: GroupCommit("asynq-broker", self.batch))
+        commits = self._commits.get(lambda: GroupCommit("asynq-broker", self.max_batch))
         return await commits.submit(self._transact_all, ops)
 
     async def aclose(self) -> None:

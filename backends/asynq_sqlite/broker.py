@@ -46,7 +46,7 @@ class _DatabaseBroker(CalledBroker):
 
     def parts(self, ops: Sequence[Op[Any]]) -> Iterable[Sequence[Op[Any]]]:
         """Keep upkeep of many queues together: `transact` first reads which of them have something to do."""
-        return sweep.parts(ops, self.batch)
+        return sweep.parts(ops, self.max_batch)
 
     def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
         """See CalledBroker. Waits for other processes, up to the budget."""
@@ -56,7 +56,7 @@ class _DatabaseBroker(CalledBroker):
         answers = database.idle_answers(ops)
         rest = [op for op, answer in zip(ops, answers, strict=True) if answer is None]
         transact = blocking(partial(database.transact, carry_out=self._answers))
-        attended = iter(completed(transact_in_turn(batches(rest, self.batch), transact)))
+        attended = iter(completed(transact_in_turn(batches(rest, self.max_batch), transact)))
         return [next(attended) if answer is None else answer for answer in answers]
 
     def close_store(self) -> None:

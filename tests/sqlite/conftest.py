@@ -1,4 +1,4 @@
-"""A file, and a broker on it that goes by a clock which stands still."""
+"""A database file, and a broker on it with a fake clock."""
 
 from __future__ import annotations
 

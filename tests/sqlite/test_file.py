@@ -1,4 +1,4 @@
-"""The file: whose it is, what a person sees in it, what is refused."""
+"""The database file: readable data, foreign and damaged files, options and URLs."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def refusal(path: Path, op: ops.Op[Any] = PING) -> str:
     return str(refused.value)
 
 
-def test_a_person_can_read_the_tasks(broker: SQLiteBroker, path: Path) -> None:
+def test_tasks_are_readable_with_the_sqlite_shell(broker: SQLiteBroker, path: Path) -> None:
     broker.execute(enqueue("t", payload=b'{"user": 1}', headers={"trace": "é"}))
     shown = sql(path, "SELECT id, type, state, CAST(payload AS TEXT), headers FROM tasks")
     assert shown == [("t", "type", "pending", '{"user": 1}', '{"trace": "é"}')]
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_unchanged(path: Path) -> None:
     path.write_bytes(b"my diary\n" * 1000)
     assert "is not a SQLite database" in refusal(path)
     assert path.read_bytes() == b"my diary\n" * 1000
 
 
-def test_a_database_of_another_program_is_refused_and_left_alone(path: Path) -> None:
+def test_a_database_of_another_program_is_refused_unchanged(path: Path) -> None:
     sql(path, "CREATE TABLE diary (line TEXT)")
     before = path.read_bytes()
     assert "of another program" in refusal(path)
@@ -72,7 +72,7 @@ def test_a_damaged_file_is_refused(broker: SQLiteBroker, path: Path) -> None:
     assert "is damaged" in refusal(path, ops.ListTasks(queue="q", state=TaskState.PENDING))
 
 
-def test_a_value_sqlite_cannot_hold_is_refused_alone(broker: SQLiteBroker) -> None:
+def test_a_value_sqlite_cannot_store_does_not_affect_its_batch(broker: SQLiteBroker) -> None:
     many = [enqueue("a"), enqueue("huge", timeout=2**70), enqueue("broken \ud800"), enqueue("z")]
     answers = broker.execute_many(many)
     assert isinstance(answers[1], BrokerRefusedError)
@@ -99,12 +99,12 @@ def test_durability_decides_whether_commits_are_flushed(
         ({"max_size": 0}, "max_size"),
     ],
 )
-def test_bad_options_are_refused_by_name(options: dict[str, Any], named: str) -> None:
+def test_an_invalid_option_is_named_in_the_error(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         SQLiteBroker(**{"path": "tasks.db", **options})
 
 
-def test_a_broker_travels_to_another_process(path: Path) -> None:
+def test_a_broker_can_be_pickled(path: Path) -> None:
     broker = SQLiteBroker(path, clock=FakeClock(5), durability="process", budget=timedelta(seconds=1))
     broker.execute(enqueue("t"))
     copy = pickle.loads(pickle.dumps(broker))  # noqa: S301 - our own bytes
@@ -114,12 +114,14 @@ def test_a_broker_travels_to_another_process(path: Path) -> None:
     copy.close()
 
 
-def test_a_memory_broker_cannot_travel() -> None:
+def test_a_memory_broker_cannot_be_pickled() -> None:
     with pytest.raises(TypeError, match="this process"):
         pickle.dumps(MemoryBroker())
 
 
-def test_a_relative_path_stays_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_is_resolved_when_the_broker_is_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     broker = connect("sqlite:///my%20tasks.db?durability=process")
     monkeypatch.chdir("/")
@@ -159,7 +161,7 @@ def test_a_malformed_memory_url_is_refused(url: str) -> None:
         connect_memory(url)
 
 
-def test_memory_brokers_of_one_name_are_one() -> None:
+def test_memory_urls_of_one_name_share_a_broker() -> None:
     connect_memory("memory://test-file-a").execute(enqueue("t"))
     connect_memory("memory://test-file-a").close()
     assert [d.message.id for d in take(connect_memory("memory://test-file-a"))] == ["t"]
@@ -167,7 +169,7 @@ def test_memory_brokers_of_one_name_are_one() -> None:
     assert take(MemoryBroker()) == ()
 
 
-def test_a_url_in_the_place_of_a_path_is_refused() -> None:
+def test_a_url_instead_of_a_path_is_refused() -> None:
     with pytest.raises(ValueError, match="path is a URL, not a path; use asynq"):
         SQLiteBroker("sqlite:///tasks.db")
 
@@ -179,6 +181,6 @@ def test_a_url_in_the_place_of_a_path_is_refused() -> None:
         ("max_sise=1", "unknown option 'max_sise' (known: durability, max_size, max_value_bytes)"),
     ],
 )
-def test_a_refused_option_of_a_url_is_told_with_what_to_write(query: str, says: str) -> None:
+def test_an_invalid_option_of_a_url_is_explained(query: str, says: str) -> None:
     with pytest.raises(BrokerURLError, match=re.escape(says)):
         connect(f"sqlite:///tasks.db?{query}")

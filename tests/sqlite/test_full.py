@@ -1,4 +1,4 @@
-"""A full file: enqueues are refused, what is in it can be worked off."""
+"""A full file refuses enqueues; the tasks in it can still be processed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_refused_enqueue_leaves_nothing(full: SQLiteBroker) -> None:
     assert tasks(full, TaskState.PENDING) == before
 
 
-def test_a_full_file_can_be_worked_off_in_every_way(full: SQLiteBroker) -> None:
+def test_tasks_of_a_full_file_can_be_settled_in_every_way(full: SQLiteBroker) -> None:
     size = len(tasks(full, TaskState.PENDING))
     deliveries = take(full, wanted=50)
     ends = (
@@ -63,14 +63,14 @@ def test_a_full_file_can_be_worked_off_in_every_way(full: SQLiteBroker) -> None:
     assert stats.size == size - sum(n % 5 == 4 for n in range(len(deliveries)))
 
 
-def test_room_that_is_made_is_used_again(full: SQLiteBroker) -> None:
+def test_space_that_is_freed_is_used_again(full: SQLiteBroker) -> None:
     for number in range(3):
         delivery = take(full, f"token{number}")[0]
         full.execute(ops.Done(delivery=delivery))
         full.execute(enqueue(f"new{number}", payload=PAYLOAD[:2000]))
 
 
-def test_in_a_batch_only_what_needs_room_is_refused(full: SQLiteBroker) -> None:
+def test_in_a_batch_only_operations_that_need_space_are_refused(full: SQLiteBroker) -> None:
     delivery = take(full)[0]
     huge = enqueue("huge", payload=bytes(300_000))
     answers = full.execute_many([huge, ops.Done(delivery=delivery), ops.GetQueueStats(queue="q")])
@@ -92,7 +92,7 @@ def crowded(path: Path, clock: FakeClock) -> Iterator[SQLiteBroker]:
 
 
 def fail_all(broker: SQLiteBroker, end: Callable[[Delivery], ops.Op[None]], token: str) -> int:
-    """Let every pending task fail; how many."""
+    """Let every pending task fail. Returns their number."""
     runs = 0
     while deliveries := take(broker, f"{token}-{runs}", 50):
         assert broker.execute_many([end(delivery) for delivery in deliveries]) == [None] * len(deliveries)
@@ -101,7 +101,7 @@ def fail_all(broker: SQLiteBroker, end: Callable[[Delivery], ops.Op[None]], toke
 
 
 def upkeep(broker: SQLiteBroker, clock: FakeClock) -> None:
-    """What a server does beside running tasks: all of it works."""
+    """Carry out what a server does besides running tasks; all of it succeeds."""
     server = ServerInfo(
         id="s", host="h", pid=1, started_at=EPOCH, concurrency=1, queues={"q": 1}, strict_priority=False
     )
@@ -120,7 +120,7 @@ def upkeep(broker: SQLiteBroker, clock: FakeClock) -> None:
     clock.advance(10_000)
 
 
-def test_runs_that_fail_for_thousands_of_times_fill_nothing(
+def test_thousands_of_failed_runs_do_not_grow_a_full_file(
     crowded: SQLiteBroker, clock: FakeClock, path: Path
 ) -> None:
     size = len(tasks(crowded, TaskState.PENDING))
@@ -148,7 +148,9 @@ def test_a_full_file_keeps_the_beginning_of_an_error(crowded: SQLiteBroker) -> N
     assert min(errors, key=len).endswith("(cut: the store is full)")
 
 
-def test_an_emptied_file_takes_tasks_and_whole_errors_again(crowded: SQLiteBroker, clock: FakeClock) -> None:
+def test_an_emptied_file_accepts_tasks_and_whole_errors_again(
+    crowded: SQLiteBroker, clock: FakeClock
+) -> None:
     fail_all(crowded, lambda delivery: ops.Archive(delivery=delivery, error=TEXT), "a")
     while crowded.execute(ops.TrimArchive(queue="q", max_size=0)):
         pass
@@ -182,6 +184,6 @@ def test_a_payload_may_become_shorter_in_a_full_file(crowded: SQLiteBroker) -> N
     assert crowded.execute(ops.GetTask(queue="q", task_id=task_id)).message.payload == b"p"
 
 
-def test_a_copy_of_an_enqueue_is_answered_by_a_full_file(crowded: SQLiteBroker) -> None:
+def test_an_enqueue_sent_again_to_a_full_file_succeeds(crowded: SQLiteBroker) -> None:
     first = tasks(crowded, TaskState.PENDING)[0].message.id
     assert crowded.execute(enqueue(first, max_retry=99)).state is TaskState.PENDING

@@ -1,4 +1,4 @@
-"""Rows somebody damaged: each is set aside with all it held, and stops nobody."""
+"""Damaged rows: each is archived with its contents, and blocks no other task."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize(("column", "value", "reason"), DAMAGES)
-def test_a_damaged_task_is_set_aside_when_it_is_taken(
+def test_a_damaged_task_is_archived_when_it_is_dequeued(
     broker: SQLiteBroker, path: Path, column: str, value: str, reason: str
 ) -> None:
     broker.execute_many([enqueue("first"), enqueue("bad", payload=b"kept"), enqueue("last")])
@@ -49,7 +49,7 @@ def test_a_damaged_task_is_set_aside_when_it_is_taken(
         assert raw["payload"] == {"base64": "a2VwdA=="}
 
 
-def test_a_damaged_task_that_is_set_aside_is_logged(
+def test_archiving_a_damaged_task_is_logged(
     broker: SQLiteBroker, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker.execute_many([enqueue("bad"), enqueue("good")])
@@ -59,7 +59,7 @@ def test_a_damaged_task_that_is_set_aside_is_logged(
     assert line.startswith("task 'bad' of queue 'q' cannot be decoded, now archived: headers")
 
 
-def test_a_damaged_task_is_set_aside_when_its_lease_is_lost(
+def test_a_damaged_task_is_archived_when_its_lease_is_lost(
     broker: SQLiteBroker, path: Path, clock: FakeClock
 ) -> None:
     broker.execute_many([enqueue("bad"), enqueue("good")])
@@ -72,7 +72,7 @@ def test_a_damaged_task_is_set_aside_when_its_lease_is_lost(
     assert tasks(broker, TaskState.ARCHIVED)[0].message.error.startswith("set aside: headers")
 
 
-def test_an_id_that_is_no_text_gets_one(broker: SQLiteBroker, path: Path) -> None:
+def test_an_id_that_is_not_text_is_replaced(broker: SQLiteBroker, path: Path) -> None:
     broker.execute_many([enqueue("bad"), enqueue("good")])
     sql(path, "UPDATE tasks SET id = CAST(x'ff' AS TEXT) WHERE id = 'bad'")
     assert [delivery.message.id for delivery in take(broker, wanted=2)] == ["good"]
@@ -81,7 +81,7 @@ def test_an_id_that_is_no_text_gets_one(broker: SQLiteBroker, path: Path) -> Non
     assert broker.execute(ops.GetTask(queue="q", task_id=aside.message.id)).message == aside.message
 
 
-def test_damaged_tasks_that_wait_are_moved_on_like_others(
+def test_damaged_scheduled_tasks_are_forwarded_like_others(
     broker: SQLiteBroker, path: Path, clock: FakeClock
 ) -> None:
     broker.execute_many([enqueue("bad", process_in=1000), enqueue("good", process_in=1000)])
@@ -91,7 +91,7 @@ def test_damaged_tasks_that_wait_are_moved_on_like_others(
     assert [delivery.message.id for delivery in take(broker, wanted=2)] == ["good"]
 
 
-def test_many_damaged_tasks_do_not_hide_the_next_good_one(broker: SQLiteBroker, path: Path) -> None:
+def test_many_damaged_tasks_do_not_block_the_next_valid_one(broker: SQLiteBroker, path: Path) -> None:
     broker.execute_many([*(enqueue(f"bad{n}") for n in range(120)), enqueue("good")])
     sql(path, "UPDATE tasks SET headers = '{' WHERE id LIKE 'bad%'")
     taken = [take(broker, f"token{call}") for call in range(3)]

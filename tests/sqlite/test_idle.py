@@ -1,4 +1,4 @@
-"""What an idle worker costs: as much with many queues as with one."""
+"""The cost of an idle worker does not depend on the number of its queues."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UPKEEP: dict[str, Callable[[str], ops.Op[Any]]] = {
 
 
 class Traced(TaskStore):
-    """Notes every statement it carries out."""
+    """Records every statement that it executes."""
 
     statements: ClassVar[list[str]] = []
 
@@ -42,7 +42,7 @@ class Traced(TaskStore):
 
 
 @pytest.mark.parametrize("op", UPKEEP.values(), ids=UPKEEP)
-def test_upkeep_of_many_queues_is_as_many_statements_as_of_few(op: Callable[[str], ops.Op[Any]]) -> None:
+def test_upkeep_of_many_queues_takes_as_many_statements_as_of_few(op: Callable[[str], ops.Op[Any]]) -> None:
     broker = MemoryBroker(store=Traced)
     for number in range(3):
         broker.execute(enqueue("t", queue=f"q{number}"))
@@ -54,7 +54,7 @@ def test_upkeep_of_many_queues_is_as_many_statements_as_of_few(op: Callable[[str
     assert spent[0] == spent[1] < 10
 
 
-def test_taking_from_many_empty_queues_is_as_many_statements_as_from_few() -> None:
+def test_dequeuing_from_many_empty_queues_takes_as_many_statements_as_from_few() -> None:
     broker = MemoryBroker(store=Traced)
     broker.execute(enqueue("t", queue="q29"))
     spent = []
@@ -67,7 +67,7 @@ def test_taking_from_many_empty_queues_is_as_many_statements_as_from_few() -> No
     assert spent[0] == spent[1]
 
 
-async def test_a_file_nobody_changes_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unchanged_file_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[sqlite3.Connection] = []
     looks = 0
 

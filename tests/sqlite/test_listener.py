@@ -1,4 +1,4 @@
-"""Idle workers are told of new tasks, by whichever process made them."""
+"""Idle workers are woken for new tasks, whichever process enqueued them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-PATIENCE = 10.0
+EVENT_TIMEOUT = 10.0
 
 
 @asynccontextmanager
 async def armed(broker: SQLiteBroker | MemoryBroker, *queues: str) -> AsyncIterator[Listener]:
-    """A listener for the queues which has said its first word."""
+    """An armed listener that has reported its first event."""
     listener = broker.listener()
     await listener.arm(queues)
     assert await event(listener) == Wake()
@@ -35,11 +35,11 @@ async def armed(broker: SQLiteBroker | MemoryBroker, *queues: str) -> AsyncItera
 
 
 async def event(listener: Listener) -> object:
-    return await asyncio.wait_for(listener.next(), PATIENCE)
+    return await asyncio.wait_for(listener.next(), EVENT_TIMEOUT)
 
 
 async def is_silent(listener: Listener) -> bool:
-    """True if nothing is told during some looks at the file."""
+    """Return whether no event arrives during several polls of the file."""
     try:
         await asyncio.wait_for(listener.next(), 0.08)
     except TimeoutError:
@@ -49,11 +49,11 @@ async def is_silent(listener: Listener) -> bool:
 
 @pytest.fixture
 def foreign(path: Path, broker: SQLiteBroker) -> SQLiteBroker:
-    """Somebody else's broker on the same file, as far as `broker` can know another process."""
+    """Another broker on the same file. To `broker`, it looks like another process."""
     return SQLiteBroker(path, clock=broker.clock, durability="process")
 
 
-async def test_a_foreign_enqueue_wakes_within_50_ms(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
+async def test_an_enqueue_elsewhere_wakes_within_50_ms(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
     waits = []
     async with armed(broker, "q") as listener:
         for number in range(15):
@@ -75,7 +75,7 @@ async def test_an_enqueue_of_this_process_wakes(kind: str, broker: SQLiteBroker)
     await here.aclose()
 
 
-async def test_a_batch_wakes_once_a_queue() -> None:
+async def test_a_batch_wakes_each_queue_once() -> None:
     broker = MemoryBroker()
     async with armed(broker, "q", "r") as listener:
         await broker.aexecute_many([enqueue(f"t{n}", queue="qr"[n % 2]) for n in range(20)])
@@ -98,7 +98,7 @@ async def test_a_queue_resumed_elsewhere_wakes(broker: SQLiteBroker, foreign: SQ
         assert await event(listener) == Wake("q")
 
 
-async def test_changes_that_bring_no_work_wake_nobody(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
+async def test_changes_without_new_work_cause_no_wake_up(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
     foreign.execute(enqueue("t"))
     delivery = take(foreign)[0]
     async with armed(broker, "q") as listener:
@@ -108,7 +108,7 @@ async def test_changes_that_bring_no_work_wake_nobody(broker: SQLiteBroker, fore
         assert await is_silent(listener)
 
 
-async def test_a_disarmed_listener_tells_nothing(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
+async def test_a_disarmed_listener_reports_nothing(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
     async with armed(broker, "q") as listener:
         await listener.disarm()
         foreign.execute(enqueue("t"))
@@ -136,7 +136,7 @@ async def test_waiting_may_be_cancelled_without_loss(broker: SQLiteBroker) -> No
         assert await event(listener) == Wake("q")
 
 
-async def test_a_cancellation_elsewhere_is_told_within_50_ms(
+async def test_a_cancellation_elsewhere_is_reported_within_50_ms(
     broker: SQLiteBroker, foreign: SQLiteBroker
 ) -> None:
     waits = []
@@ -154,7 +154,7 @@ async def test_a_cancellation_elsewhere_is_told_within_50_ms(
     assert statistics.median(waits) < 0.05
 
 
-async def test_a_cancellation_is_told_once(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
+async def test_a_cancellation_is_reported_once(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
     broker.execute_many([enqueue("t"), enqueue("u")])
     take(broker, wanted=2)
     async with armed(broker, "q") as listener:
@@ -166,10 +166,10 @@ async def test_a_cancellation_is_told_once(broker: SQLiteBroker, foreign: SQLite
         assert await is_silent(listener)
 
 
-async def test_one_thread_looks_at_the_file_for_all(broker: SQLiteBroker) -> None:
+async def test_one_thread_polls_the_file_for_all(broker: SQLiteBroker) -> None:
     before = set(threading.enumerate())
 
-    def looking() -> int:
+    def polling() -> int:
         return sum("poller" in thread.name for thread in set(threading.enumerate()) - before)
 
     listeners = [broker.listener() for _ in range(5)]
@@ -178,19 +178,17 @@ async def test_one_thread_looks_at_the_file_for_all(broker: SQLiteBroker) -> Non
         await event(listener)
     watcher = broker.watcher()
     change = await watcher.watch("q", "t")
-    assert looking() == 1
+    assert polling() == 1
     broker.execute(enqueue("t"))
-    await asyncio.wait_for(change, PATIENCE)
+    await asyncio.wait_for(change, EVENT_TIMEOUT)
     for listener in listeners:
         await listener.aclose()
     await watcher.aclose()
     broker.close()
-    assert looking() == 0
+    assert polling() == 0
 
 
-async def test_many_queues_to_wake_for_are_told_in_one_event(
-    broker: SQLiteBroker, foreign: SQLiteBroker
-) -> None:
+async def test_many_queues_are_woken_by_one_event(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
     queues = [f"q{number}" for number in range(1000)]
     async with armed(broker, *queues) as listener:
         foreign.execute_many([enqueue("t", queue=queue) for queue in queues])

@@ -1,4 +1,4 @@
-"""Every operation is there, and none reads more than it answers."""
+"""Every operation has a handler, and none scans a queue."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_every_operation_has_a_handler() -> None:
 
 
 class Traced(TaskStore):
-    """Notes every statement it carries out."""
+    """Records every statement that it executes."""
 
     statements: ClassVar[set[str]] = set()
 
@@ -98,7 +98,7 @@ def test_daily_counters_are_kept_for_90_days(broker: SQLiteBroker, clock: FakeCl
     assert [day for (day,) in sql(path, "SELECT day FROM daily ORDER BY day")] == days[-91:]
 
 
-def test_totals_begin_anew_where_integers_end(broker: SQLiteBroker, path: Path) -> None:
+def test_totals_start_again_after_the_largest_integer(broker: SQLiteBroker, path: Path) -> None:
     broker.execute_many([enqueue("a"), enqueue("b")])
     sql(path, "UPDATE queues SET processed = ?", 2**63 - 2)
     totals = []
@@ -109,9 +109,7 @@ def test_totals_begin_anew_where_integers_end(broker: SQLiteBroker, path: Path) 
 
 
 @pytest.mark.parametrize("until", ["done", "expiry"])
-def test_locks_that_ended_do_not_pile_up(
-    broker: SQLiteBroker, clock: FakeClock, path: Path, until: str
-) -> None:
+def test_expired_locks_are_deleted(broker: SQLiteBroker, clock: FakeClock, path: Path, until: str) -> None:
     broker.execute(enqueue("t", unique=ops.Unique(ttl=1000, until=until), unique_key="k"))  # type: ignore[arg-type]
     clock.advance(999)
     broker.execute(ops.PurgeCompleted(queue="q"))

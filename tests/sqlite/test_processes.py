@@ -1,4 +1,4 @@
-"""Several processes on one file: nobody loses, nobody doubles, whoever is killed."""
+"""Several processes on one file: no task is lost or duplicated when one is killed."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ print(statuses)
 """
 
 
-def test_every_task_of_many_producers_is_taken_once_by_many_consumers(path: Path) -> None:
+def test_many_consumers_take_every_task_of_many_producers_once(path: Path) -> None:
     producers = [start_script(PRODUCE, path, name, 150) for name in "abc"]
     for producer in producers:
         producer.communicate(timeout=60)
@@ -99,7 +99,7 @@ def test_every_task_of_many_producers_is_taken_once_by_many_consumers(path: Path
     assert sorted(taken) == sorted(f"{name}-{number}" for name in "abc" for number in range(150))
 
 
-def test_a_killed_producer_loses_nothing_it_was_told_is_there(path: Path) -> None:
+def test_a_killed_producer_loses_no_acknowledged_task(path: Path) -> None:
     broker = SQLiteBroker(path)
     for round_ in range(6):
         with start_script(PRODUCE, path, round_, 100_000) as producer:
@@ -116,7 +116,7 @@ def test_a_killed_producer_loses_nothing_it_was_told_is_there(path: Path) -> Non
     broker.close()
 
 
-def test_a_killed_consumer_keeps_whole_tasks_only(path: Path) -> None:
+def test_a_killed_consumer_leaves_no_half_settled_task(path: Path) -> None:
     broker = SQLiteBroker(path, durability="process")
     broker.execute_many([enqueue(f"t{number}") for number in range(3000)])
     for round_ in range(5):
@@ -133,11 +133,11 @@ def test_a_killed_consumer_keeps_whole_tasks_only(path: Path) -> None:
     broker.close()
 
 
-def test_a_fork_begins_anew_and_a_memory_broker_refuses_it(path: Path) -> None:
+def test_a_forked_child_opens_its_own_connection_and_a_memory_broker_refuses(path: Path) -> None:
     assert run_script(FORK, path).split("\n") == ["refused", "parent", "child", "parent again", ""]
 
 
-def test_a_fork_in_the_midst_of_writing_does_not_lock_the_child_out(path: Path) -> None:
+def test_a_child_forked_during_writes_can_write(path: Path) -> None:
     assert run_script(FORK_AMID_WRITES, path) == f"{[0] * 12}\n"
     broker = SQLiteBroker(path)
     assert len([task for task in tasks(broker, TaskState.PENDING) if task.message.id[:5] == "child"]) == 12

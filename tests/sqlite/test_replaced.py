@@ -74,7 +74,7 @@ def test_nothing_is_acknowledged_once_the_file_is_removed(broker: SQLiteBroker, 
     assert not path.exists()
 
 
-def test_a_broker_that_was_closed_begins_with_an_empty_file(broker: SQLiteBroker, path: Path) -> None:
+def test_a_broker_that_was_closed_creates_a_new_file(broker: SQLiteBroker, path: Path) -> None:
     broker.execute(enqueue("old"))
     remove(path)
     broker.close()
@@ -83,7 +83,7 @@ def test_a_broker_that_was_closed_begins_with_an_empty_file(broker: SQLiteBroker
     assert sql(path, "SELECT id FROM tasks") == [("new",)]
 
 
-def test_a_restored_file_is_worked_on_and_it_is_said(
+def test_a_restored_file_is_used_and_this_is_logged(
     broker: SQLiteBroker, path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker.execute(enqueue("saved"))
@@ -100,7 +100,7 @@ def test_a_restored_file_is_worked_on_and_it_is_said(
     assert [record.getMessage().partition(" was ")[2][:8] for record in caplog.records] == ["replaced"]
 
 
-def test_a_file_put_back_is_worked_on(broker: SQLiteBroker, path: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_put_back_is_used(broker: SQLiteBroker, path: Path, tmp_path: Path) -> None:
     broker.execute(enqueue("saved"))
     copy = backup(path, tmp_path / "copy.db")
     remove(path)
@@ -133,7 +133,7 @@ def test_a_file_replaced_in_the_middle_of_a_write_leaves_its_outcome_open(
     broker.close()
 
 
-def test_the_log_of_the_old_file_never_gets_into_the_new_one(
+def test_the_log_of_the_old_file_is_never_applied_to_the_new_one(
     broker: SQLiteBroker, path: Path, tmp_path: Path
 ) -> None:
     broker.execute(enqueue("saved"))
@@ -150,7 +150,7 @@ def test_the_log_of_the_old_file_never_gets_into_the_new_one(
     assert ids(broker) == ["saved", "new"]
 
 
-def test_a_log_removed_alone_loses_nothing(broker: SQLiteBroker, path: Path) -> None:
+def test_removing_only_the_log_loses_nothing(broker: SQLiteBroker, path: Path) -> None:
     broker.execute(enqueue("t"))
     beside(path)[0].unlink()
     with pytest.raises(BrokerUnavailable, match="-wal was removed while"):
@@ -165,7 +165,7 @@ def test_a_log_removed_alone_loses_nothing(broker: SQLiteBroker, path: Path) -> 
     assert sql(path, "SELECT id FROM tasks ORDER BY seq") == [("t",), ("u",)]
 
 
-def test_a_new_file_does_not_use_what_a_removed_one_left(
+def test_a_new_file_does_not_use_the_log_of_a_removed_one(
     broker: SQLiteBroker, path: Path, clock: FakeClock
 ) -> None:
     broker.execute_many([enqueue(f"old{number}") for number in range(50)])
@@ -176,7 +176,7 @@ def test_a_new_file_does_not_use_what_a_removed_one_left(
     assert sql(path, "PRAGMA integrity_check") == [("ok",)]
 
 
-async def test_an_idle_listener_is_woken_by_what_is_in_the_new_file(
+async def test_an_idle_listener_is_woken_by_tasks_in_the_new_file(
     broker: SQLiteBroker, path: Path, tmp_path: Path
 ) -> None:
     broker.execute(enqueue("saved"))
@@ -195,7 +195,7 @@ async def test_an_idle_listener_is_woken_by_what_is_in_the_new_file(
     await listener.aclose()
 
 
-def test_the_files_of_a_dead_process_are_no_leftovers(path: Path) -> None:
+def test_the_log_of_a_dead_process_is_applied(path: Path) -> None:
     with closing(sqlite3.connect(path)):
         pass
     child = os.fork()

@@ -1,4 +1,4 @@
-"""Waiting for others: within the budget, off the event loop, from any thread."""
+"""Waiting for other processes: within the budget, off the event loop, on any thread."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def writer(broker: SQLiteBroker, path: Path) -> Iterator[sqlite3.Connection]:
-    """Somebody in the middle of a long write."""
+    """Another process during a long write."""
     broker.execute(enqueue("t"))
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
 
 
-def test_a_write_gives_up_after_its_budget_and_did_nothing(writer: sqlite3.Connection, path: Path) -> None:
+def test_a_write_gives_up_after_its_budget_and_changes_nothing(
+    writer: sqlite3.Connection, path: Path
+) -> None:
     broker = SQLiteBroker(path, budget=timedelta(milliseconds=20))
     with pytest.raises(BrokerUnavailable) as unavailable:
         broker.execute(enqueue("late"))
@@ -43,7 +45,7 @@ def test_a_write_gives_up_after_its_budget_and_did_nothing(writer: sqlite3.Conne
     broker.close()
 
 
-def test_reading_goes_on_beside_a_writer(writer: sqlite3.Connection, path: Path) -> None:
+def test_reads_are_not_blocked_by_a_writer(writer: sqlite3.Connection, path: Path) -> None:
     assert writer.in_transaction
     broker = SQLiteBroker(path, budget=timedelta(0))
     assert [task.message.id for task in tasks(broker, TaskState.PENDING)] == ["t"]
@@ -65,7 +67,7 @@ async def test_closing_does_not_wait_for_a_cancelled_write(writer: sqlite3.Conne
     broker.close()
 
 
-def test_a_write_goes_through_when_the_other_has_ended(writer: sqlite3.Connection, path: Path) -> None:
+def test_a_write_succeeds_when_the_other_has_ended(writer: sqlite3.Connection, path: Path) -> None:
     broker = SQLiteBroker(path, budget=timedelta(seconds=30))
     waiting = threading.Thread(target=broker.execute, args=(enqueue("late"),))
     waiting.start()
@@ -75,7 +77,7 @@ def test_a_write_goes_through_when_the_other_has_ended(writer: sqlite3.Connectio
     broker.close()
 
 
-async def test_the_event_loop_goes_on_while_a_write_waits(writer: sqlite3.Connection, path: Path) -> None:
+async def test_a_waiting_write_does_not_block_the_event_loop(writer: sqlite3.Connection, path: Path) -> None:
     broker = SQLiteBroker(path, budget=timedelta(seconds=30))
     waiting = asyncio.create_task(broker.aexecute(enqueue("late")))
     for _ in range(100):
@@ -101,7 +103,7 @@ async def test_a_cancelled_call_does_not_disturb_the_next(writer: sqlite3.Connec
 
 
 def commits(path: Path) -> int:
-    """Size of the write-ahead log so far, which every commit makes longer."""
+    """Return the size of the write-ahead log, which grows with every commit."""
     return path.with_name(path.name + "-wal").stat().st_size
 
 
@@ -138,7 +140,7 @@ def test_closing_ends_the_thread(broker: SQLiteBroker, path: Path) -> None:
     assert sql(path, "SELECT id FROM tasks") == [("t",)]
 
 
-def test_a_broker_nobody_holds_frees_its_thread(path: Path) -> None:
+def test_a_collected_broker_stops_its_thread(path: Path) -> None:
     before = set(threading.enumerate())
     broker = SQLiteBroker(path)
     asyncio.run(broker.aexecute(ops.Ping()))

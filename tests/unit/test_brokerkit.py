@@ -40,7 +40,7 @@ def answer(op: Op[Any]) -> Any:
 class Called(CalledBroker):
     """Has a plain face only."""
 
-    batch = 3
+    max_batch = 3
 
     def __init__(self) -> None:
         super().__init__(CAPABILITIES)

@@ -7,5 +7,5 @@ from asynq_lmdb.broker import LmdbBroker as LmdbBroker
 
 
 def connect(url: str) -> LmdbBroker:
-    """The broker of `lmdb:///tasks.lmdb` (relative to the working directory) or `lmdb:////var/tasks.lmdb`."""
+    """Return the broker of `lmdb:///tasks.lmdb` (a relative path) or `lmdb:////var/tasks.lmdb`."""
     return LmdbBroker(path_of(url))

@@ -1,4 +1,4 @@
-"""The broker: operations in transactions of one file, and LMDB's errors as asynq's."""
+"""The broker: transactions on a file, and the translation of LMDB errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CAPABILITIES: Final = Capabilities(
 )
 
 _FILES: Final = Handles(lmdb.Environment.close)
-"""LMDB demands that a file is open once in a process, whoever uses it there."""
+"""LMDB allows a process to open a file only once."""
 
 
 class LmdbBroker(CalledBroker):

@@ -1,4 +1,4 @@
-"""Operations, and the small steps they are made of, inside a transaction."""
+"""Operations, and the small steps that they consist of, inside a transaction."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 
 def key_of(kind: str, *names: str) -> bytes:
-    """The key of a record: hashed, since LMDB takes at most 511 bytes and names may have any length."""
+    """Return the key of a record. Names are hashed: LMDB limits keys to 511 bytes, not names."""
     text = "".join(f"{len(name)}:{name}" for name in names)
     return f"{kind}:".encode() + blake2b(text.encode(), digest_size=16).digest()
 
 
 def place(rank: int, *names: str) -> bytes:
-    """Where the listing of these names has the keys of tasks of this rank: in the order of ranks."""
+    """Return the position of this rank in the listing of these names, in the order of ranks."""
     return key_of("listing", *names) + pack(">Q", rank + 2**63)
 
 
 def entries(task: TaskRecord) -> dict[bytes, bytes]:
-    """All that is stored of a task: itself, and its key in each listing."""
+    """Return all that is stored of a task: its record, and its key in each listing."""
     key = key_of("task", task.queue, task.id)
     return {key: encode(task), **{place(task.rank, *names) + key: key for names in task.listings()}}
 
 
 class Steps:
-    """What operations are made of: small promises, kept inside a transaction."""
+    """The steps of operations. Each keeps one promise, inside a transaction."""
 
     def __init__(self, txn: Transaction[bytes], now: int) -> None:
         self._txn, self.now = txn, now
@@ -52,23 +52,23 @@ class Steps:
     def first(
         self, *names: str, limit: int = ops.MAX_BATCH, to: int = maxsize, skip: int = 0
     ) -> list[TaskRecord]:
-        """The first tasks of the listing of these names, with a rank up to `to`."""
+        """Return the first tasks of the listing of these names, with a rank of at most `to`."""
         keys = self._between(key_of("listing", *names), place(to, *names) + b"\xff")
         return [decode(TaskRecord, self._txn.get(key, b"")) for key in islice(keys, skip, skip + limit)]
 
     def owns(self, task: TaskRecord, token: str) -> bool:
-        """True if the lease of the task has this token."""
+        """Return whether the lease of the task has this token."""
         return task.state is TaskState.ACTIVE and task.token == token
 
     def put(self, task: TaskRecord) -> TaskRecord:
-        """Store a task, and list it."""
+        """Store a task and list it."""
         for key, value in entries(task).items():
             self._txn.put(key, value)
         self.queue(task.queue).resize(task.state, 1)
         return task
 
     def replace(self, task: TaskRecord, by: TaskRecord | None) -> None:
-        """Store another record of a task, or none any more."""
+        """Replace the record of a task, or remove it."""
         for key in entries(task):
             self._txn.delete(key)
         self.queue(task.queue).resize(task.state, -1)
@@ -76,12 +76,12 @@ class Steps:
             self.put(by)
 
     def delete(self, task: TaskRecord) -> None:
-        """Forget a task, and the lock it owns."""
+        """Delete a task, and release its lock."""
         self.replace(task, None)
         self.release(task, "done", "start")
 
     def trim(self, queue: str, max_size: int, max_age: int, limit: int) -> int:
-        """Delete archived tasks that are too many or too old, oldest first; how many."""
+        """Delete archived tasks that are too many or too old, oldest first. Returns their number."""
         surplus = self.queue(queue).size(TaskState.ARCHIVED) - max_size
         oldest = enumerate(self.first(queue, TaskState.ARCHIVED, limit=limit))
         doomed = [task for number, task in oldest if number < surplus or task.rank + max_age <= self.now]
@@ -90,19 +90,19 @@ class Steps:
         return len(doomed)
 
     def queue(self, name: str) -> QueueRecord:
-        """The record of a queue. What is changed in it, `save` stores."""
+        """Return the record of a queue. `save` stores changes of it."""
         if name not in self._queues:
             stored = self._txn.get(key_of("queue", name))
             self._queues[name] = decode(QueueRecord, stored) if stored else QueueRecord(name)
         return self._queues[name]
 
     def listed(self) -> tuple[str, ...]:
-        """Names of the queues that have had a task."""
+        """Return the names of the queues that have had a task."""
         queues = (decode(QueueRecord, stored) for stored in self._between(b"queue:", b"queue;"))
         return tuple(sorted(queue.name for queue in queues if queue.listed))
 
     def save(self) -> None:
-        """Store what has become of queues."""
+        """Store the queues that have changed."""
         for queue in self._queues.values():
             key, stored = key_of("queue", queue.name), encode(queue)
             if stored != (self._txn.get(key) or encode(QueueRecord(queue.name))):
@@ -112,7 +112,7 @@ class Steps:
         return self.queue(queue).tail()
 
     def lock(self, name: str) -> LockRecord | None:
-        """The lock of this name, if it is held."""
+        """Return the lock of this name, if it is held."""
         stored = self._txn.get(key_of("lock", name))
         lock = decode(LockRecord, stored) if stored else None
         return lock if lock and lock.held(self.find(lock.queue, lock.task_id), self.now) else None
@@ -121,27 +121,27 @@ class Steps:
         self._txn.put(key_of("lock", lock.name), encode(lock))
 
     def release(self, task: TaskRecord, *until: str) -> None:
-        """Free the lock the task owns, if it is of a kind that is freed here."""
+        """Release the lock of the task, if it is one of these kinds."""
         lock = self.lock(task.unique_key)
         if lock and lock.owned_by(task) and lock.until in until:
             self._txn.delete(key_of("lock", lock.name))
 
     def sweep(self, limit: int) -> None:
-        """Forget those of `limit` locks that nobody holds. Keys are hashes, so they are others every time."""
+        """Delete free locks among `limit` locks: since keys are hashes, different ones each time."""
         some = islice(self._between(key_of("lock", str(self.now)), b"lock;"), limit)
         for name in [decode(LockRecord, stored).name for stored in some]:
             if self.lock(name) is None:
                 self._txn.delete(key_of("lock", name))
 
     def _between(self, start: bytes, end: bytes) -> Iterator[bytes]:
-        """What is stored under the keys from `start` on that come before `end`."""
+        """Yield the values of the keys from `start` up to, and without, `end`."""
         cursor = self._txn.cursor()
         found = cursor.iternext() if cursor.set_range(start) else iter(())
         return (value for _, value in takewhile(lambda item: item[0] < end, found))
 
 
 class Store(Steps):
-    """The operations, with their docstrings in `asynq.protocol.ops` as laws. Override a step to break one."""
+    """The operations; `asynq.protocol.ops` documents their laws. Override a step to break one."""
 
     def enqueue(self, op: ops.Enqueue) -> ops.Enqueued:
         message = op.message
@@ -152,14 +152,14 @@ class Store(Steps):
                 raise errors.TaskIDConflictError(message.queue, message.id, present.state)
             self.delete(present)
         if op.unique:
-            # What was done so far, the broker undoes: an error changes nothing.
+            # The broker undoes what was done so far: an error changes nothing.
             if held := self.lock(message.unique_key):
                 raise errors.DuplicateTaskError(message.queue, message.type, held.task_id)
             self.take(LockRecord.of(op, self.now))
         return self.put(TaskRecord.of(op, self.tail(message.queue), self.now)).answer
 
     def dequeue(self, op: ops.Dequeue) -> tuple[Delivery, ...]:
-        # A copy of the call begins with what the first one took; what was damaged since, recovery sets aside.
+        # A call sent again gets the same tasks first. Recovery archives those damaged since.
         taken = [delivery for task in self.first(op.token) if (delivery := task.delivery(self.now))]
         for order in op.orders[len(taken) :]:
             found = (self._take(queue, op) for queue in order)
@@ -171,7 +171,7 @@ class Store(Steps):
         queue = self.queue(name)
         if queue.paused or queue.size(TaskState.ACTIVE) >= op.limits.get(name, maxsize):
             return None
-        for _ in range(ops.MAX_BATCH):  # a bound on how much damage one call sets aside
+        for _ in range(ops.MAX_BATCH):  # limits how many damaged tasks one call archives
             for task in self.first(name, TaskState.PENDING, limit=1):
                 taken = task.moved(TaskState.ACTIVE, self.now + op.lease, self.now, op.token)
                 if delivery := taken.delivery(self.now):
@@ -205,7 +205,7 @@ class Store(Steps):
     def settle(self, op: ops.Complete | ops.Retry | ops.Archive | ops.Requeue) -> None:
         lease, end = op.delivery.lease, end_of(op, self.now)
         task = self.find(lease.queue, lease.task_id)
-        # The token that stays with the task proves a copy of the settlement that brought it where it is.
+        # By the token that stays with the task, a settlement sent again is recognized.
         if task is None or (task.state, task.token) != (end.state, lease.token):
             self._end(self._owned(lease), op, end)
 
@@ -249,7 +249,7 @@ class Store(Steps):
         return len(ended)
 
     def get_queue_stats(self, op: ops.GetQueueStats) -> QueueStats:
-        # In order the heads come first, which are few, and then the oldest of the others.
+        # Tasks put at the head come first. They are few, and the oldest of the others follow.
         return self.queue(op.queue).stats(self.first(op.queue, TaskState.PENDING), self.now)
 
     def get_task(self, op: ops.GetTask) -> StoredTask:
