@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from asynq.client.task import Task
-from asynq.client.uniqueness import unique_key
 from asynq.errors import AsynqError
 from asynq.info import TaskInfo
 from asynq.instants import milliseconds_of, seconds_of
 from asynq.protocol.message import StoredTask, TaskMessage
 from asynq.protocol.ops import Enqueue, Enqueued, Unique
+from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:

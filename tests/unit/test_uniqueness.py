@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asynq.client.uniqueness import unique_key
+from asynq.protocol.uniqueness import unique_key
 
 RECORDED = Path(__file__).parents[1] / "golden" / "data" / "unique_keys.json"
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import redis
 from attrs import evolve
 
-from asynq.client.uniqueness import unique_key
 from asynq.errors import (
     AsynqError,
     BrokerUnavailable,
@@ -31,6 +30,7 @@ from asynq.protocol.ops import (
     RunTask,
     UpdatePayload,
 )
+from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
 from asynq_redis.lua.scripts import CANCEL, DELETE_QUEUE, LIST_QUEUES, MOVE, MOVE_FIRST, UPDATE_PAYLOAD
 from asynq_redis.operations.batching import (

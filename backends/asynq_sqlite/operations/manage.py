@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from asynq.client.uniqueness import unique_key
 from asynq.errors import (
     DuplicateTaskError,
     QueueNotEmptyError,
@@ -15,6 +14,7 @@ from asynq.errors import (
     TaskStateError,
 )
 from asynq.protocol.ops import MAX_BATCH, Deletion
+from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
 from asynq_sqlite.store.rows import UndecodableError, decode
 

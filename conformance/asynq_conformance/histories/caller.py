@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import frozen
 
-from asynq.client.uniqueness import unique_key
 from asynq.errors import AsynqError
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
+from asynq.protocol.uniqueness import unique_key
 from asynq.worker.queue_selection import QueuePriority
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.client.uniqueness import unique_key
 from asynq.errors import (
     DuplicateTaskError,
     QueueNotFoundError,
@@ -14,6 +13,7 @@ from asynq.errors import (
     TaskStateError,
 )
 from asynq.protocol import ops
+from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
 from asynq_conformance.lab import BATCH_SIZES, SECOND, Lab, lock_name, whole_second
 from asynq_conformance.laws import Laws

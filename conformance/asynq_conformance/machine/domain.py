@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from asynq.client.uniqueness import unique_key
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
+from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
 
 SECOND = 1000

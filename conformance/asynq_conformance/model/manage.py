@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from asynq.client.uniqueness import unique_key
 from asynq.errors import DuplicateTaskError, QueueNotEmptyError, TaskNotFoundError, TaskStateError
 from asynq.protocol.ops import MAX_BATCH, Deletion
+from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.control import must_be_listed
