@@ -23,6 +23,7 @@ from asynq.protocol.ops import Enqueue
 from asynq_redis import RedisSentinelBroker
 from asynq_topologies.layout import MASTER
 from tests.servers import require_redis_server
+from tests.waiting import eventually, let_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,17 +87,17 @@ def test_a_primary_held_up(name: str, made: Callable[[Topology], Write]) -> None
                     errors.append(error)
                 else:
                     acknowledged.append((time.monotonic(), task_id))
-                time.sleep(PAUSE)
+                done.wait(PAUSE)
 
         threads = [threading.Thread(target=produce, args=(thread,)) for thread in range(THREADS)]
         for thread in threads:
             thread.start()
-        time.sleep(1.0)
+        eventually(lambda: len(acknowledged) > 100)
         old = topology.primaries()[0]
         old.pause()
         topology.wait_replaced(old)
         old.resume()
-        time.sleep(DEMOTED_AFTER)
+        let_pass(DEMOTED_AFTER)
         done.set()
         for thread in threads:
             thread.join()

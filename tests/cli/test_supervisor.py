@@ -164,7 +164,7 @@ async def test_a_copy_that_tells_nothing_any_more_is_killed_and_started_again() 
 
 
 async def test_a_copy_that_has_told_nothing_yet_is_given_time() -> None:
-    starting = SAY + "import time; say('up'); time.sleep(1); say('done'); time.sleep(600)"
+    starting = SAY + "import signal, time; say('up'); time.sleep(1); say('done'); signal.pause()"
     async with supervised(starting, stall_timeout=0.2) as running:
         assert [await running.line(), await running.line()] == ["up", "done"]
         assert running.supervisor.restarts == 0

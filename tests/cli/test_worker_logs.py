@@ -7,14 +7,15 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
+import psutil
 import pytest
 
 from asynq import Client, Task
 from asynq.runtime.safe_text import MAX_TRACEBACK
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,15 +210,16 @@ def test_a_module_that_raises_is_shown_without_harm(tmp_path: Path) -> None:
     assert "ValueError: a" in "\n".join(read)
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_ctrl_c_while_the_helping_processes_start_is_quiet(tmp_path: Path, processes: str) -> None:
-    """A terminal sends it to the whole group, the lease keeper included."""
+@pytest.mark.parametrize(("processes", "started"), [("1", 0), ("1", 1), ("2", 0), ("2", 3), ("2", 4)])
+def test_a_ctrl_c_while_the_helping_processes_start_is_quiet(
+    tmp_path: Path, processes: str, started: int
+) -> None:
+    """A terminal sends it to the whole group, the lease keepers included."""
     (tmp_path / "app.py").write_text(HANDLERS)
-    for delay in (0.0, 0.05, 0.1):
-        with worker(tmp_path, "-p", processes) as (process, lines):
-            read = until(lines, "working on")
-            time.sleep(delay)
-            os.killpg(process.pid, signal.SIGINT)
-            read += lines.read().splitlines()
-            assert process.wait(PATIENCE) in (0, 130)
-        assert "Traceback" not in "\n".join(read), read
+    with worker(tmp_path, "-p", processes) as (process, lines):
+        read = until(lines, "working on")
+        eventually(lambda: len(psutil.Process(process.pid).children(recursive=True)) >= started)
+        os.killpg(process.pid, signal.SIGINT)
+        read += lines.read().splitlines()
+        assert process.wait(PATIENCE) in (0, 130)
+    assert "Traceback" not in "\n".join(read), read

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 from asynq_conformance.disturbances import Disturbance
 from asynq_topologies.slots import Move
+from tests.waiting import eventually, let_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ def kill_server(harness: BreakableRedis, run: HistoryRun) -> None:
     """A crash; it starts again on the same port, with what it had written."""
     node = home(harness.topology, run)
     node.kill()
-    time.sleep(AWAY / 2)
+    let_pass(AWAY / 2)
     node.restart()
 
 
@@ -42,7 +42,7 @@ def hang_server(harness: BreakableRedis, run: HistoryRun) -> None:
     """It answers nothing for longer than a socket's patience, and nobody takes its place."""
     node = home(harness.topology, run)
     node.pause()
-    time.sleep(AWAY * 2)
+    let_pass(AWAY * 2)
     node.resume()
 
 
@@ -72,7 +72,7 @@ def forget_scripts(harness: BreakableRedis, run: HistoryRun) -> None:
     for _ in range(20):
         for node in harness.topology.primaries():
             node.client.script_flush()
-        time.sleep(AWAY / 20)
+        let_pass(AWAY / 20)
 
 
 def cut_connections(harness: BreakableRedis, run: HistoryRun) -> None:
@@ -80,7 +80,7 @@ def cut_connections(harness: BreakableRedis, run: HistoryRun) -> None:
     for _ in range(10):
         for node in harness.topology.primaries():
             node.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        time.sleep(AWAY / 10)
+        let_pass(AWAY / 10)
 
 
 def fill_memory(harness: BreakableRedis, run: HistoryRun) -> None:
@@ -88,7 +88,7 @@ def fill_memory(harness: BreakableRedis, run: HistoryRun) -> None:
     nodes = harness.topology.primaries()
     for node in nodes:
         node.ask("CONFIG", "SET", "maxmemory", "1")
-    time.sleep(AWAY)
+    let_pass(AWAY)
     assert all("errorstat_OOM" in node.info("errorstats") for node in nodes)
     for node in nodes:
         node.ask("CONFIG", "SET", "maxmemory", "0")
@@ -102,14 +102,14 @@ def break_disk(harness: BreakableRedis, run: HistoryRun) -> None:
         (directory / "dump.rdb").mkdir()
         node.ask("CONFIG", "SET", "save", "3600 1000000")
         node.ask("BGSAVE")
-    _wait(lambda: all(node.info("persistence")["rdb_last_bgsave_status"] == "err" for node in nodes))
-    time.sleep(AWAY)
+    eventually(lambda: all(node.info("persistence")["rdb_last_bgsave_status"] == "err" for node in nodes))
+    let_pass(AWAY)
     assert any("errorstat_MISCONF" in node.info("errorstats") for node in nodes)
     for node in nodes:
         (harness.directory_of(node) / "dump.rdb").rmdir()
         node.ask("CONFIG", "SET", "save", "")
         node.ask("BGSAVE")
-    _wait(lambda: all(node.info("persistence")["rdb_last_bgsave_status"] == "ok" for node in nodes))
+    eventually(lambda: all(node.info("persistence")["rdb_last_bgsave_status"] == "ok" for node in nodes))
 
 
 def move_slot(harness: BreakableRedis, run: HistoryRun) -> None:
@@ -122,7 +122,7 @@ def move_slot(harness: BreakableRedis, run: HistoryRun) -> None:
         move = Move(topology, key, target)
         move.begin()
         move.move_keys(10)
-        time.sleep(AWAY / 4)
+        let_pass(AWAY / 4)
         move.move_keys()
         move.end()
 
@@ -132,7 +132,7 @@ def set_clocks_wrong(harness: BreakableRedis, run: HistoryRun) -> None:
     for ahead in (AWAY, -AWAY):
         kwargs = {**run.source.kwargs, "clock_ahead": ahead}
         run.begin(evolve(run.source, kwargs=kwargs))
-    time.sleep(AWAY)
+    let_pass(AWAY)
 
 
 def lose_replies(harness: BreakableRedis, run: HistoryRun) -> None:
@@ -145,7 +145,7 @@ def lose_replies(harness: BreakableRedis, run: HistoryRun) -> None:
         proxy.lose_replies(max(missing - proxy.lost, 0), to=b"EVALSHA")
         return proxy.lost >= missing
 
-    _wait(lost)
+    eventually(lost)
     proxy.lose_replies(0, to=b"")
 
 
@@ -153,15 +153,8 @@ def drop_packets(harness: BreakableRedis, run: HistoryRun) -> None:
     """Connections stay, and nothing passes."""
     proxy = harness.proxies[home(harness.topology, run).port]
     proxy.hold()
-    time.sleep(AWAY * 2)
+    let_pass(AWAY * 2)
     proxy.heal()
-
-
-def _wait(holds: Callable[[], Any], patience: float = 20.0) -> None:
-    ends = time.monotonic() + patience
-    while not holds():
-        assert time.monotonic() < ends, "the disturbance did not come about"
-        time.sleep(0.02)
 
 
 def of(strike: Callable[[Any, HistoryRun], object], **promised: Any) -> Callable[[Any], Disturbance]:

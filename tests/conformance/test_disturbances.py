@@ -7,7 +7,6 @@ primary took which had been replaced: what is lost must have been acknowledged w
 from __future__ import annotations
 
 import sqlite3
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -33,6 +32,7 @@ from tests.conformance.redis_disturbances import (
     replace_killed,
     set_clocks_wrong,
 )
+from tests.waiting import let_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,7 +84,7 @@ def lock_file(harness: SQLiteHarness, run: HistoryRun) -> None:
     with closing(sqlite3.connect(harness.path, isolation_level=None)) as connection:
         connection.execute("PRAGMA busy_timeout = 10000")
         connection.execute("BEGIN IMMEDIATE")
-        time.sleep(AWAY)
+        let_pass(AWAY)
         connection.execute("ROLLBACK")
 
 

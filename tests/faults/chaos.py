@@ -14,6 +14,7 @@ import psutil
 from attrs import define, field
 
 from asynq import AsynqError, BrokerUnavailable, Client, Inspector, Task
+from tests.waiting import eventually, let_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -185,7 +186,7 @@ class Chaos:
                 thread.start()
             for thread in threads:
                 thread.join()
-            time.sleep(self.rng.uniform(0, SETTLE_IN))
+            let_pass(self.rng.uniform(0, SETTLE_IN))
             self.crew.keep()
 
     # --- workers --------------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ class Chaos:
             worker = self.crew.any(self.rng)
             worker.suspend()
             try:
-                time.sleep(AWAY)
+                let_pass(AWAY)
             finally:
                 worker.resume()
 
@@ -211,7 +212,7 @@ class Chaos:
         with suppress(psutil.NoSuchProcess):
             worker = self.crew.any(self.rng)
             worker.terminate()
-            time.sleep(self.rng.uniform(0, 2))
+            let_pass(self.rng.uniform(0, 2))
             worker.terminate()
 
     def lease_keeper_is_killed(self) -> None:
@@ -229,33 +230,34 @@ class Chaos:
     def queue_is_paused(self) -> None:
         with suppress(AsynqError):
             self.inspector.pause("default")
-        time.sleep(1)
+        let_pass(1)
         self.unpause()
 
     def unpause(self) -> None:
         """Whatever the outage, as an operator would: again until it is done."""
-        while True:
-            try:
-                self.inspector.unpause("default")
-            except BrokerUnavailable:
-                time.sleep(0.1)
-            except AsynqError:
-                return  # it was not paused
-            else:
-                return
+        eventually(self._unpaused)
+
+    def _unpaused(self) -> bool:
+        try:
+            self.inspector.unpause("default")
+        except BrokerUnavailable:
+            return False
+        except AsynqError:
+            return True  # it was not paused
+        return True
 
     # --- the store ------------------------------------------------------------------------------------
 
     def server_is_killed(self) -> None:
         assert self.server
         self.server.kill()
-        time.sleep(self.rng.uniform(0, AWAY))
+        let_pass(self.rng.uniform(0, AWAY))
         self.server.restart()
 
     def server_hangs(self) -> None:
         assert self.server
         self.server.pause()
-        time.sleep(AWAY)
+        let_pass(AWAY)
         self.server.resume()
 
     def connections_are_cut(self) -> None:
@@ -265,14 +267,14 @@ class Chaos:
     def network_is_silent(self) -> None:
         assert self.proxy
         self.proxy.hold()
-        time.sleep(AWAY)
+        let_pass(AWAY)
         self.proxy.heal()
 
     def file_is_locked(self) -> None:
         assert self.path
         with closing(sqlite3.connect(self.path, timeout=20, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            time.sleep(AWAY)
+            let_pass(AWAY)
             connection.execute("ROLLBACK")
 
 

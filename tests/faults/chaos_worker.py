@@ -15,6 +15,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -104,7 +105,7 @@ def parse(ctx: Context, task: Task) -> None:
 @mux.handler("fork")
 def fork(ctx: Context, task: Task) -> None:
     first(ctx)
-    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child = multiprocessing.get_context("fork").Process(target=threading.Event().wait)
     child.start()
     child.terminate()
     child.join(20)

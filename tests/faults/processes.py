@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,19 +14,11 @@ from tests.faults.runs import RUN_LOG, RunLog
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 HERE = Path(__file__).parent
 PATIENCE = 180.0
 """Seconds after which something that should happen counts as not happening."""
-
-
-def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Wait until the condition holds; fail when it does not in time."""
-    ends = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(0.02)
 
 
 class Started:

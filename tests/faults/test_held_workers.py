@@ -10,6 +10,7 @@ import pytest
 
 from asynq import Client, Task, TaskState
 from asynq.protocol.ops import GetTask
+from tests.faults.processes import PATIENCE
 from tests.stopping import stop
 from tests.waiting import eventually
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from tests.faults.conftest import Site
     from tests.faults.processes import Workers
 
-LEASE = 1.0
-HELD = 5.0
+LEASE = 2.0
+HELD = 6.0
 """Seconds: several leases."""
 KEPT = timedelta(hours=1)
 
@@ -40,7 +41,7 @@ def test_a_handler_that_holds_the_loop_or_the_gil_for_several_leases_runs_once(
         rival = workers.command(*options)
         others = [client.enqueue(Task("sleep", "0")).id for _ in range(20)]
         eventually(lambda: all(workers.runs.of(other) for other in others))
-        eventually(lambda: not site.size())
+        eventually(lambda: not site.size(), PATIENCE)
     assert workers.runs.of(task_id) == [("begin", holder.pid), ("end", holder.pid)]
     assert {pid for other in others for _, pid in workers.runs.of(other)} <= {holder.pid, rival.pid}
     report(held_for=round(workers.runs.seconds(task_id), 1), lease=LEASE)
@@ -67,8 +68,8 @@ def test_a_handler_that_holds_the_gil_keeps_its_task_also_when_its_worker_has_on
         holder = workers.command(*options)
         eventually(lambda: workers.runs.of(task_id))
         workers.command(*options)
-        eventually(lambda: ("end", holder.pid) in workers.runs.of(task_id))
-        eventually(lambda: not site.size())
+        eventually(lambda: ("end", holder.pid) in workers.runs.of(task_id), PATIENCE)
+        eventually(lambda: not site.size(), PATIENCE)
     assert workers.runs.of(task_id) == [("begin", holder.pid), ("end", holder.pid)]
 
 

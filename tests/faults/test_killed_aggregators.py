@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq import Client, Inspector, Task
-from tests.faults.processes import Started
+from tests.faults.processes import PATIENCE, Started
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # A set whose holder died is free after two minutes: here sooner.
 PROGRAM = """
-import os, sys, time
+import os, pathlib, sys, threading
 from datetime import timedelta
 import asynq, asynq.worker.worker
 from asynq.worker.loops import aggregator as loop
@@ -29,7 +29,8 @@ loop.SET_HOLD, loop.CHECK_INTERVAL, asynq.worker.worker.RECLAIM_INTERVAL = 1500,
 
 def merge(group, tasks):
     print("took", os.getpid(), flush=True)
-    time.sleep(0.3)
+    if (pathlib.Path(sys.argv[2]) / f"victim-{os.getpid()}").exists():
+        threading.Event().wait()
     return asynq.Task("merged", [int(task.payload) for task in tasks], process_in=timedelta(hours=1))
 
 
@@ -51,7 +52,7 @@ def test_each_task_is_aggregated_once_though_aggregators_are_killed_with_it_in_h
     client, output, enqueued = Client(site.url), tmp_path / "output", 0
 
     def start() -> Started:
-        return Started(["-c", PROGRAM, site.url], output)
+        return Started(["-c", PROGRAM, site.url, str(tmp_path)], output)
 
     def taken(process: Started) -> int:
         return process.printed.count(f"took {process.pid}")
@@ -60,6 +61,7 @@ def test_each_task_is_aggregated_once_though_aggregators_are_killed_with_it_in_h
     try:
         for kill in range(KILLS):
             victim = crew[kill % AGGREGATORS]
+            (tmp_path / f"victim-{victim.pid}").touch()
             parts = [
                 Task("part", str(enqueued + number), group=f"g{number % GROUPS}") for number in range(BATCH)
             ]
@@ -67,10 +69,10 @@ def test_each_task_is_aggregated_once_though_aggregators_are_killed_with_it_in_h
             enqueued += BATCH
             before = taken(victim)
             # The others may have taken all of it: then there is more.
-            eventually(lambda: taken(victim) > before or site_is_idle(site))  # noqa: B023 - called at once
+            eventually(lambda: taken(victim) > before or site_is_idle(site), PATIENCE)  # noqa: B023
             victim.kill()
             crew[kill % AGGREGATORS] = start()
-        eventually(lambda: site_is_idle(site))
+        eventually(lambda: site_is_idle(site), PATIENCE)
     finally:
         for process in crew:
             process.kill()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from asynq import AsyncInspector, Task, connect
 from asynq.client.options import Options
 from asynq.protocol.ops import GetLastTick
 from asynq.scheduler.entries import Entry
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,6 @@ scheduler.run()
 """
 ENTRY = Entry.of("@every 1s", Task("tick"), Options(), ZoneInfo("UTC"))
 TICKS = 4
-PATIENCE = 40
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -40,14 +39,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def test_killed_schedulers_neither_lose_nor_double_a_tick(url: str) -> None:
     processes = start(url, 3)
     try:
-        async with AsyncInspector(url) as inspector, asyncio.timeout(PATIENCE):
-            enqueued = 0
-            while enqueued < TICKS:
+        async with AsyncInspector(url) as inspector:
+
+            async def enqueued() -> bool:
                 events = [event async for event in inspector.enqueue_events(ENTRY.id)]
                 for process in processes[: min(len(events), 2)]:
                     process.kill()
-                enqueued = len(events)
-                await asyncio.sleep(0.05)
+                return len(events) >= TICKS
+
+            await aeventually(enqueued)
             assert [process.poll() is None for process in processes] == [False, False, True]
             end(processes)
             tasks = [task async for task in inspector.tasks("default", "pending")]

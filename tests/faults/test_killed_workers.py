@@ -12,6 +12,7 @@ import pytest
 
 from asynq import AsynqError, Client, Task
 from asynq.protocol.ops import GetQueueStats
+from tests.faults.processes import PATIENCE
 from tests.faults.runs import tally
 from tests.waiting import eventually
 
@@ -52,7 +53,7 @@ def test_every_task_runs_to_its_end_and_only_those_of_killed_workers_twice(
         for info in client.enqueue_many([a_task(number, rng) for number in range(BATCH)]):
             assert not isinstance(info, AsynqError)
             ids.append(info.id)
-        eventually(lambda: workers.runs.read().ended >= len(ids) - BATCH // 2)
+        eventually(lambda: workers.runs.read().ended >= len(ids) - BATCH // 2, PATIENCE)
         victim = max(crew, key=lambda worker: workers.runs.read().running(worker.pid))
         victim.kill()
         in_hand += workers.runs.read().running(victim.pid)
@@ -63,7 +64,7 @@ def test_every_task_runs_to_its_end_and_only_those_of_killed_workers_twice(
         stats = site.broker.execute(GetQueueStats(queue="default"))
         return stats.size - stats.completed - stats.archived
 
-    eventually(lambda: left() == 0)
+    eventually(lambda: left() == 0, PATIENCE)
     seconds = time.monotonic() - began
     # One that has not begun to work yet may die of the signal: it has nothing in hand.
     assert {worker.terminate() for worker in crew} <= {0, -signal.SIGTERM}

@@ -15,9 +15,10 @@ from attrs import frozen
 
 from asynq import AsynqError, BrokerUnavailable, Client, Task
 from tests.faults.conftest import Site, opened
+from tests.faults.processes import PATIENCE
 from tests.faults.runs import tally
 from tests.servers import RedisServer
-from tests.waiting import eventually
+from tests.waiting import eventually, let_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,14 +140,14 @@ def test_work_goes_on_by_itself_when_the_store_is_back(
     eventually(lambda: all(workers.runs.read().of_process(worker.pid) > 50 for worker in crew))
     with outage.away(site):
         before = [worker.cpu() for worker in crew]
-        time.sleep(outage.seconds)
+        let_pass(outage.seconds)
         shares = [(worker.cpu() - spent) / outage.seconds for worker, spent in zip(crew, before, strict=True)]
     back, ended = time.monotonic(), workers.runs.read().ended
     eventually(lambda: workers.runs.read().ended > ended)
     resumed = time.monotonic() - back
     eventually(lambda: workers.runs.read().ended > ended + 200)
     producer.stop()
-    eventually(lambda: not site.size())
+    eventually(lambda: not site.size(), PATIENCE)
     assert [worker.terminate() for worker in crew] == [0, 0]
     found = tally(workers.runs.read().notes, producer.acknowledged, ())
     report(

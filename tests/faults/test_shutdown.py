@@ -11,6 +11,7 @@ import pytest
 
 from asynq import Client, Task, TaskInfo, TaskState
 from asynq.protocol.ops import GetQueueStats, ListTasks
+from tests.faults.processes import PATIENCE
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def test_sigterm_under_load_finishes_what_is_short_and_gives_back_what_is_long(
         short = enqueued(client, SHORT)
     options = ("--concurrency", f"{CONCURRENCY}", "--shutdown-timeout", "1s", "--processes", "2")
     supervisor = workers.command(*options)
-    eventually(lambda: workers.runs.read().ended > SHORT // 10 and all(map(workers.runs.of, long)))
+    eventually(lambda: workers.runs.read().ended > SHORT // 10 and all(map(workers.runs.of, long)), PATIENCE)
     pids = copies(supervisor)
     assert supervisor.terminate() == 0
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
@@ -80,10 +81,10 @@ def test_a_supervisor_replaces_a_killed_worker_and_nothing_is_lost(
         os.kill(victim, signal.SIGKILL)
         eventually(lambda: victim not in copies(supervisor) and len(copies(supervisor)) == 2)
         [replacement] = set(copies(supervisor)) - {survivor}
-        eventually(lambda: workers.runs.read().ended >= SHORT // 2)
+        eventually(lambda: workers.runs.read().ended >= SHORT // 2, PATIENCE)
         more = enqueued(client, SHORT)
         eventually(lambda: replacement in {note.pid for note in workers.runs.read().notes})
-    eventually(lambda: not site.size())
+    eventually(lambda: not site.size(), PATIENCE)
     assert supervisor.terminate() == 0
     notes = workers.runs.read().notes
     ended = {note.task_id for note in notes if note.what == "end"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
@@ -13,7 +12,7 @@ from asynq.protocol.ops import Enqueue, Op
 from asynq_redis.transport.requests import Command, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from asynq_redis import RedisBroker
     from asynq_redis.operations.execution import CallContext, Steps
@@ -84,17 +83,3 @@ Face = PlainFace | AwaitedFace
 def enqueue(task_id: str = "a") -> Enqueue:
     """A task for queue "q"; the request contains "call for" and the id."""
     return Enqueue(message=TaskMessage(id=task_id, type="t", queue="q"), enqueue_id=f"call for {task_id}")
-
-
-def eventually(holds: Callable[[], bool], within: float = 5.0) -> None:
-    """Wait until a server has noticed something; each look is a round trip, so this is no busy loop."""
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, "it never came true"
-
-
-async def until(holds: Callable[[], bool], within: float = 5.0) -> None:
-    """The same on an event loop, which goes on meanwhile."""
-    async with asyncio.timeout(within):
-        while not holds():  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.001)

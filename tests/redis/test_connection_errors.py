@@ -14,9 +14,10 @@ from asynq.protocol.broker import Wake
 from asynq_redis import RedisBroker
 from asynq_redis.events.push_connection import PushConnection
 from asynq_redis.transport.io import AwaitedIO, BlockingIO
-from tests.redis.probes import Echo, Face, Send, eventually, until
+from tests.redis.probes import Echo, Face, Send
 from tests.redis.test_listener import heard, listener_to
 from tests.redis.test_watcher import done, watcher_to
+from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ async def test_awaiting_connection_dropped_under_a_running_call(
 ) -> None:
     broker = RedisBroker(own_server.url, budget=timedelta(0), socket_timeout=timedelta(seconds=30))
     call = asyncio.create_task(broker.aexecute(BLOCKED))
-    await until(lambda: blocked(own_server))
+    await aeventually(lambda: blocked(own_server))
     AwaitedIO().drop(connections[-1], "running")
     with pytest.raises(BrokerUnavailable) as lost:
         await call
@@ -201,7 +202,7 @@ async def test_bug_in_an_open_watcher_reaches_the_exception_handler(
         break_parser(broken, error)
         own_server.client.hset("asynq:{q}:t:t", "state", "active")
         assert await done(change)
-    await until(lambda: [context["exception"] for context in logged] == [error])
+    await aeventually(lambda: [context["exception"] for context in logged] == [error])
     await watcher.aclose()
 
 

@@ -288,13 +288,13 @@ async def test_a_pause_does_not_hold_the_event_loop() -> None:
         nonlocal ticks
         while True:
             ticks += 1
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
 
     ticking = asyncio.create_task(tick())
     with pytest.raises(BrokerUnavailable):
         await broker.aexecute(Ping())
     ticking.cancel()
-    assert ticks > 10
+    assert ticks > 100
 
 
 def test_operations_of_one_call_are_sent_again_together_or_not_at_all(own_server: RedisServer) -> None:

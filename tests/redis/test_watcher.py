@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from asynq_redis import RedisBroker
 from asynq_redis.events.watcher import RedisWatcher
 from asynq_redis.wire.keys import QueueKeys
 from tests.servers import RedisServer, free_port
+from tests.waiting import PATIENCE, aeventually, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from asynq_redis.url import Address
 
 KEY = QueueKeys("q").task("t")
-PATIENCE = 10.0
 
 
 def watcher_to(url: str, **options: float) -> RedisWatcher:
@@ -153,9 +152,7 @@ async def test_closing_tells_everybody_and_leaves_no_connection(
     change = await watcher.watch("q", "t")
     await watcher.aclose()
     assert change.done()
-    ends = time.monotonic() + PATIENCE
-    while trackers(own_server):
-        assert time.monotonic() < ends
+    eventually(lambda: not trackers(own_server))
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -168,10 +165,7 @@ async def test_a_result_written_by_a_go_worker_is_waited_for(
     async with AsyncClient(broker) as client:
         info = await client.enqueue(Task("t"), queue="q", retention=timedelta(hours=1))
         waiting = asyncio.create_task(client.wait(info, timedelta(seconds=PATIENCE)))
-        ends = time.monotonic() + PATIENCE
-        while not trackers(redis_server):
-            assert time.monotonic() < ends
-            await asyncio.sleep(0.001)
+        await aeventually(lambda: trackers(redis_server))
         keys, plain = QueueKeys("q"), redis_server.client
         with plain.pipeline() as commands:
             commands.lrem(keys.pending, 1, info.id)

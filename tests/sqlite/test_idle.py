@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -13,6 +12,7 @@ from asynq_sqlite import MemoryBroker, SQLiteBroker
 from asynq_sqlite.store.task_file import TaskFile
 from asynq_sqlite.store.task_store import TaskStore
 from tests.sqlite.tools import enqueue
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     import sqlite3
@@ -86,19 +86,13 @@ async def test_an_unchanged_file_is_not_read(path: Path, monkeypatch: pytest.Mon
     broker.execute_many([enqueue("t", queue=f"q{number}") for number in range(50)])
     listener = broker.listener()
     await listener.arm([f"q{number}" for number in range(50)])
-    await looked(lambda: looks > 0)
+    await aeventually(lambda: looks > 0)
     statements: list[str] = []
     [connection] = opened
     connection.set_trace_callback(statements.append)
     seen = looks
-    await looked(lambda: looks > seen + 3 * poller.QUIET_POLLS)
+    await aeventually(lambda: looks > seen + 3 * poller.QUIET_POLLS)
     assert set(statements) <= {"PRAGMA data_version"}
     assert len(statements) < (looks - seen) / 2
     await listener.aclose()
     broker.close()
-
-
-async def looked(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - another thread is waited for
-            await asyncio.sleep(0.01)

@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import sqlite3
-import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from asynq.task_state import TaskState
 from asynq_sqlite import SQLiteBroker
 from asynq_sqlite.store.task_store import TaskStore
 from tests.sqlite.tools import LEASE, enqueue, run_script, sql, take, tasks
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,11 +155,14 @@ def test_removing_only_the_log_loses_nothing(broker: SQLiteBroker, path: Path) -
     beside(path)[0].unlink()
     with pytest.raises(BrokerUnavailable, match="-wal was removed while"):
         broker.execute(enqueue("u"))
-    ends = time.monotonic() + 10
-    while time.monotonic() < ends:
+
+    def written() -> bool:
         with suppress(BrokerUnavailable):
             broker.execute(enqueue("u"))
-            break
+            return True
+        return False
+
+    eventually(written)
     assert ids(broker) == ["t", "u"]
     broker.close()
     assert sql(path, "SELECT id FROM tasks ORDER BY seq") == [("t",), ("u",)]

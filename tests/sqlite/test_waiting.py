@@ -17,6 +17,7 @@ from asynq.protocol import ops
 from asynq.task_state import TaskState
 from asynq_sqlite import SQLiteBroker
 from tests.sqlite.tools import enqueue, sql, take, tasks
+from tests.waiting import PATIENCE, aeventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,9 +56,10 @@ def test_reads_are_not_blocked_by_a_writer(writer: sqlite3.Connection, path: Pat
 async def test_closing_does_not_wait_for_a_cancelled_write(writer: sqlite3.Connection, path: Path) -> None:
     assert writer.in_transaction
     broker = SQLiteBroker(path, budget=timedelta(minutes=10))
+    threads = threading.active_count()
     writing = asyncio.create_task(broker.aexecute(enqueue("late")))
-    async with asyncio.timeout(30):
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(PATIENCE):
+        await aeventually(lambda: threading.active_count() > threads)
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await writing

@@ -15,14 +15,13 @@ from attrs import frozen
 
 from asynq.protocol.connect import connect
 from asynq.protocol.ops import GetQueueStats
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
 APP = Path(__file__).with_name("app.py")
-PATIENCE = 45.0
-"""Seconds after which something that should happen counts as not happening."""
 
 
 @frozen
@@ -91,7 +90,7 @@ class Load:
             done = {line.queue for line in self.ended() if (line.queue, line.task_id) in fresh}
             return done.issuperset(queues or self.queues)
 
-        self._until(flows, "tasks to flow")
+        eventually(flows, explain=lambda: f"tasks do not flow\n{self._logs()}")
         return time.time() - since
 
     def drain(self) -> Counts:
@@ -107,7 +106,7 @@ class Load:
                 1 for stats in answers if isinstance(stats, Exception)
             )
 
-        self._until(lambda: left() == 0, "the queues to be drained")
+        eventually(lambda: left() == 0, explain=lambda: f"{left()} tasks are left\n{self._logs()}")
         broker.close()
         acknowledged, ended = self.acknowledged(), self.ended()
         have_ended = {(line.queue, line.task_id) for line in ended}
@@ -122,13 +121,8 @@ class Load:
         times = sorted(line.at for line in self.ended() if line.queue == queue)
         return max(later - earlier for earlier, later in itertools.pairwise(times))
 
-    def _until(self, holds: object, what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not holds():  # type: ignore[operator]
-            if time.monotonic() > deadline:
-                logs = "\n".join(path.read_text()[-3000:] for path in self._directory.glob("*.log"))
-                raise AssertionError(f"waited {PATIENCE:.0f} s for {what}\n{logs}")
-            time.sleep(0.05)
+    def _logs(self) -> str:
+        return "\n".join(path.read_text()[-3000:] for path in self._directory.glob("*.log"))
 
     def _lines(self, what: str) -> list[Line]:
         lines = []

@@ -15,9 +15,10 @@ from asynq.protocol.broker import Wake
 from asynq_redis.operations.execution import HANDLERS
 from asynq_redis.transport.io import AwaitedIO, BlockingIO
 from tests.redis.conftest import face
-from tests.redis.probes import PROBES, Face, Send, eventually
+from tests.redis.probes import PROBES, Face, Send
 from tests.redis.test_connection_errors import break_method, break_parser
 from tests.topologies.test_connections import broker_on, enqueue
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,6 +14,7 @@ from asynq.protocol.ops import Dequeue, Enqueue, Enqueued
 from asynq_redis import RedisClusterBroker
 from tests.topologies.conftest import queues_of
 from tests.topologies.load import Load
+from tests.waiting import let_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,7 @@ def test_queues_on_other_shards_go_on(
             node.kill() if how == "killed" else node.pause()
         began = time.time()
         load.wait_flowing(began, alive)
-        time.sleep(DEAD_FOR)
+        let_pass(DEAD_FOR)
         done = {
             queue: sum(line.queue == queue and line.at > began for line in load.ended()) for queue in queues
         }

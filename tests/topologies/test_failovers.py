@@ -76,7 +76,7 @@ def test_work_goes_on_after_a_failover(
     # Fewer than all would not do: the replica that confirmed need not be the one that is promoted.
     min_replicas = len(own.replicas_of(primary)) if safe else 0
     with Load(own.url, queues, tmp_path, min_replicas=min_replicas) as load:
-        time.sleep(0.5)
+        load.wait_flowing(time.time())
         began = time.time()
         break_(own, primary)
         replaced = time.time()

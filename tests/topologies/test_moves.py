@@ -21,6 +21,7 @@ from asynq_topologies.slots import Move
 from tests.redis.probes import AwaitedFace, Face, PlainFace
 from tests.topologies.conftest import queues_of
 from tests.topologies.load import Load
+from tests.waiting import PATIENCE, aeventually, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,6 +154,11 @@ def test_a_plain_broker_on_a_node_of_a_cluster_says_what_to_use(cluster: Topolog
     broker.close()
 
 
+def is_tracked(node: Node) -> bool:
+    """Whether a listener is told of changes on this server."""
+    return any({"t", "B"} <= set(client["flags"]) for client in node.client.client_list())
+
+
 async def test_a_listener_follows_a_slot(cluster: Topology) -> None:
     broker = RedisClusterBroker([cluster.nodes[0].address])
     await broker.aexecute(enqueue("a", "heard"))
@@ -164,12 +170,13 @@ async def test_a_listener_follows_a_slot(cluster: Topology) -> None:
     move.end()
     # The next request learns of the move, and the listener with it.
     await broker.aexecute(enqueue("b", "heard"))
-    await asyncio.sleep(1.0)
-    async with asyncio.timeout(5):
+    await aeventually(lambda: is_tracked(move.target))
+    async with asyncio.timeout(PATIENCE):
         while listener._events:  # type: ignore[attr-defined]
             await listener.next()
         cluster.primary_of(pending("heard")).ask("LPUSH", pending("heard"), "c")
-        assert await listener.next() == Wake("heard")
+        while (event := await listener.next()) != Wake("heard"):
+            assert event == Wake()
     await listener.aclose()
     await broker.aclose()
 
@@ -189,7 +196,8 @@ def test_nothing_is_lost_when_slots_move_under_load(
                 move = Move(own_cluster, key, target)
                 move.begin()
                 move.move_keys(20)
-                time.sleep(0.2)
+                ended = len(load.ended())
+                eventually(lambda: len(load.ended()) > ended)  # noqa: B023 - called at once
                 move.move_keys()
                 move.end()
         healed = load.wait_flowing(time.time())

@@ -13,6 +13,7 @@ from asynq_topologies.proxy import Proxy
 from tests.servers import require_redis_server
 from tests.topologies.conftest import queues_of
 from tests.topologies.load import Load
+from tests.waiting import eventually, let_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,23 +35,23 @@ SAFE_WITHIN = 25.0
 
 def hold(proxy: Proxy) -> None:
     proxy.hold()
-    time.sleep(AWAY_FOR)
+    let_pass(AWAY_FOR)
     proxy.heal()
 
 
 def refuse(proxy: Proxy) -> None:
     proxy.refuse()
-    time.sleep(AWAY_FOR)
+    let_pass(AWAY_FOR)
     proxy.heal()
 
 
 def lose_replies(proxy: Proxy) -> None:
-    deadline = time.monotonic() + 4 * AWAY_FOR
-    while proxy.lost < REPLIES:
+    def enough() -> bool:
         # Who gave up waiting has lost no reply: another one is.
-        proxy.lose_replies(REPLIES - proxy.lost, to=b"EVALSHA")
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        proxy.lose_replies(max(REPLIES - proxy.lost, 0), to=b"EVALSHA")
+        return proxy.lost >= REPLIES
+
+    eventually(enough)
     proxy.lose_replies(0, to=b"")
 
 
@@ -75,7 +76,7 @@ def test_nothing_is_lost_when_the_network_fails(
         remap = {port: proxy.address[1] for port, proxy in proxies.items()}
         primary = topology.primary_of(f"asynq:{{{queues[0]}}}:pending")
         load = stack.enter_context(Load(topology.url, queues, tmp_path, remap=remap))
-        time.sleep(0.5)
+        load.wait_flowing(time.time())
         fail(proxies[primary.port])
         healed = load.wait_flowing(time.time())
         counts = load.drain()
@@ -106,7 +107,7 @@ def test_a_primary_cut_off_from_all_but_its_clients_is_left(
         load = stack.enter_context(
             Load(topology.url, queues, tmp_path, remap=topology.remap, min_replicas=2 if safe else 0)
         )
-        time.sleep(0.5)
+        load.wait_flowing(time.time())
         began = time.time()
         topology.cut_off(primary)
         topology.wait_replaced(primary)

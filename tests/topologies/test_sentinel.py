@@ -32,6 +32,9 @@ SHORT = timedelta(seconds=0.5)
 NOWHERE = ("127.0.0.1", 1)
 PENDING = "asynq:{q}:pending"
 
+CONFIRM_INTERVAL = "asynq_redis.transport.sentinel.CONFIRM_INTERVAL"
+"""What bounds how long a broker goes on with a primary before it asks again which one it is."""
+
 
 @pytest.fixture(params=[PlainFace, AwaitedFace], ids=["plain", "awaited"])
 def face(request: pytest.FixtureRequest) -> Face:
@@ -68,12 +71,14 @@ def test_a_name_no_sentinel_knows_is_refused_at_once(sentinel: Topology, face: A
     broker.close()
 
 
-def test_a_known_primary_is_used_on_while_all_sentinels_are_away(own_sentinel: Topology, face: Any) -> None:
+def test_a_known_primary_is_used_on_while_all_sentinels_are_away(
+    own_sentinel: Topology, face: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CONFIRM_INTERVAL, 0)
     broker = RedisSentinelBroker(sentinels(own_sentinel), master=MASTER)
     broker.execute(enqueue("before"))
     for one in own_sentinel.sentinels:
         one.kill()
-    time.sleep(1.1)  # the primary is to be confirmed again
     broker.execute(enqueue("after"))
     assert own_sentinel.nodes[0].client.llen("asynq:{q}:pending") == 2
     broker.close()
@@ -108,7 +113,10 @@ def test_a_new_primary_is_used_before_the_failover_is_over(own_sentinel: Topolog
     assert sum(replica.client.llen(PENDING) for replica in replicas) == 1
 
 
-def test_the_newest_word_counts_though_a_sentinel_goes_on_naming_another(face: Any) -> None:
+def test_the_newest_word_counts_though_a_sentinel_goes_on_naming_another(
+    face: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CONFIRM_INTERVAL, 0)
     access = asynq_topologies.Access(password="s3cret")
     with asynq_topologies.start("sentinel", executable=require_redis_server(), access=access) as topology:
         old, (stale, told, _) = topology.primaries()[0], topology.sentinels
@@ -119,7 +127,6 @@ def test_the_newest_word_counts_though_a_sentinel_goes_on_naming_another(face: A
             old.pause()
             wait_until(lambda: port_named_by(told) != old.port, "the failover")
             old.resume()
-            time.sleep(1.1)  # the primary is to be confirmed again
             face.ask(broker, enqueue("after"))
         assert port_named_by(stale) == old.port
         assert old.client.lpos(PENDING, "after") is None

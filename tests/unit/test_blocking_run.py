@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from asynq.runtime.blocking_run import run_blocking, run_to_end
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -28,6 +29,13 @@ def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
+async def go_on() -> None:
+    """Wait for a timer of the event loop."""
+    timer = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.01, timer.set)
+    await timer.wait()
+
+
 async def leaves(error: BaseException) -> None:
     await asyncio.sleep(0)
     raise error
@@ -39,7 +47,7 @@ async def in_a_group(error: BaseException) -> None:
 
 
 async def gathered(error: BaseException) -> None:
-    await asyncio.gather(leaves(error), asyncio.sleep(60))
+    await asyncio.gather(leaves(error), asyncio.Event().wait())
 
 
 async def waited_for(error: BaseException) -> None:
@@ -65,7 +73,7 @@ def test_who_waits_for_a_task_that_exits_sees_it_and_the_loop_goes_on(
     async def main() -> str:
         with pytest.raises(type(error)):
             await way(error)
-        await asyncio.sleep(0.01)
+        await go_on()
         return "went on"
 
     assert run_to_end(loop, main()) == "went on"
@@ -80,7 +88,7 @@ def test_callbacks_and_forgotten_tasks_that_exit_are_logged_and_the_loop_goes_on
         running.call_later(0.01, sys.exit, 2)
         forgotten = asyncio.create_task(leaves(SystemExit(2)))
         running.call_soon(running.stop)
-        await asyncio.sleep(0.05)
+        await aeventually(lambda: caplog.text.count("what ends programs") == 3)
         assert isinstance(forgotten.exception(), SystemExit)
         return "went on"
 
@@ -114,7 +122,7 @@ def test_a_log_handler_that_raises_does_not_end_the_loop(loop: asyncio.AbstractE
 
     async def main() -> str:
         asyncio.get_running_loop().call_soon(dict.pop, {}, "what asyncio then logs")
-        await asyncio.sleep(0.01)
+        await go_on()
         return "went on"
 
     log = logging.getLogger("asyncio")
@@ -154,9 +162,9 @@ def test_a_ctrl_c_cancels_the_coroutine_and_is_raised_when_it_has_ended(
         nonlocal ended
         asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGINT)
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(0.01)
+            await go_on()
             ended = True
 
     with pytest.raises(KeyboardInterrupt):
@@ -167,7 +175,7 @@ def test_a_ctrl_c_cancels_the_coroutine_and_is_raised_when_it_has_ended(
 def test_what_exits_when_it_is_cancelled_at_the_end_does_not_change_how_a_run_ends() -> None:
     async def exits() -> None:
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         finally:
             sys.exit(2)
 

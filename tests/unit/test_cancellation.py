@@ -35,7 +35,7 @@ REASONS = {
 class Patient:
     """An async handler that waits to be cancelled, and a record of what it saw."""
 
-    def __init__(self, *, then: Any = None, swallows: int = 0, cleaning: float = 0) -> None:
+    def __init__(self, *, then: Any = None, swallows: int = 0, cleaning: int = 1) -> None:
         self.then = then
         self.swallows = swallows
         self.cleaning = cleaning
@@ -53,7 +53,8 @@ class Patient:
                 self.reason = ctx.cancel_reason
                 if self.cancellations > self.swallows:
                     break
-        await asyncio.sleep(self.cleaning)
+        for _ in range(self.cleaning):
+            await asyncio.sleep(0)
         self.cleaned = True
         if isinstance(self.then, BaseException):
             raise self.then
@@ -173,7 +174,7 @@ async def test_cancelling_an_ended_run_changes_nothing(runs: Runs) -> None:
 
 
 async def test_cleaning_up_is_not_broken_into(runs: Runs) -> None:
-    handler = Patient(cleaning=0.005, then=asyncio.CancelledError())
+    handler = Patient(cleaning=10, then=asyncio.CancelledError())
     run = runs.make(handler, grace=1)
     execution = await started(run)
     run.cancel(SHUTDOWN)

@@ -26,17 +26,20 @@ def add(ctx, task):
         raise OwnError("mine")
     return sum(task.json())
 
-errors = []
+errors, failed = [], asyncio.Event()
+
+def on_error(error, task, ctx):
+    errors.append(error)
+    failed.set()
 
 async def main():
     broker = asynq.MemoryBroker()
-    server = asynq.Server(broker, concurrency=1, on_error=lambda error, task, ctx: errors.append(error))
+    server = asynq.Server(broker, concurrency=1, on_error=on_error)
     await server.start(mux)
     async with asynq.AsyncClient(broker) as client:
         info = await client.enqueue(asynq.Task("sum", [1, 2, 3]), retention=asynq_hour)
         await client.enqueue(asynq.Task("sum"), max_retry=0)
-    while not errors:
-        await asyncio.sleep(0.01)
+    await failed.wait()
     from asynq.protocol.ops import GetTask
     stored = await broker.aexecute(GetTask(queue="default", task_id=info.id))
     print(stored.result.decode(), type(errors[0]) is OwnError)

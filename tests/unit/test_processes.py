@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from asynq.protocol.ops import WriteResult
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
 from tests.unit import jobs
 from tests.unit.runs import delivery, started
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,10 +185,7 @@ async def test_a_service_manager_that_signals_everybody_ends_no_handler_process(
 
 def noted(file: Path) -> list[psutil.Process]:
     """The processes `spin` noted, as soon as it has."""
-    ends = time.monotonic() + 20
-    while not file.exists():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
+    eventually(file.exists)
     return [psutil.Process(int(number)) for number in file.read_text().split()]
 
 
