@@ -74,17 +74,6 @@ FLOORS = {
 }
 """The folders and single modules of a package, floor by floor: each imports from lower floors only."""
 
-SLEEPERS = {
-    "tests/waiting.py",  # the one place that polls
-    "tests/faults/app.py",  # handlers that work for a while, or block their event loop
-    "tests/faults/chaos_worker.py",
-    "tests/faults/test_held_workers.py",  # a process that is slow to start
-    "tests/cli/test_supervisor.py",
-    "tests/topologies/app.py",  # producers that keep a pace
-    "tests/unit/test_shape.py",  # examples of sleeps
-}
-"""Modules of tests that may sleep. All others wait for a condition, by tests/waiting.py."""
-
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 LARGEST_EXAMPLE = 400
@@ -358,51 +347,6 @@ def test_there_are_no_notes_to_self() -> None:
     note = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
     files = [*sources(*PACKAGES.values()), *(ROOT / "backends").rglob("*.lua")]
     assert [shown(path) for path in files if note.search(path.read_text())] == []
-
-
-def sleeps(text: str) -> Iterator[int]:
-    """Lines of a module at which it sleeps, hands a function on that sleeps, or has a program's text do so.
-
-    Only `sleep(0)`, a step of the event loop, is none.
-    """
-    step = re.compile(r"\bsleep\(0\)")
-    tree = ast.parse(step.sub("step()", text))
-    for node in ast.walk(tree):
-        match node:
-            case (
-                ast.Attribute(value=ast.Name(id="time" | "asyncio"), attr="sleep")
-                | ast.ImportFrom(module="time" | "asyncio", names=[ast.alias(name="sleep")])
-            ):
-                yield node.lineno
-            case ast.Constant(value=str(program)) if re.search(r"\bsleep\(", program):
-                yield node.lineno
-
-
-def test_tests_wait_for_conditions_and_do_not_sleep() -> None:
-    found = {
-        shown(path): list(sleeps(path.read_text()))
-        for path in sources(ROOT / "tests")
-        if shown(path) not in SLEEPERS
-    }
-    assert {path: lines for path, lines in found.items() if lines} == {}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "time.sleep(0.1)",
-        "await asyncio.sleep(seconds)",
-        "Thread(target=time.sleep, args=(60,))",
-        "from time import sleep",
-        "PROGRAM = 'import time; time.sleep(60)'",
-    ],
-)
-def test_a_sleep_is_found(text: str) -> None:
-    assert list(sleeps(text)) == [1]
-
-
-def test_a_step_of_the_event_loop_is_no_sleep() -> None:
-    assert list(sleeps("await asyncio.sleep(0)\nPROGRAM = 'await asyncio.sleep(0)'")) == []
 
 
 def test_every_folder_of_tests_belongs_to_one_tox_environment() -> None:
