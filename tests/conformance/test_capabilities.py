@@ -73,10 +73,10 @@ def hold_against_law(face: Face, law: str, **limits: Any) -> None:
         getattr(BrokerConformance(), law)(lab)
 
 
-RUN_LAW = "test_a_task_that_is_run_by_hand_is_cancelled_no_longer"
-BATCH_LAW = "test_a_batch_into_several_queues_reaches_each"
-GROUP_LAW = "test_a_task_of_a_group_waits_in_its_group"
-DECLARATION_LAW = "test_a_broker_declares_what_it_does_not_support_and_has_the_core"
+RUN_LAW = "test_running_a_task_manually_removes_its_cancellation"
+BATCH_LAW = "test_a_batch_for_several_queues_reaches_each_queue"
+GROUP_LAW = "test_a_task_with_a_group_is_added_to_its_group"
+DECLARATION_LAW = "test_a_broker_supports_the_core_and_declares_what_it_does_not_support"
 
 
 def test_a_law_that_needs_what_is_declared_unsupported_is_skipped_by_name(face: Face) -> None:

@@ -46,7 +46,7 @@ def hold_against_law(path: Path, store: type[Store], law: str) -> None:
     ("store", "law"),
     [
         (Unfenced, "test_a_stale_token_changes_nothing"),
-        (LastInFirstOut, "test_tasks_come_out_in_the_order_in_which_they_went_in"),
+        (LastInFirstOut, "test_tasks_are_delivered_in_the_order_of_enqueueing"),
     ],
 )
 def test_a_law_notices_a_broken_step(tmp_path: Path, store: type[Store], law: str) -> None:

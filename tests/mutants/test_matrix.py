@@ -52,7 +52,7 @@ def test_each_layer_catches_what_it_must_and_the_file_tells_how_soon(
     found = json.loads(path.read_text())["bugs"]
     assert [(one["id"], one["status"]) for one in found] == [("29", KILLED), ("48", KILLED)]
     layers = found[0]["layers"]
-    assert layers["A"]["by"] == "test_tasks_come_out_in_the_order_in_which_they_went_in"
+    assert layers["A"]["by"] == "test_tasks_are_delivered_in_the_order_of_enqueueing"
     assert (layers["B"]["of"], layers["C"]["of"]) == ("programs", "tasks")
     assert f"{layers['C']['tried']} tasks" in printed
 

@@ -42,7 +42,7 @@ def test_what_a_queue_does_not_have_comes_from_the_next(cluster: Topology, broke
     assert taken(broker, *[(first, second, third)] * 4) == ["a", "b", "c", "d"]
 
 
-def test_each_wanted_task_follows_its_own_order(cluster: Topology, broker: Any) -> None:
+def test_each_requested_task_follows_its_own_order(cluster: Topology, broker: Any) -> None:
     first, second, third = queues_of(cluster)
     enqueue(broker, first, "a1", "a2")
     enqueue(broker, second, "b1", "b2")

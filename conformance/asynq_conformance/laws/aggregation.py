@@ -50,7 +50,7 @@ class AggregationLaws(Laws):
 
     # --- finishing --------------------------------------------------------------------------------------
 
-    def test_the_aggregate_takes_the_place_of_its_tasks(self, lab: Lab) -> None:
+    def test_the_aggregate_replaces_its_tasks(self, lab: Lab) -> None:
         add(lab, "a", "b")
         taken = taken_now(lab)
         answer = lab.execute(finish(lab, taken, payload=b"both"))
@@ -61,7 +61,7 @@ class AggregationLaws(Laws):
         assert lab.counters() == (0, 0)
 
     @pytest.mark.parametrize("size", [1, 49, 50, 51, 120, ops.MAX_SET_SIZE, ops.MAX_SET_SIZE + 1])
-    def test_a_set_of_any_size_is_taken_and_finished_as_one(self, lab: Lab, size: int) -> None:
+    def test_a_set_of_any_size_can_be_taken_and_finished(self, lab: Lab, size: int) -> None:
         lab.execute_many(
             [
                 ops.Enqueue(message=lab.message(f"t{number:04}", group="g"), enqueue_id=lab.fresh())
@@ -83,7 +83,7 @@ class AggregationLaws(Laws):
         answer = lab.execute(ops.FinishAggregation(taken=taken, enqueue=enqueue))
         assert answer == ops.Enqueued(state=TaskState.SCHEDULED, due_at=whole_second(lab.now + MINUTE))
 
-    def test_a_finish_sent_again_is_the_same_success(self, lab: Lab) -> None:
+    def test_a_repeated_finish_succeeds_with_the_same_answer(self, lab: Lab) -> None:
         add(lab, "a")
         ending = finish(lab, taken_now(lab))
         assert lab.execute(ending) == lab.execute(ending)
@@ -99,7 +99,7 @@ class AggregationLaws(Laws):
         lab.enqueue(evolve(message, id="again"), unique=ops.Unique(ttl=60 * MINUTE))
 
     @promise("G4")
-    def test_a_lock_another_task_took_since_is_left_alone(self, lab: Lab) -> None:
+    def test_finishing_a_set_keeps_a_lock_that_another_task_holds(self, lab: Lab) -> None:
         message = lab.message("a", group="g", lock=lock_name())
         lab.enqueue(message, unique=ops.Unique(ttl=SECOND))
         taken = taken_now(lab)
@@ -108,7 +108,7 @@ class AggregationLaws(Laws):
         with pytest.raises(DuplicateTaskError):
             lab.enqueue(evolve(message, id="third"), unique=ops.Unique(ttl=60 * MINUTE))
 
-    def test_an_aggregate_whose_id_is_taken_changes_nothing(self, lab: Lab) -> None:
+    def test_an_aggregate_with_an_id_conflict_changes_nothing(self, lab: Lab) -> None:
         add(lab, "a")
         lab.enqueue("all")
         taken = taken_now(lab)
@@ -120,7 +120,7 @@ class AggregationLaws(Laws):
         assert lab.state("a") is None
 
     @promise("G4", "G10")
-    def test_an_aggregate_that_is_a_duplicate_changes_nothing(self, lab: Lab) -> None:
+    def test_a_duplicate_aggregate_changes_nothing(self, lab: Lab) -> None:
         unique = ops.Unique(ttl=60 * MINUTE)
         lab.enqueue(lab.message("holder", lock=lock_name()), unique=unique)
         add(lab, "a")
@@ -134,7 +134,7 @@ class AggregationLaws(Laws):
 
     @pytest.mark.parametrize("task_id", ["a", "all"])
     @promise("G4", "G10")
-    def test_the_aggregate_may_have_the_id_and_the_lock_of_a_task_it_is_made_of(
+    def test_the_aggregate_may_reuse_the_id_and_the_lock_of_one_of_its_tasks(
         self, lab: Lab, task_id: str
     ) -> None:
         unique = ops.Unique(ttl=60 * MINUTE)
@@ -151,7 +151,7 @@ class AggregationLaws(Laws):
         lab.execute(ops.DeleteTask(queue="q", task_id=task_id))
         lab.enqueue(lab.message("again", lock=lock_name()), unique=unique)
 
-    def test_an_aggregate_of_another_queue_is_refused(self, lab: Lab) -> None:
+    def test_an_aggregate_for_another_queue_is_refused(self, lab: Lab) -> None:
         add(lab, "a")
         taken = taken_now(lab)
         with pytest.raises(ValueError, match="enqueue"):
@@ -160,7 +160,7 @@ class AggregationLaws(Laws):
     # --- returning and reclaiming -----------------------------------------------------------------------
 
     @promise("G1", "G9")
-    def test_a_returned_set_waits_as_if_it_had_never_been_taken(self, lab: Lab) -> None:
+    def test_a_returned_set_keeps_its_original_waiting_time(self, lab: Lab) -> None:
         add(lab, "a", "b")
         taken = taken_now(lab)
         add(lab, "c")
@@ -170,14 +170,14 @@ class AggregationLaws(Laws):
         assert ids_of(take(lab, max_delay=10 * MINUTE)) == ["a", "b", "c"]
 
     @promise("G1")
-    def test_a_returned_group_that_was_empty_is_listed_again(self, lab: Lab) -> None:
+    def test_an_empty_group_is_listed_again_when_its_set_is_returned(self, lab: Lab) -> None:
         add(lab, "a")
         lab.execute(ops.ReturnAggregation(taken=taken_now(lab)))
         assert groups(lab).keys() == {"g"}
 
     @pytest.mark.parametrize(("offset", "reclaimed"), [(-1, 0), (SECOND, 1)])
     @promise("G9", "G11")
-    def test_a_set_is_reclaimed_when_its_hold_has_ended(self, lab: Lab, offset: int, reclaimed: int) -> None:
+    def test_a_set_is_reclaimed_when_its_hold_expires(self, lab: Lab, offset: int, reclaimed: int) -> None:
         add(lab, "a", "b")
         taken_now(lab)
         lab.advance(HOLD + offset)
@@ -186,7 +186,7 @@ class AggregationLaws(Laws):
         assert ("g" in groups(lab)) is bool(reclaimed)
 
     @promise("G3")
-    def test_an_extended_set_is_held_from_then_on(self, lab: Lab) -> None:
+    def test_an_extension_of_a_hold_counts_from_the_present(self, lab: Lab) -> None:
         add(lab, "a")
         taken = taken_now(lab)
         lab.advance(HOLD - SECOND)
@@ -196,7 +196,7 @@ class AggregationLaws(Laws):
         lab.execute(finish(lab, taken))
 
     @promise("G9", "G11")
-    def test_the_hold_of_an_extended_set_ends_too(self, lab: Lab) -> None:
+    def test_the_hold_of_an_extended_set_expires(self, lab: Lab) -> None:
         add(lab, "a")
         lab.execute(ops.ExtendAggregation(taken=taken_now(lab), hold=2 * HOLD))
         lab.advance(2 * HOLD + SECOND)
@@ -211,7 +211,7 @@ class AggregationLaws(Laws):
         assert lab.execute(ops.ReclaimAggregations(queue="q")) == 0
 
     @promise("G3")
-    def test_a_set_whose_hold_has_ended_but_nobody_reclaimed_still_finishes(self, lab: Lab) -> None:
+    def test_a_set_with_an_expired_hold_finishes_if_it_was_not_reclaimed(self, lab: Lab) -> None:
         add(lab, "a")
         taken = taken_now(lab)
         lab.advance(10 * HOLD)
@@ -220,7 +220,7 @@ class AggregationLaws(Laws):
 
     @every_end
     @promise("G3", "G10")
-    def test_a_reclaimed_set_is_lost_and_nothing_changes(self, lab: Lab, end: str) -> None:
+    def test_every_operation_on_a_reclaimed_set_fails_and_changes_nothing(self, lab: Lab, end: str) -> None:
         add(lab, "a")
         taken = taken_now(lab)
         lab.advance(2 * HOLD)
@@ -232,7 +232,7 @@ class AggregationLaws(Laws):
 
     @every_end
     @promise("G3", "G10")
-    def test_a_set_taken_anew_is_lost_to_its_first_taker(self, lab: Lab, end: str) -> None:
+    def test_a_set_that_was_taken_again_is_lost_to_its_first_holder(self, lab: Lab, end: str) -> None:
         add(lab, "a")
         taken = taken_now(lab)
         lab.advance(2 * HOLD)
@@ -244,7 +244,7 @@ class AggregationLaws(Laws):
 
     @every_end
     @promise("G3", "G10")
-    def test_a_finished_set_is_lost(self, lab: Lab, end: str) -> None:
+    def test_a_finished_set_is_no_longer_held(self, lab: Lab, end: str) -> None:
         add(lab, "a")
         taken = taken_now(lab)
         lab.execute(finish(lab, taken))
@@ -253,7 +253,7 @@ class AggregationLaws(Laws):
         assert lab.stats().size == 1
 
     @promise("G11")
-    def test_overdue_sets_are_reclaimed_longest_ended_first(self, lab: Lab) -> None:
+    def test_overdue_sets_are_reclaimed_in_order_of_expiry(self, lab: Lab) -> None:
         for name in "abc":
             add(lab, name, group=name)
             taken_now(lab, group=name)
@@ -264,7 +264,7 @@ class AggregationLaws(Laws):
         assert groups(lab).keys() == {"a", "b", "c"}
 
     @promise("G1", "G11")
-    def test_a_large_set_is_reclaimed_whole(self, lab: Lab) -> None:
+    def test_a_large_set_is_reclaimed_completely(self, lab: Lab) -> None:
         lab.execute_many(
             [
                 ops.Enqueue(message=lab.message(f"t{number}", group="g"), enqueue_id=lab.fresh())
@@ -287,7 +287,7 @@ class AggregationLaws(Laws):
             cursor, begun = answer.cursor, True
         assert groups(lab).keys() == {"g"}
 
-    def test_a_deleted_task_of_a_set_is_no_longer_known(self, lab: Lab) -> None:
+    def test_tasks_of_a_finished_set_are_not_found(self, lab: Lab) -> None:
         add(lab, "a")
         lab.execute(finish(lab, taken_now(lab)))
         with pytest.raises(TaskNotFoundError):

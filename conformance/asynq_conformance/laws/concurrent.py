@@ -17,7 +17,7 @@ class ConcurrentLaws(Laws):
     """What holds whoever comes first."""
 
     @promise("G3")
-    def test_tasks_taken_at_once_are_taken_once(self, lab: Lab) -> None:
+    def test_concurrent_dequeues_take_each_task_once(self, lab: Lab) -> None:
         ids = [f"t{number:03}" for number in range(200)]
         lab.enqueue_all(ids)
         answers = lab.execute_at_once(
@@ -27,7 +27,7 @@ class ConcurrentLaws(Laws):
         assert sorted(taken) == ids
 
     @promise("G1")
-    def test_tasks_enqueued_at_once_all_arrive(self, lab: Lab) -> None:
+    def test_concurrent_enqueues_all_succeed(self, lab: Lab) -> None:
         ids = [f"t{number:03}" for number in range(CALLERS)]
         answers = lab.execute_at_once(
             [ops.Enqueue(message=lab.message(name), enqueue_id=lab.fresh()) for name in ids]
@@ -36,7 +36,7 @@ class ConcurrentLaws(Laws):
         assert sorted(lab.drain()) == ids
 
     @promise("G4")
-    def test_of_unique_tasks_enqueued_at_once_one_wins(self, lab: Lab) -> None:
+    def test_one_of_several_concurrent_unique_enqueues_succeeds(self, lab: Lab) -> None:
         answers = lab.execute_at_once(
             [
                 ops.Enqueue(
@@ -50,21 +50,21 @@ class ConcurrentLaws(Laws):
         assert sum(isinstance(answer, DuplicateTaskError) for answer in answers) == CALLERS - 1
         assert len(lab.drain()) == 1
 
-    def test_of_tasks_of_one_id_enqueued_at_once_one_wins(self, lab: Lab) -> None:
+    def test_one_of_several_concurrent_enqueues_with_the_same_id_succeeds(self, lab: Lab) -> None:
         answers = lab.execute_at_once(
             [ops.Enqueue(message=lab.message("t"), enqueue_id=lab.fresh()) for _ in range(CALLERS)]
         )
         assert sum(isinstance(answer, TaskIDConflictError) for answer in answers) == CALLERS - 1
         assert lab.drain() == ["t"]
 
-    def test_of_copies_of_one_enqueue_sent_at_once_one_counts(self, lab: Lab) -> None:
+    def test_concurrent_copies_of_an_enqueue_take_effect_once(self, lab: Lab) -> None:
         copies = [ops.Enqueue(message=lab.message("t"), enqueue_id="mine")] * CALLERS
         answers = lab.execute_at_once(copies)
         assert all(isinstance(answer, ops.Enqueued) for answer in answers)
         assert lab.drain() == ["t"]
 
     @promise("G3", "G8")
-    def test_of_settlements_sent_at_once_one_counts(self, lab: Lab) -> None:
+    def test_one_of_several_concurrent_settlements_takes_effect(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         settlements: list[ops.Op[None]] = [
@@ -78,7 +78,7 @@ class ConcurrentLaws(Laws):
         assert lab.stats().active == 0
 
     @promise("G3")
-    def test_of_recoveries_at_once_one_wins(self, lab: Lab) -> None:
+    def test_one_of_several_concurrent_recoveries_succeeds(self, lab: Lab) -> None:
         lab.enqueue("t")
         lost = lab.lose_worker(lab.take())
         recovery = ops.Recover(lost=lost, to="pending", error="lost")
@@ -88,7 +88,7 @@ class ConcurrentLaws(Laws):
         assert lab.drain() == ["t"]
 
     @promise("G9", "G10")
-    def test_a_task_forwarded_at_once_by_many_moves_once(self, lab: Lab) -> None:
+    def test_concurrent_forwarders_move_each_task_once(self, lab: Lab) -> None:
         ids = [f"t{number:02}" for number in range(60)]
         for name in ids:
             lab.enqueue(name, delay=SECOND)

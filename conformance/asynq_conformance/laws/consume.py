@@ -20,17 +20,17 @@ def precise(expected: int) -> range:
 class ConsumeLaws(Laws):
     """How tasks are handed out."""
 
-    def test_nothing_comes_from_a_queue_nobody_knows(self, lab: Lab) -> None:
+    def test_an_unknown_queue_delivers_no_task(self, lab: Lab) -> None:
         assert lab.dequeue("unheard-of") == ()
         assert lab.execute(ops.ListQueues()) == ()
 
-    def test_nothing_is_asked_and_nothing_comes(self, lab: Lab) -> None:
+    def test_a_dequeue_of_no_tasks_returns_none(self, lab: Lab) -> None:
         lab.enqueue("t")
         assert lab.dequeue(count=0) == ()
         assert lab.state("t") is TaskState.PENDING
 
     @promise("G2", "G3")
-    def test_a_task_is_active_under_a_lease_when_it_is_handed_out(self, lab: Lab) -> None:
+    def test_a_delivered_task_is_active_and_has_a_lease(self, lab: Lab) -> None:
         message = lab.message("t")
         lab.enqueue(message)
         (delivery,) = lab.dequeue(token="mine", lease=LEASE)
@@ -43,7 +43,7 @@ class ConsumeLaws(Laws):
         assert (stored.pending_since, stored.orphaned) == (0, False)
 
     @promise("G2", "G9")
-    def test_a_delivery_tells_the_time_at_which_it_is_handed_out(self, lab: Lab) -> None:
+    def test_a_delivery_contains_its_time(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b"])
         lab.advance(SECOND + 1)
         (first,) = lab.dequeue(token="mine")
@@ -53,13 +53,13 @@ class ConsumeLaws(Laws):
         assert [delivery.delivered_at for delivery in again] == [lab.now, lab.now]
 
     @promise("G3")
-    def test_a_task_is_handed_out_once(self, lab: Lab) -> None:
+    def test_a_task_is_delivered_once(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.take()
         assert lab.dequeue() == ()
 
     @pytest.mark.parametrize("size", [size for size in BATCH_SIZES if size <= ops.MAX_BATCH])
-    def test_one_task_comes_for_each_order(self, lab: Lab, size: int) -> None:
+    def test_a_dequeue_returns_one_task_for_each_order(self, lab: Lab, size: int) -> None:
         ids = [f"t{number:03}" for number in range(60)]
         lab.enqueue_all(ids)
         assert [delivery.message.id for delivery in lab.dequeue(count=size)] == ids[:size]
@@ -67,7 +67,7 @@ class ConsumeLaws(Laws):
 
     @pytest.mark.parametrize("size", BATCH_SIZES)
     @promise("G2", "G3")
-    def test_many_calls_at_once_hand_out_every_task_once(self, lab: Lab, size: int) -> None:
+    def test_many_dequeues_in_a_batch_deliver_each_task_once(self, lab: Lab, size: int) -> None:
         ids = [f"t{number}" for number in range(size)]
         lab.enqueue_all(ids)
         answers = lab.execute_many(
@@ -76,38 +76,38 @@ class ConsumeLaws(Laws):
         taken = [d.message.id for answer in answers if isinstance(answer, tuple) for d in answer]
         assert sorted(taken) == sorted(ids)
 
-    def test_fewer_come_when_there_are_fewer(self, lab: Lab) -> None:
+    def test_a_dequeue_returns_fewer_tasks_if_fewer_are_pending(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b"])
         assert [delivery.message.id for delivery in lab.dequeue(count=5)] == ["a", "b"]
 
     # --- orders -------------------------------------------------------------------------------------
 
     @promise("G5")
-    def test_the_first_queue_of_an_order_that_has_a_task_gives_it(self, lab: Lab) -> None:
+    def test_the_first_queue_of_an_order_with_a_pending_task_is_used(self, lab: Lab) -> None:
         lab.enqueue_all(["l1", "l2"], "low")
         lab.enqueue_all(["m1"], "middle")
         assert [lab.take("high", "middle", "low").message.id for _ in range(3)] == ["m1", "l1", "l2"]
 
     @promise("G5")
-    def test_order_is_the_callers_not_the_alphabets(self, lab: Lab) -> None:
+    def test_queues_are_tried_in_the_order_of_the_caller(self, lab: Lab) -> None:
         lab.enqueue_all(["1"], "a")
         lab.enqueue_all(["2"], "z")
         assert lab.take("z", "a").message.id == "2"
 
     @promise("G5", "G6")
-    def test_each_wanted_task_follows_its_own_order(self, lab: Lab) -> None:
+    def test_each_requested_task_follows_its_own_order(self, lab: Lab) -> None:
         lab.enqueue_all(["a1", "a2", "a3"], "a")
         lab.enqueue_all(["b1"], "b")
         orders = (("b", "a"), ("a", "b"), ("b", "a"), ("b",))
         deliveries = lab.execute(ops.Dequeue(orders=orders, token="mine", lease=LEASE))
         assert sorted(delivery.message.id for delivery in deliveries) == ["a1", "a2", "b1"]
 
-    def test_a_task_comes_only_from_queues_that_were_named(self, lab: Lab) -> None:
+    def test_a_dequeue_takes_tasks_only_from_the_named_queues(self, lab: Lab) -> None:
         lab.enqueue_all(["t"], "a")
         assert lab.dequeue("b", "c") == ()
 
     @promise("G5")
-    def test_a_task_that_arrives_in_a_better_queue_comes_first(self, lab: Lab) -> None:
+    def test_a_later_task_of_a_preferred_queue_is_delivered_first(self, lab: Lab) -> None:
         lab.enqueue_all(["l1", "l2"], "low")
         assert lab.take("high", "low").message.id == "l1"
         lab.enqueue_all(["h1"], "high")
@@ -117,22 +117,20 @@ class ConsumeLaws(Laws):
 
     @pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (3, 3), (9, 5)])
     @promise("G10")
-    def test_a_limit_caps_how_many_tasks_of_a_queue_are_active(
-        self, lab: Lab, limit: int, count: int
-    ) -> None:
+    def test_a_limit_bounds_the_active_tasks_of_a_queue(self, lab: Lab, limit: int, count: int) -> None:
         lab.enqueue_all(["a", "b", "c", "d", "e"])
         assert len(lab.dequeue(count=10, limits={"q": limit})) == count
         assert lab.dequeue(count=10, limits={"q": limit}) == ()
         assert len(lab.listed(TaskState.PENDING)) == 5 - count
 
     @promise("G10")
-    def test_a_limit_counts_what_others_took(self, lab: Lab) -> None:
+    def test_a_limit_counts_tasks_taken_by_other_workers(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b", "c"])
         lab.take()
         assert [delivery.message.id for delivery in lab.dequeue(count=5, limits={"q": 2})] == ["b"]
 
     @promise("G10")
-    def test_a_settled_task_makes_room_within_a_limit_and_so_does_a_recovered_one(self, lab: Lab) -> None:
+    def test_settled_and_recovered_tasks_do_not_count_towards_a_limit(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b", "c"])
         (first,) = lab.dequeue(count=3, limits={"q": 1})
         lab.execute(ops.Done(delivery=first))
@@ -143,14 +141,14 @@ class ConsumeLaws(Laws):
         assert [delivery.message.id for delivery in lab.dequeue(count=3, limits={"q": 1})] == ["b"]
 
     @promise("G5", "G10")
-    def test_a_queue_at_its_limit_is_passed_over(self, lab: Lab) -> None:
+    def test_a_queue_at_its_limit_is_skipped(self, lab: Lab) -> None:
         lab.enqueue_all(["h1", "h2"], "high")
         lab.enqueue_all(["l1", "l2"], "low")
         taken = lab.dequeue("high", "low", count=3, limits={"high": 1})
         assert sorted(delivery.message.id for delivery in taken) == ["h1", "l1", "l2"]
 
     @promise("G3", "G10")
-    def test_a_copy_gets_what_it_holds_whatever_the_limit(self, lab: Lab) -> None:
+    def test_a_repeated_dequeue_returns_its_tasks_regardless_of_the_limit(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b", "c"])
         limits = {"q": 2}
         first = lab.dequeue(count=3, token="mine", limits=limits)
@@ -167,7 +165,7 @@ class ConsumeLaws(Laws):
         lab.execute(ops.UnpauseQueue(queue="high"))
         assert lab.drain("high", "low") == ["h1"]
 
-    def test_a_task_running_when_its_queue_is_paused_goes_on(self, lab: Lab) -> None:
+    def test_a_running_task_continues_when_its_queue_is_paused(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.execute(ops.PauseQueue(queue="q"))
@@ -178,7 +176,7 @@ class ConsumeLaws(Laws):
     # --- sent again ---------------------------------------------------------------------------------
 
     @promise("G3", "G10")
-    def test_a_dequeue_sent_again_gets_what_it_already_holds(self, lab: Lab) -> None:
+    def test_a_repeated_dequeue_returns_the_tasks_it_already_holds(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b", "c", "d"])
         first = lab.dequeue(count=2, token="mine")
         again = lab.dequeue(count=2, token="mine")
@@ -186,7 +184,7 @@ class ConsumeLaws(Laws):
         assert lab.listed(TaskState.PENDING) == ["c", "d"]
 
     @promise("G3", "G10")
-    def test_a_full_dequeue_sent_again_takes_no_more(self, lab: Lab) -> None:
+    def test_a_repeated_full_dequeue_takes_no_further_task(self, lab: Lab) -> None:
         lab.enqueue_all([f"t{number}" for number in range(120)])
         first = {delivery.message.id for delivery in lab.dequeue(count=ops.MAX_BATCH, token="mine")}
         again = {delivery.message.id for delivery in lab.dequeue(count=ops.MAX_BATCH, token="mine")}
@@ -194,7 +192,7 @@ class ConsumeLaws(Laws):
         assert lab.stats().active == ops.MAX_BATCH
 
     @promise("G3", "G10")
-    def test_a_dequeue_sent_again_takes_only_what_is_missing(self, lab: Lab) -> None:
+    def test_a_repeated_dequeue_takes_only_the_missing_number_of_tasks(self, lab: Lab) -> None:
         lab.enqueue("a")
         lab.dequeue(count=2, token="mine")
         lab.enqueue_all(["b", "c"])
@@ -203,14 +201,14 @@ class ConsumeLaws(Laws):
         assert lab.listed(TaskState.PENDING) == ["c"]
 
     @promise("G3", "G10")
-    def test_a_dequeue_sent_again_finds_its_tasks_in_every_queue(self, lab: Lab) -> None:
+    def test_a_repeated_dequeue_returns_its_tasks_from_every_queue(self, lab: Lab) -> None:
         lab.enqueue_all(["a"], "first")
         lab.enqueue_all(["b"], "second")
         for _ in range(2):
             deliveries = lab.dequeue("first", "second", count=2, token="mine")
             assert sorted(delivery.message.id for delivery in deliveries) == ["a", "b"]
 
-    def test_tasks_of_one_id_in_two_queues_are_two_deliveries(self, lab: Lab) -> None:
+    def test_tasks_with_one_id_in_two_queues_are_delivered_separately(self, lab: Lab) -> None:
         lab.enqueue_all(["t"], "a")
         lab.enqueue_all(["t"], "b")
         first, second = lab.dequeue("a", "b", count=2)
@@ -222,7 +220,7 @@ class ConsumeLaws(Laws):
     # --- damage -------------------------------------------------------------------------------------
 
     @promise("G1", "G11")
-    def test_a_task_that_cannot_be_decoded_is_archived_and_stops_nobody(self, lab: Lab) -> None:
+    def test_an_undecodable_task_is_archived_and_does_not_block_its_queue(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "bad", "b"])
         lab.harness.corrupt("q", "bad")
         assert lab.drain() == ["a", "b"]
@@ -232,7 +230,7 @@ class ConsumeLaws(Laws):
         assert lab.stats().active == 2
 
     @promise("G1", "G11")
-    def test_a_queue_full_of_damage_still_gives_its_last_good_task(self, lab: Lab) -> None:
+    def test_an_intact_task_behind_many_damaged_ones_is_delivered(self, lab: Lab) -> None:
         lab.enqueue_all([f"bad{number}" for number in range(7)])
         lab.enqueue("good")
         for number in range(7):
@@ -241,7 +239,7 @@ class ConsumeLaws(Laws):
         assert lab.stats().archived == 7
 
     @promise("G11")
-    def test_no_damage_stays_active_however_much_of_it_there_is(self, lab: Lab) -> None:
+    def test_no_damaged_task_stays_active(self, lab: Lab) -> None:
         damaged = [f"bad{number}" for number in range(40)]
         lab.enqueue_all(damaged)
         for task_id in damaged:
@@ -251,7 +249,7 @@ class ConsumeLaws(Laws):
         assert (stats.active, stats.pending + stats.archived) == (0, 40)
 
     @promise("G11")
-    def test_a_dequeue_sent_again_passes_over_what_was_damaged_since(self, lab: Lab) -> None:
+    def test_a_repeated_dequeue_skips_tasks_damaged_since(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "bad", "b"])
         lab.dequeue(count=3, token="mine")
         lab.harness.corrupt("q", "bad")
@@ -259,7 +257,7 @@ class ConsumeLaws(Laws):
         assert sorted(delivery.message.id for delivery in again) == ["a", "b"]
 
     @promise("G11")
-    def test_an_id_whose_task_is_gone_is_dropped(self, lab: Lab) -> None:
+    def test_a_pending_id_without_a_task_is_removed(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "gone", "b"])
         lab.harness.lose("q", "gone")
         assert [delivery.message.id for delivery in lab.dequeue(count=3)] == ["a", "b"]
@@ -267,7 +265,7 @@ class ConsumeLaws(Laws):
         assert lab.state("gone") is None
 
     @promise("G8")
-    def test_waiting_is_measured_until_a_worker_takes_the_task(self, lab: Lab) -> None:
+    def test_the_waiting_time_ends_when_a_worker_takes_the_task(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.advance(3 * SECOND)
         assert lab.stats().latency == 3 * SECOND

@@ -20,19 +20,19 @@ DAY = 24 * HOUR
 class ControlLaws(Laws):
     """What operators see and switch."""
 
-    def test_a_broker_that_can_be_reached_answers(self, lab: Lab) -> None:
+    def test_a_reachable_broker_answers_a_ping(self, lab: Lab) -> None:
         assert lab.execute(ops.Ping()) == lab.now
         lab.advance(HOUR + 1)
         assert lab.execute(ops.Ping()) == lab.now
 
-    def test_a_broker_tells_the_clock_it_goes_by(self, lab: Lab) -> None:
+    def test_a_broker_returns_the_time_of_its_clock(self, lab: Lab) -> None:
         assert lab.broker.clock is lab.clock
 
-    def test_an_empty_batch_is_no_trouble(self, lab: Lab) -> None:
+    def test_an_empty_batch_is_answered_with_an_empty_list(self, lab: Lab) -> None:
         nothing: list[ops.Op[None]] = []
         assert lab.execute_many(nothing) == []
 
-    def test_answers_of_a_mixed_batch_come_in_the_order_asked(self, lab: Lab) -> None:
+    def test_answers_of_a_mixed_batch_are_in_the_order_of_its_operations(self, lab: Lab) -> None:
         lab.enqueue("t")
         missing = ops.GetTask(queue="q", task_id="missing")
         there = ops.GetTask(queue="q", task_id="t")
@@ -42,28 +42,28 @@ class ControlLaws(Laws):
         assert isinstance(first, TaskNotFoundError)
         assert isinstance(second, TaskNotFoundError)
 
-    def test_an_operation_the_broker_does_not_know_is_unsupported(self, lab: Lab) -> None:
+    def test_an_unknown_operation_is_refused_as_unsupported(self, lab: Lab) -> None:
         class Unheard(ops.Op[None]):
             pass
 
         with pytest.raises(UnsupportedOperationError):
             lab.execute(Unheard())
 
-    def test_a_broker_declares_what_it_does_not_support_and_has_the_core(self, lab: Lab) -> None:
+    def test_a_broker_supports_the_core_and_declares_what_it_does_not_support(self, lab: Lab) -> None:
         declared = lab.broker.capabilities
         assert declared.unsupported <= set(ops.all_operations())
         missing = sorted(operation.__name__ for operation in declared.unsupported & ops.CORE)
         assert missing == [], "operations of the core may not be left out"
         assert declared.groups is declared.supports(ops.ListGroups, ops.TakeGroup, ops.FinishAggregation)
 
-    def test_a_broker_can_be_used_again_after_it_was_closed(self, lab: Lab) -> None:
+    def test_a_closed_broker_can_be_used_again(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.close_connections()
         assert lab.state("t") is TaskState.PENDING
 
     # --- pause ----------------------------------------------------------------------------------------
 
-    def test_pausing_tells_whether_it_changed_anything(self, lab: Lab) -> None:
+    def test_pausing_returns_whether_the_queue_changed(self, lab: Lab) -> None:
         lab.enqueue("t")
         assert lab.execute(ops.PauseQueue(queue="q")) is True
         assert lab.execute(ops.PauseQueue(queue="q")) is False
@@ -72,7 +72,7 @@ class ControlLaws(Laws):
         assert lab.execute(ops.UnpauseQueue(queue="q")) is False
         assert not lab.stats().paused
 
-    def test_one_queue_is_paused_and_no_other(self, lab: Lab) -> None:
+    def test_pausing_affects_only_the_named_queue(self, lab: Lab) -> None:
         lab.enqueue_all(["a"], "a")
         lab.enqueue_all(["b"], "b")
         lab.execute(ops.PauseQueue(queue="a"))
@@ -80,7 +80,7 @@ class ControlLaws(Laws):
         assert lab.drain("b") == ["b"]
 
     @promise("G1")
-    def test_a_paused_queue_still_takes_tasks_in(self, lab: Lab) -> None:
+    def test_a_paused_queue_accepts_tasks(self, lab: Lab) -> None:
         lab.execute(ops.PauseQueue(queue="q"))
         lab.enqueue("t")
         assert lab.drain() == []
@@ -90,7 +90,7 @@ class ControlLaws(Laws):
     # --- numbers --------------------------------------------------------------------------------------
 
     @promise("G8")
-    def test_every_state_has_its_number(self, lab: Lab) -> None:
+    def test_queue_stats_count_the_tasks_of_each_state(self, lab: Lab) -> None:
         states = [
             TaskState.ACTIVE,
             TaskState.RETRY,
@@ -112,14 +112,14 @@ class ControlLaws(Laws):
             assert len(lab.listed(state, group=group)) == count
 
     @promise("G8")
-    def test_numbers_of_one_queue_are_its_own(self, lab: Lab) -> None:
+    def test_queue_stats_count_only_their_own_queue(self, lab: Lab) -> None:
         lab.enqueue_all(["t"], "other")
         lab.execute(ops.Archive(delivery=lab.take("other"), error="e"))
         lab.enqueue("t")
         assert lab.stats("q") == QueueStats(queue="q", pending=1)
 
     @promise("G8")
-    def test_latency_is_the_wait_of_the_oldest(self, lab: Lab) -> None:
+    def test_latency_is_the_waiting_time_of_the_oldest_pending_task(self, lab: Lab) -> None:
         lab.enqueue("a")
         assert lab.stats().latency == 0
         lab.advance(1500)
@@ -130,7 +130,7 @@ class ControlLaws(Laws):
         assert lab.stats().latency == 1
 
     @promise("G8")
-    def test_a_task_of_this_instant_has_not_waited(self, lab: Lab) -> None:
+    def test_latency_of_a_task_enqueued_now_is_zero(self, lab: Lab) -> None:
         for number in range(25):
             lab.enqueue(f"t{number}")
             assert lab.stats().latency == 0
@@ -138,7 +138,7 @@ class ControlLaws(Laws):
             lab.advance(7)
 
     @promise("G8")
-    def test_the_day_begins_anew_at_midnight_utc(self, lab: Lab) -> None:
+    def test_daily_counters_start_again_at_midnight_utc(self, lab: Lab) -> None:
         lab.advance_to((lab.now // DAY + 1) * DAY - SECOND)
         lab.bring(TaskState.ARCHIVED, "yesterday")
         stats = lab.stats()
@@ -148,7 +148,7 @@ class ControlLaws(Laws):
         assert (stats.processed, stats.failed) == (0, 0)
         assert (stats.processed_total, stats.failed_total) == (1, 1)
 
-    def test_a_queue_nobody_enqueued_to_is_not_found(self, lab: Lab) -> None:
+    def test_stats_of_an_unknown_queue_are_refused(self, lab: Lab) -> None:
         with pytest.raises(QueueNotFoundError) as missing:
             lab.stats("unheard-of")
         assert missing.value.queue == "unheard-of"
@@ -158,14 +158,14 @@ class ControlLaws(Laws):
     # --- tasks ----------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("queue", ["q", "unheard-of"])
-    def test_a_task_nobody_enqueued_is_not_found(self, lab: Lab, queue: str) -> None:
+    def test_an_unknown_task_is_not_found(self, lab: Lab, queue: str) -> None:
         lab.enqueue("t")
         with pytest.raises(TaskNotFoundError) as missing:
             lab.task("missing", queue)
         assert (missing.value.queue, missing.value.task_id) == (queue, "missing")
 
     @pytest.mark.parametrize("state", TaskState)
-    def test_a_task_is_listed_as_it_is_found(self, lab: Lab, state: TaskState) -> None:
+    def test_listing_and_getting_a_task_return_the_same(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         stored = lab.task("t")
         assert stored.state is state
@@ -175,7 +175,7 @@ class ControlLaws(Laws):
             assert page == ((stored,) if other is state else ())
 
     @pytest.mark.parametrize("state", TaskState)
-    def test_looking_changes_nothing(self, lab: Lab, state: TaskState) -> None:
+    def test_inspection_changes_nothing(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         lab.advance(10 * DAY)
         assert lab.picture() == lab.picture()
@@ -186,7 +186,7 @@ class ControlLaws(Laws):
         lab.enqueue_all(["c", "a", "b"])
         assert lab.listed(TaskState.PENDING) == ["c", "a", "b"]
 
-    def test_delayed_tasks_are_listed_next_to_run_first(self, lab: Lab) -> None:
+    def test_delayed_tasks_are_listed_in_order_of_due_time(self, lab: Lab) -> None:
         for name, delay in (("c", 30), ("a", 10), ("b", 20)):
             lab.enqueue(name, delay=delay * SECOND)
         assert lab.listed(TaskState.SCHEDULED) == ["a", "b", "c"]
@@ -198,7 +198,7 @@ class ControlLaws(Laws):
         assert lab.listed(TaskState.ARCHIVED) == ["b", "a", "c"]
 
     @pytest.mark.parametrize("state", [TaskState.PENDING, TaskState.SCHEDULED])
-    def test_pages_make_up_the_whole(self, lab: Lab, state: TaskState) -> None:
+    def test_pages_together_list_every_task_once(self, lab: Lab, state: TaskState) -> None:
         ids = [f"t{number:02}" for number in range(25)]
         for number, name in enumerate(ids):
             delay = MINUTE + number * SECOND if state is TaskState.SCHEDULED else None
@@ -213,18 +213,18 @@ class ControlLaws(Laws):
         assert pages == [ids[:10], ids[10:20], ids[20:], []]
 
     @promise("G11")
-    def test_damage_is_left_out_of_lists(self, lab: Lab) -> None:
+    def test_damaged_tasks_are_not_listed(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "bad", "b"])
         lab.harness.corrupt("q", "bad")
         assert lab.listed(TaskState.PENDING) == ["a", "b"]
 
     @promise("G11")
-    def test_ids_without_a_task_are_left_out_of_lists(self, lab: Lab) -> None:
+    def test_ids_without_a_task_are_not_listed(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "gone", "b"])
         lab.harness.lose("q", "gone")
         assert lab.listed(TaskState.PENDING) == ["a", "b"]
 
-    def test_two_brokers_on_one_store_see_the_same(self, lab: Lab) -> None:
+    def test_two_brokers_share_one_store(self, lab: Lab) -> None:
         lab.enqueue(evolve(lab.message("t"), headers={"a": "b"}))
         other = lab.harness.reopen(lab.clock)
         delivery = lab.take()

@@ -28,7 +28,7 @@ class DeletionLaws(Laws):
                 return deleted
 
     @pytest.mark.parametrize("state", TaskState)
-    def test_a_queue_that_holds_tasks_is_not_deleted_unless_forced(self, lab: Lab, state: TaskState) -> None:
+    def test_a_queue_with_tasks_is_only_deleted_by_force(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         before = lab.picture()
         with pytest.raises(QueueNotEmptyError) as refused:
@@ -36,7 +36,7 @@ class DeletionLaws(Laws):
         assert (refused.value.queue, refused.value.size) == ("q", 1)
         assert lab.picture() == before
 
-    def test_a_queue_with_a_running_task_is_not_deleted_at_all(self, lab: Lab) -> None:
+    def test_a_queue_with_a_running_task_is_never_deleted(self, lab: Lab) -> None:
         lab.bring(TaskState.ACTIVE)
         lab.enqueue("waiting")
         with pytest.raises(QueueNotEmptyError):
@@ -56,12 +56,12 @@ class DeletionLaws(Laws):
         assert (stats.size, stats.paused, stats.processed, stats.processed_total) == (1, False, 0, 0)
         assert lab.drain() == ["t"]
 
-    def test_a_queue_whose_tasks_are_being_aggregated_can_be_deleted(self, lab: Lab) -> None:
+    def test_a_queue_with_a_held_aggregation_set_can_be_deleted(self, lab: Lab) -> None:
         in_a_set(lab)
         assert self.delete(lab) == 1
         assert lab.state("t") is None
 
-    def test_a_set_whose_tasks_went_with_their_queue_is_held_no_longer(self, lab: Lab) -> None:
+    def test_deleting_a_queue_ends_the_hold_of_its_aggregation_sets(self, lab: Lab) -> None:
         lab.enqueue_all([f"waiting-{number}" for number in range(5)])
         lab.enqueue(lab.message("t", group="g"))
         take = ops.TakeGroup(queue="q", group="g", set_id="s", grace=0, max_size=1)
@@ -73,14 +73,14 @@ class DeletionLaws(Laws):
         with pytest.raises(AggregationLostError):
             lab.execute(ops.FinishAggregation(taken=taken, enqueue=aggregate))
 
-    def test_nobody_dequeues_from_a_queue_that_is_being_deleted(self, lab: Lab) -> None:
+    def test_a_queue_that_is_being_deleted_delivers_no_task(self, lab: Lab) -> None:
         lab.enqueue_all([str(number) for number in range(BATCH_SIZES[-1])])
         step = lab.execute(ops.DeleteQueue(queue="q", force=True, limit=10))
         assert (step.tasks, step.done) == (10, False)
         assert lab.dequeue() == ()
         assert self.delete(lab) == BATCH_SIZES[-1] - 10
 
-    def test_an_empty_queue_is_deleted_and_others_stay(self, lab: Lab) -> None:
+    def test_deleting_an_empty_queue_keeps_the_others(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.enqueue_all(["u"], "other")
         lab.execute(ops.Done(delivery=lab.take()))
@@ -88,14 +88,14 @@ class DeletionLaws(Laws):
         assert lab.execute(ops.ListQueues()) == ("other",)
         assert lab.drain("other") == ["u"]
 
-    def test_a_queue_that_does_not_exist_cannot_be_deleted(self, lab: Lab) -> None:
+    def test_deleting_an_unknown_queue_is_refused(self, lab: Lab) -> None:
         lab.enqueue("t")
         self.delete(lab)
         with pytest.raises(QueueNotFoundError):
             self.delete(lab)
 
     @promise("G1")
-    def test_a_task_enqueued_while_its_queue_is_deleted_never_gets_out_of_sight(self, lab: Lab) -> None:
+    def test_a_task_enqueued_during_deletion_of_its_queue_stays_visible(self, lab: Lab) -> None:
         lab.enqueue_all([str(number) for number in range(ops.MAX_BATCH)])
         delete = ops.DeleteQueue(queue="q", force=True, limit=1000)
         enqueue = ops.Enqueue(message=lab.message("late"), enqueue_id="late")

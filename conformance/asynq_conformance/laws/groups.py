@@ -88,7 +88,7 @@ class GroupLaws(Laws):
         assert (found["two"].waiting, found["two"].quiet) == (2 * SECOND, SECOND)
 
     @promise("G8")
-    def test_any_number_of_groups_is_listed(self, lab: Lab) -> None:
+    def test_all_of_many_groups_are_listed(self, lab: Lab) -> None:
         names = {f"group-{number}" for number in range(700)}
         lab.execute_many(
             [
@@ -106,7 +106,7 @@ class GroupLaws(Laws):
         assert groups(lab) == {}
         assert lab.stats().groups == 0
 
-    def test_a_group_whose_tasks_are_all_scheduled_is_not_listed_yet(self, lab: Lab) -> None:
+    def test_a_group_with_only_scheduled_tasks_is_not_listed(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", group="g"), delay=MINUTE)
         assert lab.stats().groups == 0
         assert groups(lab) == {}
@@ -122,7 +122,9 @@ class GroupLaws(Laws):
     # --- ripeness ---------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize(("offset", "ripe"), BOUNDARY)
-    def test_a_group_is_ripe_when_it_was_quiet_for_its_grace(self, lab: Lab, offset: int, ripe: bool) -> None:
+    def test_a_group_is_ripe_after_its_grace_period_without_new_tasks(
+        self, lab: Lab, offset: int, ripe: bool
+    ) -> None:
         add(lab, "a")
         last = whole_second(lab.now)
         add(lab, "b")
@@ -131,7 +133,7 @@ class GroupLaws(Laws):
         assert waiting(lab) == ([] if ripe else ["a", "b"])
 
     @pytest.mark.parametrize(("offset", "ripe"), BOUNDARY)
-    def test_a_group_is_ripe_when_its_oldest_task_has_waited_for_the_longest_delay(
+    def test_a_group_is_ripe_when_its_oldest_task_has_waited_for_the_maximum_delay(
         self, lab: Lab, offset: int, ripe: bool
     ) -> None:
         first = whole_second(lab.now)
@@ -140,13 +142,13 @@ class GroupLaws(Laws):
         assert ids_of(take(lab, max_delay=30 * SECOND)) == (["a", "b"] if ripe else [])
 
     @pytest.mark.parametrize(("count", "ripe"), [(1, False), (2, True), (3, True)])
-    def test_a_group_is_ripe_when_it_has_the_greatest_size(self, lab: Lab, count: int, ripe: bool) -> None:
+    def test_a_group_is_ripe_at_its_maximum_size(self, lab: Lab, count: int, ripe: bool) -> None:
         add(lab, *"abc"[:count])
         assert ids_of(take(lab, max_size=2)) == (["a", "b"] if ripe else [])
         assert waiting(lab) == ([] if count == 2 else ["a"] if count == 1 else ["c"])
 
     @promise("G10")
-    def test_no_more_are_taken_than_the_greatest_size_whatever_made_it_ripe(self, lab: Lab) -> None:
+    def test_a_set_never_exceeds_the_maximum_size(self, lab: Lab) -> None:
         add(lab, "a", "b", "c")
         assert ids_of(taken_now(lab, limit=2)) == ["a", "b"]
         assert groups(lab)["g"].size == 1
@@ -156,7 +158,7 @@ class GroupLaws(Laws):
         assert take(lab, "nobody", max_size=1) is None
         assert lab.execute(ops.ListQueues()) == ()
 
-    def test_a_group_of_a_paused_queue_is_taken_all_the_same(self, lab: Lab) -> None:
+    def test_a_group_of_a_paused_queue_is_taken(self, lab: Lab) -> None:
         add(lab, "a")
         lab.execute(ops.PauseQueue(queue="q"))
         assert ids_of(taken_now(lab)) == ["a"]
@@ -164,7 +166,7 @@ class GroupLaws(Laws):
     # --- taking -----------------------------------------------------------------------------------------
 
     @promise("G1", "G3")
-    def test_taken_tasks_are_in_no_group_but_still_there(self, lab: Lab) -> None:
+    def test_taken_tasks_leave_their_group_but_still_exist(self, lab: Lab) -> None:
         add(lab, "a", "b")
         taken = taken_now(lab)
         assert (taken.queue, taken.group) == ("q", "g")
@@ -175,7 +177,7 @@ class GroupLaws(Laws):
         assert (lab.stats().aggregating, lab.stats().size) == (2, 2)
 
     @promise("G3", "G10")
-    def test_a_take_sent_again_gets_what_it_took(self, lab: Lab) -> None:
+    def test_a_repeated_take_returns_the_same_set(self, lab: Lab) -> None:
         add(lab, "a", "b")
         lab.advance(10 * MINUTE)
         first = take(lab, set_id="same")
@@ -184,7 +186,7 @@ class GroupLaws(Laws):
         assert waiting(lab) == ["c"]
 
     @promise("G1")
-    def test_tasks_added_meanwhile_wait_for_the_next_set(self, lab: Lab) -> None:
+    def test_tasks_added_after_a_take_join_the_next_set(self, lab: Lab) -> None:
         add(lab, "a")
         first = taken_now(lab)
         add(lab, "b")
@@ -192,14 +194,14 @@ class GroupLaws(Laws):
         assert (ids_of(first), ids_of(second)) == (["a"], ["b"])
 
     @promise("G10")
-    def test_groups_of_a_name_in_two_queues_are_two(self, lab: Lab) -> None:
+    def test_groups_with_one_name_in_two_queues_are_separate(self, lab: Lab) -> None:
         add(lab, "a")
         lab.enqueue(lab.message("b", "other", group="g"))
         assert ids_of(taken_now(lab)) == ["a"]
         assert lab.stats("other").aggregating == 1
 
     @promise("G3")
-    def test_each_task_is_taken_once_however_many_ask(self, lab: Lab) -> None:
+    def test_concurrent_takes_return_each_task_once(self, lab: Lab) -> None:
         add(lab, *(f"t{number}" for number in range(20)))
         asking = [
             ops.TakeGroup(queue="q", group="g", set_id=lab.fresh(), grace=1, max_size=3) for _ in range(12)
@@ -211,7 +213,7 @@ class GroupLaws(Laws):
         assert found == sorted(f"t{number}" for number in range(20))
 
     @promise("G11")
-    def test_a_member_whose_task_is_gone_is_dropped(self, lab: Lab) -> None:
+    def test_a_group_member_without_a_task_is_removed(self, lab: Lab) -> None:
         add(lab, "a", "gone", "b")
         lab.harness.lose("q", "gone")
         taken = taken_now(lab)
@@ -220,7 +222,7 @@ class GroupLaws(Laws):
         assert groups(lab)["g"].size == 2
 
     @promise("G11")
-    def test_a_group_whose_tasks_are_all_gone_gives_no_set(self, lab: Lab) -> None:
+    def test_a_group_without_existing_tasks_yields_no_set(self, lab: Lab) -> None:
         add(lab, "gone")
         lab.harness.lose("q", "gone")
         lab.advance(10 * MINUTE)
@@ -230,7 +232,7 @@ class GroupLaws(Laws):
         assert groups(lab) == {}
 
     @promise("G1", "G11")
-    def test_a_member_that_cannot_be_decoded_is_archived_with_the_reason(self, lab: Lab) -> None:
+    def test_an_undecodable_group_member_is_archived_with_the_reason(self, lab: Lab) -> None:
         add(lab, "a", "damaged", "b")
         lab.harness.corrupt("q", "damaged")
         assert ids_of(taken_now(lab)) == ["a", "b"]

@@ -25,7 +25,7 @@ class InspectLaws(Laws):
     # --- history, memory --------------------------------------------------------------------------------
 
     @promise("G8")
-    def test_history_tells_each_day_today_first(self, lab: Lab) -> None:
+    def test_history_lists_days_starting_with_today(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, "yesterday")
         lab.advance(DAY)
         lab.enqueue("today")
@@ -36,14 +36,14 @@ class InspectLaws(Laws):
         assert [(day.processed, day.failed) for day in days] == [(1, 0), (1, 1), (0, 0)]
         assert {day.queue for day in days} == {"q"}
 
-    def test_memory_grows_with_what_is_stored(self, lab: Lab) -> None:
+    def test_memory_usage_grows_with_the_stored_tasks(self, lab: Lab) -> None:
         lab.enqueue(lab.message("small"))
         before = lab.execute(ops.GetMemory(queue="q"))
         lab.enqueue(lab.message("large", payload=bytes(100_000)))
         assert before > 0
         assert lab.execute(ops.GetMemory(queue="q")) - before >= 100_000
 
-    def test_a_queue_that_does_not_exist_has_no_past_and_takes_no_memory(self, lab: Lab) -> None:
+    def test_history_and_memory_of_an_unknown_queue_are_refused(self, lab: Lab) -> None:
         with pytest.raises(QueueNotFoundError):
             lab.execute(ops.GetHistory(queue="q", days=1))
         with pytest.raises(QueueNotFoundError):
@@ -53,7 +53,7 @@ class InspectLaws(Laws):
 
     @pytest.mark.parametrize("then", ["archive", "retry"])
     @pytest.mark.parametrize("queue", ["q", None])
-    def test_a_cancelled_run_is_told_when_it_extends_its_lease(
+    def test_extending_the_lease_of_a_cancelled_run_reports_the_cancellation(
         self, lab: Lab, queue: str | None, then: Literal["archive", "retry"]
     ) -> None:
         lab.enqueue("t")
@@ -63,12 +63,12 @@ class InspectLaws(Laws):
         assert lab.execute(ops.ExtendLease(lease=delivery.lease, duration=LEASE)).cancel == then
 
     @pytest.mark.parametrize("state", [state for state in TaskState if state is not TaskState.ACTIVE])
-    def test_only_a_running_task_is_cancelled(self, lab: Lab, state: TaskState) -> None:
+    def test_only_a_running_task_can_be_cancelled(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         assert lab.execute(ops.CancelTask(task_id="t")) is False
         assert lab.execute(ops.CancelTask(task_id="missing", queue="q")) is False
 
-    def test_the_same_id_in_another_queue_runs_on(self, lab: Lab) -> None:
+    def test_cancellation_does_not_affect_the_same_id_in_another_queue(self, lab: Lab) -> None:
         lab.enqueue_all(["t"], "q")
         lab.enqueue_all(["t"], "other")
         delivery, other = lab.take("q"), lab.take("other")
@@ -77,14 +77,14 @@ class InspectLaws(Laws):
         assert lab.execute(ops.ExtendLease(lease=other.lease, duration=LEASE)).cancel == ""
 
     @promise("G9")
-    def test_a_cancellation_outlives_the_worker_that_did_not_hear_of_it(self, lab: Lab) -> None:
+    def test_a_cancellation_persists_when_its_worker_is_lost(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.execute(ops.CancelTask(task_id="t"))
         lab.recover(delivery)
         assert lab.take().cancel == "archive"
 
-    def test_a_task_to_be_archived_that_failed_by_itself_is_told_at_its_next_run(self, lab: Lab) -> None:
+    def test_a_cancellation_with_archive_persists_through_a_failed_run(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.execute(ops.CancelTask(task_id="t"))
@@ -93,7 +93,7 @@ class InspectLaws(Laws):
         lab.execute(ops.Forward(queue="q"))
         assert lab.take().cancel == "archive"
 
-    def test_a_task_retried_as_asked_runs_again(self, lab: Lab) -> None:
+    def test_a_task_cancelled_with_retry_runs_again(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.execute(ops.CancelTask(task_id="t", then="retry"))
@@ -102,7 +102,7 @@ class InspectLaws(Laws):
         lab.execute(ops.Forward(queue="q"))
         assert lab.take().cancel == ""
 
-    def test_a_task_that_is_run_by_hand_is_cancelled_no_longer(self, lab: Lab) -> None:
+    def test_running_a_task_manually_removes_its_cancellation(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.execute(ops.CancelTask(task_id="t"))
@@ -112,7 +112,7 @@ class InspectLaws(Laws):
 
     # --- damage -----------------------------------------------------------------------------------------
 
-    def test_a_sound_queue_has_nothing_to_find(self, lab: Lab) -> None:
+    def test_a_consistent_queue_has_no_findings(self, lab: Lab) -> None:
         for state in sorted(TaskState, key=lambda state: state is TaskState.PENDING):
             lab.bring(state, state.value)
         lab.enqueue_all([f"more-{number}" for number in range(120)])
@@ -122,7 +122,7 @@ class InspectLaws(Laws):
         assert lab.picture() == before
 
     @promise("G1", "G11")
-    def test_an_active_task_without_a_lease_is_found_and_given_one(self, lab: Lab) -> None:
+    def test_an_active_task_without_a_lease_is_found_and_repaired(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.take()
         lab.harness.strand("q", "t")
@@ -136,7 +136,7 @@ class InspectLaws(Laws):
 
     @pytest.mark.parametrize("state", [state for state in TaskState if state is not TaskState.AGGREGATING])
     @promise("G11")
-    def test_an_id_without_a_task_is_found_and_dropped(self, lab: Lab, state: TaskState) -> None:
+    def test_an_id_without_a_task_is_found_and_removed(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         lab.harness.lose("q", "t")
         missing = {Finding(fault=Fault.MISSING_TASK, queue="q", name="t")}

@@ -26,7 +26,7 @@ def stale_and_current(lab: Lab) -> tuple[Delivery, Delivery]:
 class LeaseLaws(Laws):
     """How a worker keeps a task, and learns that it lost it."""
 
-    def test_an_extended_lease_lasts_from_now_on(self, lab: Lab) -> None:
+    def test_an_extension_of_a_lease_counts_from_the_present(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take(lease=LEASE)
         lab.advance(10 * SECOND)
@@ -42,7 +42,7 @@ class LeaseLaws(Laws):
         assert extended.expires_at == delivery.expires_at
         assert lab.task("t").due_at == delivery.expires_at
 
-    def test_of_two_extensions_sent_at_once_the_longer_one_counts(self, lab: Lab) -> None:
+    def test_the_longer_of_two_concurrent_extensions_takes_effect(self, lab: Lab) -> None:
         lab.enqueue("t")
         lease = lab.take(lease=LEASE).lease
         longer, shorter = (ops.ExtendLease(lease=lease, duration=factor * LEASE) for factor in (3, 2))
@@ -50,21 +50,21 @@ class LeaseLaws(Laws):
         assert first == second
         assert lab.task("t").due_at in precise(lab.now + 3 * LEASE)
 
-    def test_an_extended_lease_is_not_lost_when_its_first_time_is_over(self, lab: Lab) -> None:
+    def test_an_extended_lease_is_not_lost_at_its_original_end(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take(lease=LEASE)
         lab.execute(ops.ExtendLease(lease=delivery.lease, duration=2 * LEASE))
         lab.advance_to(delivery.expires_at)
         assert lab.execute(ops.ListLostLeases(queue="q")).leases == ()
 
-    def test_an_extended_lease_still_settles(self, lab: Lab) -> None:
+    def test_a_run_with_an_extended_lease_can_be_settled(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.execute(ops.ExtendLease(lease=delivery.lease, duration=2 * LEASE))
         lab.execute(ops.Done(delivery=delivery))
         assert lab.state("t") is None
 
-    def test_a_lease_that_lapsed_can_be_extended_until_somebody_takes_the_task(self, lab: Lab) -> None:
+    def test_an_expired_lease_can_be_extended_until_the_task_is_recovered(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.advance(2 * LEASE)
@@ -84,7 +84,9 @@ class LeaseLaws(Laws):
     @pytest.mark.parametrize(
         "state", [TaskState.PENDING, TaskState.RETRY, TaskState.ARCHIVED, TaskState.COMPLETED]
     )
-    def test_a_task_that_does_not_run_has_no_lease_to_extend(self, lab: Lab, state: TaskState) -> None:
+    def test_extending_the_lease_of_a_task_that_is_not_active_is_refused(
+        self, lab: Lab, state: TaskState
+    ) -> None:
         lab.bring(state)
         before = lab.picture()
         with pytest.raises(LeaseLostError):
@@ -97,7 +99,7 @@ class LeaseLaws(Laws):
         assert lab.state("unheard-of") is None
 
     @pytest.mark.parametrize("size", BATCH_SIZES)
-    def test_many_leases_are_extended_at_once(self, lab: Lab, size: int) -> None:
+    def test_many_leases_are_extended_in_one_batch(self, lab: Lab, size: int) -> None:
         lab.enqueue_all([f"t{number}" for number in range(size)])
         deliveries: list[Delivery] = []
         while got := lab.dequeue(count=40):
@@ -109,7 +111,7 @@ class LeaseLaws(Laws):
             assert isinstance(answer, ops.Extended)
             assert answer.expires_at in precise(lab.now + LEASE)
 
-    def test_a_lost_lease_among_many_is_told_apart(self, lab: Lab) -> None:
+    def test_a_lost_lease_in_a_batch_is_identified(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b", "c"])
         a, b, c = lab.dequeue(count=3)
         lab.execute(ops.Done(delivery=b))
@@ -119,7 +121,7 @@ class LeaseLaws(Laws):
     # --- results ------------------------------------------------------------------------------------
 
     @promise("G10")
-    def test_a_running_task_shows_its_progress(self, lab: Lab) -> None:
+    def test_a_result_written_during_a_run_is_visible(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         for result in (b"10 %", b"", bytes(range(256))):
@@ -127,19 +129,19 @@ class LeaseLaws(Laws):
             assert lab.task("t").result == result
 
     @promise("G10")
-    def test_a_task_without_a_result_says_so(self, lab: Lab) -> None:
+    def test_a_task_without_a_result_returns_none(self, lab: Lab) -> None:
         lab.enqueue("t")
         assert lab.task("t").result is None
 
     @promise("G3", "G10")
-    def test_a_stale_worker_writes_no_result(self, lab: Lab) -> None:
+    def test_a_stale_worker_cannot_write_a_result(self, lab: Lab) -> None:
         stale, current = stale_and_current(lab)
         lab.execute(ops.WriteResult(lease=current.lease, result=b"current"))
         with pytest.raises(LeaseLostError):
             lab.execute(ops.WriteResult(lease=stale.lease, result=b"stale"))
         assert lab.task("t").result == b"current"
 
-    def test_a_result_that_comes_too_late_brings_nothing_back(self, lab: Lab) -> None:
+    def test_a_late_result_does_not_restore_a_task(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.execute(ops.Done(delivery=delivery))

@@ -26,24 +26,24 @@ class LimitLaws(Laws):
 
     @pytest.mark.parametrize("limit", [1, 3])
     @promise("G3")
-    def test_a_semaphore_has_so_many_slots_and_no_more(self, lab: Lab, limit: int) -> None:
+    def test_a_semaphore_grants_no_more_slots_than_its_limit(self, lab: Lab, limit: int) -> None:
         answers = [lab.execute(acquire(f"h{number}", limit)) for number in range(limit + 2)]
         assert answers == [True] * limit + [False] * 2
 
-    def test_a_slot_that_is_released_is_free(self, lab: Lab) -> None:
+    def test_a_released_slot_is_free(self, lab: Lab) -> None:
         assert lab.execute(acquire("a"))
         assert lab.execute(ops.ReleaseSlot(scope="s", holder="a"))
         assert lab.execute(acquire("b"))
 
     @promise("G3")
-    def test_only_its_holder_releases_a_slot(self, lab: Lab) -> None:
+    def test_only_the_holder_can_release_a_slot(self, lab: Lab) -> None:
         assert lab.execute(acquire("a"))
         assert not lab.execute(ops.ReleaseSlot(scope="s", holder="b"))
         assert not lab.execute(ops.ReleaseSlot(scope="other", holder="a"))
         assert not lab.execute(acquire("b"))
 
     @promise("G9", "G10")
-    def test_a_slot_is_free_when_its_time_has_ended_and_not_before(self, lab: Lab) -> None:
+    def test_a_slot_is_free_from_its_expiry(self, lab: Lab) -> None:
         assert lab.execute(acquire("a"))
         lab.advance(MINUTE - 1)
         assert not lab.execute(acquire("b"))
@@ -51,26 +51,26 @@ class LimitLaws(Laws):
         assert lab.execute(acquire("b"))
         assert not lab.execute(ops.ReleaseSlot(scope="s", holder="a"))
 
-    def test_a_holder_that_asks_again_keeps_its_slot_for_longer(self, lab: Lab) -> None:
+    def test_acquiring_a_held_slot_again_extends_it(self, lab: Lab) -> None:
         assert lab.execute(acquire("a"))
         lab.advance(MINUTE - 1)
         assert lab.execute(acquire("a"))
         lab.advance(MINUTE - 1)
         assert not lab.execute(acquire("b"))
 
-    def test_a_holder_that_asks_for_less_time_loses_none(self, lab: Lab) -> None:
+    def test_acquiring_a_held_slot_again_never_shortens_it(self, lab: Lab) -> None:
         assert lab.execute(acquire("a"))
         assert lab.execute(acquire("a", hold=1))
         lab.advance(MINUTE - 1)
         assert not lab.execute(acquire("b"))
 
-    def test_a_holder_has_one_slot_however_often_it_asks(self, lab: Lab) -> None:
+    def test_a_holder_never_has_more_than_one_slot(self, lab: Lab) -> None:
         assert lab.execute(acquire("a", 2))
         assert lab.execute(acquire("a", 2))
         assert lab.execute(acquire("b", 2))
         assert lab.execute(acquire("a", 1))
 
-    def test_semaphores_know_nothing_of_each_other(self, lab: Lab) -> None:
+    def test_semaphores_are_independent(self, lab: Lab) -> None:
         for scope in ("a", "b", "{a}", "a:b", "ü {"):
             assert lab.execute(acquire("h", scope=scope))
             assert not lab.execute(acquire("i", scope=scope))
@@ -78,19 +78,19 @@ class LimitLaws(Laws):
     # --- tokens -------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("limit", [1, 3])
-    def test_there_are_so_many_tokens_and_then_a_time_to_wait(self, lab: Lab, limit: int) -> None:
+    def test_an_exhausted_rate_limit_returns_a_time_to_wait(self, lab: Lab, limit: int) -> None:
         answers = [lab.execute(take(limit)) for _ in range(limit + 2)]
         assert answers == [0] * limit + [MINUTE] * 2
 
     @promise("G9", "G10")
-    def test_a_token_comes_back_when_its_span_has_ended_and_not_before(self, lab: Lab) -> None:
+    def test_a_token_is_available_again_from_the_end_of_its_period(self, lab: Lab) -> None:
         assert lab.execute(take()) == 0
         lab.advance(MINUTE - 1)
         assert lab.execute(take()) == 1
         lab.advance(1)
         assert lab.execute(take()) == 0
 
-    def test_no_span_has_more_tokens_than_the_limit(self, lab: Lab) -> None:
+    def test_no_period_contains_more_tokens_than_the_limit(self, lab: Lab) -> None:
         taken: list[int] = []
         for _ in range(60):
             if lab.execute(take(4, per=10 * SECOND)) == 0:
@@ -100,7 +100,7 @@ class LimitLaws(Laws):
         assert len(taken) > 14
 
     @promise("G9")
-    def test_waiting_as_long_as_was_said_is_enough(self, lab: Lab) -> None:
+    def test_a_token_is_available_after_the_returned_time(self, lab: Lab) -> None:
         for _ in range(3):
             assert lab.execute(take(3)) == 0
             lab.advance(7 * SECOND)
@@ -109,7 +109,7 @@ class LimitLaws(Laws):
         lab.advance(wait)
         assert lab.execute(take(3)) == 0
 
-    def test_a_refusal_takes_nothing(self, lab: Lab) -> None:
+    def test_a_refused_request_takes_no_token(self, lab: Lab) -> None:
         assert lab.execute(take()) == 0
         for _ in range(5):
             lab.advance(10 * SECOND)
@@ -117,7 +117,7 @@ class LimitLaws(Laws):
         lab.advance(10 * SECOND)
         assert lab.execute(take()) == 0
 
-    def test_a_limit_may_be_changed(self, lab: Lab) -> None:
+    def test_the_limit_of_a_rate_can_change(self, lab: Lab) -> None:
         for _ in range(3):
             assert lab.execute(take(3)) == 0
         assert lab.execute(take(5)) == 0
@@ -125,7 +125,7 @@ class LimitLaws(Laws):
         lab.advance(MINUTE)
         assert [lab.execute(take(2)) for _ in range(3)] == [0, 0, MINUTE]
 
-    def test_rate_limits_know_nothing_of_each_other(self, lab: Lab) -> None:
+    def test_rate_limits_are_independent(self, lab: Lab) -> None:
         assert lab.execute(acquire("h", scope="a"))
         for scope in ("a", "b", "{a}", "a:b", "ü {"):
             assert lab.execute(take(scope=scope)) == 0

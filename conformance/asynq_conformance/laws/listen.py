@@ -61,7 +61,7 @@ class ListenLaws(Laws):
 
     @pytest.mark.parametrize("queue", ["q", None])
     @pytest.mark.parametrize("then", ["archive", "retry"])
-    def test_a_listener_is_told_of_a_cancellation(
+    def test_a_listener_receives_a_cancellation(
         self, lab: Lab, queue: str | None, then: Literal["archive", "retry"]
     ) -> None:
         lab.enqueue("t")
@@ -72,7 +72,7 @@ class ListenLaws(Laws):
         assert told.queue in ("q", None)
 
     @pytest.mark.parametrize("armed", [True, False])
-    def test_a_listener_is_told_of_a_cancellation_by_another_broker(self, lab: Lab, armed: bool) -> None:
+    def test_a_listener_receives_a_cancellation_by_another_broker(self, lab: Lab, armed: bool) -> None:
         lab.enqueue("t")
         lab.take()
         assert lab.execute(ops.CancelTask(task_id="missing")) is False
@@ -84,7 +84,7 @@ class ListenLaws(Laws):
             other.close()
         assert told == CancelRequested("t", "q", "archive")
 
-    def test_each_run_that_is_cancelled_is_told(self, lab: Lab) -> None:
+    def test_a_listener_receives_an_event_for_each_cancelled_run(self, lab: Lab) -> None:
         lab.enqueue("t")
         for _ in range(2):
             delivery = lab.take()
@@ -94,7 +94,7 @@ class ListenLaws(Laws):
             lab.advance(2 * SECOND)
             lab.execute(ops.Forward(queue="q"))
 
-    def test_upkeep_that_finds_nothing_wakes_nobody(self, lab: Lab) -> None:
+    def test_maintenance_without_changes_sends_no_event(self, lab: Lab) -> None:
         lab.enqueue("t", delay=HOUR)
         lab.enqueue("u")
         lab.take()

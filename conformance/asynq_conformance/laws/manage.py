@@ -74,7 +74,7 @@ class ManageLaws(Laws):
 
     @pytest.mark.parametrize("state", RUNNABLE)
     @promise("G7")
-    def test_a_task_that_is_run_is_pending_behind_the_others(self, lab: Lab, state: TaskState) -> None:
+    def test_a_task_run_manually_is_appended_to_the_pending_tasks(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         lab.enqueue("first")
         lab.advance(SECOND)
@@ -84,7 +84,7 @@ class ManageLaws(Laws):
         assert lab.listed(state, group=group_of(state)) == []
         assert lab.drain() == ["first", "t"]
 
-    def test_a_task_of_a_group_that_is_run_stays_by_itself_when_retried(self, lab: Lab) -> None:
+    def test_a_group_task_run_manually_does_not_rejoin_its_group_on_retry(self, lab: Lab) -> None:
         lab.bring(TaskState.AGGREGATING)
         lab.execute(ops.RunTask(queue="q", task_id="t"))
         assert lab.stats().groups == 0
@@ -94,7 +94,7 @@ class ManageLaws(Laws):
         assert lab.state("t") is TaskState.PENDING
 
     @pytest.mark.parametrize(("operation", "state"), REFUSED_CASES)
-    def test_a_state_that_does_not_allow_it_is_told_and_nothing_changes(
+    def test_a_move_from_a_disallowed_state_is_refused_and_changes_nothing(
         self, lab: Lab, operation: type[ops.RunTask | ops.ArchiveTask | ops.DeleteTask], state: TaskState
     ) -> None:
         lab.bring(state)
@@ -105,7 +105,7 @@ class ManageLaws(Laws):
         assert lab.picture() == before
 
     @pytest.mark.parametrize("operation", [ops.RunTask, ops.ArchiveTask, ops.DeleteTask])
-    def test_a_task_an_aggregator_holds_is_not_moved(
+    def test_a_task_of_a_held_set_is_not_moved(
         self, lab: Lab, operation: type[ops.RunTask | ops.ArchiveTask | ops.DeleteTask]
     ) -> None:
         in_a_set(lab)
@@ -116,14 +116,14 @@ class ManageLaws(Laws):
 
     @pytest.mark.parametrize("operation", [ops.RunTask, ops.ArchiveTask, ops.DeleteTask])
     @pytest.mark.parametrize("queue", ["q", "unheard-of"])
-    def test_what_is_not_there_cannot_be_moved(
+    def test_moving_an_unknown_task_is_refused(
         self, lab: Lab, operation: type[ops.RunTask | ops.ArchiveTask | ops.DeleteTask], queue: str
     ) -> None:
         lab.enqueue("t")
         with pytest.raises(TaskNotFoundError):
             lab.execute(operation(queue=queue, task_id="missing"))
 
-    def test_one_task_asked_for_twice_is_moved_once(self, lab: Lab) -> None:
+    def test_two_moves_of_a_task_in_a_batch_move_it_once(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED)
         run = ops.RunTask(queue="q", task_id="t")
         answers = lab.execute_many([run, run])
@@ -134,7 +134,7 @@ class ManageLaws(Laws):
 
     @pytest.mark.parametrize("state", ARCHIVABLE)
     @promise("G8")
-    def test_a_task_that_is_archived_is_counted_nowhere(self, lab: Lab, state: TaskState) -> None:
+    def test_archiving_a_task_manually_changes_no_counter(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         before = lab.counters()
         lab.execute(ops.ArchiveTask(queue="q", task_id="t"))
@@ -145,9 +145,7 @@ class ManageLaws(Laws):
         assert lab.drain() == []
 
     @pytest.mark.parametrize(("limit", "left"), [(0, []), (1, ["c"]), (2, ["b", "c"]), (3, ["a", "b", "c"])])
-    def test_archiving_by_hand_keeps_the_archive_within_its_size(
-        self, lab: Lab, limit: int, left: list[str]
-    ) -> None:
+    def test_archiving_manually_trims_the_archive(self, lab: Lab, limit: int, left: list[str]) -> None:
         for name in "abc":
             lab.enqueue(name)
             lab.execute(ops.ArchiveTask(queue="q", task_id=name, max_size=limit))
@@ -155,7 +153,7 @@ class ManageLaws(Laws):
         assert lab.listed(TaskState.ARCHIVED) == left
         assert [name for name in "abc" if lab.state(name)] == left
 
-    def test_what_does_not_come_into_the_archive_makes_no_room_there(self, lab: Lab) -> None:
+    def test_a_refused_archiving_does_not_trim_the_archive(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, "old")
         lab.enqueue("t")
         names = ["t", "missing", "t", "old", "t"]
@@ -167,7 +165,7 @@ class ManageLaws(Laws):
 
     @pytest.mark.parametrize("state", DELETABLE)
     @promise("G4")
-    def test_a_deleted_task_is_gone_and_so_is_its_lock(self, lab: Lab, state: TaskState) -> None:
+    def test_deleting_a_task_releases_its_lock(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state, unique=UNTIL_DONE)
         lab.execute(ops.DeleteTask(queue="q", task_id="t"))
         assert lab.state("t") is None
@@ -175,7 +173,7 @@ class ManageLaws(Laws):
         lab.enqueue(lab.message("u", lock=lock_name()), unique=UNTIL_DONE)
 
     @promise("G4")
-    def test_a_deleted_task_leaves_the_lock_of_another(self, lab: Lab) -> None:
+    def test_deleting_a_task_keeps_the_lock_of_another(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, unique=ops.Unique(ttl=SECOND))
         lab.advance(2 * SECOND + lab.harness.lock_precision)
         lab.enqueue(lab.message("u", lock=lock_name()), unique=UNTIL_DONE)
@@ -183,7 +181,7 @@ class ManageLaws(Laws):
         with pytest.raises(DuplicateTaskError):
             lab.enqueue(lab.message("v", lock=lock_name()), unique=UNTIL_DONE)
 
-    def test_a_task_that_cannot_be_decoded_can_be_deleted(self, lab: Lab) -> None:
+    def test_an_undecodable_task_can_be_deleted(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.harness.corrupt("q", "t")
         lab.execute(ops.DeleteTask(queue="q", task_id="t"))
@@ -194,7 +192,7 @@ class ManageLaws(Laws):
     # --- payload ----------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("state", UPDATABLE)
-    def test_a_waiting_task_gets_another_payload_and_nothing_else(self, lab: Lab, state: TaskState) -> None:
+    def test_updating_a_payload_changes_nothing_else(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         before = lab.task("t")
         lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
@@ -204,13 +202,15 @@ class ManageLaws(Laws):
         assert lab.listed(state, group=group_of(state)) == ["t"]
 
     @pytest.mark.parametrize("state", [TaskState.ACTIVE, TaskState.COMPLETED])
-    def test_a_task_that_runs_or_ran_keeps_its_payload(self, lab: Lab, state: TaskState) -> None:
+    def test_the_payload_of_an_active_or_finished_task_cannot_be_updated(
+        self, lab: Lab, state: TaskState
+    ) -> None:
         lab.bring(state)
         with pytest.raises(TaskStateError):
             lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
         assert lab.task("t").message.payload == b"payload"
 
-    def test_a_task_an_aggregator_holds_keeps_its_payload(self, lab: Lab) -> None:
+    def test_the_payload_of_a_task_of_a_held_set_cannot_be_updated(self, lab: Lab) -> None:
         in_a_set(lab)
         with pytest.raises(TaskStateError) as refused:
             lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
@@ -218,7 +218,7 @@ class ManageLaws(Laws):
         assert lab.task("t").message.payload == b"payload"
 
     @promise("G4")
-    def test_a_new_payload_leaves_the_lock_of_another(self, lab: Lab) -> None:
+    def test_updating_a_payload_keeps_the_lock_of_another_task(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, unique=ops.Unique(ttl=SECOND))
         lab.advance(2 * SECOND + lab.harness.lock_precision)
         lab.enqueue(lab.message("u", lock=lock_name()), unique=UNTIL_DONE)
@@ -228,12 +228,12 @@ class ManageLaws(Laws):
         renamed = unique_key("q", "type", b"new")
         lab.enqueue(lab.message("v", payload=b"new", lock=renamed), unique=UNTIL_DONE)
 
-    def test_a_task_that_is_not_there_gets_no_payload(self, lab: Lab) -> None:
+    def test_updating_the_payload_of_an_unknown_task_is_refused(self, lab: Lab) -> None:
         with pytest.raises(TaskNotFoundError):
             lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
 
     @promise("G4")
-    def test_the_lock_goes_by_the_new_payload(self, lab: Lab) -> None:
+    def test_updating_a_payload_moves_the_lock(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", lock=lock_name()), unique=UNTIL_DONE)
         lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
         renamed = unique_key("q", "type", b"new")
@@ -244,7 +244,7 @@ class ManageLaws(Laws):
         lab.enqueue(lab.message("u", lock=renamed), unique=UNTIL_DONE)
 
     @promise("G4", "G10")
-    def test_a_payload_another_task_holds_the_lock_of_is_refused(self, lab: Lab) -> None:
+    def test_a_new_payload_with_a_lock_held_by_another_task_is_refused(self, lab: Lab) -> None:
         taken = unique_key("q", "type", b"new")
         lab.enqueue(lab.message("t", lock=lock_name()), unique=UNTIL_DONE)
         lab.enqueue(lab.message("u", payload=b"new", lock=taken), unique=UNTIL_DONE)
@@ -267,9 +267,7 @@ class ManageLaws(Laws):
             if state != to
         ],
     )
-    def test_all_tasks_of_a_state_are_moved_each_once(
-        self, lab: Lab, state: TaskState, to: MoveTarget
-    ) -> None:
+    def test_all_tasks_of_a_state_are_moved_once(self, lab: Lab, state: TaskState, to: MoveTarget) -> None:
         size = BATCH_SIZES[-1]
         names = [f"{number:03d}" for number in range(size)]
         for name in names:
@@ -284,7 +282,7 @@ class ManageLaws(Laws):
             assert sorted({*lab.listed(expected)} - {"other"}) == names
 
     @pytest.mark.parametrize("state", [TaskState.RETRY, TaskState.ARCHIVED, TaskState.COMPLETED])
-    def test_tasks_that_ran_are_run_again(self, lab: Lab, state: TaskState) -> None:
+    def test_finished_tasks_can_be_run_again(self, lab: Lab, state: TaskState) -> None:
         for name in "abc":
             lab.bring(state, name)
             lab.advance(SECOND)
@@ -292,7 +290,7 @@ class ManageLaws(Laws):
         assert lab.drain() == ["a", "b"]
         assert lab.listed(state) == ["c"]
 
-    def test_tasks_of_other_groups_stay(self, lab: Lab) -> None:
+    def test_moving_a_group_leaves_other_groups_unchanged(self, lab: Lab) -> None:
         for group in "ab":
             lab.enqueue(lab.message(f"in-{group}", group=group))
         move = ops.MoveTasks(queue="q", state=TaskState.AGGREGATING, to="pending", group="a")
@@ -301,13 +299,13 @@ class ManageLaws(Laws):
         assert lab.stats().groups == 1
 
     @promise("G4")
-    def test_deleting_many_releases_their_locks(self, lab: Lab) -> None:
+    def test_deleting_many_tasks_releases_their_locks(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", lock=lock_name()), unique=UNTIL_DONE)
         assert lab.execute(ops.MoveTasks(queue="q", state=TaskState.PENDING, to="deleted")) == 1
         lab.enqueue(lab.message("u", lock=lock_name()), unique=UNTIL_DONE)
 
     @promise("G11")
-    def test_ids_whose_task_is_gone_are_dropped_on_the_way(self, lab: Lab) -> None:
+    def test_moving_all_tasks_removes_ids_without_a_task(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b", "c"])
         lab.harness.lose("q", "b")
         move = ops.MoveTasks(queue="q", state=TaskState.PENDING, to="archived")
@@ -315,6 +313,6 @@ class ManageLaws(Laws):
         assert lab.stats().pending == 0
         assert lab.listed(TaskState.ARCHIVED) == ["a", "c"]
 
-    def test_tasks_of_a_queue_that_does_not_exist_cannot_be_moved(self, lab: Lab) -> None:
+    def test_moving_tasks_of_an_unknown_queue_is_refused(self, lab: Lab) -> None:
         with pytest.raises(QueueNotFoundError):
             lab.execute(ops.MoveTasks(queue="q", state=TaskState.PENDING, to="deleted"))

@@ -63,11 +63,11 @@ class PresenceLaws(Laws):
     """Who can be seen, and for how long."""
 
     @pytest.mark.parametrize("workers", [0, 1, ops.MAX_BATCH, 2 * ops.MAX_BATCH + 20])
-    def test_a_server_is_seen_as_it_described_itself(self, lab: Lab, workers: int) -> None:
+    def test_a_server_is_listed_with_its_description(self, lab: Lab, workers: int) -> None:
         lab.execute(ops.WriteServer(server=server(workers=workers), ttl=TTL))
         assert lab.execute(ops.ListServers()) == (server(workers=workers),)
 
-    def test_a_server_is_seen_as_it_described_itself_last(self, lab: Lab) -> None:
+    def test_a_server_is_listed_with_its_latest_description(self, lab: Lab) -> None:
         lab.execute(ops.WriteServer(server=server(workers=60), ttl=TTL))
         last = evolve(server(workers=1), status="active", concurrency=1)
         lab.execute(ops.WriteServer(server=last, ttl=TTL))
@@ -75,7 +75,7 @@ class PresenceLaws(Laws):
         lab.execute(ops.WriteServer(server=server(), ttl=TTL))
         assert lab.execute(ops.ListServers()) == (server(),)
 
-    def test_a_server_that_goes_is_seen_no_more_and_others_are(self, lab: Lab) -> None:
+    def test_a_deregistered_server_is_not_listed_but_others_are(self, lab: Lab) -> None:
         lab.execute_many([ops.WriteServer(server=server(number, workers=1), ttl=TTL) for number in (1, 0)])
         assert lab.execute(ops.ListServers()) == (server(0, workers=1), server(1, workers=1))
         gone = ops.ClearServer(host="höst", pid=7, server_id="s0")
@@ -84,7 +84,7 @@ class PresenceLaws(Laws):
         assert lab.execute(ops.ListServers()) == (server(1, workers=1),)
 
     @promise("G9")
-    def test_a_server_that_died_is_seen_until_its_time_is_over(self, lab: Lab) -> None:
+    def test_a_crashed_server_is_listed_until_its_heartbeat_expires(self, lab: Lab) -> None:
         lab.execute(ops.WriteServer(server=server(workers=1), ttl=TTL))
         lab.advance(TTL - 2 * SECOND)
         assert lab.execute(ops.ListServers()) == (server(workers=1),)
@@ -92,34 +92,32 @@ class PresenceLaws(Laws):
         assert lab.execute(ops.ListServers()) == ()
 
     @pytest.mark.parametrize("count", [0, 1, 2 * ops.MAX_BATCH + 20])
-    def test_entries_are_seen_as_their_scheduler_described_them(self, lab: Lab, count: int) -> None:
+    def test_entries_are_listed_as_their_scheduler_wrote_them(self, lab: Lab, count: int) -> None:
         entries = tuple(map(entry, range(count)))
         lab.execute(ops.WriteScheduler(scheduler_id="h:1:a", entries=entries[::-1], ttl=TTL))
         assert lab.execute(ops.ListSchedulerEntries()) == entries
 
     @pytest.mark.parametrize("left", [(entry(2),), ()])
-    def test_entries_that_are_dropped_are_seen_no_more(
-        self, lab: Lab, left: tuple[SchedulerEntry, ...]
-    ) -> None:
+    def test_removed_entries_are_not_listed(self, lab: Lab, left: tuple[SchedulerEntry, ...]) -> None:
         for entries in ((entry(1), entry(2)), left):
             lab.execute(ops.WriteScheduler(scheduler_id="h:1:a", entries=entries, ttl=TTL))
         assert lab.execute(ops.ListSchedulerEntries()) == left
 
-    def test_a_scheduler_that_goes_takes_its_entries_along(self, lab: Lab) -> None:
+    def test_entries_of_a_deregistered_scheduler_are_not_listed(self, lab: Lab) -> None:
         for name, entries in (("h:1:a", (entry(1), entry(2))), ("h:1:b", (entry(2), entry(3)))):
             lab.execute(ops.WriteScheduler(scheduler_id=name, entries=entries, ttl=TTL))
         lab.execute(ops.ClearScheduler(scheduler_id="h:1:a"))
         assert lab.execute(ops.ListSchedulerEntries()) == (entry(2), entry(3))
 
     @promise("G9")
-    def test_a_scheduler_that_died_is_seen_until_its_time_is_over(self, lab: Lab) -> None:
+    def test_entries_of_a_crashed_scheduler_are_listed_until_its_heartbeat_expires(self, lab: Lab) -> None:
         lab.execute(ops.WriteScheduler(scheduler_id="h:1:a", entries=(entry(),), ttl=TTL))
         lab.advance(TTL - 2 * SECOND)
         assert lab.execute(ops.ListSchedulerEntries()) == (entry(),)
         lab.advance(4 * SECOND)
         assert lab.execute(ops.ListSchedulerEntries()) == ()
 
-    def test_an_entry_of_several_schedulers_is_seen_once_as_the_latest_knows_it(self, lab: Lab) -> None:
+    def test_an_entry_of_several_schedulers_is_listed_once_with_its_latest_tick(self, lab: Lab) -> None:
         known = {"h:1:a": None, "h:1:b": NOW, "h:1:c": NOW - ONE_MINUTE}
         for name, prev in known.items():
             lab.execute(ops.WriteScheduler(scheduler_id=name, entries=(entry(prev=prev),), ttl=TTL))
@@ -145,7 +143,7 @@ class PresenceLaws(Laws):
         page = lab.execute(ops.ListEnqueueEvents(entry_id=entry_id, offset=offset, limit=limit))
         return [event.task_id for event in page]
 
-    def test_what_an_entry_enqueued_is_listed_latest_first_page_by_page(self, lab: Lab) -> None:
+    def test_enqueue_events_are_listed_in_pages_latest_first(self, lab: Lab) -> None:
         self.record(lab, 2, 1, 3)
         assert self.events(lab) == ["t3", "t2", "t1"]
         assert self.events(lab, 1, 1) == ["t2"]
@@ -155,17 +153,17 @@ class PresenceLaws(Laws):
         (latest, *_) = lab.execute(ops.ListEnqueueEvents(entry_id="e"))
         assert latest.enqueued_at == NOW + 3 * ONE_MINUTE
 
-    def test_an_event_recorded_again_is_one_event(self, lab: Lab) -> None:
+    def test_an_event_recorded_twice_is_listed_once(self, lab: Lab) -> None:
         self.record(lab, 1, 1)
         assert self.events(lab) == ["t1"]
 
-    def test_only_the_latest_events_are_kept(self, lab: Lab) -> None:
+    def test_only_the_latest_enqueue_events_are_kept(self, lab: Lab) -> None:
         self.record(lab, *range(ops.MAX_ENQUEUE_EVENTS + 2))
         kept = self.events(lab, 0, 2 * ops.MAX_ENQUEUE_EVENTS)
         assert kept == [f"t{number}" for number in range(ops.MAX_ENQUEUE_EVENTS + 1, 1, -1)]
 
     @promise("G9")
-    def test_events_are_forgotten_some_time_after_the_last(self, lab: Lab) -> None:
+    def test_enqueue_events_expire_after_the_last_one(self, lab: Lab) -> None:
         self.record(lab, 1)
         lab.advance(TTL - 2 * SECOND)
         self.record(lab, 2)

@@ -37,7 +37,7 @@ PAYLOAD_CASES = {
 class ProduceLaws(Laws):
     """How tasks become known."""
 
-    def test_an_enqueued_task_is_pending_at_once(self, lab: Lab) -> None:
+    def test_an_enqueued_task_is_immediately_pending(self, lab: Lab) -> None:
         assert lab.enqueue("t") == ops.Enqueued(state=TaskState.PENDING, due_at=lab.now)
         stored = lab.task("t")
         assert stored.state is TaskState.PENDING
@@ -63,7 +63,7 @@ class ProduceLaws(Laws):
         assert lab.task("order-7").message == message
         assert lab.take().message == message
 
-    def test_the_furthest_times_a_client_may_give_are_kept(self, lab: Lab) -> None:
+    def test_the_earliest_and_latest_allowed_times_are_kept(self, lab: Lab) -> None:
         due, most = milliseconds_of(MAX_DATETIME), milliseconds_of(MAX_DURATION)
         longest = most // SECOND
         message = evolve(lab.message(), deadline=due // SECOND, retention=longest, timeout=longest)
@@ -73,7 +73,7 @@ class ProduceLaws(Laws):
         assert lab.enqueue("later", delay=most).due_at == whole_second(lab.now + most)
 
     @pytest.mark.parametrize("payload", PAYLOAD_CASES.values(), ids=PAYLOAD_CASES.keys())
-    def test_a_payload_is_kept_to_the_byte(self, lab: Lab, payload: bytes) -> None:
+    def test_a_payload_is_stored_unchanged(self, lab: Lab, payload: bytes) -> None:
         lab.enqueue(lab.message(payload=payload))
         assert lab.take().message.payload == payload
 
@@ -104,7 +104,7 @@ class ProduceLaws(Laws):
         assert lab.state(name) is None
 
     @promise("G7")
-    def test_tasks_come_out_in_the_order_in_which_they_went_in(self, lab: Lab) -> None:
+    def test_tasks_are_delivered_in_the_order_of_enqueueing(self, lab: Lab) -> None:
         for name in ("c", "a", "b"):
             lab.enqueue(name)
         assert lab.drain() == ["c", "a", "b"]
@@ -116,7 +116,7 @@ class ProduceLaws(Laws):
         lab.enqueue_all(ids)
         assert lab.drain() == ids
 
-    def test_a_batch_into_several_queues_reaches_each(self, lab: Lab) -> None:
+    def test_a_batch_for_several_queues_reaches_each_queue(self, lab: Lab) -> None:
         queues = [f"q{number % 7}" for number in range(60)]
         lab.execute_many(
             [
@@ -129,7 +129,7 @@ class ProduceLaws(Laws):
             assert lab.drain(queue) == [f"t{n}" for n, name in enumerate(queues) if name == queue]
 
     @promise("G10")
-    def test_an_error_in_a_batch_stands_in_its_place_and_stops_nothing(self, lab: Lab) -> None:
+    def test_a_failed_enqueue_does_not_affect_others_of_its_batch(self, lab: Lab) -> None:
         lab.enqueue("taken")
         first, second, third = lab.execute_many(
             [ops.Enqueue(message=lab.message(i), enqueue_id=lab.fresh()) for i in ("a", "taken", "b")]
@@ -140,7 +140,7 @@ class ProduceLaws(Laws):
         assert lab.drain() == ["taken", "a", "b"]
 
     @promise("G10")
-    def test_an_id_given_twice_in_a_batch_is_taken_once(self, lab: Lab) -> None:
+    def test_an_id_used_twice_in_a_batch_conflicts_with_itself(self, lab: Lab) -> None:
         operations = [ops.Enqueue(message=lab.message("t"), enqueue_id=lab.fresh()) for _ in range(3)]
         answers = lab.execute_many(operations)
         assert sum(isinstance(answer, ops.Enqueued) for answer in answers) == 1
@@ -151,7 +151,7 @@ class ProduceLaws(Laws):
 
     @pytest.mark.parametrize("state", TaskState)
     @promise("G10")
-    def test_an_id_that_is_taken_conflicts_and_nothing_changes(self, lab: Lab, state: TaskState) -> None:
+    def test_an_id_conflict_changes_nothing(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         before = lab.picture()
         with pytest.raises(TaskIDConflictError) as conflict:
@@ -160,13 +160,13 @@ class ProduceLaws(Laws):
         assert conflict.value.state in (state, None)
         assert lab.picture() == before
 
-    def test_an_id_is_taken_in_one_queue_only(self, lab: Lab) -> None:
+    def test_an_id_is_unique_within_its_queue_only(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", "q"))
         lab.enqueue(lab.message("t", "other", payload=b"other"))
         lab.execute(ops.Done(delivery=lab.take("q")))
         assert lab.task("t", "other").message.payload == b"other"
 
-    def test_an_id_is_free_again_when_its_task_is_done(self, lab: Lab) -> None:
+    def test_an_id_can_be_reused_when_its_task_is_done(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.execute(ops.Done(delivery=lab.take()))
         lab.enqueue("t")
@@ -174,7 +174,7 @@ class ProduceLaws(Laws):
 
     @pytest.mark.parametrize("state", FINISHED)
     @promise("G10")
-    def test_a_finished_task_makes_room_when_it_is_to_be_replaced(self, lab: Lab, state: TaskState) -> None:
+    def test_a_finished_task_is_replaced_on_request(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state)
         message = lab.message("t", payload=b"second")
         lab.enqueue(message, on_conflict="replace_finished")
@@ -184,7 +184,7 @@ class ProduceLaws(Laws):
         assert lab.drain() == ["t"]
 
     @promise("G10")
-    def test_a_replaced_task_leaves_no_result_behind(self, lab: Lab) -> None:
+    def test_replacing_a_task_removes_its_result(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", retention=60))
         lab.execute(ops.Complete(delivery=lab.take(), result=b"old"))
         lab.enqueue("t", on_conflict="replace_finished", delay=HOUR)
@@ -202,33 +202,33 @@ class ProduceLaws(Laws):
     # --- sent again ---------------------------------------------------------------------------------
 
     @promise("G10")
-    def test_an_enqueue_sent_again_is_the_same_success(self, lab: Lab) -> None:
+    def test_a_repeated_enqueue_succeeds_with_the_same_answer(self, lab: Lab) -> None:
         first = lab.enqueue("t", enqueue_id="mine")
         lab.enqueue("later")
         assert lab.enqueue("t", enqueue_id="mine") == first
         assert lab.drain() == ["t", "later"]
 
     @promise("G10")
-    def test_an_enqueue_sent_again_later_tells_since_when_its_task_waits(self, lab: Lab) -> None:
+    def test_a_repeated_enqueue_returns_the_original_pending_time(self, lab: Lab) -> None:
         first = lab.enqueue("t", enqueue_id="mine")
         lab.advance(5 * SECOND)
         assert lab.enqueue("t", enqueue_id="mine") == first
 
     @promise("G10")
-    def test_an_enqueue_into_a_group_sent_again_tells_that_its_task_is_there(self, lab: Lab) -> None:
+    def test_a_repeated_enqueue_into_a_group_succeeds(self, lab: Lab) -> None:
         first = lab.enqueue(lab.message("t", group="g"), enqueue_id="mine")
         assert lab.enqueue(lab.message("t", group="g"), enqueue_id="mine") == first
         assert first.state is TaskState.AGGREGATING
 
     @promise("G10")
-    def test_a_scheduled_enqueue_sent_again_keeps_its_due_time(self, lab: Lab) -> None:
+    def test_a_repeated_scheduled_enqueue_keeps_its_due_time(self, lab: Lab) -> None:
         first = lab.enqueue("t", delay=MINUTE, enqueue_id="mine")
         lab.advance(5 * SECOND)
         assert lab.enqueue("t", delay=MINUTE, enqueue_id="mine") == first
         assert lab.task("t").due_at == first.due_at
 
     @promise("G10")
-    def test_an_enqueue_sent_again_when_its_task_runs_is_a_success(self, lab: Lab) -> None:
+    def test_a_repeated_enqueue_succeeds_while_its_task_runs(self, lab: Lab) -> None:
         lab.enqueue("t", enqueue_id="mine")
         lab.take()
         lab.enqueue("t", enqueue_id="mine")
@@ -236,14 +236,14 @@ class ProduceLaws(Laws):
         assert lab.drain() == []
 
     @promise("G10")
-    def test_a_replacement_sent_again_replaces_once(self, lab: Lab) -> None:
+    def test_a_repeated_replacement_replaces_once(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED)
         lab.enqueue("t", on_conflict="replace_finished", enqueue_id="mine")
         lab.enqueue("t", on_conflict="replace_finished", enqueue_id="mine")
         assert lab.drain() == ["t"]
 
     @promise("G10")
-    def test_a_batch_sent_again_adds_nothing(self, lab: Lab) -> None:
+    def test_a_repeated_batch_adds_no_task(self, lab: Lab) -> None:
         operations = [
             ops.Enqueue(message=lab.message(f"t{number}"), enqueue_id=lab.fresh()) for number in range(60)
         ]
@@ -255,22 +255,22 @@ class ProduceLaws(Laws):
 
     @pytest.mark.parametrize("offset", [-SECOND, -1, 0])
     @promise("G9")
-    def test_a_time_that_has_come_means_at_once(self, lab: Lab, offset: int) -> None:
+    def test_a_task_with_a_past_time_is_pending(self, lab: Lab, offset: int) -> None:
         assert lab.enqueue("t", at=lab.now + offset) == ops.Enqueued(state=TaskState.PENDING, due_at=lab.now)
 
     @promise("G9")
-    def test_a_time_one_millisecond_ahead_means_scheduled(self, lab: Lab) -> None:
+    def test_a_task_due_in_one_millisecond_is_scheduled(self, lab: Lab) -> None:
         answer = lab.enqueue("t", at=lab.now + 1)
         assert answer == ops.Enqueued(state=TaskState.SCHEDULED, due_at=whole_second(lab.now + 1))
         assert lab.drain() == []
 
     @promise("G9")
-    def test_a_delay_of_nothing_means_at_once(self, lab: Lab) -> None:
+    def test_a_task_with_a_delay_of_zero_is_pending(self, lab: Lab) -> None:
         assert lab.enqueue("t", delay=0).state is TaskState.PENDING
 
     @pytest.mark.parametrize("offset", [-1, 0, 1])
     @promise("G9")
-    def test_a_due_time_is_a_whole_second_rounded_up(self, lab: Lab, offset: int) -> None:
+    def test_a_due_time_is_rounded_up_to_a_whole_second(self, lab: Lab, offset: int) -> None:
         second = whole_second(lab.now + MINUTE)
         due = second if offset <= 0 else second + SECOND
         assert lab.enqueue("at", at=second + offset).due_at == due
@@ -279,7 +279,7 @@ class ProduceLaws(Laws):
 
     # --- groups -------------------------------------------------------------------------------------
 
-    def test_a_task_of_a_group_waits_in_its_group(self, lab: Lab) -> None:
+    def test_a_task_with_a_group_is_added_to_its_group(self, lab: Lab) -> None:
         lab.enqueue(lab.message("a", group="g"))
         lab.enqueue(lab.message("b", group="other"))
         assert lab.state("a") is TaskState.AGGREGATING
@@ -290,20 +290,20 @@ class ProduceLaws(Laws):
         assert lab.drain() == []
 
     @promise("G9")
-    def test_a_scheduled_task_of_a_group_is_scheduled_first(self, lab: Lab) -> None:
+    def test_a_scheduled_task_with_a_group_is_scheduled_first(self, lab: Lab) -> None:
         answer = lab.enqueue(lab.message("t", group="g"), delay=MINUTE)
         assert answer.state is TaskState.SCHEDULED
         assert lab.stats().scheduled == 1
 
     # --- queues -------------------------------------------------------------------------------------
 
-    def test_a_queue_is_listed_once_it_was_enqueued_to(self, lab: Lab) -> None:
+    def test_a_queue_is_listed_after_its_first_enqueue(self, lab: Lab) -> None:
         assert lab.execute(ops.ListQueues()) == ()
         for queue in ("b", "a", "b"):
             lab.enqueue(evolve(lab.message(lab.fresh()), queue=queue))
         assert lab.execute(ops.ListQueues()) == ("a", "b")
 
-    def test_a_queue_another_deleted_is_listed_again_when_it_is_enqueued_to(self, lab: Lab) -> None:
+    def test_a_queue_deleted_by_another_broker_is_listed_again_after_an_enqueue(self, lab: Lab) -> None:
         lab.enqueue("t")
         assert lab.execute_elsewhere(ops.DeleteQueue(queue="q", force=True)).done
         assert lab.execute(ops.ListQueues()) == ()

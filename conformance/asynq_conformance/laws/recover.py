@@ -29,7 +29,7 @@ class RecoverLaws(Laws):
 
     @pytest.mark.parametrize(("offset", "lost"), [(-1, False), (0, True), (1, True)])
     @promise("G3", "G9", "G11")
-    def test_a_lease_is_lost_from_the_instant_it_ends(self, lab: Lab, offset: int, lost: bool) -> None:
+    def test_a_lease_is_lost_from_the_instant_of_its_expiry(self, lab: Lab, offset: int, lost: bool) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.advance_to(delivery.expires_at + offset)
@@ -39,7 +39,7 @@ class RecoverLaws(Laws):
         (listed,) = lab.execute(ops.ListTasks(queue="q", state=TaskState.ACTIVE))
         assert listed.orphaned is lost
 
-    def test_lost_leases_come_oldest_first_and_no_more_than_asked(self, lab: Lab) -> None:
+    def test_lost_leases_are_listed_oldest_first_up_to_the_limit(self, lab: Lab) -> None:
         for name in ("a", "b", "c"):
             lab.enqueue(name)
             lab.take(lease=LEASE - SECOND * ord(name))
@@ -65,7 +65,7 @@ class RecoverLaws(Laws):
         assert sorted(lab.drain()) == sorted(ids)
 
     @promise("G10")
-    def test_looking_for_lost_leases_changes_nothing(self, lab: Lab) -> None:
+    def test_listing_lost_leases_changes_nothing(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.lose_worker(delivery)
@@ -73,10 +73,10 @@ class RecoverLaws(Laws):
         lab.lose_worker(delivery)
         assert lab.picture() == before
 
-    def test_no_lease_is_lost_in_a_queue_nobody_knows(self, lab: Lab) -> None:
+    def test_an_unknown_queue_has_no_lost_leases(self, lab: Lab) -> None:
         assert lab.execute(ops.ListLostLeases(queue="unheard-of")) == ops.LostLeases(leases=())
 
-    def test_damage_is_set_aside_one_by_one(self, lab: Lab) -> None:
+    def test_a_damaged_lost_task_is_archived_and_the_others_are_listed(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "bad", "b"])
         lab.dequeue(count=3)
         lab.harness.corrupt("q", "bad")
@@ -88,7 +88,7 @@ class RecoverLaws(Laws):
         assert (stored.state, "set aside" in stored.message.error) == (TaskState.ARCHIVED, True)
         assert lab.execute(ops.ListLostLeases(queue="q")).set_aside == ()
 
-    def test_an_active_id_whose_task_is_gone_is_dropped(self, lab: Lab) -> None:
+    def test_an_active_id_without_a_task_is_removed(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "gone"])
         lab.dequeue(count=2)
         lab.harness.lose("q", "gone")
@@ -101,7 +101,7 @@ class RecoverLaws(Laws):
     # --- recovering -----------------------------------------------------------------------------------
 
     @promise("G1", "G7", "G11")
-    def test_a_task_recovered_as_pending_is_next(self, lab: Lab) -> None:
+    def test_a_task_recovered_as_pending_is_delivered_next(self, lab: Lab) -> None:
         lab.enqueue_all(["t", "waiting"])
         delivery = lab.take()
         lab.recover(delivery, "pending")
@@ -124,7 +124,7 @@ class RecoverLaws(Laws):
         stored = lab.task("t")
         assert (stored.state, stored.due_at) == (TaskState.ARCHIVED, whole_second(lab.now))
 
-    def test_recovering_into_the_archive_trims_it(self, lab: Lab) -> None:
+    def test_recovery_into_the_archive_trims_it(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, "old")
         lab.advance(SECOND)
         lab.enqueue("t")
@@ -136,7 +136,7 @@ class RecoverLaws(Laws):
     @pytest.mark.parametrize(
         ("age", "size", "stays"), [(HOUR, 1, False), (HOUR, 2, True), (SECOND, 2, False)]
     )
-    def test_recovering_into_the_archive_takes_from_it_what_is_too_much_or_too_old(
+    def test_recovery_into_the_archive_trims_by_size_and_age(
         self, lab: Lab, age: int, size: int, stays: bool
     ) -> None:
         lab.bring(TaskState.ARCHIVED, "old")
@@ -145,7 +145,7 @@ class RecoverLaws(Laws):
         lab.execute(ops.Recover(lost=lost, to="archived", error="lost", max_size=size, max_age=age))
         assert lab.listed(TaskState.ARCHIVED) == (["old", "t"] if stays else ["t"])
 
-    def test_recovering_to_elsewhere_leaves_the_archive_as_it_is(self, lab: Lab) -> None:
+    def test_recovery_to_other_states_does_not_trim_the_archive(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, "old")
         lab.enqueue("t")
         lost = lab.lose_worker(lab.take())
@@ -153,7 +153,7 @@ class RecoverLaws(Laws):
         assert lab.listed(TaskState.ARCHIVED) == ["old"]
 
     @promise("G4")
-    def test_of_more_tasks_than_the_archive_holds_some_go_with_their_locks(self, lab: Lab) -> None:
+    def test_tasks_recovered_beyond_the_archive_size_are_removed_with_their_locks(self, lab: Lab) -> None:
         unique = ops.Unique(ttl=HOUR)
         for name in "abc":
             lab.enqueue(lab.message(name, lock=lock_name(name=name)), unique=unique)
@@ -171,7 +171,7 @@ class RecoverLaws(Laws):
 
     @every_target
     @promise("G8")
-    def test_a_loss_spends_a_retry_is_recorded_and_counted(self, lab: Lab, to: Target) -> None:
+    def test_a_loss_uses_a_retry_and_is_recorded_and_counted(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         lab.recover(lab.take(), to)
         message = lab.task("t").message
@@ -180,13 +180,13 @@ class RecoverLaws(Laws):
         assert lab.counters() == (1, 1)
 
     @every_target
-    def test_no_more_retries_are_spent_than_there_are(self, lab: Lab, to: Target) -> None:
+    def test_a_loss_never_exceeds_the_maximum_of_retries(self, lab: Lab, to: Target) -> None:
         lab.enqueue(lab.message("t", max_retry=0))
         lab.recover(lab.take(), to)
         assert lab.task("t").message.retried == 0
 
     @promise("G8")
-    def test_losses_are_noted_with_the_task(self, lab: Lab) -> None:
+    def test_losses_are_recorded_with_the_task(self, lab: Lab) -> None:
         lab.enqueue("t")
         for losses in range(3):
             delivery = lab.take()
@@ -196,7 +196,7 @@ class RecoverLaws(Laws):
             assert lab.execute(ops.Recover(lost=lost, to="pending", error="lost"))
 
     @promise("G8")
-    def test_losses_are_remembered_through_a_retry(self, lab: Lab) -> None:
+    def test_recorded_losses_persist_through_a_retry(self, lab: Lab) -> None:
         lab.enqueue("t")
         lost = lab.lose_worker(lab.take())
         lab.execute(ops.Recover(lost=lost, to="retry", error="lost", delay=SECOND))
@@ -206,7 +206,7 @@ class RecoverLaws(Laws):
 
     @every_target
     @promise("G3")
-    def test_a_recovered_task_has_no_lease_left(self, lab: Lab, to: Target) -> None:
+    def test_a_recovered_task_has_no_lease(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         lab.recover(lab.take(), to)
         lab.advance(HOUR)
@@ -217,7 +217,7 @@ class RecoverLaws(Laws):
 
     @every_target
     @promise("G3", "G10")
-    def test_of_two_recoverers_one_wins(self, lab: Lab, to: Target) -> None:
+    def test_one_of_two_recoveries_succeeds(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         lost = lab.lose_worker(lab.take())
         assert lab.execute(ops.Recover(lost=lost, to=to, error="lost")) is True
@@ -227,7 +227,7 @@ class RecoverLaws(Laws):
 
     @every_target
     @promise("G3", "G10")
-    def test_a_recovery_asked_for_twice_at_once_is_one(self, lab: Lab, to: Target) -> None:
+    def test_two_recoveries_in_a_batch_take_effect_once(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         lost = lab.lose_worker(lab.take())
         assert lab.execute_many([ops.Recover(lost=lost, to=to, error="lost")] * 2) == [True, False]
@@ -236,7 +236,7 @@ class RecoverLaws(Laws):
 
     @every_target
     @promise("G3", "G10")
-    def test_a_task_taken_again_since_is_not_recovered(self, lab: Lab, to: Target) -> None:
+    def test_a_task_that_was_delivered_again_is_not_recovered(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lost = lab.lose_worker(delivery)
@@ -249,7 +249,7 @@ class RecoverLaws(Laws):
 
     @every_target
     @promise("G3", "G10")
-    def test_a_lease_extended_since_is_not_recovered(self, lab: Lab, to: Target) -> None:
+    def test_a_task_with_an_extended_lease_is_not_recovered(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lost = lab.lose_worker(delivery)
@@ -259,7 +259,7 @@ class RecoverLaws(Laws):
 
     @every_target
     @promise("G3", "G10")
-    def test_a_run_settled_since_is_not_recovered(self, lab: Lab, to: Target) -> None:
+    def test_a_settled_run_is_not_recovered(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lost = lab.lose_worker(delivery)
@@ -270,7 +270,7 @@ class RecoverLaws(Laws):
 
     @every_target
     @promise("G3", "G10")
-    def test_the_lost_worker_has_no_say_any_more(self, lab: Lab, to: Target) -> None:
+    def test_a_worker_cannot_settle_a_recovered_task(self, lab: Lab, to: Target) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.recover(delivery, to)
@@ -284,7 +284,7 @@ class RecoverLaws(Laws):
         assert lab.picture() == before
 
     @promise("G3", "G10")
-    def test_a_recovery_of_one_run_is_not_a_settlement_of_it(self, lab: Lab) -> None:
+    def test_recovery_does_not_confirm_a_settlement(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.recover(delivery, "archived")
@@ -309,7 +309,7 @@ class RecoverLaws(Laws):
         assert lab.task("t0").orphaned
 
     @promise("G1", "G11")
-    def test_an_orphan_is_recovered_after_its_grace(self, lab: Lab) -> None:
+    def test_an_orphan_is_recovered_after_its_grace_period(self, lab: Lab) -> None:
         self.stranded(lab, 1)
         answer = lab.execute(ops.AdoptOrphans(queue="q", grace=LEASE))
         assert answer == ops.Adopted(adopted=1, dropped=0, cursor=0)
@@ -322,7 +322,7 @@ class RecoverLaws(Laws):
 
     @pytest.mark.parametrize("adopted", [False, True])
     @promise("G3", "G10")
-    def test_a_worker_whose_lease_is_gone_does_not_settle(self, lab: Lab, adopted: bool) -> None:
+    def test_a_worker_without_a_lease_cannot_settle(self, lab: Lab, adopted: bool) -> None:
         (delivery,) = self.stranded(lab, 1)
         if adopted:
             lab.execute(ops.AdoptOrphans(queue="q", grace=LEASE))
@@ -342,7 +342,7 @@ class RecoverLaws(Laws):
 
     @pytest.mark.parametrize("size", BATCH_SIZES[1:])
     @promise("G1", "G11")
-    def test_every_orphan_is_found_page_by_page(self, lab: Lab, size: int) -> None:
+    def test_every_orphan_is_found_in_batches(self, lab: Lab, size: int) -> None:
         self.stranded(lab, size)
         adopted, cursor = 0, 0
         while True:
@@ -354,7 +354,7 @@ class RecoverLaws(Laws):
         assert adopted == size
 
     @promise("G3")
-    def test_the_worker_of_an_adopted_task_may_not_settle_what_it_lost(self, lab: Lab) -> None:
+    def test_the_former_worker_of_an_adopted_task_cannot_settle_it(self, lab: Lab) -> None:
         (delivery,) = self.stranded(lab, 1)
         lab.execute(ops.AdoptOrphans(queue="q", grace=LEASE))
         lab.advance(2 * LEASE)
@@ -365,7 +365,7 @@ class RecoverLaws(Laws):
             lab.execute(ops.Done(delivery=evolve(delivery)))
         lab.execute(ops.Done(delivery=current))
 
-    def test_an_active_id_without_lease_or_task_is_dropped(self, lab: Lab) -> None:
+    def test_an_active_id_without_lease_or_task_is_removed(self, lab: Lab) -> None:
         self.stranded(lab, 2)
         lab.harness.lose("q", "t0")
         answer = lab.execute(ops.AdoptOrphans(queue="q", grace=LEASE))

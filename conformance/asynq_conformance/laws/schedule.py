@@ -45,7 +45,7 @@ class ScheduleLaws(Laws):
         """The entry's latest tick."""
         return lab.execute(ops.GetLastTick(queue="q", entry_id=entry_id))
 
-    def test_a_tick_enqueues_its_task_and_is_remembered(self, lab: Lab) -> None:
+    def test_a_tick_enqueues_its_task_and_is_recorded(self, lab: Lab) -> None:
         assert self.last(lab) is None
         answer = lab.execute(tick_of(lab))
         assert answer == ops.Ticked(enqueued=ops.Enqueued(state=TaskState.PENDING, due_at=lab.now))
@@ -54,7 +54,7 @@ class ScheduleLaws(Laws):
         assert lab.take().message == lab.message("t")
 
     @promise("G4", "G9")
-    def test_a_tick_is_enqueued_once_by_however_many(self, lab: Lab) -> None:
+    def test_a_tick_sent_by_several_schedulers_is_enqueued_once(self, lab: Lab) -> None:
         answers = lab.execute_at_once([tick_of(lab, f"t{number}") for number in range(10)])
         made = [answer for answer in answers if isinstance(answer, ops.Ticked) and answer.enqueued]
         assert len(made) == 1
@@ -62,7 +62,7 @@ class ScheduleLaws(Laws):
         assert lab.stats().pending == 1
 
     @pytest.mark.parametrize("count", [2, ops.MAX_BATCH + 1])
-    def test_ticks_of_one_batch_do_not_disturb_one_another(self, lab: Lab, count: int) -> None:
+    def test_ticks_of_one_batch_are_independent(self, lab: Lab, count: int) -> None:
         batch = [tick_of(lab, f"t{n}", entry_id=f"e{n // 2}") for n in range(count)]
         answers = lab.execute_many(batch)
         enqueued = [isinstance(answer, ops.Ticked) and answer.enqueued is not None for answer in answers]
@@ -70,7 +70,7 @@ class ScheduleLaws(Laws):
         assert lab.drain() == [f"t{number}" for number in range(0, count, 2)]
 
     @promise("G4", "G9")
-    def test_a_tick_enqueued_before_stays_so_when_its_task_has_run(self, lab: Lab) -> None:
+    def test_a_tick_is_not_enqueued_again_after_its_task_has_run(self, lab: Lab) -> None:
         lab.execute(tick_of(lab))
         lab.execute(ops.Done(delivery=lab.take()))
         assert lab.execute(tick_of(lab)) == ops.Ticked()
@@ -84,20 +84,20 @@ class ScheduleLaws(Laws):
         assert self.last(lab) == FIRST_TICK + 1
         assert lab.drain() == ["t1", "t2"]
 
-    def test_entries_and_queues_have_ticks_of_their_own(self, lab: Lab) -> None:
+    def test_ticks_are_separate_for_each_entry_and_queue(self, lab: Lab) -> None:
         lab.execute(tick_of(lab, "t1"))
         assert lab.execute(tick_of(lab, "t2", entry_id="other")).enqueued
         assert lab.execute(tick_of(lab, message=lab.message("t3", "other"))).enqueued
 
     @pytest.mark.parametrize(("early", "enqueued"), [(1, False), (0, True)])
-    def test_a_tick_that_has_not_come_yet_is_not_enqueued(self, lab: Lab, early: int, enqueued: bool) -> None:
+    def test_a_tick_in_the_future_is_not_enqueued(self, lab: Lab, early: int, enqueued: bool) -> None:
         answer = lab.execute(tick_of(lab, at=lab.now + early))
         assert (answer.early, answer.enqueued is not None) == (early, enqueued)
         assert lab.state() == (TaskState.PENDING if enqueued else None)
         assert (self.last(lab) is not None) == enqueued
 
     @promise("G10")
-    def test_a_tick_sent_again_gets_the_same_answer(self, lab: Lab) -> None:
+    def test_a_repeated_tick_returns_the_same_answer(self, lab: Lab) -> None:
         first = lab.execute(tick_of(lab, enqueue_id="mine"))
         lab.advance(5 * SECOND)
         assert lab.execute(tick_of(lab, enqueue_id="mine")) == first
@@ -105,7 +105,7 @@ class ScheduleLaws(Laws):
         assert lab.execute(tick_of(lab, enqueue_id="mine")) == first
         assert lab.drain() == []
 
-    def test_a_tick_whose_id_is_taken_is_refused_once_and_for_all(self, lab: Lab) -> None:
+    def test_a_tick_with_an_id_conflict_is_refused_permanently(self, lab: Lab) -> None:
         lab.enqueue("t")
         with pytest.raises(TaskIDConflictError):
             lab.execute(tick_of(lab))
@@ -115,7 +115,7 @@ class ScheduleLaws(Laws):
         assert lab.drain() == []
 
     @promise("G4")
-    def test_a_tick_whose_lock_is_held_is_refused_once_and_for_all(self, lab: Lab) -> None:
+    def test_a_tick_with_a_held_lock_is_refused_permanently(self, lab: Lab) -> None:
         unique = ops.Unique(ttl=HOUR)
         lab.enqueue(lab.message("holder", lock=lock_name()), unique=unique)
         with pytest.raises(DuplicateTaskError):
@@ -126,14 +126,14 @@ class ScheduleLaws(Laws):
         assert lab.drain() == []
 
     @promise("G10")
-    def test_a_refused_tick_leaves_others_of_its_batch_alone(self, lab: Lab) -> None:
+    def test_a_refused_tick_does_not_affect_others_of_its_batch(self, lab: Lab) -> None:
         lab.enqueue("taken")
         batch = [tick_of(lab, task_id, entry_id=task_id) for task_id in ("a", "taken", "b")]
         answers = lab.execute_many(batch)
         assert [isinstance(answer, AsynqError) for answer in answers] == [False, True, False]
         assert lab.drain() == ["taken", "a", "b"]
 
-    def test_a_tick_is_remembered_as_long_as_was_asked(self, lab: Lab) -> None:
+    def test_a_tick_is_recorded_for_the_requested_time(self, lab: Lab) -> None:
         lab.execute(tick_of(lab, keep=MINUTE))
         lab.advance(MINUTE - 2 * SECOND)
         assert self.last(lab) == FIRST_TICK

@@ -44,7 +44,7 @@ class SettleLaws(Laws):
     # --- what each does -----------------------------------------------------------------------------
 
     @promise("G2", "G8")
-    def test_a_done_task_is_gone_and_counted(self, lab: Lab) -> None:
+    def test_a_done_task_is_removed_and_counted(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.execute(ops.Done(delivery=lab.take()))
         assert lab.state("t") is None
@@ -52,7 +52,7 @@ class SettleLaws(Laws):
         assert lab.counters() == (1, 0)
 
     @promise("G1", "G8")
-    def test_a_completed_task_is_kept_with_its_result_until_its_retention_ends(self, lab: Lab) -> None:
+    def test_a_completed_task_and_its_result_are_kept_for_the_retention(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", retention=60))
         lab.execute(ops.Complete(delivery=lab.take(), result=b"42"))
         stored = lab.task("t")
@@ -61,7 +61,7 @@ class SettleLaws(Laws):
         assert stored.message.completed_at in (lab.now // SECOND, whole_second(lab.now) // SECOND)
         assert lab.counters() == (1, 0)
 
-    def test_a_time_beyond_all_calendars_is_settled_like_any_other(self, lab: Lab) -> None:
+    def test_a_time_beyond_the_calendar_is_settled_like_any_other(self, lab: Lab) -> None:
         lab.enqueue_all(["again"])
         lab.enqueue(lab.message("kept", retention=2**63 - 1))
         again, kept = lab.dequeue(count=2)
@@ -70,14 +70,14 @@ class SettleLaws(Laws):
         assert (lab.state("again"), lab.state("kept")) == (TaskState.RETRY, TaskState.COMPLETED)
         assert min(lab.task("again").due_at, lab.task("kept").due_at) > lab.now + 1_000_000 * HOUR
 
-    def test_completing_without_a_result_leaves_the_one_written_before(self, lab: Lab) -> None:
+    def test_completing_without_a_result_keeps_the_written_one(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", retention=60))
         delivery = lab.take()
         lab.execute(ops.WriteResult(lease=delivery.lease, result=b"progress"))
         lab.execute(ops.Complete(delivery=delivery))
         assert lab.task("t").result == b"progress"
 
-    def test_completing_with_an_empty_result_is_not_completing_without_one(self, lab: Lab) -> None:
+    def test_completing_with_an_empty_result_differs_from_completing_without_one(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", retention=60))
         delivery = lab.take()
         lab.execute(ops.WriteResult(lease=delivery.lease, result=b"progress"))
@@ -95,7 +95,7 @@ class SettleLaws(Laws):
         assert lab.counters() == (1, 1)
 
     @promise("G8")
-    def test_a_retry_that_is_no_failure_counts_nothing(self, lab: Lab) -> None:
+    def test_a_retry_that_is_not_a_failure_changes_no_counter(self, lab: Lab) -> None:
         lab.enqueue("t")
         lab.execute(ops.Retry(delivery=lab.take(), delay=SECOND, error="not ready", failure=False))
         stored = lab.task("t")
@@ -105,7 +105,7 @@ class SettleLaws(Laws):
 
     @pytest.mark.parametrize("offset", [-1, 0, 1])
     @promise("G9")
-    def test_a_retry_is_due_at_a_whole_second_rounded_up(self, lab: Lab, offset: int) -> None:
+    def test_the_due_time_of_a_retry_is_rounded_up_to_a_whole_second(self, lab: Lab, offset: int) -> None:
         lab.enqueue("t")
         second = whole_second(lab.now) + 5 * SECOND
         lab.execute(ops.Retry(delivery=lab.take(), delay=second + offset - lab.now, error="e"))
@@ -122,7 +122,7 @@ class SettleLaws(Laws):
         assert lab.counters() == (1, 1)
 
     @promise("G7", "G8")
-    def test_a_requeued_task_is_next_and_nothing_is_counted(self, lab: Lab) -> None:
+    def test_a_requeued_task_is_delivered_next_and_not_counted(self, lab: Lab) -> None:
         lab.enqueue_all(["a", "b"])
         lab.execute(ops.Requeue(delivery=lab.take()))
         stored = lab.task("a")
@@ -132,7 +132,7 @@ class SettleLaws(Laws):
         assert lab.drain() == ["a", "b"]
 
     @every_settlement
-    def test_the_message_keeps_what_a_settlement_does_not_concern(self, lab: Lab, settle: Settle) -> None:
+    def test_a_settlement_keeps_unrelated_fields_of_the_message(self, lab: Lab, settle: Settle) -> None:
         message = evolve(lab.message("t", retention=60), headers={"a": "b"}, deadline=5_000_000_000)
         lab.enqueue(message)
         lab.execute(settle(lab.take()))
@@ -156,7 +156,7 @@ class SettleLaws(Laws):
 
     @every_settlement
     @promise("G3", "G10")
-    def test_a_recovered_task_that_waits_is_not_settled(self, lab: Lab, settle: Settle) -> None:
+    def test_a_recovered_task_is_not_settled(self, lab: Lab, settle: Settle) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.recover(delivery, "retry")
@@ -167,7 +167,7 @@ class SettleLaws(Laws):
 
     @every_settlement
     @promise("G3", "G10")
-    def test_a_task_that_is_gone_is_not_brought_back(self, lab: Lab, settle: Settle) -> None:
+    def test_a_settlement_does_not_restore_a_removed_task(self, lab: Lab, settle: Settle) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.execute(ops.Done(delivery=delivery))
@@ -178,7 +178,9 @@ class SettleLaws(Laws):
 
     @every_settlement
     @promise("G3")
-    def test_a_lapsed_lease_nobody_took_still_settles(self, lab: Lab, settle: Settle) -> None:
+    def test_a_run_with_an_expired_lease_can_be_settled_until_it_is_recovered(
+        self, lab: Lab, settle: Settle
+    ) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.advance(10 * LEASE)
@@ -188,7 +190,7 @@ class SettleLaws(Laws):
 
     @every_settlement
     @promise("G3")
-    def test_a_settled_task_has_no_lease_left(self, lab: Lab, settle: Settle) -> None:
+    def test_a_settled_task_has_no_lease(self, lab: Lab, settle: Settle) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.execute(settle(delivery))
@@ -197,7 +199,7 @@ class SettleLaws(Laws):
         assert lab.stats().active == 0
 
     @promise("G3")
-    def test_a_requeued_task_has_left_its_first_worker(self, lab: Lab) -> None:
+    def test_a_requeued_task_no_longer_belongs_to_its_worker(self, lab: Lab) -> None:
         lab.enqueue("t")
         first = lab.take()
         lab.execute(ops.Requeue(delivery=first))
@@ -210,7 +212,7 @@ class SettleLaws(Laws):
 
     @every_proven_settlement
     @promise("G8", "G10")
-    def test_a_settlement_sent_again_succeeds_and_counts_once(self, lab: Lab, settle: Settle) -> None:
+    def test_a_repeated_settlement_succeeds_and_counts_once(self, lab: Lab, settle: Settle) -> None:
         lab.enqueue(lab.message("t", retention=60))
         delivery = lab.take()
         lab.execute(settle(delivery))
@@ -218,7 +220,7 @@ class SettleLaws(Laws):
         lab.execute(settle(delivery))
         assert lab.picture() == before
 
-    def test_a_done_sent_again_changes_nothing(self, lab: Lab) -> None:
+    def test_a_repeated_done_changes_nothing(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.execute(ops.Done(delivery=delivery))
@@ -226,7 +228,7 @@ class SettleLaws(Laws):
             lab.execute(ops.Done(delivery=delivery))
         assert lab.counters() == (1, 0)
 
-    def test_a_done_sent_again_leaves_the_next_task_of_its_id_alone(self, lab: Lab) -> None:
+    def test_a_repeated_done_does_not_affect_the_next_task_with_its_id(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.execute(ops.Done(delivery=delivery))
@@ -249,7 +251,7 @@ class SettleLaws(Laws):
         assert lab.picture() == before
 
     @every_settlement
-    def test_a_task_that_came_back_by_itself_confirms_no_settlement(self, lab: Lab, settle: Settle) -> None:
+    def test_a_forwarded_task_confirms_no_settlement(self, lab: Lab, settle: Settle) -> None:
         lab.enqueue(lab.message("t", retention=60))
         delivery = lab.take()
         lab.execute(ops.Retry(delivery=delivery, delay=SECOND, error="e"))
@@ -264,7 +266,7 @@ class SettleLaws(Laws):
 
     @every_settlement
     @pytest.mark.parametrize("size", BATCH_SIZES)
-    def test_many_runs_are_settled_at_once(self, lab: Lab, settle: Settle, size: int) -> None:
+    def test_many_runs_are_settled_in_one_batch(self, lab: Lab, settle: Settle, size: int) -> None:
         lab.enqueue_all([f"t{number:03}" for number in range(size)])
         deliveries: list[Delivery] = []
         while got := lab.dequeue(count=ops.MAX_BATCH):
@@ -274,7 +276,7 @@ class SettleLaws(Laws):
             stats = lab.stats()
             assert (stats.active, stats.size) == (0, 0 if settle is SETTLEMENTS["done"] else size)
 
-    def test_settlements_of_every_kind_and_queue_share_a_batch(self, lab: Lab) -> None:
+    def test_a_batch_may_mix_settlements_of_every_kind_and_queue(self, lab: Lab) -> None:
         lab.enqueue_all([f"t{number}" for number in range(10)], "a")
         lab.enqueue_all([f"t{number}" for number in range(10)], "b")
         deliveries = lab.dequeue("a", "b", count=20)
@@ -287,7 +289,7 @@ class SettleLaws(Laws):
             assert (stats.processed_total, stats.failed_total) == (8, 4)
 
     @promise("G3", "G8")
-    def test_of_two_settlements_of_one_run_exactly_one_counts(self, lab: Lab) -> None:
+    def test_one_of_two_settlements_of_a_run_takes_effect(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         answers: list[AsynqError | None] = lab.execute_many(
@@ -298,7 +300,7 @@ class SettleLaws(Laws):
         assert lab.counters()[0] == 1
 
     @promise("G3", "G10")
-    def test_a_stale_settlement_in_a_batch_stops_no_other(self, lab: Lab) -> None:
+    def test_a_stale_settlement_does_not_affect_others_of_its_batch(self, lab: Lab) -> None:
         stale, current = stale_and_current(lab)
         lab.enqueue("other")
         other = lab.take()
@@ -309,7 +311,9 @@ class SettleLaws(Laws):
     # --- the archive's limits ---------------------------------------------------------------------------
 
     @pytest.mark.parametrize(("limit", "left"), [(1, ["c"]), (2, ["b", "c"]), (3, ["a", "b", "c"])])
-    def test_archiving_trims_the_oldest_beyond_the_size(self, lab: Lab, limit: int, left: list[str]) -> None:
+    def test_archiving_trims_the_oldest_tasks_beyond_the_size(
+        self, lab: Lab, limit: int, left: list[str]
+    ) -> None:
         for name in ("a", "b", "c"):
             lab.enqueue(name)
             lab.execute(ops.Archive(delivery=lab.take(), error="e", max_size=limit))
@@ -325,7 +329,7 @@ class SettleLaws(Laws):
             lab.execute(ops.Archive(delivery=stale, error="e", max_size=0, max_age=HOUR))
         assert lab.listed(TaskState.ARCHIVED) == ["old"]
 
-    def test_archiving_trims_what_is_too_old(self, lab: Lab) -> None:
+    def test_archiving_trims_tasks_that_are_too_old(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, "old")
         lab.advance(2 * HOUR)
         lab.enqueue("new")

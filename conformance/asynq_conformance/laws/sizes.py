@@ -40,7 +40,7 @@ def _too_large(lab: Lab, task_id: str = "large") -> TaskMessage:
 class SizeLaws(Laws):
     """What is above the stated limit is refused, changes nothing and stops nobody."""
 
-    def test_a_payload_above_the_limit_is_refused_and_its_neighbours_land(self, lab: Lab) -> None:
+    def test_a_payload_above_the_limit_is_refused_and_the_rest_of_its_batch_succeeds(self, lab: Lab) -> None:
         limit = _limit(lab)
         messages = [lab.message("a"), _too_large(lab), lab.message("b")]
         answers = lab.execute_many(
@@ -61,7 +61,7 @@ class SizeLaws(Laws):
         assert lab.state("t") is None
 
     @promise("G3", "G10")
-    def test_a_result_above_the_limit_leaves_the_run_to_be_settled(self, lab: Lab) -> None:
+    def test_a_result_above_the_limit_leaves_the_run_unsettled(self, lab: Lab) -> None:
         result = bytes(_limit(lab) + 1)
         lab.enqueue_all(["other"])
         lab.enqueue(lab.message("t", retention=60))
@@ -79,7 +79,7 @@ class SizeLaws(Laws):
         lab.execute(ops.Archive(delivery=delivery, error=str(refused)))
         assert lab.state("t") is TaskState.ARCHIVED
 
-    def test_a_written_result_above_the_limit_leaves_the_one_before(self, lab: Lab) -> None:
+    def test_a_written_result_above_the_limit_keeps_the_previous_one(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", retention=60))
         delivery = lab.take()
         lab.execute(ops.WriteResult(lease=delivery.lease, result=b"progress"))
@@ -88,13 +88,13 @@ class SizeLaws(Laws):
         lab.execute(ops.Complete(delivery=delivery))
         assert lab.task("t").result == b"progress"
 
-    def test_a_new_payload_above_the_limit_leaves_the_one_before(self, lab: Lab) -> None:
+    def test_a_new_payload_above_the_limit_keeps_the_previous_one(self, lab: Lab) -> None:
         lab.enqueue("t")
         with pytest.raises(PayloadTooLargeError):
             lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=bytes(_limit(lab) + 1)))
         assert lab.take().message.payload == b"payload"
 
-    def test_a_tick_whose_task_is_above_the_limit_is_not_decided(self, lab: Lab) -> None:
+    def test_a_tick_with_a_task_above_the_limit_stays_undecided(self, lab: Lab) -> None:
         enqueue = ops.Enqueue(message=_too_large(lab), enqueue_id=lab.fresh())
         tick = ops.EnqueueTick(entry_id="e", tick=lab.now, keep=HOUR, enqueue=enqueue)
         with pytest.raises(PayloadTooLargeError):

@@ -64,7 +64,7 @@ class UniqueLaws(Laws):
 
     @pytest.mark.parametrize("unique", [UNTIL_DONE, UNTIL_EXPIRY, UNTIL_START, KEPT])
     @promise("G4", "G10")
-    def test_a_second_task_of_the_lock_is_a_duplicate_and_changes_nothing(
+    def test_a_second_task_with_the_lock_is_a_duplicate_and_changes_nothing(
         self, lab: Lab, unique: ops.Unique
     ) -> None:
         enqueue_unique(lab, "first", unique)
@@ -77,26 +77,26 @@ class UniqueLaws(Laws):
         assert lab.state("second") is None
 
     @pytest.mark.parametrize("state", [TaskState.PENDING, TaskState.SCHEDULED, TaskState.AGGREGATING])
-    def test_the_lock_is_taken_whatever_the_first_state(self, lab: Lab, state: TaskState) -> None:
+    def test_the_lock_is_taken_in_every_initial_state(self, lab: Lab, state: TaskState) -> None:
         lab.bring(state, unique=UNTIL_DONE)
         assert is_held(lab)
 
-    def test_a_task_that_asks_for_no_lock_passes(self, lab: Lab) -> None:
+    def test_a_task_without_a_lock_is_never_a_duplicate(self, lab: Lab) -> None:
         enqueue_unique(lab, "first")
         lab.enqueue("plain")
         assert lab.drain() == ["first", "plain"]
 
-    def test_another_lock_is_another_lock(self, lab: Lab) -> None:
+    def test_tasks_with_different_locks_are_no_duplicates(self, lab: Lab) -> None:
         enqueue_unique(lab, "first")
         lab.enqueue(lab.message("second", lock=lock_name(name="other")), unique=UNTIL_DONE)
         assert lab.drain() == ["first", "second"]
 
-    def test_the_same_type_in_another_queue_is_another_lock(self, lab: Lab) -> None:
+    def test_the_lock_is_specific_to_its_queue(self, lab: Lab) -> None:
         enqueue_unique(lab, "first")
         lab.enqueue(lab.message("first", "other", lock=lock_name("other")), unique=UNTIL_DONE)
         assert lab.drain("other") == ["first"]
 
-    def test_of_many_in_one_batch_exactly_one_wins(self, lab: Lab) -> None:
+    def test_one_of_several_unique_tasks_in_a_batch_succeeds(self, lab: Lab) -> None:
         operations = [
             ops.Enqueue(
                 message=lab.message(f"t{number}", lock=lock_name()),
@@ -110,7 +110,7 @@ class UniqueLaws(Laws):
         assert sum(isinstance(answer, DuplicateTaskError) for answer in answers) == 59
         assert len(lab.drain()) == 1
 
-    def test_an_enqueue_sent_again_is_not_its_own_duplicate(self, lab: Lab) -> None:
+    def test_a_repeated_enqueue_is_not_its_own_duplicate(self, lab: Lab) -> None:
         message = lab.message("t", lock=lock_name())
         lab.enqueue(message, unique=UNTIL_DONE, enqueue_id="mine")
         lab.enqueue(message, unique=UNTIL_DONE, enqueue_id="mine")
@@ -144,7 +144,7 @@ class UniqueLaws(Laws):
         lab.take()
         assert is_held(lab)
 
-    def test_the_lock_of_a_forwarded_task_is_still_released_when_it_is_done(self, lab: Lab) -> None:
+    def test_the_lock_of_a_forwarded_task_is_released_when_it_is_done(self, lab: Lab) -> None:
         enqueue_unique(lab, "t", delay=SECOND)
         lab.advance(2 * SECOND)
         lab.execute(ops.Forward(queue="q"))
@@ -157,7 +157,7 @@ class UniqueLaws(Laws):
         lab.execute(ops.TrimArchive(queue="q", max_size=0))
         assert not is_held(lab)
 
-    def test_archiving_beyond_the_limit_releases_the_lock_of_the_trimmed(self, lab: Lab) -> None:
+    def test_archiving_beyond_the_size_releases_the_locks_of_trimmed_tasks(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, unique=UNTIL_DONE)
         lab.advance(SECOND)
         lab.enqueue("next")
@@ -165,7 +165,7 @@ class UniqueLaws(Laws):
         assert lab.listed(TaskState.ARCHIVED) == ["next"]
         assert not is_held(lab)
 
-    def test_a_replaced_task_passes_its_lock_on(self, lab: Lab) -> None:
+    def test_a_replaced_task_passes_its_lock_to_its_replacement(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, unique=UNTIL_DONE)
         message = lab.message("t", lock=lock_name())
         lab.enqueue(message, unique=UNTIL_DONE, on_conflict="replace_finished")
@@ -173,13 +173,13 @@ class UniqueLaws(Laws):
         lab.execute(ops.Done(delivery=lab.take()))
         assert not is_held(lab)
 
-    def test_a_task_replaced_by_a_plain_one_gives_its_lock_back(self, lab: Lab) -> None:
+    def test_replacing_a_task_by_one_without_a_lock_releases_the_lock(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, unique=UNTIL_DONE)
         lab.enqueue("t", on_conflict="replace_finished")
         assert not is_held(lab)
 
     @promise("G4", "G10")
-    def test_a_replacement_that_is_a_duplicate_changes_nothing(self, lab: Lab) -> None:
+    def test_a_duplicate_replacement_changes_nothing(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, "finished")
         enqueue_unique(lab, "holder")
         before = lab.picture()
@@ -189,7 +189,7 @@ class UniqueLaws(Laws):
             )
         assert lab.picture() == before
 
-    def test_a_purged_task_releases_no_lock_of_another(self, lab: Lab) -> None:
+    def test_purging_a_task_keeps_the_lock_of_another(self, lab: Lab) -> None:
         enqueue_unique(lab, "first")
         lab.execute(ops.Complete(delivery=lab.take()))
         enqueue_unique(lab, "second")
@@ -199,14 +199,14 @@ class UniqueLaws(Laws):
 
     # --- the end of its time --------------------------------------------------------------------------
 
-    def test_the_lock_ends_with_its_time(self, lab: Lab) -> None:
+    def test_the_lock_expires(self, lab: Lab) -> None:
         enqueue_unique(lab, "t")
         lab.advance(HOUR - lab.harness.lock_precision)
         assert is_held(lab)
         lab.advance(lab.harness.lock_precision)
         assert not is_held(lab)
 
-    def test_the_time_of_a_scheduled_task_counts_from_its_due_time(self, lab: Lab) -> None:
+    def test_the_lock_of_a_scheduled_task_expires_relative_to_its_due_time(self, lab: Lab) -> None:
         enqueue_unique(lab, "t", delay=HOUR)
         lab.advance(2 * HOUR - SECOND)
         assert is_held(lab)
@@ -214,7 +214,9 @@ class UniqueLaws(Laws):
         assert not is_held(lab)
 
     @pytest.mark.parametrize("way", RELEASING)
-    def test_a_task_whose_lock_ended_leaves_its_successors_alone(self, lab: Lab, way: Exit) -> None:
+    def test_a_task_with_an_expired_lock_does_not_release_the_lock_of_its_successor(
+        self, lab: Lab, way: Exit
+    ) -> None:
         enqueue_unique(lab, "first")
         delivery = lab.take()
         lab.advance(HOUR)
@@ -225,7 +227,7 @@ class UniqueLaws(Laws):
     # --- until ----------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("way", RELEASING + KEEPING)
-    def test_a_lock_until_expiry_outlives_its_task(self, lab: Lab, way: Exit) -> None:
+    def test_a_lock_until_expiry_persists_after_its_run_ends(self, lab: Lab, way: Exit) -> None:
         enqueue_unique(lab, "t", UNTIL_EXPIRY)
         delivery = lab.take()
         leave(lab, delivery, way)
@@ -234,7 +236,7 @@ class UniqueLaws(Laws):
         lab.advance(2 * MINUTE)
         assert not is_held(lab)
 
-    def test_a_lock_until_expiry_outlives_its_trimmed_task(self, lab: Lab) -> None:
+    def test_a_lock_until_expiry_persists_after_its_task_is_trimmed(self, lab: Lab) -> None:
         lab.bring(TaskState.ARCHIVED, unique=UNTIL_EXPIRY)
         lab.execute(ops.TrimArchive(queue="q", max_size=0))
         assert is_held(lab)
@@ -249,7 +251,7 @@ class UniqueLaws(Laws):
         assert not is_held(lab)
 
     @pytest.mark.parametrize("way", RELEASING + KEEPING)
-    def test_a_started_task_leaves_its_successors_lock_alone(self, lab: Lab, way: Exit) -> None:
+    def test_a_started_task_does_not_release_the_lock_of_its_successor(self, lab: Lab, way: Exit) -> None:
         enqueue_unique(lab, "first", UNTIL_START)
         delivery = lab.take()
         enqueue_unique(lab, "second")
@@ -258,7 +260,7 @@ class UniqueLaws(Laws):
 
     # --- keep -----------------------------------------------------------------------------------------
 
-    def test_a_kept_lock_lasts_as_long_as_its_run_is_extended(self, lab: Lab) -> None:
+    def test_a_kept_lock_lasts_as_long_as_its_lease_is_extended(self, lab: Lab) -> None:
         enqueue_unique(lab, "t", KEPT)
         delivery = lab.take()
         for _ in range(10):
@@ -294,7 +296,7 @@ class UniqueLaws(Laws):
         lab.advance(then)
         assert is_held(lab)
 
-    def test_a_kept_lock_until_start_does_not_come_back_with_a_recovery(self, lab: Lab) -> None:
+    def test_a_lock_until_start_is_not_taken_again_by_a_recovery(self, lab: Lab) -> None:
         enqueue_unique(lab, "t", ops.Unique(ttl=MINUTE, until="start", keep=True))
         lab.recover(lab.take())
         assert not is_held(lab)
@@ -305,7 +307,7 @@ class UniqueLaws(Laws):
         lab.advance(HOUR - SECOND)
         assert is_held(lab)
 
-    def test_a_kept_lock_until_start_does_not_come_back_with_a_retry(self, lab: Lab) -> None:
+    def test_a_lock_until_start_is_not_taken_again_by_a_retry(self, lab: Lab) -> None:
         enqueue_unique(lab, "t", ops.Unique(ttl=MINUTE, until="start", keep=True))
         lab.execute(ops.Retry(delivery=lab.take(), delay=SECOND, error="e"))
         lab.advance(2 * SECOND)
@@ -317,7 +319,7 @@ class UniqueLaws(Laws):
         lab.execute(ops.Done(delivery=lab.take()))
         assert not is_held(lab)
 
-    def test_renewing_a_kept_lock_never_takes_it_from_another(self, lab: Lab) -> None:
+    def test_extending_a_kept_lock_never_takes_it_from_another_task(self, lab: Lab) -> None:
         enqueue_unique(lab, "first", KEPT)
         delivery = lab.take()
         lab.advance(HOUR)

@@ -25,7 +25,7 @@ class UpkeepLaws(Laws):
     # --- forward --------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize(("offset", "due"), BOUNDARY)
-    def test_a_scheduled_task_moves_when_it_is_due_and_never_early(
+    def test_a_scheduled_task_is_forwarded_when_due_and_not_before(
         self, lab: Lab, offset: int, due: bool
     ) -> None:
         at = lab.enqueue("t", delay=MINUTE).due_at
@@ -37,7 +37,7 @@ class UpkeepLaws(Laws):
         assert lab.state("t") is (TaskState.PENDING if due else TaskState.SCHEDULED)
 
     @pytest.mark.parametrize(("offset", "due"), BOUNDARY)
-    def test_a_retried_task_moves_when_it_is_due_and_never_early(
+    def test_a_retried_task_is_forwarded_when_due_and_not_before(
         self, lab: Lab, offset: int, due: bool
     ) -> None:
         lab.enqueue("t")
@@ -46,7 +46,7 @@ class UpkeepLaws(Laws):
         assert lab.execute(ops.Forward(queue="q")).moved == int(due)
         assert lab.state("t") is (TaskState.PENDING if due else TaskState.RETRY)
 
-    def test_a_forwarded_task_waits_since_it_was_forwarded(self, lab: Lab) -> None:
+    def test_the_waiting_time_of_a_forwarded_task_starts_at_its_forwarding(self, lab: Lab) -> None:
         lab.enqueue("t", delay=SECOND)
         lab.advance(MINUTE)
         lab.execute(ops.Forward(queue="q"))
@@ -54,7 +54,7 @@ class UpkeepLaws(Laws):
         assert (stored.pending_since, stored.due_at) == (lab.now, 0)
 
     @promise("G7", "G9")
-    def test_due_tasks_go_to_the_tail_in_due_order(self, lab: Lab) -> None:
+    def test_due_tasks_are_appended_in_due_order(self, lab: Lab) -> None:
         for name, delay in (("c", 30), ("a", 10), ("b", 20)):
             lab.enqueue(name, delay=delay * SECOND)
         lab.enqueue("waiting")
@@ -63,7 +63,7 @@ class UpkeepLaws(Laws):
         assert lab.drain() == ["waiting", "a", "b", "c"]
 
     @promise("G7", "G9")
-    def test_scheduled_and_retried_tasks_go_in_one_due_order(self, lab: Lab) -> None:
+    def test_scheduled_and_retried_tasks_are_forwarded_in_one_due_order(self, lab: Lab) -> None:
         lab.enqueue("retried")
         lab.execute(ops.Retry(delivery=lab.take(), delay=20 * SECOND, error="e"))
         lab.enqueue("early", delay=10 * SECOND)
@@ -72,7 +72,7 @@ class UpkeepLaws(Laws):
         lab.execute(ops.Forward(queue="q"))
         assert lab.drain() == ["early", "retried", "late"]
 
-    def test_the_most_urgent_go_first_when_not_all_may(self, lab: Lab) -> None:
+    def test_a_limited_forwarding_moves_the_earliest_due_tasks(self, lab: Lab) -> None:
         lab.enqueue("retried")
         lab.execute(ops.Retry(delivery=lab.take(), delay=10 * SECOND, error="e"))
         lab.enqueue("scheduled", delay=20 * SECOND)
@@ -82,7 +82,7 @@ class UpkeepLaws(Laws):
 
     @pytest.mark.parametrize("size", BATCH_SIZES)
     @promise("G1", "G9")
-    def test_every_due_task_moves_once_in_batches(self, lab: Lab, size: int) -> None:
+    def test_every_due_task_is_forwarded_once_in_batches(self, lab: Lab, size: int) -> None:
         ids = [f"t{number}" for number in range(size)]
         lab.execute_many(
             [
@@ -98,31 +98,31 @@ class UpkeepLaws(Laws):
         assert all(count <= ops.MAX_BATCH for count in moved)
         assert lab.drain() == ids
 
-    def test_no_more_move_than_asked_and_the_next_is_told(self, lab: Lab) -> None:
+    def test_forwarding_moves_no_more_than_its_limit_and_returns_the_next_due_time(self, lab: Lab) -> None:
         first = lab.enqueue("a", delay=10 * SECOND).due_at
         second = lab.enqueue("b", delay=20 * SECOND).due_at
         lab.advance(MINUTE)
         assert lab.execute(ops.Forward(queue="q", limit=1)) == ops.Forwarded(moved=1, next_due=second)
         assert first < second
 
-    def test_the_next_due_time_is_the_earlier_of_both_kinds(self, lab: Lab) -> None:
+    def test_the_next_due_time_covers_scheduled_and_retried_tasks(self, lab: Lab) -> None:
         lab.enqueue("retried")
         lab.execute(ops.Retry(delivery=lab.take(), delay=10 * SECOND, error="e"))
         lab.enqueue("scheduled", delay=20 * SECOND)
         due = whole_second(lab.now + 10 * SECOND)
         assert lab.execute(ops.Forward(queue="q")) == ops.Forwarded(moved=0, next_due=due)
 
-    def test_nothing_is_due_in_a_queue_nobody_knows(self, lab: Lab) -> None:
+    def test_an_unknown_queue_has_no_due_tasks(self, lab: Lab) -> None:
         assert lab.execute(ops.Forward(queue="unheard-of")) == ops.Forwarded(moved=0, next_due=None)
         assert lab.execute(ops.ListQueues()) == ()
 
-    def test_a_paused_queue_is_still_forwarded(self, lab: Lab) -> None:
+    def test_tasks_of_a_paused_queue_are_forwarded(self, lab: Lab) -> None:
         lab.enqueue("t", delay=SECOND)
         lab.execute(ops.PauseQueue(queue="q"))
         lab.advance(MINUTE)
         assert lab.execute(ops.Forward(queue="q")).moved == 1
 
-    def test_a_due_task_of_a_group_joins_its_group(self, lab: Lab) -> None:
+    def test_a_due_task_with_a_group_joins_its_group(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", group="g"), delay=SECOND)
         lab.advance(MINUTE)
         assert lab.execute(ops.Forward(queue="q")).moved == 1
@@ -132,7 +132,7 @@ class UpkeepLaws(Laws):
         assert lab.drain() == []
 
     @promise("G11")
-    def test_a_due_id_whose_task_is_gone_is_dropped(self, lab: Lab) -> None:
+    def test_a_due_id_without_a_task_is_removed(self, lab: Lab) -> None:
         lab.enqueue("gone", delay=SECOND)
         lab.enqueue("t", delay=2 * SECOND)
         lab.harness.lose("q", "gone")
@@ -145,14 +145,16 @@ class UpkeepLaws(Laws):
     # --- completed tasks --------------------------------------------------------------------------------
 
     @pytest.mark.parametrize(("offset", "due"), BOUNDARY)
-    def test_a_completed_task_goes_when_its_retention_ends(self, lab: Lab, offset: int, due: bool) -> None:
+    def test_a_completed_task_is_purged_when_its_retention_ends(
+        self, lab: Lab, offset: int, due: bool
+    ) -> None:
         lab.bring(TaskState.COMPLETED)
         lab.advance_to(lab.task("t").due_at + offset)
         assert lab.execute(ops.PurgeCompleted(queue="q")) == int(due)
         assert lab.state("t") is (None if due else TaskState.COMPLETED)
         assert lab.stats().completed == int(not due)
 
-    def test_a_purged_id_is_free_again(self, lab: Lab) -> None:
+    def test_a_purged_id_can_be_reused(self, lab: Lab) -> None:
         lab.bring(TaskState.COMPLETED)
         lab.advance(2 * HOUR)
         lab.execute(ops.PurgeCompleted(queue="q"))
@@ -169,7 +171,7 @@ class UpkeepLaws(Laws):
         assert [lab.execute(ops.PurgeCompleted(queue="q")) for _ in expected] == expected
         assert lab.stats().size == 1
 
-    def test_the_oldest_are_purged_first(self, lab: Lab) -> None:
+    def test_completed_tasks_are_purged_oldest_first(self, lab: Lab) -> None:
         for retention in (30, 10, 20):
             lab.enqueue(lab.message(f"t{retention}", retention=retention))
             lab.execute(ops.Complete(delivery=lab.take()))
@@ -206,7 +208,7 @@ class UpkeepLaws(Laws):
         assert all(count <= ops.MAX_BATCH for count in trimmed)
         assert lab.stats().size == 0
 
-    def test_a_trimmed_id_is_free_again(self, lab: Lab) -> None:
+    def test_a_trimmed_id_can_be_reused(self, lab: Lab) -> None:
         lab.enqueue("t")
         delivery = lab.take()
         lab.execute(ops.WriteResult(lease=delivery.lease, result=b"old"))
@@ -215,14 +217,14 @@ class UpkeepLaws(Laws):
         lab.enqueue("t")
         assert lab.task("t").result is None
 
-    def test_purging_and_trimming_a_queue_nobody_knows_finds_nothing(self, lab: Lab) -> None:
+    def test_purging_and_trimming_an_unknown_queue_removes_nothing(self, lab: Lab) -> None:
         assert lab.execute(ops.PurgeCompleted(queue="unheard-of")) == 0
         assert lab.execute(ops.TrimArchive(queue="unheard-of")) == 0
 
     # --- many queues --------------------------------------------------------------------------------------
 
     @promise("G9", "G11")
-    def test_upkeep_of_many_queues_at_once_is_as_of_each(self, lab: Lab) -> None:
+    def test_maintenance_of_many_queues_in_a_batch_equals_maintenance_of_each(self, lab: Lab) -> None:
         queues = [f"q{number:02}" for number in range(40)]
         for queue in queues[:5]:
             lab.enqueue(lab.message("t", queue), delay=SECOND)

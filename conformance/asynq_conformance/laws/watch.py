@@ -70,14 +70,14 @@ class WatchLaws(Laws):
     """Whoever waits for a task is told of its changes."""
 
     @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-    def test_whoever_watches_a_task_is_told_how_its_run_ends(
+    def test_a_watcher_receives_the_end_of_a_run(
         self, lab: Lab, change: Callable[[Delivery], Op[None]]
     ) -> None:
         lab.enqueue(lab.message("t", retention=3600))
         delivery = lab.take()
         assert told(lab, lambda: lab.execute(change(delivery)))
 
-    def test_whoever_watches_a_task_is_told_of_one_change_after_the_other(self, lab: Lab) -> None:
+    def test_a_watcher_receives_successive_changes(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", retention=3600))
         lease: list[Delivery] = []
         assert told(
@@ -87,11 +87,11 @@ class WatchLaws(Laws):
             lambda: lab.execute(ops.Complete(delivery=lease[0])),
         )
 
-    def test_a_task_that_is_not_there_yet_can_be_watched(self, lab: Lab) -> None:
+    def test_a_task_can_be_watched_before_it_exists(self, lab: Lab) -> None:
         lab.enqueue("other")
         assert told(lab, lambda: lab.enqueue("t"))
 
-    def test_whoever_watches_a_task_is_told_of_what_another_broker_did(self, lab: Lab) -> None:
+    def test_a_watcher_receives_changes_by_another_broker(self, lab: Lab) -> None:
         lab.enqueue("t")
         other = lab.harness.reopen(lab.clock)
         try:
@@ -99,7 +99,7 @@ class WatchLaws(Laws):
         finally:
             other.close()
 
-    def test_a_closed_watcher_has_told_everybody(self, lab: Lab) -> None:
+    def test_closing_a_watcher_notifies_all_waiting_callers(self, lab: Lab) -> None:
         require_push(lab)
 
         async def watch() -> bool:

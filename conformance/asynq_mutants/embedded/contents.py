@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asynq_sqlite.store.rows import TaskRow
 
 
-@caught_by("test_a_done_task_is_gone_and_counted", bug=50)
+@caught_by("test_a_done_task_is_removed_and_counted", bug=50)
 @instead_of(Done)
 def does_not_count_the_done(honest: Any, store: TaskStore, op: Done, now: int) -> Any:
     with mock.patch.object(store, "count"):
@@ -43,47 +43,47 @@ def counts_no_archived_failure(honest: Any, store: TaskStore, op: Archive, now: 
 
 
 @caught_by("test_an_archived_task_is_kept_with_its_error_and_counted_as_failed")
-@caught_by("test_a_loss_spends_a_retry_is_recorded_and_counted", to="pending")
+@caught_by("test_a_loss_uses_a_retry_and_is_recorded_and_counted", to="pending")
 class CountsNoFailures(TaskStore):
     def count(self, queue: str, now: int, *, failed: bool) -> None:
         super().count(queue, now, failed=False)
 
 
-@caught_by("test_a_done_task_is_gone_and_counted")
+@caught_by("test_a_done_task_is_removed_and_counted")
 class CountsTwice(TaskStore):
     def count(self, queue: str, now: int, *, failed: bool) -> None:
         super().count(queue, now, failed=failed)
         super().count(queue, now, failed=failed)
 
 
-@caught_by("test_the_day_begins_anew_at_midnight_utc")
+@caught_by("test_daily_counters_start_again_at_midnight_utc")
 class CountsInOneEndlessDay(TaskStore):
     def count(self, queue: str, now: int, *, failed: bool) -> None:
         super().count(queue, now, failed=failed)
         super().count(queue, now + 1000, failed=failed)
 
 
-@caught_by("test_a_done_task_is_gone_and_counted", bug=49)
-@caught_by("test_an_id_is_free_again_when_its_task_is_done")
+@caught_by("test_a_done_task_is_removed_and_counted", bug=49)
+@caught_by("test_an_id_can_be_reused_when_its_task_is_done")
 class DeletesNothing(TaskStore):
     def delete(self, task: TaskRow) -> None:
         self.move(task, Place(TaskState.COMPLETED, 0))
 
 
-@caught_by("test_a_running_task_shows_its_progress")
+@caught_by("test_a_result_written_during_a_run_is_visible")
 class WritesNoResult(TaskStore):
     def write_result(self, task: TaskRow, result: bytes) -> None:
         pass
 
 
-@caught_by("test_a_queue_is_listed_once_it_was_enqueued_to")
+@caught_by("test_a_queue_is_listed_after_its_first_enqueue")
 class ListsNoQueue(TaskStore):
     def list_queue(self, queue: str) -> None:
         pass
 
 
-@caught_by("test_an_id_that_is_taken_conflicts_and_nothing_changes", bug=46, state=TaskState.PENDING)
-@caught_by("test_an_enqueue_sent_again_is_the_same_success")
+@caught_by("test_an_id_conflict_changes_nothing", bug=46, state=TaskState.PENDING)
+@caught_by("test_a_repeated_enqueue_succeeds_with_the_same_answer")
 class OverwritesTasks(TaskStore):
     def find(self, queue: str, task_id: str) -> TaskRow | None:
         found = super().find(queue, task_id)
@@ -93,21 +93,21 @@ class OverwritesTasks(TaskStore):
         return found
 
 
-@caught_by("test_losses_are_noted_with_the_task")
+@caught_by("test_losses_are_recorded_with_the_task")
 class ForgetsLosses(TaskStore):
     def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
         columns.pop("lease_losses", None)
         super().move(task, place, **columns)
 
 
-@caught_by("test_the_most_urgent_go_first_when_not_all_may")
+@caught_by("test_a_limited_forwarding_moves_the_earliest_due_tasks")
 class PrefersScheduled(TaskStore):
     def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         due = list(super().due(queue, now, 100))
         return sorted(due, key=lambda task: task.state != TaskState.SCHEDULED)[:limit]
 
 
-@caught_by("test_waiting_is_measured_until_a_worker_takes_the_task")
+@caught_by("test_the_waiting_time_ends_when_a_worker_takes_the_task")
 class SeesNobodyWaiting(TaskStore):
     def oldest_pending(self, queue: str) -> int | None:
         return None
@@ -120,7 +120,7 @@ class DropsEveryFifth(TaskStore):
         self.connection.execute("DELETE FROM tasks WHERE seq = last_insert_rowid() AND seq % 5 = 0")
 
 
-@caught_by("test_of_unique_tasks_enqueued_at_once_one_wins", bug=48)
+@caught_by("test_one_of_several_concurrent_unique_enqueues_succeeds", bug=48)
 class EnqueuesUniqueTasksTwice(TaskStore):
     def insert(self, op: Enqueue, place: Place, scheduled_for: int, now: int) -> None:
         super().insert(op, place, scheduled_for, now)
@@ -129,7 +129,7 @@ class EnqueuesUniqueTasksTwice(TaskStore):
             super().insert(again, place, scheduled_for, now)
 
 
-@caught_by("test_a_retry_that_is_no_failure_counts_nothing", bug=53)
+@caught_by("test_a_retry_that_is_not_a_failure_changes_no_counter", bug=53)
 @instead_of(Retry)
 def counts_every_retry(honest: Any, store: TaskStore, op: Retry, now: int) -> Any:
     return honest(store, evolve(op, failure=True), now)
@@ -143,7 +143,7 @@ def loses_what_it_archives(honest: Any, store: TaskStore, op: Archive, now: int)
         store.delete(task)
 
 
-@caught_by("test_an_id_that_is_taken_conflicts_and_nothing_changes", bug=57, state=TaskState.PENDING)
+@caught_by("test_an_id_conflict_changes_nothing", bug=57, state=TaskState.PENDING)
 @instead_of(Enqueue)
 def counts_what_it_refuses(honest: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
     present = store.find(op.message.queue, op.message.id)
@@ -154,7 +154,7 @@ def counts_what_it_refuses(honest: Any, store: TaskStore, op: Enqueue, now: int)
     return honest(store, op, now)
 
 
-@caught_by("test_looking_changes_nothing", bug=58, state=TaskState.COMPLETED)
+@caught_by("test_inspection_changes_nothing", bug=58, state=TaskState.COMPLETED)
 @instead_of(GetQueueStats)
 def drops_when_it_looks(honest: Any, store: TaskStore, op: GetQueueStats, now: int) -> Any:
     for task in store.first_tasks(op.queue, TaskState.COMPLETED, 1):

@@ -34,7 +34,7 @@ class _InTwo(TaskStore):
         self.connection.execute("SAVEPOINT op")
 
 
-@caught_by("test_tasks_taken_at_once_are_taken_once", bug=16, on_file=True, beyond_programs=ALONE)
+@caught_by("test_concurrent_dequeues_take_each_task_once", bug=16, on_file=True, beyond_programs=ALONE)
 class TakesInTwoSteps(_InTwo):
     def pop_pending(self, queue: str) -> FullRow | None:
         found = super().pop_pending(queue)
@@ -43,7 +43,9 @@ class TakesInTwoSteps(_InTwo):
         return found
 
 
-@caught_by("test_of_unique_tasks_enqueued_at_once_one_wins", bug=28, on_file=True, beyond_programs=ALONE)
+@caught_by(
+    "test_one_of_several_concurrent_unique_enqueues_succeeds", bug=28, on_file=True, beyond_programs=ALONE
+)
 class LocksInTwoSteps(_InTwo):
     def lock_holder(self, name: str, now: int) -> HeldLock | None:
         held = super().lock_holder(name, now)

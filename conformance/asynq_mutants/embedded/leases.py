@@ -22,7 +22,7 @@ def _any_token(task: TaskRow, token: str) -> bool:
 
 
 @caught_by("test_a_stale_token_changes_nothing", settle="retry")
-@caught_by("test_a_stale_worker_writes_no_result")
+@caught_by("test_a_stale_worker_cannot_write_a_result")
 class AcceptsAnyToken(TaskStore):
     def check_token(self, task: TaskRow, token: str) -> bool:
         return _any_token(task, token)
@@ -42,13 +42,13 @@ def is_extended_by_anybody(honest: Any, store: TaskStore, op: ExtendLease, now: 
         return honest(store, op, now)
 
 
-@caught_by("test_the_lost_worker_has_no_say_any_more", to="pending")
+@caught_by("test_a_worker_cannot_settle_a_recovered_task", to="pending")
 class ForgetsToEndTheLease(TaskStore):
     def check_token(self, task: TaskRow, token: str) -> bool:
         return task.lease_token in (token, None)
 
 
-@caught_by("test_a_lapsed_lease_nobody_took_still_settles", bug=12, settle="done")
+@caught_by("test_a_run_with_an_expired_lease_can_be_settled_until_it_is_recovered", bug=12, settle="done")
 class RefusesLapsedLeases(TaskStore):
     def check_token(self, task: TaskRow, token: str) -> bool:
         now = self.connection.execute("SELECT max(created_at) FROM tasks").fetchone()[0]
@@ -62,50 +62,50 @@ class ShortensLeases(TaskStore):
         return expires_at
 
 
-@caught_by("test_an_extended_lease_lasts_from_now_on")
+@caught_by("test_an_extension_of_a_lease_counts_from_the_present")
 class ExtendsNothing(TaskStore):
     def extend_lease(self, task: TaskRow, expires_at: int) -> int:
         return expires_at
 
 
-@caught_by("test_a_task_is_handed_out_once")
+@caught_by("test_a_task_is_delivered_once")
 class HandsOutTwice(TaskStore):
     def pop_pending(self, queue: str) -> FullRow | None:
         return super().pop_pending(queue) or next(iter(self.first(queue, TaskState.ACTIVE, 1)), None)
 
 
-@caught_by("test_a_dequeue_sent_again_gets_what_it_already_holds")
-@caught_by("test_a_full_dequeue_sent_again_takes_no_more")
+@caught_by("test_a_repeated_dequeue_returns_the_tasks_it_already_holds")
+@caught_by("test_a_repeated_full_dequeue_takes_no_further_task")
 class ForgetsWhatATokenHolds(TaskStore):
     def held_by(self, token: str) -> list[FullRow]:
         return []
 
 
-@caught_by("test_a_lease_is_lost_from_the_instant_it_ends", bug=8, offset=-1, lost=False)
+@caught_by("test_a_lease_is_lost_from_the_instant_of_its_expiry", bug=8, offset=-1, lost=False)
 class RecoversTooEarly(TaskStore):
     def lost(self, queue: str, now: int, limit: int) -> list[FullRow]:
         return super().lost(queue, now + 5, limit)
 
 
-@caught_by("test_a_lease_is_lost_from_the_instant_it_ends", offset=0, lost=True)
+@caught_by("test_a_lease_is_lost_from_the_instant_of_its_expiry", offset=0, lost=True)
 class RecoversTooLate(TaskStore):
     def lost(self, queue: str, now: int, limit: int) -> list[FullRow]:
         return super().lost(queue, now - 1, limit)
 
 
-@caught_by("test_lost_leases_come_oldest_first_and_no_more_than_asked")
+@caught_by("test_lost_leases_are_listed_oldest_first_up_to_the_limit")
 class ListsAllLosses(TaskStore):
     def lost(self, queue: str, now: int, limit: int) -> list[FullRow]:
         return super().lost(queue, now, limit + 1)
 
 
-@caught_by("test_a_lease_is_lost_from_the_instant_it_ends", bug=1, offset=0, lost=True)
+@caught_by("test_a_lease_is_lost_from_the_instant_of_its_expiry", bug=1, offset=0, lost=True)
 class MakesNoLease(TaskStore):
     def put_lease(self, task: TaskRow, token: str, expires_at: int) -> None:
         self.move(task, Place(TaskState.ACTIVE, expires_at))
 
 
-@caught_by("test_a_task_is_active_under_a_lease_when_it_is_handed_out", bug=2)
+@caught_by("test_a_delivered_task_is_active_and_has_a_lease", bug=2)
 class LeavesTakenTasksPending(TaskStore):
     def put_lease(self, task: TaskRow, token: str, expires_at: int) -> None:
         self.move(task, self.head(task.queue, expires_at), lease_token=token)
@@ -132,7 +132,7 @@ def brings_finished_tasks_back(honest: Any, store: TaskStore, op: ExtendLease, n
     return Extended(expires_at=now + op.duration, cancel="")
 
 
-@caught_by("test_a_task_recovered_as_pending_is_next", bug=9)
+@caught_by("test_a_task_recovered_as_pending_is_delivered_next", bug=9)
 @instead_of(Recover)
 def loses_what_it_recovers(honest: Any, store: TaskStore, op: Recover, now: int) -> Any:
     recovered = honest(store, op, now)
@@ -156,7 +156,7 @@ def lets_the_exhausted_run_again(honest: Any, store: TaskStore, op: Recover, now
     return honest(store, evolve(op, to="pending"), now)
 
 
-@caught_by("test_a_settled_task_has_no_lease_left", bug=13, settle="retry")
+@caught_by("test_a_settled_task_has_no_lease", bug=13, settle="retry")
 @instead_of(Retry)
 def keeps_the_lease_of_a_retry(honest: Any, store: TaskStore, op: Retry, now: int) -> Any:
     honest(store, op, now)
@@ -165,7 +165,7 @@ def keeps_the_lease_of_a_retry(honest: Any, store: TaskStore, op: Retry, now: in
     store.move(task, Place(TaskState.ACTIVE, op.delivery.expires_at), lease_token=op.delivery.token)
 
 
-@caught_by("test_a_settled_task_has_no_lease_left", bug=14, settle="requeue")
+@caught_by("test_a_settled_task_has_no_lease", bug=14, settle="requeue")
 @instead_of(Requeue)
 def keeps_the_lease_of_a_requeue(honest: Any, store: TaskStore, op: Requeue, now: int) -> Any:
     honest(store, op, now)
@@ -175,7 +175,7 @@ def keeps_the_lease_of_a_requeue(honest: Any, store: TaskStore, op: Requeue, now
 
 
 @caught_by(
-    "test_an_orphan_is_recovered_after_its_grace",
+    "test_an_orphan_is_recovered_after_its_grace_period",
     bug=15,
     on_file=True,
     beyond_programs="only damage from outside leaves a task without its lease",

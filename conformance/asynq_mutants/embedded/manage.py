@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from asynq_sqlite.store.rows import TaskRow
 
 
-@caught_by("test_the_lock_goes_by_the_new_payload")
+@caught_by("test_updating_a_payload_moves_the_lock")
 class KeepsTheOldLock(TaskStore):
     def rename_lock(self, task: TaskRow, name: str) -> None:
         pass
 
 
-@caught_by("test_a_waiting_task_gets_another_payload_and_nothing_else", state=TaskState.SCHEDULED)
+@caught_by("test_updating_a_payload_changes_nothing_else", state=TaskState.SCHEDULED)
 class RewritesNothing(TaskStore):
     def rewrite(self, task: TaskRow, message: TaskMessage) -> None:
         pass
 
 
-@caught_by("test_a_cancelled_run_is_told_when_it_extends_its_lease", queue=None, then="archive")
+@caught_by("test_extending_the_lease_of_a_cancelled_run_reports_the_cancellation", queue=None, then="archive")
 class ForgetsCancellations(TaskStore):
     def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:
         return True
 
 
-@caught_by("test_a_listener_is_told_of_a_cancellation", queue=None, then="retry")
+@caught_by("test_a_listener_receives_a_cancellation", queue=None, then="retry")
 class MarksInSilence(TaskStore):
     def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:
         super().mark_cancelled(task_id, queue, then)
         return False
 
 
-@caught_by("test_the_same_id_in_another_queue_runs_on")
+@caught_by("test_cancellation_does_not_affect_the_same_id_in_another_queue")
 class CancelsInEveryQueue(TaskStore):
     def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:
         return super().mark_cancelled(task_id, None, then)
@@ -52,26 +52,26 @@ class LeavesThePause(TaskStore):
         self.pause(queue, 0)
 
 
-@caught_by("test_nobody_dequeues_from_a_queue_that_is_being_deleted")
+@caught_by("test_a_queue_that_is_being_deleted_delivers_no_task")
 class DeletesAQueueInUse(TaskStore):
     def pause(self, queue: str, now: int) -> bool:
         return True
 
 
-@caught_by("test_a_task_of_a_group_that_is_run_stays_by_itself_when_retried")
+@caught_by("test_a_group_task_run_manually_does_not_rejoin_its_group_on_retry")
 class RunsTasksInTheirGroup(TaskStore):
     def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
         columns.pop("group_name", None)
         super().move(task, place, **columns)
 
 
-@caught_by("test_a_deleted_task_is_gone_and_so_is_its_lock", bug=22, state=TaskState.PENDING)
+@caught_by("test_deleting_a_task_releases_its_lock", bug=22, state=TaskState.PENDING)
 class KeepsLocksOfDeletedTasks(TaskStore):
     def delete(self, task: TaskRow) -> None:
         super().delete(task._replace(unique_key=""))
 
 
-@caught_by("test_a_task_that_is_run_is_pending_behind_the_others", bug=55, state=TaskState.ARCHIVED)
+@caught_by("test_a_task_run_manually_is_appended_to_the_pending_tasks", bug=55, state=TaskState.ARCHIVED)
 class LeavesRunTasksInTheArchive(TaskStore):
     def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
         if task.state == TaskState.ARCHIVED and place.state == TaskState.PENDING:
@@ -80,14 +80,14 @@ class LeavesRunTasksInTheArchive(TaskStore):
             super().move(task, place, **columns)
 
 
-@caught_by("test_a_queue_with_a_running_task_is_not_deleted_at_all")
+@caught_by("test_a_queue_with_a_running_task_is_never_deleted")
 class SeesNobodyRunning(TaskStore):
     def sizes(self, queue: str) -> dict[str, int]:
         return {state: size for state, size in super().sizes(queue).items() if state != TaskState.ACTIVE}
 
 
 @caught_by(
-    "test_a_state_that_does_not_allow_it_is_told_and_nothing_changes",
+    "test_a_move_from_a_disallowed_state_is_refused_and_changes_nothing",
     bug=56,
     operation=DeleteTask,
     state=TaskState.ACTIVE,

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from asynq_sqlite.store.rows import TaskRow
 
 
-@caught_by("test_tasks_come_out_in_the_order_in_which_they_went_in", bug=29)
+@caught_by("test_tasks_are_delivered_in_the_order_of_enqueueing", bug=29)
 @caught_by("test_a_batch_into_one_queue_keeps_its_order", size=50)
 class LastInFirstOut(TaskStore):
     def tail(self, queue: str, now: int) -> Place:
         return self.head(queue, now)
 
 
-@caught_by("test_a_requeued_task_is_next_and_nothing_is_counted", bug=30)
-@caught_by("test_a_task_recovered_as_pending_is_next")
+@caught_by("test_a_requeued_task_is_delivered_next_and_not_counted", bug=30)
+@caught_by("test_a_task_recovered_as_pending_is_delivered_next")
 class RequeuesAtTheTail(TaskStore):
     def head(self, queue: str, now: int) -> Place:
         return self.tail(queue, now)
 
 
-@caught_by("test_due_tasks_go_to_the_tail_in_due_order")
+@caught_by("test_due_tasks_are_appended_in_due_order")
 class ForwardsBackwards(TaskStore):
     def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         return reversed(list(super().due(queue, now, limit)))
@@ -42,19 +42,19 @@ class IgnoresPauses(TaskStore):
         return False
 
 
-@caught_by("test_one_queue_is_paused_and_no_other")
+@caught_by("test_pausing_affects_only_the_named_queue")
 class PausesEverything(TaskStore):
     def is_paused(self, queue: str) -> bool:
         return bool(self.fetch("SELECT 1 FROM paused"))
 
 
-@caught_by("test_order_is_the_callers_not_the_alphabets", bug=31)
+@caught_by("test_queues_are_tried_in_the_order_of_the_caller", bug=31)
 @instead_of(Dequeue)
 def goes_by_the_alphabet(honest: Any, store: TaskStore, op: Dequeue, now: int) -> Any:
     return honest(store, evolve(op, orders=tuple(tuple(sorted(order)) for order in op.orders)), now)
 
 
-@caught_by("test_the_first_queue_of_an_order_that_has_a_task_gives_it", bug=32)
+@caught_by("test_the_first_queue_of_an_order_with_a_pending_task_is_used", bug=32)
 @instead_of(Dequeue)
 def consults_the_third_before_the_second(honest: Any, store: TaskStore, op: Dequeue, now: int) -> Any:
     orders = tuple((*order[:1], *order[2:3], *order[1:2], *order[3:]) for order in op.orders)

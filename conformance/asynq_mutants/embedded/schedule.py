@@ -11,47 +11,47 @@ if TYPE_CHECKING:
     from asynq_sqlite.store.presence import TickMark
 
 
-@caught_by("test_a_tick_is_enqueued_once_by_however_many")
+@caught_by("test_a_tick_sent_by_several_schedulers_is_enqueued_once")
 @caught_by("test_ticks_are_decided_in_ascending_order")
-@caught_by("test_a_tick_whose_id_is_taken_is_refused_once_and_for_all")
+@caught_by("test_a_tick_with_an_id_conflict_is_refused_permanently")
 class ForgetsTicks(TaskStore):
     def mark_tick(self, queue: str, entry_id: str, mark: TickMark, expires_at: int, now: int) -> None:
         pass
 
 
-@caught_by("test_entries_and_queues_have_ticks_of_their_own")
+@caught_by("test_ticks_are_separate_for_each_entry_and_queue")
 class OneTickForAll(TaskStore):
     def last_tick(self, queue: str, entry_id: str, now: int) -> TickMark | None:
         return super().last_tick("q", "e", now)
 
 
-@caught_by("test_a_tick_sent_again_gets_the_same_answer")
+@caught_by("test_a_repeated_tick_returns_the_same_answer")
 class ForgetsWhoDecided(TaskStore):
     def mark_tick(self, queue: str, entry_id: str, mark: TickMark, expires_at: int, now: int) -> None:
         super().mark_tick(queue, entry_id, mark._replace(enqueue_id=""), expires_at, now)
 
 
-@caught_by("test_a_tick_is_remembered_as_long_as_was_asked")
+@caught_by("test_a_tick_is_recorded_for_the_requested_time")
 class RemembersTicksForEver(TaskStore):
     def last_tick(self, queue: str, entry_id: str, now: int) -> TickMark | None:
         return super().last_tick(queue, entry_id, 0)
 
 
-@caught_by("test_a_server_that_died_is_seen_until_its_time_is_over")
-@caught_by("test_a_scheduler_that_died_is_seen_until_its_time_is_over")
+@caught_by("test_a_crashed_server_is_listed_until_its_heartbeat_expires")
+@caught_by("test_entries_of_a_crashed_scheduler_are_listed_until_its_heartbeat_expires")
 class ShowsTheDead(TaskStore):
     def seen(self, kind: str, now: int) -> list[str]:
         return super().seen(kind, 0)
 
 
-@caught_by("test_a_server_that_goes_is_seen_no_more_and_others_are")
-@caught_by("test_a_scheduler_that_goes_takes_its_entries_along")
+@caught_by("test_a_deregistered_server_is_not_listed_but_others_are")
+@caught_by("test_entries_of_a_deregistered_scheduler_are_not_listed")
 class ShowsTheGone(TaskStore):
     def hide(self, kind: str, name: str) -> None:
         pass
 
 
-@caught_by("test_only_the_latest_events_are_kept")
+@caught_by("test_only_the_latest_enqueue_events_are_kept")
 class KeepsAllEvents(TaskStore):
     def keep_events(self, entry_id: str, count: int) -> None:
         pass

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 SMALL: Final = "no value of a program is large"
 
 
-@caught_by("test_a_payload_above_the_limit_is_refused_and_its_neighbours_land", beyond_programs=SMALL)
-@caught_by("test_a_new_payload_above_the_limit_leaves_the_one_before", beyond_programs=SMALL)
-@caught_by("test_a_tick_whose_task_is_above_the_limit_is_not_decided", beyond_programs=SMALL)
+@caught_by(
+    "test_a_payload_above_the_limit_is_refused_and_the_rest_of_its_batch_succeeds", beyond_programs=SMALL
+)
+@caught_by("test_a_new_payload_above_the_limit_keeps_the_previous_one", beyond_programs=SMALL)
+@caught_by("test_a_tick_with_a_task_above_the_limit_stays_undecided", beyond_programs=SMALL)
 class StoresWhateverItGets(BrokenRefusals):
     def refusal(self, op: Op[Any]) -> AsynqError | None:
         return None
 
 
-@caught_by("test_a_result_above_the_limit_leaves_the_run_to_be_settled", beyond_programs=SMALL)
-@caught_by("test_a_written_result_above_the_limit_leaves_the_one_before", beyond_programs=SMALL)
+@caught_by("test_a_result_above_the_limit_leaves_the_run_unsettled", beyond_programs=SMALL)
+@caught_by("test_a_written_result_above_the_limit_keeps_the_previous_one", beyond_programs=SMALL)
 @caught_by("test_an_aggregate_above_the_limit_leaves_the_set_held", beyond_programs=SMALL)
 class LimitsEnqueuesOnly(BrokenRefusals):
     def refusal(self, op: Op[Any]) -> AsynqError | None:
@@ -40,7 +42,9 @@ class LimitsPayloadsOnly(BrokenRefusals):
         return super().refusal(op)
 
 
-@caught_by("test_a_payload_above_the_limit_is_refused_and_its_neighbours_land", beyond_programs=SMALL)
+@caught_by(
+    "test_a_payload_above_the_limit_is_refused_and_the_rest_of_its_batch_succeeds", beyond_programs=SMALL
+)
 class RefusesWhatComesAfterwards(BrokenRefusals):
     _refusing = False
 

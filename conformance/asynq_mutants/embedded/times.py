@@ -19,81 +19,81 @@ if TYPE_CHECKING:
     from asynq_sqlite.store.rows import TaskRow
 
 
-@caught_by("test_a_scheduled_task_moves_when_it_is_due_and_never_early", bug=37, offset=-1, due=False)
+@caught_by("test_a_scheduled_task_is_forwarded_when_due_and_not_before", bug=37, offset=-1, due=False)
 class ForwardsTooEarly(TaskStore):
     def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         return super().due(queue, now + 5, limit)
 
 
-@caught_by("test_a_scheduled_task_moves_when_it_is_due_and_never_early", bug=38, offset=0, due=True)
-@caught_by("test_a_retried_task_moves_when_it_is_due_and_never_early", offset=0, due=True)
+@caught_by("test_a_scheduled_task_is_forwarded_when_due_and_not_before", bug=38, offset=0, due=True)
+@caught_by("test_a_retried_task_is_forwarded_when_due_and_not_before", offset=0, due=True)
 class ForwardsTooLate(TaskStore):
     def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         return super().due(queue, now - 1, limit)
 
 
-@caught_by("test_a_retried_task_moves_when_it_is_due_and_never_early", bug=39, offset=0, due=True)
-@caught_by("test_scheduled_and_retried_tasks_go_in_one_due_order")
+@caught_by("test_a_retried_task_is_forwarded_when_due_and_not_before", bug=39, offset=0, due=True)
+@caught_by("test_scheduled_and_retried_tasks_are_forwarded_in_one_due_order")
 class ForgetsRetries(TaskStore):
     def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         return [task for task in super().due(queue, now, limit) if task.state == TaskState.SCHEDULED]
 
 
-@caught_by("test_no_more_move_than_asked_and_the_next_is_told")
-@caught_by("test_every_due_task_moves_once_in_batches", size=120)
+@caught_by("test_forwarding_moves_no_more_than_its_limit_and_returns_the_next_due_time")
+@caught_by("test_every_due_task_is_forwarded_once_in_batches", size=120)
 class ForwardsEverything(TaskStore):
     def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         return super().due(queue, now, limit * 100)
 
 
-@caught_by("test_the_next_due_time_is_the_earlier_of_both_kinds")
+@caught_by("test_the_next_due_time_covers_scheduled_and_retried_tasks")
 class TellsNoDueTime(TaskStore):
     def next_due(self, queue: str) -> int | None:
         return None
 
 
-@caught_by("test_a_due_task_of_a_group_joins_its_group", bug=42)
+@caught_by("test_a_due_task_with_a_group_joins_its_group", bug=42)
 class ForwardsPastTheGroup(TaskStore):
     def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         return [task._replace(group_name="") for task in super().due(queue, now, limit)]
 
 
-@caught_by("test_a_retry_is_due_at_a_whole_second_rounded_up", offset=1)
-@caught_by("test_a_retry_is_due_at_a_whole_second_rounded_up", offset=-1)
+@caught_by("test_the_due_time_of_a_retry_is_rounded_up_to_a_whole_second", offset=1)
+@caught_by("test_the_due_time_of_a_retry_is_rounded_up_to_a_whole_second", offset=-1)
 class KeepsMilliseconds(TaskStore):
     def due_place(self, state: TaskState, instant: int) -> Place:
         return Place(state, instant)
 
 
-@caught_by("test_a_retry_is_due_at_a_whole_second_rounded_up", offset=1)
-@caught_by("test_a_completed_task_is_kept_with_its_result_until_its_retention_ends")
+@caught_by("test_the_due_time_of_a_retry_is_rounded_up_to_a_whole_second", offset=1)
+@caught_by("test_a_completed_task_and_its_result_are_kept_for_the_retention")
 class RoundsDown(TaskStore):
     def due_place(self, state: TaskState, instant: int) -> Place:
         return Place(state, instant // 1000 * 1000)
 
 
 @caught_by("test_the_archive_is_trimmed_to_its_size_oldest_first")
-@caught_by("test_archiving_trims_the_oldest_beyond_the_size", limit=1, left=["c"])
+@caught_by("test_archiving_trims_the_oldest_tasks_beyond_the_size", limit=1, left=["c"])
 class NeverTrims(TaskStore):
     def trim_archive(self, queue: str, max_size: int, max_age: int, limit: int, now: int) -> int:
         return 0
 
 
-@caught_by("test_the_furthest_times_a_client_may_give_are_kept")
+@caught_by("test_the_earliest_and_latest_allowed_times_are_kept")
 @instead_of(Enqueue)
 def counts_seconds_in_32_bits(honest: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
     due = op.process_at if op.process_at is None else min(op.process_at, (2**31 - 1) * 1000)
     return honest(store, evolve(op, process_at=due), now)
 
 
-@caught_by("test_a_delivery_tells_the_time_at_which_it_is_handed_out")
+@caught_by("test_a_delivery_contains_its_time")
 @instead_of(Dequeue)
 def tells_when_the_task_was_taken_first(honest: Any, store: TaskStore, op: Dequeue, now: int) -> Any:
     taken = honest(store, op, now)
     return tuple(evolve(delivery, delivered_at=delivery.expires_at - op.lease) for delivery in taken)
 
 
-@caught_by("test_a_broker_that_can_be_reached_answers")
+@caught_by("test_a_reachable_broker_answers_a_ping")
 @instead_of(Ping)
 def tells_whole_seconds(honest: Any, store: TaskStore, op: Ping, now: int) -> Any:
     return honest(store, op, now) // 1000 * 1000
@@ -111,7 +111,7 @@ class TrimsBySizeAlone(TaskStore):
         return super().trim_archive(queue, max_size, now, limit, now)
 
 
-@caught_by("test_every_due_task_moves_once_in_batches", bug=40, size=1)
+@caught_by("test_every_due_task_is_forwarded_once_in_batches", bug=40, size=1)
 class CopiesWhatItForwards(TaskStore):
     def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
         super().move(task, place, **columns)
@@ -122,20 +122,20 @@ class CopiesWhatItForwards(TaskStore):
             self.insert(enqueue, Place(TaskState.SCHEDULED, task.rank), task.rank, task.created_at)
 
 
-@caught_by("test_every_due_task_moves_once_in_batches", bug=41, size=120)
+@caught_by("test_every_due_task_is_forwarded_once_in_batches", bug=41, size=120)
 class ForwardsOneBatch(TaskStore):
     def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
         behind = self.first_tasks(queue, TaskState.PENDING, limit)
         return [] if len(behind) >= limit else super().due(queue, now, limit)
 
 
-@caught_by("test_a_completed_task_goes_when_its_retention_ends", bug=43, offset=-1, due=False)
+@caught_by("test_a_completed_task_is_purged_when_its_retention_ends", bug=43, offset=-1, due=False)
 @instead_of(PurgeCompleted)
 def purges_early(honest: Any, store: TaskStore, op: PurgeCompleted, now: int) -> Any:
     return honest(store, op, now + 5)
 
 
-@caught_by("test_a_purged_id_is_free_again", bug=44)
+@caught_by("test_a_purged_id_can_be_reused", bug=44)
 @instead_of(PurgeCompleted)
 def purges_the_place_only(honest: Any, store: TaskStore, op: PurgeCompleted, now: int) -> Any:
     ended = store.first_tasks(op.queue, TaskState.COMPLETED, op.limit, upto=now)
@@ -144,27 +144,33 @@ def purges_the_place_only(honest: Any, store: TaskStore, op: PurgeCompleted, now
     return len(ended)
 
 
-@caught_by("test_a_completed_task_is_kept_with_its_result_until_its_retention_ends", bug=45)
+@caught_by("test_a_completed_task_and_its_result_are_kept_for_the_retention", bug=45)
 @instead_of(Complete)
 def ignores_the_retention(honest: Any, store: TaskStore, op: Complete, now: int) -> Any:
     message = evolve(op.delivery.message, retention=0)
     return honest(store, evolve(op, delivery=evolve(op.delivery, message=message)), now)
 
 
-@caught_by("test_upkeep_that_finds_nothing_wakes_nobody")
+@caught_by("test_maintenance_without_changes_sends_no_event")
 @instead_of(Forward)
 def tells_of_more_than_it_forwards(honest: Any, store: TaskStore, op: Forward, now: int) -> Any:
     answer = honest(store, op, now)
     return evolve(answer, moved=answer.moved + 1)
 
 
-@caught_by("test_upkeep_of_many_queues_at_once_is_as_of_each", beyond_programs="programs have few queues")
+@caught_by(
+    "test_maintenance_of_many_queues_in_a_batch_equals_maintenance_of_each",
+    beyond_programs="programs have few queues",
+)
 class ForgetsRetriesOfManyQueues(TaskStore):
     def fetch(self, sql: str, *values: Any) -> list[Any]:
         return [] if sql == sweep.DUE_QUERIES[1] else super().fetch(sql, *values)
 
 
-@caught_by("test_upkeep_of_many_queues_at_once_is_as_of_each", beyond_programs="programs have few queues")
+@caught_by(
+    "test_maintenance_of_many_queues_in_a_batch_equals_maintenance_of_each",
+    beyond_programs="programs have few queues",
+)
 class OverlooksPendingTasksOfManyQueues(TaskStore):
     def fetch(self, sql: str, *values: Any) -> list[Any]:
         return [] if sql == sweep.READY_QUERY else super().fetch(sql, *values)

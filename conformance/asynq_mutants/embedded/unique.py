@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from asynq_sqlite.store.rows import TaskRow
 
 
-@caught_by("test_a_second_task_of_the_lock_is_a_duplicate_and_changes_nothing", bug=17, unique="until done")
+@caught_by("test_a_second_task_with_the_lock_is_a_duplicate_and_changes_nothing", bug=17, unique="until done")
 class TakesNoLock(TaskStore):
     def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
         pass
 
 
-@caught_by("test_the_lock_ends_with_its_time", bug=19)
+@caught_by("test_the_lock_expires", bug=19)
 class LocksForEver(TaskStore):
     def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
         super().take_lock(message, unique, expires_at * 2)
 
 
-@caught_by("test_the_lock_ends_with_its_time", bug=18)
+@caught_by("test_the_lock_expires", bug=18)
 class LocksForAnInstant(TaskStore):
     def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
         super().take_lock(message, unique, expires_at - unique.ttl // 2)
@@ -56,16 +56,16 @@ class KeepsLocks(TaskStore):
         pass
 
 
-@caught_by("test_a_task_whose_lock_ended_leaves_its_successors_alone", bug=24, way="done")
-@caught_by("test_a_purged_task_releases_no_lock_of_another")
-@caught_by("test_a_started_task_leaves_its_successors_lock_alone", way="complete")
+@caught_by("test_a_task_with_an_expired_lock_does_not_release_the_lock_of_its_successor", bug=24, way="done")
+@caught_by("test_purging_a_task_keeps_the_lock_of_another")
+@caught_by("test_a_started_task_does_not_release_the_lock_of_its_successor", way="complete")
 class ReleasesForeignLocks(TaskStore):
     def release_lock(self, task: TaskRow, until: tuple[str, ...] = ()) -> None:
         self.connection.execute("DELETE FROM locks WHERE name = ?", (task.unique_key,))
 
 
-@caught_by("test_a_lock_until_expiry_outlives_its_task", way="done")
-@caught_by("test_a_lock_until_expiry_outlives_its_trimmed_task")
+@caught_by("test_a_lock_until_expiry_persists_after_its_run_ends", way="done")
+@caught_by("test_a_lock_until_expiry_persists_after_its_task_is_trimmed")
 class ReleasesEveryKindOfLock(TaskStore):
     def release_lock(self, task: TaskRow, until: tuple[str, ...] = ()) -> None:
         super().release_lock(task, ("done", "start", "expiry"))
@@ -98,14 +98,14 @@ class ReleasesOnEveryMove(TaskStore):
 
 
 @caught_by("test_a_kept_lock_lasts_through_a_retry")
-@caught_by("test_a_kept_lock_lasts_as_long_as_its_run_is_extended")
+@caught_by("test_a_kept_lock_lasts_as_long_as_its_lease_is_extended")
 class LetsKeptLocksExpire(TaskStore):
     def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
         super().take_lock(message, unique, expires_at)
         self.connection.execute("UPDATE locks SET keep = 0")
 
 
-@caught_by("test_the_same_type_in_another_queue_is_another_lock")
+@caught_by("test_the_lock_is_specific_to_its_queue")
 class KnowsOneLockOnly(TaskStore):
     def lock_holder(self, name: str, now: int) -> HeldLock | None:
         held = self.fetch("SELECT queue, task_id, until FROM locks")
