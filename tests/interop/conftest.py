@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 LIMIT = 900
 """Seconds for a test, the first build of a Go program included."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the mark of tests that wait for a lease of Go to end."""
+    config.addinivalue_line("markers", "slow: waits one minute or more; `-m 'not slow'` leaves it out")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -116,6 +122,18 @@ def here(direction: tuple[Side, Side]) -> Side:
 def there(direction: tuple[Side, Side]) -> Side:
     """The side that goes on with it."""
     return direction[1]
+
+
+@pytest.fixture
+def report(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Tells what was counted: printed, for `pytest -rP`, and as properties in a report."""
+
+    def tell(**figures: object) -> None:
+        for name, figure in figures.items():
+            record_property(name, figure)
+            sys.stdout.write(f"{name.replace('_', ' ')}: {figure}\n")
+
+    return tell
 
 
 def slot_of(queue: str) -> int:

@@ -110,6 +110,8 @@ class Peer:
                 raise asynq.RevokeTask(task.payload.decode())
             case "result":
                 return task.payload
+            case "nap":
+                await asyncio.sleep(0.01)
             case "hold":
                 try:
                     await self._released.wait()

@@ -106,6 +106,8 @@ func (p *peer) handle(ctx context.Context, task *asynq.Task) error {
 	case "result":
 		_, err := task.ResultWriter().Write(task.Payload())
 		return err
+	case "nap":
+		time.Sleep(10 * time.Millisecond)
 	case "hold":
 		select {
 		case <-p.released:
