@@ -6,6 +6,7 @@ import gc
 import inspect
 import os
 import signal
+import sys
 import weakref
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ from asynq_redis.base_broker import BaseRedisBroker
 from tests.servers import OVERRIDE, RedisServer, require_redis_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
     from asynq_redis.base_broker import Config
     from asynq_topologies import Topology
@@ -135,3 +137,24 @@ def cluster(shared_cluster: Topology) -> Topology:
     """An empty cluster, which stays as it is."""
     shared_cluster.flush()
     return shared_cluster
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a broker is that several processes can share."""
+    if request.param == "redis":
+        server: str = request.getfixturevalue("redis_server").url
+        return server
+    return f"sqlite:///{tmp_path / 'tasks.db'}"
+
+
+@pytest.fixture
+def report(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Tells what was counted: printed, for `pytest -rP`, and as properties in a report."""
+
+    def tell(**figures: object) -> None:
+        for name, figure in figures.items():
+            record_property(name, figure)
+            sys.stdout.write(f"{name.replace('_', ' ')}: {figure}\n")
+
+    return tell

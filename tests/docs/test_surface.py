@@ -74,14 +74,6 @@ with asynq.Inspector(URL) as inspector:
 """
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "redis":
-        server: str = request.getfixturevalue("redis_server").url
-        return server
-    return f"sqlite:///{tmp_path / 'tasks.db'}"
-
-
 @contextmanager
 def program(block: str, url: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A program of this block at work; killed in the end if it has not ended."""
@@ -96,9 +88,9 @@ def program(block: str, url: str, folder: Path) -> Iterator[subprocess.Popen[byt
 
 @pytest.mark.parametrize("block", [SCHEDULER, MANAGER], ids=["scheduler", "manager"])
 def test_a_program_of_periodic_tasks_runs_until_it_is_told_to_end(
-    block: str, url: str, tmp_path: Path
+    block: str, shared_url: str, tmp_path: Path
 ) -> None:
-    with program(block, url, tmp_path) as process, asynq.Inspector(url) as inspector:
+    with program(block, shared_url, tmp_path) as process, asynq.Inspector(shared_url) as inspector:
         eventually(inspector.scheduler_entries)
         [entry] = inspector.scheduler_entries()
         assert (entry.spec, entry.task_type, entry.options) == (
@@ -111,19 +103,19 @@ def test_a_program_of_periodic_tasks_runs_until_it_is_told_to_end(
         assert inspector.scheduler_entries() == ()
 
 
-def test_a_program_waits_for_what_a_worker_returns(url: str, tmp_path: Path) -> None:
+def test_a_program_waits_for_what_a_worker_returns(shared_url: str, tmp_path: Path) -> None:
     (tmp_path / "worker").mkdir()
     with (
-        program(WORKER, url, tmp_path / "worker") as worker,
-        asynq.Inspector(url) as inspector,
+        program(WORKER, shared_url, tmp_path / "worker") as worker,
+        asynq.Inspector(shared_url) as inspector,
     ):
         eventually(inspector.servers)
-        with program(WAITING, url, tmp_path) as process:
+        with program(WAITING, shared_url, tmp_path) as process:
             assert process.wait(PATIENCE) == 0
         worker.terminate()
         assert worker.wait(PATIENCE) == 0
 
 
-def test_a_program_looks_at_everything(url: str, tmp_path: Path) -> None:
-    with program(INSPECTING, url, tmp_path) as process:
+def test_a_program_looks_at_everything(shared_url: str, tmp_path: Path) -> None:
+    with program(INSPECTING, shared_url, tmp_path) as process:
         assert process.wait(PATIENCE) == 0

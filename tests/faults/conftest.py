@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from tests.faults.contents import Contents, redis_contents, sqlite_contents
 from tests.faults.processes import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from asynq.protocol.broker import Broker
     from tests.servers import RedisServer
@@ -67,15 +66,3 @@ def workers(site: Site, tmp_path: Path) -> Iterator[Workers]:
     workers = Workers(site.url, tmp_path)
     yield workers
     workers.close()
-
-
-@pytest.fixture
-def report(record_property: Callable[[str, object], None]) -> Callable[..., None]:
-    """Tells what was counted: printed, for `pytest -rP`, and as properties in a report."""
-
-    def tell(**figures: object) -> None:
-        for name, figure in figures.items():
-            record_property(name, figure)
-            sys.stdout.write(f"{name.replace('_', ' ')}: {figure}\n")
-
-    return tell

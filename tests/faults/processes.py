@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tests.faults.runs import RUN_LOG, RunLog
+from tests.programs import program_environment
 
 if TYPE_CHECKING:
     import signal
@@ -26,11 +26,10 @@ class Started:
 
     def __init__(self, command: Sequence[str], output: Path, **environment: str) -> None:
         self._output = output
-        paths = os.pathsep.join(sys.path)
         with output.open("ab") as stream:
             self.process = subprocess.Popen(
                 [sys.executable, *command],
-                env={**os.environ, "PYTHONPATH": paths, **environment},
+                env=program_environment(**environment),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,

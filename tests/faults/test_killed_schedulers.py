@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
-
-import pytest
 
 from asynq import AsyncInspector, Task, connect
 from asynq.client.options import Options
 from asynq.protocol.ops import GetLastTick
 from asynq.scheduler.entries import Entry
 from tests.waiting import aeventually
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PROGRAM = """
 import datetime, sys, asynq
@@ -28,18 +22,10 @@ ENTRY = Entry.of("@every 1s", Task("tick"), Options(), ZoneInfo("UTC"))
 TICKS = 4
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "redis":
-        server: str = request.getfixturevalue("redis_server").url
-        return server
-    return f"sqlite:///{tmp_path / 'tasks.db'}"
-
-
-async def test_killed_schedulers_neither_lose_nor_double_a_tick(url: str) -> None:
-    processes = start(url, 3)
+async def test_killed_schedulers_neither_lose_nor_double_a_tick(shared_url: str) -> None:
+    processes = start(shared_url, 3)
     try:
-        async with AsyncInspector(url) as inspector:
+        async with AsyncInspector(shared_url) as inspector:
 
             async def enqueued() -> bool:
                 events = [event async for event in inspector.enqueue_events(ENTRY.id)]
@@ -51,7 +37,7 @@ async def test_killed_schedulers_neither_lose_nor_double_a_tick(url: str) -> Non
             assert [process.poll() is None for process in processes] == [False, False, True]
             end(processes)
             tasks = [task async for task in inspector.tasks("default", "pending")]
-        broker = connect(url)
+        broker = connect(shared_url)
         last = broker.execute(GetLastTick(queue="default", entry_id=ENTRY.id))
         broker.close()
         first = min(task.next_process_at for task in tasks if task.next_process_at)

@@ -80,6 +80,6 @@ class AwaitedFace:
 Face = PlainFace | AwaitedFace
 
 
-def enqueue(task_id: str = "a") -> Enqueue:
-    """A task for queue "q"; the request contains "call for" and the id."""
-    return Enqueue(message=TaskMessage(id=task_id, type="t", queue="q"), enqueue_id=f"call for {task_id}")
+def enqueue(task_id: str = "a", queue: str = "q") -> Enqueue:
+    """A small task; the request contains "call for" and the id."""
+    return Enqueue(message=TaskMessage(id=task_id, type="t", queue=queue), enqueue_id=f"call for {task_id}")

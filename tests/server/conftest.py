@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import uuid
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import define
 
-from asynq.clock import SystemClock
+from asynq.clock import FakeClock, SystemClock
 from asynq.errors import TaskNotFoundError
 from asynq.protocol.message import StoredTask, TaskMessage
 from asynq.protocol.ops import Enqueue, GetTask
@@ -22,6 +21,7 @@ from asynq.server import Server
 from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker, SQLiteBroker
+from tests.programs import program_environment
 from tests.waiting import aeventually
 
 if TYPE_CHECKING:
@@ -101,15 +101,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'tasks.db'}"
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a broker is that several processes can share."""
-    if request.param == "redis":
-        server: str = request.getfixturevalue("redis_server").url
-        return server
-    return f"sqlite:///{tmp_path / 'tasks.db'}"
-
-
 def open_broker(url: str) -> Broker:
     """A broker of its own."""
     if url.startswith("memory"):
@@ -117,21 +108,39 @@ def open_broker(url: str) -> Broker:
     return SQLiteBroker(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else RedisBroker(url)
 
 
-@pytest.fixture
-async def bench(url: str) -> AsyncIterator[Bench]:
-    """A broker of each kind."""
-    broker = open_broker(url)
+@asynccontextmanager
+async def opened(broker: Broker) -> AsyncIterator[Bench]:
+    """A bench with this broker, which is closed in the end."""
     yield Bench(broker)
     await broker.aclose()
     broker.close()
 
 
 @pytest.fixture
+async def bench(url: str) -> AsyncIterator[Bench]:
+    """A broker of each kind."""
+    async with opened(open_broker(url)) as bench:
+        yield bench
+
+
+@pytest.fixture
 async def memory() -> AsyncIterator[Bench]:
     """A broker in memory, for what does not depend on the broker."""
-    broker = MemoryBroker(clock=SystemClock())
-    yield Bench(broker)
-    await broker.aclose()
+    async with opened(MemoryBroker(clock=SystemClock())) as bench:
+        yield bench
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that only the test moves."""
+    return FakeClock()
+
+
+@pytest.fixture
+def broker(clock: FakeClock) -> Iterator[MemoryBroker]:
+    """A broker in memory that goes by that clock."""
+    broker = MemoryBroker(clock=clock)
+    yield broker
     broker.close()
 
 
@@ -144,7 +153,7 @@ class Worker:
         self.log = directory / "runs"
         self.log.touch()
         arguments = [url, str(lease), str(shutdown), str(same_request), str(self.log)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        environment = program_environment()
         self.process = subprocess.Popen([sys.executable, APP, *arguments], env=environment)
 
     @property
@@ -196,7 +205,5 @@ def start_worker(shared_url: str, tmp_path: Path) -> Iterator[Callable[..., Work
 @pytest.fixture
 async def shared(shared_url: str) -> AsyncIterator[Bench]:
     """A broker that the workers of `start_worker` use too."""
-    broker = open_broker(shared_url)
-    yield Bench(broker)
-    await broker.aclose()
-    broker.close()
+    async with opened(open_broker(shared_url)) as bench:
+        yield bench

@@ -11,7 +11,6 @@ import pytest
 
 from asynq.client.client import AsyncClient
 from asynq.client.task import Task
-from asynq.clock import FakeClock
 from asynq.errors import AggregationError
 from asynq.protocol import ops
 from asynq.server import Server
@@ -22,8 +21,7 @@ from tests.server.groups import MINUTE, add, groups, joined, pending
 from tests.waiting import aeventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from asynq.clock import FakeClock
     from asynq.protocol.broker import Broker
     from tests.server.conftest import Bench
 
@@ -107,18 +105,6 @@ def test_what_cannot_be_honoured_is_refused(options: dict[str, Any], name: str) 
 
 
 # --- step by step ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def broker(clock: FakeClock) -> Iterator[MemoryBroker]:
-    broker = MemoryBroker(clock=clock)
-    yield broker
-    broker.close()
 
 
 class Steps:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.client.client import random_id
-from asynq.clock import FakeClock
 from asynq.errors import AggregationLostError, BrokerUnavailable
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
@@ -19,27 +18,14 @@ from asynq.runtime.threads import DaemonThreadPool
 from asynq.worker.aggregation import Aggregate, Aggregation
 from asynq.worker.loops.reclaimer import GroupRepairer, Reclaimer
 from asynq_redis import RedisBroker
-from asynq_sqlite import MemoryBroker
 from tests.server.groups import MINUTE, add, groups, joined, pending
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from asynq.client.task import Task
+    from asynq.clock import FakeClock
     from asynq.protocol.broker import Broker
+    from asynq_sqlite import MemoryBroker
     from tests.servers import RedisServer
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def broker(clock: FakeClock) -> Iterator[MemoryBroker]:
-    broker = MemoryBroker(clock=clock)
-    yield broker
-    broker.close()
 
 
 # --- one set --------------------------------------------------------------------------------------------

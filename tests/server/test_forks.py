@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq import Client, Task
+from tests.programs import program_environment
 from tests.waiting import aeventually
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Forking:
 
 @contextmanager
 def forking(url: str, log: Path, loop: str) -> Iterator[Forking]:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = program_environment()
     process = subprocess.Popen([sys.executable, APP, url, str(log), loop], env=environment, process_group=0)
     try:
         yield Forking(process, log)

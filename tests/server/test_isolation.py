@@ -14,7 +14,6 @@ from attrs import evolve
 
 from asynq import AsynqError, BrokerUnavailable, Task
 from asynq.client.options import Options
-from asynq.clock import FakeClock
 from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.message import TaskMessage
@@ -38,29 +37,18 @@ from asynq.task_state import TaskState
 from asynq.worker.leases.extender import Extender
 from asynq.worker.loops.forwarder import Forwarder
 from asynq.worker.loops.recoverer import Recoverer
-from asynq_sqlite import MemoryBroker
 from tests.waiting import aeventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
+    from asynq.clock import FakeClock
     from asynq.handlers.context import Context
+    from asynq_sqlite import MemoryBroker
     from tests.server.conftest import Bench
 
 T = TypeVar("T")
 LEASE = 30_000
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def broker(clock: FakeClock) -> Iterator[MemoryBroker]:
-    broker = MemoryBroker(clock=clock)
-    yield broker
-    broker.close()
 
 
 class Poisoned:

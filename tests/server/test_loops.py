@@ -19,29 +19,17 @@ from asynq.worker.loops.forwarder import ROTATION_INTERVAL, Forwarder
 from asynq.worker.loops.janitor import Janitor
 from asynq.worker.loops.queue_sweep import MAX_QUEUES_PER_STEP
 from asynq.worker.loops.recoverer import Recoverer
-from asynq_sqlite import MemoryBroker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from asynq.protocol.ops import Op, Recover
+    from asynq_sqlite import MemoryBroker
 
 T = TypeVar("T")
 
 SECOND = 1000
 LEASE = 30 * SECOND
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def broker(clock: FakeClock) -> Iterator[MemoryBroker]:
-    broker = MemoryBroker(clock=clock)
-    yield broker
-    broker.close()
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ from asynq.task_state import TaskState
 from asynq_sqlite import MemoryBroker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from asynq.errors import AsynqError
     from asynq.protocol.message import Delivery
@@ -42,13 +42,6 @@ SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock(NOON)
-
-
-@pytest.fixture
-def broker(clock: FakeClock) -> Iterator[MemoryBroker]:
-    broker = MemoryBroker(clock=clock)
-    yield broker
-    broker.close()
 
 
 class Flaky:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asynq.protocol import ops
 from asynq.protocol.message import Delivery, StoredTask, TaskMessage
+from tests.programs import program_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def start_script(script: str, *arguments: object) -> subprocess.Popen[str]:
         [sys.executable, "-c", script, *map(str, arguments)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=program_environment(),
     )
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 import asynq_topologies
+from tests.redis.probes import AwaitedFace, Face, PlainFace
 from tests.servers import require_redis_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from asynq_topologies import Topology
 
@@ -49,13 +49,8 @@ def queues_of(topology: Topology) -> list[str]:
     return [name for _, name in sorted(primaries.items(), key=lambda item: item[0] == listing)]
 
 
-@pytest.fixture
-def report(record_property: Callable[[str, object], None]) -> Callable[..., None]:
-    """Tells what was counted: printed, for `pytest -rP`, and as properties in a report."""
-
-    def tell(**figures: object) -> None:
-        for name, figure in figures.items():
-            record_property(name, figure)
-            sys.stdout.write(f"{name.replace('_', ' ')}: {figure}\n")
-
-    return tell
+@pytest.fixture(params=[PlainFace, AwaitedFace], ids=["plain", "awaited"])
+def face(request: pytest.FixtureRequest) -> Face:
+    """Each way of asking a broker."""
+    made: Face = request.param()
+    return made

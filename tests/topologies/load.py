@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from attrs import frozen
 
 from asynq.protocol.connect import connect
 from asynq.protocol.ops import GetQueueStats
+from tests.programs import program_environment
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Load:
                     *(sys.executable, str(APP), what, self._url, ",".join(self.queues)),
                     *(str(self._min_replicas), self._remap),
                 ],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env=program_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=log,

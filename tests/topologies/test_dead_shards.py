@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import BrokerUnavailable
-from asynq.protocol.message import TaskMessage
-from asynq.protocol.ops import Dequeue, Enqueue, Enqueued
+from asynq.protocol.ops import Dequeue, Enqueued
 from asynq_redis import RedisClusterBroker
+from tests.redis.probes import enqueue
 from tests.topologies.conftest import queues_of
 from tests.topologies.load import Load
 from tests.waiting import let_pass
@@ -28,10 +28,6 @@ DEAD_FOR = 7.0
 STALL = 6.0
 """Most seconds in which a queue on another shard may stand still: a producer that waits for a hanging server
 finds out after the socket timeout, 3 s, before it leaves that server alone."""
-
-
-def enqueue(task_id: str, queue: str) -> Enqueue:
-    return Enqueue(message=TaskMessage(id=task_id, type="t", queue=queue), enqueue_id=f"call for {task_id}")
 
 
 def shard_of(cluster: Topology, key: str) -> list[Node]:

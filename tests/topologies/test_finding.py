@@ -8,9 +8,9 @@ from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from asynq.protocol.message import TaskMessage
-from asynq.protocol.ops import Enqueue, Ping
+from asynq.protocol.ops import Ping
 from asynq_redis import RedisClusterBroker
+from tests.redis.probes import enqueue
 from tests.topologies.conftest import queues_of
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
 NOWHERE = ("127.0.0.1", 1)
 THREADS = 20
-
-
-def enqueue(task_id: str, queue: str) -> Enqueue:
-    return Enqueue(message=TaskMessage(id=task_id, type="t", queue=queue), enqueue_id=f"call for {task_id}")
 
 
 def questions(topology: Topology) -> int:

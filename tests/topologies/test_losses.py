@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq.errors import AsynqError, BrokerUnavailable, NotReplicatedError
-from asynq.protocol.message import TaskMessage
-from asynq.protocol.ops import Enqueue, Enqueued
+from asynq.protocol.ops import Enqueued
 from asynq_redis import RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies.layout import MASTER
+from tests.redis.probes import enqueue
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 PENDING = "asynq:{q}:pending"
 COUNT = 30
-
-
-def enqueue(task_id: str) -> Enqueue:
-    return Enqueue(message=TaskMessage(id=task_id, type="t", queue="q"), enqueue_id=f"call for {task_id}")
 
 
 def broker_on(topology: Topology, min_replicas: int) -> Any:

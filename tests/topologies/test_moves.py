@@ -18,7 +18,7 @@ from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Dequeue, Done, Enqueue, GetQueueStats, ListQueues, PauseQueue, Ping
 from asynq_redis import RedisBroker, RedisClusterBroker
 from asynq_topologies.slots import Move
-from tests.redis.probes import AwaitedFace, Face, PlainFace
+from tests.redis.probes import enqueue
 from tests.topologies.conftest import queues_of
 from tests.topologies.load import Load
 from tests.waiting import PATIENCE, aeventually, eventually
@@ -38,19 +38,9 @@ def pending(queue: str) -> str:
     return f"asynq:{{{queue}}}:pending"
 
 
-def enqueue(task_id: str, queue: str) -> Enqueue:
-    return Enqueue(message=TaskMessage(id=task_id, type="t", queue=queue), enqueue_id=f"call for {task_id}")
-
-
 def elsewhere(cluster: Topology, queue: str) -> Any:
     home = cluster.primary_of(pending(queue))
     return next(primary for primary in cluster.primaries() if primary is not home)
-
-
-@pytest.fixture(params=[PlainFace, AwaitedFace], ids=["plain", "awaited"])
-def face(request: pytest.FixtureRequest) -> Face:
-    made: Face = request.param()
-    return made
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from redis.crc import key_slot
 
 from asynq.errors import BrokerUnavailable
 from asynq.protocol.connect import connect
-from asynq.protocol.message import TaskMessage
-from asynq.protocol.ops import Enqueue
 from asynq_redis import RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies.layout import MASTER
+from tests.redis.probes import enqueue
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
     from asynq_topologies.node import Node
 
 KEY = "asynq:{q}:pending"
-
-
-def enqueue(task_id: str) -> Enqueue:
-    return Enqueue(message=TaskMessage(id=task_id, type="t", queue="q"), enqueue_id=f"call for {task_id}")
 
 
 def refusals(node: Node, code: str) -> int:

@@ -13,14 +13,13 @@ import pytest
 import asynq_topologies
 from asynq.errors import BrokerRefusedError, BrokerUnavailable
 from asynq.protocol.connect import connect
-from asynq.protocol.message import TaskMessage
-from asynq.protocol.ops import Enqueue, Ping
+from asynq.protocol.ops import Ping
 from asynq_redis import RedisSentinelBroker
 from asynq_redis.transport.routing import DISCOVERY_TIMEOUT
 from asynq_topologies.layout import MASTER
 from asynq_topologies.node import wait_until
 from asynq_topologies.ports import free_port
-from tests.redis.probes import AwaitedFace, Face, PlainFace
+from tests.redis.probes import enqueue
 from tests.servers import require_redis_server
 from tests.waiting import eventually
 
@@ -34,16 +33,6 @@ PENDING = "asynq:{q}:pending"
 
 CONFIRM_INTERVAL = "asynq_redis.transport.sentinel.CONFIRM_INTERVAL"
 """What bounds how long a broker goes on with a primary before it asks again which one it is."""
-
-
-@pytest.fixture(params=[PlainFace, AwaitedFace], ids=["plain", "awaited"])
-def face(request: pytest.FixtureRequest) -> Face:
-    made: Face = request.param()
-    return made
-
-
-def enqueue(task_id: str) -> Enqueue:
-    return Enqueue(message=TaskMessage(id=task_id, type="t", queue="q"), enqueue_id=f"call for {task_id}")
 
 
 def sentinels(topology: Topology) -> list[tuple[str, int]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+
+from tests.programs import program_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,7 @@ GUARD = 'if __name__ == "__main__":\n    '
 
 def output(program: str, path: Path, *arguments: str) -> str:
     path.write_text(program)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = program_environment()
     command = [sys.executable, *(arguments or (str(path),))]
     return subprocess.run(
         command, env=environment, cwd=path.parent, capture_output=True, text=True, timeout=60, check=True

@@ -26,6 +26,7 @@ from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Succeeded, wr
 from asynq.handlers.processes.process import HandlerProcess
 from asynq.protocol.ops import WriteResult
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
+from tests.programs import program_environment
 from tests.unit import jobs
 from tests.unit.runs import delivery, started
 from tests.waiting import eventually
@@ -311,7 +312,7 @@ async def main():
 asyncio.run(main())
 """
     (tmp_path / "app.py").write_text(program)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = program_environment()
     worker = subprocess.Popen([sys.executable, tmp_path / "app.py", str(tmp_path / "f")], env=environment)
     processes = noted(tmp_path / "f")
     worker.kill()
