@@ -1,6 +1,6 @@
-"""The laws of `asynq.protocol.ops` as tests for any backend: subclass BrokerConformance, add a harness.
+"""Conformance suite for brokers: subclass BrokerConformance and add a harness.
 
-pytest loads the plugin in this package wherever it is installed: so names are loaded when they are used.
+pytest loads the plugin of this package in every run, so names are imported on first use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Holds the store at a URL against the promises, or a recorded history against the rules.
+"""Tests the store at a URL against the promises of a broker, or checks a recorded history.
 
-`python -m asynq_conformance redis://127.0.0.1:6379/15` prints a table in about a minute;
-`python -m asynq_conformance check history.jsonl.gz` judges what concurrent processes recorded.
+`python -m asynq_conformance redis://127.0.0.1:6379/15` prints a table in about a minute.
+`python -m asynq_conformance check history.jsonl.gz` checks a recording of concurrent processes.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 BROKEN: Final = 1
 REFUSED: Final = 2
-"""Exit statuses: a promise is broken or unknown; nothing was tried."""
+"""Exit statuses: a promise is broken or unknown; no test was run."""
 MOST_FAILURES: Final = 5
-"""Laws whose failures are printed."""
+"""Number of failed laws whose messages are printed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status."""
+    """Run the command line. Returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["check"]:
         return _check(words[1:])
@@ -52,21 +52,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m asynq_conformance",
-        description="Hold the EMPTY store at a URL against all promises of a broker, and leave it empty. "
-        "`check FILE` judges a recorded history instead.",
+        description="Test the EMPTY store at a URL against all promises of a broker, and leave it empty. "
+        "`check FILE` checks a recorded history instead.",
     )
     parser.add_argument("url", metavar="URL", help="redis://127.0.0.1:6379/15, sqlite:///trial.db, ...")
-    parser.add_argument("--force", action="store_true", help="remove what the store holds first")
+    parser.add_argument("--force", action="store_true", help="delete all queues of the store first")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--report", metavar="DIR", help="write report.md, report.json and report.html here")
+    parser.add_argument(
+        "--report", metavar="DIR", help="write report.md, report.json and report.html to this directory"
+    )
     parser.add_argument("--profile", default="smoke", help="smoke (the default), ci or nightly")
-    parser.add_argument("--only", metavar="EXPRESSION", help="laws whose names match, as pytest's -k")
-    parser.add_argument("--layers", default="A,B", help="A,B by default; C and D take longer")
+    parser.add_argument(
+        "--only", metavar="EXPRESSION", help="run only laws whose names match, as with pytest's -k"
+    )
+    parser.add_argument("--layers", default="A,B", help="layers to run; A,B by default; C and D take longer")
     return parser
 
 
 def _refusal(options: argparse.Namespace) -> str:
-    """Why this store is left alone; "" when it may be used."""
+    """The reason why this store is not tested; "" if it can be."""
     from asynq.protocol import ops
     from asynq.protocol.connect import connect, redact_url
     from asynq_conformance.selection import harness_at
@@ -80,8 +84,8 @@ def _refusal(options: argparse.Namespace) -> str:
     if queues and not options.force:
         return (
             f"{redact_url(options.url)} is in use: it has {len(queues)} queues, such as {queues[0]!r}.\n"
-            "The laws need an empty store, which they fill and empty again and again. Name another one, "
-            "or say --force to lose what this one holds."
+            "The tests need an empty store, which they repeatedly fill and empty. Name another store, "
+            "or add --force to delete the contents of this one."
         )
     harness.empty()
     return ""
@@ -102,7 +106,7 @@ def _run(options: argparse.Namespace) -> int:
         *([f"--conformance-report={options.report}"] if options.report else []),
         *(["-k", options.only] if options.only else []),
     ]
-    # Nothing a user has set up for tests of their own has a say here.
+    # The user's own pytest settings and plugins must not affect the run.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.pop("PYTEST_ADDOPTS", None)
     try:
@@ -113,7 +117,7 @@ def _run(options: argparse.Namespace) -> int:
             harness_at(options.url).empty()
     report = watcher.report
     if report is None:
-        print("asynq_conformance: no law was tried", file=sys.stderr)
+        print("asynq_conformance: no test ran", file=sys.stderr)
         return REFUSED
     if options.json:
         sys.stdout.write(document.as_json(report))
@@ -129,7 +133,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def explain(report: ConformanceReport, options: argparse.Namespace) -> None:
-    """Print what the first laws that failed said, each once, and how to try one alone."""
+    """Print the message of each of the first failed laws, with the command that repeats it."""
     from asynq.protocol.connect import redact_url
     from asynq.runtime.safe_text import shown_lines
 
@@ -140,11 +144,10 @@ def explain(report: ConformanceReport, options: argparse.Namespace) -> None:
         again = ["python", "-m", "asynq_conformance", redact_url(options.url), "--only", law]
         again += ["--profile", options.profile] if options.profile != "smoke" else []
         again += ["--layers", outcome.fact.layer] if outcome.fact.layer not in "AB" else []
-        print(
-            f"\n{outcome.test.rpartition('::')[2]}\n{shown_lines(outcome.reason)}\nagain: {shlex.join(again)}"
-        )
+        test = outcome.test.rpartition("::")[2]
+        print(f"\n{test}\n{shown_lines(outcome.reason)}\nto repeat it: {shlex.join(again)}")
     if len(failed) > MOST_FAILURES:
-        print(f"\nand {len(failed) - MOST_FAILURES} laws more: --report DIR writes all of them down")
+        print(f"\nand {len(failed) - MOST_FAILURES} more laws: --report DIR writes all of them to files")
 
 
 def _law(test: str) -> str:
@@ -152,7 +155,7 @@ def _law(test: str) -> str:
 
 
 class _Watcher:
-    """Shows how far the run has come, and keeps its report."""
+    """Shows the progress of the run, and keeps its report."""
 
     def __init__(self) -> None:
         self._config: Any = None
@@ -174,7 +177,7 @@ class _Watcher:
             self._show()
 
     def _show(self) -> None:
-        """On a terminal in place, elsewhere a line for each tenth."""
+        """Show the progress: in place on a terminal, otherwise one line per tenth."""
         step = 100 if sys.stderr.isatty() else 10
         share = self._done * step // max(self._all, 1)
         if share == self._shown:
@@ -186,13 +189,13 @@ class _Watcher:
         sys.stderr.flush()
 
     def close(self) -> None:
-        """End the line."""
+        """Clear the progress line."""
         if sys.stderr.isatty():
             sys.stderr.write("\r" + " " * 40 + "\r")
 
     @property
     def report(self) -> ConformanceReport | None:
-        """What was found."""
+        """The report; None before the run has ended."""
         watch = self._config.pluginmanager.get_plugin("asynq_conformance_watch") if self._config else None
         found: ConformanceReport | None = (
             watch.run.result if watch is not None and watch.run is not None else None
@@ -202,7 +205,7 @@ class _Watcher:
 
 def _check(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m asynq_conformance check", description="Judge a recorded history by all rules."
+        prog="python -m asynq_conformance check", description="Check a recorded history against all rules."
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="history.jsonl.gz")
     parser.add_argument("--json", action="store_true", help="print the verdicts as JSON")
@@ -212,7 +215,7 @@ def _check(words: Sequence[str]) -> int:
 
     try:
         found = check_file(options.file)
-    except (OSError, ValueError, EOFError, zlib.error) as error:  # the last two: gzip, of half a file
+    except (OSError, ValueError, EOFError, zlib.error) as error:  # the last two: a truncated gzip file
         print(f"asynq_conformance: {options.file}: {shown(str(error))}", file=sys.stderr)
         return REFUSED
     if options.json:
@@ -220,8 +223,8 @@ def _check(words: Sequence[str]) -> int:
             name: {"state": found.state_of(name), "violations": list(map(str, verdict.violations))}
             for name, verdict in found.verdicts.items()
         }
-        told = {"state": found.state, "counts": dict(found.counts), "verdicts": verdicts}
-        print(json.dumps({**told, "incomplete": found.incomplete}, indent=1))
+        document = {"state": found.state, "counts": dict(found.counts), "verdicts": verdicts}
+        print(json.dumps({**document, "incomplete": found.incomplete}, indent=1))
     else:
         print(shown_lines(str(found)))
     return 0 if found.state == "ok" else BROKEN

@@ -1,4 +1,4 @@
-"""What a broker declares unsupported, held against what it does."""
+"""Compares what a broker declares unsupported with what it does."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from asynq.protocol.ops import Enqueue, EnqueueTick, Op, all_operations
 if TYPE_CHECKING:
     from asynq.protocol.broker import Capabilities
 
-CLAIM: Final = "but it answers: you may claim this"
-"""Part of the reason why a law is skipped whose operation works although it is declared unsupported."""
+CLAIM: Final = "but it works: the declaration can be removed"
+"""Part of the skip reason of a law whose operation works although it is declared unsupported."""
 
 
 def declared_unsupported(capabilities: Capabilities, op: Op[Any]) -> str | None:
-    """What of this operation the broker declares unsupported: its name, or "groups"; None for nothing."""
+    """What is declared unsupported in this operation: its name, or "groups"; None if nothing is."""
     if type(op) in capabilities.unsupported:
         return type(op).__name__
     enqueue = op.enqueue if isinstance(op, EnqueueTick) else op
@@ -26,11 +26,11 @@ def declared_unsupported(capabilities: Capabilities, op: Op[Any]) -> str | None:
 
 
 def compare_with_declaration(capabilities: Capabilities, op: Op[Any], answer: object) -> None:
-    """Skip the law, by name, if the operation is declared unsupported; fail it if it should have been."""
+    """Skip the law if the operation is declared unsupported; fail it if it is refused but not declared."""
     refused = isinstance(answer, UnsupportedOperationError)
     if name := declared_unsupported(capabilities, op):
         pytest.skip(f"unsupported: {name}" if refused else f"unsupported: {name}, {CLAIM}")
     if refused and type(op) in all_operations():
         pytest.fail(
-            f"{type(op).__name__} is refused as unsupported, and the broker's capabilities do not declare it"
+            f"{type(op).__name__} is refused as unsupported, but the broker's capabilities do not declare it"
         )

@@ -1,6 +1,6 @@
-"""What a test tells the report beyond having passed: a weaker promise, an open question, figures, a timeline.
+"""What a test reports besides its outcome: a weaker promise, an unknown result, figures, a timeline.
 
-Each function speaks about the test that runs now. Outside a run nobody listens.
+Each function applies to the running test. Outside a conformance run it does nothing.
 """
 
 from __future__ import annotations
@@ -18,67 +18,67 @@ if TYPE_CHECKING:
 EvidenceKind = Literal["weaker", "unknown", "count", "timeline", "about"]
 
 LONGEST_TIMELINE: Final = 80
-"""Events a timeline keeps: those closest to the ones marked."""
+"""Maximum number of spans of a timeline: those closest to the marked ones are kept."""
 
 Property = tuple[str, object]
-"""As in pytest's `user_properties`: the value must survive JSON."""
+"""As in pytest's `user_properties`. The value must be serializable as JSON."""
 
 _listeners: list[list[Property]] = []
 
 
 @frozen
 class Span:
-    """A call in a timeline: who made it, when it began and ended, what came of it."""
+    """A call in a timeline: its process, its start and end, and its outcome."""
 
     process: str
     start: float
-    """Seconds, from any zero all spans of a timeline share."""
+    """Seconds, relative to an origin that all spans of a timeline share."""
     end: float | None
-    """None: nobody knows whether and when it ended."""
+    """None if the end is unknown."""
     op: str
     outcome: str
-    """What the record says: ok, fail, info or note."""
+    """As in the recording: ok, fail, info or note."""
     text: str = ""
-    """What was asked and answered, shown beside it."""
+    """Request and answer, shown next to the span."""
     marked: bool = False
     """True for the calls that contradict each other."""
 
 
 def weaker(reason: str) -> None:
-    """The backend keeps a weaker promise, and this test verifies that one: W in the table, if it passes."""
-    _tell("weaker", reason)
+    """Report that the backend keeps a weaker promise, verified by this test: W in the table if it passes."""
+    _report("weaker", reason)
 
 
 def unknown(reason: str) -> None:
-    """This test could not find out: its promise counts as unknown, even if it passes, and the run fails."""
-    _tell("unknown", reason)
+    """Report that the result could not be determined: the promise counts as unknown and the run fails."""
+    _report("unknown", reason)
 
 
 def count(**figures: int) -> None:
-    """What was tried or found. Figures of one name are added up over the tests of a layer and backend."""
-    _tell("count", figures)
+    """Report figures. Figures of one name are added up over all tests of a layer and backend."""
+    _report("count", figures)
 
 
 def timeline(title: str, spans: Iterable[Span]) -> None:
-    """The part of a history that shows a violation; the report draws it."""
-    _tell("timeline", {"title": title, "spans": [asdict(span) for span in _closest(list(spans))]})
+    """Report the part of a history that shows a violation. The report draws it."""
+    _report("timeline", {"title": title, "spans": [asdict(span) for span in _closest(list(spans))]})
 
 
 def _closest(spans: list[Span]) -> list[Span]:
-    """The spans nearest in time to those that are marked, in the order they began."""
+    """The spans closest in time to the marked ones, ordered by start."""
     centres = [span.start for span in spans if span.marked] or [0.0]
     near = sorted(spans, key=lambda span: min(abs(span.start - centre) for centre in centres))
     return sorted(near[:LONGEST_TIMELINE], key=lambda span: span.start)
 
 
 def about(facts: Mapping[str, object]) -> None:
-    """What the backend of this test says of itself: versions, capabilities."""
-    _tell("about", dict(facts))
+    """Report versions and capabilities of the backend under test."""
+    _report("about", dict(facts))
 
 
 @contextmanager
 def listening(properties: list[Property]) -> Iterator[None]:
-    """Within, what is told is appended to these properties."""
+    """Append what is reported within the context to these properties."""
     _listeners.append(properties)
     try:
         yield
@@ -86,6 +86,6 @@ def listening(properties: list[Property]) -> Iterator[None]:
         _listeners.remove(properties)
 
 
-def _tell(kind: EvidenceKind, value: object) -> None:
+def _report(kind: EvidenceKind, value: object) -> None:
     if _listeners:
         _listeners[-1].append((PROPERTY_PREFIX + kind, value))

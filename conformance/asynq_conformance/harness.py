@@ -1,4 +1,4 @@
-"""The harness: what the author of a backend supplies so that the suite can run on it."""
+"""The harness, which the author of a backend supplies so that the suite can run on it."""
 
 from __future__ import annotations
 
@@ -14,71 +14,75 @@ if TYPE_CHECKING:
 
 
 class Harness:
-    """Opens brokers on an empty store and reaches behind them where a law needs damage no operation can do.
+    """Opens brokers on an empty store, and damages the store in ways that no operation can.
 
-    `open` is mandatory. A hook that is not overridden skips the laws that need it: override all that the
-    store allows. One that is registered for a URL scheme is made with the URL, and needs `empty` too.
+    Only `open` is required. A hook that is not overridden skips the laws that need it, so override every hook
+    that the store allows. A harness registered for a URL scheme is constructed with the URL, and also needs
+    `empty`.
     """
 
     column: str = ""
-    """How tables name the backend that `--broker` names; "": by the name of the class, without Harness."""
+    """Name of the backend in tables, for `--broker`; "": the name of the class without Harness."""
 
     lock_precision: ClassVar[int] = 1
-    """Milliseconds within which the end of a uniqueness lock follows the injected clock."""
+    """Milliseconds by which the expiry of a uniqueness lock may differ from the injected clock."""
     lists_at_once: ClassVar[bool] = True
-    """False if the list of queues and the queues are kept apart, so that a queue that is enqueued to while it
-    is deleted may be missing from the list until the next enqueue or examination."""
+    """False if the list of queues is stored separately, so that a queue that receives a task while it is
+    deleted may be missing from the list until the next enqueue or examination."""
 
     machine_share: float = 1.0
-    """How many of a profile's random programs are run: fewer where each step is a round trip or a flush."""
+    """Fraction of the profile's random programs that is run: below 1 if each step is a round trip or a flush.
+    """
 
     def open(self, clock: FakeClock) -> Broker:
-        """A broker on an empty store, going by this clock."""
+        """A broker on an empty store that uses this clock."""
         raise NotImplementedError
 
     def renew(self, clock: FakeClock) -> Broker:
-        """As `open`, for the next of many short programs in one test, all with this clock.
+        """Like `open`, for the next of many short programs in one test. All of them use this clock.
 
-        Override it where `open` relies on being called once in a test for the store to be empty, and where
-        emptying the store of the last call is cheaper than a new broker.
+        Override it if `open` empties the store only once per test, or if emptying the previous store is
+        cheaper than a new broker.
         """
         return self.open(clock)
 
     def reopen(self, clock: FakeClock) -> Broker:
-        """Another broker on the store the last `open` made."""
+        """Another broker on the store that the last `open` created."""
         del clock
-        return pytest.skip("this store cannot be opened twice")
+        return pytest.skip("this store cannot be opened a second time")
 
     def empty(self) -> None:
-        """Remove all that asynq keeps in the store. What others keep there stays."""
+        """Remove everything that asynq keeps in the store. Other contents stay."""
         raise NotImplementedError
 
     def about(self) -> Mapping[str, str]:
-        """Names and versions of what the broker keeps its tasks in, for reports."""
+        """Names and versions of the storage software, for reports."""
         return {}
 
     def factory(self) -> tuple[str, Mapping[str, Any]] | None:
-        """How another process opens the store of the last `open`, by the clock of machine or store.
+        """How another process opens the store of the last `open`, with the clock of the machine or the store.
 
-        An importable "module:callable" that returns a Broker, and keyword arguments that JSON can hold.
-        None: no other process can, and histories of concurrent processes are not recorded.
+        Returns:
+            An importable "module:callable" that returns a Broker, and keyword arguments that JSON can
+            represent. None if no other process can open the store: then no histories of concurrent
+            processes are recorded.
         """
         return None
 
     def warp(self, milliseconds: int) -> None:
-        """Called when the clock was moved forward: let whatever expires by a clock of its own follow."""
+        """Called after the clock was moved forward: data that expires by another clock must expire too."""
 
     def corrupt(self, queue: str, task_id: str) -> None:
         """Make the stored message of this task undecodable."""
         del queue, task_id
-        pytest.skip("the messages of this store cannot be damaged")
+        pytest.skip("this store has no way to damage a message")
 
     def lose(self, queue: str, task_id: str) -> None:
-        """Remove the task, but leave its id wherever ids are listed."""
+        """Remove the task, but keep its id in all lists of ids."""
         del queue, task_id
-        pytest.skip("this store cannot list an id without its task")
+        pytest.skip("this store cannot contain an id without a task")
 
     def strand(self, queue: str, task_id: str) -> None:
-        """Remove the lease of an active task, and nothing else."""
+        """Remove only the lease of an active task."""
         del queue, task_id
-        pytest.skip("an active task of this store cannot be without a lease")
+        pytest.skip("this store cannot contain an active task without a lease")

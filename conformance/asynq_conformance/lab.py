@@ -1,4 +1,4 @@
-"""The lab of a law: an empty store, a broker on it, a clock that the law moves, short methods for steps."""
+"""The lab of a law: an empty store, its broker, a fake clock, and short methods for frequent steps."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ T = TypeVar("T")
 Face = Literal["plain", "awaited"]
 
 START = 4_000_000_000_250
-"""Where the clock starts: within a second, so that rounding shows, and far ahead, so that a store which
-expires things by its own clock keeps them."""
+"""Start of the clock: not a whole second, so that rounding shows, and in the far future, so that a store
+that expires data by its own clock keeps it."""
 
 SECOND = 1000
 MINUTE = 60 * SECOND
@@ -49,7 +49,7 @@ def lock_name(queue: str = "q", name: str = "k") -> str:
 
 
 class Lab:
-    """What a law works with: one empty store, its broker, a clock, and short methods for frequent steps."""
+    """What a law works with: an empty store, its broker, a fake clock, and methods for frequent steps."""
 
     def __init__(self, harness: Harness, face: Face) -> None:
         self.harness = harness
@@ -59,21 +59,21 @@ class Lab:
         self._tokens = 0
 
     def close_connections(self) -> None:
-        """Close the broker's connections; using it again opens them again."""
+        """Close the broker's connections. The next use opens them again."""
         if self._runner:
             self._runner.run(self.broker.aclose())
         self.broker.close()
 
     def close(self) -> None:
-        """Free all this lab holds."""
+        """Release all resources of this lab."""
         self.close_connections()
         if self._runner:
             self._runner.close()
 
-    # --- the door -----------------------------------------------------------------------------------
+    # --- executing ----------------------------------------------------------------------------------
 
     def execute(self, op: ops.Op[T]) -> T:
-        """Carry out one operation through the face under test. Skips what the broker declares unsupported."""
+        """Execute one operation through the face under test. Skips the law if it is declared unsupported."""
         answer: T | AsynqError
         try:
             answer = self._runner.run(self.broker.aexecute(op)) if self._runner else self.broker.execute(op)
@@ -82,7 +82,7 @@ class Lab:
         return cast("T", unwrap(self._supported((op,), (answer,))[0]))
 
     def execute_elsewhere(self, op: ops.Op[T]) -> T:
-        """Carry out one operation by another broker on the same store. Skips as `execute`."""
+        """Execute one operation by another broker on the same store. Skips like `execute`."""
         other = self.harness.reopen(self.clock)
         answer: T | AsynqError
         try:
@@ -94,7 +94,7 @@ class Lab:
         return cast("T", unwrap(self._supported((op,), (answer,))[0]))
 
     def execute_many(self, operations: Sequence[ops.Op[T]]) -> list[T | AsynqError]:
-        """Carry out many operations through the face under test. Skips as `execute`."""
+        """Execute operations as one batch through the face under test. Skips like `execute`."""
         if self._runner:
             answers = self._runner.run(self.broker.aexecute_many(operations))
         else:
@@ -102,7 +102,7 @@ class Lab:
         return self._supported(operations, answers)
 
     def execute_at_once(self, operations: Sequence[ops.Op[T]]) -> list[T | AsynqError]:
-        """Carry out each operation by a caller of its own, all at the same time. Skips as `execute`."""
+        """Execute each operation by a separate concurrent caller. Skips like `execute`."""
         if self._runner:
             return self._supported(operations, self._runner.run(self._gather(operations)))
         with ThreadPoolExecutor(8) as callers:
@@ -111,7 +111,7 @@ class Lab:
     def _supported(
         self, operations: Sequence[ops.Op[T]], answers: Sequence[T | AsynqError]
     ) -> list[T | AsynqError]:
-        """The answers, unless the broker declares one of the operations unsupported, or should have."""
+        """The answers. Skips or fails the law if they disagree with the broker's declaration."""
         for op, answer in zip(operations, answers, strict=True):
             compare_with_declaration(self.broker.capabilities, op, answer)
         return list(answers)
@@ -135,22 +135,22 @@ class Lab:
 
     @property
     def now(self) -> int:
-        """The present instant of the broker."""
+        """The present instant of the broker, in milliseconds."""
         return self.clock.now()
 
     def advance(self, milliseconds: int) -> None:
-        """Let time pass."""
+        """Move the clock forward."""
         self.clock.advance(milliseconds)
         self.harness.warp(milliseconds)
 
     def advance_to(self, instant: int) -> None:
-        """Let time pass until this instant."""
+        """Move the clock forward to this instant."""
         self.advance(instant - self.now)
 
     # --- producing ----------------------------------------------------------------------------------
 
     def fresh(self) -> str:
-        """A token or an enqueue id nobody has used."""
+        """A new token or enqueue id."""
         self._tokens += 1
         return f"token-{self._tokens}"
 
@@ -165,7 +165,7 @@ class Lab:
         group: str = "",
         lock: str = "",
     ) -> TaskMessage:
-        """A task as a client composes it."""
+        """A message as a client composes it."""
         return TaskMessage(
             id=task_id,
             type="type",
@@ -188,7 +188,7 @@ class Lab:
         on_conflict: Literal["reject", "replace_finished"] = "reject",
         enqueue_id: str | None = None,
     ) -> ops.Enqueued:
-        """Enqueue a message, or a plain task of this id."""
+        """Enqueue a message, or a plain task with this id."""
         return self.execute(
             ops.Enqueue(
                 message=self.message(message) if isinstance(message, str) else message,
@@ -201,7 +201,7 @@ class Lab:
         )
 
     def enqueue_all(self, ids: Sequence[str], queue: str = "q") -> None:
-        """Enqueue plain tasks in this order."""
+        """Enqueue plain tasks in this order, in one batch."""
         operations = [ops.Enqueue(message=self.message(i, queue), enqueue_id=self.fresh()) for i in ids]
         answers = self.execute_many(operations)
         assert all(isinstance(answer, ops.Enqueued) for answer in answers), answers
@@ -216,64 +216,64 @@ class Lab:
         lease: int = LEASE,
         limits: Mapping[str, int] | None = None,
     ) -> tuple[Delivery, ...]:
-        """Up to `count` tasks, all by this preference order; queue "q" when none is given."""
+        """Dequeue up to `count` tasks, all by this order of queues; from queue "q" by default."""
         orders = (order or ("q",),) * count
         return self.execute(
             ops.Dequeue(orders=orders, token=token or self.fresh(), lease=lease, limits=limits or {})
         )
 
     def take(self, *order: str, lease: int = LEASE) -> Delivery:
-        """The one task that must be there."""
+        """Dequeue exactly one task."""
         (delivery,) = self.dequeue(*order, lease=lease)
         return delivery
 
     def drain(self, *order: str) -> list[str]:
-        """Ids of all tasks that can be taken, in the order in which they come."""
+        """Dequeue all pending tasks. Returns their ids in the order of delivery."""
         ids: list[str] = []
         while deliveries := self.dequeue(*order, count=ops.MAX_BATCH):
             ids.extend(delivery.message.id for delivery in deliveries)
         return ids
 
     def lose_worker(self, delivery: Delivery) -> LostLease:
-        """Let this lease lapse; what recovery then observes."""
+        """Let this lease expire. Returns the lost lease that recovery finds."""
         self.advance_to(max(self.now, delivery.expires_at))
         lost = self.execute(ops.ListLostLeases(queue=delivery.message.queue)).leases
         return next(lease for lease in lost if lease.message.id == delivery.message.id)
 
     def recover(self, delivery: Delivery, to: Literal["pending", "retry", "archived"] = "pending") -> None:
-        """Take this task from its worker, whose lease lapses first."""
+        """Let this lease expire, and recover the task."""
         assert self.execute(ops.Recover(lost=self.lose_worker(delivery), to=to, error="lost"))
 
     # --- looking ------------------------------------------------------------------------------------
 
     def task(self, task_id: str = "t", queue: str = "q") -> StoredTask:
-        """The task as it is now."""
+        """The task in its present state."""
         return self.execute(ops.GetTask(queue=queue, task_id=task_id))
 
     def state(self, task_id: str = "t", queue: str = "q") -> TaskState | None:
-        """State of the task, None when there is none."""
+        """State of the task; None if there is no such task."""
         try:
             return self.task(task_id, queue).state
         except TaskNotFoundError:
             return None
 
     def listed(self, state: TaskState, queue: str = "q", group: str = "") -> list[str]:
-        """Ids of all tasks of this state, as ListTasks orders them."""
+        """Ids of all tasks of this state, in the order of ListTasks."""
         page = ops.ListTasks(queue=queue, state=state, group=group, limit=1000)
         return [task.message.id for task in self.execute(page)]
 
     def stats(self, queue: str = "q") -> QueueStats:
-        """Numbers of the queue."""
+        """Statistics of the queue."""
         return self.execute(ops.GetQueueStats(queue=queue))
 
     def counters(self, queue: str = "q") -> tuple[int, int]:
-        """Runs ended and runs failed, ever; today's must agree."""
+        """Total of runs ended and of runs failed. Today's counters must equal them."""
         stats = self.stats(queue)
         assert (stats.processed, stats.failed) == (stats.processed_total, stats.failed_total)
         return stats.processed_total, stats.failed_total
 
     def picture(self, queue: str = "q") -> tuple[QueueStats, Mapping[TaskState, tuple[StoredTask, ...]]]:
-        """All that can be seen of a queue: two equal pictures mean that nothing was changed."""
+        """Everything that can be seen of a queue: two equal pictures mean that nothing has changed."""
         groups = {state: "g" if state is TaskState.AGGREGATING else "" for state in TaskState}
         pages = {
             state: self.execute(ops.ListTasks(queue=queue, state=state, group=group, limit=1000))
@@ -284,7 +284,7 @@ class Lab:
     # --- bringing a task into a state -----------------------------------------------------------------
 
     def bring(self, state: TaskState, task_id: str = "t", *, unique: ops.Unique | None = None) -> None:
-        """Make a task of this state in queue "q", whose pending tasks must all have been taken."""
+        """Create a task of this state in queue "q". The queue must have no pending tasks."""
         message = self.message(
             task_id,
             retention=3600 if state is TaskState.COMPLETED else 0,
@@ -304,7 +304,7 @@ class Lab:
             self.execute(ops.Complete(delivery=delivery))
 
     def examine(self, queue: str | None = "q", *, repair: bool = False) -> set[Finding]:
-        """All that an examination finds."""
+        """Examine the store completely. Returns all findings."""
         found: set[Finding] = set()
         cursor = ""
         while True:

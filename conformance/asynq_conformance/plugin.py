@@ -1,6 +1,6 @@
-"""The pytest plugin: options, and the table of promises at the end of a run that held a broker against them.
+"""The pytest plugin: options, and the table of promises at the end of a run with conformance tests.
 
-A run without such tests pays for the options and one look at its tests.
+In other runs it costs only the options and one look at the collected tests.
 """
 
 from __future__ import annotations
@@ -26,37 +26,44 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="MODULE:HARNESS",
         dest="conformance_brokers",
-        help="with `--pyargs asynq_conformance`: run the suite on this harness, or on the store a URL names; "
-        "may be given several times",
+        help="with `--pyargs asynq_conformance`: run the suite on this harness, or on the store at a URL; "
+        "may be repeated",
     )
     group.addoption(
-        "--conformance-profile", metavar="NAME", help="how much is tried: smoke, ci (the default) or nightly"
+        "--conformance-profile", metavar="NAME", help="amount of testing: smoke, ci (the default) or nightly"
     )
     group.addoption(
-        "--conformance-layers", metavar="A,B,C,D", help="only these: laws, machine, histories, disturbances"
+        "--conformance-layers",
+        metavar="A,B,C,D",
+        help="run only these layers: laws, state machine, histories, disturbances",
     )
-    group.addoption("--conformance-seed", metavar="N", type=int, help="the seed of random programs and loads")
+    group.addoption("--conformance-seed", metavar="N", type=int, help="seed of random programs and loads")
     group.addoption(
-        "--conformance-budget", metavar="SECONDS", type=float, help="skip what has not begun after this time"
+        "--conformance-budget",
+        metavar="SECONDS",
+        type=float,
+        help="skip tests that have not started within this time",
     )
     group.addoption(
-        "--conformance-report", metavar="DIR", help="write report.md, report.json and report.html here"
+        "--conformance-report",
+        metavar="DIR",
+        help="write report.md, report.json and report.html to this directory",
     )
     group.addoption(
         "--conformance-xfails",
         metavar="FILE",
-        help="known failures, a line each: test | guarantee | reason | link",
+        help="file of known failures, one per line: test | guarantee | reason | link",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # pytest-timeout gives it a meaning; without that plugin it is no typo either.
-    config.addinivalue_line("markers", "timeout(seconds): the longest a test may take")
+    # pytest-timeout defines this marker; without that plugin it must not count as unknown.
+    config.addinivalue_line("markers", "timeout(seconds): time limit of a test")
     options = config.option
     if options.conformance_profile or options.conformance_seed is not None or options.conformance_brokers:
         from asynq_conformance import profiles, selection
 
-        # A run within another one's process, as tests of plugins are, leaves its choices alone.
+        # A nested run in the same process, as in tests of plugins, must not change the outer run's choices.
         before, backends = profiles.chosen(), selection.selected()
         config.add_cleanup(lambda: profiles.choose(profile=before.profile, seed=before.seed))
         config.add_cleanup(lambda: selection.restore(backends))
@@ -68,20 +75,20 @@ def pytest_configure(config: pytest.Config) -> None:
     watch = Watch(config)
     config.pluginmanager.register(watch, "asynq_conformance_watch")
     if options.conformance_xfails or options.conformance_layers:
-        watch.begin()  # so that what is wrong with them is said at once
+        watch.begin()  # so that errors in these options are reported at once
 
 
 class Watch:
-    """Waits for tests that hold a broker against the promises. Only then a `Run` is begun."""
+    """Detects conformance tests, and starts a `ReportSession` only if there are any."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self.run: ReportSession | None = None
         self.uncollected = 0
-        """Files whose tests nobody knows."""
+        """Number of files that could not be collected."""
 
     def begin(self) -> ReportSession:
-        """The run, from now on."""
+        """Start the session if it has not started. Returns it."""
         if self.run is None:
             from asynq_conformance.report.session import ReportSession
 
@@ -90,7 +97,7 @@ class Watch:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        # Whoever wrote a law has imported this.
+        # Every module that defines a law imports this module.
         if "asynq_conformance.promises" in sys.modules:
             from asynq_conformance.report.facts import fact_of
 
@@ -134,10 +141,10 @@ class Watch:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        # A worker process of pytest-xdist tells what it collected.
-        told = getattr(node, "workeroutput", {}).get(WORKER_OUTPUT)
-        if told:
-            self.begin().take(told)
+        # A worker process of pytest-xdist sends the list of tests that it collected.
+        collected = getattr(node, "workeroutput", {}).get(WORKER_OUTPUT)
+        if collected:
+            self.begin().take(collected)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -1,4 +1,4 @@
-"""How much is tried: little in `smoke`, what a machine of continuous integration bears in `ci`, all night."""
+"""Profiles, which set the amount of testing: `smoke` for seconds, `ci` for minutes, `nightly` for hours."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ DEFAULT: Final = "ci"
 
 @frozen(kw_only=True)
 class Profile:
-    """The sizes of a run. A part of the suite that is dear on a backend scales them down there."""
+    """The sizes of a run. A harness reduces them for parts that are expensive on its backend."""
 
     name: str
     examples: int
-    """Programs the machine runs (layer B)."""
+    """Number of random programs (layer B)."""
     steps: int
-    """Most steps of one program."""
+    """Maximum number of steps of a program."""
     processes: int
-    """Processes that work at the same time in one history (layer C)."""
+    """Number of concurrent processes of a history (layer C)."""
     seconds: float
-    """How long one history is recorded."""
+    """Duration of the recording of a history."""
     disturbances: int
-    """How often each disturbance is brought about (layer D)."""
+    """How often each disturbance is applied (layer D)."""
     derandomized: bool = True
-    """True if the same programs are run each time, unless a seed is given."""
+    """True if every run uses the same programs, unless a seed is given."""
 
 
 PROFILES: Final = {
@@ -50,7 +50,7 @@ PROFILES: Final = {
 
 @frozen
 class ProfileChoice:
-    """What a run asked for; None: nothing."""
+    """The choices made for a run; None: not chosen."""
 
     profile: str | None = None
     seed: int | None = None
@@ -60,9 +60,10 @@ _choices = [ProfileChoice()]
 
 
 def choose(*, profile: str | None = None, seed: int | None = None) -> None:
-    """Let a run have this profile and this seed; None leaves them to the environment and to the profile.
+    """Choose the profile and the seed. None leaves the choice to the environment and to the profile.
 
-    ValueError for a profile there is not.
+    Raises:
+        ValueError: there is no such profile.
     """
     if profile is not None:
         named(profile)
@@ -70,22 +71,22 @@ def choose(*, profile: str | None = None, seed: int | None = None) -> None:
 
 
 def chosen() -> ProfileChoice:
-    """What was chosen last."""
+    """The latest choice."""
     return _choices[0]
 
 
 def current() -> Profile:
-    """The profile chosen, else the one the environment names, else the default."""
+    """The chosen profile, else the one that the environment names, else the default."""
     return named(chosen().profile or os.environ.get(PROFILE_VARIABLE) or DEFAULT)
 
 
 def seed() -> int | None:
-    """The seed chosen; None: the same programs each time, or others each time, as the profile says."""
+    """The chosen seed; None: the profile determines whether programs repeat."""
     return chosen().seed
 
 
 def named(name: str) -> Profile:
-    """The profile of this name."""
+    """The profile with this name. Raises ValueError if there is none."""
     if name not in PROFILES:
-        raise ValueError(f"there is no profile {name!r}; there are {', '.join(PROFILES)}")
+        raise ValueError(f"unknown profile {name!r}; the profiles are {', '.join(PROFILES)}")
     return PROFILES[name]

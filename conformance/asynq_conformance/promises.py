@@ -1,4 +1,4 @@
-"""What a broker promises, and which law verifies which promise."""
+"""The promises of a broker, and the promises that each law verifies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SPEC_VERSION = "1.1"
-"""Version of the promises and laws, semantic: a new law raises the second number."""
+"""Semantic version of the promises and laws. A new law increases the second number."""
 
 Layer = Literal["A", "B", "C", "D"]
 
@@ -21,34 +21,35 @@ LAYERS: dict[Layer, str] = {
     "C": "histories",
     "D": "disturbances",
 }
-"""How a promise is verified: by examples, by random programs beside a model, by what concurrent processes
-recorded, and by the same while servers and workers are disturbed."""
+"""How a promise is verified: by examples; by random programs compared with a model; by recordings of
+concurrent processes; and by such recordings while servers and workers are disturbed."""
 
 
 class Promise(Enum):
-    """What users build on. The value is the sentence."""
+    """What users rely on. The value is the statement of the promise."""
 
     G1 = "no acknowledged task is lost"
-    G2 = "every finished task was handed out, at least once"
-    G3 = "one holder at a time, stale ones are refused"
-    G4 = "uniqueness within its time"
+    G2 = "every finished task was delivered at least once"
+    G3 = "a task has one holder at a time; stale holders are refused"
+    G4 = "a unique task has no duplicate until its lock ends"
     G5 = "strict priority"
     G6 = "weighted priority"
     G7 = "first in, first out"
-    G8 = "counters count what happened"
-    G9 = "never early, never forgotten"
-    G10 = "an operation happens wholly or not at all"
-    G11 = "work goes on within a stated time after a fault"
+    G8 = "counters match what happened"
+    G9 = "due work is never early and never forgotten"
+    G10 = "an operation takes effect completely or not at all"
+    G11 = "work resumes within a stated time after a fault"
 
 
 def promise(*ids: str) -> Callable[[T], T]:
-    """Decorator of a law: the promises it verifies. On a class of laws, those of all laws that name none.
+    """Decorator of a law that names the promises it verifies. On a class, it applies to laws that name none.
 
-    ValueError for an id that is no promise.
+    Raises:
+        ValueError: an id is not a promise.
     """
     unknown = [name for name in ids if name not in Promise.__members__]
     if unknown or not ids:
-        raise ValueError(f"a law verifies promises G1 to G11, not {', '.join(unknown) or 'nothing'}")
+        raise ValueError(f"a law must verify promises from G1 to G11, not {', '.join(unknown) or 'nothing'}")
 
     def mark(law: T) -> T:
         target: Any = law
@@ -62,7 +63,7 @@ def promise(*ids: str) -> Callable[[T], T]:
 
 
 def promises_of(law: object, cls: type | None) -> tuple[Promise, ...]:
-    """What a law verifies: what it says itself, else what the class that defines it says. May be nothing."""
+    """Promises that a law verifies: its own, else those of the class that defines it. Can be empty."""
     named: str | tuple[str, ...] = getattr(law, "promises", ()) or getattr(_definer(law, cls), "promise", ())
     return tuple(Promise[name] for name in ((named,) if isinstance(named, str) else named))
 

@@ -1,10 +1,10 @@
-"""Names under which tests and worker processes tell the report what they found."""
+"""Names of pytest properties that carry the findings of tests and worker processes to the report."""
 
 from __future__ import annotations
 
 from typing import Final
 
 PROPERTY_PREFIX: Final = "conformance:"
-"""Prefix of what `asynq_conformance.evidence` adds to the properties of a test."""
+"""Prefix of the properties that `asynq_conformance.evidence` adds to a test."""
 WORKER_OUTPUT: Final = "asynq_conformance"
-"""Under this name a worker process of pytest-xdist tells what it collected."""
+"""Key under which a worker process of pytest-xdist sends the tests that it collected."""

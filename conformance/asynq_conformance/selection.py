@@ -1,4 +1,4 @@
-"""The backends a run is for: harnesses named by `--broker`, or registered for the scheme of a URL."""
+"""Selection of backends for a run: harnesses named by `--broker`, or registered for the scheme of a URL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asynq_conformance.harness import Harness
 
 HARNESS_GROUP: Final = "asynq.harnesses"
-"""Entry points: a harness for each URL scheme."""
+"""Entry-point group with one harness per URL scheme."""
 
 _selected: list[SelectedHarness] = []
 
@@ -26,37 +26,38 @@ class SelectedHarness:
     """A backend to run the suite on."""
 
     column: str
-    """How tables name it."""
+    """Name of the backend in tables."""
     make: Callable[[], Harness]
-    """Makes a harness, for one test."""
+    """Creates the harness of one test."""
 
 
 def select(names: Sequence[str]) -> None:
-    """From now on these: each `package.module:Harness`, or the URL of a store that may be emptied.
+    """Select backends: each name is `package.module:Harness`, or the URL of a store that may be emptied.
 
-    ValueError for one that cannot be found.
+    Raises:
+        ValueError: a harness cannot be found.
     """
     _selected[:] = [_find(name) for name in names]
 
 
 def selected() -> list[SelectedHarness]:
-    """Those selected last."""
+    """The selected backends."""
     return list(_selected)
 
 
 def restore(found: Sequence[SelectedHarness]) -> None:
-    """From now on these, which `selected` gave."""
+    """Restore a selection that `selected` returned."""
     _selected[:] = found
 
 
 def harness_at(url: str) -> Harness:
-    """The harness for the store at this URL. ValueError if none is registered for the URL's scheme."""
+    """The harness for the store at this URL. Raises ValueError if none is registered for its scheme."""
     scheme = url.partition("://")[0]
     registered = {entry.name: entry for entry in entry_points(group=HARNESS_GROUP)}
     if scheme not in registered:
         raise ValueError(
             f"{redact_url(url)}: no harness is registered for scheme {scheme!r} in the group "
-            f"{HARNESS_GROUP}; write a Harness and name it: --broker package.module:Harness"
+            f"{HARNESS_GROUP}; write a Harness and select it with --broker package.module:Harness"
         )
     harness: Harness = registered[scheme].load()(url)
     return harness
@@ -72,7 +73,9 @@ def _find(name: str) -> SelectedHarness:
     try:
         harness = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
-        raise ValueError(f"--broker {name!r}: {error}; `python -m pytest` looks here, too") from error
+        raise ValueError(
+            f"--broker {name!r}: {error}; `python -m pytest` also searches the current directory"
+        ) from error
     except (ImportError, AttributeError) as error:
         raise ValueError(f"--broker {name!r}: {error}") from error
     return SelectedHarness(getattr(harness, "column", "") or _column_of(harness), harness)

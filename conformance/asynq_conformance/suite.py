@@ -1,4 +1,4 @@
-"""All laws in one class for a backend to subclass."""
+"""All laws in one class, which the test class of a backend inherits."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class BrokerConformance(
     HistoryLaws,
     DisturbanceLaws,
 ):
-    """Subclass it as Test..., with a fixture `harness` that returns a Harness: all laws then run.
+    """Subclass this as Test..., with a fixture `harness` that returns a Harness. The subclass runs all laws.
 
-    A store that can be disturbed says how in `disturbances` (see `asynq_conformance.disturbances`).
-    A law cannot be overridden: a subclass that defines a test of a law's name is refused.
+    The attribute `disturbances` lists the disturbances of the store (see `asynq_conformance.disturbances`).
+    Laws cannot be overridden: a subclass that defines a test with the name of a law is refused.
     """
 
     def __init_subclass__(cls) -> None:
@@ -69,4 +69,4 @@ class BrokerConformance(
 
 
 LAWS: Final = BrokerConformance.__bases__
-"""The classes of laws, one for each section of the contract and each layer."""
+"""The classes of laws: one per section of the contract, and one per layer."""

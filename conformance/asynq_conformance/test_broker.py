@@ -1,4 +1,4 @@
-"""The suite without a line of code: `pytest --pyargs asynq_conformance --broker package.module:Harness`."""
+"""The suite on named backends: `pytest --pyargs asynq_conformance --broker package.module:Harness`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def _fixture(backend: SelectedHarness) -> Callable[[object], Harness]:
 def _classes() -> dict[str, type]:
     found = selected()
     if not found:
-        pytest.fail("say which broker: --broker package.module:Harness, or --broker URL", pytrace=False)
+        pytest.fail(
+            "no broker is selected: add --broker package.module:Harness or --broker URL", pytrace=False
+        )
     return {
         name: type(
             name,

@@ -38,7 +38,7 @@ def test_a_store_that_is_broken_in_one_step_is_told_from_the_model(store: type[T
     with pytest.raises(DivergenceError) as told:
         run(BrokenHarness(store), 200, 50, shrink=False)
     text = str(told.value)
-    assert "again: python -m pytest" in text
+    assert "to repeat it: python -m pytest" in text
     assert "def test_(self, lab: Lab)" in text
 
 

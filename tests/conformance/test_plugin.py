@@ -81,7 +81,11 @@ def test_what_passes_is_ok_and_what_no_test_verified_is_not(run: Run) -> None:
     }
     assert [column["name"] for column in document["columns"]] == ["mine", "other"]
     result.stdout.fnmatch_lines(
-        ["*asynq conformance, spec *", "G3  one holder at a time*ok", "xfail: 0, unknown: 0, failed: 0"]
+        [
+            "*asynq conformance, spec *",
+            "G3  a task has one holder at a time*ok",
+            "xfail: 0, unknown: 0, failed: 0",
+        ]
     )
 
 
@@ -233,7 +237,7 @@ def test_a_known_failure_that_fails_no_longer_is_a_failure(run: Run, pytester: p
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (LINE.replace("of_two", "of_three"), "names a test that is not there"),
+        (LINE.replace("of_two", "of_three"), "names a test that does not exist"),
         (LINE.replace("G1", "G4"), "verifies G1 G8, not G4"),
     ],
 )
@@ -280,7 +284,7 @@ def test_there_is_no_such_profile(run: Run) -> None:
 def test_what_the_budget_does_not_allow_is_skipped(run: Run) -> None:
     result, document = run("--conformance-budget=0")
     result.assert_outcomes(passed=1, skipped=4)
-    assert document["skipped"][0]["reason"] == "the budget of 0 s is spent"
+    assert document["skipped"][0]["reason"] == "the time budget of 0 s is used up"
 
 
 def test_a_test_that_never_reports_is_unknown(run: Run) -> None:

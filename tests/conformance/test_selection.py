@@ -36,7 +36,14 @@ def test_the_suite_runs_on_any_harness_that_is_named(pytester: pytest.Pytester) 
     pytester.makepyfile(theirs=HARNESSES)
     pytester.syspathinsert()
     result = pytester.runpytest(
-        *(*QUICK, "--pyargs", "asynq_conformance", "-k", "stale_worker_writes", "--conformance-report=out"),
+        *(
+            *QUICK,
+            "--pyargs",
+            "asynq_conformance",
+            "-k",
+            "stale_worker_cannot_write",
+            "--conformance-report=out",
+        ),
         *("--broker=theirs:OneHarness", "--broker=theirs:OtherHarness"),
     )
     result.assert_outcomes(passed=4)
@@ -50,7 +57,7 @@ def test_the_suite_needs_no_other_plugin_where_markers_are_strict(pytester: pyte
     pytester.makepyfile(theirs=HARNESSES)
     pytester.syspathinsert()
     result = pytester.runpytest_subprocess(  # in a process where no mark was made yet
-        *(*QUICK, "-p", "no:timeout", "--pyargs", "asynq_conformance", "-k", "stale_worker_writes"),
+        *(*QUICK, "-p", "no:timeout", "--pyargs", "asynq_conformance", "-k", "stale_worker_cannot_write"),
         "--broker=theirs:OneHarness",
     )
     result.assert_outcomes(passed=2)
@@ -101,7 +108,7 @@ class BrokenHarness(Harness):
 def test_what_fails_of_the_suite_itself_is_repeated_by_its_name(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(theirs=BROKEN)
     pytester.syspathinsert()
-    chosen = ("-k", "stale_worker_writes and plain", "--conformance-report=out")
+    chosen = ("-k", "stale_worker_cannot_write and plain", "--conformance-report=out")
     pytester.runpytest(*QUICK, "--pyargs", "asynq_conformance", *chosen, "--broker=theirs:BrokenHarness")
     repeat = json.loads((pytester.path / "out/report.json").read_text())["failures"][0]["repeat"]
     _, _, _, *words = shlex.split(repeat)
@@ -116,10 +123,10 @@ def test_a_broker_that_cannot_be_found_stops_the_run(pytester: pytest.Pytester, 
     result = pytester.runpytest(*QUICK, "--pyargs", "asynq_conformance", f"--broker={broker}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert broker.partition(":")[0] in result.stderr.str()
-    assert ("`python -m pytest` looks here" in result.stderr.str()) is broker.startswith("nowhere")
+    assert ("`python -m pytest` also searches" in result.stderr.str()) is broker.startswith("nowhere")
 
 
 def test_the_suite_asks_for_a_broker(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest(*QUICK, "--pyargs", "asynq_conformance")
     assert result.ret != 0
-    result.stdout.fnmatch_lines(["*say which broker: --broker package.module:Harness*"])
+    result.stdout.fnmatch_lines(["*no broker is selected: add --broker package.module:Harness*"])

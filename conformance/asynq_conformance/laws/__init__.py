@@ -16,38 +16,38 @@ if TYPE_CHECKING:
     from asynq_conformance.harness import Harness
     from asynq_conformance.promises import Layer
 
-_told: set[type] = set()
-"""Classes whose backend has said what it is."""
+_described: set[type] = set()
+"""Test classes whose backend has already been described to the report."""
 
 
 def _capabilities(lab: Lab) -> dict[str, object]:
-    """What the broker says it can do, in words."""
+    """The broker's capabilities, for the report."""
     found = asdict(lab.broker.capabilities)
     unsupported = sorted(op.__name__ for op in found.pop("unsupported"))
     return {**found, **({"unsupported": ", ".join(unsupported)} if unsupported else {})}
 
 
 class Laws:
-    """Gives every law a lab, once for each face of the broker."""
+    """Base of the classes of laws: gives each law a lab, once for each face of the broker."""
 
     layer: ClassVar[Layer] = "A"
     promise: ClassVar[str | tuple[str, ...]] = ()
-    """What laws verify that do not say it themselves: see `asynq_conformance.promises`."""
+    """Promises that a law verifies if it names none itself. See `asynq_conformance.promises`."""
     column: ClassVar[str | None] = ""
-    """How tables name the backend; "": the name of the class, without Test; None: it is in no table."""
+    """Name of the backend in tables; "": the class name without Test; None: not in any table."""
 
     @pytest.fixture(params=["plain", "awaited"])
     def face(self, request: pytest.FixtureRequest) -> Face:
-        """The face of the broker the law is checked through."""
+        """The face of the broker through which the law is checked: blocking or awaited."""
         face: Face = request.param
         return face
 
     @pytest.fixture
     def lab(self, harness: Harness, face: Face) -> Iterator[Lab]:
-        """An empty store under a clock that stands still."""
+        """An empty store with a fake clock."""
         lab = Lab(harness, face)
-        if type(self) not in _told:
-            _told.add(type(self))
+        if type(self) not in _described:
+            _described.add(type(self))
             evidence.about({**_capabilities(lab), **harness.about()})
         yield lab
         lab.close()

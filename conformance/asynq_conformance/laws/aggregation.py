@@ -1,4 +1,4 @@
-"""Laws of aggregation: how the set of tasks taken from a group ends."""
+"""Laws of aggregation: finishing, returning and reclaiming a set of tasks taken from a group."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def finish(
     lab: Lab, taken: AggregationSet, task_id: str = "all", queue: str = "q", payload: bytes = b""
 ) -> ops.FinishAggregation:
-    """The end of an aggregation whose result is this task."""
+    """The operation that finishes an aggregation with this task as its result."""
     message = evolve(lab.message(task_id, queue), payload=payload)
     return ops.FinishAggregation(taken=taken, enqueue=ops.Enqueue(message=message, enqueue_id=lab.fresh()))
 
@@ -39,14 +39,14 @@ ENDS: dict[str, Callable[[Lab, AggregationSet], object]] = {
     "finish": lambda lab, taken: lab.execute(finish(lab, taken, "late")),
     "return": lambda lab, taken: lab.execute(ops.ReturnAggregation(taken=taken)),
 }
-"""What needs the set to be held."""
+"""Operations that require the set to be held."""
 
 every_end = pytest.mark.parametrize("end", ENDS)
 
 
 @promise("G10")
 class AggregationLaws(Laws):
-    """The end of an aggregation: finished, returned or reclaimed, once."""
+    """An aggregation is finished, returned or reclaimed once."""
 
     # --- finishing --------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Laws of many callers at the same time: every operation is atomic."""
+"""Laws of concurrent callers: every operation is atomic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CALLERS = 40
 
 @promise("G10")
 class ConcurrentLaws(Laws):
-    """What holds whoever comes first."""
+    """Behaviour that must not depend on which caller comes first."""
 
     @promise("G3")
     def test_concurrent_dequeues_take_each_task_once(self, lab: Lab) -> None:

@@ -12,13 +12,13 @@ from asynq_conformance.promises import promise
 
 
 def precise(expected: int) -> range:
-    """The instants a lease that should end then may end at: a backend may add a millisecond."""
+    """Instants at which a lease may end: a backend may add one millisecond."""
     return range(expected, expected + 2)
 
 
 @promise("G2")
 class ConsumeLaws(Laws):
-    """How tasks are handed out."""
+    """Delivery of tasks to workers."""
 
     def test_an_unknown_queue_delivers_no_task(self, lab: Lab) -> None:
         assert lab.dequeue("unheard-of") == ()

@@ -1,4 +1,4 @@
-"""Laws of pausing and looking: Ping, PauseQueue, ListQueues, GetQueueStats, GetTask, ListTasks."""
+"""Laws of control and inspection: Ping, PauseQueue, ListQueues, GetQueueStats, GetTask, ListTasks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY = 24 * HOUR
 
 @promise("G10")
 class ControlLaws(Laws):
-    """What operators see and switch."""
+    """What operators can see and switch."""
 
     def test_a_reachable_broker_answers_a_ping(self, lab: Lab) -> None:
         assert lab.execute(ops.Ping()) == lab.now
@@ -53,7 +53,7 @@ class ControlLaws(Laws):
         declared = lab.broker.capabilities
         assert declared.unsupported <= set(ops.all_operations())
         missing = sorted(operation.__name__ for operation in declared.unsupported & ops.CORE)
-        assert missing == [], "operations of the core may not be left out"
+        assert missing == [], "operations of the core must be supported"
         assert declared.groups is declared.supports(ops.ListGroups, ops.TakeGroup, ops.FinishAggregation)
 
     def test_a_closed_broker_can_be_used_again(self, lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""Laws of DeleteQueue: a queue goes with all that is in it, or not at all."""
+"""Laws of DeleteQueue: a queue is deleted with everything in it, or not at all."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from asynq_conformance.promises import promise
 
 @promise("G10")
 class DeletionLaws(Laws):
-    """What happens to a queue that is deleted, and to whoever uses it meanwhile."""
+    """Deletion of a queue, and its effect on concurrent callers."""
 
     def delete(self, lab: Lab, *, force: bool = True) -> int:
-        """Delete the queue, step by step; how many tasks went with it."""
+        """Delete the queue in steps. Returns how many tasks were deleted with it."""
         deleted = 0
         while True:
             step = lab.execute(ops.DeleteQueue(queue="q", force=force))

@@ -1,4 +1,4 @@
-"""Laws of groups: when one is ripe, and what taking it does."""
+"""Laws of groups: when a group is ripe, and the effect of taking it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOLD = 2 * MINUTE
 
 
 def add(lab: Lab, *ids: str, group: str = "g") -> None:
-    """Add tasks to a group, one second after the other."""
+    """Add tasks to a group, one per second."""
     for task_id in ids:
         lab.enqueue(lab.message(task_id, group=group))
         lab.advance(SECOND)
@@ -29,7 +29,7 @@ def add(lab: Lab, *ids: str, group: str = "g") -> None:
 def take(
     lab: Lab, group: str = "g", *, max_size: int = 0, max_delay: int = 0, set_id: str | None = None
 ) -> AggregationSet | None:
-    """Take a group if it is ripe by these rules, with a grace of a minute."""
+    """Take a group if it is ripe under these limits and a grace period of one minute."""
     return lab.execute(
         ops.TakeGroup(
             queue="q",
@@ -44,7 +44,7 @@ def take(
 
 
 def taken_now(lab: Lab, *, limit: int = 0, group: str = "g") -> AggregationSet:
-    """Take a group that has been quiet for long."""
+    """Take a group after ten minutes without new tasks."""
     lab.advance(10 * MINUTE)
     taken = take(lab, group, max_size=limit)
     assert taken is not None
@@ -57,7 +57,7 @@ def ids_of(taken: AggregationSet | None) -> list[str]:
 
 
 def groups(lab: Lab) -> dict[str, GroupInfo]:
-    """All groups of the queue."""
+    """All groups of the queue by name."""
     found: dict[str, GroupInfo] = {}
     cursor, begun = "", False
     while cursor or not begun:
@@ -68,13 +68,13 @@ def groups(lab: Lab) -> dict[str, GroupInfo]:
 
 
 def waiting(lab: Lab, group: str = "g") -> list[str]:
-    """Ids of the tasks that wait in a group."""
+    """Ids of the tasks waiting in a group."""
     return lab.listed(TaskState.AGGREGATING, group=group)
 
 
 @promise("G9")
 class GroupLaws(Laws):
-    """Tasks that wait for one another."""
+    """Waiting in groups, and taking tasks from them."""
 
     # --- groups ---------------------------------------------------------------------------------------
 

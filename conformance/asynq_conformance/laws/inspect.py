@@ -1,4 +1,4 @@
-"""Laws of looking further, and of cancelling: GetHistory, GetMemory, Examine, CancelTask."""
+"""Laws of inspection, repair and cancellation: GetHistory, GetMemory, Examine, CancelTask."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY = 24 * HOUR
 
 @promise("G10")
 class InspectLaws(Laws):
-    """What operators see of the past, of damage, and of runs they want to end."""
+    """History, memory usage, damage, and cancellation of runs."""
 
     # --- history, memory --------------------------------------------------------------------------------
 

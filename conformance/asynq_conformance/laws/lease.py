@@ -1,4 +1,4 @@
-"""Laws of ExtendLease and WriteResult: what only the holder of a lease may do."""
+"""Laws of ExtendLease and WriteResult, which only the holder of a lease may use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asynq_conformance.promises import promise
 
 
 def stale_and_current(lab: Lab) -> tuple[Delivery, Delivery]:
-    """Two deliveries of one task: the first worker was lost, the second runs."""
+    """Two deliveries of one task: the first worker lost its lease, the second holds it."""
     lab.enqueue(lab.message("t", retention=60))
     stale = lab.take()
     lab.recover(stale)
@@ -24,7 +24,7 @@ def stale_and_current(lab: Lab) -> tuple[Delivery, Delivery]:
 
 @promise("G3")
 class LeaseLaws(Laws):
-    """How a worker keeps a task, and learns that it lost it."""
+    """How a worker keeps its task, and detects that it lost it."""
 
     def test_an_extension_of_a_lease_counts_from_the_present(self, lab: Lab) -> None:
         lab.enqueue("t")

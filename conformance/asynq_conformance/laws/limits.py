@@ -20,7 +20,7 @@ def take(limit: int = 1, *, scope: str = "s", per: int = MINUTE) -> ops.TakeToke
 
 @promise("G10")
 class LimitLaws(Laws):
-    """How runs are kept from doing too much at once."""
+    """Semaphores and rate limits."""
 
     # --- slots --------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def _until_cancelled(listener: Listener) -> list[Event]:
-    """The events up to the first cancellation."""
+    """The events up to and including the first cancellation."""
     events: list[Event] = []
     async with asyncio.timeout(WATCH_TIMEOUT):
         while not events or not isinstance(events[-1], CancelRequested):
@@ -29,8 +29,8 @@ async def _until_cancelled(listener: Listener) -> list[Event]:
     return events
 
 
-def heard(lab: Lab, change: Callable[[], object], *, armed: bool = True) -> list[Event]:
-    """What a listener for queue "q" is told from the change up to a cancellation, which must come."""
+def received(lab: Lab, change: Callable[[], object], *, armed: bool = True) -> list[Event]:
+    """Events that a listener for queue "q" receives from the change until a cancellation, which must come."""
     require_push(lab)
 
     async def listen() -> list[Event]:
@@ -51,13 +51,13 @@ def heard(lab: Lab, change: Callable[[], object], *, armed: bool = True) -> list
 
 
 def cancel(lab: Lab, op: ops.CancelTask) -> None:
-    """Cancel a run there is."""
+    """Cancel a running task."""
     assert lab.execute(op) is True
 
 
 @promise("G9")
 class ListenLaws(Laws):
-    """A worker is told at once that a run is to end, and is not woken for nothing."""
+    """A worker is notified of a cancellation at once, and is not woken without a reason."""
 
     @pytest.mark.parametrize("queue", ["q", None])
     @pytest.mark.parametrize("then", ["archive", "retry"])
@@ -66,10 +66,10 @@ class ListenLaws(Laws):
     ) -> None:
         lab.enqueue("t")
         lab.take()
-        *_, told = heard(lab, lambda: cancel(lab, ops.CancelTask(task_id="t", queue=queue, then=then)))
-        assert isinstance(told, CancelRequested)
-        assert (told.task_id, told.then) == ("t", then)
-        assert told.queue in ("q", None)
+        *_, event = received(lab, lambda: cancel(lab, ops.CancelTask(task_id="t", queue=queue, then=then)))
+        assert isinstance(event, CancelRequested)
+        assert (event.task_id, event.then) == ("t", then)
+        assert event.queue in ("q", None)
 
     @pytest.mark.parametrize("armed", [True, False])
     def test_a_listener_receives_a_cancellation_by_another_broker(self, lab: Lab, armed: bool) -> None:
@@ -79,17 +79,19 @@ class ListenLaws(Laws):
         other = lab.harness.reopen(lab.clock)
         try:
             cancel = ops.CancelTask(task_id="t", queue="q", then="archive")
-            *_, told = heard(lab, lambda: other.execute(cancel), armed=armed)
+            *_, event = received(lab, lambda: other.execute(cancel), armed=armed)
         finally:
             other.close()
-        assert told == CancelRequested("t", "q", "archive")
+        assert event == CancelRequested("t", "q", "archive")
 
     def test_a_listener_receives_an_event_for_each_cancelled_run(self, lab: Lab) -> None:
         lab.enqueue("t")
         for _ in range(2):
             delivery = lab.take()
-            *_, told = heard(lab, lambda: cancel(lab, ops.CancelTask(task_id="t", queue="q", then="retry")))
-            assert told == CancelRequested("t", "q", "retry")
+            *_, event = received(
+                lab, lambda: cancel(lab, ops.CancelTask(task_id="t", queue="q", then="retry"))
+            )
+            assert event == CancelRequested("t", "q", "retry")
             lab.execute(ops.Retry(delivery=delivery, delay=SECOND, error="e"))
             lab.advance(2 * SECOND)
             lab.execute(ops.Forward(queue="q"))
@@ -111,4 +113,4 @@ class ListenLaws(Laws):
                 lab.execute(op)
             lab.execute(ops.CancelTask(task_id="u", queue="q"))
 
-        assert heard(lab, keep_up) == [CancelRequested("u", "q", "archive")]
+        assert received(lab, keep_up) == [CancelRequested("u", "q", "archive")]

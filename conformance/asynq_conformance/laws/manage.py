@@ -1,4 +1,4 @@
-"""Laws of what operators do: RunTask, ArchiveTask, DeleteTask, UpdatePayload, MoveTasks."""
+"""Laws of management by operators: RunTask, ArchiveTask, DeleteTask, UpdatePayload, MoveTasks."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ REFUSED_CASES: list[tuple[type[ops.RunTask | ops.ArchiveTask | ops.DeleteTask], 
 
 
 def group_of(state: TaskState) -> str:
-    """The group `Lab.bring` puts a task of this state in."""
+    """The group in which `Lab.bring` puts a task of this state."""
     return "g" if state is TaskState.AGGREGATING else ""
 
 
 def in_a_set(lab: Lab, task_id: str = "t") -> None:
-    """Have an aggregator hold the task."""
+    """Put the task into an aggregation set that is held."""
     lab.enqueue(lab.message(task_id, group="g"))
     take = ops.TakeGroup(queue="q", group="g", set_id="s", grace=0, max_size=1)
     assert lab.execute(take) is not None
@@ -68,7 +68,7 @@ def in_a_set(lab: Lab, task_id: str = "t") -> None:
 
 @promise("G10")
 class ManageLaws(Laws):
-    """What operators do to tasks."""
+    """Moving, deleting and changing tasks manually."""
 
     # --- run ------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Laws of being seen: WriteServer, ListServers, WriteScheduler, ListSchedulerEntries, RecordEnqueueEvent."""
+"""Laws of presence: WriteServer, ListServers, WriteScheduler, ListSchedulerEntries, RecordEnqueueEvent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TTL = 10 * SECOND
 
 
 def worker(number: int = 0) -> WorkerInfo:
-    """A run with its payload."""
+    """A running task as its server describes it."""
     return WorkerInfo(
         task_id=f"t{number:03d}",
         task_type="email:welcome",
@@ -31,7 +31,7 @@ def worker(number: int = 0) -> WorkerInfo:
 
 
 def server(number: int = 0, *, workers: int = 0) -> ServerInfo:
-    """A server with so many runs under way."""
+    """A server with this number of running tasks."""
     return ServerInfo(
         id=f"s{number}",
         host="höst",
@@ -60,7 +60,7 @@ def entry(number: int = 0, *, prev: datetime | None = None) -> SchedulerEntry:
 
 @promise("G10")
 class PresenceLaws(Laws):
-    """Who can be seen, and for how long."""
+    """Which servers and schedulers are listed, and for how long."""
 
     @pytest.mark.parametrize("workers", [0, 1, ops.MAX_BATCH, 2 * ops.MAX_BATCH + 20])
     def test_a_server_is_listed_with_its_description(self, lab: Lab, workers: int) -> None:
@@ -126,7 +126,7 @@ class PresenceLaws(Laws):
     # --- events ---------------------------------------------------------------------------------------
 
     def record(self, lab: Lab, *numbers: int, keep: int = TTL) -> None:
-        """Remember an event for each number, later for a greater one."""
+        """Record an event for each number; a greater number is a later event."""
         lab.execute_many(
             [
                 ops.RecordEnqueueEvent(
@@ -139,7 +139,7 @@ class PresenceLaws(Laws):
         )
 
     def events(self, lab: Lab, offset: int = 0, limit: int = 30, entry_id: str = "e") -> list[str]:
-        """Ids of the tasks, as they are listed."""
+        """Task ids in the order of the list."""
         page = lab.execute(ops.ListEnqueueEvents(entry_id=entry_id, offset=offset, limit=limit))
         return [event.task_id for event in page]
 

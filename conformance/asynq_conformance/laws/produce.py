@@ -35,7 +35,7 @@ PAYLOAD_CASES = {
 
 @promise("G1")
 class ProduceLaws(Laws):
-    """How tasks become known."""
+    """Enqueueing of tasks."""
 
     def test_an_enqueued_task_is_immediately_pending(self, lab: Lab) -> None:
         assert lab.enqueue("t") == ops.Enqueued(state=TaskState.PENDING, due_at=lab.now)

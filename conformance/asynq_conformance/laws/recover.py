@@ -1,4 +1,4 @@
-"""Laws of ListLostLeases, Recover and AdoptOrphans: how tasks outlive their workers."""
+"""Laws of ListLostLeases, Recover and AdoptOrphans: recovery of tasks whose worker is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ every_target = pytest.mark.parametrize("to", ["pending", "retry", "archived"])
 
 @promise("G11")
 class RecoverLaws(Laws):
-    """What happens when a worker is lost."""
+    """Recovery of tasks whose worker is lost."""
 
     # --- finding --------------------------------------------------------------------------------------
 
@@ -295,7 +295,7 @@ class RecoverLaws(Laws):
     # --- orphans --------------------------------------------------------------------------------------
 
     def stranded(self, lab: Lab, count: int) -> list[Delivery]:
-        """Active tasks whose leases are gone."""
+        """Deliveries of active tasks whose leases were removed."""
         lab.enqueue_all([f"t{number}" for number in range(count)])
         deliveries: list[Delivery] = []
         while got := lab.dequeue(count=ops.MAX_BATCH):

@@ -30,7 +30,7 @@ def tick_of(
     unique: ops.Unique | None = None,
     keep: int = HOUR,
 ) -> ops.EnqueueTick:
-    """A tick with a plain task."""
+    """A tick that enqueues a plain task."""
     enqueue = ops.Enqueue(
         message=message or lab.message(task_id), enqueue_id=enqueue_id or lab.fresh(), unique=unique
     )

@@ -39,7 +39,7 @@ every_proven_settlement = pytest.mark.parametrize(
 
 @promise("G10")
 class SettleLaws(Laws):
-    """How a run ends."""
+    """Settlement of runs."""
 
     # --- what each does -----------------------------------------------------------------------------
 

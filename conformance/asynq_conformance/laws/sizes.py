@@ -1,4 +1,4 @@
-"""Laws of values that are larger than the broker says it stores."""
+"""Laws of values larger than the broker's stated limit."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from asynq.protocol.message import TaskMessage
     from asynq_conformance.lab import Lab
 
-LARGEST_TRIED = 1 << 30
-"""Bytes above which a limit is not tried: the values would not fit into the memory of many machines."""
+LARGEST_TESTED = 1 << 30
+"""Largest limit that is tested, in bytes: larger values would not fit into the memory of many machines."""
 
 
 def _limit(lab: Lab) -> int:
-    """The limit the broker states."""
+    """The largest value that the broker accepts, in bytes."""
     limit = lab.broker.capabilities.max_value_bytes
     if limit is None:
         pytest.skip("the broker states no limit")
-    if limit > LARGEST_TRIED:
-        pytest.skip(f"the limit of {limit} bytes is too large to be tried")
+    if limit > LARGEST_TESTED:
+        pytest.skip(f"the limit of {limit} bytes is too large for a test")
     return limit
 
 
@@ -38,7 +38,7 @@ def _too_large(lab: Lab, task_id: str = "large") -> TaskMessage:
 
 @promise("G10")
 class SizeLaws(Laws):
-    """What is above the stated limit is refused, changes nothing and stops nobody."""
+    """A value above the stated limit is refused, changes nothing and does not affect other operations."""
 
     def test_a_payload_above_the_limit_is_refused_and_the_rest_of_its_batch_succeeds(self, lab: Lab) -> None:
         limit = _limit(lab)

@@ -1,4 +1,4 @@
-"""Laws of the uniqueness lock: who takes it, which exits release it, and when it ends by itself."""
+"""Laws of the uniqueness lock: who takes it, what releases it, and when it expires."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEEPING: list[Exit] = ["retry", "archive", "requeue", "recovered", "recovered to
 
 
 def leave(lab: Lab, delivery: Delivery, way: Exit) -> None:
-    """End this run in one of the ways a run can end."""
+    """End this run in one of the possible ways."""
     if way == "recovered":
         return lab.recover(delivery)
     if way == "recovered to the archive":
@@ -45,12 +45,12 @@ def leave(lab: Lab, delivery: Delivery, way: Exit) -> None:
 def enqueue_unique(
     lab: Lab, task_id: str, unique: ops.Unique = UNTIL_DONE, *, delay: int | None = None
 ) -> None:
-    """Enqueue a task that asks for the lock."""
+    """Enqueue a task that requests the lock."""
     lab.enqueue(lab.message(task_id, lock=lock_name(), retention=60), unique=unique, delay=delay)
 
 
 def is_held(lab: Lab) -> bool:
-    """Whether somebody holds the lock. Asking takes it when it is free."""
+    """Whether the lock is held. The check takes it if it is free."""
     try:
         enqueue_unique(lab, lab.fresh(), delay=24 * HOUR)
     except DuplicateTaskError:
@@ -60,7 +60,7 @@ def is_held(lab: Lab) -> bool:
 
 @promise("G4")
 class UniqueLaws(Laws):
-    """How long a task keeps others like it away."""
+    """Uniqueness of tasks."""
 
     @pytest.mark.parametrize("unique", [UNTIL_DONE, UNTIL_EXPIRY, UNTIL_START, KEPT])
     @promise("G4", "G10")
@@ -323,7 +323,7 @@ class UniqueLaws(Laws):
         enqueue_unique(lab, "first", KEPT)
         delivery = lab.take()
         lab.advance(HOUR)
-        # Nobody renewed the lock: a backend may let a successor have it, or not while the task lives.
+        # The lock was not extended in time: a backend may free it, or keep it while the task exists.
         passed_on = not is_held(lab)
         lab.execute(ops.ExtendLease(lease=delivery.lease, duration=30 * SECOND))
         lab.execute(ops.Done(delivery=delivery))

@@ -1,4 +1,4 @@
-"""Laws of Forward, PurgeCompleted and TrimArchive: what time does to tasks."""
+"""Laws of Forward, PurgeCompleted and TrimArchive: maintenance of queues."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOUNDARY = [(-1, False), (0, True), (1, True)]
 
 @promise("G9")
 class UpkeepLaws(Laws):
-    """What moves, and what goes, when its time has come."""
+    """Forwarding of due tasks, and removal of expired ones."""
 
     # --- forward --------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Laws of watching single tasks: `Broker.watcher`."""
+"""Laws of watching individual tasks: `Broker.watcher`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from asynq.protocol.ops import Op
 
 WATCH_TIMEOUT = 10.0
-"""Seconds after which what was not told counts as never told."""
+"""Seconds after which a missing notification counts as lost."""
 
 
 def written(delivery: Delivery) -> Op[None]:
-    """A result stored while the run goes on."""
+    """The operation that stores a result during the run."""
     return ops.WriteResult(lease=Lease("q", "t", delivery.token), result=b"half")
 
 
@@ -39,14 +39,14 @@ CHANGES: dict[str, Callable[[Delivery], Op[None]]] = {
 
 
 def require_push(lab: Lab) -> None:
-    """A broker that does not push is polled."""
-    # No fixture of the class below: the suite's one class inherits it, and with it every other law.
+    """Skip the law if the broker does not push events: it is polled."""
+    # Not a fixture of the class below: the suite combines all classes of laws, so it would apply to each law.
     if lab.broker.capabilities.wakeup != "push":
-        pytest.skip("this broker tells nobody")
+        pytest.skip("this broker does not push events")
 
 
-def told(lab: Lab, *changes: Callable[[], object]) -> bool:
-    """True if a watch on task "t" of queue "q" tells of each of these changes, one after the other."""
+def notifies(lab: Lab, *changes: Callable[[], object]) -> bool:
+    """Whether a watch on task "t" of queue "q" reports each of these successive changes."""
     require_push(lab)
 
     async def watch() -> bool:
@@ -67,7 +67,7 @@ def told(lab: Lab, *changes: Callable[[], object]) -> bool:
 
 @promise("G9")
 class WatchLaws(Laws):
-    """Whoever waits for a task is told of its changes."""
+    """Callers that wait for a task are notified of its changes."""
 
     @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
     def test_a_watcher_receives_the_end_of_a_run(
@@ -75,12 +75,12 @@ class WatchLaws(Laws):
     ) -> None:
         lab.enqueue(lab.message("t", retention=3600))
         delivery = lab.take()
-        assert told(lab, lambda: lab.execute(change(delivery)))
+        assert notifies(lab, lambda: lab.execute(change(delivery)))
 
     def test_a_watcher_receives_successive_changes(self, lab: Lab) -> None:
         lab.enqueue(lab.message("t", retention=3600))
         lease: list[Delivery] = []
-        assert told(
+        assert notifies(
             lab,
             lambda: lease.append(lab.take()),
             lambda: lab.execute(written(lease[0])),
@@ -89,13 +89,15 @@ class WatchLaws(Laws):
 
     def test_a_task_can_be_watched_before_it_exists(self, lab: Lab) -> None:
         lab.enqueue("other")
-        assert told(lab, lambda: lab.enqueue("t"))
+        assert notifies(lab, lambda: lab.enqueue("t"))
 
     def test_a_watcher_receives_changes_by_another_broker(self, lab: Lab) -> None:
         lab.enqueue("t")
         other = lab.harness.reopen(lab.clock)
         try:
-            assert told(lab, lambda: other.execute(ops.Dequeue(orders=(("q",),), token="a", lease=SECOND)))
+            assert notifies(
+                lab, lambda: other.execute(ops.Dequeue(orders=(("q",),), token="a", lease=SECOND))
+            )
         finally:
             other.close()
 

@@ -1,1 +1,1 @@
-"""Layer B: random programs, each step done by the model and by the broker under test."""
+"""Layer B: random programs that run on the model and on the broker under test in lockstep."""

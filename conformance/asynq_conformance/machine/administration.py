@@ -1,4 +1,4 @@
-"""Rules of what operators do, and of what is kept beside tasks: limits, ticks, presence."""
+"""Rules for operators' operations, and for what is kept besides tasks: limits, ticks, presence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DAY = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class AdministrationRules(BaseRules):
-    """What comes from the side."""
+    """Operations that do not belong to the life of a task."""
 
     # --- tasks ------------------------------------------------------------------------------------------
 
@@ -41,7 +41,7 @@ class AdministrationRules(BaseRules):
         self.move(which, state, "run")
 
     def move(self, which: int, state: TaskState, verb: str) -> None:
-        """One step: a task is moved by hand, or one that is not there."""
+        """One step: move a task manually, or one that does not exist."""
         task = self.one_of(which, state)
         queue, task_id = task.key if which < 15 else (task.message.queue, "missing")
         moves: dict[str, ops.Op[None]] = {
@@ -124,7 +124,7 @@ class AdministrationRules(BaseRules):
             "orphans": ops.AdoptOrphans(queue=queue, grace=MINUTE),
             "last tick": ops.GetLastTick(queue=queue, entry_id="e0"),
         }
-        # What mends finds nothing: nothing was damaged.
+        # Repairs must find nothing, because nothing was damaged.
         self.program.step(looks[what])
 
     # --- ticks ------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class AdministrationRules(BaseRules):
     # --- presence ---------------------------------------------------------------------------------------
 
     def be_seen(self, number: int, *, gone: bool) -> None:
-        """Let a server and a scheduler be seen, or be seen no more; and look."""
+        """Register or deregister a server and a scheduler, and list both."""
         server = ServerInfo(
             id=f"s{number}", host="host", pid=number, started_at=_DAY, concurrency=self.program.steps
         )

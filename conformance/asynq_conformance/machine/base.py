@@ -1,4 +1,4 @@
-"""What all rules share: the program so far, and picking from what there is."""
+"""Base of all rules: the current program, and the choice of existing tasks and deliveries."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
 
 @define(kw_only=True)
 class MachineSession:
-    """What all programs of one run share."""
+    """State shared by all programs of a run."""
 
     harness: Harness
     clock: FakeClock
     runner: asyncio.Runner
     reached: Counter[tuple[str, str, str]]
     steps: list[int]
-    """Steps of each program."""
+    """Number of steps of each program."""
     failed_at: int | None = None
-    """Which program was the first to fail, counted from 1."""
+    """Number of the first program that failed, starting at 1."""
     broker: Broker | None = None
-    """Of the last program, not closed yet."""
+    """The latest program if it is not closed yet."""
 
     def renewed(self) -> Broker:
-        """A broker on an empty store."""
+        """Creates a broker on an empty store."""
         last, self.broker = self.broker, self.harness.renew(self.clock)
         if last is not None and last is not self.broker:
             self._close(last)
         return self.broker
 
     def unsupported(self) -> frozenset[str]:
-        """What the broker declares that it does not do, by name."""
+        """Names of the operations that the broker declares unsupported."""
         if self.broker is None:
             return frozenset()
         declared = self.broker.capabilities
@@ -58,7 +58,7 @@ class MachineSession:
         return frozenset({*groups, *(op.__name__ for op in declared.unsupported)})
 
     def close(self) -> None:
-        """Free what the last program left."""
+        """Release the resources of the latest program."""
         if self.broker is not None:
             self._close(self.broker)
 
@@ -69,14 +69,14 @@ class MachineSession:
 
 @frozen
 class Sent:
-    """An operation that was sent, and may be sent again."""
+    """An operation that was sent and can be sent again."""
 
     op: ops.Op[Any]
     actual_op: ops.Op[Any]
 
 
 class BaseRules(RuleBasedStateMachine):
-    """A program and what it remembers."""
+    """A program and what it has received so far."""
 
     program: Lockstep
     may_fill = False
@@ -98,7 +98,7 @@ class BaseRules(RuleBasedStateMachine):
         may_fill=st.sampled_from((False, False, False, False, False, True)),
     )
     def begin(self, awaited: bool, may_fill: bool) -> None:
-        """An empty store, the face this program uses, and whether it may have very many tasks."""
+        """Start on an empty store, through this face; `large`: whether to allow very many tasks."""
         self.may_fill = may_fill
         session = self.session
         session.clock.set(START)
@@ -118,11 +118,11 @@ class BaseRules(RuleBasedStateMachine):
 
     @property
     def now(self) -> int:
-        """The present instant."""
+        """The present instant, in milliseconds."""
         return self.program.clock.now()
 
     def tasks(self, *states: TaskState) -> list[ModelTask]:
-        """Tasks in these states, in any if none is given."""
+        """Tasks in these states; in all states if none is given."""
         return [task for task in self.system.tasks.values() if not states or task.state in states]
 
     def any(self, *states: TaskState) -> bool:
@@ -135,12 +135,12 @@ class BaseRules(RuleBasedStateMachine):
         return task is not None and (task.state, task.token) == (TaskState.ACTIVE, run.expected.token)
 
     def one_of(self, index: int, state: TaskState) -> ModelTask:
-        """A task in this state, or in any when there is none."""
+        """A task in this state; in any state if there is none."""
         tasks = self.tasks(state) or self.tasks()
         return tasks[index % len(tasks)]
 
     def run_of(self, index: int) -> Twin:
-        """A run that owns its task, or, one time in four, one that does so no longer, the latest first."""
+        """The delivery of a run that owns its task, or, one time in four, of a run that no longer owns it."""
         owning = [run for run in self.runs if self.owns(run)]
         others = [run for run in self.runs if not self.owns(run)]
         if others and (index % 4 == 3 or not owning):
@@ -148,12 +148,12 @@ class BaseRules(RuleBasedStateMachine):
         return owning[index % len(owning)]
 
     def task_of(self, run: Twin) -> ModelTask | None:
-        """The task a run is of."""
+        """The task of a run."""
         delivery: Delivery = run.expected
         return self.system.find(delivery.message.queue, delivery.message.id)
 
     def fresh(self) -> str:
-        """A token or an enqueue id nobody has used."""
+        """A new token or enqueue id."""
         self._fresh += 1
         return f"token-{self._fresh}"
 
@@ -162,7 +162,7 @@ class BaseRules(RuleBasedStateMachine):
     def do(
         self, op: ops.Op[Any], actual_op: ops.Op[Any] | None = None, *, about: ModelTask | None = None
     ) -> Twin:
-        """One step, which may be sent again later."""
+        """Execute one step, which may be sent again later."""
         if op.idempotent and not op.read_only and not self.program.refuses(op):
             self.sent.append(Sent(op, actual_op or op))
         twin = self.program.step(op, actual_op, about=about)
@@ -170,7 +170,7 @@ class BaseRules(RuleBasedStateMachine):
         return twin
 
     def do_with(self, run: Twin, make: Callable[[Any], ops.Op[Any]]) -> Twin:
-        """One step with what a delivery, a set or a lost lease is on either side."""
+        """One step whose delivery, set or lost lease differs between the model and the broker."""
         about = self.task_of(run) if hasattr(run.expected, "message") else None
         return self.do(make(run.expected), make(run.actual), about=about)
 
@@ -178,7 +178,7 @@ class BaseRules(RuleBasedStateMachine):
         if isinstance(twin.expected, AsynqError):
             return
         if isinstance(op, ops.Dequeue):
-            # A copy may hand out again what its token had settled: then only the latest delivery counts.
+            # A copy may deliver again what its token has settled: then only the latest delivery counts.
             by_lease = {delivery.lease: delivery for delivery in twin.actual}
             kept = [run for run in self.runs if run.expected.lease not in by_lease]
             self.runs = [*kept, *(Twin(one, by_lease[one.lease]) for one in twin.expected)]
@@ -189,23 +189,23 @@ class BaseRules(RuleBasedStateMachine):
             self.taken.append(twin)
 
     def wait(self, milliseconds: int) -> None:
-        """Let time pass."""
+        """Move the clock forward."""
         if milliseconds > 0:
             self.program.wait(milliseconds)
 
     def wait_until(self, instant: int) -> None:
-        """Let time pass until then."""
+        """Move the clock forward to this instant."""
         self.wait(instant - self.now)
 
     def enqueue(self, message: Any, unique: ops.Unique | None = None, **options: Any) -> Twin:
-        """One step: a new task."""
+        """One step: enqueue a task."""
         op = ops.Enqueue(message=message, enqueue_id=self.fresh(), unique=unique, **options)
         return self.do(op, about=self.system.find(message.queue, message.id))
 
     def dequeue(self, orders: Sequence[tuple[str, ...]], lease: int, **options: Any) -> Twin:
-        """One step: tasks are taken."""
+        """One step: dequeue tasks."""
         return self.do(ops.Dequeue(orders=tuple(orders), token=self.fresh(), lease=lease, **options))
 
     def deadlines(self) -> Iterator[int]:
-        """Instants at which something changes by itself."""
+        """Instants at which something changes because of time alone."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What programs reached: triples of an operation, its outcome and the state of the task concerned."""
+"""Coverage of the programs: triples of an operation, its outcome and the state of the task concerned."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SETTLEMENTS = _TOKEN_OPERATIONS[:5]
 
 
 def required() -> Iterator[Triple]:
-    """What the programs of a whole run must reach, or they prove less than they seem to."""
+    """Triples that the programs of a run must reach; otherwise the run proves less than it claims."""
     for state in _STATES:
         yield "Enqueue", "TaskIDConflictError", state
     yield from (("Enqueue", kind, "") for kind in ("pending", "scheduled", "aggregating"))
@@ -71,7 +71,7 @@ def required() -> Iterator[Triple]:
 
 
 def unreached(reached: Mapping[Triple, int], unsupported: Collection[str] = ()) -> list[Triple]:
-    """What should have been reached and was not, apart from what a broker does not do, by name."""
+    """Triples that should have been reached and were not, except for unsupported operations (by name)."""
     wanted = {triple for triple in required() if not _is_about(triple, unsupported)}
     return sorted(wanted - {triple for triple, times in reached.items() if times})
 
@@ -83,7 +83,7 @@ def _is_about(triple: Triple, unsupported: Collection[str]) -> bool:
 
 
 def table(reached: Mapping[Triple, int]) -> str:
-    """All that was reached, with how often, and what was not."""
+    """All triples that were reached, with their counts, and those that were not."""
     rows = sorted([*reached.items(), *((triple, 0) for triple in unreached(reached))])
     return "\n".join(
         f"{times:7}  {operation:24} {outcome:24} {state}" for (operation, outcome, state), times in rows

@@ -1,4 +1,4 @@
-"""Where two answers differ, apart from what the contract leaves to a backend."""
+"""Differences between two answers, except for those that the contract leaves to a backend."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTHING = "nothing"
 
 @frozen
 class Difference:
-    """One place where what is differs from what should be."""
+    """One place where the actual value differs from the expected one."""
 
     path: str
     expected: Any
@@ -33,7 +33,7 @@ class Difference:
 
 
 def differ(expected: Any, actual: Any, *, copy: bool = False) -> list[Difference]:
-    """How an answer differs from the model's. Of the answer to a copy only its kind is promised."""
+    """Differences between an answer and the model's. For the answer to a copy, only its kind is compared."""
     if expected == actual and type(expected) is type(actual):
         return []
     if copy and isinstance(expected, Enqueued) and isinstance(actual, Enqueued):
@@ -44,7 +44,7 @@ def differ(expected: Any, actual: Any, *, copy: bool = False) -> list[Difference
 
 
 def differ_in_state(expected: Snapshot, actual: Snapshot) -> list[Difference]:
-    """How what is seen differs from what the model shows."""
+    """Differences between a snapshot of the broker and one of the model."""
     if expected == actual:
         return []
     parts = [*_differ("queues", expected.listed, actual.listed)]
@@ -88,7 +88,7 @@ def _sequences(path: str, expected: tuple[Any, ...], actual: tuple[Any, ...]) ->
 
 
 def _ids(values: tuple[Any, ...]) -> list[Any]:
-    """Ids of tasks where values have them; else what tells nothing of the values."""
+    """Ids of the tasks if the values have ids; otherwise labels that reveal nothing about the values."""
     ids: list[Any] = []
     for value in values:
         message = value if isinstance(value, TaskMessage) else getattr(value, "message", None)
@@ -105,7 +105,7 @@ def _values(path: str, expected: Any, actual: Any) -> Iterator[Difference]:
         if isinstance(actual, LostLease):
             actual = evolve(actual, observed=getattr(expected, "observed", ""))
     elif isinstance(expected, QueueStats):
-        actual = evolve(actual, latency=expected.latency)  # an invariant says what it may be
+        actual = evolve(actual, latency=expected.latency)  # its invariant defines the allowed values
     elif isinstance(expected, Examined):
         actual = evolve(actual, cursor=expected.cursor)
     for attribute in fields(type(expected)):
@@ -114,7 +114,7 @@ def _values(path: str, expected: Any, actual: Any) -> Iterator[Difference]:
 
 
 def _as_free_as(expected: TaskMessage, actual: TaskMessage) -> TaskMessage:
-    """The actual message with the expected value wherever its own is as good: seconds up or down."""
+    """The actual message, with the expected value where its own is equivalent, as with rounded seconds."""
     free: dict[str, Any] = {}
     for name in ("last_failed_at", "completed_at"):
         if getattr(actual, name) - getattr(expected, name) in (0, 1):
@@ -125,7 +125,7 @@ def _as_free_as(expected: TaskMessage, actual: TaskMessage) -> TaskMessage:
 def _of_no_group(
     expected: StoredTask | Delivery | LostLease, actual: StoredTask | Delivery | LostLease
 ) -> TaskMessage:
-    """The message of a task that left its group by hand may still name it, and may not."""
+    """The message of a task that left its group manually may or may not still name the group."""
     message = actual.message
     waits = isinstance(expected, StoredTask) and expected.state in (
         TaskState.AGGREGATING,
@@ -148,7 +148,7 @@ def _errors(path: str, expected: AsynqError, actual: AsynqError) -> Iterator[Dif
 
 
 def _deliveries(expected: tuple[Delivery, ...], actual: Any) -> Iterator[Difference]:
-    """Those of one queue come in its order, those of several in any."""
+    """Tasks of one queue are delivered in its order; tasks of several queues in any order."""
     if not isinstance(actual, tuple):
         yield Difference("answer", expected, actual)
         return

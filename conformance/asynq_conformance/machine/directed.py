@@ -1,6 +1,6 @@
-"""Programs that are not random: in any run every operation meets every state it distinguishes.
+"""Fixed programs: in every run, every operation meets every state that it distinguishes.
 
-What chance would bring about sooner or later is here for certain.
+They guarantee what random programs reach only sooner or later.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 LONG_AGO = datetime(2030, 1, 2, tzinfo=UTC)
 FAR = 2**32 * SECOND
-"""An instant after those that 32 bits count in seconds."""
+"""An instant beyond the range of 32-bit seconds."""
 
 VERBS: dict[str, Callable[[str], Op[object]]] = {
     "run": lambda task_id: ops.RunTask(queue="a", task_id=task_id),
@@ -48,17 +48,17 @@ VERBS: dict[str, Callable[[str], Op[object]]] = {
 
 
 class DirectedMachine(BrokerMachine):
-    """Runs programs whose steps are given."""
+    """Runs programs with given steps."""
 
     def have(self, queue: str, task_id: str, unique: ops.Unique | None, state: TaskState) -> None:
-        """A task of this state, next in its queue if it is pending."""
+        """Create a task of this state; if pending, it is the next of its queue."""
         taken = self.dequeue(((queue,),) * ops.MAX_BATCH, LEASE)
         for run in self.runs[-len(taken.expected) :] if taken.expected else ():
             self.do_with(run, RUN_SETTLEMENTS["done"])
         self.bring(queue=queue, task_id=task_id, unique=unique, state=state)
 
     def meet(self) -> None:
-        """Every state meets every verb."""
+        """Every operation on a task in every state."""
         for state in TaskState:
             for number, verb in enumerate(VERBS.values()):
                 task_id = f"{state}-{number}"
@@ -71,7 +71,7 @@ class DirectedMachine(BrokerMachine):
             self.do(verb("missing"))
 
     def move_about(self) -> None:
-        """Every state is moved everywhere, and queues are deleted or not."""
+        """Moves of all tasks from every state to every target; deletion of queues, also by force."""
         for state in TaskState:
             for to in ("pending", "archived", "deleted"):
                 self.have(queue="a", task_id=f"{state}-{to}", unique=None, state=state)
@@ -83,7 +83,7 @@ class DirectedMachine(BrokerMachine):
         self.do(ops.DeleteQueue(queue="c", force=True))
 
     def settle_all(self) -> None:
-        """Every settlement, sent again, and come too late in every way."""
+        """Every settlement, repeated and late in every way."""
         for name, settlement in RUN_SETTLEMENTS.items():
             self.have(queue="a", task_id=f"twice {name}", unique=None, state=TaskState.ACTIVE)
             self.settle_twice(which=-1, how=name, wait=0, again="the same")
@@ -95,7 +95,7 @@ class DirectedMachine(BrokerMachine):
             self.do_with(self.runs[-1], TOKEN_OPERATIONS[act])
 
     def let_time_work(self) -> None:
-        """Before, and after the time has come."""
+        """Maintenance before and after the due time."""
         for state, lookup in (
             (TaskState.SCHEDULED, ops.Forward(queue="a")),
             (TaskState.RETRY, ops.Forward(queue="a")),
@@ -134,7 +134,7 @@ class DirectedMachine(BrokerMachine):
         self.do(far)
 
     def aggregate(self) -> None:
-        """Groups not ripe and ripe, and every end of a set, in time and too late."""
+        """Groups that are ripe or not, and every end of a set, in time and late."""
         self.gather(queue="c", group="g", size=2, max_size=0, wait=GRACE, how="finish")
         self._ripen()
         self._unlock()
@@ -154,7 +154,7 @@ class DirectedMachine(BrokerMachine):
             self.end_set(self.taken[-1], "finish", f"rest-{number}")
 
     def _ripen(self) -> None:
-        """A group that never gets quiet, until its oldest task has waited for long enough."""
+        """A group without a quiet period, until its oldest task has waited for the maximum delay."""
         began = self.now
         for number, delay in enumerate((0, 15, 30, 44)):
             self.wait_until(began + delay * SECOND)
@@ -165,7 +165,7 @@ class DirectedMachine(BrokerMachine):
             self.take_a_group(which=0, max_size=0, max_delay=LONGEST_DELAY)
 
     def _unlock(self) -> None:
-        """An aggregate frees the locks of the tasks it was made of."""
+        """An aggregate releases the locks of its tasks."""
         unique = ops.Unique(ttl=10 * MINUTE)
         self.enqueue(message("b", "locked", b"two", unique, group="h"), unique)
         self.wait(GRACE + SECOND)
@@ -174,7 +174,7 @@ class DirectedMachine(BrokerMachine):
         self.enqueue(message("b", "again", b"two", unique), unique)
 
     def _leave_alone(self) -> None:
-        """A task that was run by hand joins no group again, when it is retried either."""
+        """A task that was run manually does not join a group again, even after a retry."""
         self.have(queue="c", task_id="alone", unique=None, state=TaskState.AGGREGATING)
         self.do(ops.RunTask(queue="c", task_id="alone"), about=self.system.find("c", "alone"))
         self.dequeue((("c",),), LEASE)
@@ -183,7 +183,7 @@ class DirectedMachine(BrokerMachine):
         self.do(ops.Forward(queue="c"))
 
     def _reclaim_at_the_hour(self) -> None:
-        """Sets whose hold is about to end, ends, and has been ended for long; the last one first."""
+        """Sets whose hold is about to expire, expires, and expired long ago; the latest first."""
         for queue, size in (("c", 1), ("c", 2)):
             self.gather(queue=queue, group="h", size=2, max_size=size, wait=GRACE, how="leave")
         self.wait(SECOND)
@@ -197,7 +197,7 @@ class DirectedMachine(BrokerMachine):
                 self.do(ops.ReclaimAggregations(queue="c", limit=limit))
 
     def lock(self) -> None:
-        """Every kind of lock refuses, lapses, and is released or not."""
+        """Locks of every kind: duplicates, expiry and release."""
         for number, unique in enumerate(
             ops.Unique(ttl=MINUTE, until=until, keep=keep)
             for until in ("done", "expiry", "start")
@@ -222,7 +222,7 @@ class DirectedMachine(BrokerMachine):
         self._rename()
 
     def _rename(self) -> None:
-        """The lock of a task goes by the payload it has now."""
+        """The lock of a task follows its payload."""
         unique = ops.Unique(ttl=10 * MINUTE)
         self.enqueue(message("a", "renamed", b"one", unique), unique)
         self.do(ops.UpdatePayload(queue="a", task_id="renamed", payload=b"two"))
@@ -230,7 +230,7 @@ class DirectedMachine(BrokerMachine):
             self.enqueue(message("a", f"beside {payload!r}", payload, unique), unique)
 
     def choose(self) -> None:
-        """The order of queues is the caller's, not the alphabet's; the way of a due task is its group's."""
+        """Dequeue uses the caller's order of queues; a due task with a group joins its group."""
         for order in permutations(QUEUES):
             for queue in QUEUES:
                 self.enqueue(message(queue, "".join(order), b"one", None))
@@ -242,7 +242,7 @@ class DirectedMachine(BrokerMachine):
         self.do(ops.Forward(queue="a"))
 
     def come_back(self) -> None:
-        """What was lost goes to every place; what is asked for twice is given once; no lease gets shorter."""
+        """Recovery to every target, repeated dequeues, and extensions that would shorten a lease."""
         for to in ("pending", "retry", "archived"):
             self.have(queue="a", task_id=f"lost, {to}", unique=None, state=TaskState.ACTIVE)
             self.crash(self.runs[-1], to)
@@ -260,7 +260,7 @@ class DirectedMachine(BrokerMachine):
         self.program.step(self.sent[-1].op, copy=True)
 
     def stand_beside(self) -> None:
-        """What is kept beside tasks."""
+        """Data kept besides tasks: limits, ticks, presence."""
         for number, ahead in enumerate((0, 0, 1)):
             enqueue = ops.Enqueue(message=message("a", f"t{number}", b"one", None), enqueue_id=self.fresh())
             tick = (self.now // MINUTE + ahead) * MINUTE
@@ -285,7 +285,7 @@ class DirectedMachine(BrokerMachine):
         self.dequeue((("c",),), LEASE)
 
     def _forget(self) -> None:
-        """What is remembered for a while, and what is kept up to a number."""
+        """Data kept for a limited time or up to a maximum number."""
         enqueue = ops.Enqueue(message=message("c", "ticked", b"one", None), enqueue_id=self.fresh())
         self.do(ops.EnqueueTick(entry_id="e9", tick=self.now, keep=MINUTE, enqueue=enqueue))
         server = ServerInfo(id="s9", host="host", pid=9, started_at=LONG_AGO, concurrency=1)
@@ -305,7 +305,7 @@ class DirectedMachine(BrokerMachine):
             self.program.step(ops.ListEnqueueEvents(entry_id="e9", offset=offset, limit=10))
 
     def _keep_apart(self) -> None:
-        """The same id in two queues, and more than a queue may run at once."""
+        """One id in two queues, and more tasks than a queue may run at once."""
         for queue in "ab":
             self.have(queue=queue, task_id="same", unique=None, state=TaskState.ACTIVE)
         self.do(ops.CancelTask(queue="a", task_id="same"))
@@ -331,7 +331,7 @@ DIRECTED = (
 
 
 def directed_programs(session: MachineSession) -> Iterator[None]:
-    """Run them one after the other, each to its end, through one face and the other by turns."""
+    """Run all programs one after the other, alternating between both faces."""
     for number, program in enumerate(DIRECTED):
         machine = DirectedMachine(session)
         machine.begin(awaited=number % 2 == 1, may_fill=False)

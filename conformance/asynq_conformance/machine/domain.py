@@ -1,4 +1,4 @@
-"""What programs are made of: few names, so that they meet, and times that lead to one another."""
+"""Values used by programs: few names, so that operations meet, and times related to one another."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ groups = st.sampled_from(GROUPS)
 payloads = st.sampled_from(PROGRAM_PAYLOADS)
 unique = st.sampled_from(UNIQUE)
 index = st.integers(0, 15)
-"""Which of what there is: counted round and round."""
+"""The element with this index, modulo the number of elements."""
 offsets = st.sampled_from((0, -1, 1))
 
 
 def message(
     queue: str, task_id: str, payload: bytes, unique: ops.Unique | None, *, group: str = ""
 ) -> TaskMessage:
-    """A task. It is kept for a while when completed, if its id is an even one; the odd are not unique."""
+    """A message with this id. Even ids have a retention; odd ids are not unique."""
     return TaskMessage(
         id=task_id,
         type=TYPE,

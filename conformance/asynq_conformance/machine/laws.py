@@ -1,4 +1,4 @@
-"""Layer B as a class of laws: one law, that a broker does what the model does, whatever is asked of it."""
+"""Layer B as a class with one law: a broker behaves like the model for every program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @promise("G1", "G2", "G3", "G4", "G5", "G7", "G8", "G9", "G10")
 class MachineLaws:
-    """Random programs, step by step beside the model."""
+    """Random programs in lockstep with the model."""
 
     layer: ClassVar[Layer] = "B"
 
@@ -28,4 +28,6 @@ class MachineLaws:
         ran = run(harness, examples, profile.steps, seed=profiles.seed())
         evidence.count(programs=ran.programs, steps=ran.steps)
         sys.stdout.write(f"{ran}\n\n{coverage.table(ran.reached)}\n")
-        assert coverage.unreached(ran.reached, ran.unsupported) == [], "the programs did not go everywhere"
+        assert coverage.unreached(ran.reached, ran.unsupported) == [], (
+            "the programs did not reach all transitions"
+        )

@@ -1,4 +1,4 @@
-"""The model and the broker under test, step by step: the same operation, the same answer, the same state."""
+"""The model and the broker under test in lockstep: same operation, same answer, same state."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from asynq_conformance.model.records import ModelTask, SetKey
 
 _BESIDE = (AcquireSlot, ReleaseSlot, TakeToken, WriteServer, ClearServer, WriteScheduler, ClearScheduler)
-"""Operations that are about no queue."""
+"""Operations that concern no queue."""
 _EVERY_SO_OFTEN = 8
 _SLACK = 100
-"""Milliseconds by which moving the clock of a store may be inexact, in all."""
+"""Total inexactness allowed when the clock of a store is moved, in milliseconds."""
 
 
 class DivergenceError(AssertionError):
-    """The broker did what the contract does not allow. The text is the whole story, told when asked for."""
+    """The broker did something that the contract does not allow. The message contains the whole program."""
 
     def __init__(self, what: str, transcript: Transcript, differences: Sequence[Difference]) -> None:
         super().__init__(what)
@@ -61,7 +61,7 @@ class DivergenceError(AssertionError):
 
 @frozen
 class Twin:
-    """An answer that later operations need, as the model gave it and as the broker did."""
+    """A value that later operations need, as the model and as the broker returned it."""
 
     expected: Any
     actual: Any
@@ -96,11 +96,15 @@ class Lockstep:
         about: ModelTask | None = None,
         copy: bool = False,
     ) -> Twin:
-        """Do the same on both sides and compare.
+        """Execute an operation on both sides and compare.
 
-        `actual_op` is the operation with what this broker answered before, where that is opaque. `about` is
-        the task concerned, for the coverage; `copy` says that the operation was done before. What the broker
-        declares unsupported is not asked of it.
+        Args:
+            actual_op: The operation with the broker's own opaque values, such as tokens, where they
+            differ.
+            about: The task concerned, for the coverage.
+            copy: True if the operation was executed before.
+
+        Operations that the broker declares unsupported are not executed.
         """
         if self.refuses(op):
             refusal = UnsupportedOperationError(type(op).__name__, self.broker.capabilities.backend)
@@ -114,7 +118,7 @@ class Lockstep:
         return twin
 
     def batch(self, operations: Sequence[Op[Any]]) -> list[Twin]:
-        """Do many things of one kind at once, and compare at the end."""
+        """Execute many operations of one kind as one batch, and compare afterwards."""
         if any(map(self.refuses, operations)):
             return []
         twins = self.together(operations, operations)
@@ -122,15 +126,15 @@ class Lockstep:
         return twins
 
     def refuses(self, op: Op[Any]) -> bool:
-        """Whether the broker declares that it does no such thing."""
+        """Whether the broker declares the operation unsupported."""
         return declared_unsupported(self.broker.capabilities, op) is not None
 
     def look_at_all(self) -> None:
-        """Compare all queues, also those that nothing has touched for some steps."""
+        """Compare all queues, including those that recent steps did not touch."""
         self.together([Ping()], [Ping()])
 
     def wait(self, milliseconds: int) -> None:
-        """Let time pass, on both sides."""
+        """Move the clock forward on both sides."""
         self.clock.advance(milliseconds)
         self.harness.warp(milliseconds)
         self.transcript.lines.append(TranscriptLine(self.clock.now(), None, wait=milliseconds))
@@ -140,7 +144,7 @@ class Lockstep:
     def together(
         self, operations: Sequence[Op[Any]], actual: Sequence[Op[Any]], *, copy: bool = False
     ) -> list[Twin]:
-        """One step: the operations on the model, the actual ones on the broker, all at once; see `step`."""
+        """One step: the operations on the model, the actual ones on the broker as one batch. See `step`."""
         self.steps += 1
         got = self._got(actual)
         queues = self._touched(operations)
@@ -161,11 +165,11 @@ class Lockstep:
         differences = [part for twin in twins for part in differ(twin.expected, twin.actual, copy=copy)]
         differences += differ_in_state(expected, after)
         if differences:
-            self._fail("the broker does something else than the model", differences)
+            self._fail("the broker and the model differ", differences)
         try:
             invariants.check(self.before, after)
         except AssertionError as broken:
-            self._fail(f"never true of a broker: {broken}", [])
+            self._fail(f"an invariant is violated: {broken}", [])
         self.before = after.over(self.before, queues) if self.before else after
         return twins
 
@@ -174,14 +178,14 @@ class Lockstep:
         raise DivergenceError(what, self.transcript, differences)
 
     def _got(self, operations: Sequence[Op[Any]]) -> Sequence[Any]:
-        """The broker's answers, if it gives any."""
+        """The broker's answers; DivergenceError if it raises anything unexpected."""
         try:
             return self._execute(operations)
         except Exception as error:  # noqa: BLE001 - whatever a broken broker raises is a divergence
             for op in operations:
                 line = TranscriptLine(self.clock.now(), op, None, error)
                 self.transcript.lines.append(line)
-            self._fail(f"the broker fails: {error!r}", [])
+            self._fail(f"the broker raised an unexpected error: {error!r}", [])
 
     def _execute(self, operations: Sequence[Op[Any]]) -> Sequence[Any]:
         if self._runner:
@@ -189,14 +193,14 @@ class Lockstep:
         return self.broker.execute_many(operations)
 
     def _touched(self, operations: Sequence[Op[Any]]) -> Sequence[str]:
-        """The queues to look at: all now and then, else those the operations name."""
+        """Queues to compare: all of them now and then, otherwise those that the operations name."""
         if self.steps % _EVERY_SO_OFTEN == 0:
             return QUEUES
         named = {queue for op in operations for queue in _queues_of(op)}
         return [queue for queue in QUEUES if queue in named]
 
     def _held(self, answers: Sequence[Any], queues: Sequence[str]) -> list[tuple[str, str]]:
-        """The tasks that no list shows, because an aggregator has them or may just have got them."""
+        """Tasks that no list shows because an aggregation set holds them or may just have received them."""
         held = {task.key for task in self.system.tasks.values() if task.set_id}
         for answer in answers:
             held |= {(message.queue, message.id) for message in getattr(answer, "messages", ())}
@@ -206,14 +210,14 @@ class Lockstep:
         return {key: [task.message.id for task in self.system.held(key)] for key in self.system.sets}
 
     def _early(self) -> int:
-        """How far the store's own clock may be ahead of ours by now."""
+        """The maximum lead of the store's own clock over ours, in milliseconds."""
         if self.harness.lock_precision == 1:
             return 0
         elapsed = int((time.monotonic() - self._began) * 1000)
         return self.harness.lock_precision + elapsed + _SLACK
 
     def _list_as(self, after: Snapshot, operations: Sequence[Op[Any]]) -> None:
-        """A store that keeps the list of queues apart may list one whose only task was refused."""
+        """A store with a separate list of queues may list a queue whose only task was refused."""
         for op in operations:
             enqueue = getattr(op, "enqueue", op)
             if isinstance(enqueue, Enqueue) and enqueue.message.queue in after.listed:
@@ -226,7 +230,7 @@ class Lockstep:
 
 
 def _queues_of(op: Op[Any]) -> Sequence[str]:
-    """The queues an operation is about; all if it does not say."""
+    """The queues that an operation concerns; all of them if it names none."""
     for name in ("message", "delivery", "enqueue", "lease", "taken", "lost"):
         inner: Any = getattr(op, name, None)
         if hasattr(inner, "queue"):
@@ -242,7 +246,7 @@ def _queues_of(op: Op[Any]) -> Sequence[str]:
 
 
 def _kind(answer: Any) -> str:
-    """What coverage remembers of an answer."""
+    """The name of an outcome, for the coverage."""
     if answer is None or isinstance(answer, bool):
         return str(answer)
     if isinstance(answer, int):
@@ -258,6 +262,6 @@ def _kind(answer: Any) -> str:
 
 
 def first(found: Sequence[Any], index: int, select: Callable[[Any], bool] = lambda _: True) -> Any:
-    """The element of this index, counted round and round, of those selected."""
+    """The selected element with this index, modulo their number."""
     selected = [one for one in found if select(one)]
     return selected[index % len(selected)] if selected else None

@@ -1,4 +1,4 @@
-"""The whole machine: all rules, and the end of every program."""
+"""The complete machine: all rules, and the end of every program."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROUNDS = 12
-"""More than it takes to end every task."""
+"""Upper bound for the steps that end every task."""
 
 
 class BrokerMachine(SequenceRules, AdministrationRules):
-    """Programs of operations, each run on the model and on a broker."""
+    """Programs of operations, each executed on the model and on a broker."""
 
     def teardown(self) -> None:
-        """Bring every task to its end; free every lock."""
+        """End every task and release every lock."""
         if not hasattr(self, "program"):
             return
         try:
@@ -38,7 +38,7 @@ class BrokerMachine(SequenceRules, AdministrationRules):
                 self.session.failed_at = len(self.session.steps)
 
     def drain(self) -> None:
-        """No task is left that waits for anything."""
+        """Check that no task waits any longer."""
         for queue in sorted(self.system.paused):
             self.do(ops.UnpauseQueue(queue=queue))
         for _ in range(_ROUNDS):
@@ -51,7 +51,7 @@ class BrokerMachine(SequenceRules, AdministrationRules):
                 [ops.Done(delivery=run.actual) for run in self.runs if self.owns(run)] or [ops.Ping()]
             )
         if not self.session.broker or not self.session.broker.capabilities.unsupported:
-            assert not self.any(*LIVING), "tasks are left that nothing ends"
+            assert not self.any(*LIVING), "some tasks cannot be ended"
 
     def _let_all_become_due(self) -> None:
         waiting = self.tasks(TaskState.SCHEDULED, TaskState.RETRY, TaskState.ACTIVE)
@@ -74,7 +74,7 @@ class BrokerMachine(SequenceRules, AdministrationRules):
                     self.end_set(self.taken[-1], "finish", f"all-{self.fresh()}")
 
     def try_locks(self) -> None:
-        """Whoever asks for a lock now gets it, or not, as the model says."""
+        """Check for every lock that the broker grants it exactly if the model does."""
         asked = {(one.message.queue, one.message.payload) for one in self._enqueues() if one.unique}
         for queue, payload in sorted(asked):
             unique = ops.Unique(ttl=MINUTE)

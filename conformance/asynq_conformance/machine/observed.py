@@ -1,4 +1,4 @@
-"""What the contract leaves open, answered as the backend under test decided it."""
+"""Choices that the contract leaves open, answered as the backend under test decided."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ObservedChoices(Choices):
-    """Reads the decisions from the answer to an operation and from what is seen after it."""
+    """Reads the decisions from the answer to an operation and from the snapshot taken afterwards."""
 
     def __init__(self, after: Snapshot, early: int, members: Mapping[SetKey, Sequence[str]]) -> None:
         self.early = early
@@ -34,7 +34,7 @@ class ObservedChoices(Choices):
         }
 
     def hear(self, answer: Any) -> None:
-        """The answer to the operation the model does next."""
+        """The broker's answer to the operation that the model executes next."""
         self._answer = answer
         named: Sequence[TaskMessage] = ()
         if isinstance(answer, AggregationSet):
@@ -44,7 +44,7 @@ class ObservedChoices(Choices):
         self._named = {(message.queue, message.id): rank for rank, message in enumerate(named)}
 
     def tie(self, task: ModelTask) -> Any:
-        """First those the operation moved, in the order in which they now are; then those that stay."""
+        """Orders the moved tasks first, in their present order, followed by those that stay."""
         if task.key in self._named:
             return (0, self._named[task.key])
         if task.key not in self._places:
@@ -53,36 +53,36 @@ class ObservedChoices(Choices):
         return (2 if place == _place(task) else 1, rank)
 
     def lapse(self, queue: str, task_id: str, instant: int) -> int:
-        """The end the backend tells, if it is one of the two it may tell."""
-        told = [
+        """The end that the backend reported, if it is one of the two allowed ones."""
+        answered = [
             delivery.expires_at
             for delivery in (self._answer if isinstance(self._answer, tuple) else ())
             if isinstance(delivery, Delivery)
             and (delivery.message.queue, delivery.message.id) == (queue, task_id)
         ]
         if isinstance(self._answer, Extended):
-            told = [self._answer.expires_at]
-        return instant + 1 if told == [instant + 1] else instant
+            answered = [self._answer.expires_at]
+        return instant + 1 if answered == [instant + 1] else instant
 
     def held(self, lock: str) -> bool:
-        """A lock is held that makes a duplicate."""
+        """A lock is held if the enqueue was refused as a duplicate."""
         del lock
         return isinstance(self._answer, DuplicateTaskError)
 
     def owner(self, last: TaskKey, rivals: Collection[TaskKey]) -> TaskKey:
-        """The task a duplicate is said to be one of."""
-        told = getattr(self._answer, "task_id", "")
-        return next((key for key in sorted(rivals) if key[1] == told), last)
+        """The holder is the task that the duplicate error names."""
+        answered = getattr(self._answer, "task_id", "")
+        return next((key for key in sorted(rivals) if key[1] == answered), last)
 
     def reclaimed(self, key: SetKey) -> bool:
-        """A set is reclaimed whose tasks wait in their group."""
+        """A set is reclaimed if its tasks are back in their group."""
         queue, group, _ = key
         place = (TaskState.AGGREGATING, group)
         held = self._members.get(key, ())
         return any(self._places.get((queue, task_id), ("", 0))[0] == place for task_id in held)
 
     def finishes(self) -> bool:
-        """As the answer says."""
+        """A deletion is complete if the answer says so."""
         return not isinstance(self._answer, Deletion) or self._answer.done
 
 

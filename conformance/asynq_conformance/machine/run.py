@@ -1,4 +1,4 @@
-"""Running the machine: so many programs of so many steps, as the profile says, beside one broker."""
+"""Runs the machine: programs and steps as the profile says, against one broker."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 
 class _EnoughError(BaseException):
-    """No more programs are wanted. No failure, so nothing for Hypothesis to look into."""
+    """Raised after enough programs. It is not a failure, so Hypothesis must not investigate it."""
 
 
 @frozen(kw_only=True)
 class Ran:
-    """What a run came to."""
+    """Result of a run."""
 
     programs: int
     steps: int
     seconds: float
     reached: Mapping[Triple, int]
     unsupported: frozenset[str]
-    """What the broker declares that it does not do."""
+    """Names of the operations that the broker declares unsupported."""
 
     def __str__(self) -> str:
         rate = self.steps / self.seconds
@@ -47,13 +47,16 @@ class Ran:
 
 
 def run(harness: Harness, examples: int, steps: int, *, seed: int | None = None, shrink: bool = True) -> Ran:
-    """Run programs; DivergenceError for the shortest found that tells model and broker apart.
+    """Run programs.
 
-    The same programs each time, unless there is a seed or the profile asks for others.
+    Every run uses the same programs, unless there is a seed or the profile demands new ones.
+
+    Raises:
+        DivergenceError: for the shortest program found on which the model and the broker differ.
     """
     began = time.monotonic()
     with machine_session(harness) as session:
-        # Random programs first: Hypothesis shrinks what they find.
+        # Random programs first: Hypothesis shrinks the failing ones.
         run_random(session, examples, steps, seed=seed, shrink=shrink)
         for _ in directed_programs(session):
             pass
@@ -68,7 +71,7 @@ def run(harness: Harness, examples: int, steps: int, *, seed: int | None = None,
 
 @contextmanager
 def machine_session(harness: Harness) -> Iterator[MachineSession]:
-    """Where programs run, for a while."""
+    """The place where programs run, within a context."""
     with asyncio.Runner() as runner:
         session = MachineSession(
             harness=harness, clock=FakeClock(), runner=runner, reached=Counter(), steps=[]
@@ -88,7 +91,7 @@ def run_random(
     shrink: bool = True,
     most: int | None = None,
 ) -> None:
-    """Run random programs, as `run` does: of that many `examples`, if given, the first `most`."""
+    """Run random programs like `run`: the first `most` of a series of `examples` programs."""
     profile = profiles.current()
     settings = hypothesis.settings(
         max_examples=examples,

@@ -1,4 +1,4 @@
-"""Rules that lead straight to where single steps seldom come."""
+"""Rules of several steps that reach states which single steps rarely reach."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MORE_THAN_A_BATCH = ops.MAX_BATCH + 1
 
 
 class SequenceRules(TaskRules, UpkeepRules):
-    """Several steps at once."""
+    """Sequences of steps."""
 
     def live_run(self, which: int) -> Twin:
         """A run that owns its task."""
@@ -27,7 +27,7 @@ class SequenceRules(TaskRules, UpkeepRules):
         return owning[which % len(owning)]
 
     def crash(self, run: Twin, to: Any) -> None:
-        """The worker of a run is lost, and its task recovered."""
+        """Lose the worker of a run and recover its task."""
         task = self.task_of(run)
         assert task is not None
         self.wait_until(task.due)
@@ -39,7 +39,7 @@ class SequenceRules(TaskRules, UpkeepRules):
     @precondition(lambda self: self.lost)
     @rule(which=domain.index, to=st.sampled_from(("pending", "retry", "archived")))
     def recover_what_was_recovered(self, which: int, to: Any) -> None:
-        """Two servers found the same lost lease."""
+        """Two servers find the same lost lease."""
         found = self.lost[-1 - which % len(self.lost)]
         for _ in range(2):
             self.do_with(found, lambda one: ops.Recover(lost=one, to=to, error="lost", delay=MINUTE))
@@ -51,7 +51,7 @@ class SequenceRules(TaskRules, UpkeepRules):
         state=st.sampled_from(tuple(TaskState)),
     )
     def bring(self, queue: str, task_id: str, unique: ops.Unique | None, state: TaskState) -> None:
-        """A task as it is in the middle of its life."""
+        """A task in every possible state."""
         group = "g" if state is TaskState.AGGREGATING else ""
         delay = MINUTE if state is TaskState.SCHEDULED else None
         self.enqueue(message(queue, task_id, b"one", unique, group=group), unique, process_in=delay)
@@ -75,7 +75,7 @@ class SequenceRules(TaskRules, UpkeepRules):
         how=st.sampled_from(("finish", "return", "leave")),
     )
     def gather(self, queue: str, *, group: str, size: int, max_size: int, wait: int, how: str) -> None:
-        """Several tasks of a group, taken by one who does something with them, or nothing."""
+        """Take several tasks of a group; finish, return or extend the set, or do nothing."""
         for task_id in domain.IDS[:size]:
             self.enqueue(message(queue, task_id, b"one", None, group=group))
             self.wait(SECOND)
@@ -103,7 +103,7 @@ class SequenceRules(TaskRules, UpkeepRules):
         then=st.sampled_from(tuple(TOKEN_OPERATIONS)),
     )
     def zombie(self, which: int, act: str, another: str, then: str) -> None:
-        """A worker comes back when another has its task, and once more when that is through with it."""
+        """A stale worker returns while another one runs its task, and again after that run has ended."""
         run = self.live_run(which)
         queue = run.expected.message.queue
         if queue in self.system.paused:
@@ -124,7 +124,7 @@ class SequenceRules(TaskRules, UpkeepRules):
         again=st.sampled_from(("the same", "the same", *RUN_SETTLEMENTS)),
     )
     def settle_twice(self, which: int, how: str, wait: int, again: str) -> None:
-        """A settlement is sent again, or another after it."""
+        """Repeat a settlement, or send another one after it."""
         run = self.live_run(which)
         self.do_with(run, RUN_SETTLEMENTS[how])
         self.wait(wait)
@@ -136,7 +136,7 @@ class SequenceRules(TaskRules, UpkeepRules):
     @precondition(lambda self: self.any(TaskState.RETRY))
     @rule(which=domain.index, act=st.sampled_from(tuple(RUN_SETTLEMENTS)))
     def settle_what_came_back(self, which: int, act: str) -> None:
-        """A run is settled again when its task is due again."""
+        """Settle a run again after its task is due again."""
         retried = self.tasks(TaskState.RETRY)
         task = retried[which % len(retried)]
         self.wait_until(task.due)
@@ -148,7 +148,7 @@ class SequenceRules(TaskRules, UpkeepRules):
     @precondition(lambda self: self.system.sets)
     @rule(which=domain.index, how=st.sampled_from(("finish", "return", "extend")), task_id=domain.ids)
     def aggregator_dies(self, which: int, how: str, task_id: str) -> None:
-        """An aggregator comes back when its set was reclaimed."""
+        """An aggregator returns after its set was reclaimed."""
         held = [one for one in self.taken if self.is_held(one.expected)]
         if not held:
             return
@@ -165,7 +165,7 @@ class SequenceRules(TaskRules, UpkeepRules):
         how=st.sampled_from(tuple(RUN_SETTLEMENTS)),
     )
     def lock_ends_while_its_task_runs(self, queue: str, payload: bytes, unique: ops.Unique, how: str) -> None:
-        """A task ends when its lock is another's."""
+        """A task ends while another task holds its lock."""
         for name in ("first", "second", "third"):
             if self.system.find(queue, name) is not None:
                 return
@@ -251,7 +251,7 @@ class SequenceRules(TaskRules, UpkeepRules):
                 break
 
     def _clear(self, queue: str) -> None:
-        """So that the steps to come are fast again."""
+        """Remove the tasks, so that the following steps are fast again."""
         if self.any(TaskState.AGGREGATING) and self.taken and self.is_held(self.taken[-1].expected):
             self.end_set(self.taken[-1], "finish", "many")
         for state in TaskState:

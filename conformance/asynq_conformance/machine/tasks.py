@@ -1,4 +1,4 @@
-"""Rules of a task's life: produced, consumed, settled."""
+"""Rules for the life of a task: produce, consume, settle."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ TOKEN_OPERATIONS: dict[str, Callable[[Delivery], ops.Op[Any]]] = {
     "extend": lambda run: ops.ExtendLease(lease=run.lease, duration=10 * LEASE),
     "write": lambda run: ops.WriteResult(lease=run.lease, result=b"late"),
 }
-"""All that a run may ask for as the owner of its task."""
+"""Operations that require the ownership of a task."""
 
 
 class TaskRules(BaseRules):
-    """A task's life."""
+    """The life of a task."""
 
     # --- produce ----------------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ class TaskRules(BaseRules):
         self._remember(sent.op, twin)
 
     def _may_be_taken_again(self, op: ops.Dequeue) -> bool:
-        """Whether it is said what a copy gets: not by which of several orders, nor once a run was settled."""
+        """Whether the answer to a copy is defined: not with several orders, not after a settlement."""
         ended = [run for run in self.runs if run.expected.token == op.token and not self.owns(run)]
         return len({*op.orders}) == 1 and not ended
 

@@ -1,4 +1,4 @@
-"""A program the machine ran, as people read it and as a law that repeats it."""
+"""Transcript of a program, as text for people and as a law that repeats it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST = 300
 
 @frozen
 class TranscriptLine:
-    """An operation, or time that passes."""
+    """An operation, or a move of the clock."""
 
     now: int
     op: Op[Any] | None
@@ -41,17 +41,17 @@ class Transcript:
     lines: list[TranscriptLine] = Factory(list)
 
     def report(self, what: str, differences: Sequence[Difference]) -> str:
-        """What happened, what differs, and how to see it again."""
+        """The program, the differences, and the command that repeats it."""
         parts = [what, "", *self._numbered(), "", "differences:"]
         parts += [f"  {difference}" for difference in differences]
-        parts += ["", f"again: {command()}", "", "as a law:", "", *self.law(differences)]
+        parts += ["", f"to repeat it: {command()}", "", "as a law:", "", *self.law(differences)]
         return "\n".join(parts)
 
     def _numbered(self) -> Iterator[str]:
         for number, line in enumerate(self.lines, start=1):
             at = f"{number:4} {(line.now - START) / 1000:+12.3f} s"
             if line.op is None:
-                yield f"{at}  {line.wait} ms pass"
+                yield f"{at}  the clock moves {line.wait} ms"
                 continue
             yield f"{at}  {short(line.op)}"
             same = line.expected == line.actual or isinstance(line.expected, tuple)
@@ -60,7 +60,7 @@ class Transcript:
                 yield f"{'':19} ? {short(line.expected)}  (expected)"
 
     def law(self, differences: Sequence[Difference]) -> Iterator[str]:
-        """Lines of Python to paste into a class of laws."""
+        """Python source lines to paste into a class of laws."""
         yield "    def test_(self, lab: Lab) -> None:"
         names: dict[int, str] = {}
         for number, line in enumerate(self.lines, start=1):
@@ -84,7 +84,7 @@ class Transcript:
 
 
 def _parts(answer: Any) -> Iterator[tuple[str, Any]]:
-    """The values of an answer that later operations may need, with how to reach them."""
+    """Values of an answer that later operations may need, with the expressions that yield them."""
     if isinstance(answer, tuple):
         yield from ((f"[{place}]", value) for place, value in enumerate(answer))
     elif has(type(answer)):
@@ -94,7 +94,7 @@ def _parts(answer: Any) -> Iterator[tuple[str, Any]]:
 
 
 def source(value: Any, names: Mapping[int, str]) -> str:
-    """The value as Python, by the name of an earlier answer where it comes from one."""
+    """The value as Python source; by the name of an earlier answer if it comes from one."""
     if id(value) in names and has(type(value)):
         return names[id(value)]
     if isinstance(value, Enum):
@@ -130,7 +130,7 @@ def _is_default(attribute: Any, value: Any) -> bool:
 
 
 def command() -> str:
-    """The one command that runs the same programs again."""
+    """The command that runs the same programs again."""
     test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
     seed = profiles.seed()
     again = "" if seed is None else f" --conformance-seed={seed}"

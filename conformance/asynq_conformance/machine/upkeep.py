@@ -1,4 +1,4 @@
-"""Rules of time and of what comes with it: deadlines, upkeep, lost workers, aggregation."""
+"""Rules for time and its consequences: due times, maintenance, lost workers, aggregation."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ limits = st.sampled_from((ops.MAX_BATCH, 1, 2))
 
 
 class UpkeepRules(BaseRules):
-    """What time does, and whoever comes for it."""
+    """Effects of time, and the operations that handle them."""
 
     # --- time -------------------------------------------------------------------------------------------
 
     def deadlines(self) -> Iterator[int]:
-        """Instants at which something changes by itself."""
+        """Instants at which something changes because of time alone."""
         for task in self.system.tasks.values():
             if task.state is TaskState.ARCHIVED:
                 yield task.due + OLDEST
@@ -133,11 +133,11 @@ class UpkeepRules(BaseRules):
         self.end_set(taken, how, task_id, unique)
 
     def is_held(self, taken: AggregationSet) -> bool:
-        """Whether an aggregator still holds the set."""
+        """Whether the aggregation set is still held."""
         return (taken.queue, taken.group, taken.id) in self.system.sets
 
     def end_set(self, taken: Twin, how: str, task_id: str, unique: ops.Unique | None = None) -> None:
-        """One step: the end of an aggregation."""
+        """One step: end an aggregation."""
         aggregate = message(taken.expected.queue, task_id, b"two", unique)
         enqueue = ops.Enqueue(message=aggregate, enqueue_id=self.fresh(), unique=unique)
         ends: dict[str, Callable[[Any], ops.Op[Any]]] = {

@@ -1,8 +1,8 @@
-"""The executable specification: what every operation of `asynq.protocol.ops` does, slow and obvious.
+"""The executable specification of every operation of `asynq.protocol.ops`: slow and obvious.
 
-A task is an object in a dictionary, an operation a function of the system, the operation and the present
-instant, in a file named as its section of `asynq.protocol.ops`. No backend shares a line with it. `choices`
-says what the contract leaves to a backend; all else is exactly so.
+A task is an object in a dictionary. An operation is a function of the system, the operation and the present
+instant, in a file named like its section of `asynq.protocol.ops`. The model shares no code with any backend.
+`choices` lists what the contract leaves to a backend; everything else is prescribed.
 """
 
 from __future__ import annotations

@@ -85,11 +85,12 @@ MODEL_HANDLERS: dict[type[ops.Op[Any]], Callable[[System, Any, int], Any]] = {
     ops.GetMemory: inspect.get_memory,
     ops.Examine: inspect.examine,
 }
-"""A function takes the system, the operation and the present instant; it answers, or raises first."""
+"""Arguments: the system, the operation, the present instant. Returns the answer, or raises before any change.
+"""
 
 
 class ModelBroker:
-    """Executes operations on a System. One at a time, in this process alone."""
+    """Executes operations on a System, one at a time, in this process only."""
 
     def __init__(self, clock: Clock, system: System | None = None) -> None:
         self.clock = clock
@@ -98,7 +99,7 @@ class ModelBroker:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this broker can do."""
+        """Capabilities of the model."""
         return Capabilities(
             backend="model",
             durability="none",
@@ -108,7 +109,7 @@ class ModelBroker:
         )
 
     def execute(self, op: ops.Op[T], /) -> T:
-        """Carry out one operation and answer, or raise its error."""
+        """Execute one operation. Returns its answer or raises its error."""
         handler = MODEL_HANDLERS.get(type(op))
         if handler is None:
             raise UnsupportedOperationError(type(op).__name__, "model")
@@ -118,7 +119,7 @@ class ModelBroker:
             return cast("T", handler(self.system, op, self.clock.now()))
 
     def execute_many(self, operations: Sequence[ops.Op[T]], /) -> list[T | AsynqError]:
-        """Carry out operations one after the other."""
+        """Execute operations one after the other."""
         return [self._answer(op) for op in operations]
 
     def _answer(self, op: ops.Op[T]) -> T | AsynqError:
@@ -128,23 +129,23 @@ class ModelBroker:
             return error
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the model holds no resources."""
 
     async def aexecute(self, op: ops.Op[T], /) -> T:
-        """`execute`, awaited."""
+        """Async variant of `execute`."""
         return self.execute(op)
 
     async def aexecute_many(self, operations: Sequence[ops.Op[T]], /) -> list[T | AsynqError]:
-        """`execute_many`, awaited."""
+        """Async variant of `execute_many`."""
         return self.execute_many(operations)
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the model holds no resources."""
 
     def listener(self) -> NoReturn:
-        """A model tells nobody: it is polled."""
+        """A listener without events: the model is polled."""
         raise UnsupportedOperationError("listener", "model")
 
     def watcher(self) -> NoReturn:
-        """A model tells nobody: it is polled."""
+        """A watcher without events: the model is polled."""
         raise UnsupportedOperationError("watcher", "model")

@@ -1,4 +1,4 @@
-"""What the contract leaves to a backend to choose, as questions that the model asks."""
+"""Choices that the contract leaves to a backend, as questions that the model asks."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ if TYPE_CHECKING:
 
 
 class Choices:
-    """The simplest choices. A comparison with a backend replaces them by those of the backend."""
+    """The simplest choices. A comparison replaces them with those of the backend."""
 
     early = 0
-    """Milliseconds by which a lock may end before its time, where a clock of its own ends it."""
+    """Milliseconds by which a lock may end early, if another clock than the injected one ends it."""
 
     def tie(self, task: ModelTask) -> Any:
-        """Orders tasks of one instant: by which of them is first, a backend decides."""
+        """Orders tasks of one instant. The contract does not define which is first."""
         return task.made
 
     def lapse(self, queue: str, task_id: str, instant: int) -> int:
-        """When a lease ends that should end then: at that millisecond, or at the next."""
+        """When a lease ends: at this millisecond or at the next."""
         del queue, task_id
         return instant
 
     def held(self, lock: str) -> bool:
-        """Whether a lock is held that may be: one that is kept and was not renewed in time, say."""
+        """Whether a lock is held where both are allowed, as for a kept lock that was extended too late."""
         del lock
         return True
 
     def owner(self, last: TaskKey, rivals: Collection[TaskKey]) -> TaskKey:
-        """Which of several tasks that kept a lock holds it, when each was late to renew it once."""
+        """Which of several tasks holds a kept lock after each extended it too late."""
         del rivals
         return last
 
     def reclaimed(self, key: SetKey) -> bool:
-        """Whether a set is reclaimed whose hold ended within this second."""
+        """Whether a set is reclaimed whose hold expired within this second."""
         del key
         return True
 
     def finishes(self) -> bool:
-        """Whether the step that deletes as many tasks as it may, the last among them, ends a deletion."""
+        """Whether a full deletion step that deletes the last task completes the deletion."""
         return True

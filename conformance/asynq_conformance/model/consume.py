@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def dequeue(system: System, op: Dequeue, now: int) -> tuple[Delivery, ...]:
-    """Hand out what the token holds already, then one task per order that is left."""
+    """Deliver the tasks that the token already holds, then one task for each remaining order."""
     taken = [
         task for task in system.tasks.values() if task.state is TaskState.ACTIVE and task.token == op.token
     ]
@@ -52,7 +52,7 @@ def _delivery(task: ModelTask, now: int) -> Delivery:
 
 
 def owned(system: System, lease: Lease) -> ModelTask:
-    """The active task this lease holds, else LeaseLostError."""
+    """The active task that this lease holds; otherwise LeaseLostError."""
     task = system.find(lease.queue, lease.task_id)
     if task is None or task.state is not TaskState.ACTIVE or task.token != lease.token:
         raise LeaseLostError(lease.queue, lease.task_id)
@@ -60,7 +60,7 @@ def owned(system: System, lease: Lease) -> ModelTask:
 
 
 def extend_lease(system: System, op: ExtendLease, now: int) -> Extended:
-    """Let the lease last longer, never shorter."""
+    """Extend the lease, never shorten it."""
     task = owned(system, op.lease)
     if now + op.duration > task.due:
         task.due = system.choices.lapse(*task.key, now + op.duration)

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 def ping(system: System, op: Ping, now: int) -> int:
-    """Answer."""
+    """Return the time."""
     del system, op
     return now
 
 
 def pause_queue(system: System, op: PauseQueue, now: int) -> bool:
-    """Let nobody dequeue."""
+    """Pause the queue: it delivers no tasks."""
     del now
     paused = op.queue not in system.paused
     system.paused.add(op.queue)
@@ -37,7 +37,7 @@ def pause_queue(system: System, op: PauseQueue, now: int) -> bool:
 
 
 def unpause_queue(system: System, op: UnpauseQueue, now: int) -> bool:
-    """Let the queue be consumed."""
+    """Resume the queue."""
     del now
     unpaused = op.queue in system.paused
     system.paused.discard(op.queue)
@@ -45,19 +45,19 @@ def unpause_queue(system: System, op: UnpauseQueue, now: int) -> bool:
 
 
 def list_queues(system: System, op: ListQueues, now: int) -> tuple[str, ...]:
-    """The names, sorted."""
+    """Names of the queues, sorted."""
     del op, now
     return tuple(sorted(system.queues))
 
 
 def must_be_listed(system: System, queue: str) -> None:
-    """QueueNotFoundError for a queue that is not listed."""
+    """Raise QueueNotFoundError for a queue that is not listed."""
     if queue not in system.queues:
         raise QueueNotFoundError(queue)
 
 
 def get_queue_stats(system: System, op: GetQueueStats, now: int) -> QueueStats:
-    """Numbers of a queue."""
+    """Statistics of a queue."""
     must_be_listed(system, op.queue)
     states = [task.state for task in system.of_queue(op.queue)]
     totals, today = system.queues[op.queue], system.days.get((op.queue, day(now)), Counters())
@@ -85,7 +85,7 @@ def get_task(system: System, op: GetTask, now: int) -> StoredTask:
 
 
 def list_tasks(system: System, op: ListTasks, now: int) -> tuple[StoredTask, ...]:
-    """One page of a state."""
+    """One page of tasks of a state."""
     must_be_listed(system, op.queue)
     if op.state is TaskState.AGGREGATING:
         tasks = system.waiting(op.queue, op.group)

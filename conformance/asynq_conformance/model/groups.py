@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def list_groups(system: System, op: ListGroups, now: int) -> Groups:
-    """All groups that hold tasks, on one page."""
+    """All groups with tasks, on one page."""
     names = sorted(
         {task.group for task in system.of_state(op.queue, TaskState.AGGREGATING) if not task.set_id}
     )
@@ -47,7 +47,7 @@ def list_groups(system: System, op: ListGroups, now: int) -> Groups:
 
 
 def take_group(system: System, op: TakeGroup, now: int) -> AggregationSet | None:
-    """Take a ripe group's oldest tasks, once for each set id."""
+    """Take the oldest tasks of a ripe group, once for each set id."""
     key = (op.queue, op.group, op.set_id)
     if key not in system.sets:
         tasks = system.waiting(op.queue, op.group)
@@ -76,7 +76,7 @@ def _must_be_held(system: System, taken: AggregationSet) -> SetKey:
 
 
 def extend_aggregation(system: System, op: ExtendAggregation, now: int) -> None:
-    """Hold the set for longer, never shorter."""
+    """Extend the hold of a set, never shorten it."""
     key = _must_be_held(system, op.taken)
     system.sets[key] = max(system.sets[key], now + op.hold)
 
@@ -99,13 +99,13 @@ def finish_aggregation(system: System, op: FinishAggregation, now: int) -> Enque
 
 
 def return_aggregation(system: System, op: ReturnAggregation, now: int) -> None:
-    """Let the tasks wait in their group again, since they were first added."""
+    """Return the tasks to their group, with the times at which they were added."""
     del now
     _give_back(system, _must_be_held(system, op.taken))
 
 
 def reclaim_aggregations(system: System, op: ReclaimAggregations, now: int) -> int:
-    """Return the sets whose hold has ended; one that ended within this second may be held still."""
+    """Return the sets whose hold has expired. For one that expired within this second, both are allowed."""
     ended = [
         (whole_second(until), not system.choices.reclaimed(key), key)
         for key, until in system.sets.items()
@@ -124,6 +124,6 @@ def _give_back(system: System, key: SetKey) -> None:
 
 
 def repair_groups(system: System, op: RepairGroups, now: int) -> Repaired:
-    """A group is listed by the very tasks it holds."""
+    """A group is listed exactly if it holds tasks."""
     del system, op, now
     return Repaired(listed=0, cursor="")

@@ -21,7 +21,7 @@ _GRACE = 30_000
 
 
 def get_history(system: System, op: GetHistory, now: int) -> tuple[DayStats, ...]:
-    """Counters of the days, today first."""
+    """Counters of each day, today first."""
     must_be_listed(system, op.queue)
     days = [day(now) - timedelta(days=number) for number in range(op.days)]
     counted = [(date, system.days.get((op.queue, date), Counters())) for date in days]
@@ -32,14 +32,14 @@ def get_history(system: System, op: GetHistory, now: int) -> tuple[DayStats, ...
 
 
 def get_memory(system: System, op: GetMemory, now: int) -> int:
-    """Bytes, roughly."""
+    """Approximate size in bytes."""
     del now
     must_be_listed(system, op.queue)
     return sum(100 + len(task.message.payload) for task in system.of_queue(op.queue))
 
 
 def examine(system: System, op: Examine, now: int) -> Examined:
-    """The one damage a model can bear: active tasks without a lease."""
+    """Find the only damage that the model can contain: active tasks without a lease."""
     active = system.of_state(op.queue, TaskState.ACTIVE) if op.queue else []
     stranded = [task for task in active if not task.token]
     if op.repair:

@@ -1,4 +1,4 @@
-"""What is true of a broker at every instant, seen through the protocol alone."""
+"""Invariants of a broker that hold at every instant, expressed through the protocol only."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def numbers_are_those_of_the_lists(before: Snapshot | None, after: Snapshot) -> 
         )
         assert {state: getattr(stats, state) for state in TaskState} == {
             state: shown[state] for state in TaskState
-        }, f"numbers of {queue!r}"
+        }, f"counts of {queue!r}"
         assert stats.groups == len(after.groups.get(queue, {})), f"groups of {queue!r}"
 
 
@@ -141,11 +141,11 @@ INVARIANTS: tuple[Invariant, ...] = (
     counters_only_grow,
     latency_is_a_wait,
 )
-"""Each is given the snapshot before the step, None at the beginning, and the one after it."""
+"""Each receives the snapshot before the step (None at the beginning) and the one after it."""
 
 
 def check(before: Snapshot | None, after: Snapshot) -> None:
-    """AssertionError, naming the invariant, for what is not true."""
+    """Check all invariants. Raises AssertionError with the name of the first that does not hold."""
     for invariant in INVARIANTS:
         try:
             invariant(before, after)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def acquire_slot(system: System, op: AcquireSlot, now: int) -> bool:
-    """Hold a slot, or go on holding it."""
+    """Take a slot, or extend it."""
     held = system.slots.setdefault(op.scope, {})
     for holder in [holder for holder, until in held.items() if until <= now]:
         del held[holder]
@@ -21,13 +21,13 @@ def acquire_slot(system: System, op: AcquireSlot, now: int) -> bool:
 
 
 def release_slot(system: System, op: ReleaseSlot, now: int) -> bool:
-    """Free a slot. One whose time has ended may have been freed already, or not."""
+    """Release a slot. An expired one may or may not have been released already."""
     del now
     return system.slots.get(op.scope, {}).pop(op.holder, None) is not None
 
 
 def take_token(system: System, op: TakeToken, now: int) -> int:
-    """Take a token, or say how long until there is one."""
+    """Take a token, or return the time until one is available."""
     taken = system.tokens.setdefault(op.scope, [])
     last = taken[-op.limit :]
     if len(last) == op.limit and last[0] + op.per > now:

@@ -1,4 +1,4 @@
-"""Uniqueness locks: until when one is held for certain, and from when it is not."""
+"""Uniqueness locks: until when a lock is certainly held, and from when it is certainly free."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def take(system: System, task: ModelTask, unique: Unique, counted_from: int) -> None:
-    """Let the task hold its lock, which nobody does."""
+    """Give the task its lock, which must be free."""
     end = counted_from + unique.ttl
     system.locks[task.message.unique_key] = ModelLock(task.key, unique, end, renewed=end)
 
 
 def is_held(system: System, name: str, now: int) -> bool | None:
-    """Whether a lock is held; None where that is open."""
+    """Whether a lock is held; None if the contract allows both."""
     lock = system.locks.get(name)
     if lock is None:
         return False
@@ -46,21 +46,21 @@ def holder(system: System, name: str, now: int) -> ModelLock | None:
 
 
 def start(system: System, task: ModelTask) -> None:
-    """A worker takes the task: it has no claim any longer to a lock that lasts until then."""
+    """A worker takes the task: a lock until start is released."""
     system.release(task, "start")
     if task.unique is not None and task.unique.until == "start":
         task.unique = None
 
 
 def renew(system: System, task: ModelTask, wait: int, now: int) -> None:
-    """The task's next step is `wait` from now: a kept lock lasts until then."""
+    """The next step of the task is `wait` from now: its kept lock lasts until then."""
     unique, name = task.unique, task.message.unique_key
     if unique is None or not unique.keep:
         return
     renewed = now + wait + unique.ttl
     lock = system.locks.get(name)
     if lock is None:
-        # Renewed too late once, and passed on: it is open whether it comes back when it is free again.
+        # Extended too late once, and passed on: whether it returns when it is free again is not defined.
         system.locks[name] = ModelLock(task.key, unique, 0, renewed=renewed, rivals={task.key})
     elif lock.owner == task.key:
         lock.step = max(lock.step, now + wait)
@@ -73,7 +73,7 @@ def renew(system: System, task: ModelTask, wait: int, now: int) -> None:
 
 
 def _keeps(system: System, key: TaskKey, name: str) -> bool:
-    """Whether a task lives that keeps a lock of this name."""
+    """Whether a task exists that keeps a lock of this name."""
     task = system.tasks.get(key)
     if task is None or task.unique is None or task.message.unique_key != name:
         return False

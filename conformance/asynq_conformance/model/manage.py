@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def _task(system: System, queue: str, task_id: str, verb: str, *refused: TaskState) -> ModelTask:
-    """The task, if it is in none of these states and nobody aggregates it."""
+    """The task if it is in none of these states and no aggregation set holds it; otherwise TaskStateError."""
     task = system.find(queue, task_id)
     if task is None:
         raise TaskNotFoundError(queue, task_id)
@@ -50,20 +50,20 @@ def _archive(system: System, task: ModelTask, now: int) -> None:
 
 
 def run_task(system: System, op: RunTask, now: int) -> None:
-    """Let the task be pending, behind the others."""
+    """Append the task to the pending ones."""
     refused = (TaskState.ACTIVE, TaskState.PENDING)
     _run(system, _task(system, op.queue, op.task_id, "run", *refused), now)
 
 
 def archive_task(system: System, op: ArchiveTask, now: int) -> None:
-    """Keep the task in the archive, whose oldest give way."""
+    """Archive the task, and trim the archive."""
     refused = (TaskState.ACTIVE, TaskState.ARCHIVED)
     _archive(system, _task(system, op.queue, op.task_id, "archive", *refused), now)
     system.trim(op.queue, op.max_size, op.max_age, MAX_BATCH, now)
 
 
 def delete_task(system: System, op: DeleteTask, now: int) -> None:
-    """Forget the task."""
+    """Delete the task."""
     del now
     system.delete(_task(system, op.queue, op.task_id, "delete", TaskState.ACTIVE))
 
@@ -88,7 +88,7 @@ def move_tasks(system: System, op: MoveTasks, now: int) -> int:
 
 
 def update_payload(system: System, op: UpdatePayload, now: int) -> None:
-    """Give the waiting task another payload, and its lock the name of that."""
+    """Replace the payload of the waiting task, and rename its lock accordingly."""
     refused = (TaskState.ACTIVE, TaskState.COMPLETED)
     task = _task(system, op.queue, op.task_id, "update", *refused)
     old, new = task.message.unique_key, ""
@@ -97,7 +97,7 @@ def update_payload(system: System, op: UpdatePayload, now: int) -> None:
     own = system.locks.get(old)
     if new != old and own is not None and own.owner == task.key:
         held = locks.is_held(system, old, now)
-        # Where it is open whether the lock is held, it is as well whether another is in the way.
+        # If it is undefined whether the lock is held, it is also undefined whether another task blocks it.
         other = locks.holder(system, new, now) if held or system.choices.held(new) else None
         if held is not False and other is not None:
             raise DuplicateTaskError(op.queue, task.message.type, other.owner[1])
@@ -107,7 +107,7 @@ def update_payload(system: System, op: UpdatePayload, now: int) -> None:
 
 
 def cancel_task(system: System, op: CancelTask, now: int) -> bool:
-    """Mark the runs that are to end."""
+    """Mark the runs that are to be cancelled."""
     del now
     runs = [
         task
@@ -122,7 +122,7 @@ def cancel_task(system: System, op: CancelTask, now: int) -> bool:
 
 
 def delete_queue(system: System, op: DeleteQueue, now: int) -> Deletion:
-    """Delete some tasks, nobody dequeuing meanwhile; with the last of them go the counters and all else."""
+    """Delete some tasks while the queue delivers none. The last step deletes all other data, too."""
     del now
     must_be_listed(system, op.queue)
     tasks = system.of_queue(op.queue)

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def write_server(system: System, op: WriteServer, now: int) -> None:
-    """Let a server be seen."""
+    """Register a server."""
     system.servers[op.server.id] = (op.server, now + op.ttl)
 
 
 def clear_server(system: System, op: ClearServer, now: int) -> None:
-    """Let it be seen no more."""
+    """Deregister a server."""
     del now
     system.servers.pop(op.server_id, None)
 
@@ -40,12 +40,12 @@ def list_servers(system: System, op: ListServers, now: int) -> tuple[ServerInfo,
 
 
 def write_scheduler(system: System, op: WriteScheduler, now: int) -> None:
-    """Let a scheduler's entries be seen."""
+    """Register the entries of a scheduler."""
     system.schedulers[op.scheduler_id] = (op.entries, now + op.ttl)
 
 
 def clear_scheduler(system: System, op: ClearScheduler, now: int) -> None:
-    """Let them be seen no more."""
+    """Deregister the entries of a scheduler."""
     del now
     system.schedulers.pop(op.scheduler_id, None)
 
@@ -59,14 +59,14 @@ def list_scheduler_entries(system: System, op: ListSchedulerEntries, now: int) -
 
 
 def record_enqueue_event(system: System, op: RecordEnqueueEvent, now: int) -> None:
-    """Remember what an entry enqueued."""
+    """Record an enqueue event of an entry."""
     events = {*_events(system, op.entry_id, now), op.event}
     latest = sorted(events, key=lambda event: (event.enqueued_at, event.task_id), reverse=True)
     system.events[op.entry_id] = (latest[:MAX_ENQUEUE_EVENTS], now + op.keep)
 
 
 def list_enqueue_events(system: System, op: ListEnqueueEvents, now: int) -> tuple[EnqueueEvent, ...]:
-    """One page of events."""
+    """One page of enqueue events."""
     return tuple(_events(system, op.entry_id, now)[op.offset : op.offset + op.limit])
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def enqueue(system: System, op: Enqueue, now: int, leaving: frozenset[TaskKey] = frozenset()) -> Enqueued:
-    """Make a task known, or refuse before anything is changed.
+    """Enqueue a task, or refuse it before any change.
 
-    Tasks that are `leaving` are deleted in the same step: what they hold is free.
+    Tasks that are `leaving` are deleted in the same step, so their ids and locks are free.
     """
     message = op.message
     present = system.find(message.queue, message.id)
@@ -29,7 +29,7 @@ def enqueue(system: System, op: Enqueue, now: int, leaving: frozenset[TaskKey] =
         raise TaskIDConflictError(message.queue, message.id, present.state)
     if op.unique is not None:
         lock = locks.holder(system, message.unique_key, now)
-        # The task that makes room takes its lock along, unless nothing but time may release it.
+        # The replaced task gives up its lock, unless only time may release it.
         own = lock is not None and lock.owner in (leaving | {present.key} if present else leaving)
         if lock is not None and not (own and lock.unique.until != "expiry"):
             raise DuplicateTaskError(message.queue, message.type, lock.owner[1])

@@ -1,4 +1,4 @@
-"""What the model stores: tasks, locks, counters, decided ticks."""
+"""Data of the model: tasks, locks, counters, decided ticks."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ def whole_second(instant: int) -> int:
 
 @define(kw_only=True, eq=False)
 class ModelTask:
-    """A task, wherever it is."""
+    """A task in any state."""
 
     message: TaskMessage
     made: int
-    """Tasks are numbered as they are made."""
+    """Tasks are numbered in the order of creation."""
     enqueue_id: str
     answer: Enqueued
-    """What its Enqueue was answered."""
+    """The answer to its Enqueue."""
     unique: Unique | None
-    """The lock it asked for; None when it has no claim to one, any longer."""
+    """The lock that it requested; None if it has no claim to a lock any more."""
     group: str
-    """The group it joins when it is due; "" once it was run by hand."""
+    """The group that it joins when it is due; "" after it was run manually."""
     state: TaskState
     due: int = 0
-    """As `StoredTask.due_at`; for an aggregating task the instant it was added to its group."""
+    """As in `StoredTask.due_at`; for an aggregating task, the instant at which it was added to its group."""
     since: int = 0
     token: str = ""
-    """Of the lease, while active; of the settlement that put the task where it is; else ""."""
+    """While active, the token of the lease; otherwise that of the settlement that caused its state, or ""."""
     losses: int = 0
     cancel: str = ""
     result: bytes | None = None
     set_id: str = ""
-    """The aggregation set that holds it."""
+    """The aggregation set that holds the task."""
 
     @property
     def key(self) -> TaskKey:
@@ -60,7 +60,7 @@ class ModelTask:
 
 @define
 class Counters:
-    """Runs ended and runs failed."""
+    """Counts of runs that ended and runs that failed."""
 
     processed: int = 0
     failed: int = 0
@@ -68,12 +68,12 @@ class Counters:
 
 @define
 class DecidedTick:
-    """The latest tick of an entry that was decided."""
+    """The latest decided tick of an entry."""
 
     tick: int
     enqueue_id: str
     enqueued: Enqueued | None
-    """None: it was refused."""
+    """None if it was refused."""
     until: int
 
 
@@ -84,13 +84,13 @@ class ModelLock:
     owner: TaskKey
     unique: Unique
     end: int
-    """Instant at which its ttl ends."""
+    """Instant at which its TTL ends."""
     step: int = 0
-    """Kept: the next step of its task, which it outlasts."""
+    """For a kept lock: the next step of its task, which the lock outlasts."""
     renewed: int = 0
-    """Kept: the latest instant to which a renewal may have moved its end."""
+    """For a kept lock: the latest instant to which an extension may have moved its end."""
     rivals: set[TaskKey] = Factory(set)
-    """Tasks that kept this lock too and may have it again, because its owner was late to renew it."""
+    """Other tasks that kept this lock and may hold it again, because its owner extended it too late."""
 
 
 def day(instant: int) -> date:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def enqueue_tick(system: System, op: EnqueueTick, now: int) -> Ticked:
-    """Enqueue the task of a tick unless it was decided. A refusal decides it too."""
+    """Enqueue the task of a tick that is not decided yet. A refusal decides it as well."""
     queue, enqueue_id = op.enqueue.message.queue, op.enqueue.enqueue_id
     if op.tick > now:
         return Ticked(early=op.tick - now)
@@ -37,7 +37,7 @@ def enqueue_tick(system: System, op: EnqueueTick, now: int) -> Ticked:
 
 
 def get_last_tick(system: System, op: GetLastTick, now: int) -> int | None:
-    """The latest tick that was decided."""
+    """The latest decided tick."""
     last = _last(system, op.queue, op.entry_id, now)
     return last.tick if last else None
 

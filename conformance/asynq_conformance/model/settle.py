@@ -1,4 +1,4 @@
-"""Done, Complete, Retry, Archive, Requeue: the ends of a run."""
+"""Done, Complete, Retry, Archive, Requeue: settlements of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _to_settle(system: System, delivery: Delivery, settled: TaskState) -> ModelTask | None:
-    """The task this delivery owns; None when its settlement has put it where it belongs already."""
+    """The task that this delivery owns; None if this settlement has already taken effect."""
     task = system.find(delivery.message.queue, delivery.message.id)
     if task is not None and (task.state, task.token) == (settled, delivery.token):
         return None
@@ -27,13 +27,13 @@ def _to_settle(system: System, delivery: Delivery, settled: TaskState) -> ModelT
 
 
 def fail(task: ModelTask, error: str, now: int, *, spent: int) -> None:
-    """Note a failure with the task."""
+    """Record a failure of the task."""
     message = task.message
     task.message = evolve(message, error=error, last_failed_at=now // 1000, retried=message.retried + spent)
 
 
 def done(system: System, op: Done, now: int) -> None:
-    """Delete the task and count it."""
+    """Delete the task and count the run."""
     task = owned(system, op.delivery.lease)
     system.delete(task)
     system.count(task.message.queue, now, failed=False)
@@ -55,7 +55,7 @@ def complete(system: System, op: Complete, now: int) -> None:
 
 
 def retry(system: System, op: Retry, now: int) -> None:
-    """Let the task wait for its next run."""
+    """Schedule the next run of the task."""
     task = _to_settle(system, op.delivery, TaskState.RETRY)
     if task is None:
         return
@@ -68,7 +68,7 @@ def retry(system: System, op: Retry, now: int) -> None:
 
 
 def archive(system: System, op: Archive, now: int) -> None:
-    """Keep the failed task in the archive, whose oldest give way."""
+    """Archive the failed task, and trim the archive."""
     task = _to_settle(system, op.delivery, TaskState.ARCHIVED)
     if task is None:
         return
@@ -80,7 +80,7 @@ def archive(system: System, op: Archive, now: int) -> None:
 
 
 def requeue(system: System, op: Requeue, now: int) -> None:
-    """Put the task back before all others."""
+    """Put the task back at the head of the queue."""
     task = _to_settle(system, op.delivery, TaskState.PENDING)
     if task is not None:
         system.put_pending(task, now, head=True, token=op.delivery.token)

@@ -1,4 +1,4 @@
-"""All the protocol shows of some queues at one instant."""
+"""Snapshot of what the protocol shows of some queues at one instant."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 _STATES = tuple(state for state in TaskState if state is not TaskState.AGGREGATING)
 
 TaskPlace = tuple[str, str]
-"""A state with "", or "aggregating" with the name of a group, or "held" with ""."""
+"""A state and "", or "aggregating" and the name of a group, or "held" and ""."""
 
 
 @frozen(kw_only=True)
 class Snapshot:
-    """What was seen of the queues looked at. One that is not listed shows nothing."""
+    """State of the compared queues. A queue that is not listed has no entries."""
 
     now: int
     listed: tuple[str, ...]
-    """All queues, looked at or not."""
+    """All queues, compared or not."""
     stats: Mapping[str, QueueStats]
     groups: Mapping[str, Mapping[str, GroupInfo]]
     tasks: Mapping[tuple[str, TaskPlace], tuple[StoredTask, ...]]
     """Tasks by queue and place, in the order of their list."""
 
     def of_state(self, queue: str, state: TaskState) -> Sequence[StoredTask]:
-        """The tasks listed in a state, but aggregating."""
+        """The tasks listed in a state other than aggregating."""
         return self.tasks.get((queue, (state, "")), ())
 
     def of_queue(self, queue: str) -> Iterator[tuple[TaskPlace, StoredTask]]:
@@ -48,7 +48,7 @@ class Snapshot:
                     yield place, task
 
     def over(self, earlier: Snapshot, queues: Collection[str]) -> Snapshot:
-        """This snapshot of some queues, and what was seen of the others before."""
+        """This snapshot of some queues, completed by an earlier one of the others."""
         return Snapshot(
             now=self.now,
             listed=self.listed,
@@ -72,10 +72,10 @@ def look(
     groups: Sequence[str],
     held: Sequence[tuple[str, str]] = (),
 ) -> Snapshot:
-    """Look at queues and groups of these names, and at tasks that aggregators hold and no list shows.
+    """Take a snapshot of queues and groups of these names, and of held tasks that no list shows.
 
-    `answer` executes operations, all at once, and gives an error in the place of an answer. Asked first for
-    numbers, then for the lists that are not empty by them.
+    `answer` executes a batch of operations and returns errors in the place of answers. It is called first for
+    the statistics, then for the lists that are not empty according to them.
     """
     listed, *numbers = answer([ListQueues(), *(GetQueueStats(queue=queue) for queue in queues)])
     stats = {queue: one for queue, one in zip(queues, numbers, strict=True) if _is_some(one)}
@@ -85,7 +85,7 @@ def look(
     grouped = [queue for queue, one in stats.items() if one.aggregating or one.groups]
     places += [(queue, (TaskState.AGGREGATING, group)) for queue in grouped for group in groups]
     asked: list[Op[Any]] = [
-        # One more than there should be.
+        # one more than there should be
         ListTasks(queue=queue, state=TaskState(state), group=group, limit=getattr(stats[queue], state) + 1)
         for queue, (state, group) in places
     ]
@@ -95,7 +95,7 @@ def look(
     tasks: dict[tuple[str, TaskPlace], tuple[StoredTask, ...]] = {}
     for (queue, place), page in zip(places, answers, strict=False):
         if _is_some(page):
-            # Active tasks come in an order of the backend's own.
+            # The order of active tasks is up to the backend.
             active = place[0] == TaskState.ACTIVE
             tasks[queue, place] = tuple(sorted(page, key=lambda task: task.message.id)) if active else page
     waiting = {(queue, task.message.id) for (queue, _), page in tasks.items() for task in page}

@@ -1,4 +1,4 @@
-"""The state of the model: tasks by queue and id, and what else it remembers."""
+"""State of the model: tasks by queue and id, and everything else that it stores."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 @define
 class System:
-    """The state operations change, and nothing else remembers anything."""
+    """The state that operations change. Nothing else is stored anywhere."""
 
     tasks: dict[TaskKey, ModelTask] = Factory(dict)
     pending: dict[str, list[str]] = Factory(dict)
-    """Ids by queue, next to run first."""
+    """Ids by queue, the next to run first."""
     queues: dict[str, Counters] = Factory(dict)
-    """The queues that are listed, with their counters."""
+    """The listed queues, with their counters."""
     days: dict[tuple[str, date], Counters] = Factory(dict)
     paused: set[str] = Factory(set)
     locks: dict[str, ModelLock] = Factory(dict)
     sets: dict[SetKey, int] = Factory(dict)
-    """Until when aggregation sets are held."""
+    """Expiry of the hold of each aggregation set."""
     slots: dict[str, dict[str, int]] = Factory(dict)
     tokens: dict[str, list[int]] = Factory(dict)
     ticks: dict[tuple[str, str], DecidedTick] = Factory(dict)
@@ -52,7 +52,7 @@ class System:
     # --- looking ------------------------------------------------------------------------------------
 
     def find(self, queue: str, task_id: str) -> ModelTask | None:
-        """The task of this id."""
+        """The task with this id."""
         return self.tasks.get((queue, task_id))
 
     def of_queue(self, queue: str) -> list[ModelTask]:
@@ -60,7 +60,7 @@ class System:
         return [task for task in self.tasks.values() if task.message.queue == queue]
 
     def of_state(self, queue: str, *states: TaskState) -> list[ModelTask]:
-        """Tasks of a queue in these states, in the order of the queue or of their instants."""
+        """Tasks of a queue in these states, in the order of the queue or by their instants."""
         tasks = [task for task in self.of_queue(queue) if task.state in states]
         if states == (TaskState.PENDING,):
             return sorted(tasks, key=lambda task: self.pending[queue].index(task.message.id))
@@ -98,26 +98,26 @@ class System:
     # --- moving -------------------------------------------------------------------------------------
 
     def put(self, task: ModelTask, state: TaskState, due: int = 0, *, token: str = "") -> None:
-        """Let the task be in this state and in no other; its lease ends, or becomes this one."""
+        """Move the task to this state. Its lease ends, or is replaced by this one."""
         if task.state is TaskState.PENDING:
             self.pending[task.message.queue].remove(task.message.id)
         task.state, task.due, task.since, task.token, task.set_id = state, due, 0, token, ""
 
     def put_pending(self, task: ModelTask, now: int, *, head: bool = False, token: str = "") -> None:
-        """Let the task be pending: behind all others of its queue, or before them."""
+        """Make the task pending, at the tail or at the head of its queue."""
         self.put(task, TaskState.PENDING, token=token)
         task.since = now
         line = self.pending.setdefault(task.message.queue, [])
         line.insert(0 if head else len(line), task.message.id)
 
     def delete(self, task: ModelTask) -> None:
-        """Forget the task and the lock it owns."""
+        """Delete the task, and release the lock that it owns."""
         self.put(task, TaskState.COMPLETED)
         self.release(task)
         del self.tasks[task.key]
 
     def release(self, task: ModelTask, *modes: str) -> None:
-        """Free the lock if the task owns it and its kind is one of these; by default all that a task ends."""
+        """Release the lock if the task owns it: a lock of these kinds, by default "done" and "start"."""
         lock = self.locks.get(task.message.unique_key)
         if lock is None or lock.unique.until not in (modes or ("done", "start")):
             return
@@ -125,12 +125,12 @@ class System:
         if lock.owner == task.key:
             if lock.rivals:
                 lock.owner = lock.rivals.pop()
-                lock.rivals.add(lock.owner)  # it may have it, and may not
+                lock.rivals.add(lock.owner)  # both are allowed
             else:
                 del self.locks[task.message.unique_key]
 
     def trim(self, queue: str, max_size: int, max_age: int, limit: int, now: int) -> int:
-        """Delete archived tasks that are too many or too old, oldest first; how many."""
+        """Delete archived tasks that are too many or too old, oldest first. Returns their number."""
         archived = self.of_state(queue, TaskState.ARCHIVED)
         surplus = len(archived) - max_size
         doomed = [
@@ -145,11 +145,11 @@ class System:
     # --- counting -----------------------------------------------------------------------------------
 
     def list_queue(self, queue: str) -> None:
-        """Have the queue listed."""
+        """Add the queue to the list of queues."""
         self.queues.setdefault(queue, Counters())
 
     def count(self, queue: str, now: int, *, failed: bool) -> None:
-        """Count a run as ended, and as failed."""
+        """Count the end of a run, and its failure."""
         self.list_queue(queue)
         for counters in (self.queues[queue], self.days.setdefault((queue, day(now)), Counters())):
             counters.processed += 1

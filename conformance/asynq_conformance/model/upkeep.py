@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 DELAYED = (TaskState.SCHEDULED, TaskState.RETRY)
 ADOPTED_TOKEN = "nobody"
-"""The token of an adopted task: no run has it."""
+"""The token of an adopted task, which no run has."""
 
 
 def forward(system: System, op: Forward, now: int) -> Forwarded:
-    """Move what is due."""
+    """Move due tasks."""
     due = [task for task in system.of_state(op.queue, *DELAYED) if task.due <= now][: op.limit]
     for task in due:
         if task.group:
@@ -45,7 +45,7 @@ def forward(system: System, op: Forward, now: int) -> Forwarded:
 
 
 def list_lost_leases(system: System, op: ListLostLeases, now: int) -> LostLeases:
-    """The leases that lapsed."""
+    """The expired leases."""
     active = system.of_state(op.queue, TaskState.ACTIVE)
     lost = [task for task in active if task.token and task.due <= now][: op.limit]
     return LostLeases(
@@ -61,7 +61,7 @@ def _observed(task: ModelTask) -> str:
 
 
 def recover(system: System, op: Recover, now: int) -> bool:
-    """Take the task from its lost worker, if nothing happened to its lease since."""
+    """Take the task from its lost worker if its lease has not changed since."""
     task = system.find(op.lost.message.queue, op.lost.message.id)
     if task is None or task.state is not TaskState.ACTIVE or _observed(task) != op.lost.observed:
         return False
@@ -82,7 +82,7 @@ def recover(system: System, op: Recover, now: int) -> bool:
 
 
 def adopt_orphans(system: System, op: AdoptOrphans, now: int) -> Adopted:
-    """Give a lease to every active task that has none: only damage makes such."""
+    """Give a lease to every active task without one. Only damage creates such tasks."""
     active = sorted(system.of_state(op.queue, TaskState.ACTIVE), key=lambda task: task.made)
     looked_at = active[op.cursor : op.cursor + op.limit]
     orphans = [task for task in looked_at if not task.token]
@@ -93,7 +93,7 @@ def adopt_orphans(system: System, op: AdoptOrphans, now: int) -> Adopted:
 
 
 def purge_completed(system: System, op: PurgeCompleted, now: int) -> int:
-    """Delete what need not be kept any longer."""
+    """Delete completed tasks whose retention has ended."""
     ended = [task for task in system.of_state(op.queue, TaskState.COMPLETED) if task.due <= now]
     for task in ended[: op.limit]:
         system.delete(task)

@@ -1,1 +1,1 @@
-"""From the outcomes of tests to a table of promises: text, Markdown, JSON, HTML."""
+"""Turns outcomes of tests into a table of promises: text, Markdown, JSON, HTML."""

@@ -1,4 +1,4 @@
-"""Makes a report of what pytest reports, wherever tests ran: in this process or in those of pytest-xdist."""
+"""Builds the report from pytest's reports, of this process and of the processes of pytest-xdist."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FACT: Final = PROPERTY_PREFIX + "fact"
 ABOUT: Final = PROPERTY_PREFIX + "about"
 REPEAT: Final = PROPERTY_PREFIX + "repeat"
 LONGEST_REASON: Final = 8000
-NEVER_REPORTED: Final = "its outcome was never reported: the run ended first"
+NEVER_REPORTED: Final = "its outcome was not reported before the run ended"
 
 
 class Collector:
-    """Takes one report after the other; every test it knows of has an outcome in the end."""
+    """Collects the reports of tests. Every selected test has an outcome in the end."""
 
     def __init__(self) -> None:
         self._facts: dict[str, Fact] = {}
@@ -32,23 +32,23 @@ class Collector:
         return bool(self._facts)
 
     def expect(self, facts: Mapping[str, Mapping[str, Any]]) -> None:
-        """These tests were selected: each must be reported."""
+        """Register selected tests. Each must be reported."""
         self._facts |= {test: Fact.read(plain) for test, plain in facts.items()}
 
     def add(self, report: pytest.TestReport) -> None:
-        """Take the report of one phase of a test. One that is not of the suite is passed over."""
-        told = _told(report)
-        if FACT in told:
-            self._facts[report.nodeid] = Fact.read(told[FACT][-1])
+        """Add the report of one phase of a test. Tests outside the suite are ignored."""
+        evidence = _evidence(report)
+        if FACT in evidence:
+            self._facts[report.nodeid] = Fact.read(evidence[FACT][-1])
         fact = self._facts.get(report.nodeid)
         if fact is not None:
-            self._take(report, fact, told)
+            self._take(report, fact, evidence)
         elif report.failed:
             self._strays.append(report)
 
-    def _take(self, report: pytest.TestReport, fact: Fact, told: Mapping[str, list[Any]]) -> None:
-        self._about.setdefault(fact.column, {}).update(*told.get(ABOUT, [])[-1:])
-        status, reason = _status(report, told)
+    def _take(self, report: pytest.TestReport, fact: Fact, evidence: Mapping[str, list[Any]]) -> None:
+        self._about.setdefault(fact.column, {}).update(*evidence.get(ABOUT, [])[-1:])
+        status, reason = _status(report, evidence)
         before = self._outcomes.get(report.nodeid)
         if status is None or (before and before.status == "failed"):
             status, reason = (before.status, before.reason) if before else ("unknown", NEVER_REPORTED)
@@ -58,14 +58,14 @@ class Collector:
             status=status,
             reason=reason,
             seconds=(before.seconds if before else 0.0) + report.duration,
-            figures=_added(told.get(PROPERTY_PREFIX + "count", [])),
-            timelines=told.get(PROPERTY_PREFIX + "timeline", []),
-            repeat=told.get(REPEAT, [""])[-1],
+            figures=_added(evidence.get(PROPERTY_PREFIX + "count", [])),
+            timelines=evidence.get(PROPERTY_PREFIX + "timeline", []),
+            repeat=evidence.get(REPEAT, [""])[-1],
         )
 
     def report(self) -> ConformanceReport:
-        """All there is to say. A test that was not heard of is unknown."""
-        for stray in self._strays:  # whose process died with it: what the test is about, others told
+        """The complete report. A test without any report is unknown."""
+        for stray in self._strays:  # of a process that died: the facts of the test came from the others
             if stray.nodeid in self._facts:
                 self._take(stray, self._facts[stray.nodeid], {})
         outcomes = [
@@ -77,32 +77,32 @@ class Collector:
         return ConformanceReport(outcomes=outcomes, columns=sorted(columns), about=self._about)
 
 
-def _told(report: pytest.TestReport) -> dict[str, list[Any]]:
-    told: dict[str, list[Any]] = {}
+def _evidence(report: pytest.TestReport) -> dict[str, list[Any]]:
+    evidence: dict[str, list[Any]] = {}
     for name, value in report.user_properties:
         if name.startswith(PROPERTY_PREFIX):
-            told.setdefault(name, []).append(value)
-    return told
+            evidence.setdefault(name, []).append(value)
+    return evidence
 
 
-def _status(report: pytest.TestReport, told: Mapping[str, list[Any]]) -> tuple[Status | None, str]:
-    """What this phase says; None when it has nothing to add to the phases before."""
+def _status(report: pytest.TestReport, evidence: Mapping[str, list[Any]]) -> tuple[Status | None, str]:
+    """The outcome of this phase; None if it adds nothing to the earlier phases."""
     if report.failed:
         return "failed", shortened(report.longreprtext) or report.outcome
-    if PROPERTY_PREFIX + "unknown" in told:
-        return "unknown", told[PROPERTY_PREFIX + "unknown"][-1]
+    if PROPERTY_PREFIX + "unknown" in evidence:
+        return "unknown", evidence[PROPERTY_PREFIX + "unknown"][-1]
     if hasattr(report, "wasxfail"):
         return ("known" if report.skipped else "ok"), str(report.wasxfail)
     if report.skipped:
         return "skipped", _skip_reason(report)
     if report.when == "call":
-        weaker = told.get(PROPERTY_PREFIX + "weaker")
+        weaker = evidence.get(PROPERTY_PREFIX + "weaker")
         return ("weaker", "; ".join(weaker)) if weaker else ("ok", "")
     return None, ""
 
 
 def shortened(text: str) -> str:
-    """What pytest shows of a failure; of a long one whole lines, from where the code ends."""
+    """The failure text of pytest. A long one is cut to whole lines, starting with the error message."""
     if len(text) <= LONGEST_REASON:
         return text
     lines = text.splitlines()

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from asynq_conformance.report.outcomes import ConformanceReport, LawOutcome
 
 SCHEMA: Final = 2
-"""Raised when a field changes its meaning or goes; new fields may come at any time."""
+"""Increased when a field changes its meaning or is removed. New fields may be added at any time."""
 
 
 def as_json(report: ConformanceReport) -> str:
-    """The report for programs."""
+    """The report as JSON, for programs."""
     return json.dumps(document(report), indent=1, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What a test is about, before it runs."""
+"""Facts about a test that are known before it runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOTHING: Final = ""
 
 
 def fact_of(item: pytest.Item) -> Fact | None:
-    """The promises a test verifies, and on which backend; None for a test that says nothing of the kind."""
+    """The promises that a test verifies, and its backend; None for a test outside the suite."""
     for name, value in item.user_properties:
         if name == FACT:
             return Fact.read(value)  # type: ignore[arg-type]
@@ -25,7 +25,7 @@ def fact_of(item: pytest.Item) -> Fact | None:
     column = column_of(item)
     try:
         promises = promises_of(law, cls)
-    except (KeyError, TypeError):  # an attribute of that name which is not ours
+    except (KeyError, TypeError):  # an unrelated attribute with this name
         return None
     if not promises or not column:
         return None
@@ -33,7 +33,7 @@ def fact_of(item: pytest.Item) -> Fact | None:
 
 
 def column_of(item: pytest.Item) -> str | None:
-    """The backend a test runs on: what its class or its module says, else the name of the class."""
+    """The backend of a test: the `column` of its class or module, otherwise the name of the class."""
     cls = getattr(item, "cls", None)
     said: Any = getattr(cls, "column", _NOTHING)
     if said == _NOTHING:
@@ -43,13 +43,13 @@ def column_of(item: pytest.Item) -> str | None:
     return said if isinstance(said, str) else None
 
 
-def tell(item: pytest.Item, fact: Fact) -> None:
-    """Let every report of this test say what it is about."""
+def record_fact(item: pytest.Item, fact: Fact) -> None:
+    """Add the fact to every report of this test."""
     if not any(name == FACT for name, _ in item.user_properties):
         plain = {"column": fact.column, "layer": fact.layer, "promises": list(fact.promises)}
         item.user_properties.append((FACT, plain))
 
 
 def plain_facts(items: list[pytest.Item]) -> dict[str, dict[str, Any]]:
-    """What these tests are about, by node id, as values that can be sent."""
+    """The facts of these tests by node id, as values that can be sent to another process."""
     return {item.nodeid: value for item in items for name, value in item.user_properties if name == FACT}  # type: ignore[misc]

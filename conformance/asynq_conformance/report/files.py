@@ -1,4 +1,4 @@
-"""Writing the report's files."""
+"""Writes the files of the report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write(report: ConformanceReport, directory: Path) -> None:
-    """Write report.md, report.json and report.html; the directory is made."""
+    """Write report.md, report.json and report.html. The directory is created."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in (
         ("report.md", as_markdown(report)),

@@ -1,4 +1,4 @@
-"""The report as one HTML file, which needs no other."""
+"""The report as a self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ STATUS_MEANINGS: Final = {
     "weaker": "a weaker promise, verified",
     "failed": "broken",
     "known": "known to fail",
-    "unknown": "could not be found out",
-    "skipped": "cannot be tried on this backend",
-    "none": "no test of it ran",
+    "unknown": "could not be determined",
+    "skipped": "cannot be tested on this backend",
+    "none": "not tested",
 }
 
 
 def as_html(report: ConformanceReport) -> str:
-    """The report for people."""
+    """The report as HTML, for people."""
     style = files("asynq_conformance.report").joinpath("style.css").read_text(encoding="utf-8")
     body = "\n".join(_body(report))
     return (
@@ -45,7 +45,7 @@ def _body(report: ConformanceReport) -> Iterator[str]:
     yield from _failures(report.of("failed"))
     yield from _layers(report)
     if lines := list(text.details(report)):
-        yield "<h2>Not simply ok</h2>"
+        yield "<h2>Details</h2>"
         yield '<div class="card"><ul>' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul></div>"
     yield from _backends(report)
     yield "<h2>Run</h2>"
@@ -55,9 +55,11 @@ def _body(report: ConformanceReport) -> Iterator[str]:
 
 
 def _top(report: ConformanceReport) -> Iterator[str]:
-    word, style = ("nothing is broken", "ok") if report.ok else ("not every promise is kept", "failed")
+    word, style = (
+        ("no promise is broken", "ok") if report.ok else ("some promises are broken or unknown", "failed")
+    )
     if report.ok and report.complete:
-        word = "every promise is kept"
+        word = "all promises are kept"
     yield '<div class="top"><h1>Conformance of asynq brokers</h1>'
     yield f'<span class="verdict {style}">{word}</span></div>'
     yield f'<p class="soft">{escape(text.title(report).removeprefix("asynq conformance, "))}</p>'
@@ -126,7 +128,7 @@ def _failures(failed: Sequence[LawOutcome]) -> Iterator[str]:
             yield f"<p>{escape(timeline['title'])}</p>"
             yield from _timeline(timeline)
         opened = " open" if number == 0 else ""
-        yield f"<details{opened}><summary>What it said</summary><pre>{escape(outcome.reason)}</pre></details>"
+        yield f"<details{opened}><summary>Message</summary><pre>{escape(outcome.reason)}</pre></details>"
         if outcome.repeat:
             yield f'<p class="soft">To repeat it:</p><pre class="command">{escape(outcome.repeat)}</pre>'
         yield "</div>"
@@ -135,14 +137,16 @@ def _failures(failed: Sequence[LawOutcome]) -> Iterator[str]:
 def _timeline(timeline: Mapping[str, Any]) -> Iterator[str]:
     spans = read_spans(timeline["spans"])
     yield draw(timeline["title"], spans)
-    told = [span for span in spans if span.marked and span.text]
-    if told:
-        lines = (f"<li><code>{escape(f'{span.process} {span.op}: {span.text}')}</code></li>" for span in told)
+    described = [span for span in spans if span.marked and span.text]
+    if described:
+        lines = (
+            f"<li><code>{escape(f'{span.process} {span.op}: {span.text}')}</code></li>" for span in described
+        )
         yield "<ul>" + "".join(lines) + "</ul>"
 
 
 def _law(test: str) -> str:
-    """The sentence a test's name is, with its parameters."""
+    """The name of a test as a sentence, with its parameters."""
     name, bracket, parameters = test.rpartition("::")[2].partition("[")
     return name.removeprefix("test_").replace("_", " ") + (f" [{parameters}" if bracket else "")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def as_markdown(report: ConformanceReport) -> str:
-    """The report for a page of a repository, or a comment on a change."""
+    """The report as Markdown, for a repository page or a comment on a change."""
     return "\n".join(_lines(report)) + "\n"
 
 
@@ -29,7 +29,7 @@ def _lines(report: ConformanceReport) -> Iterator[str]:
     )
     yield from ("", text.LEGEND, "", *(f"- {line}" for line in text.headline(report)))
     if found := list(text.details(report)):
-        yield from ("", "## Not simply ok", "", *(f"- {line}" for line in found))
+        yield from ("", "## Details", "", *(f"- {line}" for line in found))
     if failed := report.of("failed"):
         yield from ("", "## Failures")
         for outcome in failed:

@@ -1,4 +1,4 @@
-"""What a run found: an outcome for each law and backend, and the cell they make of a promise."""
+"""Results of a run: an outcome for each law and backend, and the table cell of each promise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Status = Literal["ok", "weaker", "failed", "known", "skipped", "unknown"]
 
 SEVERITY: Final[tuple[Status, ...]] = ("failed", "unknown", "known", "weaker", "ok", "skipped")
-"""A cell is as good as the first of these that one of its tests has; "known" is a failure listed as such."""
+"""Worst first. A cell has the worst status among its tests. "known" is a listed failure."""
 
 SHOWN: Final[Mapping[str, str]] = {
     "failed": "FAIL",
@@ -26,49 +26,49 @@ SHOWN: Final[Mapping[str, str]] = {
     "skipped": "skip",
     "none": "-",
 }
-"""How the status of a cell is written; none: no test verified the promise."""
+"""Text of each status in a cell. "none": no test verified the promise."""
 
 
 @frozen(kw_only=True)
 class Fact:
-    """What is known of a test before it runs."""
+    """What is known about a test before it runs."""
 
     column: str
-    """The backend it runs on, as the table names it."""
+    """Name of its backend in tables."""
     layer: Layer
     promises: tuple[str, ...]
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Fact:
-        """The fact a report or a worker process sent."""
+        """The fact that a report or a worker process sent."""
         return cls(column=plain["column"], layer=plain["layer"], promises=tuple(plain["promises"]))
 
 
 @frozen(kw_only=True)
 class LawOutcome:
-    """What came of one test."""
+    """Outcome of one test."""
 
     test: str
     fact: Fact
     status: Status
     reason: str = ""
-    """Why it was skipped, is weaker, unknown or known to fail; how it failed."""
+    """Why it failed, was skipped, is weaker, unknown, or known to fail."""
     seconds: float = 0.0
     figures: Mapping[str, int] = field(factory=dict)
     timelines: Sequence[Mapping[str, Any]] = ()
     repeat: str = ""
-    """The command that repeats it, when it failed."""
+    """The command that repeats a failed test."""
 
 
 @frozen
 class Cell:
-    """A promise on a backend."""
+    """One promise on one backend."""
 
     outcomes: tuple[LawOutcome, ...]
 
     @property
     def status(self) -> Status | Literal["none"]:
-        """The worst its tests found; none when there were no tests."""
+        """The worst status among its tests; "none" without tests."""
         found = {outcome.status for outcome in self.outcomes}
         for status in SEVERITY:
             if status in found:
@@ -76,12 +76,12 @@ class Cell:
         return "none"
 
     def count(self, status: Status) -> int:
-        """How many tests ended like this."""
+        """Number of tests with this status."""
         return sum(outcome.status == status for outcome in self.outcomes)
 
     @property
     def text(self) -> str:
-        """As a table shows it: the status, then how many tests it has, or `-2` for two that were skipped."""
+        """Text in a table: the status and the number of its tests, or `-2` for two skipped ones."""
         status = self.status
         if status in ("failed", "unknown", "known", "skipped"):
             return f"{SHOWN[status]} {self.count(status)}"
@@ -91,20 +91,20 @@ class Cell:
 
 @define(kw_only=True)
 class ConformanceReport:
-    """All a run found."""
+    """All results of a run."""
 
     outcomes: list[LawOutcome] = Factory(list)
     columns: list[str] = Factory(list)
     about: dict[str, dict[str, Any]] = Factory(dict)
-    """By column: what the backend says of itself."""
+    """Facts about the backend, by column."""
     run: dict[str, Any] = Factory(dict)
     """Versions, profile, seed, command."""
     complaints: list[str] = Factory(list)
-    """What is wrong with the file of known failures; what could not be collected."""
+    """Errors in the file of known failures, and files that could not be collected."""
     spec: str = SPEC_VERSION
 
     def cell(self, promise: Promise, column: str) -> Cell:
-        """The tests of this promise on this backend."""
+        """The cell of this promise on this backend."""
         return Cell(
             tuple(
                 outcome
@@ -114,17 +114,17 @@ class ConformanceReport:
         )
 
     def of(self, status: Status) -> list[LawOutcome]:
-        """Tests that ended like this."""
+        """Tests with this status."""
         return [outcome for outcome in self.outcomes if outcome.status == status]
 
     @property
     def ok(self) -> bool:
-        """True if nothing failed, nothing is open, and there is no complaint."""
+        """True if no test failed, no result is unknown, and there is no complaint."""
         return not (self.of("failed") or self.of("unknown") or self.complaints)
 
     @property
     def complete(self) -> bool:
-        """True if a test verified each promise on each backend."""
+        """True if each promise was verified on each backend."""
         verified = ("ok", "weaker")
         return all(
             self.cell(promise, column).status in verified for promise in Promise for column in self.columns
@@ -140,11 +140,11 @@ class ConformanceReport:
 
     @property
     def layers(self) -> list[Layer]:
-        """Those that have tests."""
+        """Layers that have tests."""
         return [layer for layer in LAYERS if self.layer(layer)]
 
     def skip_reasons(self) -> list[tuple[str, str, int]]:
-        """Column, reason and number of what was skipped, most first."""
+        """Column, reason and count of skipped tests, the most frequent first."""
         found = Counter((outcome.fact.column, outcome.reason) for outcome in self.of("skipped"))
         return sorted(
             ((column, reason, number) for (column, reason), number in found.items()),
@@ -153,7 +153,7 @@ class ConformanceReport:
 
 
 def figures(outcomes: Iterable[LawOutcome]) -> dict[str, int]:
-    """What tests counted, added up by name in the order in which names came up."""
+    """Sums of the figures that tests reported, in the order of their first appearance."""
     total: dict[str, int] = {}
     for outcome in outcomes:
         for name, number in outcome.figures.items():
@@ -162,6 +162,6 @@ def figures(outcomes: Iterable[LawOutcome]) -> dict[str, int]:
 
 
 def statuses(outcomes: Iterable[LawOutcome]) -> dict[str, int]:
-    """How many tests ended how."""
+    """Number of tests by status."""
     found = Counter(outcome.status for outcome in outcomes)
     return {status: found[status] for status in SEVERITY if found[status]}

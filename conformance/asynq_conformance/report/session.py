@@ -1,4 +1,4 @@
-"""One run of pytest over the suite: what is selected, what is heard, what is written in the end."""
+"""One pytest run of the suite: selection, collection of outcomes, and output of the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asynq_conformance.promises import LAYERS
 from asynq_conformance.properties import WORKER_OUTPUT
 from asynq_conformance.report import text, xfails
 from asynq_conformance.report.collector import REPEAT, Collector
-from asynq_conformance.report.facts import fact_of, plain_facts, tell
+from asynq_conformance.report.facts import fact_of, plain_facts, record_fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 class ReportSession:
-    """What one process of pytest knows; the one that prints knows all."""
+    """State of one pytest process. The process that prints the report knows all outcomes."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """UsageError when an option or a file it names is wrong."""
+        """Raises UsageError if an option, or a file that it names, is invalid."""
         self._config = config
         self._began = time.monotonic()
         self.collector = Collector()
         self.result: ConformanceReport | None = None
-        """What was found, once the run is over."""
+        """The report, after the run has ended."""
         self._layers = _layers(config.option.conformance_layers)
         self._budget: float | None = config.option.conformance_budget
         try:
@@ -49,11 +49,11 @@ class ReportSession:
     # --- before ---------------------------------------------------------------------------------------
 
     def select(self, items: list[pytest.Item]) -> None:
-        """Mark what every test is about and what is known to fail; leave other layers' tests out."""
+        """Record the facts of every test, mark known failures, and deselect the tests of other layers."""
         dropped = []
         about = [(item, fact) for item in items if (fact := fact_of(item))]
         for item, fact in about:
-            tell(item, fact)
+            record_fact(item, fact)
             if fact.layer not in self._layers:
                 dropped.append(item)
         self._mark_known([item for item, _ in about])
@@ -73,7 +73,7 @@ class ReportSession:
                 reason = f"{line.guarantee}: {line.reason} ({line.link})"
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
             if not meant and whole and line.concerns(item.nodeid for item in items):
-                self._complain(f"{line} names a test that is not there; remove the line")
+                self._complain(f"{line} names a test that does not exist; remove the line")
 
     def _complain(self, complaint: str) -> None:
         known = f"{self._config.option.conformance_xfails}, {complaint}"
@@ -81,19 +81,19 @@ class ReportSession:
             self._complaints.append(known)
 
     def expect(self, items: list[pytest.Item]) -> None:
-        """These tests will run."""
+        """Register the tests that will run."""
         self.collector.expect(plain_facts(items))
 
     # --- each test --------------------------------------------------------------------------------------
 
     def around(self, item: pytest.Item) -> AbstractContextManager[None]:
-        """While the test runs, what it tells is heard."""
+        """Context in which the evidence of the test is recorded."""
         return evidence.listening(item.user_properties)
 
     def check_budget(self, item: pytest.Item) -> None:
-        """Skip a test of the suite when there is no time left."""
+        """Skip a test of the suite after the time budget is used up."""
         if self._budget is not None and time.monotonic() - self._began > self._budget and fact_of(item):
-            pytest.skip(f"the budget of {self._budget:g} s is spent")
+            pytest.skip(f"the time budget of {self._budget:g} s is used up")
 
     def explain(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Add the command that repeats a failure."""
@@ -115,7 +115,7 @@ class ReportSession:
         return _command(words)
 
     def _named(self, item: pytest.Item) -> list[str]:
-        """The test as it is found from where the run was begun, which need not be where pytest's root is."""
+        """The test relative to the directory of invocation, which may differ from pytest's root directory."""
         within = item.nodeid.partition("::")[2]
         module = getattr(getattr(item, "module", None), "__name__", "")
         if self._config.option.pyargs and module.startswith("asynq_conformance."):
@@ -123,21 +123,21 @@ class ReportSession:
         return [f"{os.path.relpath(item.path, self._config.invocation_params.dir)}::{within}"]
 
     def add(self, report: pytest.TestReport) -> None:
-        """Take what a test reports."""
+        """Add the report of a test."""
         self.collector.add(report)
 
     # --- after ------------------------------------------------------------------------------------------
 
-    def take(self, told: Mapping[str, Any]) -> None:
-        """Take what a worker process collected."""
-        self.collector.expect(told["facts"])
-        self._complaints += [line for line in told["complaints"] if line not in self._complaints]
+    def take(self, collected: Mapping[str, Any]) -> None:
+        """Add what a worker process collected."""
+        self.collector.expect(collected["facts"])
+        self._complaints += [line for line in collected["complaints"] if line not in self._complaints]
 
     def finish(self, session: pytest.Session, uncollected: int) -> None:
-        """Hand on what this worker process collected, or make the report, write it, and judge."""
+        """In a worker process, send the collected tests; otherwise write the report and set the status."""
         if uncollected:
             self._complaints.append(
-                f"{uncollected} files could not be collected: the table lacks their tests"
+                f"{uncollected} files could not be collected, so their tests are missing from the table"
             )
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
@@ -154,7 +154,7 @@ class ReportSession:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def report(self) -> ConformanceReport:
-        """All that was found."""
+        """The report of all outcomes."""
         report = self.collector.report()
         report.complaints = list(self._complaints)
         report.run = {
@@ -168,7 +168,7 @@ class ReportSession:
         return report
 
     def summarize(self, terminal: pytest.TerminalReporter) -> None:
-        """Print the table, or with -q the figures alone."""
+        """Print the table, or only the figures with -q."""
         report = self.result
         if report is None:
             return
@@ -181,18 +181,18 @@ class ReportSession:
         else:
             terminal.write_line(text.plain(report))
         if self._config.option.conformance_report:
-            terminal.write_line(f"written: {Path(self._config.option.conformance_report) / 'report.html'}")
+            terminal.write_line(f"report: {Path(self._config.option.conformance_report) / 'report.html'}")
 
 
 def _layers(text_: str | None) -> set[str]:
     wanted = {name.strip().upper() for name in (text_ or ",".join(LAYERS)).split(",")}
     if unknown := wanted - LAYERS.keys():
-        raise pytest.UsageError(f"--conformance-layers: {', '.join(sorted(unknown))} is none of A, B, C, D")
+        raise pytest.UsageError(f"--conformance-layers: {', '.join(sorted(unknown))} must be A, B, C or D")
     return wanted
 
 
 def _command(words: Iterable[str]) -> str:
-    """As one types it; passwords in URLs are masked, since reports are shown to others."""
+    """The command as a shell line. Passwords in URLs are masked, because reports are shown to others."""
     return shlex.join(redact_url(word) if "://" in word else word for word in words)
 
 

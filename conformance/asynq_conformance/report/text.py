@@ -1,4 +1,4 @@
-"""The report on a terminal, and its headline, which all other forms repeat."""
+"""The report for a terminal, and the headline that all formats repeat."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ STYLES: Final = {
 }
 LEGEND: Final = (
     "ok -2: two of its tests were skipped; W: a weaker promise, verified; xfail: known to fail; "
-    "unknown: could not be found out; -: no test of it ran"
+    "unknown: could not be determined; -: not tested"
 )
 MOST_LINES: Final = 12
-"""Lines of one kind of detail; the files hold all of them."""
+"""Maximum number of printed details. The files contain all of them."""
 
 
 def title(report: ConformanceReport) -> str:
-    """What was run."""
+    """Title: version, profile and seed."""
     parts = ["asynq conformance", f"spec {report.spec}"]
     parts += [
         f"{name} {report.run[name]}" for name in ("profile", "seed") if report.run.get(name) is not None
@@ -42,7 +42,7 @@ def title(report: ConformanceReport) -> str:
 
 
 def headline(report: ConformanceReport) -> list[str]:
-    """The figures that matter, a line each."""
+    """The most important figures, one line each."""
     lines = [_layer_line(report, layer) for layer in report.layers]
     unknown = len(report.of("unknown"))
     lines.append(f"xfail: {len(report.of('known'))}, unknown: {unknown}, failed: {len(report.of('failed'))}")
@@ -57,15 +57,15 @@ def _layer_line(report: ConformanceReport, layer: Layer) -> str:
 
 
 def counted(outcomes: Iterable[LawOutcome]) -> list[str]:
-    """What tests counted, added up, in words: `7 500 steps`, `312/312 transitions reached`."""
+    """Sums of the reported figures in words, such as `7 500 steps` or `312/312 transitions reached`."""
     found = figures(outcomes)
-    told = []
+    words = []
     for name, number in found.items():
         if f"{name}_reached" in found:
-            told.append(f"{_spaced(found[f'{name}_reached'])}/{_spaced(number)} {_words(name)} reached")
+            words.append(f"{_spaced(found[f'{name}_reached'])}/{_spaced(number)} {_words(name)} reached")
         elif not name.endswith("_reached") or name.removesuffix("_reached") not in found:
-            told.append(f"{_spaced(number)} {_words(name)}")
-    return told
+            words.append(f"{_spaced(number)} {_words(name)}")
+    return words
 
 
 def _spaced(number: int) -> str:
@@ -77,7 +77,7 @@ def _words(name: str) -> str:
 
 
 def details(report: ConformanceReport) -> Iterator[str]:
-    """Why cells are not simply ok, a line each."""
+    """One line for each reason why a cell is not simply ok."""
     yield from report.complaints
     for outcome in report.of("unknown"):
         yield f"unknown, {outcome.fact.column}: {outcome.test}: {outcome.reason}"
@@ -93,15 +93,15 @@ def details(report: ConformanceReport) -> Iterator[str]:
 
 
 def limited(lines: list[str]) -> list[str]:
-    """The first lines as a terminal may show them, and how many there are besides."""
+    """The first lines, made safe for a terminal, and the number of omitted ones."""
     lines = [shown(line) for line in lines]
     if len(lines) <= MOST_LINES:
         return lines
-    return [*lines[:MOST_LINES], f"... and {len(lines) - MOST_LINES} lines more in the report's files"]
+    return [*lines[:MOST_LINES], f"... and {len(lines) - MOST_LINES} more lines in the files of the report"]
 
 
 def plain(report: ConformanceReport) -> str:
-    """The report as text without any colour, however wide."""
+    """The report as plain text, without colours and without a width limit."""
     rows = [[title(report), *report.columns]]
     rows += [
         [
@@ -117,7 +117,7 @@ def plain(report: ConformanceReport) -> str:
 
 
 def coloured(report: ConformanceReport, width: int) -> str:
-    """The report for a person, in the colours and width of their terminal."""
+    """The report in colours, for a terminal of this width."""
     from rich import box
     from rich.console import Console, Group
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""A history around a violation, drawn: a lane for each process, a bar for each call."""
+"""Drawing of a history around a violation: a lane for each process, a bar for each call."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 1000
 GUTTER: Final = 110
-"""Left of the lanes stand the names of the processes."""
+"""Width of the margin with the names of the processes."""
 RIGHT: Final = 20
 LONGEST_NAME: Final = 15
 ROW: Final = 24
 BAR: Final = 16
 AXIS: Final = 26
 CHARACTER: Final = 6.4
-"""About how wide one is."""
+"""Approximate width of a character."""
 TICKS: Final = 6
 
 
 @frozen
 class _Scale:
-    """From seconds to the picture."""
+    """Conversion of seconds to horizontal positions."""
 
     start: float
     end: float
@@ -50,12 +50,12 @@ class _Bar:
 
 
 def read_spans(plain: Sequence[Mapping[str, Any]]) -> list[Span]:
-    """The spans of a timeline as evidence told them."""
+    """The spans of a timeline that evidence reported."""
     return [Span(**span) for span in plain]
 
 
 def draw(title: str, spans: Sequence[Span]) -> str:
-    """An SVG element; "" when there is nothing to draw. Its colours are those of the page's style."""
+    """The timeline as an SVG element; "" without spans. The page's style defines the colours."""
     if not spans:
         return ""
     ends = [span.start if span.end is None else span.end for span in spans]
@@ -80,7 +80,7 @@ def draw(title: str, spans: Sequence[Span]) -> str:
 
 
 def _bars(spans: Sequence[Span], scale: _Scale) -> list[_Bar]:
-    """A row for each bar, such that neither bars nor their names lie over one another."""
+    """Assign a row to each bar, so that neither bars nor labels overlap."""
     bars: list[_Bar] = []
     taken: list[float] = []
     for span in sorted(spans, key=lambda span: span.start):
@@ -88,7 +88,7 @@ def _bars(spans: Sequence[Span], scale: _Scale) -> list[_Bar]:
         right = WIDTH - RIGHT if span.end is None else max(scale.x(span.end), left + 3)
         words = len(span.op) * CHARACTER
         needed = right if right - left > words + 8 else right + words + 10
-        begins = left if needed <= WIDTH else left - words - 8  # its name stands before it then
+        begins = left if needed <= WIDTH else left - words - 8  # then the label is on the left of the bar
         row = next((row for row, until in enumerate(taken) if until <= begins), len(taken))
         taken[row : row + 1] = [min(needed, WIDTH)]
         bars.append(_Bar(span, left, right, row))
@@ -115,7 +115,7 @@ def _drawn(bar: _Bar, top: int) -> str:
         x, anchor, words = bar.left - 5, "end", "beside"
     strong = " marked" if span.marked else ""
     return (
-        f"<g><title>{escape(_told(span))}</title>"
+        f"<g><title>{escape(_label(span))}</title>"
         f'<rect class="bar {escape(span.outcome)}{strong}" x="{bar.left}" y="{y}" rx="3" '
         f'width="{bar.right - bar.left:.1f}" height="{BAR}"/>'
         f'<text class="{words}{strong}" x="{x:.1f}" y="{y + 12}" text-anchor="{anchor}">'
@@ -123,7 +123,7 @@ def _drawn(bar: _Bar, top: int) -> str:
     )
 
 
-def _told(span: Span) -> str:
+def _label(span: Span) -> str:
     took = "end unknown" if span.end is None else f"{(span.end - span.start) * 1000:.1f} ms"
     return " ".join(filter(None, [span.process, span.op, f"{span.outcome} ({took})", span.text]))
 
@@ -142,6 +142,6 @@ def _axis(scale: _Scale, zero: float, top: int) -> str:
 
 
 def _nice(length: float) -> float:
-    """A step of 1, 2 or 5 times a power of ten, no shorter than this."""
+    """A step of 1, 2 or 5 times a power of ten that is at least this long."""
     power: float = 10 ** int(f"{length:e}".partition("e")[2])
     return next((factor * power for factor in (1, 2, 5) if factor * power >= length), 10 * power)

@@ -1,4 +1,4 @@
-"""The file of known failures: a line names a test, the promise it breaks, the reason, and a link to more."""
+"""The file of known failures: each line names a test, the promise that it breaks, the reason, and a link."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ SEPARATOR: Final = "|"
 
 
 class XfailsError(ValueError):
-    """A line of the file cannot be read, or contradicts the suite."""
+    """A line of the file is malformed, or contradicts the suite."""
 
 
 @frozen
 class KnownFailure:
-    """A line: `test | guarantee | reason | link`."""
+    """A line of the file: `test | guarantee | reason | link`."""
 
     test: str
-    """A node id or its end: `TestRedis::test_law` means every parameter of that law."""
+    """A node id or its end, such as `TestRedis::test_law`, which covers every parameter of that law."""
     guarantee: str
     reason: str
     link: str
     line: int = 0
 
     def matches(self, test: str) -> bool:
-        """True if this node id is meant."""
+        """Whether this node id is covered."""
         return any(_ends(name, self.test) for name in (test, test.partition("[")[0]))
 
     def concerns(self, tests: Iterable[str]) -> bool:
-        """True if the class or file this line names was collected: only then must the line be of use."""
+        """Whether the class or file of this line was collected. Only then must the line match a test."""
         home = self.test.partition("[")[0].rpartition("::")[0]
         return any(_ends(test.partition("[")[0].rpartition("::")[0], home) for test in tests)
 
@@ -48,7 +48,11 @@ def _ends(name: str, end: str) -> bool:
 
 
 def read(path: Path) -> list[KnownFailure]:
-    """The lines of a file but blank ones and those that begin with #. XfailsError names a bad line."""
+    """The known failures of a file. Blank lines and lines starting with # are skipped.
+
+    Raises:
+        XfailsError: a line is malformed.
+    """
     return [
         _line(text, number)
         for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
@@ -61,6 +65,6 @@ def _line(text: str, number: int) -> KnownFailure:
     if len(parts) != 4 or not all(parts):
         raise XfailsError(f"line {number}: write `test | guarantee | reason | link`, not {text!r}")
     if parts[1] not in Promise.__members__:
-        raise XfailsError(f"line {number}: {parts[1]!r} is none of the promises G1 to G11")
+        raise XfailsError(f"line {number}: {parts[1]!r} is not a promise; promises are G1 to G11")
     test, guarantee, reason, link = parts
     return KnownFailure(test, guarantee, reason, link, number)
