@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from asynq_redis.base_broker import AddressRemap
     from asynq_redis.url import TLS, Kind
 
-_CONNECT, _SOCKET = timedelta(seconds=2), timedelta(seconds=3)
+CONNECT_TIMEOUT, SOCKET_TIMEOUT = timedelta(seconds=2), timedelta(seconds=3)
 _REPLICATION = timedelta(seconds=1)
 _NONE: AddressRemap = MappingProxyType({})
 
@@ -68,8 +68,8 @@ class RedisBroker(BaseRedisBroker):
         tls: TLS | None = None,
         clock: Clock | None = None,
         budget: timedelta = timedelta(seconds=5),
-        connect_timeout: timedelta = _CONNECT,
-        socket_timeout: timedelta = _SOCKET,
+        connect_timeout: timedelta = CONNECT_TIMEOUT,
+        socket_timeout: timedelta = SOCKET_TIMEOUT,
         max_connections: int = 50,
         min_replicas: int | None = None,
         replication_timeout: timedelta = _REPLICATION,
@@ -146,8 +146,8 @@ class RedisSentinelBroker(BaseRedisBroker):
         address_remap: AddressRemap = _NONE,
         clock: Clock | None = None,
         budget: timedelta = timedelta(seconds=10),
-        connect_timeout: timedelta = _CONNECT,
-        socket_timeout: timedelta = _SOCKET,
+        connect_timeout: timedelta = CONNECT_TIMEOUT,
+        socket_timeout: timedelta = SOCKET_TIMEOUT,
         max_connections: int = 50,
         min_replicas: int = 0,
         replication_timeout: timedelta = _REPLICATION,
@@ -224,8 +224,8 @@ class RedisClusterBroker(BaseRedisBroker):
         address_remap: AddressRemap = _NONE,
         clock: Clock | None = None,
         budget: timedelta = timedelta(seconds=10),
-        connect_timeout: timedelta = _CONNECT,
-        socket_timeout: timedelta = _SOCKET,
+        connect_timeout: timedelta = CONNECT_TIMEOUT,
+        socket_timeout: timedelta = SOCKET_TIMEOUT,
         max_connections: int = 50,
         min_replicas: int = 0,
         replication_timeout: timedelta = _REPLICATION,

@@ -11,7 +11,8 @@ import redis
 import redis.sentinel
 
 from asynq_conformance import Harness
-from asynq_redis.brokers import connect
+from asynq_redis.brokers import SOCKET_TIMEOUT, connect
+from asynq_redis.transport.retries import FAIL_FAST_TIMEOUT
 from asynq_redis.url import read_url
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class RedisHarness(Harness):
         endpoint = read_url(url)
         self.url = url
         self.column = "standalone" if endpoint.kind == "single" else endpoint.kind
+        self.resend_after = (
+            FAIL_FAST_TIMEOUT if endpoint.kind == "cluster" else SOCKET_TIMEOUT.total_seconds()
+        )
         self.machine_share = 0.25 if endpoint.kind == "single" else 0.1
         self.client = _client(endpoint)
         """redis-py's own client, which finds the servers."""

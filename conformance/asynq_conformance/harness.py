@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from asynq_conformance.histories.resends import DEFAULT_RESEND_AFTER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,6 +31,9 @@ class Harness:
     lists_at_once: ClassVar[bool] = True
     """False if the list of queues is stored separately, so that a queue that receives a task while it is
     deleted may be missing from the list until the next enqueue or examination."""
+    resend_after: float = DEFAULT_RESEND_AFTER
+    """Seconds after which a client of the store may send an unanswered request again: its shortest timeout
+    for a reply. A call that took longer may have had its effect twice, and is judged so."""
 
     machine_share: float = 1.0
     """Fraction of the profile's random programs that is run: below 1 if each step is a round trip or a flush.

@@ -11,6 +11,7 @@ from unittest import mock
 import asynq_mutants.embedded  # noqa: F401 - it registers the defects
 from asynq_conformance.harness import Harness
 from asynq_mutants.defects import DEFECTS, Twist
+from asynq_mutants.resends import ResendingBroker
 from asynq_sqlite import MemoryBroker, SQLiteBroker
 from asynq_sqlite.operations.execution import HANDLERS
 from asynq_sqlite.store.task_store import TaskStore
@@ -95,8 +96,12 @@ def broken_harness(broken: Broken | None, path: Path | None = None) -> Iterator[
         yield BrokenHarness(broken or TaskStore, path)
 
 
-def open_broken(defect: str | None, path: str | Path, **options: Any) -> SQLiteBroker:
+def open_broken(
+    defect: str | None, path: str | Path, *, resends: bool = False, **options: Any
+) -> SQLiteBroker:
     """A broker with the defect of this name on a file; None: an honest one. What other processes call.
+
+    resends: it sends operations again, see `asynq_mutants.resends`.
 
     An operation carried out in another way is so in all brokers of the process from then on: whoever goes on
     with others afterwards wraps this in `mended`.
@@ -107,7 +112,8 @@ def open_broken(defect: str | None, path: str | Path, **options: Any) -> SQLiteB
             _twist(broken)
         else:
             steps = broken
-    return _broken_broker(SQLiteBroker, steps, path, durability="process", **options)
+    kind = ResendingBroker if resends else SQLiteBroker
+    return _broken_broker(kind, steps, path, durability="process", **options)
 
 
 def _twist(twist: Twist) -> None:

@@ -1,6 +1,7 @@
 """Many callers on a sequential broker, in virtual time: every call has one instant at which it takes effect.
 
 So every history that comes of it is right, however its calls overlap; and it is the same for the same seed.
+Where replies are lost a call is sent again, and each copy has its own instant.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from asynq_conformance.histories.drain import Drain
 from asynq_conformance.histories.history import MILLISECOND, History
 from asynq_conformance.histories.plan import Plan
 from asynq_conformance.histories.recorder import Recorder
+from asynq_conformance.histories.resends import RESENDS
 from asynq_conformance.histories.rounds import RoundPlayer
 
 if TYPE_CHECKING:
@@ -37,8 +39,13 @@ class Flight:
 
     numbers: Sequence[int]
     ops: Sequence[Any]
+    begun: int
     answers: list[Any] | None = None
     """None until they take effect."""
+    sent: bool = False
+    """True if the reply to a copy is lost, or the copy still lies in a connection."""
+    over_at: int | None = None
+    """When who sent them stopped waiting."""
 
 
 @define(eq=False)
@@ -59,8 +66,15 @@ class Simulation:
     """Callers whose calls begin, take effect and end at instants of their own, drawn by a seed."""
 
     def __init__(
-        self, make: Callable[[FakeClock], Broker], rng: Random, directory: Path, callers: int
+        self,
+        make: Callable[[FakeClock], Broker],
+        rng: Random,
+        directory: Path,
+        callers: int,
+        *,
+        resend_after: int | None = None,
     ) -> None:
+        """resend_after: milliseconds after which a call without a reply is sent again; None: none is lost."""
         self._rng = rng
         self._ns = 0
         self._clock = FakeClock(BEGINNING)
@@ -76,6 +90,11 @@ class Simulation:
         self._clients = [Client(self._player(number, tally)) for number in range(callers)]
         self._drifting: list[Flight] = []
         """Given up by who sent them; they may yet take effect."""
+        self._resend_after = resend_after * MILLISECOND if resend_after else None
+        if resend_after:
+            self._recorder.note(RESENDS, after=resend_after / 1000)
+        self._copies: list[Flight] = []
+        """In connections that who sent them gave up; another copy is sent, or was."""
 
     def _player(self, number: int, tally: TaskQuota) -> Caller | RoundPlayer:
         def now() -> float:
@@ -91,7 +110,9 @@ class Simulation:
             self._pass(self._rng.choice((0, 0, 0, 1, 1, 5, 40)) * MILLISECOND + self._rng.randrange(1000))
             self._step(self._rng.choice(self._clients))
             if self._drifting and self._rng.random() < 0.1:
-                self._carry_out(self._drifting.pop())
+                self._arrive_late(self._drifting.pop())
+            if self._copies and self._rng.random() < 0.2:
+                self._arrive_late(self._copies.pop(self._rng.randrange(len(self._copies))))
         Drain(self._broker, self._recorder, rest=lambda seconds: self._pass(int(seconds * 1e9))).run(
             PLAN.patience
         )
@@ -112,8 +133,10 @@ class Simulation:
         elif client.flight.answers is None:
             if self._rng.random() < 0.02:
                 self._give_up(client, client.flight)
-            else:
+            elif self._resend_after is None:
                 self._carry_out(client.flight)
+            else:
+                self._send(client.flight, self._resend_after)
         else:
             self._land(client, client.flight, client.flight.answers)
 
@@ -140,7 +163,28 @@ class Simulation:
             client.todo = list(request.ops)
 
     def _begin(self, operations: Sequence[Any]) -> Flight:
-        return Flight(self._recorder.invoke(operations), operations)
+        return Flight(self._recorder.invoke(operations), operations, self._ns)
+
+    def _send(self, flight: Flight, resend_after: int) -> None:
+        """Send one more copy, if it is time: it takes effect, its reply is lost, or it is late."""
+        if flight.sent and self._ns < flight.begun + resend_after:
+            return
+        chance = self._rng.random()
+        if chance < 0.8:
+            self._carry_out(flight)
+            return
+        flight.sent = True
+        if chance < 0.9:
+            self._carry_out(flight)
+            flight.answers = None
+        else:
+            self._copies.append(flight)
+
+    def _arrive_late(self, flight: Flight) -> None:
+        """A copy nobody waits for takes effect. It does so soon, if it is one of several."""
+        soon = flight.over_at is None or self._ns <= flight.over_at + (self._resend_after or 0)
+        if soon or not flight.sent:
+            self._broker.execute_many(flight.ops)
 
     def _carry_out(self, flight: Flight) -> None:
         flight.answers = list(self._broker.execute_many(flight.ops))
@@ -148,12 +192,14 @@ class Simulation:
     def _land(self, client: Client, flight: Flight, answers: list[Any]) -> None:
         self._recorder.end(flight.numbers, flight.ops, answers)
         client.answers += answers
+        flight.over_at = self._ns
         client.flight = None
 
     def _give_up(self, client: Client, flight: Flight) -> None:
         error = AsynqError("gave up")
         self._recorder.leave_open(flight.numbers, flight.ops, error)
         client.answers += [error] * len(flight.ops)
+        flight.over_at = self._ns
         client.flight = None
         if self._rng.random() < 0.7:
             self._drifting.append(flight)

@@ -33,9 +33,16 @@ class Story(NamedTuple):
 STORIES: list[Story] = []
 
 
-def story(rule: Callable[[History], Verdict], *found: str) -> Callable[[Callable[[Tale], History]], None]:
-    """Register a tale."""
-    return lambda tell: STORIES.append(Story(rule, tell, found))
+def story(
+    rule: Callable[[History], Verdict], *found: str
+) -> Callable[[Callable[[Tale], History]], Callable[[Tale], History]]:
+    """Register a tale; several times for a tale that several rules judge."""
+
+    def register(tell: Callable[[Tale], History]) -> Callable[[Tale], History]:
+        STORIES.append(Story(rule, tell, found))
+        return tell
+
+    return register
 
 
 class Tale:
@@ -45,7 +52,15 @@ class Tale:
         self.calls: list[Call] = []
         self.remains: Remains | None = None
 
-    def call(self, op: Any, times: Times, answer: Any = None, outcome: Outcome = "ok") -> Call:
+    def call(
+        self,
+        op: Any,
+        times: Times,
+        answer: Any = None,
+        outcome: Outcome = "ok",
+        *,
+        resent_until: int | None = None,
+    ) -> Call:
         begin, end = times
         self.calls.append(
             Call(
@@ -56,6 +71,7 @@ class Tale:
                 outcome=EventKind(outcome),
                 responded=NEVER_ENDED if outcome == "info" else end * MILLISECOND,
                 answer=answer,
+                resent_until=None if resent_until is None else resent_until * MILLISECOND,
             )
         )
         return self.calls[-1]
@@ -72,6 +88,7 @@ class Tale:
         lock: str = "",
         ttl: int = LEASE,
         until: Literal["done", "expiry", "start"] = "done",
+        resent_until: int | None = None,
     ) -> Call:
         op = ops.Enqueue(
             message=message(task_id, queue, payload, lock),
@@ -82,7 +99,7 @@ class Tale:
         refusal = DuplicateTaskError(queue, "t") if lock else TaskIDConflictError(queue, task_id)
         state = TaskState.SCHEDULED if delay else TaskState.PENDING
         answer = {"ok": ops.Enqueued(state=state, due_at=0), "fail": refusal, "info": "?"}[outcome]
-        return self.call(op, times, answer, outcome)
+        return self.call(op, times, answer, outcome, resent_until=resent_until)
 
     def dequeue(
         self,

@@ -9,10 +9,11 @@ from asynq.errors import LeaseLostError
 from asynq.protocol import ops
 from asynq_conformance.histories.checking import CHECKERS, LossWindow, check
 from asynq_conformance.histories.excerpt import spans
-from asynq_conformance.histories.history import DISTURBANCE, MILLISECOND, History
+from asynq_conformance.histories.history import MILLISECOND, History
 from asynq_conformance.histories.record import EventKind, HistoryEvent
-from tests.unit import stories_of_order, stories_of_tasks  # noqa: F401 - they register stories
-from tests.unit.tales import STORIES, Story, Tale, delivery
+from asynq_conformance.histories.resends import DEFAULT_RESEND_AFTER, DISTURBANCE, RESENDS
+from tests.unit import stories_of_order, stories_of_resends, stories_of_tasks  # noqa: F401 - they register stories
+from tests.unit.tales import STORIES, Story, Tale, delivery, message
 
 
 @pytest.mark.parametrize("story", STORIES, ids=[story.tell.__name__ for story in STORIES])
@@ -21,6 +22,23 @@ def test_a_story_is_judged(story: Story) -> None:
     assert [type(violation).__name__ for violation in verdict.violations] == list(story.found)
     assert verdict.judged
     assert all(str(violation) for violation in verdict.violations)
+
+
+@pytest.mark.parametrize("told", ["timeout", "default"])
+@pytest.mark.parametrize(("milliseconds", "resent"), [(1999, False), (2001, True)])
+def test_call_that_outlasted_the_clients_timeout_may_have_been_sent_again(
+    told: str, milliseconds: int, resent: bool
+) -> None:
+    scale = 1 if told == "timeout" else DEFAULT_RESEND_AFTER / 2
+    enqueue = ops.Enqueue(message=message("a"), enqueue_id="e")
+    events = [
+        HistoryEvent("p", 0, 0, EventKind.INVOKE, "Enqueue", enqueue),
+        HistoryEvent("p", 0, int(milliseconds * scale) * MILLISECOND, EventKind.OK, "Enqueue", None),
+    ]
+    if told == "timeout":
+        events.append(HistoryEvent("run", -1, 0, EventKind.NOTE, RESENDS, {"after": 2.0}))
+    [call] = History.of(events).calls
+    assert (call.ok, call.maybe_resent) == (True, resent)
 
 
 @pytest.mark.parametrize("checker", CHECKERS, ids=[checker.name for checker in CHECKERS])

@@ -29,9 +29,20 @@ BROKERS: dict[str, Callable[[FakeClock], Broker]] = {
 }
 
 
-def simulated(make: Callable[[FakeClock], Broker], seed: int, callers: int, steps: int) -> HistoryReport:
+RESEND_AFTER = 20
+
+
+def simulated(
+    make: Callable[[FakeClock], Broker],
+    seed: int,
+    callers: int,
+    steps: int,
+    *,
+    resend_after: int | None = None,
+) -> HistoryReport:
     with tempfile.TemporaryDirectory() as directory:
-        return check(Simulation(make, Random(seed), Path(directory), callers).run(steps))
+        simulation = Simulation(make, Random(seed), Path(directory), callers, resend_after=resend_after)
+        return check(simulation.run(steps))
 
 
 @pytest.mark.parametrize("broker", BROKERS)
@@ -47,3 +58,11 @@ def test_a_long_history_gives_every_rule_something_to_judge(broker: str) -> None
     report = simulated(BROKERS[broker], seed=1, callers=8, steps=4000)
     assert report.state == "ok", str(report)
     assert all(verdict.judged for verdict in report.verdicts.values()), str(report)
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@given(seed=st.integers(0, 2**32), callers=st.integers(2, 12))
+def test_right_broker_whose_replies_are_lost_is_never_accused(broker: str, seed: int, callers: int) -> None:
+    report = simulated(BROKERS[broker], seed, callers, steps=600, resend_after=RESEND_AFTER)
+    assert report.state == "ok", str(report)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import field, frozen
 
 from asynq_conformance.disturbances.probe import Probe
-from asynq_conformance.histories.history import DISTURBANCE
+from asynq_conformance.histories.resends import DISTURBANCE
 from asynq_conformance.histories.run import HistoryRun
 
 if TYPE_CHECKING:

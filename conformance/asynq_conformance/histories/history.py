@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from attrs import field, frozen
 
-from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
 from asynq.protocol import ops
 from asynq_conformance.histories.record import EventKind, HistoryEvent, RecordError, read
 from asynq_conformance.histories.recorder import CLOCKS
+from asynq_conformance.histories.resends import BY_HAND, SETTLEMENT_TYPES, WHOLESALE, Resends
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 NEVER_ENDED: Final = math.inf
 MILLISECOND: Final = 1_000_000
 """Nanoseconds."""
-DISTURBANCE: Final = "disturbance"
-"""Name of the notes that tell when the run was disturbed: phase "begin" and phase "end"."""
 REMAINS: Final = "remains"
 """Name of the note that holds what the store held when all was over."""
 
@@ -32,12 +30,6 @@ Key = tuple[str, str]
 """A queue and the id of a task in it."""
 
 T = TypeVar("T")
-
-SETTLEMENT_TYPES: Final = (ops.Done, ops.Complete, ops.Retry, ops.Archive, ops.Requeue)
-BY_HAND: Final = (ops.DeleteTask, ops.RunTask, ops.ArchiveTask, ops.UpdatePayload)
-"""Operations on one task that need no lease."""
-WHOLESALE: Final = (ops.MoveTasks, ops.DeleteQueue, ops.TakeGroup, ops.FinishAggregation, ops.TrimArchive)
-"""Operations on many tasks of a queue, whose ids they do not name."""
 
 
 @frozen(eq=False)
@@ -56,6 +48,9 @@ class Call:
     """When it ended; FOREVER when that is not known: it may still take effect at any time."""
     answer: Any = None
     """The answer, the error, or the reason why nobody knows it."""
+    resent_until: float | None = None
+    """Until when copies of it may take effect if the client may have sent it more than once; None: it surely
+    was sent once."""
 
     @property
     def ok(self) -> bool:
@@ -66,6 +61,16 @@ class Call:
     def possible(self) -> bool:
         """True if it took effect, or may have."""
         return self.outcome is not EventKind.FAIL
+
+    @property
+    def maybe_resent(self) -> bool:
+        """True if it may have had its effect more than once."""
+        return self.resent_until is not None
+
+    @property
+    def effects_end(self) -> float:
+        """When neither it nor a copy of it takes effect any more."""
+        return max(self.responded, self.resent_until or self.responded)
 
     def before(self, other: Call) -> bool:
         """True if this was over when the other began."""
@@ -153,8 +158,8 @@ class History:
                 ended[key] = event
         if strays := ended.keys() - begun.keys():
             raise RecordError(f"a call ends that never began: {min(strays)}")
-        disturbed = _disturbed(notes)
-        calls = (_call(event, ended.get(key), disturbed) for key, event in begun.items())
+        resends = Resends.of(notes)
+        calls = (_call(event, ended.get(key), resends) for key, event in begun.items())
         return cls(calls, notes, _remains(notes))
 
     @classmethod
@@ -241,9 +246,13 @@ class History:
         return found
 
     @cached_property
-    def unknown_dequeues(self) -> bool:
-        """True if a Dequeue may have taken tasks of which nobody was told."""
-        return any(call.outcome is EventKind.INFO for call in self.asking(ops.Dequeue))
+    def unseen_takes(self) -> Sequence[Call]:
+        """Dequeues that may have taken tasks of which nobody was told."""
+        return [
+            call
+            for call in self.asking(ops.Dequeue)
+            if call.outcome is EventKind.INFO or (call.ok and call.maybe_resent)
+        ]
 
     def meddled(self, key: Key) -> bool:
         """True if somebody moved the task by hand, or may have: little can then be said about its order."""
@@ -258,10 +267,11 @@ def _grouped(found: Iterable[tuple[str, str, T]]) -> dict[Key, list[T]]:
     return dict(groups)
 
 
-def _call(begun: HistoryEvent, ended: HistoryEvent | None, disturbed: tuple[float, float]) -> Call:
+def _call(begun: HistoryEvent, ended: HistoryEvent | None, resends: Resends) -> Call:
     known = ended is not None and ended.kind is not EventKind.INFO
+    resent_until = resends.until(begun, ended)
     outcome = ended.kind if ended else EventKind.INFO
-    if ended and _may_be_a_copy(begun, ended, disturbed):
+    if ended and resent_until is not None and resends.refused(begun, ended):
         outcome = EventKind.INFO
     return Call(
         process=begun.process,
@@ -271,30 +281,8 @@ def _call(begun: HistoryEvent, ended: HistoryEvent | None, disturbed: tuple[floa
         outcome=outcome,
         responded=ended.at if ended and known else NEVER_ENDED,
         answer=ended.value if ended else "its process ended",
+        resent_until=resent_until,
     )
-
-
-def _may_be_a_copy(begun: HistoryEvent, ended: HistoryEvent, disturbed: tuple[float, float]) -> bool:
-    """True if this is a refusal of what a first copy may have done.
-
-    While replies are lost, a broker sends again what it was asked for. "The lease is lost" is all that can be
-    said of a settlement when nothing of the task is left (see `asynq.protocol.ops.settle`), and "the id is
-    taken" of an enqueue whose task has run to its end and was followed by another.
-    """
-    begin, end = disturbed
-    refused = (isinstance(begun.value, SETTLEMENT_TYPES) and isinstance(ended.value, LeaseLostError)) or (
-        isinstance(begun.value, ops.Enqueue)
-        and isinstance(ended.value, TaskIDConflictError | DuplicateTaskError)
-    )
-    return refused and begun.at <= end and ended.at >= begin
-
-
-def _disturbed(notes: Iterable[HistoryEvent]) -> tuple[float, float]:
-    """When the run was disturbed: from the first beginning to the last end."""
-    phases = [(note.value["phase"], note.at) for note in notes if note.op == DISTURBANCE]
-    begins = [at for phase, at in phases if phase == "begin"]
-    ends = [at for phase, at in phases if phase == "end"]
-    return min(begins, default=NEVER_ENDED), max(ends, default=NEVER_ENDED if begins else -NEVER_ENDED)
 
 
 def _remains(notes: Sequence[HistoryEvent]) -> Remains | None:

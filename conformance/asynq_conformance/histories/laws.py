@@ -57,7 +57,7 @@ def source_of(harness: Harness) -> Source:
     if found is None:
         pytest.skip("no other process can open this store: the harness has no factory")
     factory, kwargs = found
-    return Source(factory=factory, kwargs=kwargs)
+    return Source(factory=factory, kwargs=kwargs, resend_after=harness.resend_after)
 
 
 def planned() -> Plan:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import attrs
 from attrs import field, frozen
 
+from asynq_conformance.histories.resends import DEFAULT_RESEND_AFTER
+
 if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
 
@@ -49,6 +51,8 @@ class Source:
     factory: str
     """"module:callable"."""
     kwargs: Mapping[str, Any] = field(factory=dict)
+    resend_after: float = DEFAULT_RESEND_AFTER
+    """Seconds after which a client may send an unanswered request again."""
 
     def open(self) -> Broker:
         """The broker."""

@@ -26,6 +26,7 @@ from asynq_conformance.histories.drain import Drain
 from asynq_conformance.histories.plan import Role
 from asynq_conformance.histories.record import merge
 from asynq_conformance.histories.recorder import Recorder
+from asynq_conformance.histories.resends import KILL, RESENDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +95,7 @@ class HistoryRun:
         self._epoch = time.monotonic()
         directory.mkdir(parents=True, exist_ok=True)
         self._recorder = Recorder(self.part("run"), "run")
+        self.note(RESENDS, after=source.resend_after)
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +130,7 @@ class HistoryRun:
     def kill(self, worker: WorkloadProcess) -> None:
         """End a process as a crash would. What it was asking for stays open in the record."""
         self._killed.add(worker.role.process)
-        self.note("kill", process=worker.role.process)
+        self.note(KILL, process=worker.role.process)
         worker.process.kill()
         worker.process.wait()
 

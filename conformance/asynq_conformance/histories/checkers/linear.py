@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import repeat
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from attrs import frozen
@@ -11,6 +12,7 @@ from asynq_conformance.histories.checkers.queue_model import (
     UNKNOWN,
     QueueState,
     after,
+    copies,
     modelled,
     queues_of,
     without_effect,
@@ -55,7 +57,8 @@ def small_queues_are_linearizable(history: History) -> Verdict:
     """C12: the calls on one queue, from the first on and up to the first that is beyond the model, can be put
     into an order that keeps every call within its time and gives every answer, the queue being empty first.
 
-    Calls whose end is not known may stand anywhere after their beginning, or nowhere.
+    Calls whose end is not known may stand anywhere after their beginning, or nowhere; so may further copies
+    of a call that was sent more than once, while they may take effect.
     """
     by_queue: dict[str, list[Call]] = defaultdict(list)
     for call in history.calls:
@@ -99,7 +102,9 @@ def _shortest(window: Window) -> Window:
 
 def explained(window: Window) -> bool:
     """True if there is such an order. _GivenUpError when the search grows too big."""
-    calls = window.calls
+    extra = list(copies(window.calls))
+    calls = [*window.calls, *extra]
+    limits = [*repeat(NEVER_ENDED, len(window.calls)), *(copy.resent_until or 0 for copy in extra)]
     certain = sum(1 << place for place, call in enumerate(calls) if window.known(call))
     seen: set[tuple[int, QueueState]] = set()
     todo = [(0, QueueState())]
@@ -115,9 +120,11 @@ def explained(window: Window) -> bool:
         # Nothing can come before a call that had been answered when it began.
         open_places = [place for place in range(len(calls)) if not done >> place & 1]
         bound = min(calls[place].responded for place in open_places if window.known(calls[place]))
+        # No copy comes after a call that began when copies no longer took effect.
+        latest = max((call.invoked for place, call in enumerate(calls) if done >> place & 1), default=0)
         for place in open_places:
             call = calls[place]
-            if call.invoked <= bound:
+            if call.invoked <= bound and latest <= limits[place]:
                 answer = call.answer if window.known(call) else UNKNOWN
                 following = after(state, call, answer)
                 if following is not None:

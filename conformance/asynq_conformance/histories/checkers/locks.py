@@ -111,7 +111,7 @@ def _surely_locked_until(history: History, enqueue: Call) -> float:
 
 def _first_after(enqueue: Call, calls: Iterable[Call]) -> float:
     """When the first of the calls began that may have taken effect after the enqueue."""
-    return min((call.invoked for call in calls if call.responded >= enqueue.invoked), default=NEVER_ENDED)
+    return min((call.invoked for call in calls if call.effects_end >= enqueue.invoked), default=NEVER_ENDED)
 
 
 def _releases(history: History, enqueue: Call) -> Iterator[Call]:
@@ -121,7 +121,7 @@ def _releases(history: History, enqueue: Call) -> Iterator[Call]:
     yield from _moves(history, key)
     if enqueue.op.unique.until == "start":
         yield from (handing.call for handing in history.handings.get(key, ()))
-        yield from (call for call in history.asking(ops.Dequeue) if call.possible and not call.ok)
+        yield from history.unseen_takes
 
 
 def _moves(history: History, key: Key) -> Iterator[Call]:
@@ -134,7 +134,8 @@ def _refused_by_nobody(history: History, wanted: Sequence[Call]) -> Iterator[Vio
     if history.asking(ops.UpdatePayload, *_GROUPED):
         return
     for refused in wanted:
-        if isinstance(refused.answer, DuplicateTaskError):
+        # A copy is refused although the first one was not: who may have been first is not judged.
+        if not refused.possible and isinstance(refused.answer, DuplicateTaskError):
             rivals = [
                 call
                 for call in wanted
@@ -152,13 +153,41 @@ def _surely_released(history: History, owner: Call, before: Call) -> bool:
         return False
     unique, key = owner.op.unique, _key(owner)
     at_once = owner.op.process_in is None and owner.op.process_at is None
-    lapsed = owner.responded + unique.ttl * MILLISECOND + history.tolerance < before.invoked
+    lapsed = owner.effects_end + unique.ttl * MILLISECOND + history.tolerance < before.invoked
     if at_once and not unique.keep and lapsed:
         return True
     if unique.until == "expiry":
         return False
+    makers = [call for call in history.enqueues[key] if call.possible and call.invoked <= before.responded]
+    made = _most_made(history, key, makers)
+    if sum(call.before(before) for call in _surely_ended(history, key)) >= made:
+        return True
+    # Of several tasks of this id each must have been started: surely so what was made last.
+    last = max(maker.effects_end for maker in makers) if made > 1 else 0
     started = (handing.call for handing in history.handings.get(key, ()) if unique.until == "start")
-    return any(call.before(before) for call in (*_surely_ended(history, key), *started))
+    return any(call.before(before) and call.invoked > last for call in started)
+
+
+def _most_made(history: History, key: Key, makers: Sequence[Call]) -> float:
+    """How many tasks of this id these enqueues may have made.
+
+    An enqueue that was sent more than once makes one more with each copy that comes after the end of the task
+    that an earlier copy made. So it makes no more than there are ends while its copies may take effect.
+    """
+    copied = [call for call in makers if call.maybe_resent]
+    if not copied:
+        return len(makers)
+    ends = list(endings(history, key))
+    if any(call.possible for call in history.wholesale.get(key[0], ())) or any(
+        call.maybe_resent for call in ends if isinstance(call.op, ops.DeleteTask)
+    ):
+        return NEVER_ENDED
+    within = (
+        end.responded >= call.invoked and end.invoked <= (call.resent_until or 0)
+        for call in copied
+        for end in ends
+    )
+    return len(makers) + sum(within)
 
 
 def _surely_ended(history: History, key: Key) -> Iterator[Call]:
@@ -180,6 +209,6 @@ def _conflicting_with_nobody(history: History, key: Key, attempts: Sequence[Call
     gone = [call for call in _surely_ended(history, key) if not isinstance(call.op, ops.Complete)]
     for refused in attempts:
         if isinstance(refused.answer, TaskIDConflictError):
-            before = sum(call.invoked <= refused.responded for call in made)
-            if sum(call.before(refused) for call in gone) >= before:
+            makers = [call for call in made if call.invoked <= refused.responded]
+            if sum(call.before(refused) for call in gone) >= _most_made(history, key, makers):
                 yield _named(RefusedByNobody, (*made, refused))

@@ -69,7 +69,7 @@ def _taken_unseen(history: History, key: Key, entry: Call, handing: Handing | No
 
     Then it came back by being recovered, and so it did not where nobody recovered it.
     """
-    if not history.unknown_dequeues:
+    if not history.unseen_takes:
         return False
     end = handing.call.responded if handing else NEVER_ENDED
     return handing is None or any(
@@ -115,7 +115,7 @@ def _unpaused_after(history: History, pause: Call) -> float:
     undone = (
         call.responded
         for call in history.asking(ops.UnpauseQueue)
-        if call.ok and call.op.queue == pause.op.queue and pause.before(call)
+        if call.ok and call.op.queue == pause.op.queue and pause.effects_end < call.invoked
     )
     return min(undone, default=NEVER_ENDED)
 
@@ -127,6 +127,6 @@ def surely_paused(history: History) -> Iterator[tuple[str, float, float, Call]]:
             undone = (
                 other.invoked
                 for other in history.asking(ops.UnpauseQueue, ops.DeleteQueue)
-                if other.possible and other.op.queue == call.op.queue and other.responded >= call.invoked
+                if other.possible and other.op.queue == call.op.queue and other.effects_end >= call.invoked
             )
             yield call.op.queue, call.responded, min(undone, default=NEVER_ENDED), call

@@ -7,6 +7,7 @@ would need more than this is beyond the model.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
@@ -14,8 +15,12 @@ from attrs import evolve, frozen
 from asynq.errors import LeaseLostError, QueueNotFoundError, TaskIDConflictError, TaskNotFoundError
 from asynq.protocol import ops
 from asynq.task_state import TaskState
+from asynq_conformance.histories.history import NEVER_ENDED
+from asynq_conformance.histories.record import EventKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from asynq.protocol.message import Delivery
     from asynq_conformance.histories.history import Call
 
@@ -62,8 +67,9 @@ def _enqueue(state: QueueState, op: ops.Enqueue, answer: Any) -> QueueState | No
 
 
 def _dequeue(state: QueueState, op: ops.Dequeue, answer: Any) -> QueueState | None:
-    taken = state.pending[: len(op.orders)]
-    if answer is not UNKNOWN and sorted(taken) != sorted(delivery.message.id for delivery in answer):
+    held = [task_id for task_id, token in state.active if token == op.token]  # by an earlier copy of the call
+    taken = state.pending[: max(len(op.orders) - len(held), 0)]
+    if answer is not UNKNOWN and sorted([*held, *taken]) != sorted(one.message.id for one in answer):
         return None
     return evolve(
         state,
@@ -116,6 +122,9 @@ _STEPS: Final[dict[type, Step]] = {
     ops.GetTask: _get_task,
 }
 
+MOST_COPIES: Final = 3
+"""Most copies of a dequeue that are thought of: each makes the search longer."""
+
 _WITHOUT_EFFECT: Final = (ops.Forward, ops.ListLostLeases, ops.PurgeCompleted, ops.UnpauseQueue, ops.Ping)
 """Operations that find nothing to do in such a queue."""
 
@@ -142,6 +151,32 @@ def modelled(call: Call) -> bool:
 def after(state: QueueState, call: Call, answer: Any) -> QueueState | None:
     """What the queue holds after the call; None if it cannot have been answered so."""
     return _STEPS[type(call.op)](state, call.op, answer)
+
+
+def copies(calls: Sequence[Call]) -> Iterator[Call]:
+    """Further copies of these calls, where those may have effects of their own. Nobody knows their answers.
+
+    Of an enqueue each copy but one comes after the end of what an earlier one made. A dequeue takes what its
+    earlier copies found missing. A settlement is refused after its first copy took effect.
+    """
+    for call in calls:
+        if call.maybe_resent:
+            copy = evolve(call, outcome=EventKind.INFO, responded=NEVER_ENDED)
+            yield from repeat(copy, _further_copies(call, calls))
+
+
+def _further_copies(call: Call, calls: Sequence[Call]) -> int:
+    if isinstance(call.op, ops.Enqueue):
+        ends = (other for other in calls if isinstance(other.op, ops.Done) and other.possible)
+        return sum(
+            end.op.delivery.message.id == call.op.message.id
+            and end.responded >= call.invoked
+            and end.invoked <= call.effects_end
+            for end in ends
+        )
+    if isinstance(call.op, ops.Dequeue):
+        return min(len(call.op.orders), MOST_COPIES)
+    return int(isinstance(call.answer, LeaseLostError))
 
 
 def queues_of(op: Any) -> set[str]:
