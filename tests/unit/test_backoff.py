@@ -19,7 +19,7 @@ def test_pauses_double_up_to_the_cap_with_jitter_below() -> None:
         assert span / 2 <= backoff.pause() <= span
 
 
-def test_success_begins_again_with_the_first_pause() -> None:
+def test_a_success_resets_the_pause() -> None:
     backoff = Backoff(Random(1), first=0.1, cap=1.0)
     for _ in range(5):
         backoff.pause()
@@ -27,7 +27,7 @@ def test_success_begins_again_with_the_first_pause() -> None:
     assert backoff.pause() <= 0.1
 
 
-def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_logged_at_its_start_and_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     troubles = ErrorReporter(logging.getLogger("test"), "fetching")
     for key in ("", "a"):
@@ -44,7 +44,7 @@ def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(caplog: pytes
     ]
 
 
-def test_what_never_worked_does_not_work_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_first_success_is_not_logged_as_working_again(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     log, away = logging.getLogger("test"), BrokerUnavailable("away")
     troubles, outage = ErrorReporter(log, "fetching"), Outage(log)
@@ -62,7 +62,7 @@ def test_what_never_worked_does_not_work_again(caplog: pytest.LogCaptureFixture)
     ]
 
 
-def test_what_failed_in_sight_works_again_in_sight(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_recovery_is_logged_if_the_failure_was_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Also when it failed last because the broker was away, which the shared outage tells."""
     caplog.set_level(logging.INFO)
     log = logging.getLogger("test")
@@ -87,7 +87,7 @@ def test_what_failed_in_sight_works_again_in_sight(caplog: pytest.LogCaptureFixt
     ]
 
 
-def test_an_outage_that_was_told_without_a_reason_gives_it_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_logged_without_a_reason_logs_the_reason_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     outage = Outage(logging.getLogger("test"), told=True, why=False)
     for who in ("a part", "another"):
@@ -100,7 +100,7 @@ def test_an_outage_that_was_told_without_a_reason_gives_it_once(caplog: pytest.L
     ]
 
 
-def test_what_need_not_have_asked_the_broker_does_not_end_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_success_without_the_broker_does_not_end_an_outage(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     log = logging.getLogger("test")
     token = shared_outage.set(Outage(log, told=True))

@@ -60,7 +60,7 @@ async def within_another(error: BaseException) -> None:
 
 @pytest.mark.parametrize("way", [in_a_group, gathered, waited_for, within_another])
 @pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt()], ids=["exit", "interrupt"])
-def test_who_waits_for_a_task_that_exits_sees_it_and_the_loop_goes_on(
+def test_a_system_exit_reaches_the_waiting_coroutine_and_the_loop_continues(
     loop: asyncio.AbstractEventLoop,
     way: Callable[[BaseException], Coroutine[Any, Any, None]],
     error: BaseException,
@@ -79,7 +79,7 @@ def test_who_waits_for_a_task_that_exits_sees_it_and_the_loop_goes_on(
     assert run_to_end(loop, main()) == "went on"
 
 
-def test_callbacks_and_forgotten_tasks_that_exit_are_logged_and_the_loop_goes_on(
+def test_a_system_exit_in_callbacks_and_unawaited_tasks_is_logged(
     loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> str:
@@ -133,7 +133,7 @@ def test_a_log_handler_that_raises_does_not_end_the_loop(loop: asyncio.AbstractE
         log.removeFilter(breaks)
 
 
-def test_a_loop_that_cannot_run_ends_the_run(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_failing_event_loop_ends_the_run(loop: asyncio.AbstractEventLoop) -> None:
     class Broken:
         create_task, call_soon = loop.create_task, loop.call_soon
 
@@ -147,13 +147,13 @@ def test_a_loop_that_cannot_run_ends_the_run(loop: asyncio.AbstractEventLoop) ->
         loop.run_until_complete(next(iter(asyncio.all_tasks(loop))))
 
 
-def test_what_the_coroutine_itself_raises_is_raised(loop: asyncio.AbstractEventLoop) -> None:
+def test_an_exception_of_the_coroutine_is_raised(loop: asyncio.AbstractEventLoop) -> None:
     for error in (SystemExit(3), ValueError("boom"), KeyboardInterrupt()):
         with pytest.raises(type(error)):
             run_to_end(loop, leaves(error))
 
 
-def test_a_ctrl_c_cancels_the_coroutine_and_is_raised_when_it_has_ended(
+def test_ctrl_c_cancels_the_coroutine_and_is_raised_after_its_end(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     ended = False
@@ -172,7 +172,7 @@ def test_a_ctrl_c_cancels_the_coroutine_and_is_raised_when_it_has_ended(
     assert ended
 
 
-def test_what_exits_when_it_is_cancelled_at_the_end_does_not_change_how_a_run_ends() -> None:
+def test_a_task_that_exits_during_the_final_cancellation_does_not_change_the_result() -> None:
     async def exits() -> None:
         try:
             await asyncio.Event().wait()

@@ -80,7 +80,7 @@ MISSING = GetTask(queue="q", task_id="t")
 
 
 @pytest.mark.parametrize("make", [Called, Awaited])
-def test_both_faces_answer_and_raise_alike(make: type[Called | Awaited]) -> None:
+def test_both_interfaces_return_and_raise_the_same(make: type[Called | Awaited]) -> None:
     broker = make()
     many: list[Op[Any]] = [Ping(), MISSING]
     for answers in (broker.execute_many(many), asyncio.run(broker.aexecute_many(many))):
@@ -94,7 +94,7 @@ def test_both_faces_answer_and_raise_alike(make: type[Called | Awaited]) -> None
     broker.close()
 
 
-def test_what_is_called_is_awaited_in_threads_of_the_brokers_own() -> None:
+def test_async_calls_of_a_blocking_broker_run_in_its_own_threads() -> None:
     broker = Called()
     asyncio.run(broker.aexecute(Ping()))
     assert all(thread.name.startswith("asynq-broker") for thread in broker.threads)
@@ -102,7 +102,7 @@ def test_what_is_called_is_awaited_in_threads_of_the_brokers_own() -> None:
     assert broker.closed == 1
 
 
-def test_its_threads_end_when_it_is_closed() -> None:
+def test_closing_a_blocking_broker_ends_its_threads() -> None:
     broker = Called()
     for _ in range(2):
         asyncio.run(broker.aexecute(Ping()))
@@ -114,14 +114,16 @@ def test_its_threads_end_when_it_is_closed() -> None:
             assert not thread.is_alive()
 
 
-def test_many_operations_are_carried_out_a_batch_at_a_time() -> None:
+def test_many_operations_are_executed_in_batches() -> None:
     broker = Called()
     assert broker.execute_many([Ping()] * 7) == [None] * 7
     assert broker.batches == [3, 3, 1]
 
 
 @pytest.mark.parametrize(("first_broken", "maybe"), [(0, False), (1, True)])
-def test_what_earlier_batches_did_may_have_been_applied(first_broken: int, maybe: bool) -> None:
+def test_an_outage_after_a_committed_batch_marks_operations_as_maybe_applied(
+    first_broken: int, maybe: bool
+) -> None:
     broker = Called()
     broker.broken_after = first_broken
     with pytest.raises(BrokerUnavailable) as unavailable:
@@ -129,7 +131,7 @@ def test_what_earlier_batches_did_may_have_been_applied(first_broken: int, maybe
     assert unavailable.value.maybe_applied is maybe
 
 
-def test_what_is_awaited_is_called_on_one_loop_that_closes_what_it_used() -> None:
+def test_blocking_calls_of_an_async_broker_share_a_loop_that_is_closed_with_it() -> None:
     broker = Awaited()
     broker.execute(Ping())
     broker.execute(Ping())
@@ -142,7 +144,7 @@ def test_what_is_awaited_is_called_on_one_loop_that_closes_what_it_used() -> Non
 
 
 @pytest.mark.parametrize("make", [Called, Awaited])
-def test_a_broker_nobody_holds_is_not_kept_alive_by_its_threads(make: type[Called | Awaited]) -> None:
+def test_threads_do_not_keep_an_unreferenced_broker_alive(make: type[Called | Awaited]) -> None:
     broker = make()
     broker.execute(Ping())
     asyncio.run(broker.aexecute(Ping()))
@@ -205,7 +207,7 @@ class Unheard(Op[None]):
     ],
 )
 @pytest.mark.parametrize("make", [Cramped, AwaitedCramped])
-def test_what_the_capabilities_leave_out_is_refused_by_name(
+def test_an_unsupported_operation_is_refused_by_name(
     op: Op[Any], named: str, make: type[Cramped | AwaitedCramped]
 ) -> None:
     declared = evolve(CAPABILITIES, groups=False, unsupported=frozenset({Ping}))
@@ -292,7 +294,7 @@ async def test_calls_that_wait_together_share_a_transaction_and_keep_their_order
     await broker.aclose()
 
 
-async def test_a_cancelled_call_is_left_out_and_does_not_disturb_others() -> None:
+async def test_a_cancelled_call_is_skipped_and_does_not_affect_others() -> None:
     broker = Held()
     first = await broker.begin()
     others = [asyncio.create_task(broker.call(name)) for name in "abc"]
@@ -317,7 +319,7 @@ async def test_a_transaction_is_abandoned_when_all_its_callers_are_cancelled() -
     await broker.aclose()
 
 
-async def test_an_error_of_a_transaction_is_raised_in_each_of_its_callers() -> None:
+async def test_an_error_of_a_transaction_is_raised_in_every_caller() -> None:
     broker = Held()
     first = await broker.begin()
     others = [asyncio.create_task(broker.call(name)) for name in "ab"]
@@ -346,7 +348,7 @@ def test_callers_on_several_event_loops_share_the_thread() -> None:
     asyncio.run(broker.aclose())
 
 
-def test_a_forked_child_has_a_thread_of_its_own() -> None:
+def test_a_forked_child_starts_its_own_thread() -> None:
     broker = Called()
     asyncio.run(broker.aexecute(Ping()))
     child = os.fork()

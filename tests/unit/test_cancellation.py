@@ -62,7 +62,7 @@ class Patient:
 
 
 @pytest.mark.parametrize(("stop", "reason"), REASONS.items())
-async def test_a_cancelled_async_handler_ends_and_knows_why(
+async def test_a_cancelled_async_handler_ends_and_can_read_the_reason(
     runs: Runs, stop: Cancelled | Interrupted, reason: CancelReason
 ) -> None:
     handler = Patient(then=asyncio.CancelledError())
@@ -75,7 +75,7 @@ async def test_a_cancelled_async_handler_ends_and_knows_why(
 
 
 @pytest.mark.parametrize(("stop", "reason"), REASONS.items())
-async def test_a_plain_function_ends_by_raise_if_cancelled(
+async def test_raise_if_cancelled_ends_a_plain_function(
     runs: Runs, stop: Cancelled | Interrupted, reason: CancelReason
 ) -> None:
     begun = threading.Event()
@@ -98,28 +98,28 @@ async def test_a_plain_function_ends_by_raise_if_cancelled(
     assert seen == [reason]
 
 
-async def test_a_cancellation_before_the_first_step_counts_too(runs: Runs) -> None:
+async def test_a_cancellation_before_the_first_step_takes_effect(runs: Runs) -> None:
     run = runs.make(Patient())
     asyncio.get_running_loop().call_soon(run.cancel, ARCHIVE)
     assert await run.execute() == ARCHIVE
 
 
 @pytest.mark.parametrize("verdict", [SkipRetry("done with it"), RevokeTask()], ids=repr)
-async def test_a_verdict_of_a_cancelled_handler_stands(runs: Runs, verdict: Exception) -> None:
+async def test_a_verdict_of_a_cancelled_handler_takes_precedence(runs: Runs, verdict: Exception) -> None:
     run = runs.make(Patient(then=verdict))
     execution = await started(run)
     run.cancel(SHUTDOWN)
     assert await execution == Failed(verdict)
 
 
-async def test_a_cancelled_handler_that_returns_has_done_its_work(runs: Runs) -> None:
+async def test_a_cancelled_handler_that_returns_has_succeeded(runs: Runs) -> None:
     run = runs.make(Patient(then=b"saved"))
     execution = await started(run)
     run.cancel(SHUTDOWN)
     assert await execution == Succeeded(b"saved")
 
 
-async def test_other_errors_after_a_cancellation_are_put_down_to_it(runs: Runs) -> None:
+async def test_other_errors_after_a_cancellation_count_as_cancelled(runs: Runs) -> None:
     run = runs.make(Patient(then=ConnectionError("broken off")))
     execution = await started(run)
     run.cancel(ARCHIVE)
@@ -127,7 +127,9 @@ async def test_other_errors_after_a_cancellation_are_put_down_to_it(runs: Runs) 
 
 
 @pytest.mark.parametrize("then", [b"result", ValueError("boom"), SkipRetry()], ids=repr)
-async def test_a_handler_that_ended_in_the_same_instant_has_its_own_outcome(runs: Runs, then: Any) -> None:
+async def test_a_handler_that_ends_at_the_instant_of_cancellation_keeps_its_outcome(
+    runs: Runs, then: Any
+) -> None:
     handler = Patient(then=then)
     run = runs.make(handler)
     execution = await started(run)
@@ -149,7 +151,7 @@ async def test_a_handler_that_ended_in_the_same_instant_has_its_own_outcome(runs
         (LEASE_LOST, ARCHIVE, LEASE_LOST),
     ],
 )
-async def test_the_first_word_stands_but_for_a_lost_lease(
+async def test_the_first_cancellation_reason_is_kept_except_for_a_lost_lease(
     runs: Runs, first: Cancelled | Interrupted, second: Cancelled | Interrupted, outcome: StopOutcome
 ) -> None:
     handler = Patient(then=asyncio.CancelledError())
@@ -173,7 +175,7 @@ async def test_cancelling_an_ended_run_changes_nothing(runs: Runs) -> None:
 # --- handlers that do not end at once -----------------------------------------------------------------
 
 
-async def test_cleaning_up_is_not_broken_into(runs: Runs) -> None:
+async def test_clean_up_is_not_interrupted(runs: Runs) -> None:
     handler = Patient(cleaning=10, then=asyncio.CancelledError())
     run = runs.make(handler, grace=1)
     execution = await started(run)
@@ -192,7 +194,7 @@ async def test_a_swallowed_cancellation_is_repeated(runs: Runs) -> None:
     assert handler.cancellations == 2
 
 
-async def test_a_coroutine_that_does_not_end_keeps_its_slot_not_its_outcome(
+async def test_a_coroutine_that_does_not_end_keeps_its_slot_but_loses_its_outcome(
     runs: Runs, caplog: pytest.LogCaptureFixture
 ) -> None:
     handler = Patient(swallows=100)
@@ -225,7 +227,7 @@ class Stuck:
         return execution
 
 
-async def test_a_thread_that_does_not_end_keeps_its_slot_not_its_outcome(runs: Runs) -> None:
+async def test_a_thread_that_does_not_end_keeps_its_slot_but_loses_its_outcome(runs: Runs) -> None:
     handler = Stuck()
     run = runs.make(handler)
     execution = await handler.started(run)
@@ -237,7 +239,7 @@ async def test_a_thread_that_does_not_end_keeps_its_slot_not_its_outcome(runs: R
     await run.finished.wait()
 
 
-async def test_a_plain_function_that_never_looks_may_still_finish_in_its_grace(runs: Runs) -> None:
+async def test_a_plain_function_that_never_checks_may_finish_within_the_grace_period(runs: Runs) -> None:
     handler = Stuck()
     run = runs.make(handler, grace=5)
     execution = await handler.started(run)
@@ -246,7 +248,7 @@ async def test_a_plain_function_that_never_looks_may_still_finish_in_its_grace(r
     assert await execution == Succeeded(b"done")
 
 
-async def test_what_waits_for_a_thread_is_never_begun_after_a_cancellation() -> None:
+async def test_a_run_waiting_for_a_thread_does_not_start_after_a_cancellation() -> None:
     release, called = threading.Event(), []
     with DaemonThreadPool(1) as threads:
         threads.submit(release.wait)
@@ -262,7 +264,7 @@ async def test_what_waits_for_a_thread_is_never_begun_after_a_cancellation() -> 
 # --- the server's own cancellation --------------------------------------------------------------------
 
 
-async def test_cancelling_the_caller_is_passed_on_and_ends_the_handler(runs: Runs) -> None:
+async def test_cancelling_the_caller_cancels_the_handler(runs: Runs) -> None:
     handler = Patient(then=asyncio.CancelledError())
     run = runs.make(handler)
     execution = await started(run)
@@ -273,7 +275,7 @@ async def test_cancelling_the_caller_is_passed_on_and_ends_the_handler(runs: Run
     assert handler.reason is CancelReason.SHUTDOWN
 
 
-def test_a_stuck_thread_does_not_hold_up_the_end_of_the_loop() -> None:
+def test_a_stuck_thread_does_not_delay_the_end_of_the_loop() -> None:
     handler = Stuck()
 
     async def serve(threads: DaemonThreadPool) -> None:

@@ -109,7 +109,7 @@ def test_equal_dicts_have_one_payload(value: Any) -> None:
 
 @pytest.mark.parametrize("holder", HOLDERS, ids=lambda kind: kind.__name__)
 @given(value=PLAIN)
-def test_equal_instances_have_one_payload_and_keep_the_order_of_their_fields(holder: Any, value: Any) -> None:
+def test_equal_instances_have_one_payload_in_the_order_of_their_fields(holder: Any, value: Any) -> None:
     encoded = encode_payload(holder(zeta=value))
     assert encoded == encode_payload(holder(zeta=turned(value)))
     assert list(json.loads(encoded)) == ["zeta", "alpha"]
@@ -150,7 +150,7 @@ class Open(pydantic.BaseModel, extra="allow"):
         return float(self.alpha) / 2
 
 
-def test_extra_fields_of_a_model_follow_in_the_order_of_their_names() -> None:
+def test_extra_fields_of_a_model_are_sorted_by_name_after_the_declared_ones() -> None:
     first = Open.model_validate({"y": {2, 1}, "alpha": 4, "x": 1})
     second = Open.model_validate({"x": 1, "y": {1, 2}, "alpha": 4})
     assert first == second
@@ -170,7 +170,7 @@ def test_extra_fields_of_a_model_follow_in_the_order_of_their_names() -> None:
         ({frozenset({2, 1}), frozenset({0})}, b"[[0],[1,2]]"),
     ],
 )
-def test_keys_and_members_are_in_the_order_of_their_text(value: Any, stored: bytes) -> None:
+def test_keys_and_members_are_sorted_by_their_text(value: Any, stored: bytes) -> None:
     assert encode_payload(value) == stored
 
 
@@ -192,7 +192,7 @@ print(encode_payload({"tags": tags, "model": Model(tags=tags), "pairs": {(tag, 1
     assert len(told) == 1
 
 
-def test_equal_dicts_take_one_lock_and_make_one_entry() -> None:
+def test_equal_dicts_share_a_lock_and_an_entry() -> None:
     first, second = Task("a", {"x": 1, "y": {"b": 1, "a": 2}}), Task("a", {"y": {"a": 2, "b": 1}, "x": 1})
     unique = Options(unique=timedelta(hours=1))
     keys = {compose(task, unique, lambda: "id").message.unique_key for task in (first, second)}
@@ -201,5 +201,5 @@ def test_equal_dicts_take_one_lock_and_make_one_entry() -> None:
     assert first == second
 
 
-def test_bytes_and_text_are_left_as_they_are() -> None:
+def test_bytes_and_text_are_unchanged() -> None:
     assert Task("a", b'{"b":1,"a":2}').payload == Task("a", '{"b":1,"a":2}').payload == b'{"b":1,"a":2}'

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LEASE = Lease("default", "id-1", "token")
 
 
-async def test_a_context_says_what_is_known_of_the_run(runs: Runs) -> None:
+async def test_a_context_describes_the_run(runs: Runs) -> None:
     message = delivery(retried=3, max_retry=9, headers={"a": "b"}, lease_losses=2)
     ctx = runs.make(lambda ctx, task: None, message).context
     assert (ctx.task_id, ctx.queue, ctx.retried, ctx.max_retry, ctx.lease_losses) == (
@@ -45,7 +45,7 @@ async def test_a_context_says_what_is_known_of_the_run(runs: Runs) -> None:
         (Failed(TaskTimeoutError("too slow")), TaskTimeoutError, "too slow"),
     ],
 )
-async def test_raise_if_cancelled_says_why(
+async def test_raise_if_cancelled_includes_the_reason(
     runs: Runs, stop: StopOutcome, error: type[Exception], text: str
 ) -> None:
     ctx = runs.make(lambda ctx, task: None).context
@@ -55,7 +55,7 @@ async def test_raise_if_cancelled_says_why(
     assert str(raised.value) == text
 
 
-async def test_results_are_written_from_the_loop_and_from_threads(runs: Runs) -> None:
+async def test_results_can_be_written_from_the_loop_and_from_threads(runs: Runs) -> None:
     async def on_loop(ctx: Context, task: Task) -> None:
         await ctx.write_result(b"half")
         await ctx.write_result({"percent": 100})
@@ -69,7 +69,7 @@ async def test_results_are_written_from_the_loop_and_from_threads(runs: Runs) ->
     assert runs.broker.executed == [WriteResult(lease=LEASE, result=result) for result in written]
 
 
-async def test_a_result_is_written_without_being_verified(runs: Runs) -> None:
+async def test_a_written_result_is_not_verified(runs: Runs) -> None:
     ctx = runs.make(lambda ctx, task: None).context
     await ctx.write_result(Wrong())
     ctx.write_result_sync([Wrong()])
@@ -78,9 +78,7 @@ async def test_a_result_is_written_without_being_verified(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("result", [object(), float("inf")])
-async def test_a_result_that_cannot_be_encoded_is_refused_before_anything_is_sent(
-    runs: Runs, result: Any
-) -> None:
+async def test_a_result_that_cannot_be_encoded_is_refused_before_it_is_sent(runs: Runs, result: Any) -> None:
     ctx = runs.make(lambda ctx, task: None).context
     with pytest.raises(TypeError, match="result"):
         await ctx.write_result(result)

@@ -26,7 +26,7 @@ REFUSED_HERE = {
 
 
 @pytest.mark.parametrize("row", RECORDED["specs"], ids=lambda row: repr(row["spec"]))
-def test_a_spec_is_read_as_go_reads_it(row: dict[str, Any]) -> None:
+def test_a_spec_is_parsed_like_in_go(row: dict[str, Any]) -> None:
     spec = row["spec"]
     if row.get("error") or row.get("panic") or spec in REFUSED_HERE:
         with pytest.raises(cron.CronError):
@@ -61,7 +61,7 @@ def test_a_repeated_wall_clock_time_fires_each_time() -> None:
     assert second.astimezone(UTC) - first.astimezone(UTC) == timedelta(hours=1)
 
 
-def test_due_times_are_aware_and_in_the_schedules_zone() -> None:
+def test_due_times_are_timezone_aware_and_in_the_zone_of_the_schedule() -> None:
     found = cron.parse("CRON_TZ=Asia/Tokyo 0 9 * * *").next_after(datetime(2026, 1, 1, tzinfo=UTC))
     assert found is not None
     assert (found.hour, found.utcoffset()) == (9, timedelta(hours=9))
@@ -70,7 +70,7 @@ def test_due_times_are_aware_and_in_the_schedules_zone() -> None:
 @pytest.mark.parametrize(
     ("spec", "location", "option"), [("@hourly", "Europe/Berlin", "location"), (5, UTC, "spec")]
 )
-def test_what_is_no_spec_or_no_zone_is_refused(spec: Any, location: Any, option: str) -> None:
+def test_an_invalid_spec_or_zone_is_refused(spec: Any, location: Any, option: str) -> None:
     with pytest.raises(TypeError, match=f"^{option} must"):
         cron.parse(spec, location)
 
@@ -87,6 +87,6 @@ def test_a_naive_instant_is_refused() -> None:
         cron.parse("@daily").next_after(datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
 
 
-def test_a_wrong_number_of_fields_is_refused_with_the_names_of_the_fields() -> None:
+def test_a_wrong_number_of_fields_is_refused_with_the_field_names() -> None:
     with pytest.raises(cron.CronError, match=r"expected minute, hour, .* found 6 fields"):
         cron.parse("* * * * * *")

@@ -23,17 +23,17 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("text", "duration"), PAIRS)
-def test_durations_are_written_and_read_as_go_does(text: str, duration: timedelta) -> None:
+def test_durations_are_formatted_and_parsed_like_in_go(text: str, duration: timedelta) -> None:
     assert format_duration(duration) == text
     assert parse_duration(text) == duration
 
 
 @pytest.mark.parametrize("text", ["", " 1h", "1", "abc", "1h 30m", "h", "-", "1d", "9999999h", "１s"])
-def test_what_go_refuses_is_refused(text: str) -> None:
+def test_durations_that_go_refuses_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("+5s", 5), (".5m", 30), ("1.h", 3600)])
-def test_other_notations_go_reads(text: str, seconds: int) -> None:
+def test_other_go_notations_are_parsed(text: str, seconds: int) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)

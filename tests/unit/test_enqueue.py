@@ -37,7 +37,7 @@ def test_a_plain_task_gets_the_defaults_of_asynq(composed: Callable[..., Enqueue
     )
 
 
-def test_each_call_makes_new_ids(composed: Callable[..., Enqueue]) -> None:
+def test_each_call_creates_new_ids(composed: Callable[..., Enqueue]) -> None:
     task = Task("t")
     first, second = composed(task), composed(task)
     assert first.message.id != second.message.id
@@ -51,12 +51,12 @@ def test_the_call_overrides_the_task_and_headers_accumulate(composed: Callable[.
     assert message.headers == {"a": "1", "b": "2"}
 
 
-def test_a_deadline_alone_leaves_the_timeout_out(composed: Callable[..., Enqueue]) -> None:
+def test_a_deadline_without_a_timeout_sets_no_timeout(composed: Callable[..., Enqueue]) -> None:
     message = composed(Task("t"), deadline=datetime(2030, 1, 1, tzinfo=UTC)).message
     assert (message.timeout, message.deadline) == (0, 1_893_456_000)
 
 
-def test_a_timeout_beside_a_deadline_stays(composed: Callable[..., Enqueue]) -> None:
+def test_a_timeout_and_a_deadline_are_both_kept(composed: Callable[..., Enqueue]) -> None:
     message = composed(Task("t", timeout=SECOND), deadline=datetime(2030, 1, 1, tzinfo=UTC)).message
     assert (message.timeout, message.deadline) == (1, 1_893_456_000)
 
@@ -83,43 +83,43 @@ def test_a_deadline_between_seconds_is_rounded_up(composed: Callable[..., Enqueu
     assert composed(Task("t"), deadline=deadline).message.deadline == 1_893_456_001
 
 
-def test_process_at_is_an_instant_in_milliseconds_never_early(composed: Callable[..., Enqueue]) -> None:
+def test_process_at_is_rounded_up_to_milliseconds(composed: Callable[..., Enqueue]) -> None:
     moment = datetime(2030, 1, 1, 1, 0, 0, 1, tzinfo=UTC)
     elsewhere = moment.astimezone(tz=None)
     assert composed(Task("t"), process_at=moment).process_at == 1_893_459_600_001
     assert composed(Task("t"), process_at=elsewhere).process_at == 1_893_459_600_001
 
 
-def test_process_in_is_a_duration_in_milliseconds_never_early(composed: Callable[..., Enqueue]) -> None:
+def test_process_in_is_rounded_up_to_milliseconds(composed: Callable[..., Enqueue]) -> None:
     request = composed(Task("t"), process_in=timedelta(seconds=2, microseconds=1))
     assert (request.process_in, request.process_at) == (2001, None)
 
 
-def test_a_call_may_replace_the_time_a_task_asks_for(composed: Callable[..., Enqueue]) -> None:
+def test_a_call_overrides_the_time_of_the_task(composed: Callable[..., Enqueue]) -> None:
     request = composed(Task("t", process_in=SECOND), process_at=datetime(2030, 1, 1, tzinfo=UTC))
     assert (request.process_in, request.process_at) == (None, 1_893_456_000_000)
 
 
-def test_unique_asks_for_the_lock_of_queue_type_and_payload(composed: Callable[..., Enqueue]) -> None:
+def test_unique_requests_the_lock_of_queue_type_and_payload(composed: Callable[..., Enqueue]) -> None:
     request = composed(Task("t", b"a"), unique=timedelta(hours=1), queue="low")
     assert request.unique == Unique(ttl=3_600_000, until="done", keep=False)
     assert request.message.unique_key == "asynq:{low}:unique:t:0cc175b9c0f1b6a831c399e269772661"
 
 
-def test_no_payload_and_an_empty_one_take_different_locks(composed: Callable[..., Enqueue]) -> None:
+def test_a_missing_and_an_empty_payload_take_different_locks(composed: Callable[..., Enqueue]) -> None:
     nothing = composed(Task("t"), unique=SECOND).message.unique_key
     empty = composed(Task("t", b""), unique=SECOND).message.unique_key
     assert nothing == "asynq:{default}:unique:t:"
     assert empty == "asynq:{default}:unique:t:d41d8cd98f00b204e9800998ecf8427e"
 
 
-def test_what_a_unique_task_asks_more_is_passed_on(composed: Callable[..., Enqueue]) -> None:
+def test_further_uniqueness_options_are_passed_on(composed: Callable[..., Enqueue]) -> None:
     request = composed(Task("t", unique_until="start", keep_unique=True), unique=SECOND)
     assert request.unique == Unique(ttl=1000, until="start", keep=True)
 
 
 @pytest.mark.parametrize("option", [{"unique_until": "expiry"}, {"keep_unique": True}])
-def test_an_option_of_uniqueness_without_unique_is_refused(
+def test_a_uniqueness_option_without_unique_is_refused(
     composed: Callable[..., Enqueue], option: dict[str, object]
 ) -> None:
     with pytest.raises(ValueError, match=next(iter(option))):
@@ -131,12 +131,12 @@ def test_on_conflict_and_group_are_passed_on(composed: Callable[..., Enqueue]) -
     assert (request.on_conflict, request.message.group) == ("replace_finished", "g")
 
 
-def test_something_that_is_no_task_is_refused(composed: Callable[..., Enqueue]) -> None:
+def test_a_value_that_is_not_a_task_is_refused(composed: Callable[..., Enqueue]) -> None:
     with pytest.raises(TypeError, match=r"asynq\.Task, not str"):
         composed("t")
 
 
-def test_misuse_in_a_batch_tells_the_position(new_id: Callable[[], str]) -> None:
+def test_misuse_in_a_batch_is_reported_with_its_position(new_id: Callable[[], str]) -> None:
     tasks = [Task("t"), Task("t", keep_unique=True)]
     with pytest.raises(ValueError, match="keep_unique") as refused:
         compose_many(tasks, Options(), new_id)
@@ -151,7 +151,7 @@ def test_misuse_in_a_batch_tells_the_position(new_id: Callable[[], str]) -> None
         (TaskState.AGGREGATING, 1_000, None),
     ],
 )
-def test_the_answer_to_an_enqueue_tells_where_the_task_went(
+def test_the_answer_to_an_enqueue_contains_the_state_of_the_task(
     composed: Callable[..., Enqueue], state: TaskState, due_at: int, next_process_at: datetime | None
 ) -> None:
     request = composed(
@@ -171,7 +171,7 @@ def test_the_answer_to_an_enqueue_tells_where_the_task_went(
     )
 
 
-def test_a_stored_task_is_shown_in_the_terms_of_python() -> None:
+def test_a_stored_task_is_shown_with_python_types() -> None:
     message = TaskMessage(
         id="1",
         type="t",
@@ -200,7 +200,7 @@ def test_an_active_task_with_a_lost_worker_is_shown_as_orphaned() -> None:
     assert TaskInfo.of(stored).orphaned
 
 
-def test_a_batch_that_is_no_iterable_is_refused(new_id: Callable[[], str]) -> None:
+def test_a_batch_that_is_not_iterable_is_refused(new_id: Callable[[], str]) -> None:
     one: Any = Task("t")
     with pytest.raises(TypeError, match=r"tasks must be an iterable of asynq\.Task, not Task"):
         compose_many(one, Options(), new_id)

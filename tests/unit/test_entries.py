@@ -41,11 +41,11 @@ DIFFERENT = [
 ]
 
 
-def test_whatever_makes_entries_differ_makes_their_ids_differ() -> None:
+def test_different_entries_have_different_ids() -> None:
     assert len({each.id for each in DIFFERENT}) == len(DIFFERENT)
 
 
-def test_an_entry_has_the_same_id_however_its_options_are_given() -> None:
+def test_the_id_of_an_entry_does_not_depend_on_how_options_are_given() -> None:
     assert entry(max_retry=3).id == entry(task=Task("t", max_retry=3)).id
     assert entry(headers={"a": "1", "b": "2"}).id == entry(headers={"b": "2", "a": "1"}).id
 
@@ -64,7 +64,7 @@ def test_an_entry_has_the_same_id_in_every_process() -> None:
     assert printed.strip() == entry(task=Task("t", b"x", headers={"a": "1"})).id
 
 
-def test_a_task_of_its_own_id_takes_the_place_of_the_finished_one() -> None:
+def test_a_task_with_its_own_id_replaces_the_finished_one() -> None:
     assert entry(task_id="x").over.on_conflict == "replace_finished"
     assert entry(task_id="x", on_conflict="reject").over.on_conflict == "reject"
     assert entry().over.on_conflict is None
@@ -86,7 +86,7 @@ def test_misuse_is_refused(arguments: tuple[Any, Any, Options], error: type[Exce
         Entry.of(*arguments, UTC_ZONE)
 
 
-def test_equal_entries_are_numbered_and_removed_one_by_one() -> None:
+def test_equal_entries_are_numbered_and_removed_individually() -> None:
     registry = Registry()
     first, second = registry.add(entry()), registry.add(entry())
     assert second == f"{first}-2"
@@ -97,7 +97,7 @@ def test_equal_entries_are_numbered_and_removed_one_by_one() -> None:
     assert refused.value.entry_id == first
 
 
-def test_replacing_leaves_what_stays() -> None:
+def test_replacing_entries_keeps_the_unchanged_ones() -> None:
     registry = Registry()
     changes: list[int] = []
     registry.changed = lambda: changes.append(len(registry))
@@ -107,7 +107,7 @@ def test_replacing_leaves_what_stays() -> None:
     assert changes == [3, 2]
 
 
-def test_options_are_told_in_words_go_reads() -> None:
+def test_options_are_written_in_the_notation_of_go() -> None:
     options = Options(
         queue="low",
         max_retry=2,
@@ -137,11 +137,11 @@ def test_options_are_told_in_words_go_reads() -> None:
 
 
 @pytest.mark.parametrize("spec", ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "CRON_TZ=Asia/Tokyo 0 0 31 feb ?"])
-def test_a_schedule_that_never_comes_due_is_refused(spec: str) -> None:
+def test_a_schedule_that_is_never_due_is_refused(spec: str) -> None:
     with pytest.raises(CronError, match="never comes due: none of its months has such a day"):
         entry(spec)
 
 
 @pytest.mark.parametrize("spec", ["0 0 29 2 *", "0 0 31 2,3 *", "0 0 30 2 mon", "@every 9999h"])
-def test_a_schedule_that_seldom_comes_due_is_accepted(spec: str) -> None:
+def test_a_schedule_that_is_rarely_due_is_accepted(spec: str) -> None:
     assert entry(spec).spec == spec

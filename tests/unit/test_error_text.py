@@ -47,7 +47,7 @@ def test_every_error_has_a_readable_text(error: BaseException, text: str) -> Non
     assert error_text(error) == text
 
 
-def test_an_error_that_breaks_when_looked_at_has_a_text() -> None:
+def test_an_error_that_raises_when_inspected_has_a_text() -> None:
     # No parameter of a test: pytest looks at it, too.
     assert error_text(Faceless("boom")) == "Faceless (which cannot be shown: it raised RuntimeError)"
 

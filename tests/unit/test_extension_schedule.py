@@ -25,7 +25,7 @@ def book() -> ExtensionSchedule:
     return book
 
 
-def test_a_lease_is_extended_each_third_of_its_duration(book: ExtensionSchedule) -> None:
+def test_a_lease_is_extended_every_third_of_its_duration(book: ExtensionSchedule) -> None:
     assert book.due(9.99) == []
     assert book.due(10.0) == [extension(A)]
     book.answered([extension(A)], [EXTENDED], now=10.0)
@@ -33,7 +33,7 @@ def test_a_lease_is_extended_each_third_of_its_duration(book: ExtensionSchedule)
     assert book.due(20.0) == [extension(A)]
 
 
-def test_a_released_lease_is_left_alone(book: ExtensionSchedule) -> None:
+def test_a_released_lease_is_not_extended(book: ExtensionSchedule) -> None:
     book.release(A)
     assert book.due(10.0) == []
 
@@ -44,24 +44,24 @@ def test_a_lease_is_not_extended_past_its_end(book: ExtensionSchedule) -> None:
     assert dict(book.held(1000.0)) == {}
 
 
-def test_holding_again_moves_the_end_but_not_the_next_extension(book: ExtensionSchedule) -> None:
+def test_holding_a_lease_again_moves_its_end_but_not_the_next_extension(book: ExtensionSchedule) -> None:
     book.hold(A, until=2000.0, now=9.0)
     assert book.due(10.0) == [extension(A)]
     assert book.due(1999.0) == [extension(A)]
 
 
-def test_a_lost_lease_is_reported_once_and_left_alone(book: ExtensionSchedule) -> None:
+def test_a_lost_lease_is_reported_once_and_not_extended(book: ExtensionSchedule) -> None:
     lost, trouble = book.answered([extension(A)], [LeaseLostError("q", "a")], now=10.0)
     assert (lost, trouble) == ([LeaseLost(A)], None)
     assert book.due(20.0) == []
 
 
-def test_an_answer_for_a_lease_released_meanwhile_means_nothing(book: ExtensionSchedule) -> None:
+def test_an_answer_for_a_released_lease_is_ignored(book: ExtensionSchedule) -> None:
     book.release(A)
     assert book.answered([extension(A)], [LeaseLostError("q", "a")], now=10.0) == ([], None)
 
 
-def test_any_other_error_is_tried_again_at_once(book: ExtensionSchedule) -> None:
+def test_an_extension_is_retried_at_once_after_any_other_error(book: ExtensionSchedule) -> None:
     book.hold(B, until=1000.0, now=0.0)
     error = BrokerRefusedError("busy")
     events, trouble = book.answered([extension(A), extension(B)], [error, EXTENDED], now=10.0)
@@ -76,5 +76,5 @@ def test_a_cancellation_mark_is_reported_once(book: ExtensionSchedule) -> None:
     assert book.due(30.0) == [extension(A)]
 
 
-def test_what_is_held_tells_how_long_it_still_is(book: ExtensionSchedule) -> None:
+def test_a_held_lease_has_a_remaining_duration(book: ExtensionSchedule) -> None:
     assert dict(book.held(400.0)) == {A: 600.0}

@@ -167,7 +167,7 @@ def test_an_error_that_cannot_be_pickled_keeps_its_text_and_its_notes(error: Exc
 
 
 @pytest.mark.parametrize("error", [BrokenError("__cause__"), BrokenError("__notes__"), HalfMadeError()])
-def test_an_error_that_breaks_when_it_is_looked_at_is_sent_as_one(error: Exception) -> None:
+def test_an_error_that_raises_when_inspected_can_be_sent(error: Exception) -> None:
     copy = sent(error)
     assert type(copy) is HandlerError
     assert f"cannot be inspected: {type(error).__name__}" in str(copy)
@@ -182,14 +182,14 @@ def test_an_error_whose_class_the_worker_cannot_import_keeps_its_text() -> None:
     assert str(copy) == "FormatsError: bad 3"
 
 
-def test_a_verdict_that_cannot_be_pickled_stays_one() -> None:
+def test_a_verdict_that_cannot_be_pickled_stays_a_verdict() -> None:
     assert type(sent(LockedVerdict("for good"))) is SkipRetry
     limited = sent(Slow(3))
     assert isinstance(limited, RateLimited)
     assert (limited.retry_in, limited.scope) == (timedelta(seconds=3), "api")
 
 
-def test_causes_and_members_of_groups_are_sent_each_for_itself() -> None:
+def test_causes_and_members_of_groups_are_sent_separately() -> None:
     inner = FormatsError(3)
     inner.__cause__ = RevokeTask()
     group = ExceptionGroup("several", [inner, LockedError("boom"), ExceptionGroup("deep", [ValueError("x")])])
@@ -209,7 +209,7 @@ def test_causes_and_members_of_groups_are_sent_each_for_itself() -> None:
     assert str(copy.__cause__) == "LockedError: the cause"
 
 
-def test_a_ring_of_causes_ends() -> None:
+def test_circular_causes_are_cut() -> None:
     first, second = ValueError("first"), ValueError("second")
     first.__cause__, second.__cause__ = second, first
     group = ExceptionGroup("several", [first])
@@ -219,8 +219,8 @@ def test_a_ring_of_causes_ends() -> None:
     assert str(copy.exceptions[0].__cause__) == "second"
 
 
-def test_the_traceback_is_a_note() -> None:
+def test_the_traceback_is_sent_as_a_note() -> None:
     with pytest.raises(FormatsError) as caught:
         raise FormatsError(3)
     copy = sent(caught.value)
-    assert "in test_the_traceback_is_a_note\n" in copy.__notes__[0]
+    assert "in test_the_traceback_is_sent_as_a_note\n" in copy.__notes__[0]

@@ -15,7 +15,7 @@ from tests.unit.runs import delivery
 
 
 @pytest.mark.parametrize("status", [0, 7])
-def test_a_child_that_returns_from_a_callback_ends_there(status: int) -> None:
+def test_a_forked_child_ends_when_it_returns_from_a_callback(status: int) -> None:
     """Going on, it would be a second server on the connections of the first."""
     parent, statuses = os.getpid(), list[int]()
 

@@ -20,7 +20,7 @@ class Handle:
         self.closed = True
 
 
-def test_a_handle_is_opened_once_while_anybody_holds_it() -> None:
+def test_a_handle_is_opened_once_while_it_is_referenced() -> None:
     opened: list[int] = []
     handles: Handles[Handle] = Handles(Handle.close)
 
@@ -38,7 +38,7 @@ def test_a_handle_is_opened_once_while_anybody_holds_it() -> None:
     assert not kept.closed
 
 
-def test_what_cannot_be_opened_is_tried_again() -> None:
+def test_a_failed_open_is_retried() -> None:
     handles: Handles[Handle] = Handles(Handle.close)
 
     def refuse() -> Handle:

@@ -17,7 +17,7 @@ from tests.unit.tales import STORIES, Story, Tale, delivery, message
 
 
 @pytest.mark.parametrize("story", STORIES, ids=[story.tell.__name__ for story in STORIES])
-def test_a_story_is_judged(story: Story) -> None:
+def test_a_scenario_has_the_expected_verdict(story: Story) -> None:
     verdict = story.rule(story.tell(Tale()))
     assert [type(violation).__name__ for violation in verdict.violations] == list(story.found)
     assert verdict.judged
@@ -42,7 +42,7 @@ def test_call_that_outlasted_the_clients_timeout_may_have_been_sent_again(
 
 
 @pytest.mark.parametrize("checker", CHECKERS, ids=[checker.name for checker in CHECKERS])
-def test_every_rule_has_a_story_it_condemns_and_one_it_does_not(checker: object) -> None:
+def test_every_rule_has_a_violating_and_a_valid_scenario(checker: object) -> None:
     told = [bool(story.found) for story in STORIES if story.rule is getattr(checker, "judge", None)]
     assert set(told) == {True, False}
 
@@ -83,7 +83,7 @@ def test_a_violation_counts_whether_the_history_was_drained_or_not() -> None:
     assert "C10: FAIL" in str(report)
 
 
-def test_a_call_is_told_with_its_tasks_and_its_token() -> None:
+def test_a_call_is_described_with_its_tasks_and_token() -> None:
     tale = Tale()
     tale.enqueue("a", (0, 1))
     tale.dequeue((2, 3), "a", "b", token="x")
@@ -93,7 +93,7 @@ def test_a_call_is_told_with_its_tasks_and_its_token() -> None:
 
 
 @pytest.mark.parametrize(("begin", "end", "state"), [(4, 4, "ok"), (10, 11, "FAIL")])
-def test_what_a_loss_window_met_is_excused_and_nothing_else(begin: int, end: int, state: str) -> None:
+def test_a_loss_window_excuses_only_what_happened_in_it(begin: int, end: int, state: str) -> None:
     tale = fine()
     tale.dequeue((6, 7), "a", token="later")
     tale.end(ops.Done, "a", (8, 9), token="later")
@@ -108,7 +108,7 @@ def test_a_loss_window_may_undo_runs_that_were_counted() -> None:
     assert check(fine().over(processed=0), windows=[LossWindow(begin=0, end=1)]).state == "ok"
 
 
-def test_unknown_enqueues_that_are_seen_again_are_resolved() -> None:
+def test_an_unknown_enqueue_is_resolved_when_its_task_is_seen() -> None:
     tale = Tale()
     tale.enqueue("a", (0, 1), "info")
     tale.enqueue("b", (0, 1), "info")
@@ -117,7 +117,7 @@ def test_unknown_enqueues_that_are_seen_again_are_resolved() -> None:
     assert (counts["unknown"], counts["unknown resolved"]) == (2, 1)
 
 
-def test_a_violation_is_shown_among_all_calls_about_its_task() -> None:
+def test_a_violation_is_shown_with_all_calls_for_its_task() -> None:
     tale = fine()
     tale.enqueue("b", (3, 4))
     tale.call(ops.ExtendLease(lease=delivery("a", "k").lease, duration=9), (3, 4))
@@ -137,7 +137,7 @@ def test_a_violation_is_shown_among_all_calls_about_its_task() -> None:
     assert (shown[0].start, shown[3].end, shown[4].text) == (0.0, None, "a")
 
 
-def test_a_violation_is_marked_in_a_history_that_was_loaded_again() -> None:
+def test_a_violation_is_marked_in_a_loaded_history() -> None:
     tale = fine()
     tale.dequeue((6, 7), "a", token="later")
     [resurrected] = check(tale.history).verdicts["C10"].violations
@@ -148,7 +148,7 @@ def test_a_violation_is_marked_in_a_history_that_was_loaded_again() -> None:
 @pytest.mark.parametrize(
     ("begin", "end", "outcome"), [(4, 5, EventKind.INFO), (6, 9, EventKind.FAIL), (1, 2, EventKind.FAIL)]
 )
-def test_a_refused_settlement_may_be_a_copy_only_while_the_run_is_disturbed(
+def test_a_refused_settlement_counts_as_a_copy_only_during_a_disturbance(
     begin: int, end: int, outcome: EventKind
 ) -> None:
     done = ops.Done(delivery=delivery("a", "k"))

@@ -76,7 +76,7 @@ VALUES: tuple[Any, ...] = (
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
-def test_a_value_is_read_as_it_was_written(value: Any) -> None:
+def test_a_value_survives_a_round_trip(value: Any) -> None:
     event = HistoryEvent("p", 3, 7, EventKind.OK, "Op", value)
     again = from_line(to_line(event)).value
     assert type(again) is type(value)
@@ -86,11 +86,11 @@ def test_a_value_is_read_as_it_was_written(value: Any) -> None:
         assert attrs.astuple(again) == attrs.astuple(value)  # type: ignore[arg-type]
 
 
-def test_errors_without_fields_keep_their_words() -> None:
+def test_errors_without_fields_keep_their_message() -> None:
     assert decode(encode(SkipRetry("enough"))).args == ("enough",)
 
 
-def test_an_error_of_a_backend_of_its_own_is_written_as_what_it_is() -> None:
+def test_a_backend_specific_error_is_written_as_its_public_base_class() -> None:
     class OwnError(AsynqError):
         pass
 
@@ -99,7 +99,7 @@ def test_an_error_of_a_backend_of_its_own_is_written_as_what_it_is() -> None:
     assert str(again) == "OwnError: what"
 
 
-def test_what_no_operation_holds_is_refused() -> None:
+def test_a_value_of_an_unsupported_type_is_refused() -> None:
     with pytest.raises(TypeError):
         encode(object())
 
@@ -107,24 +107,24 @@ def test_what_no_operation_holds_is_refused() -> None:
 @pytest.mark.parametrize(
     "line", [b"{}\n", b"nothing\n", b'{"p":"p","c":0,"t":0,"e":"x","op":"o","v":null}\n']
 )
-def test_a_line_that_is_no_event_is_refused(line: bytes) -> None:
+def test_a_line_that_is_not_an_event_is_refused(line: bytes) -> None:
     with pytest.raises(RecordError):
         from_line(line)
 
 
-def test_a_class_nobody_knows_is_refused() -> None:
+def test_an_unknown_class_is_refused() -> None:
     with pytest.raises(RecordError):
         decode({"$": "Popen"})
 
 
 @pytest.mark.parametrize("name", ["record.jsonl", "record.jsonl.gz"])
-def test_a_file_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
+def test_a_file_survives_a_round_trip(tmp_path: Path, name: str) -> None:
     events = [HistoryEvent("p", number, number, EventKind.NOTE, "kill", {"n": number}) for number in range(3)]
     write(tmp_path / name, events)
     assert list(read(tmp_path / name)) == events
 
 
-def test_files_are_merged_by_time_without_what_was_not_finished(tmp_path: Path) -> None:
+def test_files_are_merged_by_time_without_an_incomplete_last_line(tmp_path: Path) -> None:
     for name, times in (("a", (1, 4, 5)), ("b", (2, 3))):
         write(tmp_path / name, [HistoryEvent(name, at, at, EventKind.NOTE, "n", None) for at in times])
     with (tmp_path / "a").open("ab") as torn:
@@ -177,7 +177,7 @@ async def ask(broker: Any, face: str) -> None:
     ids=lambda value: getattr(value, "value", type(value).__name__),
 )
 @pytest.mark.parametrize("face", ["execute", "execute_many", "aexecute", "aexecute_many"])
-async def test_an_error_is_written_down_as_what_it_leaves_open(
+async def test_an_error_is_recorded_as_failed_or_as_unknown(
     tmp_path: Path, error: BaseException, outcome: EventKind, face: str
 ) -> None:
     with Recorder(tmp_path / "p", "p") as recorder:
@@ -188,7 +188,7 @@ async def test_an_error_is_written_down_as_what_it_leaves_open(
     assert (call.outcome, call.responded == NEVER_ENDED) == (outcome, outcome is EventKind.INFO)
 
 
-async def test_each_operation_of_a_batch_is_a_call_of_its_own(tmp_path: Path) -> None:
+async def test_each_operation_of_a_batch_is_recorded_as_a_call(tmp_path: Path) -> None:
     with Recorder(tmp_path / "p", "p") as recorder:
         broker = RecordingBroker(MemoryBroker(), recorder)
         broker.execute_many([enqueue("a", "1"), enqueue("a", "2")])
@@ -206,7 +206,7 @@ async def test_each_operation_of_a_batch_is_a_call_of_its_own(tmp_path: Path) ->
     assert all(call.invoked <= call.responded for call in calls)
 
 
-async def test_a_cancelled_call_is_one_nobody_knows_the_end_of(tmp_path: Path) -> None:
+async def test_a_cancelled_call_has_an_unknown_end(tmp_path: Path) -> None:
     with Recorder(tmp_path / "p", "p") as recorder:
         broker = RecordingBroker(MemoryBroker(), recorder)
         call = asyncio.ensure_future(broker.aexecute(ops.Ping()))
@@ -224,12 +224,12 @@ def test_a_call_of_a_killed_process_has_no_end(tmp_path: Path) -> None:
     recorder.close()
 
 
-def test_a_call_that_ends_without_a_beginning_is_no_history() -> None:
+def test_an_end_without_a_start_is_refused() -> None:
     with pytest.raises(RecordError):
         History.of([HistoryEvent("p", 0, 1, EventKind.OK, "Ping", None)])
 
 
-def test_a_wall_clock_that_was_moved_makes_the_judgement_of_times_tolerant() -> None:
+def test_a_moved_wall_clock_widens_the_tolerance_for_times() -> None:
     def clocks(at: int, wall: int) -> HistoryEvent:
         return HistoryEvent("p", -1, at, EventKind.NOTE, "clocks", {"wall": wall})
 

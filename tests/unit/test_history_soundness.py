@@ -48,13 +48,13 @@ def simulated(
 @pytest.mark.parametrize("broker", BROKERS)
 @settings(max_examples=25, deadline=None, derandomize=True, database=None)
 @given(seed=st.integers(0, 2**32), callers=st.integers(2, 12))
-def test_a_right_broker_is_never_accused(broker: str, seed: int, callers: int) -> None:
+def test_a_correct_broker_is_never_accused(broker: str, seed: int, callers: int) -> None:
     report = simulated(BROKERS[broker], seed, callers, steps=400)
     assert report.state == "ok", str(report)
 
 
 @pytest.mark.parametrize("broker", BROKERS)
-def test_a_long_history_gives_every_rule_something_to_judge(broker: str) -> None:
+def test_a_long_history_exercises_every_rule(broker: str) -> None:
     report = simulated(BROKERS[broker], seed=1, callers=8, steps=4000)
     assert report.state == "ok", str(report)
     assert all(verdict.judged for verdict in report.verdicts.values()), str(report)

@@ -32,11 +32,11 @@ def drawn(weights: dict[str, int], draws: int = DRAWS, seed: int = 0) -> Sequenc
     ("statistic", "degrees"),
     [(23.928, 1), (27.631, 2), (30.665, 3), (33.377, 4), (35.888, 5)],
 )
-def test_the_tail_of_chi_square_is_that_of_the_tables(statistic: float, degrees: int) -> None:
+def test_the_tail_of_chi_square_matches_published_tables(statistic: float, degrees: int) -> None:
     assert chi_square_tail(statistic, degrees) == pytest.approx(ALPHA, rel=1e-3)
 
 
-def test_the_chances_of_all_orders_add_up() -> None:
+def test_the_probabilities_of_all_orders_add_up_to_one() -> None:
     found = chances(WEIGHTS)
     assert sum(found.values()) == pytest.approx(1)
     assert found["high", "mid", "low"] == pytest.approx(0.6 * 0.75)
@@ -51,26 +51,26 @@ def test_preferences_are_drawn_by_weight(seed: int) -> None:
     assert nobody_starves(orders[:300], WEIGHTS)
 
 
-def test_a_sampler_that_ignores_weights_is_found_out() -> None:
+def test_a_sampler_that_ignores_weights_is_detected() -> None:
     orders = drawn(dict.fromkeys(WEIGHTS, 1))
     assert not first_choices_follow(orders, WEIGHTS)
     assert not orders_follow(orders, WEIGHTS)
 
 
-def test_a_sampler_that_drifts_by_five_points_is_found_out() -> None:
+def test_a_sampler_with_a_bias_of_five_points_is_detected() -> None:
     assert not first_choices_follow(drawn({"high": 55, "mid": 33, "low": 12}, 20_000), WEIGHTS)
 
 
-def test_a_sampler_whose_second_choices_go_by_name_is_found_out() -> None:
+def test_a_sampler_with_second_choices_by_name_is_detected() -> None:
     orders = [(first, *sorted(rest)) for first, *rest in drawn(WEIGHTS)]
     assert first_choices_follow(orders, WEIGHTS)
     assert not orders_follow(orders, WEIGHTS)
 
 
-def test_a_queue_that_starves_is_found_out() -> None:
+def test_a_starving_queue_is_detected() -> None:
     orders = drawn({"high": 6, "mid": 3}, 300)
     assert not nobody_starves(orders, WEIGHTS)
 
 
-def test_an_order_that_cannot_be_drawn_is_found_out() -> None:
+def test_an_impossible_order_is_detected() -> None:
     assert not orders_follow([("high", "high", "low")], WEIGHTS)

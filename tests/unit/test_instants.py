@@ -18,7 +18,7 @@ INT64 = st.integers(-(2**63), 2**63 - 1)
 
 
 @given(INT64)
-def test_any_instant_has_a_datetime_that_every_zone_can_express(milliseconds: int) -> None:
+def test_any_instant_converts_to_a_datetime_valid_in_every_zone(milliseconds: int) -> None:
     shown = instant_of(milliseconds)
     assert shown.tzinfo is UTC
     for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
@@ -32,7 +32,7 @@ def test_instants_and_durations_are_exact() -> None:
 
 
 @given(INT64)
-def test_a_task_is_shown_whatever_its_numbers_are(number: int) -> None:
+def test_a_task_with_any_numbers_can_be_shown(number: int) -> None:
     message = TaskMessage(
         id="1",
         type="t",

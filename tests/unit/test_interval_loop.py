@@ -48,13 +48,13 @@ def fail_with(error: BaseException) -> Callable[[], float | None]:
     return step
 
 
-async def test_a_step_that_asks_to_run_again_does_so_without_the_interval() -> None:
+async def test_a_step_can_request_to_run_again_without_the_interval() -> None:
     steps = Steps(soon, soon, nothing)
     await asyncio.wait_for(steps.loop.run(), 5)
     assert steps.taken == 3
 
 
-async def test_the_interval_can_be_cut_short_by_a_wake_and_by_a_stop() -> None:
+async def test_a_wake_up_and_a_stop_cut_the_interval_short() -> None:
     steps = Steps(nothing, nothing, nothing)
     running = asyncio.create_task(steps.loop.run())
     while steps.taken < 2:
@@ -64,7 +64,7 @@ async def test_the_interval_can_be_cut_short_by_a_wake_and_by_a_stop() -> None:
     await asyncio.wait_for(running, 5)
 
 
-async def test_a_wake_during_a_step_is_not_lost() -> None:
+async def test_a_wake_up_during_a_step_is_not_lost() -> None:
     def woken() -> None:
         steps.loop.wake()
 
@@ -73,14 +73,16 @@ async def test_a_wake_during_a_step_is_not_lost() -> None:
     assert steps.taken == 2
 
 
-async def test_errors_do_not_end_the_loop_and_show_their_traceback(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_is_logged_with_its_traceback_and_does_not_end_the_loop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     steps = Steps(fail_with(KeyError("bug")), nothing)
     await asyncio.wait_for(steps.loop.run(), 5)
     assert steps.taken == 2
     assert caplog.records[0].exc_info
 
 
-async def test_something_cancelled_that_a_step_waits_for_does_not_end_the_loop(
+async def test_a_cancelled_awaitable_of_a_step_does_not_end_the_loop(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     steps = Steps(fail_with(asyncio.CancelledError()), nothing)
@@ -104,7 +106,7 @@ async def test_a_cancelled_loop_ends() -> None:
 
 
 @pytest.mark.parametrize("error", [BrokerUnavailable, BrokerRefusedError, BrokerFullError])
-async def test_a_broker_in_trouble_is_told_once_and_once_when_it_works_again(
+async def test_a_broker_outage_and_its_end_are_logged_once(
     caplog: pytest.LogCaptureFixture, error: type[AsynqError]
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -115,7 +117,7 @@ async def test_a_broker_in_trouble_is_told_once_and_once_when_it_works_again(
     assert caplog.records[0].exc_info is None
 
 
-async def test_a_step_that_would_end_the_program_does_not_end_the_loop() -> None:
+async def test_a_system_exit_in_a_step_does_not_end_the_loop() -> None:
     class Timeout(BaseException):
         """As some libraries raise it, so that `except Exception` lets it through."""
 

@@ -23,31 +23,31 @@ def settled(error: Exception, **message: Any) -> Settlement | None:
 
 
 @pytest.mark.parametrize("retried", [0, 3])
-def test_a_limited_task_waits_as_long_as_was_said_and_nothing_is_counted(retried: int) -> None:
+def test_a_limited_task_waits_for_the_given_time_and_is_not_counted(retried: int) -> None:
     op = settled(RateLimited(timedelta(seconds=7, microseconds=1), "s"), max_retry=3, retried=retried)
     assert isinstance(op, Retry)
     assert (op.delay, op.failure, op.error) == (7001, False, "held back by 's' for 7 s")
 
 
-def test_a_limit_that_another_error_was_raised_from_is_heard() -> None:
+def test_a_limit_as_the_cause_of_another_error_takes_effect() -> None:
     error = ValueError("later")
     error.__cause__ = RateLimited(SECOND)
     assert isinstance(settled(error, max_retry=0), Retry)
     assert isinstance(settled(ExceptionGroup("all", [RateLimited(SECOND)]), max_retry=0), Retry)
 
 
-def test_a_task_whose_deadline_has_passed_waits_for_no_limit() -> None:
+def test_a_task_past_its_deadline_does_not_wait_for_a_limit() -> None:
     assert isinstance(settled(RateLimited(SECOND), deadline=NOW // 1000), Archive)
 
 
-def test_a_revoked_task_is_gone_although_it_was_limited() -> None:
+def test_a_revoked_task_is_deleted_although_it_was_limited() -> None:
     error = RevokeTask()
     error.__cause__ = RateLimited(SECOND)
     assert isinstance(settled(error), Done)
 
 
 @pytest.mark.parametrize(("value", "error"), [(3, TypeError), (-SECOND, ValueError)])
-def test_a_time_to_wait_that_is_none_is_refused(value: Any, error: type[Exception]) -> None:
+def test_an_invalid_waiting_time_is_refused(value: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="retry_in"):
         RateLimited(value)
 
@@ -64,7 +64,7 @@ def test_a_time_to_wait_that_is_none_is_refused(value: Any, error: type[Exceptio
         ("s", 1, {"lapse": SECOND / 2}, ValueError, "lapse"),
     ],
 )
-def test_a_semaphore_that_cannot_be_is_refused(
+def test_an_invalid_semaphore_is_refused(
     scope: Any, limit: Any, options: dict[str, Any], error: type[Exception], name: str
 ) -> None:
     with pytest.raises(error, match=name):
@@ -81,7 +81,7 @@ def test_a_semaphore_that_cannot_be_is_refused(
         ("s", 1, timedelta(0), ValueError, "per"),
     ],
 )
-def test_a_rate_that_cannot_be_is_refused(
+def test_an_invalid_rate_is_refused(
     scope: Any, limit: Any, per: Any, error: type[Exception], name: str
 ) -> None:
     with pytest.raises(error, match=name):
@@ -91,7 +91,7 @@ def test_a_rate_that_cannot_be_is_refused(
 # --- middlewares of one handler -------------------------------------------------------------------------
 
 
-async def test_middlewares_of_a_handler_surround_it_alone_within_those_of_its_mux(runs: Runs) -> None:
+async def test_middlewares_of_a_handler_run_inside_those_of_its_mux(runs: Runs) -> None:
     seen: list[str] = []
 
     def noting(name: str) -> Any:
@@ -110,7 +110,7 @@ async def test_middlewares_of_a_handler_surround_it_alone_within_those_of_its_mu
     assert seen == ["mux", "first", "second", "a", "mux", "b"]
 
 
-def test_what_is_no_middleware_is_refused_and_the_pattern_stays_free() -> None:
+def test_an_invalid_middleware_is_refused_and_the_pattern_stays_free() -> None:
     mux = ServeMux()
     plain: Any = lambda ctx, task, following: None  # noqa: E731
     with pytest.raises(TypeError, match="a middleware must be"):

@@ -48,15 +48,13 @@ def mux_of(*patterns: str) -> ServeMux:
         ("é", "é"),
     ],
 )
-async def test_the_longest_pattern_the_type_begins_with_wins(
-    runs: Runs, task_type: str, pattern: str
-) -> None:
+async def test_the_longest_matching_prefix_wins(runs: Runs, task_type: str, pattern: str) -> None:
     mux = mux_of("e", "email:deliver", "email", "email:", "é")
     assert await runs.outcome(mux, delivery(task_type)) == Succeeded(pattern.encode())
 
 
 @pytest.mark.parametrize("task_type", ["", "Email", "emai", "x:email"])
-async def test_a_type_no_pattern_fits_is_a_failure_that_says_so(runs: Runs, task_type: str) -> None:
+async def test_a_type_without_a_matching_pattern_fails_with_the_reason(runs: Runs, task_type: str) -> None:
     outcome = await runs.outcome(mux_of("email"), delivery(task_type))
     assert isinstance(outcome, Failed)
     assert isinstance(outcome.error, HandlerNotFoundError)
@@ -64,7 +62,7 @@ async def test_a_type_no_pattern_fits_is_a_failure_that_says_so(runs: Runs, task
     assert not isinstance(outcome.error, SkipRetry)
 
 
-async def test_muxes_nest_and_see_the_whole_type(runs: Runs) -> None:
+async def test_nested_muxes_see_the_whole_type(runs: Runs) -> None:
     outer = mux_of("billing")
     outer.handle("billing:", mux_of("billing:invoice"))
     assert await runs.outcome(outer, delivery("billing:invoice:7")) == Succeeded(b"billing:invoice")
@@ -118,7 +116,7 @@ class Generating:
         Generating(),
     ],
 )
-def test_what_cannot_handle_a_task_is_refused(handler: Any) -> None:
+def test_an_invalid_handler_is_refused(handler: Any) -> None:
     mux = ServeMux()
     with pytest.raises(TypeError, match="a handler must"):
         mux.handle("t", handler)
@@ -138,12 +136,12 @@ async def anything(ctx: Context, task: Task) -> None: ...
         (ServeMux(), {"payload": int}),
     ],
 )
-def test_an_option_that_cannot_be_honoured_is_refused(handler: Any, options: dict[str, Any]) -> None:
+def test_an_invalid_option_of_a_handler_is_refused(handler: Any, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="executor"):
         ServeMux().handle("t", handler, **options)
 
 
-def test_a_mux_cannot_handle_for_itself() -> None:
+def test_a_mux_cannot_be_its_own_handler() -> None:
     mux = ServeMux()
     with pytest.raises(ValueError, match="its own handler"):
         mux.handle("t", mux)
@@ -178,7 +176,7 @@ async def test_a_typed_handler_gets_the_decoded_payload(runs: Runs) -> None:
     assert await runs.outcome(mux, delivery("b", payload=b'{"order":7}')) == Succeeded(b"8")
 
 
-async def test_an_undecodable_payload_fails_for_good_without_calling_the_handler(runs: Runs) -> None:
+async def test_an_undecodable_payload_fails_permanently_without_calling_the_handler(runs: Runs) -> None:
     called: list[Any] = []
     mux = ServeMux()
     mux.handle("t", lambda ctx, paid: called.append(paid), payload=OrderPaid)
@@ -194,14 +192,14 @@ async def test_an_undecodable_payload_fails_for_good_without_calling_the_handler
     ("payload", "reason"),
     [(str | None, "cannot be distinguished from"), (Path, "no form in JSON"), (Task, "leave it out")],
 )
-def test_a_type_no_payload_can_be_decoded_to_is_refused_at_registration(payload: Any, reason: str) -> None:
+def test_a_payload_type_that_cannot_be_decoded_is_refused_at_registration(payload: Any, reason: str) -> None:
     mux = ServeMux()
     with pytest.raises(TypeError, match=reason):
         mux.handle("t", naming("x"), payload=payload)
     mux.handle("t", naming("free"))
 
 
-async def test_what_is_enqueued_is_what_a_typed_handler_gets(runs: Runs) -> None:
+async def test_a_typed_handler_gets_the_enqueued_value(runs: Runs) -> None:
     got: list[Any] = []
     mux = ServeMux()
     types: dict[str, Any] = {"list": list[OrderPaid], "text": str, "bytes": bytes, "maybe": OrderPaid | None}
@@ -233,7 +231,7 @@ def tracing(name: str, trace: list[str]) -> Callable[[Context, Task, Next], Any]
     return middleware
 
 
-async def test_the_first_middleware_is_outermost_and_each_run_passes_them_all(runs: Runs) -> None:
+async def test_the_first_middleware_is_outermost(runs: Runs) -> None:
     trace: list[str] = []
     mux = mux_of("t")
     mux.middleware(tracing("first", trace))
@@ -243,7 +241,7 @@ async def test_the_first_middleware_is_outermost_and_each_run_passes_them_all(ru
     assert trace == ["first in", "second in", "second out", "first out"] * 2
 
 
-async def test_middlewares_wrap_what_no_pattern_fits(runs: Runs) -> None:
+async def test_middlewares_wrap_tasks_without_a_matching_pattern(runs: Runs) -> None:
     trace: list[str] = []
     mux = mux_of("t")
     mux.middleware(tracing("first", trace))
@@ -262,7 +260,7 @@ async def test_middlewares_of_a_nested_mux_wrap_its_own_tasks_only(runs: Runs) -
     assert trace == ["outer in", "outer out", "outer in", "inner in", "inner out", "outer out"]
 
 
-async def test_a_middleware_may_answer_translate_errors_and_leave_things(runs: Runs) -> None:
+async def test_a_middleware_may_return_a_result_translate_errors_and_share_values(runs: Runs) -> None:
     mux = ServeMux()
 
     @mux.middleware
@@ -332,7 +330,7 @@ async def test_a_middleware_ends_after_the_thread_it_wraps(runs: Runs) -> None:
     assert trace == ["middleware in", "handler out", "middleware out"]
 
 
-async def test_a_middleware_can_limit_the_time_of_what_it_wraps(runs: Runs) -> None:
+async def test_a_middleware_can_limit_the_time_of_the_handler(runs: Runs) -> None:
     mux = ServeMux()
     begun, release = threading.Event(), threading.Event()
     loop = asyncio.get_running_loop()

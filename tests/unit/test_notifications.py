@@ -53,7 +53,7 @@ async def armed(broker: Counted) -> Listener:
     return listener
 
 
-async def test_an_armed_listener_is_woken_by_changes_of_others() -> None:
+async def test_an_armed_listener_is_woken_by_changes_of_other_processes() -> None:
     broker = Counted(CAPABILITIES)
     listener = await armed(broker)
     broker.value += 1
@@ -79,7 +79,7 @@ async def test_an_operation_of_this_process_wakes_its_queue(capabilities: Capabi
     await broker.aclose()
 
 
-async def test_a_watcher_reports_a_change_to_all_who_wait() -> None:
+async def test_a_watcher_reports_a_change_to_all_waiting_callers() -> None:
     broker = Counted(CAPABILITIES)
     watcher = broker.watcher()
     for _ in range(2):
@@ -105,7 +105,7 @@ async def test_a_watcher_without_a_source_reports_changes_of_this_process() -> N
     await watcher.aclose()
 
 
-async def test_closing_a_broker_ends_its_polling_and_a_listener_goes_on_with_its_next_arming() -> None:
+async def test_closing_a_broker_ends_its_polling_until_a_listener_is_armed_again() -> None:
     before = set(threading.enumerate())
     broker = Counted(CAPABILITIES)
     listener = await armed(broker)
@@ -154,7 +154,7 @@ class Recorder:
         self.told.set()
 
 
-def test_events_that_cannot_be_read_are_asked_for_again() -> None:
+def test_reading_events_is_retried_after_an_error() -> None:
     source, recorder = Unreadable(), Recorder()
     poller = ChangePoller(source)
     poller.subscribe(recorder)

@@ -59,14 +59,14 @@ AWARE = datetime(2030, 1, 1, tzinfo=UTC)
         ("headers", {"a": "\ud800"}, ValueError),
     ],
 )
-def test_a_value_that_cannot_be_honoured_is_refused_by_the_name_of_its_option(
+def test_an_invalid_value_is_refused_with_the_name_of_its_option(
     name: str, value: object, error: type[Exception]
 ) -> None:
     with pytest.raises(error, match=name):
         Options(**{name: value})  # type: ignore[arg-type]
 
 
-def test_an_option_that_does_not_exist_is_refused_by_name() -> None:
+def test_an_unknown_option_is_refused_with_its_name() -> None:
     with pytest.raises(TypeError, match="qeue"):
         Options(qeue="low")  # type: ignore[call-arg]
 
@@ -75,7 +75,7 @@ def test_an_option_that_does_not_exist_is_refused_by_name() -> None:
     ("name", "says"),
     [("max_retries", "did you mean 'max_retry'"), ("retries", "options are queue, task_id, max_retry, ")],
 )
-def test_an_unknown_keyword_is_refused_with_the_options_there_are(name: str, says: str) -> None:
+def test_an_unknown_keyword_is_refused_with_the_valid_options(name: str, says: str) -> None:
     with pytest.raises(TypeError, match=rf"enqueue\(\) got an unexpected option '{name}'; {says}"):
         options_of("enqueue", {name: 3})
 
@@ -102,17 +102,17 @@ def test_process_at_and_process_in_exclude_each_other() -> None:
         ("headers", {}),
     ],
 )
-def test_a_value_at_the_edge_is_accepted_as_it_is(name: str, value: object) -> None:
+def test_a_boundary_value_is_accepted(name: str, value: object) -> None:
     options: dict[str, Any] = {name: value}
     assert getattr(Options(**options), name) == value
 
 
-def test_later_options_override_earlier_ones_and_none_leaves_them() -> None:
+def test_later_options_override_earlier_ones_unless_none() -> None:
     merged = Options(queue="low", max_retry=3) | Options(queue="high", max_retry=None, timeout=SECOND)
     assert merged == Options(queue="high", max_retry=3, timeout=SECOND)
 
 
-def test_zero_overrides() -> None:
+def test_zero_overrides_an_earlier_value() -> None:
     assert (Options(max_retry=3) | Options(max_retry=0)).max_retry == 0
 
 
@@ -139,5 +139,5 @@ def test_a_mapping_of_headers_changed_later_does_not_change_the_options() -> Non
     assert options.headers == {"a": "1"}
 
 
-def test_the_repr_shows_what_was_given() -> None:
+def test_the_repr_shows_the_given_options() -> None:
     assert repr(Options(queue="low", max_retry=0)) == "Options(queue='low', max_retry=0)"

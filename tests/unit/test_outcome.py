@@ -52,7 +52,7 @@ def test_failure_is_retried_with_its_error() -> None:
 
 
 @pytest.mark.parametrize(("retried", "expected"), [(1, Retry), (2, Archive), (3, Archive)])
-def test_failure_is_archived_when_no_retry_is_left(retried: int, expected: type) -> None:
+def test_failure_without_retries_left_is_archived(retried: int, expected: type) -> None:
     assert isinstance(settle(Failed(ValueError()), retried=retried, max_retry=2), expected)
 
 
@@ -65,35 +65,35 @@ def test_failure_is_archived_when_no_retry_is_left(retried: int, expected: type)
         ExceptionGroup("several", [ValueError(), ExceptionGroup("inner", [SkipRetry()])]),
     ],
 )
-def test_skip_retry_archives_however_it_is_wrapped(error: Exception) -> None:
+def test_a_wrapped_skip_retry_archives(error: Exception) -> None:
     assert isinstance(settle(Failed(error)), Archive)
 
 
 @pytest.mark.parametrize(
     "error", [RevokeTask(), raised_from(RevokeTask()), ExceptionGroup("g", [RevokeTask()])]
 )
-def test_revoke_drops_the_task_even_without_retries_left(error: Exception) -> None:
+def test_revoke_deletes_the_task_even_without_retries_left(error: Exception) -> None:
     assert isinstance(settle(Failed(error), max_retry=0, retention=60), Done)
 
 
-def test_an_error_that_merely_happened_during_a_skip_retry_is_retried() -> None:
+def test_an_error_with_skip_retry_only_as_its_context_is_retried() -> None:
     error = ValueError()
     error.__context__ = SkipRetry()
     assert isinstance(settle(Failed(error)), Retry)
 
 
-def test_errors_that_cause_each_other_end() -> None:
+def test_errors_that_cause_each_other_are_handled() -> None:
     first, second = ValueError(), ValueError()
     first.__cause__, second.__cause__ = second, first
     assert isinstance(settle(Failed(first)), Retry)
 
 
 @pytest.mark.parametrize(("deadline", "expected"), [(NOW // 1000, Archive), (NOW // 1000 + 1, Retry)])
-def test_a_passed_deadline_archives(deadline: int, expected: type) -> None:
+def test_a_task_past_its_deadline_is_archived(deadline: int, expected: type) -> None:
     assert isinstance(settle(Failed(TaskTimeoutError("late")), deadline=deadline), expected)
 
 
-def test_what_is_no_failure_is_retried_without_counting() -> None:
+def test_an_error_that_is_not_a_failure_is_retried_without_counting() -> None:
     rules = RetryPolicy(rng=Random(1), is_failure=lambda error: not isinstance(error, KeyError))
     busy, broken = settle(Failed(KeyError()), rules), settle(Failed(ValueError()), rules)
     assert isinstance(busy, Retry)
@@ -106,7 +106,7 @@ class Careless(RateLimited):
         """Without a time to wait."""
 
 
-def test_an_error_that_cannot_be_judged_is_retried_and_then_archived(
+def test_an_error_that_cannot_be_inspected_is_retried_and_then_archived(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     op = settle(Failed(Careless()), retried=1)
@@ -117,24 +117,24 @@ def test_an_error_that_cannot_be_judged_is_retried_and_then_archived(
     assert isinstance(settle(Failed(Careless()), retried=25), Archive)
 
 
-def test_a_limit_holds_no_task_back_longer_than_a_delay_can_be() -> None:
+def test_the_wait_for_a_limit_is_bounded_by_the_maximum_delay() -> None:
     op = settle(Failed(RateLimited(timedelta(days=292 * 365))))
     assert isinstance(op, Retry)
     assert op.delay == MAX_RETRY_DELAY // timedelta(milliseconds=1)
 
 
-def test_cancelled_for_good_is_archived_with_the_reason() -> None:
+def test_a_task_cancelled_with_archive_is_archived_with_the_reason() -> None:
     op = settle(Cancelled("archive"))
     assert isinstance(op, Archive)
     assert "cancelled" in op.error
 
 
-def test_cancelled_to_retry_spends_a_retry_or_archives() -> None:
+def test_a_task_cancelled_with_retry_uses_a_retry_or_is_archived() -> None:
     assert isinstance(settle(Cancelled("retry")), Retry)
     assert isinstance(settle(Cancelled("retry"), max_retry=0), Archive)
 
 
-def test_shutdown_requeues_and_a_lost_lease_writes_nothing() -> None:
+def test_shutdown_requeues_the_task_and_a_lost_lease_writes_nothing() -> None:
     assert settle(Interrupted("shutdown")) == Requeue(delivery=delivery())
     assert settle(Interrupted("lease_lost")) is None
 
@@ -209,14 +209,14 @@ ANSWERS_OF_NONSENSE = [
         (OwnFloat(0.5), 500),
     ],
 )
-def test_retry_delay_answers_a_timedelta_or_seconds(answer: timedelta | float, delay: int) -> None:
+def test_retry_delay_may_return_a_timedelta_or_seconds(answer: timedelta | float, delay: int) -> None:
     op = settle(Failed(ValueError()), RetryPolicy(rng=Random(1), delay=lambda *_: answer))
     assert isinstance(op, Retry)
     assert op.delay == delay
 
 
 @pytest.mark.parametrize("answer", ANSWERS_OF_NONSENSE)
-def test_nonsense_from_retry_delay_is_logged_and_the_default_used(
+def test_an_invalid_retry_delay_is_logged_and_the_default_used(
     answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     op = settle(Failed(ValueError()), RetryPolicy(rng=Random(1), delay=lambda *_: answer))
@@ -238,7 +238,7 @@ def test_callbacks_that_raise_are_logged_and_the_defaults_used(
     assert len(caplog.records) == 2
 
 
-def test_retry_delay_is_told_retries_error_and_task() -> None:
+def test_retry_delay_receives_retries_error_and_task() -> None:
     told: list[Any] = []
 
     def delay(*arguments: Any) -> timedelta:

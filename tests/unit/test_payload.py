@@ -95,7 +95,7 @@ VALUES: list[Any] = [
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
-def test_what_is_encoded_is_decoded_to_the_same(value: Any) -> None:
+def test_decoding_reverses_encoding(value: Any) -> None:
     assert payload_decoder(type(value))("t", encode_payload(value)) == value
 
 
@@ -119,7 +119,7 @@ def test_what_is_encoded_is_decoded_to_the_same(value: Any) -> None:
         (ModelOrder(id=1, reNamed="y"), None),
     ],
 )
-def test_a_value_is_stored_as_it_is_or_as_compact_json(value: Any, stored: bytes | None) -> None:
+def test_a_value_is_stored_unchanged_or_as_compact_json(value: Any, stored: bytes | None) -> None:
     encoded = encode_payload(value)
     if stored is None:
         assert json.loads(encoded)["reNamed"] == "y"
@@ -145,7 +145,7 @@ class Holder:
     value: Any
 
 
-def test_a_dict_may_hold_what_a_class_may_hold() -> None:
+def test_a_dict_may_contain_whatever_a_class_may_contain() -> None:
     values = {
         "at": AT,
         "day": date(2024, 1, 1),
@@ -194,7 +194,7 @@ def test_a_dict_may_hold_what_a_class_may_hold() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_value_that_cannot_be_stored_is_refused_by_name(value: Any, error: type[Exception]) -> None:
+def test_a_value_that_cannot_be_stored_is_refused_with_its_type(value: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"^the_option"):
         encode_payload(value, "the_option")
 
@@ -220,7 +220,7 @@ def test_a_value_that_cannot_be_stored_is_refused_by_name(value: Any, error: typ
     ],
 )
 @pytest.mark.parametrize("kind", [AttrsOrder, DataOrder, StructOrder])
-def test_what_does_not_fit_the_type_is_refused_with_its_place(
+def test_a_mismatch_with_the_type_is_refused_with_its_location(
     kind: type[Any], payload: bytes, reason: str
 ) -> None:
     with pytest.raises(PayloadError, match=reason) as refused:
@@ -241,7 +241,7 @@ class Rich:
     struct: StructOrder
 
 
-def test_fields_keep_their_order_and_what_json_has_no_word_for() -> None:
+def test_fields_keep_their_order_and_types_that_json_lacks() -> None:
     value = Rich(1, AT, UUID(int=1), Colour.RED, frozenset("cab"), b"\xff", (1, Item("a")), StructOrder(2))
     encoded = encode_payload(value)
     assert list(json.loads(encoded)) == ["_private", "at", "id", "colour", "tags", "raw", "pair", "struct"]
@@ -258,7 +258,7 @@ def test_fields_keep_their_order_and_what_json_has_no_word_for() -> None:
         (DataOrder, b'{"id":-1}'),
     ],
 )
-def test_what_a_class_itself_refuses_is_refused(kind: type[Any], payload: bytes) -> None:
+def test_a_value_that_its_class_refuses_is_refused(kind: type[Any], payload: bytes) -> None:
     with pytest.raises(PayloadError):
         payload_decoder(kind)("t", payload)
 
@@ -282,6 +282,6 @@ class Unresolvable:
 
 
 @pytest.mark.parametrize("kind", [Undeclared, Unresolvable, 7, "Order"])
-def test_a_type_that_cannot_be_decoded_is_refused_when_it_is_declared(kind: Any) -> None:
+def test_a_type_that_cannot_be_decoded_is_refused_at_declaration(kind: Any) -> None:
     with pytest.raises(TypeError, match="payload="):
         payload_decoder(kind)

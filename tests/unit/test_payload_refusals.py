@@ -84,7 +84,7 @@ from tests.unit.payload_classes import (
     ],
     ids=str,
 )
-def test_a_type_that_does_not_round_trip_is_refused_when_it_is_declared(kind: Any, reason: str) -> None:
+def test_a_type_that_does_not_round_trip_is_refused_at_declaration(kind: Any, reason: str) -> None:
     with pytest.raises(TypeError, match=rf"^payload=.* cannot be decoded: .*{reason}"):
         payload_decoder(kind)
 
@@ -118,7 +118,7 @@ def test_a_type_that_does_not_round_trip_is_refused_when_it_is_declared(kind: An
     ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("wrap", [lambda value: value, lambda value: {"deep": [(value,)]}], ids=["", "in"])
-def test_an_instance_that_would_not_arrive_is_refused_at_the_enqueue(
+def test_an_instance_that_does_not_round_trip_is_refused_at_enqueue(
     value: Any, error: type[Exception], reason: str, wrap: Any
 ) -> None:
     with pytest.raises(error, match=f"^payload.*{reason}") as refused:
@@ -142,7 +142,7 @@ def test_a_result_is_not_verified(value: Any) -> None:
     assert b"hunter2" not in (stored or b"")
 
 
-def test_an_error_of_pydantic_names_places_and_no_values() -> None:
+def test_a_pydantic_error_names_locations_but_no_values() -> None:
     with pytest.raises(PayloadError) as refused:
         payload_decoder(list[Login])("t", b'[{"password":["hunter2"]}]')
     assert str(refused.value).endswith("Input should be a valid string - at `$.password` - at `$[0]`")

@@ -112,7 +112,7 @@ ROUND_TRIPS: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("kind", "value"), ROUND_TRIPS, ids=str)
-def test_a_value_of_a_supported_type_arrives_as_it_was_sent(kind: Any, value: Any) -> None:
+def test_a_value_of_a_supported_type_arrives_unchanged(kind: Any, value: Any) -> None:
     arrived = payload_decoder(kind)("t", Task("t", value).payload)
     assert arrived == value
     assert type(arrived) is type(value)
@@ -120,7 +120,7 @@ def test_a_value_of_a_supported_type_arrives_as_it_was_sent(kind: Any, value: An
 
 @MANY
 @given(st.data())
-def test_any_value_of_any_supported_type_arrives_as_it_was_sent(data: st.DataObject) -> None:
+def test_any_value_of_any_supported_type_arrives_unchanged(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)
     value = data.draw(shape.values)
     members = getattr(shape.kind, "__args__", ())
@@ -156,7 +156,7 @@ class ModelMoment(pydantic.BaseModel):
     at: list[datetime]
 
 
-def test_fields_that_are_not_sent_arrive_as_their_defaults() -> None:
+def test_missing_fields_arrive_as_their_defaults() -> None:
     sent = Partly(a=1, cache=object())
     sent._private = 5
     assert payload_decoder(Partly)("t", Task("t", sent).payload) == Partly(a=1)
@@ -173,7 +173,7 @@ def test_a_time_near_a_change_of_its_zone_arrives_as_the_same_instant(holder: An
     assert [moment.astimezone(UTC) for moment in arrived.at] == [sent.astimezone(UTC)]
 
 
-def test_a_time_whose_offset_json_cannot_tell_is_refused() -> None:
+def test_a_time_with_an_offset_that_json_cannot_express_is_refused() -> None:
     with pytest.raises(ValueError, match="would get another"):
         Task("t", Moment(at=[datetime(1880, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))]))
 
@@ -183,13 +183,13 @@ def test_a_sequence_arrives_as_a_list() -> None:
     assert arrived.values == [1, 2]
 
 
-def test_fields_are_read_by_their_names_and_their_aliases() -> None:
+def test_fields_are_read_by_name_and_by_alias() -> None:
     decode = payload_decoder(Renamed)
     assert decode("t", b'{"read":1,"path":[5],"both":6}') == renamed
     assert decode("t", Task("t", renamed).payload) == renamed
 
 
-def test_computed_fields_are_sent_where_the_class_ignores_them() -> None:
+def test_computed_fields_are_sent_if_the_class_ignores_them() -> None:
     class Ignoring(Computing):
         model_config = pydantic.ConfigDict(extra="ignore")
 
@@ -214,11 +214,11 @@ def test_computed_fields_are_sent_where_the_class_ignores_them() -> None:
         (bytes, b""),
     ],
 )
-def test_without_a_payload_a_handler_is_given_none_or_the_defaults(kind: Any, given: Any) -> None:
+def test_a_handler_of_a_task_without_payload_gets_none_or_the_defaults(kind: Any, given: Any) -> None:
     assert payload_decoder(kind)("t", Task("t").payload) == given
 
 
 @pytest.mark.parametrize("kind", [Model, Tree, list[int], int])
-def test_without_a_payload_a_type_that_needs_one_is_refused(kind: Any) -> None:
+def test_a_missing_payload_is_refused_if_the_type_requires_one(kind: Any) -> None:
     with pytest.raises(PayloadError, match="it is empty"):
         payload_decoder(kind)("t", b"")

@@ -30,7 +30,7 @@ def test_threads_share_a_resource() -> None:
     assert {id(resource) for resource in got} == {id(holder.current())}
 
 
-def test_a_closed_resource_is_followed_by_another() -> None:
+def test_a_closed_resource_is_replaced_by_a_new_one() -> None:
     holder: PerProcess[Resource] = PerProcess(Resource.close)
     first = holder.get(Resource)
     holder.close()
@@ -39,7 +39,7 @@ def test_a_closed_resource_is_followed_by_another() -> None:
     assert holder.get(Resource) is not first
 
 
-def test_a_forked_child_creates_its_own_and_leaves_the_inherited_one_alone() -> None:
+def test_a_forked_child_creates_its_own_resource_and_keeps_the_inherited_one_open() -> None:
     holder: PerProcess[Resource] = PerProcess(Resource.close)
     parents = holder.get(Resource)
     child = os.fork()

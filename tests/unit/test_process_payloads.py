@@ -49,7 +49,7 @@ async def test_a_process_decodes_any_type_it_can_import(runs: Runs) -> None:
     ) == Succeeded(b"3")
 
 
-async def test_a_payload_that_a_process_cannot_decode_fails_for_good(runs: Runs) -> None:
+async def test_a_payload_that_a_process_cannot_decode_fails_permanently(runs: Runs) -> None:
     mux = in_process(jobs.double, payload=jobs.Order)
     outcome = await runs.outcome(mux, delivery(payload=b'{"number":"1"}'))
     assert isinstance(outcome, Failed)

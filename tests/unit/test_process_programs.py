@@ -61,11 +61,11 @@ def output(program: str, path: Path, *arguments: str) -> str:
     ).stdout
 
 
-def test_handlers_and_errors_of_a_script_are_the_same_in_its_processes(tmp_path: Path) -> None:
+def test_handlers_and_errors_of_a_script_are_identical_in_its_processes(tmp_path: Path) -> None:
     assert output(f"{PROGRAM}\n{GUARD}asyncio.run(main())\n", tmp_path / "app.py") == "6 True\n"
 
 
-def test_handlers_of_a_program_run_as_a_module_are_found_by_its_name(tmp_path: Path) -> None:
+def test_handlers_of_a_module_run_with_dash_m_are_found_by_its_name(tmp_path: Path) -> None:
     program = f"{PROGRAM}\n{GUARD}asyncio.run(main())\n"
     assert output(program, tmp_path / "app.py", "-m", "app") == "6 True\n"
 
@@ -111,7 +111,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_handler_sees_the_surroundings_of_its_worker(tmp_path: Path) -> None:
+def test_a_handler_process_has_the_environment_of_its_worker(tmp_path: Path) -> None:
     path = tmp_path / "app.py"
     said = output(SURROUNDINGS, path, "-W", "ignore::ResourceWarning", str(path), "--flag", "value")
     assert said.startswith("printed")
@@ -129,7 +129,7 @@ def test_a_handler_sees_the_surroundings_of_its_worker(tmp_path: Path) -> None:
     ]
 
 
-def test_a_script_that_starts_its_server_unguarded_is_told(tmp_path: Path) -> None:
+def test_a_script_without_a_main_guard_is_refused_with_advice(tmp_path: Path) -> None:
     program = PROGRAM.replace(
         "print(stored.result.decode(), type(errors[0]) is OwnError)", "print(errors[0])"
     )

@@ -61,14 +61,14 @@ async def failure(runs: Runs, handler: Handler, payload: bytes = b"") -> Excepti
     return outcome.error
 
 
-async def test_a_function_runs_in_another_process_which_is_used_again(runs: Runs) -> None:
+async def test_a_function_runs_in_another_process_that_is_reused(runs: Runs) -> None:
     first = await runs.outcome(in_process(jobs.pid))
     assert isinstance(first, Succeeded)
     assert first.result != str(os.getpid()).encode()
     assert await runs.outcome(in_process(jobs.pid)) == first
 
 
-async def test_what_is_known_of_the_run_is_known_in_the_process(runs: Runs) -> None:
+async def test_a_process_knows_the_context_of_the_run(runs: Runs) -> None:
     run = runs.make(
         in_process(jobs.facts), delivery(payload=b"x", queue="low", retried=2, headers={"a": "b"}, timeout=60)
     )
@@ -85,9 +85,7 @@ async def test_a_process_writes_results_through_its_worker(runs: Runs) -> None:
     assert runs.broker.executed == [WriteResult(lease=delivery().lease, result=b'{"half":true}')]
 
 
-async def test_a_result_that_is_refused_is_an_error_in_the_process(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_refused_result_raises_in_the_process(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(op: object) -> None:
         raise LeaseLostError("default", "id-1")
 
@@ -100,7 +98,7 @@ async def test_a_result_that_is_refused_is_an_error_in_the_process(
 # --- what a handler raises --------------------------------------------------------------------------------
 
 
-async def test_an_error_keeps_its_class_its_words_and_its_traceback(runs: Runs) -> None:
+async def test_an_error_keeps_its_class_message_and_traceback(runs: Runs) -> None:
     error = await failure(runs, jobs.fail, b"value")
     assert type(error) is ValueError
     assert str(error) == "boom"
@@ -108,7 +106,7 @@ async def test_an_error_keeps_its_class_its_words_and_its_traceback(runs: Runs) 
 
 
 @pytest.mark.parametrize(("payload", "verdict"), [(b"skip", SkipRetry), (b"revoke", RevokeTask)])
-async def test_a_verdict_is_heard_also_as_a_cause(
+async def test_a_verdict_as_a_cause_takes_effect(
     runs: Runs, payload: bytes, verdict: type[Exception]
 ) -> None:
     assert wraps(await failure(runs, jobs.fail, payload), verdict)
@@ -117,7 +115,7 @@ async def test_a_verdict_is_heard_also_as_a_cause(
 @pytest.mark.parametrize(
     ("payload", "text"), [(b"odd", "OddError: odd"), (b"exit", "the handler raised SystemExit: 3")]
 )
-async def test_an_error_that_cannot_travel_is_told_in_words(runs: Runs, payload: bytes, text: str) -> None:
+async def test_an_error_that_cannot_be_pickled_is_sent_as_text(runs: Runs, payload: bytes, text: str) -> None:
     error = await failure(runs, jobs.fail, payload)
     assert isinstance(error, HandlerError)
     assert str(error) == text
@@ -129,7 +127,7 @@ async def test_an_error_that_formats_its_text_keeps_it(runs: Runs) -> None:
     assert (str(error), error.number) == ("bad 3", 3)
 
 
-async def test_after_an_error_the_process_goes_on(runs: Runs) -> None:
+async def test_a_process_is_reused_after_an_error(runs: Runs) -> None:
     before = await runs.outcome(in_process(jobs.pid))
     await failure(runs, jobs.fail, b"value")
     await failure(runs, jobs.unpicklable_result)
@@ -140,7 +138,7 @@ async def test_after_an_error_the_process_goes_on(runs: Runs) -> None:
     ("payload", "exitcode"),
     [(b"segfault", -signal.SIGSEGV), (b"9", -signal.SIGKILL), (b"40", -40), (b"exit", 7)],
 )
-async def test_a_handler_that_crashes_its_process_has_failed_and_others_go_on(
+async def test_a_crashed_process_fails_only_its_own_handler(
     runs: Runs, payload: bytes, exitcode: int
 ) -> None:
     error = await failure(runs, jobs.crash, payload)
@@ -149,7 +147,7 @@ async def test_a_handler_that_crashes_its_process_has_failed_and_others_go_on(
     assert isinstance(await runs.outcome(in_process(jobs.pid)), Succeeded)
 
 
-async def test_a_thread_that_a_handler_left_behind_disturbs_nobody(runs: Runs) -> None:
+async def test_a_thread_left_by_a_handler_does_not_affect_later_calls(runs: Runs) -> None:
     assert await runs.outcome(in_process(jobs.leaves_a_thread)) == Succeeded()
     for number in range(20):
         payload = b'{"number": %d}' % number
@@ -158,12 +156,12 @@ async def test_a_thread_that_a_handler_left_behind_disturbs_nobody(runs: Runs) -
 
 
 @pytest.mark.parametrize("payload", [b"return", b"raise", b"write"])
-async def test_what_a_handler_forks_off_answers_no_call(runs: Runs, payload: bytes) -> None:
+async def test_a_child_forked_by_a_handler_answers_no_call(runs: Runs, payload: bytes) -> None:
     assert await runs.outcome(in_process(jobs.forks), delivery(payload=payload)) == Succeeded(b"its own")
     assert (await runs.outcome(in_process(jobs.pid))) == await runs.outcome(in_process(jobs.pid))
 
 
-async def test_a_process_that_ended_while_idle_is_nobodys_failure(runs: Runs) -> None:
+async def test_the_end_of_an_idle_process_fails_no_task(runs: Runs) -> None:
     outcome = await runs.outcome(in_process(jobs.pid))
     assert isinstance(outcome, Succeeded)
     assert outcome.result is not None
@@ -173,7 +171,7 @@ async def test_a_process_that_ended_while_idle_is_nobodys_failure(runs: Runs) ->
     assert isinstance(await runs.outcome(in_process(jobs.pid)), Succeeded)
 
 
-async def test_a_service_manager_that_signals_everybody_ends_no_handler_process(runs: Runs) -> None:
+async def test_a_signal_to_all_processes_does_not_end_handler_processes(runs: Runs) -> None:
     outcome = await runs.outcome(in_process(jobs.pid))
     assert isinstance(outcome, Succeeded)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -200,7 +198,7 @@ def all_gone(processes: list[psutil.Process]) -> bool:
 
 
 @pytest.mark.parametrize("stop", [Cancelled("archive"), Interrupted("lease_lost"), Interrupted("shutdown")])
-async def test_a_run_told_to_end_is_killed_with_all_it_started(
+async def test_a_cancelled_run_is_killed_with_all_its_child_processes(
     runs: Runs, tmp_path: Path, stop: Cancelled | Interrupted
 ) -> None:
     run = runs.make(in_process(jobs.spin), delivery(payload=str(tmp_path / "f").encode()), grace=5)
@@ -213,7 +211,7 @@ async def test_a_run_told_to_end_is_killed_with_all_it_started(
     assert isinstance(await runs.outcome(in_process(jobs.pid)), Succeeded)
 
 
-async def test_a_middleware_that_waits_no_longer_has_the_handler_killed(runs: Runs, tmp_path: Path) -> None:
+async def test_the_handler_is_killed_when_its_middleware_stops_waiting(runs: Runs, tmp_path: Path) -> None:
     mux = in_process(jobs.spin)
     seen: list[psutil.Process] = []
 
@@ -230,7 +228,7 @@ async def test_a_middleware_that_waits_no_longer_has_the_handler_killed(runs: Ru
     assert all_gone(seen)
 
 
-async def test_a_run_ended_before_its_process_began_starts_nothing(runs: Runs) -> None:
+async def test_a_run_cancelled_before_its_process_starts_does_not_start(runs: Runs) -> None:
     children = psutil.Process().children()
     release, busy = threading.Event(), threading.Barrier(3)
     for _ in range(2):
@@ -245,7 +243,7 @@ async def test_a_run_ended_before_its_process_began_starts_nothing(runs: Runs) -
     assert psutil.Process().children() == children
 
 
-async def test_closing_the_pool_ends_processes_at_work_and_idle(runs: Runs, tmp_path: Path) -> None:
+async def test_closing_the_pool_ends_busy_and_idle_processes(runs: Runs, tmp_path: Path) -> None:
     idle = await runs.outcome(in_process(jobs.pid))
     assert isinstance(idle, Succeeded)
     execution: asyncio.Task[Outcome] = asyncio.create_task(
@@ -278,7 +276,7 @@ def local() -> Handler:
 @pytest.mark.parametrize(
     "handler", [lambda ctx, task: None, local(), Callable(), Callable().method, partial(jobs.pid)]
 )
-def test_what_a_process_cannot_import_is_refused(handler: Handler) -> None:
+def test_a_handler_that_a_process_cannot_import_is_refused(handler: Handler) -> None:
     mux = ServeMux()
     with pytest.raises(TypeError, match="top level of a module"):
         mux.handle("t", handler, executor="process")
@@ -291,11 +289,11 @@ async def test_an_async_handler_is_refused() -> None:
         in_process(handler)
 
 
-async def test_a_function_whose_name_means_another_fails_saying_so(runs: Runs) -> None:
+async def test_a_function_whose_name_refers_to_another_fails_with_the_reason(runs: Runs) -> None:
     assert "decorated_over" in str(await failure(runs, jobs.original))
 
 
-def test_when_a_worker_is_killed_its_handlers_end(tmp_path: Path) -> None:
+def test_handler_processes_end_when_their_worker_is_killed(tmp_path: Path) -> None:
     program = """
 import asyncio, os, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -320,7 +318,7 @@ asyncio.run(main())
     assert all_gone(processes)
 
 
-async def test_a_signal_to_all_while_a_process_starts_does_not_end_it(runs: Runs) -> None:
+async def test_a_signal_to_all_processes_does_not_end_a_starting_one(runs: Runs) -> None:
     """A service manager tells every process of a service to end; the worker finishes its tasks first."""
     process = HandlerProcess()
     for number in CHILD_MASKED_SIGNALS:

@@ -21,7 +21,7 @@ def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     profiles.choose(profile=chosen.profile, seed=chosen.seed)
 
 
-def test_a_run_that_asks_for_nothing_is_one_of_continuous_integration() -> None:
+def test_the_default_profile_is_ci() -> None:
     assert (profiles.current().name, profiles.seed()) == ("ci", None)
 
 
@@ -32,7 +32,7 @@ def test_the_environment_chooses_a_profile_and_a_run_overrides_it(monkeypatch: p
     assert (profiles.current().name, profiles.seed()) == ("nightly", 7)
 
 
-def test_a_profile_there_is_not_is_refused_at_once() -> None:
+def test_an_unknown_profile_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="nigtly"):
         profiles.choose(profile="nigtly")
     assert profiles.current().name == "ci"

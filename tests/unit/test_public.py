@@ -27,7 +27,7 @@ def declared_for_type_checkers() -> set[str]:
 
 
 @pytest.mark.parametrize("name", asynq.__all__)
-def test_a_public_name_is_there(name: str) -> None:
+def test_a_public_name_exists(name: str) -> None:
     assert getattr(asynq, name) is not None
 
 
@@ -44,12 +44,12 @@ def test_every_error_is_public() -> None:
     assert errors <= set(asynq.__all__)
 
 
-def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+def test_an_unknown_name_raises_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Taks'"):
         asynq.Taks  # noqa: B018
 
 
-def test_importing_asynq_loads_nothing_heavy() -> None:
+def test_importing_asynq_loads_no_heavy_module() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", "import sys, asynq; print(*sys.modules)"],
         check=True,
@@ -59,7 +59,7 @@ def test_importing_asynq_loads_nothing_heavy() -> None:
     assert not {"attrs", "asyncio", "redis", "google.protobuf", "sqlite3", "typer"} & set(loaded)
 
 
-def test_a_client_of_an_embedded_broker_needs_no_driver_of_another() -> None:
+def test_a_client_of_an_embedded_broker_needs_no_other_driver() -> None:
     script = "import sys, asynq; asynq.Client(asynq.MemoryBroker()).ping(); print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True

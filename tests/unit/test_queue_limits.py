@@ -16,30 +16,30 @@ def limits(**own: int) -> QueueLimits:
     return QueueLimits.of(own, None, ("high", "low", "other"))
 
 
-def test_a_queue_stays_in_as_many_orders_as_it_has_room() -> None:
+def test_a_queue_stays_in_as_many_orders_as_its_limit_allows() -> None:
     orders = (BOTH,) * 4
     assert limits(high=2).allowed(orders, {}) == (BOTH, BOTH, ("low",), ("low",))
     assert limits(high=2).allowed(orders, {"high": 1, "low": 9}) == (BOTH, *((("low",),) * 3))
     assert limits(high=2).allowed(orders, {"high": 3}) == (("low",),) * 4
 
 
-def test_it_stays_where_it_is_preferred_most() -> None:
+def test_a_limited_queue_stays_in_the_orders_that_prefer_it_most() -> None:
     orders = (("high", "low"), ("low", "high"))
     assert limits(low=1).allowed(orders, {}) == (("high",), ("low", "high"))
 
 
-def test_an_order_without_any_queue_asks_for_nothing() -> None:
+def test_an_order_without_queues_is_dropped() -> None:
     assert limits(high=1, low=1).allowed((BOTH,) * 3, {"low": 1}) == (("high",),)
     assert limits(high=1).allowed((("high",),), {"high": 1}) == ()
 
 
-def test_without_limits_nothing_changes() -> None:
+def test_orders_without_limits_are_unchanged() -> None:
     orders = QueuePriority.of({"high": 6, "low": 1}).orders(20, Random(1))
     assert limits().allowed(orders, {"high": 99}) == orders
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_no_more_orders_name_a_queue_than_it_has_room(seed: int) -> None:
+def test_a_queue_never_exceeds_its_limit_in_orders(seed: int) -> None:
     rng = Random(seed)
     orders = QueuePriority.of({"high": 6, "low": 1, "other": 3}).orders(20, rng)
     most = {"high": rng.randint(1, 20), "other": rng.randint(1, 20)}
@@ -61,12 +61,12 @@ def test_no_more_orders_name_a_queue_than_it_has_room(seed: int) -> None:
         (3, TypeError),
     ],
 )
-def test_a_limit_that_cannot_be_kept_is_refused(option: str, value: Any, error: type[Exception]) -> None:
+def test_an_invalid_limit_is_refused(option: str, value: Any, error: type[Exception]) -> None:
     options: dict[str, Any] = {option: value}
     with pytest.raises(error, match=f"^{option}"):
         Server(MemoryBroker(), **options)
 
 
-def test_a_limit_of_a_queue_that_is_not_served_is_refused_with_the_queues_that_are() -> None:
+def test_a_limit_for_an_unserved_queue_is_refused_with_the_served_ones() -> None:
     with pytest.raises(ValueError, match=r"names 'reports', .* \('high', 'low'\): add it to them"):
         Server(MemoryBroker(), queues={"high": 2, "low": 1}, queue_limits={"reports": 1})

@@ -14,12 +14,12 @@ from asynq.worker.queue_selection import QueuePriority
 WEIGHTS = {"low": 1, "critical": 6, "default": 3}
 
 
-def test_strict_order_is_by_weight_then_as_given() -> None:
+def test_strict_order_is_by_weight_then_by_position() -> None:
     preference = QueuePriority.of({"b": 1, "top": 2, "a": 1}, strict=True)
     assert preference.orders(3, Random(1)) == (("top", "b", "a"),) * 3
 
 
-def test_each_wanted_task_gets_an_order_of_all_queues() -> None:
+def test_each_requested_task_gets_an_order_of_all_queues() -> None:
     orders = QueuePriority.of(WEIGHTS).orders(50, Random(1))
     assert len(orders) == 50
     assert all(sorted(order) == sorted(WEIGHTS) for order in orders)
@@ -32,7 +32,7 @@ def test_first_choices_follow_the_weights() -> None:
         assert first[name] / draws == pytest.approx(weight / 10, abs=0.015)
 
 
-def test_whole_orders_are_drawn_as_from_a_shuffled_list_of_every_name_weight_times() -> None:
+def test_orders_are_distributed_like_a_shuffled_list_of_weighted_names() -> None:
     draws = 20_000
     seen = Counter(QueuePriority.of(WEIGHTS).orders(draws, Random(1)))
     for order in permutations(WEIGHTS):
@@ -43,7 +43,7 @@ def test_whole_orders_are_drawn_as_from_a_shuffled_list_of_every_name_weight_tim
         assert seen[order] / draws == pytest.approx(chance, abs=0.015)
 
 
-def test_a_list_of_names_weighs_them_equally() -> None:
+def test_a_list_of_names_has_equal_weights() -> None:
     assert QueuePriority.of(["a", "b"]).weights == {"a": 1, "b": 1}
 
 
@@ -70,6 +70,6 @@ def test_the_same_randomness_draws_the_same_orders() -> None:
         (None, TypeError),
     ],
 )
-def test_nonsense_is_refused_naming_the_option(queues: Any, error: type[Exception]) -> None:
+def test_an_invalid_queue_selection_is_refused_with_the_option(queues: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="queues"):
         QueuePriority.of(queues)

@@ -41,7 +41,7 @@ def lost(task: TaskRecord) -> LostLease:
     return lease
 
 
-def test_a_record_comes_back_from_its_bytes() -> None:
+def test_a_record_survives_a_round_trip() -> None:
     lock = LockRecord.of(enqueue(unique=Unique(ttl=1000, keep=True)), NOW)
     queue = QueueRecord("q", paused=True, sizes={"pending": 2}, runs={"ever": (3, 1)})
     for record in (running(), lock, queue):
@@ -70,11 +70,11 @@ def test_an_enqueued_task_is_pending_or_scheduled() -> None:
         (TaskState.COMPLETED, [("q", "completed")]),
     ],
 )
-def test_a_task_is_in_the_lists_it_is_looked_for_in(state: TaskState, listings: list[Any]) -> None:
+def test_a_task_is_in_the_lists_of_its_state(state: TaskState, listings: list[Any]) -> None:
     assert list(running().moved(state, 1, NOW, "token").listings()) == listings
 
 
-def test_a_running_task_is_shown_as_what_it_is() -> None:
+def test_a_running_task_is_shown_as_active() -> None:
     task = replace(running(), lease_losses=2)
     assert (delivered(task).message, delivered(task).lease.token) == (MESSAGE, "token")
     assert (delivered(task).lease_losses, lost(task).lease_losses) == (2, 2)
@@ -84,7 +84,7 @@ def test_a_running_task_is_shown_as_what_it_is() -> None:
         assert (stored.due_at, stored.orphaned) == (NOW + 30_000, orphaned)
 
 
-def test_a_damaged_task_is_shown_to_nobody_and_can_be_set_aside() -> None:
+def test_a_damaged_task_is_not_shown_and_can_be_archived() -> None:
     task = replace(running(), body=b"\xc1")
     assert (task.message(), task.delivery(NOW), task.lost(), task.stored(NOW)) == (None, None, None, None)
     aside = task.set_aside(NOW)
@@ -142,20 +142,20 @@ def test_a_settlement_ends_a_run(
 
 
 @pytest.mark.parametrize(("to", "rank"), [("pending", -3), ("retry", SECOND + 9_000), ("archived", SECOND)])
-def test_a_recovery_ends_a_run_and_notes_the_loss(to: Any, rank: int) -> None:
+def test_a_recovery_ends_a_run_and_records_the_loss(to: Any, rank: int) -> None:
     ended = running().ended(Recover(lost=lost(running()), to=to, error="why", delay=9_000), -3, NOW)
     assert (ended.state, ended.rank, ended.message()) == (TaskState(to), rank, RETRIED)
     assert (ended.token, ended.lease_losses) == ("", 1)
 
 
-def test_a_recovery_spends_no_retry_that_is_not_there() -> None:
+def test_a_recovery_never_exceeds_the_maximum_of_retries() -> None:
     spent = evolve(MESSAGE, retried=2)
     lease = LostLease(message=spent, observed="")
     assert end_of(Recover(lost=lease, to="archived", error="why"), NOW).message.retried == 2
 
 
 @pytest.mark.parametrize(("written", "result"), [(None, b"progress"), (b"", b""), (b"42", b"42")])
-def test_a_result_replaces_what_was_written_before(written: bytes | None, result: bytes) -> None:
+def test_a_result_replaces_the_previous_one(written: bytes | None, result: bytes) -> None:
     task = replace(running(), result=b"progress")
     assert task.ended(Complete(delivery=DELIVERY, result=written), -3, NOW).result == result
 
@@ -163,7 +163,7 @@ def test_a_result_replaces_what_was_written_before(written: bytes | None, result
 # --- locks
 
 
-def test_a_lock_is_held_until_its_time_ends() -> None:
+def test_a_lock_is_held_until_it_expires() -> None:
     lock = LockRecord.of(enqueue(unique=Unique(ttl=2000), process_in=250), NOW)
     assert lock.expires_at == SECOND + 2000
     assert lock.owned_by(running())
@@ -172,7 +172,7 @@ def test_a_lock_is_held_until_its_time_ends() -> None:
     assert not lock.held(running(), SECOND + 2000)
 
 
-def test_a_kept_lock_is_held_as_long_as_its_task_lives() -> None:
+def test_a_kept_lock_is_held_as_long_as_its_task_exists() -> None:
     lock = LockRecord.of(enqueue(unique=Unique(ttl=1000, keep=True)), NOW)
     assert lock.held(running(), NOW + DAY_MS)
     archived = running().moved(TaskState.ARCHIVED, NOW, NOW)
@@ -180,7 +180,7 @@ def test_a_kept_lock_is_held_as_long_as_its_task_lives() -> None:
         assert not lock.held(owner, NOW + DAY_MS)
 
 
-def test_an_enqueue_without_a_lock_makes_none() -> None:
+def test_an_enqueue_without_a_lock_creates_none() -> None:
     with pytest.raises(ValueError, match="asks for no lock"):
         LockRecord.of(enqueue(), NOW)
 
@@ -188,7 +188,7 @@ def test_an_enqueue_without_a_lock_makes_none() -> None:
 # --- queues
 
 
-def test_a_queue_counts_today_and_ever() -> None:
+def test_a_queue_has_daily_and_total_counters() -> None:
     queue = QueueRecord("q")
     queue.resize(TaskState.PENDING, 2)
     for instant in (NOW - DAY_MS, NOW, NOW):
@@ -199,7 +199,7 @@ def test_a_queue_counts_today_and_ever() -> None:
     assert (stats.pending, stats.size, stats.latency) == (2, 2, 300)
 
 
-def test_a_queue_is_listed_once_it_has_had_a_task() -> None:
+def test_a_queue_is_listed_after_its_first_task() -> None:
     queue = QueueRecord("q")
     assert queue.pause(paused=True)
     assert not queue.pause(paused=True)
@@ -211,7 +211,7 @@ def test_a_queue_is_listed_once_it_has_had_a_task() -> None:
     assert queue.stats((), NOW).paused
 
 
-def test_ranks_of_a_queue_lie_behind_and_before_all_others() -> None:
+def test_ranks_for_the_tail_and_the_head_surround_all_others() -> None:
     queue = QueueRecord("q")
     tails, heads = zip(*[(queue.tail(), queue.head()) for _ in range(3)], strict=True)
     assert [*heads[::-1], *tails] == sorted([*heads, *tails])

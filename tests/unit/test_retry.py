@@ -18,7 +18,7 @@ RECORDED = json.loads((Path(__file__).parents[1] / "golden/data/retry_delays.jso
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: f"retried-{recorded['n']}")
-def test_the_default_draws_exactly_the_delays_go_draws(recorded: dict[str, Any]) -> None:
+def test_the_default_retry_delays_equal_those_of_go(recorded: dict[str, Any]) -> None:
     rng = Random(7)
     drawn = {default_retry_delay(recorded["n"], rng).total_seconds() for _ in range(2000)}
     expected = range(recorded["sampled_min_s"], recorded["sampled_max_s"] + 1, recorded["step_s"])
@@ -30,7 +30,7 @@ def test_the_default_draws_exactly_the_delays_go_draws(recorded: dict[str, Any])
 @example(retried=3048, seed=0)
 @example(retried=3049, seed=0)
 @example(retried=2**31 - 1, seed=0)
-def test_the_default_has_a_delay_for_any_number_of_retries(retried: int, seed: int) -> None:
+def test_the_default_retry_delay_accepts_any_number_of_retries(retried: int, seed: int) -> None:
     delay = default_retry_delay(retried, Random(seed))
     assert timedelta(seconds=15) <= delay <= MAX_RETRY_DELAY
     assert delay >= min(timedelta(seconds=min(retried, 240) ** 4), MAX_RETRY_DELAY)

@@ -66,9 +66,7 @@ HANDLERS: list[Handler] = [
 
 
 @pytest.mark.parametrize("handler", HANDLERS)
-async def test_whatever_can_be_called_with_context_and_task_is_a_handler(
-    runs: Runs, handler: Handler
-) -> None:
+async def test_a_handler_is_any_callable_of_context_and_task(runs: Runs, handler: Handler) -> None:
     assert await runs.outcome(handler, delivery(payload=b"abc")) == Succeeded(b"ABC")
 
 
@@ -76,12 +74,14 @@ async def test_whatever_can_be_called_with_context_and_task_is_a_handler(
     ("returned", "result"),
     [(None, None), (b"", b""), (b"raw", b"raw"), ("é", "é".encode()), ({"a": [1]}, b'{"a":[1]}'), (0, b"0")],
 )
-async def test_what_a_handler_returns_is_the_result(runs: Runs, returned: Any, result: bytes | None) -> None:
+async def test_the_return_value_of_a_handler_is_the_result(
+    runs: Runs, returned: Any, result: bytes | None
+) -> None:
     assert await runs.outcome(lambda ctx, task: returned) == Succeeded(result)
 
 
 @pytest.mark.parametrize("returned", [object(), {object()}, float("nan"), "\ud800"])
-async def test_a_result_that_cannot_be_stored_fails_for_good(runs: Runs, returned: Any) -> None:
+async def test_a_result_that_cannot_be_stored_fails_permanently(runs: Runs, returned: Any) -> None:
     error = failure(await runs.outcome(lambda ctx, task: returned))
     assert isinstance(error, ResultError)
     assert isinstance(error, SkipRetry)
@@ -137,7 +137,7 @@ ENDED: list[BaseException] = [
 
 @pytest.mark.parametrize("kind", [HidesItsCause, HidesItsClass, Undecided])
 @pytest.mark.parametrize("wrapped", [True, False])
-async def test_an_error_that_cannot_be_looked_at_is_a_failure_that_says_so(
+async def test_an_error_that_cannot_be_inspected_is_a_failure_with_that_reason(
     runs: Runs, kind: type[Exception], wrapped: bool
 ) -> None:
     error = ExceptionGroup("several", [kind("boom")]) if wrapped else kind("boom")
@@ -159,7 +159,7 @@ async def test_an_exception_of_the_handler_is_the_failure(
 
 @pytest.mark.parametrize("error", ENDED, ids=repr)
 @pytest.mark.parametrize("plain", [True, False])
-async def test_nothing_a_handler_raises_ends_the_server(
+async def test_no_exception_of_a_handler_ends_the_server(
     runs: Runs, error: BaseException, plain: bool
 ) -> None:
     async def handler(ctx: Context, task: Task) -> None:
@@ -170,7 +170,7 @@ async def test_nothing_a_handler_raises_ends_the_server(
     await run.finished.wait()
 
 
-async def test_the_failure_names_what_the_handler_raised(runs: Runs) -> None:
+async def test_the_failure_names_the_exception_of_the_handler(runs: Runs) -> None:
     error = failure(await runs.outcome(lambda ctx, task: fail(SystemExit(3))))
     assert str(error) == "the handler raised SystemExit: 3"
     assert isinstance(error.__cause__, SystemExit)
@@ -222,7 +222,7 @@ async def test_a_run_ends_at_its_timeout_or_deadline_whichever_is_first(
 
 
 @pytest.mark.parametrize("late", [0, 1, 10**9])
-async def test_a_task_past_its_deadline_is_never_run_and_never_retried(runs: Runs, late: int) -> None:
+async def test_a_task_past_its_deadline_is_neither_run_nor_retried(runs: Runs, late: int) -> None:
     called = []
     message = delivery(deadline=runs.clock.now() // 1000 - late, timeout=60)
     run = runs.make(lambda ctx, task: called.append(task), message)
@@ -280,7 +280,7 @@ async def test_a_deadline_passing_during_the_run_is_final(
     assert reasons == [CancelReason.DEADLINE]
 
 
-async def test_a_handler_that_holds_up_the_loop_past_its_deadline_keeps_its_own_outcome(runs: Runs) -> None:
+async def test_a_handler_that_blocks_the_loop_past_its_deadline_keeps_its_outcome(runs: Runs) -> None:
     async def handler(ctx: Context, task: Task) -> bytes:
         threading.Event().wait(0.01)
         return b"late but done"
@@ -294,13 +294,13 @@ async def test_a_handler_that_holds_up_the_loop_past_its_deadline_keeps_its_own_
 
 
 @pytest.mark.parametrize("then", ["archive", "retry"])
-async def test_a_task_cancelled_before_it_began_is_not_run(runs: Runs, then: Any) -> None:
+async def test_a_task_cancelled_before_its_start_is_not_run(runs: Runs, then: Any) -> None:
     called: list[Task] = []
     assert await runs.outcome(lambda ctx, task: called.append(task), delivery(cancel=then)) == Cancelled(then)
     assert called == []
 
 
-async def test_a_run_cancelled_before_it_is_executed_does_not_call_its_handler(runs: Runs) -> None:
+async def test_a_run_cancelled_before_execution_does_not_call_its_handler(runs: Runs) -> None:
     called: list[Task] = []
     run = runs.make(lambda ctx, task: called.append(task))
     run.cancel(Interrupted("shutdown"))
@@ -309,7 +309,7 @@ async def test_a_run_cancelled_before_it_is_executed_does_not_call_its_handler(r
     assert run.finished.is_set()
 
 
-async def test_without_threads_the_task_goes_back(runs: Runs) -> None:
+async def test_a_task_is_requeued_if_no_thread_is_available(runs: Runs) -> None:
     runs.threads.shutdown()
     assert await runs.outcome(returns_plain) == Interrupted("shutdown")
 
@@ -317,7 +317,7 @@ async def test_without_threads_the_task_goes_back(runs: Runs) -> None:
 # --- what handlers are told ---------------------------------------------------------------------------
 
 
-async def test_code_anywhere_in_a_run_finds_its_context(runs: Runs) -> None:
+async def test_the_context_is_available_anywhere_in_a_run(runs: Runs) -> None:
     seen: list[Context] = []
 
     def note(ctx: Context, task: Task) -> None:

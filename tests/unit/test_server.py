@@ -58,14 +58,14 @@ async def answers_later(*_: object) -> Any:
         ("lease", timedelta(milliseconds=999), ValueError),
     ],
 )
-def test_an_option_that_cannot_be_honoured_is_named(option: str, value: Any, error: type[Exception]) -> None:
+def test_an_invalid_option_of_a_server_is_named(option: str, value: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=option):
         Server(MemoryBroker(), **{option: value})
 
 
 @pytest.mark.parametrize("given", [None, 42, MemoryBroker, {"url": "memory://"}])
 @pytest.mark.parametrize("user", [Client, AsyncClient, Server, Inspector, AsyncInspector, Scheduler])
-def test_what_is_no_broker_is_refused_at_once(user: Any, given: Any) -> None:
+def test_a_value_that_is_not_a_broker_is_refused_at_once(user: Any, given: Any) -> None:
     with pytest.raises(TypeError, match="broker must be a Broker or a URL, not "):
         user(given)
 
@@ -78,9 +78,9 @@ async def test_run_in_a_running_loop_names_what_to_use_instead() -> None:
         Scheduler(MemoryBroker()).run()
 
 
-def test_what_is_asked_for_nothing_has_sensible_defaults() -> None:
+def test_a_server_without_options_has_sensible_defaults() -> None:
     assert Server(MemoryBroker()).state == "new"
 
 
-def test_the_shortest_lease_is_a_second() -> None:
+def test_the_minimum_lease_is_one_second() -> None:
     assert Server(MemoryBroker(), lease=timedelta(seconds=1), shutdown_timeout=timedelta(0)).state == "new"

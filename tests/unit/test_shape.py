@@ -118,7 +118,7 @@ def test_the_public_package_names_backends_without_importing_them() -> None:
 
 
 @pytest.mark.parametrize("package", sorted(BACKENDS | {"asynq_conformance", "asynq_topologies"}))
-def test_a_package_beside_the_core_imports_the_core_alone(package: str) -> None:
+def test_a_backend_or_suite_imports_only_the_core(package: str) -> None:
     others = PACKAGES.keys() - {"asynq", package}
     offenders = {
         path: sorted(names & others)
@@ -129,7 +129,7 @@ def test_a_package_beside_the_core_imports_the_core_alone(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", sorted(BACKENDS))
-def test_the_harness_of_a_backend_is_for_the_conformance_suite_alone(package: str) -> None:
+def test_only_the_conformance_suite_may_use_the_harness_of_a_backend(package: str) -> None:
     harness = PACKAGES[package] / "harness.py"
     if harness.exists():
         assert set(imported(ast.parse(harness.read_text()))) & PACKAGES.keys() <= {
@@ -156,7 +156,7 @@ def modules_imported(path: Path, package: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("package", sorted(FLOORS))
-def test_a_folder_imports_from_lower_floors_only(package: str) -> None:
+def test_a_folder_imports_only_from_lower_floors(package: str) -> None:
     floor_of = {room: floor for floor, rooms in enumerate(FLOORS[package]) for room in rooms}
     offenders = [
         f"{shown(path)} imports {module}"
@@ -209,7 +209,7 @@ def test_no_import_circle_between_modules_of_a_package(package: str) -> None:
         pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
-def test_an_import_circle_is_found(tmp_path: Path) -> None:
+def test_an_import_circle_is_detected(tmp_path: Path) -> None:
     for name, text in {
         "a": "if TYPE_CHECKING:\n    from p.b import B",
         "b": "def f():\n    from p import c",
@@ -255,7 +255,7 @@ def test_loggers_are_the_ones_whose_records_are_safe() -> None:
 
 
 @pytest.mark.parametrize("vendor", sorted(VENDORS))
-def test_a_driver_is_imported_by_its_backend_alone(vendor: str) -> None:
+def test_a_driver_is_imported_only_by_its_backend(vendor: str) -> None:
     importers = {
         path
         for package in PACKAGES
@@ -313,7 +313,7 @@ def test_every_lua_snippet_is_included_by_a_script() -> None:
     assert set(" ".join(lines).split()) == {path.stem for path in (lua / "lib").glob("*.lua")}
 
 
-def test_no_file_is_long() -> None:
+def test_files_have_a_maximum_length() -> None:
     lengths = {
         shown(path): len(path.read_text().splitlines())
         for path in sources(*PACKAGES.values(), ROOT / "tests")
@@ -321,7 +321,7 @@ def test_no_file_is_long() -> None:
     assert {path: lines for path, lines in lengths.items() if lines > LONGEST_FILE} == {}
 
 
-def test_no_function_is_long() -> None:
+def test_functions_have_a_maximum_length() -> None:
     long = {
         f"{shown(path)}:{node.name}": lines
         for path in sources(*PACKAGES.values(), ROOT / "tests")
@@ -338,12 +338,12 @@ def test_the_example_of_a_backend_stays_small() -> None:
     assert lines < LARGEST_EXAMPLE
 
 
-def test_every_public_name_says_what_it_promises() -> None:
+def test_every_public_name_has_a_docstring() -> None:
     silent = [name for name in asynq.__all__ if not (getattr(asynq, name).__doc__ or name.startswith("__"))]
     assert silent == []
 
 
-def test_there_are_no_notes_to_self() -> None:
+def test_there_are_no_todo_comments() -> None:
     note = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
     files = [*sources(*PACKAGES.values()), *(ROOT / "backends").rglob("*.lua")]
     assert [shown(path) for path in files if note.search(path.read_text())] == []

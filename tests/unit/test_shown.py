@@ -55,13 +55,13 @@ class UnshowableError(Exception):
     ],
     ids=lambda value: type(value).__name__[:20],
 )
-def test_whatever_is_shown_is_one_harmless_line(show: Any, value: object) -> None:
+def test_shown_text_is_one_safe_line(show: Any, value: object) -> None:
     text = show(value)
     assert is_harmless(text)
     assert 0 < len(text) <= MAX_TEXT
 
 
-def test_what_is_harmless_is_shown_as_it_is() -> None:
+def test_safe_text_is_shown_unchanged() -> None:
     assert shown("naïve 任务 🎉 C:\\new") == "naïve 任务 🎉 C:\\new"
     assert shown("a\tb\nc\x1b") == r"a\tb\nc\x1b"
     assert shown_repr("it's\n") == repr("it's\n")
@@ -87,7 +87,7 @@ def failing_with(message: str, *notes: str, cause: Exception | None = None) -> E
     return error_of(fail)
 
 
-def test_a_traceback_shows_what_python_shows() -> None:
+def test_a_traceback_equals_that_of_python() -> None:
     told = shown_traceback(failing_with("boom", "a note", cause=failing_with("before")))
     assert re.findall(r"^\S.*$", told, re.MULTILINE) == [
         "Traceback (most recent call last):",
@@ -114,7 +114,7 @@ def test_a_traceback_shows_what_python_shows() -> None:
         type(NAMEABLE, (Exception,), {})(HOSTILE),
     ],
 )
-def test_no_line_of_a_traceback_looks_like_one_of_the_log(error: BaseException) -> None:
+def test_no_line_of_a_traceback_resembles_a_log_record(error: BaseException) -> None:
     lines = shown_traceback(error).split("\n")
     assert all(map(is_harmless, lines))
     assert not any(line.startswith((FORGED[:4], "INFO")) for line in lines)
@@ -185,7 +185,7 @@ def plain_handler() -> Iterator[tuple[logging.Logger, StringIO, list[logging.Log
     log.removeHandler(handler)
 
 
-def test_any_handler_of_a_program_writes_harmless_lines(plain_handler: Any) -> None:
+def test_every_logging_handler_writes_safe_lines(plain_handler: Any) -> None:
     log, stream, [*records] = plain_handler
     error = failing_with(HOSTILE, HOSTILE)
     log.error("task %r (%s) %d %.1f %s", HOSTILE, HOSTILE, 3, 2.5, error, exc_info=error)
@@ -202,7 +202,7 @@ def test_any_handler_of_a_program_writes_harmless_lines(plain_handler: Any) -> N
     assert all(isinstance(one, str | int | float) for one in records[0].args)
 
 
-def test_configurations_that_leave_our_loggers_out_do_not_disable_them(
+def test_a_logging_configuration_does_not_disable_our_loggers(
     plain_handler: Any, tmp_path: Path, restored_logging: None
 ) -> None:
     log, stream, _ = plain_handler
@@ -216,7 +216,7 @@ def test_configurations_that_leave_our_loggers_out_do_not_disable_them(
     assert stream.getvalue() == "ERROR after fileConfig\nERROR after dictConfig\n"
 
 
-def test_our_loggers_keep_the_class_that_a_program_set(restored_logging: None) -> None:
+def test_our_loggers_keep_the_class_set_by_a_program(restored_logging: None) -> None:
     class Own(logging.Logger):
         pass
 
@@ -227,7 +227,7 @@ def test_our_loggers_keep_the_class_that_a_program_set(restored_logging: None) -
     assert copy.copy(log) is log
 
 
-def test_what_is_too_large_is_written_short(plain_handler: Any) -> None:
+def test_a_large_record_is_shortened(plain_handler: Any) -> None:
     log, stream, _ = plain_handler
     error = failing_with("x" * LARGE, "n" * LARGE)
     log.error("task %r: %s", "t" * LARGE, error, exc_info=error)

@@ -8,7 +8,7 @@ import signal
 from asynq.runtime.stop_signals import DUPLICATE_REQUEST_WINDOW, StopRequests, stop_signals
 
 
-def test_requests_soon_after_the_first_are_the_same_one() -> None:
+def test_requests_shortly_after_the_first_count_as_one() -> None:
     times = [100.0 + DUPLICATE_REQUEST_WINDOW * share for share in (0, 0, 0.9, 1, 1.5)]
     requests = StopRequests(iter(times).__next__)
     assert not requests.made
@@ -16,7 +16,7 @@ def test_requests_soon_after_the_first_are_the_same_one() -> None:
     assert requests.made
 
 
-async def test_handlers_are_restored_when_no_signal_came() -> None:
+async def test_signal_handlers_are_restored_without_a_signal() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTSTP)]
     ignored = lambda: None  # noqa: E731
     with stop_signals(asyncio.get_running_loop(), stop=ignored, again=ignored, quiet=ignored):
@@ -24,7 +24,7 @@ async def test_handlers_are_restored_when_no_signal_came() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTSTP)] == before
 
 
-async def test_a_copy_of_a_handled_request_does_nothing_afterwards() -> None:
+async def test_a_duplicate_of_a_handled_request_is_ignored() -> None:
     stopped, again = asyncio.Event(), asyncio.Event()
     before = signal.getsignal(signal.SIGTERM)
     try:

@@ -45,16 +45,16 @@ class Awaited:
     count = streamed(count)
 
 
-async def test_a_coroutine_function_becomes_a_method_of_either_side() -> None:
+async def test_a_coroutine_function_becomes_a_sync_or_an_async_method() -> None:
     assert Blocking().double(4) == await Awaited().double(4) == 8
     assert list(inspect.signature(Blocking().double).parameters) == ["number"]
 
 
-async def test_an_async_generator_becomes_an_iterator_of_either_side() -> None:
+async def test_an_async_generator_becomes_a_sync_or_an_async_iterator() -> None:
     assert list(Blocking().count(3, [])) == [number async for number in Awaited().count(3, [])] == [0, 1, 2]
 
 
-def test_an_abandoned_iteration_ends_its_generator() -> None:
+def test_an_abandoned_iteration_closes_its_generator() -> None:
     ended: list[str] = []
     numbers = Blocking().count(3, ended)
     assert next(numbers) == 0
@@ -78,7 +78,7 @@ async def test_blocking_calls_work_while_an_event_loop_runs() -> None:
     assert completed(BlockingCalls(broker).execute_many([])) == []
 
 
-async def test_bad_input_of_a_listing_is_refused_before_the_first_step() -> None:
+async def test_invalid_input_of_a_listing_is_refused_before_the_first_step() -> None:
     for inspector in (Inspector(MemoryBroker()), AsyncInspector(MemoryBroker())):
         with pytest.raises(ValueError, match="group"):
             inspector.tasks("default", "pending", group="g")

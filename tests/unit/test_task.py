@@ -29,7 +29,7 @@ def test_a_payload_is_stored_as_bytes(payload: object, stored: bytes) -> None:
     assert Task("t", payload).payload == stored
 
 
-def test_a_payload_changed_later_does_not_change_the_task() -> None:
+def test_a_later_change_of_the_payload_does_not_change_the_task() -> None:
     payload = bytearray(b"ab")
     task = Task("t", payload)
     payload[0] = 0
@@ -37,12 +37,12 @@ def test_a_payload_changed_later_does_not_change_the_task() -> None:
 
 
 @pytest.mark.parametrize("payload", [object(), {"a": object()}, float("nan"), {"x": float("inf")}])
-def test_a_payload_that_is_not_json_able_is_refused_by_name(payload: object) -> None:
+def test_a_payload_that_json_cannot_represent_is_refused_with_its_type(payload: object) -> None:
     with pytest.raises((TypeError, ValueError), match="payload"):
         Task("t", payload)
 
 
-def test_a_payload_with_a_lone_surrogate_is_refused_by_name() -> None:
+def test_a_payload_with_a_lone_surrogate_is_refused() -> None:
     with pytest.raises(ValueError, match="payload"):
         Task("t", "\ud800")
 
@@ -50,12 +50,12 @@ def test_a_payload_with_a_lone_surrogate_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("type_", "error"), [("", ValueError), (" ", ValueError), ("\ud800", ValueError), (None, TypeError)]
 )
-def test_a_type_that_names_nothing_is_refused(type_: str, error: type[Exception]) -> None:
+def test_an_invalid_type_is_refused(type_: str, error: type[Exception]) -> None:
     with pytest.raises(error, match="type"):
         Task(type_)
 
 
-def test_an_option_of_a_task_is_checked_when_the_task_is_made() -> None:
+def test_options_of_a_task_are_checked_at_construction() -> None:
     with pytest.raises(ValueError, match="max_retry"):
         Task("t", max_retry=-1)
 
@@ -65,13 +65,13 @@ def test_an_unknown_option_is_refused_by_name() -> None:
         Task("t", retries=3)  # type: ignore[call-arg]
 
 
-def test_no_payload_and_an_empty_one_are_different_tasks() -> None:
+def test_tasks_with_a_missing_and_an_empty_payload_differ() -> None:
     assert Task("t") != Task("t", b"")
     assert not Task("t").has_payload
     assert Task("t", b"").has_payload
 
 
-def test_tasks_are_equal_when_all_they_say_is() -> None:
+def test_tasks_are_equal_if_all_fields_are_equal() -> None:
     assert Task("t", {"a": 1}, queue="low", headers={"h": "1"}) == Task(
         "t", b'{"a":1}', queue="low", headers={"h": "1"}
     )
@@ -79,29 +79,29 @@ def test_tasks_are_equal_when_all_they_say_is() -> None:
     assert Task("t", headers={"h": "1"}) != Task("t")
 
 
-def test_a_task_cannot_be_changed() -> None:
+def test_a_task_is_immutable() -> None:
     with pytest.raises(AttributeError):
         Task("t").type = "u"  # type: ignore[misc]
 
 
-def test_json_reads_what_was_given() -> None:
+def test_json_returns_the_given_payload() -> None:
     assert Task("t", {"a": [1, "ü"]}).json() == {"a": [1, "ü"]}
     assert Task("t").json() is None
 
 
 @pytest.mark.parametrize("payload", [b"{", b"\xff", b"[" * 100_000])
-def test_json_of_something_else_is_a_payload_error_that_names_the_type(payload: bytes) -> None:
+def test_json_of_an_invalid_payload_raises_a_payload_error_with_the_type(payload: bytes) -> None:
     with pytest.raises(PayloadError, match="email:deliver"):
         Task("email:deliver", payload).json()
 
 
 @pytest.mark.parametrize("payload", ["abc", b"abc"])
-def test_json_of_text_says_how_to_read_it(payload: Any) -> None:
+def test_json_of_a_text_payload_says_how_to_read_it(payload: Any) -> None:
     with pytest.raises(PayloadError, match=r"read it with task\.text or task\.payload"):
         Task("t", payload).json()
 
 
-def test_text_reads_what_was_given_as_str() -> None:
+def test_text_returns_the_given_str() -> None:
     assert Task("t", "grün").text == "grün"
     assert Task("t").text == ""
     with pytest.raises(PayloadError, match="email:deliver"):
@@ -115,11 +115,11 @@ def test_a_handler_sees_type_payload_and_headers_of_the_message() -> None:
     assert (task.type, task.payload, task.headers) == ("t", b"x", {"h": "1"})
 
 
-def test_a_message_of_a_peer_with_odd_names_still_becomes_a_task() -> None:
+def test_a_message_with_invalid_names_from_a_peer_becomes_a_task() -> None:
     assert Task.from_message(TaskMessage(id="1", type=" ", queue="q")).type == " "
 
 
-def test_the_repr_shows_what_was_given_and_bounds_the_payload() -> None:
+def test_the_repr_shows_the_fields_and_shortens_the_payload() -> None:
     assert repr(Task("t", b"x", max_retry=3, timeout=timedelta(seconds=1))) == (
         "Task('t', b'x', max_retry=3, timeout=datetime.timedelta(seconds=1))"
     )
@@ -127,7 +127,7 @@ def test_the_repr_shows_what_was_given_and_bounds_the_payload() -> None:
     assert len(repr(Task("t", b"x" * 1_000_000))) < 200
 
 
-def test_a_task_can_be_sent_to_another_process() -> None:
+def test_a_task_can_be_pickled() -> None:
     task = Task("t", b"x", queue="low", headers={"h": "1"})
     assert pickle.loads(pickle.dumps(task)) == task  # noqa: S301 - our own bytes
 
@@ -136,7 +136,7 @@ def test_a_task_can_be_sent_to_another_process() -> None:
     ("name", "why"),
     [("retry", "did you mean 'max_retry'"), ("ttl", "unexpected option 'ttl'"), ("Queue", "'queue'")],
 )
-def test_an_option_that_does_not_exist_is_refused_in_the_callers_name(name: str, why: str) -> None:
+def test_an_unknown_option_is_refused_with_the_name_of_the_called_function(name: str, why: str) -> None:
     options: Any = {name: 1}
     with pytest.raises(TypeError, match=rf"^Task\(\) .*{why}"):
         Task("t", **options)

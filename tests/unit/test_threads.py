@@ -18,7 +18,7 @@ begun.wait()
 """
 
 
-def test_calls_are_carried_out_and_answered() -> None:
+def test_calls_are_executed_and_return_results() -> None:
     with DaemonThreadPool(2) as threads:
         assert list(threads.map(pow, [2, 3], [3, 2])) == [8, 9]
         failing = threads.submit(divmod, 1, 0)
@@ -27,7 +27,7 @@ def test_calls_are_carried_out_and_answered() -> None:
         assert isinstance(leaving.exception(), SystemExit)
 
 
-def test_as_many_calls_run_at_once_as_there_are_threads_and_no_more() -> None:
+def test_calls_run_concurrently_up_to_the_number_of_threads() -> None:
     with DaemonThreadPool(3) as threads:
         together = threading.Barrier(3)
         calls = [threads.submit(together.wait, 5) for _ in range(6)]
@@ -36,7 +36,7 @@ def test_as_many_calls_run_at_once_as_there_are_threads_and_no_more() -> None:
         assert len(idents) <= 3
 
 
-def test_no_call_waits_for_another_while_a_thread_may_be_started() -> None:
+def test_no_call_waits_while_another_thread_can_be_started() -> None:
     for _ in range(200):
         with DaemonThreadPool(2) as threads:
             together = threading.Barrier(2)
@@ -44,14 +44,14 @@ def test_no_call_waits_for_another_while_a_thread_may_be_started() -> None:
                 call.result()
 
 
-def test_an_idle_thread_is_used_again() -> None:
+def test_an_idle_thread_is_reused() -> None:
     with DaemonThreadPool(100, name="idle") as threads:
         for _ in range(100):
             threads.submit(int).result()
         assert sum(thread.name.startswith("idle-") for thread in threading.enumerate()) < 10
 
 
-def test_after_shutdown_nothing_more_is_taken_but_what_was_taken_is_done() -> None:
+def test_shutdown_refuses_new_calls_and_finishes_accepted_ones() -> None:
     release = threading.Event()
     threads = DaemonThreadPool(1)
     calls = [threads.submit(release.wait), threads.submit(lambda: True)]
@@ -63,7 +63,7 @@ def test_after_shutdown_nothing_more_is_taken_but_what_was_taken_is_done() -> No
     assert all(call.result(0) for call in calls)
 
 
-def test_shutdown_can_drop_what_has_not_begun() -> None:
+def test_shutdown_can_drop_calls_that_have_not_started() -> None:
     release, begun = threading.Event(), threading.Event()
     threads = DaemonThreadPool(1)
     running = threads.submit(lambda: begun.set() or release.wait())  # type: ignore[func-returns-value]
@@ -81,12 +81,12 @@ def test_a_pool_has_at_least_one_thread() -> None:
         DaemonThreadPool(0)
 
 
-def test_a_stuck_thread_does_not_hold_up_the_end_of_the_interpreter() -> None:
+def test_a_stuck_thread_does_not_delay_the_end_of_the_interpreter() -> None:
     ended = subprocess.run([sys.executable, "-c", STUCK], timeout=20, check=False)
     assert ended.returncode == 0
 
 
-def test_an_event_loop_does_not_wait_for_its_threads_when_it_ends() -> None:
+def test_an_event_loop_ends_without_waiting_for_its_threads() -> None:
     begun, release = threading.Event(), threading.Event()
 
     def stay() -> None:

@@ -23,6 +23,6 @@ def text_of(leaf: str | dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("row", json.loads(RECORDED.read_text())["keys"], ids=lambda row: row["type"])
-def test_the_lock_has_the_name_go_gives_it(row: dict[str, Any]) -> None:
+def test_the_lock_has_the_same_name_as_in_go(row: dict[str, Any]) -> None:
     key = unique_key(text_of(row["queue"]), text_of(row["type"]), payload_of(row))
     assert key == text_of(row["unique_key"])

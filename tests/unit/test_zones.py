@@ -74,7 +74,7 @@ def near_changes(draw: st.DrawFn, hours: int = 36) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("day", [datetime(2026, 3, 28, 12), datetime(2026, 10, 24, 12)])  # noqa: DTZ001
-def test_every_24_hours_is_24_hours_across_a_change_of_the_offset(day: datetime) -> None:
+def test_every_24_hours_stays_24_hours_across_a_change_of_the_offset(day: datetime) -> None:
     berlin = ZoneInfo("Europe/Berlin")
     found = cron.parse("@every 24h", berlin).next_after(day.replace(tzinfo=berlin))
     assert found is not None
@@ -93,7 +93,7 @@ def test_every_is_real_time_in_any_zone(near: tuple[str, int], seconds: int, oth
 
 
 @given(near=near_changes())
-def test_instants_in_any_zone_are_the_same_instants(near: tuple[str, int]) -> None:
+def test_an_instant_means_the_same_in_any_zone(near: tuple[str, int]) -> None:
     """In the hour that a change repeats too, where `fold` tells which one is meant."""
     zone, start = near
     for there in (ZoneInfo(zone), UTC, timezone.utc, timezone(timedelta(hours=5))):  # noqa: UP017
@@ -159,7 +159,7 @@ def test_no_tick_is_skipped_or_doubled_by_a_change_of_the_offset(near: tuple[str
 
 
 @pytest.mark.parametrize("spec", ["0 * * * *", "30 9 * * *", "0 0 30 * *", "*/15 0 * * 5"])
-def test_a_day_that_a_zone_skips_has_no_ticks(spec: str) -> None:
+def test_a_day_skipped_by_a_zone_has_no_ticks(spec: str) -> None:
     zone, change = SKIPPED_DAY
     start = int(change.timestamp() * 1000) - 20 * HOUR
     end = start + 48 * HOUR
@@ -170,7 +170,7 @@ def test_a_day_that_a_zone_skips_has_no_ticks(spec: str) -> None:
 
 @given(near=near_changes(8), back=st.integers(0, 9 * HOUR), spec=specs())
 @settings(max_examples=30, deadline=None)
-def test_a_scheduler_that_wakes_at_any_time_takes_each_tick_once(
+def test_a_scheduler_that_wakes_up_at_any_time_takes_each_tick_once(
     near: tuple[str, int], back: int, spec: str
 ) -> None:
     """Ticks caught up with one by one are those of the whole span."""

@@ -38,7 +38,7 @@ def favour_the_heaviest() -> None:
 
 
 @failing(
-    TESTS + "test_whole_orders_are_drawn_as_from_a_shuffled_list_of_every_name_weight_times",
+    TESTS + "test_orders_are_distributed_like_a_shuffled_list_of_weighted_names",
     bug=36,
     histories=SERVED,
 )
