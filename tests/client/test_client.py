@@ -68,17 +68,19 @@ async def test_an_enqueued_task_is_pending_as_its_info_says(ask: Any, broker: Me
     assert TaskInfo.of(stored(broker, info)) == info
 
 
-async def test_a_task_for_later_is_scheduled_as_its_info_says(ask: Any, broker: MemoryBroker) -> None:
+async def test_a_task_with_a_future_time_is_scheduled_as_its_info_says(
+    ask: Any, broker: MemoryBroker
+) -> None:
     info = await ask("enqueue", Task("t"), process_in=timedelta(hours=24))
     assert (info.state, info.next_process_at) == (TaskState.SCHEDULED, NOW + timedelta(hours=24))
     assert TaskInfo.of(stored(broker, info)) == info
 
 
-async def test_a_time_that_has_passed_means_at_once(ask: Any) -> None:
+async def test_a_task_with_a_past_time_is_enqueued_as_pending(ask: Any) -> None:
     assert (await ask("enqueue", Task("t"), process_at=NOW - HOUR)).state is TaskState.PENDING
 
 
-async def test_a_task_of_a_group_waits_in_it(ask: Any, broker: MemoryBroker) -> None:
+async def test_a_task_with_a_group_waits_in_the_group(ask: Any, broker: MemoryBroker) -> None:
     info = await ask("enqueue", Task("t"), group="invoices")
     assert (info.state, info.group, info.next_process_at) == (TaskState.AGGREGATING, "invoices", None)
     assert stored(broker, info).state is TaskState.AGGREGATING
@@ -92,7 +94,7 @@ async def test_a_unique_task_is_refused_while_another_holds_the_lock(ask: Any, c
     await ask("enqueue", Task("t", b"x"), unique=HOUR)
 
 
-async def test_an_id_that_is_taken_is_refused(ask: Any) -> None:
+async def test_an_id_in_use_is_refused(ask: Any) -> None:
     await ask("enqueue", Task("t"), task_id="order-7")
     with pytest.raises(TaskIDConflictError) as refused:
         await ask("enqueue", Task("t"), task_id="order-7")
@@ -113,7 +115,7 @@ async def test_misuse_is_refused_before_anything_is_sent(ask: Any, broker: Memor
     assert broker.execute(ListQueues()) == ()
 
 
-async def test_a_batch_answers_for_each_task_in_order(ask: Any) -> None:
+async def test_a_batch_returns_an_answer_for_each_task_in_order(ask: Any) -> None:
     answers = await ask(
         "enqueue_many",
         [
@@ -144,12 +146,12 @@ async def test_a_batch_keeps_its_order_within_a_queue(ask: Any, broker: MemoryBr
     assert [task.message.id for task in listed] == [info.id for info in infos]
 
 
-async def test_options_of_a_batch_call_hold_for_all_its_tasks(ask: Any) -> None:
+async def test_options_of_a_batch_call_apply_to_all_its_tasks(ask: Any) -> None:
     infos = await ask("enqueue_many", [Task("a"), Task("b", queue="high")], queue="low")
     assert [info.queue for info in infos] == ["low", "low"]
 
 
-async def test_an_empty_batch_is_no_work(ask: Any) -> None:
+async def test_an_empty_batch_returns_an_empty_list(ask: Any) -> None:
     assert await ask("enqueue_many", []) == []
 
 
@@ -157,7 +159,7 @@ async def test_ping_returns_when_the_broker_answers(ask: Any) -> None:
     assert await ask("ping") is None
 
 
-async def test_ping_raises_what_is_wrong_with_the_broker(tmp_path: Path) -> None:
+async def test_ping_raises_the_error_of_the_broker(tmp_path: Path) -> None:
     broker = SQLiteBroker(str(tmp_path / "no" / "such" / "directory.db"))
     with pytest.raises(BrokerRefusedError):
         Client(broker).ping()
@@ -173,7 +175,7 @@ def test_one_client_serves_many_threads(broker: MemoryBroker) -> None:
     assert len({info.id for info in infos}) == 100
 
 
-def test_a_client_closes_the_broker_it_made_and_may_be_used_again(tmp_path: Path) -> None:
+def test_a_client_closes_its_own_broker_and_can_be_used_again(tmp_path: Path) -> None:
     with Client(f"sqlite:///{tmp_path}/tasks.db") as client:
         client.enqueue(Task("t"), task_id="1")
     with pytest.raises(TaskIDConflictError):
@@ -181,13 +183,13 @@ def test_a_client_closes_the_broker_it_made_and_may_be_used_again(tmp_path: Path
     client.close()
 
 
-def test_a_client_leaves_a_broker_it_was_given_open(broker: MemoryBroker) -> None:
+def test_a_client_does_not_close_a_given_broker(broker: MemoryBroker) -> None:
     with Client(broker) as client:
         info = client.enqueue(Task("t"))
     assert stored(broker, info).state is TaskState.PENDING
 
 
-def test_both_clients_have_the_same_verbs_with_the_same_arguments() -> None:
+def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:
     for verb in ("enqueue", "enqueue_many", "ping"):
         plain, awaited = getattr(Client, verb), getattr(AsyncClient, verb)
         assert inspect.signature(plain) == inspect.signature(awaited)

@@ -75,7 +75,7 @@ async def wait_in_vain(client: AsyncClient) -> None:
         await client.wait(info, timeout=timedelta(milliseconds=50))
 
 
-def test_a_loop_that_ends_leaves_no_connection(redis_server: RedisServer, new_loop: NewLoop) -> None:
+def test_the_end_of_a_loop_leaves_no_connection(redis_server: RedisServer, new_loop: NewLoop) -> None:
     client, inspector = AsyncClient(redis_server.url), AsyncInspector(redis_server.url)
     before = connections(redis_server.client)
     for _ in range(LOOPS):
@@ -96,7 +96,7 @@ def test_a_watcher_ends_with_its_loop(redis_server: RedisServer, new_loop: NewLo
 @pytest.mark.filterwarnings(
     "ignore:unclosed resource:ResourceWarning"
 )  # uvloop's, of a loop closed like that
-def test_loops_closed_by_hand_leave_one_connection_until_the_client_is_collected(
+def test_manually_closed_loops_leave_one_connection_until_the_client_is_collected(
     redis_server: RedisServer, new_loop: NewLoop
 ) -> None:
     client = AsyncClient(redis_server.url)
@@ -137,7 +137,7 @@ print(sum(connection.status == "ESTABLISHED" for connection in psutil.Process().
 """
 
 
-def test_calls_abandoned_with_a_closed_loop_neither_crash_nor_stay_connected(
+def test_calls_abandoned_with_a_closed_loop_leave_no_connection(
     redis_server: RedisServer, new_loop: NewLoop
 ) -> None:
     which = "asyncio" if new_loop is asyncio.new_event_loop else "uvloop"
@@ -163,7 +163,7 @@ def test_a_client_collected_on_its_loop_leaves_no_connection(
     eventually(lambda: connections(redis_server.client) == before)
 
 
-def test_a_loop_goes_on_without_the_loops_that_ended_beside_it(
+def test_a_loop_is_not_affected_by_the_end_of_other_loops(
     redis_server: RedisServer, new_loop: NewLoop
 ) -> None:
     client = AsyncClient(redis_server.url)
@@ -182,7 +182,7 @@ def test_a_loop_goes_on_without_the_loops_that_ended_beside_it(
     eventually(lambda: connections(redis_server.client) == before)
 
 
-def test_a_forked_child_frees_what_it_inherited(redis_server: RedisServer, new_loop: NewLoop) -> None:
+def test_a_forked_child_frees_inherited_resources(redis_server: RedisServer, new_loop: NewLoop) -> None:
     client = AsyncClient(redis_server.url)
     before = connections(redis_server.client)
 
@@ -217,7 +217,7 @@ def run_in_thread(new_loop: NewLoop, work: Any) -> None:
         threads.submit(run, new_loop, work).result()
 
 
-def test_plain_handlers_run_loops_of_their_own(redis_server: RedisServer, new_loop: NewLoop) -> None:
+def test_plain_handlers_can_run_their_own_loops(redis_server: RedisServer, new_loop: NewLoop) -> None:
     mux, done = ServeMux(), threading.Semaphore(0)
     enqueuer = AsyncClient(redis_server.url)
 
@@ -245,7 +245,7 @@ def test_plain_handlers_run_loops_of_their_own(redis_server: RedisServer, new_lo
 
 
 @pytest.mark.parametrize("backend", ["redis", "sqlite"])
-def test_a_server_that_nobody_shuts_down_ends_with_its_loop(
+def test_a_server_without_a_shutdown_ends_with_its_loop(
     backend: str, redis_server: RedisServer, tmp_path: Path, new_loop: NewLoop
 ) -> None:
     broker = RedisBroker(redis_server.url) if backend == "redis" else SQLiteBroker(tmp_path / "tasks.db")

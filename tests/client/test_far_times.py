@@ -63,7 +63,7 @@ def test_a_duration_longer_than_the_longest_is_refused_before_anything_is_sent(
     assert Inspector(broker).queues() == ()
 
 
-def test_the_furthest_times_are_kept_and_shown(broker: Broker) -> None:
+def test_the_earliest_and_latest_times_are_kept_and_shown(broker: Broker) -> None:
     inspector = Inspector(broker)
     far = Task("t", timeout=MAX_DURATION, retention=MAX_DURATION, unique=MAX_DURATION, deadline=MAX_DATETIME)
     info = Client(broker).enqueue(far, process_at=MAX_DATETIME)
@@ -77,7 +77,7 @@ def test_the_furthest_times_are_kept_and_shown(broker: Broker) -> None:
     assert list(inspector.tasks("default", "scheduled")) == [later, info]
 
 
-def test_a_broker_may_be_waited_for_as_long_as_a_duration_is(tmp_path: Path) -> None:
+def test_the_budget_of_a_broker_may_be_the_longest_duration(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="budget"):
         SQLiteBroker(tmp_path / "tasks.db", budget=timedelta.max)
     broker = SQLiteBroker(tmp_path / "tasks.db", budget=MAX_DURATION)
@@ -86,18 +86,18 @@ def test_a_broker_may_be_waited_for_as_long_as_a_duration_is(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("instant", LONG_AGO, ids=str)
-def test_the_first_instants_are_long_ago(broker: Broker, instant: datetime) -> None:
+def test_the_earliest_instants_are_accepted(broker: Broker, instant: datetime) -> None:
     info = Client(broker).enqueue(Task("t"), process_at=instant)
     assert info.state is TaskState.PENDING
 
 
 @pytest.mark.parametrize("instant", [MIN_DATETIME, MAX_DATETIME], ids=str)
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12"])
-def test_every_time_zone_has_the_first_and_the_last_instant(instant: datetime, zone: str) -> None:
+def test_every_time_zone_can_express_the_first_and_the_last_instant(instant: datetime, zone: str) -> None:
     assert instant.astimezone(ZoneInfo(zone)) == instant
 
 
-def test_a_schedule_refuses_what_a_client_refuses() -> None:
+def test_a_scheduler_refuses_the_same_times_as_a_client() -> None:
     scheduler = Scheduler(MemoryBroker())
     with pytest.raises(ValueError, match="process_at"):
         scheduler.register("@hourly", Task("t"), process_at=TOO_LATE[0])

@@ -47,7 +47,7 @@ def enqueue(broker: Broker, count: int = 1, **options: object) -> list[str]:
     return [info.id for info in Client(broker).enqueue_many(tasks) if not isinstance(info, Exception)]
 
 
-def test_a_queue_is_shown_with_all_its_numbers(broker: Broker, inspector: Inspector) -> None:
+def test_a_queue_is_shown_with_all_its_statistics(broker: Broker, inspector: Inspector) -> None:
     enqueue(broker, 3)
     inspector.pause("default")
     info = inspector.queue_info("default")
@@ -72,16 +72,14 @@ def test_history_begins_with_today(broker: Broker, inspector: Inspector) -> None
         inspector.history("default", days=0)
 
 
-def test_all_tasks_are_iterated_over_in_order(broker: Broker, inspector: Inspector) -> None:
+def test_tasks_are_iterated_in_order(broker: Broker, inspector: Inspector) -> None:
     ids = enqueue(broker, MANY)
     assert [task.id for task in inspector.tasks("default", state="pending")] == ids
     assert list(inspector.tasks("default", TaskState.RETRY)) == []
 
 
 @pytest.mark.parametrize("state", ["pending", "scheduled"])
-def test_each_task_can_be_deleted_while_it_is_iterated_over(
-    broker: Broker, inspector: Inspector, state: str
-) -> None:
+def test_tasks_can_be_deleted_during_iteration(broker: Broker, inspector: Inspector, state: str) -> None:
     ids = enqueue(broker, MANY, process_in=timedelta(hours=1) if state == "scheduled" else None)
     seen = []
     for task in inspector.tasks("default", state):
@@ -91,9 +89,7 @@ def test_each_task_can_be_deleted_while_it_is_iterated_over(
     assert inspector.queue_info("default").size == 0
 
 
-def test_every_other_task_can_be_moved_while_all_are_iterated_over(
-    broker: Broker, inspector: Inspector
-) -> None:
+def test_every_other_task_can_be_moved_during_iteration(broker: Broker, inspector: Inspector) -> None:
     ids = enqueue(broker, MANY)
     seen = []
     for number, task in enumerate(inspector.tasks("default", "pending")):
@@ -104,7 +100,7 @@ def test_every_other_task_can_be_moved_while_all_are_iterated_over(
     assert inspector.queue_info("default").archived == MANY // 2
 
 
-def test_misuse_is_refused_before_anything_is_asked(inspector: Inspector) -> None:
+def test_misuse_of_an_inspector_is_refused_before_any_operation(inspector: Inspector) -> None:
     with pytest.raises(ValueError, match="state must be one of"):
         inspector.tasks("default", "sleeping")
     with pytest.raises(ValueError, match="group"):
@@ -117,7 +113,7 @@ def test_misuse_is_refused_before_anything_is_asked(inspector: Inspector) -> Non
         inspector.cancel("t", then="explode")  # type: ignore[arg-type]
 
 
-def test_single_tasks_are_shown_changed_moved_and_deleted(broker: Broker, inspector: Inspector) -> None:
+def test_single_tasks_can_be_shown_changed_moved_and_deleted(broker: Broker, inspector: Inspector) -> None:
     enqueue(broker)
     inspector.archive_task("default", "0000")
     assert inspector.task("default", "0000").state is TaskState.ARCHIVED
@@ -134,7 +130,7 @@ def test_single_tasks_are_shown_changed_moved_and_deleted(broker: Broker, inspec
         inspector.task("default", "0000")
 
 
-def test_bulk_verbs_say_how_many(broker: Broker, inspector: Inspector) -> None:
+def test_bulk_methods_return_the_number_of_tasks(broker: Broker, inspector: Inspector) -> None:
     enqueue(broker, MANY)
     assert inspector.archive_all("default", "pending") == MANY
     assert inspector.run_all("default", "archived") == MANY
@@ -142,7 +138,7 @@ def test_bulk_verbs_say_how_many(broker: Broker, inspector: Inspector) -> None:
     assert inspector.delete_all("default", "pending") == MANY
 
 
-def test_groups_are_listed_and_moved_one_or_all(broker: Broker, inspector: Inspector) -> None:
+def test_groups_can_be_listed_and_moved(broker: Broker, inspector: Inspector) -> None:
     client = Client(broker)
     for number in range(6):
         client.enqueue(Task("t", {"n": number}), group=f"g{number % 3}")
@@ -157,9 +153,7 @@ def test_groups_are_listed_and_moved_one_or_all(broker: Broker, inspector: Inspe
     assert list(inspector.groups("default")) == []
 
 
-def test_a_purged_queue_stays_without_tasks_and_a_deleted_one_does_not(
-    broker: Broker, inspector: Inspector
-) -> None:
+def test_purging_keeps_a_queue_and_deleting_removes_it(broker: Broker, inspector: Inspector) -> None:
     enqueue(broker, 5)
     Client(broker).enqueue(Task("t"), process_in=timedelta(hours=1))
     Client(broker).enqueue(Task("t"), group="g")
@@ -170,13 +164,13 @@ def test_a_purged_queue_stays_without_tasks_and_a_deleted_one_does_not(
     assert inspector.queues() == ()
 
 
-def test_a_sound_store_gives_the_doctor_nothing_to_do(broker: Broker, inspector: Inspector) -> None:
+def test_the_doctor_finds_nothing_in_a_consistent_store(broker: Broker, inspector: Inspector) -> None:
     enqueue(broker, MANY)
     assert list(inspector.doctor()) == []
     assert list(inspector.doctor(repair=True)) == []
 
 
-def test_the_awaited_inspector_does_the_same(broker: Broker) -> None:
+def test_the_async_inspector_behaves_the_same(broker: Broker) -> None:
     ids = enqueue(broker, MANY)
 
     async def look() -> tuple[list[TaskInfo], int]:
@@ -193,7 +187,7 @@ def test_the_awaited_inspector_does_the_same(broker: Broker) -> None:
     assert ([task.id for task in tasks], deleted) == (ids, MANY)
 
 
-def test_both_inspectors_have_the_same_verbs_with_the_same_signatures() -> None:
+def test_both_inspectors_have_the_same_methods_with_the_same_signatures() -> None:
     def verbs(cls: type) -> dict[str, inspect.Signature]:
         return {
             name: inspect.signature(verb) for name, verb in vars(cls).items() if hasattr(verb, "__wrapped__")
@@ -203,7 +197,7 @@ def test_both_inspectors_have_the_same_verbs_with_the_same_signatures() -> None:
     assert len(verbs(Inspector)) >= 19
 
 
-def test_an_inspector_given_a_url_connects_and_closes_by_itself(tmp_path: Path) -> None:
+def test_an_inspector_with_a_url_connects_and_closes_on_its_own(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'tasks.db'}"
     with Client(url) as client, Inspector(url) as inspector:
         client.enqueue(Task("t"))
@@ -236,7 +230,7 @@ def test_an_inspector_given_a_url_connects_and_closes_by_itself(tmp_path: Path) 
     ],
 )
 @pytest.mark.parametrize("bad", [b"default", " ", 3])
-def test_what_can_name_nothing_is_refused_by_its_name_and_nothing_changes(
+def test_an_invalid_name_is_refused_and_changes_nothing(
     broker: Broker, inspector: Inspector, ask: Callable[[Inspector, object], object], option: str, bad: object
 ) -> None:
     enqueue(broker, 1)

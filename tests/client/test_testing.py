@@ -70,7 +70,7 @@ def mux(client: asynq.Client) -> asynq.ServeMux:
     return mux
 
 
-async def test_all_that_is_due_runs_in_order_also_what_comes_meanwhile(
+async def test_all_due_tasks_run_in_order_including_new_ones(
     run: Runner, broker: asynq.Broker, client: asynq.Client, mux: asynq.ServeMux
 ) -> None:
     client.enqueue(asynq.Task("plain"))
@@ -85,7 +85,7 @@ async def test_all_that_is_due_runs_in_order_also_what_comes_meanwhile(
     assert asynq.Inspector(broker).task("other", "kept").result == b"a1"
 
 
-async def test_what_is_due_later_runs_when_the_clock_has_moved(
+async def test_scheduled_tasks_run_after_the_clock_has_moved(
     run: Runner, broker: asynq.Broker, client: asynq.Client, mux: asynq.ServeMux, clock: FakeClock
 ) -> None:
     client.enqueue(asynq.Task("async"), process_in=HOUR)
@@ -95,7 +95,7 @@ async def test_what_is_due_later_runs_when_the_clock_has_moved(
     assert len(await run(broker, mux)) == 1
 
 
-async def test_a_handlers_error_is_raised_once_its_task_is_settled(
+async def test_the_error_of_a_handler_is_raised_after_its_task_is_settled(
     run: Runner, broker: asynq.Broker, client: asynq.Client, mux: asynq.ServeMux
 ) -> None:
     info = client.enqueue(asynq.Task("fails"))
@@ -104,7 +104,7 @@ async def test_a_handlers_error_is_raised_once_its_task_is_settled(
     assert asynq.Inspector(broker).task("default", info.id).state is TaskState.RETRY
 
 
-async def test_retries_run_one_clock_move_after_the_other(
+async def test_each_move_of_the_clock_runs_one_retry(
     run: Runner, broker: asynq.Broker, client: asynq.Client, mux: asynq.ServeMux, clock: FakeClock
 ) -> None:
     info = client.enqueue(asynq.Task("fails"), max_retry=1)
@@ -117,7 +117,7 @@ async def test_retries_run_one_clock_move_after_the_other(
     assert asynq.Inspector(broker).task("default", info.id).state is TaskState.ARCHIVED
 
 
-async def test_tasks_that_feed_themselves_are_found_out(
+async def test_tasks_that_enqueue_themselves_endlessly_are_detected(
     run: Runner, broker: asynq.Broker, client: asynq.Client, mux: asynq.ServeMux
 ) -> None:
     client.enqueue(asynq.Task("feeds"))
@@ -125,13 +125,13 @@ async def test_tasks_that_feed_themselves_are_found_out(
         await run(broker, mux, most=20)
 
 
-async def test_with_nothing_enqueued_there_is_nothing_to_do(
+async def test_draining_an_empty_broker_runs_no_task(
     run: Runner, broker: asynq.Broker, mux: asynq.ServeMux
 ) -> None:
     assert await run(broker, mux) == []
 
 
-def test_what_waits_is_listed_by_queue_and_type(broker: asynq.Broker, client: asynq.Client) -> None:
+def test_waiting_tasks_are_listed_by_queue_and_type(broker: asynq.Broker, client: asynq.Client) -> None:
     client.enqueue(asynq.Task("a"), process_in=HOUR)
     client.enqueue(asynq.Task("a"))
     client.enqueue(asynq.Task("b"), queue="low", group="g")
@@ -141,7 +141,7 @@ def test_what_waits_is_listed_by_queue_and_type(broker: asynq.Broker, client: as
     assert enqueued(broker, "a", queue="low") == enqueued(broker, queue="unknown") == []
 
 
-def test_an_assertion_passes_for_what_is_there(broker: asynq.Broker, client: asynq.Client) -> None:
+def test_an_assertion_passes_for_an_enqueued_task(broker: asynq.Broker, client: asynq.Client) -> None:
     info = client.enqueue(asynq.Task("a", {"user": 1}), queue="low")
     client.enqueue(asynq.Task("a"))
     assert [found.id for found in assert_enqueued(broker, "a", payload={"user": 1}, queue="low")] == [info.id]
@@ -172,9 +172,7 @@ def test_an_assertion_compares_json_by_value(
     assert_enqueued(broker, "a", payload='{"lines":{"a":2,"b":1},"user":1}', times=0)
 
 
-def test_an_assertion_passes_over_payloads_that_are_no_json(
-    broker: asynq.Broker, client: asynq.Client
-) -> None:
+def test_an_assertion_ignores_payloads_that_are_not_json(broker: asynq.Broker, client: asynq.Client) -> None:
     for payload in (b"\xff", b"[" * 100_000, b"[NaN]", b""):
         client.enqueue(asynq.Task("a", payload))
     assert_enqueued(broker, "a", payload=[1], times=0)
@@ -184,7 +182,7 @@ def test_an_assertion_passes_over_payloads_that_are_no_json(
     "wanted",
     [{"payload": {"user": 2}}, {"queue": "high"}, {"times": 0}, {"times": 2}],
 )
-def test_an_assertion_fails_with_what_is_there_instead(
+def test_a_failed_assertion_lists_the_enqueued_tasks(
     broker: asynq.Broker, client: asynq.Client, wanted: dict[str, Any]
 ) -> None:
     client.enqueue(asynq.Task("a", {"user": 1}), queue="low")
@@ -192,7 +190,7 @@ def test_an_assertion_fails_with_what_is_there_instead(
         assert_enqueued(broker, "a", **wanted)
 
 
-def test_the_fixtures_give_each_test_a_broker_on_a_clock_of_its_own(
+def test_the_fixtures_provide_each_test_with_its_own_broker_and_clock(
     asynq_broker: asynq.MemoryBroker, asynq_clock: FakeClock
 ) -> None:
     assert asynq_broker.clock is asynq_clock
@@ -201,7 +199,7 @@ def test_the_fixtures_give_each_test_a_broker_on_a_clock_of_its_own(
     assert len(run_until_idle(asynq_broker, lambda ctx, task: None)) == 1
 
 
-async def test_a_url_is_as_good_as_a_broker(run: Runner, mux: asynq.ServeMux) -> None:
+async def test_a_url_is_accepted_in_place_of_a_broker(run: Runner, mux: asynq.ServeMux) -> None:
     url = "memory://tests-of-testing"
     with asynq.Client(url) as client:
         client.enqueue(asynq.Task("async", b"1"))
@@ -211,7 +209,7 @@ async def test_a_url_is_as_good_as_a_broker(run: Runner, mux: asynq.ServeMux) ->
         await run(asynq.MemoryBroker, mux)
 
 
-async def test_a_task_that_was_cancelled_has_not_succeeded(
+async def test_a_cancelled_task_has_not_succeeded(
     run: Runner, broker: asynq.Broker, client: asynq.Client, mux: asynq.ServeMux, clock: FakeClock
 ) -> None:
     info = client.enqueue(asynq.Task("async"))

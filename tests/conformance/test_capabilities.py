@@ -79,46 +79,44 @@ GROUP_LAW = "test_a_task_with_a_group_is_added_to_its_group"
 DECLARATION_LAW = "test_a_broker_supports_the_core_and_declares_what_it_does_not_support"
 
 
-def test_a_law_that_needs_what_is_declared_unsupported_is_skipped_by_name(face: Face) -> None:
+def test_a_law_for_an_unsupported_operation_is_skipped_with_its_name(face: Face) -> None:
     with pytest.raises(pytest.skip.Exception, match=r"^unsupported: RunTask$"):
         hold_against_law(face, RUN_LAW, refused=(ops.RunTask,), declared=(ops.RunTask,))
 
 
-def test_what_is_refused_and_not_declared_fails(face: Face) -> None:
+def test_a_refused_operation_that_is_not_declared_fails(face: Face) -> None:
     with pytest.raises(pytest.fail.Exception, match=r"RunTask is refused .* do not declare it"):
         hold_against_law(face, RUN_LAW, refused=(ops.RunTask,))
 
 
-def test_what_is_refused_in_a_batch_and_not_declared_fails(face: Face) -> None:
+def test_a_refused_operation_of_a_batch_that_is_not_declared_fails(face: Face) -> None:
     with pytest.raises(pytest.fail.Exception, match=r"Enqueue is refused"):
         hold_against_law(face, BATCH_LAW, refused=(ops.Enqueue,))
 
 
-def test_what_is_declared_unsupported_and_answers_may_be_claimed(face: Face) -> None:
+def test_a_working_operation_declared_unsupported_is_reported(face: Face) -> None:
     with pytest.raises(
         pytest.skip.Exception, match=r"unsupported: RunTask, but .* the declaration can be removed"
     ):
         hold_against_law(face, RUN_LAW, declared=(ops.RunTask,))
 
 
-def test_a_broker_without_groups_is_held_to_no_law_of_groups(face: Face) -> None:
+def test_laws_of_groups_are_skipped_for_a_broker_without_groups(face: Face) -> None:
     with pytest.raises(pytest.skip.Exception, match=r"^unsupported: groups$"):
         hold_against_law(face, GROUP_LAW, groups=False)
 
 
 @pytest.mark.parametrize("limits", [{"declared": (ops.Enqueue,)}, {"groups": False}])
-def test_a_declaration_without_the_core_or_that_contradicts_itself_fails(
-    face: Face, limits: dict[str, Any]
-) -> None:
+def test_an_incomplete_or_contradictory_declaration_fails(face: Face, limits: dict[str, Any]) -> None:
     with pytest.raises(AssertionError):
         hold_against_law(face, DECLARATION_LAW, **limits)
 
 
-def test_a_broker_without_limits_declares_none(face: Face) -> None:
+def test_a_broker_that_supports_everything_passes_its_declaration(face: Face) -> None:
     hold_against_law(face, DECLARATION_LAW)
 
 
-def test_what_is_missing_of_the_core_is_named(face: Face) -> None:
+def test_missing_operations_of_the_core_are_named(face: Face) -> None:
     limits = {"declared": (ops.Dequeue, ops.Done, ops.RunTask)}
     with pytest.raises(AssertionError, match=r"(?s)must be supported.*\['Dequeue', 'Done'\]"):
         hold_against_law(face, DECLARATION_LAW, **limits)

@@ -42,7 +42,7 @@ def test_a_table_is_printed_for_the_store_at_a_url(tmp_path: Path) -> None:
     assert "10/10 tests" in ran.stderr
 
 
-def test_a_store_in_use_is_left_alone_unless_forced(tmp_path: Path) -> None:
+def test_a_store_in_use_is_refused_without_force(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/tasks.db"
     with asynq.Client(url) as client:
         client.enqueue(asynq.Task("kind", b""), task_id="precious")
@@ -57,7 +57,7 @@ def test_a_store_in_use_is_left_alone_unless_forced(tmp_path: Path) -> None:
     assert list(tmp_path.glob("tasks.db*")) == []
 
 
-def test_a_redis_is_left_as_empty_as_it_was(redis_server: RedisServer, tmp_path: Path) -> None:
+def test_a_redis_database_is_empty_afterwards(redis_server: RedisServer, tmp_path: Path) -> None:
     redis_server.client.set("other", "people's")
     ran = conformance(redis_server.url, *FEW, cwd=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -65,7 +65,7 @@ def test_a_redis_is_left_as_empty_as_it_was(redis_server: RedisServer, tmp_path:
 
 
 @pytest.mark.parametrize("url", ["gopher://elsewhere", "redis://127.0.0.1:1"])
-def test_a_store_that_cannot_be_used_is_told(tmp_path: Path, url: str) -> None:
+def test_an_unusable_store_is_reported(tmp_path: Path, url: str) -> None:
     ran = conformance(url, *FEW, cwd=tmp_path)
     assert ran.returncode == REFUSED
     assert "Traceback" not in ran.stderr
@@ -80,7 +80,7 @@ def test_a_history_that_was_not_drained_is_not_ok(tmp_path: Path) -> None:
     assert "incomplete: the run was not drained" in ran.stdout
 
 
-def test_a_history_that_holds_no_violation_is_ok(tmp_path: Path) -> None:
+def test_a_history_without_a_violation_is_ok(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl.gz"
     write(path, [HistoryEvent("drain", -1, 2, EventKind.NOTE, REMAINS, {"quiesced_at": 1, "drained": True})])
     ran = conformance("check", str(path), "--json", cwd=tmp_path)
@@ -88,7 +88,7 @@ def test_a_history_that_holds_no_violation_is_ok(tmp_path: Path) -> None:
     assert json.loads(ran.stdout)["state"] == "ok"
 
 
-def test_half_a_file_is_told(tmp_path: Path) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl.gz"
     write(path, [HistoryEvent("drain", -1, 2, EventKind.NOTE, REMAINS, {"quiesced_at": 1, "drained": True})])
     path.write_bytes(path.read_bytes()[:-20])
@@ -97,7 +97,9 @@ def test_half_a_file_is_told(tmp_path: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
-def test_what_failed_is_told_a_law_once_with_how_to_try_it_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_failed_law_is_printed_once_with_the_command_that_repeats_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     fact = Fact(column="redis", layer="A", promises=("G3",))
     outcomes = [
         LawOutcome(
@@ -118,7 +120,7 @@ def test_what_failed_is_told_a_law_once_with_how_to_try_it_alone(capsys: pytest.
     assert "and 2 more laws" in printed
 
 
-def test_nothing_a_law_says_acts_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_of_laws_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     fact = Fact(column="[red]mine", layer="A", promises=("G3",))
     said = "two\nlines\x1b[2J\u202e"
     outcomes = [
@@ -135,7 +137,7 @@ def test_nothing_a_law_says_acts_on_the_terminal(capsys: pytest.CaptureFixture[s
         assert "\x1b[2J" not in page
 
 
-def test_a_file_that_is_no_history_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_history_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     path.write_text("{}\n")
     ran = conformance("check", str(path), cwd=tmp_path)

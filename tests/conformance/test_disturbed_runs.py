@@ -39,7 +39,7 @@ def lose_tasks(harness: BreakableRedis) -> None:
     harness.topology.nodes[0].client.flushall()
 
 
-def test_lost_tasks_are_found_out_unless_they_may_be_lost(harness: BreakableRedis, tmp_path: Path) -> None:
+def test_lost_tasks_are_detected_unless_the_loss_is_allowed(harness: BreakableRedis, tmp_path: Path) -> None:
     def strike(run: HistoryRun) -> None:
         lose_tasks(harness)
 
@@ -49,7 +49,7 @@ def test_lost_tasks_are_found_out_unless_they_may_be_lost(harness: BreakableRedi
     assert excused.figures["excused"] > 0
 
 
-def test_tasks_lost_long_before_are_not_excused(harness: BreakableRedis, tmp_path: Path) -> None:
+def test_tasks_lost_before_the_disturbance_are_not_excused(harness: BreakableRedis, tmp_path: Path) -> None:
     def strike(run: HistoryRun) -> None:
         lose_tasks(harness)
 
@@ -64,7 +64,7 @@ def test_tasks_lost_long_before_are_not_excused(harness: BreakableRedis, tmp_pat
     assert judge(late, may_lose=True).failures
 
 
-def test_a_store_that_takes_its_time_is_seen_to(harness: BreakableRedis, tmp_path: Path) -> None:
+def test_a_slow_store_is_detected(harness: BreakableRedis, tmp_path: Path) -> None:
     node = harness.topology.nodes[0]
     later = threading.Timer(2.0, node.resume)
 

@@ -34,7 +34,7 @@ CHOSEN: tuple[type[TaskStore], ...] = (
 
 
 @pytest.mark.parametrize("store", CHOSEN)
-def test_a_store_that_is_broken_in_one_step_is_told_from_the_model(store: type[TaskStore]) -> None:
+def test_a_store_with_one_broken_step_differs_from_the_model(store: type[TaskStore]) -> None:
     with pytest.raises(DivergenceError) as told:
         run(BrokenHarness(store), 200, 50, shrink=False)
     text = str(told.value)
@@ -42,7 +42,7 @@ def test_a_store_that_is_broken_in_one_step_is_told_from_the_model(store: type[T
     assert "def test_(self, lab: Lab)" in text
 
 
-def test_what_is_told_is_short_and_says_what_was_expected() -> None:
+def test_the_message_is_short_and_contains_the_expected_value() -> None:
     with pytest.raises(DivergenceError) as told:
         run(BrokenHarness(contents.CountsTwice), 50, 30)
     text = str(told.value)
@@ -51,13 +51,13 @@ def test_what_is_told_is_short_and_says_what_was_expected() -> None:
     assert "processed_total: expected 1, got 2" in text
 
 
-def test_every_invariant_is_in_the_description_of_the_protocol() -> None:
+def test_every_invariant_is_documented_in_the_protocol() -> None:
     page = " ".join(PAGE.read_text().split())
     sentences = [(invariant.__doc__ or "").strip() for invariant in invariants.INVARIANTS]
     assert all(sentences)
     assert [sentence for sentence in sentences if sentence not in page] == []
 
 
-def test_every_operation_is_in_the_description_of_the_protocol() -> None:
+def test_every_operation_is_documented_in_the_protocol() -> None:
     page = PAGE.read_text()
     assert [op.__name__ for op in ops.all_operations() if f"`{op.__name__}`" not in page] == []

@@ -71,7 +71,7 @@ def cells(document: dict[str, Any], column: str = "mine") -> dict[str, str]:
     return {row["id"]: row["cells"][column]["status"] for row in document["promises"]}
 
 
-def test_what_passes_is_ok_and_what_no_test_verified_is_not(run: Run) -> None:
+def test_a_passed_test_is_ok_and_an_unverified_promise_is_not(run: Run) -> None:
     result, document = run()
     assert result.ret == 0
     assert {name: status for name, status in cells(document).items() if status != "none"} == {
@@ -99,7 +99,7 @@ def test_a_class_may_stay_out_of_the_table(run: Run) -> None:
     assert [column["name"] for column in document["columns"]] == ["mine"]
 
 
-def test_what_fails_is_told_with_the_command_that_repeats_it(run: Run) -> None:
+def test_a_failure_is_reported_with_the_command_that_repeats_it(run: Run) -> None:
     result, document = run("--conformance-seed=7", body="assert 1 == 2")
     assert result.ret == 1
     assert cells(document)["G8"] == "failed"
@@ -110,7 +110,7 @@ def test_what_fails_is_told_with_the_command_that_repeats_it(run: Run) -> None:
     result.stdout.fnmatch_lines(["*to repeat it*", f"*{failure['repeat']}*"])
 
 
-def test_the_command_repeats_it_from_where_it_was_told(
+def test_the_repeating_command_works_from_the_directory_of_invocation(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytester.makeini("[pytest]")
@@ -130,7 +130,7 @@ def test_no_password_is_in_a_report(run: Run) -> None:
     assert "redis://***@127.0.0.1:1/0" in document["run"]["command"]
 
 
-def test_of_what_is_long_the_report_has_the_beginning_of_what_was_said(run: Run) -> None:
+def test_a_long_failure_message_is_truncated_in_the_report(run: Run) -> None:
     _, document = run(body="raise ValueError('the begin' 'ning' + 2_000 * chr(10) + 3_000 * 'words ')")
     reason = document["failures"][0]["reason"]
     assert reason.startswith("E ")
@@ -145,7 +145,7 @@ def test_an_error_before_or_after_a_test_is_a_failure(run: Run) -> None:
     assert cells(document)["G3"] == "ok"
 
 
-def test_a_skip_is_told_with_its_reason(run: Run) -> None:
+def test_a_skip_is_reported_with_its_reason(run: Run) -> None:
     result, document = run(body="pytest.skip('no way in')")
     assert cells(document)["G1"] == "skipped"
     assert document["skipped"] == [
@@ -154,14 +154,14 @@ def test_a_skip_is_told_with_its_reason(run: Run) -> None:
     result.stdout.fnmatch_lines(["G1*skip 1*", "skipped, mine: 1 tests: no way in"])
 
 
-def test_a_skip_beside_what_was_verified_is_told_in_the_cell(run: Run) -> None:
+def test_skipped_tests_are_counted_in_a_cell_that_is_ok(run: Run) -> None:
     other = "@promise('G3')\n    def test_more(self):\n        pytest.skip('not here')"
     result, document = run(other=other)
     assert cells(document, "other")["G3"] == "ok"
     result.stdout.fnmatch_lines(["G3*ok *ok -1"])
 
 
-def test_a_weaker_promise_is_one_that_was_verified(run: Run) -> None:
+def test_a_weaker_promise_is_reported_only_if_it_was_verified(run: Run) -> None:
     _, document = run(body="evidence.weaker('loss only in the window')")
     assert cells(document)["G1"] == "weaker"
     assert document["weaker"][0]["reason"] == "loss only in the window"
@@ -170,7 +170,7 @@ def test_a_weaker_promise_is_one_that_was_verified(run: Run) -> None:
 
 
 @pytest.mark.parametrize("then", ["pass", "pytest.skip('enough')"])
-def test_what_is_unknown_is_never_ok(run: Run, then: str) -> None:
+def test_an_unknown_result_is_never_ok(run: Run, then: str) -> None:
     result, document = run(body=f"evidence.unknown('not drained'); {then}")
     assert cells(document)["G1"] == "unknown"
     assert document["ok"] is False
@@ -201,7 +201,7 @@ def test_files_are_written(run: Run, pytester: pytest.Pytester, name: str) -> No
     assert "a|b" in text
 
 
-def test_a_page_needs_no_other_file(run: Run, pytester: pytest.Pytester) -> None:
+def test_the_html_page_is_self_contained(run: Run, pytester: pytest.Pytester) -> None:
     run()
     page = (pytester.path / "out/report.html").read_text()
     assert not any(word in page for word in ("src=", "@import", "url(", "<link", "http"))
@@ -228,7 +228,7 @@ def test_a_known_failure_is_counted_and_not_ok(run: Run, pytester: pytest.Pytest
     result.stdout.fnmatch_lines(["xfail, mine: *loses every third*"])
 
 
-def test_a_known_failure_that_fails_no_longer_is_a_failure(run: Run, pytester: pytest.Pytester) -> None:
+def test_a_known_failure_that_passes_is_a_failure(run: Run, pytester: pytest.Pytester) -> None:
     result, document = run(known(pytester, LINE))
     assert result.ret == 1
     assert cells(document)["G1"] == "failed"
@@ -241,7 +241,7 @@ def test_a_known_failure_that_fails_no_longer_is_a_failure(run: Run, pytester: p
         (LINE.replace("G1", "G4"), "verifies G1 G8, not G4"),
     ],
 )
-def test_a_line_that_is_out_of_date_fails_the_run(
+def test_an_outdated_line_fails_the_run(
     run: Run, pytester: pytest.Pytester, line: str, complaint: str
 ) -> None:
     result, document = run(known(pytester, line), body="assert type(self).__name__ != 'TestMine'")
@@ -249,15 +249,13 @@ def test_a_line_that_is_out_of_date_fails_the_run(
     assert complaint in document["complaints"][0]
 
 
-def test_a_line_about_tests_that_were_not_collected_is_left_alone(
-    run: Run, pytester: pytest.Pytester
-) -> None:
+def test_a_line_for_tests_that_were_not_collected_is_ignored(run: Run, pytester: pytest.Pytester) -> None:
     result, _ = run(known(pytester, LINE.replace("TestMine", "TestElsewhere")))
     assert result.ret == 0
 
 
 @pytest.mark.parametrize("line", ["TestMine::test_x | G1 | no link", LINE.replace("G1", "G12")])
-def test_a_line_that_cannot_be_read_stops_the_run(run: Run, pytester: pytest.Pytester, line: str) -> None:
+def test_a_malformed_line_stops_the_run(run: Run, pytester: pytest.Pytester, line: str) -> None:
     result, _ = run(known(pytester, line))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*line 3*"])
@@ -266,7 +264,7 @@ def test_a_line_that_cannot_be_read_stops_the_run(run: Run, pytester: pytest.Pyt
 # --- what is run ------------------------------------------------------------------------------------------
 
 
-def test_layers_are_chosen(run: Run) -> None:
+def test_layers_can_be_selected(run: Run) -> None:
     result, document = run("--conformance-layers=A", other="layer = 'B'\n    test_holds = None")
     result.assert_outcomes(passed=4)
     _, document = run("--conformance-layers=B", other="pass")
@@ -275,13 +273,13 @@ def test_layers_are_chosen(run: Run) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
-def test_there_is_no_such_profile(run: Run) -> None:
+def test_an_unknown_profile_stops_the_run(run: Run) -> None:
     result, _ = run("--conformance-profile=lazy")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*lazy*smoke, ci, nightly*"])
 
 
-def test_what_the_budget_does_not_allow_is_skipped(run: Run) -> None:
+def test_tests_beyond_the_time_budget_are_skipped(run: Run) -> None:
     result, document = run("--conformance-budget=0")
     result.assert_outcomes(passed=1, skipped=4)
     assert document["skipped"][0]["reason"] == "the time budget of 0 s is used up"
@@ -294,7 +292,7 @@ def test_a_test_that_never_reports_is_unknown(run: Run) -> None:
     assert cells(document, "other") == {**cells(document, "other"), "G1": "unknown", "G3": "unknown"}
 
 
-def test_a_file_that_cannot_be_collected_is_told(run: Run, pytester: pytest.Pytester) -> None:
+def test_a_file_that_cannot_be_collected_is_reported(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_broken="1 / 0")
     result, document = run("--continue-on-collection-errors")
     assert result.ret != 0
@@ -307,20 +305,20 @@ def test_outcomes_of_other_processes_are_collected(run: Run) -> None:
     assert (cells(document)["G1"], cells(document, "other")["G3"]) == ("weaker", "ok")
 
 
-def test_a_process_that_dies_takes_no_test_out_of_the_table(run: Run) -> None:
+def test_the_tests_of_a_crashed_process_stay_in_the_table(run: Run) -> None:
     result, document = run("-n", "2", body="import os; os._exit(3)", other="test_of_two_promises = None")
     assert result.ret == 1
     assert (cells(document)["G1"], cells(document)["G3"]) == ("failed", "ok")
 
 
-def test_a_run_without_laws_says_nothing(pytester: pytest.Pytester) -> None:
+def test_a_run_without_laws_prints_no_table(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_something(): pass")
     result = pytester.runpytest(*QUICK, "--conformance-report=out")
     result.stdout.no_fnmatch_line("*conformance*")
     assert not (pytester.path / "out").exists()
 
 
-def test_with_q_the_table_is_left_out(run: Run) -> None:
+def test_quiet_mode_omits_the_table(run: Run) -> None:
     result, _ = run("-q")
     result.stdout.no_fnmatch_line("G1 *")
     result.stdout.fnmatch_lines(["layer A, laws: 4 ok*"])

@@ -32,7 +32,7 @@ class OtherHarness(OneHarness):
 """
 
 
-def test_the_suite_runs_on_any_harness_that_is_named(pytester: pytest.Pytester) -> None:
+def test_the_suite_runs_on_a_named_harness(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(theirs=HARNESSES)
     pytester.syspathinsert()
     result = pytester.runpytest(
@@ -88,7 +88,7 @@ class TestTheirs(BrokerConformance):
 """
 
 
-def test_how_others_open_the_store_is_asked_once_it_is_open(pytester: pytest.Pytester) -> None:
+def test_the_factory_is_requested_after_the_store_is_open(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(FACTORY)
     result = pytester.runpytest(*QUICK, "-k", "at_once_no_acknowledged or work_goes_on")
     result.assert_outcomes(skipped=3)
@@ -105,7 +105,7 @@ class BrokenHarness(Harness):
 """
 
 
-def test_what_fails_of_the_suite_itself_is_repeated_by_its_name(pytester: pytest.Pytester) -> None:
+def test_a_failure_of_a_packaged_law_is_repeated_by_its_module_name(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(theirs=BROKEN)
     pytester.syspathinsert()
     chosen = ("-k", "stale_worker_cannot_write and plain", "--conformance-report=out")
@@ -126,7 +126,7 @@ def test_a_broker_that_cannot_be_found_stops_the_run(pytester: pytest.Pytester, 
     assert ("`python -m pytest` also searches" in result.stderr.str()) is broker.startswith("nowhere")
 
 
-def test_the_suite_asks_for_a_broker(pytester: pytest.Pytester) -> None:
+def test_the_suite_requires_a_broker(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest(*QUICK, "--pyargs", "asynq_conformance")
     assert result.ret != 0
     result.stdout.fnmatch_lines(["*no broker is selected: add --broker package.module:Harness*"])

@@ -16,7 +16,7 @@ def laws_of(cls: type) -> set[str]:
     return {name for name in vars(cls) if name.startswith("test_")}
 
 
-def test_no_two_laws_share_a_name() -> None:
+def test_law_names_are_unique() -> None:
     names = [name for cls in LAWS for name in laws_of(cls)]
     assert sorted(names) == sorted(set(names))
 
@@ -53,7 +53,7 @@ def test_every_promise_is_verified_by_a_law() -> None:
     assert verified == set(Promise)
 
 
-def test_a_law_cannot_verify_what_is_no_promise() -> None:
+def test_a_law_cannot_verify_an_unknown_promise() -> None:
     with pytest.raises(ValueError, match="G12"):
         promise("G1", "G12")
     with pytest.raises(ValueError, match="nothing"):

@@ -66,13 +66,13 @@ def test_the_blocks_of_a_page_run(
 
 
 @pytest.mark.parametrize("page", ON_SQLITE)
-def test_what_a_page_shows_is_the_same_on_sqlite(
+def test_the_blocks_of_a_page_run_on_sqlite(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_page(ROOT / f"docs/{page}.md", f"sqlite:///{tmp_path}/page.db", tmp_path, monkeypatch)
 
 
-def test_the_test_on_the_page_about_testing_passes_in_a_project_of_anybodys(tmp_path: Path) -> None:
+def test_the_example_of_the_testing_page_passes_in_a_new_project(tmp_path: Path) -> None:
     _, block = next(blocks(ROOT / "docs/testing.md"))
     (tmp_path / "test_page.py").write_text(block)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "test_page.py"]

@@ -28,7 +28,7 @@ COMMANDS = sorted(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_documents_is_understood(command: str) -> None:
+def test_every_documented_command_is_valid(command: str) -> None:
     main = typer.main.get_command(app)
     words = shlex.split(command)[1:]
     if words[-1] == "--help":
@@ -47,7 +47,7 @@ def installing(page: str) -> list[str]:
     return [line for line in lines if "pip install" in line]
 
 
-def test_what_the_readme_installs_goes_into_a_virtual_environment() -> None:
+def test_the_readme_installs_into_a_virtual_environment() -> None:
     """The Python of Debian, Ubuntu or Homebrew refuses to be installed into, and need not be `python`."""
     commands = installing("README.md")
     begin = "python3 -m venv .venv && . .venv/bin/activate && python -m pip install "
@@ -64,7 +64,7 @@ def test_the_test_command_is_the_same_everywhere() -> None:
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == command
 
 
-def test_the_first_command_leaves_the_shell_in_an_environment_of_its_own(tmp_path: Path) -> None:
+def test_the_first_command_activates_a_virtual_environment(tmp_path: Path) -> None:
     """Without its installing, which asks the network."""
     first, _, rest = installing("README.md")[0].partition("python -m pip install . && asynq demo")
     assert rest == ""

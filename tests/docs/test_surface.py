@@ -87,7 +87,7 @@ def program(block: str, url: str, folder: Path) -> Iterator[subprocess.Popen[byt
 
 
 @pytest.mark.parametrize("block", [SCHEDULER, MANAGER], ids=["scheduler", "manager"])
-def test_a_program_of_periodic_tasks_runs_until_it_is_told_to_end(
+def test_a_program_with_periodic_tasks_runs_until_it_is_stopped(
     block: str, shared_url: str, tmp_path: Path
 ) -> None:
     with program(block, shared_url, tmp_path) as process, asynq.Inspector(shared_url) as inspector:
@@ -103,7 +103,7 @@ def test_a_program_of_periodic_tasks_runs_until_it_is_told_to_end(
         assert inspector.scheduler_entries() == ()
 
 
-def test_a_program_waits_for_what_a_worker_returns(shared_url: str, tmp_path: Path) -> None:
+def test_a_program_waits_for_the_result_of_a_task(shared_url: str, tmp_path: Path) -> None:
     (tmp_path / "worker").mkdir()
     with (
         program(WORKER, shared_url, tmp_path / "worker") as worker,
@@ -116,6 +116,6 @@ def test_a_program_waits_for_what_a_worker_returns(shared_url: str, tmp_path: Pa
         assert worker.wait(PATIENCE) == 0
 
 
-def test_a_program_looks_at_everything(shared_url: str, tmp_path: Path) -> None:
+def test_a_program_inspects_every_kind_of_data(shared_url: str, tmp_path: Path) -> None:
     with program(INSPECTING, shared_url, tmp_path) as process:
         assert process.wait(PATIENCE) == 0

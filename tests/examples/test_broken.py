@@ -49,7 +49,7 @@ def hold_against_law(path: Path, store: type[Store], law: str) -> None:
         (LastInFirstOut, "test_tasks_are_delivered_in_the_order_of_enqueueing"),
     ],
 )
-def test_a_law_notices_a_broken_step(tmp_path: Path, store: type[Store], law: str) -> None:
+def test_a_law_detects_a_broken_step(tmp_path: Path, store: type[Store], law: str) -> None:
     hold_against_law(tmp_path / "sound", Store, law)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         hold_against_law(tmp_path / "broken", store, law)
@@ -73,7 +73,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
 
 
-def test_a_history_shows_what_a_broken_step_did(tmp_path: Path) -> None:
+def test_a_history_detects_a_broken_step(tmp_path: Path) -> None:
     report = recorded("tests.examples.broken:last_in_first_out", tmp_path)
     assert report.state_of("C7") == "FAIL"
     violation = next(iter(report.verdicts["C7"].violations))
@@ -81,6 +81,6 @@ def test_a_history_shows_what_a_broken_step_did(tmp_path: Path) -> None:
     assert len(str(violation).splitlines()) > 1
 
 
-def test_the_history_of_the_example_shows_nothing(tmp_path: Path) -> None:
+def test_the_history_of_the_example_has_no_violation(tmp_path: Path) -> None:
     report = recorded("asynq_lmdb:LmdbBroker", tmp_path)
     assert report.violations == (), str(report)

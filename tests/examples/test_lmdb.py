@@ -64,7 +64,7 @@ def test_a_malformed_url_is_refused(url: str) -> None:
         connect(url)
 
 
-def test_a_file_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+def test_an_unusable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no tasks here" * 1000)
     for path in (tmp_path / "text", tmp_path / "missing" / "tasks"):
         with pytest.raises(BrokerRefusedError, match="cannot be opened"):
@@ -74,7 +74,7 @@ def test_a_file_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
 # --- several processes ----------------------------------------------------------------------------------
 
 
-def test_processes_share_the_tasks_of_a_file(tmp_path: Path) -> None:
+def test_processes_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "tasks.lmdb"
     ids = [f"t{number:03}" for number in range(200)]
     with closing(LmdbBroker(path)) as broker:
@@ -85,7 +85,7 @@ def test_processes_share_the_tasks_of_a_file(tmp_path: Path) -> None:
         assert broker.execute(ops.GetQueueStats(queue="q")).processed_total == 200
 
 
-def test_a_broker_goes_on_after_a_fork(tmp_path: Path) -> None:
+def test_a_broker_works_after_a_fork(tmp_path: Path) -> None:
     with closing(LmdbBroker(tmp_path / "tasks.lmdb")) as broker:
         broker.execute(enqueue("parent"))
         child = os.fork()
@@ -98,7 +98,7 @@ def test_a_broker_goes_on_after_a_fork(tmp_path: Path) -> None:
         assert [stored.message.id for stored in listed] == ["parent", "child", "again"]
 
 
-def test_a_broker_can_be_sent_to_another_process(tmp_path: Path) -> None:
+def test_a_broker_can_be_pickled_for_another_process(tmp_path: Path) -> None:
     clock = FakeClock()
     broker = LmdbBroker(tmp_path / "tasks.lmdb", clock=clock, max_size=12345)
     copy = pickle.loads(pickle.dumps(broker))  # noqa: S301 - our own
@@ -109,7 +109,7 @@ def test_a_broker_can_be_sent_to_another_process(tmp_path: Path) -> None:
 # --- a full file ----------------------------------------------------------------------------------------
 
 
-def test_a_full_file_takes_no_more_tasks_and_gives_out_those_it_has(tmp_path: Path) -> None:
+def test_a_full_file_refuses_new_tasks_and_delivers_existing_ones(tmp_path: Path) -> None:
     with closing(LmdbBroker(tmp_path / "tasks.lmdb", max_size=1 << 20)) as broker:
         for fill in ("first", "second", "third"):
             answers = broker.execute_many([enqueue(f"{fill}-{n}", payload=bytes(10_000)) for n in range(200)])
@@ -121,7 +121,7 @@ def test_a_full_file_takes_no_more_tasks_and_gives_out_those_it_has(tmp_path: Pa
             assert len(take_all(tmp_path / "tasks.lmdb")) == kept
 
 
-def test_a_map_that_lmdb_finds_full_is_a_full_broker(tmp_path: Path) -> None:
+def test_a_full_lmdb_map_raises_broker_full(tmp_path: Path) -> None:
     with closing(LmdbBroker(tmp_path / "tasks.lmdb", max_size=1 << 20)) as broker:
         with pytest.raises(BrokerFullError, match="MDB_MAP_FULL"):
             broker.execute(enqueue("t", payload=bytes(32 << 20)))
@@ -133,7 +133,7 @@ def test_a_map_that_lmdb_finds_full_is_a_full_broker(tmp_path: Path) -> None:
 # --- with what it leaves out ----------------------------------------------------------------------------
 
 
-async def test_a_server_does_without_what_the_broker_does_not_support(
+async def test_a_server_runs_without_unsupported_operations(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     done = asyncio.Event()
@@ -156,7 +156,7 @@ async def test_a_server_does_without_what_the_broker_does_not_support(
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
-def test_what_cannot_be_done_without_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_required_operation_that_is_unsupported_is_refused_by_name(tmp_path: Path) -> None:
     broker = LmdbBroker(tmp_path / "tasks.lmdb")
     with pytest.raises(UnsupportedOperationError, match="the lmdb broker does not support ListGroups"):
         asynq.Server(broker, aggregator=lambda group, tasks: tasks[0])
@@ -166,7 +166,7 @@ def test_what_cannot_be_done_without_is_refused_by_name(tmp_path: Path) -> None:
         client.enqueue(asynq.Task("t"), group="g")
 
 
-def test_an_inspector_shows_what_there_is(tmp_path: Path) -> None:
+def test_an_inspector_shows_the_stored_tasks(tmp_path: Path) -> None:
     with closing(LmdbBroker(tmp_path / "tasks.lmdb")) as broker:
         broker.execute(enqueue("t"))
         inspector = asynq.Inspector(broker)
@@ -177,7 +177,7 @@ def test_an_inspector_shows_what_there_is(tmp_path: Path) -> None:
             inspector.delete_task("q", "t")
 
 
-def test_the_demo_loses_nothing_and_says_what_it_leaves_behind(installed: Path) -> None:
+def test_the_demo_loses_no_task_and_lists_what_remains(installed: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "asynq", "demo", "--limit", "150", "--json", "--broker", "lmdb:///demo.lmdb"],
         check=False,
@@ -192,7 +192,7 @@ def test_the_demo_loses_nothing_and_says_what_it_leaves_behind(installed: Path) 
     assert "the lmdb broker cannot delete queues" in ended.stderr
 
 
-def test_a_worker_from_the_shell_serves_it(installed: Path) -> None:
+def test_a_worker_from_the_command_line_serves_the_broker(installed: Path) -> None:
     (installed / "tasks.py").write_text(
         "import asynq\n"
         "mux = asynq.ServeMux()\n"

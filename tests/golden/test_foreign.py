@@ -60,7 +60,7 @@ def foreign(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterat
     foreign.broker.close()
 
 
-def test_we_count_what_go_counts(foreign: Foreign) -> None:
+def test_statistics_equal_those_of_go(foreign: Foreign) -> None:
     assert list(foreign.broker.execute(ops.ListQueues())) == sorted(foreign.queues)
     for queue, seen in foreign.queues.items():
         stats = foreign.broker.execute(ops.GetQueueStats(queue=queue))
@@ -121,7 +121,7 @@ def as_go_lists_it(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_we_list_what_go_lists(foreign: Foreign) -> None:
+def test_listings_equal_those_of_go(foreign: Foreign) -> None:
     for queue, seen in foreign.queues.items():
         for state in TaskState:
             wanted = seen[f"List{state.capitalize()}Tasks"]
@@ -132,7 +132,7 @@ def test_we_list_what_go_lists(foreign: Foreign) -> None:
                 assert listed(foreign, queue, state) == [as_go_lists_it(task) for task in wanted or []]
 
 
-def test_every_task_go_left_can_be_run_to_its_end(foreign: Foreign, redis_server: RedisServer) -> None:
+def test_every_task_left_by_go_can_be_processed(foreign: Foreign, redis_server: RedisServer) -> None:
     broker, clock = foreign.broker, foreign.clock
     wanted = set()
     for queue, seen in foreign.queues.items():

@@ -37,7 +37,7 @@ def broker(redis_server: RedisServer, clock: FakeClock) -> Iterator[RedisBroker]
 
 
 @pytest.mark.parametrize(("offset", "reclaimed"), [(-1, 0), (0, 1), (1, 1)])
-def test_a_set_of_a_dead_go_server_returns_to_its_group_which_is_listed_again(
+def test_a_set_of_a_crashed_go_server_is_returned_to_its_group(
     redis_server: RedisServer, broker: RedisBroker, clock: FakeClock, offset: int, reclaimed: int
 ) -> None:
     restore(load("aggregation_set_staged"), redis_server.client)
@@ -62,7 +62,7 @@ def take_one(broker: RedisBroker, clock: FakeClock) -> AggregationSet:
     return taken
 
 
-def test_a_set_a_go_server_reclaimed_is_not_ours_to_finish(
+def test_a_set_reclaimed_by_a_go_server_cannot_be_finished(
     redis_server: RedisServer, broker: RedisBroker, clock: FakeClock
 ) -> None:
     taken, go = take_one(broker, clock), redis_server.client
@@ -75,7 +75,7 @@ def test_a_set_a_go_server_reclaimed_is_not_ours_to_finish(
     assert go.exists("asynq:{q}:t:t") == 1
 
 
-def test_our_sets_look_as_go_expects_them(
+def test_sets_have_the_format_that_go_expects(
     redis_server: RedisServer, broker: RedisBroker, clock: FakeClock
 ) -> None:
     take_one(broker, clock)
@@ -86,7 +86,7 @@ def test_our_sets_look_as_go_expects_them(
 
 
 @pytest.mark.parametrize("name", ["nonsense", "asynq:{q}:g:", "asynq:{q}:g:no-set"])
-def test_a_name_of_no_set_is_removed_and_stops_nobody(
+def test_the_name_of_a_missing_set_is_removed(
     redis_server: RedisServer, broker: RedisBroker, clock: FakeClock, name: str
 ) -> None:
     take_one(broker, clock)
@@ -96,7 +96,7 @@ def test_a_name_of_no_set_is_removed_and_stops_nobody(
     assert redis_server.client.exists(SETS) == 0
 
 
-def test_a_set_that_cannot_be_returned_stops_no_other(
+def test_a_set_that_cannot_be_returned_does_not_block_others(
     redis_server: RedisServer, broker: RedisBroker, clock: FakeClock
 ) -> None:
     take_one(broker, clock)
@@ -106,7 +106,7 @@ def test_a_set_that_cannot_be_returned_stops_no_other(
     assert broker.execute(ops.ReclaimAggregations(queue="q")) == 1
 
 
-def test_a_set_of_any_size_is_reclaimed_whole(
+def test_a_set_of_any_size_is_reclaimed_completely(
     redis_server: RedisServer, broker: RedisBroker, clock: FakeClock
 ) -> None:
     members = {f"t{number}": 1 for number in range(2 * ops.MAX_SET_SIZE + 1)}
@@ -116,7 +116,7 @@ def test_a_set_of_any_size_is_reclaimed_whole(
     assert redis_server.client.zcard(GROUP) == len(members)
 
 
-def test_an_aggregation_leaves_nothing_but_its_task(
+def test_an_aggregation_leaves_only_its_task(
     redis_server: RedisServer, broker: RedisBroker, clock: FakeClock
 ) -> None:
     go = redis_server.client

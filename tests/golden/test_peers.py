@@ -53,9 +53,7 @@ def go(redis_server: RedisServer) -> redis.Redis:
     return redis_server.client
 
 
-def test_our_leases_never_look_like_those_of_go(
-    go: redis.Redis, broker: RedisBroker, clock: FakeClock
-) -> None:
+def test_leases_never_look_like_those_of_go(go: redis.Redis, broker: RedisBroker, clock: FakeClock) -> None:
     for number, offset in enumerate((0, 1, 749, 750, 751, 999)):
         clock.set(NOW + offset)
         message = TaskMessage(id=f"t{number}", type="type", queue="q")
@@ -67,7 +65,7 @@ def test_our_leases_never_look_like_those_of_go(
         assert float(score) * 1000 == pytest.approx(NOW + offset + 30_000, abs=1.1)
 
 
-def test_a_task_whose_lease_a_go_worker_extended_is_no_longer_ours(
+def test_a_task_with_a_lease_extended_by_a_go_worker_is_lost(
     go: redis.Redis, broker: RedisBroker, delivery: Delivery
 ) -> None:
     go.zadd(LEASE_KEY, {"t": NOW // 1000 + 60}, xx=True)
@@ -81,7 +79,7 @@ def test_a_task_whose_lease_a_go_worker_extended_is_no_longer_ours(
     assert broker.execute(ops.GetTask(queue="q", task_id="t")).state is TaskState.ACTIVE
 
 
-def test_a_task_a_go_worker_took_is_not_ours_to_settle(go: redis.Redis, broker: RedisBroker) -> None:
+def test_a_task_taken_by_a_go_worker_cannot_be_settled(go: redis.Redis, broker: RedisBroker) -> None:
     message = TaskMessage(id="t", type="type", queue="q")
     broker.execute(ops.Enqueue(message=message, enqueue_id="e"))
     go.rpoplpush("asynq:{q}:pending", "asynq:{q}:active")
@@ -96,7 +94,7 @@ def test_a_task_a_go_worker_took_is_not_ours_to_settle(go: redis.Redis, broker: 
 
 @pytest.mark.usefixtures("delivery")
 @pytest.mark.parametrize(("offset", "lost"), [(-1, False), (0, True), (1, True)])
-def test_a_lease_go_wrote_is_lost_thirty_seconds_after_its_end(
+def test_a_lease_written_by_go_is_lost_thirty_seconds_after_its_expiry(
     go: redis.Redis, broker: RedisBroker, clock: FakeClock, offset: int, lost: bool
 ) -> None:
     end = NOW // 1000 + 30
@@ -106,7 +104,7 @@ def test_a_lease_go_wrote_is_lost_thirty_seconds_after_its_end(
     assert [lease.message.id for lease in leases] == (["t"] if lost else [])
 
 
-def test_a_task_a_go_worker_finished_is_not_brought_back(
+def test_a_task_finished_by_a_go_worker_is_not_restored(
     go: redis.Redis, broker: RedisBroker, delivery: Delivery
 ) -> None:
     go.lrem("asynq:{q}:active", 0, "t")

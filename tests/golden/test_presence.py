@@ -45,9 +45,7 @@ def payload(printed: Any) -> bytes:
 
 
 @pytest.mark.parametrize("scenario", [*SERVERS, "server_shutdown"])
-def test_servers_are_seen_as_go_sees_them(
-    scenario: str, broker: RedisBroker, redis_server: RedisServer
-) -> None:
+def test_servers_are_read_like_in_go(scenario: str, broker: RedisBroker, redis_server: RedisServer) -> None:
     dump = load(scenario)
     restore(dump, redis_server.client)
     printed = dump["inspector"]["Servers"] or []
@@ -80,7 +78,7 @@ def server(printed: Any) -> ServerInfo:
 
 
 @pytest.mark.parametrize("scenario", SCHEDULERS)
-def test_entries_and_their_history_are_seen_as_go_sees_them(
+def test_entries_and_their_events_are_read_like_in_go(
     scenario: str, broker: RedisBroker, redis_server: RedisServer
 ) -> None:
     dump = load(scenario)
@@ -124,7 +122,7 @@ def presence(keyspace: Iterator[tuple[str, str, int, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("scenario", [*SERVERS, *SCHEDULERS])
-def test_they_are_written_as_go_writes_them(
+def test_servers_and_entries_are_written_like_in_go(
     scenario: str, broker: RedisBroker, redis_server: RedisServer
 ) -> None:
     dump = load(scenario)

@@ -38,7 +38,7 @@ def acquire(holder: str) -> AcquireSlot:
     return AcquireSlot(scope="s", holder=holder, limit=2, hold=30_000)
 
 
-def test_a_task_of_go_takes_a_slot_of_ours(go: redis.Redis, broker: RedisBroker) -> None:
+def test_a_running_go_task_takes_a_slot(go: redis.Redis, broker: RedisBroker) -> None:
     go.zadd(KEY, {"go-task": NOW // 1000 + 60})
     assert broker.execute(acquire("a"))
     assert not broker.execute(acquire("b"))
@@ -46,7 +46,7 @@ def test_a_task_of_go_takes_a_slot_of_ours(go: redis.Redis, broker: RedisBroker)
     assert broker.execute(acquire("b"))
 
 
-def test_go_counts_our_holders_until_their_time_has_ended(go: redis.Redis, broker: RedisBroker) -> None:
+def test_go_counts_our_holders_until_they_expire(go: redis.Redis, broker: RedisBroker) -> None:
     assert broker.execute(acquire("a"))
     lapse = NOW // 1000 + 30
     assert go.zremrangebyscore(KEY, "-inf", lapse) == 0
@@ -54,7 +54,7 @@ def test_go_counts_our_holders_until_their_time_has_ended(go: redis.Redis, broke
     assert go.zremrangebyscore(KEY, "-inf", lapse + 1) == 1
 
 
-def test_we_release_no_slot_of_go(go: redis.Redis, broker: RedisBroker) -> None:
+def test_a_slot_of_a_go_task_is_not_released(go: redis.Redis, broker: RedisBroker) -> None:
     go.zadd(KEY, {"t": NOW // 1000 + 60})
     assert not broker.execute(ReleaseSlot(scope="s", holder="t:run"))
     assert go.zcard(KEY) == 1

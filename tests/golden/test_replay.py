@@ -119,13 +119,13 @@ def replayed(scenario: str, server: RedisServer) -> list[Difference]:
     return [*replay.outcomes, *left]
 
 
-def test_every_dump_is_replayed_or_written_by_a_test_of_its_own() -> None:
+def test_every_dump_is_replayed_or_has_its_own_test() -> None:
     assert set(SCENARIOS) | PRESENCE == set(dumps.SCENARIOS)
     assert not set(SCENARIOS) & PRESENCE
 
 
 @pytest.mark.parametrize("scenario", sorted(SCENARIOS))
-def test_we_leave_what_go_leaves(scenario: str, redis_server: RedisServer) -> None:
+def test_a_replay_leaves_the_same_data_as_go(scenario: str, redis_server: RedisServer) -> None:
     allowed = deviations()
     unlisted = [
         difference

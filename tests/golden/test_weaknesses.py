@@ -39,18 +39,18 @@ def test_every_known_weakness_is_in_the_table_once() -> None:
     assert [row["id"] for row in TABLE] == [f"W{number}" for number in range(1, KNOWN + 1)]
 
 
-def test_the_tests_that_are_named_exist() -> None:
+def test_the_named_tests_exist() -> None:
     there = names_of_tests()
     assert [(row["id"], name) for row in TABLE for name in row["tests"] if name not in there] == []
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row["id"])
-def test_a_weakness_is_tested_for_or_said_to_stay(row: dict[str, Any]) -> None:
+def test_every_weakness_is_tested_or_recorded_as_remaining(row: dict[str, Any]) -> None:
     assert row["tests"] or "stays" in row
     assert "stays" not in row or row["id"] in kept(DECISIONS / row["stays"])
 
 
-def test_a_record_has_no_line_for_a_weakness_that_is_gone() -> None:
+def test_a_record_has_no_line_for_a_fixed_weakness() -> None:
     stays = {(row["stays"], row["id"]) for row in TABLE if "stays" in row}
     records = {record for record, _ in stays}
     assert {(record, name) for record in records for name in kept(DECISIONS / record)} == stays

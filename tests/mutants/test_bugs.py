@@ -9,11 +9,11 @@ from asynq_mutants.defects import DEFECTS
 from asynq_mutants.patches import PATCHES
 
 
-def test_the_numbers_have_no_gap() -> None:
+def test_the_numbers_of_bugs_have_no_gap() -> None:
     assert list(BUGS) == list(range(1, 78))
 
 
-def test_every_bug_is_made_here() -> None:
+def test_every_bug_is_implemented() -> None:
 
     in_brokers = {defect.bug for defect in DEFECTS} - {None}
     assert in_brokers | PATCHES.keys() == BUGS.keys()

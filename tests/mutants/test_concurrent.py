@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("saboteur", SABOTEURS)
-def test_a_saboteur_that_only_concurrency_shows_is_noticed(saboteur: str, tmp_path: Path) -> None:
+def test_a_saboteur_visible_only_under_concurrency_is_detected(saboteur: str, tmp_path: Path) -> None:
     trial = SABOTEURS[saboteur]
     found = record_histories(of_saboteur(saboteur), tmp_path, trial.rules, trial.plan)
     assert found.status == "killed", found

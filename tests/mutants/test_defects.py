@@ -25,5 +25,5 @@ def test_a_defect_is_caught(defect: Defect, tmp_path: Path) -> None:
 
 
 @every_defect
-def test_an_honest_broker_passes_the_same_law(defect: Defect, tmp_path: Path) -> None:
+def test_a_correct_broker_passes_the_same_law(defect: Defect, tmp_path: Path) -> None:
     hold(defect, None, tmp_path)

@@ -33,14 +33,14 @@ def row(must: tuple[Layer, ...], **found: str) -> MatrixRow:
     return MatrixRow(id="0", bug="a bug", must=must, trials=trials, beyond={})  # type: ignore[arg-type]
 
 
-def test_every_bug_has_a_row_and_is_tried_by_every_layer_that_must_catch_it() -> None:
+def test_every_bug_has_a_row_with_every_layer_that_must_catch_it() -> None:
     found = rows()
     assert [each.id for each in found][: len(BUGS)] == [str(number) for number in BUGS]
     assert [each.id for each in found if not each.must or not {*each.must} <= each.trials.keys()] == []
 
 
 @pytest.mark.timeout(300)  # it records a history
-def test_each_layer_catches_what_it_must_and_the_file_tells_how_soon(
+def test_each_layer_catches_its_bugs_and_the_file_contains_the_effort(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "matrix.json"
@@ -57,7 +57,7 @@ def test_each_layer_catches_what_it_must_and_the_file_tells_how_soon(
     assert f"{layers['C']['tried']} tasks" in printed
 
 
-def test_what_lives_in_a_layer_that_must_catch_it_fails_the_run(
+def test_a_bug_that_survives_a_layer_that_must_catch_it_fails_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for must, status in (("A", 0), ("B", matrix.MISSED)):
@@ -66,7 +66,7 @@ def test_what_lives_in_a_layer_that_must_catch_it_fails_the_run(
     assert "0 a bug: lives in B, must die in B" in capsys.readouterr().out
 
 
-def test_a_broker_that_is_accused_though_nothing_is_broken_fails_the_run(
+def test_an_accused_correct_broker_fails_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(matrix, "rows", list)
@@ -76,17 +76,17 @@ def test_a_broker_that_is_accused_though_nothing_is_broken_fails_the_run(
     assert "believe none of it" in capsys.readouterr().out
 
 
-def test_what_was_not_tried_is_not_called_killed() -> None:
+def test_an_untested_bug_does_not_count_as_killed() -> None:
     assert matrix.tried(row(("D",), D=""), ["D"]).status == "not tried"
     assert matrix.tried(row(("A", "B"), A=KILLED, B=""), ["A", "B"]).status == KILLED
 
 
-def test_a_bug_or_a_layer_that_is_none_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_bug_or_layer_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert matrix.main(["999", "--layers=A,X"]) == matrix.REFUSED
     assert "999, X" in capsys.readouterr().err
 
 
-def test_totals_count_what_was_tried_alone() -> None:
+def test_totals_count_only_tested_bugs() -> None:
     found = [matrix.tried(row((), A=status), ["A"]) for status in (KILLED, SURVIVED, "")]
     [total] = totals(found)
     assert (total.killed, total.tried, total.counted, total.median) == (1, 2, 0, None)

@@ -52,22 +52,22 @@ def changes(source: str) -> set[str]:
         ("for _, a in ipairs(b) do if a then break end end", "for _, a in ipairs(b) do if a then  end end"),
     ],
 )
-def test_a_mistake_of_each_kind_is_made(source: str, change: str) -> None:
+def test_every_kind_of_mutation_is_generated(source: str, change: str) -> None:
     assert change in changes(source)
 
 
-def test_a_script_is_no_mutant_of_itself() -> None:
+def test_a_script_is_not_a_mutant_of_itself() -> None:
     assert "count(a, a)" not in changes("count(a, a)")
     assert not changes("local a = math.max(b, c)")
 
 
-def test_what_is_no_lua_is_refused() -> None:
+def test_invalid_lua_is_refused() -> None:
     for source in ("if a then", "a = = b", "x ? y"):
         with pytest.raises(SyntaxError):
             parse(source)
 
 
-def test_every_script_is_read_whole_and_still_compiles_when_traced(redis_server: RedisServer) -> None:
+def test_every_script_is_parsed_completely_and_compiles_when_traced(redis_server: RedisServer) -> None:
     sources = read_sources()
     assert [script for script in scripts() if rendered(script, sources) != script] == []
     for script in traced(sources):
@@ -78,7 +78,7 @@ def all_mutations(sources: Mapping[str, str]) -> list[Mutation]:
     return [found for file, source in sources.items() for found in mutations(file, source)]
 
 
-def test_every_entry_of_an_equivalent_mutant_means_one_mutant() -> None:
+def test_every_equivalent_entry_matches_one_mutant() -> None:
     sources = read_sources()
     assert invalid(read_equivalents(), all_mutations(sources), sources) == []
 
@@ -102,7 +102,7 @@ def covered(sources: Mapping[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def test_entries_cover_the_same_mutants_after_scripts_are_laid_out_anew() -> None:
+def test_entries_match_the_same_mutants_after_reformatting() -> None:
     sources = read_sources()
     others = {file: laid_out_anew(source) for file, source in sources.items()}
     assert all(len(others[file].splitlines()) > len(source.splitlines()) for file, source in sources.items())
@@ -120,7 +120,7 @@ def test_entries_cover_the_same_mutants_after_scripts_are_laid_out_anew() -> Non
         ("renew(a, b) if d then renew(a, b) end", "if d then renew(a, b) end", None),
     ],
 )
-def test_an_entry_must_mean_one_mutant(source: str, code: str, problem: str | None) -> None:
+def test_an_entry_must_match_exactly_one_mutant(source: str, code: str, problem: str | None) -> None:
     after = code.replace("a, b", "b, a")
     entry = Equivalent("a", code, (after,), "of a reason")
     told = invalid([entry], mutations("a", source), {"a": source})
@@ -128,7 +128,7 @@ def test_an_entry_must_mean_one_mutant(source: str, code: str, problem: str | No
 
 
 @pytest.mark.timeout(600)
-def test_mutants_of_scripts_that_changed_and_some_others_are_noticed() -> None:
+def test_mutants_of_changed_scripts_and_a_sample_of_others_are_killed() -> None:
     require_redis_server()
     command = [sys.executable, "-m", "asynq_mutants", "--changed", "--budget", str(BUDGET)]
     # It runs pytest itself, in one process: of the run it is part of it knows nothing.

@@ -131,7 +131,7 @@ def test_a_relative_path_is_resolved_when_the_broker_is_created(
     assert broker.capabilities.durability == "process"
 
 
-def test_four_slashes_are_an_absolute_path(path: Path) -> None:
+def test_four_slashes_mean_an_absolute_path(path: Path) -> None:
     broker = connect(f"sqlite:///{path}?max_size=1000000")
     broker.execute(PING)
     broker.close()

@@ -38,7 +38,7 @@ def full(path: Path) -> Iterator[SQLiteBroker]:
     broker.close()
 
 
-def test_a_refused_enqueue_leaves_nothing(full: SQLiteBroker) -> None:
+def test_a_refused_enqueue_leaves_no_data(full: SQLiteBroker) -> None:
     before = tasks(full, TaskState.PENDING)
     with pytest.raises(
         BrokerFullError, match="let workers run tasks, delete finished ones, or raise max_size"
@@ -141,7 +141,7 @@ def test_thousands_of_failed_runs_do_not_grow_a_full_file(
     assert path.stat().st_size < 2 * MAX_SIZE
 
 
-def test_a_full_file_keeps_the_beginning_of_an_error(crowded: SQLiteBroker) -> None:
+def test_a_full_file_stores_a_truncated_error(crowded: SQLiteBroker) -> None:
     fail_all(crowded, lambda delivery: ops.Archive(delivery=delivery, error=TEXT), "a")
     errors = {task.message.error for task in tasks(crowded, TaskState.ARCHIVED)}
     assert min(errors, key=len).startswith("line 0: something went wrong\n")
@@ -159,7 +159,7 @@ def test_an_emptied_file_accepts_tasks_and_whole_errors_again(
     assert [task.message.error for task in tasks(crowded, TaskState.ARCHIVED)] == [TEXT]
 
 
-def test_results_are_refused_beyond_a_reserve_and_settled_later(crowded: SQLiteBroker) -> None:
+def test_results_beyond_a_reserve_are_refused_and_settled_later(crowded: SQLiteBroker) -> None:
     big = bytes(20_000)
     refused: list[Delivery] = []
     while deliveries := take(crowded, f"token{len(refused)}", 50):
@@ -176,7 +176,7 @@ def test_results_are_refused_beyond_a_reserve_and_settled_later(crowded: SQLiteB
     assert crowded.execute_many([ops.Complete(delivery=refused[1], result=big)]) == [None]
 
 
-def test_a_payload_may_become_shorter_in_a_full_file(crowded: SQLiteBroker) -> None:
+def test_a_payload_can_be_shortened_in_a_full_file(crowded: SQLiteBroker) -> None:
     task_id = tasks(crowded, TaskState.PENDING)[0].message.id
     crowded.execute(ops.UpdatePayload(queue="q", task_id=task_id, payload=b"p"))
     with pytest.raises(BrokerFullError):

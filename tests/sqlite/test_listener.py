@@ -67,7 +67,7 @@ async def test_an_enqueue_elsewhere_wakes_within_50_ms(broker: SQLiteBroker, for
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
-async def test_an_enqueue_of_this_process_wakes(kind: str, broker: SQLiteBroker) -> None:
+async def test_an_enqueue_of_this_process_wakes_up(kind: str, broker: SQLiteBroker) -> None:
     here = broker if kind == "file" else MemoryBroker()
     async with armed(here, "q") as listener:
         await here.aexecute(enqueue("t"))
@@ -84,13 +84,17 @@ async def test_a_batch_wakes_each_queue_once() -> None:
     await broker.aclose()
 
 
-async def test_a_task_scheduled_elsewhere_wakes(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
+async def test_a_task_scheduled_by_another_process_wakes_up(
+    broker: SQLiteBroker, foreign: SQLiteBroker
+) -> None:
     async with armed(broker, "q") as listener:
         foreign.execute(enqueue("t", process_in=LEASE))
         assert await event(listener) == Wake("q")
 
 
-async def test_a_queue_resumed_elsewhere_wakes(broker: SQLiteBroker, foreign: SQLiteBroker) -> None:
+async def test_a_queue_resumed_by_another_process_wakes_up(
+    broker: SQLiteBroker, foreign: SQLiteBroker
+) -> None:
     foreign.execute_many([enqueue("t"), ops.PauseQueue(queue="q")])
     async with armed(broker, "q") as listener:
         assert await is_silent(listener)

@@ -64,7 +64,7 @@ def ids(broker: SQLiteBroker) -> list[str]:
     return [task.message.id for task in tasks(broker, TaskState.PENDING)]
 
 
-def test_nothing_is_acknowledged_once_the_file_is_removed(broker: SQLiteBroker, path: Path) -> None:
+def test_no_operation_is_acknowledged_after_the_file_is_removed(broker: SQLiteBroker, path: Path) -> None:
     broker.execute(enqueue("old"))
     remove(path)
     for op in (enqueue("new"), ops.Ping()):
@@ -121,7 +121,7 @@ class Meanwhile(TaskStore):
         type(self).act()
 
 
-def test_a_file_replaced_in_the_middle_of_a_write_leaves_its_outcome_open(
+def test_a_file_replaced_during_a_write_leaves_the_outcome_unknown(
     path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker = SQLiteBroker(path, clock=clock, store=Meanwhile)

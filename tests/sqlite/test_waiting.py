@@ -90,7 +90,7 @@ async def test_a_waiting_write_does_not_block_the_event_loop(writer: sqlite3.Con
     await broker.aclose()
 
 
-async def test_a_cancelled_call_does_not_disturb_the_next(writer: sqlite3.Connection, path: Path) -> None:
+async def test_a_cancelled_call_does_not_affect_the_next(writer: sqlite3.Connection, path: Path) -> None:
     broker = SQLiteBroker(path, budget=timedelta(seconds=30))
     first = asyncio.create_task(broker.aexecute(enqueue("first")))
     second = asyncio.create_task(broker.aexecute(enqueue("second")))
@@ -109,7 +109,7 @@ def commits(path: Path) -> int:
     return path.with_name(path.name + "-wal").stat().st_size
 
 
-async def test_callers_who_wait_together_share_a_transaction(path: Path) -> None:
+async def test_concurrently_waiting_callers_share_a_transaction(path: Path) -> None:
     alone, together = (SQLiteBroker(path.with_name(name), durability="process") for name in ("a", "b"))
     for number in range(50):
         await alone.aexecute(enqueue(f"t{number}"))
