@@ -49,6 +49,7 @@ class Peer:
             self._url,
             concurrency=settings["concurrency"],
             queues=settings["queues"],
+            shared_queue_limits=settings["shared_limits"] or None,
             retry_delay=lambda retried, error, task: settings["retry_delay"],
             shutdown_timeout=timedelta(seconds=settings["shutdown"]),
             aggregator=aggregate if settings["aggregate"] else None,

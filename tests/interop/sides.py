@@ -40,6 +40,8 @@ class WorkerSettings(TypedDict, total=False):
     group_grace: float
     group_size: int
     shutdown: float
+    shared_limits: Mapping[str, int]
+    """Most runs of a queue in all servers together. Go has no such setting and ignores it."""
 
 
 DEFAULT_SETTINGS = WorkerSettings(
@@ -50,6 +52,7 @@ DEFAULT_SETTINGS = WorkerSettings(
     group_grace=1,
     group_size=0,
     shutdown=8,
+    shared_limits={},
 )
 
 

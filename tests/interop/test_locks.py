@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import Fault, Task
+from asynq import DuplicateTaskError, Fault, Task
 from tests.interop.lines import PeerError
 from tests.interop.waits import in_state
 from tests.waiting import eventually
@@ -77,12 +78,16 @@ def test_an_empty_payload_has_the_same_lock_in_both_languages(here: Side, there:
         there.enqueue(TYPE, b"", unique=LONG)
 
 
-def test_a_nil_payload_has_a_lock_of_its_own_in_go(go: GoSide, python: PythonSide, place: Place) -> None:
+def test_a_task_without_payload_has_a_lock_of_its_own_in_both_languages(
+    go: GoSide, python: PythonSide, place: Place
+) -> None:
     go.ask("enqueue", type=TYPE, payload=None, options={"unique": LONG})
     python.enqueue(TYPE, b"", unique=LONG)
     nil, empty = place.keys(LOCKS)
     assert nil == f"asynq:{{default}}:unique:{TYPE}:"
     assert empty.startswith(nil)
+    with pytest.raises(DuplicateTaskError):
+        python.client.enqueue(Task(TYPE), unique=timedelta(hours=1))
 
 
 def test_a_lock_ends_when_its_time_is_over(here: Side, there: Side, place: Place) -> None:

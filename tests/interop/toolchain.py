@@ -34,22 +34,28 @@ def require_go() -> str:
 
 
 def build(program: tuple[Path, str], directory: Path) -> Path:
-    """Build a program into a directory, and return its path.
+    """Build a program into a directory of this run, and return its path.
 
-    Processes that build at once wait for one another, so that the work is done once.
+    The processes of a run wait for one another, so that each program is built once.
     """
     go = require_go()
     module, package = program
     executable = directory / (package.rpartition("/")[2] if package != "." else "peer")
     with (directory / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        built = subprocess.run(
-            [go, "build", "-buildvcs=false", "-mod=readonly", "-o", str(executable), package],
-            cwd=module,
-            capture_output=True,
-            text=True,
-            timeout=BUILD_TIMEOUT,
-            check=False,
-        )
-    assert built.returncode == 0, f"go build failed:\n{built.stderr}"
+        if not executable.exists():
+            _build(go, module, package, executable)
     return executable
+
+
+def _build(go: str, module: Path, package: str, executable: Path) -> None:
+    options = ["-buildvcs=false", "-mod=readonly", "-ldflags=-s -w", "-o", str(executable)]
+    built = subprocess.run(
+        [go, "build", *options, package],
+        cwd=module,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_TIMEOUT,
+        check=False,
+    )
+    assert built.returncode == 0, f"go build failed:\n{built.stderr}"
