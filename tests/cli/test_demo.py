@@ -56,7 +56,7 @@ def test_the_names_of_files_and_folders_may_be_anything(tmp_path: Path) -> None:
 def test_the_demo_leaves_nothing_in_the_store(redis_server: RedisServer) -> None:
     command = [sys.executable, "-m", "asynq", "demo", "--limit", "20", "--broker", redis_server.url]
     subprocess.run(command, check=True, capture_output=True, timeout=90)
-    assert redis_server.client.smembers("asynq:queues") == set()
+    assert set(redis_server.client.smembers("asynq:queues")) == set()
     assert [key for key in redis_server.client.scan_iter("asynq:{demo-*") if b":py:" not in key] == []
 
 

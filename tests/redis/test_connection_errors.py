@@ -144,7 +144,9 @@ async def test_bug_on_an_open_connection_is_raised_and_the_connection_is_closed(
     await broker.aexecute(Echo("x"))
     blocking, awaiting = connections
     for connection in connections:
-        break_method(connection, method, error)
+        # Before redis-py 8, the check of an async connection has another name.
+        old = method == "can_read" and not hasattr(connection, method)
+        break_method(connection, "can_read_destructive" if old else method, error)
     with pytest.raises(type(error)) as raised:
         broker.execute(Echo("x"))
     assert raised.value is error

@@ -97,10 +97,12 @@ class ClusterRouter:
 
     def redirected(self, reply: redis.RedisError) -> bool:
         """See Router."""
-        if redis_errors.code(reply) != "MOVED" or not isinstance(reply, redis.exceptions.MovedError):
+        moved = redis_errors.moved(reply)
+        if moved is None:
             return False
-        if reply.host:
-            self._owners[reply.slot_id] = self._address(reply.host, reply.port)
+        slot, host, port = moved
+        if host:
+            self._owners[slot] = self._address(host, port)
         self._refresh_at = min(self._refresh_at, self._refreshed_at + 1.0)
         return True
 

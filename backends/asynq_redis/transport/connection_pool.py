@@ -242,8 +242,10 @@ class ConnectionPool:
 
     async def _usable(self, connection: Any) -> bool:
         # A readable idle connection was closed by the server or has a stray reply: it cannot be used.
+        # Before redis-py 8, an async connection has only a check that may read the data.
+        can_read = getattr(connection, "can_read", None) or connection.can_read_destructive
         try:
-            return not await self._io.wait(connection.can_read())
+            return not await self._io.wait(can_read())
         except redis_errors.CONNECTION_ERRORS:
             return False
         except BaseException:
@@ -251,7 +253,9 @@ class ConnectionPool:
             raise
 
     async def _drop(self, connection: Any) -> None:
-        await self._io.wait(connection.disconnect(nowait=True))
+        # By position: before redis-py 7, a blocking connection ignores it but does not know its name.
+        nowait = True
+        await self._io.wait(connection.disconnect(nowait))
 
     def _pop(self) -> _PooledConnection | None:
         try:

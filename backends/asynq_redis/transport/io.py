@@ -7,6 +7,7 @@ functions.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
     from asynq_redis.url import TLS, Address
 
 T = TypeVar("T")
+
+# redis-py sends its name to the server unless told not to. The option that tells it depends on its version.
+_NO_DRIVER_NAME: dict[str, None] = (
+    {"driver_info": None}
+    if "driver_info" in inspect.signature(blocking.AbstractConnection.__init__).parameters
+    else {"lib_name": None, "lib_version": None}
+)
 
 
 @frozen(kw_only=True)
@@ -201,7 +209,7 @@ def _options(address: Address, settings: ConnectionSettings, retry: object) -> d
         "health_check_interval": 0,
         "protocol": 2,
         "decode_responses": False,
-        "driver_info": None,
+        **_NO_DRIVER_NAME,
     }
     if address.path:
         return options | {"path": address.path}

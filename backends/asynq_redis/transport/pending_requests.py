@@ -156,4 +156,4 @@ class PendingRequests:
     def _is_unknown_script(self, at: int, reply: redis.RedisError) -> bool:
         sent_in_full = at in self.unknown_scripts
         by_digest = isinstance(self.requests[at], ScriptCall) and not sent_in_full
-        return by_digest and isinstance(reply, redis.exceptions.NoScriptError)
+        return by_digest and redis_errors.code(reply) == "NOSCRIPT"

@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import redis
+from redis import exceptions
 
 from asynq.errors import (
     AsynqError,
@@ -58,6 +59,27 @@ _ADVICE = {
 # Before 7.0, a script wraps the error of the command that failed in it.
 _IN_SCRIPT = re.compile(
     r"Error running script.*@user_script: ?\d+: -?(?P<code>[A-Z]{2,}) (?P<text>.*)", re.DOTALL
+)
+
+# redis-py keeps the code of an error reply since 7.2. Earlier versions remove it, but the class of the
+# exception, or else its text, implies it.
+_CODES: dict[type[BaseException], str] = {
+    redis.OutOfMemoryError: "OOM",
+    redis.BusyLoadingError: "LOADING",
+    redis.ReadOnlyError: "READONLY",
+    exceptions.AskError: "ASK",
+    exceptions.ClusterCrossSlotError: "CROSSSLOT",
+    exceptions.ClusterDownError: "CLUSTERDOWN",
+    exceptions.MasterDownError: "MASTERDOWN",
+    exceptions.MovedError: "MOVED",
+    exceptions.NoPermissionError: "NOPERM",
+    exceptions.NoScriptError: "NOSCRIPT",
+    exceptions.TryAgainError: "TRYAGAIN",
+}
+_AUTHENTICATION_CODES = (
+    ("Authentication required", "NOAUTH"),
+    ("HELLO must be called", "NOAUTH"),
+    ("invalid username-password pair", "WRONGPASS"),
 )
 
 CONNECTION_ERRORS = (redis.RedisError, OSError, EOFError)
@@ -112,6 +134,16 @@ def no_answer(error: redis.RedisError) -> bool:
 def slot_migrating(error: redis.RedisError) -> bool:
     """Whether the slot of the key is moving to another server. The request was not applied."""
     return code(error) in MIGRATING_CODES or bool(_MOVED_KEY.search(str(error)))
+
+
+def moved(error: redis.RedisError) -> tuple[int, str, int] | None:
+    """The slot of a MOVED redirection, and the host and port of the server that now has it."""
+    word, text = _parts(error)
+    if word != "MOVED":
+        return None
+    slot, address = text.split()
+    host, _, port = address.rpartition(":")
+    return int(slot), host, int(port)
 
 
 def closed(error: Exception) -> bool:
@@ -174,7 +206,7 @@ def reason(error: BaseException, where: object) -> str:
         return f"{where}: it is loading its data"
     if isinstance(error, TimeoutError | redis.TimeoutError):
         return f"{where}: no reply in time"
-    if word := getattr(error, "status_code", None):
+    if word := _kept_code(error):
         return f"{where}: {word} {error}"
     return f"{where}: {str(error) or type(error).__name__}"
 
@@ -183,10 +215,20 @@ def _parts(error: redis.RedisError) -> tuple[str, str]:
     text = str(error)
     if inner := _IN_SCRIPT.match(text):
         return inner["code"], inner["text"]
-    if word := getattr(error, "status_code", None):
-        return str(word), text
+    if word := _kept_code(error):
+        return word, text
     word, _, rest = text.partition(" ")
-    return (word, rest) if re.fullmatch(r"[A-Z]{2,}", word) else ("ERR", text)
+    # Three letters, because redis-py before 7.2 removes the code of "ERR DB index is out of range".
+    return (word, rest) if re.fullmatch(r"[A-Z]{3,}", word) else ("ERR", text)
+
+
+def _kept_code(error: BaseException) -> str | None:
+    """The code that redis-py removed from the text of an error reply."""
+    if word := getattr(error, "status_code", None):
+        return str(word)
+    if type(error) is redis.AuthenticationError:
+        return next((word for text, word in _AUTHENTICATION_CODES if str(error).startswith(text)), "ERR")
+    return _CODES.get(type(error))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

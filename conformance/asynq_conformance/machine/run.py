@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import warnings
 from collections import Counter
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 from attrs import frozen
 from hypothesis import HealthCheck, Phase, Verbosity
+from hypothesis.errors import HypothesisWarning
 from hypothesis.stateful import run_state_machine_as_test
 
 from asynq.clock import FakeClock
@@ -112,5 +114,7 @@ def run_random(
         return BrokerMachine(session)
 
     factory = machine if seed is None else hypothesis.seed(seed)(machine)
-    with suppress(_EnoughError):
+    with suppress(_EnoughError), warnings.catch_warnings():
+        # On Python 3.14, Hypothesis does not see that it holds its own random generator.
+        warnings.filterwarnings("ignore", "It looks like `register_random`", HypothesisWarning)
         run_state_machine_as_test(factory, settings=settings)  # type: ignore[arg-type]
