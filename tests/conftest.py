@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-import asynq_topologies
+from asynq_conformance.properties import RUN_FACTS
 from asynq_redis.base_broker import BaseRedisBroker
-from tests.servers import OVERRIDE, RedisServer, require_redis_server
+from asynq_topologies.engines import EngineError
+from asynq_topologies.executables import VERSION
+from asynq_topologies.selection import CHOICE, IMAGE, select
+from tests.servers import OVERRIDE, RedisServer, start_topology
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -31,9 +34,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--other-versions", action="store_true", help="and on other versions of Redis that are found here"
     )
+    group.addoption(
+        "--redis-version",
+        metavar="VERSION",
+        help="version of the servers, such as 6.2, 7.4 or 8; with CONFORMANCE_ENGINE=docker also an image",
+    )
     group = parser.getgroup("chaos", "the run of tests/faults in which random faults come together")
     group.addoption("--chaos-seconds", type=float, default=10.0, metavar="SECONDS", help="how long it takes")
     group.addoption("--chaos-seed", type=int, metavar="NUMBER", help="repeats a choice of events")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Select the servers of the run. Its worker processes, and commands that tests start, use the same."""
+    if config.option.redis_version:
+        os.environ[VERSION] = config.option.redis_version
+    chosen = os.environ.get(CHOICE)
+    os.environ.setdefault(CHOICE, "process")
+    try:
+        servers = select()
+    except (EngineError, ValueError) as error:
+        if chosen or config.option.redis_version:
+            raise pytest.UsageError(str(error)) from error
+        return  # tests that need a server are skipped or fail, and say why
+    os.environ[CHOICE] = servers.engine
+    if servers.engine == "docker":
+        os.environ[IMAGE] = servers.server
+        os.environ.pop(VERSION, None)  # tests that need a process take the one of this machine
+    config.stash[RUN_FACTS] = {"servers": str(servers)}
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return [f"{name}: {fact}" for name, fact in config.stash.get(RUN_FACTS, {}).items()]
 
 
 def pytest_collection_finish() -> None:
@@ -114,14 +145,14 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
 @pytest.fixture(scope="session")
 def shared_sentinel() -> Iterator[Topology]:
     """A primary, replicas, sentinels. Tests use `sentinel`; those that break it start their own."""
-    with asynq_topologies.start("sentinel", executable=require_redis_server()) as topology:
+    with start_topology("sentinel") as topology:
         yield topology
 
 
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[Topology]:
     """A cluster. Tests use `cluster`; those that break it start their own."""
-    with asynq_topologies.start("cluster", executable=require_redis_server()) as topology:
+    with start_topology("cluster") as topology:
         yield topology
 
 

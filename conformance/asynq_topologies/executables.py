@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 VERSION: Final = "ASYNQ_TEST_REDIS_VERSION"
-"""Environment variable: take a server of this version, such as 6.2, where there are several."""
+"""Environment variable: version of the servers, such as 6.2 or 8. With Docker it may name an image."""
 
 
 def find_redis_servers() -> list[str]:
@@ -34,7 +34,7 @@ def find_redis_server() -> str | None:
     wanted = os.environ.get(VERSION)
     servers = find_redis_servers()
     if wanted:
-        servers = [server for server in servers if short_version(server) == wanted]
+        servers = [server for server in servers if _is_of(server_version(server), wanted)]
     return next(iter(servers), None)
 
 
@@ -42,6 +42,11 @@ def server_version(executable: str) -> tuple[int, ...]:
     """Version of a redis-server executable, such as (7, 0, 15)."""
     printed = subprocess.run([executable, "--version"], capture_output=True, text=True, check=True).stdout
     return tuple(int(part) for part in printed.partition("v=")[2].split()[0].split("."))
+
+
+def _is_of(version: tuple[int, ...], wanted: str) -> bool:
+    parts = wanted.split(".")
+    return [str(part) for part in version[: len(parts)]] == parts
 
 
 def short_version(executable: str) -> str:

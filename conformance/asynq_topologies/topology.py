@@ -9,13 +9,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import redis
+from attrs import evolve
 from redis.crc import key_slot
 
-from asynq_topologies import engines, layout
+from asynq_topologies import layout
+from asynq_topologies.certificates import Certificate
+from asynq_topologies.engines import Processes
 from asynq_topologies.layout import HOST, MASTER, PRIMARIES, REPLICAS, Access, TopologyKind
 from asynq_topologies.node import Node, wait_until
 from asynq_topologies.ports import free_cluster_ports, free_port
 from asynq_topologies.proxy import Proxy
+from asynq_topologies.selection import select
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -167,30 +171,52 @@ def start(
     access: Access = Access(),  # noqa: B008 - frozen
     proxied: bool = False,
 ) -> Topology:
-    """Start servers and wait until they are whole. RuntimeError when they cannot be started.
+    """Start servers and wait until they are whole.
 
-    With `executable` they are local processes of it; else engines.CHOICE in the environment decides.
-    `proxied`, for local processes of the kind "sentinel": servers reach those with data through proxies, and
-    one can be cut off.
+    Args:
+        kind: which servers.
+        executable: run local processes of this redis-server. Default: `selection.select` decides.
+        access: who may connect, and how.
+        proxied: the servers of a sentinel topology reach those with data through proxies, so that `cut_off`
+            can separate one from the others. Only local processes can do this.
+
+    Raises:
+        EngineError: the servers cannot be run.
+        RuntimeError: the servers do not get ready.
     """
-    engine = engines.choose(executable)
-    if proxied and (kind != "sentinel" or not isinstance(engine, engines.Processes)):
+    engine = select().open() if executable is None else Processes(executable)
+    if proxied and (kind != "sentinel" or not isinstance(engine, Processes)):
         raise ValueError("proxies stand between local processes of the kind sentinel only")
     count = layout.server_count(kind)
     ports = free_cluster_ports(count) if kind == "cluster" else _free_ports(count)
-    directory = Path(tempfile.mkdtemp(prefix="redis-"))
     proxies = {port: Proxy(port) for port in ports[: layout.data_count(kind)]} if proxied else {}
     announced = {port: proxy.address[1] for port, proxy in proxies.items()}
-    servers = layout.servers(kind, ports, directory, bind=engine.bind, access=access, announced=announced)
-    for number, server in enumerate(servers):
-        (directory / str(number)).mkdir()
-        for name, text in server.files.items():
-            (directory / str(number) / name).write_text(text)
+    directory = Path(tempfile.mkdtemp(prefix="redis-"))
+    try:
+        access = _copied(access, directory)
+        servers = layout.servers(kind, ports, directory, bind=engine.bind, access=access, announced=announced)
+        for number, server in enumerate(servers):
+            (directory / str(number)).mkdir()
+            for name, text in server.files.items():
+                (directory / str(number) / name).write_text(text)
+        hosts = engine.hosts(directory, servers)
+    except BaseException:
+        engine.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
     nodes = []
-    for server, host in zip(servers, engine.hosts(kind, directory, servers), strict=True):
+    for server, host in zip(servers, hosts, strict=True):
         password = access.sentinel_password if server.sentinel else access.password
         nodes.append(Node(host, server.port, password=password, certificate=access.certificate))
     return _started(Topology(kind, engine, directory, nodes, access=access, proxies=proxies))
+
+
+def _copied(access: Access, directory: Path) -> Access:
+    """The same with its certificate in the directory of the servers, the only one that containers see."""
+    if access.certificate is None:
+        return access
+    files = (access.certificate.certificate, access.certificate.key)
+    return evolve(access, certificate=Certificate(*(str(shutil.copy(file, directory)) for file in files)))
 
 
 def _free_ports(count: int) -> list[int]:

@@ -8,12 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import asynq_topologies
 from asynq import RedisBroker, RedisClusterBroker, RedisSentinelBroker
 from asynq_redis.harness import RedisHarness
 from asynq_topologies.layout import MASTER
 from asynq_topologies.proxy import Proxy
-from tests.servers import require_redis_server
+from tests.servers import start_topology
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,9 +66,7 @@ class BreakableRedis(RedisHarness):
         """safe: enqueues and settlements wait until all replicas have them."""
         self._safe = safe
         with ExitStack() as stack:
-            self.topology = stack.enter_context(
-                asynq_topologies.start(kind, executable=require_redis_server())
-            )
+            self.topology = stack.enter_context(start_topology(kind))
             self.proxies = {node.port: stack.enter_context(Proxy(node.port)) for node in self.topology.nodes}
             super().__init__(self.topology.url)
             stack.callback(self.close)

@@ -10,7 +10,9 @@ import pytest
 
 from asynq_conformance import BrokerConformance
 from asynq_redis.harness import RedisHarness
-from asynq_topologies.executables import find_redis_server, find_redis_servers, short_version
+from asynq_topologies.engines import EngineError
+from asynq_topologies.executables import find_redis_servers, short_version
+from asynq_topologies.selection import select
 from tests.servers import OVERRIDE, RedisServer
 
 if TYPE_CHECKING:
@@ -38,15 +40,14 @@ class OtherVersion(BrokerConformance):
 
 def others() -> dict[str, str]:
     """Executables by version, of each version one."""
-    usual = find_redis_server()
-    if usual is None or OVERRIDE in os.environ:
+    if OVERRIDE in os.environ:
+        return {}
+    try:
+        usual = ".".join(select().version.split(".")[:2])
+    except EngineError:
         return {}
     found = {short_version(executable): executable for executable in reversed(find_redis_servers())}
-    return {
-        version: executable
-        for version, executable in sorted(found.items())
-        if version != short_version(usual)
-    }
+    return {version: executable for version, executable in sorted(found.items()) if version != usual}
 
 
 def classes() -> dict[str, type]:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import asynq_topologies
 from tests.redis.probes import AwaitedFace, Face, PlainFace
-from tests.servers import require_redis_server
+from tests.servers import start_topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,14 +18,14 @@ if TYPE_CHECKING:
 @pytest.fixture
 def own_sentinel() -> Iterator[Topology]:
     """A primary with replicas and sentinels that the test may break."""
-    with asynq_topologies.start("sentinel", executable=require_redis_server()) as topology:
+    with start_topology("sentinel") as topology:
         yield topology
 
 
 @pytest.fixture
 def own_cluster() -> Iterator[Topology]:
     """A cluster that the test may break."""
-    with asynq_topologies.start("cluster", executable=require_redis_server()) as topology:
+    with start_topology("cluster") as topology:
         yield topology
 
 

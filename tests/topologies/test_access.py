@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import asynq_topologies
 from asynq import Client, Inspector, ServeMux, Server, Task
 from asynq.errors import BrokerRefusedError
 from asynq.protocol.ops import Ping
@@ -17,7 +16,7 @@ from asynq_redis import TLS, RedisBroker, RedisClusterBroker, RedisSentinelBroke
 from asynq_topologies import Access
 from asynq_topologies.certificates import self_signed
 from asynq_topologies.layout import HOST, MASTER
-from tests.servers import require_redis_server
+from tests.servers import start_topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +42,7 @@ def access(tmp_path_factory: pytest.TempPathFactory) -> Access:
 def shared_guarded(request: pytest.FixtureRequest, access: Access) -> Iterator[Topology]:
     kind: TopologyKind = request.param
     try:
-        topology = asynq_topologies.start(kind, executable=require_redis_server(), access=access)
+        topology = start_topology(kind, access=access)
     except RuntimeError as error:
         if "tls" not in str(error).lower():
             raise

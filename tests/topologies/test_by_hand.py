@@ -15,7 +15,7 @@ import pytest
 
 from asynq.protocol.ops import Ping
 from asynq_redis import connect
-from tests.servers import require_redis_server
+from tests.servers import require_redis_server, runs_containers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,11 +27,12 @@ class Command:
     """The command, once its servers are ready."""
 
     def __init__(self, arguments: list[str], scratch: Path) -> None:
-        require_redis_server()
+        if not runs_containers():
+            require_redis_server()
         path = ":".join(str(TOP / folder) for folder in (".", "backends", "conformance"))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "asynq_topologies", *arguments],
-            env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(scratch), "CONFORMANCE_ENGINE": "process"},
+            env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(scratch)},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -42,7 +43,7 @@ class Command:
             if line.startswith("Ctrl-C"):
                 break
 
-    def end(self, by: signal.Signals = signal.SIGKILL) -> int:
+    def end(self, by: signal.Signals = signal.SIGTERM) -> int:
         """Send it a signal; its exit status."""
         self._process.send_signal(by)
         status = self._process.wait(20)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import asynq_topologies
 from asynq_topologies.proxy import Proxy
-from tests.servers import require_redis_server
+from tests.servers import start_topology
 from tests.topologies.conftest import queues_of
 from tests.topologies.load import Load
 from tests.waiting import eventually, let_pass
@@ -100,9 +99,7 @@ def test_a_primary_cut_off_from_all_but_its_clients_is_left(
     safe: bool, tmp_path: Path, report: Callable[..., None]
 ) -> None:
     with ExitStack() as stack:
-        topology = stack.enter_context(
-            asynq_topologies.start("sentinel", executable=require_redis_server(), proxied=True)
-        )
+        topology = stack.enter_context(start_topology("sentinel", proxied=True))
         queues, primary = queues_of(topology), topology.primaries()[0]
         load = stack.enter_context(
             Load(topology.url, queues, tmp_path, remap=topology.remap, min_replicas=2 if safe else 0)

@@ -20,7 +20,7 @@ from asynq_topologies.layout import MASTER
 from asynq_topologies.node import wait_until
 from asynq_topologies.ports import free_port
 from tests.redis.probes import enqueue
-from tests.servers import require_redis_server
+from tests.servers import start_topology
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def test_the_newest_word_counts_though_a_sentinel_goes_on_naming_another(
 ) -> None:
     monkeypatch.setattr(CONFIRM_INTERVAL, 0)
     access = asynq_topologies.Access(password="s3cret")
-    with asynq_topologies.start("sentinel", executable=require_redis_server(), access=access) as topology:
+    with start_topology("sentinel", access=access) as topology:
         old, (stale, told, _) = topology.primaries()[0], topology.sentinels
         cut_off(stale, topology)
         made = RedisSentinelBroker(sentinels(topology), master=MASTER, password="s3cret")
@@ -148,7 +148,7 @@ def test_a_sentinel_that_hangs_costs_its_timeout_once(own_sentinel: Topology) ->
 
 def test_passwords_of_servers_and_sentinels_are_two_and_never_shown() -> None:
     access = asynq_topologies.Access(password="s3cret", sentinel_password="0ther")
-    with asynq_topologies.start("sentinel", executable=require_redis_server(), access=access) as topology:
+    with start_topology("sentinel", access=access) as topology:
         broker = connect(topology.url)
         broker.execute(Ping())
         assert not {"s3cret", "0ther"} & set(repr(broker).split())

@@ -40,8 +40,9 @@ VENDORS = {
     "google": {"asynq_redis"},
     "sqlite3": {"asynq_sqlite", "asynq_mutants"},
     "lmdb": {"asynq_lmdb"},
+    "docker": {"asynq_topologies"},
 }
-"""Who alone may import a store's driver."""
+"""Who alone may import a store's driver, or that of the engine that runs it."""
 
 FLOORS = {
     "asynq": (

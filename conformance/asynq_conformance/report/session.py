@@ -15,7 +15,7 @@ import pytest
 from asynq.protocol.connect import redact_url
 from asynq_conformance import evidence, profiles
 from asynq_conformance.promises import LAYERS
-from asynq_conformance.properties import WORKER_OUTPUT
+from asynq_conformance.properties import RUN_FACTS, WORKER_OUTPUT
 from asynq_conformance.report import text, xfails
 from asynq_conformance.report.collector import REPEAT, Collector
 from asynq_conformance.report.facts import fact_of, plain_facts, record_fact
@@ -157,11 +157,13 @@ class ReportSession:
         """The report of all outcomes."""
         report = self.collector.report()
         report.complaints = list(self._complaints)
+        told: dict[str, Any] = self._config.stash.get(RUN_FACTS, {})
         report.run = {
             "asynq": _version(),
             "python": sys.version.split()[0],
             "profile": profiles.current().name,
             "seed": profiles.seed(),
+            **told,
             "seconds": round(time.monotonic() - self._began, 1),
             "command": _command(["pytest", *map(str, self._config.invocation_params.args)]),
         }

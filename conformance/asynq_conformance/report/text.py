@@ -43,7 +43,8 @@ def title(report: ConformanceReport) -> str:
 
 def headline(report: ConformanceReport) -> list[str]:
     """The most important figures, one line each."""
-    lines = [_layer_line(report, layer) for layer in report.layers]
+    lines = [f"servers: {report.run['servers']}"] if "servers" in report.run else []
+    lines += [_layer_line(report, layer) for layer in report.layers]
     unknown = len(report.of("unknown"))
     lines.append(f"xfail: {len(report.of('known'))}, unknown: {unknown}, failed: {len(report.of('failed'))}")
     return lines
