@@ -1,5 +1,6 @@
-"""Bugs on purpose, each with the test that must notice it: a test that notices none of them proves nothing.
+"""Intentional bugs, each with the test that must detect it.
 
 Three families: brokers in memory with one broken step (`embedded`), production code patched for one test run
-(`patches`), and small changes of every Lua script (`scripts`). For development; not part of the distribution.
+(`patches`), and small mutations of every Lua script (`scripts`). For development; not part of the
+distribution.
 """

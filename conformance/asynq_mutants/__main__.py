@@ -1,4 +1,4 @@
-"""python -m asynq_mutants: which mutants of the Lua scripts the tests notice."""
+"""python -m asynq_mutants: which mutations of the Lua scripts the tests detect."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from asynq_mutants.scripts.trial import Result
 
 ONE_IN = 48
-"""Of the scripts that did not change one mutant in so many is tried with --changed."""
+"""With --changed, one of this many mutants of unchanged scripts is tested."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0 where every mutant that was tried is noticed, or is listed as the same as the script."""
+    """Returns 0 if every tested mutant was killed."""
     asked = _parser().parse_args(arguments)
     equivalents = read_equivalents()
 
@@ -50,17 +50,26 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m asynq_mutants", description=__doc__)
-    parser.add_argument("file", nargs="*", help="scripts: done, lib/lock; all where none is named")
-    parser.add_argument("--changed", action="store_true", help="those that differ, and some of the others")
-    parser.add_argument("--base", default="origin/main", help="from which commit they differ")
-    parser.add_argument("--budget", type=float, default=3600.0, help="seconds after which none is begun")
-    parser.add_argument("--slots", type=int, default=os.cpu_count() or 1, help="how many at the same time")
-    parser.add_argument("--json", help="file for all results")
+    parser.add_argument("file", nargs="*", help="scripts, such as done or lib/lock; all by default")
+    parser.add_argument(
+        "--changed", action="store_true", help="test changed scripts, and a sample of the others"
+    )
+    parser.add_argument("--base", default="origin/main", help="commit with which scripts are compared")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=3600.0,
+        help="seconds after tracing until no further mutant is started",
+    )
+    parser.add_argument(
+        "--slots", type=int, default=os.cpu_count() or 1, help="number of concurrent processes"
+    )
+    parser.add_argument("--json", help="write all results to this file")
     return parser
 
 
 def _missed(result: Result) -> bool:
-    return result.outcome in ("survived", "reached by no test")
+    return result.outcome in ("survived", "not reached by any test")
 
 
 def _report(session: MutationSession) -> None:
@@ -70,11 +79,11 @@ def _report(session: MutationSession) -> None:
         by_file.setdefault(result.mutation.file, Counter())[result.outcome] += 1
     session.say("")
     for file, counts in sorted(by_file.items()):
-        missed = counts["survived"] + counts["reached by no test"]
+        missed = counts["survived"] + counts["not reached by any test"]
         session.say(f"{file:20} {counts['killed']:5} killed {missed:4} missed")
     session.say(", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())))
     if not session.complete:
-        session.say("there was no time for the others")
+        session.say("the time ended before the others were tested")
 
 
 def _record(session: MutationSession, result: Result) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Stores broken on purpose so that only concurrency shows it, and the rule that must notice.
+"""Saboteurs: stores with a bug that is visible only under concurrency, and the rule that must detect it.
 
-Each is right as long as one caller works at a time: what is wrong is that another may come in between.
+Each is correct as long as one caller works at a time. The bug is that another caller can intervene.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ T = TypeVar("T")
 
 @frozen
 class SaboteurTrial:
-    """The rules one of which must notice a saboteur, and what a run does more of than others."""
+    """The rules of which one must detect a saboteur, and what its runs do more often than others."""
 
     rules: tuple[str, ...]
     plan: Mapping[str, Any]
     bug: int | None
-    """Its number, where it is one of the bugs every suite must catch."""
+    """Its number if it is one of the bugs that every suite must catch."""
 
 
 SABOTEURS: dict[str, SaboteurTrial] = {}
@@ -41,7 +41,7 @@ _CLASSES: dict[str, type[Any]] = {}
 
 
 def noticed_by(*rules: str, bug: int | None = None, **plan: Any) -> Callable[[type[T]], type[T]]:
-    """Register a store, or a broker, with the rules that notice it."""
+    """Register a store or a broker with the rules that detect it."""
 
     def register(saboteur: type[T]) -> type[T]:
         SABOTEURS[saboteur.__name__] = SaboteurTrial(rules, plan, bug)
@@ -52,7 +52,7 @@ def noticed_by(*rules: str, bug: int | None = None, **plan: Any) -> Callable[[ty
 
 
 def open_broker(saboteur: str, path: str) -> Broker:
-    """A broker of this kind: what another process calls."""
+    """Create a broker of this kind. Other processes call this."""
     cls: type[Any] = _CLASSES[saboteur]
     if issubclass(cls, TaskStore):
         return SQLiteBroker(path, durability="process", store=cls)
@@ -61,10 +61,10 @@ def open_broker(saboteur: str, path: str) -> Broker:
 
 
 class InterruptedStore(TaskStore):
-    """Can end the transaction in the middle of an operation, and let others in."""
+    """A store that can end its transaction in the middle of an operation, and let other callers in."""
 
     meanwhile: ClassVar[float] = 0.003
-    """Seconds others have."""
+    """Seconds given to other callers."""
 
     def let_others_in(self) -> None:
         self.connection.execute("COMMIT")
@@ -108,7 +108,7 @@ class CountsInTwoSteps(InterruptedStore):
 
 @noticed_by("C6", actions={"pause": 5})
 class RemembersPauses(TaskStore):
-    """Looks once a second whether a queue is paused."""
+    """Checks only once a second whether a queue is paused."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(connection)
@@ -132,7 +132,7 @@ class RemembersPauses(TaskStore):
 
 @noticed_by("C10")
 class SettlesBehind(SQLiteBroker):
-    """Says that a run is done before it is, and forgets the last one when its process ends."""
+    """Acknowledges a run before it is stored, and loses the last one when its process ends."""
 
     _behind: list[Any]
 

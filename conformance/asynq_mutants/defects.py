@@ -1,4 +1,4 @@
-"""Brokers in memory with one thing broken, and the laws that must notice."""
+"""Brokers in memory with one defect, and the laws that must detect it."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 
 @frozen
-class Twist:
-    """An operation carried out in another way: called with the honest way, the store, the operation, now."""
+class BrokenOperation:
+    """A broken operation. Its function receives the correct handler, store, operation and time."""
 
     operation: type[Op[Any]]
     function: Callable[[Callable[..., Any], TaskStore, Any, int], Any]
 
     @property
     def name(self) -> str:
-        """What is wrong."""
+        """Name of the defect."""
         return self.function.__name__
 
-    def instead(self, honest: Callable[..., Any]) -> Callable[..., Any]:
-        """A handler for the table of handlers."""
-        return partial(self.function, honest)
+    def instead(self, correct: Callable[..., Any]) -> Callable[..., Any]:
+        """The broken handler, for the table of handlers."""
+        return partial(self.function, correct)
 
 
 class BrokenRefusals(CalledBroker):
-    """What a broker refuses, in another way: mixed into the brokers of memory and of files."""
+    """Base of broken refusals, mixed into the brokers in memory and on a file."""
 
 
-Broken = type[TaskStore] | type[BrokenRefusals] | Twist
+Broken = type[TaskStore] | type[BrokenRefusals] | BrokenOperation
 B = TypeVar("B", bound=Broken)
 T = TypeVar("T")
 
@@ -50,16 +50,16 @@ class Defect:
     law: str
     parameters: Mapping[str, Any]
     bug: int | None
-    """Its number, where it is one of the bugs every suite must catch."""
+    """Its number if it is one of the bugs that every suite must catch."""
     on_file: bool
-    """True if memory does not show it."""
+    """True if the defect is not visible in memory."""
     beyond_programs: str
-    """Why no program of layer B can show it; "" where one must."""
+    """Why no program of layer B can show it; "" if one must."""
 
     @property
     def name(self) -> str:
-        """What is wrong."""
-        return self.broken.name if isinstance(self.broken, Twist) else self.broken.__name__
+        """Name of the defect."""
+        return self.broken.name if isinstance(self.broken, BrokenOperation) else self.broken.__name__
 
 
 DEFECTS: list[Defect] = []
@@ -68,7 +68,7 @@ DEFECTS: list[Defect] = []
 def caught_by(
     law: str, *, bug: int | None = None, on_file: bool = False, beyond_programs: str = "", **parameters: Any
 ) -> Callable[[B], B]:
-    """Register something broken with a law that catches it."""
+    """Register a defect with a law that catches it."""
 
     def register(broken: B) -> B:
         DEFECTS.append(Defect(broken, law, parameters, bug, on_file, beyond_programs))
@@ -77,6 +77,6 @@ def caught_by(
     return register
 
 
-def instead_of(operation: type[Op[Any]]) -> Callable[[Callable[..., Any]], Twist]:
-    """Decorator of a function that carries out an operation in a broken way."""
-    return lambda function: Twist(operation, function)
+def instead_of(operation: type[Op[Any]]) -> Callable[[Callable[..., Any]], BrokenOperation]:
+    """Decorator of a function that replaces an operation by a broken one."""
+    return lambda function: BrokenOperation(operation, function)

@@ -10,7 +10,7 @@ from unittest import mock
 
 import asynq_mutants.embedded  # noqa: F401 - it registers the defects
 from asynq_conformance.harness import Harness
-from asynq_mutants.defects import DEFECTS, Twist
+from asynq_mutants.defects import DEFECTS, BrokenOperation
 from asynq_mutants.resends import ResendingBroker
 from asynq_sqlite import MemoryBroker, SQLiteBroker
 from asynq_sqlite.operations.execution import HANDLERS
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Crowd(SQLiteBroker):
-    """Gives each thread that calls it a broker of its own on the file, as if it were a process of its own."""
+    """A broker that gives each calling thread its own broker on the file, like separate processes."""
 
     def __init__(self, path: Path, **options: Any) -> None:
         super().__init__(path, **options)
@@ -39,7 +39,7 @@ class Crowd(SQLiteBroker):
         self._own = threading.local()
 
     def execute(self, op: Op[T]) -> T:
-        """As any broker does."""
+        """Execute one operation."""
         if not hasattr(self._own, "broker"):
             self._own.broker = SQLiteBroker(self._path, **self._options)
             self._all.append(self._own.broker)
@@ -47,7 +47,7 @@ class Crowd(SQLiteBroker):
         return own.execute(op)
 
     def close(self) -> None:
-        """As any broker does."""
+        """Execute operations as a batch."""
         brokers, self._all, self._own = self._all, [], threading.local()
         for broker in brokers:
             broker.close()
@@ -55,7 +55,7 @@ class Crowd(SQLiteBroker):
 
 
 class BrokenHarness(Harness):
-    """Brokers on a file or, without one, in memory."""
+    """Opens brokers on a file, or in memory without one."""
 
     def __init__(self, broken: type[TaskStore | BrokenRefusals], path: Path | None = None) -> None:
         self.broken = broken
@@ -78,7 +78,7 @@ class BrokenHarness(Harness):
 def _broken_broker(
     broker: Callable[..., K], broken: type[TaskStore | BrokenRefusals], *arguments: Any, **options: Any
 ) -> K:
-    """Create a broker of this kind whose steps, or whose refusals, are broken."""
+    """Create a broker of this kind with broken operations or refusals."""
     if issubclass(broken, TaskStore):
         return broker(*arguments, store=broken, **options)
     mixed: Callable[..., K] = type(broken.__name__, (broken, cast("type", broker)), {})
@@ -87,10 +87,10 @@ def _broken_broker(
 
 @contextmanager
 def broken_harness(broken: Broken | None, path: Path | None = None) -> Iterator[Harness]:
-    """What opens broken brokers; None: honest ones."""
-    if isinstance(broken, Twist):
-        honest = HANDLERS[broken.operation]
-        with mock.patch.dict(HANDLERS, {broken.operation: broken.instead(honest)}):
+    """A function that opens brokers with this defect; correct ones for None."""
+    if isinstance(broken, BrokenOperation):
+        correct = HANDLERS[broken.operation]
+        with mock.patch.dict(HANDLERS, {broken.operation: broken.instead(correct)}):
             yield BrokenHarness(TaskStore, path)
     else:
         yield BrokenHarness(broken or TaskStore, path)
@@ -99,29 +99,28 @@ def broken_harness(broken: Broken | None, path: Path | None = None) -> Iterator[
 def open_broken(
     defect: str | None, path: str | Path, *, resends: bool = False, **options: Any
 ) -> SQLiteBroker:
-    """A broker with the defect of this name on a file; None: an honest one. What other processes call.
+    """A broker on a file with the defect of this name; a correct one for None. Other processes call this.
 
-    resends: it sends operations again, see `asynq_mutants.resends`.
-
-    An operation carried out in another way is so in all brokers of the process from then on: whoever goes on
-    with others afterwards wraps this in `mended`.
+    With `resends` the broker sends operations again, see `asynq_mutants.resends`. A replaced operation
+    affects all brokers of the process from then on. A caller that uses other brokers afterwards wraps this in
+    `mended`.
     """
     steps: type[TaskStore | BrokenRefusals] = TaskStore
     for broken in {found.broken for found in DEFECTS if found.name == defect}:
-        if isinstance(broken, Twist):
-            _twist(broken)
+        if isinstance(broken, BrokenOperation):
+            _replace(broken)
         else:
             steps = broken
     kind = ResendingBroker if resends else SQLiteBroker
     return _broken_broker(kind, steps, path, durability="process", **options)
 
 
-def _twist(twist: Twist) -> None:
-    present: Any = HANDLERS[twist.operation]
-    if getattr(present, "func", None) is not twist.function:
-        HANDLERS[twist.operation] = twist.instead(present)
+def _replace(broken: BrokenOperation) -> None:
+    present: Any = HANDLERS[broken.operation]
+    if getattr(present, "func", None) is not broken.function:
+        HANDLERS[broken.operation] = broken.instead(present)
 
 
 def mended() -> AbstractContextManager[Any]:
-    """In the end every operation is carried out as before."""
+    """Restore all replaced operations at the end of the context."""
     return mock.patch.dict(HANDLERS)

@@ -1,4 +1,4 @@
-"""The kill matrix as values: what each layer of the suite found of each bug."""
+"""The kill matrix as values: what each layer of the suite found about each bug."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ EQUIVALENT: Final = "equivalent"
 
 @frozen(kw_only=True)
 class LayerResult:
-    """What one layer found of a bug."""
+    """What one layer found about a bug."""
 
     status: str = ""
-    """killed or survived; "": it was not tried."""
+    """"killed" or "survived"; "" if it was not tested."""
     by: str = ""
-    """What caught it; why it was not tried."""
+    """The test that caught it, or the reason why it was not tested."""
     tried: int | None = None
-    """How many it took, the one that caught it included; None: it is not a question of how many."""
+    """Number of attempts including the successful one; None if there is nothing to count."""
     of: str = ""
-    """Of what: programs, tasks; or what it was, where it was one."""
+    """Unit of the attempts: programs or tasks; or a description if there is nothing to count."""
     seconds: float = 0.0
 
     @property
     def text(self) -> str:
-        """As a table shows it."""
+        """Text in a table."""
         if self.status != KILLED:
             return self.status or "-"
         return f"{self.tried or ''} {self.of}".strip() or KILLED
@@ -39,7 +39,7 @@ class LayerResult:
 
 @frozen(kw_only=True)
 class BugResult:
-    """What all layers found of a bug."""
+    """What all layers found about a bug."""
 
     id: str
     bug: str
@@ -50,26 +50,26 @@ class BugResult:
     """The first test that caught it."""
     seconds: float = 0.0
     status: str = ""
-    """killed, survived, not tried; equivalent or accused where nothing is broken."""
+    """"killed", "survived" or "not tried"; for the correct broker "equivalent" or "accused"."""
     layers: Mapping[str, LayerResult] = field(factory=dict)
-    """By layer, where a layer was tried or cannot catch it."""
+    """By layer, for layers that were tested or cannot catch it."""
 
 
 @frozen(kw_only=True)
 class LayerTotal:
-    """What a layer found of all bugs it was tried on."""
+    """Results of a layer for all bugs tested on it."""
 
     layer: str
     killed: int
     tried: int
     counted: int
-    """Of those killed, for how many it is a question of how many it took."""
+    """Number of kills with a count of attempts."""
     median: float | None
-    """Of how many it took to kill one of these."""
+    """Median of these counts."""
     of: str
 
     def __str__(self) -> str:
-        """In words: `layer B: 91 of 95 killed, 60 of them after 3 programs in the median`."""
+        """In words, such as `layer B: 91 of 95 killed, 60 of them after 3 programs in the median`."""
         killed = f"layer {self.layer}: {self.killed} of {self.tried} killed"
         if self.median is None:
             return killed
@@ -77,7 +77,7 @@ class LayerTotal:
 
 
 def totals(bugs: Iterable[BugResult]) -> list[LayerTotal]:
-    """Layer by layer, without brokers in which nothing is broken."""
+    """Totals by layer, without the correct broker."""
     found: dict[str, list[LayerResult]] = {}
     for bug in bugs:
         if bug.status == EQUIVALENT:

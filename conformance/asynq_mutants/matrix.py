@@ -1,7 +1,7 @@
-"""python -m asynq_mutants.matrix: which layer of the suite catches which bug, and how much that takes.
+"""python -m asynq_mutants.matrix: which layer of the suite catches which bug, and with how much effort.
 
-Each bug is held against the laws that name it (A), random and directed programs (B), recorded histories (C)
-and, where it is one of the client or the transport, the test that is there to notice it (A or D).
+Each bug is tested with the laws that name it (A), random and fixed programs (B), and recorded histories (C).
+Bugs of the client or the transport are tested with the test that must detect them (A or D).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from attrs import asdict
 from asynq_conformance import profiles
 from asynq_conformance.promises import LAYERS
 from asynq_mutants.kills import EQUIVALENT, KILLED, SURVIVED, BugResult, LayerResult, totals
-from asynq_mutants.rows import HONEST, rows
+from asynq_mutants.rows import CORRECT_BROKER, rows
 from asynq_mutants.trials import timed
 
 if TYPE_CHECKING:
@@ -30,28 +30,28 @@ if TYPE_CHECKING:
 
 MISSED: Final = 1
 REFUSED: Final = 2
-"""Exit statuses: a bug lives that a layer must kill; nothing was tried."""
+"""Exit statuses: a bug survived a layer that must kill it; nothing was tested."""
 NOT_TRIED: Final = "not tried"
 ACCUSED: Final = "accused"
-"""Status of a broker in which nothing is broken, and in which something was found."""
+"""Status of the correct broker if something was found."""
 BY_LUCK: Final = 0.5
-"""Of the random programs: what takes more is found by luck."""
+"""Maximum number of random programs: kills that need more depend on luck."""
 _WIDTH: Final = 44
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 where every bug that was tried was caught by every layer that must catch it."""
+    """Returns 0 if every tested bug was caught by every layer that must catch it."""
     asked = _parser().parse_args(arguments)
     profiles.choose(profile=asked.profile)
     layers = [layer.strip().upper() for layer in asked.layers.split(",")]
-    chosen = [row for row in [*rows(), HONEST] if not asked.bug or row.id in asked.bug]
+    chosen = [row for row in [*rows(), CORRECT_BROKER] if not asked.bug or row.id in asked.bug]
     unknown = {*asked.bug} - {row.id for row in chosen} | {*layers} - LAYERS.keys()
     if unknown:
-        print(f"no bug and no layer: {', '.join(sorted(unknown))}", file=sys.stderr)
+        print(f"unknown bugs or layers: {', '.join(sorted(unknown))}", file=sys.stderr)
         return REFUSED
     began = time.monotonic()
     print(_line("", "bug", layers, {layer: layer for layer in layers}, "must"), flush=True)
-    found = []  # the honest one last: nothing that was tried may have broken it
+    found = []  # the correct broker last, to show that no tested bug left anything broken
     for number, row in enumerate(chosen, start=1):
         result = tried(row, layers, everywhere=asked.everywhere)
         found.append(result)
@@ -66,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def tried(row: MatrixRow, layers: Collection[str], *, everywhere: bool = False) -> BugResult:
-    """What these layers find of a bug. Histories are recorded where they must catch it, or everywhere."""
+    """Test these layers on a bug. Histories are recorded if layer C must catch it, or with `everywhere`."""
     results: dict[str, LayerResult] = {}
     for layer, trial in row.trials.items():
-        needless = layer == "C" and row is not HONEST and layer not in row.must
+        needless = layer == "C" and row is not CORRECT_BROKER and layer not in row.must
         if layer in layers and (everywhere or not needless):
             with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
                 results[layer] = timed(trial, Path(folder))
@@ -89,7 +89,7 @@ def tried(row: MatrixRow, layers: Collection[str], *, everywhere: bool = False) 
 
 
 def _status(row: MatrixRow, results: Mapping[str, LayerResult]) -> str:
-    if row is HONEST:
+    if row is CORRECT_BROKER:
         return ACCUSED if any(one.status == KILLED for one in results.values()) else EQUIVALENT
     wanted = [results[layer].status for layer in row.must if layer in results]
     return SURVIVED if SURVIVED in wanted else KILLED if KILLED in wanted else NOT_TRIED
@@ -101,10 +101,10 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bug", nargs="*", help="numbers, or names of what is broken; all where none is named")
+    parser.add_argument("bug", nargs="*", help="numbers or names of bugs; all by default")
     parser.add_argument("--layers", default=",".join(LAYERS), help="A,B,C,D")
-    parser.add_argument("--profile", default="ci", help="how many programs: smoke, ci or nightly")
-    parser.add_argument("--everywhere", action="store_true", help="histories of all bugs")
+    parser.add_argument("--profile", default="ci", help="amount of testing: smoke, ci or nightly")
+    parser.add_argument("--everywhere", action="store_true", help="record histories for all bugs")
     parser.add_argument("--json", metavar="FILE", help="write the matrix to this file")
     return parser
 
@@ -122,22 +122,22 @@ def _summarize(found: Sequence[BugResult], seconds: float) -> None:
     for bug in found:
         programs = bug.layers.get("B", LayerResult())
         if programs.tried and programs.tried > BY_LUCK * profiles.current().examples:
-            print(f"by luck: {bug.id} {bug.bug}: {programs.by}")
+            print(f"killed late, depends on luck: {bug.id} {bug.bug}: {programs.by}")
         if programs.by and not programs.status:
-            print(f"beyond programs: {bug.id} {bug.bug}: {programs.by}")
+            print(f"not testable with programs: {bug.id} {bug.bug}: {programs.by}")
     statuses = Counter(bug.status for bug in found)
     tried = sum(statuses.values()) - statuses[EQUIVALENT] - statuses[ACCUSED]
     print(
-        f"{statuses[KILLED]} of {tried} killed by every layer that must, {statuses[SURVIVED]} survived,",
+        f"{statuses[KILLED]} of {tried} killed by every required layer, {statuses[SURVIVED]} survived,",
         end=" ",
     )
     print(f"{statuses[NOT_TRIED]} not tried, {seconds:.0f} s")
     if statuses[ACCUSED]:
-        print("a broker in which nothing is broken was accused: believe none of it")
+        print("the correct broker was accused: these results are not reliable")
     missed = [bug for bug in found if bug.status == SURVIVED]
     for bug in missed:
-        lives = [layer for layer, result in bug.layers.items() if result.status == SURVIVED]
-        print(f"  {bug.id} {bug.bug}: lives in {', '.join(lives)}, must die in {bug.layer}")
+        survived = [layer for layer, result in bug.layers.items() if result.status == SURVIVED]
+        print(f"  {bug.id} {bug.bug}: survived {', '.join(survived)}, must be killed by {bug.layer}")
 
 
 if __name__ == "__main__":

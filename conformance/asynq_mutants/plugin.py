@@ -1,4 +1,4 @@
-"""Pytest plugin that makes one bug, named by the environment, before anything is tested."""
+"""Pytest plugin that applies one bug, named by the environment, before the tests."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from asynq_mutants.patches import BUG_VARIABLE, PATCHES
 
 
 def pytest_configure() -> None:
-    """Make it. KeyError for a bug that is not made by a patch."""
+    """Apply it. Raises KeyError for a bug without a patch."""
     PATCHES[int(os.environ[BUG_VARIABLE])].apply()

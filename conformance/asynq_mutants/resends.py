@@ -55,7 +55,7 @@ def marker(path: str | Path) -> Path:
 
 
 def resending(defect: str | None, path: Path) -> Source:
-    """Clients of this kind on a store with this defect; None: on an honest one."""
+    """Clients of this kind on a store with this defect; None: on a correct one."""
     return Source(
         factory="asynq_mutants.harness:open_broken",
         kwargs={"defect": defect, "path": str(path), "resends": True},

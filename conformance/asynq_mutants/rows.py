@@ -1,4 +1,4 @@
-"""The rows of the kill matrix: every bug there is, who must catch it, and how each layer is tried on it."""
+"""The rows of the kill matrix: every bug, the layers that must catch it, and how each layer is tested."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ if TYPE_CHECKING:
     LayerTrial = Callable[[Path], LayerResult]
 
 THREE_QUEUES: Final = {"queues": {"high": 6, "mid": 3, "low": 1}}
-"""With fewer, the order of queues has no second and third."""
+"""With fewer queues, the order has no second and third place."""
 
 
 @frozen(kw_only=True)
 class MatrixRow:
-    """A bug."""
+    """A bug, or the correct broker."""
 
     id: str
-    """Its number, or else the name of what is broken."""
+    """Its number, or the name of the defect."""
     bug: str
     promises: tuple[str, ...] = ()
     must: tuple[Layer, ...]
     """Layers that must catch it."""
     trials: Mapping[Layer, LayerTrial]
-    """What is called with an empty folder, for each layer that can be tried."""
+    """A function for each layer that can be tested. It is called with an empty directory."""
     beyond: Mapping[Layer, str]
-    """Why a layer cannot catch it."""
+    """The reason for each layer that cannot catch it."""
 
 
 def rows() -> list[MatrixRow]:
-    """All bugs, those with numbers first."""
+    """All bugs, the numbered ones first."""
     found = [*_of_defects(), *_of_saboteurs(), *_of_patches()]
     return sorted(found, key=lambda row: (not row.id.isdigit(), int(row.id) if row.id.isdigit() else 0))
 
 
-HONEST: Final = MatrixRow(
+CORRECT_BROKER: Final = MatrixRow(
     id="-",
-    bug="nothing is broken",
+    bug="the correct broker",
     must=(),
     trials={
         "B": lambda _: run_programs(None),
@@ -68,7 +68,7 @@ HONEST: Final = MatrixRow(
     },
     beyond={},
 )
-"""The control: what is found here proves that something else was wrong all along."""
+"""The correct broker. What is found in it proves that the suite or the setup is wrong."""
 
 
 def _of_defects() -> Iterator[MatrixRow]:
@@ -76,7 +76,7 @@ def _of_defects() -> Iterator[MatrixRow]:
     for defect in DEFECTS:
         together.setdefault(defect.name, []).append(defect)
     for name, defects in together.items():
-        # The law of the numbered bug first.
+        # the law of the numbered bug first
         laws = sorted(defects, key=lambda defect: defect.bug is None)
         number, beyond = laws[0].bug, laws[0].beyond_programs
         trials: dict[Layer, LayerTrial] = {"A": partial(hold_laws, laws)}
@@ -92,7 +92,7 @@ def _of_defects() -> Iterator[MatrixRow]:
 def _of_saboteurs() -> Iterator[MatrixRow]:
     for name, trial in SABOTEURS.items():
         if trial.bug is None:
-            beyond: Mapping[Layer, str] = {"B": "a program does one thing at a time"}
+            beyond: Mapping[Layer, str] = {"B": "a program has no concurrent calls"}
             yield _row(name, None, {"C": _histories(name)}, beyond, must=("C",))
 
 
@@ -123,13 +123,13 @@ def _row(
 
 
 def _words(name: str) -> str:
-    """`ForgetsLosses` as words."""
+    """The name as words, as in "forgets losses" for ForgetsLosses."""
     spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name)
     return spaced.replace("_", " ").strip()
 
 
 def _programs(defect: Defect, folder: Path) -> LayerResult:
-    del folder  # brokers in memory
+    del folder  # its brokers are in memory
     return run_programs(defect.broken)
 
 

@@ -1,4 +1,4 @@
-"""Trying one bug on one layer of the suite: what catches it, and how much that takes."""
+"""Tests one bug on one layer of the suite: what catches it, and with how much effort."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
     from asynq_mutants.patches import Patch
 
 CATCHES: Final = (AssertionError, AsynqError, ValueError, pytest.fail.Exception)
-"""What a law says of a broker that breaks it."""
+"""Exceptions that mean that a law is broken."""
 FIRST_PROGRAMS: Final = 20
-"""Random programs before the directed ones are tried: most bugs need fewer."""
+"""Number of random programs before the fixed ones: most bugs need fewer."""
 RUNS: Final = 5
-"""Chance decides what meets what in a history; one run finds nearly all."""
+"""Histories depend on chance; one run finds nearly all bugs."""
 TRIAL_PLAN: Final = Plan(processes=2, queues={"high": 2, "low": 1}, seconds=2, patience=15)
 _NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
     "settle": {**SETTLEMENTS},
     "unique": {"until done": UNTIL_DONE},
 }
-"""Parameters that have no short spelling of their own."""
+"""Parameters without a short notation."""
 
 
 # --- layer A ----------------------------------------------------------------------------------------------
 
 
 def hold(defect: Defect, broken: Broken | None, folder: Path) -> None:
-    """Hold a broker against the law of this defect; it raises one of CATCHES if the law is broken."""
+    """Run the law of this defect on a broker. Raises one of CATCHES if the law is broken."""
     parameters = {
         name: _NAMED[name][value] if name in _NAMED else value for name, value in defect.parameters.items()
     }
@@ -63,7 +63,7 @@ def hold(defect: Defect, broken: Broken | None, folder: Path) -> None:
 
 
 def hold_laws(defects: Sequence[Defect], folder: Path) -> LayerResult:
-    """Hold a defect against the laws that name it, one after the other."""
+    """Run the laws that name a defect, one after the other."""
     for defect in defects:
         try:
             hold(defect, defect.broken, folder)
@@ -76,9 +76,9 @@ def hold_laws(defects: Sequence[Defect], folder: Path) -> LayerResult:
 
 
 def run_programs(broken: Broken | None) -> LayerResult:
-    """Run the programs of the profile beside the model, the random ones as in any run of the suite.
+    """Run the programs of the profile in lockstep with the model.
 
-    What the first of them do not find is left to the directed ones, and what these do not find to the rest.
+    The first random programs run first, then the fixed programs, then the remaining random ones.
     """
     with broken_harness(broken) as harness:
         profile = profiles.current()
@@ -98,7 +98,7 @@ def run_programs(broken: Broken | None) -> LayerResult:
 
 
 def _random(session: MachineSession, profile: profiles.Profile, most: int) -> int | None:
-    """Which random program caught it."""
+    """Number of the random program that caught it."""
     try:
         run_random(session, profile.examples, profile.steps, shrink=False, most=most)
     except Exception:  # noqa: BLE001 - a broken broker fails in whichever way
@@ -107,7 +107,7 @@ def _random(session: MachineSession, profile: profiles.Profile, most: int) -> in
 
 
 def _directed(session: MachineSession) -> str:
-    """Which directed program caught it."""
+    """Name of the fixed program that caught it."""
     through = 0
     try:
         for _ in directed_programs(session):
@@ -121,26 +121,26 @@ def _directed(session: MachineSession) -> str:
 
 
 def of_defect(name: str | None) -> Source:
-    """How processes open a broker with this defect, or an honest one; they are told the path."""
+    """How processes open a broker with this defect, or a correct one. They receive the path."""
     return Source(factory="asynq_mutants.harness:open_broken", kwargs={"defect": name})
 
 
 def of_saboteur(name: str) -> Source:
-    """The same for one that only concurrency shows."""
+    """How processes open a saboteur. They receive the path."""
     return Source(factory="asynq_mutants.concurrent:open_broker", kwargs={"saboteur": name})
 
 
 def record_histories(
     source: Source, folder: Path, rules: Collection[str] = (), plan: Mapping[str, Any] | None = None
 ) -> LayerResult:
-    """Record runs until one of the rules, any if none is named, is seen to be broken."""
+    """Record runs until one of the rules is violated; any rule if none is named."""
     made = 0
     for seed in range(RUNS):
         directory = folder / str(seed)
         directory.mkdir()
         at = evolve(source, kwargs={**source.kwargs, "path": str(directory / "tasks.db")})
         try:
-            with mended():  # what drains the store is a broker of this process
+            with mended():  # the store is drained by a broker of this process
                 record = recorded(at, evolve(TRIAL_PLAN, seed=seed, **(plan or {})), directory / "run")
         except (RunError, AsynqError) as error:
             return LayerResult(
@@ -157,7 +157,7 @@ def record_histories(
 
 
 def _tasks_until(history: History, violation: Violation | None) -> int:
-    """How many tasks had been asked for when the last of the calls began that show it; None: all."""
+    """Number of tasks requested when the last call of the violation started; None: all."""
     calls = violation.calls if violation else ()
     end = max((call.invoked for call in calls), default=float("inf"))
     return sum(call.invoked <= end for asked in history.enqueues.values() for call in asked)
@@ -167,7 +167,7 @@ def _tasks_until(history: History, violation: Violation | None) -> int:
 
 
 def run_test(patch: Patch, test: str) -> LayerResult:
-    """Run a test with the patch; it must fail."""
+    """Run a test with the patch. It must fail."""
     if lacking := patch.lacks_a_server():
         return LayerResult(by=lacking)
     ended = run_with(patch.bug, test)
@@ -179,7 +179,7 @@ def run_test(patch: Patch, test: str) -> LayerResult:
 
 
 def timed(trial: Any, *arguments: Any) -> LayerResult:
-    """What came of it, with how long it took."""
+    """The result, with its duration."""
     began = time.monotonic()
     result: LayerResult = trial(*arguments)
     return evolve(result, seconds=round(time.monotonic() - began, 2))

@@ -47,7 +47,7 @@ def test_each_layer_catches_its_bugs_and_the_file_contains_the_effort(
     assert matrix.main(["29", "48", "--profile=smoke", f"--json={path}"]) == 0
     printed = capsys.readouterr().out
     assert "1/2  29 last in, first out" in printed
-    assert "2 of 2 killed by every layer that must" in printed
+    assert "2 of 2 killed by every required layer" in printed
     assert "layer B: 2 of 2 killed" in printed
     found = json.loads(path.read_text())["bugs"]
     assert [(one["id"], one["status"]) for one in found] == [("29", KILLED), ("48", KILLED)]
@@ -63,7 +63,7 @@ def test_a_bug_that_survives_a_layer_that_must_catch_it_fails_the_run(
     for must, status in (("A", 0), ("B", matrix.MISSED)):
         monkeypatch.setattr(matrix, "rows", lambda must=must: [row((must,), A=KILLED, B=SURVIVED)])
         assert matrix.main(["0"]) == status
-    assert "0 a bug: lives in B, must die in B" in capsys.readouterr().out
+    assert "0 a bug: survived B, must be killed by B" in capsys.readouterr().out
 
 
 def test_an_accused_correct_broker_fails_the_run(
@@ -71,9 +71,9 @@ def test_an_accused_correct_broker_fails_the_run(
 ) -> None:
     monkeypatch.setattr(matrix, "rows", list)
     for status, code in ((SURVIVED, 0), (KILLED, matrix.MISSED)):
-        monkeypatch.setattr(matrix, "HONEST", row((), B=status))
+        monkeypatch.setattr(matrix, "CORRECT_BROKER", row((), B=status))
         assert matrix.main([]) == code
-    assert "believe none of it" in capsys.readouterr().out
+    assert "these results are not reliable" in capsys.readouterr().out
 
 
 def test_an_untested_bug_does_not_count_as_killed() -> None:

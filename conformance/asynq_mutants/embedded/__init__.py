@@ -1,4 +1,4 @@
-"""Brokers in memory with one broken step each, by concern; importing this registers them all."""
+"""Brokers in memory with one broken step each, by concern. Importing this package registers all of them."""
 
 from __future__ import annotations
 

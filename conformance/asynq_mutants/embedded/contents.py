@@ -1,4 +1,4 @@
-"""Brokers that miscount, and lose or keep what they should not. See `asynq_mutants`."""
+"""Brokers that miscount, lose data, or keep data too long."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 @caught_by("test_a_done_task_is_removed_and_counted", bug=50)
 @instead_of(Done)
-def does_not_count_the_done(honest: Any, store: TaskStore, op: Done, now: int) -> Any:
+def does_not_count_the_done(correct: Any, store: TaskStore, op: Done, now: int) -> Any:
     with mock.patch.object(store, "count"):
-        return honest(store, op, now)
+        return correct(store, op, now)
 
 
 @caught_by("test_a_failed_task_waits_for_its_retry", bug=52)
 @instead_of(Retry)
-def counts_no_retry(honest: Any, store: TaskStore, op: Retry, now: int) -> Any:
+def counts_no_retry(correct: Any, store: TaskStore, op: Retry, now: int) -> Any:
     with mock.patch.object(store, "count"):
-        return honest(store, op, now)
+        return correct(store, op, now)
 
 
 @caught_by("test_an_archived_task_is_kept_with_its_error_and_counted_as_failed", bug=51)
 @instead_of(Archive)
-def counts_no_archived_failure(honest: Any, store: TaskStore, op: Archive, now: int) -> Any:
+def counts_no_archived_failure(correct: Any, store: TaskStore, op: Archive, now: int) -> Any:
     def count(queue: str, now: int, *, failed: bool) -> None:
         TaskStore.count(store, queue, now, failed=False)
 
     with mock.patch.object(store, "count", count):
-        return honest(store, op, now)
+        return correct(store, op, now)
 
 
 @caught_by("test_an_archived_task_is_kept_with_its_error_and_counted_as_failed")
@@ -131,32 +131,32 @@ class EnqueuesUniqueTasksTwice(TaskStore):
 
 @caught_by("test_a_retry_that_is_not_a_failure_changes_no_counter", bug=53)
 @instead_of(Retry)
-def counts_every_retry(honest: Any, store: TaskStore, op: Retry, now: int) -> Any:
-    return honest(store, evolve(op, failure=True), now)
+def counts_every_retry(correct: Any, store: TaskStore, op: Retry, now: int) -> Any:
+    return correct(store, evolve(op, failure=True), now)
 
 
 @caught_by("test_an_archived_task_is_kept_with_its_error_and_counted_as_failed", bug=54)
 @instead_of(Archive)
-def loses_what_it_archives(honest: Any, store: TaskStore, op: Archive, now: int) -> Any:
-    honest(store, op, now)
+def loses_what_it_archives(correct: Any, store: TaskStore, op: Archive, now: int) -> Any:
+    correct(store, op, now)
     if (task := store.find(op.delivery.message.queue, op.delivery.message.id)) is not None:
         store.delete(task)
 
 
 @caught_by("test_an_id_conflict_changes_nothing", bug=57, state=TaskState.PENDING)
 @instead_of(Enqueue)
-def counts_what_it_refuses(honest: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
+def counts_what_it_refuses(correct: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
     present = store.find(op.message.queue, op.message.id)
     if present is not None and present.enqueue_id != op.enqueue_id:
         store.count(op.message.queue, now, failed=True)
         store.connection.execute("RELEASE op")
         store.connection.execute("SAVEPOINT op")
-    return honest(store, op, now)
+    return correct(store, op, now)
 
 
 @caught_by("test_inspection_changes_nothing", bug=58, state=TaskState.COMPLETED)
 @instead_of(GetQueueStats)
-def drops_when_it_looks(honest: Any, store: TaskStore, op: GetQueueStats, now: int) -> Any:
+def drops_when_it_looks(correct: Any, store: TaskStore, op: GetQueueStats, now: int) -> Any:
     for task in store.first_tasks(op.queue, TaskState.COMPLETED, 1):
         store.delete(task)
-    return honest(store, op, now)
+    return correct(store, op, now)

@@ -1,4 +1,4 @@
-"""Stores that break a promise about groups, each in one step; see `asynq_mutants`."""
+"""Stores with defects in groups and aggregation."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ class GroupsByTheMillisecond(TaskStore):
 
 @caught_by("test_a_group_is_ripe_at_its_maximum_size", bug=59, count=3, ripe=True)
 @instead_of(TakeGroup)
-def ignores_the_greatest_size(honest: Any, store: TaskStore, op: TakeGroup, now: int) -> Any:
-    return honest(store, evolve(op, max_size=0), now)
+def ignores_the_greatest_size(correct: Any, store: TaskStore, op: TakeGroup, now: int) -> Any:
+    return correct(store, evolve(op, max_size=0), now)
 
 
 @caught_by("test_a_set_is_reclaimed_when_its_hold_expires", bug=63, offset=1000, reclaimed=1)

@@ -1,4 +1,4 @@
-"""Brokers whose operations are two transactions: between the halves others come. See `asynq_mutants`."""
+"""Brokers whose operations consist of two transactions, so that other callers can intervene."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 ALONE = "a program does one thing at a time"
 WITHIN = 0.5
-"""Seconds in which the first waits for a second, to go on beside it."""
+"""Seconds for which the first caller waits for a second one."""
 
 
 class _InTwo(TaskStore):
-    """A store that lets another in between what it has seen and what it makes of it."""
+    """A store that lets another caller in between reading and writing."""
 
     meeting = threading.Barrier(2)
 
     def let_others_in(self) -> None:
-        """End the transaction, wait until somebody else has come as far, begin another."""
+        """End the transaction, wait until another caller has reached this point, and begin a new one."""
         self.connection.execute("RELEASE op")
         self.connection.execute("COMMIT")
         try:

@@ -1,4 +1,4 @@
-"""Brokers that break what is promised of leases. See `asynq_mutants`."""
+"""Brokers with defects in leases."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class AcceptsAnyToken(TaskStore):
 
 @caught_by("test_a_stale_token_changes_nothing", bug=4, settle="done")
 @instead_of(Done)
-def is_done_by_anybody(honest: Any, store: TaskStore, op: Done, now: int) -> Any:
+def is_done_by_anybody(correct: Any, store: TaskStore, op: Done, now: int) -> Any:
     with mock.patch.object(store, "check_token", _any_token):
-        return honest(store, op, now)
+        return correct(store, op, now)
 
 
 @caught_by("test_a_stale_lease_cannot_be_extended", bug=5)
 @instead_of(ExtendLease)
-def is_extended_by_anybody(honest: Any, store: TaskStore, op: ExtendLease, now: int) -> Any:
+def is_extended_by_anybody(correct: Any, store: TaskStore, op: ExtendLease, now: int) -> Any:
     with mock.patch.object(store, "check_token", _any_token):
-        return honest(store, op, now)
+        return correct(store, op, now)
 
 
 @caught_by("test_a_worker_cannot_settle_a_recovered_task", to="pending")
@@ -124,9 +124,9 @@ class LeasesWithTheLastToken(TaskStore):
 
 @caught_by("test_extending_never_creates_a_task", bug=6)
 @instead_of(ExtendLease)
-def brings_finished_tasks_back(honest: Any, store: TaskStore, op: ExtendLease, now: int) -> Any:
+def brings_finished_tasks_back(correct: Any, store: TaskStore, op: ExtendLease, now: int) -> Any:
     if store.find(op.lease.queue, op.lease.task_id) is not None:
-        return honest(store, op, now)
+        return correct(store, op, now)
     message = TaskMessage(id=op.lease.task_id, queue=op.lease.queue, type="type", payload=b"")
     store.insert(Enqueue(message=message, enqueue_id="e"), Place(TaskState.ACTIVE, now), 0, now)
     return Extended(expires_at=now + op.duration, cancel="")
@@ -134,8 +134,8 @@ def brings_finished_tasks_back(honest: Any, store: TaskStore, op: ExtendLease, n
 
 @caught_by("test_a_task_recovered_as_pending_is_delivered_next", bug=9)
 @instead_of(Recover)
-def loses_what_it_recovers(honest: Any, store: TaskStore, op: Recover, now: int) -> Any:
-    recovered = honest(store, op, now)
+def loses_what_it_recovers(correct: Any, store: TaskStore, op: Recover, now: int) -> Any:
+    recovered = correct(store, op, now)
     if (task := store.find(op.lost.message.queue, op.lost.message.id)) is not None and recovered:
         store.delete(task)
     return recovered
@@ -143,8 +143,8 @@ def loses_what_it_recovers(honest: Any, store: TaskStore, op: Recover, now: int)
 
 @caught_by("test_a_task_recovered_as_retry_is_due_after_its_delay", bug=10)
 @instead_of(Recover)
-def leaves_the_recovered_active(honest: Any, store: TaskStore, op: Recover, now: int) -> Any:
-    recovered = honest(store, op, now)
+def leaves_the_recovered_active(correct: Any, store: TaskStore, op: Recover, now: int) -> Any:
+    recovered = correct(store, op, now)
     if (task := store.find(op.lost.message.queue, op.lost.message.id)) is not None and recovered:
         store.move(task, Place(TaskState.ACTIVE, task.rank))
     return recovered
@@ -152,14 +152,14 @@ def leaves_the_recovered_active(honest: Any, store: TaskStore, op: Recover, now:
 
 @caught_by("test_a_task_recovered_as_archived_is_in_the_archive", bug=11)
 @instead_of(Recover)
-def lets_the_exhausted_run_again(honest: Any, store: TaskStore, op: Recover, now: int) -> Any:
-    return honest(store, evolve(op, to="pending"), now)
+def lets_the_exhausted_run_again(correct: Any, store: TaskStore, op: Recover, now: int) -> Any:
+    return correct(store, evolve(op, to="pending"), now)
 
 
 @caught_by("test_a_settled_task_has_no_lease", bug=13, settle="retry")
 @instead_of(Retry)
-def keeps_the_lease_of_a_retry(honest: Any, store: TaskStore, op: Retry, now: int) -> Any:
-    honest(store, op, now)
+def keeps_the_lease_of_a_retry(correct: Any, store: TaskStore, op: Retry, now: int) -> Any:
+    correct(store, op, now)
     task = store.find(op.delivery.message.queue, op.delivery.message.id)
     assert task is not None
     store.move(task, Place(TaskState.ACTIVE, op.delivery.expires_at), lease_token=op.delivery.token)
@@ -167,8 +167,8 @@ def keeps_the_lease_of_a_retry(honest: Any, store: TaskStore, op: Retry, now: in
 
 @caught_by("test_a_settled_task_has_no_lease", bug=14, settle="requeue")
 @instead_of(Requeue)
-def keeps_the_lease_of_a_requeue(honest: Any, store: TaskStore, op: Requeue, now: int) -> Any:
-    honest(store, op, now)
+def keeps_the_lease_of_a_requeue(correct: Any, store: TaskStore, op: Requeue, now: int) -> Any:
+    correct(store, op, now)
     task = store.find(op.delivery.message.queue, op.delivery.message.id)
     assert task is not None
     store.move(task, Place(TaskState.ACTIVE, op.delivery.expires_at), lease_token=op.delivery.token)

@@ -1,4 +1,4 @@
-"""Stores broken on purpose in how they limit; see `asynq_mutants`."""
+"""Stores with defects in semaphores and rate limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores that break what is promised of inspection and control. See `asynq_mutants`."""
+"""Stores with defects in inspection and control."""
 
 from __future__ import annotations
 
@@ -93,6 +93,6 @@ class SeesNobodyRunning(TaskStore):
     state=TaskState.ACTIVE,
 )
 @instead_of(DeleteTask)
-def deletes_the_active(honest: Any, store: TaskStore, op: DeleteTask, now: int) -> Any:
+def deletes_the_active(correct: Any, store: TaskStore, op: DeleteTask, now: int) -> Any:
     if (task := store.find(op.queue, op.task_id)) is not None:
         store.delete(task)

@@ -1,4 +1,4 @@
-"""Stores that break what is promised of ticks and presence. See `asynq_mutants`."""
+"""Stores with defects in ticks and presence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brokers that break what is promised of values larger than they store. See `asynq_mutants`."""
+"""Brokers with defects in the handling of too large values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brokers that break what is promised of time. See `asynq_mutants`."""
+"""Brokers with defects in due times and expiry."""
 
 from __future__ import annotations
 
@@ -81,22 +81,22 @@ class NeverTrims(TaskStore):
 
 @caught_by("test_the_earliest_and_latest_allowed_times_are_kept")
 @instead_of(Enqueue)
-def counts_seconds_in_32_bits(honest: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
+def counts_seconds_in_32_bits(correct: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
     due = op.process_at if op.process_at is None else min(op.process_at, (2**31 - 1) * 1000)
-    return honest(store, evolve(op, process_at=due), now)
+    return correct(store, evolve(op, process_at=due), now)
 
 
 @caught_by("test_a_delivery_contains_its_time")
 @instead_of(Dequeue)
-def tells_when_the_task_was_taken_first(honest: Any, store: TaskStore, op: Dequeue, now: int) -> Any:
-    taken = honest(store, op, now)
+def tells_when_the_task_was_taken_first(correct: Any, store: TaskStore, op: Dequeue, now: int) -> Any:
+    taken = correct(store, op, now)
     return tuple(evolve(delivery, delivered_at=delivery.expires_at - op.lease) for delivery in taken)
 
 
 @caught_by("test_a_reachable_broker_answers_a_ping")
 @instead_of(Ping)
-def tells_whole_seconds(honest: Any, store: TaskStore, op: Ping, now: int) -> Any:
-    return honest(store, op, now) // 1000 * 1000
+def tells_whole_seconds(correct: Any, store: TaskStore, op: Ping, now: int) -> Any:
+    return correct(store, op, now) // 1000 * 1000
 
 
 @caught_by("test_the_archive_is_trimmed_by_age", offset=-1000, old=False)
@@ -131,13 +131,13 @@ class ForwardsOneBatch(TaskStore):
 
 @caught_by("test_a_completed_task_is_purged_when_its_retention_ends", bug=43, offset=-1, due=False)
 @instead_of(PurgeCompleted)
-def purges_early(honest: Any, store: TaskStore, op: PurgeCompleted, now: int) -> Any:
-    return honest(store, op, now + 5)
+def purges_early(correct: Any, store: TaskStore, op: PurgeCompleted, now: int) -> Any:
+    return correct(store, op, now + 5)
 
 
 @caught_by("test_a_purged_id_can_be_reused", bug=44)
 @instead_of(PurgeCompleted)
-def purges_the_place_only(honest: Any, store: TaskStore, op: PurgeCompleted, now: int) -> Any:
+def purges_the_place_only(correct: Any, store: TaskStore, op: PurgeCompleted, now: int) -> Any:
     ended = store.first_tasks(op.queue, TaskState.COMPLETED, op.limit, upto=now)
     for task in ended:
         store.connection.execute("UPDATE tasks SET state = 'gone' WHERE seq = ?", (task.seq,))
@@ -146,15 +146,15 @@ def purges_the_place_only(honest: Any, store: TaskStore, op: PurgeCompleted, now
 
 @caught_by("test_a_completed_task_and_its_result_are_kept_for_the_retention", bug=45)
 @instead_of(Complete)
-def ignores_the_retention(honest: Any, store: TaskStore, op: Complete, now: int) -> Any:
+def ignores_the_retention(correct: Any, store: TaskStore, op: Complete, now: int) -> Any:
     message = evolve(op.delivery.message, retention=0)
-    return honest(store, evolve(op, delivery=evolve(op.delivery, message=message)), now)
+    return correct(store, evolve(op, delivery=evolve(op.delivery, message=message)), now)
 
 
 @caught_by("test_maintenance_without_changes_sends_no_event")
 @instead_of(Forward)
-def tells_of_more_than_it_forwards(honest: Any, store: TaskStore, op: Forward, now: int) -> Any:
-    answer = honest(store, op, now)
+def tells_of_more_than_it_forwards(correct: Any, store: TaskStore, op: Forward, now: int) -> Any:
+    answer = correct(store, op, now)
     return evolve(answer, moved=answer.moved + 1)
 
 

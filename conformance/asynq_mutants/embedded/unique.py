@@ -1,4 +1,4 @@
-"""Brokers that break what is promised of uniqueness. See `asynq_mutants`."""
+"""Brokers with defects in uniqueness."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ class LocksForAnInstant(TaskStore):
 
 @caught_by("test_the_lock_is_released_when_the_task_is_finished", bug=20, way="done")
 @instead_of(Done)
-def keeps_the_lock_of_the_done(honest: Any, store: TaskStore, op: Done, now: int) -> Any:
+def keeps_the_lock_of_the_done(correct: Any, store: TaskStore, op: Done, now: int) -> Any:
     with mock.patch.object(store, "release_lock"):
-        return honest(store, op, now)
+        return correct(store, op, now)
 
 
 @caught_by("test_the_lock_is_released_when_the_task_is_finished", bug=21, way="complete")
 @instead_of(Complete)
-def keeps_the_lock_of_the_completed(honest: Any, store: TaskStore, op: Complete, now: int) -> Any:
+def keeps_the_lock_of_the_completed(correct: Any, store: TaskStore, op: Complete, now: int) -> Any:
     with mock.patch.object(store, "release_lock"):
-        return honest(store, op, now)
+        return correct(store, op, now)
 
 
 @caught_by("test_trimming_the_archive_releases_the_lock")
@@ -71,22 +71,22 @@ class ReleasesEveryKindOfLock(TaskStore):
         super().release_lock(task, ("done", "start", "expiry"))
 
 
-def _then_releases(honest: Any, store: TaskStore, op: Retry | Requeue, now: int) -> None:
-    honest(store, op, now)
+def _then_releases(correct: Any, store: TaskStore, op: Retry | Requeue, now: int) -> None:
+    correct(store, op, now)
     if (task := store.find(op.delivery.message.queue, op.delivery.message.id)) is not None:
         store.release_lock(task)
 
 
 @caught_by("test_the_lock_is_kept_when_the_task_may_run_again", bug=25, way="retry")
 @instead_of(Retry)
-def releases_the_lock_of_a_retry(honest: Any, store: TaskStore, op: Retry, now: int) -> Any:
-    _then_releases(honest, store, op, now)
+def releases_the_lock_of_a_retry(correct: Any, store: TaskStore, op: Retry, now: int) -> Any:
+    _then_releases(correct, store, op, now)
 
 
 @caught_by("test_the_lock_is_kept_when_the_task_may_run_again", bug=26, way="requeue")
 @instead_of(Requeue)
-def releases_the_lock_of_the_requeued(honest: Any, store: TaskStore, op: Requeue, now: int) -> Any:
-    _then_releases(honest, store, op, now)
+def releases_the_lock_of_the_requeued(correct: Any, store: TaskStore, op: Requeue, now: int) -> Any:
+    _then_releases(correct, store, op, now)
 
 
 @caught_by("test_the_lock_is_kept_when_the_task_may_run_again", way="archive")
@@ -120,9 +120,9 @@ class KeepsLocksOfAggregatedTasks(TaskStore):
 
 @caught_by("test_an_id_conflict_takes_no_lock", bug=27)
 @instead_of(Enqueue)
-def locks_though_the_id_conflicts(honest: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
+def locks_though_the_id_conflicts(correct: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
     try:
-        return honest(store, op, now)
+        return correct(store, op, now)
     except TaskIDConflictError:
         if op.unique is None:
             raise

@@ -1,6 +1,6 @@
-"""Bugs of production code, each made for one test run by a patch: production code knows nothing of it.
+"""Bugs in production code, created by a patch for one test run. Production code does not know about them.
 
-`run_with` runs `python -m pytest -p asynq_mutants.plugin TEST`, with the bug's number in the environment.
+`run_with` runs `python -m pytest -p asynq_mutants.plugin TEST` with the number of the bug in the environment.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[3]
 BUG_VARIABLE: Final = "ASYNQ_MUTANT"
-"""Environment variable: number of the bug to make."""
+"""Environment variable with the number of the bug."""
 
 
 @frozen
 class Patch:
-    """A bug, and a test that must fail with it, for each layer that must catch it."""
+    """A bug, and for each layer that must catch it a test that must fail."""
 
     bug: int
     apply: Callable[[], None]
     tests: Mapping[Layer, str]
     since: tuple[int, ...]
-    """The version of Redis from which on it is a bug."""
+    """The first version of Redis in which it is a bug."""
 
     def lacks_a_server(self) -> str:
-        """Why it cannot be tried on this machine; "" where it can."""
+        """Why it cannot be tested on this machine; "" if it can."""
         versions = [server_version(server) for server in find_redis_servers()]
         if not versions:
             return "no redis-server at hand"
@@ -50,7 +50,7 @@ PATCHES: dict[int, Patch] = {}
 def failing(
     test: str, *, bug: int, histories: str = "", since: tuple[int, ...] = (0,)
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Register what makes a bug, with the test that must notice, and a law of layer C that must, if any."""
+    """Register a patch with the test that must fail, and the law of layer C that must fail, if any."""
 
     def register(apply: Callable[[], None]) -> Callable[[], None]:
         first: Layer = "A" if "A" in BUGS[bug].layers else "D"
@@ -62,7 +62,7 @@ def failing(
 
 
 def run_with(bug: int, test: str) -> subprocess.CompletedProcess[str]:
-    """One run of pytest with this bug."""
+    """Run pytest with this bug."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-rs", "--tb=line", "-p", "asynq_mutants.plugin"]
     return subprocess.run(  # noqa: S603 - this very interpreter
         [*command, "-p", "no:randomly", "-p", "no:cacheprovider", test],

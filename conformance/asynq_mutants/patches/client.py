@@ -1,4 +1,4 @@
-"""Bugs of what is asked of a server: operations, scripts, clocks, listening."""
+"""Bugs in what a client sends to a server: operations, scripts, clocks, listening."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ REDIS = "tests/redis/"
 
 @failing(REDIS + "test_transport_faults.py::test_a_lost_reply_is_asked_for_again", bug=65)
 def forget_which_call_it_was() -> None:
-    """Each copy of an enqueue says that it is another call."""
-    honest = connection_pool._rendered
+    """Each repeated enqueue has a new enqueue id."""
+    correct = connection_pool._rendered
 
     def rendered(request: Any, link: Any, *, in_full: bool) -> tuple[Any, ...]:
         if isinstance(request, ScriptCall) and request.script.name == "enqueue":
             args = [*request.args]
             args[6::10] = [uuid.uuid4().hex for _ in args[6::10]]
             request = evolve(request, args=tuple(args))
-        return honest(request, link, in_full=in_full)
+        return correct(request, link, in_full=in_full)
 
     connection_pool._rendered = rendered
 
 
 @failing("tests/topologies/test_replicas.py::test_too_few_replicas_are_an_unknown_outcome[sentinel]", bug=68)
 def enqueue_once_more() -> None:
-    """What too few replicas have counts as not done."""
-    honest = BaseRedisBroker.execute
+    """An enqueue that too few replicas confirmed counts as not done, and is repeated."""
+    correct = BaseRedisBroker.execute
 
     def execute(self: BaseRedisBroker, op: Op[Any], /) -> Any:
         try:
-            return honest(self, op)
+            return correct(self, op)
         except NotReplicatedError:
             if isinstance(op, Enqueue):
-                honest(self, evolve(op, message=evolve(op.message, id=uuid.uuid4().hex)))
+                correct(self, evolve(op, message=evolve(op.message, id=uuid.uuid4().hex)))
             raise
 
     BaseRedisBroker.execute = execute  # type: ignore[method-assign]
@@ -73,25 +73,25 @@ def write_before_touching() -> None:
 
 @failing(REDIS + "test_listener.py::test_a_lost_connection_is_made_again_and_wakes", bug=75)
 def wake_once_only() -> None:
-    """What happened while there was no connection is never heard of."""
-    honest, armed_before = RedisListener._armed, set[int]()
+    """Events during a lost connection are never noticed."""
+    correct, armed_before = RedisListener._armed, set[int]()
 
     def armed(self: RedisListener, reply: asyncio.Future[Any]) -> None:
         if id(self) not in armed_before:
             armed_before.add(id(self))
-            honest(self, reply)
+            correct(self, reply)
 
     RedisListener._armed = armed  # type: ignore[method-assign]
 
 
 @failing(REDIS + "test_transport_faults.py::test_leases_go_by_the_servers_clock", bug=76)
 def go_by_the_clients_clock() -> None:
-    """Two machines whose clocks differ disagree about who holds what."""
+    """Leases use the clock of each machine, so two machines disagree about their holders."""
     CallContext.now_argument = lambda _: str(int(time.time() * 1_000_000))  # type: ignore[method-assign, assignment]
 
 
 @failing(REDIS + "test_scripts_full.py::test_a_full_server_refuses_new_tasks_and_lets_the_others_go", bug=77)
 def refuse_to_drain() -> None:
-    """The script of `dequeue` does not say that it makes room."""
+    """The script of `dequeue` does not declare that it frees memory."""
     object.__setattr__(DEQUEUE, "_flagged", DEQUEUE.text(flags=True).replace("flags=allow-oom", "", 1))
     object.__setattr__(DEQUEUE, "_shas", DEQUEUE._digest())

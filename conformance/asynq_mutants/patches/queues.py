@@ -1,4 +1,4 @@
-"""Bugs of how queues are preferred."""
+"""Bugs in the order of queues."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVED = (
 
 @failing(TESTS + "test_first_choices_follow_the_weights", bug=34, histories=SERVED)
 def ignore_the_weights() -> None:
-    """Every queue is as likely as any other."""
+    """All queues are equally likely."""
 
     def drawn(self: QueuePriority, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
         return tuple(sorted(names, key=lambda _: rng.random()))
@@ -28,7 +28,7 @@ def ignore_the_weights() -> None:
 
 @failing(TESTS + "test_first_choices_follow_the_weights", bug=35, histories=SERVED)
 def favour_the_heaviest() -> None:
-    """6 : 3 : 1 comes out as 65 : 26 : 9."""
+    """The weights 6 : 3 : 1 result in 65 : 26 : 9."""
 
     def drawn(self: QueuePriority, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
         rates = {name: self.weights[name] * (1.24 if name == names[0] else 1) for name in names}
@@ -43,10 +43,10 @@ def favour_the_heaviest() -> None:
     histories=SERVED,
 )
 def starve_the_lightest() -> None:
-    """The lightest queue comes last whatever is drawn."""
-    honest = QueuePriority._drawn
+    """The queue with the smallest weight always comes last."""
+    correct = QueuePriority._drawn
 
     def drawn(self: QueuePriority, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
-        return (*honest(self, names[:-1], rng), names[-1])
+        return (*correct(self, names[:-1], rng), names[-1])
 
     QueuePriority._drawn = drawn  # type: ignore[method-assign]

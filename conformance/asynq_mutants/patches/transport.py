@@ -1,4 +1,4 @@
-"""Bugs of how requests reach servers, and of what is made of their replies."""
+"""Bugs in sending requests and handling their replies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOPOLOGIES = "tests/topologies/"
     TOPOLOGIES + "test_replicas.py::test_an_enqueue_sent_again_waits_for_replicas_anew", bug=66, since=(7, 2)
 )
 def wait_elsewhere() -> None:
-    """A connection that has written nothing has nothing to wait for, from Redis 7.2 on."""
+    """A connection that has written nothing does not wait for replicas, from Redis 7.2 on."""
     exchange, durable = ConnectionPool.exchange, ConnectionPool._durable
 
     async def exchanged(self: ConnectionPool, requests: Any, **options: Any) -> Exchange:
@@ -46,25 +46,25 @@ def wait_elsewhere() -> None:
 
 @failing(TOPOLOGIES + "test_replicas.py::test_too_few_replicas_are_an_unknown_outcome[sentinel]", bug=67)
 def take_too_few_for_enough() -> None:
-    """Whatever replicas say, the reply stands."""
+    """The reply is returned even if too few replicas confirm."""
     PendingRequests._unconfirmed = lambda self, at, _: self.replies[at]  # type: ignore[method-assign, assignment]
 
 
 @failing(REDIS + "test_transport_faults.py::test_forgotten_scripts_are_sent_anew", bug=69)
 def know_no_unknown_script() -> None:
-    """A server that was restarted knows no script, and stays so."""
+    """Scripts that a restarted server has lost are not sent again."""
     PendingRequests._is_unknown_script = lambda *_: False  # type: ignore[method-assign]
 
 
 @failing(REDIS + "test_transport_faults.py::test_a_server_that_refuses_to_write_is_doubted", bug=70)
 def doubt_nobody() -> None:
-    """Nobody looks whether there is another primary."""
+    """A new primary is never looked up."""
     retries.NOT_PRIMARY_CODES = frozenset()
 
 
 @failing(TOPOLOGIES + "test_moves.py::test_a_queue_waits_while_its_slot_is_in_motion", bug=71)
 def wait_for_no_slot() -> None:
-    """A slot in motion is an error like any other."""
+    """A moving slot is treated like any other error."""
     redis_errors.slot_migrating = lambda _: False  # type: ignore[assignment]
 
 
@@ -73,7 +73,7 @@ def wait_for_no_slot() -> None:
     bug=73,
 )
 def follow_ask() -> None:
-    """Where a slot moves to, an id that has not come yet looks free."""
+    """In the target of a moving slot, an id that has not arrived yet looks free."""
     asked: set[Address] = set()
     redirected, converse = ClusterRouter.redirected, ConnectionPool._exchange_on
 
@@ -95,7 +95,7 @@ def follow_ask() -> None:
 
 @failing(REDIS + "test_transport.py::test_a_cancelled_call_leaves_no_reply_to_the_next", bug=74)
 def keep_connections_of_the_cancelled() -> None:
-    """The reply comes when the next call reads."""
+    """A reply is read by the next call."""
     drop, connect = ConnectionPool._drop, ConnectionPool._connect
 
     async def connected(self: ConnectionPool, limit: float) -> Any:

@@ -1,1 +1,1 @@
-"""Mutants of our Lua scripts: one small change each, and the tests that must notice."""
+"""Mutation testing of the Lua scripts: one small change each, and the tests that must detect it."""

@@ -1,4 +1,4 @@
-"""Mutants that change nothing anybody could notice, each with the reason: nobody is expected to kill them."""
+"""Mutants without an observable effect, each with the reason. No test is expected to kill them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def _all_without_layout(texts: Iterable[str]) -> tuple[str, ...]:
 
 @frozen
 class Equivalent:
-    """A statement or an expression around a change, before and after it, and why both are the same.
+    """Code around a change, before and after it, and the reason why both are equivalent.
 
-    Only the tokens count: spaces, line breaks, comments and what stands around the code do not.
+    Only the tokens count: spaces, line breaks, comments and code further away do not.
     """
 
     file: str
@@ -34,11 +34,11 @@ class Equivalent:
     because: str
 
     def covers(self, mutation: Mutation, source: str) -> bool:
-        """True for a mutant that is meant."""
+        """Whether this entry covers the mutant."""
         return any(self.means(mutation, source, after) for after in self.becomes)
 
     def means(self, mutation: Mutation, source: str, after: str) -> bool:
-        """True for a mutant that makes of the code what stands in `after`."""
+        """Whether the mutant turns `code` into one of the texts of `after`."""
         if mutation.file != self.file:
             return False
         return any(
@@ -50,13 +50,13 @@ class Equivalent:
 
 
 def _changed(mutation: Mutation, source: str, start: int, end: int) -> str:
-    """This part of the source after the change, without its layout."""
+    """This part of the source after the change, without layout."""
     return without_layout(source[start : mutation.start] + mutation.by + source[mutation.end : end])
 
 
 @cache
 def _places(source: str) -> dict[str, list[tuple[int, int]]]:
-    """Where each statement and each expression stands."""
+    """Positions of all statements and expressions."""
     places: dict[str, list[tuple[int, int]]] = {}
     for node in (node for top in parse(source) for node in top.walk()):
         found = places.setdefault(without_layout(source[node.start : node.end]), [])
@@ -66,7 +66,7 @@ def _places(source: str) -> dict[str, list[tuple[int, int]]]:
 
 
 def read_equivalents() -> list[Equivalent]:
-    """Those of the file beside this one."""
+    """The entries of the TOML file in this directory."""
     text = (files("asynq_mutants.scripts") / "equivalents.toml").read_text(encoding="utf-8")
     return [
         Equivalent(entry["file"], entry["code"], entry["becomes"], entry["because"])
@@ -77,7 +77,7 @@ def read_equivalents() -> list[Equivalent]:
 def invalid(
     known: Iterable[Equivalent], mutations: Sequence[Mutation], sources: Mapping[str, str]
 ) -> list[str]:
-    """Entries that mean no mutant, since the script has changed; entries that mean more than one."""
+    """Problems: entries that match no mutant, because the script has changed, or more than one."""
     wrong = []
     for entry in known:
         for after in entry.becomes:

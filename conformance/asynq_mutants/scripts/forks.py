@@ -1,4 +1,4 @@
-"""Children of one warm process, each beside a Redis server of its slot: a fork costs milliseconds."""
+"""Forked children of one process with all imports done, each with its own Redis server."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
 
 MEMORY_LIMIT = 3 << 30
-"""Bytes a server may use: a loop that never ends must not take all there are."""
+"""Memory limit of a server in bytes, against endless loops."""
 OVERRIDE = "ASYNQ_TEST_REDIS"
-"""Environment variable: URL of the server that tests use."""
+"""Environment variable with the URL of the server that tests use."""
 
 Message = dict[str, Any]
 
 
 class Job(Protocol):
-    """Something a child does."""
+    """Work for a child process."""
 
     def run(self, log: str, tell: Callable[[Message], None]) -> None:
-        """In the child: do it, and tell what happens. `log`: the path of the server's log."""
+        """In the child: do the work and send messages. `log` is the path of the server's log."""
         ...
 
     def hear(self, message: Message) -> float:
-        """In the parent: take what the child told; seconds until it must tell more."""
+        """In the parent: handle a message. Returns the seconds until the next one is due."""
         ...
 
     def ended(self, *, in_time: bool) -> None:
-        """In the parent: the child is gone; whether of its own accord."""
+        """In the parent: the child has ended; whether it ended on its own."""
         ...
 
 
@@ -63,11 +63,11 @@ class Slot:
 
     @property
     def pipe(self) -> int:
-        """Readable when the child has told something or is gone."""
+        """Readable when the child has sent a message or has ended."""
         return self._pipe
 
     def begin(self, job: Job, first: float) -> None:
-        """Let a child do this, whose first word is awaited so many seconds."""
+        """Start a child with this job. Its first message is due within this many seconds."""
         reading, writing = os.pipe()
         sys.stdout.flush()
         pid = os.fork()
@@ -79,9 +79,9 @@ class Slot:
         self._deadline = time.monotonic() + first
 
     def _live(self, job: Job, pipe: int) -> None:
-        """In the child; does not return."""
+        """The child's process. Does not return."""
         try:
-            gc.disable()  # it would copy all the memory that is shared with the parent
+            gc.disable()  # a collection would copy the memory shared with the parent
             os.setsid()
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
@@ -101,7 +101,7 @@ class Slot:
         return self.server._owned().directory / "log"
 
     def read(self) -> bool:
-        """Take what the child has told; False when it is gone."""
+        """Read messages of the child. Returns False if it has ended."""
         chunk = os.read(self._pipe, 1 << 16)
         *lines, self._buffer = (self._buffer + chunk).split(b"\n")
         for line in lines:
@@ -112,8 +112,7 @@ class Slot:
         return bool(chunk)
 
     def overdue(self) -> bool:
-        """Whether the child has been silent for too long: then it is ended, and so is what it may have left
-        running in the server."""
+        """End the child and its server's work if it has been silent for too long. Returns whether it was."""
         if time.monotonic() < self._deadline:
             return False
         self._end(in_time=False)
@@ -134,7 +133,7 @@ class Slot:
             self.restart()
 
     def restart(self) -> None:
-        """Have a fresh server, within its bounds."""
+        """Start a new server with a memory limit."""
         self.server.restart()
         found = self.server._owned()._process
         if found is not None:
@@ -146,7 +145,7 @@ class Slot:
             self._end(in_time=False)
 
     def close(self) -> None:
-        """End the server; the child must be gone."""
+        """Stop the server. The child must have ended."""
         self.server.stop()
         shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -158,11 +157,11 @@ def _write(pipe: int, message: Message) -> None:
 
 
 FIRST_RUN_SECONDS = 30.0
-"""Seconds a child may take until its first word."""
+"""Seconds until the first message of a child is due."""
 
 
 def run_all(jobs: Iterator[Job], slots: list[Slot], until: float) -> bool:
-    """Do all jobs, as many at once as there are slots; False where time was over before."""
+    """Run all jobs, as many at once as there are slots. Returns False if the time ended before."""
     try:
         while _begin(jobs, slots, until):
             busy = {slot.pipe: slot for slot in slots if slot.job is not None}
@@ -179,7 +178,7 @@ def run_all(jobs: Iterator[Job], slots: list[Slot], until: float) -> bool:
 
 
 def _begin(jobs: Iterator[Job], slots: list[Slot], until: float) -> bool:
-    """Give slots without a child the next jobs; False when none has one then."""
+    """Start the next jobs in free slots. Returns False if no slot has a child afterwards."""
     for slot in slots:
         if slot.job is None and time.monotonic() < until and (job := next(jobs, None)) is not None:
             slot.begin(job, FIRST_RUN_SECONDS)

@@ -1,4 +1,4 @@
-"""As much of Lua's grammar as our scripts use: where statements and expressions begin and end."""
+"""Parser for the part of Lua's grammar that the scripts use: positions of statements and expressions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ NodeKind = Literal[
 
 @frozen
 class Token:
-    """A word of the language."""
+    """A token of the language."""
 
     text: str
     start: int
@@ -58,27 +58,27 @@ class Token:
 
 @define
 class SyntaxNode:
-    """A statement or an expression, and those within it."""
+    """A statement or an expression, with those inside it."""
 
     kind: NodeKind
     start: int
     end: int
     text: str = ""
-    """The operator; the function that is called."""
+    """The operator, or the called function."""
     at: int = 0
-    """Where the operator stands."""
+    """Position of the operator."""
     parts: list[SyntaxNode] = Factory(list)
-    """Operands, arguments, values, conditions, statements: all that is within."""
+    """Operands, arguments, values, conditions, statements."""
     names: list[Token] = Factory(list)
-    """Names that are declared or assigned to; of a table, those of its fields."""
+    """Declared or assigned names; for a table, the names of its fields."""
 
     @property
     def is_statement(self) -> bool:
-        """True for what stands by itself."""
+        """Whether this is a statement."""
         return self.kind in _STATEMENTS
 
     def walk(self) -> Iterator[SyntaxNode]:
-        """This node and all within it."""
+        """This node and all nodes inside it."""
         yield self
         for part in self.parts:
             yield from part.walk()
@@ -88,7 +88,8 @@ _STATEMENTS = frozenset({"local", "function", "assign", "call", "if", "while", "
 
 
 def parse(source: str) -> list[SyntaxNode]:
-    """The statements of a script. SyntaxError for what is no Lua, or more of Lua than our scripts use."""
+    """The statements of a script. Raises SyntaxError for invalid Lua, and for Lua that the scripts do not
+    use."""
     parser = _Parser(source)
     statements = parser.block()
     parser.expect("")
@@ -96,12 +97,12 @@ def parse(source: str) -> list[SyntaxNode]:
 
 
 def without_layout(source: str) -> str:
-    """The tokens of a piece of Lua, a space between them: no comments, no line breaks."""
+    """The tokens of a piece of Lua separated by spaces, without comments and line breaks."""
     return " ".join(token.text for token in tokens(source) if token.text)
 
 
 def tokens(source: str) -> Iterator[Token]:
-    """The words of a script; an empty one marks the end."""
+    """The tokens of a script; an empty one marks the end."""
     at = 0
     while at < len(source):
         found = _TOKENS.match(source, at)
@@ -138,13 +139,13 @@ class _Parser:
         return True
 
     def expect(self, text: str) -> Token:
-        """Take this token. SyntaxError if another is next."""
+        """Consume this token. Raises SyntaxError if the next one differs."""
         if self._next.text != text:
             raise SyntaxError(f"{text!r} expected at {self._next.start}, not {self._next.text!r}")
         return self._take()
 
     def block(self) -> list[SyntaxNode]:
-        """Statements up to what ends their block."""
+        """Statements up to the end of their block."""
         statements = []
         while self._next.text not in _ENDS_BLOCK:
             statements.append(self._statement())

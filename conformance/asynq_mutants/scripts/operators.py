@@ -1,4 +1,4 @@
-"""Small changes of a script, each a mistake somebody might make."""
+"""Mutation operators: small changes of a script that resemble plausible mistakes."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _OPERATORS = {
     **dict.fromkeys(("+", "-"), "arithmetic"),
 }
 _IN_ANY_ORDER = frozenset({"math.min", "math.max"})
-"""Functions to which the order of their arguments is the same."""
+"""Functions for which the order of arguments does not matter."""
 _SERVER = frozenset({"redis.call", "redis.pcall", "try"})
-"""Functions that send the server a command."""
+"""Functions that send a command to the server."""
 
 
 @frozen
@@ -42,25 +42,25 @@ class Mutation:
     """One change of one file."""
 
     file: str
-    """Of the folder of scripts, without its ending: `done`, `lib/lock`."""
+    """Name within the folder of scripts, without its suffix: `done`, `lib/lock`."""
     start: int
     end: int
     by: str
-    """What stands there instead."""
+    """The replacement."""
     operator: str
     statement: int
-    """Number of the statement it is in, as `statements` counts."""
+    """Number of the statement that contains it, as counted by `statements`."""
 
     def applied(self, source: str) -> str:
         """The source with the change."""
         return source[: self.start] + self.by + source[self.end :]
 
     def line(self, source: str) -> int:
-        """Number of the line it begins on."""
+        """Number of its first line."""
         return source.count("\n", 0, self.start) + 1
 
     def shown(self, source: str) -> tuple[str, str]:
-        """The lines it touches, before and after, without the spaces that only lay them out."""
+        """The changed lines before and after, without indentation."""
         first = source.rfind("\n", 0, self.start) + 1
         last = source.find("\n", self.end)
         last = len(source) if last < 0 else last
@@ -69,7 +69,7 @@ class Mutation:
 
 
 def statements(source: str) -> list[SyntaxNode]:
-    """All statements of a script, in the order in which they begin; their number is their place."""
+    """All statements of a script in the order of their start. The index is the number of a statement."""
     return sorted(
         (node for top in parse(source) for node in top.walk() if node.is_statement),
         key=lambda node: (node.start, -node.end),
@@ -77,7 +77,7 @@ def statements(source: str) -> list[SyntaxNode]:
 
 
 def mutations(file: str, source: str) -> list[Mutation]:
-    """All changes of this file, those with the same effect on its text once."""
+    """All changes of this file. Changes with the same resulting text are listed once."""
     numbered = statements(source)
     found: dict[str, Mutation] = {}
     for top in parse(source):
@@ -86,7 +86,7 @@ def mutations(file: str, source: str) -> list[Mutation]:
                 inside = [
                     at for at, around in enumerate(numbered) if around.start <= start and end <= around.end
                 ]
-                # Of the statements around it the innermost begins last.
+                # the innermost of the enclosing statements starts last
                 mutation = Mutation(file, start, end, by, operator, inside[-1])
                 found.setdefault(mutation.applied(source), mutation)
     found.pop(source, None)
@@ -114,7 +114,7 @@ def _changes(node: SyntaxNode, source: str) -> Iterator[tuple[int, int, str, str
 def _exchanged(
     source: str, names: list[Token], values: list[SyntaxNode]
 ) -> Iterator[tuple[int, int, str, str]]:
-    """Two neighbouring names for what the call brings in this order."""
+    """Pairs of neighbouring names in the order given by this call."""
     if len(names) != len(values):
         return
     for (one, first), (two, second) in pairwise(zip(names, values, strict=True)):

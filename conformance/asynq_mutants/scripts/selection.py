@@ -1,4 +1,4 @@
-"""Which mutants a run tries."""
+"""Selection of the mutants of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def changed_files(base: str) -> set[str]:
-    """Scripts that differ from a commit; none where git does not know it."""
+    """Names of scripts that differ from a commit; none if git does not know it."""
     command = ["git", "diff", "--name-only", base, "--", FOLDER]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - git
     paths = [Path(line) for line in ended.stdout.splitlines() if line.endswith(".lua")]
@@ -26,7 +26,7 @@ def changed_files(base: str) -> set[str]:
 def chosen(
     mutations: Sequence[Mutation], sources: Mapping[str, str], files: Collection[str], one_in: int
 ) -> list[Mutation]:
-    """All mutants of these files, and of the others one in so many: the same as long as their lines are."""
+    """All mutants of these files, and one in `one_in` of the others."""
     return [
         mutation
         for mutation in mutations

@@ -1,4 +1,4 @@
-"""A run: pytest collects the tests, then this takes over."""
+"""A run: pytest collects the tests, then this plugin runs them on the mutants."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 @define
 class MutationSession:
-    """What to try, and what came of it."""
+    """Configuration and results of a run."""
 
     choose: Callable[[list[Mutation]], Sequence[Mutation]]
-    """Of all mutants those to try."""
+    """Selects the mutants to test."""
     slots: int
     budget: float = 1e9
-    """Seconds after which no other mutant is begun."""
+    """Seconds, counted from the end of tracing, after which no further mutant is started."""
     quiet: bool = False
     sources: dict[str, str] = field(factory=read_sources)
     all: list[Mutation] = field(init=False)
     results: list[Result] = field(factory=list)
     complete: bool = False
-    """False where the time was over before all that was chosen was tried."""
+    """False if the time ended before all selected mutants were tested."""
     failing: list[str] = field(factory=list)
-    """Tests that fail without any mutant."""
+    """Tests that fail without a mutant."""
     _began: float = field(factory=time.monotonic)
     _told: float = 0.0
 
@@ -49,25 +49,25 @@ class MutationSession:
         self.all = [found for file, source in self.sources.items() for found in mutations(file, source)]
 
     def run(self) -> None:
-        """Collect, trace, hunt."""
+        """Collect the tests, trace the statements they reach, and test the mutants."""
         without = [
             word
             for name in ("randomly", "cacheprovider", "xdist", "asynq_conformance")
             for word in ("-p", f"no:{name}")
         ]
         rewriting = ["--assert=plain", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        # The options every run has are for plugins that this one is without.
+        # The configured options belong to plugins that are disabled here.
         arguments = ["-qq", "-s", "-o", "addopts=", *rewriting, *without, *tests_of.PATHS]
         status = pytest.main(arguments, plugins=[self])
         if status != pytest.ExitCode.OK:
             raise RuntimeError(f"pytest ended with {status!r}")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave out what takes long."""
+        """Deselect slow tests."""
         items[:] = [item for item in items if tests_of.wanted(item)]
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Instead of running the tests once."""
+        """Runs instead of the usual loop over the tests."""
         from tests.servers import RedisServer
 
         slots = [Slot(RedisServer.start()) for _ in range(self.slots)]
@@ -94,13 +94,13 @@ class MutationSession:
 
     def _hunt(self, measured: list[tests_of.Measured], slots: list[Slot], compiler: RedisServer) -> None:
         chosen = self.choose(self.all)
-        self.say(f"{len(chosen)} of {len(self.all)} mutants are tried")
+        self.say(f"{len(chosen)} of {len(self.all)} mutants are selected")
         hunt = Hunt(chosen, self.sources, measured, compiler, lambda result: self._tell(result, len(chosen)))
         self.results = hunt.results
-        self.complete = run_all(hunt.trials(), slots, self._began + self.budget)
+        self.complete = run_all(hunt.trials(), slots, time.monotonic() + self.budget)
 
     def _tell(self, result: Result, total: int) -> None:
-        if result.outcome in ("survived", "reached by no test"):
+        if result.outcome in ("survived", "not reached by any test"):
             before, after = result.mutation.shown(self.sources[result.mutation.file])
             line = result.mutation.line(self.sources[result.mutation.file])
             self.say(f"{result.outcome}: {result.mutation.file}:{line} {before}  ->  {after}")
@@ -110,14 +110,14 @@ class MutationSession:
             self.say(f"{len(self.results)} of {total}: {killed} killed")
 
     def say(self, text: str) -> None:
-        """Print a line with the time that has gone by."""
+        """Print a line with the elapsed time."""
         if not self.quiet:
             sys.stdout.write(f"{time.monotonic() - self._began:7.1f} s  {text}\n")
             sys.stdout.flush()
 
 
 def _warm_up(items: Sequence[pytest.Item], slot: Slot) -> None:
-    """Run a test of each module here, so that no child has to import or compile anything."""
+    """Run one test of each module in this process, so that no child has to import or compile anything."""
     with mock.patch.dict(os.environ, {OVERRIDE: slot.server.url}):
         for item in {item.path: item for item in items}.values():
             tests_of.run_test(item, None)

@@ -1,4 +1,4 @@
-"""The scripts as they are on disk, and the broker's scripts with other text in their place."""
+"""The scripts as they are on disk, and replacement of the broker's scripts by other texts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FOLDER = "backends/asynq_redis/lua"
-"""Where they are, from the root of the project."""
+"""Directory of the scripts, relative to the root of the project."""
 
 _INCLUDE = re.compile(r"^-- @include (.+)$", re.MULTILINE)
 
 RAN = "ran statement "
-"""What a traced script writes to the server's log, before the name of the file and a number."""
+"""Prefix of the lines that a traced script writes to the server's log, before the file and a number."""
 _TRACER = f"""
 local traced = {{}}
 local function trace(place)
@@ -30,7 +30,7 @@ end
 
 
 def read_sources() -> dict[str, str]:
-    """The text of each file: `done`, `lib/lock`."""
+    """The text of each file by name: `done`, `lib/lock`."""
     folder = files("asynq_redis") / "lua"
     found = {}
     for prefix, place in (("", folder), ("lib/", folder / "lib")):
@@ -52,12 +52,12 @@ def included(source: str) -> list[str]:
 
 
 def users(file: str, sources: Mapping[str, str]) -> list[LuaScript]:
-    """Scripts of whose text this file is a part."""
+    """Scripts that contain the text of this file."""
     return [script for script in scripts() if file in (script.name, *included(sources[script.name]))]
 
 
 def rendered(script: LuaScript, sources: Mapping[str, str]) -> LuaScript:
-    """The script, as it would be were these the files."""
+    """The script built from these files."""
     plain = _INCLUDE.sub(
         lambda found: "\n".join(sources[f"lib/{name}"].rstrip() for name in found[1].split()),
         sources[script.name],
@@ -69,14 +69,14 @@ def rendered(script: LuaScript, sources: Mapping[str, str]) -> LuaScript:
 
 
 def install(changed: list[LuaScript]) -> None:
-    """Let the broker send these in place of its own, until the end of this process."""
+    """Replace the scripts that the broker sends, until the end of this process."""
     by_name = {script.name: script for script in scripts()}
     for script in changed:
         _set(by_name[script.name], plain=script.text(flags=False), flagged=script.text(flags=True))
 
 
 def traced(sources: Mapping[str, str]) -> list[LuaScript]:
-    """All scripts, each of which tells the server's log which statements it has run."""
+    """All scripts with statements that log which statements ran."""
     marked = {file: _marked(file, source) for file, source in sources.items()}
     for script in scripts():
         first, newline, rest = marked[script.name].partition("\n")
@@ -85,7 +85,7 @@ def traced(sources: Mapping[str, str]) -> list[LuaScript]:
 
 
 def told(log: str) -> set[tuple[str, int]]:
-    """Statements that a log says have run."""
+    """Statements that ran according to a log."""
     return {(file, int(number)) for file, number in re.findall(rf"{RAN}(\S+):(\d+)", log)}
 
 

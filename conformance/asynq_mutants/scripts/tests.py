@@ -1,4 +1,4 @@
-"""The tests that may notice a mutant, and which statements of which script each of them runs."""
+"""The tests that can detect a mutant, and the statements of each script that they reach."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATHS = (
     "tests/golden",
 )
 PORTION = 25
-"""Tests one child traces."""
+"""Number of tests traced by one child."""
 
 Statement = tuple[str, int]
 """A file, and the number of a statement in it."""
@@ -45,19 +45,19 @@ class Measured:
 
     @property
     def promise(self) -> float:
-        """The smaller, the sooner it is likely to notice something."""
+        """Tests with smaller values are likely to detect a mutant sooner."""
         return self.seconds / (1 + self.kills)
 
 
 @define
 class Trace:
-    """A child's job: run some tests on scripts that tell which of their statements run."""
+    """A job that runs tests on scripts that log their statements."""
 
     tests: Sequence[Measured]
     traced: list[Any] = field(repr=False)
 
     def run(self, log: str, tell: Callable[[Message], None]) -> None:
-        """See Job."""
+        """See `Job`."""
         scripts_of.install(self.traced)
         others: list[str] = []
         _remember_logs(others)
@@ -73,7 +73,7 @@ class Trace:
             tell({"place": test.place, "seconds": seconds, "passes": passes, "ran": sorted(ran)})
 
     def hear(self, message: Message) -> float:
-        """See Job."""
+        """See `Job`."""
         if "crash" not in message:
             test = next(test for test in self.tests if test.place == message["place"])
             test.seconds, test.passes = message["seconds"], message["passes"]
@@ -81,25 +81,25 @@ class Trace:
         return 60.0
 
     def ended(self, *, in_time: bool) -> None:
-        """See Job."""
+        """See `Job`."""
 
 
 def run_test(item: pytest.Item, following: pytest.Item | None) -> bool:
-    """True if the test passes, fixtures and all."""
-    # Nobody reads why it fails, and to tell would take longer than to find out.
+    """Whether the test passes, including its fixtures."""
+    # The failure text is not needed, and formatting it would take longer than the test.
     item.repr_failure = lambda *_: "failed"  # type: ignore[method-assign]
     reports = runtestprotocol(item, log=False, nextitem=following)
     return not any(report.failed for report in reports)
 
 
 def portions(tests: Sequence[Measured], traced: list[Any]) -> Iterator[Trace]:
-    """All tests, some to a child."""
+    """Jobs for all tests, several tests per child."""
     for start in range(0, len(tests), PORTION):
         yield Trace(tests[start : start + PORTION], traced)
 
 
 def wanted(item: pytest.Item) -> bool:
-    """True for a test that takes milliseconds and needs no more than one face of a broker."""
+    """Whether the test takes milliseconds and needs only one face of a broker."""
     function, cls = getattr(item, "function", None), getattr(item, "cls", None)
     return layer_of(function, cls) == "A" and "awaited" not in item.name
 
@@ -110,7 +110,7 @@ def _with_next(tests: Sequence[Measured]) -> Iterator[tuple[Measured, pytest.Ite
 
 
 def _remember_logs(logs: list[str]) -> None:
-    """Keep what servers of the tests' own have logged when they are stopped."""
+    """Keep the logs of servers that tests start themselves."""
     from tests.servers import RedisServer
 
     stop = RedisServer.stop

@@ -1,4 +1,4 @@
-"""One mutant after the other: the tests that run the changed statement, until one of them fails."""
+"""Tests the mutants: for each, the tests that reach the changed statement run until one fails."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from asynq_mutants.scripts.tests import Measured
     from tests.servers import RedisServer
 
-TrialOutcome = Literal["killed", "survived", "reached by no test", "does not compile"]
+TrialOutcome = Literal["killed", "survived", "not reached by any test", "does not compile"]
 
 LEAST, FACTOR = 3.0, 15.0
-"""Seconds a test may take beside what it took before, and how many times that."""
+"""Time limit of a test: these seconds plus this multiple of its duration without a mutant."""
 
 
 @define
 class Result:
-    """What became of a mutant."""
+    """Result for a mutant."""
 
     mutation: Mutation
     outcome: TrialOutcome = "survived"
     by: str = ""
-    """The test that failed; "time" is what it says when it hung."""
+    """The test that failed. "time" means that it exceeded its time limit."""
     tests: int = 0
-    """How many were run."""
+    """Number of tests that were run."""
     seconds: float = 0.0
 
 
 @define
 class MutationTrial:
-    """A child's job: one mutant, and the tests to run against it, the likeliest first."""
+    """A job that runs tests on one mutant, the most likely to fail first."""
 
     result: Result
     changed: list[Any] = field(repr=False)
@@ -52,7 +52,7 @@ class MutationTrial:
     _began: float = field(factory=time.monotonic)
 
     def run(self, log: str, tell: Callable[[Message], None]) -> None:
-        """See Job."""
+        """See `Job`."""
         del log
         scripts_of.install(self.changed)
         for at, test in enumerate(self.tests):
@@ -64,7 +64,7 @@ class MutationTrial:
         tell({"survived": True})
 
     def hear(self, message: Message) -> float:
-        """See Job."""
+        """See `Job`."""
         if "at" in message:
             self._at = message["at"]
             return LEAST + FACTOR * self.tests[self._at].seconds
@@ -76,7 +76,7 @@ class MutationTrial:
         return 10.0
 
     def ended(self, *, in_time: bool) -> None:
-        """See Job."""
+        """See `Job`."""
         if not in_time and self.killer is None:
             self._killed(self.tests[max(self._at, 0)])
             self.result.by += " (time)"
@@ -91,9 +91,9 @@ class MutationTrial:
 
 
 class Hunt:
-    """All mutants of a run. `results` grows as it goes on.
+    """All mutants of a run. `results` grows during the run.
 
-    compiler: a server that runs no script, and so has always time to tell whether one compiles.
+    `compiler` is a server that runs no scripts, so it can always check whether a mutant compiles.
     """
 
     def __init__(
@@ -116,13 +116,13 @@ class Hunt:
         self._killers: dict[tuple[str, int], dict[int, Measured]] = defaultdict(dict)
 
     def trials(self) -> Iterator[MutationTrial]:
-        """A child's job for each mutant that compiles and that a test reaches."""
+        """A job for each mutant that compiles and is reached by a test."""
         for mutation in self._chosen:
             result = Result(mutation)
             place = (mutation.file, mutation.statement)
             tests = self._by_statement[place]
             if not tests:
-                result.outcome = "reached by no test"
+                result.outcome = "not reached by any test"
                 self._take(result)
                 continue
             changed = self._changed(mutation)
