@@ -52,7 +52,9 @@ def blocked(server: RedisServer) -> bool:
     return count == 1
 
 
-def test_connection_killed_by_the_server_under_a_running_call(own_server: RedisServer, face: Face) -> None:
+def test_a_connection_killed_by_the_server_raises_broker_unavailable(
+    own_server: RedisServer, face: Face
+) -> None:
     broker = RedisBroker(own_server.url, budget=timedelta(0), socket_timeout=timedelta(seconds=30))
 
     def kill() -> None:
@@ -68,7 +70,7 @@ def test_connection_killed_by_the_server_under_a_running_call(own_server: RedisS
     broker.close()
 
 
-def test_blocking_connection_disconnected_under_a_running_call(
+def test_a_blocking_connection_lost_during_a_call_raises_broker_unavailable(
     own_server: RedisServer, connections: Connections
 ) -> None:
     broker = RedisBroker(own_server.url, budget=timedelta(0), socket_timeout=timedelta(seconds=30))
@@ -86,7 +88,7 @@ def test_blocking_connection_disconnected_under_a_running_call(
     broker.close()
 
 
-async def test_awaiting_connection_dropped_under_a_running_call(
+async def test_an_async_connection_lost_during_a_call_raises_broker_unavailable(
     own_server: RedisServer, connections: Connections
 ) -> None:
     broker = RedisBroker(own_server.url, budget=timedelta(0), socket_timeout=timedelta(seconds=30))
@@ -161,7 +163,7 @@ async def test_bug_on_an_open_connection_is_raised_and_the_connection_is_closed(
     await broker.aclose()
 
 
-async def test_listener_raises_a_bug_and_listens_again(
+async def test_listener_raises_a_bug_and_continues(
     own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listener = listener_to(own_server.url)
@@ -178,7 +180,7 @@ async def test_listener_raises_a_bug_and_listens_again(
     await listener.aclose()
 
 
-async def test_watcher_raises_a_bug_and_watches_again(
+async def test_watcher_raises_a_bug_and_continues(
     own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watcher = watcher_to(own_server.url)

@@ -62,7 +62,7 @@ def answer_of(face: Face, broker: RedisBroker, proxy: Proxy, op: ops.Op[Any], *,
     return answer
 
 
-def test_a_task_that_is_gone_was_most_likely_ended_by_the_first_copy(
+def test_a_missing_task_counts_as_ended_by_the_first_copy(
     lossy: RedisBroker, direct: RedisBroker, proxy: Proxy, face: Face
 ) -> None:
     [delivery] = taken(direct, "task-a")
@@ -72,7 +72,9 @@ def test_a_task_that_is_gone_was_most_likely_ended_by_the_first_copy(
     assert "most likely" in str(answer)
 
 
-def test_what_is_sent_once_is_in_no_doubt(lossy: RedisBroker, direct: RedisBroker, face: Face) -> None:
+def test_the_answer_to_a_single_request_is_certain(
+    lossy: RedisBroker, direct: RedisBroker, face: Face
+) -> None:
     [delivery] = taken(direct, "task-a")
     direct.execute(ops.Done(delivery=delivery))
     [answer] = face.ask(lossy, ops.Done(delivery=delivery))
@@ -80,7 +82,7 @@ def test_what_is_sent_once_is_in_no_doubt(lossy: RedisBroker, direct: RedisBroke
     assert not answer.maybe_applied
 
 
-def test_only_what_was_sent_again_is_in_doubt(
+def test_only_repeated_requests_are_uncertain(
     lossy: RedisBroker, direct: RedisBroker, proxy: Proxy, face: Face
 ) -> None:
     a, b = taken(direct, "task-a", "task-b")
@@ -103,14 +105,14 @@ SETTLEMENTS: dict[str, Callable[[Delivery], ops.Op[None]]] = {
 
 
 @pytest.mark.parametrize("settle", SETTLEMENTS.values(), ids=SETTLEMENTS)
-def test_a_task_that_proves_the_first_copy_is_a_success(
+def test_a_state_that_proves_the_first_copy_is_a_success(
     lossy: RedisBroker, direct: RedisBroker, proxy: Proxy, face: Face, settle: Any
 ) -> None:
     [delivery] = taken(direct, "task-a", retention=60)
     assert answer_of(face, lossy, proxy, settle(delivery), to=b"task-a") is None
 
 
-def test_the_outcome_of_a_recovery_sent_again_is_unknown(
+def test_the_outcome_of_a_repeated_recovery_is_unknown(
     redis_server: RedisServer, lossy: RedisBroker, direct: RedisBroker, proxy: Proxy, face: Face
 ) -> None:
     taken(direct, "task-a")
@@ -135,7 +137,7 @@ def test_the_outcome_of_a_recovery_sent_again_is_unknown(
     ],
     ids=["pause", "unpause", "release"],
 )
-def test_a_change_sent_again_is_a_change(
+def test_a_repeated_change_reports_a_change(
     lossy: RedisBroker, proxy: Proxy, face: Face, before: Any, op: Any
 ) -> None:
     face.ask(lossy, before)
@@ -143,7 +145,7 @@ def test_a_change_sent_again_is_a_change(
     assert face.ask(lossy, op) == [False]
 
 
-def test_a_set_returned_by_the_first_copy_is_back(
+def test_a_set_returned_by_the_first_copy_is_a_success(
     lossy: RedisBroker, direct: RedisBroker, proxy: Proxy, face: Face
 ) -> None:
     message = TaskMessage(id="a", type="t", queue="q", group="g")
@@ -153,7 +155,7 @@ def test_a_set_returned_by_the_first_copy_is_back(
     assert answer_of(face, lossy, proxy, ops.ReturnAggregation(taken=aggregation), to=b"set-x") is None
 
 
-def test_a_payload_given_by_the_first_copy_is_a_success(
+def test_a_payload_updated_by_the_first_copy_is_a_success(
     lossy: RedisBroker, direct: RedisBroker, proxy: Proxy, face: Face
 ) -> None:
     direct.execute(enqueue("task-a"))
@@ -163,7 +165,7 @@ def test_a_payload_given_by_the_first_copy_is_a_success(
     assert (stored.state, stored.message.payload) == (TaskState.PENDING, b"brand new")
 
 
-def test_a_payload_that_may_have_been_given_says_so() -> None:
+def test_an_uncertain_payload_update_is_marked_as_maybe_applied() -> None:
     op = ops.UpdatePayload(queue="q", task_id="a", payload=b"new")
     message = TaskMessage(id="a", type="t", queue="q", payload=b"old")
     context = CallContext(clock=None)
@@ -183,7 +185,7 @@ def test_a_payload_that_may_have_been_given_says_so() -> None:
 @pytest.mark.parametrize(
     "op", [ops.RunTask(queue="q", task_id="task-a"), ops.DeleteTask(queue="q", task_id="task-a")], ids=str
 )
-def test_what_is_not_sent_again_says_that_it_may_have_been_done(
+def test_a_request_that_is_not_repeated_is_marked_as_maybe_applied(
     lossy: RedisBroker, direct: RedisBroker, proxy: Proxy, face: Face, op: Any
 ) -> None:
     message = TaskMessage(id="task-a", type="t", queue="q")

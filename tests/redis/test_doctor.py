@@ -59,7 +59,7 @@ def repaired(inspector: Inspector, fault: Fault, *names: str, queue: str = "defa
         (TaskState.AGGREGATING, "g:g", TaskState.AGGREGATING),
     ],
 )
-def test_tasks_no_list_names_are_put_where_they_belong(
+def test_unlisted_tasks_are_listed_again(
     redis_server: RedisServer, client: Client, state: TaskState, key: str, becomes: TaskState | None
 ) -> None:
     inspector = Inspector(redis_server.url)
@@ -84,7 +84,7 @@ def test_tasks_no_list_names_are_put_where_they_belong(
         assert [task.id for task in inspector.tasks("default", becomes, group)] == ["t"]
 
 
-def test_an_active_task_that_is_listed_nowhere_is_recovered(
+def test_an_unlisted_active_task_is_recovered(
     redis_server: RedisServer, client: Client, inspector: Inspector
 ) -> None:
     client.enqueue(Task("t"), task_id="t")
@@ -97,7 +97,7 @@ def test_an_active_task_that_is_listed_nowhere_is_recovered(
     assert [lease.message.id for lease in lost.leases] == ["t"]
 
 
-def test_fields_a_late_writer_left_are_removed(
+def test_fields_left_by_a_late_writer_are_removed(
     redis_server: RedisServer, client: Client, inspector: Inspector
 ) -> None:
     client.enqueue(Task("t"), task_id="sound")
@@ -106,7 +106,7 @@ def test_fields_a_late_writer_left_are_removed(
     assert client.enqueue(Task("t"), task_id="late").id == "late"
 
 
-def test_archived_ids_beyond_gos_trimming_free_their_names_and_locks(
+def test_tasks_trimmed_by_go_release_their_ids_and_locks(
     redis_server: RedisServer, client: Client, inspector: Inspector
 ) -> None:
     names = [f"{number:03d}" for number in range(120)]
@@ -118,7 +118,7 @@ def test_archived_ids_beyond_gos_trimming_free_their_names_and_locks(
     client.enqueue(Task("t", {"n": "000"}), task_id="000", unique=timedelta(hours=1))
 
 
-def test_a_lock_go_left_behind_is_removed_and_one_that_is_owned_is_not(
+def test_a_lock_left_by_go_is_removed_unless_it_is_owned(
     redis_server: RedisServer, client: Client, inspector: Inspector
 ) -> None:
     client.enqueue(Task("t"), task_id="owner", unique=timedelta(hours=1))
@@ -129,27 +129,21 @@ def test_a_lock_go_left_behind_is_removed_and_one_that_is_owned_is_not(
     assert len(redis_server.client.keys(f"{Q}unique:*".replace("{", "[{]"))) == 2
 
 
-def test_a_group_no_aggregator_sees_is_listed(
-    redis_server: RedisServer, client: Client, inspector: Inspector
-) -> None:
+def test_an_unlisted_group_is_listed(redis_server: RedisServer, client: Client, inspector: Inspector) -> None:
     client.enqueue(Task("t"), group="g")
     redis_server.client.delete(f"{Q}groups")
     repaired(inspector, Fault.UNLISTED_GROUP, "g")
     assert [group.name for group in inspector.groups("default")] == ["g"]
 
 
-def test_a_queue_nobody_lists_is_listed(
-    redis_server: RedisServer, client: Client, inspector: Inspector
-) -> None:
+def test_an_unlisted_queue_is_listed(redis_server: RedisServer, client: Client, inspector: Inspector) -> None:
     client.enqueue(Task("t"))
     redis_server.client.delete("asynq:queues")
     repaired(inspector, Fault.UNLISTED_QUEUE, "")
     assert inspector.queues() == ("default",)
 
 
-def test_records_of_servers_that_are_gone_are_removed(
-    redis_server: RedisServer, inspector: Inspector
-) -> None:
+def test_records_of_expired_servers_are_removed(redis_server: RedisServer, inspector: Inspector) -> None:
     now = SystemClock().now() // 1000
     dead = [f"asynq:servers:{{h:{pid}:s}}" for pid in range(70)]
     redis_server.client.zadd("asynq:servers", dict.fromkeys(dead, now - 100))
@@ -159,7 +153,7 @@ def test_records_of_servers_that_are_gone_are_removed(
     assert redis_server.client.zcard("asynq:servers") == 1
 
 
-def test_a_run_of_gos_is_cancelled_by_gos_message_and_recorded_only_if_it_does_not_return(
+def test_a_go_run_is_cancelled_by_message_and_recorded_only_if_it_does_not_end(
     redis_server: RedisServer, client: Client, inspector: Inspector
 ) -> None:
     listener = redis_server.client.pubsub()  # type: ignore[no-untyped-call]
@@ -178,7 +172,7 @@ def test_a_run_of_gos_is_cancelled_by_gos_message_and_recorded_only_if_it_does_n
     listener.close()
 
 
-def test_a_queue_that_cannot_be_examined_does_not_keep_the_others_from_it(
+def test_a_queue_that_cannot_be_examined_does_not_block_the_others(
     redis_server: RedisServer, inspector: Inspector, client: Client
 ) -> None:
     for queue in ("a", "b", "c"):
@@ -193,7 +187,7 @@ def test_a_queue_that_cannot_be_examined_does_not_keep_the_others_from_it(
     assert {finding.queue for finding in found} == {"c"}
 
 
-def test_scores_beyond_the_calendar_are_listed_and_hold_up_nothing(
+def test_scores_beyond_the_calendar_are_listed_and_block_nothing(
     redis_server: RedisServer, inspector: Inspector, client: Client
 ) -> None:
     scores = {"year-10000": 253402300800.0, "never": float("inf"), "always": float("-inf"), "soon": 1e9}

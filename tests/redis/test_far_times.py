@@ -79,7 +79,7 @@ def write(server: RedisServer, message: TaskMessage, state: TaskState, score: fl
 
 @many
 @given(MESSAGES, st.sampled_from(TaskState), st.tuples(SCORES, SINCE))
-def test_a_task_is_shown_whatever_its_times(
+def test_a_task_with_any_times_can_be_shown(
     redis_server: RedisServer,
     broker: RedisBroker,
     message: TaskMessage,
@@ -99,7 +99,7 @@ def test_a_task_is_shown_whatever_its_times(
 
 @many
 @given(MESSAGES, st.sampled_from(TaskState), SCORES)
-def test_upkeep_goes_on_whatever_the_times(
+def test_maintenance_works_with_any_times(
     redis_server: RedisServer, broker: RedisBroker, message: TaskMessage, state: TaskState, score: float
 ) -> None:
     write(redis_server, message, state, score, b"")
@@ -116,7 +116,7 @@ def test_upkeep_goes_on_whatever_the_times(
 
 @many
 @given(MESSAGES, st.booleans())
-def test_a_task_is_run_to_its_end_whatever_its_times(
+def test_a_task_with_any_times_can_be_processed(
     redis_server: RedisServer, broker: RedisBroker, message: TaskMessage, fails: bool
 ) -> None:
     def handler(ctx: Context, task: Task) -> None:
@@ -135,7 +135,7 @@ def moment(seconds: int, nanos: int) -> Any:
 
 @many
 @given(INT64, INT32)
-def test_servers_entries_and_events_are_shown_whatever_their_times(
+def test_servers_entries_and_events_with_any_times_can_be_shown(
     redis_server: RedisServer, broker: RedisBroker, seconds: int, nanos: int
 ) -> None:
     redis_server.flush()

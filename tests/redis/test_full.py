@@ -50,7 +50,7 @@ def full(own_server: RedisServer) -> Iterator[RedisBroker]:
     broker.close()
 
 
-def test_what_makes_a_full_server_grow_is_refused(full: RedisBroker) -> None:
+def test_a_full_server_refuses_operations_that_need_memory(full: RedisBroker) -> None:
     delivery = take(full, "token")[0]
     tick = ops.EnqueueTick(enqueue=enqueue("tick"), entry_id="e", tick=0, keep=60_000)
     event = EnqueueEvent(task_id="t", enqueued_at=EPOCH)
@@ -65,7 +65,7 @@ def test_what_makes_a_full_server_grow_is_refused(full: RedisBroker) -> None:
     assert [type(answer) for answer in answers] == [BrokerFullError] * len(growing)
 
 
-def test_a_full_server_can_be_worked_off_in_every_way(full: RedisBroker) -> None:
+def test_the_tasks_of_a_full_server_can_be_settled_in_every_way(full: RedisBroker) -> None:
     a, b, c, d, e, f = take(full, "token", 6)
     aggregate = enqueue("aggregate")
     held = full.execute(ops.TakeGroup(queue="q", group="g", set_id="set", grace=0, max_size=2))

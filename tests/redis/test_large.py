@@ -57,7 +57,7 @@ def taken(broker: RedisBroker, count: int = 1) -> tuple[Delivery, ...]:
     return broker.execute(ops.Dequeue(orders=(("q",),) * count, token="token", lease=60_000))
 
 
-def test_each_task_of_a_batch_has_its_own_answer(broker: RedisBroker, face: Face) -> None:
+def test_each_task_of_a_large_batch_has_its_own_answer(broker: RedisBroker, face: Face) -> None:
     began = time.monotonic()
     sizes = [0, 2 * MB, 10, LARGE_BYTES, 2 * LARGE_BYTES + 1, 0]
     answers = face.ask(broker, *[enqueue(str(n), size) for n, size in enumerate(sizes)])
@@ -73,19 +73,19 @@ def test_each_task_of_a_batch_has_its_own_answer(broker: RedisBroker, face: Face
 
 
 @pytest.mark.parametrize("narrow", [LIMIT_QUERIES[0]], indirect=True)
-def test_the_refusal_tells_the_limit_of_the_server(broker: RedisBroker, face: Face) -> None:
+def test_the_refusal_contains_the_limit_of_the_server(broker: RedisBroker, face: Face) -> None:
     [refused] = face.ask(broker, enqueue("a", 2 * MB))
     assert (refused.limit, refused.maybe_applied) == (MB, False)
 
 
 @pytest.mark.parametrize("narrow", [UNTOLD], indirect=True)
-def test_a_server_that_does_not_tell_its_limit_is_asked_again_first(broker: RedisBroker) -> None:
+def test_a_server_with_an_unknown_limit_gets_a_second_attempt(broker: RedisBroker) -> None:
     with pytest.raises(PayloadTooLargeError, match="takes no request of that size") as refused:
         broker.execute(enqueue("a", 2 * MB))
     assert refused.value.limit == 0
 
 
-def test_a_result_the_server_refuses_leaves_its_run_to_be_settled(broker: RedisBroker, face: Face) -> None:
+def test_a_result_refused_by_the_server_leaves_its_run_unsettled(broker: RedisBroker, face: Face) -> None:
     broker.execute_many([enqueue("a", retention=60), enqueue("b"), enqueue("c")])
     a, b = taken(broker, 2)
     fetch = ops.Dequeue(orders=(("q",),), token="another", lease=60_000)
@@ -113,15 +113,13 @@ def test_any_other_large_request_is_refused_by_name(broker: RedisBroker, face: F
 
 @pytest.mark.parametrize("narrow", [LIMIT_QUERIES[0]], indirect=True)
 @pytest.mark.usefixtures("probes")
-def test_what_must_not_be_sent_twice_is_answered_beside_a_refusal(broker: RedisBroker, face: Face) -> None:
+def test_unrepeatable_operations_are_answered_next_to_a_refusal(broker: RedisBroker, face: Face) -> None:
     counted, refused, again = face.ask(broker, Count(), enqueue("a", 2 * MB), Count())
     assert isinstance(refused, PayloadTooLargeError)
     assert (counted, again) == (1, 2)
 
 
-def test_a_server_that_evicts_clients_for_their_size_refuses_the_request(
-    own_server: RedisServer, face: Face
-) -> None:
+def test_an_eviction_of_the_client_counts_as_a_refusal(own_server: RedisServer, face: Face) -> None:
     try:
         own_server.client.config_set("maxmemory-clients", 2 * MB)
     except redis.ResponseError:
@@ -134,7 +132,7 @@ def test_a_server_that_evicts_clients_for_their_size_refuses_the_request(
     broker.close()
 
 
-def test_a_full_server_refuses_the_request_it_has_no_room_for(own_server: RedisServer, face: Face) -> None:
+def test_a_full_server_refuses_a_request_that_exceeds_its_memory(own_server: RedisServer, face: Face) -> None:
     own_server.client.config_set("maxmemory", 16 * MB)
     broker = RedisBroker(own_server.url, budget=LONG)
     first, refused, last = face.ask(broker, enqueue("a"), enqueue("b", 24 * MB), enqueue("c"))
@@ -144,7 +142,7 @@ def test_a_full_server_refuses_the_request_it_has_no_room_for(own_server: RedisS
     broker.close()
 
 
-def test_a_large_request_outlives_a_lost_reply(own_server: RedisServer, face: Face) -> None:
+def test_a_large_request_succeeds_after_a_lost_reply(own_server: RedisServer, face: Face) -> None:
     with Proxy(own_server.port) as proxy:
         broker = RedisBroker(proxy.url, budget=LONG)
         proxy.lose_replies(to=b"call for a")
@@ -154,7 +152,7 @@ def test_a_large_request_outlives_a_lost_reply(own_server: RedisServer, face: Fa
         broker.close()
 
 
-def test_a_server_that_is_gone_is_no_refusal(own_server: RedisServer, face: Face) -> None:
+def test_an_unreachable_server_does_not_count_as_a_refusal(own_server: RedisServer, face: Face) -> None:
     with Proxy(own_server.port) as proxy:
         broker = RedisBroker(proxy.url, budget=timedelta(seconds=0.2))
         proxy.refuse()
@@ -163,7 +161,7 @@ def test_a_server_that_is_gone_is_no_refusal(own_server: RedisServer, face: Face
         broker.close()
 
 
-def test_a_run_of_a_large_task_ends_without_sending_its_payload(own_server: RedisServer, face: Face) -> None:
+def test_settling_a_large_task_does_not_send_its_payload(own_server: RedisServer, face: Face) -> None:
     broker = RedisBroker(own_server.url)
     broker.execute_many([enqueue(name, 2 * MB, headers={"h": name}, retention=60) for name in "abcd"])
     a, b, c, d = taken(broker, 4)

@@ -74,20 +74,20 @@ async def silent(listener: Listener, server: RedisServer) -> bool:
     ],
     ids=["push", "push by a script", "schedule", "retry", "pause"],
 )
-async def test_anybodys_change_of_a_watched_queue_wakes(
+async def test_a_change_of_a_watched_queue_by_any_client_wakes_up(
     own_server: RedisServer, listener: Listener, change: Callable[[object], None]
 ) -> None:
     change(own_server.client)
     assert await heard(listener) == Wake("q")
 
 
-async def test_other_keys_do_not_wake(own_server: RedisServer, listener: Listener) -> None:
+async def test_changes_of_other_keys_do_not_wake_up(own_server: RedisServer, listener: Listener) -> None:
     for key in (OTHER.pending, Q.active, Q.task("id"), "asynq:queues"):
         own_server.client.lpush(key, "id")
     assert await silent(listener, own_server)
 
 
-async def test_many_queues_cost_the_server_one_prefix(own_server: RedisServer) -> None:
+async def test_many_queues_need_one_tracked_prefix(own_server: RedisServer) -> None:
     made = listener_to(own_server.url)
     await made.arm([f"q{number}" for number in range(10_000)])
     assert await heard(made) == Wake()
@@ -100,7 +100,7 @@ async def test_many_queues_cost_the_server_one_prefix(own_server: RedisServer) -
     await made.aclose()
 
 
-async def test_many_changes_are_one_wake_until_it_is_read(
+async def test_unread_changes_are_combined_into_one_wake_up(
     own_server: RedisServer, listener: Listener
 ) -> None:
     for _ in range(100):
@@ -113,12 +113,12 @@ async def test_many_changes_are_one_wake_until_it_is_read(
     assert following == CancelRequested("after them")
 
 
-async def test_a_flushed_database_wakes(own_server: RedisServer, listener: Listener) -> None:
+async def test_a_flushed_database_wakes_up(own_server: RedisServer, listener: Listener) -> None:
     own_server.client.flushall()
     assert await heard(listener) == Wake()
 
 
-async def test_a_disarmed_listener_tells_of_cancellations_only(
+async def test_a_disarmed_listener_receives_only_cancellations(
     own_server: RedisServer, listener: Listener
 ) -> None:
     await listener.disarm()
@@ -133,7 +133,7 @@ async def test_arming_again_replaces_the_queues(own_server: RedisServer, listene
     assert await heard(listener) == Wake("other")
 
 
-async def test_once_arm_returns_no_change_is_missed(own_server: RedisServer, listener: Listener) -> None:
+async def test_no_change_is_missed_after_arming(own_server: RedisServer, listener: Listener) -> None:
     for _ in range(50):
         await listener.disarm()
         await listener.arm(["q"])
@@ -160,7 +160,7 @@ async def test_any_queue_name_can_be_watched(own_server: RedisServer, queue: str
         (CANCEL_REQUESTS, {"id": "a", "queue": None, "then": "retry"}, CancelRequested("a", None, "retry")),
     ],
 )
-async def test_a_cancellation_is_told(
+async def test_a_cancellation_is_received(
     own_server: RedisServer, listener: Listener, channel: str, message: object, expected: CancelRequested
 ) -> None:
     own_server.client.publish(channel, message if isinstance(message, str) else json.dumps(message))
@@ -189,7 +189,9 @@ async def test_a_message_that_cannot_be_read_is_ignored(
     assert "malformed message" in caplog.text
 
 
-async def test_a_lost_connection_is_made_again_and_wakes(own_server: RedisServer, listener: Listener) -> None:
+async def test_a_lost_connection_is_restored_and_wakes_up(
+    own_server: RedisServer, listener: Listener
+) -> None:
     for lose in (
         own_server.restart,
         lambda: own_server.client.client_kill_filter(skipme=True, _type="pubsub"),
@@ -201,7 +203,7 @@ async def test_a_lost_connection_is_made_again_and_wakes(own_server: RedisServer
         assert await silent(listener, own_server)
 
 
-async def test_a_server_that_hangs_is_noticed(
+async def test_a_hanging_server_is_detected(
     own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     listener = listener_to(own_server.url, keepalive=0.05)
@@ -219,7 +221,7 @@ def pings(server: RedisServer) -> int:
     return calls
 
 
-async def test_a_quiet_server_that_lives_is_left_connected(own_server: RedisServer) -> None:
+async def test_the_connection_to_a_quiet_server_is_kept(own_server: RedisServer) -> None:
     listener = listener_to(own_server.url, keepalive=0.1)
     await listener.arm(["q"])
     assert await heard(listener) == Wake()
@@ -234,7 +236,7 @@ def open_files() -> int:
     return len(list(Path("/dev/fd").iterdir()))
 
 
-async def test_a_server_that_is_away_is_told_of_once_and_costs_nothing(
+async def test_an_unreachable_server_is_logged_once_and_costs_no_cpu_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -259,7 +261,7 @@ async def test_both_ends_of_an_outage_are_logged(
     assert told == ["WARNING", "INFO"]
 
 
-async def test_a_wrong_password_is_told_without_showing_it(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_wrong_password_is_reported_without_showing_it(caplog: pytest.LogCaptureFixture) -> None:
     with RedisServer.start(password="right") as server:
         rng = AtOnce()
         listener = listener_to(server.url.replace("right", "hunter2"), rng=rng)
@@ -286,7 +288,7 @@ async def test_a_cancelled_wait_loses_no_event(own_server: RedisServer, listener
     assert await heard(listener) == Wake("q")
 
 
-async def test_a_closed_listener_ends_its_waiter_and_leaves_nothing_open(own_server: RedisServer) -> None:
+async def test_closing_a_listener_ends_its_waiter_and_leaves_no_connection(own_server: RedisServer) -> None:
     listener = listener_to(own_server.url)
     await listener.arm(["q"])
     assert await heard(listener) == Wake()
@@ -301,11 +303,11 @@ async def test_a_closed_listener_ends_its_waiter_and_leaves_nothing_open(own_ser
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_listener_that_never_listened_can_be_closed() -> None:
+async def test_an_unused_listener_can_be_closed() -> None:
     await listener_to("redis://127.0.0.1:1").aclose()
 
 
-async def test_a_unix_socket_is_as_good_as_a_port(own_server: RedisServer) -> None:
+async def test_a_unix_socket_works_like_a_port(own_server: RedisServer) -> None:
     settings = RedisBroker()._config.settings
     listener = RedisListener(Address(path=own_server.socket_path), settings, AtOnce())
     await listener.arm(["q"])

@@ -21,7 +21,7 @@ TASKS = 500
     ids=["in the middle", "a few", "from the first", "to the last", "all"],
 )
 @pytest.mark.parametrize("state", [TaskState.ARCHIVED, TaskState.PENDING])
-def test_a_listing_goes_on_behind_tasks_that_cannot_be_decoded(
+def test_a_listing_continues_after_undecodable_tasks(
     redis_server: RedisServer, damaged: range, state: TaskState
 ) -> None:
     ids = [f"{number:03}" for number in range(TASKS)]

@@ -56,7 +56,7 @@ async def listener_opened() -> None:
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("what", [*URLS, "listener"])
-def test_connecting_is_cancelled_without_a_trace(
+def test_connecting_can_be_cancelled_without_leftovers(
     loop: str, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While a name server is silent, every try to connect ends so."""
@@ -85,14 +85,14 @@ def test_connecting_is_cancelled_without_a_trace(
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_name_leads_to_the_server(loop: str, redis_server: RedisServer) -> None:
+def test_a_host_name_is_resolved(loop: str, redis_server: RedisServer) -> None:
     url = redis_server.url.replace("127.0.0.1", "localhost")
     assert "localhost" in url
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(broker_asked(url))
 
 
-async def test_a_name_without_an_address_is_told() -> None:
+async def test_a_host_name_without_an_address_is_reported() -> None:
     broker = asynq.RedisBroker(f"redis://{NO_HOST}", budget=timedelta(0))
     with pytest.raises(BrokerUnavailable, match=f"{NO_HOST}:6379: .*(not known|nor servname)"):
         await broker.aexecute(Ping())
@@ -100,7 +100,7 @@ async def test_a_name_without_an_address_is_told() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "fe80::1%lo"])
-async def test_an_address_is_taken_as_it_is(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_address_is_used_without_resolution(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def unasked(*_: Any, **__: Any) -> None:
         raise AssertionError
 
@@ -108,7 +108,7 @@ async def test_an_address_is_taken_as_it_is(host: str, monkeypatch: pytest.Monke
     assert await resolve(host, 1) == [host]
 
 
-async def test_the_next_address_of_a_name_is_tried(
+async def test_the_next_address_of_a_host_name_is_tried(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of localhost, where a server listens on one of its two addresses alone."""

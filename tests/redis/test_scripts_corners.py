@@ -40,14 +40,14 @@ def replacing(name: str) -> Enqueue:
     return Enqueue(message=message(name), enqueue_id=f"new-{name}", on_conflict="replace_finished")
 
 
-def test_locks_of_all_tasks_that_make_room_are_looked_at_before_the_first_does(driver: Driver) -> None:
+def test_locks_of_all_replaced_tasks_are_read_before_the_first_write(driver: Driver) -> None:
     archive_with_locks(driver, "a", "b", "c")
     answers = driver.all([replacing("a"), replacing("b"), replacing("c")])
     assert {answer.state for answer in answers} == {TaskState.PENDING}
     assert driver.client.keys("asynq:*unique*") == []
 
 
-def test_locks_of_all_tasks_that_ticks_replace_are_looked_at_before_the_first_is(driver: Driver) -> None:
+def test_locks_of_all_tasks_replaced_by_ticks_are_read_before_the_first_write(driver: Driver) -> None:
     archive_with_locks(driver, "a", "b", "c")
     ticks: list[Any] = [
         EnqueueTick(entry_id=name, tick=driver.clock.now(), keep=60_000, enqueue=replacing(name))
@@ -57,7 +57,7 @@ def test_locks_of_all_tasks_that_ticks_replace_are_looked_at_before_the_first_is
     assert driver.client.keys("asynq:*unique*") == []
 
 
-def test_names_of_groups_and_sets_without_tasks_do_not_keep_a_queue(driver: Driver) -> None:
+def test_names_of_empty_groups_and_sets_do_not_keep_a_queue(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.client.sadd(GROUPS, "empty")
     driver.client.zadd(SETS, {"asynq:{q}:g:empty:set": 1, "asynq:{q}:nothing": 2})
@@ -67,7 +67,7 @@ def test_names_of_groups_and_sets_without_tasks_do_not_keep_a_queue(driver: Driv
 
 
 @pytest.mark.parametrize("taken", [False, True])
-def test_the_name_of_a_group_goes_with_its_last_task(driver: Driver, taken: bool) -> None:
+def test_the_name_of_a_group_is_removed_with_its_last_task(driver: Driver, taken: bool) -> None:
     driver.enqueue(message("a", group="g"), message("b", group="g"), message("c"))
     if taken:
         driver.clock.advance(1000)
@@ -79,7 +79,7 @@ def test_the_name_of_a_group_goes_with_its_last_task(driver: Driver, taken: bool
     assert not driver.client.exists(names)
 
 
-def test_a_running_task_that_is_listed_as_pending_is_not_moved(driver: Driver) -> None:
+def test_an_active_task_listed_as_pending_is_not_moved(driver: Driver) -> None:
     driver.enqueue(message("a"), message("b"))
     [delivery] = driver.take()
     driver.client.lpush("asynq:{q}:pending", "a")
@@ -89,7 +89,7 @@ def test_a_running_task_that_is_listed_as_pending_is_not_moved(driver: Driver) -
     assert driver.one(Done(delivery=delivery)) is None
 
 
-def test_what_is_left_of_a_task_goes_when_its_id_is_moved(driver: Driver) -> None:
+def test_remains_of_a_task_are_removed_when_its_id_is_moved(driver: Driver) -> None:
     driver.enqueue(message("remnant"), message("b"))
     driver.client.hdel("asynq:{q}:t:remnant", "msg")
     assert driver.one(MoveTasks(queue="q", state=TaskState.PENDING, to="archived", limit=10)) == 1
@@ -97,7 +97,7 @@ def test_what_is_left_of_a_task_goes_when_its_id_is_moved(driver: Driver) -> Non
 
 
 @pytest.mark.parametrize("failed", [5, 2**63 - 1])
-def test_a_failure_starts_totals_over_too(driver: Driver, failed: int) -> None:
+def test_a_failure_restarts_both_totals(driver: Driver, failed: int) -> None:
     driver.enqueue(message("a"))
     [delivery] = driver.take()
     driver.client.mset({"asynq:{q}:processed": 2**63 - 1, "asynq:{q}:failed": failed})
@@ -105,7 +105,7 @@ def test_a_failure_starts_totals_over_too(driver: Driver, failed: int) -> None:
     assert driver.client.mget("asynq:{q}:processed", "asynq:{q}:failed") == [b"1", b"1"]
 
 
-def test_a_rate_limit_remembers_no_more_tokens_than_it_needs_and_no_longer(driver: Driver) -> None:
+def test_a_rate_limit_stores_no_unneeded_tokens(driver: Driver) -> None:
     token = TakeToken(scope="s", limit=2, per=60_000)
     for _ in range(4):
         assert driver.many(token, token) == [0, 0]
@@ -114,7 +114,7 @@ def test_a_rate_limit_remembers_no_more_tokens_than_it_needs_and_no_longer(drive
     assert 0 < driver.client.pttl("asynq:py:rate:s") <= 60_000
 
 
-def test_a_recovery_starts_totals_over_too(driver: Driver) -> None:
+def test_a_recovery_restarts_both_totals(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.take(lease=1000)
     driver.client.mset({"asynq:{q}:processed": 2**63 - 1, "asynq:{q}:failed": 5})
@@ -124,7 +124,7 @@ def test_a_recovery_starts_totals_over_too(driver: Driver) -> None:
     assert driver.client.mget("asynq:{q}:processed", "asynq:{q}:failed") == [b"1", b"1"]
 
 
-def test_of_an_active_id_without_a_task_nothing_is_left(driver: Driver) -> None:
+def test_active_id_without_task_is_removed(driver: Driver) -> None:
     driver.enqueue(message("gone"), message("here"))
     driver.take(2)
     driver.client.hdel("asynq:{q}:t:gone", "msg")

@@ -61,7 +61,7 @@ ON_ACTIVE: list[tuple[str, Callable[[Any], Op[Any]]]] = [
 
 
 @pytest.mark.parametrize(("broken", "settle"), ON_ACTIVE)
-def test_a_run_is_not_half_settled_where_a_key_is_broken(
+def test_a_run_is_not_settled_partially_if_a_key_is_broken(
     driver: Driver, broken: str, settle: Callable[[Any], Op[Any]]
 ) -> None:
     driver.enqueue(message("a"), message("b"))
@@ -100,7 +100,7 @@ def test_an_operation_names_the_broken_key_of_its_queue(
         assert refused(answer, key)
 
 
-def test_a_broken_queue_does_not_keep_others_from_being_consumed(driver: Driver) -> None:
+def test_a_broken_queue_does_not_block_others(driver: Driver) -> None:
     driver.enqueue(message("a", "sound"))
     driver.client.set("asynq:{broken}:pending", "garbage")
     [delivery] = driver.one(Dequeue(orders=(("broken", "sound"),) * 3, token="t", lease=1000))
@@ -108,7 +108,7 @@ def test_a_broken_queue_does_not_keep_others_from_being_consumed(driver: Driver)
 
 
 @pytest.mark.parametrize("broken", ["t:a", "unique:email:"])
-def test_one_broken_task_or_lock_is_refused_alone(driver: Driver, broken: str) -> None:
+def test_only_the_broken_task_or_lock_of_a_batch_is_refused(driver: Driver, broken: str) -> None:
     key = f"asynq:{{q}}:{broken}"
     driver.client.rpush(key, "garbage")
     first, second = driver.many(
@@ -127,13 +127,13 @@ def test_a_broken_group_is_refused_and_named(driver: Driver) -> None:
     assert not driver.client.exists("asynq:{q}:t:a")
 
 
-def test_a_name_of_several_lines_is_told_on_one(driver: Driver) -> None:
+def test_a_multi_line_name_is_reported_on_one_line(driver: Driver) -> None:
     driver.client.set("asynq:{q}:g:a\nb?", "garbage")
     [answer] = driver.enqueue(message("a", group="a\nb?"))
     assert "WRONGTYPE asynq:{q}:g:a?b? holds a string where a zset belongs" in str(answer)
 
 
-def test_what_a_script_may_not_read_is_not_taken_for_missing(own_server: RedisServer) -> None:
+def test_a_key_without_read_permission_does_not_count_as_missing(own_server: RedisServer) -> None:
     driver = Driver(own_server.client)
     driver.enqueue(message("a"))
     [delivery] = driver.take()
@@ -144,7 +144,7 @@ def test_what_a_script_may_not_read_is_not_taken_for_missing(own_server: RedisSe
     assert driver.one(Done(delivery=delivery)) is None
 
 
-def test_a_broken_lock_does_not_keep_its_task_from_being_done(driver: Driver) -> None:
+def test_a_broken_lock_does_not_prevent_the_settlement_of_its_task(driver: Driver) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=60_000))
     [delivery] = driver.take()
     driver.client.delete(delivery.message.unique_key)
@@ -153,7 +153,7 @@ def test_a_broken_lock_does_not_keep_its_task_from_being_done(driver: Driver) ->
 
 
 @pytest.mark.parametrize("garbage", ["many", "1.5", "", "9223372036854775807"])
-def test_a_broken_counter_stops_nothing(driver: Driver, garbage: str) -> None:
+def test_a_broken_counter_blocks_no_operation(driver: Driver, garbage: str) -> None:
     names = ("processed", "failed", "processed:2023-11-14", "failed:2023-11-14")
     driver.client.mset({f"asynq:{{q}}:{name}": garbage for name in names})
     driver.enqueue(message("a"))
@@ -162,7 +162,7 @@ def test_a_broken_counter_stops_nothing(driver: Driver, garbage: str) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 50, 150, 260])
-def test_ids_without_a_task_do_not_keep_a_queue_from_being_consumed(driver: Driver, count: int) -> None:
+def test_ids_without_a_task_do_not_block_their_queue(driver: Driver, count: int) -> None:
     driver.client.rpush("asynq:{q}:pending", *(f"gone-{number}" for number in range(count)))
     driver.enqueue(message("a"))
     driver.client.lrem("asynq:{q}:pending", 0, "a")
@@ -171,7 +171,7 @@ def test_ids_without_a_task_do_not_keep_a_queue_from_being_consumed(driver: Driv
     assert driver.client.llen("asynq:{q}:pending") == 0
 
 
-def test_an_id_listed_twice_is_handed_out_once(driver: Driver) -> None:
+def test_an_id_listed_twice_is_delivered_once(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.client.lpush("asynq:{q}:pending", "a", "a")
     assert len(driver.take(2, token="first")) == 1
@@ -180,7 +180,7 @@ def test_an_id_listed_twice_is_handed_out_once(driver: Driver) -> None:
     assert driver.client.lrange("asynq:{q}:active", 0, -1) == [b"a"]
 
 
-def test_a_hash_that_is_no_task_is_cleared_away_with_its_id(driver: Driver) -> None:
+def test_a_hash_that_is_not_a_task_is_removed_with_its_id(driver: Driver) -> None:
     for task_id, source in (("p", "pending"), ("s", "scheduled"), ("l", "lease")):
         driver.client.hset(f"asynq:{{q}}:t:{task_id}", "result", "left by Go")
         if source == "pending":
@@ -207,21 +207,21 @@ def test_an_undecodable_task_keeps_its_bytes_in_the_archive(
     assert not driver.client.hexists("asynq:{q}:t:a", "lease_token")
 
 
-def test_a_message_of_another_task_is_set_aside(driver: Driver) -> None:
+def test_a_message_of_another_task_is_archived(driver: Driver) -> None:
     driver.enqueue(message("a"), message("b"))
     driver.client.hset("asynq:{q}:t:a", "msg", driver.client.hget("asynq:{q}:t:b", "msg"))
     assert [delivery.message.id for delivery in driver.take(2)] == ["b"]
     assert "message of task 'b'" in driver.one(GetTask(queue="q", task_id="a")).message.error
 
 
-def test_an_id_that_is_not_text_is_set_aside(driver: Driver) -> None:
+def test_an_id_that_is_not_text_is_archived(driver: Driver) -> None:
     driver.client.hset(b"asynq:{q}:t:\xff", mapping={"msg": b"x", "state": "pending"})
     driver.client.lpush("asynq:{q}:pending", b"\xff")
     assert driver.take() == []
     assert driver.client.zrange("asynq:{q}:archived", 0, -1) == [b"\xff"]
 
 
-def test_whoever_ran_a_task_that_was_set_aside_has_lost_it(driver: Driver) -> None:
+def test_the_worker_of_an_archived_damaged_task_has_lost_it(driver: Driver) -> None:
     driver.enqueue(message("a"))
     [delivery] = driver.take()
     driver.client.hset("asynq:{q}:t:a", "msg", b"\xff")
@@ -230,7 +230,7 @@ def test_whoever_ran_a_task_that_was_set_aside_has_lost_it(driver: Driver) -> No
     assert isinstance(driver.one(Done(delivery=delivery)), LeaseLostError)
 
 
-def test_twelve_thousand_archived_tasks_give_way_a_bounded_number_at_a_time(driver: Driver) -> None:
+def test_a_large_archive_is_trimmed_in_bounded_steps(driver: Driver) -> None:
     pipe = driver.client.pipeline()
     for number in range(12_000):
         pipe.zadd("asynq:{q}:archived", {f"old-{number}": 1})
@@ -246,7 +246,7 @@ def test_twelve_thousand_archived_tasks_give_way_a_bounded_number_at_a_time(driv
 
 
 @pytest.mark.parametrize("to", ["pending", "retry", "archived"])
-def test_a_recovery_is_not_half_done_where_a_key_is_broken(driver: Driver, to: Any) -> None:
+def test_a_recovery_is_not_partial_if_a_key_is_broken(driver: Driver, to: Any) -> None:
     driver.enqueue(message("a"))
     driver.take(1, lease=1000)
     driver.clock.advance(5000)

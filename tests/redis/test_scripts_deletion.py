@@ -10,7 +10,7 @@ EVERYTHING = DeleteQueue(queue="q", force=True, limit=1000)
 NEXT = DeleteQueue(queue="q", force=True, limit=1)
 
 
-def test_more_names_of_empty_groups_than_a_call_looks_at_hide_no_task(driver: Driver) -> None:
+def test_many_names_of_empty_groups_hide_no_task(driver: Driver) -> None:
     # A call looks at some names by chance: three times it is not going to meet the only one that counts.
     driver.enqueue(*(message(name, group=name) for name in "abc"))
     driver.client.sadd(GROUPS, *(f"empty-{number}" for number in range(5000)))
@@ -18,7 +18,7 @@ def test_more_names_of_empty_groups_than_a_call_looks_at_hide_no_task(driver: Dr
     assert driver.client.keys() == []
 
 
-def test_more_names_of_empty_sets_than_a_call_looks_at_hide_no_task(driver: Driver) -> None:
+def test_many_names_of_empty_sets_hide_no_task(driver: Driver) -> None:
     driver.enqueue(message("a", group="g"))
     driver.clock.advance(1000)
     driver.one(TakeGroup(queue="q", group="g", set_id="s", grace=0, hold=1000))
@@ -27,7 +27,7 @@ def test_more_names_of_empty_sets_than_a_call_looks_at_hide_no_task(driver: Driv
     assert driver.client.keys() == []
 
 
-def test_a_set_of_another_queue_is_left_alone(driver: Driver) -> None:
+def test_a_set_of_another_queue_is_unchanged(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.client.zadd("asynq:{other}:g:g:s", {"b": 1})
     driver.client.zadd(SETS, {"asynq:{other}:g:g:s": 1})
@@ -35,7 +35,7 @@ def test_a_set_of_another_queue_is_left_alone(driver: Driver) -> None:
     assert driver.client.keys() == [b"asynq:{other}:g:g:s"]
 
 
-def test_counts_of_all_days_that_are_kept_go_with_their_queue(driver: Driver) -> None:
+def test_daily_counters_are_deleted_with_their_queue(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.one(Archive(delivery=driver.take()[0], error="no"))
     days = ("2023-11-14", "2023-11-13", "2023-08-16")  # today, yesterday, ninety days ago
@@ -44,7 +44,7 @@ def test_counts_of_all_days_that_are_kept_go_with_their_queue(driver: Driver) ->
     assert driver.client.keys() == []
 
 
-def test_a_queue_is_paused_while_it_is_deleted_and_since_when_is_kept(driver: Driver) -> None:
+def test_a_queue_is_paused_during_deletion_and_the_pause_time_is_kept(driver: Driver) -> None:
     driver.enqueue(message("a"), message("b"), message("c"))
     assert not driver.one(NEXT).done
     assert driver.client.get(PAUSED) == b"1700000000"
@@ -53,13 +53,13 @@ def test_a_queue_is_paused_while_it_is_deleted_and_since_when_is_kept(driver: Dr
     assert driver.client.get(PAUSED) == b"1700000000"
 
 
-def test_a_queue_that_is_not_forced_away_is_not_paused(driver: Driver) -> None:
+def test_a_refused_deletion_does_not_pause_the_queue(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.one(DeleteQueue(queue="q"))
     assert not driver.client.exists(PAUSED)
 
 
-def test_tasks_go_state_by_state(driver: Driver) -> None:
+def test_tasks_are_deleted_state_by_state(driver: Driver) -> None:
     driver.enqueue(*(message(name, retention=60) for name in ("retry", "archived", "completed")))
     retried, archived, completed = driver.take(3)
     driver.many(

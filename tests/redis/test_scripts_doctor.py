@@ -21,7 +21,7 @@ def take_group(driver: Driver, set_id: str = "s") -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "scheduled"])
-def test_each_id_of_no_task_is_found_once_and_goes(driver: Driver, state: str) -> None:
+def test_each_id_without_a_task_is_found_once_and_removed(driver: Driver, state: str) -> None:
     delay = 1000 if state == "scheduled" else None
     names = [f"{number:03}" for number in range(130)]
     driver.enqueue(*map(message, names), process_in=delay)
@@ -34,14 +34,14 @@ def test_each_id_of_no_task_is_found_once_and_goes(driver: Driver, state: str) -
 
 
 @pytest.mark.parametrize("kind", NO_TASK)
-def test_an_id_whose_key_holds_no_task_goes_with_it(driver: Driver, kind: str) -> None:
+def test_an_id_is_removed_with_a_key_that_contains_no_task(driver: Driver, kind: str) -> None:
     driver.client.zadd("asynq:{q}:scheduled", {"a": 1})
     NO_TASK[kind](driver.client, "asynq:{q}:t:a")
     assert Finding(fault=Fault.MISSING_TASK, queue="q", name="a") in found(driver, repair=True)
     assert driver.client.keys("asynq:{q}:*") == []
 
 
-def test_a_run_whose_task_is_given_a_lease_has_lost_it(driver: Driver) -> None:
+def test_a_run_loses_its_task_when_a_repair_adds_a_lease(driver: Driver) -> None:
     driver.enqueue(message("a"))
     [delivery] = driver.take()
     driver.client.delete("asynq:{q}:lease")
@@ -49,13 +49,13 @@ def test_a_run_whose_task_is_given_a_lease_has_lost_it(driver: Driver) -> None:
     assert isinstance(driver.one(Done(delivery=delivery)), LeaseLostError)
 
 
-def test_keys_of_other_kinds_under_our_names_are_nothing_to_be_repaired(driver: Driver) -> None:
+def test_keys_of_other_types_are_not_repaired(driver: Driver) -> None:
     driver.client.mset({"asynq:{q}:t:a": "text", "asynq:{q}:g:g": "text"})
     assert found(driver, repair=True) == []
     assert sorted(driver.client.keys()) == [b"asynq:{q}:g:g", b"asynq:{q}:t:a"]
 
 
-def test_what_an_aggregator_holds_is_in_order(driver: Driver) -> None:
+def test_a_held_set_has_no_findings(driver: Driver) -> None:
     driver.enqueue(message("a", group="g"), message("b", group="g"))
     take_group(driver)
     assert found(driver) == []
@@ -76,14 +76,14 @@ def test_a_set_of_another_group_does_not_list_a_task(driver: Driver) -> None:
     assert found(driver) == [Finding(fault=Fault.ORPHANED_TASK, queue="q", name="a")]
 
 
-def test_a_running_task_is_listed_by_its_lease_alone(driver: Driver) -> None:
+def test_an_active_task_listed_only_by_its_lease_has_no_finding(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.take()
     driver.client.delete("asynq:{q}:active")
     assert found(driver) == []
 
 
-def test_a_task_missing_from_its_queue_is_found_once_no_older_one_waits(driver: Driver) -> None:
+def test_a_task_missing_from_its_queue_is_found_when_no_older_task_waits(driver: Driver) -> None:
     driver.enqueue(message("older"))
     driver.clock.advance(1000)
     driver.one(Enqueue(message=message("missing"), enqueue_id="e"))
@@ -96,9 +96,7 @@ def test_a_task_missing_from_its_queue_is_found_once_no_older_one_waits(driver: 
 
 
 @pytest.mark.parametrize("since", ["", "soon", "9" * 400])
-def test_a_pending_time_that_is_no_number_does_not_keep_a_queue_from_being_examined(
-    driver: Driver, since: str
-) -> None:
+def test_an_invalid_pending_time_does_not_prevent_an_examination(driver: Driver, since: str) -> None:
     driver.enqueue(message("head"), message("strange"), message("missing"))
     for task_id in ("strange", "missing"):
         driver.client.hset(f"asynq:{{q}}:t:{task_id}", "pending_since", since)

@@ -12,7 +12,7 @@ FORWARD = Forward(queue="q")
 LOCK = unique("any").unique_key
 
 
-def test_tasks_due_in_the_same_second_go_scheduled_ones_first_and_then_by_id(driver: Driver) -> None:
+def test_tasks_due_in_one_second_are_ordered_by_state_and_id(driver: Driver) -> None:
     names = [f"{number:02}" for number in range(40)]
     driver.enqueue(*(message(f"retried-{name}") for name in names))
     driver.all([Retry(delivery=delivery, delay=5000, error="no") for delivery in driver.take(40)])
@@ -32,7 +32,7 @@ def test_a_task_listed_as_scheduled_and_retried_moves_once(driver: Driver) -> No
     assert not driver.client.exists("asynq:{q}:scheduled", "asynq:{q}:retry")
 
 
-def test_nothing_moves_while_the_key_of_a_group_holds_something_else(driver: Driver) -> None:
+def test_no_task_is_forwarded_if_the_key_of_a_group_has_another_type(driver: Driver) -> None:
     driver.enqueue(message("a"), message("b", group="g"), process_in=1000)
     driver.client.set("asynq:{q}:g:g", "garbage")
     driver.clock.advance(1000)
@@ -44,7 +44,7 @@ def test_nothing_moves_while_the_key_of_a_group_holds_something_else(driver: Dri
 
 
 @pytest.mark.parametrize("kind", NO_TASK)
-def test_a_due_id_of_no_task_goes_with_what_is_there(driver: Driver, kind: str) -> None:
+def test_a_due_id_without_a_task_is_removed_with_its_remains(driver: Driver, kind: str) -> None:
     driver.client.zadd("asynq:{q}:scheduled", {"a": 1})
     NO_TASK[kind](driver.client, "asynq:{q}:t:a")
     assert driver.one(FORWARD).moved == 0
@@ -52,7 +52,7 @@ def test_a_due_id_of_no_task_goes_with_what_is_there(driver: Driver, kind: str) 
 
 
 @pytest.mark.parametrize(("started", "held"), [(False, True), (True, False)])
-def test_a_lock_until_start_is_renewed_by_forwarding_only_before_the_start(
+def test_forwarding_extends_a_lock_until_start_only_before_the_start(
     driver: Driver, started: bool, held: bool
 ) -> None:
     driver.enqueue(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
 
 
-def test_a_full_server_refuses_new_tasks_and_lets_the_others_go(own_server: RedisServer) -> None:
+def test_a_full_server_refuses_new_tasks_and_settles_existing_ones(own_server: RedisServer) -> None:
     driver = Driver(own_server.client)
     driver.enqueue(*(message(f"{number}") for number in range(6)))
     driver.enqueue(message("late"), process_in=1000)

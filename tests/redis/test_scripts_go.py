@@ -61,7 +61,7 @@ SETTLEMENTS: dict[str, Callable[[Delivery], Op[None]]] = {
 
 
 @pytest.mark.parametrize("settle", SETTLEMENTS.values(), ids=SETTLEMENTS)
-def test_a_task_go_enqueued_is_settled_like_ours(
+def test_a_task_enqueued_by_go_is_settled_like_ours(
     driver: Driver, settle: Callable[[Delivery], Op[None]]
 ) -> None:
     go_enqueues(driver, "a")
@@ -70,7 +70,7 @@ def test_a_task_go_enqueued_is_settled_like_ours(
 
 
 @pytest.mark.parametrize("settle", SETTLEMENTS.values(), ids=SETTLEMENTS)
-def test_a_whole_second_in_the_lease_means_that_go_took_the_task(
+def test_a_lease_at_a_whole_second_belongs_to_go(
     driver: Driver, settle: Callable[[Delivery], Op[None]]
 ) -> None:
     driver.enqueue(message("a"))
@@ -82,7 +82,7 @@ def test_a_whole_second_in_the_lease_means_that_go_took_the_task(
     assert driver.content() == before
 
 
-def test_our_leases_are_never_whole_seconds(driver: Driver) -> None:
+def test_leases_never_end_at_a_whole_second(driver: Driver) -> None:
     driver.enqueue(message("a"), message("b"))
     for token, lease in (("t1", 30_000), ("t2", 1234)):
         [delivery] = driver.take(1, token=token, lease=lease)
@@ -93,14 +93,14 @@ def test_our_leases_are_never_whole_seconds(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize(("late", "lost"), [(-1, 0), (0, 1), (1, 1)])
-def test_a_lease_of_go_is_lost_thirty_seconds_after_its_end(driver: Driver, late: int, lost: int) -> None:
+def test_a_lease_of_go_is_lost_thirty_seconds_after_its_expiry(driver: Driver, late: int, lost: int) -> None:
     go_enqueues(driver, "a")
     go_dequeues(driver, 1_700_000_030)
     driver.clock.set(1_700_000_030_000 + GO_GRACE + late)
     assert len(driver.one(ListLostLeases(queue="q")).leases) == lost
 
 
-def test_leases_of_go_in_their_grace_do_not_hide_ours(driver: Driver) -> None:
+def test_leases_of_go_in_their_grace_period_do_not_hide_ours(driver: Driver) -> None:
     for number in range(300):
         go_enqueues(driver, f"go-{number}")
         go_dequeues(driver, 1_700_000_001)
@@ -113,7 +113,7 @@ def test_leases_of_go_in_their_grace_do_not_hide_ours(driver: Driver) -> None:
     assert all(lease.message.id.startswith("ours") for lease in leases)
 
 
-def test_a_task_go_lost_is_recovered(driver: Driver) -> None:
+def test_a_task_lost_by_go_is_recovered(driver: Driver) -> None:
     go_enqueues(driver, "a")
     go_dequeues(driver, 1_700_000_030)
     driver.clock.set(1_700_000_060_000)
@@ -122,7 +122,7 @@ def test_a_task_go_lost_is_recovered(driver: Driver) -> None:
     assert driver.take()[0].message.retried == 1
 
 
-def test_a_token_left_from_an_earlier_run_of_ours_does_not_fence_a_run_of_go(driver: Driver) -> None:
+def test_a_token_of_an_earlier_run_does_not_fence_a_go_run(driver: Driver) -> None:
     driver.enqueue(message("a"))
     [delivery] = driver.take()
     driver.one(Requeue(delivery=delivery))
@@ -131,7 +131,7 @@ def test_a_token_left_from_an_earlier_run_of_ours_does_not_fence_a_run_of_go(dri
     assert driver.client.exists("asynq:{q}:t:a")
 
 
-def test_go_forwards_a_grouped_task_of_ours_into_its_group(driver: Driver) -> None:
+def test_go_forwards_our_grouped_task_into_its_group(driver: Driver) -> None:
     driver.enqueue(message("a", group="g"), process_in=1000)
     assert driver.client.hget("asynq:{q}:t:a", "group") == b"g"
     assert set(driver.client.smembers("asynq:{q}:groups")) == {b"g"}
@@ -165,7 +165,7 @@ def test_runs_are_counted_under_the_utc_date_as_go_writes_it(redis_server: Redis
 
 
 @pytest.mark.parametrize("total", [2**63 - 1, 2**63 - 512])
-def test_totals_start_over_at_the_greatest_integer(driver: Driver, total: int) -> None:
+def test_both_totals_restart_at_the_greatest_integer(driver: Driver, total: int) -> None:
     driver.client.set("asynq:{q}:processed", total)
     driver.client.set("asynq:{q}:failed", 7)
     driver.enqueue(message("a"), message("b"))
@@ -173,7 +173,7 @@ def test_totals_start_over_at_the_greatest_integer(driver: Driver, total: int) -
     assert driver.client.mget("asynq:{q}:processed", "asynq:{q}:failed") == [b"2", b"2"]
 
 
-def test_a_success_starts_the_total_over_and_leaves_that_of_failures(driver: Driver) -> None:
+def test_a_success_restarts_the_total_and_keeps_that_of_failures(driver: Driver) -> None:
     driver.client.mset({"asynq:{q}:processed": 2**63 - 1, "asynq:{q}:failed": 7})
     driver.enqueue(message("a"))
     driver.one(Done(delivery=driver.take()[0]))
@@ -193,14 +193,14 @@ def test_due_tasks_of_go_and_ours_move_in_due_order(driver: Driver) -> None:
     assert order == ["go-0", "ours-0", "go-1", "ours-1", "go-2", "ours-2"]
 
 
-def test_go_sees_nothing_pending_in_an_active_task(driver: Driver) -> None:
+def test_an_active_task_has_no_pending_time_for_go(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.take()
     assert driver.client.hmget("asynq:{q}:t:a", "state", "pending_since") == [b"active", None]
 
 
 @pytest.mark.parametrize(("name", "left"), [("complete", 0), ("retry", 0), ("archive", 0), ("requeue", 1)])
-def test_a_recorded_cancellation_ends_with_the_run_it_ended(driver: Driver, name: str, left: int) -> None:
+def test_a_recorded_cancellation_is_removed_with_its_run(driver: Driver, name: str, left: int) -> None:
     driver.enqueue(message("a", retention=60))
     driver.client.hset("asynq:{q}:t:a", "cancel", "retry")
     [delivery] = driver.take()
@@ -211,7 +211,7 @@ def test_a_recorded_cancellation_ends_with_the_run_it_ended(driver: Driver, name
 
 
 @pytest.mark.parametrize("name", ["done", "complete", "retry", "archive", "requeue"])
-def test_a_settled_call_leaves_no_key_of_ours(driver: Driver, name: str) -> None:
+def test_a_settled_run_leaves_no_key_of_this_library(driver: Driver, name: str) -> None:
     driver.enqueue(message("a"), message("b"))
     delivery, _ = driver.take(2)
     assert driver.client.ttl("asynq:{q}:py:taken:token") == pytest.approx(60, abs=2)
@@ -219,7 +219,7 @@ def test_a_settled_call_leaves_no_key_of_ours(driver: Driver, name: str) -> None
     assert driver.client.keys("asynq:{q}:py:*") == []
 
 
-def test_a_forwarded_task_makes_its_group_known_again(driver: Driver) -> None:
+def test_forwarding_lists_the_group_of_a_task_again(driver: Driver) -> None:
     driver.enqueue(message("a", group="g"), process_in=1000)
     driver.client.delete("asynq:{q}:groups")
     driver.clock.advance(1000)

@@ -25,7 +25,7 @@ from tests.redis.driver import Driver, message, unique
 HASH, LOCK = "asynq:{q}:t:a", unique("any").unique_key
 
 
-def test_whoever_ran_a_task_that_was_archived_by_hand_did_not_archive_it(driver: Driver) -> None:
+def test_a_manually_archived_task_confirms_no_archiving_of_its_worker(driver: Driver) -> None:
     driver.enqueue(message("a"))
     [delivery] = driver.take()
     driver.one(Requeue(delivery=delivery))
@@ -33,7 +33,7 @@ def test_whoever_ran_a_task_that_was_archived_by_hand_did_not_archive_it(driver:
     assert isinstance(driver.one(Archive(delivery=delivery, error="no")), LeaseLostError)
 
 
-def test_whoever_ran_a_task_that_was_run_by_hand_did_not_requeue_it(driver: Driver) -> None:
+def test_a_manually_run_task_confirms_no_requeue_of_its_worker(driver: Driver) -> None:
     driver.enqueue(message("a"))
     [delivery] = driver.take()
     driver.one(Retry(delivery=delivery, delay=60_000, error="no"))
@@ -42,7 +42,7 @@ def test_whoever_ran_a_task_that_was_run_by_hand_did_not_requeue_it(driver: Driv
 
 
 @pytest.mark.parametrize("archived", [False, True])
-def test_a_cancellation_is_forgotten_when_its_task_is_run_or_archived_by_hand(
+def test_running_or_archiving_a_task_manually_removes_its_cancellation(
     driver: Driver, archived: bool
 ) -> None:
     driver.enqueue(message("a"), process_in=60_000)
@@ -55,7 +55,7 @@ def test_a_cancellation_is_forgotten_when_its_task_is_run_or_archived_by_hand(
 
 
 @pytest.mark.parametrize(("until", "held"), [("done", b"a"), ("expiry", b"expiry:a"), ("start", None)])
-def test_a_kept_lock_is_taken_again_when_its_task_is_run_by_hand_unless_it_ended_with_the_start(
+def test_running_a_task_manually_takes_its_kept_lock_again_unless_until_start(
     driver: Driver, until: Any, held: bytes | None
 ) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=5000, until=until, keep=True))
@@ -67,14 +67,14 @@ def test_a_kept_lock_is_taken_again_when_its_task_is_run_by_hand_unless_it_ended
         assert 2000 < driver.client.pttl(LOCK) <= 5000
 
 
-def test_a_lock_that_is_not_kept_is_not_taken_again_when_its_task_is_run_by_hand(driver: Driver) -> None:
+def test_running_a_task_manually_does_not_take_a_lock_that_is_not_kept(driver: Driver) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=5000), process_in=60_000)
     driver.client.delete(LOCK)
     assert driver.one(RunTask(queue="q", task_id="a")) is None
     assert not driver.client.exists(LOCK)
 
 
-def test_tasks_that_go_at_once_as_the_archive_is_full_free_the_locks_they_own_alone(driver: Driver) -> None:
+def test_tasks_removed_at_once_by_a_full_archive_release_only_their_own_locks(driver: Driver) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=60_000))
     other = message("b", unique_key="asynq:{q}:unique:b:")
     driver.enqueue(other, unique=Unique(ttl=60_000))
@@ -84,7 +84,7 @@ def test_tasks_that_go_at_once_as_the_archive_is_full_free_the_locks_they_own_al
     assert driver.client.keys("asynq:{q}:t:*") == []
 
 
-def test_the_name_of_a_group_goes_when_its_last_task_is_run_by_hand(driver: Driver) -> None:
+def test_running_the_last_task_of_a_group_manually_removes_its_name(driver: Driver) -> None:
     driver.enqueue(message("a", group="g"), message("b", group="g"))
     driver.one(RunTask(queue="q", task_id="a"))
     assert set(driver.client.smembers("asynq:{q}:groups")) == {b"g"}
@@ -92,14 +92,14 @@ def test_the_name_of_a_group_goes_when_its_last_task_is_run_by_hand(driver: Driv
     assert not driver.client.exists("asynq:{q}:groups")
 
 
-def test_the_name_of_a_group_stays_when_its_only_scheduled_task_is_run_by_hand(driver: Driver) -> None:
+def test_running_the_only_scheduled_task_of_a_group_manually_keeps_its_name(driver: Driver) -> None:
     driver.enqueue(message("a", group="g"))
     driver.enqueue(message("b", group="g"), process_in=60_000)
     assert driver.one(RunTask(queue="q", task_id="b")) is None
     assert set(driver.client.smembers("asynq:{q}:groups")) == {b"g"}
 
 
-def test_what_is_left_of_a_task_can_be_deleted_and_nothing_else(driver: Driver) -> None:
+def test_remains_of_a_task_can_only_be_deleted(driver: Driver) -> None:
     driver.client.hset(HASH, mapping={"state": "archived", "result": "half"})
     for operation in (GetTask, RunTask, ArchiveTask):
         assert isinstance(driver.one(operation(queue="q", task_id="a")), TaskNotFoundError)
@@ -109,15 +109,13 @@ def test_what_is_left_of_a_task_can_be_deleted_and_nothing_else(driver: Driver) 
     assert isinstance(driver.one(DeleteTask(queue="q", task_id="a")), TaskNotFoundError)
 
 
-def test_a_key_that_holds_no_task_is_no_task(driver: Driver) -> None:
+def test_a_key_without_a_task_does_not_count_as_a_task(driver: Driver) -> None:
     driver.client.set(HASH, "somebody's")
     assert isinstance(driver.one(GetTask(queue="q", task_id="a")), TaskNotFoundError)
 
 
 @pytest.mark.parametrize("state", [TaskState.PENDING, TaskState.ARCHIVED])
-def test_whoever_wants_an_id_that_is_taken_is_told_the_state_of_its_task(
-    driver: Driver, state: TaskState
-) -> None:
+def test_an_id_conflict_contains_the_state_of_the_existing_task(driver: Driver, state: TaskState) -> None:
     driver.enqueue(message("a"))
     if state is TaskState.ARCHIVED:
         driver.one(ArchiveTask(queue="q", task_id="a"))

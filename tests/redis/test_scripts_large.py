@@ -49,9 +49,7 @@ def half_of_a_reply(name: str, **fields: Any) -> TaskMessage:
 
 
 @every_end
-def test_the_end_of_a_run_keeps_the_rest_of_a_large_message(
-    driver: Driver, end: Any, state: TaskState
-) -> None:
+def test_a_settlement_keeps_the_rest_of_a_large_message(driver: Driver, end: Any, state: TaskState) -> None:
     large = message("a", payload=PAYLOAD, headers={"k": "v"}, retention=60, max_retry=3)
     driver.enqueue(large)
     driver.one(end(driver.take()[0]))
@@ -62,7 +60,7 @@ def test_the_end_of_a_run_keeps_the_rest_of_a_large_message(
     assert stored.message.error == ("e" if state is not TaskState.COMPLETED else "")
 
 
-def test_errors_of_a_large_message_take_one_anothers_place(driver: Driver) -> None:
+def test_an_error_of_a_large_message_replaces_the_previous_one(driver: Driver) -> None:
     driver.enqueue(message("a", payload=PAYLOAD))
     for error in ("first", "second"):
         delivery = driver.take(token=error)[0]
@@ -74,7 +72,7 @@ def test_errors_of_a_large_message_take_one_anothers_place(driver: Driver) -> No
     assert (found.error, found.retried, found.payload) == ("second", 2, PAYLOAD)
 
 
-def test_tasks_are_taken_until_they_have_many_bytes(driver: Driver) -> None:
+def test_a_dequeue_is_limited_by_the_size_of_its_tasks(driver: Driver) -> None:
     for name in "abcde":
         driver.enqueue(half_of_a_reply(name))
     # A copy takes no more than the first one did.
@@ -83,7 +81,7 @@ def test_tasks_are_taken_until_they_have_many_bytes(driver: Driver) -> None:
         assert [delivery.message.id for delivery in taken] == list(expected)
 
 
-def test_lost_leases_are_listed_until_they_have_many_bytes(driver: Driver) -> None:
+def test_a_list_of_lost_leases_is_limited_by_the_size_of_its_tasks(driver: Driver) -> None:
     names = ["a", "b", "c", "d", "e"]
     for name in names:
         driver.enqueue(half_of_a_reply(name))
@@ -97,7 +95,7 @@ def test_lost_leases_are_listed_until_they_have_many_bytes(driver: Driver) -> No
     assert pages == [["a", "b"], ["c", "d"], ["e"]]
 
 
-def test_a_set_of_large_tasks_is_read_in_several_pages(driver: Driver) -> None:
+def test_a_set_of_large_tasks_is_read_in_pages(driver: Driver) -> None:
     for name in "abcde":
         driver.enqueue(half_of_a_reply(name, group="g"))
         driver.clock.advance(1000)
@@ -112,7 +110,7 @@ def test_a_set_of_large_tasks_is_read_in_several_pages(driver: Driver) -> None:
 
 
 @every_end
-def test_a_message_that_is_lost_meanwhile_ends_no_script_halfway(
+def test_a_message_lost_between_calls_does_not_interrupt_a_script(
     driver: Driver, end: Any, state: TaskState
 ) -> None:
     driver.enqueue(message("a", payload=PAYLOAD, retention=60))

@@ -37,9 +37,7 @@ def lasts(driver: Driver, milliseconds: int) -> bool:
 
 
 @pytest.mark.parametrize(("until", "value"), [("done", b"a"), ("start", b"a"), ("expiry", b"expiry:a")])
-def test_go_takes_a_lock_for_the_tasks_own_unless_only_time_may_end_it(
-    driver: Driver, until: Any, value: bytes
-) -> None:
+def test_go_can_release_a_lock_unless_only_time_may(driver: Driver, until: Any, value: bytes) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=60_000, until=until))
     assert driver.client.get(LOCK) == value
     assert driver.client.hget("asynq:{q}:t:a", "unique_key") == LOCK.encode()
@@ -53,7 +51,7 @@ def test_a_lock_lasts_whole_seconds_from_the_due_time(driver: Driver) -> None:
     assert lasts(driver, 661_000)
 
 
-def test_a_lock_of_a_task_whose_time_was_over_lasts_from_now_on(driver: Driver) -> None:
+def test_the_lock_of_a_task_with_a_past_due_time_counts_from_the_present(driver: Driver) -> None:
     late = Enqueue(
         message=unique("a"),
         enqueue_id="a",
@@ -64,14 +62,14 @@ def test_a_lock_of_a_task_whose_time_was_over_lasts_from_now_on(driver: Driver) 
     assert lasts(driver, 60_000)
 
 
-def test_a_lock_that_names_the_id_of_no_task_is_taken_over(driver: Driver) -> None:
+def test_a_lock_of_a_missing_task_is_taken_over(driver: Driver) -> None:
     driver.client.set(LOCK, "a")  # as Go leaves it when the id was taken by another task
     [answer] = driver.enqueue(unique("a"), unique=Unique(ttl=60_000))
     assert answer.state is TaskState.PENDING
     assert lasts(driver, 60_000)
 
 
-def test_nothing_releases_a_lock_that_another_task_took_since(driver: Driver) -> None:
+def test_no_operation_releases_a_lock_that_another_task_holds(driver: Driver) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=60_000))
     [delivery] = driver.take()
     driver.client.set(LOCK, "b")
@@ -79,7 +77,7 @@ def test_nothing_releases_a_lock_that_another_task_took_since(driver: Driver) ->
     assert driver.client.get(LOCK) == b"b"
 
 
-def test_a_task_that_makes_room_gives_its_lock_away_in_the_same_step(driver: Driver) -> None:
+def test_a_replaced_task_passes_its_lock_on_atomically(driver: Driver) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=60_000))
     driver.one(Archive(delivery=driver.take()[0], error="no"))
     again = Enqueue(
@@ -134,7 +132,7 @@ def test_a_kept_lock_outlasts_the_recovery_of_its_task_but_not_its_end(
     assert lasts(driver, left)
 
 
-def test_nothing_is_renewed_for_a_recovered_task_without_a_lock(driver: Driver) -> None:
+def test_no_lock_is_extended_for_a_recovered_task_without_a_lock(driver: Driver) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=5000))
     driver.take(1, lease=30_000)
     driver.clock.advance(40_000)
@@ -144,7 +142,7 @@ def test_nothing_is_renewed_for_a_recovered_task_without_a_lock(driver: Driver) 
     assert not driver.client.exists(LOCK)
 
 
-def test_a_kept_lock_is_left_to_whoever_took_it_since(driver: Driver) -> None:
+def test_a_kept_lock_taken_by_another_task_is_not_changed(driver: Driver) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=5000, keep=True))
     driver.client.set(LOCK, "b", px=4000)
     driver.take(1, lease=30_000)
@@ -152,7 +150,7 @@ def test_a_kept_lock_is_left_to_whoever_took_it_since(driver: Driver) -> None:
     assert lasts(driver, 4000)
 
 
-def test_a_lock_until_start_is_not_taken_again_after_it(driver: Driver) -> None:
+def test_a_lock_until_start_is_not_taken_again_after_the_start(driver: Driver) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=5000, until="start", keep=True))
     [delivery] = driver.take()
     assert not driver.client.exists(LOCK)
@@ -161,7 +159,7 @@ def test_a_lock_until_start_is_not_taken_again_after_it(driver: Driver) -> None:
     assert not driver.client.exists(LOCK)
 
 
-def test_what_trims_and_purges_releases_owned_locks(driver: Driver) -> None:
+def test_trimming_and_purging_release_owned_locks(driver: Driver) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=600_000))
     driver.one(Archive(delivery=driver.take()[0], error="no"))
     assert driver.client.get(LOCK) == b"a"
@@ -175,14 +173,14 @@ def test_what_trims_and_purges_releases_owned_locks(driver: Driver) -> None:
     assert not driver.client.exists(LOCK)
 
 
-def test_a_full_archive_releases_the_lock_of_the_task_that_gives_way(driver: Driver) -> None:
+def test_a_full_archive_releases_the_lock_of_a_trimmed_task(driver: Driver) -> None:
     driver.enqueue(unique("a"), unique=Unique(ttl=600_000))
     assert driver.one(Archive(delivery=driver.take()[0], error="no", max_size=0)) is None
     assert driver.client.keys("asynq:{q}:t:*") == []
     assert not driver.client.exists(LOCK)
 
 
-def test_a_new_payload_is_given_to_the_task_that_is_there_not_to_the_one_that_was(driver: Driver) -> None:
+def test_a_payload_update_applies_to_the_task_present_at_the_write(driver: Driver) -> None:
     unique_for_an_hour = Unique(ttl=3_600_000)
     driver.enqueue(unique("a", headers={"made": "first"}), unique=unique_for_an_hour)
 

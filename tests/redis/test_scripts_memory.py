@@ -28,7 +28,7 @@ def collect(driver: Driver, collection: str, names: list[str]) -> None:
 @pytest.mark.parametrize(
     "collection", [*(state.value for state in TaskState if state is not TaskState.AGGREGATING), "g:g"]
 )
-def test_the_first_tasks_of_a_state_stand_for_the_others(driver: Driver, collection: str) -> None:
+def test_the_first_tasks_of_a_state_are_measured_as_a_sample(driver: Driver, collection: str) -> None:
     names = [f"{number:02d}" for number in range(SAMPLED + MORE)]
     driver.enqueue(*(message(name, payload=bytes(10 * number)) for number, name in enumerate(names)))
     driver.client.delete("asynq:{q}:pending")
@@ -41,7 +41,7 @@ def test_the_first_tasks_of_a_state_stand_for_the_others(driver: Driver, collect
     assert driver.one(GetMemory(queue="q")) == int(expected + each * len(names))
 
 
-def test_some_groups_stand_for_the_others(driver: Driver) -> None:
+def test_some_groups_are_measured_as_a_sample(driver: Driver) -> None:
     names = [f"g{number}" for number in range(8)]
     for name in names:
         driver.one(Enqueue(message=message(name, group=name), enqueue_id=name))

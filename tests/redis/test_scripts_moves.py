@@ -36,14 +36,14 @@ def test_an_id_that_is_listed_twice_is_moved_once(driver: Driver) -> None:
     assert not driver.client.exists("asynq:{q}:pending")
 
 
-def test_pending_tasks_that_are_moved_are_listed_as_pending_no_longer(driver: Driver) -> None:
+def test_moved_pending_tasks_are_no_longer_listed_as_pending(driver: Driver) -> None:
     driver.enqueue(*map(message, "abcd"))
     assert driver.one(MoveTasks(queue="q", state=TaskState.PENDING, to="archived", limit=3)) == 3
     assert driver.client.lrange("asynq:{q}:pending", 0, -1) == [b"d"]
 
 
 @pytest.mark.parametrize("state", ["pending", "aggregating", "retry"])
-def test_an_id_of_a_task_that_is_in_another_state_is_dropped(driver: Driver, state: str) -> None:
+def test_an_id_of_a_task_in_another_state_is_removed(driver: Driver, state: str) -> None:
     if state == "retry":
         driver.enqueue(message("a"))
         driver.one(Retry(delivery=driver.take()[0], delay=60_000, error="no"))
@@ -56,7 +56,7 @@ def test_an_id_of_a_task_that_is_in_another_state_is_dropped(driver: Driver, sta
     assert not driver.client.exists("asynq:{q}:scheduled", "asynq:{q}:archived")
 
 
-def test_a_task_that_is_nowhere_else_is_moved_whatever_it_says(driver: Driver) -> None:
+def test_a_task_that_is_listed_nowhere_else_is_moved_regardless_of_its_state(driver: Driver) -> None:
     driver.enqueue(message("a"), message("b"), process_in=60_000)
     driver.client.hset(TASK, "state", "retry")
     driver.client.hset("asynq:{q}:t:b", "state", "unheard-of")
@@ -64,7 +64,7 @@ def test_a_task_that_is_nowhere_else_is_moved_whatever_it_says(driver: Driver) -
     assert driver.client.zrange("asynq:{q}:archived", 0, -1) == [b"a", b"b"]
 
 
-def test_a_group_is_listed_as_long_as_it_holds_tasks(driver: Driver) -> None:
+def test_a_group_is_listed_as_long_as_it_has_tasks(driver: Driver) -> None:
     driver.enqueue(message("a", group="g"), message("b", group="g"))
     move = MoveTasks(queue="q", state=TaskState.AGGREGATING, to="archived", group="g", limit=1)
     assert driver.one(move) == 1
@@ -73,7 +73,7 @@ def test_a_group_is_listed_as_long_as_it_holds_tasks(driver: Driver) -> None:
     assert not driver.client.exists("asynq:{q}:groups")
 
 
-def test_a_group_that_holds_something_else_is_named(driver: Driver) -> None:
+def test_a_group_key_of_another_type_is_named(driver: Driver) -> None:
     driver.enqueue(message("b"))
     driver.client.set("asynq:{q}:g:g", "garbage")
     refusal = driver.one(MoveTasks(queue="q", state=TaskState.AGGREGATING, to="archived", group="g"))
@@ -84,7 +84,7 @@ def test_a_group_that_holds_something_else_is_named(driver: Driver) -> None:
 # --- lost and handed back -----------------------------------------------------------------------------------
 
 
-def test_a_task_that_left_its_worker_since_is_not_recovered(driver: Driver) -> None:
+def test_a_task_that_left_its_worker_is_not_recovered(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.take(lease=1000)
     driver.clock.advance(2000)
@@ -95,7 +95,7 @@ def test_a_task_that_left_its_worker_since_is_not_recovered(driver: Driver) -> N
     assert driver.client.hget(TASK, "state") == b"pending"
 
 
-def test_a_recovered_task_that_is_gone_stays_gone(driver: Driver) -> None:
+def test_recovery_does_not_restore_a_missing_task(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.take(lease=1000)
     driver.clock.advance(2000)
@@ -106,7 +106,7 @@ def test_a_recovered_task_that_is_gone_stays_gone(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("to", ["recover", "archive"])
-def test_nothing_of_its_run_is_left_with_an_archived_task(driver: Driver, to: str) -> None:
+def test_an_archived_task_has_no_fields_of_its_run(driver: Driver, to: str) -> None:
     driver.enqueue(message("a"))
     [delivery] = driver.take(lease=1000)
     assert driver.one(CancelTask(task_id="a")) is True
@@ -120,14 +120,14 @@ def test_nothing_of_its_run_is_left_with_an_archived_task(driver: Driver, to: st
     assert not driver.client.exists("asynq:{q}:lease", "asynq:{q}:active")
 
 
-def test_a_task_that_is_handed_back_has_no_lease(driver: Driver) -> None:
+def test_a_requeued_task_has_no_lease(driver: Driver) -> None:
     driver.enqueue(message("a"))
     [delivery] = driver.take()
     assert driver.one(Requeue(delivery=delivery)) is None
     assert not driver.client.exists("asynq:{q}:lease", "asynq:{q}:active")
 
 
-def test_a_set_that_holds_something_else_does_not_keep_others_from_being_reclaimed(driver: Driver) -> None:
+def test_a_set_key_of_another_type_does_not_block_the_reclaiming_of_others(driver: Driver) -> None:
     driver.enqueue(message("a", group="g"))
     driver.clock.advance(1000)
     driver.one(TakeGroup(queue="q", group="g", set_id="sound", grace=0, hold=1000))
@@ -143,7 +143,7 @@ def test_a_set_that_holds_something_else_does_not_keep_others_from_being_reclaim
 CHANGED = {"msg": b"\xfe", "state": b"retry"}
 
 
-def test_an_undecodable_task_is_set_aside_with_a_message_in_its_place(driver: Driver) -> None:
+def test_an_undecodable_task_is_archived_with_a_replacement_message(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.client.hset(TASK, "msg", b"\xff")
     assert driver.take() == []
@@ -154,7 +154,9 @@ def test_an_undecodable_task_is_set_aside_with_a_message_in_its_place(driver: Dr
 
 
 @pytest.mark.parametrize("field", ["msg", "state"])
-def test_an_undecodable_task_that_changed_since_it_was_read_is_left_alone(driver: Driver, field: str) -> None:
+def test_an_undecodable_task_that_changed_since_it_was_read_is_not_archived(
+    driver: Driver, field: str
+) -> None:
     driver.enqueue(message("a"))
     driver.client.hset(TASK, "msg", b"\xff")
     dequeue = Dequeue(orders=(("q",),), token="t", lease=1000)
@@ -163,7 +165,7 @@ def test_an_undecodable_task_that_changed_since_it_was_read_is_left_alone(driver
 
 
 @pytest.mark.parametrize("field", ["msg", "state"])
-def test_what_is_set_aside_is_told_unless_it_changed_since_it_was_read(driver: Driver, field: str) -> None:
+def test_an_archived_damaged_task_is_reported_unless_it_has_changed(driver: Driver, field: str) -> None:
     driver.enqueue(message("a"))
     driver.take(lease=1000)
     driver.client.hset(TASK, "msg", b"\xff")
@@ -176,7 +178,7 @@ def test_what_is_set_aside_is_told_unless_it_changed_since_it_was_read(driver: D
     assert driver.one(listing).set_aside == ("a",)
 
 
-def test_a_task_an_aggregator_took_since_it_was_read_gets_no_payload(driver: Driver) -> None:
+def test_the_payload_of_a_task_that_joined_a_set_is_not_updated(driver: Driver) -> None:
     driver.enqueue(message("a", group="g"))
     driver.clock.advance(1000)
     take = TakeGroup(queue="q", group="g", set_id="s", grace=0, hold=1000)

@@ -19,7 +19,7 @@ def calls_of(driver: Driver, script: str) -> int:
 
 
 @pytest.mark.parametrize("kind", [*NO_TASK, "nothing"])
-def test_an_active_id_of_no_task_is_dropped_with_what_is_there(driver: Driver, kind: str) -> None:
+def test_an_active_id_without_a_task_is_removed_with_its_remains(driver: Driver, kind: str) -> None:
     driver.client.lpush(ACTIVE, "gone")
     if kind in NO_TASK:
         NO_TASK[kind](driver.client, "asynq:{q}:t:gone")
@@ -27,7 +27,7 @@ def test_an_active_id_of_no_task_is_dropped_with_what_is_there(driver: Driver, k
     assert driver.client.keys() == []
 
 
-def test_an_orphan_is_recovered_whatever_state_it_was_in(driver: Driver) -> None:
+def test_an_orphan_is_recovered_regardless_of_its_state(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.client.rpoplpush("asynq:{q}:pending", ACTIVE)  # whoever did this did nothing more
     assert driver.one(AdoptOrphans(queue="q", grace=1000)).adopted == 1
@@ -35,7 +35,7 @@ def test_an_orphan_is_recovered_whatever_state_it_was_in(driver: Driver) -> None
     assert [lost.message.id for lost in driver.one(ListLostLeases(queue="q")).leases] == ["a"]
 
 
-def test_ids_that_are_dropped_let_no_orphan_be_passed_over(driver: Driver) -> None:
+def test_no_orphan_is_skipped_after_removed_ids(driver: Driver) -> None:
     driver.enqueue(*(message(name) for name in "abcd"))
     driver.take(4)
     driver.client.delete(LEASE, "asynq:{q}:t:a")
@@ -58,7 +58,7 @@ def late(driver: Driver) -> Driver:
     return driver
 
 
-def test_tasks_that_are_gone_hide_no_lost_one(late: Driver) -> None:
+def test_missing_tasks_do_not_hide_a_lost_one(late: Driver) -> None:
     late.client.delete(*(f"asynq:{{q}}:t:{number:02}" for number in range(40)))
     found = late.one(ListLostLeases(queue="q", limit=100))
     assert [lost.message.id for lost in found.leases] == [f"{number}" for number in range(40, 80)]
@@ -66,7 +66,7 @@ def test_tasks_that_are_gone_hide_no_lost_one(late: Driver) -> None:
     assert late.client.llen(ACTIVE) == 40
 
 
-def test_a_lapsed_lease_of_a_task_that_does_not_run_goes_and_the_task_stays(late: Driver) -> None:
+def test_an_expired_lease_of_an_inactive_task_is_removed_without_the_task(late: Driver) -> None:
     for number in range(40):
         late.client.hset(f"asynq:{{q}}:t:{number:02}", "state", "retry")
     found = late.one(ListLostLeases(queue="q", limit=100))
@@ -77,7 +77,7 @@ def test_a_lapsed_lease_of_a_task_that_does_not_run_goes_and_the_task_stays(late
 
 
 @pytest.mark.parametrize("damage", ["gone", "elsewhere"])
-def test_a_call_clears_no_more_than_fifty_leases_away(late: Driver, damage: str) -> None:
+def test_a_call_removes_at_most_fifty_leases(late: Driver, damage: str) -> None:
     for number in range(80):
         key = f"asynq:{{q}}:t:{number:02}"
         late.client.delete(key) if damage == "gone" else late.client.hset(key, "state", "retry")
@@ -86,7 +86,7 @@ def test_a_call_clears_no_more_than_fifty_leases_away(late: Driver, damage: str)
     assert late.client.zcard(LEASE) == 0
 
 
-def test_a_call_looks_at_a_bounded_number_of_leases_that_are_gos(driver: Driver) -> None:
+def test_a_call_reads_a_bounded_number_of_go_leases(driver: Driver) -> None:
     go = {f"go-{number}": 1_700_000_001 for number in range(600)}
     driver.client.zadd(LEASE, go)
     driver.clock.advance(2000)

@@ -32,7 +32,7 @@ TTL = 10_000
         ("asynq:schedulers", WriteScheduler(scheduler_id="s", entries=(), ttl=TTL)),
     ],
 )
-def test_a_heartbeat_prunes_who_ended_long_ago(driver: Driver, index: str, op: Op[None]) -> None:
+def test_a_heartbeat_removes_expired_servers(driver: Driver, index: str, op: Op[None]) -> None:
     now = driver.clock.now() // 1000
     members: Any = partial(driver.client.zrange, index, 0, -1)
     driver.client.zadd(index, {"long ago": now - _PRUNED_AFTER, "a while ago": now - _PRUNED_AFTER + 1})

@@ -38,7 +38,7 @@ def repaired(driver: Driver, queue: str = "q", *, meanwhile: Callable[[], object
     return {(finding.fault, finding.name) for finding in page.findings}
 
 
-def test_what_is_put_back_is_whole(driver: Driver) -> None:
+def test_a_repaired_task_is_complete(driver: Driver) -> None:
     driver.enqueue(message("a"))
     driver.client.delete("asynq:{q}:pending")
     driver.client.hdel(TASK, "pending_since")
@@ -48,7 +48,7 @@ def test_what_is_put_back_is_whole(driver: Driver) -> None:
     assert [delivery.message.id for delivery in driver.take()] == ["a"]
 
 
-def test_a_run_that_is_listed_again_is_lost_after_some_time_and_its_worker_has_no_say(driver: Driver) -> None:
+def test_a_relisted_active_task_is_lost_after_a_grace_period(driver: Driver) -> None:
     driver.enqueue(message("a"))
     [delivery] = driver.take()
     driver.client.delete("asynq:{q}:active", "asynq:{q}:lease")
@@ -61,7 +61,7 @@ def test_a_run_that_is_listed_again_is_lost_after_some_time_and_its_worker_has_n
     assert lost.message.id == "a"
 
 
-def test_a_group_is_listed_with_the_task_that_is_put_back(driver: Driver) -> None:
+def test_a_group_is_listed_with_its_repaired_task(driver: Driver) -> None:
     driver.enqueue(message("a", group="g"))
     driver.client.delete("asynq:{q}:g:g", "asynq:{q}:groups")
     assert (Fault.ORPHANED_TASK, "a") in repaired(driver)
@@ -69,7 +69,7 @@ def test_a_group_is_listed_with_the_task_that_is_put_back(driver: Driver) -> Non
     assert driver.client.zrange("asynq:{q}:g:g", 0, -1) == [b"a"]
 
 
-def test_groups_of_all_tasks_are_looked_at_before_the_first_is_put_back(driver: Driver) -> None:
+def test_groups_of_all_tasks_are_read_before_the_first_repair(driver: Driver) -> None:
     driver.enqueue(message("a"), *(message(name, group=name) for name in ("b", "c", "d")))
     driver.client.delete("asynq:{q}:pending", *(f"asynq:{{q}}:g:{name}" for name in "bcd"))
     assert {name for fault, name in repaired(driver) if fault is Fault.ORPHANED_TASK} == set("abcd")
@@ -92,7 +92,7 @@ MEANWHILE: dict[str, tuple[TaskState, Callable[[Driver], object]]] = {
 
 
 @pytest.mark.parametrize(("state", "meanwhile"), MEANWHILE.values(), ids=MEANWHILE)
-def test_what_changed_since_it_was_found_is_left_alone(
+def test_a_finding_that_has_changed_is_not_repaired(
     driver: Driver, state: TaskState, meanwhile: Callable[[Driver], object]
 ) -> None:
     driver.enqueue(message("a", group="g" if state is TaskState.AGGREGATING else ""))
@@ -108,7 +108,7 @@ def test_what_changed_since_it_was_found_is_left_alone(
 
 
 @pytest.mark.parametrize("queue", ["a*b", "a?b", "a[x]b", "a\\b"])
-def test_names_of_queues_are_no_patterns(driver: Driver, queue: str) -> None:
+def test_names_of_queues_are_not_patterns(driver: Driver, queue: str) -> None:
     others = ["aXXb", "axb", "ab"]
     for name in (queue, *others):
         driver.enqueue(message("t", name), message("in-group", name, group=f"of {name}"))
@@ -123,7 +123,7 @@ def test_names_of_queues_are_no_patterns(driver: Driver, queue: str) -> None:
 # --- what is written beside tasks ---------------------------------------------------------------------------
 
 
-def test_what_a_writer_that_died_had_begun_is_not_seen(driver: Driver) -> None:
+def test_an_incomplete_write_of_a_crashed_writer_is_not_visible(driver: Driver) -> None:
     told = server(workers=1)
     keys, entries = ServerKeys.of(told.host, told.pid, told.id), SchedulerKeys("h:1:a")
     driver.client.hset(keys.draft, "begun", "half")
@@ -135,7 +135,7 @@ def test_what_a_writer_that_died_had_begun_is_not_seen(driver: Driver) -> None:
     assert not driver.client.exists(keys.draft, entries.draft)
 
 
-def test_a_mark_is_written_and_ends_by_itself(driver: Driver) -> None:
+def test_a_mark_expires(driver: Driver) -> None:
     driver._send(ScriptCall(MARK, ("asynq:{q}:py:mark", "asynq:{q}:pending"), (5000,)))
     assert driver.client.keys() == [b"asynq:{q}:py:mark"]
     assert driver.client.get("asynq:{q}:py:mark") == b""

@@ -258,21 +258,21 @@ def test_no_script_touches_a_new_key_after_a_write_moves_too_much_or_leaves_its_
         assert len({key_slot(key.encode() if isinstance(key, str) else key) for key in call.keys}) == 1
 
 
-def test_a_script_that_breaks_the_rule_is_found_out(redis_server: RedisServer) -> None:
+def test_a_script_that_breaks_the_rule_is_detected(redis_server: RedisServer) -> None:
     text = "redis.call('SET', KEYS[1], 1) return redis.call('GET', KEYS[1] .. 'x')"
     with pytest.raises(redis.ResponseError, match="TOUCHED AFTER A WRITE: GET kx"):
         redis_server.client.eval(watching(f"\n{text}"), 1, "k")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_script_says_whether_a_full_server_may_run_it(name: str) -> None:
+def test_a_script_declares_whether_a_full_server_may_run_it(name: str) -> None:
     first, _, rest = LuaScript(name).text(flags=True).partition("\n")
     expected = " flags=no-writes" if name in READ_ONLY else " flags=allow-oom"
     assert first == ("#!lua" if name in REFUSED_WHEN_FULL else f"#!lua{expected}")
     assert rest == LuaScript(name).text(flags=False)
 
 
-def test_numbers_become_text_by_format_alone() -> None:
+def test_scripts_format_numbers_explicitly() -> None:
     texts = {
         path.name: path.read_text() for path in (*LUA.iterdir(), *(LUA / "lib").iterdir()) if path.is_file()
     }

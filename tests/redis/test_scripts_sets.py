@@ -38,7 +38,7 @@ def finish(found: AggregationSet, task_id: str) -> FinishAggregation:
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_a_set_without_other_tasks_than_the_aggregate_is_finished(driver: Driver, lost: bool) -> None:
+def test_a_set_that_contains_only_the_aggregate_can_be_finished(driver: Driver, lost: bool) -> None:
     found = taken(driver, "a")
     if lost:
         driver.client.delete(SET)
@@ -46,14 +46,14 @@ def test_a_set_without_other_tasks_than_the_aggregate_is_finished(driver: Driver
     assert not driver.client.exists(SET, SETS)
 
 
-def test_a_set_that_lost_its_tasks_is_returned(driver: Driver) -> None:
+def test_a_set_without_existing_tasks_can_be_returned(driver: Driver) -> None:
     found = taken(driver, "a")
     driver.client.delete(SET)
     assert driver.one(ReturnAggregation(taken=found)) is None
     assert not driver.client.exists(SETS)
 
 
-def test_a_set_too_large_for_one_call_goes_back_in_parts_none_of_which_is_in_both(driver: Driver) -> None:
+def test_a_large_set_is_returned_in_disjoint_parts(driver: Driver) -> None:
     members = {f"{number:04}": number for number in range(1200)}
     driver.client.zadd(SET, members)
     driver.client.zadd(SETS, {SET: 1})
@@ -65,7 +65,7 @@ def test_a_set_too_large_for_one_call_goes_back_in_parts_none_of_which_is_in_bot
     assert driver.client.zcard(GROUP) == len(members)
 
 
-def test_a_member_that_cannot_be_read_is_archived_and_no_task_of_its_group_any_more(driver: Driver) -> None:
+def test_an_undecodable_member_is_archived_and_leaves_its_group(driver: Driver) -> None:
     driver.enqueue(message("broken", group="g"))
     driver.client.hset("asynq:{q}:t:broken", "msg", b"\xff")
     assert [found.id for found in taken(driver, "a").messages] == ["a"]

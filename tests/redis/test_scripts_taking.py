@@ -16,7 +16,7 @@ def ids_taken(driver: Driver) -> list[str]:
     return [delivery.message.id for delivery in driver.take(2)]
 
 
-def test_an_id_whose_key_holds_no_task_is_passed_over_and_the_key_left_alone(driver: Driver) -> None:
+def test_an_id_whose_key_contains_no_task_is_skipped_and_the_key_kept(driver: Driver) -> None:
     driver.client.set("asynq:{q}:t:strange", "somebody's")
     driver.client.lpush(PENDING, "strange")
     driver.enqueue(message("a"))
@@ -25,7 +25,7 @@ def test_an_id_whose_key_holds_no_task_is_passed_over_and_the_key_left_alone(dri
     assert not driver.client.exists(PENDING)
 
 
-def test_a_queue_whose_leases_broke_after_a_call_took_from_it_does_not_fail_the_copy(driver: Driver) -> None:
+def test_a_lease_key_broken_after_a_dequeue_does_not_fail_the_copy(driver: Driver) -> None:
     driver.enqueue(message("a"), message("b", "sound"))
     call = Dequeue(orders=(("q", "sound"),) * 2, token="t", lease=1000)
     assert len(driver.one(call)) == 2
@@ -33,19 +33,19 @@ def test_a_queue_whose_leases_broke_after_a_call_took_from_it_does_not_fail_the_
     assert [delivery.message.id for delivery in driver.one(call)] == ["b"]
 
 
-def test_a_call_looks_at_a_bounded_number_of_ids(driver: Driver) -> None:
+def test_a_call_reads_a_bounded_number_of_ids(driver: Driver) -> None:
     driver.client.rpush(PENDING, *(f"gone-{number}" for number in range(1000)))
     assert driver.take() == []
     assert driver.client.llen(PENDING) == 1000 - 100 * len(driver.calls)
 
 
-def test_an_empty_queue_is_asked_once(driver: Driver) -> None:
+def test_an_empty_queue_is_read_once(driver: Driver) -> None:
     assert driver.take() == []
     assert len(driver.calls) == 1
 
 
 @pytest.mark.parametrize("half", ["state", "lease"])
-def test_a_pending_task_that_is_half_marked_as_running_is_handed_out(driver: Driver, half: str) -> None:
+def test_a_pending_task_with_fields_of_a_run_is_delivered(driver: Driver, half: str) -> None:
     driver.enqueue(message("a"))
     if half == "state":
         driver.client.hset("asynq:{q}:t:a", "state", "active")
@@ -54,13 +54,13 @@ def test_a_pending_task_that_is_half_marked_as_running_is_handed_out(driver: Dri
     assert ids_taken(driver) == ["a"]
 
 
-def test_a_copy_of_an_enqueue_is_answered_as_before_when_its_task_was_taken(driver: Driver) -> None:
+def test_a_repeated_enqueue_of_a_delivered_task_returns_the_original_answer(driver: Driver) -> None:
     assert driver.enqueue(message("a")) == [Enqueued(state=TaskState.PENDING, due_at=driver.clock.now())]
     driver.take()
     assert driver.enqueue(message("a")) == [Enqueued(state=TaskState.PENDING, due_at=driver.clock.now())]
 
 
-def test_of_very_many_queues_the_script_is_told_those_that_have_tasks(driver: Driver) -> None:
+def test_a_dequeue_from_many_queues_sends_only_queues_with_tasks(driver: Driver) -> None:
     queues = tuple(f"q{number}" for number in range(2000))
     driver.enqueue(message("a", "q7"), message("b", "q1999"), message("c", "q1999"))
     driver.calls.clear()

@@ -18,7 +18,7 @@ MINUTE = 60_000
 
 
 @pytest.mark.parametrize("wrong_by", [3600, -3600])
-def test_tasks_and_leases_go_by_the_servers_clock_though_the_process_has_a_wrong_one(
+def test_tasks_and_leases_use_the_clock_of_the_server(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, wrong_by: int
 ) -> None:
     right, right_ns = time.time, time.time_ns
@@ -48,7 +48,7 @@ def test_tasks_and_leases_go_by_the_servers_clock_though_the_process_has_a_wrong
     broker.close()
 
 
-def test_the_servers_time_is_taken_to_the_millisecond(redis_server: RedisServer) -> None:
+def test_the_time_of_the_server_is_read_in_milliseconds(redis_server: RedisServer) -> None:
     def milliseconds() -> int:
         seconds, microseconds = redis_server.client.time()
         return seconds * 1000 + microseconds // 1000

@@ -95,7 +95,7 @@ def calls(redis_server: RedisServer) -> dict[str, list[ScriptCall]]:
     return _calls
 
 
-def test_every_script_says_which_keys_it_checks() -> None:
+def test_every_script_declares_the_keys_it_checks() -> None:
     assert set(CHECKED) == set(NAMES) - {"mark"}
     assert all(set(checked.split()) <= set(names_of(script)) for script, checked in CHECKED.items())
 
@@ -103,7 +103,7 @@ def test_every_script_says_which_keys_it_checks() -> None:
 @pytest.mark.parametrize(
     ("script", "name"), [(script, name) for script, names in CHECKED.items() for name in names.split()]
 )
-def test_a_misplaced_key_is_named_and_nothing_changes(
+def test_a_key_of_another_type_is_named_and_nothing_changes(
     redis_server: RedisServer, calls: dict[str, list[ScriptCall]], script: str, name: str
 ) -> None:
     client = redis_server.client

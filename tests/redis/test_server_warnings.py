@@ -41,12 +41,12 @@ async def test_a_server_that_may_lose_tasks_is_named(caplog: pytest.LogCaptureFi
     assert all(f":{server.port}" in line for line in said)
 
 
-async def test_nothing_is_said_of_a_safe_server(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_safe_server_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     with RedisServer.start("--appendonly", "yes") as server:
         assert await advice(RedisBroker(server.url), caplog, 0) == []
 
 
-async def test_nothing_is_said_where_one_may_not_ask(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_that_refuses_the_query_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     with RedisServer.start() as server:
         allowed = ["+@all", "-info", "-config"]
         server.client.acl_setuser(

@@ -26,7 +26,7 @@ def certificate(tmp_path: Path) -> Certificate:
     return self_signed(tmp_path)
 
 
-def test_a_named_authority_takes_the_place_of_the_systems(certificate: Certificate) -> None:
+def test_a_named_authority_replaces_those_of_the_system(certificate: Certificate) -> None:
     assert context_for(TLS(ca_file=certificate.certificate)).cert_store_stats()["x509"] == 1
 
 
@@ -38,7 +38,7 @@ def test_connections_share_a_context_until_a_certificate_is_renewed(certificate:
     assert context_for(tls) is not first
 
 
-def test_only_who_asks_for_it_trusts_everybody() -> None:
+def test_certificates_are_verified_by_default() -> None:
     assert context_for(TLS()).verify_mode is ssl.CERT_REQUIRED
     assert context_for(TLS()).check_hostname
     assert context_for(TLS(verify=False)).verify_mode is ssl.CERT_NONE

@@ -34,7 +34,7 @@ def connections(server: RedisServer) -> int:
     return len(server.client.client_list()) - 1
 
 
-def test_answers_come_in_the_order_asked(redis_server: RedisServer, face: Face) -> None:
+def test_answers_are_in_the_order_of_the_requests(redis_server: RedisServer, face: Face) -> None:
     broker = RedisBroker(redis_server.url)
     ops: list[Op[Any]] = [Echo(str(n)) if n % 3 else Count() for n in range(12)]
     expected = [str(n).encode() if n % 3 else n // 3 + 1 for n in range(12)]
@@ -48,11 +48,11 @@ def test_a_batch_of_many_writes_is_answered_in_order(redis_server: RedisServer, 
     broker.close()
 
 
-def test_no_operations_need_no_server(face: Face) -> None:
+def test_an_empty_batch_needs_no_server(face: Face) -> None:
     assert face.ask(RedisBroker("redis://127.0.0.1:1")) == []
 
 
-def test_an_error_reply_takes_the_place_of_one_answer_only(redis_server: RedisServer, face: Face) -> None:
+def test_an_error_reply_replaces_only_one_answer(redis_server: RedisServer, face: Face) -> None:
     redis_server.client.set("text", "x")
     broker = RedisBroker(redis_server.url)
     before, refused, after = face.ask(broker, Echo("1"), Send(("LPUSH", "text", "x")), Echo("2"))
@@ -62,7 +62,7 @@ def test_an_error_reply_takes_the_place_of_one_answer_only(redis_server: RedisSe
     broker.close()
 
 
-def test_an_operation_nobody_handles_is_unsupported(redis_server: RedisServer, face: Face) -> None:
+def test_an_operation_without_a_handler_is_unsupported(redis_server: RedisServer, face: Face) -> None:
     class Unheard(Op[None]):
         pass
 
@@ -88,7 +88,7 @@ def test_threads_share_a_broker(redis_server: RedisServer) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_uses_connections_of_its_own(redis_server: RedisServer) -> None:
+def test_a_forked_child_opens_its_own_connections(redis_server: RedisServer) -> None:
     broker = RedisBroker(redis_server.url)
     broker.execute(Ping())
     reader, writer = os.pipe()
@@ -124,7 +124,7 @@ def test_event_loops_of_several_threads_share_a_broker(redis_server: RedisServer
     assert answers == [[f"{thread}.{n}".encode() for n in range(50)] for thread in range(4)]
 
 
-async def test_both_faces_work_side_by_side(redis_server: RedisServer) -> None:
+async def test_blocking_and_async_calls_can_be_mixed(redis_server: RedisServer) -> None:
     broker = RedisBroker(redis_server.url)
     assert await broker.aexecute(Echo("a")) == b"a"
     assert await asyncio.to_thread(broker.execute, Echo("b")) == b"b"
@@ -132,7 +132,7 @@ async def test_both_faces_work_side_by_side(redis_server: RedisServer) -> None:
     await broker.aclose()
 
 
-async def test_many_callers_wait_for_the_connections_there_are(redis_server: RedisServer) -> None:
+async def test_callers_wait_for_a_free_connection(redis_server: RedisServer) -> None:
     with Proxy(redis_server.port) as proxy:
         broker = RedisBroker(proxy.url, max_connections=3)
         answers = await asyncio.gather(*(broker.aexecute(Echo(str(n))) for n in range(200)))
@@ -141,7 +141,7 @@ async def test_many_callers_wait_for_the_connections_there_are(redis_server: Red
         await broker.aclose()
 
 
-async def test_a_closed_broker_holds_no_connection_and_can_be_used_again(own_server: RedisServer) -> None:
+async def test_a_closed_broker_has_no_connection_and_can_be_used_again(own_server: RedisServer) -> None:
     broker = RedisBroker(own_server.url)
     for _ in range(2):
         broker.execute(Ping())
@@ -189,7 +189,7 @@ def test_an_interrupted_call_leaves_no_reply_to_the_next(
     broker.close()
 
 
-def test_a_pickled_broker_is_the_same_broker(redis_server: RedisServer, face: Face) -> None:
+def test_a_broker_survives_pickling(redis_server: RedisServer, face: Face) -> None:
     clock = FakeClock(5)
     broker = RedisBroker(redis_server.url, clock=clock, budget=timedelta(seconds=1))
     face.ask(broker, Echo("so that there are connections"))
@@ -202,7 +202,7 @@ def test_a_pickled_broker_is_the_same_broker(redis_server: RedisServer, face: Fa
     copy.close()
 
 
-def test_options_go_before_the_url(own_server: RedisServer, face: Face) -> None:
+def test_options_take_precedence_over_the_url(own_server: RedisServer, face: Face) -> None:
     own_server.client.acl_setuser("me", enabled=True, passwords=["+right"], keys=["*"], commands=["+@all"])
     url = own_server.url.replace("redis://", "redis://other:wrong@") + "/1"
     broker = RedisBroker(url, username="me", password="right", db=2)
@@ -211,7 +211,7 @@ def test_options_go_before_the_url(own_server: RedisServer, face: Face) -> None:
     broker.close()
 
 
-def test_a_unix_socket_is_as_good_as_a_port(own_server: RedisServer, face: Face) -> None:
+def test_a_unix_socket_works_like_a_port(own_server: RedisServer, face: Face) -> None:
     broker = RedisBroker(f"unix://{own_server.socket_path}")
     assert face.ask(broker, Echo("x"), ListQueues()) == [b"x", ()]
     broker.close()
@@ -230,12 +230,12 @@ def test_a_unix_socket_is_as_good_as_a_port(own_server: RedisServer, face: Face)
         ({"db": True}, "db", TypeError),
     ],
 )
-def test_a_senseless_option_is_refused_by_name(options: Any, named: str, kind: type[Exception]) -> None:
+def test_an_invalid_broker_option_is_refused_by_name(options: Any, named: str, kind: type[Exception]) -> None:
     with pytest.raises(kind, match=named):
         RedisBroker(**options)
 
 
-def test_tls_towards_a_server_without_it_is_an_error_of_ours(redis_server: RedisServer, face: Face) -> None:
+def test_tls_to_a_server_without_tls_raises_a_broker_error(redis_server: RedisServer, face: Face) -> None:
     broker = RedisBroker(
         redis_server.url,
         tls=TLS(verify=False),

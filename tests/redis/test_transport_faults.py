@@ -46,7 +46,7 @@ def meanwhile(*actions: Callable[[], Any]) -> Iterator[None]:
     thread.join()
 
 
-def test_a_call_outlives_a_restart_of_the_server(own_server: RedisServer, face: Face) -> None:
+def test_a_call_succeeds_despite_a_restart_of_the_server(own_server: RedisServer, face: Face) -> None:
     broker = RedisBroker(own_server.url, budget=LONG)
     face.ask(broker, Ping())
     own_server.kill()
@@ -56,7 +56,7 @@ def test_a_call_outlives_a_restart_of_the_server(own_server: RedisServer, face: 
     broker.close()
 
 
-def test_without_a_server_a_call_ends_with_the_budget(own_server: RedisServer, face: Face) -> None:
+def test_a_call_without_a_server_fails_after_the_budget(own_server: RedisServer, face: Face) -> None:
     own_server.kill()
     broker = RedisBroker(own_server.url, budget=SHORT)
     began = time.monotonic()
@@ -66,7 +66,9 @@ def test_without_a_server_a_call_ends_with_the_budget(own_server: RedisServer, f
     assert not failed.value.maybe_applied
 
 
-def test_a_server_that_hangs_costs_the_budget_and_the_timeouts(own_server: RedisServer, face: Face) -> None:
+def test_a_call_to_a_hanging_server_fails_after_budget_and_timeouts(
+    own_server: RedisServer, face: Face
+) -> None:
     broker = RedisBroker(own_server.url, budget=SHORT, connect_timeout=SHORT, socket_timeout=SHORT)
     own_server.pause()
     began = time.monotonic()
@@ -95,7 +97,7 @@ def test_a_request_without_a_reply_may_have_been_applied(own_server: RedisServer
     broker.close()
 
 
-def test_a_lost_reply_is_asked_for_again(own_server: RedisServer, face: Face) -> None:
+def test_a_request_with_a_lost_reply_is_sent_again(own_server: RedisServer, face: Face) -> None:
     with Proxy(own_server.port) as proxy:
         broker = RedisBroker(proxy.url, budget=LONG)
         proxy.lose_replies(2, to=b"call for a")
@@ -105,7 +107,7 @@ def test_a_lost_reply_is_asked_for_again(own_server: RedisServer, face: Face) ->
         broker.close()
 
 
-def test_what_must_not_be_sent_twice_is_not(own_server: RedisServer, face: Face) -> None:
+def test_an_unrepeatable_request_is_not_sent_again(own_server: RedisServer, face: Face) -> None:
     with Proxy(own_server.port) as proxy:
         broker = RedisBroker(proxy.url, budget=LONG)
         proxy.lose_replies(to=b"INCR")
@@ -116,7 +118,7 @@ def test_what_must_not_be_sent_twice_is_not(own_server: RedisServer, face: Face)
         broker.close()
 
 
-def test_what_was_surely_not_applied_is_sent_again(own_server: RedisServer, face: Face) -> None:
+def test_a_request_that_was_certainly_not_applied_is_sent_again(own_server: RedisServer, face: Face) -> None:
     own_server.client.replicaof("127.0.0.1", 1)
     broker = RedisBroker(own_server.url, budget=LONG)
     refused = own_server.client.info("stats")["unexpected_error_replies"]
@@ -135,7 +137,7 @@ def errors(server: RedisServer, code: str) -> int:
     return count
 
 
-def test_a_server_that_refuses_to_write_is_doubted(
+def test_a_server_that_refuses_writes_is_reported_as_suspect(
     own_server: RedisServer, face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     doubted: list[Any] = []
@@ -149,7 +151,7 @@ def test_a_server_that_refuses_to_write_is_doubted(
     broker.close()
 
 
-def test_leases_go_by_the_servers_clock(own_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leases_use_the_clock_of_the_server(own_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     broker = RedisBroker(own_server.url)
     broker.execute(enqueue())
     monkeypatch.setattr(time, "time", lambda: 1e9)
@@ -175,7 +177,7 @@ def test_a_broken_connection_is_replaced(own_server: RedisServer) -> None:
         broker.close()
 
 
-def test_forgotten_scripts_are_sent_anew(own_server: RedisServer, face: Face) -> None:
+def test_lost_scripts_are_sent_again(own_server: RedisServer, face: Face) -> None:
     broker = RedisBroker(own_server.url, budget=NONE)
     for n in range(3):
         own_server.client.script_flush()
@@ -185,7 +187,7 @@ def test_forgotten_scripts_are_sent_anew(own_server: RedisServer, face: Face) ->
     broker.close()
 
 
-async def test_scripts_forgotten_between_two_calls_of_one_connection_are_sent_anew(
+async def test_scripts_lost_between_two_calls_of_a_connection_are_sent_again(
     own_server: RedisServer,
 ) -> None:
     broker = RedisBroker(own_server.url, budget=NONE, max_connections=1)
@@ -212,7 +214,7 @@ def test_a_server_that_cannot_save_is_unavailable(own_server: RedisServer, face:
     broker.close()
 
 
-def test_a_busy_server_is_waited_for(own_server: RedisServer, face: Face) -> None:
+def test_a_call_waits_for_a_busy_server(own_server: RedisServer, face: Face) -> None:
     own_server.client.config_set("lua-time-limit", 1)
     hog, killer = redis.Redis(port=own_server.port), redis.Redis(port=own_server.port)
     killer.ping()
@@ -243,7 +245,7 @@ def test_a_busy_server_is_waited_for(own_server: RedisServer, face: Face) -> Non
     broker.close()
 
 
-def test_a_server_that_loads_its_data_is_waited_for(face: Face) -> None:
+def test_a_call_waits_for_a_server_that_loads_its_data(face: Face) -> None:
     slowly = ("--key-load-delay", "10000", "--rdbcompression", "no")
     with RedisServer.start(*slowly) as server:
         server.client.mset({f"key {n}": "x" * 300_000 for n in range(50)})
@@ -267,7 +269,7 @@ def test_too_few_replicas_is_unavailable(own_server: RedisServer, face: Face) ->
 
 
 @pytest.mark.parametrize("executable", find_redis_servers(), ids=lambda path: path.split("/")[-3])
-def test_scripts_run_on_every_server_version_there_is(executable: str, face: Face) -> None:
+def test_scripts_run_on_every_available_server_version(executable: str, face: Face) -> None:
     with RedisServer.start(executable=executable) as server:
         broker = RedisBroker(server.url, budget=NONE)
         answers = face.ask(broker, enqueue(), PauseQueue(queue="q"), Send(("LPUSH", "asynq:{q}:paused", "x")))
@@ -280,7 +282,7 @@ def test_scripts_run_on_every_server_version_there_is(executable: str, face: Fac
         broker.close()
 
 
-async def test_a_pause_does_not_hold_the_event_loop() -> None:
+async def test_a_retry_pause_does_not_block_the_event_loop() -> None:
     broker = RedisBroker("redis://127.0.0.1:1", budget=timedelta(seconds=0.5))
     ticks = 0
 
@@ -297,7 +299,7 @@ async def test_a_pause_does_not_hold_the_event_loop() -> None:
     assert ticks > 100
 
 
-def test_operations_of_one_call_are_sent_again_together_or_not_at_all(own_server: RedisServer) -> None:
+def test_operations_of_one_call_are_repeated_together_or_not_at_all(own_server: RedisServer) -> None:
     ops: list[Op[Any]] = [enqueue(), Count()]
     with Proxy(own_server.port) as proxy:
         broker = RedisBroker(proxy.url, budget=LONG)

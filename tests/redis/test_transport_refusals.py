@@ -56,7 +56,7 @@ def test_a_missing_right_is_refused_with_advice(own_server: RedisServer, face: F
     broker.close()
 
 
-def test_a_full_server_says_so_and_nothing_is_changed(own_server: RedisServer, face: Face) -> None:
+def test_a_full_server_is_reported_and_nothing_changes(own_server: RedisServer, face: Face) -> None:
     own_server.client.config_set("maxmemory", "1")
     broker = RedisBroker(own_server.url, budget=LONG)
     (refused,) = face.ask(broker, Send(("SET", COUNTER, "1")))
@@ -119,7 +119,7 @@ def tls_port(certificate: tuple[str, str]) -> Iterator[int]:
         yield port
 
 
-def test_tls_reaches_a_server_that_proves_who_it_is(
+def test_tls_connects_to_a_server_with_a_trusted_certificate(
     tls_port: int, certificate: tuple[str, str], face: Face
 ) -> None:
     broker = RedisBroker(f"rediss://127.0.0.1:{tls_port}?ssl_ca_certs={certificate[0]}")
@@ -135,7 +135,7 @@ def test_tls_reaches_a_server_that_proves_who_it_is(
     broker.close()
 
 
-def test_tls_refuses_at_once_a_server_it_does_not_trust(tls_port: int, face: Face) -> None:
+def test_tls_refuses_a_server_with_an_untrusted_certificate_at_once(tls_port: int, face: Face) -> None:
     broker = RedisBroker(f"rediss://127.0.0.1:{tls_port}", budget=LONG)
     with pytest.raises(BrokerRefusedError, match="certificate"):
         face.ask(broker, Ping())

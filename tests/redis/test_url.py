@@ -45,13 +45,13 @@ def our_reading(uri: str) -> dict[str, Any] | None:
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: repr(recorded["uri"]))
-def test_a_url_is_read_as_go_reads_it_unless_a_deviation_says_why_not(recorded: dict[str, Any]) -> None:
+def test_a_url_is_parsed_like_in_go_except_for_listed_deviations(recorded: dict[str, Any]) -> None:
     same = our_reading(recorded["uri"]) == recorded.get("fields")
     listed = recorded["uri"] in DEVIATIONS
     assert same != listed, "an unlisted difference" if not listed else "a deviation that never occurs"
 
 
-def test_every_deviation_is_of_a_recorded_url_and_has_a_reason() -> None:
+def test_every_deviation_has_a_recorded_url_and_a_reason() -> None:
     assert DEVIATIONS.keys() <= {recorded["uri"] for recorded in RECORDED}
     assert all(len(reason) > 10 for reason in DEVIATIONS.values())
 
@@ -130,7 +130,7 @@ def test_a_url_names_an_endpoint(url: str, expected: Endpoint) -> None:
         ("redis://h?min_replicas=all", "min_replicas"),
     ],
 )
-def test_an_unclear_url_is_refused_with_the_part_that_is_wrong(url: str, named: str) -> None:
+def test_an_invalid_url_is_refused_with_the_wrong_part(url: str, named: str) -> None:
     with pytest.raises(BrokerURLError, match="cannot read the broker URL") as refused:
         read_url(url)
     assert named in refused.value.reason
@@ -177,12 +177,12 @@ def test_a_broker_of_one_server_refuses_the_url_of_several(url: str) -> None:
         "rediss-cluster://h?",
     ],
 )
-def test_replicas_asked_for_by_a_url_are_waited_for(url: str) -> None:
+def test_a_url_can_require_replicas(url: str) -> None:
     assert connect(f"{url}min_replicas=1").capabilities.durability == "replicated"
     assert connect(f"{url}min_replicas=0").capabilities.durability == "process"
 
 
-def test_every_scheme_leads_here() -> None:
+def test_every_scheme_creates_a_redis_broker() -> None:
     project = tomllib.loads((GOLDEN.parents[1] / "pyproject.toml").read_text())["project"]
     registered: dict[str, str] = project["entry-points"]["asynq.backends"]
     assert {

@@ -61,7 +61,7 @@ CHANGES: dict[str, Callable[[redis.Redis], object]] = {
 
 
 @pytest.mark.parametrize("change_it", CHANGES.values(), ids=CHANGES)
-async def test_whoever_changes_the_task_it_is_told(
+async def test_a_change_of_a_watched_task_by_any_client_is_reported(
     watcher: RedisWatcher, own_server: RedisServer, change_it: Callable[[redis.Redis], object]
 ) -> None:
     own_server.client.hset(KEY, "state", "active")
@@ -70,14 +70,16 @@ async def test_whoever_changes_the_task_it_is_told(
     assert await done(change)
 
 
-async def test_changes_of_other_tasks_are_not_told(watcher: RedisWatcher, own_server: RedisServer) -> None:
+async def test_changes_of_other_tasks_are_not_reported(
+    watcher: RedisWatcher, own_server: RedisServer
+) -> None:
     other, mine = await watcher.watch("q", "tt"), await watcher.watch("q", "t")
     own_server.client.hset(QueueKeys("q").task("tt"), "state", "active")
     assert await done(other)
     assert not mine.done()
 
 
-async def test_all_who_watch_one_task_are_told(watcher: RedisWatcher, own_server: RedisServer) -> None:
+async def test_all_watchers_of_a_task_are_notified(watcher: RedisWatcher, own_server: RedisServer) -> None:
     first, given_up, last = [await watcher.watch("q", "t") for _ in range(3)]
     given_up.cancel()
     own_server.client.hset(KEY, "state", "active")
@@ -85,14 +87,14 @@ async def test_all_who_watch_one_task_are_told(watcher: RedisWatcher, own_server
     assert await done(last)
 
 
-async def test_any_number_of_tasks_shares_a_connection(
+async def test_any_number_of_watched_tasks_shares_a_connection(
     watcher: RedisWatcher, own_server: RedisServer
 ) -> None:
     await asyncio.gather(*(watcher.watch("q", str(number)) for number in range(200)))
     assert trackers(own_server) == 1
 
 
-async def test_what_is_watched_no_longer_leaves_nothing_behind(watcher: RedisWatcher) -> None:
+async def test_an_ended_watch_leaves_no_data(watcher: RedisWatcher) -> None:
     for change in [await watcher.watch("q", str(number)) for number in range(5)]:
         change.cancel()
     await asyncio.sleep(0)
@@ -100,7 +102,7 @@ async def test_what_is_watched_no_longer_leaves_nothing_behind(watcher: RedisWat
     assert tracking._waiting == {}
 
 
-async def test_a_lost_connection_is_told_and_the_next_watch_has_another(
+async def test_a_lost_connection_is_reported_and_the_next_watch_reconnects(
     watcher: RedisWatcher, own_server: RedisServer
 ) -> None:
     change = await watcher.watch("q", "t")
@@ -111,7 +113,7 @@ async def test_a_lost_connection_is_told_and_the_next_watch_has_another(
     assert await done(change)
 
 
-async def test_a_server_that_hangs_counts_as_lost(own_server: RedisServer) -> None:
+async def test_a_hanging_server_counts_as_lost(own_server: RedisServer) -> None:
     watcher = watcher_to(own_server.url, keepalive=0.05)
     change = await watcher.watch("q", "t")
     own_server.pause()
@@ -122,7 +124,7 @@ async def test_a_server_that_hangs_counts_as_lost(own_server: RedisServer) -> No
     await watcher.aclose()
 
 
-async def test_where_no_server_answers_watching_is_refused() -> None:
+async def test_watching_without_a_server_is_refused() -> None:
     watcher = watcher_to(f"redis://127.0.0.1:{free_port()}")
     answers = await asyncio.gather(
         *(watcher.watch("q", "t") for _ in range(3)), watcher.watch("nowhere", "t"), return_exceptions=True
@@ -131,7 +133,7 @@ async def test_where_no_server_answers_watching_is_refused() -> None:
     await watcher.aclose()
 
 
-async def test_a_user_who_may_not_track_is_told_so(own_server: RedisServer) -> None:
+async def test_a_user_without_tracking_permission_gets_an_error(own_server: RedisServer) -> None:
     own_server.client.acl_setuser(
         "mute",
         enabled=True,
@@ -146,7 +148,7 @@ async def test_a_user_who_may_not_track_is_told_so(own_server: RedisServer) -> N
     await watcher.aclose()
 
 
-async def test_closing_tells_everybody_and_leaves_no_connection(
+async def test_closing_notifies_all_callers_and_leaves_no_connection(
     watcher: RedisWatcher, own_server: RedisServer
 ) -> None:
     change = await watcher.watch("q", "t")
@@ -156,7 +158,7 @@ async def test_closing_tells_everybody_and_leaves_no_connection(
 
 
 @pytest.mark.parametrize("kept", [True, False])
-async def test_a_result_written_by_a_go_worker_is_waited_for(
+async def test_a_result_written_by_a_go_worker_ends_the_wait(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     """Go publishes nothing: it changes the task, or deletes it where it was revoked."""

@@ -77,7 +77,7 @@ def test_bug_is_raised(
     assert raised.value is error
 
 
-async def test_listener_raises_a_bug_and_listens_again(
+async def test_listener_raises_a_bug_and_continues(
     topology: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker = broker_on(topology)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 REDIS = "tests/redis/"
 
 
-@failing(REDIS + "test_transport_faults.py::test_a_lost_reply_is_asked_for_again", bug=65)
+@failing(REDIS + "test_transport_faults.py::test_a_request_with_a_lost_reply_is_sent_again", bug=65)
 def forget_which_call_it_was() -> None:
     """Each repeated enqueue has a new enqueue id."""
     correct = connection_pool._rendered
@@ -71,7 +71,7 @@ def write_before_touching() -> None:
     sources.install([sources.rendered(script, texts) for script in sources.users("dequeue", texts)])
 
 
-@failing(REDIS + "test_listener.py::test_a_lost_connection_is_made_again_and_wakes", bug=75)
+@failing(REDIS + "test_listener.py::test_a_lost_connection_is_restored_and_wakes_up", bug=75)
 def wake_once_only() -> None:
     """Events during a lost connection are never noticed."""
     correct, armed_before = RedisListener._armed, set[int]()
@@ -84,13 +84,15 @@ def wake_once_only() -> None:
     RedisListener._armed = armed  # type: ignore[method-assign]
 
 
-@failing(REDIS + "test_transport_faults.py::test_leases_go_by_the_servers_clock", bug=76)
+@failing(REDIS + "test_transport_faults.py::test_leases_use_the_clock_of_the_server", bug=76)
 def go_by_the_clients_clock() -> None:
     """Leases use the clock of each machine, so two machines disagree about their holders."""
     CallContext.now_argument = lambda _: str(int(time.time() * 1_000_000))  # type: ignore[method-assign, assignment]
 
 
-@failing(REDIS + "test_scripts_full.py::test_a_full_server_refuses_new_tasks_and_lets_the_others_go", bug=77)
+@failing(
+    REDIS + "test_scripts_full.py::test_a_full_server_refuses_new_tasks_and_settles_existing_ones", bug=77
+)
 def refuse_to_drain() -> None:
     """The script of `dequeue` does not declare that it frees memory."""
     object.__setattr__(DEQUEUE, "_flagged", DEQUEUE.text(flags=True).replace("flags=allow-oom", "", 1))

@@ -50,13 +50,13 @@ def take_too_few_for_enough() -> None:
     PendingRequests._unconfirmed = lambda self, at, _: self.replies[at]  # type: ignore[method-assign, assignment]
 
 
-@failing(REDIS + "test_transport_faults.py::test_forgotten_scripts_are_sent_anew", bug=69)
+@failing(REDIS + "test_transport_faults.py::test_lost_scripts_are_sent_again", bug=69)
 def know_no_unknown_script() -> None:
     """Scripts that a restarted server has lost are not sent again."""
     PendingRequests._is_unknown_script = lambda *_: False  # type: ignore[method-assign]
 
 
-@failing(REDIS + "test_transport_faults.py::test_a_server_that_refuses_to_write_is_doubted", bug=70)
+@failing(REDIS + "test_transport_faults.py::test_a_server_that_refuses_writes_is_reported_as_suspect", bug=70)
 def doubt_nobody() -> None:
     """A new primary is never looked up."""
     retries.NOT_PRIMARY_CODES = frozenset()
