@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from datetime import timedelta
 from random import Random
@@ -15,6 +14,7 @@ from asynq.handlers.hooks import Callbacks
 from asynq.handlers.processes.main_module import importing
 from asynq.protocol.broker import require
 from asynq.protocol.ops import Ping
+from asynq.runtime import timeouts
 from asynq.runtime.backoff import Outage, shared_outage
 from asynq.runtime.blocking_run import run_blocking
 from asynq.runtime.lifecycle import Lifecycle
@@ -224,7 +224,7 @@ class Server(Lifecycle):
     async def _greet(self) -> Outage | None:
         """The outage that is told of if the broker does not answer."""
         try:
-            async with asyncio.timeout(FIRST_PING_TIMEOUT):
+            async with timeouts.timeout(FIRST_PING_TIMEOUT):
                 await self.ping()
         except TimeoutError:
             log.warning(

@@ -10,6 +10,7 @@ from asynq.checks import check_duration
 from asynq.errors import AsynqError, BrokerUnavailable, TaskFailedError, TaskGoneError, TaskNotFoundError
 from asynq.info import TaskInfo
 from asynq.protocol.ops import GetTask
+from asynq.runtime import timeouts
 from asynq.runtime.backoff import Backoff
 from asynq.runtime.interval_loop import JITTER, POLL_INTERVAL, POLL_INTERVAL_WITHOUT_PUSH
 from asynq.runtime.loop_local import LoopLocal
@@ -35,7 +36,7 @@ class Results:
         check_waitable(info, timeout)
         look = GetTask(queue=info.queue, task_id=info.id)
         try:
-            async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
+            async with timeouts.timeout(None if timeout is None else timeout.total_seconds()):
                 return await self._result(look)
         except TimeoutError:
             raise TimeoutError(
@@ -58,7 +59,7 @@ class Results:
                 result = result_of(await self._broker.aexecute(look))
                 backoff.reset()
                 if result is None:
-                    await asyncio.wait([change], timeout=poll)
+                    await timeouts.wait([change], poll)
             except BrokerUnavailable:
                 await asyncio.sleep(backoff.pause())
             finally:

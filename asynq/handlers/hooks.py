@@ -16,6 +16,7 @@ from asynq.errors import AsynqError, LeaseLostError, RateLimited, TaskCancelledE
 from asynq.handlers.context import Context
 from asynq.handlers.outcome import Cancelled, Failed, wraps
 from asynq.protocol.ops import Archive, Requeue, Retry
+from asynq.runtime import timeouts
 from asynq.runtime.forks import ExitForkedChild
 from asynq.runtime.logs import get_logger
 
@@ -107,7 +108,7 @@ class Hooks:
     async def drain(self, seconds: float) -> None:
         """Wait at most `seconds` for running hooks, then cancel them."""
         if self._pending:
-            await asyncio.wait(self._pending, timeout=seconds)
+            await timeouts.wait(self._pending, seconds)
         for pending in self._pending:
             pending.cancel()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asynq.client.enqueue import DEFAULT_TIMEOUT
@@ -24,6 +25,7 @@ from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Outcome, Succ
 from asynq.instants import instant_of, seconds_of
 from asynq.protocol.ops import Complete
 from asynq.protocol.value_sizes import too_large
+from asynq.runtime import timeouts
 from asynq.runtime.forks import ExitForkedChild
 from asynq.runtime.logs import get_logger
 
@@ -83,7 +85,7 @@ class Run:
         self._control = RunControl(delivery, instant_of(self._limit), broker, executors)
         self.context = Context(self._control)
         self._work: asyncio.Task[Outcome] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: timeouts.Timer | None = None
         self._loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[Outcome] | None = self._loop.create_future()
         """Dropped together with `_work` when the run has ended: the traceback of an error may refer to this
@@ -146,9 +148,8 @@ class Run:
             return self._control.stop or Interrupted("shutdown")
         self._work = self._loop.create_task(self._handle(), name=f"asynq {self.delivery.message.id}")
         self._work.add_done_callback(self._on_done)
-        self._timer = self._loop.call_later(
-            self.seconds_left, self._request_stop, Failed(self._timeout_error)
-        )
+        stop = partial(self._request_stop, Failed(self._timeout_error))
+        self._timer = timeouts.Timer(self.seconds_left, stop)
         try:
             return await awaited
         except asyncio.CancelledError:
@@ -180,9 +181,8 @@ class Run:
         self._stop_timer()
         if attempts:
             work.cancel()
-            self._timer = self._loop.call_later(
-                self._grace / _CANCEL_ATTEMPTS, self._cancel_or_abandon, work, attempts - 1
-            )
+            again = partial(self._cancel_or_abandon, work, attempts - 1)
+            self._timer = timeouts.Timer(self._grace / _CANCEL_ATTEMPTS, again)
             return
         logger.warning(
             "task %s of queue %s still runs %g s after it was cancelled and keeps its slot until it ends",

@@ -8,6 +8,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asynq.runtime import timeouts
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
 from asynq.runtime.forks import signals_reset_in_children
 from asynq.runtime.logs import get_logger
@@ -124,7 +125,7 @@ async def _others_end() -> bool:
         task.cancel()
     if not others:
         return True
-    _, left = await asyncio.wait(others, timeout=CANCEL_TIMEOUT)
+    _, left = await timeouts.wait(others, CANCEL_TIMEOUT)
     if left:
         log.warning(
             "%d coroutines do not end when they are cancelled: the program ends without them", len(left)

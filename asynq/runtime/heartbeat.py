@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import TYPE_CHECKING
 
 from asynq.errors import AsynqError, BrokerUnavailable
+from asynq.runtime import timeouts
 from asynq.runtime.backoff import ErrorReporter
 from asynq.runtime.logs import get_logger
 
@@ -61,7 +61,7 @@ class Heartbeat:
         answered: the broker answered until now; else there is little use in waiting for it.
         """
         try:
-            async with asyncio.timeout(DEREGISTER_TIMEOUT if answered else UNREACHABLE_DEREGISTER_TIMEOUT):
+            async with timeouts.timeout(DEREGISTER_TIMEOUT if answered else UNREACHABLE_DEREGISTER_TIMEOUT):
                 await self._broker.aexecute(self._last)
         except TimeoutError:
             log.info("the record of this process expires on its own: the broker does not answer in time")

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from asynq.errors import BrokerFullError, BrokerRefusedError, BrokerUnavailable
+from asynq.runtime import timeouts
 from asynq.runtime.backoff import Backoff, ErrorReporter
 from asynq.runtime.logs import get_logger
 
@@ -104,7 +105,7 @@ async def wait_with_timeout(until: asyncio.Event, seconds: float | None) -> None
     if until.is_set() or (seconds is not None and seconds <= 0):
         return
     try:
-        async with asyncio.timeout(seconds):
+        async with timeouts.timeout(seconds):
             await until.wait()
     except TimeoutError:
         pass

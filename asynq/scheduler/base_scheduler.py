@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from asynq.errors import ServerStateError
+from asynq.runtime import timeouts
 from asynq.runtime.backoff import Outage, shared_outage
 from asynq.runtime.blocking_run import run_blocking
 from asynq.runtime.lifecycle import Lifecycle
@@ -104,7 +105,7 @@ class BaseScheduler(Lifecycle):
             await self._told_to_end.wait()
             for loop in self._running:
                 loop.stop()
-            _, late = await asyncio.wait(parts, timeout=min(BROKER_CALL_TIMEOUT, USER_CALL_TIMEOUT))
+            _, late = await timeouts.wait(parts, min(BROKER_CALL_TIMEOUT, USER_CALL_TIMEOUT))
             if late and self._calls_user:
                 await self._wait_for_user(late)
             for part in parts:
@@ -115,9 +116,9 @@ class BaseScheduler(Lifecycle):
         """Wait for a hook or a provider under way."""
         hurried = asyncio.create_task(self._hurried.wait())
         ending = asyncio.create_task(asyncio.wait(parts))
-        await asyncio.wait(
+        await timeouts.wait(
             (ending, hurried),
-            timeout=USER_CALL_TIMEOUT - BROKER_CALL_TIMEOUT,
+            USER_CALL_TIMEOUT - BROKER_CALL_TIMEOUT,
             return_when=asyncio.FIRST_COMPLETED,
         )
         if not ending.done():

@@ -39,11 +39,15 @@ class StallWatch(SupervisorPipe):
     async def until_stalled(self) -> None:
         """Wait until the process has been silent for longer than the timeout."""
         loop = asyncio.get_running_loop()
+        interval = self._timeout / BEATS_PER_TIMEOUT
         while True:
-            await asyncio.sleep(self._timeout / BEATS_PER_TIMEOUT)
-            # Read first: this process may have been held up itself.
+            due = loop.time() + interval
+            await asyncio.sleep(interval)
             if self.heard():
                 self._heard_at = loop.time()
+            elif self._heard_at is not None:
+                # While this process is held up, such as on a paused machine, the other one may be too.
+                self._heard_at += loop.time() - due
             if self._heard_at is not None and loop.time() - self._heard_at > self._timeout:
                 return
 

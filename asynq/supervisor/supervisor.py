@@ -9,7 +9,9 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from asynq.runtime import timeouts
 from asynq.runtime.backoff import Backoff
+from asynq.runtime.interval_loop import wait_with_timeout
 from asynq.runtime.logs import get_logger
 from asynq.runtime.stop_signals import ask_to_stop, held_back, signal_name, stop_signals
 from asynq.supervisor.stall_watch import StallWatch
@@ -128,8 +130,7 @@ class Supervisor:
             pause = backoff.pause()
             log.warning("worker process %d %s; another starts in %.1f s", pid, describe(status), pause)
             self.restarts += 1
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+            await wait_with_timeout(self._stopping, pause)
 
     async def _run_once(self, number: int, lifeline: int) -> tuple[int, int, bool]:
         refusals = UsageErrorPipe()
@@ -191,7 +192,8 @@ class Supervisor:
     async def _kill_overdue(self) -> None:
         await self._stopping.wait()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurried.wait(), self._stop_timeout)
+            async with timeouts.timeout(self._stop_timeout):
+                await self._hurried.wait()
             await asyncio.sleep(min(FORCED_STOP_TIMEOUT, self._stop_timeout))
         log.error("worker processes %s did not stop in time and are killed", self.pids)
         self._send(signal.SIGKILL)

@@ -14,6 +14,7 @@ from asynq.handlers.outcome import Cancelled, Failed, Interrupted, decide
 from asynq.handlers.runner import CANCEL_GRACE, Run
 from asynq.protocol.answers import may_be_applied
 from asynq.protocol.ops import DEQUEUE_SOFT_LIMIT_BYTES, MAX_BATCH, Dequeue, ExtendLease, Requeue
+from asynq.runtime import timeouts
 from asynq.runtime.backoff import Backoff, ErrorReporter
 from asynq.runtime.interval_loop import JITTER, wait_with_timeout
 from asynq.runtime.isolation import execute_isolated
@@ -155,7 +156,7 @@ class Processor:
         hurried = asyncio.create_task(hurry.wait())
         quiet = asyncio.create_task(self._when_quiet())
         if not self._held:
-            await asyncio.wait((quiet,), timeout=LAST_FETCH_TIMEOUT)
+            await timeouts.wait((quiet,), LAST_FETCH_TIMEOUT)
         if self._held:
             await self._end_runs(seconds, hurried, quiet)
         for waiting in (hurried, quiet):
@@ -168,21 +169,19 @@ class Processor:
         self, seconds: float, hurried: asyncio.Task[Literal[True]], quiet: asyncio.Task[None]
     ) -> None:
         ended = asyncio.create_task(self._when_ended())
-        await asyncio.wait((hurried, ended), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await timeouts.wait((hurried, ended), seconds, return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
             for run in self.runs():
                 run.cancel(Interrupted("shutdown"))
-            await asyncio.wait(
-                (hurried, ended), timeout=SHUTDOWN_CANCEL_GRACE, return_when=asyncio.FIRST_COMPLETED
-            )
-            await asyncio.wait((ended,), timeout=FORCED_DRAIN_TIMEOUT)
+            await timeouts.wait((hurried, ended), SHUTDOWN_CANCEL_GRACE, return_when=asyncio.FIRST_COMPLETED)
+            await timeouts.wait((ended,), FORCED_DRAIN_TIMEOUT)
             for run in self.runs():
                 run.abandon()
             ended.cancel()
         # A request to hurry that comes only now is about the broker.
         settled = (quiet,) if hurried.done() else (quiet, hurried)
-        await asyncio.wait(settled, timeout=SETTLE_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait((quiet,), timeout=FORCED_DRAIN_TIMEOUT)
+        await timeouts.wait(settled, SETTLE_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        await timeouts.wait((quiet,), FORCED_DRAIN_TIMEOUT)
         if self._held:
             log.error("%d tasks could not be settled: their leases will lapse", len(self._held))
 
@@ -191,7 +190,7 @@ class Processor:
         for place in self._places:
             place.cancel()
         if self._places:
-            await asyncio.wait(self._places, timeout=1.0)
+            await timeouts.wait(self._places, 1.0)
 
     # --- the pump -----------------------------------------------------------------------------------
 

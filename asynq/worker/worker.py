@@ -10,6 +10,7 @@ from asynq.handlers.hooks import Hooks
 from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import ClearServer, ListGroups, ReclaimAggregations, RepairGroups, WriteServer
+from asynq.runtime import timeouts
 from asynq.runtime.heartbeat import Heartbeat
 from asynq.runtime.interval_loop import POLL_INTERVAL, IntervalLoop
 from asynq.runtime.loop_monitor import LoopMonitor
@@ -182,9 +183,7 @@ class Worker:
         for loop in self._loops:
             loop.stop()
         self._wakeups.stop()
-        _, late = await asyncio.wait(
-            parts, timeout=LOOP_STOP_TIMEOUT if answered else UNREACHABLE_LOOP_STOP_TIMEOUT
-        )
+        _, late = await timeouts.wait(parts, LOOP_STOP_TIMEOUT if answered else UNREACHABLE_LOOP_STOP_TIMEOUT)
         for part in late:
             part.cancel()
         if self._beating in self._loops:

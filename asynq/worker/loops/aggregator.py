@@ -13,6 +13,7 @@ from asynq.clock import SteadyClock
 from asynq.errors import AggregationError, AggregationLostError, AsynqError
 from asynq.errors.base import ANY_FAILURE
 from asynq.protocol.ops import ListGroups, TakeGroup
+from asynq.runtime import timeouts
 from asynq.runtime.backoff import Backoff, ErrorReporter
 from asynq.runtime.logs import get_logger
 from asynq.runtime.threads import DaemonThreadPool
@@ -100,13 +101,13 @@ class Aggregator:
         self._stopped = True
         self._ripe.clear()
         if self._running.keys() - self._in_hand:
-            await asyncio.wait(list(self._running.values()), timeout=min(TAKE_TIMEOUT, seconds))
+            await timeouts.wait(list(self._running.values()), min(TAKE_TIMEOUT, seconds))
             for key in self._running.keys() - self._in_hand:
                 self._running[key].cancel()
         if self._running:
             ending = asyncio.create_task(asyncio.wait(list(self._running.values())))
             hurried = asyncio.create_task(hurry.wait())
-            await asyncio.wait((ending, hurried), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await timeouts.wait((ending, hurried), seconds, return_when=asyncio.FIRST_COMPLETED)
             ending.cancel()
             hurried.cancel()
         await self.aclose()
@@ -118,7 +119,7 @@ class Aggregator:
         for task in running:
             task.cancel()
         if running:
-            await asyncio.wait(running, timeout=RETURN_TIMEOUT)
+            await timeouts.wait(running, RETURN_TIMEOUT)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _look(self) -> float:

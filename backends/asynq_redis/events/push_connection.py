@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import hiredis
 import redis
 
+from asynq.runtime import timeouts
 from asynq_redis.transport.abort import abort_stream
 from asynq_redis.transport.name_resolution import open_stream
 from asynq_redis.transport.tls import context_for
@@ -42,7 +43,7 @@ class PushConnection:
         Raises:
             TimeoutError: The connect timeout has passed.
         """
-        async with asyncio.timeout(settings.connect_timeout):
+        async with timeouts.timeout(settings.connect_timeout):
             connection = cls(*await _streams(address, settings.tls))
             try:
                 await connection._handshake(settings)
@@ -72,7 +73,7 @@ class PushConnection:
             if message is not None:
                 return message
             try:
-                async with asyncio.timeout(keepalive):
+                async with timeouts.timeout(keepalive):
                     await self._receive()
                 self._ping_sent = False
             except TimeoutError:

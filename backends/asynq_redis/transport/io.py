@@ -20,6 +20,7 @@ from attrs import field, frozen
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from asynq.runtime import timeouts
 from asynq.runtime.sync_async import completed
 from asynq_redis.transport.abort import abort_stream
 from asynq_redis.transport.name_resolution import ResolvingConnection, ResolvingTLSConnection
@@ -193,7 +194,7 @@ class AwaitedIO:
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
         """See ConnectionIO."""
-        return asyncio.timeout(seconds)
+        return timeouts.timeout(seconds)
 
 
 def _options(address: Address, settings: ConnectionSettings, retry: object) -> dict[str, Any]:
