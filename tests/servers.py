@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -36,6 +37,7 @@ __all__ = [
     "runs_containers",
     "server_version",
     "start_topology",
+    "unread_bytes",
 ]
 
 OVERRIDE = "ASYNQ_TEST_REDIS"
@@ -187,3 +189,10 @@ class RedisServer:
 
         eventually(ready_or_ended, explain=lambda: self.log)
         assert process.runs, f"redis-server did not start:\n{self.log}"
+
+
+def unread_bytes(port: int) -> int:
+    """Bytes that were sent to this local TCP port and not read yet."""
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    established = [fields for fields in sockets if fields[1].endswith(f":{port:04X}") and fields[3] == "01"]
+    return sum(int(fields[4].partition(":")[2], 16) for fields in established)

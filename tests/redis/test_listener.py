@@ -17,8 +17,8 @@ from asynq_redis import RedisBroker
 from asynq_redis.events.listener import RedisListener
 from asynq_redis.url import Address
 from asynq_redis.wire.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys
-from tests.servers import RedisServer, free_port
-from tests.waiting import aeventually
+from tests.servers import RedisServer, free_port, unread_bytes
+from tests.waiting import aeventually, let_pass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -228,6 +228,23 @@ async def test_the_connection_to_a_quiet_server_is_kept(own_server: RedisServer)
     before = own_server.client.info("stats")["total_connections_received"]
     asked = pings(own_server)
     await aeventually(lambda: pings(own_server) > asked + 2)
+    assert own_server.client.info("stats")["total_connections_received"] == before
+    await listener.aclose()
+
+
+async def test_ping_answered_while_the_event_loop_is_held_up_keeps_the_connection(
+    own_server: RedisServer,
+) -> None:
+    keepalive = 1.0
+    listener = listener_to(own_server.url, keepalive=keepalive)
+    await listener.arm(["q"])
+    assert await heard(listener) == Wake()
+    before = own_server.client.info("stats")["total_connections_received"]
+    own_server.pause()
+    await aeventually(lambda: unread_bytes(own_server.port))  # the ping
+    own_server.resume()
+    let_pass(1.5 * keepalive)
+    assert await silent(listener, own_server)
     assert own_server.client.info("stats")["total_connections_received"] == before
     await listener.aclose()
 
