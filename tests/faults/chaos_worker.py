@@ -105,7 +105,7 @@ def parse(ctx: Context, task: Task) -> None:
 @mux.handler("fork")
 def fork(ctx: Context, task: Task) -> None:
     first(ctx)
-    child = multiprocessing.get_context("fork").Process(target=threading.Event().wait)
+    child = multiprocessing.get_context("fork").Process(target=threading.Event().wait, args=(60,))
     child.start()
     child.terminate()
     child.join(20)

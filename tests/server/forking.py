@@ -37,7 +37,7 @@ def pool(ctx: Context, task: asynq.Task) -> None:
 
 
 def terminated(ctx: Context, task: asynq.Task) -> None:
-    child = fork.Process(target=threading.Event().wait)
+    child = fork.Process(target=threading.Event().wait, args=(60,))
     child.start()
     child.terminate()
     child.join()
@@ -67,7 +67,7 @@ def interrupted(ctx: Context, task: asynq.Task) -> None:
 def begin() -> None:
     """Note that the child runs."""
     note("begun")
-    threading.Event().wait()
+    threading.Event().wait(60)
 
 
 HANDLERS = (pool, terminated, forked)
