@@ -42,17 +42,17 @@ def module(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("text", "seconds"), [("8s", 8), ("1m30s", 90), ("500ms", 0.5), ("8", 8), ("2.5", 2.5), ("0", 0)]
 )
-def test_a_duration_is_read_as_go_writes_it_and_a_bare_number_as_seconds(text: str, seconds: float) -> None:
+def test_a_duration_is_parsed_like_in_go_or_as_seconds(text: str, seconds: float) -> None:
     assert read_duration("--lease", text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "8 s", "1.2.3", "s"])
-def test_a_malformed_duration_is_refused_by_the_name_of_its_option(text: str) -> None:
+def test_a_malformed_duration_is_refused_with_its_option(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="--lease"):
         read_duration("--lease", text)
 
 
-def test_queues_have_weights_and_names_may_hold_equals_signs() -> None:
+def test_queues_have_weights_and_names_may_contain_equals_signs() -> None:
     assert read_queues(["critical=6", "default", "a=b=3"]) == {"critical": 6, "default": 1, "a=b": 3}
 
 
@@ -71,12 +71,12 @@ def test_limits_are_numbers_by_queue() -> None:
 @pytest.mark.parametrize(
     "texts", [["=3"], [""], ["a"], ["a=0"], ["a=-1"], ["a=many"], ["a="], ["a=1", "a=2"]]
 )
-def test_a_malformed_limit_is_refused_by_the_name_of_its_option(texts: list[str]) -> None:
+def test_a_malformed_limit_is_refused_with_its_option(texts: list[str]) -> None:
     with pytest.raises(typer.BadParameter, match="--shared-limit"):
         read_limits("--shared-limit", texts)
 
 
-def test_a_worker_of_several_is_given_the_limits_of_all() -> None:
+def test_each_of_several_workers_gets_all_limits() -> None:
     command = worker_command("app:mux", queue_limits={"a": 1}, shared_queue_limits={"a": 3, "b": 2})
     assert command[-3:] == ["--limit=a=1", "--shared-limit=a=3", "--shared-limit=b=2"]
 
@@ -86,7 +86,7 @@ def test_a_mux_is_loaded_from_the_app_directory(module: str, path: str, tmp_path
     assert isinstance(load_handler(f"{module}:{path}", tmp_path), ServeMux)
 
 
-def test_a_plain_handler_is_loaded_too(module: str, tmp_path: Path) -> None:
+def test_a_plain_handler_is_loaded(module: str, tmp_path: Path) -> None:
     assert load_handler(f"{module}:handle", tmp_path) is not None
 
 
@@ -105,20 +105,20 @@ def test_a_plain_handler_is_loaded_too(module: str, tmp_path: Path) -> None:
         ("MODULE:Tasks", "no handler"),
     ],
 )
-def test_a_target_that_names_no_handler_is_refused_with_the_reason(
+def test_a_target_without_a_handler_is_refused_with_the_reason(
     module: str, tmp_path: Path, target: str, why: str
 ) -> None:
     with pytest.raises(typer.BadParameter, match=why):
         load_handler(target.replace("MODULE", module), tmp_path)
 
 
-def test_what_a_module_raises_while_it_is_imported_is_not_hidden(module: str, tmp_path: Path) -> None:
+def test_an_error_raised_by_an_imported_module_is_shown(module: str, tmp_path: Path) -> None:
     (tmp_path / f"{module}.py").write_text("import no_such_module_here")
     with pytest.raises(ModuleNotFoundError, match="no_such_module_here"):
         load_handler(f"{module}:mux", tmp_path)
 
 
 @pytest.mark.parametrize("target", ["../app:mux", "app/tasks:mux", "./app.py:mux", ".app:mux", "my app:mux"])
-def test_a_path_instead_of_a_module_is_refused_with_what_to_write(target: str, tmp_path: Path) -> None:
+def test_a_path_in_place_of_a_module_is_refused_with_advice(target: str, tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match=r"app\.tasks:mux, .* --app-dir"):
         load_handler(target, tmp_path)

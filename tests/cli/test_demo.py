@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
 
 
-def test_the_demo_loses_nothing_though_a_worker_is_killed() -> None:
+def test_the_demo_loses_no_task_although_a_worker_is_killed() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "asynq", "demo", "--limit", "300", "--json"],
         check=False,
@@ -41,7 +41,7 @@ def test_the_demo_loses_nothing_though_a_worker_is_killed() -> None:
     assert "\x1b" not in ended.stderr
 
 
-def test_the_names_of_files_and_folders_may_be_anything(tmp_path: Path) -> None:
+def test_files_and_folders_may_have_any_name(tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/[/bold] {}: caf\xe9"
     os.makedirs(folder)  # noqa: PTH103 - no Path is of bytes
     for name in (b"not \xff UTF-8", "emoji 😀".encode(), b"two\nlines", b"[red]"):
@@ -53,7 +53,7 @@ def test_the_names_of_files_and_folders_may_be_anything(tmp_path: Path) -> None:
     assert b"4 files of" in ended.stdout
 
 
-def test_the_demo_leaves_nothing_in_the_store(redis_server: RedisServer) -> None:
+def test_the_demo_leaves_no_data_in_the_store(redis_server: RedisServer) -> None:
     command = [sys.executable, "-m", "asynq", "demo", "--limit", "20", "--broker", redis_server.url]
     subprocess.run(command, check=True, capture_output=True, timeout=90)
     assert set(redis_server.client.smembers("asynq:queues")) == set()
@@ -81,7 +81,7 @@ def test_a_directory_without_files_is_refused(tmp_path: Path) -> None:
     assert "no readable file" in ended.stderr
 
 
-async def test_only_what_the_broker_shows_as_completed_with_a_result_counts() -> None:
+async def test_only_completed_tasks_with_a_result_count() -> None:
     broker = MemoryBroker()
     client = Client(broker)
     ids = [client.enqueue(Task("t"), task_id=str(n)).id for n in range(4)]
@@ -99,17 +99,17 @@ def test_runs_are_counted_by_the_lines_of_the_run_log(tmp_path: Path) -> None:
     assert runs_begun(log) == {"a": 2, "b": 1}
 
 
-def test_the_worker_to_be_killed_is_the_last_that_began_a_run(tmp_path: Path) -> None:
+def test_the_worker_to_kill_is_the_last_that_started_a_run(tmp_path: Path) -> None:
     log = tmp_path / "runs.log"
     log.write_text("a 1\nb 2\nc 3\n")
     assert [last_to_begin(log, pids) for pids in ([1, 2, 3], [1, 2], [4])] == [3, 2, None]
 
 
-def test_a_file_that_is_gone_is_worked_on_as_an_empty_one(tmp_path: Path) -> None:
+def test_a_missing_file_counts_as_empty(tmp_path: Path) -> None:
     assert read(Task("t", os.fsencode(tmp_path / "gone"))) == b""
 
 
-def test_a_report_adds_up() -> None:
+def test_the_totals_of_a_report_match() -> None:
     report = DemoReport(
         broker="b",
         directory="d",
@@ -127,7 +127,7 @@ def test_a_report_adds_up() -> None:
     assert report.as_json()["tasks"]["total"]["per_second"] == 1.5
 
 
-def test_the_files_of_the_demo_are_those_that_can_be_read(tmp_path: Path) -> None:
+def test_the_demo_uses_only_readable_files(tmp_path: Path) -> None:
     (tmp_path / "a" / "__pycache__").mkdir(parents=True)
     (tmp_path / "a" / "__pycache__" / "x").touch()
     (tmp_path / "a" / "two").touch()
@@ -137,7 +137,7 @@ def test_the_files_of_the_demo_are_those_that_can_be_read(tmp_path: Path) -> Non
     assert readable_files(tmp_path, 1) == [tmp_path / "one"]
 
 
-def test_a_folder_and_what_workers_said_do_not_act_on_the_terminal(
+def test_folder_names_and_worker_output_cannot_control_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hostile = "[red]a\x1b[2J\u202eb"

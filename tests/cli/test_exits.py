@@ -57,7 +57,7 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_coroutine_that_exits_fails_its_own_task_alone(tmp_path: Path, url: str, loop: str) -> None:
+def test_a_coroutine_that_exits_fails_only_its_own_task(tmp_path: Path, url: str, loop: str) -> None:
     command = asynq_command("worker", "app:mux", "-d", str(tmp_path), "-b", url, "-c", "1")
     with (
         Client(url) as client,
@@ -84,7 +84,7 @@ def test_a_coroutine_that_exits_fails_its_own_task_alone(tmp_path: Path, url: st
         assert "in parse" in errors
 
 
-def test_a_handler_that_ends_its_process_with_any_status_ends_no_other(tmp_path: Path, url: str) -> None:
+def test_a_handler_that_ends_its_process_does_not_affect_other_processes(tmp_path: Path, url: str) -> None:
     command = asynq_command("worker", "app:mux", "-d", str(tmp_path), "-b", url, "-c", "1", "-p", "2")
     with (
         Client(url) as client,

@@ -140,7 +140,7 @@ def site(tmp_path: Path) -> Site:
 
 
 @pytest.mark.parametrize(("processes", "status"), [("1", -signal.SIGTERM), ("2", 0)])
-def test_sigterm_while_the_application_is_imported_ends_it_at_once(
+def test_sigterm_during_the_import_of_the_application_ends_it_at_once(
     site: Site, processes: str, status: int
 ) -> None:
     site.touch("slow")
@@ -152,7 +152,7 @@ def test_sigterm_while_the_application_is_imported_ends_it_at_once(
 
 @pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="needs unshare and root")
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_process_1_of_a_container_is_ended_by_sigterm_while_it_imports(site: Site, processes: str) -> None:
+def test_sigterm_during_the_import_ends_process_1_of_a_container(site: Site, processes: str) -> None:
     if subprocess.run(["unshare", "--pid", "--fork", "true"], check=False, capture_output=True).returncode:
         pytest.skip("namespaces of processes are not allowed here")
     site.touch("slow")
@@ -164,7 +164,7 @@ def test_process_1_of_a_container_is_ended_by_sigterm_while_it_imports(site: Sit
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_sigtstp_while_the_application_is_imported_keeps_it_from_taking_tasks(
+def test_sigtstp_during_the_import_of_the_application_prevents_taking_tasks(
     site: Site, processes: str
 ) -> None:
     site.touch("slow")
@@ -181,7 +181,7 @@ def test_sigtstp_while_the_application_is_imported_keeps_it_from_taking_tasks(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_stop_that_reaches_every_process_at_once_lets_handlers_finish(
+def test_a_stop_signal_to_all_processes_lets_handlers_finish(
     site: Site, processes: str, number: signal.Signals
 ) -> None:
     site.enqueue("wait")
@@ -196,7 +196,7 @@ def test_a_stop_that_reaches_every_process_at_once_lets_handlers_finish(
     assert site.has("ended")
 
 
-def test_a_stop_that_reaches_a_starting_handler_process_does_not_end_it(site: Site) -> None:
+def test_a_stop_signal_does_not_end_a_starting_handler_process(site: Site) -> None:
     site.starts_with(SAME_REQUEST.format(3600), SLOW_HANDLER_PROCESS)
     site.enqueue("apart")
     with site.worker() as process:
@@ -208,7 +208,7 @@ def test_a_stop_that_reaches_a_starting_handler_process_does_not_end_it(site: Si
     assert site.has("ended")
 
 
-def test_a_supervisor_killed_while_its_workers_finish_does_not_hurry_them(site: Site) -> None:
+def test_killing_a_supervisor_does_not_interrupt_finishing_workers(site: Site) -> None:
     site.starts_with(SAME_REQUEST.format(0), BEREAVED)
     site.enqueue("wait")
     with site.worker("-p", "2") as process:
@@ -223,7 +223,7 @@ def test_a_supervisor_killed_while_its_workers_finish_does_not_hurry_them(site: 
     assert site.has("ended")
 
 
-def test_a_second_stop_of_a_supervisor_is_one_of_its_workers(site: Site) -> None:
+def test_a_second_stop_signal_to_a_supervisor_is_passed_to_its_workers(site: Site) -> None:
     site.starts_with(SAME_REQUEST.format(0))
     site.enqueue("wait")
     with site.worker("-p", "2", "--shutdown-timeout", "1h") as process:
@@ -236,7 +236,7 @@ def test_a_second_stop_of_a_supervisor_is_one_of_its_workers(site: Site) -> None
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_worker_that_is_blocked_is_replaced_and_its_task_runs_again(site: Site, processes: str) -> None:
+def test_a_blocked_worker_is_replaced_and_its_task_runs_again(site: Site, processes: str) -> None:
     site.enqueue("block")
     with site.worker("-p", processes, "--stall-timeout", "1s", "--lease", "1s") as process:
         eventually(lambda: site.has("ended"))

@@ -87,7 +87,7 @@ async def supervised(
         transport.close()
 
 
-async def test_as_many_copies_run_as_were_asked_for_and_all_end_when_told_to() -> None:
+async def test_the_requested_number_of_workers_runs_until_a_stop() -> None:
     async with supervised(GRACEFUL, 3) as running:
         pids = {int(await running.line()) for _ in range(3)}
         assert len(pids) == 3
@@ -96,7 +96,7 @@ async def test_as_many_copies_run_as_were_asked_for_and_all_end_when_told_to() -
         assert running.supervisor.pids == []
 
 
-async def test_a_copy_that_dies_is_started_again() -> None:
+async def test_a_crashed_worker_is_restarted() -> None:
     async with supervised(PATIENT) as running:
         first = int(await running.line())
         os.kill(first, signal.SIGKILL)
@@ -104,32 +104,34 @@ async def test_a_copy_that_dies_is_started_again() -> None:
         assert running.supervisor.restarts == 1
 
 
-async def test_a_copy_that_cannot_start_as_asked_ends_them_all() -> None:
+async def test_a_worker_that_cannot_start_ends_all_workers() -> None:
     async with supervised(REFUSING, 2) as running:
         assert await running.ended == USAGE_ERROR
 
 
-async def test_an_exit_status_alone_does_not_say_that_a_copy_cannot_start() -> None:
+async def test_an_exit_status_alone_does_not_mean_that_a_worker_cannot_start() -> None:
     async with supervised(SAY + f"say(os.getpid()); raise SystemExit({USAGE_ERROR})") as running:
         assert await running.line() != await running.line()
         assert not running.ended.done()
 
 
-async def test_a_copy_that_was_started_before_is_started_again_when_it_cannot_start(tmp_path: Path) -> None:
+async def test_a_restarted_worker_that_cannot_start_is_started_again(tmp_path: Path) -> None:
     once = f"if not os.path.exists({str(tmp_path / 'f')!r}): open({str(tmp_path / 'f')!r}, 'w'); sys.exit(1)"
     async with supervised(f"import os, sys\n{once}\n{SAY}say(os.getpid())\n{REFUSING}") as running:
         assert await running.line() != await running.line()
         assert not running.ended.done()
 
 
-async def test_a_copy_that_does_not_stop_is_killed_and_the_status_says_so() -> None:
+async def test_a_worker_that_does_not_stop_is_killed_and_the_status_reports_it() -> None:
     async with supervised(STUBBORN, stop_timeout=0.05) as running:
         await running.line()
         running.supervisor.stop()
         assert await running.ended == 1
 
 
-async def test_hurried_copies_that_do_not_stop_are_killed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_workers_that_do_not_stop_after_a_second_signal_are_killed_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("asynq.supervisor.supervisor.FORCED_STOP_TIMEOUT", 0.05)
     async with supervised(STUBBORN, stop_timeout=600) as running:
         await running.line()
@@ -138,7 +140,7 @@ async def test_hurried_copies_that_do_not_stop_are_killed_soon(monkeypatch: pyte
         assert await running.ended == 1
 
 
-async def test_a_supervisor_told_to_stop_does_not_wait_to_restart_a_copy() -> None:
+async def test_a_stopping_supervisor_does_not_wait_to_restart_a_worker() -> None:
     async with supervised(SAY + "say('up'); raise SystemExit(3)", first_pause=600) as running:
         assert await running.line() == "up"
         await running.restarting()
@@ -155,7 +157,7 @@ STALLING = (
 )
 
 
-async def test_a_copy_that_tells_nothing_any_more_is_killed_and_started_again() -> None:
+async def test_a_worker_without_heartbeats_is_killed_and_restarted() -> None:
     async with supervised(STALLING, stall_timeout=0.5) as running:
         first = int(await running.line())
         assert int(await running.line()) != first
@@ -163,14 +165,14 @@ async def test_a_copy_that_tells_nothing_any_more_is_killed_and_started_again() 
             os.kill(first, 0)
 
 
-async def test_a_copy_that_has_told_nothing_yet_is_given_time() -> None:
+async def test_a_worker_before_its_first_heartbeat_is_given_time() -> None:
     starting = SAY + "import signal, time; say('up'); time.sleep(1); say('done'); signal.pause()"
     async with supervised(starting, stall_timeout=0.2) as running:
         assert [await running.line(), await running.line()] == ["up", "done"]
         assert running.supervisor.restarts == 0
 
 
-async def test_a_cancelled_supervisor_leaves_no_copy_behind() -> None:
+async def test_a_cancelled_supervisor_leaves_no_worker() -> None:
     async with supervised(STUBBORN, 2) as running:
         pids = [int(await running.line()) for _ in range(2)]
         running.ended.cancel()
@@ -180,7 +182,7 @@ async def test_a_cancelled_supervisor_leaves_no_copy_behind() -> None:
                 os.kill(pid, 0)
 
 
-async def test_after_quiet_the_copies_are_told_and_none_is_started_again() -> None:
+async def test_sigtstp_is_passed_to_all_workers_and_prevents_restarts() -> None:
     async with supervised(GRACEFUL) as running:
         pid = int(await running.line())
         running.supervisor.quiet()
@@ -189,7 +191,7 @@ async def test_after_quiet_the_copies_are_told_and_none_is_started_again() -> No
         assert await running.ended == 0
 
 
-async def test_copies_end_gracefully_when_the_supervisor_is_killed() -> None:
+async def test_workers_end_gracefully_when_the_supervisor_is_killed() -> None:
     copy = (
         "import sys; from asynq.supervisor.supervisor import stop_with_supervisor; stop_with_supervisor()\n"
         + GRACEFUL.replace("sys.exit(0)", "(say('bye'), sys.exit(0))")
@@ -219,5 +221,5 @@ async def test_copies_end_gracefully_when_the_supervisor_is_killed() -> None:
         (-99, "was killed by signal 99"),
     ],
 )
-def test_how_a_process_ended_is_said_in_words(status: int, text: str) -> None:
+def test_the_end_of_a_process_is_described_in_words(status: int, text: str) -> None:
     assert describe(status) == text

@@ -67,7 +67,7 @@ def worker(app_dir: Path, url: str, *options: str) -> Iterator[tuple[subprocess.
             process.kill()
 
 
-def test_a_worker_handles_tasks_and_ends_well_when_told_to(app_dir: Path, url: str) -> None:
+def test_a_worker_handles_tasks_and_ends_on_a_signal(app_dir: Path, url: str) -> None:
     with Client(url) as client, worker(app_dir, url, "--queue", "low=1", "-q", "high") as (process, lines):
         client.enqueue(Task("t", "one"), queue="low")
         client.enqueue(Task("t", "two"), queue="high")
@@ -77,7 +77,7 @@ def test_a_worker_handles_tasks_and_ends_well_when_told_to(app_dir: Path, url: s
         assert process.wait(30) == 0
 
 
-def test_several_processes_work_and_go_on_when_one_is_killed(app_dir: Path, url: str) -> None:
+def test_several_processes_continue_when_one_is_killed(app_dir: Path, url: str) -> None:
     with Client(url) as client, worker(app_dir, url, "--processes", "2", "-c", "1") as (process, lines):
         client.enqueue(Task("t", "one"))
         os.kill(int(lines.readline().split()[2]), signal.SIGKILL)
@@ -123,9 +123,7 @@ def test_a_target_that_cannot_be_loaded_is_a_usage_error(
         (["--broker", "memory://", "--processes", "2"], "one process only"),
     ],
 )
-def test_an_option_that_cannot_be_honoured_is_a_usage_error(
-    app_dir: Path, options: list[str], why: str
-) -> None:
+def test_an_invalid_option_is_a_usage_error(app_dir: Path, options: list[str], why: str) -> None:
     ended = asynq("worker", "app:mux", "-d", str(app_dir), *options)
     assert ended.returncode == 2
     assert why in ended.stderr
@@ -136,7 +134,7 @@ def test_a_password_in_the_url_is_not_repeated_in_an_error(app_dir: Path) -> Non
     assert "secret" not in ended.stderr
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     assert asynq("--version").stdout == f"asynq-py {__version__}\n"
 
 
@@ -148,7 +146,7 @@ def test_a_broker_that_refuses_ends_the_worker(app_dir: Path, processes: str) ->
     assert "Error: the broker refused" in ended.stderr
 
 
-def test_a_worker_says_what_it_works_on_and_what_fails(app_dir: Path) -> None:
+def test_a_worker_logs_its_queues_and_its_failures(app_dir: Path) -> None:
     command = asynq_command("worker", "app:mux", "-b", "sqlite:///tasks.db")
     with (
         Client(f"sqlite:///{app_dir}/tasks.db") as client,
@@ -163,7 +161,7 @@ def test_a_worker_says_what_it_works_on_and_what_fails(app_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_an_interrupted_start_is_quiet(app_dir: Path, url: str, processes: str) -> None:
+def test_an_interrupted_start_prints_no_traceback(app_dir: Path, url: str, processes: str) -> None:
     (app_dir / "slow.py").write_text(
         "import pathlib, threading\n"
         "pathlib.Path(__file__).with_name('begun').touch()\n"
@@ -178,7 +176,7 @@ def test_an_interrupted_start_is_quiet(app_dir: Path, url: str, processes: str) 
     assert "Traceback" not in errors
 
 
-def test_an_interrupt_while_the_options_are_made_ready_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_during_option_parsing_prints_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(**_: object) -> None:
         raise KeyboardInterrupt
 
@@ -188,7 +186,7 @@ def test_an_interrupt_while_the_options_are_made_ready_is_quiet(monkeypatch: pyt
     assert ended.value.code == 130
 
 
-def test_a_broker_nobody_else_can_reach_is_told(app_dir: Path) -> None:
+def test_a_memory_broker_is_reported_as_unreachable_for_others(app_dir: Path) -> None:
     with subprocess.Popen(
         asynq_command("worker", "app:mux", "-d", str(app_dir), "-b", "memory://alone"),
         stderr=subprocess.PIPE,

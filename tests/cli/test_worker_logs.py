@@ -124,7 +124,7 @@ def until(lines: IO[str], *wanted: str) -> list[str]:
 
 @pytest.mark.parametrize("how", CONFIGURED)
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_what_the_module_configures_counts(tmp_path: Path, how: str, processes: str) -> None:
+def test_logging_configured_by_the_module_is_kept(tmp_path: Path, how: str, processes: str) -> None:
     (tmp_path / "app.py").write_text(CONFIGURED[how] + HANDLERS)
     enqueue(tmp_path, Task("fails", "boom", task_id="7"))
     with worker(tmp_path, "-p", processes) as (_, lines):
@@ -136,7 +136,7 @@ def test_what_the_module_configures_counts(tmp_path: Path, how: str, processes: 
 
 @pytest.mark.parametrize("how", ["none", "basicConfig", "dictConfig"])
 @pytest.mark.parametrize(("level", "speaks"), [("warning", False), ("debug", True)])
-def test_a_log_level_that_is_given_holds(tmp_path: Path, how: str, level: str, speaks: bool) -> None:
+def test_a_given_log_level_takes_precedence(tmp_path: Path, how: str, level: str, speaks: bool) -> None:
     (tmp_path / "app.py").write_text(CONFIGURED[how] + HANDLERS)
     enqueue(tmp_path, Task("t"), Task("fails", "boom", task_id="7"))
     with worker(tmp_path, "--log-level", level, "-c", "1") as (_, lines):
@@ -144,7 +144,7 @@ def test_a_log_level_that_is_given_holds(tmp_path: Path, how: str, level: str, s
     assert ("working on" in read, "the handler runs" in read) == (speaks, speaks)
 
 
-def test_a_module_that_configures_a_level_alone_is_heard(tmp_path: Path) -> None:
+def test_a_log_level_configured_by_the_module_is_kept(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
         "import logging\nlogging.getLogger('asynq').setLevel('ERROR')\n" + HANDLERS
     )
@@ -155,7 +155,7 @@ def test_a_module_that_configures_a_level_alone_is_heard(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("how", ["none", "basicConfig", "dictConfig"])
-def test_a_handler_process_logs_as_its_module_configures(tmp_path: Path, how: str) -> None:
+def test_a_handler_process_uses_the_logging_of_its_module(tmp_path: Path, how: str) -> None:
     (tmp_path / "app.py").write_text(CONFIGURED[how] + HANDLERS)
     enqueue(tmp_path, Task("apart", "boom"))
     with worker(tmp_path) as (_, lines):
@@ -165,7 +165,7 @@ def test_a_handler_process_logs_as_its_module_configures(tmp_path: Path, how: st
     assert all(re.match(begin, line) for line in found), read
 
 
-def test_a_scheduler_is_heard_whatever_configures_logging(tmp_path: Path) -> None:
+def test_scheduler_records_appear_with_any_logging_configuration(tmp_path: Path) -> None:
     # Its logger is there before logging is configured.
     script = "import asynq\nasynq.Scheduler\n" + CONFIGURED["dictConfig"] + SCHEDULER
     ended = subprocess.run(
@@ -182,7 +182,7 @@ def test_a_scheduler_is_heard_whatever_configures_logging(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("how", ["none", "basicConfig"])
-def test_nothing_a_task_carries_acts_on_the_terminal(tmp_path: Path, how: str) -> None:
+def test_task_data_cannot_control_the_terminal(tmp_path: Path, how: str) -> None:
     (tmp_path / "app.py").write_text(CONFIGURED[how] + HANDLERS)
     enqueue(
         tmp_path,
@@ -201,7 +201,7 @@ def test_nothing_a_task_carries_acts_on_the_terminal(tmp_path: Path, how: str) -
     assert sum(map(len, read)) < 6 * MAX_TRACEBACK
 
 
-def test_a_module_that_raises_is_shown_without_harm(tmp_path: Path) -> None:
+def test_an_error_of_a_module_is_shown_safely(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(f"raise ValueError({HOSTILE!r})")
     with worker(tmp_path) as (process, lines):
         read = lines.read().split("\n")
@@ -211,7 +211,7 @@ def test_a_module_that_raises_is_shown_without_harm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("processes", "started"), [("1", 0), ("1", 1), ("2", 0), ("2", 3), ("2", 4)])
-def test_a_ctrl_c_while_the_helping_processes_start_is_quiet(
+def test_ctrl_c_while_helper_processes_start_prints_no_traceback(
     tmp_path: Path, processes: str, started: int
 ) -> None:
     """A terminal sends it to the whole group, the lease keepers included."""

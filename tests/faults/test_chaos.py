@@ -118,7 +118,7 @@ def drained(store: Site, crew: Crew, runs: RunLog) -> float:
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("site", ["redis", "sqlite"], indirect=True)
-def test_nothing_is_lost_or_stuck_or_silent_when_faults_come_together(
+def test_no_task_is_lost_stuck_or_unlogged_under_combined_faults(
     site: tuple[Site, Proxy | None, Path | None],
     tmp_path: Path,
     pytestconfig: pytest.Config,

@@ -48,7 +48,7 @@ async def bench(site: Site) -> AsyncIterator[Bench]:
 
 @pytest.mark.parametrize("state", ["pending", "scheduled", "retry", "active", "completed"])
 @pytest.mark.parametrize("instead", ["nothing", "text", "hash"])
-async def test_an_id_whose_task_is_not_there_is_dropped(
+async def test_an_id_of_a_missing_task_is_removed(
     bench: Bench, client: Any, state: str, instead: str
 ) -> None:
     await bench.bring(state)
@@ -75,7 +75,7 @@ async def test_a_lease_of_a_task_that_is_not_active_changes_nothing(
 
 
 @pytest.mark.parametrize("name", [*IN_THE_WAY, *BESIDE, "paused"])
-async def test_a_queue_with_a_key_of_another_kind_holds_up_nobody_and_goes_on_when_it_is_gone(
+async def test_a_queue_with_a_key_of_another_type_recovers_without_blocking_others(
     bench: Bench, client: Any, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "asynq")

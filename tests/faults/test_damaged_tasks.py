@@ -57,7 +57,7 @@ async def test_a_garbled_task_is_archived_with_the_reason(bench: Bench, state: s
     assert bench.site.contents().states() == {"archived"}
 
 
-async def test_a_garbled_completed_task_goes_when_its_retention_ends(bench: Bench) -> None:
+async def test_a_garbled_completed_task_is_purged_when_its_retention_ends(bench: Bench) -> None:
     await bench.bring("completed")
     garble(bench)
     await bench.good_tasks()
@@ -79,7 +79,7 @@ async def test_an_active_task_without_a_lease_is_adopted_and_run(
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_randomly_damaged_tasks_end_somewhere_and_the_others_do_not_notice(
+async def test_randomly_damaged_tasks_do_not_affect_others(
     bench: Bench, seed: int, report: Callable[..., None]
 ) -> None:
     rng, ids = random.Random(seed), [f"fuzzed{number}" for number in range(FUZZED)]

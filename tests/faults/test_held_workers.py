@@ -28,7 +28,7 @@ KEPT = timedelta(hours=1)
 
 
 @pytest.mark.parametrize("kind", ["block", "regex", "power"])
-def test_a_handler_that_holds_the_loop_or_the_gil_for_several_leases_runs_once(
+def test_a_handler_that_blocks_the_loop_or_the_gil_for_several_leases_runs_once(
     kind: str, site: Site, workers: Workers, report: Callable[..., None]
 ) -> None:
     options = ("--lease", f"{LEASE:g}s", "--concurrency", "2")
@@ -56,7 +56,7 @@ if "asynq.worker.leases.keeper_main" in sys.orig_argv:
 
 
 @pytest.mark.parametrize("site", ["redis"], indirect=True)
-def test_a_handler_that_holds_the_gil_keeps_its_task_also_when_its_worker_has_only_just_started(
+def test_a_handler_that_blocks_the_gil_keeps_its_task_in_a_new_worker(
     site: Site, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Python runs a module of this name first of all.
@@ -73,7 +73,7 @@ def test_a_handler_that_holds_the_gil_keeps_its_task_also_when_its_worker_has_on
     assert workers.runs.of(task_id) == [("begin", holder.pid), ("end", holder.pid)]
 
 
-def test_what_a_stopped_worker_had_in_hand_is_run_by_another_and_its_own_run_changes_nothing(
+def test_tasks_of_a_stopped_worker_run_elsewhere_and_its_own_runs_change_nothing(
     site: Site, workers: Workers
 ) -> None:
     stopped = workers.start(lease=LEASE)

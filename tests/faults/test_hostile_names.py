@@ -44,7 +44,7 @@ LONGEST_ERROR = 100_000
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-async def test_a_task_whose_every_name_is_hostile_is_carried_through(site: Site, name: str) -> None:
+async def test_a_task_with_hostile_names_is_processed(site: Site, name: str) -> None:
     seen: list[tuple[object, ...]] = []
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -63,7 +63,7 @@ async def test_a_task_whose_every_name_is_hostile_is_carried_through(site: Site,
 
 
 @pytest.mark.parametrize("name", [*NAMES.values(), "\ud800"], ids=[*NAMES, "no-text"])
-async def test_an_error_of_hostile_text_is_kept_with_its_task(site: Site, name: str) -> None:
+async def test_an_error_with_hostile_text_is_stored(site: Site, name: str) -> None:
     failed = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -84,7 +84,7 @@ async def test_an_error_of_hostile_text_is_kept_with_its_task(site: Site, name: 
 
 @pytest.mark.parametrize("name", ["", " ", "\t\n", "\u3000", "\ud800", "a\udfff"])
 @pytest.mark.parametrize("option", ["type", "queue", "task_id"])
-async def test_blank_names_and_names_that_are_no_text_are_refused_before_anything_changes(
+async def test_blank_and_non_text_names_are_refused_before_any_change(
     site: Site, option: str, name: str
 ) -> None:
     named: dict[str, Any] = {} if option == "type" else {option: name}

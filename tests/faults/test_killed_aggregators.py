@@ -46,7 +46,7 @@ GROUPS = 4
 
 
 @pytest.mark.timeout(300)
-def test_each_task_is_aggregated_once_though_aggregators_are_killed_with_it_in_hand(
+def test_each_task_is_aggregated_once_despite_killed_aggregators(
     site: Site, tmp_path: Path, report: Callable[..., None]
 ) -> None:
     client, output, enqueued = Client(site.url), tmp_path / "output", 0

@@ -48,7 +48,7 @@ def ids(name: str, numbers: set[int]) -> set[str]:
 
 
 @pytest.mark.timeout(180)
-async def test_what_was_acknowledged_is_there_and_nothing_is_half_there(
+async def test_a_killed_producer_leaves_every_acknowledged_task_and_no_partial_one(
     site: Site, tmp_path: Path, report: Callable[..., None]
 ) -> None:
     sent: dict[str, set[int]] = {}

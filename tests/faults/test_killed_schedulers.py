@@ -22,7 +22,7 @@ ENTRY = Entry.of("@every 1s", Task("tick"), Options(), ZoneInfo("UTC"))
 TICKS = 4
 
 
-async def test_killed_schedulers_neither_lose_nor_double_a_tick(shared_url: str) -> None:
+async def test_killed_schedulers_neither_lose_nor_duplicate_a_tick(shared_url: str) -> None:
     processes = start(shared_url, 3)
     try:
         async with AsyncInspector(shared_url) as inspector:

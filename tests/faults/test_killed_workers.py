@@ -40,7 +40,7 @@ def a_task(number: int, rng: random.Random) -> Task:
 
 
 @pytest.mark.timeout(1200)
-def test_every_task_runs_to_its_end_and_only_those_of_killed_workers_twice(
+def test_every_task_completes_and_only_those_of_killed_workers_run_twice(
     site: Site, workers: Workers, report: Callable[..., None]
 ) -> None:
     rng, began = random.Random(7), time.monotonic()

@@ -132,7 +132,7 @@ class Outage:
     ],
     indirect=["site"],
 )
-def test_work_goes_on_by_itself_when_the_store_is_back(
+def test_work_resumes_when_the_store_is_back(
     site: Site, workers: Workers, outage: Outage, report: Callable[..., None]
 ) -> None:
     producer = Producer(site.url)

@@ -39,7 +39,7 @@ def enqueued(client: Client, count: int) -> list[str]:
 
 
 @pytest.mark.timeout(180)
-def test_sigterm_under_load_finishes_what_is_short_and_gives_back_what_is_long(
+def test_sigterm_under_load_finishes_short_tasks_and_requeues_long_ones(
     site: Site, workers: Workers, report: Callable[..., None]
 ) -> None:
     with Client(site.url) as client:
@@ -70,7 +70,7 @@ def test_sigterm_under_load_finishes_what_is_short_and_gives_back_what_is_long(
 
 
 @pytest.mark.timeout(180)
-def test_a_supervisor_replaces_a_killed_worker_and_nothing_is_lost(
+def test_a_supervisor_replaces_a_killed_worker_without_losing_a_task(
     site: Site, workers: Workers, report: Callable[..., None]
 ) -> None:
     supervisor = workers.command("--concurrency", f"{CONCURRENCY}", "--lease", "1s", "--processes", "2")

@@ -43,9 +43,7 @@ async def nothing(ctx: Any, task: Task) -> None:
 
 
 @pytest.mark.parametrize("aggregator", [joined, joined_on_the_loop], ids=["sync", "async"])
-async def test_tasks_of_a_group_are_handled_as_the_one_their_aggregator_makes(
-    bench: Bench, aggregator: Aggregate
-) -> None:
+async def test_tasks_of_a_group_are_handled_as_their_aggregate(bench: Bench, aggregator: Aggregate) -> None:
     seen: list[tuple[str, bytes, Any, int]] = []
 
     async def handler(ctx: Any, task: Task) -> None:
@@ -58,7 +56,7 @@ async def test_tasks_of_a_group_are_handled_as_the_one_their_aggregator_makes(
     assert seen == [("merged", b"a,b,c", {"group": "g"}, 3)]
 
 
-async def test_a_shutdown_returns_what_is_being_aggregated(bench: Bench) -> None:
+async def test_a_shutdown_returns_the_tasks_being_aggregated(bench: Bench) -> None:
     begun = asyncio.Event()
 
     async def never(group: str, tasks: list[Task]) -> Task:
@@ -74,7 +72,7 @@ async def test_a_shutdown_returns_what_is_being_aggregated(bench: Bench) -> None
     assert [(group.name, group.size) for group in page.groups] == [("g", 2)]
 
 
-async def test_a_failing_aggregator_is_told_to_the_error_hook(memory: Bench) -> None:
+async def test_the_error_hook_receives_the_error_of_an_aggregator(memory: Bench) -> None:
     told: list[tuple[Exception, Task, Any]] = []
     await add(memory.broker, "a", "b")
     async with memory.serving(
@@ -99,7 +97,7 @@ async def test_a_failing_aggregator_is_told_to_the_error_hook(memory: Bench) -> 
         ({"group_max_size": 2.5}, "group_max_size"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(options: dict[str, Any], name: str) -> None:
+def test_invalid_aggregation_options_are_refused(options: dict[str, Any], name: str) -> None:
     with pytest.raises((TypeError, ValueError), match=name):
         Server(MemoryBroker(), **options)
 
@@ -131,7 +129,7 @@ class Steps:
         return pause
 
 
-async def test_the_next_look_is_when_the_next_group_is_ripe(broker: MemoryBroker, clock: FakeClock) -> None:
+async def test_the_next_check_is_when_the_next_group_is_ripe(broker: MemoryBroker, clock: FakeClock) -> None:
     steps = Steps(broker, joined)
     assert await steps.step() == 2.0
     await add(broker, "a")
@@ -228,7 +226,7 @@ async def test_a_failure_returns_the_tasks_and_is_reported(
     assert reason in str(error)
 
 
-async def test_a_group_that_failed_is_left_alone_for_longer_and_longer(
+async def test_a_failing_group_is_retried_with_increasing_pauses(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
     await add(broker, "a")

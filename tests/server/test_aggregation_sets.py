@@ -49,9 +49,7 @@ async def one_set(broker: Broker, aggregate: Aggregate, **options: Any) -> Aggre
     )
 
 
-async def test_a_set_is_held_however_long_its_aggregation_takes(
-    broker: MemoryBroker, clock: FakeClock
-) -> None:
+async def test_a_set_is_held_for_the_whole_aggregation(broker: MemoryBroker, clock: FakeClock) -> None:
     extended, finish = asyncio.Event(), asyncio.Event()
 
     async def slow(group: str, tasks: list[Task]) -> Task:
@@ -140,7 +138,7 @@ async def test_an_aggregate_whose_reply_was_lost_is_enqueued_once(broker: Memory
 
 
 @pytest.mark.parametrize("queue", ["default", "a[b]*c?\\d"])
-async def test_groups_a_go_peer_left_unlisted_are_found(redis_server: RedisServer, queue: str) -> None:
+async def test_unlisted_groups_of_a_go_peer_are_found(redis_server: RedisServer, queue: str) -> None:
     broker = RedisBroker(redis_server.url)
     for name in ("one", "user:7"):
         message = TaskMessage(id=name, type="t", queue=queue, group=name)

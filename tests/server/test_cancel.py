@@ -38,7 +38,7 @@ class Endless:
 
 @pytest.mark.parametrize(("then", "state"), [("archive", TaskState.ARCHIVED), ("retry", TaskState.RETRY)])
 @pytest.mark.parametrize("queue", ["default", None])
-async def test_a_cancelled_run_ends_at_once_and_its_task_goes_where_asked(
+async def test_a_cancelled_run_ends_at_once_and_its_task_is_archived_or_retried(
     bench: Bench, queue: str | None, then: Literal["archive", "retry"], state: TaskState
 ) -> None:
     handler = Endless()
@@ -51,7 +51,7 @@ async def test_a_cancelled_run_ends_at_once_and_its_task_goes_where_asked(
     assert "cancelled" in stored.message.error
 
 
-async def test_a_task_that_does_not_run_is_not_cancelled(bench: Bench) -> None:
+async def test_a_task_that_is_not_running_is_not_cancelled(bench: Bench) -> None:
     inspector = AsyncInspector(bench.broker)
     task_id = await bench.enqueue()
     assert not await inspector.cancel(task_id)
@@ -62,7 +62,7 @@ async def test_a_task_that_does_not_run_is_not_cancelled(bench: Bench) -> None:
         assert not handler.ended
 
 
-async def test_a_worker_in_another_process_is_told(
+async def test_a_worker_in_another_process_receives_a_cancellation(
     shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     # It would see the record when it extends the lease, in twenty minutes.
@@ -73,7 +73,7 @@ async def test_a_worker_in_another_process_is_told(
     await shared.reaches(task_id, TaskState.ARCHIVED)
 
 
-async def test_a_worker_that_was_not_told_finds_the_record_when_it_extends(
+async def test_a_missed_cancellation_is_found_when_the_lease_is_extended(
     redis_server: RedisServer,
 ) -> None:
     bench = Bench(open_broker(redis_server.url))
@@ -87,7 +87,7 @@ async def test_a_worker_that_was_not_told_finds_the_record_when_it_extends(
     await bench.broker.aclose()
 
 
-async def test_a_message_of_gos_cancels_with_its_meaning(redis_server: RedisServer) -> None:
+async def test_a_cancellation_message_of_go_retries_the_task(redis_server: RedisServer) -> None:
     bench = Bench(open_broker(redis_server.url))
     handler = Endless()
     async with bench.serving(handler):

@@ -60,7 +60,7 @@ def forking(url: str, log: Path, loop: str) -> Iterator[Forking]:
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-async def test_signals_for_children_of_handlers_reach_them_alone(
+async def test_signals_for_children_of_handlers_reach_only_the_children(
     url: str, tmp_path: Path, loop: str, executor: str
 ) -> None:
     with Client(url) as client, forking(url, tmp_path / "log", loop) as worker:
@@ -79,7 +79,7 @@ async def test_signals_for_children_of_handlers_reach_them_alone(
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-async def test_coroutines_and_hooks_may_fork_the_thread_of_the_event_loop(
+async def test_coroutines_and_hooks_may_fork_in_the_event_loop_thread(
     url: str, tmp_path: Path, loop: str
 ) -> None:
     with Client(url) as client, forking(url, tmp_path / "log", loop) as worker:
@@ -92,7 +92,7 @@ async def test_coroutines_and_hooks_may_fork_the_thread_of_the_event_loop(
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-async def test_a_ctrl_c_ends_forked_children_and_is_one_request_to_stop(
+async def test_ctrl_c_ends_forked_children_and_counts_as_one_stop_request(
     url: str, tmp_path: Path, loop: str
 ) -> None:
     with Client(url) as client, forking(url, tmp_path / "log", loop) as worker:

@@ -44,7 +44,7 @@ class Diary:
 
 
 @pytest.mark.parametrize("later", [True, False])
-async def test_a_success_is_told_from_its_start_to_its_end(bench: Bench, later: bool) -> None:
+async def test_hooks_receive_the_start_and_the_success_of_a_run(bench: Bench, later: bool) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         pass
 
@@ -55,7 +55,7 @@ async def test_a_success_is_told_from_its_start_to_its_end(bench: Bench, later: 
     assert diary.entries == [("on_start",), ("on_success",)]
 
 
-async def test_failures_are_told_with_where_the_task_goes(memory: Bench) -> None:
+async def test_hooks_receive_failures_with_the_next_state(memory: Bench) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         raise ValueError("boom")
 
@@ -67,7 +67,7 @@ async def test_failures_are_told_with_where_the_task_goes(memory: Bench) -> None
     assert diary.entries == [*failed, ("on_retry", "boom"), *failed, ("on_archive", "boom")]
 
 
-async def test_what_is_no_failure_is_told_as_a_retry_alone(memory: Bench) -> None:
+async def test_hooks_receive_only_a_retry_for_an_error_that_is_not_a_failure(memory: Bench) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         raise ValueError("later")
 
@@ -85,7 +85,7 @@ async def test_what_is_no_failure_is_told_as_a_retry_alone(memory: Bench) -> Non
         (RevokeTask("no"), [("on_start",)]),
     ],
 )
-async def test_verdicts_of_the_handler_are_told_as_what_they_do(
+async def test_hooks_receive_the_effect_of_verdicts(
     memory: Bench, error: Exception, expected: list[Any]
 ) -> None:
     async def handler(ctx: Context, task: Task) -> None:
@@ -97,7 +97,7 @@ async def test_verdicts_of_the_handler_are_told_as_what_they_do(
     assert diary.entries == expected
 
 
-async def test_a_cancelled_run_is_told_as_where_its_task_goes(memory: Bench) -> None:
+async def test_hooks_receive_the_next_state_of_a_cancelled_task(memory: Bench) -> None:
     began = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -115,7 +115,7 @@ async def test_a_cancelled_run_is_told_as_where_its_task_goes(memory: Bench) -> 
     assert [entry[0] for entry in diary.entries] == ["on_start", "on_failure", "on_archive"]
 
 
-async def test_a_run_that_shutdown_hands_back_neither_succeeds_nor_fails(memory: Bench) -> None:
+async def test_a_run_requeued_by_shutdown_neither_succeeds_nor_fails(memory: Bench) -> None:
     began = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -130,7 +130,7 @@ async def test_a_run_that_shutdown_hands_back_neither_succeeds_nor_fails(memory:
 
 
 @pytest.mark.parametrize(("to", "then"), [("pending", "on_retry"), ("archived", "on_archive")])
-async def test_a_lost_worker_is_told_without_a_context(to: Any, then: str) -> None:
+async def test_hooks_receive_a_lost_worker_without_a_context(to: Any, then: str) -> None:
     told: list[tuple[Any, ...]] = []
     names = ("on_error", "on_failure", then)
     callbacks: dict[str, Any] = {name: lambda *what, name=name: told.append((name, *what)) for name in names}
@@ -144,7 +144,7 @@ async def test_a_lost_worker_is_told_without_a_context(to: Any, then: str) -> No
 
 
 @pytest.mark.parametrize("later", [True, False])
-async def test_hooks_that_fail_break_nothing(
+async def test_failing_hooks_have_no_effect(
     memory: Bench, later: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     def hook(*_: object) -> None:
@@ -180,7 +180,7 @@ class Mortal(MemoryBroker):
 
 
 @pytest.mark.parametrize("later", [True, False])
-async def test_a_health_check_is_told_how_the_broker_answers(later: bool) -> None:
+async def test_a_health_check_receives_the_state_of_the_broker(later: bool) -> None:
     told: list[object] = []
 
     async def note_later(error: object) -> None:

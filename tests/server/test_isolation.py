@@ -93,7 +93,7 @@ def state(broker: MemoryBroker, task_id: str, queue: str = "q") -> TaskState:
 # --- operations -----------------------------------------------------------------------------------------
 
 
-async def test_an_operation_that_breaks_the_broker_is_answered_by_itself(broker: MemoryBroker) -> None:
+async def test_an_operation_that_breaks_the_broker_fails_individually(broker: MemoryBroker) -> None:
     poisoned = Poisoned(broker, lambda op: isinstance(op, Forward) and op.queue == "bad")
     ops: list[Op[Any]] = [Ping(), Forward(queue="bad"), Forward(queue="good")]
     for answers in (
@@ -106,7 +106,7 @@ async def test_an_operation_that_breaks_the_broker_is_answered_by_itself(broker:
         assert not any(isinstance(answer, AsynqError) for answer in (answers[0], answers[2]))
 
 
-async def test_a_queue_that_breaks_the_broker_does_not_stop_the_forwarding_of_others(
+async def test_a_queue_that_breaks_the_broker_does_not_block_the_forwarding_of_others(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
     for queue in ("bad", "good"):
@@ -147,9 +147,7 @@ async def test_a_task_with_very_many_retries_is_recovered_like_any_other(
     assert (state(broker, "old"), state(broker, "new")) == (TaskState.RETRY, TaskState.RETRY)
 
 
-async def test_a_retry_delay_that_fails_for_one_task_stops_the_recovery_of_none(
-    broker: MemoryBroker, clock: FakeClock
-) -> None:
+async def test_a_failing_retry_delay_does_not_block_recovery(broker: MemoryBroker, clock: FakeClock) -> None:
     def delay(retried: int, error: Exception, task: Task) -> Any:
         answers = {"raises": None, "endless": float("inf"), "far": timedelta.max, "nan": float("nan")}
         if task.type == "raises":
@@ -168,7 +166,7 @@ async def test_a_retry_delay_that_fails_for_one_task_stops_the_recovery_of_none(
 # --- settling -------------------------------------------------------------------------------------------
 
 
-async def test_a_settlement_that_breaks_the_broker_keeps_no_other_back(memory: Bench) -> None:
+async def test_a_settlement_that_breaks_the_broker_does_not_block_others(memory: Bench) -> None:
     """Whatever shares a call with it is settled; it is itself sent again until the broker takes it."""
     broken = True
     memory.broker = Poisoned(
@@ -192,7 +190,7 @@ async def test_a_settlement_that_breaks_the_broker_keeps_no_other_back(memory: B
         await memory.reaches(bad, TaskState.RETRY)
 
 
-async def test_a_failure_that_cannot_be_judged_is_settled_and_the_server_goes_on(memory: Bench) -> None:
+async def test_a_failure_that_cannot_be_inspected_is_settled(memory: Bench) -> None:
     from tests.unit.test_outcome import Careless
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -206,7 +204,7 @@ async def test_a_failure_that_cannot_be_judged_is_settled_and_the_server_goes_on
         await memory.reaches(good, None)
 
 
-async def test_a_task_of_which_the_log_cannot_tell_is_settled(
+async def test_a_task_that_cannot_be_logged_is_settled(
     memory: Bench, log_failures: list[BaseException]
 ) -> None:
     def refuse(record: logging.LogRecord) -> bool:
@@ -232,7 +230,7 @@ async def test_a_task_of_which_the_log_cannot_tell_is_settled(
 # --- leases ---------------------------------------------------------------------------------------------
 
 
-def test_a_lease_that_breaks_the_broker_does_not_let_the_others_lapse(
+def test_a_lease_that_breaks_the_broker_does_not_block_the_extension_of_others(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
     for number in range(3):
@@ -285,7 +283,7 @@ def enqueued(broker: MemoryBroker) -> list[str]:
     return [stored.message.type for stored in names]
 
 
-async def test_an_entry_whose_schedule_fails_rests_and_the_others_are_enqueued(
+async def test_an_entry_with_a_failing_schedule_does_not_block_others(
     broker: MemoryBroker, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     whim = Whim()
@@ -310,7 +308,7 @@ async def test_an_entry_whose_schedule_fails_rests_and_the_others_are_enqueued(
     assert {seen.task_type for seen in schedules.described()} == {"bad", "good"}
 
 
-async def test_a_tick_that_breaks_the_broker_leaves_those_of_others(
+async def test_a_tick_that_breaks_the_broker_does_not_block_others(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
     poisoned = Poisoned(broker, lambda op: isinstance(op, EnqueueTick) and op.enqueue.message.type == "bad")
@@ -322,7 +320,7 @@ async def test_a_tick_that_breaks_the_broker_leaves_those_of_others(
 
 
 @pytest.mark.parametrize("raised", [SystemExit(1), asyncio.CancelledError(), RuntimeError("no")], ids=repr)
-async def test_a_hook_of_a_schedule_cannot_end_it(
+async def test_a_failing_hook_does_not_end_a_scheduler(
     broker: MemoryBroker, clock: FakeClock, raised: BaseException
 ) -> None:
     async def hook(*_: Any) -> None:
@@ -338,7 +336,7 @@ async def test_a_hook_of_a_schedule_cannot_end_it(
 # --- listening ------------------------------------------------------------------------------------------
 
 
-async def test_a_listener_that_fails_to_pass_an_event_on_hears_the_next(memory: Bench) -> None:
+async def test_a_listener_continues_after_a_failure_to_forward_an_event(memory: Bench) -> None:
     from asynq.protocol.broker import CancelRequested
     from asynq.worker.wakeups import Wakeups
 

@@ -60,7 +60,7 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["block", "hog"])
-async def test_a_handler_that_holds_the_loop_or_the_gil_keeps_its_task(
+async def test_a_handler_that_blocks_the_loop_or_the_gil_keeps_its_task(
     kind: str, shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=2), Rival()
@@ -76,7 +76,7 @@ async def test_a_handler_that_holds_the_loop_or_the_gil_keeps_its_task(
     assert rival.taken_at == []
 
 
-async def test_the_task_of_a_killed_worker_is_taken_over_in_time(
+async def test_the_task_of_a_killed_worker_is_recovered_in_time(
     shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=LEASE), Rival()
@@ -94,7 +94,7 @@ async def test_the_task_of_a_killed_worker_is_taken_over_in_time(
     assert rival.retried == [1]
 
 
-async def test_the_task_of_a_stopped_worker_is_taken_over_and_its_late_end_changes_nothing(
+async def test_the_task_of_a_stopped_worker_is_recovered_and_its_late_end_changes_nothing(
     shared: Bench, shared_url: str, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=LEASE), Rival()
@@ -114,7 +114,7 @@ async def test_the_task_of_a_stopped_worker_is_taken_over_and_its_late_end_chang
     assert await shared.find(task_id) == completed
 
 
-async def test_the_keeper_process_is_replaced_when_it_dies_and_ends_with_its_worker(
+async def test_the_lease_keeper_process_is_replaced_and_ends_with_its_worker(
     shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=LEASE), Rival()
@@ -137,7 +137,7 @@ async def test_the_keeper_process_is_replaced_when_it_dies_and_ends_with_its_wor
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("kind", ["block", "wait"])
 @pytest.mark.parametrize("shared_url", ["sqlite"], indirect=True)
-async def test_a_task_is_kept_when_its_keeper_process_dies_or_is_stopped(
+async def test_a_task_is_kept_when_its_lease_keeper_process_dies_or_is_stopped(
     number: signal.Signals, kind: str, shared: Bench, shared_url: str, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=2), Rival()
@@ -159,7 +159,7 @@ async def test_a_task_is_kept_when_its_keeper_process_dies_or_is_stopped(
 
 
 @pytest.mark.parametrize("shared_url", ["sqlite"], indirect=True)
-async def test_a_handler_that_holds_the_loop_longer_than_its_timeout_loses_its_task(
+async def test_a_handler_that_blocks_the_loop_beyond_its_timeout_loses_its_task(
     shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=LEASE), Rival()
@@ -171,7 +171,7 @@ async def test_a_handler_that_holds_the_loop_longer_than_its_timeout_loses_its_t
     assert rival.retried == [1]
 
 
-async def test_in_memory_a_handler_that_holds_the_loop_keeps_its_task(memory: Bench) -> None:
+async def test_a_handler_that_blocks_the_loop_keeps_its_task_in_memory(memory: Bench) -> None:
     runs = 0
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -186,7 +186,7 @@ async def test_in_memory_a_handler_that_holds_the_loop_keeps_its_task(memory: Be
     assert runs == 1
 
 
-async def test_a_signal_to_all_while_the_keeper_process_starts_does_not_end_it(shared_url: str) -> None:
+async def test_a_signal_to_all_processes_does_not_end_a_starting_lease_keeper(shared_url: str) -> None:
     """A Ctrl-C reaches every process of a terminal at once."""
     heard, ready = list[KeeperMessage](), asyncio.Event()
 

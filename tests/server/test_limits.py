@@ -64,7 +64,7 @@ async def test_a_server_runs_no_more_tasks_of_a_queue_than_its_limit(bench: Benc
     assert gauge.peak["low"] == 2
 
 
-async def test_a_limited_queue_is_worked_on_to_its_end_when_there_is_nothing_else(bench: Bench) -> None:
+async def test_a_limited_queue_is_drained_when_no_other_queue_has_tasks(bench: Bench) -> None:
     gauge = Gauge(15)
     for _ in range(15):
         await bench.enqueue(queue="low")
@@ -76,7 +76,7 @@ async def test_a_limited_queue_is_worked_on_to_its_end_when_there_is_nothing_els
     assert gauge.peak == {"low": 2}
 
 
-async def test_servers_together_run_no_more_tasks_of_a_queue_than_the_shared_limit(bench: Bench) -> None:
+async def test_several_servers_keep_the_shared_limit_of_a_queue(bench: Bench) -> None:
     gauge = Gauge(20)
     for _ in range(20):
         await bench.enqueue()
@@ -109,7 +109,7 @@ async def test_tasks_of_a_lost_worker_count_until_they_are_recovered(bench: Benc
 # --- semaphores and rates -------------------------------------------------------------------------------
 
 
-async def test_tasks_beyond_a_semaphore_wait_and_all_are_done_without_a_retry(bench: Bench) -> None:
+async def test_tasks_beyond_a_semaphore_wait_without_using_a_retry(bench: Bench) -> None:
     gauge = Gauge(6)
     errors: list[Exception] = []
     mux = ServeMux()
@@ -134,7 +134,7 @@ async def test_tasks_beyond_a_semaphore_wait_and_all_are_done_without_a_retry(be
     assert (stats.processed, stats.failed) == (6, 0)
 
 
-async def test_a_plain_handler_holds_a_slot_and_leaves_it_also_when_it_fails(bench: Bench) -> None:
+async def test_a_plain_handler_releases_its_slot_even_when_it_fails(bench: Bench) -> None:
     free: list[bool] = []
     limit = Semaphore("s", 1)
 
@@ -151,7 +151,7 @@ async def test_a_plain_handler_holds_a_slot_and_leaves_it_also_when_it_fails(ben
 
 
 @pytest.mark.parametrize("way", ["async", "plain"])
-async def test_a_slot_is_renewed_while_its_run_goes_on(memory: Bench, way: str) -> None:
+async def test_a_slot_is_extended_during_its_run(memory: Bench, way: str) -> None:
     limit = Semaphore("s", 1, lapse=timedelta(seconds=1))
     probe = AcquireSlot(scope="s", holder="other", limit=1, hold=1)
     answers: list[bool] = []
@@ -176,7 +176,7 @@ async def test_a_slot_is_renewed_while_its_run_goes_on(memory: Bench, way: str) 
     assert set(answers) == {False}
 
 
-async def test_a_process_holds_slots_and_takes_tokens_through_its_worker(bench: Bench) -> None:
+async def test_a_handler_process_uses_semaphores_and_rates_through_its_worker(bench: Bench) -> None:
     mux = ServeMux()
     mux.handle("t", jobs.limited, executor="process")
     async with bench.serving(mux):
@@ -186,7 +186,7 @@ async def test_a_process_holds_slots_and_takes_tokens_through_its_worker(bench: 
     assert waiting.message.error.startswith("held back by 'once' for")
 
 
-async def test_a_rate_is_kept_over_servers_and_those_held_back_follow(bench: Bench) -> None:
+async def test_a_rate_is_kept_across_servers_and_delayed_tasks_follow(bench: Bench) -> None:
     began: list[float] = []
     mux = ServeMux()
 
@@ -201,7 +201,7 @@ async def test_a_rate_is_kept_over_servers_and_those_held_back_follow(bench: Ben
     assert all(later - earlier > 0.9 for earlier, later in zip(began, began[2:], strict=False))
 
 
-async def test_a_handler_can_say_not_now_itself(bench: Bench) -> None:
+async def test_a_handler_can_raise_rate_limited_itself(bench: Bench) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         raise RateLimited(timedelta(hours=1))
 

@@ -38,7 +38,7 @@ broker = asynq.SQLiteBroker("tasks.db")
         ),
     ],
 )
-def test_the_log_says_on_what_it_works_and_how_long_a_shutdown_waits(
+def test_the_log_names_the_broker_and_the_shutdown_timeout(
     run: str, starts: str, seconds: str, tmp_path: object
 ) -> None:
     ended = subprocess.run(

@@ -42,7 +42,7 @@ def lines(told: pytest.LogCaptureFixture) -> list[tuple[str, str, bool]]:
 
 
 @pytest.mark.parametrize("hooks", [{}, {"on_error": lambda *_: None}])
-async def test_each_failure_is_one_line_and_the_first_and_the_last_show_where(
+async def test_failures_are_logged_on_one_line_the_first_and_the_last_with_a_traceback(
     memory: Bench, told: pytest.LogCaptureFixture, hooks: dict[str, Any]
 ) -> None:
     async def handler(ctx: Context, task: Task) -> None:
@@ -58,7 +58,9 @@ async def test_each_failure_is_one_line_and_the_first_and_the_last_show_where(
     ]
 
 
-async def test_a_failure_shows_where_when_it_is_news(memory: Bench, told: pytest.LogCaptureFixture) -> None:
+async def test_a_new_failure_is_logged_with_a_traceback(
+    memory: Bench, told: pytest.LogCaptureFixture
+) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         if ctx.retried == 2:
             raise KeyError("another kind")
@@ -75,7 +77,7 @@ async def test_a_failure_shows_where_when_it_is_news(memory: Bench, told: pytest
     assert all("in handler" in record.exc_text for record in told.records if record.exc_text)
 
 
-def test_types_of_tasks_without_end_are_not_all_remembered(told: pytest.LogCaptureFixture) -> None:
+def test_the_memory_of_logged_task_types_is_bounded(told: pytest.LogCaptureFixture) -> None:
     failures, error = FailureLog(), ValueError("boom")
     for number in range(MAX_FAILURE_KINDS + 1):
         message = TaskMessage(id="7", type=str(number), queue="default", max_retry=1)
@@ -84,7 +86,7 @@ def test_types_of_tasks_without_end_are_not_all_remembered(told: pytest.LogCaptu
     assert [trace for _, _, trace in lines(told)] == [*[True] * MAX_FAILURE_KINDS, False]
 
 
-async def test_at_debug_level_every_failure_shows_where(
+async def test_every_failure_is_logged_with_a_traceback_at_debug_level(
     memory: Bench, told: pytest.LogCaptureFixture
 ) -> None:
     async def handler(ctx: Context, task: Task) -> None:
@@ -96,7 +98,7 @@ async def test_at_debug_level_every_failure_shows_where(
     assert [trace for _, _, trace in lines(told)] == [True, True]
 
 
-async def test_a_type_nobody_handles_is_told(memory: Bench, told: pytest.LogCaptureFixture) -> None:
+async def test_a_type_without_a_handler_is_logged(memory: Bench, told: pytest.LogCaptureFixture) -> None:
     async with memory.serving(ServeMux()):
         await memory.reaches(await memory.enqueue("emial", max_retry=0), TaskState.ARCHIVED)
     [(level, text, trace)] = lines(told)
@@ -117,7 +119,7 @@ async def test_a_type_nobody_handles_is_told(memory: Bench, told: pytest.LogCapt
         (OSError("x"), TaskState.RETRY, ("WARNING", "is retried (not counted) in 1h0m0s: OSError: x", True)),
     ],
 )
-async def test_a_verdict_is_told_as_what_it_is(
+async def test_a_verdict_is_logged_as_such(
     memory: Bench,
     told: pytest.LogCaptureFixture,
     error: Exception,
@@ -136,7 +138,7 @@ async def test_a_verdict_is_told_as_what_it_is(
     assert what in text
 
 
-async def test_success_is_not_told(memory: Bench, told: pytest.LogCaptureFixture) -> None:
+async def test_success_is_not_logged(memory: Bench, told: pytest.LogCaptureFixture) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         pass
 
@@ -145,7 +147,7 @@ async def test_success_is_not_told(memory: Bench, told: pytest.LogCaptureFixture
     assert lines(told) == []
 
 
-async def test_what_a_shutdown_puts_back_is_told(memory: Bench, told: pytest.LogCaptureFixture) -> None:
+async def test_tasks_requeued_by_a_shutdown_are_logged(memory: Bench, told: pytest.LogCaptureFixture) -> None:
     begun = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -174,7 +176,7 @@ def exits(record: logging.LogRecord) -> bool:
 
 
 @pytest.mark.parametrize("broken", [Breaks(), breaks, exits])
-async def test_logging_that_fails_stops_no_server(
+async def test_failing_log_handlers_do_not_stop_a_server(
     memory: Bench, log_failures: list[BaseException], broken: Any
 ) -> None:
     async def handler(ctx: Context, task: Task) -> None:
@@ -197,7 +199,7 @@ async def test_logging_that_fails_stops_no_server(
     log_failures.clear()
 
 
-def test_logging_that_fails_is_told_on_stderr_if_there_is_one(
+def test_failing_log_handlers_are_reported_on_stderr_if_available(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tell_failure(ConnectionError("no log server"))

@@ -113,7 +113,7 @@ def reports(caplog: pytest.LogCaptureFixture, what: str) -> list[logging.LogReco
 
 
 @pytest.mark.parametrize("loop_factory", LOOPS)
-def test_a_handler_that_blocks_the_loop_is_named_once_with_its_stack_and_once_when_it_is_over(
+def test_a_handler_that_blocks_the_loop_is_logged_with_its_stack_and_at_its_end(
     loop_factory: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     ids: dict[str, str] = {}
@@ -140,7 +140,7 @@ def test_a_handler_that_blocks_the_loop_is_named_once_with_its_stack_and_once_wh
     assert max(lasted) >= STALL - 0.1
 
 
-def test_a_handler_that_holds_the_interpreter_lock_is_among_those_named(
+def test_a_handler_that_holds_the_interpreter_lock_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     task_id = ""
@@ -155,7 +155,9 @@ def test_a_handler_that_holds_the_interpreter_lock_is_among_those_named(
     serve(asyncio.new_event_loop, act)
 
 
-def test_a_coroutine_that_is_no_handler_is_told_from_one(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_blocking_coroutine_that_is_not_a_handler_is_logged_as_such(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def act(bench: Bench, server: Server) -> None:
         async def other() -> None:
             dawdle()
@@ -169,7 +171,7 @@ def test_a_coroutine_that_is_no_handler_is_told_from_one(caplog: pytest.LogCaptu
 
 
 @pytest.mark.parametrize("warning", [WARNING, None])
-def test_the_lag_of_the_loop_can_be_asked_from_any_thread(
+def test_the_lag_of_the_loop_can_be_read_from_any_thread(
     warning: timedelta | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     lags: list[timedelta] = []
@@ -196,7 +198,7 @@ def test_a_server_that_has_not_started_has_no_lag() -> None:
     assert Server(MemoryBroker()).loop_lag == timedelta(0)
 
 
-async def test_what_cannot_be_told_does_not_end_the_monitor(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failed_report_does_not_end_the_monitor(caplog: pytest.LogCaptureFixture) -> None:
     def confused(task: asyncio.Task[Any] | None) -> str:
         raise RuntimeError("dictionary changed size during iteration")
 
@@ -210,7 +212,7 @@ async def test_what_cannot_be_told_does_not_end_the_monitor(caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("loop_factory", LOOPS)
-def test_the_stack_ends_where_the_event_loop_begins_and_the_record_says_what_to_do(
+def test_the_logged_stack_ends_at_the_event_loop_and_the_record_gives_advice(
     loop_factory: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
@@ -227,4 +229,4 @@ def test_the_stack_ends_where_the_event_loop_begins_and_the_record_says_what_to_
         loop.close()
     record = next(one for one in reports(caplog, "has been blocked") if "in dawdle" in (one.exc_text or ""))
     assert "It runs a test. Put blocking code into a plain `def` handler" in record.getMessage()
-    assert "in test_the_stack_ends" not in (record.exc_text or "")
+    assert "in test_the_logged_stack_ends" not in (record.exc_text or "")

@@ -92,13 +92,15 @@ async def test_forwarding_sleeps_until_the_next_task_is_due(broker: MemoryBroker
     assert forwarding.forwarded == 1
 
 
-async def test_forwarding_looks_again_before_a_far_due_time(broker: MemoryBroker, clock: FakeClock) -> None:
+async def test_forwarding_checks_again_before_a_distant_due_time(
+    broker: MemoryBroker, clock: FakeClock
+) -> None:
     enqueue(broker, "far", process_at=clock.now() + 3600 * SECOND)
     assert await Forwarding(broker).loop.step() == 5.0
 
 
 @pytest.mark.parametrize("ahead", [3600 * SECOND, -3600 * SECOND])
-async def test_forwarding_sleeps_by_the_brokers_time(
+async def test_forwarding_uses_the_time_of_the_broker(
     broker: MemoryBroker, clock: FakeClock, ahead: int
 ) -> None:
     enqueue(broker, "near", process_at=clock.now() + SECOND)
@@ -106,9 +108,7 @@ async def test_forwarding_sleeps_by_the_brokers_time(
     assert await forwarding.loop.step() == pytest.approx(1.0, abs=0.002)
 
 
-async def test_forwarding_moves_more_than_one_batch_in_one_step(
-    broker: MemoryBroker, clock: FakeClock
-) -> None:
+async def test_forwarding_moves_several_batches_in_one_step(broker: MemoryBroker, clock: FakeClock) -> None:
     for number in range(120):
         enqueue(broker, str(number), process_at=clock.now() + SECOND)
     clock.advance(SECOND)
@@ -117,7 +117,7 @@ async def test_forwarding_moves_more_than_one_batch_in_one_step(
     assert state(broker, "119") is TaskState.PENDING
 
 
-async def test_a_broken_queue_does_not_stop_the_forwarding_of_others(
+async def test_a_broken_queue_does_not_block_the_forwarding_of_others(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
     enqueue(broker, "1", "good", process_at=clock.now() + SECOND)
@@ -146,7 +146,7 @@ class Asked:
         return await self._broker.aexecute_many(ops)
 
 
-async def test_very_many_queues_are_recovered_in_turns(broker: MemoryBroker, clock: FakeClock) -> None:
+async def test_many_queues_are_recovered_in_turns(broker: MemoryBroker, clock: FakeClock) -> None:
     for queue in (QUEUES[0], QUEUES[-1]):
         enqueue(broker, "t", queue)
         broker.execute(Dequeue(orders=((queue,),), token=f"token-{queue}", lease=LEASE))
@@ -159,9 +159,7 @@ async def test_very_many_queues_are_recovered_in_turns(broker: MemoryBroker, clo
     assert max(asked.counts) == MAX_QUEUES_PER_STEP
 
 
-async def test_a_marked_queue_is_forwarded_at_once_whosever_turn_it_is(
-    broker: MemoryBroker, clock: FakeClock
-) -> None:
+async def test_a_marked_queue_is_forwarded_at_once(broker: MemoryBroker, clock: FakeClock) -> None:
     forwarding = Forwarding(broker, *QUEUES)
     assert await forwarding.loop.step() == ROTATION_INTERVAL
     enqueue(broker, "t", QUEUES[-1], process_at=clock.now() + SECOND)
@@ -172,7 +170,7 @@ async def test_a_marked_queue_is_forwarded_at_once_whosever_turn_it_is(
     assert state(broker, "t", QUEUES[-1]) is TaskState.PENDING
 
 
-async def test_all_queues_are_forwarded_at_once_when_asked(broker: MemoryBroker, clock: FakeClock) -> None:
+async def test_all_queues_are_forwarded_at_once_on_request(broker: MemoryBroker, clock: FakeClock) -> None:
     asked = Asked(broker)
     forwarding = Forwarding(asked, *QUEUES, clock=clock)
     enqueue(broker, "t", QUEUES[-1], process_at=clock.now() + SECOND)
@@ -194,7 +192,7 @@ class Recovery:
         self.recovered += 1
 
 
-async def test_a_lost_task_is_pending_again_with_a_retry_spent(
+async def test_a_lost_task_is_pending_again_and_has_used_a_retry(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
     enqueue(broker, "1")
@@ -233,7 +231,7 @@ async def test_a_lost_task_without_retries_left_is_archived(broker: MemoryBroker
     assert state(broker, "1") is TaskState.ARCHIVED
 
 
-async def test_recovery_takes_more_than_one_batch_and_leaves_broken_queues(
+async def test_recovery_handles_several_batches_and_skips_broken_queues(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
     for number in range(120):
@@ -248,7 +246,7 @@ async def test_recovery_takes_more_than_one_batch_and_leaves_broken_queues(
     assert state(broker, "x", "bad") is TaskState.ACTIVE
 
 
-async def test_a_broker_that_is_away_is_passed_on_to_the_loop(broker: MemoryBroker) -> None:
+async def test_an_unavailable_broker_is_reported_to_the_loop(broker: MemoryBroker) -> None:
     class Away(OneQueueDown):
         async def aexecute_many(self, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
             raise BrokerUnavailable("away")
@@ -257,7 +255,7 @@ async def test_a_broker_that_is_away_is_passed_on_to_the_loop(broker: MemoryBrok
         await Recovery(Away(broker, "")).loop.step()
 
 
-async def test_the_janitor_deletes_all_that_was_kept_long_enough(
+async def test_the_janitor_deletes_tasks_after_their_retention(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
     for number in range(60):

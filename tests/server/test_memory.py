@@ -41,7 +41,7 @@ async def later(*_: Any) -> None:
 
 @pytest.mark.parametrize("handler", FAILING, ids=lambda handler: handler.__name__)
 @pytest.mark.parametrize("hook", [None, later], ids=["unhooked", "hooked"])
-async def test_the_locals_of_failed_runs_are_freed_as_they_end(
+async def test_the_locals_of_failed_runs_are_freed_at_their_end(
     memory: Bench, handler: Callable[..., Any], hook: Any
 ) -> None:
     seen = Seen()
@@ -98,9 +98,7 @@ def asks(ctx: Context, task: Task) -> None:
 
 
 @pytest.mark.parametrize("handler", [waits, stays, asks], ids=lambda handler: handler.__name__)
-async def test_the_locals_of_runs_that_were_told_to_end_are_freed(
-    memory: Bench, handler: Callable[..., Any]
-) -> None:
+async def test_the_locals_of_cancelled_runs_are_freed(memory: Bench, handler: Callable[..., Any]) -> None:
     with without_collector():
         async with memory.serving(handler, shutdown_timeout=timedelta(milliseconds=50)):
             overrun = await memory.enqueue(timeout=1)
@@ -116,7 +114,7 @@ async def test_the_locals_of_runs_that_were_told_to_end_are_freed(
         await aeventually(lambda: not ALIVE)
 
 
-async def test_failures_in_processes_leave_no_cycles(memory: Bench) -> None:
+async def test_failures_in_processes_leave_no_reference_cycles(memory: Bench) -> None:
     mux = ServeMux()
     mux.handle("fails", cycles_jobs.fails, executor="process")
     mux.handle("dies", cycles_jobs.dies, executor="process")
@@ -127,7 +125,7 @@ async def test_failures_in_processes_leave_no_cycles(memory: Bench) -> None:
 
 
 @pytest.mark.parametrize("is_async", [True, False], ids=["async", "plain"])
-async def test_what_an_aggregator_held_that_failed_is_freed(memory: Bench, is_async: bool) -> None:
+async def test_the_locals_of_a_failed_aggregator_are_freed(memory: Bench, is_async: bool) -> None:
     times = 0
 
     def aggregate(group: str, tasks: list[Task]) -> Task:
@@ -154,7 +152,7 @@ async def test_what_an_aggregator_held_that_failed_is_freed(memory: Bench, is_as
     assert times
 
 
-def test_an_error_that_nobody_takes_from_its_thread_is_freed() -> None:
+def test_an_error_that_is_never_read_from_its_thread_is_freed() -> None:
     def fail() -> None:
         big = Big()
         raise ValueError(len(big.content))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("handler", FAILING, ids=lambda handler: handler.__name__)
 @pytest.mark.parametrize("raise_errors", [True, False])
-def test_what_failed_in_a_test_is_freed_with_its_error(
+def test_the_locals_of_a_failed_run_until_idle_are_freed(
     handler: Callable[..., Any], raise_errors: bool
 ) -> None:
     broker = MemoryBroker()
@@ -43,7 +43,7 @@ def test_what_failed_in_a_test_is_freed_with_its_error(
     broker.close()
 
 
-async def test_what_failed_in_an_async_test_is_freed_with_its_error() -> None:
+async def test_the_locals_of_a_failed_async_run_until_idle_are_freed() -> None:
     broker = MemoryBroker()
     with without_collector():
         for handler in (fails, fails_in_a_thread):
@@ -99,7 +99,7 @@ async def test_errors_of_awaited_calls_free_the_locals_of_their_callers(bench: B
             await aeventually(lambda: not ALIVE)
 
 
-async def test_a_store_that_is_away_leaves_no_cycles(tmp_path: Path) -> None:
+async def test_an_unavailable_store_leaves_no_reference_cycles(tmp_path: Path) -> None:
     broker = SQLiteBroker(tmp_path / "nowhere" / "tasks.db", budget=timedelta(0))
 
     async def refused() -> None:
@@ -116,7 +116,7 @@ async def test_a_store_that_is_away_leaves_no_cycles(tmp_path: Path) -> None:
     broker.close()
 
 
-async def test_a_server_whose_broker_is_away_leaves_no_cycles(memory: Bench) -> None:
+async def test_a_server_with_an_unavailable_broker_leaves_no_reference_cycles(memory: Bench) -> None:
     class Away(MemoryBroker):
         away = 0
 

@@ -66,7 +66,7 @@ def broker_of(bench: Bench) -> Unreliable:
     return bench.broker
 
 
-async def test_a_fetch_whose_reply_was_lost_hands_out_its_tasks_after_all(unreliable: Bench) -> None:
+async def test_a_fetch_with_a_lost_reply_delivers_its_tasks(unreliable: Bench) -> None:
     ran: Counter[str] = Counter()
     fetches = 0
 
@@ -88,7 +88,7 @@ async def test_a_fetch_whose_reply_was_lost_hands_out_its_tasks_after_all(unreli
     assert ran == Counter(ids)
 
 
-async def test_a_settlement_is_sent_until_it_lands(unreliable: Bench) -> None:
+async def test_a_settlement_is_sent_until_it_succeeds(unreliable: Bench) -> None:
     done, runs = asyncio.Event(), 0
 
     async def handler(ctx: Context, task: Task) -> bytes:
@@ -110,7 +110,7 @@ async def test_a_settlement_is_sent_until_it_lands(unreliable: Bench) -> None:
     assert (runs, stored.result) == (1, b"result")
 
 
-async def test_a_settlement_whose_reply_was_lost_is_not_called_refused(
+async def test_a_settlement_with_a_lost_reply_does_not_count_as_refused(
     unreliable: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     settlements = 0
@@ -134,7 +134,7 @@ async def test_a_settlement_whose_reply_was_lost_is_not_called_refused(
     assert succeeded == [task_id]
 
 
-async def test_a_settlement_the_broker_itself_sent_again_is_told_of(
+async def test_a_settlement_repeated_by_the_broker_is_logged(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[str] = []
@@ -155,7 +155,7 @@ async def test_a_settlement_the_broker_itself_sent_again_is_told_of(
     assert told == [task_id]
 
 
-async def test_a_settlement_that_was_sent_once_and_refused_is_no_success(
+async def test_a_settlement_refused_at_its_first_attempt_is_not_a_success(
     memory: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[str] = []
@@ -169,7 +169,7 @@ async def test_a_settlement_that_was_sent_once_and_refused_is_no_success(
     assert told == []
 
 
-async def test_a_broker_away_is_asked_seldom_and_told_of_once(
+async def test_an_unavailable_broker_is_polled_rarely_and_logged_once(
     unreliable: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -197,7 +197,7 @@ async def test_a_broker_away_is_asked_seldom_and_told_of_once(
     assert [level for level, _ in told if level != "INFO"] == ["WARNING"]
 
 
-async def test_an_error_of_the_brokers_own_does_not_end_the_server(
+async def test_an_unexpected_error_of_the_broker_does_not_end_the_server(
     unreliable: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = 3
@@ -218,7 +218,7 @@ async def test_an_error_of_the_brokers_own_does_not_end_the_server(
     assert any(record.exc_info for record in caplog.records)
 
 
-async def test_a_server_started_without_its_broker_works_once_it_is_there(unreliable: Bench) -> None:
+async def test_a_server_started_without_its_broker_works_when_it_is_available(unreliable: Bench) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         pass
 
@@ -241,7 +241,7 @@ class Silent(MemoryBroker):
         return await super().aexecute(op)
 
 
-async def test_a_broker_that_is_silent_at_the_start_is_told_with_a_reason(
+async def test_a_broker_that_does_not_answer_at_the_start_is_logged_with_a_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "asynq.server")
@@ -257,7 +257,7 @@ async def test_a_broker_that_is_silent_at_the_start_is_told_with_a_reason(
     broker.close()
 
 
-async def test_no_task_is_lost_while_redis_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_task_is_lost_while_redis_is_unavailable(caplog: pytest.LogCaptureFixture) -> None:
     ran: Counter[str] = Counter()
     gone = asyncio.Event()
 

@@ -54,7 +54,7 @@ async def answers(bench: Bench, op: Op[Any], wanted: Callable[[Any], object]) ->
     return answer
 
 
-async def test_a_server_is_seen_from_its_start_to_its_end(bench: Bench) -> None:
+async def test_a_server_is_listed_from_its_start_to_its_end(bench: Bench) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     async with bench.serving(lambda _, __: None, concurrency=3, queues={"a": 2, "b": 1}) as server:
         (seen,) = await answers(bench, ListServers(), len)
@@ -66,7 +66,7 @@ async def test_a_server_is_seen_from_its_start_to_its_end(bench: Bench) -> None:
     assert await bench.broker.aexecute(ListServers()) == ()
 
 
-async def test_a_server_shows_what_it_runs_and_only_the_beginning_of_it(memory: Bench) -> None:
+async def test_a_server_shows_its_running_tasks_with_shortened_payloads(memory: Bench) -> None:
     going_on = asyncio.Event()
 
     async def handler(_: object, __: object) -> None:
@@ -84,7 +84,7 @@ async def test_a_server_shows_what_it_runs_and_only_the_beginning_of_it(memory: 
         going_on.set()
 
 
-async def test_schedulers_enqueue_once_are_seen_and_go(bench: Bench) -> None:
+async def test_schedulers_enqueue_each_tick_once_and_are_listed_while_they_run(bench: Bench) -> None:
     schedulers = [Scheduler(bench.broker) for _ in range(2)]
     task = Task("tick", queue="ticks")
     (entry_id,) = {scheduler.register("@every 1s", task) for scheduler in schedulers}
@@ -102,7 +102,7 @@ async def test_schedulers_enqueue_once_are_seen_and_go(bench: Bench) -> None:
         assert await bench.find(event.task_id, "ticks")
 
 
-async def test_entries_registered_while_a_scheduler_runs_are_followed(memory: Bench) -> None:
+async def test_entries_registered_on_a_running_scheduler_take_effect(memory: Bench) -> None:
     scheduler = Scheduler(memory.broker)
     serving = asyncio.create_task(scheduler.serve())
     await asyncio.sleep(0)
@@ -121,7 +121,7 @@ async def test_entries_registered_while_a_scheduler_runs_are_followed(memory: Be
         await scheduler.start()
 
 
-async def test_a_manager_follows_its_provider(memory: Bench) -> None:
+async def test_a_manager_applies_changes_of_its_provider(memory: Bench) -> None:
     wanted: list[Any] = [PeriodicTaskConfig("@hourly", Task("a")), PeriodicTaskConfig("@hourly", Task("a"))]
 
     def provide() -> list[Any]:
@@ -155,7 +155,7 @@ async def test_a_manager_follows_its_provider(memory: Bench) -> None:
 
 
 @pytest.mark.parametrize("plain", [False, True])
-async def test_a_provider_that_never_answers_does_not_hold_up_the_end(
+async def test_a_provider_that_never_returns_does_not_delay_the_shutdown(
     memory: Bench, monkeypatch: pytest.MonkeyPatch, plain: bool
 ) -> None:
     monkeypatch.setattr("asynq.scheduler.base_scheduler.USER_CALL_TIMEOUT", 0.05)
@@ -182,7 +182,7 @@ async def test_a_provider_that_never_answers_does_not_hold_up_the_end(
         let_go.set()
 
 
-async def test_a_hook_that_never_returns_does_not_hold_up_the_end(
+async def test_a_hook_that_never_returns_does_not_delay_the_shutdown(
     memory: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asynq.scheduler.base_scheduler.USER_CALL_TIMEOUT", 0.05)
@@ -202,7 +202,7 @@ async def test_a_hook_that_never_returns_does_not_hold_up_the_end(
 
 
 @pytest.mark.parametrize("answer", [["no config"], [PeriodicTaskConfig("bad spec", Task("b"))]])
-async def test_a_manager_does_not_start_with_configs_it_cannot_use(memory: Bench, answer: Any) -> None:
+async def test_a_manager_does_not_start_with_invalid_configs(memory: Bench, answer: Any) -> None:
     async def provide() -> Any:
         return answer
 
@@ -229,14 +229,14 @@ async def test_misuse_of_a_scheduler_names_the_option(memory: Bench, options: An
         PeriodicTaskManager(memory.broker, list, sync_interval=timedelta(0))
 
 
-def test_an_option_no_periodic_task_has_is_refused_by_its_name() -> None:
+def test_an_unknown_option_of_a_periodic_task_is_refused_by_its_name() -> None:
     option: Any = {"quue": "low"}
     with pytest.raises(TypeError, match=r"PeriodicTaskConfig\(\) .*'quue'; did you mean 'queue'"):
         PeriodicTaskConfig("@hourly", Task("t"), **option)
 
 
 @pytest.mark.parametrize("count", [0, 1, EVENTS, 2 * EVENTS + 1])
-async def test_inspectors_see_all_of_it(memory: Bench, count: int) -> None:
+async def test_inspectors_list_servers_schedulers_and_events(memory: Bench, count: int) -> None:
     scheduler_entry = SchedulerEntry(id="e", spec="@hourly", task_type="t")
     first = datetime(2030, 1, 1, tzinfo=UTC)
     events = [

@@ -31,7 +31,7 @@ LATE = 15.0
 """Seconds after which a task due in one second counts as forgotten, also on a busy machine."""
 
 
-async def test_a_task_runs_once_and_is_gone(bench: Bench) -> None:
+async def test_a_task_runs_once_and_is_deleted(bench: Bench) -> None:
     seen: list[tuple[str, bytes, str]] = []
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -43,7 +43,7 @@ async def test_a_task_runs_once_and_is_gone(bench: Bench) -> None:
     assert seen == [("email", b"payload", task_id)]
 
 
-async def test_a_plain_function_runs_in_a_thread_and_its_answer_is_the_result(bench: Bench) -> None:
+async def test_a_plain_function_runs_in_a_thread_and_its_return_value_is_the_result(bench: Bench) -> None:
     def handler(ctx: Context, task: Task) -> bytes:
         return threading.current_thread().name.encode()
 
@@ -61,7 +61,7 @@ async def test_a_failure_is_retried_with_its_error_and_then_archived(bench: Benc
     assert (stored.message.error, stored.message.retried) == ("ValueError: boom 2", 2)
 
 
-async def test_skip_retry_archives_and_revoke_drops(bench: Bench) -> None:
+async def test_skip_retry_archives_and_revoke_deletes(bench: Bench) -> None:
     mux = ServeMux()
 
     @mux.handler("skip")
@@ -79,13 +79,13 @@ async def test_skip_retry_archives_and_revoke_drops(bench: Bench) -> None:
     assert stored.message.error == "never again"
 
 
-async def test_a_task_without_handler_fails_saying_so(bench: Bench) -> None:
+async def test_a_task_without_a_handler_fails_with_the_reason(bench: Bench) -> None:
     async with bench.serving(ServeMux()):
         stored = await bench.reaches(await bench.enqueue("unknown"), TaskState.RETRY)
     assert "unknown" in stored.message.error
 
 
-async def test_a_handler_that_overruns_its_timeout_is_ended_and_retried(bench: Bench) -> None:
+async def test_a_handler_that_exceeds_its_timeout_is_cancelled_and_retried(bench: Bench) -> None:
     ended = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -100,7 +100,7 @@ async def test_a_handler_that_overruns_its_timeout_is_ended_and_retried(bench: B
     assert "timeout" in stored.message.error
 
 
-async def test_a_passed_deadline_archives_without_a_run(bench: Bench) -> None:
+async def test_a_task_past_its_deadline_is_archived_without_a_run(bench: Bench) -> None:
     ran = False
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -112,7 +112,7 @@ async def test_a_passed_deadline_archives_without_a_run(bench: Bench) -> None:
     assert not ran
 
 
-async def test_an_idle_server_is_woken_by_a_new_task(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_new_task_wakes_up_an_idle_server(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for poll in ("POLL_INTERVAL", "POLL_INTERVAL_WITHOUT_PUSH"):
         monkeypatch.setattr(wakeups, poll, 3600)
 
@@ -123,7 +123,7 @@ async def test_an_idle_server_is_woken_by_a_new_task(bench: Bench, monkeypatch: 
             await bench.reaches(await bench.enqueue(), GONE)
 
 
-async def test_a_scheduled_task_runs_when_it_is_due_and_never_early(bench: Bench) -> None:
+async def test_a_scheduled_task_runs_when_it_is_due_and_not_before(bench: Bench) -> None:
     ran_at: list[float] = []
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -135,7 +135,7 @@ async def test_a_scheduled_task_runs_when_it_is_due_and_never_early(bench: Bench
     assert 1.0 <= ran_at[0] - enqueued_at < LATE
 
 
-async def test_no_more_handlers_run_at_once_than_asked_for(bench: Bench) -> None:
+async def test_the_concurrency_limits_the_running_handlers(bench: Bench) -> None:
     running = most = done = 0
     full = asyncio.Event()
 
@@ -200,7 +200,7 @@ async def test_a_paused_queue_waits_until_it_is_unpaused(bench: Bench) -> None:
         await aeventually(lambda: ran == ["other", "paused"])
 
 
-async def test_the_same_id_in_two_queues_is_two_tasks(bench: Bench) -> None:
+async def test_tasks_with_one_id_in_two_queues_are_independent(bench: Bench) -> None:
     both = asyncio.Barrier(2)
 
     async def handler(ctx: Context, task: Task) -> str:
@@ -215,7 +215,7 @@ async def test_the_same_id_in_two_queues_is_two_tasks(bench: Bench) -> None:
             assert stored.result == queue.encode()
 
 
-async def test_a_cancellation_as_go_sends_it_ends_the_run_and_retries(redis_server: RedisServer) -> None:
+async def test_a_cancellation_message_of_go_ends_the_run_and_retries(redis_server: RedisServer) -> None:
     begun = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -237,7 +237,7 @@ async def test_a_cancellation_as_go_sends_it_ends_the_run_and_retries(redis_serv
 # --- what does not depend on the broker ------------------------------------------------------------------
 
 
-async def test_a_handler_that_will_not_end_keeps_its_place_after_its_task_went_on(memory: Bench) -> None:
+async def test_a_handler_that_does_not_end_keeps_its_slot_after_its_task_was_retried(memory: Bench) -> None:
     release, started = threading.Event(), 0
 
     def handler(ctx: Context, task: Task) -> None:
@@ -256,7 +256,7 @@ async def test_a_handler_that_will_not_end_keeps_its_place_after_its_task_went_o
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_the_error_hook_is_told_of_each_failure(memory: Bench, is_async: bool) -> None:
+async def test_the_error_hook_receives_each_failure(memory: Bench, is_async: bool) -> None:
     told: list[tuple[str, str, int]] = []
 
     def note(error: Exception, task: Task, ctx: Any) -> None:
@@ -275,9 +275,7 @@ async def test_the_error_hook_is_told_of_each_failure(memory: Bench, is_async: b
     assert told == [("boom", "t", 0), ("boom", "t", 1)]
 
 
-async def test_an_error_hook_that_fails_breaks_nothing(
-    memory: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_failing_error_hook_has_no_effect(memory: Bench, caplog: pytest.LogCaptureFixture) -> None:
     def hook(*_: object) -> None:
         raise SystemExit(1)
 
@@ -291,7 +289,7 @@ async def test_an_error_hook_that_fails_breaks_nothing(
     assert len([record for record in failures if record.name == "asynq.server"]) == 2
 
 
-async def test_an_error_that_cannot_be_looked_at_does_not_end_the_server(memory: Bench) -> None:
+async def test_an_error_that_cannot_be_inspected_does_not_end_the_server(memory: Bench) -> None:
     class Broken(Exception):  # noqa: N818
         @property
         def __cause__(self) -> BaseException | None:  # type: ignore[override]
@@ -309,7 +307,7 @@ async def test_an_error_that_cannot_be_looked_at_does_not_end_the_server(memory:
     assert "Broken: boom" in stored.message.error
 
 
-async def test_what_is_no_failure_spends_no_retry(memory: Bench) -> None:
+async def test_an_error_that_is_not_a_failure_uses_no_retry(memory: Bench) -> None:
     runs = 0
 
     async def handler(ctx: Context, task: Task) -> None:

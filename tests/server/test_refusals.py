@@ -81,7 +81,9 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     broker.close()
 
 
-async def test_results_that_are_refused_hold_nobody_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refused_results_do_not_block_other_tasks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran: Counter[str] = Counter()
     told: list[tuple[str, type[Exception]]] = []
 
@@ -106,7 +108,7 @@ async def test_results_that_are_refused_hold_nobody_up(bench: Bench, monkeypatch
     assert told == [("large", ResultTooLargeError)] * 12
 
 
-async def test_a_result_nobody_keeps_is_not_judged(bench: Bench) -> None:
+async def test_a_result_that_is_not_kept_is_not_checked(bench: Bench) -> None:
     async def handler(ctx: Context, task: Task) -> bytes:
         return bytes(3 * MB)
 
@@ -114,7 +116,7 @@ async def test_a_result_nobody_keeps_is_not_judged(bench: Bench) -> None:
         await bench.reaches(await bench.enqueue(), None)
 
 
-async def test_a_written_result_that_is_refused_is_the_handlers_to_deal_with(bench: Bench) -> None:
+async def test_a_refused_written_result_raises_in_the_handler(bench: Bench) -> None:
     async def handler(ctx: Context, task: Task) -> str:
         await ctx.write_result(b"progress")
         with pytest.raises(ResultTooLargeError):
@@ -128,7 +130,7 @@ async def test_a_written_result_that_is_refused_is_the_handlers_to_deal_with(ben
     assert stored.result == b"short"
 
 
-async def test_one_that_the_handler_lets_through_is_not_retried(bench: Bench) -> None:
+async def test_an_unhandled_refusal_of_a_result_is_not_retried(bench: Bench) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         await ctx.write_result(bytes(3 * MB))
 
@@ -137,7 +139,7 @@ async def test_one_that_the_handler_lets_through_is_not_retried(bench: Bench) ->
     assert stored.message.retried == 0
 
 
-async def test_a_client_is_told_which_of_its_tasks_is_refused(bench: Bench) -> None:
+async def test_a_client_receives_the_refusal_of_each_task(bench: Bench) -> None:
     tasks = [Task("t", b"a"), Task("t", bytes(3 * MB)), Task("t", b"b")]
     with Client(bench.broker) as client:
         first, refused, last = await asyncio.to_thread(client.enqueue_many, tasks)
@@ -150,7 +152,7 @@ async def test_a_client_is_told_which_of_its_tasks_is_refused(bench: Bench) -> N
     assert stats.pending == 2
 
 
-async def test_an_aggregate_that_is_refused_leaves_its_tasks_in_their_group(bench: Bench) -> None:
+async def test_a_refused_aggregate_leaves_its_tasks_in_their_group(bench: Bench) -> None:
     told: list[Exception] = []
 
     async with bench.serving(
@@ -192,7 +194,7 @@ async def fail(ctx: Context, task: Task) -> None:
     raise ValueError("why " * 1000)
 
 
-async def test_an_error_that_is_refused_is_cut_short() -> None:
+async def test_a_refused_error_text_is_shortened() -> None:
     broker = Particular(Retry, most=1000)
     bench = Bench(broker)
     async with bench.serving(fail):
@@ -203,7 +205,7 @@ async def test_an_error_that_is_refused_is_cut_short() -> None:
     broker.close()
 
 
-async def test_a_retry_that_is_refused_becomes_an_archived_task() -> None:
+async def test_a_task_with_a_refused_retry_is_archived() -> None:
     broker = Particular(Retry)
     bench = Bench(broker)
     async with bench.serving(fail):
@@ -212,7 +214,7 @@ async def test_a_retry_that_is_refused_becomes_an_archived_task() -> None:
     broker.close()
 
 
-async def test_a_task_that_cannot_even_be_archived_is_let_go(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_task_that_cannot_be_archived_either_is_released(caplog: pytest.LogCaptureFixture) -> None:
     broker = Particular(Retry, Archive)
     bench = Bench(broker)
     async with bench.serving(fail):
@@ -239,12 +241,12 @@ async def test_a_value_of_exactly_the_limit_is_stored(bench: Bench) -> None:
 
 @pytest.mark.parametrize("make", [MemoryBroker, partial(SQLiteBroker, "tasks.db"), RedisBroker])
 @pytest.mark.parametrize(("limit", "error"), [(0, ValueError), (-1, ValueError), ("1", TypeError)])
-def test_a_limit_that_is_none_is_refused(make: Any, limit: Any, error: type[Exception]) -> None:
+def test_an_invalid_size_limit_is_refused(make: Any, limit: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="max_value_bytes"):
         make(max_value_bytes=limit)
 
 
-async def test_many_large_tasks_run_side_by_side(redis_server: RedisServer) -> None:
+async def test_many_large_tasks_run_concurrently(redis_server: RedisServer) -> None:
     """A fetch does not take all of them, but the next one follows at once."""
     running, all_run = 0, asyncio.Event()
 

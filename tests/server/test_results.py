@@ -80,7 +80,7 @@ async def watching(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> asyncio.Eve
 
 
 @pytest.mark.usefixtures("untold")
-async def test_a_result_is_there_when_the_handler_has_returned_it(bench: Bench, wait: Any) -> None:
+async def test_a_result_is_available_after_the_handler_returned(bench: Bench, wait: Any) -> None:
     let_go = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> bytes:
@@ -95,7 +95,7 @@ async def test_a_result_is_there_when_the_handler_has_returned_it(bench: Bench, 
 
 
 @pytest.mark.usefixtures("untold")
-async def test_the_end_is_told_to_whoever_waits(
+async def test_a_waiting_caller_is_notified_of_the_end(
     bench: Bench, wait: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looking = await watching(bench, monkeypatch)
@@ -127,7 +127,7 @@ async def test_an_archived_task_raises_its_last_error(
 
 @pytest.mark.parametrize("late", [True, False])
 @pytest.mark.usefixtures("untold")
-async def test_a_task_that_is_gone_is_an_error_that_says_so(
+async def test_a_missing_task_raises_an_error_with_the_reason(
     bench: Bench, wait: Any, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
     looking = await watching(bench, monkeypatch)
@@ -147,7 +147,7 @@ async def test_a_task_that_returned_nothing_has_an_empty_result(bench: Bench, wa
     assert await wait(info) == b""
 
 
-async def test_a_result_is_decoded_to_the_type_that_is_asked_for(bench: Bench, wait: Any) -> None:
+async def test_a_result_is_decoded_to_the_requested_type(bench: Bench, wait: Any) -> None:
     info = await enqueue(bench)
     await bench.broker.aexecute(Complete(delivery=await take(bench), result=b'{"a":[1,2]}'))
     assert await wait(info, result=dict[str, list[int]]) == {"a": [1, 2]}
@@ -159,7 +159,7 @@ async def test_a_result_is_decoded_to_the_type_that_is_asked_for(bench: Bench, w
         await wait(info, result=str | None)
 
 
-async def test_no_result_is_none_where_the_type_admits_it(bench: Bench, wait: Any) -> None:
+async def test_a_missing_result_is_none_if_the_type_allows_it(bench: Bench, wait: Any) -> None:
     info = await enqueue(bench)
     await bench.broker.aexecute(Complete(delivery=await take(bench)))
     assert await wait(info, result=int | None) is None
@@ -167,7 +167,7 @@ async def test_no_result_is_none_where_the_type_admits_it(bench: Bench, wait: An
         await wait(info, result=int)
 
 
-async def test_who_has_waited_long_enough_is_told_so_and_the_task_goes_on(bench: Bench, wait: Any) -> None:
+async def test_a_wait_times_out_and_the_task_continues(bench: Bench, wait: Any) -> None:
     info = await enqueue(bench)
     with pytest.raises(TimeoutError, match=f"{info.id}.*0:00:00.050000"):
         await wait(info, timedelta(milliseconds=50))
@@ -182,7 +182,7 @@ async def test_who_has_waited_long_enough_is_told_so_and_the_task_goes_on(bench:
         ({}, 5, TypeError, "timeout"),
     ],
 )
-async def test_what_cannot_be_waited_for_is_refused(
+async def test_invalid_arguments_of_a_wait_are_refused(
     memory: Bench, options: Any, patience: Any, error: type[Exception], option: str
 ) -> None:
     info = await enqueue(memory, **options)
@@ -194,7 +194,7 @@ async def test_what_cannot_be_waited_for_is_refused(
         Client(memory.broker).wait(info.id)  # type: ignore[call-overload]
 
 
-async def test_many_wait_at_once(bench: Bench) -> None:
+async def test_many_callers_can_wait_concurrently(bench: Bench) -> None:
     async def handler(ctx: Context, task: Task) -> bytes:
         return task.payload
 
@@ -215,7 +215,7 @@ class Deaf(MemoryBroker):
         raise BrokerUnavailable("nothing is told")
 
 
-async def test_where_nothing_is_told_the_task_is_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_task_is_polled_if_the_broker_does_not_push(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "POLL_INTERVAL_WITHOUT_PUSH", 0.01)
     deaf = Bench(Deaf())
     info = await enqueue(deaf)
@@ -238,7 +238,7 @@ class Faltering(MemoryBroker):
         return await super().aexecute(op)
 
 
-async def test_a_broker_that_goes_away_meanwhile_is_waited_for() -> None:
+async def test_a_wait_survives_an_outage_of_the_broker() -> None:
     bench = Bench(Faltering())
     info = await enqueue(bench)
     waiting = asyncio.create_task(AsyncClient(bench.broker).wait(info, LONG))
@@ -247,7 +247,7 @@ async def test_a_broker_that_goes_away_meanwhile_is_waited_for() -> None:
     bench.broker.close()
 
 
-async def test_a_broker_that_cannot_be_reached_at_all_is_an_error_at_once(tmp_path: Path) -> None:
+async def test_a_wait_on_an_unreachable_broker_fails_at_once(tmp_path: Path) -> None:
     with Client(MemoryBroker()) as client:
         info = client.enqueue(Task("t"), retention=HOUR)
     nowhere = SQLiteBroker(tmp_path / "no" / "such" / "directory.db")
@@ -272,7 +272,7 @@ async def test_closing_a_client_ends_its_waits_and_its_thread(bench: Bench) -> N
     client.close()
 
 
-async def test_a_client_nobody_holds_leaves_no_thread(memory: Bench) -> None:
+async def test_an_unreferenced_client_leaves_no_thread(memory: Bench) -> None:
     client = Client(memory.broker)
     with pytest.raises(TimeoutError):
         client.wait(await enqueue(memory), timedelta(0))
@@ -282,7 +282,7 @@ async def test_a_client_nobody_holds_leaves_no_thread(memory: Bench) -> None:
     await aeventually(lambda: not portals())
 
 
-async def test_a_client_may_wait_in_a_forked_child(shared_url: str) -> None:
+async def test_a_client_can_wait_in_a_forked_child(shared_url: str) -> None:
     broker = open_broker(shared_url)
     client = Client(broker)
     bench = Bench(broker)

@@ -57,7 +57,7 @@ async def test_shutdown_lets_handlers_finish_and_takes_no_more_tasks(bench: Benc
     assert stored.state is TaskState.PENDING
 
 
-async def test_what_does_not_finish_in_time_goes_back_to_the_head_without_a_retry(bench: Bench) -> None:
+async def test_unfinished_tasks_are_requeued_at_the_head_without_using_a_retry(bench: Bench) -> None:
     begun, ran = asyncio.Event(), list[str]()
 
     async def endless(ctx: Context, task: Task) -> None:
@@ -78,7 +78,7 @@ async def test_what_does_not_finish_in_time_goes_back_to_the_head_without_a_retr
     assert ran == [first, second]
 
 
-async def test_a_stopped_server_finishes_what_it_has_and_takes_nothing(memory: Bench) -> None:
+async def test_a_stopped_server_finishes_its_tasks_and_takes_no_more(memory: Bench) -> None:
     begun, release, runs = asyncio.Event(), asyncio.Event(), 0
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -120,7 +120,7 @@ async def test_cancelling_serve_shuts_down_first(memory: Bench) -> None:
     assert await memory.find(task_id) is None
 
 
-async def test_a_server_lives_once(memory: Bench) -> None:
+async def test_a_server_cannot_be_restarted(memory: Bench) -> None:
     server = Server(memory.broker)
     with pytest.raises(ServerStateError, match="new"):
         server.stop()
@@ -141,7 +141,7 @@ async def test_a_server_that_never_started_can_be_shut_down(memory: Bench) -> No
     assert server.state == "closed"
 
 
-async def test_what_cannot_be_a_handler_is_refused_and_the_server_stays_new(memory: Bench) -> None:
+async def test_an_invalid_handler_is_refused_and_the_server_can_still_start(memory: Bench) -> None:
     server = Server(memory.broker)
     with pytest.raises(TypeError, match="handler"):
         await server.start("email")  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ async def test_what_cannot_be_a_handler_is_refused_and_the_server_stays_new(memo
     await server.shutdown()
 
 
-async def test_a_broker_that_refuses_is_told_at_once() -> None:
+async def test_a_refusal_of_the_broker_is_raised_at_once() -> None:
     class Refusing(MemoryBroker):
         async def aexecute(self, op: Op[T], /) -> T:
             raise BrokerRefusedError("wrong password")
@@ -162,7 +162,7 @@ async def test_a_broker_that_refuses_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_finishes_what_is_in_hand(
+async def test_a_signal_lets_running_tasks_finish(
     number: signal.Signals, shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=30)
@@ -176,7 +176,7 @@ async def test_a_signal_finishes_what_is_in_hand(
 
 
 @pytest.mark.parametrize("handler", ["wait", "deaf", "apart"])
-async def test_a_second_signal_waits_no_longer(
+async def test_a_second_signal_ends_the_wait(
     handler: str, shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=30, shutdown=3600, same_request=0)
@@ -192,7 +192,7 @@ async def test_a_second_signal_waits_no_longer(
 
 
 @pytest.mark.parametrize("handler", ["deaf", "apart", "endless"])
-async def test_a_handler_that_does_not_listen_does_not_hold_up_a_shutdown_for_long(
+async def test_a_handler_that_ignores_cancellation_delays_a_shutdown_only_briefly(
     handler: str, shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=30, shutdown=0)
@@ -205,7 +205,7 @@ async def test_a_handler_that_does_not_listen_does_not_hold_up_a_shutdown_for_lo
     assert (stored.state, stored.message.retried) == (TaskState.PENDING, 0)
 
 
-async def test_sigtstp_stops_taking_tasks_and_keeps_what_is_in_hand(
+async def test_sigtstp_stops_taking_tasks_and_lets_running_ones_finish(
     shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=1)
@@ -254,7 +254,7 @@ async def test_a_server_in_a_thread_is_stopped_and_shut_down_from_another(memory
     await server.shutdown()
 
 
-def test_a_server_whose_event_loop_was_left_cannot_be_shut_down() -> None:
+def test_a_server_on_a_closed_event_loop_cannot_be_shut_down() -> None:
     loop = asyncio.new_event_loop()
     server = Server(MemoryBroker())
     loop.run_until_complete(server.start(ServeMux()))

@@ -92,7 +92,7 @@ async def worker(broker: RedisBroker, redis_server: RedisServer) -> AsyncIterato
     await worker.server.shutdown()
 
 
-async def test_a_task_whose_deadline_is_to_come_is_run(worker: Worker) -> None:
+async def test_a_task_with_a_future_deadline_is_run(worker: Worker) -> None:
     deadline = (worker.now() + timedelta(minutes=1)).replace(microsecond=0)
     info = await worker.end_of(await worker.enqueue("return", deadline=deadline, retention=60 * SECOND))
     assert info.state is TaskState.COMPLETED
@@ -100,7 +100,7 @@ async def test_a_task_whose_deadline_is_to_come_is_run(worker: Worker) -> None:
     assert [run.deadline for run in worker.runs] == [deadline]
 
 
-async def test_a_task_whose_deadline_has_passed_is_archived_unrun(worker: Worker) -> None:
+async def test_a_task_with_a_past_deadline_is_archived_without_a_run(worker: Worker) -> None:
     info = await worker.end_of(await worker.enqueue("return", deadline=worker.now() - timedelta(minutes=1)))
     assert (info.state, worker.runs) == (TaskState.ARCHIVED, [])
 
@@ -112,14 +112,14 @@ async def test_a_failed_task_is_retried_until_its_deadline(worker: Worker) -> No
     assert abs(info.last_failed_at - worker.now()) < 30 * SECOND
 
 
-async def test_a_run_is_told_to_end_at_its_deadline(worker: Worker) -> None:
+async def test_a_run_is_cancelled_at_its_deadline(worker: Worker) -> None:
     info = await worker.end_of(await worker.enqueue("wait", deadline=worker.now() + SECOND))
     assert info.state is TaskState.ARCHIVED
     assert "deadline" in info.last_err
     assert worker.now() - info.deadline < 10 * SECOND
 
 
-async def test_a_server_shows_the_brokers_time(worker: Worker) -> None:
+async def test_a_server_shows_the_time_of_the_broker(worker: Worker) -> None:
     task_id = await worker.enqueue("wait", timeout=60 * SECOND)
     await aeventually(lambda: worker.runs)
     worker.server._worker._beating.wake()  # type: ignore[union-attr]
@@ -153,7 +153,7 @@ class Broker:
         return now
 
 
-async def test_the_time_of_the_broker_is_known_but_for_the_time_an_answer_takes() -> None:
+async def test_the_time_of_the_broker_is_known_up_to_the_response_time() -> None:
     own, local = FakeClock(5_000_000), FakeClock(1_000_000)
 
     def pass_time(milliseconds: int) -> None:
@@ -178,7 +178,7 @@ async def test_the_time_of_the_broker_is_known_but_for_the_time_an_answer_takes(
     assert own.now() - 60 <= known.now() <= own.now() + 41
 
 
-async def test_an_answer_that_was_read_late_does_not_set_the_time_back() -> None:
+async def test_an_answer_read_late_does_not_move_the_time_back() -> None:
     own, local = FakeClock(5_000_000), FakeClock(1_000_000)
     known = BrokerTime(local)
     known.update(own.now(), sent=known.mark())

@@ -42,7 +42,7 @@ class Patient(RedisBroker):
         return await super().aexecute_many(ops)
 
 
-async def test_one_stop_that_comes_several_times_cuts_no_handler_short(
+async def test_repeated_signals_of_one_stop_do_not_interrupt_handlers(
     shared: Bench, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=30)
@@ -87,7 +87,7 @@ async def unanswering(how: str) -> AsyncIterator[tuple[RedisServer, Patient]]:
 
 
 @pytest.mark.parametrize("how", ["kill", "pause"])
-async def test_an_idle_server_does_not_wait_for_a_broker_that_is_away(how: str) -> None:
+async def test_an_idle_server_does_not_wait_for_an_unavailable_broker(how: str) -> None:
     async with unanswering(how) as (redis, broker):
         server = Server(broker, aggregator=lambda group, tasks: tasks[0])
         await server.start(ServeMux())
@@ -103,7 +103,7 @@ async def test_an_idle_server_does_not_wait_for_a_broker_that_is_away(how: str) 
 
 
 @pytest.mark.parametrize("how", ["kill", "pause"])
-async def test_an_idle_scheduler_does_not_wait_for_a_broker_that_is_away(how: str) -> None:
+async def test_an_idle_scheduler_does_not_wait_for_an_unavailable_broker(how: str) -> None:
     async with unanswering(how) as (redis, broker):
         scheduler = Scheduler(broker)
         scheduler.register("@every 1s", Task("t"))
@@ -126,7 +126,7 @@ class Away(MemoryBroker):
         return await super().aexecute_many(ops)
 
 
-async def test_what_cannot_be_settled_holds_up_the_end_only_from_the_end_of_its_run(
+async def test_the_wait_for_a_settlement_starts_at_the_end_of_its_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("asynq.worker.processor.SETTLE_TIMEOUT", 0.2)
@@ -179,7 +179,7 @@ async def test_cancelling_serve_while_it_connects_closes_the_server() -> None:
     broker.close()
 
 
-async def test_a_shutdown_while_a_manager_starts_keeps_it_from_working(memory: Bench) -> None:
+async def test_a_manager_shut_down_during_its_start_does_not_work(memory: Bench) -> None:
     asked, release = asyncio.Event(), asyncio.Event()
 
     async def provide() -> list[Any]:
@@ -198,7 +198,7 @@ async def test_a_shutdown_while_a_manager_starts_keeps_it_from_working(memory: B
 
 
 @pytest.mark.parametrize(("same_request", "ends"), [(3600, "finished"), (0, "cancelled")])
-async def test_cancelling_serve_again_is_another_request_only_after_a_while(
+async def test_cancelling_serve_again_counts_only_after_the_duplicate_window(
     memory: Bench, monkeypatch: pytest.MonkeyPatch, same_request: float, ends: str
 ) -> None:
     monkeypatch.setattr("asynq.runtime.stop_signals.DUPLICATE_REQUEST_WINDOW", same_request)

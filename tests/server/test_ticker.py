@@ -109,7 +109,7 @@ def enqueued(broker: MemoryBroker, queue: str = "default") -> Counter[str]:
     return Counter(task.message.type for task in tasks)
 
 
-async def test_a_task_is_enqueued_at_each_tick_and_not_before(broker: MemoryBroker, clock: FakeClock) -> None:
+async def test_a_task_is_enqueued_at_each_tick_and_not_early(broker: MemoryBroker, clock: FakeClock) -> None:
     bench = Bench(broker, entry())
     assert await bench.until_idle() == MAX_PAUSE
     clock.advance(5 * MINUTE - 1)
@@ -122,9 +122,7 @@ async def test_a_task_is_enqueued_at_each_tick_and_not_before(broker: MemoryBrok
     assert enqueued(broker) == {"t": 2}
 
 
-async def test_schedulers_that_come_and_go_enqueue_each_tick_once(
-    broker: MemoryBroker, clock: FakeClock
-) -> None:
+async def test_changing_schedulers_enqueue_each_tick_once(broker: MemoryBroker, clock: FakeClock) -> None:
     entries = [entry(), entry("@every 90s", "every")]
     benches = [Bench(broker, *entries) for _ in range(3)]
     for minute in range(60):
@@ -142,14 +140,14 @@ async def test_schedulers_that_come_and_go_enqueue_each_tick_once(
     assert enqueued(broker) == {"t": 12, "every": 40}
 
 
-async def test_ticks_while_no_scheduler_ran_are_missed(broker: MemoryBroker, clock: FakeClock) -> None:
+async def test_ticks_without_a_running_scheduler_are_missed(broker: MemoryBroker, clock: FakeClock) -> None:
     await Bench(broker, entry()).until_idle()
     clock.advance(HOUR)
     await Bench(broker, entry()).until_idle()
     assert enqueued(broker) == {}
 
 
-async def test_missed_ticks_are_caught_up_with_as_far_back_as_asked(
+async def test_missed_ticks_are_enqueued_within_the_catch_up_window(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
     first = Bench(broker, entry(), catch_up=30 * MINUTE)
@@ -164,7 +162,7 @@ async def test_missed_ticks_are_caught_up_with_as_far_back_as_asked(
     assert enqueued(broker) == {"t": 1 + 6}
 
 
-async def test_an_entry_nobody_ran_before_has_missed_nothing(broker: MemoryBroker, clock: FakeClock) -> None:
+async def test_a_new_entry_has_missed_no_tick(broker: MemoryBroker, clock: FakeClock) -> None:
     bench = Bench(broker, entry(), catch_up=24 * HOUR)
     await bench.until_idle()
     clock.advance(5 * MINUTE)
@@ -172,7 +170,7 @@ async def test_an_entry_nobody_ran_before_has_missed_nothing(broker: MemoryBroke
     assert enqueued(broker) == {"t": 1}
 
 
-async def test_a_scheduler_that_was_held_up_enqueues_the_latest_tick_alone(
+async def test_a_stalled_scheduler_enqueues_only_the_latest_tick(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
     bench = Bench(broker, entry())
@@ -182,7 +180,9 @@ async def test_a_scheduler_that_was_held_up_enqueues_the_latest_tick_alone(
     assert enqueued(broker) == {"t": 1}
 
 
-async def test_a_lost_reply_neither_loses_nor_doubles_a_tick(broker: MemoryBroker, clock: FakeClock) -> None:
+async def test_a_lost_reply_neither_loses_nor_duplicates_a_tick(
+    broker: MemoryBroker, clock: FakeClock
+) -> None:
     flaky = Flaky(broker)
     told: list[Any] = []
     bench = Bench(flaky, entry(), after=lambda *outcome: told.append(outcome))
@@ -199,9 +199,7 @@ async def test_a_lost_reply_neither_loses_nor_doubles_a_tick(broker: MemoryBroke
     assert [(info.id, error) for _, info, error in told] == [(delivery.message.id, None)]
 
 
-async def test_a_tick_the_broker_has_no_room_for_is_tried_again(
-    broker: MemoryBroker, clock: FakeClock
-) -> None:
+async def test_a_tick_is_retried_while_the_broker_is_full(broker: MemoryBroker, clock: FakeClock) -> None:
     flaky = Flaky(broker)
     bench = Bench(flaky, entry(), entry("@hourly", "other"))
     await bench.until_idle()
@@ -213,9 +211,7 @@ async def test_a_tick_the_broker_has_no_room_for_is_tried_again(
     assert enqueued(broker) == {"t": 1}
 
 
-async def test_a_clock_ahead_of_the_brokers_enqueues_nothing_early(
-    broker: MemoryBroker, clock: FakeClock
-) -> None:
+async def test_a_fast_local_clock_enqueues_no_tick_early(broker: MemoryBroker, clock: FakeClock) -> None:
     ahead = FakeClock(NOON + 5 * MINUTE - 1)
     flaky = Flaky(broker)
     flaky.clock = ahead  # type: ignore[attr-defined]
@@ -232,7 +228,7 @@ async def test_a_clock_ahead_of_the_brokers_enqueues_nothing_early(
 
 
 @pytest.mark.parametrize("off", [10 * MINUTE, -10 * MINUTE])
-async def test_ticks_go_by_the_brokers_clock(broker: MemoryBroker, clock: FakeClock, off: int) -> None:
+async def test_ticks_use_the_clock_of_the_broker(broker: MemoryBroker, clock: FakeClock, off: int) -> None:
     own = FakeClock(clock.now() + off)
     flaky = Flaky(broker)
     flaky.clock = own  # type: ignore[attr-defined]
@@ -251,7 +247,7 @@ async def test_ticks_go_by_the_brokers_clock(broker: MemoryBroker, clock: FakeCl
 
 
 @pytest.mark.parametrize("off", [10 * MINUTE, -10 * MINUTE])
-async def test_a_tick_that_came_while_the_broker_was_away_is_enqueued_when_it_is_back(
+async def test_a_tick_during_an_outage_is_enqueued_afterwards(
     broker: MemoryBroker, clock: FakeClock, off: int
 ) -> None:
     own = FakeClock(clock.now() + off)
@@ -268,7 +264,7 @@ async def test_a_tick_that_came_while_the_broker_was_away_is_enqueued_when_it_is
     assert enqueued(broker) == {"t": 1}
 
 
-async def test_hooks_are_told_before_and_after(broker: MemoryBroker, clock: FakeClock) -> None:
+async def test_hooks_run_before_and_after_an_enqueue(broker: MemoryBroker, clock: FakeClock) -> None:
     told: list[Any] = []
 
     async def before(task: Task) -> None:
@@ -291,7 +287,7 @@ async def test_hooks_are_told_before_and_after(broker: MemoryBroker, clock: Fake
     ]
 
 
-async def test_a_task_id_does_not_stop_the_schedule(broker: MemoryBroker, clock: FakeClock) -> None:
+async def test_a_task_id_does_not_block_the_schedule(broker: MemoryBroker, clock: FakeClock) -> None:
     bench = Bench(broker, entry(task_id="nightly", retention=timedelta(days=1)))
     await bench.until_idle()
     settlements: list[Callable[[Delivery], Op[None]]] = [
@@ -308,7 +304,7 @@ async def test_a_task_id_does_not_stop_the_schedule(broker: MemoryBroker, clock:
     assert enqueued(broker) == {"t": 1}
 
 
-async def test_what_was_enqueued_and_comes_next_can_be_seen(broker: MemoryBroker, clock: FakeClock) -> None:
+async def test_previous_and_next_ticks_of_an_entry_are_listed(broker: MemoryBroker, clock: FakeClock) -> None:
     bench = Bench(broker, entry(queue="low"))
     await bench.until_idle()
     clock.advance(5 * MINUTE)
@@ -322,7 +318,7 @@ async def test_what_was_enqueued_and_comes_next_can_be_seen(broker: MemoryBroker
     assert (event.task_id, event.enqueued_at) == (task.message.id, seen.prev_enqueue_at)
 
 
-async def test_entries_that_come_and_go_are_followed(broker: MemoryBroker, clock: FakeClock) -> None:
+async def test_added_and_removed_entries_take_effect(broker: MemoryBroker, clock: FakeClock) -> None:
     bench = Bench(broker, entry())
     await bench.until_idle()
     bench.registry.replace([entry(type="other")])
@@ -333,7 +329,7 @@ async def test_entries_that_come_and_go_are_followed(broker: MemoryBroker, clock
     assert enqueued(broker) == {"other": 1}
 
 
-async def test_a_tick_whose_task_is_too_large_is_told_once_and_holds_up_no_other(
+async def test_a_tick_with_a_too_large_task_is_logged_once_and_does_not_block_others(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[tuple[str, object]] = []

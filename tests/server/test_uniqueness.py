@@ -61,7 +61,7 @@ Until = Literal["done", "start", "expiry"]
 
 
 @pytest.mark.parametrize("until", ["done", "start", "expiry"])
-async def test_what_ends_the_lock_before_its_time(bench: Bench, until: Until) -> None:
+async def test_outcomes_that_release_the_lock_early(bench: Bench, until: Until) -> None:
     client, runs, task = AsyncClient(bench.broker), Runs(), Task("t", b"same")
     options: dict[str, Any] = {"unique": HOUR, "unique_until": until}
     first = await client.enqueue(task, **options)
@@ -79,7 +79,7 @@ async def test_what_ends_the_lock_before_its_time(bench: Bench, until: Until) ->
             assert await refused(client, task, **options) == (until == "expiry")
 
 
-async def test_the_lock_of_an_archived_task_goes_on(bench: Bench) -> None:
+async def test_the_lock_of_an_archived_task_is_kept(bench: Bench) -> None:
     client, runs, task = AsyncClient(bench.broker), Runs(), Task("t", b"fail")
     runs.release.set()
     async with bench.serving(runs):
@@ -88,7 +88,7 @@ async def test_the_lock_of_an_archived_task_goes_on(bench: Bench) -> None:
         assert await refused(client, task, unique=HOUR)
 
 
-async def test_a_lock_that_expires_lets_a_second_one_in_while_the_first_waits(bench: Bench) -> None:
+async def test_an_expired_lock_admits_a_second_task(bench: Bench) -> None:
     client, task = AsyncClient(bench.broker), Task("t")
     began = time.monotonic()
     first = await client.enqueue(task, unique=SECOND)
@@ -97,7 +97,7 @@ async def test_a_lock_that_expires_lets_a_second_one_in_while_the_first_waits(be
     assert await bench.reaches(first.id, TaskState.PENDING)
 
 
-async def test_a_lock_that_is_kept_lasts_as_long_as_its_run(bench: Bench) -> None:
+async def test_a_kept_lock_lasts_as_long_as_its_run(bench: Bench) -> None:
     client, runs, task = AsyncClient(bench.broker), Runs(), Task("t")
     async with bench.serving(runs, lease=SECOND):
         first = await client.enqueue(task, unique=SECOND, keep_unique=True)
@@ -119,9 +119,7 @@ async def test_a_lock_that_is_kept_lasts_as_long_as_its_run(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize("payload", [b"ok", b"fail"])
-async def test_an_id_is_taken_over_from_a_finished_task_only_if_asked_for(
-    bench: Bench, payload: bytes
-) -> None:
+async def test_a_finished_task_is_replaced_only_on_request(bench: Bench, payload: bytes) -> None:
     client, runs = AsyncClient(bench.broker), Runs()
     task = Task("t", payload, task_id="order-7", retention=HOUR)
     finished = TaskState.COMPLETED if payload == b"ok" else TaskState.ARCHIVED
@@ -138,7 +136,7 @@ async def test_an_id_is_taken_over_from_a_finished_task_only_if_asked_for(
         await bench.reaches("order-7", None)
 
 
-async def test_a_task_that_takes_over_an_id_takes_over_its_own_lock_too(bench: Bench) -> None:
+async def test_a_replacement_takes_over_the_lock_of_its_own_id(bench: Bench) -> None:
     client, runs, task = AsyncClient(bench.broker), Runs(), Task("t", b"fail", task_id="a", unique=HOUR)
     runs.release.set()
     async with bench.serving(runs):

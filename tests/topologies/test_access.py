@@ -75,7 +75,7 @@ def broker_on(topology: Topology, access: Access, **differences: Any) -> Any:
     return RedisSentinelBroker(sentinels, master=MASTER, **options | differences)
 
 
-async def test_tasks_run_and_are_looked_at(guarded: Topology, access: Access) -> None:
+async def test_tasks_run_and_can_be_inspected(guarded: Topology, access: Access) -> None:
     broker, done = broker_on(guarded, access), asyncio.Event()
     mux = ServeMux()
 
@@ -97,7 +97,7 @@ async def test_tasks_run_and_are_looked_at(guarded: Topology, access: Access) ->
             assert await asyncio.to_thread(lambda: list(inspector.doctor())) == []
 
 
-def test_a_failover_is_followed(guarded: Topology, access: Access) -> None:
+def test_clients_follow_a_failover(guarded: Topology, access: Access) -> None:
     if guarded.kind == "standalone":
         pytest.skip("nobody takes over from a single server")
     with closing(broker_on(guarded, access)) as broker:
@@ -118,7 +118,7 @@ def test_wrong_secrets_are_refused_and_not_shown(wrong: str, guarded: Topology, 
             assert not any(secret in told for secret in ("wr0ng", "s3cret", "0ther"))
 
 
-def test_servers_that_are_not_trusted_are_refused(guarded: Topology, access: Access) -> None:
+def test_untrusted_servers_are_refused(guarded: Topology, access: Access) -> None:
     with (
         closing(broker_on(guarded, access, tls=TLS())) as broker,
         pytest.raises(BrokerRefusedError, match="certificate"),

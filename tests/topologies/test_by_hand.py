@@ -77,7 +77,7 @@ def test_a_signal_ends_the_servers_and_leaves_no_file(
 
 
 @pytest.mark.parametrize("kind", ["standalone", "sentinel", "cluster"])
-def test_the_url_of_guarded_servers_is_all_a_broker_needs(
+def test_a_broker_connects_to_guarded_servers_by_url(
     kind: str, commands: list[Command], tmp_path: Path
 ) -> None:
     if not shutil.which("openssl"):

@@ -34,7 +34,7 @@ def taken(broker: Any, *orders: tuple[str, ...], token: str = "t") -> list[str]:
     return sorted(d.message.id for d in broker.execute(Dequeue(orders=orders, token=token, lease=30_000)))
 
 
-def test_what_a_queue_does_not_have_comes_from_the_next(cluster: Topology, broker: Any) -> None:
+def test_missing_tasks_are_taken_from_the_next_queue(cluster: Topology, broker: Any) -> None:
     first, second, third = queues_of(cluster)
     enqueue(broker, first, "a")
     enqueue(broker, second, "b", "c")
@@ -51,7 +51,7 @@ def test_each_requested_task_follows_its_own_order(cluster: Topology, broker: An
     assert taken(broker, *orders) == ["b1", "b2", "c1"]
 
 
-def test_a_copy_takes_no_more_though_a_better_queue_has_tasks_now(cluster: Topology, broker: Any) -> None:
+def test_a_repeated_dequeue_takes_no_task_from_a_preferred_queue(cluster: Topology, broker: Any) -> None:
     first, second, _ = queues_of(cluster)
     enqueue(broker, second, "b")
     assert taken(broker, (first, second), token="mine") == ["b"]

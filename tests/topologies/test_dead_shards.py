@@ -40,7 +40,7 @@ def shard_of(cluster: Topology, key: str) -> list[Node]:
 @pytest.mark.parametrize(
     ("what", "how"), [("a queue", "hanging"), ("the list of queues", "killed")], ids=["queue", "list"]
 )
-def test_queues_on_other_shards_go_on(
+def test_queues_on_other_shards_keep_working(
     own_cluster: Topology, how: str, what: str, tmp_path: Path, report: Callable[..., None]
 ) -> None:
     queues = queues_of(own_cluster)
@@ -75,7 +75,7 @@ def test_queues_on_other_shards_go_on(
     assert [line for line in counts.lost if not began - 1 < line.at < back + 1] == []
 
 
-async def test_each_operation_has_the_answer_of_its_own_shard(own_cluster: Topology) -> None:
+async def test_each_operation_returns_the_answer_of_its_shard(own_cluster: Topology) -> None:
     queues = queues_of(own_cluster)
     options: dict[str, Any] = {"budget": timedelta(seconds=0.5), "connect_timeout": timedelta(seconds=0.5)}
     broker = RedisClusterBroker([node.address for node in own_cluster.nodes], **options)

@@ -107,7 +107,7 @@ def test_an_unknown_engine_is_refused(fresh_selection: pytest.MonkeyPatch) -> No
         selection.select()
 
 
-def test_without_docker_auto_selects_processes_and_says_why(fresh_selection: pytest.MonkeyPatch) -> None:
+def test_auto_without_docker_selects_processes_with_the_reason(fresh_selection: pytest.MonkeyPatch) -> None:
     executable = require_redis_server()
     fresh_selection.setenv("DOCKER_HOST", NOWHERE)
     selected = selection.select("auto")
@@ -141,7 +141,7 @@ def test_a_version_selects_a_process(fresh_selection: pytest.MonkeyPatch) -> Non
     assert selection.select("process").version.split(".")[0] == major
 
 
-def test_a_version_that_is_not_there_is_refused_with_those_that_are(
+def test_a_missing_version_is_refused_with_the_available_ones(
     fresh_selection: pytest.MonkeyPatch,
 ) -> None:
     fresh_selection.setenv(VERSION, "5.0")
@@ -168,7 +168,7 @@ def test_a_version_or_a_name_selects_an_image(wanted: str, image: str) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["sentinel", "cluster"])
-def test_containers_are_reached_at_what_they_announce(
+def test_containers_are_reachable_at_their_announced_address(
     kind: TopologyKind, docker_engine: DockerClient
 ) -> None:
     with asynq_topologies.start(kind) as topology, closing(connect(topology.url)) as broker:
@@ -180,7 +180,7 @@ def test_containers_are_reached_at_what_they_announce(
             primary.resume()
 
 
-def test_a_container_that_is_killed_starts_with_what_it_had_written(docker_engine: DockerClient) -> None:
+def test_a_killed_container_restarts_with_its_data(docker_engine: DockerClient) -> None:
     with asynq_topologies.start("standalone") as topology, closing(connect(topology.url)) as broker:
         enqueue(broker, "1")
         [node] = topology.nodes
@@ -190,7 +190,7 @@ def test_a_container_that_is_killed_starts_with_what_it_had_written(docker_engin
         assert broker.execute(GetTask(queue="q", task_id="1")).message.id == "1"
 
 
-def test_what_is_done_to_a_container_twice_or_too_late_has_no_effect(docker_engine: DockerClient) -> None:
+def test_repeated_and_late_container_operations_have_no_effect(docker_engine: DockerClient) -> None:
     with asynq_topologies.start("standalone") as topology:
         [node] = topology.nodes
         node.resume()
@@ -217,7 +217,7 @@ def test_containers_can_be_guarded(kind: TopologyKind, docker_engine: DockerClie
         enqueue(broker, "1")
 
 
-def test_containers_of_a_process_that_was_killed_are_removed_by_the_next(docker_engine: DockerClient) -> None:
+def test_containers_of_a_killed_process_are_removed_by_the_next(docker_engine: DockerClient) -> None:
     path = os.pathsep.join(filter(None, sys.path))
     process = subprocess.Popen(
         [sys.executable, "-m", "asynq_topologies", "standalone"],
@@ -242,7 +242,7 @@ def test_containers_of_a_process_that_was_killed_are_removed_by_the_next(docker_
         assert abandoned() == []
 
 
-def test_servers_that_cannot_be_started_leave_nothing_behind(
+def test_a_failed_start_of_servers_leaves_no_resource(
     docker_engine: DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -256,7 +256,7 @@ def test_servers_that_cannot_be_started_leave_nothing_behind(
 # --- images ---------------------------------------------------------------------------------------------
 
 
-def test_an_image_holds_the_server_and_all_it_needs(tmp_path: Path) -> None:
+def test_an_image_contains_the_server_and_its_dependencies(tmp_path: Path) -> None:
     executable = require_redis_server()
     with tarfile.open(fileobj=io.BytesIO(images.packed(executable))) as archive:
         names = set(archive.getnames())
@@ -269,7 +269,7 @@ def test_an_image_holds_the_server_and_all_it_needs(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_an_image_made_of_a_local_server_runs_it(docker_engine: DockerClient) -> None:
+def test_an_image_of_a_local_server_runs_it(docker_engine: DockerClient) -> None:
     executable = find_redis_server()
     if executable is None:
         pytest.skip("no redis-server to make an image of")
@@ -284,7 +284,7 @@ def test_an_image_made_of_a_local_server_runs_it(docker_engine: DockerClient) ->
         assert [sorted(tags) for tags in left] == [sorted(names)]
 
 
-def test_an_image_of_others_is_not_replaced(docker_engine: DockerClient) -> None:
+def test_an_unrelated_image_is_not_replaced(docker_engine: DockerClient) -> None:
     executable = require_redis_server()
     version = ".".join(map(str, server_version(executable)))
     name = "asynq-topologies-foreign"
@@ -296,13 +296,13 @@ def test_an_image_of_others_is_not_replaced(docker_engine: DockerClient) -> None
         docker_engine.images.remove(f"{name}:{version}")
 
 
-def test_an_image_that_is_missing_and_cannot_be_pulled_is_told_with_the_way_to_make_one(
+def test_a_missing_image_is_reported_with_the_way_to_build_it(
     docker_engine: DockerClient,
 ) -> None:
     with pytest.raises(EngineError, match=r"has no image .*python -m asynq_topologies image"):
         images.provide(docker_engine, "localhost:1/asynq-topologies-none:1")
 
 
-def test_the_reason_is_told_when_an_engine_cannot_run_an_image(docker_engine: DockerClient) -> None:
+def test_an_image_that_an_engine_cannot_run_is_refused_with_the_reason(docker_engine: DockerClient) -> None:
     with pytest.raises(EngineError, match="Docker could not run"):
         images.version_of(docker_engine, "asynq-topologies-none:1")

@@ -37,7 +37,7 @@ async def heard(listener: Listener, event: Event, cause: Any) -> None:
             return
 
 
-async def test_queues_on_all_shards_wake(cluster: Topology) -> None:
+async def test_queues_on_all_shards_wake_up(cluster: Topology) -> None:
     broker, queues = connect(cluster.url), queues_of(cluster)
     listener = broker.listener()
     await listener.arm(queues)
@@ -48,7 +48,7 @@ async def test_queues_on_all_shards_wake(cluster: Topology) -> None:
     await broker.aclose()
 
 
-async def test_a_cancellation_told_to_any_server_is_heard(cluster: Topology) -> None:
+async def test_a_cancellation_sent_to_any_server_is_received(cluster: Topology) -> None:
     broker = connect(cluster.url)
     listener = broker.listener()
     await listener.disarm()

@@ -64,7 +64,7 @@ def replace(topology: Topology, primary: Node) -> None:
         (forget_scripts, False),
     ],
 )
-def test_work_goes_on_after_a_failover(
+def test_work_resumes_after_a_failover(
     own: Topology,
     break_: Callable[[Topology, Node], None],
     safe: bool,

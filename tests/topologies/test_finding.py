@@ -26,7 +26,7 @@ def questions(topology: Topology) -> int:
     return sum(one["calls"] for one in stats)
 
 
-def test_many_callers_ask_one_question(cluster: Topology) -> None:
+def test_concurrent_callers_share_one_lookup(cluster: Topology) -> None:
     before = questions(cluster)
     with closing(RedisClusterBroker([node.address for node in cluster.nodes])) as broker:
         together = threading.Barrier(THREADS)
@@ -40,12 +40,12 @@ def test_many_callers_ask_one_question(cluster: Topology) -> None:
     assert questions(cluster) == before + 1
 
 
-def test_nodes_that_are_away_are_passed_over(cluster: Topology) -> None:
+def test_unreachable_nodes_are_skipped(cluster: Topology) -> None:
     with closing(RedisClusterBroker([NOWHERE, cluster.nodes[-1].address])) as broker:
         broker.execute(Ping())
 
 
-def test_a_cluster_that_was_down_is_found_again(own_cluster: Topology) -> None:
+def test_a_cluster_is_found_again_after_an_outage(own_cluster: Topology) -> None:
     queues = queues_of(own_cluster)
     seeds = [own_cluster.nodes[0].address]
     # Whoever is primary when all are back has what was there before.

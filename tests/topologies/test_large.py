@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MB = 1 << 20
 
 
-def test_the_others_of_a_batch_land_on_every_topology(own: Topology) -> None:
+def test_other_operations_of_a_batch_with_a_large_one_succeed(own: Topology) -> None:
     for primary in own.primaries():
         primary.ask("CONFIG", "SET", "proto-max-bulk-len", MB)
     broker = connect(own.url)

@@ -63,7 +63,7 @@ def guarded(primary: Node, replicas: int) -> int:
     ("mode", "answer", "acknowledged"),
     [(plain, Enqueued, COUNT), (replicated, NotReplicatedError, 0), (guarded, BrokerUnavailable, 0)],
 )
-def test_what_no_replica_has_taken_is_lost_unless_it_was_not_acknowledged(
+def test_only_unreplicated_tasks_are_lost_and_none_if_replicas_are_required(
     own: Topology,
     mode: Callable[[Node, int], int],
     answer: type,

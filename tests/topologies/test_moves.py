@@ -59,7 +59,7 @@ def shortly_after(action: Callable[[], object]) -> Iterator[None]:
     timer.join()
 
 
-def test_a_queue_waits_while_its_slot_is_in_motion(cluster: Topology, broker: Any, face: Any) -> None:
+def test_a_queue_waits_while_its_slot_moves(cluster: Topology, broker: Any, face: Any) -> None:
     face.ask(broker, *(enqueue(f"{number}", "moving") for number in range(5)), PauseQueue(queue="moving"))
     move = Move(cluster, pending("moving"), elsewhere(cluster, "moving"))
     move.begin()
@@ -79,7 +79,7 @@ def test_a_queue_waits_while_its_slot_is_in_motion(cluster: Topology, broker: An
     assert broker.execute(Dequeue(orders=(("moving",),), token="t", lease=9000)) == ()
 
 
-def test_the_server_a_slot_moves_to_sees_no_script_before_it_has_the_slot(
+def test_the_target_of_a_moving_slot_receives_no_script_before_it_owns_the_slot(
     cluster: Topology, broker: Any, face: Any
 ) -> None:
     face.ask(broker, enqueue("a", "asked"))
@@ -111,7 +111,7 @@ def scripts_seen(node: Node) -> int:
     return sum(call.get("calls", 0) + call.get("rejected_calls", 0) for call in calls)
 
 
-def test_a_moved_slot_is_followed(cluster: Topology, broker: Any, face: Any) -> None:
+def test_clients_follow_a_moved_slot(cluster: Topology, broker: Any, face: Any) -> None:
     face.ask(broker, enqueue("a", "moved"))
     move = Move(cluster, pending("moved"), elsewhere(cluster, "moved"))
     move.begin()
@@ -121,7 +121,7 @@ def test_a_moved_slot_is_followed(cluster: Topology, broker: Any, face: Any) -> 
     assert move.target.ask("LLEN", pending("moved")) == 2
 
 
-def test_other_queues_go_on_while_a_slot_is_in_motion(cluster: Topology, broker: Any) -> None:
+def test_other_queues_keep_working_while_a_slot_moves(cluster: Topology, broker: Any) -> None:
     still, moving, *_ = queues_of(cluster)
     broker.execute_many([enqueue("a", still), enqueue("b", moving), enqueue("c", moving)])
     move = Move(cluster, pending(moving), elsewhere(cluster, moving))
@@ -136,7 +136,7 @@ def test_other_queues_go_on_while_a_slot_is_in_motion(cluster: Topology, broker:
     assert len(broker.execute(Dequeue(orders=((moving, still),) * 2, token="u", lease=9000))) == 2
 
 
-def test_a_plain_broker_on_a_node_of_a_cluster_says_what_to_use(cluster: Topology) -> None:
+def test_a_single_server_broker_on_a_cluster_node_names_the_right_topology(cluster: Topology) -> None:
     host, port = elsewhere(cluster, "q").address
     broker = RedisBroker(f"redis://{host}:{port}")
     [refused] = broker.execute_many([PauseQueue(queue="q")])
@@ -207,7 +207,7 @@ def test_nothing_is_lost_when_slots_move_under_load(
     assert counts.repeated == 0
 
 
-def test_a_cluster_that_is_gone_is_unavailable(face: Any) -> None:
+def test_an_unreachable_cluster_is_unavailable(face: Any) -> None:
     broker = RedisClusterBroker([("127.0.0.1", 1)], budget=SHORT)
     with pytest.raises(BrokerUnavailable):
         face.ask(broker, Ping(), ListQueues())

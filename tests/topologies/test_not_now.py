@@ -63,7 +63,7 @@ def enqueued(topology: Topology) -> int:
     return count
 
 
-def test_noreplicas_is_waited_out(topology: Topology) -> None:
+def test_a_call_waits_during_noreplicas(topology: Topology) -> None:
     broker, primary = connect(topology.url), topology.primary_of(KEY)
     broker.execute(enqueue("before"))
     primary.ask("CONFIG", "SET", "min-replicas-to-write", 5)
@@ -75,7 +75,7 @@ def test_noreplicas_is_waited_out(topology: Topology) -> None:
     broker.close()
 
 
-def test_noreplicas_for_too_long_is_unavailable_and_nothing_changed(topology: Topology) -> None:
+def test_noreplicas_beyond_the_budget_is_unavailable_and_changes_nothing(topology: Topology) -> None:
     options: dict[str, Any] = {"budget": timedelta(seconds=0.3)}
     broker = (
         RedisClusterBroker([topology.nodes[0].address], **options)
@@ -95,7 +95,7 @@ def test_noreplicas_for_too_long_is_unavailable_and_nothing_changed(topology: To
 
 
 @pytest.mark.parametrize(("code", "stale"), [("READONLY", "yes"), ("MASTERDOWN", "no")])
-def test_a_primary_that_became_a_replica_is_waited_for(sentinel: Topology, code: str, stale: str) -> None:
+def test_a_call_waits_for_a_primary_that_became_a_replica(sentinel: Topology, code: str, stale: str) -> None:
     sentinel.wait_whole()
     broker, primary = connect(sentinel.url), sentinel.primary_of(KEY)
     broker.execute(enqueue("before"))
@@ -113,7 +113,7 @@ def test_a_primary_that_became_a_replica_is_waited_for(sentinel: Topology, code:
     sentinel.wait_whole()
 
 
-def test_a_slot_nobody_has_is_waited_for(cluster: Topology) -> None:
+def test_a_call_waits_for_an_unassigned_slot(cluster: Topology) -> None:
     broker, primary = connect(cluster.url), cluster.primary_of(KEY)
     broker.execute(enqueue("before"))
     slot = key_slot(KEY.encode())

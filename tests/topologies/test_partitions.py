@@ -63,7 +63,7 @@ def topology(request: pytest.FixtureRequest) -> Topology:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("fail", [hold, refuse, lose_replies])
-def test_nothing_is_lost_when_the_network_fails(
+def test_no_task_is_lost_when_the_network_fails(
     topology: Topology,
     fail: Callable[[Proxy], None],
     tmp_path: Path,
@@ -95,9 +95,7 @@ def test_nothing_is_lost_when_the_network_fails(
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("safe", [False, True], ids=["default", "safe"])
-def test_a_primary_cut_off_from_all_but_its_clients_is_left(
-    safe: bool, tmp_path: Path, report: Callable[..., None]
-) -> None:
+def test_clients_leave_an_isolated_primary(safe: bool, tmp_path: Path, report: Callable[..., None]) -> None:
     with ExitStack() as stack:
         topology = stack.enter_context(start_topology("sentinel", proxied=True))
         queues, primary = queues_of(topology), topology.primaries()[0]

@@ -72,7 +72,7 @@ def held_up(replica: Node) -> Iterator[None]:
         replica.resume()
 
 
-def test_an_enqueue_is_answered_when_all_replicas_have_it(broker: Any, replicas: list[Node]) -> None:
+def test_an_enqueue_is_acknowledged_after_replication(broker: Any, replicas: list[Node]) -> None:
     broker.execute(enqueue())
     for replica in replicas:
         assert replica.info("keyspace")["db0"]["keys"] >= len(["the task", "pending"])
@@ -89,7 +89,7 @@ def test_too_few_replicas_are_an_unknown_outcome(broker: Any, replicas: list[Nod
 
 
 @pytest.mark.parametrize("executable", find_redis_servers(), ids=lambda path: path.split("/")[-3])
-def test_an_enqueue_sent_again_waits_for_replicas_anew(executable: str) -> None:
+def test_a_repeated_enqueue_waits_for_replicas_again(executable: str) -> None:
     with RedisServer.start("--repl-diskless-sync-delay", "0", executable=executable) as primary:
         copying = ("--replicaof", "127.0.0.1", str(primary.port))
         with RedisServer.start(*copying, executable=executable) as replica:
@@ -118,13 +118,13 @@ def test_a_settlement_waits_for_replicas_too(broker: Any, replicas: list[Node]) 
         broker.execute(Done(delivery=delivery))
 
 
-def test_taking_tasks_does_not_wait_for_replicas(broker: Any, replicas: list[Node]) -> None:
+def test_a_dequeue_does_not_wait_for_replicas(broker: Any, replicas: list[Node]) -> None:
     broker.execute(enqueue())
     with held_up(replicas[0]):
         assert take(broker).message.id == "a"
 
 
-def test_refusals_too_are_told_when_replicas_confirm(broker: Any, replicas: list[Node]) -> None:
+def test_refusals_are_returned_after_replication(broker: Any, replicas: list[Node]) -> None:
     broker.execute(enqueue())
     with held_up(replicas[0]):
         answers = broker.execute_many([enqueue("a", call="2"), enqueue("b")])
@@ -133,7 +133,7 @@ def test_refusals_too_are_told_when_replicas_confirm(broker: Any, replicas: list
     assert isinstance(conflict, TaskIDConflictError)
 
 
-def test_replicas_are_not_waited_for_unless_asked(topology: Topology, replicas: list[Node]) -> None:
+def test_calls_do_not_wait_for_replicas_by_default(topology: Topology, replicas: list[Node]) -> None:
     broker = safe(topology, 0)
     with held_up(replicas[0]):
         assert broker.execute(enqueue()).state.value == "pending"
@@ -150,7 +150,7 @@ def test_replicas_are_not_waited_for_unless_asked(topology: Topology, replicas: 
         ("replication_timeout", timedelta(seconds=3)),
     ],
 )
-def test_misuse_is_refused_by_the_name_of_the_option(option: str, value: Any) -> None:
+def test_an_invalid_option_is_refused_by_its_name(option: str, value: Any) -> None:
     options: dict[str, Any] = {"min_replicas": 1, option: value}
     with pytest.raises(ValueError, match=option):
         RedisBroker(**options)

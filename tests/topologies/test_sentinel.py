@@ -39,7 +39,7 @@ def sentinels(topology: Topology) -> list[tuple[str, int]]:
     return [sentinel.address for sentinel in topology.sentinels]
 
 
-def test_sentinels_that_are_away_are_passed_over(sentinel: Topology, face: Any) -> None:
+def test_unreachable_sentinels_are_skipped(sentinel: Topology, face: Any) -> None:
     broker = RedisSentinelBroker([NOWHERE, *sentinels(sentinel)], master=MASTER)
     face.ask(broker, Ping())
     broker.close()
@@ -51,7 +51,7 @@ def test_without_any_sentinel_the_broker_is_unavailable(face: Any) -> None:
         face.ask(broker, Ping())
 
 
-def test_a_name_no_sentinel_knows_is_refused_at_once(sentinel: Topology, face: Any) -> None:
+def test_a_name_unknown_to_the_sentinels_is_refused_at_once(sentinel: Topology, face: Any) -> None:
     broker = RedisSentinelBroker(sentinels(sentinel), master="another")
     began = time.monotonic()
     with pytest.raises(BrokerRefusedError, match="another"):
@@ -60,7 +60,7 @@ def test_a_name_no_sentinel_knows_is_refused_at_once(sentinel: Topology, face: A
     broker.close()
 
 
-def test_a_known_primary_is_used_on_while_all_sentinels_are_away(
+def test_a_known_primary_is_used_while_all_sentinels_are_unreachable(
     own_sentinel: Topology, face: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CONFIRM_INTERVAL, 0)
@@ -73,7 +73,7 @@ def test_a_known_primary_is_used_on_while_all_sentinels_are_away(
     broker.close()
 
 
-def test_a_primary_that_was_held_up_is_left_though_it_goes_on(own_sentinel: Topology) -> None:
+def test_a_stalled_primary_is_left_even_when_it_continues(own_sentinel: Topology) -> None:
     old = own_sentinel.primaries()[0]
     replicas = own_sentinel.replicas_of(old)
     with closing(RedisSentinelBroker(sentinels(own_sentinel), master=MASTER)) as broker:
@@ -89,7 +89,7 @@ def test_a_primary_that_was_held_up_is_left_though_it_goes_on(own_sentinel: Topo
     assert old.client.llen(PENDING) == 1
 
 
-def test_a_new_primary_is_used_before_the_failover_is_over(own_sentinel: Topology, face: Any) -> None:
+def test_a_new_primary_is_used_before_the_end_of_the_failover(own_sentinel: Topology, face: Any) -> None:
     old = own_sentinel.primaries()[0]
     replicas = own_sentinel.replicas_of(old)
     for replica in replicas:
@@ -102,7 +102,7 @@ def test_a_new_primary_is_used_before_the_failover_is_over(own_sentinel: Topolog
     assert sum(replica.client.llen(PENDING) for replica in replicas) == 1
 
 
-def test_the_newest_word_counts_though_a_sentinel_goes_on_naming_another(
+def test_the_latest_configuration_is_used_despite_an_outdated_sentinel(
     face: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CONFIRM_INTERVAL, 0)
@@ -134,7 +134,7 @@ def port_named_by(sentinel: Node) -> int:
     return int(sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)[1])
 
 
-def test_a_sentinel_that_hangs_costs_its_timeout_once(own_sentinel: Topology) -> None:
+def test_a_hanging_sentinel_costs_its_timeout_once(own_sentinel: Topology) -> None:
     own_sentinel.sentinels[0].pause()
     slow = 0
     with closing(RedisSentinelBroker(sentinels(own_sentinel), master=MASTER)) as broker:
@@ -146,7 +146,7 @@ def test_a_sentinel_that_hangs_costs_its_timeout_once(own_sentinel: Topology) ->
     assert slow <= 2  # the machine may have been slow, too
 
 
-def test_passwords_of_servers_and_sentinels_are_two_and_never_shown() -> None:
+def test_passwords_of_servers_and_sentinels_are_separate_and_never_shown() -> None:
     access = asynq_topologies.Access(password="s3cret", sentinel_password="0ther")
     with start_topology("sentinel", access=access) as topology:
         broker = connect(topology.url)
@@ -162,7 +162,7 @@ def test_passwords_of_servers_and_sentinels_are_two_and_never_shown() -> None:
         wrong.close()
 
 
-def test_addresses_are_translated_also_by_a_broker_that_was_pickled(sentinel: Topology) -> None:
+def test_a_pickled_broker_translates_addresses(sentinel: Topology) -> None:
     nobody = ("127.0.0.1", free_port())
     remap = {sentinel.primaries()[0].address: nobody, nobody: sentinel.primaries()[0].address}
     made = RedisSentinelBroker(
@@ -179,6 +179,6 @@ def test_addresses_are_translated_also_by_a_broker_that_was_pickled(sentinel: To
     ("given", "error"),
     [([], ValueError), ("h:1", TypeError), ([("h",)], TypeError), ([("h", 0)], ValueError)],
 )
-def test_misuse_is_refused_by_the_name_of_the_option(given: Any, error: type[Exception]) -> None:
+def test_an_invalid_option_is_refused_by_its_name(given: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="sentinels"):
         RedisSentinelBroker(given, master=MASTER)

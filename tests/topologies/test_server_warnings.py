@@ -44,7 +44,7 @@ async def test_a_primary_without_replicas_is_named(own: Topology, caplog: pytest
     assert "a failover is not possible" in warning
 
 
-async def test_nothing_is_said_of_whole_topologies(
+async def test_a_complete_topology_causes_no_warning(
     sentinel: Topology, cluster: Topology, caplog: pytest.LogCaptureFixture
 ) -> None:
     for topology in (sentinel, cluster):

@@ -25,7 +25,7 @@ TOPOLOGIES = "tests/topologies/"
 
 
 @failing(
-    TOPOLOGIES + "test_replicas.py::test_an_enqueue_sent_again_waits_for_replicas_anew", bug=66, since=(7, 2)
+    TOPOLOGIES + "test_replicas.py::test_a_repeated_enqueue_waits_for_replicas_again", bug=66, since=(7, 2)
 )
 def wait_elsewhere() -> None:
     """A connection that has written nothing does not wait for replicas, from Redis 7.2 on."""
@@ -62,14 +62,14 @@ def doubt_nobody() -> None:
     retries.NOT_PRIMARY_CODES = frozenset()
 
 
-@failing(TOPOLOGIES + "test_moves.py::test_a_queue_waits_while_its_slot_is_in_motion", bug=71)
+@failing(TOPOLOGIES + "test_moves.py::test_a_queue_waits_while_its_slot_moves", bug=71)
 def wait_for_no_slot() -> None:
     """A moving slot is treated like any other error."""
     redis_errors.slot_migrating = lambda _: False  # type: ignore[assignment]
 
 
 @failing(
-    TOPOLOGIES + "test_moves.py::test_the_server_a_slot_moves_to_sees_no_script_before_it_has_the_slot",
+    TOPOLOGIES + "test_moves.py::test_the_target_of_a_moving_slot_receives_no_script_before_it_owns_the_slot",
     bug=73,
 )
 def follow_ask() -> None:
