@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with contextlib.suppress(KeyboardInterrupt):
             if wanted.kind == "image":
-                _make_image(wanted.executable)
+                _make_image(wanted.executable, wanted.name)
             else:
                 _run(wanted)
     except (EngineError, ValueError) as error:
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
                 nargs="?",
                 help="a redis-server or valkey-server; default: the one that is found",
             )
+            commands.add_argument("--name", default="", help="of the image; default: redis or valkey")
         else:
             commands.add_argument(
                 "--tls", action="store_true", help="speak TLS, by a certificate made for it"
@@ -90,14 +91,14 @@ def _run(wanted: argparse.Namespace) -> None:
                 time.sleep(1.0)
 
 
-def _make_image(executable: str | None) -> None:
+def _make_image(executable: str | None, name: str) -> None:
     found = executable or find_redis_server()
     if found is None:
         raise EngineError("no redis-server to make an image of")
     from asynq_topologies import images
 
-    for name in images.make(docker_client(), found):
-        sys.stdout.write(f"{name}\n")
+    for tagged in images.make(docker_client(), found, name):
+        sys.stdout.write(f"{tagged}\n")
 
 
 def _describe(topology: Topology) -> None:

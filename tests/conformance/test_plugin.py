@@ -89,6 +89,18 @@ def test_a_passed_test_is_ok_and_an_unverified_promise_is_not(run: Run) -> None:
     )
 
 
+def test_what_a_project_says_of_its_servers_is_in_the_report(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        "from asynq_conformance.properties import RUN_FACTS\n"
+        "def pytest_configure(config):\n"
+        "    config.stash[RUN_FACTS] = {'servers': 'containers of redis:8'}\n"
+    )
+    result, document = run()
+    assert document["headline"][0] == "servers: containers of redis:8"
+    assert document["run"]["servers"] == "containers of redis:8"
+    result.stdout.fnmatch_lines(["servers: containers of redis:8", "layer A*"])
+
+
 def test_a_test_without_a_promise_is_in_no_cell(run: Run) -> None:
     _, document = run()
     assert document["headline"][0].startswith("layer A, laws: 4 ok")
