@@ -35,11 +35,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: waits one minute or more; `-m 'not slow'` leaves it out")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of this folder time to build a Go program."""
+    """Give the tests of this folder time to build a Go program, and spread those that only wait."""
     for item in items:
         if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LIMIT))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    items[:] = [item for item in items if item not in slow]
+    for number, item in enumerate(slow):
+        items.insert(number * len(items) // len(slow), item)
 
 
 @pytest.fixture(scope="session")
