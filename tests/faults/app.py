@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import asynq
-from tests.faults.runs import RUN_LOG
+from tests.faults.run_log import RUN_LOG
 
 if TYPE_CHECKING:
     from asynq import Context, Task

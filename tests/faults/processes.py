@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.faults.runs import RUN_LOG, RunLog
+from tests.faults.run_log import RUN_LOG, RunLog
 from tests.programs import program_environment
 
 if TYPE_CHECKING:

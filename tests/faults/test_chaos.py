@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-    from tests.faults.runs import RunLog
+    from tests.faults.run_log import RunLog
 
 STUCK_AFTER = 60.0
 """Seconds after the last event in which no task comes to its end, though some are left."""

@@ -11,7 +11,7 @@ from asynq import AsyncClient, Task
 from asynq.protocol.ops import GetQueueStats
 from asynq.worker.loops.recoverer import Adopter
 from asynq_redis.wire.keys import QueueKeys
-from tests.faults.damage import Bench
+from tests.faults.damage_lab import DamageLab
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,74 +31,74 @@ VALUES = (b"", b"\xff\x00", "", "text", "{", "[]", '{"a": 1}', 0, 1, -1, 2**63 -
 
 
 @pytest.fixture
-async def bench(site: Site) -> AsyncIterator[Bench]:
-    bench = Bench(site)
-    yield bench
-    await bench.broker.aclose()
+async def lab(site: Site) -> AsyncIterator[DamageLab]:
+    lab = DamageLab(site)
+    yield lab
+    await lab.broker.aclose()
 
 
-def garble(bench: Bench) -> None:
+def garble(lab: DamageLab) -> None:
     """What nobody can decode, in the place of the bad task."""
-    if bench.site.server:
-        assert bench.site.server.client.hset(KEYS.task("bad"), "msg", GARBAGE) == 0
+    if lab.site.server:
+        assert lab.site.server.client.hset(KEYS.task("bad"), "msg", GARBAGE) == 0
     else:
-        bench.sql("UPDATE tasks SET headers = x'ff00', type = CAST(x'ff' AS TEXT) WHERE id = 'bad'")
+        lab.sql("UPDATE tasks SET headers = x'ff00', type = CAST(x'ff' AS TEXT) WHERE id = 'bad'")
 
 
 @pytest.mark.parametrize("state", ["pending", "scheduled", "retry", "active"])
-async def test_a_garbled_task_is_archived_with_the_reason(bench: Bench, state: str) -> None:
-    await bench.bring(state)
-    garble(bench)
-    await bench.good_tasks()
-    await bench.work_until(bench.archived)
-    assert bench.archived().keys() == {"bad"}
-    assert bench.archived()["bad"].startswith("set aside: ")
-    assert bench.site.contents().contradictions() == []
-    assert bench.site.contents().states() == {"archived"}
+async def test_a_garbled_task_is_archived_with_the_reason(lab: DamageLab, state: str) -> None:
+    await lab.bring(state)
+    garble(lab)
+    await lab.good_tasks()
+    await lab.work_until(lab.archived)
+    assert lab.archived().keys() == {"bad"}
+    assert lab.archived()["bad"].startswith("set aside: ")
+    assert lab.site.contents().contradictions() == []
+    assert lab.site.contents().states() == {"archived"}
 
 
-async def test_a_garbled_completed_task_is_purged_when_its_retention_ends(bench: Bench) -> None:
-    await bench.bring("completed")
-    garble(bench)
-    await bench.good_tasks()
-    await bench.work_until(lambda: bench.site.size() == 0)
+async def test_a_garbled_completed_task_is_purged_when_its_retention_ends(lab: DamageLab) -> None:
+    await lab.bring("completed")
+    garble(lab)
+    await lab.good_tasks()
+    await lab.work_until(lambda: lab.site.size() == 0)
 
 
 async def test_an_active_task_without_a_lease_is_adopted_and_run(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    lab: DamageLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Adopter, "ADOPTED_LEASE", 100)
-    await bench.bring("active")
-    if bench.site.server:
-        assert bench.site.server.client.zrem(KEYS.lease, "bad") == 1
+    await lab.bring("active")
+    if lab.site.server:
+        assert lab.site.server.client.zrem(KEYS.lease, "bad") == 1
     else:
-        bench.sql("UPDATE tasks SET lease_token = NULL WHERE id = 'bad'")
-    await bench.good_tasks()
-    await bench.work_until(lambda: bench.runs["bad"] == 1)
-    assert bench.site.contents().contradictions() == []
+        lab.sql("UPDATE tasks SET lease_token = NULL WHERE id = 'bad'")
+    await lab.good_tasks()
+    await lab.work_until(lambda: lab.runs["bad"] == 1)
+    assert lab.site.contents().contradictions() == []
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_randomly_damaged_tasks_do_not_affect_others(
-    bench: Bench, seed: int, report: Callable[..., None]
+    lab: DamageLab, seed: int, report: Callable[..., None]
 ) -> None:
     rng, ids = random.Random(seed), [f"fuzzed{number}" for number in range(FUZZED)]
-    async with AsyncClient(bench.broker) as client:
+    async with AsyncClient(lab.broker) as client:
         await client.enqueue_many([Task("t", "x" * 20, task_id=task_id, headers=HEADERS) for task_id in ids])
     for task_id in ids:
-        fuzz(bench, task_id, rng)
-    await bench.good_tasks()
+        fuzz(lab, task_id, rng)
+    await lab.good_tasks()
 
     def nothing_waits() -> bool:
-        stats = bench.broker.execute(GetQueueStats(queue="default"))
+        stats = lab.broker.execute(GetQueueStats(queue="default"))
         return stats.pending == stats.active == stats.scheduled == 0
 
-    await bench.work_until(nothing_waits)
-    contents, errors = bench.site.contents(), bench.archived().values()
+    await lab.work_until(nothing_waits)
+    contents, errors = lab.site.contents(), lab.archived().values()
     set_aside = [error for error in errors if error.startswith("set aside: ")]
     report(
         damaged=FUZZED,
-        run=sum(bench.runs[task_id] for task_id in ids),
+        run=sum(lab.runs[task_id] for task_id in ids),
         set_aside=len(set_aside),
         states=contents.states(),
     )
@@ -107,10 +107,10 @@ async def test_randomly_damaged_tasks_do_not_affect_others(
     assert [fault for fault in contents.contradictions() if "lock" not in fault] == []
 
 
-def fuzz(bench: Bench, task_id: str, rng: random.Random) -> None:
+def fuzz(lab: DamageLab, task_id: str, rng: random.Random) -> None:
     """Damage a stored task somewhere."""
-    if bench.site.server:
-        client: Any = bench.site.server.client
+    if lab.site.server:
+        client: Any = lab.site.server.client
         stored = bytearray(client.hget(KEYS.task(task_id), "msg"))
         if rng.random() < 0.3:
             del stored[rng.randrange(len(stored)) :]
@@ -124,4 +124,4 @@ def fuzz(bench: Bench, task_id: str, rng: random.Random) -> None:
         client.hset(KEYS.task(task_id), "msg", bytes(stored))
     else:
         column, value = rng.choice(COLUMNS), rng.choice(VALUES)
-        bench.sql(f"UPDATE tasks SET {column} = ? WHERE id = ?", value, task_id)
+        lab.sql(f"UPDATE tasks SET {column} = ? WHERE id = ?", value, task_id)

@@ -13,7 +13,7 @@ import pytest
 from asynq import AsynqError, Client, Task
 from asynq.protocol.ops import GetQueueStats
 from tests.faults.processes import PATIENCE
-from tests.faults.runs import tally
+from tests.faults.run_log import tally
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from attrs import frozen
 from asynq import AsynqError, BrokerUnavailable, Client, Task
 from tests.faults.conftest import Site, opened
 from tests.faults.processes import PATIENCE
-from tests.faults.runs import tally
+from tests.faults.run_log import tally
 from tests.servers import RedisServer
 from tests.waiting import eventually, let_pass
 

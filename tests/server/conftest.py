@@ -35,7 +35,7 @@ APP = str(Path(__file__).with_name("app.py"))
 
 
 @define
-class Bench:
+class ServerLab:
     """A broker, and what tests do with it."""
 
     broker: Broker
@@ -109,25 +109,25 @@ def open_broker(url: str) -> Broker:
 
 
 @asynccontextmanager
-async def opened(broker: Broker) -> AsyncIterator[Bench]:
-    """A bench with this broker, which is closed in the end."""
-    yield Bench(broker)
+async def opened(broker: Broker) -> AsyncIterator[ServerLab]:
+    """A lab with this broker, which is closed in the end."""
+    yield ServerLab(broker)
     await broker.aclose()
     broker.close()
 
 
 @pytest.fixture
-async def bench(url: str) -> AsyncIterator[Bench]:
+async def lab(url: str) -> AsyncIterator[ServerLab]:
     """A broker of each kind."""
-    async with opened(open_broker(url)) as bench:
-        yield bench
+    async with opened(open_broker(url)) as lab:
+        yield lab
 
 
 @pytest.fixture
-async def memory() -> AsyncIterator[Bench]:
+async def memory() -> AsyncIterator[ServerLab]:
     """A broker in memory, for what does not depend on the broker."""
-    async with opened(MemoryBroker(clock=SystemClock())) as bench:
-        yield bench
+    async with opened(MemoryBroker(clock=SystemClock())) as lab:
+        yield lab
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def start_worker(shared_url: str, tmp_path: Path) -> Iterator[Callable[..., Work
 
 
 @pytest.fixture
-async def shared(shared_url: str) -> AsyncIterator[Bench]:
+async def shared(shared_url: str) -> AsyncIterator[ServerLab]:
     """A broker that the workers of `start_worker` use too."""
-    async with opened(open_broker(shared_url)) as bench:
-        yield bench
+    async with opened(open_broker(shared_url)) as lab:
+        yield lab

@@ -23,7 +23,7 @@ from tests.waiting import aeventually
 if TYPE_CHECKING:
     from asynq.clock import FakeClock
     from asynq.protocol.broker import Broker
-    from tests.server.conftest import Bench
+    from tests.server.conftest import ServerLab
 
 
 async def joined_on_the_loop(group: str, tasks: list[Task]) -> Task:
@@ -43,20 +43,20 @@ async def nothing(ctx: Any, task: Task) -> None:
 
 
 @pytest.mark.parametrize("aggregator", [joined, joined_on_the_loop], ids=["sync", "async"])
-async def test_tasks_of_a_group_are_handled_as_their_aggregate(bench: Bench, aggregator: Aggregate) -> None:
+async def test_tasks_of_a_group_are_handled_as_their_aggregate(lab: ServerLab, aggregator: Aggregate) -> None:
     seen: list[tuple[str, bytes, Any, int]] = []
 
     async def handler(ctx: Any, task: Task) -> None:
         seen.append((task.type, task.payload, dict(task.headers), ctx.max_retry))
 
-    await add(bench.broker, "a", "b", "c")
-    async with bench.serving(handler, aggregator=aggregator, group_max_size=3):
+    await add(lab.broker, "a", "b", "c")
+    async with lab.serving(handler, aggregator=aggregator, group_max_size=3):
         await aeventually(lambda: seen)
-        await aeventually(lambda: bench.broker.execute(ops.GetQueueStats(queue="default")).size == 0)
+        await aeventually(lambda: lab.broker.execute(ops.GetQueueStats(queue="default")).size == 0)
     assert seen == [("merged", b"a,b,c", {"group": "g"}, 3)]
 
 
-async def test_a_shutdown_returns_the_tasks_being_aggregated(bench: Bench) -> None:
+async def test_a_shutdown_returns_the_tasks_being_aggregated(lab: ServerLab) -> None:
     begun = asyncio.Event()
 
     async def never(group: str, tasks: list[Task]) -> Task:
@@ -64,15 +64,15 @@ async def test_a_shutdown_returns_the_tasks_being_aggregated(bench: Bench) -> No
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
-    await add(bench.broker, "a", "b")
+    await add(lab.broker, "a", "b")
     options: dict[str, Any] = {"aggregator": never, "group_max_size": 2}
-    async with bench.serving(nothing, shutdown_timeout=timedelta(milliseconds=10), **options):
+    async with lab.serving(nothing, shutdown_timeout=timedelta(milliseconds=10), **options):
         await begun.wait()
-    page = await bench.broker.aexecute(ops.ListGroups(queue="default"))
+    page = await lab.broker.aexecute(ops.ListGroups(queue="default"))
     assert [(group.name, group.size) for group in page.groups] == [("g", 2)]
 
 
-async def test_the_error_hook_receives_the_error_of_an_aggregator(memory: Bench) -> None:
+async def test_the_error_hook_receives_the_error_of_an_aggregator(memory: ServerLab) -> None:
     told: list[tuple[Exception, Task, Any]] = []
     await add(memory.broker, "a", "b")
     async with memory.serving(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from asynq import AsyncInspector, Context, Task, TaskState
-from tests.server.conftest import Bench, open_broker
+from tests.server.conftest import ServerLab, open_broker
 from tests.waiting import aeventually
 
 if TYPE_CHECKING:
@@ -39,31 +39,31 @@ class Endless:
 @pytest.mark.parametrize(("then", "state"), [("archive", TaskState.ARCHIVED), ("retry", TaskState.RETRY)])
 @pytest.mark.parametrize("queue", ["default", None])
 async def test_a_cancelled_run_ends_at_once_and_its_task_is_archived_or_retried(
-    bench: Bench, queue: str | None, then: Literal["archive", "retry"], state: TaskState
+    lab: ServerLab, queue: str | None, then: Literal["archive", "retry"], state: TaskState
 ) -> None:
     handler = Endless()
-    async with bench.serving(handler, lease=timedelta(hours=1)):
-        task_id = await bench.enqueue()
+    async with lab.serving(handler, lease=timedelta(hours=1)):
+        task_id = await lab.enqueue()
         await handler.begun.wait()
-        assert await AsyncInspector(bench.broker).cancel(task_id, queue, then=then)
-        stored = await bench.reaches(task_id, state)
+        assert await AsyncInspector(lab.broker).cancel(task_id, queue, then=then)
+        stored = await lab.reaches(task_id, state)
     assert handler.ended
     assert "cancelled" in stored.message.error
 
 
-async def test_a_task_that_is_not_running_is_not_cancelled(bench: Bench) -> None:
-    inspector = AsyncInspector(bench.broker)
-    task_id = await bench.enqueue()
+async def test_a_task_that_is_not_running_is_not_cancelled(lab: ServerLab) -> None:
+    inspector = AsyncInspector(lab.broker)
+    task_id = await lab.enqueue()
     assert not await inspector.cancel(task_id)
     assert not await inspector.cancel("missing")
     handler = Endless()
-    async with bench.serving(handler):
+    async with lab.serving(handler):
         await handler.begun.wait()
         assert not handler.ended
 
 
 async def test_a_worker_in_another_process_receives_a_cancellation(
-    shared: Bench, start_worker: Callable[..., Worker]
+    shared: ServerLab, start_worker: Callable[..., Worker]
 ) -> None:
     # It would see the record when it extends the lease, in twenty minutes.
     worker = start_worker(lease=3600)
@@ -76,23 +76,23 @@ async def test_a_worker_in_another_process_receives_a_cancellation(
 async def test_a_missed_cancellation_is_found_when_the_lease_is_extended(
     redis_server: RedisServer,
 ) -> None:
-    bench = Bench(open_broker(redis_server.url))
+    lab = ServerLab(open_broker(redis_server.url))
     handler = Endless()
-    async with bench.serving(handler, lease=timedelta(seconds=2)):
-        task_id = await bench.enqueue()
+    async with lab.serving(handler, lease=timedelta(seconds=2)):
+        task_id = await lab.enqueue()
         await handler.begun.wait()
         # The record alone, as if the message had been lost.
         redis_server.client.hset(f"asynq:{{default}}:t:{task_id}", "cancel", "archive")
-        await bench.reaches(task_id, TaskState.ARCHIVED)
-    await bench.broker.aclose()
+        await lab.reaches(task_id, TaskState.ARCHIVED)
+    await lab.broker.aclose()
 
 
 async def test_a_cancellation_message_of_go_retries_the_task(redis_server: RedisServer) -> None:
-    bench = Bench(open_broker(redis_server.url))
+    lab = ServerLab(open_broker(redis_server.url))
     handler = Endless()
-    async with bench.serving(handler):
-        task_id = await bench.enqueue()
+    async with lab.serving(handler):
+        task_id = await lab.enqueue()
         await handler.begun.wait()
         await aeventually(lambda: redis_server.client.publish("asynq:cancel", task_id))
-        await bench.reaches(task_id, TaskState.RETRY)
-    await bench.broker.aclose()
+        await lab.reaches(task_id, TaskState.RETRY)
+    await lab.broker.aclose()

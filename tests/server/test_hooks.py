@@ -20,7 +20,7 @@ from asynq.task_state import TaskState
 from tests.waiting import aeventually
 
 if TYPE_CHECKING:
-    from tests.server.conftest import Bench
+    from tests.server.conftest import ServerLab
 
 TASK_HOOKS = ("on_start", "on_success", "on_failure", "on_retry", "on_archive")
 
@@ -44,18 +44,18 @@ class Diary:
 
 
 @pytest.mark.parametrize("later", [True, False])
-async def test_hooks_receive_the_start_and_the_success_of_a_run(bench: Bench, later: bool) -> None:
+async def test_hooks_receive_the_start_and_the_success_of_a_run(lab: ServerLab, later: bool) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         pass
 
     diary = Diary(later=later)
-    async with bench.serving(handler, **diary.hooks):
-        await bench.reaches(await bench.enqueue(), None)
+    async with lab.serving(handler, **diary.hooks):
+        await lab.reaches(await lab.enqueue(), None)
         await aeventually(lambda: len(diary.entries) == 2)
     assert diary.entries == [("on_start",), ("on_success",)]
 
 
-async def test_hooks_receive_failures_with_the_next_state(memory: Bench) -> None:
+async def test_hooks_receive_failures_with_the_next_state(memory: ServerLab) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         raise ValueError("boom")
 
@@ -67,7 +67,7 @@ async def test_hooks_receive_failures_with_the_next_state(memory: Bench) -> None
     assert diary.entries == [*failed, ("on_retry", "boom"), *failed, ("on_archive", "boom")]
 
 
-async def test_hooks_receive_only_a_retry_for_an_error_that_is_not_a_failure(memory: Bench) -> None:
+async def test_hooks_receive_only_a_retry_for_an_error_that_is_not_a_failure(memory: ServerLab) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         raise ValueError("later")
 
@@ -86,7 +86,7 @@ async def test_hooks_receive_only_a_retry_for_an_error_that_is_not_a_failure(mem
     ],
 )
 async def test_hooks_receive_the_effect_of_verdicts(
-    memory: Bench, error: Exception, expected: list[Any]
+    memory: ServerLab, error: Exception, expected: list[Any]
 ) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         raise error
@@ -97,7 +97,7 @@ async def test_hooks_receive_the_effect_of_verdicts(
     assert diary.entries == expected
 
 
-async def test_hooks_receive_the_next_state_of_a_cancelled_task(memory: Bench) -> None:
+async def test_hooks_receive_the_next_state_of_a_cancelled_task(memory: ServerLab) -> None:
     began = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -115,7 +115,7 @@ async def test_hooks_receive_the_next_state_of_a_cancelled_task(memory: Bench) -
     assert [entry[0] for entry in diary.entries] == ["on_start", "on_failure", "on_archive"]
 
 
-async def test_a_run_requeued_by_shutdown_neither_succeeds_nor_fails(memory: Bench) -> None:
+async def test_a_run_requeued_by_shutdown_neither_succeeds_nor_fails(memory: ServerLab) -> None:
     began = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -145,7 +145,7 @@ async def test_hooks_receive_a_lost_worker_without_a_context(to: Any, then: str)
 
 @pytest.mark.parametrize("later", [True, False])
 async def test_failing_hooks_have_no_effect(
-    memory: Bench, later: bool, caplog: pytest.LogCaptureFixture
+    memory: ServerLab, later: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     def hook(*_: object) -> None:
         raise SystemExit(1)

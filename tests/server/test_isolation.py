@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from asynq.clock import FakeClock
     from asynq.handlers.context import Context
     from asynq_sqlite import MemoryBroker
-    from tests.server.conftest import Bench
+    from tests.server.conftest import ServerLab
 
 T = TypeVar("T")
 LEASE = 30_000
@@ -166,7 +166,7 @@ async def test_a_failing_retry_delay_does_not_block_recovery(broker: MemoryBroke
 # --- settling -------------------------------------------------------------------------------------------
 
 
-async def test_a_settlement_that_breaks_the_broker_does_not_block_others(memory: Bench) -> None:
+async def test_a_settlement_that_breaks_the_broker_does_not_block_others(memory: ServerLab) -> None:
     """Whatever shares a call with it is settled; it is itself sent again until the broker takes it."""
     broken = True
     memory.broker = Poisoned(
@@ -190,7 +190,7 @@ async def test_a_settlement_that_breaks_the_broker_does_not_block_others(memory:
         await memory.reaches(bad, TaskState.RETRY)
 
 
-async def test_a_failure_that_cannot_be_inspected_is_settled(memory: Bench) -> None:
+async def test_a_failure_that_cannot_be_inspected_is_settled(memory: ServerLab) -> None:
     from tests.unit.test_outcome import Careless
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -205,7 +205,7 @@ async def test_a_failure_that_cannot_be_inspected_is_settled(memory: Bench) -> N
 
 
 async def test_a_task_that_cannot_be_logged_is_settled(
-    memory: Bench, log_failures: list[BaseException]
+    memory: ServerLab, log_failures: list[BaseException]
 ) -> None:
     def refuse(record: logging.LogRecord) -> bool:
         if "boom" in record.getMessage():
@@ -336,7 +336,7 @@ async def test_a_failing_hook_does_not_end_a_scheduler(
 # --- listening ------------------------------------------------------------------------------------------
 
 
-async def test_a_listener_continues_after_a_failure_to_forward_an_event(memory: Bench) -> None:
+async def test_a_listener_continues_after_a_failure_to_forward_an_event(memory: ServerLab) -> None:
     from asynq.protocol.broker import CancelRequested
     from asynq.worker.wakeups import Wakeups
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from asynq.client.task import Task
     from asynq.handlers.context import Context
-    from tests.server.conftest import Bench, Worker
+    from tests.server.conftest import ServerLab, Worker
 
 LEASE = 1
 TAKEN_OVER_WITHIN = 15
@@ -61,7 +61,7 @@ def is_running(pid: int) -> bool:
 
 @pytest.mark.parametrize("kind", ["block", "hog"])
 async def test_a_handler_that_blocks_the_loop_or_the_gil_keeps_its_task(
-    kind: str, shared: Bench, start_worker: Callable[..., Worker]
+    kind: str, shared: ServerLab, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=2), Rival()
     await worker.guarded()
@@ -77,7 +77,7 @@ async def test_a_handler_that_blocks_the_loop_or_the_gil_keeps_its_task(
 
 
 async def test_the_task_of_a_killed_worker_is_recovered_in_time(
-    shared: Bench, start_worker: Callable[..., Worker]
+    shared: ServerLab, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=LEASE), Rival()
     task_id = await shared.enqueue("wait")
@@ -95,7 +95,7 @@ async def test_the_task_of_a_killed_worker_is_recovered_in_time(
 
 
 async def test_the_task_of_a_stopped_worker_is_recovered_and_its_late_end_changes_nothing(
-    shared: Bench, shared_url: str, start_worker: Callable[..., Worker]
+    shared: ServerLab, shared_url: str, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=LEASE), Rival()
     task_id = await shared.enqueue("wait", retention=60)
@@ -115,7 +115,7 @@ async def test_the_task_of_a_stopped_worker_is_recovered_and_its_late_end_change
 
 
 async def test_the_lease_keeper_process_is_replaced_and_ends_with_its_worker(
-    shared: Bench, start_worker: Callable[..., Worker]
+    shared: ServerLab, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=LEASE), Rival()
     task_id = await shared.enqueue("wait")
@@ -138,7 +138,7 @@ async def test_the_lease_keeper_process_is_replaced_and_ends_with_its_worker(
 @pytest.mark.parametrize("kind", ["block", "wait"])
 @pytest.mark.parametrize("shared_url", ["sqlite"], indirect=True)
 async def test_a_task_is_kept_when_its_lease_keeper_process_dies_or_is_stopped(
-    number: signal.Signals, kind: str, shared: Bench, shared_url: str, start_worker: Callable[..., Worker]
+    number: signal.Signals, kind: str, shared: ServerLab, shared_url: str, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=2), Rival()
     await worker.guarded()
@@ -160,7 +160,7 @@ async def test_a_task_is_kept_when_its_lease_keeper_process_dies_or_is_stopped(
 
 @pytest.mark.parametrize("shared_url", ["sqlite"], indirect=True)
 async def test_a_handler_that_blocks_the_loop_beyond_its_timeout_loses_its_task(
-    shared: Bench, start_worker: Callable[..., Worker]
+    shared: ServerLab, start_worker: Callable[..., Worker]
 ) -> None:
     worker, rival = start_worker(lease=LEASE), Rival()
     task_id = await shared.enqueue("block", timeout=1)
@@ -171,7 +171,7 @@ async def test_a_handler_that_blocks_the_loop_beyond_its_timeout_loses_its_task(
     assert rival.retried == [1]
 
 
-async def test_a_handler_that_blocks_the_loop_keeps_its_task_in_memory(memory: Bench) -> None:
+async def test_a_handler_that_blocks_the_loop_keeps_its_task_in_memory(memory: ServerLab) -> None:
     runs = 0
 
     async def handler(ctx: Context, task: Task) -> None:

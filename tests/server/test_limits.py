@@ -17,13 +17,13 @@ from asynq.handlers.limits import RateLimit, Semaphore
 from asynq.handlers.mux import ServeMux
 from asynq.protocol.ops import AcquireSlot, Dequeue, GetQueueStats
 from asynq.task_state import TaskState
-from tests.unit import jobs
+from tests.unit import process_handlers
 from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
     from asynq.client.task import Task
     from asynq.handlers.context import Context
-    from tests.server.conftest import Bench
+    from tests.server.conftest import ServerLab
 
 ACTIVE, RETRY = TaskState.ACTIVE, TaskState.RETRY
 
@@ -51,38 +51,38 @@ class Gauge:
         return self.done == self.expected
 
 
-async def test_a_server_runs_no_more_tasks_of_a_queue_than_its_limit(bench: Bench) -> None:
+async def test_a_server_runs_no_more_tasks_of_a_queue_than_its_limit(lab: ServerLab) -> None:
     gauge = Gauge(24)
     queues = {"low": 5, "default": 1}
-    async with bench.serving(gauge, concurrency=6, queues=queues, queue_limits={"low": 2}):
+    async with lab.serving(gauge, concurrency=6, queues=queues, queue_limits={"low": 2}):
         for _ in range(12):
-            await bench.enqueue(queue="low")
-            await bench.enqueue()
+            await lab.enqueue(queue="low")
+            await lab.enqueue()
         await aeventually(lambda: gauge.running == {"low": 2, "default": 4})
         gauge.release.set()
         await aeventually(gauge.finished)
     assert gauge.peak["low"] == 2
 
 
-async def test_a_limited_queue_is_drained_when_no_other_queue_has_tasks(bench: Bench) -> None:
+async def test_a_limited_queue_is_drained_when_no_other_queue_has_tasks(lab: ServerLab) -> None:
     gauge = Gauge(15)
     for _ in range(15):
-        await bench.enqueue(queue="low")
+        await lab.enqueue(queue="low")
     limits = {"low": 2, "other": 1}
-    async with bench.serving(gauge, concurrency=8, queues=["other", "low"], queue_limits=limits):
+    async with lab.serving(gauge, concurrency=8, queues=["other", "low"], queue_limits=limits):
         await aeventually(lambda: gauge.running["low"] == 2)
         gauge.release.set()
         await aeventually(gauge.finished)
     assert gauge.peak == {"low": 2}
 
 
-async def test_several_servers_keep_the_shared_limit_of_a_queue(bench: Bench) -> None:
+async def test_several_servers_keep_the_shared_limit_of_a_queue(lab: ServerLab) -> None:
     gauge = Gauge(20)
     for _ in range(20):
-        await bench.enqueue()
+        await lab.enqueue()
     async with AsyncExitStack() as servers:
         for _ in range(3):
-            serving = bench.serving(gauge, concurrency=4, shared_queue_limits={"default": 5})
+            serving = lab.serving(gauge, concurrency=4, shared_queue_limits={"default": 5})
             await servers.enter_async_context(serving)
         await aeventually(lambda: gauge.running["default"] == 5)
         gauge.release.set()
@@ -90,18 +90,18 @@ async def test_several_servers_keep_the_shared_limit_of_a_queue(bench: Bench) ->
     assert gauge.peak["default"] == 5
 
 
-async def test_tasks_of_a_lost_worker_count_until_they_are_recovered(bench: Bench) -> None:
-    lost = await bench.enqueue()
-    [delivery] = await bench.broker.aexecute(Dequeue(orders=(("default",),), token="dead", lease=500))
+async def test_tasks_of_a_lost_worker_count_until_they_are_recovered(lab: ServerLab) -> None:
+    lost = await lab.enqueue()
+    [delivery] = await lab.broker.aexecute(Dequeue(orders=(("default",),), token="dead", lease=500))
     gauge = Gauge(2)
     gauge.release.set()
-    waiting = await bench.enqueue()
-    async with bench.serving(gauge, shared_queue_limits={"default": 1}):
-        stored = await bench.find(waiting)
+    waiting = await lab.enqueue()
+    async with lab.serving(gauge, shared_queue_limits={"default": 1}):
+        stored = await lab.find(waiting)
         assert stored
         assert stored.state is TaskState.PENDING
         await aeventually(gauge.finished)
-        await bench.reaches(lost, None)
+        await lab.reaches(lost, None)
     assert gauge.peak["default"] == 1
     assert delivery.message.id == lost
 
@@ -109,7 +109,7 @@ async def test_tasks_of_a_lost_worker_count_until_they_are_recovered(bench: Benc
 # --- semaphores and rates -------------------------------------------------------------------------------
 
 
-async def test_tasks_beyond_a_semaphore_wait_without_using_a_retry(bench: Bench) -> None:
+async def test_tasks_beyond_a_semaphore_wait_without_using_a_retry(lab: ServerLab) -> None:
     gauge = Gauge(6)
     errors: list[Exception] = []
     mux = ServeMux()
@@ -117,24 +117,22 @@ async def test_tasks_beyond_a_semaphore_wait_without_using_a_retry(bench: Bench)
     mux.handle("t", gauge, middlewares=[limit])
     async with AsyncExitStack() as servers:
         for _ in range(2):
-            serving = bench.serving(mux, on_error=lambda error, *_: errors.append(error))
+            serving = lab.serving(mux, on_error=lambda error, *_: errors.append(error))
             await servers.enter_async_context(serving)
-        ids = [await bench.enqueue(max_retry=0) for _ in range(6)]
+        ids = [await lab.enqueue(max_retry=0) for _ in range(6)]
         await aeventually(lambda: gauge.running["default"] == 2)
-        waiting = [
-            task for task in [await bench.reaches(i, ACTIVE, RETRY) for i in ids] if task.state == RETRY
-        ]
+        waiting = [task for task in [await lab.reaches(i, ACTIVE, RETRY) for i in ids] if task.state == RETRY]
         gauge.release.set()
         for task_id in ids:
-            await bench.reaches(task_id, None)
+            await lab.reaches(task_id, None)
     assert gauge.peak["default"] == 2
     assert errors == []
     assert all("'s'" in task.message.error and task.message.retried == 0 for task in waiting)
-    stats = await bench.broker.aexecute(GetQueueStats(queue="default"))
+    stats = await lab.broker.aexecute(GetQueueStats(queue="default"))
     assert (stats.processed, stats.failed) == (6, 0)
 
 
-async def test_a_plain_handler_releases_its_slot_even_when_it_fails(bench: Bench) -> None:
+async def test_a_plain_handler_releases_its_slot_even_when_it_fails(lab: ServerLab) -> None:
     free: list[bool] = []
     limit = Semaphore("s", 1)
 
@@ -144,14 +142,14 @@ async def test_a_plain_handler_releases_its_slot_even_when_it_fails(bench: Bench
             raise ValueError("boom")
 
     probe = AcquireSlot(scope="s", holder="other", limit=1, hold=1)
-    async with bench.serving(handler):
-        await bench.reaches(await bench.enqueue(max_retry=0), TaskState.ARCHIVED)
+    async with lab.serving(handler):
+        await lab.reaches(await lab.enqueue(max_retry=0), TaskState.ARCHIVED)
     assert free == [False]
-    assert await bench.broker.aexecute(probe)
+    assert await lab.broker.aexecute(probe)
 
 
 @pytest.mark.parametrize("way", ["async", "plain"])
-async def test_a_slot_is_extended_during_its_run(memory: Bench, way: str) -> None:
+async def test_a_slot_is_extended_during_its_run(memory: ServerLab, way: str) -> None:
     limit = Semaphore("s", 1, lapse=timedelta(seconds=1))
     probe = AcquireSlot(scope="s", holder="other", limit=1, hold=1)
     answers: list[bool] = []
@@ -176,17 +174,17 @@ async def test_a_slot_is_extended_during_its_run(memory: Bench, way: str) -> Non
     assert set(answers) == {False}
 
 
-async def test_a_handler_process_uses_semaphores_and_rates_through_its_worker(bench: Bench) -> None:
+async def test_a_handler_process_uses_semaphores_and_rates_through_its_worker(lab: ServerLab) -> None:
     mux = ServeMux()
-    mux.handle("t", jobs.limited, executor="process")
-    async with bench.serving(mux):
-        stored = await bench.reaches(await bench.enqueue(retention=60), TaskState.COMPLETED)
-        waiting = await bench.reaches(await bench.enqueue(), TaskState.RETRY)
+    mux.handle("t", process_handlers.limited, executor="process")
+    async with lab.serving(mux):
+        stored = await lab.reaches(await lab.enqueue(retention=60), TaskState.COMPLETED)
+        waiting = await lab.reaches(await lab.enqueue(), TaskState.RETRY)
     assert stored.result == b"in"
     assert waiting.message.error.startswith("held back by 'once' for")
 
 
-async def test_a_rate_is_kept_across_servers_and_delayed_tasks_follow(bench: Bench) -> None:
+async def test_a_rate_is_kept_across_servers_and_delayed_tasks_follow(lab: ServerLab) -> None:
     began: list[float] = []
     mux = ServeMux()
 
@@ -194,18 +192,18 @@ async def test_a_rate_is_kept_across_servers_and_delayed_tasks_follow(bench: Ben
     async def handler(ctx: Context, task: Task) -> None:
         began.append(time.monotonic())
 
-    async with bench.serving(mux), bench.serving(mux):
-        for task_id in [await bench.enqueue(max_retry=0) for _ in range(5)]:
-            await bench.reaches(task_id, None)
+    async with lab.serving(mux), lab.serving(mux):
+        for task_id in [await lab.enqueue(max_retry=0) for _ in range(5)]:
+            await lab.reaches(task_id, None)
     assert len(began) == 5
     assert all(later - earlier > 0.9 for earlier, later in zip(began, began[2:], strict=False))
 
 
-async def test_a_handler_can_raise_rate_limited_itself(bench: Bench) -> None:
+async def test_a_handler_can_raise_rate_limited_itself(lab: ServerLab) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         raise RateLimited(timedelta(hours=1))
 
-    async with bench.serving(handler):
-        stored = await bench.reaches(await bench.enqueue(max_retry=0), TaskState.RETRY)
+    async with lab.serving(handler):
+        stored = await lab.reaches(await lab.enqueue(max_retry=0), TaskState.RETRY)
     assert stored.message.retried == 0
     assert stored.due_at - time.time() * 1000 > 3_500_000

@@ -21,7 +21,7 @@ from asynq.worker.failure_log import MAX_FAILURE_KINDS, FailureLog
 if TYPE_CHECKING:
     from asynq.client.task import Task
     from asynq.handlers.context import Context
-    from tests.server.conftest import Bench
+    from tests.server.conftest import ServerLab
 
 SOON: dict[str, Any] = {"retry_delay": lambda *_: timedelta(0)}
 
@@ -43,7 +43,7 @@ def lines(told: pytest.LogCaptureFixture) -> list[tuple[str, str, bool]]:
 
 @pytest.mark.parametrize("hooks", [{}, {"on_error": lambda *_: None}])
 async def test_failures_are_logged_on_one_line_the_first_and_the_last_with_a_traceback(
-    memory: Bench, told: pytest.LogCaptureFixture, hooks: dict[str, Any]
+    memory: ServerLab, told: pytest.LogCaptureFixture, hooks: dict[str, Any]
 ) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         raise ValueError("boom\nbang")
@@ -59,7 +59,7 @@ async def test_failures_are_logged_on_one_line_the_first_and_the_last_with_a_tra
 
 
 async def test_a_new_failure_is_logged_with_a_traceback(
-    memory: Bench, told: pytest.LogCaptureFixture
+    memory: ServerLab, told: pytest.LogCaptureFixture
 ) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         if ctx.retried == 2:
@@ -87,7 +87,7 @@ def test_the_memory_of_logged_task_types_is_bounded(told: pytest.LogCaptureFixtu
 
 
 async def test_every_failure_is_logged_with_a_traceback_at_debug_level(
-    memory: Bench, told: pytest.LogCaptureFixture
+    memory: ServerLab, told: pytest.LogCaptureFixture
 ) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         raise ValueError("boom")
@@ -98,7 +98,7 @@ async def test_every_failure_is_logged_with_a_traceback_at_debug_level(
     assert [trace for _, _, trace in lines(told)] == [True, True]
 
 
-async def test_a_type_without_a_handler_is_logged(memory: Bench, told: pytest.LogCaptureFixture) -> None:
+async def test_a_type_without_a_handler_is_logged(memory: ServerLab, told: pytest.LogCaptureFixture) -> None:
     async with memory.serving(ServeMux()):
         await memory.reaches(await memory.enqueue("emial", max_retry=0), TaskState.ARCHIVED)
     [(level, text, trace)] = lines(told)
@@ -120,7 +120,7 @@ async def test_a_type_without_a_handler_is_logged(memory: Bench, told: pytest.Lo
     ],
 )
 async def test_a_verdict_is_logged_as_such(
-    memory: Bench,
+    memory: ServerLab,
     told: pytest.LogCaptureFixture,
     error: Exception,
     state: TaskState | None,
@@ -138,7 +138,7 @@ async def test_a_verdict_is_logged_as_such(
     assert what in text
 
 
-async def test_success_is_not_logged(memory: Bench, told: pytest.LogCaptureFixture) -> None:
+async def test_success_is_not_logged(memory: ServerLab, told: pytest.LogCaptureFixture) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         pass
 
@@ -147,7 +147,9 @@ async def test_success_is_not_logged(memory: Bench, told: pytest.LogCaptureFixtu
     assert lines(told) == []
 
 
-async def test_tasks_requeued_by_a_shutdown_are_logged(memory: Bench, told: pytest.LogCaptureFixture) -> None:
+async def test_tasks_requeued_by_a_shutdown_are_logged(
+    memory: ServerLab, told: pytest.LogCaptureFixture
+) -> None:
     begun = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -177,7 +179,7 @@ def exits(record: logging.LogRecord) -> bool:
 
 @pytest.mark.parametrize("broken", [Breaks(), breaks, exits])
 async def test_failing_log_handlers_do_not_stop_a_server(
-    memory: Bench, log_failures: list[BaseException], broken: Any
+    memory: ServerLab, log_failures: list[BaseException], broken: Any
 ) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         raise ValueError("boom")

@@ -17,7 +17,7 @@ from asynq.runtime.blocking_run import run_to_end
 from asynq.runtime.loop_monitor import LoopMonitor
 from asynq.server import Server
 from asynq_sqlite import MemoryBroker
-from tests.server.conftest import Bench
+from tests.server.conftest import ServerLab
 from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asynq.client.task import Task
     from asynq.handlers.context import Context
 
-    Act = Callable[[Bench, Server], Awaitable[None]]
+    Act = Callable[[ServerLab, Server], Awaitable[None]]
 
 WARNING = timedelta(milliseconds=100)
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
@@ -94,10 +94,10 @@ def serve(loop_factory: Any, act: Act, **options: Any) -> Server:
 
     async def main() -> Server:
         broker = MemoryBroker()
-        bench = Bench(broker)
+        lab = ServerLab(broker)
         options.setdefault("stall_warning", WARNING)
-        async with bench.serving(handler, shutdown_timeout=timedelta(0), **options) as server:
-            await act(bench, server)
+        async with lab.serving(handler, shutdown_timeout=timedelta(0), **options) as server:
+            await act(lab, server)
         await broker.aclose()
         broker.close()
         return server
@@ -118,12 +118,12 @@ def test_a_handler_that_blocks_the_loop_is_logged_with_its_stack_and_at_its_end(
 ) -> None:
     ids: dict[str, str] = {}
 
-    async def act(bench: Bench, server: Server) -> None:
-        ids["calm"] = await bench.enqueue("calm")
+    async def act(lab: ServerLab, server: Server) -> None:
+        ids["calm"] = await lab.enqueue("calm")
         # A stall that began before the handler did is reported without it.
         while not REPORTED.event.is_set():
-            ids["block"] = await bench.enqueue("block")
-            await bench.reaches(ids["block"], None)
+            ids["block"] = await lab.enqueue("block")
+            await lab.reaches(ids["block"], None)
         await aeventually(lambda: "runs again" in reports(caplog, "")[-1].getMessage())
 
     serve(loop_factory, act)
@@ -145,9 +145,9 @@ def test_a_handler_that_holds_the_interpreter_lock_is_logged(
 ) -> None:
     task_id = ""
 
-    async def act(bench: Bench, server: Server) -> None:
+    async def act(lab: ServerLab, server: Server) -> None:
         nonlocal task_id
-        task_id = await bench.enqueue("lock")
+        task_id = await lab.enqueue("lock")
         await aeventually(
             lambda: any(task_id in one.getMessage() for one in reports(caplog, "has been blocked"))
         )
@@ -158,7 +158,7 @@ def test_a_handler_that_holds_the_interpreter_lock_is_logged(
 def test_a_blocking_coroutine_that_is_not_a_handler_is_logged_as_such(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def act(bench: Bench, server: Server) -> None:
+    async def act(lab: ServerLab, server: Server) -> None:
         async def other() -> None:
             dawdle()
 
@@ -176,7 +176,7 @@ def test_the_lag_of_the_loop_can_be_read_from_any_thread(
 ) -> None:
     lags: list[timedelta] = []
 
-    async def act(bench: Bench, server: Server) -> None:
+    async def act(lab: ServerLab, server: Server) -> None:
         def lagging() -> None:
             eventually(lambda: server.loop_lag >= timedelta(seconds=0.2))
             lags.append(server.loop_lag)

@@ -12,15 +12,23 @@ import pytest
 from asynq import AsyncInspector, ServeMux, Task
 from asynq.runtime.threads import CallResult
 from asynq.task_state import TaskState
-from tests.server import cycles_jobs
-from tests.server.cycles import ALIVE, FAILING, Big, Order, fails, fails_in_a_thread, without_collector
+from tests.server import failing_process_handlers
+from tests.server.failing_handlers import (
+    ALIVE,
+    FAILING,
+    Big,
+    Order,
+    fails,
+    fails_in_a_thread,
+    without_collector,
+)
 from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.handlers.context import Context
-    from tests.server.conftest import Bench
+    from tests.server.conftest import ServerLab
 
 RUNS = 12
 
@@ -42,7 +50,7 @@ async def later(*_: Any) -> None:
 @pytest.mark.parametrize("handler", FAILING, ids=lambda handler: handler.__name__)
 @pytest.mark.parametrize("hook", [None, later], ids=["unhooked", "hooked"])
 async def test_the_locals_of_failed_runs_are_freed_at_their_end(
-    memory: Bench, handler: Callable[..., Any], hook: Any
+    memory: ServerLab, handler: Callable[..., Any], hook: Any
 ) -> None:
     seen = Seen()
     hooks = dict.fromkeys(("on_error", "on_failure", "on_retry", "on_archive"), hook)
@@ -54,7 +62,7 @@ async def test_the_locals_of_failed_runs_are_freed_at_their_end(
     assert seen.most <= 1
 
 
-async def test_the_locals_of_typed_and_wrapped_handlers_are_freed(memory: Bench) -> None:
+async def test_the_locals_of_typed_and_wrapped_handlers_are_freed(memory: ServerLab) -> None:
     mux = ServeMux()
 
     @mux.middleware
@@ -98,7 +106,7 @@ def asks(ctx: Context, task: Task) -> None:
 
 
 @pytest.mark.parametrize("handler", [waits, stays, asks], ids=lambda handler: handler.__name__)
-async def test_the_locals_of_cancelled_runs_are_freed(memory: Bench, handler: Callable[..., Any]) -> None:
+async def test_the_locals_of_cancelled_runs_are_freed(memory: ServerLab, handler: Callable[..., Any]) -> None:
     with without_collector():
         async with memory.serving(handler, shutdown_timeout=timedelta(milliseconds=50)):
             overrun = await memory.enqueue(timeout=1)
@@ -114,10 +122,10 @@ async def test_the_locals_of_cancelled_runs_are_freed(memory: Bench, handler: Ca
         await aeventually(lambda: not ALIVE)
 
 
-async def test_failures_in_processes_leave_no_reference_cycles(memory: Bench) -> None:
+async def test_failures_in_processes_leave_no_reference_cycles(memory: ServerLab) -> None:
     mux = ServeMux()
-    mux.handle("fails", cycles_jobs.fails, executor="process")
-    mux.handle("dies", cycles_jobs.dies, executor="process")
+    mux.handle("fails", failing_process_handlers.fails, executor="process")
+    mux.handle("dies", failing_process_handlers.dies, executor="process")
     with without_collector():
         async with memory.serving(mux, concurrency=1):
             for kind in ("fails", "dies", "fails"):
@@ -125,7 +133,7 @@ async def test_failures_in_processes_leave_no_reference_cycles(memory: Bench) ->
 
 
 @pytest.mark.parametrize("is_async", [True, False], ids=["async", "plain"])
-async def test_the_locals_of_a_failed_aggregator_are_freed(memory: Bench, is_async: bool) -> None:
+async def test_the_locals_of_a_failed_aggregator_are_freed(memory: ServerLab, is_async: bool) -> None:
     times = 0
 
     def aggregate(group: str, tasks: list[Task]) -> Task:

@@ -14,8 +14,8 @@ from asynq.protocol.ops import GetTask
 from asynq.task_state import TaskState
 from asynq.testing import arun_until_idle, run_until_idle
 from asynq_sqlite import MemoryBroker, SQLiteBroker
-from tests.server.conftest import Bench
-from tests.server.cycles import ALIVE, FAILING, Big, fails, fails_in_a_thread, without_collector
+from tests.server.conftest import ServerLab
+from tests.server.failing_handlers import ALIVE, FAILING, Big, fails, fails_in_a_thread, without_collector
 from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ async def test_the_locals_of_a_failed_async_run_until_idle_are_freed() -> None:
 # --- errors of the library --------------------------------------------------------------------------------
 
 
-def test_errors_of_calls_free_the_locals_of_their_callers(bench: Bench) -> None:
-    client, inspector = Client(bench.broker), Inspector(bench.broker)
+def test_errors_of_calls_free_the_locals_of_their_callers(lab: ServerLab) -> None:
+    client, inspector = Client(lab.broker), Inspector(lab.broker)
     task = Task("t", b"1", unique=timedelta(hours=1))
     client.enqueue(task)
 
@@ -81,8 +81,8 @@ def test_errors_of_calls_free_the_locals_of_their_callers(bench: Bench) -> None:
             eventually(lambda: not ALIVE)
 
 
-async def test_errors_of_awaited_calls_free_the_locals_of_their_callers(bench: Bench) -> None:
-    inspector = AsyncInspector(bench.broker)
+async def test_errors_of_awaited_calls_free_the_locals_of_their_callers(lab: ServerLab) -> None:
+    inspector = AsyncInspector(lab.broker)
 
     async def refused() -> None:
         big = Big()
@@ -116,7 +116,7 @@ async def test_an_unavailable_store_leaves_no_reference_cycles(tmp_path: Path) -
     broker.close()
 
 
-async def test_a_server_with_an_unavailable_broker_leaves_no_reference_cycles(memory: Bench) -> None:
+async def test_a_server_with_an_unavailable_broker_leaves_no_reference_cycles(memory: ServerLab) -> None:
     class Away(MemoryBroker):
         away = 0
 
@@ -128,7 +128,7 @@ async def test_a_server_with_an_unavailable_broker_leaves_no_reference_cycles(me
 
     broker = Away()
     with without_collector():
-        async with Bench(broker).serving(fails):
+        async with ServerLab(broker).serving(fails):
             broker.away = 5
             await aeventually(lambda: not broker.away)
     broker.close()

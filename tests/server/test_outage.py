@@ -18,7 +18,7 @@ from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker
 from asynq_topologies.proxy import Proxy
-from tests.server.conftest import Bench
+from tests.server.conftest import ServerLab
 from tests.servers import RedisServer
 from tests.waiting import PATIENCE, aeventually
 
@@ -54,19 +54,19 @@ class Unreliable(MemoryBroker):
 
 
 @pytest.fixture
-async def unreliable() -> AsyncIterator[Bench]:
+async def unreliable() -> AsyncIterator[ServerLab]:
     broker = Unreliable()
-    yield Bench(broker)
+    yield ServerLab(broker)
     await broker.aclose()
     broker.close()
 
 
-def broker_of(bench: Bench) -> Unreliable:
-    assert isinstance(bench.broker, Unreliable)
-    return bench.broker
+def broker_of(lab: ServerLab) -> Unreliable:
+    assert isinstance(lab.broker, Unreliable)
+    return lab.broker
 
 
-async def test_a_fetch_with_a_lost_reply_delivers_its_tasks(unreliable: Bench) -> None:
+async def test_a_fetch_with_a_lost_reply_delivers_its_tasks(unreliable: ServerLab) -> None:
     ran: Counter[str] = Counter()
     fetches = 0
 
@@ -88,7 +88,7 @@ async def test_a_fetch_with_a_lost_reply_delivers_its_tasks(unreliable: Bench) -
     assert ran == Counter(ids)
 
 
-async def test_a_settlement_is_sent_until_it_succeeds(unreliable: Bench) -> None:
+async def test_a_settlement_is_sent_until_it_succeeds(unreliable: ServerLab) -> None:
     done, runs = asyncio.Event(), 0
 
     async def handler(ctx: Context, task: Task) -> bytes:
@@ -111,7 +111,7 @@ async def test_a_settlement_is_sent_until_it_succeeds(unreliable: Bench) -> None
 
 
 async def test_a_settlement_with_a_lost_reply_does_not_count_as_refused(
-    unreliable: Bench, caplog: pytest.LogCaptureFixture
+    unreliable: ServerLab, caplog: pytest.LogCaptureFixture
 ) -> None:
     settlements = 0
 
@@ -144,19 +144,19 @@ async def test_a_settlement_repeated_by_the_broker_is_logged(
         proxy.lose_replies(to=ctx.task_id.encode())
 
     with Proxy(redis_server.port) as proxy, caplog.at_level(logging.INFO, logger="asynq.processor"):
-        bench = Bench(RedisBroker(proxy.url))
-        async with bench.serving(handler, on_success=lambda task, ctx: told.append(ctx.task_id)):
-            task_id = await bench.enqueue()
+        lab = ServerLab(RedisBroker(proxy.url))
+        async with lab.serving(handler, on_success=lambda task, ctx: told.append(ctx.task_id)):
+            task_id = await lab.enqueue()
             await aeventually(lambda: "before its reply was lost" in caplog.text)
         assert proxy.lost == 1
-        await bench.broker.aclose()
-        bench.broker.close()
+        await lab.broker.aclose()
+        lab.broker.close()
     assert "not recorded" not in caplog.text
     assert told == [task_id]
 
 
 async def test_a_settlement_refused_at_its_first_attempt_is_not_a_success(
-    memory: Bench, caplog: pytest.LogCaptureFixture
+    memory: ServerLab, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[str] = []
 
@@ -170,7 +170,7 @@ async def test_a_settlement_refused_at_its_first_attempt_is_not_a_success(
 
 
 async def test_an_unavailable_broker_is_polled_rarely_and_logged_once(
-    unreliable: Bench, caplog: pytest.LogCaptureFixture
+    unreliable: ServerLab, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     ran = asyncio.Event()
@@ -198,7 +198,7 @@ async def test_an_unavailable_broker_is_polled_rarely_and_logged_once(
 
 
 async def test_an_unexpected_error_of_the_broker_does_not_end_the_server(
-    unreliable: Bench, caplog: pytest.LogCaptureFixture
+    unreliable: ServerLab, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = 3
 
@@ -218,7 +218,7 @@ async def test_an_unexpected_error_of_the_broker_does_not_end_the_server(
     assert any(record.exc_info for record in caplog.records)
 
 
-async def test_a_server_started_without_its_broker_works_when_it_is_available(unreliable: Bench) -> None:
+async def test_a_server_started_without_its_broker_works_when_it_is_available(unreliable: ServerLab) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         pass
 
@@ -246,7 +246,7 @@ async def test_a_broker_that_does_not_answer_at_the_start_is_logged_with_a_reaso
 ) -> None:
     caplog.set_level(logging.INFO, "asynq.server")
     broker = Silent()
-    async with Bench(broker).serving(ServeMux()):
+    async with ServerLab(broker).serving(ServeMux()):
         await aeventually(lambda: "works now" in caplog.text)
         broker.answers.set()
     assert [record.getMessage() for record in caplog.records][:3] == [
@@ -268,16 +268,16 @@ async def test_no_task_is_lost_while_redis_is_unavailable(caplog: pytest.LogCapt
 
     with RedisServer.start("--appendonly", "yes", "--appendfsync", "always") as server:
         broker = RedisBroker(server.url)
-        bench = Bench(broker)
-        ids = [await bench.enqueue() for _ in range(200)]
-        async with bench.serving(handler, concurrency=8, lease=timedelta(seconds=2)):
+        lab = ServerLab(broker)
+        ids = [await lab.enqueue() for _ in range(200)]
+        async with lab.serving(handler, concurrency=8, lease=timedelta(seconds=2)):
             await aeventually(lambda: len(ran) > 40)
             server.kill()
             gone.set()
             await aeventually(lambda: "fails and will be tried again" in caplog.text)
             server.restart()
             for task_id in ids:
-                await bench.reaches(task_id, None)
+                await lab.reaches(task_id, None)
         await broker.aclose()
         broker.close()
     assert set(ran) == set(ids)

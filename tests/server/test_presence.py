@@ -38,35 +38,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.protocol.ops import Op
-    from tests.server.conftest import Bench
+    from tests.server.conftest import ServerLab
 
 
-async def answers(bench: Bench, op: Op[Any], wanted: Callable[[Any], object]) -> Any:
+async def answers(lab: ServerLab, op: Op[Any], wanted: Callable[[Any], object]) -> Any:
     """Ask until the answer is what is wanted."""
     answer: Any = None
 
     async def found() -> bool:
         nonlocal answer
-        answer = await bench.broker.aexecute(op)
+        answer = await lab.broker.aexecute(op)
         return bool(wanted(answer))
 
     await aeventually(found, explain=lambda: answer)
     return answer
 
 
-async def test_a_server_is_listed_from_its_start_to_its_end(bench: Bench) -> None:
+async def test_a_server_is_listed_from_its_start_to_its_end(lab: ServerLab) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
-    async with bench.serving(lambda _, __: None, concurrency=3, queues={"a": 2, "b": 1}) as server:
-        (seen,) = await answers(bench, ListServers(), len)
+    async with lab.serving(lambda _, __: None, concurrency=3, queues={"a": 2, "b": 1}) as server:
+        (seen,) = await answers(lab, ListServers(), len)
         assert (seen.pid, seen.concurrency, seen.queues) == (os.getpid(), 3, {"a": 2, "b": 1})
         assert (seen.status, seen.strict_priority, seen.workers) == ("active", False, ())
         assert before <= seen.started_at <= datetime.now(UTC)
         server.stop()
-        await answers(bench, ListServers(), lambda found: found[0].status == "stopped")
-    assert await bench.broker.aexecute(ListServers()) == ()
+        await answers(lab, ListServers(), lambda found: found[0].status == "stopped")
+    assert await lab.broker.aexecute(ListServers()) == ()
 
 
-async def test_a_server_shows_its_running_tasks_with_shortened_payloads(memory: Bench) -> None:
+async def test_a_server_shows_its_running_tasks_with_shortened_payloads(memory: ServerLab) -> None:
     going_on = asyncio.Event()
 
     async def handler(_: object, __: object) -> None:
@@ -84,25 +84,25 @@ async def test_a_server_shows_its_running_tasks_with_shortened_payloads(memory: 
         going_on.set()
 
 
-async def test_schedulers_enqueue_each_tick_once_and_are_listed_while_they_run(bench: Bench) -> None:
-    schedulers = [Scheduler(bench.broker) for _ in range(2)]
+async def test_schedulers_enqueue_each_tick_once_and_are_listed_while_they_run(lab: ServerLab) -> None:
+    schedulers = [Scheduler(lab.broker) for _ in range(2)]
     task = Task("tick", queue="ticks")
     (entry_id,) = {scheduler.register("@every 1s", task) for scheduler in schedulers}
     for scheduler in schedulers:
         await scheduler.start()
-    events = await answers(bench, ListEnqueueEvents(entry_id=entry_id), lambda found: len(found) >= 2)
-    (seen,) = await bench.broker.aexecute(ListSchedulerEntries())
+    events = await answers(lab, ListEnqueueEvents(entry_id=entry_id), lambda found: len(found) >= 2)
+    (seen,) = await lab.broker.aexecute(ListSchedulerEntries())
     assert (seen.id, seen.spec, seen.options) == (entry_id, "@every 1s", ('Queue("ticks")',))
     for scheduler in schedulers:
         await scheduler.shutdown()
-    assert await bench.broker.aexecute(ListSchedulerEntries()) == ()
+    assert await lab.broker.aexecute(ListSchedulerEntries()) == ()
     seconds = [int(event.enqueued_at.timestamp()) for event in events]
     assert len(seconds) == len(set(seconds))
     for event in events:
-        assert await bench.find(event.task_id, "ticks")
+        assert await lab.find(event.task_id, "ticks")
 
 
-async def test_entries_registered_on_a_running_scheduler_take_effect(memory: Bench) -> None:
+async def test_entries_registered_on_a_running_scheduler_take_effect(memory: ServerLab) -> None:
     scheduler = Scheduler(memory.broker)
     serving = asyncio.create_task(scheduler.serve())
     await asyncio.sleep(0)
@@ -121,7 +121,7 @@ async def test_entries_registered_on_a_running_scheduler_take_effect(memory: Ben
         await scheduler.start()
 
 
-async def test_a_manager_applies_changes_of_its_provider(memory: Bench) -> None:
+async def test_a_manager_applies_changes_of_its_provider(memory: ServerLab) -> None:
     wanted: list[Any] = [PeriodicTaskConfig("@hourly", Task("a")), PeriodicTaskConfig("@hourly", Task("a"))]
 
     def provide() -> list[Any]:
@@ -156,7 +156,7 @@ async def test_a_manager_applies_changes_of_its_provider(memory: Bench) -> None:
 
 @pytest.mark.parametrize("plain", [False, True])
 async def test_a_provider_that_never_returns_does_not_delay_the_shutdown(
-    memory: Bench, monkeypatch: pytest.MonkeyPatch, plain: bool
+    memory: ServerLab, monkeypatch: pytest.MonkeyPatch, plain: bool
 ) -> None:
     monkeypatch.setattr("asynq.scheduler.base_scheduler.USER_CALL_TIMEOUT", 0.05)
     asked, hanging, let_go = [0], threading.Event(), threading.Event()
@@ -183,7 +183,7 @@ async def test_a_provider_that_never_returns_does_not_delay_the_shutdown(
 
 
 async def test_a_hook_that_never_returns_does_not_delay_the_shutdown(
-    memory: Bench, monkeypatch: pytest.MonkeyPatch
+    memory: ServerLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asynq.scheduler.base_scheduler.USER_CALL_TIMEOUT", 0.05)
     hanging = asyncio.Event()
@@ -202,7 +202,7 @@ async def test_a_hook_that_never_returns_does_not_delay_the_shutdown(
 
 
 @pytest.mark.parametrize("answer", [["no config"], [PeriodicTaskConfig("bad spec", Task("b"))]])
-async def test_a_manager_does_not_start_with_invalid_configs(memory: Bench, answer: Any) -> None:
+async def test_a_manager_does_not_start_with_invalid_configs(memory: ServerLab, answer: Any) -> None:
     async def provide() -> Any:
         return answer
 
@@ -220,7 +220,7 @@ async def test_a_manager_does_not_start_with_invalid_configs(memory: Bench, answ
         ({"post_enqueue": 1}, TypeError),
     ],
 )
-async def test_misuse_of_a_scheduler_names_the_option(memory: Bench, options: Any, error: Any) -> None:
+async def test_misuse_of_a_scheduler_names_the_option(memory: ServerLab, options: Any, error: Any) -> None:
     with pytest.raises(error, match=next(iter(options))):
         Scheduler(memory.broker, **options)
     with pytest.raises(error, match=next(iter(options))):
@@ -236,7 +236,7 @@ def test_an_unknown_option_of_a_periodic_task_is_refused_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, EVENTS, 2 * EVENTS + 1])
-async def test_inspectors_list_servers_schedulers_and_events(memory: Bench, count: int) -> None:
+async def test_inspectors_list_servers_schedulers_and_events(memory: ServerLab, count: int) -> None:
     scheduler_entry = SchedulerEntry(id="e", spec="@hourly", task_type="t")
     first = datetime(2030, 1, 1, tzinfo=UTC)
     events = [

@@ -18,7 +18,7 @@ from asynq.protocol.ops import PauseQueue, UnpauseQueue
 from asynq.task_state import TaskState
 from asynq.worker import wakeups
 from asynq_redis import RedisBroker
-from tests.server.conftest import Bench
+from tests.server.conftest import ServerLab
 from tests.waiting import PATIENCE, aeventually
 
 if TYPE_CHECKING:
@@ -31,37 +31,37 @@ LATE = 15.0
 """Seconds after which a task due in one second counts as forgotten, also on a busy machine."""
 
 
-async def test_a_task_runs_once_and_is_deleted(bench: Bench) -> None:
+async def test_a_task_runs_once_and_is_deleted(lab: ServerLab) -> None:
     seen: list[tuple[str, bytes, str]] = []
 
     async def handler(ctx: Context, task: Task) -> None:
         seen.append((task.type, task.payload, ctx.task_id))
 
-    async with bench.serving(handler):
-        task_id = await bench.enqueue("email", b"payload")
-        await bench.reaches(task_id, GONE)
+    async with lab.serving(handler):
+        task_id = await lab.enqueue("email", b"payload")
+        await lab.reaches(task_id, GONE)
     assert seen == [("email", b"payload", task_id)]
 
 
-async def test_a_plain_function_runs_in_a_thread_and_its_return_value_is_the_result(bench: Bench) -> None:
+async def test_a_plain_function_runs_in_a_thread_and_its_return_value_is_the_result(lab: ServerLab) -> None:
     def handler(ctx: Context, task: Task) -> bytes:
         return threading.current_thread().name.encode()
 
-    async with bench.serving(handler):
-        stored = await bench.reaches(await bench.enqueue(retention=60), TaskState.COMPLETED)
+    async with lab.serving(handler):
+        stored = await lab.reaches(await lab.enqueue(retention=60), TaskState.COMPLETED)
     assert stored.result not in (None, threading.main_thread().name.encode())
 
 
-async def test_a_failure_is_retried_with_its_error_and_then_archived(bench: Bench) -> None:
+async def test_a_failure_is_retried_with_its_error_and_then_archived(lab: ServerLab) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         raise ValueError(f"boom {ctx.retried}")
 
-    async with bench.serving(handler, retry_delay=lambda *_: 0):
-        stored = await bench.reaches(await bench.enqueue(max_retry=2), TaskState.ARCHIVED)
+    async with lab.serving(handler, retry_delay=lambda *_: 0):
+        stored = await lab.reaches(await lab.enqueue(max_retry=2), TaskState.ARCHIVED)
     assert (stored.message.error, stored.message.retried) == ("ValueError: boom 2", 2)
 
 
-async def test_skip_retry_archives_and_revoke_deletes(bench: Bench) -> None:
+async def test_skip_retry_archives_and_revoke_deletes(lab: ServerLab) -> None:
     mux = ServeMux()
 
     @mux.handler("skip")
@@ -72,20 +72,20 @@ async def test_skip_retry_archives_and_revoke_deletes(bench: Bench) -> None:
     def revoke(ctx: Context, task: Task) -> None:
         raise RevokeTask
 
-    async with bench.serving(mux):
-        skipped, revoked = await bench.enqueue("skip"), await bench.enqueue("revoke")
-        stored = await bench.reaches(skipped, TaskState.ARCHIVED)
-        await bench.reaches(revoked, GONE)
+    async with lab.serving(mux):
+        skipped, revoked = await lab.enqueue("skip"), await lab.enqueue("revoke")
+        stored = await lab.reaches(skipped, TaskState.ARCHIVED)
+        await lab.reaches(revoked, GONE)
     assert stored.message.error == "never again"
 
 
-async def test_a_task_without_a_handler_fails_with_the_reason(bench: Bench) -> None:
-    async with bench.serving(ServeMux()):
-        stored = await bench.reaches(await bench.enqueue("unknown"), TaskState.RETRY)
+async def test_a_task_without_a_handler_fails_with_the_reason(lab: ServerLab) -> None:
+    async with lab.serving(ServeMux()):
+        stored = await lab.reaches(await lab.enqueue("unknown"), TaskState.RETRY)
     assert "unknown" in stored.message.error
 
 
-async def test_a_handler_that_exceeds_its_timeout_is_cancelled_and_retried(bench: Bench) -> None:
+async def test_a_handler_that_exceeds_its_timeout_is_cancelled_and_retried(lab: ServerLab) -> None:
     ended = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -94,48 +94,48 @@ async def test_a_handler_that_exceeds_its_timeout_is_cancelled_and_retried(bench
         finally:
             ended.set()
 
-    async with bench.serving(handler):
-        stored = await bench.reaches(await bench.enqueue(timeout=1), TaskState.RETRY)
+    async with lab.serving(handler):
+        stored = await lab.reaches(await lab.enqueue(timeout=1), TaskState.RETRY)
     assert ended.is_set()
     assert "timeout" in stored.message.error
 
 
-async def test_a_task_past_its_deadline_is_archived_without_a_run(bench: Bench) -> None:
+async def test_a_task_past_its_deadline_is_archived_without_a_run(lab: ServerLab) -> None:
     ran = False
 
     async def handler(ctx: Context, task: Task) -> None:
         nonlocal ran
         ran = True
 
-    async with bench.serving(handler):
-        await bench.reaches(await bench.enqueue(deadline=1_000_000_000), TaskState.ARCHIVED)
+    async with lab.serving(handler):
+        await lab.reaches(await lab.enqueue(deadline=1_000_000_000), TaskState.ARCHIVED)
     assert not ran
 
 
-async def test_a_new_task_wakes_up_an_idle_server(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_new_task_wakes_up_an_idle_server(lab: ServerLab, monkeypatch: pytest.MonkeyPatch) -> None:
     for poll in ("POLL_INTERVAL", "POLL_INTERVAL_WITHOUT_PUSH"):
         monkeypatch.setattr(wakeups, poll, 3600)
 
     async def handler(ctx: Context, task: Task) -> None: ...
 
-    async with bench.serving(handler):
+    async with lab.serving(handler):
         for _ in range(5):
-            await bench.reaches(await bench.enqueue(), GONE)
+            await lab.reaches(await lab.enqueue(), GONE)
 
 
-async def test_a_scheduled_task_runs_when_it_is_due_and_not_before(bench: Bench) -> None:
+async def test_a_scheduled_task_runs_when_it_is_due_and_not_before(lab: ServerLab) -> None:
     ran_at: list[float] = []
 
     async def handler(ctx: Context, task: Task) -> None:
         ran_at.append(time.time())
 
-    async with bench.serving(handler):
+    async with lab.serving(handler):
         enqueued_at = time.time()
-        await bench.reaches(await bench.enqueue(process_in=1000), GONE)
+        await lab.reaches(await lab.enqueue(process_in=1000), GONE)
     assert 1.0 <= ran_at[0] - enqueued_at < LATE
 
 
-async def test_the_concurrency_limits_the_running_handlers(bench: Bench) -> None:
+async def test_the_concurrency_limits_the_running_handlers(lab: ServerLab) -> None:
     running = most = done = 0
     full = asyncio.Event()
 
@@ -152,66 +152,66 @@ async def test_the_concurrency_limits_the_running_handlers(bench: Bench) -> None
         done += 1
 
     for _ in range(60):
-        await bench.enqueue()
-    async with bench.serving(handler, concurrency=3):
+        await lab.enqueue()
+    async with lab.serving(handler, concurrency=3):
         await aeventually(lambda: done == 60)
     assert most == 3
 
 
-async def test_many_tasks_run_once_each(bench: Bench) -> None:
+async def test_many_tasks_run_once_each(lab: ServerLab) -> None:
     ran: list[bytes] = []
 
     async def handler(ctx: Context, task: Task) -> None:
         ran.append(task.payload)
 
     wanted = [str(number).encode() for number in range(300)]
-    async with bench.serving(handler, concurrency=64), bench.serving(handler, concurrency=8):
+    async with lab.serving(handler, concurrency=64), lab.serving(handler, concurrency=8):
         for payload in wanted:
-            await bench.enqueue(payload=payload)
+            await lab.enqueue(payload=payload)
         await aeventually(lambda: len(ran) >= 300)
     assert sorted(ran) == sorted(wanted)
 
 
-async def test_strict_priority_empties_the_heavier_queue_first(bench: Bench) -> None:
+async def test_strict_priority_empties_the_heavier_queue_first(lab: ServerLab) -> None:
     ran: list[str] = []
 
     async def handler(ctx: Context, task: Task) -> None:
         ran.append(ctx.queue)
 
     for queue in ("low", "high", "low", "high"):
-        await bench.enqueue(queue=queue)
-    async with bench.serving(handler, concurrency=1, queues={"low": 1, "high": 2}, strict_priority=True):
+        await lab.enqueue(queue=queue)
+    async with lab.serving(handler, concurrency=1, queues={"low": 1, "high": 2}, strict_priority=True):
         await aeventually(lambda: len(ran) == 4)
     assert ran == ["high", "high", "low", "low"]
 
 
-async def test_a_paused_queue_waits_until_it_is_unpaused(bench: Bench) -> None:
+async def test_a_paused_queue_waits_until_it_is_unpaused(lab: ServerLab) -> None:
     ran: list[str] = []
 
     async def handler(ctx: Context, task: Task) -> None:
         ran.append(ctx.queue)
 
-    await bench.enqueue(queue="paused")
-    await bench.broker.aexecute(PauseQueue(queue="paused"))
-    async with bench.serving(handler, queues=["paused", "other"]):
-        await bench.enqueue(queue="other")
+    await lab.enqueue(queue="paused")
+    await lab.broker.aexecute(PauseQueue(queue="paused"))
+    async with lab.serving(handler, queues=["paused", "other"]):
+        await lab.enqueue(queue="other")
         await aeventually(lambda: ran == ["other"])
-        await bench.broker.aexecute(UnpauseQueue(queue="paused"))
+        await lab.broker.aexecute(UnpauseQueue(queue="paused"))
         await aeventually(lambda: ran == ["other", "paused"])
 
 
-async def test_tasks_with_one_id_in_two_queues_are_independent(bench: Bench) -> None:
+async def test_tasks_with_one_id_in_two_queues_are_independent(lab: ServerLab) -> None:
     both = asyncio.Barrier(2)
 
     async def handler(ctx: Context, task: Task) -> str:
         await both.wait()
         return ctx.queue
 
-    async with bench.serving(handler, queues=["a", "b"]):
+    async with lab.serving(handler, queues=["a", "b"]):
         for queue in ("a", "b"):
-            await bench.enqueue(queue=queue, id="same", retention=60)
+            await lab.enqueue(queue=queue, id="same", retention=60)
         for queue in ("a", "b"):
-            stored = await bench.reaches("same", TaskState.COMPLETED, queue=queue)
+            stored = await lab.reaches("same", TaskState.COMPLETED, queue=queue)
             assert stored.result == queue.encode()
 
 
@@ -223,12 +223,12 @@ async def test_a_cancellation_message_of_go_ends_the_run_and_retries(redis_serve
         await asyncio.Event().wait()
 
     broker = RedisBroker(redis_server.url)
-    bench = Bench(broker)
-    async with bench.serving(handler):
-        task_id = await bench.enqueue()
+    lab = ServerLab(broker)
+    async with lab.serving(handler):
+        task_id = await lab.enqueue()
         await begun.wait()
         redis_server.client.publish("asynq:cancel", task_id)
-        stored = await bench.reaches(task_id, TaskState.RETRY)
+        stored = await lab.reaches(task_id, TaskState.RETRY)
     assert "cancelled" in stored.message.error
     await broker.aclose()
     broker.close()
@@ -237,7 +237,9 @@ async def test_a_cancellation_message_of_go_ends_the_run_and_retries(redis_serve
 # --- what does not depend on the broker ------------------------------------------------------------------
 
 
-async def test_a_handler_that_does_not_end_keeps_its_slot_after_its_task_was_retried(memory: Bench) -> None:
+async def test_a_handler_that_does_not_end_keeps_its_slot_after_its_task_was_retried(
+    memory: ServerLab,
+) -> None:
     release, started = threading.Event(), 0
 
     def handler(ctx: Context, task: Task) -> None:
@@ -256,7 +258,7 @@ async def test_a_handler_that_does_not_end_keeps_its_slot_after_its_task_was_ret
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_the_error_hook_receives_each_failure(memory: Bench, is_async: bool) -> None:
+async def test_the_error_hook_receives_each_failure(memory: ServerLab, is_async: bool) -> None:
     told: list[tuple[str, str, int]] = []
 
     def note(error: Exception, task: Task, ctx: Any) -> None:
@@ -275,7 +277,9 @@ async def test_the_error_hook_receives_each_failure(memory: Bench, is_async: boo
     assert told == [("boom", "t", 0), ("boom", "t", 1)]
 
 
-async def test_a_failing_error_hook_has_no_effect(memory: Bench, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_error_hook_has_no_effect(
+    memory: ServerLab, caplog: pytest.LogCaptureFixture
+) -> None:
     def hook(*_: object) -> None:
         raise SystemExit(1)
 
@@ -289,7 +293,7 @@ async def test_a_failing_error_hook_has_no_effect(memory: Bench, caplog: pytest.
     assert len([record for record in failures if record.name == "asynq.server"]) == 2
 
 
-async def test_an_error_that_cannot_be_inspected_does_not_end_the_server(memory: Bench) -> None:
+async def test_an_error_that_cannot_be_inspected_does_not_end_the_server(memory: ServerLab) -> None:
     class Broken(Exception):  # noqa: N818
         @property
         def __cause__(self) -> BaseException | None:  # type: ignore[override]
@@ -307,7 +311,7 @@ async def test_an_error_that_cannot_be_inspected_does_not_end_the_server(memory:
     assert "Broken: boom" in stored.message.error
 
 
-async def test_an_error_that_is_not_a_failure_uses_no_retry(memory: Bench) -> None:
+async def test_an_error_that_is_not_a_failure_uses_no_retry(memory: ServerLab) -> None:
     runs = 0
 
     async def handler(ctx: Context, task: Task) -> None:

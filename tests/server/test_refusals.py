@@ -17,7 +17,7 @@ from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker, SQLiteBroker
 from asynq_sqlite.store.task_store import TaskStore
-from tests.server.conftest import Bench
+from tests.server.conftest import ServerLab
 from tests.servers import RedisServer
 from tests.waiting import PATIENCE, aeventually
 
@@ -72,17 +72,17 @@ def limited(store: str, path: Path, request: pytest.FixtureRequest) -> Broker:
     params=[(kind, store) for kind in (narrow, limited) for store in STORES],
     ids=lambda param: f"{param[0].__name__}-{param[1]}",
 )
-async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ServerLab]:
     """Each store, as one that refuses and behind a broker that does not even ask it."""
     kind, store = request.param
     broker: Broker = kind(store, tmp_path, request)
-    yield Bench(broker)
+    yield ServerLab(broker)
     await broker.aclose()
     broker.close()
 
 
 async def test_refused_results_do_not_block_other_tasks(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    lab: ServerLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: Counter[str] = Counter()
     told: list[tuple[str, type[Exception]]] = []
@@ -94,29 +94,29 @@ async def test_refused_results_do_not_block_other_tasks(
     def archived(error: Exception, task: Task, ctx: Context | None) -> None:
         told.append((task.type, type(error)))
 
-    large = [await bench.enqueue("large", retention=60) for _ in range(12)]
-    small = [await bench.enqueue("small", retention=60) for _ in range(300)]
+    large = [await lab.enqueue("large", retention=60) for _ in range(12)]
+    small = [await lab.enqueue("small", retention=60) for _ in range(300)]
     monkeypatch.setattr("asynq.worker.processor.SETTLE_TIMEOUT", 3600)
-    async with asyncio.timeout(PATIENCE), bench.serving(handler, on_archive=archived):
+    async with asyncio.timeout(PATIENCE), lab.serving(handler, on_archive=archived):
         for task_id in small:
-            await bench.reaches(task_id, TaskState.COMPLETED)
+            await lab.reaches(task_id, TaskState.COMPLETED)
         for task_id in large:
-            stored = await bench.reaches(task_id, TaskState.ARCHIVED)
+            stored = await lab.reaches(task_id, TaskState.ARCHIVED)
             assert "the result of task" in stored.message.error
             assert f"it has {3 * MB} bytes" in stored.message.error
     assert ran == {"large": 12, "small": 300}
     assert told == [("large", ResultTooLargeError)] * 12
 
 
-async def test_a_result_that_is_not_kept_is_not_checked(bench: Bench) -> None:
+async def test_a_result_that_is_not_kept_is_not_checked(lab: ServerLab) -> None:
     async def handler(ctx: Context, task: Task) -> bytes:
         return bytes(3 * MB)
 
-    async with bench.serving(handler):
-        await bench.reaches(await bench.enqueue(), None)
+    async with lab.serving(handler):
+        await lab.reaches(await lab.enqueue(), None)
 
 
-async def test_a_refused_written_result_raises_in_the_handler(bench: Bench) -> None:
+async def test_a_refused_written_result_raises_in_the_handler(lab: ServerLab) -> None:
     async def handler(ctx: Context, task: Task) -> str:
         await ctx.write_result(b"progress")
         with pytest.raises(ResultTooLargeError):
@@ -125,46 +125,46 @@ async def test_a_refused_written_result_raises_in_the_handler(bench: Bench) -> N
             await asyncio.to_thread(ctx.write_result_sync, bytes(3 * MB))
         return "short"
 
-    async with bench.serving(handler):
-        stored = await bench.reaches(await bench.enqueue(retention=60), TaskState.COMPLETED)
+    async with lab.serving(handler):
+        stored = await lab.reaches(await lab.enqueue(retention=60), TaskState.COMPLETED)
     assert stored.result == b"short"
 
 
-async def test_an_unhandled_refusal_of_a_result_is_not_retried(bench: Bench) -> None:
+async def test_an_unhandled_refusal_of_a_result_is_not_retried(lab: ServerLab) -> None:
     async def handler(ctx: Context, task: Task) -> None:
         await ctx.write_result(bytes(3 * MB))
 
-    async with bench.serving(handler):
-        stored = await bench.reaches(await bench.enqueue(retention=60), TaskState.ARCHIVED)
+    async with lab.serving(handler):
+        stored = await lab.reaches(await lab.enqueue(retention=60), TaskState.ARCHIVED)
     assert stored.message.retried == 0
 
 
-async def test_a_client_receives_the_refusal_of_each_task(bench: Bench) -> None:
+async def test_a_client_receives_the_refusal_of_each_task(lab: ServerLab) -> None:
     tasks = [Task("t", b"a"), Task("t", bytes(3 * MB)), Task("t", b"b")]
-    with Client(bench.broker) as client:
+    with Client(lab.broker) as client:
         first, refused, last = await asyncio.to_thread(client.enqueue_many, tasks)
         with pytest.raises(PayloadTooLargeError, match="the payload of task 'x' of queue 'default'"):
             await asyncio.to_thread(partial(client.enqueue, tasks[1], task_id="x"))
     assert isinstance(refused, PayloadTooLargeError)
     assert isinstance(first, TaskInfo)
     assert isinstance(last, TaskInfo)
-    stats = await bench.broker.aexecute(GetQueueStats(queue="default"))
+    stats = await lab.broker.aexecute(GetQueueStats(queue="default"))
     assert stats.pending == 2
 
 
-async def test_a_refused_aggregate_leaves_its_tasks_in_their_group(bench: Bench) -> None:
+async def test_a_refused_aggregate_leaves_its_tasks_in_their_group(lab: ServerLab) -> None:
     told: list[Exception] = []
 
-    async with bench.serving(
+    async with lab.serving(
         small,
         aggregator=lambda group, tasks: Task("large", bytes(3 * MB)),
         group_grace_period=timedelta(seconds=1),
         group_max_size=1,
         on_error=lambda error, task, ctx: told.append(error),
     ):
-        task_id = await bench.enqueue(group="g")
+        task_id = await lab.enqueue(group="g")
         await aeventually(lambda: told)
-        stored = await bench.reaches(task_id, TaskState.AGGREGATING)
+        stored = await lab.reaches(task_id, TaskState.AGGREGATING)
     assert stored is not None
     [error, *_] = told
     assert isinstance(error, AggregationError)
@@ -196,9 +196,9 @@ async def fail(ctx: Context, task: Task) -> None:
 
 async def test_a_refused_error_text_is_shortened() -> None:
     broker = Particular(Retry, most=1000)
-    bench = Bench(broker)
-    async with bench.serving(fail):
-        stored = await bench.reaches(await bench.enqueue(id="t"), TaskState.RETRY)
+    lab = ServerLab(broker)
+    async with lab.serving(fail):
+        stored = await lab.reaches(await lab.enqueue(id="t"), TaskState.RETRY)
     assert stored.message.error.startswith("ValueError: why why")
     assert len(stored.message.error) == 200
     assert stored.message.retried == 1
@@ -207,36 +207,36 @@ async def test_a_refused_error_text_is_shortened() -> None:
 
 async def test_a_task_with_a_refused_retry_is_archived() -> None:
     broker = Particular(Retry)
-    bench = Bench(broker)
-    async with bench.serving(fail):
-        stored = await bench.reaches(await bench.enqueue(id="t"), TaskState.ARCHIVED)
+    lab = ServerLab(broker)
+    async with lab.serving(fail):
+        stored = await lab.reaches(await lab.enqueue(id="t"), TaskState.ARCHIVED)
     assert "is not stored" in stored.message.error
     broker.close()
 
 
 async def test_a_task_that_cannot_be_archived_either_is_released(caplog: pytest.LogCaptureFixture) -> None:
     broker = Particular(Retry, Archive)
-    bench = Bench(broker)
-    async with bench.serving(fail):
-        await bench.enqueue(id="t")
+    lab = ServerLab(broker)
+    async with lab.serving(fail):
+        await lab.enqueue(id="t")
         await aeventually(lambda: "cannot be settled" in caplog.text)
     assert broker.asked["Retry"] == 2
     assert broker.asked["Archive"] == 1
     broker.close()
 
 
-@pytest.mark.parametrize("bench", [(limited, store) for store in STORES], indirect=True, ids=STORES)
-async def test_a_value_of_exactly_the_limit_is_stored(bench: Bench) -> None:
+@pytest.mark.parametrize("lab", [(limited, store) for store in STORES], indirect=True, ids=STORES)
+async def test_a_value_of_exactly_the_limit_is_stored(lab: ServerLab) -> None:
     async def handler(ctx: Context, task: Task) -> bytes:
         return task.payload
 
-    async with bench.serving(handler):
-        task_id = await bench.enqueue(payload=bytes(1024), retention=60)
-        stored = await bench.reaches(task_id, TaskState.COMPLETED)
+    async with lab.serving(handler):
+        task_id = await lab.enqueue(payload=bytes(1024), retention=60)
+        stored = await lab.reaches(task_id, TaskState.COMPLETED)
     assert stored.result == bytes(1024)
     with pytest.raises(PayloadTooLargeError):
-        await bench.enqueue(payload=bytes(1025))
-    assert bench.broker.capabilities.max_value_bytes == 1024
+        await lab.enqueue(payload=bytes(1025))
+    assert lab.broker.capabilities.max_value_bytes == 1024
 
 
 @pytest.mark.parametrize("make", [MemoryBroker, partial(SQLiteBroker, "tasks.db"), RedisBroker])
@@ -258,12 +258,12 @@ async def test_many_large_tasks_run_concurrently(redis_server: RedisServer) -> N
         await all_run.wait()
 
     broker = RedisBroker(redis_server.url)
-    bench = Bench(broker)
-    ids = [await bench.enqueue(payload=bytes(DEQUEUE_SOFT_LIMIT_BYTES)) for _ in range(6)]
-    async with bench.serving(handler, concurrency=10):
+    lab = ServerLab(broker)
+    ids = [await lab.enqueue(payload=bytes(DEQUEUE_SOFT_LIMIT_BYTES)) for _ in range(6)]
+    async with lab.serving(handler, concurrency=10):
         async with asyncio.timeout(4):  # less than the poll of an idle worker
             await all_run.wait()
         for task_id in ids:
-            await bench.reaches(task_id, None)
+            await lab.reaches(task_id, None)
     await broker.aclose()
     broker.close()

@@ -18,7 +18,7 @@ from asynq.errors import BrokerUnavailable, TaskFailedError, TaskGoneError
 from asynq.protocol.ops import Archive, Complete, Dequeue, Done
 from asynq.task_state import TaskState
 from asynq_sqlite import MemoryBroker, SQLiteBroker
-from tests.server.conftest import Bench, open_broker
+from tests.server.conftest import ServerLab, open_broker
 from tests.waiting import PATIENCE, aeventually
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ LONG = timedelta(seconds=PATIENCE)
 
 
 @pytest.fixture(params=["called", "awaited"])
-def wait(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Callable[..., Awaitable[bytes]]]:
+def wait(request: pytest.FixtureRequest, lab: ServerLab) -> Iterator[Callable[..., Awaitable[bytes]]]:
     """Waits with a client of each kind: `await wait(info, patience)`."""
-    plain, awaited = Client(bench.broker), AsyncClient(bench.broker)
+    plain, awaited = Client(lab.broker), AsyncClient(lab.broker)
 
     async def called(info: Any, patience: Any = LONG, **options: Any) -> Any:
         return await asyncio.to_thread(lambda: plain.wait(info, patience, **options))
@@ -55,17 +55,17 @@ def untold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "POLL_INTERVAL", 1e6)
 
 
-async def enqueue(bench: Bench, **options: Any) -> asynq.TaskInfo:
-    return await AsyncClient(bench.broker).enqueue(Task("t"), **{"retention": HOUR, **options})
+async def enqueue(lab: ServerLab, **options: Any) -> asynq.TaskInfo:
+    return await AsyncClient(lab.broker).enqueue(Task("t"), **{"retention": HOUR, **options})
 
 
-async def take(bench: Bench) -> Delivery:
+async def take(lab: ServerLab) -> Delivery:
     fetch = Dequeue(orders=(("default",),), token=os.urandom(8).hex(), lease=60_000)
-    [delivery] = await bench.broker.aexecute(fetch)
+    [delivery] = await lab.broker.aexecute(fetch)
     return delivery
 
 
-async def watching(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+async def watching(lab: ServerLab, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """An event that is set once somebody watches a task and has looked at it."""
     looking, loop = asyncio.Event(), asyncio.get_running_loop()
     original = results.Results._watched
@@ -80,15 +80,15 @@ async def watching(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> asyncio.Eve
 
 
 @pytest.mark.usefixtures("untold")
-async def test_a_result_is_available_after_the_handler_returned(bench: Bench, wait: Any) -> None:
+async def test_a_result_is_available_after_the_handler_returned(lab: ServerLab, wait: Any) -> None:
     let_go = asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> bytes:
         await let_go.wait()
         return b"the result"
 
-    async with bench.serving(handler):
-        waiting = asyncio.create_task(wait(await enqueue(bench)))
+    async with lab.serving(handler):
+        waiting = asyncio.create_task(wait(await enqueue(lab)))
         await asyncio.sleep(0)
         let_go.set()
         assert await waiting == b"the result"
@@ -96,29 +96,29 @@ async def test_a_result_is_available_after_the_handler_returned(bench: Bench, wa
 
 @pytest.mark.usefixtures("untold")
 async def test_a_waiting_caller_is_notified_of_the_end(
-    bench: Bench, wait: Any, monkeypatch: pytest.MonkeyPatch
+    lab: ServerLab, wait: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looking = await watching(bench, monkeypatch)
-    info = await enqueue(bench)
-    delivery = await take(bench)
+    looking = await watching(lab, monkeypatch)
+    info = await enqueue(lab)
+    delivery = await take(lab)
     waiting = asyncio.create_task(wait(info))
     await looking.wait()
-    await bench.broker.aexecute(Complete(delivery=delivery, result=b"r"))
+    await lab.broker.aexecute(Complete(delivery=delivery, result=b"r"))
     assert await waiting == b"r"
 
 
 @pytest.mark.parametrize("late", [True, False])
 @pytest.mark.usefixtures("untold")
 async def test_an_archived_task_raises_its_last_error(
-    bench: Bench, wait: Any, monkeypatch: pytest.MonkeyPatch, late: bool
+    lab: ServerLab, wait: Any, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
-    looking = await watching(bench, monkeypatch)
-    info = await enqueue(bench)
-    delivery = await take(bench)
+    looking = await watching(lab, monkeypatch)
+    info = await enqueue(lab)
+    delivery = await take(lab)
     waiting = asyncio.create_task(wait(info)) if late else None
     if waiting:
         await looking.wait()
-    await bench.broker.aexecute(Archive(delivery=delivery, error="no such user"))
+    await lab.broker.aexecute(Archive(delivery=delivery, error="no such user"))
     with pytest.raises(TaskFailedError) as failed:
         await (waiting or wait(info))
     error = failed.value
@@ -128,28 +128,28 @@ async def test_an_archived_task_raises_its_last_error(
 @pytest.mark.parametrize("late", [True, False])
 @pytest.mark.usefixtures("untold")
 async def test_a_missing_task_raises_an_error_with_the_reason(
-    bench: Bench, wait: Any, monkeypatch: pytest.MonkeyPatch, late: bool
+    lab: ServerLab, wait: Any, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
-    looking = await watching(bench, monkeypatch)
-    info = await enqueue(bench)
-    delivery = await take(bench)
+    looking = await watching(lab, monkeypatch)
+    info = await enqueue(lab)
+    delivery = await take(lab)
     waiting = asyncio.create_task(wait(info)) if late else None
     if waiting:
         await looking.wait()
-    await bench.broker.aexecute(Done(delivery=delivery))
+    await lab.broker.aexecute(Done(delivery=delivery))
     with pytest.raises(TaskGoneError, match="revoked"):
         await (waiting or wait(info))
 
 
-async def test_a_task_that_returned_nothing_has_an_empty_result(bench: Bench, wait: Any) -> None:
-    info = await enqueue(bench)
-    await bench.broker.aexecute(Complete(delivery=await take(bench)))
+async def test_a_task_that_returned_nothing_has_an_empty_result(lab: ServerLab, wait: Any) -> None:
+    info = await enqueue(lab)
+    await lab.broker.aexecute(Complete(delivery=await take(lab)))
     assert await wait(info) == b""
 
 
-async def test_a_result_is_decoded_to_the_requested_type(bench: Bench, wait: Any) -> None:
-    info = await enqueue(bench)
-    await bench.broker.aexecute(Complete(delivery=await take(bench), result=b'{"a":[1,2]}'))
+async def test_a_result_is_decoded_to_the_requested_type(lab: ServerLab, wait: Any) -> None:
+    info = await enqueue(lab)
+    await lab.broker.aexecute(Complete(delivery=await take(lab), result=b'{"a":[1,2]}'))
     assert await wait(info, result=dict[str, list[int]]) == {"a": [1, 2]}
     assert await wait(info, result=str) == '{"a":[1,2]}'
     assert await wait(info, result=dict[str, set[int]] | None) == {"a": {1, 2}}
@@ -159,19 +159,19 @@ async def test_a_result_is_decoded_to_the_requested_type(bench: Bench, wait: Any
         await wait(info, result=str | None)
 
 
-async def test_a_missing_result_is_none_if_the_type_allows_it(bench: Bench, wait: Any) -> None:
-    info = await enqueue(bench)
-    await bench.broker.aexecute(Complete(delivery=await take(bench)))
+async def test_a_missing_result_is_none_if_the_type_allows_it(lab: ServerLab, wait: Any) -> None:
+    info = await enqueue(lab)
+    await lab.broker.aexecute(Complete(delivery=await take(lab)))
     assert await wait(info, result=int | None) is None
     with pytest.raises(asynq.ResultError, match="it is empty"):
         await wait(info, result=int)
 
 
-async def test_a_wait_times_out_and_the_task_continues(bench: Bench, wait: Any) -> None:
-    info = await enqueue(bench)
+async def test_a_wait_times_out_and_the_task_continues(lab: ServerLab, wait: Any) -> None:
+    info = await enqueue(lab)
     with pytest.raises(TimeoutError, match=f"{info.id}.*0:00:00.050000"):
         await wait(info, timedelta(milliseconds=50))
-    await bench.reaches(info.id, TaskState.PENDING)
+    await lab.reaches(info.id, TaskState.PENDING)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_a_wait_times_out_and_the_task_continues(bench: Bench, wait: Any) 
     ],
 )
 async def test_invalid_arguments_of_a_wait_are_refused(
-    memory: Bench, options: Any, patience: Any, error: type[Exception], option: str
+    memory: ServerLab, options: Any, patience: Any, error: type[Exception], option: str
 ) -> None:
     info = await enqueue(memory, **options)
     with pytest.raises(error, match=option):
@@ -194,11 +194,11 @@ async def test_invalid_arguments_of_a_wait_are_refused(
         Client(memory.broker).wait(info.id)  # type: ignore[call-overload]
 
 
-async def test_many_callers_can_wait_concurrently(bench: Bench) -> None:
+async def test_many_callers_can_wait_concurrently(lab: ServerLab) -> None:
     async def handler(ctx: Context, task: Task) -> bytes:
         return task.payload
 
-    async with bench.serving(handler), AsyncClient(bench.broker) as client:
+    async with lab.serving(handler), AsyncClient(lab.broker) as client:
         tasks = [Task("t", str(number)) for number in range(120)]
         infos = await client.enqueue_many(tasks, retention=HOUR)
         waits = [client.wait(info, LONG) for info in infos if isinstance(info, asynq.TaskInfo)]
@@ -217,7 +217,7 @@ class Deaf(MemoryBroker):
 
 async def test_a_task_is_polled_if_the_broker_does_not_push(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "POLL_INTERVAL_WITHOUT_PUSH", 0.01)
-    deaf = Bench(Deaf())
+    deaf = ServerLab(Deaf())
     info = await enqueue(deaf)
     waiting = asyncio.create_task(AsyncClient(deaf.broker).wait(info, LONG))
     delivery = await take(deaf)
@@ -239,12 +239,12 @@ class Faltering(MemoryBroker):
 
 
 async def test_a_wait_survives_an_outage_of_the_broker() -> None:
-    bench = Bench(Faltering())
-    info = await enqueue(bench)
-    waiting = asyncio.create_task(AsyncClient(bench.broker).wait(info, LONG))
-    await bench.broker.aexecute(Complete(delivery=await take(bench), result=b"r"))
+    lab = ServerLab(Faltering())
+    info = await enqueue(lab)
+    waiting = asyncio.create_task(AsyncClient(lab.broker).wait(info, LONG))
+    await lab.broker.aexecute(Complete(delivery=await take(lab), result=b"r"))
     assert await waiting == b"r"
-    bench.broker.close()
+    lab.broker.close()
 
 
 async def test_a_wait_on_an_unreachable_broker_fails_at_once(tmp_path: Path) -> None:
@@ -259,20 +259,20 @@ def portals() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "asynq-portal"]
 
 
-async def test_closing_a_client_ends_its_waits_and_its_thread(bench: Bench) -> None:
-    client = Client(bench.broker)
-    waiting = asyncio.create_task(asyncio.to_thread(client.wait, await enqueue(bench)))
+async def test_closing_a_client_ends_its_waits_and_its_thread(lab: ServerLab) -> None:
+    client = Client(lab.broker)
+    waiting = asyncio.create_task(asyncio.to_thread(client.wait, await enqueue(lab)))
     await aeventually(portals)
     await asyncio.to_thread(client.close)
     with pytest.raises(BrokerUnavailable, match="closed"):
         await waiting
     assert portals() == []
     with pytest.raises(TimeoutError):
-        await asyncio.to_thread(client.wait, await enqueue(bench), timedelta(milliseconds=20))
+        await asyncio.to_thread(client.wait, await enqueue(lab), timedelta(milliseconds=20))
     client.close()
 
 
-async def test_an_unreferenced_client_leaves_no_thread(memory: Bench) -> None:
+async def test_an_unreferenced_client_leaves_no_thread(memory: ServerLab) -> None:
     client = Client(memory.broker)
     with pytest.raises(TimeoutError):
         client.wait(await enqueue(memory), timedelta(0))
@@ -285,11 +285,11 @@ async def test_an_unreferenced_client_leaves_no_thread(memory: Bench) -> None:
 async def test_a_client_can_wait_in_a_forked_child(shared_url: str) -> None:
     broker = open_broker(shared_url)
     client = Client(broker)
-    bench = Bench(broker)
-    info = await enqueue(bench)
+    lab = ServerLab(broker)
+    info = await enqueue(lab)
     with pytest.raises(TimeoutError):
         await asyncio.to_thread(client.wait, info, timedelta(milliseconds=20))
-    await bench.broker.aexecute(Complete(delivery=await take(bench), result=b"r"))
+    await lab.broker.aexecute(Complete(delivery=await take(lab), result=b"r"))
     if (child := os.fork()) == 0:
         # A thread of its own: the parent's event loop counts as running here.
         found: list[bytes] = []

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from asynq.client.task import Task
     from asynq.handlers.context import Context
     from asynq.protocol.ops import Op
-    from tests.server.conftest import Bench, Worker
+    from tests.server.conftest import ServerLab, Worker
 
 T = TypeVar("T")
 
 GONE = None
 
 
-async def test_shutdown_lets_handlers_finish_and_takes_no_more_tasks(bench: Bench) -> None:
+async def test_shutdown_lets_handlers_finish_and_takes_no_more_tasks(lab: ServerLab) -> None:
     begun, release, runs = asyncio.Event(), asyncio.Event(), 0
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -40,8 +40,8 @@ async def test_shutdown_lets_handlers_finish_and_takes_no_more_tasks(bench: Benc
         begun.set()
         await release.wait()
 
-    async with bench.serving(handler, concurrency=1) as server:
-        first, second = await bench.enqueue(), await bench.enqueue()
+    async with lab.serving(handler, concurrency=1) as server:
+        first, second = await lab.enqueue(), await lab.enqueue()
         await begun.wait()
         ending = asyncio.create_task(server.shutdown())
         await aeventually(lambda: server.state == "stopped")
@@ -51,13 +51,13 @@ async def test_shutdown_lets_handlers_finish_and_takes_no_more_tasks(bench: Benc
         states.append(server.state)
     assert states == ["stopped", "closed"]
     assert runs == 1
-    assert await bench.find(first) is None
-    stored = await bench.find(second)
+    assert await lab.find(first) is None
+    stored = await lab.find(second)
     assert stored
     assert stored.state is TaskState.PENDING
 
 
-async def test_unfinished_tasks_are_requeued_at_the_head_without_using_a_retry(bench: Bench) -> None:
+async def test_unfinished_tasks_are_requeued_at_the_head_without_using_a_retry(lab: ServerLab) -> None:
     begun, ran = asyncio.Event(), list[str]()
 
     async def endless(ctx: Context, task: Task) -> None:
@@ -67,18 +67,18 @@ async def test_unfinished_tasks_are_requeued_at_the_head_without_using_a_retry(b
     async def handler(ctx: Context, task: Task) -> None:
         ran.append(ctx.task_id)
 
-    async with bench.serving(endless, concurrency=1, shutdown_timeout=timedelta(0)):
-        first, second = await bench.enqueue(), await bench.enqueue()
+    async with lab.serving(endless, concurrency=1, shutdown_timeout=timedelta(0)):
+        first, second = await lab.enqueue(), await lab.enqueue()
         await begun.wait()
-    stored = await bench.find(first)
+    stored = await lab.find(first)
     assert stored
     assert (stored.state, stored.message.retried) == (TaskState.PENDING, 0)
-    async with bench.serving(handler, concurrency=1):
+    async with lab.serving(handler, concurrency=1):
         await aeventually(lambda: len(ran) == 2)
     assert ran == [first, second]
 
 
-async def test_a_stopped_server_finishes_its_tasks_and_takes_no_more(memory: Bench) -> None:
+async def test_a_stopped_server_finishes_its_tasks_and_takes_no_more(memory: ServerLab) -> None:
     begun, release, runs = asyncio.Event(), asyncio.Event(), 0
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -100,7 +100,7 @@ async def test_a_stopped_server_finishes_its_tasks_and_takes_no_more(memory: Ben
     assert (stored.state, runs) == (TaskState.PENDING, 1)
 
 
-async def test_cancelling_serve_shuts_down_first(memory: Bench) -> None:
+async def test_cancelling_serve_shuts_down_first(memory: ServerLab) -> None:
     begun, release = asyncio.Event(), asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
@@ -120,7 +120,7 @@ async def test_cancelling_serve_shuts_down_first(memory: Bench) -> None:
     assert await memory.find(task_id) is None
 
 
-async def test_a_server_cannot_be_restarted(memory: Bench) -> None:
+async def test_a_server_cannot_be_restarted(memory: ServerLab) -> None:
     server = Server(memory.broker)
     with pytest.raises(ServerStateError, match="new"):
         server.stop()
@@ -135,13 +135,13 @@ async def test_a_server_cannot_be_restarted(memory: Bench) -> None:
             await refused
 
 
-async def test_a_server_that_never_started_can_be_shut_down(memory: Bench) -> None:
+async def test_a_server_that_never_started_can_be_shut_down(memory: ServerLab) -> None:
     server = Server(memory.broker)
     await server.shutdown()
     assert server.state == "closed"
 
 
-async def test_an_invalid_handler_is_refused_and_the_server_can_still_start(memory: Bench) -> None:
+async def test_an_invalid_handler_is_refused_and_the_server_can_still_start(memory: ServerLab) -> None:
     server = Server(memory.broker)
     with pytest.raises(TypeError, match="handler"):
         await server.start("email")  # type: ignore[arg-type]
@@ -163,7 +163,7 @@ async def test_a_refusal_of_the_broker_is_raised_at_once() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_lets_running_tasks_finish(
-    number: signal.Signals, shared: Bench, start_worker: Callable[..., Worker]
+    number: signal.Signals, shared: ServerLab, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=30)
     first = await shared.enqueue("wait")
@@ -177,7 +177,7 @@ async def test_a_signal_lets_running_tasks_finish(
 
 @pytest.mark.parametrize("handler", ["wait", "deaf", "apart"])
 async def test_a_second_signal_ends_the_wait(
-    handler: str, shared: Bench, start_worker: Callable[..., Worker]
+    handler: str, shared: ServerLab, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=30, shutdown=3600, same_request=0)
     task_id = await shared.enqueue(handler)
@@ -193,7 +193,7 @@ async def test_a_second_signal_ends_the_wait(
 
 @pytest.mark.parametrize("handler", ["deaf", "apart", "endless"])
 async def test_a_handler_that_ignores_cancellation_delays_a_shutdown_only_briefly(
-    handler: str, shared: Bench, start_worker: Callable[..., Worker]
+    handler: str, shared: ServerLab, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=30, shutdown=0)
     task_id = await shared.enqueue(handler)
@@ -206,7 +206,7 @@ async def test_a_handler_that_ignores_cancellation_delays_a_shutdown_only_briefl
 
 
 async def test_sigtstp_stops_taking_tasks_and_lets_running_ones_finish(
-    shared: Bench, start_worker: Callable[..., Worker]
+    shared: ServerLab, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=1)
     await shared.enqueue("wait")
@@ -227,7 +227,7 @@ async def test_sigtstp_stops_taking_tasks_and_lets_running_ones_finish(
     assert await worker.ended() == 0
 
 
-async def test_a_server_in_a_thread_is_stopped_and_shut_down_from_another(memory: Bench) -> None:
+async def test_a_server_in_a_thread_is_stopped_and_shut_down_from_another(memory: ServerLab) -> None:
     begun, release = threading.Event(), threading.Event()
 
     async def handler(ctx: Context, task: Task) -> None:

@@ -16,7 +16,7 @@ from asynq.runtime.stop_signals import EXIT_LOOP_BLOCKED
 from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_sqlite import MemoryBroker
-from tests.server.conftest import Bench
+from tests.server.conftest import ServerLab
 from tests.servers import RedisServer
 from tests.waiting import PATIENCE, aeventually
 
@@ -43,7 +43,7 @@ class Patient(RedisBroker):
 
 
 async def test_repeated_signals_of_one_stop_do_not_interrupt_handlers(
-    shared: Bench, start_worker: Callable[..., Worker]
+    shared: ServerLab, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=30)
     await shared.enqueue("wait")
@@ -56,7 +56,7 @@ async def test_repeated_signals_of_one_stop_do_not_interrupt_handlers(
 
 
 async def test_a_second_request_ends_a_process_whose_event_loop_is_blocked(
-    shared: Bench, start_worker: Callable[..., Worker]
+    shared: ServerLab, start_worker: Callable[..., Worker]
 ) -> None:
     worker = start_worker(lease=1, same_request=0)
     task_id = await shared.enqueue("block")
@@ -141,7 +141,7 @@ async def test_the_wait_for_a_settlement_starts_at_the_end_of_its_run(
 
     server = Server(broker, shutdown_timeout=timedelta(minutes=10))
     await server.start(handler)
-    task_id = await Bench(broker).enqueue()
+    task_id = await ServerLab(broker).enqueue()
     await begun.wait()
     broker.away = True
     ending = asyncio.create_task(server.shutdown())
@@ -150,7 +150,7 @@ async def test_the_wait_for_a_settlement_starts_at_the_end_of_its_run(
     async with asyncio.timeout(30):
         await ending
     broker.away = False
-    stored = await Bench(broker).find(task_id)
+    stored = await ServerLab(broker).find(task_id)
     assert ended
     assert (stored and stored.state) == TaskState.ACTIVE
     broker.close()
@@ -179,7 +179,7 @@ async def test_cancelling_serve_while_it_connects_closes_the_server() -> None:
     broker.close()
 
 
-async def test_a_manager_shut_down_during_its_start_does_not_work(memory: Bench) -> None:
+async def test_a_manager_shut_down_during_its_start_does_not_work(memory: ServerLab) -> None:
     asked, release = asyncio.Event(), asyncio.Event()
 
     async def provide() -> list[Any]:
@@ -199,7 +199,7 @@ async def test_a_manager_shut_down_during_its_start_does_not_work(memory: Bench)
 
 @pytest.mark.parametrize(("same_request", "ends"), [(3600, "finished"), (0, "cancelled")])
 async def test_cancelling_serve_again_counts_only_after_the_duplicate_window(
-    memory: Bench, monkeypatch: pytest.MonkeyPatch, same_request: float, ends: str
+    memory: ServerLab, monkeypatch: pytest.MonkeyPatch, same_request: float, ends: str
 ) -> None:
     monkeypatch.setattr("asynq.runtime.stop_signals.DUPLICATE_REQUEST_WINDOW", same_request)
     begun, release, ended = asyncio.Event(), asyncio.Event(), list[str]()

@@ -73,7 +73,7 @@ class Flaky:
         return answers
 
 
-class Bench:
+class SteppedTicker:
     """A scheduler's ticker, stepped by hand."""
 
     def __init__(self, broker: Any, *entries: Entry, catch_up: int = 0, **hooks: Any) -> None:
@@ -110,52 +110,52 @@ def enqueued(broker: MemoryBroker, queue: str = "default") -> Counter[str]:
 
 
 async def test_a_task_is_enqueued_at_each_tick_and_not_early(broker: MemoryBroker, clock: FakeClock) -> None:
-    bench = Bench(broker, entry())
-    assert await bench.until_idle() == MAX_PAUSE
+    stepped = SteppedTicker(broker, entry())
+    assert await stepped.until_idle() == MAX_PAUSE
     clock.advance(5 * MINUTE - 1)
-    assert await bench.until_idle() == 0.001
+    assert await stepped.until_idle() == 0.001
     clock.advance(1)
-    await bench.until_idle()
+    await stepped.until_idle()
     assert enqueued(broker) == {"t": 1}
     clock.advance(5 * MINUTE)
-    await bench.until_idle()
+    await stepped.until_idle()
     assert enqueued(broker) == {"t": 2}
 
 
 async def test_changing_schedulers_enqueue_each_tick_once(broker: MemoryBroker, clock: FakeClock) -> None:
     entries = [entry(), entry("@every 90s", "every")]
-    benches = [Bench(broker, *entries) for _ in range(3)]
+    benches = [SteppedTicker(broker, *entries) for _ in range(3)]
     for minute in range(60):
-        for bench in benches if minute % 2 else benches[::-1]:
-            await bench.until_idle()
+        for stepped in benches if minute % 2 else benches[::-1]:
+            await stepped.until_idle()
         if minute % 7 == 0:
-            benches[minute % 3] = Bench(broker, *entries)
+            benches[minute % 3] = SteppedTicker(broker, *entries)
             await benches[minute % 3].until_idle()
         clock.advance(MINUTE // 2)
-        for bench in benches:
-            await bench.until_idle()
+        for stepped in benches:
+            await stepped.until_idle()
         clock.advance(MINUTE // 2)
-    for bench in benches:
-        await bench.until_idle()
+    for stepped in benches:
+        await stepped.until_idle()
     assert enqueued(broker) == {"t": 12, "every": 40}
 
 
 async def test_ticks_without_a_running_scheduler_are_missed(broker: MemoryBroker, clock: FakeClock) -> None:
-    await Bench(broker, entry()).until_idle()
+    await SteppedTicker(broker, entry()).until_idle()
     clock.advance(HOUR)
-    await Bench(broker, entry()).until_idle()
+    await SteppedTicker(broker, entry()).until_idle()
     assert enqueued(broker) == {}
 
 
 async def test_missed_ticks_are_enqueued_within_the_catch_up_window(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
-    first = Bench(broker, entry(), catch_up=30 * MINUTE)
+    first = SteppedTicker(broker, entry(), catch_up=30 * MINUTE)
     await first.until_idle()
     clock.advance(5 * MINUTE)
     await first.until_idle()
     clock.advance(HOUR + MINUTE)
-    heirs = [Bench(broker, entry(), catch_up=30 * MINUTE) for _ in range(2)]
+    heirs = [SteppedTicker(broker, entry(), catch_up=30 * MINUTE) for _ in range(2)]
     for _ in range(20):
         for heir in heirs:
             await heir.ticker.step()
@@ -163,20 +163,20 @@ async def test_missed_ticks_are_enqueued_within_the_catch_up_window(
 
 
 async def test_a_new_entry_has_missed_no_tick(broker: MemoryBroker, clock: FakeClock) -> None:
-    bench = Bench(broker, entry(), catch_up=24 * HOUR)
-    await bench.until_idle()
+    stepped = SteppedTicker(broker, entry(), catch_up=24 * HOUR)
+    await stepped.until_idle()
     clock.advance(5 * MINUTE)
-    await bench.until_idle()
+    await stepped.until_idle()
     assert enqueued(broker) == {"t": 1}
 
 
 async def test_a_stalled_scheduler_enqueues_only_the_latest_tick(
     broker: MemoryBroker, clock: FakeClock
 ) -> None:
-    bench = Bench(broker, entry())
-    await bench.until_idle()
+    stepped = SteppedTicker(broker, entry())
+    await stepped.until_idle()
     clock.advance(3 * HOUR)
-    await bench.until_idle()
+    await stepped.until_idle()
     assert enqueued(broker) == {"t": 1}
 
 
@@ -185,29 +185,29 @@ async def test_a_lost_reply_neither_loses_nor_duplicates_a_tick(
 ) -> None:
     flaky = Flaky(broker)
     told: list[Any] = []
-    bench = Bench(flaky, entry(), after=lambda *outcome: told.append(outcome))
-    await bench.until_idle()
+    stepped = SteppedTicker(flaky, entry(), after=lambda *outcome: told.append(outcome))
+    await stepped.until_idle()
     clock.advance(5 * MINUTE)
     flaky.lost_replies = 2
     for _ in range(2):
         with pytest.raises(BrokerUnavailable):
-            await bench.ticker.step()
+            await stepped.ticker.step()
     (delivery,) = broker.execute(Dequeue(orders=(("default",),), token="token", lease=1000))
     broker.execute(Done(delivery=delivery))
-    await bench.until_idle()
+    await stepped.until_idle()
     assert enqueued(broker) == {}
     assert [(info.id, error) for _, info, error in told] == [(delivery.message.id, None)]
 
 
 async def test_a_tick_is_retried_while_the_broker_is_full(broker: MemoryBroker, clock: FakeClock) -> None:
     flaky = Flaky(broker)
-    bench = Bench(flaky, entry(), entry("@hourly", "other"))
-    await bench.until_idle()
+    stepped = SteppedTicker(flaky, entry(), entry("@hourly", "other"))
+    await stepped.until_idle()
     clock.advance(5 * MINUTE)
     flaky.refusals = 1
-    assert await bench.ticker.step() == 1.0
+    assert await stepped.ticker.step() == 1.0
     clock.advance(SECOND)
-    await bench.until_idle()
+    await stepped.until_idle()
     assert enqueued(broker) == {"t": 1}
 
 
@@ -215,15 +215,15 @@ async def test_a_fast_local_clock_enqueues_no_tick_early(broker: MemoryBroker, c
     ahead = FakeClock(NOON + 5 * MINUTE - 1)
     flaky = Flaky(broker)
     flaky.clock = ahead  # type: ignore[attr-defined]
-    bench = Bench(flaky, entry(), entry("@every 1s", "often"))
-    await bench.ticker.step()
+    stepped = SteppedTicker(flaky, entry(), entry("@every 1s", "often"))
+    await stepped.ticker.step()
     ahead.advance(1)
     for second in range(60 * 5):
-        await bench.until_idle()
+        await stepped.until_idle()
         assert enqueued(broker)["often"] == second
         for moved in (clock, ahead):
             moved.advance(SECOND)
-    await bench.until_idle()
+    await stepped.until_idle()
     assert enqueued(broker) == {"t": 1, "often": 300}
 
 
@@ -232,17 +232,17 @@ async def test_ticks_use_the_clock_of_the_broker(broker: MemoryBroker, clock: Fa
     own = FakeClock(clock.now() + off)
     flaky = Flaky(broker)
     flaky.clock = own  # type: ignore[attr-defined]
-    bench = Bench(flaky, entry())
-    await bench.until_idle()
+    stepped = SteppedTicker(flaky, entry())
+    await stepped.until_idle()
     for moved in (clock, own):
         moved.advance(5 * MINUTE - 2)
-    await bench.until_idle()
+    await stepped.until_idle()
     assert enqueued(broker) == {}
     for moved in (clock, own):
         moved.advance(3)
-    await bench.until_idle()
+    await stepped.until_idle()
     assert enqueued(broker) == {"t": 1}
-    (seen,) = bench.ticker.described()
+    (seen,) = stepped.ticker.described()
     assert seen.prev_enqueue_at == datetime(2030, 1, 1, 12, 5, tzinfo=UTC)
 
 
@@ -254,13 +254,13 @@ async def test_a_tick_during_an_outage_is_enqueued_afterwards(
     flaky = Flaky(broker)
     flaky.clock = own  # type: ignore[attr-defined]
     flaky.away = True
-    bench = Bench(flaky, entry())
+    stepped = SteppedTicker(flaky, entry())
     with pytest.raises(BrokerUnavailable):
-        await bench.ticker.step()
+        await stepped.ticker.step()
     for moved in (clock, own):
         moved.advance(6 * MINUTE)
     flaky.away = False
-    await bench.until_idle()
+    await stepped.until_idle()
     assert enqueued(broker) == {"t": 1}
 
 
@@ -274,11 +274,11 @@ async def test_hooks_run_before_and_after_an_enqueue(broker: MemoryBroker, clock
         told.append(("after", task.type, info and info.state, type(error)))
         raise RuntimeError("hooks break nothing")
 
-    bench = Bench(broker, entry(unique=timedelta(hours=1)), before=before, after=after)
-    await bench.until_idle()
+    stepped = SteppedTicker(broker, entry(unique=timedelta(hours=1)), before=before, after=after)
+    await stepped.until_idle()
     for _ in range(2):
         clock.advance(5 * MINUTE)
-        await bench.until_idle()
+        await stepped.until_idle()
     assert told == [
         ("before", "t"),
         ("after", "t", TaskState.PENDING, type(None)),
@@ -288,28 +288,28 @@ async def test_hooks_run_before_and_after_an_enqueue(broker: MemoryBroker, clock
 
 
 async def test_a_task_id_does_not_block_the_schedule(broker: MemoryBroker, clock: FakeClock) -> None:
-    bench = Bench(broker, entry(task_id="nightly", retention=timedelta(days=1)))
-    await bench.until_idle()
+    stepped = SteppedTicker(broker, entry(task_id="nightly", retention=timedelta(days=1)))
+    await stepped.until_idle()
     settlements: list[Callable[[Delivery], Op[None]]] = [
         lambda delivery: Archive(delivery=delivery, error="failed"),
         lambda delivery: Complete(delivery=delivery),
     ]
     for number, settle in enumerate(settlements):
         clock.advance(5 * MINUTE)
-        await bench.until_idle()
+        await stepped.until_idle()
         (delivery,) = broker.execute(Dequeue(orders=(("default",),), token=f"token-{number}", lease=1000))
         broker.execute(settle(delivery))
     clock.advance(5 * MINUTE)
-    await bench.until_idle()
+    await stepped.until_idle()
     assert enqueued(broker) == {"t": 1}
 
 
 async def test_previous_and_next_ticks_of_an_entry_are_listed(broker: MemoryBroker, clock: FakeClock) -> None:
-    bench = Bench(broker, entry(queue="low"))
-    await bench.until_idle()
+    stepped = SteppedTicker(broker, entry(queue="low"))
+    await stepped.until_idle()
     clock.advance(5 * MINUTE)
-    await bench.until_idle()
-    (seen,) = bench.ticker.described()
+    await stepped.until_idle()
+    (seen,) = stepped.ticker.described()
     assert (seen.spec, seen.task_type, seen.options) == ("*/5 * * * *", "t", ('Queue("low")',))
     assert seen.prev_enqueue_at == datetime(2030, 1, 1, 12, 5, tzinfo=UTC)
     assert seen.next_enqueue_at == datetime(2030, 1, 1, 12, 10, tzinfo=UTC)
@@ -319,13 +319,13 @@ async def test_previous_and_next_ticks_of_an_entry_are_listed(broker: MemoryBrok
 
 
 async def test_added_and_removed_entries_take_effect(broker: MemoryBroker, clock: FakeClock) -> None:
-    bench = Bench(broker, entry())
-    await bench.until_idle()
-    bench.registry.replace([entry(type="other")])
+    stepped = SteppedTicker(broker, entry())
+    await stepped.until_idle()
+    stepped.registry.replace([entry(type="other")])
     clock.advance(4 * MINUTE)
-    await bench.until_idle()
+    await stepped.until_idle()
     clock.advance(MINUTE)
-    await bench.until_idle()
+    await stepped.until_idle()
     assert enqueued(broker) == {"other": 1}
 
 
@@ -335,13 +335,13 @@ async def test_a_tick_with_a_too_large_task_is_logged_once_and_does_not_block_ot
     told: list[tuple[str, object]] = []
     broker = MemoryBroker(clock=clock, max_value_bytes=10)
     large = Entry.of("@every 60s", Task("large", b"x" * 11), Options(), ZoneInfo("UTC"))
-    bench = Bench(
+    stepped = SteppedTicker(
         broker, large, entry("@every 60s"), after=lambda task, info, error: told.append((task.type, error))
     )
-    await bench.until_idle()
+    await stepped.until_idle()
     for _ in range(3):
         clock.advance(MINUTE)
-        await bench.until_idle()
+        await stepped.until_idle()
     assert enqueued(broker) == {"t": 3}
     refused = [error for name, error in told if name == "large"]
     assert [type(error) for error in refused] == [PayloadTooLargeError] * 3

@@ -17,7 +17,7 @@ from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from asynq.handlers.context import Context
-    from tests.server.conftest import Bench
+    from tests.server.conftest import ServerLab
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -61,86 +61,86 @@ Until = Literal["done", "start", "expiry"]
 
 
 @pytest.mark.parametrize("until", ["done", "start", "expiry"])
-async def test_outcomes_that_release_the_lock_early(bench: Bench, until: Until) -> None:
-    client, runs, task = AsyncClient(bench.broker), Runs(), Task("t", b"same")
+async def test_outcomes_that_release_the_lock_early(lab: ServerLab, until: Until) -> None:
+    client, runs, task = AsyncClient(lab.broker), Runs(), Task("t", b"same")
     options: dict[str, Any] = {"unique": HOUR, "unique_until": until}
     first = await client.enqueue(task, **options)
     assert await refused(client, task, **options)
     assert not await refused(client, Task("t", b"other"), unique=HOUR, queue="elsewhere")
-    async with bench.serving(runs, concurrency=1):
+    async with lab.serving(runs, concurrency=1):
         await runs.begun.wait()
         assert await refused(client, task, **options) == (until != "start")
         assert await refused(client, task, **options)
         runs.release.set()
-        await bench.reaches(first.id, None)
+        await lab.reaches(first.id, None)
         if until == "start":
             await until_accepted(client, task, **options)
         else:
             assert await refused(client, task, **options) == (until == "expiry")
 
 
-async def test_the_lock_of_an_archived_task_is_kept(bench: Bench) -> None:
-    client, runs, task = AsyncClient(bench.broker), Runs(), Task("t", b"fail")
+async def test_the_lock_of_an_archived_task_is_kept(lab: ServerLab) -> None:
+    client, runs, task = AsyncClient(lab.broker), Runs(), Task("t", b"fail")
     runs.release.set()
-    async with bench.serving(runs):
+    async with lab.serving(runs):
         first = await client.enqueue(task, unique=HOUR)
-        await bench.reaches(first.id, TaskState.ARCHIVED)
+        await lab.reaches(first.id, TaskState.ARCHIVED)
         assert await refused(client, task, unique=HOUR)
 
 
-async def test_an_expired_lock_admits_a_second_task(bench: Bench) -> None:
-    client, task = AsyncClient(bench.broker), Task("t")
+async def test_an_expired_lock_admits_a_second_task(lab: ServerLab) -> None:
+    client, task = AsyncClient(lab.broker), Task("t")
     began = time.monotonic()
     first = await client.enqueue(task, unique=SECOND)
     await until_accepted(client, task, unique=SECOND)
     assert 0.9 < time.monotonic() - began < LATE
-    assert await bench.reaches(first.id, TaskState.PENDING)
+    assert await lab.reaches(first.id, TaskState.PENDING)
 
 
-async def test_a_kept_lock_lasts_as_long_as_its_run(bench: Bench) -> None:
-    client, runs, task = AsyncClient(bench.broker), Runs(), Task("t")
-    async with bench.serving(runs, lease=SECOND):
+async def test_a_kept_lock_lasts_as_long_as_its_run(lab: ServerLab) -> None:
+    client, runs, task = AsyncClient(lab.broker), Runs(), Task("t")
+    async with lab.serving(runs, lease=SECOND):
         first = await client.enqueue(task, unique=SECOND, keep_unique=True)
         await runs.begun.wait()
-        began = await bench.find(first.id)
+        began = await lab.find(first.id)
         assert began
         lease_ends = began.due_at
 
         async def outlives_two_leases() -> bool:
             assert await refused(client, task, unique=SECOND)
-            stored = await bench.find(first.id)
+            stored = await lab.find(first.id)
             assert stored
             return stored.due_at > lease_ends + 2000
 
         await aeventually(outlives_two_leases)
         runs.release.set()
-        await bench.reaches(first.id, None)
+        await lab.reaches(first.id, None)
         assert not await refused(client, task, unique=SECOND)
 
 
 @pytest.mark.parametrize("payload", [b"ok", b"fail"])
-async def test_a_finished_task_is_replaced_only_on_request(bench: Bench, payload: bytes) -> None:
-    client, runs = AsyncClient(bench.broker), Runs()
+async def test_a_finished_task_is_replaced_only_on_request(lab: ServerLab, payload: bytes) -> None:
+    client, runs = AsyncClient(lab.broker), Runs()
     task = Task("t", payload, task_id="order-7", retention=HOUR)
     finished = TaskState.COMPLETED if payload == b"ok" else TaskState.ARCHIVED
     await client.enqueue(task)
     assert await refused(client, task, on_conflict="replace_finished")
-    async with bench.serving(runs):
+    async with lab.serving(runs):
         await runs.begun.wait()
         assert await refused(client, task, on_conflict="replace_finished")
         runs.release.set()
-        await bench.reaches("order-7", finished)
+        await lab.reaches("order-7", finished)
         assert await refused(client, task)
         again = await client.enqueue(Task("t", b"new"), task_id="order-7", on_conflict="replace_finished")
         assert (again.id, again.state) == ("order-7", TaskState.PENDING)
-        await bench.reaches("order-7", None)
+        await lab.reaches("order-7", None)
 
 
-async def test_a_replacement_takes_over_the_lock_of_its_own_id(bench: Bench) -> None:
-    client, runs, task = AsyncClient(bench.broker), Runs(), Task("t", b"fail", task_id="a", unique=HOUR)
+async def test_a_replacement_takes_over_the_lock_of_its_own_id(lab: ServerLab) -> None:
+    client, runs, task = AsyncClient(lab.broker), Runs(), Task("t", b"fail", task_id="a", unique=HOUR)
     runs.release.set()
-    async with bench.serving(runs):
+    async with lab.serving(runs):
         await client.enqueue(task)
-        await bench.reaches("a", TaskState.ARCHIVED)
+        await lab.reaches("a", TaskState.ARCHIVED)
         assert not await refused(client, task, on_conflict="replace_finished")
-        await bench.reaches("a", TaskState.ARCHIVED)
+        await lab.reaches("a", TaskState.ARCHIVED)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq.runtime.threads import DaemonThreadPool
-from tests.unit.runs import Runs
+from tests.unit.handler_runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

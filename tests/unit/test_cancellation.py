@@ -12,7 +12,7 @@ from asynq.errors import RevokeTask, SkipRetry
 from asynq.handlers.context import CancelReason, Context
 from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Succeeded
 from asynq.runtime.threads import DaemonThreadPool
-from tests.unit.runs import Runs, started
+from tests.unit.handler_runs import Runs, started
 
 if TYPE_CHECKING:
     from asynq.client.task import Task

@@ -8,13 +8,13 @@ from asynq.errors import TaskCancelledError, TaskTimeoutError
 from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Succeeded
 from asynq.protocol.message import Lease
 from asynq.protocol.ops import WriteResult
+from tests.unit.handler_runs import delivery
 from tests.unit.payload_classes import Wrong
-from tests.unit.runs import delivery
 
 if TYPE_CHECKING:
     from asynq.client.task import Task
     from asynq.handlers.context import Context, StopOutcome
-    from tests.unit.runs import Runs
+    from tests.unit.handler_runs import Runs
 
 LEASE = Lease("default", "id-1", "token")
 

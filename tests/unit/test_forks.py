@@ -11,7 +11,7 @@ import pytest
 from asynq.handlers.outcome import Failed, decide
 from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.ops import Retry
-from tests.unit.runs import delivery
+from tests.unit.handler_runs import delivery
 
 
 @pytest.mark.parametrize("status", [0, 7])

@@ -1,4 +1,4 @@
-"""Each rule of concurrent histories finds what breaks it, and nothing where all may have been well."""
+"""Every rule for histories finds violations, and nothing in histories that are possibly correct."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from asynq_conformance.histories.excerpt import spans
 from asynq_conformance.histories.history import MILLISECOND, History
 from asynq_conformance.histories.record import EventKind, HistoryEvent
 from asynq_conformance.histories.resends import DEFAULT_RESEND_AFTER, DISTURBANCE, RESENDS
-from tests.unit import stories_of_order, stories_of_resends, stories_of_tasks  # noqa: F401 - they register stories
-from tests.unit.tales import STORIES, Story, Tale, delivery, message
+from tests.unit import scenarios_of_order, scenarios_of_resends, scenarios_of_tasks  # noqa: F401 - they register scenarios
+from tests.unit.history_builder import SCENARIOS, HistoryBuilder, Scenario, delivery, message
 
 
-@pytest.mark.parametrize("story", STORIES, ids=[story.tell.__name__ for story in STORIES])
-def test_a_scenario_has_the_expected_verdict(story: Story) -> None:
-    verdict = story.rule(story.tell(Tale()))
-    assert [type(violation).__name__ for violation in verdict.violations] == list(story.found)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.build.__name__ for scenario in SCENARIOS])
+def test_a_scenario_has_the_expected_verdict(scenario: Scenario) -> None:
+    verdict = scenario.rule(scenario.build(HistoryBuilder()))
+    assert [type(violation).__name__ for violation in verdict.violations] == list(scenario.found)
     assert verdict.judged
     assert all(str(violation) for violation in verdict.violations)
 
@@ -43,20 +43,22 @@ def test_call_that_outlasted_the_clients_timeout_may_have_been_sent_again(
 
 @pytest.mark.parametrize("checker", CHECKERS, ids=[checker.name for checker in CHECKERS])
 def test_every_rule_has_a_violating_and_a_valid_scenario(checker: object) -> None:
-    told = [bool(story.found) for story in STORIES if story.rule is getattr(checker, "judge", None)]
+    told = [
+        bool(scenario.found) for scenario in SCENARIOS if scenario.rule is getattr(checker, "judge", None)
+    ]
     assert set(told) == {True, False}
 
 
-def fine() -> Tale:
-    tale = Tale()
-    tale.enqueue("a", (0, 1))
-    tale.dequeue((2, 3), "a")
-    tale.end(ops.Done, "a", (4, 5))
-    return tale
+def fine() -> HistoryBuilder:
+    history = HistoryBuilder()
+    history.enqueue("a", (0, 1))
+    history.dequeue((2, 3), "a")
+    history.end(ops.Done, "a", (4, 5))
+    return history
 
 
 def test_a_history_in_order_is_ok() -> None:
-    report = check(fine().over(processed=1))
+    report = check(fine().finish(processed=1))
     assert (report.state, report.violations) == ("ok", ())
     assert report.counts == {
         "tasks": 1,
@@ -70,62 +72,61 @@ def test_a_history_in_order_is_ok() -> None:
 
 def test_a_history_that_was_not_drained_is_unknown() -> None:
     assert check(fine().history).state == "unknown"
-    report = check(fine().over(drained=False, trouble="no connection", processed=1))
+    report = check(fine().finish(drained=False, trouble="no connection", processed=1))
     assert report.state == "unknown"
     assert "no connection" in str(report)
 
 
 def test_a_violation_counts_whether_the_history_was_drained_or_not() -> None:
-    tale = fine()
-    tale.dequeue((6, 7), "a", token="later")
-    report = check(tale.history)
+    history = fine()
+    history.dequeue((6, 7), "a", token="later")
+    report = check(history.history)
     assert (report.state, report.state_of("C10"), report.state_of("C1")) == ("FAIL", "FAIL", "unknown")
     assert "C10: FAIL" in str(report)
 
 
 def test_a_call_is_described_with_its_tasks_and_token() -> None:
-    tale = Tale()
-    tale.enqueue("a", (0, 1))
-    tale.dequeue((2, 3), "a", "b", token="x")
-    tale.end(ops.Done, "a", (4, 5), token="x")
-    told = [str(call).partition(" ")[2].rpartition(" (")[0] for call in tale.history.calls]
+    history = HistoryBuilder()
+    history.enqueue("a", (0, 1))
+    history.dequeue((2, 3), "a", "b", token="x")
+    history.end(ops.Done, "a", (4, 5), token="x")
+    told = [str(call).partition(" ")[2].rpartition(" (")[0] for call in history.history.calls]
     assert told == ["Enqueue of a ok", "Dequeue of a, b by token x ok", "Done of a by token x ok"]
 
 
 @pytest.mark.parametrize(("begin", "end", "state"), [(4, 4, "ok"), (10, 11, "FAIL")])
 def test_a_loss_window_excuses_only_what_happened_in_it(begin: int, end: int, state: str) -> None:
-    tale = fine()
-    tale.dequeue((6, 7), "a", token="later")
-    tale.end(ops.Done, "a", (8, 9), token="later")
+    history = fine()
+    history.dequeue((6, 7), "a", token="later")
+    history.end(ops.Done, "a", (8, 9), token="later")
     window = LossWindow(begin=begin * MILLISECOND, end=end * MILLISECOND)
-    report = check(tale.over(processed=2), windows=[window])
+    report = check(history.finish(processed=2), windows=[window])
     assert report.state == state
     assert bool(report.excused) is (state == "ok")
 
 
 def test_a_loss_window_may_undo_runs_that_were_counted() -> None:
-    assert check(fine().over(processed=0)).state == "FAIL"
-    assert check(fine().over(processed=0), windows=[LossWindow(begin=0, end=1)]).state == "ok"
+    assert check(fine().finish(processed=0)).state == "FAIL"
+    assert check(fine().finish(processed=0), windows=[LossWindow(begin=0, end=1)]).state == "ok"
 
 
 def test_an_unknown_enqueue_is_resolved_when_its_task_is_seen() -> None:
-    tale = Tale()
-    tale.enqueue("a", (0, 1), "info")
-    tale.enqueue("b", (0, 1), "info")
-    tale.dequeue((2, 3), "a")
-    counts = check(tale.over()).counts
+    history = HistoryBuilder()
+    history.enqueue("a", (0, 1), "info")
+    history.enqueue("b", (0, 1), "info")
+    history.dequeue((2, 3), "a")
+    counts = check(history.finish()).counts
     assert (counts["unknown"], counts["unknown resolved"]) == (2, 1)
 
 
 def test_a_violation_is_shown_with_all_calls_for_its_task() -> None:
-    tale = fine()
-    tale.enqueue("b", (3, 4))
-    tale.call(ops.ExtendLease(lease=delivery("a", "k").lease, duration=9), (3, 4))
-    tale.recover("a", (3, 4), "info")
-    tale.dequeue((6, 7), "a", token="later")
-    history = tale.history
-    [resurrected] = check(history).verdicts["C10"].violations
-    shown = spans(history, resurrected)
+    history = fine()
+    history.enqueue("b", (3, 4))
+    history.call(ops.ExtendLease(lease=delivery("a", "k").lease, duration=9), (3, 4))
+    history.recover("a", (3, 4), "info")
+    history.dequeue((6, 7), "a", token="later")
+    [resurrected] = check(history.history).verdicts["C10"].violations
+    shown = spans(history.history, resurrected)
     assert [(span.op, span.marked) for span in shown] == [
         ("Enqueue", False),
         ("Dequeue", False),
@@ -138,10 +139,10 @@ def test_a_violation_is_shown_with_all_calls_for_its_task() -> None:
 
 
 def test_a_violation_is_marked_in_a_loaded_history() -> None:
-    tale = fine()
-    tale.dequeue((6, 7), "a", token="later")
-    [resurrected] = check(tale.history).verdicts["C10"].violations
-    again = History(map(evolve, tale.calls))
+    history = fine()
+    history.dequeue((6, 7), "a", token="later")
+    [resurrected] = check(history.history).verdicts["C10"].violations
+    again = History(map(evolve, history.calls))
     assert [span.op for span in spans(again, resurrected) if span.marked] == ["Done", "Dequeue"]
 
 

@@ -12,7 +12,7 @@ from asynq.handlers.mux import ServeMux
 from asynq.handlers.outcome import Failed, Settlement, decide
 from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.ops import Archive, Done, Retry
-from tests.unit.runs import Runs, delivery
+from tests.unit.handler_runs import Runs, delivery
 
 NOW = 1_700_000_000_000
 SECOND = timedelta(seconds=1)

@@ -15,13 +15,13 @@ from asynq.errors import HandlerNotFoundError, PayloadError, SkipRetry
 from asynq.handlers.context import Context, current_context
 from asynq.handlers.mux import ServeMux
 from asynq.handlers.outcome import Failed, Interrupted, Succeeded
-from tests.unit.runs import delivery, started
+from tests.unit.handler_runs import delivery, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.handlers.mux import Next
-    from tests.unit.runs import Runs
+    from tests.unit.handler_runs import Runs
 
 
 def naming(name: str) -> Callable[[Context, Task], str]:

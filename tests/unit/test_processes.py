@@ -27,8 +27,8 @@ from asynq.handlers.processes.process import HandlerProcess
 from asynq.protocol.ops import WriteResult
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
 from tests.programs import program_environment
-from tests.unit import jobs
-from tests.unit.runs import delivery, started
+from tests.unit import process_handlers
+from tests.unit.handler_runs import delivery, started
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from asynq.handlers.adapters import Handler
     from asynq.handlers.context import Context
     from asynq.handlers.outcome import Outcome
-    from tests.unit.runs import Runs
+    from tests.unit.handler_runs import Runs
 
 
 @pytest.fixture
@@ -62,15 +62,16 @@ async def failure(runs: Runs, handler: Handler, payload: bytes = b"") -> Excepti
 
 
 async def test_a_function_runs_in_another_process_that_is_reused(runs: Runs) -> None:
-    first = await runs.outcome(in_process(jobs.pid))
+    first = await runs.outcome(in_process(process_handlers.pid))
     assert isinstance(first, Succeeded)
     assert first.result != str(os.getpid()).encode()
-    assert await runs.outcome(in_process(jobs.pid)) == first
+    assert await runs.outcome(in_process(process_handlers.pid)) == first
 
 
 async def test_a_process_knows_the_context_of_the_run(runs: Runs) -> None:
     run = runs.make(
-        in_process(jobs.facts), delivery(payload=b"x", queue="low", retried=2, headers={"a": "b"}, timeout=60)
+        in_process(process_handlers.facts),
+        delivery(payload=b"x", queue="low", retried=2, headers={"a": "b"}, timeout=60),
     )
     outcome = await run.execute()
     assert isinstance(outcome, Succeeded)
@@ -81,7 +82,7 @@ async def test_a_process_knows_the_context_of_the_run(runs: Runs) -> None:
 
 
 async def test_a_process_writes_results_through_its_worker(runs: Runs) -> None:
-    assert await runs.outcome(in_process(jobs.progress)) == Succeeded(b"done")
+    assert await runs.outcome(in_process(process_handlers.progress)) == Succeeded(b"done")
     assert runs.broker.executed == [WriteResult(lease=delivery().lease, result=b'{"half":true}')]
 
 
@@ -90,7 +91,7 @@ async def test_a_refused_result_raises_in_the_process(runs: Runs, monkeypatch: p
         raise LeaseLostError("default", "id-1")
 
     monkeypatch.setattr(runs.broker, "execute", refuse)
-    error = await failure(runs, jobs.progress)
+    error = await failure(runs, process_handlers.progress)
     assert isinstance(error, LeaseLostError)
     assert (error.queue, error.task_id) == ("default", "id-1")
 
@@ -99,7 +100,7 @@ async def test_a_refused_result_raises_in_the_process(runs: Runs, monkeypatch: p
 
 
 async def test_an_error_keeps_its_class_message_and_traceback(runs: Runs) -> None:
-    error = await failure(runs, jobs.fail, b"value")
+    error = await failure(runs, process_handlers.fail, b"value")
     assert type(error) is ValueError
     assert str(error) == "boom"
     assert "in fail\n" in error.__notes__[0]
@@ -109,29 +110,29 @@ async def test_an_error_keeps_its_class_message_and_traceback(runs: Runs) -> Non
 async def test_a_verdict_as_a_cause_takes_effect(
     runs: Runs, payload: bytes, verdict: type[Exception]
 ) -> None:
-    assert wraps(await failure(runs, jobs.fail, payload), verdict)
+    assert wraps(await failure(runs, process_handlers.fail, payload), verdict)
 
 
 @pytest.mark.parametrize(
     ("payload", "text"), [(b"odd", "OddError: odd"), (b"exit", "the handler raised SystemExit: 3")]
 )
 async def test_an_error_that_cannot_be_pickled_is_sent_as_text(runs: Runs, payload: bytes, text: str) -> None:
-    error = await failure(runs, jobs.fail, payload)
+    error = await failure(runs, process_handlers.fail, payload)
     assert isinstance(error, HandlerError)
     assert str(error) == text
 
 
 async def test_an_error_that_formats_its_text_keeps_it(runs: Runs) -> None:
-    error = await failure(runs, jobs.fail, b"formats")
-    assert type(error) is jobs.FormatsError
+    error = await failure(runs, process_handlers.fail, b"formats")
+    assert type(error) is process_handlers.FormatsError
     assert (str(error), error.number) == ("bad 3", 3)
 
 
 async def test_a_process_is_reused_after_an_error(runs: Runs) -> None:
-    before = await runs.outcome(in_process(jobs.pid))
-    await failure(runs, jobs.fail, b"value")
-    await failure(runs, jobs.unpicklable_result)
-    assert await runs.outcome(in_process(jobs.pid)) == before
+    before = await runs.outcome(in_process(process_handlers.pid))
+    await failure(runs, process_handlers.fail, b"value")
+    await failure(runs, process_handlers.unpicklable_result)
+    assert await runs.outcome(in_process(process_handlers.pid)) == before
 
 
 @pytest.mark.parametrize(
@@ -141,42 +142,48 @@ async def test_a_process_is_reused_after_an_error(runs: Runs) -> None:
 async def test_a_crashed_process_fails_only_its_own_handler(
     runs: Runs, payload: bytes, exitcode: int
 ) -> None:
-    error = await failure(runs, jobs.crash, payload)
+    error = await failure(runs, process_handlers.crash, payload)
     assert isinstance(error, HandlerProcessError)
     assert error.exitcode == exitcode
-    assert isinstance(await runs.outcome(in_process(jobs.pid)), Succeeded)
+    assert isinstance(await runs.outcome(in_process(process_handlers.pid)), Succeeded)
 
 
 async def test_a_thread_left_by_a_handler_does_not_affect_later_calls(runs: Runs) -> None:
-    assert await runs.outcome(in_process(jobs.leaves_a_thread)) == Succeeded()
+    assert await runs.outcome(in_process(process_handlers.leaves_a_thread)) == Succeeded()
     for number in range(20):
         payload = b'{"number": %d}' % number
-        doubled = await runs.outcome(in_process(jobs.double, payload=jobs.Order), delivery(payload=payload))
+        doubled = await runs.outcome(
+            in_process(process_handlers.double, payload=process_handlers.Order), delivery(payload=payload)
+        )
         assert doubled == Succeeded(b"%d" % (2 * number))
 
 
 @pytest.mark.parametrize("payload", [b"return", b"raise", b"write"])
 async def test_a_child_forked_by_a_handler_answers_no_call(runs: Runs, payload: bytes) -> None:
-    assert await runs.outcome(in_process(jobs.forks), delivery(payload=payload)) == Succeeded(b"its own")
-    assert (await runs.outcome(in_process(jobs.pid))) == await runs.outcome(in_process(jobs.pid))
+    assert await runs.outcome(in_process(process_handlers.forks), delivery(payload=payload)) == Succeeded(
+        b"its own"
+    )
+    assert (await runs.outcome(in_process(process_handlers.pid))) == await runs.outcome(
+        in_process(process_handlers.pid)
+    )
 
 
 async def test_the_end_of_an_idle_process_fails_no_task(runs: Runs) -> None:
-    outcome = await runs.outcome(in_process(jobs.pid))
+    outcome = await runs.outcome(in_process(process_handlers.pid))
     assert isinstance(outcome, Succeeded)
     assert outcome.result is not None
     process = psutil.Process(int(outcome.result))
     process.kill()
     process.wait(5)
-    assert isinstance(await runs.outcome(in_process(jobs.pid)), Succeeded)
+    assert isinstance(await runs.outcome(in_process(process_handlers.pid)), Succeeded)
 
 
 async def test_a_signal_to_all_processes_does_not_end_handler_processes(runs: Runs) -> None:
-    outcome = await runs.outcome(in_process(jobs.pid))
+    outcome = await runs.outcome(in_process(process_handlers.pid))
     assert isinstance(outcome, Succeeded)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(int(outcome.result or 0), number)
-    assert await runs.outcome(in_process(jobs.pid)) == outcome
+    assert await runs.outcome(in_process(process_handlers.pid)) == outcome
 
 
 # --- killing ----------------------------------------------------------------------------------------------
@@ -201,18 +208,20 @@ def all_gone(processes: list[psutil.Process]) -> bool:
 async def test_a_cancelled_run_is_killed_with_all_its_child_processes(
     runs: Runs, tmp_path: Path, stop: Cancelled | Interrupted
 ) -> None:
-    run = runs.make(in_process(jobs.spin), delivery(payload=str(tmp_path / "f").encode()), grace=5)
+    run = runs.make(
+        in_process(process_handlers.spin), delivery(payload=str(tmp_path / "f").encode()), grace=5
+    )
     execution = asyncio.create_task(run.execute())
     processes = await at_work(tmp_path / "f")
     run.cancel(stop)
     assert await execution == stop
     await run.finished.wait()
     assert all_gone(processes)
-    assert isinstance(await runs.outcome(in_process(jobs.pid)), Succeeded)
+    assert isinstance(await runs.outcome(in_process(process_handlers.pid)), Succeeded)
 
 
 async def test_the_handler_is_killed_when_its_middleware_stops_waiting(runs: Runs, tmp_path: Path) -> None:
-    mux = in_process(jobs.spin)
+    mux = in_process(process_handlers.spin)
     seen: list[psutil.Process] = []
 
     @mux.middleware
@@ -234,7 +243,7 @@ async def test_a_run_cancelled_before_its_process_starts_does_not_start(runs: Ru
     for _ in range(2):
         runs.threads.submit(lambda: (busy.wait(5), release.wait(5)))
     busy.wait(5)
-    run = runs.make(in_process(jobs.pid))
+    run = runs.make(in_process(process_handlers.pid))
     execution = await started(run)
     run.cancel(Interrupted("shutdown"))
     assert await execution == Interrupted("shutdown")
@@ -244,10 +253,10 @@ async def test_a_run_cancelled_before_its_process_starts_does_not_start(runs: Ru
 
 
 async def test_closing_the_pool_ends_busy_and_idle_processes(runs: Runs, tmp_path: Path) -> None:
-    idle = await runs.outcome(in_process(jobs.pid))
+    idle = await runs.outcome(in_process(process_handlers.pid))
     assert isinstance(idle, Succeeded)
     execution: asyncio.Task[Outcome] = asyncio.create_task(
-        runs.outcome(in_process(jobs.spin), delivery(payload=str(tmp_path / "f").encode()))
+        runs.outcome(in_process(process_handlers.spin), delivery(payload=str(tmp_path / "f").encode()))
     )
     processes = [psutil.Process(int(idle.result or 0)), *(await at_work(tmp_path / "f"))]
     runs.processes.close()
@@ -255,7 +264,7 @@ async def test_closing_the_pool_ends_busy_and_idle_processes(runs: Runs, tmp_pat
     assert isinstance(outcome, Failed)
     assert isinstance(outcome.error, HandlerProcessError)
     assert all_gone(processes)
-    assert isinstance(await runs.outcome(in_process(jobs.pid)), Failed)
+    assert isinstance(await runs.outcome(in_process(process_handlers.pid)), Failed)
 
 
 # --- what is refused --------------------------------------------------------------------------------------
@@ -274,7 +283,7 @@ def local() -> Handler:
 
 
 @pytest.mark.parametrize(
-    "handler", [lambda ctx, task: None, local(), Callable(), Callable().method, partial(jobs.pid)]
+    "handler", [lambda ctx, task: None, local(), Callable(), Callable().method, partial(process_handlers.pid)]
 )
 def test_a_handler_that_a_process_cannot_import_is_refused(handler: Handler) -> None:
     mux = ServeMux()
@@ -290,19 +299,19 @@ async def test_an_async_handler_is_refused() -> None:
 
 
 async def test_a_function_whose_name_refers_to_another_fails_with_the_reason(runs: Runs) -> None:
-    assert "decorated_over" in str(await failure(runs, jobs.original))
+    assert "decorated_over" in str(await failure(runs, process_handlers.original))
 
 
 def test_handler_processes_end_when_their_worker_is_killed(tmp_path: Path) -> None:
     program = """
 import asyncio, os, sys
 from concurrent.futures import ThreadPoolExecutor
-from tests.unit import jobs
-from tests.unit.runs import delivery, Runs
+from tests.unit import process_handlers
+from tests.unit.handler_runs import delivery, Runs
 from asynq.handlers.mux import ServeMux
 
 mux = ServeMux()
-mux.handle("t", jobs.spin, executor="process")
+mux.handle("t", process_handlers.spin, executor="process")
 
 async def main():
     await Runs(ThreadPoolExecutor(1)).outcome(mux, delivery(payload=sys.argv[1].encode()))
@@ -325,5 +334,5 @@ async def test_a_signal_to_all_processes_does_not_end_a_starting_one(runs: Runs)
         os.kill(process._process.pid, number)
     runs.processes._all.add(process)
     runs.processes.give_back(process)
-    outcome = await runs.outcome(in_process(jobs.pid))
+    outcome = await runs.outcome(in_process(process_handlers.pid))
     assert outcome == Succeeded(str(process._process.pid).encode())

@@ -11,14 +11,14 @@ import pytest
 from asynq.errors import HandlerError, ResultError, SkipRetry, TaskDeadlineError, TaskTimeoutError
 from asynq.handlers.context import CancelReason, Context, current_context
 from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded
-from tests.unit.runs import delivery, started
+from tests.unit.handler_runs import delivery, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.client.task import Task
     from asynq.handlers.adapters import Handler
-    from tests.unit.runs import Runs
+    from tests.unit.handler_runs import Runs
 
 
 def fail(error: BaseException) -> Any:

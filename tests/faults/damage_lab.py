@@ -22,7 +22,7 @@ GOOD = 20
 """How many tasks nobody damages."""
 
 
-class Bench:
+class DamageLab:
     """A store with damaged tasks among good ones, and a server that works on them all."""
 
     def __init__(self, site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Histories written by hand: calls with their times in milliseconds, told in the words of the domain."""
+"""Builds histories for tests of the rules: calls with their times in milliseconds."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 LEASE = 60_000
 Outcome = Literal["ok", "fail", "info"]
 Times = tuple[int, int]
-"""When a call began and when it ended."""
+"""Start and end of a call."""
 
 
-class Story(NamedTuple):
-    """A tale with the rule that judges it, and the violations it must find; none: all may have been well."""
+class Scenario(NamedTuple):
+    """A history, the rule that checks it, and the violations that the rule must find."""
 
     rule: Callable[[History], Verdict]
-    tell: Callable[[Tale], History]
+    build: Callable[[HistoryBuilder], History]
     found: tuple[str, ...]
 
 
-STORIES: list[Story] = []
+SCENARIOS: list[Scenario] = []
 
 
-def story(
+def scenario(
     rule: Callable[[History], Verdict], *found: str
-) -> Callable[[Callable[[Tale], History]], Callable[[Tale], History]]:
-    """Register a tale; several times for a tale that several rules judge."""
+) -> Callable[[Callable[[HistoryBuilder], History]], Callable[[HistoryBuilder], History]]:
+    """Register a history with the rule that checks it. Can be used several times for several rules."""
 
-    def register(tell: Callable[[Tale], History]) -> Callable[[Tale], History]:
-        STORIES.append(Story(rule, tell, found))
-        return tell
+    def register(build: Callable[[HistoryBuilder], History]) -> Callable[[HistoryBuilder], History]:
+        SCENARIOS.append(Scenario(rule, build, found))
+        return build
 
     return register
 
 
-class Tale:
-    """A history in the making. Every method adds one call."""
+class HistoryBuilder:
+    """A history under construction. Each method adds one call."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -145,7 +145,7 @@ class Tale:
         lost = LostLease(message=message(task_id), observed="o")
         return self.call(ops.Recover(lost=lost, to=to, error="e", delay=delay), times, done, outcome)
 
-    def over(
+    def finish(
         self,
         at: int = 1_000_000,
         *held: StoredTask,
@@ -154,7 +154,7 @@ class Tale:
         processed: int = 0,
         failed: int = 0,
     ) -> History:
-        """The history, with what remained in queue "q" in the end."""
+        """The history, with the tasks that remain in queue "q"."""
         stats = QueueStats(queue="q", processed_total=processed, failed_total=failed)
         self.remains = Remains(
             at=at * MILLISECOND,
