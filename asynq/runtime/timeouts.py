@@ -39,8 +39,9 @@ class Timer:
         self._arm(seconds)
 
     def cancel(self) -> None:
-        """Do not call the function."""
+        """Do not call the function, and release it: its owner often holds this timer, too."""
         self._handle.cancel()
+        self._callback = _do_nothing
 
     def _arm(self, seconds: float) -> None:
         self._due = self._loop.time() + seconds
@@ -58,6 +59,10 @@ class Timer:
             self._handle = self._loop.call_soon(self._turn, left - 1)
         else:
             self._callback()
+
+
+def _do_nothing() -> None:
+    pass
 
 
 class _Timeout(AbstractAsyncContextManager["_Timeout"]):
