@@ -102,6 +102,7 @@ _TABLE = """
 75 D G11 a wake-up is lost with its connection
 76 D G3 leases use the clock of the client
 77 A G11 a full server cannot be drained
+78 A G4 a task that a peer of another language created is deleted without its lock
 """
 
 

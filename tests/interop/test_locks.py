@@ -28,11 +28,6 @@ LOCKS = "asynq:{*}:unique:*"
 
 WAITING = ("pending", "scheduled", "retry", "archived")
 """States in which a task waits with its lock held."""
-FORGOTTEN = pytest.mark.xfail(
-    strict=True,
-    reason="Go writes no unique_key field for a unique task in a group, so its lock stays until it expires",
-)
-GROUPED = pytest.param("aggregating", marks=FORGOTTEN)
 
 
 def waiting(owner: Side, other: Side, state: str, task: str = "a") -> Shown:
@@ -152,7 +147,6 @@ def test_go_releases_the_lock_of_a_task_it_deletes_from_a_group(
     again(python, info)
 
 
-@FORGOTTEN
 def test_python_releases_the_lock_of_a_task_it_deletes_from_a_group(
     go: GoSide, python: PythonSide, place: Place
 ) -> None:
@@ -182,7 +176,7 @@ def test_python_releases_the_lock_of_a_task_it_aggregates(
     again(python, info)
 
 
-@pytest.mark.parametrize("state", [*WAITING, GROUPED])
+@pytest.mark.parametrize("state", [*WAITING, "aggregating"])
 def test_python_releases_the_locks_of_all_tasks_it_deletes_in_a_state(
     go: GoSide, python: PythonSide, place: Place, state: str
 ) -> None:
@@ -202,7 +196,7 @@ def test_go_releases_the_locks_of_all_tasks_it_deletes_in_a_state(
     again(go, info)
 
 
-@pytest.mark.parametrize("state", [*WAITING, GROUPED])
+@pytest.mark.parametrize("state", [*WAITING, "aggregating"])
 def test_python_releases_the_locks_of_a_queue_it_purges(
     go: GoSide, python: PythonSide, place: Place, state: str
 ) -> None:
@@ -212,7 +206,7 @@ def test_python_releases_the_locks_of_a_queue_it_purges(
     again(python, info)
 
 
-@pytest.mark.parametrize("state", [*WAITING, GROUPED])
+@pytest.mark.parametrize("state", [*WAITING, "aggregating"])
 def test_python_releases_the_locks_of_a_queue_it_deletes(
     go: GoSide, python: PythonSide, place: Place, state: str
 ) -> None:
@@ -222,7 +216,7 @@ def test_python_releases_the_locks_of_a_queue_it_deletes(
     again(python, info)
 
 
-@pytest.mark.parametrize("state", ["pending", GROUPED])
+@pytest.mark.parametrize("state", ["pending", "aggregating"])
 def test_python_releases_the_lock_of_a_task_it_trims_from_the_archive(
     go: GoSide, python: PythonSide, place: Place, state: str
 ) -> None:
@@ -238,7 +232,7 @@ def test_python_releases_the_lock_of_a_task_it_trims_from_the_archive(
     again(python, info)
 
 
-@pytest.mark.parametrize("state", ["pending", GROUPED])
+@pytest.mark.parametrize("state", ["pending", "aggregating"])
 def test_python_releases_the_lock_of_an_archived_task_that_makes_room_for_another(
     go: GoSide, python: PythonSide, place: Place, state: str
 ) -> None:

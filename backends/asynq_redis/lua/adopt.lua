@@ -4,7 +4,7 @@
 -- ARGV: now prefix grace cursor limit
 --   grace: milliseconds. cursor: ids to skip, the longest running first.
 -- answers: {number adopted, number dropped, next cursor or 0}
--- @include arguments types time keys
+-- @include arguments types time keys delete
 
 local active, lease = key(), key()
 local refusal = misplaced(active, 'list') or misplaced(lease, 'zset')
@@ -18,8 +18,7 @@ for _, id in ipairs(ids) do
   local hash = task_key(prefix, id)
   if not redis.call('ZSCORE', lease, id) then
     local known = try('HEXISTS', hash, 'msg') == 1
-    local target = known and orphans or gone
-    target[#target + 1] = { id = id, hash = hash }
+    if known then orphans[#orphans + 1] = { id = id, hash = hash } else gone[#gone + 1] = doomed_task(hash, id) end
   end
 end
 local score = as_score(lapse(now, grace))
@@ -30,7 +29,7 @@ for _, task in ipairs(orphans) do
 end
 for _, task in ipairs(gone) do
   redis.call('LREM', active, -1, task.id)
-  redis.call('DEL', task.hash)
+  delete_task(task)
 end
 local ended = #ids < limit
 return { #orphans, #gone, ended and 0 or cursor + #ids - #gone }

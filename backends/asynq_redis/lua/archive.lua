@@ -4,7 +4,7 @@
 -- ARGV: now prefix max_size max_age | id token msg
 --   lock: the hash again if the task has none. max_age: milliseconds.
 -- answers: each 1, or 0 if the lease is lost
--- @include arguments types time keys rewrite fence lock count discard
+-- @include arguments types time keys rewrite fence lock count delete discard
 
 local active, lease, archived, processed, failed = key(), key(), key(), key(), key()
 local refusal = misplaced(active, 'list') or misplaced(lease, 'zset') or misplaced(archived, 'zset')

@@ -4,7 +4,7 @@
 -- ARGV: now prefix force limit
 --   force: 1 or empty.
 -- answers: {1 if the queue is deleted else 0, number of tasks deleted} | {-1, number of active tasks}
--- @include arguments types time keys lock discard count
+-- @include arguments types time keys delete discard count
 
 local pending, active, lease, scheduled, retry, archived = key(), key(), key(), key(), key(), key()
 local completed, groups, sets, paused, processed, failed = key(), key(), key(), key(), key(), key()
@@ -65,8 +65,7 @@ end
 if force ~= '' then redis.call('SET', paused, whole(math.floor(now / 1000000)), 'NX') end
 if kind == 'list' then redis.call('RPOP', source, #tasks) end
 for _, task in ipairs(tasks) do
-  redis.call('DEL', task.hash)
-  if task.lock then redis.call('DEL', task.lock) end
+  delete_task(task)
   if kind == 'zset' then redis.call('ZREM', source, task.id) end
 end
 if group and redis.call('ZCARD', source) == 0 then redis.call('SREM', groups, group) end

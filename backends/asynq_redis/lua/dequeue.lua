@@ -5,7 +5,7 @@
 --   lease: duration in milliseconds. limit: maximum active tasks of the queue, empty for no limit. order: numbers of queues, counted from 1, most preferred first.
 -- answers: {deliveries, 1 if ids were dropped else 0, refusals, now ms}
 --   delivery: {number of the queue, id, msg, expiry ms, lease losses, cancel}; refusal: {number, reason}
--- @include arguments types time keys fence lock
+-- @include arguments types time keys fence lock delete
 
 -- Maximum ids examined per queue. Ids without a task count, but are not delivered.
 local MOST = 100
@@ -82,7 +82,7 @@ local function pick(queue)
       queue.tasks[#queue.tasks + 1] = task
       return task
     end
-    queue.gone[#queue.gone + 1] = not listed_twice and task.hash or false
+    queue.gone[#queue.gone + 1] = not listed_twice and task.hash and doomed_task(task.hash, id) or false
     id = following(queue)
   end
 end
@@ -118,8 +118,8 @@ end
 for _, queue in ipairs(queues) do
   if queue.used > 0 then redis.call('RPOP', queue.pending, queue.used) end
   dropped = dropped or #queue.gone > 0
-  for _, hash in ipairs(queue.gone) do
-    if hash then redis.call('DEL', hash) end
+  for _, gone in ipairs(queue.gone) do
+    if gone then delete_task(gone) end
   end
   if #queue.tasks > 0 then
     local ids, leases = {}, {}

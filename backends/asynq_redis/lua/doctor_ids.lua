@@ -4,7 +4,7 @@
 -- ARGV: now prefix kind state offset limit repair grace
 --   kind: list or zset. repair: 1 or empty. grace: milliseconds until a new lease expires.
 -- answers: {number of ids examined, {ids without a task}, {active tasks without a lease}}
--- @include arguments types time keys
+-- @include arguments types time keys delete
 
 local source, lease = key(), key()
 local now, prefix, kind, state = microseconds(arg()), arg(), arg(), arg()
@@ -18,21 +18,22 @@ if kind == 'list' then
 else
   ids = redis.call('ZRANGE', source, offset, offset + limit - 1)
 end
-local gone, stranded = {}, {}
+local gone, doomed_tasks, stranded = {}, {}, {}
 for _, id in ipairs(ids) do
   local hash = task_key(prefix, id)
   local known = try('HEXISTS', hash, 'msg') == 1
   if not known then
     gone[#gone + 1] = id
+    doomed_tasks[#doomed_tasks + 1] = doomed_task(hash, id)
   elseif state == 'active' and not redis.call('ZSCORE', lease, id) then
     stranded[#stranded + 1] = id
   end
 end
 if repair ~= '' then
-  for _, id in ipairs(gone) do
+  for i, id in ipairs(gone) do
     if kind == 'list' then redis.call('LREM', source, -1, id) else redis.call('ZREM', source, id) end
     if state == 'active' then redis.call('ZREM', lease, id) end
-    redis.call('DEL', task_key(prefix, id))
+    delete_task(doomed_tasks[i])
   end
   for _, id in ipairs(stranded) do
     redis.call('ZADD', lease, as_score(lapse(now, grace)), id)

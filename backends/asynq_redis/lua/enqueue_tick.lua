@@ -5,12 +5,12 @@
 --   missing if the task was refused.
 --   tick: milliseconds. keep: milliseconds to keep the mark. The rest as in enqueue.lua.
 -- answers: each {2} decided before | {3, milliseconds until it is due} | as enqueue.lua
--- @include arguments types time lock enqueue
+-- @include arguments types time lock delete enqueue
 
 local queue = queue_of_keys()
 if queue.refusal then return redis.error_reply(queue.refusal) end
 local now = microseconds(arg())
-for i = 1, #ARGV / 12 do touch_replaced(KEYS[i * 4 + 3], ARGV[i * 12 + 1]) end
+for i = 1, #ARGV / 12 do touch_replaced(KEYS[i * 4 + 3], ARGV[i * 12 - 8], ARGV[i * 12 + 1]) end
 
 -- Skip the arguments and keys of a task that is not enqueued.
 local function skip()

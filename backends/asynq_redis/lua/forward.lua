@@ -3,7 +3,7 @@
 -- KEYS: scheduled retry pending groups
 -- ARGV: now prefix limit
 -- answers: {number moved, ids left to examine (1 or 0), next due second or empty}
--- @include arguments types time keys lock
+-- @include arguments types time keys lock delete
 
 local scheduled, retry, pending, groups = key(), key(), key(), key()
 local refusal = misplaced(scheduled, 'zset') or misplaced(retry, 'zset')
@@ -31,7 +31,9 @@ for i = 1, math.min(limit, #due) do
   task.again = seen[task.id]
   seen[task.id] = true
   task.known = try('HEXISTS', task.hash, 'msg') == 1
-  if task.known then
+  if not task.known then
+    task.gone = doomed_task(task.hash, task.id)
+  else
     local found = redis.call('HMGET', task.hash, 'group', 'unique_key', 'unique_until', 'unique_keep')
     if found[1] and found[1] ~= '' then
       task.group, task.group_key = found[1], group_key(prefix, found[1])
@@ -51,8 +53,8 @@ end
 local moved = 0
 for _, task in ipairs(chosen) do
   redis.call('ZREM', task.source, task.id)
-  if not task.known then
-    redis.call('DEL', task.hash)
+  if task.gone then
+    delete_task(task.gone)
   elseif not task.again then
     moved = moved + 1
     -- The token proves where the last settlement moved the task. The task is no longer there.

@@ -5,7 +5,7 @@
 -- ARGV: now prefix grace skip limit
 --   grace: extra milliseconds for a lease written by a Go worker. skip: leases to skip.
 -- answers: {each lost: {id, msg, score, token, lease losses}, number dropped, next skip or -1}
--- @include arguments types time keys fence
+-- @include arguments types time keys fence delete
 
 -- Bytes of messages after which no further lease is listed, so that the reply arrives in time.
 local MOST_BYTES = 8 * 1024 * 1024
@@ -33,13 +33,13 @@ while 2 * passed < #found and #lost + #gone + #stray < limit and bytes < MOST_BY
       bytes = bytes + #task[1]
       lost[#lost + 1] = { id, task[1], score, task[2] or '', tonumber(task[3]) or 0 }
     else
-      gone[#gone + 1] = { id = id, hash = hash }
+      gone[#gone + 1] = doomed_task(hash, id)
     end
   end
 end
 for _, task in ipairs(gone) do
   leave(active, task.id)
-  redis.call('DEL', task.hash)
+  delete_task(task)
 end
 for _, id in ipairs(stray) do left[#left + 1] = id end
 end_leases(lease)

@@ -4,7 +4,7 @@
 -- ARGV: now prefix from to limit max_size max_age group
 --   to: pending, archived or deleted. max_age: milliseconds. group: its name, empty for none.
 -- answers: {number moved, number of ids examined}
--- @include arguments types time keys lock discard manage
+-- @include arguments types time keys lock delete discard manage
 
 local queue = queue_of_keys()
 local source, lease = key(), key()
@@ -50,7 +50,7 @@ if #ids > 0 then
     if group ~= '' and redis.call('ZCARD', source) == 0 then redis.call('SREM', queue.groups, group) end
   end
 end
-for _, task in ipairs(gone) do redis.call('DEL', task.hash) end
+for _, task in ipairs(gone) do put(queue, task, 'deleted', now) end
 for _, task in ipairs(moving) do put(queue, task, to, now) end
 discard(queue.archived, giving_way)
 return { #moving, #ids }

@@ -3,7 +3,7 @@
 -- KEYS: completed archived
 -- ARGV: now prefix limit
 -- answers: number deleted
--- @include arguments types time keys discard
+-- @include arguments types time keys delete discard
 
 local completed = key()
 local refusal = misplaced(completed, 'zset')

@@ -4,7 +4,7 @@
 -- ARGV: now prefix max_size max_age | id score token to delay msg
 --   lock: the hash again if the task has none. score, token: as observed. to: pending, retry or archived.
 -- answers: each 1, or 0 if the lease has changed
--- @include arguments types time keys rewrite fence lock count discard
+-- @include arguments types time keys rewrite fence lock count delete discard
 
 local active, lease, pending, retry, archived = key(), key(), key(), key(), key()
 local processed, failed = key(), key()

@@ -5,7 +5,7 @@
 --   grace: milliseconds until the lease of an active task expires. msg: as found, empty for none. to: a state,
 --   or empty to delete the task. at: second at which the retention of a completed task ends.
 -- answers: nothing
--- @include arguments types time keys places
+-- @include arguments types time keys places delete
 
 local places = places_of_keys()
 if places.refusal then return redis.error_reply(places.refusal) end
@@ -15,19 +15,16 @@ local items = {}
 while more() do
   local item = { id = arg(), msg = arg(), state = arg(), to = arg(), at = arg() }
   item.hash = task_key(prefix, item.id)
-  local task = try('HMGET', item.hash, 'msg', 'state', 'group', 'pending_since', 'unique_key') or {}
-  item.group = task[3] or ''
-  if task[5] and try('GET', task[5]) == item.id then item.lock = task[5] end
+  local task = try('HMGET', item.hash, 'msg', 'state', 'pending_since', 'group') or {}
+  item.group = task[4] or ''
+  item.doomed = doomed_task(item.hash, item.id)
   local same = (task[1] or '') == item.msg and (task[2] or '') == item.state
-  item.mine = same and not (task[1] and listed(places, prefix, item.id, task[2], task[3], task[4]))
+  item.mine = same and not (task[1] and listed(places, prefix, item.id, task[2], task[4], task[3]))
   items[#items + 1] = item
 end
 
 local put = {
-  [''] = function(item)
-    redis.call('DEL', item.hash)
-    if item.lock then redis.call('DEL', item.lock) end
-  end,
+  [''] = function(item) delete_task(item.doomed) end,
   pending = function(item)
     redis.call('LPUSH', places.pending, item.id)
     redis.call('HSET', item.hash, 'pending_since', nanoseconds(now))

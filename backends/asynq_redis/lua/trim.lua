@@ -4,7 +4,7 @@
 -- ARGV: now prefix max_size max_age limit
 --   max_age: milliseconds.
 -- answers: number deleted
--- @include arguments types time keys discard
+-- @include arguments types time keys delete discard
 
 local archived = key()
 local refusal = misplaced(archived, 'zset')

@@ -1,19 +1,13 @@
--- Delete tasks with everything that belongs to them. They are looked up before the first write.
+-- Delete the tasks of a collection.
 local function doomed(prefix, ids)
   local tasks = {}
-  for i, id in ipairs(ids) do
-    local hash = task_key(prefix, id)
-    local lock = try('HGET', hash, 'unique_key')
-    if lock and try('GET', lock) ~= id then lock = nil end
-    tasks[i] = { id = id, hash = hash, lock = lock }
-  end
+  for i, id in ipairs(ids) do tasks[i] = doomed_task(task_key(prefix, id), id) end
   return tasks
 end
 
 local function discard(collection, tasks)
   for _, task in ipairs(tasks) do
-    redis.call('DEL', task.hash)
-    if task.lock then redis.call('DEL', task.lock) end
+    delete_task(task)
     redis.call('ZREM', collection, task.id)
   end
 end

@@ -11,10 +11,8 @@ local function queue_of_keys()
 end
 
 -- Only the hash names the lock of a replaced task, so the lock is accessed before the first write.
-local function touch_replaced(hash, replace)
-  if replace == '' then return end
-  local lock = try('HGET', hash, 'unique_key')
-  if lock then try('GET', lock) end
+local function touch_replaced(hash, id, replace)
+  if replace ~= '' then doomed_task(hash, id) end
 end
 
 -- The answer if an earlier copy of the call created the task.
@@ -26,8 +24,7 @@ local function made_before(queue, now, id, state, pending_since)
 end
 
 local function clear(queue, task, hash, id)
-  if task.unique_key then release(task.unique_key, id) end
-  redis.call('DEL', hash)
+  delete_task(doomed_task(hash, id))
   if not task.leaves then redis.call('ZREM', queue[task.state], id) end
 end
 
@@ -39,11 +36,11 @@ local function enqueue(queue, now, hash, lock, group_key, leaving)
 
   local old
   if redis.call('EXISTS', hash) == 1 then
-    local found = try('HMGET', hash, 'state', 'enqueue_id', 'unique_key', 'pending_since')
+    local found = try('HMGET', hash, 'state', 'enqueue_id', 'pending_since')
     if not found then return { -2, misplaced(hash, 'hash') } end
     local state = found[1]
-    if found[2] == enqueue_id then return made_before(queue, now, id, state, found[4]) end
-    old = { state = state, unique_key = found[3], leaves = leaving and leaving[id] }
+    if found[2] == enqueue_id then return made_before(queue, now, id, state, found[3]) end
+    old = { state = state, leaves = leaving and leaving[id] }
     local gives_way = replace ~= '' and (state == 'archived' or state == 'completed')
     if not (gives_way or old.leaves) then return { 0, state or '' } end
   end

@@ -14,10 +14,11 @@ end
 -- The current task. It accesses every key that moving the task writes. Without `exists` there is no task.
 local function look_up(queue, prefix, id)
   local hash = task_key(prefix, id)
-  local found = try('HMGET', hash, 'msg', 'state', 'group', 'unique_key', 'unique_until', 'unique_keep') or {}
+  local found = try('HMGET', hash, 'state', 'group', 'unique_key', 'unique_until', 'unique_keep', 'enqueue_id') or {}
   local task = {
-    id = id, hash = hash, exists = redis.call('EXISTS', hash) == 1, known = found[1], state = found[2] or '',
-    group = found[3] or '', lock = found[4], ends = found[5], keep = found[6],
+    id = id, hash = hash, exists = redis.call('EXISTS', hash) == 1, known = try('HEXISTS', hash, 'msg') == 1,
+    state = found[1] or '', group = found[2] or '', lock = lock_of(hash, id, found[3], found[2], found[6]),
+    ends = found[4], keep = found[5],
   }
   if task.state == 'aggregating' then
     task.source = group_key(prefix, task.group)
@@ -48,8 +49,7 @@ end
 
 local function put(queue, task, to, now)
   if to == 'deleted' then
-    redis.call('DEL', task.hash)
-    if task.owned then redis.call('DEL', task.owned) end
+    delete_task({ hash = task.hash, lock = task.owned })
   elseif to == 'archived' then
     redis.call('ZADD', queue.archived, whole(seconds_up(now)), task.id)
     redis.call('HSET', task.hash, 'state', 'archived')
@@ -58,6 +58,8 @@ local function put(queue, task, to, now)
     redis.call('LPUSH', queue.pending, task.id)
     redis.call('HSET', task.hash, 'state', 'pending', 'pending_since', nanoseconds(now))
     redis.call('HDEL', task.hash, 'lease_token', 'cancel', 'group')
+    -- Without the group nothing would say that only the message names the lock.
+    if task.lock then redis.call('HSET', task.hash, 'unique_key', task.lock) end
     if task.lock and task.keep and task.ends ~= 'start' then renew(task.lock, task.id, task.ends, task.keep, 0) end
   end
 end

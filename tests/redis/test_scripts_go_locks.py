@@ -1,0 +1,348 @@
+"""Locks of unique tasks that Go put into groups: only the message of such a task names its lock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq.protocol.doctor import Fault
+from asynq.protocol.ops import (
+    AdoptOrphans,
+    Archive,
+    ArchiveTask,
+    Complete,
+    DeleteQueue,
+    DeleteTask,
+    Done,
+    Enqueue,
+    EnqueueTick,
+    Examine,
+    FinishAggregation,
+    Forward,
+    ListLostLeases,
+    MoveTasks,
+    PurgeCompleted,
+    Recover,
+    Retry,
+    RunTask,
+    TakeGroup,
+    TrimArchive,
+)
+from asynq.task_state import TaskState
+from asynq_mutants.scripts.sources import included, read_sources
+from tests.redis.driver import Driver, message
+from tests.redis.go_tasks import GROUP, LOCK, NOW, P, go_leaves, locked
+
+if TYPE_CHECKING:
+    from asynq.protocol.message import Delivery
+
+HOUR = 3_600_000
+
+End = Callable[[Driver, str], None]
+Ending = tuple[str, str, End]
+"""The script that ends or removes the task, how, and the calls that make it do so."""
+
+
+def starting_with(state: str, *then: Callable[[Driver], Any]) -> End:
+    """Let Go leave its task, whose lock this owner has, and which exists until the last of these steps."""
+
+    def run(driver: Driver, owner: str) -> None:
+        go_leaves(driver, state)
+        driver.client.set(LOCK, owner)
+        for step in then:
+            assert locked(driver)
+            step(driver)
+
+    return run
+
+
+def settled(settle: Callable[[Delivery], Any]) -> Callable[[Driver], None]:
+    """Run the pending task."""
+
+    def run(driver: Driver) -> None:
+        [delivery] = driver.take()
+        assert driver.one(settle(delivery)) is None
+
+    return run
+
+
+def executed(op: Any) -> Callable[[Driver], None]:
+    """Execute an operation, which must not be refused."""
+
+    def run(driver: Driver) -> None:
+        assert not isinstance(driver.one(op), Exception)
+
+    return run
+
+
+def given_way(settle: Callable[[Driver], object]) -> Callable[[Driver], None]:
+    """Archive another task, for which the archived one makes room."""
+
+    def run(driver: Driver) -> None:
+        driver.enqueue(message("other"))
+        settle(driver)
+        assert driver.client.zrange(f"{P}archived", 0, -1) == [b"other"]
+
+    return run
+
+
+def lost(max_size: int) -> Callable[[Driver], None]:
+    """Archive the task of a lost worker."""
+
+    def run(driver: Driver) -> None:
+        driver.take()
+        driver.clock.advance(60_000)
+        [lease] = driver.one(ListLostLeases(queue="q")).leases
+        assert driver.one(Recover(lost=lease, to="archived", error="lost", max_size=max_size)) is True
+
+    return run
+
+
+def aggregated(driver: Driver) -> None:
+    """Finish an aggregation of the group."""
+    taken = driver.one(TakeGroup(queue="q", group="g", set_id="s", grace=0, hold=1000))
+    aggregate = Enqueue(message=message("aggregate"), enqueue_id="e")
+    assert driver.one(FinishAggregation(taken=taken, enqueue=aggregate)).state is TaskState.PENDING
+
+
+def ticked(driver: Driver) -> None:
+    """Let the second of two ticks of a call replace the task."""
+    first = Enqueue(message=message("first"), enqueue_id="e", on_conflict="replace_finished")
+    ticks = [
+        EnqueueTick(entry_id=enqueue.message.id, tick=driver.clock.now(), keep=HOUR, enqueue=enqueue)
+        for enqueue in (first, REPLACE)
+    ]
+    assert {answer.enqueued.state for answer in driver.all(ticks)} == {TaskState.PENDING}
+
+
+def moved(state: str, to: Any = "deleted", **options: Any) -> Callable[[Driver], None]:
+    """Move all tasks of a state."""
+    group = "g" if state == "aggregating" else ""
+    return executed(MoveTasks(queue="q", state=TaskState(state), to=to, group=group, limit=50, **options))
+
+
+def repaired(driver: Driver) -> None:
+    """Let the doctor delete an archived task that no list has."""
+    driver.client.delete(f"{P}archived")
+    assert len(driver.examine(repair=True)) == 1
+
+
+def replaced(driver: Driver) -> None:
+    """Replace the task by the second one of a call."""
+    first = Enqueue(message=message("first"), enqueue_id="e", on_conflict="replace_finished")
+    assert {answer.state for answer in driver.many(first, REPLACE)} == {TaskState.PENDING}
+
+
+REPLACE = Enqueue(message=message("go"), enqueue_id="e", on_conflict="replace_finished")
+ENDS: list[Ending] = [
+    ("done", "pending", starting_with("pending", settled(lambda run: Done(delivery=run)))),
+    ("complete", "pending", starting_with("pending", settled(lambda run: Complete(delivery=run)))),
+    (
+        "archive",
+        "a full archive",
+        starting_with("pending", settled(lambda run: Archive(delivery=run, error="no", max_size=0))),
+    ),
+    (
+        "archive",
+        "gives way",
+        starting_with(
+            "archived", given_way(settled(lambda run: Archive(delivery=run, error="no", max_size=1)))
+        ),
+    ),
+    (
+        "archive",
+        "after a retry",
+        starting_with(
+            "pending",
+            settled(lambda run: Retry(delivery=run, delay=1000, error="no")),
+            executed(RunTask(queue="q", task_id="go")),
+            settled(lambda run: Archive(delivery=run, error="no")),
+            executed(TrimArchive(queue="q", max_size=0)),
+        ),
+    ),
+    ("recover", "a full archive", starting_with("pending", lost(max_size=0))),
+    ("recover", "gives way", starting_with("archived", given_way(lost(max_size=1)))),
+    *(
+        ("move", state, starting_with(state, executed(DeleteTask(queue="q", task_id="go"))))
+        for state in ("pending", "retry", "archived", "completed", "aggregating")
+    ),
+    (
+        "move",
+        "a full archive",
+        starting_with("aggregating", executed(ArchiveTask(queue="q", task_id="go", max_size=0))),
+    ),
+    (
+        "move",
+        "gives way",
+        starting_with("archived", given_way(executed(ArchiveTask(queue="q", task_id="other", max_size=1)))),
+    ),
+    (
+        "move",
+        "after a run by hand",
+        starting_with(
+            "aggregating",
+            executed(RunTask(queue="q", task_id="go")),
+            executed(DeleteTask(queue="q", task_id="go")),
+        ),
+    ),
+    *(
+        ("move_first", state, starting_with(state, moved(state)))
+        for state in ("pending", "retry", "archived", "completed", "aggregating")
+    ),
+    (
+        "move_first",
+        "a full archive",
+        starting_with("aggregating", moved("aggregating", "archived", max_size=0)),
+    ),
+    *(
+        ("delete_queue", state, starting_with(state, executed(DeleteQueue(queue="q", force=True))))
+        for state in ("pending", "retry", "archived", "completed", "aggregating")
+    ),
+    ("purge", "completed", starting_with("completed", executed(PurgeCompleted(queue="q")))),
+    ("trim", "archived", starting_with("archived", executed(TrimArchive(queue="q", max_size=0)))),
+    ("enqueue", "replaced", starting_with("archived", replaced)),
+    ("enqueue_tick", "replaced", starting_with("completed", ticked)),
+    ("finish_set", "aggregated", starting_with("aggregating", aggregated)),
+    ("repair_tasks", "in no list", starting_with("archived", repaired)),
+]
+
+
+@pytest.mark.parametrize("end", [pytest.param(end, id=f"{script} {how}") for script, how, end in ENDS])
+def test_the_end_of_a_task_releases_the_lock_that_only_its_message_names(driver: Driver, end: End) -> None:
+    end(driver, "go")
+    assert not locked(driver)
+
+
+# The doctor deletes the lock of a task that does not exist.
+@pytest.mark.parametrize(
+    "end", [pytest.param(end, id=f"{script} {how}") for script, how, end in ENDS if script != "repair_tasks"]
+)
+def test_the_end_of_a_task_leaves_a_lock_that_another_task_took_since(driver: Driver, end: End) -> None:
+    end(driver, "another")
+    assert driver.client.get(LOCK) == b"another"
+
+
+# --- remnants -------------------------------------------------------------------------------------------
+
+
+def remnant(driver: Driver, **fields: str) -> None:
+    """A hash without a message, which nothing is left of but the name of its lock."""
+    for name, value in {"unique_key": LOCK, **fields}.items():
+        driver.client.hset(f"{P}t:go", name, value)
+    driver.client.set(LOCK, "go", ex=3600)
+    driver.client.sadd("asynq:queues", "q")
+
+
+def dequeued(driver: Driver) -> None:
+    driver.client.lpush(f"{P}pending", "go")
+    assert driver.take() == []
+
+
+def forwarded(driver: Driver) -> None:
+    driver.client.zadd(f"{P}retry", {"go": NOW})
+    driver.one(Forward(queue="q"))
+
+
+def adopted(driver: Driver) -> None:
+    driver.client.lpush(f"{P}active", "go")
+    assert driver.one(AdoptOrphans(queue="q", grace=1)).dropped == 1
+
+
+def listed_as_lost(driver: Driver) -> None:
+    driver.client.zadd(f"{P}lease", {"go": NOW - 3600})
+    assert driver.one(ListLostLeases(queue="q")).dropped == 1
+
+
+def examined(driver: Driver) -> None:
+    driver.client.zadd(f"{P}archived", {"go": NOW})
+    page = driver.one(Examine(queue="q", cursor="archived:0", repair=True))
+    assert [finding.fault for finding in page.findings] == [Fault.MISSING_TASK]
+
+
+def moved_by_hand(driver: Driver) -> None:
+    driver.client.zadd(f"{P}archived", {"go": NOW})
+    driver.one(MoveTasks(queue="q", state=TaskState.ARCHIVED, to="pending", limit=50))
+
+
+def taken_in_a_group(driver: Driver) -> None:
+    driver.client.zadd(GROUP, {"go": NOW})
+    assert driver.one(TakeGroup(queue="q", group="g", set_id="s", grace=0, hold=1000)) is None
+
+
+REMNANTS: dict[str, Callable[[Driver], None]] = {
+    "dequeue": dequeued,
+    "forward": forwarded,
+    "adopt": adopted,
+    "list_lost": listed_as_lost,
+    "doctor_ids": examined,
+    "move_first": moved_by_hand,
+    "drop_members": taken_in_a_group,
+}
+"""By the script that removes it."""
+
+
+@pytest.mark.parametrize("remove", REMNANTS.values(), ids=REMNANTS)
+def test_a_remnant_that_is_removed_releases_its_lock(
+    driver: Driver, remove: Callable[[Driver], None]
+) -> None:
+    remnant(driver)
+    remove(driver)
+    assert driver.client.keys(f"{P}t:*") == []
+    assert not locked(driver)
+
+
+@pytest.mark.parametrize("remove", REMNANTS.values(), ids=REMNANTS)
+def test_a_remnant_of_a_group_is_removed(driver: Driver, remove: Callable[[Driver], None]) -> None:
+    remnant(driver, group="g")
+    driver.client.hdel(f"{P}t:go", "unique_key")
+    remove(driver)
+    assert driver.client.keys(f"{P}t:*") == []
+
+
+# --- no script is forgotten -----------------------------------------------------------------------------
+
+
+DELETIONS = {
+    ("lib/delete", "task.hash"): "task",
+    ("lib/delete", "task.lock"): "lock",
+    ("lib/lock", "lock"): "lock",
+    ("doctor_locks", "lock"): "lock",
+    ("update_payload", "old_lock"): "lock",
+    # The caller has the message, and names the lock.
+    ("done", "hash"): "task",
+    ("finish_set", "unpack(tasks)"): "task",
+    ("finish_set", "unpack(owned)"): "lock",
+    ("finish_set", "set"): "other",
+    # The queue has no task left.
+    ("delete_queue", "unpack(doomed_keys)"): "other",
+    ("lib/fence", "unpack(KEYS, keys_taken + 1)"): "other",
+    ("write_scheduler", "draft"): "other",
+    ("write_scheduler", "entries"): "other",
+    ("write_server", "draft"): "other",
+    ("write_server", "workers"): "other",
+}
+"""Every deletion of keys in the scripts: the file and the keys, and what they are."""
+
+
+def deletions(source: str) -> set[str]:
+    """The keys that a file deletes."""
+    return set(re.findall(r"call\('(?:DEL|UNLINK)', ((?:[^()]|\([^()]*\))+)\)", source))
+
+
+def test_every_deletion_of_a_key_is_known() -> None:
+    sources = read_sources()
+    assert {(file, keys) for file, source in sources.items() for keys in deletions(source)} == set(DELETIONS)
+    written = sum(len(re.findall(r"'(?:DEL|UNLINK)'", source)) for source in sources.values())
+    assert written == len(DELETIONS)
+
+
+def test_every_script_that_deletes_a_task_is_tried_with_a_task_of_go() -> None:
+    sources = read_sources()
+    deleting = {file for (file, _), kind in DELETIONS.items() if kind == "task" and "/" not in file}
+    deleting |= {
+        file for file, source in sources.items() if "/" not in file and "lib/delete" in included(source)
+    }
+    assert {script for script, _, _ in ENDS} | set(REMNANTS) == deleting | {"complete"}
