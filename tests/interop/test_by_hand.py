@@ -168,3 +168,14 @@ def test_go_leaves_much_of_a_queue_that_it_deletes(go: GoSide, python: PythonSid
     assert python.queues() == ["default"]
     python.delete_queue("default", force=True)
     assert place.keys("asynq:{default}:*") == []
+
+
+def test_a_python_worker_lists_a_deleted_queue_that_go_uses_again(go: GoSide, python: PythonSide) -> None:
+    go.enqueue("ok", task_id="a")
+    python.delete_queue("default", force=True)
+    go.enqueue("ok", task_id="b", process_in=LONG)
+    # Go adds a queue to the list once in the life of a client.
+    assert python.queues() == go.queues() == []
+    python.worker()
+    eventually(lambda: go.queues() == ["default"])
+    assert go.task("default", "b").state == "scheduled"

@@ -211,7 +211,7 @@ ENDS: list[Ending] = [
 
 
 @pytest.mark.parametrize("end", [pytest.param(end, id=f"{script} {how}") for script, how, end in ENDS])
-def test_the_end_of_a_task_releases_the_lock_that_only_its_message_names(driver: Driver, end: End) -> None:
+def test_a_lock_named_only_by_the_message_is_released(driver: Driver, end: End) -> None:
     end(driver, "go")
     assert not locked(driver)
 
@@ -220,7 +220,7 @@ def test_the_end_of_a_task_releases_the_lock_that_only_its_message_names(driver:
 @pytest.mark.parametrize(
     "end", [pytest.param(end, id=f"{script} {how}") for script, how, end in ENDS if script != "repair_tasks"]
 )
-def test_the_end_of_a_task_leaves_a_lock_that_another_task_took_since(driver: Driver, end: End) -> None:
+def test_a_lock_held_by_another_task_is_kept(driver: Driver, end: End) -> None:
     end(driver, "another")
     assert driver.client.get(LOCK) == b"another"
 
@@ -285,9 +285,7 @@ REMNANTS: dict[str, Callable[[Driver], None]] = {
 
 
 @pytest.mark.parametrize("remove", REMNANTS.values(), ids=REMNANTS)
-def test_a_remnant_that_is_removed_releases_its_lock(
-    driver: Driver, remove: Callable[[Driver], None]
-) -> None:
+def test_removing_a_remnant_releases_its_lock(driver: Driver, remove: Callable[[Driver], None]) -> None:
     remnant(driver)
     remove(driver)
     assert driver.client.keys(f"{P}t:*") == []
@@ -332,14 +330,14 @@ def deletions(source: str) -> set[str]:
     return set(re.findall(r"call\('(?:DEL|UNLINK)', ((?:[^()]|\([^()]*\))+)\)", source))
 
 
-def test_every_deletion_of_a_key_is_known() -> None:
+def test_every_deletion_of_a_key_is_listed() -> None:
     sources = read_sources()
     assert {(file, keys) for file, source in sources.items() for keys in deletions(source)} == set(DELETIONS)
     written = sum(len(re.findall(r"'(?:DEL|UNLINK)'", source)) for source in sources.values())
     assert written == len(DELETIONS)
 
 
-def test_every_script_that_deletes_a_task_is_tried_with_a_task_of_go() -> None:
+def test_every_deleting_script_is_tested_with_a_task_of_go() -> None:
     sources = read_sources()
     deleting = {file for (file, _), kind in DELETIONS.items() if kind == "task" and "/" not in file}
     deleting |= {

@@ -59,7 +59,7 @@ def test_a_message_names_its_lock(driver: Driver, data: bytes) -> None:
     assert driver.client.exists(OTHER_LOCK)
 
 
-def test_a_cut_message_names_no_lock_and_is_deleted(driver: Driver) -> None:
+def test_a_task_with_a_truncated_message_is_deleted_without_a_lock(driver: Driver) -> None:
     for length in range(WHOLE.index(LOCK.encode()) + len(LOCK)):
         go_leaves(driver, "aggregating", WHOLE[:length])
         delete(driver)
@@ -82,14 +82,14 @@ def test_a_message_without_a_lock_names_none(driver: Driver) -> None:
 
 @pytest.mark.parametrize("task_id", ["a", "task"])
 @pytest.mark.parametrize("name", ["asynq:{other}:unique:email:", "asynq:{q", "as"])
-def test_a_key_of_another_queue_is_no_lock_of_the_task(driver: Driver, name: str, task_id: str) -> None:
+def test_a_key_of_another_queue_is_not_deleted(driver: Driver, name: str, task_id: str) -> None:
     go_leaves(driver, "aggregating", task_message.encode(go_message(task_id, unique_key=name)), task_id)
     driver.client.set(name, task_id)
     delete(driver, task_id)
     assert driver.client.get(name) == task_id.encode()
 
 
-def test_the_field_goes_before_the_message(driver: Driver) -> None:
+def test_the_field_takes_precedence_over_the_message(driver: Driver) -> None:
     go_leaves(driver, "aggregating")
     driver.client.hset(f"{P}t:go", "unique_key", OTHER_LOCK)
     driver.client.set(OTHER_LOCK, "go")
@@ -98,14 +98,14 @@ def test_the_field_goes_before_the_message(driver: Driver) -> None:
     assert not driver.client.exists(OTHER_LOCK)
 
 
-def test_a_task_that_is_run_by_hand_has_the_name_of_its_lock_in_its_hash(driver: Driver) -> None:
+def test_running_by_hand_stores_the_name_of_the_lock_in_the_hash(driver: Driver) -> None:
     go_leaves(driver, "aggregating")
     assert driver.one(RunTask(queue="q", task_id="go")) is None
     assert driver.client.hget(f"{P}t:go", "unique_key") == LOCK.encode()
     assert not driver.client.hexists(f"{P}t:go", "group")
 
 
-def test_a_task_without_a_lock_that_is_run_by_hand_has_no_name_of_one(driver: Driver) -> None:
+def test_running_by_hand_stores_no_name_without_a_lock(driver: Driver) -> None:
     driver.enqueue(message("go", group="g"))
     assert driver.one(RunTask(queue="q", task_id="go")) is None
     assert not driver.client.hexists(f"{P}t:go", "unique_key")
@@ -126,7 +126,9 @@ OTHERS = ("ours", "ours-plain", "ours-unique", "theirs", "theirs-unique")
 
 
 @pytest.mark.parametrize("deletion", [delete_each, delete_all])
-def test_messages_of_other_tasks_are_not_read(driver: Driver, deletion: Callable[[Driver], None]) -> None:
+def test_messages_of_tasks_without_such_a_lock_are_not_read(
+    driver: Driver, deletion: Callable[[Driver], None]
+) -> None:
     """Only a task in a group that Go created may have a lock that its hash does not name."""
     driver.enqueue(message("ours", group="g"), message("ours-plain"))
     driver.enqueue(go_message("ours-unique"), unique=Unique(ttl=60_000))

@@ -90,7 +90,8 @@ class Adopted:
 class AdoptOrphans(Op[Adopted]):
     """Give every active task without a lease one that expires `grace` from now, so that recovery finds it.
 
-    Examines up to `limit` active ids from `cursor` on. An id whose task is gone is dropped.
+    Examines up to `limit` active ids from `cursor` on. An id whose task is gone is dropped. The call from
+    cursor 0 lists a queue that holds tasks but is not listed, which Go peers can leave behind.
     """
 
     queue: str

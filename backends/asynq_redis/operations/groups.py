@@ -23,6 +23,7 @@ from asynq.protocol.ops import (
     TakeGroup,
 )
 from asynq_redis.lua.scripts import (
+    DOCTOR_GROUPS,
     DROP_MEMBERS,
     EXTEND_SET,
     FINISH_SET,
@@ -136,17 +137,25 @@ def _own_keys(taken: AggregationSet) -> tuple[QueueKeys, tuple[str, str]]:
     return keys, (keys.aggregation_set(taken.group, taken.id), keys.aggregation_sets)
 
 
-def _held(taken: AggregationSet, reply: Reply) -> Any:
+def _held(taken: AggregationSet, reply: Reply) -> Steps[Any]:
     """Answer of an operation that fails if the set is no longer held."""
     if isinstance(reply, redis.RedisError):
         return reply
-    return None if reply == 1 else AggregationLostError(taken.queue, taken.group)
+    return None if reply == 1 else (yield from _lost(taken))
+
+
+def _lost(taken: AggregationSet) -> Steps[AggregationLostError]:
+    """List the group again, which a Go peer does not do when it returns a set. Returns the error."""
+    keys = QueueKeys(taken.queue)
+    names = (keys.groups, keys.aggregation_sets, keys.group(taken.group))
+    yield [ScriptCall(DOCTOR_GROUPS, names, ("1", taken.group))]
+    return AggregationLostError(taken.queue, taken.group)
 
 
 def _extend(op: ExtendAggregation, context: CallContext) -> Steps[Any]:
     _, own = _own_keys(op.taken)
     [reply] = yield [ScriptCall(EXTEND_SET, own, (context.now_argument(), op.hold))]
-    return _held(op.taken, reply)
+    return (yield from _held(op.taken, reply))
 
 
 implements(ExtendAggregation)(per_operation(_extend))
@@ -166,7 +175,7 @@ def _finish(op: FinishAggregation, context: CallContext) -> Steps[Any]:
     if isinstance(reply, redis.RedisError):
         return reply
     if reply[0] == _LOST:
-        return AggregationLostError(op.taken.queue, op.taken.group)
+        return (yield from _lost(op.taken))
     return listed if isinstance(listed, redis.RedisError) else produce.answer_to(op.enqueue, reply)
 
 
@@ -179,7 +188,9 @@ def _return(op: ReturnAggregation, context: CallContext) -> Steps[Any]:
     request = ScriptCall(RETURN_SET, names, (op.taken.group,))
     [reply] = yield [request]
     # The first copy of the request has returned the set.
-    return None if reply == 0 and context.was_resent(request) else _held(op.taken, reply)
+    if reply == 0 and context.was_resent(request):
+        return None
+    return (yield from _held(op.taken, reply))
 
 
 implements(ReturnAggregation)(per_operation(_return))

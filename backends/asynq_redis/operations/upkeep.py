@@ -30,9 +30,9 @@ from asynq_redis.operations.batching import (
     run_in_calls,
 )
 from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
-from asynq_redis.transport.requests import Request, ScriptCall
+from asynq_redis.transport.requests import Command, Request, ScriptCall
 from asynq_redis.wire import task_message
-from asynq_redis.wire.keys import QueueKeys
+from asynq_redis.wire.keys import ALL_QUEUES, QueueKeys
 from asynq_redis.wire.times import score_instant
 
 if TYPE_CHECKING:
@@ -145,9 +145,15 @@ def _adopt(op: AdoptOrphans, context: CallContext) -> Steps[Any]:
     while looked_at < op.limit:
         limit = min(MAX_BATCH, op.limit - looked_at)
         args = (context.now_argument(), keys.prefix, op.grace, cursor, limit)
-        [reply] = yield [ScriptCall(ADOPT, (keys.active, keys.lease), args)]
+        requests: list[Request] = [ScriptCall(ADOPT, (keys.active, keys.lease), args)]
+        if cursor == 0:
+            requests.append(Command(("EXISTS", *keys.holding_tasks)))
+        reply, *held = yield requests
         if isinstance(reply, redis.RedisError):
             return reply
+        if held and isinstance(held[0], int) and held[0] > 0:
+            # A Go client lists a queue only once. If the queue is deleted, later tasks leave it unlisted.
+            yield [Command(("SADD", ALL_QUEUES, op.queue), best_effort=True)]
         more_adopted, more_dropped, cursor = reply
         adopted, dropped, looked_at = adopted + more_adopted, dropped + more_dropped, looked_at + limit
         if cursor == 0:

@@ -115,6 +115,14 @@ class QueueKeys:
         """ZSET of the keys of aggregation sets by the Unix second at which their hold ends."""
         return f"{self.prefix}aggregation_sets"
 
+    @property
+    def holding_tasks(self) -> tuple[str, ...]:
+        """Keys of which at least one exists while the queue has tasks."""
+        return (
+            *(self.pending, self.active, self.scheduled, self.retry, self.archived, self.completed),
+            *(self.groups, self.aggregation_sets),
+        )
+
     def aggregation_set(self, group: str, set_id: str) -> str:
         """ZSET of the task ids taken from a group for one aggregation, with their scores in the group."""
         return f"{self.group(group)}:{set_id}"

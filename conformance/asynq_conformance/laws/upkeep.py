@@ -258,3 +258,19 @@ class UpkeepLaws(Laws):
         assert trimmed == [0] * 30 + [1] * 5 + [0] * 5
         assert of_each(lambda queue: ops.PurgeCompleted(queue=queue)) == [0] * 35 + [1] * 5
         assert len(lab.dequeue(*queues, count=15)) == 10
+
+    def test_maintenance_does_not_list_a_queue_without_tasks(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lab.execute(ops.Done(delivery=lab.take()))
+        lab.execute(ops.DeleteQueue(queue="q"))
+        for queue in ("q", "never used"):
+            lab.execute_many(
+                [
+                    ops.Forward(queue=queue),
+                    ops.ListLostLeases(queue=queue),
+                    ops.AdoptOrphans(queue=queue, grace=SECOND),
+                    ops.PurgeCompleted(queue=queue),
+                    ops.TrimArchive(queue=queue),
+                ]
+            )
+        assert lab.execute(ops.ListQueues()) == ()
