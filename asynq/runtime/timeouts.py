@@ -33,7 +33,7 @@ class Timer:
 
     def __init__(self, seconds: float, callback: Callable[[], object]) -> None:
         self._seconds = seconds
-        self._callback = callback
+        self._callback: Callable[[], object] | None = callback
         self._extended = False
         self._loop = asyncio.get_running_loop()
         self._arm(seconds)
@@ -41,7 +41,7 @@ class Timer:
     def cancel(self) -> None:
         """Do not call the function, and release it: its owner often holds this timer, too."""
         self._handle.cancel()
-        self._callback = _do_nothing
+        self._callback = None
 
     def _arm(self, seconds: float) -> None:
         self._due = self._loop.time() + seconds
@@ -57,12 +57,9 @@ class Timer:
     def _turn(self, left: int) -> None:
         if left:
             self._handle = self._loop.call_soon(self._turn, left - 1)
-        else:
-            self._callback()
-
-
-def _do_nothing() -> None:
-    pass
+        elif self._callback is not None:
+            callback, self._callback = self._callback, None
+            callback()
 
 
 class _Timeout(AbstractAsyncContextManager["_Timeout"]):
@@ -80,8 +77,9 @@ class _Timeout(AbstractAsyncContextManager["_Timeout"]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
         await self._timeout.__aexit__(kind, error, trace)  # it raises TimeoutError, or returns nothing
 
     def _expire(self) -> None:

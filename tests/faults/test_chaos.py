@@ -48,7 +48,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Site,
             path = tmp_path / "tasks.db"
             yield stack.enter_context(opened(f"sqlite:///{path}")), None, path
             return
-        server = stack.enter_context(RedisServer.start("--appendonly", "yes", "--appendfsync", "everysec"))
+        server = stack.enter_context(RedisServer.start("--appendonly", "yes", "--appendfsync", "no"))
         proxy = stack.enter_context(Proxy(server.port))
         yield stack.enter_context(opened(server.url, server)), proxy, None
 

@@ -100,7 +100,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
             yield site
         return
     with (
-        RedisServer.start("--appendonly", "yes", "--appendfsync", "everysec") as server,
+        RedisServer.start("--appendonly", "yes", "--appendfsync", "no") as server,
         opened(server.url, server) as site,
     ):
         yield site

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
+import weakref
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -159,3 +162,27 @@ def test_cancelled_timer_calls_nothing(run: Run) -> None:
         assert not called.is_set()
 
     run(main())
+
+
+def test_what_has_ended_is_referred_to_no_longer(run: Run) -> None:
+    """Else a task and its result would live on until the next garbage collection."""
+
+    async def main() -> None:
+        async def within(seconds: float) -> None:
+            with suppress(TimeoutError):
+                async with timeouts.timeout(seconds):
+                    await asyncio.sleep(0)
+
+        for seconds in (0, LONG):
+            task = asyncio.create_task(within(seconds))
+            reference = weakref.ref(task)
+            await task
+            del task
+            await asyncio.sleep(0)
+            assert reference() is None
+
+    gc.disable()
+    try:
+        run(main())
+    finally:
+        gc.enable()
