@@ -178,7 +178,9 @@ def _check(handler: object) -> None:
 
 def _check_importable(handler: Handler) -> None:
     """Raise TypeError for a function that a process cannot import by its module and qualified name."""
-    if not inspect.isroutine(handler) or inspect.ismethod(handler) or "<" in handler.__qualname__:
+    # On Python 3.14 a partial counts as a routine, but it has no qualified name.
+    name = getattr(handler, "__qualname__", "<unnamed>")
+    if not inspect.isroutine(handler) or inspect.ismethod(handler) or "<" in name:
         raise TypeError(
             "executor='process' needs a function at the top level of a module, which a process can import; "
             f"{_name(handler)} is not one"

@@ -324,8 +324,8 @@ def test_loops_leave_no_file_and_no_thread(tmp_path: Path, new_loop: NewLoop) ->
     for _ in range(3):
         run(new_loop, wait_in_vain(client))
     eventually(lambda: not watched())
-    assert this.num_fds() <= files
-    assert threading.active_count() <= threads
+    eventually(lambda: this.num_fds() <= files)
+    eventually(lambda: threading.active_count() <= threads)
     for _ in range(3):
         run_and_close(new_loop, wait_in_vain(client))
     broker.close()

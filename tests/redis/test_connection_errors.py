@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,7 @@ async def test_an_async_connection_lost_during_a_call_raises_broker_unavailable(
 
 def break_method(connection: Any, method: str, error: Exception) -> None:
     """Replace a method of a redis-py connection by one that raises, in the form its kind has."""
-    if asyncio.iscoroutinefunction(getattr(connection, method)):
+    if inspect.iscoroutinefunction(getattr(connection, method)):
 
         async def broken(*_: Any, **__: Any) -> None:
             raise error
