@@ -35,6 +35,9 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 LEASE = 30 * SECOND
 
+BOUNDARY = ((-1, False), (0, True), (1, True))
+"""Offsets from an instant in milliseconds, and whether it has been reached."""
+
 BATCH_SIZES = (0, 1, ops.MAX_BATCH - 1, ops.MAX_BATCH, ops.MAX_BATCH + 1, 2 * ops.MAX_BATCH + 20)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from asynq.protocol.ops import Op
     from asynq_mutants.defects import Broken, BrokenRefusals
 
-K = TypeVar("K")
+BrokerT = TypeVar("BrokerT")
 T = TypeVar("T")
 
 
@@ -76,12 +76,12 @@ class BrokenHarness(Harness):
 
 
 def _broken_broker(
-    broker: Callable[..., K], broken: type[TaskStore | BrokenRefusals], *arguments: Any, **options: Any
-) -> K:
+    broker: Callable[..., BrokerT], broken: type[TaskStore | BrokenRefusals], *arguments: Any, **options: Any
+) -> BrokerT:
     """Create a broker of this kind with broken operations or refusals."""
     if issubclass(broken, TaskStore):
         return broker(*arguments, store=broken, **options)
-    mixed: Callable[..., K] = type(broken.__name__, (broken, cast("type", broker)), {})
+    mixed: Callable[..., BrokerT] = type(broken.__name__, (broken, cast("type", broker)), {})
     return mixed(*arguments, **options)
 
 

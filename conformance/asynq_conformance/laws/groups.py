@@ -8,14 +8,13 @@ import pytest
 
 from asynq.protocol import ops
 from asynq.task_state import TaskState
-from asynq_conformance.lab import MINUTE, SECOND, Lab, whole_second
+from asynq_conformance.lab import BOUNDARY, MINUTE, SECOND, Lab, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
     from asynq.protocol.groups import AggregationSet, GroupInfo
 
-BOUNDARY = [(-1, False), (0, True), (1, True)]
 HOLD = 2 * MINUTE
 
 

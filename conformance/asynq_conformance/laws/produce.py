@@ -22,7 +22,7 @@ UNFINISHED = [
     TaskState.RETRY,
     TaskState.AGGREGATING,
 ]
-FINISHED = [TaskState.ARCHIVED, TaskState.COMPLETED]
+FINISHED = (TaskState.ARCHIVED, TaskState.COMPLETED)
 
 NAMES = ["a b", "a:b", "{a}", "{", "a}b", "ünï ☃ 🐢", "x\ny", "0", "*?[a]", 'quo"te', "-1"]
 PAYLOAD_CASES = {

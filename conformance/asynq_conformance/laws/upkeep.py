@@ -8,14 +8,12 @@ import pytest
 
 from asynq.protocol import ops
 from asynq.task_state import TaskState
-from asynq_conformance.lab import BATCH_SIZES, HOUR, MINUTE, SECOND, Lab, whole_second
+from asynq_conformance.lab import BATCH_SIZES, BOUNDARY, HOUR, MINUTE, SECOND, Lab, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-BOUNDARY = [(-1, False), (0, True), (1, True)]
 
 
 @promise("G9")

@@ -14,7 +14,7 @@ from asynq.protocol.presence import EnqueueEvent, ServerInfo
 from asynq.task_state import TaskState
 from asynq_conformance.machine.domain import (
     FAR_FUTURE,
-    GRACE,
+    GROUP_GRACE,
     HOLD,
     LEASE,
     LONGEST_DELAY,
@@ -135,13 +135,13 @@ class DirectedMachine(BrokerMachine):
 
     def aggregate(self) -> None:
         """Groups that are ripe or not, and every end of a set, in time and late."""
-        self.gather(queue="c", group="g", size=2, max_size=0, wait=GRACE, how="finish")
+        self.gather(queue="c", group="g", size=2, max_size=0, wait=GROUP_GRACE, how="finish")
         self._ripen()
         self._unlock()
         self._leave_alone()
         self._reclaim_at_the_hour()
         for number, how in enumerate(("finish", "return", "extend")):
-            self.gather(queue="a", group="g", size=3, max_size=0, wait=GRACE - 1, how="leave")
+            self.gather(queue="a", group="g", size=3, max_size=0, wait=GROUP_GRACE - 1, how="leave")
             self.wait(LONGEST_DELAY)
             self.take_a_group(which=0, max_size=2, max_delay=LONGEST_DELAY)
             self.do(ops.ReclaimAggregations(queue="a"))
@@ -149,7 +149,7 @@ class DirectedMachine(BrokerMachine):
             self.wait(HOLD + MINUTE)
             self.do(ops.ReclaimAggregations(queue="a"))
             self.end_set(self.taken[-1], how, f"late-{number}")
-            self.wait(GRACE)
+            self.wait(GROUP_GRACE)
             self.take_a_group(which=0, max_size=0, max_delay=0)
             self.end_set(self.taken[-1], "finish", f"rest-{number}")
 
@@ -168,8 +168,8 @@ class DirectedMachine(BrokerMachine):
         """An aggregate releases the locks of its tasks."""
         unique = ops.Unique(ttl=10 * MINUTE)
         self.enqueue(message("b", "locked", b"two", unique, group="h"), unique)
-        self.wait(GRACE + SECOND)
-        self.do(ops.TakeGroup(queue="b", group="h", set_id=self.fresh(), grace=GRACE))
+        self.wait(GROUP_GRACE + SECOND)
+        self.do(ops.TakeGroup(queue="b", group="h", set_id=self.fresh(), grace=GROUP_GRACE))
         self.end_set(self.taken[-1], "finish", "of the locked")
         self.enqueue(message("b", "again", b"two", unique), unique)
 
@@ -185,7 +185,7 @@ class DirectedMachine(BrokerMachine):
     def _reclaim_at_the_hour(self) -> None:
         """Sets whose hold is about to expire, expires, and expired long ago; the latest first."""
         for queue, size in (("c", 1), ("c", 2)):
-            self.gather(queue=queue, group="h", size=2, max_size=size, wait=GRACE, how="leave")
+            self.gather(queue=queue, group="h", size=2, max_size=size, wait=GROUP_GRACE, how="leave")
         self.wait(SECOND)
         for taken in self.taken[-2:]:
             self.end_set(taken, "extend", "")

@@ -10,7 +10,7 @@ from hypothesis.stateful import precondition, rule
 from asynq.protocol import ops
 from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
-from asynq_conformance.machine.domain import GRACE, HOLD, LEASE, MINUTE, SECOND, message
+from asynq_conformance.machine.domain import GROUP_GRACE, HOLD, LEASE, MINUTE, SECOND, message
 from asynq_conformance.machine.lockstep import Twin
 from asynq_conformance.machine.tasks import RUN_SETTLEMENTS, TOKEN_OPERATIONS, TaskRules
 from asynq_conformance.machine.upkeep import UpkeepRules
@@ -71,7 +71,7 @@ class SequenceRules(TaskRules, UpkeepRules):
         group=domain.groups,
         size=st.integers(2, 4),
         max_size=st.sampled_from((0, 2, 3)),
-        wait=st.sampled_from((GRACE, GRACE - 1, 0)),
+        wait=st.sampled_from((GROUP_GRACE, GROUP_GRACE - 1, 0)),
         how=st.sampled_from(("finish", "return", "leave")),
     )
     def gather(self, queue: str, *, group: str, size: int, max_size: int, wait: int, how: str) -> None:
@@ -84,7 +84,7 @@ class SequenceRules(TaskRules, UpkeepRules):
             self.wait_until(waiting[-1].due + wait)
         known = len(self.taken)
         take = ops.TakeGroup(
-            queue=queue, group=group, set_id=self.fresh(), grace=GRACE, max_size=max_size, hold=HOLD
+            queue=queue, group=group, set_id=self.fresh(), grace=GROUP_GRACE, max_size=max_size, hold=HOLD
         )
         self.do(take, about=waiting[0] if waiting else None)
         if len(self.taken) > known and how != "leave":
@@ -243,7 +243,7 @@ class SequenceRules(TaskRules, UpkeepRules):
                     queue=queue,
                     group="g",
                     set_id=self.fresh(),
-                    grace=GRACE,
+                    grace=GROUP_GRACE,
                     max_size=MORE_THAN_A_BATCH,
                     hold=HOLD,
                 )

@@ -11,7 +11,7 @@ from asynq.protocol import ops
 from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
 from asynq_conformance.machine.base import BaseRules
-from asynq_conformance.machine.domain import GRACE, HOLD, LONGEST_DELAY, MINUTE, OLDEST, SECOND, message
+from asynq_conformance.machine.domain import GROUP_GRACE, HOLD, LONGEST_DELAY, MINUTE, OLDEST, SECOND, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ class UpkeepRules(BaseRules):
             elif task.state is not TaskState.AGGREGATING:
                 yield task.due
             elif not task.set_id:
-                yield from (task.due + GRACE, task.due + LONGEST_DELAY)
+                yield from (task.due + GROUP_GRACE, task.due + LONGEST_DELAY)
         for until in self.system.sets.values():
             yield from (until, until + SECOND)
         for lock in self.system.locks.values():
@@ -111,7 +111,7 @@ class UpkeepRules(BaseRules):
             queue=task.message.queue,
             group=task.group,
             set_id=self.fresh(),
-            grace=GRACE,
+            grace=GROUP_GRACE,
             max_delay=max_delay,
             max_size=max_size,
             hold=HOLD,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asynq_conformance.model.state import System
 
 DELAYED = (TaskState.SCHEDULED, TaskState.RETRY)
-ADOPTED_TOKEN = "nobody"
+ADOPTED_TOKEN = "adopted"
 """The token of an adopted task, which no run has."""
 
 
