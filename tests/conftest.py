@@ -1,4 +1,4 @@
-"""Fixtures all tests share: real servers, one for each worker process of a run."""
+"""Fixtures shared by all tests: real servers, one for each worker process of a run."""
 
 from __future__ import annotations
 
@@ -68,23 +68,23 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_collection_finish() -> None:
-    """Take what lasts as long as the run out of the garbage collector, so that each collection is short."""
+    """Exempt objects that last for the whole run from garbage collection, which becomes quicker."""
     gc.collect()
     gc.freeze()
 
 
-# How long an example takes is a matter of what else the machine does.
+# The duration of an example depends on the load of the machine.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
-# A run in the background of a shell ignores SIGINT, and so would every program that tests interrupt.
+# A run in the background of a shell ignores SIGINT, and its child processes would, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
 def log_failures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
-    """What went wrong when our loggers handled records, such as a line that cannot be formatted."""
+    """Errors raised while our loggers handled records, such as a malformed format string."""
     failures: list[BaseException] = []
     monkeypatch.setattr("asynq.runtime.logs.tell_failure", failures.append)
     yield failures
@@ -93,7 +93,7 @@ def log_failures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException
 
 @pytest.fixture
 def redis_brokers(monkeypatch: pytest.MonkeyPatch) -> weakref.WeakSet[BaseRedisBroker]:
-    """Those the test has made so far and still holds."""
+    """The brokers that the test has made and still holds."""
     made: weakref.WeakSet[BaseRedisBroker] = weakref.WeakSet()
     start = BaseRedisBroker._start
 
@@ -107,7 +107,7 @@ def redis_brokers(monkeypatch: pytest.MonkeyPatch) -> weakref.WeakSet[BaseRedisB
 
 @pytest.fixture
 async def awaited_brokers_closed(redis_brokers: weakref.WeakSet[BaseRedisBroker]) -> AsyncIterator[None]:
-    """The same for what they have open on the loop of the test."""
+    """Closes what they have open on the event loop of the test."""
     yield
     for broker in list(redis_brokers):
         await broker.aclose()
@@ -117,7 +117,7 @@ async def awaited_brokers_closed(redis_brokers: weakref.WeakSet[BaseRedisBroker]
 def brokers_closed(
     request: pytest.FixtureRequest, redis_brokers: weakref.WeakSet[BaseRedisBroker]
 ) -> Iterator[None]:
-    """A test that fails halfway leaves no open connection, which would be found during another one."""
+    """Closes connections of a failing test, which would otherwise be found during another test."""
     if inspect.iscoroutinefunction(getattr(request, "function", None)):
         request.getfixturevalue("awaited_brokers_closed")
     yield
@@ -127,7 +127,7 @@ def brokers_closed(
 
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[RedisServer]:
-    """The Redis server of this process. What is in it belongs to other tests: use `redis_server`."""
+    """The Redis server of this process, with data of other tests: use `redis_server`."""
     if OVERRIDE in os.environ and os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") != "1":
         pytest.fail(f"{OVERRIDE} names one server, which tests empty: run them in one process, without -n")
     server = RedisServer.for_tests()
@@ -172,7 +172,7 @@ def cluster(shared_cluster: Topology) -> Topology:
 
 @pytest.fixture(params=["sqlite", "redis"])
 def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a broker is that several processes can share."""
+    """The URL of a broker that several processes can share."""
     if request.param == "redis":
         server: str = request.getfixturevalue("redis_server").url
         return server
@@ -181,7 +181,7 @@ def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def report(record_property: Callable[[str, object], None]) -> Callable[..., None]:
-    """Tells what was counted: printed, for `pytest -rP`, and as properties in a report."""
+    """Report counts: printed for `pytest -rP`, and as properties in a report."""
 
     def tell(**figures: object) -> None:
         for name, figure in figures.items():

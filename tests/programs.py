@@ -1,4 +1,4 @@
-"""Programs that tests start in processes of their own."""
+"""Programs that tests start in their own processes."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 OVERRIDE = "ASYNQ_TEST_REDIS"
-"""Environment variable: URL of a running server to test on. Its database is emptied again and again."""
+"""Environment variable: URL of a running server for the tests. Its database is emptied repeatedly."""
 
 
 def require_redis_server() -> str:
@@ -56,12 +56,12 @@ def require_redis_server() -> str:
 
 
 def runs_containers() -> bool:
-    """True if the servers of this run are containers. tests/conftest.py has settled it."""
+    """True if the servers of this run are containers, as decided by tests/conftest.py."""
     return os.environ.get(CHOICE) == "docker"
 
 
 def start_topology(kind: TopologyKind, *, access: Access = Access(), proxied: bool = False) -> Topology:  # noqa: B008 - frozen
-    """Start servers on the engine of this run. The test is skipped if that engine cannot do it."""
+    """Start servers on the engine of this run. The test is skipped if the engine cannot start them."""
     if not runs_containers():
         executable = require_redis_server()
         return asynq_topologies.start(kind, executable=executable, access=access, proxied=proxied)
@@ -71,13 +71,13 @@ def start_topology(kind: TopologyKind, *, access: Access = Access(), proxied: bo
 
 
 class RedisServer:
-    """One Redis server. Made by `start`, or by `for_tests`, which honours the override."""
+    """One Redis server, created by `start`, or by `for_tests`, which honours the override."""
 
     def __init__(
         self, url: str, process: ServerProcess | None = None, topology: Topology | None = None
     ) -> None:
         self.url = url
-        """Where it answers; also after `restart`."""
+        """Its address, also after `restart`."""
         self._process = process
         self._topology = topology
         self._client = redis.Redis.from_url(
@@ -86,7 +86,7 @@ class RedisServer:
 
     @classmethod
     def for_tests(cls) -> RedisServer:
-        """The server tests share: the one the environment names, else one of our own."""
+        """The shared server of the tests: the one that the environment names, else a new one."""
         if url := os.environ.get(OVERRIDE):
             return cls(url)
         if runs_containers():
@@ -118,7 +118,7 @@ class RedisServer:
 
     @property
     def client(self) -> redis.Redis:
-        """A plain client, for what a test does behind the broker's back. Replies are bytes."""
+        """A plain client for access behind the broker's back. Replies are bytes."""
         return self._client
 
     @property
@@ -129,12 +129,12 @@ class RedisServer:
 
     @property
     def socket_path(self) -> str:
-        """The Unix socket of a server of our own."""
+        """The Unix socket of a server that we started."""
         return str(self._owned().directory / "redis.sock")
 
     @property
     def log(self) -> str:
-        """What a server of our own has printed."""
+        """The output of a server that we started."""
         return self._owned().log
 
     def flush(self) -> None:
@@ -142,26 +142,26 @@ class RedisServer:
         self._client.flushdb()
 
     def pause(self) -> None:
-        """Stop the process without closing its connections: a server that hangs."""
+        """Stop the process without closing its connections, so that the server hangs."""
         self._owned().send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused server go on."""
+        """Resume a paused server."""
         self._owned().send(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the process at once, as a crash would."""
+        """Kill the process at once, like a crash."""
         self._owned().kill()
 
     def restart(self) -> None:
-        """Start the process again on the same port, after a `kill` or in place of the running one."""
+        """Start the process on the same port, after a `kill` or in place of the running one."""
         process = self._owned()
         process.kill()
         process.start()
         self._wait_ready(process)
 
     def stop(self) -> None:
-        """End the server and remove what it left; a server named by the environment goes on."""
+        """Stop the server and remove its files. A server named by the environment keeps running."""
         self._client.close()
         if self._process is not None:
             self._process.remove()
@@ -192,7 +192,7 @@ class RedisServer:
 
 
 def unread_bytes(port: int) -> int:
-    """Bytes that were sent to this local TCP port and not read yet."""
+    """Number of bytes that were sent to this local TCP port and not read yet."""
     sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     established = [fields for fields in sockets if fields[1].endswith(f":{port:04X}") and fields[3] == "01"]
     return sum(int(fields[4].partition(":")[2], 16) for fields in established)

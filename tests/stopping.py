@@ -1,4 +1,4 @@
-"""Stopping a process (SIGSTOP) at an instant when it holds up nobody else."""
+"""Stops a process (SIGSTOP) at an instant when it does not block others."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SQLITE = "sqlite:///"
 
 
 def stop(pid: int, url: str) -> None:
-    """Stop a process that works on the store at a URL, and return once all its threads are stopped.
+    """Stop a process that works on the store at a URL. Returns when all its threads are stopped.
 
-    A process that is stopped within a transaction of SQLite keeps the lock of the file, and everybody else
-    from writing. The write lock is held here meanwhile, so the process is in no such transaction.
+    A process stopped within a SQLite transaction would keep the lock of the file and block all writers.
+    Therefore the write lock is held here meanwhile, so that the process is in no such transaction.
     """
     with nobody_writes(url):
         os.kill(pid, signal.SIGSTOP)
@@ -36,7 +36,7 @@ def is_stopped(pid: int) -> bool:
 
 @contextmanager
 def nobody_writes(url: str) -> Iterator[None]:
-    """Hold the write lock of a SQLite file. Other stores lock nothing for a client, so nothing is held."""
+    """Hold the write lock of a SQLite file. For other stores, nothing is held: clients do not lock them."""
     if not url.startswith(SQLITE):
         yield
         return

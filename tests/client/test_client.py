@@ -1,4 +1,4 @@
-"""What clients promise, on the embedded brokers; the operations themselves are the contract tests' matter."""
+"""Clients on the embedded brokers. The operations themselves are tested by the laws."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def broker(clock: FakeClock) -> MemoryBroker:
 
 @pytest.fixture(params=["called", "awaited"])
 def ask(request: pytest.FixtureRequest, broker: MemoryBroker) -> Callable[..., Awaitable[Any]]:
-    """Asks a client of the broker to do something: `await ask("enqueue", task, queue="low")`."""
+    """Calls a method of a client of the broker: `await ask("enqueue", task, queue="low")`."""
 
     async def called(verb: str, *args: Any, **options: Any) -> Any:
         return getattr(Client(broker), verb)(*args, **options)

@@ -1,4 +1,4 @@
-"""What belongs to an event loop ends with it: connections, watchers, files. A process may run any number."""
+"""Connections, watchers and files of an event loop end with it. A process may run any number of loops."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def run(new_loop: NewLoop, work: Any) -> Any:
 
 
 def run_and_close(new_loop: NewLoop, work: Any) -> None:
-    """As programs do that manage their loop by hand: nothing is told that the loop ends."""
+    """Run like programs that manage their loop manually and do not announce its end."""
     loop = new_loop()
     loop.run_until_complete(work)
     loop.close()
 
 
 def connections(server: redis.Redis) -> int:
-    """But for the test's own, and those of other servers."""
+    """Connections to the server, without those of the test and of other servers."""
     found: list[dict[str, str]] = server.client_list()
     mine = str(server.client_id())
     return sum(
@@ -155,7 +155,7 @@ def test_a_client_collected_on_its_loop_leaves_no_connection(
         await wait_in_vain(AsyncClient(redis_server.url))
         gc.collect()
         await asyncio.to_thread(eventually, lambda: connections(redis_server.client) == before)
-        # This one is collected with the coroutine, when its loop ends at once.
+        # It is collected with the coroutine when its loop ends at once.
         client = AsyncClient(redis_server.url)
         await asyncio.gather(*(client.ping() for _ in range(5)))
 
@@ -204,7 +204,7 @@ def test_a_forked_child_frees_inherited_resources(redis_server: RedisServer, new
         assert connections(redis_server.client) == before + 1
         await client.ping()
         await client.aclose()
-        # The child still runs, and holds nothing of it.
+        # The child still runs and has none of the connections.
         eventually(lambda: connections(redis_server.client) == before)
         os.write(ask_to_end, b"x")
         assert await asyncio.to_thread(os.waitpid, child, 0) == (child, 0)
@@ -315,7 +315,7 @@ def test_loops_leave_no_file_and_no_thread(tmp_path: Path, new_loop: NewLoop) ->
     this = psutil.Process()
 
     def watched() -> bool:
-        """Whether the thread that waits look at the file with is there; it ends soon after the last wait."""
+        """Whether the thread that polls the file for waits exists. It ends soon after the last wait."""
         return any(thread.name == "asynq-sqlite-watch" for thread in threading.enumerate())
 
     run(new_loop, wait_in_vain(client))

@@ -1,4 +1,4 @@
-"""Times at the ends of the calendar: what no broker could show again is refused before anything is sent."""
+"""Times at the ends of the calendar: what no broker could show is refused before it is sent."""
 
 from __future__ import annotations
 

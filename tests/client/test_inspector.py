@@ -1,4 +1,4 @@
-"""Inspectors on every broker, called and awaited."""
+"""Blocking and async inspectors on every broker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asynq import Broker, TaskInfo
 
 MANY = 450
-"""More than any page, step or batch holds."""
+"""More than fits into any page, step or batch."""
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
@@ -42,7 +42,7 @@ def inspector(broker: Broker) -> Inspector:
 
 
 def enqueue(broker: Broker, count: int = 1, **options: object) -> list[str]:
-    """Ids of new tasks, in order."""
+    """Enqueue tasks. Returns their ids in order."""
     tasks = [Task("t", {"n": number}, task_id=f"{number:04d}", **options) for number in range(count)]  # type: ignore[arg-type]
     return [info.id for info in Client(broker).enqueue_many(tasks) if not isinstance(info, Exception)]
 

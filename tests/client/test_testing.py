@@ -1,4 +1,4 @@
-"""The help for users' tests: what is enqueued runs in the test, in order, as a server would run it."""
+"""The test helpers for users: enqueued tasks run within the test, in order, as on a server."""
 
 from __future__ import annotations
 

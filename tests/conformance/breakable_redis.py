@@ -1,4 +1,4 @@
-"""A harness on servers of its own, which a test may break."""
+"""A harness with its own servers, which a test may break."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def open_redis(
     min_replicas: int,
     clock_ahead: float = 0,
 ) -> Any:
-    """A broker in whatever process.
+    """Open the broker in any process.
 
-    ports: by which port of this machine a server is reached. clock_ahead: seconds by which the clock of this
-    process is set wrong.
+    `ports` maps a server's port to the port at which it is reachable on this machine. `clock_ahead` is the
+    error of this process's clock in seconds.
     """
     if clock_ahead:
         set_clock_ahead(clock_ahead)
@@ -53,17 +53,17 @@ def open_redis(
 
 
 def set_clock_ahead(seconds: float) -> None:
-    """Let the wall clock of this process be wrong from now on."""
+    """Move the wall clock of this process ahead."""
     right, right_ns = time.time, time.time_ns
     time.time = lambda: right() + seconds
     time.time_ns = lambda: right_ns() + int(seconds * 1e9)
 
 
 class BreakableRedis(RedisHarness):
-    """A topology that belongs to one test, with a proxy before each server that holds data."""
+    """A topology that belongs to one test, with a proxy in front of each server with data."""
 
     def __init__(self, kind: TopologyKind, *, safe: bool) -> None:
-        """safe: enqueues and settlements wait until all replicas have them."""
+        """With `safe`, enqueues and settlements wait for all replicas."""
         self._safe = safe
         with ExitStack() as stack:
             self.topology = stack.enter_context(start_topology(kind))
@@ -84,7 +84,7 @@ class BreakableRedis(RedisHarness):
         }
 
     def directory_of(self, node: Node) -> Path:
-        """Where a server writes."""
+        """The data directory of a server."""
         return Path(str(node.client.config_get("dir")["dir"]))
 
     def __enter__(self) -> Self:

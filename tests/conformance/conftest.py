@@ -1,4 +1,4 @@
-"""Which laws run on which backends: `--topology sqlite,cluster`, `--other-versions`, the profile."""
+"""Selects the backends and laws of a run: `--topology sqlite,cluster`, `--other-versions`, the profile."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SMOKE = "smoke"
-"""The profile of every push. It leaves out layer D, and layer A where the scripts are those of a single
-server; programs and histories (layers B and C) run there all the same."""
+"""The profile of every push. It omits layer D, and omits layer A on backends that use the scripts of a single
+server; programs and histories (layers B and C) still run there."""
 LONG_FILES = ("test_disturbances.py", "test_disturbed_runs.py")
 SAME_SCRIPTS = ("sentinel", "cluster")
-"""Columns whose backend differs from a single server in how it reaches its servers, in nothing else."""
+"""Columns of backends that differ from a single server only in the connection to their servers."""
 
 LONG = "test_a_broker_does_what_the_model_does"
-"""It runs programs by number, not by time: on a machine that does much else it takes long."""
+"""The number of programs is fixed, not their time: on a busy machine they take long."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -1,4 +1,4 @@
-"""What can happen to Redis servers, and to the network before them, while clients are at work."""
+"""Disturbances of Redis servers, and of the network in front of them, while clients work."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from tests.conformance.breakable_redis import BreakableRedis
 
 AWAY = 2.0
-"""Seconds for which something is in trouble."""
+"""Duration of a disturbance in seconds."""
 SENTINELS_DEMOTE_AFTER = 10.0
-"""Seconds after which the sentinels tell a primary that comes back that it is none any more."""
+"""Seconds after which the sentinels demote a former primary that comes back."""
 
 
 def home(topology: Topology, run: HistoryRun) -> Node:
-    """The server that has the first of the queues."""
+    """The server of the first queue."""
     queue = next(iter(run.plan.queues))
     return topology.primary_of(f"asynq:{{{queue}}}:pending")
 
 
 def kill_server(harness: BreakableRedis, run: HistoryRun) -> None:
-    """A crash; it starts again on the same port, with what it had written.
+    """A crash. The server starts again on the same port with its data.
 
-    With `everysec` a server whose disk is slow acknowledges up to two seconds before it writes. With `no` it
-    writes first and flushes never, which is enough when only the process dies.
+    With `everysec` a server with a slow disk acknowledges up to two seconds before it writes. With `no` it
+    writes first and never flushes, which suffices if only the process dies.
     """
     node = home(harness.topology, run)
     node.ask("CONFIG", "SET", "appendfsync", "no")
@@ -44,7 +44,7 @@ def kill_server(harness: BreakableRedis, run: HistoryRun) -> None:
 
 
 def hang_server(harness: BreakableRedis, run: HistoryRun) -> None:
-    """It answers nothing for longer than a socket's patience, and nobody takes its place."""
+    """A server does not answer for longer than a socket timeout, and is not replaced."""
     node = home(harness.topology, run)
     node.pause()
     let_pass(AWAY * 2)
@@ -52,7 +52,7 @@ def hang_server(harness: BreakableRedis, run: HistoryRun) -> None:
 
 
 def replace_killed(harness: BreakableRedis, run: HistoryRun) -> None:
-    """A primary is killed, a replica takes its place, and it comes back as a replica."""
+    """A primary is killed and replaced by a replica, and comes back as a replica."""
     node = home(harness.topology, run)
     node.kill()
     harness.topology.wait_replaced(node)
@@ -60,7 +60,7 @@ def replace_killed(harness: BreakableRedis, run: HistoryRun) -> None:
 
 
 def replace_hanging(harness: BreakableRedis, run: HistoryRun) -> None:
-    """A primary hangs until a replica has taken its place, and then goes on as if it were primary still."""
+    """A primary hangs until a replica has replaced it, and continues as if it were still primary."""
     node = home(harness.topology, run)
     node.pause()
     harness.topology.wait_replaced(node)
@@ -68,12 +68,12 @@ def replace_hanging(harness: BreakableRedis, run: HistoryRun) -> None:
 
 
 def fail_over(harness: BreakableRedis, run: HistoryRun) -> None:
-    """An operator lets a replica take over."""
+    """An operator starts a failover."""
     harness.topology.fail_over(home(harness.topology, run))
 
 
 def forget_scripts(harness: BreakableRedis, run: HistoryRun) -> None:
-    """Again and again, while scripts are being sent."""
+    """Script caches are flushed repeatedly while scripts are sent."""
     for _ in range(20):
         for node in harness.topology.primaries():
             node.client.script_flush()
@@ -81,7 +81,7 @@ def forget_scripts(harness: BreakableRedis, run: HistoryRun) -> None:
 
 
 def cut_connections(harness: BreakableRedis, run: HistoryRun) -> None:
-    """All of them at once, again and again."""
+    """All connections are closed repeatedly."""
     for _ in range(10):
         for node in harness.topology.primaries():
             node.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -89,7 +89,7 @@ def cut_connections(harness: BreakableRedis, run: HistoryRun) -> None:
 
 
 def fill_memory(harness: BreakableRedis, run: HistoryRun) -> None:
-    """There is no room for anything new; what is there can still be run."""
+    """The memory is full: nothing can be added, but existing tasks can run."""
     nodes = harness.topology.primaries()
     for node in nodes:
         node.ask("CONFIG", "SET", "maxmemory", "1")
@@ -100,7 +100,7 @@ def fill_memory(harness: BreakableRedis, run: HistoryRun) -> None:
 
 
 def break_disk(harness: BreakableRedis, run: HistoryRun) -> None:
-    """A snapshot cannot be written, so the servers refuse all writes, settlements included."""
+    """A snapshot cannot be written, so the servers refuse all writes, including settlements."""
     nodes = harness.topology.primaries()
     for node in nodes:
         directory = harness.directory_of(node)
@@ -118,7 +118,7 @@ def break_disk(harness: BreakableRedis, run: HistoryRun) -> None:
 
 
 def move_slot(harness: BreakableRedis, run: HistoryRun) -> None:
-    """The slot of a queue goes to another primary and back, and stands still in between."""
+    """The slot of a queue moves to another primary and back, and pauses half-way."""
     topology = harness.topology
     for queue in run.plan.queues:
         key = f"asynq:{{{queue}}}:pending"
@@ -133,7 +133,7 @@ def move_slot(harness: BreakableRedis, run: HistoryRun) -> None:
 
 
 def set_clocks_wrong(harness: BreakableRedis, run: HistoryRun) -> None:
-    """Two more processes, one whose clock is ahead and one whose clock is behind."""
+    """Two further processes work, one with a fast and one with a slow clock."""
     for ahead in (AWAY, -AWAY):
         kwargs = {**run.source.kwargs, "clock_ahead": ahead}
         run.begin(evolve(run.source, kwargs=kwargs))
@@ -141,12 +141,12 @@ def set_clocks_wrong(harness: BreakableRedis, run: HistoryRun) -> None:
 
 
 def lose_replies(harness: BreakableRedis, run: HistoryRun) -> None:
-    """Requests arrive, and the connection breaks before the reply comes back."""
+    """Requests arrive, but the connection breaks before the reply."""
     proxy = harness.proxies[home(harness.topology, run).port]
     missing = 40
 
     def lost() -> bool:
-        # Who gave up waiting has lost no reply: another one is.
+        # a client that gave up waiting has lost no reply, so another reply is lost
         proxy.lose_replies(max(missing - proxy.lost, 0), to=b"EVALSHA")
         return proxy.lost >= missing
 
@@ -155,7 +155,7 @@ def lose_replies(harness: BreakableRedis, run: HistoryRun) -> None:
 
 
 def drop_packets(harness: BreakableRedis, run: HistoryRun) -> None:
-    """Connections stay, and nothing passes."""
+    """Connections stay open, but no data passes."""
     proxy = harness.proxies[home(harness.topology, run).port]
     proxy.hold()
     let_pass(AWAY * 2)
@@ -163,5 +163,5 @@ def drop_packets(harness: BreakableRedis, run: HistoryRun) -> None:
 
 
 def of(strike: Callable[[Any, HistoryRun], object], **promised: Any) -> Callable[[Any], Disturbance]:
-    """What makes a disturbance of the harness."""
+    """A disturbance made from a function of the harness."""
     return lambda harness: Disturbance(strike=lambda run: strike(harness, run), **promised)

@@ -1,4 +1,4 @@
-"""What a broker declares unsupported is skipped by name; what it refuses without a word fails."""
+"""Declared unsupported operations are skipped by name; undeclared refusals fail."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Limited(MemoryBroker):
         return evolve(super().capabilities, unsupported=frozenset(self.declared), groups=self.groups)
 
     def refusal(self, op: ops.Op[Any]) -> AsynqError | None:
-        """What is declared unsupported is carried out all the same."""
+        """Execute an operation even if it is declared unsupported."""
         return super().capabilities.refusal(op)
 
     def execute_many(self, ops: Sequence[ops.Op[T]], /) -> list[T | AsynqError]:

@@ -1,4 +1,4 @@
-"""`python -m asynq_conformance`: a table for the store at a URL, a verdict on a recorded history."""
+"""`python -m asynq_conformance`: a table for the store at a URL, and checks of recorded histories."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Servers killed, held up, replaced, filled and cut off under load: what is promised of each holds.
+"""Servers are killed, stalled, replaced, filled and partitioned under load; their promises hold.
 
-Without `min_replicas` a write may be lost that no replica had taken when its primary was gone, or that a
-primary took which had been replaced: what is lost must have been acknowledged within that window.
+Without `min_replicas`, a write can be lost if no replica had received it when its primary was lost, or if a
+replaced primary accepted it. A lost task must have been acknowledged within that window.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from asynq_conformance.histories.run import HistoryRun
 
 HEALED = 10.0
-"""Seconds; with failovers behind it, and whatever a busy machine adds."""
+"""Seconds, including failovers and the delays of a busy machine."""
 SAFE = 20.0
-"""When all replicas must confirm, the old primary has to be back as one: sentinels demote it 10 s after it
+"""If all replicas must confirm, the former primary must be a replica again: sentinels demote it 10 s after it
 came back."""
 
 ANYWHERE: Final[Mapping[str, Any]] = {
@@ -80,7 +80,7 @@ class TestStandaloneDisturbed(Disturbed):
 
 
 def lock_file(harness: SQLiteHarness, run: HistoryRun) -> None:
-    """Somebody begins to write, and takes his time."""
+    """Another process holds the write lock for a while."""
     with closing(sqlite3.connect(harness.path, isolation_level=None)) as connection:
         connection.execute("PRAGMA busy_timeout = 10000")
         connection.execute("BEGIN IMMEDIATE")

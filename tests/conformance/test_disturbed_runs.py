@@ -1,4 +1,4 @@
-"""The layer of disturbances itself: what is lost meanwhile, and what does not go on in time, is found out."""
+"""The layer of disturbances: lost tasks and slow recoveries are detected."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def outcome(harness: BreakableRedis, directory: Path, strike: Any) -> DisturbedR
 
 
 def lose_tasks(harness: BreakableRedis) -> None:
-    """Whatever the queues hold is there no longer."""
+    """Delete everything from the queues."""
     harness.topology.nodes[0].client.flushall()
 
 

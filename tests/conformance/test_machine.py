@@ -1,4 +1,4 @@
-"""The machine itself: it finds what is broken, says what and how to see it again, and finds nothing else."""
+"""The machine: it finds defects, describes them with a way to repeat them, and finds nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHOSEN: tuple[type[TaskStore], ...] = (
     groups.ForgetsNoSet,
     manage.LeavesThePause,
 )
-"""Of each kind one; all others are held against the laws that name them."""
+"""One defect of each kind. The laws that name them test all others."""
 
 
 @pytest.mark.parametrize("store", CHOSEN)

@@ -1,4 +1,4 @@
-"""The laws of a broker, on the executable specification: the model and the laws define the same thing."""
+"""The laws of a broker on the model, which define the same behaviour."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ModelHarness(Harness):
-    """A model, whose tasks cannot be damaged: an id and its task are one thing there."""
+    """A model, whose tasks cannot be damaged, because an id and its task are one object."""
 
     machine_share = 0.05
 

@@ -1,4 +1,4 @@
-"""The plugin: what it makes of tests that pass, fail, are skipped, are known to fail, or never report."""
+"""The plugin: its report of tests that pass, fail, are skipped, are known to fail, or never report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-# What runs within this process would import anew for each test.
+# loaded once here, because every nested run would import it again
 import asynq_conformance.report.files
 import asynq_conformance.report.session
 import asynq_conformance.selection  # noqa: F401
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["pytester"]
 
 QUICK = ("-p", "no:randomly", "-p", "no:asyncio", "-p", "no:hypothesispytest")
-"""Plugins that say nothing about these laws, and take their time."""
+"""Plugins that are irrelevant for these laws and slow."""
 
 LAWS = """
 import pytest
@@ -55,7 +55,7 @@ Run: TypeAlias = "Callable[..., tuple[pytest.RunResult, dict[str, Any]]]"
 
 @pytest.fixture
 def run(pytester: pytest.Pytester) -> Run:
-    """Runs a file of laws about two backends; what was printed, and the report as JSON."""
+    """Run a file of laws on two backends. Returns the output and the report as JSON."""
 
     def start(*arguments: str, body: str = "pass", other: str = "pass") -> Any:
         pytester.makepyfile(test_laws=LAWS.format(body=body, other=other))

@@ -1,4 +1,4 @@
-"""The suite without a line of code: on harnesses that are named, wherever they are."""
+"""The suite on harnesses selected by name, in any package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-# What runs within this process would import anew for each test.
+# loaded once here, because every nested run would import it again
 import asynq_conformance.report.files
 import asynq_conformance.report.session
 import asynq_conformance.selection  # noqa: F401
@@ -15,7 +15,7 @@ import asynq_conformance.selection  # noqa: F401
 pytest_plugins = ["pytester"]
 
 QUICK = ("-p", "no:randomly", "-p", "no:asyncio", "-p", "no:hypothesispytest")
-"""Plugins that say nothing about these laws, and take their time."""
+"""Plugins that are irrelevant for these laws and slow."""
 
 HARNESSES = """
 from asynq_conformance import Harness
@@ -56,7 +56,7 @@ def test_the_suite_needs_no_other_plugin_where_markers_are_strict(pytester: pyte
     pytester.makeini("[pytest]\naddopts = --strict-markers\nfilterwarnings = error")
     pytester.makepyfile(theirs=HARNESSES)
     pytester.syspathinsert()
-    result = pytester.runpytest_subprocess(  # in a process where no mark was made yet
+    result = pytester.runpytest_subprocess(  # in a process without any registered marker
         *(*QUICK, "-p", "no:timeout", "--pyargs", "asynq_conformance", "-k", "stale_worker_cannot_write"),
         "--broker=theirs:OneHarness",
     )

@@ -1,4 +1,4 @@
-"""The suite itself: no law is lost on the way into a backend's test class."""
+"""The suite: no law gets lost on its way into the test class of a backend."""
 
 from __future__ import annotations
 

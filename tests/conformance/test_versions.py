@@ -1,4 +1,4 @@
-"""The laws of a broker, on the other Redis servers of this machine: with `--other-versions`."""
+"""The laws of a broker on the other Redis servers of this machine: with `--other-versions`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class OtherVersion(BrokerConformance):
-    """The laws on a server that is not the one all other tests take."""
+    """The laws on another server than that of all other tests."""
 
     executable: ClassVar[str]
 
@@ -39,7 +39,7 @@ class OtherVersion(BrokerConformance):
 
 
 def others() -> dict[str, str]:
-    """Executables by version, of each version one."""
+    """One executable of each version."""
     if OVERRIDE in os.environ:
         return {}
     try:

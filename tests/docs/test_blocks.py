@@ -30,7 +30,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# (\w+\.py)\n")
 LOCAL_REDIS = "redis://127.0.0.1:6379"
 ON_SQLITE = ["api", "groups", "handlers", "inspection", "limits", "periodic", "results", "tasks"]
-"""Pages that show what every broker has."""
+"""Pages whose examples work on every broker."""
 
 
 def named(page: Path) -> str:
@@ -38,14 +38,14 @@ def named(page: Path) -> str:
 
 
 def blocks(page: Path) -> Iterator[tuple[int, str]]:
-    """The page's blocks, each with the number of lines above it."""
+    """The Python blocks of a page, each with the number of lines above it."""
     text = page.read_text()
     for block in BLOCK.finditer(text):
         yield text.count("\n", 0, block.start(1)), block[1]
 
 
 def run(source: str, page: Path, above: int, module: ModuleType, runner: asyncio.Runner) -> None:
-    """Run one block; a traceback shows the page's own lines."""
+    """Run one block. A traceback shows the lines of the page."""
     code = compile("\n" * above + source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     if code.co_flags & inspect.CO_COROUTINE:
         runner.run(_awaited(eval(code, module.__dict__)))  # noqa: S307 - the project's own documents
@@ -81,7 +81,7 @@ def test_the_example_of_the_testing_page_passes_in_a_new_project(tmp_path: Path)
 
 
 def run_page(page: Path, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run all blocks of a page, with this URL in the place of the local Redis."""
+    """Run all blocks of a page with this URL in place of the local Redis."""
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("ASYNQ_BROKER", "sqlite:///tasks.db")

@@ -1,4 +1,4 @@
-"""Every command line of the documents is one, and the quick start of the README does what it says."""
+"""Every documented command line is valid, and the quick start of the README works."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def test_every_documented_command_is_valid(command: str) -> None:
 
 
 def installing(page: str) -> list[str]:
-    """The commands of a page that install this project, without a prompt."""
+    """The commands of a page that install this project, without the prompt."""
     blocks = re.findall(r"^```console\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
     lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
     return [line for line in lines if "pip install" in line]
 
 
 def test_the_readme_installs_into_a_virtual_environment() -> None:
-    """The Python of Debian, Ubuntu or Homebrew refuses to be installed into, and need not be `python`."""
+    """The Python of Debian, Ubuntu or Homebrew refuses installations, and may not be called `python`."""
     commands = installing("README.md")
     begin = "python3 -m venv .venv && . .venv/bin/activate && python -m pip install "
     assert len(commands) == 2
@@ -65,7 +65,7 @@ def test_the_test_command_is_the_same_everywhere() -> None:
 
 
 def test_the_first_command_activates_a_virtual_environment(tmp_path: Path) -> None:
-    """Without its installing, which asks the network."""
+    """Without the installation, which needs the network."""
     first, _, rest = installing("README.md")[0].partition("python -m pip install . && asynq demo")
     assert rest == ""
     first = first.replace("python3", shlex.quote(sys.executable)).replace(

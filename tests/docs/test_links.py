@@ -1,4 +1,4 @@
-"""Every relative link of the documents leads somewhere, and every page can be reached."""
+"""Every relative link of the documentation has a target, and every page is reachable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def links(page: Path) -> set[str]:
 
 
 def anchor(heading: str) -> str:
-    """The anchor a heading gets on GitHub and in the usual renderers."""
+    """The anchor of a heading on GitHub and in common renderers."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
@@ -57,7 +57,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 
 def named_files(page: Path) -> set[str]:
-    """Files and folders that the text of a page names, as `asynq/server.py`, `asynq/cli/` or `server.py`."""
+    """Files and folders named in the text of a page, as `asynq/server.py`, `asynq/cli/` or `server.py`."""
     return set(FILE.findall(CODE.sub("", page.read_text())))
 
 

@@ -15,7 +15,7 @@ import asynq
 DOCS = Path(__file__).parents[2] / "docs"
 ROW = re.compile(r"^\| `(\w+)` \| [^|]+ \| `([^`]+)` \| \S.* \|$", re.MULTILINE)
 NAMES = {"timedelta": timedelta, "ZoneInfo": ZoneInfo}
-"""What the defaults in a table may use."""
+"""Names that defaults in a table may use."""
 
 
 def section(page: str, heading: str) -> str:
@@ -24,7 +24,7 @@ def section(page: str, heading: str) -> str:
 
 
 def documented_options(page: str, heading: str) -> list[tuple[str, object]]:
-    """Name and default of each row, in the order of the page."""
+    """Name and default of each row in the order of the page."""
     return [(name, eval(default, NAMES)) for name, default in ROW.findall(section(page, heading))]  # noqa: S307 - our own page
 
 

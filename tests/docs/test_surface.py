@@ -1,4 +1,4 @@
-"""Periodic tasks, inspecting, waiting: plain programs of blocks as the design of the public surface has them."""
+"""Periodic tasks, inspection and waiting, in complete programs."""
 # ruff: noqa: E501 - so has it their lines
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ with asynq.Inspector(URL) as inspector:
 
 @contextmanager
 def program(block: str, url: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A program of this block at work; killed in the end if it has not ended."""
+    """Run the program of this block. It is killed at the end if it still runs."""
     path = folder / "program.py"
     path.write_text(IMPORTS + block)
     with subprocess.Popen([sys.executable, path, url]) as process:

@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class Unfenced(Store):
-    """Lets whoever once had a task settle it, though its lease was lost and another run has it."""
+    """A store that lets a former worker settle a task although its lease was lost and another run has it."""
 
     def owns(self, task: TaskRecord, token: str) -> bool:
         return task.state is TaskState.ACTIVE
 
 
 class LastInFirstOut(Store):
-    """Puts new tasks before those that wait."""
+    """A store that puts new tasks before the waiting ones."""
 
     def tail(self, queue: str) -> int:
         return -super().tail(queue)
 
 
 def last_in_first_out(path: str) -> LmdbBroker:
-    """A broker that is no queue, for any process."""
+    """A broker that is not a queue, for any process."""
     return LmdbBroker(path, store=LastInFirstOut)

@@ -1,4 +1,4 @@
-"""The example's project as a stranger would have it installed."""
+"""The example's project, installed like any other package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples/asynq_lmdb"
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of one's own, and the example found by its entry point, here and in processes started here."""
+    """An empty directory. The example is found by its entry point, also in child processes."""
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     metadata = tmp_path / "site" / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     metadata.mkdir(parents=True)

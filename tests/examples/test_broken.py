@@ -1,4 +1,4 @@
-"""A copy of the example with one broken step fails, and what fails can be read."""
+"""A copy of the example with one broken step fails, with a readable message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class WithStore(Harness):
-    """The example's broker, made of these steps."""
+    """The example's broker with these operations."""
 
     def __init__(self, path: Path, store: type[Store]) -> None:
         self.path, self.store = path, store
@@ -56,7 +56,7 @@ def test_a_law_detects_a_broken_step(tmp_path: Path, store: type[Store], law: st
 
 
 def recorded(factory: str, directory: Path) -> HistoryReport:
-    """What the checkers say of three processes at work."""
+    """The verdict of the checkers on three working processes."""
     source = Source(factory=factory, kwargs={"path": str(directory / "tasks.lmdb")})
     plan = Plan(processes=3, callers=4, seconds=4.0, tasks=1500)
     with HistoryRun(source, plan, directory / "run") as run:
@@ -68,7 +68,7 @@ def recorded(factory: str, directory: Path) -> HistoryReport:
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes that are started find the example and the tests."""
+    """Child processes find the example and the tests."""
     folders = [str(ROOT), str(ROOT / "examples/asynq_lmdb"), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
 

@@ -1,4 +1,4 @@
-"""The example's own promises: several processes, a full file, forks, and life with what it leaves out."""
+"""Promises of the example: several processes, a full file, forks, and unsupported operations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def enqueue(task_id: str, payload: bytes = b"", queue: str = "q") -> ops.Enqueue
 
 
 def take_all(path: Path) -> list[str]:
-    """Ids of all tasks this process gets, one after the other."""
+    """Ids of all tasks that this process gets, one after the other."""
     taken: list[str] = []
     with closing(LmdbBroker(path)) as broker:
         while deliveries := broker.execute(

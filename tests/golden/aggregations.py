@@ -1,4 +1,4 @@
-"""What Go's aggregator did before each dump of groups, known from what it left."""
+"""The steps of Go's aggregator before each dump of groups, inferred from the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def take(
     replay: Replay, group: str, size: int, *, set_id: str = "set", hold: int = 120_000
 ) -> AggregationSet:
-    """Take so many tasks of a group: as many as Go's aggregator found."""
+    """Take as many tasks of a group as Go's aggregator did."""
     op = ops.TakeGroup(queue="default", group=group, set_id=set_id, grace=3_600_000, max_size=size, hold=hold)
     taken = replay.broker.execute(op)
     assert taken is not None
@@ -25,7 +25,7 @@ def take(
 
 
 def pause(replay: Replay) -> None:
-    """The queue was paused, so that nobody ran the aggregates; not always by a recorded step."""
+    """The queue was paused so that the aggregates do not run; not always by a recorded step."""
     now = replay.clock.now()
     replay.clock.set(int(replay.left["asynq:{default}:paused"]) * 1000 + replay.shift)
     replay.broker.execute(ops.PauseQueue(queue="default"))
@@ -33,7 +33,7 @@ def pause(replay: Replay) -> None:
 
 
 def stage(replay: Replay, group: str, size: int) -> None:
-    """The dump was made while the aggregator worked: the set bears the name Go gave it."""
+    """The dump was made while the aggregator worked, so the set has the name that Go gave it."""
     pause(replay)
     replay.at_the_end()
     (registered,) = replay.left["asynq:{default}:aggregation_sets"]
@@ -41,9 +41,9 @@ def stage(replay: Replay, group: str, size: int) -> None:
 
 
 def finish(replay: Replay, taken: AggregationSet, task_id: str) -> None:
-    """Put this task, as Go's aggregator made it, in the place of the set."""
+    """Replace the set by this task, which Go's aggregator created."""
     left = replay.left[f"asynq:{{default}}:t:{task_id}"]
-    # Back before the server's shutdown, the last step there is.
+    # back before the shutdown of the server, the last step
     replay.clock.set(int(left["pending_since"]) // 1_000_000 + replay.shift)
     enqueue = ops.Enqueue(message=task_message.decode(leaf(left["msg"])), enqueue_id="aggregate")
     replay.broker.execute(ops.FinishAggregation(taken=taken, enqueue=enqueue))
@@ -58,7 +58,7 @@ def finish_in_turn(replay: Replay, group: str, *sizes: int) -> None:
 
 
 def reclaim_and_finish(replay: Replay) -> None:
-    """The first aggregator was killed, its set reclaimed; one more task came, and all were aggregated."""
+    """The first aggregator was killed and its set reclaimed; one task was added, and all were aggregated."""
     take(replay, "user:7", 3, set_id="lost", hold=1)
     replay.clock.advance(1000)
     assert replay.broker.execute(ops.ReclaimAggregations(queue="default")) == 1

@@ -1,4 +1,4 @@
-"""Two keyspaces compared fact by fact, and the deviations that are allowed: deviations.json."""
+"""Comparison of two keyspaces fact by fact, and the allowed deviations of deviations.json."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 Kind = Literal["ours only", "theirs only", "different", "later"]
 
 TTL_TOLERANCE = 3_000
-"""Milliseconds: a recording and its replay do not read the clock at the same instant."""
+"""Milliseconds between the clock readings of a recording and its replay."""
 DAY = 24 * 3600 * 1000
 INSTANT = re.compile(r" score |:paused value$| msg\.(last_failed_at|completed_at)$")
 PENDING_SINCE_TOLERANCE = 200_000_000
-"""Nanoseconds a recorded call may have taken until it read its clock."""
+"""Nanoseconds until a recorded call read its clock."""
 
 
 @frozen
 class Difference:
-    """One fact that is not the same."""
+    """One fact that differs."""
 
     kind: Kind
-    """later: an instant, up to a second after theirs."""
+    """"later" means an instant up to a second after theirs."""
     path: str
     theirs: Any = None
     ours: Any = None
@@ -37,17 +37,17 @@ class Difference:
 
 @frozen
 class Deviation:
-    """Differences that are meant, and why."""
+    """Allowed differences, with the reason."""
 
     kind: Kind
     path: str
     """A regular expression for the whole path."""
     reason: str
     scenario: str = ""
-    """The only dump in which it may occur; "" for any."""
+    """The only dump with this difference; "" for any."""
 
     def covers(self, scenario: str, difference: Difference) -> bool:
-        """Whether this is such a difference."""
+        """Whether this difference is covered."""
         return (
             self.scenario in ("", scenario)
             and self.kind == difference.kind
@@ -56,13 +56,13 @@ class Deviation:
 
 
 def deviations() -> list[Deviation]:
-    """All deviations there are."""
+    """All listed deviations."""
     table = json.loads((Path(__file__).parent / "deviations.json").read_text())
     return [Deviation(**entry) for entry in table]
 
 
 def differences(theirs: Facts, ours: Facts, shift: int) -> Iterator[Difference]:
-    """What is not the same; our instants are `shift` milliseconds later than theirs."""
+    """The differing facts. Our instants are `shift` milliseconds later than theirs."""
     for path in sorted(theirs.keys() | ours.keys()):
         if path not in ours:
             yield Difference("theirs only", path, theirs=theirs[path])

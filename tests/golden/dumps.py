@@ -1,4 +1,4 @@
-"""What Go asynq left in Redis: reading a dump, restoring it, and seeing a keyspace as facts to compare."""
+"""Dumps of Redis after Go asynq: reading, restoring, and comparing as facts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TASK_KEY = re.compile(r"asynq:\{.+\}:t:")
 DAY = re.compile(r":\d{4}-\d\d-\d\d$")
 
 Facts = dict[str, Any]
-"""What there is, by a path such as "asynq:{default}:t:a1 field state"."""
+"""Values by a path such as "asynq:{default}:t:a1 field state"."""
 
 
 def load(scenario: str) -> dict[str, Any]:
@@ -32,12 +32,12 @@ def load(scenario: str) -> dict[str, Any]:
 
 
 def leaf(value: str | dict[str, str]) -> bytes:
-    """The bytes a leaf of a dump stands for."""
+    """The bytes of a leaf of a dump."""
     return value.encode() if isinstance(value, str) else base64.b64decode(value["b64"])
 
 
 def rows(dump: dict[str, Any]) -> Iterator[tuple[str, str, int, Any]]:
-    """Key, type, remaining milliseconds (-1 for no end) and value of every key, with bytes for leaves."""
+    """Key, type, remaining milliseconds (-1 for no expiry) and value of every key, with bytes for leaves."""
     for row in dump["keys"]:
         value = row["value"]
         match row["type"]:
@@ -53,7 +53,7 @@ def rows(dump: dict[str, Any]) -> Iterator[tuple[str, str, int, Any]]:
 
 
 def restore(dump: dict[str, Any], client: redis.Redis) -> None:
-    """Put the dump's keyspace into an empty database."""
+    """Write the dump's keyspace into an empty database."""
     for key, kind, ttl, value in rows(dump):
         match kind:
             case "string":
@@ -71,7 +71,7 @@ def restore(dump: dict[str, Any], client: redis.Redis) -> None:
 
 
 def live_rows(client: redis.Redis) -> Iterator[tuple[str, str, int, Any]]:
-    """The same as `rows`, of a database."""
+    """Like `rows`, for a database."""
     for key in sorted(client.scan_iter(count=1000)):
         printed = client.type(key)
         kind = printed if isinstance(printed, str) else printed.decode()

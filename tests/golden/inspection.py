@@ -1,4 +1,4 @@
-"""What Go's Inspector was asked for, done by ours; a refusal is the same refusal."""
+"""The recorded calls of Go's Inspector, executed by ours. A refusal must be the same refusal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REFUSALS: dict[str, type[AsynqError]] = {
     "queue not found": QueueNotFoundError,
     "queue is not empty": QueueNotEmptyError,
 }
-"""Beginnings of Go's errors. A single task of a queue that does not exist is, with us, a task not found."""
+"""Prefixes of Go's errors. For a task of an unknown queue, our error is that of an unknown task."""
 
 _VERBS: dict[str, Callable[[Inspector, str], Any]] = {
     "RunTask": lambda inspector, task_id: inspector.run_task(*_place(task_id)),
@@ -39,13 +39,13 @@ _VERBS: dict[str, Callable[[Inspector, str], Any]] = {
 
 
 def _place(name: str) -> tuple[str, str]:
-    """Queue and id of a task, recorded as "queue/id" or as its id alone."""
+    """Queue and id of a task, recorded as "queue/id" or as its id only."""
     queue, slash, task_id = name.rpartition("/")
     return (queue, task_id) if slash else (_QUEUE, task_id)
 
 
 def inspect(broker: Broker, step: dict[str, Any]) -> None:
-    """Do what the step says: the same answer, or the same refusal."""
+    """Execute the step. The answer or the refusal must be the same."""
     verb = step["op"].removeprefix("Inspector.")
     if verb == "PauseQueue":
         assert Inspector(broker).pause(step["args"]) is ("error" not in step)

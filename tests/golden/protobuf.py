@@ -1,4 +1,4 @@
-"""A reader of the protobuf wire format and of Go's TaskMessage, independent of the one under test."""
+"""A parser for the protobuf wire format and Go's TaskMessage, independent of the tested one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ VARINT, BYTES = 0, 2
 
 
 def decode_task(data: bytes) -> dict[str, Any]:
-    """The fields that are there, by name; headers as a dict. An unknown field is a KeyError."""
+    """The present fields by name; headers as a dict. Raises KeyError for an unknown field."""
     task: dict[str, Any] = {}
     for number, value in _fields(data):
         name = TASK_FIELDS[number]

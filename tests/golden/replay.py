@@ -1,4 +1,4 @@
-"""Doing with our operations what Go asynq did when a dump was recorded, at the same times of another day."""
+"""Replays the recorded calls of Go asynq with our operations, at the same times of another day."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SKIPPED = {
     "kill -9 of the server process",
     "aggregator calls in the 4 s after the reclaim",
 }
-"""Steps that are no operation of ours, or known only from what they left."""
+"""Steps without an operation of ours, or known only from their result."""
 
 _OPTION = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 _DURATION = re.compile(r"([\d.]+)(h|m|s)")
@@ -45,29 +45,29 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 class Replay:
     """One dump, replayed into an empty database.
 
-    Days are shifted so that the recording happens today: a counter whose 90 days are over by the server's
-    clock would vanish at once.
+    Days are shifted so that the recording happens today. Otherwise the server would expire counters that are
+    older than 90 days at once.
     """
 
     def __init__(self, dump: dict[str, Any], url: str) -> None:
         self.dump = dump
         started = dump["started_ns"] // 1_000_000
         self.shift = (int(datetime.now(UTC).timestamp() * 1000) - started) // DAY * DAY
-        """Milliseconds by which ours is later than the recording: whole days."""
+        """Shift of our times in milliseconds, a multiple of a day."""
         self.clock = FakeClock(started + self.shift)
         self.broker = RedisBroker(url, clock=self.clock)
         self.client = asynq.Client(self.broker)
         self.outcomes: list[Difference] = []
-        """Enqueues that end otherwise than Go's."""
+        """Enqueues that end differently from Go's."""
         self.left = {row["key"]: row["value"] for row in dump["keys"]}
-        """What Go left, for inputs that no step tells: what a handler wrote, and random delays."""
+        """What Go left, for inputs that no step contains: handlers' writes and random delays."""
 
     def close(self) -> None:
-        """Free the connections."""
+        """Close the connections."""
         self.broker.close()
 
     def steps(self) -> None:
-        """All recorded calls, each at its time."""
+        """Execute all recorded calls at their times."""
         for step in self.dump["steps"]:
             self.at(step["t_before_ns"])
             match step["op"]:
@@ -85,11 +85,11 @@ class Replay:
                     assert other in SKIPPED, f"what does {other} do?"
 
     def at(self, nanoseconds: int) -> None:
-        """Set the clock to an instant of the recording, but never back."""
+        """Move the clock to an instant of the recording, but never back."""
         self.clock.set(max(self.clock.now(), nanoseconds // 1_000_000 + self.shift))
 
     def at_the_end(self) -> None:
-        """Set the clock to the time of the dump."""
+        """Move the clock to the time of the dump."""
         self.at(self.dump["dumped_ns"])
 
     # --- producing ------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ class Replay:
             self.outcomes.append(Difference("different", f"enqueue {name}", theirs, type(answer)))
 
     def _batch(self, step: dict[str, Any]) -> None:
-        """The tasks of the recorded batch that Go sent; it reports the one whose id is taken as enqueued."""
+        """The tasks of the recorded batch that Go sent. Go reports one with an id conflict as enqueued."""
         sent = [result for result in step["result"] if "error" not in result]
         tasks = [
             asynq.Task(
@@ -132,7 +132,7 @@ class Replay:
         assert refused.task_id == "dup"
 
     def _options(self, printed: list[str]) -> dict[str, Any]:
-        """Our keywords for Go's options, as Go prints them."""
+        """Our keywords for the options that Go prints."""
         found: dict[str, Any] = {}
         for text in printed:
             match = _OPTION.fullmatch(text)
@@ -148,7 +148,7 @@ class Replay:
                 case "Deadline":
                     found["deadline"] = instant(value)
                 case "ProcessAt":
-                    # Go prints whole seconds, but the recording's instant had 750 ms more.
+                    # Go prints whole seconds, but the instant of the recording had 750 ms more.
                     fraction = timedelta(milliseconds=750 + self.shift)
                     found["process_at"] = instant(value) + fraction
                 case "Header":
@@ -159,7 +159,7 @@ class Replay:
         return found
 
     def _cancel(self, step: dict[str, Any]) -> None:
-        """The handler of this task, which the server had begun, is told and ends with Go's error."""
+        """The running handler of this task receives the cancellation and ends with Go's error."""
         delivery = self.take(step["args"])
         assert self.broker.execute(ops.CancelTask(task_id=step["args"], then="retry"))
         extended = self.broker.execute(ops.ExtendLease(lease=delivery.lease, duration=30_000))
@@ -190,7 +190,7 @@ class Replay:
         self.settle(delivery, step.get("error"))
 
     def settle(self, delivery: Delivery, error: str | None) -> None:
-        """End the run as Go ends one whose handler returned this error."""
+        """End the run like Go does after a handler that returned this error."""
         message = delivery.message
         op: ops.Op[None]
         if error is None and message.retention:
@@ -204,12 +204,12 @@ class Replay:
         self.broker.execute(op)
 
     def _result(self, message: TaskMessage) -> bytes | None:
-        """What the handler wrote."""
+        """The result written by the handler."""
         left = self.left.get(f"asynq:{{{message.queue}}}:t:{message.id}", {})
         return leaf(left["result"]) if "result" in left else None
 
     def _retry_delay(self, queue: str, task_id: str) -> int:
-        """Go's own random delay where it can still be seen, else the second the recording asked for."""
+        """Go's random delay if it is still visible, else the recorded one."""
         for entry in self.left.get(f"asynq:{{{queue}}}:retry", ()):
             if entry["member"] == task_id:
                 due: int = entry["score"] * 1000 + self.shift
@@ -217,12 +217,12 @@ class Replay:
         return 1000
 
     def lost(self, task_id: str) -> LostLease:
-        """The lapsed lease of this task."""
+        """The expired lease of this task."""
         lost = self.broker.execute(ops.ListLostLeases(queue="default")).leases
         return next(lease for lease in lost if lease.message.id == task_id)
 
     def recover(self, task_id: str) -> None:
-        """Recover this task as Go does: retried while it may be, with Go's own words."""
+        """Recover this task like Go: retried if retries are left, with Go's error text."""
         lost = self.lost(task_id)
         again = lost.message.retried < lost.message.max_retry
         recovery = ops.Recover(
@@ -235,10 +235,10 @@ class Replay:
 
 
 def duration(printed: str) -> timedelta:
-    """A duration as Go prints it: 1h30m0s."""
+    """A duration in Go's notation: 1h30m0s."""
     return timedelta(seconds=sum(float(n) * _UNITS[unit] for n, unit in _DURATION.findall(printed)))
 
 
 def instant(printed: str) -> datetime:
-    """An instant as Go's time.UnixDate prints it."""
+    """An instant in Go's format time.UnixDate."""
     return datetime.strptime(printed, "%a %b %d %H:%M:%S UTC %Y").replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Whatever Go asynq left in Redis is read as Go reads it, and processed to its end."""
+"""Data that Go asynq left in Redis is read like in Go, and can be processed."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ COUNTS = {
     "Paused": "paused",
 }
 TAKEN = {"aggregation_set_staged": 3, "aggregation_max_size_staged": 2}
-"""Tasks taken for aggregation, which Go counts nowhere: ours count as aggregating until they are gone."""
+"""Tasks taken for aggregation. Go does not count them; we count them as aggregating."""
 STRAY = {"task_id_conflict": {b"same"}}
 """Ids in locks that Go took for tasks which it then refused: no task names these locks."""
 
 
 class Foreign:
-    """A database as Go left it, and our broker on it at the time of the dump."""
+    """A database left by Go, and our broker on it at the time of the dump."""
 
     def __init__(self, scenario: str, server: RedisServer) -> None:
         self.taken = TAKEN.get(scenario, 0)
@@ -104,7 +104,7 @@ def in_go_words(stored: StoredTask) -> dict[str, Any]:
 
 
 def as_go_lists_it(task: dict[str, Any]) -> dict[str, Any]:
-    """What Go's Inspector printed, in comparable units."""
+    """The output of Go's Inspector in comparable units."""
 
     def seconds(printed: str) -> int:
         return 0 if printed.startswith("0001-") else int(datetime.fromisoformat(printed).timestamp())

@@ -1,4 +1,4 @@
-"""Groups beside aggregators written in Go: we bring back what they leave, and notice what they take."""
+"""Groups shared with Go aggregators: their leftovers are reclaimed, and their changes are noticed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_set_of_a_crashed_go_server_is_returned_to_its_group(
 
 
 def take_one(broker: RedisBroker, clock: FakeClock) -> AggregationSet:
-    """A set of ours, of one task."""
+    """A set with one task, taken by us."""
     message = TaskMessage(id="t", type="type", queue="q", group="g")
     broker.execute(ops.Enqueue(message=message, enqueue_id="e"))
     clock.advance(60_000)

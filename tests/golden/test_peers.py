@@ -1,4 +1,4 @@
-"""Beside workers written in Go: what they do to a task of ours, and we to one of theirs."""
+"""Queues shared with Go workers: their effects on our tasks, and ours on theirs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NOW = 4_000_000_000_250
 LEASE_KEY = "asynq:{q}:lease"
 GRACE = 30_000
-"""Milliseconds by which Go lets a lease of its own overrun before it counts as expired."""
+"""Milliseconds by which Go lets its own lease overrun before it counts as expired."""
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def broker(redis_server: RedisServer, clock: FakeClock) -> Iterator[RedisBroker]
 
 @pytest.fixture
 def delivery(broker: RedisBroker) -> Delivery:
-    """A task our worker runs."""
+    """A task that our worker runs."""
     message = TaskMessage(id="t", type="type", queue="q", timeout=1800)
     broker.execute(ops.Enqueue(message=message, enqueue_id="e"))
     (delivery,) = broker.execute(ops.Dequeue(orders=(("q",),), token="token", lease=30_000))
@@ -49,7 +49,7 @@ def delivery(broker: RedisBroker) -> Delivery:
 
 @pytest.fixture
 def go(redis_server: RedisServer) -> redis.Redis:
-    """A Go worker's connection."""
+    """The connection of a Go worker."""
     return redis_server.client
 
 

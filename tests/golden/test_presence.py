@@ -1,4 +1,4 @@
-"""Servers, schedulers and their history: read as Go's Inspector reads them, and written as Go writes them."""
+"""Records of servers, schedulers and events: read and written like in Go."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_entries_and_their_events_are_read_like_in_go(
         for each in printed
     ]
     for ours, theirs in zip(entries, printed, strict=True):
-        # Go's own reader drops the options TaskID and Group.
+        # Go's own parser drops the options TaskID and Group.
         assert [text for text in ours.options if text[:6] not in ("TaskID", "Group(")] == theirs["Opts"]
         events = broker.execute(ops.ListEnqueueEvents(entry_id=ours.id))
         assert [(event.task_id, event.enqueued_at) for event in events] == [
@@ -102,7 +102,7 @@ def test_entries_and_their_events_are_read_like_in_go(
 
 
 def presence(keyspace: Iterator[tuple[str, str, int, Any]]) -> dict[str, Any]:
-    """What Go's tools read of servers and schedulers, decoded."""
+    """The records of servers and schedulers that Go's tools read, decoded."""
     found: dict[str, Any] = {}
     for key, kind, ttl, value in keyspace:
         if not key.startswith(PRESENCE):
@@ -153,7 +153,7 @@ def test_servers_and_entries_are_written_like_in_go(
         key: value for key, value in theirs.items() if not key.endswith(" ttl")
     }
     for key in (key for key in ours if key.endswith(" ttl")):
-        # Go lets no history end, and no record whose end is not in whole seconds: ours end always.
+        # In Go, histories never expire, and records expire only at whole seconds.
         if not key.startswith("asynq:scheduler_history:") and scenario != "scheduler_fractional_heartbeat":
             assert ours[key] == pytest.approx(theirs[key], abs=10_000)
             assert (ours[key] > 0) == (theirs[key] > 0)

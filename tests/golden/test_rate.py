@@ -1,4 +1,4 @@
-"""Semaphores beside Go's x/rate package, which keeps task ids by the second of their run's deadline."""
+"""Semaphores shared with Go's x/rate package, which stores task ids by the deadline of their run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def broker(redis_server: RedisServer) -> Iterator[RedisBroker]:
 
 @pytest.fixture
 def go(redis_server: RedisServer) -> redis.Redis:
-    """A Go worker's connection."""
+    """The connection of a Go worker."""
     return redis_server.client
 
 

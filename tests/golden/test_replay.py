@@ -1,4 +1,4 @@
-"""What our operations leave in Redis is what Go asynq leaves, but for deviations that are listed."""
+"""Our operations leave the same data in Redis as Go asynq, except for listed deviations."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 
 def just_the_steps(_: Replay) -> None:
-    """The recorded calls tell everything."""
+    """The recorded calls are complete."""
 
 
 def run_slow_tasks(replay: Replay) -> None:
-    """Its handlers still run, so nothing about them was recorded."""
+    """The handlers still run, so nothing about them was recorded."""
     replay.take("slow-2", "critical")
     replay.take("slow-1")
 
 
 def crash(replay: Replay) -> None:
-    """The handlers began at once, a second before the server was killed."""
+    """The handlers started at once, a second before the server was killed."""
     replay.clock.set(replay.dump["started_ns"] // 1_000_000 + replay.shift + 60)
     replay.take("l1")
     replay.take("l2")
 
 
 def crash_and_recover(replay: Replay) -> None:
-    """The leases of the killed server lapsed; the dump was made after another had noticed."""
+    """The leases of the killed server expired; the dump was made after another server noticed it."""
     server_started = next(step for step in replay.dump["steps"] if step["op"] == "Server.Start")
     crash(replay)
     replay.at(server_started["t_after_ns"])
@@ -45,13 +45,13 @@ def crash_and_recover(replay: Replay) -> None:
 
 
 def panic(replay: Replay) -> None:
-    """A handler that panics returns nothing that could be recorded."""
+    """A panicking handler returns nothing that could be recorded."""
     error = "panic error cause by: panic [goasynq/golden/main.go:353]: kaboom"
     replay.settle(replay.take("p1"), error)
 
 
 def purge(replay: Replay) -> None:
-    """The janitor of the server ran before it was shut down."""
+    """The janitor of the server ran before its shutdown."""
     replay.at_the_end()
     replay.clock.advance(1000)
     assert replay.broker.execute(ops.PurgeCompleted(queue="default")) == 1
@@ -103,11 +103,11 @@ PRESENCE = {
     "server_stopped_heartbeat",
     "server_worker_heartbeat",
 }
-"""Dumps of nothing but servers and schedulers: test_presence writes those records, and compares them."""
+"""Dumps with records of servers and schedulers only, which test_presence writes and compares."""
 
 
 def replayed(scenario: str, server: RedisServer) -> list[Difference]:
-    """All that is different after replaying this dump."""
+    """All differences after replaying this dump."""
     dump = load(scenario)
     replay = Replay(dump, server.url)
     try:

@@ -1,6 +1,6 @@
-"""Each known weakness of the original is shown gone by tests, or a decision record says what of it stays.
+"""For each known weakness of Go asynq, tests show that it is fixed, or a decision record says what remains.
 
-weaknesses.json names the tests, each of which fails where a store or a worker behaves as the original does.
+weaknesses.json names the tests. Each of them fails if a store or a worker behaves like Go asynq.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 DECISIONS = ROOT / "docs" / "decisions"
 TABLE: list[dict[str, Any]] = json.loads(Path(__file__).with_name("weaknesses.json").read_text())
 KNOWN = 46
-"""How many there were when the original was examined."""
+"""Number of weaknesses found in Go asynq."""
 
 
 def names_of_tests() -> set[str]:
@@ -31,7 +31,7 @@ def names_of_tests() -> set[str]:
 
 
 def kept(record: Path) -> set[str]:
-    """The weaknesses a decision record has a line for."""
+    """The weaknesses with a line in the decision record."""
     return set(re.findall(r"^\| (W\d+) \|", record.read_text(), re.MULTILINE))
 
 

@@ -1,4 +1,4 @@
-"""The list of bugs every suite must catch, and what stands for each of them here."""
+"""The list of bugs that every suite must catch, and their implementations."""
 
 from __future__ import annotations
 

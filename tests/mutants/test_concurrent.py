@@ -1,4 +1,4 @@
-"""Layer C notices what only concurrency shows."""
+"""Layer C detects bugs that are visible only under concurrency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every broker broken on purpose is caught by the law that names it, and only because it is broken."""
+"""Every intentional defect is caught by the law that names it, and the correct broker passes."""
 
 from __future__ import annotations
 

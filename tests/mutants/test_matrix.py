@@ -1,4 +1,4 @@
-"""The kill matrix: all layers are tried, what lives where it must not is an error, the file holds it."""
+"""The kill matrix: all layers are tested, survivors are errors, and the file contains the results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def the_profile_is_left_alone() -> Iterator[None]:
 
 
 def row(must: tuple[Layer, ...], **found: str) -> MatrixRow:
-    """A bug of which layers find this."""
+    """A bug with these results by layer."""
     trials = {layer: lambda _, status=status: LayerResult(status=status) for layer, status in found.items()}
     return MatrixRow(id="0", bug="a bug", must=must, trials=trials, beyond={})  # type: ignore[arg-type]
 

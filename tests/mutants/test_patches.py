@@ -1,4 +1,4 @@
-"""Every bug made in production code makes the tests fail that are there to notice it."""
+"""Every intentional bug in production code makes its tests fail."""
 
 from __future__ import annotations
 

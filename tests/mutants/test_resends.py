@@ -1,4 +1,4 @@
-"""Re-sent operations excuse nothing but what they may cause: broken locks are noticed among them."""
+"""Re-sent operations excuse only their possible effects: broken locks are still detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small changes of the Lua scripts are noticed by the tests that run them."""
+"""Mutations of the Lua scripts are detected by the tests that execute them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 BUDGET = 120
-"""Seconds after which no other mutant is begun."""
+"""Seconds after which no further mutant is started, counted from the end of tracing."""
 
 
 def changes(source: str) -> set[str]:
@@ -87,13 +87,13 @@ LAYOUTS = ("\n", "  ", " -- a comment\n\t", "\n\n", " --[[ another ]] ")
 
 
 def laid_out_anew(source: str) -> str:
-    """The same tokens with other spaces, line breaks and comments between them."""
+    """The same tokens with different spaces, line breaks and comments."""
     words = [token.text for token in tokens(source) if token.text]
     return "".join(word + layout for word, layout in zip(words, cycle(LAYOUTS), strict=False))
 
 
 def covered(sources: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The mutants that entries cover: the tokens of the whole script with the change."""
+    """The mutants covered by entries, as tokens of the whole mutated script."""
     entries = read_equivalents()
     return [
         (mutation.file, without_layout(mutation.applied(sources[mutation.file])))
@@ -131,7 +131,7 @@ def test_an_entry_must_match_exactly_one_mutant(source: str, code: str, problem:
 def test_mutants_of_changed_scripts_and_a_sample_of_others_are_killed() -> None:
     require_redis_server()
     command = [sys.executable, "-m", "asynq_mutants", "--changed", "--budget", str(BUDGET)]
-    # It runs pytest itself, in one process: of the run it is part of it knows nothing.
+    # It runs pytest in its own process, without settings of the surrounding run.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

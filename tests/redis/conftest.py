@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=[PlainFace, AwaitedFace], ids=["plain", "awaited"])
 def face(request: pytest.FixtureRequest) -> Face:
-    """Each way of asking a broker."""
+    """Each way of calling a broker: blocking and async."""
     made: Face = request.param()
     return made
 
@@ -30,7 +30,7 @@ def driver(redis_server: RedisServer) -> Driver:
 
 @pytest.fixture
 def probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets a RedisBroker carry out the tests' own operations."""
+    """Lets a RedisBroker execute the operations of the tests."""
     for operation, handler in PROBES.items():
         monkeypatch.setitem(HANDLERS, operation, handler)
 

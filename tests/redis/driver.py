@@ -1,7 +1,8 @@
-"""Operations on a Redis server without a broker: one plain connection, every script call checked.
+"""Executes operations on a Redis server without a broker: one connection, every script call checked.
 
-The check is a rule no server enforces: on a cluster, touching a key that has just moved away ends a script,
-and whatever it wrote before stays. So a script touches each key it was not told of before its first write.
+The check is a rule that no server enforces. On a cluster, access to a key that has just moved away aborts a
+script, and its earlier writes remain. Therefore a script must access every undeclared key before its first
+write.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ NO_TASK: Mapping[str, Callable[[redis.Redis, str], object]] = {
     "a hash without a message": lambda client, key: client.hset(key, "result", "half"),
     "no hash": lambda client, key: client.set(key, "text"),
 }
-"""What the key of a task may hold that is none, and how it comes there."""
+"""Contents of a task key that is not a task, and how they got there."""
 _SEVERAL_KEYS = frozenset({"EXISTS", "DEL"})
 
 _WATCH = """
@@ -62,7 +63,7 @@ local redis = { call = watched(server.call), pcall = watched(server.pcall), erro
 
 
 def watching(text: str) -> str:
-    """The script, which fails where it breaks the rule."""
+    """The script with a check that makes it fail if it breaks the rule."""
     first, newline, rest = text.partition("\n")
     reads, several = (
         ", ".join(f"{name} = true" for name in sorted(names)) for names in (READS, _SEVERAL_KEYS)
@@ -72,7 +73,7 @@ def watching(text: str) -> str:
 
 @frozen
 class Signature:
-    """What the header of a script says it takes: fixed ones, those of each item, whether more follow."""
+    """The arguments in a script's header: fixed ones, those of each item, whether more follow."""
 
     keys: tuple[int, int, bool]
     args: tuple[int, int, bool]
@@ -84,7 +85,7 @@ class Signature:
         return cls(_counts(text, "KEYS"), _counts(text, "ARGV"))
 
     def accepts(self, keys: int, args: int) -> bool:
-        """Whether a call may have so many."""
+        """Whether a call may have this many."""
         return any(
             _fits(self.keys, keys, items) and _fits(self.args, args, items)
             for items in range(max(keys, args) + 1)
@@ -106,7 +107,7 @@ def _fits(counts: tuple[int, int, bool], given: int, items: int) -> bool:
 
 
 class Driver:
-    """Executes operations by the injected clock."""
+    """Executes operations with the injected clock."""
 
     def __init__(self, client: redis.Redis, clock: FakeClock | None = None) -> None:
         self.client = client
@@ -117,26 +118,26 @@ class Driver:
         self._flags = int(version.partition(".")[0]) >= 7
 
     def many(self, *ops: Op[Any]) -> list[Any]:
-        """The answers, refusals in their places."""
+        """The answers; refusals are returned in their places."""
         return self.all(ops)
 
     def all(self, ops: Sequence[Op[Any]]) -> list[Any]:
-        """The answers, refusals in their places."""
+        """The answers; refusals are returned in their places."""
         batch = Batch(ops, CallContext(clock=self.clock))
         while batch.requests:
             batch.feed(self.replies(batch))
         return batch.answers
 
     def replies(self, batch: Batch) -> list[Any]:
-        """The server's replies to what a batch asks next."""
+        """The server's replies to the next requests of a batch."""
         return [self._send(request) for request in batch.requests]
 
     def one(self, op: Op[Any]) -> Any:
-        """The answer; a refusal is returned, not raised."""
+        """The answer. A refusal is returned, not raised."""
         return self.all([op])[0]
 
     def interrupted(self, op: Op[Any], meanwhile: Callable[[], object], *, after: int = 1) -> Any:
-        """The answer to an operation of several calls, after so many of which something else happens."""
+        """The answer to an operation of several calls. After this many calls, `meanwhile` happens."""
         batch = Batch([op], CallContext(clock=self.clock))
         for _ in range(after):
             batch.feed(self.replies(batch))
@@ -146,7 +147,7 @@ class Driver:
         return batch.answers[0]
 
     def examine(self, queue: str | None = "q", *, repair: bool = False) -> list[Finding]:
-        """All findings in a queue, or in what belongs to none."""
+        """All findings in a queue, or outside all queues."""
         findings: list[Finding] = []
         cursor = ""
         while True:
@@ -169,21 +170,21 @@ class Driver:
             return self.client.execute_command(str(command[0]).encode(), *command[1:])  # type: ignore[no-untyped-call]
         except redis.ResponseError as error:
             if "script" in str(error):
-                raise  # a script that fails halfway, not one that refuses
+                raise  # a script that fails half-way, not one that refuses
             return error
 
     def content(self) -> dict[Any, Any]:
-        """All that is stored, key by key."""
+        """All stored data by key."""
         return {key: self.client.dump(key) for key in self.client.scan_iter()}
 
     def enqueue(self, *messages: TaskMessage, **options: Any) -> list[Any]:
-        """Enqueue each, by a call of its own name."""
+        """Enqueue each message with its own enqueue id."""
         return self.all([Enqueue(message=message, enqueue_id=message.id, **options) for message in messages])
 
     def take(
         self, count: int = 1, queue: str = "q", *, token: str = "token", lease: int = 30_000
     ) -> list[Any]:
-        """Dequeue so many."""
+        """Dequeue this many tasks."""
         return list(self.one(Dequeue(orders=((queue,),) * count, token=token, lease=lease)))
 
 
@@ -193,5 +194,5 @@ def message(task_id: str, queue: str = "q", **fields: Any) -> TaskMessage:
 
 
 def unique(task_id: str, **fields: Any) -> TaskMessage:
-    """A task that takes the same lock as any other of these."""
+    """A task with the same lock as all others made here."""
     return message(task_id, unique_key="asynq:{q}:unique:email:", **fields)

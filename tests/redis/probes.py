@@ -1,4 +1,4 @@
-"""Operations of the tests' own, so that a transport is judged by what reaches the server and comes back."""
+"""Operations of the tests, which show what a transport sends and receives."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ COUNTER = "probe:counter"
 
 @frozen
 class Count(Op[int]):
-    """Add one to a counter; sent twice, it counts twice."""
+    """Increment a counter. Sent twice, it counts twice."""
 
     idempotent: ClassVar[bool] = False
 
 
 @frozen
 class Echo(Op[bytes]):
-    """The text itself."""
+    """Return the given text."""
 
     read_only: ClassVar[bool] = True
     text: str
@@ -37,7 +37,7 @@ class Echo(Op[bytes]):
 
 @frozen
 class Send(Op[Any]):
-    """The reply to a command, or the error that stands for it."""
+    """Return the reply to a command, or its error."""
 
     command: tuple[str, ...]
 
@@ -58,14 +58,14 @@ PROBES = {Count: _count, Echo: _echo, Send: _send}
 
 
 class PlainFace:
-    """Asks a broker as plain code does."""
+    """Calls a broker like blocking code."""
 
     def ask(self, broker: RedisBroker, *ops: Op[Any]) -> list[Any]:
         return broker.execute_many(ops)
 
 
 class AwaitedFace:
-    """Asks a broker as code on an event loop does: on a loop of its own each time."""
+    """Calls a broker like async code, on a new event loop each time."""
 
     def ask(self, broker: RedisBroker, *ops: Op[Any]) -> list[Any]:
         async def asked() -> list[Any]:
@@ -81,5 +81,5 @@ Face = PlainFace | AwaitedFace
 
 
 def enqueue(task_id: str = "a", queue: str = "q") -> Enqueue:
-    """A small task; the request contains "call for" and the id."""
+    """A small task. Its request contains "call for" and the id."""
     return Enqueue(message=TaskMessage(id=task_id, type="t", queue=queue), enqueue_id=f"call for {task_id}")

@@ -1,4 +1,4 @@
-"""Operations that the transport sends again after a lost reply: what the answer of a copy says."""
+"""Operations that the transport repeats after a lost reply, and the answers of the copies."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def direct(redis_server: RedisServer) -> Iterator[RedisBroker]:
 
 
 def taken(broker: RedisBroker, *names: str, **options: Any) -> tuple[Delivery, ...]:
-    """These tasks, held by this test."""
+    """Enqueue these tasks and take them."""
     messages = [TaskMessage(id=name, type="t", queue="q", **options) for name in names]
     broker.execute_many([ops.Enqueue(message=message, enqueue_id=message.id) for message in messages])
     return broker.execute(ops.Dequeue(orders=(("q",),) * len(names), token="token", lease=60_000))
@@ -87,7 +87,7 @@ def test_only_repeated_requests_are_uncertain(
 ) -> None:
     a, b = taken(direct, "task-a", "task-b")
     direct.execute_many([ops.Done(delivery=b)])
-    # Of two writes to one server the second is lost.
+    # of two writes to one server, the second is lost
     many = [ops.ExtendLease(lease=b.lease, duration=1000)] * 5001
     proxy.lose_replies(to=b"task-a")
     *extended, done = face.ask(lossy, *many, ops.Done(delivery=a))
@@ -173,7 +173,7 @@ def test_an_uncertain_payload_update_is_marked_as_maybe_applied() -> None:
     next(steps)
     [write] = steps.send([[encode(message), b"pending", None]])
     context.resent[id(write)] = write
-    steps.send([[0]])  # the task has changed: the first copy did it, or somebody else
+    steps.send([[0]])  # the task has changed: by the first copy, or by another client
     with pytest.raises(StopIteration) as ended:
         steps.send([[encode(message), b"active", None]])
     [answer] = ended.value.value

@@ -1,4 +1,4 @@
-"""What crashes, evictions and Go peers leave behind is found, left alone when not told, and repaired."""
+"""Leftovers of crashes, evictions and Go peers are found, kept without `repair`, and repaired with it."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def client(redis_server: RedisServer) -> Iterator[Client]:
 
 
 def take(inspector: Inspector) -> Delivery:
-    """The next task."""
+    """Take the next task."""
     dequeue = Dequeue(orders=(("default",),), token="t", lease=30_000)
     (delivery,) = inspector._broker.execute(dequeue)
     return delivery
 
 
 def repaired(inspector: Inspector, fault: Fault, *names: str, queue: str = "default") -> None:
-    """Exactly this is found, is found again as nothing was changed, and is gone once repaired."""
+    """Check that these faults are found, stay without a repair, and are gone after one."""
     expected = {Finding(fault=fault, queue=queue, name=name) for name in names}
     assert set(inspector.doctor()) == expected
     assert set(inspector.doctor(repair=True)) == expected

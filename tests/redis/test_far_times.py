@@ -1,4 +1,4 @@
-"""A peer may store any number as a time: every listing goes on, and so does the work."""
+"""Any stored number as a time, written by a peer, breaks neither listings nor processing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that has no memory left: what makes it grow is refused, all else goes on."""
+"""A server without free memory refuses what needs memory and executes everything else."""
 
 from __future__ import annotations
 

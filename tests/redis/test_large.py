@@ -1,4 +1,4 @@
-"""Requests that a server refuses for their size, by closing the connection: the others go on."""
+"""Requests that a server refuses because of their size, by closing the connection; others continue."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def enqueue(task_id: str, size: int = 0, **options: Any) -> ops.Enqueue:
 
 @pytest.fixture(params=[*LIMIT_QUERIES, UNTOLD], ids=["bulk", "buffer", "untold"])
 def narrow(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
-    """A server that takes less than others, and may not say how much."""
+    """A server with a low limit, which it may or may not reveal."""
     with RedisServer.start(*request.param) as server:
         yield server
 

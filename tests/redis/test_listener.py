@@ -1,4 +1,4 @@
-"""RedisListener: told of new work by anybody, of cancellations, and over any number of lost connections."""
+"""RedisListener: events of new work and cancellations by any client, across lost connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Q, OTHER = QueueKeys("q"), QueueKeys("other")
 
 
 class AtOnce(random.Random):
-    """Draws no pause at all, and counts the draws."""
+    """A random source that yields no pause and counts its draws."""
 
     draws = 0
 
@@ -45,7 +45,7 @@ def listener_to(url: str, *, keepalive: float = 10.0, rng: random.Random | None 
 
 @pytest.fixture
 async def listener(own_server: RedisServer) -> AsyncIterator[Listener]:
-    """A listener that watches queue "q" and has heard nothing yet."""
+    """A listener of queue "q" that has received no event yet."""
     made = listener_to(own_server.url)
     await made.arm(["q"])
     assert await heard(made) == Wake()
@@ -58,7 +58,7 @@ async def heard(listener: Listener) -> Event:
 
 
 async def silent(listener: Listener, server: RedisServer) -> bool:
-    """True if nothing was told before a message that is sent now."""
+    """True if no event arrives before a message that is sent now."""
     server.client.publish(CANCEL_CHANNEL, "now")
     return await heard(listener) == CancelRequested("now")
 

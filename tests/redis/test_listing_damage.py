@@ -1,4 +1,4 @@
-"""Listings of a queue in which many tasks in a row cannot be read."""
+"""Listings of a queue with many unreadable tasks in a row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_listing_continues_after_undecodable_tasks(
         client.enqueue_many([Task("t", task_id=task_id) for task_id in ids])
         if state is TaskState.ARCHIVED:
             assert inspector.archive_all("default", TaskState.PENDING) == TASKS
-        # In the order of the listing: tasks archived in one instant have one of their own.
+        # In the order of the listing: tasks archived in one instant have their own order.
         ids = [info.id for info in inspector.tasks("default", state)]
         keys = QueueKeys("default")
         for place in damaged:

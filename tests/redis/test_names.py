@@ -1,4 +1,4 @@
-"""Names of hosts: resolved before anything connects, and cancelled without a trace."""
+"""Host names are resolved before a connection is made, and resolution can be cancelled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
 
 NO_HOST = "-x"
-"""No name server is asked for it, and it has no address."""
+"""A name without an address, for which no name server is asked."""
 LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 URLS = {
     "standalone": f"redis://{NO_HOST}",
@@ -34,7 +34,7 @@ URLS = {
 
 
 async def resolution_failed() -> None:
-    """Wait until what was to be resolved before has been, too."""
+    """Wait until all earlier resolutions have ended."""
     for _ in range(10):
         with pytest.raises(OSError, match=r"Name or service not known|nodename nor servname"):
             await asyncio.get_running_loop().getaddrinfo(NO_HOST, 1)
@@ -59,7 +59,7 @@ async def listener_opened() -> None:
 def test_connecting_can_be_cancelled_without_leftovers(
     loop: str, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While a name server is silent, every try to connect ends so."""
+    """While a name server does not answer, every attempt to connect ends like this."""
     caplog.set_level(logging.WARNING, "asyncio")
 
     async def cancelled(after: int) -> None:
@@ -111,7 +111,7 @@ async def test_an_address_is_used_without_resolution(host: str, monkeypatch: pyt
 async def test_the_next_address_of_a_host_name_is_tried(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As of localhost, where a server listens on one of its two addresses alone."""
+    """Like localhost if a server listens on only one of its two addresses."""
 
     async def both(host: str, port: int, **_: Any) -> Any:
         def ours(address: str) -> Any:

@@ -1,4 +1,4 @@
-"""Corners of scripts that no operation reaches on a store in which all is well."""
+"""Corner cases of scripts that operations reach only on a damaged or unusual store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GROUPS, SETS = "asynq:{q}:groups", "asynq:{q}:aggregation_sets"
 
 
 def archive_with_locks(driver: Driver, *ids: str) -> None:
-    """Archived tasks, each with a lock of its own."""
+    """Archived tasks, each with its own lock."""
     for name in ids:
         locked = message(name, unique_key=f"asynq:{{q}}:unique:t:{name}")
         driver.enqueue(locked, unique=Unique(ttl=600_000))

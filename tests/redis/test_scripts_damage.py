@@ -1,4 +1,4 @@
-"""Keys that hold what asynq never wrote: what is broken is named, all else goes on."""
+"""Keys with contents that asynq never writes: the broken key is named, everything else continues."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def refused(answer: object, key: str) -> bool:
-    """Whether the answer is the server's refusal, naming the key."""
+    """Whether the answer is the server's refusal and names the key."""
     return isinstance(answer, redis.ResponseError) and str(answer).startswith(
         f"WRONGTYPE {key} holds a string"
     )

@@ -1,4 +1,4 @@
-"""What goes when a queue is deleted, and what goes first."""
+"""The deletion of a queue, and its order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NEXT = DeleteQueue(queue="q", force=True, limit=1)
 
 
 def test_many_names_of_empty_groups_hide_no_task(driver: Driver) -> None:
-    # A call looks at some names by chance: three times it is not going to meet the only one that counts.
+    # A call samples some names at random; three samples will not contain the only relevant one.
     driver.enqueue(*(message(name, group=name) for name in "abc"))
     driver.client.sadd(GROUPS, *(f"empty-{number}" for number in range(5000)))
     assert driver.one(EVERYTHING) == Deletion(tasks=3, done=True)

@@ -1,4 +1,4 @@
-"""What examining a queue finds and leaves alone, where page by page is not enough or looks are deceptive."""
+"""Examinations of a queue where reading page by page is not enough or data is misleading."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.redis.driver import NO_TASK, Driver, message
 
 
 def found(driver: Driver, *, repair: bool = False) -> list[Finding]:
-    """All findings in the queue, in the order of their names."""
+    """All findings in the queue, sorted by name."""
     return sorted(driver.examine(repair=repair), key=lambda finding: finding.name)
 
 

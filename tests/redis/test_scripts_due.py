@@ -1,4 +1,4 @@
-"""Forwarding where tasks are due together, are listed twice or cannot go."""
+"""Forwarding of tasks that are due together, are listed twice, or cannot move."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that has no memory left: producing is refused, draining goes on."""
+"""A server without free memory: enqueueing is refused, draining continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks and leases that Go peers wrote, in the same queue as ours."""
+"""Tasks and leases written by Go peers in the same queue."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ GO_GRACE = 30_000
 
 
 def go_enqueues(driver: Driver, task_id: str) -> None:
-    """What Go's Enqueue leaves."""
+    """Write what Go's Enqueue writes."""
     data = task_message.encode(message(task_id, retention=60))
     driver.client.hset(f"asynq:{{q}}:t:{task_id}", mapping={"msg": data, "state": "pending"})
     driver.client.lpush("asynq:{q}:pending", task_id)
 
 
 def go_dequeues(driver: Driver, expires: int) -> None:
-    """What Go's Dequeue does, with a lease until this second."""
+    """Do what Go's Dequeue does, with a lease until this second."""
     task_id = driver.client.rpoplpush("asynq:{q}:pending", "asynq:{q}:active")
     assert isinstance(task_id, bytes)
     driver.client.hset(f"asynq:{{q}}:t:{task_id.decode()}", "state", "active")

@@ -1,4 +1,4 @@
-"""What moving tasks by hand does to what belongs to them: runs that were, locks, groups."""
+"""Effects of manual moves on former runs, locks and groups of a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scripts that are given only what changes of a large message."""
+"""Scripts that receive only the changed part of a large message."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ every_end = pytest.mark.parametrize(("end", "state"), ENDS.values(), ids=ENDS)
 
 
 def half_of_a_reply(name: str, **fields: Any) -> TaskMessage:
-    """A task of whose messages two have exactly the bytes of the longest reply."""
+    """A task of which two messages have exactly the size of the longest reply."""
     more = (
         len(encode(message(name, payload=bytes(DEQUEUE_SOFT_LIMIT_BYTES), **fields)))
         - DEQUEUE_SOFT_LIMIT_BYTES
@@ -75,7 +75,7 @@ def test_an_error_of_a_large_message_replaces_the_previous_one(driver: Driver) -
 def test_a_dequeue_is_limited_by_the_size_of_its_tasks(driver: Driver) -> None:
     for name in "abcde":
         driver.enqueue(half_of_a_reply(name))
-    # A copy takes no more than the first one did.
+    # A copy takes no more tasks than the first request.
     for token, expected in (("first", "ab"), ("first", "ab"), ("second", "cd"), ("third", "e"), ("last", "")):
         taken = driver.take(5, token=token)
         assert [delivery.message.id for delivery in taken] == list(expected)

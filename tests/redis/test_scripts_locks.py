@@ -1,4 +1,4 @@
-"""Uniqueness locks as they are stored: whose they are to a Go peer, and how long they last."""
+"""Uniqueness locks as they are stored: their format for Go peers, and their expiry."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOCK = unique("any").unique_key
 
 
 def lasts(driver: Driver, milliseconds: int) -> bool:
-    """Whether the lock ends then, give or take the time a test takes."""
+    """Whether the lock expires then, within the duration of a test."""
     return milliseconds - 3000 < driver.client.pttl(LOCK) <= milliseconds
 
 
@@ -63,7 +63,7 @@ def test_the_lock_of_a_task_with_a_past_due_time_counts_from_the_present(driver:
 
 
 def test_a_lock_of_a_missing_task_is_taken_over(driver: Driver) -> None:
-    driver.client.set(LOCK, "a")  # as Go leaves it when the id was taken by another task
+    driver.client.set(LOCK, "a")  # as Go leaves it when another task has the id
     [answer] = driver.enqueue(unique("a"), unique=Unique(ttl=60_000))
     assert answer.state is TaskState.PENDING
     assert lasts(driver, 60_000)
@@ -168,7 +168,7 @@ def test_trimming_and_purging_release_owned_locks(driver: Driver) -> None:
 
     driver.enqueue(unique("b"), unique=Unique(ttl=600_000))
     driver.one(Complete(delivery=driver.take(1, token="b")[0]))
-    driver.client.set(LOCK, "b")  # as a Go peer of an older version leaves it
+    driver.client.set(LOCK, "b")  # as an older Go peer leaves it
     assert driver.one(PurgeCompleted(queue="q")) == 1
     assert not driver.client.exists(LOCK)
 

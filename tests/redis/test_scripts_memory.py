@@ -1,4 +1,4 @@
-"""What a queue is said to occupy: a few tasks of each state are measured, and stand for the others."""
+"""The estimated memory of a queue: a few tasks of each state are measured as a sample."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SAMPLED, MORE = 20, 4
 
 
 def occupied(driver: Driver, *keys: str) -> int:
-    """What the server says these keys take."""
+    """The size of these keys according to the server."""
     return sum(driver.client.memory_usage(key) or 0 for key in keys)
 
 
 def collect(driver: Driver, collection: str, names: list[str]) -> None:
-    """Tasks in this order, and nothing else in the queue."""
+    """Enqueue these tasks into an empty queue, in this order."""
     for number, name in enumerate(names):
         if collection in ("pending", "active"):
             driver.client.lpush(f"asynq:{{q}}:{collection}", name)

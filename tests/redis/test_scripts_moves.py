@@ -1,4 +1,4 @@
-"""Tasks moved by hand, handed back or taken from lost workers, in a queue that is not as it should be."""
+"""Tasks that are moved, requeued or recovered in an inconsistent queue."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_task_that_left_its_worker_is_not_recovered(driver: Driver) -> None:
     driver.take(lease=1000)
     driver.clock.advance(2000)
     [lost] = driver.one(ListLostLeases(queue="q")).leases
-    driver.client.hset(TASK, "state", "pending")  # as a peer does, of which only the lease is left
+    driver.client.hset(TASK, "state", "pending")  # as a peer does; only its lease remains
     driver.client.lpush("asynq:{q}:pending", "a")
     assert driver.one(Recover(lost=lost, to="retry", error="lost")) is False
     assert driver.client.hget(TASK, "state") == b"pending"

@@ -1,4 +1,4 @@
-"""Aggregation sets that lost tasks, or hold more of them than ours."""
+"""Aggregation sets that lost tasks, or contain more tasks than ours."""
 
 from __future__ import annotations
 

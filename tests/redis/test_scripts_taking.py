@@ -1,4 +1,4 @@
-"""Taking tasks from queues that somebody left in disorder."""
+"""Dequeue from inconsistent queues."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PENDING = "asynq:{q}:pending"
 
 
 def ids_taken(driver: Driver) -> list[str]:
-    """Ids of what one call takes."""
+    """Ids of the tasks that one call takes."""
     return [delivery.message.id for delivery in driver.take(2)]
 
 

@@ -1,4 +1,4 @@
-"""Whose clock decides: the server's, also where that of the process is wrong."""
+"""The clock of the server decides, even if that of the process is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A key that holds what somebody else put there is named by the script that finds it, before it writes."""
+"""A key of an unexpected type is named by the script that finds it, before any write."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ CHECKED = {
     "write_scheduler": "",
     "write_server": "",
 }
-"""The keys whose type each script looks at before its first write. The others are written by commands that
-take any type, or hold one number or name each: what is wrong with them concerns one task alone."""
+"""The keys whose type each script checks before its first write. The others are written by commands that
+accept any type, or contain one number or name each: their damage affects only one task."""
 
 
 @cache
@@ -86,7 +86,7 @@ _calls: dict[str, list[ScriptCall]] = {}
 
 @pytest.fixture
 def calls(redis_server: RedisServer) -> dict[str, list[ScriptCall]]:
-    """Calls of each script, of a store where everything is in use; made once."""
+    """Calls of each script on a store with data of all kinds. Created once."""
     if not _calls:
         driver = Driver(redis_server.client)
         run_everything(driver)
@@ -119,7 +119,7 @@ def test_a_key_of_another_type_is_named_and_nothing_changes(
 
 
 def run(client: redis.Redis, call: ScriptCall) -> str:
-    """The reply, or the error, as text."""
+    """The reply or the error, as text."""
     try:
         return str(client.eval(call.script.text(flags=False), len(call.keys), *call.keys, *call.args))
     except redis.ResponseError as error:

@@ -1,4 +1,4 @@
-"""A worker that begins to listen is told which settings of its server may lose tasks."""
+"""A starting listener warns about settings of its server that can lose tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def advice(broker: BaseRedisBroker, caplog: pytest.LogCaptureFixture, count: int) -> list[str]:
-    """The warnings, once there are so many and the server has answered."""
+    """The warnings, after this many have been logged and the server has answered."""
     caplog.set_level(logging.WARNING)
     listener = broker.listener()
     await listener.arm(["q"])

@@ -1,4 +1,4 @@
-"""Contexts are made once, trust whom they are told to and nobody else, and follow renewed certificates."""
+"""TLS contexts are shared, trust only the given authorities, and follow renewed certificates."""
 
 from __future__ import annotations
 

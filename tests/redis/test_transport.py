@@ -1,4 +1,4 @@
-"""A RedisBroker as a good neighbour: threads, forks, event loops, many callers, large batches."""
+"""RedisBroker with threads, forks, event loops, many callers and large batches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("probes")
 
 
 def connections(server: RedisServer) -> int:
-    """How many clients the server has beside the one that asks."""
+    """Number of clients of the server, without the one that asks."""
     return len(server.client.client_list()) - 1
 
 
@@ -157,7 +157,7 @@ async def test_a_cancelled_call_leaves_no_reply_to_the_next(own_server: RedisSer
     for n in range(20):
         own_server.pause()
         call = asyncio.create_task(broker.aexecute(Echo("cancelled")))
-        for _ in range(n):  # so that it is cancelled at another point each time
+        for _ in range(n):  # so that each call is cancelled at a different point
             await asyncio.sleep(0)
         call.cancel()
         own_server.resume()
@@ -168,7 +168,7 @@ async def test_a_cancelled_call_leaves_no_reply_to_the_next(own_server: RedisSer
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Also where a shell started the tests in the background, with this signal ignored."""
+    """This also covers tests that a shell started in the background, where the signal is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""A RedisBroker in bad weather: servers that die, hang, refuse, forget; networks that lose replies."""
+"""RedisBroker with servers that die, hang, refuse or lose scripts, and networks that lose replies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LONG = timedelta(seconds=20)
 
 @contextlib.contextmanager
 def meanwhile(*actions: Callable[[], Any]) -> Iterator[None]:
-    """Carry out actions on another thread while the block runs."""
+    """Execute actions on another thread during the block."""
 
     def run() -> None:
         for action in actions:
@@ -162,7 +162,7 @@ def test_leases_use_the_clock_of_the_server(own_server: RedisServer, monkeypatch
 
 
 def milliseconds(server: RedisServer) -> int:
-    """The server's clock."""
+    """The clock of the server."""
     seconds, microseconds = server.client.time()
     return int(seconds) * 1000 + int(microseconds) // 1000
 

@@ -1,4 +1,4 @@
-"""A RedisBroker that cannot be let in: wrong credentials, missing rights, old or untrusted servers."""
+"""RedisBroker without access: wrong credentials, missing rights, old or untrusted servers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_full_server_is_reported_and_nothing_changes(own_server: RedisServer, 
 
 
 class _OldServer(socketserver.StreamRequestHandler):
-    """Answers HELLO as a server of the given version does, and knows nothing else."""
+    """A server that answers HELLO like the given version, and supports nothing else."""
 
     reply = b""
 
@@ -97,7 +97,7 @@ def test_a_server_before_6_2_is_refused(reply: bytes, told: str, face: Face) -> 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    """A self-signed certificate for 127.0.0.1, and its key."""
     if not shutil.which("openssl"):
         pytest.skip("needs the openssl command")
     made = self_signed(tmp_path_factory.mktemp("tls"))
@@ -106,7 +106,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 @pytest.fixture
 def tls_port(certificate: tuple[str, str]) -> Iterator[int]:
-    """The port on which a Redis server speaks TLS."""
+    """The TLS port of a Redis server."""
     port, (cert, key) = free_port(), certificate
     words = f"--tls-port {port} --tls-cert-file {cert} --tls-key-file {key} --tls-auth-clients no"
     try:

@@ -1,4 +1,4 @@
-"""Broker URLs: read as Go's asynq reads them, but for the listed deviations; refused where unclear."""
+"""Broker URLs: parsed like in Go except for listed deviations; invalid ones are refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEVIATIONS: dict[str, str] = json.loads((GOLDEN / "uri_deviations.json").read_te
 
 
 def as_go_tells(endpoint: Endpoint) -> dict[str, Any]:
-    """The fields Go's option type would have."""
+    """The fields that Go's option type would have."""
     first = endpoint.addresses[0]
     told = {
         "db": endpoint.db,

@@ -1,4 +1,4 @@
-"""RedisWatcher: told of changes to tasks by anybody, and never left waiting for a connection that is gone."""
+"""RedisWatcher: changes of tasks by any client, without waiting on a lost connection."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def done(change: asyncio.Future[None]) -> bool:
 
 
 def trackers(server: RedisServer) -> int:
-    """Connections on which the server tells of changes."""
+    """Connections on which the server reports changes."""
     return sum("t" in client["flags"] for client in server.client.client_list())
 
 
@@ -161,7 +161,7 @@ async def test_closing_notifies_all_callers_and_leaves_no_connection(
 async def test_a_result_written_by_a_go_worker_ends_the_wait(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
-    """Go publishes nothing: it changes the task, or deletes it where it was revoked."""
+    """Go publishes nothing: it changes the task, or deletes a revoked one."""
     monkeypatch.setattr(results, "POLL_INTERVAL", 1e6)
     broker = RedisBroker(redis_server.url)
     async with AsyncClient(broker) as client:

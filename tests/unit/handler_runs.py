@@ -1,4 +1,4 @@
-"""What tests of handlers need: deliveries, and runs whose clock, threads and broker are the test's own."""
+"""Deliveries and handler runs for tests, with the test's own clock, threads and broker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GRACE = 0.04
 
 
 class RecordingBroker:
-    """Keeps what it was asked to execute."""
+    """A broker that records the operations it executes."""
 
     def __init__(self) -> None:
         self.executed: list[Op[Any]] = []
@@ -43,7 +43,7 @@ def delivery(type: str = "t", *, cancel: str = "", lease_losses: int = 0, **mess
 
 @frozen
 class Runs:
-    """Makes runs."""
+    """Creates runs of handlers."""
 
     threads: Executor
     processes: ProcessPool = Factory(ProcessPool)
@@ -65,7 +65,7 @@ class Runs:
 
 
 async def started(run: Run) -> asyncio.Task[Outcome]:
-    """The execution of a run whose handler, if it is async, is in its first wait."""
+    """Start a run. An async handler has reached its first wait when this returns."""
     execution = asyncio.create_task(run.execute())
     for _ in range(5):
         await asyncio.sleep(0)

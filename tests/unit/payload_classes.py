@@ -1,4 +1,4 @@
-"""Classes for tests of payloads, most with something that makes a round trip hard."""
+"""Classes for tests of payloads. Most have a feature that makes a round trip difficult."""
 
 from __future__ import annotations
 

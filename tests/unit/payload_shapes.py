@@ -1,4 +1,4 @@
-"""Hypothesis strategies of declared types with values of them, for tests of payloads."""
+"""Hypothesis strategies for declared payload types and their values."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Shape(NamedTuple):
-    """A type, and values of it."""
+    """A type, and values of this type."""
 
     kind: Any
     values: st.SearchStrategy[Any]
     hashable: bool = False
     is_key: bool = False
-    """The keys of a dict may be of it."""
+    """Whether it can be the type of dict keys."""
 
 
 class Colour(enum.Enum):
@@ -79,7 +79,7 @@ NAMES = ["alpha", "b_eta", "gamma"]
 
 
 def is_raw(kind: Any) -> bool:
-    """True for the leaves that are sent as they are, not as JSON."""
+    """True for types whose values are sent unchanged, not as JSON."""
     return kind in (str, bytes, Name, Literal["a", "b"])
 
 
@@ -143,7 +143,7 @@ def declarations(draw: st.DrawFn, hints: dict[str, Any], made: list[str]) -> Any
 
 @st.composite
 def models(draw: st.DrawFn, hints: dict[str, Any]) -> type[pydantic.BaseModel]:
-    """A model whose fields have no, one or two other names, and which forbids, ignores or keeps others."""
+    """A model with fields that have aliases or not, and that forbids, ignores or keeps extra fields."""
     fields: dict[str, Any] = {}
     for name, hint in hints.items():
         read, written = {"validation_alias": f"{name}?"}, {"serialization_alias": f"{name}!"}
@@ -177,4 +177,4 @@ SHAPES = st.recursive(
     ),
     max_leaves=5,
 )
-"""Types out of what the documentation lists as supported, with values."""
+"""Types composed of those that the documentation lists as supported, with values."""

@@ -1,4 +1,4 @@
-"""Handlers for processes, which import them from here."""
+"""Handlers that handler processes import from this module."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Order:
 
 
 class OddError(Exception):
-    """Cannot be pickled."""
+    """An error that cannot be pickled."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
@@ -38,7 +38,7 @@ class OddError(Exception):
 
 
 class FormatsError(Exception):
-    """Is made from a number and shows a text."""
+    """An error that is constructed from a number and formats its text."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"bad {number}")
@@ -137,7 +137,7 @@ def limited(ctx: Context, task: Task) -> str:
 
 
 def spin(ctx: Context, task: Task) -> None:
-    """Note the processes at work in the file named by the payload, then work for ever."""
+    """Record the current processes in the file named by the payload, then run forever."""
     helper = subprocess.Popen(["sleep", "60"])
     file = Path(task.payload.decode())
     file.with_suffix(".new").write_text(f"{os.getpid()} {helper.pid}")

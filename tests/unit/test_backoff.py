@@ -1,4 +1,4 @@
-"""Patience: pauses that grow, and one line per change of state."""
+"""Back-off: increasing pauses, and one log line per change of state."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_first_success_is_not_logged_as_working_again(caplog: pytest.LogCaptur
 
 
 def test_a_recovery_is_logged_if_the_failure_was_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Also when it failed last because the broker was away, which the shared outage tells."""
+    """The last failure was an outage, which is logged only once for all parts."""
     caplog.set_level(logging.INFO)
     log = logging.getLogger("test")
     troubles = ErrorReporter(log, "fetching")

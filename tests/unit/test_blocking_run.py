@@ -1,4 +1,4 @@
-"""An event loop that coroutines of users cannot end."""
+"""The event loop of a blocking run, which users' coroutines cannot end."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_system_exit_reaches_the_waiting_coroutine_and_the_loop_continues(
 ) -> None:
     monkeypatch.setattr(
         "asynq.runtime.blocking_run._interrupts", lambda: False
-    )  # as while a server handles signals
+    )  # like a server that handles signals
 
     async def main() -> str:
         with pytest.raises(type(error)):

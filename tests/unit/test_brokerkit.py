@@ -38,7 +38,7 @@ def answer(op: Op[Any]) -> Any:
 
 
 class Called(CalledBroker):
-    """Has a plain face only."""
+    """A broker with blocking methods only."""
 
     max_batch = 3
 
@@ -61,7 +61,7 @@ class Called(CalledBroker):
 
 
 class Awaited(AwaitedBroker):
-    """Has an awaited face only."""
+    """A broker with async methods only."""
 
     def __init__(self) -> None:
         super().__init__(CAPABILITIES)
@@ -158,12 +158,12 @@ def test_threads_do_not_keep_an_unreferenced_broker_alive(make: type[Called | Aw
 
 
 def has_no_space(ops: Sequence[Op[Any]]) -> bool:
-    """No space for more than two operations at once, and none for a task with a payload."""
+    """Raise if there are several operations, or a task with a payload: the store has no space for them."""
     return len(ops) > 2 or any(isinstance(op, Enqueue) and op.message.payload for op in ops)
 
 
 class Cramped(CalledBroker):
-    """Has little space."""
+    """A broker with little space."""
 
     def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
         if has_no_space(ops):
@@ -172,7 +172,7 @@ class Cramped(CalledBroker):
 
 
 class AwaitedCramped(AwaitedBroker):
-    """Has little space, and an async driver."""
+    """A broker with little space and an async driver."""
 
     async def atransact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
         if has_no_space(ops):
@@ -194,7 +194,7 @@ def test_operations_of_a_full_transaction_are_tried_one_by_one(make: type[Crampe
 
 
 class Unheard(Op[None]):
-    """An operation of a later version, or of somebody's own."""
+    """An operation of a later version or of another package."""
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_value_that_cannot_be_stored_is_refused(error: Exception) -> None:
 
 
 class FullThenGone(CalledBroker):
-    """Has no space for two operations at once, and is gone after the first of them."""
+    """A broker without space for two operations, which becomes unavailable after the first of them."""
 
     calls = 0
 
@@ -252,7 +252,7 @@ def test_an_outage_while_operations_are_tried_one_by_one_leaves_their_outcome_op
 
 
 class Held(CalledBroker):
-    """Carries out its first transaction when it may."""
+    """A broker whose first transaction waits until it is released."""
 
     def __init__(self) -> None:
         super().__init__(CAPABILITIES)
@@ -277,7 +277,7 @@ class Held(CalledBroker):
         return task_id
 
     async def begin(self) -> asyncio.Task[str]:
-        """Start a call, and wait until its transaction has begun."""
+        """Start a call. Returns when its transaction has begun."""
         first = asyncio.create_task(self.call("first"))
         assert await asyncio.to_thread(self.entered.wait, 20)
         return first

@@ -33,7 +33,7 @@ REASONS = {
 
 
 class Patient:
-    """An async handler that waits to be cancelled, and a record of what it saw."""
+    """An async handler that waits for a cancellation and records what it observes."""
 
     def __init__(self, *, then: Any = None, swallows: int = 0, cleaning: int = 1) -> None:
         self.then = then
@@ -210,7 +210,7 @@ async def test_a_coroutine_that_does_not_end_keeps_its_slot_but_loses_its_outcom
 
 
 class Stuck:
-    """A plain handler that asks nothing and goes on until it is released."""
+    """A plain handler that never checks for cancellation and runs until it is released."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()

@@ -1,4 +1,4 @@
-"""Equal values have equal payloads, in whatever order their dicts and sets were filled."""
+"""Equal values have equal payloads, regardless of the insertion order of their dicts and sets."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ PLAIN = st.recursive(
 
 
 def turned(value: Any) -> Any:
-    """An equal value whose dicts were filled in the opposite order, at every level."""
+    """An equal value whose dicts have the opposite insertion order at every level."""
     if isinstance(value, dict):
         return {key: turned(value[key]) for key in reversed(value)}
     return [turned(item) for item in value] if isinstance(value, list) else value
@@ -127,7 +127,7 @@ def test_a_pydantic_model_has_one_payload_with_its_fields_in_order() -> None:
         return Everything.model_validate(given | {"kept": {"extra": way({"e": 1, "d": 2})}})
 
     assert built(turn=False) == built(turn=True)
-    # The serializer adds what cannot be decoded.
+    # The serializer adds a field that cannot be decoded.
     encoded = encode_payload(built(turn=False), verified=False)
     assert encoded == encode_payload(built(turn=True), verified=False)
     shown = json.loads(encoded)

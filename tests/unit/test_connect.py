@@ -1,4 +1,4 @@
-"""What a URL that names no broker is told."""
+"""Refusals of invalid broker URLs."""
 
 from __future__ import annotations
 

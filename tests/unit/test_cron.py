@@ -1,4 +1,4 @@
-"""The cron dialect, against what Go's scheduler was recorded to do."""
+"""The cron dialect, compared with recordings of Go's scheduler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Go's notation of durations."""
+"""Durations in the notation of Go."""
 
 from __future__ import annotations
 

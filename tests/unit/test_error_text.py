@@ -48,7 +48,7 @@ def test_every_error_has_a_readable_text(error: BaseException, text: str) -> Non
 
 
 def test_an_error_that_raises_when_inspected_has_a_text() -> None:
-    # No parameter of a test: pytest looks at it, too.
+    # Not a parameter of a test, because pytest would inspect it.
     assert error_text(Faceless("boom")) == "Faceless (which cannot be shown: it raised RuntimeError)"
 
 

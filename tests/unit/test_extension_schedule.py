@@ -1,4 +1,4 @@
-"""Which leases are extended when, on a clock that only the test moves."""
+"""When each lease is extended, on a fake clock."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Refused(SkipRetry):
 
 
 class Slow(RateLimited):
-    """Holds what no process can send."""
+    """An error with a value that cannot be sent to another process."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(timedelta(seconds=seconds), "api")
@@ -93,7 +93,7 @@ class HostileError(Exception):
 
 
 class BrokenError(Exception):
-    """Breaks where one of its attributes is looked at."""
+    """An error that raises when one of its attributes is read."""
 
     def __getattribute__(self, name: str) -> Any:
         if name == super().__getattribute__("args")[0]:

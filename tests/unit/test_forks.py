@@ -1,4 +1,4 @@
-"""Children that functions of users fork."""
+"""Child processes forked by users' functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.unit.handler_runs import delivery
 
 @pytest.mark.parametrize("status", [0, 7])
 def test_a_forked_child_ends_when_it_returns_from_a_callback(status: int) -> None:
-    """Going on, it would be a second server on the connections of the first."""
+    """If it continued, it would be a second server on the same connections."""
     parent, statuses = os.getpid(), list[int]()
 
     def fork() -> None:

@@ -1,4 +1,4 @@
-"""What may be open once in a process only is open once, and not across a fork."""
+"""Handles that are open once per process, and are not shared across a fork."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asynq.brokerkit.handles import Handles
 
 
 class Handle:
-    """Remembers whether it was closed."""
+    """A handle that records whether it was closed."""
 
     closed = False
 

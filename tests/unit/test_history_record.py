@@ -1,4 +1,4 @@
-"""The record of concurrent runs: what is written is read again, whoever died while writing."""
+"""The recording of concurrent runs is read as it was written, even if a process died while writing."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_files_are_merged_by_time_without_an_incomplete_last_line(tmp_path: Path
 
 
 class Failing(MemoryBroker):
-    """Fails as it is told to, every time."""
+    """A broker that always raises the given error."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()

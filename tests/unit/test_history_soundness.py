@@ -1,4 +1,4 @@
-"""No rule of concurrent histories accuses a broker that is right, however its calls overlap."""
+"""No rule accuses a correct broker, however its calls overlap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weighted preferences follow their weights, and those that do not are found out."""
+"""Weighted preferences follow their weights, and deviations are detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever instants and durations a peer wrote, they are shown."""
+"""Any instants and durations written by a peer can be shown."""
 
 from __future__ import annotations
 

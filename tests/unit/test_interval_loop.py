@@ -1,4 +1,4 @@
-"""The only interval code."""
+"""The interval loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG = 1000.0
 
 
 class Steps:
-    """A step that does as told, one after another, then stops the loop."""
+    """A step that executes the given actions one after another, then stops the loop."""
 
     def __init__(self, *plan: Callable[[], float | None]) -> None:
         self.plan = list(plan)
@@ -119,7 +119,7 @@ async def test_a_broker_outage_and_its_end_are_logged_once(
 
 async def test_a_system_exit_in_a_step_does_not_end_the_loop() -> None:
     class Timeout(BaseException):
-        """As some libraries raise it, so that `except Exception` lets it through."""
+        """Some libraries raise it in a form that `except Exception` does not catch."""
 
     errors = SystemExit(2), KeyboardInterrupt(), Timeout()
     steps = Steps(*map(fail_with, errors), nothing)

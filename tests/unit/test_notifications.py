@@ -1,4 +1,4 @@
-"""Listeners and watchers of brokers built on the kit: what they are told, and when."""
+"""Events of listeners and watchers of brokers built on the kit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POLLED = evolve(CAPABILITIES, wakeup="poll")
 
 
 class Counted(CalledBroker):
-    """Has a number of changes, which others may raise too."""
+    """A source whose counter of changes tests can increase."""
 
     value = 0
 
@@ -46,7 +46,7 @@ async def event(listener: Listener) -> object:
 
 
 async def armed(broker: Counted) -> Listener:
-    """A listener of queue q that has told its first event."""
+    """A listener of queue q that has received its first event."""
     listener = broker.listener()
     await listener.arm(["q"])
     assert await event(listener) == Wake()
@@ -123,7 +123,7 @@ async def test_closing_a_broker_ends_its_polling_until_a_listener_is_armed_again
 
 
 class Unreadable(ChangeSource):
-    """Cannot be read for a while after a change."""
+    """A source that cannot be read for a while after a change."""
 
     def __init__(self) -> None:
         self.value = self.asked = 0
@@ -137,7 +137,7 @@ class Unreadable(ChangeSource):
 
 
 class Recorder:
-    """Notes what it is told."""
+    """Records the events it receives."""
 
     armed = True
 

@@ -1,4 +1,4 @@
-"""What follows from how a run ended."""
+"""What follows from the end of a run."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_an_error_that_is_not_a_failure_is_retried_without_counting() -> None:
 
 class Careless(RateLimited):
     def __init__(self) -> None:
-        """Without a time to wait."""
+        """A limit without a waiting time."""
 
 
 def test_an_error_that_cannot_be_inspected_is_retried_and_then_archived(
@@ -140,7 +140,7 @@ def test_shutdown_requeues_the_task_and_a_lost_lease_writes_nothing() -> None:
 
 
 class Broken:
-    """A number none of whose operators works."""
+    """A number whose operators all raise."""
 
     def _raises(self, *_: object) -> Any:
         raise RuntimeError("no")
@@ -163,7 +163,7 @@ class OwnFloat(Broken, float):
 
 
 class Pretender:
-    """Says it is a timedelta."""
+    """An object that pretends to be a timedelta."""
 
     @property
     def __class__(self) -> Any:

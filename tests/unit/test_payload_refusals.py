@@ -1,4 +1,4 @@
-"""What does not round-trip is refused: a type when a handler declares it, an instance at the enqueue."""
+"""Payloads that do not round-trip are refused: types at declaration, instances at enqueue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every supported type round-trips: a typed handler is given what was enqueued."""
+"""Every supported type round-trips: a typed handler receives the enqueued value."""
 
 from __future__ import annotations
 

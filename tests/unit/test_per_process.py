@@ -1,4 +1,4 @@
-"""A resource of a process is created once, and is neither used nor freed by a forked child."""
+"""A resource is created once per process, and is neither used nor freed by a forked child."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asynq.brokerkit.per_process import PerProcess
 
 
 class Resource:
-    """Remembers whether it was closed."""
+    """A resource that records whether it was closed."""
 
     closed = False
 

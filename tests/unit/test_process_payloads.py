@@ -1,4 +1,4 @@
-"""Typed payloads of handlers with executor="process", which their processes decode."""
+"""Typed payloads of handlers with executor="process", decoded in handler processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs whose handlers run in processes: how these find the program's code, and what they see of it."""
+"""How handler processes find the code of a program, and what they inherit from it."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ async def test_a_signal_to_all_processes_does_not_end_handler_processes(runs: Ru
 
 
 def noted(file: Path) -> list[psutil.Process]:
-    """The processes `spin` noted, as soon as it has."""
+    """The processes that `spin` recorded."""
     eventually(file.exists)
     return [psutil.Process(int(number)) for number in file.read_text().split()]
 
@@ -328,7 +328,7 @@ asyncio.run(main())
 
 
 async def test_a_signal_to_all_processes_does_not_end_a_starting_one(runs: Runs) -> None:
-    """A service manager tells every process of a service to end; the worker finishes its tasks first."""
+    """A service manager signals every process of a service; the worker must first finish its tasks."""
     process = HandlerProcess()
     for number in CHILD_MASKED_SIGNALS:
         os.kill(process._process.pid, number)

@@ -1,4 +1,4 @@
-"""How much the conformance suite tries: chosen by the run, else by the environment, else `ci`."""
+"""The profile of the conformance suite: from the run, else from the environment, else `ci`."""
 
 from __future__ import annotations
 

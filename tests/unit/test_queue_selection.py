@@ -1,4 +1,4 @@
-"""Which queue is preferred."""
+"""Selection of the preferred queue."""
 
 from __future__ import annotations
 

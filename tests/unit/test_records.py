@@ -1,4 +1,4 @@
-"""Records of tasks, queues and locks: what they hold and what operations make of them."""
+"""Records of tasks, queues and locks, and the effect of operations on them."""
 
 from __future__ import annotations
 

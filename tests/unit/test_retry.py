@@ -1,4 +1,4 @@
-"""The default retry delay against what Go asynq was seen to draw."""
+"""The default retry delay, compared with recordings of Go asynq."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ async def test_a_task_past_its_deadline_is_neither_run_nor_retried(runs: Runs, l
 
 
 def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Set the running event loop's clock forward."""
+    """Move the clock of the running event loop forward."""
     loop = asyncio.get_running_loop()
     tell = loop.time
     monkeypatch.setattr(loop, "time", lambda: tell() + seconds)

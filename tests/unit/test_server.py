@@ -1,4 +1,4 @@
-"""Misuse of a server is refused before anything happens."""
+"""Misuse of a server is refused before anything changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text of other people in logs and on terminals: one line, of bounded length, without control characters."""
+"""Untrusted text in logs and on terminals: one line, bounded, without control characters."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_traceback_is_bounded_and_keeps_both_ends(error: BaseException) -> Non
 
 @pytest.fixture
 def restored_logging() -> Iterator[None]:
-    """What a configuration changes for other tests."""
+    """Restore what a logging configuration changes."""
     root, known = logging.getLogger(), list(logging.root.manager.loggerDict.values())
     disabled = [log for log in known if isinstance(log, logging.Logger) and log.disabled]
     handlers, level, kind = root.handlers[:], root.level, logging.getLoggerClass()
@@ -169,7 +169,7 @@ def restored_logging() -> Iterator[None]:
 
 @pytest.fixture
 def plain_handler() -> Iterator[tuple[logging.Logger, StringIO, list[logging.LogRecord]]]:
-    """A logger of ours with a handler as any program has one, and the records it was given."""
+    """A logger of ours with an ordinary handler, and the records that the handler received."""
     log, stream, records = get_logger("asynq.test.shown"), StringIO(), list[logging.LogRecord]()
 
     class Keeping(logging.StreamHandler[StringIO]):
@@ -197,7 +197,7 @@ def test_every_logging_handler_writes_safe_lines(plain_handler: Any) -> None:
         f"WARNING {shown(HOSTILE)}",
     ]
     records = plain_handler[2]
-    # For whoever looks at the error itself.
+    # for readers of the error itself
     assert records[0].exc_info[1] is error
     assert all(isinstance(one, str | int | float) for one in records[0].args)
 

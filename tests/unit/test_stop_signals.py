@@ -1,4 +1,4 @@
-"""What counts as one request to stop."""
+"""What counts as one stop request."""
 
 from __future__ import annotations
 

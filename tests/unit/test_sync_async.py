@@ -1,4 +1,4 @@
-"""One coroutine serves blocking and async callers."""
+"""One coroutine serves both blocking and async callers."""
 
 from __future__ import annotations
 

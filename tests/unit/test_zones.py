@@ -1,4 +1,4 @@
-"""Zones whose offset changes: durations are real time, cron fields wall clock; no tick is lost or doubled."""
+"""Time zones with changing offsets: durations are real time, cron fields are wall-clock time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 86_400
-"""Seconds. No zone of this page changes twice in a day."""
+"""Seconds. No zone used here changes twice within this time."""
 ZONES = [
     "Europe/Berlin",
     "Europe/Dublin",
@@ -39,14 +39,14 @@ ZONES = [
     "Asia/Kathmandu",
     "UTC",
 ]
-"""Changes by an hour, by half of one and by two, at midnight and later, north and south; and none."""
+"""Zones that change by an hour, half an hour or two hours, at various times; and one that never changes."""
 SKIPPED_DAY = (ZoneInfo("Pacific/Apia"), datetime(2011, 12, 30, 10, tzinfo=UTC))
-"""The zone went over the date line: it had no 30th."""
+"""The zone moved across the date line and skipped the 30th."""
 
 
 @cache
 def changes(zone: str) -> list[int]:
-    """Unix milliseconds at which the zone's offset changes, 2025 to 2032; some noon if it never does."""
+    """Unix milliseconds at which the zone's offset changes, 2025 to 2032; a single noon if it never does."""
     start, there = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp()), ZoneInfo(zone)
 
     def offset(second: int) -> timedelta | None:
@@ -64,7 +64,7 @@ def instant(milliseconds: int, zone: tzinfo = UTC) -> datetime:
 
 @st.composite
 def near_changes(draw: st.DrawFn, hours: int = 36) -> tuple[str, int]:
-    """A zone, and an instant within so many hours of a change of its offset."""
+    """A zone, and an instant within this many hours of a change of its offset."""
     zone = draw(st.sampled_from(ZONES))
     change = draw(st.sampled_from(changes(zone)))
     return zone, change + draw(st.integers(-hours * HOUR, hours * HOUR))
@@ -94,7 +94,7 @@ def test_every_is_real_time_in_any_zone(near: tuple[str, int], seconds: int, oth
 
 @given(near=near_changes())
 def test_an_instant_means_the_same_in_any_zone(near: tuple[str, int]) -> None:
-    """In the hour that a change repeats too, where `fold` tells which one is meant."""
+    """This includes the hour that a change repeats, where `fold` selects one of the two."""
     zone, start = near
     for there in (ZoneInfo(zone), UTC, timezone.utc, timezone(timedelta(hours=5))):  # noqa: UP017
         told = Options(process_at=instant(start, there), deadline=instant(start, there))
@@ -111,7 +111,7 @@ def test_an_instant_means_the_same_in_any_zone(near: tuple[str, int]) -> None:
 
 @st.composite
 def specs(draw: st.DrawFn) -> str:
-    """Times of day that come often, on some days."""
+    """Cron specs for times of day that occur often, on some days."""
 
     def some(low: int, high: int, most: int) -> str:
         values = draw(st.sets(st.integers(low, high), min_size=1, max_size=most))
@@ -125,7 +125,7 @@ def specs(draw: st.DrawFn) -> str:
 
 
 def values(text: str, low: int, high: int) -> set[int]:
-    """The values of a field, by a reading of its own."""
+    """The values that match a field, by an independent parser."""
     found: set[int] = set()
     for part in text.split(","):
         span, _, step = part.partition("/")
@@ -136,7 +136,7 @@ def values(text: str, low: int, high: int) -> set[int]:
 
 
 def matching(spec: str, zone: tzinfo, start: int, end: int) -> Iterator[int]:
-    """The minutes after the start, up to the end, whose wall clock the spec names: looked at one by one."""
+    """All minutes in an interval whose wall-clock time matches the spec."""
     minute, hour, day, _, weekday = spec.split()
     minutes, hours = values(minute, 0, 59), values(hour, 0, 23)
     days, weekdays = values(day, 1, 31), values(weekday, 0, 6)
@@ -151,7 +151,7 @@ def matching(spec: str, zone: tzinfo, start: int, end: int) -> Iterator[int]:
 @settings(max_examples=60, deadline=None)
 @given(near=near_changes(8), spec=specs())
 def test_no_tick_is_skipped_or_doubled_by_a_change_of_the_offset(near: tuple[str, int], spec: str) -> None:
-    """Each minute whose wall clock matches is a tick, once: skipped ones do not exist, repeated ones do."""
+    """Each minute with a matching wall-clock time is a tick: none if skipped, two if repeated."""
     zone, start = ZoneInfo(near[0]), near[1]
     end = start + 9 * HOUR
     found = list(Ticks(cron.parse(spec, zone)).between(start, end))
@@ -173,7 +173,7 @@ def test_a_day_skipped_by_a_zone_has_no_ticks(spec: str) -> None:
 def test_a_scheduler_that_wakes_up_at_any_time_takes_each_tick_once(
     near: tuple[str, int], back: int, spec: str
 ) -> None:
-    """Ticks caught up with one by one are those of the whole span."""
+    """Ticks taken one by one equal those of the whole interval."""
     name, now = near
     ticks = Ticks(cron.parse(spec, ZoneInfo(name)))
     since = now - back
