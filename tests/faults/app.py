@@ -1,6 +1,6 @@
-"""What the workers of these tests run: handlers that write down when they begin and end.
+"""The handlers of the workers in these tests, which record their start and end.
 
-As a command, `python app.py URL LEASE_SECONDS CONCURRENCY`, it is a worker that retries soon.
+As a command, `python app.py URL LEASE_SECONDS CONCURRENCY` is a worker with a short retry delay.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from asynq import Context, Task
 
 SOON = 0.2
-"""Seconds until a task is tried again."""
+"""Retry delay in seconds."""
 
 mux = asynq.ServeMux()
 _log = os.open(os.environ[RUN_LOG], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def note(what: str, ctx: Context) -> None:
-    """One line, whole even when several processes write or die: task id, what, process id, time."""
+    """Write one line atomically: task id, event, process id, time."""
     os.write(_log, f"{ctx.task_id} {what} {os.getpid()} {time.time():.3f}\n".encode())
 
 
 @mux.handler("sleep")
 async def sleep(ctx: Context, task: Task) -> None:
-    """Waits as handlers should."""
+    """Wait like a well-behaved handler."""
     note("begin", ctx)
     try:
         await asyncio.sleep(float(task.payload))
@@ -46,13 +46,13 @@ async def sleep(ctx: Context, task: Task) -> None:
 
 @mux.handler("linger")
 async def linger(ctx: Context, task: Task) -> None:
-    """Takes long the first time, and no time when it is tried again."""
+    """Take long in the first run, and no time in later ones."""
     await sleep(ctx, asynq.Task("sleep", b"0") if ctx.retried else task)
 
 
 @mux.handler("thread")
 def thread(ctx: Context, task: Task) -> None:
-    """A plain function, in a thread."""
+    """A plain function that runs in a thread."""
     note("begin", ctx)
     time.sleep(float(task.payload))
     note("end", ctx)
@@ -60,7 +60,7 @@ def thread(ctx: Context, task: Task) -> None:
 
 @mux.handler("block")
 async def block(ctx: Context, task: Task) -> None:
-    """Holds the event loop, as no handler should."""
+    """Block the event loop."""
     note("begin", ctx)
     time.sleep(float(task.payload))  # noqa: ASYNC251
     note("end", ctx)
@@ -68,7 +68,7 @@ async def block(ctx: Context, task: Task) -> None:
 
 @mux.handler("regex")
 def regex(ctx: Context, task: Task) -> None:
-    """Holds the GIL within one call into C: each further letter takes it twice as long."""
+    """Hold the GIL within one call into C. Each further letter doubles the time."""
     pattern = re.compile(r"(?:a+)+c")
     letters = 16
     while _seconds(pattern, letters) < 0.01:
@@ -83,7 +83,7 @@ def regex(ctx: Context, task: Task) -> None:
 
 @mux.handler("power")
 def power(ctx: Context, task: Task) -> None:
-    """Holds the GIL in the arithmetic of one huge number."""
+    """Hold the GIL in the arithmetic of one huge number."""
     bits = 1 << 16
     spent = 0.0
     while spent < 0.05:
@@ -99,7 +99,7 @@ def power(ctx: Context, task: Task) -> None:
 
 
 def _seconds(pattern: re.Pattern[str], letters: int) -> float:
-    # Of the thread's own time: on a busy machine any other time makes a long match look longer still.
+    # CPU time of the thread, because on a busy machine elapsed time would make a long match look longer.
     begun = time.thread_time()
     pattern.match("a" * letters)
     return time.thread_time() - begun

@@ -1,4 +1,4 @@
-"""What happens to workers and their store in the chaos run."""
+"""Events that happen to workers and their store in the chaos run."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ KINDS = {
     "crash": "ends",
     "reject": "archived",
 }
-"""Every kind of task and what becomes of it: a run comes to its end, or the task is archived."""
+"""Every kind of task and its end: completed, or archived."""
 CHILD_SUFFIX = "-child"
-"""Ends the id of a task that a handler enqueues."""
+"""Suffix of the id of a task that a handler enqueues."""
 MAX_RETRY = 10_000
-"""Retries of each task: workers die often here."""
+"""Retries of each task, because workers die often."""
 BATCH = 20
 BACKLOG = 1_000
-"""Tasks in the queue from which on a producer waits: the end of a run shall not take longer than the run."""
+"""Number of tasks in the queue at which a producer pauses, so that draining is not longer than the run."""
 AWAY = 3.0
-"""Seconds for which a store is gone, and a worker is stopped: longer than a lease."""
+"""Seconds for which a store is unavailable or a worker is stopped: longer than a lease."""
 SETTLE_IN = 1.0
-"""Most seconds between two events."""
+"""Maximum pause between two events in seconds."""
 
 
 class Producer:
-    """Enqueues tasks of all kinds through every outage, and knows which were acknowledged."""
+    """Enqueues tasks of all kinds through every outage, and records the acknowledged ones."""
 
     def __init__(self, url: str, rng: Random) -> None:
         self._client = Client(url)
@@ -62,7 +62,7 @@ class Producer:
         self._rng = rng
         self._stop = threading.Event()
         self.acknowledged: dict[str, str] = {}
-        """The kind of each acknowledged task, by its id."""
+        """The kind of each acknowledged task by id."""
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -82,7 +82,7 @@ class Producer:
                     self.acknowledged[answer.id] = kind
 
     def _behind(self) -> bool:
-        """True when the workers have enough to do."""
+        """True if enough tasks are waiting."""
         with suppress(AsynqError):
             return self._inspector.queue_info("default").pending > BACKLOG
         return False
@@ -115,12 +115,12 @@ class Crew:
         assert self.supervisor.process.poll() is None, "the supervisor ended"
 
     def any(self, rng: Random) -> psutil.Process:
-        """A worker process, a supervised one too."""
+        """Any worker process, including supervised ones."""
         supervised = [child for child in _children(self.supervisor.pid) if "serve" in _command(child)]
         return rng.choice([*(psutil.Process(one.pid) for one in self._single), *supervised])
 
     def keeper(self, rng: Random) -> psutil.Process | None:
-        """The process that extends the leases of a worker."""
+        """The lease keeper process of a worker."""
         keepers = [
             child
             for child in _children(self.any(rng).pid)
@@ -129,7 +129,7 @@ class Crew:
         return rng.choice(keepers) if keepers else None
 
     def stop(self) -> dict[str, list[int]]:
-        """Tell all to end; their exit statuses."""
+        """Terminate all workers. Returns their exit statuses."""
         self.keep()
         for one in (*self._single, self.supervisor):
             one.send(signal.SIGTERM)
@@ -141,18 +141,18 @@ class Crew:
 
 @define(kw_only=True)
 class Chaos:
-    """Events that happen together, drawn at random. Each is over when its method returns."""
+    """Events that happen concurrently, drawn at random. Each has ended when its method returns."""
 
     crew: Crew
     rng: Random
     acknowledged: Mapping[str, str]
     inspector: Inspector
     server: RedisServer | None
-    """Where the store is a Redis server: that server."""
+    """The server, if the store is a Redis server."""
     proxy: Proxy | None
-    """What workers reach it through."""
+    """The proxy between workers and store."""
     path: Path | None
-    """Where the store is a file: that file."""
+    """The file, if the store is a file."""
     happened: Counter[str] = field(factory=Counter)
 
     def _events(self) -> list[Callable[[], None]]:
@@ -176,7 +176,7 @@ class Chaos:
         ]
 
     def run(self, seconds: float) -> None:
-        """One event after the other, sometimes two at once."""
+        """Execute events one after another, sometimes two at once."""
         ends, events = time.monotonic() + seconds, self._events()
         while time.monotonic() < ends:
             together = self.rng.sample(events, self.rng.choice([1, 1, 2]))
@@ -234,7 +234,7 @@ class Chaos:
         self.unpause()
 
     def unpause(self) -> None:
-        """Whatever the outage, as an operator would: again until it is done."""
+        """Unpause the queue, and retry during an outage like an operator."""
         eventually(self._unpaused)
 
     def _unpaused(self) -> bool:

@@ -1,8 +1,8 @@
-"""The workers of the chaos run, and handlers that do what handlers should not do.
+"""The workers of the chaos run, with handlers that misbehave.
 
-`python chaos_worker.py serve URL` is one worker, `python chaos_worker.py supervise URL PROCESSES` keeps
-several alive. Each kind of task misbehaves in its first run and succeeds when it is tried again, unless
-KINDS says otherwise.
+`python chaos_worker.py serve URL` is one worker, `python chaos_worker.py supervise URL PROCESSES` supervises
+several. Each kind of task misbehaves in its first run and succeeds when it is retried, unless KINDS says
+otherwise.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ LEASE = timedelta(seconds=2)
 SHUTDOWN_TIMEOUT = timedelta(seconds=3)
 CONCURRENCY = 8
 PIECE = 0.02
-"""Seconds of ordinary work."""
+"""Duration of ordinary work in seconds."""
 BLOCKED = 1.0
 """Seconds for which a handler blocks its event loop."""
 FORGED = "forged line\n2026-01-01 ERROR root: \x1b[31mforged"
-"""Text that forges a line of a log, and colours a terminal, where it is written as it is."""
+"""Text that would forge a log line and colour a terminal if it were printed unchanged."""
 
 mux = asynq.ServeMux()
 client = asynq.AsyncClient(sys.argv[2]) if __name__ == "__main__" else None
 
 
 def first(ctx: Context) -> bool:
-    """Note the begin of a run. True for the first run of the task."""
+    """Record the start of a run. Returns True for the first run of the task."""
     note("begin", ctx)
     return ctx.retried == 0
 
@@ -125,11 +125,11 @@ def pool(ctx: Context, task: Task) -> None:
 
 @mux.handler("enqueue")
 def enqueue(ctx: Context, task: Task) -> None:
-    """Enqueues from an event loop of its own, as code does that was not written for workers."""
+    """Enqueue from a separate event loop, like code that was not written for workers."""
     first(ctx)
     assert client
     child = asynq.Task("sleep", task_id=ctx.task_id + CHILD_SUFFIX, max_retry=ctx.max_retry)
-    with suppress(asynq.TaskIDConflictError):  # an earlier run of this task enqueued it
+    with suppress(asynq.TaskIDConflictError):  # an earlier run of this task has enqueued it
         asyncio.run(client.enqueue(child))
     note("end", ctx)
 

@@ -1,4 +1,4 @@
-"""Real stores, and workers on them in processes of their own."""
+"""Real stores, with workers in their own processes."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Site:
 
     url: str
     broker: Broker
-    """A broker of the test's own."""
+    """A new broker for the test."""
     server: RedisServer | None = None
-    """Where the store is a Redis server: that server."""
+    """The server, if the store is a Redis server."""
 
     def size(self, queue: str = "default") -> int:
-        """How many tasks a queue has, whatever their state."""
+        """Number of tasks of a queue in all states."""
         return self.broker.execute(GetQueueStats(queue=queue)).size
 
     def contents(self, queue: str = "default") -> Contents:
-        """What is really in a queue. To be read while nobody works on it."""
+        """The stored data of a queue. To be read while no process uses it."""
         if self.server:
             return redis_contents(self.server, queue)
         return sqlite_contents(Path(self.url.removeprefix("sqlite:///")), queue)
@@ -44,7 +44,7 @@ class Site:
 
 @contextmanager
 def opened(url: str, server: RedisServer | None = None) -> Iterator[Site]:
-    """The store at a URL, while the context lasts."""
+    """The broker at a URL, within the context."""
     broker = connect(url)
     yield Site(url, broker, server)
     broker.close()

@@ -1,4 +1,4 @@
-"""What is really in a store, read behind the broker's back, and whether it agrees with itself."""
+"""The stored data of a queue, read without the broker, and its consistency."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Contents:
     """One queue as it is stored. Ids and names are text."""
 
     places: Mapping[str, list[str]]
-    """In which states an id is listed: one, if all is well."""
+    """The states in which an id is listed; exactly one if the data is consistent."""
     bodies: Mapping[str, str]
     """The lock that each stored task took, "" for none."""
     leases: frozenset[str]
@@ -33,7 +33,7 @@ class Contents:
     """The id of the task that holds each lock."""
 
     def contradictions(self) -> list[str]:
-        """All that should not be, in words; nothing if all is well."""
+        """Inconsistencies in words; empty if the data is consistent."""
         found = [f"{id_} is listed as {states}" for id_, states in self.places.items() if len(states) != 1]
         found += [f"{id_} is listed and not there" for id_ in self.places.keys() - self.bodies.keys()]
         found += [f"{id_} is there and not listed" for id_ in self.bodies.keys() - self.places.keys()]
@@ -54,7 +54,7 @@ class Contents:
 
 
 def redis_contents(server: RedisServer, queue: str) -> Contents:
-    """A queue in Redis. UndecodableMessageError when a stored message is not whole."""
+    """A queue in Redis. Raises UndecodableMessageError if a stored message is incomplete."""
     client: Any = server.client
     keys = QueueKeys(queue)
     places: dict[str, list[str]] = defaultdict(list)

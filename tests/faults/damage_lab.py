@@ -1,4 +1,4 @@
-"""What tests do with damaged stores."""
+"""A store with damaged tasks, and a server that works on it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from tests.faults.conftest import Site
 
 GOOD = 20
-"""How many tasks nobody damages."""
+"""Number of intact tasks."""
 
 
 class DamageLab:
-    """A store with damaged tasks among good ones, and a server that works on them all."""
+    """A store with damaged tasks among intact ones, and a server that works on all of them."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -34,7 +34,7 @@ class DamageLab:
         self.runs[ctx.task_id] += 1
 
     async def bring(self, state: str, task_id: str = "bad") -> None:
-        """A task in this state; active: in the hands of a worker that died."""
+        """Create a task of this state. An active task belongs to a worker that died."""
         later: dict[str, Any] = {"process_in": timedelta(seconds=1)} if state == "scheduled" else {}
         async with AsyncClient(self.broker) as client:
             await client.enqueue(Task("t", "x"), task_id=task_id, retention=timedelta(seconds=1), **later)
@@ -47,12 +47,12 @@ class DamageLab:
             await self.broker.aexecute(Complete(delivery=delivery))
 
     async def good_tasks(self) -> None:
-        """Tasks that nobody damages, behind all others."""
+        """Enqueue intact tasks behind all others."""
         async with AsyncClient(self.broker) as client:
             await client.enqueue_many([Task("t", task_id=f"good{n}") for n in range(GOOD)])
 
     async def work_until(self, condition: Callable[[], object]) -> None:
-        """A server works until all good tasks have run, once, and the condition holds."""
+        """Run a server until all intact tasks have run once and the condition holds."""
         server = Server(self.broker)
         await server.start(self.handler)
         try:
@@ -63,13 +63,13 @@ class DamageLab:
         assert set(self.runs.values()) <= {1}
 
     def archived(self) -> dict[str, str]:
-        """The errors of archived tasks by id, as a page of the archive and each task itself tell them."""
+        """The errors of archived tasks by id, which the listing and each task itself must agree on."""
         page = self.broker.execute(ListTasks(queue="default", state=TaskState.ARCHIVED, limit=1000))
         for task in page:
             assert self.broker.execute(GetTask(queue="default", task_id=task.message.id)) == task
         return {task.message.id: task.message.error for task in page}
 
     def sql(self, statement: str, *values: object) -> None:
-        """Change one row behind the broker's back."""
+        """Change one row without the broker."""
         with closing(sqlite3.connect(self.site.url.removeprefix("sqlite:///"))) as connection, connection:
             assert connection.execute(statement, values).rowcount == 1

@@ -1,4 +1,4 @@
-"""Workers in processes of their own: started, watched, killed."""
+"""Workers in their own processes: start, observation, kill."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 180.0
 
 
 class Started:
-    """A process at work. What it prints goes to a file."""
+    """A running process. Its output goes to a file."""
 
     def __init__(self, command: Sequence[str], output: Path, **environment: str) -> None:
         self._output = output
@@ -41,31 +41,31 @@ class Started:
 
     @property
     def printed(self) -> list[str]:
-        """The lines printed so far, by all that share the file."""
+        """The lines printed so far by all processes that share the file."""
         return self._output.read_text().splitlines()
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it like a crash."""
         self.process.kill()
         self.process.wait()
 
     def terminate(self) -> int:
-        """End it as an operator would; its exit status."""
+        """Terminate it like an operator. Returns its exit status."""
         self.process.terminate()
         return self.process.wait(PATIENCE)
 
     def cpu(self) -> float:
-        """Seconds of processor time that it and its children have used."""
+        """CPU seconds used by it and its children."""
         process = psutil.Process(self.pid)
         times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
         return float(sum(one.user + one.system for one in times))
 
 
 class Workers:
-    """Workers of one test, on one broker, sharing a run log. None outlives the test."""
+    """The workers of one test on one broker, with a shared run log. All end with the test."""
 
     def __init__(self, url: str, directory: Path) -> None:
         self.url = url
@@ -75,20 +75,20 @@ class Workers:
         self._all: list[Started] = []
 
     def start(self, *, lease: float = 2, concurrency: int = 10) -> Started:
-        """A worker that retries soon."""
+        """Start a worker with a short retry delay."""
         return self._started([str(HERE / "app.py"), self.url, str(lease), str(concurrency)])
 
     def script(self, name: str, *arguments: str) -> Started:
-        """A script of this folder."""
+        """Start a script of this folder."""
         return self._started([str(HERE / name), *arguments])
 
     def command(self, *options: str) -> Started:
-        """`asynq worker`, with these options."""
+        """Start `asynq worker` with these options."""
         command = ["-m", "asynq", "worker", "app:mux", "--app-dir", str(HERE)]
         return self._started([*command, *options], ASYNQ_BROKER=self.url)
 
     def close(self) -> None:
-        """End all that still run."""
+        """End all running processes."""
         for one in self._all:
             one.process.kill()
         for one in self._all:

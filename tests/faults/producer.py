@@ -1,6 +1,6 @@
-"""Enqueues batches for ever: python producer.py URL NAME.
+"""Enqueues batches forever: python producer.py URL NAME.
 
-Prints the number of each batch twice: when it is about to be sent, and when it was acknowledged.
+It prints the number of each batch twice: before it is sent, and after it was acknowledged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LOCKED = timedelta(hours=1)
 
 
 def batch(name: str, number: int) -> list[Task]:
-    """Tasks to run at once, later, and under a lock; the payload of each is its id."""
+    """Tasks to run now, later, and under a lock. The payload of each is its id."""
     tasks = []
     for place in range(SIZE):
         task_id = f"{name}-{number}-{place}"

@@ -1,4 +1,4 @@
-"""What handlers wrote down, read and judged."""
+"""The log that handlers write, and its evaluation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Note(NamedTuple):
 
 
 class RunLog:
-    """The run log, read as it grows."""
+    """The run log, read while it grows."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,11 +32,11 @@ class RunLog:
         self.notes: list[Note] = []
         self._position = 0
         self.ended = 0
-        """How many runs ended, up to the last `read`."""
+        """Number of runs that had ended at the last `read`."""
         self._open: dict[int, set[str]] = defaultdict(set)
 
     def read(self) -> RunLog:
-        """Read on."""
+        """Read new lines."""
         with self.path.open("rb") as log:
             log.seek(self._position)
             for line in log:
@@ -57,37 +57,37 @@ class RunLog:
             self.ended += what == "end"
 
     def running(self, pid: int) -> int:
-        """How many runs of a process have begun and not ended."""
+        """Number of unfinished runs of a process."""
         return len(self._open[pid])
 
     def of_process(self, pid: int) -> int:
-        """How many notes a process made."""
+        """Number of notes of a process."""
         return sum(note.pid == pid for note in self.notes)
 
     def of(self, task_id: str) -> list[tuple[str, int]]:
-        """What was noted about a task: (what, process id)."""
+        """The notes about a task: (event, process id)."""
         return [(note.what, note.pid) for note in self.read().notes if note.task_id == task_id]
 
     def seconds(self, task_id: str) -> float:
-        """How long the task's first run took to its end."""
+        """Duration of the task's first completed run."""
         begun = next(note.at for note in self.notes if note.task_id == task_id and note.what == "begin")
         return next(note.at for note in self.notes if note.task_id == task_id and note.what == "end") - begun
 
 
 class Tally(NamedTuple):
-    """Runs of many tasks, counted."""
+    """Counts over the runs of many tasks."""
 
     never_ended: list[str]
-    """Ids of tasks none of whose runs came to its end."""
+    """Ids of tasks without a completed run."""
     unexplained: list[str]
-    """Ids of tasks that were begun again although the process of an earlier run had not been killed."""
+    """Ids of tasks that were started again although the process of an earlier run was not killed."""
     runs: int
     repeated: int
-    """Runs beyond the first of their task."""
+    """Number of runs beyond the first of their task."""
 
 
 def tally(notes: Iterable[Note], task_ids: Collection[str], killed: Collection[int]) -> Tally:
-    """Judge the runs of these tasks, when these processes were killed."""
+    """Evaluate the runs of these tasks, given the killed processes."""
     begun: dict[str, list[int]] = defaultdict(list)
     ended = Counter[str]()
     for note in notes:

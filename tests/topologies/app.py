@@ -28,19 +28,19 @@ log = logging.getLogger("producer")
 LEASE = timedelta(seconds=3)
 SOON = 0.2
 EVERY, EVERY_AT_MOST = 0.01, 0.3
-"""Seconds between two tasks of one producer in one queue; more where enqueueing takes long: on a busy machine
-the line would grow and grow, and how long it takes to heal would be how long the line is."""
+"""Minimum pause of a producer between two tasks in one queue, in seconds. If enqueueing is slow, the pause is
+longer; otherwise queues would grow on a busy machine, and recovery would take as long as they are."""
 REST = 5
-"""How many times as long as it took a producer rests."""
+"""Pause of a producer as a multiple of the duration of its last enqueue."""
 
 
 def note(*words: object) -> None:
-    """One line."""
+    """Write one line."""
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 def broker_at(url: str, min_replicas: int, remap: dict[int, int]) -> asynq.Broker:
-    """The broker of a URL, with replicas waited for, and servers reached by other ports."""
+    """The broker of a URL, which waits for replicas and reaches servers at other ports."""
     endpoint = read_url(url)
     where = [(address.host, address.port) for address in endpoint.addresses]
     options: dict[str, Any] = {
@@ -54,7 +54,7 @@ def broker_at(url: str, min_replicas: int, remap: dict[int, int]) -> asynq.Broke
 
 
 def work(broker: asynq.Broker, queues: list[str]) -> None:
-    """Run tasks of all queues until told to end."""
+    """Run tasks of all queues until terminated."""
     mux = asynq.ServeMux()
 
     @mux.handler("t")
@@ -71,7 +71,7 @@ def work(broker: asynq.Broker, queues: list[str]) -> None:
 
 
 def produce(broker: asynq.Broker, queues: list[str]) -> None:
-    """Enqueue into each queue by a thread of its own, until killed."""
+    """Enqueue into each queue from its own thread, until killed."""
     client = asynq.Client(broker)
 
     def keep_enqueueing(queue: str) -> None:

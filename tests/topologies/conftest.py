@@ -31,13 +31,13 @@ def own_cluster() -> Iterator[Topology]:
 
 @pytest.fixture(params=["sentinel", "cluster"])
 def own(request: pytest.FixtureRequest) -> Topology:
-    """Each of them."""
+    """Each kind of topology."""
     topology: Topology = request.getfixturevalue(f"own_{request.param}")
     return topology
 
 
 def queues_of(topology: Topology) -> list[str]:
-    """Names of queues, one on each primary; the first not on the one that lists the queues."""
+    """Names of queues, one on each primary. The first is not on the primary that lists the queues."""
     primaries = {primary.port: "" for primary in topology.primaries()}
     listing = topology.primary_of("asynq:queues").port
     for name in (f"q{number}" for number in range(100)):
@@ -50,6 +50,6 @@ def queues_of(topology: Topology) -> list[str]:
 
 @pytest.fixture(params=[PlainFace, AwaitedFace], ids=["plain", "awaited"])
 def face(request: pytest.FixtureRequest) -> Face:
-    """Each way of asking a broker."""
+    """Each way of calling a broker."""
     made: Face = request.param()
     return made

@@ -1,4 +1,4 @@
-"""Producers and workers in processes of their own, on a topology that is being broken; what came of it."""
+"""Producers and workers in their own processes on a topology under test, and their results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ APP = Path(__file__).with_name("app.py")
 
 @frozen
 class Line:
-    """A task acknowledged, or ended."""
+    """A task that was acknowledged or has ended."""
 
     queue: str
     task_id: str
@@ -34,7 +34,7 @@ class Line:
 
 
 class Load:
-    """Two workers and two producers, from `with` on until `drain`."""
+    """Two workers and two producers, running from the start of the context until `drain`."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Load:
         min_replicas: int = 0,
         remap: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
-        """remap: by which port the processes reach the server that others know by a port."""
+        """`remap` maps the known port of a server to the one at which the processes reach it."""
         self._url = url
         self._remap = ",".join(f"{known}:{port}" for known, port in remap.items())
         self.queues = queues
@@ -75,15 +75,15 @@ class Load:
             process.wait()
 
     def acknowledged(self) -> list[Line]:
-        """What producers know to be enqueued."""
+        """Tasks that were acknowledged to producers."""
         return self._lines("produce")
 
     def ended(self) -> list[Line]:
-        """What workers have run."""
+        """Runs of the workers."""
         return self._lines("work")
 
     def wait_flowing(self, since: float, queues: list[str] | None = None) -> float:
-        """Until tasks enqueued after an instant have run in each queue; seconds from that instant."""
+        """Wait until tasks enqueued after an instant have run in each queue. Returns the seconds until then."""
 
         def flows() -> bool:
             fresh = {(line.queue, line.task_id) for line in self.acknowledged() if line.at > since}
@@ -94,7 +94,7 @@ class Load:
         return time.time() - since
 
     def drain(self) -> Counts:
-        """Enqueue no more, wait until all is done, and count."""
+        """Stop the producers, wait until all tasks are done, and count."""
         for process in self._producers:
             process.kill()
             process.wait()
@@ -117,7 +117,7 @@ class Load:
         )
 
     def longest_gap(self, queue: str) -> float:
-        """Most seconds between two tasks that ended in a queue."""
+        """The longest pause in seconds between two tasks that ended in a queue."""
         times = sorted(line.at for line in self.ended() if line.queue == queue)
         return max(later - earlier for earlier, later in itertools.pairwise(times))
 
@@ -152,10 +152,10 @@ class Load:
 
 @frozen(kw_only=True)
 class Counts:
-    """What came of it."""
+    """Result of a load."""
 
     acknowledged: int
     lost: list[Line]
-    """Acknowledged, and never ended."""
+    """Tasks that were acknowledged and never ended."""
     repeated: int
-    """Runs beyond the first of their task."""
+    """Number of runs beyond the first of their task."""

@@ -1,4 +1,4 @@
-"""TLS, passwords and a user who may do little, on servers and sentinels: all that a broker does works."""
+"""TLS, passwords and a user with few rights, on servers and sentinels: a broker has full function."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def shared_guarded(request: pytest.FixtureRequest, access: Access) -> Iterator[T
 
 @pytest.fixture
 def guarded(shared_guarded: Topology) -> Topology:
-    """Empty, and whole again after whatever an earlier test did to it."""
+    """An empty and intact topology, whatever an earlier test did to it."""
     shared_guarded.wait_whole()
     shared_guarded.flush()
     return shared_guarded

@@ -1,4 +1,4 @@
-"""Servers that a developer starts by a command: a URL that leads to them, and nothing left when they end."""
+"""Servers that a developer starts with a command: their URL works, and nothing remains at their end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOP = Path(__file__).parents[2]
 
 
 class Command:
-    """The command, once its servers are ready."""
+    """The command, when its servers are ready."""
 
     def __init__(self, arguments: list[str], scratch: Path) -> None:
         if not runs_containers():
@@ -44,7 +44,7 @@ class Command:
                 break
 
     def end(self, by: signal.Signals = signal.SIGTERM) -> int:
-        """Send it a signal; its exit status."""
+        """Send it a signal. Returns its exit status."""
         self._process.send_signal(by)
         status = self._process.wait(20)
         assert self._process.stdout is not None
@@ -54,7 +54,7 @@ class Command:
 
 @pytest.fixture
 def commands() -> Iterator[list[Command]]:
-    """Those in it are ended, however the test ends."""
+    """Its processes are ended, however the test ends."""
     started: list[Command] = []
     yield started
     for command in started:

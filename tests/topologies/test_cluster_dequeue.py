@@ -1,4 +1,4 @@
-"""Taking tasks from queues on different shards: by priority, each once, and never more than wanted."""
+"""Dequeue from queues on different shards: by priority, each task once, never more than requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compose files that developers start by hand: self-contained, on loopback ports, on any image."""
+"""The compose files for developers: self-contained, on loopback ports, with any image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Behind Sentinel and on a Cluster: a lost connection is BrokerUnavailable, a bug is raised as itself."""
+"""On Sentinel and Cluster, a lost connection is BrokerUnavailable, and a bug is raised as itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BLOCKED = Send(("BLPOP", "asynq:{q}:empty", "0"))
 
 @pytest.fixture(params=["sentinel", "cluster"])
 def topology(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Topology:
-    """Each of them; its brokers carry out the tests' own operations."""
+    """Each kind of topology. Its brokers execute the operations of the tests."""
     for operation, handler in PROBES.items():
         monkeypatch.setitem(HANDLERS, operation, handler)
     made: Topology = request.getfixturevalue(request.param)

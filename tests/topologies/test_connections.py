@@ -1,4 +1,4 @@
-"""How many connections there are to each server, also after a failover, and that none stays behind."""
+"""The number of connections to each server, also after a failover, and after everything is closed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ THREADS, MOST = 12, 3
 
 
 def clients(node: Node) -> int:
-    """Connections to a server but for that of the test itself, and those of other servers."""
+    """Connections to a server, without those of the test and of other servers."""
     found: list[dict[str, str]] = node.client.client_list()
     mine = str(node.client.client_id())
     return sum(
@@ -41,9 +41,10 @@ def counts(topology: Topology) -> dict[int, int]:
 
 
 def grown(topology: Topology, before: dict[int, int]) -> dict[int, int]:
-    """By how many there are more now; servers without more are left out.
+    """The number of additional connections by server; servers without any are omitted.
 
-    There may also be fewer: what a test before this one left, or the start of the servers, goes in its time.
+    There may also be fewer, because connections of earlier tests or of the start of the servers end over
+    time.
     """
     more = {port: count - before[port] for port, count in counts(topology).items()}
     return {port: count for port, count in more.items() if count > 0}
@@ -111,7 +112,7 @@ async def test_a_worker_has_few_connections_to_each_shard(
         more = grown(own, before)
         return more.keys() - {one.port for one in own.sentinels} == primaries and max(more.values()) <= 3
 
-    # What is left of its start, and on the former primary, is gone when it was not needed for long.
+    # Leftovers of the start, and of the former primary, are gone after they were unused for a while.
     await aeventually(few, 20)
     await server.shutdown()
     await broker.aclose()

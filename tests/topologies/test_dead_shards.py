@@ -1,4 +1,4 @@
-"""One shard dead or hanging: queues on the others go on, also when it is the one that lists all queues."""
+"""One shard is dead or hangs: queues on the others keep working, even if it lists all queues."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 DEAD_FOR = 7.0
 """Seconds without a server for a queue."""
 STALL = 6.0
-"""Most seconds in which a queue on another shard may stand still: a producer that waits for a hanging server
-finds out after the socket timeout, 3 s, before it leaves that server alone."""
+"""Maximum pause of a queue on another shard, in seconds. A producer waits for the socket timeout, 3 s, before
+it leaves a hanging server."""
 
 
 def shard_of(cluster: Topology, key: str) -> list[Node]:
-    """A primary and whoever would replace it."""
+    """A primary and its possible successors."""
     primary = cluster.primary_of(key)
     return [*cluster.replicas_of(primary), primary]
 

@@ -1,6 +1,6 @@
-"""The same servers as processes and in containers, and which of the two a run uses.
+"""The same servers as processes and in containers, and the choice between them.
 
-Tests that need a Docker engine are skipped where none can run the servers.
+Tests that need a Docker engine are skipped if none can run the servers.
 """
 
 from __future__ import annotations

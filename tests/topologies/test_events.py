@@ -1,4 +1,4 @@
-"""Wake-ups and cancellations come from every server, and go on after a failover."""
+"""Wake-ups and cancellations arrive from every server, also after a failover."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asynq_topologies import Topology
 
 WITHIN = 15.0
-"""Seconds within which an event is heard again after a failover."""
+"""Seconds within which events arrive again after a failover."""
 
 
 def pending(queue: str) -> str:
@@ -24,7 +24,7 @@ def pending(queue: str) -> str:
 
 
 async def heard(listener: Listener, event: Event, cause: Any) -> None:
-    """Until the event comes, whose cause is repeated, as one that came too early is not told."""
+    """Repeat the cause until its event arrives, because one that came too early is not received."""
     async with asyncio.timeout(WITHIN):
         while True:
             cause()

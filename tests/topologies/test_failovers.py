@@ -1,7 +1,7 @@
-"""Servers killed, held up and replaced under load: work goes on by itself, and nothing acknowledged is lost.
+"""Servers are killed, stalled and replaced under load: work resumes, and no acknowledged task is lost.
 
-Without `min_replicas` an acknowledged write may be lost that no replica had taken when its primary was gone:
-what is lost must have been acknowledged within that window.
+Without `min_replicas`, an acknowledged write can be lost if no replica had received it when its primary was
+lost. A lost task must have been acknowledged within that window.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 HEALED_WITHIN = 15.0
 """Seconds from the fault to a task that was enqueued and run after it, in every queue."""
 SAFE_WITHIN = 25.0
-"""The same when all replicas must confirm: the old primary has to be back as one. Sentinels demote it 10 s
+"""The same if all replicas must confirm: the former primary must be a replica again. Sentinels demote it 10 s
 after it came back."""
 BEFORE, AFTER = 1.0, 3.0
-"""Seconds before a primary is gone within which what it acknowledges may not have reached a replica, and
-after it was replaced within which a process may not know of it yet: sentinels are asked every second."""
+"""Seconds before the loss of a primary in which its acknowledged writes may not have reached a replica, and
+after its replacement in which a process may not know it: sentinels are asked every second."""
 
 
 def kill(topology: Topology, primary: Node) -> None:
@@ -73,7 +73,7 @@ def test_work_resumes_after_a_failover(
 ) -> None:
     queues = queues_of(own)
     primary = own.primary_of(f"asynq:{{{queues[0]}}}:pending")
-    # Fewer than all would not do: the replica that confirmed need not be the one that is promoted.
+    # Fewer would not suffice: the replica that confirmed need not be the promoted one.
     min_replicas = len(own.replicas_of(primary)) if safe else 0
     with Load(own.url, queues, tmp_path, min_replicas=min_replicas) as load:
         load.wait_flowing(time.time())

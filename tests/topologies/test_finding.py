@@ -1,4 +1,4 @@
-"""The nodes of a cluster are found by whichever of them answers, by one question, and found again."""
+"""The nodes of a cluster are found through any node that answers, with one request, and found again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ THREADS = 20
 
 
 def questions(topology: Topology) -> int:
-    """How often the nodes were asked who has which slot; by the test, too."""
+    """How often the nodes were asked for the slots, including by the test."""
     stats = (node.info("commandstats").get("cmdstat_cluster|slots", {"calls": 0}) for node in topology.nodes)
     return sum(one["calls"] for one in stats)
 
@@ -48,7 +48,7 @@ def test_unreachable_nodes_are_skipped(cluster: Topology) -> None:
 def test_a_cluster_is_found_again_after_an_outage(own_cluster: Topology) -> None:
     queues = queues_of(own_cluster)
     seeds = [own_cluster.nodes[0].address]
-    # Whoever is primary when all are back has what was there before.
+    # Whichever node is primary afterwards has the earlier data.
     with closing(RedisClusterBroker(seeds, min_replicas=1)) as careful:
         careful.execute_many([enqueue("before", queue) for queue in queues])
     made = RedisClusterBroker(seeds, budget=timedelta(seconds=60))

@@ -1,4 +1,4 @@
-"""A request that one server refuses for its size: its neighbours land, also those on other servers."""
+"""A request that one server refuses because of its size: others of its batch succeed on every server."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a failover loses, brought about on purpose: a primary that lost its replicas acknowledges and dies.
+"""Losses by a failover: a primary that lost its replicas acknowledges writes and dies.
 
-The default may lose what no replica had taken, so it does here; the safe modes acknowledge nothing of it.
+The default mode can lose unreplicated writes, and does here. The safe modes do not acknowledge them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def broker_on(topology: Topology, min_replicas: int) -> Any:
 
 
 def part(primary: Node, replicas: list[Node]) -> None:
-    """The replicas get nothing any more: what is on its way to them as well."""
+    """Stop the replicas from receiving anything, including what is on its way."""
     for replica in replicas:
         replica.pause()
     primary.ask("CLIENT", "KILL", "TYPE", "replica")

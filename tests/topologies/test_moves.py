@@ -1,4 +1,4 @@
-"""Slots that move between primaries: a queue waits while its slot is in motion, and nothing is half done."""
+"""Slots that move between primaries: a queue waits while its slot moves, and no operation is partial."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def broker(cluster: Topology) -> Iterator[RedisClusterBroker]:
 
 @contextmanager
 def shortly_after(action: Callable[[], object]) -> Iterator[None]:
-    """What the block does is under way when the action comes."""
+    """The block starts an operation; the action happens while it is under way."""
     timer = threading.Timer(3 * SHORT.total_seconds(), action)
     timer.start()
     yield
@@ -69,7 +69,7 @@ def test_a_queue_waits_while_its_slot_moves(cluster: Topology, broker: Any, face
         move.move_keys()
         move.end()
 
-    # Longer than the budget, which is for servers in trouble: a move is no trouble.
+    # longer than the budget, which is for failing servers: a move is not a failure
     with shortly_after(finish):
         answers = face.ask(broker, enqueue("late", "moving"))
     assert answers[0].state.value == "pending"
@@ -105,7 +105,7 @@ def test_the_target_of_a_moving_slot_receives_no_script_before_it_owns_the_slot(
 
 
 def scripts_seen(node: Node) -> int:
-    """How many calls of scripts a server was sent, those it refused included."""
+    """Number of script calls that a server received, including refused ones."""
     stats = node.info("commandstats")
     calls = [stats.get(f"cmdstat_{name}", {}) for name in ("eval", "evalsha")]
     return sum(call.get("calls", 0) + call.get("rejected_calls", 0) for call in calls)
@@ -145,7 +145,7 @@ def test_a_single_server_broker_on_a_cluster_node_names_the_right_topology(clust
 
 
 def is_tracked(node: Node) -> bool:
-    """Whether a listener is told of changes on this server."""
+    """Whether a listener receives changes from this server."""
     return any({"t", "B"} <= set(client["flags"]) for client in node.client.client_list())
 
 
@@ -158,7 +158,7 @@ async def test_a_listener_follows_a_slot(cluster: Topology) -> None:
     move.begin()
     move.move_keys()
     move.end()
-    # The next request learns of the move, and the listener with it.
+    # The next request learns of the move, and so does the listener.
     await broker.aexecute(enqueue("b", "heard"))
     await aeventually(lambda: is_tracked(move.target))
     async with asyncio.timeout(PATIENCE):

@@ -1,4 +1,4 @@
-"""Servers that say "not now", for all the reasons there are: a call waits until they say so no more."""
+"""Temporary refusals of servers, for all possible reasons: a call waits until they end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def topology(request: pytest.FixtureRequest) -> Iterator[Topology]:
 
 @contextmanager
 def until_refused(node: Node, code: str, mend: Callable[[], object]) -> Iterator[None]:
-    """What the block does is refused at least once before what is wrong is mended."""
+    """The block is refused at least once before the cause is removed."""
     before = refusals(node, code)
 
     def wait_and_mend() -> None:

@@ -1,4 +1,4 @@
-"""Networks that fail between clients and a primary nobody replaces, and between a primary and all others."""
+"""Network failures between clients and a primary that is not replaced, or around an isolated primary."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from asynq_topologies import Topology
 
 AWAY_FOR = 7.0
-"""Seconds without a network: longer than the lease, and than a socket's timeout."""
+"""Seconds without a network: longer than the lease and than a socket timeout."""
 HEALED_WITHIN = 15.0
 STALL = 6.0
-"""Most seconds in which a queue on another shard may stand still, as with a server that hangs."""
+"""Maximum pause of a queue on another shard in seconds, as for a hanging server."""
 REPLIES = 20
 BEFORE, AFTER = 1.0, 3.0
-"""As for a primary that is killed."""
+"""As for a killed primary."""
 SAFE_WITHIN = 25.0
-"""Seconds in which all replicas are back, which then have to confirm."""
+"""Seconds until all replicas are back, which must then confirm."""
 
 
 def hold(proxy: Proxy) -> None:
@@ -46,7 +46,7 @@ def refuse(proxy: Proxy) -> None:
 
 def lose_replies(proxy: Proxy) -> None:
     def enough() -> bool:
-        # Who gave up waiting has lost no reply: another one is.
+        # a client that gave up waiting has lost no reply, so another reply is lost
         proxy.lose_replies(max(REPLIES - proxy.lost, 0), to=b"EVALSHA")
         return proxy.lost >= REPLIES
 
@@ -107,7 +107,7 @@ def test_clients_leave_an_isolated_primary(safe: bool, tmp_path: Path, report: C
         topology.cut_off(primary)
         topology.wait_replaced(primary)
         replaced = time.time()
-        # It still takes what it is sent, and knows of nothing.
+        # It still accepts requests, and knows nothing of the failover.
         assert primary.role() == "master"
         went_on = safe or load.wait_flowing(replaced + AFTER)
         topology.heal(primary)

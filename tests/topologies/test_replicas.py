@@ -1,4 +1,4 @@
-"""min_replicas: answered when replicas have it; else the outcome is unknown, and trying again is safe."""
+"""min_replicas: calls return after replication; else the outcome is unknown, and a repetition is safe."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def replicas(topology: Topology) -> list[Node]:
 
 @pytest.fixture
 def broker(topology: Topology, replicas: list[Node]) -> Iterator[Any]:
-    """It wants all replicas there are."""
+    """A broker that requires all replicas."""
     broker = safe(topology, len(replicas))
     yield broker
     broker.close()
@@ -101,7 +101,7 @@ def test_a_repeated_enqueue_waits_for_replicas_again(executable: str) -> None:
             broker = RedisBroker(primary.url, min_replicas=1, replication_timeout=SOON)
             replica.pause()
             for _ in range(2):
-                # Over a connection of its own, which has written nothing yet.
+                # over a separate connection that has not written anything yet
                 broker.close()
                 with pytest.raises(NotReplicatedError):
                     broker.execute(enqueue())

@@ -1,4 +1,4 @@
-"""What the sentinels say is followed: who is asked, who is believed, and what is said when nobody knows."""
+"""The primary named by the sentinels is used: which of them is asked, which is believed, and the errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOWHERE = ("127.0.0.1", 1)
 PENDING = "asynq:{q}:pending"
 
 CONFIRM_INTERVAL = "asynq_redis.transport.sentinel.CONFIRM_INTERVAL"
-"""What bounds how long a broker goes on with a primary before it asks again which one it is."""
+"""Bounds how long a broker uses a primary before it asks again."""
 
 
 def sentinels(topology: Topology) -> list[tuple[str, int]]:
@@ -82,7 +82,7 @@ def test_a_stalled_primary_is_left_even_when_it_continues(own_sentinel: Topology
         old.pause()
         own_sentinel.wait_replaced(old)
         old.resume()
-        # Nobody has told it yet, so it would take the task, and lose it when it is told.
+        # It has not been demoted yet, so it would accept the task and lose it later.
         assert old.role() == "master"
         broker.execute(enqueue("after"))
     assert own_sentinel.primaries()[0].client.llen(PENDING) == 2
@@ -122,7 +122,7 @@ def test_the_latest_configuration_is_used_despite_an_outdated_sentinel(
 
 
 def cut_off(sentinel: Node, topology: Topology) -> None:
-    """It is told of nothing any more, and does nothing by itself."""
+    """Isolated: it receives no command and does nothing on its own."""
     sentinel.ask("SENTINEL", "SET", MASTER, "quorum", 4)
     sentinel.ask("SENTINEL", "SET", MASTER, "auth-pass", "wrong")
     sentinel.ask("ACL", "SETUSER", "default", "-publish")
@@ -143,7 +143,7 @@ def test_a_hanging_sentinel_costs_its_timeout_once(own_sentinel: Topology) -> No
             broker.execute(Ping())
             slow += time.monotonic() - asked >= DISCOVERY_TIMEOUT
     own_sentinel.sentinels[0].resume()
-    assert slow <= 2  # the machine may have been slow, too
+    assert slow <= 2  # the machine may also have been slow
 
 
 def test_passwords_of_servers_and_sentinels_are_separate_and_never_shown() -> None:

@@ -1,4 +1,4 @@
-"""A worker on servers that nobody could replace is told so."""
+"""A worker on servers without a possible successor is warned."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def begin_to_listen(topology: Topology) -> None:
         primary = topology.primary_of("asynq:{q}:pending")
         asked = primary.info("commandstats")["cmdstat_config|get"]["calls"]
         await aeventually(lambda: primary.info("commandstats")["cmdstat_config|get"]["calls"] > asked)
-        # What the server has answered by now is there with the next message.
+        # answers of the server so far have arrived with the next message
         primary.client.lpush("asynq:{q}:pending", "x")
         while (event := await listener.next()) is not None:
             if getattr(event, "queue", None) == "q":
