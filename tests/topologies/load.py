@@ -83,7 +83,7 @@ class Load:
         return self._lines("work")
 
     def wait_flowing(self, since: float, queues: list[str] | None = None) -> float:
-        """Wait until tasks enqueued after an instant have run in each queue. Returns the seconds until then."""
+        """Wait until tasks enqueued after an instant have run in each queue. Returns the seconds it took."""
 
         def flows() -> bool:
             fresh = {(line.queue, line.task_id) for line in self.acknowledged() if line.at > since}

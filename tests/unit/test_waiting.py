@@ -19,6 +19,7 @@ SLEEPERS = {
     "tests/waiting.py",  # the one place that polls
     "tests/faults/app.py",  # handlers that work for a while, or block their event loop
     "tests/faults/chaos_worker.py",
+    "tests/interop/python_worker.py",
     "tests/faults/test_held_workers.py",  # a process that is slow to start
     "tests/cli/test_supervisor.py",
     "tests/topologies/app.py",  # producers that keep a pace
