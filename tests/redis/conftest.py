@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq_redis.operations.execution import HANDLERS
-from tests.redis.driver import Driver
-from tests.redis.probes import PROBES, AwaitedFace, Face, PlainFace
+from tests.redis.custom_operations import PROBES, AwaitedFace, Face, PlainFace
+from tests.redis.script_lab import ScriptLab
 from tests.servers import RedisServer
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ def face(request: pytest.FixtureRequest) -> Face:
 
 
 @pytest.fixture
-def driver(redis_server: RedisServer) -> Driver:
+def lab(redis_server: RedisServer) -> ScriptLab:
     """Operations on the empty server, without a broker."""
-    return Driver(redis_server.client)
+    return ScriptLab(redis_server.client)
 
 
 @pytest.fixture
-def probes(monkeypatch: pytest.MonkeyPatch) -> None:
+def custom_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets a RedisBroker execute the operations of the tests."""
     for operation, handler in PROBES.items():
         monkeypatch.setitem(HANDLERS, operation, handler)

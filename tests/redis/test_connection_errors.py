@@ -15,7 +15,7 @@ from asynq.protocol.broker import Wake
 from asynq_redis import RedisBroker
 from asynq_redis.events.push_connection import PushConnection
 from asynq_redis.transport.io import AwaitedIO, BlockingIO
-from tests.redis.probes import Echo, Face, Send
+from tests.redis.custom_operations import Echo, Face, Send
 from tests.redis.test_listener import heard, listener_to
 from tests.redis.test_watcher import done, watcher_to
 from tests.waiting import aeventually, eventually
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.servers import RedisServer
 
-pytestmark = pytest.mark.usefixtures("probes")
+pytestmark = pytest.mark.usefixtures("custom_operations")
 
 BLOCKED = Send(("BLPOP", "empty", "0"))
 """A call that runs until its connection is lost."""

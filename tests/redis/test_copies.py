@@ -15,7 +15,7 @@ from asynq_redis import RedisBroker
 from asynq_redis.operations.execution import HANDLERS, CallContext
 from asynq_redis.wire.task_message import encode
 from asynq_topologies.proxy import Proxy
-from tests.redis.probes import Face, enqueue
+from tests.redis.custom_operations import Face, enqueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

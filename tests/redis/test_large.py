@@ -22,7 +22,7 @@ from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 from asynq_redis.wire.sizes import LARGE_BYTES
 from asynq_topologies.proxy import Proxy
-from tests.redis.probes import Count, Face, Send
+from tests.redis.custom_operations import Count, Face, Send
 from tests.servers import RedisServer
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def test_a_result_refused_by_the_server_leaves_its_run_unsettled(broker: RedisBr
     assert face.ask(broker, ops.Archive(delivery=a, error=str(refused))) == [None]
 
 
-@pytest.mark.usefixtures("probes")
+@pytest.mark.usefixtures("custom_operations")
 def test_any_other_large_request_is_refused_by_name(broker: RedisBroker, face: Face) -> None:
     [refused] = face.ask(broker, Send(("SET", "key", "x" * 2 * MB)))
     assert isinstance(refused, BrokerRefusedError)
@@ -112,7 +112,7 @@ def test_any_other_large_request_is_refused_by_name(broker: RedisBroker, face: F
 
 
 @pytest.mark.parametrize("narrow", [LIMIT_QUERIES[0]], indirect=True)
-@pytest.mark.usefixtures("probes")
+@pytest.mark.usefixtures("custom_operations")
 def test_unrepeatable_operations_are_answered_next_to_a_refusal(broker: RedisBroker, face: Face) -> None:
     counted, refused, again = face.ask(broker, Count(), enqueue("a", 2 * MB), Count())
     assert isinstance(refused, PayloadTooLargeError)

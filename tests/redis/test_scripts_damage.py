@@ -28,7 +28,7 @@ from asynq.protocol.ops import (
     Unique,
 )
 from asynq.task_state import TaskState
-from tests.redis.driver import Driver, message, unique
+from tests.redis.script_lab import ScriptLab, message, unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,15 +62,15 @@ ON_ACTIVE: list[tuple[str, Callable[[Any], Op[Any]]]] = [
 
 @pytest.mark.parametrize(("broken", "settle"), ON_ACTIVE)
 def test_a_run_is_not_settled_partially_if_a_key_is_broken(
-    driver: Driver, broken: str, settle: Callable[[Any], Op[Any]]
+    lab: ScriptLab, broken: str, settle: Callable[[Any], Op[Any]]
 ) -> None:
-    driver.enqueue(message("a"), message("b"))
-    [delivery] = driver.take()
+    lab.enqueue(message("a"), message("b"))
+    [delivery] = lab.take()
     key = f"asynq:{{q}}:{broken}"
-    driver.client.set(key, "garbage")
-    before = driver.content()
-    assert refused(driver.one(settle(delivery)), key)
-    assert driver.content() == before
+    lab.client.set(key, "garbage")
+    before = lab.content()
+    assert refused(lab.one(settle(delivery)), key)
+    assert lab.content() == before
 
 
 ON_QUEUE: list[tuple[str, Op[Any]]] = [
@@ -89,29 +89,29 @@ ON_QUEUE: list[tuple[str, Op[Any]]] = [
 
 @pytest.mark.parametrize(("broken", "operation"), ON_QUEUE)
 def test_an_operation_names_the_broken_key_of_its_queue(
-    driver: Driver, broken: str, operation: Op[Any]
+    lab: ScriptLab, broken: str, operation: Op[Any]
 ) -> None:
     key = f"asynq:{{q}}:{broken}"
-    driver.client.set(key, "garbage")
-    answer = driver.one(operation)
+    lab.client.set(key, "garbage")
+    answer = lab.one(operation)
     if isinstance(answer, BrokerRefusedError):
         assert str(answer.reason).startswith(f"WRONGTYPE {key} holds a string")
     else:
         assert refused(answer, key)
 
 
-def test_a_broken_queue_does_not_block_others(driver: Driver) -> None:
-    driver.enqueue(message("a", "sound"))
-    driver.client.set("asynq:{broken}:pending", "garbage")
-    [delivery] = driver.one(Dequeue(orders=(("broken", "sound"),) * 3, token="t", lease=1000))
+def test_a_broken_queue_does_not_block_others(lab: ScriptLab) -> None:
+    lab.enqueue(message("a", "sound"))
+    lab.client.set("asynq:{broken}:pending", "garbage")
+    [delivery] = lab.one(Dequeue(orders=(("broken", "sound"),) * 3, token="t", lease=1000))
     assert delivery.message.id == "a"
 
 
 @pytest.mark.parametrize("broken", ["t:a", "unique:email:"])
-def test_only_the_broken_task_or_lock_of_a_batch_is_refused(driver: Driver, broken: str) -> None:
+def test_only_the_broken_task_or_lock_of_a_batch_is_refused(lab: ScriptLab, broken: str) -> None:
     key = f"asynq:{{q}}:{broken}"
-    driver.client.rpush(key, "garbage")
-    first, second = driver.many(
+    lab.client.rpush(key, "garbage")
+    first, second = lab.many(
         Enqueue(message=unique("a"), enqueue_id="1", unique=Unique(ttl=60_000)),
         Enqueue(message=message("b"), enqueue_id="2"),
     )
@@ -120,138 +120,138 @@ def test_only_the_broken_task_or_lock_of_a_batch_is_refused(driver: Driver, brok
     assert second.state is TaskState.PENDING
 
 
-def test_a_broken_group_is_refused_and_named(driver: Driver) -> None:
-    driver.client.set("asynq:{q}:g:g", "garbage")
-    [answer] = driver.enqueue(message("a", group="g"))
+def test_a_broken_group_is_refused_and_named(lab: ScriptLab) -> None:
+    lab.client.set("asynq:{q}:g:g", "garbage")
+    [answer] = lab.enqueue(message("a", group="g"))
     assert isinstance(answer, BrokerRefusedError)
-    assert not driver.client.exists("asynq:{q}:t:a")
+    assert not lab.client.exists("asynq:{q}:t:a")
 
 
-def test_a_multi_line_name_is_reported_on_one_line(driver: Driver) -> None:
-    driver.client.set("asynq:{q}:g:a\nb?", "garbage")
-    [answer] = driver.enqueue(message("a", group="a\nb?"))
+def test_a_multi_line_name_is_reported_on_one_line(lab: ScriptLab) -> None:
+    lab.client.set("asynq:{q}:g:a\nb?", "garbage")
+    [answer] = lab.enqueue(message("a", group="a\nb?"))
     assert "WRONGTYPE asynq:{q}:g:a?b? holds a string where a zset belongs" in str(answer)
 
 
 def test_a_key_without_read_permission_does_not_count_as_missing(own_server: RedisServer) -> None:
-    driver = Driver(own_server.client)
-    driver.enqueue(message("a"))
-    [delivery] = driver.take()
+    lab = ScriptLab(own_server.client)
+    lab.enqueue(message("a"))
+    [delivery] = lab.take()
     own_server.client.acl_setuser("blind", enabled=True, nopass=True, keys="*", commands=["+@all", "-hmget"])
-    blind = Driver(redis.Redis.from_url(own_server.url, username="blind", password=""), driver.clock)
+    blind = ScriptLab(redis.Redis.from_url(own_server.url, username="blind", password=""), lab.clock)
     with pytest.raises(redis.ResponseError, match=r"can't run this command|ACL failure"):
         blind.one(Done(delivery=delivery))
-    assert driver.one(Done(delivery=delivery)) is None
+    assert lab.one(Done(delivery=delivery)) is None
 
 
-def test_a_broken_lock_does_not_prevent_the_settlement_of_its_task(driver: Driver) -> None:
-    driver.enqueue(unique("a"), unique=Unique(ttl=60_000))
-    [delivery] = driver.take()
-    driver.client.delete(delivery.message.unique_key)
-    driver.client.rpush(delivery.message.unique_key, "garbage")
-    assert driver.one(Done(delivery=delivery)) is None
+def test_a_broken_lock_does_not_prevent_the_settlement_of_its_task(lab: ScriptLab) -> None:
+    lab.enqueue(unique("a"), unique=Unique(ttl=60_000))
+    [delivery] = lab.take()
+    lab.client.delete(delivery.message.unique_key)
+    lab.client.rpush(delivery.message.unique_key, "garbage")
+    assert lab.one(Done(delivery=delivery)) is None
 
 
 @pytest.mark.parametrize("garbage", ["many", "1.5", "", "9223372036854775807"])
-def test_a_broken_counter_blocks_no_operation(driver: Driver, garbage: str) -> None:
+def test_a_broken_counter_blocks_no_operation(lab: ScriptLab, garbage: str) -> None:
     names = ("processed", "failed", "processed:2023-11-14", "failed:2023-11-14")
-    driver.client.mset({f"asynq:{{q}}:{name}": garbage for name in names})
-    driver.enqueue(message("a"))
-    assert driver.one(Archive(delivery=driver.take()[0], error="no")) is None
-    assert driver.one(GetQueueStats(queue="q")).archived == 1
+    lab.client.mset({f"asynq:{{q}}:{name}": garbage for name in names})
+    lab.enqueue(message("a"))
+    assert lab.one(Archive(delivery=lab.take()[0], error="no")) is None
+    assert lab.one(GetQueueStats(queue="q")).archived == 1
 
 
 @pytest.mark.parametrize("count", [1, 50, 150, 260])
-def test_ids_without_a_task_do_not_block_their_queue(driver: Driver, count: int) -> None:
-    driver.client.rpush("asynq:{q}:pending", *(f"gone-{number}" for number in range(count)))
-    driver.enqueue(message("a"))
-    driver.client.lrem("asynq:{q}:pending", 0, "a")
-    driver.client.lpush("asynq:{q}:pending", "a")
-    assert [delivery.message.id for delivery in driver.take()] == ["a"]
-    assert driver.client.llen("asynq:{q}:pending") == 0
+def test_ids_without_a_task_do_not_block_their_queue(lab: ScriptLab, count: int) -> None:
+    lab.client.rpush("asynq:{q}:pending", *(f"gone-{number}" for number in range(count)))
+    lab.enqueue(message("a"))
+    lab.client.lrem("asynq:{q}:pending", 0, "a")
+    lab.client.lpush("asynq:{q}:pending", "a")
+    assert [delivery.message.id for delivery in lab.take()] == ["a"]
+    assert lab.client.llen("asynq:{q}:pending") == 0
 
 
-def test_an_id_listed_twice_is_delivered_once(driver: Driver) -> None:
-    driver.enqueue(message("a"))
-    driver.client.lpush("asynq:{q}:pending", "a", "a")
-    assert len(driver.take(2, token="first")) == 1
-    driver.client.lpush("asynq:{q}:pending", "a")
-    assert driver.take(2, token="second") == []
-    assert driver.client.lrange("asynq:{q}:active", 0, -1) == [b"a"]
+def test_an_id_listed_twice_is_delivered_once(lab: ScriptLab) -> None:
+    lab.enqueue(message("a"))
+    lab.client.lpush("asynq:{q}:pending", "a", "a")
+    assert len(lab.take(2, token="first")) == 1
+    lab.client.lpush("asynq:{q}:pending", "a")
+    assert lab.take(2, token="second") == []
+    assert lab.client.lrange("asynq:{q}:active", 0, -1) == [b"a"]
 
 
-def test_a_hash_that_is_not_a_task_is_removed_with_its_id(driver: Driver) -> None:
+def test_a_hash_that_is_not_a_task_is_removed_with_its_id(lab: ScriptLab) -> None:
     for task_id, source in (("p", "pending"), ("s", "scheduled"), ("l", "lease")):
-        driver.client.hset(f"asynq:{{q}}:t:{task_id}", "result", "left by Go")
+        lab.client.hset(f"asynq:{{q}}:t:{task_id}", "result", "left by Go")
         if source == "pending":
-            driver.client.lpush("asynq:{q}:pending", task_id)
+            lab.client.lpush("asynq:{q}:pending", task_id)
         else:
-            driver.client.zadd(f"asynq:{{q}}:{source}", {task_id: 1})
-    driver.take()
-    driver.many(Forward(queue="q"), ListLostLeases(queue="q"))
-    assert driver.client.keys() == []
+            lab.client.zadd(f"asynq:{{q}}:{source}", {task_id: 1})
+    lab.take()
+    lab.many(Forward(queue="q"), ListLostLeases(queue="q"))
+    assert lab.client.keys() == []
 
 
 def test_an_undecodable_task_keeps_its_bytes_in_the_archive(
-    driver: Driver, caplog: pytest.LogCaptureFixture
+    lab: ScriptLab, caplog: pytest.LogCaptureFixture
 ) -> None:
-    driver.enqueue(message("a"))
-    driver.client.hset("asynq:{q}:t:a", "msg", b"\xff\x00garbage")
-    assert driver.take() == []
-    stored = driver.one(GetTask(queue="q", task_id="a"))
+    lab.enqueue(message("a"))
+    lab.client.hset("asynq:{q}:t:a", "msg", b"\xff\x00garbage")
+    assert lab.take() == []
+    stored = lab.one(GetTask(queue="q", task_id="a"))
     assert stored.state is TaskState.ARCHIVED
     assert (stored.message.type, stored.message.payload) == ("asynq:undecodable", b"\xff\x00garbage")
     assert stored.message.error.startswith("set aside: ")
     assert caplog.messages[0].startswith("task 'a' of queue 'q' cannot be decoded, now archived: ")
-    assert not driver.client.exists("asynq:{q}:active", "asynq:{q}:lease")
-    assert not driver.client.hexists("asynq:{q}:t:a", "lease_token")
+    assert not lab.client.exists("asynq:{q}:active", "asynq:{q}:lease")
+    assert not lab.client.hexists("asynq:{q}:t:a", "lease_token")
 
 
-def test_a_message_of_another_task_is_archived(driver: Driver) -> None:
-    driver.enqueue(message("a"), message("b"))
-    driver.client.hset("asynq:{q}:t:a", "msg", driver.client.hget("asynq:{q}:t:b", "msg"))
-    assert [delivery.message.id for delivery in driver.take(2)] == ["b"]
-    assert "message of task 'b'" in driver.one(GetTask(queue="q", task_id="a")).message.error
+def test_a_message_of_another_task_is_archived(lab: ScriptLab) -> None:
+    lab.enqueue(message("a"), message("b"))
+    lab.client.hset("asynq:{q}:t:a", "msg", lab.client.hget("asynq:{q}:t:b", "msg"))
+    assert [delivery.message.id for delivery in lab.take(2)] == ["b"]
+    assert "message of task 'b'" in lab.one(GetTask(queue="q", task_id="a")).message.error
 
 
-def test_an_id_that_is_not_text_is_archived(driver: Driver) -> None:
-    driver.client.hset(b"asynq:{q}:t:\xff", mapping={"msg": b"x", "state": "pending"})
-    driver.client.lpush("asynq:{q}:pending", b"\xff")
-    assert driver.take() == []
-    assert driver.client.zrange("asynq:{q}:archived", 0, -1) == [b"\xff"]
+def test_an_id_that_is_not_text_is_archived(lab: ScriptLab) -> None:
+    lab.client.hset(b"asynq:{q}:t:\xff", mapping={"msg": b"x", "state": "pending"})
+    lab.client.lpush("asynq:{q}:pending", b"\xff")
+    assert lab.take() == []
+    assert lab.client.zrange("asynq:{q}:archived", 0, -1) == [b"\xff"]
 
 
-def test_the_worker_of_an_archived_damaged_task_has_lost_it(driver: Driver) -> None:
-    driver.enqueue(message("a"))
-    [delivery] = driver.take()
-    driver.client.hset("asynq:{q}:t:a", "msg", b"\xff")
-    driver.clock.advance(60_000)
-    assert driver.one(ListLostLeases(queue="q")).set_aside == ("a",)
-    assert isinstance(driver.one(Done(delivery=delivery)), LeaseLostError)
+def test_the_worker_of_an_archived_damaged_task_has_lost_it(lab: ScriptLab) -> None:
+    lab.enqueue(message("a"))
+    [delivery] = lab.take()
+    lab.client.hset("asynq:{q}:t:a", "msg", b"\xff")
+    lab.clock.advance(60_000)
+    assert lab.one(ListLostLeases(queue="q")).set_aside == ("a",)
+    assert isinstance(lab.one(Done(delivery=delivery)), LeaseLostError)
 
 
-def test_a_large_archive_is_trimmed_in_bounded_steps(driver: Driver) -> None:
-    pipe = driver.client.pipeline()
+def test_a_large_archive_is_trimmed_in_bounded_steps(lab: ScriptLab) -> None:
+    pipe = lab.client.pipeline()
     for number in range(12_000):
         pipe.zadd("asynq:{q}:archived", {f"old-{number}": 1})
         pipe.hset(f"asynq:{{q}}:t:old-{number}", "msg", "x")
     pipe.execute()
-    driver.enqueue(message("a"))
-    assert driver.one(Archive(delivery=driver.take()[0], error="no")) is None
-    left = driver.client.zcard("asynq:{q}:archived")
+    lab.enqueue(message("a"))
+    assert lab.one(Archive(delivery=lab.take()[0], error="no")) is None
+    left = lab.client.zcard("asynq:{q}:archived")
     assert left == 12_000 + 1 - 51
-    assert driver.one(TrimArchive(queue="q", limit=1000)) == 1000
-    assert driver.client.zcard("asynq:{q}:archived") == left - 1000
-    assert len(driver.client.keys("asynq:{q}:t:old-*")) == left - 1001
+    assert lab.one(TrimArchive(queue="q", limit=1000)) == 1000
+    assert lab.client.zcard("asynq:{q}:archived") == left - 1000
+    assert len(lab.client.keys("asynq:{q}:t:old-*")) == left - 1001
 
 
 @pytest.mark.parametrize("to", ["pending", "retry", "archived"])
-def test_a_recovery_is_not_partial_if_a_key_is_broken(driver: Driver, to: Any) -> None:
-    driver.enqueue(message("a"))
-    driver.take(1, lease=1000)
-    driver.clock.advance(5000)
-    [lost] = driver.one(ListLostLeases(queue="q")).leases
-    driver.client.set(f"asynq:{{q}}:{to}", "garbage")
-    before = driver.content()
-    assert refused(driver.one(Recover(lost=lost, to=to, error="lost")), f"asynq:{{q}}:{to}")
-    assert driver.content() == before
+def test_a_recovery_is_not_partial_if_a_key_is_broken(lab: ScriptLab, to: Any) -> None:
+    lab.enqueue(message("a"))
+    lab.take(1, lease=1000)
+    lab.clock.advance(5000)
+    [lost] = lab.one(ListLostLeases(queue="q")).leases
+    lab.client.set(f"asynq:{{q}}:{to}", "garbage")
+    before = lab.content()
+    assert refused(lab.one(Recover(lost=lost, to=to, error="lost")), f"asynq:{{q}}:{to}")
+    assert lab.content() == before

@@ -17,26 +17,26 @@ from asynq.protocol.ops import (
     Requeue,
     Retry,
 )
-from tests.redis.driver import Driver, message
+from tests.redis.script_lab import ScriptLab, message
 
 if TYPE_CHECKING:
     from tests.servers import RedisServer
 
 
 def test_a_full_server_refuses_new_tasks_and_settles_existing_ones(own_server: RedisServer) -> None:
-    driver = Driver(own_server.client)
-    driver.enqueue(*(message(f"{number}") for number in range(6)))
-    driver.enqueue(message("late"), process_in=1000)
-    driver.clock.advance(1000)
+    lab = ScriptLab(own_server.client)
+    lab.enqueue(*(message(f"{number}") for number in range(6)))
+    lab.enqueue(message("late"), process_in=1000)
+    lab.clock.advance(1000)
     own_server.client.config_set("maxmemory", 1)
 
-    [refusal] = driver.enqueue(message("new"))
+    [refusal] = lab.enqueue(message("new"))
     assert isinstance(refusal, redis.exceptions.OutOfMemoryError)
     assert not own_server.client.exists("asynq:{q}:t:new")
-    assert driver.one(Forward(queue="q")).moved == 1
-    a, b, c, d, e, _ = driver.take(6)
+    assert lab.one(Forward(queue="q")).moved == 1
+    a, b, c, d, e, _ = lab.take(6)
     assert (
-        driver.many(
+        lab.many(
             Done(delivery=a),
             Complete(delivery=b),
             Retry(delivery=c, delay=1, error="no"),
@@ -45,7 +45,7 @@ def test_a_full_server_refuses_new_tasks_and_settles_existing_ones(own_server: R
         )
         == [None] * 5
     )
-    driver.clock.advance(60_000)
-    [lost] = driver.one(ListLostLeases(queue="q")).leases
-    assert driver.one(Recover(lost=lost, to="pending", error="lost")) is True
-    assert driver.one(ExtendLease(lease=driver.take(1, token="t")[0].lease, duration=60_000)).expires_at
+    lab.clock.advance(60_000)
+    [lost] = lab.one(ListLostLeases(queue="q")).leases
+    assert lab.one(Recover(lost=lost, to="pending", error="lost")) is True
+    assert lab.one(ExtendLease(lease=lab.take(1, token="t")[0].lease, duration=60_000)).expires_at

@@ -18,8 +18,8 @@ from asynq.protocol.ops import (
     ReturnAggregation,
     TakeGroup,
 )
-from tests.redis.driver import Driver, message
 from tests.redis.go_tasks import GROUP, NOW, P, go_leaves
+from tests.redis.script_lab import ScriptLab, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,62 +35,62 @@ TAKE = TakeGroup(queue="q", group="g", set_id="s", grace=0, hold=1000)
 
 
 @pytest.mark.parametrize("state", ["pending", "scheduled", "retry", "archived", "completed", "aggregating"])
-def test_adoption_lists_a_queue_with_tasks(driver: Driver, state: str) -> None:
+def test_adoption_lists_a_queue_with_tasks(lab: ScriptLab, state: str) -> None:
     """A Go client lists a queue once: if the queue is deleted, later tasks leave it unlisted."""
-    go_leaves(driver, state)
-    driver.client.delete(QUEUES)
-    assert driver.one(ADOPT) == Adopted(adopted=0, dropped=0, cursor=0)
-    assert driver.one(ListQueues()) == ("q",)
+    go_leaves(lab, state)
+    lab.client.delete(QUEUES)
+    assert lab.one(ADOPT) == Adopted(adopted=0, dropped=0, cursor=0)
+    assert lab.one(ListQueues()) == ("q",)
 
 
-def test_adoption_lists_a_queue_with_an_active_task(driver: Driver) -> None:
-    driver.enqueue(message("a"))
-    driver.take()
-    driver.client.delete(QUEUES)
-    driver.one(ADOPT)
-    assert driver.one(ListQueues()) == ("q",)
+def test_adoption_lists_a_queue_with_an_active_task(lab: ScriptLab) -> None:
+    lab.enqueue(message("a"))
+    lab.take()
+    lab.client.delete(QUEUES)
+    lab.one(ADOPT)
+    assert lab.one(ListQueues()) == ("q",)
 
 
-def test_adoption_lists_a_queue_with_an_aggregation_set(driver: Driver) -> None:
-    go_leaves(driver, "aggregating")
-    assert len(driver.one(TAKE).messages) == 1
-    driver.client.delete(QUEUES)
-    driver.one(ADOPT)
-    assert driver.one(ListQueues()) == ("q",)
+def test_adoption_lists_a_queue_with_an_aggregation_set(lab: ScriptLab) -> None:
+    go_leaves(lab, "aggregating")
+    assert len(lab.one(TAKE).messages) == 1
+    lab.client.delete(QUEUES)
+    lab.one(ADOPT)
+    assert lab.one(ListQueues()) == ("q",)
 
 
-def test_adoption_does_not_list_a_queue_without_tasks(driver: Driver) -> None:
-    driver.enqueue(message("a"))
-    driver.one(Done(delivery=driver.take()[0]))
-    driver.client.set(f"{P}paused", NOW)
-    driver.client.delete(QUEUES)
-    driver.one(ADOPT)
-    assert driver.one(ListQueues()) == ()
+def test_adoption_does_not_list_a_queue_without_tasks(lab: ScriptLab) -> None:
+    lab.enqueue(message("a"))
+    lab.one(Done(delivery=lab.take()[0]))
+    lab.client.set(f"{P}paused", NOW)
+    lab.client.delete(QUEUES)
+    lab.one(ADOPT)
+    assert lab.one(ListQueues()) == ()
 
 
-def test_only_the_first_call_of_an_adoption_lists_the_queue(driver: Driver) -> None:
-    driver.enqueue(message("a"), message("b"))
-    driver.take(2)
-    driver.client.delete(QUEUES)
-    driver.one(AdoptOrphans(queue="q", grace=1000, cursor=1))
-    assert driver.one(ListQueues()) == ()
+def test_only_the_first_call_of_an_adoption_lists_the_queue(lab: ScriptLab) -> None:
+    lab.enqueue(message("a"), message("b"))
+    lab.take(2)
+    lab.client.delete(QUEUES)
+    lab.one(AdoptOrphans(queue="q", grace=1000, cursor=1))
+    assert lab.one(ListQueues()) == ()
 
 
-def test_a_queue_that_cannot_be_listed_is_adopted(driver: Driver) -> None:
-    driver.enqueue(message("a"))
-    driver.client.rpoplpush(f"{P}pending", f"{P}active")
-    driver.client.set(QUEUES, "no set")
-    assert driver.one(ADOPT).adopted == 1
+def test_a_queue_that_cannot_be_listed_is_adopted(lab: ScriptLab) -> None:
+    lab.enqueue(message("a"))
+    lab.client.rpoplpush(f"{P}pending", f"{P}active")
+    lab.client.set(QUEUES, "no set")
+    assert lab.one(ADOPT).adopted == 1
 
 
 # --- groups ---------------------------------------------------------------------------------------------
 
 
-def go_reclaims(driver: Driver) -> None:
+def go_reclaims(lab: ScriptLab) -> None:
     """Return the set to its group as Go does, which does not list the group."""
-    driver.client.zunionstore(GROUP, [f"{GROUP}:s"])
-    driver.client.delete(f"{GROUP}:s")
-    driver.client.zrem(SETS, f"{GROUP}:s")
+    lab.client.zunionstore(GROUP, [f"{GROUP}:s"])
+    lab.client.delete(f"{GROUP}:s")
+    lab.client.zrem(SETS, f"{GROUP}:s")
 
 
 AGGREGATE = Enqueue(message=message("aggregate"), enqueue_id="e")
@@ -103,24 +103,24 @@ ON_SETS: dict[str, Callable[[AggregationSet], Op[Any]]] = {
 
 @pytest.mark.parametrize("on_set", ON_SETS.values(), ids=ON_SETS)
 def test_the_group_of_a_set_reclaimed_by_go_is_listed(
-    driver: Driver, on_set: Callable[[AggregationSet], Op[Any]]
+    lab: ScriptLab, on_set: Callable[[AggregationSet], Op[Any]]
 ) -> None:
-    go_leaves(driver, "aggregating")
-    taken = driver.one(TAKE)
-    go_reclaims(driver)
-    assert not driver.client.exists(GROUPS)
-    assert isinstance(driver.one(on_set(taken)), AggregationLostError)
-    assert driver.client.smembers(GROUPS) == {b"g"}
-    assert driver.one(TakeGroup(queue="q", group="g", set_id="t", grace=0, hold=1000)) is not None
+    go_leaves(lab, "aggregating")
+    taken = lab.one(TAKE)
+    go_reclaims(lab)
+    assert not lab.client.exists(GROUPS)
+    assert isinstance(lab.one(on_set(taken)), AggregationLostError)
+    assert lab.client.smembers(GROUPS) == {b"g"}
+    assert lab.one(TakeGroup(queue="q", group="g", set_id="t", grace=0, hold=1000)) is not None
 
 
 @pytest.mark.parametrize("on_set", ON_SETS.values(), ids=ON_SETS)
 def test_the_group_of_a_lost_set_is_not_listed_without_tasks(
-    driver: Driver, on_set: Callable[[AggregationSet], Op[Any]]
+    lab: ScriptLab, on_set: Callable[[AggregationSet], Op[Any]]
 ) -> None:
-    go_leaves(driver, "aggregating")
-    taken = driver.one(TAKE)
-    go_reclaims(driver)
-    driver.client.delete(GROUP)
-    assert isinstance(driver.one(on_set(taken)), AggregationLostError)
-    assert not driver.client.exists(GROUPS)
+    go_leaves(lab, "aggregating")
+    taken = lab.one(TAKE)
+    go_reclaims(lab)
+    lab.client.delete(GROUP)
+    assert isinstance(lab.one(on_set(taken)), AggregationLostError)
+    assert not lab.client.exists(GROUPS)

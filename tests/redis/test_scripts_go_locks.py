@@ -33,107 +33,107 @@ from asynq.protocol.ops import (
 )
 from asynq.task_state import TaskState
 from asynq_mutants.scripts.sources import included, read_sources
-from tests.redis.driver import Driver, message
 from tests.redis.go_tasks import GROUP, LOCK, NOW, P, go_leaves, locked
+from tests.redis.script_lab import ScriptLab, message
 
 if TYPE_CHECKING:
     from asynq.protocol.message import Delivery
 
 HOUR = 3_600_000
 
-End = Callable[[Driver, str], None]
+End = Callable[[ScriptLab, str], None]
 Ending = tuple[str, str, End]
 """The script that ends or removes the task, how, and the calls that make it do so."""
 
 
-def starting_with(state: str, *then: Callable[[Driver], Any]) -> End:
+def starting_with(state: str, *then: Callable[[ScriptLab], Any]) -> End:
     """Let Go leave its task, whose lock this owner has, and which exists until the last of these steps."""
 
-    def run(driver: Driver, owner: str) -> None:
-        go_leaves(driver, state)
-        driver.client.set(LOCK, owner)
+    def run(lab: ScriptLab, owner: str) -> None:
+        go_leaves(lab, state)
+        lab.client.set(LOCK, owner)
         for step in then:
-            assert locked(driver)
-            step(driver)
+            assert locked(lab)
+            step(lab)
 
     return run
 
 
-def settled(settle: Callable[[Delivery], Any]) -> Callable[[Driver], None]:
+def settled(settle: Callable[[Delivery], Any]) -> Callable[[ScriptLab], None]:
     """Run the pending task."""
 
-    def run(driver: Driver) -> None:
-        [delivery] = driver.take()
-        assert driver.one(settle(delivery)) is None
+    def run(lab: ScriptLab) -> None:
+        [delivery] = lab.take()
+        assert lab.one(settle(delivery)) is None
 
     return run
 
 
-def executed(op: Any) -> Callable[[Driver], None]:
+def executed(op: Any) -> Callable[[ScriptLab], None]:
     """Execute an operation, which must not be refused."""
 
-    def run(driver: Driver) -> None:
-        assert not isinstance(driver.one(op), Exception)
+    def run(lab: ScriptLab) -> None:
+        assert not isinstance(lab.one(op), Exception)
 
     return run
 
 
-def given_way(settle: Callable[[Driver], object]) -> Callable[[Driver], None]:
+def given_way(settle: Callable[[ScriptLab], object]) -> Callable[[ScriptLab], None]:
     """Archive another task, for which the archived one makes room."""
 
-    def run(driver: Driver) -> None:
-        driver.enqueue(message("other"))
-        settle(driver)
-        assert driver.client.zrange(f"{P}archived", 0, -1) == [b"other"]
+    def run(lab: ScriptLab) -> None:
+        lab.enqueue(message("other"))
+        settle(lab)
+        assert lab.client.zrange(f"{P}archived", 0, -1) == [b"other"]
 
     return run
 
 
-def lost(max_size: int) -> Callable[[Driver], None]:
+def lost(max_size: int) -> Callable[[ScriptLab], None]:
     """Archive the task of a lost worker."""
 
-    def run(driver: Driver) -> None:
-        driver.take()
-        driver.clock.advance(60_000)
-        [lease] = driver.one(ListLostLeases(queue="q")).leases
-        assert driver.one(Recover(lost=lease, to="archived", error="lost", max_size=max_size)) is True
+    def run(lab: ScriptLab) -> None:
+        lab.take()
+        lab.clock.advance(60_000)
+        [lease] = lab.one(ListLostLeases(queue="q")).leases
+        assert lab.one(Recover(lost=lease, to="archived", error="lost", max_size=max_size)) is True
 
     return run
 
 
-def aggregated(driver: Driver) -> None:
+def aggregated(lab: ScriptLab) -> None:
     """Finish an aggregation of the group."""
-    taken = driver.one(TakeGroup(queue="q", group="g", set_id="s", grace=0, hold=1000))
+    taken = lab.one(TakeGroup(queue="q", group="g", set_id="s", grace=0, hold=1000))
     aggregate = Enqueue(message=message("aggregate"), enqueue_id="e")
-    assert driver.one(FinishAggregation(taken=taken, enqueue=aggregate)).state is TaskState.PENDING
+    assert lab.one(FinishAggregation(taken=taken, enqueue=aggregate)).state is TaskState.PENDING
 
 
-def ticked(driver: Driver) -> None:
+def ticked(lab: ScriptLab) -> None:
     """Let the second of two ticks of a call replace the task."""
     first = Enqueue(message=message("first"), enqueue_id="e", on_conflict="replace_finished")
     ticks = [
-        EnqueueTick(entry_id=enqueue.message.id, tick=driver.clock.now(), keep=HOUR, enqueue=enqueue)
+        EnqueueTick(entry_id=enqueue.message.id, tick=lab.clock.now(), keep=HOUR, enqueue=enqueue)
         for enqueue in (first, REPLACE)
     ]
-    assert {answer.enqueued.state for answer in driver.all(ticks)} == {TaskState.PENDING}
+    assert {answer.enqueued.state for answer in lab.all(ticks)} == {TaskState.PENDING}
 
 
-def moved(state: str, to: Any = "deleted", **options: Any) -> Callable[[Driver], None]:
+def moved(state: str, to: Any = "deleted", **options: Any) -> Callable[[ScriptLab], None]:
     """Move all tasks of a state."""
     group = "g" if state == "aggregating" else ""
     return executed(MoveTasks(queue="q", state=TaskState(state), to=to, group=group, limit=50, **options))
 
 
-def repaired(driver: Driver) -> None:
+def repaired(lab: ScriptLab) -> None:
     """Let the doctor delete an archived task that no list has."""
-    driver.client.delete(f"{P}archived")
-    assert len(driver.examine(repair=True)) == 1
+    lab.client.delete(f"{P}archived")
+    assert len(lab.examine(repair=True)) == 1
 
 
-def replaced(driver: Driver) -> None:
+def replaced(lab: ScriptLab) -> None:
     """Replace the task by the second one of a call."""
     first = Enqueue(message=message("first"), enqueue_id="e", on_conflict="replace_finished")
-    assert {answer.state for answer in driver.many(first, REPLACE)} == {TaskState.PENDING}
+    assert {answer.state for answer in lab.many(first, REPLACE)} == {TaskState.PENDING}
 
 
 REPLACE = Enqueue(message=message("go"), enqueue_id="e", on_conflict="replace_finished")
@@ -211,68 +211,68 @@ ENDS: list[Ending] = [
 
 
 @pytest.mark.parametrize("end", [pytest.param(end, id=f"{script} {how}") for script, how, end in ENDS])
-def test_a_lock_named_only_by_the_message_is_released(driver: Driver, end: End) -> None:
-    end(driver, "go")
-    assert not locked(driver)
+def test_a_lock_named_only_by_the_message_is_released(lab: ScriptLab, end: End) -> None:
+    end(lab, "go")
+    assert not locked(lab)
 
 
 # The doctor deletes the lock of a task that does not exist.
 @pytest.mark.parametrize(
     "end", [pytest.param(end, id=f"{script} {how}") for script, how, end in ENDS if script != "repair_tasks"]
 )
-def test_a_lock_held_by_another_task_is_kept(driver: Driver, end: End) -> None:
-    end(driver, "another")
-    assert driver.client.get(LOCK) == b"another"
+def test_a_lock_held_by_another_task_is_kept(lab: ScriptLab, end: End) -> None:
+    end(lab, "another")
+    assert lab.client.get(LOCK) == b"another"
 
 
 # --- remnants -------------------------------------------------------------------------------------------
 
 
-def remnant(driver: Driver, **fields: str) -> None:
+def remnant(lab: ScriptLab, **fields: str) -> None:
     """A hash without a message, which nothing is left of but the name of its lock."""
     for name, value in {"unique_key": LOCK, **fields}.items():
-        driver.client.hset(f"{P}t:go", name, value)
-    driver.client.set(LOCK, "go", ex=3600)
-    driver.client.sadd("asynq:queues", "q")
+        lab.client.hset(f"{P}t:go", name, value)
+    lab.client.set(LOCK, "go", ex=3600)
+    lab.client.sadd("asynq:queues", "q")
 
 
-def dequeued(driver: Driver) -> None:
-    driver.client.lpush(f"{P}pending", "go")
-    assert driver.take() == []
+def dequeued(lab: ScriptLab) -> None:
+    lab.client.lpush(f"{P}pending", "go")
+    assert lab.take() == []
 
 
-def forwarded(driver: Driver) -> None:
-    driver.client.zadd(f"{P}retry", {"go": NOW})
-    driver.one(Forward(queue="q"))
+def forwarded(lab: ScriptLab) -> None:
+    lab.client.zadd(f"{P}retry", {"go": NOW})
+    lab.one(Forward(queue="q"))
 
 
-def adopted(driver: Driver) -> None:
-    driver.client.lpush(f"{P}active", "go")
-    assert driver.one(AdoptOrphans(queue="q", grace=1)).dropped == 1
+def adopted(lab: ScriptLab) -> None:
+    lab.client.lpush(f"{P}active", "go")
+    assert lab.one(AdoptOrphans(queue="q", grace=1)).dropped == 1
 
 
-def listed_as_lost(driver: Driver) -> None:
-    driver.client.zadd(f"{P}lease", {"go": NOW - 3600})
-    assert driver.one(ListLostLeases(queue="q")).dropped == 1
+def listed_as_lost(lab: ScriptLab) -> None:
+    lab.client.zadd(f"{P}lease", {"go": NOW - 3600})
+    assert lab.one(ListLostLeases(queue="q")).dropped == 1
 
 
-def examined(driver: Driver) -> None:
-    driver.client.zadd(f"{P}archived", {"go": NOW})
-    page = driver.one(Examine(queue="q", cursor="archived:0", repair=True))
+def examined(lab: ScriptLab) -> None:
+    lab.client.zadd(f"{P}archived", {"go": NOW})
+    page = lab.one(Examine(queue="q", cursor="archived:0", repair=True))
     assert [finding.fault for finding in page.findings] == [Fault.MISSING_TASK]
 
 
-def moved_by_hand(driver: Driver) -> None:
-    driver.client.zadd(f"{P}archived", {"go": NOW})
-    driver.one(MoveTasks(queue="q", state=TaskState.ARCHIVED, to="pending", limit=50))
+def moved_by_hand(lab: ScriptLab) -> None:
+    lab.client.zadd(f"{P}archived", {"go": NOW})
+    lab.one(MoveTasks(queue="q", state=TaskState.ARCHIVED, to="pending", limit=50))
 
 
-def taken_in_a_group(driver: Driver) -> None:
-    driver.client.zadd(GROUP, {"go": NOW})
-    assert driver.one(TakeGroup(queue="q", group="g", set_id="s", grace=0, hold=1000)) is None
+def taken_in_a_group(lab: ScriptLab) -> None:
+    lab.client.zadd(GROUP, {"go": NOW})
+    assert lab.one(TakeGroup(queue="q", group="g", set_id="s", grace=0, hold=1000)) is None
 
 
-REMNANTS: dict[str, Callable[[Driver], None]] = {
+REMNANTS: dict[str, Callable[[ScriptLab], None]] = {
     "dequeue": dequeued,
     "forward": forwarded,
     "adopt": adopted,
@@ -285,19 +285,19 @@ REMNANTS: dict[str, Callable[[Driver], None]] = {
 
 
 @pytest.mark.parametrize("remove", REMNANTS.values(), ids=REMNANTS)
-def test_removing_a_remnant_releases_its_lock(driver: Driver, remove: Callable[[Driver], None]) -> None:
-    remnant(driver)
-    remove(driver)
-    assert driver.client.keys(f"{P}t:*") == []
-    assert not locked(driver)
+def test_removing_a_remnant_releases_its_lock(lab: ScriptLab, remove: Callable[[ScriptLab], None]) -> None:
+    remnant(lab)
+    remove(lab)
+    assert lab.client.keys(f"{P}t:*") == []
+    assert not locked(lab)
 
 
 @pytest.mark.parametrize("remove", REMNANTS.values(), ids=REMNANTS)
-def test_a_remnant_of_a_group_is_removed(driver: Driver, remove: Callable[[Driver], None]) -> None:
-    remnant(driver, group="g")
-    driver.client.hdel(f"{P}t:go", "unique_key")
-    remove(driver)
-    assert driver.client.keys(f"{P}t:*") == []
+def test_a_remnant_of_a_group_is_removed(lab: ScriptLab, remove: Callable[[ScriptLab], None]) -> None:
+    remnant(lab, group="g")
+    lab.client.hdel(f"{P}t:go", "unique_key")
+    remove(lab)
+    assert lab.client.keys(f"{P}t:*") == []
 
 
 # --- no script is forgotten -----------------------------------------------------------------------------

@@ -9,16 +9,16 @@ import pytest
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import DeleteQueue, DeleteTask, RunTask, Unique
 from asynq_redis.wire import task_message
-from tests.redis.driver import Driver, message
 from tests.redis.go_tasks import LOCK, P, go_leaves, go_message, locked
+from tests.redis.script_lab import ScriptLab, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def delete(driver: Driver, task_id: str = "go") -> None:
+def delete(lab: ScriptLab, task_id: str = "go") -> None:
     """Delete a task by hand."""
-    assert driver.one(DeleteTask(queue="q", task_id=task_id)) is None
+    assert lab.one(DeleteTask(queue="q", task_id=task_id)) is None
 
 
 WHOLE = task_message.encode(go_message())
@@ -51,75 +51,75 @@ OTHER_LOCK = f"{P}unique:sms:"
         *("nested", "numbers", "twice", "last"),
     ],
 )
-def test_a_message_names_its_lock(driver: Driver, data: bytes) -> None:
-    go_leaves(driver, "aggregating", data)
-    driver.client.set(OTHER_LOCK, "go")
-    delete(driver)
-    assert not locked(driver)
-    assert driver.client.exists(OTHER_LOCK)
+def test_a_message_names_its_lock(lab: ScriptLab, data: bytes) -> None:
+    go_leaves(lab, "aggregating", data)
+    lab.client.set(OTHER_LOCK, "go")
+    delete(lab)
+    assert not locked(lab)
+    assert lab.client.exists(OTHER_LOCK)
 
 
-def test_a_task_with_a_truncated_message_is_deleted_without_a_lock(driver: Driver) -> None:
+def test_a_task_with_a_truncated_message_is_deleted_without_a_lock(lab: ScriptLab) -> None:
     for length in range(WHOLE.index(LOCK.encode()) + len(LOCK)):
-        go_leaves(driver, "aggregating", WHOLE[:length])
-        delete(driver)
-        assert locked(driver)
-        assert not driver.client.exists(f"{P}t:go")
+        go_leaves(lab, "aggregating", WHOLE[:length])
+        delete(lab)
+        assert locked(lab)
+        assert not lab.client.exists(f"{P}t:go")
 
 
 @pytest.mark.parametrize("data", [b"\xff" * 40, b"\x52" + b"\xff" * 9 + b"\x7f", b"\x12\xff\xff\xff\xff\xff"])
-def test_a_damaged_message_does_not_stop_a_deletion(driver: Driver, data: bytes) -> None:
-    go_leaves(driver, "aggregating", data)
-    delete(driver)
-    assert driver.client.keys(f"{P}t:*") == []
+def test_a_damaged_message_does_not_stop_a_deletion(lab: ScriptLab, data: bytes) -> None:
+    go_leaves(lab, "aggregating", data)
+    delete(lab)
+    assert lab.client.keys(f"{P}t:*") == []
 
 
-def test_a_message_without_a_lock_names_none(driver: Driver) -> None:
-    go_leaves(driver, "aggregating", task_message.encode(go_message(unique_key="")))
-    delete(driver)
-    assert locked(driver)
+def test_a_message_without_a_lock_names_none(lab: ScriptLab) -> None:
+    go_leaves(lab, "aggregating", task_message.encode(go_message(unique_key="")))
+    delete(lab)
+    assert locked(lab)
 
 
 @pytest.mark.parametrize("task_id", ["a", "task"])
 @pytest.mark.parametrize("name", ["asynq:{other}:unique:email:", "asynq:{q", "as"])
-def test_a_key_of_another_queue_is_not_deleted(driver: Driver, name: str, task_id: str) -> None:
-    go_leaves(driver, "aggregating", task_message.encode(go_message(task_id, unique_key=name)), task_id)
-    driver.client.set(name, task_id)
-    delete(driver, task_id)
-    assert driver.client.get(name) == task_id.encode()
+def test_a_key_of_another_queue_is_not_deleted(lab: ScriptLab, name: str, task_id: str) -> None:
+    go_leaves(lab, "aggregating", task_message.encode(go_message(task_id, unique_key=name)), task_id)
+    lab.client.set(name, task_id)
+    delete(lab, task_id)
+    assert lab.client.get(name) == task_id.encode()
 
 
-def test_the_field_takes_precedence_over_the_message(driver: Driver) -> None:
-    go_leaves(driver, "aggregating")
-    driver.client.hset(f"{P}t:go", "unique_key", OTHER_LOCK)
-    driver.client.set(OTHER_LOCK, "go")
-    delete(driver)
-    assert locked(driver)
-    assert not driver.client.exists(OTHER_LOCK)
+def test_the_field_takes_precedence_over_the_message(lab: ScriptLab) -> None:
+    go_leaves(lab, "aggregating")
+    lab.client.hset(f"{P}t:go", "unique_key", OTHER_LOCK)
+    lab.client.set(OTHER_LOCK, "go")
+    delete(lab)
+    assert locked(lab)
+    assert not lab.client.exists(OTHER_LOCK)
 
 
-def test_running_by_hand_stores_the_name_of_the_lock_in_the_hash(driver: Driver) -> None:
-    go_leaves(driver, "aggregating")
-    assert driver.one(RunTask(queue="q", task_id="go")) is None
-    assert driver.client.hget(f"{P}t:go", "unique_key") == LOCK.encode()
-    assert not driver.client.hexists(f"{P}t:go", "group")
+def test_running_by_hand_stores_the_name_of_the_lock_in_the_hash(lab: ScriptLab) -> None:
+    go_leaves(lab, "aggregating")
+    assert lab.one(RunTask(queue="q", task_id="go")) is None
+    assert lab.client.hget(f"{P}t:go", "unique_key") == LOCK.encode()
+    assert not lab.client.hexists(f"{P}t:go", "group")
 
 
-def test_running_by_hand_stores_no_name_without_a_lock(driver: Driver) -> None:
-    driver.enqueue(message("go", group="g"))
-    assert driver.one(RunTask(queue="q", task_id="go")) is None
-    assert not driver.client.hexists(f"{P}t:go", "unique_key")
+def test_running_by_hand_stores_no_name_without_a_lock(lab: ScriptLab) -> None:
+    lab.enqueue(message("go", group="g"))
+    assert lab.one(RunTask(queue="q", task_id="go")) is None
+    assert not lab.client.hexists(f"{P}t:go", "unique_key")
 
 
-def delete_each(driver: Driver) -> None:
+def delete_each(lab: ScriptLab) -> None:
     """Delete the tasks one by one."""
     for name in OTHERS:
-        delete(driver, name)
+        delete(lab, name)
 
 
-def delete_all(driver: Driver) -> None:
+def delete_all(lab: ScriptLab) -> None:
     """Delete the tasks with their queue."""
-    assert driver.one(DeleteQueue(queue="q", force=True, limit=50)).done
+    assert lab.one(DeleteQueue(queue="q", force=True, limit=50)).done
 
 
 OTHERS = ("ours", "ours-plain", "ours-unique", "theirs", "theirs-unique")
@@ -127,15 +127,15 @@ OTHERS = ("ours", "ours-plain", "ours-unique", "theirs", "theirs-unique")
 
 @pytest.mark.parametrize("deletion", [delete_each, delete_all])
 def test_messages_of_tasks_without_such_a_lock_are_not_read(
-    driver: Driver, deletion: Callable[[Driver], None]
+    lab: ScriptLab, deletion: Callable[[ScriptLab], None]
 ) -> None:
     """Only a task in a group that Go created may have a lock that its hash does not name."""
-    driver.enqueue(message("ours", group="g"), message("ours-plain"))
-    driver.enqueue(go_message("ours-unique"), unique=Unique(ttl=60_000))
-    go_leaves(driver, "retry", task_id="theirs")
-    driver.client.hdel(f"{P}t:theirs", "group")
-    go_leaves(driver, "retry", task_id="theirs-unique")
-    driver.client.hset(f"{P}t:theirs-unique", "unique_key", LOCK)
-    driver.client.config_resetstat()
-    deletion(driver)
-    assert "cmdstat_hget" not in driver.client.info("commandstats")
+    lab.enqueue(message("ours", group="g"), message("ours-plain"))
+    lab.enqueue(go_message("ours-unique"), unique=Unique(ttl=60_000))
+    go_leaves(lab, "retry", task_id="theirs")
+    lab.client.hdel(f"{P}t:theirs", "group")
+    go_leaves(lab, "retry", task_id="theirs-unique")
+    lab.client.hset(f"{P}t:theirs-unique", "unique_key", LOCK)
+    lab.client.config_resetstat()
+    deletion(lab)
+    assert "cmdstat_hget" not in lab.client.info("commandstats")

@@ -15,7 +15,7 @@ from asynq_redis.operations.presence import _PRUNED_AFTER
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import Op
-    from tests.redis.driver import Driver
+    from tests.redis.script_lab import ScriptLab
 
 TTL = 10_000
 
@@ -32,13 +32,13 @@ TTL = 10_000
         ("asynq:schedulers", WriteScheduler(scheduler_id="s", entries=(), ttl=TTL)),
     ],
 )
-def test_a_heartbeat_removes_expired_servers(driver: Driver, index: str, op: Op[None]) -> None:
-    now = driver.clock.now() // 1000
-    members: Any = partial(driver.client.zrange, index, 0, -1)
-    driver.client.zadd(index, {"long ago": now - _PRUNED_AFTER, "a while ago": now - _PRUNED_AFTER + 1})
-    driver.one(op)
+def test_a_heartbeat_removes_expired_servers(lab: ScriptLab, index: str, op: Op[None]) -> None:
+    now = lab.clock.now() // 1000
+    members: Any = partial(lab.client.zrange, index, 0, -1)
+    lab.client.zadd(index, {"long ago": now - _PRUNED_AFTER, "a while ago": now - _PRUNED_AFTER + 1})
+    lab.one(op)
     [own] = set(members()) - {b"a while ago"}
     assert own != b"long ago"
-    driver.clock.advance(timedelta(seconds=1))
-    driver.one(op)
+    lab.clock.advance(timedelta(seconds=1))
+    lab.one(op)
     assert members() == [own]

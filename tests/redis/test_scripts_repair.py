@@ -22,7 +22,7 @@ from asynq_conformance.laws.presence import entry, server
 from asynq_redis.lua.scripts import MARK
 from asynq_redis.transport.requests import ScriptCall
 from asynq_redis.wire.keys import QueueKeys, SchedulerKeys, ServerKeys
-from tests.redis.driver import Driver, message
+from tests.redis.script_lab import ScriptLab, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,111 +32,111 @@ GRACE = 30_000
 TASK = "asynq:{q}:t:a"
 
 
-def repaired(driver: Driver, queue: str = "q", *, meanwhile: Callable[[], object] = lambda: None) -> Any:
+def repaired(lab: ScriptLab, queue: str = "q", *, meanwhile: Callable[[], object] = lambda: None) -> Any:
     """What the keys of a queue are found to lack; `meanwhile` happens between finding and repairing."""
-    page = driver.interrupted(Examine(queue=queue, repair=True), meanwhile, after=2)
+    page = lab.interrupted(Examine(queue=queue, repair=True), meanwhile, after=2)
     return {(finding.fault, finding.name) for finding in page.findings}
 
 
-def test_a_repaired_task_is_complete(driver: Driver) -> None:
-    driver.enqueue(message("a"))
-    driver.client.delete("asynq:{q}:pending")
-    driver.client.hdel(TASK, "pending_since")
-    driver.clock.advance(5000)
-    assert repaired(driver) == {(Fault.ORPHANED_TASK, "a")}
-    assert driver.one(GetTask(queue="q", task_id="a")).pending_since == driver.clock.now()
-    assert [delivery.message.id for delivery in driver.take()] == ["a"]
+def test_a_repaired_task_is_complete(lab: ScriptLab) -> None:
+    lab.enqueue(message("a"))
+    lab.client.delete("asynq:{q}:pending")
+    lab.client.hdel(TASK, "pending_since")
+    lab.clock.advance(5000)
+    assert repaired(lab) == {(Fault.ORPHANED_TASK, "a")}
+    assert lab.one(GetTask(queue="q", task_id="a")).pending_since == lab.clock.now()
+    assert [delivery.message.id for delivery in lab.take()] == ["a"]
 
 
-def test_a_relisted_active_task_is_lost_after_a_grace_period(driver: Driver) -> None:
-    driver.enqueue(message("a"))
-    [delivery] = driver.take()
-    driver.client.delete("asynq:{q}:active", "asynq:{q}:lease")
-    assert repaired(driver) == {(Fault.ORPHANED_TASK, "a")}
-    assert isinstance(driver.one(Done(delivery=delivery)), LeaseLostError)
-    driver.clock.advance(GRACE - 1)
-    assert driver.one(ListLostLeases(queue="q")).leases == ()
-    driver.clock.advance(2)
-    [lost] = driver.one(ListLostLeases(queue="q")).leases
+def test_a_relisted_active_task_is_lost_after_a_grace_period(lab: ScriptLab) -> None:
+    lab.enqueue(message("a"))
+    [delivery] = lab.take()
+    lab.client.delete("asynq:{q}:active", "asynq:{q}:lease")
+    assert repaired(lab) == {(Fault.ORPHANED_TASK, "a")}
+    assert isinstance(lab.one(Done(delivery=delivery)), LeaseLostError)
+    lab.clock.advance(GRACE - 1)
+    assert lab.one(ListLostLeases(queue="q")).leases == ()
+    lab.clock.advance(2)
+    [lost] = lab.one(ListLostLeases(queue="q")).leases
     assert lost.message.id == "a"
 
 
-def test_a_group_is_listed_with_its_repaired_task(driver: Driver) -> None:
-    driver.enqueue(message("a", group="g"))
-    driver.client.delete("asynq:{q}:g:g", "asynq:{q}:groups")
-    assert (Fault.ORPHANED_TASK, "a") in repaired(driver)
-    assert set(driver.client.smembers("asynq:{q}:groups")) == {b"g"}
-    assert driver.client.zrange("asynq:{q}:g:g", 0, -1) == [b"a"]
+def test_a_group_is_listed_with_its_repaired_task(lab: ScriptLab) -> None:
+    lab.enqueue(message("a", group="g"))
+    lab.client.delete("asynq:{q}:g:g", "asynq:{q}:groups")
+    assert (Fault.ORPHANED_TASK, "a") in repaired(lab)
+    assert set(lab.client.smembers("asynq:{q}:groups")) == {b"g"}
+    assert lab.client.zrange("asynq:{q}:g:g", 0, -1) == [b"a"]
 
 
-def test_groups_of_all_tasks_are_read_before_the_first_repair(driver: Driver) -> None:
-    driver.enqueue(message("a"), *(message(name, group=name) for name in ("b", "c", "d")))
-    driver.client.delete("asynq:{q}:pending", *(f"asynq:{{q}}:g:{name}" for name in "bcd"))
-    assert {name for fault, name in repaired(driver) if fault is Fault.ORPHANED_TASK} == set("abcd")
-    assert driver.client.scard("asynq:{q}:groups") == 3
+def test_groups_of_all_tasks_are_read_before_the_first_repair(lab: ScriptLab) -> None:
+    lab.enqueue(message("a"), *(message(name, group=name) for name in ("b", "c", "d")))
+    lab.client.delete("asynq:{q}:pending", *(f"asynq:{{q}}:g:{name}" for name in "bcd"))
+    assert {name for fault, name in repaired(lab) if fault is Fault.ORPHANED_TASK} == set("abcd")
+    assert lab.client.scard("asynq:{q}:groups") == 3
 
 
-MEANWHILE: dict[str, tuple[TaskState, Callable[[Driver], object]]] = {
-    "listed": (TaskState.PENDING, lambda driver: driver.client.lpush("asynq:{q}:pending", "a")),
-    "in its group": (TaskState.AGGREGATING, lambda driver: driver.client.zadd("asynq:{q}:g:g", {"a": 1})),
+MEANWHILE: dict[str, tuple[TaskState, Callable[[ScriptLab], object]]] = {
+    "listed": (TaskState.PENDING, lambda lab: lab.client.lpush("asynq:{q}:pending", "a")),
+    "in its group": (TaskState.AGGREGATING, lambda lab: lab.client.zadd("asynq:{q}:g:g", {"a": 1})),
     "in a set": (
         TaskState.AGGREGATING,
-        lambda driver: (
-            driver.client.zadd("asynq:{q}:g:g:s", {"a": 1}),
-            driver.client.zadd("asynq:{q}:aggregation_sets", {"asynq:{q}:g:g:s": 9e9}),
+        lambda lab: (
+            lab.client.zadd("asynq:{q}:g:g:s", {"a": 1}),
+            lab.client.zadd("asynq:{q}:aggregation_sets", {"asynq:{q}:g:g:s": 9e9}),
         ),
     ),
-    "another message": (TaskState.PENDING, lambda driver: driver.client.hset(TASK, "msg", b"\xff")),
-    "another state": (TaskState.PENDING, lambda driver: driver.client.hset(TASK, "state", "completed")),
+    "another message": (TaskState.PENDING, lambda lab: lab.client.hset(TASK, "msg", b"\xff")),
+    "another state": (TaskState.PENDING, lambda lab: lab.client.hset(TASK, "state", "completed")),
 }
 
 
 @pytest.mark.parametrize(("state", "meanwhile"), MEANWHILE.values(), ids=MEANWHILE)
 def test_a_finding_that_has_changed_is_not_repaired(
-    driver: Driver, state: TaskState, meanwhile: Callable[[Driver], object]
+    lab: ScriptLab, state: TaskState, meanwhile: Callable[[ScriptLab], object]
 ) -> None:
-    driver.enqueue(message("a", group="g" if state is TaskState.AGGREGATING else ""))
-    driver.client.delete("asynq:{q}:pending", "asynq:{q}:g:g", "asynq:{q}:groups")
+    lab.enqueue(message("a", group="g" if state is TaskState.AGGREGATING else ""))
+    lab.client.delete("asynq:{q}:pending", "asynq:{q}:g:g", "asynq:{q}:groups")
     content: dict[Any, Any] = {}
 
     def change() -> None:
-        meanwhile(driver)
-        content.update(driver.content())
+        meanwhile(lab)
+        content.update(lab.content())
 
-    repaired(driver, meanwhile=change)
-    assert driver.content() == content
+    repaired(lab, meanwhile=change)
+    assert lab.content() == content
 
 
 @pytest.mark.parametrize("queue", ["a*b", "a?b", "a[x]b", "a\\b"])
-def test_names_of_queues_are_not_patterns(driver: Driver, queue: str) -> None:
+def test_names_of_queues_are_not_patterns(lab: ScriptLab, queue: str) -> None:
     others = ["aXXb", "axb", "ab"]
     for name in (queue, *others):
-        driver.enqueue(message("t", name), message("in-group", name, group=f"of {name}"))
-        driver.client.delete(QueueKeys(name).pending, QueueKeys(name).groups)
-    assert repaired(driver, queue) == {(Fault.ORPHANED_TASK, "t"), (Fault.UNLISTED_GROUP, f"of {queue}")}
-    driver.client.delete(QueueKeys(queue).groups)
-    assert driver.one(RepairGroups(queue=queue)).listed == 1
-    assert set(driver.client.smembers(QueueKeys(queue).groups)) == {f"of {queue}".encode()}
-    assert not driver.client.exists(*(QueueKeys(name).pending for name in others))
+        lab.enqueue(message("t", name), message("in-group", name, group=f"of {name}"))
+        lab.client.delete(QueueKeys(name).pending, QueueKeys(name).groups)
+    assert repaired(lab, queue) == {(Fault.ORPHANED_TASK, "t"), (Fault.UNLISTED_GROUP, f"of {queue}")}
+    lab.client.delete(QueueKeys(queue).groups)
+    assert lab.one(RepairGroups(queue=queue)).listed == 1
+    assert set(lab.client.smembers(QueueKeys(queue).groups)) == {f"of {queue}".encode()}
+    assert not lab.client.exists(*(QueueKeys(name).pending for name in others))
 
 
 # --- what is written beside tasks ---------------------------------------------------------------------------
 
 
-def test_an_incomplete_write_of_a_crashed_writer_is_not_visible(driver: Driver) -> None:
+def test_an_incomplete_write_of_a_crashed_writer_is_not_visible(lab: ScriptLab) -> None:
     told = server(workers=1)
     keys, entries = ServerKeys.of(told.host, told.pid, told.id), SchedulerKeys("h:1:a")
-    driver.client.hset(keys.draft, "begun", "half")
-    driver.client.rpush(entries.draft, "half")
-    driver.many(
+    lab.client.hset(keys.draft, "begun", "half")
+    lab.client.rpush(entries.draft, "half")
+    lab.many(
         WriteServer(server=told, ttl=1000), WriteScheduler(scheduler_id="h:1:a", entries=(entry(),), ttl=1000)
     )
-    assert driver.client.hlen(keys.workers) == driver.client.llen(entries.entries) == 1
-    assert not driver.client.exists(keys.draft, entries.draft)
+    assert lab.client.hlen(keys.workers) == lab.client.llen(entries.entries) == 1
+    assert not lab.client.exists(keys.draft, entries.draft)
 
 
-def test_a_mark_expires(driver: Driver) -> None:
-    driver._send(ScriptCall(MARK, ("asynq:{q}:py:mark", "asynq:{q}:pending"), (5000,)))
-    assert driver.client.keys() == [b"asynq:{q}:py:mark"]
-    assert driver.client.get("asynq:{q}:py:mark") == b""
-    assert 0 < driver.client.pttl("asynq:{q}:py:mark") <= 5000
+def test_a_mark_expires(lab: ScriptLab) -> None:
+    lab._send(ScriptCall(MARK, ("asynq:{q}:py:mark", "asynq:{q}:pending"), (5000,)))
+    assert lab.client.keys() == [b"asynq:{q}:py:mark"]
+    assert lab.client.get("asynq:{q}:py:mark") == b""
+    assert 0 < lab.client.pttl("asynq:{q}:py:mark") <= 5000

@@ -61,7 +61,7 @@ from asynq.protocol.ops import (
 from asynq.task_state import TaskState
 from asynq_conformance.laws.presence import entry, server
 from asynq_redis.lua.scripts import LuaScript
-from tests.redis.driver import Driver, Signature, message, unique, watching
+from tests.redis.script_lab import ScriptLab, Signature, message, unique, watching
 from tests.servers import RedisServer, find_redis_servers, server_version
 
 if TYPE_CHECKING:
@@ -87,25 +87,25 @@ def version_of(executable: str | None) -> str:
 
 
 @pytest.fixture(params=SERVERS, ids=version_of)
-def any_redis(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    """A driver on an empty server of each version."""
+def any_redis(request: pytest.FixtureRequest) -> Iterator[ScriptLab]:
+    """A lab on an empty server of each version."""
     with RedisServer.start(executable=request.param) as server:
-        yield Driver(server.client)
+        yield ScriptLab(server.client)
 
 
-def run_everything(driver: Driver) -> None:
+def run_everything(lab: ScriptLab) -> None:
     """Each operation, on more tasks than a call may move."""
     ids = [f"{number:03d}" for number in range(MANY)]
-    driver.enqueue(*map(message, ids))
-    driver.enqueue(*(message(f"late-{name}", group="g") for name in ids), process_in=1)
-    driver.enqueue(unique("locked"), unique=Unique(ttl=60_000, keep=True))
-    driver.clock.advance(1000)
-    assert driver.one(Forward(queue="q", limit=MANY)).moved == MANY
-    taken = [*driver.take(50, token="a"), *driver.take(50, token="b"), *driver.take(50, token="c")]
+    lab.enqueue(*map(message, ids))
+    lab.enqueue(*(message(f"late-{name}", group="g") for name in ids), process_in=1)
+    lab.enqueue(unique("locked"), unique=Unique(ttl=60_000, keep=True))
+    lab.clock.advance(1000)
+    assert lab.one(Forward(queue="q", limit=MANY)).moved == MANY
+    taken = [*lab.take(50, token="a"), *lab.take(50, token="b"), *lab.take(50, token="c")]
     assert len(taken) == MANY + 1
-    driver.all([ExtendLease(lease=delivery.lease, duration=1000) for delivery in taken])
-    driver.all([WriteResult(lease=delivery.lease, result=b"half") for delivery in taken])
-    assert set(driver.all([Requeue(delivery=delivery) for delivery in taken])) == {None}
+    lab.all([ExtendLease(lease=delivery.lease, duration=1000) for delivery in taken])
+    lab.all([WriteResult(lease=delivery.lease, result=b"half") for delivery in taken])
+    assert set(lab.all([Requeue(delivery=delivery) for delivery in taken])) == {None}
 
     settlements: list[Callable[[Delivery], Op[None]]] = [
         lambda delivery: Done(delivery=delivery),
@@ -114,88 +114,88 @@ def run_everything(driver: Driver) -> None:
         lambda delivery: Archive(delivery=delivery, error="no", max_size=5),
     ]
     for number, settle in enumerate(settlements):
-        taken = driver.take(30, token=f"settle-{number}")
-        assert set(driver.all([settle(delivery) for delivery in taken])) == {None}
-    driver.take(1, token="lost")
-    driver.client.delete("asynq:{q}:lease")
-    assert driver.one(AdoptOrphans(queue="q", grace=1)).adopted == 1
-    driver.clock.advance(60_000)
-    lost = driver.one(ListLostLeases(queue="q", limit=MANY)).leases
-    assert driver.all([Recover(lost=lease, to="pending", error="lost") for lease in lost]) == [True]
-    assert driver.one(PurgeCompleted(queue="q", limit=MANY)) == 30
-    assert driver.one(TrimArchive(queue="q", max_size=0, limit=MANY)) == 5
-    driver.enqueue(message("undecodable"))
-    driver.client.hset("asynq:{q}:t:undecodable", "msg", b"\xff")
-    assert len(driver.take(2, token="fresh")) == 1
-    aggregate_everything(driver, ids)
-    show_everything(driver)
-    tick_everything(driver, ids)
+        taken = lab.take(30, token=f"settle-{number}")
+        assert set(lab.all([settle(delivery) for delivery in taken])) == {None}
+    lab.take(1, token="lost")
+    lab.client.delete("asynq:{q}:lease")
+    assert lab.one(AdoptOrphans(queue="q", grace=1)).adopted == 1
+    lab.clock.advance(60_000)
+    lost = lab.one(ListLostLeases(queue="q", limit=MANY)).leases
+    assert lab.all([Recover(lost=lease, to="pending", error="lost") for lease in lost]) == [True]
+    assert lab.one(PurgeCompleted(queue="q", limit=MANY)) == 30
+    assert lab.one(TrimArchive(queue="q", max_size=0, limit=MANY)) == 5
+    lab.enqueue(message("undecodable"))
+    lab.client.hset("asynq:{q}:t:undecodable", "msg", b"\xff")
+    assert len(lab.take(2, token="fresh")) == 1
+    aggregate_everything(lab, ids)
+    show_everything(lab)
+    tick_everything(lab, ids)
     for state in TaskState:
-        driver.one(ListTasks(queue="q", state=state, group="g", limit=MANY))
-    driver.many(PauseQueue(queue="q"), UnpauseQueue(queue="q"), ListQueues(), Ping())
-    driver.many(GetQueueStats(queue="q"), GetTask(queue="q", task_id="late-000"))
+        lab.one(ListTasks(queue="q", state=state, group="g", limit=MANY))
+    lab.many(PauseQueue(queue="q"), UnpauseQueue(queue="q"), ListQueues(), Ping())
+    lab.many(GetQueueStats(queue="q"), GetTask(queue="q", task_id="late-000"))
     for scope in ("plain", "{tagged}", "half {"):
         slot = AcquireSlot(scope=scope, holder="h", limit=1, hold=1000)
         token = TakeToken(scope=scope, limit=1, per=1000)
         released = ReleaseSlot(scope=scope, holder="h")
-        assert driver.many(slot, token, released) == [True, 0, True]
-    manage_everything(driver, ids)
+        assert lab.many(slot, token, released) == [True, 0, True]
+    manage_everything(lab, ids)
 
 
-def manage_everything(driver: Driver, ids: list[str]) -> None:
+def manage_everything(lab: ScriptLab, ids: list[str]) -> None:
     """What operators do, to more tasks than a call may move, some of them damaged."""
-    driver.enqueue(*(message(name, "m", group="g" if name > "060" else "") for name in ids))
-    driver.enqueue(message("locked", "m", unique_key="asynq:{m}:unique:a:b"), unique=Unique(ttl=9_000_000))
-    assert driver.all([ArchiveTask(queue="m", task_id=name) for name in ids]) == [None] * MANY
-    assert driver.all([RunTask(queue="m", task_id=name) for name in ids]) == [None] * MANY
-    assert driver.one(UpdatePayload(queue="m", task_id="locked", payload=b"new")) is None
-    assert len(driver.take(1, "m")) == 1
-    assert driver.one(CancelTask(task_id="nobody")) is False
-    assert driver.one(CancelTask(task_id="locked")) is True
+    lab.enqueue(*(message(name, "m", group="g" if name > "060" else "") for name in ids))
+    lab.enqueue(message("locked", "m", unique_key="asynq:{m}:unique:a:b"), unique=Unique(ttl=9_000_000))
+    assert lab.all([ArchiveTask(queue="m", task_id=name) for name in ids]) == [None] * MANY
+    assert lab.all([RunTask(queue="m", task_id=name) for name in ids]) == [None] * MANY
+    assert lab.one(UpdatePayload(queue="m", task_id="locked", payload=b"new")) is None
+    assert len(lab.take(1, "m")) == 1
+    assert lab.one(CancelTask(task_id="nobody")) is False
+    assert lab.one(CancelTask(task_id="locked")) is True
     move = MoveTasks(queue="m", state=TaskState.PENDING, to="archived", max_size=30, limit=MANY)
-    assert driver.one(move) == MANY
-    assert driver.all([DeleteTask(queue="m", task_id=name) for name in ids[-30:]]) == [None] * 30
-    driver.many(GetHistory(queue="m", days=90), GetMemory(queue="m"))
-    damage_everything(driver, ids)
-    findings = [*driver.examine(None), *driver.examine("m")]
+    assert lab.one(move) == MANY
+    assert lab.all([DeleteTask(queue="m", task_id=name) for name in ids[-30:]]) == [None] * 30
+    lab.many(GetHistory(queue="m", days=90), GetMemory(queue="m"))
+    damage_everything(lab, ids)
+    findings = [*lab.examine(None), *lab.examine("m")]
     assert {finding.fault for finding in findings} == set(Fault) - {Fault.STALE_PRESENCE}
-    driver.examine("m", repair=True)
-    assert driver.examine("m") == []
-    driver.clock.advance(60_000)
-    driver.enqueue(*(message(f"{name}-again", "m", group=f"{name}") for name in ids))
-    for lease in driver.one(ListLostLeases(queue="m", limit=MANY)).leases:
-        assert driver.one(Recover(lost=lease, to="pending", error="lost"))
-    while not driver.one(DeleteQueue(queue="m", force=True, limit=MANY)).done:
+    lab.examine("m", repair=True)
+    assert lab.examine("m") == []
+    lab.clock.advance(60_000)
+    lab.enqueue(*(message(f"{name}-again", "m", group=f"{name}") for name in ids))
+    for lease in lab.one(ListLostLeases(queue="m", limit=MANY)).leases:
+        assert lab.one(Recover(lost=lease, to="pending", error="lost"))
+    while not lab.one(DeleteQueue(queue="m", force=True, limit=MANY)).done:
         pass
-    assert not [key for key in driver.client.scan_iter("asynq:{m}:*") if b":py:" not in key]
+    assert not [key for key in lab.client.scan_iter("asynq:{m}:*") if b":py:" not in key]
 
 
-def damage_everything(driver: Driver, ids: list[str]) -> None:
+def damage_everything(lab: ScriptLab, ids: list[str]) -> None:
     """One fault of each kind, and more tasks in no list than a call may repair."""
-    client = driver.client
-    driver.enqueue(*(message(name, "m") for name in ids[:70]))
-    driver.enqueue(*(message(name, "m", group="lonely") for name in ids[70:80]))
+    client = lab.client
+    lab.enqueue(*(message(name, "m") for name in ids[:70]))
+    lab.enqueue(*(message(name, "m", group="lonely") for name in ids[70:80]))
     client.delete("asynq:{m}:pending", "asynq:{m}:lease")
     client.srem("asynq:{m}:groups", "lonely")
     client.hset("asynq:{m}:t:remnant", "result", b"half")
     client.zadd("asynq:{m}:retry", {"gone": 1})
     client.set("asynq:{m}:unique:stray:", "nobody")
     client.sadd("asynq:queues", "m")
-    driver.enqueue(message("unseen", "n"))
+    lab.enqueue(message("unseen", "n"))
     client.srem("asynq:queues", "n")
 
 
-def show_everything(driver: Driver) -> None:
+def show_everything(lab: ScriptLab) -> None:
     """A server and a scheduler of more parts than a call may carry."""
-    driver.one(WriteServer(server=server(workers=MANY), ttl=1000))
-    driver.one(WriteScheduler(scheduler_id="h:1:a", entries=tuple(map(entry, range(MANY))), ttl=1000))
+    lab.one(WriteServer(server=server(workers=MANY), ttl=1000))
+    lab.one(WriteScheduler(scheduler_id="h:1:a", entries=tuple(map(entry, range(MANY))), ttl=1000))
 
 
-def tick_everything(driver: Driver, ids: list[str]) -> None:
+def tick_everything(lab: ScriptLab, ids: list[str]) -> None:
     """More ticks than a call may decide: first to come, then due, then decided."""
-    now = driver.clock.now()
-    driver.enqueue(unique("finished"))
-    driver.all([Archive(delivery=delivery, error="no") for delivery in driver.take(50, token="clear")])
+    now = lab.clock.now()
+    lab.enqueue(unique("finished"))
+    lab.all([Archive(delivery=delivery, error="no") for delivery in lab.take(50, token="clear")])
     ticks = [
         EnqueueTick(
             entry_id=name,
@@ -205,50 +205,48 @@ def tick_everything(driver: Driver, ids: list[str]) -> None:
         )
         for name in ids
     ]
-    assert driver.all(ticks) == [Ticked(early=1)] * MANY
-    driver.clock.advance(1)
-    answers = driver.all(ticks)
+    assert lab.all(ticks) == [Ticked(early=1)] * MANY
+    lab.clock.advance(1)
+    answers = lab.all(ticks)
     assert None not in {ticked.enqueued for ticked in answers}
-    assert driver.all(ticks) == answers
+    assert lab.all(ticks) == answers
 
 
-def aggregate_everything(driver: Driver, ids: list[str]) -> None:
+def aggregate_everything(lab: ScriptLab, ids: list[str]) -> None:
     """Each operation on a group of more tasks than a call may move, one of them gone, one undecodable."""
-    driver.enqueue(*(message(f"member-{name}", group="many") for name in ids))
-    driver.enqueue(
-        message("owner", group="many", unique_key="asynq:{q}:unique:a:b"), unique=Unique(ttl=600_000)
-    )
-    driver.client.delete("asynq:{q}:t:member-000")
-    driver.client.hset("asynq:{q}:t:member-001", "msg", b"\xff")
-    driver.clock.advance(1000)
+    lab.enqueue(*(message(f"member-{name}", group="many") for name in ids))
+    lab.enqueue(message("owner", group="many", unique_key="asynq:{q}:unique:a:b"), unique=Unique(ttl=600_000))
+    lab.client.delete("asynq:{q}:t:member-000")
+    lab.client.hset("asynq:{q}:t:member-001", "msg", b"\xff")
+    lab.clock.advance(1000)
     takes = [TakeGroup(queue="q", group="many", set_id=name, grace=0, hold=1000) for name in "abc"]
-    taken = driver.one(takes[0])
+    taken = lab.one(takes[0])
     assert len(taken.messages) == MANY - 1
     assert (
-        driver.many(
+        lab.many(
             ExtendAggregation(taken=taken, hold=2000),
             GetQueueStats(queue="q"),
             ReturnAggregation(taken=taken),
         )[2]
         is None
     )
-    assert driver.one(takes[1]).messages == taken.messages
-    driver.clock.advance(60_000)
-    assert driver.one(ReclaimAggregations(queue="q")) == 1
-    driver.client.srem("asynq:{q}:groups", "many")
-    assert driver.one(RepairGroups(queue="q")).listed == 1
-    assert {group.name for group in driver.one(ListGroups(queue="q")).groups} == {"g", "many"}
+    assert lab.one(takes[1]).messages == taken.messages
+    lab.clock.advance(60_000)
+    assert lab.one(ReclaimAggregations(queue="q")) == 1
+    lab.client.srem("asynq:{q}:groups", "many")
+    assert lab.one(RepairGroups(queue="q")).listed == 1
+    assert {group.name for group in lab.one(ListGroups(queue="q")).groups} == {"g", "many"}
     finish = FinishAggregation(
-        taken=driver.one(takes[2]), enqueue=Enqueue(message=message("aggregate"), enqueue_id="e")
+        taken=lab.one(takes[2]), enqueue=Enqueue(message=message("aggregate"), enqueue_id="e")
     )
-    assert driver.one(finish) == driver.one(finish)
-    assert not driver.client.exists("asynq:{q}:t:owner", "asynq:{q}:unique:a:b", "asynq:{q}:aggregation_sets")
+    assert lab.one(finish) == lab.one(finish)
+    assert not lab.client.exists("asynq:{q}:t:owner", "asynq:{q}:unique:a:b", "asynq:{q}:aggregation_sets")
 
 
 def test_no_script_touches_a_new_key_after_a_write_moves_too_much_or_leaves_its_slot(
-    any_redis: Driver,
+    any_redis: ScriptLab,
 ) -> None:
-    run_everything(any_redis)  # the driver fails where a script touches a key it has not looked at in time
+    run_everything(any_redis)  # the lab fails where a script touches a key it has not looked at in time
     # The mark is no operation's: the transport puts it before a WAIT.
     assert {call.script.name for call in any_redis.calls} == set(NAMES) - {"mark"}
     for call in any_redis.calls:

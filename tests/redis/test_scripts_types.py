@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from tests.redis.driver import Driver
+from tests.redis.script_lab import ScriptLab
 from tests.redis.test_scripts_rules import LUA, NAMES, run_everything
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ _calls: dict[str, list[ScriptCall]] = {}
 def calls(redis_server: RedisServer) -> dict[str, list[ScriptCall]]:
     """Calls of each script on a store with data of all kinds. Created once."""
     if not _calls:
-        driver = Driver(redis_server.client)
-        run_everything(driver)
-        for call in driver.calls:
+        lab = ScriptLab(redis_server.client)
+        run_everything(lab)
+        for call in lab.calls:
             _calls.setdefault(call.script.name, []).append(call)
     return _calls
 

@@ -18,7 +18,7 @@ from asynq.errors import BrokerRefusedError, UnsupportedOperationError
 from asynq.protocol.ops import ListQueues, Op, Ping
 from asynq_redis import TLS, RedisBroker
 from asynq_topologies.proxy import Proxy
-from tests.redis.probes import COUNTER, Count, Echo, Face, Send
+from tests.redis.custom_operations import COUNTER, Count, Echo, Face, Send
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.servers import RedisServer
 
-pytestmark = pytest.mark.usefixtures("probes")
+pytestmark = pytest.mark.usefixtures("custom_operations")
 
 
 def connections(server: RedisServer) -> int:

@@ -18,14 +18,14 @@ from asynq.protocol.ops import Dequeue, Op, PauseQueue, Ping
 from asynq_redis import RedisBroker
 from asynq_redis.transport.routing import SingleServerRouter
 from asynq_topologies.proxy import Proxy
-from tests.redis.probes import COUNTER, Count, Echo, Face, Send, enqueue
+from tests.redis.custom_operations import COUNTER, Count, Echo, Face, Send, enqueue
 from tests.servers import RedisServer, find_redis_servers, server_version
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.usefixtures("probes")
+pytestmark = pytest.mark.usefixtures("custom_operations")
 
 NONE = timedelta(0)
 SHORT = timedelta(seconds=0.3)

@@ -17,13 +17,13 @@ from asynq.protocol.ops import Ping
 from asynq_redis import RedisBroker
 from asynq_topologies.certificates import self_signed
 from asynq_topologies.proxy import Proxy
-from tests.redis.probes import COUNTER, Count, Echo, Face, Send
+from tests.redis.custom_operations import COUNTER, Count, Echo, Face, Send
 from tests.servers import RedisServer, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.usefixtures("probes")
+pytestmark = pytest.mark.usefixtures("custom_operations")
 
 LONG = timedelta(seconds=20)
 

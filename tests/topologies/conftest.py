@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.redis.probes import AwaitedFace, Face, PlainFace
+from tests.redis.custom_operations import AwaitedFace, Face, PlainFace
 from tests.servers import start_topology
 
 if TYPE_CHECKING:

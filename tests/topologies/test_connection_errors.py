@@ -15,7 +15,7 @@ from asynq.protocol.broker import Wake
 from asynq_redis.operations.execution import HANDLERS
 from asynq_redis.transport.io import AwaitedIO, BlockingIO
 from tests.redis.conftest import face
-from tests.redis.probes import PROBES, Face, Send
+from tests.redis.custom_operations import PROBES, Face, Send
 from tests.redis.test_connection_errors import break_method, break_parser
 from tests.topologies.test_connections import broker_on, enqueue
 from tests.waiting import eventually

@@ -11,7 +11,7 @@ import pytest
 from asynq.errors import BrokerUnavailable
 from asynq.protocol.ops import Dequeue, Enqueued
 from asynq_redis import RedisClusterBroker
-from tests.redis.probes import enqueue
+from tests.redis.custom_operations import enqueue
 from tests.topologies.conftest import queues_of
 from tests.topologies.load import Load
 from tests.waiting import let_pass

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from asynq.protocol.ops import Ping
 from asynq_redis import RedisClusterBroker
-from tests.redis.probes import enqueue
+from tests.redis.custom_operations import enqueue
 from tests.topologies.conftest import queues_of
 
 if TYPE_CHECKING:

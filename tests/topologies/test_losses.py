@@ -15,7 +15,7 @@ from asynq.errors import AsynqError, BrokerUnavailable, NotReplicatedError
 from asynq.protocol.ops import Enqueued
 from asynq_redis import RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies.layout import MASTER
-from tests.redis.probes import enqueue
+from tests.redis.custom_operations import enqueue
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

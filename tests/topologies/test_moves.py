@@ -18,7 +18,7 @@ from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Dequeue, Done, Enqueue, GetQueueStats, ListQueues, PauseQueue, Ping
 from asynq_redis import RedisBroker, RedisClusterBroker
 from asynq_topologies.slots import Move
-from tests.redis.probes import enqueue
+from tests.redis.custom_operations import enqueue
 from tests.topologies.conftest import queues_of
 from tests.topologies.load import Load
 from tests.waiting import PATIENCE, aeventually, eventually

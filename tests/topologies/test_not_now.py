@@ -14,7 +14,7 @@ from asynq.errors import BrokerUnavailable
 from asynq.protocol.connect import connect
 from asynq_redis import RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies.layout import MASTER
-from tests.redis.probes import enqueue
+from tests.redis.custom_operations import enqueue
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from asynq_redis.transport.routing import DISCOVERY_TIMEOUT
 from asynq_topologies.layout import MASTER
 from asynq_topologies.node import wait_until
 from asynq_topologies.ports import free_port
-from tests.redis.probes import enqueue
+from tests.redis.custom_operations import enqueue
 from tests.servers import start_topology
 from tests.waiting import eventually
 

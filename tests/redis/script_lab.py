@@ -106,7 +106,7 @@ def _fits(counts: tuple[int, int, bool], given: int, items: int) -> bool:
     return given == needed or (more and given > needed)
 
 
-class Driver:
+class ScriptLab:
     """Executes operations with the injected clock."""
 
     def __init__(self, client: redis.Redis, clock: FakeClock | None = None) -> None:
