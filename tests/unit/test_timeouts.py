@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import socket
 import time
 import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +22,7 @@ from tests.waiting import let_pass
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ROOT = Path(__file__).parents[2]
 SHORT = 0.05
 LONG = 60.0
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -186,3 +189,13 @@ def test_what_has_ended_is_referred_to_no_longer(run: Run) -> None:
         run(main())
     finally:
         gc.enable()
+
+
+def test_no_other_timeouts_are_used() -> None:
+    """asyncio's own expire although the data is there."""
+    own = re.compile(
+        r"asyncio\.(timeout|timeout_at|wait_for)\(|asyncio\.wait\([^()]*(\([^()]*\)[^()]*)*\btimeout="
+    )
+    sources = [path for package in ("asynq", "backends") for path in (ROOT / package).rglob("*.py")]
+    users = [path.relative_to(ROOT) for path in sources if own.search(path.read_text())]
+    assert users == [Path("asynq/runtime/timeouts.py")]
