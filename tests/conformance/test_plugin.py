@@ -89,7 +89,7 @@ def test_a_passed_test_is_ok_and_an_unverified_promise_is_not(run: Run) -> None:
     )
 
 
-def test_what_a_project_says_of_its_servers_is_in_the_report(run: Run, pytester: pytest.Pytester) -> None:
+def test_server_details_of_a_project_are_in_the_report(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         "from asynq_conformance.properties import RUN_FACTS\n"
         "def pytest_configure(config):\n"

@@ -77,7 +77,7 @@ def test_silence_expires(run: Run) -> None:
     run(main())
 
 
-def test_answer_that_needs_another_round_trip_after_a_hold_up_is_waited_for(run: Run) -> None:
+def test_an_answer_after_another_round_trip_is_awaited_after_a_stall(run: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
@@ -89,7 +89,7 @@ def test_answer_that_needs_another_round_trip_after_a_hold_up_is_waited_for(run:
     run(main())
 
 
-def test_hold_up_extends_a_timeout_only_by_the_grace(run: Run) -> None:
+def test_a_stall_extends_a_timeout_only_by_the_grace_period(run: Run) -> None:
     async def main() -> None:
         async def wait() -> None:
             async with timeouts.timeout(SHORT):
@@ -127,7 +127,7 @@ def test_cancellation_from_outside_stays_a_cancellation(run: Run) -> None:
     run(main())
 
 
-def test_wait_returns_what_is_done_and_what_is_not(run: Run) -> None:
+def test_wait_returns_done_and_pending_futures(run: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         done, endless = loop.create_future(), loop.create_future()
@@ -167,7 +167,7 @@ def test_cancelled_timer_calls_nothing(run: Run) -> None:
     run(main())
 
 
-def test_what_has_ended_is_referred_to_no_longer(run: Run) -> None:
+def test_an_ended_timeout_keeps_no_reference(run: Run) -> None:
     """Else a task and its result would live on until the next garbage collection."""
 
     async def main() -> None:
