@@ -1,4 +1,4 @@
-"""Server: takes tasks from queues and runs their handlers."""
+"""Server: its options, and its states from start to shutdown."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from asynq.handlers.processes.main_module import importing
 from asynq.protocol.broker import require
 from asynq.protocol.ops import Ping
 from asynq.runtime import timeouts
-from asynq.runtime.backoff import Outage, shared_outage
 from asynq.runtime.blocking_run import run_blocking
+from asynq.runtime.error_reporter import Outage, shared_outage
 from asynq.runtime.lifecycle import Lifecycle
 from asynq.runtime.logs import get_logger
 from asynq.worker.aggregation import AGGREGATING, AggregationSettings
@@ -37,49 +37,69 @@ log = get_logger("asynq.server")
 
 _SECOND = timedelta(seconds=1)
 FIRST_PING_TIMEOUT = 2.0
-"""Seconds a start waits for the broker's first answer."""
+"""Seconds `start` waits for the first reply of the broker. After that, it is retried in the background."""
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 class Server(Lifecycle):
-    """Takes tasks from queues and runs up to `concurrency` of their handlers at once.
+    """Takes tasks from queues and runs their handlers, up to `concurrency` at the same time.
 
-    A server lives once: new, then active, stopped (takes no more tasks, finishes those in hand), closed;
-    ServerStateError when asked for what its state does not allow. A broker that goes away is waited for: work
-    goes on by itself when it is back. A broker given by URL belongs to the server, which closes it.
+    The states of a server are new, active, stopped (it finishes the tasks in hand but takes no new ones) and
+    closed. It cannot be restarted. A method that the current state does not allow raises ServerStateError.
+    The constructor does not connect. While the broker is unreachable, the server retries and resumes work by
+    itself. A server that was given a URL owns its broker and closes it.
 
-    Nothing is connected yet. ValueError or TypeError, naming the option, for what cannot be honoured.
+    Hooks may be sync or async. A sync hook runs on the event loop and must not block it. Errors that hooks
+    raise are logged.
 
-    concurrency: runs at once; the number of processors by default.
-    queues: names with their weights, or names of equal weight. A queue is the first choice as often as
-    its weight says; with `strict_priority` it waits until all heavier ones are empty.
-    queue_limits: most runs at once of tasks of a queue, in this server. shared_queue_limits: the same for all
-    servers together, and Go peers; each server keeps to what it was given, so give all of them the same.
-    retry_delay: from (retried, error, task), how long a failed task waits: a timedelta or seconds; Go
-    asynq's delay by default. is_failure: False for errors that spend no retry and count as no failure.
-    Where either raises or answers nonsense, its default is used.
-    on_error: told of each failure with (error, task, ctx), sync (then it must not block) or async; ctx is
-    None for a task whose worker was lost. What it raises is logged, as with all that follow.
-    on_start: told with (task, ctx) when a run begins. on_success, with (task, ctx), on_failure, on_retry and
-    on_archive, with (error, task, ctx): told once the broker has recorded it. on_failure of what the queue
-    counts as failed, on_retry and on_archive of where the task goes then.
-    health_check: told at the start and every `health_check_interval` how the broker answers, None or its
-    error.
-    shutdown_timeout: how long a shutdown lets handlers finish; then they are told to end and have one second
-    to do so, and their tasks go back to the head of their queues without a retry spent.
-    lease: how long a silent worker keeps its tasks; at least one second, and extended while it lives.
-    stall_warning: how long the event loop may be blocked, by a handler that does not await, until that is
-    logged with the task and the stack; None for never. At least one millisecond.
-    aggregator: from a group's name and tasks to the one task that takes their place in their queue; sync
-    (in a thread) or async. What it raises puts the tasks back into their group, and on_error is told.
-    Without it groups wait for another server; UnsupportedOperationError for a broker without groups.
-    group_grace_period: how long nothing is added to a group until it is aggregated; group_max_delay: how
-    long its oldest task waits at most; both at least one second. group_max_size: as soon as a group holds
-    so many tasks, that many are aggregated.
+    Args:
+        broker: a broker, or the URL of one.
+        concurrency: maximum number of runs at the same time; by default the number of CPUs.
+        queues: the queues to serve: names with their weights, or names of equal weight. The higher the weight
+            of a queue, the more often it is tried first.
+        strict_priority: serve a queue only while all queues of higher weight are empty or paused.
+        queue_limits: maximum number of concurrent runs per queue in this server.
+        shared_queue_limits: maximum number of concurrent runs per queue in all servers together, servers in
+            Go included. Each server applies its own setting: configure the same limits on all of them.
+        retry_delay: `retry_delay(retried, error, task)` returns the delay before a failed task runs again, as
+            a timedelta or in seconds; by default the delay of Go's asynq, which is also used if it raises or
+            returns an invalid value.
+        is_failure: `is_failure(error)` returns false for errors that spend no retry and do not count as
+            failures; by default, and if it raises, every error is a failure.
+        on_error: `on_error(error, task, ctx)` is called as soon as a run fails or a task's worker is lost;
+            in the second case `ctx` is None.
+        on_start: `on_start(task, ctx)` is called when a run starts.
+        on_success: `on_success(task, ctx)` is called when the broker has recorded a success.
+        on_failure: `on_failure(error, task, ctx)` is called when the broker has recorded a failure.
+        on_retry: `on_retry(error, task, ctx)` is called when the broker has recorded a retry.
+        on_archive: `on_archive(error, task, ctx)` is called when the broker has archived the task.
+        health_check: `health_check(error)` is called at the start and every `health_check_interval`, with
+            None if the broker answers, and with the error if it does not.
+        health_check_interval: time between two health checks, at least one second.
+        shutdown_timeout: how long a shutdown lets handlers finish. It then cancels them, gives them one
+            second to end, and returns their tasks to the head of their queues without spending a retry.
+        lease: how long a task stays assigned to a worker that no longer responds, at least one second. The
+            worker extends the lease while it runs the task.
+        stall_warning: log a warning with the task and the stack if the event loop is blocked for this long,
+            at least one millisecond; None disables the warning.
+        aggregator: `aggregator(group, tasks)` returns the task that replaces the tasks of a group in their
+            queue. It may be async; a sync aggregator runs in a thread. If it raises, the tasks return to
+            their group and `on_error` is called. None: this server does not aggregate.
+        group_grace_period: aggregate a group when no task was added for this time, at least one second.
+        group_max_delay: aggregate a group when its oldest task has waited this long, at least one second;
+            None disables this.
+        group_max_size: aggregate a group as soon as it holds this many tasks, and at most this many at once;
+            None disables this.
+
+    Raises:
+        ValueError: an option has an invalid value; the message names the option.
+        TypeError: an option has the wrong type; the message names the option.
+        BrokerURLError: the URL is malformed, or no backend is registered for its scheme.
+        UnsupportedOperationError: `aggregator` is set and the broker does not support groups.
     """
 
-    _stops_at_once = False
-    """Whether a signal asked for no tasks before there could be any."""
+    _stop_on_start = False
+    """True if SIGTSTP arrived before the server was active."""
 
     def __init__(
         self,
@@ -141,79 +161,106 @@ class Server(Lifecycle):
         self._worker: Worker | None = None
 
     def run(self, handler: Handler) -> None:
-        """Work until told to end by a signal; blocks. Uses uvloop where it is installed.
+        """Process tasks until a signal stops the server. Blocks. Uses uvloop if it is installed.
 
-        SIGTERM and SIGINT shut down. Another one, at least one second after the first, waits no longer for
-        handlers; where one blocks the event loop, the process then exits with status 1 within two seconds.
-        Signals within that first second are the same request. SIGTSTP stops taking tasks. A signal that comes
-        before the server has started ends `run` at once.
-        Raises as `start` does; RuntimeError inside a running event loop, where `serve` is to be awaited.
+        SIGTERM and SIGINT shut down gracefully. A second one, at least one second after the first, shuts down
+        without waiting for handlers; if a handler blocks the event loop, the process exits with status 1
+        within two seconds. Signals within that first second count as the same request. SIGTSTP stops taking
+        new tasks. SIGTERM or SIGINT during startup ends `run` at once.
+
+        Args:
+            handler: a ServeMux or any other handler.
+
+        Raises:
+            RuntimeError: an event loop is already running in this thread; use `await serve(handler)`.
+            ServerStateError, TypeError, BrokerRefusedError: as `start`.
         """
-        run_blocking(lambda: self._until_signalled(self.start(handler)), "await serve(handler)")
+        run_blocking(lambda: self._run_until_signal(self.start(handler)), "await serve(handler)")
 
     async def serve(self, handler: Handler) -> None:
-        """Work until shut down. Raises as `start` does.
+        """Process tasks in the running event loop until the server is shut down.
 
-        Cancelling it shuts down first; cancelled again, at least one second later, it waits no longer for
-        handlers.
+        Cancelling it shuts down gracefully before it returns. Cancelling it again, at least one second later,
+        shuts down without waiting for handlers.
+
+        Args:
+            handler: a ServeMux or any other handler.
+
+        Raises:
+            ServerStateError, TypeError, BrokerRefusedError: as `start`.
         """
         await self._serve(self.start(handler))
 
     async def start(self, handler: Handler) -> None:
-        """Begin to work in the running event loop, and return.
+        """Start processing tasks in the running event loop, and return.
 
-        `handler` is a ServeMux or any handler. TypeError for what cannot be one; BrokerRefusedError when the
-        broker answers and refuses; a broker that does not answer yet is waited for in the background.
+        If the broker is unreachable, the server starts all the same and retries in the background.
+
+        Args:
+            handler: a ServeMux or any other handler.
+
+        Raises:
+            ServerStateError: the server was started or shut down before.
+            TypeError: `handler` is not a handler.
+            BrokerRefusedError: the broker refuses requests, for example because of a wrong password.
+            RuntimeError: a module that a handler process imports starts a server.
         """
         if self._state != "new":
             raise ServerStateError(self._state, "start")
         if importing.get():
             raise RuntimeError(
-                "a server is started by a module that a handler process imports: "
-                'start it under `if __name__ == "__main__":`'
+                "a handler process imports the module that starts this server: "
+                'start the server under `if __name__ == "__main__":`'
             )
         step = adapt_handler(handler)
-        outage = await self._greet()
+        outage = await self._first_ping()
         if self.state != "new":
             raise ServerStateError(self._state, "start")
         self._state = "active"
         self._worker = Worker(self._broker, step, self._settings, Random())  # noqa: S311 - jitter and draws
-        self._begin(self._work(self._worker, outage or Outage(log, reached=True)))
+        self._start_main(self._work(self._worker, outage or Outage(log, reached=True)))
         queues = ", ".join(self._settings.preference.names)
-        log.info("%s on queues %s of %r", "waiting to work" if outage else "working", queues, self._broker)
-        if self._stops_at_once:
+        log.info("%s queues %s on %r", "waiting to serve" if outage else "serving", queues, self._broker)
+        if self._stop_on_start:
             self.stop()
 
     def stop(self) -> None:
-        """Take no more tasks; those in hand go on. From any thread.
+        """Stop taking new tasks. Runs in progress continue. May be called from any thread.
 
-        ServerStateError for a server that was never started.
+        Raises:
+            ServerStateError: the server was never started.
         """
         if self._state == "new":
             raise ServerStateError(self._state, "stop")
         if self._state == "active" and self._worker:
             self._state = "stopped"
-            self._on_its_loop(self._worker.stop)
-            log.info("taking no more tasks")
+            self._call_on_loop(self._worker.stop)
+            log.info("stopped taking new tasks")
 
     @property
     def loop_lag(self) -> timedelta:
-        """How far the event loop of this server is behind, zero unless something blocks it; from any thread.
+        """How long the event loop of this server has been blocked; zero while it is responsive.
 
-        It is measured at least twice a second from `start` to the end of the shutdown, and zero otherwise.
+        May be read from any thread. It is measured at least twice a second from `start` to the end of the
+        shutdown, and is zero at other times.
         """
         return timedelta(seconds=self._worker.loop_lag if self._worker else 0.0)
 
     async def ping(self) -> None:
-        """Ask the broker for a sign of life: BrokerUnavailable or another of its errors if there is none."""
+        """Check that the broker answers.
+
+        Raises:
+            ServerStateError: the server is closed.
+            BrokerUnavailable: the broker does not answer. It may raise another AsynqError instead.
+        """
         if self._state == "closed":
             raise ServerStateError(self._state, "ping")
         await self._broker.aexecute(Ping())
 
-    # --- the rest is its own ------------------------------------------------------------------------
+    # --- lifecycle ----------------------------------------------------------------------------------
 
     @property
-    def _patience(self) -> float:
+    def _drain_timeout(self) -> float:
         return self._settings.shutdown_timeout / 1000
 
     def _begin_shutdown(self) -> None:
@@ -221,37 +268,35 @@ class Server(Lifecycle):
             self._state = "stopped"
             self._worker.shut_down()
 
-    async def _greet(self) -> Outage | None:
-        """The outage that is told of if the broker does not answer."""
+    async def _first_ping(self) -> Outage | None:
+        """Ping the broker. Returns the outage that was logged if it does not answer."""
         try:
             async with timeouts.timeout(FIRST_PING_TIMEOUT):
                 await self.ping()
         except TimeoutError:
-            log.warning(
-                "the broker does not answer yet and is waited for: no answer within %g s", FIRST_PING_TIMEOUT
-            )
-            return Outage(log, told=True, why=False)
+            log.warning("cannot reach the broker, retrying: no answer within %g s", FIRST_PING_TIMEOUT)
+            return Outage(log, logged=True, with_reason=False)
         except BrokerUnavailable as error:
-            log.warning("the broker does not answer yet and is waited for: %s", error.reason)
-            return Outage(log, told=True)
+            log.warning("cannot reach the broker, retrying: %s", error.reason)
+            return Outage(log, logged=True)
         return None
 
     async def _work(self, worker: Worker, outage: Outage) -> None:
         shared_outage.set(outage)
         await worker.run()
 
-    def _hurry(self) -> None:
+    def _force_shutdown(self) -> None:
         if self._worker:
-            self._worker.hurry()
+            self._worker.force_shutdown()
 
     @property
-    def _quiet(self) -> Callable[[], None]:
-        def quiet() -> None:
+    def _on_sigtstp(self) -> Callable[[], None]:
+        def stop() -> None:
             if self._state == "active":
                 self.stop()
-            self._stops_at_once = self._state == "new"
+            self._stop_on_start = self._state == "new"
 
-        return quiet
+        return stop
 
 
 def _concurrency(given: int | None) -> int:

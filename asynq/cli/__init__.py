@@ -1,1 +1,1 @@
-"""The command line: one module a command, all of them thin over the library."""
+"""The command line. One module per command, each a thin layer over the library."""

@@ -1,4 +1,4 @@
-"""What is typed on a command line, read into values. Malformed text is a usage error that says why."""
+"""Parses command-line arguments: durations, queues, limits and handlers. Invalid input is a usage error."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def usage_error(text: str) -> typer.BadParameter:
-    """The error of something typed that cannot be honoured, as it may be shown on a terminal."""
+    """Make a usage error whose text is safe to show on a terminal."""
     return typer.BadParameter(shown(text))
 
 
 def read_duration(option: str, text: str) -> timedelta:
-    """A duration such as 30s, 1m30s or 500ms; a bare number counts seconds."""
+    """Parse a duration such as 30s, 1m30s or 500ms. A number without a unit is in seconds."""
     try:
         return parse_duration(f"{text}s" if text.replace(".", "", 1).isdecimal() else text)
     except ValueError as error:
@@ -35,12 +35,12 @@ def read_duration(option: str, text: str) -> timedelta:
 
 
 def read_queues(texts: Iterable[str]) -> dict[str, int]:
-    """Weights by queue from NAME or NAME=WEIGHT; a name alone weighs 1."""
+    """Parse NAME or NAME=WEIGHT into weights by queue. The default weight is 1."""
     queues: dict[str, int] = {}
     for text in texts:
         name, _, weight = text.rpartition("=") if "=" in text else (text, "", "1")
         if not name.strip() or not weight.isdecimal() or int(weight) < 1:
-            raise usage_error(f"--queue {text!r}: write NAME or NAME=WEIGHT, the weight from 1 on")
+            raise usage_error(f"--queue {text!r}: use NAME or NAME=WEIGHT, with a weight of at least 1")
         if name in queues:
             raise usage_error(f"--queue {text!r}: queue {name!r} is given twice")
         queues[name] = int(weight)
@@ -48,12 +48,12 @@ def read_queues(texts: Iterable[str]) -> dict[str, int]:
 
 
 def read_limits(option: str, texts: Iterable[str]) -> dict[str, int]:
-    """Limits by queue from NAME=NUMBER."""
+    """Parse NAME=NUMBER into limits by queue."""
     limits: dict[str, int] = {}
     for text in texts:
         name, _, number = text.rpartition("=")
         if not name.strip() or not number.isdecimal() or int(number) < 1:
-            raise usage_error(f"{option} {text!r}: write NAME=NUMBER, the number from 1 on")
+            raise usage_error(f"{option} {text!r}: use NAME=NUMBER, with a number of at least 1")
         if name in limits:
             raise usage_error(f"{option} {text!r}: queue {name!r} is given twice")
         limits[name] = int(number)
@@ -61,24 +61,24 @@ def read_limits(option: str, texts: Iterable[str]) -> dict[str, int]:
 
 
 def load_handler(target: str, app_dir: Path) -> HandlerAdapter:
-    """The mux or handler that MODULE:NAME names, the module searched in `app_dir` first.
+    """Import the mux or handler MODULE:NAME. The module is searched in `app_dir` first.
 
-    What the module itself raises while it is imported is not caught.
+    Errors that the module raises during its import are not caught.
     """
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
-        raise usage_error(f"{target!r}: write MODULE:NAME, for example app.tasks:mux")
+        raise usage_error(f"{target!r}: use MODULE:NAME, for example app.tasks:mux")
     if not all(map(str.isidentifier, module_name.removesuffix(".py").split("."))):
         raise usage_error(
-            f"{module_name!r} is not the name of a module: write it with dots, for example app.tasks:mux,"
-            " and give the directory to find it in with --app-dir"
+            f"{module_name!r} is not a module name: use a dotted name, for example app.tasks:mux,"
+            " and pass its directory with --app-dir"
         )
     directory = str(app_dir.resolve())
     if directory not in sys.path:
         sys.path.insert(0, directory)
     if not _exists(module_name):
-        hint = "; write it without '.py'" if module_name.endswith(".py") else ""
-        raise usage_error(f"there is no module {module_name!r} (looked in {directory} first){hint}")
+        hint = "; omit '.py'" if module_name.endswith(".py") else ""
+        raise usage_error(f"there is no module {module_name!r} (searched {directory} first){hint}")
     value: Any = import_module(module_name)
     for name in path.split("."):
         if not hasattr(value, name):
@@ -87,11 +87,11 @@ def load_handler(target: str, app_dir: Path) -> HandlerAdapter:
     try:
         return adapt_handler(value)
     except TypeError as error:
-        raise usage_error(f"{target!r} is no handler: {error}") from None
+        raise usage_error(f"{target!r} is not a handler: {error}") from None
 
 
 def _exists(module_name: str) -> bool:
-    """False when the module or a package around it is missing; importing it may still fail."""
+    """Whether the module and its parent packages exist. Importing it may still fail."""
     try:
         return find_spec(module_name) is not None
     except ModuleNotFoundError as error:

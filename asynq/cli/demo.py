@@ -1,4 +1,4 @@
-"""`asynq demo`: see the queue at work, and that it loses nothing when a worker is killed."""
+"""`asynq demo`: processes real files with several workers, kills one, and shows that no task is lost."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def demo(
             metavar="[DIR]",
             exists=True,
             file_okay=False,
-            help="The files to work on. [default: Python's standard library]",
+            help="Directory with the files to process. [default: Python's standard library]",
         ),
     ] = None,
     *,
@@ -43,20 +43,23 @@ def demo(
             "-b",
             metavar="URL",
             envvar=BROKER_VARIABLE,
-            help="[default: an embedded broker in a temporary file]",
+            help="URL of a broker. [default: an embedded broker in a temporary file]",
         ),
     ] = None,
-    processes: Annotated[int, typer.Option("--processes", "-p", min=2, help="Worker processes.")] = 2,
+    processes: Annotated[
+        int, typer.Option("--processes", "-p", min=2, help="Number of worker processes.")
+    ] = 2,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, help="Work on this many files at most.")
+        int, typer.Option("--limit", "-n", min=1, help="Maximum number of files to process.")
     ] = 5000,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Digest and count every file of a directory, and kill a worker on the way: nothing is lost.
+    """Show that a killed worker loses no tasks.
 
-    Two tasks a file, for an async and a plain handler, through two queues with weights, in worker processes
-    of which one is killed with SIGKILL. Exit status 1 if a task was lost. On a broker of your own it works in
-    two queues named demo-..., and deletes them at the end.
+    The demo processes every file of a directory. Each file gets two tasks, one for an async and one for a
+    sync handler, in two queues with weights. Several worker processes run them, and one of these is killed
+    with SIGKILL. The exit status is 1 if a task is lost. The demo uses two queues named demo-... and deletes
+    them at the end.
     """
     from asynq.demo.run import Demo, readable_files
 
@@ -78,12 +81,12 @@ def demo(
 
 
 def _show(prepared: Demo, *, as_json: bool) -> int:
-    """Run the demo and print how it goes and how it ended; the exit status."""
+    """Run the demo, and print its progress and result. Returns the exit status."""
     from rich.console import Console
 
     from asynq.demo.display import display_for, print_table
 
-    # With --json, stdout is for the machine alone.
+    # With --json, stdout contains nothing but JSON.
     console = Console(file=sys.stderr if as_json else sys.stdout)
     try:
         with display_for(console) as display:
@@ -103,6 +106,6 @@ def _show(prepared: Demo, *, as_json: bool) -> int:
 
 
 def _print_tail(log: Path) -> None:
-    """The last the workers said, for whoever has to find out."""
+    """Print the last log lines of the workers, for debugging."""
     for line in log.read_text(errors="replace").splitlines()[-_TAIL:]:
         typer.echo(shown(line), err=True)

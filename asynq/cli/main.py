@@ -1,4 +1,4 @@
-"""The `asynq` command: its subcommands, and nothing of what they do."""
+"""The `asynq` command and its subcommands."""
 
 from __future__ import annotations
 
@@ -35,4 +35,4 @@ def main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """What holds for every subcommand."""
+    """Options of the command itself."""

@@ -12,7 +12,7 @@ from asynq.info import TaskInfo
 from asynq.protocol.ops import GetTask
 from asynq.runtime import timeouts
 from asynq.runtime.backoff import Backoff
-from asynq.runtime.interval_loop import JITTER, POLL_INTERVAL, POLL_INTERVAL_WITHOUT_PUSH
+from asynq.runtime.interval_loop import FALLBACK_POLL_INTERVAL, JITTER, NO_PUSH_POLL_INTERVAL
 from asynq.runtime.loop_local import LoopLocal
 from asynq.task_state import TaskState
 
@@ -70,9 +70,9 @@ class Results:
         """The task's next change, and the seconds after which to read the task in any case."""
         try:
             watcher = self._watchers.get(self._broker.watcher)
-            change, poll = await watcher.watch(look.queue, look.task_id), POLL_INTERVAL
+            change, poll = await watcher.watch(look.queue, look.task_id), FALLBACK_POLL_INTERVAL
         except AsynqError:
-            change, poll = asyncio.get_running_loop().create_future(), POLL_INTERVAL_WITHOUT_PUSH
+            change, poll = asyncio.get_running_loop().create_future(), NO_PUSH_POLL_INTERVAL
         return change, poll * self._rng.uniform(1 - JITTER, 1 + JITTER)
 
 

@@ -1,1 +1,1 @@
-"""The demo: real work on real files by several worker processes, one of which is killed halfway."""
+"""The demo: several worker processes process real files, and one of them is killed midway."""

@@ -1,4 +1,4 @@
-"""The demo on a screen: a moving bar on a terminal, plain lines elsewhere, a table at the end."""
+"""Output of the demo: a progress bar on a terminal, plain lines elsewhere, and a table at the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class BarDisplay:
-    """A progress bar; for terminals."""
+    """A progress bar, for terminals."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -52,7 +52,7 @@ class BarDisplay:
 
 
 class LineDisplay:
-    """At most one line a second; for files and pipes."""
+    """At most one line per second, for files and pipes."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -63,7 +63,7 @@ class LineDisplay:
         print(text, file=self._stream, flush=True)
 
     def update(self, completed: int, total: int) -> None:
-        """Print how far it is, once a second and at the end."""
+        """Print the progress, once per second and at the end."""
         if time.monotonic() >= self._next or completed == total:
             self._next = time.monotonic() + 1.0
             self.say(f"{completed} of {total} tasks completed")
@@ -76,13 +76,13 @@ class LineDisplay:
 
 
 def display_for(console: Console) -> BarDisplay | LineDisplay:
-    """The display that suits where the console writes to."""
+    """Choose the display for the console: a bar for a terminal, lines for anything else."""
     return BarDisplay(console) if console.is_terminal else LineDisplay(console.file)
 
 
 def print_table(console: Console, report: DemoReport) -> None:
-    """The report as a table."""
-    # As Text: a path is no markup, whatever brackets it has.
+    """Print the report as a table."""
+    # As Text, because a path with brackets must not be parsed as markup.
     directory = shown(report.directory)
     table = Table(title=Text(f"{report.files} files of {directory} in {report.seconds:.1f} s"))
     table.add_column("tasks")

@@ -1,4 +1,4 @@
-"""What became of the demo's tasks: told by the broker, not by the workers."""
+"""The result of the demo: task counts, as reported by the broker and not by the workers."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _PAGE = 500
 
 @frozen(kw_only=True)
 class TaskCounts:
-    """The numbers of one kind of task."""
+    """Counts of one kind of task."""
 
     enqueued: int
     completed: int
     """Tasks the broker shows as completed, with their result."""
     run_more_than_once: int
-    """Tasks of which more than one run began."""
+    """Tasks with more than one started run."""
 
     @property
     def lost(self) -> int:
-        """Tasks that did not complete."""
+        """Number of tasks that did not complete."""
         return self.enqueued - self.completed
 
     def __add__(self, other: TaskCounts) -> TaskCounts:
@@ -45,14 +45,14 @@ class TaskCounts:
 
 @frozen(kw_only=True)
 class DemoReport:
-    """How the demo ended."""
+    """The result of the demo."""
 
     broker: str
     directory: str
     files: int
     processes: int
     killed: tuple[int, ...]
-    """Process ids of the workers that were killed on the way."""
+    """Process ids of the workers that were killed."""
     seconds: float
     """From the first enqueue to the last completion."""
     tallies: Mapping[str, TaskCounts]
@@ -60,15 +60,15 @@ class DemoReport:
 
     @property
     def total(self) -> TaskCounts:
-        """All kinds together."""
+        """The sum of all kinds."""
         return sum(self.tallies.values(), TaskCounts(enqueued=0, completed=0, run_more_than_once=0))
 
     def per_second(self, tally: TaskCounts) -> float:
-        """Tasks completed a second."""
+        """Completed tasks per second."""
         return tally.completed / self.seconds if self.seconds else 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """The report for machines."""
+        """The report as JSON data."""
         numbers = {
             kind: {**asdict(tally), "lost": tally.lost, "per_second": round(self.per_second(tally), 1)}
             for kind, tally in {**self.tallies, "total": self.total}.items()
@@ -85,18 +85,18 @@ class DemoReport:
 
 
 def runs_begun(run_log: Path) -> Counter[str]:
-    """How many runs of each task began."""
+    """Count the started runs of each task."""
     return Counter(line.split()[0] for line in run_log.read_text().splitlines())
 
 
 def last_to_begin(run_log: Path, pids: Collection[int]) -> int | None:
-    """Which of these processes began the latest run, None when none of them has begun any."""
+    """The process, among these, that started the latest run. None if none of them has started a run."""
     begun = (int(line.split()[1]) for line in reversed(run_log.read_text().splitlines()))
     return next((pid for pid in begun if pid in pids), None)
 
 
 async def tally(broker: Broker, queue: str, task_ids: Collection[str], runs: Mapping[str, int]) -> TaskCounts:
-    """Count the tasks of one queue: completed ones by asking the broker, runs by `runs_begun`."""
+    """Count the tasks of one queue. Completed tasks are listed by the broker, runs come from `runs_begun`."""
     completed: set[str] = set()
     offset = 0
     while page := await broker.aexecute(

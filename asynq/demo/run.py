@@ -1,4 +1,4 @@
-"""The demo from first to last: enqueue, work, kill a worker, wait, count."""
+"""Runs the demo: starts workers, enqueues tasks, kills a worker, waits for all tasks, and counts."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ if TYPE_CHECKING:
 
 WORKER_LEASE = timedelta(seconds=2)
 RESULT_RETENTION = timedelta(hours=1)
-"""Longer than any demo: completed tasks are counted at the end."""
-QUEUE_WEIGHTS = {DIGEST: 2, COUNT: 1}
+"""Longer than any demo, because completed tasks are counted at the end."""
+DEMO_QUEUE_WEIGHTS = {DIGEST: 2, COUNT: 1}
 CONCURRENCY = 16
 PROGRESS_TIMEOUT = 15.0
-"""Seconds without a single completion after which what is left counts as lost."""
+"""Seconds without a completed task after which the remaining tasks count as lost."""
 _CHUNK = 500
 _POLL = 0.02
 _PASSED_OVER = {"__pycache__", "site-packages", "dist-packages", ".git"}
 
 
 class Progress(Protocol):
-    """Shows how far the demo is."""
+    """Displays the progress of the demo."""
 
     def say(self, text: str) -> None:
-        """Something happened."""
+        """Display a message."""
         ...
 
     def update(self, completed: int, total: int) -> None:
-        """This many of the tasks are completed."""
+        """Display how many tasks completed."""
         ...
 
 
-class _Told(logging.Handler):
-    """What the supervisor logs, as part of the progress."""
+class _ProgressHandler(logging.Handler):
+    """Displays the log lines of the supervisor as part of the progress."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__()
@@ -69,8 +69,8 @@ class _Told(logging.Handler):
 
 
 @contextmanager
-def _telling(progress: Progress) -> Iterator[None]:
-    handler = _Told(progress)
+def _supervisor_log_shown(progress: Progress) -> Iterator[None]:
+    handler = _ProgressHandler(progress)
     supervisor_log.addHandler(handler)
     try:
         yield
@@ -80,19 +80,23 @@ def _telling(progress: Progress) -> Iterator[None]:
 
 @frozen(kw_only=True)
 class Demo:
-    """One run of the demo. Its queues have names of their own, so any broker will do."""
+    """One run of the demo. Its queues have unique names, so any broker can be used."""
 
     broker_url: str
     directory: Path
     files: Sequence[Path]
     processes: int
     scratch: Path
-    """A directory of its own for the run log and the workers' output."""
+    """A temporary directory for the run log and the workers' output."""
 
     async def run(self, progress: Progress) -> DemoReport:
-        """Do it. Leaves no process behind, however it ends; AsynqError when the broker cannot be used."""
+        """Run the demo. All worker processes have ended when this returns or raises.
+
+        Raises:
+            AsynqError: the broker cannot be used.
+        """
         run_id = uuid4().hex[:8]
-        queues = {kind: f"demo-{run_id}:{kind.partition(':')[2]}" for kind in QUEUE_WEIGHTS}
+        queues = {kind: f"demo-{run_id}:{kind.partition(':')[2]}" for kind in DEMO_QUEUE_WEIGHTS}
         broker = connect(self.broker_url)
         try:
             async with self._workers(queues, progress) as supervisor:
@@ -130,19 +134,19 @@ class Demo:
     @asynccontextmanager
     async def _workers(self, queues: Mapping[str, str], progress: Progress) -> AsyncIterator[Supervisor]:
         self._run_log.touch()
-        with self.worker_log.open("wb") as output, _telling(progress):
+        with self.worker_log.open("wb") as output, _supervisor_log_shown(progress):
             supervisor = Supervisor(
                 worker_command(
                     "asynq.demo.tasks:mux",
                     log_level=LogLevel.WARNING,
-                    queues={queue: QUEUE_WEIGHTS[kind] for kind, queue in queues.items()},
+                    queues={queue: DEMO_QUEUE_WEIGHTS[kind] for kind, queue in queues.items()},
                     concurrency=CONCURRENCY,
                     lease=WORKER_LEASE,
                 ),
                 self.processes,
                 env={**os.environ, BROKER_VARIABLE: self.broker_url, RUN_LOG_VARIABLE: str(self._run_log)},
                 stop_timeout=PROGRESS_TIMEOUT,
-                rng=random.Random(),  # noqa: S311 - spreads restarts, guards nothing
+                rng=random.Random(),  # noqa: S311 - jitter of restarts
                 stderr=output,
             )
             working = asyncio.create_task(supervisor.run())
@@ -157,7 +161,7 @@ class Demo:
     async def _enqueue(
         self, broker: Broker, queues: Mapping[str, str], progress: Progress
     ) -> dict[str, list[str]]:
-        """Enqueue one task of each kind per file; the ids by kind."""
+        """Enqueue one task of each kind per file. Returns the ids by kind."""
         client = AsyncClient(broker)
         await client.ping()
         task_ids: dict[str, list[str]] = {kind: [] for kind in queues}
@@ -174,7 +178,7 @@ class Demo:
     async def _watch(
         self, broker: Broker, queues: Sequence[str], supervisor: Supervisor, progress: Progress
     ) -> tuple[int, ...]:
-        """Wait for the last completion, and kill a worker on the way; whom."""
+        """Wait until all tasks completed, killing one worker midway. Returns the killed worker's pid."""
         killed: tuple[int, ...] = ()
         total, before, since = len(self.files) * len(queues), 0, time.monotonic()
         while True:
@@ -183,12 +187,12 @@ class Demo:
             progress.update(completed, total)
             if completed == total:
                 if not killed:
-                    progress.say("all was done before a worker could be killed: try more files")
+                    progress.say("all tasks completed before a worker could be killed: use more files")
                 return killed
             if completed > before:
                 before, since = completed, time.monotonic()
             elif time.monotonic() - since > PROGRESS_TIMEOUT:
-                progress.say(f"nothing was completed for {PROGRESS_TIMEOUT:g} s: giving up")
+                progress.say(f"no task completed for {PROGRESS_TIMEOUT:g} s: giving up")
                 return killed
             third = completed * 3 >= total
             if not killed and third and (victim := last_to_begin(self._run_log, supervisor.pids)):
@@ -199,10 +203,10 @@ class Demo:
 
 
 async def _clean_up(broker: Broker, queues: Sequence[str], progress: Progress) -> None:
-    """Delete the demo's queues, but for one in which a task still counts as active: it was lost."""
+    """Delete the queues of the demo, except for a queue with a task that is still active, and thus lost."""
     if not broker.capabilities.supports(DeleteQueue):
         backend = broker.capabilities.backend
-        progress.say(f"the {backend} broker cannot delete queues: {', '.join(queues)} stay")
+        progress.say(f"the {backend} broker cannot delete queues: {', '.join(queues)} remain")
         return
     inspector = AsyncInspector(broker)
     for queue in queues:
@@ -211,12 +215,12 @@ async def _clean_up(broker: Broker, queues: Sequence[str], progress: Progress) -
 
 
 def batched(files: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
-    """The files in pieces of at most `size`."""
+    """Split the files into chunks of at most `size`."""
     return (files[start : start + size] for start in range(0, len(files), size))
 
 
 def readable_files(directory: Path, limit: int) -> list[Path]:
-    """At most `limit` readable files below the directory, in order; not caches and installed packages."""
+    """List up to `limit` readable files of a directory tree, without caches and installed packages."""
     found = []
     for parent, names, files in os.walk(directory):
         names[:] = sorted(name for name in names if name not in _PASSED_OVER)

@@ -1,4 +1,4 @@
-"""What the demo's workers do with a file: an async handler digests it, a plain one counts it."""
+"""The handlers of the demo: an async handler computes a file's SHA-256, a sync handler counts its words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ mux = asynq.ServeMux()
 
 @mux.handler(DIGEST)
 async def digest(ctx: Context, task: Task) -> str:
-    """The SHA-256 of the file."""
+    """Return the SHA-256 of the file."""
     log_run(ctx)
     content = await asyncio.to_thread(read, task)
     return sha256(content).hexdigest()
@@ -31,22 +31,22 @@ async def digest(ctx: Context, task: Task) -> str:
 
 @mux.handler(COUNT)
 def count(ctx: Context, task: Task) -> dict[str, int]:
-    """Lines, words and bytes of the file, as `wc` counts them."""
+    """Return the lines, words and bytes of the file, as `wc` counts them."""
     log_run(ctx)
     content = read(task)
     return {"lines": content.count(b"\n"), "words": len(content.split()), "bytes": len(content)}
 
 
 def read(task: Task) -> bytes:
-    """The content of the file whose path is the payload: as bytes, for names need not be UTF-8."""
+    """Read the file whose path is the payload. The path is in bytes, because names need not be UTF-8."""
     try:
         return Path(os.fsdecode(task.payload)).read_bytes()
     except FileNotFoundError:
-        return b""  # Deleted since it was listed: there is nothing to work on, and nothing failed.
+        return b""  # Deleted since it was listed. This is not a failure.
 
 
 def log_run(ctx: Context) -> None:
-    """Note that a run began: one line, whole even when several processes write at once."""
+    """Log the start of a run. The line is written atomically, because several processes write to the file."""
     os.write(_run_log(), f"{ctx.task_id} {os.getpid()}\n".encode())
 
 

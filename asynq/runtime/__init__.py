@@ -1,1 +1,1 @@
-"""Event loops, threads, signals and logging: plumbing that knows no task."""
+"""Event loops, threads, signals and logging. Nothing here depends on tasks."""

@@ -22,11 +22,11 @@ T = TypeVar("T")
 log = get_logger("asynq.server")
 
 CANCEL_TIMEOUT = 1.0
-"""Seconds that coroutines of the user have to end when all else has ended."""
+"""Seconds that remaining coroutines of the user have to end after they are cancelled."""
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes uvloop's event loops where it is installed; None for asyncio's own."""
+    """The event loop factory of uvloop if it is installed. None: use the default of asyncio."""
     try:
         import uvloop
     except ImportError:
@@ -35,12 +35,17 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def run_blocking(main: Callable[[], Coroutine[Any, Any, None]], instead: str) -> None:
-    """Run in an event loop of its own, whose end waits for no thread, and for no coroutine that goes on.
+    """Run a coroutine in a new event loop. The end does not wait for threads or for remaining coroutines.
 
-    RuntimeError, naming what to do instead, where an event loop is running already.
+    Args:
+        main: returns the coroutine.
+        instead: what to call instead if an event loop is running, for the error message.
+
+    Raises:
+        RuntimeError: an event loop is already running in this thread.
     """
-    if _runs_already():
-        raise RuntimeError(f"run() blocks, and here an event loop is running: use {instead}")
+    if _loop_is_running():
+        raise RuntimeError(f"run() blocks and an event loop is already running: use {instead}")
     with signals_reset_in_children(CHILD_MASKED_SIGNALS):
         _run(asyncio.Runner(loop_factory=loop_factory()), main)
 
@@ -51,17 +56,17 @@ def _run(runner: asyncio.Runner, main: Callable[[], Coroutine[Any, Any, None]]) 
         loop.set_default_executor(LoopThreadPool(min(32, (os.cpu_count() or 1) + 4)))
         run_to_end(loop, main())
     finally:
-        # Closing waits for every task of the loop, for ever if need be.
-        if run_to_end(loop, _others_end()):
+        # Closing waits for all tasks of the loop, without a limit.
+        if run_to_end(loop, _cancel_others()):
             runner.close()
 
 
 def run_to_end(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
     """Run the loop until this coroutine ends, whatever other tasks and callbacks on the loop raise.
 
-    SystemExit and KeyboardInterrupt end a loop of asyncio from any task, beside being the outcome of that
-    task: here they are logged, and the loop goes on. So is what handlers of signals and of log records raise
-    in the loop itself. A Ctrl-C that nobody handles cancels the coroutine, and is raised at its end.
+    In asyncio, a SystemExit or KeyboardInterrupt from any task also ends the loop. Here it is logged and the
+    loop continues. The same applies to errors that signal handlers and log handlers raise in the loop itself.
+    An unhandled Ctrl-C cancels the coroutine; KeyboardInterrupt is raised when the coroutine has ended.
     """
     task = loop.create_task(coroutine)
     interrupt: KeyboardInterrupt | None = None
@@ -81,7 +86,7 @@ def run_to_end(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T
                 _survive(error, ran=bool(steps))
         else:
             if not task.done():
-                log.warning("the event loop was stopped by a task or a callback; it goes on")
+                log.warning("a task or callback stopped the event loop, which continues")
     task.remove_done_callback(_stop_loop)
     if interrupt is not None:
         raise interrupt
@@ -89,11 +94,11 @@ def run_to_end(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T
 
 
 def _survive(error: BaseException, *, ran: bool) -> None:
-    """Log what made an event loop return; raise it when the loop did not even begin to run."""
+    """Log the error that made the event loop return. Raise it if the loop did not run at all."""
     if isinstance(error, SystemExit | KeyboardInterrupt):
-        log.error("a coroutine or a callback raised what ends programs: it alone ends", exc_info=error)
+        log.error("a coroutine or callback tried to exit the process; only it ends", exc_info=error)
     elif ran:
-        log.error("what handles signals or log records broke into the event loop; it goes on", exc_info=error)
+        log.error("a signal handler or log handler raised in the event loop, which continues", exc_info=error)
     else:
         raise error
 
@@ -103,14 +108,14 @@ def _stop_loop(task: asyncio.Task[Any]) -> None:
 
 
 def _interrupts() -> bool:
-    """Whether SIGINT raises KeyboardInterrupt: before and after the signals are handled, or instead."""
+    """Whether SIGINT raises KeyboardInterrupt, because no other handler is set."""
     return (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
 
 
-def _runs_already() -> bool:
+def _loop_is_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -118,8 +123,8 @@ def _runs_already() -> bool:
     return True
 
 
-async def _others_end() -> bool:
-    """Cancel what else runs on this loop; whether all of it has ended within CANCEL_TIMEOUT."""
+async def _cancel_others() -> bool:
+    """Cancel all other tasks of this loop. Returns whether all of them ended within CANCEL_TIMEOUT."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
@@ -128,6 +133,6 @@ async def _others_end() -> bool:
     _, left = await timeouts.wait(others, CANCEL_TIMEOUT)
     if left:
         log.warning(
-            "%d coroutines do not end when they are cancelled: the program ends without them", len(left)
+            "%d coroutines did not end after they were cancelled; the process ends without them", len(left)
         )
     return not left

@@ -1,4 +1,4 @@
-"""What a forked child keeps of this process: neither its signal handling nor its place in our code."""
+"""Forks by user code: the child gets the original signal handlers and exits where the user's call ends."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _before: dict[signal.Signals, Any] = {}
-"""The signals that this process handles, and how each was handled before."""
+"""The signals that this process handles now, with their previous handlers."""
 
 
 class _Masks(threading.local):
-    """The signals that a thread had blocked before it began to fork."""
+    """The signals that a thread had blocked before it forked."""
 
     before: set[Any] | None = None
 
@@ -29,10 +29,10 @@ _masks = _Masks()
 
 @contextmanager
 def signals_reset_in_children(numbers: Iterable[signal.Signals]) -> Iterator[None]:
-    """Handle these signals in here; a child that is forked meanwhile handles them as before.
+    """Give children that are forked in this context the current handlers of these signals.
 
-    Without this, a signal sent to the child reaches the event loop of its parent, and does not end the child.
-    Does nothing outside the main thread, which alone can handle signals.
+    Without this, a signal sent to a child would reach the event loop of its parent and would not end the
+    child. Does nothing outside the main thread, because only the main thread can set signal handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -48,10 +48,10 @@ def signals_reset_in_children(numbers: Iterable[signal.Signals]) -> Iterator[Non
 
 
 class ExitForkedChild:
-    """Around a call of a user's function: a child that it forks ends where the call ends.
+    """Context manager around a call of user code. A child that the call forks exits where the call ends.
 
-    The child exits as a program does: with status 0, that of its SystemExit, or 1 after another error, whose
-    traceback it prints. Without this it would go on as a second copy of its parent.
+    The child exits like a program: with status 0, with the status of its SystemExit, or, after any other
+    error, with status 1 and a traceback. Without this, it would continue as a second copy of its parent.
     """
 
     __slots__ = ("_pid",)
@@ -75,14 +75,14 @@ def _exit(error: BaseException | None) -> None:
         elif error is not None:
             sys.stderr.write(f"{shown_traceback(error)}\n")
     finally:
-        # Not sys.exit: what this process would do at its end is for its parent to do.
+        # Not sys.exit: exit handlers of this process are for its parent to run.
         with suppress(BaseException):
             flush()
         os._exit(status & 0xFF)
 
 
 def flush() -> None:
-    """Write out what was printed."""
+    """Flush stdout and stderr."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError, OSError):
             stream.flush()
@@ -90,7 +90,7 @@ def flush() -> None:
 
 def _before_fork() -> None:
     if _before:
-        # A signal must not arrive in the child before the child handles it as its own.
+        # A signal must not arrive in the child before the child has its own handlers.
         _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _before)
 
 
@@ -107,7 +107,7 @@ def _after_in_child() -> None:
         _before.clear()
         for number, handler in handlers.items():
             signal.signal(number, signal.SIG_IGN if handler == signal.SIG_IGN else signal.SIG_DFL)
-        # A signal that came meanwhile acts now. What a handler of Python raises would be lost in here.
+        # A pending signal takes effect now. An error that a Python handler raises here would be lost.
         _after_in_parent()
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Heartbeats: servers and schedulers write their record again before it expires."""
+"""Heartbeat of servers and schedulers: renews their record in the broker and removes it at shutdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asynq.errors import AsynqError, BrokerUnavailable
 from asynq.runtime import timeouts
-from asynq.runtime.backoff import ErrorReporter
+from asynq.runtime.error_reporter import ErrorReporter
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
@@ -20,18 +20,25 @@ if TYPE_CHECKING:
 log = get_logger("asynq.loops")
 
 DEREGISTER_TIMEOUT = 1.0
-"""Seconds a shutdown waits to be seen no more."""
+"""Seconds a shutdown waits until the record is removed."""
 UNREACHABLE_DEREGISTER_TIMEOUT = 0.2
-"""The same of a broker that does not answer."""
+"""The same, if the broker did not answer before."""
 
 
 def host() -> str:
-    """Name of this machine."""
+    """The name of this machine."""
     return socket.gethostname() or "unknown-host"
 
 
 class Heartbeat:
-    """Each step writes what `beat` answers, the end of it what `last` is. `time` is told to `beat` before."""
+    """Writes the record of a server or scheduler at each step, and removes it at the end.
+
+    Args:
+        broker: the broker.
+        beat: returns the operation that writes the record. `time` is synchronized before it is called.
+        last: the operation that removes the record.
+        time: the broker's time.
+    """
 
     def __init__(
         self, broker: Broker, beat: Callable[[], Op[None]], last: Op[None], time: BrokerTime
@@ -40,30 +47,31 @@ class Heartbeat:
         self._time = time
         self._beat = beat
         self._last = last
-        self._troubles = ErrorReporter(log, "the heartbeat")
+        self._errors = ErrorReporter(log, "the heartbeat")
 
     async def step(self) -> float | None:
-        """Be seen. A broker that is away is the loop's matter, one that refuses is logged once."""
+        """Write the record. A refusal is logged once; BrokerUnavailable is raised for the loop to handle."""
         try:
             await self._time.sync(self._broker)
             await self._broker.aexecute(self._beat())
         except BrokerUnavailable:
             raise
         except AsynqError as error:
-            self._troubles.failed(error)
+            self._errors.failed(error)
         else:
-            self._troubles.worked()
+            self._errors.worked()
         return None
 
     async def end(self, *, answered: bool = True) -> None:
-        """Remove the record. If the broker does not take that, the record expires on its own.
+        """Remove the record. If the broker is unreachable, the record expires on its own.
 
-        answered: the broker answered until now; else there is little use in waiting for it.
+        Args:
+            answered: whether the broker answered recently. If not, this waits for a shorter time.
         """
         try:
             async with timeouts.timeout(DEREGISTER_TIMEOUT if answered else UNREACHABLE_DEREGISTER_TIMEOUT):
                 await self._broker.aexecute(self._last)
         except TimeoutError:
-            log.info("the record of this process expires on its own: the broker does not answer in time")
+            log.info("cannot deregister, the heartbeat expires on its own: the broker did not answer in time")
         except AsynqError as error:
-            log.info("the record of this process expires on its own: %s", error)
+            log.info("cannot deregister, the heartbeat expires on its own: %s", error)

@@ -1,4 +1,4 @@
-"""The only interval code: runs a step again and again, with jitter, patience, and a way to stop."""
+"""Runs the step of a background loop at intervals, with jitter, back-off after errors, wake-up and stop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from asynq.errors import BrokerFullError, BrokerRefusedError, BrokerUnavailable
 from asynq.runtime import timeouts
-from asynq.runtime.backoff import Backoff, ErrorReporter
+from asynq.runtime.backoff import Backoff
+from asynq.runtime.error_reporter import ErrorReporter
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
@@ -17,19 +18,26 @@ if TYPE_CHECKING:
 log = get_logger("asynq.loops")
 
 JITTER = 0.25
-"""Pauses vary by this share either way, so that many servers do not act in step."""
-POLL_INTERVAL = 5.0
-"""Seconds between two polls of the broker while it sends notifications."""
-POLL_INTERVAL_WITHOUT_PUSH = 1.0
-"""Seconds between two polls while it sends none."""
+"""Pauses vary by this fraction in both directions, so that many servers do not act at the same time."""
+FALLBACK_POLL_INTERVAL = 5.0
+"""Seconds between two polls while the broker sends notifications."""
+NO_PUSH_POLL_INTERVAL = 1.0
+"""Seconds between two polls while the broker sends no notifications."""
 
 
 class IntervalLoop:
-    """Runs a step again and again until it is stopped; a step that fails does not end the loop.
+    """Runs a step repeatedly until `stop` is called. An error in a step does not end the loop.
 
-    A step answers the seconds until it wants to run again, None for the interval. While the broker is
-    away, full or refuses, the pauses grow, and one line is logged per change of state; any other error is
-    logged with its traceback.
+    A step returns the seconds until its next run, or None for the interval. While the broker is unreachable,
+    full or refuses requests, the loop backs off and logs one line per change of state. Other errors are
+    logged with their tracebacks.
+
+    Args:
+        name: the name of the loop in log lines.
+        step: the step.
+        interval: seconds between two steps.
+        rng: source of the jitter.
+        gap: minimum seconds between two steps, also after `wake`.
     """
 
     def __init__(
@@ -41,28 +49,28 @@ class IntervalLoop:
         rng: Random,
         gap: float = 0.0,
     ) -> None:
-        """`interval` and `gap` are seconds; `gap` is the least pause between two steps, wake or no wake."""
+
         self._name = name
         self._step = step
         self._interval = interval
         self._gap = gap
         self._rng = rng
         self._backoff = Backoff(rng, first=min(0.5, interval))
-        self._troubles = ErrorReporter(log, name)
+        self._errors = ErrorReporter(log, name)
         self._woken = asyncio.Event()
         self._stopped = asyncio.Event()
 
     def wake(self) -> None:
-        """Run the next step now, or as soon as the gap allows."""
+        """Run the next step now, or when the gap has passed."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Finish the step under way, then end."""
+        """End the loop after the current step."""
         self._stopped.set()
         self._woken.set()
 
     async def run(self) -> None:
-        """Step until stopped."""
+        """Run the step until `stop` is called."""
         while not self._stopped.is_set():
             self._woken.clear()
             pause = await self._attempt()
@@ -73,21 +81,21 @@ class IntervalLoop:
         try:
             pause = await self._step()
         except (BrokerUnavailable, BrokerFullError, BrokerRefusedError) as error:
-            self._troubles.failed(error)
+            self._errors.failed(error)
             return self._backoff.pause()
         except asyncio.CancelledError:
             if being_cancelled():
                 raise
-            # Something the step waited for was cancelled, which must not end the loop.
-            log.exception("%s failed; it will be tried again", self._name)
+            # Something that the step awaited was cancelled. This must not end the loop.
+            log.exception("%s raised an unexpected error, retrying", self._name)
             return max(self._backoff.pause(), self._gap)
         except GeneratorExit:
             raise
         except BaseException:
-            # Providers may raise classes of their own: those of some timeouts are no Exception.
-            log.exception("%s failed; it will be tried again", self._name)
+            # User code may raise any class. The timeout errors of some libraries are not Exceptions.
+            log.exception("%s raised an unexpected error, retrying", self._name)
             return max(self._backoff.pause(), self._gap)
-        self._troubles.worked(heard=False)
+        self._errors.worked(broker_answered=False)
         self._backoff.reset()
         if pause is not None:
             return pause
@@ -95,17 +103,17 @@ class IntervalLoop:
 
 
 def being_cancelled() -> bool:
-    """True if a CancelledError is meant for the running task, False if it comes from what it waits for."""
+    """Whether the running task is being cancelled. If not, a CancelledError comes from what it awaits."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
 
-async def wait_with_timeout(until: asyncio.Event, seconds: float | None) -> None:
-    """Wait for the event, at most so many seconds; None for as long as it takes."""
-    if until.is_set() or (seconds is not None and seconds <= 0):
+async def wait_with_timeout(event: asyncio.Event, seconds: float | None) -> None:
+    """Wait until the event is set, at most this many seconds. None: without a limit."""
+    if event.is_set() or (seconds is not None and seconds <= 0):
         return
     try:
         async with timeouts.timeout(seconds):
-            await until.wait()
+            await event.wait()
     except TimeoutError:
         pass

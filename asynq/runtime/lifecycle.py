@@ -1,4 +1,4 @@
-"""The life of what works on a broker in the background: servers and schedulers."""
+"""Start, shutdown and signals of servers and schedulers: base class Lifecycle."""
 
 from __future__ import annotations
 
@@ -20,50 +20,52 @@ State = Literal["new", "active", "stopped", "closed"]
 
 
 class Lifecycle:
-    """Works from its start in an event loop to its shutdown. It is lived once.
+    """Base class for objects with a start and a shutdown. An instance cannot be restarted.
 
-    A broker given by URL belongs to it, and is closed with it.
+    An instance that was given the URL of a broker owns the broker and closes it at shutdown.
     """
 
     def __init__(self, broker: Broker | str, log: logging.Logger) -> None:
         self._broker, self._owns_broker = resolve(broker)
         self._log = log
         self._state: State = "new"
-        self._life: asyncio.Task[None] | None = None
-        self._over: Future[None] = Future()
-        """Done at the end of its life, for who waits in another event loop."""
+        self._main: asyncio.Task[None] | None = None
+        self._closed: Future[None] = Future()
+        """Done when the shutdown is complete. For callers in other event loops."""
 
     @property
     def state(self) -> State:
-        """Where it is in its life."""
+        """The current state."""
         return self._state
 
     async def shutdown(self) -> None:
-        """Finish what is in hand, settle everything, free all resources.
+        """Finish the work in progress, settle all tasks and free all resources. Returns when this is done.
 
-        Returns when that is done; also the second time, and when it never started. It may be awaited in
-        another event loop and thread than it works in: RuntimeError when its own loop does not run any more.
+        It may be awaited several times, before a start, and from another event loop or thread.
+
+        Raises:
+            RuntimeError: the event loop in which it was started no longer runs.
         """
-        if self._life is None:
+        if self._main is None:
             if self._state != "closed":
                 self._state = "closed"
                 await self._close_broker()
             return
-        loop = self._life.get_loop()
-        if loop is not asyncio.get_running_loop() and not self._life.done():
+        loop = self._main.get_loop()
+        if loop is not asyncio.get_running_loop() and not self._main.done():
             if not loop.is_running():
-                raise RuntimeError("it cannot shut down: the event loop that it works in does not run")
+                raise RuntimeError("cannot shut down: the event loop in which it was started does not run")
             loop.call_soon_threadsafe(self._begin_shutdown)
-            await asyncio.shield(asyncio.wrap_future(self._over))
+            await asyncio.shield(asyncio.wrap_future(self._closed))
             return
         self._begin_shutdown()
-        await self._ended()
+        await self._wait_for_main()
 
-    def _on_its_loop(self, call: Callable[[], None]) -> None:
-        """Call it on the event loop of its life; from any thread."""
-        if self._life is None:
+    def _call_on_loop(self, call: Callable[[], None]) -> None:
+        """Call a function on the event loop in which this was started. From any thread."""
+        if self._main is None:
             return
-        loop = self._life.get_loop()
+        loop = self._main.get_loop()
         if _running_loop() is loop:
             call()
         else:
@@ -71,29 +73,29 @@ class Lifecycle:
                 loop.call_soon_threadsafe(call)
 
     @property
-    def _patience(self) -> float:
-        """Seconds for which a shutdown lets running work finish."""
+    def _drain_timeout(self) -> float:
+        """How many seconds a shutdown waits for running work to finish."""
         raise NotImplementedError
 
     def _begin_shutdown(self) -> None:
-        """Make the work end."""
+        """Make the main task end gracefully."""
         raise NotImplementedError
 
     @property
-    def _quiet(self) -> Callable[[], None] | None:
-        """What SIGTSTP does; None to leave it alone."""
+    def _on_sigtstp(self) -> Callable[[], None] | None:
+        """The handler of SIGTSTP. None: SIGTSTP is not handled."""
         return None
 
-    def _hurry(self) -> None:
-        """Make the end wait no longer for what is in hand. Only after `_begin_shutdown`."""
+    def _force_shutdown(self) -> None:
+        """Stop waiting for running work. Only called after `_begin_shutdown`."""
         raise NotImplementedError
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Go about the work; when it ends, life does."""
-        self._life = asyncio.create_task(self._live(work), name=self._log.name)
-        self._life.add_done_callback(self._mourn)
+    def _start_main(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run the work in a task. When the work ends, this closes."""
+        self._main = asyncio.create_task(self._run_main(work), name=self._log.name)
+        self._main.add_done_callback(self._log_crash)
 
-    async def _live(self, work: Awaitable[None]) -> None:
+    async def _run_main(self, work: Awaitable[None]) -> None:
         try:
             await work
         finally:
@@ -102,77 +104,78 @@ class Lifecycle:
                 await self._close_broker()
                 self._log.info("closed")
             finally:
-                self._over.set_result(None)
+                self._closed.set_result(None)
 
-    def _mourn(self, life: asyncio.Task[None]) -> None:
-        if not life.cancelled() and (error := life.exception()):
-            self._log.critical("the %s broke down", type(self).__name__, exc_info=error)
+    def _log_crash(self, main: asyncio.Task[None]) -> None:
+        if not main.cancelled() and (error := main.exception()):
+            self._log.critical("the %s crashed", type(self).__name__, exc_info=error)
 
-    async def _attend(self) -> None:
-        """Wait for the end. Cancelling this shuts down first; cancelling it again hurries the end."""
+    async def _wait_until_closed(self) -> None:
+        """Wait for the end. The first cancellation shuts down gracefully, a later one forces the shutdown."""
         requests, cancelled = StopRequests(), None
-        while self._life is not None and not self._life.done():
+        while self._main is not None and not self._main.done():
             try:
-                await asyncio.wait([self._life])
+                await asyncio.wait([self._main])
             except asyncio.CancelledError as error:
                 cancelled = error
                 match requests.received():
                     case "first":
                         self._begin_shutdown()
                     case "again":
-                        self._hurry()
+                        self._force_shutdown()
         if cancelled is not None:
             raise cancelled
-        await self._ended()
+        await self._wait_for_main()
 
     async def _serve(self, start: Awaitable[None]) -> None:
-        """Start, and attend. Cancelling it shuts down first, also while it starts."""
+        """Start, and wait until closed. A cancellation shuts down gracefully, also during the start."""
         try:
             await start
         except asyncio.CancelledError:
             await self.shutdown()
             raise
-        await self._attend()
+        await self._wait_until_closed()
 
-    async def _ended(self) -> None:
-        if self._life is not None:
-            # It must outlive whoever waits for it.
-            await asyncio.shield(self._life)
+    async def _wait_for_main(self) -> None:
+        if self._main is not None:
+            # Cancelling a waiting caller must not cancel the main task.
+            await asyncio.shield(self._main)
 
     async def _close_broker(self) -> None:
         if self._owns_broker:
             await self._broker.aclose()
             self._broker.close()
 
-    async def _until_signalled(self, start: Coroutine[Any, Any, None]) -> None:
-        """Start, and attend until a signal has shut down, in an event loop of its own."""
+    async def _run_until_signal(self, start: Coroutine[Any, Any, None]) -> None:
+        """Start, and wait until a signal has shut this down. For an event loop that only serves this."""
         starting = asyncio.create_task(start)
 
         def stop() -> None:
-            if self._life is None:
+            if self._main is None:
                 starting.cancel()
             else:
                 self._log.info(
-                    "shutting down: what runs has %g s to finish; a second signal ends it without waiting",
-                    self._patience,
+                    "shutting down: waiting up to %g s for running work; a second signal stops the wait",
+                    self._drain_timeout,
                 )
                 self._begin_shutdown()
 
-        def again() -> None:
-            if self._life is not None:
-                self._hurry()
+        def force() -> None:
+            if self._main is not None:
+                self._force_shutdown()
 
+        signals = stop_signals(asyncio.get_running_loop(), stop=stop, force=force, sigtstp=self._on_sigtstp)
         try:
-            with stop_signals(asyncio.get_running_loop(), stop=stop, again=again, quiet=self._quiet):
+            with signals:
                 await asyncio.wait([starting])
                 if starting.cancelled():
-                    self._log.info("stopped before it began to work")
+                    self._log.info("stopped during startup")
                     await self.shutdown()
                 else:
                     starting.result()
-                    await self._attend()
+                    await self._wait_until_closed()
         finally:
-            # This event loop is ours and ends here, and so must the connections it used.
+            # This event loop ends here. Its connections cannot be used by another one.
             await self._broker.aclose()
 
 

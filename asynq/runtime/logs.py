@@ -1,4 +1,4 @@
-"""The loggers of this library: what their records carry of other people does no harm where it is written."""
+"""Loggers of this library: escapes and bounds untrusted text in records, and configures log output."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
-"""How a process of ours logs that nobody else configured."""
+"""Log format of processes whose program has not configured logging."""
 
 
 def get_logger(name: str) -> logging.Logger:
-    """A logger whose records any handler can write: arguments and tracebacks are bounded and escaped.
+    """Get a logger whose records are safe to write: arguments and tracebacks are bounded and escaped.
 
-    `exc_info` stays for handlers that look at the error itself. What filters and handlers raise, of the
-    program or of logging at a stream that is closed, is written to stderr and raised to nobody. The logger
-    cannot be disabled: `dictConfig` and `fileConfig` disable what they do not name, whenever they are called.
+    `exc_info` is kept for handlers that read the error itself. Errors of filters and handlers are written to
+    stderr and not raised. The logger cannot be disabled, because `dictConfig` and `fileConfig` disable all
+    loggers that they do not name.
     """
     log = logging.getLogger(name)
     log.addFilter(_SAFE)
@@ -36,9 +36,13 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def configure(level: str | int | None = None) -> None:
-    """Log to stderr from `level` on (None: info), unless the program has configured its logging itself.
+    """Log to stderr, unless the program has configured logging itself.
 
-    Then a level that is given holds for the root logger and for ours, and all else stays as configured.
+    In that case, a given level is set for the root logger and for this library's loggers, and everything else
+    stays as configured.
+
+    Args:
+        level: the lowest level that is logged. None means info.
     """
     root, ours = logging.getLogger(), logging.getLogger("asynq")
     if not ours.hasHandlers():
@@ -52,7 +56,7 @@ def configure(level: str | int | None = None) -> None:
 
 
 def _handle(handle: Callable[[logging.LogRecord], None], record: logging.LogRecord) -> None:
-    # What logs is often what must go on, such as the loop that takes tasks.
+    # An error of a log handler must not stop the caller, which may be the loop that fetches tasks.
     try:
         handle(record)
     except (Exception, SystemExit) as error:  # noqa: BLE001
@@ -60,30 +64,30 @@ def _handle(handle: Callable[[logging.LogRecord], None], record: logging.LogReco
 
 
 def tell_failure(error: BaseException) -> None:
-    """Write what handling a record raised to where logging writes such errors itself."""
+    """Write an error of a log handler to stderr, as logging itself does."""
     if logging.raiseExceptions:
         with suppress(Exception):  # there may be no stderr, or it is closed
             sys.stderr.write(f"--- Logging error ---\n{shown_traceback(error)}\n")
 
 
 class Levels(NamedTuple):
-    """From which levels on a process logs, for processes that it starts."""
+    """The log levels of a process, to be applied in processes that it starts."""
 
     root: int
     others: dict[str, int]
-    """Of the loggers that have a level of their own."""
+    """Levels by name of logger, for loggers with their own level."""
     disabled: int
     """The level up to which `logging.disable` suppresses messages."""
 
     @classmethod
     def of_program(cls) -> Levels:
-        """Those of this process."""
+        """Return the levels of this process."""
         known = list(logging.root.manager.loggerDict.items())
         others = {name: log.level for name, log in known if isinstance(log, logging.Logger) and log.level}
         return cls(logging.getLogger().getEffectiveLevel(), others, logging.root.manager.disable)
 
     def follow(self) -> None:
-        """Log from these levels on: as the program configured it, else to stderr."""
+        """Apply these levels. Logs to stderr unless the program has configured logging."""
         configure()
         logging.getLogger().setLevel(self.root)
         for name, level in self.others.items():
@@ -92,7 +96,7 @@ class Levels(NamedTuple):
 
 
 class _AlwaysEnabled(logging.Logger):
-    """A logger that nothing disables."""
+    """A logger that cannot be disabled."""
 
     @property
     def disabled(self) -> bool:
@@ -104,7 +108,7 @@ class _AlwaysEnabled(logging.Logger):
 
 
 class _Safe(logging.Filter):
-    """Makes a record safe before any handler sees it."""
+    """Makes a record safe before a handler receives it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, Mapping):
@@ -113,7 +117,7 @@ class _Safe(logging.Filter):
             record.args = tuple(map(_safe, record.args))
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            # Formatters take this instead of formatting the error themselves.
+            # Formatters use this text instead of formatting the error themselves.
             record.exc_text = shown_traceback(error)
         return True
 
@@ -126,7 +130,7 @@ class _SafeFormatter(logging.Formatter):
 
 
 class _Shown(str):
-    """An argument of a record as it is shown, by %s and by %r."""
+    """An argument of a log record, safe for both %s and %r."""
 
     __slots__ = ("_repr",)
     _repr: str

@@ -1,4 +1,4 @@
-"""Resources that belong to event loops: one for each loop, freed at the latest when the loop ends."""
+"""One resource for each event loop, such as a connection pool. It is closed when its loop ends."""
 
 from __future__ import annotations
 
@@ -18,53 +18,57 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LoopState = Literal["running", "closed", "inherited"]
-"""The event loop of a resource that is dropped: it is run by this thread, closed, or that of the process this
-one was forked from."""
+"""State of the event loop of a resource that is dropped.
+
+running: this thread runs the loop. closed: the loop is closed. inherited: the loop belongs to the process
+that this one was forked from."""
 
 _INHERITED: Final[list[object]] = []
-"""What came through a fork. To collect it would wake the event loops of the parent process."""
+"""Objects that were inherited through a fork. Collecting them would wake the event loops of the parent."""
 
 
 @runtime_checkable
 class Droppable(Protocol):
-    """A resource that can be freed without waiting."""
+    """A resource that can be freed without awaiting anything."""
 
     def drop(self, loop: LoopState) -> None:
-        """Free it now. Only a `running` loop may be used for that. Never raises; may be called again."""
+        """Free it now. May use the loop only if it is `running`. Never raises. May be called repeatedly."""
         ...
 
 
 class LoopLocal(Generic[T]):
-    """One resource for each event loop that asks. Usable from any thread, and after a fork.
+    """One resource for each event loop that calls `get`. Usable from any thread, and after a fork.
 
-    The resource of a loop is freed when the loop ends: by `asyncio.run`, `asyncio.Runner` and whoever else
-    calls `loop.shutdown_asyncgens()` while the loop can still be used. After a plain `loop.close()` it is
-    freed with the next use of this object on another loop, its `aclose` or its collection. For that a
-    resource has to be Droppable; others are only freed while their loop runs.
+    The resource of a loop is freed when the loop ends through `asyncio.run`, `asyncio.Runner` or
+    `loop.shutdown_asyncgens()`. After a plain `loop.close()`, it is freed at the next use of this object on
+    another loop, at `aclose`, or when this object is collected; this requires a Droppable resource. Other
+    resources are freed only while their loop runs.
+
+    Args:
+        close: frees a resource, awaited on its loop. It must not reference the owner of this object.
     """
 
     def __init__(self, close: Callable[[T], Coroutine[Any, Any, None]]) -> None:
-        """`close` frees a resource, awaited on its loop. It must not refer to this object's owner."""
         self._close = close
-        self._kept = self._begin()
+        self._kept = self._new_kept()
 
     def get(self, make: Callable[[], T]) -> T:
-        """The resource of the running event loop, made if there is none."""
+        """Return the resource of the running event loop. If there is none, make one."""
         loop = asyncio.get_running_loop()
-        kept = self._here()
+        kept = self._of_process()
         with kept.lock:
             if loop not in kept.entries:
                 kept.drop_closed()
                 value = make()
                 kept.entries[loop] = _Entry(value)
                 if loop not in kept.ended:
-                    kept.entries[loop].end = _begun(_end_with_loop(weakref.ref(kept), value, self._close))
+                    kept.entries[loop].end = _started(_end_with_loop(weakref.ref(kept), value, self._close))
             found: T = kept.entries[loop].value
             return found
 
     async def aclose(self) -> None:
-        """Free the resource of the running event loop, and those of closed loops."""
-        kept = self._here()
+        """Free the resource of the running event loop and those of closed loops."""
+        kept = self._of_process()
         with kept.lock:
             kept.drop_closed()
             entry = kept.entries.pop(asyncio.get_running_loop(), None)
@@ -75,17 +79,17 @@ class LoopLocal(Generic[T]):
 
     def drop_closed(self) -> None:
         """Free the resources of closed loops."""
-        kept = self._here()
+        kept = self._of_process()
         with kept.lock:
             kept.drop_closed()
 
-    def _here(self) -> _Kept:
+    def _of_process(self) -> _Kept:
         if self._kept.pid != os.getpid():
             self._kept.finish()
-            self._kept = self._begin()
+            self._kept = self._new_kept()
         return self._kept
 
-    def _begin(self) -> _Kept:
+    def _new_kept(self) -> _Kept:
         kept = _Kept()
         weakref.finalize(self, kept.finish)
         return kept
@@ -95,7 +99,7 @@ class LoopLocal(Generic[T]):
 class _Entry:
     value: Any
     end: AsyncGenerator[None, None] | None = None
-    """Ends with the loop, which is told of it when it begins."""
+    """An asynchronous generator that the loop closes when it ends."""
 
 
 @define(eq=False, weakref_slot=True)
@@ -106,14 +110,14 @@ class _Kept:
     lock: threading.Lock = field(factory=threading.Lock)
     entries: dict[asyncio.AbstractEventLoop, _Entry] = field(factory=dict)
     ended: weakref.WeakSet[asyncio.AbstractEventLoop] = field(factory=weakref.WeakSet)
-    """Loops that are about to be closed: they take no further asynchronous generators."""
+    """Loops that are about to be closed: they accept no further asynchronous generators."""
 
     def drop_closed(self) -> None:
         for loop in [loop for loop in self.entries if loop.is_closed()]:
             _drop(self.entries.pop(loop).value, "closed")
 
     def finish(self) -> None:
-        """Nobody uses these any more. Those of open loops are freed by their loops."""
+        """Free everything that no open loop frees. These resources are no longer used."""
         if self.pid == os.getpid():
             self.drop_closed()
             self.entries.clear()
@@ -126,7 +130,7 @@ class _Kept:
 async def _end_with_loop(
     kept: weakref.ref[_Kept], value: T, close: Callable[[T], Coroutine[Any, Any, None]]
 ) -> AsyncGenerator[None, None]:
-    """Free the value when this generator is closed: by its loop, which ends, or collects it."""
+    """Free the value when the loop closes this generator, at its end or after collecting it."""
     pid = os.getpid()
     try:
         yield
@@ -136,15 +140,15 @@ async def _end_with_loop(
             del here.entries[loop]
             here.ended.add(loop)
         if isinstance(value, Droppable):
-            # Nothing may take long from here on: a loop that ends waits for no task that begins now.
+            # This must be quick: a loop that ends does not wait for tasks that start now.
             value.drop("running" if os.getpid() == pid else "inherited")
             await asyncio.sleep(0)
         else:
             await close(value)
 
 
-def _begun(generator: AsyncGenerator[None, None]) -> AsyncGenerator[None, None] | None:
-    """The generator, run to its `yield`; None where no loop would end it."""
+def _started(generator: AsyncGenerator[None, None]) -> AsyncGenerator[None, None] | None:
+    """The generator, advanced to its `yield`. None if the running loop would not close it."""
     if sys.get_asyncgen_hooks().firstiter is None:
         return None
     first: Any = generator.__anext__()

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own: how callers who cannot await use what is only awaited."""
+"""Runs coroutines for synchronous callers, on an event loop in a background thread."""
 
 from __future__ import annotations
 
@@ -17,31 +17,37 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _INHERITED: Final[list[object]] = []
-"""Threads that did not come along through a fork. Their loops are the parent's, and are left alone."""
+"""Threads of the parent process, after a fork. Their event loops belong to the parent and are not touched."""
 
 
 class LoopThread:
-    """Runs coroutines for any thread, on one event loop that starts with the first of them.
+    """Runs coroutines for any thread, on one event loop that starts with the first call.
 
-    `at_end` is awaited on that loop when it ends: with `close`, or when nobody holds the portal any more. A
-    forked child has a loop of its own.
+    A forked child gets its own loop.
+
+    Args:
+        on_close: awaited on the loop when the loop ends: at `close`, or when this object is collected.
     """
 
-    def __init__(self, at_end: Callable[[], Awaitable[None]]) -> None:
-        self._at_end = at_end
+    def __init__(self, on_close: Callable[[], Awaitable[None]]) -> None:
+        self._on_close = on_close
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._thread: _Thread | None = None
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What the coroutine returns. BrokerUnavailable when the portal is closed while it runs."""
+        """Run a coroutine and return its result.
+
+        Raises:
+            BrokerUnavailable: `close` was called while the coroutine was running.
+        """
         if self._pid != os.getpid():
-            # The lock may have been held, and the thread did not come along.
+            # At the fork the lock may have been held, and the child does not have the thread.
             self._lock, self._pid, self._thread = threading.Lock(), os.getpid(), None
         with self._lock:
             if self._thread is None:
-                self._thread = _Thread(self._at_end)
-                # At exit the thread ends by itself, and joining it could hang.
+                self._thread = _Thread(self._on_close)
+                # At exit the thread ends by itself. Joining it could hang.
                 weakref.finalize(self, self._thread.stop).atexit = False
             future = asyncio.run_coroutine_threadsafe(work(), self._thread.loop)
         try:
@@ -50,11 +56,11 @@ class LoopThread:
             raise BrokerUnavailable("it was closed while a call was waiting for it") from None
         finally:
             future.cancel()
-            # This frame is part of an error's traceback, and must not hold what holds the error.
+            # This frame is part of the error's traceback: it must not reference the error in turn.
             del future
 
     def close(self) -> None:
-        """End the loop and what runs on it; the next `run` starts another."""
+        """Cancel the running coroutines and end the loop. The next `run` starts a new one."""
         if self._pid != os.getpid():
             return
         with self._lock:
@@ -66,29 +72,29 @@ class LoopThread:
 
 
 class _Thread(threading.Thread):
-    def __init__(self, at_end: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(name="asynq-portal", daemon=True)
+    def __init__(self, on_close: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(name="asynq-loop-thread", daemon=True)
         self.loop = asyncio.new_event_loop()
-        self._at_end = at_end
+        self._on_close = on_close
         self._pid = os.getpid()
         self._stopped = asyncio.Event()
         self.start()
 
     def run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-            runner.run(self._live())
+            runner.run(self._serve())
 
     def stop(self) -> None:
-        """End soon; does not wait, and may be called again."""
+        """Ask the loop to end. Does not wait, and may be called more than once."""
         if self._pid != os.getpid():
             _INHERITED.append(self)
         elif not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._stopped.set)
 
-    async def _live(self) -> None:
+    async def _serve(self) -> None:
         await self._stopped.wait()
         if callers := asyncio.all_tasks() - {asyncio.current_task()}:
             for caller in callers:
                 caller.cancel()
             await asyncio.wait(callers)
-        await self._at_end()
+        await self._on_close()

@@ -1,6 +1,6 @@
-"""Text of other people as it may be shown in a log or on a terminal: bounded, with nothing that acts there.
+"""Makes untrusted text safe for logs and terminals: escapes it and limits its length.
 
-A newline could forge a line, an escape sequence could move a cursor, and a text may be of any length.
+Without this, a newline could forge a log line and an escape sequence could control a terminal.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MAX_TEXT = 2_000
-"""Most characters that are shown of one text."""
+"""Maximum number of characters of a text."""
 MAX_NOTE = 10_000
-"""The same of a note of an error: the traceback of another process may be one."""
+"""Maximum number of characters of an error's note, which may contain the traceback of another process."""
 MAX_TRACEBACK = 20_000
-"""The same of a traceback; what is too much is left out of its middle."""
+"""Maximum number of characters of a traceback. The middle of a longer one is left out."""
 
 _INDENT = "    "
 _MAX_NOTES = 10
 
 
 def shown(value: object, limit: int = MAX_TEXT) -> str:
-    """The text of any value on one line of at most `limit` characters, an error's by `error_text`.
+    """Format any value as one line of at most `limit` characters. Errors are formatted with `error_text`.
 
-    Characters that are not printable (control characters, line breaks, text directions) are escaped as in
-    Python. Never raises.
+    Characters that are not printable (control characters, line breaks, text direction marks) are escaped as
+    in Python. Never raises.
     """
     if isinstance(value, BaseException):
         return _cut(escaped(error_text(value)), limit)
@@ -38,41 +38,41 @@ def shown(value: object, limit: int = MAX_TEXT) -> str:
 
 
 def shown_repr(value: object, limit: int = MAX_TEXT) -> str:
-    """`shown` of the value's repr."""
+    """Format the repr of any value like `shown`."""
     return shown(_safely(repr, value[:limit] if isinstance(value, str) else value), limit)
 
 
 def shown_lines(text: str) -> str:
-    """The text with its line breaks, its other characters escaped where they are not printable."""
+    """Escape all characters of a text that are not printable, except line breaks."""
     return "\n".join(map(escaped, text.expandtabs(4).split("\n")))
 
 
 def escaped(text: str) -> str:
-    """The text without characters that are not printable: they are written as in a Python literal."""
+    """Escape all characters of a text that are not printable, as in a Python literal."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def shown_traceback(error: BaseException) -> str:
-    """The traceback of an error, with its causes and notes, of at most MAX_TRACEBACK characters.
+    """Format the traceback of an error with its causes and notes, at most MAX_TRACEBACK characters.
 
-    No line looks like one of a log: what an error says on further lines, and in notes, is indented. Other
+    No line can pass for the start of a log record: further lines of messages and notes are indented. Other
     characters that are not printable are escaped. Never raises.
     """
     try:
-        told = traceback.TracebackException.from_exception(error)
-        for part in _parts(told):
+        formatted = traceback.TracebackException.from_exception(error)
+        for part in _parts(formatted):
             _bound(part)
-        lines = [line for piece in told.format() for line in _lines(piece)]
-    except BaseException as failure:  # noqa: BLE001 - what an error's own methods do is not bounded
-        return f"(a traceback that cannot be shown: {type(failure).__name__}) {shown(error)}"
+        lines = [line for piece in formatted.format() for line in _lines(piece)]
+    except BaseException as failure:  # noqa: BLE001 - methods of the error may raise anything
+        return f"(cannot format the traceback: {type(failure).__name__}) {shown(error)}"
     return _without_middle("\n".join(lines))
 
 
-def _parts(told: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
-    """It, its causes and contexts and the members of its groups."""
-    waiting = [told]
+def _parts(error: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    """The error, its causes and contexts, and the members of exception groups."""
+    waiting = [error]
     while waiting:
         part = waiting.pop()
         yield part
@@ -81,11 +81,11 @@ def _parts(told: traceback.TracebackException) -> Iterator[traceback.TracebackEx
 
 
 def _bound(part: traceback.TracebackException) -> None:
-    """Shorten what an error says before it is formatted: it may be larger than the memory that is left."""
+    """Shorten the texts of an error before it is formatted, because they may be very large."""
     for name in ("_str", "msg", "text"):
-        said = getattr(part, name, None)
-        if isinstance(said, str):
-            setattr(part, name, _cut(said, MAX_TEXT))
+        text = getattr(part, name, None)
+        if isinstance(text, str):
+            setattr(part, name, _cut(text, MAX_TEXT))
     notes = getattr(part, "__notes__", None)
     if notes is None:
         return
@@ -101,11 +101,11 @@ def _as_note(note: object) -> str:
 
 
 def _lines(piece: str) -> Iterator[str]:
-    """The lines of a piece of a traceback: the first as it is, others that are not indented are now."""
+    """The lines of a piece of a traceback. Lines after the first are indented if they are not already."""
     first, *further = piece.removesuffix("\n").expandtabs(4).split("\n")
     yield escaped(first)
     for line in further:
-        # Only what stands between an error and its cause begins with an empty line.
+        # Only the text between an error and its cause begins with an empty line.
         yield escaped(line if not first or line.startswith("  ") else _INDENT + line)
 
 
@@ -114,10 +114,10 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _without_middle(text: str, limit: int = MAX_TRACEBACK) -> str:
-    """A traceback says most at its end, and begins with the first cause."""
+    """Leave out the middle of a long text: a traceback starts with a cause and ends with the error."""
     if len(text) <= limit:
         return text
-    left_out = f"\n{_INDENT}… {len(text) - limit} characters are left out …\n{_INDENT}"
+    left_out = f"\n{_INDENT}… {len(text) - limit} characters left out …\n{_INDENT}"
     room = limit - len(left_out)
     return text[: room // 3] + left_out + text[-(room - room // 3) :]
 
@@ -125,5 +125,5 @@ def _without_middle(text: str, limit: int = MAX_TRACEBACK) -> str:
 def _safely(to_text: Callable[[object], str], value: object) -> str:
     try:
         return to_text(value)
-    except BaseException as failure:  # noqa: BLE001 - the value's own code
+    except BaseException as failure:  # noqa: BLE001 - methods of the value may raise anything
         return f"{type(value).__name__} (which cannot be shown: it raised {type(failure).__name__})"

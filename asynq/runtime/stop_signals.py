@@ -1,4 +1,8 @@
-"""Signals that ask a process to stop: what counts as one request, and what a second request does."""
+"""SIGTERM, SIGINT and SIGTSTP: graceful shutdown at the first signal, forced shutdown at a second one.
+
+Repeated signals within DUPLICATE_REQUEST_WINDOW count as one request. A process whose event loop is blocked
+exits after the second request.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,23 @@ if TYPE_CHECKING:
     from types import FrameType
 
 DUPLICATE_REQUEST_WINDOW = 1.0
-"""Seconds after a request to stop within which further ones are the same request.
+"""Seconds after the first stop signal in which further ones count as the same request.
 
-A service manager signals all processes of a service at once, a terminal all of the foreground; wrappers and
-supervisors pass on what they receive: one stop reaches a process several times."""
+A service manager signals all processes of a service, a terminal signals the whole foreground group, and
+wrappers and supervisors pass signals on. So one request can reach a process several times."""
 LOOP_REACTION_TIMEOUT = 2.0
-"""Seconds an event loop has to react after the second request; then the process exits without it."""
+"""Seconds within which the event loop must react to the second request. After that, the process exits."""
 LOG_TIMEOUT = 0.5
-"""Seconds an exit waits for its last log line."""
+"""Seconds the exit waits for the last log line to be written."""
 EXIT_LOOP_BLOCKED = 1
-"""Exit status of a process that did not wait for its event loop."""
+"""Exit status of a process whose event loop did not react."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _requested = threading.Event()
 
 
 class StopRequests:
-    """Tells the first request to stop, its copies, and the requests after it."""
+    """Distinguishes the first request to stop, its duplicates, and later requests."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -44,7 +48,11 @@ class StopRequests:
         return self._first is not None
 
     def received(self) -> Literal["first", "same", "again"]:
-        """Note a request: the first one, the same one within DUPLICATE_REQUEST_WINDOW, or another one."""
+        """Register a request.
+
+        Returns:
+            "first", "same" for a duplicate within DUPLICATE_REQUEST_WINDOW, or "again" for a later request.
+        """
         now = self._monotonic()
         if self._first is None:
             self._first = now
@@ -53,7 +61,7 @@ class StopRequests:
 
 
 def signal_name(number: int) -> str:
-    """What a signal is called: SIGTERM; "signal 40" for one that has a number alone."""
+    """The name of a signal, such as SIGTERM; "signal 40" for a signal without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -61,41 +69,41 @@ def signal_name(number: int) -> str:
 
 
 def end_by_sigterm() -> None:
-    """From now on SIGTERM ends this process at once, also where it is process 1 of a container.
+    """Make SIGTERM end this process at once, also if it is process 1 of a container.
 
-    The kernel gives process 1 no default action for SIGTERM. The process ends by the signal itself, or with
-    status 143 as process 1, which cannot. To be in force only while nothing is in hand.
+    The kernel has no default action for SIGTERM in process 1. The process ends by the signal itself, or as
+    process 1 with status 143. Use this only while the process has no work in progress.
     """
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _terminate)
 
 
 def ask_to_stop() -> None:
-    """Send this process SIGTERM unless it was asked to stop before: this is never a second request."""
+    """Send SIGTERM to this process unless it was asked to stop before. Never counts as a second request."""
     if not _requested.is_set():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def hold_back(*numbers: signal.Signals) -> None:
-    """Keep these signals back, for this thread and the processes it starts, until `let_through`."""
+def block_signals(*numbers: signal.Signals) -> None:
+    """Block these signals in this thread and in the processes that it starts, until `unblock_signals`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
 
-def let_through(*numbers: signal.Signals) -> None:
-    """Receive these signals again, and those that came meanwhile."""
+def unblock_signals(*numbers: signal.Signals) -> None:
+    """Unblock these signals. Signals that arrived while they were blocked are delivered now."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 @contextmanager
-def held_back(*numbers: signal.Signals) -> Iterator[None]:
-    """Processes started in this context receive these signals only once they call `let_through`.
+def signals_blocked(*numbers: signal.Signals) -> Iterator[None]:
+    """Start processes in this context with these signals blocked, until they call `unblock_signals`.
 
-    A process that has not yet set its handlers would lose them, or be ended by them.
+    A process that has not set its signal handlers yet would otherwise lose the signals or end.
     """
-    hold_back(*numbers)
+    block_signals(*numbers)
     try:
         yield
     finally:
-        let_through(*numbers)
+        unblock_signals(*numbers)
 
 
 @contextmanager
@@ -103,25 +111,25 @@ def stop_signals(
     loop: asyncio.AbstractEventLoop,
     *,
     stop: Callable[[], None],
-    again: Callable[[], None],
-    quiet: Callable[[], None] | None = None,
+    force: Callable[[], None],
+    sigtstp: Callable[[], None] | None = None,
 ) -> Iterator[None]:
-    """Handle stop signals until the end of the context. Callbacks are called on the event loop.
+    """Handle stop signals until the end of the context. The callbacks are called on the event loop.
 
     The first SIGTERM or SIGINT calls `stop`. Each one that arrives at least DUPLICATE_REQUEST_WINDOW seconds
-    later calls `again`. If the event loop is blocked then, the process exits with status EXIT_LOOP_BLOCKED
-    after LOOP_REACTION_TIMEOUT seconds. SIGTSTP calls `quiet`. At the end of the context, the old handlers
+    later calls `force`. If the event loop is blocked then, the process exits with status EXIT_LOOP_BLOCKED
+    after LOOP_REACTION_TIMEOUT seconds. SIGTSTP calls `sigtstp`. At the end of the context, the old handlers
     are restored, but duplicates of a handled request are ignored.
     """
-    handling = _Handling(loop, stop, again, quiet)
-    numbers = (*STOP_SIGNALS, signal.SIGTSTP) if quiet else STOP_SIGNALS
+    handling = _Handling(loop, stop, force, sigtstp)
+    numbers = (*STOP_SIGNALS, signal.SIGTSTP) if sigtstp else STOP_SIGNALS
     previous: dict[signal.Signals, Any] = {}
     try:
         for number in numbers:
             previous[number] = signal.getsignal(number)
             signal.signal(number, handling.received)
-        if quiet:
-            let_through(signal.SIGTSTP)
+        if sigtstp:
+            unblock_signals(signal.SIGTSTP)
     except ValueError:
         previous.clear()
         _log().warning("signals are not handled: run() was not called from the main thread")
@@ -130,45 +138,45 @@ def stop_signals(
     finally:
         handling.ended.set()
         for number, before in previous.items():
-            signal.signal(number, handling.afterwards(before))
+            signal.signal(number, handling.handler_after(before))
 
 
 class _Handling:
-    """What signals do while an event loop runs. `received` runs on the main thread, the loop's own."""
+    """The signal handlers while an event loop runs. `received` runs on the main thread, as the loop does."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         stop: Callable[[], None],
-        again: Callable[[], None],
-        quiet: Callable[[], None] | None,
+        force: Callable[[], None],
+        sigtstp: Callable[[], None] | None,
     ) -> None:
         self._loop = loop
         self._stop = stop
-        self._again = again
-        self._quiet = quiet
+        self._force = force
+        self._sigtstp = sigtstp
         self._requests = StopRequests()
-        self._watched = False
+        self._watching = False
         self.ended = threading.Event()
 
     def received(self, number: int, _: FrameType | None) -> None:
-        """Handle a signal. Not on the loop yet: the loop may be blocked."""
+        """Handle a signal. This does not run on the event loop, which may be blocked."""
         if number == signal.SIGTSTP:
-            self._call(self._quiet)
+            self._call(self._sigtstp)
             return
         _requested.set()
         match self._requests.received():
             case "first":
                 self._call(self._stop)
             case "again":
-                self._call(self._again)
-                if not self._watched:
-                    self._watched = True
+                self._call(self._force)
+                if not self._watching:
+                    self._watching = True
                     threading.Thread(target=self._exit_if_blocked, name="asynq-stop", daemon=True).start()
 
-    def afterwards(self, before: Any) -> Any:
-        """The handler of a signal once this is over."""
-        if before is None:  # it was not set by Python, which cannot restore it
+    def handler_after(self, before: Any) -> Any:
+        """The handler of a signal after the context. `before` is the one before the context."""
+        if before is None:  # not set by Python, so Python cannot restore it
             before = signal.SIG_DFL
         if not self._requests.made:
             return before
@@ -182,7 +190,7 @@ class _Handling:
 
     def _call(self, callback: Callable[[], None] | None) -> None:
         if callback is not None:
-            with suppress(RuntimeError):  # the loop is closed: everything has ended
+            with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(callback)
 
     def _exit_if_blocked(self) -> None:
@@ -190,29 +198,28 @@ class _Handling:
             reacted = threading.Event()
             self._call(reacted.set)
             if not reacted.wait(LOOP_REACTION_TIMEOUT) and not self.ended.is_set():
-                # Whoever blocks the loop may also hold a lock of a log handler.
-                saying = threading.Thread(target=_say_blocked, daemon=True)
-                saying.start()
-                saying.join(LOG_TIMEOUT)
+                # The code that blocks the loop may also hold the lock of a log handler.
+                logging_thread = threading.Thread(target=_log_blocked, daemon=True)
+                logging_thread.start()
+                logging_thread.join(LOG_TIMEOUT)
                 os._exit(EXIT_LOOP_BLOCKED)
             self.ended.wait(LOOP_REACTION_TIMEOUT / 10)
 
 
 def _log() -> logging.Logger:
-    # Imported late: this module is the first that a starting worker loads, to handle signals soon.
+    # Imported late: a starting worker loads this module first, so that it can handle signals early.
     from asynq.runtime.logs import get_logger
 
     return get_logger("asynq.server")
 
 
-def _say_blocked() -> None:
+def _log_blocked() -> None:
     _log().error(
-        "a handler blocks the event loop: the process exits without it; its tasks run again once their leases"
-        " have lapsed"
+        "a handler blocks the event loop, so the process exits; its tasks run again when their leases expire"
     )
 
 
-def _end(number: int, _: FrameType | None) -> None:
+def _terminate(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     os._exit(128 + number)

@@ -1,4 +1,7 @@
-"""The threads that functions of users run in: handlers, what they hand to threads, aggregators, providers."""
+"""Thread pools for user code: sync handlers, `asyncio.to_thread`, aggregators, config providers.
+
+Their threads are daemons: a stuck function does not keep the process from exiting.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ _Item = tuple[Future[Any], "Callable[[], Any]"]
 async def run_in_thread(
     threads: Executor, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """What the function answers or raises, called in one of the threads in the caller's context.
+    """Call a function in one of the threads, in the caller's context. Returns or raises what it does.
 
-    Cancelling the caller does not end the call.
+    Cancelling the caller does not stop the function.
     """
     answer: CallResult[T] = CallResult()
     future = threads.submit(copy_context().run, answer.fill, partial(function, *args, **kwargs))
@@ -35,18 +38,18 @@ async def run_in_thread(
 
 
 class CallResult(Generic[T]):
-    """What a function answered or raised, on its way from one thread to another.
+    """What a function returned or raised, passed from one thread to another.
 
-    Errors travel as values: a future cannot carry StopIteration, nor a loop survive SystemExit in one. And in
-    a future that a frame of their traceback holds, errors would be kept, with the locals of all those frames,
-    until the garbage collector comes.
+    Errors are passed as values: a future cannot hold StopIteration, and SystemExit in a future ends an event
+    loop. Also, an error in a future that a frame of its traceback references is a reference cycle: it would
+    keep the locals of all these frames alive until the next garbage collection.
     """
 
     def __init__(self) -> None:
         self._held: list[tuple[T, None] | tuple[None, BaseException]] = []
 
     def fill(self, function: Callable[[], T]) -> None:
-        """Call the function and keep what it answers or raises."""
+        """Call the function and store what it returns or raises."""
         held = self._held
         try:
             with ExitForkedChild():
@@ -55,11 +58,11 @@ class CallResult(Generic[T]):
         except BaseException as error:  # noqa: BLE001
             held.append((None, error))
         finally:
-            # Of an error that nobody takes, this frame is part of the traceback.
+            # This frame is part of the error's traceback: it must not reference the error in turn.
             del self, held
 
     def take(self) -> T:
-        """What was kept, once: returned or raised."""
+        """Return or raise what was stored. Can be called once."""
         answer, error = self._held.pop()
         if error is None:
             return cast("T", answer)
@@ -70,7 +73,7 @@ class CallResult(Generic[T]):
 
 
 async def result_of(future: Future[None], answer: CallResult[T]) -> T:
-    """What `answer` was filled with, once the call that fills it has ended."""
+    """Wait until the call that fills `answer` has ended, then return or raise its result."""
     try:
         await completion_of(future)
     except asyncio.CancelledError:
@@ -82,12 +85,12 @@ async def result_of(future: Future[None], answer: CallResult[T]) -> T:
 
 
 def completion_of(future: Future[Any]) -> asyncio.Future[None]:
-    """A future of the running event loop that is done when the other one is, however that ended."""
+    """A future of the running event loop that is done when the other one is done, whatever its result."""
     loop = asyncio.get_running_loop()
     end: asyncio.Future[None] = loop.create_future()
 
     def ended(_: Future[Any]) -> None:
-        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(_set_done, end)
 
     future.add_done_callback(ended)
@@ -100,10 +103,10 @@ def _set_done(end: asyncio.Future[None]) -> None:
 
 
 class DaemonThreadPool(Executor):
-    """Up to `size` threads, started when needed and kept, that do not hold up the end of the interpreter.
+    """A pool of daemon threads, which do not delay the exit of the interpreter.
 
-    The standard pool joins its threads at exit, so that one stuck handler would keep a worker from ending
-    for ever. `submit` raises RuntimeError after `shutdown`.
+    The standard pool joins its threads at exit: a stuck handler would keep the worker from exiting. Threads
+    are started when needed, up to `size`, and are kept. `submit` raises RuntimeError after `shutdown`.
     """
 
     def __init__(self, size: int, name: str = "asynq-handler") -> None:
@@ -123,14 +126,14 @@ class DaemonThreadPool(Executor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new calls after shutdown")
-            # First of all: a new thread that finds nothing counts as idle, also when it no longer is.
+            # Enqueue first: a new thread that finds no item counts itself as idle, even if it gets one later.
             self._items.put((future, partial(fn, *args, **kwargs)))
             if not self._idle.acquire(blocking=False) and len(self._started) < self._size:
                 self._start_thread()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Take no more calls; the threads end after those taken. `cancel_futures` drops the waiting ones."""
+        """Accept no more calls. Threads end after the accepted calls; `cancel_futures` drops waiting ones."""
         with self._lock:
             if cancel_futures:
                 self._drop_waiting()
@@ -149,8 +152,8 @@ class DaemonThreadPool(Executor):
 
     def _serve(self) -> None:
         while (item := self._next()) is not None:
-            _carry_out(*item)
-            del item  # an idle thread keeps nobody's arguments and results alive
+            _call(*item)
+            del item  # an idle thread must not keep arguments and results alive
 
     def _next(self) -> _Item | None:
         try:
@@ -172,22 +175,22 @@ class DaemonThreadPool(Executor):
 
 
 class LoopThreadPool(DaemonThreadPool, ThreadPoolExecutor):
-    """DaemonThreadPool as an event loop takes them for its default executor: for `asyncio.to_thread`.
+    """The default executor of an event loop, which `asyncio.to_thread` uses.
 
-    Closing the loop does not wait for calls that go on.
+    Closing the loop does not wait for running calls.
     """
 
     def __init__(self, size: int) -> None:
-        # Not that of ThreadPoolExecutor, which is a base only because event loops insist on it.
+        # ThreadPoolExecutor is a base class only because event loops require it.
         DaemonThreadPool.__init__(self, size, "asynq-loop")
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
-        """Take no more calls, and wait for none."""
+        """Accept no more calls. Does not wait for running ones."""
         DaemonThreadPool.shutdown(self, wait=False, cancel_futures=cancel_futures)
 
 
 async def run_in_new_thread(call: Callable[[], T]) -> T:
-    """Await a call in a thread of its own: handlers may have taken all of the event loop's, and keep them."""
+    """Await a call in a new thread. The threads of the event loop may all be busy with handlers."""
     thread = DaemonThreadPool(1, "asynq-call")
     try:
         return await run_in_thread(thread, call)
@@ -195,15 +198,15 @@ async def run_in_new_thread(call: Callable[[], T]) -> T:
         thread.shutdown(wait=False)
 
 
-def _carry_out(future: Future[Any], call: Callable[[], Any]) -> None:
+def _call(future: Future[Any], call: Callable[[], Any]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
         with ExitForkedChild():
             answer = call()
         future.set_result(answer)
-    except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
+    except BaseException as error:  # noqa: BLE001 - the waiter of the future handles it
         future.set_exception(error)
     finally:
-        # This frame is part of the error's traceback, and must not hold what holds the error.
+        # This frame is part of the error's traceback: it must not reference the error in turn.
         del future, call

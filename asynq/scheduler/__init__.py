@@ -1,1 +1,1 @@
-"""Periodic tasks: schedules, their entries, and the schedulers that enqueue them."""
+"""Periodic tasks: schedulers, their entries, and the ticker that enqueues them."""

@@ -1,4 +1,4 @@
-"""A life from start to shutdown, for what consists of loops on a broker: schedulers."""
+"""Start, run and shutdown of Scheduler and PeriodicTaskManager: base class BaseScheduler."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from asynq.errors import ServerStateError
 from asynq.runtime import timeouts
-from asynq.runtime.backoff import Outage, shared_outage
 from asynq.runtime.blocking_run import run_blocking
+from asynq.runtime.error_reporter import Outage, shared_outage
 from asynq.runtime.lifecycle import Lifecycle
 from asynq.runtime.logs import get_logger
 from asynq.runtime.loop_monitor import LoopMonitor
@@ -23,39 +23,54 @@ if TYPE_CHECKING:
 log = get_logger("asynq.scheduler")
 
 USER_CALL_TIMEOUT = 5.0
-"""Seconds a shutdown waits for a hook or the answer of a provider."""
+"""Seconds a shutdown waits for a running hook or config provider."""
 STALL_WARNING = 1.0
-"""Seconds for which a hook or a provider may block the event loop until that is logged."""
+"""Seconds for which a hook or config provider may block the event loop before this is logged."""
 BROKER_CALL_TIMEOUT = 1.0
-"""Seconds it waits for a tick or a heartbeat that the broker does not answer."""
+"""Seconds a shutdown waits for a reply of the broker."""
 
 
 class BaseScheduler(Lifecycle):
-    """Runs loops from `start` to `shutdown`. It lives once: new, then active, then closed.
+    """Runs background loops from `start` to `shutdown`.
 
-    A broker that goes away is waited for. One given by URL belongs to the service, which closes it.
+    Its states are new, active and closed. It cannot be restarted. While the broker is unreachable, it
+    retries. If it was given a URL, it owns the broker and closes it.
     """
 
     def __init__(self, broker: Broker | str) -> None:
         super().__init__(broker, log)
         self._running: Sequence[IntervalLoop] = ()
-        self._told_to_end = asyncio.Event()
-        self._hurried = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._forced = asyncio.Event()
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT; blocks. Uses uvloop where it is installed.
+        """Enqueue periodic tasks until SIGTERM or SIGINT. Blocks. Uses uvloop if it is installed.
 
-        A second signal, at least one second after the first, waits no longer for hooks and providers.
-        Raises as `start` does; RuntimeError inside a running event loop, where `serve` is to be awaited.
+        A second signal, at least one second after the first, shuts down without waiting for hooks and
+        config providers.
+
+        Raises:
+            RuntimeError: an event loop is already running in this thread; use `await serve()`.
+            ServerStateError: as `start`.
         """
-        run_blocking(lambda: self._until_signalled(self.start()), "await serve()")
+        run_blocking(lambda: self._run_until_signal(self.start()), "await serve()")
 
     async def serve(self) -> None:
-        """Work until shut down. Cancelling it shuts down first. Raises as `start` does."""
+        """Enqueue periodic tasks in the running event loop until it is shut down.
+
+        Cancelling it shuts down gracefully before it returns.
+
+        Raises:
+            ServerStateError: as `start`.
+        """
         await self._serve(self.start())
 
     async def start(self) -> None:
-        """Begin to work in the running event loop, and return. ServerStateError when it began before."""
+        """Start enqueuing periodic tasks in the running event loop, and return.
+
+        Raises:
+            ServerStateError: it was started or shut down before.
+        """
         if self._state != "new":
             raise ServerStateError(self._state, "start", "scheduler")
         self._state = "active"
@@ -69,30 +84,30 @@ class BaseScheduler(Lifecycle):
             raise ServerStateError(self._state, "start", "scheduler")
         self._running = self._loops(Random())  # noqa: S311 - jitter
         log.info("enqueuing periodic tasks on %r", self._broker)
-        self._begin(self._work())
+        self._start_main(self._work())
 
-    # --- what a service consists of -------------------------------------------------------------------
+    # --- for subclasses -------------------------------------------------------------------------------
 
     async def _prepare(self) -> None:
-        """What has to succeed before it works."""
+        """Called by `start`. An error here is raised by `start`."""
 
     def _loops(self, rng: Random) -> Sequence[IntervalLoop]:
-        """What it does, again and again."""
+        """The background loops to run."""
         raise NotImplementedError
 
     @property
     def _calls_user(self) -> bool:
-        """Whether a hook or a provider is under way."""
+        """Whether a hook or config provider is running."""
         raise NotImplementedError
 
     async def _finish(self, *, answered: bool) -> None:
-        """What is done when all loops have ended; answered: the broker answered until then."""
+        """Called when all loops have ended. `answered`: the broker answered until then."""
 
-    # --- the rest is its own --------------------------------------------------------------------------
+    # --- lifecycle ------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         shared_outage.set(Outage(log))
-        monitor = LoopMonitor(warning=STALL_WARNING, culprit=_culprit)
+        monitor = LoopMonitor(warning=STALL_WARNING, describe=_description)
         monitor.start()
         try:
             await self._run_loops()
@@ -102,7 +117,7 @@ class BaseScheduler(Lifecycle):
     async def _run_loops(self) -> None:
         async with asyncio.TaskGroup() as group:
             parts = [group.create_task(loop.run()) for loop in self._running]
-            await self._told_to_end.wait()
+            await self._ending.wait()
             for loop in self._running:
                 loop.stop()
             _, late = await timeouts.wait(parts, min(BROKER_CALL_TIMEOUT, USER_CALL_TIMEOUT))
@@ -113,29 +128,29 @@ class BaseScheduler(Lifecycle):
         await self._finish(answered=not late)
 
     async def _wait_for_user(self, parts: set[asyncio.Task[None]]) -> None:
-        """Wait for a hook or a provider under way."""
-        hurried = asyncio.create_task(self._hurried.wait())
+        """Wait for a running hook or config provider."""
+        forced = asyncio.create_task(self._forced.wait())
         ending = asyncio.create_task(asyncio.wait(parts))
         await timeouts.wait(
-            (ending, hurried),
+            (ending, forced),
             USER_CALL_TIMEOUT - BROKER_CALL_TIMEOUT,
             return_when=asyncio.FIRST_COMPLETED,
         )
         if not ending.done():
-            log.warning("a hook or a provider did not return in time: it is given up")
+            log.warning("a hook or config provider did not return in time and is cancelled")
         ending.cancel()
-        hurried.cancel()
+        forced.cancel()
 
     @property
-    def _patience(self) -> float:
+    def _drain_timeout(self) -> float:
         return USER_CALL_TIMEOUT
 
     def _begin_shutdown(self) -> None:
-        self._told_to_end.set()
+        self._ending.set()
 
-    def _hurry(self) -> None:
-        self._hurried.set()
+    def _force_shutdown(self) -> None:
+        self._forced.set()
 
 
-def _culprit(task: asyncio.Task[Any] | None) -> str:
+def _description(task: asyncio.Task[Any] | None) -> str:
     return "no coroutine" if task is None else f"the coroutine {task.get_name()}"

@@ -1,4 +1,4 @@
-"""What schedulers and managers of periodic tasks are made of: entries, their ticker, their heartbeat."""
+"""SchedulerEngine: the entries, ticker and heartbeat behind Scheduler and PeriodicTaskManager."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from asynq.scheduler.ticker import PostEnqueue, PreEnqueue
 
 SCHEDULER_HEARTBEAT_INTERVAL = 10.0
-"""Seconds between two heartbeats of a scheduler; its entries can be seen for twice as long."""
+"""Seconds between two heartbeats of a scheduler. Its record expires after twice this time."""
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 class SchedulerEngine:
-    """Entries, and the loops that enqueue them and let them be seen."""
+    """Entries, and the loops that enqueue their tasks and publish them for inspection."""
 
     def __init__(
         self,
@@ -42,9 +42,12 @@ class SchedulerEngine:
         pre_enqueue: PreEnqueue | None,
         post_enqueue: PostEnqueue | None,
     ) -> None:
-        """TypeError or ValueError, naming the option, for what cannot be honoured.
+        """Validate the options of a scheduler.
 
-        UnsupportedOperationError for a broker that remembers no ticks.
+        Raises:
+            ValueError: an option has an invalid value; the message names the option.
+            TypeError: an option has the wrong type; the message names the option.
+            UnsupportedOperationError: the broker does not support periodic tasks, or `catch_up`.
         """
         require(broker, EnqueueTick, *([GetLastTick] if catch_up else []))
         check_zone("location", location)
@@ -68,11 +71,11 @@ class SchedulerEngine:
         self._is_seen = broker.capabilities.supports(WriteScheduler, ClearScheduler)
 
     def entry(self, spec: str, task: Task, over: Options) -> Entry:
-        """The entry of a periodic task. Raises as Entry.of."""
+        """Make the entry of a periodic task. Raises as `Entry.of`."""
         return Entry.of(spec, task, over, self._location)
 
     def loops(self, rng: Random) -> list[IntervalLoop]:
-        """The loops, for the running event loop; from now on they follow every change of the entries."""
+        """The background loops, for the running event loop. Every change of the entries wakes them."""
         loop = asyncio.get_running_loop()
         parts = [IntervalLoop("scheduling", self._ticker.step, interval=MAX_PAUSE, rng=rng)]
         if self._is_seen:
@@ -90,11 +93,11 @@ class SchedulerEngine:
 
     @property
     def calls_user(self) -> bool:
-        """Whether a hook is under way."""
+        """Whether a hook is running."""
         return self._hooks.calling
 
     async def end(self, *, answered: bool) -> None:
-        """Let the entries be seen no more; answered: the broker answered until now."""
+        """Remove the scheduler's record. `answered`: whether the broker answered recently."""
         self.registry.changed = _nothing
         if self._is_seen:
             await self._heartbeat.end(answered=answered)
@@ -105,4 +108,4 @@ class SchedulerEngine:
 
 
 def _nothing() -> None:
-    """What a change of entries means once nothing runs."""
+    """Ignore a change of the entries, after the end."""

@@ -1,4 +1,4 @@
-"""Entries: periodic tasks as schedulers hold them, under ids that every scheduler gives them alike."""
+"""Entries of a scheduler: periodic tasks with ids that are the same in every scheduler."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 _NAMESPACE = UUID("51803083-f28a-447b-9345-4ecca785175c")
-"""Makes an entry's id differ from any other use of the same text."""
+"""Namespace of the ids of entries."""
 
 
 @frozen(kw_only=True)
@@ -37,17 +37,21 @@ class Entry:
     spec: str
     task: Task
     over: Options
-    """What the entry asks on top of the task's own options."""
+    """The options of the entry, which override those of the task."""
     queue: str
     ticks: Ticks
 
     @classmethod
     def of(cls, spec: str, task: Task, over: Options, location: tzinfo) -> Entry:
-        """The entry; its id depends on everything about it, and on nothing else.
+        """Validate the arguments and make an entry. Its id is a hash of all arguments.
 
-        CronError for a spec that cannot be read or never comes due, TypeError or ValueError for other misuse.
-        With an id of its own each task takes the place of the finished one before, unless `on_conflict` says
-        otherwise: a schedule must not end with its first archived task.
+        If the task has a `task_id` and no `on_conflict`, each task replaces the finished one before it.
+        Otherwise, a schedule would end with its first archived task.
+
+        Raises:
+            CronError: the spec is malformed or is never due.
+            ValueError: an option has an invalid value.
+            TypeError: an argument has the wrong type.
         """
         if not isinstance(spec, str):
             raise TypeError(f"spec must be a str, not {type(spec).__name__}")
@@ -60,7 +64,7 @@ class Entry:
         identity = [spec, str(location), task.type, payload, _plain(asked.given())]
         schedule = cron.parse(spec, location)
         if schedule.next_after(EPOCH) is None:
-            raise cron.CronError(f"the schedule {spec!r} never comes due: none of its months has such a day")
+            raise cron.CronError(f"the schedule {spec!r} is never due: none of its months has such a day")
         return cls(
             id=str(uuid5(_NAMESPACE, json.dumps(identity, sort_keys=True))),
             spec=spec,
@@ -71,7 +75,7 @@ class Entry:
         )
 
     def described(self, *, last: int | None, following: int | None) -> SchedulerEntry:
-        """The entry as it lets itself be seen, with its last tick and the following one."""
+        """The record of this entry for inspection, with its last tick and the next one."""
         return SchedulerEntry(
             id=self.id,
             spec=self.spec,
@@ -84,7 +88,7 @@ class Entry:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON can spell it, different values differently."""
+    """Convert a value to one that JSON can encode. Different values give different results."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, timedelta):
@@ -105,18 +109,18 @@ class Registry:
         self._entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
         self.changed: Callable[[], None] = lambda: None
-        """Called after every change, in the thread that made it."""
+        """Called after every change, in the thread that makes it."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def all(self) -> dict[str, Entry]:
-        """The entries as they are now."""
+        """Return a copy of the entries, by id."""
         with self._lock:
             return dict(self._entries)
 
     def add(self, entry: Entry) -> str:
-        """Add the entry; the id it now has: an equal one that is there already makes it end in -2, -3, ..."""
+        """Add an entry. Returns its id, with a suffix -2, -3, ... if an equal entry is registered already."""
         with self._lock:
             entry = _numbered(entry, self._entries)
             self._entries[entry.id] = entry
@@ -124,14 +128,18 @@ class Registry:
         return entry.id
 
     def remove(self, entry_id: str) -> None:
-        """Remove the entry. EntryNotFoundError when there is none of this id."""
+        """Remove an entry.
+
+        Raises:
+            EntryNotFoundError: there is no entry of this id.
+        """
         with self._lock:
             if self._entries.pop(entry_id, None) is None:
                 raise EntryNotFoundError(entry_id)
         self.changed()
 
     def replace(self, entries: Iterable[Entry]) -> tuple[int, int]:
-        """Have these entries and no others; how many were added and how many removed."""
+        """Replace all entries. Returns how many were added and how many were removed."""
         wanted: dict[str, Entry] = {}
         for entry in entries:
             numbered = _numbered(entry, wanted)

@@ -1,4 +1,4 @@
-"""PeriodicTaskManager: a scheduler whose entries come from somewhere else and may change at any time."""
+"""PeriodicTaskManager: a scheduler whose entries come from a config provider and may change while it runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,17 @@ log = get_logger("asynq.scheduler")
 
 @frozen(init=False)
 class PeriodicTaskConfig:
-    """A periodic task as a config provider describes it: what `Scheduler.register` takes."""
+    """A periodic task, as a config provider returns it. It takes the arguments of `Scheduler.register`.
+
+    Args:
+        spec: the schedule.
+        task: the task.
+        **options: options as for `Client.enqueue`.
+
+    Raises:
+        ValueError: an option has an invalid value.
+        TypeError: an option is unknown or has the wrong type.
+    """
 
     spec: str
     task: Task
@@ -46,14 +56,34 @@ class PeriodicTaskConfig:
 
 
 ConfigProvider = Callable[[], Iterable[PeriodicTaskConfig] | Awaitable[Iterable[PeriodicTaskConfig]]]
-"""Answers all periodic tasks there are to be. A plain function is called in a thread."""
+"""Returns all periodic tasks that should be scheduled. A sync function is called in a thread."""
 
 
 class PeriodicTaskManager(BaseScheduler):
-    """Asks again and again which periodic tasks there are to be, and schedules these and no others.
+    """A scheduler that gets its periodic tasks from a function, which it calls at intervals.
 
-    All else is as Scheduler promises. Nothing about a task goes unnoticed when it changes, headers and the
-    task's own options included; what did not change goes on undisturbed.
+    It schedules the returned tasks and no others. Any change of a task takes effect at the next call,
+    including changes of its headers and options. Unchanged tasks are not affected. Everything else is as in
+    Scheduler.
+
+    The first call must return a valid result, otherwise `start` raises. Later, if the provider raises, the
+    schedule stays as it is until the next call. If a single config is invalid, this is logged and the other
+    configs are scheduled.
+
+    Args:
+        broker: a broker, or the URL of one.
+        config_provider: returns all periodic tasks, as PeriodicTaskConfig objects. It may be async; a sync
+            function is called in a thread.
+        sync_interval: time between two calls of the provider.
+        location: as for Scheduler.
+        catch_up: as for Scheduler.
+        pre_enqueue: as for Scheduler.
+        post_enqueue: as for Scheduler.
+
+    Raises:
+        ValueError: an option has an invalid value; the message names the option.
+        TypeError: an option has the wrong type; the message names the option.
+        UnsupportedOperationError: the broker does not support periodic tasks, or `catch_up`.
     """
 
     def __init__(
@@ -67,22 +97,16 @@ class PeriodicTaskManager(BaseScheduler):
         pre_enqueue: PreEnqueue | None = None,
         post_enqueue: PostEnqueue | None = None,
     ) -> None:
-        """Nothing is asked yet; the other options are those of Scheduler.
-
-        The first answer must be usable, else `start` raises. Later, when the provider raises, everything
-        stays as it is until it is asked again; when one config cannot be used, that is logged and the others
-        are scheduled.
-        """
         if not callable(config_provider):
             raise TypeError(f"config_provider must be callable, not {type(config_provider).__name__}")
         check_interval("sync_interval", sync_interval)
         super().__init__(broker)
         self._provider = config_provider
-        # A daemon: a provider that hangs does not keep the program from ending.
+        # Daemon threads: a provider that hangs does not keep the process from exiting.
         self._threads = DaemonThreadPool(1, "asynq-provider")
         self._interval = sync_interval.total_seconds()
-        self._asking = 0
-        self._timetable = SchedulerEngine(
+        self._provider_calls = 0
+        self._engine = SchedulerEngine(
             self._broker,
             location=location,
             catch_up=catch_up,
@@ -91,13 +115,13 @@ class PeriodicTaskManager(BaseScheduler):
         )
 
     async def sync(self) -> None:
-        """Ask now, beside the interval. Raises what the provider raises."""
+        """Call the provider now, independent of the interval. Raises what the provider raises."""
         entries = []
         for place, config in enumerate(await self._configs()):
             try:
                 entries.append(self._entry(config))
             except (TypeError, ValueError) as error:
-                log.error("config %d is not scheduled: %s", place, error)  # noqa: TRY400 - it says it all
+                log.error("config %d is not scheduled: %s", place, error)  # noqa: TRY400 - a message suffices
             except ANY_FAILURE:
                 log.exception("config %d is not scheduled", place)
         self._follow(entries)
@@ -107,24 +131,24 @@ class PeriodicTaskManager(BaseScheduler):
 
     def _loops(self, rng: Random) -> Sequence[IntervalLoop]:
         return [
-            *self._timetable.loops(rng),
-            IntervalLoop("asking", self._step, interval=self._interval, rng=rng),
+            *self._engine.loops(rng),
+            IntervalLoop("calling the config provider", self._step, interval=self._interval, rng=rng),
         ]
 
     @property
     def _calls_user(self) -> bool:
-        return self._asking > 0 or self._timetable.calls_user
+        return self._provider_calls > 0 or self._engine.calls_user
 
     async def _finish(self, *, answered: bool) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        await self._timetable.end(answered=answered)
+        await self._engine.end(answered=answered)
 
     async def _step(self) -> float | None:
         await self.sync()
         return None
 
     async def _configs(self) -> list[PeriodicTaskConfig]:
-        self._asking += 1
+        self._provider_calls += 1
         try:
             if inspect.iscoroutinefunction(self._provider):
                 answer: Any = self._provider()
@@ -133,14 +157,14 @@ class PeriodicTaskManager(BaseScheduler):
             with ExitForkedChild():
                 return list(await answer if inspect.isawaitable(answer) else answer)
         finally:
-            self._asking -= 1
+            self._provider_calls -= 1
 
     def _entry(self, config: PeriodicTaskConfig) -> Entry:
         if not isinstance(config, PeriodicTaskConfig):
             raise TypeError(f"a config must be a PeriodicTaskConfig, not {type(config).__name__}")
-        return self._timetable.entry(config.spec, config.task, config.options)
+        return self._engine.entry(config.spec, config.task, config.options)
 
     def _follow(self, entries: Sequence[Entry]) -> None:
-        added, removed = self._timetable.registry.replace(entries)
+        added, removed = self._engine.registry.replace(entries)
         if added or removed:
             log.info("periodic tasks: %d added, %d removed", added, removed)

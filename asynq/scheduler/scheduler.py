@@ -1,4 +1,4 @@
-"""Scheduler: enqueues periodic tasks."""
+"""Scheduler: enqueues periodic tasks that the program registers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,31 @@ if TYPE_CHECKING:
 
 
 class Scheduler(BaseScheduler):
-    """Enqueues tasks at the times of their schedules. Any number may run: each tick is enqueued once.
+    """Enqueues tasks at the times of their schedules. Any number of schedulers may run.
 
-    Schedulers that have the same entry, made of the same spec, task, options and location, share its ticks,
-    whichever machine they are on, and one that dies is made up for by the others. Times are the broker's, so
-    no tick is early where a machine's clock is wrong. A scheduler lives once: new, then active, then closed.
+    Schedulers with the same entry (the same spec, task, options and location) share its ticks: each tick is
+    enqueued once, on whichever machine, and the other schedulers take over if one of them fails. Ticks follow
+    the broker's clock, so a wrong clock on one machine makes no tick early.
+
+    The states of a scheduler are new, active and closed. It cannot be restarted. The constructor does not
+    connect. A scheduler that was given a URL owns its broker and closes it.
+
+    Hooks may be sync or async. Errors that they raise are logged.
+
+    Args:
+        broker: a broker, or the URL of one.
+        location: the time zone of specs that do not name one.
+        catch_up: enqueue ticks up to this old that were missed while no scheduler ran. None: do not catch up,
+            except for the latest tick of an entry if a scheduler was delayed or the broker was unreachable.
+        pre_enqueue: `pre_enqueue(task)` is called before each tick, by every scheduler that tries to enqueue
+            it.
+        post_enqueue: `post_enqueue(task, info, error)` is called by the scheduler that enqueued the tick with
+            the enqueued task and None; or with None and the final error, such as DuplicateTaskError.
+
+    Raises:
+        ValueError: an option has an invalid value; the message names the option.
+        TypeError: an option has the wrong type; the message names the option.
+        UnsupportedOperationError: the broker does not support periodic tasks, or `catch_up`.
     """
 
     def __init__(
@@ -37,18 +57,8 @@ class Scheduler(BaseScheduler):
         pre_enqueue: PreEnqueue | None = None,
         post_enqueue: PostEnqueue | None = None,
     ) -> None:
-        """Nothing is connected yet. ValueError or TypeError, naming the option, for what cannot be honoured.
-
-        location: the zone of wall-clock times whose spec names none.
-        catch_up: how far back ticks are enqueued that came while no scheduler ran. None: not at all, but for
-        the latest tick of an entry when a scheduler was held up or the broker was away.
-        pre_enqueue: told of (task) before each tick, by every scheduler that tries. post_enqueue: told of
-        (task, info, error) by the scheduler that decided the tick: the task as it was enqueued and None, or
-        None and the error that refused it for good, such as DuplicateTaskError. Both may be async; what they
-        raise is logged.
-        """
         super().__init__(broker)
-        self._timetable = SchedulerEngine(
+        self._engine = SchedulerEngine(
             self._broker,
             location=location,
             catch_up=catch_up,
@@ -57,28 +67,46 @@ class Scheduler(BaseScheduler):
         )
 
     def register(self, spec: str, task: Task, **options: Unpack[EnqueueKeywords]) -> str:
-        """Enqueue the task at the times of the spec from now on; the entry's id.
+        """Enqueue a task at the times of a schedule from now on.
 
-        May be called while the scheduler runs, from any thread. The id is the same for every scheduler and
-        after every restart; an equal entry that is there already makes it end in -2, -3, and so on. The
-        options are those of Client.enqueue. A task with a `task_id` takes the place of a finished one of that
-        id unless `on_conflict` says otherwise. CronError for a spec that cannot be read
-        or never comes due, TypeError or ValueError for other misuse: then nothing is registered.
+        May be called from any thread, also while the scheduler runs. If an error is raised, nothing is
+        registered.
+
+        Args:
+            spec: a cron expression with 5 fields, a macro such as `@hourly`, or an interval such as
+                `@every 30s`.
+            task: the task. A task with a `task_id` replaces a finished task of that id, unless `on_conflict`
+                says otherwise.
+            **options: options as for `Client.enqueue`.
+
+        Returns:
+            The id of the entry. It is the same in every scheduler and after every restart. If an equal entry
+            is registered already, the id gets the suffix -2, -3, and so on.
+
+        Raises:
+            CronError: the spec is malformed or is never due.
+            ValueError: an option has an invalid value.
+            TypeError: an argument has the wrong type, or an option is unknown.
         """
-        return self._timetable.registry.add(
-            self._timetable.entry(spec, task, options_of("register", options))
-        )
+        return self._engine.registry.add(self._engine.entry(spec, task, options_of("register", options)))
 
     def unregister(self, entry_id: str) -> None:
-        """Enqueue the entry no more. EntryNotFoundError when there is none of this id."""
-        self._timetable.registry.remove(entry_id)
+        """Remove an entry, so that it is no longer enqueued.
+
+        Args:
+            entry_id: the id that `register` returned.
+
+        Raises:
+            EntryNotFoundError: there is no entry of this id.
+        """
+        self._engine.registry.remove(entry_id)
 
     def _loops(self, rng: Random) -> Sequence[IntervalLoop]:
-        return self._timetable.loops(rng)
+        return self._engine.loops(rng)
 
     @property
     def _calls_user(self) -> bool:
-        return self._timetable.calls_user
+        return self._engine.calls_user
 
     async def _finish(self, *, answered: bool) -> None:
-        await self._timetable.end(answered=answered)
+        await self._engine.end(answered=answered)

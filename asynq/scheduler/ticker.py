@@ -1,4 +1,4 @@
-"""Enqueues periodic tasks when they are due."""
+"""Ticker: enqueues periodic tasks when they are due, catches up missed ticks, and calls the hooks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asynq.protocol.answers import is_final
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import EnqueueTick, GetLastTick, RecordEnqueueEvent
 from asynq.protocol.presence import EnqueueEvent
-from asynq.runtime.backoff import ErrorReporter
+from asynq.runtime.error_reporter import ErrorReporter
 from asynq.runtime.forks import ExitForkedChild
 from asynq.runtime.interval_loop import being_cancelled
 from asynq.runtime.isolation import execute_isolated
@@ -37,44 +37,44 @@ if TYPE_CHECKING:
 log = get_logger("asynq.scheduler")
 
 PreEnqueue = Callable[[Task], Awaitable[None] | None]
-"""Told of a task before one of its ticks is enqueued, perhaps by another scheduler."""
+"""Called with a task before one of its ticks is enqueued, by this scheduler or another one."""
 PostEnqueue = Callable[[Task, TaskInfo | None, AsynqError | None], Awaitable[None] | None]
-"""Told how a tick that this scheduler decided went: the task it enqueued, or why it was refused."""
+"""Called with the result of a tick of this scheduler: the enqueued task, or the error that refused it."""
 
 MAX_PAUSE = 60.0
-"""Seconds; a clock that is set back or forth is noticed within."""
+"""Maximum seconds between two steps, so that a change of the clock is noticed."""
 TICK_RETRY_DELAY = 1000
-"""Milliseconds until a tick that the broker did not take is tried again."""
+"""Milliseconds until a tick that the broker did not accept is retried."""
 EVENT_RETENTION = 90 * 24 * 3600 * 1000
-"""Milliseconds for which the events of an entry are kept after its last one."""
+"""Milliseconds for which the enqueue events of an entry are kept after its last event."""
 FAILED_ENTRY_DELAY = 60_000
-"""Milliseconds until an entry is tried again that raised an error."""
+"""Milliseconds until an entry that raised an error is retried."""
 _CLOCK_MARGIN = 24 * 3600 * 1000
-"""Milliseconds a tick is remembered beyond the next one: clocks differ."""
+"""Milliseconds for which a tick is remembered after the next one, because clocks differ."""
 
 
 @define(kw_only=True)
 class TickHooks:
-    """What the user wants to be told. What a hook raises is logged, and changes nothing."""
+    """The hooks of a scheduler. Errors that they raise are logged and have no other effect."""
 
     before: PreEnqueue | None = None
     after: PostEnqueue | None = None
     calling: bool = field(init=False, default=False)
-    """Whether a hook is under way."""
+    """Whether a hook is running."""
 
-    async def tell_before(self, task: Task) -> None:
-        """A tick is about to be enqueued."""
+    async def call_before(self, task: Task) -> None:
+        """Call `pre_enqueue`, before a tick is enqueued."""
         if self.before is not None:
-            await self._tell("pre_enqueue", self.before, task)
+            await self._call("pre_enqueue", self.before, task)
 
-    async def tell_after(self, task: Task, answer: TaskInfo | AsynqError) -> None:
-        """A tick was decided."""
+    async def call_after(self, task: Task, answer: TaskInfo | AsynqError) -> None:
+        """Call `post_enqueue`, with the result of a tick."""
         if self.after is not None:
             refused = isinstance(answer, AsynqError)
             outcome = (None, answer) if refused else (answer, None)
-            await self._tell("post_enqueue", self.after, task, *outcome)
+            await self._call("post_enqueue", self.after, task, *outcome)
 
-    async def _tell(self, name: str, hook: Callable[..., Any], *arguments: Any) -> None:
+    async def _call(self, name: str, hook: Callable[..., Any], *arguments: Any) -> None:
         self.calling = True
         try:
             with ExitForkedChild():
@@ -93,23 +93,23 @@ class TickHooks:
 
 @define(eq=False)
 class _Timer:
-    """Where one entry stands."""
+    """The state of one entry."""
 
     entry: Entry
     since: int
-    """Instant up to which all its ticks are done."""
+    """Time up to which all its ticks are done."""
     ready: bool
-    """False while the last tick that any scheduler decided is still to be asked for."""
+    """False until the broker has returned the last tick that any scheduler enqueued."""
     last: int | None = None
-    """Its latest tick that was decided, as far as is known here."""
+    """Its latest tick that was enqueued or refused, as far as is known here."""
     attempt: EnqueueTick | None = None
-    """Made once for a tick and sent until it is answered, so that a lost reply does no harm."""
+    """The operation of the current tick. It is resent until the broker has replied."""
     not_before: int = 0
-    """Instant of the next try, after one that the broker did not decide."""
-    unseen: bool = False
-    """It could not be shown, and that was logged."""
+    """Time of the next attempt, after one that the broker did not accept."""
+    unpublished: bool = False
+    """Whether building its record failed. This is logged once."""
     broken: bool = False
-    """It raised an error when it was last asked, and that was logged."""
+    """Whether it raised an error at the last attempt. This is logged once."""
 
     def due(self, now: int, catch_up: int) -> int | None:
         """The tick to enqueue now."""
@@ -118,23 +118,30 @@ class _Timer:
         return self.entry.ticks.due(self.since, now, catch_up)
 
     def next_step(self) -> int | None:
-        """Instant from which there may be something to do; None for never."""
+        """Time of the next step for this entry. None: never."""
         if self.broken:
             return self.not_before
         tick = self.entry.ticks.after(self.since)
         return None if tick is None else max(tick, self.not_before)
 
-    def decided(self, tick: int) -> None:
-        """The tick is done, and all before it."""
+    def finish(self, tick: int) -> None:
+        """Mark the tick and all ticks before it as done."""
         self.since = self.last = tick
         self.attempt = None
 
 
 class Ticker:
-    """Each step enqueues at most one tick of every entry that is due, and answers when to step again.
+    """Each step enqueues at most one due tick of each entry, and returns the seconds until the next step.
 
-    A tick that could not be enqueued is tried again until the entry's next one is due, or for as long as
-    `catch_up` (milliseconds) says. Up to then ticks are also caught up with that came while no scheduler ran.
+    A tick that could not be enqueued is retried until the next tick of the entry is due, or until it is older
+    than `catch_up`. Missed ticks up to this age are also enqueued if no scheduler ran when they were due.
+
+    Args:
+        broker: the broker.
+        registry: the entries.
+        catch_up: maximum age of missed ticks, in milliseconds.
+        hooks: the hooks.
+        new_id: creates ids of tasks.
     """
 
     def __init__(
@@ -152,18 +159,18 @@ class Ticker:
         self._hooks = hooks
         self._new_id = new_id
         self.time = BrokerTime(broker.clock)
-        """By which ticks are due."""
-        self._told = False
-        """True once the timers go by the time that the broker told."""
+        """The broker's time, by which ticks are due."""
+        self._adjusted = False
+        """Whether the timers use the broker's time."""
         self._timers: dict[str, _Timer] = {}
-        self._troubles = ErrorReporter(log, "enqueueing periodic tasks")
+        self._errors = ErrorReporter(log, "enqueueing periodic tasks")
 
     async def step(self) -> float | None:
-        """Enqueue what is due; seconds until something else is."""
-        await self._follow_time()
+        """Enqueue due ticks. Returns the seconds until the next one is due."""
+        await self._sync_time()
         now = self.time.now()
-        self._follow(now)
-        await self._look_back(now)
+        self._update_timers(now)
+        await self._fetch_last_ticks(now)
         due: list[tuple[_Timer, EnqueueTick]] = []
         for timer in self._timers.values():
             try:
@@ -171,74 +178,74 @@ class Ticker:
                     due.append((timer, await self._attempt(timer, tick)))
                 timer.broken = timer.broken and now < timer.not_before
             except ANY_FAILURE as error:  # logged; one entry must not stop the others
-                self._breaks(timer, error)
+                self._mark_broken(timer, error)
         if due:
             attempts = [attempt for _, attempt in due]
             sent = self.time.mark()
             answers = await execute_isolated(AwaitedCalls(self._broker), attempts)
-            await self._note([timer for timer, _ in due], attempts, answers, sent)
+            await self._handle_answers([timer for timer, _ in due], attempts, answers, sent)
         return self._pause(self.time.now())
 
     def described(self) -> tuple[SchedulerEntry, ...]:
-        """The entries as they let themselves be seen. For that the time must have been told."""
+        """The records of the entries for inspection. The broker's time must be known."""
         now = self.time.now()
-        self._follow(now)
+        self._update_timers(now)
         seen: list[SchedulerEntry] = []
         for timer in self._timers.values():
             try:
                 following = timer.entry.ticks.after(max(timer.since, now))
                 seen.append(timer.entry.described(last=timer.last, following=following))
             except ANY_FAILURE:
-                if not timer.unseen:
-                    log.exception("the entry %r cannot be shown", timer.entry.spec)
-                timer.unseen = True
+                if not timer.unpublished:
+                    log.exception("the entry %r cannot be published for inspection", timer.entry.spec)
+                timer.unpublished = True
         return tuple(seen)
 
-    # --- the rest is its own ------------------------------------------------------------------------
+    # --- internals ----------------------------------------------------------------------------------
 
-    async def _follow_time(self) -> None:
-        """Go by the broker's time. Entries that came while it could not be told miss no tick since."""
+    async def _sync_time(self) -> None:
+        """Get the broker's time. Entries added before it is known miss no tick."""
         try:
             await self.time.sync(self._broker)
         except BrokerUnavailable:
             if not self.time.synced:
-                self._follow(self.time.now())
+                self._update_timers(self.time.now())
             raise
-        if not self._told:
-            self._told = True
+        if not self._adjusted:
+            self._adjusted = True
             for timer in self._timers.values():
                 timer.since += self.time.offset
 
-    def _breaks(self, timer: _Timer, error: BaseException) -> None:
-        """The entry raised an error: it rests, and the others go on."""
+    def _mark_broken(self, timer: _Timer, error: BaseException) -> None:
+        """Pause an entry that raised an error. The other entries continue."""
         if not timer.broken:
-            said = "the entry %r for task type %r fails and will be tried again"
-            log.error(said, timer.entry.spec, timer.entry.task.type, exc_info=error)
+            text = "the entry %r for task type %r failed, retrying"
+            log.error(text, timer.entry.spec, timer.entry.task.type, exc_info=error)
         timer.broken, timer.not_before = True, self.time.now() + FAILED_ENTRY_DELAY
 
-    def _set_back(self, now: int, sent: int) -> None:
-        """Go by the broker's time: what was taken for past is still to come."""
+    def _set_time_back(self, now: int, sent: int) -> None:
+        """Set the time back to the broker's time: ticks that seemed to be past are still to come."""
         self.time.update(now, sent=sent)
         for timer in self._timers.values():
             timer.since = min(timer.since, now)
 
-    def _follow(self, now: int) -> None:
-        """Have a timer for every entry that is registered, and no others."""
+    def _update_timers(self, now: int) -> None:
+        """Create timers of new entries and remove those of entries that are gone."""
         entries = self._registry.all()
         self._timers = {
             entry_id: self._timers.get(entry_id) or _Timer(entry, now, ready=not self._catch_up)
             for entry_id, entry in entries.items()
         }
 
-    async def _look_back(self, now: int) -> None:
-        """Ask which ticks were decided before this scheduler came; an entry nobody ever ran missed none."""
+    async def _fetch_last_ticks(self, now: int) -> None:
+        """Get the last ticks of new entries from the broker. An entry that never ran has missed no ticks."""
         new = [timer for timer in self._timers.values() if not timer.ready]
         if not new:
             return
         ops = [GetLastTick(queue=timer.entry.queue, entry_id=timer.entry.id) for timer in new]
         for timer, last in zip(new, await execute_isolated(AwaitedCalls(self._broker), ops), strict=True):
             if isinstance(last, AsynqError):
-                self._troubles.failed(last)
+                self._errors.failed(last)
                 continue
             timer.ready, timer.last = True, last
             if last is not None:
@@ -247,7 +254,7 @@ class Ticker:
     async def _attempt(self, timer: _Timer, tick: int) -> EnqueueTick:
         if timer.attempt is None or timer.attempt.tick != tick:
             entry = timer.entry
-            await self._hooks.tell_before(entry.task)
+            await self._hooks.call_before(entry.task)
             following = entry.ticks.after(tick)
             gap = 0 if following is None else following - tick
             timer.attempt = EnqueueTick(
@@ -258,38 +265,38 @@ class Ticker:
             )
         return timer.attempt
 
-    async def _note(
+    async def _handle_answers(
         self,
         timers: Sequence[_Timer],
         attempts: Sequence[EnqueueTick],
         answers: Sequence[Ticked | AsynqError],
         sent: int,
     ) -> None:
-        """Take in the answers, then tell of them."""
-        told: list[tuple[Task, TaskInfo | AsynqError]] = []
+        """Process the replies, then call the hooks."""
+        outcomes: list[tuple[Task, TaskInfo | AsynqError]] = []
         events: list[Op[None]] = []
         for timer, attempt, answer in zip(timers, attempts, answers, strict=True):
             if isinstance(answer, TaskIDConflictError | DuplicateTaskError):
                 log.info("a tick of %r was refused: %s", timer.entry.spec, answer)
-                told.append((timer.entry.task, answer))
+                outcomes.append((timer.entry.task, answer))
             elif isinstance(answer, AsynqError) and is_final(answer):
                 log.error("a tick of %r is dropped: %s", timer.entry.spec, answer)
-                told.append((timer.entry.task, answer))
+                outcomes.append((timer.entry.task, answer))
             elif isinstance(answer, AsynqError):
-                self._troubles.failed(answer)
+                self._errors.failed(answer)
                 timer.not_before = self.time.now() + TICK_RETRY_DELAY
                 continue
             elif answer.early:
-                self._set_back(attempt.tick - answer.early, sent)
+                self._set_time_back(attempt.tick - answer.early, sent)
                 continue
             elif answer.enqueued is not None:
-                told.append((timer.entry.task, task_info(attempt.enqueue, answer.enqueued)))
+                outcomes.append((timer.entry.task, task_info(attempt.enqueue, answer.enqueued)))
                 events.append(self._event(attempt))
-            self._troubles.worked()
-            timer.decided(attempt.tick)
+            self._errors.worked()
+            timer.finish(attempt.tick)
         await self._record(events)
-        for task, outcome in told:
-            await self._hooks.tell_after(task, outcome)
+        for task, outcome in outcomes:
+            await self._hooks.call_after(task, outcome)
 
     def _event(self, attempt: EnqueueTick) -> RecordEnqueueEvent:
         at = instant_of(self.time.now())
@@ -297,7 +304,7 @@ class Ticker:
         return RecordEnqueueEvent(entry_id=attempt.entry_id, event=event, keep=EVENT_RETENTION)
 
     async def _record(self, events: Sequence[Op[None]]) -> None:
-        """Keep the history; what cannot be kept is not worth holding up the schedule."""
+        """Record enqueue events. A failure is logged and does not delay the schedule."""
         if not events or not self._broker.capabilities.supports(RecordEnqueueEvent):
             return
         try:
@@ -306,7 +313,7 @@ class Ticker:
             answers = [error.with_traceback(None)]
         for answer in answers:
             if isinstance(answer, AsynqError):
-                log.warning("an enqueue event is lost: %s", answer)
+                log.warning("an enqueue event was not recorded: %s", answer)
 
     def _pause(self, now: int) -> float:
         if not all(timer.ready for timer in self._timers.values()):
@@ -315,8 +322,8 @@ class Ticker:
         for timer in self._timers.values():
             try:
                 step = timer.next_step()
-            except ANY_FAILURE as error:  # logged; the pause is that of the others
-                self._breaks(timer, error)
+            except ANY_FAILURE as error:  # logged; the other entries determine the pause
+                self._mark_broken(timer, error)
                 step = timer.not_before
             if step is not None:
                 steps.append(step)

@@ -1,7 +1,7 @@
-"""The ticks of a schedule: instants at which a periodic task is due, the same ones for every scheduler.
+"""The ticks of a schedule: the times at which a periodic task is due, the same for every scheduler.
 
-`@every` counts from the Unix epoch, not from when a scheduler started: so several schedulers agree, and a
-restart changes nothing. Instants are Unix milliseconds.
+`@every` counts from the Unix epoch and not from the start of a scheduler, so that all schedulers agree and a
+restart changes nothing. Times are in Unix milliseconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MILLISECOND = timedelta(milliseconds=1)
 _FIRST_SPAN = 60_000
-"""Milliseconds: how far behind the present the latest tick is looked for first."""
+"""Milliseconds before the present in which the latest tick is searched first."""
 
 
 @frozen
@@ -31,7 +31,7 @@ class Ticks:
     schedule: Schedule
 
     def after(self, instant: int) -> int | None:
-        """The first tick strictly after the instant; None if there is none within five years."""
+        """The first tick after the instant. None if there is none within five years."""
         if isinstance(self.schedule, IntervalSchedule):
             interval = self.schedule.interval // _MILLISECOND
             return (instant // interval + 1) * interval
@@ -39,16 +39,17 @@ class Ticks:
         return None if tick is None else (tick - EPOCH) // _MILLISECOND
 
     def between(self, start: int, end: int) -> Iterator[int]:
-        """The ticks after the start up to the end, ascending."""
+        """The ticks after `start` up to and including `end`, in ascending order."""
         tick = self.after(start)
         while tick is not None and tick <= end:
             yield tick
             tick = self.after(tick)
 
     def due(self, since: int, now: int, catch_up: int) -> int | None:
-        """The tick to enqueue next, when all up to `since` are done; None when nothing is due.
+        """The tick to enqueue next, if all ticks up to `since` are done. None if nothing is due.
 
-        The first due one that is not older than `catch_up`; when all due ones are older, the latest.
+        This is the first due tick that is not older than `catch_up`. If all due ticks are older, it is the
+        latest one.
         """
         first = self.after(since)
         if first is None or first > now:
@@ -58,7 +59,7 @@ class Ticks:
         return next(self.between(max(since, now - catch_up - 1), now), None) or self._latest(since, now)
 
     def _latest(self, since: int, now: int) -> int | None:
-        """The latest tick after `since`, looked for further and further back, for there may be very many."""
+        """The latest tick after `since`. Searches back in growing spans, because there may be very many."""
         span = _FIRST_SPAN
         while now - span > since:
             if ticks := list(self.between(now - span, now)):

@@ -1,1 +1,1 @@
-"""Supervision: several worker processes that one process keeps running."""
+"""Supervision of several worker processes by one parent process."""

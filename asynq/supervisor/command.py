@@ -15,7 +15,7 @@ SHUTDOWN_TIMEOUT = timedelta(seconds=8)
 
 
 class LogLevel(StrEnum):
-    """How much a worker tells."""
+    """The log level of a worker."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -36,7 +36,7 @@ def worker_command(
     shutdown_timeout: timedelta = SHUTDOWN_TIMEOUT,
     lease: timedelta | None = None,
 ) -> list[str]:
-    """The command of one worker process. The broker's URL goes by environment: it may hold a password."""
+    """Build the command of a worker process. The broker URL, which may hold a password, is not part of it."""
     command = [sys.executable, "-m", "asynq", "worker", target]
     command += ["--app-dir", str(app_dir)]
     command += ["--log-level", log_level] if log_level is not None else []

@@ -1,4 +1,4 @@
-"""What a worker process tells its supervisor: a pipe that the process inherits."""
+"""A pipe from a worker process to its supervisor, which the worker inherits."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class SupervisorPipe:
 
     @property
     def fd(self) -> int:
-        """What the process is to inherit."""
+        """The file descriptor that the worker inherits."""
         return self._writing
 
     def heard(self) -> bool:
-        """Whether the process has written since this was called last. Never waits."""
+        """Whether the worker has written since the last call. Does not block."""
         try:
             return bool(os.read(self._reading, 65536))
         except BlockingIOError:
             return False
 
     def close(self) -> None:
-        """Free the pipe."""
+        """Close both ends."""
         os.close(self._reading)
         os.close(self._writing)

@@ -1,4 +1,4 @@
-"""Worker processes whose event loop is blocked for too long: told to their supervisor by their silence."""
+"""Detects worker processes whose event loop is blocked: they stop sending heartbeats to the supervisor."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 _FD = "ASYNQ_SUPERVISOR_STALLS"
-"""Environment variable of a worker process: where to write signs of life, and how many seconds apart."""
+"""Environment variable of a worker process: the file descriptor for heartbeats, and their interval."""
 BEATS_PER_TIMEOUT = 4
-"""Signs of life within the time after which a worker counts as stalled."""
+"""Heartbeats within the stall timeout."""
 
 
 class StallWatch(SupervisorPipe):
-    """Hears one worker process, from a supervisor's event loop.
+    """Watches the heartbeats of one worker process, on the supervisor's event loop.
 
-    The process is silent while its event loop is blocked, while a call into C holds its interpreter lock, and
-    while it is stopped. It is heard from its first sign of life on.
+    The worker sends no heartbeats while its event loop is blocked, while a call into C holds its interpreter
+    lock, and while it is stopped. It is watched from its first heartbeat on.
+
+    Args:
+        timeout: seconds without a heartbeat after which the worker counts as stalled.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -33,11 +36,11 @@ class StallWatch(SupervisorPipe):
         self._heard_at: float | None = None
 
     def environment(self) -> Mapping[str, str]:
-        """What the process is to have in its environment."""
+        """Environment variables for the worker process."""
         return {_FD: f"{self.fd}:{self._timeout / BEATS_PER_TIMEOUT}"}
 
     async def until_stalled(self) -> None:
-        """Wait until the process has been silent for longer than the timeout."""
+        """Wait until the worker has sent no heartbeat for longer than the timeout."""
         loop = asyncio.get_running_loop()
         interval = self._timeout / BEATS_PER_TIMEOUT
         while True:
@@ -46,18 +49,18 @@ class StallWatch(SupervisorPipe):
             if self.heard():
                 self._heard_at = loop.time()
             elif self._heard_at is not None:
-                # While this process is held up, such as on a paused machine, the other one may be too.
+                # While this process is suspended, such as on a paused machine, the worker may be too.
                 self._heard_at += loop.time() - due
             if self._heard_at is not None and loop.time() - self._heard_at > self._timeout:
                 return
 
 
 def start_supervisor_heartbeat(lag: Callable[[], timedelta]) -> None:
-    """In a worker process: send signs of life to the supervisor, if it wants any, while `lag` is short."""
-    told = os.environ.pop(_FD, None)
-    if told is None:
+    """In a worker process: send heartbeats to the supervisor while `lag` is short, if it expects them."""
+    value = os.environ.pop(_FD, None)
+    if value is None:
         return
-    number, _, seconds = told.partition(":")
+    number, _, seconds = value.partition(":")
     fd, interval, rest = int(number), float(seconds), threading.Event()
 
     def beat() -> None:

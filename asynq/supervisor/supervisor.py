@@ -1,4 +1,4 @@
-"""Several worker processes kept alive by one: started, restarted, told to stop, waited for."""
+"""Supervisor: starts several worker processes, restarts those that exit, and stops them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asynq.runtime import timeouts
 from asynq.runtime.backoff import Backoff
 from asynq.runtime.interval_loop import wait_with_timeout
 from asynq.runtime.logs import get_logger
-from asynq.runtime.stop_signals import ask_to_stop, held_back, signal_name, stop_signals
+from asynq.runtime.stop_signals import ask_to_stop, signal_name, signals_blocked, stop_signals
 from asynq.supervisor.stall_watch import StallWatch
 from asynq.supervisor.usage_errors import UsageErrorPipe
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 USAGE_ERROR = 2
 """Exit status after a usage error. A worker reports it with `UsageErrorReporter`, not with this status."""
 INTERRUPTED = 128 + signal.SIGINT
-"""Exit status of a worker that was told to end before it had begun to work."""
+"""Exit status of a worker that was stopped before it started to work."""
 FORCED_STOP_TIMEOUT = 10.0
-"""Seconds a worker has to put back its tasks and to end when nothing is waited for any longer."""
+"""Seconds that a worker has to requeue its tasks and exit in a forced stop."""
 STABLE_UPTIME = 60.0
-"""Seconds a worker must have lived for its next restart to be quick again."""
+"""Seconds that a worker must have run for its restart pause to start small again."""
 _ENDED_AS_TOLD = (0, INTERRUPTED, -signal.SIGINT, -signal.SIGTERM)
 _FD = "ASYNQ_SUPERVISOR_FD"
 
@@ -72,33 +72,33 @@ class Supervisor:
         self._stall_timeout = stall_timeout
         self._running: dict[int, Process] = {}
         self._stopping = asyncio.Event()
-        self._hurried = asyncio.Event()
+        self._forced = asyncio.Event()
         self._restarting = True
         self._status = 0
         self.restarts = 0
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the copies that run now."""
+        """The process ids of the running workers."""
         return [process.pid for process in self._running.values()]
 
     def stop(self, signum: signal.Signals = signal.SIGTERM) -> None:
-        """Send the signal to every copy, and start none again."""
+        """Send the signal to all workers, and do not restart any."""
         self._stopping.set()
         self._send(signum)
 
-    def hurry(self) -> None:
+    def force_stop(self) -> None:
         """End the workers at once after `stop`. Kill those that run FORCED_STOP_TIMEOUT seconds later."""
-        self._hurried.set()
+        self._forced.set()
         self._send(signal.SIGTERM)
 
-    def quiet(self) -> None:
-        """Let the copies finish what they have and take nothing new; one that ends stays ended."""
+    def stop_fetching(self) -> None:
+        """Make the workers stop taking new tasks. Workers that exit are not restarted."""
         self._restarting = False
         self._send(signal.SIGTSTP)
 
     async def run(self) -> int:
-        """Start the copies and return once all have ended after `stop`: the exit status of the whole."""
+        """Start the workers, and wait until all have ended after `stop`. Returns the overall exit status."""
         lifeline, held = os.pipe()
         overdue = asyncio.create_task(self._kill_overdue())
         try:
@@ -136,7 +136,7 @@ class Supervisor:
         refusals = UsageErrorPipe()
         watch = None if self._stall_timeout is None else StallWatch(self._stall_timeout)
         try:
-            with held_back(signal.SIGTSTP):
+            with signals_blocked(signal.SIGTSTP):
                 process = await asyncio.create_subprocess_exec(
                     *self._command,
                     env={
@@ -153,7 +153,7 @@ class Supervisor:
             self._running[number] = process
             log.info("worker process %d started", process.pid)
             if self._stopping.is_set() or not self._restarting:
-                # What was told to the others meanwhile, this one has not heard; it has nothing in hand yet.
+                # This worker missed the signal that the others received. It has no tasks yet.
                 process.terminate()
             status = await (self._end_watched(process, watch) if watch else process.wait())
             refused = refusals.heard()
@@ -165,7 +165,7 @@ class Supervisor:
         return status, process.pid, refused
 
     async def _end_watched(self, process: Process, watch: StallWatch) -> int:
-        """Wait for the end of a copy, and kill it when it stalls."""
+        """Wait until a worker exits, and kill it if it stalls."""
         stalling = asyncio.create_task(watch.until_stalled())
         ending = asyncio.create_task(process.wait())
         try:
@@ -173,7 +173,7 @@ class Supervisor:
             if not ending.done():
                 log.error(
                     "worker process %d has been blocked for more than %g s and is killed; its tasks run again"
-                    " once their leases have lapsed",
+                    " when their leases expire",
                     process.pid,
                     self._stall_timeout,
                 )
@@ -193,13 +193,13 @@ class Supervisor:
         await self._stopping.wait()
         with suppress(TimeoutError):
             async with timeouts.timeout(self._stop_timeout):
-                await self._hurried.wait()
+                await self._forced.wait()
             await asyncio.sleep(min(FORCED_STOP_TIMEOUT, self._stop_timeout))
         log.error("worker processes %s did not stop in time and are killed", self.pids)
         self._send(signal.SIGKILL)
 
     async def _kill(self) -> None:
-        """Leave nothing behind, also when `run` is cancelled."""
+        """Kill all remaining workers, also when `run` is cancelled."""
         left = list(self._running.values())
         self._send(signal.SIGKILL)
         for process in left:
@@ -207,14 +207,14 @@ class Supervisor:
 
 
 def describe(status: int) -> str:
-    """How a process ended, from its return code."""
+    """Describe how a process ended, from its return code."""
     if status >= 0:
         return f"ended with exit status {status}"
     return f"was killed by {signal_name(-status)}"
 
 
 def stop_with_supervisor() -> None:
-    """In a worker process: end gracefully, as if told to, when the supervisor is gone."""
+    """In a worker process: shut down gracefully when the supervisor is gone."""
     lifeline = os.environ.pop(_FD, None)
     if lifeline is None:
         return
@@ -229,7 +229,9 @@ def stop_with_supervisor() -> None:
 
 
 async def supervise(supervisor: Supervisor) -> int:
-    """Run the supervisor under this process's signals: SIGTERM, SIGINT and SIGTSTP are passed on."""
+    """Run the supervisor, and pass SIGTERM, SIGINT and SIGTSTP of this process on to the workers."""
     loop = asyncio.get_running_loop()
-    with stop_signals(loop, stop=supervisor.stop, again=supervisor.hurry, quiet=supervisor.quiet):
+    with stop_signals(
+        loop, stop=supervisor.stop, force=supervisor.force_stop, sigtstp=supervisor.stop_fetching
+    ):
         return await supervisor.run()

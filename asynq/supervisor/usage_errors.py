@@ -1,4 +1,4 @@
-"""What a worker process tells its supervisor when it cannot start with what it was given."""
+"""Reports a usage error of a worker process to its supervisor, which then does not restart it."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FD = "ASYNQ_SUPERVISOR_REFUSALS"
-"""Environment variable of a worker process: where to write that it cannot start."""
+"""Environment variable of a worker process: the file descriptor for usage errors."""
 
 
 class UsageErrorPipe(SupervisorPipe):
-    """The supervisor's side, of one worker process.
+    """The supervisor's side of the pipe from one worker process.
 
-    An exit status cannot tell it: any function of the user can end the process with any status.
+    An exit status is not enough, because user code can exit the process with any status.
     """
 
     def environment(self) -> Mapping[str, str]:
-        """What the process is to have in its environment."""
+        """Environment variables for the worker process."""
         return {_FD: str(self.fd)}
 
 
 class UsageErrorReporter:
-    """The worker's side. To be made before code of the user runs, whose programs do not inherit it."""
+    """The worker's side. Create it before user code runs, so that subprocesses do not inherit it."""
 
     def __init__(self) -> None:
-        told = os.environ.pop(_FD, None)
-        self._fd = None if told is None else int(told)
+        fd = os.environ.pop(_FD, None)
+        self._fd = None if fd is None else int(fd)
         if self._fd is not None:
             os.set_inheritable(self._fd, False)  # noqa: FBT003 - its only form
 
-    def tell(self) -> None:
-        """Tell the supervisor, if there is one: starting this process again would not help."""
+    def report(self) -> None:
+        """Tell the supervisor, if there is one, that restarting this process would not help."""
         if self._fd is not None:
-            with suppress(OSError):  # it is gone
+            with suppress(OSError):  # the supervisor is gone
                 os.write(self._fd, b"!")

@@ -1,1 +1,1 @@
-"""The engine of a server: taking tasks, keeping leases, settling, and the upkeep of queues."""
+"""The engine of a server: fetches and settles tasks, extends leases, and maintains queues."""

@@ -1,4 +1,4 @@
-"""Aggregation of one set: the user's function between the tasks taken and the task that takes their place."""
+"""Aggregation of one set: calls the user's aggregator and replaces the tasks of the set with its result."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ if TYPE_CHECKING:
     from asynq.protocol.ops import Enqueue
 
 Aggregate = Callable[[str, list[Task]], Task | Awaitable[Task]]
-"""From a group's name and its tasks, oldest first, to the one task that takes their place."""
+"""Takes the name of a group and its tasks, oldest first. Returns the task that replaces them."""
 
 AGGREGATING = (ListGroups, TakeGroup, ExtendAggregation, FinishAggregation, ReturnAggregation)
-"""The operations without which nothing is aggregated."""
+"""The operations that a broker needs for aggregation."""
 SET_HOLD = 120_000
-"""Milliseconds until a set whose server is gone may be reclaimed, as in Go asynq. Extended while it lives."""
+"""Milliseconds after which the set of a lost server may be reclaimed, as in Go's asynq."""
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 @frozen(kw_only=True)
 class AggregationSettings:
-    """How a server aggregates. Durations are milliseconds."""
+    """When and how a server aggregates groups. Durations are in milliseconds."""
 
     aggregate: Aggregate
     grace: int
@@ -66,7 +66,12 @@ class AggregationSettings:
         max_delay: timedelta | None,
         max_size: int | None,
     ) -> AggregationSettings | None:
-        """From what a user gave; None without an aggregator. TypeError or ValueError naming the option."""
+        """Validate the options of a server. Returns None if there is no aggregator.
+
+        Raises:
+            ValueError: an option has an invalid value; the message names the option.
+            TypeError: an option has the wrong type; the message names the option.
+        """
         _check_period("group_grace_period", grace_period)
         if max_delay is not None:
             _check_period("group_max_delay", max_delay)
@@ -83,8 +88,8 @@ class AggregationSettings:
             max_size=max_size or 0,
         )
 
-    def ripe_in(self, group: GroupInfo) -> int:
-        """Milliseconds until the group will be ripe if nothing is added to it; 0 when it is."""
+    def ready_in(self, group: GroupInfo) -> int:
+        """Milliseconds until the group is ready if nothing is added to it. 0 if it is ready."""
         if 0 < self.max_size <= group.size:
             return 0
         waits = [self.grace - group.quiet]
@@ -101,7 +106,7 @@ def _check_period(name: str, value: timedelta) -> None:
 
 @frozen(kw_only=True)
 class Aggregation:
-    """One set on its way to its aggregate."""
+    """The aggregation of one set of tasks."""
 
     broker: Broker
     taken: AggregationSet
@@ -110,13 +115,16 @@ class Aggregation:
     new_id: Callable[[], str]
     rng: Random
     hold: int = SET_HOLD
-    """Milliseconds the set is held; extended four times in this time."""
+    """Milliseconds the set is held. The hold is extended four times within this time."""
 
     async def run(self) -> None:
-        """Call the function, holding the set meanwhile, and put its task in the place of the set.
+        """Call the aggregator while holding the set, then replace the set with the returned task.
 
-        AggregationError when the function fails or its task is refused: the set is back in its group.
-        AggregationLostError when somebody reclaimed the set. Cancelled, it returns the set.
+        If this is cancelled, the set returns to its group.
+
+        Raises:
+            AggregationError: the aggregator failed or its task was refused. The set returns to its group.
+            AggregationLostError: another server reclaimed the set.
         """
         holding = asyncio.create_task(self._hold())
         working = asyncio.create_task(self._work())
@@ -129,7 +137,7 @@ class Aggregation:
             holding.cancel()
             if working.cancel():
                 await asyncio.wait((working,))
-            # This frame is part of an error's traceback, and must not hold what holds the error.
+            # This frame is part of the error's traceback: it must not reference the error in turn.
             del holding, working
 
     async def _work(self) -> None:
@@ -162,11 +170,11 @@ class Aggregation:
             raise TypeError(f"the aggregator must return a Task, not {type(task).__name__}")
         request = compose(task, Options(queue=self.taken.queue), self.new_id)
         if request.message.group == self.taken.group:
-            raise ValueError(f"the aggregate must not join group {self.taken.group!r}, which it is made of")
+            raise ValueError(f"the aggregate must not join group {self.taken.group!r} that it replaces")
         return request
 
     async def _finish(self, request: Enqueue) -> None:
-        """Both or neither, and known again by its copies: so it is tried until the broker answers."""
+        """Replace the set. The operation is idempotent, so it is retried until the broker answers."""
         backoff = Backoff(self.rng)
         while True:
             try:
@@ -177,7 +185,7 @@ class Aggregation:
                 return
 
     async def _hold(self) -> None:
-        """Extend until the set is lost, which is raised."""
+        """Extend the hold repeatedly. Raises AggregationLostError when the set is lost."""
         while True:
             await asyncio.sleep(self.hold / 4000)
             try:
@@ -185,11 +193,11 @@ class Aggregation:
             except AggregationLostError:
                 raise
             except AsynqError:
-                # Three more tries are left; after that, whoever reclaims the set is right.
+                # Three more attempts are left. After that, another server may reclaim the set.
                 continue
 
     async def _return(self) -> None:
-        # A set that cannot be returned now is reclaimed when its hold has ended.
+        # A set that cannot be returned now is reclaimed when its hold ends.
         with suppress(AsynqError):
             await self.broker.aexecute(ReturnAggregation(taken=self.taken))
 

@@ -1,4 +1,4 @@
-"""What a server logs of runs that did not succeed: one line each, with a traceback when it is news."""
+"""Logs failed runs, one line each. Tracebacks are logged once per kind of failure."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 log = get_logger("asynq.processor")
 
 MAX_FAILURE_KINDS = 1000
-"""Most kinds of failures that are remembered. Types of tasks come from others: there may be any number."""
+"""Maximum number of remembered kinds of failures. Task types come from clients and are not bounded."""
 
 
 class FailureLog:
-    """Tells of failed runs, the first of each kind with its traceback."""
+    """Logs failed runs, the first one of each kind with its traceback."""
 
     def __init__(self) -> None:
         self._traced: set[int] = set()
-        """Hashes of the kinds: a type may be long, and a class belong to its run alone."""
+        """Hashes of the kinds. A task type may be long, and an error class may exist for one run only."""
 
     def log(self, op: Settlement, outcome: Outcome) -> None:
-        """Say that a run failed, and what follows: a warning for a retry, an error for an archived task.
+        """Log how a run failed and what follows: a warning for a retry, an error for an archived task.
 
-        An error that is not this library's comes with its traceback when it is the last of its task, when it
-        is the first of its class from its line of code for this type of task, and at debug level always. A
-        run that a limit held back, or whose handler revoked the task, is told at info level.
+        Errors from user code are logged with their traceback if the task is archived, if the error is the
+        first of its class, line of code and task type, and always at debug level. Runs that were rate limited
+        and tasks that were revoked are logged at info level.
         """
         error = error_of(outcome)
         if error is None:
@@ -47,7 +47,7 @@ class FailureLog:
         elif isinstance(op, Retry):
             delay = format_duration(duration_of(op.delay))
             if wraps(error, RateLimited):
-                what = f"is held back for {delay}"
+                what = f"is delayed by a limit for {delay}"
             else:
                 level, trace = logging.WARNING, log.isEnabledFor(logging.DEBUG)
                 number = f"{message.retried + 1}/{message.max_retry}" if op.failure else "not counted"
@@ -76,7 +76,7 @@ class FailureLog:
 
 
 def _place(error: Exception) -> tuple[object, ...]:
-    """Where it was raised: file and line."""
+    """The file and line where an error was raised."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -84,16 +84,16 @@ def _place(error: Exception) -> tuple[object, ...]:
 
 
 def log_put_back(op: Settlement) -> None:
-    """Say so if a task is back in its queue because the server shuts down."""
+    """Log that a task was requeued because the server shuts down."""
     if isinstance(op, Requeue):
         message = op.delivery.message
-        log.info("task %r (%s) of queue %r is put back", message.id, message.type, message.queue)
+        log.info("task %r (%s) of queue %r is requeued", message.id, message.type, message.queue)
 
 
 def log_not_recorded(op: Settlement, error: LeaseLostError, *, maybe_landed: bool) -> None:
-    """Say that a settlement was refused, unless an earlier copy of it may have been recorded."""
+    """Log that a settlement was refused, unless an earlier attempt may have been recorded."""
     verb = type(op).__name__.lower()
     if maybe_landed:
-        log.info("%s was most likely recorded before its reply was lost: %s", verb, error)
+        log.info("%s was probably recorded before its reply was lost: %s", verb, error)
     else:
-        log.warning("%s not recorded: %s", verb, error)
+        log.warning("%s was not recorded: %s", verb, error)

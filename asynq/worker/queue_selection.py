@@ -1,4 +1,4 @@
-"""Which queue a worker prefers, one order per wanted task, weighted or strict; and its limits. Pure."""
+"""Decides from which queues a worker fetches: weighted or strict priority, and limits. Performs no I/O."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 @frozen
 class QueuePriority:
-    """Queues with their weights, and whether the weights are chances or ranks."""
+    """Queues with their weights. With `strict`, weights are ranks, otherwise they are probabilities."""
 
     weights: Mapping[str, int]
     strict: bool = False
 
     @classmethod
     def of(cls, queues: Mapping[str, int] | Sequence[str], *, strict: bool = False) -> QueuePriority:
-        """A preference from what a user gave: weights by name, or names of equal weight.
+        """Validate the `queues` option of a server: weights by name, or names of equal weight.
 
-        TypeError or ValueError, naming the option, when there is no queue, a name is blank or doubled, or a
-        weight is not a whole number from 1 on.
+        Raises:
+            ValueError: there is no queue, a name is blank or repeated, or a weight is less than 1.
+            TypeError: `queues`, a name or a weight has the wrong type.
         """
         check_flag("strict_priority", strict)
         if isinstance(queues, Mapping):
@@ -35,7 +36,7 @@ class QueuePriority:
                 check_queue("a name in queues", name)
             weights = dict.fromkeys(queues, 1)
             if len(weights) < len(queues):
-                raise ValueError(f"queues names a queue twice; it is {list(queues)!r}")
+                raise ValueError(f"queues contains a queue twice; it is {list(queues)!r}")
         else:
             raise TypeError(f"queues must map names to weights, not be a {type(queues).__name__}")
         if not weights:
@@ -50,15 +51,14 @@ class QueuePriority:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The queues, heaviest first, in the order given where weights are equal."""
+        """The queues, heaviest first. Queues of equal weight keep the given order."""
         return tuple(sorted(self.weights, key=lambda name: -self.weights[name]))
 
     def orders(self, count: int, rng: Random) -> tuple[tuple[str, ...], ...]:
-        """One preference order for each of `count` tasks.
+        """Return an order of queues for each of `count` tasks.
 
-        Strict: always the heaviest queue first. Weighted: the first is drawn with chances proportional to
-        the weights, the next among the rest in the same way, and so on: a queue of weight 1 starves nobody
-        and is not starved.
+        Strict: always the heaviest queue first. Weighted: the first queue is drawn with probabilities
+        proportional to the weights, the next one among the rest in the same way, and so on. No queue starves.
         """
         names = self.names
         if self.strict or len(names) == 1:
@@ -66,13 +66,13 @@ class QueuePriority:
         return tuple(self._drawn(names, rng) for _ in range(count))
 
     def _drawn(self, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
-        # Exponential waiting times with these rates arrive in exactly the order such draws would give.
+        # Sorting by exponential waiting times with these rates is equivalent to such draws.
         return tuple(sorted(names, key=lambda name: rng.expovariate(self.weights[name])))
 
 
 @frozen
 class QueueLimits:
-    """Most tasks of a queue that may run at once; a queue that is not named has no limit."""
+    """Maximum number of concurrent runs per queue. A queue that is not listed has no limit."""
 
     own: Mapping[str, int]
     """In this server."""
@@ -83,10 +83,11 @@ class QueueLimits:
     def of(
         cls, own: Mapping[str, int] | None, shared: Mapping[str, int] | None, queues: Sequence[str]
     ) -> QueueLimits:
-        """Limits from what a user gave: most tasks by name.
+        """Validate the limit options of a server.
 
-        TypeError or ValueError, naming the option, for one that is not a whole number from 1 on, and for a
-        queue this server does not serve.
+        Raises:
+            ValueError: a limit is less than 1, or the server does not serve its queue.
+            TypeError: an option or a limit has the wrong type.
         """
         _check_limits("queue_limits", own, queues)
         _check_limits("shared_queue_limits", shared, queues)
@@ -95,9 +96,9 @@ class QueueLimits:
     def allowed(
         self, orders: tuple[tuple[str, ...], ...], running: Mapping[str, int]
     ) -> tuple[tuple[str, ...], ...]:
-        """The orders, each limited queue in as many of them as tasks of it may still be taken.
+        """Keep each limited queue in as many orders as it may start runs, and remove it from the others.
 
-        It stays in those that prefer it most. An order that prefers nothing any more is left out.
+        It stays in the orders in which it ranks highest. Orders that become empty are removed.
         """
         for queue, most in self.own.items():
             ranks = [order.index(queue) for order in orders]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class WorkerSettings:
-    """What a server was asked to be. Durations are milliseconds."""
+    """The options of a server, validated. Durations are in milliseconds."""
 
     concurrency: int
     preference: QueuePriority
@@ -37,7 +37,7 @@ class WorkerSettings:
 
 @frozen(kw_only=True)
 class ProcessorSettings:
-    """How a processor works."""
+    """The settings of a processor."""
 
     preference: QueuePriority
     limits: QueueLimits
@@ -47,4 +47,4 @@ class ProcessorSettings:
     rules: RetryPolicy
     rng: Random
     retried: Callable[[str], None]
-    """Called with the queue of a task that was moved to retry: there is something to forward."""
+    """Called with the queue of a task that was moved to retry, because the forwarder has to move it back."""

@@ -1,4 +1,4 @@
-"""Hears from the broker that tasks may have come, or that a run shall end."""
+"""Wake-ups: listens to the broker for new tasks and for requests to cancel a run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from asynq.protocol.broker import Wake
-from asynq.runtime.backoff import Backoff, ErrorReporter
-from asynq.runtime.interval_loop import POLL_INTERVAL, POLL_INTERVAL_WITHOUT_PUSH, wait_with_timeout
+from asynq.runtime.backoff import Backoff
+from asynq.runtime.error_reporter import ErrorReporter
+from asynq.runtime.interval_loop import FALLBACK_POLL_INTERVAL, NO_PUSH_POLL_INTERVAL, wait_with_timeout
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
@@ -20,21 +21,29 @@ log = get_logger("asynq.wakeups")
 
 
 class Wakeups:
-    """Listens for cancellations always, for new tasks only while asked to: while the worker is idle."""
+    """Listens for cancellations at all times, and for new tasks while armed.
+
+    Args:
+        broker: the broker.
+        queues: the queues to listen to.
+        on_wake: called with a queue that may have tasks, or with None for any queue.
+        on_cancel: called with a request to cancel a run.
+        rng: source of the jitter.
+    """
 
     def __init__(
         self,
         broker: Broker,
         queues: Sequence[str],
         *,
-        woken: Callable[[str | None], None],
-        cancelled: Callable[[CancelRequested], None],
+        on_wake: Callable[[str | None], None],
+        on_cancel: Callable[[CancelRequested], None],
         rng: Random,
     ) -> None:
         self._listener = broker.listener()
         self._queues = queues
-        self._woken = woken
-        self._cancelled = cancelled
+        self._on_wake = on_wake
+        self._on_cancel = on_cancel
         self._rng = rng
         self._can_be_armed = broker.capabilities.wakeup == "push"
         self._armed = False
@@ -44,24 +53,24 @@ class Wakeups:
 
     @property
     def poll(self) -> float:
-        """Seconds after which to look in any case."""
-        return POLL_INTERVAL if self._armed else POLL_INTERVAL_WITHOUT_PUSH
+        """Seconds until the next poll."""
+        return FALLBACK_POLL_INTERVAL if self._armed else NO_PUSH_POLL_INTERVAL
 
     def arm(self) -> None:
-        """Ask to be woken by new tasks."""
+        """Listen for new tasks from now on."""
         self._want(armed=True)
 
     def disarm(self) -> None:
-        """Be woken no more: there is enough to do."""
+        """Stop listening for new tasks."""
         self._want(armed=False)
 
     def stop(self) -> None:
-        """Listen no more."""
+        """End `run`."""
         self._stopped.set()
         self._changed.set()
 
     async def run(self) -> None:
-        """Listen until stopped."""
+        """Listen until `stop` is called."""
         listening = asyncio.create_task(self._listen(), name="asynq-listener")
         try:
             await self._keep_armed()
@@ -76,40 +85,40 @@ class Wakeups:
             self._changed.set()
 
     async def _keep_armed(self) -> None:
-        backoff, troubles = Backoff(self._rng), ErrorReporter(log, "asking to be woken")
+        backoff, errors = Backoff(self._rng), ErrorReporter(log, "subscribing to wake-ups")
         while not self._stopped.is_set():
             self._changed.clear()
             try:
                 if self._wanted and not self._armed:
                     await self._listener.arm(self._queues)
                     self._armed = True
-                    # What came before the arming told nobody.
-                    self._woken(None)
+                    # Tasks enqueued before arming caused no event.
+                    self._on_wake(None)
                 elif self._armed and not self._wanted:
                     self._armed = False
                     await self._listener.disarm()
-            except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on
-                troubles.failed(error)
+            except Exception as error:  # noqa: BLE001 - polling continues after any error
+                errors.failed(error)
                 await wait_with_timeout(self._stopped, backoff.pause())
                 continue
-            # Arming may wait for a connection beside it.
-            troubles.worked(heard=False)
+            # Arming may return before the broker has answered.
+            errors.worked(broker_answered=False)
             backoff.reset()
             if self._wanted == self._armed:
                 await self._changed.wait()
 
     async def _listen(self) -> None:
-        backoff, troubles = Backoff(self._rng), ErrorReporter(log, "listening")
+        backoff, errors = Backoff(self._rng), ErrorReporter(log, "listening")
         while True:
             try:
                 event = await self._listener.next()
                 if isinstance(event, Wake):
-                    self._woken(event.queue)
+                    self._on_wake(event.queue)
                 else:
-                    self._cancelled(event)
-            except Exception as error:  # noqa: BLE001 - whatever it is, polling goes on
-                troubles.failed(error)
+                    self._on_cancel(event)
+            except Exception as error:  # noqa: BLE001 - polling continues after any error
+                errors.failed(error)
                 await asyncio.sleep(backoff.pause())
                 continue
-            troubles.worked()
+            errors.worked()
             backoff.reset()

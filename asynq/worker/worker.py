@@ -1,4 +1,4 @@
-"""One working life of a server: the pump, the loops and the lease keeper, wired together."""
+"""Worker: wires the processor, the background loops and the lease keeper of a server, and shuts them down."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import ClearServer, ListGroups, ReclaimAggregations, RepairGroups, WriteServer
 from asynq.runtime import timeouts
 from asynq.runtime.heartbeat import Heartbeat
-from asynq.runtime.interval_loop import POLL_INTERVAL, IntervalLoop
+from asynq.runtime.interval_loop import FALLBACK_POLL_INTERVAL, IntervalLoop
 from asynq.runtime.loop_monitor import LoopMonitor
 from asynq.worker.leases.keeper import LeaseKeeper
 from asynq.worker.loops import janitor
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
     from asynq.worker.settings import WorkerSettings
 
 MAX_RUNS_LOGGED = 10
-"""Most runs named where any of them may be the culprit."""
+"""Maximum number of runs listed in a stall warning."""
 RECOVERY_INTERVAL = 1.0
-"""Seconds; with its jitter and the work itself, a lapsed lease is found within 2 s."""
+"""Seconds. Including the jitter and the work itself, an expired lease is found within 2 s."""
 ADOPTION_INTERVAL = 60.0
 RECLAIM_INTERVAL = 10.0
 HOOK_TIMEOUT = 1.0
-"""Seconds a shutdown waits for hooks under way."""
+"""Seconds a shutdown waits for running hooks."""
 LOOP_STOP_TIMEOUT = 1.0
-"""Seconds a shutdown waits for a step of a loop: it waits for nothing but the broker."""
+"""Seconds a shutdown waits for the current steps of the loops, which only wait for the broker."""
 UNREACHABLE_LOOP_STOP_TIMEOUT = 0.1
-"""The same where the broker has not answered the processor either."""
+"""The same, if the broker did not answer the processor either."""
 
 
 class Worker:
-    """Works from `run` on until it is shut down. Belongs to one event loop, where it is made."""
+    """Runs a server's work from `run` to its shutdown. Belongs to the event loop in which it is created."""
 
     def __init__(self, broker: Broker, step: HandlerAdapter, settings: WorkerSettings, rng: Random) -> None:
         queues = settings.preference.names
@@ -63,10 +63,10 @@ class Worker:
         self._keeper = LeaseKeeper(broker, settings.lease, rng=rng)
         warning = settings.stall_warning
         self._monitor = LoopMonitor(
-            warning=None if warning is None else warning / 1000, culprit=self._culprit
+            warning=None if warning is None else warning / 1000, describe=self._running_task
         )
-        self._shutdown, self._hurry = asyncio.Event(), asyncio.Event()
-        terms = ProcessorSettings(
+        self._shutdown, self._forced = asyncio.Event(), asyncio.Event()
+        processor_settings = ProcessorSettings(
             preference=settings.preference,
             limits=settings.limits,
             concurrency=settings.concurrency,
@@ -77,25 +77,31 @@ class Worker:
         )
         time = BrokerTime(broker.clock)
         self._processor = processor = Processor(
-            broker, step, terms, keeper=self._keeper, executors=self._executors, hooks=self._hooks, time=time
+            broker,
+            step,
+            processor_settings,
+            keeper=self._keeper,
+            executors=self._executors,
+            hooks=self._hooks,
+            time=time,
         )
-        self._wakeups = Wakeups(broker, queues, woken=self._on_wake, cancelled=processor.cancel, rng=rng)
-        processor.woken_by(self._wakeups)
+        self._wakeups = Wakeups(broker, queues, on_wake=self._on_wake, on_cancel=processor.cancel, rng=rng)
+        processor.use_wakeups(self._wakeups)
         self._forwarder = forwarder = Forwarder(
-            broker, queues, forwarded=processor.wake, poll=lambda: self._wakeups.poll, time=time
+            broker, queues, on_forwarded=processor.wake, poll=lambda: self._wakeups.poll, time=time
         )
-        recoverer = Recoverer(broker, queues, rules, recovered=self._on_wake, lost=self._hooks.lost)
-        self._forwarding = IntervalLoop(
-            "forwarding", forwarder.step, interval=POLL_INTERVAL, rng=rng, gap=0.1
+        recoverer = Recoverer(broker, queues, rules, on_recovered=self._on_wake, on_lost=self._hooks.lost)
+        self._forward_loop = IntervalLoop(
+            "forwarding", forwarder.step, interval=FALLBACK_POLL_INTERVAL, rng=rng, gap=0.1
         )
         self._aggregator = self._make_aggregator(broker, settings.grouping, rng)
         self._record = ServerRecord(settings.concurrency, settings.preference, time, processor.runs)
         self._heartbeat = Heartbeat(broker, self._record.beat, self._record.end(), time)
-        self._beating = IntervalLoop(
+        self._heartbeat_loop = IntervalLoop(
             "heartbeat", self._heartbeat.step, interval=SERVER_HEARTBEAT_INTERVAL, rng=rng
         )
         self._loops = [
-            self._forwarding,
+            self._forward_loop,
             IntervalLoop("recovery", recoverer.step, interval=RECOVERY_INTERVAL, rng=rng),
             IntervalLoop("adoption", Adopter(broker, queues).step, interval=ADOPTION_INTERVAL, rng=rng),
             IntervalLoop("cleaning", Janitor(broker, queues).step, interval=janitor.INTERVAL, rng=rng),
@@ -107,12 +113,12 @@ class Worker:
         settings, supports = self._settings, broker.capabilities.supports
         queues = settings.preference.names
         if supports(WriteServer, ClearServer):
-            yield self._beating
+            yield self._heartbeat_loop
         if supports(ReclaimAggregations):
             step = Reclaimer(broker, queues).step
             yield IntervalLoop("reclaiming", step, interval=RECLAIM_INTERVAL, rng=rng)
         if supports(RepairGroups, ListGroups):
-            step = GroupRepairer(broker, queues, attended=self._aggregator is not None).step
+            step = GroupRepairer(broker, queues, aggregates=self._aggregator is not None).step
             yield IntervalLoop("repairing groups", step, interval=GroupRepairer.CYCLE_INTERVAL, rng=rng)
         if settings.callbacks.health_check:
             checker = HealthChecker(broker, self._hooks.checked, settings.health_check_interval / 1000)
@@ -130,33 +136,33 @@ class Worker:
             self._settings.preference.names,
             settings,
             rng=rng,
-            aggregated=self._processor.wake,
+            on_aggregated=self._processor.wake,
             report=self._hooks.report,
         )
 
     @property
     def loop_lag(self) -> float:
-        """Seconds by which the event loop is behind; from any thread."""
+        """The lag of the event loop in seconds. From any thread."""
         return self._monitor.lag
 
     def stop(self) -> None:
-        """Take no more tasks; those in hand go on."""
+        """Stop taking new tasks. Runs in progress continue."""
         self._processor.stop()
         self._record.status = "stopped"
-        self._beating.wake()
+        self._heartbeat_loop.wake()
 
     def shut_down(self) -> None:
-        """Take no more tasks, finish those in hand within the shutdown timeout, and end `run`."""
+        """Stop taking new tasks, let runs finish within the shutdown timeout, and end `run`."""
         self.stop()
         self._shutdown.set()
-        self._keeper.hasten()
+        self._keeper.stop_waiting()
 
-    def hurry(self) -> None:
-        """Wait no longer for handlers: tell them to end now."""
-        self._hurry.set()
+    def force_shutdown(self) -> None:
+        """Stop waiting for handlers and cancel them now."""
+        self._forced.set()
 
     async def run(self) -> None:
-        """Work until shut down. Ends early only by an error of this library's own, which is raised."""
+        """Work until shut down. Only an internal error ends it earlier; the error is raised."""
         self._monitor.start()
         try:
             await self._keeper.start(self._processor.lease_event)
@@ -164,7 +170,7 @@ class Worker:
                 parts = [group.create_task(loop.run()) for loop in self._loops]
                 parts.append(group.create_task(self._wakeups.run()))
                 parts.append(group.create_task(self._processor.run()))
-                group.create_task(self._end(parts))
+                group.create_task(self._run_shutdown(parts))
         finally:
             if self._aggregator:
                 await self._aggregator.aclose()
@@ -174,11 +180,11 @@ class Worker:
             self._executors.close()
             self._monitor.close()
 
-    async def _end(self, parts: list[asyncio.Task[None]]) -> None:
+    async def _run_shutdown(self, parts: list[asyncio.Task[None]]) -> None:
         await self._shutdown.wait()
-        patience = self._settings.shutdown_timeout / 1000
+        seconds = self._settings.shutdown_timeout / 1000
         answered, _ = await asyncio.gather(
-            self._processor.drain(patience, self._hurry), self._drain_groups(patience)
+            self._processor.drain(seconds, self._forced), self._drain_groups(seconds)
         )
         for loop in self._loops:
             loop.stop()
@@ -186,24 +192,22 @@ class Worker:
         _, late = await timeouts.wait(parts, LOOP_STOP_TIMEOUT if answered else UNREACHABLE_LOOP_STOP_TIMEOUT)
         for part in late:
             part.cancel()
-        if self._beating in self._loops:
+        if self._heartbeat_loop in self._loops:
             await self._heartbeat.end(answered=not late)
 
     async def _drain_groups(self, seconds: float) -> None:
         if self._aggregator:
-            await self._aggregator.drain(seconds, self._hurry)
+            await self._aggregator.drain(seconds, self._forced)
 
-    def _culprit(self, task: asyncio.Task[Any] | None) -> str:
-        """What the event loop carries out, in words; called while it does."""
+    def _running_task(self, task: asyncio.Task[Any] | None) -> str:
+        """Describe what the event loop is running. Called on another thread."""
         runs = self._processor.runs()
         for run in runs:
             if task is not None and run.owns(task):
-                return f"the handler of {_named(run)}"
-        named = ", ".join(map(_named, runs[:MAX_RUNS_LOGGED])) or "none"
-        what = (
-            "no coroutine" if task is None else f"the coroutine {task.get_name()}, which is no handler's own"
-        )
-        return f"{what}; runs under way: {named}"
+                return f"the handler of {_describe(run)}"
+        named = ", ".join(map(_describe, runs[:MAX_RUNS_LOGGED])) or "none"
+        what = "no coroutine" if task is None else f"the coroutine {task.get_name()}, which is not a handler"
+        return f"{what}; current runs: {named}"
 
     def _on_wake(self, queue: str | None = None) -> None:
         self._processor.wake()
@@ -211,9 +215,9 @@ class Worker:
 
     def _on_retry(self, queue: str | None) -> None:
         self._forwarder.mark(queue)
-        self._forwarding.wake()
+        self._forward_loop.wake()
 
 
-def _named(run: Run) -> str:
+def _describe(run: Run) -> str:
     message = run.delivery.message
     return f"task {message.id!r} ({message.type}) of queue {message.queue!r}"

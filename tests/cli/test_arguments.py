@@ -101,8 +101,8 @@ def test_a_plain_handler_is_loaded(module: str, tmp_path: Path) -> None:
         ("MODULE.sub:mux", "no module"),
         ("MODULE:mix", "has no 'mix'"),
         ("MODULE:Tasks.mix", "has no 'Tasks.mix'"),
-        ("MODULE:number", "no handler"),
-        ("MODULE:Tasks", "no handler"),
+        ("MODULE:number", "not a handler"),
+        ("MODULE:Tasks", "not a handler"),
     ],
 )
 def test_a_target_without_a_handler_is_refused_with_the_reason(

@@ -173,7 +173,7 @@ def test_sigtstp_during_the_import_of_the_application_prevents_taking_tasks(
         process.send_signal(signal.SIGTSTP)
         site.enqueue("wait")
         site.remove("slow")
-        eventually(lambda: site.log.count("taking no more tasks") == int(processes))
+        eventually(lambda: site.log.count("stopped taking new tasks") == int(processes))
         process.terminate()
         assert process.wait(30) == 0
     assert not site.has("begun")
@@ -186,7 +186,7 @@ def test_a_stop_signal_to_all_processes_lets_handlers_finish(
 ) -> None:
     site.enqueue("wait")
     with site.worker("-p", processes) as process:
-        eventually(lambda: site.has("begun") and site.log.count("working on") == int(processes))
+        eventually(lambda: site.has("begun") and site.log.count("serving queues") == int(processes))
         for one in everyone(process.pid):
             with suppress(psutil.NoSuchProcess):
                 one.send_signal(number)
@@ -212,7 +212,7 @@ def test_killing_a_supervisor_does_not_interrupt_finishing_workers(site: Site) -
     site.starts_with(SAME_REQUEST.format(0), BEREAVED)
     site.enqueue("wait")
     with site.worker("-p", "2") as process:
-        eventually(lambda: site.has("begun") and site.log.count("working on") == 2)
+        eventually(lambda: site.has("begun") and site.log.count("serving queues") == 2)
         workers = everyone(process.pid)[1:]
         process.terminate()
         eventually(lambda: site.log.count("shutting down") == 2)
@@ -227,7 +227,7 @@ def test_a_second_stop_signal_to_a_supervisor_is_passed_to_its_workers(site: Sit
     site.starts_with(SAME_REQUEST.format(0))
     site.enqueue("wait")
     with site.worker("-p", "2", "--shutdown-timeout", "1h") as process:
-        eventually(lambda: site.has("begun") and site.log.count("working on") == 2)
+        eventually(lambda: site.has("begun") and site.log.count("serving queues") == 2)
         process.terminate()
         eventually(lambda: site.log.count("shutting down") == 2)
         process.terminate()

@@ -28,7 +28,7 @@ GRACEFUL = (
     "say(os.getpid())\n"
     "while True: signal.pause()\n"
 )
-REFUSING = "from asynq.supervisor.usage_errors import UsageErrorReporter; UsageErrorReporter().tell()\n"
+REFUSING = "from asynq.supervisor.usage_errors import UsageErrorReporter; UsageErrorReporter().report()\n"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PATIENT
 
 
@@ -136,7 +136,7 @@ async def test_workers_that_do_not_stop_after_a_second_signal_are_killed_soon(
     async with supervised(STUBBORN, stop_timeout=600) as running:
         await running.line()
         running.supervisor.stop()
-        running.supervisor.hurry()
+        running.supervisor.force_stop()
         assert await running.ended == 1
 
 
@@ -185,7 +185,7 @@ async def test_a_cancelled_supervisor_leaves_no_worker() -> None:
 async def test_sigtstp_is_passed_to_all_workers_and_prevents_restarts() -> None:
     async with supervised(GRACEFUL) as running:
         pid = int(await running.line())
-        running.supervisor.quiet()
+        running.supervisor.stop_fetching()
         assert await running.line() == "quiet"
         os.kill(pid, signal.SIGTERM)
         assert await running.ended == 0

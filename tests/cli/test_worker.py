@@ -94,7 +94,7 @@ def test_several_processes_continue_when_one_is_killed(app_dir: Path, url: str) 
     [
         ("nowhere:mux", "no module 'nowhere'"),
         ("app:max", "has no 'max'"),
-        ("app:__name__", "no handler"),
+        ("app:__name__", "not a handler"),
         ("app", "MODULE:NAME"),
         ("broken:mux", "RuntimeError: broken on purpose"),
         ("exits:mux", "SystemExit"),
@@ -154,7 +154,7 @@ def test_a_worker_logs_its_queues_and_its_failures(app_dir: Path) -> None:
     ):
         assert process.stderr is not None
         client.enqueue(Task("emial", task_id="7"))
-        said = [next(line for line in process.stderr if what in line) for what in ("working on", "emial")]
+        said = [next(line for line in process.stderr if what in line) for what in ("serving queues", "emial")]
         process.terminate()
     assert f"SQLiteBroker('{app_dir}/tasks.db'" in said[0]
     assert "WARNING asynq.processor: task '7' (emial) of queue 'default' is retried (1/25)" in said[1]
@@ -193,6 +193,6 @@ def test_a_memory_broker_is_reported_as_unreachable_for_others(app_dir: Path) ->
         text=True,
     ) as process:
         assert process.stderr is not None
-        assert "serves one process" in next(process.stderr)
-        assert "working on" in next(process.stderr)
+        assert "works within one process" in next(process.stderr)
+        assert "serving queues" in next(process.stderr)
         process.terminate()

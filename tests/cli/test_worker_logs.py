@@ -128,8 +128,8 @@ def test_logging_configured_by_the_module_is_kept(tmp_path: Path, how: str, proc
     (tmp_path / "app.py").write_text(CONFIGURED[how] + HANDLERS)
     enqueue(tmp_path, Task("fails", "boom", task_id="7"))
     with worker(tmp_path, "-p", processes) as (_, lines):
-        read = until(lines, "working on", "task '7'")
-    about = [line for line in read if "working on" in line or "task '7'" in line]
+        read = until(lines, "serving queues", "task '7'")
+    about = [line for line in read if "serving queues" in line or "task '7'" in line]
     begin = r"[\d-]+ [\d:,]+ \d+ (INFO|ERROR) asynq" if how == "none" else r"MINE asynq\.\w+ (INFO|ERROR) "
     assert all(re.match(begin, line) for line in about), read
 
@@ -141,7 +141,7 @@ def test_a_given_log_level_takes_precedence(tmp_path: Path, how: str, level: str
     enqueue(tmp_path, Task("t"), Task("fails", "boom", task_id="7"))
     with worker(tmp_path, "--log-level", level, "-c", "1") as (_, lines):
         read = "\n".join(until(lines, "task '7'", *(["the handler runs"] if speaks else [])))
-    assert ("working on" in read, "the handler runs" in read) == (speaks, speaks)
+    assert ("serving queues" in read, "the handler runs" in read) == (speaks, speaks)
 
 
 def test_a_log_level_configured_by_the_module_is_kept(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_log_level_configured_by_the_module_is_kept(tmp_path: Path) -> None:
     enqueue(tmp_path, Task("t"), Task("fails", "boom", task_id="7"))
     with worker(tmp_path) as (_, lines):
         read = "\n".join(until(lines, "the handler runs", "task '7'"))
-    assert "working on" not in read
+    assert "serving queues" not in read
 
 
 @pytest.mark.parametrize("how", ["none", "basicConfig", "dictConfig"])
@@ -217,7 +217,7 @@ def test_ctrl_c_while_helper_processes_start_prints_no_traceback(
     """A terminal sends it to the whole group, the lease keepers included."""
     (tmp_path / "app.py").write_text(HANDLERS)
     with worker(tmp_path, "-p", processes) as (process, lines):
-        read = until(lines, "working on")
+        read = until(lines, "serving queues")
         eventually(lambda: len(psutil.Process(process.pid).children(recursive=True)) >= started)
         os.killpg(process.pid, signal.SIGINT)
         read += lines.read().splitlines()

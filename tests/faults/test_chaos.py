@@ -34,8 +34,8 @@ STUCK_AFTER = 60.0
 CONNECTIONS = 60
 """Most connections that four workers, their lease keepers and this test need."""
 OUR_FAULT = re.compile(
-    r"broke down|never retrieved|never awaited|Traceback.*asynq/|failed; it will be tried again"
-    r"|error of its own|could not be settled"
+    r"the (Server|Scheduler|PeriodicTaskManager) crashed|never retrieved|never awaited|Traceback.*asynq/"
+    r"|raised an unexpected error, retrying|error of its own|could not be settled"
 )
 """What workers say only when something of this library's own went wrong."""
 

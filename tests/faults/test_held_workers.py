@@ -99,4 +99,4 @@ def test_tasks_of_a_stopped_worker_run_elsewhere_and_its_own_runs_change_nothing
     ]
     assert site.broker.execute(GetTask(queue="default", task_id=task_id)) == completed
     assert (completed.state, completed.message.retried) == (TaskState.COMPLETED, 1)
-    assert [line for line in stopped.printed if f"{stopped.pid} " in line and "its lease is lost" in line]
+    assert [line for line in stopped.printed if f"{stopped.pid} " in line and "the lease is lost" in line]

@@ -162,7 +162,7 @@ async def test_a_result_written_by_a_go_worker_ends_the_wait(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     """Go publishes nothing: it changes the task, or deletes a revoked one."""
-    monkeypatch.setattr(results, "POLL_INTERVAL", 1e6)
+    monkeypatch.setattr(results, "FALLBACK_POLL_INTERVAL", 1e6)
     broker = RedisBroker(redis_server.url)
     async with AsyncClient(broker) as client:
         info = await client.enqueue(Task("t"), queue="q", retention=timedelta(hours=1))

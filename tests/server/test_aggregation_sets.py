@@ -145,7 +145,7 @@ async def test_unlisted_groups_of_a_go_peer_are_found(redis_server: RedisServer,
         await broker.aexecute(ops.Enqueue(message=message, enqueue_id="e"))
     redis_server.client.delete(f"asynq:{{{queue}}}:groups")
     redis_server.client.zadd("asynq:{other}:g:not-this-queue", {"t": 1})
-    repairer = GroupRepairer(broker, [queue], attended=True)
+    repairer = GroupRepairer(broker, [queue], aggregates=True)
     while await repairer.step() != GroupRepairer.CYCLE_INTERVAL:
         pass
     page = await broker.aexecute(ops.ListGroups(queue=queue))
@@ -157,7 +157,7 @@ async def test_a_server_without_aggregator_warns_once_of_groups(
     broker: MemoryBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     await add(broker, "a")
-    repairer = GroupRepairer(broker, ["default", "empty"], attended=False)
+    repairer = GroupRepairer(broker, ["default", "empty"], aggregates=False)
     with caplog.at_level(logging.WARNING, "asynq.loops"):
         await repairer.step()
         await repairer.step()

@@ -114,7 +114,7 @@ async def test_a_queue_that_breaks_the_broker_does_not_block_the_forwarding_of_o
     clock.advance(1000)
     poisoned: Any = Poisoned(broker, lambda op: op.queue == "bad")
     await Forwarder(
-        poisoned, ("bad", "good"), forwarded=lambda: None, poll=lambda: 5.0, time=BrokerTime(clock)
+        poisoned, ("bad", "good"), on_forwarded=lambda: None, poll=lambda: 5.0, time=BrokerTime(clock)
     ).step()
     assert state(broker, "1", "good") is TaskState.PENDING
 
@@ -124,7 +124,7 @@ async def test_a_queue_that_breaks_the_broker_does_not_block_the_forwarding_of_o
 
 def recoverer(broker: Any, *queues: str, delay: Any = None) -> Recoverer:
     rules = RetryPolicy(rng=Random(1), delay=delay)
-    return Recoverer(broker, queues or ("q",), rules, recovered=lambda: None, lost=lambda _: None)
+    return Recoverer(broker, queues or ("q",), rules, on_recovered=lambda: None, on_lost=lambda _: None)
 
 
 async def lose_twice(broker: MemoryBroker, clock: FakeClock, many: int) -> None:
@@ -297,7 +297,7 @@ async def test_an_entry_with_a_failing_schedule_does_not_block_others(
         assert [seen.task_type for seen in schedules.described()] == ["good"]
         clock.advance(60_000)
     assert enqueued(broker) == ["good"] * 2
-    told = [record for record in caplog.records if "fails and will be tried again" in record.getMessage()]
+    told = [record for record in caplog.records if "failed, retrying" in record.getMessage()]
     assert len(told) == 1
     whim.failing = False
     clock.advance(FAILED_ENTRY_DELAY)
@@ -358,7 +358,7 @@ async def test_a_listener_continues_after_a_failure_to_forward_an_event(memory: 
         async def aclose(self) -> None:
             pass
 
-    wakeups = Wakeups(memory.broker, ["q"], woken=lambda _: None, cancelled=cancelled, rng=Random(1))
+    wakeups = Wakeups(memory.broker, ["q"], on_wake=lambda _: None, on_cancel=cancelled, rng=Random(1))
     events: Any = Events()
     wakeups._listener = events
     running = asyncio.create_task(wakeups.run())

@@ -15,7 +15,7 @@ import pytest
 from asynq.protocol.ops import GetTask
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
 from asynq.task_state import TaskState
-from asynq.worker.leases.keeper_messages import Hello, KeeperMessage, Ready, write
+from asynq.worker.leases.keeper_messages import Hello, KeeperMessage, Ready, encode
 from asynq.worker.leases.keeper_process import KeeperProcess
 from tests.server.conftest import open_broker
 from tests.stopping import stop
@@ -195,7 +195,7 @@ async def test_a_signal_to_all_processes_does_not_end_a_starting_lease_keeper(sh
         ready.set()
 
     broker = open_broker(shared_url)
-    keeper = KeeperProcess.spawn(write(Hello(broker, 1000, os.getpid())), hear)
+    keeper = KeeperProcess.spawn(encode(Hello(broker, 1000, os.getpid())), hear)
     try:
         for number in CHILD_MASKED_SIGNALS:
             os.kill(keeper._process.pid, number)

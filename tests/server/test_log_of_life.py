@@ -14,7 +14,7 @@ import asynq
 
 class Stop(logging.Handler):
     def emit(self, record):
-        if "working on" in record.getMessage() or "tasks on" in record.getMessage():
+        if "serving queues" in record.getMessage() or "tasks on" in record.getMessage():
             os.kill(os.getpid(), signal.SIGTERM)
 
 logging.basicConfig(level="INFO", format="%(name)s %(message)s")
@@ -28,7 +28,7 @@ broker = asynq.SQLiteBroker("tasks.db")
     [
         (
             "asynq.Server(broker, shutdown_timeout=timedelta(seconds=2.5)).run(asynq.ServeMux())",
-            "asynq.server working on queues default of SQLiteBroker(",
+            "asynq.server serving queues default on SQLiteBroker(",
             "2.5",
         ),
         (
@@ -54,5 +54,5 @@ def test_the_log_names_the_broker_and_the_shutdown_timeout(
     assert lines[0].startswith(starts)
     assert str(tmp_path) in lines[0]
     [stop] = [line for line in lines if "shutting down" in line]
-    assert f"what runs has {seconds} s to finish; a second signal ends it without waiting" in stop
+    assert f"waiting up to {seconds} s for running work; a second signal stops the wait" in stop
     assert lines[-1].endswith("closed")

@@ -115,7 +115,11 @@ async def test_a_type_without_a_handler_is_logged(memory: ServerLab, told: pytes
             ("ERROR", "is archived, 0/25 retries spent", False),
         ),
         (RevokeTask("too old"), None, ("INFO", "is revoked: too old", False)),
-        (RateLimited(timedelta(hours=1)), TaskState.RETRY, ("INFO", "is held back for 1h0m0s: ", False)),
+        (
+            RateLimited(timedelta(hours=1)),
+            TaskState.RETRY,
+            ("INFO", "is delayed by a limit for 1h0m0s: ", False),
+        ),
         (OSError("x"), TaskState.RETRY, ("WARNING", "is retried (not counted) in 1h0m0s: OSError: x", True)),
     ],
 )
@@ -159,7 +163,7 @@ async def test_tasks_requeued_by_a_shutdown_are_logged(
     async with memory.serving(handler, shutdown_timeout=timedelta(0)):
         await memory.enqueue(id="7")
         await begun.wait()
-    assert lines(told) == [("INFO", "task '7' (t) of queue 'default' is put back", False)]
+    assert lines(told) == [("INFO", "task '7' (t) of queue 'default' is requeued", False)]
 
 
 class Breaks(logging.Handler):

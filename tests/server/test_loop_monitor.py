@@ -124,7 +124,7 @@ def test_a_handler_that_blocks_the_loop_is_logged_with_its_stack_and_at_its_end(
         while not REPORTED.event.is_set():
             ids["block"] = await lab.enqueue("block")
             await lab.reaches(ids["block"], None)
-        await aeventually(lambda: "runs again" in reports(caplog, "")[-1].getMessage())
+        await aeventually(lambda: "responsive again" in reports(caplog, "")[-1].getMessage())
 
     serve(loop_factory, act)
     # On a busy machine the process as a whole may be held up as well, which names all runs.
@@ -136,7 +136,7 @@ def test_a_handler_that_blocks_the_loop_is_logged_with_its_stack_and_at_its_end(
     assert __file__ in stack
     assert "in dawdle" in stack
     assert "in handler" in stack
-    lasted = [float(over.getMessage().split()[-2]) for over in reports(caplog, "runs again")]
+    lasted = [float(over.getMessage().split()[-2]) for over in reports(caplog, "responsive again")]
     assert max(lasted) >= STALL - 0.1
 
 
@@ -163,11 +163,11 @@ def test_a_blocking_coroutine_that_is_not_a_handler_is_logged_as_such(
             dawdle()
 
         await asyncio.create_task(other(), name="the other one")
-        await aeventually(lambda: reports(caplog, "runs again"))
+        await aeventually(lambda: reports(caplog, "responsive again"))
 
     serve(asyncio.new_event_loop, act)
     [record, *_] = reports(caplog, "the other one")
-    assert "no handler's own" in record.getMessage()
+    assert "is not a handler" in record.getMessage()
 
 
 @pytest.mark.parametrize("warning", [WARNING, None])
@@ -202,11 +202,11 @@ async def test_a_failed_report_does_not_end_the_monitor(caplog: pytest.LogCaptur
     def confused(task: asyncio.Task[Any] | None) -> str:
         raise RuntimeError("dictionary changed size during iteration")
 
-    monitor = LoopMonitor(warning=0.05, culprit=confused)
+    monitor = LoopMonitor(warning=0.05, describe=confused)
     monitor.start()
     for count in (1, 2):
         dawdle()
-        await aeventually(lambda count=count: len(reports(caplog, "runs again")) >= count)  # type: ignore[misc]
+        await aeventually(lambda count=count: len(reports(caplog, "responsive again")) >= count)  # type: ignore[misc]
     monitor.close()
     assert "a coroutine that is not known" in caplog.text
 
@@ -216,10 +216,10 @@ def test_the_logged_stack_ends_at_the_event_loop_and_the_record_gives_advice(
     loop_factory: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
-        monitor = LoopMonitor(warning=WARNING.total_seconds(), culprit=lambda _: "a test")
+        monitor = LoopMonitor(warning=WARNING.total_seconds(), describe=lambda _: "a test")
         monitor.start()
         dawdle()
-        await aeventually(lambda: reports(caplog, "runs again"))
+        await aeventually(lambda: reports(caplog, "responsive again"))
         monitor.close()
 
     loop = loop_factory()

@@ -75,7 +75,7 @@ class Forwarding:
     def __init__(self, broker: Any, *queues: str, clock: FakeClock | None = None) -> None:
         self.forwarded = 0
         time = BrokerTime(clock or broker.clock)
-        self.loop = Forwarder(broker, queues or ("q",), forwarded=self.count, poll=lambda: 5.0, time=time)
+        self.loop = Forwarder(broker, queues or ("q",), on_forwarded=self.count, poll=lambda: 5.0, time=time)
 
     def count(self) -> None:
         self.forwarded += 1
@@ -186,7 +186,9 @@ class Recovery:
         self.recovered = 0
         self.lost: list[Recover] = []
         rules = RetryPolicy(rng=Random(1), delay=lambda *_: timedelta(seconds=7))
-        self.loop = Recoverer(broker, queues or ("q",), rules, recovered=self.count, lost=self.lost.append)
+        self.loop = Recoverer(
+            broker, queues or ("q",), rules, on_recovered=self.count, on_lost=self.lost.append
+        )
 
     def count(self) -> None:
         self.recovered += 1

@@ -165,7 +165,7 @@ async def test_a_settlement_refused_at_its_first_attempt_is_not_a_success(
 
     async with memory.serving(handler, on_success=lambda task, ctx: told.append(ctx.task_id)):
         await memory.enqueue()
-        await aeventually(lambda: "done not recorded" in caplog.text)
+        await aeventually(lambda: "done was not recorded" in caplog.text)
     assert told == []
 
 
@@ -191,8 +191,8 @@ async def test_an_unavailable_broker_is_polled_rarely_and_logged_once(
     assert max(told.values()) == 1
     outage = [entry for entry in told if "broker" in entry[1] and "queues" not in entry[1]]
     assert outage == [
-        ("WARNING", "reaching the broker fails and will be tried again: the broker is unavailable: away"),
-        ("INFO", "reaching the broker works again"),
+        ("WARNING", "cannot reach the broker, retrying: the broker is unavailable: away"),
+        ("INFO", "the broker is reachable again"),
     ]
     assert [level for level, _ in told if level != "INFO"] == ["WARNING"]
 
@@ -250,9 +250,9 @@ async def test_a_broker_that_does_not_answer_at_the_start_is_logged_with_a_reaso
         await aeventually(lambda: "works now" in caplog.text)
         broker.answers.set()
     assert [record.getMessage() for record in caplog.records][:3] == [
-        "the broker does not answer yet and is waited for: no answer within 2 s",
-        f"waiting to work on queues default of {broker!r}",
-        "reaching the broker works now",
+        "cannot reach the broker, retrying: no answer within 2 s",
+        f"waiting to serve queues default on {broker!r}",
+        "the broker is reachable now",
     ]
     broker.close()
 
@@ -274,7 +274,7 @@ async def test_no_task_is_lost_while_redis_is_unavailable(caplog: pytest.LogCapt
             await aeventually(lambda: len(ran) > 40)
             server.kill()
             gone.set()
-            await aeventually(lambda: "fails and will be tried again" in caplog.text)
+            await aeventually(lambda: "failed, retrying" in caplog.text)
             server.restart()
             for task_id in ids:
                 await lab.reaches(task_id, None)

@@ -113,7 +113,7 @@ async def test_a_task_past_its_deadline_is_archived_without_a_run(lab: ServerLab
 
 
 async def test_a_new_task_wakes_up_an_idle_server(lab: ServerLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    for poll in ("POLL_INTERVAL", "POLL_INTERVAL_WITHOUT_PUSH"):
+    for poll in ("FALLBACK_POLL_INTERVAL", "NO_PUSH_POLL_INTERVAL"):
         monkeypatch.setattr(wakeups, poll, 3600)
 
     async def handler(ctx: Context, task: Task) -> None: ...

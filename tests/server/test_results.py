@@ -52,7 +52,7 @@ def wait(request: pytest.FixtureRequest, lab: ServerLab) -> Iterator[Callable[..
 @pytest.fixture
 def untold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody polls: who is not told waits in vain."""
-    monkeypatch.setattr(results, "POLL_INTERVAL", 1e6)
+    monkeypatch.setattr(results, "FALLBACK_POLL_INTERVAL", 1e6)
 
 
 async def enqueue(lab: ServerLab, **options: Any) -> asynq.TaskInfo:
@@ -216,7 +216,7 @@ class Deaf(MemoryBroker):
 
 
 async def test_a_task_is_polled_if_the_broker_does_not_push(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "POLL_INTERVAL_WITHOUT_PUSH", 0.01)
+    monkeypatch.setattr(results, "NO_PUSH_POLL_INTERVAL", 0.01)
     deaf = ServerLab(Deaf())
     info = await enqueue(deaf)
     waiting = asyncio.create_task(AsyncClient(deaf.broker).wait(info, LONG))
@@ -256,7 +256,7 @@ async def test_a_wait_on_an_unreachable_broker_fails_at_once(tmp_path: Path) -> 
 
 
 def portals() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "asynq-portal"]
+    return [thread for thread in threading.enumerate() if thread.name == "asynq-loop-thread"]
 
 
 async def test_closing_a_client_ends_its_waits_and_its_thread(lab: ServerLab) -> None:

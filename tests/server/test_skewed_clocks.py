@@ -122,7 +122,7 @@ async def test_a_run_is_cancelled_at_its_deadline(worker: Worker) -> None:
 async def test_a_server_shows_the_time_of_the_broker(worker: Worker) -> None:
     task_id = await worker.enqueue("wait", timeout=60 * SECOND)
     await aeventually(lambda: worker.runs)
-    worker.server._worker._beating.wake()  # type: ignore[union-attr]
+    worker.server._worker._heartbeat_loop.wake()  # type: ignore[union-attr]
 
     async def at_work() -> Any:
         return [server for server in await worker.inspector.servers() if server.workers]

@@ -7,7 +7,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from asynq.errors import BrokerRefusedError, BrokerUnavailable
-from asynq.runtime.backoff import Backoff, ErrorReporter, Outage, shared_outage
+from asynq.runtime.backoff import Backoff
+from asynq.runtime.error_reporter import ErrorReporter, Outage, shared_outage
 
 if TYPE_CHECKING:
     import pytest
@@ -29,17 +30,17 @@ def test_a_success_resets_the_pause() -> None:
 
 def test_an_outage_is_logged_at_its_start_and_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    troubles = ErrorReporter(logging.getLogger("test"), "fetching")
+    errors = ErrorReporter(logging.getLogger("test"), "fetching")
     for key in ("", "a"):
-        troubles.worked(key)
+        errors.worked(key)
     for _ in range(3):
-        troubles.failed(BrokerUnavailable("away"), "a")
-    troubles.failed(BrokerUnavailable("away"), "b")
+        errors.failed(BrokerUnavailable("away"), "a")
+    errors.failed(BrokerUnavailable("away"), "b")
     for _ in range(3):
-        troubles.worked("a")
+        errors.worked("a")
     assert [(record.levelname, record.message.split(":")[0]) for record in caplog.records] == [
-        ("WARNING", "fetching of queue 'a' fails and will be tried again"),
-        ("WARNING", "fetching of queue 'b' fails and will be tried again"),
+        ("WARNING", "fetching of queue 'a' failed, retrying"),
+        ("WARNING", "fetching of queue 'b' failed, retrying"),
         ("INFO", "fetching of queue 'a' works again"),
     ]
 
@@ -47,18 +48,18 @@ def test_an_outage_is_logged_at_its_start_and_at_its_end(caplog: pytest.LogCaptu
 def test_a_first_success_is_not_logged_as_working_again(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     log, away = logging.getLogger("test"), BrokerUnavailable("away")
-    troubles, outage = ErrorReporter(log, "fetching"), Outage(log)
+    errors, outage = ErrorReporter(log, "fetching"), Outage(log)
     for _ in range(2):
-        troubles.failed(away)
-        troubles.worked()
+        errors.failed(away)
+        errors.worked()
         outage.began("a part", away)
         outage.ended("a part")
     told = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
     assert told == [
         "fetching works now",
-        "reaching the broker works now",
+        "the broker is reachable now",
         "fetching works again",
-        "reaching the broker works again",
+        "the broker is reachable again",
     ]
 
 
@@ -66,49 +67,49 @@ def test_a_recovery_is_logged_if_the_failure_was_logged(caplog: pytest.LogCaptur
     """The last failure was an outage, which is logged only once for all parts."""
     caplog.set_level(logging.INFO)
     log = logging.getLogger("test")
-    troubles = ErrorReporter(log, "fetching")
+    errors = ErrorReporter(log, "fetching")
     token = shared_outage.set(Outage(log))
     try:
-        troubles.worked()
-        troubles.failed(BrokerRefusedError("no"))
-        troubles.failed(BrokerUnavailable("away"))
-        troubles.worked()
-        troubles.failed(BrokerUnavailable("away"))
-        troubles.worked()
+        errors.worked()
+        errors.failed(BrokerRefusedError("no"))
+        errors.failed(BrokerUnavailable("away"))
+        errors.worked()
+        errors.failed(BrokerUnavailable("away"))
+        errors.worked()
     finally:
         shared_outage.reset(token)
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
-        "fetching fails and will be tried again",
-        "reaching the broker fails and will be tried again",
+        "fetching failed, retrying",
+        "cannot reach the broker, retrying",
         "fetching works again",
-        "reaching the broker works again",
-        "reaching the broker fails and will be tried again",
-        "reaching the broker works again",
+        "the broker is reachable again",
+        "cannot reach the broker, retrying",
+        "the broker is reachable again",
     ]
 
 
 def test_an_outage_logged_without_a_reason_logs_the_reason_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    outage = Outage(logging.getLogger("test"), told=True, why=False)
+    outage = Outage(logging.getLogger("test"), logged=True, with_reason=False)
     for who in ("a part", "another"):
         outage.began(who, BrokerUnavailable("no such host"))
     for who in ("a part", "another"):
         outage.ended(who)
     assert [record.getMessage() for record in caplog.records] == [
-        "reaching the broker fails and will be tried again: the broker is unavailable: no such host",
-        "reaching the broker works now",
+        "cannot reach the broker, retrying: the broker is unavailable: no such host",
+        "the broker is reachable now",
     ]
 
 
 def test_a_success_without_the_broker_does_not_end_an_outage(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     log = logging.getLogger("test")
-    token = shared_outage.set(Outage(log, told=True))
+    token = shared_outage.set(Outage(log, logged=True))
     try:
         asking, idle = ErrorReporter(log, "fetching"), ErrorReporter(log, "cleaning")
-        idle.worked(heard=False)
+        idle.worked(broker_answered=False)
         assert caplog.records == []
         asking.worked()
     finally:
         shared_outage.reset(token)
-    assert [record.getMessage() for record in caplog.records] == ["reaching the broker works now"]
+    assert [record.getMessage() for record in caplog.records] == ["the broker is reachable now"]

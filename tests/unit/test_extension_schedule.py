@@ -28,7 +28,7 @@ def book() -> ExtensionSchedule:
 def test_a_lease_is_extended_every_third_of_its_duration(book: ExtensionSchedule) -> None:
     assert book.due(9.99) == []
     assert book.due(10.0) == [extension(A)]
-    book.answered([extension(A)], [EXTENDED], now=10.0)
+    book.handle_answers([extension(A)], [EXTENDED], now=10.0)
     assert book.due(19.99) == []
     assert book.due(20.0) == [extension(A)]
 
@@ -51,28 +51,28 @@ def test_holding_a_lease_again_moves_its_end_but_not_the_next_extension(book: Ex
 
 
 def test_a_lost_lease_is_reported_once_and_not_extended(book: ExtensionSchedule) -> None:
-    lost, trouble = book.answered([extension(A)], [LeaseLostError("q", "a")], now=10.0)
+    lost, trouble = book.handle_answers([extension(A)], [LeaseLostError("q", "a")], now=10.0)
     assert (lost, trouble) == ([LeaseLost(A)], None)
     assert book.due(20.0) == []
 
 
 def test_an_answer_for_a_released_lease_is_ignored(book: ExtensionSchedule) -> None:
     book.release(A)
-    assert book.answered([extension(A)], [LeaseLostError("q", "a")], now=10.0) == ([], None)
+    assert book.handle_answers([extension(A)], [LeaseLostError("q", "a")], now=10.0) == ([], None)
 
 
 def test_an_extension_is_retried_at_once_after_any_other_error(book: ExtensionSchedule) -> None:
     book.hold(B, until=1000.0, now=0.0)
     error = BrokerRefusedError("busy")
-    events, trouble = book.answered([extension(A), extension(B)], [error, EXTENDED], now=10.0)
+    events, trouble = book.handle_answers([extension(A), extension(B)], [error, EXTENDED], now=10.0)
     assert (events, trouble) == ([], error)
     assert book.due(10.0) == [extension(A)]
 
 
 def test_a_cancellation_mark_is_reported_once(book: ExtensionSchedule) -> None:
     marked = Extended(expires_at=0, cancel="archive")
-    assert book.answered([extension(A)], [marked], now=10.0)[0] == [CancelMarked(A, "archive")]
-    assert book.answered([extension(A)], [marked], now=20.0)[0] == []
+    assert book.handle_answers([extension(A)], [marked], now=10.0)[0] == [CancelMarked(A, "archive")]
+    assert book.handle_answers([extension(A)], [marked], now=20.0)[0] == []
     assert book.due(30.0) == [extension(A)]
 
 

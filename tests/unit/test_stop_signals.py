@@ -19,7 +19,7 @@ def test_requests_shortly_after_the_first_count_as_one() -> None:
 async def test_signal_handlers_are_restored_without_a_signal() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTSTP)]
     ignored = lambda: None  # noqa: E731
-    with stop_signals(asyncio.get_running_loop(), stop=ignored, again=ignored, quiet=ignored):
+    with stop_signals(asyncio.get_running_loop(), stop=ignored, force=ignored, sigtstp=ignored):
         assert signal.getsignal(signal.SIGTERM) != before[0]
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTSTP)] == before
 
@@ -28,7 +28,7 @@ async def test_a_duplicate_of_a_handled_request_is_ignored() -> None:
     stopped, again = asyncio.Event(), asyncio.Event()
     before = signal.getsignal(signal.SIGTERM)
     try:
-        with stop_signals(asyncio.get_running_loop(), stop=stopped.set, again=again.set):
+        with stop_signals(asyncio.get_running_loop(), stop=stopped.set, force=again.set):
             signal.raise_signal(signal.SIGTERM)
             await asyncio.wait_for(stopped.wait(), 10)
         # Its default action would end this process.

@@ -1,1 +1,1 @@
-"""Extending the leases of running tasks, out of reach of the user's code."""
+"""Extends the leases of running tasks, even while user code blocks the event loop or the interpreter lock."""

@@ -1,4 +1,4 @@
-"""Extends leases on a thread of its own, over the broker's plain face."""
+"""Extender: extends leases in a separate thread, with the broker's blocking methods."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from asynq.errors import BrokerUnavailable
-from asynq.runtime.backoff import ErrorReporter
+from asynq.runtime.error_reporter import ErrorReporter
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import BlockingCalls, completed
@@ -25,13 +25,21 @@ if TYPE_CHECKING:
 log = get_logger("asynq.leases")
 
 MAX_EXTENSIONS = 200
-"""Most extensions sent at once."""
+"""Maximum number of extensions per request."""
 CHECKS_PER_EXTENSION = 4
-"""How often the thread looks for due extensions between two extensions of one lease."""
+"""How often the thread checks for due extensions between two extensions of one lease."""
 
 
 class Extender:
-    """Holds leases until they are released, lost, or past their end."""
+    """Extends leases until they are released, lost, or past their end.
+
+    Args:
+        broker: the broker.
+        duration: duration of the leases, in milliseconds.
+        notify: called on the thread with each event.
+        enabled: whether to send extensions now.
+        monotonic: the clock, in seconds.
+    """
 
     def __init__(
         self,
@@ -39,51 +47,50 @@ class Extender:
         duration: int,
         notify: Callable[[LeaseEvent], None],
         *,
-        permitted: Callable[[], bool] = lambda: True,
+        enabled: Callable[[], bool] = lambda: True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`duration` in milliseconds; `notify` on the thread; nothing is sent unless `permitted`."""
         self._calls = BlockingCalls(broker)
-        self._book = ExtensionSchedule(duration)
+        self._schedule = ExtensionSchedule(duration)
         self._notify = notify
-        self._permitted = permitted
+        self._enabled = enabled
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._troubles = ErrorReporter(log, "extending leases")
+        self._errors = ErrorReporter(log, "extending leases")
         self._thread = threading.Thread(target=self._run, name="asynq-leases", daemon=True)
 
     def start(self) -> None:
-        """Begin to look for due extensions."""
+        """Start the thread."""
         self._thread.start()
 
     def hold(self, holds: Mapping[Lease, float], now: float) -> None:
-        """Extend these leases, taken or extended just `now`, while held; each at most for so many seconds."""
+        """Extend these leases, which were acquired or extended at `now`, each for at most so many seconds."""
         with self._lock:
             for lease, seconds in holds.items():
-                self._book.hold(lease, now + seconds, now)
+                self._schedule.hold(lease, now + seconds, now)
 
     def release(self, leases: Iterable[Lease]) -> None:
-        """Leave these leases alone."""
+        """Stop extending these leases."""
         with self._lock:
             for lease in leases:
-                self._book.release(lease)
+                self._schedule.release(lease)
 
     def held(self, now: float) -> dict[Lease, float]:
-        """Every held lease, and for how many seconds at most."""
+        """The held leases, each with the maximum seconds for which it is still extended."""
         with self._lock:
-            return dict(self._book.held(now))
+            return dict(self._schedule.held(now))
 
     def close(self) -> None:
-        """Send nothing more. An extension under way is not waited for."""
+        """Stop sending extensions. Does not wait for a request in progress."""
         self._closed.set()
 
     def tick(self) -> None:
-        """Extend what is due."""
-        if not self._permitted():
+        """Send the extensions that are due."""
+        if not self._enabled():
             return
         with self._lock:
-            due = self._book.due(self._monotonic())
+            due = self._schedule.due(self._monotonic())
         for start in range(0, len(due), MAX_EXTENSIONS):
             if self._closed.is_set() or not self._extend(due[start : start + MAX_EXTENSIONS]):
                 return
@@ -93,21 +100,21 @@ class Extender:
         try:
             answers: Sequence[Extended | AsynqError] = completed(execute_isolated(self._calls, ops))
         except BrokerUnavailable as error:
-            self._troubles.failed(error)
+            self._errors.failed(error)
             return False
         with self._lock:
-            events, trouble = self._book.answered(ops, answers, sent_at)
-        if trouble is None:
-            self._troubles.worked()
+            events, retryable = self._schedule.handle_answers(ops, answers, sent_at)
+        if retryable is None:
+            self._errors.worked()
         else:
-            self._troubles.failed(trouble)
+            self._errors.failed(retryable)
         for event in events:
             self._notify(event)
         return True
 
     def _run(self) -> None:
-        while not self._closed.wait(self._book.renewal / CHECKS_PER_EXTENSION):
+        while not self._closed.wait(self._schedule.renewal / CHECKS_PER_EXTENSION):
             try:
                 self.tick()
             except Exception:
-                log.exception("extending leases failed; it will be tried again")
+                log.exception("extending leases raised an unexpected error, retrying")

@@ -1,4 +1,4 @@
-"""Which leases are held and when each must be extended. Pure: time comes in, operations go out."""
+"""ExtensionSchedule: which leases a worker holds, and when each must be extended. Performs no I/O."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from asynq.protocol.ops import Extended
 
 EXTENSIONS_PER_LEASE = 3
-"""How often a lease is extended within its duration, so that two failed attempts lose nothing."""
+"""Extensions within the duration of a lease, so that two failed attempts do not lose it."""
 
 
 @frozen
 class LeaseLost:
-    """The run no longer owns its task."""
+    """The lease of a run is lost: the run no longer owns its task."""
 
     lease: Lease
 
@@ -45,10 +45,13 @@ class _Hold:
 
 
 class ExtensionSchedule:
-    """The held leases of one worker. Times are seconds of any one clock that does not jump."""
+    """The leases that a worker holds. Times are in seconds of a monotonic clock.
+
+    Args:
+        duration: duration of the leases, in milliseconds.
+    """
 
     def __init__(self, duration: int) -> None:
-        """`duration` of the leases in milliseconds."""
         self.duration = duration
         self._holds: dict[Lease, _Hold] = {}
 
@@ -58,7 +61,7 @@ class ExtensionSchedule:
         return self.duration / 1000 / EXTENSIONS_PER_LEASE
 
     def hold(self, lease: Lease, until: float, now: float) -> None:
-        """Extend this lease from now on, for no longer than `until`. Held before: only `until` changes."""
+        """Extend this lease from now on, at most until `until`. If it is held, only `until` changes."""
         hold = self._holds.get(lease)
         if hold is None:
             self._holds[lease] = _Hold(now + self.renewal, until)
@@ -66,15 +69,15 @@ class ExtensionSchedule:
             hold.until = until
 
     def release(self, lease: Lease) -> None:
-        """Leave this lease alone from now on."""
+        """Stop extending this lease."""
         self._holds.pop(lease, None)
 
     def held(self, now: float) -> Iterator[tuple[Lease, float]]:
-        """Every held lease, and for how many seconds at most it is to be extended."""
+        """The held leases, each with the maximum seconds for which it is still extended."""
         return ((lease, hold.until - now) for lease, hold in self._holds.items() if hold.until > now)
 
     def due(self, now: float) -> list[ExtendLease]:
-        """The extensions to send now. A lease past its end is let go: it lapses by itself."""
+        """The extensions to send now. Leases past their end are dropped and expire on their own."""
         for lease in [lease for lease, hold in self._holds.items() if hold.until <= now]:
             del self._holds[lease]
         return [
@@ -83,12 +86,16 @@ class ExtensionSchedule:
             if hold.renew_at <= now
         ]
 
-    def answered(
+    def handle_answers(
         self, sent: Sequence[ExtendLease], answers: Sequence[Extended | AsynqError], now: float
     ) -> tuple[list[LeaseEvent], AsynqError | None]:
-        """What the answers to extensions sent at `now` mean, and an error that asks for another try."""
+        """Process the replies to extensions that were sent at `now`.
+
+        Returns:
+            The resulting events, and an error after which the extension is retried, or None.
+        """
         events: list[LeaseEvent] = []
-        trouble: AsynqError | None = None
+        error: AsynqError | None = None
         for op, answer in zip(sent, answers, strict=True):
             hold = self._holds.get(op.lease)
             if hold is None:
@@ -97,11 +104,11 @@ class ExtensionSchedule:
                 del self._holds[op.lease]
                 events.append(LeaseLost(op.lease))
             elif isinstance(answer, AsynqError):
-                trouble = answer
+                error = answer
             else:
                 hold.renew_at = now + self.renewal
                 if answer.cancel and not hold.marked:
                     hold.marked = True
                     then: Literal["archive", "retry"] = "archive" if answer.cancel == "archive" else "retry"
                     events.append(CancelMarked(op.lease, then))
-        return events, trouble
+        return events, error

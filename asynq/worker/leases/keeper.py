@@ -1,4 +1,4 @@
-"""Holds the leases of a worker's running tasks."""
+"""LeaseKeeper: extends the leases of a worker's running tasks, in a separate process or in a thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asynq.runtime.interval_loop import wait_with_timeout
 from asynq.runtime.logs import get_logger
 from asynq.worker.leases.extender import Extender
 from asynq.worker.leases.extension_schedule import CancelMarked, LeaseLost
-from asynq.worker.leases.keeper_messages import Hello, HoldLeases, Ready, ReleaseLeases, write
+from asynq.worker.leases.keeper_messages import Hello, HoldLeases, Ready, ReleaseLeases, encode
 from asynq.worker.leases.keeper_process import KeeperProcess
 
 if TYPE_CHECKING:
@@ -28,68 +28,78 @@ if TYPE_CHECKING:
 log = get_logger("asynq.leases")
 
 READY_TIMEOUT = 10.0
-"""Seconds within which the process should be ready; leases that last longer need not wait for it."""
+"""Seconds within which the process should be ready. Longer leases do not wait for it."""
 
 
 class LeaseKeeper:
-    """Extends leases while they are held, whatever the event loop and the GIL of this process do.
+    """Extends leases while they are held, even if the event loop or the interpreter lock is blocked.
 
-    A process of its own extends them where the broker can be shared between processes; until it is ready,
-    whenever it is gone or stopped, and with other brokers a thread does. Leases lapse when this process dies
-    or is stopped. Used from one event loop.
+    If several processes can use the broker, a keeper process extends the leases. A thread does so until the
+    process is ready, while it is gone or stopped, and for other brokers. If this process dies or is stopped,
+    the leases expire. Used from one event loop.
+
+    Args:
+        broker: the broker.
+        duration: duration of the leases, in milliseconds.
+        rng: source of the jitter.
     """
 
     def __init__(self, broker: Broker, duration: int, *, rng: Random) -> None:
-        """`duration` of the leases in milliseconds."""
         self._broker = broker
         self._duration = duration
         self._rng = rng
         self._process: KeeperProcess | None = None
-        self._attended = False
-        self._settled = asyncio.Event()
-        """Set when the first process is ready, has failed to be, or is not waited for."""
+        self._process_ready = False
+        self._startup_over = asyncio.Event()
+        """Set when the first process is ready or has failed, or when `start` must not wait for it."""
         self._supervision: asyncio.Task[None] | None = None
 
     async def start(self, notify: Callable[[LeaseEvent], None]) -> None:
-        """Begin. The process becomes ready in its own time; short leases wait for it, at most READY_TIMEOUT.
+        """Start extending leases.
 
-        Until then a handler that holds the GIL keeps the thread from extending a lease: one that could lapse
-        meanwhile must not be taken yet. `notify` is called on the running event loop.
+        If leases are shorter than READY_TIMEOUT, this waits for the process, at most READY_TIMEOUT. Before
+        the process is ready, a handler that holds the GIL keeps the thread from extending leases, so that a
+        short lease could expire.
+
+        Args:
+            notify: called on the running event loop with each event.
         """
         self._notify = notify
         self._loop = asyncio.get_running_loop()
-        self._extender = Extender(self._broker, self._duration, self._from_thread, permitted=self._unattended)
+        self._extender = Extender(
+            self._broker, self._duration, self._on_thread_event, enabled=self._thread_extends
+        )
         self._extender.start()
         if not (self._broker.capabilities.multi_process and sys.executable):
             return
         try:
-            hello = write(Hello(self._broker, self._duration, os.getpid()))
-        except Exception as error:  # noqa: BLE001 - what pickle raises is not bounded
+            hello = encode(Hello(self._broker, self._duration, os.getpid()))
+        except Exception as error:  # noqa: BLE001 - pickle may raise anything
             log.warning("the broker cannot be pickled, so a thread extends leases: %s", error)
         else:
             self._supervision = asyncio.create_task(self._supervise(hello), name="asynq-lease-keeper")
             if self._duration < READY_TIMEOUT * 1000:
-                await wait_with_timeout(self._settled, READY_TIMEOUT)
+                await wait_with_timeout(self._startup_over, READY_TIMEOUT)
 
-    def hasten(self) -> None:
-        """Do not let `start` wait for the process any longer: no more tasks are taken."""
-        self._settled.set()
+    def stop_waiting(self) -> None:
+        """Make `start` stop waiting for the process, because no more tasks will be taken."""
+        self._startup_over.set()
 
     def hold(self, holds: Mapping[Lease, float]) -> None:
-        """Extend these leases from now on, until released but each at most for so many seconds."""
+        """Extend these leases until they are released, each for at most so many seconds."""
         now = time.monotonic()
         self._extender.hold(holds, now)
         if self._process is not None:
-            self._process.tell(HoldLeases(holds, now))
+            self._process.send(HoldLeases(holds, now))
 
     def release(self, leases: Sequence[Lease]) -> None:
-        """These runs are settled: leave their leases alone."""
+        """Stop extending these leases, because their runs are settled."""
         self._extender.release(leases)
         if self._process is not None:
-            self._process.tell(ReleaseLeases(leases))
+            self._process.send(ReleaseLeases(leases))
 
     async def aclose(self) -> None:
-        """Extend nothing more."""
+        """Stop extending leases and end the process."""
         self._extender.close()
         if self._supervision is not None:
             self._supervision.cancel()
@@ -99,46 +109,46 @@ class LeaseKeeper:
         backoff = Backoff(self._rng, first=0.2, cap=30.0)
         while True:
             try:
-                self._process = KeeperProcess.spawn(hello, self._heard)
+                self._process = KeeperProcess.spawn(hello, self._on_message)
             except OSError as error:
-                self._settled.set()
-                log.warning("the lease keeper process cannot be started (a thread does its work): %s", error)
+                self._startup_over.set()
+                log.warning("cannot start the lease keeper process, a thread extends leases: %s", error)
                 await asyncio.sleep(backoff.pause())
                 continue
             try:
                 now = time.monotonic()
-                self._process.tell(HoldLeases(self._extender.held(now), now))
+                self._process.send(HoldLeases(self._extender.held(now), now))
                 await self._process.ended.wait()
-                if self._attended:
+                if self._process_ready:
                     backoff.reset()
             finally:
-                self._settled.set()
-                process, self._process, self._attended = self._process, None, False
+                self._startup_over.set()
+                process, self._process, self._process_ready = self._process, None, False
                 await process.close()
-            log.warning("the lease keeper process ended (a thread does its work); it is started again")
+            log.warning("the lease keeper process ended and is restarted; meanwhile a thread extends leases")
             await asyncio.sleep(backoff.pause())
 
-    def _unattended(self) -> bool:
-        """Whether the thread must extend leases. It asks itself: the event loop may be held up."""
+    def _thread_extends(self) -> bool:
+        """Whether the thread must extend leases. Called on the thread, because the loop may be blocked."""
         process = self._process
-        return not self._attended or process is None or not process.running
+        return not self._process_ready or process is None or not process.running
 
-    def _from_thread(self, event: LeaseEvent) -> None:
+    def _on_thread_event(self, event: LeaseEvent) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._happened, event)
+            self._loop.call_soon_threadsafe(self._on_event, event)
         except RuntimeError:
-            log.debug("the event loop is closed: nobody is left to hear of %s", event)
+            log.debug("the event loop is closed, ignoring %s", event)
 
-    def _heard(self, said: KeeperMessage) -> None:
-        match said:
+    def _on_message(self, message: KeeperMessage) -> None:
+        match message:
             case Ready():
-                self._attended = True
-                self._settled.set()
+                self._process_ready = True
+                self._startup_over.set()
                 log.info("the lease keeper process is ready")
             case LeaseLost() | CancelMarked():
-                self._happened(said)
+                self._on_event(message)
 
-    def _happened(self, event: LeaseEvent) -> None:
+    def _on_event(self, event: LeaseEvent) -> None:
         if isinstance(event, LeaseLost):
             self._extender.release((event.lease,))
         self._notify(event)

@@ -1,4 +1,4 @@
-"""The lease keeper process: it lives and dies with its worker, and shares neither its loop nor its GIL."""
+"""Entry point of the lease keeper process, which ends with its worker."""
 
 from __future__ import annotations
 
@@ -17,59 +17,59 @@ from asynq.worker.leases.keeper_messages import (
     KeeperMessage,
     Ready,
     ReleaseLeases,
-    read,
-    write,
+    decode,
+    encode,
 )
 from asynq.worker.leases.process_state import is_running
 
 
 class Parent:
-    """The worker, as its keeper sees it."""
+    """The worker process."""
 
     def __init__(self, pid: int, out: BinaryIO) -> None:
         self._pid = pid
         self._out = out
         self._lock = threading.Lock()
 
-    def tell(self, said: KeeperMessage) -> None:
-        """Write a line to the worker; without a worker there is nothing left to do."""
+    def send(self, message: KeeperMessage) -> None:
+        """Send a message to the worker. If the worker is gone, this process exits."""
         try:
             with self._lock:
-                self._out.write(write(said))
+                self._out.write(encode(message))
                 self._out.flush()
         except OSError:
             os._exit(0)
 
     def is_running(self) -> bool:
-        """False while the worker is stopped (SIGSTOP): it does no work, so others may have its tasks."""
+        """Whether the worker is running. The leases of a stopped worker (SIGSTOP) are not extended."""
         if os.getppid() != self._pid:
-            # A child of the worker may have inherited our pipe, so its end does not always tell.
+            # A child of the worker may have inherited our pipe, which then stays open.
             os._exit(0)
         return is_running(self._pid)
 
 
 def main() -> None:
-    """Obey the lines on standard input until it ends."""
+    """Read messages from standard input and apply them, until the input ends."""
     for number in CHILD_MASKED_SIGNALS:
-        # The keeper stays while its worker finishes its tasks.
+        # The keeper must keep running while the worker finishes its tasks.
         signal.signal(number, signal.SIG_IGN)
     unmask_signals()
     configure(int(sys.argv[1]))
     lines, out = sys.stdin.buffer, sys.stdout.buffer
-    hello = read(lines.readline())
+    hello = decode(lines.readline())
     if not isinstance(hello, Hello):
         sys.exit(f"expected a hello, not {hello}")
     parent = Parent(hello.parent, out)
-    extender = Extender(hello.broker, hello.duration, parent.tell, permitted=parent.is_running)
+    extender = Extender(hello.broker, hello.duration, parent.send, enabled=parent.is_running)
     extender.start()
-    parent.tell(Ready())
+    parent.send(Ready())
     for line in lines:
-        match read(line):
+        match decode(line):
             case HoldLeases(holds, now):
                 extender.hold(holds, now)
             case ReleaseLeases(leases):
                 extender.release(leases)
-    # Not sys.exit: an extension under way must not keep a dead worker's leases alive.
+    # Not sys.exit: it would wait for an extension in progress, after the worker has died.
     os._exit(0)
 
 

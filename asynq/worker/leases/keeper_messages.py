@@ -1,4 +1,4 @@
-"""What a worker and its lease keeper process say to each other: one JSON array a line."""
+"""The messages between a worker and its lease keeper process: one JSON array per line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Hello:
-    """The first line a worker sends."""
+    """The first message from the worker."""
 
     broker: Broker
     duration: int
@@ -36,28 +36,28 @@ class HoldLeases:
 
     holds: Mapping[Lease, float]
     now: float
-    """When this was said, on the monotonic clock, which all processes of a machine share."""
+    """When this was sent, on the monotonic clock, which all processes of a machine share."""
 
 
 @frozen
 class ReleaseLeases:
-    """Leave these leases alone."""
+    """Stop extending these leases."""
 
     leases: Sequence[Lease]
 
 
 @frozen
 class Ready:
-    """The first line of the keeper process: from now on it extends what it was told to hold."""
+    """The first message from the keeper process: from now on it extends the leases it received."""
 
 
 KeeperMessage = Hello | HoldLeases | ReleaseLeases | Ready | LeaseEvent
 
 
-def write(said: KeeperMessage) -> bytes:
-    """The line that says it."""
+def encode(message: KeeperMessage) -> bytes:
+    """Encode a message as a line."""
     parts: list[Any]
-    match said:
+    match message:
         case Hello(broker, duration, parent):
             pickled = base64.b85encode(pickle.dumps(broker)).decode()
             parts = ["hello", sys.path, pickled, duration, parent]
@@ -74,11 +74,11 @@ def write(said: KeeperMessage) -> bytes:
     return json.dumps(parts).encode() + b"\n"
 
 
-def read(line: bytes) -> KeeperMessage:
-    """What the line says. It comes from our own process: only its hello carries a pickle."""
+def decode(line: bytes) -> KeeperMessage:
+    """Decode a line. Lines come from our own process, so the pickle in a Hello is trusted."""
     match json.loads(line):
         case ["hello", path, pickled, duration, parent]:
-            # The broker's classes must be found here as they are there.
+            # The classes of the broker must be importable here as in the worker.
             sys.path[:] = path
             return Hello(pickle.loads(base64.b85decode(pickled)), duration, parent)  # noqa: S301
         case ["hold", now, holds]:
@@ -91,8 +91,8 @@ def read(line: bytes) -> KeeperMessage:
             return LeaseLost(Lease(queue, task_id, token))
         case ["cancel", queue, task_id, token, then]:
             return CancelMarked(Lease(queue, task_id, token), then)
-        case other:
-            raise ValueError(f"a lease keeper does not say {other!r}")
+        case unknown:
+            raise ValueError(f"unknown lease keeper message: {unknown!r}")
 
 
 def _of(lease: Lease) -> tuple[str, str, str]:

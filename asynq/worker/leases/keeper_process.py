@@ -1,4 +1,4 @@
-"""The worker's end of its lease keeper process: starting it, talking to it, noticing its end."""
+"""KeeperProcess: starts a lease keeper process, exchanges messages with it, and detects its end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from asynq.runtime.child_signals import signals_masked
 from asynq.runtime.logs import get_logger
 from asynq.runtime.threads import run_in_new_thread
-from asynq.worker.leases.keeper_messages import KeeperMessage, read, write
+from asynq.worker.leases.keeper_messages import KeeperMessage, decode, encode
 from asynq.worker.leases.process_state import is_running
 
 if TYPE_CHECKING:
@@ -21,33 +21,37 @@ if TYPE_CHECKING:
 log = get_logger("asynq.leases")
 
 FLUSH_RETRY_INTERVAL = 0.02
-"""Seconds after which a full pipe is tried again."""
+"""Seconds until the next attempt to write to a full pipe."""
 MAX_UNSENT_BYTES = 1 << 20
-"""Bytes a keeper process may leave unread before it counts as broken."""
+"""Bytes that a keeper process may leave unread before it counts as broken."""
 
 
 class KeeperProcess:
-    """One life of a keeper process. Belongs to the event loop that spawned it."""
+    """A running keeper process. Belongs to the event loop that spawned it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], heard: Callable[[KeeperMessage], None]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], on_message: Callable[[KeeperMessage], None]) -> None:
         assert process.stdin is not None  # noqa: S101 - both are pipes, see spawn
         assert process.stdout is not None  # noqa: S101
         self._process = process
         self._in, self._out = process.stdin.fileno(), process.stdout.fileno()
-        self._heard = heard
+        self._on_message = on_message
         self._unsent = bytearray()
         self._unread = bytearray()
         self._flushing: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
-        """Set when the process can do nothing more."""
+        """Set when the process has ended or can no longer be used."""
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)
         self._loop.add_reader(self._out, self._read)
 
     @classmethod
-    def spawn(cls, hello: bytes, heard: Callable[[KeeperMessage], None]) -> KeeperProcess:
-        """Start a keeper process; it says Ready when it is. OSError if it cannot be started."""
+    def spawn(cls, hello: bytes, on_message: Callable[[KeeperMessage], None]) -> KeeperProcess:
+        """Start a keeper process. It sends Ready when it is ready.
+
+        Raises:
+            OSError: the process cannot be started.
+        """
         # Not multiprocessing: that would import the user's main module again.
         command = [
             sys.executable,
@@ -63,17 +67,17 @@ class KeeperProcess:
             process = subprocess.Popen(  # noqa: S603
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
             )
-        keeper = cls(process, heard)
-        keeper._send(hello)
+        keeper = cls(process, on_message)
+        keeper._write(hello)
         return keeper
 
-    def tell(self, said: KeeperMessage) -> None:
-        """Send a line. Never blocks, and is on its way before this returns unless the pipe is full."""
-        self._send(write(said))
+    def send(self, message: KeeperMessage) -> None:
+        """Send a message without blocking. It is written before this returns, unless the pipe is full."""
+        self._write(encode(message))
 
     @property
     def running(self) -> bool:
-        """Whether it can extend leases now; from any thread, and before its end was noticed here."""
+        """Whether the process can extend leases now. From any thread. Also detects an end not yet noticed."""
         return not self.ended.is_set() and is_running(self._process.pid)
 
     async def close(self) -> None:
@@ -82,7 +86,7 @@ class KeeperProcess:
         self._process.kill()
         await run_in_new_thread(self._process.wait)
 
-    def _send(self, line: bytes) -> None:
+    def _write(self, line: bytes) -> None:
         self._unsent += line
         self._flush()
 
@@ -115,7 +119,7 @@ class KeeperProcess:
         while (end := self._unread.find(b"\n")) >= 0:
             line = bytes(self._unread[: end + 1])
             del self._unread[: end + 1]
-            self._heard(read(line))
+            self._on_message(decode(line))
 
     def _end(self) -> None:
         if self.ended.is_set():

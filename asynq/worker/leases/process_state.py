@@ -1,17 +1,17 @@
-"""Whether a process does anything: what a worker and its lease keeper ask about each other."""
+"""Whether a process is running, stopped or ended. A worker and its lease keeper check each other."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _IDLE = (b"T", b"t", b"Z", b"X")
-"""What /proc says of processes that are stopped (SIGSTOP, a debugger) or have ended."""
+"""States in /proc of processes that are stopped (SIGSTOP, a debugger) or have ended."""
 
 
 def is_running(pid: int) -> bool:
-    """False while the process is stopped, and once it has ended, also before its parent has noticed.
+    """Whether a process is running: neither stopped nor ended, even if its parent has not reaped it yet.
 
-    True where there is no /proc: nothing can be told there.
+    Returns True on systems without /proc, where this cannot be determined.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()

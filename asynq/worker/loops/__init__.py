@@ -1,1 +1,1 @@
-"""What a server does beside running tasks: each loop a class whose `step` is one tick."""
+"""The background loops of a server. Each is a class whose `step` method is called at intervals."""

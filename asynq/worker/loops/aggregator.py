@@ -1,4 +1,4 @@
-"""Takes ripe groups and has them aggregated, several at a time."""
+"""Aggregator: finds groups that are ready and aggregates several of them concurrently."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from asynq.errors import AggregationError, AggregationLostError, AsynqError
 from asynq.errors.base import ANY_FAILURE
 from asynq.protocol.ops import ListGroups, TakeGroup
 from asynq.runtime import timeouts
-from asynq.runtime.backoff import Backoff, ErrorReporter
+from asynq.runtime.backoff import Backoff
+from asynq.runtime.error_reporter import ErrorReporter
 from asynq.runtime.logs import get_logger
 from asynq.runtime.threads import DaemonThreadPool
 from asynq.worker.aggregation import SET_HOLD, Aggregation, AggregationSettings
@@ -31,24 +32,24 @@ if TYPE_CHECKING:
 log = get_logger("asynq.loops")
 
 MAX_AGGREGATIONS = 4
-"""Groups aggregated at once."""
+"""Maximum number of groups aggregated at the same time."""
 CHECK_INTERVAL = 2.0
-"""Longest pause in seconds: a group may also become ripe by its size."""
+"""Maximum pause in seconds between two checks, because a group can become ready by its size at any time."""
 MIN_PAUSE = 0.2
-"""Shortest pause in seconds."""
+"""Minimum pause in seconds between two checks."""
 MAX_GROUP_BACKOFF = 60.0
-"""Longest pause in seconds of a group that could not be aggregated."""
+"""Maximum back-off in seconds of a group that could not be aggregated."""
 TAKE_TIMEOUT = 1.0
-"""Seconds a shutdown waits for the answer to a taking; what it may have taken returns when its hold ends."""
+"""Seconds a shutdown waits for the reply to TakeGroup. A set that it may have taken returns by itself."""
 RETURN_TIMEOUT = 5.0
-"""Seconds a shutdown waits for sets to be returned."""
+"""Seconds a shutdown waits until sets are returned."""
 
 _Key = tuple[str, str]
 
 
 @define
-class _Rest:
-    """A group is left alone for a while after a failure."""
+class _GroupBackoff:
+    """Until when a group is not aggregated, after a failure."""
 
     backoff: Backoff
     until: int = 0
@@ -61,59 +62,69 @@ class Aggregator:
         self,
         broker: Broker,
         queues: Sequence[str],
-        grouping: AggregationSettings,
+        settings: AggregationSettings,
         *,
         rng: Random,
-        aggregated: Callable[[], None],
+        on_aggregated: Callable[[], None],
         report: Callable[[Exception, TaskMessage], None],
         new_id: Callable[[], str] = random_id,
     ) -> None:
-        """`aggregated` is called when a task was enqueued, `report` with a failure and its oldest task."""
+        """Create it.
+
+        Args:
+            broker: the broker.
+            queues: the queues of the server.
+            settings: how the server aggregates.
+            rng: source of the jitter.
+            on_aggregated: called when an aggregate was enqueued.
+            report: called with a failure and the oldest task of its set.
+            new_id: creates ids of sets and tasks.
+        """
         self._broker = broker
         self._queues = queues
-        self._grouping = grouping
-        # Of its own, so that handlers and aggregators never wait for one another.
+        self._settings = settings
+        # A separate pool, so that handlers and aggregators never wait for each other.
         self._threads = DaemonThreadPool(MAX_AGGREGATIONS, "asynq-aggregator")
         self._rng = rng
         self._new_id = new_id
-        self._aggregated = aggregated
+        self._on_aggregated = on_aggregated
         self._report = report
         self._clock = broker.clock or SteadyClock()
         self._sweep = QueueSweep(broker, "looking for groups")
-        self._troubles = ErrorReporter(log, "taking groups")
-        self._ripe: deque[_Key] = deque()
+        self._errors = ErrorReporter(log, "taking groups")
+        self._ready: deque[_Key] = deque()
         self._running: dict[_Key, asyncio.Task[None]] = {}
         self._in_hand: set[_Key] = set()
-        """The groups of `_running` whose tasks were taken."""
-        self._resting: dict[_Key, _Rest] = {}
+        """The groups in `_running` whose tasks were taken."""
+        self._backoffs: dict[_Key, _GroupBackoff] = {}
         self._stopped = False
 
     async def step(self) -> float | None:
-        """Find ripe groups, unless those found before still wait; seconds until another may be ripe."""
+        """Find ready groups, unless some still wait. Returns the seconds until another may be ready."""
         pause = CHECK_INTERVAL
-        if not self._ripe:
-            pause = await self._look()
+        if not self._ready:
+            pause = await self._find_ready()
             self._fill()
         return max(pause, MIN_PAUSE)
 
-    async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
-        """Take no more groups; give those in hand so long, or until hurried, then return their sets."""
+    async def drain(self, seconds: float, force: asyncio.Event) -> None:
+        """Stop taking groups, wait up to `seconds` or until forced, then return the remaining sets."""
         self._stopped = True
-        self._ripe.clear()
+        self._ready.clear()
         if self._running.keys() - self._in_hand:
             await timeouts.wait(list(self._running.values()), min(TAKE_TIMEOUT, seconds))
             for key in self._running.keys() - self._in_hand:
                 self._running[key].cancel()
         if self._running:
             ending = asyncio.create_task(asyncio.wait(list(self._running.values())))
-            hurried = asyncio.create_task(hurry.wait())
-            await timeouts.wait((ending, hurried), seconds, return_when=asyncio.FIRST_COMPLETED)
+            forced = asyncio.create_task(force.wait())
+            await timeouts.wait((ending, forced), seconds, return_when=asyncio.FIRST_COMPLETED)
             ending.cancel()
-            hurried.cancel()
+            forced.cancel()
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End at once; sets in hand are returned."""
+        """Cancel all aggregations. Their sets are returned to their groups."""
         self._stopped = True
         running = list(self._running.values())
         for task in running:
@@ -122,72 +133,72 @@ class Aggregator:
             await timeouts.wait(running, RETURN_TIMEOUT)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _look(self) -> float:
+    async def _find_ready(self) -> float:
         pause, cursors = CHECK_INTERVAL, dict.fromkeys(self._queues, "")
-        self._forget_rests()
+        self._forget_backoffs()
         while cursors:
             pages = await self._sweep.run(
                 {queue: ListGroups(queue=queue, cursor=cursor) for queue, cursor in cursors.items()}
             )
             for queue, page in pages.items():
                 for group in page.groups:
-                    if (wait := self._grouping.ripe_in(group)) == 0:
-                        self._ripe.append((queue, group.name))
+                    if (wait := self._settings.ready_in(group)) == 0:
+                        self._ready.append((queue, group.name))
                     else:
                         pause = min(pause, wait / 1000)
             cursors = {queue: page.cursor for queue, page in pages.items() if page.cursor}
         return pause
 
     def _fill(self) -> None:
-        while self._ripe and len(self._running) < MAX_AGGREGATIONS and not self._stopped:
-            key = self._ripe.popleft()
-            rest = self._resting.get(key)
-            if key in self._running or (rest and rest.until > self._clock.now()):
+        while self._ready and len(self._running) < MAX_AGGREGATIONS and not self._stopped:
+            key = self._ready.popleft()
+            group_backoff = self._backoffs.get(key)
+            if key in self._running or (group_backoff and group_backoff.until > self._clock.now()):
                 continue
-            self._running[key] = asyncio.create_task(self._attend(key), name=f"asynq group {key[1]}")
+            self._running[key] = asyncio.create_task(self._process_group(key), name=f"asynq group {key[1]}")
 
-    async def _attend(self, key: _Key) -> None:
+    async def _process_group(self, key: _Key) -> None:
         try:
             while not self._stopped and (taken := await self._take(key)):
                 self._in_hand.add(key)
                 done = await self._aggregate(taken)
                 self._in_hand.discard(key)
                 if not done:
-                    self._rest(key)
+                    self._back_off(key)
                     break
-                self._resting.pop(key, None)
-                self._aggregated()
+                self._backoffs.pop(key, None)
+                self._on_aggregated()
         except AsynqError as error:
-            self._troubles.failed(error, key[0])
+            self._errors.failed(error, key[0])
         except ANY_FAILURE:
-            log.exception("group %r of queue %r is not aggregated", key[1], key[0])
-            self._rest(key)
+            log.exception("group %r of queue %r could not be aggregated", key[1], key[0])
+            self._back_off(key)
         finally:
             self._in_hand.discard(key)
             del self._running[key]
             self._fill()
 
     async def _take(self, key: _Key) -> AggregationSet | None:
-        grouping = self._grouping
+        settings = self._settings
         op = TakeGroup(
             queue=key[0],
             group=key[1],
             set_id=self._new_id(),
-            grace=grouping.grace,
-            max_delay=grouping.max_delay,
-            max_size=grouping.max_size,
+            grace=settings.grace,
+            max_delay=settings.max_delay,
+            max_size=settings.max_size,
             hold=SET_HOLD,
         )
         taken = await self._broker.aexecute(op)
-        self._troubles.worked(key[0])
+        self._errors.worked(key[0])
         return taken
 
     async def _aggregate(self, taken: AggregationSet) -> bool:
-        """Whether the aggregate has taken the place of its tasks."""
+        """Aggregate a set. Returns whether the aggregate has replaced its tasks."""
         aggregation = Aggregation(
             broker=self._broker,
             taken=taken,
-            aggregate=self._grouping.aggregate,
+            aggregate=self._settings.aggregate,
             threads=self._threads,
             new_id=self._new_id,
             rng=self._rng,
@@ -203,11 +214,17 @@ class Aggregator:
             return True
         return False
 
-    def _rest(self, key: _Key) -> None:
-        rest = self._resting.setdefault(key, _Rest(Backoff(self._rng, first=1.0, cap=MAX_GROUP_BACKOFF)))
-        rest.until = self._clock.now() + round(rest.backoff.pause() * 1000)
+    def _back_off(self, key: _Key) -> None:
+        group_backoff = self._backoffs.setdefault(
+            key, _GroupBackoff(Backoff(self._rng, first=1.0, cap=MAX_GROUP_BACKOFF))
+        )
+        group_backoff.until = self._clock.now() + round(group_backoff.backoff.pause() * 1000)
 
-    def _forget_rests(self) -> None:
-        """Groups that failed and were then emptied by others would be remembered for ever."""
+    def _forget_backoffs(self) -> None:
+        """Remove entries of groups that failed long ago and may no longer exist."""
         long_ago = self._clock.now() - round(10 * MAX_GROUP_BACKOFF * 1000)
-        self._resting = {key: rest for key, rest in self._resting.items() if rest.until > long_ago}
+        self._backoffs = {
+            key: group_backoff
+            for key, group_backoff in self._backoffs.items()
+            if group_backoff.until > long_ago
+        }

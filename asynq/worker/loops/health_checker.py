@@ -1,4 +1,4 @@
-"""Asks the broker for a sign of life, for whoever wants to know."""
+"""HealthChecker: pings the broker for the `health_check` hook of a server."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ if TYPE_CHECKING:
 
 
 class HealthChecker:
-    """Each step tells how the broker answered: None for a sign of life, else its error."""
+    """Pings the broker at each step and reports the result.
+
+    Args:
+        broker: the broker.
+        checked: called with None if the broker answered, otherwise with its error.
+        interval: seconds between two pings.
+    """
 
     def __init__(self, broker: Broker, checked: Callable[[AsynqError | None], None], interval: float) -> None:
-        """`interval` is the seconds between two steps."""
         self._broker = broker
         self._checked = checked
         self._interval = interval
 
     async def step(self) -> float:
-        """Ask once, and tell."""
+        """Ping once and report the result."""
         try:
             await self._broker.aexecute(Ping())
         except AsynqError as error:

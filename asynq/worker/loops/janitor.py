@@ -1,4 +1,4 @@
-"""Deletes what has been kept long enough: completed tasks, and the oldest of the archive."""
+"""Janitor: deletes completed tasks after their retention, and old tasks of the archive."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from asynq.protocol.ops import Op
 
 INTERVAL = 8.0
-"""Seconds between two passes."""
+"""Seconds between two steps."""
 
 
 class Janitor:
-    """Each step deletes everything that is due, in bounded batches."""
+    """Each step deletes all tasks that are due for deletion, in bounded batches."""
 
     def __init__(self, broker: Broker, queues: Sequence[str]) -> None:
-        self._turns = QueueRotation(queues)
+        self._rotation = QueueRotation(queues)
         self._sweep = QueueSweep(broker, "cleaning up")
 
     async def step(self) -> float | None:
-        """Purge completed tasks and trim the archives of the queues."""
-        queues = self._turns.take()
+        """Purge completed tasks and trim the archives."""
+        queues = self._rotation.take()
         await self._repeat(queues, lambda queue: PurgeCompleted(queue=queue))
         await self._repeat(queues, lambda queue: TrimArchive(queue=queue))
         return None

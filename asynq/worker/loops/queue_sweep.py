@@ -1,11 +1,11 @@
-"""One operation for each of many queues, where a queue that fails does not stop the others."""
+"""Runs an operation on each queue of a server. A queue that fails does not affect the others."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
 from asynq.errors import AsynqError
-from asynq.runtime.backoff import ErrorReporter
+from asynq.runtime.error_reporter import ErrorReporter
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import AwaitedCalls
@@ -22,18 +22,18 @@ log = get_logger("asynq.loops")
 
 
 MAX_QUEUES_PER_STEP = 1000
-"""Most queues one step of a loop asks about, so that a server of very many queues idles cheaply."""
+"""Maximum number of queues per step of a loop, so that an idle server with very many queues is cheap."""
 
 
 class QueueRotation:
-    """The queues of a server in turns: all of them at once or, where they are very many, a part a time."""
+    """Rotates through the queues of a server: all at once or, if there are very many, one part at a time."""
 
     def __init__(self, queues: Sequence[str]) -> None:
         self._queues = queues
         self._next = 0
 
     def take(self) -> Sequence[str]:
-        """The next part; the first one again when all had their turn."""
+        """Return the next part. After the last part, the first one follows."""
         part = self._queues[self._next : self._next + MAX_QUEUES_PER_STEP]
         self._next += MAX_QUEUES_PER_STEP
         if self._next >= len(self._queues):
@@ -42,16 +42,20 @@ class QueueRotation:
 
 
 class QueueSweep:
-    """Asks a broker the same of many queues at once."""
+    """Sends one operation per queue in a single request, and logs errors per queue."""
 
     def __init__(self, broker: Broker, what: str) -> None:
         self._broker = broker
-        self._troubles = ErrorReporter(log, what)
+        self._errors = ErrorReporter(log, what)
 
     async def run(self, ops: Mapping[str, Op[T]]) -> dict[str, T]:
-        """The answers by queue, without those of queues that failed: they are logged.
+        """Send the operations. Errors of single queues are logged.
 
-        BrokerUnavailable when no queue could be asked.
+        Returns:
+            The results by queue, without queues that failed.
+
+        Raises:
+            BrokerUnavailable: the broker could not be reached at all.
         """
         answered: dict[str, T] = {}
         if not ops:
@@ -60,8 +64,8 @@ class QueueSweep:
             ops, await execute_isolated(AwaitedCalls(self._broker), list(ops.values())), strict=True
         ):
             if isinstance(answer, AsynqError):
-                self._troubles.failed(answer, queue)
+                self._errors.failed(answer, queue)
             else:
-                self._troubles.worked(queue)
+                self._errors.worked(queue)
                 answered[queue] = answer
         return answered

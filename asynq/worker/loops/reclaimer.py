@@ -1,4 +1,4 @@
-"""Brings back groups whose aggregation was lost, and groups that nobody lists or serves."""
+"""Reclaimer: returns lost aggregation sets to their groups. GroupRepairer: finds unlisted groups."""
 
 from __future__ import annotations
 
@@ -18,51 +18,55 @@ log = get_logger("asynq.loops")
 
 
 class Reclaimer:
-    """Each step returns the sets whose server is gone to their groups."""
+    """Each step returns the aggregation sets of lost servers to their groups."""
 
     def __init__(self, broker: Broker, queues: Sequence[str]) -> None:
-        self._turns = QueueRotation(queues)
+        self._rotation = QueueRotation(queues)
         self._sweep = QueueSweep(broker, "reclaiming lost aggregations")
 
     async def step(self) -> float | None:
-        """Reclaim every overdue set of the queues."""
-        waiting = self._turns.take()
+        """Reclaim all expired sets."""
+        waiting = self._rotation.take()
         while waiting:
             reclaimed = await self._sweep.run({queue: ReclaimAggregations(queue=queue) for queue in waiting})
             for queue, count in reclaimed.items():
                 if count:
-                    log.warning("queue %r: %d lost aggregations are back in their groups", queue, count)
+                    log.warning("queue %r: %d lost aggregations were returned to their groups", queue, count)
             waiting = [queue for queue, count in reclaimed.items() if count >= MAX_BATCH]
         return None
 
 
 class GroupRepairer:
-    """Each step looks through a part of the store for groups that hold tasks but are not listed.
+    """Each step searches a part of the store for groups that contain tasks but are not listed.
 
-    Looking through all of it, a little at a time, is the only way to find what Go peers leave behind.
+    Servers in Go can leave such groups. They can only be found by searching the whole store.
+
+    Args:
+        broker: the broker.
+        queues: the queues of the server.
+        aggregates: whether this server aggregates groups. If not, groups cause a warning.
     """
 
     PART_INTERVAL = 1.0
     """Seconds between two parts."""
     CYCLE_INTERVAL = 300.0
-    """Seconds until it begins again."""
+    """Seconds until the next complete search."""
 
-    def __init__(self, broker: Broker, queues: Sequence[str], *, attended: bool) -> None:
-        """`attended`: whether this server aggregates; where it does not, groups are worth a warning."""
+    def __init__(self, broker: Broker, queues: Sequence[str], *, aggregates: bool) -> None:
         self._sweep = QueueSweep(broker, "looking for unlisted groups")
         self._queues = queues
         self._cursors = dict.fromkeys(queues, "")
-        self._unwarned = set[str]() if attended else set(queues)
+        self._unwarned = set[str]() if aggregates else set(queues)
 
     async def step(self) -> float | None:
-        """Look through the next part; seconds until the one after."""
+        """Search the next part. Returns the seconds until the part after it."""
         part = dict(islice(self._cursors.items(), MAX_QUEUES_PER_STEP))
         answers = await self._sweep.run(
             {queue: RepairGroups(queue=queue, cursor=cursor) for queue, cursor in part.items()}
         )
         for queue, answer in answers.items():
             if answer.listed:
-                log.warning("queue %r: %d groups were not listed and are now", queue, answer.listed)
+                log.warning("queue %r: %d groups were not listed and are listed now", queue, answer.listed)
         for queue in part:
             del self._cursors[queue]
         self._cursors |= {queue: answer.cursor for queue, answer in answers.items() if answer.cursor}
@@ -78,8 +82,8 @@ class GroupRepairer:
             if page.groups:
                 self._unwarned.discard(queue)
                 log.warning(
-                    "queue %r has groups, such as %r, and this server has no aggregator: unless another has, "
-                    "their tasks wait for ever",
+                    "queue %r has groups, such as %r, and this server has no aggregator: "
+                    "their tasks are not processed unless another server aggregates them",
                     queue,
                     page.groups[0].name,
                 )

@@ -1,4 +1,4 @@
-"""Takes tasks from workers that died, froze or were cut off, and gives them to others."""
+"""Recoverer: reschedules the tasks of lost workers. Adopter: finds active tasks without a lease."""
 
 from __future__ import annotations
 
@@ -23,14 +23,22 @@ if TYPE_CHECKING:
 log = get_logger("asynq.loops")
 
 LEASE_EXPIRED = "asynq: task lease expired"
-"""The error a lost task carries, in Go asynq's words."""
+"""The error message of a lost task, as in Go's asynq."""
 
 
 class Recoverer:
-    """Each step finds the leases that expired and decides about each task.
+    """Each step finds expired leases and reschedules their tasks.
 
-    No retry left: archived. Its first lost worker: pending again at once. Later ones: retried after the
-    retry delay, so that a task which kills its workers does not kill them all in a row.
+    A task without retries left is archived. After its first lost worker, a task is made pending at once.
+    After later ones, it is retried after the retry delay, so that a task that crashes its workers does not
+    crash all of them in quick succession.
+
+    Args:
+        broker: the broker.
+        queues: the queues of the server.
+        rules: the retry rules.
+        on_recovered: called when tasks can run again.
+        on_lost: called with each recovered task and where it was moved.
     """
 
     def __init__(
@@ -39,35 +47,34 @@ class Recoverer:
         queues: Sequence[str],
         rules: RetryPolicy,
         *,
-        recovered: Callable[[], None],
-        lost: Callable[[Recover], None],
+        on_recovered: Callable[[], None],
+        on_lost: Callable[[Recover], None],
     ) -> None:
-        """`recovered` is called when tasks can run again, `lost` with each loss: where its task went."""
         self._broker = broker
-        self._turns = QueueRotation(queues)
+        self._rotation = QueueRotation(queues)
         self._rules = rules
-        self._recovered = recovered
-        self._lost = lost
+        self._on_recovered = on_recovered
+        self._on_lost = on_lost
         self._sweep = QueueSweep(broker, "recovering lost tasks")
 
     async def step(self) -> float | None:
-        """Recover every lost task of the queues."""
-        waiting = self._turns.take()
+        """Recover all lost tasks."""
+        waiting = self._rotation.take()
         while waiting:
             found = await self._sweep.run({queue: ListLostLeases(queue=queue) for queue in waiting})
             full: list[str] = []
             for queue, lost in found.items():
                 if lost.set_aside:
-                    log.error("queue %r: cannot be decoded, now archived: %s", queue, lost.set_aside)
+                    log.error("queue %r: undecodable tasks were archived: %s", queue, lost.set_aside)
                 taken = await self._recover([self.decide(lease) for lease in lost.leases])
-                # Who took none of a full page competes with another server, which will see to the rest.
+                # If none of a full page was taken, another server is recovering them and takes the rest.
                 if taken and len(lost.leases) >= MAX_BATCH:
                     full.append(queue)
             waiting = full
         return None
 
     def decide(self, lost: LostLease) -> Recover:
-        """Where a lost task goes."""
+        """Decide where a lost task is moved."""
         message = lost.message
         if message.retried >= message.max_retry:
             return Recover(lost=lost, to="archived", error=LEASE_EXPIRED)
@@ -83,34 +90,34 @@ class Recoverer:
         answers = await execute_isolated(AwaitedCalls(self._broker), recoveries)
         for recovery, answer in zip(recoveries, answers, strict=True):
             message = recovery.lost.message
-            # A loss that nobody is told of is worse than one that two servers tell.
+            # Two servers that report the same loss are better than a loss that is not reported.
             unknown = isinstance(answer, AsynqError) and may_be_applied(answer)
             if isinstance(answer, AsynqError) and not unknown:
                 log.warning("task %r of queue %r is not recovered yet: %s", message.id, message.queue, answer)
             elif answer:
                 taken += 1
                 level = logging.ERROR if recovery.to == "archived" else logging.WARNING
-                said = "task %r (%s) of queue %r lost its worker: now %s"
-                log.log(level, said, message.id, message.type, message.queue, recovery.to)
-                self._lost(recovery)
+                text = "task %r (%s) of queue %r lost its worker: now %s"
+                log.log(level, text, message.id, message.type, message.queue, recovery.to)
+                self._on_lost(recovery)
         if taken:
-            self._recovered()
+            self._on_recovered()
         return taken
 
 
 class Adopter:
-    """Each step looks through all active tasks for those that have no lease, as only damage leaves them."""
+    """Each step searches all active tasks for tasks without a lease, which only damage can cause."""
 
     ADOPTED_LEASE = 30_000
     """Milliseconds until an adopted task counts as lost."""
 
     def __init__(self, broker: Broker, queues: Sequence[str]) -> None:
-        self._turns = QueueRotation(queues)
+        self._rotation = QueueRotation(queues)
         self._sweep = QueueSweep(broker, "adopting orphaned tasks")
 
     async def step(self) -> float | None:
-        """Give every orphan of the queues a lease that recovery will find."""
-        cursors = dict.fromkeys(self._turns.take(), 0)
+        """Give each orphan a lease, so that it is recovered when the lease expires."""
+        cursors = dict.fromkeys(self._rotation.take(), 0)
         while cursors:
             answers = await self._sweep.run(
                 {

@@ -1,4 +1,4 @@
-"""The record of a server: what its heartbeat writes about it and its runs."""
+"""ServerRecord: what the heartbeat of a server writes about the server and its runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from asynq.worker.queue_selection import QueuePriority
 
 SERVER_HEARTBEAT_INTERVAL = 5.0
-"""Seconds between two heartbeats of a server; it can be seen for twice as long."""
+"""Seconds between two heartbeats of a server. Its record expires after twice this time."""
 
 
 class ServerRecord:
@@ -45,9 +45,9 @@ class ServerRecord:
         )
 
     def beat(self) -> WriteServer:
-        """What is written now."""
+        """The operation that writes the record."""
         if self._began is not None:
-            # When it was made, the broker had not told its time.
+            # The broker's time was not known yet when this object was created.
             started_at = instant_of(self._time.now() - (self._time.mark() - self._began))
             self._server, self._began = evolve(self._server, started_at=started_at), None
         workers = tuple(map(_worker, self._runs()))
@@ -55,7 +55,7 @@ class ServerRecord:
         return WriteServer(server=server, ttl=int(2000 * SERVER_HEARTBEAT_INTERVAL))
 
     def end(self) -> ClearServer:
-        """What is written last."""
+        """The operation that removes the record."""
         server = self._server
         return ClearServer(host=server.host, pid=server.pid, server_id=server.id)
 

@@ -11,7 +11,8 @@ import redis
 
 from asynq.errors import BrokerUnavailable
 from asynq.protocol.broker import CancelRequested, Wake
-from asynq.runtime.backoff import Backoff, ErrorReporter
+from asynq.runtime.backoff import Backoff
+from asynq.runtime.error_reporter import ErrorReporter
 from asynq.runtime.logs import get_logger
 from asynq_redis.events import server_warnings
 from asynq_redis.events.push_connection import PushConnection
@@ -67,7 +68,7 @@ class RedisListener:
         self._settings = settings
         self._keepalive = keepalive
         self._backoff = Backoff(rng, first=0.05, cap=5.0)
-        self._troubles = ErrorReporter(logger, f"listening to Redis at {address}")
+        self._errors = ErrorReporter(logger, f"listening to Redis at {address}")
         self._watched: dict[str, str] = {}
         self._connection: PushConnection | None = None
         self._events: dict[Event, None] = {}
@@ -130,7 +131,7 @@ class RedisListener:
                 await self._listen_once()
             except redis_errors.CONNECTION_ERRORS as error:
                 refusal = redis_errors.connect_refusal(error, self._address)
-                self._troubles.failed(refusal or BrokerUnavailable(redis_errors.reason(error, self._address)))
+                self._errors.failed(refusal or BrokerUnavailable(redis_errors.reason(error, self._address)))
             await asyncio.sleep(self._backoff.pause())
 
     async def _listen_once(self) -> None:
@@ -166,10 +167,10 @@ class RedisListener:
     def _confirmed(self, reply: asyncio.Future[Any]) -> None:
         answer = reply.result()
         if isinstance(answer, redis.RedisError):
-            self._troubles.failed(redis_errors.refusal(answer))
+            self._errors.failed(redis_errors.refusal(answer))
         elif answer is not None:
             self._backoff.reset()
-            self._troubles.worked()
+            self._errors.worked()
 
     def _armed(self, reply: asyncio.Future[Any]) -> None:
         # Changes made without a connection were not reported.
