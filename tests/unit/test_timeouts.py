@@ -72,7 +72,7 @@ def test_silence_expires(run: Run) -> None:
         with pytest.raises(TimeoutError):
             async with timeouts.timeout(SHORT):
                 await asyncio.Event().wait()
-        assert time.monotonic() - began >= SHORT
+        assert time.monotonic() - began >= SHORT - 0.001  # uvloop counts in whole milliseconds
 
     run(main())
 
