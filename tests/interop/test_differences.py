@@ -1,4 +1,4 @@
-"""Differences that docs/go.md lists, each shown on both languages."""
+"""Differences that docs/compatibility.md lists, each shown on both languages."""
 
 from __future__ import annotations
 

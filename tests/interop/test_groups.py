@@ -70,7 +70,7 @@ def test_go_aggregates_a_task_that_python_scheduled_for_a_group(go: GoSide, pyth
 
 
 def test_a_task_that_go_scheduled_for_a_group_runs_alone(go: GoSide, python: PythonSide) -> None:
-    """Go forgets the group of a scheduled task; see "Differences" in docs/go.md."""
+    """Go forgets the group of a scheduled task; see "Differences" in docs/compatibility.md."""
     go.enqueue("ok", b"1", task_id="a", group="g", process_in=1)
     worker = python.worker(aggregate=True)
     eventually(lambda: [run.payload for run in worker.runs("a")] == [b"1"])
