@@ -64,20 +64,20 @@ class Server(Lifecycle):
         retry_delay: `retry_delay(retried, error, task)` returns the delay before a failed task runs again, as
             a timedelta or in seconds; by default the delay of Go's asynq, which is also used if it raises or
             returns an invalid value.
-        is_failure: `is_failure(error)` returns false for errors that spend no retry and do not count as
+        is_failure: `is_failure(error)` returns false for errors that count neither as a retry nor as
             failures; by default, and if it raises, every error is a failure.
-        on_error: `on_error(error, task, ctx)` is called as soon as a run fails or a task's worker is lost;
-            in the second case `ctx` is None.
+        on_error: `on_error(error, task, ctx)` is called when a run or an aggregation fails, or a worker is
+            lost; without a run `ctx` is None.
         on_start: `on_start(task, ctx)` is called when a run starts.
         on_success: `on_success(task, ctx)` is called when the broker has recorded a success.
         on_failure: `on_failure(error, task, ctx)` is called when the broker has recorded a failure.
         on_retry: `on_retry(error, task, ctx)` is called when the broker has recorded a retry.
         on_archive: `on_archive(error, task, ctx)` is called when the broker has archived the task.
-        health_check: `health_check(error)` is called at the start and every `health_check_interval`, with
+        health_check: `health_check(error)` is called at startup and then every `health_check_interval`, with
             None if the broker answers, and with the error if it does not.
         health_check_interval: time between two health checks, at least one second.
         shutdown_timeout: how long a shutdown lets handlers finish. It then cancels them, gives them one
-            second to end, and returns their tasks to the head of their queues without spending a retry.
+            second to end, and returns their tasks to the head of their queues. That counts as no retry.
         lease: how long a task stays assigned to a worker that no longer responds, at least one second. The
             worker extends the lease while it runs the task.
         stall_warning: log a warning with the task and the stack if the event loop is blocked for this long,

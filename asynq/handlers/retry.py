@@ -61,7 +61,7 @@ class RetryPolicy:
         return _milliseconds(default_retry_delay(message.retried, self.rng))
 
     def counts_as_failure(self, message: TaskMessage, error: Exception) -> bool:
-        """True if the error is a failure that spends a retry. By default every error is."""
+        """True if the error is a failure that counts as a retry. By default every error is."""
         if self.is_failure is None:
             return True
         try:

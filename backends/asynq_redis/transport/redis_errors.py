@@ -1,4 +1,4 @@
-"""Translate redis-py's exceptions to errors of asynq. No other module reads them."""
+"""Translate redis-py's exceptions to errors of asynq. No other module interprets error codes."""
 
 from __future__ import annotations
 

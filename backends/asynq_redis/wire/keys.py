@@ -1,4 +1,4 @@
-"""Key names. Nothing else formats keys, except lua/lib/keys.lua for scripts that read ids and groups."""
+"""Key names of queues, tasks, servers and schedulers. Scripts that read ids use lua/lib/keys.lua."""
 
 from __future__ import annotations
 
