@@ -1,10 +1,9 @@
-"""Timeouts that look for what has arrived before they expire.
+"""Timeouts that do not expire merely because this process was suspended: replies that have arrived count.
 
-A process that was stopped for a while (SIGSTOP, a paused machine, a blocked event loop) finds its timers
-overdue at the same moment as the replies that arrived meanwhile. asyncio's own timeouts expire then, although
-nobody was late but this process. The ones here first let the event loop handle what has arrived. One that
-fires late by more than LATE also waits once more, for at most GRACE: what depends on this process may need a
-moment.
+When a process resumes (after SIGSTOP, a paused machine, a blocked event loop), its timers are overdue and
+replies that arrived meanwhile are unread. The timeouts of asyncio expire then, although only this process was
+late. These timeouts first let the event loop process what has arrived. A timeout that fires more than LATE
+seconds late is also extended once, by at most GRACE, because others may depend on this process.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="asyncio.Future[Any]")
 
 LATE = 0.1
-"""Seconds by which a timer fires late when the process or its event loop was held up."""
+"""A timer that fires later than this, in seconds, was delayed by a suspended process or a blocked loop."""
 GRACE = 0.5
-"""Seconds by which a timer is extended that fired late, at most by its own length."""
+"""Maximum seconds by which a late timer is extended. It is extended by its own length at most."""
 TURNS = 4
-"""Turns of the event loop before a timer expires: arrived data is read in one (under uvloop in the next), and
-whoever waits for it goes on in another."""
+"""Iterations of the event loop before a timer expires. Data is read in the first one (with uvloop, in the
+second one), and coroutines that wait for the data continue in a later one."""
 
 
 class Timer:
-    """Calls a function on the running event loop after so many seconds, unless it is cancelled."""
+    """Calls a function on the running event loop after a number of seconds, unless it is cancelled."""
 
     def __init__(self, seconds: float, callback: Callable[[], object]) -> None:
         self._seconds = seconds
@@ -39,7 +38,7 @@ class Timer:
         self._arm(seconds)
 
     def cancel(self) -> None:
-        """Do not call the function, and release it: its owner often holds this timer, too."""
+        """Cancel the timer and drop its function, whose owner often references this timer in turn."""
         self._handle.cancel()
         self._callback = None
 
@@ -87,7 +86,7 @@ class _Timeout(AbstractAsyncContextManager["_Timeout"]):
 
 
 def timeout(seconds: float | None) -> AbstractAsyncContextManager[object]:
-    """A context that raises TimeoutError after so many seconds. None: never."""
+    """A context manager that raises TimeoutError after `seconds`. None: never."""
     return _Timeout(seconds)
 
 

@@ -17,7 +17,7 @@ class SupervisorPipe:
         """The file descriptor that the worker inherits."""
         return self._writing
 
-    def heard(self) -> bool:
+    def received(self) -> bool:
         """Whether the worker has written since the last call. Does not block."""
         try:
             return bool(os.read(self._reading, 65536))

@@ -46,7 +46,7 @@ class StallWatch(SupervisorPipe):
         while True:
             due = loop.time() + interval
             await asyncio.sleep(interval)
-            if self.heard():
+            if self.received():
                 self._heard_at = loop.time()
             elif self._heard_at is not None:
                 # While this process is suspended, such as on a paused machine, the worker may be too.

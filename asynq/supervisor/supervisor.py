@@ -116,11 +116,11 @@ class Supervisor:
         first = True
         while not self._stopping.is_set():
             started = loop.time()
-            status, pid, refused = await self._run_once(number, lifeline)
+            status, pid, usage_error = await self._run_once(number, lifeline)
             if self._stopping.is_set() or not self._restarting:
                 self._status = self._status or int(status not in _ENDED_AS_TOLD)
                 return
-            if refused and first:
+            if usage_error and first:
                 self._status = USAGE_ERROR
                 self.stop()
                 return
@@ -133,7 +133,7 @@ class Supervisor:
             await wait_with_timeout(self._stopping, pause)
 
     async def _run_once(self, number: int, lifeline: int) -> tuple[int, int, bool]:
-        refusals = UsageErrorPipe()
+        usage_errors = UsageErrorPipe()
         watch = None if self._stall_timeout is None else StallWatch(self._stall_timeout)
         try:
             with signals_blocked(signal.SIGTSTP):
@@ -142,12 +142,12 @@ class Supervisor:
                     env={
                         **self._env,
                         _FD: str(lifeline),
-                        **refusals.environment(),
+                        **usage_errors.environment(),
                         **(watch.environment() if watch else {}),
                     },
                     stdin=asyncio.subprocess.DEVNULL,
                     stderr=self._stderr,
-                    pass_fds=(lifeline, refusals.fd, *((watch.fd,) if watch else ())),
+                    pass_fds=(lifeline, usage_errors.fd, *((watch.fd,) if watch else ())),
                     start_new_session=True,
                 )
             self._running[number] = process
@@ -156,13 +156,13 @@ class Supervisor:
                 # This worker missed the signal that the others received. It has no tasks yet.
                 process.terminate()
             status = await (self._end_watched(process, watch) if watch else process.wait())
-            refused = refusals.heard()
+            usage_error = usage_errors.received()
         finally:
-            refusals.close()
+            usage_errors.close()
             if watch:
                 watch.close()
         del self._running[number]
-        return status, process.pid, refused
+        return status, process.pid, usage_error
 
     async def _end_watched(self, process: Process, watch: StallWatch) -> int:
         """Wait until a worker exits, and kill it if it stalls."""

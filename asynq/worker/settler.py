@@ -168,8 +168,8 @@ class Settler:
         return True
 
     def _retry_later(self, ops: list[Settlement]) -> None:
-        patience = SETTLE_TIMEOUT + self._settings.lease / 1000
-        self._keeper.hold({op.delivery.lease: patience for op in ops})
+        seconds = SETTLE_TIMEOUT + self._settings.lease / 1000
+        self._keeper.hold({op.delivery.lease: seconds for op in ops})
         self._delayed += 1
         self._loop.call_later(self._backoff.pause(), self._queue_again, ops)
 

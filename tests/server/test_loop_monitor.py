@@ -208,7 +208,7 @@ async def test_a_failed_report_does_not_end_the_monitor(caplog: pytest.LogCaptur
         dawdle()
         await aeventually(lambda count=count: len(reports(caplog, "responsive again")) >= count)  # type: ignore[misc]
     monitor.close()
-    assert "a coroutine that is not known" in caplog.text
+    assert "an unknown coroutine" in caplog.text
 
 
 @pytest.mark.parametrize("loop_factory", LOOPS)
@@ -228,5 +228,5 @@ def test_the_logged_stack_ends_at_the_event_loop_and_the_record_gives_advice(
     finally:
         loop.close()
     record = next(one for one in reports(caplog, "has been blocked") if "in dawdle" in (one.exc_text or ""))
-    assert "It runs a test. Put blocking code into a plain `def` handler" in record.getMessage()
+    assert "It is running a test. Move blocking code to a `def` handler" in record.getMessage()
     assert "in test_the_logged_stack_ends" not in (record.exc_text or "")

@@ -69,7 +69,7 @@ def main() -> None:
                 extender.hold(holds, now)
             case ReleaseLeases(leases):
                 extender.release(leases)
-    # Not sys.exit: it would wait for an extension in progress, after the worker has died.
+    # Not sys.exit: an extension in progress must not keep the leases of a dead worker alive.
     os._exit(0)
 
 
