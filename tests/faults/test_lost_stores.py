@@ -170,5 +170,5 @@ def test_work_resumes_when_the_store_is_back(
 
 def change_of_state(line: str) -> str:
     """Who says what fails or works again, without when and why; "" for other lines."""
-    found = re.match(r"(?:[\d-]+ [\d:,]+ )?(.* (?:fails and will be tried|works) again)", line)
+    found = re.match(r"(?:[\d-]+ [\d:,]+ )?(.*?(?:, retrying|(?:works|is reachable) again))", line)
     return found[1] if found else ""
