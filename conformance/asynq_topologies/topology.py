@@ -245,6 +245,8 @@ def _started(topology: Topology) -> Topology:
     try:
         for one in topology.nodes:
             one.host.start()
+        for one in topology.nodes:
+            one.wait_ready()  # a server that refuses its configuration says why in its log
         if topology.kind == "sentinel":
             # A sentinel that finds no replicas looks again only after 10 s.
             wait_until(lambda: _copies(topology.nodes[0], REPLICAS), "the replicas")
