@@ -20,7 +20,8 @@ from asynq.runtime.error_reporter import Outage, shared_outage
 from asynq.runtime.lifecycle import Lifecycle
 from asynq.runtime.logs import get_logger
 from asynq.worker.aggregation import AGGREGATING, AggregationSettings
-from asynq.worker.queue_selection import QueueLimits, QueuePriority
+from asynq.worker.queue_limits import QueueLimits
+from asynq.worker.queue_selection import QueuePriority
 from asynq.worker.settings import WorkerSettings
 from asynq.worker.worker import Worker
 

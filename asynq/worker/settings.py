@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from asynq.handlers.hooks import Callbacks
     from asynq.handlers.retry import IsFailure, RetryDelay, RetryPolicy
     from asynq.worker.aggregation import AggregationSettings
-    from asynq.worker.queue_selection import QueueLimits, QueuePriority
+    from asynq.worker.queue_limits import QueueLimits
+    from asynq.worker.queue_selection import QueuePriority
 
 
 @frozen(kw_only=True)

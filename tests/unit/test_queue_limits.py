@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from asynq.server import Server
-from asynq.worker.queue_selection import QueueLimits, QueuePriority
+from asynq.worker.queue_limits import QueueLimits
+from asynq.worker.queue_selection import QueuePriority
 from asynq_sqlite import MemoryBroker
 
 BOTH = ("high", "low")

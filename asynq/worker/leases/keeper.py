@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from asynq.runtime.backoff import Backoff
 from asynq.runtime.interval_loop import wait_with_timeout
 from asynq.runtime.logs import get_logger
-from asynq.worker.leases.extender import Extender
+from asynq.worker.leases.extender_thread import ExtenderThread
 from asynq.worker.leases.extension_schedule import CancelMarked, LeaseLost
 from asynq.worker.leases.keeper_messages import Hello, HoldLeases, Ready, ReleaseLeases, encode
 from asynq.worker.leases.keeper_process import KeeperProcess
@@ -66,7 +66,7 @@ class LeaseKeeper:
         """
         self._notify = notify
         self._loop = asyncio.get_running_loop()
-        self._extender = Extender(
+        self._extender = ExtenderThread(
             self._broker, self._duration, self._on_thread_event, enabled=self._thread_extends
         )
         self._extender.start()

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS, unmask_signals
 from asynq.runtime.logs import configure
-from asynq.worker.leases.extender import Extender
+from asynq.worker.leases.extender_thread import ExtenderThread
 from asynq.worker.leases.keeper_messages import (
     Hello,
     HoldLeases,
@@ -60,7 +60,7 @@ def main() -> None:
     if not isinstance(hello, Hello):
         sys.exit(f"expected a hello, not {hello}")
     parent = Parent(hello.parent, out)
-    extender = Extender(hello.broker, hello.duration, parent.send, enabled=parent.is_running)
+    extender = ExtenderThread(hello.broker, hello.duration, parent.send, enabled=parent.is_running)
     extender.start()
     parent.send(Ready())
     for line in lines:

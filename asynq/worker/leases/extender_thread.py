@@ -1,4 +1,4 @@
-"""Extender: extends leases in a separate thread, with the broker's blocking methods."""
+"""ExtenderThread: extends leases in a thread, so that a blocked event loop does not lose them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ CHECKS_PER_EXTENSION = 4
 """How often the thread checks for due extensions between two extensions of one lease."""
 
 
-class Extender:
-    """Extends leases until they are released, lost, or past their end.
+class ExtenderThread:
+    """Extends leases until they are released, lost, or past their end, with the broker's blocking methods.
 
     Args:
         broker: the broker.
