@@ -32,7 +32,7 @@ class TaskInfo:
     headers: Mapping[str, str] = Factory(dict)
     max_retry: int = 25
     retried: int = 0
-    """Retries spent so far."""
+    """Number of retries so far."""
     last_err: str = ""
     """Text of the last error; "" for none."""
     last_failed_at: datetime | None = None

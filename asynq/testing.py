@@ -55,7 +55,7 @@ class TaskRun:
     task_id: str
     queue: str
     retried: int
-    """Retries spent before this run."""
+    """Number of retries before this run."""
     result: bytes | None = None
     error: Exception | None = None
 

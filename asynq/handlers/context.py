@@ -81,7 +81,7 @@ class Context:
 
     @property
     def retried(self) -> int:
-        """Retries spent so far: 0 on the first run."""
+        """Number of retries so far: 0 on the first run."""
         return self._delivery.message.retried
 
     @property

@@ -26,10 +26,16 @@ _MAX_RETRY_SECONDS = MAX_RETRY_DELAY // timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
 
 RetryDelay = Callable[[int, Exception, Task], timedelta | float]
-"""Called with the spent retries, the error and the task. Returns the delay as a timedelta or in seconds."""
+"""Called with the number of retries so far, the error and the task.
+
+Returns the delay as a timedelta or in seconds.
+"""
 
 IsFailure = Callable[[Exception], bool]
-"""False: the task runs again after its delay, but no retry is spent and no failure is counted."""
+"""False: the next retry of the task is not counted, and neither is the failure.
+
+If no retries are left, the task is archived all the same.
+"""
 
 
 def default_retry_delay(retried: int, rng: Random) -> timedelta:

@@ -43,7 +43,10 @@ class FailureLog:
         message, level, trace = op.delivery.message, logging.INFO, False
         if isinstance(op, Archive):
             level, trace = logging.ERROR, True
-            what = f"is archived, {message.retried}/{message.max_retry} retries spent"
+            if message.retried >= message.max_retry:
+                what = f"is archived, retries exhausted ({message.retried}/{message.max_retry})"
+            else:
+                what = f"is archived after {message.retried} of {message.max_retry} retries"
         elif isinstance(op, Retry):
             delay = format_duration(duration_of(op.delay))
             if wraps(error, RateLimited):

@@ -34,7 +34,7 @@ class Promise(Enum):
     G4 = "a unique task has no duplicate until its lock ends"
     G5 = "strict priority"
     G6 = "weighted priority"
-    G7 = "first in, first out"
+    G7 = "within a queue, tasks start in the order they became pending"
     G8 = "counters match what happened"
     G9 = "due work is never early and never forgotten"
     G10 = "an operation takes effect completely or not at all"

@@ -209,7 +209,7 @@ def test_the_timeline_of_a_violation_is_drawn(run: Run, pytester: pytest.Pyteste
 def test_files_are_written(run: Run, pytester: pytest.Pytester, name: str) -> None:
     run(body="assert 'a|b' == '<b>'")
     text = (pytester.path / "out" / name).read_text()
-    assert "first in, first out" in text
+    assert "within a queue, tasks start in the order they became pending" in text
     assert "a|b" in text
 
 

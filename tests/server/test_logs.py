@@ -54,7 +54,7 @@ async def test_failures_are_logged_on_one_line_the_first_and_the_last_with_a_tra
     assert lines(told) == [
         ("WARNING", f"{task} is retried (1/2) in 0s: {why}", True),
         ("WARNING", f"{task} is retried (2/2) in 0s: {why}", False),
-        ("ERROR", f"{task} is archived, 2/2 retries spent: {why}", True),
+        ("ERROR", f"{task} is archived, retries exhausted (2/2): {why}", True),
     ]
 
 
@@ -112,7 +112,7 @@ async def test_a_type_without_a_handler_is_logged(memory: ServerLab, told: pytes
         (
             SkipRetry("no such user"),
             TaskState.ARCHIVED,
-            ("ERROR", "is archived, 0/25 retries spent", False),
+            ("ERROR", "is archived after 0 of 25 retries", False),
         ),
         (RevokeTask("too old"), None, ("INFO", "is revoked: too old", False)),
         (

@@ -1,4 +1,4 @@
-"""How a server ends: nothing is lost, no retry is spent."""
+"""A shutdown of a server loses no task and counts no retry."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Complete(Op[None]):
 class Retry(Op[None]):
     """Move the task to retry, due `delay` from now, with the error. The task keeps its lock.
 
-    A failure counts as a spent retry, as processed and as failed. Otherwise no counter changes.
+    A failure counts as a retry, as processed and as failed. Otherwise no counter changes.
     """
 
     delivery: Delivery
@@ -64,6 +64,6 @@ class Archive(Op[None]):
 
 @frozen(kw_only=True)
 class Requeue(Op[None]):
-    """Put the task back at the head of its queue as pending. No counter changes and no retry is spent."""
+    """Put the task back at the head of its queue as pending. Counts neither as a retry nor as processed."""
 
     delivery: Delivery

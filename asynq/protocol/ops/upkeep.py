@@ -63,9 +63,9 @@ class Recover(Op[bool]):
     """Take a task from a lost worker, if its lease is still exactly as it was observed.
 
     True if this call did it. False, and nothing changed, when the lease was extended, settled or recovered
-    since. The loss is recorded with the task. In every case a retry is spent (at most up to max_retry), the
-    error is recorded, and the loss counts as processed and failed. pending: at the head of its queue at once;
-    retry: due `delay` from now; archived: as Archive.
+    since. The loss is recorded with the task. In every case it counts as a retry (at most up to max_retry),
+    as processed and as failed, and the error is recorded. pending: at the head of its queue at once; retry:
+    due `delay` from now; archived: as Archive.
     """
 
     lost: LostLease

@@ -1,4 +1,4 @@
-"""C6, C7: queues by preference, and each queue first in, first out."""
+"""C6, C7: queues in order of preference, and FIFO order within each queue."""
 
 from __future__ import annotations
 
