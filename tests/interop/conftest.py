@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,18 +126,6 @@ def here(direction: tuple[Side, Side]) -> Side:
 def there(direction: tuple[Side, Side]) -> Side:
     """The side that goes on with it."""
     return direction[1]
-
-
-@pytest.fixture
-def report(record_property: Callable[[str, object], None]) -> Callable[..., None]:
-    """Tells what was counted: printed, for `pytest -rP`, and as properties in a report."""
-
-    def tell(**figures: object) -> None:
-        for name, figure in figures.items():
-            record_property(name, figure)
-            sys.stdout.write(f"{name.replace('_', ' ')}: {figure}\n")
-
-    return tell
 
 
 def slot_of(queue: str) -> int:

@@ -15,6 +15,7 @@ from asynq.runtime.backoff import Backoff
 from asynq.runtime.error_reporter import ErrorReporter
 from asynq.runtime.logs import get_logger
 from asynq_redis.events import server_warnings
+from asynq_redis.events.background_listener import BackgroundListener
 from asynq_redis.events.push_connection import PushConnection
 from asynq_redis.transport import redis_errors
 from asynq_redis.wire.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from random import Random
 
-    from asynq.protocol.broker import Event
     from asynq_redis.transport.io import ConnectionSettings
     from asynq_redis.url import Address
 
@@ -33,17 +33,14 @@ KEEPALIVE_INTERVAL = 10.0
 MAX_PREFIXES = 64
 """Maximum prefixes of one listener. They add about 20 us to every write on the server."""
 
-MAX_BUFFERED_EVENTS = 10_000
-"""Maximum unread events. Beyond it the oldest are dropped."""
-
 logger = get_logger("asynq.redis")
 
 
-class RedisListener:
+class RedisListener(BackgroundListener):
     """A stream of one server's events (see asynq.protocol.broker.Listener).
 
     A Wake is delivered when a client changes the `pending`, `scheduled`, `retry` or `paused` key of a queue.
-    The server reports the changes through client tracking. An event equal to an unread one is dropped.
+    The server reports the changes through client tracking.
     """
 
     def __init__(
@@ -64,6 +61,7 @@ class RedisListener:
             keepalive: Seconds without a message after which the server is pinged.
             expects_replica: Warn if no replica can take over when the server fails.
         """
+        super().__init__("asynq-redis-listener")
         self._address = address
         self._settings = settings
         self._keepalive = keepalive
@@ -71,10 +69,6 @@ class RedisListener:
         self._errors = ErrorReporter(logger, f"listening to Redis at {address}")
         self._watched: dict[str, str] = {}
         self._connection: PushConnection | None = None
-        self._events: dict[Event, None] = {}
-        self._available = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._closed = False
         self._expects_replica = expects_replica
         self._checked_server = False
 
@@ -92,40 +86,7 @@ class RedisListener:
                 await self._track(self._connection)
         self._ensure_running()
 
-    async def disarm(self) -> None:
-        """See Listener."""
-        await self.arm(())
-
-    async def next(self) -> Event:
-        """See Listener."""
-        while True:
-            self._ensure_running()
-            if self._events:
-                event = next(iter(self._events))
-                del self._events[event]
-                return event
-            self._available.clear()
-            await self._available.wait()
-
-    async def aclose(self) -> None:
-        """See Listener."""
-        self._closed = True
-        self._available.set()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    def _ensure_running(self) -> None:
-        if self._closed:
-            raise BrokerUnavailable("the listener is closed")
-        if self._task is not None and failed(self._task):
-            task, self._task = self._task, None  # the next call starts a new one
-            task.result()
-        if self._task is None:
-            self._task = asyncio.create_task(self._listen(), name="asynq-redis-listener")
-            self._task.add_done_callback(lambda _: self._available.set())
-
-    async def _listen(self) -> None:
+    async def _run(self) -> None:
         while True:
             try:
                 await self._listen_once()
@@ -193,17 +154,6 @@ class RedisListener:
             self._put(Wake())
         elif (queue := self._watched.get(key.decode(errors="replace"))) is not None:
             self._put(Wake(queue))
-
-    def _put(self, event: Event) -> None:
-        self._events[event] = None
-        if len(self._events) > MAX_BUFFERED_EVENTS:
-            del self._events[next(iter(self._events))]
-        self._available.set()
-
-
-def failed(task: asyncio.Task[None]) -> bool:
-    """True if a bug ended the task; its `result()` raises it."""
-    return task.done() and not task.cancelled()
 
 
 def _keys(queue: str) -> tuple[str, ...]:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from asynq.errors import AsynqError, BrokerUnavailable
+from asynq.errors import AsynqError
 from asynq.protocol.broker import Wake
 from asynq.runtime.logs import get_logger
-from asynq_redis.events.listener import KEEPALIVE_INTERVAL, MAX_BUFFERED_EVENTS, RedisListener, failed
+from asynq_redis.events.background_listener import BackgroundListener, failed
+from asynq_redis.events.listener import KEEPALIVE_INTERVAL, RedisListener
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-    from asynq.protocol.broker import Event
     from asynq_redis.transport.io import ConnectionSettings
     from asynq_redis.transport.routing import Router
     from asynq_redis.url import Address
@@ -36,7 +36,7 @@ class _Subscription:
     task: asyncio.Task[None]
 
 
-class RoutedListener:
+class RoutedListener(BackgroundListener):
     """A stream of the events of all servers of a router (see asynq.protocol.broker.Listener).
 
     Each server may deliver the same cancellation.
@@ -50,6 +50,7 @@ class RoutedListener:
         *,
         keepalive: float = KEEPALIVE_INTERVAL,
     ) -> None:
+        super().__init__("asynq-redis-listeners")
         self._router = router
         self._settings = settings
         self._rng = rng
@@ -58,11 +59,7 @@ class RoutedListener:
         self._queues_before: tuple[str, ...] = ()
         """The queues it was armed for before."""
         self._subscriptions: dict[Address, _Subscription] = {}
-        self._events: dict[Event, None] = {}
-        self._available = asyncio.Event()
         self._updating = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
-        self._closed = False
 
     async def arm(self, queues: Sequence[str]) -> None:
         """See Listener. An unreachable server is armed later, and a Wake is delivered then."""
@@ -70,41 +67,12 @@ class RoutedListener:
         self._ensure_running()
         await self._update_subscriptions()
 
-    async def disarm(self) -> None:
-        """See Listener."""
-        await self.arm(())
-
-    async def next(self) -> Event:
-        """See Listener."""
-        while True:
-            self._ensure_running()
-            if self._events:
-                event = next(iter(self._events))
-                del self._events[event]
-                return event
-            self._available.clear()
-            await self._available.wait()
-
     async def aclose(self) -> None:
         """See Listener."""
-        self._closed = True
-        self._available.set()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await super().aclose()
         async with self._updating:
             for address in list(self._subscriptions):
                 await self._unsubscribe(address)
-
-    def _ensure_running(self) -> None:
-        if self._closed:
-            raise BrokerUnavailable("the listener is closed")
-        if self._task is not None and failed(self._task):
-            task, self._task = self._task, None  # the next call starts a new one
-            task.result()
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="asynq-redis-listeners")
-            self._task.add_done_callback(lambda _: self._available.set())
 
     async def _run(self) -> None:
         while True:
@@ -170,9 +138,3 @@ class RoutedListener:
     async def _forward_events(self, listener: RedisListener) -> None:
         while True:
             self._put(await listener.next())
-
-    def _put(self, event: Event) -> None:
-        self._events[event] = None
-        if len(self._events) > MAX_BUFFERED_EVENTS:
-            del self._events[next(iter(self._events))]
-        self._available.set()
