@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import asynq
+from asynq.cli.bench import bench
 from asynq.cli.demo import demo
 from asynq.cli.worker import worker
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(worker)
 app.command()(demo)
+app.command()(bench)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the shape of an option's callback

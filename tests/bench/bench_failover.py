@@ -1,6 +1,6 @@
 """A primary held up and let go on, behind sentinels: what a plain redis-py client loses of it, and we do.
 
-Run with: tox -e bench -- -rP -k held_up
+Run with: tox -e bench-failover -- -rP
 """
 
 from __future__ import annotations

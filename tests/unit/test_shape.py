@@ -53,7 +53,7 @@ FLOORS = {
         {"info", "runtime"},
         {"brokerkit", "client", "supervisor"},
         {"handlers", "inspector", "scheduler"},
-        {"demo", "testing", "worker"},
+        {"bench", "demo", "testing", "worker"},
         {"pytest_plugin", "server"},
         {"cli"},
         {"__main__"},

@@ -1,0 +1,98 @@
+"""A whole benchmark: starts the stores, measures the rows, and reports."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asynq.bench.errors import BenchError
+from asynq.bench.machine import machine_facts
+from asynq.bench.report import Report, row_results
+from asynq.bench.run import MeasurementPlan
+from asynq.bench.stores.redis import RedisStore
+from asynq.bench.summary import Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asynq.bench.row import Row
+    from asynq.bench.run import BenchProgress
+    from asynq.bench.stores.store import MeasuredStore
+
+
+@frozen(kw_only=True)
+class Benchmark:
+    """What to measure, and where."""
+
+    rows: Sequence[Row]
+    broker_url: str | None
+    """An empty Redis database; None starts a server."""
+    repetitions: int
+    quick: bool
+
+    def run(self, progress: BenchProgress) -> Report:
+        """Measure. Everything that was started has ended when this returns or raises.
+
+        Raises:
+            BenchError: a tool is missing, the broker cannot be used, or a measurement failed.
+        """
+        started, clock = datetime.now(UTC), time.monotonic()
+        facts = machine_facts()
+        unmeasured: dict[str, str] = {}
+        with ExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asynq-bench-")))
+            stores = self._stores(stack, scratch, unmeasured)
+            rows = [row for row in self.rows if not row.scenario.store or row.scenario.store in stores]
+            if not rows:
+                raise BenchError("; ".join(unmeasured.values()))
+            plan = MeasurementPlan(
+                rows=rows,
+                stores=stores,
+                peers=(),
+                repetitions=self.repetitions,
+                quick=self.quick,
+                scratch=scratch,
+            )
+            results = plan.run(progress)
+            for store in stores.values():
+                facts |= store.describe()
+            titles = {
+                name: one.title for store in stores.values() for name, one in store.calibrations.items()
+            }
+        return Report(
+            facts={
+                "started": started.isoformat(timespec="seconds"),
+                "seconds": round(time.monotonic() - clock, 1),
+                "machine": facts,
+                "repetitions": self.repetitions,
+                "quick": self.quick,
+            },
+            calibrations={
+                name: (titles[name], Summary(tuple(samples)))
+                for name, samples in results.calibrations.items()
+            },
+            results=row_results(rows, results),
+            peers=(),
+            unmeasured=unmeasured,
+        )
+
+    def _stores(
+        self, stack: ExitStack, scratch: Path, unmeasured: dict[str, str]
+    ) -> dict[str, MeasuredStore]:
+        """Start the stores that the rows need. One that is missing leaves its rows unmeasured."""
+        stores: dict[str, MeasuredStore] = {}
+        if any(row.scenario.store == "redis" for row in self.rows):
+            if self.broker_url is not None:
+                stores["redis"] = stack.enter_context(closing(RedisStore(self.broker_url)))
+            else:
+                try:
+                    stores["redis"] = stack.enter_context(closing(RedisStore.start(scratch)))
+                except BenchError as error:
+                    unmeasured["rows on Redis"] = str(error)
+        return stores

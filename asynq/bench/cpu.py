@@ -1,0 +1,48 @@
+"""CPU time and memory of processes, as Linux reports them under /proc."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def descendants(pid: int) -> list[int]:
+    """The running children of a process, and theirs. Empty on systems without /proc."""
+    found: list[int] = []
+    for task in Path("/proc", str(pid), "task").glob("*/children"):
+        try:
+            children = [int(word) for word in task.read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            found += [child, *descendants(child)]
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process, without its children. 0 if it has ended."""
+    try:
+        fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def helpers_cpu_seconds(pid: int) -> float:
+    """CPU time of the helper processes of a process, such as the lease keeper."""
+    return sum(map(cpu_seconds, descendants(pid)))
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process and its helper processes."""
+    return sum(map(_resident, (pid, *descendants(pid))))
+
+
+def _resident(pid: int) -> int:
+    try:
+        lines = Path("/proc", str(pid), "status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)

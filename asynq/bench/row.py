@@ -1,0 +1,32 @@
+"""A row of the benchmark: one figure of a scenario with its floor and its goal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from asynq.bench.summary import Better
+    from asynq.bench.trial import Scenario
+
+
+@frozen(kw_only=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    title: str
+    unit: str
+    """Unit of the figure as it is measured, such as tasks/s."""
+    better: Better
+    scenario: Scenario
+    figure: str
+    """The figure of the scenario that this row shows."""
+    calibration: str | None = None
+    """The result is the figure divided by this calibration; None: the figure itself."""
+    floor: float | None = None
+    goal: float | None = None
+    go_floor: float | None = None
+    """The figure must also be this many times that of Go asynq, if that is measured in the same run."""
+    go_goal: float | None = None

@@ -1,0 +1,113 @@
+"""How fast a worker empties a full queue, and the CPU time that a task costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asynq.bench.cpu import helpers_cpu_seconds
+from asynq.bench.row import Row
+from asynq.bench.summary import Better
+
+if TYPE_CHECKING:
+    from asynq.bench.trial import RunningWorker, Trial
+
+TASKS = 20_000
+WARM_UP = 5
+"""One in this many tasks is run before the measured ones."""
+
+
+@frozen(kw_only=True)
+class DrainScenario:
+    """A worker starts with a full queue. Measured is the time between two of its runs."""
+
+    concurrency: int
+    store: str = "redis"
+    fill: str = "fill"
+    queues: int = 1
+    tasks: int = TASKS
+
+    @property
+    def mode(self) -> str | None:
+        """Other task queues drain one queue with async handlers, or with what they have, at 50."""
+        return "fill" if self == DrainScenario(concurrency=50) else None
+
+    def measure(self, trial: Trial) -> dict[str, float]:
+        """Tasks a second, and microseconds of CPU time per task of the worker and of the store."""
+        tasks = trial.tasks(self.tasks)
+        trial.store.reset()
+        with trial.producer() as producer:
+            producer.ask(f"{self.fill} {tasks}")
+        marks = (tasks // WARM_UP, tasks)
+        with trial.worker(self.concurrency, marks=marks, queues=self.queues) as worker:
+            return between_marks(trial, worker)
+
+
+def between_marks(trial: Trial, worker: RunningWorker) -> dict[str, float]:
+    """Speed and costs between the next two marks of a worker."""
+    first = worker.reports.mark(worker.child)
+    store, helpers = trial.store.cpu_seconds(), helpers_cpu_seconds(worker.child.pid)
+    last = worker.reports.mark(worker.child)
+    store = trial.store.cpu_seconds() - store
+    helpers = helpers_cpu_seconds(worker.child.pid) - helpers
+    runs = last.runs - first.runs
+    return {
+        "rate": runs / (last.at - first.at),
+        "worker_us": (last.cpu - first.cpu + helpers) / runs * 1e6,
+        "store_us": store / runs * 1e6,
+    }
+
+
+def _rate(concurrency: int, floor: float, goal: float, go: tuple[float, float] | None = None) -> Row:
+    return Row(
+        name=f"drain-{concurrency}",
+        title=f"drain, async handlers, concurrency {concurrency}",
+        unit="tasks/s",
+        better=Better.HIGHER,
+        scenario=DrainScenario(concurrency=concurrency),
+        figure="rate",
+        calibration="C50",
+        floor=floor,
+        goal=goal,
+        go_floor=go[0] if go else None,
+        go_goal=go[1] if go else None,
+    )
+
+
+ROWS = (
+    _rate(10, 0.20, 0.30),
+    _rate(50, 0.30, 0.45, go=(2.0, 3.5)),
+    _rate(200, 0.38, 0.55),
+    Row(
+        name="drain-threads-50",
+        title="drain, plain functions in threads, 50",
+        unit="tasks/s",
+        better=Better.HIGHER,
+        scenario=DrainScenario(concurrency=50, fill="fill-thread"),
+        figure="rate",
+        calibration="C50",
+        floor=0.25,
+        goal=0.40,
+    ),
+    Row(
+        name="cpu-worker-50",
+        title="worker CPU per task, keeper included, 50",
+        unit="us",
+        better=Better.LOWER,
+        scenario=DrainScenario(concurrency=50),
+        figure="worker_us",
+        floor=60,
+        goal=35,
+    ),
+    Row(
+        name="cpu-redis-50",
+        title="Redis CPU per task, 50",
+        unit="us",
+        better=Better.LOWER,
+        scenario=DrainScenario(concurrency=50),
+        figure="store_us",
+        floor=30,
+        goal=18,
+    ),
+)

@@ -1,0 +1,74 @@
+"""How fast a client enqueues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asynq.bench.row import Row
+from asynq.bench.summary import Better
+
+if TYPE_CHECKING:
+    from asynq.bench.trial import Trial
+
+
+@frozen(kw_only=True)
+class EnqueueScenario:
+    """A producer enqueues in one of its modes, without a worker."""
+
+    mode: str
+    """Mode of the producer, also of another task queue."""
+    tasks: int
+    store: str = "redis"
+
+    def measure(self, trial: Trial) -> dict[str, float]:
+        """Tasks a second."""
+        tasks = trial.tasks(self.tasks)
+        trial.store.reset()
+        with trial.producer() as producer:
+            return {"rate": tasks / producer.ask(f"{self.mode} {tasks}")}
+
+
+def _row(
+    scenario: EnqueueScenario, name: str, title: str, calibration: str, bounds: tuple[float, float]
+) -> Row:
+    return Row(
+        name=name,
+        title=title,
+        unit="tasks/s",
+        better=Better.HIGHER,
+        scenario=scenario,
+        figure="rate",
+        calibration=calibration,
+        floor=bounds[0],
+        goal=bounds[1],
+    )
+
+
+ROWS = (
+    _row(
+        EnqueueScenario(mode="one", tasks=5_000),
+        "enqueue-sync",
+        "enqueue, sync, one by one",
+        "C1",
+        (0.40, 0.65),
+    ),
+    _row(
+        EnqueueScenario(mode="async", tasks=5_000),
+        "enqueue-async",
+        "enqueue, async, one by one",
+        "C1",
+        (0.30, 0.50),
+    ),
+    _row(
+        EnqueueScenario(mode="concurrent", tasks=10_000),
+        "enqueue-concurrent",
+        "100 concurrent enqueues",
+        "C50",
+        (0.45, 0.80),
+    ),
+    _row(
+        EnqueueScenario(mode="many", tasks=40_000), "enqueue-many", "enqueue_many of 1,000", "C50", (1.0, 1.6)
+    ),
+)

@@ -1,0 +1,116 @@
+"""Runs the rows: every repetition measures each scenario once, between two calibrations."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import field, frozen
+
+from asynq.bench.errors import BenchError
+from asynq.bench.system import OURS
+from asynq.bench.trial import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from asynq.bench.row import Row
+    from asynq.bench.stores.store import MeasuredStore
+    from asynq.bench.system import MeasuredSystem
+    from asynq.bench.trial import Scenario
+
+
+class BenchProgress(Protocol):
+    """Displays the progress of a run."""
+
+    def update(self, done: int, total: int, what: str) -> None:
+        """Display how many measurements are done, and the one that starts now."""
+        ...
+
+
+@frozen(kw_only=True)
+class Sample:
+    """One measurement of a scenario: figures by name, and the calibrations around it."""
+
+    figures: Mapping[str, float]
+    calibrations: Mapping[str, float]
+    """The mean of the calibration just before and of the one just after, by name."""
+
+
+@frozen
+class Measurements:
+    """Everything that was measured."""
+
+    samples: dict[tuple[str, Scenario], list[Sample]] = field(factory=lambda: defaultdict(list))
+    """By the name of the system and the scenario."""
+    calibrations: dict[str, list[float]] = field(factory=lambda: defaultdict(list))
+    """Every calibration of the run, by name."""
+    failures: dict[tuple[str, Scenario], str] = field(factory=dict)
+    """Why a system other than ours could not be measured."""
+
+
+@frozen(kw_only=True)
+class MeasurementPlan:
+    """What to measure."""
+
+    rows: Sequence[Row]
+    stores: Mapping[str, MeasuredStore]
+    peers: Sequence[MeasuredSystem]
+    repetitions: int
+    quick: bool
+    scratch: Path
+
+    def run(self, progress: BenchProgress) -> Measurements:
+        """Measure.
+
+        Raises:
+            BenchError: this library could not be measured. Failures of peers are only recorded.
+        """
+        results = Measurements()
+        scenarios = list(dict.fromkeys(row.scenario for row in self.rows))
+        total = len(scenarios) * self.repetitions
+        for repetition in range(self.repetitions):
+            for number, scenario in enumerate(scenarios):
+                names = [row.name for row in self.rows if row.scenario == scenario]
+                progress.update(repetition * len(scenarios) + number, total, ", ".join(names))
+                self._measure(scenario, results)
+        progress.update(total, total, "")
+        return results
+
+    def _measure(self, scenario: Scenario, results: Measurements) -> None:
+        """Measure one scenario with every system that can do it."""
+        before = self._calibrate(scenario, results)
+        measured: dict[str, Mapping[str, float]] = {}
+        for system in (OURS, *self.peers):
+            if not self._can_measure(system, scenario, results):
+                continue
+            try:
+                measured[system.name] = scenario.measure(self._trial(system, scenario))
+            except BenchError as error:
+                if system is OURS:
+                    raise
+                results.failures[system.name, scenario] = str(error)
+        after = self._calibrate(scenario, results)
+        around = {name: (before[name] + after[name]) / 2 for name in before}
+        for name, figures in measured.items():
+            results.samples[name, scenario].append(Sample(figures=figures, calibrations=around))
+
+    @staticmethod
+    def _can_measure(system: MeasuredSystem, scenario: Scenario, results: Measurements) -> bool:
+        """Whether the system has what the scenario needs, and has not failed in it before."""
+        if system is OURS:
+            return True
+        return scenario.mode in system.modes and (system.name, scenario) not in results.failures
+
+    def _calibrate(self, scenario: Scenario, results: Measurements) -> dict[str, float]:
+        names = {row.calibration for row in self.rows if row.scenario == scenario and row.calibration}
+        measured = {name: self.stores[scenario.store].calibrations[name].measure() for name in sorted(names)}
+        for name, value in measured.items():
+            results.calibrations[name].append(value)
+        return measured
+
+    def _trial(self, system: MeasuredSystem, scenario: Scenario) -> Trial:
+        return Trial(
+            system=system, place=self.stores.get(scenario.store), scratch=self.scratch, quick=self.quick
+        )

@@ -1,0 +1,1 @@
+"""The stores that the measured systems use, with their calibrations."""

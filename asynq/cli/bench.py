@@ -1,0 +1,109 @@
+"""`asynq bench`: measures this library, and other task queues beside it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asynq.cli.arguments import usage_error
+from asynq.errors import AsynqError
+from asynq.runtime.safe_text import shown
+from asynq.supervisor.supervisor import INTERRUPTED, USAGE_ERROR
+
+if TYPE_CHECKING:
+    from asynq.bench.benchmark import Benchmark
+    from asynq.bench.row import Row
+
+FLOOR_MISSED = 1
+"""Exit status if the median of a row misses its floor."""
+
+WIDTH = 200
+"""Columns of the table in a file or pipe."""
+
+
+def bench(
+    *,
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            "--broker",
+            "-b",
+            metavar="URL",
+            help="An empty Redis database, which is emptied again. [default: a redis-server of its own]",
+        ),
+    ] = None,
+    rows: Annotated[
+        str, typer.Option("--rows", metavar="GLOB", help="Only rows with such names. Several: with commas.")
+    ] = "*",
+    repetitions: Annotated[
+        int | None, typer.Option("--repetitions", "-n", min=1, help="Measurements per row. [default: 3]")
+    ] = None,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few tasks, one repetition: shows that it works, not how fast.")
+    ] = False,
+) -> None:
+    """Measure the speed of this library.
+
+    Rates are also shown relative to the speed of the store itself, which is measured again and again in the
+    same run. The exit status is 1 if the median of a row misses its floor.
+    """
+    from asynq.bench.benchmark import Benchmark
+
+    prepared = Benchmark(
+        rows=_chosen_rows(rows),
+        broker_url=broker,
+        repetitions=repetitions or (1 if quick else 3),
+        quick=quick,
+    )
+    # As an exception, so that everything that was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    raise typer.Exit(_show(prepared, json_file))
+
+
+def _chosen_rows(globs: str) -> list[Row]:
+    """The rows with names that match, in the order of the table."""
+    from asynq.bench.rows import ALL_ROWS
+
+    patterns = [pattern.strip() for pattern in globs.split(",")]
+    for pattern in patterns:
+        if not any(fnmatchcase(row.name, pattern) for row in ALL_ROWS):
+            names = ", ".join(row.name for row in ALL_ROWS)
+            raise usage_error(f"--rows: no row is called {pattern!r}. The rows: {names}")
+    return [row for row in ALL_ROWS if any(fnmatchcase(row.name, pattern) for pattern in patterns)]
+
+
+def _show(prepared: Benchmark, json_file: str | None) -> int:
+    """Measure, and print progress and results. Returns the exit status."""
+    from rich.console import Console
+
+    from asynq.bench.display import display_for, print_table
+
+    # With --json -, stdout contains nothing but JSON.
+    console = Console(file=sys.stderr if json_file == "-" else sys.stdout)
+    if not console.is_terminal:
+        console.width = WIDTH
+    try:
+        with display_for(console) as display:
+            report = prepared.run(display)
+    except AsynqError as error:
+        typer.echo(f"Error: {shown(error)}", err=True)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    print_table(console, report)
+    if json_file is not None:
+        text = json.dumps(report.as_json(), indent=2)
+        if json_file == "-":
+            typer.echo(text)
+        else:
+            Path(json_file).write_text(text + "\n")
+    return FLOOR_MISSED if report.missed else 0
