@@ -255,7 +255,10 @@ class BrokerUnavailable(AsynqError):  # noqa: N818 - the public name, fixed by t
 
 @define
 class BrokerFullError(AsynqError):
-    """The broker is out of memory or disk space; nothing was changed. Processing tasks still works."""
+    """The broker is out of memory or disk space; nothing was changed.
+
+    Whether workers can still drain its queues depends on the store: see the page on guarantees.
+    """
 
     reason: str
 
