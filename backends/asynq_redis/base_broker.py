@@ -241,7 +241,7 @@ class BaseRedisBroker:
             io,
             _router(config, io, rng),
             config.settings,
-            retry_budget=lambda: RetryBudget(budget, time.monotonic, rng),
+            retry_budget=lambda began: RetryBudget(budget, began, time.monotonic, rng),
         )
 
 

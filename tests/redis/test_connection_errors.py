@@ -33,19 +33,24 @@ BLOCKED = Send(("BLPOP", "empty", "0"))
 Connections = list[Any]
 
 
-@pytest.fixture
-def connections(monkeypatch: pytest.MonkeyPatch) -> Connections:
-    """All redis-py connections that brokers make, in order."""
-    made: Connections = []
+def recorded(monkeypatch: pytest.MonkeyPatch, method: str) -> list[Any]:
+    """All that this method of ConnectionIO returns, in order."""
+    made: list[Any] = []
     for kind in (BlockingIO, AwaitedIO):
-        make = kind.connection
+        make = getattr(kind, method)
 
-        def recorded(self: Any, *args: Any, make: Callable[..., Any] = make) -> Any:
+        def recording(self: Any, *args: Any, make: Callable[..., Any] = make) -> Any:
             made.append(make(self, *args))
             return made[-1]
 
-        monkeypatch.setattr(kind, "connection", recorded)
+        monkeypatch.setattr(kind, method, recording)
     return made
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> Connections:
+    """All redis-py connections that brokers make, in order."""
+    return recorded(monkeypatch, "connection")
 
 
 def blocked(server: RedisServer) -> bool:
@@ -137,27 +142,38 @@ def test_bug_while_connecting_is_raised(
     broker.close()
 
 
+class BrokenReader:
+    """A parser of replies with a bug."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def has_data(self) -> bool:
+        return False
+
+    def feed(self, data: bytes) -> None:
+        raise self._error
+
+
 @pytest.mark.parametrize("error", [AttributeError("a bug"), TypeError("a bug")], ids=["attribute", "type"])
-@pytest.mark.parametrize("method", ["can_read", "send_packed_command", "read_response"])
 async def test_bug_on_an_open_connection_is_raised_and_the_connection_is_closed(
-    redis_server: RedisServer, connections: Connections, method: str, error: Exception
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
+    links = recorded(monkeypatch, "link")
     broker = RedisBroker(redis_server.url, budget=timedelta(0))
     broker.execute(Echo("x"))
     await broker.aexecute(Echo("x"))
-    blocking, awaiting = connections
-    for connection in connections:
-        # Before redis-py 8, the check of an async connection has another name.
-        old = method == "can_read" and not hasattr(connection, method)
-        break_method(connection, "can_read_destructive" if old else method, error)
+    blocking, awaiting = links
+    for link in links:
+        link._reader = BrokenReader(error)
     with pytest.raises(type(error)) as raised:
         broker.execute(Echo("x"))
     assert raised.value is error
     with pytest.raises(type(error)) as raised:
         await broker.aexecute(Echo("x"))
     assert raised.value is error
-    assert blocking._sock is None
-    assert not awaiting.is_connected
+    assert blocking.connection._sock is None
+    assert not awaiting.connection.is_connected
     assert broker.execute(Echo("still works")) == b"still works"
     assert await broker.aexecute(Echo("still works")) == b"still works"
     broker.close()

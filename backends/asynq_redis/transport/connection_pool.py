@@ -8,8 +8,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+import hiredis
 import redis
-from attrs import define, field, frozen
+from attrs import define, field
 
 from asynq.errors import BrokerRefusedError
 from asynq_redis.lua.scripts import MARK
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from asynq.runtime.loop_local import LoopState
     from asynq_redis.transport.io import ConnectionIO, ConnectionSettings
+    from asynq_redis.transport.links import Link
     from asynq_redis.transport.requests import Arg
     from asynq_redis.url import Address
 
@@ -29,16 +31,19 @@ MIN_SERVER_VERSION = (6, 2)
 """The oldest supported server version."""
 CLOSE_TIMEOUT = 0.2
 """Seconds to wait for a connection to close cleanly."""
+_PACK: Callable[[tuple[Arg, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub: one word only
 SCRIPT_FLAGS_VERSION = (7, 0)
 """The first server version that reads script flags such as allow-oom."""
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Exchange:
     """The outcome of one write."""
 
     replies: list[Reply]
     """Replies in the order of the requests. There are fewer if the exchange ended early."""
+    refused: bool = False
+    """True if one of the replies is an error."""
     error: Exception | None = None
     """The error that ended the exchange early."""
     sent: bool = False
@@ -48,8 +53,8 @@ class Exchange:
 
 
 @define
-class _PooledConnection:
-    connection: Any
+class _PooledLink:
+    link: Link
     flags: bool
     known: set[str] = field(factory=set)
     """Digests of the scripts that were sent in full over this connection."""
@@ -75,7 +80,7 @@ class ConnectionPool:
         self._monotonic = monotonic
         self._io = io
         self._settings = settings
-        self._idle: deque[_PooledConnection] = deque()
+        self._idle: deque[_PooledLink] = deque()
         self._slots = io.semaphore(settings.max_connections)
         self._closed = False
 
@@ -102,79 +107,71 @@ class ConnectionPool:
         await self._io.wait(self._slots.acquire())
         try:
             try:
-                link = await self._acquire(limit)
+                pooled = await self._acquire(limit)
             except redis_errors.CONNECTION_ERRORS as error:
                 self._raise_if_permanent(error)
                 return Exchange(replies=[], error=error)
-            return await self._exchange_on(link, requests, in_full, limit)
+            return await self._exchange_on(pooled, requests, in_full, limit)
         finally:
             self._slots.release()
 
     async def reset(self) -> None:
         """Close the idle connections, so that the next exchange resolves the address again."""
-        while (link := self._pop()) is not None:
-            await self._drop(link.connection)
+        while (pooled := self._pop()) is not None:
+            await self._drop(pooled.link.connection)
 
     async def trim(self, before: float) -> None:
         """Close the connections that were last used before a monotonic time."""
         while self._idle:
             try:
-                link = self._idle.popleft()
+                pooled = self._idle.popleft()
             except IndexError:  # another thread took it
                 return
-            if link.used_at >= before:
-                self._idle.appendleft(link)
+            if pooled.used_at >= before:
+                self._idle.appendleft(pooled)
                 return
-            await self._drop(link.connection)
+            await self._drop(pooled.link.connection)
 
     async def close(self) -> None:
         """Close all connections. A connection in use is closed when its exchange ends."""
         self._closed = True
-        while (link := self._pop()) is not None:
+        while (pooled := self._pop()) is not None:
             with contextlib.suppress(TimeoutError):  # the TLS shutdown waits for the server
                 async with self._io.timeout(CLOSE_TIMEOUT):
-                    await self._io.wait(link.connection.disconnect())
+                    await self._io.wait(pooled.link.connection.disconnect())
 
     def drop(self, loop: LoopState) -> None:
         """Close all connections without waiting. See asynq.runtime.loop_local.Droppable."""
         self._closed = True
-        while (link := self._pop()) is not None:
-            self._io.drop(link.connection, loop)
+        while (pooled := self._pop()) is not None:
+            self._io.drop(pooled.link.connection, loop)
 
     async def _exchange_on(
-        self, link: _PooledConnection, requests: Sequence[Request], in_full: Container[int], limit: float
+        self, pooled: _PooledLink, requests: Sequence[Request], in_full: Container[int], limit: float
     ) -> Exchange:
-        connection, wait = link.connection, self._io.wait
-        durable = self._durable(requests)
+        connection = pooled.link.connection
+        durable = self._durable(requests) if self._settings.min_replicas else None
         patience = min(self._settings.socket_timeout, limit)
+        replies: list[Reply] = []
         try:
             commands = [
-                _rendered(request, link, in_full=position in in_full)
+                _rendered(request, pooled, in_full=position in in_full)
                 for position, request in enumerate(requests)
             ]
             if durable is not None:
-                commands += self._confirmation(requests[durable], link)
+                commands += self._confirmation(requests[durable], pooled)
                 patience += self._settings.replication_timeout
-            packed = connection.pack_commands(commands)
+            data = b"".join(map(_PACK, commands))
         except BaseException:
-            self._idle.append(link)
+            self._idle.append(pooled)
             raise
-        replies: list[Reply] = []
-        timeout = self._io.timeout(patience)  # holds the task until the end; see `_connect`
         try:
-            async with timeout:
-                await wait(connection.send_packed_command(packed, check_health=False))
-                for _ in commands:
-                    try:
-                        replies.append(await wait(connection.read_response()))
-                    except redis.ResponseError as error:
-                        replies.append(error.with_traceback(None))
+            await pooled.link.exchange(data, len(commands), replies, patience)
         except redis_errors.CONNECTION_ERRORS as error:
             await self._drop(connection)
             self._raise_if_permanent(error)
             # Unconfirmed writes count as unanswered and are sent again.
-            replies = replies[:durable]
-            return Exchange(replies=replies, error=error, sent=not isinstance(error, redis.BusyLoadingError))
+            return Exchange(replies=replies[:durable], error=error, sent=True)
         except GeneratorExit:  # collected after its event loop was closed: cannot await
             self._io.drop(connection, "closed")
             raise
@@ -182,41 +179,41 @@ class ConnectionPool:
             # Interrupted or cancelled: a reply may still arrive, so the connection cannot be reused.
             await self._drop(connection)
             raise
-        if self._closed or any(map(redis_errors.protocol_error, replies)):
+        refused = any([isinstance(reply, redis.RedisError) for reply in replies])  # noqa: C419 - faster
+        if self._closed or (refused and any(map(redis_errors.protocol_error, replies))):
             await self._drop(connection)
         else:
-            link.used_at = self._monotonic()
-            self._idle.append(link)
+            pooled.used_at = self._monotonic()
+            self._idle.append(pooled)
         if durable is None:
-            return Exchange(replies=replies)
+            return Exchange(replies=replies, refused=refused)
         *replies, _, confirmed = replies
-        return Exchange(replies=replies, confirmed=confirmed if isinstance(confirmed, int) else 0)
+        confirmed = confirmed if isinstance(confirmed, int) else 0
+        return Exchange(replies=replies, refused=refused, confirmed=confirmed)
 
     def _durable(self, requests: Sequence[Request]) -> int | None:
         """Position of the first request that needs confirmation by replicas."""
-        if not self._settings.min_replicas:
-            return None
         return next((position for position, request in enumerate(requests) if request.durable), None)
 
-    def _confirmation(self, request: Request, link: _PooledConnection) -> list[tuple[Arg, ...]]:
+    def _confirmation(self, request: Request, pooled: _PooledLink) -> list[tuple[Arg, ...]]:
         # Since Redis 7.2, WAIT returns at once on a connection that has written nothing. Without the mark, an
         # operation that is sent again and finds its work done would count as confirmed by all replicas.
         key = request.key
         milliseconds = round(1000 * self._settings.replication_timeout)
         keys = (mark_beside(str(key) if isinstance(key, int) else key or ""), key or "")
         return [
-            ("EVAL", MARK.text(link.flags), len(keys), *keys, milliseconds),
+            ("EVAL", MARK.text(pooled.flags), len(keys), *keys, milliseconds),
             ("WAIT", self._settings.min_replicas, milliseconds),
         ]
 
-    async def _acquire(self, limit: float) -> _PooledConnection:
-        while (link := self._pop()) is not None:
-            if await self._usable(link.connection):
-                return link
-            await self._drop(link.connection)
+    async def _acquire(self, limit: float) -> _PooledLink:
+        while (pooled := self._pop()) is not None:
+            if pooled.link.usable():
+                return pooled
+            await self._drop(pooled.link.connection)
         return await self._connect(limit)
 
-    async def _connect(self, limit: float) -> _PooledConnection:
+    async def _connect(self, limit: float) -> _PooledLink:
         connection, wait = self._io.connection(self.address, self._settings), self._io.wait
         # The variable keeps the timeout and its task alive while this coroutine runs. Python 3.11 crashes if
         # an abandoned coroutine frees the last reference to its own task while it is closed.
@@ -238,26 +235,14 @@ class ConnectionPool:
         except BaseException:
             await self._drop(connection)
             raise
-        return _PooledConnection(connection, flags=version >= SCRIPT_FLAGS_VERSION)
-
-    async def _usable(self, connection: Any) -> bool:
-        # A readable idle connection was closed by the server or has a stray reply: it cannot be used.
-        # Before redis-py 8, an async connection has only a check that may read the data.
-        can_read = getattr(connection, "can_read", None) or connection.can_read_destructive
-        try:
-            return not await self._io.wait(can_read())
-        except redis_errors.CONNECTION_ERRORS:
-            return False
-        except BaseException:
-            await self._drop(connection)
-            raise
+        return _PooledLink(self._io.link(connection), flags=version >= SCRIPT_FLAGS_VERSION)
 
     async def _drop(self, connection: Any) -> None:
         # By position: before redis-py 7, a blocking connection ignores it but does not know its name.
         nowait = True
         await self._io.wait(connection.disconnect(nowait))
 
-    def _pop(self) -> _PooledConnection | None:
+    def _pop(self) -> _PooledLink | None:
         try:
             return self._idle.pop()
         except IndexError:
@@ -279,14 +264,14 @@ class ConnectionPool:
             raise refusal from error
 
 
-def _rendered(request: Request, link: _PooledConnection, *, in_full: bool) -> tuple[Arg, ...]:
+def _rendered(request: Request, pooled: _PooledLink, *, in_full: bool) -> tuple[Arg, ...]:
     if isinstance(request, Command):
         return request.args
     script, tail = request.script, (len(request.keys), *request.keys, *request.args)
-    digest = script.sha(link.flags)
-    if in_full or digest not in link.known:
-        link.known.add(digest)
-        return ("EVAL", script.text(link.flags), *tail)
+    digest = script.sha(pooled.flags)
+    if in_full or digest not in pooled.known:
+        pooled.known.add(digest)
+        return ("EVAL", script.text(pooled.flags), *tail)
     return ("EVALSHA", digest, *tail)
 
 

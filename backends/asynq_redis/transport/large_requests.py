@@ -34,14 +34,16 @@ LIMIT_QUERIES: Final = (
 """Commands that ask a server for its limits. Even an error shows that the server responds."""
 
 
-def bytes_of(request: Request) -> int:
-    """Approximate size of a request in bytes."""
-    return size_of(request.args)
-
-
 def is_large(request: Request) -> bool:
     """Whether the request is sent alone."""
-    return bytes_of(request) > LARGE_BYTES
+    return request.size > LARGE_BYTES
+
+
+def is_small(requests: Sequence[Request]) -> bool:
+    """Whether the requests fit in one write."""
+    if len(requests) > MAX_WRITE_REQUESTS:
+        return False
+    return sum([request.size for request in requests]) <= LARGE_BYTES
 
 
 def writes(requests: Sequence[Request], share: Sequence[int]) -> Iterator[list[int]]:
@@ -49,7 +51,7 @@ def writes(requests: Sequence[Request], share: Sequence[int]) -> Iterator[list[i
     write: list[int] = []
     size = 0
     for at in share:
-        more = bytes_of(requests[at])
+        more = requests[at].size
         if write and (
             len(write) == MAX_WRITE_REQUESTS or size + more > MAX_WRITE_BYTES or more > LARGE_BYTES
         ):
@@ -69,7 +71,7 @@ def exceeded(request: Request, limits: Sequence[Reply]) -> int:
     bulk, buffer = (_limit(reply) for reply in limits)
     if bulk and max(size_of((arg,)) for arg in request.args) > bulk:
         return bulk
-    return buffer if buffer and bytes_of(request) > buffer else 0
+    return buffer if buffer and request.size > buffer else 0
 
 
 def _limit(reply: Reply) -> int:

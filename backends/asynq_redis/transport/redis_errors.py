@@ -153,7 +153,7 @@ def closed(error: Exception) -> bool:
 
 def protocol_error(reply: object) -> bool:
     """Whether the reply is a protocol error, after which the server closes the connection."""
-    return isinstance(reply, redis.ResponseError) and str(reply).startswith("Protocol error")
+    return isinstance(reply, redis.ResponseError) and _parts(reply)[1].startswith("Protocol error")
 
 
 def out_of_memory(reply: object) -> bool:

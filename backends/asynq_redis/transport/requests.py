@@ -41,6 +41,11 @@ class Command:
     durable: ClassVar[bool] = False
 
     @property
+    def size(self) -> int:
+        """Approximate size in bytes."""
+        return size_of(self.args)
+
+    @property
     def key(self) -> Arg | None:
         """The key that selects the server. None if any server can answer."""
         word = str(self.args[0]).upper()
@@ -54,9 +59,15 @@ class ScriptCall:
     script: LuaScript
     keys: tuple[str | bytes, ...]
     args: tuple[Arg, ...] = ()
+    size: int = field(eq=False)
+    """Approximate size in bytes."""
 
     best_effort: ClassVar[bool] = False
     slot: ClassVar[int | None] = None
+
+    @size.default
+    def _size(self) -> int:
+        return size_of(self.args)
 
     @property
     def key(self) -> str | bytes:

@@ -12,9 +12,9 @@ from asynq_redis.transport.connection_pool import ConnectionPool
 from asynq_redis.transport.large_requests import (
     LIMIT_QUERIES,
     MAX_CLOSED_ATTEMPTS,
-    bytes_of,
     exceeded,
     is_large,
+    is_small,
     writes,
 )
 from asynq_redis.transport.pending_requests import PendingRequests
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from asynq.runtime.loop_local import LoopState
+    from asynq_redis.transport.connection_pool import Exchange
     from asynq_redis.transport.io import ConnectionIO, ConnectionSettings
     from asynq_redis.transport.requests import Reply, Request
     from asynq_redis.transport.routing import Router
@@ -47,12 +48,12 @@ NOT_PRIMARY_CODES = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERD
 
 
 class RetryBudget:
-    """The pauses between the attempts of one call: growing, jittered, within a total time."""
+    """The pauses between the attempts of one call: growing, jittered, within a total time since `began`."""
 
-    def __init__(self, budget: float, monotonic: Callable[[], float], rng: Random) -> None:
+    def __init__(self, budget: float, began: float, monotonic: Callable[[], float], rng: Random) -> None:
         self._monotonic = monotonic
         self._budget = budget
-        self._began = monotonic()
+        self._began = began
         self._backoff = Backoff(rng, first=0.02, cap=1.0)
 
     def pause(self, *, at_least: float = 0.0, at_most: float = math.inf) -> float | None:
@@ -74,7 +75,7 @@ class Transport:
         router: Router,
         settings: ConnectionSettings,
         *,
-        retry_budget: Callable[[], RetryBudget],
+        retry_budget: Callable[[float], RetryBudget],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.router = router
@@ -104,29 +105,51 @@ class Transport:
         Raises:
             BrokerUnavailable: No server answered all requests that it was sent.
         """
+        began = self._monotonic()
+        if began >= self._trim_at:
+            await self._trim(began)
+        located = await self.router.route(requests)
+        address = self._only_server(located, requests)
+        if address is not None:
+            exchange = await self._pool(address).exchange(requests)
+            if exchange.error is None and not exchange.refused and exchange.confirmed is None:
+                return exchange.replies
+        # Everything that only trouble needs begins here.
         fail_fast = self.router.shards > 1 and any(request.fail_fast for request in requests)
         replicas = self._settings.min_replicas
         pending = PendingRequests(requests, fail_fast=fail_fast, min_replicas=replicas, resend=resend)
-        budget, fail_fast_budget = self._retry_budget(), self._retry_budget()
-        while pending.waiting:
-            await self._attempt(pending)
-            if pending.unknown and not resend:
-                raise pending.unavailable()
-            if not pending.trouble:
-                continue
-            if pending.skipped.issuperset(pending.waiting):
-                pause = None
-            elif pending.fails_fast:
-                pause = fail_fast_budget.pause(at_most=FAIL_FAST_TIMEOUT)
-            else:
-                pause = budget.pause(at_least=SLOT_MIGRATION_TIMEOUT if pending.slot_migrating else 0.0)
-            if pause is None:
-                break
-            await self._io.sleep(pause)
+        if address is None:
+            await self._serve_all(located, pending)
+        elif await self._conclude(exchange, address, pending, list(pending.waiting)):
+            pending.answered = True
+        if pending.waiting:
+            await self._repeat(pending, began)
         replies = pending.final_replies()
         if resent is not None:
             resent.update({id(request): request for request in pending.resent()})
         return replies
+
+    async def _repeat(self, pending: PendingRequests, began: float) -> None:
+        """Send what is unanswered until it is answered, or the budget of the call is spent."""
+        budget, fail_fast_budget = self._retry_budget(began), self._retry_budget(began)
+        while pending.waiting:
+            if pending.unknown and not pending.resend:
+                raise pending.unavailable()
+            if pending.trouble:
+                if pending.skipped.issuperset(pending.waiting):
+                    pause = None
+                elif pending.fails_fast:
+                    pause = fail_fast_budget.pause(at_most=FAIL_FAST_TIMEOUT)
+                else:
+                    pause = budget.pause(at_least=SLOT_MIGRATION_TIMEOUT if pending.slot_migrating else 0.0)
+                if pause is None:
+                    return
+                await self._io.sleep(pause)
+            waiting = list(pending.waiting)
+            located = await self.router.route([pending.requests[at] for at in waiting])
+            shares = [(address, [waiting[place] for place in places]) for address, places in located]
+            pending.begin_attempt()
+            await self._serve_all(shares, pending)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -142,25 +165,30 @@ class Transport:
             pool.drop(loop)
         self.router.drop(loop)
 
-    async def _attempt(self, pending: PendingRequests) -> None:
-        """Send all waiting requests once, to all servers concurrently."""
-        pending.begin_attempt()
-        waiting = list(pending.waiting)
-        located = await self.router.route([pending.requests[at] for at in waiting])
-        shares = [(address, [waiting[place] for place in places]) for address, places in located]
-        if sum(len(share) for _, share in shares) < len(waiting):
+    def _only_server(
+        self, located: Sequence[tuple[Address, list[int]]], requests: Sequence[Request]
+    ) -> Address | None:
+        """The server that gets all requests in one write, as nearly always. None if there is more to it."""
+        if self._failing or len(located) != 1 or not is_small(requests):
+            return None
+        [(address, places)] = located
+        hurried = self.router.shards > 1 and any(request.fail_fast for request in requests)
+        if hurried or len(places) < len(requests) or requests[0].best_effort:
+            return None
+        return address
+
+    async def _serve_all(self, shares: Sequence[tuple[Address, list[int]]], pending: PendingRequests) -> None:
+        """Send the waiting requests once, to all servers concurrently."""
+        if sum(len(share) for _, share in shares) < len(pending.waiting):
             pending.trouble = "no server is known for the request"
-        await self._trim()
         if shares:
             await self._io.gather([self._serve(address, pending, share) for address, share in shares])
 
-    async def _trim(self) -> None:
+    async def _trim(self, now: float) -> None:
         """Close connections that have been idle for IDLE_CONNECTION_TIMEOUT."""
-        now = self._monotonic()
-        if now >= self._trim_at:
-            self._trim_at = now + IDLE_CONNECTION_TIMEOUT / 4
-            for pool in list(self._pools.values()):
-                await pool.trim(now - IDLE_CONNECTION_TIMEOUT)
+        self._trim_at = now + IDLE_CONNECTION_TIMEOUT / 4
+        for pool in list(self._pools.values()):
+            await pool.trim(now - IDLE_CONNECTION_TIMEOUT)
 
     async def _serve(self, address: Address, pending: PendingRequests, share: list[int]) -> None:
         """Send the requests of one server. Stop early if the server fails."""
@@ -199,7 +227,7 @@ class Transport:
             limit = 0 if asked.error else exceeded(request, asked.replies)
             if told or limit or (attempt == MAX_CLOSED_ATTEMPTS and not asked.error):
                 surely = bool(told or limit)
-                pending.refuse(at, redis_errors.TooLarge(bytes_of(request), limit, maybe_applied=not surely))
+                pending.refuse(at, redis_errors.TooLarge(request.size, limit, maybe_applied=not surely))
                 self._failing.pop(address, None)
                 return True
             if asked.error or not pending.resend:
@@ -215,17 +243,22 @@ class Transport:
         self, address: Address, pending: PendingRequests, share: list[int], limit: float
     ) -> bool:
         """Send requests in one write. Returns False if some of them are still unanswered."""
-        pool = self._pool(address)
-        exchange = await pool.exchange(
+        exchange = await self._pool(address).exchange(
             [pending.requests[at] for at in share],
             in_full=frozenset(place for place, at in enumerate(share) if at in pending.unknown_scripts),
             limit=limit,
         )
+        return await self._conclude(exchange, address, pending, share)
+
+    async def _conclude(
+        self, exchange: Exchange, address: Address, pending: PendingRequests, share: list[int]
+    ) -> bool:
+        """Record the outcome of sending some requests. Returns False if some of them are still unanswered."""
         codes = pending.absorb(share, exchange, address, self.router.redirected)
         stale = not NOT_PRIMARY_CODES.isdisjoint(codes)
         if stale or exchange.error is not None:
             self.router.suspect(address)
-            await pool.reset()
+            await self._pool(address).reset()
         if exchange.error is None:
             self._failing.pop(address, None)
         else:

@@ -32,12 +32,12 @@ def forget_which_call_it_was() -> None:
     """Each repeated enqueue has a new enqueue id."""
     correct = connection_pool._rendered
 
-    def rendered(request: Any, link: Any, *, in_full: bool) -> tuple[Any, ...]:
+    def rendered(request: Any, pooled: Any, *, in_full: bool) -> tuple[Any, ...]:
         if isinstance(request, ScriptCall) and request.script.name == "enqueue":
             args = [*request.args]
             args[6::10] = [uuid.uuid4().hex for _ in args[6::10]]
             request = evolve(request, args=tuple(args))
-        return correct(request, link, in_full=in_full)
+        return correct(request, pooled, in_full=in_full)
 
     connection_pool._rendered = rendered
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import redis
-
 from asynq_mutants.patches import failing
-from asynq_redis.transport import connection_pool, redis_errors, retries
+from asynq_redis.transport import redis_errors, retries
 from asynq_redis.transport.cluster import ClusterRouter
 from asynq_redis.transport.connection_pool import ConnectionPool, Exchange
+from asynq_redis.transport.links import AwaitedLink
 from asynq_redis.transport.pending_requests import PendingRequests
 from asynq_redis.transport.requests import Command
 
 if TYPE_CHECKING:
+    import redis
+
     from asynq_redis.url import Address
 
 REDIS = "tests/redis/"
@@ -78,16 +78,21 @@ def follow_ask() -> None:
     redirected, converse = ClusterRouter.redirected, ConnectionPool._exchange_on
 
     def follow(self: ClusterRouter, reply: redis.RedisError) -> bool:
-        if isinstance(reply, redis.exceptions.AskError):
-            self._owners[reply.slot_id] = self._address(reply.host, reply.port)
-            asked.add(self._address(reply.host, reply.port))
+        word, _, target = str(reply).partition(" ")
+        if word == "ASK":
+            slot, _, where = target.partition(" ")
+            host, _, port = where.rpartition(":")
+            self._owners[int(slot)] = self._address(host, int(port))
+            asked.add(self._address(host, int(port)))
             return True
         return redirected(self, reply)
 
-    async def asking(self: ConnectionPool, link: Any, requests: Any, in_full: Any, limit: float) -> Exchange:
+    async def asking(
+        self: ConnectionPool, pooled: Any, requests: Any, in_full: Any, limit: float
+    ) -> Exchange:
         if self.address in asked:
-            await converse(self, link, [Command(("ASKING",))], (), limit)
-        return await converse(self, link, requests, in_full, limit)
+            await converse(self, pooled, [Command(("ASKING",))], (), limit)
+        return await converse(self, pooled, requests, in_full, limit)
 
     ClusterRouter.redirected = follow  # type: ignore[method-assign]
     ConnectionPool._exchange_on = asking  # type: ignore[method-assign]
@@ -96,22 +101,19 @@ def follow_ask() -> None:
 @failing(REDIS + "test_transport.py::test_a_cancelled_call_leaves_no_reply_to_the_next", bug=74)
 def keep_connections_of_the_cancelled() -> None:
     """A reply is read by the next call."""
-    drop, connect = ConnectionPool._drop, ConnectionPool._connect
+    drop, converse = ConnectionPool._drop, ConnectionPool._exchange_on
 
-    async def connected(self: ConnectionPool, limit: float) -> Any:
-        link = await connect(self, limit)
-        link.connection.read_response = partial(link.connection.read_response, disconnect_on_error=False)
-        return link
+    async def conversed(self: ConnectionPool, pooled: Any, *args: Any) -> Exchange:
+        try:
+            return await converse(self, pooled, *args)
+        except asyncio.CancelledError:
+            self._idle.append(pooled)
+            raise
 
     async def dropped(self: ConnectionPool, connection: Any) -> None:
-        if isinstance(sys.exception(), asyncio.CancelledError):
-            self._idle.append(connection_pool._PooledConnection(connection, flags=True))
-        else:
+        if not isinstance(sys.exception(), asyncio.CancelledError):
             await drop(self, connection)
 
-    async def usable(self: ConnectionPool, connection: Any) -> bool:
-        return True
-
-    ConnectionPool._connect = connected  # type: ignore[method-assign]
+    ConnectionPool._exchange_on = conversed  # type: ignore[method-assign, assignment]
     ConnectionPool._drop = dropped  # type: ignore[method-assign]
-    ConnectionPool._usable = usable  # type: ignore[method-assign]
+    AwaitedLink.usable = lambda _: True  # type: ignore[method-assign, assignment]
