@@ -114,6 +114,15 @@ def keep_connections_of_the_cancelled() -> None:
         if not isinstance(sys.exception(), asyncio.CancelledError):
             await drop(self, connection)
 
+    received = AwaitedLink.data_received
+
+    def kept(self: AwaitedLink, data: bytes) -> None:
+        if self._waiter is None or self._waiter.done():
+            self._reader.feed(data)
+        else:
+            received(self, data)
+
+    AwaitedLink.data_received = kept  # type: ignore[method-assign]
     ConnectionPool._exchange_on = conversed  # type: ignore[method-assign, assignment]
     ConnectionPool._drop = dropped  # type: ignore[method-assign]
     AwaitedLink.usable = lambda _: True  # type: ignore[method-assign, assignment]
