@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from attrs import Factory, asdict, frozen
+from attrs import Factory, frozen
+from msgspec.structs import asdict
 
 from asynq.instants import duration_of, instant_or_none
 from asynq.task_state import TaskState

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import frozen
+from msgspec.structs import replace
 
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Archive, Complete, Recover, Requeue, Retry
@@ -57,7 +58,7 @@ def end_of(op: RunEnding, now: int) -> RunEnd:
     match op:
         case Complete():
             until = whole_second(now + message.retention * 1000)
-            message = evolve(message, completed_at=seconds)
+            message = replace(message, completed_at=seconds)
             return RunEnd(message=message, state=TaskState.COMPLETED, due_at=until, counts=True, failed=False)
         case Requeue():
             return RunEnd(message=message, state=TaskState.PENDING, due_at=0, counts=False, failed=False)
@@ -68,7 +69,7 @@ def end_of(op: RunEnding, now: int) -> RunEnd:
         case Recover():
             spent = max(message.retried, min(message.retried + 1, message.max_retry))
             state, failed = TaskState(op.to), True
-    message = evolve(message, retried=spent, error=op.error, last_failed_at=seconds)
+    message = replace(message, retried=spent, error=op.error, last_failed_at=seconds)
     delay = op.delay if isinstance(op, Retry | Recover) and state is TaskState.RETRY else 0
     due_at = 0 if state is TaskState.PENDING else whole_second(now + delay)
     return RunEnd(message=message, state=state, due_at=due_at, counts=failed, failed=failed)

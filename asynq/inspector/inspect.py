@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.checks import check_count, check_flag, check_name, check_one_of, check_text
 from asynq.client.payload import encode_payload
@@ -275,7 +275,7 @@ async def _move(broker: BrokerCalls, queue: str, state: TaskState, to: MoveTarge
     stats = await broker.execute(GetQueueStats(queue=queue))
     moved, there = 0, getattr(stats, state.value)
     while moved < there:
-        count = await broker.execute(evolve(move, limit=min(BULK, there - moved)))
+        count = await broker.execute(replace(move, limit=min(BULK, there - moved)))
         if not count:
             break
         moved += count

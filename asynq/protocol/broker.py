@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from attrs import frozen
+from msgspec import Struct
 
 from asynq.errors import UnsupportedOperationError
 from asynq.protocol.ops import Enqueue, EnqueueTick, all_operations
@@ -23,8 +23,7 @@ T = TypeVar("T")
 _KNOWN = frozenset(all_operations())
 
 
-@frozen(kw_only=True)
-class Capabilities:
+class Capabilities(Struct, frozen=True, kw_only=True):
     """What a backend supports, as data. Callers check it, not the backend's name, and reports show it."""
 
     backend: str
@@ -62,15 +61,13 @@ class Capabilities:
         return too_large(op, self.max_value_bytes)
 
 
-@frozen
-class Wake:
+class Wake(Struct, frozen=True):
     """A queue may have tasks. Also sent when a listener was armed or reconnected: check the queues once."""
 
     queue: str | None = None
 
 
-@frozen
-class CancelRequested:
+class CancelRequested(Struct, frozen=True):
     """A client requested that the run of a task ends."""
 
     task_id: str

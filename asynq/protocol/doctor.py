@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from attrs import frozen
+from msgspec import Struct
 
 
 class Fault(StrEnum):
@@ -30,8 +30,7 @@ class Fault(StrEnum):
     """Repair: deleted."""
 
 
-@frozen(kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One damaged item in the store."""
 
     fault: Fault

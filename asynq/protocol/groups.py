@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from asynq.protocol.message import TaskMessage
 
 
-@frozen(kw_only=True)
-class GroupInfo:
+class GroupInfo(Struct, frozen=True, kw_only=True):
     """A group that holds tasks. Its durations are milliseconds by the broker's clock."""
 
     name: str
@@ -23,8 +22,7 @@ class GroupInfo:
     """How long ago its newest task was added."""
 
 
-@frozen(kw_only=True)
-class AggregationSet:
+class AggregationSet(Struct, frozen=True, kw_only=True):
     """Tasks taken from a group for one aggregation, oldest first. They are held until it ends."""
 
     queue: str

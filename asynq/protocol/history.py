@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from datetime import date
 
 
-@frozen(kw_only=True)
-class DayStats:
+class DayStats(Struct, frozen=True, kw_only=True):
     """Runs of one queue that ended on one day."""
 
     queue: str

@@ -9,21 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003 - backends read the annotations
 from typing import TYPE_CHECKING
 
-from attrs import Factory, frozen
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from asynq.task_state import TaskState
 
 
-@frozen(kw_only=True)
-class TaskMessage:
+class TaskMessage(Struct, frozen=True, kw_only=True, gc=False):
     """A task as it is stored, with the fields of Go asynq's protobuf message of the same name."""
 
     id: str
     type: str
     queue: str
     payload: bytes = b""
-    headers: Mapping[str, str] = Factory(dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
     max_retry: int = 25
     """Retries after the first run."""
     retried: int = 0
@@ -45,8 +44,7 @@ class TaskMessage:
     """Name of the group in which this task is aggregated; "" for none."""
 
 
-@frozen
-class Lease:
+class Lease(Struct, frozen=True, gc=False):
     """The right to run a task: valid as long as this token is the task's current one."""
 
     queue: str
@@ -54,8 +52,7 @@ class Lease:
     token: str
 
 
-@frozen(kw_only=True)
-class Delivery:
+class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     """A task delivered to one worker, with its lease."""
 
     message: TaskMessage
@@ -76,8 +73,7 @@ class Delivery:
         return Lease(self.message.queue, self.message.id, self.token)
 
 
-@frozen(kw_only=True)
-class StoredTask:
+class StoredTask(Struct, frozen=True, kw_only=True, gc=False):
     """A task as read from a broker."""
 
     message: TaskMessage
@@ -93,8 +89,7 @@ class StoredTask:
     """True for an active task whose lease has expired or is missing."""
 
 
-@frozen(kw_only=True)
-class LostLease:
+class LostLease(Struct, frozen=True, kw_only=True):
     """An active task whose lease expired: its worker is dead, frozen or disconnected."""
 
     message: TaskMessage
@@ -104,8 +99,7 @@ class LostLease:
     """How often a worker was lost while it ran this task, before this time."""
 
 
-@frozen(kw_only=True)
-class QueueStats:
+class QueueStats(Struct, frozen=True, kw_only=True):
     """Statistics of one queue, read at one instant."""
 
     queue: str

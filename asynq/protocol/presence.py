@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping  # noqa: TC003 - backends read the annotations
 from datetime import UTC, datetime
 
-from attrs import Factory, frozen
+from msgspec import Struct, field
 
 MAX_SHOWN_PAYLOAD = 1024
 """The most bytes of a payload in a heartbeat, because every heartbeat writes them again."""
 
 
-@frozen(kw_only=True)
-class WorkerInfo:
+class WorkerInfo(Struct, frozen=True, kw_only=True):
     """A run in progress on a server."""
 
     task_id: str
@@ -28,8 +27,7 @@ class WorkerInfo:
     """When the run must have ended."""
 
 
-@frozen(kw_only=True)
-class ServerInfo:
+class ServerInfo(Struct, frozen=True, kw_only=True):
     """A server, as described by its last heartbeat."""
 
     id: str
@@ -39,7 +37,7 @@ class ServerInfo:
     started_at: datetime
     concurrency: int
     """The most runs at the same time."""
-    queues: Mapping[str, int] = Factory(dict)
+    queues: Mapping[str, int] = field(default_factory=dict)
     """Queue names with their weights."""
     strict_priority: bool = False
     status: str = "active"
@@ -48,8 +46,7 @@ class ServerInfo:
     """Its runs in progress."""
 
 
-@frozen(kw_only=True)
-class SchedulerEntry:
+class SchedulerEntry(Struct, frozen=True, kw_only=True):
     """A periodic task, as described by the scheduler that enqueued it last."""
 
     id: str
@@ -66,8 +63,7 @@ class SchedulerEntry:
     """None: not yet."""
 
 
-@frozen(kw_only=True)
-class EnqueueEvent:
+class EnqueueEvent(Struct, frozen=True, kw_only=True):
     """A task that a scheduler enqueued."""
 
     task_id: str

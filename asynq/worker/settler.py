@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from attrs import define, evolve
+from attrs import define
+from msgspec.structs import replace
 
 from asynq.errors import AsynqError, LeaseLostError
 from asynq.errors.text import error_text
@@ -155,7 +156,7 @@ class Settler:
         """Replace a settlement that the broker finally refused. Returns False if there is no replacement."""
         message = op.delivery.message
         if isinstance(op, Retry | Archive) and len(op.error) > MAX_FALLBACK_ERROR:
-            self.add(evolve(op, error=op.error[: MAX_FALLBACK_ERROR - 1] + "…"))
+            self.add(replace(op, error=op.error[: MAX_FALLBACK_ERROR - 1] + "…"))
             return True
         if isinstance(op, Archive):
             log.error("task %r of queue %r cannot be settled: %s", message.id, message.queue, refusal)

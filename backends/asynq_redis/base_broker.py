@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
+from msgspec.structs import replace
 from redis import RedisError
 
 from asynq.checks import check_count, check_duration, check_timeout
@@ -135,7 +136,7 @@ class BaseRedisBroker:
         """See Broker."""
         config = self._config
         durability = "replicated" if config.min_replicas else CAPABILITIES.durability
-        return evolve(CAPABILITIES, durability=durability, max_value_bytes=config.max_value_bytes)
+        return replace(CAPABILITIES, durability=durability, max_value_bytes=config.max_value_bytes)
 
     @property
     def clock(self) -> Clock | None:

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.errors import AsynqError, UnsupportedOperationError
 from asynq.protocol import ops
@@ -32,7 +32,7 @@ class Limited(MemoryBroker):
 
     @property
     def capabilities(self) -> Capabilities:
-        return evolve(super().capabilities, unsupported=frozenset(self.declared), groups=self.groups)
+        return replace(super().capabilities, unsupported=frozenset(self.declared), groups=self.groups)
 
     def refusal(self, op: ops.Op[Any]) -> AsynqError | None:
         """Execute an operation even if it is declared unsupported."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from attrs import frozen
-
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Enqueue, Op
 from asynq_redis.transport.requests import Command, Reply
@@ -15,28 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asynq_redis import RedisBroker
-    from asynq_redis.operations.execution import CallContext, Steps
+    from asynq_redis.operations.execution import CallContext, Handler, Steps
 
 COUNTER = "probe:counter"
 
 
-@frozen
-class Count(Op[int]):
+class Count(Op[int], frozen=True):
     """Increment a counter. Sent twice, it counts twice."""
 
     idempotent: ClassVar[bool] = False
 
 
-@frozen
-class Echo(Op[bytes]):
+class Echo(Op[bytes], frozen=True):
     """Return the given text."""
 
     read_only: ClassVar[bool] = True
     text: str
 
 
-@frozen
-class Send(Op[Any]):
+class Send(Op[Any], frozen=True):
     """Return the reply to a command, or its error."""
 
     command: tuple[str, ...]
@@ -54,7 +49,7 @@ def _send(ops: Sequence[Send], context: CallContext) -> Steps[list[Reply]]:
     return (yield [Command(op.command) for op in ops])
 
 
-PROBES = {Count: _count, Echo: _echo, Send: _send}
+PROBES: dict[type[Op[Any]], Handler] = {Count: _count, Echo: _echo, Send: _send}
 
 
 class PlainFace:

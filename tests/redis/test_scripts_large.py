@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.protocol.ops import (
     DEQUEUE_SOFT_LIMIT_BYTES,
@@ -55,7 +55,7 @@ def test_a_settlement_keeps_the_rest_of_a_large_message(lab: ScriptLab, end: Any
     lab.one(end(lab.take()[0]))
     stored = lab.one(GetTask(queue="q", task_id="a"))
     assert stored.state is state
-    kept = evolve(stored.message, retried=0, error="", last_failed_at=0, completed_at=0)
+    kept = replace(stored.message, retried=0, error="", last_failed_at=0, completed_at=0)
     assert kept == large
     assert stored.message.error == ("e" if state is not TaskState.COMPLETED else "")
 

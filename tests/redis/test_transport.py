@@ -63,7 +63,7 @@ def test_an_error_reply_replaces_only_one_answer(redis_server: RedisServer, face
 
 
 def test_an_operation_without_a_handler_is_unsupported(redis_server: RedisServer, face: Face) -> None:
-    class Unheard(Op[None]):
+    class Unheard(Op[None], frozen=True):
         pass
 
     broker = RedisBroker(redis_server.url)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.brokerkit.base import AwaitedBroker, CalledBroker
 from asynq.brokerkit.group_commit import is_abandoned
@@ -193,7 +193,7 @@ def test_operations_of_a_full_transaction_are_tried_one_by_one(make: type[Crampe
     assert [type(answer) for answer in answers] == [str, BrokerFullError, str]
 
 
-class Unheard(Op[None]):
+class Unheard(Op[None], frozen=True):
     """An operation of a later version or of another package."""
 
 
@@ -210,7 +210,7 @@ class Unheard(Op[None]):
 def test_an_unsupported_operation_is_refused_by_name(
     op: Op[Any], named: str, make: type[Cramped | AwaitedCramped]
 ) -> None:
-    declared = evolve(CAPABILITIES, groups=False, unsupported=frozenset({Ping}))
+    declared = replace(CAPABILITIES, groups=False, unsupported=frozenset({Ping}))
     [answer] = make(declared).execute_many([op])
     assert isinstance(answer, UnsupportedOperationError)
     assert (answer.operation, answer.backend) == (named, "half")

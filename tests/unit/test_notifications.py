@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.brokerkit.base import CalledBroker
 from asynq.brokerkit.events.poller import ChangePoller, ChangeSource
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Event
 
 CAPABILITIES = Capabilities(backend="counted", durability="none", multi_process=False)
-POLLED = evolve(CAPABILITIES, wakeup="poll")
+POLLED = replace(CAPABILITIES, wakeup="poll")
 
 
 class Counted(CalledBroker):

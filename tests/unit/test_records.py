@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from attrs import evolve
 from msgspec.structs import replace
 
 from asynq.brokerkit.records import DAY_MS, DUE_LISTING, LockRecord, QueueRecord, TaskRecord, decode, encode
@@ -96,8 +95,8 @@ def test_a_damaged_task_is_not_shown_and_can_be_archived() -> None:
 
 
 DELIVERY = delivered(running())
-FAILED = evolve(MESSAGE, error="why", last_failed_at=NOW // 1000)
-RETRIED = evolve(FAILED, retried=1)
+FAILED = replace(MESSAGE, error="why", last_failed_at=NOW // 1000)
+RETRIED = replace(FAILED, retried=1)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +106,7 @@ RETRIED = evolve(FAILED, retried=1)
             Complete(delivery=DELIVERY),
             TaskState.COMPLETED,
             SECOND + 60_000,
-            evolve(MESSAGE, completed_at=NOW // 1000),
+            replace(MESSAGE, completed_at=NOW // 1000),
             (True, False),
         ),
         (Requeue(delivery=DELIVERY), TaskState.PENDING, -3, MESSAGE, (False, False)),
@@ -149,7 +148,7 @@ def test_a_recovery_ends_a_run_and_records_the_loss(to: Any, rank: int) -> None:
 
 
 def test_a_recovery_never_exceeds_the_maximum_of_retries() -> None:
-    spent = evolve(MESSAGE, retried=2)
+    spent = replace(MESSAGE, retried=2)
     lease = LostLease(message=spent, observed="")
     assert end_of(Recover(lost=lease, to="archived", error="why"), NOW).message.retried == 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Generic, TypeVar
 
-from attrs import frozen
+from msgspec import Struct
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -13,9 +13,12 @@ MAX_BATCH = 50
 ms."""
 
 
-@frozen
-class Op(Generic[T_co]):
-    """A request to a broker whose answer is a T_co."""
+class Op(Struct, Generic[T_co], frozen=True, gc=False):
+    """A request to a broker whose answer is a T_co.
+
+    Operations and the values that they carry are plain data. They cannot be part of a reference cycle, so the
+    garbage collector need not track those that are created for each task (`gc=False`).
+    """
 
     idempotent: ClassVar[bool] = True
     """True if sending the operation again after a lost reply does no harm."""

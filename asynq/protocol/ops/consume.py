@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from msgspec import Struct, field
 
 from asynq.protocol.message import Delivery, Lease
 from asynq.protocol.ops.base import Op
@@ -18,8 +18,7 @@ DEQUEUE_SOFT_LIMIT_BYTES = 4 * 1024 * 1024
 bytes, a broker may leave the others for the next Dequeue."""
 
 
-@frozen(kw_only=True)
-class Dequeue(Op[tuple[Delivery, ...]]):
+class Dequeue(Op[tuple[Delivery, ...]], frozen=True, kw_only=True):
     """Take up to one task per preference order. Each task taken is active under a lease of its own.
 
     An order names queues, most preferred first. Its task comes from the head of the first queue of the order
@@ -41,13 +40,12 @@ class Dequeue(Op[tuple[Delivery, ...]]):
     """Random, one per call: the fencing token of every lease that this call creates."""
     lease: int
     """Duration of the leases."""
-    limits: Mapping[str, int] = field(factory=dict, hash=False)
+    limits: Mapping[str, int] = field(default_factory=dict)
     """The most tasks of a queue that may be active at once, whichever worker took them. A queue that is not
     named has no limit."""
 
 
-@frozen(kw_only=True)
-class Extended:
+class Extended(Struct, frozen=True, kw_only=True):
     """Answer of ExtendLease."""
 
     expires_at: int
@@ -55,8 +53,7 @@ class Extended:
     """The cancellation recorded for the task: "archive" or "retry"; "" for none."""
 
 
-@frozen(kw_only=True)
-class ExtendLease(Op[Extended]):
+class ExtendLease(Op[Extended], frozen=True, kw_only=True):
     """Extend a lease to at least `duration` from now, never shorten it; a kept lock lasts as long.
 
     LeaseLostError when the token is not the task's current one; nothing is changed. This operation never
@@ -67,8 +64,7 @@ class ExtendLease(Op[Extended]):
     duration: int
 
 
-@frozen(kw_only=True)
-class WriteResult(Op[None]):
+class WriteResult(Op[None], frozen=True, kw_only=True):
     """Store progress or a result with an active task. LeaseLostError when the lease is lost."""
 
     lease: Lease

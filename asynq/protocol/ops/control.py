@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
-
 from asynq.protocol.message import QueueStats, StoredTask
 from asynq.protocol.ops.base import Op
 
@@ -13,44 +11,38 @@ if TYPE_CHECKING:
     from asynq.task_state import TaskState
 
 
-@frozen(kw_only=True)
-class Ping(Op[int]):
+class Ping(Op[int], frozen=True, kw_only=True):
     """Check that the broker can be reached. Answers its clock's time in Unix milliseconds."""
 
     read_only: ClassVar[bool] = True
 
 
-@frozen(kw_only=True)
-class PauseQueue(Op[bool]):
+class PauseQueue(Op[bool], frozen=True, kw_only=True):
     """Stop deliveries from the queue; everything else goes on. True if the queue was not paused before."""
 
     queue: str
 
 
-@frozen(kw_only=True)
-class UnpauseQueue(Op[bool]):
+class UnpauseQueue(Op[bool], frozen=True, kw_only=True):
     """Resume deliveries from the queue. True if the queue was paused."""
 
     queue: str
 
 
-@frozen(kw_only=True)
-class ListQueues(Op[tuple[str, ...]]):
+class ListQueues(Op[tuple[str, ...]], frozen=True, kw_only=True):
     """Names of all queues that a task was ever enqueued to and that were not deleted, sorted."""
 
     read_only: ClassVar[bool] = True
 
 
-@frozen(kw_only=True)
-class GetQueueStats(Op[QueueStats]):
+class GetQueueStats(Op[QueueStats], frozen=True, kw_only=True):
     """Statistics of one queue. QueueNotFoundError for a queue that is not listed."""
 
     read_only: ClassVar[bool] = True
     queue: str
 
 
-@frozen(kw_only=True)
-class GetTask(Op[StoredTask]):
+class GetTask(Op[StoredTask], frozen=True, kw_only=True):
     """One task in its current state. TaskNotFoundError when the queue has no task of this id."""
 
     read_only: ClassVar[bool] = True
@@ -58,8 +50,7 @@ class GetTask(Op[StoredTask]):
     task_id: str
 
 
-@frozen(kw_only=True)
-class ListTasks(Op[tuple[StoredTask, ...]]):
+class ListTasks(Op[tuple[StoredTask, ...]], frozen=True, kw_only=True):
     """One page of a queue's tasks in one state: next to run (or oldest) first, active tasks in any order.
 
     Tasks with the same instant come in an order that the backend chooses, except pending ones. Tasks that

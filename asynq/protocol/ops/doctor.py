@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from msgspec import Struct
 
 from asynq.protocol.ops.base import Op
 
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from asynq.protocol.doctor import Finding
 
 
-@frozen(kw_only=True)
-class Examined:
+class Examined(Struct, frozen=True, kw_only=True):
     """Answer of Examine."""
 
     findings: tuple[Finding, ...]
@@ -21,8 +20,7 @@ class Examined:
     """Where the next call continues; "" when the end was reached."""
 
 
-@frozen(kw_only=True)
-class Examine(Op[Examined]):
+class Examine(Op[Examined], frozen=True, kw_only=True):
     """Look for damage in a bounded part of the store, from `cursor` on; "" to begin.
 
     With a queue, examines what belongs to it. Without one, examines queues that are not listed and records of

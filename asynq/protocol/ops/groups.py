@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import field, frozen
-from attrs.validators import matches_re
+from msgspec import Struct
 
 from asynq.protocol.ops.base import MAX_BATCH, Op
 from asynq.protocol.ops.produce import Enqueued
@@ -23,8 +22,7 @@ MAX_SET_SIZE = 500
 """The most tasks in one set, whatever `max_size` the caller asks for, because one step deletes them all."""
 
 
-@frozen(kw_only=True)
-class Groups:
+class Groups(Struct, frozen=True, kw_only=True):
     """Answer of ListGroups: one page."""
 
     groups: tuple[GroupInfo, ...]
@@ -32,8 +30,7 @@ class Groups:
     """Where the next call continues; "" when the end was reached."""
 
 
-@frozen(kw_only=True)
-class ListGroups(Op[Groups]):
+class ListGroups(Op[Groups], frozen=True, kw_only=True):
     """Some groups of a queue that hold tasks, in no particular order, from `cursor` on; "" to begin.
 
     A group that holds tasks from the first page to the last is listed at least once, possibly twice.
@@ -44,8 +41,7 @@ class ListGroups(Op[Groups]):
     cursor: str = ""
 
 
-@frozen(kw_only=True)
-class TakeGroup(Op["AggregationSet | None"]):
+class TakeGroup(Op["AggregationSet | None"], frozen=True, kw_only=True):
     """Take the oldest tasks of a group for aggregation if the group is ready; None if it is not.
 
     A group is ready when it holds `max_size` tasks, when its oldest task was added at least `max_delay` ago,
@@ -60,24 +56,26 @@ class TakeGroup(Op["AggregationSet | None"]):
 
     queue: str
     group: str
-    set_id: str = field(validator=matches_re(r"[^:]+"))
+    set_id: str
     """Random, one per call; must not contain a colon."""
     grace: int
     max_delay: int = 0
     max_size: int = 0
     hold: int = 120_000
 
+    def __post_init__(self) -> None:
+        if not self.set_id or ":" in self.set_id:
+            raise ValueError(f"set_id must be a text without a colon; it is {self.set_id!r}")
 
-@frozen(kw_only=True)
-class ExtendAggregation(Op[None]):
+
+class ExtendAggregation(Op[None], frozen=True, kw_only=True):
     """Extend the hold of the set to at least `hold` from now, never shorten it."""
 
     taken: AggregationSet
     hold: int
 
 
-@frozen(kw_only=True)
-class FinishAggregation(Op[Enqueued]):
+class FinishAggregation(Op[Enqueued], frozen=True, kw_only=True):
     """Enqueue the aggregate and delete the tasks of the set with the locks they own: both or neither.
 
     The aggregate may have the id and the lock of a task of the set. TaskIDConflictError and
@@ -89,20 +87,18 @@ class FinishAggregation(Op[Enqueued]):
     enqueue: Enqueue
     """The aggregate, into the queue of the set."""
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.enqueue.message.queue != self.taken.queue:
             raise ValueError(f"enqueue must be into queue {self.taken.queue!r}, where the set is")
 
 
-@frozen(kw_only=True)
-class ReturnAggregation(Op[None]):
+class ReturnAggregation(Op[None], frozen=True, kw_only=True):
     """Put the tasks of the set back into their group; they have waited since they were first added."""
 
     taken: AggregationSet
 
 
-@frozen(kw_only=True)
-class ReclaimAggregations(Op[int]):
+class ReclaimAggregations(Op[int], frozen=True, kw_only=True):
     """Return the sets whose hold has ended, longest ended first, at most `limit`. Answers the number of sets.
 
     A set whose hold ended within the current second may be returned by this call or left for the next one.
@@ -113,8 +109,7 @@ class ReclaimAggregations(Op[int]):
     limit: int = MAX_BATCH
 
 
-@frozen(kw_only=True)
-class Repaired:
+class Repaired(Struct, frozen=True, kw_only=True):
     """Answer of RepairGroups."""
 
     listed: int
@@ -123,8 +118,7 @@ class Repaired:
     """Where the next call continues; "" when the end was reached."""
 
 
-@frozen(kw_only=True)
-class RepairGroups(Op[Repaired]):
+class RepairGroups(Op[Repaired], frozen=True, kw_only=True):
     """List every group that holds tasks but is not listed, which Go peers can leave behind.
 
     Examines a bounded part of the store, from `cursor` on; "" to begin.

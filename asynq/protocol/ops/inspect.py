@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from attrs import field, frozen
-from attrs.validators import ge, le
-
 from asynq.protocol.history import DayStats
 from asynq.protocol.ops.base import Op
 
 
-@frozen(kw_only=True)
-class GetHistory(Op[tuple[DayStats, ...]]):
+class GetHistory(Op[tuple[DayStats, ...]], frozen=True, kw_only=True):
     """Runs of the last `days` days (UTC), today first. A day without runs has zeros. QueueNotFoundError."""
 
     read_only: ClassVar[bool] = True
     queue: str
-    days: int = field(default=30, validator=[ge(1), le(90)])
+    days: int = 30
     """From 1 to 90: the history of older days is not kept."""
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.days <= 90:
+            raise ValueError(f"days must be between 1 and 90; it is {self.days}")
 
-@frozen(kw_only=True)
-class GetMemory(Op[int]):
+
+class GetMemory(Op[int], frozen=True, kw_only=True):
     """An estimate of the bytes a queue occupies, from a bounded sample of its tasks. QueueNotFoundError."""
 
     read_only: ClassVar[bool] = True

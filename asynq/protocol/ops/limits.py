@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from attrs import frozen
-
 from asynq.protocol.ops.base import Op
 
 MAX_RATE = 10_000
 """The most tokens of one rate limit, so that storing the time of each stays cheap."""
 
 
-@frozen(kw_only=True)
-class AcquireSlot(Op[bool]):
+class AcquireSlot(Op[bool], frozen=True, kw_only=True):
     """Hold one of `limit` slots of a semaphore for `hold` from now. True if the holder has a slot.
 
     A slot whose hold has ended is free. A holder that already has a slot keeps it, whatever the limit, for at
@@ -26,16 +23,14 @@ class AcquireSlot(Op[bool]):
     """Duration."""
 
 
-@frozen(kw_only=True)
-class ReleaseSlot(Op[bool]):
+class ReleaseSlot(Op[bool], frozen=True, kw_only=True):
     """Free the holder's slot. True if it had one."""
 
     scope: str
     holder: str
 
 
-@frozen(kw_only=True)
-class TakeToken(Op[int]):
+class TakeToken(Op[int], frozen=True, kw_only=True):
     """Take one of the `limit` tokens of any span of `per`. Answers 0, or the duration until a token is free.
 
     Within any span of `per`, at most `limit` tokens are taken. A copy that is sent again after a lost reply

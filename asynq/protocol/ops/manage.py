@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from attrs import field, frozen
-from attrs.validators import in_
+from msgspec import Struct
 
+from asynq.checks import check_one_of
 from asynq.protocol.ops.base import MAX_BATCH, Op
 from asynq.task_state import TaskState
 
 CancelAction = Literal["archive", "retry"]
 MoveTarget = Literal["pending", "archived", "deleted"]
 
+_check_action = check_one_of("archive", "retry")
+_check_target = check_one_of("pending", "archived", "deleted")
 
-@frozen(kw_only=True)
-class RunTask(Op[None]):
+
+class RunTask(Op[None], frozen=True, kw_only=True):
     """Make a scheduled, retried, archived, completed or aggregating task pending, at the tail of its queue.
 
     The task then runs on its own, in no group, also when it is retried, although its message may still name
@@ -32,8 +34,7 @@ class RunTask(Op[None]):
     task_id: str
 
 
-@frozen(kw_only=True)
-class ArchiveTask(Op[None]):
+class ArchiveTask(Op[None], frozen=True, kw_only=True):
     """Archive a pending, scheduled, retried, completed or aggregating task. No counter changes.
 
     The archive keeps its bounds as in Archive. TaskNotFoundError; TaskStateError when the task is active,
@@ -47,8 +48,7 @@ class ArchiveTask(Op[None]):
     max_age: int = 90 * 24 * 3600 * 1000
 
 
-@frozen(kw_only=True)
-class DeleteTask(Op[None]):
+class DeleteTask(Op[None], frozen=True, kw_only=True):
     """Delete a task with its result and the lock it owns.
 
     TaskNotFoundError; TaskStateError when the task is active or held by an aggregator. Also deletes a task
@@ -60,8 +60,7 @@ class DeleteTask(Op[None]):
     task_id: str
 
 
-@frozen(kw_only=True)
-class UpdatePayload(Op[None]):
+class UpdatePayload(Op[None], frozen=True, kw_only=True):
     """Replace the payload of a scheduled, pending, retried, archived or aggregating task.
 
     The lock that the task owns is renamed for the new payload in the same step: DuplicateTaskError when
@@ -75,8 +74,7 @@ class UpdatePayload(Op[None]):
     payload: bytes
 
 
-@frozen(kw_only=True)
-class MoveTasks(Op[int]):
+class MoveTasks(Op[int], frozen=True, kw_only=True):
     """Run, archive or delete tasks of one state, oldest first, at most `limit`. Answers the number moved.
 
     Each task is moved as by RunTask, ArchiveTask or DeleteTask. Ids whose task is gone are dropped and not
@@ -86,22 +84,22 @@ class MoveTasks(Op[int]):
 
     queue: str
     state: TaskState
-    to: MoveTarget = field(validator=in_(("pending", "archived", "deleted")))
+    to: MoveTarget
     group: str = ""
     """The group whose tasks are moved; only for aggregating tasks."""
     limit: int = MAX_BATCH
     max_size: int = 10_000
     max_age: int = 90 * 24 * 3600 * 1000
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
+        _check_target("to", self.to)
         if self.state in (TaskState.ACTIVE, self.to):
             raise ValueError(f"state must not be {self.state.value!r} for tasks to become {self.to}")
         if bool(self.group) is not (self.state is TaskState.AGGREGATING):
             raise ValueError("group must be given for aggregating tasks, and for no others")
 
 
-@frozen(kw_only=True)
-class Deletion:
+class Deletion(Struct, frozen=True, kw_only=True):
     """Answer of DeleteQueue."""
 
     tasks: int
@@ -111,8 +109,7 @@ class Deletion:
     report this."""
 
 
-@frozen(kw_only=True)
-class DeleteQueue(Op[Deletion]):
+class DeleteQueue(Op[Deletion], frozen=True, kw_only=True):
     """Delete a queue with everything in it, in steps of at most `limit` tasks. Repeat until `done`.
 
     QueueNotFoundError. QueueNotEmptyError when the queue holds tasks in any state and `force` is not set, or
@@ -128,8 +125,7 @@ class DeleteQueue(Op[Deletion]):
     limit: int = MAX_BATCH
 
 
-@frozen(kw_only=True)
-class CancelTask(Op[bool]):
+class CancelTask(Op[bool], frozen=True, kw_only=True):
     """Record that the run of an active task is to end and notify its worker. False if no such task was found.
 
     The record is part of the task: every extension of its lease and every later delivery carries it, even if
@@ -142,4 +138,7 @@ class CancelTask(Op[bool]):
     task_id: str
     queue: str | None = None
     """None: the queue in which the task is active, whichever it is."""
-    then: CancelAction = field(default="archive", validator=in_(("archive", "retry")))
+    then: CancelAction = "archive"
+
+    def __post_init__(self) -> None:
+        _check_action("then", self.then)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
-
 from asynq.protocol.ops.base import Op
 
 if TYPE_CHECKING:
@@ -18,16 +16,14 @@ MAX_ENQUEUE_EVENTS = 1000
 """The most enqueue events that are kept per entry."""
 
 
-@frozen(kw_only=True)
-class WriteServer(Op[None]):
+class WriteServer(Op[None], frozen=True, kw_only=True):
     """Write the heartbeat of a server and its workers; replaces what the server wrote before."""
 
     server: ServerInfo
     ttl: int
 
 
-@frozen(kw_only=True)
-class ClearServer(Op[None]):
+class ClearServer(Op[None], frozen=True, kw_only=True):
     """Remove the record of a server."""
 
     host: str
@@ -35,15 +31,13 @@ class ClearServer(Op[None]):
     server_id: str
 
 
-@frozen(kw_only=True)
-class ListServers(Op["tuple[ServerInfo, ...]"]):
+class ListServers(Op["tuple[ServerInfo, ...]"], frozen=True, kw_only=True):
     """All visible servers, by host, process id and server id. Records that cannot be decoded are left out."""
 
     read_only: ClassVar[bool] = True
 
 
-@frozen(kw_only=True)
-class WriteScheduler(Op[None]):
+class WriteScheduler(Op[None], frozen=True, kw_only=True):
     """Write the entries of a scheduler; replaces what the scheduler wrote before."""
 
     scheduler_id: str
@@ -51,15 +45,13 @@ class WriteScheduler(Op[None]):
     ttl: int
 
 
-@frozen(kw_only=True)
-class ClearScheduler(Op[None]):
+class ClearScheduler(Op[None], frozen=True, kw_only=True):
     """Remove the entries of a scheduler."""
 
     scheduler_id: str
 
 
-@frozen(kw_only=True)
-class ListSchedulerEntries(Op["tuple[SchedulerEntry, ...]"]):
+class ListSchedulerEntries(Op["tuple[SchedulerEntry, ...]"], frozen=True, kw_only=True):
     """The entries of all visible schedulers, sorted by id. Entries that cannot be decoded are left out.
 
     An entry that several schedulers have is listed once, as described by the scheduler that enqueued it last.
@@ -68,8 +60,7 @@ class ListSchedulerEntries(Op["tuple[SchedulerEntry, ...]"]):
     read_only: ClassVar[bool] = True
 
 
-@frozen(kw_only=True)
-class RecordEnqueueEvent(Op[None]):
+class RecordEnqueueEvent(Op[None], frozen=True, kw_only=True):
     """Record what an entry enqueued. Keeps the entry's latest MAX_ENQUEUE_EVENTS, all for `keep` from now."""
 
     entry_id: str
@@ -77,8 +68,7 @@ class RecordEnqueueEvent(Op[None]):
     keep: int
 
 
-@frozen(kw_only=True)
-class ListEnqueueEvents(Op["tuple[EnqueueEvent, ...]"]):
+class ListEnqueueEvents(Op["tuple[EnqueueEvent, ...]"], frozen=True, kw_only=True):
     """One page of the enqueue events of an entry, latest first."""
 
     read_only: ClassVar[bool] = True

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from attrs import field, frozen
-from attrs.validators import in_
+from msgspec import Struct
 
+from asynq.checks import check_one_of
 from asynq.protocol.ops.base import Op
 
 if TYPE_CHECKING:
     from asynq.protocol.message import TaskMessage
     from asynq.task_state import TaskState
 
+_check_until = check_one_of("done", "expiry", "start")
+_check_on_conflict = check_one_of("reject", "replace_finished")
 
-@frozen(kw_only=True)
-class Unique:
+
+class Unique(Struct, frozen=True, kw_only=True):
     """The uniqueness lock that an Enqueue takes. Its name is the message's `unique_key`."""
 
     ttl: int
     """Duration of the lock, at least one second; counted from the due time for a scheduled task."""
-    until: Literal["done", "expiry", "start"] = field(
-        default="done", validator=in_(("done", "expiry", "start"))
-    )
+    until: Literal["done", "expiry", "start"] = "done"
     """done: released when the task is done, completed or deleted (as in Go asynq), or when the ttl ends.
     expiry: released only when the ttl ends. start: released also when a worker takes the task."""
     keep: bool = False
@@ -32,9 +32,11 @@ class Unique:
     lock; the lock does not return to the first task while the other one holds it.
     """
 
+    def __post_init__(self) -> None:
+        _check_until("until", self.until)
 
-@frozen(kw_only=True)
-class Enqueued:
+
+class Enqueued(Struct, frozen=True, kw_only=True, gc=False):
     """Answer of Enqueue: the state of the task."""
 
     state: TaskState
@@ -43,8 +45,7 @@ class Enqueued:
     """Instant from which the task may run: now, or the due time, rounded up."""
 
 
-@frozen(kw_only=True)
-class Enqueue(Op[Enqueued]):
+class Enqueue(Op[Enqueued], frozen=True, kw_only=True):
     """Add a task to its queue: pending, scheduled when its time is in the future, aggregating in its group.
 
     TaskIDConflictError when the queue has a task of this id, in whatever state. DuplicateTaskError when
@@ -62,7 +63,9 @@ class Enqueue(Op[Enqueued]):
     process_in: int | None = None
     """The same as a duration from now, by the broker's clock. At most one of the two may be given."""
     unique: Unique | None = None
-    on_conflict: Literal["reject", "replace_finished"] = field(
-        default="reject", validator=in_(("reject", "replace_finished"))
-    )
+    on_conflict: Literal["reject", "replace_finished"] = "reject"
     """replace_finished: an archived or completed task of this id is replaced in the same step."""
+
+    def __post_init__(self) -> None:
+        if self.on_conflict != "reject":
+            _check_on_conflict("on_conflict", self.on_conflict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
+from msgspec import Struct
 
 from asynq.protocol.ops.base import Op
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from asynq.protocol.ops.produce import Enqueue, Enqueued
 
 
-@frozen(kw_only=True)
-class Ticked:
+class Ticked(Struct, frozen=True, kw_only=True):
     """Answer of EnqueueTick."""
 
     enqueued: Enqueued | None = None
@@ -27,8 +26,7 @@ class Ticked:
     before."""
 
 
-@frozen(kw_only=True)
-class EnqueueTick(Op[Ticked]):
+class EnqueueTick(Op[Ticked], frozen=True, kw_only=True):
     """Enqueue the task of one tick and record the tick as decided, in one step.
 
     Nothing is enqueued and nothing is changed when the tick was decided before or is still in the future.
@@ -45,8 +43,7 @@ class EnqueueTick(Op[Ticked]):
     enqueue: Enqueue
 
 
-@frozen(kw_only=True)
-class GetLastTick(Op["int | None"]):
+class GetLastTick(Op["int | None"], frozen=True, kw_only=True):
     """Instant of the latest decided tick of an entry; None when none is remembered."""
 
     read_only: ClassVar[bool] = True

@@ -11,23 +11,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from asynq.protocol.ops.base import Op
 
 if TYPE_CHECKING:
     from asynq.protocol.message import Delivery
 
 
-@frozen(kw_only=True)
-class Done(Op[None]):
+class Done(Op[None], frozen=True, kw_only=True):
     """Delete a finished task, release the lock it owns and count it as processed."""
 
     delivery: Delivery
 
 
-@frozen(kw_only=True)
-class Complete(Op[None]):
+class Complete(Op[None], frozen=True, kw_only=True):
     """Keep a finished task as completed until its retention ends; release its lock, count it as processed."""
 
     delivery: Delivery
@@ -35,8 +31,7 @@ class Complete(Op[None]):
     """Stored with the task; None keeps what WriteResult stored."""
 
 
-@frozen(kw_only=True)
-class Retry(Op[None]):
+class Retry(Op[None], frozen=True, kw_only=True):
     """Move the task to retry, due `delay` from now, with the error. The task keeps its lock.
 
     A failure counts as a retry, as processed and as failed. Otherwise no counter changes.
@@ -48,8 +43,7 @@ class Retry(Op[None]):
     failure: bool = True
 
 
-@frozen(kw_only=True)
-class Archive(Op[None]):
+class Archive(Op[None], frozen=True, kw_only=True):
     """Move the task to the archive with the error. It keeps its lock and counts as processed and failed.
 
     The archive then holds at most `max_size` tasks, none older than `max_age` (whole seconds): the oldest are
@@ -62,8 +56,7 @@ class Archive(Op[None]):
     max_age: int = 90 * 24 * 3600 * 1000
 
 
-@frozen(kw_only=True)
-class Requeue(Op[None]):
+class Requeue(Op[None], frozen=True, kw_only=True):
     """Put the task back at the head of its queue as pending. Counts neither as a retry nor as processed."""
 
     delivery: Delivery

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from attrs import field, frozen
-from attrs.validators import in_
+from msgspec import Struct
 
+from asynq.checks import check_one_of
 from asynq.protocol.ops.base import MAX_BATCH, Op
 
 if TYPE_CHECKING:
     from asynq.protocol.message import LostLease
 
+_check_target = check_one_of("pending", "retry", "archived")
 
-@frozen(kw_only=True)
-class Forwarded:
+
+class Forwarded(Struct, frozen=True, kw_only=True):
     """Answer of Forward."""
 
     moved: int
@@ -22,8 +23,7 @@ class Forwarded:
     """Instant at which the next scheduled or retried task is due; None when there is none."""
 
 
-@frozen(kw_only=True)
-class Forward(Op[Forwarded]):
+class Forward(Op[Forwarded], frozen=True, kw_only=True):
     """Move due scheduled and retried tasks to the tail of their queue, or into their group.
 
     At most `limit` tasks move, in order of their due time, never early, each once; tasks with the same due
@@ -34,8 +34,7 @@ class Forward(Op[Forwarded]):
     limit: int = MAX_BATCH
 
 
-@frozen(kw_only=True)
-class LostLeases:
+class LostLeases(Struct, frozen=True, kw_only=True):
     """Answer of ListLostLeases."""
 
     leases: tuple[LostLease, ...]
@@ -45,8 +44,7 @@ class LostLeases:
     """Ids of tasks that could not be decoded, now archived with the reason."""
 
 
-@frozen(kw_only=True)
-class ListLostLeases(Op[LostLeases]):
+class ListLostLeases(Op[LostLeases], frozen=True, kw_only=True):
     """The expired leases, oldest first, at most `limit`.
 
     A lease that a Go peer wrote counts as expired 30 s after the time it names, which is Go's own tolerance.
@@ -58,8 +56,7 @@ class ListLostLeases(Op[LostLeases]):
     limit: int = MAX_BATCH
 
 
-@frozen(kw_only=True)
-class Recover(Op[bool]):
+class Recover(Op[bool], frozen=True, kw_only=True):
     """Take a task from a lost worker, if its lease is still exactly as it was observed.
 
     True if this call did it. False, and nothing changed, when the lease was extended, settled or recovered
@@ -69,15 +66,17 @@ class Recover(Op[bool]):
     """
 
     lost: LostLease
-    to: Literal["pending", "retry", "archived"] = field(validator=in_(("pending", "retry", "archived")))
+    to: Literal["pending", "retry", "archived"]
     error: str
     delay: int = 0
     max_size: int = 10_000
     max_age: int = 90 * 24 * 3600 * 1000
 
+    def __post_init__(self) -> None:
+        _check_target("to", self.to)
 
-@frozen(kw_only=True)
-class Adopted:
+
+class Adopted(Struct, frozen=True, kw_only=True):
     """Answer of AdoptOrphans."""
 
     adopted: int
@@ -86,8 +85,7 @@ class Adopted:
     """Where the next call continues; 0 when the end was reached."""
 
 
-@frozen(kw_only=True)
-class AdoptOrphans(Op[Adopted]):
+class AdoptOrphans(Op[Adopted], frozen=True, kw_only=True):
     """Give every active task without a lease one that expires `grace` from now, so that recovery finds it.
 
     Examines up to `limit` active ids from `cursor` on. An id whose task is gone is dropped. The call from
@@ -100,16 +98,14 @@ class AdoptOrphans(Op[Adopted]):
     limit: int = MAX_BATCH
 
 
-@frozen(kw_only=True)
-class PurgeCompleted(Op[int]):
+class PurgeCompleted(Op[int], frozen=True, kw_only=True):
     """Delete completed tasks whose retention has ended, oldest first, at most `limit`; answers the number."""
 
     queue: str
     limit: int = MAX_BATCH
 
 
-@frozen(kw_only=True)
-class TrimArchive(Op[int]):
+class TrimArchive(Op[int], frozen=True, kw_only=True):
     """Delete the oldest archived tasks beyond `max_size` or older than `max_age`. Answers their number.
 
     At most `limit` tasks are deleted, each with its result and the uniqueness lock it owns.

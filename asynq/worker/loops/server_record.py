@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.instants import instant_of
 from asynq.protocol.ops import ClearServer, WriteServer
@@ -49,9 +49,9 @@ class ServerRecord:
         if self._began is not None:
             # The broker's time was not known yet when this object was created.
             started_at = instant_of(self._time.now() - (self._time.mark() - self._began))
-            self._server, self._began = evolve(self._server, started_at=started_at), None
+            self._server, self._began = replace(self._server, started_at=started_at), None
         workers = tuple(map(_worker, self._runs()))
-        server = evolve(self._server, status=self.status, workers=workers)
+        server = replace(self._server, status=self.status, workers=workers)
         return WriteServer(server=server, ttl=int(2000 * SERVER_HEARTBEAT_INTERVAL))
 
     def end(self) -> ClearServer:

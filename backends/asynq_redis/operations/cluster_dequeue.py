@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.protocol.ops import Requeue
 from asynq_redis.operations.execution import HANDLERS, CallContext, Steps, interleaved
@@ -36,7 +36,7 @@ def dequeue_across_servers(
     to_ask: Collection[str] = queues
     while to_ask:
         asked += _demand(op, found, exhausted)
-        runs = [ask(evolve(op, orders=((queue,),) * asked[queue]), queue) for queue in to_ask]
+        runs = [ask(replace(op, orders=((queue,),) * asked[queue]), queue) for queue in to_ask]
         for queue, answer in zip(to_ask, (yield from interleaved(runs)), strict=True):
             if not isinstance(answer, tuple):
                 refusals.append(answer)

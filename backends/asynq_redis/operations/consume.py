@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import redis
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.brokerkit.transitions import log_set_aside
 from asynq.errors import BrokerRefusedError, LeaseLostError
@@ -46,7 +46,7 @@ def _dequeue(op: Dequeue, context: CallContext) -> Steps[Any]:
         queues = yield from _with_anything(op, queues)
         if not queues or isinstance(queues, redis.RedisError):
             return queues
-        op = evolve(op, orders=tuple(_among(order, frozenset(queues)) for order in op.orders))
+        op = replace(op, orders=tuple(_among(order, frozenset(queues)) for order in op.orders))
     return (yield from _ask(op, queues, context))
 
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import redis
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.errors import (
     AsynqError,
@@ -172,9 +172,9 @@ def _give_payload(op: UpdatePayload) -> Steps[Any]:
         refusal = TaskStateError(op.queue, op.task_id, state, "update")
         if state not in _UPDATABLE:
             break
-        new = evolve(message, payload=op.payload)
+        new = replace(message, payload=op.payload)
         if message.unique_key:
-            new = evolve(new, unique_key=unique_key(op.queue, message.type, op.payload))
+            new = replace(new, unique_key=unique_key(op.queue, message.type, op.payload))
         names = (
             keys.group(group.decode(errors="replace")) if group else task,
             lock_key(task, message),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.errors import LeaseLostError
 from asynq.protocol.ops import Archive, Complete, Done, Requeue, Retry
@@ -92,7 +93,7 @@ def complete(ops: Sequence[Complete], context: CallContext) -> Steps[list[Any]]:
 
     def args(op: Complete) -> tuple[Arg, ...]:
         stored = op.delivery.message
-        message = evolve(stored, completed_at=context.seconds())
+        message = replace(stored, completed_at=context.seconds())
         result = op.result
         return (
             task_message.encode_change(stored, message),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from attrs import evolve
 from google.protobuf.message import DecodeError
+from msgspec.structs import replace
 
 from asynq.protocol.message import TaskMessage
 from asynq_redis.wire.protobuf_classes import message_classes
@@ -119,4 +119,4 @@ def replacement(queue: str, task_id: str, data: bytes, why: UndecodableMessageEr
 
 def failed(message: TaskMessage, error: str, at: int, *, spent: int = 0) -> TaskMessage:
     """Return the message with a failure at a Unix second, and `spent` retries used."""
-    return evolve(message, error=error, last_failed_at=at, retried=message.retried + spent)
+    return replace(message, error=error, last_failed_at=at, retried=message.retried + spent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.errors import (
     DuplicateTaskError,
@@ -94,14 +94,14 @@ def update_payload(store: TaskStore, op: UpdatePayload, now: int) -> None:
     if row is None:
         raise TaskNotFoundError(op.queue, op.task_id)
     try:
-        message = evolve(decode(row), payload=op.payload)
+        message = replace(decode(row), payload=op.payload)
     except UndecodableError:
         raise TaskNotFoundError(op.queue, op.task_id) from None
     task, state = row.task, TaskState(row.task.state)
     if state in (TaskState.ACTIVE, TaskState.COMPLETED) or task.set_id is not None:
         raise TaskStateError(op.queue, op.task_id, state, "update")
     if message.unique_key:
-        message = evolve(message, unique_key=unique_key(op.queue, message.type, op.payload))
+        message = replace(message, unique_key=unique_key(op.queue, message.type, op.payload))
     if message.unique_key != task.unique_key:
         own = store.lock_holder(task.unique_key, now)
         if own is not None and (own.queue, own.task_id) == (task.queue, task.id):

@@ -18,10 +18,10 @@ from enum import Enum, StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 from attrs import frozen
 
 from asynq.errors import AsynqError
+from asynq_conformance.value_fields import fields_of, has_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,26 +72,13 @@ def _known_classes() -> dict[str, type]:
         for module in map(import_module, _HOME)
         for name, value in vars(module).items()
         if isinstance(value, type)
-        and (attrs.has(value) or issubclass(value, (Enum, AsynqError)))
+        and (has_fields(value) or issubclass(value, (Enum, AsynqError)))
         and value.__module__.startswith("asynq.")
     }
 
 
 _CLASSES: Final = _known_classes()
 _DATES: Final[Mapping[str, type[date]]] = {"date": date, "datetime": datetime}
-_FIELDS: dict[type, tuple[tuple[str, Any], ...]] = {}
-
-
-def _fields_of(cls: type) -> tuple[tuple[str, Any], ...]:
-    """Names of the fields with the defaults that need not be written."""
-    if cls not in _FIELDS:
-        _FIELDS[cls] = tuple((field.name, _default(field)) for field in attrs.fields(cls))
-    return _FIELDS[cls]
-
-
-def _default(field: attrs.Attribute[Any]) -> Any:
-    default: Any = field.default
-    return default.factory() if isinstance(default, attrs.Factory) and not default.takes_self else default  # type: ignore[arg-type]
 
 
 def encode(value: Any) -> Any:
@@ -120,10 +107,10 @@ def _encode_fields(value: Any) -> Any:
         if isinstance(value, AsynqError):
             return {_TAG: AsynqError.__name__, "args": [f"{cls.__name__}: {value}"]}
         raise TypeError(f"a record cannot hold {value!r}")
-    if not attrs.has(cls):
+    if not has_fields(cls):
         return {_TAG: cls.__name__, "args": encode(value.args)}
     fields = {_TAG: cls.__name__}
-    for name, default in _fields_of(cls):
+    for name, default in fields_of(cls).items():
         item = getattr(value, name)
         if type(item) is not type(default) or item != default:
             fields[name] = encode(item)
@@ -148,7 +135,7 @@ def decode(value: Any) -> Any:
     cls = _CLASSES[name]
     if issubclass(cls, Enum):
         return cls(value["v"])
-    if not attrs.has(cls):
+    if not has_fields(cls):
         return cls(*decode(value.get("args", [])))
     return cls(**{field: decode(item) for field, item in value.items() if field != _TAG})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
-from attrs import asdict
+from msgspec.structs import asdict
 
 from asynq_conformance import evidence
 from asynq_conformance.lab import Face, Lab

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.errors import (
     AggregationLostError,
@@ -30,7 +30,7 @@ def finish(
     lab: Lab, taken: AggregationSet, task_id: str = "all", queue: str = "q", payload: bytes = b""
 ) -> ops.FinishAggregation:
     """The operation that finishes an aggregation with this task as its result."""
-    message = evolve(lab.message(task_id, queue), payload=payload)
+    message = replace(lab.message(task_id, queue), payload=payload)
     return ops.FinishAggregation(taken=taken, enqueue=ops.Enqueue(message=message, enqueue_id=lab.fresh()))
 
 
@@ -94,19 +94,19 @@ class AggregationLaws(Laws):
         message = lab.message("a", group="g", lock=lock_name())
         lab.enqueue(message, unique=ops.Unique(ttl=60 * MINUTE))
         with pytest.raises(DuplicateTaskError):
-            lab.enqueue(evolve(message, id="again"), unique=ops.Unique(ttl=60 * MINUTE))
+            lab.enqueue(replace(message, id="again"), unique=ops.Unique(ttl=60 * MINUTE))
         lab.execute(finish(lab, taken_now(lab)))
-        lab.enqueue(evolve(message, id="again"), unique=ops.Unique(ttl=60 * MINUTE))
+        lab.enqueue(replace(message, id="again"), unique=ops.Unique(ttl=60 * MINUTE))
 
     @promise("G4")
     def test_finishing_a_set_keeps_a_lock_that_another_task_holds(self, lab: Lab) -> None:
         message = lab.message("a", group="g", lock=lock_name())
         lab.enqueue(message, unique=ops.Unique(ttl=SECOND))
         taken = taken_now(lab)
-        lab.enqueue(evolve(message, id="other", group=""), unique=ops.Unique(ttl=60 * MINUTE))
+        lab.enqueue(replace(message, id="other", group=""), unique=ops.Unique(ttl=60 * MINUTE))
         lab.execute(finish(lab, taken))
         with pytest.raises(DuplicateTaskError):
-            lab.enqueue(evolve(message, id="third"), unique=ops.Unique(ttl=60 * MINUTE))
+            lab.enqueue(replace(message, id="third"), unique=ops.Unique(ttl=60 * MINUTE))
 
     def test_an_aggregate_with_an_id_conflict_changes_nothing(self, lab: Lab) -> None:
         add(lab, "a")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.errors import QueueNotFoundError, TaskNotFoundError, UnsupportedOperationError
 from asynq.protocol import ops
@@ -43,7 +43,7 @@ class ControlLaws(Laws):
         assert isinstance(second, TaskNotFoundError)
 
     def test_an_unknown_operation_is_refused_as_unsupported(self, lab: Lab) -> None:
-        class Unheard(ops.Op[None]):
+        class Unheard(ops.Op[None], frozen=True):
             pass
 
         with pytest.raises(UnsupportedOperationError):
@@ -225,7 +225,7 @@ class ControlLaws(Laws):
         assert lab.listed(TaskState.PENDING) == ["a", "b"]
 
     def test_two_brokers_share_one_store(self, lab: Lab) -> None:
-        lab.enqueue(evolve(lab.message("t"), headers={"a": "b"}))
+        lab.enqueue(replace(lab.message("t"), headers={"a": "b"}))
         other = lab.harness.reopen(lab.clock)
         delivery = lab.take()
         seen = other.execute(ops.GetTask(queue="q", task_id="t"))

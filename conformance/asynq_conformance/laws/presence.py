@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.protocol import ops
 from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
@@ -69,7 +69,7 @@ class PresenceLaws(Laws):
 
     def test_a_server_is_listed_with_its_latest_description(self, lab: Lab) -> None:
         lab.execute(ops.WriteServer(server=server(workers=60), ttl=TTL))
-        last = evolve(server(workers=1), status="active", concurrency=1)
+        last = replace(server(workers=1), status="active", concurrency=1)
         lab.execute(ops.WriteServer(server=last, ttl=TTL))
         assert lab.execute(ops.ListServers()) == (last,)
         lab.execute(ops.WriteServer(server=server(), ttl=TTL))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.checks import MAX_DURATION
 from asynq.errors import TaskIDConflictError
@@ -66,7 +66,7 @@ class ProduceLaws(Laws):
     def test_the_earliest_and_latest_allowed_times_are_kept(self, lab: Lab) -> None:
         due, most = milliseconds_of(MAX_DATETIME), milliseconds_of(MAX_DURATION)
         longest = most // SECOND
-        message = evolve(lab.message(), deadline=due // SECOND, retention=longest, timeout=longest)
+        message = replace(lab.message(), deadline=due // SECOND, retention=longest, timeout=longest)
         assert lab.enqueue(message, at=due) == ops.Enqueued(state=TaskState.SCHEDULED, due_at=due)
         assert (lab.task("t").message, lab.task("t").due_at) == (message, due)
         assert lab.execute(ops.Forward(queue="q")) == ops.Forwarded(moved=0, next_due=due)
@@ -300,7 +300,7 @@ class ProduceLaws(Laws):
     def test_a_queue_is_listed_after_its_first_enqueue(self, lab: Lab) -> None:
         assert lab.execute(ops.ListQueues()) == ()
         for queue in ("b", "a", "b"):
-            lab.enqueue(evolve(lab.message(lab.fresh()), queue=queue))
+            lab.enqueue(replace(lab.message(lab.fresh()), queue=queue))
         assert lab.execute(ops.ListQueues()) == ("a", "b")
 
     def test_a_queue_deleted_by_another_broker_is_listed_again_after_an_enqueue(self, lab: Lab) -> None:

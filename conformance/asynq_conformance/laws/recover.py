@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.errors import DuplicateTaskError, LeaseLostError
 from asynq.protocol import ops
@@ -362,7 +362,7 @@ class RecoverLaws(Laws):
         lab.execute(ops.Recover(lost=lost, to="pending", error="lost"))
         current = lab.take()
         with pytest.raises(LeaseLostError):
-            lab.execute(ops.Done(delivery=evolve(delivery)))
+            lab.execute(ops.Done(delivery=replace(delivery)))
         lab.execute(ops.Done(delivery=current))
 
     def test_an_active_id_without_lease_or_task_is_removed(self, lab: Lab) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.errors import AsynqError, LeaseLostError
 from asynq.protocol import ops
@@ -133,12 +133,12 @@ class SettleLaws(Laws):
 
     @every_settlement
     def test_a_settlement_keeps_unrelated_fields_of_the_message(self, lab: Lab, settle: Settle) -> None:
-        message = evolve(lab.message("t", retention=60), headers={"a": "b"}, deadline=5_000_000_000)
+        message = replace(lab.message("t", retention=60), headers={"a": "b"}, deadline=5_000_000_000)
         lab.enqueue(message)
         lab.execute(settle(lab.take()))
         if lab.state("t") is not None:
             left = lab.task("t").message
-            assert evolve(left, retried=0, error="", last_failed_at=0, completed_at=0) == message
+            assert replace(left, retried=0, error="", last_failed_at=0, completed_at=0) == message
 
     # --- who may settle -------------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class SettleLaws(Laws):
         lab.recover(delivery, "retry")
         before = lab.picture()
         with pytest.raises(LeaseLostError):
-            lab.execute(settle(evolve(delivery, token="another")))
+            lab.execute(settle(replace(delivery, token="another")))
         assert lab.picture() == before
 
     @every_settlement
@@ -172,7 +172,7 @@ class SettleLaws(Laws):
         delivery = lab.take()
         lab.execute(ops.Done(delivery=delivery))
         with pytest.raises(LeaseLostError):
-            lab.execute(settle(evolve(delivery, token="another")))
+            lab.execute(settle(replace(delivery, token="another")))
         assert lab.state("t") is None
         assert lab.stats().size == 0
 

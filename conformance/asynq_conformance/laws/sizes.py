@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.errors import PayloadTooLargeError, ResultTooLargeError
 from asynq.protocol import ops
@@ -54,7 +54,7 @@ class SizeLaws(Laws):
 
     def test_headers_count_with_the_payload(self, lab: Lab) -> None:
         limit = _limit(lab)
-        message = evolve(lab.message("t", payload=bytes(limit - 2)), headers={"né": "x"})
+        message = replace(lab.message("t", payload=bytes(limit - 2)), headers={"né": "x"})
         with pytest.raises(PayloadTooLargeError) as refused:
             lab.enqueue(message)
         assert refused.value.size == limit + 2

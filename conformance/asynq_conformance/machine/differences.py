@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, fields, frozen, has
+from attrs import frozen
+from msgspec.structs import replace
 
 from asynq.errors import AsynqError
 from asynq.protocol.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage
 from asynq.protocol.ops import Enqueued, Examined
 from asynq.task_state import TaskState
+from asynq_conformance.value_fields import fields_of, has_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +69,7 @@ def _differ(path: str, expected: Any, actual: Any) -> Iterator[Difference]:
             yield from _differ(at, expected.get(key, NOTHING), actual.get(key, NOTHING))
     elif isinstance(expected, tuple) and isinstance(actual, tuple):
         yield from _sequences(path, expected, actual)
-    elif has(type(expected)) and type(expected) is type(actual):
+    elif has_fields(type(expected)) and type(expected) is type(actual):
         yield from _values(path, expected, actual)
     else:
         yield Difference(path, expected, actual)
@@ -101,16 +103,15 @@ def _values(path: str, expected: Any, actual: Any) -> Iterator[Difference]:
         actual = _as_free_as(expected, actual)
     elif isinstance(expected, StoredTask | Delivery | LostLease):
         yield from _differ(f"{path}.message", expected.message, _of_no_group(expected, actual))
-        actual = evolve(actual, message=expected.message)
+        actual = replace(actual, message=expected.message)
         if isinstance(actual, LostLease):
-            actual = evolve(actual, observed=getattr(expected, "observed", ""))
+            actual = replace(actual, observed=getattr(expected, "observed", ""))
     elif isinstance(expected, QueueStats):
-        actual = evolve(actual, latency=expected.latency)  # its invariant defines the allowed values
+        actual = replace(actual, latency=expected.latency)  # its invariant defines the allowed values
     elif isinstance(expected, Examined):
-        actual = evolve(actual, cursor=expected.cursor)
-    for attribute in fields(type(expected)):
-        one, other = getattr(expected, attribute.name), getattr(actual, attribute.name)
-        yield from _differ(f"{path}.{attribute.name}", one, other)
+        actual = replace(actual, cursor=expected.cursor)
+    for name in fields_of(type(expected)):
+        yield from _differ(f"{path}.{name}", getattr(expected, name), getattr(actual, name))
 
 
 def _as_free_as(expected: TaskMessage, actual: TaskMessage) -> TaskMessage:
@@ -119,7 +120,7 @@ def _as_free_as(expected: TaskMessage, actual: TaskMessage) -> TaskMessage:
     for name in ("last_failed_at", "completed_at"):
         if getattr(actual, name) - getattr(expected, name) in (0, 1):
             free[name] = getattr(expected, name)
-    return evolve(actual, **free)
+    return replace(actual, **free)
 
 
 def _of_no_group(
@@ -131,20 +132,19 @@ def _of_no_group(
         TaskState.AGGREGATING,
         TaskState.SCHEDULED,
     )
-    return message if waits or message.group else evolve(message, group=expected.message.group)
+    return message if waits or message.group else replace(message, group=expected.message.group)
 
 
 _MAY_BE_UNKNOWN = {"task_id": "", "state": None}
 
 
 def _errors(path: str, expected: AsynqError, actual: AsynqError) -> Iterator[Difference]:
-    kind: Any = type(expected)
-    for attribute in fields(kind):
-        one, other = getattr(expected, attribute.name), getattr(actual, attribute.name)
-        unknown = attribute.name in _MAY_BE_UNKNOWN and other == _MAY_BE_UNKNOWN[attribute.name]
+    for name in fields_of(type(expected)):
+        one, other = getattr(expected, name), getattr(actual, name)
+        unknown = name in _MAY_BE_UNKNOWN and other == _MAY_BE_UNKNOWN[name]
         required = type(expected).__name__ not in ("DuplicateTaskError", "TaskIDConflictError")
         if one != other and (required or not unknown):
-            yield Difference(f"{path} {type(expected).__name__}.{attribute.name}", one, other)
+            yield Difference(f"{path} {type(expected).__name__}.{name}", one, other)
 
 
 def _deliveries(expected: tuple[Delivery, ...], actual: Any) -> Iterator[Difference]:

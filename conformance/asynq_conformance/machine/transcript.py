@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from attrs import Factory, define, fields, frozen, has
+from attrs import Factory, define, frozen
 
 from asynq.errors import AsynqError
 from asynq_conformance import profiles
 from asynq_conformance.lab import START
+from asynq_conformance.value_fields import fields_of, has_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,7 +88,7 @@ def _parts(answer: Any) -> Iterator[tuple[str, Any]]:
     """Values of an answer that later operations may need, with the expressions that yield them."""
     if isinstance(answer, tuple):
         yield from ((f"[{place}]", value) for place, value in enumerate(answer))
-    elif has(type(answer)):
+    elif has_fields(type(answer)):
         yield "", answer
         leases = getattr(answer, "leases", ())
         yield from ((f".leases[{place}]", value) for place, value in enumerate(leases))
@@ -95,7 +96,7 @@ def _parts(answer: Any) -> Iterator[tuple[str, Any]]:
 
 def source(value: Any, names: Mapping[int, str]) -> str:
     """The value as Python source; by the name of an earlier answer if it comes from one."""
-    if id(value) in names and has(type(value)):
+    if id(value) in names and has_fields(type(value)):
         return names[id(value)]
     if isinstance(value, Enum):
         return f"{type(value).__name__}.{value.name}"
@@ -105,12 +106,12 @@ def source(value: Any, names: Mapping[int, str]) -> str:
     if isinstance(value, Mapping):
         inside = ", ".join(f"{key!r}: {source(one, names)}" for key, one in value.items())
         return f"{{{inside}}}"
-    if has(type(value)):
+    if has_fields(type(value)):
         prefix = "ops." if type(value).__module__.startswith("asynq.protocol.ops") else ""
         inside = ", ".join(
-            f"{attribute.name}={source(getattr(value, attribute.name), names)}"
-            for attribute in fields(type(value))
-            if not _is_default(attribute, getattr(value, attribute.name))
+            f"{name}={source(getattr(value, name), names)}"
+            for name, default in fields_of(type(value)).items()
+            if getattr(value, name) != default
         )
         return f"{prefix}{type(value).__name__}({inside})"
     return repr(value)
@@ -122,11 +123,6 @@ def short(value: Any) -> str:
         return f"{type(value).__name__}: {value}"
     text = re.sub(r"\s+", " ", source(value, {}).removeprefix("ops."))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def _is_default(attribute: Any, value: Any) -> bool:
-    default = attribute.default
-    return bool(value == ({} if hasattr(default, "factory") else default))
 
 
 def command() -> str:

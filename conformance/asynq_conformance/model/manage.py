@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.errors import DuplicateTaskError, QueueNotEmptyError, TaskNotFoundError, TaskStateError
 from asynq.protocol.ops import MAX_BATCH, Deletion
@@ -103,7 +103,7 @@ def update_payload(system: System, op: UpdatePayload, now: int) -> None:
             raise DuplicateTaskError(op.queue, task.message.type, other.owner[1])
         if held or (held is None and locks.is_held(system, new, now) is False):
             system.locks[new] = system.locks.pop(old)
-    task.message = evolve(task.message, payload=op.payload, unique_key=new)
+    task.message = replace(task.message, payload=op.payload, unique_key=new)
 
 
 def cancel_task(system: System, op: CancelTask, now: int) -> bool:

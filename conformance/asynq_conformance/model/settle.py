@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.protocol.ops import MAX_BATCH, Archive, Complete, Done, Requeue, Retry
 from asynq.task_state import TaskState
@@ -29,7 +29,7 @@ def _to_settle(system: System, delivery: Delivery, settled: TaskState) -> ModelT
 def fail(task: ModelTask, error: str, now: int, *, spent: int) -> None:
     """Record a failure of the task."""
     message = task.message
-    task.message = evolve(message, error=error, last_failed_at=now // 1000, retried=message.retried + spent)
+    task.message = replace(message, error=error, last_failed_at=now // 1000, retried=message.retried + spent)
 
 
 def done(system: System, op: Done, now: int) -> None:
@@ -44,7 +44,7 @@ def complete(system: System, op: Complete, now: int) -> None:
     task = _to_settle(system, op.delivery, TaskState.COMPLETED)
     if task is None:
         return
-    task.message = evolve(task.message, completed_at=now // 1000)
+    task.message = replace(task.message, completed_at=now // 1000)
     task.cancel = ""
     if op.result is not None:
         task.result = op.result

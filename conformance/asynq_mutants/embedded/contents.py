@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.protocol.ops import Archive, Done, Enqueue, GetQueueStats, Retry
 from asynq.task_state import TaskState
@@ -125,14 +125,14 @@ class EnqueuesUniqueTasksTwice(TaskStore):
     def insert(self, op: Enqueue, place: Place, scheduled_for: int, now: int) -> None:
         super().insert(op, place, scheduled_for, now)
         if op.unique is not None:
-            again = evolve(op, message=evolve(op.message, id=op.message.id + "~"))
+            again = replace(op, message=replace(op.message, id=op.message.id + "~"))
             super().insert(again, place, scheduled_for, now)
 
 
 @caught_by("test_a_retry_that_is_not_a_failure_changes_no_counter", bug=53)
 @instead_of(Retry)
 def counts_every_retry(correct: Any, store: TaskStore, op: Retry, now: int) -> Any:
-    return correct(store, evolve(op, failure=True), now)
+    return correct(store, replace(op, failure=True), now)
 
 
 @caught_by("test_an_archived_task_is_kept_with_its_error_and_counted_as_failed", bug=54)

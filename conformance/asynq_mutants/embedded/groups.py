@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.protocol.ops import TakeGroup
 from asynq_mutants.defects import caught_by, instead_of
@@ -102,7 +102,7 @@ class GroupsByTheMillisecond(TaskStore):
 @caught_by("test_a_group_is_ripe_at_its_maximum_size", bug=59, count=3, ripe=True)
 @instead_of(TakeGroup)
 def ignores_the_greatest_size(correct: Any, store: TaskStore, op: TakeGroup, now: int) -> Any:
-    return correct(store, evolve(op, max_size=0), now)
+    return correct(store, replace(op, max_size=0), now)
 
 
 @caught_by("test_a_set_is_reclaimed_when_its_hold_expires", bug=63, offset=1000, reclaimed=1)

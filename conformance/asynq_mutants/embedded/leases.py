@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Done, Enqueue, Extended, ExtendLease, Recover, Requeue, Retry
@@ -153,7 +153,7 @@ def leaves_the_recovered_active(correct: Any, store: TaskStore, op: Recover, now
 @caught_by("test_a_task_recovered_as_archived_is_in_the_archive", bug=11)
 @instead_of(Recover)
 def lets_the_exhausted_run_again(correct: Any, store: TaskStore, op: Recover, now: int) -> Any:
-    return correct(store, evolve(op, to="pending"), now)
+    return correct(store, replace(op, to="pending"), now)
 
 
 @caught_by("test_a_settled_task_has_no_lease", bug=13, settle="retry")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.protocol.ops import Dequeue
 from asynq_mutants.defects import caught_by, instead_of
@@ -51,11 +51,11 @@ class PausesEverything(TaskStore):
 @caught_by("test_queues_are_tried_in_the_order_of_the_caller", bug=31)
 @instead_of(Dequeue)
 def goes_by_the_alphabet(correct: Any, store: TaskStore, op: Dequeue, now: int) -> Any:
-    return correct(store, evolve(op, orders=tuple(tuple(sorted(order)) for order in op.orders)), now)
+    return correct(store, replace(op, orders=tuple(tuple(sorted(order)) for order in op.orders)), now)
 
 
 @caught_by("test_the_first_queue_of_an_order_with_a_pending_task_is_used", bug=32)
 @instead_of(Dequeue)
 def consults_the_third_before_the_second(correct: Any, store: TaskStore, op: Dequeue, now: int) -> Any:
     orders = tuple((*order[:1], *order[2:3], *order[1:2], *order[3:]) for order in op.orders)
-    return correct(store, evolve(op, orders=orders), now)
+    return correct(store, replace(op, orders=orders), now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Complete, Dequeue, Enqueue, Forward, Ping, PurgeCompleted
@@ -83,14 +83,14 @@ class NeverTrims(TaskStore):
 @instead_of(Enqueue)
 def counts_seconds_in_32_bits(correct: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
     due = op.process_at if op.process_at is None else min(op.process_at, (2**31 - 1) * 1000)
-    return correct(store, evolve(op, process_at=due), now)
+    return correct(store, replace(op, process_at=due), now)
 
 
 @caught_by("test_a_delivery_contains_its_time")
 @instead_of(Dequeue)
 def tells_when_the_task_was_taken_first(correct: Any, store: TaskStore, op: Dequeue, now: int) -> Any:
     taken = correct(store, op, now)
-    return tuple(evolve(delivery, delivered_at=delivery.expires_at - op.lease) for delivery in taken)
+    return tuple(replace(delivery, delivered_at=delivery.expires_at - op.lease) for delivery in taken)
 
 
 @caught_by("test_a_reachable_broker_answers_a_ping")
@@ -147,15 +147,15 @@ def purges_the_place_only(correct: Any, store: TaskStore, op: PurgeCompleted, no
 @caught_by("test_a_completed_task_and_its_result_are_kept_for_the_retention", bug=45)
 @instead_of(Complete)
 def ignores_the_retention(correct: Any, store: TaskStore, op: Complete, now: int) -> Any:
-    message = evolve(op.delivery.message, retention=0)
-    return correct(store, evolve(op, delivery=evolve(op.delivery, message=message)), now)
+    message = replace(op.delivery.message, retention=0)
+    return correct(store, replace(op, delivery=replace(op.delivery, message=message)), now)
 
 
 @caught_by("test_maintenance_without_changes_sends_no_event")
 @instead_of(Forward)
 def tells_of_more_than_it_forwards(correct: Any, store: TaskStore, op: Forward, now: int) -> Any:
     answer = correct(store, op, now)
-    return evolve(answer, moved=answer.moved + 1)
+    return replace(answer, moved=answer.moved + 1)
 
 
 @caught_by(

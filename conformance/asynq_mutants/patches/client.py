@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
+from msgspec.structs import replace
 
 from asynq.errors import NotReplicatedError
 from asynq.protocol.ops import Enqueue
@@ -52,7 +53,7 @@ def enqueue_once_more() -> None:
             return correct(self, op)
         except NotReplicatedError:
             if isinstance(op, Enqueue):
-                correct(self, evolve(op, message=evolve(op.message, id=uuid.uuid4().hex)))
+                correct(self, replace(op, message=replace(op.message, id=uuid.uuid4().hex)))
             raise
 
     BaseRedisBroker.execute = execute  # type: ignore[method-assign]
