@@ -136,7 +136,7 @@ class CalledBroker(_Broker):
 
         Returns:
             The answers in order, an AsynqError in place of the answer to an operation that was refused. Use
-            `answer` for each operation.
+            `answer` for each operation, or `answer_all` for all of them.
 
         Raises:
             BrokerFullError: The transaction found no space, and nothing of it remains. Its operations are
@@ -164,6 +164,21 @@ class CalledBroker(_Broker):
             return carry_out()
         except (AsynqError, UnicodeError, OverflowError) as error:
             return refused_as(op, error)
+
+    def answer_all(
+        self, ops: Sequence[Op[Any]], carry_out: Callable[[Sequence[Op[Any]]], list[Any]]
+    ) -> list[Any]:
+        """Return the answers to operations, which `carry_out` carries out together.
+
+        Operations and values that the capabilities exclude are refused, and `carry_out` does not get them. It
+        returns the answers to the others in order, an AsynqError in place of one.
+        """
+        refusals = [self.refusal(op) for op in ops]
+        if not any(refusals):
+            return carry_out(ops)
+        allowed = [op for op, refused in zip(ops, refusals, strict=True) if refused is None]
+        answers = iter(carry_out(allowed))
+        return [next(answers) if refused is None else refused for refused in refusals]
 
     # --- see asynq.protocol.broker.Broker ------------------------------------------------------------------
 

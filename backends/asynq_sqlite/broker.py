@@ -8,7 +8,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,8 @@ from asynq.protocol.value_sizes import MAX_VALUE_BYTES, check_max_value_bytes
 from asynq.runtime.sync_async import completed
 from asynq_sqlite.database import Database, DatabaseSettings
 from asynq_sqlite.events.file_changes import FileChanges
-from asynq_sqlite.operations.execution import carry_out
+from asynq_sqlite.operations.attempt import HalfDoneError
+from asynq_sqlite.operations.execution import carry_out, carry_out_singly
 from asynq_sqlite.store import sweep
 from asynq_sqlite.store.schema import IN_MEMORY, Durability
 from asynq_sqlite.store.task_file import TaskFile
@@ -50,14 +50,20 @@ class _DatabaseBroker(CalledBroker):
 
     def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
         """See CalledBroker. Waits for other processes, up to the budget."""
-        database = self._database()
         if not sweep.is_upkeep(ops):
-            return database.transact(ops, self._answers)
-        answers = database.idle_answers(ops)
+            return self._transact(ops)
+        answers = self._database().idle_answers(ops)
         rest = [op for op, answer in zip(ops, answers, strict=True) if answer is None]
-        transact = blocking(partial(database.transact, carry_out=self._answers))
+        transact = blocking(self._transact)
         attended = iter(completed(transact_in_turn(batches(rest, self.max_batch), transact)))
         return [next(attended) if answer is None else answer for answer in answers]
+
+    def _transact(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        database = self._database()
+        try:
+            return database.transact(ops, self._answers)
+        except HalfDoneError:
+            return database.transact(ops, self._answers_singly)
 
     def close_store(self) -> None:
         """Close the connection."""
@@ -65,10 +71,16 @@ class _DatabaseBroker(CalledBroker):
             database.close()
 
     def _database(self) -> Database:
-        return self._databases.get(partial(Database, self._settings))
+        return self._databases.get(self._open_database)
+
+    def _open_database(self) -> Database:
+        return Database(self._settings)
 
     def _answers(self, store: TaskStore, ops: Sequence[Op[Any]], now: int) -> list[Any]:
-        return [self.answer(op, partial(carry_out, store, op, now)) for op in ops]
+        return self.answer_all(ops, lambda allowed: carry_out(store, allowed, now))
+
+    def _answers_singly(self, store: TaskStore, ops: Sequence[Op[Any]], now: int) -> list[Any]:
+        return self.answer_all(ops, lambda allowed: carry_out_singly(store, allowed, now))
 
 
 class SQLiteBroker(_DatabaseBroker):

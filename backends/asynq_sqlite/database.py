@@ -6,8 +6,7 @@ import itertools
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -66,7 +65,8 @@ class Database:
             BrokerRefusedError: The file cannot be used.
         """
         reading = all(op.read_only for op in ops)
-        with self._exclusive():
+        self._acquire()
+        try:
             store = self._begin(reading=reading)
             try:
                 # Read after the wait for other writers: an earlier instant may be older than theirs.
@@ -76,23 +76,18 @@ class Database:
             except BaseException:
                 self._rollback(store)
                 raise
-            try:
-                store.connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise self._failed(store, error, committing=True) from error
-            if not reading and not self._file.in_place():
-                self._leave(store)
-                raise BrokerUnavailable(
-                    f"{self._settings.path} was removed or replaced while it was written", maybe_applied=True
-                )
+            self._commit(store, reading=reading)
             return answers
+        finally:
+            self._lock.release()
 
     def idle_answers(self, ops: Sequence[Op[Any]]) -> list[Any]:
         """Return the answers to upkeep that finds nothing to do, None in place of the others.
 
         All queues are read at once, without the write lock. Errors are those of `transact`.
         """
-        with self._exclusive():
+        self._acquire()
+        try:
             store = self._begin(reading=True)
             try:
                 return sweep.idle_answers(store, ops, self._settings.clock.now())
@@ -100,6 +95,8 @@ class Database:
                 raise self._failed(store, error) from error
             finally:
                 self._rollback(store)
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the connection; the next transaction opens it again."""
@@ -115,14 +112,20 @@ class Database:
         """Continue after a `pause` that returned True."""
         self._lock.release()
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
+    def _acquire(self) -> None:
         if not self._lock.acquire(timeout=self._settings.budget):
             raise BrokerUnavailable(f"{self._settings.path} is kept busy by other threads")
+
+    def _commit(self, store: TaskStore, *, reading: bool) -> None:
         try:
-            yield
-        finally:
-            self._lock.release()
+            store.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._failed(store, error, committing=True) from error
+        if not reading and not self._file.in_place():
+            self._leave(store)
+            raise BrokerUnavailable(
+                f"{self._settings.path} was removed or replaced while it was written", maybe_applied=True
+            )
 
     def _failed(self, store: TaskStore, error: sqlite3.Error, *, committing: bool = False) -> AsynqError:
         """Undo the transaction and return the error to raise."""
@@ -159,6 +162,7 @@ class Database:
             self._store = settings.store(self._file.open())
             self._store.max_size = settings.max_size
         store = self._store
+        store.forget()
         if reading:
             store.connection.execute("BEGIN")
             # Only the first read takes the snapshot, and may find the file locked.

@@ -75,15 +75,14 @@ class InterruptedStore(TaskStore):
                 break
             except sqlite3.OperationalError:
                 time.sleep(0.0005)
-        self.connection.execute("SAVEPOINT op")
 
 
 @noticed_by("C3", "C12", bug=16)
 class PopsInTwoSteps(InterruptedStore):
-    def pop_pending(self, queue: str) -> FullRow | None:
-        row = super().pop_pending(queue)
+    def pop_pending(self, queue: str, limit: int) -> list[FullRow]:
+        rows = super().pop_pending(queue, limit)
         self.let_others_in()
-        return row
+        return rows
 
 
 @noticed_by("C5", bug=28, locked=0.6)
@@ -97,8 +96,8 @@ class ChecksThenLocks(InterruptedStore):
 
 @noticed_by("C8")
 class CountsInTwoSteps(InterruptedStore):
-    def count(self, queue: str, now: int, *, failed: bool) -> None:
-        super().count(queue, now, failed=failed)
+    def count(self, queue: str, now: int, *, runs: int, failed: int) -> None:
+        super().count(queue, now, runs=runs, failed=failed)
         totals = self.fetch("SELECT processed, failed FROM queues WHERE name = ?", queue)
         self.let_others_in()
         self.connection.execute(

@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import frozen
 
 from asynq.brokerkit.base import CalledBroker
+from asynq.protocol.answers import unwrap
+from asynq_sqlite.operations.execution import Each
 from asynq_sqlite.store.task_store import TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from asynq.protocol.ops import Op
+    from asynq_sqlite.operations.execution import Handler
+
+
+@frozen
+class BrokenHandler(Each):
+    """Carries out operations one after the other, in a broken way."""
+
+    broken: BrokenOperation
 
 
 @frozen
@@ -28,9 +38,13 @@ class BrokenOperation:
         """Name of the defect."""
         return self.function.__name__
 
-    def instead(self, correct: Callable[..., Any]) -> Callable[..., Any]:
+    def instead(self, correct: Handler) -> BrokenHandler:
         """The broken handler, for the table of handlers."""
-        return partial(self.function, correct)
+
+        def correct_one(store: TaskStore, op: Op[Any], now: int) -> Any:
+            return unwrap(correct(store, (op,), now)[0])
+
+        return BrokenHandler(partial(self.function, correct_one), self)
 
 
 class BrokenRefusals(CalledBroker):

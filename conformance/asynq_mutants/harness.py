@@ -10,7 +10,7 @@ from unittest import mock
 
 import asynq_mutants.embedded  # noqa: F401 - it registers the defects
 from asynq_conformance.harness import Harness
-from asynq_mutants.defects import DEFECTS, BrokenOperation
+from asynq_mutants.defects import DEFECTS, BrokenHandler, BrokenOperation
 from asynq_mutants.resends import ResendingBroker
 from asynq_sqlite import MemoryBroker, SQLiteBroker
 from asynq_sqlite.operations.execution import HANDLERS
@@ -116,8 +116,8 @@ def open_broken(
 
 
 def _replace(broken: BrokenOperation) -> None:
-    present: Any = HANDLERS[broken.operation]
-    if getattr(present, "func", None) is not broken.function:
+    present = HANDLERS[broken.operation]
+    if not isinstance(present, BrokenHandler) or present.broken is not broken:
         HANDLERS[broken.operation] = broken.instead(present)
 
 

@@ -57,6 +57,7 @@ def every_operation(broker: Broker) -> None:
     broker.execute(enqueue("later", process_in=10))
     for delivery, end in zip(take(broker, wanted=len(ENDS)), ENDS, strict=True):
         broker.execute(end(delivery))
+    broker.execute_many([ops.Requeue(delivery=delivery) for delivery in take(broker, "some", wanted=2)])
     lost = take(broker, "other")[0]
     steps: tuple[ops.Op[Any], ...] = (
         ops.Forward(queue="q"),
@@ -77,15 +78,19 @@ def test_no_statement_scans_or_sorts_a_queue(path: Path) -> None:
     every_operation(broker)
     broker.close()
     # Counting groups sorts what aggregates, adopting sorts what is active, paused queues are few.
-    few = ("count(DISTINCT", "seq >", "FROM paused", "name FROM queues", "SELECT 1")
-    queries = [text for text in Traced.statements if text.startswith(("SELECT", "UPDATE", "DELETE"))]
+    few = ("count(DISTINCT", "seq >", "FROM paused", "name FROM queues")
+    # The tasks of a batch, and a query with a limit.
+    bounded = ("SCAN json_each ", "SCAN wanted", "SCAN 50 CONSTANT ROWS", "SCAN (subquery")
+    queries = [text for text in Traced.statements if text.startswith(("SELECT", "UPDATE", "DELETE", "WITH"))]
     plans = {
-        text: " / ".join(step[3] for step in sql(path, f"EXPLAIN QUERY PLAN {text}"))
+        text: [step[3] for step in sql(path, f"EXPLAIN QUERY PLAN {text}") if not step[3].startswith(bounded)]
         for text in queries
         if not any(part in text for part in few)
     }
     assert len(plans) > 20
-    assert not {text: plan for text, plan in plans.items() if "SCAN" in plan or "TEMP B-TREE" in plan}
+    assert not {
+        text: plan for text, plan in plans.items() if "SCAN" in str(plan) or "TEMP B-TREE" in str(plan)
+    }
 
 
 def test_daily_counters_are_kept_for_90_days(broker: SQLiteBroker, clock: FakeClock, path: Path) -> None:

@@ -116,9 +116,10 @@ class Meanwhile(TaskStore):
 
     act: Callable[[], Any] = staticmethod(lambda: None)
 
-    def insert(self, *arguments: Any) -> None:
-        super().insert(*arguments)
+    def insert(self, *arguments: Any) -> bool:
+        inserted = super().insert(*arguments)
         type(self).act()
+        return inserted
 
 
 def test_a_file_replaced_during_a_write_leaves_the_outcome_unknown(

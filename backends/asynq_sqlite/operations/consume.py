@@ -13,7 +13,7 @@ from asynq_sqlite.store import free_space, sweep
 from asynq_sqlite.store.rows import UndecodableError, decode, delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from asynq.protocol.message import Delivery, Lease
     from asynq_sqlite.store.rows import TaskRow
@@ -23,27 +23,52 @@ if TYPE_CHECKING:
 def dequeue(store: TaskStore, op: Dequeue, now: int) -> tuple[Delivery, ...]:
     """Take one task per order. Tasks that the token already holds come first."""
     taken = list(_held(store, op, now))
-    exhausted = _exhausted(store, {*chain.from_iterable(op.orders)})
-    left = {queue: limit - store.active_count(queue) for queue, limit in op.limits.items()}
-    for order in op.orders[len(taken) :]:
-        for queue in order:
-            if queue in exhausted or left.get(queue, 1) <= 0:
-                continue
-            found = _take(store, queue, op, now)
-            if found is not None:
-                taken.append(found)
-                if queue in left:
-                    left[queue] -= 1
-                break
-            exhausted.add(queue)
+    wanted = op.orders[len(taken) :]
+    for _ in range(MAX_BATCH):
+        missing: list[tuple[str, ...]] = []
+        for queue, orders in _chosen(store, op, wanted).items():
+            found = _take(store, queue, len(orders), op, now)
+            taken += found
+            missing += orders[len(found) :]
+        if not missing:
+            break
+        # Undecodable tasks were set aside: their places go to other tasks.
+        wanted = tuple(missing)
     return tuple(taken)
 
 
-def _exhausted(store: TaskStore, queues: set[str]) -> set[str]:
-    """Return the queues that are paused and, if there are many, those without pending tasks."""
+def _chosen(
+    store: TaskStore, op: Dequeue, orders: Sequence[tuple[str, ...]]
+) -> dict[str, list[tuple[str, ...]]]:
+    """Return the queues from which tasks are to be taken, each with the orders that it serves."""
+    left = _without_tasks(store, {*chain.from_iterable(orders)})
+    chosen: dict[str, list[tuple[str, ...]]] = {}
+    for order in orders:
+        for queue in order:
+            if queue not in left:
+                left[queue] = _available(store, queue, len(orders), op.limits.get(queue))
+            if left[queue] > 0:
+                left[queue] -= 1
+                chosen.setdefault(queue, []).append(order)
+                break
+    return chosen
+
+
+def _without_tasks(store: TaskStore, queues: set[str]) -> dict[str, int]:
+    """Return 0 for each queue that is paused or empty. Of a few queues nothing is known yet."""
     if len(queues) < sweep.MIN_SWEEP:
-        return {queue for queue in queues if store.is_paused(queue)}
-    return queues - {queue for queue, paused in store.fetch(sweep.READY_QUERY) if not paused}
+        return {}
+    ready = {queue for queue, paused in store.fetch(sweep.READY_QUERY) if not paused}
+    return dict.fromkeys(queues - ready, 0)
+
+
+def _available(store: TaskStore, queue: str, wanted: int, limit: int | None) -> int:
+    """Return how many tasks can be taken from the queue, at most `wanted`."""
+    if store.is_paused(queue):
+        return 0
+    if limit is not None:
+        wanted = min(wanted, limit - store.active_count(queue))
+    return store.pending_count(queue, wanted) if wanted > 0 else 0
 
 
 def _held(store: TaskStore, op: Dequeue, now: int) -> Iterator[Delivery]:
@@ -53,21 +78,24 @@ def _held(store: TaskStore, op: Dequeue, now: int) -> Iterator[Delivery]:
             yield delivery(row, decode(row), row.task.rank, op.token, now)
 
 
-def _take(store: TaskStore, queue: str, op: Dequeue, now: int) -> Delivery | None:
-    for _ in range(MAX_BATCH):
-        row = store.pop_pending(queue)
-        if row is None:
-            return None
+def _take(store: TaskStore, queue: str, number: int, op: Dequeue, now: int) -> list[Delivery]:
+    """Take tasks from the head of the queue, and set aside those that cannot be decoded."""
+    taken: list[TaskRow] = []
+    deliveries: list[Delivery] = []
+    expires_at = now + op.lease
+    for row in store.pop_pending(queue, number):
         try:
             message = decode(row)
         except UndecodableError as error:
             log_set_aside(queue, store.set_aside(row, str(error), now), str(error))
             continue
-        expires_at = now + op.lease
-        store.put_lease(row.task, op.token, expires_at)
-        store.release_lock(row.task, until=("start",))
-        return delivery(row, message, expires_at, op.token, now)
-    return None
+        taken.append(row.task)
+        deliveries.append(delivery(row, message, expires_at, op.token, now))
+    if taken:
+        store.put_leases(taken, op.token, expires_at)
+    for task in taken:
+        store.release_lock(task, until=("start",))
+    return deliveries
 
 
 def extend_lease(store: TaskStore, op: ExtendLease, now: int) -> Extended:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from asynq.errors import QueueNotFoundError, TaskNotFoundError
 from asynq.protocol.message import QueueStats, StoredTask
 from asynq.task_state import TaskState
+from asynq_sqlite.store.queues import day
 from asynq_sqlite.store.rows import UndecodableError, stored
-from asynq_sqlite.store.task_store import day
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import (

@@ -42,7 +42,7 @@ def examine(store: TaskStore, op: Examine, now: int) -> Examined:
 def _examine_task(store: TaskStore, task: TaskRow, op: Examine, now: int) -> Finding | None:
     if task.state == TaskState.ACTIVE and task.lease_token is None:
         if op.repair:
-            store.put_lease(task, ADOPTED_TOKEN, now + _LEASE_GRACE)
+            store.put_leases([task], ADOPTED_TOKEN, now + _LEASE_GRACE)
         return Finding(fault=Fault.MISSING_LEASE, queue=task.queue, name=task.id)
     taken = task.state == TaskState.AGGREGATING and task.set_id is not None
     if taken and store.held_until(task.queue, task.group_name, task.set_id or "") is None:

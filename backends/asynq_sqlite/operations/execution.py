@@ -1,12 +1,13 @@
-"""Which function carries out which operation, and how one operation is carried out or undone."""
+"""Which function carries out which operation, and how the operations of a transaction are carried out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
-from asynq.errors import AsynqError
+from attrs import frozen
+
 from asynq.protocol import ops
 from asynq_sqlite.operations import (
     consume,
@@ -22,87 +23,115 @@ from asynq_sqlite.operations import (
     settle,
     upkeep,
 )
-from asynq_sqlite.store import free_space
-from asynq_sqlite.store.sqlite_errors import REFUSED_VALUES, refused_value
-from asynq_sqlite.store.task_store import TaskStore
+from asynq_sqlite.operations.attempt import HalfDoneError, attempt, refusal
+from asynq_sqlite.store.sqlite_errors import REFUSED_VALUES
 
-Handler = Callable[[TaskStore, Any, int], Any]
+if TYPE_CHECKING:
+    from asynq_sqlite.store.task_store import TaskStore
+
+Handler = Callable[["TaskStore", Sequence[Any], int], list[Any]]
+"""Carries out operations at the present instant. Returns the answers, an AsynqError in place of one."""
+
+
+@frozen
+class Each:
+    """A handler that carries out one operation after the other."""
+
+    function: Callable[[TaskStore, Any, int], Any]
+    """Takes the store, the operation and the present instant; it answers, or raises an AsynqError."""
+
+    def __call__(self, store: TaskStore, ops: Sequence[ops.Op[Any]], now: int) -> list[Any]:
+        """See Handler."""
+        return [attempt(store, op, self.function, store, op, now) for op in ops]
+
 
 HANDLERS: dict[type[ops.Op[Any]], Handler] = {
-    ops.Enqueue: produce.enqueue,
-    ops.Dequeue: consume.dequeue,
-    ops.ExtendLease: consume.extend_lease,
-    ops.WriteResult: consume.write_result,
-    ops.Done: settle.done,
-    ops.Complete: settle.complete,
-    ops.Retry: settle.retry,
-    ops.Archive: settle.archive,
-    ops.Requeue: settle.requeue,
-    ops.Forward: upkeep.forward,
-    ops.ListLostLeases: upkeep.list_lost_leases,
-    ops.Recover: upkeep.recover,
-    ops.AdoptOrphans: upkeep.adopt_orphans,
-    ops.PurgeCompleted: upkeep.purge_completed,
-    ops.TrimArchive: upkeep.trim_archive,
-    ops.ListGroups: groups.list_groups,
-    ops.TakeGroup: groups.take_group,
-    ops.ExtendAggregation: groups.extend_aggregation,
-    ops.FinishAggregation: groups.finish_aggregation,
-    ops.ReturnAggregation: groups.return_aggregation,
-    ops.ReclaimAggregations: groups.reclaim_aggregations,
-    ops.RepairGroups: groups.repair_groups,
-    ops.EnqueueTick: schedule.enqueue_tick,
-    ops.GetLastTick: schedule.get_last_tick,
-    ops.WriteServer: presence.write_server,
-    ops.ClearServer: presence.clear_server,
-    ops.ListServers: presence.list_servers,
-    ops.WriteScheduler: presence.write_scheduler,
-    ops.ClearScheduler: presence.clear_scheduler,
-    ops.ListSchedulerEntries: presence.list_scheduler_entries,
-    ops.RecordEnqueueEvent: presence.record_enqueue_event,
-    ops.ListEnqueueEvents: presence.list_enqueue_events,
-    ops.AcquireSlot: limits.acquire_slot,
-    ops.ReleaseSlot: limits.release_slot,
-    ops.TakeToken: limits.take_token,
-    ops.Ping: control.ping,
-    ops.PauseQueue: control.pause_queue,
-    ops.UnpauseQueue: control.unpause_queue,
-    ops.ListQueues: control.list_queues,
-    ops.GetQueueStats: control.get_queue_stats,
-    ops.GetTask: control.get_task,
-    ops.ListTasks: control.list_tasks,
-    ops.RunTask: manage.run_task,
-    ops.ArchiveTask: manage.archive_task,
-    ops.DeleteTask: manage.delete_task,
-    ops.MoveTasks: manage.move_tasks,
-    ops.UpdatePayload: manage.update_payload,
-    ops.CancelTask: manage.cancel_task,
-    ops.DeleteQueue: manage.delete_queue,
-    ops.GetHistory: inspect.get_history,
-    ops.GetMemory: inspect.get_memory,
-    ops.Examine: doctor.examine,
+    ops.Enqueue: Each(produce.enqueue),
+    ops.Dequeue: Each(consume.dequeue),
+    ops.ExtendLease: Each(consume.extend_lease),
+    ops.WriteResult: Each(consume.write_result),
+    ops.Done: settle.settle,
+    ops.Complete: settle.settle,
+    ops.Retry: settle.settle,
+    ops.Archive: settle.settle,
+    ops.Requeue: settle.settle,
+    ops.Forward: Each(upkeep.forward),
+    ops.ListLostLeases: Each(upkeep.list_lost_leases),
+    ops.Recover: Each(upkeep.recover),
+    ops.AdoptOrphans: Each(upkeep.adopt_orphans),
+    ops.PurgeCompleted: Each(upkeep.purge_completed),
+    ops.TrimArchive: Each(upkeep.trim_archive),
+    ops.ListGroups: Each(groups.list_groups),
+    ops.TakeGroup: Each(groups.take_group),
+    ops.ExtendAggregation: Each(groups.extend_aggregation),
+    ops.FinishAggregation: Each(groups.finish_aggregation),
+    ops.ReturnAggregation: Each(groups.return_aggregation),
+    ops.ReclaimAggregations: Each(groups.reclaim_aggregations),
+    ops.RepairGroups: Each(groups.repair_groups),
+    ops.EnqueueTick: Each(schedule.enqueue_tick),
+    ops.GetLastTick: Each(schedule.get_last_tick),
+    ops.WriteServer: Each(presence.write_server),
+    ops.ClearServer: Each(presence.clear_server),
+    ops.ListServers: Each(presence.list_servers),
+    ops.WriteScheduler: Each(presence.write_scheduler),
+    ops.ClearScheduler: Each(presence.clear_scheduler),
+    ops.ListSchedulerEntries: Each(presence.list_scheduler_entries),
+    ops.RecordEnqueueEvent: Each(presence.record_enqueue_event),
+    ops.ListEnqueueEvents: Each(presence.list_enqueue_events),
+    ops.AcquireSlot: Each(limits.acquire_slot),
+    ops.ReleaseSlot: Each(limits.release_slot),
+    ops.TakeToken: Each(limits.take_token),
+    ops.Ping: Each(control.ping),
+    ops.PauseQueue: Each(control.pause_queue),
+    ops.UnpauseQueue: Each(control.unpause_queue),
+    ops.ListQueues: Each(control.list_queues),
+    ops.GetQueueStats: Each(control.get_queue_stats),
+    ops.GetTask: Each(control.get_task),
+    ops.ListTasks: Each(control.list_tasks),
+    ops.RunTask: Each(manage.run_task),
+    ops.ArchiveTask: Each(manage.archive_task),
+    ops.DeleteTask: Each(manage.delete_task),
+    ops.MoveTasks: Each(manage.move_tasks),
+    ops.UpdatePayload: Each(manage.update_payload),
+    ops.CancelTask: Each(manage.cancel_task),
+    ops.DeleteQueue: Each(manage.delete_queue),
+    ops.GetHistory: Each(inspect.get_history),
+    ops.GetMemory: Each(inspect.get_memory),
+    ops.Examine: Each(doctor.examine),
 }
-"""A handler takes the store, the operation and the present instant; it answers, or raises an AsynqError."""
 
 
-def carry_out(store: TaskStore, op: ops.Op[Any], now: int) -> Any:
-    """Return the answer to an operation. An AsynqError that is raised has undone it.
+def carry_out(store: TaskStore, ops: Sequence[ops.Op[Any]], now: int) -> list[Any]:
+    """Return the answers to operations. Consecutive ones that have one handler are carried out together.
 
-    sqlite3.Error is raised if the transaction as a whole has failed.
+    Raises:
+        HalfDoneError: The transaction must be rolled back; `carry_out_singly` then does what can be done.
+        sqlite3.Error: The transaction as a whole has failed.
+
     """
+    answers: list[Any] = []
+    for handler, together in groupby(ops, lambda op: HANDLERS[type(op)]):
+        batch = tuple(together)
+        try:
+            answers += handler(store, batch, now)
+        except REFUSED_VALUES as error:
+            raise HalfDoneError(refusal(batch[0], error)) from None
+    return answers
+
+
+def carry_out_singly(store: TaskStore, ops: Sequence[ops.Op[Any]], now: int) -> list[Any]:
+    """Return the answers to operations, each of which is undone if it is refused."""
+    return [_carry_out_or_undo(store, op, now) for op in ops]
+
+
+def _carry_out_or_undo(store: TaskStore, op: ops.Op[Any], now: int) -> Any:
     execute = store.connection.execute
     execute("SAVEPOINT op")
     try:
-        handler = HANDLERS[type(op)]
-        if store.max_size is None:
-            answer = handler(store, op, now)
-        else:
-            answer = free_space.within(store, op, partial(handler, store, op, now))
-    except (AsynqError, *REFUSED_VALUES) as error:
+        [answer] = carry_out(store, (op,), now)
+    except HalfDoneError as half_done:
         execute("ROLLBACK TO op")
-        execute("RELEASE op")
-        if isinstance(error, AsynqError):
-            raise
-        raise refused_value(op, error) from None
+        store.forget()
+        answer = half_done.answer
     execute("RELEASE op")
     return answer

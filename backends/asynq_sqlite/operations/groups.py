@@ -76,8 +76,7 @@ def finish_aggregation(store: TaskStore, op: FinishAggregation, now: int) -> Enq
             return produce.first_answer(present)
         raise AggregationLostError(taken.queue, taken.group)
     # Deleted first: the aggregate may use their ids and locks.
-    for task in store.tasks_of_set(taken):
-        store.delete(task)
+    store.delete(store.tasks_of_set(taken))
     store.forget_set(taken.queue, taken.group, taken.id)
     return produce.enqueue(store, op.enqueue, now)
 

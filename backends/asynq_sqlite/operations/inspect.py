@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from asynq.errors import QueueNotFoundError
 from asynq.protocol.history import DayStats
-from asynq_sqlite.store.task_store import day
+from asynq_sqlite.store.queues import day
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import GetHistory, GetMemory

@@ -65,7 +65,7 @@ def archive_task(store: TaskStore, op: ArchiveTask, now: int) -> None:
 
 def delete_task(store: TaskStore, op: DeleteTask, now: int) -> None:  # noqa: ARG001 - a handler's signature
     """Delete the task."""
-    store.delete(_movable(store, op, None, "delete"))
+    store.delete([_movable(store, op, None, "delete")])
 
 
 def move_tasks(store: TaskStore, op: MoveTasks, now: int) -> int:
@@ -76,10 +76,11 @@ def move_tasks(store: TaskStore, op: MoveTasks, now: int) -> int:
         tasks = [row.task for row in store.oldest_of_group(op.queue, op.group, op.limit)]
     else:
         tasks = store.first_tasks(op.queue, op.state, op.limit)
+    if op.to == "deleted":
+        store.delete(tasks)
+        return len(tasks)
     for task in tasks:
-        if op.to == "deleted":
-            store.delete(task)
-        elif op.to == "archived":
+        if op.to == "archived":
             _archive(store, task, now)
         else:
             _run(store, task, now)
@@ -128,8 +129,7 @@ def delete_queue(store: TaskStore, op: DeleteQueue, now: int) -> Deletion:
     tasks = store.some_tasks(op.queue, op.limit)
     if tasks:
         store.pause(op.queue, now)
-    for task in tasks:
-        store.delete(task)
+    store.delete(tasks)
     store.forget_empty_sets(op.queue)
     done = sum(sizes.values()) == len(tasks)
     if done:

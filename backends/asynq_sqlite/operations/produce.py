@@ -11,7 +11,7 @@ from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from asynq_sqlite.store.rows import TaskRow
-    from asynq_sqlite.store.task_store import Place, TaskStore
+    from asynq_sqlite.store.task_store import HeldLock, Place, TaskStore
 
 _FINISHED = (TaskState.ARCHIVED, TaskState.COMPLETED)
 
@@ -19,22 +19,20 @@ _FINISHED = (TaskState.ARCHIVED, TaskState.COMPLETED)
 def enqueue(store: TaskStore, op: Enqueue, now: int) -> Enqueued:
     """Store a new task. A refusal comes before anything is written."""
     message = op.message
-    present = store.find(message.queue, message.id)
-    if present is not None and present.enqueue_id == op.enqueue_id:
-        return first_answer(present)
-    if present is not None and not _makes_room(op, present):
-        raise TaskIDConflictError(message.queue, message.id, TaskState(present.state))
-    if op.unique is not None:
-        _check_lock(store, op, present, now)
-
-    if present is not None:
-        store.delete(present)
     due = scheduled_for(op, now)
+    place = _place(store, op, due, now)
+    holder = None if op.unique is None else store.lock_holder(message.unique_key, now)
+    if holder is not None or not store.insert(op, place, due, now):
+        present = store.find(message.queue, message.id)
+        if present is not None and present.enqueue_id == op.enqueue_id:
+            return first_answer(present)
+        _refuse(op, present, holder)
+        if present is not None:
+            store.delete([present])
+        store.insert(op, place, due, now)
     store.list_queue(message.queue)
     if op.unique is not None:
         store.take_lock(message, op.unique, (due or now) + op.unique.ttl)
-    place = _place(store, op, due, now)
-    store.insert(op, place, due, now)
     return Enqueued(state=place.state, due_at=due or now)
 
 
@@ -46,13 +44,17 @@ def first_answer(task: TaskRow) -> Enqueued:
     return Enqueued(state=state, due_at=task.created_at)
 
 
-def _makes_room(op: Enqueue, present: TaskRow) -> bool:
-    return op.on_conflict == "replace_finished" and present.state in _FINISHED
+def _refuse(op: Enqueue, present: TaskRow | None, holder: HeldLock | None) -> None:
+    """Raise unless the task with this id is to be replaced, and the holder of the lock allows it.
 
+    Raises:
+        TaskIDConflictError: The task that has this id is kept.
+        DuplicateTaskError: Another task holds the lock.
 
-def _check_lock(store: TaskStore, op: Enqueue, present: TaskRow | None, now: int) -> None:
+    """
     message = op.message
-    holder = store.lock_holder(message.unique_key, now)
+    if present is not None and not (op.on_conflict == "replace_finished" and present.state in _FINISHED):
+        raise TaskIDConflictError(message.queue, message.id, TaskState(present.state))
     if holder is None:
         return
     # The replaced task releases its own lock, unless only expiry releases it.

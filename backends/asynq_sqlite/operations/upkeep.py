@@ -72,7 +72,7 @@ def recover(store: TaskStore, op: Recover, now: int) -> bool:
         lease_losses=task.lease_losses + 1,
         cancel="" if op.to == "archived" else task.cancel,
     )
-    store.count(task.queue, now, failed=True)
+    store.count(task.queue, now, runs=1, failed=1)
     if op.to == "archived":
         store.trim_archive(task.queue, op.max_size, op.max_age, MAX_BATCH, now)
     return True
@@ -90,8 +90,8 @@ def adopt_orphans(store: TaskStore, op: AdoptOrphans, now: int) -> Adopted:
     """Give leases to active tasks without one. Only manual changes of the file cause these."""
     looked = store.active_after(op.queue, op.cursor, op.limit)
     orphans = [task for task in looked if task.lease_token is None]
-    for task in orphans:
-        store.put_lease(task, ADOPTED_TOKEN, now + op.grace)
+    if orphans:
+        store.put_leases(orphans, ADOPTED_TOKEN, now + op.grace)
     cursor = looked[-1].seq if len(looked) == op.limit else 0
     return Adopted(adopted=len(orphans), dropped=0, cursor=cursor)
 
@@ -100,8 +100,7 @@ def purge_completed(store: TaskStore, op: PurgeCompleted, now: int) -> int:
     """Delete completed tasks whose retention has ended, and expired locks."""
     store.drop_expired_locks(op.queue, now, op.limit)
     ended = store.first_tasks(op.queue, TaskState.COMPLETED, op.limit, upto=now)
-    for task in ended:
-        store.delete(task)
+    store.delete(ended)
     return len(ended)
 
 

@@ -15,6 +15,15 @@ class StoreConnection:
         self.connection = connection
         self.max_size: int | None = None
         """Number of bytes that tasks may fill before the file must not grow; None: no limit but the disk."""
+        self.tails: dict[str, int] = {}
+        """The rank of the last pending task of each queue, as far as this transaction knows it."""
+        self.listed: set[str] = set()
+        """Queues of which this transaction knows that they are listed."""
+
+    def forget(self) -> None:
+        """Forget what is known: another transaction begins, or a part of this one was undone."""
+        self.tails.clear()
+        self.listed.clear()
 
     def used(self) -> int:
         """Return the number of bytes of the file that are in use."""

@@ -51,6 +51,7 @@ class ManageSteps(StoreConnection):
     def forget_queue(self, queue: str) -> None:
         """Delete everything else of a queue without tasks, except locks that only expiry releases."""
         self.connection.execute("DELETE FROM queues WHERE name = ?", (queue,))
+        self.listed.discard(queue)
         self.connection.execute("DELETE FROM locks WHERE queue = ? AND until != 'expiry'", (queue,))
         for table in ("paused", "daily", "aggregations"):
             self.connection.execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from asynq.brokerkit.transitions import set_aside
 from asynq.protocol.message import Delivery, StoredTask, TaskMessage
 from asynq.task_state import TaskState
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # In the order of TaskMessage's fields.
 MESSAGE_COLUMNS = (
@@ -64,10 +61,10 @@ SELECT_TASK = f"SELECT {', '.join(TASK_COLUMNS)} FROM tasks"
 SELECT_ROW = f"SELECT {', '.join(ROW_COLUMNS)} FROM tasks"
 
 
-def row_of(columns: Sequence[Any]) -> FullRow:
+def row_of(columns: tuple[Any, ...]) -> FullRow:
     """Return the row with these values of ROW_COLUMNS."""
     split = len(TASK_COLUMNS)
-    return FullRow(TaskRow._make(columns[:split]), tuple(columns[split:-2]), columns[-2], columns[-1])
+    return FullRow(TaskRow._make(columns[:split]), columns[split:-2], columns[-2], columns[-1])
 
 
 def encode(message: TaskMessage) -> tuple[Any, ...]:

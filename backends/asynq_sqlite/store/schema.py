@@ -33,8 +33,10 @@ TABLES: Final = (
         completed_at INTEGER NOT NULL,   -- Unix seconds, 0 for not completed
         unique_key TEXT NOT NULL,        -- name of the lock it took, '' for none
         group_name TEXT NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('pending', 'active', 'scheduled', 'retry', 'archived',
-                                             'completed', 'aggregating')),
+        state TEXT NOT NULL CHECK (state = 'pending' OR state = 'active' OR state = 'scheduled' OR
+                                   state = 'retry' OR state = 'archived' OR state = 'completed' OR
+                                   state = 'aggregating'),
+            -- not IN (...): SQLite would build the list again for each row that is written
         rank INTEGER NOT NULL CHECK (typeof(rank) = 'integer'),
             -- orders the tasks of a state: position in the queue while pending, else Unix milliseconds:
             -- due (scheduled, retry), lease lapses (active), dropped (completed), archived, grouped
@@ -47,7 +49,7 @@ TABLES: Final = (
         enqueue_id TEXT NOT NULL,        -- the enqueue call that made it
         lease_token TEXT,                -- fences the run; kept where a settlement left the task
         lease_losses INTEGER NOT NULL CHECK (typeof(lease_losses) = 'integer'),
-        cancel TEXT NOT NULL CHECK (cancel IN ('', 'archive', 'retry')),
+        cancel TEXT NOT NULL CHECK (cancel = '' OR cancel = 'archive' OR cancel = 'retry'),
         result BLOB,
         set_id TEXT,                     -- the aggregation set an aggregating task was taken into
         UNIQUE (queue, id))""",

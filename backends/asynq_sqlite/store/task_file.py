@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
-
-from attrs import frozen
+from typing import Final, TypeAlias
 
 from asynq.errors import BrokerRefusedError, BrokerUnavailable
 from asynq.runtime.logs import get_logger
@@ -27,12 +26,8 @@ _REPLACED: Final = (
 )
 
 
-@frozen
-class Identity:
-    """Distinguishes files that were at the same path at different times."""
-
-    device: int
-    inode: int
+Identity: TypeAlias = tuple[int, int]
+"""Device and inode, which distinguish files that were at the same path at different times."""
 
 
 class TaskFile:
@@ -55,7 +50,7 @@ class TaskFile:
         self.path = path
         self._durability = durability
         self._quiet = quiet
-        self._place, self._beside = Path(path), Path(f"{path}-wal")
+        self._beside = f"{path}-wal"
         self._file: Identity | None = None
         """Identity of the file that was opened last, until `forget`."""
         self._log: Identity | None = None
@@ -73,17 +68,17 @@ class TaskFile:
         if self.path == IN_MEMORY:
             return open_database(self.path, self._durability)
         for _ in range(_ATTEMPTS):
-            before = identity(self._place)
+            before = identity(self.path)
             if before is None and self._file is not None:
                 raise BrokerUnavailable(removed(self.path))
             if before is None:
-                _remove_leftovers(self._place)
+                _remove_leftovers(self.path)
             elif self._file not in (None, before):
                 self._refuse_old_log()
             elif time.monotonic() < self._closed_until and identity(self._beside) is None:
                 raise BrokerUnavailable(f"{self._beside} was removed while {self.path} was in use")
             connection = open_database(self.path, self._durability)
-            opened = identity(self._place)
+            opened = identity(self.path)
             if opened is not None and before in (None, opened):
                 self._remember(opened)
                 return connection
@@ -92,12 +87,12 @@ class TaskFile:
 
     def exists(self) -> bool:
         """Return whether there is a file at the path."""
-        return identity(self._place) is not None
+        return identity(self.path) is not None
 
     def written(self) -> object:
         """Return a value that differs after a write, if some time has passed since the last one."""
         try:
-            log = self._beside.stat()
+            log = os.stat(self._beside)  # noqa: PTH116 - called often, and several times faster than Path.stat
         except OSError:
             return None
         if log.st_mtime_ns % _SECOND == 0:
@@ -108,11 +103,11 @@ class TaskFile:
         """Return whether the file and the log that were opened last are still at their paths."""
         if self.path == IN_MEMORY:
             return True
-        return identity(self._place) == self._file and identity(self._beside) == self._log
+        return identity(self.path) == self._file and identity(self._beside) == self._log
 
     def leave(self, connection: sqlite3.Connection) -> None:
         """Close a connection whose file was removed or replaced."""
-        if identity(self._place) == self._file and identity(self._beside) is None:
+        if identity(self.path) == self._file and identity(self._beside) is None:
             # Only the log was removed: its contents can still be written to the file.
             with suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -138,13 +133,13 @@ class TaskFile:
             )
 
 
-def identity(path: Path) -> Identity | None:
+def identity(path: str) -> Identity | None:
     """Return the identity of the file at the path; None if there is none."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - called before and after each write
     except OSError:
         return None
-    return Identity(found.st_dev, found.st_ino)
+    return found.st_dev, found.st_ino
 
 
 def removed(path: str) -> str:
@@ -155,10 +150,10 @@ def removed(path: str) -> str:
     )
 
 
-def _remove_leftovers(path: Path) -> None:
+def _remove_leftovers(path: str) -> None:
     """Remove the write-ahead log and its index of a missing file: a new file must not use them."""
-    for beside in (Path(f"{path}-wal"), Path(f"{path}-shm")):
+    for beside in (f"{path}-wal", f"{path}-shm"):
         left = identity(beside)
         # It existed before the file was found to be missing, so it does not belong to a new file.
         if left is not None and identity(path) is None and identity(beside) == left:
-            beside.unlink(missing_ok=True)
+            Path(beside).unlink(missing_ok=True)

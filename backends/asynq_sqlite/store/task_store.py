@@ -6,7 +6,9 @@ exactly that defect: this is how the conformance suite is tested.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import json
+from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asynq.brokerkit.transitions import whole_second
@@ -15,10 +17,12 @@ from asynq_sqlite.store.groups import GroupSteps
 from asynq_sqlite.store.limits import LimitSteps
 from asynq_sqlite.store.manage import ManageSteps
 from asynq_sqlite.store.presence import PresenceSteps
+from asynq_sqlite.store.queues import QueueSteps
 from asynq_sqlite.store.rows import (
     MESSAGE_COLUMNS,
     SELECT_ROW,
     SELECT_TASK,
+    TASK_COLUMNS,
     FullRow,
     TaskRow,
     encode,
@@ -27,20 +31,30 @@ from asynq_sqlite.store.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from asynq.protocol.message import TaskMessage
     from asynq.protocol.ops import Enqueue, Unique
 
-_STATISTICS_AGE: Final = timedelta(days=90)
-_MAX_COUNT: Final = 2**63 - 1
+_MAX_RANK: Final = 2**63 - 1
 _INSERT_COLUMNS: Final = (
     *MESSAGE_COLUMNS, "state", "rank", "pending_since", "created_at", "scheduled_for", "enqueue_id",
     "lease_losses", "cancel",
 )  # fmt: skip
 _INSERT: Final = (
     f"INSERT INTO tasks ({', '.join(_INSERT_COLUMNS)}) VALUES ({', '.join('?' * len(_INSERT_COLUMNS))})"
+    " ON CONFLICT (queue, id) DO NOTHING"
 )
+_FIND: Final = f"{SELECT_TASK} WHERE queue = ? AND id = ?"
+_FOUND_TOGETHER: Final = 50
+"""Number of tasks that one query finds."""
+_FIND_MANY: Final = (
+    f"WITH wanted(queue, id) AS (VALUES {', '.join(['(?, ?)'] * _FOUND_TOGETHER)})"
+    f" SELECT {', '.join(f'tasks.{name}' for name in TASK_COLUMNS)} FROM wanted CROSS JOIN tasks"
+    " ON tasks.queue = wanted.queue AND tasks.id = wanted.id"
+)
+_NO_TASK: Final = (None, None)
+_THESE: Final = "seq IN (SELECT value FROM json_each(?))"
 _OWNER_LIVES: Final = (
     "SELECT 1 FROM tasks WHERE tasks.queue = locks.queue AND tasks.id = locks.task_id"
     " AND tasks.unique_key = locks.name AND tasks.state NOT IN ('archived', 'completed')"
@@ -63,53 +77,68 @@ class HeldLock(NamedTuple):
     until: str
 
 
-class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
-    """The steps of all operations. Every method runs inside the open transaction."""
+class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps, QueueSteps):
+    """The steps of all operations. Every method runs inside the open transaction.
+
+    A step for several tasks writes all of them with one statement.
+    """
 
     # --- tasks -----------------------------------------------------------------------------------------
 
     def find(self, queue: str, task_id: str) -> TaskRow | None:
         """Return the task with this id, without its message; None if there is none."""
-        found = self.fetch(f"{SELECT_TASK} WHERE queue = ? AND id = ?", queue, task_id)
+        found = self.fetch(_FIND, queue, task_id)
         return TaskRow._make(found[0]) if found else None
+
+    def find_all(self, keys: Sequence[tuple[str, str]]) -> list[TaskRow]:
+        """Return those tasks, of these queues and ids, that exist, in any order."""
+        if len(keys) == 1:
+            return [task] if (task := self.find(*keys[0])) is not None else []
+        tasks: list[TaskRow] = []
+        for start in range(0, len(keys), _FOUND_TOGETHER):
+            part = keys[start : start + _FOUND_TOGETHER]
+            values = chain.from_iterable((*part, *[_NO_TASK] * (_FOUND_TOGETHER - len(part))))
+            tasks += map(TaskRow._make, self.fetch(_FIND_MANY, *values))
+        return tasks
 
     def read(self, queue: str, task_id: str) -> FullRow | None:
         """Return the row of the task with this id; None if there is none."""
         found = self.fetch(f"{SELECT_ROW} WHERE queue = ? AND id = ?", queue, task_id)
         return row_of(found[0]) if found else None
 
-    def first(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_COUNT) -> list[FullRow]:
+    def first(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_RANK) -> list[FullRow]:
         """Return the first rows of a state, in its order, with a rank of at most `upto`."""
         sql = f"{SELECT_ROW} WHERE queue = ? AND state = ? AND rank <= ? ORDER BY rank, seq LIMIT ?"
         return [row_of(found) for found in self.fetch(sql, queue, state.value, upto, limit)]
 
-    def first_tasks(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_COUNT) -> list[TaskRow]:
+    def first_tasks(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_RANK) -> list[TaskRow]:
         """Return what `first` returns, without the messages."""
         sql = f"{SELECT_TASK} WHERE queue = ? AND state = ? AND rank <= ? ORDER BY rank, seq LIMIT ?"
         return [TaskRow._make(found) for found in self.fetch(sql, queue, state.value, upto, limit)]
 
-    def insert(self, op: Enqueue, place: Place, scheduled_for: int, now: int) -> None:
-        """Store the task of an Enqueue at that place."""
+    def insert(self, op: Enqueue, place: Place, scheduled_for: int, now: int) -> bool:
+        """Store the task of an Enqueue at that place. Returns False if its queue has a task of its id."""
         values = (*encode(op.message), *place, now, scheduled_for, op.enqueue_id, 0, "")
-        self.connection.execute(_INSERT, values)
+        return self.connection.execute(_INSERT, values).rowcount > 0
 
     def move(self, task: TaskRow, place: Place, **columns: Any) -> None:
         """Move the task, and change other columns in the same statement.
 
         The lease ends unless `lease_token` is given. The task leaves its aggregation set.
         """
-        values = {**place._asdict(), "lease_token": None, "set_id": None, **columns}
-        assignments = ", ".join(f"{name} = ?" for name in values)
-        self.connection.execute(f"UPDATE tasks SET {assignments} WHERE seq = ?", (*values.values(), task.seq))
+        values = {"lease_token": None, "set_id": None, **columns}
+        self.connection.execute(_move_statement(tuple(values)), (*place, *values.values(), task.seq))
 
     def write_result(self, task: TaskRow, result: bytes) -> None:
         """Store the result with the task."""
         self.connection.execute("UPDATE tasks SET result = ? WHERE seq = ?", (result, task.seq))
 
-    def delete(self, task: TaskRow) -> None:
-        """Delete the task and release its lock."""
-        self.release_lock(task)
-        self.connection.execute("DELETE FROM tasks WHERE seq = ?", (task.seq,))
+    def delete(self, tasks: Sequence[TaskRow]) -> None:
+        """Delete tasks and release their locks."""
+        for task in tasks:
+            self.release_lock(task)
+        if tasks:
+            self.connection.execute(f"DELETE FROM tasks WHERE {_THESE}", (_seqs(tasks),))
 
     def set_aside(self, row: FullRow, reason: str, now: int) -> str:
         """Archive a row that cannot be decoded. Its payload keeps all columns. Returns the id it has now."""
@@ -124,7 +153,10 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
 
     def tail(self, queue: str, now: int) -> Place:
         """Return the place behind all pending tasks of the queue."""
-        return Place(TaskState.PENDING, max(self._edge("max", queue), 0) + 1, now)
+        # In a batch, each task follows the one before: only the first has to ask.
+        rank = self.tails[queue] if queue in self.tails else max(self._edge("max", queue), 0)
+        self.tails[queue] = rank + 1
+        return Place(TaskState.PENDING, rank + 1, now)
 
     def head(self, queue: str, now: int) -> Place:
         """Return the place before all pending tasks of the queue."""
@@ -149,19 +181,27 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
 
     # --- leases ----------------------------------------------------------------------------------------
 
-    def pop_pending(self, queue: str) -> FullRow | None:
-        """Return the pending task at the head of the queue; None if there is none."""
-        rows = self.first(queue, TaskState.PENDING, 1)
-        return rows[0] if rows else None
+    def pending_count(self, queue: str, limit: int) -> int:
+        """Return the number of pending tasks of the queue, at most `limit`."""
+        sql = "SELECT count(*) FROM (SELECT 1 FROM tasks WHERE queue = ? AND state = 'pending' LIMIT ?)"
+        return int(self.fetch(sql, queue, limit)[0][0])
+
+    def pop_pending(self, queue: str, limit: int) -> list[FullRow]:
+        """Return the pending tasks at the head of the queue, at most `limit`."""
+        return self.first(queue, TaskState.PENDING, limit)
 
     def active_count(self, queue: str) -> int:
         """Return the number of active tasks of the queue, for all servers."""
         sql = "SELECT count(*) FROM tasks WHERE queue = ? AND state = 'active'"
         return int(self.fetch(sql, queue)[0][0])
 
-    def put_lease(self, task: TaskRow, token: str, expires_at: int) -> None:
-        """Make the task active under this token."""
-        self.move(task, Place(TaskState.ACTIVE, expires_at), lease_token=token)
+    def put_leases(self, tasks: Sequence[TaskRow], token: str, expires_at: int) -> None:
+        """Make tasks active under this token."""
+        self.connection.execute(
+            "UPDATE tasks SET state = 'active', rank = ?, pending_since = 0, lease_token = ?, set_id = NULL"
+            f" WHERE {_THESE}",
+            (expires_at, token, _seqs(tasks)),
+        )
 
     def extend_lease(self, task: TaskRow, expires_at: int) -> int:
         """Extend the lease to at least that instant. Returns when it expires now."""
@@ -215,47 +255,6 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
             (queue, now, limit),
         )
 
-    # --- queues and counters ---------------------------------------------------------------------------
-
-    def list_queue(self, queue: str) -> None:
-        """List the queue."""
-        self.connection.execute("INSERT OR IGNORE INTO queues (name) VALUES (?)", (queue,))
-
-    def is_paused(self, queue: str) -> bool:
-        """Return whether the queue is paused."""
-        return bool(self.fetch("SELECT 1 FROM paused WHERE queue = ?", queue))
-
-    def pause(self, queue: str, now: int) -> bool:
-        """Pause the queue. Returns False if it was paused already."""
-        sql = "INSERT OR IGNORE INTO paused VALUES (?, ?)"
-        return self.connection.execute(sql, (queue, now)).rowcount > 0
-
-    def unpause(self, queue: str) -> bool:
-        """Resume the queue. Returns whether it was paused."""
-        return self.connection.execute("DELETE FROM paused WHERE queue = ?", (queue,)).rowcount > 0
-
-    def count(self, queue: str, now: int, *, failed: bool) -> None:
-        """Count one run as processed and, if `failed`, as failed."""
-        today, failure = day(now), int(failed)
-        updated = self.connection.execute(
-            "UPDATE daily SET processed = processed + 1, failed = failed + ? WHERE queue = ? AND day = ?",
-            (failure, queue, today),
-        )
-        if not updated.rowcount:
-            self._start_day(queue, today, failure, now)
-        # Both totals start again after the largest integer, as in Go; sums of SQLite would become floats.
-        self.connection.execute(
-            "UPDATE queues SET processed = iif(processed = ?1, 1, processed + 1),"
-            " failed = iif(processed = ?1, ?2, failed + ?2) WHERE name = ?3",
-            (_MAX_COUNT, failure, queue),
-        )
-
-    def _start_day(self, queue: str, today: str, failure: int, now: int) -> None:
-        self.list_queue(queue)
-        self.connection.execute("INSERT INTO daily VALUES (?, ?, 1, ?)", (queue, today, failure))
-        oldest = day(now - int(_STATISTICS_AGE.total_seconds()) * 1000)
-        self.connection.execute("DELETE FROM daily WHERE queue = ? AND day < ?", (queue, oldest))
-
     # --- upkeep ----------------------------------------------------------------------------------------
 
     def due(self, queue: str, now: int, limit: int) -> Iterable[TaskRow]:
@@ -284,8 +283,7 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
         surplus = min(max(size - max_size, 0), limit)
         oldest = self.first_tasks(queue, TaskState.ARCHIVED, limit)
         doomed = [task for place, task in enumerate(oldest) if place < surplus or task.rank + max_age <= now]
-        for task in doomed:
-            self.delete(task)
+        self.delete(doomed)
         return len(doomed)
 
     def active_after(self, queue: str, seq: int, limit: int) -> list[TaskRow]:
@@ -322,17 +320,14 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps):
         first_tail = self.fetch(f"{since} rank > 0 ORDER BY rank LIMIT 1", queue)
         return min((instant for (instant,) in last_head + first_tail), default=None)
 
-    def totals(self, queue: str) -> tuple[int, int] | None:
-        """Return the numbers of all processed and failed runs; None for a queue that is not listed."""
-        found = self.fetch("SELECT processed, failed FROM queues WHERE name = ?", queue)
-        return found[0] if found else None
 
-    def counted(self, queue: str, date: str) -> tuple[int, int]:
-        """Return the numbers of processed and failed runs on a day."""
-        found = self.fetch("SELECT processed, failed FROM daily WHERE queue = ? AND day = ?", queue, date)
-        return found[0] if found else (0, 0)
+@cache
+def _move_statement(columns: tuple[str, ...]) -> str:
+    """Return the statement that moves a task and sets these columns. One text for each set of columns."""
+    assignments = ", ".join(f"{name} = ?" for name in ("state", "rank", "pending_since", *columns))
+    return f"UPDATE tasks SET {assignments} WHERE seq = ?"
 
 
-def day(instant: int) -> str:
-    """Return the UTC date of an instant."""
-    return datetime.fromtimestamp(instant // 1000, UTC).date().isoformat()
+def _seqs(tasks: Iterable[TaskRow]) -> str:
+    """Return the value for the parameter of _THESE."""
+    return json.dumps([task.seq for task in tasks])

@@ -108,5 +108,4 @@ def ignores_the_greatest_size(correct: Any, store: TaskStore, op: TakeGroup, now
 @caught_by("test_a_set_is_reclaimed_when_its_hold_expires", bug=63, offset=1000, reclaimed=1)
 class LosesReclaimedTasks(TaskStore):
     def empty_set(self, queue: str, group: str, set_id: str) -> None:
-        for row in self.rows_of_set(queue, group, set_id):
-            self.delete(row.task)
+        self.delete([row.task for row in self.rows_of_set(queue, group, set_id)])

@@ -23,7 +23,6 @@ class _InTwo(TaskStore):
 
     def let_others_in(self) -> None:
         """End the transaction, wait until another caller has reached this point, and begin a new one."""
-        self.connection.execute("RELEASE op")
         self.connection.execute("COMMIT")
         try:
             self.meeting.wait(WITHIN)
@@ -31,14 +30,13 @@ class _InTwo(TaskStore):
             self.meeting.reset()
         self.connection.execute("PRAGMA busy_timeout = 5000")
         self.connection.execute("BEGIN IMMEDIATE")
-        self.connection.execute("SAVEPOINT op")
 
 
 @caught_by("test_concurrent_dequeues_take_each_task_once", bug=16, on_file=True, beyond_programs=ALONE)
 class TakesInTwoSteps(_InTwo):
-    def pop_pending(self, queue: str) -> FullRow | None:
-        found = super().pop_pending(queue)
-        if found is not None and not self.fetch("SELECT 1 FROM tasks WHERE state = 'active' LIMIT 1"):
+    def pop_pending(self, queue: str, limit: int) -> list[FullRow]:
+        found = super().pop_pending(queue, limit)
+        if found and not self.fetch("SELECT 1 FROM tasks WHERE state = 'active' LIMIT 1"):
             self.let_others_in()
         return found
 

@@ -14,6 +14,8 @@ from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.store.task_store import Place, TaskStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asynq_sqlite.store.rows import FullRow, TaskRow
 
 
@@ -70,8 +72,11 @@ class ExtendsNothing(TaskStore):
 
 @caught_by("test_a_task_is_delivered_once")
 class HandsOutTwice(TaskStore):
-    def pop_pending(self, queue: str) -> FullRow | None:
-        return super().pop_pending(queue) or next(iter(self.first(queue, TaskState.ACTIVE, 1)), None)
+    def pending_count(self, queue: str, limit: int) -> int:
+        return limit
+
+    def pop_pending(self, queue: str, limit: int) -> list[FullRow]:
+        return super().pop_pending(queue, limit) or self.first(queue, TaskState.ACTIVE, 1)
 
 
 @caught_by("test_a_repeated_dequeue_returns_the_tasks_it_already_holds")
@@ -101,14 +106,16 @@ class ListsAllLosses(TaskStore):
 
 @caught_by("test_a_lease_is_lost_from_the_instant_of_its_expiry", bug=1, offset=0, lost=True)
 class MakesNoLease(TaskStore):
-    def put_lease(self, task: TaskRow, token: str, expires_at: int) -> None:
-        self.move(task, Place(TaskState.ACTIVE, expires_at))
+    def put_leases(self, tasks: Sequence[TaskRow], token: str, expires_at: int) -> None:
+        for task in tasks:
+            self.move(task, Place(TaskState.ACTIVE, expires_at))
 
 
 @caught_by("test_a_delivered_task_is_active_and_has_a_lease", bug=2)
 class LeavesTakenTasksPending(TaskStore):
-    def put_lease(self, task: TaskRow, token: str, expires_at: int) -> None:
-        self.move(task, self.head(task.queue, expires_at), lease_token=token)
+    def put_leases(self, tasks: Sequence[TaskRow], token: str, expires_at: int) -> None:
+        for task in tasks:
+            self.move(task, self.head(task.queue, expires_at), lease_token=token)
 
 
 @caught_by("test_a_stale_token_changes_nothing", bug=3, settle="done")
@@ -118,8 +125,9 @@ class LeasesWithTheLastToken(TaskStore):
             columns["lease_token"] = task.lease_token
         super().move(task, place, **columns)
 
-    def put_lease(self, task: TaskRow, token: str, expires_at: int) -> None:
-        super().put_lease(task, task.lease_token or token, expires_at)
+    def put_leases(self, tasks: Sequence[TaskRow], token: str, expires_at: int) -> None:
+        for task in tasks:
+            super().put_leases([task], task.lease_token or token, expires_at)
 
 
 @caught_by("test_extending_never_creates_a_task", bug=6)
@@ -137,7 +145,7 @@ def brings_finished_tasks_back(correct: Any, store: TaskStore, op: ExtendLease, 
 def loses_what_it_recovers(correct: Any, store: TaskStore, op: Recover, now: int) -> Any:
     recovered = correct(store, op, now)
     if (task := store.find(op.lost.message.queue, op.lost.message.id)) is not None and recovered:
-        store.delete(task)
+        store.delete([task])
     return recovered
 
 

@@ -10,6 +10,8 @@ from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.store.task_store import Place, TaskStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asynq.protocol.message import TaskMessage
     from asynq_sqlite.store.rows import TaskRow
 
@@ -67,8 +69,8 @@ class RunsTasksInTheirGroup(TaskStore):
 
 @caught_by("test_deleting_a_task_releases_its_lock", bug=22, state=TaskState.PENDING)
 class KeepsLocksOfDeletedTasks(TaskStore):
-    def delete(self, task: TaskRow) -> None:
-        super().delete(task._replace(unique_key=""))
+    def delete(self, tasks: Sequence[TaskRow]) -> None:
+        super().delete([task._replace(unique_key="") for task in tasks])
 
 
 @caught_by("test_a_task_run_manually_is_appended_to_the_pending_tasks", bug=55, state=TaskState.ARCHIVED)
@@ -95,4 +97,4 @@ class SeesNobodyRunning(TaskStore):
 @instead_of(DeleteTask)
 def deletes_the_active(correct: Any, store: TaskStore, op: DeleteTask, now: int) -> Any:
     if (task := store.find(op.queue, op.task_id)) is not None:
-        store.delete(task)
+        store.delete([task])

@@ -123,10 +123,8 @@ class KeepsLocksOfAggregatedTasks(TaskStore):
 def locks_though_the_id_conflicts(correct: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
     try:
         return correct(store, op, now)
-    except TaskIDConflictError:
-        if op.unique is None:
-            raise
-        store.take_lock(op.message, op.unique, now + op.unique.ttl)
-        store.connection.execute("RELEASE op")
-        store.connection.execute("SAVEPOINT op")
-        raise
+    except TaskIDConflictError as error:
+        if op.unique is not None:
+            store.take_lock(op.message, op.unique, now + op.unique.ttl)
+        # Returned and not raised: the lock that was taken is not released again.
+        return error
