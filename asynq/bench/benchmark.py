@@ -16,6 +16,7 @@ from asynq.bench.machine import machine_facts
 from asynq.bench.report import Report, row_results
 from asynq.bench.run import MeasurementPlan
 from asynq.bench.stores.redis import RedisStore
+from asynq.bench.stores.sqlite import SQLiteStore
 from asynq.bench.summary import Summary
 
 if TYPE_CHECKING:
@@ -95,4 +96,6 @@ class Benchmark:
                     stores["redis"] = stack.enter_context(closing(RedisStore.start(scratch)))
                 except BenchError as error:
                     unmeasured["rows on Redis"] = str(error)
+        if any(row.scenario.store == "sqlite" for row in self.rows):
+            stores["sqlite"] = stack.enter_context(closing(SQLiteStore(scratch)))
         return stores

@@ -6,7 +6,19 @@ NOOP = "bench:noop"
 """An async handler that does nothing."""
 THREAD = "bench:thread"
 """A sync handler that does nothing, in a thread."""
+NAP = "bench:nap"
+"""An async handler that ends after a random time, whose maximum in seconds its payload contains."""
+THIRD = "bench:third"
+"""An async handler that does nothing, and fails in one of three runs."""
+WAIT = "bench:wait"
+"""An async handler that reports that it has started, and that it was cancelled."""
+TIME = "bench:time"
+"""An async handler that returns the time."""
 DEFAULT = "default"
+MANY_QUEUES = 300
+FEW_ACTIVE, MANY_ACTIVE = 50, 1000
+DUE_A_SECOND = 100
+"""Scheduled tasks that become due at the same second."""
 
 
 def queue_names(count: int) -> tuple[str, ...]:

@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import cycle, islice
-from typing import TYPE_CHECKING
+import math
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import asynq
-from asynq.bench.drivers.harness import BATCH, PAYLOAD, broker_url, serve, timed, timed_async, timed_payload
-from asynq.bench.names import NOOP, THREAD, queue_names
+from asynq.bench.drivers.harness import (
+    BATCH,
+    PAYLOAD,
+    broker_url,
+    payload_with,
+    serve,
+    timed,
+    timed_async,
+    timed_payload,
+)
+from asynq.bench.names import (
+    DUE_A_SECOND,
+    FEW_ACTIVE,
+    MANY_ACTIVE,
+    MANY_QUEUES,
+    NAP,
+    NOOP,
+    THIRD,
+    THREAD,
+    TIME,
+    WAIT,
+    queue_names,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
 CONCURRENT = 100
-MANY_QUEUES = 300
+LEAD = 1.5
+"""Seconds until the first of them is due, at least."""
+NAPS = 1000
+"""Tasks that end in a second, however many of them run at the same time."""
+KEPT = timedelta(minutes=10)
 
 client = asynq.Client(broker_url())
+inspector = asynq.Inspector(broker_url())
 
 
 def enqueue_one_by_one(count: int) -> float:
@@ -41,24 +69,78 @@ def enqueue_many(count: int) -> float:
     return timed(lambda: fill(NOOP, BATCH), count // BATCH, warm_up=2)
 
 
-def fill(kind: str, count: int, queues: Iterable[str] = queue_names(1)) -> None:
-    """Enqueue `count` tasks, spread evenly over the queues.
+def fill(kind: str, count: int, payload: str = PAYLOAD, **options: Any) -> None:
+    """Enqueue `count` tasks."""
+    for numbers in chunks(count):
+        enqueue_all([asynq.Task(kind, payload) for _ in numbers], **options)
+
+
+def nap_payload(active: int) -> str:
+    """For tasks of which `active` run at the same time when NAPS of them end in a second."""
+    return f"{2 * active / NAPS} ".ljust(len(PAYLOAD), "x")
+
+
+def fill_queues(count: int) -> None:
+    """Enqueue `count` tasks, spread evenly over many queues."""
+    names = queue_names(MANY_QUEUES)
+    for numbers in chunks(count):
+        enqueue_all([asynq.Task(NOOP, PAYLOAD, queue=names[number % MANY_QUEUES]) for number in numbers])
+
+
+def enqueue_all(tasks: list[asynq.Task], **options: Any) -> None:
+    """Enqueue the tasks in one call.
 
     Raises:
         AsynqError: one of them was not enqueued.
     """
-    names = cycle(queues)
-    for start in range(0, count, BATCH):
-        size = min(BATCH, count - start)
-        tasks = [asynq.Task(kind, PAYLOAD, queue=name) for name in islice(names, size)]
-        for info in client.enqueue_many(tasks):
-            if isinstance(info, asynq.AsynqError):
-                raise info
+    for info in client.enqueue_many(tasks, **options):
+        if isinstance(info, asynq.AsynqError):
+            raise info
+
+
+def fill_groups(count: int) -> None:
+    """Enqueue `count` tasks, each into a group of its own."""
+    for numbers in chunks(count):
+        enqueue_all([asynq.Task(NOOP, PAYLOAD, group=f"group-{number}") for number in numbers])
+
+
+def schedule(seconds: int) -> None:
+    """Schedule tasks for each of the next seconds. Their payloads contain the time at which they are due."""
+    first = math.ceil(time.time() + LEAD)
+    for due in range(first, first + seconds):
+        at = datetime.fromtimestamp(due, UTC)
+        enqueue_all([asynq.Task(NOOP, payload_with(due), process_at=at) for _ in range(DUE_A_SECOND)])
 
 
 def enqueue_now(_: int) -> None:
     """Enqueue one task that contains the current time."""
     client.enqueue(asynq.Task(NOOP, timed_payload()))
+
+
+def cancel(_: int) -> float:
+    """Cancel the task that runs. Returns the time just before."""
+    (active,) = inspector.tasks(queue_names(1)[0], state="active")
+    started = time.time()
+    inspector.cancel(active.id)
+    return started
+
+
+def wait_for_results(count: int) -> list[float]:
+    """Wait for results, one after the other. Returns the seconds from the end of each handler."""
+
+    def one() -> float:
+        info = client.enqueue(asynq.Task(TIME, PAYLOAD), retention=KEPT)
+        ended = float(client.wait(info, timeout=KEPT))
+        return time.time() - ended
+
+    for _ in range(5):
+        one()
+    return [one() for _ in range(count)]
+
+
+def chunks(count: int) -> Iterator[range]:
+    """The numbers below `count`, in ranges of at most BATCH."""
+    return (range(start, min(start + BATCH, count)) for start in range(0, count, BATCH))
 
 
 if __name__ == "__main__":
@@ -71,6 +153,15 @@ if __name__ == "__main__":
             "now": enqueue_now,
             "fill": lambda count: fill(NOOP, count),
             "fill-thread": lambda count: fill(THREAD, count),
-            "fill-queues": lambda count: fill(NOOP, count, queue_names(MANY_QUEUES)),
+            "fill-naps": lambda count: fill(NAP, count, payload=nap_payload(FEW_ACTIVE)),
+            "fill-long-naps": lambda count: fill(NAP, count, payload=nap_payload(MANY_ACTIVE)),
+            "fill-third": lambda count: fill(THIRD, count, max_retry=0),
+            "fill-queues": fill_queues,
+            "fill-later": lambda count: fill(NOOP, count, process_in=timedelta(days=1)),
+            "fill-groups": fill_groups,
+            "schedule": schedule,
+            "start": lambda _: client.enqueue(asynq.Task(WAIT, PAYLOAD), max_retry=0).id,
+            "cancel": cancel,
+            "wait": wait_for_results,
         }
     )

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from asynq.bench.trial import Scenario
 
 
+COSTLY_EVERY = 3
+"""One in this many repetitions measures the costly scenarios."""
+
+
 class BenchProgress(Protocol):
     """Displays the progress of a run."""
 
@@ -69,13 +73,17 @@ class MeasurementPlan:
         """
         results = Measurements()
         scenarios = list(dict.fromkeys(row.scenario for row in self.rows))
-        total = len(scenarios) * self.repetitions
-        for repetition in range(self.repetitions):
-            for number, scenario in enumerate(scenarios):
-                names = [row.name for row in self.rows if row.scenario == scenario]
-                progress.update(repetition * len(scenarios) + number, total, ", ".join(names))
-                self._measure(scenario, results)
-        progress.update(total, total, "")
+        schedule = [
+            scenario
+            for repetition in range(self.repetitions)
+            for scenario in scenarios
+            if not scenario.costly or repetition % COSTLY_EVERY == 0
+        ]
+        for number, scenario in enumerate(schedule):
+            names = [row.name for row in self.rows if row.scenario == scenario]
+            progress.update(number, len(schedule), ", ".join(names))
+            self._measure(scenario, results)
+        progress.update(len(schedule), len(schedule), "")
         return results
 
     def _measure(self, scenario: Scenario, results: Measurements) -> None:

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 
 
 @frozen(kw_only=True)
+class WorkerOptions:
+    """What a scenario wants of a worker. Other task queues serve one queue and do not aggregate."""
+
+    concurrency: int
+    queues: int = 1
+    aggregates: bool = False
+
+
+@frozen(kw_only=True)
 class MeasuredSystem:
     """How to run one task queue. Its programs find the broker in ASYNQ_BENCH_BROKER."""
 
@@ -26,15 +35,17 @@ class MeasuredSystem:
     """Command of the producer, which answers as `asynq.bench.drivers.harness.serve` does."""
     modes: frozenset[str] = frozenset()
     """The modes of its producer that scenarios may use. Ours has all of them."""
-    work: Callable[[int, int], Sequence[str]]
-    """Command of a worker, by its concurrency and the number of its queues."""
+    work: Callable[[WorkerOptions], Sequence[str]]
+    """Command of a worker."""
     env: Mapping[str, str] = field(factory=dict)
 
 
-def _worker(concurrency: int, queues: int) -> list[str]:
+def _worker(options: WorkerOptions) -> list[str]:
+    if options.aggregates:
+        return [sys.executable, "-m", "asynq.bench.serve", str(options.concurrency)]
     command = [sys.executable, "-m", "asynq", "worker", "asynq.bench.app:mux", "--log-level", "warning"]
-    command += ["--concurrency", str(concurrency)]
-    for name in queue_names(queues):
+    command += ["--concurrency", str(options.concurrency)]
+    for name in queue_names(options.queues):
         command += ["--queue", name]
     return command
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynq.bench.stores.store import MeasuredStore
-    from asynq.bench.system import MeasuredSystem
+    from asynq.bench.system import MeasuredSystem, WorkerOptions
 
 QUICK = 20
 """How many times fewer tasks a quick run has."""
@@ -35,6 +35,11 @@ class Scenario(Protocol):
     @property
     def mode(self) -> str | None:
         """Mode of the producer that another task queue needs for it. None: it is for this library only."""
+        ...
+
+    @property
+    def costly(self) -> bool:
+        """Whether it takes so long that it is measured only in some repetitions."""
         ...
 
     def measure(self, trial: Trial) -> Mapping[str, float]:
@@ -83,16 +88,14 @@ class Trial:
             yield child
 
     @contextmanager
-    def worker(
-        self, concurrency: int, *, marks: Sequence[int] = (), queues: int = 1
-    ) -> Iterator[RunningWorker]:
+    def worker(self, options: WorkerOptions, marks: Sequence[int] = ()) -> Iterator[RunningWorker]:
         """A worker that may still be starting."""
         with Reports(self.scratch / f"reports-{next(_numbers)}") as reports:
             env = {
                 "ASYNQ_BENCH_REPORT": str(reports.path),
                 "ASYNQ_BENCH_MARKS": " ".join(map(str, marks)),
             }
-            with self._child("worker", self.system.work(concurrency, queues), env) as child:
+            with self._child("worker", self.system.work(options), env) as child:
                 yield RunningWorker(child, reports)
 
     def _child(

@@ -32,7 +32,12 @@ def broker_url() -> str:
 
 def timed_payload() -> str:
     """A payload of the usual size that contains the current time."""
-    return f"{TIMED}{time.time():.6f} ".ljust(len(PAYLOAD), "x")
+    return payload_with(time.time())
+
+
+def payload_with(instant: float) -> str:
+    """A payload that contains an instant: the worker reports how late it starts the task."""
+    return f"{TIMED}{instant:.6f} ".ljust(len(PAYLOAD), "x")
 
 
 def serve(modes: Mapping[str, Callable[[int], Any]]) -> None:

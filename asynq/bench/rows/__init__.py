@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from asynq.bench.rows import drain, enqueue, pickup
+from asynq.bench.rows import drain, enqueue, growth, idle, latency, memory, pickup, sqlite, startup
 
-ALL_ROWS = (*drain.ROWS, *enqueue.ROWS, *pickup.ROWS)
+ALL_ROWS = (
+    *drain.ROWS,
+    *enqueue.ROWS,
+    *pickup.ROWS,
+    *idle.ROWS,
+    *growth.ROWS,
+    *latency.ROWS,
+    *memory.ROWS,
+    *sqlite.ROWS,
+    *startup.ROWS,
+)
 """In the order of the table."""

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from asynq.bench.row import Row
 from asynq.bench.summary import Better, percentile
+from asynq.bench.system import WorkerOptions
 
 if TYPE_CHECKING:
     from asynq.bench.trial import Trial
@@ -25,6 +26,7 @@ class PickUpScenario:
     """Tasks are enqueued one after the other, at irregular intervals, for a worker that is otherwise idle."""
 
     store: str = "redis"
+    costly: bool = False
 
     @property
     def mode(self) -> str:
@@ -35,7 +37,7 @@ class PickUpScenario:
         """Milliseconds from just before an enqueue to the start of the handler."""
         trial.store.reset()
         seconds: list[float] = []
-        with trial.producer() as producer, trial.worker(CONCURRENCY) as worker:
+        with trial.producer() as producer, trial.worker(WorkerOptions(concurrency=CONCURRENCY)) as worker:
 
             def pick_up() -> float:
                 producer.ask("now 1")

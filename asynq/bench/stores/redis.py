@@ -92,6 +92,10 @@ class RedisStore:
         """The server's version."""
         return {"redis": self.connection.info("server")["redis_version"]}
 
+    def commands(self) -> int:
+        """Commands that the server has processed, those of scripts and this request included."""
+        return int(self.connection.info("stats")["total_commands_processed"])
+
     def close(self) -> None:
         """Empty the database, and end the server if the benchmark has started it."""
         try:

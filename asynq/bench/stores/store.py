@@ -40,6 +40,10 @@ class MeasuredStore(Protocol):
         """CPU time that the store's own process has used; 0 if it has none."""
         ...
 
+    def commands(self) -> int:
+        """Commands that the store has processed, this request included; 0 if it does not count them."""
+        ...
+
     def describe(self) -> dict[str, str]:
         """Facts for the report."""
         ...

@@ -1,0 +1,72 @@
+"""What an idle worker asks of Redis, and how much memory it has."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asynq.bench.cpu import resident_bytes
+from asynq.bench.row import Row
+from asynq.bench.summary import Better
+from asynq.bench.system import WorkerOptions
+
+if TYPE_CHECKING:
+    from asynq.bench.trial import Trial
+
+SECONDS = 20
+"""As long as several periods of every loop of a worker but the slowest."""
+SETTLE = 2
+"""Seconds after its first task until a worker counts as idle."""
+CONCURRENCY = 10
+
+
+@frozen(kw_only=True)
+class IdleScenario:
+    """A worker has started, has run one task, and has no other."""
+
+    store: str = "redis"
+    costly: bool = True
+
+    @property
+    def mode(self) -> str:
+        """See `Scenario`."""
+        return "now"
+
+    def measure(self, trial: Trial) -> dict[str, float]:
+        """Commands a second, and resident memory in MB of the worker with its helper processes."""
+        trial.store.reset()
+        with trial.producer() as producer, trial.worker(WorkerOptions(concurrency=CONCURRENCY)) as worker:
+            producer.ask("now 1")
+            worker.reports.seconds("pickup", worker.child)
+            producer.stop()
+            time.sleep(SETTLE)
+            seconds = 2 if trial.quick else SECONDS
+            before = trial.store.commands()
+            time.sleep(seconds)
+            commands = trial.store.commands() - before - 1
+            memory = resident_bytes(worker.child.pid)
+        return {"commands": commands / seconds, "memory_mb": memory / 1e6}
+
+
+ROWS = (
+    Row(
+        name="idle-commands",
+        title="idle worker, Redis commands, scripts included",
+        unit="commands/s",
+        better=Better.LOWER,
+        scenario=IdleScenario(),
+        figure="commands",
+        floor=3.0,
+        goal=1.5,
+    ),
+    Row(
+        name="memory-start",
+        title="memory of an idle worker, keeper included",
+        unit="MB",
+        better=Better.LOWER,
+        scenario=IdleScenario(),
+        figure="memory_mb",
+    ),
+)

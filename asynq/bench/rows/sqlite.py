@@ -1,0 +1,59 @@
+"""The same measurements on a SQLite file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.bench.drivers.harness import BATCH
+from asynq.bench.row import Row
+from asynq.bench.rows.drain import DrainScenario
+from asynq.bench.rows.enqueue import EnqueueScenario
+from asynq.bench.rows.latency import CancelScenario, WaitScenario
+from asynq.bench.rows.pickup import PickUpScenario
+from asynq.bench.summary import Better
+
+if TYPE_CHECKING:
+    from asynq.bench.trial import Scenario
+
+SQLITE = "sqlite"
+
+
+def _rate(scenario: Scenario, name: str, title: str, calibration: str) -> Row:
+    return Row(
+        name=name,
+        title=title,
+        unit="tasks/s",
+        better=Better.HIGHER,
+        scenario=scenario,
+        figure="rate",
+        calibration=calibration,
+    )
+
+
+def _latency(scenario: Scenario, name: str, title: str, figure: str) -> Row:
+    return Row(name=name, title=title, unit="ms", better=Better.LOWER, scenario=scenario, figure=figure)
+
+
+ROWS = (
+    _rate(
+        EnqueueScenario(mode="one", tasks=1_000, store=SQLITE),
+        "sqlite-enqueue",
+        "SQLite: enqueue, sync, one by one",
+        "S1",
+    ),
+    _rate(
+        EnqueueScenario(mode="many", tasks=10_000, batch=BATCH, store=SQLITE),
+        "sqlite-enqueue-many",
+        "SQLite: enqueue_many of 1,000",
+        "S50",
+    ),
+    _rate(
+        DrainScenario(concurrency=50, tasks=5_000, store=SQLITE),
+        "sqlite-drain-50",
+        "SQLite: drain, async handlers, concurrency 50",
+        "S50",
+    ),
+    _latency(PickUpScenario(store=SQLITE), "sqlite-pickup-p99", "SQLite: idle pick-up p99", "p99"),
+    _latency(CancelScenario(store=SQLITE), "sqlite-cancel", "SQLite: cancellation, p50", "p50"),
+    _latency(WaitScenario(store=SQLITE), "sqlite-wait", "SQLite: wait for a result, p50", "p50"),
+)
