@@ -10,10 +10,9 @@ from asynq_redis.operations import (
     inspect,
     limits,
     manage,
+    one_round,
     presence,
-    produce,
     schedule,
-    settle,
     upkeep,
 )
 
@@ -25,9 +24,8 @@ __all__ = [
     "inspect",
     "limits",
     "manage",
+    "one_round",
     "presence",
-    "produce",
     "schedule",
-    "settle",
     "upkeep",
 ]

@@ -1,4 +1,4 @@
-"""Dequeue, ExtendLease, WriteResult."""
+"""Dequeue."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import redis
 from msgspec.structs import replace
 
 from asynq.brokerkit.transitions import log_set_aside
-from asynq.errors import BrokerRefusedError, LeaseLostError
+from asynq.errors import BrokerRefusedError
 from asynq.protocol.message import Delivery
-from asynq.protocol.ops import MAX_BATCH, Dequeue, Extended, ExtendLease, WriteResult
-from asynq_redis.lua.scripts import DEQUEUE, EXTEND, WRITE_RESULT
-from asynq_redis.operations.batching import Item, Undecodable, call_for_items, read_message, run_in_calls
+from asynq.protocol.ops import MAX_BATCH, Dequeue
+from asynq_redis.lua.scripts import DEQUEUE
 from asynq_redis.operations.cluster_dequeue import dequeue_across_servers
 from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
+from asynq_redis.operations.undecodable import Undecodable, read_message
 from asynq_redis.transport.requests import Command, Request, ScriptCall
-from asynq_redis.wire.keys import QueueKeys
+from asynq_redis.wire.keys import QueueKeys, keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asynq.protocol.message import Lease
     from asynq_redis.transport.requests import Arg, Reply
 
 _ROUNDS = 4
@@ -101,7 +100,7 @@ def _dequeue_call(op: Dequeue, queues: Sequence[str], context: CallContext) -> S
     keys: list[str] = []
     facts: list[str | int] = []
     for queue in queues:
-        of = QueueKeys(queue)
+        of = keys_of(queue)
         keys += (of.pending, of.active, of.lease, of.paused, of.taken(op.token))
         facts += (of.prefix, op.limits.get(queue, ""))
     numbers = {queue: str(number) for number, queue in enumerate(queues, start=1)}
@@ -123,46 +122,3 @@ def _delivery(op: Dequeue, queue: str, now: int, facts: Sequence[Reply]) -> Deli
         cancel=cancel.decode(errors="replace"),
         delivered_at=now,
     )
-
-
-@implements(ExtendLease)
-def extend_lease(ops: Sequence[ExtendLease], context: CallContext) -> Steps[list[Any]]:
-    """Extend leases, in one call per queue."""
-
-    def answer(place: int, reply: Reply) -> Any:
-        if reply == 0:
-            return lease_lost(ops[place].lease)
-        return Extended(expires_at=reply[0], cancel=reply[1].decode(errors="replace"))
-
-    return (
-        yield from run_in_calls(
-            [(op.lease.queue, _lease_item(op.lease, op.duration)) for op in ops],
-            lambda queue, items: call_for_items(
-                EXTEND, (QueueKeys(queue).lease,), (context.now_argument(),), items
-            ),
-            answer,
-            context,
-        )
-    )
-
-
-@implements(WriteResult)
-def write_result(ops: Sequence[WriteResult], context: CallContext) -> Steps[list[Any]]:
-    """Write results, in one call per queue."""
-    return (
-        yield from run_in_calls(
-            [(op.lease.queue, _lease_item(op.lease, op.result)) for op in ops],
-            lambda queue, items: call_for_items(WRITE_RESULT, (QueueKeys(queue).lease,), (), items),
-            lambda place, reply: None if reply else lease_lost(ops[place].lease),
-            context,
-        )
-    )
-
-
-def _lease_item(lease: Lease, what: bytes | int) -> Item:
-    return Item((QueueKeys(lease.queue).task(lease.task_id),), (lease.task_id, lease.token, what))
-
-
-def lease_lost(lease: Lease) -> LeaseLostError:
-    """The error for a lease that is no longer held."""
-    return LeaseLostError(lease.queue, lease.task_id)

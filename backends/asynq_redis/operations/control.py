@@ -20,9 +20,9 @@ from asynq.protocol.ops import (
 )
 from asynq.task_state import TaskState
 from asynq_redis.lua.scripts import GET_TASK, LIST_TASKS, PAUSE, STATS, SUM_GROUPS
-from asynq_redis.operations.batching import Undecodable, read_message
 from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
-from asynq_redis.operations.produce import state_named
+from asynq_redis.operations.one_round import state_named
+from asynq_redis.operations.undecodable import Undecodable, read_message
 from asynq_redis.transport.requests import Command, Request, ScriptCall
 from asynq_redis.wire import task_message
 from asynq_redis.wire.keys import ALL_QUEUES, QueueKeys

@@ -22,7 +22,7 @@ from asynq_redis.lua.scripts import (
 )
 from asynq_redis.operations.control import collection_of
 from asynq_redis.operations.execution import implements, per_operation
-from asynq_redis.operations.produce import state_named
+from asynq_redis.operations.one_round import state_named
 from asynq_redis.transport.requests import Command, Request, ScriptCall
 from asynq_redis.wire import task_message
 from asynq_redis.wire.keys import ALL_QUEUES, QueueKeys, with_neighbour

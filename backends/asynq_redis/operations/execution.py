@@ -14,8 +14,6 @@ from collections.abc import Callable, Generator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import field, frozen
-
 from asynq.errors import UnsupportedOperationError
 from asynq.protocol.broker_time import BrokerTime
 from asynq_redis.transport.requests import Reply, Request
@@ -29,26 +27,31 @@ T = TypeVar("T")
 Steps = Generator[list[Request], list[Reply], T]
 
 
-@frozen(kw_only=True)
 class CallContext:
     """Context of one `execute_many` call, shared by all its handlers."""
 
-    clock: Clock | None
-    """The injected clock. None: the scripts use the server's TIME."""
-    clustered: bool = False
-    """True if queues may be on different servers. Then a script call must not have keys of two queues."""
-    known_queues: set[str] = field(factory=set)
-    """Names of the queues that this broker has added to the list of all queues."""
-    resent: dict[int, Request] = field(factory=dict)
-    """Requests that were sent again because the reply to an earlier copy was lost. Keyed by identity."""
-    time: BrokerTime = field(factory=BrokerTime)
-    """Estimate of the servers' time."""
-    started_at: int = field(init=False)
-    """Mark of `time` from before the first request."""
+    __slots__ = ("clock", "clustered", "known_queues", "resent", "started_at", "time")
 
-    @started_at.default
-    def _mark(self) -> int:
-        return self.time.mark()
+    def __init__(
+        self,
+        *,
+        clock: Clock | None,
+        clustered: bool = False,
+        known_queues: set[str] | None = None,
+        time: BrokerTime | None = None,
+    ) -> None:
+        self.clock = clock
+        """The injected clock. None: the scripts use the server's TIME."""
+        self.clustered = clustered
+        """True if queues may be on different servers. Then a script call must not have keys of two queues."""
+        self.known_queues = set() if known_queues is None else known_queues
+        """Names of the queues that this broker has added to the list of all queues."""
+        self.time = BrokerTime() if time is None else time
+        """Estimate of the servers' time."""
+        self.started_at = self.time.mark()
+        """Mark of `time` from before the first request."""
+        self.resent: dict[int, Request] = {}
+        """Requests that were sent again because the reply to an earlier copy was lost. Keyed by identity."""
 
     def was_resent(self, request: Request) -> bool:
         """Whether an earlier copy of the request may have been applied."""
@@ -120,31 +123,34 @@ def interleaved(runs: Sequence[Steps[Any]]) -> Steps[list[Any]]:
         replies = {place: list(islice(received, len(requests))) for place, requests in waiting.items()}
 
 
+def _mixed(ops: Sequence[Op[Any]], context: CallContext) -> Steps[list[Any]]:
+    """Run operations of several types in common rounds."""
+    by_type: dict[type[Op[Any]], list[int]] = {}
+    for place, op in enumerate(ops):
+        by_type.setdefault(type(op), []).append(place)
+    runs = [_handler(type_)([ops[place] for place in places], context) for type_, places in by_type.items()]
+    answers: list[Any] = [None] * len(ops)
+    for places, found in zip(by_type.values(), (yield from interleaved(runs)), strict=True):
+        for place, answer in zip(places, found, strict=True):
+            answers[place] = answer
+    return answers
+
+
 class Batch:
     """Operations in progress. Each round is one list of requests and one list of replies."""
 
     def __init__(self, ops: Sequence[Op[Any]], context: CallContext) -> None:
-        self.answers: list[Any] = [None] * len(ops)
+        self.answers: list[Any] = []
         self.requests: list[Request] = []
         """Requests of the current round. Empty when all operations are finished."""
-        by_type: dict[type[Op[Any]], list[int]] = {}
-        for place, op in enumerate(ops):
-            by_type.setdefault(type(op), []).append(place)
-        self._places = list(by_type.values())
-        self._run = interleaved(
-            [_handler(type_)([ops[place] for place in places], context) for type_, places in by_type.items()]
-        )
-        self._advance(None)
+        types = {type(op) for op in ops}
+        self._run = _handler(types.pop())(ops, context) if len(types) == 1 else _mixed(ops, context)
+        self.feed(None)
 
-    def feed(self, replies: Sequence[Reply]) -> None:
+    def feed(self, replies: list[Reply] | None) -> None:
         """Pass the replies, in the order of `requests`. Afterwards `requests` is the next round."""
-        self._advance(list(replies))
-
-    def _advance(self, replies: list[Reply] | None) -> None:
         try:
             self.requests = next(self._run) if replies is None else self._run.send(replies)
         except StopIteration as end:
             self.requests = []
-            for places, answers in zip(self._places, end.value, strict=True):
-                for place, answer in zip(places, answers, strict=True):
-                    self.answers[place] = answer
+            self.answers = end.value

@@ -35,9 +35,10 @@ from asynq_redis.lua.scripts import (
     RETURN_SET,
     TAKE_GROUP,
 )
-from asynq_redis.operations import produce
-from asynq_redis.operations.batching import Undecodable, read_message
+from asynq_redis.operations.calls import OpenCall
 from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
+from asynq_redis.operations.one_round import append_enqueue, read_enqueued, target_keys
+from asynq_redis.operations.undecodable import Undecodable, read_message
 from asynq_redis.transport.requests import Request, ScriptCall
 from asynq_redis.wire import task_message
 from asynq_redis.wire.keys import ALL_QUEUES, QueueKeys, with_neighbour
@@ -163,20 +164,19 @@ implements(ExtendAggregation)(per_operation(_extend))
 
 def _finish(op: FinishAggregation, context: CallContext) -> Steps[Any]:
     keys, own = _own_keys(op.taken)
-    item = produce.item_of(op.enqueue)
+    call = OpenCall(keys, [*target_keys(keys), *own], [context.now_argument(), keys.prefix])
+    append_enqueue(op.enqueue, call, context)
     # A lock of another queue, which only damaged data can name, would be in another slot.
     locks = dict.fromkeys(m.unique_key for m in op.taken.messages if m.unique_key.startswith(keys.prefix))
-    fixed = (keys.pending, keys.scheduled, keys.groups, keys.archived, keys.completed)
-    args = (context.now_argument(), keys.prefix, *item.args)
     listed, reply = yield [
         ScriptCall(LIST_QUEUES, with_neighbour(ALL_QUEUES), (op.taken.queue,)),
-        ScriptCall(FINISH_SET, (*fixed, *own, *item.keys, *locks), args),
+        ScriptCall(FINISH_SET, (*call.keys, *locks), call.args),
     ]
     if isinstance(reply, redis.RedisError):
         return reply
     if reply[0] == _LOST:
         return (yield from _lost(op.taken))
-    return listed if isinstance(listed, redis.RedisError) else produce.answer_to(op.enqueue, reply)
+    return listed if isinstance(listed, redis.RedisError) else read_enqueued(op.enqueue, reply)
 
 
 implements(FinishAggregation)(per_operation(_finish))

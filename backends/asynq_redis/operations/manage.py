@@ -33,25 +33,19 @@ from asynq.protocol.ops import (
 from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
 from asynq_redis.lua.scripts import CANCEL, DELETE_QUEUE, LIST_QUEUES, MOVE, MOVE_FIRST, UPDATE_PAYLOAD
-from asynq_redis.operations.batching import (
-    Item,
-    Undecodable,
-    call_for_items,
-    lock_key,
-    read_message,
-    run_in_calls,
-)
+from asynq_redis.operations.calls import OneRound, OpenCall, lock_key
 from asynq_redis.operations.control import collection_of, queue_stats
-from asynq_redis.operations.execution import implements, per_operation
-from asynq_redis.operations.produce import state_named
+from asynq_redis.operations.execution import HANDLERS, implements, per_operation
+from asynq_redis.operations.one_round import state_named
+from asynq_redis.operations.undecodable import Undecodable, read_message
 from asynq_redis.transport.requests import Command, Request, ScriptCall
 from asynq_redis.wire import task_message
 from asynq_redis.wire.keys import ALL_QUEUES, CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys, with_neighbour
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from asynq_redis.operations.execution import CallContext, Handler, Steps
+    from asynq_redis.operations.execution import CallContext, Steps
     from asynq_redis.transport.requests import Reply
 
 _MOVED, _REFUSED = 1, -1
@@ -69,40 +63,35 @@ def _stations(keys: QueueKeys) -> tuple[str, ...]:
     return (keys.pending, keys.scheduled, keys.retry, keys.archived, keys.completed, keys.groups)
 
 
-def _mover(to: str, verb: str) -> Handler:
-    """Make the handler of an operation that moves single tasks, in one call per queue."""
+def _mover(to: str, verb: str) -> OneRound:
+    """An operation that moves single tasks."""
 
-    def handler(ops: Sequence[Any], context: CallContext) -> Steps[list[Any]]:
-        def call(common: tuple[str, int, int], items: list[Item]) -> ScriptCall:
-            queue, *bounds = common
-            keys = QueueKeys(queue)
-            return call_for_items(
-                MOVE, _stations(keys), (context.now_argument(), keys.prefix, to, *bounds), items
-            )
+    def append(op: Any, call: OpenCall, context: CallContext) -> int:  # noqa: ARG001 - see OneRound.append
+        call.keys.append(call.queue.task(op.task_id))
+        call.args.append(op.task_id)
+        return len(op.task_id)
 
-        def answer(place: int, reply: Reply) -> Any:
-            op = ops[place]
-            code, *state = reply
-            if code == _MOVED:
-                return None
-            found = state_named(state[0]) if code == _REFUSED else None
-            if found is None:
-                return TaskNotFoundError(op.queue, op.task_id)
-            return TaskStateError(op.queue, op.task_id, found, verb)
+    def read(op: Any, reply: Reply) -> Any:
+        code, *state = reply
+        if code == _MOVED:
+            return None
+        found = state_named(state[0]) if code == _REFUSED else None
+        if found is None:
+            return TaskNotFoundError(op.queue, op.task_id)
+        return TaskStateError(op.queue, op.task_id, found, verb)
 
-        return (
-            yield from run_in_calls(
-                [((op.queue, *_bounds(op)), Item((_task_key(op),), (op.task_id,))) for op in ops],
-                call,
-                answer,
-                context,
-            )
-        )
-
-    return handler
+    return OneRound(
+        script=MOVE,
+        queue=lambda op: op.queue,
+        fixed_keys=_stations,
+        fixed_args=lambda keys, context: (context.now_argument(), keys.prefix, to),
+        bounds=_bounds,
+        append=append,
+        read=read,
+    )
 
 
-def _task_key(op: RunTask | ArchiveTask | DeleteTask | UpdatePayload) -> str:
+def _task_key(op: UpdatePayload) -> str:
     return QueueKeys(op.queue).task(op.task_id)
 
 
@@ -110,9 +99,9 @@ def _bounds(op: RunTask | ArchiveTask | DeleteTask) -> tuple[int, int]:
     return (op.max_size, op.max_age) if isinstance(op, ArchiveTask) else (0, 0)
 
 
-implements(RunTask)(_mover("pending", "run"))
-implements(ArchiveTask)(_mover("archived", "archive"))
-implements(DeleteTask)(_mover("deleted", "delete"))
+HANDLERS[RunTask] = _mover("pending", "run").steps
+HANDLERS[ArchiveTask] = _mover("archived", "archive").steps
+HANDLERS[DeleteTask] = _mover("deleted", "delete").steps
 
 
 def _move_first(op: MoveTasks, context: CallContext) -> Steps[Any]:

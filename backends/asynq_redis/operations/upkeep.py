@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 
@@ -21,22 +21,13 @@ from asynq.protocol.ops import (
     TrimArchive,
 )
 from asynq_redis.lua.scripts import ADOPT, FORWARD, LIST_LOST, PURGE, RECOVER, TRIM
-from asynq_redis.operations.batching import (
-    Item,
-    Undecodable,
-    call_for_items,
-    lock_key,
-    read_message,
-    run_in_calls,
-)
-from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
+from asynq_redis.operations.calls import OneRound, OpenCall, lock_key
+from asynq_redis.operations.execution import HANDLERS, CallContext, Steps, implements, per_operation
+from asynq_redis.operations.undecodable import Undecodable, read_message
 from asynq_redis.transport.requests import Command, Request, ScriptCall
 from asynq_redis.wire import task_message
 from asynq_redis.wire.keys import ALL_QUEUES, QueueKeys
 from asynq_redis.wire.times import score_instant
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 """Bytes of messages after which the remaining lost leases are left for the next call."""
@@ -91,35 +82,6 @@ def _list_lost(op: ListLostLeases, context: CallContext) -> Steps[Any]:
 implements(ListLostLeases)(per_operation(_list_lost))
 
 
-@implements(Recover)
-def recover(ops: Sequence[Recover], context: CallContext) -> Steps[list[Any]]:
-    """Recover tasks from lost workers, in one call per queue."""
-
-    def call(common: tuple[str, int, int], items: list[Item]) -> ScriptCall:
-        queue, *bounds = common
-        keys = QueueKeys(queue)
-        fixed = (
-            keys.active,
-            keys.lease,
-            keys.pending,
-            keys.retry,
-            keys.archived,
-            keys.processed,
-            keys.failed,
-        )
-        return call_for_items(RECOVER, fixed, (context.now_argument(), keys.prefix, *bounds), items)
-
-    return (
-        yield from run_in_calls(
-            [((op.lost.message.queue, op.max_size, op.max_age), _recover_item(op, context)) for op in ops],
-            call,
-            lambda _, reply: reply == 1,
-            context,
-            resent=_maybe_recovered,
-        )
-    )
-
-
 def _maybe_recovered(answer: Any) -> Any:
     """If a request that was sent again finds the lease gone, its first copy or another server took it."""
     if answer is False:
@@ -127,15 +89,31 @@ def _maybe_recovered(answer: Any) -> Any:
     return answer
 
 
-def _recover_item(op: Recover, context: CallContext) -> Item:
+def _append_recovery(op: Recover, call: OpenCall, context: CallContext) -> int:
     message = op.lost.message
     score, _, token = op.lost.observed.partition(" ")
-    task = QueueKeys(message.queue).task(message.id)
     spent = 1 if message.retried < message.max_retry else 0
     failed = task_message.failed(message, op.error, context.seconds(), spent=spent)
-    delay = op.delay if op.to == "retry" else 0
     change = task_message.encode_change(message, failed)
-    return Item((task, lock_key(task, message)), (message.id, score, token, op.to, delay, change))
+    task = call.queue.task(message.id)
+    call.keys += (task, lock_key(task, message))
+    call.args += (message.id, score, token, op.to, op.delay if op.to == "retry" else 0, change)
+    return len(change)
+
+
+HANDLERS[Recover] = OneRound(
+    script=RECOVER,
+    queue=lambda op: op.lost.message.queue,
+    fixed_keys=lambda keys: (
+        *(keys.active, keys.lease, keys.pending, keys.retry, keys.archived),
+        *(keys.processed, keys.failed),
+    ),
+    fixed_args=lambda keys, context: (context.now_argument(), keys.prefix),
+    bounds=lambda op: (op.max_size, op.max_age),
+    append=_append_recovery,
+    read=lambda _, reply: reply == 1,
+    read_resent=_maybe_recovered,
+).steps
 
 
 def _adopt(op: AdoptOrphans, context: CallContext) -> Steps[Any]:

@@ -57,8 +57,8 @@ class ScriptCall:
     """A call of one of the Lua scripts. All its keys are in one slot."""
 
     script: LuaScript
-    keys: tuple[str | bytes, ...]
-    args: tuple[Arg, ...] = ()
+    keys: Sequence[str | bytes]
+    args: Sequence[Arg] = ()
     size: int = field(eq=False)
     """Approximate size in bytes."""
 

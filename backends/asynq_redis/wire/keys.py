@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property, lru_cache
+
 from attrs import frozen
 
 ALL_QUEUES = "asynq:queues"
@@ -36,68 +38,68 @@ def mark_beside(key: str | bytes) -> str:
     return f"{name.partition('}')[0]}}}:py:mark"
 
 
-@frozen
+@frozen(slots=False)
 class QueueKeys:
     """The keys of one queue. All are in one slot because the queue's name is their hash tag."""
 
     queue: str
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """Common prefix of the queue's keys."""
         return f"asynq:{{{self.queue}}}:"
 
-    @property
+    @cached_property
     def pending(self) -> str:
         """LIST of task ids. The next one to run is on the right."""
         return f"{self.prefix}pending"
 
-    @property
+    @cached_property
     def active(self) -> str:
         """LIST of task ids. The latest one dequeued is on the left."""
         return f"{self.prefix}active"
 
-    @property
+    @cached_property
     def lease(self) -> str:
         """ZSET of task ids by the second their lease expires. Python writes a fraction, Go an integer."""
         return f"{self.prefix}lease"
 
-    @property
+    @cached_property
     def scheduled(self) -> str:
         """ZSET of task ids by the Unix second at which they are due."""
         return f"{self.prefix}scheduled"
 
-    @property
+    @cached_property
     def retry(self) -> str:
         """ZSET of task ids by the Unix second at which they are due."""
         return f"{self.prefix}retry"
 
-    @property
+    @cached_property
     def archived(self) -> str:
         """ZSET of task ids by the Unix second at which they were archived."""
         return f"{self.prefix}archived"
 
-    @property
+    @cached_property
     def completed(self) -> str:
         """ZSET of task ids by the Unix second at which their retention ends."""
         return f"{self.prefix}completed"
 
-    @property
+    @cached_property
     def groups(self) -> str:
         """SET of the names of groups that may hold tasks."""
         return f"{self.prefix}groups"
 
-    @property
+    @cached_property
     def paused(self) -> str:
         """STRING that exists while the queue is paused."""
         return f"{self.prefix}paused"
 
-    @property
+    @cached_property
     def processed(self) -> str:
         """STRING with the number of finished runs. With a date appended, those of one day."""
         return f"{self.prefix}processed"
 
-    @property
+    @cached_property
     def failed(self) -> str:
         """STRING with the number of failed runs. With a date appended, those of one day."""
         return f"{self.prefix}failed"
@@ -110,12 +112,12 @@ class QueueKeys:
         """ZSET of the task ids of one group by the Unix second at which they were added."""
         return f"{self.prefix}g:{group}"
 
-    @property
+    @cached_property
     def aggregation_sets(self) -> str:
         """ZSET of the keys of aggregation sets by the Unix second at which their hold ends."""
         return f"{self.prefix}aggregation_sets"
 
-    @property
+    @cached_property
     def holding_tasks(self) -> tuple[str, ...]:
         """Keys of which at least one exists while the queue has tasks."""
         return (
@@ -134,6 +136,10 @@ class QueueKeys:
     def last_tick(self, entry_id: str) -> str:
         """STRING with the latest decided tick of a periodic task, until the key expires. Python only."""
         return f"{self.prefix}py:tick:{entry_id}"
+
+
+keys_of = lru_cache(maxsize=1024)(QueueKeys)
+"""The keys of a queue, with the names that were made before."""
 
 
 @frozen

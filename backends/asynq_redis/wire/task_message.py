@@ -40,6 +40,9 @@ _TaskMessage = message_classes(
     "asynq", {"TaskMessage": {number: (name, kind) for number, (name, _, kind) in _FIELDS.items()}}
 )["TaskMessage"]
 _NAMES = tuple((name, attribute) for name, attribute, _ in _FIELDS.values())
+_USUAL = frozenset({"type", "payload", "id", "queue", "max_retry", "timeout", "headers"})
+_RARE = tuple((name, attribute) for name, attribute in _NAMES if attribute not in _USUAL)
+"""The fields that few messages have. A field without a value is not encoded."""
 
 
 def encode(message: TaskMessage) -> bytes:
@@ -48,8 +51,20 @@ def encode(message: TaskMessage) -> bytes:
     Raises:
         ValueError: A value does not fit its field.
     """
-    values = {name: value for name, attribute in _NAMES if (value := getattr(message, attribute))}
-    data: bytes = _TaskMessage(**values).SerializeToString(deterministic=True)
+    encoded = _TaskMessage(
+        type=message.type,
+        payload=message.payload,
+        id=message.id,
+        queue=message.queue,
+        retry=message.max_retry,
+        timeout=message.timeout,
+    )
+    for name, attribute in _RARE:
+        if value := getattr(message, attribute):
+            setattr(encoded, name, value)
+    if message.headers:
+        encoded.headers.update(message.headers)
+    data: bytes = encoded.SerializeToString(deterministic=True)
     return data
 
 
@@ -84,7 +99,7 @@ def decode(data: bytes) -> TaskMessage:
         type=found.type,
         queue=found.queue,
         payload=found.payload,
-        headers=dict(found.headers),
+        headers=dict(found.headers) if found.headers else {},
         max_retry=found.retry,
         retried=found.retried,
         error=found.error_msg,

@@ -1,0 +1,230 @@
+"""The operations that one round answers: Enqueue, ExtendLease, WriteResult and the settlements.
+
+Each is a row of a table, see OneRound.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+from msgspec.structs import replace
+
+from asynq.errors import (
+    BrokerRefusedError,
+    DuplicateTaskError,
+    LeaseLostError,
+    TaskIDConflictError,
+)
+from asynq.protocol.ops import (
+    Archive,
+    Complete,
+    Done,
+    Enqueue,
+    Enqueued,
+    Extended,
+    ExtendLease,
+    Requeue,
+    Retry,
+    WriteResult,
+)
+from asynq.task_state import TaskState
+from asynq_redis.lua import scripts
+from asynq_redis.operations.calls import OneRound, OpenCall, lock_key
+from asynq_redis.operations.execution import HANDLERS
+from asynq_redis.wire import task_message
+
+if TYPE_CHECKING:
+    from asynq.protocol.message import Lease
+    from asynq.protocol.ops import Op
+    from asynq_redis.operations.execution import CallContext
+    from asynq_redis.transport.requests import Arg, Reply
+    from asynq_redis.wire.keys import QueueKeys
+
+_MADE, _CONFLICT, _DUPLICATE = 1, 0, -1
+_STATES = {state.value.encode(): state for state in TaskState}
+
+
+# --- enqueue --------------------------------------------------------------------------------------------
+
+
+def target_keys(keys: QueueKeys) -> tuple[str, ...]:
+    """The keys of a queue that lua/lib/enqueue.lua takes."""
+    return keys.pending, keys.scheduled, keys.groups, keys.archived, keys.completed
+
+
+def append_enqueue(op: Enqueue, call: OpenCall, context: CallContext) -> int:  # noqa: ARG001 - see OneRound.append
+    """Append what lua/lib/enqueue.lua takes for one task."""
+    message, unique = op.message, op.unique
+    if unique is not None and not message.unique_key:
+        raise ValueError("unique: the message has no unique_key")
+    task = call.queue.task(message.id)
+    data = task_message.encode(message)
+    call.keys += (
+        task,
+        lock_key(task, message) if unique else task,
+        call.queue.group(message.group) if message.group else task,
+    )
+    call.args += (
+        message.id,
+        data,
+        "" if op.process_at is None else op.process_at,
+        "" if op.process_in is None else op.process_in,
+        message.group,
+        op.enqueue_id,
+        unique.ttl if unique else "",
+        unique.until if unique else "",
+        "1" if unique and unique.keep else "",
+        "1" if op.on_conflict == "replace_finished" else "",
+    )
+    return len(data) + len(message.id)
+
+
+def read_enqueued(op: Enqueue, reply: Reply) -> Any:
+    """The answer from the script's reply for one task."""
+    message = op.message
+    code, detail, *rest = reply
+    if code == _MADE:
+        return Enqueued(state=_STATES[detail], due_at=rest[0])
+    if code == _CONFLICT:
+        return TaskIDConflictError(message.queue, message.id, state_named(detail))
+    if code == _DUPLICATE:
+        return DuplicateTaskError(message.queue, message.type, detail.decode().removeprefix("expiry:"))
+    return BrokerRefusedError(detail.decode(errors="replace"))
+
+
+def state_named(name: bytes) -> TaskState | None:
+    """The state in a task hash. None if it is unknown."""
+    return _STATES.get(name)
+
+
+# --- leases ---------------------------------------------------------------------------------------------
+
+
+def _append_lease(lease: Lease, what: bytes | int, call: OpenCall) -> int:
+    call.keys.append(call.queue.task(lease.task_id))
+    call.args += (lease.task_id, lease.token, what)
+    return 0 if isinstance(what, int) else len(what)
+
+
+def _read_extended(op: ExtendLease, reply: Reply) -> Any:
+    if reply == 0:
+        return lease_lost(op.lease)
+    return Extended(expires_at=reply[0], cancel=reply[1].decode(errors="replace"))
+
+
+def lease_lost(lease: Lease) -> LeaseLostError:
+    """The error for a lease that is no longer held."""
+    return LeaseLostError(lease.queue, lease.task_id)
+
+
+# --- settlement -----------------------------------------------------------------------------------------
+
+
+def _append_settlement(op: Any, call: OpenCall, *args: Arg) -> int:
+    message, token = op.delivery.message, op.delivery.token
+    task = call.queue.task(message.id)
+    call.keys += (task, message.unique_key or task)
+    call.args += (message.id, token, *args)
+    call.rest[call.queue.taken(token)] = None
+    return sum([len(arg) for arg in args if isinstance(arg, bytes)])
+
+
+def _append_complete(op: Complete, call: OpenCall, context: CallContext) -> int:
+    stored, result = op.delivery.message, op.result
+    change = task_message.encode_change(stored, replace(stored, completed_at=context.seconds()))
+    return _append_settlement(
+        op, call, change, stored.retention, "" if result is None else "1", "" if result is None else result
+    )
+
+
+def _append_retry(op: Retry, call: OpenCall, context: CallContext) -> int:
+    stored = op.delivery.message
+    message = task_message.failed(stored, op.error, context.seconds(), spent=int(op.failure))
+    change = task_message.encode_change(stored, message)
+    return _append_settlement(op, call, change, op.delay, "1" if op.failure else "")
+
+
+def _append_archive(op: Archive, call: OpenCall, context: CallContext) -> int:
+    stored = op.delivery.message
+    message = task_message.failed(stored, op.error, context.seconds())
+    return _append_settlement(op, call, task_message.encode_change(stored, message))
+
+
+def _settled(op: Any, reply: Reply) -> Any:
+    return None if reply else lease_lost(op.delivery.lease)
+
+
+def _maybe_settled(answer: Any) -> Any:
+    """If a request that was sent again finds the lease lost, the first copy has most likely settled it."""
+    return evolve(answer, maybe_applied=True) if isinstance(answer, LeaseLostError) else answer
+
+
+def _settlement(script: scripts.LuaScript, fixed_keys: Any, append: Any, **options: Any) -> OneRound:
+    return OneRound(
+        script=script,
+        queue=lambda op: op.delivery.message.queue,
+        fixed_keys=fixed_keys,
+        append=append,
+        read=_settled,
+        read_resent=_maybe_settled,
+        **options,
+    )
+
+
+# --- the table ------------------------------------------------------------------------------------------
+
+ROWS: dict[type[Op[Any]], OneRound] = {
+    Enqueue: OneRound(
+        script=scripts.ENQUEUE,
+        queue=lambda op: op.message.queue,
+        fixed_keys=target_keys,
+        append=append_enqueue,
+        read=read_enqueued,
+        creates_tasks=True,
+    ),
+    ExtendLease: OneRound(
+        script=scripts.EXTEND,
+        queue=lambda op: op.lease.queue,
+        fixed_keys=lambda keys: (keys.lease,),
+        append=lambda op, call, _: _append_lease(op.lease, op.duration, call),
+        read=_read_extended,
+    ),
+    WriteResult: OneRound(
+        script=scripts.WRITE_RESULT,
+        queue=lambda op: op.lease.queue,
+        fixed_keys=lambda keys: (keys.lease,),
+        fixed_args=lambda *_: (),
+        append=lambda op, call, _: _append_lease(op.lease, op.result, call),
+        read=lambda op, reply: None if reply else lease_lost(op.lease),
+    ),
+    Done: _settlement(
+        scripts.DONE,
+        lambda keys: (keys.active, keys.lease, keys.processed, keys.failed),
+        lambda op, call, _: _append_settlement(op, call),
+    ),
+    Complete: _settlement(
+        scripts.COMPLETE,
+        lambda keys: (keys.active, keys.lease, keys.completed, keys.processed, keys.failed),
+        _append_complete,
+    ),
+    Retry: _settlement(
+        scripts.RETRY,
+        lambda keys: (keys.active, keys.lease, keys.retry, keys.processed, keys.failed),
+        _append_retry,
+    ),
+    Archive: _settlement(
+        scripts.ARCHIVE,
+        lambda keys: (keys.active, keys.lease, keys.archived, keys.processed, keys.failed),
+        _append_archive,
+        fixed_args=lambda keys, context: (context.now_argument(), keys.prefix),
+        bounds=lambda op: (op.max_size, op.max_age),
+    ),
+    Requeue: _settlement(
+        scripts.REQUEUE,
+        lambda keys: (keys.active, keys.lease, keys.pending),
+        lambda op, call, _: _append_settlement(op, call),
+    ),
+}
+
+HANDLERS.update({operation: row.steps for operation, row in ROWS.items()})
