@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
@@ -25,7 +26,7 @@ from asynq.runtime.sync_async import completed
 from asynq_redis.events.listener import RedisListener
 from asynq_redis.events.routed_listener import RoutedListener
 from asynq_redis.events.watcher import RedisWatcher
-from asynq_redis.operations.execution import Batch, CallContext
+from asynq_redis.operations.execution import CallContext, steps_of
 from asynq_redis.transport import redis_errors
 from asynq_redis.transport.cluster import ClusterRouter
 from asynq_redis.transport.io import AwaitedIO, BlockingIO, ConnectionSettings
@@ -145,7 +146,7 @@ class BaseRedisBroker:
 
     def execute(self, op: Op[T], /) -> T:
         """See Broker."""
-        answer: T = unwrap(self.execute_many([op])[0])
+        answer: T = unwrap(completed(self._execute_all(self._blocking(), (op,)))[0])
         return answer
 
     def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
@@ -162,7 +163,7 @@ class BaseRedisBroker:
 
     async def aexecute(self, op: Op[T], /) -> T:
         """See Broker."""
-        answer: T = unwrap((await self.aexecute_many([op]))[0])
+        answer: T = unwrap((await self._execute_all(self._awaited(), (op,)))[0])
         return answer
 
     async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
@@ -190,35 +191,40 @@ class BaseRedisBroker:
         return next((address for address, queues in homes.items() if queue in queues), None)
 
     async def _execute_all(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
-        refused = [too_large(op, self._config.max_value_bytes) for op in ops]
+        limit = self._config.max_value_bytes
+        refused = [too_large(op, limit) for op in ops]
         if not any(refused):
-            return await self._send(transport, ops)
-        sent = await self._send(transport, [op for op, no in zip(ops, refused, strict=True) if no is None])
-        answers = iter(sent)
+            return await self._send(transport, ops) if ops else []
+        sendable = [op for op, no in zip(ops, refused, strict=True) if no is None]
+        answers = iter(await self._send(transport, sendable) if sendable else [])
         return [next(answers) if no is None else no for no in refused]
 
     async def _send(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
-        clustered = self._config.endpoint.kind == "cluster"
-        here = self._connections()
+        here = self._connections_here
         context = CallContext(
-            clock=self._config.clock, clustered=clustered, known_queues=here.known_queues, time=here.time
+            clock=self._config.clock,
+            clustered=self._config.endpoint.kind == "cluster",
+            known_queues=here.known_queues,
+            time=here.time,
         )
-        batch = Batch(ops, context)
-        resend = all(op.idempotent for op in ops)
-        first = True
-        while requests := batch.requests:
+        steps = steps_of(ops, context)
+        resend = all(map(_IDEMPOTENT, ops))
+        replies: list[Any] | None = None
+        while True:
+            try:
+                requests = next(steps) if replies is None else steps.send(replies)
+            except StopIteration as ended:
+                return [
+                    redis_errors.answer(op, answer) if isinstance(answer, RedisError) else answer
+                    for op, answer in zip(ops, ended.value, strict=True)
+                ]
             try:
                 replies = await transport.send(requests, resend=resend, resent=context.resent)
             except BrokerUnavailable as error:
+                first = replies is None
                 changes = not all(op.read_only for op in ops)
                 error.maybe_applied = changes and (error.maybe_applied or not first)
                 raise
-            batch.feed(replies)
-            first = False
-        return [
-            redis_errors.answer(op, answer) if isinstance(answer, RedisError) else answer
-            for op, answer in zip(ops, batch.answers, strict=True)
-        ]
 
     def _blocking(self) -> Transport:
         here = self._connections()
@@ -244,6 +250,9 @@ class BaseRedisBroker:
             config.settings,
             retry_budget=lambda began: RetryBudget(budget, began, time.monotonic, rng),
         )
+
+
+_IDEMPOTENT = attrgetter("idempotent")
 
 
 def _router(config: Config, io: ConnectionIO, rng: random.Random) -> Router:

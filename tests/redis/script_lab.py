@@ -17,7 +17,7 @@ from attrs import frozen
 from asynq.clock import FakeClock
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Dequeue, Enqueue, Examine
-from asynq_redis.operations.execution import Batch, CallContext
+from asynq_redis.operations.execution import CallContext, steps_of
 from asynq_redis.transport.requests import Command, ScriptCall
 
 if TYPE_CHECKING:
@@ -104,6 +104,23 @@ def _fits(counts: tuple[int, int, bool], given: int, items: int) -> bool:
     fixed, each, more = counts
     needed = fixed + each * items
     return given == needed or (more and given > needed)
+
+
+class Batch:
+    """Operations in progress."""
+
+    def __init__(self, ops: Sequence[Op[Any]], context: CallContext) -> None:
+        self.answers: list[Any] = []
+        self._steps = steps_of(ops, context)
+        self.requests: list[Request] = next(self._steps)
+        """Requests of the current round. Empty when all operations are finished."""
+
+    def feed(self, replies: list[Any]) -> None:
+        """Pass the replies, in the order of `requests`. Afterwards `requests` is the next round."""
+        try:
+            self.requests = self._steps.send(replies)
+        except StopIteration as end:
+            self.requests, self.answers = [], end.value
 
 
 class ScriptLab:

@@ -18,10 +18,10 @@ from asynq.protocol.ops import (
     TakeGroup,
 )
 from asynq.task_state import TaskState
-from asynq_redis.operations.execution import Batch, CallContext
+from asynq_redis.operations.execution import CallContext
 from asynq_redis.wire.sizes import LARGE_BYTES
 from asynq_redis.wire.task_message import encode
-from tests.redis.script_lab import ScriptLab, message
+from tests.redis.script_lab import Batch, ScriptLab, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable

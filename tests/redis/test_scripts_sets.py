@@ -16,8 +16,8 @@ from asynq.protocol.ops import (
     TakeGroup,
 )
 from asynq.task_state import TaskState
-from asynq_redis.operations.execution import Batch, CallContext
-from tests.redis.script_lab import ScriptLab, message
+from asynq_redis.operations.execution import CallContext
+from tests.redis.script_lab import Batch, ScriptLab, message
 
 if TYPE_CHECKING:
     from asynq.protocol.groups import AggregationSet

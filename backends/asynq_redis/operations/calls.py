@@ -42,11 +42,6 @@ class OpenCall:
     """Keys behind those of the operations, in order."""
 
 
-def now_only(queue: QueueKeys, context: CallContext) -> tuple[Arg, ...]:  # noqa: ARG001 - see OneRound.fixed_args
-    """The fixed arguments of most scripts."""
-    return (context.now_argument(),)
-
-
 @frozen(kw_only=True)
 class OneRound:
     """How operations of one type become script calls, and replies become their answers."""
@@ -55,7 +50,8 @@ class OneRound:
     queue: Callable[[Any], str]
     """The queue of an operation."""
     fixed_keys: Callable[[QueueKeys], tuple[str, ...]]
-    fixed_args: Callable[[QueueKeys, CallContext], tuple[Arg, ...]] = now_only
+    fixed_args: Callable[[QueueKeys, CallContext], tuple[Arg, ...]] | None = None
+    """None: the time, as most scripts take it."""
     bounds: Callable[[Any], tuple[int, int]] | None = None
     """Further fixed arguments, which all operations of a call have in common."""
     append: Callable[[Any, OpenCall, CallContext], int]
@@ -81,7 +77,7 @@ class OneRound:
         # as listed while the server of that slot fails, so that enqueues on other servers work.
         names = tuple(dict.fromkeys([call.queue.queue for call in calls]))
         known = context.clustered and context.known_queues.issuperset(names)
-        listed, *replies = yield [Command(("SADD", ALL_QUEUES, *names), best_effort=known), *requests]
+        listed, *replies = yield [Command(("SADD", ALL_QUEUES, *names), best_effort=known, size=0), *requests]
         if isinstance(listed, redis.RedisError) and not (known and redis_errors.no_answer(listed)):
             return [listed] * len(ops)
         context.known_queues.update(names)
@@ -116,7 +112,12 @@ class OneRound:
 
     def _open(self, queue: str, bounds: tuple[int, ...], context: CallContext) -> OpenCall:
         keys = keys_of(queue)
-        return OpenCall(keys, [*self.fixed_keys(keys)], [*self.fixed_args(keys, context), *bounds])
+        args: list[Arg]
+        if self.fixed_args is None:
+            args = [context.now_argument(), *bounds]
+        else:
+            args = [*self.fixed_args(keys, context), *bounds]
+        return OpenCall(keys, [*self.fixed_keys(keys)], args)
 
     def _answers(
         self,

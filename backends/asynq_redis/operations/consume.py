@@ -67,6 +67,7 @@ def _ask(op: Dequeue, queues: Sequence[str], context: CallContext) -> Steps[Any]
 
     Sending the call again replaces unusable tasks and keeps the tasks already taken.
     """
+    sent = context.time.mark()
     call = _dequeue_call(op, queues, context)
     requests: list[Request] = [call]
     deliveries: list[Delivery] = []
@@ -75,7 +76,7 @@ def _ask(op: Dequeue, queues: Sequence[str], context: CallContext) -> Steps[Any]
         if isinstance(reply, redis.RedisError):
             return tuple(deliveries) or reply
         found, dropped, refused, now = reply
-        context.record_server_time(now)
+        context.time.update(now, sent=sent)
         if len(refused) == len(queues):
             return BrokerRefusedError(refused[0][1].decode(errors="replace"))
         read = [_delivery(op, queues[number - 1], now, facts) for number, *facts in found]

@@ -42,11 +42,12 @@ def _refusal(*replies: Reply) -> Reply:
 
 def _ping(op: Ping, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
     # A server that is loading its data answers TIME, but not PING.
+    sent = context.time.mark()
     pong, time = yield [Command(("PING",)), Command(("TIME",))]
     if error := _refusal(pong, time):
         return error
     seconds, microseconds = map(int, time)
-    context.record_server_time(seconds * 1000 + microseconds // 1000)
+    context.time.update(seconds * 1000 + microseconds // 1000, sent=sent)
     return context.milliseconds()
 
 

@@ -4,8 +4,8 @@ A handler is a generator over a list of operations of one type. It yields rounds
 the replies of each round in order. A server's error is a RedisError value in place of a reply. The handler
 returns one answer per operation: a result, an AsynqError, or the server's error, which the broker translates.
 
-`Batch` interleaves any number of handlers, so that each round of all of them is one write. The blocking and
-the async side of the broker differ only in how they send that write.
+`steps_of` interleaves any number of handlers, so that each round of all of them is one write. The blocking
+and the async side of the broker differ only in how they send that write.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Steps = Generator[list[Request], list[Reply], T]
 class CallContext:
     """Context of one `execute_many` call, shared by all its handlers."""
 
-    __slots__ = ("clock", "clustered", "known_queues", "resent", "started_at", "time")
+    __slots__ = ("clock", "clustered", "known_queues", "resent", "time")
 
     def __init__(
         self,
@@ -48,8 +48,6 @@ class CallContext:
         """Names of the queues that this broker has added to the list of all queues."""
         self.time = BrokerTime() if time is None else time
         """Estimate of the servers' time."""
-        self.started_at = self.time.mark()
-        """Mark of `time` from before the first request."""
         self.resent: dict[int, Request] = {}
         """Requests that were sent again because the reply to an earlier copy was lost. Keyed by identity."""
 
@@ -60,10 +58,6 @@ class CallContext:
     def now_argument(self) -> str:
         """The `now` argument of every script: Unix microseconds, or empty for the server's TIME."""
         return "" if self.clock is None else str(self.clock.now() * 1000)
-
-    def record_server_time(self, now: int) -> None:
-        """Record the Unix milliseconds that a server reported."""
-        self.time.update(now, sent=self.started_at)
 
     def milliseconds(self) -> int:
         """The current Unix milliseconds, of the injected clock or as estimated from the servers."""
@@ -86,10 +80,6 @@ def implements(operation: type[Op[Any]]) -> Callable[[Handler], Handler]:
         return handler
 
     return register
-
-
-def _handler(operation: type[Op[Any]]) -> Handler:
-    return HANDLERS.get(operation, _unsupported)
 
 
 def _unsupported(ops: Sequence[Op[Any]], context: CallContext) -> Steps[list[Any]]:  # noqa: ARG001 - a handler
@@ -123,34 +113,23 @@ def interleaved(runs: Sequence[Steps[Any]]) -> Steps[list[Any]]:
         replies = {place: list(islice(received, len(requests))) for place, requests in waiting.items()}
 
 
+def steps_of(ops: Sequence[Op[Any]], context: CallContext) -> Steps[list[Any]]:
+    """Execute operations, at least one. Those of several types run in common rounds."""
+    kind, *others = dict.fromkeys(map(type, ops))
+    handler: Handler = HANDLERS.get(kind, _unsupported)
+    return _mixed(ops, context) if others else handler(ops, context)
+
+
 def _mixed(ops: Sequence[Op[Any]], context: CallContext) -> Steps[list[Any]]:
-    """Run operations of several types in common rounds."""
     by_type: dict[type[Op[Any]], list[int]] = {}
     for place, op in enumerate(ops):
         by_type.setdefault(type(op), []).append(place)
-    runs = [_handler(type_)([ops[place] for place in places], context) for type_, places in by_type.items()]
+    runs: list[Steps[list[Any]]] = []
+    for kind, places in by_type.items():
+        handler: Handler = HANDLERS.get(kind, _unsupported)
+        runs.append(handler([ops[place] for place in places], context))
     answers: list[Any] = [None] * len(ops)
     for places, found in zip(by_type.values(), (yield from interleaved(runs)), strict=True):
         for place, answer in zip(places, found, strict=True):
             answers[place] = answer
     return answers
-
-
-class Batch:
-    """Operations in progress. Each round is one list of requests and one list of replies."""
-
-    def __init__(self, ops: Sequence[Op[Any]], context: CallContext) -> None:
-        self.answers: list[Any] = []
-        self.requests: list[Request] = []
-        """Requests of the current round. Empty when all operations are finished."""
-        types = {type(op) for op in ops}
-        self._run = _handler(types.pop())(ops, context) if len(types) == 1 else _mixed(ops, context)
-        self.feed(None)
-
-    def feed(self, replies: list[Reply] | None) -> None:
-        """Pass the replies, in the order of `requests`. Afterwards `requests` is the next round."""
-        try:
-            self.requests = next(self._run) if replies is None else self._run.send(replies)
-        except StopIteration as end:
-            self.requests = []
-            self.answers = end.value

@@ -5,6 +5,7 @@ Each is a row of a table, see OneRound.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from asynq.protocol.ops import Op
     from asynq_redis.operations.execution import CallContext
     from asynq_redis.transport.requests import Arg, Reply
-    from asynq_redis.wire.keys import QueueKeys
 
 _MADE, _CONFLICT, _DUPLICATE = 1, 0, -1
 _STATES = {state.value.encode(): state for state in TaskState}
@@ -48,9 +48,8 @@ _STATES = {state.value.encode(): state for state in TaskState}
 # --- enqueue --------------------------------------------------------------------------------------------
 
 
-def target_keys(keys: QueueKeys) -> tuple[str, ...]:
-    """The keys of a queue that lua/lib/enqueue.lua takes."""
-    return keys.pending, keys.scheduled, keys.groups, keys.archived, keys.completed
+target_keys = attrgetter("pending", "scheduled", "groups", "archived", "completed")
+"""The keys of a queue that lua/lib/enqueue.lua takes."""
 
 
 def append_enqueue(op: Enqueue, call: OpenCall, context: CallContext) -> int:  # noqa: ARG001 - see OneRound.append
@@ -58,7 +57,7 @@ def append_enqueue(op: Enqueue, call: OpenCall, context: CallContext) -> int:  #
     message, unique = op.message, op.unique
     if unique is not None and not message.unique_key:
         raise ValueError("unique: the message has no unique_key")
-    task = call.queue.task(message.id)
+    task = call.queue.tasks + message.id
     data = task_message.encode(message)
     call.keys += (
         task,
@@ -102,7 +101,7 @@ def state_named(name: bytes) -> TaskState | None:
 
 
 def _append_lease(lease: Lease, what: bytes | int, call: OpenCall) -> int:
-    call.keys.append(call.queue.task(lease.task_id))
+    call.keys.append(call.queue.tasks + lease.task_id)
     call.args += (lease.task_id, lease.token, what)
     return 0 if isinstance(what, int) else len(what)
 
@@ -123,7 +122,7 @@ def lease_lost(lease: Lease) -> LeaseLostError:
 
 def _append_settlement(op: Any, call: OpenCall, *args: Arg) -> int:
     message, token = op.delivery.message, op.delivery.token
-    task = call.queue.task(message.id)
+    task = call.queue.tasks + message.id
     call.keys += (task, message.unique_key or task)
     call.args += (message.id, token, *args)
     call.rest[call.queue.taken(token)] = None
@@ -163,7 +162,7 @@ def _maybe_settled(answer: Any) -> Any:
 def _settlement(script: scripts.LuaScript, fixed_keys: Any, append: Any, **options: Any) -> OneRound:
     return OneRound(
         script=script,
-        queue=lambda op: op.delivery.message.queue,
+        queue=attrgetter("delivery.message.queue"),
         fixed_keys=fixed_keys,
         append=append,
         read=_settled,
@@ -177,7 +176,7 @@ def _settlement(script: scripts.LuaScript, fixed_keys: Any, append: Any, **optio
 ROWS: dict[type[Op[Any]], OneRound] = {
     Enqueue: OneRound(
         script=scripts.ENQUEUE,
-        queue=lambda op: op.message.queue,
+        queue=attrgetter("message.queue"),
         fixed_keys=target_keys,
         append=append_enqueue,
         read=read_enqueued,
@@ -185,14 +184,14 @@ ROWS: dict[type[Op[Any]], OneRound] = {
     ),
     ExtendLease: OneRound(
         script=scripts.EXTEND,
-        queue=lambda op: op.lease.queue,
+        queue=attrgetter("lease.queue"),
         fixed_keys=lambda keys: (keys.lease,),
         append=lambda op, call, _: _append_lease(op.lease, op.duration, call),
         read=_read_extended,
     ),
     WriteResult: OneRound(
         script=scripts.WRITE_RESULT,
-        queue=lambda op: op.lease.queue,
+        queue=attrgetter("lease.queue"),
         fixed_keys=lambda keys: (keys.lease,),
         fixed_args=lambda *_: (),
         append=lambda op, call, _: _append_lease(op.lease, op.result, call),
@@ -200,29 +199,29 @@ ROWS: dict[type[Op[Any]], OneRound] = {
     ),
     Done: _settlement(
         scripts.DONE,
-        lambda keys: (keys.active, keys.lease, keys.processed, keys.failed),
+        attrgetter("active", "lease", "processed", "failed"),
         lambda op, call, _: _append_settlement(op, call),
     ),
     Complete: _settlement(
         scripts.COMPLETE,
-        lambda keys: (keys.active, keys.lease, keys.completed, keys.processed, keys.failed),
+        attrgetter("active", "lease", "completed", "processed", "failed"),
         _append_complete,
     ),
     Retry: _settlement(
         scripts.RETRY,
-        lambda keys: (keys.active, keys.lease, keys.retry, keys.processed, keys.failed),
+        attrgetter("active", "lease", "retry", "processed", "failed"),
         _append_retry,
     ),
     Archive: _settlement(
         scripts.ARCHIVE,
-        lambda keys: (keys.active, keys.lease, keys.archived, keys.processed, keys.failed),
+        attrgetter("active", "lease", "archived", "processed", "failed"),
         _append_archive,
         fixed_args=lambda keys, context: (context.now_argument(), keys.prefix),
         bounds=lambda op: (op.max_size, op.max_age),
     ),
     Requeue: _settlement(
         scripts.REQUEUE,
-        lambda keys: (keys.active, keys.lease, keys.pending),
+        attrgetter("active", "lease", "pending"),
         lambda op, call, _: _append_settlement(op, call),
     ),
 }

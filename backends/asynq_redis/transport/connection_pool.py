@@ -107,7 +107,10 @@ class ConnectionPool:
         await self._io.wait(self._slots.acquire())
         try:
             try:
-                pooled = await self._acquire(limit)
+                pooled = self._pop() or await self._connect(limit)
+                while not pooled.link.usable():
+                    await self._drop(pooled.link.connection)
+                    pooled = self._pop() or await self._connect(limit)
             except redis_errors.CONNECTION_ERRORS as error:
                 self._raise_if_permanent(error)
                 return Exchange(replies=[], error=error)
@@ -206,13 +209,6 @@ class ConnectionPool:
             ("WAIT", self._settings.min_replicas, milliseconds),
         ]
 
-    async def _acquire(self, limit: float) -> _PooledLink:
-        while (pooled := self._pop()) is not None:
-            if pooled.link.usable():
-                return pooled
-            await self._drop(pooled.link.connection)
-        return await self._connect(limit)
-
     async def _connect(self, limit: float) -> _PooledLink:
         connection, wait = self._io.connection(self.address, self._settings), self._io.wait
         # The variable keeps the timeout and its task alive while this coroutine runs. Python 3.11 crashes if
@@ -267,12 +263,12 @@ class ConnectionPool:
 def _rendered(request: Request, pooled: _PooledLink, *, in_full: bool) -> tuple[Arg, ...]:
     if isinstance(request, Command):
         return request.args
-    script, tail = request.script, (len(request.keys), *request.keys, *request.args)
+    script, keys = request.script, request.keys
     digest = script.sha(pooled.flags)
     if in_full or digest not in pooled.known:
         pooled.known.add(digest)
-        return ("EVAL", script.text(pooled.flags), *tail)
-    return ("EVALSHA", digest, *tail)
+        return ("EVAL", script.text(pooled.flags), len(keys), *keys, *request.args)
+    return ("EVALSHA", digest, len(keys), *keys, *request.args)
 
 
 def _version(hello: list[Any]) -> tuple[int, ...]:

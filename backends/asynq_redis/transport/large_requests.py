@@ -39,13 +39,6 @@ def is_large(request: Request) -> bool:
     return request.size > LARGE_BYTES
 
 
-def is_small(requests: Sequence[Request]) -> bool:
-    """Whether the requests fit in one write."""
-    if len(requests) > MAX_WRITE_REQUESTS:
-        return False
-    return sum([request.size for request in requests]) <= LARGE_BYTES
-
-
 def writes(requests: Sequence[Request], share: Sequence[int]) -> Iterator[list[int]]:
     """Split the positions of requests into writes, in order. A large request has its own write."""
     write: list[int] = []

@@ -79,7 +79,10 @@ class BlockingLink:
         receive, reader = self._socket.recv, self._reader
         self._socket.sendall(data)
         while True:
-            reader.feed(_some(receive(_READ_BYTES)))
+            received = receive(_READ_BYTES)
+            if not received:
+                raise redis.ConnectionError(_CLOSED)
+            reader.feed(received)
             while (reply := reader.gets()) is not _INCOMPLETE:
                 replies.append(reply)
                 if len(replies) == count:
@@ -191,10 +194,3 @@ def _reader() -> hiredis.Reader:
     return hiredis.Reader(
         protocolError=redis.InvalidResponse, replyError=redis.ResponseError, notEnoughData=_INCOMPLETE
     )
-
-
-def _some(data: bytes) -> bytes:
-    """The data, unless it is the end of the connection."""
-    if not data:
-        raise redis.ConnectionError(_CLOSED)
-    return data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from attrs import field, frozen
+from attrs import define, field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ _KEY_BEHIND = {"MEMORY": 2, "OBJECT": 2, "XINFO": 2}
 """Index of the first key in two-word commands. In other commands it is the first argument."""
 
 
-@frozen
+@define
 class Command:
     """A Redis command. All its keys are in one slot."""
 
@@ -36,13 +36,14 @@ class Command:
     """True if the request is given up early when its server fails and all other requests are answered."""
     slot: int | None = field(default=None, kw_only=True)
     """For a command without a key: send it to the server that owns this slot of a Cluster."""
+    size: int = field(eq=False, kw_only=True)
+    """Approximate size in bytes."""
 
     fail_fast: ClassVar[bool] = False
     durable: ClassVar[bool] = False
 
-    @property
-    def size(self) -> int:
-        """Approximate size in bytes."""
+    @size.default
+    def _size(self) -> int:
         return size_of(self.args)
 
     @property
@@ -52,7 +53,7 @@ class Command:
         return None if word in _KEYLESS else self.args[_KEY_BEHIND.get(word, 1)]
 
 
-@frozen
+@define
 class ScriptCall:
     """A call of one of the Lua scripts. All its keys are in one slot."""
 

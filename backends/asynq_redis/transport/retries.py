@@ -12,12 +12,13 @@ from asynq_redis.transport.connection_pool import ConnectionPool
 from asynq_redis.transport.large_requests import (
     LIMIT_QUERIES,
     MAX_CLOSED_ATTEMPTS,
+    MAX_WRITE_REQUESTS,
     exceeded,
     is_large,
-    is_small,
     writes,
 )
 from asynq_redis.transport.pending_requests import PendingRequests
+from asynq_redis.wire.sizes import LARGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,7 +112,7 @@ class Transport:
         located = await self.router.route(requests)
         address = self._only_server(located, requests)
         if address is not None:
-            exchange = await self._pool(address).exchange(requests)
+            exchange = await (self._pools.get(address) or self._pool(address)).exchange(requests)
             if exchange.error is None and not exchange.refused and exchange.confirmed is None:
                 return exchange.replies
         # Everything that only trouble needs begins here.
@@ -169,13 +170,15 @@ class Transport:
         self, located: Sequence[tuple[Address, list[int]]], requests: Sequence[Request]
     ) -> Address | None:
         """The server that gets all requests in one write, as nearly always. None if there is more to it."""
-        if self._failing or len(located) != 1 or not is_small(requests):
+        if self._failing or len(located) != 1 or len(requests) > MAX_WRITE_REQUESTS:
             return None
         [(address, places)] = located
-        hurried = self.router.shards > 1 and any(request.fail_fast for request in requests)
-        if hurried or len(places) < len(requests) or requests[0].best_effort:
-            return None
-        return address
+        several, size = self.router.shards > 1, 0
+        for request in requests:
+            size += request.size
+            if request.best_effort or (several and request.fail_fast):
+                return None
+        return address if size <= LARGE_BYTES and len(places) == len(requests) else None
 
     async def _serve_all(self, shares: Sequence[tuple[Address, list[int]]], pending: PendingRequests) -> None:
         """Send the waiting requests once, to all servers concurrently."""

@@ -104,9 +104,14 @@ class QueueKeys:
         """STRING with the number of failed runs. With a date appended, those of one day."""
         return f"{self.prefix}failed"
 
+    @cached_property
+    def tasks(self) -> str:
+        """Common prefix of the keys of tasks."""
+        return f"{self.prefix}t:"
+
     def task(self, task_id: str) -> str:
         """HASH of one task."""
-        return f"{self.prefix}t:{task_id}"
+        return f"{self.tasks}{task_id}"
 
     def group(self, group: str) -> str:
         """ZSET of the task ids of one group by the Unix second at which they were added."""
