@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from attrs import Factory, frozen
+from attrs import Factory, fields, frozen
 from msgspec.structs import asdict
 
 from asynq.instants import duration_of, instant_or_none
@@ -17,8 +17,15 @@ if TYPE_CHECKING:
     from asynq.protocol.message import QueueStats, StoredTask
 
 
+class _Unread:
+    """Holds what a TaskInfo shows until one of its fields is read."""
+
+    __slots__ = ("_stored",)
+    _stored: StoredTask
+
+
 @frozen(kw_only=True)
-class TaskInfo:
+class TaskInfo(_Unread):
     """A task at the time it was read.
 
     Datetimes are aware, in UTC. A time that a peer stored outside of Python's calendar is shown as the
@@ -55,32 +62,51 @@ class TaskInfo:
     @classmethod
     def of(cls, stored: StoredTask) -> TaskInfo:
         """The public view of a task as a broker stores it."""
-        message = stored.message
-        next_process_at = {
-            TaskState.PENDING: stored.pending_since,
-            TaskState.SCHEDULED: stored.due_at,
-            TaskState.RETRY: stored.due_at,
-        }.get(stored.state, 0)
-        return cls(
-            id=message.id,
-            queue=message.queue,
-            type=message.type,
-            state=stored.state,
-            payload=message.payload,
-            headers=message.headers,
-            max_retry=message.max_retry,
-            retried=message.retried,
-            last_err=message.error,
-            last_failed_at=instant_or_none(message.last_failed_at * 1000),
-            timeout=duration_of(message.timeout * 1000) if message.timeout else None,
-            deadline=instant_or_none(message.deadline * 1000),
-            group=message.group,
-            next_process_at=instant_or_none(next_process_at),
-            orphaned=stored.orphaned,
-            retention=duration_of(message.retention * 1000),
-            completed_at=instant_or_none(message.completed_at * 1000),
-            result=stored.result,
-        )
+        info = cls.__new__(cls)
+        object.__setattr__(info, "_stored", stored)
+        return info
+
+    if not TYPE_CHECKING:  # a type checker should still report attributes that do not exist
+
+        def __getattr__(self, name: str) -> Any:
+            """Set the fields at the first use: most callers of `enqueue` read none, or only the id."""
+            if name not in _FIELDS:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            for field, value in _shown(self._stored).items():
+                object.__setattr__(self, field, value)
+            return getattr(self, name)
+
+
+_FIELDS = frozenset(field.name for field in fields(TaskInfo))
+
+
+def _shown(stored: StoredTask) -> dict[str, Any]:
+    message = stored.message
+    next_process_at = {
+        TaskState.PENDING: stored.pending_since,
+        TaskState.SCHEDULED: stored.due_at,
+        TaskState.RETRY: stored.due_at,
+    }.get(stored.state, 0)
+    return {
+        "id": message.id,
+        "queue": message.queue,
+        "type": message.type,
+        "state": stored.state,
+        "payload": message.payload,
+        "headers": message.headers,
+        "max_retry": message.max_retry,
+        "retried": message.retried,
+        "last_err": message.error,
+        "last_failed_at": instant_or_none(message.last_failed_at * 1000),
+        "timeout": duration_of(message.timeout * 1000) if message.timeout else None,
+        "deadline": instant_or_none(message.deadline * 1000),
+        "group": message.group,
+        "next_process_at": instant_or_none(next_process_at),
+        "orphaned": stored.orphaned,
+        "retention": duration_of(message.retention * 1000),
+        "completed_at": instant_or_none(message.completed_at * 1000),
+        "result": stored.result,
+    }
 
 
 @frozen(kw_only=True)

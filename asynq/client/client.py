@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
-from uuid import uuid4
 
 from asynq.checks import check_name
 from asynq.client.enqueue import compose, compose_many, task_info, task_infos
 from asynq.client.options import EnqueueKeywords, options_of
 from asynq.client.payload import result_decoder
 from asynq.client.results import Results, check_waitable
+from asynq.ids import random_id
 from asynq.protocol.connect import resolve
 from asynq.protocol.ops import Ping, RunTask
 from asynq.runtime.loop_thread import LoopThread
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-def random_id() -> str:
-    """A new random id."""
-    return str(uuid4())
-
-
 class Client:
     """Enqueues tasks and waits for their results. Usable from any thread, and after a fork.
 
@@ -41,7 +36,7 @@ class Client:
 
     Args:
         broker: a broker, or the URL of one.
-        new_id: creates ids of tasks and calls; by default random UUIDs.
+        new_id: creates ids of tasks; by default random UUIDs.
 
     Raises:
         BrokerURLError: the URL is malformed, or no backend is registered for its scheme.
@@ -183,7 +178,7 @@ class AsyncClient:
 
     Args:
         broker: a broker, or the URL of one.
-        new_id: creates ids of tasks and calls; by default random UUIDs.
+        new_id: creates ids of tasks; by default random UUIDs.
     """
 
     def __init__(self, broker: Broker | str, *, new_id: Callable[[], str] = random_id) -> None:

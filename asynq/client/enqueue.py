@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from asynq.client.task import Task
 from asynq.errors import AsynqError
+from asynq.ids import random_id
 from asynq.info import TaskInfo
 from asynq.instants import milliseconds_of, seconds_of
 from asynq.protocol.message import StoredTask, TaskMessage
@@ -23,38 +24,40 @@ if TYPE_CHECKING:
 DEFAULT_QUEUE = "default"
 DEFAULT_MAX_RETRY = 25
 DEFAULT_TIMEOUT = timedelta(minutes=30)
+_DEFAULT_TIMEOUT_SECONDS = seconds_of(DEFAULT_TIMEOUT)
 
 
 def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
     """The operation that enqueues the task. Options of the call override those of the task.
 
-    `new_id` creates the task's id, if none is given, and the id of the call. TypeError when `task` is not a
-    Task; ValueError when unique_until or keep_unique is given without unique.
+    `new_id` creates the task's id, if none is given. TypeError when `task` is not a Task; ValueError when
+    unique_until or keep_unique is given without unique.
     """
     if not isinstance(task, Task):
         raise TypeError(f"task must be an asynq.Task, not {type(task).__name__}")
-    options = task.options | over
+    options = task.options | over if vars(over) else task.options
+    task_id = options.task_id or new_id()
+    # An id of the user's own may repeat, and the second call must not be taken for a copy of the first one.
+    random = new_id is random_id and options.task_id is None
     queue = options.queue or DEFAULT_QUEUE
-    unique = _unique(options)
-    timeout = options.timeout
-    if timeout is None and options.deadline is None:
-        timeout = DEFAULT_TIMEOUT
+    timeout, deadline = options.timeout, options.deadline
+    unique = _unique(options) if vars(options) else None
     message = TaskMessage(
-        id=options.task_id or new_id(),
+        id=task_id,
         type=task.type,
         queue=queue,
         payload=task.payload,
         headers=options.headers or {},
         max_retry=DEFAULT_MAX_RETRY if options.max_retry is None else options.max_retry,
-        timeout=seconds_of(timeout) if timeout else 0,
-        deadline=seconds_of(options.deadline) if options.deadline else 0,
+        timeout=seconds_of(timeout) if timeout else 0 if deadline else _DEFAULT_TIMEOUT_SECONDS,
+        deadline=seconds_of(deadline) if deadline else 0,
         retention=seconds_of(options.retention) if options.retention else 0,
         unique_key=unique_key(queue, task.type, task.payload if task.has_payload else None) if unique else "",
         group=options.group or "",
     )
     return Enqueue(
         message=message,
-        enqueue_id=new_id(),
+        enqueue_id=task_id if random else random_id(),
         process_at=None if options.process_at is None else milliseconds_of(options.process_at),
         process_in=None if options.process_in is None else milliseconds_of(options.process_in),
         unique=unique,
@@ -101,9 +104,9 @@ def task_infos(
 
 def _unique(options: Options) -> Unique | None:
     if options.unique is None:
-        for name in ("unique_until", "keep_unique"):
-            if getattr(options, name):
-                raise ValueError(f"{name} has no meaning without unique")
+        if options.unique_until or options.keep_unique:
+            name = "unique_until" if options.unique_until else "keep_unique"
+            raise ValueError(f"{name} has no meaning without unique")
         return None
     return Unique(
         ttl=milliseconds_of(options.unique),

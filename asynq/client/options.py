@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
-
-from attrs import field, frozen
+from typing import TYPE_CHECKING, Any, Literal, Never, TypedDict, Unpack
 
 from asynq import checks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime, timedelta
 
 UniqueUntil = Literal["done", "expiry", "start"]
@@ -42,16 +38,11 @@ class EnqueueKeywords(TaskKeywords, total=False):
     headers: Mapping[str, str] | None
 
 
-def _copied(value: Any) -> Any:
-    """A copy, because the caller may change its mapping later. The check refuses what is not a mapping."""
-    return dict(value) if isinstance(value, Mapping) else value
-
-
-@frozen(kw_only=True, repr=False)
 class Options:
     """Options of a task. None means not given: the task's own option applies, or else the default.
 
-    TypeError or ValueError, naming the option, for an invalid value.
+    Only the options that were given are stored; they cannot be changed. TypeError or ValueError, naming the
+    option, for an invalid value.
     """
 
     queue: str | None = None
@@ -90,44 +81,79 @@ class Options:
     on_conflict: OnConflict | None = None
     """If the id is taken: raise TaskIDConflictError ("reject", the default), or replace an archived or
     completed task of the id ("replace_finished")."""
-    headers: Mapping[str, str] | None = field(default=None, converter=_copied)
+    headers: Mapping[str, str] | None = None
     """Key-value texts that are stored with the task."""
 
-    def __attrs_post_init__(self) -> None:
-        for name, check in _CHECKS.items():
-            if (value := getattr(self, name)) is not None:
-                check(name, value)
-        if self.process_at is not None and self.process_in is not None:
-            raise ValueError("give process_at or process_in, not both")
+    def __init__(self, **given: Unpack[EnqueueKeywords]) -> None:
+        vars(self).update(_checked("Options", given))
 
     def __or__(self, later: Options) -> Options:
         """These options overridden by `later`. Headers are merged key by key."""
-        given = later.given()
-        if not given:
-            return self
-        merged = self.given()
-        if "process_at" in given or "process_in" in given:
-            merged.pop("process_at", None)
-            merged.pop("process_in", None)
-        if self.headers and later.headers:
-            given["headers"] = {**self.headers, **later.headers}
-        return Options(**{**merged, **given})
+        earlier, given = vars(self), vars(later)
+        if not earlier or not given:
+            return later if given else self
+        merged = {**earlier, **given}
+        for name, other in (("process_at", "process_in"), ("process_in", "process_at")):
+            if name in given and other in earlier:
+                del merged[other]
+        if "headers" in earlier and "headers" in given:
+            merged["headers"] = {**earlier["headers"], **given["headers"]}
+        return _options(merged)
 
-    def given(self) -> dict[str, Any]:
+    def given(self) -> Mapping[str, Any]:
         """The options that were given, by name."""
-        return {name: value for name in _CHECKS if (value := getattr(self, name)) is not None}
+        return dict(vars(self))
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if isinstance(other, Options) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(frozenset(vars(self).items()))
+
+    def __setattr__(self, name: str, value: object) -> Never:
+        raise AttributeError(f"options cannot be changed: {name}={value!r}")
+
+    def __delattr__(self, name: str) -> Never:
+        raise AttributeError(f"options cannot be changed: {name}")
 
     def __repr__(self) -> str:
-        return f"Options({', '.join(f'{name}={value!r}' for name, value in self.given().items())})"
+        return f"Options({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 def options_of(caller: str, given: Mapping[str, Any]) -> Options:
     """Options from keyword arguments. TypeError, with the caller's name, for an unknown option."""
-    for name in given.keys() - _CHECKS.keys():
-        near = get_close_matches(name, _CHECKS, n=1, cutoff=0.7)
-        hint = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(_CHECKS)}"
-        raise TypeError(f"{caller}() got an unexpected option {name!r}; {hint}")
-    return Options(**given)
+    return _options(_checked(caller, given)) if given else NO_OPTIONS
+
+
+def _options(checked: Mapping[str, Any]) -> Options:
+    options = Options.__new__(Options)
+    vars(options).update(checked)
+    return options
+
+
+def _checked(caller: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are not None. TypeError or ValueError for an unknown or an invalid one."""
+    options: dict[str, Any] = {}
+    for name, value in given.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            raise TypeError(_unexpected(caller, name))
+        if value is not None:
+            check(name, value)
+            options[name] = value
+    if "process_at" in options and "process_in" in options:
+        raise ValueError("give process_at or process_in, not both")
+    if "headers" in options:
+        options["headers"] = dict(options["headers"])  # the caller may change its mapping later
+    return options
+
+
+def _unexpected(caller: str, name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, _CHECKS, n=1, cutoff=0.7)
+    hint = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(_CHECKS)}"
+    return f"{caller}() got an unexpected option {name!r}; {hint}"
 
 
 _CHECKS: dict[str, Callable[[str, object], None]] = {
@@ -146,3 +172,5 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "on_conflict": checks.check_one_of("reject", "replace_finished"),
     "headers": checks.check_headers,
 }
+
+NO_OPTIONS = Options()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Unpack
 
-from attrs import field, frozen
+from attrs import frozen
 
 from asynq.checks import check_name
-from asynq.client.options import Options, TaskKeywords, options_of
+from asynq.client.options import NO_OPTIONS, Options, TaskKeywords, options_of
 from asynq.client.payload import encode_payload
 from asynq.errors import PayloadError
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from asynq.protocol.message import TaskMessage
 
 _SHOWN_PAYLOAD = 60
-_NO_OPTIONS = Options()
 
 
 @frozen(init=False, repr=False)
@@ -41,7 +40,10 @@ class Task:
     """
 
     type: str
-    _payload: bytes | None = field(alias="payload")
+    payload: bytes
+    """The payload as it is stored; empty if there is none."""
+    has_payload: bool
+    """False for a task without a payload, True for one with an empty payload."""
     options: Options
     """Options of the task, including its headers."""
 
@@ -54,23 +56,17 @@ class Task:
         **options: Unpack[TaskKeywords],
     ) -> None:
         check_name("type", type)
-        encoded = None if payload is None else encode_payload(payload)
-        given = {"headers": headers, **options}
-        asked = options_of("Task", given) if headers or options else _NO_OPTIONS
-        self.__attrs_init__(type, encoded, asked)
+        encoded = b"" if payload is None else encode_payload(payload)
+        asked = options_of("Task", {**options, "headers": headers}) if headers or options else NO_OPTIONS
+        self.__attrs_init__(type, encoded, payload is not None, asked)
 
     @classmethod
     def from_message(cls, message: TaskMessage) -> Task:
         """The task as its handler receives it: type, payload and headers."""
         task = cls.__new__(cls)
-        asked = Options(headers=message.headers) if message.headers else _NO_OPTIONS
-        task.__attrs_init__(message.type, message.payload or None, asked)
+        asked = Options(headers=message.headers) if message.headers else NO_OPTIONS
+        task.__attrs_init__(message.type, message.payload, bool(message.payload), asked)
         return task
-
-    @property
-    def payload(self) -> bytes:
-        """The payload as it is stored; empty if there is none."""
-        return self._payload or b""
 
     @property
     def text(self) -> str:
@@ -83,11 +79,6 @@ class Task:
             return self.payload.decode()
         except UnicodeDecodeError as error:
             raise PayloadError(self.type, str(error)) from None
-
-    @property
-    def has_payload(self) -> bool:
-        """False for a task without a payload, True for one with an empty payload."""
-        return self._payload is not None
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -115,8 +106,8 @@ class Task:
 
     def __repr__(self) -> str:
         shown = [repr(self.type)]
-        if self._payload is not None:
-            more = len(self._payload) - _SHOWN_PAYLOAD
-            shown.append(repr(self._payload[:_SHOWN_PAYLOAD]) + (f"...{more} more bytes" if more > 0 else ""))
+        if self.has_payload:
+            more = len(self.payload) - _SHOWN_PAYLOAD
+            shown.append(repr(self.payload[:_SHOWN_PAYLOAD]) + (f"...{more} more bytes" if more > 0 else ""))
         shown += (f"{name}={value!r}" for name, value in self.options.given().items())
         return f"Task({', '.join(shown)})"

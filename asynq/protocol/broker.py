@@ -55,9 +55,10 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         """
         if type(op) not in _KNOWN or type(op) in self.unsupported:
             return UnsupportedOperationError(type(op).__name__, self.backend)
-        enqueue = op.enqueue if isinstance(op, EnqueueTick) else op
-        if isinstance(enqueue, Enqueue) and enqueue.message.group and not self.groups:
-            return UnsupportedOperationError("groups", self.backend)
+        if not self.groups:
+            enqueue = op.enqueue if isinstance(op, EnqueueTick) else op
+            if isinstance(enqueue, Enqueue) and enqueue.message.group:
+                return UnsupportedOperationError("groups", self.backend)
         return too_large(op, self.max_value_bytes)
 
 

@@ -19,6 +19,8 @@ from asynq.protocol.ops import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asynq.protocol.message import TaskMessage
     from asynq.protocol.ops import Op
 
@@ -38,15 +40,18 @@ def check_max_value_bytes(value: object) -> None:
 
 def message_size(message: TaskMessage) -> int:
     """Bytes of the payload and the headers."""
-    headers = message.headers.items() if message.headers else ()
-    return len(message.payload) + sum(_length(name) + _length(value) for name, value in headers)
+    size = len(message.payload)
+    for name, value in message.headers.items():
+        size += _length(name) + _length(value)
+    return size
 
 
 def too_large(op: Op[Any], limit: int | None) -> AsynqError | None:
     """The error for an operation whose value has more than `limit` bytes; None for any other."""
-    if limit is None or type(op) not in _SIZED:
+    size_of = _LIMITED.get(type(op))
+    if limit is None or size_of is None:
         return None
-    size = value_size(op)
+    size = size_of(op)
     return refusal(op, size, limit) if size > limit else None
 
 
@@ -74,26 +79,27 @@ def refusal(op: Op[Any], size: int, limit: int, *, maybe_applied: bool = False) 
     return BrokerRefusedError(f"{type(op).__name__} is too large: it has {size} bytes{most}", final=True)
 
 
-_SIZED = frozenset({Enqueue, EnqueueTick, FinishAggregation, UpdatePayload, Complete, WriteResult})
-
-
 def value_size(op: Op[Any]) -> int:
     """Bytes of the value of an operation, as limits count them: a payload with its headers, or a result."""
-    match op:
-        case Enqueue(message=message):
-            return message_size(message)
-        case EnqueueTick(enqueue=enqueue) | FinishAggregation(enqueue=enqueue):
-            return message_size(enqueue.message)
-        case UpdatePayload(payload=payload):
-            return len(payload)
-        case Complete(result=bytes() as result) | WriteResult(result=result):
-            return len(result)
-        case Retry() | Archive():
-            return message_size(op.delivery.message) + _length(op.error)
-        case Recover():
-            return message_size(op.lost.message) + _length(op.error)
-    return 0
+    size_of = _LIMITED.get(type(op)) or _UNLIMITED.get(type(op))
+    return size_of(op) if size_of else 0
 
 
 def _length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+
+
+_LIMITED: dict[type[Op[Any]], Callable[[Any], int]] = {
+    Enqueue: lambda op: message_size(op.message),
+    EnqueueTick: lambda op: message_size(op.enqueue.message),
+    FinishAggregation: lambda op: message_size(op.enqueue.message),
+    UpdatePayload: lambda op: len(op.payload),
+    Complete: lambda op: len(op.result or b""),
+    WriteResult: lambda op: len(op.result),
+}
+_UNLIMITED: dict[type[Op[Any]], Callable[[Any], int]] = {
+    Retry: lambda op: message_size(op.delivery.message) + _length(op.error),
+    Archive: lambda op: message_size(op.delivery.message) + _length(op.error),
+    Recover: lambda op: message_size(op.lost.message) + _length(op.error),
+}
+"""Operations that write a task again, with an error: only the store itself may find them too large."""

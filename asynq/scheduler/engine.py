@@ -6,9 +6,9 @@ import asyncio
 import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from asynq.checks import check_callback, check_duration, check_zone
+from asynq.ids import random_id
 from asynq.protocol.broker import require
 from asynq.protocol.ops import ClearScheduler, EnqueueTick, GetLastTick, WriteScheduler
 from asynq.runtime.heartbeat import Heartbeat, host
@@ -63,9 +63,9 @@ class SchedulerEngine:
             self.registry,
             catch_up=(catch_up or timedelta()) // _MILLISECOND,
             hooks=self._hooks,
-            new_id=lambda: str(uuid4()),
+            new_id=random_id,
         )
-        self._id = f"{host()}:{os.getpid()}:{uuid4()}"
+        self._id = f"{host()}:{os.getpid()}:{random_id()}"
         last = ClearScheduler(scheduler_id=self._id)
         self._heartbeat = Heartbeat(broker, self._beat, last, self._ticker.time)
         self._is_seen = broker.capabilities.supports(WriteScheduler, ClearScheduler)

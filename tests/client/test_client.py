@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +75,34 @@ async def test_a_task_with_a_future_time_is_scheduled_as_its_info_says(
     info = await ask("enqueue", Task("t"), process_in=timedelta(hours=24))
     assert (info.state, info.next_process_at) == (TaskState.SCHEDULED, NOW + timedelta(hours=24))
     assert TaskInfo.of(stored(broker, info)) == info
+
+
+def counted() -> Callable[[], str]:
+    """A function that counts from 1, as it does again in the next process."""
+    numbers = count(1)
+    return lambda: str(next(numbers))
+
+
+@pytest.mark.parametrize("new_id", [lambda: lambda: "1", counted])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_an_id_that_the_users_function_repeats_is_a_conflict(
+    broker: MemoryBroker, kind: Any, new_id: Callable[[], Callable[[], str]]
+) -> None:
+    """If it were taken for a copy of the first call, the second task would be lost without an error."""
+
+    async def enqueued() -> TaskInfo:
+        info = kind(broker, new_id=new_id()).enqueue(Task("t"))
+        return await info if kind is AsyncClient else info  # type: ignore[no-any-return]
+
+    assert (await enqueued()).id == "1"
+    with pytest.raises(TaskIDConflictError):
+        await enqueued()
+
+
+async def test_an_id_of_an_earlier_task_is_a_conflict(ask: Any) -> None:
+    info = await ask("enqueue", Task("t"))
+    with pytest.raises(TaskIDConflictError):
+        await ask("enqueue", Task("t"), task_id=info.id)
 
 
 async def test_a_task_with_a_past_time_is_enqueued_as_pending(ask: Any) -> None:

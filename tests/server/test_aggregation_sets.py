@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq.client.client import random_id
 from asynq.errors import AggregationLostError, BrokerUnavailable
+from asynq.ids import random_id
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
 from asynq.runtime.threads import DaemonThreadPool

@@ -8,7 +8,8 @@ import pytest
 
 from asynq import Task, TaskState
 from asynq.client.enqueue import compose, compose_many, task_info
-from asynq.client.options import Options
+from asynq.client.options import NO_OPTIONS, Options
+from asynq.ids import random_id
 from asynq.info import TaskInfo
 from asynq.protocol.message import StoredTask, TaskMessage
 from asynq.protocol.ops import Enqueue, Enqueued, Unique
@@ -31,10 +32,23 @@ def composed(new_id: Callable[[], str]) -> Callable[..., Enqueue]:
 
 
 def test_a_plain_task_gets_the_defaults_of_asynq(composed: Callable[..., Enqueue]) -> None:
-    assert composed(Task("t", b"x")) == Enqueue(
+    request = composed(Task("t", b"x"))
+    assert request == Enqueue(
         message=TaskMessage(id="id-1", type="t", queue="default", payload=b"x", max_retry=25, timeout=1800),
-        enqueue_id="id-2",
+        enqueue_id=request.enqueue_id,
     )
+
+
+def test_the_id_of_a_call_is_the_random_id_of_its_task_and_never_an_id_that_may_repeat() -> None:
+    fresh = compose(Task("t"), NO_OPTIONS, random_id)
+    assert fresh.enqueue_id == fresh.message.id
+    for request in (
+        compose(Task("t"), Options(task_id=fresh.message.id), random_id),
+        compose(Task("t", task_id=fresh.message.id), NO_OPTIONS, random_id),
+        compose(Task("t"), NO_OPTIONS, lambda: fresh.message.id),
+    ):
+        assert request.message.id == fresh.message.id
+        assert request.enqueue_id not in {fresh.message.id, fresh.enqueue_id}
 
 
 def test_each_call_creates_new_ids(composed: Callable[..., Enqueue]) -> None:

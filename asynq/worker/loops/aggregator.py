@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from asynq.client.client import random_id
 from asynq.clock import SteadyClock
 from asynq.errors import AggregationError, AggregationLostError, AsynqError
 from asynq.errors.base import ANY_FAILURE
+from asynq.ids import random_id
 from asynq.protocol.ops import ListGroups, TakeGroup
 from asynq.runtime import timeouts
 from asynq.runtime.backoff import Backoff
