@@ -5,6 +5,7 @@ They work with any broker. With a `MemoryBroker` and a `FakeClock` a test needs 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from random import Random
 from typing import TYPE_CHECKING
@@ -19,9 +20,9 @@ from asynq.errors import RevokeTask
 from asynq.handlers.adapters import adapt_handler
 from asynq.handlers.executors import Executors
 from asynq.handlers.hooks import error_of
-from asynq.handlers.outcome import Succeeded, decide, wraps
+from asynq.handlers.outcome import Interrupted, Succeeded, decide, wraps
 from asynq.handlers.retry import RetryPolicy
-from asynq.handlers.runner import Run
+from asynq.handlers.runner import Runner
 from asynq.inspector.inspector import Inspector
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.connect import resolve
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from asynq.handlers.adapters import Handler, HandlerAdapter
     from asynq.handlers.outcome import Outcome
     from asynq.handlers.retry import RetryDelay
+    from asynq.handlers.runner import Report
     from asynq.info import TaskInfo
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Delivery
@@ -243,7 +245,8 @@ class _TaskRunner:
     def __init__(self, broker: Broker, step: HandlerAdapter, retry_delay: RetryDelay | None) -> None:
         self.executors = Executors.of(1)
         self._broker = broker
-        self._step = step
+        self._runner = Runner(step, broker=broker, executors=self.executors, on_reports=self._ended)
+        self._outcome: asyncio.Future[Outcome] | None = None
         self._time = BrokerTime(broker.clock)
         self._rules = RetryPolicy(rng=Random(0), delay=retry_delay)  # noqa: S311 - delays that repeat
 
@@ -262,12 +265,26 @@ class _TaskRunner:
 
     async def run(self, delivery: Delivery) -> Outcome:
         """Run the task and settle it."""
-        run = Run(delivery, self._step, broker=self._broker, executors=self.executors, clock=self._time)
-        outcome = await run.execute()
+        run = self._runner.create(delivery, self._time.now())
+        self._outcome = asyncio.get_running_loop().create_future()
+        self._runner.start([run])
+        try:
+            outcome = await self._outcome
+        except asyncio.CancelledError:
+            run.cancel(Interrupted("shutdown"))
+            raise
+        finally:
+            # Both refer to the error of the run, whose traceback refers to this frame.
+            self._outcome = None
         settlement: Op[None] | None = decide(delivery, outcome, self._rules, self._time.now())
         if settlement is not None:
             await self._broker.aexecute(settlement)
         return outcome
+
+    def _ended(self, reports: Sequence[Report]) -> None:
+        for _, outcome in reports:
+            if outcome is not None and self._outcome is not None:
+                self._outcome.set_result(outcome)
 
 
 def _task_run(delivery: Delivery, outcome: Outcome) -> TaskRun:

@@ -1,32 +1,25 @@
-"""Adapters from user functions to the async form that a run awaits: async, thread and process handlers."""
+"""Adapters from user functions to the form that a run calls: async, thread and process handlers."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import pickle
 from abc import ABC, abstractmethod
-from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from attrs import frozen
 
 from asynq.client.payload import payload_decoder
 from asynq.client.task import Task
-from asynq.errors import TaskCancelledError
-from asynq.handlers.outcome import Interrupted
 from asynq.handlers.processes.main_module import MainModule
 from asynq.handlers.processes.messages import HandlerCall
 from asynq.handlers.processes.pool import ProcessCall
-from asynq.runtime.threads import CallResult, completion_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.handlers.context import Context
-
-T = TypeVar("T")
 
 Handler: TypeAlias = "Callable[[Context, Any], Any]"
 """An async or sync function of (ctx, task), a partial of one, or an object whose `__call__` is one."""
@@ -36,7 +29,15 @@ Executor: TypeAlias = Literal["thread", "process"]
 
 
 class HandlerAdapter(ABC):
-    """A handler in the form that a run awaits."""
+    """A handler in the form that a run calls."""
+
+    def resolve(self, task_type: str) -> HandlerAdapter:  # noqa: ARG002 - for those that select one
+        """The adapter that handles the tasks of this type: this one, unless it selects another one.
+
+        Raises:
+            HandlerNotFoundError: there is none.
+        """
+        return self
 
     @abstractmethod
     async def __call__(self, ctx: Context, task: Task) -> Any:
@@ -67,17 +68,14 @@ def adapt_handler(
     _check(handler)
     if executor not in (None, "thread", "process"):
         raise ValueError(f"executor must be 'thread' or 'process'; it is {executor!r}")
-    adapter: HandlerAdapter
     if is_async(handler):
         if executor is not None:
             raise ValueError(f"executor is for sync functions; {_name(handler)} is async")
-        adapter = AsyncAdapter(handler)
-    elif executor == "process":
+        return AsyncAdapter(_decoding(handler, payload))
+    if executor == "process":
         _check_importable(handler)
         return ProcessAdapter(handler, _importable_type(payload))
-    else:
-        adapter = ThreadAdapter(handler)
-    return adapter if payload is None else PayloadAdapter(adapter, _decoder(payload))
+    return ThreadAdapter(_decoding(handler, payload))
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -87,7 +85,10 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 @frozen
 class AsyncAdapter(HandlerAdapter):
-    """Awaits a coroutine function on the event loop."""
+    """Awaits a coroutine function on the event loop.
+
+    A run awaits the function itself. The adapter is called by middlewares.
+    """
 
     function: Handler
 
@@ -98,19 +99,22 @@ class AsyncAdapter(HandlerAdapter):
 
 @frozen
 class ThreadAdapter(HandlerAdapter):
-    """Runs a sync function in one of the server's threads."""
+    """Runs a sync function in one of the worker's threads.
+
+    A run calls the function in a thread itself. The adapter is called by middlewares.
+    """
 
     function: Handler
 
     async def __call__(self, ctx: Context, task: Task) -> Any:
         """Run the handler. If it returns an awaitable (a lambda around async code), await that too."""
-        answer = await _in_thread(ctx, partial(self.function, ctx, task))
+        answer = await ctx.control.call_in_thread(partial(self.function, ctx, task))
         return await answer if inspect.isawaitable(answer) else answer
 
 
 @frozen
 class ProcessAdapter(HandlerAdapter):
-    """Runs a sync function in one of the server's processes, which is killed when the run must end."""
+    """Runs a sync function in one of the worker's processes, which is killed when the run must end."""
 
     function: Handler
     payload: Any = None
@@ -118,47 +122,26 @@ class ProcessAdapter(HandlerAdapter):
 
     async def __call__(self, ctx: Context, task: Task) -> bytes | None:
         """Run the handler. Its return value is already encoded as a result."""
-        control = ctx.control
-        errand = ProcessCall(control.executors.processes)
-        call = HandlerCall(self.function, control.delivery, task, self.payload, control.deadline)
-        return await _in_thread(ctx, partial(errand.run, call, control.broker), errand.kill)
+        run = ctx.control
+        errand = ProcessCall(run.executors.processes)
+        call = HandlerCall(self.function, run.delivery, task, self.payload, run.deadline)
+        return await run.call_in_thread(partial(errand.run, call, run.broker), errand.kill)
 
 
 @frozen
-class PayloadAdapter(HandlerAdapter):
-    """Passes the decoded payload to another adapter."""
+class _Decoding:
+    """A handler that passes the decoded payload to a function, in place of the task."""
 
-    adapter: HandlerAdapter
+    function: Handler
     decode: Callable[[str, bytes], Any]
 
-    async def __call__(self, ctx: Context, task: Task) -> Any:
-        """Run the handler, or raise PayloadError, which archives the task at once."""
-        return await self.adapter(ctx, self.decode(task.type, task.payload))
+    def __call__(self, ctx: Context, task: Task) -> Any:
+        """Call the function, or raise PayloadError, which archives the task at once."""
+        return self.function(ctx, self.decode(task.type, task.payload))
 
 
-async def _in_thread(ctx: Context, function: Callable[[], T], kill: Callable[[], None] | None = None) -> T:
-    """Call the function in a thread. `kill` makes it end soon; without it, nothing can stop a thread."""
-    answer: CallResult[T] = CallResult()
-    try:
-        future = ctx.control.executors.threads.submit(copy_context().run, answer.fill, function)
-    except RuntimeError as error:
-        ctx.control.stop = ctx.control.stop or Interrupted("shutdown")
-        raise TaskCancelledError("the server's threads have ended") from error
-    ctx.control.calls.append(future)
-    end = completion_of(future)
-    while not end.done():
-        try:
-            await asyncio.wait((end,))
-        except asyncio.CancelledError:
-            if kill is not None:
-                kill()
-            # A function that cannot be killed sees the cancellation through ctx. Wait for it as long as the
-            # run does, so that the middlewares around it end after it.
-            if future.cancel() or not ctx.cancelled or ctx.control.abandoned:
-                raise
-    if future.cancelled():
-        raise asyncio.CancelledError
-    return answer.take()
+def _decoding(handler: Handler, payload: Any) -> Handler:
+    return handler if payload is None else _Decoding(handler, _decoder(payload))
 
 
 def _check(handler: object) -> None:

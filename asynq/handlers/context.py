@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
-
-from attrs import Factory, define
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from asynq.client.payload import encode_payload
 from asynq.errors import TaskCancelledError, TaskDeadlineError, TaskTimeoutError
@@ -14,13 +12,14 @@ from asynq.handlers.outcome import Cancelled, Failed, Interrupted
 from asynq.protocol.ops import WriteResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from concurrent.futures import Future
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from asynq.handlers.executors import Executors
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Delivery
+
+T = TypeVar("T")
 
 StopOutcome = Cancelled | Interrupted | Failed
 """Why a run was cancelled, as the outcome of the run unless its handler still returns one."""
@@ -36,22 +35,40 @@ class CancelReason(StrEnum):
     OPERATOR = "operator"
 
 
-@define(eq=False)
-class RunControl:
-    """State shared by a run and the adapters of its handler."""
+class RunControl(Protocol):
+    """A run, as its context and the adapters of its handler see it."""
 
     delivery: Delivery
-    deadline: datetime
-    """When the run must end, in UTC."""
-    broker: Broker
-    executors: Executors
-    """Where sync functions run."""
-    stop: StopOutcome | None = None
-    """Set once the run was cancelled."""
-    abandoned: bool = False
-    """True if the run has its outcome although its handler did not end in time."""
-    calls: list[Future[Any]] = Factory(list)
-    """The calls handed to threads so far."""
+    stop: StopOutcome | None
+    """Why the run was cancelled, as its outcome unless the handler still returns one. None: it was not."""
+
+    @property
+    def deadline(self) -> datetime:
+        """When the run must end, in UTC."""
+        ...
+
+    @property
+    def broker(self) -> Broker:
+        """The broker that the task came from."""
+        ...
+
+    @property
+    def executors(self) -> Executors:
+        """Where sync functions run."""
+        ...
+
+    async def call_in_thread(self, function: Callable[[], T], kill: Callable[[], None] | None = None) -> T:
+        """Call a function in a thread and wait for it, in the coroutine of the handler.
+
+        Args:
+            function: the function.
+            kill: makes the function end soon. Without it, nothing can stop a thread.
+
+        Raises:
+            TaskCancelledError: the server shuts down and has no threads any more.
+            BaseException: what the function raises.
+        """
+        ...
 
 
 class Context:
@@ -59,40 +76,39 @@ class Context:
 
     def __init__(self, control: RunControl) -> None:
         self.control = control
-        """Internal state of the run, not for handlers."""
-        self._delivery = control.delivery
+        """The run itself, not for handlers."""
         self.state: dict[str, Any] = {}
         """Values that middlewares pass to one another and to the handler; new for each run."""
 
     @property
     def task_id(self) -> str:
         """Id of the task, unique within its queue."""
-        return self._delivery.message.id
+        return self.control.delivery.message.id
 
     @property
     def queue(self) -> str:
         """Name of the queue of the task."""
-        return self._delivery.message.queue
+        return self.control.delivery.message.queue
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The task's headers."""
-        return self._delivery.message.headers
+        return self.control.delivery.message.headers
 
     @property
     def retried(self) -> int:
         """Number of retries so far: 0 on the first run."""
-        return self._delivery.message.retried
+        return self.control.delivery.message.retried
 
     @property
     def max_retry(self) -> int:
         """Retries that the task may spend after its first run."""
-        return self._delivery.message.max_retry
+        return self.control.delivery.message.max_retry
 
     @property
     def lease_losses(self) -> int:
         """How often a worker was lost while it ran this task."""
-        return self._delivery.lease_losses
+        return self.control.delivery.lease_losses
 
     @property
     def deadline(self) -> datetime:
@@ -156,7 +172,7 @@ class Context:
 
     def _writing(self, result: object) -> WriteResult:
         return WriteResult(
-            lease=self._delivery.lease, result=encode_payload(result, "result", verified=False)
+            lease=self.control.delivery.lease, result=encode_payload(result, "result", verified=False)
         )
 
 

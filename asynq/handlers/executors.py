@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from attrs import frozen
 
 from asynq.handlers.processes.pool import ProcessPool
-from asynq.runtime.threads import DaemonThreadPool
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
+from asynq.runtime.thread_calls import CallThreads
 
 
 @frozen
 class Executors:
     """Threads and processes, both started on demand. A thread waits for each process that is in use."""
 
-    threads: Executor
+    threads: CallThreads
     processes: ProcessPool
 
     @classmethod
     def of(cls, concurrency: int) -> Self:
         """Executors for as many handlers at the same time."""
-        return cls(DaemonThreadPool(concurrency), ProcessPool())
+        return cls(CallThreads(concurrency), ProcessPool())
 
     def close(self) -> None:
         """Accept no more calls and end the processes. Threads end after their current call."""
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.threads.close()
         self.processes.close()

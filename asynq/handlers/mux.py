@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=Middleware)
 
 
+MAX_TYPES_KEPT = 1000
+"""Maximum number of types whose handlers are kept. Task types come from clients and are not bounded."""
+MAX_KEPT_LENGTH = 200
+"""Maximum length of such a type."""
+
+
 class ServeMux(HandlerAdapter):
     """A handler that passes each task to the handler with the best matching pattern.
 
@@ -36,7 +42,11 @@ class ServeMux(HandlerAdapter):
     def __init__(self) -> None:
         self._adapters: dict[str, HandlerAdapter] = {}
         self._longest = 0
+        self._found: dict[str, HandlerAdapter] = {}
+        """The handlers of the types that were looked up last."""
         self._middlewares: list[Middleware] = []
+        self._wrapped: HandlerAdapter | None = None
+        """The middlewares around the handlers, if there are any."""
 
     @overload
     def handler(
@@ -137,6 +147,8 @@ class ServeMux(HandlerAdapter):
         adapter = adapt_handler(handler, payload=payload, executor=executor)
         self._adapters[pattern] = _wrap(adapter, middlewares)
         self._longest = max(self._longest, len(pattern))
+        # Not cleared: another thread may be about to add what it found before.
+        self._found = {}
 
     def middleware(self, middleware: M) -> M:
         """Add a middleware around every task of this mux, including tasks without a match; a decorator.
@@ -156,11 +168,23 @@ class ServeMux(HandlerAdapter):
         """
         _check_middleware(middleware)
         self._middlewares.append(middleware)
+        self._wrapped = _wrap(_Dispatcher(self), self._middlewares)
         return middleware
+
+    def resolve(self, task_type: str) -> HandlerAdapter:
+        """The middlewares if there are any, else the handler for tasks of this type.
+
+        Args:
+            task_type: type of the task.
+
+        Raises:
+            HandlerNotFoundError: no pattern matches, and there are no middlewares to see this.
+        """
+        return self._wrapped or self.find(task_type).resolve(task_type)
 
     async def __call__(self, ctx: Context, task: Task) -> Any:
         """Handle a task: run the middlewares, then the handler that matches its type."""
-        return await _wrap(_Dispatcher(self), self._middlewares)(ctx, task)
+        return await self.resolve(task.type)(ctx, task)
 
     def find(self, task_type: str) -> HandlerAdapter:
         """The handler for tasks of this type.
@@ -171,6 +195,17 @@ class ServeMux(HandlerAdapter):
         Raises:
             HandlerNotFoundError: no pattern matches.
         """
+        found = self._found
+        adapter = found.get(task_type)
+        if adapter is None:
+            adapter = self._longest_match(task_type)
+            if len(task_type) <= MAX_KEPT_LENGTH:
+                if len(found) >= MAX_TYPES_KEPT:
+                    found.clear()
+                found[task_type] = adapter
+        return adapter
+
+    def _longest_match(self, task_type: str) -> HandlerAdapter:
         for end in range(min(len(task_type), self._longest), 0, -1):
             adapter = self._adapters.get(task_type[:end])
             if adapter is not None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from asynq.runtime import threads
+from asynq.runtime import thread_calls
 from asynq.runtime.blocking_run import run_to_end
 from asynq.runtime.logs import get_logger
 
@@ -145,7 +145,7 @@ def _log_handler_threads(frames: Mapping[int, FrameType]) -> None:
         for thread in threading.enumerate()
         if thread.name.startswith(HANDLER_THREAD_PREFIX)
         and (frame := frames.get(thread.ident or 0))
-        and frame.f_globals.get("__name__") != threads.__name__  # idle
+        and frame.f_globals.get("__name__") != thread_calls.__name__  # idle
     ]
     for name, frame in busy[:MAX_THREAD_STACKS]:
         log.warning("a sync handler is running in a thread", exc_info=_stack(f"thread {name} is here", frame))

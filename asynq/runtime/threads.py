@@ -1,4 +1,4 @@
-"""Thread pools for user code: sync handlers, `asyncio.to_thread`, aggregators, config providers.
+"""Thread pools for user code: `asyncio.to_thread`, aggregators, config providers.
 
 Their threads are daemons: a stuck function does not keep the process from exiting.
 """
@@ -109,7 +109,7 @@ class DaemonThreadPool(Executor):
     are started when needed, up to `size`, and are kept. `submit` raises RuntimeError after `shutdown`.
     """
 
-    def __init__(self, size: int, name: str = "asynq-handler") -> None:
+    def __init__(self, size: int, name: str = "asynq-thread") -> None:
         if size < 1:
             raise ValueError(f"size must be at least 1; it is {size}")
         self._size = size

@@ -9,6 +9,7 @@ seconds late is also extended once, by at most GRACE, because others may depend 
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -35,6 +36,8 @@ class Timer:
         self._callback: Callable[[], object] | None = callback
         self._extended = False
         self._loop = asyncio.get_running_loop()
+        self.fired_at = math.inf
+        """When the time was over, by the clock of the event loop. The function is called a little later."""
         self._arm(seconds)
 
     def cancel(self) -> None:
@@ -47,10 +50,12 @@ class Timer:
         self._handle: asyncio.Handle = self._loop.call_at(self._due, self._fire)
 
     def _fire(self) -> None:
-        if self._loop.time() - self._due > LATE and not self._extended:
+        now = self._loop.time()
+        if now - self._due > LATE and not self._extended:
             self._extended = True
             self._arm(min(self._seconds, GRACE))
         else:
+            self.fired_at = now
             self._turn(TURNS)
 
     def _turn(self, left: int) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from asynq.errors import AsynqError, LeaseLostError
 from asynq.errors.base import ANY_FAILURE
-from asynq.handlers.outcome import Cancelled, Failed, Interrupted, decide
-from asynq.handlers.runner import CANCEL_GRACE, Run
+from asynq.handlers.outcome import Cancelled, Interrupted, decide
+from asynq.handlers.runner import CANCEL_GRACE, Runner
 from asynq.protocol.answers import may_be_applied
 from asynq.protocol.ops import DEQUEUE_SOFT_LIMIT_BYTES, MAX_BATCH, Dequeue, ExtendLease, Requeue
 from asynq.runtime import timeouts
@@ -23,7 +22,7 @@ from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import AwaitedCalls
 from asynq.worker.failure_log import FailureLog
 from asynq.worker.leases.extension_schedule import LeaseLost
-from asynq.worker.settler import SETTLE_TIMEOUT, ActiveTask, Settler
+from asynq.worker.settler import SETTLE_TIMEOUT, Ending, Settler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,9 +31,11 @@ if TYPE_CHECKING:
     from asynq.handlers.executors import Executors
     from asynq.handlers.hooks import Hooks
     from asynq.handlers.outcome import Outcome, Settlement
+    from asynq.handlers.run import Run
+    from asynq.handlers.runner import Report
     from asynq.protocol.broker import Broker, CancelRequested
     from asynq.protocol.broker_time import BrokerTime
-    from asynq.protocol.message import Delivery, Lease
+    from asynq.protocol.message import Delivery
     from asynq.protocol.ops import Op
     from asynq.worker.leases.extension_schedule import LeaseEvent
     from asynq.worker.leases.keeper import LeaseKeeper
@@ -74,12 +75,10 @@ class Processor:
         time: BrokerTime,
         token: Callable[[], str] = lambda: secrets.token_hex(12),
     ) -> None:
-        self._broker = broker
         self._calls = AwaitedCalls(broker)
-        self._step = step
+        self._runner = Runner(step, broker=broker, executors=executors, on_reports=self._runs_ended)
         self._settings = settings
         self._keeper = keeper
-        self._executors = executors
         self._hooks = hooks
         self._time = time
         self._token = token
@@ -89,9 +88,8 @@ class Processor:
         self._failures = FailureLog()
         self._wakeups: Wakeups | None = None
 
-        self._active: dict[Lease, ActiveTask] = {}
-        self._slots: set[asyncio.Task[None]] = set()
-        self._running: Counter[str] = Counter()
+        self._active: set[Run] = set()
+        """The runs whose leases are extended: from their delivery until they are settled."""
         self._fetch: Dequeue | None = None
         self._fetch_sent_at = 0.0
         self._fetch_mark = 0
@@ -115,7 +113,7 @@ class Processor:
 
     @property
     def _free_slots(self) -> int:
-        return self._settings.concurrency - len(self._slots)
+        return self._settings.concurrency - len(self._runner.running)
 
     # --- requests from outside ----------------------------------------------------------------------
 
@@ -131,21 +129,21 @@ class Processor:
 
     def cancel(self, request: CancelRequested) -> None:
         """Cancel the runs of the requested task."""
-        for active in self._active.values():
-            message = active.delivery.message
-            if active.run and message.id == request.task_id and request.queue in (None, message.queue):
-                active.run.cancel(Cancelled(request.then))
+        for run in self.runs():
+            message = run.delivery.message
+            if message.id == request.task_id and request.queue in (None, message.queue):
+                run.cancel(Cancelled(request.then))
 
     def lease_event(self, event: LeaseEvent) -> None:
         """Cancel the run whose lease is lost or whose task has a recorded cancellation."""
-        active = self._active.get(event.lease)
-        if active and active.run:
-            stop = Interrupted("lease_lost") if isinstance(event, LeaseLost) else Cancelled(event.then)
-            active.run.cancel(stop)
+        stop = Interrupted("lease_lost") if isinstance(event, LeaseLost) else Cancelled(event.then)
+        for run in self.runs():
+            if run.delivery.lease == event.lease:
+                run.cancel(stop)
 
     def runs(self) -> list[Run]:
         """The current runs."""
-        return [active.run for active in self._active.values() if active.run]
+        return [run for run in list(self._active) if run.started]
 
     def stop(self) -> None:
         """Stop fetching tasks."""
@@ -196,10 +194,7 @@ class Processor:
 
     async def aclose(self) -> None:
         """Cancel all remaining runs."""
-        for slot in self._slots:
-            slot.cancel()
-        if self._slots:
-            await timeouts.wait(self._slots, 1.0)
+        self._runner.close()
 
     # --- the main loop ------------------------------------------------------------------------------
 
@@ -222,7 +217,9 @@ class Processor:
                 return None
             orders = self._settings.preference.orders(min(self._free_slots, MAX_BATCH), self._settings.rng)
             limits = self._settings.limits
-            orders = limits.allowed(orders, self._running)
+            if limits.own:
+                running = Counter(run.delivery.message.queue for run in self._runner.running)
+                orders = limits.allowed(orders, running)
             if not orders:
                 return None
             self._fetch = Dequeue(
@@ -232,8 +229,10 @@ class Processor:
             self._fetch_mark = self._time.mark()
         return self._fetch
 
-    async def _exchange(self, settlements: list[Settlement], fetch: Dequeue | None) -> None:
-        ops: list[Op[Any]] = [*settlements, fetch] if fetch else [*settlements]
+    async def _exchange(self, settlements: list[Ending], fetch: Dequeue | None) -> None:
+        ops: list[Op[Any]] = [ending.op for ending in settlements]
+        if fetch:
+            ops.append(fetch)
         self._fetch_wanted = self._fetch_wanted and fetch is None
         answers: Sequence[Any]
         try:
@@ -282,13 +281,10 @@ class Processor:
         late = self._loop.time() - self._fetch_sent_at > self._settings.lease / 1000 / 3
         if late and deliveries:
             deliveries = await self._with_valid_lease(deliveries)
-        if not self._fetching:
-            for delivery in deliveries:
-                self._active[delivery.lease] = ActiveTask(delivery)
-                self._settler.add(Requeue(delivery=delivery))
-            return
-        started = [self._start_run(delivery) for delivery in deliveries]
-        self._keeper.hold({active.delivery.lease: self._max_extension(active) for active in started})
+        if self._fetching:
+            self._start_runs(deliveries)
+        else:
+            self._return(deliveries)
 
     def _update_wakeups(self, *, full: bool) -> None:
         """Arm the wake-ups when there are fewer tasks than slots, and disarm them when the worker is busy."""
@@ -312,73 +308,63 @@ class Processor:
         kept = zip(deliveries, answers, strict=True)
         return [delivery for delivery, answer in kept if not isinstance(answer, LeaseLostError)]
 
-    def _start_run(self, delivery: Delivery) -> ActiveTask:
-        active = self._active[delivery.lease] = ActiveTask(delivery)
-        if delivery.delivered_at:
-            self._time.update(delivery.delivered_at, sent=self._fetch_mark)
-        clock = self._time.snapshot()
-        try:
-            run = Run(delivery, self._step, broker=self._broker, executors=self._executors, clock=clock)
-        except Exception as error:  # noqa: BLE001 - logged as the task's failure
-            self._finish_run(active, Failed(error))
-            return active
-        active.run = run
-        self._hooks.started(delivery.message, run.context)
-        slot = self._loop.create_task(self._execute(active, run))
-        self._slots.add(slot)
-        self._running[delivery.message.queue] += 1
-        slot.add_done_callback(partial(self._release_slot, delivery.message.queue))
-        return active
+    def _start_runs(self, deliveries: Sequence[Delivery]) -> None:
+        if not deliveries:
+            return
+        if delivered_at := max(delivery.delivered_at for delivery in deliveries):
+            self._time.update(delivered_at, sent=self._fetch_mark)
+        now = self._time.now()
+        runs = [self._runner.create(delivery, now) for delivery in deliveries]
+        self._active.update(runs)
+        # Before the handlers start, because one of them may block this event loop. At most until the end of
+        # the run, its grace and its settlement.
+        extra = CANCEL_GRACE + self._settings.lease / 1000
+        self._keeper.hold({run.delivery.lease: max(run.limit - now, 0) / 1000 + extra for run in runs})
+        for run in runs:
+            self._hooks.started(run.delivery.message, run.context)
+        self._runner.start(runs)
 
-    def _max_extension(self, active: ActiveTask) -> float:
-        """Maximum seconds to extend the lease: until the end of the run, its grace and its settlement."""
-        left = active.run.seconds_left if active.run else 0.0
-        return max(left, 0.0) + CANCEL_GRACE + self._settings.lease / 1000
-
-    async def _execute(self, active: ActiveTask, run: Run) -> None:
-        try:
-            outcome = await run.execute()
-        except Exception as error:
-            log.exception("the run of task %r failed", active.delivery.message.id)
-            run.abandon()
-            outcome = Failed(error.with_traceback(None))
-        self._finish_run(active, outcome)
-        if not run.finished.is_set():
-            await run.finished.wait()
-
-    def _release_slot(self, queue: str, slot: asyncio.Task[None]) -> None:
-        self._slots.discard(slot)
-        self._ended.set()
-        self._running[queue] -= 1
-        self._fetch_wanted |= queue in self._settings.limits.own
-        self._changed.set()
+    def _return(self, deliveries: Sequence[Delivery]) -> None:
+        """Requeue tasks that arrived after `stop`."""
+        now = self._time.now()
+        for delivery in deliveries:
+            run = self._runner.create(delivery, now)
+            self._active.add(run)
+            self._settler.add(Ending(run, Requeue(delivery=delivery), None))
 
     # --- settling -----------------------------------------------------------------------------------
 
-    def _finish_run(self, active: ActiveTask, outcome: Outcome) -> None:
-        delivery = active.delivery
-        now = active.run.now if active.run else self._time.now()
-        op = decide(delivery, outcome, self._settings.rules, now)
-        active.outcome = outcome
+    def _runs_ended(self, reports: Sequence[Report]) -> None:
+        """Settle the runs that have ended in the last iteration of the event loop; slots may be free."""
+        for run, outcome in reports:
+            if outcome is not None:
+                self._settle(run, outcome)
+        limited = self._settings.limits.own
+        if limited:
+            freed = (run.delivery.message.queue for run, _ in reports if run.finished)
+            self._fetch_wanted |= any(queue in limited for queue in freed)
         self._ended.set()
+        self._changed.set()
+
+    def _settle(self, run: Run, outcome: Outcome) -> None:
+        op = decide(run.delivery, outcome, self._settings.rules, self._time.now())
         # Before logging and hooks: if these fail, the task must be settled all the same.
         if op is None:
-            self._settler.release([delivery.lease])
+            self._settler.release([run])
             self._check_drained()
         else:
-            self._settler.add(op)
-        self._changed.set()
-        self._report(active, op, outcome)
+            self._settler.add(Ending(run, op, outcome))
+        self._report(run, op, outcome)
 
-    def _report(self, active: ActiveTask, op: Settlement | None, outcome: Outcome) -> None:
+    def _report(self, run: Run, op: Settlement | None, outcome: Outcome) -> None:
         """Log how a run ended and call the hooks."""
-        message = active.delivery.message
+        message = run.delivery.message
         try:
             if op is None:
                 log.warning("task %r of queue %r: the lease is lost", message.id, message.queue)
             else:
                 self._failures.log(op, outcome)
-            self._hooks.ended(outcome, message, active.context)
+            self._hooks.ended(outcome, message, run.context)
         except ANY_FAILURE:
             log.exception("task %r is settled, but reporting its outcome failed", message.id)
 
@@ -388,7 +374,7 @@ class Processor:
 
     async def _wait_runs_ended(self) -> None:
         """Wait until every run has its outcome, settled or not."""
-        while any(active.run and active.outcome is None for active in self._active.values()):
+        while any(not run.has_outcome for run in self.runs()):
             self._ended.clear()
             await self._ended.wait()
 

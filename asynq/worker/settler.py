@@ -21,11 +21,9 @@ from asynq.worker.failure_log import log_not_recorded, log_put_back
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from asynq.handlers.context import Context
     from asynq.handlers.hooks import Hooks
     from asynq.handlers.outcome import Outcome, Settlement
-    from asynq.handlers.runner import Run
-    from asynq.protocol.message import Delivery, Lease
+    from asynq.handlers.run import Run
     from asynq.worker.leases.keeper import LeaseKeeper
     from asynq.worker.settings import ProcessorSettings
 
@@ -40,23 +38,15 @@ SETTLE_TIMEOUT = 5.0
 
 
 @define(eq=False)
-class ActiveTask:
-    """A task that this worker runs or has to settle."""
+class Ending:
+    """How a run is settled."""
 
-    delivery: Delivery
-    run: Run | None = None
-    outcome: Outcome | None = None
+    run: Run
+    op: Settlement
+    outcome: Outcome | None
+    """None if the task was not run."""
     maybe_landed: bool = False
     """Whether a settlement may have been recorded: its reply was lost, or too few replicas confirmed."""
-
-    def clear(self) -> None:
-        """Drop the references to the run and its error, whose frames may reference this object."""
-        self.run = self.outcome = None
-
-    @property
-    def context(self) -> Context | None:
-        """The context of the run. None if the task was never run."""
-        return self.run.context if self.run else None
 
 
 class Settler:
@@ -64,7 +54,7 @@ class Settler:
 
     Args:
         settings: the settings of the processor.
-        active: the active tasks of the processor. A task is removed, and its lease released, when its
+        active: the active runs of the processor. A run is removed, and its lease released, when its
             settlement is recorded or finally refused.
         keeper: extends the leases meanwhile.
         hooks: called when a settlement is recorded.
@@ -76,11 +66,11 @@ class Settler:
         self,
         settings: ProcessorSettings,
         *,
-        active: dict[Lease, ActiveTask],
+        active: set[Run],
         keeper: LeaseKeeper,
         hooks: Hooks,
         wake: Callable[[], None],
-        report: Callable[[ActiveTask, Settlement, Outcome], None],
+        report: Callable[[Run, Settlement, Outcome], None],
     ) -> None:
         self._settings = settings
         self._active = active
@@ -91,90 +81,88 @@ class Settler:
         self._loop = asyncio.get_running_loop()
         self._backoff = Backoff(settings.rng)
         self._errors = ErrorReporter(log, "settling tasks")
-        self._ready: list[Settlement] = []
+        self._ready: list[Ending] = []
         self._delayed = 0
 
-    def add(self, op: Settlement) -> None:
+    def add(self, ending: Ending) -> None:
         """Add a settlement to be sent."""
-        self._ready.append(op)
+        self._ready.append(ending)
         self._wake()
 
-    def take(self) -> list[Settlement]:
+    def take(self) -> list[Ending]:
         """Remove and return the settlements to send now."""
         taken, self._ready = self._ready[:MAX_SETTLEMENTS], self._ready[MAX_SETTLEMENTS:]
         return taken
 
-    def handle_answers(self, settlements: Sequence[Settlement], answers: Sequence[AsynqError | None]) -> bool:
+    def handle_answers(self, endings: Sequence[Ending], answers: Sequence[AsynqError | None]) -> bool:
         """Process the replies to settlements. Returns whether a queue with a shared limit has room again."""
-        room = False
-        landed: list[Lease] = []
-        again: list[Settlement] = []
-        for op, answer in zip(settlements, answers, strict=True):
-            lease = op.delivery.lease
+        landed: list[Run] = []
+        again: list[Ending] = []
+        shared, room = self._settings.limits.shared, False
+        for ending, answer in zip(endings, answers, strict=True):
             if answer is None:
-                landed.append(lease)
-                room |= lease.queue in self._settings.limits.shared
-                self._recorded(op)
+                landed.append(ending.run)
+                room |= ending.op.delivery.message.queue in shared
+                self._recorded(ending)
             elif isinstance(answer, LeaseLostError):
-                landed.append(lease)
-                maybe_landed = answer.maybe_applied or self._active[lease].maybe_landed
-                log_not_recorded(op, answer, maybe_landed=maybe_landed)
+                landed.append(ending.run)
+                maybe_landed = answer.maybe_applied or ending.maybe_landed
+                log_not_recorded(ending.op, answer, maybe_landed=maybe_landed)
                 if maybe_landed:
-                    self._recorded(op)
+                    self._recorded(ending)
             elif is_final(answer):
-                self._active[lease].maybe_landed |= may_be_applied(answer)
-                if not self._fall_back(op, answer):
-                    landed.append(lease)
+                ending.maybe_landed |= may_be_applied(answer)
+                if not self._fall_back(ending, answer):
+                    landed.append(ending.run)
             else:
                 self._errors.failed(answer)
-                self._active[lease].maybe_landed |= may_be_applied(answer)
-                again.append(op)
+                ending.maybe_landed |= may_be_applied(answer)
+                again.append(ending)
         self.release(landed)
         if again:
             self._retry_later(again)
-        elif settlements and not self._delayed:
+        elif endings and not self._delayed:
             self._errors.worked()
             self._backoff.reset()
         return room
 
-    def release(self, leases: Sequence[Lease]) -> None:
-        """Remove these tasks from the active tasks and release their leases."""
-        if leases:
-            for lease in leases:
-                if active := self._active.pop(lease, None):
-                    active.clear()
-            self._keeper.release(leases)
+    def release(self, runs: Sequence[Run]) -> None:
+        """Remove these runs from the active ones and release their leases."""
+        if runs:
+            self._active.difference_update(runs)
+            self._keeper.release([run.delivery.lease for run in runs])
+            for run in runs:
+                run.release()
 
-    def _recorded(self, op: Settlement) -> None:
+    def _recorded(self, ending: Ending) -> None:
+        op = ending.op
         log_put_back(op)
-        active = self._active[op.delivery.lease]
-        self._hooks.settled(op, active.outcome, active.context)
+        self._hooks.settled(op, ending.outcome, ending.run.context)
         if isinstance(op, Retry):
             self._settings.retried(op.delivery.message.queue)
 
-    def _fall_back(self, op: Settlement, refusal: AsynqError) -> bool:
+    def _fall_back(self, ending: Ending, refusal: AsynqError) -> bool:
         """Replace a settlement that the broker finally refused. Returns False if there is no replacement."""
-        message = op.delivery.message
+        op, message = ending.op, ending.op.delivery.message
         if isinstance(op, Retry | Archive) and len(op.error) > MAX_FALLBACK_ERROR:
-            self.add(replace(op, error=op.error[: MAX_FALLBACK_ERROR - 1] + "…"))
+            shorter = replace(op, error=op.error[: MAX_FALLBACK_ERROR - 1] + "…")
+            self.add(Ending(ending.run, shorter, ending.outcome, ending.maybe_landed))
             return True
         if isinstance(op, Archive):
             log.error("task %r of queue %r cannot be settled: %s", message.id, message.queue, refusal)
             return False
-        active, outcome = self._active[op.delivery.lease], Failed(refusal)
-        archive = Archive(delivery=op.delivery, error=error_text(refusal))
-        active.outcome = outcome
-        self.add(archive)
-        self._report(active, archive, outcome)
+        archive, outcome = Archive(delivery=op.delivery, error=error_text(refusal)), Failed(refusal)
+        self.add(Ending(ending.run, archive, outcome, ending.maybe_landed))
+        self._report(ending.run, archive, outcome)
         return True
 
-    def _retry_later(self, ops: list[Settlement]) -> None:
+    def _retry_later(self, endings: list[Ending]) -> None:
         seconds = SETTLE_TIMEOUT + self._settings.lease / 1000
-        self._keeper.hold({op.delivery.lease: seconds for op in ops})
+        self._keeper.hold({ending.run.delivery.lease: seconds for ending in endings})
         self._delayed += 1
-        self._loop.call_later(self._backoff.pause(), self._queue_again, ops)
+        self._loop.call_later(self._backoff.pause(), self._queue_again, endings)
 
-    def _queue_again(self, ops: list[Settlement]) -> None:
+    def _queue_again(self, endings: list[Ending]) -> None:
         self._delayed -= 1
-        self._ready += ops
+        self._ready += endings
         self._wake()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from asynq.handlers.adapters import HandlerAdapter
-    from asynq.handlers.runner import Run
+    from asynq.handlers.run import Run
     from asynq.protocol.broker import Broker
     from asynq.worker.aggregation import AggregationSettings
     from asynq.worker.settings import WorkerSettings

@@ -195,7 +195,7 @@ async def test_a_signal_to_all_processes_does_not_end_a_starting_lease_keeper(sh
         ready.set()
 
     broker = open_broker(shared_url)
-    keeper = KeeperProcess.spawn(encode(Hello(broker, 1000, os.getpid())), hear)
+    keeper = KeeperProcess.spawn(encode(Hello.of(broker, 1000, os.getpid())), hear)
     try:
         for number in CHILD_MASKED_SIGNALS:
             os.kill(keeper._process.pid, number)

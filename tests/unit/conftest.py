@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.runtime.threads import DaemonThreadPool
+from asynq.runtime.thread_calls import CallThreads
 from tests.unit.handler_runs import Runs
 
 if TYPE_CHECKING:
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def runs() -> Iterator[Runs]:
     """Runs with two threads, which a failing test may leave stuck."""
-    threads = DaemonThreadPool(2)
+    threads = CallThreads(2)
     yield Runs(threads)
-    threads.shutdown(wait=False)
+    threads.close()

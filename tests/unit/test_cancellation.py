@@ -10,15 +10,17 @@ import pytest
 
 from asynq.errors import RevokeTask, SkipRetry
 from asynq.handlers.context import CancelReason, Context
+from asynq.handlers.mux import ServeMux
 from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Succeeded
-from asynq.runtime.threads import DaemonThreadPool
-from tests.unit.handler_runs import Runs, started
+from asynq.runtime.thread_calls import CallThreads
+from tests.unit.handler_runs import Runs, occupy, started
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from asynq.client.task import Task
     from asynq.handlers.context import StopOutcome
     from asynq.handlers.outcome import Outcome
-    from asynq.handlers.runner import Run
+    from tests.unit.handler_runs import RunOfTest
 
 SHUTDOWN = Interrupted("shutdown")
 LEASE_LOST = Interrupted("lease_lost")
@@ -102,6 +104,19 @@ async def test_a_cancellation_before_the_first_step_takes_effect(runs: Runs) -> 
     run = runs.make(Patient())
     asyncio.get_running_loop().call_soon(run.cancel, ARCHIVE)
     assert await run.execute() == ARCHIVE
+
+
+async def test_a_task_that_others_cancel_before_its_first_step_has_failed(runs: Runs) -> None:
+    before = asyncio.all_tasks()
+    run = runs.make(Patient())
+    execution = asyncio.create_task(run.execute())
+    await asyncio.sleep(0)
+    [task] = asyncio.all_tasks() - before - {execution}
+    task.cancel()
+    outcome = await execution
+    assert isinstance(outcome, Failed)
+    assert str(outcome.error) == "the handler was cancelled, but not by its server"
+    assert run.finished.is_set()
 
 
 @pytest.mark.parametrize("verdict", [SkipRetry("done with it"), RevokeTask()], ids=repr)
@@ -221,7 +236,7 @@ class Stuck:
         self.release.wait()
         return b"done"
 
-    async def started(self, run: Run) -> asyncio.Task[Outcome]:
+    async def started(self, run: RunOfTest) -> asyncio.Task[Outcome]:
         execution = await started(run)
         await asyncio.to_thread(self.begun.wait)
         return execution
@@ -250,15 +265,49 @@ async def test_a_plain_function_that_never_checks_may_finish_within_the_grace_pe
 
 async def test_a_run_waiting_for_a_thread_does_not_start_after_a_cancellation() -> None:
     release, called = threading.Event(), []
-    with DaemonThreadPool(1) as threads:
-        threads.submit(release.wait)
-        run = Runs(threads).make(lambda ctx, task: called.append(task))
-        execution = await started(run)
-        run.cancel(SHUTDOWN)
-        assert await execution == SHUTDOWN
-        assert run.finished.is_set()
-        release.set()
+    threads = CallThreads(1)
+    free = occupy(threads, release.wait)
+    run = Runs(threads).make(lambda ctx, task: called.append(task))
+    execution = await started(run)
+    run.cancel(SHUTDOWN)
+    assert await execution == SHUTDOWN
+    assert run.finished.is_set()
+    release.set()
+    await free.wait()
+    threads.close()
     assert called == []
+
+
+async def test_a_wrapped_handler_waiting_for_a_thread_does_not_start_after_a_cancellation() -> None:
+    release, called = threading.Event(), []
+    threads = CallThreads(1)
+    free = occupy(threads, release.wait)
+    mux = ServeMux()
+
+    @mux.middleware
+    async def around(ctx: Context, task: Task, next: Any) -> Any:  # noqa: A002
+        return await next(ctx, task)
+
+    mux.handle("t", lambda ctx, task: called.append(task))
+    run = Runs(threads).make(mux)
+    execution = await started(run)
+    run.cancel(SHUTDOWN)
+    assert await execution == SHUTDOWN
+    assert run.finished.is_set()
+    release.set()
+    await free.wait()
+    threads.close()
+    assert called == []
+
+
+async def test_an_awaitable_from_a_thread_can_be_cancelled(runs: Runs) -> None:
+    handler = Patient(then=asyncio.CancelledError())
+    run = runs.make(lambda ctx, task: handler(ctx, task))  # noqa: PLW0108 - a plain function around an async one
+    execution = await started(run)
+    await aeventually(lambda: any(run.run.owns(task) for task in asyncio.all_tasks()))
+    run.cancel(ARCHIVE)
+    assert await execution == ARCHIVE
+    assert run.finished.is_set()
 
 
 # --- the server's own cancellation --------------------------------------------------------------------
@@ -278,12 +327,11 @@ async def test_cancelling_the_caller_cancels_the_handler(runs: Runs) -> None:
 def test_a_stuck_thread_does_not_delay_the_end_of_the_loop() -> None:
     handler = Stuck()
 
-    async def serve(threads: DaemonThreadPool) -> None:
-        execution = await handler.started(Runs(threads).make(handler))
+    async def serve() -> None:
+        execution = await handler.started(Runs(CallThreads(1)).make(handler))
         execution.cancel()
         with suppress(asyncio.CancelledError):
             await execution
 
-    with DaemonThreadPool(1) as threads:
-        asyncio.run(serve(threads))
-        handler.release.set()
+    asyncio.run(serve())
+    handler.release.set()

@@ -13,7 +13,7 @@ from attrs import frozen
 from asynq.client.task import Task
 from asynq.errors import HandlerNotFoundError, PayloadError, SkipRetry
 from asynq.handlers.context import Context, current_context
-from asynq.handlers.mux import ServeMux
+from asynq.handlers.mux import MAX_TYPES_KEPT, ServeMux
 from asynq.handlers.outcome import Failed, Interrupted, Succeeded
 from tests.unit.handler_runs import delivery, started
 
@@ -68,6 +68,36 @@ async def test_nested_muxes_see_the_whole_type(runs: Runs) -> None:
     assert await runs.outcome(outer, delivery("billing:invoice:7")) == Succeeded(b"billing:invoice")
     assert isinstance(await runs.outcome(outer, delivery("billing:x")), Failed)
     assert await runs.outcome(outer, delivery("billings")) == Succeeded(b"billing")
+
+
+async def test_a_handler_added_later_counts_for_types_that_were_handled_before(runs: Runs) -> None:
+    outer, inner = mux_of("a"), mux_of("a:b")
+    assert await runs.outcome(outer, delivery("a:b:c")) == Succeeded(b"a")
+    outer.handle("a:", inner)
+    assert await runs.outcome(outer, delivery("a:b:c")) == Succeeded(b"a:b")
+    inner.handle("a:b:c", naming("new"))
+    assert await runs.outcome(outer, delivery("a:b:c")) == Succeeded(b"new")
+    assert isinstance(await runs.outcome(outer, delivery("b")), Failed)
+    outer.handle("b", naming("b"))
+    assert await runs.outcome(outer, delivery("b")) == Succeeded(b"b")
+
+
+async def test_a_middleware_added_later_wraps_the_next_tasks(runs: Runs) -> None:
+    trace: list[str] = []
+    mux = mux_of("t")
+    await runs.outcome(mux, delivery("t"))
+    mux.middleware(tracing("late", trace))
+    await runs.outcome(mux, delivery("t"))
+    assert trace == ["late in", "late out"]
+
+
+def test_the_types_that_a_mux_remembers_are_bounded() -> None:
+    mux = mux_of("t")
+    for number in range(2 * MAX_TYPES_KEPT):
+        mux.find(f"t{number}")
+    mux.find("t" * 100_000)
+    assert len(mux._found) <= MAX_TYPES_KEPT
+    assert sum(map(len, mux._found)) < 10 * MAX_TYPES_KEPT
 
 
 # --- what is refused ----------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from asynq.protocol.ops import WriteResult
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
 from tests.programs import program_environment
 from tests.unit import process_handlers
-from tests.unit.handler_runs import delivery, started
+from tests.unit.handler_runs import delivery, occupy, started
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ async def test_a_run_cancelled_before_its_process_starts_does_not_start(runs: Ru
     children = psutil.Process().children()
     release, busy = threading.Event(), threading.Barrier(3)
     for _ in range(2):
-        runs.threads.submit(lambda: (busy.wait(5), release.wait(5)))
+        occupy(runs.threads, lambda: (busy.wait(5), release.wait(5)))
     busy.wait(5)
     run = runs.make(in_process(process_handlers.pid))
     execution = await started(run)
@@ -305,16 +305,16 @@ async def test_a_function_whose_name_refers_to_another_fails_with_the_reason(run
 def test_handler_processes_end_when_their_worker_is_killed(tmp_path: Path) -> None:
     program = """
 import asyncio, os, sys
-from concurrent.futures import ThreadPoolExecutor
 from tests.unit import process_handlers
 from tests.unit.handler_runs import delivery, Runs
 from asynq.handlers.mux import ServeMux
+from asynq.runtime.thread_calls import CallThreads
 
 mux = ServeMux()
 mux.handle("t", process_handlers.spin, executor="process")
 
 async def main():
-    await Runs(ThreadPoolExecutor(1)).outcome(mux, delivery(payload=sys.argv[1].encode()))
+    await Runs(CallThreads(1)).outcome(mux, delivery(payload=sys.argv[1].encode()))
 
 asyncio.run(main())
 """

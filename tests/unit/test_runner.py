@@ -310,7 +310,7 @@ async def test_a_run_cancelled_before_execution_does_not_call_its_handler(runs: 
 
 
 async def test_a_task_is_requeued_if_no_thread_is_available(runs: Runs) -> None:
-    runs.threads.shutdown()
+    runs.threads.close()
     assert await runs.outcome(returns_plain) == Interrupted("shutdown")
 
 

@@ -10,10 +10,11 @@ import threading
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, cast
 
+from attrs import frozen
+
 from asynq.client.payload import encode_result, payload_decoder
 from asynq.errors import TaskCancelledError
-from asynq.handlers.context import Context, RunControl, current_run
-from asynq.handlers.executors import Executors
+from asynq.handlers.context import Context, current_run
 from asynq.handlers.processes import main_module
 from asynq.handlers.processes.messages import (
     MAIN,
@@ -31,10 +32,12 @@ from asynq.runtime.forks import ExitForkedChild, flush, signals_reset_in_childre
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from asynq.client.task import Task
+    from asynq.handlers.context import RunControl
     from asynq.handlers.processes.setup import Setup
-    from asynq.protocol.broker import Broker
+    from asynq.protocol.message import Delivery
     from asynq.protocol.ops import Op
 
 ORPHAN_CHECK_INTERVAL = 1000
@@ -102,9 +105,20 @@ class WorkerConnection:
         return self._setup.program.load().__name__
 
 
+@frozen
+class CalledRun:
+    """What a context shows of a run in another process. A cancellation kills this process instead."""
+
+    delivery: Delivery
+    deadline: datetime
+    broker: WorkerConnection
+    stop: None = None
+
+
 def run_call(call: HandlerCall, worker: WorkerConnection) -> HandlerReturned | HandlerRaised:
     """Call the function and return its result or its error."""
-    context = Context(RunControl(call.delivery, call.deadline, cast("Broker", worker), Executors.of(1)))
+    run = CalledRun(call.delivery, call.deadline, worker)
+    context = Context(cast("RunControl", run))
     token = current_run.set(context)
     try:
         with ExitForkedChild():

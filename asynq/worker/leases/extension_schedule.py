@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from attrs import define, frozen
+from msgspec import Struct
 
 from asynq.errors import AsynqError, LeaseLostError
+from asynq.protocol.message import Lease  # noqa: TC001 - msgspec reads the annotations
 from asynq.protocol.ops import ExtendLease
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from asynq.protocol.message import Lease
     from asynq.protocol.ops import Extended
 
 EXTENSIONS_PER_LEASE = 3
 """Extensions within the duration of a lease, so that two failed attempts do not lose it."""
 
 
-@frozen
-class LeaseLost:
+class LeaseLost(Struct, tag=True, frozen=True):
     """The lease of a run is lost: the run no longer owns its task."""
 
     lease: Lease
 
 
-@frozen
-class CancelMarked:
+class CancelMarked(Struct, tag=True, frozen=True):
     """A cancellation is recorded for the task of this run."""
 
     lease: Lease
@@ -37,8 +35,7 @@ class CancelMarked:
 LeaseEvent = LeaseLost | CancelMarked
 
 
-@define
-class _Hold:
+class _Hold(Struct, gc=False):
     renew_at: float
     until: float
     marked: bool = False

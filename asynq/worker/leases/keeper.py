@@ -73,7 +73,7 @@ class LeaseKeeper:
         if not (self._broker.capabilities.multi_process and sys.executable):
             return
         try:
-            hello = encode(Hello(self._broker, self._duration, os.getpid()))
+            hello = encode(Hello.of(self._broker, self._duration, os.getpid()))
         except Exception as error:  # noqa: BLE001 - pickle may raise anything
             log.warning("the broker cannot be pickled, so a thread extends leases: %s", error)
         else:
@@ -90,13 +90,13 @@ class LeaseKeeper:
         now = time.monotonic()
         self._extender.hold(holds, now)
         if self._process is not None:
-            self._process.send(HoldLeases(holds, now))
+            self._process.send(HoldLeases([*holds], [*holds.values()], now))
 
     def release(self, leases: Sequence[Lease]) -> None:
         """Stop extending these leases, because their runs are settled."""
         self._extender.release(leases)
         if self._process is not None:
-            self._process.send(ReleaseLeases(leases))
+            self._process.send(ReleaseLeases([*leases]))
 
     async def aclose(self) -> None:
         """Stop extending leases and end the process."""
@@ -117,7 +117,8 @@ class LeaseKeeper:
                 continue
             try:
                 now = time.monotonic()
-                self._process.send(HoldLeases(self._extender.held(now), now))
+                held = self._extender.held(now)
+                self._process.send(HoldLeases([*held], [*held.values()], now))
                 await self._process.ended.wait()
                 if self._process_ready:
                     backoff.reset()

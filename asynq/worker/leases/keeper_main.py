@@ -60,13 +60,13 @@ def main() -> None:
     if not isinstance(hello, Hello):
         sys.exit(f"expected a hello, not {hello}")
     parent = Parent(hello.parent, out)
-    extender = ExtenderThread(hello.broker, hello.duration, parent.send, enabled=parent.is_running)
+    extender = ExtenderThread(hello.load_broker(), hello.duration, parent.send, enabled=parent.is_running)
     extender.start()
     parent.send(Ready())
     for line in lines:
         match decode(line):
-            case HoldLeases(holds, now):
-                extender.hold(holds, now)
+            case HoldLeases(held, seconds, now):
+                extender.hold(dict(zip(held, seconds, strict=True)), now)
             case ReleaseLeases(leases):
                 extender.release(leases)
     # Not sys.exit: an extension in progress must not keep the leases of a dead worker alive.

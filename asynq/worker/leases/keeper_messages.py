@@ -1,99 +1,76 @@
-"""The messages between a worker and its lease keeper process: one JSON array per line."""
+"""The messages between a worker and its lease keeper process: one line of JSON each."""
 
 from __future__ import annotations
 
 import base64
-import json
 import pickle
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from attrs import frozen
+import msgspec
 
-from asynq.protocol.message import Lease
-from asynq.worker.leases.extension_schedule import CancelMarked, LeaseEvent, LeaseLost
+from asynq.protocol.message import Lease  # noqa: TC001 - msgspec reads the annotations
+from asynq.worker.leases.extension_schedule import CancelMarked, LeaseLost
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from asynq.protocol.broker import Broker
 
 
-@frozen
-class Hello:
+class Hello(msgspec.Struct, tag=True, frozen=True):
     """The first message from the worker."""
 
-    broker: Broker
+    pickled: str
+    """The broker."""
     duration: int
     """Of the leases, in milliseconds."""
     parent: int
     """The worker's process id."""
+    path: list[str]
+    """The worker's module search path: the classes of the broker must be importable as in the worker."""
+
+    @classmethod
+    def of(cls, broker: Broker, duration: int, parent: int) -> Hello:
+        """A message about this broker. Raises whatever pickle raises if the broker cannot be pickled."""
+        pickled = base64.b85encode(pickle.dumps(broker)).decode()
+        return cls(pickled, duration, parent, list(sys.path))
+
+    def load_broker(self) -> Broker:
+        """Unpickle the broker, which comes from our own process. Sets the module search path of this one."""
+        sys.path[:] = self.path
+        broker: Broker = pickle.loads(base64.b85decode(self.pickled))  # noqa: S301
+        return broker
 
 
-@frozen
-class HoldLeases:
+class HoldLeases(msgspec.Struct, tag=True, frozen=True, gc=False):
     """Extend these leases, each for at most so many seconds."""
 
-    holds: Mapping[Lease, float]
+    leases: list[Lease]
+    seconds: list[float]
     now: float
     """When this was sent, on the monotonic clock, which all processes of a machine share."""
 
 
-@frozen
-class ReleaseLeases:
+class ReleaseLeases(msgspec.Struct, tag=True, frozen=True, gc=False):
     """Stop extending these leases."""
 
-    leases: Sequence[Lease]
+    leases: list[Lease]
 
 
-@frozen
-class Ready:
+class Ready(msgspec.Struct, tag=True, frozen=True):
     """The first message from the keeper process: from now on it extends the leases it received."""
 
 
-KeeperMessage = Hello | HoldLeases | ReleaseLeases | Ready | LeaseEvent
+KeeperMessage = Hello | HoldLeases | ReleaseLeases | Ready | LeaseLost | CancelMarked
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[KeeperMessage] = msgspec.json.Decoder(KeeperMessage)
 
 
 def encode(message: KeeperMessage) -> bytes:
     """Encode a message as a line."""
-    parts: list[Any]
-    match message:
-        case Hello(broker, duration, parent):
-            pickled = base64.b85encode(pickle.dumps(broker)).decode()
-            parts = ["hello", sys.path, pickled, duration, parent]
-        case HoldLeases(holds, now):
-            parts = ["hold", now, [(*_of(lease), seconds) for lease, seconds in holds.items()]]
-        case ReleaseLeases(leases):
-            parts = ["release", [_of(lease) for lease in leases]]
-        case Ready():
-            parts = ["ready"]
-        case LeaseLost(lease):
-            parts = ["lost", *_of(lease)]
-        case CancelMarked(lease, then):
-            parts = ["cancel", *_of(lease), then]
-    return json.dumps(parts).encode() + b"\n"
+    return _encoder.encode(message) + b"\n"
 
 
 def decode(line: bytes) -> KeeperMessage:
-    """Decode a line. Lines come from our own process, so the pickle in a Hello is trusted."""
-    match json.loads(line):
-        case ["hello", path, pickled, duration, parent]:
-            # The classes of the broker must be importable here as in the worker.
-            sys.path[:] = path
-            return Hello(pickle.loads(base64.b85decode(pickled)), duration, parent)  # noqa: S301
-        case ["hold", now, holds]:
-            return HoldLeases({Lease(*parts): seconds for *parts, seconds in holds}, now)
-        case ["release", leases]:
-            return ReleaseLeases([Lease(*parts) for parts in leases])
-        case ["ready"]:
-            return Ready()
-        case ["lost", queue, task_id, token]:
-            return LeaseLost(Lease(queue, task_id, token))
-        case ["cancel", queue, task_id, token, then]:
-            return CancelMarked(Lease(queue, task_id, token), then)
-        case unknown:
-            raise ValueError(f"unknown lease keeper message: {unknown!r}")
-
-
-def _of(lease: Lease) -> tuple[str, str, str]:
-    return lease.queue, lease.task_id, lease.token
+    """Decode a line."""
+    return _decoder.decode(line)

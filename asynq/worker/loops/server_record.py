@@ -16,7 +16,7 @@ from asynq.runtime.heartbeat import host
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from asynq.handlers.runner import Run
+    from asynq.handlers.run import Run
     from asynq.protocol.broker_time import BrokerTime
     from asynq.worker.queue_selection import QueuePriority
 
@@ -68,5 +68,5 @@ def _worker(run: Run) -> WorkerInfo:
         payload=message.payload[:MAX_SHOWN_PAYLOAD],
         queue=message.queue,
         started_at=run.started_at,
-        deadline=run.context.deadline,
+        deadline=run.deadline,
     )

@@ -1,0 +1,126 @@
+"""How many requests a worker sends for its tasks: what ends together is settled and replaced in one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq.protocol.ops import Dequeue, Done, Requeue
+from asynq_sqlite import MemoryBroker
+from tests.server.conftest import ServerLab, opened
+from tests.waiting import aeventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from asynq.client.task import Task
+    from asynq.handlers.context import Context
+    from asynq.protocol.ops import Op
+
+
+class RecordingBroker(MemoryBroker):
+    """Records how many tasks each request of the processor settles and wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[tuple[int, int]] = []
+
+    async def aexecute_many(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        settled = sum(isinstance(op, Done) for op in ops)
+        wanted = sum(len(op.orders) for op in ops if isinstance(op, Dequeue))
+        if settled or wanted:
+            self.requests.append((settled, wanted))
+        return await super().aexecute_many(ops)
+
+
+@pytest.fixture
+async def recorded() -> AsyncIterator[tuple[ServerLab, list[tuple[int, int]]]]:
+    broker = RecordingBroker()
+    async with opened(broker) as lab:
+        yield lab, broker.requests
+
+
+Recorded = tuple[ServerLab, list[tuple[int, int]]]
+
+
+async def drained(lab: ServerLab, tasks: int, handler: Any, concurrency: int) -> None:
+    """Run so many tasks to the end."""
+    ids = [await lab.enqueue() for _ in range(tasks)]
+    async with lab.serving(handler, concurrency=concurrency):
+        for task_id in ids:
+            await lab.reaches(task_id, None)
+
+
+async def noop(ctx: Context, task: Task) -> None: ...
+
+
+@pytest.mark.parametrize("concurrency", [1, 10, 50])
+async def test_handlers_that_end_together_are_settled_and_replaced_in_one_request(
+    recorded: Recorded, concurrency: int
+) -> None:
+    lab, requests = recorded
+    await drained(lab, 4 * concurrency, noop, concurrency)
+    full = [(0, concurrency), *[(concurrency, concurrency)] * 4]
+    assert requests[:5] == full
+
+
+async def test_handlers_in_threads_that_end_together_are_settled_in_one_request(recorded: Recorded) -> None:
+    lab, requests = recorded
+    running = threading.Barrier(10)
+    await drained(lab, 40, lambda ctx, task: running.wait(5) and None, 10)
+    # The threads may hand over what has ended in a few parts.
+    assert len(requests) <= 25
+    assert max(settled for settled, _ in requests) > 1
+
+
+async def test_a_worker_asks_for_as_many_tasks_as_have_ended(recorded: Recorded) -> None:
+    lab, requests = recorded
+    release = [asyncio.Event() for _ in range(4)]
+    begun: list[int] = []
+
+    async def handler(ctx: Context, task: Task) -> None:
+        begun.append(int(task.payload))
+        if task.payload < b"4":
+            await release[int(task.payload)].wait()
+
+    for number in range(6):
+        await lab.enqueue(payload=b"%d" % number)
+    async with lab.serving(handler, concurrency=4):
+        await aeventually(lambda: len(begun) == 4)
+        release[0].set()
+        release[1].set()
+        await aeventually(lambda: len(begun) == 6)
+        assert requests[:2] == [(0, 4), (2, 2)]
+        for event in release:
+            event.set()
+
+
+async def test_tasks_that_arrive_after_a_stop_are_returned(recorded: Recorded) -> None:
+    lab, _ = recorded
+    begun = list[bytes]()
+    held, answer = asyncio.Event(), asyncio.Event()
+    execute = lab.broker.aexecute_many
+    returned = list[Requeue]()
+
+    async def late(ops: Sequence[Op[Any]], /) -> list[Any]:
+        answers = await execute(ops)
+        returned.extend(op for op in ops if isinstance(op, Requeue))
+        if any(isinstance(op, Dequeue) for op in ops):
+            held.set()
+            await answer.wait()
+        return answers
+
+    async def handler(ctx: Context, task: Task) -> None:
+        begun.append(task.payload)
+
+    lab.broker.aexecute_many = late  # type: ignore[method-assign]
+    await lab.enqueue()
+    async with lab.serving(handler) as server:
+        await held.wait()
+        server.stop()
+        answer.set()
+        await aeventually(lambda: returned)
+    assert begun == []
