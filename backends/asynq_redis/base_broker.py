@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ from asynq.errors import BrokerUnavailable
 from asynq.protocol.answers import unwrap
 from asynq.protocol.broker import Capabilities
 from asynq.protocol.broker_time import BrokerTime
+from asynq.protocol.ops import Enqueue
 from asynq.protocol.value_sizes import MAX_VALUE_BYTES, check_max_value_bytes, too_large
 from asynq.runtime.loop_local import LoopLocal
 from asynq.runtime.sync_async import completed
@@ -27,6 +29,7 @@ from asynq_redis.events.listener import RedisListener
 from asynq_redis.events.routed_listener import RoutedListener
 from asynq_redis.events.watcher import RedisWatcher
 from asynq_redis.operations.execution import CallContext, steps_of
+from asynq_redis.shared_calls import SharedCalls
 from asynq_redis.transport import redis_errors
 from asynq_redis.transport.cluster import ClusterRouter
 from asynq_redis.transport.io import AwaitedIO, BlockingIO, ConnectionSettings
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from asynq.errors import AsynqError
     from asynq.protocol.broker import Listener, Watcher
     from asynq.protocol.ops import Op
+    from asynq.runtime.loop_local import LoopState
     from asynq_redis.transport.io import ConnectionIO
     from asynq_redis.transport.routing import Router
     from asynq_redis.url import Address, Endpoint
@@ -99,6 +103,23 @@ class Config:
         )
 
 
+@frozen
+class _AwaitedSide:
+    """What the calls of one event loop have in common."""
+
+    transport: Transport
+    enqueues: dict[str, SharedCalls] = field(factory=dict)
+    """The enqueues under way. On a cluster by queue."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.transport.close()
+
+    def drop(self, loop: LoopState) -> None:
+        """Close all connections without waiting. See asynq.runtime.loop_local.Droppable."""
+        self.transport.drop(loop)
+
+
 class _Connections:
     """The open connections of one process. A forked child starts with none."""
 
@@ -108,7 +129,7 @@ class _Connections:
         self.known_queues: set[str] = set()
         self.time = BrokerTime()
         self.blocking: Transport | None = None
-        self.awaited = LoopLocal(Transport.close)
+        self.awaited = LoopLocal(_AwaitedSide.close)
 
 
 class BaseRedisBroker:
@@ -119,10 +140,12 @@ class BaseRedisBroker:
     """
 
     _config: Config
+    _clustered: bool
     _connections_here: _Connections
 
     def _start(self, config: Config) -> None:
         self._config = config
+        self._clustered = config.endpoint.kind == "cluster"
         self._connections_here = _Connections()
 
     def __repr__(self) -> str:
@@ -163,12 +186,16 @@ class BaseRedisBroker:
 
     async def aexecute(self, op: Op[T], /) -> T:
         """See Broker."""
-        answer: T = unwrap((await self._execute_all(self._awaited(), (op,)))[0])
+        side = self._awaited()
+        if type(op) is Enqueue:
+            found: T = unwrap(await self._execute_shared(side, op))
+            return found
+        answer: T = unwrap((await self._execute_all(side.transport, (op,)))[0])
         return answer
 
     async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""
-        return await self._execute_all(self._awaited(), ops)
+        return await self._execute_all(self._awaited().transport, ops)
 
     async def aclose(self) -> None:
         """See Broker."""
@@ -179,7 +206,7 @@ class BaseRedisBroker:
         config = self._config
         if config.endpoint.kind == "single":
             return RedisListener(config.endpoint.addresses[0], config.settings, _rng())
-        return RoutedListener(self._awaited().router, config.settings, _rng())
+        return RoutedListener(self._awaited().transport.router, config.settings, _rng())
 
     def watcher(self) -> Watcher:
         """See Broker."""
@@ -187,8 +214,18 @@ class BaseRedisBroker:
 
     async def _server_of(self, queue: str) -> Address | None:
         """The current server of the queue, or None if there is none."""
-        homes = await self._awaited().router.servers_of([queue])
+        homes = await self._awaited().transport.router.servers_of([queue])
         return next((address for address, queues in homes.items() if queue in queues), None)
+
+    async def _execute_shared(self, side: _AwaitedSide, op: Enqueue) -> Any:
+        # On a cluster, a failing server delays only the enqueues of its queues.
+        part = op.message.queue if self._clustered else ""
+        shared = side.enqueues.get(part) or side.enqueues.setdefault(part, SharedCalls())
+        try:
+            return await shared.execute(op, partial(self._execute_all, side.transport))
+        finally:
+            if part and shared.idle:
+                side.enqueues.pop(part, None)
 
     async def _execute_all(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
         limit = self._config.max_value_bytes
@@ -203,7 +240,7 @@ class BaseRedisBroker:
         here = self._connections_here
         context = CallContext(
             clock=self._config.clock,
-            clustered=self._config.endpoint.kind == "cluster",
+            clustered=self._clustered,
             known_queues=here.known_queues,
             time=here.time,
         )
@@ -233,8 +270,8 @@ class BaseRedisBroker:
                 here.blocking = self._transport(BlockingIO())
             return here.blocking
 
-    def _awaited(self) -> Transport:
-        return self._connections().awaited.get(lambda: self._transport(AwaitedIO()))
+    def _awaited(self) -> _AwaitedSide:
+        return self._connections().awaited.get(lambda: _AwaitedSide(self._transport(AwaitedIO())))
 
     def _connections(self) -> _Connections:
         if self._connections_here.pid != os.getpid():

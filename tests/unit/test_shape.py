@@ -64,7 +64,7 @@ FLOORS = {
     "asynq_redis": (
         {"lua", "url", "wire"},
         {"transport"},
-        {"events", "operations"},
+        {"events", "operations", "shared_calls"},
         {"base_broker"},
         {"brokers"},
         {"harness"},
