@@ -111,8 +111,9 @@ class _Broker:
 class CalledBroker(_Broker):
     """Base class for a store whose driver blocks: implement `transact` and, if needed, `close_store`.
 
-    Awaited calls run on one thread of the broker. Calls that wait together share a transaction, so the cost
-    of a commit is shared by all of them.
+    Calls that wait at the same time, from threads and event loops, share a transaction, so the cost of a
+    commit is shared by all of them. Blocking calls run on the thread of a caller, awaited calls on one thread
+    of the broker.
     """
 
     def __init__(self, capabilities: Capabilities, clock: Clock | None = None) -> None:
@@ -129,7 +130,7 @@ class CalledBroker(_Broker):
     # --- to be implemented ----------------------------------------------------------------------------------
 
     def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
-        """Carry out operations in one transaction. Called on any thread, and on several at once.
+        """Carry out operations in one transaction. Called on any thread, on one at a time.
 
         Args:
             ops: A part of a call; see `parts`.
@@ -188,12 +189,22 @@ class CalledBroker(_Broker):
 
     def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""
-        return self._transact_all(ops)
+        return completed(transact_in_turn(self.parts(ops), blocking(self._call)))
 
-    def _transact_all(self, ops: Sequence[Op[Any]]) -> list[Any]:
+    def _call(self, part: Sequence[Op[Any]]) -> list[Any]:
+        return self._group().call(self._transact_together, part)
+
+    def _transact_together(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        """Carry out the parts of one or more calls."""
         answers = completed(transact_in_turn(self.parts(ops), blocking(self.transact)))
         self._announce(ops, answers)
         return answers
+
+    def _group(self) -> GroupCommit:
+        return self._commits.get(self._new_group)
+
+    def _new_group(self) -> GroupCommit:
+        return GroupCommit("asynq-broker", self.max_batch)
 
     def close(self) -> None:
         """See Broker. Waits for the calls that are being awaited."""
@@ -208,8 +219,10 @@ class CalledBroker(_Broker):
 
     async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""
-        commits = self._commits.get(lambda: GroupCommit("asynq-broker", self.max_batch))
-        return await commits.submit(self._transact_all, ops)
+        return await transact_in_turn(self.parts(ops), self._submit)
+
+    async def _submit(self, part: Sequence[Op[Any]]) -> list[Any]:
+        return await self._group().submit(self._transact_together, part)
 
     async def aclose(self) -> None:
         """See Broker. Closes the broker for sync callers as well: they use the same store."""

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import threading
 import weakref
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
 
 from asynq.brokerkit.base import AwaitedBroker, CalledBroker
-from asynq.brokerkit.group_commit import is_abandoned
 from asynq.errors import (
-    AsynqError,
     BrokerFullError,
     BrokerRefusedError,
     BrokerUnavailable,
@@ -246,113 +242,3 @@ def test_an_outage_while_operations_are_tried_one_by_one_leaves_their_outcome_op
     with pytest.raises(BrokerUnavailable) as unavailable:
         FullThenGone(CAPABILITIES).execute_many([Ping(), Ping()])
     assert unavailable.value.maybe_applied
-
-
-# --- group commit ---------------------------------------------------------------------------------------
-
-
-class Held(CalledBroker):
-    """A broker whose first transaction waits until it is released."""
-
-    def __init__(self) -> None:
-        super().__init__(CAPABILITIES)
-        self.entered, self.may_go_on = threading.Event(), threading.Event()
-        self.transactions: list[list[str]] = []
-        self.abandoned: list[bool] = []
-        self.error: AsynqError | None = None
-
-    def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
-        self.transactions.append([op.task_id for op in ops if isinstance(op, GetTask)])
-        if len(self.transactions) == 1:
-            self.entered.set()
-            assert self.may_go_on.wait(20)
-        self.abandoned.append(is_abandoned())
-        if self.error is not None:
-            raise self.error
-        return [answer(op) for op in ops]
-
-    async def call(self, task_id: str) -> str:
-        with suppress(TaskNotFoundError):
-            await self.aexecute(GetTask(queue="q", task_id=task_id))
-        return task_id
-
-    async def begin(self) -> asyncio.Task[str]:
-        """Start a call. Returns when its transaction has begun."""
-        first = asyncio.create_task(self.call("first"))
-        assert await asyncio.to_thread(self.entered.wait, 20)
-        return first
-
-
-async def test_calls_that_wait_together_share_a_transaction_and_keep_their_order() -> None:
-    broker = Held()
-    first = await broker.begin()
-    others = [asyncio.create_task(broker.call(name)) for name in "abc"]
-    await asyncio.sleep(0)
-    broker.may_go_on.set()
-    assert await asyncio.gather(first, *others) == ["first", "a", "b", "c"]
-    assert broker.transactions == [["first"], ["a", "b", "c"]]
-    await broker.aclose()
-
-
-async def test_a_cancelled_call_is_skipped_and_does_not_affect_others() -> None:
-    broker = Held()
-    first = await broker.begin()
-    others = [asyncio.create_task(broker.call(name)) for name in "abc"]
-    await asyncio.sleep(0)
-    others[1].cancel()
-    await asyncio.sleep(0)
-    broker.may_go_on.set()
-    assert [await call for call in (first, others[0], others[2])] == ["first", "a", "c"]
-    assert broker.transactions == [["first"], ["a", "c"]]
-    await broker.aclose()
-
-
-async def test_a_transaction_is_abandoned_when_all_its_callers_are_cancelled() -> None:
-    broker = Held()
-    first = await broker.begin()
-    first.cancel()
-    await asyncio.sleep(0)
-    broker.may_go_on.set()
-    await broker.call("second")
-    broker.execute_many([Ping()])
-    assert broker.abandoned == [True, False, False]
-    await broker.aclose()
-
-
-async def test_an_error_of_a_transaction_is_raised_in_every_caller() -> None:
-    broker = Held()
-    first = await broker.begin()
-    others = [asyncio.create_task(broker.call(name)) for name in "ab"]
-    await asyncio.sleep(0)
-    broker.error = BrokerUnavailable("gone", maybe_applied=True)
-    broker.may_go_on.set()
-    errors = await asyncio.gather(first, *others, return_exceptions=True)
-    unavailable = [error for error in errors if isinstance(error, BrokerUnavailable)]
-    assert [(str(error), error.maybe_applied) for error in unavailable] == [(str(broker.error), True)] * 3
-    assert len({id(error) for error in errors}) == 3
-    await broker.aclose()
-
-
-def test_callers_on_several_event_loops_share_the_thread() -> None:
-    broker = Called()
-
-    def work() -> None:
-        assert asyncio.run(broker.aexecute(Ping())) is None
-
-    callers = [threading.Thread(target=work) for _ in range(5)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert len(broker.threads) == 1
-    asyncio.run(broker.aclose())
-
-
-def test_a_forked_child_starts_its_own_thread() -> None:
-    broker = Called()
-    asyncio.run(broker.aexecute(Ping()))
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if asyncio.run(broker.aexecute(Ping())) is None else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    asyncio.run(broker.aclose())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from asynq.brokerkit.transitions import set_aside
@@ -16,6 +17,7 @@ MESSAGE_COLUMNS = (
     "deadline", "retention", "completed_at", "unique_key", "group_name",
 )  # fmt: skip
 _TYPES = (str, str, str, bytes, str, int, int, str, int, int, int, int, int, str, str)
+_texts = itemgetter(*(position for position, kind in enumerate(_TYPES) if kind is str))
 
 TIMED_STATES = frozenset(
     {TaskState.SCHEDULED, TaskState.RETRY, TaskState.COMPLETED, TaskState.ARCHIVED, TaskState.ACTIVE}
@@ -90,24 +92,25 @@ def encode(message: TaskMessage) -> tuple[Any, ...]:
 
 def decode(row: FullRow) -> TaskMessage:
     """Return the message of a row. UndecodableError names the column that cannot be read."""
-    if tuple(map(type, row.content)) != _TYPES or not all(map(_is_text, row.content)):
+    content = row.content
+    if tuple(map(type, content)) != _TYPES or not _is_text("".join(_texts(content))):
         raise UndecodableError(_fault(row))
     return TaskMessage(
-        id=row.content[0],
-        type=row.content[1],
-        queue=row.content[2],
-        payload=row.content[3],
-        headers=_headers(row.content[4]),
-        max_retry=row.content[5],
-        retried=row.content[6],
-        error=row.content[7],
-        last_failed_at=row.content[8],
-        timeout=row.content[9],
-        deadline=row.content[10],
-        retention=row.content[11],
-        completed_at=row.content[12],
-        unique_key=row.content[13],
-        group=row.content[14],
+        id=content[0],
+        type=content[1],
+        queue=content[2],
+        payload=content[3],
+        headers=_headers(content[4]),
+        max_retry=content[5],
+        retried=content[6],
+        error=content[7],
+        last_failed_at=content[8],
+        timeout=content[9],
+        deadline=content[10],
+        retention=content[11],
+        completed_at=content[12],
+        unique_key=content[13],
+        group=content[14],
     )
 
 

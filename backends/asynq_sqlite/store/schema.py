@@ -14,6 +14,17 @@ APPLICATION_ID: Final = 0x61737971
 """Identifies a database of asynq ("asyq"); shown by `file` and `PRAGMA application_id`."""
 SCHEMA_VERSION: Final = 1
 
+_CHECKPOINT_PAGES: Final = 4000
+"""Number of pages of 4 KiB after which the write-ahead log is written to the file.
+
+The log grows to about this size. With the default of 1000, a busy queue spends more time on flushing the file
+than on its transactions, because a page is written once for each time that it enters the log.
+"""
+_CACHE_KIB: Final = 16 * 1024
+"""Largest size of the page cache of a connection. Ids are random, so all pages of their index are in use."""
+_STATEMENTS: Final = 256
+"""Number of prepared statements that a connection keeps."""
+
 # SQLite stores the comments inside a statement: `.schema` in the shell documents the file.
 TABLES: Final = (
     """CREATE TABLE tasks (
@@ -136,7 +147,9 @@ def open_database(path: str, durability: Durability) -> sqlite3.Connection:
 
     """
     # `Database` waits for other processes: it knows the time budget.
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
+    )
     try:
         if not _ours(connection, path):
             _switch_to_wal(connection, path)
@@ -147,6 +160,8 @@ def open_database(path: str, durability: Durability) -> sqlite3.Connection:
         connection.execute(f"PRAGMA fullfsync = {'ON' if durability == 'power' else 'OFF'}")
         # Overwriting freed pages with zeros would double the writes, and no promise depends on it.
         connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     except BaseException:
         connection.close()
         raise

@@ -121,6 +121,10 @@ _FINDERS: Final[dict[type[Op[Any]], Callable[[TaskStore], Callable[[Any, int], A
 
 def parts(ops: Sequence[Op[Any]], batch: int) -> Iterator[Sequence[Op[Any]]]:
     """Divide operations, in order, into undivided upkeep of many queues, and batches of the others."""
+    return batches(ops, batch) if len(ops) < MIN_SWEEP else _upkeep_apart(ops, batch)
+
+
+def _upkeep_apart(ops: Sequence[Op[Any]], batch: int) -> Iterator[Sequence[Op[Any]]]:
     start = end = 0
     while end < len(ops):
         first = end

@@ -54,6 +54,13 @@ _FIND_MANY: Final = (
     " ON tasks.queue = wanted.queue AND tasks.id = wanted.id"
 )
 _NO_TASK: Final = (None, None)
+# No parameter: SQLite prepares a statement again whenever a value changes that it compared with a condition
+# of a partial index, and that takes longer than the query.
+_IN_STATE: Final = {state: f"state = '{state.value}'" for state in TaskState}
+_FIRST: Final = {
+    state: f"WHERE queue = ? AND {condition} AND rank <= ? ORDER BY rank, seq LIMIT ?"
+    for state, condition in _IN_STATE.items()
+}
 _THESE: Final = "seq IN (SELECT value FROM json_each(?))"
 _OWNER_LIVES: Final = (
     "SELECT 1 FROM tasks WHERE tasks.queue = locks.queue AND tasks.id = locks.task_id"
@@ -108,13 +115,13 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps, QueueSteps):
 
     def first(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_RANK) -> list[FullRow]:
         """Return the first rows of a state, in its order, with a rank of at most `upto`."""
-        sql = f"{SELECT_ROW} WHERE queue = ? AND state = ? AND rank <= ? ORDER BY rank, seq LIMIT ?"
-        return [row_of(found) for found in self.fetch(sql, queue, state.value, upto, limit)]
+        sql = f"{SELECT_ROW} {_FIRST[state]}"
+        return [row_of(found) for found in self.fetch(sql, queue, upto, limit)]
 
     def first_tasks(self, queue: str, state: TaskState, limit: int, upto: int = _MAX_RANK) -> list[TaskRow]:
         """Return what `first` returns, without the messages."""
-        sql = f"{SELECT_TASK} WHERE queue = ? AND state = ? AND rank <= ? ORDER BY rank, seq LIMIT ?"
-        return [TaskRow._make(found) for found in self.fetch(sql, queue, state.value, upto, limit)]
+        sql = f"{SELECT_TASK} {_FIRST[state]}"
+        return [TaskRow._make(found) for found in self.fetch(sql, queue, upto, limit)]
 
     def insert(self, op: Enqueue, place: Place, scheduled_for: int, now: int) -> bool:
         """Store the task of an Enqueue at that place. Returns False if its queue has a task of its id."""
@@ -296,11 +303,11 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps, QueueSteps):
     def page(self, queue: str, state: TaskState, group: str, offset: int, limit: int) -> list[FullRow]:
         """Return a page of the rows in a state, and in a group if one is named, in the order of the state."""
         sql = (
-            f"{SELECT_ROW} WHERE queue = ? AND state = ?"
+            f"{SELECT_ROW} WHERE queue = ? AND {_IN_STATE[state]}"
             " AND (? = '' OR (group_name = ? AND set_id IS NULL))"
             " ORDER BY rank, seq LIMIT ? OFFSET ?"
         )
-        found = self.fetch(sql, queue, state.value, group, group, limit, offset)
+        found = self.fetch(sql, queue, group, group, limit, offset)
         return [row_of(columns) for columns in found]
 
     def sizes(self, queue: str) -> dict[str, int]:
