@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from asynq.durations import parse_duration
-from asynq.handlers.adapters import adapt_handler
-from asynq.runtime.safe_text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
 
 def usage_error(text: str) -> typer.BadParameter:
     """Make a usage error whose text is safe to show on a terminal."""
+    from asynq.runtime.safe_text import shown
+
     return typer.BadParameter(shown(text))
 
 
@@ -65,6 +65,8 @@ def load_handler(target: str, app_dir: Path) -> HandlerAdapter:
 
     Errors that the module raises during its import are not caught.
     """
+    from asynq.handlers.adapters import adapt_handler
+
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
         raise usage_error(f"{target!r}: use MODULE:NAME, for example app.tasks:mux")

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asynq.cli.arguments import usage_error
-from asynq.errors import AsynqError
-from asynq.runtime.safe_text import shown
-from asynq.supervisor.supervisor import INTERRUPTED, USAGE_ERROR
+from asynq.supervisor.command import INTERRUPTED, USAGE_ERROR
 
 if TYPE_CHECKING:
     from asynq.bench.benchmark import Benchmark
@@ -86,6 +84,8 @@ def _show(prepared: Benchmark, json_file: str | None) -> int:
     from rich.console import Console
 
     from asynq.bench.display import display_for, print_table
+    from asynq.errors import AsynqError
+    from asynq.runtime.safe_text import shown
 
     # With --json -, stdout contains nothing but JSON.
     console = Console(file=sys.stderr if json_file == "-" else sys.stdout)

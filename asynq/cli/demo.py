@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import sysconfig
@@ -13,11 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asynq.cli.arguments import usage_error
-from asynq.cli.worker import check_shared
-from asynq.errors import AsynqError
-from asynq.runtime.safe_text import shown
-from asynq.supervisor.command import BROKER_VARIABLE
-from asynq.supervisor.supervisor import INTERRUPTED
+from asynq.supervisor.command import BROKER_VARIABLE, INTERRUPTED
 
 if TYPE_CHECKING:
     from asynq.demo.run import Demo
@@ -61,6 +56,7 @@ def demo(
     with SIGKILL. The exit status is 1 if a task is lost. The demo uses two queues named demo-... and deletes
     them at the end.
     """
+    from asynq.cli.worker_process import check_shared
     from asynq.demo.run import Demo, readable_files
 
     chosen = (directory or Path(sysconfig.get_path("stdlib"))).resolve()
@@ -82,9 +78,13 @@ def demo(
 
 def _show(prepared: Demo, *, as_json: bool) -> int:
     """Run the demo, and print its progress and result. Returns the exit status."""
+    import asyncio
+
     from rich.console import Console
 
     from asynq.demo.display import display_for, print_table
+    from asynq.errors import AsynqError
+    from asynq.runtime.safe_text import shown
 
     # With --json, stdout contains nothing but JSON.
     console = Console(file=sys.stderr if as_json else sys.stdout)
@@ -107,5 +107,7 @@ def _show(prepared: Demo, *, as_json: bool) -> int:
 
 def _print_tail(log: Path) -> None:
     """Print the last log lines of the workers, for debugging."""
+    from asynq.runtime.safe_text import shown
+
     for line in log.read_text(errors="replace").splitlines()[-_TAIL:]:
         typer.echo(shown(line), err=True)

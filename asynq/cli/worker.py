@@ -1,39 +1,20 @@
-"""`asynq worker`: runs a server from a shell, in one or several processes."""
+"""`asynq worker`: the options of the command."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import random
-import signal
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from asynq.cli.arguments import load_handler, read_duration, read_limits, read_queues, usage_error
+from asynq.cli.arguments import read_duration, read_limits, read_queues, usage_error
 from asynq.durations import format_duration
-from asynq.errors import AsynqError, BrokerRefusedError, BrokerURLError
-from asynq.protocol.connect import connect
-from asynq.runtime.logs import configure, get_logger
-from asynq.runtime.safe_text import shown, shown_traceback
-from asynq.runtime.stop_signals import block_signals
-from asynq.supervisor.command import BROKER_VARIABLE, LogLevel, worker_command
-from asynq.supervisor.stall_watch import start_supervisor_heartbeat
-from asynq.supervisor.supervisor import INTERRUPTED, USAGE_ERROR, Supervisor, stop_with_supervisor, supervise
-from asynq.supervisor.usage_errors import UsageErrorReporter
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-log = get_logger("asynq.worker")
+from asynq.supervisor.command import BROKER_VARIABLE, LogLevel
 
 DEFAULT_BROKER = "redis://127.0.0.1:6379"
 MIN_STALL_TIMEOUT = timedelta(seconds=1)
 """A worker measures the lag of its event loop only twice a second."""
-SETTLE_ALLOWANCE = timedelta(seconds=15)
-"""Time after the shutdown timeout for a worker to cancel handlers and settle their tasks."""
 
 
 Queues = Annotated[
@@ -135,30 +116,21 @@ def worker(
     if lease is not None:
         settings["lease"] = read_duration("--lease", lease)
 
-    def run() -> int:
-        if processes == 1 and stall is None:
-            return _serve(target, app_dir, broker, log_level, settings)
-        command = worker_command(target, app_dir=app_dir, log_level=log_level, **settings)
-        configure(log_level and log_level.upper())
-        return _supervise(command, processes, broker, timeout, stall)
+    # Imported here because it is slow, and not needed for the help and for wrong arguments.
+    from asynq.cli.worker_process import run_worker
 
-    raise typer.Exit(_status(run))
-
-
-def _status(run: Callable[[], int]) -> int:
-    """Run, and return the exit status. A usage error is reported to the supervisor, if there is one."""
-    usage_error_reporter = UsageErrorReporter()
-    try:
-        status = run()
-    except KeyboardInterrupt:
-        # There are no tasks yet before signals are handled.
-        return INTERRUPTED
-    except typer.BadParameter:
-        usage_error_reporter.report()
-        raise
-    if status == USAGE_ERROR:
-        usage_error_reporter.report()
-    return status
+    raise typer.Exit(
+        run_worker(
+            target,
+            app_dir=app_dir,
+            broker_url=broker,
+            log_level=log_level,
+            processes=processes,
+            shutdown_timeout=timeout,
+            stall_timeout=stall,
+            settings=settings,
+        )
+    )
 
 
 def _read_stall_timeout(text: str) -> timedelta:
@@ -166,62 +138,3 @@ def _read_stall_timeout(text: str) -> timedelta:
     if timeout < MIN_STALL_TIMEOUT:
         raise usage_error(f"--stall-timeout must be at least {format_duration(MIN_STALL_TIMEOUT)}")
     return timeout
-
-
-def _supervise(
-    command: list[str], processes: int, broker: str, timeout: timedelta, stall: timedelta | None
-) -> int:
-    """Keep worker processes running. Returns their overall exit status."""
-    check_shared(broker)
-    supervisor = Supervisor(
-        command,
-        processes,
-        env={**os.environ, BROKER_VARIABLE: broker},
-        stop_timeout=(timeout + SETTLE_ALLOWANCE).total_seconds(),
-        stall_timeout=None if stall is None else stall.total_seconds(),
-        rng=random.Random(),  # noqa: S311 - jitter of restarts
-    )
-    return asyncio.run(supervise(supervisor))
-
-
-def check_shared(broker_url: str) -> None:
-    """Raise a usage error unless several processes can use this broker."""
-    try:
-        capabilities = connect(broker_url).capabilities
-    except BrokerURLError as error:
-        raise usage_error(str(error)) from None
-    if not capabilities.multi_process:
-        raise usage_error(f"--broker: the {capabilities.backend} broker works within one process only")
-
-
-def _serve(
-    target: str, app_dir: Path, broker_url: str, log_level: LogLevel | None, settings: dict[str, Any]
-) -> int:
-    """Run a server in this process. Returns the exit status."""
-    from asynq.server import Server
-
-    stop_with_supervisor()
-    block_signals(signal.SIGTSTP)
-    try:
-        handler = load_handler(target, app_dir)
-    except (typer.BadParameter, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # noqa: BLE001 - shows any error of the user's module
-        typer.echo(shown_traceback(error), err=True)
-        typer.echo(f"Error: {target.partition(':')[0]!r} could not be imported", err=True)
-        return USAGE_ERROR
-    # After the import, because the logging configuration of the module takes precedence.
-    configure(log_level and log_level.upper())
-    try:
-        server = Server(broker_url, **settings)
-        if not connect(broker_url).capabilities.multi_process:
-            log.warning("this broker works within one process: only its own handlers can enqueue tasks")
-    except (TypeError, ValueError) as error:
-        raise usage_error(str(error)) from None
-    try:
-        start_supervisor_heartbeat(lambda: server.loop_lag)
-        server.run(handler)
-    except AsynqError as error:
-        typer.echo(f"Error: {shown(error)}", err=True)
-        return USAGE_ERROR if isinstance(error, BrokerRefusedError) else 1
-    return 0

@@ -1,7 +1,8 @@
-"""The command line of one worker process."""
+"""The command line of one worker process, and its exit statuses."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from datetime import timedelta
 from enum import StrEnum
@@ -12,6 +13,10 @@ from asynq.durations import format_duration
 BROKER_VARIABLE = "ASYNQ_BROKER"
 """Environment variable with the broker's URL."""
 SHUTDOWN_TIMEOUT = timedelta(seconds=8)
+USAGE_ERROR = 2
+"""Exit status after a usage error. A worker reports it with `UsageErrorReporter`, not with this status."""
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit status of a worker that was stopped before it started to work."""
 
 
 class LogLevel(StrEnum):

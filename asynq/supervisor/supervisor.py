@@ -14,6 +14,7 @@ from asynq.runtime.backoff import Backoff
 from asynq.runtime.interval_loop import wait_with_timeout
 from asynq.runtime.logs import get_logger
 from asynq.runtime.stop_signals import ask_to_stop, signal_name, signals_blocked, stop_signals
+from asynq.supervisor.command import INTERRUPTED, USAGE_ERROR
 from asynq.supervisor.stall_watch import StallWatch
 from asynq.supervisor.usage_errors import UsageErrorPipe
 
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from random import Random
 
-USAGE_ERROR = 2
-"""Exit status after a usage error. A worker reports it with `UsageErrorReporter`, not with this status."""
-INTERRUPTED = 128 + signal.SIGINT
-"""Exit status of a worker that was stopped before it started to work."""
 FORCED_STOP_TIMEOUT = 10.0
 """Seconds that a worker has to requeue its tasks and exit in a forced stop."""
 STABLE_UPTIME = 60.0

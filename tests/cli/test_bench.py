@@ -135,8 +135,3 @@ def test_without_a_redis_server_nothing_is_measured(tmp_path: Path) -> None:
     )
     assert ended.returncode == 2
     assert "redis-server is not installed" in ended.stderr
-
-
-def test_help_does_not_load_the_benchmark() -> None:
-    code = "import sys, asynq.cli.main; sys.exit(any(name.startswith('asynq.bench') for name in sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq.supervisor.supervisor import USAGE_ERROR, Supervisor, describe
+from asynq.supervisor.command import USAGE_ERROR
+from asynq.supervisor.supervisor import Supervisor, describe
 from tests.waiting import aeventually
 
 if TYPE_CHECKING:

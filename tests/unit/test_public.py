@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -47,21 +45,3 @@ def test_every_error_is_public() -> None:
 def test_an_unknown_name_raises_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Taks'"):
         asynq.Taks  # noqa: B018
-
-
-def test_importing_asynq_loads_no_heavy_module() -> None:
-    loaded = subprocess.run(
-        [sys.executable, "-c", "import sys, asynq; print(*sys.modules)"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    assert not {"attrs", "asyncio", "redis", "google.protobuf", "sqlite3", "typer"} & set(loaded)
-
-
-def test_a_client_of_an_embedded_broker_needs_no_other_driver() -> None:
-    script = "import sys, asynq; asynq.Client(asynq.MemoryBroker()).ping(); print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True
-    ).stdout.split()
-    assert not {"redis", "google.protobuf", "croniter", "typer"} & set(loaded)

@@ -1,0 +1,57 @@
+"""What programs load before they do anything: modules are counted, because times depend on the machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"asyncio", "attrs", "google.protobuf", "msgspec", "pydantic", "redis", "rich", "sqlite3"}
+
+
+def loaded_by(script: str) -> set[str]:
+    """The modules that a program has loaded at its end, without those of the interpreter itself."""
+    modules = []
+    for source in ("pass", script):
+        program = f"import sys\ntry:\n    {source}\nfinally:\n    print('\\n', *sys.modules)"
+        ended = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+        modules.append({*ended.stdout.splitlines()[-1].split()})
+    return modules[1] - modules[0]
+
+
+def loaded_by_command(*arguments: str) -> set[str]:
+    return loaded_by(f"from asynq.__main__ import main; sys.argv = ['asynq', *{arguments}]; main()")
+
+
+def own(modules: set[str]) -> list[str]:
+    return sorted(name for name in modules if name.partition(".")[0].startswith("asynq"))
+
+
+def test_importing_asynq_loads_nothing_else() -> None:
+    loaded = loaded_by("import asynq")
+    assert own(loaded) == ["asynq"]
+    assert len(loaded) <= 40, sorted(loaded)
+    assert not HEAVY & loaded
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_the_help_of_the_command_loads_only_the_options_of_its_subcommands(option: str) -> None:
+    loaded = loaded_by_command(option)
+    assert "typer" in loaded
+    assert len(own(loaded)) <= 14, own(loaded)
+    assert not HEAVY & loaded
+
+
+@pytest.mark.parametrize("command", ["worker", "demo", "bench"])
+def test_the_help_of_a_subcommand_loads_only_its_options(command: str) -> None:
+    loaded = loaded_by(
+        f"from asynq.__main__ import main; sys.argv = ['asynq', '{command}', '--help']; main()"
+    )
+    assert len(own(loaded)) <= 14, own(loaded)
+    assert not (HEAVY - {"pydantic"}) & loaded  # some versions of typer use pydantic
+
+
+def test_a_client_of_an_embedded_broker_needs_no_other_driver() -> None:
+    loaded = loaded_by("import asynq; asynq.Client(asynq.MemoryBroker()).ping()")
+    assert not {"redis", "google.protobuf", "croniter", "typer"} & loaded
