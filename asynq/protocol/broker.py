@@ -66,6 +66,9 @@ class Wake(Struct, frozen=True):
     """A queue may have tasks. Also sent when a listener was armed or reconnected: check the queues once."""
 
     queue: str | None = None
+    tasks: Literal["any", "pending", "scheduled"] = "any"
+    """Which tasks of the queue changed: "pending": those that can be dequeued; "scheduled": those that wait
+    for their due time, retries too; "any": the backend does not say."""
 
 
 class CancelRequested(Struct, frozen=True):
@@ -82,6 +85,16 @@ Event = Wake | CancelRequested
 
 class Listener(Protocol):
     """A stream of events. A lost event delays work but does not lose it: callers poll as well."""
+
+    @property
+    def live(self) -> bool:
+        """True while events are certain to be delivered, so that polls may be rare.
+
+        A backend may return True only if the listener is armed, if the store answered within the last few
+        seconds, if every Dequeue by any worker causes a Wake, and if LostLeases states `next_expiry`. False
+        is always safe.
+        """
+        ...
 
     async def arm(self, queues: Sequence[str]) -> None:
         """Start delivering events for these queues, in place of earlier ones.

@@ -35,7 +35,7 @@ class Heartbeat:
 
     Args:
         broker: the broker.
-        beat: returns the operation that writes the record. `time` is synchronized before it is called.
+        beat: returns the operation that writes the record. `time` is known when it is called.
         last: the operation that removes the record.
         time: the broker's time.
     """
@@ -52,7 +52,8 @@ class Heartbeat:
     async def step(self) -> float | None:
         """Write the record. A refusal is logged once; BrokerUnavailable is raised for the loop to handle."""
         try:
-            await self._time.sync(self._broker)
+            if not self._time.synced:
+                await self._time.sync(self._broker)
             await self._broker.aexecute(self._beat())
         except BrokerUnavailable:
             raise

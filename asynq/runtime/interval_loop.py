@@ -19,6 +19,8 @@ log = get_logger("asynq.loops")
 
 JITTER = 0.25
 """Pauses vary by this fraction in both directions, so that many servers do not act at the same time."""
+LIVE_POLL_INTERVAL = 30.0
+"""Seconds between two polls while notifications are certain to arrive, see `Listener.live`."""
 FALLBACK_POLL_INTERVAL = 5.0
 """Seconds between two polls while the broker sends notifications."""
 NO_PUSH_POLL_INTERVAL = 1.0
@@ -37,7 +39,7 @@ class IntervalLoop:
         step: the step.
         interval: seconds between two steps.
         rng: source of the jitter.
-        gap: minimum seconds between two steps, also after `wake`.
+        gap: minimum seconds between the end of a step and the next one if `wake` is called.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class IntervalLoop:
         while not self._stopped.is_set():
             self._woken.clear()
             pause = await self._attempt()
-            await wait_with_timeout(self._stopped, self._gap)
+            await wait_with_timeout(self._stopped, min(self._gap, pause))
             await wait_with_timeout(self._woken, pause - self._gap)
 
     async def _attempt(self) -> float:

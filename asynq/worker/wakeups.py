@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 from asynq.protocol.broker import Wake
 from asynq.runtime.backoff import Backoff
 from asynq.runtime.error_reporter import ErrorReporter
-from asynq.runtime.interval_loop import FALLBACK_POLL_INTERVAL, NO_PUSH_POLL_INTERVAL, wait_with_timeout
+from asynq.runtime.interval_loop import (
+    FALLBACK_POLL_INTERVAL,
+    LIVE_POLL_INTERVAL,
+    NO_PUSH_POLL_INTERVAL,
+    wait_with_timeout,
+)
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
@@ -19,6 +24,9 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.wakeups")
 
+LIVENESS_CHECK_INTERVAL = 1.0
+"""Seconds between two checks whether notifications still arrive. A check asks nobody."""
+
 
 class Wakeups:
     """Listens for cancellations at all times, and for new tasks while armed.
@@ -26,9 +34,11 @@ class Wakeups:
     Args:
         broker: the broker.
         queues: the queues to listen to.
-        on_wake: called with a queue that may have tasks, or with None for any queue.
+        on_wake: called when a queue may have tasks. It is also called when notifications may have stopped to
+            arrive, because pauses have to be shorter then.
         on_cancel: called with a request to cancel a run.
         rng: source of the jitter.
+        longest_poll: maximum of `poll`.
     """
 
     def __init__(
@@ -36,10 +46,12 @@ class Wakeups:
         broker: Broker,
         queues: Sequence[str],
         *,
-        on_wake: Callable[[str | None], None],
+        on_wake: Callable[[Wake], None],
         on_cancel: Callable[[CancelRequested], None],
         rng: Random,
+        longest_poll: float = LIVE_POLL_INTERVAL,
     ) -> None:
+        self._longest_poll = longest_poll
         self._listener = broker.listener()
         self._queues = queues
         self._on_wake = on_wake
@@ -48,13 +60,21 @@ class Wakeups:
         self._can_be_armed = broker.capabilities.wakeup == "push"
         self._armed = False
         self._wanted = False
+        self._was_live = False
         self._changed = asyncio.Event()
         self._stopped = asyncio.Event()
 
     @property
+    def live(self) -> bool:
+        """Whether every change of the queues is certain to be heard, including tasks that others take."""
+        return self._armed and self._listener.live
+
+    @property
     def poll(self) -> float:
         """Seconds until the next poll."""
-        return FALLBACK_POLL_INTERVAL if self._armed else NO_PUSH_POLL_INTERVAL
+        if not self._armed:
+            return NO_PUSH_POLL_INTERVAL
+        return self._longest_poll if self._listener.live else FALLBACK_POLL_INTERVAL
 
     def arm(self) -> None:
         """Listen for new tasks from now on."""
@@ -93,9 +113,10 @@ class Wakeups:
                     await self._listener.arm(self._queues)
                     self._armed = True
                     # Tasks enqueued before arming caused no event.
-                    self._on_wake(None)
+                    self._on_wake(Wake())
                 elif self._armed and not self._wanted:
                     self._armed = False
+                    self._check_liveness()
                     await self._listener.disarm()
             except Exception as error:  # noqa: BLE001 - polling continues after any error
                 errors.failed(error)
@@ -104,8 +125,14 @@ class Wakeups:
             # Arming may return before the broker has answered.
             errors.worked(broker_answered=False)
             backoff.reset()
-            if self._wanted == self._armed:
-                await self._changed.wait()
+            while self._wanted == self._armed and not self._changed.is_set():
+                await wait_with_timeout(self._changed, LIVENESS_CHECK_INTERVAL if self._armed else None)
+                self._check_liveness()
+
+    def _check_liveness(self) -> None:
+        was_live, self._was_live = self._was_live, self.live
+        if was_live and not self._was_live:
+            self._on_wake(Wake())
 
     async def _listen(self) -> None:
         backoff, errors = Backoff(self._rng), ErrorReporter(log, "listening")
@@ -113,7 +140,7 @@ class Wakeups:
             try:
                 event = await self._listener.next()
                 if isinstance(event, Wake):
-                    self._on_wake(event.queue)
+                    self._on_wake(event)
                 else:
                     self._on_cancel(event)
             except Exception as error:  # noqa: BLE001 - polling continues after any error

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from asynq.handlers.executors import Executors
 from asynq.handlers.hooks import Hooks
 from asynq.handlers.retry import RetryPolicy
+from asynq.protocol.broker import Wake
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import ClearServer, ListGroups, ReclaimAggregations, RepairGroups, WriteServer
 from asynq.runtime import timeouts
 from asynq.runtime.heartbeat import Heartbeat
-from asynq.runtime.interval_loop import FALLBACK_POLL_INTERVAL, IntervalLoop
+from asynq.runtime.interval_loop import FALLBACK_POLL_INTERVAL, LIVE_POLL_INTERVAL, IntervalLoop
 from asynq.runtime.loop_monitor import LoopMonitor
 from asynq.worker.leases.keeper import LeaseKeeper
 from asynq.worker.loops import janitor
@@ -40,9 +41,9 @@ if TYPE_CHECKING:
 MAX_RUNS_LOGGED = 10
 """Maximum number of runs listed in a stall warning."""
 RECOVERY_INTERVAL = 1.0
-"""Seconds. Including the jitter and the work itself, an expired lease is found within 2 s."""
+"""Seconds. An expired lease is found within 2 s, including the work itself."""
 ADOPTION_INTERVAL = 60.0
-RECLAIM_INTERVAL = 10.0
+RECLAIM_INTERVAL = 30.0
 HOOK_TIMEOUT = 1.0
 """Seconds a shutdown waits for running hooks."""
 LOOP_STOP_TIMEOUT = 1.0
@@ -85,15 +86,36 @@ class Worker:
             hooks=self._hooks,
             time=time,
         )
-        self._wakeups = Wakeups(broker, queues, on_wake=self._on_wake, on_cancel=processor.cancel, rng=rng)
+        self._wakeups = Wakeups(
+            broker,
+            queues,
+            on_wake=self._on_wake,
+            on_cancel=processor.cancel,
+            rng=rng,
+            # Nobody tells that a run of another server has ended, so that a shared limit admits a task.
+            longest_poll=FALLBACK_POLL_INTERVAL if settings.limits.shared else LIVE_POLL_INTERVAL,
+        )
         processor.use_wakeups(self._wakeups)
         self._forwarder = forwarder = Forwarder(
-            broker, queues, on_forwarded=processor.wake, poll=lambda: self._wakeups.poll, time=time
+            broker, queues, on_forwarded=self._on_pending, poll=lambda: self._wakeups.poll, time=time
         )
-        recoverer = Recoverer(broker, queues, rules, on_recovered=self._on_wake, on_lost=self._hooks.lost)
+        self._recoverer = recoverer = Recoverer(
+            broker,
+            queues,
+            rules,
+            interval=lambda: LIVE_POLL_INTERVAL if self._wakeups.live else RECOVERY_INTERVAL,
+            time=time,
+            rng=rng,
+            on_recovered=lambda queue: self._on_wake(Wake(queue)),
+            on_lost=self._hooks.lost,
+        )
         self._forward_loop = IntervalLoop(
             "forwarding", forwarder.step, interval=FALLBACK_POLL_INTERVAL, rng=rng, gap=0.1
         )
+        self._recovery_loop = IntervalLoop(
+            "recovery", recoverer.step, interval=RECOVERY_INTERVAL, rng=rng, gap=RECOVERY_INTERVAL
+        )
+        adopter = Adopter(broker, queues, self._on_lease)
         self._aggregator = self._make_aggregator(broker, settings.grouping, rng)
         self._record = ServerRecord(settings.concurrency, settings.preference, time, processor.runs)
         self._heartbeat = Heartbeat(broker, self._record.beat, self._record.end(), time)
@@ -102,8 +124,8 @@ class Worker:
         )
         self._loops = [
             self._forward_loop,
-            IntervalLoop("recovery", recoverer.step, interval=RECOVERY_INTERVAL, rng=rng),
-            IntervalLoop("adoption", Adopter(broker, queues).step, interval=ADOPTION_INTERVAL, rng=rng),
+            self._recovery_loop,
+            IntervalLoop("adoption", adopter.step, interval=ADOPTION_INTERVAL, rng=rng),
             IntervalLoop("cleaning", Janitor(broker, queues).step, interval=janitor.INTERVAL, rng=rng),
         ]
         self._loops += self._optional_loops(broker, rng)
@@ -209,9 +231,20 @@ class Worker:
         what = "no coroutine" if task is None else f"the coroutine {task.get_name()}, which is not a handler"
         return f"{what}; current runs: {named}"
 
-    def _on_wake(self, queue: str | None = None) -> None:
+    def _on_wake(self, wake: Wake) -> None:
+        if wake.tasks != "scheduled":
+            self._on_pending(wake.queue)
+            self._on_lease(wake.queue)
+        if wake.tasks != "pending":
+            self._on_retry(wake.queue)
+
+    def _on_pending(self, _queue: str | None) -> None:
         self._processor.wake()
-        self._on_retry(queue)
+
+    def _on_lease(self, queue: str | None) -> None:
+        """Leases may have been created: a queue that changes may be one from which a worker took a task."""
+        self._recoverer.mark(queue)
+        self._recovery_loop.wake()
 
     def _on_retry(self, queue: str | None) -> None:
         self._forwarder.mark(queue)

@@ -7,7 +7,7 @@ import json
 import logging
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -22,6 +22,8 @@ from tests.waiting import aeventually, let_pass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    import redis
 
     from asynq.protocol.broker import Event, Listener
 
@@ -63,22 +65,34 @@ async def silent(listener: Listener, server: RedisServer) -> bool:
     return await heard(listener) == CancelRequested("now")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda redis: redis.lpush(Q.pending, "id"),
+CHANGES: dict[str, tuple[Literal["pending", "scheduled"], Callable[[redis.Redis], object]]] = {
+    "push": ("pending", lambda redis: redis.lpush(Q.pending, "id")),
+    "push by a script": (
+        "pending",
         lambda redis: redis.eval("redis.call('LPUSH', KEYS[1], 'id')", 1, Q.pending),
-        lambda redis: redis.zadd(Q.scheduled, {"id": 1}),
-        lambda redis: redis.zadd(Q.retry, {"id": 1}),
-        lambda redis: redis.set(Q.paused, "1"),
-    ],
-    ids=["push", "push by a script", "schedule", "retry", "pause"],
-)
+    ),
+    "schedule": ("scheduled", lambda redis: redis.zadd(Q.scheduled, {"id": 1})),
+    "retry": ("scheduled", lambda redis: redis.zadd(Q.retry, {"id": 1})),
+    "pause": ("pending", lambda redis: redis.set(Q.paused, "1")),
+}
+
+
+@pytest.mark.parametrize(("tasks", "change"), CHANGES.values(), ids=CHANGES)
 async def test_a_change_of_a_watched_queue_by_any_client_wakes_up(
-    own_server: RedisServer, listener: Listener, change: Callable[[object], None]
+    own_server: RedisServer,
+    listener: Listener,
+    tasks: Literal["pending", "scheduled"],
+    change: Callable[[redis.Redis], object],
 ) -> None:
     change(own_server.client)
-    assert await heard(listener) == Wake("q")
+    assert await heard(listener) == Wake("q", tasks)
+
+
+async def test_to_take_a_task_wakes_up_the_other_workers(own_server: RedisServer, listener: Listener) -> None:
+    own_server.client.lpush(Q.pending, "a", "b")
+    assert await heard(listener) == Wake("q", "pending")
+    own_server.client.rpoplpush(Q.pending, Q.active)
+    assert await heard(listener) == Wake("q", "pending")
 
 
 async def test_changes_of_other_keys_do_not_wake_up(own_server: RedisServer, listener: Listener) -> None:
@@ -95,7 +109,7 @@ async def test_many_queues_need_one_tracked_prefix(own_server: RedisServer) -> N
     own_server.client.lpush(QueueKeys("q10000").pending, "id")
     own_server.client.lpush(QueueKeys("q77").task("id"), "id")
     own_server.client.zadd(QueueKeys("q4711").scheduled, {"id": 1})
-    assert await heard(made) == Wake("q4711")
+    assert await heard(made) == Wake("q4711", "scheduled")
     assert own_server.client.info("stats")["tracking_total_prefixes"] == 1
     await made.aclose()
 
@@ -106,9 +120,9 @@ async def test_unread_changes_are_combined_into_one_wake_up(
     for _ in range(100):
         own_server.client.lpush(Q.pending, "id")
     own_server.client.publish(CANCEL_CHANNEL, "after them")
-    assert await heard(listener) == Wake("q")
+    assert await heard(listener) == Wake("q", "pending")
     following = await heard(listener)
-    while following == Wake("q"):
+    while following == Wake("q", "pending"):
         following = await heard(listener)
     assert following == CancelRequested("after them")
 
@@ -130,7 +144,7 @@ async def test_arming_again_replaces_the_queues(own_server: RedisServer, listene
     await listener.arm(["other", "third"])
     own_server.client.lpush(Q.pending, "id")
     own_server.client.lpush(OTHER.pending, "id")
-    assert await heard(listener) == Wake("other")
+    assert await heard(listener) == Wake("other", "pending")
 
 
 async def test_no_change_is_missed_after_arming(own_server: RedisServer, listener: Listener) -> None:
@@ -138,7 +152,7 @@ async def test_no_change_is_missed_after_arming(own_server: RedisServer, listene
         await listener.disarm()
         await listener.arm(["q"])
         own_server.client.lpush(Q.pending, "id")
-        assert await heard(listener) == Wake("q")
+        assert await heard(listener) == Wake("q", "pending")
 
 
 @pytest.mark.parametrize("queue", ["", "a b", "é☃", "a}:pending", "{x}", "a:b"])
@@ -147,7 +161,7 @@ async def test_any_queue_name_can_be_watched(own_server: RedisServer, queue: str
     await listener.arm(["a", queue])
     assert await heard(listener) == Wake()
     own_server.client.lpush(QueueKeys(queue).pending, "id")
-    assert await heard(listener) == Wake(queue)
+    assert await heard(listener) == Wake(queue, "pending")
     await listener.aclose()
 
 
@@ -199,7 +213,7 @@ async def test_a_lost_connection_is_restored_and_wakes_up(
         lose()
         assert await heard(listener) == Wake()
         own_server.client.lpush(Q.pending, "id")
-        assert await heard(listener) == Wake("q")
+        assert await heard(listener) == Wake("q", "pending")
         assert await silent(listener, own_server)
 
 
@@ -213,6 +227,42 @@ async def test_a_hanging_server_is_detected(
     await aeventually(lambda: "no reply in time" in caplog.text)
     own_server.resume()
     assert await heard(listener) == Wake()
+    await listener.aclose()
+
+
+async def test_an_armed_listener_is_live(own_server: RedisServer, listener: Listener) -> None:
+    assert listener.live
+    await listener.disarm()
+    assert not listener.live
+    await listener.arm(["q", "other"])
+    assert listener.live
+
+
+async def test_a_listener_is_live_only_while_the_server_answers(own_server: RedisServer) -> None:
+    listener = listener_to(own_server.url, keepalive=2.0)
+    await listener.arm(["q"])
+    assert not listener.live
+    assert await heard(listener) == Wake()
+    assert listener.live
+    own_server.pause()
+    connection = listener._connection
+    await aeventually(lambda: not listener.live)
+    assert listener._connection is connection  # it gets more time to answer
+    own_server.resume()
+    await aeventually(lambda: listener.live)
+    await listener.aclose()
+
+
+async def test_a_listener_that_may_not_track_is_not_live(
+    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_server.client.acl_setuser(
+        "partly", enabled=True, nopass=True, commands=["+@all", "-client|tracking"], channels=["*"]
+    )
+    listener = listener_to(own_server.url.replace("redis://", "redis://partly:any@"))
+    await listener.arm(["q"])
+    await aeventually(lambda: "listening to Redis" in caplog.text)
+    assert not listener.live
     await listener.aclose()
 
 
@@ -302,7 +352,7 @@ async def test_a_cancelled_wait_loses_no_event(own_server: RedisServer, listener
     await asyncio.sleep(0)
     waiting.cancel()
     own_server.client.lpush(Q.pending, "id")
-    assert await heard(listener) == Wake("q")
+    assert await heard(listener) == Wake("q", "pending")
 
 
 async def test_closing_a_listener_ends_its_waiter_and_leaves_no_connection(own_server: RedisServer) -> None:

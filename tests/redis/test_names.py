@@ -51,7 +51,7 @@ async def broker_asked(url: str) -> None:
 
 async def listener_opened() -> None:
     settings = ConnectionSettings(connect_timeout=5, socket_timeout=5, max_connections=1)
-    await PushConnection.open(Address(NO_HOST), settings)
+    await PushConnection.open(Address(NO_HOST), settings, lambda _: None)
 
 
 @pytest.mark.parametrize("loop", LOOPS)

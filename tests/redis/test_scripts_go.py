@@ -17,6 +17,7 @@ from asynq.protocol.ops import (
     ExtendLease,
     Forward,
     ListLostLeases,
+    LostLeases,
     Recover,
     Requeue,
     Retry,
@@ -98,6 +99,23 @@ def test_a_lease_of_go_is_lost_thirty_seconds_after_its_expiry(lab: ScriptLab, l
     go_dequeues(lab, 1_700_000_030)
     lab.clock.set(1_700_000_030_000 + GO_GRACE + late)
     assert len(lab.one(ListLostLeases(queue="q")).leases) == lost
+
+
+def test_the_next_expiry_covers_leases_of_go_and_ours(lab: ScriptLab) -> None:
+    def next_expiry(now: int) -> int | None:
+        lab.clock.set(now)
+        answer: LostLeases = lab.one(ListLostLeases(queue="q"))
+        return answer.next_expiry
+
+    go_enqueues(lab, "of-go")
+    go_dequeues(lab, 1_700_000_030)
+    lab.enqueue(message("ours"))
+    lab.clock.set(1_700_000_000_000)
+    [ours] = lab.take(1, lease=45_500)
+    assert next_expiry(1_700_000_000_000) == 1_700_000_030_000  # it may have been written by Go, or not
+    assert next_expiry(1_700_000_030_000) == ours.expires_at
+    assert next_expiry(1_700_000_050_000) == 1_700_000_030_000 + GO_GRACE
+    assert next_expiry(1_700_000_070_000) is None
 
 
 def test_leases_of_go_in_their_grace_period_do_not_hide_ours(lab: ScriptLab) -> None:

@@ -114,7 +114,7 @@ async def test_a_queue_that_breaks_the_broker_does_not_block_the_forwarding_of_o
     clock.advance(1000)
     poisoned: Any = Poisoned(broker, lambda op: op.queue == "bad")
     await Forwarder(
-        poisoned, ("bad", "good"), on_forwarded=lambda: None, poll=lambda: 5.0, time=BrokerTime(clock)
+        poisoned, ("bad", "good"), on_forwarded=lambda _: None, poll=lambda: 5.0, time=BrokerTime(clock)
     ).step()
     assert state(broker, "1", "good") is TaskState.PENDING
 
@@ -124,7 +124,16 @@ async def test_a_queue_that_breaks_the_broker_does_not_block_the_forwarding_of_o
 
 def recoverer(broker: Any, *queues: str, delay: Any = None) -> Recoverer:
     rules = RetryPolicy(rng=Random(1), delay=delay)
-    return Recoverer(broker, queues or ("q",), rules, on_recovered=lambda: None, on_lost=lambda _: None)
+    return Recoverer(
+        broker,
+        queues or ("q",),
+        rules,
+        interval=lambda: 0.0,
+        time=BrokerTime(broker.clock),
+        rng=Random(1),
+        on_recovered=lambda _: None,
+        on_lost=lambda _: None,
+    )
 
 
 async def lose_twice(broker: MemoryBroker, clock: FakeClock, many: int) -> None:

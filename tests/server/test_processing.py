@@ -16,7 +16,7 @@ from asynq.handlers.mux import ServeMux
 from asynq.handlers.runner import CANCEL_GRACE
 from asynq.protocol.ops import PauseQueue, UnpauseQueue
 from asynq.task_state import TaskState
-from asynq.worker import wakeups
+from asynq.worker import wakeups, worker
 from asynq_redis import RedisBroker
 from tests.server.conftest import ServerLab
 from tests.waiting import PATIENCE, aeventually
@@ -115,6 +115,7 @@ async def test_a_task_past_its_deadline_is_archived_without_a_run(lab: ServerLab
 async def test_a_new_task_wakes_up_an_idle_server(lab: ServerLab, monkeypatch: pytest.MonkeyPatch) -> None:
     for poll in ("FALLBACK_POLL_INTERVAL", "NO_PUSH_POLL_INTERVAL"):
         monkeypatch.setattr(wakeups, poll, 3600)
+    monkeypatch.setattr(worker, "LIVE_POLL_INTERVAL", 3600)
 
     async def handler(ctx: Context, task: Task) -> None: ...
 

@@ -43,7 +43,7 @@ async def test_queues_on_all_shards_wake_up(cluster: Topology) -> None:
     await listener.arm(queues)
     for queue in queues:
         push = partial(cluster.primary_of(pending(queue)).client.lpush, pending(queue), "x")
-        await heard(listener, Wake(queue), push)
+        await heard(listener, Wake(queue, "pending"), push)
     await listener.aclose()
     await broker.aclose()
 
@@ -64,10 +64,10 @@ async def test_a_listener_follows_a_failover(own: Topology) -> None:
     listener = broker.listener()
     await listener.arm(["q"])
     old = own.primary_of(pending("q"))
-    await heard(listener, Wake("q"), lambda: old.client.lpush(pending("q"), "x"))
+    await heard(listener, Wake("q", "pending"), lambda: old.client.lpush(pending("q"), "x"))
     old.kill()
     await asyncio.to_thread(own.wait_replaced, old)
     new = own.primary_of(pending("q"))
-    await heard(listener, Wake("q"), lambda: new.client.lpush(pending("q"), "x"))
+    await heard(listener, Wake("q", "pending"), lambda: new.client.lpush(pending("q"), "x"))
     await listener.aclose()
     await broker.aclose()

@@ -32,6 +32,11 @@ class NotifiedListener:
         """Whether any queues are listened to."""
         return bool(self._queues)
 
+    @property
+    def live(self) -> bool:
+        """See asynq.protocol.broker.Listener: a Dequeue causes no event here."""
+        return False
+
     async def arm(self, queues: Sequence[str]) -> None:
         """See asynq.protocol.broker.Listener: the first event is a Wake."""
         self._refuse_if_closed()

@@ -42,6 +42,9 @@ class LostLeases(Struct, frozen=True, kw_only=True):
     """Number of ids without a task that were removed."""
     set_aside: tuple[str, ...] = ()
     """Ids of tasks that could not be decoded, now archived with the reason."""
+    next_expiry: int | None = None
+    """An instant before which no other lease that the queue has now expires. None when there is no other
+    lease, or when the backend does not say."""
 
 
 class ListLostLeases(Op[LostLeases], frozen=True, kw_only=True):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from asynq.errors import BrokerUnavailable
 from asynq.protocol.ops import MAX_BATCH, Forward
-from asynq.worker.loops.queue_sweep import QueueRotation, QueueSweep
+from asynq.runtime.interval_loop import FALLBACK_POLL_INTERVAL
+from asynq.worker.loops.queue_agenda import QueueAgenda
+from asynq.worker.loops.queue_sweep import QueueSweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.protocol.broker_time import BrokerTime
 
-ROTATION_INTERVAL = 1.0
-"""Seconds between two parts of a server with very many queues, see `QueueRotation`."""
-MIN_PAUSE = 0.2
+MIN_PAUSE = 0.01
 """Minimum pause in seconds, so that a clock ahead of the broker's does not cause a busy loop."""
 
 
@@ -28,8 +27,8 @@ class Forwarder:
     Args:
         broker: the broker.
         queues: the queues of the server.
-        on_forwarded: called when tasks were made pending.
-        poll: returns the maximum number of seconds until the next step.
+        on_forwarded: called with a queue to which tasks were moved.
+        poll: returns the maximum number of seconds until each queue is asked again.
         time: the broker's time.
     """
 
@@ -38,68 +37,42 @@ class Forwarder:
         broker: Broker,
         queues: Sequence[str],
         *,
-        on_forwarded: Callable[[], None],
+        on_forwarded: Callable[[str], None],
         poll: Callable[[], float],
         time: BrokerTime,
     ) -> None:
-        self._queues = queues
-        self._rotation = QueueRotation(queues)
-        self._next_rotation_at = 0.0
-        self._marked = set[str]()
-        self._dues: dict[str, int] = {}
-        """When the next task of each queue is due, in Unix milliseconds."""
+        self._agenda = QueueAgenda(queues, poll, time)
         self._broker = broker
         self._time = time
         self._sweep = QueueSweep(broker, "forwarding due tasks")
         self._on_forwarded = on_forwarded
-        self._poll = poll
 
     def mark(self, queue: str | None) -> None:
-        """Check this queue in the next step, outside the rotation. None: all queues."""
-        if queue is None:
-            self._marked.update(self._queues)
-        else:
-            self._marked.add(queue)
+        """Check this queue in the next step. None: all queues."""
+        self._agenda.mark(queue)
 
     async def step(self) -> float | None:
         """Move all due tasks. Returns the seconds until the next one is due or the next poll."""
-        waiting = self._queues_to_check()
+        waiting = self._agenda.take()
         while waiting:
             try:
                 answers = await self._sweep.run({queue: Forward(queue=queue) for queue in waiting})
             except BrokerUnavailable:
-                self._marked.update(waiting)
+                self._agenda.mark_all(waiting)
                 raise
-            if any(answer.moved for answer in answers.values()):
-                self._on_forwarded()
+            retry_at = self._time.now() + round(1000 * FALLBACK_POLL_INTERVAL)
             for queue in waiting:
-                self._dues.pop(queue, None)
+                answer = answers.get(queue)
+                self._agenda.plan(queue, answer.next_due if answer else retry_at)
+                if answer and answer.moved:
+                    self._on_forwarded(queue)
             waiting = [queue for queue, answer in answers.items() if answer.moved >= MAX_BATCH]
-            self._dues |= {
-                queue: answer.next_due
-                for queue, answer in answers.items()
-                if answer.next_due is not None and queue not in waiting
-            }
         return await self._pause()
 
-    def _queues_to_check(self) -> Sequence[str]:
-        """Queues to check now: marked queues, queues with a due task, and the next part of the rotation."""
-        marked, self._marked = self._marked, set()
-        now = asyncio.get_running_loop().time()
-        turn: Sequence[str] = ()
-        if now >= self._next_rotation_at:
-            turn = self._rotation.take()
-            if len(turn) < len(self._queues):
-                self._next_rotation_at = now + ROTATION_INTERVAL
-        marked.update(queue for queue, due in self._dues.items() if due <= self._time.now())
-        return [*turn, *marked.difference(turn)]
-
     async def _pause(self) -> float:
-        pause = self._poll()
-        if self._next_rotation_at:
-            pause = min(pause, ROTATION_INTERVAL)
-        if self._dues:
+        pause = self._agenda.until_turn()
+        if self._agenda.next_due is not None:
             with suppress(BrokerUnavailable):
                 await self._time.sync(self._broker)
-            pause = min(pause, (min(self._dues.values()) - self._time.now()) / 1000)
+            pause = min(pause, (self._agenda.next_due - self._time.now()) / 1000)
         return max(pause, MIN_PAUSE)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.protocol.ops import Op
 
-INTERVAL = 8.0
+INTERVAL = 30.0
 """Seconds between two steps."""
 
 

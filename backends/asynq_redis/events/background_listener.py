@@ -32,6 +32,11 @@ class BackgroundListener(ABC):
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
+    @property
+    @abstractmethod
+    def live(self) -> bool:
+        """See Listener."""
+
     @abstractmethod
     async def arm(self, queues: Sequence[str]) -> None:
         """See Listener."""

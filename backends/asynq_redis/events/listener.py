@@ -21,13 +21,13 @@ from asynq_redis.transport import redis_errors
 from asynq_redis.wire.keys import CANCEL_CHANNEL, CANCEL_REQUESTS, QueueKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from random import Random
 
     from asynq_redis.transport.io import ConnectionSettings
     from asynq_redis.url import Address
 
-KEEPALIVE_INTERVAL = 10.0
+KEEPALIVE_INTERVAL = 5.0
 """Seconds without a message after which the server is pinged."""
 
 MAX_PREFIXES = 64
@@ -40,7 +40,7 @@ class RedisListener(BackgroundListener):
     """A stream of one server's events (see asynq.protocol.broker.Listener).
 
     A Wake is delivered when a client changes the `pending`, `scheduled`, `retry` or `paused` key of a queue.
-    The server reports the changes through client tracking.
+    The server reports the changes through client tracking. To take a task from a queue changes `pending`.
     """
 
     def __init__(
@@ -67,8 +67,10 @@ class RedisListener(BackgroundListener):
         self._keepalive = keepalive
         self._backoff = Backoff(rng, first=0.05, cap=5.0)
         self._errors = ErrorReporter(logger, f"listening to Redis at {address}")
-        self._watched: dict[str, str] = {}
+        self._watched: dict[bytes, Wake] = {}
         self._connection: PushConnection | None = None
+        self._tracking: asyncio.Future[Any] | None = None
+        """The reply to the latest CLIENT TRACKING of this connection."""
         self._expects_replica = expects_replica
         self._checked_server = False
 
@@ -77,9 +79,16 @@ class RedisListener(BackgroundListener):
         """Whether the listener is connected."""
         return self._connection is not None
 
+    @property
+    def live(self) -> bool:
+        """See Listener."""
+        if self._connection is None or self._tracking is None or not self._tracking.done():
+            return False
+        return self._tracking.result() == b"OK" and self._connection.responsive(self._keepalive)
+
     async def arm(self, queues: Sequence[str]) -> None:
         """See Listener. If not connected yet, it returns at once, and a Wake follows once it is armed."""
-        watched = {key: queue for queue in queues for key in _keys(queue)}
+        watched = {key: wake for queue in queues for key, wake in _wakes(queue)}
         if watched != self._watched:
             self._watched = watched
             if self._connection is not None:
@@ -97,7 +106,7 @@ class RedisListener(BackgroundListener):
 
     async def _listen_once(self) -> None:
         """Connect and listen until the connection is lost."""
-        connection = await PushConnection.open(self._address, self._settings)
+        connection = await PushConnection.open(self._address, self._settings, self._handle_push)
         try:
             for channel in (CANCEL_CHANNEL, CANCEL_REQUESTS):
                 connection.send("SUBSCRIBE", channel).add_done_callback(self._confirmed)
@@ -110,18 +119,19 @@ class RedisListener(BackgroundListener):
                 server_warnings.warn_about_server(
                     connection, self._address, least, expects_replica=self._expects_replica
                 )
-            while True:
-                self._handle_push(await connection.next_push(self._keepalive))
+            await connection.listen(self._keepalive)
         finally:
-            self._connection = None
+            self._connection = self._tracking = None
             await connection.close()
 
     def _track(self, connection: PushConnection) -> asyncio.Future[Any]:
+        self._tracking = None
         connection.send("CLIENT", "TRACKING", "OFF")
         if not self._watched:
             return connection.send("PING")
-        prefixes = [word for prefix in _prefixes(self._watched) for word in ("PREFIX", prefix)]
-        tracked = connection.send("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
+        keys = [key.decode() for key in self._watched]
+        prefixes = [word for prefix in _prefixes(keys) for word in ("PREFIX", prefix)]
+        self._tracking = tracked = connection.send("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
         tracked.add_done_callback(self._confirmed)
         return tracked
 
@@ -142,23 +152,22 @@ class RedisListener(BackgroundListener):
         kind, *rest = push
         if kind == b"invalidate":
             # No keys: the database was flushed.
-            for key in [None] if rest[0] is None else rest[0]:
-                self._put_wake(key)
+            for key in rest[0] if rest[0] is not None else [None]:
+                if (wake := Wake() if key is None else self._watched.get(key)) is not None:
+                    self._put(wake)
         elif kind == b"message":
             event = _cancellation(*rest)
             if event is not None:
                 self._put(event)
 
-    def _put_wake(self, key: bytes | None) -> None:
-        if key is None:
-            self._put(Wake())
-        elif (queue := self._watched.get(key.decode(errors="replace"))) is not None:
-            self._put(Wake(queue))
 
-
-def _keys(queue: str) -> tuple[str, ...]:
+def _wakes(queue: str) -> Iterator[tuple[bytes, Wake]]:
+    """The watched keys of a queue, each with the event that a change of it causes."""
     keys = QueueKeys(queue)
-    return (keys.pending, keys.scheduled, keys.retry, keys.paused)
+    for key in (keys.pending, keys.paused):
+        yield key.encode(), Wake(queue, "pending")
+    for key in (keys.scheduled, keys.retry):
+        yield key.encode(), Wake(queue, "scheduled")
 
 
 def _prefixes(keys: Collection[str]) -> list[str]:

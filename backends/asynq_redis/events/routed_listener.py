@@ -67,6 +67,11 @@ class RoutedListener(BackgroundListener):
         self._ensure_running()
         await self._update_subscriptions()
 
+    @property
+    def live(self) -> bool:
+        """See Listener. Whether a queue has moved to another server is learned only from requests."""
+        return False
+
     async def aclose(self) -> None:
         """See Listener."""
         await super().aclose()

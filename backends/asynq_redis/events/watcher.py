@@ -127,7 +127,8 @@ class _Tracking:
 
     async def _run(self, opened: asyncio.Future[PushConnection]) -> None:
         try:
-            connection = self._connection = await PushConnection.open(self._address, self._settings)
+            connection = await PushConnection.open(self._address, self._settings, self._handle_push)
+            self._connection = connection
         except BaseException as error:
             self._task = None
             opened.set_exception(self._open_error(error))
@@ -138,8 +139,7 @@ class _Tracking:
         try:
             self._tracking = connection.send("CLIENT", "TRACKING", "ON")
             opened.set_result(connection)
-            while True:
-                self._handle_push(await connection.next_push(self._keepalive))
+            await connection.listen(self._keepalive)
         except redis_errors.CONNECTION_ERRORS:
             pass  # the callers look at their tasks again and get the error there
         finally:

@@ -7,6 +7,7 @@
 -- @include arguments types time keys delete
 
 local active, lease = key(), key()
+if redis.call('EXISTS', unpack(KEYS)) == 0 then return { 0, 0, 0 } end
 local refusal = misplaced(active, 'list') or misplaced(lease, 'zset')
 if refusal then return redis.error_reply(refusal) end
 local now, prefix, grace = microseconds(arg()), arg(), tonumber(arg())

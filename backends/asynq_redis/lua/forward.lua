@@ -6,6 +6,7 @@
 -- @include arguments types time keys lock delete
 
 local scheduled, retry, pending, groups = key(), key(), key(), key()
+if redis.call('EXISTS', unpack(KEYS)) == 0 then return { 0, 0, '' } end
 local refusal = misplaced(scheduled, 'zset') or misplaced(retry, 'zset')
   or misplaced(pending, 'list') or misplaced(groups, 'set')
 if refusal then return redis.error_reply(refusal) end

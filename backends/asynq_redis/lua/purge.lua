@@ -6,6 +6,7 @@
 -- @include arguments types time keys delete discard
 
 local completed = key()
+if redis.call('EXISTS', unpack(KEYS)) == 0 then return 0 end
 local refusal = misplaced(completed, 'zset')
 if refusal then return redis.error_reply(refusal) end
 local now, prefix, limit = microseconds(arg()), arg(), tonumber(arg())

@@ -8,6 +8,7 @@
 -- @include arguments types time keys sets
 
 local sets, groups = key(), key()
+if redis.call('EXISTS', unpack(KEYS)) == 0 then return 0 end
 local refusal = misplaced(sets, 'zset') or misplaced(groups, 'set')
 if refusal then return redis.error_reply(refusal) end
 local now, prefix, skip, most = microseconds(arg()), arg(), tonumber(arg()), tonumber(arg())

@@ -7,6 +7,7 @@
 -- @include arguments types time keys delete discard
 
 local archived = key()
+if redis.call('EXISTS', unpack(KEYS)) == 0 then return 0 end
 local refusal = misplaced(archived, 'zset')
 if refusal then return redis.error_reply(refusal) end
 local now, prefix, max_size, max_age, limit = microseconds(arg()), arg(), tonumber(arg()), tonumber(arg()), tonumber(arg())

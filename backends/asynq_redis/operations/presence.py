@@ -1,7 +1,7 @@
 """WriteServer, ClearServer, ListServers, WriteScheduler, ClearScheduler, ListSchedulerEntries, and events.
 
 A record is valid until its key expires, by the Redis server's clock. The scores of the indexes are for Go,
-which relies on them. Writers prune entries that expired long ago. Readers change nothing.
+which relies on them. New members prune entries that expired long ago. Readers change nothing.
 """
 
 from __future__ import annotations
@@ -58,13 +58,18 @@ def _write_server(op: WriteServer, context: CallContext) -> Steps[Any]:
         (f"{worker.queue}:{worker.task_id}", presence_records.encode_worker(server, worker))
         for worker in server.workers
     ]
-    names = (keys.server, keys.workers, keys.draft)
-    replies = yield [
-        _indexed(ALL_SERVERS, keys.server, ttl, context),
-        _indexed(ALL_WORKERS, keys.workers, ttl, context),
-        *(ScriptCall(WRITE_SERVER, names, (record, ttl, *part)) for part in _parts(workers)),
-    ]
-    return _refusal(replies)
+    names: tuple[str, ...] = (keys.server, keys.workers, keys.draft)
+    requests: list[Request] = []
+    if context.clustered:
+        requests += (
+            _indexed(ALL_SERVERS, keys.server, ttl, context),
+            _indexed(ALL_WORKERS, keys.workers, ttl, context),
+        )
+    else:
+        names += ALL_SERVERS, ALL_WORKERS
+    fixed = (record, ttl, *_lifetime(ttl, context))
+    requests += [ScriptCall(WRITE_SERVER, names, (*fixed, *part)) for part in _parts(workers)]
+    return _refusal((yield requests))
 
 
 implements(WriteServer)(per_operation(_write_server))
@@ -179,8 +184,13 @@ def _seconds(duration: int) -> int:
 
 
 def _indexed(index: str, member: str, ttl: int, context: CallContext) -> Request:
+    return ScriptCall(PRESENT, with_neighbour(index), (*_lifetime(ttl, context), member))
+
+
+def _lifetime(ttl: int, context: CallContext) -> tuple[int, int]:
+    """The Unix seconds at which a record expires, and those by which pruned records expired."""
     now = context.seconds()
-    return ScriptCall(PRESENT, with_neighbour(index), (now + ttl, now - _PRUNED_AFTER, member))
+    return now + ttl, now - _PRUNED_AFTER
 
 
 def _parts(items: Sequence[tuple[Arg, ...]]) -> Iterator[tuple[Arg, ...]]:

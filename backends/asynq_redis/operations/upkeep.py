@@ -57,13 +57,15 @@ def _list_lost(op: ListLostLeases, context: CallContext) -> Steps[Any]:
     leases: list[LostLease] = []
     undecodable: list[Undecodable] = []
     dropped = skip = size = 0
+    next_expiry: int | None = None
     while skip >= 0 and len(leases) + len(undecodable) < op.limit and size < MAX_REPLY_BYTES:
         limit = min(MAX_BATCH, op.limit - len(leases) - len(undecodable))
         args = (context.now_argument(), keys.prefix, GO_GRACE, skip, limit)
         [reply] = yield [ScriptCall(LIST_LOST, (keys.lease, keys.active), args)]
         if isinstance(reply, redis.RedisError):
             return reply
-        found, gone, skip = reply
+        found, gone, skip, expiry = reply
+        next_expiry = expiry if expiry >= 0 and (next_expiry is None or expiry < next_expiry) else next_expiry
         dropped += gone
         for raw_id, data, score, token, losses in found:
             size += len(data)
@@ -76,7 +78,9 @@ def _list_lost(op: ListLostLeases, context: CallContext) -> Steps[Any]:
     requests: list[Request] = [task.set_aside(context) for task in undecodable]
     replies = (yield requests) if requests else []
     set_aside = tuple(task.task_id for task, reply in zip(undecodable, replies, strict=True) if reply == [1])
-    return LostLeases(leases=tuple(leases), dropped=dropped, set_aside=set_aside)
+    if skip >= 0:
+        next_expiry = 0  # some overdue leases were left for the next call
+    return LostLeases(leases=tuple(leases), dropped=dropped, set_aside=set_aside, next_expiry=next_expiry)
 
 
 implements(ListLostLeases)(per_operation(_list_lost))

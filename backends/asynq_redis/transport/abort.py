@@ -22,25 +22,33 @@ _ABORTED: Final = _AbortedTransport()
 
 
 def abort_stream(writer: asyncio.StreamWriter, loop: LoopState) -> None:
-    """Close the socket of a stream without waiting. Unsent data is lost.
+    """Close the socket of a stream without waiting. Unsent data is lost."""
+    transport = writer.transport
+    if loop != "running":
+        # The stream must not use a transport that can no longer report that it is closed.
+        writer._transport = _ABORTED  # type: ignore[attr-defined]  # noqa: SLF001
+    abort_transport(transport, loop)
+
+
+def abort_transport(transport: asyncio.WriteTransport, loop: LoopState) -> None:
+    """Close the socket of a transport without waiting. Unsent data is lost.
 
     asyncio has no public API for this on a closed loop: the transport would keep its socket open until it is
     collected, and then emit a ResourceWarning.
     """
     if loop == "running":
-        writer.transport.abort()
+        transport.abort()
         return
-    own: Any = writer
-    transport, own._transport = own._transport, _ABORTED  # noqa: SLF001 - see above
-    if (tls := getattr(transport, "_ssl_protocol", None)) is not None:
-        transport._closed = True  # noqa: SLF001
-        transport = tls._transport  # noqa: SLF001
-    opened = getattr(transport, "_sock", None)
+    own: Any = transport
+    if (tls := getattr(own, "_ssl_protocol", None)) is not None:
+        own._closed = True  # noqa: SLF001
+        own = tls._transport  # noqa: SLF001
+    opened = getattr(own, "_sock", None)
     if isinstance(opened, socket.socket):
-        transport._sock, transport._closing = None, True  # noqa: SLF001
+        own._sock, own._closing = None, True  # noqa: SLF001
         opened.close()
     elif loop == "inherited":
-        _replace(transport)
+        _replace(own)
 
 
 def _replace(transport: Any) -> None:

@@ -15,6 +15,7 @@ import redis.asyncio.connection as awaited
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
 
 async def resolve(host: str, port: int) -> list[str]:
@@ -31,18 +32,20 @@ async def resolve(host: str, port: int) -> list[str]:
     return [host]
 
 
-async def open_stream(
-    host: str, port: int, context: ssl.SSLContext | None
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def open_transport(
+    protocol: Callable[[], asyncio.BaseProtocol], host: str, port: int, context: ssl.SSLContext | None
+) -> None:
     """Connect to the first address of a host that accepts, with TLS if a context is given."""
     name = None if context is None else host
+    connect = asyncio.get_running_loop().create_connection
     *others, last = await resolve(host, port)
     for address in others:
         try:
-            return await asyncio.open_connection(address, port, ssl=context, server_hostname=name)
+            await connect(protocol, address, port, ssl=context, server_hostname=name)
         except OSError:
             continue
-    return await asyncio.open_connection(last, port, ssl=context, server_hostname=name)
+        return
+    await connect(protocol, last, port, ssl=context, server_hostname=name)
 
 
 class ResolvingConnection(awaited.Connection):

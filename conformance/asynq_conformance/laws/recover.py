@@ -50,6 +50,20 @@ class RecoverLaws(Laws):
         first = lab.execute(ops.ListLostLeases(queue="q", limit=2)).leases
         assert [lease.message.id for lease in first] == ["c", "b"]
 
+    def test_no_lease_expires_before_the_instant_that_is_stated(self, lab: Lab) -> None:
+        expiries = []
+        for name, lease in (("a", LEASE), ("b", 2 * LEASE), ("c", 3 * LEASE)):
+            lab.enqueue(name)
+            expiries.append(lab.take(lease=lease).expires_at)
+
+        def stated(limit: int = 50) -> int | None:
+            return lab.execute(ops.ListLostLeases(queue="q", limit=limit)).next_expiry
+
+        for expiry in expiries:
+            assert (stated() or 0) <= expiry
+            lab.advance_to(expiry)
+        assert (stated(limit=2) or 0) <= expiries[2]
+
     @pytest.mark.parametrize("size", BATCH_SIZES)
     @promise("G1", "G11")
     def test_every_lost_task_is_recovered_in_batches(self, lab: Lab, size: int) -> None:

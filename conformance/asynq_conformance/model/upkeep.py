@@ -52,7 +52,8 @@ def list_lost_leases(system: System, op: ListLostLeases, now: int) -> LostLeases
         leases=tuple(
             LostLease(message=task.message, observed=_observed(task), lease_losses=task.losses)
             for task in lost
-        )
+        ),
+        next_expiry=min((task.due for task in active if task.token and task not in lost), default=None),
     )
 
 

@@ -1,0 +1,99 @@
+"""An idle worker asks a Redis server little, and finds in time what it did not see begin."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq import Context, ServeMux, Server, Task
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Dequeue, Enqueue
+from asynq_redis import RedisBroker
+from tests.waiting import aeventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.servers import RedisServer
+
+QUEUES = [f"q{number}" for number in range(100)]
+
+
+class IdleWorker:
+    """A server that notes when it ran which task."""
+
+    def __init__(self, url: str) -> None:
+        self.broker = RedisBroker(url)
+        self.ran: dict[str, float] = {}
+        self.server = Server(self.broker, concurrency=2, queues=QUEUES, shutdown_timeout=timedelta(0))
+        self.mux = ServeMux()
+        self.mux.handle("t", self._run)
+
+    @property
+    def live(self) -> bool:
+        """Whether it relies on notifications."""
+        return self.server._worker is not None and self.server._worker._wakeups.live
+
+    async def _run(self, ctx: Context, task: Task) -> None:
+        self.ran[ctx.task_id] = time.monotonic()
+
+
+@pytest.fixture
+async def worker(own_server: RedisServer) -> AsyncIterator[IdleWorker]:
+    worker = IdleWorker(own_server.url)
+    await worker.server.start(worker.mux)
+    await aeventually(lambda: worker.live)
+    yield worker
+    await worker.server.shutdown()
+    await worker.broker.aclose()
+
+
+def commands(server: RedisServer) -> int:
+    """Commands so far, those of scripts included."""
+    return sum(facts["calls"] for facts in server.client.info("commandstats").values())
+
+
+async def test_an_idle_worker_sends_few_commands_for_many_queues(
+    worker: IdleWorker, own_server: RedisServer
+) -> None:
+    counts = [(time.monotonic(), commands(own_server))]
+
+    async def is_quiet() -> bool:
+        """The last five seconds, which include a heartbeat, had fewer commands than there are queues."""
+        now = time.monotonic()
+        if now - counts[-1][0] >= 0.5:
+            counts.append((now, commands(own_server)))
+        before = [count for at, count in counts if at <= now - 5]
+        return bool(before) and counts[-1][1] - before[-1] < 40  # INFO itself is called ten times
+
+    await aeventually(is_quiet)
+
+
+@pytest.mark.parametrize("lease", [1000, 2000])
+async def test_a_lease_that_is_much_shorter_than_the_polls_is_recovered_in_time(
+    worker: IdleWorker, own_server: RedisServer, lease: int
+) -> None:
+    broker = RedisBroker(own_server.url)
+    enqueue = Enqueue(message=TaskMessage(id="lost", type="t", queue="q7"), enqueue_id="e")
+    take = Dequeue(orders=(("q7",),), token="of a worker that dies", lease=lease)
+    _, taken = broker.execute_many([enqueue, take])  # in one write: the worker is not faster
+    taken_at = time.monotonic()
+    assert isinstance(taken, tuple)
+    assert [delivery.message.id for delivery in taken] == ["lost"]
+    await aeventually(lambda: "lost" in worker.ran)
+    assert lease / 1000 - 0.1 < worker.ran["lost"] - taken_at < lease / 1000 + 2
+    broker.close()
+
+
+async def test_new_tasks_are_found_without_the_permission_to_be_notified(
+    worker: IdleWorker, own_server: RedisServer
+) -> None:
+    client = own_server.client
+    client.execute_command("ACL", "SETUSER", "default", "-client|tracking")  # type: ignore[no-untyped-call]
+    client.client_kill_filter(_type="pubsub", skipme=True)
+    await aeventually(lambda: not worker.live)
+    worker.broker.execute(Enqueue(message=TaskMessage(id="new", type="t", queue="q7"), enqueue_id="e"))
+    await aeventually(lambda: "new" in worker.ran, 15)
