@@ -86,29 +86,12 @@ class Worker:
             hooks=self._hooks,
             time=time,
         )
-        self._wakeups = Wakeups(
-            broker,
-            queues,
-            on_wake=self._on_wake,
-            on_cancel=processor.cancel,
-            rng=rng,
-            # Nobody tells that a run of another server has ended, so that a shared limit admits a task.
-            longest_poll=FALLBACK_POLL_INTERVAL if settings.limits.shared else LIVE_POLL_INTERVAL,
-        )
+        self._wakeups = self._make_wakeups(broker, rng)
         processor.use_wakeups(self._wakeups)
         self._forwarder = forwarder = Forwarder(
             broker, queues, on_forwarded=self._on_pending, poll=lambda: self._wakeups.poll, time=time
         )
-        self._recoverer = recoverer = Recoverer(
-            broker,
-            queues,
-            rules,
-            interval=lambda: LIVE_POLL_INTERVAL if self._wakeups.live else RECOVERY_INTERVAL,
-            time=time,
-            rng=rng,
-            on_recovered=lambda queue: self._on_wake(Wake(queue)),
-            on_lost=self._hooks.lost,
-        )
+        self._recoverer = recoverer = self._make_recoverer(broker, rules, time, rng)
         self._forward_loop = IntervalLoop(
             "forwarding", forwarder.step, interval=FALLBACK_POLL_INTERVAL, rng=rng, gap=0.1
         )
@@ -129,6 +112,29 @@ class Worker:
             IntervalLoop("cleaning", Janitor(broker, queues).step, interval=janitor.INTERVAL, rng=rng),
         ]
         self._loops += self._optional_loops(broker, rng)
+
+    def _make_wakeups(self, broker: Broker, rng: Random) -> Wakeups:
+        return Wakeups(
+            broker,
+            self._settings.preference.names,
+            on_wake=self._on_wake,
+            on_cancel=self._processor.cancel,
+            rng=rng,
+            # Nobody tells that a run of another server has ended, so that a shared limit admits a task.
+            longest_poll=FALLBACK_POLL_INTERVAL if self._settings.limits.shared else LIVE_POLL_INTERVAL,
+        )
+
+    def _make_recoverer(self, broker: Broker, rules: RetryPolicy, time: BrokerTime, rng: Random) -> Recoverer:
+        return Recoverer(
+            broker,
+            self._settings.preference.names,
+            rules,
+            interval=lambda: LIVE_POLL_INTERVAL if self._wakeups.live else RECOVERY_INTERVAL,
+            time=time,
+            rng=rng,
+            on_recovered=lambda queue: self._on_wake(Wake(queue)),
+            on_lost=self._hooks.lost,
+        )
 
     def _optional_loops(self, broker: Broker, rng: Random) -> Iterator[IntervalLoop]:
         """Loops that run if they are configured and the broker supports their operations."""
