@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import asynq
 from asynq.bench.drivers.harness import Meter
-from asynq.bench.names import NAP, NOOP, THIRD, THREAD, TIME, WAIT
+from asynq.bench.names import HOLD, NOOP, THIRD, THREAD, TIME, WAIT
 
 if TYPE_CHECKING:
     from asynq import Context, Task
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 mux = asynq.ServeMux()
 meter = Meter()
 _runs = count()
+_held: list[asyncio.Future[None]] = []
+RELEASED = 50
+"""As many as the worker settles in one call."""
 
 
 @mux.handler(NOOP)
@@ -32,12 +35,21 @@ def thread(ctx: Context, task: Task) -> None:  # noqa: ARG001 - the shape of a h
     meter.run(task.payload.decode())
 
 
-@mux.handler(NAP)
-async def nap(ctx: Context, task: Task) -> None:  # noqa: ARG001 - the shape of a handler
-    """End after a random time, so that tasks end in another order than they started."""
+@mux.handler(HOLD)
+async def hold(ctx: Context, task: Task) -> None:  # noqa: ARG001 - the shape of a handler
+    """Run until enough others run. Then RELEASED of them end at once, chosen at random."""
     payload = task.payload.decode()
     meter.run(payload)
-    await asyncio.sleep(random.uniform(0, float(payload.split()[0])))  # noqa: S311 - no secret
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    _held.append(ended)
+    if len(_held) == int(payload.split()[0]):
+        random.shuffle(_held)
+        for _ in range(RELEASED):
+            _held.pop().set_result(None)
+    if meter.finished:
+        while _held:
+            _held.pop().set_result(None)
+    await ended
 
 
 @mux.handler(THIRD)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -16,15 +16,17 @@ from asynq.bench.machine import machine_facts
 from asynq.bench.report import Report, row_results
 from asynq.bench.run import MeasurementPlan
 from asynq.bench.stores.redis import RedisStore
-from asynq.bench.stores.sqlite import SQLiteStore
+from asynq.bench.stores.sqlite import IN_MEMORY, ON_DISK, SQLiteStore, memory_directory
 from asynq.bench.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asynq.bench.peers.peer import Peer
     from asynq.bench.row import Row
     from asynq.bench.run import BenchProgress
     from asynq.bench.stores.store import MeasuredStore
+    from asynq.bench.system import MeasuredSystem
 
 
 @frozen(kw_only=True)
@@ -36,6 +38,10 @@ class Benchmark:
     """An empty Redis database; None starts a server."""
     repetitions: int
     quick: bool
+    peers: Sequence[Peer]
+    """Task queues to compare with."""
+    peers_directory: Path
+    """Where their programs are kept."""
 
     def run(self, progress: BenchProgress) -> Report:
         """Measure. Everything that was started has ended when this returns or raises.
@@ -47,20 +53,24 @@ class Benchmark:
         facts = machine_facts()
         unmeasured: dict[str, str] = {}
         with ExitStack() as stack:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asynq-bench-")))
+            scratch = Path(stack.enter_context(TemporaryDirectory(prefix="asynq-bench-")))
             stores = self._stores(stack, scratch, unmeasured)
             rows = [row for row in self.rows if not row.scenario.store or row.scenario.store in stores]
             if not rows:
                 raise BenchError("; ".join(unmeasured.values()))
+            systems = self._systems(progress, unmeasured)
             plan = MeasurementPlan(
                 rows=rows,
                 stores=stores,
-                peers=(),
+                peers=systems,
                 repetitions=self.repetitions,
                 quick=self.quick,
                 scratch=scratch,
             )
             results = plan.run(progress)
+            for (name, scenario), reason in results.failures.items():
+                measures = [row.name for row in rows if row.scenario == scenario]
+                unmeasured |= {f"{name}: {measure}": reason for measure in measures}
             for store in stores.values():
                 facts |= store.describe()
             titles = {
@@ -79,9 +89,20 @@ class Benchmark:
                 for name, samples in results.calibrations.items()
             },
             results=row_results(rows, results),
-            peers=(),
+            peers=systems,
             unmeasured=unmeasured,
         )
+
+    def _systems(self, progress: BenchProgress, unmeasured: dict[str, str]) -> list[MeasuredSystem]:
+        """Install the peers. One that cannot be installed is left out."""
+        systems: list[MeasuredSystem] = []
+        for number, peer in enumerate(self.peers):
+            progress.update(number, len(self.peers), f"preparing {peer.name}")
+            try:
+                systems.append(peer.prepare(self.peers_directory))
+            except BenchError as error:
+                unmeasured[peer.name] = str(error)
+        return systems
 
     def _stores(
         self, stack: ExitStack, scratch: Path, unmeasured: dict[str, str]
@@ -96,6 +117,8 @@ class Benchmark:
                     stores["redis"] = stack.enter_context(closing(RedisStore.start(scratch)))
                 except BenchError as error:
                     unmeasured["rows on Redis"] = str(error)
-        if any(row.scenario.store == "sqlite" for row in self.rows):
-            stores["sqlite"] = stack.enter_context(closing(SQLiteStore(scratch)))
+        for kind, parent in ((IN_MEMORY, memory_directory()), (ON_DISK, None)):
+            if any(row.scenario.store == kind.store for row in self.rows):
+                directory = stack.enter_context(TemporaryDirectory(prefix="asynq-bench-", dir=parent))
+                stores[kind.store] = stack.enter_context(closing(SQLiteStore(Path(directory), kind)))
         return stores

@@ -8,7 +8,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from asynq.bench.report import GO
 from asynq.bench.summary import RowVerdict
+from asynq.bench.system import OURS
+from asynq.runtime.safe_text import shown
 
 if TYPE_CHECKING:
     from typing import IO
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from asynq.bench.report import Report, RowResult
     from asynq.bench.summary import Summary
 
+MAX_REASON = 300
+"""Characters of a reason. The JSON report has all of it."""
 STYLES = {RowVerdict.GOAL: "green", RowVerdict.MISSED: "bold red"}
 
 
@@ -88,18 +93,33 @@ def bound(result: RowResult, value: float | None, times_go: float | None) -> str
     if value is None:
         return "-"
     unit = result.row.calibration or result.row.unit
-    go = f" and {times_go:g} x Go" if times_go and result.peers else ""
+    go = f" and {times_go:g} x Go" if times_go and GO in result.peers else ""
     return f"{value:g} {unit}{go}"
 
 
-def print_table(console: Console, report: Report) -> None:
-    """Print the results, and what the ratios are relative to."""
-    table = Table()
-    table.add_column("measure")
-    table.add_column("result", justify="right")
-    table.add_column("median (min-max)", justify="right")
-    peers = [system.name for system in report.peers]
-    for column in ("floor", "goal", *peers):
+def print_report(console: Console, report: Report) -> None:
+    """Print the results, what other systems did, and what the ratios are relative to."""
+    console.print(_results(report))
+    if report.peers:
+        console.print(_comparison(report))
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    for name, (title, summary) in report.calibrations.items():
+        say(f"{name}: {title}: {spread(summary)} /s")
+    for system in (OURS, *report.peers) if report.peers else ():
+        say(f"{system.name} {system.version}: {system.options}")
+    reasons: dict[str, list[str]] = {}
+    for name, reason in report.unmeasured.items():
+        reasons.setdefault(reason, []).append(name)
+    for reason, left_out in reasons.items():
+        say(f"not measured: {', '.join(left_out)}: {shown(reason, MAX_REASON)}")
+
+
+def _results(report: Report) -> Table:
+    table = Table("measure")
+    for column in ("result", "median (min-max)", "floor", "goal"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
     for result in report.results:
@@ -110,11 +130,24 @@ def print_table(console: Console, report: Report) -> None:
             f"{spread(result.result)} {unit}",
             bound(result, result.row.floor, result.row.go_floor),
             bound(result, result.row.goal, result.row.go_goal),
-            *(number(result.peers[name].median) if name in result.peers else "" for name in peers),
             Text(result.verdict.value, style=STYLES.get(result.verdict, "")),
         )
-    console.print(table)
-    for name, (title, summary) in report.calibrations.items():
-        console.print(f"{name}: {title}: {spread(summary)} /s", markup=False, highlight=False)
-    for name, reason in report.unmeasured.items():
-        console.print(f"not measured: {name}: {reason}", markup=False, highlight=False)
+    return table
+
+
+def _comparison(report: Report) -> Table:
+    """The medians of all systems. A gap: the system does not have it, or failed."""
+    table = Table("measure", "unit")
+    names = [system.name for system in report.peers]
+    for name in (OURS.name, *names):
+        table.add_column(name, justify="right")
+    for result in report.results:
+        if result.peers:
+            medians = {name: number(summary.median) for name, summary in result.peers.items()}
+            table.add_row(
+                result.row.title,
+                result.row.unit,
+                number(result.measured.median),
+                *(medians.get(name, "") for name in names),
+            )
+    return table

@@ -22,9 +22,9 @@ from asynq.bench.drivers.harness import (
 from asynq.bench.names import (
     DUE_A_SECOND,
     FEW_ACTIVE,
+    HOLD,
     MANY_ACTIVE,
     MANY_QUEUES,
-    NAP,
     NOOP,
     THIRD,
     THREAD,
@@ -34,13 +34,11 @@ from asynq.bench.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 CONCURRENT = 100
 LEAD = 1.5
 """Seconds until the first of them is due, at least."""
-NAPS = 1000
-"""Tasks that end in a second, however many of them run at the same time."""
 KEPT = timedelta(minutes=10)
 
 client = asynq.Client(broker_url())
@@ -75,9 +73,9 @@ def fill(kind: str, count: int, payload: str = PAYLOAD, **options: Any) -> None:
         enqueue_all([asynq.Task(kind, payload) for _ in numbers], **options)
 
 
-def nap_payload(active: int) -> str:
-    """For tasks of which `active` run at the same time when NAPS of them end in a second."""
-    return f"{2 * active / NAPS} ".ljust(len(PAYLOAD), "x")
+def held_payload(active: int) -> str:
+    """For tasks of which `active` run at the same time."""
+    return f"{active} ".ljust(len(PAYLOAD), "x")
 
 
 def fill_queues(count: int) -> None:
@@ -117,12 +115,20 @@ def enqueue_now(_: int) -> None:
     client.enqueue(asynq.Task(NOOP, timed_payload()))
 
 
-def cancel(_: int) -> float:
-    """Cancel the task that runs. Returns the time just before."""
-    (active,) = inspector.tasks(queue_names(1)[0], state="active")
-    started = time.time()
-    inspector.cancel(active.id)
-    return started
+def start_and_cancel() -> tuple[Callable[[int], None], Callable[[int], float]]:
+    """Functions that enqueue a waiting task, and that cancel it and return the time just before."""
+    task_id = ""
+
+    def start(_: int) -> None:
+        nonlocal task_id
+        task_id = client.enqueue(asynq.Task(WAIT, PAYLOAD), max_retry=0).id
+
+    def cancel(_: int) -> float:
+        before = time.time()
+        inspector.cancel(task_id)
+        return before
+
+    return start, cancel
 
 
 def wait_for_results(count: int) -> list[float]:
@@ -144,6 +150,7 @@ def chunks(count: int) -> Iterator[range]:
 
 
 if __name__ == "__main__":
+    start, cancel = start_and_cancel()
     serve(
         {
             "one": enqueue_one_by_one,
@@ -153,14 +160,14 @@ if __name__ == "__main__":
             "now": enqueue_now,
             "fill": lambda count: fill(NOOP, count),
             "fill-thread": lambda count: fill(THREAD, count),
-            "fill-naps": lambda count: fill(NAP, count, payload=nap_payload(FEW_ACTIVE)),
-            "fill-long-naps": lambda count: fill(NAP, count, payload=nap_payload(MANY_ACTIVE)),
+            "fill-few-active": lambda count: fill(HOLD, count, held_payload(FEW_ACTIVE)),
+            "fill-many-active": lambda count: fill(HOLD, count, held_payload(MANY_ACTIVE)),
             "fill-third": lambda count: fill(THIRD, count, max_retry=0),
             "fill-queues": fill_queues,
             "fill-later": lambda count: fill(NOOP, count, process_in=timedelta(days=1)),
             "fill-groups": fill_groups,
             "schedule": schedule,
-            "start": lambda _: client.enqueue(asynq.Task(WAIT, PAYLOAD), max_retry=0).id,
+            "start": start,
             "cancel": cancel,
             "wait": wait_for_results,
         }

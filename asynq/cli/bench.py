@@ -16,6 +16,7 @@ from asynq.supervisor.command import INTERRUPTED, USAGE_ERROR
 
 if TYPE_CHECKING:
     from asynq.bench.benchmark import Benchmark
+    from asynq.bench.peers.peer import Peer
     from asynq.bench.row import Row
 
 FLOOR_MISSED = 1
@@ -42,8 +43,25 @@ def bench(
     repetitions: Annotated[
         int | None, typer.Option("--repetitions", "-n", min=1, help="Measurements per row. [default: 3]")
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            "--compare", metavar="NAMES", help="Also measure these task queues, with commas, or all."
+        ),
+    ] = None,
+    peers_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--peers-dir",
+            file_okay=False,
+            help="Where the task queues of --compare are installed. [default: the user's cache]",
+        ),
+    ] = None,
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout.")
+    ] = None,
+    svg_file: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", dir_okay=False, help="Write a chart as SVG.")
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Few tasks, one repetition: shows that it works, not how fast.")
@@ -55,16 +73,19 @@ def bench(
     same run. The exit status is 1 if the median of a row misses its floor.
     """
     from asynq.bench.benchmark import Benchmark
+    from asynq.bench.peers.peer import default_directory
 
     prepared = Benchmark(
         rows=_chosen_rows(rows),
         broker_url=broker,
         repetitions=repetitions or (1 if quick else 3),
         quick=quick,
+        peers=_chosen_peers(compare),
+        peers_directory=(peers_dir or default_directory()).absolute(),
     )
     # As an exception, so that everything that was started is ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    raise typer.Exit(_show(prepared, json_file))
+    raise typer.Exit(_show(prepared, json_file, svg_file))
 
 
 def _chosen_rows(globs: str) -> list[Row]:
@@ -79,11 +100,24 @@ def _chosen_rows(globs: str) -> list[Row]:
     return [row for row in ALL_ROWS if any(fnmatchcase(row.name, pattern) for pattern in patterns)]
 
 
-def _show(prepared: Benchmark, json_file: str | None) -> int:
+def _chosen_peers(names: str | None) -> list[Peer]:
+    """The task queues of these names, in the order of the catalogue."""
+    from asynq.bench.peers.catalogue import PEERS
+
+    if names is None:
+        return []
+    chosen = set(PEERS) if names == "all" else {name.strip() for name in names.split(",")}
+    if unknown := sorted(chosen - PEERS.keys()):
+        raise usage_error(f"--compare: {unknown[0]!r} is not known. Known: all, {', '.join(PEERS)}")
+    return [peer for name, peer in PEERS.items() if name in chosen]
+
+
+def _show(prepared: Benchmark, json_file: str | None, svg_file: Path | None) -> int:
     """Measure, and print progress and results. Returns the exit status."""
     from rich.console import Console
 
-    from asynq.bench.display import display_for, print_table
+    from asynq.bench.display import display_for, print_report
+    from asynq.bench.svg import chart
     from asynq.errors import AsynqError
     from asynq.runtime.safe_text import shown
 
@@ -99,11 +133,13 @@ def _show(prepared: Benchmark, json_file: str | None) -> int:
         return USAGE_ERROR
     except KeyboardInterrupt:
         return INTERRUPTED
-    print_table(console, report)
+    print_report(console, report)
     if json_file is not None:
         text = json.dumps(report.as_json(), indent=2)
         if json_file == "-":
             typer.echo(text)
         else:
             Path(json_file).write_text(text + "\n")
+    if svg_file is not None:
+        svg_file.write_text(chart(report))
     return FLOOR_MISSED if report.missed else 0

@@ -92,7 +92,7 @@ def test_an_interrupted_benchmark_leaves_no_process_behind(number: signal.Signal
         process.send_signal(number)
         process.communicate(timeout=30)
         assert process.returncode == 130
-    assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
+    eventually(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()])
 
 
 @needs_redis_tools
@@ -135,3 +135,56 @@ def test_without_a_redis_server_nothing_is_measured(tmp_path: Path) -> None:
     )
     assert ended.returncode == 2
     assert "redis-server is not installed" in ended.stderr
+
+
+def test_an_unknown_task_queue_is_refused() -> None:
+    ended = bench("--compare", "go,sidekiq")
+    assert ended.returncode == 2
+    assert "'sidekiq' is not known" in ended.stderr
+    assert "dramatiq" in ended.stderr
+
+
+@needs_redis_tools
+@pytest.mark.timeout(LIMIT)
+def test_a_task_queue_that_cannot_be_installed_is_named(tmp_path: Path) -> None:
+    """Without Node.js on the path there is no BullMQ. The others are measured all the same."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("redis-server", "redis-benchmark"):
+        (tools / name).symlink_to(shutil.which(name) or "")
+    ended = subprocess.run(
+        [
+            *BENCH,
+            "--quick",
+            "--rows",
+            "enqueue-many",
+            "--compare",
+            "bullmq",
+            "--peers-dir",
+            tmp_path / "peers",
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**environment(), "PATH": str(tools)},
+    )
+    assert ended.returncode in {0, 1}, ended.stderr
+    assert "not measured: bullmq: node and npm are not installed" in ended.stdout
+    assert "enqueue_many of 1,000" in ended.stdout
+
+
+@pytest.mark.timeout(LIMIT)
+def test_sqlite_is_measured_without_a_redis_server(tmp_path: Path) -> None:
+    svg, file = tmp_path / "chart.svg", tmp_path / "report.json"
+    ended = subprocess.run(
+        [*BENCH, "--quick", "--rows", "sqlite-enqueue,drain-50", "--json", file, "--svg", svg],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**environment(), "PATH": str(tmp_path)},
+    )
+    assert ended.returncode in {0, 1}, ended.stderr
+    report = json.loads(file.read_text())
+    assert [row["name"] for row in report["rows"]] == ["sqlite-enqueue"]
+    assert "redis-server is not installed" in report["unmeasured"]["rows on Redis"]
+    assert svg.read_text().startswith("<svg ")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parent / "go"
-BUILD_TIMEOUT = 900.0
-"""Seconds. A first build downloads and compiles the modules; others take them from Go's build cache."""
+from asynq.bench.peers import go_peer
 
+SOURCES = Path(__file__).parent / "go"
 PEER = (SOURCES, ".")
 """Our own program, on asynq: client, worker, scheduler and inspector."""
 CLI = (SOURCES / "cli", "github.com/hibiken/asynq/tools/asynq")
@@ -24,7 +21,7 @@ ASYNQMON = (SOURCES / "asynqmon", "github.com/hibiken/asynqmon/cmd/asynqmon")
 
 def require_go() -> str:
     """Path of the Go toolchain. Without one the test is skipped; where CI is set it fails instead."""
-    go = shutil.which("go")
+    go = go_peer.find_go()
     if go is None:
         reason = "no Go toolchain: install Go 1.24 or later"
         if os.environ.get("CI"):
@@ -44,18 +41,5 @@ def build(program: tuple[Path, str], directory: Path) -> Path:
     with (directory / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not executable.exists():
-            _build(go, module, package, executable)
+            go_peer.build(go, module, package, executable)
     return executable
-
-
-def _build(go: str, module: Path, package: str, executable: Path) -> None:
-    options = ["-buildvcs=false", "-mod=readonly", "-ldflags=-s -w", "-o", str(executable)]
-    built = subprocess.run(
-        [go, "build", *options, package],
-        cwd=module,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_TIMEOUT,
-        check=False,
-    )
-    assert built.returncode == 0, f"go build failed:\n{built.stderr}"

@@ -53,6 +53,33 @@ def _answer(value: Any) -> None:
     sys.stdout.flush()
 
 
+def main(produce: Callable[[], Mapping[str, Callable[[int], Any]]], work: Callable[[int], None]) -> None:
+    """Run a driver: `produce` returns the modes of the producer, `work` is called with the concurrency."""
+    if sys.argv[1] == "produce":
+        serve(produce())
+    else:
+        work(int(sys.argv[2]))
+
+
+def repeat(call: Callable[[], object]) -> Callable[[int], None]:
+    """A mode that makes as many calls as asked."""
+
+    def calls(count: int) -> None:
+        for _ in range(count):
+            call()
+
+    return calls
+
+
+def now(call: Callable[[str], object]) -> Callable[[int], None]:
+    """A mode that enqueues one task that contains the current time."""
+    return lambda _: void(call(timed_payload()))
+
+
+def void(_: object) -> None:
+    """Drop a value that is not for JSON."""
+
+
 def timed(call: Callable[[], object], count: int, warm_up: int = WARM_UP) -> float:
     """Seconds that `count` calls take, one after the other, after some that are not measured."""
     for _ in range(warm_up):
@@ -63,14 +90,16 @@ def timed(call: Callable[[], object], count: int, warm_up: int = WARM_UP) -> flo
     return time.perf_counter() - started
 
 
-async def timed_async(call: Callable[[], Awaitable[object]], count: int, concurrency: int = 1) -> float:
+async def timed_async(
+    call: Callable[[], Awaitable[object]], count: int, concurrency: int = 1, warm_up: int = WARM_UP
+) -> float:
     """Seconds that `count` calls take, `concurrency` of them at a time."""
 
     async def some(number: int) -> None:
         for _ in range(number):
             await call()
 
-    await some(WARM_UP)
+    await some(warm_up)
     started = time.perf_counter()
     if concurrency == 1:
         await some(count)
@@ -87,10 +116,15 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self._out = os.open(os.environ["ASYNQ_BENCH_REPORT"], os.O_WRONLY)
+        self._out: int | None = None
         self._marks = iter(int(mark) for mark in os.environ.get("ASYNQ_BENCH_MARKS", "").split())
         self._next = next(self._marks, 0)
         self._runs = itertools.count(1)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last mark was reached."""
+        return not self._next
 
     def run(self, payload: str) -> None:
         """A run starts."""
@@ -102,4 +136,6 @@ class Meter:
 
     def report(self, line: str) -> None:
         """Send a line to the benchmark. Lines are short, so they are written whole."""
+        if self._out is None:
+            self._out = os.open(os.environ["ASYNQ_BENCH_REPORT"], os.O_WRONLY)
         os.write(self._out, line.encode() + b"\n")

@@ -1,4 +1,4 @@
-"""The speed of SQLite itself: `python sqlite_calibration.py DIRECTORY ROWS_PER_TRANSACTION TRANSACTIONS`.
+"""The speed of SQLite itself: `python sqlite_calibration.py DIRECTORY ROWS_EACH TRANSACTIONS`.
 
 Prints rows a second. The file has the settings of the broker's file, and one table with an index.
 """
@@ -37,4 +37,5 @@ def rows_a_second(directory: Path, rows: int, transactions: int) -> float:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{rows_a_second(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))}\n")
+    directory, rows, transactions = sys.argv[1:]
+    sys.stdout.write(f"{rows_a_second(Path(directory), int(rows), int(transactions))}\n")

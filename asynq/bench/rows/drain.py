@@ -36,35 +36,42 @@ class DrainScenario:
         return "fill" if self == DrainScenario(concurrency=50) else None
 
     def measure(self, trial: Trial) -> dict[str, float]:
-        """Tasks a second, and microseconds of CPU time per task: of the worker, and of the store.
-
-        `store_us` is that of taking and finishing it, `life_us` also that of enqueuing it in a batch.
-        """
+        """Speed and costs. The names that begin with life_ include the enqueue of the task in a batch."""
         tasks = trial.tasks(self.tasks)
         trial.store.reset()
         with trial.producer() as producer:
-            filled = trial.store.cpu_seconds()
+            before = trial.store.usage()
             producer.ask(f"{self.fill} {tasks}")
-            filled = (trial.store.cpu_seconds() - filled) / tasks * 1e6
-        options = WorkerOptions(concurrency=self.concurrency, queues=self.queues)
+            filling = trial.store.usage().since(before)
         marks = (tasks // WARM_UP, tasks)
+        options = WorkerOptions(concurrency=self.concurrency, queues=self.queues)
         with trial.worker(options, marks) as worker:
             costs = between_marks(trial, worker)
-        return {**costs, "life_us": filled + costs["store_us"]}
+        return {
+            **costs,
+            "life_us": costs["store_us"] + filling.cpu_seconds / tasks * 1e6,
+            "life_bytes": costs["bytes"] + filling.network_bytes / tasks,
+            "pending_bytes": filling.memory_bytes / tasks,
+        }
 
 
 def between_marks(trial: Trial, worker: RunningWorker) -> dict[str, float]:
-    """Speed and costs between the next two marks of a worker."""
+    """Tasks a second, and what a task costs, between the next two marks of a worker.
+
+    CPU times are in microseconds: that of the worker with its helper processes, and that of the store.
+    """
     first = worker.reports.mark(worker.child)
-    store, helpers = trial.store.cpu_seconds(), helpers_cpu_seconds(worker.child.pid)
+    before, helpers = trial.store.usage(), helpers_cpu_seconds(worker.child.pid)
     last = worker.reports.mark(worker.child)
-    store = trial.store.cpu_seconds() - store
+    used = trial.store.usage().since(before)
     helpers = helpers_cpu_seconds(worker.child.pid) - helpers
     runs = last.runs - first.runs
     return {
         "rate": runs / (last.at - first.at),
         "worker_us": (last.cpu - first.cpu + helpers) / runs * 1e6,
-        "store_us": store / runs * 1e6,
+        "store_us": used.cpu_seconds / runs * 1e6,
+        "bytes": used.network_bytes / runs,
+        "scripts": used.scripts / runs,
     }
 
 
@@ -118,5 +125,25 @@ ROWS = (
         figure="life_us",
         floor=30,
         goal=18,
+    ),
+    *(
+        Row(
+            name=name,
+            title=title,
+            unit=unit,
+            better=Better.LOWER,
+            scenario=DrainScenario(concurrency=50),
+            figure=figure,
+        )
+        for name, title, unit, figure in (
+            ("redis-scripts-50", "Redis scripts called per task, 50", "calls", "scripts"),
+            (
+                "redis-bytes-50",
+                "network traffic of Redis per task, enqueue included, 50",
+                "bytes",
+                "life_bytes",
+            ),
+            ("redis-memory", "Redis memory per pending task", "bytes", "pending_bytes"),
+        )
     ),
 )

@@ -91,10 +91,10 @@ _QUEUES = CostScenario(
     few=DrainScenario(concurrency=CONCURRENCY, tasks=TASKS),
     many=DrainScenario(concurrency=CONCURRENCY, tasks=TASKS, fill="fill-queues", queues=MANY_QUEUES),
 )
-# Both run as many tasks in a second, so that calls carry as many of them.
+# In both, 50 tasks end at once, so that calls carry as many of them.
 _ACTIVE = CostScenario(
-    few=DrainScenario(concurrency=FEW_ACTIVE, tasks=TASKS, fill="fill-naps"),
-    many=DrainScenario(concurrency=MANY_ACTIVE, tasks=TASKS, fill="fill-long-naps"),
+    few=DrainScenario(concurrency=FEW_ACTIVE, tasks=TASKS, fill="fill-few-active"),
+    many=DrainScenario(concurrency=MANY_ACTIVE, tasks=TASKS, fill="fill-many-active"),
 )
 
 ROWS = (

@@ -43,9 +43,9 @@ class IdleScenario:
             producer.stop()
             time.sleep(SETTLE)
             seconds = 2 if trial.quick else SECONDS
-            before = trial.store.commands()
+            before = trial.store.usage()
             time.sleep(seconds)
-            commands = trial.store.commands() - before - 1
+            commands = trial.store.usage().since(before).commands
             memory = resident_bytes(worker.child.pid)
         return {"commands": commands / seconds, "memory_mb": memory / 1e6}
 

@@ -15,10 +15,12 @@ from asynq.bench.summary import Better
 if TYPE_CHECKING:
     from asynq.bench.trial import Scenario
 
-SQLITE = "sqlite"
+SQLITE, DISK = "sqlite", "sqlite-disk"
 
 
-def _rate(scenario: Scenario, name: str, title: str, calibration: str) -> Row:
+def _rate(
+    scenario: Scenario, name: str, title: str, calibration: str, bounds: tuple[float, float] | None = None
+) -> Row:
     return Row(
         name=name,
         title=title,
@@ -27,6 +29,8 @@ def _rate(scenario: Scenario, name: str, title: str, calibration: str) -> Row:
         scenario=scenario,
         figure="rate",
         calibration=calibration,
+        floor=bounds[0] if bounds else None,
+        goal=bounds[1] if bounds else None,
     )
 
 
@@ -36,7 +40,7 @@ def _latency(scenario: Scenario, name: str, title: str, figure: str) -> Row:
 
 ROWS = (
     _rate(
-        EnqueueScenario(mode="one", tasks=1_000, store=SQLITE),
+        EnqueueScenario(mode="one", tasks=3_000, store=SQLITE),
         "sqlite-enqueue",
         "SQLite: enqueue, sync, one by one",
         "S1",
@@ -52,6 +56,12 @@ ROWS = (
         "sqlite-drain-50",
         "SQLite: drain, async handlers, concurrency 50",
         "S50",
+    ),
+    _rate(
+        EnqueueScenario(mode="one", tasks=500, store=DISK),
+        "sqlite-enqueue-disk",
+        "SQLite on disk: enqueue, sync, one by one",
+        "D1",
     ),
     _latency(PickUpScenario(store=SQLITE), "sqlite-pickup-p99", "SQLite: idle pick-up p99", "p99"),
     _latency(CancelScenario(store=SQLITE), "sqlite-cancel", "SQLite: cancellation, p50", "p50"),

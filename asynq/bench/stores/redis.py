@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from asynq.bench.children import Child
 from asynq.bench.errors import BenchError
 from asynq.bench.resp import RedisConnection
-from asynq.bench.stores.store import Calibration
+from asynq.bench.stores.store import Calibration, StoreUsage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "bench:calibration"
 PAYLOAD = "x" * 100
+SCRIPT_COMMANDS = ("eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro")
 START_TIMEOUT = 10.0
 """Seconds that a new server has to answer."""
 MEMORY = "2gb"
@@ -83,18 +84,20 @@ class RedisStore:
         """Empty the database."""
         self.connection.call("FLUSHDB", "SYNC")
 
-    def cpu_seconds(self) -> float:
-        """CPU time of the server."""
-        used = self.connection.info("cpu")
-        return float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
+    def usage(self) -> StoreUsage:
+        """What the server has used."""
+        facts = self.connection.info("everything")
+        return StoreUsage(
+            cpu_seconds=float(facts["used_cpu_user"]) + float(facts["used_cpu_sys"]),
+            commands=int(facts["total_commands_processed"]),
+            scripts=sum(_calls(facts.get(f"cmdstat_{name}", "")) for name in SCRIPT_COMMANDS),
+            network_bytes=int(facts["total_net_input_bytes"]) + int(facts["total_net_output_bytes"]),
+            memory_bytes=int(facts["used_memory"]),
+        )
 
     def describe(self) -> dict[str, str]:
         """The server's version."""
         return {"redis": self.connection.info("server")["redis_version"]}
-
-    def commands(self) -> int:
-        """Commands that the server has processed, those of scripts and this request included."""
-        return int(self.connection.info("stats")["total_commands_processed"])
 
     def close(self) -> None:
         """Empty the database, and end the server if the benchmark has started it."""
@@ -118,6 +121,11 @@ class RedisStore:
         if ended.returncode or len(rows) < 2:
             raise BenchError(f"redis-benchmark failed: {(ended.stderr or ended.stdout).strip()[-500:]}")
         return float(rows[1][1])
+
+
+def _calls(statistics: str) -> int:
+    """The number of calls in a line of INFO commandstats, such as calls=3,usec=12."""
+    return int(statistics.removeprefix("calls=").partition(",")[0] or 0)
 
 
 def _free_port() -> int:

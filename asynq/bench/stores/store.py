@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+REQUESTS = 1
+"""Commands with which a store is asked for its usage."""
+
+
 @frozen
 class Calibration:
     """The speed of the store without a task queue, in the unit of the rows that are compared with it."""
@@ -17,6 +21,31 @@ class Calibration:
     name: str
     title: str
     measure: Callable[[], float]
+
+
+@frozen(kw_only=True)
+class StoreUsage:
+    """What the process of a store has used since its start; all 0 if it has no process of its own."""
+
+    cpu_seconds: float = 0.0
+    commands: int = 0
+    """Those of scripts, and the request for these numbers, included."""
+    scripts: int = 0
+    """Calls of scripts."""
+    network_bytes: int = 0
+    """Received and sent."""
+    memory_bytes: int = 0
+    """In use now."""
+
+    def since(self, before: StoreUsage) -> StoreUsage:
+        """The difference, without the request for the earlier numbers."""
+        return StoreUsage(
+            cpu_seconds=self.cpu_seconds - before.cpu_seconds,
+            commands=self.commands - before.commands - REQUESTS,
+            scripts=self.scripts - before.scripts,
+            network_bytes=self.network_bytes - before.network_bytes,
+            memory_bytes=self.memory_bytes - before.memory_bytes,
+        )
 
 
 class MeasuredStore(Protocol):
@@ -36,12 +65,8 @@ class MeasuredStore(Protocol):
         """Remove everything from the store."""
         ...
 
-    def cpu_seconds(self) -> float:
-        """CPU time that the store's own process has used; 0 if it has none."""
-        ...
-
-    def commands(self) -> int:
-        """Commands that the store has processed, this request included; 0 if it does not count them."""
+    def usage(self) -> StoreUsage:
+        """What it has used until now."""
         ...
 
     def describe(self) -> dict[str, str]:

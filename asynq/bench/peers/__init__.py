@@ -1,0 +1,1 @@
+"""Other task queues that `asynq bench --compare` measures beside this library."""
