@@ -58,20 +58,33 @@ class Callbacks:
         for name in (field.name for field in fields(Callbacks)):
             check_callback(name, getattr(self, name), takes=_TAKES.get(name, "(error, task, ctx)"))
 
+    @property
+    def none_of_runs(self) -> bool:
+        """True if no callback is about runs."""
+        return all(
+            getattr(self, field.name) is None for field in fields(Callbacks) if field.name.startswith("on_")
+        )
+
 
 class Hooks:
     """Calls the callbacks on the event loop, async ones in tasks of their own. Logs the errors they raise."""
 
     def __init__(self, callbacks: Callbacks) -> None:
         self._on = callbacks
+        self._unheard = callbacks.none_of_runs
+        """Whether no callback is about runs: most servers have none, and then nothing needs to be done."""
         self._pending: set[asyncio.Task[None]] = set()
 
     def started(self, message: TaskMessage, ctx: Context) -> None:
         """A run starts."""
+        if self._unheard:
+            return
         self._notify("on_start", message, ctx)
 
     def ended(self, outcome: Outcome, message: TaskMessage, ctx: Context | None) -> None:
         """A run has its outcome, which is not recorded yet."""
+        if self._unheard:
+            return
         error = error_of(outcome)
         if error is not None and not wraps(error, RateLimited):
             self.report(error, message, ctx)
@@ -82,6 +95,8 @@ class Hooks:
 
     def settled(self, op: Settlement, outcome: Outcome | None, ctx: Context | None) -> None:
         """The broker has recorded the end of a run."""
+        if self._unheard:
+            return
         message, error = op.delivery.message, error_of(outcome)
         if isinstance(op, Requeue):
             return

@@ -99,6 +99,7 @@ class Run:
 
     def __init__(self, delivery: Delivery, environment: RunEnvironment, now: int) -> None:
         self.delivery = delivery
+        self.lease = delivery.lease
         self.begin = now
         self.limit = time_limit(delivery.message, now)
         """When the run must end, in Unix milliseconds by the broker's clock."""
@@ -193,7 +194,7 @@ class Run:
             self.abandon()
             return
         self._cancellations += 1
-        self._shared.deadlines.set(self, grace / CANCEL_ATTEMPTS)
+        self._shared.deadlines.set(self, self._shared.loop.time() + grace / CANCEL_ATTEMPTS)
         if self._task is not None:
             self._task.cancel()
         elif self._call is not None and self.stop and self.executors.threads.withdraw(self._call):
@@ -201,10 +202,10 @@ class Run:
 
     # --- its course ---------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, instant: float) -> None:
         """Call the handler, unless the run was cancelled or its time is over already.
 
-        Whatever the handler does becomes an outcome.
+        Whatever the handler does becomes an outcome. `instant`: the time of the event loop's clock.
         """
         if self.delivery.cancel:
             self.cancel(Cancelled("retry" if self.delivery.cancel == "retry" else "archive"))
@@ -214,7 +215,7 @@ class Run:
         if self.stop is not None:
             self._end(self.stop)
             return
-        self._shared.deadlines.set(self, (self.limit - self.begin) / 1000)
+        self._shared.deadlines.set(self, instant + (self.limit - self.begin) / 1000)
         try:
             message = self.delivery.message
             handler, task = self._shared.handler.resolve(message.type), Task.from_message(message)

@@ -73,8 +73,9 @@ class Runner:
         # Reports are handled in this context, not in that of a handler.
         self._variables = copy_context()
         self.running.update(runs)
+        instant = self._loop.time()
         for run in runs:
-            run.start()
+            run.start(instant)
         # The first steps of these runs come before this call.
         self._loop.call_soon(_end_those_never_begun, runs)
 

@@ -42,9 +42,9 @@ class Deadlines:
         self._timer: Timer | None = None
         self._next = math.inf
 
-    def set(self, member: Expiring, seconds: float) -> None:
-        """Let a member of the collection expire after a number of seconds, and not at an earlier instant."""
-        member.due = due = self._loop.time() + seconds
+    def set(self, member: Expiring, due: float) -> None:
+        """Let a member of the collection expire at this instant, and not at an earlier one."""
+        member.due = due
         if due < self._next:
             self._arm(due)
 

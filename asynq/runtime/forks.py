@@ -18,6 +18,10 @@ _before: dict[signal.Signals, Any] = {}
 """The signals that this process handles now, with their previous handlers."""
 
 
+_generation = 0
+"""How many forks lie between this process and the one that imported this module."""
+
+
 class _Masks(threading.local):
     """The signals that a thread had blocked before it forked."""
 
@@ -54,14 +58,14 @@ class ExitForkedChild:
     error, with status 1 and a traceback. Without this, it would continue as a second copy of its parent.
     """
 
-    __slots__ = ("_pid",)
+    __slots__ = ("_generation",)
 
     def __enter__(self) -> Self:
-        self._pid = os.getpid()
+        self._generation = _generation
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if os.getpid() != self._pid:
+        if _generation != self._generation:
             _exit(error)
 
 
@@ -101,6 +105,8 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
+    global _generation  # noqa: PLW0603 - it is the state of this process
+    _generation += 1
     if _before:
         signal.set_wakeup_fd(-1)
         handlers = {n: signal.SIG_DFL if handler is None else handler for n, handler in _before.items()}

@@ -86,11 +86,10 @@ def _place(error: Exception) -> tuple[object, ...]:
     return () if trace is None else (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
 
 
-def log_put_back(op: Settlement) -> None:
+def log_put_back(op: Requeue) -> None:
     """Log that a task was requeued because the server shuts down."""
-    if isinstance(op, Requeue):
-        message = op.delivery.message
-        log.info("task %r (%s) of queue %r is requeued", message.id, message.type, message.queue)
+    message = op.delivery.message
+    log.info("task %r (%s) of queue %r is requeued", message.id, message.type, message.queue)
 
 
 def log_not_recorded(op: Settlement, error: LeaseLostError, *, maybe_landed: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asynq.errors import AsynqError, LeaseLostError
 from asynq.errors.base import ANY_FAILURE
-from asynq.handlers.outcome import Cancelled, Interrupted, decide
+from asynq.handlers.outcome import Cancelled, Interrupted, Succeeded, decide
 from asynq.handlers.runner import CANCEL_GRACE, Runner
 from asynq.protocol.answers import may_be_applied
 from asynq.protocol.ops import DEQUEUE_SOFT_LIMIT_BYTES, MAX_BATCH, Dequeue, ExtendLease, Requeue
@@ -138,7 +138,7 @@ class Processor:
         """Cancel the run whose lease is lost or whose task has a recorded cancellation."""
         stop = Interrupted("lease_lost") if isinstance(event, LeaseLost) else Cancelled(event.then)
         for run in self.runs():
-            if run.delivery.lease == event.lease:
+            if run.lease == event.lease:
                 run.cancel(stop)
 
     def runs(self) -> list[Run]:
@@ -319,7 +319,7 @@ class Processor:
         # Before the handlers start, because one of them may block this event loop. At most until the end of
         # the run, its grace and its settlement.
         extra = CANCEL_GRACE + self._settings.lease / 1000
-        self._keeper.hold({run.delivery.lease: max(run.limit - now, 0) / 1000 + extra for run in runs})
+        self._keeper.hold({run.lease: max(run.limit - now, 0) / 1000 + extra for run in runs})
         for run in runs:
             self._hooks.started(run.delivery.message, run.context)
         self._runner.start(runs)
@@ -336,9 +336,10 @@ class Processor:
 
     def _runs_ended(self, reports: Sequence[Report]) -> None:
         """Settle the runs that have ended in the last iteration of the event loop; slots may be free."""
+        now = self._time.now()
         for run, outcome in reports:
             if outcome is not None:
-                self._settle(run, outcome)
+                self._settle(run, outcome, now)
         limited = self._settings.limits.own
         if limited:
             freed = (run.delivery.message.queue for run, _ in reports if run.finished)
@@ -346,18 +347,19 @@ class Processor:
         self._ended.set()
         self._changed.set()
 
-    def _settle(self, run: Run, outcome: Outcome) -> None:
-        op = decide(run.delivery, outcome, self._settings.rules, self._time.now())
+    def _settle(self, run: Run, outcome: Outcome, now: int) -> None:
+        op = decide(run.delivery, outcome, self._settings.rules, now)
         # Before logging and hooks: if these fail, the task must be settled all the same.
         if op is None:
             self._settler.release([run])
             self._check_drained()
         else:
             self._settler.add(Ending(run, op, outcome))
-        self._report(run, op, outcome)
+        if not isinstance(outcome, Succeeded):
+            self._report(run, op, outcome)
 
     def _report(self, run: Run, op: Settlement | None, outcome: Outcome) -> None:
-        """Log how a run ended and call the hooks."""
+        """Log how a run failed and call the hooks."""
         message = run.delivery.message
         try:
             if op is None:

@@ -12,7 +12,7 @@ from asynq.errors import AsynqError, LeaseLostError
 from asynq.errors.text import error_text
 from asynq.handlers.outcome import Failed
 from asynq.protocol.answers import is_final, may_be_applied
-from asynq.protocol.ops import Archive, Retry
+from asynq.protocol.ops import Archive, Requeue, Retry
 from asynq.runtime.backoff import Backoff
 from asynq.runtime.error_reporter import ErrorReporter
 from asynq.runtime.logs import get_logger
@@ -130,16 +130,17 @@ class Settler:
         """Remove these runs from the active ones and release their leases."""
         if runs:
             self._active.difference_update(runs)
-            self._keeper.release([run.delivery.lease for run in runs])
+            self._keeper.release([run.lease for run in runs])
             for run in runs:
                 run.release()
 
     def _recorded(self, ending: Ending) -> None:
         op = ending.op
-        log_put_back(op)
-        self._hooks.settled(op, ending.outcome, ending.run.context)
-        if isinstance(op, Retry):
+        if isinstance(op, Requeue):
+            log_put_back(op)
+        elif isinstance(op, Retry):
             self._settings.retried(op.delivery.message.queue)
+        self._hooks.settled(op, ending.outcome, ending.run.context)
 
     def _fall_back(self, ending: Ending, refusal: AsynqError) -> bool:
         """Replace a settlement that the broker finally refused. Returns False if there is no replacement."""
@@ -158,7 +159,7 @@ class Settler:
 
     def _retry_later(self, endings: list[Ending]) -> None:
         seconds = SETTLE_TIMEOUT + self._settings.lease / 1000
-        self._keeper.hold({ending.run.delivery.lease: seconds for ending in endings})
+        self._keeper.hold({ending.run.lease: seconds for ending in endings})
         self._delayed += 1
         self._loop.call_later(self._backoff.pause(), self._queue_again, endings)
 
