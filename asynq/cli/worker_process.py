@@ -14,6 +14,7 @@ import typer
 from asynq.cli.arguments import load_handler, usage_error
 from asynq.errors import AsynqError, BrokerRefusedError, BrokerURLError
 from asynq.protocol.connect import connect
+from asynq.runtime.garbage import tune_collector
 from asynq.runtime.logs import configure, get_logger
 from asynq.runtime.safe_text import shown, shown_traceback
 from asynq.runtime.stop_signals import block_signals
@@ -119,6 +120,7 @@ def _serve(
         raise usage_error(str(error)) from None
     try:
         start_supervisor_heartbeat(lambda: server.loop_lag)
+        tune_collector()
         server.run(handler)
     except AsynqError as error:
         typer.echo(f"Error: {shown(error)}", err=True)

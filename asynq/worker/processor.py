@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,8 +17,9 @@ from asynq.protocol.ops import DEQUEUE_SOFT_LIMIT_BYTES, MAX_BATCH, Dequeue, Ext
 from asynq.runtime import timeouts
 from asynq.runtime.backoff import Backoff
 from asynq.runtime.error_reporter import ErrorReporter
-from asynq.runtime.interval_loop import JITTER, wait_with_timeout
+from asynq.runtime.interval_loop import JITTER
 from asynq.runtime.isolation import execute_isolated
+from asynq.runtime.lazy_timer import LazyTimer
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import AwaitedCalls
 from asynq.worker.failure_log import FailureLog
@@ -98,6 +100,7 @@ class Processor:
         self._fetch_wanted = True
         self._fetching = True
         self._closing = False
+        self._poll_timer = LazyTimer(self._poll)
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
         self._ended = asyncio.Event()
@@ -194,6 +197,7 @@ class Processor:
 
     async def aclose(self) -> None:
         """Cancel all remaining runs."""
+        self._poll_timer.close()
         self._runner.close()
 
     # --- the main loop ------------------------------------------------------------------------------
@@ -246,17 +250,21 @@ class Processor:
 
     async def _idle(self) -> None:
         """Wait for a change. After the poll interval, fetch again."""
-        now, pause = self._loop.time(), None
+        now, until = self._loop.time(), math.inf
         if now < self._next_fetch_at:
-            pause = self._next_fetch_at - now
+            until = self._next_fetch_at
         elif self._fetching and self._wakeups:
             pause = self._wakeups.poll if self._free_slots else BUSY_THRESHOLD
-            pause *= self._settings.rng.uniform(1 - JITTER, 1 + JITTER)
-        await wait_with_timeout(self._changed, pause)
-        if not self._changed.is_set():
-            self._fetch_wanted = True
-            if self._wakeups and not self._free_slots:
-                self._wakeups.disarm()
+            until = now + pause * self._settings.rng.uniform(1 - JITTER, 1 + JITTER)
+        self._poll_timer.set(until)
+        await self._changed.wait()
+        self._poll_timer.set(math.inf)
+
+    def _poll(self) -> None:
+        self._fetch_wanted = True
+        if self._wakeups and not self._free_slots:
+            self._wakeups.disarm()
+        self._changed.set()
 
     # --- fetching -----------------------------------------------------------------------------------
 

@@ -77,6 +77,26 @@ def test_a_worker_handles_tasks_and_ends_on_a_signal(app_dir: Path, url: str) ->
         assert process.wait(30) == 0
 
 
+GARBAGE = """
+import gc
+import asynq
+mux = asynq.ServeMux()
+@mux.handler("t")
+async def handle(ctx, task):
+    print(gc.get_freeze_count() > 10_000, gc.get_threshold()[0], flush=True)
+"""
+
+
+@pytest.mark.parametrize(("line", "threshold"), [("", "10000"), ("gc.set_threshold(123)", "123")])
+def test_a_worker_process_spares_the_collector_what_is_loaded_at_its_start(
+    app_dir: Path, url: str, line: str, threshold: str
+) -> None:
+    (app_dir / "app.py").write_text(GARBAGE + line)
+    with Client(url) as client, worker(app_dir, url) as (_, lines):
+        client.enqueue(Task("t"))
+        assert lines.readline().split() == ["True", threshold]
+
+
 def test_several_processes_continue_when_one_is_killed(app_dir: Path, url: str) -> None:
     with Client(url) as client, worker(app_dir, url, "--processes", "2", "-c", "1") as (process, lines):
         client.enqueue(Task("t", "one"))

@@ -96,7 +96,7 @@ class LeaseKeeper:
         """Stop extending these leases, because their runs are settled."""
         self._extender.release(leases)
         if self._process is not None:
-            self._process.send(ReleaseLeases([*leases]))
+            self._process.send_soon(ReleaseLeases([*leases]))
 
     async def aclose(self) -> None:
         """Stop extending leases and end the process."""

@@ -37,7 +37,7 @@ class KeeperProcess:
         self._on_message = on_message
         self._unsent = bytearray()
         self._unread = bytearray()
-        self._flushing: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Handle | None = None
         self._loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
         """Set when the process has ended or can no longer be used."""
@@ -74,6 +74,12 @@ class KeeperProcess:
     def send(self, message: KeeperMessage) -> None:
         """Send a message without blocking. It is written before this returns, unless the pipe is full."""
         self._write(encode(message))
+
+    def send_soon(self, message: KeeperMessage) -> None:
+        """Send a message together with the next one, or in the next iteration of the event loop."""
+        self._unsent += encode(message)
+        if self._flushing is None:
+            self._flushing = self._loop.call_soon(self._flush)
 
     @property
     def running(self) -> bool:
