@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
 
-from tests.redis.script_lab import ScriptLab
+from asynq.protocol.groups import AggregationSet
+from asynq.protocol.ops import Enqueue, EnqueueTick, FinishAggregation, Unique
+from asynq.task_state import TaskState
+from tests.redis.script_lab import ScriptLab, message
 from tests.redis.test_scripts_rules import LUA, NAMES, run_everything
 
 if TYPE_CHECKING:
+    from asynq.protocol.ops import Op
     from asynq_redis.transport.requests import ScriptCall
     from tests.servers import RedisServer
 
@@ -27,15 +31,15 @@ CHECKED = {
     "dequeue": "pending active lease",
     "done": "active lease",
     "drop_members": "set sets archived",
-    "enqueue": "pending scheduled groups archived completed",
-    "enqueue_tick": "pending scheduled groups archived completed",
+    "enqueue": "",
+    "enqueue_tick": "",
     "doctor_groups": "groups sets",
     "doctor_ids": "source lease",
     "doctor_locks": "",
     "doctor_tasks": ALL_STATES,
     "extend": "lease",
     "extend_set": "sets",
-    "finish_set": "pending scheduled groups archived completed set sets",
+    "finish_set": "set sets",
     "forward": "scheduled retry pending groups",
     "get_task": "",
     "history": "",
@@ -70,7 +74,8 @@ CHECKED = {
     "write_server": "",
 }
 """The keys whose type each script checks before its first write. The others are written by commands that
-accept any type, or contain one number or name each: their damage affects only one task."""
+accept any type, or contain one number or name each: their damage affects only one task. The keys that a new
+task joins are checked for each task, see below."""
 
 
 @cache
@@ -125,3 +130,74 @@ def run(client: redis.Redis, call: ScriptCall) -> str:
     except redis.ResponseError as error:
         word = getattr(error, "status_code", None)
         return f"{word or ''} {error}".strip()
+
+
+def enqueues(name: str, **options: Any) -> dict[str, Op[Any]]:
+    """An enqueue by each script that creates tasks."""
+    fields = {"group": options.pop("group", ""), "unique_key": options.pop("unique_key", "")}
+    enqueue = Enqueue(message=message(name, **fields), enqueue_id="new", **options)
+    taken = AggregationSet(queue="q", group="taken", id="set", messages=(message("member"),))
+    return {
+        "enqueue": enqueue,
+        "tick": EnqueueTick(entry_id="e", tick=1, keep=60_000, enqueue=enqueue),
+        "finish": FinishAggregation(taken=taken, enqueue=enqueue),
+    }
+
+
+JOINS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "plain": ("pending", "list", {}),
+    "unique": ("pending", "list", {"unique": Unique(ttl=60_000), "unique_key": "asynq:{q}:unique:a:"}),
+    "later": ("scheduled", "zset", {"process_in": 60_000}),
+    "grouped": ("g:g", "zset", {"group": "g"}),
+    "grouped later": ("g:g", "zset", {"group": "g", "process_in": 60_000}),
+    "in the list of groups": ("groups", "set", {"group": "g"}),
+    "locked": ("unique:a:", "string", {"unique": Unique(ttl=60_000), "unique_key": "asynq:{q}:unique:a:"}),
+    "with the id": ("t:new", "hash", {}),
+    "replaces archived": ("archived", "zset", {"on_conflict": "replace_finished"}),
+    "replaces completed": ("completed", "zset", {"on_conflict": "replace_finished"}),
+}
+
+
+@pytest.mark.parametrize("script", ["enqueue", "tick", "finish"])
+@pytest.mark.parametrize(("key", "wanted", "options"), JOINS.values(), ids=JOINS)
+def test_a_new_task_is_refused_if_a_key_it_joins_has_another_type(
+    lab: ScriptLab, script: str, key: str, wanted: str, options: dict[str, Any]
+) -> None:
+    name = f"asynq:{{q}}:{key}"
+    lab.client.zadd("asynq:{q}:g:taken:set", {"member": 1})
+    lab.client.zadd("asynq:{q}:aggregation_sets", {"asynq:{q}:g:taken:set": 9_999_999_999})
+    if key in {"archived", "completed"}:
+        lab.client.hset("asynq:{q}:t:new", mapping={"msg": "old", "state": key})
+    if wanted in {"hash", "string"}:
+        lab.client.lpush(name, "not ours")
+    else:
+        lab.client.hset(name, "not", "ours")
+    before = lab.content()
+    refused = lab.one(enqueues("new", **options)[script])
+    assert isinstance(refused, redis.ResponseError)
+    assert (
+        f"WRONGTYPE {name} holds a {'list' if wanted in {'hash', 'string'} else 'hash'} where a {wanted}"
+        in str(refused)
+    )
+    assert {k: v for k, v in lab.content().items() if k != b"asynq:queues"} == before
+
+
+def test_a_plain_task_does_not_need_the_keys_that_it_does_not_join(lab: ScriptLab) -> None:
+    for key in ("scheduled", "groups", "archived", "completed"):
+        lab.client.set(f"asynq:{{q}}:{key}", "not ours")
+    assert [answer.state for answer in lab.enqueue(message("a"), message("b"))] == [TaskState.PENDING] * 2
+
+
+def test_refused_and_accepted_tasks_share_a_call(lab: ScriptLab) -> None:
+    lab.client.set("asynq:{q}:scheduled", "not ours")
+    first, refused, last = lab.all(
+        [
+            Enqueue(message=message("a"), enqueue_id="a"),
+            Enqueue(message=message("b"), enqueue_id="b", process_in=60_000),
+            Enqueue(message=message("c"), enqueue_id="c"),
+        ]
+    )
+    assert isinstance(refused, redis.ResponseError)
+    assert (first.state, last.state) == (TaskState.PENDING, TaskState.PENDING)
+    assert lab.client.lrange("asynq:{q}:pending", 0, -1) == [b"c", b"a"]
+    assert not lab.client.exists("asynq:{q}:t:b")

@@ -38,8 +38,8 @@ class OpenCall:
     """Positions of its operations."""
     size: int = 0
     """Approximate bytes of what was appended."""
-    rest: dict[str, None] = field(factory=dict)
-    """Keys behind those of the operations, in order."""
+    rest: list[str] = field(factory=list)
+    """Keys behind those of the operations."""
 
 
 @frozen(kw_only=True)
@@ -98,13 +98,13 @@ class OneRound:
             if call is None or len(call.places) == MAX_BATCH:
                 call = latest[queue, bounds] = self._open(queue, bounds, context)
                 calls.append(call)
-            keys, args = len(call.keys), len(call.args)
+            keys, args, rest = len(call.keys), len(call.args), len(call.rest)
             size = self.append(op, call, context)
             if call.places and call.size + size > LARGE_BYTES:
                 full, call = call, self._open(queue, bounds, context)
                 latest[queue, bounds] = call
                 calls.append(call)
-                del full.keys[keys:], full.args[args:]
+                del full.keys[keys:], full.args[args:], full.rest[rest:]
                 self.append(op, call, context)
             call.places.append(place)
             call.size += size

@@ -170,7 +170,7 @@ def _finish(op: FinishAggregation, context: CallContext) -> Steps[Any]:
     locks = dict.fromkeys(m.unique_key for m in op.taken.messages if m.unique_key.startswith(keys.prefix))
     listed, reply = yield [
         ScriptCall(LIST_QUEUES, with_neighbour(ALL_QUEUES), (op.taken.queue,)),
-        ScriptCall(FINISH_SET, (*call.keys, *locks), call.args),
+        ScriptCall(FINISH_SET, (*call.keys, *call.rest, *locks), call.args),
     ]
     if isinstance(reply, redis.RedisError):
         return reply

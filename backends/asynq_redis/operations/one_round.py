@@ -8,11 +8,11 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+import redis
 from attrs import evolve
 from msgspec.structs import replace
 
 from asynq.errors import (
-    BrokerRefusedError,
     DuplicateTaskError,
     LeaseLostError,
     TaskIDConflictError,
@@ -31,7 +31,7 @@ from asynq.protocol.ops import (
 )
 from asynq.task_state import TaskState
 from asynq_redis.lua import scripts
-from asynq_redis.operations.calls import OneRound, OpenCall, lock_key
+from asynq_redis.operations.calls import OneRound, OpenCall
 from asynq_redis.operations.execution import HANDLERS
 from asynq_redis.wire import task_message
 
@@ -57,30 +57,44 @@ def append_enqueue(op: Enqueue, call: OpenCall, context: CallContext) -> int:  #
     message, unique = op.message, op.unique
     if unique is not None and not message.unique_key:
         raise ValueError("unique: the message has no unique_key")
-    task = call.queue.tasks + message.id
     data = task_message.encode(message)
-    call.keys += (
-        task,
-        lock_key(task, message) if unique else task,
-        call.queue.group(message.group) if message.group else task,
-    )
-    call.args += (
-        message.id,
-        data,
-        "" if op.process_at is None else op.process_at,
-        "" if op.process_in is None else op.process_in,
-        message.group,
-        op.enqueue_id,
-        unique.ttl if unique else "",
+    call.keys.append(call.queue.tasks + message.id)
+    options = ""
+    if (
+        unique is not None
+        or message.group
+        or op.process_at is not None
+        or op.process_in is not None
+        or op.on_conflict != "reject"
+    ):
+        options = _options(op, call)
+    call.args += (message.id, data, op.enqueue_id, options)
+    return len(data) + len(message.id)
+
+
+def _options(op: Enqueue, call: OpenCall) -> str:
+    """Encode the options for lua/lib/enqueue.lua. Appends the keys of the lock and the group."""
+    message, unique = op.message, op.unique
+    if unique is not None:
+        call.rest.append(message.unique_key)
+    if message.group:
+        call.rest.append(call.queue.group(message.group))
+    words = (
+        "" if op.process_at is None else str(op.process_at),
+        "" if op.process_in is None else str(op.process_in),
+        str(unique.ttl) if unique else "",
         unique.until if unique else "",
         "1" if unique and unique.keep else "",
         "1" if op.on_conflict == "replace_finished" else "",
+        message.group,
     )
-    return len(data) + len(message.id)
+    return " ".join(words)
 
 
 def read_enqueued(op: Enqueue, reply: Reply) -> Any:
     """The answer from the script's reply for one task."""
+    if type(reply) is int:
+        return Enqueued(state=TaskState.PENDING, due_at=reply)
     message = op.message
     code, detail, *rest = reply
     if code == _MADE:
@@ -89,7 +103,7 @@ def read_enqueued(op: Enqueue, reply: Reply) -> Any:
         return TaskIDConflictError(message.queue, message.id, state_named(detail))
     if code == _DUPLICATE:
         return DuplicateTaskError(message.queue, message.type, detail.decode().removeprefix("expiry:"))
-    return BrokerRefusedError(detail.decode(errors="replace"))
+    return redis.ResponseError(detail.decode(errors="replace"))
 
 
 def state_named(name: bytes) -> TaskState | None:
@@ -125,7 +139,9 @@ def _append_settlement(op: Any, call: OpenCall, *args: Arg) -> int:
     task = call.queue.tasks + message.id
     call.keys += (task, message.unique_key or task)
     call.args += (message.id, token, *args)
-    call.rest[call.queue.taken(token)] = None
+    taken = call.queue.taken(token)
+    if taken not in call.rest:
+        call.rest.append(taken)
     return sum([len(arg) for arg in args if isinstance(arg, bytes)])
 
 

@@ -36,7 +36,7 @@ def forget_which_call_it_was() -> None:
     def rendered(request: Any, pooled: Any, *, in_full: bool) -> tuple[Any, ...]:
         if isinstance(request, ScriptCall) and request.script.name == "enqueue":
             args = [*request.args]
-            args[6::10] = [uuid.uuid4().hex for _ in args[6::10]]
+            args[3::4] = [uuid.uuid4().hex for _ in args[3::4]]
             request = evolve(request, args=tuple(args))
         return correct(request, pooled, in_full=in_full)
 

@@ -1,23 +1,36 @@
--- Create tasks. The arguments of each: id msg at in group enqueue_id ttl until keep replace.
+-- Create tasks. The options of a task are the words: at in ttl until keep replace, each after a space but the first,
+-- and after a further space the group. Any of them may be empty.
+--   at, in: earliest run, as Unix milliseconds or milliseconds from now; empty for now.
+--   ttl: of the lock, milliseconds, empty for no lock. until: done, expiry or start. keep, replace: 1 or empty.
 
 -- The collections that a new task may join or a replaced task may leave: the next five keys.
 local function queue_of_keys()
-  local queue = {
-    pending = key(), scheduled = key(), groups = key(), archived = key(), completed = key(),
+  return { pending = key(), scheduled = key(), groups = key(), archived = key(), completed = key() }
+end
+
+local OPTIONS = '^(%S*) (%S*) (%S*) (%S*) (%S*) (%S*) (.*)$'
+
+-- The options of a task. The keys of its lock and of its group are the next keys, if it has them.
+local function options_of(text)
+  if text == '' then return {} end
+  local at, delay, ttl, ends, keep, replace, group = string.match(text, OPTIONS)
+  local options = {
+    at = tonumber(at), delay = tonumber(delay), ttl = tonumber(ttl), ends = ends, keep = keep ~= '',
+    replace = replace ~= '', group = group ~= '' and group,
   }
-  queue.refusal = misplaced(queue.pending, 'list') or misplaced(queue.scheduled, 'zset')
-    or misplaced(queue.groups, 'set') or misplaced(queue.archived, 'zset') or misplaced(queue.completed, 'zset')
-  return queue
+  if options.ttl then options.lock = key() end
+  if options.group then options.group_key = key() end
+  return options
 end
 
 -- Only the hash names the lock of a replaced task, so the lock is accessed before the first write.
-local function touch_replaced(hash, id, replace)
-  if replace ~= '' then doomed_task(hash, id) end
+local function touch_replaced(hash, id, text)
+  if string.match(text, '^%S* %S* %S* %S* %S* 1 ') then doomed_task(hash, id) end
 end
 
 -- The answer if an earlier copy of the call created the task.
 local function made_before(queue, now, id, state, pending_since)
-  local due = state == 'scheduled' and redis.call('ZSCORE', queue.scheduled, id)
+  local due = state == 'scheduled' and try('ZSCORE', queue.scheduled, id)
   if due then return { 1, state, score_ms(due) } end
   local since = pending_since and tonumber(string.sub(pending_since, 1, -7)) or math.floor(now / 1000)
   return { 1, state == 'aggregating' and state or 'pending', since }
@@ -28,12 +41,9 @@ local function clear(queue, task, hash, id)
   if not task.leaves then redis.call('ZREM', queue[task.state], id) end
 end
 
--- Create the task of the next arguments. If it is refused, answer why and write nothing.
+-- Create a task. If it is refused, answer why and write nothing.
 -- `leaving`, if given: ids of tasks that are deleted in the same step. Their ids and locks are free.
-local function enqueue(queue, now, hash, lock, group_key, leaving)
-  local id, msg, at, delay, group, enqueue_id = arg(), arg(), arg(), arg(), arg(), arg()
-  local ttl, ends, keep, replace = arg(), arg(), arg(), arg()
-
+local function enqueue(queue, now, hash, id, msg, enqueue_id, options, leaving)
   local old
   if redis.call('EXISTS', hash) == 1 then
     local found = try('HMGET', hash, 'state', 'enqueue_id', 'pending_since')
@@ -41,45 +51,45 @@ local function enqueue(queue, now, hash, lock, group_key, leaving)
     local state = found[1]
     if found[2] == enqueue_id then return made_before(queue, now, id, state, found[3]) end
     old = { state = state, leaves = leaving and leaving[id] }
-    local gives_way = replace ~= '' and (state == 'archived' or state == 'completed')
+    local gives_way = options.replace and (state == 'archived' or state == 'completed')
     if not (gives_way or old.leaves) then return { 0, state or '' } end
   end
-  if group ~= '' then
-    local refusal = misplaced(group_key, 'zset')
-    if refusal then return { -2, refusal } end
+
+  local due, state, target = now, 'pending', queue.pending
+  if options.at then due = options.at * 1000 elseif options.delay then due = now + options.delay * 1000 end
+  if due > now then
+    state, due, target = 'scheduled', seconds_up(due) * 1000000, queue.scheduled
+  else
+    due = now
+    if options.group then state, target = 'aggregating', options.group_key end
   end
-  if ttl ~= '' then
-    local holder = try('GET', lock)
-    if holder == nil then return { -2, misplaced(lock, 'string') } end
+  local refusal = misplaced(target, state == 'pending' and 'list' or 'zset')
+    or (options.group and (misplaced(queue.groups, 'set') or misplaced(options.group_key, 'zset')))
+    or (old and not old.leaves and misplaced(queue[old.state], 'zset'))
+  if refusal then return { -2, refusal } end
+  if options.ttl then
+    local holder = try('GET', options.lock)
+    if holder == nil then return { -2, misplaced(options.lock, 'string') } end
     -- A lock that holds the same id was left by a deleted task or by the one being replaced.
     if holder and holder ~= id and not (leaving and leaving[holder]) then return { -1, holder } end
   end
 
   if old then clear(queue, old, hash, id) end
-  local due = now
-  if at ~= '' then due = at * 1000 elseif delay ~= '' then due = now + delay * 1000 end
-  local state = 'pending'
-  if due > now then
-    state, due = 'scheduled', seconds_up(due) * 1000000
-  else
-    due = now
-    if group ~= '' then state = 'aggregating' end
-  end
   local fields = { 'msg', msg, 'state', state, 'enqueue_id', enqueue_id }
   local function field(name, value)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
-  if ttl ~= '' then
-    local seconds = math.floor((due + ttl * 1000 - now) / 1000000)
-    redis.call('SET', lock, lock_holder(id, ends), 'EX', whole(seconds))
-    field('unique_key', lock)
-    if ends ~= 'done' then field('unique_until', ends) end
-    if keep ~= '' then field('unique_keep', ttl) end
+  if options.ttl then
+    local seconds = math.floor((due + options.ttl * 1000 - now) / 1000000)
+    redis.call('SET', options.lock, lock_holder(id, options.ends), 'EX', whole(seconds))
+    field('unique_key', options.lock)
+    if options.ends ~= 'done' then field('unique_until', options.ends) end
+    if options.keep then field('unique_keep', whole(options.ttl)) end
   end
-  if group ~= '' then
-    field('group', group)
-    redis.call('SADD', queue.groups, group)
+  if options.group then
+    field('group', options.group)
+    redis.call('SADD', queue.groups, options.group)
   end
   if state == 'pending' then field('pending_since', nanoseconds(now)) end
   redis.call('HSET', hash, unpack(fields))
@@ -88,7 +98,7 @@ local function enqueue(queue, now, hash, lock, group_key, leaving)
   elseif state == 'scheduled' then
     redis.call('ZADD', queue.scheduled, whole(due / 1000000), id)
   else
-    redis.call('ZADD', group_key, whole(seconds_up(now)), id)
+    redis.call('ZADD', options.group_key, whole(seconds_up(now)), id)
   end
   return { 1, state, math.floor(due / 1000) }
 end
