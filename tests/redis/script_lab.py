@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 READS = frozenset(
     {
         *("EXISTS", "TYPE", "GET", "PTTL", "HGET", "HMGET", "HEXISTS", "LRANGE", "LLEN", "LINDEX", "ZCARD"),
-        *("ZRANGE", "ZRANGEBYSCORE", "ZSCORE", "SCARD", "SSCAN", "ZSCAN", "SCAN", "MGET"),
+        *("ZRANGE", "ZRANGEBYSCORE", "ZSCORE", "ZMSCORE", "SCARD", "SSCAN", "ZSCAN", "SCAN", "MGET"),
         *("SISMEMBER", "SRANDMEMBER", "LPOS", "MEMORY"),
     }
 )

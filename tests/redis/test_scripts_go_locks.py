@@ -310,7 +310,7 @@ DELETIONS = {
     ("doctor_locks", "lock"): "lock",
     ("update_payload", "old_lock"): "lock",
     # The caller has the message, and names the lock.
-    ("done", "hash"): "task",
+    ("done", "unpack(hashes)"): "task",
     ("finish_set", "unpack(tasks)"): "task",
     ("finish_set", "unpack(owned)"): "lock",
     ("finish_set", "set"): "other",

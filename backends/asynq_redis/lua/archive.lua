@@ -30,12 +30,12 @@ if #moving > 0 then
 end
 
 for _, item in ipairs(moving) do
-  leave(active, item.id)
+  leave(item.id)
   redis.call('ZADD', archived, whole(seconds_up(now)), item.id)
   redis.call('HSET', item.hash, 'msg', rewritten(item.hash, item.msg), 'state', 'archived')
   if item.cancel then redis.call('HDEL', item.hash, 'cancel') end
 end
-end_leases(lease)
+end_runs(active, lease)
 discard(archived, giving_way)
 for i = 1, #moving - max_size do
   local item = moving[i]

@@ -18,7 +18,7 @@ while more() do
   local has_result, result = arg(), arg()
   local task = try('HMGET', hash, 'state', 'lease_token', 'cancel') or {}
   if owned(task[1], task[2], lease, id, token) then
-    leave(active, id)
+    leave(id)
     if lock ~= hash then release(lock, id) end
     redis.call('ZADD', completed, whole(seconds_up(now) + retention), id)
     redis.call('HSET', hash, 'msg', rewritten(hash, msg), 'state', 'completed')
@@ -30,7 +30,7 @@ while more() do
     answers[#answers + 1] = task[1] == 'completed' and task[2] == token and 1 or 0
   end
 end
-end_leases(lease)
+end_runs(active, lease)
 forget_takes()
 count(statistics, ended, 0)
 return answers

@@ -9,6 +9,11 @@
 
 -- Maximum ids examined per queue. Ids without a task count, but are not delivered.
 local MOST = 100
+-- A lease set of few short members is stored as a list, and each step of a search parses a score as text. One
+-- long member turns the set into a skip list, which it stays until it is empty.
+local LONG_MEMBER = string.rep('-', 65)
+-- Number of leases for which this pays.
+local MANY_LEASES = 16
 -- Bytes of messages after which no further task is taken, so that the reply arrives in time.
 local MOST_BYTES = 8 * 1024 * 1024
 
@@ -128,7 +133,12 @@ for _, queue in ipairs(queues) do
       take(queue, task)
     end
     redis.call('LPUSH', queue.active, unpack(ids))
-    redis.call('ZADD', queue.lease, unpack(leases))
+    if #ids < MANY_LEASES then
+      redis.call('ZADD', queue.lease, unpack(leases))
+    else
+      redis.call('ZADD', queue.lease, '+inf', LONG_MEMBER, unpack(leases))
+      redis.call('ZREM', queue.lease, LONG_MEMBER)
+    end
     redis.call('RPUSH', queue.taken, unpack(ids))
     redis.call('PEXPIRE', queue.taken, whole(math.max(duration, 60000)))
   end

@@ -11,21 +11,28 @@ local refusal = misplaced(active, 'list') or misplaced(lease, 'zset')
 if refusal then return redis.error_reply(refusal) end
 local statistics = counters(processed, failed, microseconds(arg()))
 
-local answers, ended = {}, 0
+local items, ids = {}, {}
 while more() do
-  local hash, lock, id, token = key(), key(), arg(), arg()
-  local task = try('HMGET', hash, 'state', 'lease_token') or {}
-  if owned(task[1], task[2], lease, id, token) then
-    leave(active, id)
-    if lock ~= hash then release(lock, id) end
-    redis.call('DEL', hash)
-    ended = ended + 1
-    answers[#answers + 1] = 1
+  local item = { hash = key(), lock = key(), id = arg(), token = arg() }
+  items[#items + 1], ids[#ids + 1] = item, item.id
+end
+local scores = redis.call('ZMSCORE', lease, unpack(ids))
+
+local answers, hashes, ended = {}, {}, {}
+for i, item in ipairs(items) do
+  local task = try('HMGET', item.hash, 'state', 'lease_token') or {}
+  local ours = task[1] == 'active' and task[2] == item.token and fractional(scores[i])
+  if ours and not ended[item.id] then
+    leave(item.id)
+    if item.lock ~= item.hash then release(item.lock, item.id) end
+    hashes[#hashes + 1], ended[item.id] = item.hash, true
+    answers[i] = 1
   else
-    answers[#answers + 1] = 0
+    answers[i] = 0
   end
 end
-end_leases(lease)
+if #hashes > 0 then redis.call('DEL', unpack(hashes)) end
+end_runs(active, lease)
 forget_takes()
-count(statistics, ended, 0)
+count(statistics, #hashes, 0)
 return answers

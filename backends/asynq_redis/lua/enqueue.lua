@@ -32,10 +32,10 @@ local function create_plain()
   plain, ids = {}, {}
 end
 
-local some_exist, coming = redis.call('EXISTS', unpack(hashes)) > 0, {}
+local all_new, coming = redis.call('EXISTS', unpack(hashes)) == 0, {}
 for i = 1, count do
   local hash, id, options = hashes[i], ARGV[4 * i - 2], ARGV[4 * i + 1]
-  if options == '' and not coming[hash] and not (some_exist and redis.call('EXISTS', hash) == 1) then
+  if options == '' and all_new and not coming[hash] then
     coming[hash] = true
     plain[#plain + 1], ids[#ids + 1] = i, id
   else

@@ -45,9 +45,10 @@ while 2 * passed < #found and #lost + #gone + #stray < limit and bytes < MOST_BY
   end
 end
 for _, task in ipairs(gone) do
-  leave(active, task.id)
+  leave(task.id)
   delete_task(task)
 end
+remove_active(active)
 for _, id in ipairs(stray) do left[#left + 1] = id end
 end_leases(lease)
 local exhausted = 2 * passed == #found and passed < limit + 200

@@ -40,7 +40,7 @@ if #archiving > 0 then
 end
 
 for _, item in ipairs(moving) do
-  leave(active, item.id)
+  leave(item.id)
   redis.call('HSET', item.hash, 'msg', rewritten(item.hash, item.msg), 'state', item.to)
   redis.call('HINCRBY', item.hash, 'lease_losses', 1)
   redis.call('HDEL', item.hash, 'lease_token')
@@ -57,7 +57,7 @@ for _, item in ipairs(moving) do
     renew(item.lock, item.id, item.ends, item.keep, item.delay)
   end
 end
-end_leases(lease)
+end_runs(active, lease)
 discard(archived, giving_way)
 for i = 1, #archiving - max_size do
   local item = archiving[i]

@@ -16,7 +16,7 @@ while more() do
   local hash, lock, id, token = key(), key(), arg(), arg()
   local task = try('HMGET', hash, 'state', 'lease_token', 'unique_until', 'unique_keep') or {}
   if owned(task[1], task[2], lease, id, token) then
-    leave(active, id)
+    leave(id)
     redis.call('RPUSH', pending, id)
     redis.call('HSET', hash, 'state', 'pending', 'pending_since', nanoseconds(now))
     if task[4] and task[3] ~= 'start' and lock ~= hash then renew(lock, id, task[3], task[4], 0) end
@@ -25,6 +25,6 @@ while more() do
     answers[#answers + 1] = task[1] == 'pending' and task[2] == token and 1 or 0
   end
 end
-end_leases(lease)
+end_runs(active, lease)
 forget_takes()
 return answers

@@ -17,7 +17,7 @@ while more() do
   local hash, lock, id, token, msg, delay, failure = key(), key(), arg(), arg(), arg(), tonumber(arg()), arg()
   local task = try('HMGET', hash, 'state', 'lease_token', 'unique_until', 'unique_keep', 'cancel') or {}
   if owned(task[1], task[2], lease, id, token) then
-    leave(active, id)
+    leave(id)
     redis.call('ZADD', retry, whole(seconds_up(now + delay * 1000)), id)
     redis.call('HSET', hash, 'msg', rewritten(hash, msg), 'state', 'retry')
     -- A request to archive that the run did not receive before it failed stays for the next delivery.
@@ -29,7 +29,7 @@ while more() do
     answers[#answers + 1] = task[1] == 'retry' and task[2] == token and 1 or 0
   end
 end
-end_leases(lease)
+end_runs(active, lease)
 forget_takes()
 count(statistics, failures, failures)
 return answers

@@ -17,12 +17,12 @@ while more() do
   local task = try('HMGET', hash, 'msg', 'state') or {}
   local unchanged = task[1] == found and task[2] == 'active'
   if unchanged then
-    leave(active, id)
+    leave(id)
     redis.call('ZADD', archived, whole(seconds_up(now)), id)
     redis.call('HSET', hash, 'msg', msg, 'state', 'archived')
     redis.call('HDEL', hash, 'lease_token')
   end
   answers[#answers + 1] = unchanged and 1 or 0
 end
-end_leases(lease)
+end_runs(active, lease)
 return answers

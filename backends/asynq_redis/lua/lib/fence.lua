@@ -11,17 +11,39 @@ local function owned(state, found, lease, id, token)
   return fractional(score) and score
 end
 
--- End runs: remove each id from `active`, where the longest running ones are on the right, and then all
--- leases at once.
+-- End runs: note the ids, then remove them from `active` and their leases all at once.
 local left = {}
 
-local function leave(active, id)
-  redis.call('LREM', active, -1, id)
+local function leave(id)
   left[#left + 1] = id
+end
+
+-- Number of ids for which one pass over `active` pays.
+local MANY_LEFT = 10
+
+-- Remove ids from `active`, where the longest running ones are on the right. Runs that end in the order in which
+-- they began are found at once. In any other order, one pass finds all of them, and they are removed together.
+local function remove_active(active)
+  local near = #left < MANY_LEFT or redis.call('LPOS', active, left[1], 'RANK', -1, 'MAXLEN', 2 * #left)
+  if near then
+    for _, id in ipairs(left) do redis.call('LREM', active, -1, id) end
+    return
+  end
+  local leaving = {}
+  for _, id in ipairs(left) do leaving[id] = true end
+  for i, id in ipairs(redis.call('LRANGE', active, 0, -1)) do
+    if leaving[id] then redis.call('LSET', active, i - 1, '') end
+  end
+  redis.call('LREM', active, 0, '')
 end
 
 local function end_leases(lease)
   if #left > 0 then redis.call('ZREM', lease, unpack(left)) end
+end
+
+local function end_runs(active, lease)
+  remove_active(active)
+  end_leases(lease)
 end
 
 -- Delete the records of the calls that took these tasks: a caller that settles one has received the reply.
