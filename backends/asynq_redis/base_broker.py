@@ -21,7 +21,7 @@ from asynq.errors import BrokerUnavailable
 from asynq.protocol.answers import unwrap
 from asynq.protocol.broker import Capabilities
 from asynq.protocol.broker_time import BrokerTime
-from asynq.protocol.ops import Enqueue
+from asynq.protocol.ops import Enqueue, UpdatePayload
 from asynq.protocol.value_sizes import MAX_VALUE_BYTES, check_max_value_bytes, too_large
 from asynq.runtime.loop_local import LoopLocal
 from asynq.runtime.sync_async import completed
@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Listener, Watcher
     from asynq.protocol.ops import Op
     from asynq.runtime.loop_local import LoopState
+    from asynq_redis.operations.execution import Steps
     from asynq_redis.transport.io import ConnectionIO
+    from asynq_redis.transport.requests import Request
     from asynq_redis.transport.routing import Router
     from asynq_redis.url import Address, Endpoint
 
@@ -228,15 +230,8 @@ class BaseRedisBroker:
                 side.enqueues.pop(part, None)
 
     async def _execute_all(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
-        limit = self._config.max_value_bytes
-        refused = [too_large(op, limit) for op in ops]
-        if not any(refused):
-            return await self._send(transport, ops) if ops else []
-        sendable = [op for op, no in zip(ops, refused, strict=True) if no is None]
-        answers = iter(await self._send(transport, sendable) if sendable else [])
-        return [next(answers) if no is None else no for no in refused]
-
-    async def _send(self, transport: Transport, ops: Sequence[Op[T]]) -> list[T | AsynqError]:
+        if not ops:
+            return []
         here = self._connections_here
         context = CallContext(
             clock=self._config.clock,
@@ -245,30 +240,53 @@ class BaseRedisBroker:
             time=here.time,
         )
         steps = steps_of(ops, context)
+        try:
+            requests = next(steps)
+        except StopIteration as ended:
+            return _translated(ops, ended.value)
+        limit = self._config.max_value_bytes
+        # No value is larger than the request that carries it: the first one, except for UpdatePayload.
+        if max(map(_SIZE, requests), default=0) > limit or UpdatePayload in map(type, ops):
+            refused = [too_large(op, limit) for op in ops]
+            if any(refused):
+                sendable = [op for op, no in zip(ops, refused, strict=True) if no is None]
+                answers = iter(await self._execute_all(transport, sendable))
+                return [next(answers) if no is None else no for no in refused]
+        return await self._finish(transport, ops, context, steps, requests)
+
+    async def _finish(
+        self,
+        transport: Transport,
+        ops: Sequence[Op[T]],
+        context: CallContext,
+        steps: Steps[list[Any]],
+        requests: list[Request],
+    ) -> list[T | AsynqError]:
+        """Send the requests of all rounds."""
         resend = all(map(_IDEMPOTENT, ops))
-        replies: list[Any] | None = None
+        first = True
         while True:
-            try:
-                requests = next(steps) if replies is None else steps.send(replies)
-            except StopIteration as ended:
-                return [
-                    redis_errors.answer(op, answer) if isinstance(answer, RedisError) else answer
-                    for op, answer in zip(ops, ended.value, strict=True)
-                ]
             try:
                 replies = await transport.send(requests, resend=resend, resent=context.resent)
             except BrokerUnavailable as error:
-                first = replies is None
                 changes = not all(op.read_only for op in ops)
                 error.maybe_applied = changes and (error.maybe_applied or not first)
                 raise
+            first = False
+            try:
+                requests = steps.send(replies)
+            except StopIteration as ended:
+                return _translated(ops, ended.value)
 
     def _blocking(self) -> Transport:
-        here = self._connections()
-        with here.lock:
-            if here.blocking is None:
-                here.blocking = self._transport(BlockingIO())
-            return here.blocking
+        here = self._connections_here
+        if here.blocking is None or here.pid != os.getpid():
+            here = self._connections()
+            with here.lock:
+                if here.blocking is None:
+                    here.blocking = self._transport(BlockingIO())
+                return here.blocking
+        return here.blocking
 
     def _awaited(self) -> _AwaitedSide:
         return self._connections().awaited.get(lambda: _AwaitedSide(self._transport(AwaitedIO())))
@@ -289,7 +307,15 @@ class BaseRedisBroker:
         )
 
 
-_IDEMPOTENT = attrgetter("idempotent")
+_IDEMPOTENT, _SIZE = attrgetter("idempotent"), attrgetter("size")
+
+
+def _translated(ops: Sequence[Op[Any]], answers: list[Any]) -> list[Any]:
+    """The answers, with the errors of asynq in place of those of servers."""
+    for place, answer in enumerate(answers):
+        if isinstance(answer, RedisError):
+            answers[place] = redis_errors.answer(ops[place], answer)
+    return answers
 
 
 def _router(config: Config, io: ConnectionIO, rng: random.Random) -> Router:

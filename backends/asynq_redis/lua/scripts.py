@@ -29,7 +29,8 @@ class LuaScript:
     """True if the caller repeats the call by itself, and must not wait for one failing server of several."""
     _plain: str = field(init=False, repr=False)
     _flagged: str = field(init=False, repr=False)
-    _shas: tuple[str, str] = field(init=False, repr=False)
+    shas: tuple[str, str] = field(init=False, repr=False)
+    """The SHA-1 by which the server knows the script: without and with flags."""
 
     @_plain.default
     def _load(self) -> str:
@@ -41,7 +42,7 @@ class LuaScript:
         flags = _FLAGS.search(self._plain)
         return f"#!lua{f' flags={flags[1]}' if flags else ''}\n{self._plain}"
 
-    @_shas.default
+    @shas.default
     def _digest(self) -> tuple[str, str]:
         plain, flagged = (
             hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
@@ -52,10 +53,6 @@ class LuaScript:
     def text(self, flags: bool) -> str:  # noqa: FBT001 - a property of the server
         """The source, with flags for Redis 7.0 and later."""
         return self._flagged if flags else self._plain
-
-    def sha(self, flags: bool) -> str:  # noqa: FBT001 - a property of the server
-        """The SHA-1 by which the server knows the script."""
-        return self._shas[flags]
 
 
 @cache

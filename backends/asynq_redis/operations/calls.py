@@ -6,10 +6,12 @@ appended to the keys and arguments of a call and read from the reply.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import redis
-from attrs import define, field, frozen
+from attrs import frozen
+from msgspec import Struct, field
 
 from asynq.protocol.ops import MAX_BATCH
 from asynq_redis.transport import redis_errors
@@ -27,18 +29,17 @@ if TYPE_CHECKING:
     from asynq_redis.wire.keys import QueueKeys
 
 
-@define(eq=False)
-class OpenCall:
+class OpenCall(Struct):
     """A script call that operations are appended to."""
 
     queue: QueueKeys
     keys: list[str]
     args: list[Arg]
-    places: list[int] = field(factory=list)
+    places: list[int] = field(default_factory=list)
     """Positions of its operations."""
     size: int = 0
     """Approximate bytes of what was appended."""
-    rest: list[str] = field(factory=list)
+    rest: list[str] = field(default_factory=list)
     """Keys behind those of the operations."""
 
 
@@ -66,16 +67,16 @@ class OneRound:
     def steps(self, ops: Sequence[Any], context: CallContext) -> Steps[list[Any]]:
         """The handler of the operations. An error reply to a call is the answer of all its operations."""
         calls = self._calls(ops, context)
-        requests: list[Request] = [
-            ScriptCall(self.script, (*call.keys, *call.rest), call.args, call.size) for call in calls
-        ]
+        requests: list[Request] = []
+        for call in calls:
+            requests.append(ScriptCall(self.script, call.keys + call.rest, call.args, call.size))  # noqa: PERF401
         if not self.creates_tasks:
             replies = yield requests
             return self._answers(ops, calls, requests, replies, context)
         # The list of queues is in a slot of its own: a command next to the scripts adds them, every
         # time, since another client may have removed one from the list. A queue that was added before counts
         # as listed while the server of that slot fails, so that enqueues on other servers work.
-        names = tuple(dict.fromkeys([call.queue.queue for call in calls]))
+        names = tuple(dict.fromkeys(map(_QUEUE_NAME, calls)))
         known = context.clustered and context.known_queues.issuperset(names)
         listed, *replies = yield [Command(("SADD", ALL_QUEUES, *names), best_effort=known, size=0), *requests]
         if isinstance(listed, redis.RedisError) and not (known and redis_errors.no_answer(listed)):
@@ -140,6 +141,9 @@ class OneRound:
                 for place in call.places:
                     answers[place] = self.read_resent(answers[place])
         return answers
+
+
+_QUEUE_NAME = attrgetter("queue.queue")
 
 
 def lock_key(hash_key: str, message: TaskMessage) -> str:

@@ -15,7 +15,7 @@ from attrs import define, field
 from asynq.errors import BrokerRefusedError
 from asynq_redis.lua.scripts import MARK
 from asynq_redis.transport import redis_errors
-from asynq_redis.transport.requests import Command, Reply, Request
+from asynq_redis.transport.requests import Command, Reply, Request, ScriptCall
 from asynq_redis.wire.keys import mark_beside
 
 if TYPE_CHECKING:
@@ -107,10 +107,15 @@ class ConnectionPool:
         await self._io.wait(self._slots.acquire())
         try:
             try:
-                pooled = self._pop() or await self._connect(limit)
-                while not pooled.link.usable():
+                while True:
+                    try:
+                        pooled = self._idle.pop()
+                    except IndexError:
+                        pooled = await self._connect(limit)
+                        break
+                    if pooled.link.usable():
+                        break
                     await self._drop(pooled.link.connection)
-                    pooled = self._pop() or await self._connect(limit)
             except redis_errors.CONNECTION_ERRORS as error:
                 self._raise_if_permanent(error)
                 return Exchange(replies=[], error=error)
@@ -157,10 +162,7 @@ class ConnectionPool:
         patience = min(self._settings.socket_timeout, limit)
         replies: list[Reply] = []
         try:
-            commands = [
-                _rendered(request, pooled, in_full=position in in_full)
-                for position, request in enumerate(requests)
-            ]
+            commands = _rendered_all(requests, pooled, in_full)
             if durable is not None:
                 commands += self._confirmation(requests[durable], pooled)
                 patience += self._settings.replication_timeout
@@ -182,7 +184,7 @@ class ConnectionPool:
             # Interrupted or cancelled: a reply may still arrive, so the connection cannot be reused.
             await self._drop(connection)
             raise
-        refused = any([isinstance(reply, redis.RedisError) for reply in replies])  # noqa: C419 - faster
+        refused = redis.ResponseError in map(type, replies)
         if self._closed or (refused and any(map(redis_errors.protocol_error, replies))):
             await self._drop(connection)
         else:
@@ -260,11 +262,21 @@ class ConnectionPool:
             raise refusal from error
 
 
-def _rendered(request: Request, pooled: _PooledLink, *, in_full: bool) -> tuple[Arg, ...]:
-    if isinstance(request, Command):
-        return request.args
+def _rendered_all(
+    requests: Sequence[Request], pooled: _PooledLink, in_full: Container[int]
+) -> list[tuple[Arg, ...]]:
+    commands: list[tuple[Arg, ...]] = []
+    for position, request in enumerate(requests):
+        if isinstance(request, Command):
+            commands.append(request.args)
+        else:
+            commands.append(_rendered(request, pooled, in_full=position in in_full))
+    return commands
+
+
+def _rendered(request: ScriptCall, pooled: _PooledLink, *, in_full: bool) -> tuple[Arg, ...]:
     script, keys = request.script, request.keys
-    digest = script.sha(pooled.flags)
+    digest = script.shas[pooled.flags]
     if in_full or digest not in pooled.known:
         pooled.known.add(digest)
         return ("EVAL", script.text(pooled.flags), len(keys), *keys, *request.args)

@@ -99,4 +99,4 @@ def _marked(file: str, source: str) -> str:
 def _set(script: LuaScript, *, plain: str, flagged: str) -> None:
     object.__setattr__(script, "_plain", plain)
     object.__setattr__(script, "_flagged", flagged)
-    object.__setattr__(script, "_shas", script._digest())
+    object.__setattr__(script, "shas", script._digest())
