@@ -62,7 +62,7 @@ class _Broker:
     def changes(self) -> object:
         """Return a value that differs after every change in the store, whichever process made it.
 
-        It is compared with `==`, up to 100 times per second while anybody waits, on a thread of the kit. It
+        It is compared with `==`, up to 125 times per second while anybody waits, on a thread of the kit. It
         must neither block nor raise; None means that it is unknown. Override it if the store has such a
         value. Otherwise a broker reports the changes of its own process only, and its capabilities say
         `wakeup="poll"`.
@@ -133,7 +133,8 @@ class CalledBroker(_Broker):
         """Carry out operations in one transaction. Called on any thread, on one at a time.
 
         Args:
-            ops: A part of a call; see `parts`.
+            ops: A part of a call, see `parts`, or parts of several calls that have up to `max_batch`
+                operations together.
 
         Returns:
             The answers in order, an AsynqError in place of the answer to an operation that was refused. Use
@@ -192,11 +193,11 @@ class CalledBroker(_Broker):
         return completed(transact_in_turn(self.parts(ops), blocking(self._call)))
 
     def _call(self, part: Sequence[Op[Any]]) -> list[Any]:
-        return self._group().call(self._transact_together, part)
+        return self._group().call(self._transact, part)
 
-    def _transact_together(self, ops: Sequence[Op[Any]]) -> list[Any]:
-        """Carry out the parts of one or more calls."""
-        answers = completed(transact_in_turn(self.parts(ops), blocking(self.transact)))
+    def _transact(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        """Carry out parts of one or more calls in one transaction."""
+        answers = self.transact(ops)
         self._announce(ops, answers)
         return answers
 
@@ -222,7 +223,7 @@ class CalledBroker(_Broker):
         return await transact_in_turn(self.parts(ops), self._submit)
 
     async def _submit(self, part: Sequence[Op[Any]]) -> list[Any]:
-        return await self._group().submit(self._transact_together, part)
+        return await self._group().submit(self._transact, part)
 
     async def aclose(self) -> None:
         """See Broker. Closes the broker for sync callers as well: they use the same store."""

@@ -51,14 +51,14 @@ class _DatabaseBroker(CalledBroker):
     def transact(self, ops: Sequence[Op[Any]], /) -> list[Any]:
         """See CalledBroker. Waits for other processes, up to the budget."""
         if not sweep.is_upkeep(ops):
-            return self._transact(ops)
+            return self._carry_out(ops)
         answers = self._database().idle_answers(ops)
         rest = [op for op, answer in zip(ops, answers, strict=True) if answer is None]
-        transact = blocking(self._transact)
+        transact = blocking(self._carry_out)
         attended = iter(completed(transact_in_turn(batches(rest, self.max_batch), transact)))
         return [next(attended) if answer is None else answer for answer in answers]
 
-    def _transact(self, ops: Sequence[Op[Any]]) -> list[Any]:
+    def _carry_out(self, ops: Sequence[Op[Any]]) -> list[Any]:
         database = self._database()
         try:
             return database.transact(ops, self._answers)
@@ -88,7 +88,7 @@ class SQLiteBroker(_DatabaseBroker):
 
     An acknowledged write survives the death of all processes. With `durability="power"`, the default, it also
     survives a loss of power: SQLite flushes its write-ahead log at every commit. All operations of a batch,
-    and all async callers that wait at the same time, share one flush. With `durability="process"` the
+    and all callers of a process that wait at the same time, share one flush. With `durability="process"` the
     operating system decides when to flush, which makes single operations many times faster. A crash of the
     machine may then lose the last writes, but never damages the file.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 import threading
 import time
@@ -23,8 +22,12 @@ if TYPE_CHECKING:
     from asynq_sqlite.store.schema import Durability
     from asynq_sqlite.store.task_store import TaskStore
 
+_MIN_LOCK_INTERVAL: Final = 0.0001
 _MAX_LOCK_INTERVAL: Final = 0.001
 """Seconds between two attempts to get the write lock. With a longer one, a busy process starves others."""
+_LOCK_INTERVALS: Final = 50
+"""A wait is divided into about this many attempts: a process that writes without pause releases the lock for
+a tenth of a millisecond at a time."""
 
 CarryOut = Callable[["TaskStore", Sequence[Op[Any]], int], list[Any]]
 """Carries out operations in an open transaction, at an instant in Unix milliseconds."""
@@ -143,18 +146,19 @@ class Database:
 
     def _begin(self, *, reading: bool) -> TaskStore:
         """Open a transaction; wait for other processes within the budget."""
-        deadline = time.monotonic() + self._settings.budget
-        for attempt in itertools.count():
+        began = time.monotonic()
+        while True:
             try:
                 store = self._try_begin(reading=reading)
                 if self._file.in_place():
                     return store
                 self._leave(store)
             except sqlite3.Error as error:
-                if not is_busy(error) or time.monotonic() >= deadline or is_abandoned():
+                waited = time.monotonic() - began
+                if not is_busy(error) or waited >= self._settings.budget or is_abandoned():
                     raise translated(error, self._settings.path) from error
-            time.sleep(min(0.0002 * 2 ** min(attempt, 10), _MAX_LOCK_INTERVAL))
-        raise AssertionError("unreachable")
+            waited = time.monotonic() - began
+            time.sleep(min(max(waited / _LOCK_INTERVALS, _MIN_LOCK_INTERVAL), _MAX_LOCK_INTERVAL))
 
     def _try_begin(self, *, reading: bool) -> TaskStore:
         settings = self._settings

@@ -32,11 +32,11 @@ def test_every_operation_has_a_handler() -> None:
 class Traced(TaskStore):
     """Records every statement that it executes."""
 
-    statements: ClassVar[set[str]] = set()
+    executed: ClassVar[list[str]] = []
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(connection)
-        connection.set_trace_callback(self.statements.add)
+        connection.set_trace_callback(self.executed.append)
 
 
 ENDS: tuple[Callable[[Delivery], ops.Op[Any]], ...] = (
@@ -75,13 +75,14 @@ def every_operation(broker: Broker) -> None:
 
 def test_no_statement_scans_or_sorts_a_queue(path: Path) -> None:
     broker = SQLiteBroker(path, store=Traced)
+    Traced.executed.clear()
     every_operation(broker)
     broker.close()
     # Counting groups sorts what aggregates, adopting sorts what is active, paused queues are few.
     few = ("count(DISTINCT", "seq >", "FROM paused", "name FROM queues")
     # The tasks of a batch, and a query with a limit.
     bounded = ("SCAN json_each ", "SCAN wanted", "SCAN 50 CONSTANT ROWS", "SCAN (subquery")
-    queries = [text for text in Traced.statements if text.startswith(("SELECT", "UPDATE", "DELETE", "WITH"))]
+    queries = {text for text in Traced.executed if text.startswith(("SELECT", "UPDATE", "DELETE", "WITH"))}
     plans = {
         text: [step[3] for step in sql(path, f"EXPLAIN QUERY PLAN {text}") if not step[3].startswith(bounded)]
         for text in queries
@@ -91,6 +92,23 @@ def test_no_statement_scans_or_sorts_a_queue(path: Path) -> None:
     assert not {
         text: plan for text, plan in plans.items() if "SCAN" in str(plan) or "TEMP B-TREE" in str(plan)
     }
+
+
+def test_a_large_batch_of_runs_takes_as_many_statements_as_a_small_one(path: Path) -> None:
+    broker = SQLiteBroker(path, store=Traced)
+    broker.execute_many([enqueue(f"t{number}") for number in range(200)])
+    done = [ops.Done(delivery=delivery) for delivery in take(broker, "first", wanted=50)]
+    spent = []
+    for size in (2, 48):
+        batch, done = done[:size], done[size:]
+        fetch = ops.Dequeue(orders=(("q",),) * size, token=f"token{size}", lease=LEASE)
+        Traced.executed.clear()
+        *settled, taken = broker.execute_many([*batch, fetch])
+        spent.append(len(Traced.executed))
+        assert isinstance(taken, tuple)
+        assert (settled, len(taken)) == ([None] * size, size)
+    broker.close()
+    assert spent[1] <= spent[0] < 20
 
 
 def test_daily_counters_are_kept_for_90_days(broker: SQLiteBroker, clock: FakeClock, path: Path) -> None:

@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
     from asynq.brokerkit.events.subscriber import Subscriber
 
-POLL_INTERVAL: Final = 0.01
-"""Seconds between two polls of the version while the store changes."""
-QUIET_POLL_INTERVAL: Final = 0.025
-"""Seconds between two polls while it does not."""
+POLL_INTERVAL: Final = 0.008
+"""Seconds between two polls: of the version while the store changes, of `written` while it does not."""
 _QUIET_AFTER: Final = 0.25
 """Seconds without a change after which a store is quiet. File systems round the time of a write by less."""
-QUIET_POLLS: Final = 8
+QUIET_POLLS: Final = 25
 """Number of polls of `written` after which the version itself is polled once."""
 _MAX_LOAD: Final = 1 / 5
 """Share of the time that polling may take, however much changes."""
@@ -39,7 +37,7 @@ class ChangeSource:
     def version(self) -> object:
         """Return a value that differs after every change, whichever process made it; None if unknown.
 
-        It is compared with `==`, up to 100 times per second while anybody waits.
+        It is compared with `==`, up to 125 times per second while anybody waits.
         """
         raise NotImplementedError
 
@@ -163,7 +161,7 @@ class ChangePoller:
         """Wait for a write, for a new subscriber, or until the version is to be polled again."""
         written = self._source.written()
         for _ in range(QUIET_POLLS):
-            time.sleep(QUIET_POLL_INTERVAL)
+            time.sleep(POLL_INTERVAL)
             if self._wakes_asked != self._wakes_sent or not self._subscribers:
                 return
             if self._source.written() != written:

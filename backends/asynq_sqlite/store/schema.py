@@ -14,11 +14,12 @@ APPLICATION_ID: Final = 0x61737971
 """Identifies a database of asynq ("asyq"); shown by `file` and `PRAGMA application_id`."""
 SCHEMA_VERSION: Final = 1
 
-_CHECKPOINT_PAGES: Final = 4000
+_CHECKPOINT_PAGES: Final[dict[Durability, int]] = {"power": 1000, "process": 4000}
 """Number of pages of 4 KiB after which the write-ahead log is written to the file.
 
-The log grows to about this size. With the default of 1000, a busy queue spends more time on flushing the file
-than on its transactions, because a page is written once for each time that it enters the log.
+The log grows to about this size and is then overwritten. If only checkpoints flush, a long log has fewer of
+them. If every commit flushes the log, a short one is faster: it is overwritten sooner, and a file that grows
+takes longer to flush.
 """
 _CACHE_KIB: Final = 16 * 1024
 """Largest size of the page cache of a connection. Ids are random, so all pages of their index are in use."""
@@ -160,7 +161,7 @@ def open_database(path: str, durability: Durability) -> sqlite3.Connection:
         connection.execute(f"PRAGMA fullfsync = {'ON' if durability == 'power' else 'OFF'}")
         # Overwriting freed pages with zeros would double the writes, and no promise depends on it.
         connection.execute("PRAGMA secure_delete = OFF")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES[durability]}")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     except BaseException:
         connection.close()
