@@ -5,43 +5,43 @@
 --   keys, in this order.
 -- answers: each the present ms of a pending task without options | {1, state, due ms}
 --   | {0, state of the task that has the id} | {-1, holder of the lock} | {-2, why a key is refused}
--- @include arguments types time lock delete enqueue
+-- @include time
 
-local queue = queue_of_keys()
-local now = microseconds(arg())
 local count = (#ARGV - 1) / 4
 local hashes = { unpack(KEYS, 6, count + 5) }
-keys_taken = count + 5
-for i = 1, count do touch_replaced(hashes[i], ARGV[4 * i - 2], ARGV[4 * i + 1]) end
+local now = microseconds(ARGV[1])
+
+-- Tasks without options and with new ids, as nearly all are: one push for all of them. True if they were created.
+local function create_plain()
+  local ids, known = {}, {}
+  for i = 1, count do
+    if ARGV[4 * i + 1] ~= '' or known[hashes[i]] then return false end
+    ids[i], known[hashes[i]] = ARGV[4 * i - 2], true
+  end
+  if redis.call('EXISTS', unpack(hashes)) > 0 then return false end
+  if type(redis.pcall('LPUSH', KEYS[1], unpack(ids))) == 'table' then return false end
+  local since = nanoseconds(now)
+  for i = 1, count do
+    redis.call('HSET', hashes[i], 'msg', ARGV[4 * i - 1], 'state', 'pending', 'enqueue_id', ARGV[4 * i],
+      'pending_since', since)
+  end
+  return true
+end
 
 local answers = {}
-local ms, since = math.floor(now / 1000), nanoseconds(now)
-local plain, ids = {}, {}
-
--- Create the tasks without options since the last call: one push for all of them.
-local function create_plain()
-  if #ids == 0 then return end
-  local refusal = refused('list', 'LPUSH', queue.pending, unpack(ids))
-  for _, i in ipairs(plain) do
-    answers[i] = refusal and { -2, refusal } or ms
-    if not refusal then
-      redis.call('HSET', hashes[i], 'msg', ARGV[4 * i - 1], 'state', 'pending', 'enqueue_id', ARGV[4 * i],
-        'pending_since', since)
-    end
-  end
-  plain, ids = {}, {}
+if create_plain() then
+  for i = 1, count do answers[i] = math.floor(now / 1000) end
+  return answers
 end
 
-local all_new, coming = redis.call('EXISTS', unpack(hashes)) == 0, {}
+-- Everything else, also the reason why a push is refused. What follows is defined only where it is needed.
+-- @include arguments types lock delete enqueue
+
+local queue = queue_of_keys()
+keys_taken = count + 5
+for i = 1, count do touch_replaced(hashes[i], ARGV[4 * i - 2], ARGV[4 * i + 1]) end
 for i = 1, count do
-  local hash, id, options = hashes[i], ARGV[4 * i - 2], ARGV[4 * i + 1]
-  if options == '' and all_new and not coming[hash] then
-    coming[hash] = true
-    plain[#plain + 1], ids[#ids + 1] = i, id
-  else
-    create_plain()
-    answers[i] = enqueue(queue, now, hash, id, ARGV[4 * i - 1], ARGV[4 * i], options_of(options))
-  end
+  local options = options_of(ARGV[4 * i + 1])
+  answers[i] = enqueue(queue, now, hashes[i], ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i], options)
 end
-create_plain()
 return answers

@@ -47,8 +47,7 @@ def scripts() -> list[LuaScript]:
 
 def included(source: str) -> list[str]:
     """Files whose text is part of a script with this source."""
-    found = _INCLUDE.search(source)
-    return [f"lib/{name}" for name in found[1].split()] if found else []
+    return [f"lib/{name}" for found in _INCLUDE.finditer(source) for name in found[1].split()]
 
 
 def users(file: str, sources: Mapping[str, str]) -> list[LuaScript]:

@@ -1,5 +1,5 @@
 -- Keys with a value of another program. A command fails on them with WRONGTYPE. After the first write this
--- would leave a task partly moved, so scripts check the types before they write, or their first write checks it.
+-- would leave a task partly moved, so scripts check the types before they write.
 
 -- The error text if a key has the wrong type, else nil.
 local function misplaced(key, wanted)
@@ -17,11 +17,4 @@ local function try(...)
     error(reply.err)
   end
   return reply
-end
-
--- The error text if a write is refused because its key has another type than `wanted`, else nil.
-local function refused(wanted, command, key, ...)
-  local reply = redis.pcall(command, key, ...)
-  if type(reply) ~= 'table' or not reply.err then return nil end
-  return misplaced(key, wanted) or error(reply.err)
 end
