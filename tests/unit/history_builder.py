@@ -8,7 +8,7 @@ from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
 from asynq.protocol import ops
 from asynq.protocol.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage
 from asynq.task_state import TaskState
-from asynq_conformance.histories.history import MILLISECOND, NEVER_ENDED, Call, History, Remains
+from asynq_conformance.histories.history import MILLISECOND, NEVER_ENDED, Call, History, LossWindow, Remains
 from asynq_conformance.histories.record import EventKind
 
 if TYPE_CHECKING:
@@ -50,7 +50,13 @@ class HistoryBuilder:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.windows: list[LossWindow] = []
         self.remains: Remains | None = None
+
+    def may_undo(self, begin: int, end: int) -> None:
+        """A window in which effects that nobody acknowledged may be undone."""
+        window = LossWindow(begin=begin * MILLISECOND, end=end * MILLISECOND, acknowledged=False)
+        self.windows.append(window)
 
     def call(
         self,
@@ -168,7 +174,7 @@ class HistoryBuilder:
 
     @property
     def history(self) -> History:
-        return History(self.calls, (), self.remains)
+        return History(self.calls, (), self.remains, self.windows)
 
 
 def message(task_id: str, queue: str = "q", payload: bytes = b"", lock: str = "") -> TaskMessage:

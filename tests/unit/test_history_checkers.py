@@ -7,12 +7,18 @@ from attrs import evolve
 
 from asynq.errors import LeaseLostError
 from asynq.protocol import ops
-from asynq_conformance.histories.checking import CHECKERS, LossWindow, check
+from asynq_conformance.histories.checking import CHECKERS, check
 from asynq_conformance.histories.excerpt import spans
-from asynq_conformance.histories.history import MILLISECOND, History
+from asynq_conformance.histories.history import MILLISECOND, History, LossWindow
 from asynq_conformance.histories.record import EventKind, HistoryEvent
 from asynq_conformance.histories.resends import DEFAULT_RESEND_AFTER, DISTURBANCE, RESENDS
-from tests.unit import scenarios_of_order, scenarios_of_resends, scenarios_of_tasks  # noqa: F401 - they register scenarios
+from tests.unit import (  # they register scenarios
+    scenarios_of_losses,
+    scenarios_of_lost_runs,  # noqa: F401
+    scenarios_of_order,  # noqa: F401
+    scenarios_of_resends,  # noqa: F401
+    scenarios_of_tasks,  # noqa: F401
+)
 from tests.unit.history_builder import SCENARIOS, HistoryBuilder, Scenario, delivery, message
 
 
@@ -103,6 +109,21 @@ def test_a_loss_window_excuses_only_what_happened_in_it(begin: int, end: int, st
     report = check(history.finish(processed=2), windows=[window])
     assert report.state == state
     assert bool(report.excused) is (state == "ok")
+
+
+def test_a_window_without_loss_of_acknowledged_operations_excuses_nothing() -> None:
+    history = fine()
+    history.dequeue((6, 7), "a", token="later")
+    history.may_undo(0, 10)
+    report = check(history.finish(processed=0))
+    assert (report.excused, report.state_of("C8"), report.state_of("C10")) == ((), "FAIL", "FAIL")
+
+
+@pytest.mark.parametrize(("begin", "end", "state"), [(2430, 9000, "ok"), (3000, 9000, "FAIL")])
+def test_a_call_without_an_end_excuses_nothing_before_a_loss_window(begin: int, end: int, state: str) -> None:
+    history = scenarios_of_losses.seen_then_gone(HistoryBuilder())
+    window = LossWindow(begin=begin * MILLISECOND, end=end * MILLISECOND)
+    assert check(history, windows=[window]).state == state
 
 
 def test_a_loss_window_may_undo_runs_that_were_counted() -> None:

@@ -36,6 +36,9 @@ class Disturbance:
     may_lose: bool = False
     """True if the store promises no more than this: what it acknowledged shortly before the disturbance or
     during it may be lost, or come back. Whatever else happens is a failure all the same."""
+    may_undo: bool = False
+    """True if the store keeps what it acknowledged, but no more than this: an operation of unknown outcome
+    may be undone, also after a read has shown its effect. Reads do not wait for the replicas."""
 
 
 @frozen(kw_only=True)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from asynq_conformance.histories.checking import CHECKERS, LossWindow, check
-from asynq_conformance.histories.history import History
+from asynq_conformance.histories.checking import CHECKERS, check
+from asynq_conformance.histories.history import History, LossWindow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _SUSPENDED: Final = "G5"
 """Strict priority: a queue whose server is in trouble is passed over, so that it stops no other."""
 _MARGIN: Final = 1_000_000_000
-"""Nanoseconds before and after a disturbance within which what is acknowledged may be lost with it: what no
-replica had taken yet, and what still went to a server that had been replaced."""
+"""Nanoseconds before and after a disturbance within which what was done may be lost with it: what no replica
+had taken yet, and what still went to a server that had been replaced."""
 
 
 @frozen(kw_only=True)
@@ -39,13 +39,16 @@ class DisturbanceVerdict:
         return [*found, self.report.incomplete] if self.report.incomplete else found
 
 
-def judge(outcome: DisturbedRun, *, may_lose: bool) -> DisturbanceVerdict:
-    """Hold the record against all checkers. A run that could not be drained proves nothing: a failure."""
-    window = LossWindow(begin=outcome.began - _MARGIN, end=outcome.ended + _MARGIN)
+def judge(outcome: DisturbedRun, *, may_lose: bool, may_undo: bool = False) -> DisturbanceVerdict:
+    """Hold the record against all checkers. A run that could not be drained proves nothing: a failure.
+
+    may_lose, may_undo: what the store promises no more than, as a Disturbance states it.
+    """
+    window = LossWindow(begin=outcome.began - _MARGIN, end=outcome.ended + _MARGIN, acknowledged=may_lose)
     checkers = [checker for checker in CHECKERS if checker.promise != _SUSPENDED]
     report = check(
         History.load(outcome.record),
-        windows=[window] if may_lose else [],
+        windows=[window] if may_lose or may_undo else [],
         checkers=checkers,
     )
     counts = {**report.counts, "excused": len(report.excused)}

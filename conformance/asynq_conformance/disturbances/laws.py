@@ -65,7 +65,7 @@ class DisturbanceLaws:
         done = disturbance(harness) if callable(disturbance) else disturbance
         seed = (profiles.seed() or 0) + repetition
         outcome = disturbed(source, attrs.evolve(DISTURBED_PLAN, seed=seed), tmp_path, done)
-        verdict = judge(outcome, may_lose=done.may_lose)
+        verdict = judge(outcome, may_lose=done.may_lose, may_undo=done.may_undo)
         evidence.count(**verdict.counts)
         for name, figure in verdict.figures.items():
             record_property(name, figure)

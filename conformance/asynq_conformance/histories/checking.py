@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asynq_conformance.histories.checkers.verdict import Verdict, VerdictState, Violation
+    from asynq_conformance.histories.history import LossWindow
 
 
 @frozen
@@ -55,21 +56,6 @@ CHECKERS: Final = (
     Checker("C11", "G10", refused_tasks_do_not_exist),
     Checker("C12", "G10", small_queues_are_linearizable),
 )
-
-
-@frozen(kw_only=True)
-class LossWindow:
-    """A time during which a fault was at work of which it is promised that it may undo what it met."""
-
-    begin: float
-    """Nanoseconds of CLOCK_MONOTONIC."""
-    end: float
-
-    def excuses(self, violation: Violation) -> bool:
-        """True if one of the calls that show the violation was under way meanwhile."""
-        return violation.of_many or any(
-            call.invoked <= self.end and call.responded >= self.begin for call in violation.calls
-        )
 
 
 @frozen(kw_only=True)
@@ -121,12 +107,15 @@ class HistoryReport:
 def check(
     history: History, *, windows: Sequence[LossWindow] = (), checkers: Sequence[Checker] = CHECKERS
 ) -> HistoryReport:
-    """Judge a history by all rules; what lies in a loss window is excused."""
+    """Judge a history by all rules, given the windows in which a fault may have undone something."""
+    history = History(history.calls, history.notes, history.remains, (*history.windows, *windows))
     verdicts: dict[str, Verdict] = {}
     excused: list[Violation] = []
     for checker in checkers:
         verdict = checker.judge(history)
-        forgiven = {found for found in verdict.violations if any(one.excuses(found) for one in windows)}
+        forgiven = {
+            found for found in verdict.violations if any(_excuses(one, found) for one in history.windows)
+        }
         excused += forgiven
         standing = tuple(found for found in verdict.violations if found not in forgiven)
         verdicts[checker.name] = evolve(verdict, violations=standing)
@@ -138,6 +127,14 @@ def check(
 def check_file(path: Path, *, windows: Sequence[LossWindow] = ()) -> HistoryReport:
     """Judge the history in a file. RecordError when it holds none."""
     return check(History.load(path), windows=windows)
+
+
+def _excuses(window: LossWindow, violation: Violation) -> bool:
+    """True if the loss of acknowledged operations may have caused the violation.
+
+    One of the calls that show it was then under way in the window. A call without an end shows nothing.
+    """
+    return window.acknowledged and (violation.of_many or any(map(window.meets_answer, violation.calls)))
 
 
 def _incomplete(history: History) -> str:

@@ -68,6 +68,11 @@ class Call:
         return self.resent_until is not None
 
     @property
+    def uncertain(self) -> bool:
+        """True if nobody knows whether, or how often, it took effect."""
+        return self.outcome is EventKind.INFO or self.maybe_resent
+
+    @property
     def effects_end(self) -> float:
         """When neither it nor a copy of it takes effect any more."""
         return max(self.responded, self.resent_until or self.responded)
@@ -108,6 +113,26 @@ class Call:
         return " ".join([*words, self.outcome.value, f"({took})"])
 
 
+@frozen(kw_only=True)
+class LossWindow:
+    """A time during which a fault was at work that may undo what it met."""
+
+    begin: float
+    """Nanoseconds of CLOCK_MONOTONIC."""
+    end: float
+    acknowledged: bool = True
+    """True if acknowledged operations may be undone too. False: only those of unknown outcome, but also
+    after a read has shown them."""
+
+    def meets_answer(self, call: Call) -> bool:
+        """True if the call was under way meanwhile, and was answered."""
+        return call.invoked <= self.end and self.begin <= call.responded < NEVER_ENDED
+
+    def meets_effects(self, call: Call) -> bool:
+        """True if the call or a copy of it may have taken effect meanwhile."""
+        return call.possible and call.invoked <= self.end and call.effects_end >= self.begin
+
+
 class Handing(NamedTuple):
     """A task handed out by a Dequeue that was answered."""
 
@@ -136,11 +161,17 @@ class History:
     """All calls of a run, in the order in which they began."""
 
     def __init__(
-        self, calls: Iterable[Call], notes: Sequence[HistoryEvent] = (), remains: Remains | None = None
+        self,
+        calls: Iterable[Call],
+        notes: Sequence[HistoryEvent] = (),
+        remains: Remains | None = None,
+        windows: Sequence[LossWindow] = (),
     ) -> None:
+        """windows: times during which a fault may have undone what was done."""
         self.calls = sorted(calls, key=lambda call: call.invoked)
         self.notes = notes
         self.remains = remains
+        self.windows = windows
 
     @classmethod
     def of(cls, events: Iterable[HistoryEvent]) -> History:

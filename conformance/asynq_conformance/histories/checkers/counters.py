@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import define, field
 
 from asynq.protocol import ops
+from asynq_conformance.histories.checkers.losses import recovered_from_lost_run
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def counters_count_what_happened(history: History) -> Verdict:
     processed: dict[str, Bounds] = defaultdict(Bounds)
     failed: dict[str, Bounds] = defaultdict(Bounds)
     for queue, run, call, failure in _ends(history):
-        # A recovery that found the lease changed may be the copy of one that changed it.
-        sure = call.ok and (not isinstance(call.op, ops.Recover) or call.answer)
+        sure = call.ok and (not isinstance(call.op, ops.Recover) or _surely_recovered(history, call))
         processed[queue].add(run, sure=sure)
         if failure:
             failed[queue].add(run, sure=sure)
@@ -71,6 +71,11 @@ def counters_count_what_happened(history: History) -> Verdict:
             if not bounds.hold(count):
                 violations.append(Miscounted(queue=queue, detail=f"{name} is {count}, not {bounds}"))
     return Verdict(tuple(violations), 2 * len(remains.stats.keys() - deleted))
+
+
+def _surely_recovered(history: History, recovery: Call) -> bool:
+    # A recovery that found the lease changed may be the copy of one that changed it.
+    return recovery.answer and not recovered_from_lost_run(history, recovery)
 
 
 def _ends(history: History) -> Iterator[tuple[str, RunKey, Call, bool]]:

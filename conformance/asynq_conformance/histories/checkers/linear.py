@@ -6,24 +6,26 @@ from collections import defaultdict
 from itertools import repeat
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from asynq_conformance.histories.checkers.queue_model import (
     UNKNOWN,
     QueueState,
     after,
     copies,
+    lost_effects,
     modelled,
     queues_of,
+    reads_only,
     without_effect,
 )
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 from asynq_conformance.histories.history import NEVER_ENDED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from asynq_conformance.histories.history import Call, History
+    from asynq_conformance.histories.history import Call, History, LossWindow
 
 WINDOW: Final = 40
 """Most calls of a queue that are looked at, from its beginning on."""
@@ -41,16 +43,48 @@ class _GivenUpError(Exception):
     """The search would take too long."""
 
 
+@frozen
+class Branch:
+    """What a queue holds on a server that is replaced by one that lacks its last operations."""
+
+    fork: QueueState
+    """What both held at last."""
+    state: QueueState
+
+
+@frozen
+class Situation:
+    """Where a search has arrived."""
+
+    state: QueueState = field(factory=QueueState)
+    """What the queue holds."""
+    lost: Branch | None = None
+    """What is lost; None: nothing yet."""
+
+
 @frozen(eq=False)
 class Window:
     """The calls of a queue from its beginning until some instant."""
 
     calls: Sequence[Call]
     end: float
+    losses: Sequence[LossWindow] = ()
 
     def known(self, call: Call) -> bool:
         """True if the call was answered in time: it then took effect, or was refused, before the end."""
         return call.responded < self.end
+
+    def kept(self, situation: Situation, call: Call) -> Iterator[Situation]:
+        """After the call, if it was answered like this by the server that remains, or by the replaced one."""
+        answer = call.answer if self.known(call) else UNKNOWN
+        state = after(situation.state, call, answer)
+        if state is not None:
+            yield evolve(situation, state=state)
+        lost = situation.lost
+        if lost and any(loss.meets_answer(call) for loss in self.losses) and reads_only(call, lost.fork):
+            shown = after(lost.state, call, answer)
+            if shown is not None:
+                yield evolve(situation, lost=evolve(lost, state=shown))
 
 
 def small_queues_are_linearizable(history: History) -> Verdict:
@@ -58,7 +92,8 @@ def small_queues_are_linearizable(history: History) -> Verdict:
     into an order that keeps every call within its time and gives every answer, the queue being empty first.
 
     Calls whose end is not known may stand anywhere after their beginning, or nowhere; so may further copies
-    of a call that was sent more than once, while they may take effect.
+    of a call that was sent more than once, while they may take effect. In a loss window these may also be
+    lost with the server that is replaced, after it has shown them: a read explained by it proves nothing.
     """
     by_queue: dict[str, list[Call]] = defaultdict(list)
     for call in history.calls:
@@ -66,7 +101,7 @@ def small_queues_are_linearizable(history: History) -> Verdict:
             by_queue[queue].append(call)
     violations, judged, undecided = [], 0, 0
     for queue, calls in by_queue.items():
-        window = opening(calls)
+        window = opening(calls, history.windows)
         if sum(map(window.known, window.calls)) < 2:
             continue
         judged += 1
@@ -78,23 +113,23 @@ def small_queues_are_linearizable(history: History) -> Verdict:
     return Verdict(tuple(violations), judged, undecided=undecided)
 
 
-def opening(calls: Sequence[Call]) -> Window:
+def opening(calls: Sequence[Call], losses: Sequence[LossWindow] = ()) -> Window:
     """The first calls of a queue, as many as the model knows."""
     relevant = [call for call in calls if not without_effect(call)]
     beyond = [call.invoked for call in relevant if not modelled(call)]
     beyond += [call.invoked for call in relevant[WINDOW:]]
-    return _until(relevant, min(beyond, default=NEVER_ENDED))
+    return _until(Window(relevant, NEVER_ENDED, losses), min(beyond, default=NEVER_ENDED))
 
 
-def _until(calls: Sequence[Call], end: float) -> Window:
-    return Window([call for call in calls if call.invoked < end], end)
+def _until(window: Window, end: float) -> Window:
+    return evolve(window, calls=[call for call in window.calls if call.invoked < end], end=end)
 
 
 def _shortest(window: Window) -> Window:
     """The shortest beginning of the window that cannot be explained."""
     for call in sorted(window.calls, key=lambda call: call.responded):
         if call.responded < window.end:
-            shorter = _until(window.calls, call.responded + 1)
+            shorter = _until(window, call.responded + 1)
             if not explained(shorter):
                 return shorter
     return window
@@ -102,19 +137,28 @@ def _shortest(window: Window) -> Window:
 
 def explained(window: Window) -> bool:
     """True if there is such an order. _GivenUpError when the search grows too big."""
-    extra = list(copies(window.calls))
-    calls = [*window.calls, *extra]
+    if _ordered(window, ()):
+        return True
+    lost = list(lost_effects(window.calls, window.losses))
+    return bool(lost) and _ordered(window, lost)
+
+
+def _ordered(window: Window, lost: Sequence[Call]) -> bool:
+    """True if there is an order; only reads in a loss window may show the lost effects."""
+    kept = [*window.calls, *copies(window.calls)]
+    calls = [*kept, *lost]
+    extra = calls[len(window.calls) :]
     limits = [*repeat(NEVER_ENDED, len(window.calls)), *(copy.resent_until or 0 for copy in extra)]
     certain = sum(1 << place for place, call in enumerate(calls) if window.known(call))
-    seen: set[tuple[int, QueueState]] = set()
-    todo = [(0, QueueState())]
+    seen: set[tuple[int, Situation]] = set()
+    todo = [(0, Situation())]
     while todo:
-        done, state = todo.pop()
+        done, situation = todo.pop()
         if done & certain == certain:
             return True
-        if (done, state) in seen:
+        if (done, situation) in seen:
             continue
-        seen.add((done, state))
+        seen.add((done, situation))
         if len(seen) > MOST_STATES:
             raise _GivenUpError
         # Nothing can come before a call that had been answered when it began.
@@ -125,8 +169,14 @@ def explained(window: Window) -> bool:
         for place in open_places:
             call = calls[place]
             if call.invoked <= bound and latest <= limits[place]:
-                answer = call.answer if window.known(call) else UNKNOWN
-                following = after(state, call, answer)
-                if following is not None:
-                    todo.append((done | 1 << place, following))
+                follows = window.kept if place < len(kept) else _lost
+                todo += ((done | 1 << place, following) for following in follows(situation, call))
     return False
+
+
+def _lost(situation: Situation, call: Call) -> Iterator[Situation]:
+    """After the call took effect on the server that is replaced, and nowhere else."""
+    branch = situation.lost or Branch(situation.state, situation.state)
+    state = after(branch.state, call, UNKNOWN)
+    if state is not None:
+        yield evolve(situation, lost=evolve(branch, state=state))

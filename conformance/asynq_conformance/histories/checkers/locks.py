@@ -10,6 +10,7 @@ from attrs import frozen
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
 from asynq.protocol import ops
 from asynq_conformance.histories.checkers.existence import endings
+from asynq_conformance.histories.checkers.losses import handed_out_by_lost_calls
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 from asynq_conformance.histories.history import MILLISECOND, NEVER_ENDED
 
@@ -164,8 +165,13 @@ def _surely_released(history: History, owner: Call, before: Call) -> bool:
         return True
     # Of several tasks of this id each must have been started: surely so what was made last.
     last = max(maker.effects_end for maker in makers) if made > 1 else 0
-    started = (handing.call for handing in history.handings.get(key, ()) if unique.until == "start")
-    return any(call.before(before) and call.invoked > last for call in started)
+    started = history.handings.get(key, ()) if unique.until == "start" else ()
+    return any(
+        handing.call.before(before)
+        and handing.call.invoked > last
+        and not handed_out_by_lost_calls(history, handing)
+        for handing in started
+    )
 
 
 def _most_made(history: History, key: Key, makers: Sequence[Call]) -> float:

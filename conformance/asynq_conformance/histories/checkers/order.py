@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, ClassVar
 
 from asynq.protocol import ops
+from asynq_conformance.histories.checkers.losses import passed_over_by_lost_calls
 from asynq_conformance.histories.checkers.pending import Covers, maybe_paused, stays, surely_paused
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 
@@ -44,8 +45,8 @@ def preferred_queues_come_first(history: History) -> Verdict:
     """C6: no task is taken from a queue, and no call goes without, while a task of a queue that every order
     concerned prefers was pending from before the call until after it.
 
-    Queues that may have been paused meanwhile, and those with a limit, are left out. And nothing is taken
-    from a queue that surely is paused.
+    Queues that may have been paused meanwhile, and those with a limit, are left out, and calls in a loss
+    window that may have seen what is lost. And nothing is taken from a queue that surely is paused.
     """
     by_queue: dict[str, list[tuple[float, float, Stay]]] = defaultdict(list)
     for stay in stays(history):
@@ -58,7 +59,7 @@ def preferred_queues_come_first(history: History) -> Verdict:
         if not call.ok:
             continue
         for queue, kind in _owed(call):
-            if _overlaps(call, paused.get(queue, ())):
+            if _overlaps(call, paused.get(queue, ())) or passed_over_by_lost_calls(history, call, queue):
                 continue
             judged += 1
             found = covers[queue].find(call.invoked, call.responded) if queue in covers else None

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from asynq.protocol import ops
 from asynq.task_state import TaskState
+from asynq_conformance.histories.checkers.losses import recovered_from_lost_run
 from asynq_conformance.histories.history import NEVER_ENDED
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def _entries(history: History) -> Iterator[tuple[Key, Call]]:
                 yield key, call
     for key, calls in history.recoveries.items():
         for call in calls:
-            if call.ok and call.answer and call.op.to == "pending":
+            pending = call.ok and call.answer and call.op.to == "pending"
+            if pending and not recovered_from_lost_run(history, call):
                 yield key, call
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from asynq.protocol.message import Delivery
-    from asynq_conformance.histories.history import Call
+    from asynq_conformance.histories.history import Call, LossWindow
 
 
 @frozen
@@ -125,6 +125,7 @@ _STEPS: Final[dict[type, Step]] = {
 MOST_COPIES: Final = 3
 """Most copies of a dequeue that are thought of: each makes the search longer."""
 
+_READS: Final = (ops.GetQueueStats, ops.GetTask)
 _WITHOUT_EFFECT: Final = (ops.Forward, ops.ListLostLeases, ops.PurgeCompleted, ops.UnpauseQueue, ops.Ping)
 """Operations that find nothing to do in such a queue."""
 
@@ -163,6 +164,38 @@ def copies(calls: Sequence[Call]) -> Iterator[Call]:
         if call.maybe_resent:
             copy = evolve(call, outcome=EventKind.INFO, responded=NEVER_ENDED)
             yield from repeat(copy, _further_copies(call, calls))
+
+
+def lost_effects(calls: Sequence[Call], losses: Sequence[LossWindow]) -> Iterator[Call]:
+    """What these calls may have done on a server that is replaced, and what is lost with it.
+
+    That is what calls of unknown outcome did, and further copies of calls that were sent more than once. It
+    is lost within a window: until that begins, all servers hold the same. Nobody knows the answers.
+    """
+    for call in calls:
+        if isinstance(call.op, _READS) or not call.uncertain:
+            continue
+        for loss in losses:
+            if loss.meets_effects(call):
+                effect = evolve(
+                    call,
+                    outcome=EventKind.INFO,
+                    invoked=int(max(call.invoked, loss.begin)),
+                    responded=NEVER_ENDED,
+                    resent_until=min(call.effects_end, loss.end),
+                )
+                yield from repeat(effect, max(_further_copies(call, calls), 1))
+
+
+def reads_only(call: Call, state: QueueState) -> bool:
+    """True if the call changes nothing in this state, and so nothing of it is lost with the call.
+
+    A dequeue is one of these if it takes only what later effects made pending. Refusals are none: like what
+    is acknowledged, they hold for every server that may take over.
+    """
+    if isinstance(call.op, ops.Dequeue):
+        return call.ok and not set(call.task_ids) & set(state.pending)
+    return isinstance(call.op, _READS)
 
 
 def _further_copies(call: Call, calls: Sequence[Call]) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from asynq.protocol import ops
 from asynq.task_state import TaskState
+from asynq_conformance.histories.checkers.losses import recovered_from_lost_run
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 from asynq_conformance.histories.history import MILLISECOND
 from asynq_conformance.histories.recorder import CLOCKS
@@ -68,7 +69,8 @@ def _waits(history: History) -> Iterator[tuple[Key, Call, int]]:
                 yield key, call, call.op.delay
     for key, calls in history.recoveries.items():
         for call in calls:
-            if call.ok and call.answer and call.op.to == "retry" and call.op.delay > 0:
+            waits = call.ok and call.answer and call.op.to == "retry" and call.op.delay > 0
+            if waits and not recovered_from_lost_run(history, call):
                 yield key, call, call.op.delay
 
 
