@@ -38,6 +38,8 @@ class MeasuredSystem:
     work: Callable[[WorkerOptions], Sequence[str]]
     """Command of a worker."""
     env: Mapping[str, str] = field(factory=dict)
+    fewer: int = 1
+    """How many times fewer tasks it is measured with, because it is slower."""
 
 
 def _worker(options: WorkerOptions) -> list[str]:

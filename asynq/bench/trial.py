@@ -78,7 +78,7 @@ class Trial:
 
     def tasks(self, number: int) -> int:
         """The number of tasks to use instead of `number`."""
-        return max(number // QUICK, 100) if self.quick else number
+        return max(number // (QUICK if self.quick else self.system.fewer), 100)
 
     @contextmanager
     def producer(self) -> Iterator[Child]:

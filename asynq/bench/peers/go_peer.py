@@ -63,6 +63,7 @@ class GoPeer:
         return MeasuredSystem(
             name=self.name,
             version=version[1].decode() if version else "",
+            fewer=4,
             options="hibiken/asynq, one process, all options at their defaults",
             modes=frozenset({"one", "concurrent", "fill", "now"}),
             produce=(str(executable), "produce"),

@@ -42,6 +42,7 @@ class NodePeer:
         return MeasuredSystem(
             name=self.name,
             version=json.loads(texts["package.json"])["dependencies"]["bullmq"],
+            fewer=4,
             options="Node.js, one process, completed tasks are removed",
             modes=frozenset({"one", "concurrent", "many", "fill", "now"}),
             produce=(node, str(place / "driver.mjs"), "produce"),

@@ -28,6 +28,7 @@ class PythonPeer:
     """The first is the task queue itself."""
     modes: frozenset[str]
     options: str
+    fewer: int
 
     def prepare(self, directory: Path) -> MeasuredSystem:
         """See `Peer`."""
@@ -41,6 +42,7 @@ class PythonPeer:
             name=self.name,
             version=self.requirements[0].partition("==")[2],
             options=self.options,
+            fewer=self.fewer,
             modes=self.modes,
             produce=(str(python), driver, "produce"),
             work=work,
@@ -69,42 +71,49 @@ PYTHON_PEERS = (
         name="huey",
         requirements=("huey[redis]==3.5.4", "redis==8.1.0"),
         modes=frozenset({"one", "fill", "now"}),
+        fewer=4,
         options="threads, no results; a task is removed from the store before it runs",
     ),
     PythonPeer(
         name="taskiq",
         requirements=("taskiq==0.13.0", "taskiq-redis==1.2.4", "redis==8.1.0"),
         modes=frozenset({"async", "concurrent", "fill", "now"}),
+        fewer=4,
         options="async, RedisStreamBroker with acknowledgements, prefetch as the concurrency, no results",
     ),
     PythonPeer(
         name="dramatiq",
         requirements=("dramatiq[redis]==2.2.1", "redis==8.1.0"),
         modes=frozenset({"one", "fill", "now"}),
+        fewer=4,
         options="threads in one process, default middleware and prefetch, no results",
     ),
     PythonPeer(
         name="saq",
         requirements=("saq[redis]==0.26.4", "typing-extensions"),
         modes=frozenset({"async", "concurrent", "fill", "now"}),
+        fewer=16,
         options="async, no results (ttl=-1)",
     ),
     PythonPeer(
         name="arq",
         requirements=("arq==0.28.0",),
         modes=frozenset({"async", "concurrent", "fill", "now"}),
+        fewer=16,
         options="async, no results (keep_result=0), default poll delay",
     ),
     PythonPeer(
         name="rq",
         requirements=("rq==3.0.0", "redis==8.1.0"),
         modes=frozenset({"one", "many", "fill", "now"}),
+        fewer=16,
         options="SimpleWorker, which does not fork: one task at a time whatever the concurrency; no results",
     ),
     PythonPeer(
         name="celery",
         requirements=("celery[redis]==5.7.0", "redis==8.1.0"),
         modes=frozenset({"one", "fill", "now"}),
+        fewer=16,
         options="threads in one process, prefetch multiplier 4, acknowledged early, no results",
     ),
 )

@@ -44,18 +44,21 @@ ROWS = (
         "sqlite-enqueue",
         "SQLite: enqueue, sync, one by one",
         "S1",
+        (0.25, 0.37),
     ),
     _rate(
         EnqueueScenario(mode="many", tasks=10_000, batch=BATCH, store=SQLITE),
         "sqlite-enqueue-many",
         "SQLite: enqueue_many of 1,000",
         "S50",
+        (0.18, 0.29),
     ),
     _rate(
         DrainScenario(concurrency=50, tasks=5_000, store=SQLITE),
         "sqlite-drain-50",
         "SQLite: drain, async handlers, concurrency 50",
         "S50",
+        (0.088, 0.18),
     ),
     _rate(
         EnqueueScenario(mode="one", tasks=500, store=DISK),
