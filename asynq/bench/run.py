@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from asynq.bench.trial import Scenario
 
 
+PEERS_STORE = "redis"
+"""The store that all task queues have."""
 COSTLY_EVERY = 3
 """One in this many repetitions measures the costly scenarios."""
 
@@ -109,7 +111,9 @@ class MeasurementPlan:
         """Whether the system has what the scenario needs, and has not failed in it before."""
         if system is OURS:
             return True
-        return scenario.mode in system.modes and (system.name, scenario) not in results.failures
+        if scenario.store != PEERS_STORE or scenario.mode not in system.modes:
+            return False
+        return (system.name, scenario) not in results.failures
 
     def _calibrate(self, scenario: Scenario, results: Measurements) -> dict[str, float]:
         names = {row.calibration for row in self.rows if row.scenario == scenario and row.calibration}
