@@ -24,6 +24,7 @@ from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import AwaitedCalls
 from asynq.worker.failure_log import FailureLog
 from asynq.worker.leases.extension_schedule import LeaseLost
+from asynq.worker.pending_queues import PendingQueues
 from asynq.worker.settler import SETTLE_TIMEOUT, Ending, Settler
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class Processor:
         self._fetch_errors = ErrorReporter(log, "fetching tasks")
         self._failures = FailureLog()
         self._wakeups: Wakeups | None = None
+        limits = settings.limits
+        self._pending = PendingQueues(settings.preference, limits.own.keys() | limits.shared.keys())
 
         self._active: set[Run] = set()
         """The runs whose leases are extended: from their delivery until they are settled."""
@@ -124,8 +127,9 @@ class Processor:
         """Arm these wake-ups while idle, and poll at their interval."""
         self._wakeups = wakeups
 
-    def wake(self) -> None:
-        """Fetch soon: tasks may be available."""
+    def wake(self, queue: str | None = None) -> None:
+        """Fetch soon: tasks may be available in this queue. None: in any queue."""
+        self._pending.mark(queue)
         self._fetch_wanted = True
         if self._free_slots > 0:
             self._changed.set()
@@ -219,8 +223,9 @@ class Processor:
         if self._fetch is None:
             if not self._fetching or not self._fetch_wanted or self._free_slots <= 0:
                 return None
-            orders = self._settings.preference.orders(min(self._free_slots, MAX_BATCH), self._settings.rng)
-            limits = self._settings.limits
+            count, limits = min(self._free_slots, MAX_BATCH), self._settings.limits
+            informed = self._wakeups is not None and self._wakeups.live
+            orders = self._pending.orders(count, self._settings.rng, informed=informed)
             if limits.own:
                 running = Counter(run.delivery.message.queue for run in self._runner.running)
                 orders = limits.allowed(orders, running)
@@ -261,7 +266,7 @@ class Processor:
         self._poll_timer.set(math.inf)
 
     def _poll(self) -> None:
-        self._fetch_wanted = True
+        self.wake()
         if self._wakeups and not self._free_slots:
             self._wakeups.disarm()
         self._changed.set()
@@ -273,18 +278,22 @@ class Processor:
             self._fetch_errors.failed(answer)
             if not may_be_applied(answer):
                 self._fetch = None
+            self._pending.found_all()
             self._fetch_wanted = True
             self._next_fetch_at = self._loop.time() + self._fetch_backoff.pause()
             return
         self._fetch_errors.worked()
         self._fetch_backoff.reset()
         self._fetch = None
-        self._update_wakeups(full=len(answer) == len(fetch.orders))
+        full = len(answer) == len(fetch.orders)
+        self._update_wakeups(full=full)
         # A limited queue may have been left out of an order although it has tasks: fetch until none is left.
         self._fetch_wanted |= bool(answer and self._settings.limits.own)
         # Large tasks may have been left for the next fetch, to keep the reply small.
         size = sum(len(delivery.message.payload) for delivery in answer)
-        self._fetch_wanted |= size >= DEQUEUE_SOFT_LIMIT_BYTES
+        if again := full or size >= DEQUEUE_SOFT_LIMIT_BYTES:
+            self._pending.found_all()
+        self._fetch_wanted |= again or self._pending.more
         deliveries: Sequence[Delivery] = answer
         late = self._loop.time() - self._fetch_sent_at > self._settings.lease / 1000 / 3
         if late and deliveries:
@@ -297,7 +306,6 @@ class Processor:
     def _update_wakeups(self, *, full: bool) -> None:
         """Arm the wake-ups when there are fewer tasks than slots, and disarm them when the worker is busy."""
         if full:
-            self._fetch_wanted = True
             self._busy_since = self._busy_since or self._loop.time()
         else:
             self._busy_since = None

@@ -54,16 +54,39 @@ class QueuePriority:
         """The queues, heaviest first. Queues of equal weight keep the given order."""
         return tuple(sorted(self.weights, key=lambda name: -self.weights[name]))
 
-    def orders(self, count: int, rng: Random) -> tuple[tuple[str, ...], ...]:
-        """Return an order of queues for each of `count` tasks.
+    def orders(
+        self, count: int, rng: Random, names: Sequence[str] | None = None
+    ) -> tuple[tuple[str, ...], ...]:
+        """Return an order of the queues for each of `count` tasks.
 
         Strict: always the heaviest queue first. Weighted: the first queue is drawn with probabilities
         proportional to the weights, the next one among the rest in the same way, and so on. No queue starves.
+
+        Args:
+            count: number of orders.
+            rng: source of the draws.
+            names: some of the queues, in the order of `names`. None: all of them.
         """
-        names = self.names
-        if self.strict or len(names) == 1:
-            return (names,) * count
-        return tuple(self._drawn(names, rng) for _ in range(count))
+        ranked = self.names if names is None else tuple(names)
+        if not ranked:
+            return ()
+        if self.strict or len(ranked) == 1:
+            return (ranked,) * count
+        return tuple(self._drawn(ranked, rng) for _ in range(count))
+
+    def few(self, names: Sequence[str], count: int, rng: Random, most: int) -> tuple[tuple[str, ...], ...]:
+        """Return orders like `orders`, but of at most `most` of these queues, the same ones in every order.
+
+        Weighted: the first queue of each order still has the probability that its weight gives it among
+        `names`. Orders are not drawn independently, so that their tasks come from few queues.
+        """
+        if self.strict:
+            return (tuple(names[:most]),) * count
+        weights = [self.weights[name] for name in names]
+        draws = rng.choices(names, weights, k=min(most, count))
+        drawn = tuple(dict.fromkeys(draws))
+        orders = {first: (first, *(name for name in drawn if name != first)) for first in drawn}
+        return tuple(orders[draws[place % len(draws)]] for place in range(count))
 
     def _drawn(self, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:
         # Sorting by exponential waiting times with these rates is equivalent to such draws.

@@ -89,7 +89,7 @@ class Worker:
         self._wakeups = self._make_wakeups(broker, rng)
         processor.use_wakeups(self._wakeups)
         self._forwarder = forwarder = Forwarder(
-            broker, queues, on_forwarded=self._on_pending, poll=lambda: self._wakeups.poll, time=time
+            broker, queues, on_forwarded=processor.wake, poll=lambda: self._wakeups.poll, time=time
         )
         self._recoverer = recoverer = self._make_recoverer(broker, rules, time, rng)
         self._forward_loop = IntervalLoop(
@@ -239,13 +239,10 @@ class Worker:
 
     def _on_wake(self, wake: Wake) -> None:
         if wake.tasks != "scheduled":
-            self._on_pending(wake.queue)
+            self._processor.wake(wake.queue)
             self._on_lease(wake.queue)
         if wake.tasks != "pending":
             self._on_retry(wake.queue)
-
-    def _on_pending(self, _queue: str | None) -> None:
-        self._processor.wake()
 
     def _on_lease(self, queue: str | None) -> None:
         """Leases may have been created: a queue that changes may be one from which a worker took a task."""

@@ -116,7 +116,7 @@ class Steps:
             ["default"],
             AggregationSettings(aggregate=aggregate, **{"grace": MINUTE, **rules}),
             rng=Random(1),
-            on_aggregated=lambda: None,
+            on_aggregated=lambda _: None,
             report=lambda error, _: self.errors.append(error),
         )
 

@@ -65,7 +65,7 @@ class Aggregator:
         settings: AggregationSettings,
         *,
         rng: Random,
-        on_aggregated: Callable[[], None],
+        on_aggregated: Callable[[str], None],
         report: Callable[[Exception, TaskMessage], None],
         new_id: Callable[[], str] = random_id,
     ) -> None:
@@ -76,7 +76,7 @@ class Aggregator:
             queues: the queues of the server.
             settings: how the server aggregates.
             rng: source of the jitter.
-            on_aggregated: called when an aggregate was enqueued.
+            on_aggregated: called with the queue of an aggregate that was enqueued.
             report: called with a failure and the oldest task of its set.
             new_id: creates ids of sets and tasks.
         """
@@ -167,7 +167,7 @@ class Aggregator:
                     self._back_off(key)
                     break
                 self._backoffs.pop(key, None)
-                self._on_aggregated()
+                self._on_aggregated(key[0])
         except AsynqError as error:
             self._errors.failed(error, key[0])
         except ANY_FAILURE:

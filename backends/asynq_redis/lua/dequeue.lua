@@ -67,8 +67,9 @@ end
 -- The next unused id from the head of the queue; nil at the end.
 local function following(queue)
   if queue.used == #queue.ids then
-    if queue.used >= MOST then return nil end
+    if queue.used >= MOST or queue.exhausted then return nil end
     local chunk = redis.call('LRANGE', queue.pending, -(queue.used + wanted), -(queue.used + 1))
+    queue.exhausted = #chunk < wanted
     for i = #chunk, 1, -1 do queue.ids[#queue.ids + 1] = chunk[i] end
   end
   local id = queue.ids[queue.used + 1]

@@ -1,0 +1,111 @@
+"""PendingQueues: which queues a fetch asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+import pytest
+
+from asynq.worker.pending_queues import ALL_QUEUES, MAX_QUEUES_PER_FETCH, PendingQueues
+from asynq.worker.queue_selection import QueuePriority
+
+MANY = {f"q{number:03}": 1 + number % 3 for number in range(100)}
+
+
+def pending_of(queues: Any, *limited: str, strict: bool = False) -> PendingQueues:
+    return PendingQueues(QueuePriority.of(queues, strict=strict), limited)
+
+
+def asked(pending: PendingQueues, count: int = 3, *, informed: bool = True) -> set[str]:
+    """The queues that the next fetch names; every order names all of them."""
+    orders = pending.orders(count, Random(1), informed=informed)
+    assert len(orders) in (0, count)
+    named = {frozenset(order) for order in orders}
+    assert len(named) <= 1
+    return set(next(iter(named), ()))
+
+
+def test_a_queue_without_tasks_is_asked_again_after_it_changed() -> None:
+    pending = pending_of(["a", "b", "c"])
+    assert asked(pending) == {"a", "b", "c"}
+    assert not pending.more
+    assert asked(pending) == set()
+    pending.mark("b")
+    assert pending.more
+    assert asked(pending) == {"b"}
+    pending.mark(None)
+    assert asked(pending) == {"a", "b", "c"}
+
+
+def test_a_queue_with_more_tasks_is_asked_again() -> None:
+    pending = pending_of(["a", "b"])
+    asked(pending)
+    pending.found_all()
+    assert pending.more
+    assert asked(pending) == {"a", "b"}
+
+
+def test_a_change_during_a_fetch_is_not_forgotten() -> None:
+    pending = pending_of(["a", "b"])
+    asked(pending)
+    pending.mark("a")
+    assert asked(pending) == {"a"}
+
+
+def test_without_information_all_queues_are_asked() -> None:
+    pending = pending_of(["a", "b"])
+    for _ in range(2):
+        assert asked(pending, informed=False) == {"a", "b"}
+        assert not pending.more
+
+
+def test_a_queue_with_a_limit_is_always_asked() -> None:
+    pending = pending_of(["a", "b"], "b")
+    assert asked(pending) == {"a", "b"}
+    assert asked(pending) == {"b"}
+    assert not pending.more
+
+
+def test_an_unknown_queue_is_ignored() -> None:
+    pending = pending_of(["a"])
+    pending.mark("another server's")
+    assert asked(pending) == {"a"}
+
+
+def test_a_fetch_asks_few_of_many_queues_until_all_have_been_asked() -> None:
+    pending = pending_of(MANY)
+    seen: set[str] = set()
+    while pending.more:
+        named = asked(pending, 50)
+        assert len(named) <= ALL_QUEUES
+        assert not named & seen
+        seen |= named
+    assert seen == set(MANY)
+
+
+def test_strict_priority_asks_the_heaviest_of_many_queues_first() -> None:
+    pending = pending_of(MANY, strict=True)
+    names = QueuePriority.of(MANY, strict=True).names
+    [order] = set(pending.orders(50, Random(1), informed=True))
+    assert order == names[:MAX_QUEUES_PER_FETCH]
+    [order] = set(pending.orders(50, Random(1), informed=True))
+    assert order == names[MAX_QUEUES_PER_FETCH : 2 * MAX_QUEUES_PER_FETCH]
+
+
+@pytest.mark.parametrize("count", [1, 5, 50])
+def test_first_choices_among_many_queues_follow_the_weights(count: int) -> None:
+    weights = {**MANY, "heavy": sum(MANY.values())}
+    pending, rng, first = pending_of(weights), Random(1), Counter[str]()
+    fetches = 20_000 // min(count, MAX_QUEUES_PER_FETCH)
+    for _ in range(fetches):
+        first.update(order[0] for order in pending.orders(count, rng, informed=True))
+        pending.found_all()
+    assert first["heavy"] / first.total() == pytest.approx(1 / 2, abs=0.02)
+    by_weight = Counter[int]()
+    for name, weight in MANY.items():
+        by_weight[weight] += first[name]
+    for weight in (1, 2, 3):
+        share = sum(one for one in MANY.values() if one == weight) / sum(weights.values())
+        assert by_weight[weight] / first.total() == pytest.approx(share, abs=0.02)
