@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterable
     from random import Random
 
+    from asynq.worker.queue_limits import QueueLimits
     from asynq.worker.queue_selection import QueuePriority
 
 MAX_QUEUES_PER_FETCH = 8
@@ -23,14 +25,17 @@ class PendingQueues:
 
     Args:
         preference: the queues with their priorities.
-        limited: queues that may have tasks although a fetch returned none of them.
+        limits: limits on the runs of queues. A queue with a limit may always have tasks.
+        rng: source of the draws.
     """
 
-    def __init__(self, preference: QueuePriority, limited: Collection[str]) -> None:
+    def __init__(self, preference: QueuePriority, limits: QueueLimits, rng: Random) -> None:
         self._preference = preference
+        self._limits = limits
+        self._rng = rng
         self._names = preference.names
         self._ranks = {name: rank for rank, name in enumerate(self._names)}
-        self._limited = frozenset(limited)
+        self._limited = frozenset(limits.own) | frozenset(limits.shared)
         self._marked = set(self._names)
         self._asked: frozenset[str] = frozenset()
 
@@ -41,14 +46,15 @@ class PendingQueues:
         elif queue in self._ranks:
             self._marked.add(queue)
 
-    def orders(self, count: int, rng: Random, *, informed: bool) -> tuple[tuple[str, ...], ...]:
-        """The orders of the next fetch, one for each of `count` tasks. Empty if no queue may have tasks.
+    def orders(self, count: int, running: Iterable[str], *, informed: bool) -> tuple[tuple[str, ...], ...]:
+        """The orders of the next fetch, at most one for each of `count` tasks.
 
-        Every order names the same queues.
+        There are none if no queue may have tasks. All orders name the same queues, except for queues at their
+        limit.
 
         Args:
             count: number of wanted tasks.
-            rng: source of the draws.
+            running: the queue of each run of this server.
             informed: whether `mark` is called for every queue that gets tasks. If not, the fetch asks all.
         """
         if informed:
@@ -56,12 +62,12 @@ class PendingQueues:
         else:
             names = list(self._names)
         if informed and len(names) > ALL_QUEUES and not self._limited:
-            orders = self._preference.few(names, count, rng, MAX_QUEUES_PER_FETCH)
+            orders = self._preference.few(names, count, self._rng, MAX_QUEUES_PER_FETCH)
         else:
-            orders = self._preference.orders(count, rng, names)
+            orders = self._preference.orders(count, self._rng, names)
         self._asked = frozenset(orders[0] if orders else ()) - self._limited
         self._marked -= self._asked
-        return orders
+        return self._limits.allowed(orders, Counter(running)) if self._limits.own else orders
 
     def found_all(self) -> None:
         """The fetch returned what it asked for, or failed: the queues that it asked may have more."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from asynq.errors import AsynqError, LeaseLostError
@@ -90,8 +89,7 @@ class Processor:
         self._fetch_errors = ErrorReporter(log, "fetching tasks")
         self._failures = FailureLog()
         self._wakeups: Wakeups | None = None
-        limits = settings.limits
-        self._pending = PendingQueues(settings.preference, limits.own.keys() | limits.shared.keys())
+        self._pending = PendingQueues(settings.preference, settings.limits, settings.rng)
 
         self._active: set[Run] = set()
         """The runs whose leases are extended: from their delivery until they are settled."""
@@ -223,17 +221,14 @@ class Processor:
         if self._fetch is None:
             if not self._fetching or not self._fetch_wanted or self._free_slots <= 0:
                 return None
-            count, limits = min(self._free_slots, MAX_BATCH), self._settings.limits
+            count, settings = min(self._free_slots, MAX_BATCH), self._settings
+            running = (run.delivery.message.queue for run in self._runner.running)
             informed = self._wakeups is not None and self._wakeups.live
-            orders = self._pending.orders(count, self._settings.rng, informed=informed)
-            if limits.own:
-                running = Counter(run.delivery.message.queue for run in self._runner.running)
-                orders = limits.allowed(orders, running)
+            orders = self._pending.orders(count, running, informed=informed)
             if not orders:
                 return None
-            self._fetch = Dequeue(
-                orders=orders, token=self._token(), lease=self._settings.lease, limits=limits.shared
-            )
+            shared = settings.limits.shared
+            self._fetch = Dequeue(orders=orders, token=self._token(), lease=settings.lease, limits=shared)
             self._fetch_sent_at = self._loop.time()
             self._fetch_mark = self._time.mark()
         return self._fetch

@@ -9,18 +9,20 @@ from typing import Any
 import pytest
 
 from asynq.worker.pending_queues import ALL_QUEUES, MAX_QUEUES_PER_FETCH, PendingQueues
+from asynq.worker.queue_limits import QueueLimits
 from asynq.worker.queue_selection import QueuePriority
 
 MANY = {f"q{number:03}": 1 + number % 3 for number in range(100)}
 
 
 def pending_of(queues: Any, *limited: str, strict: bool = False) -> PendingQueues:
-    return PendingQueues(QueuePriority.of(queues, strict=strict), limited)
+    limits = QueueLimits(own={}, shared=dict.fromkeys(limited, 1))
+    return PendingQueues(QueuePriority.of(queues, strict=strict), limits, Random(1))
 
 
 def asked(pending: PendingQueues, count: int = 3, *, informed: bool = True) -> set[str]:
     """The queues that the next fetch names; every order names all of them."""
-    orders = pending.orders(count, Random(1), informed=informed)
+    orders = pending.orders(count, (), informed=informed)
     assert len(orders) in (0, count)
     named = {frozenset(order) for order in orders}
     assert len(named) <= 1
@@ -68,6 +70,15 @@ def test_a_queue_with_a_limit_is_always_asked() -> None:
     assert not pending.more
 
 
+def test_a_queue_at_its_limit_is_left_out() -> None:
+    limits = QueueLimits(own={"b": 1}, shared={})
+    pending = PendingQueues(QueuePriority.of(["a", "b"], strict=True), limits, Random(1))
+    assert pending.orders(2, (), informed=True) == (("a", "b"), ("a",))
+    pending.found_all()
+    assert pending.orders(2, ("b",), informed=True) == (("a",), ("a",))
+    assert pending.orders(2, ("b",), informed=True) == ()
+
+
 def test_an_unknown_queue_is_ignored() -> None:
     pending = pending_of(["a"])
     pending.mark("another server's")
@@ -88,19 +99,19 @@ def test_a_fetch_asks_few_of_many_queues_until_all_have_been_asked() -> None:
 def test_strict_priority_asks_the_heaviest_of_many_queues_first() -> None:
     pending = pending_of(MANY, strict=True)
     names = QueuePriority.of(MANY, strict=True).names
-    [order] = set(pending.orders(50, Random(1), informed=True))
+    [order] = set(pending.orders(50, (), informed=True))
     assert order == names[:MAX_QUEUES_PER_FETCH]
-    [order] = set(pending.orders(50, Random(1), informed=True))
+    [order] = set(pending.orders(50, (), informed=True))
     assert order == names[MAX_QUEUES_PER_FETCH : 2 * MAX_QUEUES_PER_FETCH]
 
 
 @pytest.mark.parametrize("count", [1, 5, 50])
 def test_first_choices_among_many_queues_follow_the_weights(count: int) -> None:
     weights = {**MANY, "heavy": sum(MANY.values())}
-    pending, rng, first = pending_of(weights), Random(1), Counter[str]()
+    pending, first = pending_of(weights), Counter[str]()
     fetches = 20_000 // min(count, MAX_QUEUES_PER_FETCH)
     for _ in range(fetches):
-        first.update(order[0] for order in pending.orders(count, rng, informed=True))
+        first.update(order[0] for order in pending.orders(count, (), informed=True))
         pending.found_all()
     assert first["heavy"] / first.total() == pytest.approx(1 / 2, abs=0.02)
     by_weight = Counter[int]()
