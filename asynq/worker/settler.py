@@ -12,7 +12,7 @@ from asynq.errors import AsynqError, LeaseLostError
 from asynq.errors.text import error_text
 from asynq.handlers.outcome import Failed
 from asynq.protocol.answers import is_final, may_be_applied
-from asynq.protocol.ops import Archive, Requeue, Retry
+from asynq.protocol.ops import Archive, Done, Requeue, Retry
 from asynq.runtime.backoff import Backoff
 from asynq.runtime.error_reporter import ErrorReporter
 from asynq.runtime.logs import get_logger
@@ -136,7 +136,9 @@ class Settler:
 
     def _recorded(self, ending: Ending) -> None:
         op = ending.op
-        if isinstance(op, Requeue):
+        if isinstance(op, Done):
+            pass  # by far the most frequent, and each further check costs as much as all of this
+        elif isinstance(op, Requeue):
             log_put_back(op)
         elif isinstance(op, Retry):
             self._settings.retried(op.delivery.message.queue)
