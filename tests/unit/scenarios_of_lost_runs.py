@@ -43,100 +43,61 @@ def delivered_again_after_the_window(history: HistoryBuilder) -> History:
     return delivered_twice(history)
 
 
-@scenario(a_lease_is_exclusive, "HeldTwice")
-def delivered_again_although_the_enqueue_was_acknowledged(history: HistoryBuilder) -> History:
-    history.may_undo(100, 1000)
-    history.enqueue("a", (110, 120))
-    history.enqueue("b", (110, 120), "info")
-    history.dequeue((130, 140), "a", token="one")
-    history.dequeue((2010, 2011), "a", token="two")
-    return history.finish()
-
-
-@scenario(a_lease_is_exclusive, "HeldTwice")
-def delivered_again_long_after_the_last_copy(history: HistoryBuilder) -> History:
-    history.may_undo(100, 1000)
-    history.enqueue("a", (0, 5), resent_until=50)
-    history.dequeue((130, 140), "a", token="one")
-    history.dequeue((200, 210), "a", token="two")
-    return history.finish()
-
-
-@scenario(a_lease_is_exclusive, "HeldTwice")
-def delivered_again_before_an_uncertain_requeue(history: HistoryBuilder) -> History:
+@scenario(a_lease_is_exclusive)
+def delivered_again_after_the_lease_was_lost(history: HistoryBuilder) -> History:
     history.may_undo(100, 1000)
     history.enqueue("a", (0, 1))
     history.dequeue((130, 140), "a", token="one")
-    history.dequeue((200, 210), "a", token="two")
-    history.end(ops.Requeue, "a", (300, 310), "info", token="one")
-    return history.finish()
-
-
-@scenario(a_lease_is_exclusive, "HeldTwice")
-def delivered_again_after_an_uncertain_end(history: HistoryBuilder) -> History:
-    history.may_undo(100, 1000)
-    history.dequeue((10, 20), "a", token="one")
-    history.end(ops.Done, "a", (110, 120), "info", token="one")
-    history.dequeue((130, 140), "a", token="two")
-    history.dequeue((200, 210), "a", token="three")
-    return history.finish()
-
-
-def forwarded(history: HistoryBuilder, *, delay: int | None, lock: str = "") -> None:
-    """A task is delivered after a Forward of unknown outcome."""
-    history.may_undo(100, 1000)
-    history.enqueue("a", (0, 1), delay=delay, lock=lock, until="start")
-    history.call(ops.Forward(queue="q"), (110, 120), "?", "info")
-    history.dequeue((130, 140), "a", token="one")
-
-
-@scenario(a_lease_is_exclusive)
-def delivered_again_after_a_move_was_lost(history: HistoryBuilder) -> History:
-    forwarded(history, delay=50)
-    history.call(ops.Forward(queue="q"), (2000, 2001), 1)
     history.dequeue((2010, 2011), "a", token="two")
     return history.finish()
 
 
 @scenario(a_lease_is_exclusive, "HeldTwice")
-def delivered_again_although_it_did_not_wait(history: HistoryBuilder) -> History:
-    forwarded(history, delay=None)
+def delivered_again_after_a_lease_from_before_the_window(history: HistoryBuilder) -> History:
+    history.may_undo(100, 1000)
+    history.enqueue("a", (0, 1))
+    history.dequeue((50, 60), "a", token="one")
     history.dequeue((2010, 2011), "a", token="two")
+    return history.finish()
+
+
+def locked_after_a_start(history: HistoryBuilder, start: Times) -> History:
+    """A task whose start releases its lock is delivered, and the lock is then found taken."""
+    history.may_undo(100, 1000)
+    history.enqueue("a", (0, 1), lock="l", until="start")
+    history.dequeue(start, "a", token="one")
+    history.enqueue("b", (2000, 2001), "fail", lock="l")
     return history.finish()
 
 
 @scenario(a_lock_has_one_owner)
 def locked_after_a_start_that_was_lost(history: HistoryBuilder) -> History:
-    forwarded(history, delay=50, lock="l")
-    history.enqueue("b", (2000, 2001), "fail", lock="l")
-    return history.finish()
+    return locked_after_a_start(history, (130, 140))
 
 
 @scenario(a_lock_has_one_owner, "RefusedByNobody")
 def locked_after_a_start_that_lasted(history: HistoryBuilder) -> History:
-    forwarded(history, delay=None, lock="l")
-    history.enqueue("b", (2000, 2001), "fail", lock="l")
-    return history.finish()
+    return locked_after_a_start(history, (50, 60))
 
 
-def extended_after_a_later_run(history: HistoryBuilder, outcome: Outcome) -> History:
+def extended_after_a_later_run(history: HistoryBuilder, later: Times) -> History:
     history.may_undo(100, 1000)
     history.enqueue("a", (0, 1))
     history.dequeue((10, 20), "a", token="one")
-    history.end(ops.Requeue, "a", (110, 120), outcome, token="one")
-    history.dequeue((130, 140), "a", token="two")
+    history.end(ops.Requeue, "a", (30, 40), token="one")
+    history.dequeue(later, "a", token="two")
     history.call(ops.ExtendLease(lease=delivery("a", "one").lease, duration=9), (2000, 2001))
     return history.finish()
 
 
 @scenario(stale_runs_are_refused)
-def extended_after_the_requeue_was_lost(history: HistoryBuilder) -> History:
-    return extended_after_a_later_run(history, "info")
+def extended_after_a_later_run_that_was_lost(history: HistoryBuilder) -> History:
+    return extended_after_a_later_run(history, (130, 140))
 
 
 @scenario(stale_runs_are_refused, "StaleWrite")
-def extended_although_the_requeue_was_acknowledged(history: HistoryBuilder) -> History:
-    return extended_after_a_later_run(history, "ok")
+def extended_after_a_later_run_before_the_window(history: HistoryBuilder) -> History:
+    return extended_after_a_later_run(history, (50, 60))
 
 
 def passed_over(history: HistoryBuilder) -> History:
@@ -171,11 +132,13 @@ def passed_over_although_nothing_was_taken(history: HistoryBuilder) -> History:
     return history.finish()
 
 
-def recovered(history: HistoryBuilder, recovery: Times, take: Outcome = "info") -> History:
-    """A task is recovered from a run that nobody knows of, and is then delivered at once."""
+def recovered(
+    history: HistoryBuilder, recovery: Times, take: Times = (110, 120), outcome: Outcome = "info"
+) -> History:
+    """A task is recovered from a run, and is then delivered at once."""
     history.may_undo(100, 1000)
     history.enqueue("a", (0, 1))
-    history.dequeue((110, 120), *(["a"] if take == "ok" else []), token="one", lease=200, outcome=take)
+    history.dequeue(take, *(["a"] if outcome == "ok" else []), token="one", lease=200, outcome=outcome)
     history.recover("a", recovery, to="retry", delay=5000)
     history.dequeue((2000, 2010), "a", token="two")
     history.end(ops.Done, "a", (2020, 2021), token="two")
@@ -197,8 +160,14 @@ def recovered_after_the_window(history: HistoryBuilder) -> History:
 
 @scenario(nothing_is_early_or_forgotten, "Early")
 @scenario(counters_count_what_happened, "Miscounted", "Miscounted")
-def recovered_from_a_run_that_was_certain(history: HistoryBuilder) -> History:
-    return recovered(history, (500, 510), take="ok")
+def recovered_from_a_run_before_the_window(history: HistoryBuilder) -> History:
+    return recovered(history, (500, 510), take=(50, 60), outcome="ok")
+
+
+@scenario(nothing_is_early_or_forgotten)
+@scenario(counters_count_what_happened)
+def recovered_from_a_run_whose_lease_was_lost(history: HistoryBuilder) -> History:
+    return recovered(history, (500, 510), outcome="ok")
 
 
 @scenario(nothing_is_early_or_forgotten)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, ClassVar
 
 from asynq.protocol import ops
-from asynq_conformance.histories.checkers.losses import handed_out_by_lost_calls
+from asynq_conformance.histories.checkers.losses import may_lose_lease
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 from asynq_conformance.histories.history import MILLISECOND
 
@@ -55,7 +55,7 @@ def a_lease_is_exclusive(history: History) -> Verdict:
         if len(handings) < 2 and not recoveries:
             continue
         for handing in handings:
-            if handed_out_by_lost_calls(history, handing):
+            if may_lose_lease(history, handing):
                 continue
             judged += 1
             until = _surely_held_until(history, key, handing, extensions)
@@ -117,7 +117,7 @@ def stale_runs_are_refused(history: History) -> Verdict:
         first = min(own, key=lambda handing: handing.responded)
         for other in handings:
             later = other.delivery.token != token and first.before(other.call)
-            if later and other.call.before(call) and not handed_out_by_lost_calls(history, other):
+            if later and other.call.before(call) and not may_lose_lease(history, other):
                 violations.append(StaleWrite(queue=key[0], task_id=key[1], calls=(first, other.call, call)))
                 break
     return Verdict(tuple(violations), judged)

@@ -16,7 +16,7 @@ from asynq_conformance.histories.checkers.queue_model import (
     lost_effects,
     modelled,
     queues_of,
-    reads_only,
+    unconfirmed,
     without_effect,
 )
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
@@ -44,22 +44,18 @@ class _GivenUpError(Exception):
 
 
 @frozen
-class Branch:
-    """What a queue holds on a server that is replaced by one that lacks its last operations."""
-
-    fork: QueueState
-    """What both held at last."""
-    state: QueueState
-
-
-@frozen
 class Situation:
     """Where a search has arrived."""
 
     state: QueueState = field(factory=QueueState)
     """What the queue holds."""
-    lost: Branch | None = None
-    """What is lost; None: nothing yet."""
+    lost: QueueState | None = None
+    """What it holds on a server that is replaced by one without the last operations; None: nothing is."""
+
+    @property
+    def shown(self) -> QueueState:
+        """What the server that is replaced shows."""
+        return self.state if self.lost is None else self.lost
 
 
 @frozen(eq=False)
@@ -80,11 +76,10 @@ class Window:
         state = after(situation.state, call, answer)
         if state is not None:
             yield evolve(situation, state=state)
-        lost = situation.lost
-        if lost and any(loss.meets_answer(call) for loss in self.losses) and reads_only(call, lost.fork):
-            shown = after(lost.state, call, answer)
+        if unconfirmed(call) and any(loss.meets_answer(call) for loss in self.losses):
+            shown = after(situation.shown, call, answer)
             if shown is not None:
-                yield evolve(situation, lost=evolve(lost, state=shown))
+                yield evolve(situation, lost=shown)
 
 
 def small_queues_are_linearizable(history: History) -> Verdict:
@@ -93,7 +88,8 @@ def small_queues_are_linearizable(history: History) -> Verdict:
 
     Calls whose end is not known may stand anywhere after their beginning, or nowhere; so may further copies
     of a call that was sent more than once, while they may take effect. In a loss window these may also be
-    lost with the server that is replaced, after it has shown them: a read explained by it proves nothing.
+    lost with the server that is replaced, after it has shown them: a read explained by it proves nothing. The
+    leases that it granted last may be lost as well.
     """
     by_queue: dict[str, list[Call]] = defaultdict(list)
     for call in history.calls:
@@ -137,14 +133,13 @@ def _shortest(window: Window) -> Window:
 
 def explained(window: Window) -> bool:
     """True if there is such an order. _GivenUpError when the search grows too big."""
-    if _ordered(window, ()):
+    if _ordered(evolve(window, losses=()), ()):
         return True
-    lost = list(lost_effects(window.calls, window.losses))
-    return bool(lost) and _ordered(window, lost)
+    return bool(window.losses) and _ordered(window, list(lost_effects(window.calls, window.losses)))
 
 
 def _ordered(window: Window, lost: Sequence[Call]) -> bool:
-    """True if there is an order; only reads in a loss window may show the lost effects."""
+    """True if there is an order; only reads and dequeues in a loss window may show the lost effects."""
     kept = [*window.calls, *copies(window.calls)]
     calls = [*kept, *lost]
     extra = calls[len(window.calls) :]
@@ -176,7 +171,6 @@ def _ordered(window: Window, lost: Sequence[Call]) -> bool:
 
 def _lost(situation: Situation, call: Call) -> Iterator[Situation]:
     """After the call took effect on the server that is replaced, and nowhere else."""
-    branch = situation.lost or Branch(situation.state, situation.state)
-    state = after(branch.state, call, UNKNOWN)
+    state = after(situation.shown, call, UNKNOWN)
     if state is not None:
-        yield evolve(situation, lost=evolve(branch, state=state))
+        yield evolve(situation, lost=state)

@@ -10,7 +10,7 @@ from attrs import frozen
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
 from asynq.protocol import ops
 from asynq_conformance.histories.checkers.existence import endings
-from asynq_conformance.histories.checkers.losses import handed_out_by_lost_calls
+from asynq_conformance.histories.checkers.losses import may_lose_lease
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 from asynq_conformance.histories.history import MILLISECOND, NEVER_ENDED
 
@@ -167,9 +167,7 @@ def _surely_released(history: History, owner: Call, before: Call) -> bool:
     last = max(maker.effects_end for maker in makers) if made > 1 else 0
     started = history.handings.get(key, ()) if unique.until == "start" else ()
     return any(
-        handing.call.before(before)
-        and handing.call.invoked > last
-        and not handed_out_by_lost_calls(history, handing)
+        handing.call.before(before) and handing.call.invoked > last and not may_lose_lease(history, handing)
         for handing in started
     )
 

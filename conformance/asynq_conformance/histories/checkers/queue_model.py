@@ -187,15 +187,12 @@ def lost_effects(calls: Sequence[Call], losses: Sequence[LossWindow]) -> Iterato
                 yield from repeat(effect, max(_further_copies(call, calls), 1))
 
 
-def reads_only(call: Call, state: QueueState) -> bool:
-    """True if the call changes nothing in this state, and so nothing of it is lost with the call.
+def unconfirmed(call: Call) -> bool:
+    """True if no replica confirms what the answer says: reads, and dequeues, whose leases may be lost.
 
-    A dequeue is one of these if it takes only what later effects made pending. Refusals are none: like what
-    is acknowledged, they hold for every server that may take over.
+    Refusals are confirmed: like what is acknowledged, they hold for every server that may take over.
     """
-    if isinstance(call.op, ops.Dequeue):
-        return call.ok and not set(call.task_ids) & set(state.pending)
-    return isinstance(call.op, _READS)
+    return isinstance(call.op, _READS) or (isinstance(call.op, ops.Dequeue) and call.ok)
 
 
 def _further_copies(call: Call, calls: Sequence[Call]) -> int:
