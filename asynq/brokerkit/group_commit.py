@@ -170,6 +170,8 @@ class GroupCommit:
             # Callers that have their answers may drop the broker, which must not be kept alive here.
             del calls
             _deliver(callers, results)
+            # The traceback of an error leads to this frame, which must not refer to the error in turn.
+            del callers, results
 
     def _gather(self) -> list[_Call]:
         """Return the calls of one transaction, in the order in which they came."""
@@ -195,7 +197,10 @@ def _results(calls: Sequence[_Call]) -> Sequence[_Result]:
             return [run(calls[0].ops)]
         answers = run([op for call in calls for op in call.ops])
     except Exception as error:  # noqa: BLE001 - it is raised in the callers
-        return [error] if len(calls) == 1 else [copy.copy(error) for _ in calls]
+        number = len(calls)
+        # This frame is part of the error's traceback, and a call refers to the error that it gets.
+        del calls
+        return [error] if number == 1 else [copy.copy(error) for _ in range(number)]
     results: list[_Result] = []
     start = 0
     for call in calls:

@@ -37,6 +37,10 @@ class Patient(RedisBroker):
         super().__init__(url, budget=HOUR, connect_timeout=HOUR, socket_timeout=HOUR)
         self.asked = 0
 
+    async def aexecute(self, op: Op[Any], /) -> Any:
+        self.asked += 1
+        return await super().aexecute(op)
+
     async def aexecute_many(self, ops: Sequence[Op[Any]], /) -> Any:
         self.asked += 1
         return await super().aexecute_many(ops)
