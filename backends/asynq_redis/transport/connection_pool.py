@@ -111,11 +111,12 @@ class ConnectionPool:
                     try:
                         pooled = self._idle.pop()
                     except IndexError:
-                        pooled = await self._connect(limit)
-                        break
-                    if pooled.link.usable():
+                        pooled = None
+                    if pooled is None or pooled.link.usable():
                         break
                     await self._drop(pooled.link.connection)
+                if pooled is None:  # not where it is found out: that error would hide the cause of another
+                    pooled = await self._connect(limit)
             except redis_errors.CONNECTION_ERRORS as error:
                 self._raise_if_permanent(error)
                 return Exchange(replies=[], error=error)
