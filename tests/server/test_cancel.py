@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+import redis
 
 from asynq import AsyncInspector, Context, Task, TaskState
 from tests.server.conftest import ServerLab, open_broker
@@ -63,12 +64,16 @@ async def test_a_task_that_is_not_running_is_not_cancelled(lab: ServerLab) -> No
 
 
 async def test_a_worker_in_another_process_receives_a_cancellation(
-    shared: ServerLab, start_worker: Callable[..., Worker]
+    shared: ServerLab, shared_url: str, start_worker: Callable[..., Worker]
 ) -> None:
     # It would see the record when it extends the lease, in twenty minutes.
     worker = start_worker(lease=3600)
     task_id = await shared.enqueue("wait")
     await aeventually(lambda: worker.runs)
+    if shared_url.startswith("redis"):  # it may run its first task before it has subscribed
+        client = redis.Redis.from_url(shared_url)
+        await aeventually(lambda: client.pubsub_numsub("asynq:cancel")[0][1])
+        client.close()
     assert await AsyncInspector(shared.broker).cancel(task_id)
     await shared.reaches(task_id, TaskState.ARCHIVED)
 
