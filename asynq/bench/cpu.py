@@ -10,24 +10,28 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 def descendants(pid: int) -> list[int]:
     """The running children of a process, and theirs. Empty on systems without /proc."""
-    found: list[int] = []
-    for task in Path("/proc", str(pid), "task").glob("*/children"):
-        try:
-            children = [int(word) for word in task.read_text().split()]
-        except OSError:
-            continue
-        for child in children:
-            found += [child, *descendants(child)]
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        if fields := _fields(stat):
+            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found = list(children.get(pid, ()))
+    for child in found:
+        found += children.get(child, ())
     return found
 
 
 def cpu_seconds(pid: int) -> float:
     """CPU time of a process, without its children. 0 if it has ended."""
+    fields = _fields(Path("/proc", str(pid), "stat"))
+    return (int(fields[11]) + int(fields[12])) / _TICK if fields else 0.0
+
+
+def _fields(stat: Path) -> list[str]:
+    """The fields of a stat file after the name of the program. None of a process that has ended."""
     try:
-        fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+        return stat.read_text().rpartition(")")[2].split()
     except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / _TICK
+        return []
 
 
 def helpers_cpu_seconds(pid: int) -> float:

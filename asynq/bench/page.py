@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 UTILISATION = 0.6
-"""Share of a core that the sizes in the page plan with."""
+"""Share of the capacity that the sizes in the page plan with."""
 RATES = (1_000, 10_000, 50_000)
 """Tasks a second in the table of sizes."""
 BACKLOG = 1_000_000
@@ -112,11 +112,13 @@ def _systems(report: Mapping[str, Any]) -> str:
 
 def _sizes(medians: Mapping[str, float]) -> str:
     """Processes and servers for some rates, from what a task costs."""
-    worker, redis = medians["cpu-worker-50"], medians["cpu-redis-50"]
+    # A worker also waits for Redis, so its CPU time alone would promise too much.
+    worker = min(medians["drain-50"], 1e6 / medians["cpu-worker-50"])
+    redis = 1e6 / medians["cpu-redis-50"]
     traffic, memory = medians["redis-bytes-50"], medians["redis-memory"]
 
-    def cores(rate: int, microseconds: float) -> int:
-        return math.ceil(rate * microseconds / 1e6 / UTILISATION)
+    def needed(rate: int, capacity: float) -> int:
+        return math.ceil(rate / capacity / UTILISATION)
 
     return _table(
         [
@@ -129,8 +131,8 @@ def _sizes(medians: Mapping[str, float]) -> str:
         (
             [
                 f"{rate:,}",
-                str(cores(rate, worker)),
-                str(cores(rate, redis)),
+                str(needed(rate, worker)),
+                str(needed(rate, redis)),
                 f"{number(rate * traffic * 8 / 1e6)} Mbit/s",
                 f"{number(BACKLOG * memory / 1e9)} GB",
             ]

@@ -22,50 +22,60 @@ if TYPE_CHECKING:
 FLOOR_MISSED = 1
 """Exit status if the median of a row misses its floor."""
 
+STDOUT = "-"
+"""In place of a file."""
 WIDTH = 200
 """Columns of the table in a file or pipe."""
 
 
+BrokerURL = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        "-b",
+        metavar="URL",
+        help="An empty Redis database, which is emptied again. [default: a redis-server of its own]",
+    ),
+]
+Rows = Annotated[
+    str, typer.Option("--rows", metavar="GLOB", help="Only rows with such names. Several: with commas.")
+]
+Repetitions = Annotated[
+    int | None, typer.Option("--repetitions", "-n", min=1, help="Measurements per row. [default: 3]")
+]
+Compare = Annotated[
+    str | None,
+    typer.Option("--compare", metavar="NAMES", help="Also measure these task queues, with commas, or all."),
+]
+PeersDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--peers-dir",
+        file_okay=False,
+        help="Where the task queues of --compare are installed. [default: the user's cache]",
+    ),
+]
+JSONFile = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout.")
+]
+SVGFile = Annotated[
+    Path | None, typer.Option("--svg", metavar="FILE", dir_okay=False, help="Write a chart as SVG.")
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Few tasks, one repetition: shows that it works, not how fast.")
+]
+
+
 def bench(
     *,
-    broker: Annotated[
-        str | None,
-        typer.Option(
-            "--broker",
-            "-b",
-            metavar="URL",
-            help="An empty Redis database, which is emptied again. [default: a redis-server of its own]",
-        ),
-    ] = None,
-    rows: Annotated[
-        str, typer.Option("--rows", metavar="GLOB", help="Only rows with such names. Several: with commas.")
-    ] = "*",
-    repetitions: Annotated[
-        int | None, typer.Option("--repetitions", "-n", min=1, help="Measurements per row. [default: 3]")
-    ] = None,
-    compare: Annotated[
-        str | None,
-        typer.Option(
-            "--compare", metavar="NAMES", help="Also measure these task queues, with commas, or all."
-        ),
-    ] = None,
-    peers_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--peers-dir",
-            file_okay=False,
-            help="Where the task queues of --compare are installed. [default: the user's cache]",
-        ),
-    ] = None,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - is stdout.")
-    ] = None,
-    svg_file: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", dir_okay=False, help="Write a chart as SVG.")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Few tasks, one repetition: shows that it works, not how fast.")
-    ] = False,
+    broker: BrokerURL = None,
+    rows: Rows = "*",
+    repetitions: Repetitions = None,
+    compare: Compare = None,
+    peers_dir: PeersDir = None,
+    json_file: JSONFile = None,
+    svg_file: SVGFile = None,
+    quick: Quick = False,
 ) -> None:
     """Measure the speed of this library.
 
@@ -75,6 +85,9 @@ def bench(
     from asynq.bench.benchmark import Benchmark
     from asynq.bench.peers.peer import default_directory
 
+    for option, file in (("--json", json_file), ("--svg", svg_file)):
+        if file is not None and file != STDOUT and not Path(file).absolute().parent.is_dir():
+            raise usage_error(f"{option}: there is no directory {str(Path(file).parent)!r}")
     prepared = Benchmark(
         rows=_chosen_rows(rows),
         broker_url=broker,
@@ -122,7 +135,7 @@ def _show(prepared: Benchmark, json_file: str | None, svg_file: Path | None) -> 
     from asynq.runtime.safe_text import shown
 
     # With --json -, stdout contains nothing but JSON.
-    console = Console(file=sys.stderr if json_file == "-" else sys.stdout)
+    console = Console(file=sys.stderr if json_file == STDOUT else sys.stdout)
     if not console.is_terminal:
         console.width = WIDTH
     try:
@@ -136,7 +149,7 @@ def _show(prepared: Benchmark, json_file: str | None, svg_file: Path | None) -> 
     print_report(console, report)
     if json_file is not None:
         text = json.dumps(report.as_json(), indent=2)
-        if json_file == "-":
+        if json_file == STDOUT:
             typer.echo(text)
         else:
             Path(json_file).write_text(text + "\n")

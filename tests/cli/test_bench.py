@@ -113,6 +113,14 @@ def test_an_unknown_row_is_refused() -> None:
     assert "enqueue-many" in ended.stderr
 
 
+@pytest.mark.parametrize("option", ["--json", "--svg"])
+def test_a_directory_that_is_missing_is_refused_before_anything_is_measured(option: str) -> None:
+    ended = bench("--rows", "drain-50", option, "missing/file")
+    assert ended.returncode == 2
+    assert f"{option}: there is no directory 'missing'" in ended.stderr
+    assert ended.stdout == ""
+
+
 def test_a_broker_that_is_not_redis_is_refused() -> None:
     ended = bench("--rows", "drain-50", "--broker", "memory://")
     assert ended.returncode == 2

@@ -52,7 +52,7 @@ ROWS = tuple(
         figure=figure,
     )
     for name, title, figure in (
-        ("import", "`import asynq`", "import"),
-        ("help", "`asynq --help`", "help"),
+        ("import", "import of the package", "import"),
+        ("help", "the command with --help", "help"),
     )
 )
