@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ import pytest
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.servers import RedisServer
 
 BENCH = [sys.executable, "-m", "asynq", "bench"]
@@ -81,25 +84,36 @@ def test_a_database_with_keys_is_refused(redis_server: RedisServer) -> None:
     assert redis_server.client.get("mine") == b"1"
 
 
-@needs_redis_tools
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_benchmark_leaves_no_process_behind(number: signal.Signals) -> None:
-    with subprocess.Popen([*BENCH, "--rows", "pickup-p50"], stdout=subprocess.PIPE, text=True) as process:
+@contextmanager
+def measuring(scratch: Path) -> Iterator[subprocess.Popen[str]]:
+    """A benchmark that has begun to measure. Its temporary files are below `scratch`."""
+    with subprocess.Popen(
+        [*BENCH, "--rows", "pickup-p50"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**environment(), "TMPDIR": str(scratch)},
+    ) as process:
         assert process.stdout is not None
         assert "pickup-p50" in process.stdout.readline()
+        yield process
+
+
+@needs_redis_tools
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_benchmark_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
+    with measuring(tmp_path) as process:
         eventually(lambda: len(children_of(process.pid)) >= 3)
         children = children_of(process.pid)
         process.send_signal(number)
         process.communicate(timeout=30)
         assert process.returncode == 130
     eventually(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()])
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_redis_tools
-def test_a_killed_benchmark_leaves_no_server_behind() -> None:
-    with subprocess.Popen([*BENCH, "--rows", "pickup-p50"], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert "pickup-p50" in process.stdout.readline()
+def test_a_killed_benchmark_leaves_no_server_behind(tmp_path: Path) -> None:
+    with measuring(tmp_path) as process:
         children = children_of(process.pid)
         assert children
         process.kill()

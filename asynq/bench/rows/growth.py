@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from asynq.bench.trial import Scenario, Trial
 
 TASKS = 6_000
+MEANWHILE = 40_000
+"""Tasks that are drained beside a backlog: for longer than the periods of a worker's loops."""
 CONCURRENCY = 50
 
 
@@ -62,7 +64,7 @@ class BacklogScenario:
         return {"both_us": many / few}
 
     def _cost(self, trial: Trial, waiting: int) -> float:
-        tasks = trial.tasks(TASKS)
+        tasks = trial.tasks(MEANWHILE)
         trial.store.reset()
         with trial.producer() as producer:
             producer.ask(f"{self.waiting.fill} {trial.tasks(waiting)}")
