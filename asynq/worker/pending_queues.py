@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from asynq.worker.queue_selection import FIRST_CHOICES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from random import Random
@@ -12,8 +14,6 @@ if TYPE_CHECKING:
     from asynq.worker.queue_limits import QueueLimits
     from asynq.worker.queue_selection import QueuePriority
 
-MAX_QUEUES_PER_FETCH = 8
-"""Maximum queues of one fetch, if more than ALL_QUEUES may have tasks: each queue has a cost of its own."""
 ALL_QUEUES = 16
 """Number of queues up to which a fetch asks all that may have tasks."""
 
@@ -21,7 +21,8 @@ ALL_QUEUES = 16
 class PendingQueues:
     """The queues that may have pending tasks.
 
-    A queue may have tasks after `mark`, until a fetch finds that it has none.
+    A queue may have tasks after `mark`, until a fetch finds that it has none. While fetches return what they
+    ask for, they ask few of many queues. After one that does not, the next one asks twice as many.
 
     Args:
         preference: the queues with their priorities.
@@ -37,12 +38,15 @@ class PendingQueues:
         self._ranks = {name: rank for rank, name in enumerate(self._names)}
         self._limited = frozenset(limits.own) | frozenset(limits.shared)
         self._marked = set(self._names)
+        self._width = len(self._names)
+        """Maximum queues of the next fetch, if more than ALL_QUEUES may have tasks."""
         self._asked: frozenset[str] = frozenset()
 
     def mark(self, queue: str | None) -> None:
         """This queue may have tasks. None: any queue."""
         if queue is None:
             self._marked.update(self._names)
+            self._width = len(self._names)
         elif queue in self._ranks:
             self._marked.add(queue)
 
@@ -60,11 +64,12 @@ class PendingQueues:
         if informed:
             names = sorted(self._marked | self._limited, key=self._ranks.__getitem__)
         else:
-            names = list(self._names)
-        if informed and len(names) > ALL_QUEUES and not self._limited:
-            orders = self._preference.few(names, count, self._rng, MAX_QUEUES_PER_FETCH)
+            names, self._width = list(self._names), len(self._names)
+        if len(names) > ALL_QUEUES and not self._limited:
+            orders = self._preference.few(names, count, self._rng, self._width)
         else:
             orders = self._preference.orders(count, self._rng, names)
+        self._width = min(2 * self._width, len(self._names))
         self._asked = frozenset(orders[0] if orders else ()) - self._limited
         self._marked -= self._asked
         return self._limits.allowed(orders, Counter(running)) if self._limits.own else orders
@@ -72,6 +77,7 @@ class PendingQueues:
     def found_all(self) -> None:
         """The fetch returned what it asked for, or failed: the queues that it asked may have more."""
         self._marked |= self._asked
+        self._width = FIRST_CHOICES
 
     @property
     def more(self) -> bool:

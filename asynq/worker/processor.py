@@ -223,7 +223,7 @@ class Processor:
                 return None
             count, settings = min(self._free_slots, MAX_BATCH), self._settings
             running = (run.delivery.message.queue for run in self._runner.running)
-            informed = self._wakeups is not None and self._wakeups.live
+            informed = self._wakeups is not None and self._wakeups.armed
             orders = self._pending.orders(count, running, informed=informed)
             if not orders:
                 return None

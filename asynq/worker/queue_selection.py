@@ -12,6 +12,9 @@ from asynq.checks import check_flag, check_queue
 if TYPE_CHECKING:
     from random import Random
 
+FIRST_CHOICES = 4
+"""Maximum number of first choices of a fetch, if there are many queues: each queue has a cost of its own."""
+
 
 @frozen
 class QueuePriority:
@@ -77,15 +80,17 @@ class QueuePriority:
     def few(self, names: Sequence[str], count: int, rng: Random, most: int) -> tuple[tuple[str, ...], ...]:
         """Return orders like `orders`, but of at most `most` of these queues, the same ones in every order.
 
-        Weighted: the first queue of each order still has the probability that its weight gives it among
-        `names`. Orders are not drawn independently, so that their tasks come from few queues.
+        Weighted: the first queue of each order has the probability that its weight gives it among `names`.
+        But the orders are not independent: there are at most FIRST_CHOICES different ones.
         """
         if self.strict:
             return (tuple(names[:most]),) * count
         weights = [self.weights[name] for name in names]
-        draws = rng.choices(names, weights, k=min(most, count))
+        draws = rng.choices(names, weights, k=min(FIRST_CHOICES, most, count))
         drawn = tuple(dict.fromkeys(draws))
-        orders = {first: (first, *(name for name in drawn if name != first)) for first in drawn}
+        if most > FIRST_CHOICES:
+            drawn += tuple(name for name in self._drawn(tuple(names), rng)[:most] if name not in drawn)
+        orders = {first: (first, *(name for name in drawn if name != first)) for first in set(draws)}
         return tuple(orders[draws[place % len(draws)]] for place in range(count))
 
     def _drawn(self, names: tuple[str, ...], rng: Random) -> tuple[str, ...]:

@@ -68,6 +68,11 @@ class Wakeups:
         self._stopped = asyncio.Event()
 
     @property
+    def armed(self) -> bool:
+        """Whether `on_wake` is called for queues that get tasks. If not `live`, a call may be missing."""
+        return self._armed
+
+    @property
     def live(self) -> bool:
         """Whether every change of the queues is certain to be heard, including tasks that others take."""
         return self._armed and self._listener.live

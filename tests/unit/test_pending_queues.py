@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from asynq.worker.pending_queues import ALL_QUEUES, MAX_QUEUES_PER_FETCH, PendingQueues
+from asynq.worker.pending_queues import PendingQueues
 from asynq.worker.queue_limits import QueueLimits
-from asynq.worker.queue_selection import QueuePriority
+from asynq.worker.queue_selection import FIRST_CHOICES, QueuePriority
 
 MANY = {f"q{number:03}": 1 + number % 3 for number in range(100)}
 
@@ -85,31 +85,49 @@ def test_an_unknown_queue_is_ignored() -> None:
     assert asked(pending) == {"a"}
 
 
-def test_a_fetch_asks_few_of_many_queues_until_all_have_been_asked() -> None:
+def test_queues_of_which_nothing_is_known_are_asked_at_once() -> None:
     pending = pending_of(MANY)
-    seen: set[str] = set()
+    assert asked(pending, 50) == set(MANY)
+    assert not pending.more
+    pending.mark(None)
+    assert asked(pending, 1) == set(MANY)
+    assert asked(pending, 1, informed=False) == set(MANY)
+
+
+def test_a_fetch_asks_few_of_many_queues_while_they_have_tasks() -> None:
+    pending = pending_of(MANY)
+    asked(pending, 50)
+    for _ in range(3):
+        pending.found_all()
+        assert len(asked(pending, 50)) <= FIRST_CHOICES
+
+
+def test_fetches_that_find_too_little_ask_ever_more_queues() -> None:
+    pending = pending_of(MANY)
+    asked(pending, 50)
+    pending.found_all()
+    seen: list[set[str]] = []
     while pending.more:
-        named = asked(pending, 50)
-        assert len(named) <= ALL_QUEUES
-        assert not named & seen
-        seen |= named
-    assert seen == set(MANY)
+        seen.append(asked(pending, 50))
+    assert set().union(*seen) == set(MANY)
+    assert sum(map(len, seen)) == len(MANY)
+    assert len(seen) <= 7
 
 
 def test_strict_priority_asks_the_heaviest_of_many_queues_first() -> None:
     pending = pending_of(MANY, strict=True)
     names = QueuePriority.of(MANY, strict=True).names
-    [order] = set(pending.orders(50, (), informed=True))
-    assert order == names[:MAX_QUEUES_PER_FETCH]
-    [order] = set(pending.orders(50, (), informed=True))
-    assert order == names[MAX_QUEUES_PER_FETCH : 2 * MAX_QUEUES_PER_FETCH]
+    assert set(pending.orders(50, (), informed=True)) == {names}
+    pending.found_all()
+    assert set(pending.orders(50, (), informed=True)) == {names[:FIRST_CHOICES]}
+    assert set(pending.orders(50, (), informed=True)) == {names[FIRST_CHOICES : 3 * FIRST_CHOICES]}
 
 
 @pytest.mark.parametrize("count", [1, 5, 50])
 def test_first_choices_among_many_queues_follow_the_weights(count: int) -> None:
     weights = {**MANY, "heavy": sum(MANY.values())}
     pending, first = pending_of(weights), Counter[str]()
-    fetches = 20_000 // min(count, MAX_QUEUES_PER_FETCH)
+    fetches = 20_000 // min(count, FIRST_CHOICES)
     for _ in range(fetches):
         first.update(order[0] for order in pending.orders(count, (), informed=True))
         pending.found_all()

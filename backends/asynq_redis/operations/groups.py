@@ -36,6 +36,7 @@ from asynq_redis.lua.scripts import (
     TAKE_GROUP,
 )
 from asynq_redis.operations.calls import OpenCall
+from asynq_redis.operations.empty_queues import unless_empty
 from asynq_redis.operations.execution import CallContext, Steps, implements, per_operation
 from asynq_redis.operations.one_round import append_enqueue, read_enqueued, target_keys
 from asynq_redis.operations.undecodable import Undecodable, read_message
@@ -214,7 +215,9 @@ def _reclaim(op: ReclaimAggregations, context: CallContext) -> Steps[Any]:
     return returned
 
 
-implements(ReclaimAggregations)(per_operation(_reclaim))
+implements(ReclaimAggregations)(
+    unless_empty(per_operation(_reclaim), lambda keys: (keys.aggregation_sets,), 0)
+)
 
 
 def _repair(op: RepairGroups, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two

@@ -22,6 +22,7 @@ from asynq.protocol.ops import (
 )
 from asynq_redis.lua.scripts import ADOPT, FORWARD, LIST_LOST, PURGE, RECOVER, TRIM
 from asynq_redis.operations.calls import OneRound, OpenCall, lock_key
+from asynq_redis.operations.empty_queues import unless_empty
 from asynq_redis.operations.execution import HANDLERS, CallContext, Steps, implements, per_operation
 from asynq_redis.operations.undecodable import Undecodable, read_message
 from asynq_redis.transport.requests import Command, Request, ScriptCall
@@ -49,7 +50,13 @@ def _forward(op: Forward, context: CallContext) -> Steps[Any]:
     return Forwarded(moved=moved, next_due=score_instant(next_due) if next_due else None)
 
 
-implements(Forward)(per_operation(_forward))
+implements(Forward)(
+    unless_empty(
+        per_operation(_forward),
+        lambda keys: (keys.scheduled, keys.retry),
+        Forwarded(moved=0, next_due=None),
+    )
+)
 
 
 def _list_lost(op: ListLostLeases, context: CallContext) -> Steps[Any]:
@@ -83,7 +90,9 @@ def _list_lost(op: ListLostLeases, context: CallContext) -> Steps[Any]:
     return LostLeases(leases=tuple(leases), dropped=dropped, set_aside=set_aside, next_expiry=next_expiry)
 
 
-implements(ListLostLeases)(per_operation(_list_lost))
+implements(ListLostLeases)(
+    unless_empty(per_operation(_list_lost), lambda keys: (keys.lease,), LostLeases(leases=()))
+)
 
 
 def _maybe_recovered(answer: Any) -> Any:
@@ -152,7 +161,7 @@ def _purge(op: PurgeCompleted, context: CallContext) -> Steps[Any]:
     return (yield from _delete(*call, limit=op.limit))
 
 
-implements(PurgeCompleted)(per_operation(_purge))
+implements(PurgeCompleted)(unless_empty(per_operation(_purge), lambda keys: (keys.completed,), 0))
 
 
 def _trim(op: TrimArchive, context: CallContext) -> Steps[Any]:
@@ -161,7 +170,7 @@ def _trim(op: TrimArchive, context: CallContext) -> Steps[Any]:
     return (yield from _delete(TRIM, (keys.archived, keys.completed), args, limit=op.limit))
 
 
-implements(TrimArchive)(per_operation(_trim))
+implements(TrimArchive)(unless_empty(per_operation(_trim), lambda keys: (keys.archived,), 0))
 
 
 def _delete(script: Any, keys: tuple[str, ...], args: tuple[Any, ...], *, limit: int) -> Steps[Any]:
