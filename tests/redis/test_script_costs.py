@@ -1,0 +1,76 @@
+"""Scripts send no more commands than needed: a worker calls them for many queues that have nothing to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import (
+    AdoptOrphans,
+    Dequeue,
+    Enqueue,
+    Forward,
+    ListLostLeases,
+    PurgeCompleted,
+    ReclaimAggregations,
+    TrimArchive,
+)
+from asynq_redis import RedisBroker
+
+if TYPE_CHECKING:
+    from asynq.protocol.ops import Op
+    from tests.servers import RedisServer
+
+
+def commands(server: RedisServer) -> int:
+    """Commands so far, those of scripts included."""
+    return sum(facts["calls"] for facts in server.client.info("commandstats").values())
+
+
+def cost(server: RedisServer, broker: RedisBroker, op: Op[Any]) -> int:
+    """Commands of the operation, once the server knows its script."""
+    broker.execute(op)
+    before = commands(server)
+    broker.execute(op)
+    return commands(server) - before - 1  # INFO
+
+
+@pytest.mark.parametrize(
+    ("op", "beside"),
+    [
+        (Forward(queue="q"), 0),
+        (ListLostLeases(queue="q"), 0),
+        (AdoptOrphans(queue="q", grace=1000), 1),  # it lists the queue again
+        (PurgeCompleted(queue="q"), 0),
+        (TrimArchive(queue="q"), 0),
+        (ReclaimAggregations(queue="q"), 0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_upkeep_of_a_queue_without_data_takes_a_call_and_a_look(
+    own_server: RedisServer, op: Op[Any], beside: int
+) -> None:
+    broker = RedisBroker(own_server.url)
+    assert cost(own_server, broker, op) == 2 + beside
+    broker.close()
+
+
+def test_a_dequeue_looks_once_for_tasks_that_are_not_there(own_server: RedisServer) -> None:
+    broker = RedisBroker(own_server.url)
+
+    def looks(wanted: int) -> int:
+        server = own_server.client
+        before = server.info("commandstats")["cmdstat_lrange"]["calls"]
+        broker.execute(Dequeue(orders=(("q",),) * wanted, token=str(wanted), lease=1000))
+        return int(server.info("commandstats")["cmdstat_lrange"]["calls"] - before)
+
+    for number in range(2):
+        broker.execute(
+            Enqueue(message=TaskMessage(id=str(number), type="t", queue="q"), enqueue_id=str(number))
+        )
+    broker.execute(Dequeue(orders=(("q",),), token="first", lease=1000))
+    # One look at what an earlier copy of the call took, and one at the tasks.
+    assert looks(10) == 2
+    broker.close()
