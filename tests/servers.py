@@ -121,6 +121,11 @@ class RedisServer:
         """A plain client for access behind the broker's back. Replies are bytes."""
         return self._client
 
+    def commands(self) -> int:
+        """Number of commands so far, those that scripts call included."""
+        calls = (facts["calls"] for facts in self._client.info("commandstats").values())
+        return sum(calls)
+
     @property
     def port(self) -> int:
         """The TCP port."""

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from asynq.bench.summary import Better
+
 if TYPE_CHECKING:
-    from asynq.bench.summary import Better
     from asynq.bench.trial import Scenario
 
 
@@ -30,3 +31,20 @@ class Row:
     go_floor: float | None = None
     """The figure must also be this many times that of Go asynq, if that is measured in the same run."""
     go_goal: float | None = None
+
+
+def rate_row(
+    scenario: Scenario, name: str, title: str, calibration: str, bounds: tuple[float, float] | None = None
+) -> Row:
+    """A row of tasks a second. `bounds`: its floor and its goal."""
+    return Row(
+        name=name,
+        title=title,
+        unit="tasks/s",
+        better=Better.HIGHER,
+        scenario=scenario,
+        figure="rate",
+        calibration=calibration,
+        floor=bounds[0] if bounds else None,
+        goal=bounds[1] if bounds else None,
+    )

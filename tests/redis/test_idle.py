@@ -51,21 +51,16 @@ async def worker(own_server: RedisServer) -> AsyncIterator[IdleWorker]:
     await worker.broker.aclose()
 
 
-def commands(server: RedisServer) -> int:
-    """Commands so far, those of scripts included."""
-    return sum(facts["calls"] for facts in server.client.info("commandstats").values())
-
-
 async def test_an_idle_worker_sends_few_commands_for_many_queues(
     worker: IdleWorker, own_server: RedisServer
 ) -> None:
-    counts = [(time.monotonic(), commands(own_server))]
+    counts = [(time.monotonic(), own_server.commands())]
 
     async def is_quiet() -> bool:
         """The last five seconds, which include a heartbeat, had fewer commands than there are queues."""
         now = time.monotonic()
         if now - counts[-1][0] >= 0.5:
-            counts.append((now, commands(own_server)))
+            counts.append((now, own_server.commands()))
         before = [count for at, count in counts if at <= now - 5]
         return bool(before) and counts[-1][1] - before[-1] < 40  # INFO itself is called ten times
 

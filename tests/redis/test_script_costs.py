@@ -24,17 +24,12 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
 
 
-def commands(server: RedisServer) -> int:
-    """Commands so far, those of scripts included."""
-    return sum(facts["calls"] for facts in server.client.info("commandstats").values())
-
-
 def cost(server: RedisServer, broker: RedisBroker, op: Op[Any]) -> int:
     """Commands of the operation, once the server knows its script."""
     broker.execute(op)
-    before = commands(server)
+    before = server.commands()
     broker.execute(op)
-    return commands(server) - before - 1  # INFO
+    return server.commands() - before - 1  # INFO
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from asynq.bench.drivers.harness import BATCH
-from asynq.bench.row import Row
-from asynq.bench.summary import Better
+from asynq.bench.row import rate_row
 
 if TYPE_CHECKING:
     from asynq.bench.trial import Trial
@@ -34,45 +33,29 @@ class EnqueueScenario:
             return {"rate": tasks / producer.ask(f"{self.mode} {tasks}")}
 
 
-def _row(
-    scenario: EnqueueScenario, name: str, title: str, calibration: str, bounds: tuple[float, float]
-) -> Row:
-    return Row(
-        name=name,
-        title=title,
-        unit="tasks/s",
-        better=Better.HIGHER,
-        scenario=scenario,
-        figure="rate",
-        calibration=calibration,
-        floor=bounds[0],
-        goal=bounds[1],
-    )
-
-
 ROWS = (
-    _row(
+    rate_row(
         EnqueueScenario(mode="one", tasks=5_000),
         "enqueue-sync",
         "enqueue, sync, one by one",
         "C1",
         (0.40, 0.65),
     ),
-    _row(
+    rate_row(
         EnqueueScenario(mode="async", tasks=5_000),
         "enqueue-async",
         "enqueue, async, one by one",
         "C1",
         (0.30, 0.50),
     ),
-    _row(
+    rate_row(
         EnqueueScenario(mode="concurrent", tasks=10_000),
         "enqueue-concurrent",
         "100 concurrent enqueues",
         "C50",
         (0.45, 0.80),
     ),
-    _row(
+    rate_row(
         EnqueueScenario(mode="many", tasks=30_000, batch=BATCH),
         "enqueue-many",
         "enqueue_many of 1,000",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq.bench.drivers.harness import BATCH
-from asynq.bench.row import Row
+from asynq.bench.row import Row, rate_row
 from asynq.bench.rows.drain import DrainScenario
 from asynq.bench.rows.enqueue import EnqueueScenario
 from asynq.bench.rows.latency import CancelScenario, WaitScenario
@@ -18,49 +18,33 @@ if TYPE_CHECKING:
 SQLITE, DISK = "sqlite", "sqlite-disk"
 
 
-def _rate(
-    scenario: Scenario, name: str, title: str, calibration: str, bounds: tuple[float, float] | None = None
-) -> Row:
-    return Row(
-        name=name,
-        title=title,
-        unit="tasks/s",
-        better=Better.HIGHER,
-        scenario=scenario,
-        figure="rate",
-        calibration=calibration,
-        floor=bounds[0] if bounds else None,
-        goal=bounds[1] if bounds else None,
-    )
-
-
 def _latency(scenario: Scenario, name: str, title: str, figure: str) -> Row:
     return Row(name=name, title=title, unit="ms", better=Better.LOWER, scenario=scenario, figure=figure)
 
 
 ROWS = (
-    _rate(
+    rate_row(
         EnqueueScenario(mode="one", tasks=3_000, store=SQLITE),
         "sqlite-enqueue",
         "SQLite: enqueue, sync, one by one",
         "S1",
         (0.25, 0.37),
     ),
-    _rate(
+    rate_row(
         EnqueueScenario(mode="many", tasks=10_000, batch=BATCH, store=SQLITE),
         "sqlite-enqueue-many",
         "SQLite: enqueue_many of 1,000",
         "S50",
         (0.18, 0.29),
     ),
-    _rate(
+    rate_row(
         DrainScenario(concurrency=50, tasks=5_000, store=SQLITE),
         "sqlite-drain-50",
         "SQLite: drain, async handlers, concurrency 50",
         "S50",
         (0.088, 0.18),
     ),
-    _rate(
+    rate_row(
         EnqueueScenario(mode="one", tasks=500, store=DISK),
         "sqlite-enqueue-disk",
         "SQLite on disk: enqueue, sync, one by one",
