@@ -22,8 +22,13 @@ def descendants(pid: int) -> list[int]:
 
 def cpu_seconds(pid: int) -> float:
     """CPU time of a process, without its children. 0 if it has ended."""
+    return _seconds(pid, 11, 12)
+
+
+def _seconds(pid: int, *places: int) -> float:
+    """The sum of these fields of the stat file of a process."""
     fields = _fields(Path("/proc", str(pid), "stat"))
-    return (int(fields[11]) + int(fields[12])) / _TICK if fields else 0.0
+    return sum(int(fields[place]) for place in places) / _TICK if fields else 0.0
 
 
 def _fields(stat: Path) -> list[str]:
@@ -35,8 +40,8 @@ def _fields(stat: Path) -> list[str]:
 
 
 def helpers_cpu_seconds(pid: int) -> float:
-    """CPU time of the helper processes of a process, such as the lease keeper."""
-    return sum(map(cpu_seconds, descendants(pid)))
+    """CPU time of the helper processes of a process, such as the lease keeper: also of those that ended."""
+    return sum(map(cpu_seconds, descendants(pid))) + _seconds(pid, 13, 14)
 
 
 def resident_bytes(pid: int) -> int:

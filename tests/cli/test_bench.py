@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asynq.bench.cpu import helpers_cpu_seconds
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -210,3 +211,10 @@ def test_sqlite_is_measured_without_a_redis_server(tmp_path: Path) -> None:
     assert [row["name"] for row in report["rows"]] == ["sqlite-enqueue"]
     assert "redis-server is not installed" in report["unmeasured"]["rows on Redis"]
     assert svg.read_text().startswith("<svg ")
+
+
+def test_the_cpu_time_of_a_helper_process_counts_after_its_end() -> None:
+    before = helpers_cpu_seconds(os.getpid())
+    burn = "import time\nwhile time.process_time() < 0.1: pass"
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    assert helpers_cpu_seconds(os.getpid()) - before >= 0.1

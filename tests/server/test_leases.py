@@ -8,13 +8,16 @@ import signal
 import time
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
+from asynq.protocol.message import Lease
 from asynq.protocol.ops import GetTask
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
 from asynq.task_state import TaskState
+from asynq.worker.leases.keeper import LeaseKeeper
 from asynq.worker.leases.keeper_messages import Hello, KeeperMessage, Ready, encode
 from asynq.worker.leases.keeper_process import KeeperProcess
 from tests.server.conftest import open_broker
@@ -205,3 +208,26 @@ async def test_a_signal_to_all_processes_does_not_end_a_starting_lease_keeper(sh
         await broker.aclose()
         broker.close()
     assert heard == [Ready()]
+
+
+async def test_a_lease_keeper_process_gets_ready_beside_a_busy_worker(
+    shared_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker takes and settles more tasks while the process starts than a pipe can hold."""
+    caplog.set_level("INFO", "asynq.leases")
+    broker = open_broker(shared_url)
+    keeper = LeaseKeeper(broker, 30_000, rng=Random(1))
+    before = children(os.getpid())
+    await keeper.start(lambda _: None)
+    try:
+        await aeventually(lambda: children(os.getpid()) != before)
+        for fetch in range(200):
+            leases = [Lease("default", f"task {number}", f"token {fetch}") for number in range(200)]
+            keeper.hold(dict.fromkeys(leases, 60.0))
+            keeper.release(leases)
+        await aeventually(lambda: "is ready" in caplog.text)
+    finally:
+        await keeper.aclose()
+        await broker.aclose()
+        broker.close()
+    assert "restarted" not in caplog.text

@@ -89,13 +89,13 @@ class LeaseKeeper:
         """Extend these leases until they are released, each for at most so many seconds."""
         now = time.monotonic()
         self._extender.hold(holds, now)
-        if self._process is not None:
+        if self._process is not None and self._process_ready:
             self._process.send(HoldLeases([*holds], [*holds.values()], now))
 
     def release(self, leases: Sequence[Lease]) -> None:
         """Stop extending these leases, because their runs are settled."""
         self._extender.release(leases)
-        if self._process is not None:
+        if self._process is not None and self._process_ready:
             self._process.send_soon(ReleaseLeases([*leases]))
 
     async def aclose(self) -> None:
@@ -116,9 +116,6 @@ class LeaseKeeper:
                 await asyncio.sleep(backoff.pause())
                 continue
             try:
-                now = time.monotonic()
-                held = self._extender.held(now)
-                self._process.send(HoldLeases([*held], [*held.values()], now))
                 await self._process.ended.wait()
                 if self._process_ready:
                     backoff.reset()
@@ -143,6 +140,11 @@ class LeaseKeeper:
     def _on_message(self, message: KeeperMessage) -> None:
         match message:
             case Ready():
+                # Only now: while the process starts, a busy worker has more leases than a pipe can hold.
+                now = time.monotonic()
+                held = self._extender.held(now)
+                if self._process is not None:
+                    self._process.send(HoldLeases([*held], [*held.values()], now))
                 self._process_ready = True
                 self._startup_over.set()
                 log.info("the lease keeper process is ready")
