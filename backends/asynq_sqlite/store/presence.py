@@ -68,9 +68,9 @@ class PresenceSteps(StoreConnection):
     def keep_events(self, entry_id: str, count: int) -> None:
         """Delete all events of an entry except the latest `count`."""
         self.connection.execute(
-            "DELETE FROM enqueue_events WHERE entry_id = ?1 AND (at, task_id) IN (SELECT at, task_id"
-            " FROM enqueue_events WHERE entry_id = ?1 ORDER BY at DESC, task_id DESC LIMIT -1 OFFSET ?2)",
-            (entry_id, count),
+            "DELETE FROM enqueue_events WHERE entry_id = ? AND (at, task_id) IN (SELECT at, task_id"
+            " FROM enqueue_events WHERE entry_id = ? ORDER BY at DESC, task_id DESC LIMIT -1 OFFSET ?)",
+            (entry_id, entry_id, count),
         )
 
     def events(self, entry_id: str, offset: int, limit: int, now: int) -> list[tuple[str, int]]:

@@ -45,9 +45,10 @@ class QueueSteps(StoreConnection):
         # Both totals start again after the largest integer, as in Go; sums of SQLite would become floats.
         self.connection.execute(
             "UPDATE queues SET"
-            " processed = iif(processed > ?1 - ?2, processed - ?1 + ?2, processed + ?2),"
-            " failed = iif(failed > ?1 - ?3, failed - ?1 + ?3, failed + ?3) WHERE name = ?4",
-            (_MAX_COUNT, runs, failed, queue),
+            " processed = iif(processed > :max - :runs, processed - :max + :runs, processed + :runs),"
+            " failed = iif(failed > :max - :failed, failed - :max + :failed, failed + :failed)"
+            " WHERE name = :queue",
+            {"max": _MAX_COUNT, "runs": runs, "failed": failed, "queue": queue},
         )
 
     def _start_day(self, queue: str, today: str, runs: int, failed: int, now: int) -> None:
