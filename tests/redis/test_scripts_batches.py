@@ -113,14 +113,33 @@ def test_runs_that_end_together_leave_the_others_active_in_order(
     assert set(lab.client.zrange(LEASE, 0, -1)) == set(left)
 
 
-@pytest.mark.parametrize(("ending", "removals"), [(slice(0, 9), 9), (slice(0, 40), 40), (slice(-9, None), 9)])
-def test_few_runs_or_those_that_began_first_are_removed_one_by_one(
-    lab: ScriptLab, ending: slice, removals: int
-) -> None:
+@pytest.mark.parametrize("count", [1, 9, 40])
+def test_runs_that_began_first_are_removed_at_once(lab: ScriptLab, count: int) -> None:
+    running = taken(lab, 120)
+    lab.client.config_resetstat()
+    lab.all([Done(delivery=delivery) for delivery in running[:count]])
+    assert (commands(lab, "lrem"), commands(lab, "ltrim")) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [slice(-9, None), slice(8, None, -1), slice(0, 18, 2)],
+    ids=["last", "reversed", "others between"],
+)
+def test_few_runs_are_removed_one_by_one(lab: ScriptLab, ending: slice) -> None:
     running = taken(lab, 120)
     lab.client.config_resetstat()
     lab.all([Done(delivery=delivery) for delivery in running[ending]])
-    assert commands(lab, "lrem") == removals
+    assert (commands(lab, "lrem"), commands(lab, "ltrim")) == (9, 0)
+    left = [delivery.message.id.encode() for delivery in running if delivery not in running[ending]]
+    assert lab.client.lrange(ACTIVE, 0, -1) == left[::-1]
+
+
+def test_runs_between_others_that_began_early_are_removed_one_by_one(lab: ScriptLab) -> None:
+    running = taken(lab, 120)
+    lab.client.config_resetstat()
+    lab.all([Done(delivery=delivery) for delivery in running[1:41]])
+    assert (commands(lab, "lrem"), commands(lab, "ltrim")) == (40, 0)
 
 
 @pytest.mark.parametrize("count", [10, 40])

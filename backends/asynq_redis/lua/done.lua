@@ -11,26 +11,26 @@ local refusal = misplaced(active, 'list') or misplaced(lease, 'zset')
 if refusal then return redis.error_reply(refusal) end
 local statistics = counters(processed, failed, microseconds(arg()))
 
-local items, ids = {}, {}
-while more() do
-  local item = { hash = key(), lock = key(), id = arg(), token = arg() }
-  items[#items + 1], ids[#ids + 1] = item, item.id
-end
+local ids = {}
+for i = 1, (#ARGV - 1) / 2 do ids[i] = ARGV[2 * i] end
 local scores = redis.call('ZMSCORE', lease, unpack(ids))
 
 local answers, hashes, ended = {}, {}, {}
-for i, item in ipairs(items) do
-  local task = try('HMGET', item.hash, 'state', 'lease_token') or {}
-  local ours = task[1] == 'active' and task[2] == item.token and fractional(scores[i])
-  if ours and not ended[item.id] then
-    leave(item.id)
-    if item.lock ~= item.hash then release(item.lock, item.id) end
-    hashes[#hashes + 1], ended[item.id] = item.hash, true
+for i, id in ipairs(ids) do
+  local hash, lock = KEYS[2 * i + 3], KEYS[2 * i + 4]
+  local task = redis.pcall('HMGET', hash, 'state', 'lease_token')
+  if task.err then pass_wrong_type(task) end
+  local ours = task[1] == 'active' and task[2] == ARGV[2 * i + 1] and fractional(scores[i])
+  if ours and not ended[id] then
+    leave(id)
+    if lock ~= hash then release(lock, id) end
+    hashes[#hashes + 1], ended[id] = hash, true
     answers[i] = 1
   else
     answers[i] = 0
   end
 end
+keys_taken = 2 * #ids + 4
 if #hashes > 0 then redis.call('DEL', unpack(hashes)) end
 end_runs(active, lease)
 forget_takes()

@@ -75,13 +75,11 @@ def _ask(op: Dequeue, queues: Sequence[str], context: CallContext) -> Steps[Any]
         reply = (yield requests)[-1]
         if isinstance(reply, redis.RedisError):
             return tuple(deliveries) or reply
-        found, dropped, refused, now = reply
+        dropped, refused, now = reply[-3:]
         context.time.update(now, sent=sent)
-        if len(refused) == len(queues):
+        if refused and len(refused) == len(queues):
             return BrokerRefusedError(refused[0][1].decode(errors="replace"))
-        read = [_delivery(op, queues[number - 1], now, facts) for number, *facts in found]
-        deliveries = [delivery for delivery in read if isinstance(delivery, Delivery)]
-        undecodable = [task for task in read if isinstance(task, Undecodable)]
+        deliveries, undecodable = _read(op, queues, reply)
         if not undecodable and (not dropped or len(deliveries) == len(op.orders)):
             break
         for task in undecodable:
@@ -110,16 +108,29 @@ def _dequeue_call(op: Dequeue, queues: Sequence[str], context: CallContext) -> S
     return ScriptCall(DEQUEUE, tuple(keys), args)
 
 
-def _delivery(op: Dequeue, queue: str, now: int, facts: Sequence[Reply]) -> Delivery | Undecodable:
-    raw_id, data, expires_at, losses, cancel = facts
-    message = read_message(queue, raw_id, data)
-    if isinstance(message, Undecodable):
-        return message
-    return Delivery(
-        message=message,
-        token=op.token,
-        expires_at=expires_at,
-        lease_losses=losses,
-        cancel=cancel.decode(errors="replace"),
-        delivered_at=now,
-    )
+def _read(op: Dequeue, queues: Sequence[str], reply: Reply) -> tuple[list[Delivery], list[Undecodable]]:
+    """The deliveries in the reply to a call, and the tasks that cannot be delivered."""
+    ids, messages, numbers, odd, expires_at, _, _, now = reply
+    details = {place: rest for place, *rest in odd or ()}
+    deliveries: list[Delivery] = []
+    undecodable: list[Undecodable] = []
+    for place, (raw_id, data) in enumerate(zip(ids, messages, strict=True), start=1):
+        message = read_message(queues[numbers[place - 1] - 1] if numbers else queues[0], raw_id, data)
+        if isinstance(message, Undecodable):
+            undecodable.append(message)
+            continue
+        losses, cancel, expires = 0, "", expires_at
+        if place in details:
+            other, losses, raw_cancel = details[place]
+            cancel, expires = raw_cancel.decode(errors="replace"), other or expires_at
+        deliveries.append(
+            Delivery(
+                message=message,
+                token=op.token,
+                expires_at=expires,
+                lease_losses=losses,
+                cancel=cancel,
+                delivered_at=now,
+            )
+        )
+    return deliveries, undecodable

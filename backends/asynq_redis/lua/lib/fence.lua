@@ -21,9 +21,25 @@ end
 -- Number of ids for which one pass over `active` pays.
 local MANY_LEFT = 10
 
+-- Whether these runs are the longest running ones of `active`, in the order in which they began.
+local function longest_running(active)
+  if redis.call('LINDEX', active, -1) ~= left[1] then return false end
+  local count = #left
+  for i, id in ipairs(redis.call('LRANGE', active, -count, -1)) do
+    if left[count + 1 - i] ~= id then return false end
+  end
+  return true
+end
+
 -- Remove ids from `active`, where the longest running ones are on the right. Runs that end in the order in which
--- they began are found at once. In any other order, one pass finds all of them, and they are removed together.
+-- they began are at its end, or near to it. In any other order, one pass finds all of them, and they are removed
+-- together.
 local function remove_active(active)
+  if #left == 0 then return end
+  if longest_running(active) then
+    redis.call('LTRIM', active, 0, -#left - 1)
+    return
+  end
   local near = #left < MANY_LEFT or redis.call('LPOS', active, left[1], 'RANK', -1, 'MAXLEN', 2 * #left)
   if near then
     for _, id in ipairs(left) do redis.call('LREM', active, -1, id) end

@@ -9,12 +9,17 @@ local function misplaced(key, wanted)
   return 'WRONGTYPE ' .. name .. ' holds a ' .. found .. ' where a ' .. wanted .. ' belongs'
 end
 
+-- Ends the script for an error reply, unless the reason is that the key has another type.
+local function pass_wrong_type(reply)
+  if not string.find(reply.err, 'WRONGTYPE', 1, true) then error(reply.err) end
+end
+
 -- The reply of a command, or nil if its key has another type. Any other error ends the script.
 local function try(...)
   local reply = redis.pcall(...)
   if type(reply) == 'table' and reply.err then
-    if string.find(reply.err, 'WRONGTYPE', 1, true) then return nil end
-    error(reply.err)
+    pass_wrong_type(reply)
+    return nil
   end
   return reply
 end
