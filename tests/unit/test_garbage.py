@@ -7,8 +7,9 @@ from asynq_sqlite import MemoryBroker
 
 
 async def test_a_server_in_a_users_process_leaves_the_collector_alone() -> None:
-    before = gc.get_threshold(), gc.get_freeze_count(), gc.isenabled()
+    before, frozen = (gc.get_threshold(), gc.isenabled()), gc.get_freeze_count()
     server = Server(MemoryBroker())
     await server.start(lambda ctx, task: None)
     await server.shutdown()
-    assert (gc.get_threshold(), gc.get_freeze_count(), gc.isenabled()) == before
+    assert (gc.get_threshold(), gc.isenabled()) == before
+    assert gc.get_freeze_count() <= frozen  # objects that were frozen earlier may be freed meanwhile
