@@ -147,10 +147,16 @@ def reason_of(error: Exception) -> str:
 
 def remove_abandoned(client: DockerClient) -> None:
     """Remove containers whose starter was killed before it could remove them."""
-    for container in client.containers.list(all=True, filters={"label": STARTER}):
+    for container in started(client):
         machine, _, pid = container.labels[STARTER].rpartition("/")
         if machine == platform.node() and _has_ended(int(pid)):
             _remove(container)
+
+
+def started(client: DockerClient) -> list[Container]:
+    """The containers of all starters. Other processes remove theirs while this looks at each."""
+    found: list[Container] = client.containers.list(all=True, filters={"label": STARTER}, ignore_removed=True)
+    return found
 
 
 def _has_ended(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import subprocess
@@ -17,7 +18,10 @@ from asynq_topologies.engines import EngineError
 from asynq_topologies.executables import server_version
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from docker import DockerClient
+    from docker.models.images import Image
 
 TOOLS: Final = ("sleep", "sh", "cat", "ls")
 """Programs in an image made here, besides those of Redis. The first is needed, the others are for people."""
@@ -88,7 +92,7 @@ def make(client: DockerClient, executable: str, repository: str = "") -> list[st
     version = server_version(executable)
     names = [f"{repository}:{'.'.join(map(str, version[:length]))}" for length in (3, 2)]
     with told("make an image"):
-        before = [image for image in client.images.list() if set(names) & set(image.tags)]
+        before = _named(client, names)
         if foreign := [image.tags[0] for image in before if MADE_HERE not in image.labels]:
             raise EngineError(f"the Docker engine has {foreign[0]} already: use it")
         archive = packed(executable)
@@ -98,6 +102,16 @@ def make(client: DockerClient, executable: str, repository: str = "") -> list[st
         for image in before:
             client.images.remove(str(image.id))
     return names
+
+
+def _named(client: DockerClient, names: Sequence[str]) -> list[Image]:
+    """The images of these names. A list of all images fails if somebody removes one meanwhile."""
+    found: dict[str, Image] = {}
+    for name in names:
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            image = client.images.get(name)
+            found[str(image.id)] = image
+    return list(found.values())
 
 
 def packed(executable: str) -> bytes:

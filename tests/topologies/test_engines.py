@@ -15,6 +15,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import docker
 import pytest
 
 import asynq_topologies
@@ -23,7 +24,7 @@ from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Enqueue, GetTask
 from asynq_topologies import images, layout, selection
 from asynq_topologies.certificates import Certificate, self_signed
-from asynq_topologies.containers import STARTER, Containers
+from asynq_topologies.containers import STARTER, Containers, remove_abandoned, started
 from asynq_topologies.engines import EngineError, Processes
 from asynq_topologies.executables import VERSION, find_redis_server, server_version
 from asynq_topologies.layout import Access, TopologyKind
@@ -74,8 +75,7 @@ def docker_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerClient]:
 
 def mine(client: DockerClient) -> list[str]:
     """Names of the containers that this process has started."""
-    found = client.containers.list(all=True, filters={"label": STARTER})
-    return [one.name or "" for one in found if one.labels[STARTER].endswith(f"/{os.getpid()}")]
+    return [one.name or "" for one in started(client) if one.labels[STARTER].endswith(f"/{os.getpid()}")]
 
 
 def enqueue(broker: Any, task_id: str) -> None:
@@ -227,7 +227,7 @@ def test_containers_of_a_killed_process_are_removed_by_the_next(docker_engine: D
     )
 
     def abandoned() -> list[str]:
-        found = docker_engine.containers.list(all=True, filters={"label": STARTER})
+        found = started(docker_engine)
         return [one.name or "" for one in found if one.labels[STARTER].endswith(f"/{process.pid}")]
 
     assert process.stdout is not None
@@ -240,6 +240,18 @@ def test_containers_of_a_killed_process_are_removed_by_the_next(docker_engine: D
         process.wait()
     with asynq_topologies.start("standalone"):
         assert abandoned() == []
+
+
+def test_containers_that_another_process_removes_meanwhile_are_no_error(docker_engine: DockerClient) -> None:
+    with asynq_topologies.start("standalone") as topology, closing(docker.from_env()) as client:
+
+        def remove_what_was_listed(*_: object, **__: object) -> None:
+            client.api.hooks["response"].clear()
+            topology.stop()
+
+        client.api.hooks["response"].append(remove_what_was_listed)
+        remove_abandoned(client)
+        assert mine(client) == []
 
 
 def test_a_failed_start_of_servers_leaves_no_resource(
@@ -294,6 +306,24 @@ def test_an_unrelated_image_is_not_replaced(docker_engine: DockerClient) -> None
             images.make(docker_engine, executable, name)
     finally:
         docker_engine.images.remove(f"{name}:{version}")
+
+
+def test_an_unrelated_image_that_is_removed_meanwhile_is_no_error(docker_engine: DockerClient) -> None:
+    executable = require_redis_server()
+    unrelated = "asynq-topologies-foreign:1"
+    docker_engine.api.import_image_from_data(
+        images.packed(executable), repository=unrelated.partition(":")[0], tag="1"
+    )
+    with ExitStack() as stack:
+        client = stack.enter_context(closing(docker.from_env()))
+
+        def remove_what_was_listed(*_: object, **__: object) -> None:
+            client.api.hooks["response"].clear()
+            docker_engine.images.remove(unrelated)
+
+        client.api.hooks["response"].append(remove_what_was_listed)
+        for name in images.make(client, executable, "asynq-topologies-test"):
+            stack.callback(docker_engine.images.remove, name)
 
 
 def test_a_missing_image_is_reported_with_the_way_to_build_it(
