@@ -76,7 +76,7 @@ class Containers:
             self._image,
             entrypoint=command,
             name=f"{root.name}-{name}",
-            labels={STARTER: _myself()},
+            labels={STARTER: starter()},
             **options,
         )
         self._containers.append(created)
@@ -169,7 +169,8 @@ def _has_ended(pid: int) -> bool:
     return False
 
 
-def _myself() -> str:
+def starter() -> str:
+    """The value of the label STARTER for containers of this process."""
     return f"{platform.node()}/{os.getpid()}"
 
 

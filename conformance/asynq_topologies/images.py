@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import docker.errors
 
-from asynq_topologies.containers import SERVER, reason_of, told
+from asynq_topologies.containers import SERVER, STARTER, reason_of, starter, told
 from asynq_topologies.engines import EngineError
 from asynq_topologies.executables import server_version
 
@@ -64,7 +64,9 @@ def version_of(client: DockerClient, image: str) -> str:
     """
     with told(f"run {image}"):
         # containers.run would leave a connection open.
-        container = client.containers.create(image, entrypoint=[SERVER, "--version"], network_mode="none")
+        container = client.containers.create(
+            image, entrypoint=[SERVER, "--version"], network_mode="none", labels={STARTER: starter()}
+        )
         try:
             container.start()
             container.wait()

@@ -254,6 +254,14 @@ def test_containers_that_another_process_removes_meanwhile_are_no_error(docker_e
         assert mine(client) == []
 
 
+def test_the_container_that_tells_a_version_names_its_starter(docker_engine: DockerClient) -> None:
+    seen: list[str] = []
+    with closing(docker.from_env()) as client:
+        client.api.hooks["response"].append(lambda *_, **__: seen.extend(mine(docker_engine)))
+        images.version_of(client, selection.select().server)
+    assert seen != []
+
+
 def test_a_failed_start_of_servers_leaves_no_resource(
     docker_engine: DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
