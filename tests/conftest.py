@@ -17,6 +17,7 @@ from asynq_conformance.properties import RUN_FACTS
 from asynq_redis.base_broker import BaseRedisBroker
 from asynq_topologies.engines import EngineError
 from asynq_topologies.executables import VERSION
+from asynq_topologies.layout import PATIENT_NODE_TIMEOUT
 from asynq_topologies.selection import CHOICE, IMAGE, select
 from tests.servers import OVERRIDE, RedisServer, start_topology
 
@@ -144,15 +145,18 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
 
 @pytest.fixture(scope="session")
 def shared_sentinel() -> Iterator[Topology]:
-    """A primary, replicas, sentinels. Tests use `sentinel`; those that break it start their own."""
-    with start_topology("sentinel") as topology:
+    """A primary, replicas, sentinels. Tests use `sentinel`; those that break it start their own.
+
+    No primary is replaced, however long a busy machine holds it up.
+    """
+    with start_topology("sentinel", node_timeout=PATIENT_NODE_TIMEOUT) as topology:
         yield topology
 
 
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[Topology]:
-    """A cluster. Tests use `cluster`; those that break it start their own."""
-    with start_topology("cluster") as topology:
+    """A cluster. Tests use `cluster`; those that break it start their own. As in `shared_sentinel`."""
+    with start_topology("cluster", node_timeout=PATIENT_NODE_TIMEOUT) as topology:
         yield topology
 
 

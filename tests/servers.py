@@ -16,6 +16,7 @@ from redis.retry import Retry
 import asynq_topologies
 from asynq_topologies import Access
 from asynq_topologies.executables import find_redis_server, find_redis_servers, server_version
+from asynq_topologies.layout import NODE_TIMEOUT
 from asynq_topologies.ports import free_port
 from asynq_topologies.process import ServerProcess
 from asynq_topologies.selection import CHOICE
@@ -60,14 +61,22 @@ def runs_containers() -> bool:
     return os.environ.get(CHOICE) == "docker"
 
 
-def start_topology(kind: TopologyKind, *, access: Access = Access(), proxied: bool = False) -> Topology:  # noqa: B008 - frozen
+def start_topology(
+    kind: TopologyKind,
+    *,
+    access: Access = Access(),  # noqa: B008 - frozen
+    proxied: bool = False,
+    node_timeout: int = NODE_TIMEOUT,
+) -> Topology:
     """Start servers on the engine of this run. The test is skipped if the engine cannot start them."""
     if not runs_containers():
         executable = require_redis_server()
-        return asynq_topologies.start(kind, executable=executable, access=access, proxied=proxied)
+        return asynq_topologies.start(
+            kind, executable=executable, access=access, proxied=proxied, node_timeout=node_timeout
+        )
     if proxied:
         pytest.skip("only local processes can be cut off from one another, and this run uses containers")
-    return asynq_topologies.start(kind, access=access)
+    return asynq_topologies.start(kind, access=access, node_timeout=node_timeout)
 
 
 class RedisServer:

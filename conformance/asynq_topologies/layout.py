@@ -24,6 +24,8 @@ MASTER = "mymaster"
 QUORUM = 2
 NODE_TIMEOUT = 1000
 """Milliseconds after which cluster nodes take each other for failed; sentinels the same."""
+PATIENT_NODE_TIMEOUT = 60_000
+"""The same for servers that are to stay what they are: a busy machine holds none of them up for so long."""
 
 SLOTS = 16384
 PRIMARIES, REPLICAS, SENTINELS = 3, 2, 3
@@ -70,20 +72,22 @@ def servers(
     bind: str,
     access: Access,
     announced: Mapping[int, int] = MappingProxyType({}),
+    node_timeout: int = NODE_TIMEOUT,
 ) -> list[ServerSpec]:
     """All servers of a topology; those that hold data come first, primaries before replicas.
 
     announced: by which port the others reach a server of a sentinel topology, where it is not its own.
+    node_timeout: milliseconds after which the others take a server for failed.
     """
     data = ports[: data_count(kind)]
     primary = announced.get(ports[0], ports[0])
     found = []
     for number, port in enumerate(ports):
         if number >= len(data):
-            lines, more = _sentinel_lines(port, primary, access), {}
+            lines, more = _sentinel_lines(port, primary, access, node_timeout), {}
         elif kind == "cluster":
             more = {"nodes.conf": nodes_file(number, ports, PRIMARIES)}
-            lines = [*_data_lines(access), *_cluster_lines(port, access)]
+            lines = [*_data_lines(access), *_cluster_lines(port, access, node_timeout)]
         else:
             more = {}
             copying = [f"replicaof {HOST} {primary}"] if number else []
@@ -129,23 +133,23 @@ def _data_lines(access: Access) -> list[str]:
     return lines
 
 
-def _cluster_lines(port: int, access: Access) -> list[str]:
+def _cluster_lines(port: int, access: Access, node_timeout: int) -> list[str]:
     kind_of_port = "port" if access.certificate is None else "tls-port"
     return [
         *("cluster-enabled yes", "cluster-config-file nodes.conf"),
-        *(f"cluster-node-timeout {NODE_TIMEOUT}", "cluster-replica-validity-factor 0"),
+        *(f"cluster-node-timeout {node_timeout}", "cluster-replica-validity-factor 0"),
         *("cluster-require-full-coverage no", f"cluster-announce-ip {HOST}"),
         *(f"cluster-announce-{kind_of_port} {port}", f"cluster-announce-bus-port {port + BUS}"),
         *([] if access.certificate is None else ["tls-cluster yes"]),
     ]
 
 
-def _sentinel_lines(port: int, primary: int, access: Access) -> list[str]:
+def _sentinel_lines(port: int, primary: int, access: Access, node_timeout: int) -> list[str]:
     lines = [
         f"sentinel announce-ip {HOST}",
         f"sentinel announce-port {port}",
         f"sentinel monitor {MASTER} {HOST} {primary} {QUORUM}",
-        f"sentinel down-after-milliseconds {MASTER} {NODE_TIMEOUT}",
+        f"sentinel down-after-milliseconds {MASTER} {node_timeout}",
         f"sentinel failover-timeout {MASTER} 3000",
     ]
     if access.password:

@@ -125,6 +125,16 @@ class Topology:
         """Until another server has taken the place of a primary that was killed or paused."""
         wait_until(lambda: primary not in self.primaries(), f"port {primary.port} to be replaced")
 
+    def set_node_timeout(self, milliseconds: int, *, of_all_but: Node | None = None) -> None:
+        """Let servers take one that is silent for so long for failed, and replace it."""
+        if self.kind == "sentinel":
+            for sentinel in self.sentinels:
+                sentinel.ask("SENTINEL", "SET", MASTER, "down-after-milliseconds", milliseconds)
+        elif self.kind == "cluster":
+            for node in self.nodes:
+                if node is not of_all_but:
+                    node.ask("CONFIG", "SET", "cluster-node-timeout", milliseconds)
+
     def cut_off(self, node: Node) -> None:
         """Let nothing pass between a server and the others; who knows its own port reaches it still."""
         self._proxies[node.port].hold()
@@ -170,6 +180,7 @@ def start(
     executable: str | None = None,
     access: Access = Access(),  # noqa: B008 - frozen
     proxied: bool = False,
+    node_timeout: int = layout.NODE_TIMEOUT,
 ) -> Topology:
     """Start servers and wait until they are whole.
 
@@ -179,6 +190,7 @@ def start(
         access: who may connect, and how.
         proxied: the servers of a sentinel topology reach those with data through proxies, so that `cut_off`
             can separate one from the others. Only local processes can do this.
+        node_timeout: milliseconds after which the others take a server for failed, and replace it.
 
     Raises:
         EngineError: the servers cannot be run.
@@ -194,7 +206,15 @@ def start(
     directory = Path(tempfile.mkdtemp(prefix="redis-"))
     try:
         access = _copied(access, directory)
-        servers = layout.servers(kind, ports, directory, bind=engine.bind, access=access, announced=announced)
+        servers = layout.servers(
+            kind,
+            ports,
+            directory,
+            bind=engine.bind,
+            access=access,
+            announced=announced,
+            node_timeout=node_timeout,
+        )
         for number, server in enumerate(servers):
             (directory / str(number)).mkdir()
             for name, text in server.files.items():

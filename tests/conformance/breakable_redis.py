@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from asynq import RedisBroker, RedisClusterBroker, RedisSentinelBroker
 from asynq_redis.harness import RedisHarness
-from asynq_topologies.layout import MASTER
+from asynq_topologies.layout import MASTER, PATIENT_NODE_TIMEOUT
 from asynq_topologies.proxy import Proxy
 from tests.servers import start_topology
 
@@ -60,13 +60,17 @@ def set_clock_ahead(seconds: float) -> None:
 
 
 class BreakableRedis(RedisHarness):
-    """A topology that belongs to one test, with a proxy in front of each server with data."""
+    """A topology that belongs to one test, with a proxy in front of each server with data.
+
+    Servers replace each other only when a disturbance lets them: what a failover loses, which a busy machine
+    causes at another time, would be held against the broker.
+    """
 
     def __init__(self, kind: TopologyKind, *, safe: bool) -> None:
         """With `safe`, enqueues and settlements wait for all replicas."""
         self._safe = safe
         with ExitStack() as stack:
-            self.topology = stack.enter_context(start_topology(kind))
+            self.topology = stack.enter_context(start_topology(kind, node_timeout=PATIENT_NODE_TIMEOUT))
             self.proxies = {node.port: stack.enter_context(Proxy(node.port)) for node in self.topology.nodes}
             super().__init__(self.topology.url)
             stack.callback(self.close)

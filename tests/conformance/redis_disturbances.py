@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 from asynq_conformance.disturbances import Disturbance
+from asynq_topologies.layout import NODE_TIMEOUT, PATIENT_NODE_TIMEOUT
 from asynq_topologies.slots import Move
 from tests.waiting import eventually, let_pass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from asynq_conformance.histories.run import HistoryRun
     from asynq_topologies import Topology
@@ -51,19 +53,28 @@ def hang_server(harness: BreakableRedis, run: HistoryRun) -> None:
     node.resume()
 
 
+@contextmanager
+def replacing(topology: Topology, node: Node) -> Iterator[None]:
+    """A primary, which the context makes fail, is replaced by a replica; afterwards none is any more."""
+    topology.set_node_timeout(NODE_TIMEOUT, of_all_but=node)
+    yield
+    topology.wait_replaced(node)
+    topology.set_node_timeout(PATIENT_NODE_TIMEOUT, of_all_but=node)
+
+
 def replace_killed(harness: BreakableRedis, run: HistoryRun) -> None:
     """A primary is killed and replaced by a replica, and comes back as a replica."""
     node = home(harness.topology, run)
-    node.kill()
-    harness.topology.wait_replaced(node)
+    with replacing(harness.topology, node):
+        node.kill()
     node.restart()
 
 
 def replace_hanging(harness: BreakableRedis, run: HistoryRun) -> None:
     """A primary hangs until a replica has replaced it, and continues as if it were still primary."""
     node = home(harness.topology, run)
-    node.pause()
-    harness.topology.wait_replaced(node)
+    with replacing(harness.topology, node):
+        node.pause()
     node.resume()
 
 

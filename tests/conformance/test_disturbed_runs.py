@@ -12,13 +12,19 @@ from asynq_conformance.disturbances.disturbance import DisturbedRun, disturbed
 from asynq_conformance.disturbances.judge import judge
 from asynq_conformance.disturbances.laws import DISTURBED_PLAN
 from asynq_conformance.histories.plan import Source
+from asynq_topologies.layout import NODE_TIMEOUT
 from tests.conformance.breakable_redis import BreakableRedis
+from tests.conformance.redis_disturbances import replacing
+from tests.waiting import eventually, let_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from asynq_conformance.histories.run import HistoryRun
+    from asynq_topologies import Topology
+    from asynq_topologies.layout import TopologyKind
+    from asynq_topologies.node import Node
 
 
 @pytest.fixture
@@ -76,3 +82,26 @@ def test_a_slow_store_is_detected(harness: BreakableRedis, tmp_path: Path) -> No
     later.join()
     assert found.slowest > 1.0
     assert judge(found, may_lose=False).failures == []
+
+
+def is_replaced_when_held_up(topology: Topology, primary: Node) -> bool:
+    """Hold a primary up, as a busy machine does."""
+    replicas = eventually(lambda: topology.replicas_of(primary))
+    primary.pause()
+    let_pass(3 * NODE_TIMEOUT / 1000)
+    primary.resume()
+    return any(replica.role() == "master" for replica in replicas)
+
+
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+def test_a_primary_is_replaced_only_while_a_disturbance_lets_it(kind: TopologyKind) -> None:
+    with BreakableRedis(kind, safe=False) as harness:
+        topology = harness.topology
+        [primary, *_] = topology.primaries()
+        replicas = topology.replicas_of(primary)
+        assert not is_replaced_when_held_up(topology, primary)
+        with replacing(topology, primary):
+            primary.pause()
+        primary.resume()
+        [successor] = [replica for replica in replicas if replica.role() == "master"]
+        assert not is_replaced_when_held_up(topology, successor)
