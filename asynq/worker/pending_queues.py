@@ -40,7 +40,6 @@ class PendingQueues:
         self._marked = set(self._names)
         self._width = len(self._names)
         """Maximum queues of the next fetch, if more than ALL_QUEUES may have tasks."""
-        self._asked: frozenset[str] = frozenset()
 
     def mark(self, queue: str | None) -> None:
         """This queue may have tasks. None: any queue."""
@@ -70,16 +69,18 @@ class PendingQueues:
         else:
             orders = self._preference.orders(count, self._rng, names)
         self._width = min(2 * self._width, len(self._names))
-        self._asked = frozenset(orders[0] if orders else ()) - self._limited
-        self._marked -= self._asked
+        self._marked -= self._asked(orders)
         return self._limits.allowed(orders, Counter(running)) if self._limits.own else orders
 
-    def found_all(self) -> None:
-        """The fetch returned what it asked for, or failed: the queues that it asked may have more."""
-        self._marked |= self._asked
+    def found_all(self, orders: tuple[tuple[str, ...], ...]) -> None:
+        """The fetch with these orders returned all that it asked for, or failed: its queues may have more."""
+        self._marked |= self._asked(orders)
         self._width = FIRST_CHOICES
 
     @property
     def more(self) -> bool:
         """Whether queues that were not asked may have tasks."""
         return not self._marked <= self._limited
+
+    def _asked(self, orders: tuple[tuple[str, ...], ...]) -> frozenset[str]:
+        return frozenset(orders[0] if orders else ()) - self._limited

@@ -11,19 +11,16 @@ from asynq.errors import AsynqError, LeaseLostError
 from asynq.errors.base import ANY_FAILURE
 from asynq.handlers.outcome import Cancelled, Interrupted, Succeeded, decide
 from asynq.handlers.runner import CANCEL_GRACE, Runner
-from asynq.protocol.answers import may_be_applied
-from asynq.protocol.ops import DEQUEUE_SOFT_LIMIT_BYTES, MAX_BATCH, Dequeue, ExtendLease, Requeue
+from asynq.protocol.ops import MAX_BATCH, ExtendLease, Requeue
 from asynq.runtime import timeouts
-from asynq.runtime.backoff import Backoff
-from asynq.runtime.error_reporter import ErrorReporter
 from asynq.runtime.interval_loop import JITTER
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.lazy_timer import LazyTimer
 from asynq.runtime.logs import get_logger
 from asynq.runtime.sync_async import AwaitedCalls
 from asynq.worker.failure_log import FailureLog
+from asynq.worker.fetcher import Fetcher
 from asynq.worker.leases.extension_schedule import LeaseLost
-from asynq.worker.pending_queues import PendingQueues
 from asynq.worker.settler import SETTLE_TIMEOUT, Ending, Settler
 
 if TYPE_CHECKING:
@@ -39,6 +36,7 @@ if TYPE_CHECKING:
     from asynq.protocol.broker_time import BrokerTime
     from asynq.protocol.message import Delivery
     from asynq.protocol.ops import Op
+    from asynq.worker.fetcher import Fetch
     from asynq.worker.leases.extension_schedule import LeaseEvent
     from asynq.worker.leases.keeper import LeaseKeeper
     from asynq.worker.settings import ProcessorSettings
@@ -54,6 +52,12 @@ FORCED_DRAIN_TIMEOUT = 0.2
 """Seconds that each step of a forced shutdown waits."""
 BUSY_THRESHOLD = 1.0
 """Seconds of full fetches after which the worker counts as busy."""
+EXCHANGES = 2
+"""Maximum number of exchanges with the broker at the same time: while it serves one, this process handles the
+reply to the other."""
+MIN_SHARE = 20
+"""Minimum number of slots that an exchange beside another one serves. Two smaller exchanges cost both sides
+more CPU time than one large one, and gain little."""
 
 
 class Processor:
@@ -61,8 +65,6 @@ class Processor:
 
     A task is active, and its lease is extended, from its delivery until the broker has recorded its
     settlement. A slot becomes free when the handler has actually ended, which may be later than its outcome.
-    Each fetch has its own token and is repeated with this token until its reply arrives, so that the tasks of
-    a fetch whose reply was lost still run here.
     """
 
     def __init__(
@@ -83,22 +85,19 @@ class Processor:
         self._keeper = keeper
         self._hooks = hooks
         self._time = time
-        self._token = token
         self._loop = asyncio.get_running_loop()
-        self._fetch_backoff = Backoff(settings.rng)
-        self._fetch_errors = ErrorReporter(log, "fetching tasks")
         self._failures = FailureLog()
         self._wakeups: Wakeups | None = None
-        self._pending = PendingQueues(settings.preference, settings.limits, settings.rng)
+        self._fetcher = Fetcher(settings, time=time, token=token)
 
         self._active: set[Run] = set()
         """The runs whose leases are extended: from their delivery until they are settled."""
-        self._fetch: Dequeue | None = None
-        self._fetch_sent_at = 0.0
-        self._fetch_mark = 0
-        self._next_fetch_at = 0.0
+        self._exchanging = 0
+        """Number of exchanges with the broker under way."""
+        half = min(settings.concurrency // 2, MAX_BATCH)
+        self._share = half if half >= MIN_SHARE else MAX_BATCH
+        """Slots that each of two exchanges serves while there are more tasks than slots."""
         self._busy_since: float | None = None
-        self._fetch_wanted = True
         self._fetching = True
         self._closing = False
         self._poll_timer = LazyTimer(self._poll)
@@ -117,7 +116,7 @@ class Processor:
 
     @property
     def _free_slots(self) -> int:
-        return self._settings.concurrency - len(self._runner.running)
+        return self._settings.concurrency - len(self._runner.running) - self._fetcher.reserved
 
     # --- requests from outside ----------------------------------------------------------------------
 
@@ -127,8 +126,7 @@ class Processor:
 
     def wake(self, queue: str | None = None) -> None:
         """Fetch soon: tasks may be available in this queue. None: in any queue."""
-        self._pending.mark(queue)
-        self._fetch_wanted = True
+        self._fetcher.want(queue)
         if self._free_slots > 0:
             self._changed.set()
 
@@ -174,7 +172,7 @@ class Processor:
             waiting.cancel()
         self._closing = True
         self._changed.set()
-        return not self._active and self._fetch is None
+        return not self._active and not self._fetcher.under_way
 
     async def _end_runs(
         self, seconds: float, forced: asyncio.Task[Literal[True]], drained: asyncio.Task[None]
@@ -205,45 +203,51 @@ class Processor:
     # --- the main loop ------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Fetch, run and settle tasks until `drain` has ended."""
+        """Fetch, run and settle tasks until `drain` has ended. EXCHANGES such loops share the work."""
         while not self._closing:
             self._changed.clear()
+            if self._exchanging and not self._another_pays:
+                await self._changed.wait()
+                continue
             settlements = self._settler.take()
             fetch = self._next_fetch()
             if settlements or fetch:
-                await self._exchange(settlements, fetch)
+                self._exchanging += 1
+                try:
+                    await self._exchange(settlements, fetch)
+                finally:
+                    self._exchanging -= 1
+                self._changed.set()
             else:
                 await self._idle()
 
-    def _next_fetch(self) -> Dequeue | None:
-        if self._loop.time() < self._next_fetch_at:
-            return None
-        if self._fetch is None:
-            if not self._fetching or not self._fetch_wanted or self._free_slots <= 0:
-                return None
-            count, settings = min(self._free_slots, MAX_BATCH), self._settings
-            running = (run.delivery.message.queue for run in self._runner.running)
-            informed = self._wakeups is not None and self._wakeups.armed
-            orders = self._pending.orders(count, running, informed=informed)
-            if not orders:
-                return None
-            shared = settings.limits.shared
-            self._fetch = Dequeue(orders=orders, token=self._token(), lease=settings.lease, limits=shared)
-            self._fetch_sent_at = self._loop.time()
-            self._fetch_mark = self._time.mark()
-        return self._fetch
+    @property
+    def _another_pays(self) -> bool:
+        """Whether an exchange beside another pays: there are more tasks than slots, and its slots wait."""
+        return self._busy_since is not None and max(self._free_slots, self._settler.waiting) >= self._share
 
-    async def _exchange(self, settlements: list[Ending], fetch: Dequeue | None) -> None:
+    def _next_fetch(self) -> Fetch | None:
+        if self._loop.time() < self._fetcher.not_before:
+            return None
+        if again := self._fetcher.take_lost():
+            return again
+        free = self._free_slots
+        if not self._fetching or free <= 0:
+            return None
+        count = min(free, MAX_BATCH if self._busy_since is None else self._share)
+        running = (run.delivery.message.queue for run in self._runner.running)
+        return self._fetcher.take(count, running, informed=self._wakeups is not None and self._wakeups.armed)
+
+    async def _exchange(self, settlements: list[Ending], fetch: Fetch | None) -> None:
         ops: list[Op[Any]] = [ending.op for ending in settlements]
         if fetch:
-            ops.append(fetch)
-        self._fetch_wanted = self._fetch_wanted and fetch is None
+            ops.append(fetch.op)
         answers: Sequence[Any]
         try:
             answers = await execute_isolated(self._calls, ops)
         except AsynqError as error:
             answers = [error.with_traceback(None)] * len(ops)
-        self._fetch_wanted |= self._settler.handle_answers(settlements, answers[: len(settlements)])
+        self._fetcher.wanted |= self._settler.handle_answers(settlements, answers[: len(settlements)])
         if fetch:
             await self._fetched(fetch, answers[-1])
         self._check_drained()
@@ -251,8 +255,8 @@ class Processor:
     async def _idle(self) -> None:
         """Wait for a change. After the poll interval, fetch again."""
         now, until = self._loop.time(), math.inf
-        if now < self._next_fetch_at:
-            until = self._next_fetch_at
+        if now < self._fetcher.not_before:
+            until = self._fetcher.not_before
         elif self._fetching and self._wakeups:
             pause = self._wakeups.poll if self._free_slots else BUSY_THRESHOLD
             until = now + pause * self._settings.rng.uniform(1 - JITTER, 1 + JITTER)
@@ -268,33 +272,17 @@ class Processor:
 
     # --- fetching -----------------------------------------------------------------------------------
 
-    async def _fetched(self, fetch: Dequeue, answer: tuple[Delivery, ...] | AsynqError) -> None:
+    async def _fetched(self, fetch: Fetch, answer: tuple[Delivery, ...] | AsynqError) -> None:
         if isinstance(answer, AsynqError):
-            self._fetch_errors.failed(answer)
-            if not may_be_applied(answer):
-                self._fetch = None
-            self._pending.found_all()
-            self._fetch_wanted = True
-            self._next_fetch_at = self._loop.time() + self._fetch_backoff.pause()
+            self._fetcher.failed(fetch, answer)
             return
-        self._fetch_errors.worked()
-        self._fetch_backoff.reset()
-        self._fetch = None
-        full = len(answer) == len(fetch.orders)
-        self._update_wakeups(full=full)
-        # A limited queue may have been left out of an order although it has tasks: fetch until none is left.
-        self._fetch_wanted |= bool(answer and self._settings.limits.own)
-        # Large tasks may have been left for the next fetch, to keep the reply small.
-        size = sum(len(delivery.message.payload) for delivery in answer)
-        if again := full or size >= DEQUEUE_SOFT_LIMIT_BYTES:
-            self._pending.found_all()
-        self._fetch_wanted |= again or self._pending.more
+        self._update_wakeups(full=self._fetcher.succeeded(fetch, answer))
         deliveries: Sequence[Delivery] = answer
-        late = self._loop.time() - self._fetch_sent_at > self._settings.lease / 1000 / 3
+        late = self._loop.time() - fetch.sent_at > self._settings.lease / 1000 / 3
         if late and deliveries:
             deliveries = await self._with_valid_lease(deliveries)
         if self._fetching:
-            self._start_runs(deliveries)
+            self._start_runs(deliveries, fetch.mark)
         else:
             self._return(deliveries)
 
@@ -319,11 +307,11 @@ class Processor:
         kept = zip(deliveries, answers, strict=True)
         return [delivery for delivery, answer in kept if not isinstance(answer, LeaseLostError)]
 
-    def _start_runs(self, deliveries: Sequence[Delivery]) -> None:
+    def _start_runs(self, deliveries: Sequence[Delivery], mark: int) -> None:
         if not deliveries:
             return
         if delivered_at := max(delivery.delivered_at for delivery in deliveries):
-            self._time.update(delivered_at, sent=self._fetch_mark)
+            self._time.update(delivered_at, sent=mark)
         now = self._time.now()
         runs = [self._runner.create(delivery, now) for delivery in deliveries]
         self._active.update(runs)
@@ -354,7 +342,7 @@ class Processor:
         limited = self._settings.limits.own
         if limited:
             freed = (run.delivery.message.queue for run, _ in reports if run.finished)
-            self._fetch_wanted |= any(queue in limited for queue in freed)
+            self._fetcher.wanted |= any(queue in limited for queue in freed)
         self._ended.set()
         self._changed.set()
 
@@ -382,7 +370,7 @@ class Processor:
             log.exception("task %r is settled, but reporting its outcome failed", message.id)
 
     def _check_drained(self) -> None:
-        if not self._active and self._fetch is None:
+        if not self._active and not self._fetcher.under_way:
             self._drained.set()
 
     async def _wait_runs_ended(self) -> None:
@@ -393,6 +381,6 @@ class Processor:
 
     async def _wait_drained(self) -> None:
         """Wait until no task is active and no fetch is pending."""
-        while self._active or self._fetch is not None:
+        while self._active or self._fetcher.under_way:
             self._drained.clear()
             await self._drained.wait()

@@ -89,6 +89,11 @@ class Settler:
         self._ready.append(ending)
         self._wake()
 
+    @property
+    def waiting(self) -> int:
+        """Number of settlements to send now."""
+        return len(self._ready)
+
     def take(self) -> list[Ending]:
         """Remove and return the settlements to send now."""
         taken, self._ready = self._ready[:MAX_SETTLEMENTS], self._ready[MAX_SETTLEMENTS:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,7 +58,7 @@ async def drained(lab: ServerLab, tasks: int, handler: Any, concurrency: int) ->
 async def noop(ctx: Context, task: Task) -> None: ...
 
 
-@pytest.mark.parametrize("concurrency", [1, 10, 50])
+@pytest.mark.parametrize("concurrency", [1, 10, 39])
 async def test_handlers_that_end_together_are_settled_and_replaced_in_one_request(
     recorded: Recorded, concurrency: int
 ) -> None:
@@ -65,6 +66,73 @@ async def test_handlers_that_end_together_are_settled_and_replaced_in_one_reques
     await drained(lab, 4 * concurrency, noop, concurrency)
     full = [(0, concurrency), *[(concurrency, concurrency)] * 4]
     assert requests[:5] == full
+
+
+class DistantBroker(MemoryBroker):
+    """Answers a request of the processor some iterations of the event loop later. Records how many wait."""
+
+    waiting = 0
+    most_waiting = 0
+
+    async def aexecute_many(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        answers = await super().aexecute_many(ops)
+        if any(isinstance(op, Done | Dequeue) for op in ops):
+            self.waiting += 1
+            self.most_waiting = max(self.most_waiting, self.waiting)
+            for _ in range(30):
+                await asyncio.sleep(0)
+            self.waiting -= 1
+        return answers
+
+
+@pytest.mark.parametrize(("concurrency", "most"), [(39, 1), (40, 2), (200, 2)])
+async def test_a_worker_of_many_slots_serves_one_half_while_it_waits_for_the_other(
+    concurrency: int, most: int
+) -> None:
+    ran, running, peak = Counter[str](), 0, 0
+
+    async def handler(ctx: Context, task: Task) -> None:
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        ran[ctx.task_id] += 1
+        await asyncio.sleep(0)
+        running -= 1
+
+    broker = DistantBroker()
+    async with opened(broker) as lab:
+        ids = [await lab.enqueue(queue=f"q{number % 3}") for number in range(1200)]
+        async with lab.serving(handler, concurrency=concurrency, queues=["q0", "q1", "q2"]):
+            await aeventually(lambda: len(ran) == len(ids))
+        assert broker.most_waiting == most
+        assert peak <= concurrency
+        assert ran == Counter(ids)
+        assert [await lab.find(task_id, f"q{number % 3}") for number, task_id in enumerate(ids)] == [
+            None
+        ] * 1200
+
+
+async def test_the_limit_of_a_queue_holds_for_two_requests_at_once() -> None:
+    running, peak, done = Counter[str](), Counter[str](), 0
+
+    async def handler(ctx: Context, task: Task) -> None:
+        nonlocal peak, done
+        running[ctx.queue] += 1
+        peak |= running
+        for _ in range(10):
+            await asyncio.sleep(0)
+        running[ctx.queue] -= 1
+        done += 1
+
+    broker = DistantBroker()
+    async with opened(broker) as lab:
+        for number in range(800):
+            await lab.enqueue(queue="limited" if number % 2 else "default")
+        options: dict[str, Any] = {"queues": {"limited": 2, "default": 1}, "strict_priority": True}
+        async with lab.serving(handler, concurrency=100, queue_limits={"limited": 30}, **options):
+            await aeventually(lambda: done == 800)
+        assert broker.most_waiting == 2
+    assert peak["limited"] <= 30
 
 
 async def test_handlers_in_threads_that_end_together_are_settled_in_one_request(recorded: Recorded) -> None:

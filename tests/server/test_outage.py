@@ -66,7 +66,10 @@ def broker_of(lab: ServerLab) -> Unreliable:
     return lab.broker
 
 
-async def test_a_fetch_with_a_lost_reply_delivers_its_tasks(unreliable: ServerLab) -> None:
+@pytest.mark.parametrize(("concurrency", "tasks"), [(4, 20), (60, 300)])
+async def test_a_fetch_with_a_lost_reply_delivers_its_tasks(
+    unreliable: ServerLab, concurrency: int, tasks: int
+) -> None:
     ran: Counter[str] = Counter()
     fetches = 0
 
@@ -81,8 +84,8 @@ async def test_a_fetch_with_a_lost_reply_delivers_its_tasks(unreliable: ServerLa
         ran[ctx.task_id] += 1
 
     broker_of(unreliable).loses = lose_every_second_fetch
-    ids = [await unreliable.enqueue(max_retry=0) for _ in range(20)]
-    async with unreliable.serving(handler):
+    ids = [await unreliable.enqueue(max_retry=0) for _ in range(tasks)]
+    async with unreliable.serving(handler, concurrency=concurrency):
         for task_id in ids:
             await unreliable.reaches(task_id, None)
     assert ran == Counter(ids)

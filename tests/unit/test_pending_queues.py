@@ -29,6 +29,11 @@ def asked(pending: PendingQueues, count: int = 3, *, informed: bool = True) -> s
     return set(next(iter(named), ()))
 
 
+def found_all(pending: PendingQueues, queues: set[str]) -> None:
+    """A fetch that asked these queues returned all that it asked for."""
+    pending.found_all((tuple(queues),))
+
+
 def test_a_queue_without_tasks_is_asked_again_after_it_changed() -> None:
     pending = pending_of(["a", "b", "c"])
     assert asked(pending) == {"a", "b", "c"}
@@ -43,8 +48,7 @@ def test_a_queue_without_tasks_is_asked_again_after_it_changed() -> None:
 
 def test_a_queue_with_more_tasks_is_asked_again() -> None:
     pending = pending_of(["a", "b"])
-    asked(pending)
-    pending.found_all()
+    found_all(pending, asked(pending))
     assert pending.more
     assert asked(pending) == {"a", "b"}
 
@@ -73,8 +77,9 @@ def test_a_queue_with_a_limit_is_always_asked() -> None:
 def test_a_queue_at_its_limit_is_left_out() -> None:
     limits = QueueLimits(own={"b": 1}, shared={})
     pending = PendingQueues(QueuePriority.of(["a", "b"], strict=True), limits, Random(1))
-    assert pending.orders(2, (), informed=True) == (("a", "b"), ("a",))
-    pending.found_all()
+    orders = pending.orders(2, (), informed=True)
+    assert orders == (("a", "b"), ("a",))
+    pending.found_all(orders)
     assert pending.orders(2, ("b",), informed=True) == (("a",), ("a",))
     assert pending.orders(2, ("b",), informed=True) == ()
 
@@ -96,16 +101,16 @@ def test_queues_of_which_nothing_is_known_are_asked_at_once() -> None:
 
 def test_a_fetch_asks_few_of_many_queues_while_they_have_tasks() -> None:
     pending = pending_of(MANY)
-    asked(pending, 50)
+    names = asked(pending, 50)
     for _ in range(3):
-        pending.found_all()
-        assert len(asked(pending, 50)) <= FIRST_CHOICES
+        found_all(pending, names)
+        names = asked(pending, 50)
+        assert len(names) <= FIRST_CHOICES
 
 
 def test_fetches_that_find_too_little_ask_ever_more_queues() -> None:
     pending = pending_of(MANY)
-    asked(pending, 50)
-    pending.found_all()
+    found_all(pending, asked(pending, 50))
     seen: list[set[str]] = []
     while pending.more:
         seen.append(asked(pending, 50))
@@ -117,8 +122,9 @@ def test_fetches_that_find_too_little_ask_ever_more_queues() -> None:
 def test_strict_priority_asks_the_heaviest_of_many_queues_first() -> None:
     pending = pending_of(MANY, strict=True)
     names = QueuePriority.of(MANY, strict=True).names
-    assert set(pending.orders(50, (), informed=True)) == {names}
-    pending.found_all()
+    orders = pending.orders(50, (), informed=True)
+    assert set(orders) == {names}
+    pending.found_all(orders)
     assert set(pending.orders(50, (), informed=True)) == {names[:FIRST_CHOICES]}
     assert set(pending.orders(50, (), informed=True)) == {names[FIRST_CHOICES : 3 * FIRST_CHOICES]}
 
@@ -129,8 +135,9 @@ def test_first_choices_among_many_queues_follow_the_weights(count: int) -> None:
     pending, first = pending_of(weights), Counter[str]()
     fetches = 20_000 // min(count, FIRST_CHOICES)
     for _ in range(fetches):
-        first.update(order[0] for order in pending.orders(count, (), informed=True))
-        pending.found_all()
+        orders = pending.orders(count, (), informed=True)
+        first.update(order[0] for order in orders)
+        pending.found_all(orders)
     assert first["heavy"] / first.total() == pytest.approx(1 / 2, abs=0.02)
     by_weight = Counter[int]()
     for name, weight in MANY.items():

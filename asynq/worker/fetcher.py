@@ -1,0 +1,140 @@
+"""Fetcher: composes the fetches of a worker, and repeats those whose reply was lost."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from asynq.protocol.answers import may_be_applied
+from asynq.protocol.ops import DEQUEUE_SOFT_LIMIT_BYTES, Dequeue
+from asynq.runtime.backoff import Backoff
+from asynq.runtime.error_reporter import ErrorReporter
+from asynq.runtime.logs import get_logger
+from asynq.worker.pending_queues import PendingQueues
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from asynq.errors import AsynqError
+    from asynq.protocol.broker_time import BrokerTime
+    from asynq.protocol.message import Delivery
+    from asynq.worker.settings import ProcessorSettings
+
+log = get_logger("asynq.processor")
+
+
+@define(eq=False)
+class Fetch:
+    """A fetch without a reply."""
+
+    op: Dequeue
+    sent_at: float
+    """When it was sent first, by the clock of the event loop."""
+    mark: int
+    """When it was sent first, see BrokerTime."""
+    lost: bool = False
+    """Whether its reply was lost: it is sent again."""
+
+
+class Fetcher:
+    """The fetches of a processor. Belongs to the processor's event loop.
+
+    Each fetch has its own token and is repeated with this token until its reply arrives, so that the tasks of
+    a fetch whose reply was lost still run here.
+
+    Args:
+        settings: the settings of the processor.
+        time: the broker's time.
+        token: creates tokens.
+    """
+
+    def __init__(self, settings: ProcessorSettings, *, time: BrokerTime, token: Callable[[], str]) -> None:
+        self.wanted = True
+        """Whether there may be tasks that no fetch has asked for."""
+        self.not_before = 0.0
+        """When the next fetch may be sent, by the clock of the event loop. Failures cause pauses."""
+        self._settings = settings
+        self._time = time
+        self._token = token
+        self._loop = asyncio.get_running_loop()
+        self._backoff = Backoff(settings.rng)
+        self._errors = ErrorReporter(log, "fetching tasks")
+        self._pending = PendingQueues(settings.preference, settings.limits, settings.rng)
+        self._fetches: list[Fetch] = []
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a fetch has no reply yet."""
+        return bool(self._fetches)
+
+    @property
+    def reserved(self) -> int:
+        """Number of tasks that the fetches without a reply may return."""
+        return sum([len(fetch.op.orders) for fetch in self._fetches])
+
+    def want(self, queue: str | None) -> None:
+        """Tasks may be available in this queue. None: in any queue."""
+        self._pending.mark(queue)
+        self.wanted = True
+
+    def take_lost(self) -> Fetch | None:
+        """A fetch to be sent again."""
+        for fetch in self._fetches:
+            if fetch.lost:
+                fetch.lost = self.wanted = False
+                return fetch
+        return None
+
+    def take(self, count: int, running: Iterable[str], *, informed: bool) -> Fetch | None:
+        """A new fetch. None if no queue may have tasks.
+
+        Args:
+            count: number of wanted tasks.
+            running: the queue of each run of this server.
+            informed: whether `want` is called for every queue that gets tasks.
+        """
+        if not (self.wanted or self._fetches):
+            return None
+        for other in self._fetches:
+            # There is a second fetch only while fetches return all that they ask for: its queues have more.
+            self._pending.found_all(other.op.orders)
+            running = chain(running, (queue for order in other.op.orders for queue in order))
+        orders = self._pending.orders(count, running, informed=informed)
+        if not orders:
+            return None
+        self.wanted = False
+        settings = self._settings
+        op = Dequeue(orders=orders, token=self._token(), lease=settings.lease, limits=settings.limits.shared)
+        fetch = Fetch(op, self._loop.time(), self._time.mark())
+        self._fetches.append(fetch)
+        return fetch
+
+    def failed(self, fetch: Fetch, error: AsynqError) -> None:
+        """The broker did not answer."""
+        self._errors.failed(error)
+        if may_be_applied(error):
+            fetch.lost = True
+        else:
+            self._fetches.remove(fetch)
+        self._pending.found_all(fetch.op.orders)
+        self.wanted = True
+        self.not_before = self._loop.time() + self._backoff.pause()
+
+    def succeeded(self, fetch: Fetch, deliveries: Sequence[Delivery]) -> bool:
+        """The reply arrived. Returns whether it has a task for each order."""
+        self._errors.worked()
+        self._backoff.reset()
+        self._fetches.remove(fetch)
+        orders = fetch.op.orders
+        full = len(deliveries) == len(orders)
+        # A limited queue may have been left out of an order although it has tasks: fetch until none is left.
+        self.wanted |= bool(deliveries and self._settings.limits.own)
+        # Large tasks may have been left for the next fetch, to keep the reply small.
+        size = sum([len(delivery.message.payload) for delivery in deliveries])
+        if again := full or size >= DEQUEUE_SOFT_LIMIT_BYTES:
+            self._pending.found_all(orders)
+        self.wanted |= again or self._pending.more
+        return full
