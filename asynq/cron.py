@@ -107,10 +107,8 @@ class IntervalSchedule:
 class CronSchedule:
     """Due at wall-clock times of one zone."""
 
-    expression: str
-    """Five fields in croniter's format."""
-    either_day: bool
-    """True if one matching day field is sufficient, False if both must match."""
+    expressions: tuple[str, ...]
+    """One must match in all its five fields, which are in croniter's format."""
     location: tzinfo
 
     def next_after(self, instant: datetime) -> datetime | None:
@@ -140,14 +138,8 @@ class CronSchedule:
         return instant.astimezone(self.location).utcoffset() or timedelta()
 
     def _next_wall(self, wall: datetime) -> datetime | None:
-        steps = croniter(
-            self.expression, wall, day_or=self.either_day, max_years_between_matches=_MAX_SEARCH_YEARS
-        )
-        try:
-            found: datetime = steps.get_next(datetime)
-        except CroniterBadDateError:
-            return None
-        return found
+        found = (_next_match(expression, wall) for expression in self.expressions)
+        return min(filter(None, found), default=None)
 
     def _next_change(self, start: datetime, end: datetime) -> datetime | None:
         """The first instant after start and not after end at which the zone's offset changes."""
@@ -166,6 +158,15 @@ class CronSchedule:
                 return high.replace(microsecond=0)
             low = high
         return None
+
+
+def _next_match(expression: str, wall: datetime) -> datetime | None:
+    steps = croniter(expression, wall, day_or=False, max_years_between_matches=_MAX_SEARCH_YEARS)
+    try:
+        found: datetime = steps.get_next(datetime)
+    except CroniterBadDateError:
+        return None
+    return found
 
 
 def _zone(spec: str, location: tzinfo) -> tuple[tzinfo, str]:
@@ -200,14 +201,13 @@ def _fields(spec: str, location: tzinfo) -> CronSchedule:
     minute, hour, day, month, weekday = parts
     days, day_star = _values(day, "day of month", 1, 31)
     weekdays, weekday_star = _values(weekday, "day of week", 0, 6, _WEEKDAYS)
-    columns = (
-        _column(_values(minute, "minute", 0, 59)[0], 60),
-        _column(_values(hour, "hour", 0, 23)[0], 24),
-        _column(days, 31),
-        _column(_values(month, "month", 1, 12, _MONTHS)[0], 12),
-        _column(weekdays, 7),
-    )
-    return CronSchedule(" ".join(columns), not (day_star or weekday_star), location)
+    minutes = _column(_values(minute, "minute", 0, 59)[0], 60)
+    hours = _column(_values(hour, "hour", 0, 23)[0], 24)
+    months = _column(_values(month, "month", 1, 12, _MONTHS)[0], 12)
+    both = (_column(days, 31), _column(weekdays, 7))
+    # Either of two expressions may match. In one, croniter before 7.0 requires that both match some day.
+    day_fields = [both] if day_star or weekday_star else [(both[0], "*"), ("*", both[1])]
+    return CronSchedule(tuple(f"{minutes} {hours} {d} {months} {w}" for d, w in day_fields), location)
 
 
 def _column(values: set[int], size: int) -> str:

@@ -61,6 +61,12 @@ def test_a_repeated_wall_clock_time_fires_each_time() -> None:
     assert second.astimezone(UTC) - first.astimezone(UTC) == timedelta(hours=1)
 
 
+@pytest.mark.parametrize("day", ["29", "30"])  # of February: not in the eight years before 2104, and never
+def test_a_weekday_is_due_although_the_day_of_month_does_not_occur(day: str) -> None:
+    schedule = cron.parse(f"0 0 {day} 2 mon")
+    assert schedule.next_after(datetime(2096, 3, 1, tzinfo=UTC)) == datetime(2097, 2, 4, tzinfo=UTC)
+
+
 def test_due_times_are_timezone_aware_and_in_the_zone_of_the_schedule() -> None:
     found = cron.parse("CRON_TZ=Asia/Tokyo 0 9 * * *").next_after(datetime(2026, 1, 1, tzinfo=UTC))
     assert found is not None
