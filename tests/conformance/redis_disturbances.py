@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from asynq_conformance.disturbances import Disturbance
-from asynq_topologies.layout import NODE_TIMEOUT, PATIENT_NODE_TIMEOUT
+from asynq_topologies.layout import MASTER, NODE_TIMEOUT, PATIENT_NODE_TIMEOUT
 from asynq_topologies.slots import Move
 from tests.waiting import eventually, let_pass
 
@@ -56,10 +56,18 @@ def hang_server(harness: BreakableRedis, run: HistoryRun) -> None:
 @contextmanager
 def replacing(topology: Topology, node: Node) -> Iterator[None]:
     """A primary, which the context makes fail, is replaced by a replica; afterwards none is any more."""
-    topology.set_node_timeout(NODE_TIMEOUT, of_all_but=node)
+    topology.set_node_timeout(NODE_TIMEOUT)
     yield
     topology.wait_replaced(node)
     topology.set_node_timeout(PATIENT_NODE_TIMEOUT, of_all_but=node)
+
+
+def wait_left(topology: Topology, former: Node) -> None:
+    """Until no client that asks uses a former primary: every sentinel names another, or it is a replica."""
+    if topology.kind == "cluster":
+        eventually(lambda: former.role() == "slave")
+    named = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+    eventually(lambda: all(int(one.ask(*named)[1]) != former.port for one in topology.sentinels))
 
 
 def replace_killed(harness: BreakableRedis, run: HistoryRun) -> None:
@@ -68,6 +76,7 @@ def replace_killed(harness: BreakableRedis, run: HistoryRun) -> None:
     with replacing(harness.topology, node):
         node.kill()
     node.restart()
+    wait_left(harness.topology, node)
 
 
 def replace_hanging(harness: BreakableRedis, run: HistoryRun) -> None:
@@ -76,11 +85,14 @@ def replace_hanging(harness: BreakableRedis, run: HistoryRun) -> None:
     with replacing(harness.topology, node):
         node.pause()
     node.resume()
+    wait_left(harness.topology, node)
 
 
 def fail_over(harness: BreakableRedis, run: HistoryRun) -> None:
     """An operator starts a failover."""
-    harness.topology.fail_over(home(harness.topology, run))
+    node = home(harness.topology, run)
+    harness.topology.fail_over(node)
+    wait_left(harness.topology, node)
 
 
 def forget_scripts(harness: BreakableRedis, run: HistoryRun) -> None:

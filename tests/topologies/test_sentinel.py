@@ -15,7 +15,11 @@ from asynq.errors import BrokerRefusedError, BrokerUnavailable
 from asynq.protocol.connect import connect
 from asynq.protocol.ops import Ping
 from asynq_redis import RedisSentinelBroker
+from asynq_redis.transport.io import AwaitedIO, ConnectionSettings
 from asynq_redis.transport.routing import DISCOVERY_TIMEOUT
+from asynq_redis.transport.sentinel import CONFIRM_INTERVAL as CONFIRM_SECONDS
+from asynq_redis.transport.sentinel import SentinelRouter
+from asynq_redis.url import Address
 from asynq_topologies.layout import MASTER
 from asynq_topologies.node import wait_until
 from asynq_topologies.ports import free_port
@@ -144,6 +148,39 @@ def test_a_hanging_sentinel_costs_its_timeout_once(own_sentinel: Topology) -> No
             slow += time.monotonic() - asked >= DISCOVERY_TIMEOUT
     own_sentinel.sentinels[0].resume()
     assert slow <= 2  # the machine may also have been slow
+
+
+class LateReader(dict[Any, Any]):
+    """Addresses, looked up once for each report of a sentinel. Each is read late, as on a busy machine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.reports = 0
+
+    def get(self, address: Any, default: Any = None) -> Any:
+        self.now += CONFIRM_SECONDS / 2
+        self.reports += 1
+        return super().get(address, default)
+
+
+async def test_a_report_is_as_old_as_its_question(sentinel: Topology) -> None:
+    """The primary may have been replaced since, and accepts writes until it is demoted."""
+    late = LateReader()
+    [one, *_] = sentinels(sentinel)
+    router = SentinelRouter(
+        [Address(*one)],
+        MASTER,
+        AwaitedIO(),
+        ConnectionSettings(connect_timeout=10, socket_timeout=10, max_connections=1),
+        remap=late,
+        monotonic=lambda: late.now,
+    )
+    await router.route([])
+    late.now = CONFIRM_SECONDS
+    await router.route([])
+    assert late.reports == 2
+    await router.close()
 
 
 def test_passwords_of_servers_and_sentinels_are_separate_and_never_shown() -> None:

@@ -123,8 +123,8 @@ class SentinelRouter:
             await sentinel.reset()
 
     async def _ask(self) -> None:
-        primary_suspect = not self._confirm_at
-        soon = self._monotonic() - SUSPECT_TIMEOUT
+        asked_at, primary_suspect = self._monotonic(), not self._confirm_at
+        soon = asked_at - SUSPECT_TIMEOUT
         unresponsive = [
             one for one in self._sentinels if self._unresponsive.get(one.address, -math.inf) > soon
         ]
@@ -134,7 +134,8 @@ class SentinelRouter:
             self._adopt(max(reports, key=lambda report: report.epoch), primary_suspect=primary_suspect)
         elif len(self._refusals) == len(self._sentinels):
             raise next(iter(self._refusals.values()))
-        self._confirm_at = self._monotonic() + CONFIRM_INTERVAL
+        # The reports are as old as the question, however late they were read.
+        self._confirm_at = asked_at + CONFIRM_INTERVAL
 
     def _adopt(self, report: _Report, *, primary_suspect: bool) -> None:
         # A sentinel with an older epoch may be cut off. But reinstalled sentinels start from epoch 0 again.
