@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from asynq_redis.url import Address
 
 KEY = QueueKeys("q").task("t")
+EAGER = getattr(asyncio, "eager_task_factory", None)
 
 
 def watcher_to(url: str, **options: float) -> RedisWatcher:
@@ -41,6 +42,18 @@ async def watcher(own_server: RedisServer) -> AsyncIterator[RedisWatcher]:
     made = watcher_to(own_server.url)
     yield made
     await made.aclose()
+
+
+@pytest.mark.skipif(EAGER is None, reason="this version of Python cannot start tasks eagerly")
+async def test_a_refused_connection_is_tried_again_if_tasks_start_eagerly(own_server: RedisServer) -> None:
+    asyncio.get_running_loop().set_task_factory(EAGER)
+    watcher = watcher_to(f"unix://{own_server.socket_path}")
+    own_server.kill()
+    with pytest.raises(BrokerUnavailable):
+        await watcher.watch("q", "t")
+    own_server.restart()
+    assert not (await watcher.watch("q", "t")).done()
+    await watcher.aclose()
 
 
 async def done(change: asyncio.Future[None]) -> bool:

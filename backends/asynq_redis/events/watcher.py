@@ -116,7 +116,10 @@ class _Tracking:
         """Return the shared connection. Concurrent callers wait for the same attempt to open it."""
         if self._task is None:
             self._opened = asyncio.get_running_loop().create_future()
-            self._task = asyncio.create_task(self._run(self._opened), name="asynq-redis-watcher")
+            task = asyncio.create_task(self._run(self._opened), name="asynq-redis-watcher")
+            # It is done already if tasks start eagerly and the connection is refused at once.
+            if not self._opened.done():
+                self._task = task
         opened = self._opened
         # A caller that is cancelled must not cancel the attempt of the others.
         await asyncio.wait([opened])
