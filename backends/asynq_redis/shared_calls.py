@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 MAX_OPERATIONS: Final = 1000
 """Maximum operations in a shared call."""
+ENOUGH: Final = 50
+"""Operations that do not wait for the end of the call under way: while the server carries out one call, this
+process composes the next one."""
+MAX_CALLS: Final = 3
+"""Maximum calls under way for which this holds."""
 MAX_WAIT: Final = 0.02
 """Seconds after which operations no longer wait for the end of the call under way: it may be in trouble."""
 
@@ -26,7 +31,8 @@ class SharedCalls:
     """Operations of one kind on one event loop.
 
     The first one is sent at once, by its own task. Those that come while it is under way are sent together
-    when it ends, on a task of this object: a caller that is cancelled does not take the others along.
+    when it ends or when there are ENOUGH, on a task of this object: a caller that is cancelled does not take
+    the others along. Operations of different callers may be carried out in any order.
     """
 
     def __init__(self) -> None:
@@ -58,7 +64,9 @@ class SharedCalls:
                 self._end_one(send)
         answer = self._loop.create_future()
         self._waiting.append((op, answer))
-        if self._timer is None:
+        if len(self._waiting) >= ENOUGH and self._under_way < MAX_CALLS:
+            self._start(send)
+        elif self._timer is None:
             self._timer = self._loop.call_later(MAX_WAIT, self._start, send)
         try:
             return await answer

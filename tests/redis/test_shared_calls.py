@@ -14,11 +14,14 @@ from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Enqueue, ListTasks, Unique
 from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
+from asynq_redis.shared_calls import SharedCalls
 from asynq_topologies.proxy import Proxy
 from tests.redis.custom_operations import enqueue
 from tests.waiting import aeventually
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.servers import RedisServer
 
 MANY = 100
@@ -43,6 +46,24 @@ async def test_concurrent_enqueues_share_script_calls(own_server: RedisServer) -
     assert script_calls(own_server) <= 1 + MANY / 50 + 1
     assert own_server.client.llen("asynq:{q}:pending") == MANY
     await broker.aclose()
+
+
+async def test_enough_operations_do_not_wait_for_the_call_under_way() -> None:
+    calls, answered = list[int](), asyncio.Event()
+
+    async def send(ops: Sequence[Any]) -> list[Any]:
+        calls.append(len(ops))
+        await answered.wait()
+        return list(ops)
+
+    shared = SharedCalls()
+    ops = [enqueue(str(number)) for number in range(240)]
+    callers = [asyncio.create_task(shared.execute(op, send)) for op in ops]
+    await aeventually(lambda: len(calls) >= 3)
+    assert calls == [1, 50, 50]
+    answered.set()
+    assert await asyncio.gather(*callers) == ops
+    assert sum(calls) == len(ops)
 
 
 async def test_each_caller_gets_its_own_answer(redis_server: RedisServer) -> None:
