@@ -12,6 +12,10 @@ from asynq_conformance.disturbances.disturbance import DisturbedRun, disturbed
 from asynq_conformance.disturbances.judge import judge
 from asynq_conformance.disturbances.laws import DISTURBED_PLAN
 from asynq_conformance.histories.plan import Source
+from asynq_conformance.histories.record import read
+from asynq_conformance.histories.resends import KILL
+from asynq_conformance.histories.run import HistoryRun
+from asynq_sqlite.harness import SQLiteHarness
 from asynq_topologies.layout import NODE_TIMEOUT
 from tests.conformance.breakable_redis import BreakableRedis
 from tests.conformance.redis_disturbances import replacing
@@ -21,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from asynq_conformance.histories.run import HistoryRun
     from asynq_topologies import Topology
     from asynq_topologies.layout import TopologyKind
     from asynq_topologies.node import Node
@@ -31,6 +34,34 @@ if TYPE_CHECKING:
 def harness() -> Iterator[BreakableRedis]:
     with BreakableRedis("standalone", safe=False) as harness:
         yield harness
+
+
+def test_a_killed_process_is_recorded_once_it_does_nothing_more(tmp_path: Path) -> None:
+    """A busy machine lets a process go on for a while, with calls that would seem to begin after its end."""
+    factory, kwargs = SQLiteHarness(f"sqlite:///{tmp_path}/tasks.db").factory()
+    with HistoryRun(Source(factory=factory, kwargs=kwargs), DISTURBED_PLAN, tmp_path / "run") as run:
+        run.start()
+        [worker, *_] = run.workers
+        part = run.part(worker.role.process)
+        write_down = run.note
+
+        def written() -> int:
+            return part.stat().st_size if part.exists() else 0
+
+        def note(what: str, **facts: Any) -> None:
+            write_down(what, **facts)
+            before = written()
+            eventually(lambda: not worker.runs or written() > before)
+
+        run.note = note  # type: ignore[method-assign]
+        eventually(lambda: written() > 10_000)
+        run.kill(worker)
+        run.stop()
+        run.wait()
+        run.drain()
+    events = list(read(run.record))
+    [killed] = [event.at for event in events if event.op == KILL]
+    assert all(event.at <= killed for event in events if event.process == worker.role.process)
 
 
 def outcome(harness: BreakableRedis, directory: Path, strike: Any) -> DisturbedRun:

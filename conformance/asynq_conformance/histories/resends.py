@@ -59,7 +59,7 @@ class Resends:
     after: float
     """Nanoseconds after which a client sends an unanswered request again."""
     killed: Mapping[str, int] = field(factory=dict)
-    """By process: when it was killed."""
+    """By process: when it had been killed, and did nothing more."""
 
     @classmethod
     def of(cls, notes: Iterable[HistoryEvent]) -> Self:

@@ -130,9 +130,10 @@ class HistoryRun:
     def kill(self, worker: WorkloadProcess) -> None:
         """End a process as a crash would. What it was asking for stays open in the record."""
         self._killed.add(worker.role.process)
-        self.note(KILL, process=worker.role.process)
         worker.process.kill()
         worker.process.wait()
+        # Not before: until its end it sends requests, and sends them again.
+        self.note(KILL, process=worker.role.process)
 
     def stop(self) -> None:
         """Tell all processes to end what they are doing, before their time is up."""
