@@ -79,18 +79,34 @@ class WaitScenario:
         return {"p50": percentile(seconds, 50) * 1000}
 
 
-def _row(scenario: Scenario, name: str, title: str, figure: str) -> Row:
-    return Row(name=name, title=title, unit="ms", better=Better.LOWER, scenario=scenario, figure=figure)
+def latency_row(scenario: Scenario, name: str, title: str, figure: str, floor: float) -> Row:
+    """A row of milliseconds."""
+    return Row(
+        name=name,
+        title=title,
+        unit="ms",
+        better=Better.LOWER,
+        scenario=scenario,
+        figure=figure,
+        floor=floor,
+    )
 
 
 ROWS = (
-    _row(ScheduledScenario(waiting=1), "scheduled-1", "lateness p99 of scheduled tasks, 1 waiting", "p99"),
-    _row(
+    latency_row(
+        ScheduledScenario(waiting=1),
+        "scheduled-1",
+        "lateness p99 of scheduled tasks, 1 waiting",
+        "p99",
+        20,
+    ),
+    latency_row(
         ScheduledScenario(waiting=100_000),
         "scheduled-100000",
         "lateness p99 of scheduled tasks, 100,000 waiting",
         "p99",
+        20,
     ),
-    _row(CancelScenario(), "cancel", "cancellation of a running task, p50", "p50"),
-    _row(WaitScenario(), "wait", "wait for a result, p50", "p50"),
+    latency_row(CancelScenario(), "cancel", "cancellation of a running task, p50", "p50", 50),
+    latency_row(WaitScenario(), "wait", "wait for a result, p50", "p50", 50),
 )

@@ -48,5 +48,6 @@ ROWS = (
         better=Better.LOWER,
         scenario=MemoryScenario(),
         figure="growth_mb",
+        floor=2,
     ),
 )

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from asynq.bench.drivers.harness import BATCH
-from asynq.bench.row import Row, rate_row
+from asynq.bench.row import rate_row
 from asynq.bench.rows.drain import DrainScenario
 from asynq.bench.rows.enqueue import EnqueueScenario
-from asynq.bench.rows.latency import CancelScenario, WaitScenario
+from asynq.bench.rows.latency import CancelScenario, WaitScenario, latency_row
 from asynq.bench.rows.pickup import PickUpScenario
-from asynq.bench.summary import Better
-
-if TYPE_CHECKING:
-    from asynq.bench.trial import Scenario
 
 SQLITE, DISK = "sqlite", "sqlite-disk"
-
-
-def _latency(scenario: Scenario, name: str, title: str, figure: str) -> Row:
-    return Row(name=name, title=title, unit="ms", better=Better.LOWER, scenario=scenario, figure=figure)
 
 
 ROWS = (
@@ -50,7 +40,7 @@ ROWS = (
         "SQLite on disk: enqueue, sync, one by one",
         "D1",
     ),
-    _latency(PickUpScenario(store=SQLITE), "sqlite-pickup-p99", "SQLite: idle pick-up p99", "p99"),
-    _latency(CancelScenario(store=SQLITE), "sqlite-cancel", "SQLite: cancellation, p50", "p50"),
-    _latency(WaitScenario(store=SQLITE), "sqlite-wait", "SQLite: wait for a result, p50", "p50"),
+    latency_row(PickUpScenario(store=SQLITE), "sqlite-pickup-p99", "SQLite: idle pick-up p99", "p99", 20),
+    latency_row(CancelScenario(store=SQLITE), "sqlite-cancel", "SQLite: cancellation, p50", "p50", 50),
+    latency_row(WaitScenario(store=SQLITE), "sqlite-wait", "SQLite: wait for a result, p50", "p50", 50),
 )

@@ -50,9 +50,10 @@ ROWS = tuple(
         better=Better.LOWER,
         scenario=StartScenario(),
         figure=figure,
+        floor=floor,
     )
-    for name, title, figure in (
-        ("import", "import of the package", "import"),
-        ("help", "the command with --help", "help"),
+    for name, title, figure, floor in (
+        ("import", "import of the package", "import", 50),
+        ("help", "the command with --help", "help", 250),
     )
 )
