@@ -32,7 +32,16 @@ EXIT_LOOP_BLOCKED = 1
 """Exit status of a process whose event loop did not react."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_requested = threading.Event()
+
+
+class _Process:
+    """What signal handlers have noted about this process.
+
+    A signal can interrupt the handler of another signal. So nothing here has a lock, as an Event has: the
+    interrupted handler would hold it forever.
+    """
+
+    asked_to_stop = False
 
 
 class StopRequests:
@@ -79,7 +88,7 @@ def end_by_sigterm() -> None:
 
 def ask_to_stop() -> None:
     """Send SIGTERM to this process unless it was asked to stop before. Never counts as a second request."""
-    if not _requested.is_set():
+    if not _Process.asked_to_stop:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -164,7 +173,7 @@ class _Handling:
         if number == signal.SIGTSTP:
             self._call(self._sigtstp)
             return
-        _requested.set()
+        _Process.asked_to_stop = True
         match self._requests.received():
             case "first":
                 self._call(self._stop)
