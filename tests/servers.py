@@ -37,6 +37,7 @@ __all__ = [
     "require_redis_server",
     "runs_containers",
     "server_version",
+    "skip_before_redis_7",
     "start_topology",
     "unread_bytes",
 ]
@@ -77,6 +78,13 @@ def start_topology(
     if proxied:
         pytest.skip("only local processes can be cut off from one another, and this run uses containers")
     return asynq_topologies.start(kind, access=access, node_timeout=node_timeout)
+
+
+def skip_before_redis_7(server: RedisServer, reason: str) -> None:
+    """Skip the test if the server is older than Redis 7.0, for the reason given."""
+    version: str = server.client.info("server")["redis_version"]
+    if int(version.partition(".")[0]) < 7:
+        pytest.skip(f"Redis {version} {reason}")
 
 
 class RedisServer:

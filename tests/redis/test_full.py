@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
 from asynq import RedisBroker
 from asynq.errors import BrokerFullError
@@ -13,6 +14,8 @@ from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
 from asynq.task_state import TaskState
+from asynq_redis.transport import redis_errors
+from tests.servers import skip_before_redis_7
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +68,17 @@ def test_a_full_server_refuses_operations_that_need_memory(full: RedisBroker) ->
     assert [type(answer) for answer in answers] == [BrokerFullError] * len(growing)
 
 
-def test_the_tasks_of_a_full_server_can_be_settled_in_every_way(full: RedisBroker) -> None:
+@pytest.mark.parametrize("before", ["ERR Error running script (call to f_b2): @user_script:1: ", ""])
+def test_a_full_server_before_redis_7_is_recognized(before: str) -> None:
+    reply = f"{before}@user_script: 1: -OOM command not allowed when used memory > 'maxmemory'."
+    for text in (reply, reply.removeprefix("ERR ")):
+        assert isinstance(redis_errors.refusal(redis.ResponseError(text)), BrokerFullError)
+
+
+def test_the_tasks_of_a_full_server_can_be_settled_in_every_way(
+    full: RedisBroker, own_server: RedisServer
+) -> None:
+    skip_before_redis_7(own_server, "settles nothing while it is full")
     a, b, c, d, e, f = take(full, "token", 6)
     aggregate = enqueue("aggregate")
     held = full.execute(ops.TakeGroup(queue="q", group="g", set_id="set", grace=0, max_size=2))

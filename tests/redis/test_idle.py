@@ -12,6 +12,7 @@ from asynq import Context, ServeMux, Server, Task
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Dequeue, Enqueue
 from asynq_redis import RedisBroker
+from tests.servers import skip_before_redis_7
 from tests.waiting import aeventually
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ async def test_a_lease_that_is_much_shorter_than_the_polls_is_recovered_in_time(
 async def test_new_tasks_are_found_without_the_permission_to_be_notified(
     worker: IdleWorker, own_server: RedisServer
 ) -> None:
+    skip_before_redis_7(own_server, "cannot forbid a subcommand")
     client = own_server.client
     client.execute_command("ACL", "SETUSER", "default", "-client|tracking")  # type: ignore[no-untyped-call]
     client.client_kill_filter(_type="pubsub", skipme=True)

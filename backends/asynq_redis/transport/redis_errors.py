@@ -56,9 +56,9 @@ _ADVICE = {
     "WRONGTYPE": "a key of this queue holds a value that asynq did not write; rename or delete it",
 }
 
-# Before 7.0, a script wraps the error of the command that failed in it.
+# Before 7.0, a script wraps the error of the command that failed in it, also where the script returns it.
 _IN_SCRIPT = re.compile(
-    r"Error running script.*@user_script: ?\d+: -?(?P<code>[A-Z]{2,}) (?P<text>.*)", re.DOTALL
+    r"((ERR )?Error running script.*)?@user_script: ?\d+: -?(?P<code>[A-Z]{2,}) (?P<text>.*)", re.DOTALL
 )
 
 # redis-py keeps the code of an error reply since 7.2. Earlier versions remove it, but the class of the
