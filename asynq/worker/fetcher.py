@@ -84,7 +84,8 @@ class Fetcher:
         """A fetch to be sent again."""
         for fetch in self._fetches:
             if fetch.lost:
-                fetch.lost = self.wanted = False
+                # Not a new fetch: what was wanted meanwhile, perhaps of other queues, is still wanted.
+                fetch.lost = False
                 return fetch
         return None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -18,8 +20,10 @@ from asynq.protocol.ops import GetTask
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
 from asynq.task_state import TaskState
 from asynq.worker.leases.keeper import LeaseKeeper
-from asynq.worker.leases.keeper_messages import Hello, KeeperMessage, Ready, encode
+from asynq.worker.leases.keeper_messages import Hello, KeeperMessage, Ready, ReleaseLeases, encode
 from asynq.worker.leases.keeper_process import KeeperProcess
+from asynq_sqlite import SQLiteBroker
+from tests.programs import program_environment
 from tests.server.conftest import open_broker
 from tests.stopping import stop
 from tests.waiting import aeventually, eventually
@@ -231,3 +235,38 @@ async def test_a_lease_keeper_process_gets_ready_beside_a_busy_worker(
         await broker.aclose()
         broker.close()
     assert "restarted" not in caplog.text
+
+
+@pytest.mark.parametrize("shared_url", ["sqlite"], indirect=True)
+async def test_a_lease_keeper_process_takes_over_more_leases_than_it_may_leave_unread(
+    shared_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "asynq.leases")
+    broker = open_broker(shared_url)
+    keeper = LeaseKeeper(broker, 30_000, rng=Random(1))
+    await keeper.start(lambda _: None)
+    try:
+        name = "x" * 1000
+        keeper.hold({Lease("default", f"{name}{number}", "token"): 60.0 for number in range(2000)})
+        await aeventually(lambda: "is ready" in caplog.text)
+        keeper.hold({Lease("default", "another", "token"): 60.0})
+        process = keeper._process
+        assert process
+        await aeventually(lambda: process.ended.is_set() or not process._unsent)
+        assert not process.ended.is_set()
+    finally:
+        await keeper.aclose()
+        await broker.aclose()
+        broker.close()
+
+
+@pytest.mark.parametrize("written", ["nothing", "half a hello", "half a message"])
+def test_a_lease_keeper_process_ends_silently_when_its_worker_dies_while_it_writes(
+    written: str, tmp_path: Path
+) -> None:
+    hello = encode(Hello.of(SQLiteBroker(tmp_path / "tasks.db"), 1000, os.getpid()))
+    message = encode(ReleaseLeases([Lease("default", "task", "token")]))
+    said = {"nothing": b"", "half a hello": hello[:-9], "half a message": hello + message[:-9]}[written]
+    command = [sys.executable, "-m", "asynq.worker.leases.keeper_main", "20"]
+    ended = subprocess.run(command, input=said, capture_output=True, env=program_environment(), check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from itertools import takewhile
 from typing import BinaryIO
 
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS, unmask_signals
@@ -48,6 +49,11 @@ class Parent:
         return is_running(self._pid)
 
 
+def _is_whole(line: bytes) -> bool:
+    """Whether this is a whole message, and not what a worker wrote of one before it died."""
+    return line.endswith(b"\n")
+
+
 def main() -> None:
     """Read messages from standard input and apply them, until the input ends."""
     for number in CHILD_MASKED_SIGNALS:
@@ -56,14 +62,17 @@ def main() -> None:
     unmask_signals()
     configure(int(sys.argv[1]))
     lines, out = sys.stdin.buffer, sys.stdout.buffer
-    hello = decode(lines.readline())
+    first = lines.readline()
+    if not _is_whole(first):
+        os._exit(0)
+    hello = decode(first)
     if not isinstance(hello, Hello):
         sys.exit(f"expected a hello, not {hello}")
     parent = Parent(hello.parent, out)
     extender = ExtenderThread(hello.load_broker(), hello.duration, parent.send, enabled=parent.is_running)
     extender.start()
     parent.send(Ready())
-    for line in lines:
+    for line in takewhile(_is_whole, lines):
         match decode(line):
             case HoldLeases(held, seconds, now):
                 extender.hold(dict(zip(held, seconds, strict=True)), now)

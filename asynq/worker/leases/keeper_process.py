@@ -23,7 +23,7 @@ log = get_logger("asynq.leases")
 FLUSH_RETRY_INTERVAL = 0.02
 """Seconds until the next attempt to write to a full pipe."""
 MAX_UNSENT_BYTES = 1 << 20
-"""Bytes that a keeper process may leave unread before it counts as broken."""
+"""Bytes that a keeper process may leave unread before it counts as broken, unless one message is larger."""
 
 
 class KeeperProcess:
@@ -36,6 +36,7 @@ class KeeperProcess:
         self._in, self._out = process.stdin.fileno(), process.stdout.fileno()
         self._on_message = on_message
         self._unsent = bytearray()
+        self._most_unsent = MAX_UNSENT_BYTES
         self._unread = bytearray()
         self._flushing: asyncio.Handle | None = None
         self._loop = asyncio.get_running_loop()
@@ -93,6 +94,8 @@ class KeeperProcess:
         await run_in_new_thread(self._process.wait)
 
     def _write(self, line: bytes) -> None:
+        # The leases of all slots, which a new process is told at once, may be more than the maximum.
+        self._most_unsent = max(self._most_unsent, 2 * len(line))
         self._unsent += line
         self._flush()
 
@@ -104,7 +107,7 @@ class KeeperProcess:
             while self._unsent and not self.ended.is_set():
                 del self._unsent[: os.write(self._in, self._unsent)]
         except BlockingIOError:
-            if len(self._unsent) > MAX_UNSENT_BYTES:
+            if len(self._unsent) > self._most_unsent:
                 self._end()
             else:
                 self._flushing = self._loop.call_later(FLUSH_RETRY_INTERVAL, self._flush)
