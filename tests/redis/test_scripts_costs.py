@@ -52,6 +52,13 @@ def test_the_upkeep_of_a_queue_without_data_takes_a_call_and_a_look(
     broker.close()
 
 
+def test_a_dequeue_from_an_empty_queue_reads_its_lists_and_leases_only(own_server: RedisServer) -> None:
+    broker = RedisBroker(own_server.url)
+    # The call, the time, two lengths, a number of leases, and what an earlier copy took.
+    assert cost(own_server, broker, Dequeue(orders=(("q",),), token="t", lease=1000)) == 6
+    broker.close()
+
+
 def test_a_dequeue_looks_once_for_tasks_that_are_not_there(own_server: RedisServer) -> None:
     broker = RedisBroker(own_server.url)
 

@@ -142,6 +142,10 @@ def test_a_key_without_read_permission_does_not_count_as_missing(own_server: Red
     with pytest.raises(redis.ResponseError, match=r"can't run this command|ACL failure"):
         blind.one(Done(delivery=delivery))
     assert lab.one(Done(delivery=delivery)) is None
+    lab.enqueue(message("b"))
+    with pytest.raises(redis.ResponseError, match=r"can't run this command|ACL failure"):
+        blind.take()
+    assert [delivery.message.id for delivery in lab.take()] == ["b"]
 
 
 def test_a_broken_lock_does_not_prevent_the_settlement_of_its_task(lab: ScriptLab) -> None:

@@ -33,6 +33,16 @@ def test_a_lease_key_broken_after_a_dequeue_does_not_fail_the_copy(lab: ScriptLa
     assert [delivery.message.id for delivery in lab.one(call)] == ["b"]
 
 
+def test_a_copy_returns_what_is_unusual_about_the_tasks_already_taken(lab: ScriptLab) -> None:
+    lab.enqueue(message("a"), message("b"))
+    lab.client.hset("asynq:{q}:t:a", mapping={"lease_losses": 2, "cancel": "retry"})
+    call = Dequeue(orders=(("q",),) * 2, token="t", lease=1000)
+    for deliveries in (lab.one(call), lab.one(call)):
+        found = {delivery.message.id: delivery for delivery in deliveries}
+        assert (found["a"].lease_losses, found["a"].cancel) == (2, "retry")
+        assert (found["b"].lease_losses, found["b"].cancel) == (0, "")
+
+
 def test_a_call_reads_a_bounded_number_of_ids(lab: ScriptLab) -> None:
     lab.client.rpush(PENDING, *(f"gone-{number}" for number in range(1000)))
     assert lab.take() == []

@@ -43,7 +43,7 @@ local orders = args_taken
 local wanted = #ARGV - orders
 
 local ids, messages, numbers, odd, bytes = {}, {}, {}, {}, 0
-local several = #queues > 1
+local several = queues[2]
 local function deliver(queue, id, msg, losses, cancel, expires)
   local place = #ids + 1
   ids[place], messages[place] = id, msg
