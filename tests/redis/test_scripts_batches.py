@@ -131,6 +131,8 @@ def test_few_runs_are_removed_one_by_one(lab: ScriptLab, ending: slice) -> None:
     lab.client.config_resetstat()
     lab.all([Done(delivery=delivery) for delivery in running[ending]])
     assert (commands(lab, "lrem"), commands(lab, "ltrim")) == (9, 0)
+    # Without a look at all of them if the first one is not the oldest.
+    assert commands(lab, "lrange") == (ending.start == 0)
     left = [delivery.message.id.encode() for delivery in running if delivery not in running[ending]]
     assert lab.client.lrange(ACTIVE, 0, -1) == left[::-1]
 

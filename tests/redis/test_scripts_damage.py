@@ -33,6 +33,7 @@ from tests.redis.script_lab import ScriptLab, message, unique
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from asynq.protocol.message import Delivery
     from asynq.protocol.ops import Op
     from tests.servers import RedisServer
 
@@ -133,15 +134,20 @@ def test_a_multi_line_name_is_reported_on_one_line(lab: ScriptLab) -> None:
     assert "WRONGTYPE asynq:{q}:g:a?b? holds a string where a zset belongs" in str(answer)
 
 
-def test_a_key_without_read_permission_does_not_count_as_missing(own_server: RedisServer) -> None:
+@pytest.mark.parametrize(
+    "settle", [lambda taken: Done(delivery=taken), lambda taken: Retry(delivery=taken, delay=1, error="no")]
+)
+def test_a_key_without_read_permission_does_not_count_as_missing(
+    own_server: RedisServer, settle: Callable[[Delivery], Op[None]]
+) -> None:
     lab = ScriptLab(own_server.client)
     lab.enqueue(message("a"))
     [delivery] = lab.take()
     own_server.client.acl_setuser("blind", enabled=True, nopass=True, keys="*", commands=["+@all", "-hmget"])
     blind = ScriptLab(redis.Redis.from_url(own_server.url, username="blind", password=""), lab.clock)
     with pytest.raises(redis.ResponseError, match=r"can't run this command|ACL failure"):
-        blind.one(Done(delivery=delivery))
-    assert lab.one(Done(delivery=delivery)) is None
+        blind.one(settle(delivery))
+    assert lab.one(settle(delivery)) is None
     lab.enqueue(message("b"))
     with pytest.raises(redis.ResponseError, match=r"can't run this command|ACL failure"):
         blind.take()

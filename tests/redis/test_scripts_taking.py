@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import NoneType
+
 import pytest
 
-from asynq.protocol.ops import Dequeue, Enqueued
+from asynq.protocol.ops import Dequeue, Done, Enqueued
 from asynq.task_state import TaskState
 from tests.redis.script_lab import ScriptLab, message
 
@@ -41,6 +43,22 @@ def test_a_copy_returns_what_is_unusual_about_the_tasks_already_taken(lab: Scrip
         found = {delivery.message.id: delivery for delivery in deliveries}
         assert (found["a"].lease_losses, found["a"].cancel) == (2, "retry")
         assert (found["b"].lease_losses, found["b"].cancel) == (0, "")
+
+
+def test_a_reply_contains_tables_for_what_is_unusual_only(lab: ScriptLab) -> None:
+    """Each of them costs the server as much as several commands."""
+    lab.enqueue(message("a"))
+    lab.take()
+    call = lab.calls[-1]
+    reply = lab.client.eval(call.script.text(flags=False), len(call.keys), *call.keys, *call.args)
+    assert [type(part) for part in reply] == [list, list, NoneType, list, int, int, NoneType, int]
+    lab.enqueue(message("b"))
+    [delivery] = lab.take()
+    assert delivery.lease_losses == 0
+    call = lab.calls[-1]
+    lab.one(Done(delivery=delivery))
+    reply = lab.client.eval(call.script.text(flags=False), len(call.keys), *call.keys, *call.args)
+    assert [type(part) for part in reply] == [list, list, NoneType, NoneType, int, int, NoneType, int]
 
 
 def test_a_call_reads_a_bounded_number_of_ids(lab: ScriptLab) -> None:

@@ -12,7 +12,7 @@ if refusal then return redis.error_reply(refusal) end
 local statistics = counters(processed, failed, microseconds(arg()))
 
 local ids = {}
-for i = 1, (#ARGV - 1) / 2 do ids[i] = ARGV[2 * i] end
+for place = 2, #ARGV, 2 do ids[#ids + 1] = ARGV[place] end
 local scores = redis.call('ZMSCORE', lease, unpack(ids))
 
 local answers, hashes, ended = {}, {}, {}

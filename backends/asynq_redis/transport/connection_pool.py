@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections import deque
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 MIN_SERVER_VERSION = (6, 2)
 """The oldest supported server version."""
-CLOSE_TIMEOUT = 0.2
-"""Seconds to wait for a connection to close cleanly."""
 _PACK: Callable[[tuple[Arg, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub: one word only
 SCRIPT_FLAGS_VERSION = (7, 0)
 """The first server version that reads script flags such as allow-oom."""
@@ -114,7 +111,7 @@ class ConnectionPool:
                         pooled = None
                     if pooled is None or pooled.link.usable():
                         break
-                    await self._drop(pooled.link.connection)
+                    self._drop(pooled.link.connection)
                 if pooled is None:  # not where it is found out: that error would hide the cause of another
                     pooled = await self._connect(limit)
             except redis_errors.CONNECTION_ERRORS as error:
@@ -124,12 +121,12 @@ class ConnectionPool:
         finally:
             self._slots.release()
 
-    async def reset(self) -> None:
+    def reset(self) -> None:
         """Close the idle connections, so that the next exchange resolves the address again."""
         while (pooled := self._pop()) is not None:
-            await self._drop(pooled.link.connection)
+            self._drop(pooled.link.connection)
 
-    async def trim(self, before: float) -> None:
+    def trim(self, before: float) -> None:
         """Close the connections that were last used before a monotonic time."""
         while self._idle:
             try:
@@ -139,15 +136,13 @@ class ConnectionPool:
             if pooled.used_at >= before:
                 self._idle.appendleft(pooled)
                 return
-            await self._drop(pooled.link.connection)
+            self._drop(pooled.link.connection)
 
     async def close(self) -> None:
         """Close all connections. A connection in use is closed when its exchange ends."""
         self._closed = True
         while (pooled := self._pop()) is not None:
-            with contextlib.suppress(TimeoutError):  # the TLS shutdown waits for the server
-                async with self._io.timeout(CLOSE_TIMEOUT):
-                    await self._io.wait(pooled.link.connection.disconnect())
+            await self._io.close(pooled.link.connection)
 
     def drop(self, loop: LoopState) -> None:
         """Close all connections without waiting. See asynq.runtime.loop_local.Droppable."""
@@ -174,7 +169,7 @@ class ConnectionPool:
         try:
             await pooled.link.exchange(data, len(commands), replies, patience)
         except redis_errors.CONNECTION_ERRORS as error:
-            await self._drop(connection)
+            self._drop(connection)
             self._raise_if_permanent(error)
             # Unconfirmed writes count as unanswered and are sent again.
             return Exchange(replies=replies[:durable], error=error, sent=True)
@@ -183,11 +178,11 @@ class ConnectionPool:
             raise
         except BaseException:
             # Interrupted or cancelled: a reply may still arrive, so the connection cannot be reused.
-            await self._drop(connection)
+            self._drop(connection)
             raise
         refused = redis.ResponseError in map(type, replies)
         if self._closed or (refused and any(map(redis_errors.protocol_error, replies))):
-            await self._drop(connection)
+            self._drop(connection)
         else:
             pooled.used_at = self._monotonic()
             self._idle.append(pooled)
@@ -232,14 +227,12 @@ class ConnectionPool:
             self._io.drop(connection, "closed")
             raise
         except BaseException:
-            await self._drop(connection)
+            self._drop(connection)
             raise
         return _PooledLink(self._io.link(connection), flags=version >= SCRIPT_FLAGS_VERSION)
 
-    async def _drop(self, connection: Any) -> None:
-        # By position: before redis-py 7, a blocking connection ignores it but does not know its name.
-        nowait = True
-        await self._io.wait(connection.disconnect(nowait))
+    def _drop(self, connection: Any) -> None:
+        self._io.drop(connection, "running")
 
     def _pop(self) -> _PooledLink | None:
         try:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+CLOSE_TIMEOUT = 0.2
+"""Seconds to wait for a connection to close cleanly."""
+
 # redis-py sends its name to the server unless told not to. The option that tells it depends on its version.
 _NO_DRIVER_NAME: dict[str, None] = (
     {"driver_info": None}
@@ -75,6 +78,10 @@ class ConnectionIO(Protocol):
 
     def link(self, connection: Any) -> Link:
         """Take over a connection that is connected."""
+        ...
+
+    async def close(self, connection: Any) -> None:
+        """Close a connection, and wait until it is closed."""
         ...
 
     def drop(self, connection: Any, loop: LoopState) -> None:
@@ -120,6 +127,10 @@ class BlockingIO:
     def link(self, connection: Any) -> Link:
         """See ConnectionIO."""
         return BlockingLink(connection)
+
+    async def close(self, connection: Any) -> None:
+        """See ConnectionIO."""
+        connection.disconnect()
 
     def drop(self, connection: Any, loop: LoopState) -> None:  # noqa: ARG002 - there is no event loop
         """See ConnectionIO."""
@@ -178,6 +189,18 @@ class AwaitedIO:
     def link(self, connection: Any) -> Link:
         """See ConnectionIO."""
         return AwaitedLink(connection)
+
+    async def close(self, connection: Any) -> None:
+        """See ConnectionIO."""
+        writer = connection._writer  # noqa: SLF001 - disconnect forgets it
+        try:
+            async with timeouts.timeout(CLOSE_TIMEOUT):
+                await connection.disconnect()
+        except TimeoutError:
+            # The end of TLS waits for the server. An event loop must not be closed meanwhile.
+            if writer is not None:
+                abort_stream(writer, "running")
+                await asyncio.sleep(0)
 
     def drop(self, connection: Any, loop: LoopState) -> None:
         """See ConnectionIO."""

@@ -108,7 +108,7 @@ class Transport:
         """
         began = self._monotonic()
         if began >= self._trim_at:
-            await self._trim(began)
+            self._trim(began)
         located = await self.router.route(requests)
         address = self._only_server(located, requests)
         if address is not None:
@@ -187,11 +187,11 @@ class Transport:
         if shares:
             await self._io.gather([self._serve(address, pending, share) for address, share in shares])
 
-    async def _trim(self, now: float) -> None:
+    def _trim(self, now: float) -> None:
         """Close connections that have been idle for IDLE_CONNECTION_TIMEOUT."""
         self._trim_at = now + IDLE_CONNECTION_TIMEOUT / 4
         for pool in list(self._pools.values()):
-            await pool.trim(now - IDLE_CONNECTION_TIMEOUT)
+            pool.trim(now - IDLE_CONNECTION_TIMEOUT)
 
     async def _serve(self, address: Address, pending: PendingRequests, share: list[int]) -> None:
         """Send the requests of one server. Stop early if the server fails."""
@@ -222,7 +222,7 @@ class Transport:
             if answered and not told:
                 if redis_errors.out_of_memory(pending.replies[at]):
                     # The server keeps the part it has read in memory until this connection is closed.
-                    await self._pool(address).reset()
+                    self._pool(address).reset()
                 return True
             if not answered and at not in pending.closed:
                 return False
@@ -261,7 +261,7 @@ class Transport:
         stale = not NOT_PRIMARY_CODES.isdisjoint(codes)
         if stale or exchange.error is not None:
             self.router.suspect(address)
-            await self._pool(address).reset()
+            self._pool(address).reset()
         if exchange.error is None:
             self._failing.pop(address, None)
         else:

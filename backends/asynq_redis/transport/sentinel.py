@@ -86,7 +86,7 @@ class SentinelRouter:
         """See Router. Asks only while the primary is unknown or suspect, and leaves no connection open."""
         if not self._confirm_at:
             await self._confirm()
-            await self._close_idle()
+            self._close_idle()
         return {self._known.primary: list(queues)} if self._known else {}
 
     def suspect(self, address: Address) -> None:
@@ -118,9 +118,9 @@ class SentinelRouter:
         finally:
             self._confirming.release()
 
-    async def _close_idle(self) -> None:
+    def _close_idle(self) -> None:
         for sentinel in self._sentinels:
-            await sentinel.reset()
+            sentinel.reset()
 
     async def _ask(self) -> None:
         asked_at, primary_suspect = self._monotonic(), not self._confirm_at
@@ -169,7 +169,7 @@ class SentinelRouter:
             return None
         if exchange.error is not None:
             self._unresponsive[asked] = self._monotonic()
-            await sentinel.reset()
+            sentinel.reset()
             return None
         where, facts = exchange.replies
         for reply in (facts, where):

@@ -110,9 +110,9 @@ def keep_connections_of_the_cancelled() -> None:
             self._idle.append(pooled)
             raise
 
-    async def dropped(self: ConnectionPool, connection: Any) -> None:
+    def dropped(self: ConnectionPool, connection: Any) -> None:
         if not isinstance(sys.exception(), asyncio.CancelledError):
-            await drop(self, connection)
+            drop(self, connection)
 
     received = AwaitedLink.data_received
 

@@ -35,7 +35,6 @@ end
 -- they began are at its end, or near to it. In any other order, one pass finds all of them, and they are removed
 -- together.
 local function remove_active(active)
-  if #left == 0 then return end
   if longest_running(active) then
     redis.call('LTRIM', active, 0, -#left - 1)
     return
