@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from asynq_redis import RedisBroker
+from asynq_redis.events.server_warnings import warnings
 from tests.servers import RedisServer
 from tests.waiting import aeventually
 
@@ -44,6 +45,11 @@ async def test_a_server_that_may_lose_tasks_is_named(caplog: pytest.LogCaptureFi
 async def test_a_safe_server_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     with RedisServer.start("--appendonly", "yes") as server:
         assert await advice(RedisBroker(server.url), caplog, 0) == []
+
+
+def test_a_server_that_reads_its_append_only_file_causes_no_warning() -> None:
+    info = b"loading:1\r\naof_enabled:0\r\nrole:master\r\nconnected_slaves:0\r\n"
+    assert list(warnings(info, {b"save": b""}, 1, expects_replica=True)) == []
 
 
 async def test_a_server_that_refuses_the_query_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -48,6 +48,8 @@ def warnings(info: Any, save: Any, min_replicas: int, *, expects_replica: bool) 
         return
     text = info.decode() if isinstance(info, bytes) else str(info)
     facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    if facts.get("loading") == "1":
+        return  # meanwhile a server says that it has no append-only file and no replicas
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         yield f"maxmemory-policy {policy} evicts tasks when memory runs out; set noeviction"
