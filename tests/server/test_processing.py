@@ -249,8 +249,8 @@ async def test_a_handler_that_does_not_end_keeps_its_slot_after_its_task_was_ret
         release.wait(PATIENCE)
 
     async with memory.serving(handler, concurrency=1, retry_delay=lambda *_: 3600):
-        first, second = await memory.enqueue(timeout=1), await memory.enqueue()
         begun = time.monotonic()
+        first, second = await memory.enqueue(timeout=1), await memory.enqueue()
         await memory.reaches(first, TaskState.RETRY)
         assert time.monotonic() - begun > 1 + CANCEL_GRACE
         assert started == 1
