@@ -60,7 +60,7 @@ async def test_enough_operations_do_not_wait_for_the_call_under_way() -> None:
     ops = [enqueue(str(number)) for number in range(240)]
     callers = [asyncio.create_task(shared.execute(op, send)) for op in ops]
     await aeventually(lambda: len(calls) >= 3)
-    assert calls == [1, 50, 50]
+    assert calls[:3] == [1, 50, 50]  # the rest follows after MAX_WAIT
     answered.set()
     assert await asyncio.gather(*callers) == ops
     assert sum(calls) == len(ops)
