@@ -61,7 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if servers.engine == "docker":
         os.environ[IMAGE] = servers.server
         os.environ.pop(VERSION, None)  # tests that need a process take the one of this machine
-    config.stash[RUN_FACTS] = {"servers": str(servers)}
+    if not config.getoption("conformance_brokers", default=None):  # that run is told its servers
+        config.stash[RUN_FACTS] = {"servers": str(servers)}
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

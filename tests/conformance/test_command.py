@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +20,6 @@ from asynq_conformance.report import text
 from asynq_conformance.report.outcomes import ConformanceReport, Fact, LawOutcome
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.servers import RedisServer
 
 FEW = ("--only", "stale_worker_cannot_write or second_task_with_the_lock")
@@ -40,6 +39,13 @@ def test_a_table_is_printed_for_the_store_at_a_url(tmp_path: Path) -> None:
     assert "G4  a unique task has no duplicate until its lock ends" in ran.stdout
     assert "\x1b" not in ran.stdout
     assert "10/10 tests" in ran.stderr
+
+
+def test_a_table_for_a_url_names_no_servers_that_the_tests_of_a_repository_would_start() -> None:
+    ran = conformance("memory://", *FEW, cwd=Path(__file__).parents[2])
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "asynq conformance" in ran.stdout
+    assert "servers:" not in ran.stdout
 
 
 def test_a_store_in_use_is_refused_without_force(tmp_path: Path) -> None:
