@@ -215,6 +215,7 @@ def test_sqlite_is_measured_without_a_redis_server(tmp_path: Path) -> None:
 
 def test_the_cpu_time_of_a_helper_process_counts_after_its_end() -> None:
     before = helpers_cpu_seconds(os.getpid())
-    burn = "import time\nwhile time.process_time() < 0.1: pass"
+    # More than is asserted: these times are counted in ticks of 10 ms, and a tick may be missed.
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
     subprocess.run([sys.executable, "-c", burn], check=True)
     assert helpers_cpu_seconds(os.getpid()) - before >= 0.1
