@@ -34,9 +34,15 @@ class Row:
 
 
 def rate_row(
-    scenario: Scenario, name: str, title: str, calibration: str, bounds: tuple[float, float] | None = None
+    scenario: Scenario,
+    name: str,
+    title: str,
+    calibration: str,
+    bounds: tuple[float, float] | None = None,
+    *,
+    go_bounds: tuple[float, float] | None = None,
 ) -> Row:
-    """A row of tasks a second. `bounds`: its floor and its goal."""
+    """A row of tasks a second. `bounds`: its floor and its goal; `go_bounds`: those in multiples of Go."""
     return Row(
         name=name,
         title=title,
@@ -47,4 +53,22 @@ def rate_row(
         calibration=calibration,
         floor=bounds[0] if bounds else None,
         goal=bounds[1] if bounds else None,
+        go_floor=go_bounds[0] if go_bounds else None,
+        go_goal=go_bounds[1] if go_bounds else None,
+    )
+
+
+def latency_row(
+    scenario: Scenario, name: str, title: str, figure: str, floor: float, *, goal: float | None = None
+) -> Row:
+    """A row of milliseconds."""
+    return Row(
+        name=name,
+        title=title,
+        unit="ms",
+        better=Better.LOWER,
+        scenario=scenario,
+        figure=figure,
+        floor=floor,
+        goal=goal,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from asynq.bench.cpu import helpers_cpu_seconds
-from asynq.bench.row import Row
+from asynq.bench.row import Row, rate_row
 from asynq.bench.summary import Better
 from asynq.bench.system import WorkerOptions
 
@@ -76,36 +76,28 @@ def between_marks(trial: Trial, worker: RunningWorker) -> dict[str, float]:
     }
 
 
-def _rate(concurrency: int, floor: float, goal: float, go: tuple[float, float] | None = None) -> Row:
-    return Row(
-        name=f"drain-{concurrency}",
-        title=f"drain, async handlers, concurrency {concurrency}",
-        unit="tasks/s",
-        better=Better.HIGHER,
-        scenario=DrainScenario(concurrency=concurrency),
-        figure="rate",
-        calibration="C50",
-        floor=floor,
-        goal=goal,
-        go_floor=go[0] if go else None,
-        go_goal=go[1] if go else None,
-    )
-
-
 ROWS = (
-    _rate(10, 0.20, 0.30),
-    _rate(50, 0.30, 0.45, go=(2.0, 3.5)),
-    _rate(200, 0.38, 0.55),
-    Row(
-        name="drain-threads-50",
-        title="drain, plain functions in threads, 50",
-        unit="tasks/s",
-        better=Better.HIGHER,
-        scenario=DrainScenario(concurrency=50, fill="fill-thread"),
-        figure="rate",
-        calibration="C50",
-        floor=0.25,
-        goal=0.40,
+    *(
+        rate_row(
+            DrainScenario(concurrency=concurrency),
+            f"drain-{concurrency}",
+            f"drain, async handlers, concurrency {concurrency}",
+            "C50",
+            bounds,
+            go_bounds=go_bounds,
+        )
+        for concurrency, bounds, go_bounds in (
+            (10, (0.20, 0.30), None),
+            (50, (0.30, 0.45), (2.0, 3.5)),
+            (200, (0.38, 0.55), None),
+        )
+    ),
+    rate_row(
+        DrainScenario(concurrency=50, fill="fill-thread"),
+        "drain-threads-50",
+        "drain, plain functions in threads, 50",
+        "C50",
+        (0.25, 0.40),
     ),
     Row(
         name="cpu-worker-50",

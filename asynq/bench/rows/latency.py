@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from asynq.bench.names import DUE_A_SECOND
-from asynq.bench.row import Row
-from asynq.bench.summary import Better, percentile
+from asynq.bench.row import latency_row
+from asynq.bench.summary import percentile
 from asynq.bench.system import WorkerOptions
 
 if TYPE_CHECKING:
-    from asynq.bench.trial import Scenario, Trial
+    from asynq.bench.trial import Trial
 
 CONCURRENCY = 50
 SECONDS = 5
@@ -77,19 +77,6 @@ class WaitScenario:
         with trial.producer() as producer, trial.worker(WorkerOptions(concurrency=CONCURRENCY)):
             seconds = producer.ask(f"wait {20 if trial.quick else RESULTS}")
         return {"p50": percentile(seconds, 50) * 1000}
-
-
-def latency_row(scenario: Scenario, name: str, title: str, figure: str, floor: float) -> Row:
-    """A row of milliseconds."""
-    return Row(
-        name=name,
-        title=title,
-        unit="ms",
-        better=Better.LOWER,
-        scenario=scenario,
-        figure=figure,
-        floor=floor,
-    )
 
 
 ROWS = (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from asynq.bench.row import Row
-from asynq.bench.summary import Better, percentile
+from asynq.bench.row import latency_row
+from asynq.bench.summary import percentile
 from asynq.bench.system import WorkerOptions
 
 if TYPE_CHECKING:
@@ -53,15 +53,8 @@ class PickUpScenario:
 
 
 ROWS = tuple(
-    Row(
-        name=f"pickup-p{percent}",
-        title=f"idle pick-up p{percent}",
-        unit="ms",
-        better=Better.LOWER,
-        scenario=PickUpScenario(),
-        figure=f"p{percent}",
-        floor=floor,
-        goal=goal,
+    latency_row(
+        PickUpScenario(), f"pickup-p{percent}", f"idle pick-up p{percent}", f"p{percent}", floor, goal=goal
     )
     for percent, floor, goal in ((50, 1.5, 0.9), (99, 5.0, 3.0))
 )

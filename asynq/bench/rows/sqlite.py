@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from asynq.bench.drivers.harness import BATCH
-from asynq.bench.row import rate_row
+from asynq.bench.row import latency_row, rate_row
 from asynq.bench.rows.drain import DrainScenario
 from asynq.bench.rows.enqueue import EnqueueScenario
-from asynq.bench.rows.latency import CancelScenario, WaitScenario, latency_row
+from asynq.bench.rows.latency import CancelScenario, WaitScenario
 from asynq.bench.rows.pickup import PickUpScenario
 
 SQLITE, DISK = "sqlite", "sqlite-disk"

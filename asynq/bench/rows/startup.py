@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from asynq.bench.row import Row
-from asynq.bench.summary import Better
+from asynq.bench.row import latency_row
 
 if TYPE_CHECKING:
     from asynq.bench.trial import Trial
@@ -42,18 +41,7 @@ def _seconds(*arguments: str) -> float:
     return time.perf_counter() - started
 
 
-ROWS = tuple(
-    Row(
-        name=name,
-        title=title,
-        unit="ms",
-        better=Better.LOWER,
-        scenario=StartScenario(),
-        figure=figure,
-        floor=floor,
-    )
-    for name, title, figure, floor in (
-        ("import", "import of the package", "import", 50),
-        ("help", "the command with --help", "help", 250),
-    )
+ROWS = (
+    latency_row(StartScenario(), "import", "import of the package", "import", 50),
+    latency_row(StartScenario(), "help", "the command with --help", "help", 250),
 )
