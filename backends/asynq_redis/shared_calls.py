@@ -7,6 +7,7 @@ import copy
 from typing import TYPE_CHECKING, Any, Final
 
 from asynq.errors import AsynqError
+from asynq.protocol.ops import MAX_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 MAX_OPERATIONS: Final = 1000
 """Maximum operations in a shared call."""
-ENOUGH: Final = 50
-"""Operations that do not wait for the end of the call under way: while the server carries out one call, this
-process composes the next one."""
+ENOUGH: Final = MAX_BATCH
+"""Operations that do not wait for the end of the call under way, as they fill a script call: while the server
+carries out one call, this process composes the next one."""
 MAX_CALLS: Final = 3
 """Maximum calls under way for which this holds."""
 MAX_WAIT: Final = 0.02

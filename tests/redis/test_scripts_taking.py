@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from types import NoneType
+from typing import TYPE_CHECKING
 
 import pytest
 
 from asynq.protocol.ops import Dequeue, Done, Enqueued
 from asynq.task_state import TaskState
 from tests.redis.script_lab import ScriptLab, message
+
+if TYPE_CHECKING:
+    from asynq_redis.transport.requests import ScriptCall
 
 PENDING = "asynq:{q}:pending"
 
@@ -47,18 +51,20 @@ def test_a_copy_returns_what_is_unusual_about_the_tasks_already_taken(lab: Scrip
 
 def test_a_reply_contains_tables_for_what_is_unusual_only(lab: ScriptLab) -> None:
     """Each of them costs the server as much as several commands."""
+
+    def parts_of_reply(call: ScriptCall) -> list[type]:
+        reply = lab.client.eval(call.script.text(flags=False), len(call.keys), *call.keys, *call.args)
+        return [type(part) for part in reply]
+
     lab.enqueue(message("a"))
     lab.take()
-    call = lab.calls[-1]
-    reply = lab.client.eval(call.script.text(flags=False), len(call.keys), *call.keys, *call.args)
-    assert [type(part) for part in reply] == [list, list, NoneType, list, int, int, NoneType, int]
+    assert parts_of_reply(lab.calls[-1]) == [list, list, NoneType, list, int, int, NoneType, int]
     lab.enqueue(message("b"))
     [delivery] = lab.take()
     assert delivery.lease_losses == 0
     call = lab.calls[-1]
     lab.one(Done(delivery=delivery))
-    reply = lab.client.eval(call.script.text(flags=False), len(call.keys), *call.keys, *call.args)
-    assert [type(part) for part in reply] == [list, list, NoneType, NoneType, int, int, NoneType, int]
+    assert parts_of_reply(call) == [list, list, NoneType, NoneType, int, int, NoneType, int]
 
 
 def test_a_call_reads_a_bounded_number_of_ids(lab: ScriptLab) -> None:

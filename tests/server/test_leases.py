@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -29,7 +30,7 @@ from tests.stopping import stop
 from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from asynq.client.task import Task
     from asynq.handlers.context import Context
@@ -214,26 +215,33 @@ async def test_a_signal_to_all_processes_does_not_end_a_starting_lease_keeper(sh
     assert heard == [Ready()]
 
 
+@asynccontextmanager
+async def keeping(url: str, caplog: pytest.LogCaptureFixture) -> AsyncIterator[LeaseKeeper]:
+    """A lease keeper at work."""
+    caplog.set_level("INFO", "asynq.leases")
+    broker = open_broker(url)
+    keeper = LeaseKeeper(broker, 30_000, rng=Random(1))
+    await keeper.start(lambda _: None)
+    try:
+        yield keeper
+    finally:
+        await keeper.aclose()
+        await broker.aclose()
+        broker.close()
+
+
 async def test_a_lease_keeper_process_gets_ready_beside_a_busy_worker(
     shared_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The worker takes and settles more tasks while the process starts than a pipe can hold."""
-    caplog.set_level("INFO", "asynq.leases")
-    broker = open_broker(shared_url)
-    keeper = LeaseKeeper(broker, 30_000, rng=Random(1))
     before = children(os.getpid())
-    await keeper.start(lambda _: None)
-    try:
+    async with keeping(shared_url, caplog) as keeper:
         await aeventually(lambda: children(os.getpid()) != before)
         for fetch in range(200):
             leases = [Lease("default", f"task {number}", f"token {fetch}") for number in range(200)]
             keeper.hold(dict.fromkeys(leases, 60.0))
             keeper.release(leases)
         await aeventually(lambda: "is ready" in caplog.text)
-    finally:
-        await keeper.aclose()
-        await broker.aclose()
-        broker.close()
     assert "restarted" not in caplog.text
 
 
@@ -241,11 +249,7 @@ async def test_a_lease_keeper_process_gets_ready_beside_a_busy_worker(
 async def test_a_lease_keeper_process_takes_over_more_leases_than_it_may_leave_unread(
     shared_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "asynq.leases")
-    broker = open_broker(shared_url)
-    keeper = LeaseKeeper(broker, 30_000, rng=Random(1))
-    await keeper.start(lambda _: None)
-    try:
+    async with keeping(shared_url, caplog) as keeper:
         name = "x" * 1000
         keeper.hold({Lease("default", f"{name}{number}", "token"): 60.0 for number in range(2000)})
         await aeventually(lambda: "is ready" in caplog.text)
@@ -254,10 +258,6 @@ async def test_a_lease_keeper_process_takes_over_more_leases_than_it_may_leave_u
         assert process
         await aeventually(lambda: process.ended.is_set() or not process._unsent)
         assert not process.ended.is_set()
-    finally:
-        await keeper.aclose()
-        await broker.aclose()
-        broker.close()
 
 
 @pytest.mark.parametrize("written", ["nothing", "half a hello", "half a message"])

@@ -9,7 +9,8 @@ local function misplaced(key, wanted)
   return 'WRONGTYPE ' .. name .. ' holds a ' .. found .. ' where a ' .. wanted .. ' belongs'
 end
 
--- Ends the script for an error reply, unless the reason is that the key has another type.
+-- Ends the script for an error reply, unless the reason is that the key has another type. Scripts that read many
+-- tasks check the replies themselves, which spares them a call of `try` for each.
 local function pass_wrong_type(reply)
   if not string.find(reply.err, 'WRONGTYPE', 1, true) then error(reply.err) end
 end
