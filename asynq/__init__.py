@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asynq import cron as cron
     from asynq.client.client import AsyncClient, Client
+    from asynq.client.ended_task import EndedTask
     from asynq.client.task import Task
     from asynq.cron import CronError as CronError
     from asynq.errors import AggregationError as AggregationError
@@ -89,6 +90,7 @@ __all__ = [
     "CronError",
     "DayStats",
     "DuplicateTaskError",
+    "EndedTask",
     "EnqueueEvent",
     "EntryNotFoundError",
     "Fault",
@@ -154,6 +156,7 @@ _MODULES = {
     "Context": "asynq.handlers.context",
     "CronError": "asynq.cron",
     "DayStats": "asynq.protocol.history",
+    "EndedTask": "asynq.client.ended_task",
     "EnqueueEvent": "asynq.protocol.presence",
     "Fault": "asynq.protocol.doctor",
     "Finding": "asynq.protocol.doctor",

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Self, Unpack
 
 from asynq.checks import check_name
+from asynq.client.awaited_waits import AwaitedWaits
+from asynq.client.blocking_waits import BlockingWaits
 from asynq.client.enqueue import compose, compose_many, task_info, task_infos
 from asynq.client.options import EnqueueKeywords, options_of
-from asynq.client.payload import result_decoder
-from asynq.client.results import Results, check_waitable
 from asynq.ids import random_id
-from asynq.protocol.connect import resolve
 from asynq.protocol.ops import Ping, RunTask
-from asynq.runtime.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import timedelta
 
     from asynq.client.task import Task
     from asynq.errors import AsynqError
     from asynq.info import TaskInfo
     from asynq.protocol.broker import Broker
 
-R = TypeVar("R")
 
-
-class Client:
+class Client(BlockingWaits):
     """Enqueues tasks and waits for their results. Usable from any thread, and after a fork.
 
     It connects at the first call. A client that was given a URL owns its broker and closes it; a broker
@@ -44,10 +38,8 @@ class Client:
     """
 
     def __init__(self, broker: Broker | str, *, new_id: Callable[[], str] = random_id) -> None:
-        self._broker, self._owned = resolve(broker)
+        super().__init__(broker)
         self._new_id = new_id
-        self._results = Results(self._broker)
-        self._portal = LoopThread(partial(_close_async, self._results, self._broker))
 
     def enqueue(self, task: Task, **options: Unpack[EnqueueKeywords]) -> TaskInfo:
         """Add the task to its queue: pending, scheduled, or waiting in its group.
@@ -93,42 +85,6 @@ class Client:
         requests = compose_many(tasks, options_of("enqueue_many", options), self._new_id)
         return task_infos(requests, self._broker.execute_many(requests))
 
-    @overload
-    def wait(self, info: TaskInfo, timeout: timedelta | None = None, *, result: None = None) -> bytes: ...
-
-    @overload
-    def wait(self, info: TaskInfo, timeout: timedelta | None = None, *, result: type[R]) -> R: ...
-
-    @overload
-    def wait(self, info: TaskInfo, timeout: timedelta | None = None, *, result: object) -> Any: ...
-
-    def wait(self, info: TaskInfo, timeout: timedelta | None = None, *, result: Any = None) -> Any:
-        """Wait until the task is completed, by any worker, including Go workers.
-
-        While the broker is unavailable the call waits for it to return. The task continues after a
-        TimeoutError.
-
-        Args:
-            info: the task, as returned by `enqueue`. It must have a retention.
-            timeout: the longest time to wait; None for no limit.
-            result: type to which the result is decoded: any type that a handler may declare for its payload.
-
-        Returns:
-            The result: bytes, b"" if the handler returned None; or a value of the type `result`.
-
-        Raises:
-            TimeoutError: the task did not end within `timeout`.
-            TaskFailedError: the task was archived; the error contains the task's last error.
-            TaskGoneError: the task was deleted or revoked, or its retention is over.
-            ResultError: the result cannot be decoded as the type `result`.
-            ValueError: the task has no retention, so it is deleted as soon as it is done; or `timeout` is
-                negative.
-            TypeError: the type `result` cannot be decoded, or an argument has the wrong type.
-        """
-        decode = _result_decoder(result)
-        check_waitable(info, timeout)
-        return decode(info.id, self._portal.run(lambda: self._results.wait(info, timeout)))
-
     def retry(self, queue: str, task_id: str) -> None:
         """Run an archived, completed, scheduled, retried or aggregating task now; see `Inspector.run_task`.
 
@@ -168,12 +124,7 @@ def _run_task(queue: str, task_id: str) -> RunTask:
     return RunTask(queue=queue, task_id=task_id)
 
 
-async def _close_async(results: Results, broker: Broker) -> None:
-    await results.aclose()
-    await broker.aclose()
-
-
-class AsyncClient:
+class AsyncClient(AwaitedWaits):
     """`Client` for asyncio: the same methods with the same guarantees, on any event loop.
 
     Args:
@@ -182,9 +133,8 @@ class AsyncClient:
     """
 
     def __init__(self, broker: Broker | str, *, new_id: Callable[[], str] = random_id) -> None:
-        self._broker, self._owned = resolve(broker)
+        super().__init__(broker)
         self._new_id = new_id
-        self._results = Results(self._broker)
 
     async def enqueue(self, task: Task, **options: Unpack[EnqueueKeywords]) -> TaskInfo:
         """See `Client.enqueue`. If the call is cancelled, the task may or may not have been enqueued."""
@@ -197,44 +147,6 @@ class AsyncClient:
         """See `Client.enqueue_many`."""
         requests = compose_many(tasks, options_of("enqueue_many", options), self._new_id)
         return task_infos(requests, await self._broker.aexecute_many(requests))
-
-    @overload
-    async def wait(
-        self,
-        info: TaskInfo,
-        timeout: timedelta | None = None,  # noqa: ASYNC109 - as Client's
-        *,
-        result: None = None,
-    ) -> bytes: ...
-
-    @overload
-    async def wait(
-        self,
-        info: TaskInfo,
-        timeout: timedelta | None = None,  # noqa: ASYNC109 - as Client's
-        *,
-        result: type[R],
-    ) -> R: ...
-
-    @overload
-    async def wait(
-        self,
-        info: TaskInfo,
-        timeout: timedelta | None = None,  # noqa: ASYNC109 - as Client's
-        *,
-        result: object,
-    ) -> Any: ...
-
-    async def wait(
-        self,
-        info: TaskInfo,
-        timeout: timedelta | None = None,  # noqa: ASYNC109 - as Client's
-        *,
-        result: Any = None,
-    ) -> Any:
-        """See `Client.wait`."""
-        decode = _result_decoder(result)
-        return decode(info.id, await self._results.wait(info, timeout))
 
     async def retry(self, queue: str, task_id: str) -> None:
         """See `Client.retry`."""
@@ -258,7 +170,3 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         return f"AsyncClient({self._broker!r})"
-
-
-def _result_decoder(kind: Any) -> Callable[[str, bytes], Any]:
-    return result_decoder(kind) if kind is not None else lambda _, stored: stored

@@ -115,16 +115,16 @@ def payload_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
     return decoded
 
 
-def result_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
+def result_decoder(kind: type[T], option: str = "result") -> Callable[[str, bytes], T]:
     """A function from (task id, result) to a value of `kind`. Raises ResultError; see `payload_decoder`."""
-    decode = _decoder(kind, "result")
+    decode = _decoder(kind, option)
 
     def decoded(task_id: str, result: bytes) -> T:
         try:
             return decode(result)
         except ValueError as error:
             raise ResultError(
-                f"the result of task {task_id!r} cannot be decoded: {error}"
+                f"the {option} of task {task_id!r} cannot be decoded: {error}"
             ) from error.__cause__
 
     return decoded

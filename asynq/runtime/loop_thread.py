@@ -7,17 +7,22 @@ import os
 import threading
 import weakref
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asynq.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 
 T = TypeVar("T")
 
 _INHERITED: Final[list[object]] = []
 """Threads of the parent process, after a fork. Their event loops belong to the parent and are not touched."""
+
+
+_END: Final = object()
+"""In place of the item after the last one."""
 
 
 class LoopThread:
@@ -59,6 +64,16 @@ class LoopThread:
             # This frame is part of the error's traceback: it must not reference the error in turn.
             del future
 
+    def iterate(self, stream: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+        """The items of an asynchronous generator. It is closed on its loop when this one is dropped.
+
+        Raises:
+            BrokerUnavailable: `close` was called while the next item was awaited.
+        """
+        # No `finally`: it could run in the thread of the loop, where nothing may wait for the loop.
+        while (item := self.run(partial(_next, stream))) is not _END:
+            yield item
+
     def close(self) -> None:
         """Cancel the running coroutines and end the loop. The next `run` starts a new one."""
         if self._pid != os.getpid():
@@ -69,6 +84,10 @@ class LoopThread:
                 thread.stop()
         if thread is not None:
             thread.join()
+
+
+async def _next(stream: AsyncGenerator[T, None]) -> T | Any:
+    return await anext(stream, _END)
 
 
 class _Thread(threading.Thread):

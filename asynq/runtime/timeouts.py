@@ -96,7 +96,7 @@ def timeout(seconds: float | None) -> AbstractAsyncContextManager[object]:
 
 
 async def wait(
-    futures: Collection[F], seconds: float, *, return_when: str = asyncio.ALL_COMPLETED
+    futures: Collection[F], seconds: float | None, *, return_when: str = asyncio.ALL_COMPLETED
 ) -> tuple[set[F], set[F]]:
     """asyncio.wait with a timeout of this module. Returns the futures that are done, and the others."""
     waited = set(futures)

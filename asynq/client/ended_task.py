@@ -1,0 +1,69 @@
+"""`EndedTask`, and how results and progress are decoded for clients."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from attrs import frozen
+
+from asynq.client.payload import result_decoder
+from asynq.client.results import result_of
+from asynq.errors import ResultError, TaskFailedError, TaskGoneError
+from asynq.info import TaskInfo
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from asynq.protocol.message import StoredTask
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@frozen(kw_only=True)
+class EndedTask(Generic[R_co]):
+    """A task that has ended; see `Client.as_completed`."""
+
+    info: TaskInfo
+    """The task when it ended; as it was given if it is gone."""
+    error: TaskFailedError | TaskGoneError | ResultError | None
+    """Why there is no result; None if there is one."""
+    _value: R_co | None
+
+    def result(self) -> R_co:
+        """The result of the task, as `Client.wait` returns it.
+
+        Raises:
+            TaskFailedError: the task was archived.
+            TaskGoneError: the task was deleted or revoked, or its retention is over.
+            ResultError: the result cannot be decoded.
+        """
+        if self.error is not None:
+            raise self.error
+        return self._value  # type: ignore[return-value]  # R_co may itself be optional
+
+
+def decoder_of(kind: Any, option: str = "result") -> Callable[[str, bytes], Any]:
+    """A function from (task id, stored bytes) to a value of this type; to the bytes if it is None."""
+    return result_decoder(kind, option) if kind is not None else lambda _, stored: stored
+
+
+async def decoded(items: AsyncGenerator[R, None], decode: Callable[[R], Any]) -> AsyncGenerator[Any, None]:
+    """The items, each decoded."""
+    async with aclosing(items):
+        async for item in items:
+            yield decode(item)
+
+
+def ended_task(
+    decode: Callable[[str, bytes], Any], found: tuple[TaskInfo, StoredTask | TaskGoneError]
+) -> EndedTask[Any]:
+    """An item of `Results.as_completed` for users."""
+    info, end = found
+    if isinstance(end, TaskGoneError):
+        return EndedTask(info=info, error=end, value=None)
+    try:
+        return EndedTask(info=TaskInfo.of(end), error=None, value=decode(info.id, result_of(end)))
+    except (TaskFailedError, ResultError) as error:
+        return EndedTask(info=TaskInfo.of(end), error=error.with_traceback(None), value=None)
