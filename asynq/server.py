@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
-from asynq.checks import check_callback, check_count, check_duration
+from asynq.checks import check_callback
 from asynq.errors import BrokerUnavailable, ServerStateError
 from asynq.handlers.adapters import adapt_handler
 from asynq.handlers.hooks import Callbacks
@@ -20,6 +19,14 @@ from asynq.runtime.error_reporter import Outage, shared_outage
 from asynq.runtime.lifecycle import Lifecycle
 from asynq.runtime.logs import get_logger
 from asynq.worker.aggregation import AGGREGATING, AggregationSettings
+from asynq.worker.options import (
+    Overrides,
+    concurrency_of,
+    overridden,
+    seconds_of,
+    shutdown_timeout_of,
+    stall_warning_of,
+)
 from asynq.worker.queue_limits import QueueLimits
 from asynq.worker.queue_selection import QueuePriority
 from asynq.worker.settings import WorkerSettings
@@ -28,7 +35,7 @@ from asynq.worker.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from asynq.handlers.adapters import Handler
+    from asynq.handlers.adapters import Handler, HandlerAdapter
     from asynq.handlers.hooks import HealthCheck, OnError, OnRun
     from asynq.handlers.retry import IsFailure, RetryDelay
     from asynq.protocol.broker import Broker
@@ -36,10 +43,8 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.server")
 
-_SECOND = timedelta(seconds=1)
 FIRST_PING_TIMEOUT = 2.0
 """Seconds `start` waits for the first reply of the broker. After that, it is retried in the background."""
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Server(Lifecycle):
@@ -55,6 +60,8 @@ class Server(Lifecycle):
 
     Args:
         broker: a broker, or the URL of one.
+        handler: a ServeMux or any other handler, as the command `asynq worker` needs it. None: it is passed
+            to `run`, `serve` or `start`.
         concurrency: maximum number of runs at the same time; by default the number of CPUs.
         queues: the queues to serve: names with their weights, or names of equal weight. The higher the weight
             of a queue, the more often it is tried first.
@@ -106,6 +113,7 @@ class Server(Lifecycle):
         self,
         broker: Broker | str,
         *,
+        handler: Handler | None = None,
         concurrency: int | None = None,
         queues: Mapping[str, int] | Sequence[str] = ("default",),
         strict_priority: bool = False,
@@ -129,14 +137,13 @@ class Server(Lifecycle):
         group_max_delay: timedelta | None = None,
         group_max_size: int | None = None,
     ) -> None:
-        check_duration("shutdown_timeout", shutdown_timeout)
+        self._handler = None if handler is None else adapt_handler(handler)
         check_callback("retry_delay", retry_delay, takes="(retried, error, task)", at_once=True)
         check_callback("is_failure", is_failure, takes="(error)", at_once=True)
-        _check_seconds(lease=lease, health_check_interval=health_check_interval)
         check_callback("aggregator", aggregator, takes="(group, tasks)")
         preference = QueuePriority.of(queues, strict=strict_priority)
         self._settings = WorkerSettings(
-            concurrency=_concurrency(concurrency),
+            concurrency=concurrency_of(concurrency),
             preference=preference,
             limits=QueueLimits.of(queue_limits, shared_queue_limits, preference.names),
             retry_delay=retry_delay,
@@ -150,18 +157,39 @@ class Server(Lifecycle):
                 on_archive=on_archive,
                 health_check=health_check,
             ),
-            health_check_interval=health_check_interval // _MILLISECOND,
-            shutdown_timeout=shutdown_timeout // _MILLISECOND,
-            lease=lease // _MILLISECOND,
-            stall_warning=_stall_warning(stall_warning),
+            health_check_interval=seconds_of("health_check_interval", health_check_interval),
+            shutdown_timeout=shutdown_timeout_of(shutdown_timeout),
+            lease=seconds_of("lease", lease),
+            stall_warning=stall_warning_of(stall_warning),
             grouping=AggregationSettings.of(aggregator, group_grace_period, group_max_delay, group_max_size),
         )
         super().__init__(broker, log)
-        if aggregator is not None:
-            require(self._broker, *AGGREGATING)
+        self._check_broker()
         self._worker: Worker | None = None
 
-    def run(self, handler: Handler) -> None:
+    def override(self, broker: Broker | str | None = None, **options: Unpack[Overrides]) -> None:
+        """Replace options before the start, as `asynq worker` does with those of its command line.
+
+        If other queues are served then, the limits of the queues that no longer are have no effect.
+
+        Args:
+            broker: a broker, or the URL of one. None: the broker stays.
+            **options: concurrency, queues, strict_priority, queue_limits, shared_queue_limits,
+                shutdown_timeout, lease.
+
+        Raises:
+            ServerStateError: the server was started or shut down before.
+            ValueError, TypeError, BrokerURLError, UnsupportedOperationError: as the constructor.
+        """
+        if self._state != "new":
+            raise ServerStateError(self._state, "override the options of")
+        settings = overridden(self._settings, options)
+        if broker is not None:
+            self._replace_broker(broker)
+            self._check_broker()
+        self._settings = settings
+
+    def run(self, handler: Handler | None = None) -> None:
         """Process tasks until a signal stops the server. Blocks. Uses uvloop if it is installed.
 
         SIGTERM and SIGINT shut down gracefully. A second one, at least one second after the first, shuts down
@@ -170,7 +198,7 @@ class Server(Lifecycle):
         new tasks. SIGTERM or SIGINT during startup ends `run` at once.
 
         Args:
-            handler: a ServeMux or any other handler.
+            handler: a ServeMux or any other handler, unless the server was given one.
 
         Raises:
             RuntimeError: an event loop is already running in this thread; use `await serve(handler)`.
@@ -178,31 +206,31 @@ class Server(Lifecycle):
         """
         run_blocking(lambda: self._run_until_signal(self.start(handler)), "await serve(handler)")
 
-    async def serve(self, handler: Handler) -> None:
+    async def serve(self, handler: Handler | None = None) -> None:
         """Process tasks in the running event loop until the server is shut down.
 
         Cancelling it shuts down gracefully before it returns. Cancelling it again, at least one second later,
         shuts down without waiting for handlers.
 
         Args:
-            handler: a ServeMux or any other handler.
+            handler: a ServeMux or any other handler, unless the server was given one.
 
         Raises:
             ServerStateError, TypeError, BrokerRefusedError: as `start`.
         """
         await self._serve(self.start(handler))
 
-    async def start(self, handler: Handler) -> None:
+    async def start(self, handler: Handler | None = None) -> None:
         """Start processing tasks in the running event loop, and return.
 
         If the broker is unreachable, the server starts all the same and retries in the background.
 
         Args:
-            handler: a ServeMux or any other handler.
+            handler: a ServeMux or any other handler, unless the server was given one.
 
         Raises:
             ServerStateError: the server was started or shut down before.
-            TypeError: `handler` is not a handler.
+            TypeError: `handler` is not a handler, there is none, or the server was given one before.
             BrokerRefusedError: the broker refuses requests, for example because of a wrong password.
             RuntimeError: a module that a handler process imports starts a server.
         """
@@ -213,7 +241,7 @@ class Server(Lifecycle):
                 "a handler process imports the module that starts this server: "
                 'start the server under `if __name__ == "__main__":`'
             )
-        step = adapt_handler(handler)
+        step = self._adapted(handler)
         outage = await self._first_ping()
         if self.state != "new":
             raise ServerStateError(self._state, "start")
@@ -258,7 +286,35 @@ class Server(Lifecycle):
             raise ServerStateError(self._state, "ping")
         await self._broker.aexecute(Ping())
 
+    @property
+    def handler(self) -> HandlerAdapter | None:
+        """The handler that the server was given when it was made."""
+        return self._handler
+
+    @property
+    def broker(self) -> Broker:
+        """The broker, for other objects that use the same one."""
+        return self._broker
+
+    @property
+    def shutdown_timeout(self) -> timedelta:
+        """How long a shutdown lets handlers finish."""
+        return timedelta(milliseconds=self._settings.shutdown_timeout)
+
     # --- lifecycle ----------------------------------------------------------------------------------
+
+    def _check_broker(self) -> None:
+        if self._settings.grouping is not None:
+            require(self._broker, *AGGREGATING)
+
+    def _adapted(self, handler: Handler | None) -> HandlerAdapter:
+        if handler is None:
+            if self._handler is None:
+                raise TypeError("there is no handler: make the server with handler=mux, or pass mux here")
+            return self._handler
+        if self._handler is not None:
+            raise TypeError("the server was given a handler when it was made: pass none here")
+        return adapt_handler(handler)
 
     @property
     def _drain_timeout(self) -> float:
@@ -298,28 +354,3 @@ class Server(Lifecycle):
             self._stop_on_start = self._state == "new"
 
         return stop
-
-
-def _concurrency(given: int | None) -> int:
-    if given is None:
-        return os.cpu_count() or 1
-    check_count("concurrency", given)
-    if given < 1:
-        raise ValueError(f"concurrency must be at least 1; it is {given}")
-    return given
-
-
-def _stall_warning(value: timedelta | None) -> int | None:
-    if value is None:
-        return None
-    check_duration("stall_warning", value)
-    if value < _MILLISECOND:
-        raise ValueError(f"stall_warning must be at least one millisecond; it is {value}")
-    return value // _MILLISECOND
-
-
-def _check_seconds(**options: timedelta) -> None:
-    for name, value in options.items():
-        check_duration(name, value)
-        if value < _SECOND:
-            raise ValueError(f"{name} must be at least one second; it is {value}")

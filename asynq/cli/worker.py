@@ -10,9 +10,8 @@ import typer
 
 from asynq.cli.arguments import read_duration, read_limits, read_queues, usage_error
 from asynq.durations import format_duration
-from asynq.supervisor.command import BROKER_VARIABLE, LogLevel
+from asynq.supervisor.command import BROKER_VARIABLE, DEFAULT_BROKER, LogLevel
 
-DEFAULT_BROKER = "redis://127.0.0.1:6379"
 MIN_STALL_TIMEOUT = timedelta(seconds=1)
 """A worker measures the lag of its event loop only twice a second."""
 
@@ -52,11 +51,22 @@ StallTimeout = Annotated[
 ]
 
 
-Target = Annotated[str, typer.Argument(metavar="MODULE:NAME", help="The mux or handler, e.g. app.tasks:mux.")]
-BrokerURL = Annotated[
+Target = Annotated[
     str,
+    typer.Argument(
+        metavar="MODULE:NAME",
+        help="The server, mux or handler, or a function that makes one, e.g. app.tasks:mux.",
+    ),
+]
+BrokerURL = Annotated[
+    str | None,
     typer.Option(
-        "--broker", "-b", metavar="URL", envvar=BROKER_VARIABLE, show_envvar=True, help="URL of the broker."
+        "--broker",
+        "-b",
+        metavar="URL",
+        envvar=BROKER_VARIABLE,
+        show_envvar=True,
+        help=f"URL of the broker. The variable does not apply to a server. [default: {DEFAULT_BROKER}]",
     ),
 ]
 Concurrency = Annotated[
@@ -65,10 +75,14 @@ Concurrency = Annotated[
 ]
 Processes = Annotated[int, typer.Option("--processes", "-p", min=1, help="Number of worker processes.")]
 StrictPriority = Annotated[
-    bool, typer.Option("--strict-priority", help="Serve a queue only while heavier queues are empty.")
+    bool | None,
+    typer.Option("--strict-priority", help="Serve a queue only while heavier queues are empty."),
 ]
 ShutdownTimeout = Annotated[
-    str, typer.Option("--shutdown-timeout", metavar="DURATION", help="How long running tasks may finish.")
+    str | None,
+    typer.Option(
+        "--shutdown-timeout", metavar="DURATION", help="How long running tasks may finish. [default: 8s]"
+    ),
 ]
 LogLevelOption = Annotated[
     LogLevel | None,
@@ -83,16 +97,17 @@ AppDir = Annotated[
 
 
 def worker(
+    context: typer.Context,
     target: Target,
     *,
-    broker: BrokerURL = DEFAULT_BROKER,
+    broker: BrokerURL = None,
     queue: Queues = None,
     concurrency: Concurrency = None,
     processes: Processes = 1,
-    strict_priority: StrictPriority = False,
+    strict_priority: StrictPriority = None,
     limit: Limits = None,
     shared_limit: SharedLimits = None,
-    shutdown_timeout: ShutdownTimeout = "8s",
+    shutdown_timeout: ShutdownTimeout = None,
     lease: Lease = None,
     stall_timeout: StallTimeout = None,
     log_level: LogLevelOption = None,
@@ -100,10 +115,12 @@ def worker(
 ) -> None:
     """Process tasks until a signal stops it.
 
+    A server keeps its own options, except those that are given here. Each process imports MODULE and makes
+    its own server.
+
     SIGTERM and Ctrl-C shut down gracefully: running tasks may finish. SIGTSTP stops taking new tasks.
     """
-    timeout = read_duration("--shutdown-timeout", shutdown_timeout)
-    settings: dict[str, Any] = {"strict_priority": strict_priority, "shutdown_timeout": timeout}
+    settings: dict[str, Any] = {}
     stall = None if stall_timeout is None else _read_stall_timeout(stall_timeout)
     if queue:
         settings["queues"] = read_queues(queue)
@@ -111,22 +128,27 @@ def worker(
         settings["queue_limits"] = read_limits("--limit", limit)
     if shared_limit:
         settings["shared_queue_limits"] = read_limits("--shared-limit", shared_limit)
+    if strict_priority is not None:
+        settings["strict_priority"] = strict_priority
+    if shutdown_timeout is not None:
+        settings["shutdown_timeout"] = read_duration("--shutdown-timeout", shutdown_timeout)
     if concurrency is not None:
         settings["concurrency"] = concurrency
     if lease is not None:
         settings["lease"] = read_duration("--lease", lease)
 
     # Imported here because it is slow, and not needed for the help and for wrong arguments.
-    from asynq.cli.worker_process import run_worker
+    from asynq.cli.worker_process import BrokerChoice, run_worker
 
+    source = context.get_parameter_source("broker")
+    given = source is not None and source.name == "COMMANDLINE"
     raise typer.Exit(
         run_worker(
             target,
             app_dir=app_dir,
-            broker_url=broker,
+            broker=BrokerChoice(broker, given=given),
             log_level=log_level,
             processes=processes,
-            shutdown_timeout=timeout,
             stall_timeout=stall,
             settings=settings,
         )

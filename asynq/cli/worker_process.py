@@ -10,22 +10,34 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import typer
+from attrs import frozen
 
-from asynq.cli.arguments import load_handler, usage_error
+from asynq.cli.arguments import usage_error
+from asynq.cli.targets import load_application
 from asynq.errors import AsynqError, BrokerRefusedError, BrokerURLError
 from asynq.protocol.connect import connect
 from asynq.runtime.garbage import tune_collector
 from asynq.runtime.logs import configure, get_logger
 from asynq.runtime.safe_text import shown, shown_traceback
 from asynq.runtime.stop_signals import block_signals
-from asynq.supervisor.command import BROKER_VARIABLE, INTERRUPTED, USAGE_ERROR, worker_command
+from asynq.server import Server
+from asynq.supervisor.command import (
+    BROKER_VARIABLE,
+    DEFAULT_BROKER,
+    INTERRUPTED,
+    OVERRIDE_VARIABLE,
+    SHUTDOWN_TIMEOUT,
+    USAGE_ERROR,
+    worker_command,
+)
+from asynq.supervisor.reports import SupervisorReporter
 from asynq.supervisor.stall_watch import start_supervisor_heartbeat
 from asynq.supervisor.supervisor import Supervisor, stop_with_supervisor, supervise
-from asynq.supervisor.usage_errors import UsageErrorReporter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from asynq.handlers.adapters import HandlerAdapter
     from asynq.supervisor.command import LogLevel
 
 log = get_logger("asynq.worker")
@@ -34,14 +46,23 @@ SETTLE_ALLOWANCE = timedelta(seconds=15)
 """Time after the shutdown timeout for a worker to cancel handlers and settle their tasks."""
 
 
+@frozen
+class BrokerChoice:
+    """The broker that a command line names."""
+
+    url: str | None
+    """None: neither an argument nor the environment names one."""
+    given: bool
+    """Whether it is an argument, which replaces the broker of a server."""
+
+
 def run_worker(
     target: str,
     *,
     app_dir: Path,
-    broker_url: str,
+    broker: BrokerChoice,
     log_level: LogLevel | None,
     processes: int,
-    shutdown_timeout: timedelta,
     stall_timeout: timedelta | None,
     settings: dict[str, Any],
 ) -> int:
@@ -49,34 +70,49 @@ def run_worker(
 
     A usage error is reported to the supervisor, if there is one. `settings` are options of the Server.
     """
-    usage_error_reporter = UsageErrorReporter()
+    reporter = SupervisorReporter()
+    if os.environ.pop(OVERRIDE_VARIABLE, None) is not None:
+        broker = BrokerChoice(broker.url, given=True)
     try:
         if processes == 1 and stall_timeout is None:
-            status = _serve(target, app_dir, broker_url, log_level, settings)
+            status = _serve(
+                target,
+                app_dir=app_dir,
+                broker=broker,
+                log_level=log_level,
+                settings=settings,
+                reporter=reporter,
+            )
         else:
             command = worker_command(target, app_dir=app_dir, log_level=log_level, **settings)
             configure(log_level and log_level.upper())
-            status = _supervise(command, processes, broker_url, shutdown_timeout, stall_timeout)
+            timeout = settings.get("shutdown_timeout", SHUTDOWN_TIMEOUT)
+            status = _supervise(command, processes, broker, timeout, stall_timeout)
     except KeyboardInterrupt:
         # There are no tasks yet before signals are handled.
         return INTERRUPTED
     except typer.BadParameter:
-        usage_error_reporter.report()
+        reporter.cannot_start()
         raise
     if status == USAGE_ERROR:
-        usage_error_reporter.report()
+        reporter.cannot_start()
     return status
 
 
 def _supervise(
-    command: list[str], processes: int, broker: str, timeout: timedelta, stall: timedelta | None
+    command: list[str], processes: int, broker: BrokerChoice, timeout: timedelta, stall: timedelta | None
 ) -> int:
     """Keep worker processes running. Returns their overall exit status."""
-    check_shared(broker)
+    env = dict(os.environ)
+    if broker.url is not None:
+        env[BROKER_VARIABLE] = broker.url
+        if broker.given:
+            check_shared(broker.url)
+            env[OVERRIDE_VARIABLE] = "1"
     supervisor = Supervisor(
         command,
         processes,
-        env={**os.environ, BROKER_VARIABLE: broker},
+        env=env,
         stop_timeout=(timeout + SETTLE_ALLOWANCE).total_seconds(),
         stall_timeout=None if stall is None else stall.total_seconds(),
         rng=random.Random(),  # noqa: S311 - jitter of restarts
@@ -91,38 +127,60 @@ def check_shared(broker_url: str) -> None:
     except BrokerURLError as error:
         raise usage_error(str(error)) from None
     if not capabilities.multi_process:
-        raise usage_error(f"--broker: the {capabilities.backend} broker works within one process only")
+        raise usage_error(f"--broker: {_one_process_only(capabilities.backend)}")
 
 
 def _serve(
-    target: str, app_dir: Path, broker_url: str, log_level: LogLevel | None, settings: dict[str, Any]
+    target: str,
+    *,
+    app_dir: Path,
+    broker: BrokerChoice,
+    log_level: LogLevel | None,
+    settings: dict[str, Any],
+    reporter: SupervisorReporter,
 ) -> int:
     """Run a server in this process. Returns the exit status."""
-    from asynq.server import Server
-
     stop_with_supervisor()
     block_signals(signal.SIGTSTP)
     try:
-        handler = load_handler(target, app_dir)
+        application = load_application(target, app_dir)
     except (typer.BadParameter, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001 - shows any error of the user's module
         typer.echo(shown_traceback(error), err=True)
-        typer.echo(f"Error: {target.partition(':')[0]!r} could not be imported", err=True)
+        typer.echo(f"Error: {target!r} could not be loaded", err=True)
         return USAGE_ERROR
     # After the import, because the logging configuration of the module takes precedence.
     configure(log_level and log_level.upper())
     try:
-        server = Server(broker_url, **settings)
-        if not connect(broker_url).capabilities.multi_process:
-            log.warning("this broker works within one process: only its own handlers can enqueue tasks")
-    except (TypeError, ValueError) as error:
+        server = _configured(application, broker, settings)
+    except (AsynqError, TypeError, ValueError) as error:
         raise usage_error(str(error)) from None
+    capabilities = server.broker.capabilities
+    if not capabilities.multi_process:
+        if reporter.supervised:
+            raise usage_error(_one_process_only(capabilities.backend))
+        log.warning("this broker works within one process: only its own handlers can enqueue tasks")
+    reporter.stop_timeout((server.shutdown_timeout + SETTLE_ALLOWANCE).total_seconds())
     try:
         start_supervisor_heartbeat(lambda: server.loop_lag)
         tune_collector()
-        server.run(handler)
+        server.run()
     except AsynqError as error:
         typer.echo(f"Error: {shown(error)}", err=True)
         return USAGE_ERROR if isinstance(error, BrokerRefusedError) else 1
     return 0
+
+
+def _configured(
+    application: Server | HandlerAdapter, broker: BrokerChoice, settings: dict[str, Any]
+) -> Server:
+    """The server of the application with the options of the command line, or a new one for a handler."""
+    if isinstance(application, Server):
+        application.override(broker.url if broker.given else None, **settings)
+        return application
+    return Server(broker.url or DEFAULT_BROKER, handler=application, **settings)
+
+
+def _one_process_only(backend: str) -> str:
+    return f"the {backend} broker works within one process only"

@@ -141,6 +141,13 @@ class Lifecycle:
             # Cancelling a waiting caller must not cancel the main task.
             await asyncio.shield(self._main)
 
+    def _replace_broker(self, broker: Broker | str) -> None:
+        """Use another broker, before the start."""
+        given = resolve(broker)
+        if self._owns_broker:
+            self._broker.close()
+        self._broker, self._owns_broker = given
+
     async def _close_broker(self) -> None:
         if self._owns_broker:
             await self._broker.aclose()

@@ -17,12 +17,12 @@ class SupervisorPipe:
         """The file descriptor that the worker inherits."""
         return self._writing
 
-    def received(self) -> bool:
-        """Whether the worker has written since the last call. Does not block."""
+    def received(self) -> bytes:
+        """What the worker has written since the last call. Does not block."""
         try:
-            return bool(os.read(self._reading, 65536))
+            return os.read(self._reading, 65536)
         except BlockingIOError:
-            return False
+            return b""
 
     def close(self) -> None:
         """Close both ends."""

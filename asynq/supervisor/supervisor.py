@@ -15,8 +15,8 @@ from asynq.runtime.interval_loop import wait_with_timeout
 from asynq.runtime.logs import get_logger
 from asynq.runtime.stop_signals import ask_to_stop, signal_name, signals_blocked, stop_signals
 from asynq.supervisor.command import INTERRUPTED, USAGE_ERROR
+from asynq.supervisor.reports import ReportPipe
 from asynq.supervisor.stall_watch import StallWatch
-from asynq.supervisor.usage_errors import UsageErrorPipe
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -42,8 +42,9 @@ class Supervisor:
 
     A worker that calls `stop_with_supervisor` shuts down gracefully when the supervisor is killed. Workers
     start with SIGTSTP blocked: a SIGTSTP that arrives before the worker handles it stays pending until it is
-    unblocked. A worker that reports a usage error with `UsageErrorReporter` at its first start ends all
-    workers; after a restart it is restarted again. A worker that calls `start_supervisor_heartbeat` is killed
+    unblocked. A worker that reports with a `SupervisorReporter` at its first start that it cannot start ends
+    all workers; after a restart it is restarted again. A worker may also report how long it takes to stop at
+    most, which replaces `stop_timeout`. A worker that calls `start_supervisor_heartbeat` is killed
     and restarted when it stalls for `stall_timeout` seconds.
     """
 
@@ -68,6 +69,7 @@ class Supervisor:
         self._stderr = stderr
         self._stall_timeout = stall_timeout
         self._running: dict[int, Process] = {}
+        self._reports: dict[int, ReportPipe] = {}
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
         self._restarting = True
@@ -113,11 +115,11 @@ class Supervisor:
         first = True
         while not self._stopping.is_set():
             started = loop.time()
-            status, pid, usage_error = await self._run_once(number, lifeline)
+            status, pid, unable = await self._run_once(number, lifeline)
             if self._stopping.is_set() or not self._restarting:
                 self._status = self._status or int(status not in _ENDED_AS_TOLD)
                 return
-            if usage_error and first:
+            if unable and first:
                 self._status = USAGE_ERROR
                 self.stop()
                 return
@@ -130,7 +132,7 @@ class Supervisor:
             await wait_with_timeout(self._stopping, pause)
 
     async def _run_once(self, number: int, lifeline: int) -> tuple[int, int, bool]:
-        usage_errors = UsageErrorPipe()
+        reports = ReportPipe()
         watch = None if self._stall_timeout is None else StallWatch(self._stall_timeout)
         try:
             with signals_blocked(signal.SIGTSTP):
@@ -139,27 +141,28 @@ class Supervisor:
                     env={
                         **self._env,
                         _FD: str(lifeline),
-                        **usage_errors.environment(),
+                        **reports.environment(),
                         **(watch.environment() if watch else {}),
                     },
                     stdin=asyncio.subprocess.DEVNULL,
                     stderr=self._stderr,
-                    pass_fds=(lifeline, usage_errors.fd, *((watch.fd,) if watch else ())),
+                    pass_fds=(lifeline, reports.fd, *((watch.fd,) if watch else ())),
                     start_new_session=True,
                 )
-            self._running[number] = process
+            self._running[number], self._reports[number] = process, reports
             log.info("worker process %d started", process.pid)
             if self._stopping.is_set() or not self._restarting:
                 # This worker missed the signal that the others received. It has no tasks yet.
                 process.terminate()
             status = await (self._end_watched(process, watch) if watch else process.wait())
-            usage_error = usage_errors.received()
+            unable = reports.cannot_start()
         finally:
-            usage_errors.close()
+            self._reports.pop(number, None)
+            reports.close()
             if watch:
                 watch.close()
         del self._running[number]
-        return status, process.pid, usage_error
+        return status, process.pid, unable
 
     async def _end_watched(self, process: Process, watch: StallWatch) -> int:
         """Wait until a worker exits, and kill it if it stalls."""
@@ -188,10 +191,12 @@ class Supervisor:
 
     async def _kill_overdue(self) -> None:
         await self._stopping.wait()
+        reported = [pipe.stop_timeout() for pipe in self._reports.values()]
+        longest = max((seconds for seconds in reported if seconds is not None), default=self._stop_timeout)
         with suppress(TimeoutError):
-            async with timeouts.timeout(self._stop_timeout):
+            async with timeouts.timeout(longest):
                 await self._forced.wait()
-            await asyncio.sleep(min(FORCED_STOP_TIMEOUT, self._stop_timeout))
+            await asyncio.sleep(min(FORCED_STOP_TIMEOUT, longest))
         log.error("worker processes %s did not stop in time and are killed", self.pids)
         self._send(signal.SIGKILL)
 

@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 import typer
 
-from asynq.cli.arguments import load_handler, read_duration, read_limits, read_queues
+from asynq.cli.arguments import read_duration, read_limits, read_queues
+from asynq.cli.targets import load_application
 from asynq.handlers.mux import ServeMux
 from asynq.supervisor.command import worker_command
 
@@ -83,11 +84,11 @@ def test_each_of_several_workers_gets_all_limits() -> None:
 
 @pytest.mark.parametrize("path", ["mux", "Tasks.mux"])
 def test_a_mux_is_loaded_from_the_app_directory(module: str, path: str, tmp_path: Path) -> None:
-    assert isinstance(load_handler(f"{module}:{path}", tmp_path), ServeMux)
+    assert isinstance(load_application(f"{module}:{path}", tmp_path), ServeMux)
 
 
 def test_a_plain_handler_is_loaded(module: str, tmp_path: Path) -> None:
-    assert load_handler(f"{module}:handle", tmp_path) is not None
+    assert load_application(f"{module}:handle", tmp_path) is not None
 
 
 @pytest.mark.parametrize(
@@ -101,24 +102,24 @@ def test_a_plain_handler_is_loaded(module: str, tmp_path: Path) -> None:
         ("MODULE.sub:mux", "no module"),
         ("MODULE:mix", "has no 'mix'"),
         ("MODULE:Tasks.mix", "has no 'Tasks.mix'"),
-        ("MODULE:number", "not a handler"),
-        ("MODULE:Tasks", "not a handler"),
+        ("MODULE:number", "neither a server nor a handler"),
+        ("MODULE:Tasks", "neither a server nor a handler"),
     ],
 )
 def test_a_target_without_a_handler_is_refused_with_the_reason(
     module: str, tmp_path: Path, target: str, why: str
 ) -> None:
     with pytest.raises(typer.BadParameter, match=why):
-        load_handler(target.replace("MODULE", module), tmp_path)
+        load_application(target.replace("MODULE", module), tmp_path)
 
 
 def test_an_error_raised_by_an_imported_module_is_shown(module: str, tmp_path: Path) -> None:
     (tmp_path / f"{module}.py").write_text("import no_such_module_here")
     with pytest.raises(ModuleNotFoundError, match="no_such_module_here"):
-        load_handler(f"{module}:mux", tmp_path)
+        load_application(f"{module}:mux", tmp_path)
 
 
 @pytest.mark.parametrize("target", ["../app:mux", "app/tasks:mux", "./app.py:mux", ".app:mux", "my app:mux"])
 def test_a_path_in_place_of_a_module_is_refused_with_advice(target: str, tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match=r"app\.tasks:mux, .* --app-dir"):
-        load_handler(target, tmp_path)
+        load_application(target, tmp_path)

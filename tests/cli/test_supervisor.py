@@ -29,7 +29,7 @@ GRACEFUL = (
     "say(os.getpid())\n"
     "while True: signal.pause()\n"
 )
-REFUSING = "from asynq.supervisor.usage_errors import UsageErrorReporter; UsageErrorReporter().report()\n"
+REFUSING = "from asynq.supervisor.reports import SupervisorReporter; SupervisorReporter().cannot_start()\n"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PATIENT
 
 
@@ -125,6 +125,14 @@ async def test_a_restarted_worker_that_cannot_start_is_started_again(tmp_path: P
 
 async def test_a_worker_that_does_not_stop_is_killed_and_the_status_reports_it() -> None:
     async with supervised(STUBBORN, stop_timeout=0.05) as running:
+        await running.line()
+        running.supervisor.stop()
+        assert await running.ended == 1
+
+
+async def test_a_worker_states_how_long_it_takes_to_stop() -> None:
+    stating = "from asynq.supervisor.reports import SupervisorReporter as It; It().stop_timeout(0.05)\n"
+    async with supervised(stating + STUBBORN, stop_timeout=60.0) as running:
         await running.line()
         running.supervisor.stop()
         assert await running.ended == 1

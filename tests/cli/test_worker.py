@@ -114,7 +114,7 @@ def test_several_processes_continue_when_one_is_killed(app_dir: Path, url: str) 
     [
         ("nowhere:mux", "no module 'nowhere'"),
         ("app:max", "has no 'max'"),
-        ("app:__name__", "not a handler"),
+        ("app:__name__", "neither a server nor a handler"),
         ("app", "MODULE:NAME"),
         ("broken:mux", "RuntimeError: broken on purpose"),
         ("exits:mux", "SystemExit"),

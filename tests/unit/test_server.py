@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from asynq.client.client import AsyncClient, Client
+from asynq.errors import ServerStateError
 from asynq.handlers.mux import ServeMux
 from asynq.inspector.inspector import AsyncInspector, Inspector
 from asynq.scheduler.scheduler import Scheduler
@@ -84,3 +85,50 @@ def test_a_server_without_options_has_sensible_defaults() -> None:
 
 def test_the_minimum_lease_is_one_second() -> None:
     assert Server(MemoryBroker(), lease=timedelta(seconds=1), shutdown_timeout=timedelta(0)).state == "new"
+
+
+async def handle(*_: object) -> None:
+    return None
+
+
+async def test_a_server_without_a_handler_refuses_to_start() -> None:
+    with pytest.raises(TypeError, match="handler=mux"):
+        await Server(MemoryBroker()).start()
+
+
+async def test_a_server_has_one_handler() -> None:
+    with pytest.raises(TypeError, match="handler when it was made"):
+        await Server(MemoryBroker(), handler=handle).start(handle)
+
+
+def test_a_value_that_is_not_a_handler_is_refused_at_once() -> None:
+    not_a_handler: Any = 5
+    with pytest.raises(TypeError, match="callable"):
+        Server(MemoryBroker(), handler=not_a_handler)
+
+
+def test_options_are_overridden_one_by_one() -> None:
+    server = Server(MemoryBroker(), queues={"a": 2, "b": 1}, queue_limits={"a": 3, "b": 4}, concurrency=5)
+    server.override(queues=["b", "c"], shutdown_timeout=timedelta(seconds=3))
+    settings = server._settings
+    assert settings.preference.weights == {"b": 1, "c": 1}
+    assert settings.limits.own == {"b": 4}
+    assert settings.concurrency == 5
+    assert server.shutdown_timeout == timedelta(seconds=3)
+
+
+def test_a_refused_override_changes_nothing() -> None:
+    broker = MemoryBroker()
+    server = Server(broker, concurrency=5)
+    with pytest.raises(ValueError, match="lease"):
+        server.override(MemoryBroker(), concurrency=6, lease=timedelta())
+    assert server.broker is broker
+    assert server._settings.concurrency == 5
+
+
+async def test_the_options_of_a_running_server_are_fixed() -> None:
+    server = Server(MemoryBroker(), handler=handle)
+    await server.start()
+    with pytest.raises(ServerStateError, match="override"):
+        server.override(concurrency=1)
+    await server.shutdown()

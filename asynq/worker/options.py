@@ -1,0 +1,101 @@
+"""Validates the options of a server, and those that a command line overrides."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypedDict
+
+from attrs import evolve
+
+from asynq.checks import check_count, check_duration
+from asynq.worker.queue_limits import QueueLimits
+from asynq.worker.queue_selection import QueuePriority
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from asynq.worker.settings import WorkerSettings
+
+_SECOND = timedelta(seconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Overrides(TypedDict, total=False):
+    """Options of a server that `Server.override` replaces."""
+
+    concurrency: int
+    queues: Mapping[str, int] | Sequence[str]
+    strict_priority: bool
+    queue_limits: Mapping[str, int]
+    shared_queue_limits: Mapping[str, int]
+    shutdown_timeout: timedelta
+    lease: timedelta
+
+
+def overridden(settings: WorkerSettings, options: Overrides) -> WorkerSettings:
+    """The settings with these options replaced.
+
+    The limits of queues that are no longer served are dropped, unless they are among the options.
+
+    Raises:
+        ValueError: an option has an invalid value; the message names the option.
+        TypeError: an option has the wrong type; the message names the option.
+    """
+    before = settings.preference
+    preference = QueuePriority.of(
+        options.get("queues", before.weights), strict=options.get("strict_priority", before.strict)
+    )
+    served = preference.names
+    own, shared = (
+        {name: most for name, most in limits.items() if name in served}
+        for limits in (settings.limits.own, settings.limits.shared)
+    )
+    settings = evolve(
+        settings,
+        preference=preference,
+        limits=QueueLimits.of(
+            options.get("queue_limits", own), options.get("shared_queue_limits", shared), served
+        ),
+    )
+    if "concurrency" in options:
+        settings = evolve(settings, concurrency=concurrency_of(options["concurrency"]))
+    if "shutdown_timeout" in options:
+        settings = evolve(settings, shutdown_timeout=shutdown_timeout_of(options["shutdown_timeout"]))
+    if "lease" in options:
+        settings = evolve(settings, lease=seconds_of("lease", options["lease"]))
+    return settings
+
+
+def concurrency_of(given: int | None) -> int:
+    """The number of runs at the same time. None: the number of CPUs."""
+    if given is None:
+        return os.cpu_count() or 1
+    check_count("concurrency", given)
+    if given < 1:
+        raise ValueError(f"concurrency must be at least 1; it is {given}")
+    return given
+
+
+def shutdown_timeout_of(value: timedelta) -> int:
+    """In milliseconds."""
+    check_duration("shutdown_timeout", value)
+    return value // _MILLISECOND
+
+
+def stall_warning_of(value: timedelta | None) -> int | None:
+    """In milliseconds, at least one."""
+    if value is None:
+        return None
+    check_duration("stall_warning", value)
+    if value < _MILLISECOND:
+        raise ValueError(f"stall_warning must be at least one millisecond; it is {value}")
+    return value // _MILLISECOND
+
+
+def seconds_of(name: str, value: timedelta) -> int:
+    """A duration of at least one second, in milliseconds."""
+    check_duration(name, value)
+    if value < _SECOND:
+        raise ValueError(f"{name} must be at least one second; it is {value}")
+    return value // _MILLISECOND

@@ -1,0 +1,129 @@
+"""`asynq worker` with a server of the user, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asynq import Client, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+APP = """
+import os
+import asynq
+
+mux = asynq.ServeMux()
+
+@mux.handler("t")
+async def handle(ctx, task):
+    print("ran", ctx.queue, flush=True)
+
+def done(task, ctx):
+    print("done", os.getpid(), flush=True)
+
+def make(url=os.environ.get("APP_BROKER", "memory://"), queue="low"):
+    return asynq.Server(url, handler=mux, queues=[queue], on_success=done)
+
+async def make_later():
+    return make()
+
+def make_nothing():
+    return None
+
+def fail():
+    raise RuntimeError("failed on purpose")
+
+server = make()
+headless = asynq.Server("memory://")
+"""
+
+
+@pytest.fixture
+def app_dir(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(APP)
+    return tmp_path
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/tasks.db"
+
+
+@contextmanager
+def worker(folder: Path, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A worker at work, which prints what its handlers and hooks print."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "asynq", "worker", *arguments, "-d", str(folder)],
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def lines(process: subprocess.Popen[str], count: int) -> list[list[str]]:
+    assert process.stdout is not None
+    return [process.stdout.readline().split() for _ in range(count)]
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("name", ["server", "make"])
+def test_a_server_runs_with_its_own_broker_queues_and_hooks(
+    app_dir: Path, url: str, name: str, processes: str
+) -> None:
+    elsewhere = f"sqlite:///{app_dir}/elsewhere.db"
+    with (
+        Client(url) as client,
+        worker(app_dir, f"app:{name}", "-p", processes, APP_BROKER=url, ASYNQ_BROKER=elsewhere) as process,
+    ):
+        client.enqueue(Task("t"), queue="low")
+        [ran, [done, pid]] = lines(process, 2)
+        assert ran == ["ran", "low"]
+        assert done == "done"
+        assert (int(pid) == process.pid) == (processes == "1")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_arguments_override_the_options_of_a_server(app_dir: Path, url: str, processes: str) -> None:
+    arguments = ("app:server", "-p", processes, "--broker", url, "--queue", "high")
+    with Client(url) as client, worker(app_dir, *arguments) as process:
+        client.enqueue(Task("t"), queue="high")
+        assert [line[0] for line in lines(process, 2)] == ["ran", "done"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["app:headless"], "no handler"),
+        (["app:make_later"], "is async"),
+        (["app:make_nothing"], "neither a server nor a handler"),
+        (["app:fail"], "RuntimeError: failed on purpose"),
+        (["app:fail", "--processes", "2"], "'app:fail' could not be loaded"),
+        (["app:server", "--processes", "2"], "within one process only"),
+        (["app:server", "--lease", "10ms"], "lease"),
+    ],
+)
+def test_a_server_that_cannot_be_used_is_a_usage_error(app_dir: Path, arguments: list[str], why: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "asynq", "worker", *arguments, "-d", str(app_dir)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert why in " ".join(ended.stderr.split())
