@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from asynq.client.client import AsyncClient, Client
     from asynq.client.ended_task import EndedTask
     from asynq.client.task import Task
+    from asynq.client.task_type import TaskType
     from asynq.cron import CronError as CronError
     from asynq.errors import AggregationError as AggregationError
     from asynq.errors import AggregationLostError as AggregationLostError
@@ -137,6 +138,7 @@ __all__ = [
     "TaskState",
     "TaskStateError",
     "TaskTimeoutError",
+    "TaskType",
     "TooLargeError",
     "UnsupportedOperationError",
     "WorkerInfo",
@@ -179,6 +181,7 @@ _MODULES = {
     "Task": "asynq.client.task",
     "TaskInfo": "asynq.info",
     "TaskState": "asynq.task_state",
+    "TaskType": "asynq.client.task_type",
     "WorkerInfo": "asynq.protocol.presence",
     "connect": "asynq.protocol.connect",
     "current_context": "asynq.handlers.context",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from attrs import Factory, fields, frozen
+from attrs import Factory, field, fields, frozen
 from msgspec.structs import asdict
 
 from asynq.instants import duration_of, instant_or_none
+from asynq.result_types import UNDECLARED, G_co, OfResults, R_co, ResultTypes
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
 class _Unread:
     """Holds what a TaskInfo shows until one of its fields is read."""
 
-    __slots__ = ("_stored",)
+    __slots__ = ("_stored", "_types")
     _stored: StoredTask
+    _types: ResultTypes
 
 
 @frozen(kw_only=True)
-class TaskInfo(_Unread):
+class TaskInfo(_Unread, OfResults[R_co, G_co]):
     """A task at the time it was read.
+
+    For type checkers, `TaskInfo[R]` is a task whose result is an `R`, and `TaskInfo[R, G]` one whose progress
+    is a `G`.
 
     Datetimes are aware, in UTC. A time that a peer stored outside of Python's calendar is shown as the
     nearest one inside.
@@ -58,12 +63,16 @@ class TaskInfo(_Unread):
     completed_at: datetime | None = None
     result: bytes | None = None
     """What the handler returned, or wrote last."""
+    result_types: ResultTypes = field(default=UNDECLARED, eq=False, repr=False)
+    """The types that the definition of the task declares for its result and its progress."""
 
     @classmethod
-    def of(cls, stored: StoredTask) -> TaskInfo:
+    def of(cls, stored: StoredTask, types: ResultTypes = UNDECLARED) -> TaskInfo[Any, Any]:
         """The public view of a task as a broker stores it."""
         info = cls.__new__(cls)
         object.__setattr__(info, "_stored", stored)
+        if types is not UNDECLARED:
+            object.__setattr__(info, "_types", types)
         return info
 
     if not TYPE_CHECKING:  # a type checker should still report attributes that do not exist
@@ -72,12 +81,13 @@ class TaskInfo(_Unread):
             """Set the fields at the first use: most callers of `enqueue` read none, or only the id."""
             if name not in _FIELDS:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            for field, value in _shown(self._stored).items():
-                object.__setattr__(self, field, value)
+            for shown, value in _shown(self._stored).items():
+                object.__setattr__(self, shown, value)
+            object.__setattr__(self, "result_types", getattr(self, "_types", UNDECLARED))
             return getattr(self, name)
 
 
-_FIELDS = frozenset(field.name for field in fields(TaskInfo))
+_FIELDS = frozenset(each.name for each in fields(TaskInfo))
 
 
 def _shown(stored: StoredTask) -> dict[str, Any]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
 
 R = TypeVar("R")
+G = TypeVar("G")
+T = TypeVar("T")
 
 
 class AwaitedWaits:
@@ -33,7 +35,18 @@ class AwaitedWaits:
     @overload
     async def wait(
         self,
-        info: TaskInfo | None = None,
+        info: TaskInfo[R],
+        timeout: timedelta | None = None,  # noqa: ASYNC109 - as Client's
+        *,
+        task_id: None = None,
+        queue: str = "default",
+        result: None = None,
+    ) -> R: ...
+
+    @overload
+    async def wait(
+        self,
+        info: None = None,
         timeout: timedelta | None = None,  # noqa: ASYNC109 - as Client's
         *,
         task_id: str | None = None,
@@ -49,8 +62,8 @@ class AwaitedWaits:
         *,
         task_id: str | None = None,
         queue: str = "default",
-        result: type[R],
-    ) -> R: ...
+        result: type[T],
+    ) -> T: ...
 
     @overload
     async def wait(
@@ -73,14 +86,25 @@ class AwaitedWaits:
         result: Any = None,
     ) -> Any:
         """See `Client.wait`."""
-        look, decode = look_at(info, task_id, queue), decoder_of(result)
+        look, decode = look_at(info, task_id, queue), decoder_of(result, info)
         check_timeout(timeout)
         return decode(look.task_id, result_of(await self._results.wait(look, timeout)))
 
     @overload
     def stream(
         self,
-        info: TaskInfo | None = None,
+        info: TaskInfo[Any, G],
+        timeout: timedelta | None = None,
+        *,
+        task_id: None = None,
+        queue: str = "default",
+        progress: None = None,
+    ) -> AsyncGenerator[G, None]: ...
+
+    @overload
+    def stream(
+        self,
+        info: None = None,
         timeout: timedelta | None = None,
         *,
         task_id: str | None = None,
@@ -96,8 +120,8 @@ class AwaitedWaits:
         *,
         task_id: str | None = None,
         queue: str = "default",
-        progress: type[R],
-    ) -> AsyncGenerator[R, None]: ...
+        progress: type[T],
+    ) -> AsyncGenerator[T, None]: ...
 
     @overload
     def stream(
@@ -120,18 +144,18 @@ class AwaitedWaits:
         progress: Any = None,
     ) -> AsyncGenerator[Any, None]:
         """See `Client.stream`; for `async for`."""
-        look, decode = look_at(info, task_id, queue), decoder_of(progress, "progress")
+        look, decode = look_at(info, task_id, queue), decoder_of(progress, info, "progress")
         check_timeout(timeout)
         return decoded(self._results.stream(look, timeout), partial(decode, look.task_id))
 
     @overload
     def as_completed(
         self,
-        infos: Iterable[TaskInfo],
+        infos: Iterable[TaskInfo[R]],
         timeout: timedelta | None = None,
         *,
         result: None = None,
-    ) -> AsyncGenerator[EndedTask[bytes], None]: ...
+    ) -> AsyncGenerator[EndedTask[R], None]: ...
 
     @overload
     def as_completed(
@@ -139,8 +163,8 @@ class AwaitedWaits:
         infos: Iterable[TaskInfo],
         timeout: timedelta | None = None,
         *,
-        result: type[R],
-    ) -> AsyncGenerator[EndedTask[R], None]: ...
+        result: type[T],
+    ) -> AsyncGenerator[EndedTask[T], None]: ...
 
     @overload
     def as_completed(
@@ -159,6 +183,6 @@ class AwaitedWaits:
         result: Any = None,
     ) -> AsyncGenerator[EndedTask[Any], None]:
         """See `Client.as_completed`; for `async for`."""
-        tasks, decode = waitable(infos), decoder_of(result)
+        tasks, _ = waitable(infos), decoder_of(result, None)
         check_timeout(timeout)
-        return decoded(self._results.as_completed(tasks, timeout), partial(ended_task, decode))
+        return decoded(self._results.as_completed(tasks, timeout), partial(ended_task, result))

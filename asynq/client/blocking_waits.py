@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
 
 R = TypeVar("R")
+G = TypeVar("G")
+T = TypeVar("T")
 
 
 class BlockingWaits:
@@ -46,7 +48,18 @@ class BlockingWaits:
     @overload
     def wait(
         self,
-        info: TaskInfo | None = None,
+        info: TaskInfo[R],
+        timeout: timedelta | None = None,
+        *,
+        task_id: None = None,
+        queue: str = "default",
+        result: None = None,
+    ) -> R: ...
+
+    @overload
+    def wait(
+        self,
+        info: None = None,
         timeout: timedelta | None = None,
         *,
         task_id: str | None = None,
@@ -62,8 +75,8 @@ class BlockingWaits:
         *,
         task_id: str | None = None,
         queue: str = "default",
-        result: type[R],
-    ) -> R: ...
+        result: type[T],
+    ) -> T: ...
 
     @overload
     def wait(
@@ -95,10 +108,11 @@ class BlockingWaits:
             timeout: the longest time to wait; None for no limit.
             task_id: id of the task, in place of `info`.
             queue: name of the queue of `task_id`.
-            result: type to which the result is decoded: any type that a handler may declare for its payload.
+            result: type to which the result is decoded: any type that a handler may declare for its payload;
+                by default the one that the definition of the task declares.
 
         Returns:
-            The result: bytes, b"" if the handler returned None; or a value of the type `result`.
+            The result as a value of its type. Without one: bytes, b"" if the handler returned None.
 
         Raises:
             TimeoutError: the task did not end within `timeout`.
@@ -109,7 +123,7 @@ class BlockingWaits:
                 negative.
             TypeError: the type `result` cannot be decoded, or an argument has the wrong type.
         """
-        look, decode = look_at(info, task_id, queue), decoder_of(result)
+        look, decode = look_at(info, task_id, queue), decoder_of(result, info)
         check_timeout(timeout)
         stored = self._portal.run(lambda: self._results.wait(look, timeout))
         return decode(look.task_id, result_of(stored))
@@ -117,7 +131,18 @@ class BlockingWaits:
     @overload
     def stream(
         self,
-        info: TaskInfo | None = None,
+        info: TaskInfo[Any, G],
+        timeout: timedelta | None = None,
+        *,
+        task_id: None = None,
+        queue: str = "default",
+        progress: None = None,
+    ) -> Generator[G, None, None]: ...
+
+    @overload
+    def stream(
+        self,
+        info: None = None,
         timeout: timedelta | None = None,
         *,
         task_id: str | None = None,
@@ -133,8 +158,8 @@ class BlockingWaits:
         *,
         task_id: str | None = None,
         queue: str = "default",
-        progress: type[R],
-    ) -> Generator[R, None, None]: ...
+        progress: type[T],
+    ) -> Generator[T, None, None]: ...
 
     @overload
     def stream(
@@ -171,13 +196,13 @@ class BlockingWaits:
             progress: type to which the items are decoded, as `result` of `wait`.
 
         Returns:
-            An iterator of bytes, or of values of the type `progress`.
+            An iterator of values of that type. Without one: of bytes.
 
         Raises:
             ResultError: an item cannot be decoded as the type `progress`.
             TimeoutError, TaskFailedError, TaskGoneError, ValueError, TypeError: as `wait`.
         """
-        look, decode = look_at(info, task_id, queue), decoder_of(progress, "progress")
+        look, decode = look_at(info, task_id, queue), decoder_of(progress, info, "progress")
         check_timeout(timeout)
         return self._portal.iterate(
             decoded(self._results.stream(look, timeout), partial(decode, look.task_id))
@@ -186,11 +211,11 @@ class BlockingWaits:
     @overload
     def as_completed(
         self,
-        infos: Iterable[TaskInfo],
+        infos: Iterable[TaskInfo[R]],
         timeout: timedelta | None = None,
         *,
         result: None = None,
-    ) -> Generator[EndedTask[bytes], None, None]: ...
+    ) -> Generator[EndedTask[R], None, None]: ...
 
     @overload
     def as_completed(
@@ -198,8 +223,8 @@ class BlockingWaits:
         infos: Iterable[TaskInfo],
         timeout: timedelta | None = None,
         *,
-        result: type[R],
-    ) -> Generator[EndedTask[R], None, None]: ...
+        result: type[T],
+    ) -> Generator[EndedTask[T], None, None]: ...
 
     @overload
     def as_completed(
@@ -234,10 +259,10 @@ class BlockingWaits:
             ValueError: a task has no retention, or `timeout` is negative.
             TypeError: the type `result` cannot be decoded, or an argument has the wrong type.
         """
-        tasks, decode = waitable(infos), decoder_of(result)
+        tasks, _ = waitable(infos), decoder_of(result, None)
         check_timeout(timeout)
         return self._portal.iterate(
-            decoded(self._results.as_completed(tasks, timeout), partial(ended_task, decode))
+            decoded(self._results.as_completed(tasks, timeout), partial(ended_task, result))
         )
 
 

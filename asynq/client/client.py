@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from asynq.checks import check_name
 from asynq.client.awaited_waits import AwaitedWaits
 from asynq.client.blocking_waits import BlockingWaits
-from asynq.client.enqueue import compose, compose_many, task_info, task_infos
+from asynq.client.enqueue import compose, compose_many, list_of, task_info, task_infos
 from asynq.client.options import EnqueueKeywords, options_of
 from asynq.ids import random_id
 from asynq.protocol.ops import Ping, RunTask
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from asynq.errors import AsynqError
     from asynq.info import TaskInfo
     from asynq.protocol.broker import Broker
+
+R = TypeVar("R")
+G = TypeVar("G")
 
 
 class Client(BlockingWaits):
@@ -41,7 +44,7 @@ class Client(BlockingWaits):
         super().__init__(broker)
         self._new_id = new_id
 
-    def enqueue(self, task: Task, **options: Unpack[EnqueueKeywords]) -> TaskInfo:
+    def enqueue(self, task: Task[R, G], **options: Unpack[EnqueueKeywords]) -> TaskInfo[R, G]:
         """Add the task to its queue: pending, scheduled, or waiting in its group.
 
         When one of the errors below is raised, nothing was enqueued. After a NotReplicatedError, or a
@@ -62,11 +65,11 @@ class Client(BlockingWaits):
             TypeError: an option is unknown or has the wrong type, or `task` is not a Task.
         """
         request = compose(task, options_of("enqueue", options), self._new_id)
-        return task_info(request, self._broker.execute(request))
+        return task_info(task, request, self._broker.execute(request))
 
     def enqueue_many(
-        self, tasks: Iterable[Task], **options: Unpack[EnqueueKeywords]
-    ) -> list[TaskInfo | AsynqError]:
+        self, tasks: Iterable[Task[R, G]], **options: Unpack[EnqueueKeywords]
+    ) -> list[TaskInfo[R, G] | AsynqError]:
         """Enqueue any number of tasks in few round trips.
 
         Tasks of one queue keep their order. An invalid task or option is refused before anything is sent.
@@ -82,8 +85,9 @@ class Client(BlockingWaits):
             ValueError: an option of any task has an invalid value; a note names the task.
             TypeError: an option of any task is unknown or has the wrong type; a note names the task.
         """
-        requests = compose_many(tasks, options_of("enqueue_many", options), self._new_id)
-        return task_infos(requests, self._broker.execute_many(requests))
+        asked = list_of(tasks)
+        requests = compose_many(asked, options_of("enqueue_many", options), self._new_id)
+        return task_infos(asked, requests, self._broker.execute_many(requests))
 
     def retry(self, queue: str, task_id: str) -> None:
         """Run an archived, completed, scheduled, retried or aggregating task now; see `Inspector.run_task`.
@@ -136,17 +140,18 @@ class AsyncClient(AwaitedWaits):
         super().__init__(broker)
         self._new_id = new_id
 
-    async def enqueue(self, task: Task, **options: Unpack[EnqueueKeywords]) -> TaskInfo:
+    async def enqueue(self, task: Task[R, G], **options: Unpack[EnqueueKeywords]) -> TaskInfo[R, G]:
         """See `Client.enqueue`. If the call is cancelled, the task may or may not have been enqueued."""
         request = compose(task, options_of("enqueue", options), self._new_id)
-        return task_info(request, await self._broker.aexecute(request))
+        return task_info(task, request, await self._broker.aexecute(request))
 
     async def enqueue_many(
-        self, tasks: Iterable[Task], **options: Unpack[EnqueueKeywords]
-    ) -> list[TaskInfo | AsynqError]:
+        self, tasks: Iterable[Task[R, G]], **options: Unpack[EnqueueKeywords]
+    ) -> list[TaskInfo[R, G] | AsynqError]:
         """See `Client.enqueue_many`."""
-        requests = compose_many(tasks, options_of("enqueue_many", options), self._new_id)
-        return task_infos(requests, await self._broker.aexecute_many(requests))
+        asked = list_of(tasks)
+        requests = compose_many(asked, options_of("enqueue_many", options), self._new_id)
+        return task_infos(asked, requests, await self._broker.aexecute_many(requests))
 
     async def retry(self, queue: str, task_id: str) -> None:
         """See `Client.retry`."""

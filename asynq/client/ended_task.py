@@ -11,6 +11,7 @@ from asynq.client.payload import result_decoder
 from asynq.client.results import result_of
 from asynq.errors import ResultError, TaskFailedError, TaskGoneError
 from asynq.info import TaskInfo
+from asynq.result_types import UNDECLARED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -44,9 +45,15 @@ class EndedTask(Generic[R_co]):
         return self._value  # type: ignore[return-value]  # R_co may itself be optional
 
 
-def decoder_of(kind: Any, option: str = "result") -> Callable[[str, bytes], Any]:
-    """A function from (task id, stored bytes) to a value of this type; to the bytes if it is None."""
-    return result_decoder(kind, option) if kind is not None else lambda _, stored: stored
+def decoder_of(kind: Any, info: TaskInfo | None, option: str = "result") -> Callable[[str, bytes], Any]:
+    """A function from (task id, stored bytes) to a value of this type.
+
+    If the type is None, to a value of the type that the definition of the task declares. Without one, the
+    bytes are returned as stored.
+    """
+    if kind is None:
+        kind = getattr(info.result_types if info is not None else UNDECLARED, option)
+    return result_decoder(kind, option)
 
 
 async def decoded(items: AsyncGenerator[R, None], decode: Callable[[R], Any]) -> AsyncGenerator[Any, None]:
@@ -56,14 +63,13 @@ async def decoded(items: AsyncGenerator[R, None], decode: Callable[[R], Any]) ->
             yield decode(item)
 
 
-def ended_task(
-    decode: Callable[[str, bytes], Any], found: tuple[TaskInfo, StoredTask | TaskGoneError]
-) -> EndedTask[Any]:
-    """An item of `Results.as_completed` for users."""
+def ended_task(kind: Any, found: tuple[TaskInfo, StoredTask | TaskGoneError]) -> EndedTask[Any]:
+    """An item of `Results.as_completed` for users. Its result is decoded to this type, as by `decoder_of`."""
     info, end = found
     if isinstance(end, TaskGoneError):
         return EndedTask(info=info, error=end, value=None)
+    decode, ended = decoder_of(kind, info), TaskInfo.of(end, info.result_types)
     try:
-        return EndedTask(info=TaskInfo.of(end), error=None, value=decode(info.id, result_of(end)))
+        return EndedTask(info=ended, error=None, value=decode(info.id, result_of(end)))
     except (TaskFailedError, ResultError) as error:
-        return EndedTask(info=TaskInfo.of(end), error=error.with_traceback(None), value=None)
+        return EndedTask(info=ended, error=error.with_traceback(None), value=None)

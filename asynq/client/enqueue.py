@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from asynq.client.task import Task
 from asynq.errors import AsynqError
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from asynq.client.options import Options
+
+R = TypeVar("R")
+G = TypeVar("G")
 
 DEFAULT_QUEUE = "default"
 DEFAULT_MAX_RETRY = 25
@@ -65,11 +68,16 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
     )
 
 
-def compose_many(tasks: Iterable[Task], over: Options, new_id: Callable[[], str]) -> list[Enqueue]:
-    """`compose` for each task. An invalid task raises an error for all, with a note of its position."""
-    requests = []
+def list_of(tasks: Iterable[Task[R, G]]) -> list[Task[R, G]]:
+    """The tasks of a call. TypeError when `tasks` is not iterable."""
     if not isinstance(tasks, Iterable):
         raise TypeError(f"tasks must be an iterable of asynq.Task, not {type(tasks).__name__}")
+    return list(tasks)
+
+
+def compose_many(tasks: Sequence[Task], over: Options, new_id: Callable[[], str]) -> list[Enqueue]:
+    """`compose` for each task. An invalid task raises an error for all, with a note of its position."""
+    requests = []
     for position, task in enumerate(tasks):
         try:
             requests.append(compose(task, over, new_id))
@@ -79,8 +87,8 @@ def compose_many(tasks: Iterable[Task], over: Options, new_id: Callable[[], str]
     return requests
 
 
-def task_info(request: Enqueue, answer: Enqueued) -> TaskInfo:
-    """The TaskInfo that an enqueue returns to its caller."""
+def task_info(task: Task[R, G], request: Enqueue, answer: Enqueued) -> TaskInfo[R, G]:
+    """The TaskInfo that an enqueue of the task returns to its caller."""
     pending = answer.state is TaskState.PENDING
     return TaskInfo.of(
         StoredTask(
@@ -88,17 +96,18 @@ def task_info(request: Enqueue, answer: Enqueued) -> TaskInfo:
             state=answer.state,
             due_at=0 if pending else answer.due_at,
             pending_since=answer.due_at if pending else 0,
-        )
+        ),
+        task.result_types,
     )
 
 
 def task_infos(
-    requests: Sequence[Enqueue], answers: Sequence[Enqueued | AsynqError]
-) -> list[TaskInfo | AsynqError]:
+    tasks: Sequence[Task[R, G]], requests: Sequence[Enqueue], answers: Sequence[Enqueued | AsynqError]
+) -> list[TaskInfo[R, G] | AsynqError]:
     """`task_info` for each answer. Errors are returned unchanged."""
     return [
-        answer if isinstance(answer, AsynqError) else task_info(request, answer)
-        for request, answer in zip(requests, answers, strict=True)
+        answer if isinstance(answer, AsynqError) else task_info(task, request, answer)
+        for task, request, answer in zip(tasks, requests, answers, strict=True)
     ]
 
 

@@ -14,15 +14,13 @@ UniqueUntil = Literal["done", "expiry", "start"]
 OnConflict = Literal["reject", "replace_finished"]
 
 
-class TaskKeywords(TypedDict, total=False):
-    """The options of a task as keyword arguments. `Options` describes them."""
+class TypeKeywords(TypedDict, total=False):
+    """The options of all tasks of a type as keyword arguments: those of a task that are not instants."""
 
     queue: str | None
     task_id: str | None
     max_retry: int | None
     timeout: timedelta | None
-    deadline: datetime | None
-    process_at: datetime | None
     process_in: timedelta | None
     retention: timedelta | None
     group: str | None
@@ -30,6 +28,13 @@ class TaskKeywords(TypedDict, total=False):
     unique_until: UniqueUntil | None
     keep_unique: bool | None
     on_conflict: OnConflict | None
+
+
+class TaskKeywords(TypeKeywords, total=False):
+    """The options of a task as keyword arguments. `Options` describes them."""
+
+    deadline: datetime | None
+    process_at: datetime | None
 
 
 class EnqueueKeywords(TaskKeywords, total=False):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypeVar, get_args
+from types import NoneType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from asynq.client.codecs.canonical import canonical
 from asynq.client.codecs.pydantic_models import reason_of
@@ -92,6 +93,29 @@ def encode_result(answer: object) -> bytes | None:
         raise ResultError(str(error)) from error
 
 
+def payload_encoder(kind: Any) -> Callable[[str, object], bytes]:
+    """A function from (task type, value) to the payload of a task whose handler declares `kind`.
+
+    It raises TypeError for a value that the handler could not decode or would get altered. TypeError for a
+    type that `payload_decoder` refuses.
+    """
+    decode = _decoder(kind, "payload")
+
+    def encoded(task_type: str, value: object) -> bytes:
+        from asynq.client.codecs.comparison import difference
+
+        try:
+            payload = encode_payload(value, verified=False)
+            changed = difference(value, decode(payload))
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"task {task_type!r}: {error}") from error
+        if changed is not None:
+            raise TypeError(f"task {task_type!r}: the handler would get another payload: {changed}")
+        return payload
+
+    return encoded
+
+
 def payload_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
     """A function from (task type, payload) to a value of `kind`. Raises PayloadError.
 
@@ -116,7 +140,14 @@ def payload_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
 
 
 def result_decoder(kind: type[T], option: str = "result") -> Callable[[str, bytes], T]:
-    """A function from (task id, result) to a value of `kind`. Raises ResultError; see `payload_decoder`."""
+    """A function from (task id, result) to a value of `kind`. Raises ResultError; see `payload_decoder`.
+
+    For bytes it returns the result as stored. For None it returns None, also for a task that wrote progress.
+    """
+    if kind is bytes:
+        return lambda _, result: result  # type: ignore[return-value]
+    if kind is None or kind is NoneType:
+        return lambda _id, _result: None  # type: ignore[return-value]
     decode = _decoder(kind, option)
 
     def decoded(task_id: str, result: bytes) -> T:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Unpack
 
-from attrs import frozen
+from attrs import field, frozen
 
 from asynq.checks import check_name
 from asynq.client.options import NO_OPTIONS, Options, TaskKeywords, options_of
 from asynq.client.payload import encode_payload
 from asynq.errors import PayloadError
+from asynq.result_types import UNDECLARED, G_co, OfResults, R_co, ResultTypes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,11 +22,12 @@ _SHOWN_PAYLOAD = 60
 
 
 @frozen(init=False, repr=False)
-class Task:
+class Task(OfResults[R_co, G_co]):
     """A task: its type, which selects the handler, its payload and its options.
 
     The options (see `asynq.client.options.Options`) apply to every enqueue of this task unless the call
-    overrides them.
+    overrides them. For type checkers, `Task[R]` is a task whose result is an `R`, and `Task[R, G]` one whose
+    progress is a `G`; for a task that is made without a definition, such as a TaskType, both are bytes.
 
     Args:
         type: type of the task.
@@ -46,9 +48,11 @@ class Task:
     """False for a task without a payload, True for one with an empty payload."""
     options: Options
     """Options of the task, including its headers."""
+    result_types: ResultTypes = field(default=UNDECLARED, eq=False)
+    """The types that the definition of the task declares for its result and its progress."""
 
     def __init__(
-        self,
+        self: Task[bytes, bytes],
         type: str,  # noqa: A002 - the public name, fixed by the API
         payload: object = None,
         *,
@@ -61,12 +65,27 @@ class Task:
         self.__attrs_init__(type, encoded, payload is not None, asked)
 
     @classmethod
+    def of_parts(
+        cls, task_type: str, payload: bytes | None, options: Options, types: ResultTypes
+    ) -> Task[Any, Any]:
+        """A task of valid parts: its payload as it is stored, None for none, and its options."""
+        task = cls.__new__(cls)
+        task.__attrs_init__(task_type, payload or b"", payload is not None, options, types)
+        return task
+
+    @classmethod
     def from_message(cls, message: TaskMessage) -> Task:
         """The task as its handler receives it: type, payload and headers."""
         task = cls.__new__(cls)
         asked = Options(headers=message.headers) if message.headers else NO_OPTIONS
         task.__attrs_init__(message.type, message.payload, bool(message.payload), asked)
         return task
+
+    if TYPE_CHECKING:  # attrs defines it; a type checker should let tasks with different results be compared
+
+        def __eq__(self, other: object) -> bool: ...
+
+        def __hash__(self) -> int: ...
 
     @property
     def text(self) -> str:

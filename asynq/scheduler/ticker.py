@@ -290,7 +290,9 @@ class Ticker:
                 self._set_time_back(attempt.tick - answer.early, sent)
                 continue
             elif answer.enqueued is not None:
-                outcomes.append((timer.entry.task, task_info(attempt.enqueue, answer.enqueued)))
+                outcomes.append(
+                    (timer.entry.task, task_info(timer.entry.task, attempt.enqueue, answer.enqueued))
+                )
                 events.append(self._event(attempt))
             self._errors.worked()
             timer.finish(attempt.tick)

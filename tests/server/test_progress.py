@@ -285,7 +285,7 @@ async def test_tasks_that_do_not_end_in_time_are_counted(lab: ServerLab, follow:
 async def test_no_tasks_end_at_once(memory: ServerLab) -> None:
     assert list(Client(memory.broker).as_completed([])) == []
     with pytest.raises(TypeError, match="info must be"):
-        Client(memory.broker).as_completed([asynq.DuplicateTaskError("q", "t")])  # type: ignore[list-item]
+        Client(memory.broker).as_completed([asynq.DuplicateTaskError("q", "t")])  # type: ignore[arg-type]
 
 
 async def test_an_abandoned_iteration_stops_waiting(memory: ServerLab) -> None:

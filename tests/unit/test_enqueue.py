@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import Task, TaskState
-from asynq.client.enqueue import compose, compose_many, task_info
+from asynq.client.enqueue import compose, compose_many, list_of, task_info
 from asynq.client.options import NO_OPTIONS, Options
 from asynq.ids import random_id
 from asynq.info import TaskInfo
@@ -168,10 +168,9 @@ def test_misuse_in_a_batch_is_reported_with_its_position(new_id: Callable[[], st
 def test_the_answer_to_an_enqueue_contains_the_state_of_the_task(
     composed: Callable[..., Enqueue], state: TaskState, due_at: int, next_process_at: datetime | None
 ) -> None:
-    request = composed(
-        Task("t", b"x", headers={"h": "1"}), timeout=timedelta(minutes=3), retention=SECOND, group="g"
-    )
-    assert task_info(request, Enqueued(state=state, due_at=due_at)) == TaskInfo(
+    task = Task("t", b"x", headers={"h": "1"})
+    request = composed(task, timeout=timedelta(minutes=3), retention=SECOND, group="g")
+    assert task_info(task, request, Enqueued(state=state, due_at=due_at)) == TaskInfo(
         id="id-1",
         queue="default",
         type="t",
@@ -214,7 +213,7 @@ def test_an_active_task_with_a_lost_worker_is_shown_as_orphaned() -> None:
     assert TaskInfo.of(stored).orphaned
 
 
-def test_a_batch_that_is_not_iterable_is_refused(new_id: Callable[[], str]) -> None:
+def test_a_batch_that_is_not_iterable_is_refused() -> None:
     one: Any = Task("t")
     with pytest.raises(TypeError, match=r"tasks must be an iterable of asynq\.Task, not Task"):
-        compose_many(one, Options(), new_id)
+        list_of(one)

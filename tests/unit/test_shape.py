@@ -49,7 +49,7 @@ DRIVERS = "asynq/bench/drivers/"
 
 FLOORS = {
     "asynq": (
-        {"clock", "durations", "ids", "instants", "task_state"},
+        {"clock", "durations", "ids", "instants", "result_types", "task_state"},
         {"checks"},
         {"errors"},
         {"cron", "protocol"},
