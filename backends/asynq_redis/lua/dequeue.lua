@@ -15,7 +15,7 @@ local MOST = 100
 -- long member turns the set into a skip list, which it stays until it is empty.
 local LONG_MEMBER = string.rep('-', 65)
 -- Number of leases for which this pays.
-local MANY_LEASES = 16
+local MANY_LEASES = 8
 -- Bytes of messages after which no further task is taken, so that the reply arrives in time.
 local MOST_BYTES = 8 * 1024 * 1024
 

@@ -7,13 +7,15 @@
 -- @include arguments types time fence lock count
 
 local active, lease, processed, failed = key(), key(), key(), key()
-local refusal = misplaced(active, 'list') or misplaced(lease, 'zset')
-if refusal then return redis.error_reply(refusal) end
 local statistics = counters(processed, failed, microseconds(arg()))
 
 local ids = {}
 for place = 2, #ARGV, 2 do ids[#ids + 1] = ARGV[place] end
-local scores = redis.call('ZMSCORE', lease, unpack(ids))
+-- One look at each tells its type too, before the first write.
+local scores, oldest = try('ZMSCORE', lease, unpack(ids)), try('LRANGE', active, -#ids, -1)
+if not (scores and oldest) then
+  return redis.error_reply(misplaced(active, 'list') or misplaced(lease, 'zset'))
+end
 
 local answers, hashes, ended = {}, {}, {}
 for i, id in ipairs(ids) do
@@ -32,7 +34,7 @@ for i, id in ipairs(ids) do
 end
 keys_taken = 2 * #ids + 4
 if #hashes > 0 then redis.call('DEL', unpack(hashes)) end
-end_runs(active, lease)
+end_runs(active, lease, oldest)
 forget_takes()
 count(statistics, #hashes, 0)
 return answers

@@ -91,6 +91,8 @@ def per_operation(single: Callable[[Any, CallContext], Steps[Any]]) -> Handler:
     """Make a handler from a generator for one operation. Several operations are interleaved."""
 
     def handler(ops: Sequence[Any], context: CallContext) -> Steps[list[Any]]:
+        if len(ops) == 1:
+            return [(yield from single(ops[0], context))]
         return (yield from interleaved([single(op, context) for op in ops]))
 
     return handler

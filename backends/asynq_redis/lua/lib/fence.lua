@@ -21,12 +21,11 @@ end
 -- Number of ids for which one pass over `active` pays.
 local MANY_LEFT = 10
 
--- Whether these runs are the longest running ones of `active`, in the order in which they began.
-local function longest_running(active)
-  if redis.call('LINDEX', active, -1) ~= left[1] then return false end
-  local count = #left
-  for i, id in ipairs(redis.call('LRANGE', active, -count, -1)) do
-    if left[count + 1 - i] ~= id then return false end
+-- Whether these runs are the longest running ones, in the order in which they began. `oldest`: the right end of
+-- `active`.
+local function longest_running(oldest)
+  for i, id in ipairs(left) do
+    if oldest[#oldest + 1 - i] ~= id then return false end
   end
   return true
 end
@@ -34,8 +33,9 @@ end
 -- Remove ids from `active`, where the longest running ones are on the right. Runs that end in the order in which
 -- they began are at its end, or near to it. In any other order, one pass finds all of them, and they are removed
 -- together.
-local function remove_active(active)
-  if longest_running(active) then
+local function remove_active(active, oldest)
+  if #left == 0 then return end
+  if longest_running(oldest or redis.call('LRANGE', active, -#left, -1)) then
     redis.call('LTRIM', active, 0, -#left - 1)
     return
   end
@@ -56,8 +56,9 @@ local function end_leases(lease)
   if #left > 0 then redis.call('ZREM', lease, unpack(left)) end
 end
 
-local function end_runs(active, lease)
-  remove_active(active)
+-- `oldest`: at least as many of the ids at the right end of `active`, if the script has read them.
+local function end_runs(active, lease, oldest)
+  remove_active(active, oldest)
   end_leases(lease)
 end
 
