@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from asynq.handlers.context import CancelReason, Context, current_context
     from asynq.handlers.limits import RateLimit, Semaphore
     from asynq.handlers.mux import ServeMux
+    from asynq.handlers.task_functions import TaskFunction
     from asynq.info import QueueInfo as QueueInfo
     from asynq.info import TaskInfo as TaskInfo
     from asynq.inspector.inspector import AsyncInspector, Inspector
@@ -131,6 +132,7 @@ __all__ = [
     "TaskCancelledError",
     "TaskDeadlineError",
     "TaskFailedError",
+    "TaskFunction",
     "TaskGoneError",
     "TaskIDConflictError",
     "TaskInfo",
@@ -179,6 +181,7 @@ _MODULES = {
     "Server": "asynq.server",
     "ServerInfo": "asynq.protocol.presence",
     "Task": "asynq.client.task",
+    "TaskFunction": "asynq.handlers.task_functions",
     "TaskInfo": "asynq.info",
     "TaskState": "asynq.task_state",
     "TaskType": "asynq.client.task_type",

@@ -15,6 +15,7 @@ from asynq.client.task import Task
 from asynq.handlers.processes.main_module import MainModule
 from asynq.handlers.processes.messages import HandlerCall
 from asynq.handlers.processes.pool import ProcessCall
+from asynq.handlers.task_functions import TaskFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,12 +46,12 @@ class HandlerAdapter(ABC):
 
 
 def adapt_handler(
-    handler: Handler, *, payload: Any = None, executor: Executor | None = None
+    handler: Handler | TaskFunction, *, payload: Any = None, executor: Executor | None = None
 ) -> HandlerAdapter:
     """The adapter for a handler: async functions run on the event loop, sync ones in a thread or process.
 
     Args:
-        handler: the user's handler; an adapter, such as a mux, is returned as it is.
+        handler: the user's handler or a TaskFunction; an adapter, such as a mux, is returned as it is.
         payload: type to which the payload is decoded; the handler gets the value instead of the task.
         executor: where a sync function runs; by default in a thread.
 
@@ -65,15 +66,20 @@ def adapt_handler(
         if payload is not None or executor is not None:
             raise ValueError("payload and executor are for functions; set them on the handlers of the mux")
         return handler
+    function = handler.fn if isinstance(handler, TaskFunction) else handler
+    if isinstance(handler, TaskFunction):
+        if payload is not None:
+            raise ValueError(f"payload is declared by the arguments of {_name(function)}; leave it out")
+        handler = handler.run
     _check(handler)
     if executor not in (None, "thread", "process"):
         raise ValueError(f"executor must be 'thread' or 'process'; it is {executor!r}")
-    if is_async(handler):
+    if is_async(function):
         if executor is not None:
-            raise ValueError(f"executor is for sync functions; {_name(handler)} is async")
+            raise ValueError(f"executor is for sync functions; {_name(function)} is async")
         return AsyncAdapter(_decoding(handler, payload))
     if executor == "process":
-        _check_importable(handler)
+        _check_importable(function)
         return ProcessAdapter(handler, _importable_type(payload))
     return ThreadAdapter(_decoding(handler, payload))
 

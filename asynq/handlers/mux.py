@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from attrs import frozen
 
 from asynq.checks import check_name
+from asynq.client.task_type import TaskType
 from asynq.errors import HandlerNotFoundError
 from asynq.handlers.adapters import HandlerAdapter, adapt_handler, is_async
+from asynq.handlers.task_functions import TaskFunction
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
+    from asynq.client.options import TypeKeywords
     from asynq.client.task import Task
     from asynq.handlers.adapters import Executor, Handler
     from asynq.handlers.context import Context
+    from asynq.handlers.task_functions import TaskDecorator
 
     Next = Callable[[Context, Task], Awaitable[Any]]
     Middleware = Callable[[Context, Task, Next], Awaitable[Any]]
 
-    P = TypeVar("P")
-    R = TypeVar("R")
     M = TypeVar("M", bound=Middleware)
+
+P = TypeVar("P")
+R = TypeVar("R")
+G = TypeVar("G")
+
+
+class HandlerKeywords(TypedDict, total=False):
+    """The options of a handler as keyword arguments. `ServeMux.handle` describes them."""
+
+    executor: Executor | None
+    middlewares: Sequence[Middleware]
+
+
+class HandlerDecorator(Protocol[P, R]):
+    """What `ServeMux.handler` returns for a TaskType: its handler takes a `P` and returns an `R`."""
+
+    @overload
+    def __call__(
+        self, handler: Callable[[Context, P], Coroutine[Any, Any, R]], /
+    ) -> Callable[[Context, P], Coroutine[Any, Any, R]]: ...
+
+    @overload
+    def __call__(self, handler: Callable[[Context, P], R], /) -> Callable[[Context, P], R]: ...
 
 
 MAX_TYPES_KEPT = 1000
@@ -50,49 +75,38 @@ class ServeMux(HandlerAdapter):
 
     @overload
     def handler(
-        self,
-        pattern: str,
-        *,
-        payload: None = None,
-        executor: Executor | None = None,
-        middlewares: Sequence[Middleware] = (),
+        self, pattern: str, *, payload: None = None, **options: Unpack[HandlerKeywords]
     ) -> Callable[[Callable[[Context, Task], R]], Callable[[Context, Task], R]]: ...
 
     @overload
     def handler(
-        self,
-        pattern: str,
-        *,
-        payload: type[P],
-        executor: Executor | None = None,
-        middlewares: Sequence[Middleware] = (),
+        self, pattern: str, *, payload: type[P], **options: Unpack[HandlerKeywords]
     ) -> Callable[[Callable[[Context, P], R]], Callable[[Context, P], R]]: ...
 
     @overload
     def handler(
-        self,
-        pattern: str,
-        *,
-        payload: object,
-        executor: Executor | None = None,
-        middlewares: Sequence[Middleware] = (),
+        self, pattern: str, *, payload: object, **options: Unpack[HandlerKeywords]
     ) -> Callable[[Callable[[Context, Any], R]], Callable[[Context, Any], R]]: ...
 
+    @overload
     def handler(
-        self,
-        pattern: str,
-        *,
-        payload: object = None,
-        executor: Executor | None = None,
-        middlewares: Sequence[Middleware] = (),
+        self, pattern: TaskType[None, R, Any, ...], **options: Unpack[HandlerKeywords]
+    ) -> HandlerDecorator[Task, R]: ...
+
+    @overload
+    def handler(
+        self, pattern: TaskType[P, R, Any, ...], **options: Unpack[HandlerKeywords]
+    ) -> HandlerDecorator[P, R]: ...
+
+    def handler(
+        self, pattern: Any, *, payload: object = None, **options: Unpack[HandlerKeywords]
     ) -> Callable[[Handler], Handler]:
-        """Decorate a function to handle the tasks of a pattern. `handle` describes the arguments.
+        """Decorate a function to handle the tasks of a pattern or of a TaskType.
 
         Args:
-            pattern: a task type or a prefix of task types.
+            pattern: a task type or a prefix of task types; or a TaskType, which also declares the payload.
             payload: type to which payloads are decoded.
-            executor: where a sync function runs.
-            middlewares: middlewares of this handler.
+            **options: options of the handler; see `handle`.
 
         Returns:
             A decorator that registers the function and returns it unchanged.
@@ -101,19 +115,86 @@ class ServeMux(HandlerAdapter):
             TypeError: see `handle`.
             ValueError: see `handle`.
         """
-        if callable(pattern):
+        if callable(pattern) and not isinstance(pattern, TaskType):
             raise TypeError('a handler needs a pattern: write @mux.handler("type")')
 
         def register(handler: Handler) -> Handler:
-            self.handle(pattern, handler, payload=payload, executor=executor, middlewares=middlewares)
+            self.handle(pattern, handler, payload=payload, **options)
             return handler
+
+        return register
+
+    @overload
+    def task(
+        self,
+        task_type: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        executor: Executor | None = None,
+        middlewares: Sequence[Middleware] = (),
+        **options: Unpack[TypeKeywords],
+    ) -> TaskDecorator[bytes]: ...
+
+    @overload
+    def task(
+        self,
+        task_type: str,
+        *,
+        progress: type[G],
+        headers: Mapping[str, str] | None = None,
+        executor: Executor | None = None,
+        middlewares: Sequence[Middleware] = (),
+        **options: Unpack[TypeKeywords],
+    ) -> TaskDecorator[G]: ...
+
+    def task(
+        self,
+        task_type: str,
+        *,
+        progress: Any = bytes,
+        headers: Mapping[str, str] | None = None,
+        executor: Executor | None = None,
+        middlewares: Sequence[Middleware] = (),
+        **options: Unpack[TypeKeywords],
+    ) -> Any:
+        """Decorate a function to be a task: its arguments are the payload, its return value is the result.
+
+        The function becomes a TaskFunction: a call makes a task from checked arguments, and `fn` is the
+        function itself. A first parameter that is annotated as Context, or named `ctx` without an annotation,
+        gets the context; it is not an argument of the task.
+
+        Args:
+            task_type: type of the task.
+            progress: type of what the function writes with `Context.write_result`; by default bytes.
+            headers: key-value texts that are stored with each task.
+            executor: as for `handle`.
+            middlewares: as for `handle`.
+            **options: options of each task, as those of TaskType.
+
+        Returns:
+            A decorator that returns a TaskFunction.
+
+        Raises:
+            TypeError: the decorator is not applied to a function, an argument has a type that cannot be
+                decoded, or an option has the wrong type.
+            ValueError: the type is blank or already has a handler, or an option has an invalid value.
+        """
+        if not isinstance(task_type, str):
+            raise TypeError('a task needs a type: write @mux.task("type")')
+
+        def register(function: Any) -> TaskFunction:
+            made: TaskFunction = TaskFunction(
+                function, task_type, progress=progress, headers=headers, options=options
+            )
+            self.handle(task_type, made, executor=executor, middlewares=middlewares)
+            return made
 
         return register
 
     def handle(
         self,
-        pattern: str,
-        handler: Handler,
+        pattern: str | TaskType,
+        handler: Handler | TaskFunction,
         *,
         payload: object = None,
         executor: Executor | None = None,
@@ -122,8 +203,8 @@ class ServeMux(HandlerAdapter):
         """Register a handler, which may be another mux, for the tasks of a pattern.
 
         Args:
-            pattern: a task type or a prefix of task types.
-            handler: an async or sync function of (ctx, task), or a mux.
+            pattern: a task type or a prefix of task types; or a TaskType, which also declares the payload.
+            handler: an async or sync function of (ctx, task), a TaskFunction, or a mux.
             payload: type to which payloads are decoded: an attrs class, a dataclass, a msgspec.Struct, a
                 pydantic model, or another type that `asynq.client.payload.payload_decoder` decodes. The
                 handler gets the value instead of the task. A task whose payload cannot be decoded is archived
@@ -137,6 +218,10 @@ class ServeMux(HandlerAdapter):
             ValueError: the pattern is blank or already has a handler, or an option does not apply to the
                 handler.
         """
+        if isinstance(pattern, TaskType):
+            if payload is not None:
+                raise ValueError(f"payload is declared by the TaskType {pattern.type!r}; leave it out")
+            payload, pattern = pattern.payload, pattern.type
         check_name("pattern", pattern)
         if pattern in self._adapters:
             raise ValueError(f"pattern {pattern!r} already has a handler")

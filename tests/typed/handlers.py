@@ -1,0 +1,78 @@
+"""What type checkers must see of handlers. mypy and pyright check it; nothing runs it.
+
+A line with `# type: ignore[...]` must be refused: both checkers report an ignore that suppresses nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_type
+
+import asynq
+from tests.typed.task_types import Invoice, Step, Welcome, bill, tidy, welcome
+
+mux = asynq.ServeMux()
+client = asynq.Client("memory://typed")
+
+
+@dataclass
+class Address:
+    street: str
+
+
+@mux.handler(bill)
+async def build(ctx: asynq.Context, order: Welcome) -> Invoice:
+    return Invoice(order.user_id)
+
+
+@mux.handler(bill)
+def build_in_thread(ctx: asynq.Context, order: Welcome) -> Invoice:
+    return Invoice(order.user_id)
+
+
+@mux.handler(tidy)
+async def clean(ctx: asynq.Context, task: asynq.Task) -> None: ...
+
+
+@mux.handler(welcome)  # type: ignore[arg-type]
+async def returns_what_is_not_declared(ctx: asynq.Context, order: Welcome) -> int:
+    return 1
+
+
+@mux.handler(welcome)  # type: ignore[arg-type]
+async def takes_another_payload(ctx: asynq.Context, order: Invoice) -> None: ...
+
+
+@mux.task("user:greet", max_retry=5)
+async def greet(ctx: asynq.Context, user_id: int, lang: str = "en") -> Invoice:
+    return Invoice(user_id)
+
+
+@mux.task("user:move", progress=Step, executor="process")
+def move(user_id: int, *, to: Address) -> None: ...
+
+
+@mux.task("user:count")
+def count() -> int:
+    return 1
+
+
+assert_type(greet(user_id=42), asynq.Task[Invoice, bytes])
+assert_type(greet(42, "de"), asynq.Task[Invoice, bytes])
+assert_type(move(42, to=Address("x")), asynq.Task[None, Step])
+assert_type(count(), asynq.Task[int, bytes])
+assert_type(client.wait(client.enqueue(greet(user_id=42))), Invoice)
+assert_type(move.fn(42, to=Address("x")), None)
+
+greet()  # type: ignore[call-arg]
+greet("42")  # type: ignore[arg-type]
+greet(user=42)  # type: ignore[call-arg]
+move(42, Address("x"))  # type: ignore[call-arg]
+move.fn("42", to=Address("x"))  # type: ignore[arg-type]
+mux.task("t", max_retries=5)  # type: ignore[call-overload]
+
+
+async def in_a_test(ctx: asynq.Context) -> None:
+    assert_type(await greet.fn(ctx, 42), Invoice)
+    assert_type(await build(ctx, Welcome(42)), Invoice)
+    assert_type(build_in_thread(ctx, Welcome(42)), Invoice)
