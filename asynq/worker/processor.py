@@ -248,8 +248,8 @@ class Processor:
         except AsynqError as error:
             answers = [error.with_traceback(None)] * len(ops)
         self._fetcher.wanted |= self._settler.handle_answers(settlements, answers[: len(settlements)])
-        if fetch:
-            await self._fetched(fetch, answers[-1])
+        if fetch and await self._fetched(fetch, answers[-1]):
+            await _first_steps()
         self._check_drained()
 
     async def _idle(self) -> None:
@@ -272,19 +272,21 @@ class Processor:
 
     # --- fetching -----------------------------------------------------------------------------------
 
-    async def _fetched(self, fetch: Fetch, answer: tuple[Delivery, ...] | AsynqError) -> None:
+    async def _fetched(self, fetch: Fetch, answer: tuple[Delivery, ...] | AsynqError) -> bool:
+        """Handle the reply to a fetch. Returns whether handlers are about to start."""
         if isinstance(answer, AsynqError):
             self._fetcher.failed(fetch, answer)
-            return
+            return False
         self._update_wakeups(full=self._fetcher.succeeded(fetch, answer))
         deliveries: Sequence[Delivery] = answer
         late = self._loop.time() - fetch.sent_at > self._settings.lease / 1000 / 3
         if late and deliveries:
             deliveries = await self._with_valid_lease(deliveries)
-        if self._fetching:
-            self._start_runs(deliveries, fetch.mark)
-        else:
+        if not self._fetching:
             self._return(deliveries)
+            return False
+        self._start_runs(deliveries, fetch.mark)
+        return bool(deliveries)
 
     def _update_wakeups(self, *, full: bool) -> None:
         """Arm the wake-ups when there are fewer tasks than slots, and disarm them when the worker is busy."""
@@ -384,3 +386,12 @@ class Processor:
         while self._active or self._fetcher.under_way:
             self._drained.clear()
             await self._drained.wait()
+
+
+async def _first_steps() -> None:
+    """Let handlers take their first steps, and those that end with it be reported.
+
+    The next exchange would delay them, and it settles those that have ended.
+    """
+    for _ in range(2):
+        await asyncio.sleep(0)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq.protocol.ops import Dequeue, Done, Requeue
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Dequeue, Done, Enqueue, Requeue
 from asynq_sqlite import MemoryBroker
 from tests.server.conftest import ServerLab, opened
 from tests.waiting import aeventually
@@ -66,6 +67,36 @@ async def test_handlers_that_end_together_are_settled_and_replaced_in_one_reques
     await drained(lab, 4 * concurrency, noop, concurrency)
     full = [(0, concurrency), *[(concurrency, concurrency)] * 4]
     assert requests[:5] == full
+
+
+class PopularBroker(RecordingBroker):
+    """Wakes the worker while it answers a fetch that found tasks."""
+
+    async def aexecute_many(self, ops: Sequence[Op[Any]], /) -> list[Any]:
+        answers = await super().aexecute_many(ops)
+        if isinstance(ops[-1], Dequeue) and answers[-1]:
+            await self.aexecute(
+                Enqueue(message=TaskMessage(id="another", type="t", queue="other"), enqueue_id="another")
+            )
+            for _ in range(30):
+                await asyncio.sleep(0)
+        return answers
+
+
+async def test_new_handlers_take_their_first_steps_before_the_next_request() -> None:
+    broker = PopularBroker()
+    begun_after: list[int] = []
+
+    async def handler(ctx: Context, task: Task) -> None:
+        begun_after.append(len(broker.requests))
+
+    async with opened(broker) as lab:
+        ids = [await lab.enqueue() for _ in range(3)]
+        async with lab.serving(handler, concurrency=10, queues=["default", "other"]):
+            for task_id in ids:
+                await lab.reaches(task_id, None)
+    assert begun_after[:3] == [1, 1, 1]
+    assert broker.requests[1] == (3, 10)
 
 
 class DistantBroker(MemoryBroker):
