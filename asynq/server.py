@@ -18,6 +18,7 @@ from asynq.runtime.blocking_run import run_blocking
 from asynq.runtime.error_reporter import Outage, shared_outage
 from asynq.runtime.lifecycle import Lifecycle
 from asynq.runtime.logs import get_logger
+from asynq.scheduler.group import SchedulerGroup
 from asynq.worker.aggregation import AGGREGATING, AggregationSettings
 from asynq.worker.options import (
     Overrides,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from asynq.handlers.hooks import HealthCheck, OnError, OnRun
     from asynq.handlers.retry import IsFailure, RetryDelay
     from asynq.protocol.broker import Broker
+    from asynq.scheduler.base_scheduler import BaseScheduler
     from asynq.worker.aggregation import Aggregate
 
 log = get_logger("asynq.server")
@@ -93,6 +95,8 @@ class Server(Lifecycle):
         aggregator: `aggregator(group, tasks)` returns the task that replaces the tasks of a group in their
             queue. It may be async; a sync aggregator runs in a thread. If it raises, the tasks return to
             their group and `on_error` is called. None: this server does not aggregate.
+        scheduler: a Scheduler or PeriodicTaskManager, or several, that starts and ends with the server. Any
+            number of servers may have the same one: each tick is enqueued once. It has a broker of its own.
         group_grace_period: aggregate a group when no task was added for this time, at least one second.
         group_max_delay: aggregate a group when its oldest task has waited this long, at least one second;
             None disables this.
@@ -132,6 +136,7 @@ class Server(Lifecycle):
         shutdown_timeout: timedelta = timedelta(seconds=8),
         lease: timedelta = timedelta(seconds=30),
         stall_warning: timedelta | None = timedelta(seconds=1),
+        scheduler: BaseScheduler | Sequence[BaseScheduler] | None = None,
         aggregator: Aggregate | None = None,
         group_grace_period: timedelta = timedelta(minutes=1),
         group_max_delay: timedelta | None = None,
@@ -163,6 +168,7 @@ class Server(Lifecycle):
             stall_warning=stall_warning_of(stall_warning),
             grouping=AggregationSettings.of(aggregator, group_grace_period, group_max_delay, group_max_size),
         )
+        self._schedulers = SchedulerGroup.of(scheduler)
         super().__init__(broker, log)
         self._check_broker()
         self._worker: Worker | None = None
@@ -185,6 +191,10 @@ class Server(Lifecycle):
             raise ServerStateError(self._state, "override the options of")
         settings = overridden(self._settings, options)
         if broker is not None:
+            if self._schedulers:
+                raise ValueError(
+                    "broker: the server's scheduler has a broker of its own: set it in the program"
+                )
             self._replace_broker(broker)
             self._check_broker()
         self._settings = settings
@@ -234,8 +244,7 @@ class Server(Lifecycle):
             BrokerRefusedError: the broker refuses requests, for example because of a wrong password.
             RuntimeError: a module that a handler process imports starts a server.
         """
-        if self._state != "new":
-            raise ServerStateError(self._state, "start")
+        self._check_new()
         if importing.get():
             raise RuntimeError(
                 "a handler process imports the module that starts this server: "
@@ -243,8 +252,8 @@ class Server(Lifecycle):
             )
         step = self._adapted(handler)
         outage = await self._first_ping()
-        if self.state != "new":
-            raise ServerStateError(self._state, "start")
+        self._check_new()
+        await self._start_companions()
         self._state = "active"
         self._worker = Worker(self._broker, step, self._settings, Random())  # noqa: S311 - jitter and draws
         self._start_main(self._work(self._worker, outage or Outage(log, reached=True)))
@@ -292,11 +301,6 @@ class Server(Lifecycle):
         return self._handler
 
     @property
-    def broker(self) -> Broker:
-        """The broker, for other objects that use the same one."""
-        return self._broker
-
-    @property
     def shutdown_timeout(self) -> timedelta:
         """How long a shutdown lets handlers finish."""
         return timedelta(milliseconds=self._settings.shutdown_timeout)
@@ -324,6 +328,8 @@ class Server(Lifecycle):
         if self._worker and self._state != "closed":
             self._state = "stopped"
             self._worker.shut_down()
+            if self._schedulers:
+                self._schedulers.begin_shutdown()
 
     async def _first_ping(self) -> Outage | None:
         """Ping the broker. Returns the outage that was logged if it does not answer."""
@@ -338,13 +344,33 @@ class Server(Lifecycle):
             return Outage(log, logged=True)
         return None
 
+    async def _start_companions(self) -> None:
+        """Start what runs beside the worker. After an error, the server is closed."""
+        try:
+            if self._schedulers:
+                await self._schedulers.start()
+            self._check_new()
+        except BaseException:
+            await self._end_companions()
+            await self.shutdown()
+            raise
+
+    async def _end_companions(self) -> None:
+        if self._schedulers:
+            await self._schedulers.shutdown()
+
     async def _work(self, worker: Worker, outage: Outage) -> None:
         shared_outage.set(outage)
-        await worker.run()
+        try:
+            await worker.run()
+        finally:
+            await self._end_companions()
 
     def _force_shutdown(self) -> None:
         if self._worker:
             self._worker.force_shutdown()
+        if self._schedulers:
+            self._schedulers.force_shutdown()
 
     @property
     def _on_sigtstp(self) -> Callable[[], None]:

@@ -9,6 +9,7 @@ import typer
 import asynq
 from asynq.cli.bench import bench
 from asynq.cli.demo import demo
+from asynq.cli.scheduler import scheduler
 from asynq.cli.worker import worker
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(worker)
+app.command()(scheduler)
 app.command()(demo)
 app.command()(bench)
 

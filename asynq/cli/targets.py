@@ -1,19 +1,27 @@
-"""Loads what a command line names as MODULE:NAME: a server or a handler for `asynq worker`."""
+"""Loads what a command line names as MODULE:NAME: a server or a handler, or schedulers."""
 
 from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
 
 from asynq.cli.arguments import usage_error
 from asynq.handlers.adapters import HandlerAdapter, adapt_handler
+from asynq.runtime.safe_text import shown_traceback
+from asynq.scheduler.base_scheduler import BaseScheduler
 from asynq.server import Server
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+T = TypeVar("T")
 
 
 def load_application(target: str, app_dir: Path) -> Server | HandlerAdapter:
@@ -30,6 +38,30 @@ def load_application(target: str, app_dir: Path) -> Server | HandlerAdapter:
         return adapt_handler(value)
     except TypeError as error:
         raise usage_error(f"{target!r} is neither a server nor a handler: {error}") from None
+
+
+def load_schedulers(target: str, app_dir: Path) -> Sequence[BaseScheduler]:
+    """Import the scheduler, or a sequence of several, or call the function that makes it; as above."""
+    value = load_object(target, app_dir)
+    several = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    for each in several:
+        if not isinstance(each, BaseScheduler):
+            raise usage_error(f"{target!r} is not a Scheduler or PeriodicTaskManager, but {each!r}")
+    if not several:
+        raise usage_error(f"there is no scheduler in {target!r}")
+    return several
+
+
+def load_or_show(load: Callable[[str, Path], T], target: str, app_dir: Path) -> T | None:
+    """What `load` returns. None after an error of user code, which is shown, whatever it is."""
+    try:
+        return load(target, app_dir)
+    except (typer.BadParameter, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 - shows any error of the user's module
+        typer.echo(shown_traceback(error), err=True)
+        typer.echo(f"Error: {target!r} could not be loaded", err=True)
+        return None
 
 
 def load_object(target: str, app_dir: Path) -> Any:

@@ -13,12 +13,12 @@ import typer
 from attrs import frozen
 
 from asynq.cli.arguments import usage_error
-from asynq.cli.targets import load_application
+from asynq.cli.targets import load_application, load_or_show
 from asynq.errors import AsynqError, BrokerRefusedError, BrokerURLError
 from asynq.protocol.connect import connect
 from asynq.runtime.garbage import tune_collector
 from asynq.runtime.logs import configure, get_logger
-from asynq.runtime.safe_text import shown, shown_traceback
+from asynq.runtime.safe_text import shown
 from asynq.runtime.stop_signals import block_signals
 from asynq.server import Server
 from asynq.supervisor.command import (
@@ -142,13 +142,8 @@ def _serve(
     """Run a server in this process. Returns the exit status."""
     stop_with_supervisor()
     block_signals(signal.SIGTSTP)
-    try:
-        application = load_application(target, app_dir)
-    except (typer.BadParameter, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # noqa: BLE001 - shows any error of the user's module
-        typer.echo(shown_traceback(error), err=True)
-        typer.echo(f"Error: {target!r} could not be loaded", err=True)
+    application = load_or_show(load_application, target, app_dir)
+    if application is None:
         return USAGE_ERROR
     # After the import, because the logging configuration of the module takes precedence.
     configure(log_level and log_level.upper())

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
+from asynq.errors import ServerStateError
 from asynq.protocol.connect import resolve
 from asynq.runtime.stop_signals import StopRequests, stop_signals
 
@@ -37,6 +38,11 @@ class Lifecycle:
     def state(self) -> State:
         """The current state."""
         return self._state
+
+    @property
+    def broker(self) -> Broker:
+        """The broker, for other objects that use the same one."""
+        return self._broker
 
     async def shutdown(self) -> None:
         """Finish the work in progress, settle all tasks and free all resources. Returns when this is done.
@@ -147,6 +153,11 @@ class Lifecycle:
         if self._owns_broker:
             self._broker.close()
         self._broker, self._owns_broker = given
+
+    def _check_new(self, what: str = "server") -> None:
+        """Raise ServerStateError if this was started or shut down, also during its start."""
+        if self._state != "new":
+            raise ServerStateError(self._state, "start", what)
 
     async def _close_broker(self) -> None:
         if self._owns_broker:

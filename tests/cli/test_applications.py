@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import Client, Task
+from asynq import Client, Inspector, Task
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,3 +128,93 @@ def test_a_server_that_cannot_be_used_is_a_usage_error(app_dir: Path, arguments:
     )
     assert ended.returncode == 2
     assert why in " ".join(ended.stderr.split())
+
+
+SCHEDULE = """
+import os
+import asynq
+
+URL = os.environ["APP_BROKER"]
+scheduler = asynq.Scheduler(URL)
+scheduler.register("@hourly", asynq.Task("fixed"))
+
+def provide():
+    return [asynq.PeriodicTaskConfig("@daily", asynq.Task("provided"))]
+
+def fail():
+    raise RuntimeError("failed on purpose")
+
+def make():
+    return [scheduler, asynq.PeriodicTaskManager(URL, provide)]
+
+def make_nothing():
+    return []
+
+unable = asynq.PeriodicTaskManager(URL, fail)
+server = asynq.Server(URL, handler=asynq.ServeMux(), scheduler=scheduler)
+"""
+
+
+@pytest.fixture
+def schedule_dir(tmp_path: Path) -> Path:
+    (tmp_path / "schedule.py").write_text(SCHEDULE)
+    return tmp_path
+
+
+def scheduler_command(folder: Path, *targets: str) -> list[str]:
+    return [sys.executable, "-m", "asynq", "scheduler", *targets, "-d", str(folder)]
+
+
+@pytest.mark.parametrize(
+    ("targets", "types"),
+    [(["schedule:scheduler"], ["fixed"]), (["schedule:make", "schedule:scheduler"], ["fixed", "provided"])],
+)
+def test_schedulers_run_until_a_signal(
+    schedule_dir: Path, url: str, targets: list[str], types: list[str]
+) -> None:
+    command = scheduler_command(schedule_dir, *targets)
+    with (
+        Inspector(url) as inspector,
+        subprocess.Popen(command, env={**os.environ, "APP_BROKER": url}) as process,
+    ):
+        eventually(lambda: sorted(each.task_type for each in inspector.scheduler_entries()) == types)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert inspector.scheduler_entries() == ()
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "why"),
+    [
+        ("schedule:provide", 2, "not a Scheduler or PeriodicTaskManager"),
+        ("schedule:fail", 2, "RuntimeError: failed on purpose"),
+        ("schedule:make_nothing", 2, "no scheduler"),
+        ("schedule:unable", 1, "RuntimeError: failed on purpose"),
+    ],
+)
+def test_what_cannot_be_scheduled_is_reported(
+    schedule_dir: Path, url: str, target: str, status: int, why: str
+) -> None:
+    ended = subprocess.run(
+        scheduler_command(schedule_dir, target, "schedule:scheduler"),
+        env={**os.environ, "APP_BROKER": url},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == status
+    assert why in " ".join(ended.stderr.split())
+
+
+def test_the_broker_of_a_server_with_a_scheduler_is_not_replaced(schedule_dir: Path, url: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "asynq", "worker", "schedule:server", "-d", str(schedule_dir), "-b", url],
+        env={**os.environ, "APP_BROKER": url},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert "scheduler" in ended.stderr

@@ -51,7 +51,7 @@ def test_the_help_of_the_command_loads_only_the_options_of_its_subcommands(optio
     assert not heavy(loaded)
 
 
-@pytest.mark.parametrize("command", ["worker", "demo", "bench"])
+@pytest.mark.parametrize("command", ["worker", "scheduler", "demo", "bench"])
 def test_the_help_of_a_subcommand_loads_only_its_options(command: str) -> None:
     loaded = loaded_by(
         f"from asynq.__main__ import main; sys.argv = ['asynq', '{command}', '--help']; main()"

@@ -1,0 +1,29 @@
+"""`asynq scheduler`: the options of the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asynq.cli.worker import AppDir, LogLevelOption  # noqa: TC001 - typer reads the annotations
+
+Targets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODULE:NAME",
+        help="A scheduler or periodic task manager, or a function that makes one, e.g. app.tasks:scheduler.",
+    ),
+]
+
+
+def scheduler(targets: Targets, *, log_level: LogLevelOption = None, app_dir: AppDir = Path()) -> None:
+    """Enqueue periodic tasks until a signal stops it.
+
+    Any number may run, on any machines: each tick is enqueued once. SIGTERM and Ctrl-C shut down gracefully.
+    """
+    # Imported here because it is slow, and not needed for the help and for wrong arguments.
+    from asynq.cli.scheduler_process import run_schedulers
+
+    raise typer.Exit(run_schedulers(targets, app_dir=app_dir, log_level=log_level))
