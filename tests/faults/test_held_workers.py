@@ -55,16 +55,21 @@ if "asynq.worker.leases.keeper_main" in sys.orig_argv:
 """
 
 
+LONG_LEASE = 10.0
+"""Seconds. A worker with this lease starts tasks before its lease keeper is ready."""
+
+
+@pytest.mark.parametrize(("lease", "held"), [(LEASE, HELD), (LONG_LEASE, 1.5 * LONG_LEASE)])
 @pytest.mark.parametrize("site", ["redis"], indirect=True)
 def test_a_handler_that_blocks_the_gil_keeps_its_task_in_a_new_worker(
-    site: Site, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lease: float, held: float, site: Site, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Python runs a module of this name first of all.
     (tmp_path / "sitecustomize.py").write_text(SLOW_KEEPER)
     monkeypatch.syspath_prepend(tmp_path)
-    options = ("--lease", f"{LEASE:g}s", "--concurrency", "1")
+    options = ("--lease", f"{lease:g}s", "--concurrency", "1")
     with Client(site.url) as client:
-        task_id = client.enqueue(Task("power", f"{HELD}")).id
+        task_id = client.enqueue(Task("power", f"{held}")).id
         holder = workers.command(*options)
         eventually(lambda: workers.runs.of(task_id))
         workers.command(*options)

@@ -35,6 +35,7 @@ from asynq.scheduler.entries import Entry, Registry
 from asynq.scheduler.ticker import FAILED_ENTRY_DELAY, MAX_PAUSE, Ticker, TickHooks
 from asynq.task_state import TaskState
 from asynq.worker.leases.extender_thread import ExtenderThread
+from asynq.worker.leases.held_leases import Holding
 from asynq.worker.loops.forwarder import Forwarder
 from asynq.worker.loops.recoverer import Recoverer
 from tests.waiting import aeventually
@@ -247,8 +248,8 @@ def test_a_lease_that_breaks_the_broker_does_not_block_the_extension_of_others(
     leases = [delivery.lease for delivery in take(broker, 3)]
     poisoned: Any = Poisoned(broker, lambda op: isinstance(op, ExtendLease) and op.lease.task_id == "1")
     passed = [0.0]
-    extender = ExtenderThread(poisoned, LEASE, lambda _: None, monotonic=lambda: passed[0])
-    extender.hold(dict.fromkeys(leases, 1000.0), 0.0)
+    held = [Holding(0.0, leases, [1000.0] * 3)]
+    extender = ExtenderThread(poisoned, LEASE, lambda: held, lambda _: None, monotonic=lambda: passed[0])
     for _ in range(6):
         clock.advance(LEASE // 3)
         passed[0] += LEASE / 3000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -10,18 +9,23 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from asynq.protocol.message import Lease
-from asynq.protocol.ops import GetTask
+from asynq.protocol.message import Lease, TaskMessage
+from asynq.protocol.ops import MAX_BATCH, Dequeue, Enqueue, GetTask, ListTasks
+from asynq.runtime.anonymous_file import anonymous_file
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS
 from asynq.task_state import TaskState
+from asynq.worker.leases.extension_schedule import LeaseLost
+from asynq.worker.leases.held_leases import HeldLeases
 from asynq.worker.leases.keeper import LeaseKeeper
-from asynq.worker.leases.keeper_messages import Hello, KeeperMessage, Ready, ReleaseLeases, encode
+from asynq.worker.leases.keeper_messages import KeeperMessage, KeeperSettings, Ready
 from asynq.worker.leases.keeper_process import KeeperProcess
 from asynq_sqlite import SQLiteBroker
 from tests.programs import program_environment
@@ -30,10 +34,12 @@ from tests.stopping import stop
 from tests.waiting import aeventually, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from asynq.client.task import Task
     from asynq.handlers.context import Context
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.message import Delivery
     from tests.server.conftest import ServerLab, Worker
 
 LEASE = 1
@@ -194,25 +200,108 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_task_in_memory(memory: S
     assert runs == 1
 
 
-async def test_a_signal_to_all_processes_does_not_end_a_starting_lease_keeper(shared_url: str) -> None:
-    """A Ctrl-C reaches every process of a terminal at once."""
-    heard, ready = list[KeeperMessage](), asyncio.Event()
-
-    def hear(said: KeeperMessage) -> None:
-        heard.append(said)
-        ready.set()
-
-    broker = open_broker(shared_url)
-    keeper = KeeperProcess.spawn(encode(Hello.of(broker, 1000, os.getpid())), hear)
+@asynccontextmanager
+async def running(
+    broker: Broker, held: HeldLeases, lease: int = LEASE * 1000
+) -> AsyncIterator[tuple[KeeperProcess, list[KeeperMessage]]]:
+    """A lease keeper process of this one, without the thread that extends leases beside it; its messages."""
+    heard: list[KeeperMessage] = []
+    keeper = KeeperProcess.spawn(KeeperSettings.of(broker, lease, held.descriptor), heard.append)
     try:
-        for number in CHILD_MASKED_SIGNALS:
-            os.kill(keeper._process.pid, number)
-        await aeventually(lambda: ready.is_set() or keeper.ended.is_set())
+        yield keeper, heard
     finally:
         await keeper.close()
-        await broker.aclose()
-        broker.close()
+
+
+@pytest.fixture
+def held() -> Iterator[HeldLeases]:
+    """The leases that this process holds."""
+    held = HeldLeases()
+    yield held
+    held.close()
+
+
+async def take(shared: ServerLab, count: int, lease: int) -> dict[str, Delivery]:
+    """Take new tasks; the deliveries by the ids of the tasks."""
+    messages = [TaskMessage(id=f"{number}", type="t", queue="default") for number in range(count)]
+    for start in range(0, count, MAX_BATCH):
+        batch = messages[start : start + MAX_BATCH]
+        await shared.broker.aexecute_many([Enqueue(message=each, enqueue_id="e") for each in batch])
+    taken: list[Delivery] = []
+    while len(taken) < count:
+        orders = (("default",),) * min(count - len(taken), MAX_BATCH)
+        taken += await shared.broker.aexecute(Dequeue(orders=orders, token=f"{len(taken)}", lease=lease))
+    return {delivery.message.id: delivery for delivery in taken}
+
+
+def extended(shared: ServerLab, ends: int) -> int:
+    """How many leases end later."""
+    found = ListTasks(queue="default", state=TaskState.ACTIVE, limit=20_000)
+    return sum(stored.due_at > ends for stored in shared.broker.execute(found))
+
+
+async def test_a_signal_to_all_processes_does_not_end_a_starting_lease_keeper(
+    shared: ServerLab, held: HeldLeases
+) -> None:
+    """A Ctrl-C reaches every process of a terminal at once."""
+    async with running(shared.broker, held) as (keeper, heard):
+        for number in CHILD_MASKED_SIGNALS:
+            os.kill(keeper._process.pid, number)
+        await aeventually(lambda: heard or keeper.ended.is_set())
     assert heard == [Ready()]
+
+
+async def test_a_lease_keeper_process_that_starts_late_extends_what_is_held(
+    shared: ServerLab, held: HeldLeases
+) -> None:
+    """And one that replaces another. The worker does nothing meanwhile: its event loop is blocked."""
+    lease = 10_000
+    delivery = (await take(shared, 1, lease))["0"]
+    held.hold({delivery.lease: 600.0}, time.monotonic())
+    ends = delivery.expires_at
+    for _ in range(2):
+        async with running(shared.broker, held, lease):
+            eventually(partial(extended, shared, ends))
+        stored = await shared.find("0")
+        assert stored
+        ends = stored.due_at
+
+
+@pytest.mark.parametrize("shared_url", ["redis"], indirect=True)
+async def test_a_lease_keeper_process_extends_the_leases_of_ten_thousand_slots(
+    shared: ServerLab, held: HeldLeases
+) -> None:
+    lease = 60_000
+    taken = await take(shared, 10_000, lease)
+    leases = [delivery.lease for delivery in taken.values()]
+    held.hold(dict.fromkeys(leases, 600.0), time.monotonic() - lease / 1000)
+    last = max(delivery.expires_at for delivery in taken.values())
+    async with running(shared.broker, held, lease):
+        await aeventually(lambda: extended(shared, last) == len(leases))
+
+
+async def test_a_lease_keeper_process_reports_a_lost_lease_once_while_its_worker_is_blocked(
+    shared: ServerLab, held: HeldLeases
+) -> None:
+    lost, kept = Lease("default", "unknown", "token"), (await take(shared, 1, 1000))["0"].lease
+    held.hold({lost: 600.0, kept: 600.0}, time.monotonic())
+    blocked_until = int(time.time() * 1000) + 3 * LEASE * 1000
+    async with running(shared.broker, held) as (_, heard):
+        eventually(lambda: extended(shared, blocked_until))
+        await aeventually(lambda: len(heard) > 1)
+        await shared.keeps_its_lease("0", beyond=LEASE)
+    assert heard == [Ready(), LeaseLost(lost)]
+
+
+async def test_a_released_lease_is_not_extended(shared: ServerLab, held: HeldLeases) -> None:
+    taken = await take(shared, 2, 1000)
+    held.hold({delivery.lease: 600.0 for delivery in taken.values()}, time.monotonic())
+    held.release([taken["0"].lease])
+    async with running(shared.broker, held):
+        await shared.keeps_its_lease("1", beyond=LEASE)
+    released = await shared.find("0")
+    assert released
+    assert released.due_at == taken["0"].expires_at
 
 
 @asynccontextmanager
@@ -233,7 +322,6 @@ async def keeping(url: str, caplog: pytest.LogCaptureFixture) -> AsyncIterator[L
 async def test_a_lease_keeper_process_gets_ready_beside_a_busy_worker(
     shared_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The worker takes and settles more tasks while the process starts than a pipe can hold."""
     before = children(os.getpid())
     async with keeping(shared_url, caplog) as keeper:
         await aeventually(lambda: children(os.getpid()) != before)
@@ -245,28 +333,33 @@ async def test_a_lease_keeper_process_gets_ready_beside_a_busy_worker(
     assert "restarted" not in caplog.text
 
 
-@pytest.mark.parametrize("shared_url", ["sqlite"], indirect=True)
-async def test_a_lease_keeper_process_takes_over_more_leases_than_it_may_leave_unread(
-    shared_url: str, caplog: pytest.LogCaptureFixture
+def test_a_lease_keeper_process_whose_worker_dies_at_once_ends_silently(
+    tmp_path: Path, held: HeldLeases
 ) -> None:
-    async with keeping(shared_url, caplog) as keeper:
-        name = "x" * 1000
-        keeper.hold({Lease("default", f"{name}{number}", "token"): 60.0 for number in range(2000)})
-        await aeventually(lambda: "is ready" in caplog.text)
-        keeper.hold({Lease("default", "another", "token"): 60.0})
-        process = keeper._process
-        assert process
-        await aeventually(lambda: process.ended.is_set() or not process._unsent)
-        assert not process.ended.is_set()
-
-
-@pytest.mark.parametrize("written", ["nothing", "half a hello", "half a message"])
-def test_a_lease_keeper_process_ends_silently_when_its_worker_dies_while_it_writes(
-    written: str, tmp_path: Path
-) -> None:
-    hello = encode(Hello.of(SQLiteBroker(tmp_path / "tasks.db"), 1000, os.getpid()))
-    message = encode(ReleaseLeases([Lease("default", "task", "token")]))
-    said = {"nothing": b"", "half a hello": hello[:-9], "half a message": hello + message[:-9]}[written]
-    command = [sys.executable, "-m", "asynq.worker.leases.keeper_main", "20"]
-    ended = subprocess.run(command, input=said, capture_output=True, env=program_environment(), check=False)
+    settings = KeeperSettings.of(SQLiteBroker(tmp_path / "tasks.db"), 1000, held.descriptor)
+    with anonymous_file("settings") as file:
+        file.write(msgspec.msgpack.encode(settings))
+        ended = subprocess.run(
+            [sys.executable, "-m", "asynq.worker.leases.keeper_main", "20", str(file.fileno())],
+            input=b"",
+            capture_output=True,
+            env=program_environment(),
+            pass_fds=(file.fileno(), held.descriptor),
+            check=False,
+        )
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+async def test_a_worker_without_standard_input_has_a_lease_keeper_process(
+    shared: ServerLab, held: HeldLeases
+) -> None:
+    """A daemon may have closed it, so that the next file gets its number."""
+    before = os.dup(0)
+    os.close(0)
+    try:
+        async with running(shared.broker, held) as (keeper, heard):
+            await aeventually(lambda: heard or keeper.ended.is_set())
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+    assert heard == [Ready()]

@@ -14,13 +14,13 @@ from asynq.runtime.sync_async import BlockingCalls, completed
 from asynq.worker.leases.extension_schedule import ExtensionSchedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from asynq.errors import AsynqError
     from asynq.protocol.broker import Broker
-    from asynq.protocol.message import Lease
     from asynq.protocol.ops import Extended, ExtendLease
     from asynq.worker.leases.extension_schedule import LeaseEvent
+    from asynq.worker.leases.held_leases import Holding
 
 log = get_logger("asynq.leases")
 
@@ -36,6 +36,7 @@ class ExtenderThread:
     Args:
         broker: the broker.
         duration: duration of the leases, in milliseconds.
+        read: returns the leases that are held now. Called on the thread.
         notify: called on the thread with each event.
         enabled: whether to send extensions now.
         monotonic: the clock, in seconds.
@@ -45,6 +46,7 @@ class ExtenderThread:
         self,
         broker: Broker,
         duration: int,
+        read: Callable[[], Iterable[Holding]],
         notify: Callable[[LeaseEvent], None],
         *,
         enabled: Callable[[], bool] = lambda: True,
@@ -52,10 +54,10 @@ class ExtenderThread:
     ) -> None:
         self._calls = BlockingCalls(broker)
         self._schedule = ExtensionSchedule(duration)
+        self._read = read
         self._notify = notify
         self._enabled = enabled
         self._monotonic = monotonic
-        self._lock = threading.Lock()
         self._closed = threading.Event()
         self._errors = ErrorReporter(log, "extending leases")
         self._thread = threading.Thread(target=self._run, name="asynq-leases", daemon=True)
@@ -63,23 +65,6 @@ class ExtenderThread:
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
-
-    def hold(self, holds: Mapping[Lease, float], now: float) -> None:
-        """Extend these leases, which were acquired or extended at `now`, each for at most so many seconds."""
-        with self._lock:
-            for lease, seconds in holds.items():
-                self._schedule.hold(lease, now + seconds, now)
-
-    def release(self, leases: Iterable[Lease]) -> None:
-        """Stop extending these leases."""
-        with self._lock:
-            for lease in leases:
-                self._schedule.release(lease)
-
-    def held(self, now: float) -> dict[Lease, float]:
-        """The held leases, each with the maximum seconds for which it is still extended."""
-        with self._lock:
-            return dict(self._schedule.held(now))
 
     def close(self) -> None:
         """Stop sending extensions. Does not wait for a request in progress."""
@@ -89,8 +74,8 @@ class ExtenderThread:
         """Send the extensions that are due."""
         if not self._enabled():
             return
-        with self._lock:
-            due = self._schedule.due(self._monotonic())
+        self._schedule.update(self._read())
+        due = self._schedule.due(self._monotonic())
         for start in range(0, len(due), MAX_EXTENSIONS):
             if self._closed.is_set() or not self._extend(due[start : start + MAX_EXTENSIONS]):
                 return
@@ -102,8 +87,7 @@ class ExtenderThread:
         except BrokerUnavailable as error:
             self._errors.failed(error)
             return False
-        with self._lock:
-            events, retryable = self._schedule.handle_answers(ops, answers, sent_at)
+        events, retryable = self._schedule.handle_answers(ops, answers, sent_at)
         if retryable is None:
             self._errors.worked()
         else:

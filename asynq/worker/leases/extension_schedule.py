@@ -1,4 +1,4 @@
-"""ExtensionSchedule: which leases a worker holds, and when each must be extended. Performs no I/O."""
+"""ExtensionSchedule: when each lease that a worker holds must be extended. Performs no I/O."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from asynq.protocol.message import Lease  # noqa: TC001 - msgspec reads the anno
 from asynq.protocol.ops import ExtendLease
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from asynq.protocol.ops import Extended
+    from asynq.worker.leases.held_leases import Holding
 
 EXTENSIONS_PER_LEASE = 3
 """Extensions within the duration of a lease, so that two failed attempts do not lose it."""
@@ -39,10 +40,11 @@ class _Hold(Struct, gc=False):
     renew_at: float
     until: float
     marked: bool = False
+    lost: bool = False
 
 
 class ExtensionSchedule:
-    """The leases that a worker holds. Times are in seconds of a monotonic clock.
+    """When to extend the leases that a worker holds. Times are in seconds of a monotonic clock.
 
     Args:
         duration: duration of the leases, in milliseconds.
@@ -57,36 +59,28 @@ class ExtensionSchedule:
         """Seconds between two extensions of a lease."""
         return self.duration / 1000 / EXTENSIONS_PER_LEASE
 
-    def hold(self, lease: Lease, until: float, now: float) -> None:
-        """Extend this lease from now on, at most until `until`. If it is held, only `until` changes."""
-        hold = self._holds.get(lease)
-        if hold is None:
-            self._holds[lease] = _Hold(now + self.renewal, until)
-        else:
-            hold.until = until
-
-    def release(self, lease: Lease) -> None:
-        """Stop extending this lease."""
-        self._holds.pop(lease, None)
-
-    def held(self, now: float) -> Iterator[tuple[Lease, float]]:
-        """The held leases, each with the maximum seconds for which it is still extended."""
-        return ((lease, hold.until - now) for lease, hold in self._holds.items() if hold.until > now)
+    def update(self, held: Iterable[Holding]) -> None:
+        """Extend exactly these leases from now on, each until its seconds are over."""
+        known, self._holds = self._holds, {}
+        for holding in held:
+            since = holding.since
+            for lease, seconds in zip(holding.leases, holding.seconds, strict=True):
+                hold = known.get(lease) or _Hold(since + self.renewal, 0.0)
+                hold.until = since + seconds
+                self._holds[lease] = hold
 
     def due(self, now: float) -> list[ExtendLease]:
-        """The extensions to send now. Leases past their end are dropped and expire on their own."""
-        for lease in [lease for lease, hold in self._holds.items() if hold.until <= now]:
-            del self._holds[lease]
+        """The extensions to send now. Leases past their end expire on their own."""
         return [
             ExtendLease(lease=lease, duration=self.duration)
             for lease, hold in self._holds.items()
-            if hold.renew_at <= now
+            if hold.renew_at <= now < hold.until and not hold.lost
         ]
 
     def handle_answers(
         self, sent: Sequence[ExtendLease], answers: Sequence[Extended | AsynqError], now: float
     ) -> tuple[list[LeaseEvent], AsynqError | None]:
-        """Process the replies to extensions that were sent at `now`.
+        """Process the replies to extensions that `due` returned and that were sent at `now`.
 
         Returns:
             The resulting events, and an error after which the extension is retried, or None.
@@ -94,11 +88,9 @@ class ExtensionSchedule:
         events: list[LeaseEvent] = []
         error: AsynqError | None = None
         for op, answer in zip(sent, answers, strict=True):
-            hold = self._holds.get(op.lease)
-            if hold is None:
-                continue
+            hold = self._holds[op.lease]
             if isinstance(answer, LeaseLostError):
-                del self._holds[op.lease]
+                hold.lost = True
                 events.append(LeaseLost(op.lease))
             elif isinstance(answer, AsynqError):
                 error = answer

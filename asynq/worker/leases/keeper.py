@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -13,7 +12,8 @@ from asynq.runtime.interval_loop import wait_with_timeout
 from asynq.runtime.logs import get_logger
 from asynq.worker.leases.extender_thread import ExtenderThread
 from asynq.worker.leases.extension_schedule import CancelMarked, LeaseLost
-from asynq.worker.leases.keeper_messages import Hello, HoldLeases, Ready, ReleaseLeases, encode
+from asynq.worker.leases.held_leases import HeldLeases
+from asynq.worker.leases.keeper_messages import KeeperSettings, Ready
 from asynq.worker.leases.keeper_process import KeeperProcess
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ READY_TIMEOUT = 10.0
 class LeaseKeeper:
     """Extends leases while they are held, even if the event loop or the interpreter lock is blocked.
 
-    If several processes can use the broker, a keeper process extends the leases. A thread does so until the
-    process is ready, while it is gone or stopped, and for other brokers. If this process dies or is stopped,
-    the leases expire. Used from one event loop.
+    If several processes can use the broker, a keeper process extends the leases, which it reads from shared
+    memory. A thread does so until the process is ready, while it is gone or stopped, and for other brokers.
+    If this process dies or is stopped, the leases expire. Used from one event loop.
 
     Args:
         broker: the broker.
@@ -48,6 +48,7 @@ class LeaseKeeper:
         self._broker = broker
         self._duration = duration
         self._rng = rng
+        self._held = HeldLeases()
         self._process: KeeperProcess | None = None
         self._process_ready = False
         self._startup_over = asyncio.Event()
@@ -67,17 +68,21 @@ class LeaseKeeper:
         self._notify = notify
         self._loop = asyncio.get_running_loop()
         self._extender = ExtenderThread(
-            self._broker, self._duration, self._on_thread_event, enabled=self._thread_extends
+            self._broker,
+            self._duration,
+            self._held.read,
+            self._on_thread_event,
+            enabled=self._thread_extends,
         )
         self._extender.start()
         if not (self._broker.capabilities.multi_process and sys.executable):
             return
         try:
-            hello = encode(Hello.of(self._broker, self._duration, os.getpid()))
+            settings = KeeperSettings.of(self._broker, self._duration, self._held.descriptor)
         except Exception as error:  # noqa: BLE001 - pickle may raise anything
             log.warning("the broker cannot be pickled, so a thread extends leases: %s", error)
         else:
-            self._supervision = asyncio.create_task(self._supervise(hello), name="asynq-lease-keeper")
+            self._supervision = asyncio.create_task(self._supervise(settings), name="asynq-lease-keeper")
             if self._duration < READY_TIMEOUT * 1000:
                 await wait_with_timeout(self._startup_over, READY_TIMEOUT)
 
@@ -87,16 +92,11 @@ class LeaseKeeper:
 
     def hold(self, holds: Mapping[Lease, float]) -> None:
         """Extend these leases until they are released, each for at most so many seconds."""
-        now = time.monotonic()
-        self._extender.hold(holds, now)
-        if self._process is not None and self._process_ready:
-            self._process.send(HoldLeases([*holds], [*holds.values()], now))
+        self._held.hold(holds, time.monotonic())
 
     def release(self, leases: Sequence[Lease]) -> None:
         """Stop extending these leases, because their runs are settled."""
-        self._extender.release(leases)
-        if self._process is not None and self._process_ready:
-            self._process.send_soon(ReleaseLeases([*leases]))
+        self._held.release(leases)
 
     async def aclose(self) -> None:
         """Stop extending leases and end the process."""
@@ -104,12 +104,13 @@ class LeaseKeeper:
         if self._supervision is not None:
             self._supervision.cancel()
             await asyncio.wait([self._supervision])
+        self._held.close()
 
-    async def _supervise(self, hello: bytes) -> None:
+    async def _supervise(self, settings: KeeperSettings) -> None:
         backoff = Backoff(self._rng, first=0.2, cap=30.0)
         while True:
             try:
-                self._process = KeeperProcess.spawn(hello, self._on_message)
+                self._process = KeeperProcess.spawn(settings, self._on_message)
             except OSError as error:
                 self._startup_over.set()
                 log.warning("cannot start the lease keeper process, a thread extends leases: %s", error)
@@ -140,11 +141,6 @@ class LeaseKeeper:
     def _on_message(self, message: KeeperMessage) -> None:
         match message:
             case Ready():
-                # Only now: while the process starts, a busy worker has more leases than a pipe can hold.
-                now = time.monotonic()
-                held = self._extender.held(now)
-                if self._process is not None:
-                    self._process.send(HoldLeases([*held], [*held.values()], now))
                 self._process_ready = True
                 self._startup_over.set()
                 log.info("the lease keeper process is ready")
@@ -153,5 +149,5 @@ class LeaseKeeper:
 
     def _on_event(self, event: LeaseEvent) -> None:
         if isinstance(event, LeaseLost):
-            self._extender.release((event.lease,))
+            self._held.release((event.lease,))
         self._notify(event)

@@ -1,0 +1,35 @@
+"""Files without a name, for memory that a process shares with its child processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from io import FileIO
+
+_FIRST_DESCRIPTOR = 3
+"""A process may have closed its standard streams, but its children have pipes in their places."""
+
+
+def anonymous_file(name: str) -> FileIO:
+    """Create an empty file that exists as long as a descriptor or a mapping of it.
+
+    It is in memory on Linux, and otherwise in the directory for temporary files. `name` is for people who
+    list the open files of the process.
+
+    Raises:
+        OSError: the file cannot be created.
+    """
+    try:
+        descriptor = os.memfd_create(name)
+    except (AttributeError, OSError):  # another system, or not permitted
+        with tempfile.TemporaryFile() as file:
+            return _moved(file.fileno())
+    try:
+        return _moved(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _moved(descriptor: int) -> FileIO:
+    return FileIO(fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_DESCRIPTOR), "r+")
