@@ -6,15 +6,24 @@ Each function is written once, for `Inspector` and `AsyncInspector` (see `asynq.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from asynq.checks import check_count, check_flag, check_name, check_one_of, check_text
+from asynq.checks import (
+    check_count,
+    check_due,
+    check_duration,
+    check_flag,
+    check_name,
+    check_one_of,
+    check_text,
+)
 from asynq.client.payload import encode_payload
 from asynq.errors import UnsupportedOperationError
 from asynq.info import QueueInfo, TaskInfo
 from asynq.inspector.paging import task_pages
+from asynq.instants import milliseconds_of
 from asynq.protocol.ops import (
     ArchiveTask,
     CancelTask,
@@ -33,12 +42,13 @@ from asynq.protocol.ops import (
     PauseQueue,
     RunTask,
     UnpauseQueue,
-    UpdatePayload,
+    UpdateTask,
 )
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from datetime import datetime, timedelta
 
     from asynq.protocol.groups import GroupInfo
     from asynq.protocol.history import DayStats
@@ -50,6 +60,8 @@ BULK = 200
 """Tasks moved by one operation of a bulk verb."""
 EVENTS = 100
 """Enqueue events in one page."""
+KEEP: Final = object()
+"""In place of a payload: the task keeps the one that it has."""
 _check_end = check_one_of("archive", "retry")
 
 
@@ -196,8 +208,46 @@ async def update_payload(broker: BrokerCalls, queue: str, task_id: str, payload:
     """
     check_name("queue", queue)
     check_name("task_id", task_id)
-    encoded = b"" if payload is None else encode_payload(payload)
-    await broker.execute(UpdatePayload(queue=queue, task_id=task_id, payload=encoded))
+    await broker.execute(UpdateTask(queue=queue, task_id=task_id, payload=_encoded(payload)))
+
+
+async def reschedule(
+    broker: BrokerCalls,
+    queue: str,
+    task_id: str,
+    *,
+    process_at: datetime | None = None,
+    process_in: timedelta | None = None,
+    payload: object = KEEP,
+) -> None:
+    """Change when a scheduled or retried task is due, and its payload if one is given, in one step.
+
+    Give either a time zone aware `process_at` or `process_in`. A time in the past is the present. The task's
+    uniqueness lock, whose time counts from the due time of a scheduled task, moves with it; a new payload
+    changes it as in `update_payload`. TaskNotFoundError; TaskStateError for a task in any other state;
+    DuplicateTaskError. An error means that nothing was changed.
+    """
+    check_name("queue", queue)
+    check_name("task_id", task_id)
+    if (process_at is None) is (process_in is None):
+        raise ValueError("give either process_at or process_in")
+    if process_at is not None:
+        check_due("process_at", process_at)
+    if process_in is not None:
+        check_duration("process_in", process_in)
+    await broker.execute(
+        UpdateTask(
+            queue=queue,
+            task_id=task_id,
+            payload=None if payload is KEEP else _encoded(payload),
+            process_at=None if process_at is None else milliseconds_of(process_at),
+            process_in=None if process_in is None else milliseconds_of(process_in),
+        )
+    )
+
+
+def _encoded(payload: object) -> bytes:
+    return b"" if payload is None else encode_payload(payload)
 
 
 async def cancel(

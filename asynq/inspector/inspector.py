@@ -37,6 +37,7 @@ class Inspector:
     archive_task = called(inspect.archive_task)
     delete_task = called(inspect.delete_task)
     update_payload = called(inspect.update_payload)
+    reschedule = called(inspect.reschedule)
     cancel = called(inspect.cancel)
 
     run_all = called(inspect.run_all)
@@ -84,6 +85,7 @@ class AsyncInspector:
     archive_task = awaited(inspect.archive_task)
     delete_task = awaited(inspect.delete_task)
     update_payload = awaited(inspect.update_payload)
+    reschedule = awaited(inspect.reschedule)
     cancel = awaited(inspect.cancel)
 
     run_all = awaited(inspect.run_all)

@@ -14,7 +14,7 @@ from asynq.protocol.ops import (
     FinishAggregation,
     Recover,
     Retry,
-    UpdatePayload,
+    UpdateTask,
     WriteResult,
 )
 
@@ -62,7 +62,7 @@ def refusal(op: Op[Any], size: int, limit: int, *, maybe_applied: bool = False) 
             return PayloadTooLargeError(message.queue, message.id, size, limit, maybe_applied)
         case EnqueueTick(enqueue=enqueue) | FinishAggregation(enqueue=enqueue):
             return refusal(enqueue, size, limit, maybe_applied=maybe_applied)
-        case UpdatePayload():
+        case UpdateTask():
             return PayloadTooLargeError(op.queue, op.task_id, size, limit, maybe_applied)
         case Complete():
             lease = op.delivery.lease
@@ -93,7 +93,7 @@ _LIMITED: dict[type[Op[Any]], Callable[[Any], int]] = {
     Enqueue: lambda op: message_size(op.message),
     EnqueueTick: lambda op: message_size(op.enqueue.message),
     FinishAggregation: lambda op: message_size(op.enqueue.message),
-    UpdatePayload: lambda op: len(op.payload),
+    UpdateTask: lambda op: len(op.payload or b""),
     Complete: lambda op: len(op.result or b""),
     WriteResult: lambda op: len(op.result),
 }

@@ -21,7 +21,7 @@ from asynq.errors import BrokerUnavailable
 from asynq.protocol.answers import unwrap
 from asynq.protocol.broker import Capabilities
 from asynq.protocol.broker_time import BrokerTime
-from asynq.protocol.ops import Enqueue, UpdatePayload
+from asynq.protocol.ops import Enqueue, UpdateTask
 from asynq.protocol.value_sizes import MAX_VALUE_BYTES, check_max_value_bytes, too_large
 from asynq.runtime.loop_local import LoopLocal
 from asynq.runtime.sync_async import completed
@@ -245,8 +245,8 @@ class BaseRedisBroker:
         except StopIteration as ended:
             return _translated(ops, ended.value)
         limit = self._config.max_value_bytes
-        # No value is larger than the request that carries it: the first one, except for UpdatePayload.
-        if max(map(_SIZE, requests), default=0) > limit or UpdatePayload in map(type, ops):
+        # No value is larger than the request that carries it: the first one, except for UpdateTask.
+        if max(map(_SIZE, requests), default=0) > limit or UpdateTask in map(type, ops):
             refused = [too_large(op, limit) for op in ops]
             if any(refused):
                 sendable = [op for op, no in zip(ops, refused, strict=True) if no is None]

@@ -24,6 +24,7 @@ from asynq_conformance.laws.schedule import ScheduleLaws
 from asynq_conformance.laws.settle import SettleLaws
 from asynq_conformance.laws.sizes import SizeLaws
 from asynq_conformance.laws.unique import UniqueLaws
+from asynq_conformance.laws.update import UpdateLaws
 from asynq_conformance.laws.upkeep import UpkeepLaws
 from asynq_conformance.laws.watch import WatchLaws
 from asynq_conformance.machine.laws import MachineLaws
@@ -32,6 +33,7 @@ from asynq_conformance.machine.laws import MachineLaws
 class BrokerConformance(
     ProduceLaws,
     UniqueLaws,
+    UpdateLaws,
     ConsumeLaws,
     LeaseLaws,
     SettleLaws,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,6 +130,36 @@ def test_single_tasks_can_be_shown_changed_moved_and_deleted(broker: Broker, ins
         inspector.task("default", "0000")
 
 
+def test_a_scheduled_task_can_be_rescheduled_with_a_new_payload(broker: Broker, inspector: Inspector) -> None:
+    hours = [timedelta(hours=number) for number in range(4)]
+    info = Client(broker).enqueue(Task("t", {"n": 1}), process_in=hours[1], unique=hours[1])
+    inspector.reschedule("default", info.id, process_in=hours[3])
+    later = inspector.task("default", info.id)
+    assert later.next_process_at
+    assert info.next_process_at
+    assert timedelta(0) <= later.next_process_at - info.next_process_at - hours[2] < timedelta(minutes=1)
+    assert (later.state, later.payload) == (TaskState.SCHEDULED, b'{"n":1}')
+    inspector.reschedule("default", info.id, process_at=info.next_process_at, payload={"n": 2})
+    assert inspector.task("default", info.id).next_process_at == info.next_process_at
+    assert inspector.task("default", info.id).payload == b'{"n":2}'
+    inspector.reschedule("default", info.id, process_in=hours[1], payload=None)
+    assert inspector.task("default", info.id).payload == b""
+    inspector.run_task("default", info.id)
+    with pytest.raises(TaskStateError, match="cannot update task"):
+        inspector.reschedule("default", info.id, process_in=hours[1])
+
+
+def test_the_new_time_of_a_task_is_given_in_exactly_one_way(inspector: Inspector) -> None:
+    with pytest.raises(ValueError, match="process_at or process_in"):
+        inspector.reschedule("default", "0000")
+    with pytest.raises(ValueError, match="process_at or process_in"):
+        inspector.reschedule("default", "0000", process_in=timedelta(0), process_at=datetime.now(UTC))
+    with pytest.raises(ValueError, match="process_at"):
+        inspector.reschedule("default", "0000", process_at=datetime(2040, 1, 1))  # noqa: DTZ001 - it is refused
+    with pytest.raises(ValueError, match="process_in"):
+        inspector.reschedule("default", "0000", process_in=timedelta(seconds=-1))
+
+
 def test_bulk_methods_return_the_number_of_tasks(broker: Broker, inspector: Inspector) -> None:
     enqueue(broker, MANY)
     assert inspector.archive_all("default", "pending") == MANY
@@ -217,6 +247,9 @@ def test_an_inspector_with_a_url_connects_and_closes_on_its_own(tmp_path: Path) 
         (lambda inspector, bad: inspector.archive_task(bad, "0000"), "queue"),
         (lambda inspector, bad: inspector.delete_task("default", bad), "task_id"),
         (lambda inspector, bad: inspector.update_payload("default", bad, b""), "task_id"),
+        (lambda inspector, bad: inspector.reschedule(bad, "0000", process_in=timedelta(0)), "queue"),
+        (lambda inspector, bad: inspector.reschedule("default", bad, process_in=timedelta(0)), "task_id"),
+        (lambda inspector, bad: inspector.reschedule("default", "0000", process_in=bad), "process_in"),
         (lambda inspector, bad: inspector.cancel(bad), "task_id"),
         (lambda inspector, bad: inspector.cancel("0000", queue=bad), "queue"),
         (lambda inspector, bad: inspector.cancel("0000", then=bad), "then"),

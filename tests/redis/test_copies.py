@@ -159,17 +159,17 @@ def test_a_payload_updated_by_the_first_copy_is_a_success(
     lossy: RedisBroker, direct: RedisBroker, proxy: Proxy, face: Face
 ) -> None:
     direct.execute(enqueue("task-a"))
-    new = ops.UpdatePayload(queue="q", task_id="task-a", payload=b"brand new")
+    new = ops.UpdateTask(queue="q", task_id="task-a", payload=b"brand new")
     assert answer_of(face, lossy, proxy, new, to=b"brand new") is None
     stored = direct.execute(ops.GetTask(queue="q", task_id="task-a"))
     assert (stored.state, stored.message.payload) == (TaskState.PENDING, b"brand new")
 
 
 def test_an_uncertain_payload_update_is_marked_as_maybe_applied() -> None:
-    op = ops.UpdatePayload(queue="q", task_id="a", payload=b"new")
+    op = ops.UpdateTask(queue="q", task_id="a", payload=b"new")
     message = TaskMessage(id="a", type="t", queue="q", payload=b"old")
     context = CallContext(clock=None)
-    steps = HANDLERS[ops.UpdatePayload]([op], context)
+    steps = HANDLERS[ops.UpdateTask]([op], context)
     next(steps)
     [write] = steps.send([[encode(message), b"pending", None]])
     context.resent[id(write)] = write

@@ -60,7 +60,7 @@ def test_a_full_server_refuses_operations_that_need_memory(full: RedisBroker) ->
     growing: tuple[ops.Op[Any], ...] = (
         enqueue("new"),
         tick,
-        ops.UpdatePayload(queue="q", task_id="t9", payload=b"longer"),
+        ops.UpdateTask(queue="q", task_id="t9", payload=b"longer"),
         ops.WriteResult(lease=delivery.lease, result=b"result"),
         ops.RecordEnqueueEvent(entry_id="e", event=event, keep=60_000),
     )

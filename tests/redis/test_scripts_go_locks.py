@@ -308,7 +308,7 @@ DELETIONS = {
     ("lib/delete", "task.lock"): "lock",
     ("lib/lock", "lock"): "lock",
     ("doctor_locks", "lock"): "lock",
-    ("update_payload", "old_lock"): "lock",
+    ("update_task", "old_lock"): "lock",
     # The caller has the message, and names the lock.
     ("done", "unpack(hashes)"): "task",
     ("finish_set", "unpack(tasks)"): "task",

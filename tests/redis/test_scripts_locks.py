@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from asynq.errors import DuplicateTaskError
+from asynq.errors import DuplicateTaskError, TaskStateError
 from asynq.protocol.ops import (
     Archive,
     Complete,
@@ -23,10 +23,10 @@ from asynq.protocol.ops import (
     Retry,
     TrimArchive,
     Unique,
-    UpdatePayload,
+    UpdateTask,
 )
 from asynq.task_state import TaskState
-from tests.redis.script_lab import ScriptLab, unique
+from tests.redis.script_lab import ScriptLab, message, unique
 
 LOCK = unique("any").unique_key
 
@@ -188,9 +188,23 @@ def test_a_payload_update_applies_to_the_task_present_at_the_write(lab: ScriptLa
         lab.many(DeleteTask(queue="q", task_id="a"))
         lab.enqueue(unique("a", headers={"made": "second"}), unique=unique_for_an_hour)
 
-    update = UpdatePayload(queue="q", task_id="a", payload=b"new")
+    update = UpdateTask(queue="q", task_id="a", payload=b"new")
     assert lab.interrupted(update, replace) is None
     found = lab.one(GetTask(queue="q", task_id="a")).message
     assert (found.payload, found.headers) == (b"new", {"made": "second"})
     assert lab.client.get(found.unique_key) == b"a"
     assert not lab.client.exists(LOCK)
+
+
+def test_a_kept_lock_lasts_beyond_the_new_time_of_a_retry(lab: ScriptLab) -> None:
+    lab.enqueue(unique("a"), unique=Unique(ttl=5000, keep=True))
+    lab.one(Retry(delivery=lab.take()[0], delay=1000, error="no"))
+    lab.one(UpdateTask(queue="q", task_id="a", process_in=100_000))
+    assert lasts(lab, 105_000)
+
+
+def test_a_task_whose_due_time_is_lost_is_not_rescheduled(lab: ScriptLab) -> None:
+    lab.enqueue(message("a"), process_in=1000)
+    lab.client.delete("asynq:{q}:scheduled")
+    assert isinstance(lab.one(UpdateTask(queue="q", task_id="a", process_in=9000)), TaskStateError)
+    assert not lab.client.exists("asynq:{q}:scheduled")

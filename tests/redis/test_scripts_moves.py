@@ -17,7 +17,7 @@ from asynq.protocol.ops import (
     Requeue,
     Retry,
     TakeGroup,
-    UpdatePayload,
+    UpdateTask,
 )
 from asynq.task_state import TaskState
 from tests.redis.script_lab import ScriptLab, message
@@ -182,7 +182,7 @@ def test_the_payload_of_a_task_that_joined_a_set_is_not_updated(lab: ScriptLab) 
     lab.enqueue(message("a", group="g"))
     lab.clock.advance(1000)
     take = TakeGroup(queue="q", group="g", set_id="s", grace=0, hold=1000)
-    update = UpdatePayload(queue="q", task_id="a", payload=b"new")
+    update = UpdateTask(queue="q", task_id="a", payload=b"new")
     before = lab.client.hget(TASK, "msg")
     assert isinstance(lab.interrupted(update, lambda: lab.one(take)), TaskStateError)
     assert lab.client.hget(TASK, "msg") == before

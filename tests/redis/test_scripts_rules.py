@@ -53,7 +53,7 @@ from asynq.protocol.ops import (
     TrimArchive,
     Unique,
     UnpauseQueue,
-    UpdatePayload,
+    UpdateTask,
     WriteResult,
     WriteScheduler,
     WriteServer,
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
 MANY = 120
 LUA = files("asynq_redis") / "lua"
 NAMES = sorted(path.name.removesuffix(".lua") for path in LUA.iterdir() if path.name.endswith(".lua"))
-REFUSED_WHEN_FULL = {"enqueue", "enqueue_tick", "write_result", "update_payload"}
+REFUSED_WHEN_FULL = {"enqueue", "enqueue_tick", "write_result", "update_task"}
 SERVERS: list[str | None] = [*find_redis_servers()] or [None]
 READ_ONLY = {
     *("stats", "sum_groups", "get_task", "list_tasks", "list_groups", "read_set"),
@@ -149,7 +149,7 @@ def manage_everything(lab: ScriptLab, ids: list[str]) -> None:
     lab.enqueue(message("locked", "m", unique_key="asynq:{m}:unique:a:b"), unique=Unique(ttl=9_000_000))
     assert lab.all([ArchiveTask(queue="m", task_id=name) for name in ids]) == [None] * MANY
     assert lab.all([RunTask(queue="m", task_id=name) for name in ids]) == [None] * MANY
-    assert lab.one(UpdatePayload(queue="m", task_id="locked", payload=b"new")) is None
+    assert lab.one(UpdateTask(queue="m", task_id="locked", payload=b"new")) is None
     assert len(lab.take(1, "m")) == 1
     assert lab.one(CancelTask(task_id="nobody")) is False
     assert lab.one(CancelTask(task_id="locked")) is True

@@ -68,7 +68,7 @@ CHECKED = {
     "take_group": "group set groups sets",
     "take_token": "taken",
     "trim": "archived",
-    "update_payload": "",
+    "update_task": "",
     "write_result": "lease",
     "write_scheduler": "",
     "write_server": "",

@@ -178,9 +178,9 @@ def test_results_beyond_a_reserve_are_refused_and_settled_later(crowded: SQLiteB
 
 def test_a_payload_can_be_shortened_in_a_full_file(crowded: SQLiteBroker) -> None:
     task_id = tasks(crowded, TaskState.PENDING)[0].message.id
-    crowded.execute(ops.UpdatePayload(queue="q", task_id=task_id, payload=b"p"))
+    crowded.execute(ops.UpdateTask(queue="q", task_id=task_id, payload=b"p"))
     with pytest.raises(BrokerFullError):
-        crowded.execute(ops.UpdatePayload(queue="q", task_id=task_id, payload=bytes(50_000)))
+        crowded.execute(ops.UpdateTask(queue="q", task_id=task_id, payload=bytes(50_000)))
     assert crowded.execute(ops.GetTask(queue="q", task_id=task_id)).message.payload == b"p"
 
 

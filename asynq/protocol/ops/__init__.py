@@ -55,7 +55,7 @@ from asynq.protocol.ops.manage import (
     Deletion,
     MoveTasks,
     RunTask,
-    UpdatePayload,
+    UpdateTask,
 )
 from asynq.protocol.ops.presence import (
     MAX_ENQUEUE_EVENTS,
@@ -153,7 +153,7 @@ __all__ = [
     "TrimArchive",
     "Unique",
     "UnpauseQueue",
-    "UpdatePayload",
+    "UpdateTask",
     "WriteResult",
     "WriteScheduler",
     "WriteServer",

@@ -1,4 +1,4 @@
-"""Operations to manage tasks and queues: run, archive, delete, cancel, change payloads, delete queues.
+"""Operations to manage tasks and queues: run, archive, delete, update, cancel; delete queues.
 
 They are safe while workers run. A task held by an aggregator is not in its group, but its state is still
 aggregating. No operation of this module moves it, except that DeleteQueue deletes it with its queue.
@@ -17,6 +17,8 @@ from asynq.task_state import TaskState
 CancelAction = Literal["archive", "retry"]
 MoveTarget = Literal["pending", "archived", "deleted"]
 
+_UPDATABLE = frozenset(TaskState) - {TaskState.ACTIVE, TaskState.COMPLETED}
+_TIMED = frozenset({TaskState.SCHEDULED, TaskState.RETRY})
 _check_action = check_one_of("archive", "retry")
 _check_target = check_one_of("pending", "archived", "deleted")
 
@@ -60,18 +62,33 @@ class DeleteTask(Op[None], frozen=True, kw_only=True):
     task_id: str
 
 
-class UpdatePayload(Op[None], frozen=True, kw_only=True):
-    """Replace the payload of a scheduled, pending, retried, archived or aggregating task.
+class UpdateTask(Op[None], frozen=True, kw_only=True):
+    """Change the payload of a waiting or archived task, the due time of a scheduled or retried one, or both.
 
-    The lock that the task owns is renamed for the new payload in the same step: DuplicateTaskError when
-    another task holds the lock of that name. TaskNotFoundError, also for a task that cannot be decoded;
-    TaskStateError when the task is active, completed or held by an aggregator. Any of these errors means that
-    nothing was changed.
+    A new payload renames the lock that the task owns: DuplicateTaskError when another task holds the lock of
+    that name. A new due time in the past is the present; the task is then forwarded as one that has just
+    become due. The lock that a scheduled task owns moves with the due time, from which it is counted; the
+    lock of a retried task is renewed if it is kept, and does not change otherwise.
+
+    TaskNotFoundError, also for a task that cannot be decoded. TaskStateError when the task is active,
+    completed or held by an aggregator, or, if it is to get a due time, neither scheduled nor retried. Any of
+    these errors means that nothing was changed.
     """
 
     queue: str
     task_id: str
-    payload: bytes
+    payload: bytes | None = None
+    """None keeps the payload."""
+    process_at: int | None = None
+    """Instant at which the task becomes due, rounded up to a whole second."""
+    process_in: int | None = None
+    """The same as a duration from now, by the broker's clock. At most one of the two may be given."""
+
+    @property
+    def states(self) -> frozenset[TaskState]:
+        """The states in which the task can be updated so."""
+        timed = self.process_at is not None or self.process_in is not None
+        return _TIMED if timed else _UPDATABLE
 
 
 class MoveTasks(Op[int], frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""RunTask, ArchiveTask, DeleteTask, MoveTasks, UpdatePayload, CancelTask, DeleteQueue."""
+"""RunTask, ArchiveTask, DeleteTask, MoveTasks, UpdateTask, CancelTask, DeleteQueue."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from asynq.protocol.ops import (
     GetQueueStats,
     MoveTasks,
     RunTask,
-    UpdatePayload,
+    UpdateTask,
 )
 from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
-from asynq_redis.lua.scripts import CANCEL, DELETE_QUEUE, LIST_QUEUES, MOVE, MOVE_FIRST, UPDATE_PAYLOAD
+from asynq_redis.lua.scripts import CANCEL, DELETE_QUEUE, LIST_QUEUES, MOVE, MOVE_FIRST, UPDATE_TASK
 from asynq_redis.operations.calls import OneRound, OpenCall, lock_key
 from asynq_redis.operations.control import collection_of, queue_stats
 from asynq_redis.operations.execution import HANDLERS, implements, per_operation
@@ -50,9 +50,8 @@ if TYPE_CHECKING:
 
 _MOVED, _REFUSED = 1, -1
 _OURS, _THEIRS = 1, 2
-_UPDATABLE = frozenset(TaskState) - {TaskState.ACTIVE, TaskState.COMPLETED}
 _UPDATE_ATTEMPTS = 10
-"""Maximum attempts. A task that changes on every attempt is being processed and keeps its payload."""
+"""Maximum attempts. A task that changes on every attempt is being processed and stays as it is."""
 
 
 # --- moving ---------------------------------------------------------------------------------------------
@@ -91,7 +90,7 @@ def _mover(to: str, verb: str) -> OneRound:
     )
 
 
-def _task_key(op: UpdatePayload) -> str:
+def _task_key(op: UpdateTask) -> str:
     return QueueKeys(op.queue).task(op.task_id)
 
 
@@ -127,26 +126,26 @@ def _move_first(op: MoveTasks, context: CallContext) -> Steps[Any]:
 implements(MoveTasks)(per_operation(_move_first))
 
 
-# --- payload --------------------------------------------------------------------------------------------
+# --- updating --------------------------------------------------------------------------------------------
 
 
-def _update_payload(op: UpdatePayload, context: CallContext) -> Steps[Any]:
+def _update_task(op: UpdateTask, context: CallContext) -> Steps[Any]:
     """After a lost reply, an error leaves open whether the first copy was applied."""
-    answer = yield from _give_payload(op)
-    if isinstance(answer, AsynqError) and any(map(_gives(op), context.resent.values())):
+    answer = yield from _change(op, context)
+    if isinstance(answer, AsynqError) and any(map(_changes(op), context.resent.values())):
         return BrokerUnavailable(f"the reply was lost, and now {answer}", maybe_applied=True)
     return answer
 
 
-def _gives(op: UpdatePayload) -> Callable[[Request], bool]:
-    """Make a predicate for requests that update this task's payload."""
+def _changes(op: UpdateTask) -> Callable[[Request], bool]:
+    """Make a predicate for requests that update this task."""
     task = _task_key(op)
     return lambda request: (
-        isinstance(request, ScriptCall) and request.script is UPDATE_PAYLOAD and request.key == task
+        isinstance(request, ScriptCall) and request.script is UPDATE_TASK and request.key == task
     )
 
 
-def _give_payload(op: UpdatePayload) -> Steps[Any]:
+def _change(op: UpdateTask, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     task = _task_key(op)
     for _ in range(_UPDATE_ATTEMPTS):
@@ -159,18 +158,21 @@ def _give_payload(op: UpdatePayload) -> Steps[Any]:
         if message is None or isinstance(message, Undecodable) or state is None:
             return TaskNotFoundError(op.queue, op.task_id)
         refusal = TaskStateError(op.queue, op.task_id, state, "update")
-        if state not in _UPDATABLE:
+        if state not in op.states:
             break
-        new = replace(message, payload=op.payload)
-        if message.unique_key:
-            new = replace(new, unique_key=unique_key(op.queue, message.type, op.payload))
+        new = message
+        if op.payload is not None:
+            key = unique_key(op.queue, message.type, op.payload) if message.unique_key else ""
+            new = replace(message, payload=op.payload, unique_key=key)
         names = (
             keys.group(group.decode(errors="replace")) if group else task,
             lock_key(task, message),
             lock_key(task, new),
+            keys.retry if state is TaskState.RETRY else keys.scheduled,
         )
-        args = (op.task_id, data, task_message.encode(new), state.value)
-        [reply] = yield [ScriptCall(UPDATE_PAYLOAD, (task, keys.pending, *names), args)]
+        due = "" if op.process_at is None else op.process_at, "" if op.process_in is None else op.process_in
+        args = (context.now_argument(), op.task_id, data, task_message.encode(new), state.value, *due)
+        [reply] = yield [ScriptCall(UPDATE_TASK, (task, keys.pending, *names), args)]
         if isinstance(reply, redis.RedisError):
             return reply
         code, *holder = reply
@@ -181,7 +183,7 @@ def _give_payload(op: UpdatePayload) -> Steps[Any]:
     return refusal
 
 
-implements(UpdatePayload)(per_operation(_update_payload))
+implements(UpdateTask)(per_operation(_update_task))
 
 
 # --- cancellation ---------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ HANDLERS: dict[type[ops.Op[Any]], Handler] = {
     ops.ArchiveTask: Each(manage.archive_task),
     ops.DeleteTask: Each(manage.delete_task),
     ops.MoveTasks: Each(manage.move_tasks),
-    ops.UpdatePayload: Each(manage.update_payload),
+    ops.UpdateTask: Each(manage.update_task),
     ops.CancelTask: Each(manage.cancel_task),
     ops.DeleteQueue: Each(manage.delete_queue),
     ops.GetHistory: Each(inspect.get_history),

@@ -1,4 +1,4 @@
-"""RunTask, ArchiveTask, DeleteTask, MoveTasks, UpdatePayload, CancelTask and DeleteQueue."""
+"""RunTask, ArchiveTask, DeleteTask, MoveTasks, UpdateTask, CancelTask and DeleteQueue."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from asynq.brokerkit.transitions import whole_second
 from asynq.errors import (
     DuplicateTaskError,
     QueueNotEmptyError,
@@ -19,6 +20,7 @@ from asynq.task_state import TaskState
 from asynq_sqlite.store.rows import UndecodableError, decode
 
 if TYPE_CHECKING:
+    from asynq.protocol.message import TaskMessage
     from asynq.protocol.ops import (
         ArchiveTask,
         CancelTask,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
         DeleteTask,
         MoveTasks,
         RunTask,
-        UpdatePayload,
+        UpdateTask,
     )
     from asynq_sqlite.store.rows import TaskRow
     from asynq_sqlite.store.task_store import TaskStore
@@ -89,28 +91,40 @@ def move_tasks(store: TaskStore, op: MoveTasks, now: int) -> int:
     return len(tasks)
 
 
-def update_payload(store: TaskStore, op: UpdatePayload, now: int) -> None:
-    """Replace the payload of a waiting task, and rename its uniqueness lock accordingly."""
+def update_task(store: TaskStore, op: UpdateTask, now: int) -> None:
+    """Change the payload of a waiting task with its lock, and when it is due."""
     row = store.read(op.queue, op.task_id)
     if row is None:
         raise TaskNotFoundError(op.queue, op.task_id)
     try:
-        message = replace(decode(row), payload=op.payload)
+        message = decode(row)
     except UndecodableError:
         raise TaskNotFoundError(op.queue, op.task_id) from None
     task, state = row.task, TaskState(row.task.state)
-    if state in (TaskState.ACTIVE, TaskState.COMPLETED) or task.set_id is not None:
+    if state not in op.states or task.set_id is not None:
         raise TaskStateError(op.queue, op.task_id, state, "update")
+    if op.payload is not None:
+        message = _give_payload(store, task, message, op.payload, now)
+    due = now + op.process_in if op.process_in is not None else op.process_at
+    if due is not None:
+        store.reschedule(task, whole_second(max(due, now)), message.unique_key)
+
+
+def _give_payload(
+    store: TaskStore, task: TaskRow, message: TaskMessage, payload: bytes, now: int
+) -> TaskMessage:
+    message = replace(message, payload=payload)
     if message.unique_key:
-        message = replace(message, unique_key=unique_key(op.queue, message.type, op.payload))
+        message = replace(message, unique_key=unique_key(task.queue, message.type, payload))
     if message.unique_key != task.unique_key:
         own = store.lock_holder(task.unique_key, now)
         if own is not None and (own.queue, own.task_id) == (task.queue, task.id):
             other = store.lock_holder(message.unique_key, now)
             if other is not None:
-                raise DuplicateTaskError(op.queue, message.type, other.task_id)
+                raise DuplicateTaskError(task.queue, message.type, other.task_id)
             store.rename_lock(task, message.unique_key)
     store.rewrite(task, message)
+    return message
 
 
 def cancel_task(store: TaskStore, op: CancelTask, now: int) -> bool:  # noqa: ARG001 - a handler's signature

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asynq.errors import BrokerFullError
-from asynq.protocol.ops import Enqueue, EnqueueTick, UpdatePayload
+from asynq.protocol.ops import Enqueue, EnqueueTick, UpdateTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,14 +34,14 @@ def within(session: StoreConnection, op: Op[Any], carry_out: Callable[[], T]) ->
         BrokerFullError: The operation made a full file grow. The caller must undo it.
 
     """
-    if session.max_size is None or not isinstance(op, Enqueue | EnqueueTick | UpdatePayload):
+    if session.max_size is None or not isinstance(op, Enqueue | EnqueueTick | UpdateTask):
         return carry_out()
     changes, before = session.connection.total_changes, session.used()
     answer = carry_out()
     changed = session.connection.total_changes > changes
     after = session.used()
     # A payload that is not longer than the one before does not make the file grow.
-    grown = after > before if isinstance(op, UpdatePayload) else changed
+    grown = after > before if isinstance(op, UpdateTask) else changed
     if grown and after > session.max_size:
         raise BrokerFullError(f"tasks fill the {session.max_size} bytes of max_size; {_ADVICE}")
     return answer

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from asynq.brokerkit.transitions import MAX_INSTANT
+from asynq.task_state import TaskState
 from asynq_sqlite.store.connection import StoreConnection
 from asynq_sqlite.store.rows import MESSAGE_COLUMNS, SELECT_TASK, TaskRow, encode
 
@@ -34,6 +36,16 @@ class ManageSteps(StoreConnection):
             "UPDATE locks SET name = ? WHERE name = ? AND queue = ? AND task_id = ?",
             (name, task.unique_key, task.queue, task.id),
         )
+
+    def reschedule(self, task: TaskRow, due: int, lock: str) -> None:
+        """Give the scheduled or retried task another due time. The lock of a scheduled one moves with it."""
+        self.connection.execute("UPDATE tasks SET rank = ? WHERE seq = ?", (due, task.seq))
+        if task.state == TaskState.SCHEDULED:
+            self.connection.execute(
+                "UPDATE locks SET expires_at = min(expires_at + ?, ?)"
+                " WHERE name = ? AND queue = ? AND task_id = ?",
+                (due - task.rank, MAX_INSTANT, lock, task.queue, task.id),
+            )
 
     def mark_cancelled(self, task_id: str, queue: str | None, then: str) -> bool:
         """Record a cancellation in the active task. Returns False if no such task is active."""

@@ -32,7 +32,7 @@ DEFAULT_RESEND_AFTER: Final = 1.0
 """Seconds, for records without that note and for harnesses that do not say."""
 
 SETTLEMENT_TYPES: Final = (ops.Done, ops.Complete, ops.Retry, ops.Archive, ops.Requeue)
-BY_HAND: Final = (ops.DeleteTask, ops.RunTask, ops.ArchiveTask, ops.UpdatePayload)
+BY_HAND: Final = (ops.DeleteTask, ops.RunTask, ops.ArchiveTask, ops.UpdateTask)
 """Operations on one task that need no lease."""
 WHOLESALE: Final = (ops.MoveTasks, ops.DeleteQueue, ops.TakeGroup, ops.FinishAggregation, ops.TrimArchive)
 """Operations on many tasks of a queue, whose ids they do not name."""

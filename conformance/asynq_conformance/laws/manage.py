@@ -1,4 +1,4 @@
-"""Laws of management by operators: RunTask, ArchiveTask, DeleteTask, UpdatePayload, MoveTasks."""
+"""Laws of management by operators: RunTask, ArchiveTask, DeleteTask, MoveTasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from asynq.errors import (
     TaskStateError,
 )
 from asynq.protocol import ops
-from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
 from asynq_conformance.lab import BATCH_SIZES, SECOND, Lab, lock_name, whole_second
 from asynq_conformance.laws import Laws
@@ -38,13 +37,6 @@ ARCHIVABLE = [
     TaskState.AGGREGATING,
 ]
 DELETABLE = [state for state in TaskState if state is not TaskState.ACTIVE]
-UPDATABLE = [
-    TaskState.PENDING,
-    TaskState.SCHEDULED,
-    TaskState.RETRY,
-    TaskState.ARCHIVED,
-    TaskState.AGGREGATING,
-]
 REFUSED_CASES: list[tuple[type[ops.RunTask | ops.ArchiveTask | ops.DeleteTask], TaskState]] = [
     (ops.RunTask, TaskState.ACTIVE),
     (ops.RunTask, TaskState.PENDING),
@@ -188,73 +180,6 @@ class ManageLaws(Laws):
         assert lab.stats().size == 0
         lab.enqueue("t")
         assert lab.drain() == ["t"]
-
-    # --- payload ----------------------------------------------------------------------------------------
-
-    @pytest.mark.parametrize("state", UPDATABLE)
-    def test_updating_a_payload_changes_nothing_else(self, lab: Lab, state: TaskState) -> None:
-        lab.bring(state)
-        before = lab.task("t")
-        lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
-        after = lab.task("t")
-        assert after.message.payload == b"new"
-        assert (after.state, after.due_at) == (before.state, before.due_at)
-        assert lab.listed(state, group=group_of(state)) == ["t"]
-
-    @pytest.mark.parametrize("state", [TaskState.ACTIVE, TaskState.COMPLETED])
-    def test_the_payload_of_an_active_or_finished_task_cannot_be_updated(
-        self, lab: Lab, state: TaskState
-    ) -> None:
-        lab.bring(state)
-        with pytest.raises(TaskStateError):
-            lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
-        assert lab.task("t").message.payload == b"payload"
-
-    def test_the_payload_of_a_task_of_a_held_set_cannot_be_updated(self, lab: Lab) -> None:
-        in_a_set(lab)
-        with pytest.raises(TaskStateError) as refused:
-            lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
-        assert refused.value.state is TaskState.AGGREGATING
-        assert lab.task("t").message.payload == b"payload"
-
-    @promise("G4")
-    def test_updating_a_payload_keeps_the_lock_of_another_task(self, lab: Lab) -> None:
-        lab.bring(TaskState.ARCHIVED, unique=ops.Unique(ttl=SECOND))
-        lab.advance(2 * SECOND + lab.harness.lock_precision)
-        lab.enqueue(lab.message("u", lock=lock_name()), unique=UNTIL_DONE)
-        lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
-        with pytest.raises(DuplicateTaskError):
-            lab.enqueue(lab.message("v", lock=lock_name()), unique=UNTIL_DONE)
-        renamed = unique_key("q", "type", b"new")
-        lab.enqueue(lab.message("v", payload=b"new", lock=renamed), unique=UNTIL_DONE)
-
-    def test_updating_the_payload_of_an_unknown_task_is_refused(self, lab: Lab) -> None:
-        with pytest.raises(TaskNotFoundError):
-            lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
-
-    @promise("G4")
-    def test_updating_a_payload_moves_the_lock(self, lab: Lab) -> None:
-        lab.enqueue(lab.message("t", lock=lock_name()), unique=UNTIL_DONE)
-        lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
-        renamed = unique_key("q", "type", b"new")
-        with pytest.raises(DuplicateTaskError):
-            lab.enqueue(lab.message("u", lock=renamed), unique=UNTIL_DONE)
-        lab.enqueue(lab.message("v", lock=lock_name()), unique=UNTIL_DONE)
-        lab.execute(ops.DeleteTask(queue="q", task_id="t"))
-        lab.enqueue(lab.message("u", lock=renamed), unique=UNTIL_DONE)
-
-    @promise("G4", "G10")
-    def test_a_new_payload_with_a_lock_held_by_another_task_is_refused(self, lab: Lab) -> None:
-        taken = unique_key("q", "type", b"new")
-        lab.enqueue(lab.message("t", lock=lock_name()), unique=UNTIL_DONE)
-        lab.enqueue(lab.message("u", payload=b"new", lock=taken), unique=UNTIL_DONE)
-        before = lab.picture()
-        with pytest.raises(DuplicateTaskError) as duplicate:
-            lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=b"new"))
-        assert duplicate.value.task_id == "u"
-        assert lab.picture() == before
-        with pytest.raises(DuplicateTaskError):
-            lab.enqueue(lab.message("v", lock=lock_name()), unique=UNTIL_DONE)
 
     # --- many tasks -------------------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class SizeLaws(Laws):
     def test_a_new_payload_above_the_limit_keeps_the_previous_one(self, lab: Lab) -> None:
         lab.enqueue("t")
         with pytest.raises(PayloadTooLargeError):
-            lab.execute(ops.UpdatePayload(queue="q", task_id="t", payload=bytes(_limit(lab) + 1)))
+            lab.execute(ops.UpdateTask(queue="q", task_id="t", payload=bytes(_limit(lab) + 1)))
         assert lab.take().message.payload == b"payload"
 
     def test_a_tick_with_a_task_above_the_limit_stays_undecided(self, lab: Lab) -> None:

@@ -13,7 +13,7 @@ from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
 from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
 from asynq_conformance.machine.base import BaseRules
-from asynq_conformance.machine.domain import FAR_FUTURE, MINUTE, QUEUES, message
+from asynq_conformance.machine.domain import FAR_FUTURE, HOUR, MINUTE, QUEUES, SECOND, message
 
 if TYPE_CHECKING:
     from asynq.protocol.ops.manage import MoveTarget
@@ -56,12 +56,13 @@ class AdministrationRules(BaseRules):
     @rule(
         which=domain.index,
         state=st.sampled_from(tuple(TaskState)),
-        payload=st.sampled_from((*domain.PROGRAM_PAYLOADS, b"three")),
+        payload=st.sampled_from((*domain.PROGRAM_PAYLOADS, b"three", None)),
+        delay=st.sampled_from((None, None, 0, SECOND, MINUTE, HOUR)),
     )
-    def update_a_payload(self, which: int, state: TaskState, payload: bytes) -> None:
+    def update_a_task(self, which: int, state: TaskState, payload: bytes | None, delay: int | None) -> None:
         task = self.one_of(which, state)
         queue, task_id = task.key
-        self.do(ops.UpdatePayload(queue=queue, task_id=task_id, payload=payload), about=task)
+        self.do(ops.UpdateTask(queue=queue, task_id=task_id, payload=payload, process_in=delay), about=task)
 
     @precondition(lambda self: self.system.tasks)
     @rule(

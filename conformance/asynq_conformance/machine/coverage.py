@@ -52,15 +52,15 @@ def required() -> Iterator[Triple]:
     for state in ("scheduled", "retry", "archived", "completed", "aggregating"):
         yield "RunTask", "None", state
     yield from (
-        (verb, "TaskNotFoundError", "") for verb in ("RunTask", "ArchiveTask", "DeleteTask", "UpdatePayload")
+        (verb, "TaskNotFoundError", "") for verb in ("RunTask", "ArchiveTask", "DeleteTask", "UpdateTask")
     )
     yield from (("RunTask", "TaskStateError", state) for state in ("pending", "active"))
     yield from (("ArchiveTask", "None", state) for state in _STATES if state not in ("active", "archived"))
     yield from (("ArchiveTask", "TaskStateError", state) for state in ("archived", "active"))
     yield from (("DeleteTask", "None", state) for state in _STATES if state != "active")
     yield "DeleteTask", "TaskStateError", "active"
-    yield from (("UpdatePayload", "None", state) for state in ("pending", "scheduled", "retry", "archived"))
-    yield from (("UpdatePayload", "TaskStateError", state) for state in ("active", "completed"))
+    yield from (("UpdateTask", "None", state) for state in ("pending", "scheduled", "retry", "archived"))
+    yield from (("UpdateTask", "TaskStateError", state) for state in ("active", "completed"))
     yield from (("MoveTasks", "some", state) for state in ("pending", "scheduled", "archived", "aggregating"))
     yield from (("CancelTask", "True", "active"), ("CancelTask", "False", "pending"))
     yield from (("DeleteQueue", "QueueNotEmptyError", "active"), ("DeleteQueue", "some", ""))

@@ -42,7 +42,8 @@ VERBS: dict[str, Callable[[str], Op[object]]] = {
     "run": lambda task_id: ops.RunTask(queue="a", task_id=task_id),
     "archive": lambda task_id: ops.ArchiveTask(queue="a", task_id=task_id),
     "delete": lambda task_id: ops.DeleteTask(queue="a", task_id=task_id),
-    "update": lambda task_id: ops.UpdatePayload(queue="a", task_id=task_id, payload=b"three"),
+    "update": lambda task_id: ops.UpdateTask(queue="a", task_id=task_id, payload=b"three"),
+    "reschedule": lambda task_id: ops.UpdateTask(queue="a", task_id=task_id, process_in=MINUTE),
     "cancel": lambda task_id: ops.CancelTask(queue="a", task_id=task_id),
 }
 
@@ -225,7 +226,7 @@ class DirectedMachine(BrokerMachine):
         """The lock of a task follows its payload."""
         unique = ops.Unique(ttl=10 * MINUTE)
         self.enqueue(message("a", "renamed", b"one", unique), unique)
-        self.do(ops.UpdatePayload(queue="a", task_id="renamed", payload=b"two"))
+        self.do(ops.UpdateTask(queue="a", task_id="renamed", payload=b"two"))
         for payload in PROGRAM_PAYLOADS:
             self.enqueue(message("a", f"beside {payload!r}", payload, unique), unique)
 

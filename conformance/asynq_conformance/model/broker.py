@@ -78,7 +78,7 @@ MODEL_HANDLERS: dict[type[ops.Op[Any]], Callable[[System, Any, int], Any]] = {
     ops.ArchiveTask: manage.archive_task,
     ops.DeleteTask: manage.delete_task,
     ops.MoveTasks: manage.move_tasks,
-    ops.UpdatePayload: manage.update_payload,
+    ops.UpdateTask: manage.update_task,
     ops.CancelTask: manage.cancel_task,
     ops.DeleteQueue: manage.delete_queue,
     ops.GetHistory: inspect.get_history,

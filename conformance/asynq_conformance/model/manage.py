@@ -1,4 +1,4 @@
-"""RunTask, ArchiveTask, DeleteTask, MoveTasks, UpdatePayload, CancelTask, DeleteQueue."""
+"""RunTask, ArchiveTask, DeleteTask, MoveTasks, UpdateTask, CancelTask, DeleteQueue."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         DeleteTask,
         MoveTasks,
         RunTask,
-        UpdatePayload,
+        UpdateTask,
     )
     from asynq_conformance.model.records import ModelTask
     from asynq_conformance.model.state import System
@@ -87,23 +87,43 @@ def move_tasks(system: System, op: MoveTasks, now: int) -> int:
     return len(tasks)
 
 
-def update_payload(system: System, op: UpdatePayload, now: int) -> None:
-    """Replace the payload of the waiting task, and rename its lock accordingly."""
-    refused = (TaskState.ACTIVE, TaskState.COMPLETED)
-    task = _task(system, op.queue, op.task_id, "update", *refused)
+def update_task(system: System, op: UpdateTask, now: int) -> None:
+    """Change the payload of the waiting task with its lock, and when it is due."""
+    timed = op.process_at is not None or op.process_in is not None
+    allowed = {TaskState.SCHEDULED, TaskState.RETRY}
+    if not timed:
+        allowed |= {TaskState.PENDING, TaskState.ARCHIVED, TaskState.AGGREGATING}
+    task = _task(system, op.queue, op.task_id, "update", *(set(TaskState) - allowed))
+    if op.payload is not None:
+        _give_payload(system, task, op.payload, now)
+    if timed:
+        at = now + (op.process_in or 0) if op.process_at is None else op.process_at
+        _reschedule(system, task, whole_second(max(at, now)), now)
+
+
+def _reschedule(system: System, task: ModelTask, due: int, now: int) -> None:
+    lock = system.locks.get(task.message.unique_key)
+    if task.state is TaskState.RETRY:
+        locks.renew(system, task, due - now, now)
+    elif lock is not None and lock.owner == task.key:
+        lock.end, lock.renewed = lock.end + due - task.due, lock.renewed + due - task.due
+    task.due = due
+
+
+def _give_payload(system: System, task: ModelTask, payload: bytes, now: int) -> None:
     old, new = task.message.unique_key, ""
     if old:
-        new = unique_key(op.queue, task.message.type, op.payload)
+        new = unique_key(task.message.queue, task.message.type, payload)
     own = system.locks.get(old)
     if new != old and own is not None and own.owner == task.key:
         held = locks.is_held(system, old, now)
         # If it is undefined whether the lock is held, it is also undefined whether another task blocks it.
         other = locks.holder(system, new, now) if held or system.choices.held(new) else None
         if held is not False and other is not None:
-            raise DuplicateTaskError(op.queue, task.message.type, other.owner[1])
+            raise DuplicateTaskError(task.message.queue, task.message.type, other.owner[1])
         if held or (held is None and locks.is_held(system, new, now) is False):
             system.locks[new] = system.locks.pop(old)
-    task.message = replace(task.message, payload=op.payload, unique_key=new)
+    task.message = replace(task.message, payload=payload, unique_key=new)
 
 
 def cancel_task(system: System, op: CancelTask, now: int) -> bool:

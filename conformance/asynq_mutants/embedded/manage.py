@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asynq.protocol.ops import DeleteTask
+from msgspec.structs import replace
+
+from asynq.errors import DuplicateTaskError
+from asynq.protocol.ops import DeleteTask, UpdateTask
 from asynq.task_state import TaskState
+from asynq_conformance.lab import HOUR
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.store.task_store import Place, TaskStore
 
@@ -26,6 +30,50 @@ class KeepsTheOldLock(TaskStore):
 class RewritesNothing(TaskStore):
     def rewrite(self, task: TaskRow, message: TaskMessage) -> None:
         pass
+
+
+@caught_by("test_a_rescheduled_task_is_due_at_its_new_time_only", state=TaskState.SCHEDULED, delay=3 * HOUR)
+class ReschedulesNothing(TaskStore):
+    def reschedule(self, task: TaskRow, due: int, lock: str) -> None:
+        pass
+
+
+@caught_by("test_the_lock_of_a_scheduled_task_moves_with_its_due_time", until="done", delay=5 * HOUR)
+class LeavesTheLockBehind(TaskStore):
+    def reschedule(self, task: TaskRow, due: int, lock: str) -> None:
+        super().reschedule(task, due, "")
+
+
+@caught_by("test_a_new_payload_takes_the_moved_lock_along")
+class MovesTheLockOfTheOldPayload(TaskStore):
+    def reschedule(self, task: TaskRow, due: int, lock: str) -> None:
+        super().reschedule(task, due, task.unique_key)
+
+
+@caught_by("test_the_lock_of_a_retried_task_does_not_move")
+class MovesEveryLock(TaskStore):
+    def reschedule(self, task: TaskRow, due: int, lock: str) -> None:
+        super().reschedule(task._replace(state=TaskState.SCHEDULED), due, lock)
+
+
+@caught_by("test_a_task_without_a_due_time_cannot_be_rescheduled", state=TaskState.PENDING, payload=None)
+@instead_of(UpdateTask)
+def takes_any_state(correct: Any, store: TaskStore, op: UpdateTask, now: int) -> Any:
+    task = store.find(op.queue, op.task_id)
+    if task is not None and task.state == TaskState.PENDING and op.process_in is not None:
+        return store.move(task, store.due_place(TaskState.SCHEDULED, now + op.process_in))
+    return correct(store, op, now)
+
+
+@caught_by("test_a_refused_payload_leaves_the_due_time")
+@instead_of(UpdateTask)
+def reschedules_before_it_refuses(correct: Any, store: TaskStore, op: UpdateTask, now: int) -> Any:
+    correct(store, replace(op, payload=None), now)
+    try:
+        return correct(store, op, now)
+    except DuplicateTaskError as error:
+        # Returned and not raised: the new due time is not undone.
+        return error
 
 
 @caught_by("test_extending_the_lease_of_a_cancelled_run_reports_the_cancellation", queue=None, then="archive")

@@ -1,0 +1,44 @@
+-- Replace the message of a task if it is unchanged, and its due time. The lock that it owns is renamed, and moved
+-- with the due time.
+-- KEYS: hash pending group old_lock new_lock due
+-- ARGV: now id found msg state at in
+--   group, old_lock, new_lock: the hash again if the task has none. due: the scheduled or retried tasks. found: the
+--   message as it was read. at, in: the new due time, as Unix milliseconds or milliseconds from now; both empty to
+--   keep it.
+-- answers: {1} | {0} if the task has changed | {-1, holder of the new lock}
+-- @include arguments types time lock
+
+local hash, _, group, old_lock, new_lock, waiting = key(), key(), key(), key(), key(), key()
+local now, id, found, msg, state = microseconds(arg()), arg(), arg(), arg(), arg()
+local at, delay = tonumber(arg()), tonumber(arg())
+local task = try('HMGET', hash, 'msg', 'state', 'unique_until', 'unique_keep') or {}
+if task[1] ~= found or task[2] ~= state then return { 0 } end
+if state == 'aggregating' and not try('ZSCORE', group, id) then return { 0 } end
+
+local due, later
+if at or delay then
+  local before = try('ZSCORE', waiting, id)
+  if not before then return { 0 } end
+  due = seconds_up(math.max(at and at * 1000 or now + delay * 1000, now))
+  later = due - tonumber(before)
+end
+local holder = try('GET', old_lock)
+local owned = holder and (holder == id or holder == 'expiry:' .. id)
+if old_lock ~= new_lock then
+  local other = try('GET', new_lock)
+  if owned and other then return { -1, other } end
+end
+
+if due then redis.call('ZADD', waiting, whole(due), id) end
+if owned then
+  local left = redis.call('PTTL', old_lock)
+  if due and state == 'scheduled' then left = left + later * 1000 end
+  if old_lock ~= new_lock then redis.call('DEL', old_lock) end
+  redis.call('SET', new_lock, holder, 'PX', whole(math.max(left, 1)))
+end
+if due and state == 'retry' and task[4] and task[3] ~= 'start' then
+  renew(new_lock, id, task[3], task[4], due * 1000 - math.floor(now / 1000))
+end
+if old_lock ~= new_lock then redis.call('HSET', hash, 'unique_key', new_lock) end
+redis.call('HSET', hash, 'msg', msg)
+return { 1 }
