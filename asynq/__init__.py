@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from asynq.handlers.context import CancelReason, Context, current_context
     from asynq.handlers.limits import RateLimit, Semaphore
     from asynq.handlers.mux import ServeMux
+    from asynq.handlers.retry_delays import Backoff
     from asynq.handlers.task_functions import TaskFunction
     from asynq.info import QueueInfo as QueueInfo
     from asynq.info import TaskInfo as TaskInfo
@@ -80,6 +81,7 @@ __all__ = [
     "AsyncClient",
     "AsyncInspector",
     "AsynqError",
+    "Backoff",
     "Broker",
     "BrokerFullError",
     "BrokerRefusedError",
@@ -153,6 +155,7 @@ __all__ = [
 _MODULES = {
     "AsyncClient": "asynq.client.client",
     "AsyncInspector": "asynq.inspector.inspector",
+    "Backoff": "asynq.handlers.retry_delays",
     "Broker": "asynq.protocol.broker",
     "CancelReason": "asynq.handlers.context",
     "Capabilities": "asynq.protocol.broker",

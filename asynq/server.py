@@ -11,6 +11,7 @@ from asynq.errors import BrokerUnavailable, ServerStateError
 from asynq.handlers.adapters import adapt_handler
 from asynq.handlers.hooks import Callbacks
 from asynq.handlers.processes.main_module import importing
+from asynq.handlers.retry_delays import check_retry_delay
 from asynq.protocol.broker import require
 from asynq.protocol.ops import Ping
 from asynq.runtime import timeouts
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 
     from asynq.handlers.adapters import Handler, HandlerAdapter
     from asynq.handlers.hooks import HealthCheck, OnError, OnRun
-    from asynq.handlers.retry import IsFailure, RetryDelay
+    from asynq.handlers.retry import IsFailure
+    from asynq.handlers.retry_delays import RetryDelay
     from asynq.protocol.broker import Broker
     from asynq.scheduler.base_scheduler import BaseScheduler
     from asynq.worker.aggregation import Aggregate
@@ -71,9 +73,10 @@ class Server(Lifecycle):
         queue_limits: maximum number of concurrent runs per queue in this server.
         shared_queue_limits: maximum number of concurrent runs per queue in all servers together, servers in
             Go included. Each server applies its own setting: configure the same limits on all of them.
-        retry_delay: `retry_delay(retried, error, task)` returns the delay before a failed task runs again, as
-            a timedelta or in seconds; by default the delay of Go's asynq, which is also used if it raises or
-            returns an invalid value.
+        retry_delay: the delay before a failed task runs again, unless its handler declares one: a timedelta,
+            a Backoff, or a function `retry_delay(retried, error, task)` that returns a timedelta or seconds.
+            By default the delay of Go's asynq, which is also used if the function raises or returns an
+            invalid value.
         is_failure: `is_failure(error)` returns false for errors that count neither as a retry nor as
             failures; by default, and if it raises, every error is a failure.
         on_error: `on_error(error, task, ctx)` is called when a run or an aggregation fails, or a worker is
@@ -123,7 +126,7 @@ class Server(Lifecycle):
         strict_priority: bool = False,
         queue_limits: Mapping[str, int] | None = None,
         shared_queue_limits: Mapping[str, int] | None = None,
-        retry_delay: RetryDelay | None = None,
+        retry_delay: RetryDelay | timedelta | None = None,
         is_failure: IsFailure | None = None,
         on_error: OnError | None = None,
         on_start: OnRun | None = None,
@@ -143,7 +146,7 @@ class Server(Lifecycle):
         group_max_size: int | None = None,
     ) -> None:
         self._handler = None if handler is None else adapt_handler(handler)
-        check_callback("retry_delay", retry_delay, takes="(retried, error, task)", at_once=True)
+        check_retry_delay("retry_delay", retry_delay)
         check_callback("is_failure", is_failure, takes="(error)", at_once=True)
         check_callback("aggregator", aggregator, takes="(group, tasks)")
         preference = QueuePriority.of(queues, strict=strict_priority)

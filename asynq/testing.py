@@ -32,10 +32,11 @@ from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import timedelta
 
     from asynq.handlers.adapters import Handler, HandlerAdapter
     from asynq.handlers.outcome import Outcome
-    from asynq.handlers.retry import RetryDelay
+    from asynq.handlers.retry_delays import RetryDelay
     from asynq.handlers.runner import Report
     from asynq.info import TaskInfo
     from asynq.protocol.broker import Broker
@@ -68,7 +69,7 @@ async def arun_until_idle(
     *,
     queues: Sequence[str] | None = None,
     raise_errors: bool = True,
-    retry_delay: RetryDelay | None = None,
+    retry_delay: RetryDelay | timedelta | None = None,
     most: int = 1000,
 ) -> list[TaskRun]:
     """Run due tasks, one after the other, and the tasks that they enqueue, until none is due.
@@ -121,7 +122,7 @@ def run_until_idle(
     *,
     queues: Sequence[str] | None = None,
     raise_errors: bool = True,
-    retry_delay: RetryDelay | None = None,
+    retry_delay: RetryDelay | timedelta | None = None,
     most: int = 1000,
 ) -> list[TaskRun]:
     """`arun_until_idle` for sync tests. Async handlers run on an event loop of their own.
@@ -242,13 +243,16 @@ def _is_same_json(wanted: bytes, payload: bytes) -> bool:
 class _TaskRunner:
     """Fetches, runs and settles one task at a time, as a server does."""
 
-    def __init__(self, broker: Broker, step: HandlerAdapter, retry_delay: RetryDelay | None) -> None:
+    def __init__(
+        self, broker: Broker, step: HandlerAdapter, retry_delay: RetryDelay | timedelta | None
+    ) -> None:
         self.executors = Executors.of(1)
         self._broker = broker
         self._runner = Runner(step, broker=broker, executors=self.executors, on_reports=self._ended)
         self._outcome: asyncio.Future[Outcome] | None = None
         self._time = BrokerTime(broker.clock)
-        self._rules = RetryPolicy(rng=Random(0), delay=retry_delay)  # noqa: S311 - delays that repeat
+        rng = Random(0)  # noqa: S311 - delays that repeat
+        self._rules = RetryPolicy(rng=rng, delay=retry_delay, rules_of=step.failure_rules)
 
     async def next_due(self, queues: Sequence[str] | None) -> Delivery | None:
         """Dequeue the next task; None when no task is due."""

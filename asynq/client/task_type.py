@@ -58,16 +58,14 @@ class TaskDefinition:
         self,
         task_type: str,
         types: ResultTypes,
-        headers: Mapping[str, str] | None,
         options: Mapping[str, Any],
     ) -> None:
         check_name("type", task_type)
         for name in ("deadline", "process_at"):
             if name in options:
                 raise TypeError(f"{name} is an instant of one task, no option of a type: pass it to enqueue")
-        given = {**options, "headers": headers} if headers or options else {}
         self.type = task_type
-        self.options = options_of(type(self).__name__, given)
+        self.options = options_of(type(self).__name__, options)
         self.result_types = types
 
     def __repr__(self) -> str:
@@ -205,7 +203,7 @@ class TaskType(TaskDefinition, _OfTypes[P, R, G, A]):
     ) -> None:
         if payload is Task:
             raise TypeError("payload=Task: leave it out; a handler of a type without a payload gets the Task")
-        super().__init__(type, ResultTypes(result, progress), headers, options)
+        super().__init__(type, ResultTypes(result, progress), {"headers": headers, **options})
         self.payload = payload
         self._encode = None if payload is None else payload_encoder(payload)
         for declared in (result, progress):

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from asynq.client.payload import payload_decoder
 from asynq.client.task import Task
+from asynq.handlers.failure_rules import NO_RULES
 from asynq.handlers.processes.main_module import MainModule
 from asynq.handlers.processes.messages import HandlerCall
 from asynq.handlers.processes.pool import ProcessCall
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.handlers.context import Context
+    from asynq.handlers.failure_rules import FailureRules
 
 Handler: TypeAlias = "Callable[[Context, Any], Any]"
 """An async or sync function of (ctx, task), a partial of one, or an object whose `__call__` is one."""
@@ -39,6 +41,10 @@ class HandlerAdapter(ABC):
             HandlerNotFoundError: there is none.
         """
         return self
+
+    def failure_rules(self, task_type: str) -> FailureRules:  # noqa: ARG002 - for those that have some
+        """What is declared for failed runs of the tasks of this type. Called when one failed."""
+        return NO_RULES
 
     @abstractmethod
     async def __call__(self, ctx: Context, task: Task) -> Any:

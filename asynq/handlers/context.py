@@ -57,6 +57,10 @@ class RunControl(Protocol):
         """Where sync functions run."""
         ...
 
+    def shorten(self, timeout: int) -> None:
+        """Let the run end this many milliseconds after its start, if it does not end earlier."""
+        ...
+
     async def call_in_thread(self, function: Callable[[], T], kill: Callable[[], None] | None = None) -> T:
         """Call a function in a thread and wait for it, in the coroutine of the handler.
 

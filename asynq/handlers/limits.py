@@ -26,7 +26,7 @@ from asynq.runtime.logs import get_logger
 if TYPE_CHECKING:
     from asynq.client.task import Task
     from asynq.handlers.context import Context
-    from asynq.handlers.mux import Next
+    from asynq.handlers.middleware import Next
     from asynq.protocol.broker import Broker
 
 log = get_logger("asynq.limits")

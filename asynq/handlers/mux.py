@@ -2,53 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from attrs import frozen
 
-from asynq.checks import check_name
+from asynq.checks import check_name, check_one_of
 from asynq.client.task_type import TaskType
 from asynq.errors import HandlerNotFoundError
-from asynq.handlers.adapters import HandlerAdapter, adapt_handler, is_async
+from asynq.handlers.adapters import HandlerAdapter, adapt_handler
+from asynq.handlers.failure_rules import NO_RULES, FailureRules
+from asynq.handlers.handler_options import RunKeywords
+from asynq.handlers.limits import Semaphore
+from asynq.handlers.middleware import check_middleware, wrap, wrap_handler
 from asynq.handlers.task_functions import TaskFunction
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+    from datetime import timedelta
 
-    from asynq.client.options import TypeKeywords
     from asynq.client.task import Task
     from asynq.handlers.adapters import Executor, Handler
     from asynq.handlers.context import Context
+    from asynq.handlers.failure_rules import ErrorTypes
+    from asynq.handlers.handler_options import FunctionKeywords, HandlerDecorator, HandlerKeywords
+    from asynq.handlers.middleware import Middleware
+    from asynq.handlers.retry_delays import RetryDelay
     from asynq.handlers.task_functions import TaskDecorator
-
-    Next = Callable[[Context, Task], Awaitable[Any]]
-    Middleware = Callable[[Context, Task, Next], Awaitable[Any]]
-
-    M = TypeVar("M", bound=Middleware)
 
 P = TypeVar("P")
 R = TypeVar("R")
 G = TypeVar("G")
-
-
-class HandlerKeywords(TypedDict, total=False):
-    """The options of a handler as keyword arguments. `ServeMux.handle` describes them."""
-
-    executor: Executor | None
-    middlewares: Sequence[Middleware]
-
-
-class HandlerDecorator(Protocol[P, R]):
-    """What `ServeMux.handler` returns for a TaskType: its handler takes a `P` and returns an `R`."""
-
-    @overload
-    def __call__(
-        self, handler: Callable[[Context, P], Coroutine[Any, Any, R]], /
-    ) -> Callable[[Context, P], Coroutine[Any, Any, R]]: ...
-
-    @overload
-    def __call__(self, handler: Callable[[Context, P], R], /) -> Callable[[Context, P], R]: ...
-
+M = TypeVar("M", bound="Middleware")
 
 MAX_TYPES_KEPT = 1000
 """Maximum number of types whose handlers are kept. Task types come from clients and are not bounded."""
@@ -62,9 +46,18 @@ class ServeMux(HandlerAdapter):
     A pattern matches a type that equals it or starts with it; the longest match wins. A task without a match
     fails with HandlerNotFoundError. A mux may be the handler of another mux; the inner one sees the whole
     type.
+
+    Args:
+        unknown: what happens to a task without a match, in this mux or in one inside: "retry", the default,
+            because another server may have a handler for it, or "archive", at once.
+
+    Raises:
+        ValueError: `unknown` has another value.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, unknown: Literal["retry", "archive"] = "retry") -> None:
+        check_one_of("retry", "archive")("unknown", unknown)
+        self._unknown = unknown
         self._adapters: dict[str, HandlerAdapter] = {}
         self._longest = 0
         self._found: dict[str, HandlerAdapter] = {}
@@ -125,38 +118,14 @@ class ServeMux(HandlerAdapter):
         return register
 
     @overload
-    def task(
-        self,
-        task_type: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        executor: Executor | None = None,
-        middlewares: Sequence[Middleware] = (),
-        **options: Unpack[TypeKeywords],
-    ) -> TaskDecorator[bytes]: ...
+    def task(self, task_type: str, **options: Unpack[FunctionKeywords]) -> TaskDecorator[bytes]: ...
 
     @overload
     def task(
-        self,
-        task_type: str,
-        *,
-        progress: type[G],
-        headers: Mapping[str, str] | None = None,
-        executor: Executor | None = None,
-        middlewares: Sequence[Middleware] = (),
-        **options: Unpack[TypeKeywords],
+        self, task_type: str, *, progress: type[G], **options: Unpack[FunctionKeywords]
     ) -> TaskDecorator[G]: ...
 
-    def task(
-        self,
-        task_type: str,
-        *,
-        progress: Any = bytes,
-        headers: Mapping[str, str] | None = None,
-        executor: Executor | None = None,
-        middlewares: Sequence[Middleware] = (),
-        **options: Unpack[TypeKeywords],
-    ) -> Any:
+    def task(self, task_type: str, *, progress: Any = bytes, **options: Unpack[FunctionKeywords]) -> Any:
         """Decorate a function to be a task: its arguments are the payload, its return value is the result.
 
         The function becomes a TaskFunction: a call makes a task from checked arguments, and `fn` is the
@@ -166,10 +135,8 @@ class ServeMux(HandlerAdapter):
         Args:
             task_type: type of the task.
             progress: type of what the function writes with `Context.write_result`; by default bytes.
-            headers: key-value texts that are stored with each task.
-            executor: as for `handle`.
-            middlewares: as for `handle`.
-            **options: options of each task, as those of TaskType.
+            **options: options of each task, as those of TaskType, including `headers`; and options of the
+                handler, as those of `handle`. `timeout` is that of each task.
 
         Returns:
             A decorator that returns a TaskFunction.
@@ -181,12 +148,11 @@ class ServeMux(HandlerAdapter):
         """
         if not isinstance(task_type, str):
             raise TypeError('a task needs a type: write @mux.task("type")')
+        of_handler, of_tasks = split_options(options)
 
         def register(function: Any) -> TaskFunction:
-            made: TaskFunction = TaskFunction(
-                function, task_type, progress=progress, headers=headers, options=options
-            )
-            self.handle(task_type, made, executor=executor, middlewares=middlewares)
+            made: TaskFunction = TaskFunction(function, task_type, progress=progress, options=of_tasks)
+            self.handle(task_type, made, **of_handler)
             return made
 
         return register
@@ -199,6 +165,11 @@ class ServeMux(HandlerAdapter):
         payload: object = None,
         executor: Executor | None = None,
         middlewares: Sequence[Middleware] = (),
+        retry_delay: RetryDelay | timedelta | None = None,
+        retry_on: ErrorTypes | None = None,
+        archive_on: ErrorTypes | None = None,
+        timeout: timedelta | None = None,
+        concurrency: int | None = None,
     ) -> None:
         """Register a handler, which may be another mux, for the tasks of a pattern.
 
@@ -212,11 +183,21 @@ class ServeMux(HandlerAdapter):
             executor: where a sync function runs: "thread", the default, or "process". A process is killed
                 when the run must end. It imports the function, which must be at the top level of a module.
             middlewares: middlewares of this handler alone, inside those of the mux; the first is outermost.
+            retry_delay: delay before a failed task runs again: a timedelta, a Backoff, or a function of
+                (retried, error, task). By default that of the mux around it, or else of the server.
+            retry_on: errors, as `except` takes them, after which a task is retried. After other errors of the
+                handler it is archived at once. The library's own errors, such as TaskTimeoutError, are not
+                concerned.
+            archive_on: errors after which a task is archived at once. It takes precedence over `retry_on`.
+            timeout: maximum duration of a run. If the task has a timeout too, the shorter one applies.
+            concurrency: maximum number of runs at the same time, on all servers together, as a Semaphore of
+                the scope `handler:` and the pattern. A run that exceeds it waits in retry.
 
         Raises:
-            TypeError: the handler cannot handle tasks, or the payload type cannot be decoded.
-            ValueError: the pattern is blank or already has a handler, or an option does not apply to the
-                handler.
+            TypeError: the handler cannot handle tasks, the payload type cannot be decoded, or an option has
+                the wrong type.
+            ValueError: the pattern is blank or already has a handler, or an option is out of range or does
+                not apply to the handler.
         """
         if isinstance(pattern, TaskType):
             if payload is not None:
@@ -227,10 +208,11 @@ class ServeMux(HandlerAdapter):
             raise ValueError(f"pattern {pattern!r} already has a handler")
         if handler is self:
             raise ValueError(f"a mux cannot be its own handler (pattern {pattern!r})")
-        for middleware in middlewares:
-            _check_middleware(middleware)
+        rules = FailureRules(retry_delay=retry_delay, retry_on=retry_on, archive_on=archive_on)
+        if concurrency is not None:
+            middlewares = (Semaphore(f"handler:{pattern}", concurrency), *middlewares)
         adapter = adapt_handler(handler, payload=payload, executor=executor)
-        self._adapters[pattern] = _wrap(adapter, middlewares)
+        self._adapters[pattern] = wrap_handler(adapter, middlewares, timeout, rules)
         self._longest = max(self._longest, len(pattern))
         # Not cleared: another thread may be about to add what it found before.
         self._found = {}
@@ -251,9 +233,9 @@ class ServeMux(HandlerAdapter):
         Raises:
             TypeError: the middleware is not async.
         """
-        _check_middleware(middleware)
+        check_middleware(middleware)
         self._middlewares.append(middleware)
-        self._wrapped = _wrap(_Dispatcher(self), self._middlewares)
+        self._wrapped = wrap(_Dispatcher(self), self._middlewares)
         return middleware
 
     def resolve(self, task_type: str) -> HandlerAdapter:
@@ -266,6 +248,14 @@ class ServeMux(HandlerAdapter):
             HandlerNotFoundError: no pattern matches, and there are no middlewares to see this.
         """
         return self._wrapped or self.find(task_type).resolve(task_type)
+
+    def failure_rules(self, task_type: str) -> FailureRules:
+        """The rules of the handler for tasks of this type."""
+        try:
+            rules = self.find(task_type).failure_rules(task_type)
+        except HandlerNotFoundError:
+            rules = NO_RULES
+        return rules if self._unknown == "retry" else rules.archiving(HandlerNotFoundError)
 
     async def __call__(self, ctx: Context, task: Task) -> Any:
         """Handle a task: run the middlewares, then the handler that matches its type."""
@@ -306,21 +296,8 @@ class _Dispatcher(HandlerAdapter):
         return await self.mux.find(task.type)(ctx, task)
 
 
-@frozen
-class _Wrapped(HandlerAdapter):
-    middleware: Middleware
-    next: HandlerAdapter
-
-    async def __call__(self, ctx: Context, task: Task) -> Any:
-        return await self.middleware(ctx, task, self.next)
-
-
-def _wrap(adapter: HandlerAdapter, middlewares: Sequence[Middleware]) -> HandlerAdapter:
-    for middleware in reversed(middlewares):
-        adapter = _Wrapped(middleware, adapter)
-    return adapter
-
-
-def _check_middleware(middleware: object) -> None:
-    if not callable(middleware) or not is_async(middleware):
-        raise TypeError(f"a middleware must be an async function of (ctx, task, next), not {middleware!r}")
+def split_options(options: FunctionKeywords) -> tuple[RunKeywords, dict[str, Any]]:
+    """The options of the handler, and those of its tasks."""
+    given: dict[str, Any] = dict(options)
+    of_handler: Any = {name: given.pop(name) for name in RunKeywords.__annotations__ if name in given}
+    return of_handler, given

@@ -67,7 +67,8 @@ def decide(delivery: Delivery, outcome: Outcome, rules: RetryPolicy, now: int) -
     - Succeeded: completed if the task has a retention, else done.
     - Failed: the first rule that applies. Done if the error is or wraps a RevokeTask; archived if the task's
       deadline has passed; retried without counting as a failure if the error is or wraps a RateLimited;
-      archived if the error is or wraps a SkipRetry or no retry is left; else retried.
+      archived if the error is or wraps a SkipRetry, the handler declares it as final, or no retry is left;
+      else retried.
     - Cancelled: archived or retried, as requested. A retry counts as a failure.
     - Interrupted by shutdown: requeued at the head of its queue.
 
@@ -113,7 +114,8 @@ def _after_failure(delivery: Delivery, error: Exception, rules: RetryPolicy, now
     if limited and not too_late:
         wait = -(-min(limited.retry_in, MAX_RETRY_DELAY) // timedelta(milliseconds=1))
         return Retry(delivery=delivery, delay=wait, error=text, failure=False)
-    if too_late or message.retried >= message.max_retry or wraps(error, SkipRetry):
+    spent = message.retried >= message.max_retry
+    if too_late or spent or wraps(error, SkipRetry) or rules.archives(message, error):
         return Archive(delivery=delivery, error=text)
     delay = rules.delay_of(message, error)
     return Retry(delivery=delivery, delay=delay, error=text, failure=rules.counts_as_failure(message, error))

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from asynq.client.task import Task
+from asynq.handlers.failure_rules import NO_RULES
 from asynq.runtime.forks import ExitForkedChild
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
     from random import Random
 
+    from asynq.handlers.failure_rules import FailureRules
+    from asynq.handlers.retry_delays import RetryDelay
     from asynq.protocol.message import TaskMessage
 
 log = get_logger("asynq.retry")
@@ -24,12 +27,6 @@ MAX_RETRY_DELAY = timedelta(days=100 * 365)
 """Longer delays are cut to this one."""
 _MAX_RETRY_SECONDS = MAX_RETRY_DELAY // timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
-
-RetryDelay = Callable[[int, Exception, Task], timedelta | float]
-"""Called with the number of retries so far, the error and the task.
-
-Returns the delay as a timedelta or in seconds.
-"""
 
 IsFailure = Callable[[Exception], bool]
 """False: the next retry of the task is not counted, and neither is the failure.
@@ -47,21 +44,40 @@ def default_retry_delay(retried: int, rng: Random) -> timedelta:
     return timedelta(seconds=min(seconds, _MAX_RETRY_SECONDS))
 
 
+def no_rules(task_type: str) -> FailureRules:  # noqa: ARG001 - of any type
+    """No handler declares any rules."""
+    return NO_RULES
+
+
 @frozen(kw_only=True)
 class RetryPolicy:
-    """The user's callbacks. The default applies when a callback raises or returns an invalid value."""
+    """The user's callbacks, and what the handlers declare.
+
+    The default applies when a callback raises or returns an invalid value.
+    """
 
     rng: Random
-    delay: RetryDelay | None = None
+    delay: RetryDelay | timedelta | None = None
+    """For handlers that declare no delay of their own."""
     is_failure: IsFailure | None = None
+    rules_of: Callable[[str], FailureRules] = no_rules
+    """The rules of the handler of a task type."""
+
+    def archives(self, message: TaskMessage, error: Exception) -> bool:
+        """True if the handler of the task declares that such an error is final."""
+        return self.rules_of(message.type).archives(error)
 
     def delay_of(self, message: TaskMessage, error: Exception) -> int:
         """Milliseconds until the task may run again."""
-        if self.delay is not None:
+        own = self.rules_of(message.type).retry_delay
+        delay = self.delay if own is None else own
+        if delay is not None:
             try:
+                if isinstance(delay, timedelta):
+                    return _milliseconds(delay)
                 with ExitForkedChild():
-                    delay = self.delay(message.retried, error, Task.from_message(message))
-                return _milliseconds(delay)
+                    answer = delay(message.retried, error, Task.from_message(message))
+                return _milliseconds(answer)
             except BaseException:
                 log.exception("retry_delay failed for task %r; the default delay is used", message.id)
         return _milliseconds(default_retry_delay(message.retried, self.rng))

@@ -165,9 +165,17 @@ class Run:
     def expire(self) -> None:
         """Cancel the handler because the time of the run is over, or go on with a cancellation."""
         if self.stop is None:
-            self._request_stop(Failed(time_limit_error(self.delivery.message, self.limit)))
+            self._request_stop(Failed(time_limit_error(self.delivery.message, self.begin, self.limit)))
         else:
             self._cancel_or_abandon()
+
+    def shorten(self, timeout: int) -> None:
+        """See RunControl."""
+        less = self.limit - self.begin - timeout
+        if less > 0:
+            self.limit -= less
+            if self.stop is None:
+                self._shared.deadlines.set(self, self.due - less / 1000)
 
     def release(self) -> None:
         """Drop the context, which refers to this run in turn. For the end of everything."""

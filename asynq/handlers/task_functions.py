@@ -61,12 +61,11 @@ class TaskFunction(TaskDefinition, _OfFunctions[F_co, A, R, G]):
         task_type: str,
         *,
         progress: Any,
-        headers: Mapping[str, str] | None,
         options: Mapping[str, Any],
     ) -> None:
         self._arguments = Arguments.of(function)
         result_decoder(progress, "progress")
-        super().__init__(task_type, ResultTypes(self._arguments.result, progress), headers, options)
+        super().__init__(task_type, ResultTypes(self._arguments.result, progress), options)
         self.fn = function
         update_wrapper(self, function)
         self.__signature__ = self._arguments.signature

@@ -25,9 +25,8 @@ def time_limit(message: TaskMessage, now: int) -> int:
     return min(limit, deadline) if deadline else limit
 
 
-def time_limit_error(message: TaskMessage, limit: int) -> TaskTimeoutError:
+def time_limit_error(message: TaskMessage, begin: int, limit: int) -> TaskTimeoutError:
     """The error with which a run ends that has reached its limit. If it is the deadline, it is permanent."""
     if message.deadline and limit == message.deadline * 1000:
         return TaskDeadlineError(f"the task's deadline {instant_of(limit).isoformat()} has passed")
-    seconds = message.timeout or _DEFAULT_TIMEOUT_SECONDS
-    return TaskTimeoutError(f"the task ran longer than its timeout of {seconds} s")
+    return TaskTimeoutError(f"the task ran longer than its timeout of {(limit - begin) / 1000:.15g} s")

@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from asynq.handlers.retry import RetryPolicy
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
     from random import Random
 
+    from asynq.handlers.adapters import HandlerAdapter
     from asynq.handlers.hooks import Callbacks
-    from asynq.handlers.retry import IsFailure, RetryDelay, RetryPolicy
+    from asynq.handlers.retry import IsFailure
+    from asynq.handlers.retry_delays import RetryDelay
     from asynq.worker.aggregation import AggregationSettings
     from asynq.worker.queue_limits import QueueLimits
     from asynq.worker.queue_selection import QueuePriority
@@ -24,7 +29,7 @@ class WorkerSettings:
     concurrency: int
     preference: QueuePriority
     limits: QueueLimits
-    retry_delay: RetryDelay | None
+    retry_delay: RetryDelay | timedelta | None
     is_failure: IsFailure | None
     callbacks: Callbacks
     health_check_interval: int
@@ -34,6 +39,12 @@ class WorkerSettings:
     """None: a blocked event loop is not logged."""
     grouping: AggregationSettings | None
     """None: no groups are aggregated."""
+
+    def retry_policy(self, rng: Random, handler: HandlerAdapter) -> RetryPolicy:
+        """What follows from failed runs of this handler."""
+        return RetryPolicy(
+            rng=rng, delay=self.retry_delay, is_failure=self.is_failure, rules_of=handler.failure_rules
+        )
 
 
 @frozen(kw_only=True)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from asynq.handlers.executors import Executors
 from asynq.handlers.hooks import Hooks
-from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.broker import Wake
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import ClearServer, ListGroups, ReclaimAggregations, RepairGroups, WriteServer
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from asynq.handlers.adapters import HandlerAdapter
+    from asynq.handlers.retry import RetryPolicy
     from asynq.handlers.run import Run
     from asynq.protocol.broker import Broker
     from asynq.worker.aggregation import AggregationSettings
@@ -57,7 +57,7 @@ class Worker:
 
     def __init__(self, broker: Broker, step: HandlerAdapter, settings: WorkerSettings, rng: Random) -> None:
         queues = settings.preference.names
-        rules = RetryPolicy(rng=rng, delay=settings.retry_delay, is_failure=settings.is_failure)
+        rules = settings.retry_policy(rng, step)
         self._settings = settings
         self._executors = Executors.of(settings.concurrency)
         self._hooks = Hooks(settings.callbacks)

@@ -6,12 +6,14 @@ A line with `# type: ignore[...]` must be refused: both checkers report an ignor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import assert_type
 
 import asynq
 from tests.typed.task_types import Invoice, Step, Welcome, bill, tidy, welcome
 
 mux = asynq.ServeMux()
+SECOND = timedelta(seconds=1)
 client = asynq.Client("memory://typed")
 
 
@@ -56,6 +58,23 @@ def move(user_id: int, *, to: Address) -> None: ...
 def count() -> int:
     return 1
 
+
+@mux.handler(
+    "t", retry_delay=asynq.Backoff(SECOND), retry_on=(OSError, KeyError), timeout=SECOND, concurrency=5
+)
+async def with_options(ctx: asynq.Context, task: asynq.Task) -> None: ...
+
+
+@mux.task(
+    "t", retry_delay=lambda retried, error, task: SECOND * retried, archive_on=ValueError, timeout=SECOND
+)
+def with_rules(number: int) -> None: ...
+
+
+mux.handle("a:", asynq.ServeMux(unknown="archive"), retry_delay=SECOND, timeout=SECOND)
+asynq.ServeMux(unknown="drop")  # type: ignore[arg-type]
+asynq.Server("memory://typed", retry_delay=asynq.Backoff(SECOND, jitter=0.5))
+mux.handler("t", retry_on=ValueError())  # type: ignore[call-overload]
 
 assert_type(greet(user_id=42), asynq.Task[Invoice, bytes])
 assert_type(greet(42, "de"), asynq.Task[Invoice, bytes])

@@ -20,7 +20,7 @@ from tests.unit.handler_runs import delivery, started
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.handlers.mux import Next
+    from asynq.handlers.middleware import Next
     from tests.unit.handler_runs import Runs
 
 
