@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from random import Random
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from asynq.checks import check_callback
 from asynq.errors import BrokerUnavailable, ServerStateError
 from asynq.handlers.adapters import adapt_handler
 from asynq.handlers.hooks import Callbacks
 from asynq.handlers.processes.main_module import importing
+from asynq.handlers.resources import Resources
 from asynq.handlers.retry_delays import check_retry_delay
 from asynq.protocol.broker import require
 from asynq.protocol.ops import Ping
@@ -21,6 +22,8 @@ from asynq.runtime.lifecycle import Lifecycle
 from asynq.runtime.logs import get_logger
 from asynq.scheduler.group import SchedulerGroup
 from asynq.worker.aggregation import AGGREGATING, AggregationSettings
+from asynq.worker.companions import Companions
+from asynq.worker.lifespan import Lifespan, check_lifespan
 from asynq.worker.options import (
     Overrides,
     concurrency_of,
@@ -36,6 +39,7 @@ from asynq.worker.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from asynq.handlers.adapters import Handler, HandlerAdapter
     from asynq.handlers.hooks import HealthCheck, OnError, OnRun
@@ -46,6 +50,9 @@ if TYPE_CHECKING:
     from asynq.worker.aggregation import Aggregate
 
 log = get_logger("asynq.server")
+
+ServerLifespan: TypeAlias = "Callable[[Server], AbstractAsyncContextManager[Any]]"
+"""Returns the context manager that surrounds the work of the server."""
 
 FIRST_PING_TIMEOUT = 2.0
 """Seconds `start` waits for the first reply of the broker. After that, it is retried in the background."""
@@ -98,6 +105,10 @@ class Server(Lifecycle):
         aggregator: `aggregator(group, tasks)` returns the task that replaces the tasks of a group in their
             queue. It may be async; a sync aggregator runs in a thread. If it raises, the tasks return to
             their group and `on_error` is called. None: this server does not aggregate.
+        lifespan: `lifespan(server)` returns an async context manager, usually from a function decorated with
+            @contextlib.asynccontextmanager. It is entered before the first task is taken, and left after the
+            last handler has ended. Handlers get the value that it yields as `ctx.state`. An error on entry is
+            raised by `start`, one on exit when the server is closed.
         scheduler: a Scheduler or PeriodicTaskManager, or several, that starts and ends with the server. Any
             number of servers may have the same one: each tick is enqueued once. It has a broker of its own.
         group_grace_period: aggregate a group when no task was added for this time, at least one second.
@@ -139,6 +150,7 @@ class Server(Lifecycle):
         shutdown_timeout: timedelta = timedelta(seconds=8),
         lease: timedelta = timedelta(seconds=30),
         stall_warning: timedelta | None = timedelta(seconds=1),
+        lifespan: ServerLifespan | None = None,
         scheduler: BaseScheduler | Sequence[BaseScheduler] | None = None,
         aggregator: Aggregate | None = None,
         group_grace_period: timedelta = timedelta(minutes=1),
@@ -171,7 +183,7 @@ class Server(Lifecycle):
             stall_warning=stall_warning_of(stall_warning),
             grouping=AggregationSettings.of(aggregator, group_grace_period, group_max_delay, group_max_size),
         )
-        self._schedulers = SchedulerGroup.of(scheduler)
+        self._companions = Companions(self._lifespan(lifespan), SchedulerGroup.of(scheduler))
         super().__init__(broker, log)
         self._check_broker()
         self._worker: Worker | None = None
@@ -194,7 +206,7 @@ class Server(Lifecycle):
             raise ServerStateError(self._state, "override the options of")
         settings = overridden(self._settings, options)
         if broker is not None:
-            if self._schedulers:
+            if self._companions.schedulers:
                 raise ValueError(
                     "broker: the server's scheduler has a broker of its own: set it in the program"
                 )
@@ -256,10 +268,10 @@ class Server(Lifecycle):
         step = self._adapted(handler)
         outage = await self._first_ping()
         self._check_new()
-        await self._start_companions()
+        resources = Resources(self._broker, await self._start_companions())
         self._state = "active"
-        self._worker = Worker(self._broker, step, self._settings, Random())  # noqa: S311 - jitter and draws
-        self._start_main(self._work(self._worker, outage or Outage(log, reached=True)))
+        self._worker = Worker(resources, step, self._settings, Random())  # noqa: S311 - jitter and draws
+        self._start_main(self._work(self._worker, resources, outage or Outage(log, reached=True)))
         queues = ", ".join(self._settings.preference.names)
         log.info("%s queues %s on %r", "waiting to serve" if outage else "serving", queues, self._broker)
         if self._stop_on_start:
@@ -310,6 +322,12 @@ class Server(Lifecycle):
 
     # --- lifecycle ----------------------------------------------------------------------------------
 
+    def _lifespan(self, lifespan: ServerLifespan | None) -> Lifespan | None:
+        if lifespan is None:
+            return None
+        check_lifespan(lifespan)
+        return Lifespan(lambda: lifespan(self), on_crash=self._begin_shutdown)
+
     def _check_broker(self) -> None:
         if self._settings.grouping is not None:
             require(self._broker, *AGGREGATING)
@@ -331,8 +349,7 @@ class Server(Lifecycle):
         if self._worker and self._state != "closed":
             self._state = "stopped"
             self._worker.shut_down()
-            if self._schedulers:
-                self._schedulers.begin_shutdown()
+            self._companions.begin_shutdown()
 
     async def _first_ping(self) -> Outage | None:
         """Ping the broker. Returns the outage that was logged if it does not answer."""
@@ -347,33 +364,31 @@ class Server(Lifecycle):
             return Outage(log, logged=True)
         return None
 
-    async def _start_companions(self) -> None:
-        """Start what runs beside the worker. After an error, the server is closed."""
+    async def _start_companions(self) -> Any:
+        """Start what runs beside the worker. Returns the lifespan's state. After an error this is closed."""
         try:
-            if self._schedulers:
-                await self._schedulers.start()
+            state = await self._companions.start()
             self._check_new()
         except BaseException:
-            await self._end_companions()
-            await self.shutdown()
+            try:
+                await self._companions.end()
+            finally:
+                await self.shutdown()
             raise
+        return state
 
-    async def _end_companions(self) -> None:
-        if self._schedulers:
-            await self._schedulers.shutdown()
-
-    async def _work(self, worker: Worker, outage: Outage) -> None:
+    async def _work(self, worker: Worker, resources: Resources, outage: Outage) -> None:
         shared_outage.set(outage)
         try:
             await worker.run()
+            await resources.aclose()
         finally:
-            await self._end_companions()
+            await self._companions.end()
 
     def _force_shutdown(self) -> None:
         if self._worker:
             self._worker.force_shutdown()
-        if self._schedulers:
-            self._schedulers.force_shutdown()
+        self._companions.force_shutdown()
 
     @property
     def _on_sigtstp(self) -> Callable[[], None]:

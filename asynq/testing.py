@@ -21,6 +21,7 @@ from asynq.handlers.adapters import adapt_handler
 from asynq.handlers.executors import Executors
 from asynq.handlers.hooks import error_of
 from asynq.handlers.outcome import Interrupted, Succeeded, decide, wraps
+from asynq.handlers.resources import Resources
 from asynq.handlers.retry import RetryPolicy
 from asynq.handlers.runner import Runner
 from asynq.inspector.inspector import Inspector
@@ -70,6 +71,7 @@ async def arun_until_idle(
     queues: Sequence[str] | None = None,
     raise_errors: bool = True,
     retry_delay: RetryDelay | timedelta | None = None,
+    state: object = None,
     most: int = 1000,
 ) -> list[TaskRun]:
     """Run due tasks, one after the other, and the tasks that they enqueue, until none is due.
@@ -85,6 +87,7 @@ async def arun_until_idle(
         raise_errors: raise the error of a handler, except a RevokeTask, once its task is settled. False: only
             record it in the run.
         retry_delay: as for a server.
+        state: what handlers get as `ctx.state`, in place of what a server's lifespan yields.
         most: the number of runs after which RuntimeError is raised, because the tasks keep enqueuing tasks.
 
     Returns:
@@ -94,7 +97,7 @@ async def arun_until_idle(
         RuntimeError: tasks are still due after `most` runs.
     """
     broker, owned = resolve(broker)
-    runner = _TaskRunner(broker, adapt_handler(handler), retry_delay)
+    runner = _TaskRunner(Resources(broker, state), adapt_handler(handler), retry_delay)
     runs: list[TaskRun] = []
     try:
         while (delivery := await runner.next_due(queues)) is not None:
@@ -110,7 +113,7 @@ async def arun_until_idle(
                     # This frame is part of the traceback and must not keep the error and its locals alive.
                     del error, outcome, runs
     finally:
-        runner.executors.close()
+        await runner.aclose()
         if owned:
             await broker.aclose()
     return runs
@@ -123,6 +126,7 @@ def run_until_idle(
     queues: Sequence[str] | None = None,
     raise_errors: bool = True,
     retry_delay: RetryDelay | timedelta | None = None,
+    state: object = None,
     most: int = 1000,
 ) -> list[TaskRun]:
     """`arun_until_idle` for sync tests. Async handlers run on an event loop of their own.
@@ -134,6 +138,7 @@ def run_until_idle(
         raise_errors: raise the error of a handler, except a RevokeTask, once its task is settled. False: only
             record it in the run.
         retry_delay: as for a server.
+        state: what handlers get as `ctx.state`, in place of what a server's lifespan yields.
         most: the number of runs after which RuntimeError is raised, because the tasks keep enqueuing tasks.
 
     Returns:
@@ -147,7 +152,13 @@ def run_until_idle(
     try:
         return portal.run(
             lambda: arun_until_idle(
-                broker, handler, queues=queues, raise_errors=raise_errors, retry_delay=retry_delay, most=most
+                broker,
+                handler,
+                queues=queues,
+                raise_errors=raise_errors,
+                retry_delay=retry_delay,
+                state=state,
+                most=most,
             )
         )
     finally:
@@ -244,15 +255,23 @@ class _TaskRunner:
     """Fetches, runs and settles one task at a time, as a server does."""
 
     def __init__(
-        self, broker: Broker, step: HandlerAdapter, retry_delay: RetryDelay | timedelta | None
+        self, resources: Resources, step: HandlerAdapter, retry_delay: RetryDelay | timedelta | None
     ) -> None:
         self.executors = Executors.of(1)
-        self._broker = broker
-        self._runner = Runner(step, broker=broker, executors=self.executors, on_reports=self._ended)
+        self._broker = broker = resources.broker
+        self._resources = resources
+        self._runner = Runner(
+            step, broker=broker, executors=self.executors, resources=resources, on_reports=self._ended
+        )
         self._outcome: asyncio.Future[Outcome] | None = None
         self._time = BrokerTime(broker.clock)
         rng = Random(0)  # noqa: S311 - delays that repeat
         self._rules = RetryPolicy(rng=rng, delay=retry_delay, rules_of=step.failure_rules)
+
+    async def aclose(self) -> None:
+        """Free the threads and clients of the handlers."""
+        self.executors.close()
+        await self._resources.aclose()
 
     async def next_due(self, queues: Sequence[str] | None) -> Delivery | None:
         """Dequeue the next task; None when no task is due."""

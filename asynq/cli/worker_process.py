@@ -18,7 +18,7 @@ from asynq.errors import AsynqError, BrokerRefusedError, BrokerURLError
 from asynq.protocol.connect import connect
 from asynq.runtime.garbage import tune_collector
 from asynq.runtime.logs import configure, get_logger
-from asynq.runtime.safe_text import shown
+from asynq.runtime.safe_text import shown, shown_traceback
 from asynq.runtime.stop_signals import block_signals
 from asynq.server import Server
 from asynq.supervisor.command import (
@@ -163,7 +163,13 @@ def _serve(
         server.run()
     except AsynqError as error:
         typer.echo(f"Error: {shown(error)}", err=True)
-        return USAGE_ERROR if isinstance(error, BrokerRefusedError) else 1
+        return USAGE_ERROR if isinstance(error, BrokerRefusedError) or not server.started else 1
+    except BaseException as error:
+        if server.started or isinstance(error, KeyboardInterrupt):
+            raise
+        typer.echo(shown_traceback(error), err=True)
+        typer.echo(f"Error: the server could not start: {shown(error)}", err=True)
+        return USAGE_ERROR
     return 0
 
 

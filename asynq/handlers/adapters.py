@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from asynq.handlers.context import Context
     from asynq.handlers.failure_rules import FailureRules
 
-Handler: TypeAlias = "Callable[[Context, Any], Any]"
+Handler: TypeAlias = "Callable[[Context[Any], Any], Any]"
 """An async or sync function of (ctx, task), a partial of one, or an object whose `__call__` is one."""
 
 Executor: TypeAlias = Literal["thread", "process"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from asynq.client.payload import encode_payload
 from asynq.errors import TaskCancelledError, TaskDeadlineError, TaskTimeoutError
@@ -15,9 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    from asynq.client.client import AsyncClient, Client
     from asynq.handlers.executors import Executors
+    from asynq.handlers.resources import Resources
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Delivery
+
+    S_co = TypeVarWithDefault("S_co", covariant=True, default=object)
+else:
+    S_co = TypeVar("S_co", covariant=True)
 
 T = TypeVar("T")
 
@@ -57,6 +65,11 @@ class RunControl(Protocol):
         """Where sync functions run."""
         ...
 
+    @property
+    def resources(self) -> Resources:
+        """What the server offers its handlers."""
+        ...
+
     def shorten(self, timeout: int) -> None:
         """Let the run end this many milliseconds after its start, if it does not end earlier."""
         ...
@@ -75,14 +88,38 @@ class RunControl(Protocol):
         ...
 
 
-class Context:
-    """One run of one task, for its handler and the middlewares around it. Usable from any thread."""
+class Context(Generic[S_co]):
+    """One run of one task, for its handler and the middlewares around it. Usable from any thread.
+
+    `Context[State]` is the context of a handler for servers whose lifespan yields a State. Nothing checks at
+    run time that it does.
+    """
 
     def __init__(self, control: RunControl) -> None:
         self.control = control
         """The run itself, not for handlers."""
-        self.state: dict[str, Any] = {}
+        self.values: dict[str, Any] = {}
         """Values that middlewares pass to one another and to the handler; new for each run."""
+
+    @property
+    def state(self) -> S_co:
+        """What the lifespan of the server yielded, the same object for all runs; None without a lifespan.
+
+        Raises:
+            RuntimeError: the handler runs in a process of its own, which has no lifespan.
+        """
+        state: S_co = self.control.resources.state
+        return state
+
+    @property
+    def client(self) -> AsyncClient:
+        """A client of the broker that the task came from, for async handlers. It need not be closed."""
+        return self.control.resources.client
+
+    @property
+    def client_sync(self) -> Client:
+        """The same for sync handlers, which run in a thread or process. It need not be closed."""
+        return self.control.resources.client_sync
 
     @property
     def task_id(self) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 R = TypeVar("R")
+S = TypeVar("S")
 
 
 class RunKeywords(TypedDict, total=False):
@@ -48,8 +49,8 @@ class HandlerDecorator(Protocol[P, R]):
 
     @overload
     def __call__(
-        self, handler: Callable[[Context, P], Coroutine[Any, Any, R]], /
-    ) -> Callable[[Context, P], Coroutine[Any, Any, R]]: ...
+        self, handler: Callable[[Context[S], P], Coroutine[Any, Any, R]], /
+    ) -> Callable[[Context[S], P], Coroutine[Any, Any, R]]: ...
 
     @overload
-    def __call__(self, handler: Callable[[Context, P], R], /) -> Callable[[Context, P], R]: ...
+    def __call__(self, handler: Callable[[Context[S], P], R], /) -> Callable[[Context[S], P], R]: ...

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import fields, frozen
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.server")
 
-OnRun = Callable[[Task, Context], Awaitable[None] | None]
+OnRun = Callable[[Task, Context[Any]], Awaitable[None] | None]
 """Called with the task and the context of the run."""
-OnError = Callable[[Exception, Task, Context | None], Awaitable[None] | None]
+OnError = Callable[[Exception, Task, Context[Any] | None], Awaitable[None] | None]
 """Called with the error, the task and the context of the run; None when the worker of the run was lost."""
 HealthCheck = Callable[[AsynqError | None], Awaitable[None] | None]
 """Called with the broker's error; None when the broker answered."""

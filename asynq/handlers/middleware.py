@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Next: TypeAlias = Callable[[Context, Task], Awaitable[Any]]
 """The rest of a run, as a middleware calls it: the middlewares inside and the handler. Returns the result."""
-Middleware: TypeAlias = Callable[[Context, Task, Next], Awaitable[Any]]
+Middleware: TypeAlias = Callable[[Context[Any], Task, Next], Awaitable[Any]]
 """An async function of (ctx, task, next)."""
 
 _MILLISECOND = timedelta(milliseconds=1)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 P = TypeVar("P")
 R = TypeVar("R")
 G = TypeVar("G")
+S = TypeVar("S")
 M = TypeVar("M", bound="Middleware")
 
 MAX_TYPES_KEPT = 1000
@@ -69,17 +70,17 @@ class ServeMux(HandlerAdapter):
     @overload
     def handler(
         self, pattern: str, *, payload: None = None, **options: Unpack[HandlerKeywords]
-    ) -> Callable[[Callable[[Context, Task], R]], Callable[[Context, Task], R]]: ...
+    ) -> Callable[[Callable[[Context[S], Task], R]], Callable[[Context[S], Task], R]]: ...
 
     @overload
     def handler(
         self, pattern: str, *, payload: type[P], **options: Unpack[HandlerKeywords]
-    ) -> Callable[[Callable[[Context, P], R]], Callable[[Context, P], R]]: ...
+    ) -> Callable[[Callable[[Context[S], P], R]], Callable[[Context[S], P], R]]: ...
 
     @overload
     def handler(
         self, pattern: str, *, payload: object, **options: Unpack[HandlerKeywords]
-    ) -> Callable[[Callable[[Context, Any], R]], Callable[[Context, Any], R]]: ...
+    ) -> Callable[[Callable[[Context[S], Any], R]], Callable[[Context[S], Any], R]]: ...
 
     @overload
     def handler(

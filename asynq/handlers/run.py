@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from asynq.handlers.context import StopOutcome
     from asynq.handlers.executors import Executors
     from asynq.handlers.outcome import Outcome
+    from asynq.handlers.resources import Resources
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Delivery
     from asynq.runtime.deadlines import Deadlines
@@ -53,6 +54,7 @@ class RunEnvironment:
     handler: HandlerAdapter
     broker: Broker
     executors: Executors
+    resources: Resources
     grace: float
     """Seconds that a cancelled handler has to end."""
     loop: asyncio.AbstractEventLoop
@@ -117,6 +119,11 @@ class Run:
     def executors(self) -> Executors:
         """Where sync functions run."""
         return self._shared.executors
+
+    @property
+    def resources(self) -> Resources:
+        """What the server offers its handlers."""
+        return self._shared.resources
 
     @property
     def started_at(self) -> datetime:

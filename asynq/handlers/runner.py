@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from asynq.handlers.adapters import adapt_handler
 from asynq.handlers.outcome import Interrupted
+from asynq.handlers.resources import Resources
 from asynq.handlers.run import Run, RunEnvironment
 from asynq.runtime.deadlines import Deadlines
 
@@ -36,6 +37,7 @@ class Runner:
         broker: the broker that the tasks came from.
         executors: where sync functions run.
         on_reports: called with all reports of an iteration of the event loop, in the next one.
+        resources: what the contexts of the runs offer; by default clients of the broker and no state.
         grace: seconds that a cancelled handler has to end.
     """
 
@@ -46,6 +48,7 @@ class Runner:
         broker: Broker,
         executors: Executors,
         on_reports: Callable[[Sequence[Report]], None],
+        resources: Resources | None = None,
         grace: float = CANCEL_GRACE,
     ) -> None:
         self.running: set[Run] = set()
@@ -55,6 +58,7 @@ class Runner:
             handler=adapt_handler(handler),
             broker=broker,
             executors=executors,
+            resources=resources or Resources(broker),
             grace=grace,
             loop=self._loop,
             deadlines=Deadlines(self.running),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     # Of the decorator alone.
     A2 = ParamSpec("A2")
     R2 = TypeVar("R2")
+    S2 = TypeVar("S2")
 
     class _OfFunctions(Generic[F_co, A, R, G]):
         """A function with these types."""
@@ -93,13 +94,13 @@ class TaskDecorator(Protocol[G2]):
 
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, function: Callable[Concatenate[Context, A2], Coroutine[Any, Any, R2]], /
-    ) -> TaskFunction[Callable[Concatenate[Context, A2], Coroutine[Any, Any, R2]], A2, R2, G2]: ...
+        self, function: Callable[Concatenate[Context[S2], A2], Coroutine[Any, Any, R2]], /
+    ) -> TaskFunction[Callable[Concatenate[Context[S2], A2], Coroutine[Any, Any, R2]], A2, R2, G2]: ...
 
     @overload
     def __call__(
-        self, function: Callable[Concatenate[Context, A2], R2], /
-    ) -> TaskFunction[Callable[Concatenate[Context, A2], R2], A2, R2, G2]: ...
+        self, function: Callable[Concatenate[Context[S2], A2], R2], /
+    ) -> TaskFunction[Callable[Concatenate[Context[S2], A2], R2], A2, R2, G2]: ...
 
     @overload
     def __call__(

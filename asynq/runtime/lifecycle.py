@@ -40,6 +40,11 @@ class Lifecycle:
         return self._state
 
     @property
+    def started(self) -> bool:
+        """Whether it has started. It stays true after the end."""
+        return self._main is not None
+
+    @property
     def broker(self) -> Broker:
         """The broker, for other objects that use the same one."""
         return self._broker

@@ -26,8 +26,6 @@ from asynq.worker.settler import SETTLE_TIMEOUT, Ending, Settler
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from asynq.handlers.adapters import HandlerAdapter
-    from asynq.handlers.executors import Executors
     from asynq.handlers.hooks import Hooks
     from asynq.handlers.outcome import Outcome, Settlement
     from asynq.handlers.run import Run
@@ -70,17 +68,16 @@ class Processor:
     def __init__(
         self,
         broker: Broker,
-        step: HandlerAdapter,
         settings: ProcessorSettings,
         *,
+        runner: Callable[..., Runner],
         keeper: LeaseKeeper,
-        executors: Executors,
         hooks: Hooks,
         time: BrokerTime,
         token: Callable[[], str] = lambda: secrets.token_hex(12),
     ) -> None:
         self._calls = AwaitedCalls(broker)
-        self._runner = Runner(step, broker=broker, executors=executors, on_reports=self._runs_ended)
+        self._runner = runner(on_reports=self._runs_ended)
         self._settings = settings
         self._keeper = keeper
         self._hooks = hooks

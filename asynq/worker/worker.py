@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asynq.handlers.executors import Executors
 from asynq.handlers.hooks import Hooks
+from asynq.handlers.runner import Runner
 from asynq.protocol.broker import Wake
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import ClearServer, ListGroups, ReclaimAggregations, RepairGroups, WriteServer
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from asynq.handlers.adapters import HandlerAdapter
+    from asynq.handlers.resources import Resources
     from asynq.handlers.retry import RetryPolicy
     from asynq.handlers.run import Run
     from asynq.protocol.broker import Broker
@@ -55,7 +58,10 @@ UNREACHABLE_LOOP_STOP_TIMEOUT = 0.1
 class Worker:
     """Runs a server's work from `run` to its shutdown. Belongs to the event loop in which it is created."""
 
-    def __init__(self, broker: Broker, step: HandlerAdapter, settings: WorkerSettings, rng: Random) -> None:
+    def __init__(
+        self, resources: Resources, step: HandlerAdapter, settings: WorkerSettings, rng: Random
+    ) -> None:
+        broker = resources.broker
         queues = settings.preference.names
         rules = settings.retry_policy(rng, step)
         self._settings = settings
@@ -79,10 +85,9 @@ class Worker:
         time = BrokerTime(broker.clock)
         self._processor = processor = Processor(
             broker,
-            step,
             processor_settings,
+            runner=partial(Runner, step, broker=broker, executors=self._executors, resources=resources),
             keeper=self._keeper,
-            executors=self._executors,
             hooks=self._hooks,
             time=time,
         )

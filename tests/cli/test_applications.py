@@ -218,3 +218,64 @@ def test_the_broker_of_a_server_with_a_scheduler_is_not_replaced(schedule_dir: P
     )
     assert ended.returncode == 2
     assert "scheduler" in ended.stderr
+
+
+LIFESPAN = """
+import os, signal
+from contextlib import asynccontextmanager
+import asynq
+
+mux = asynq.ServeMux()
+
+@mux.handler("t")
+async def handle(ctx, task):
+    print("ran", ctx.state, flush=True)
+
+@asynccontextmanager
+async def lifespan(server):
+    print("begin", os.getpid(), flush=True)
+    yield os.getpid()
+    print("end", os.getpid(), flush=True)
+
+@asynccontextmanager
+async def failing(server):
+    raise LookupError("no database here")
+    yield
+
+def make(lifespan=lifespan):
+    return asynq.Server(os.environ["APP_BROKER"], handler=mux, lifespan=lifespan)
+
+def make_failing():
+    return make(failing)
+"""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_each_process_has_a_lifespan_of_its_own(tmp_path: Path, url: str, processes: str) -> None:
+    (tmp_path / "app.py").write_text(LIFESPAN)
+    with Client(url) as client, worker(tmp_path, "app:make", "-p", processes, APP_BROKER=url) as process:
+        begun = lines(process, int(processes))
+        client.enqueue(Task("t"))
+        [ran] = lines(process, 1)
+        process.send_signal(signal.SIGTERM)
+        ended = lines(process, int(processes))
+        assert process.wait(30) == 0
+    assert [line[0] for line in begun] == ["begin"] * int(processes)
+    assert ["begin", ran[1]] in begun
+    assert sorted(line[1] for line in ended) == sorted(line[1] for line in begun)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_lifespan_that_cannot_start_ends_the_worker(tmp_path: Path, url: str, processes: str) -> None:
+    (tmp_path / "app.py").write_text(LIFESPAN)
+    ended = subprocess.run(
+        [sys.executable, "-m", "asynq", "worker", "app:make_failing", "-d", str(tmp_path), "-p", processes],
+        env={**os.environ, "APP_BROKER": url},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert "Error: the server could not start: LookupError: no database here" in ended.stderr
+    assert "raised by the lifespan of the server at its start" in ended.stderr

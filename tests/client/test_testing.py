@@ -221,3 +221,11 @@ async def test_a_cancelled_task_has_not_succeeded(
     with pytest.raises(asynq.TaskCancelledError):
         await run(broker, mux)
     assert asynq.Inspector(broker).task("default", info.id).state is TaskState.ARCHIVED
+
+
+def test_handlers_get_the_state_of_the_test() -> None:
+    broker, found = asynq.MemoryBroker(), list[object]()
+    with asynq.Client(broker) as client:
+        client.enqueue(asynq.Task("t"))
+    run_until_idle(broker, lambda ctx, task: found.append(ctx.state), state="state")
+    assert found == ["state"]

@@ -5,12 +5,16 @@ A line with `# type: ignore[...]` must be refused: both checkers report an ignor
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import assert_type
+from typing import TYPE_CHECKING, assert_type
 
 import asynq
 from tests.typed.task_types import Invoice, Step, Welcome, bill, tidy, welcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 mux = asynq.ServeMux()
 SECOND = timedelta(seconds=1)
@@ -76,6 +80,40 @@ asynq.ServeMux(unknown="drop")  # type: ignore[arg-type]
 asynq.Server("memory://typed", retry_delay=asynq.Backoff(SECOND, jitter=0.5))
 mux.handler("t", retry_on=ValueError())  # type: ignore[call-overload]
 
+
+@dataclass
+class State:
+    street: str
+
+
+@mux.handler(bill)
+async def build_with_state(ctx: asynq.Context[State], order: Welcome) -> Invoice:
+    assert_type(ctx.state, State)
+    await ctx.client.enqueue(greet(user_id=1))
+    return Invoice(order.user_id)
+
+
+@mux.handler("plain")
+def plain(ctx: asynq.Context[State], task: asynq.Task) -> None:
+    ctx.client_sync.enqueue(greet(user_id=1))
+
+
+@mux.task("user:visit")
+async def visit(ctx: asynq.Context[State], user_id: int) -> str:
+    return ctx.state.street
+
+
+@asynccontextmanager
+async def lifespan(server: asynq.Server) -> AsyncGenerator[State]:
+    yield State("High Street")
+
+
+def note(task: asynq.Task, ctx: asynq.Context[State]) -> None: ...
+
+
+asynq.Server("memory://typed", handler=mux, lifespan=lifespan, on_success=note)
+
+assert_type(visit(user_id=42), asynq.Task[str, bytes])
 assert_type(greet(user_id=42), asynq.Task[Invoice, bytes])
 assert_type(greet(42, "de"), asynq.Task[Invoice, bytes])
 assert_type(move(42, to=Address("x")), asynq.Task[None, Step])
@@ -91,7 +129,10 @@ move.fn("42", to=Address("x"))  # type: ignore[arg-type]
 mux.task("t", max_retries=5)  # type: ignore[call-overload]
 
 
-async def in_a_test(ctx: asynq.Context) -> None:
+async def in_a_test(ctx: asynq.Context, stateful: asynq.Context[State]) -> None:
+    assert_type(ctx.state, object)
+    assert_type(await visit.fn(stateful, 42), str)
+    assert_type(await greet.fn(stateful, 42), Invoice)
     assert_type(await greet.fn(ctx, 42), Invoice)
     assert_type(await build(ctx, Welcome(42)), Invoice)
     assert_type(build_in_thread(ctx, Welcome(42)), Invoice)

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from asynq.client.task import Task
 from asynq.errors import RevokeTask, SkipRetry, TaskCancelledError
 from asynq.handlers.context import current_context
 from asynq.handlers.limits import RateLimit, Semaphore
+from asynq.info import TaskInfo
 
 if TYPE_CHECKING:
-    from asynq.client.task import Task
     from asynq.handlers.context import Context
 
 
@@ -144,6 +145,18 @@ def spin(ctx: Context, task: Task) -> None:
     file.with_suffix(".new").rename(file)
     while True:
         time.sleep(0)
+
+
+def sends_two(ctx: Context, task: Task) -> None:
+    """Enqueue two tasks through the broker of the worker."""
+    ctx.client_sync.enqueue(Task("next"), queue="later")
+    [sent] = ctx.client_sync.enqueue_many([Task("next")], queue="later")
+    assert isinstance(sent, TaskInfo)
+
+
+def reads_state(ctx: Context, task: Task) -> None:
+    """Ask for what the lifespan of the server made."""
+    assert ctx.state is None
 
 
 def decorated_over(ctx: Context, task: Task) -> None: ...

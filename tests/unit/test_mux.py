@@ -297,7 +297,7 @@ async def test_a_middleware_may_return_a_result_translate_errors_and_share_value
     async def guard(ctx: Context, task: Task, next: Next) -> Any:  # noqa: A002
         if task.headers.get("cached"):
             return b"cached"
-        ctx.state["user"] = 42
+        ctx.values["user"] = 42
         try:
             return await next(ctx, task)
         except KeyError as error:
@@ -307,7 +307,7 @@ async def test_a_middleware_may_return_a_result_translate_errors_and_share_value
     def handler(ctx: Context, task: Task) -> int:
         if task.payload:
             raise KeyError("x")
-        user: int = ctx.state["user"]
+        user: int = ctx.values["user"]
         return user
 
     assert await runs.outcome(mux, delivery("t", headers={"cached": "1"})) == Succeeded(b"cached")
@@ -367,13 +367,13 @@ async def test_a_middleware_can_limit_the_time_of_the_handler(runs: Runs) -> Non
 
     @mux.middleware
     async def hurried(ctx: Context, task: Task, next: Next) -> Any:  # noqa: A002
-        async with asyncio.timeout(None) as ctx.state["limit"]:
+        async with asyncio.timeout(None) as ctx.values["limit"]:
             return await next(ctx, task)
 
     @mux.handler("t")
     def handler(ctx: Context, task: Task) -> None:
         begun.set()
-        loop.call_soon_threadsafe(ctx.state["limit"].reschedule, 0)
+        loop.call_soon_threadsafe(ctx.values["limit"].reschedule, 0)
         release.wait()
 
     run = runs.make(mux, delivery("t"))

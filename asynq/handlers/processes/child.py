@@ -13,30 +13,33 @@ from typing import TYPE_CHECKING, Any, cast
 from attrs import frozen
 
 from asynq.client.payload import encode_result, payload_decoder
-from asynq.errors import TaskCancelledError
+from asynq.errors import BrokerUnavailable, TaskCancelledError
 from asynq.handlers.context import Context, current_run
 from asynq.handlers.processes import main_module
 from asynq.handlers.processes.messages import (
     MAIN,
     BrokerReply,
     BrokerRequest,
+    BrokerRequests,
     HandlerCall,
     HandlerReturned,
     dumps,
     loads,
 )
 from asynq.handlers.processes.pickled_errors import HandlerRaised
+from asynq.handlers.resources import Resources
 from asynq.protocol.answers import unwrap
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS, unmask_signals
 from asynq.runtime.forks import ExitForkedChild, flush, signals_reset_in_children
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from asynq.client.task import Task
     from asynq.handlers.context import RunControl
     from asynq.handlers.processes.setup import Setup
+    from asynq.protocol.broker import Broker, Watcher
     from asynq.protocol.message import Delivery
     from asynq.protocol.ops import Op
 
@@ -56,6 +59,7 @@ class WorkerConnection:
         self._turn = threading.Lock()
         self._calling = False
         self._pid = os.getpid()
+        self.resources = _ProcessResources(cast("Broker", self))
 
     def next_call(self) -> HandlerCall | HandlerRaised:
         """Wait for a call. Returns the error if its function cannot be loaded.
@@ -87,22 +91,59 @@ class WorkerConnection:
 
         TaskCancelledError after the end of the call, and in a process that the handler forked.
         """
+        return unwrap(self._ask(BrokerRequest(op)))
+
+    async def aexecute(self, op: Op[Any]) -> Any:
+        """Async version of `execute`. It blocks, because the process has nothing else to do."""
+        return self.execute(op)
+
+    def execute_many(self, ops: Sequence[Op[Any]]) -> Any:
+        """Have the worker's broker execute many operations; as `execute`."""
+        return unwrap(self._ask(BrokerRequests(tuple(ops))))
+
+    async def aexecute_many(self, ops: Sequence[Op[Any]]) -> Any:
+        """Async version of `execute_many`; as `aexecute`."""
+        return self.execute_many(ops)
+
+    def watcher(self) -> Watcher:
+        """Refused: a client in this process asks again and again instead."""
+        raise BrokerUnavailable("a handler process has no watcher")
+
+    def close(self) -> None:
+        """Do nothing: the connection ends with the process."""
+
+    async def aclose(self) -> None:
+        """Do nothing: the connection ends with the process."""
+
+    def _ask(self, request: BrokerRequest | BrokerRequests) -> Any:
         if os.getpid() != self._pid:
             raise TaskCancelledError("a process that the handler forked is not part of its run")
         with self._turn:
             if not self._calling:
                 # From a thread that outlived the call: the worker no longer reads from the connection.
                 raise TaskCancelledError("its run has ended")
-            self._connection.send_bytes(dumps(BrokerRequest(op)))
+            self._connection.send_bytes(dumps(request))
             answer: BrokerReply = loads(self._connection.recv_bytes(), MAIN, self._main)
-        return unwrap(answer.answer)
-
-    async def aexecute(self, op: Op[Any]) -> Any:
-        """Async version of `execute`. It blocks, because the process has nothing else to do."""
-        return self.execute(op)
+        return answer.answer
 
     def _main(self) -> str:
         return self._setup.program.load().__name__
+
+
+class _ProcessResources(Resources):
+    """Clients that reach the broker through the worker, and no state: the lifespan belongs to the worker."""
+
+    @property
+    def state(self) -> Any:
+        """Refused."""
+        raise RuntimeError(
+            "ctx.state is not available with executor='process': what the lifespan made is in the worker;"
+            " make what the handler needs in its module, for example in a function with functools.cache"
+        )
+
+    @state.setter
+    def state(self, _: Any) -> None:
+        pass
 
 
 @frozen
@@ -112,12 +153,13 @@ class CalledRun:
     delivery: Delivery
     deadline: datetime
     broker: WorkerConnection
+    resources: _ProcessResources
     stop: None = None
 
 
 def run_call(call: HandlerCall, worker: WorkerConnection) -> HandlerReturned | HandlerRaised:
     """Call the function and return its result or its error."""
-    run = CalledRun(call.delivery, call.deadline, worker)
+    run = CalledRun(call.delivery, call.deadline, worker, worker.resources)
     context = Context(cast("RunControl", run))
     token = current_run.set(context)
     try:

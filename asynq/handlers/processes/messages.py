@@ -43,8 +43,15 @@ class BrokerRequest:
 
 
 @frozen
+class BrokerRequests:
+    """From the process: execute these operations on the broker, in one call."""
+
+    ops: tuple[Op[Any], ...]
+
+
+@frozen
 class BrokerReply:
-    """From the worker: the broker's answer or its error."""
+    """From the worker: the broker's answer or answers, or its error."""
 
     answer: Any
 

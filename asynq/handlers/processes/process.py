@@ -8,17 +8,28 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from multiprocessing import Pipe, util
 from typing import TYPE_CHECKING, Any
 
 from asynq.errors import AsynqError, HandlerProcessError
-from asynq.handlers.processes.messages import MAIN, BrokerReply, BrokerRequest, HandlerReturned, dumps, loads
+from asynq.handlers.processes.messages import (
+    MAIN,
+    BrokerReply,
+    BrokerRequest,
+    BrokerRequests,
+    HandlerReturned,
+    dumps,
+    loads,
+)
 from asynq.handlers.processes.pickled_errors import HandlerRaised
 from asynq.handlers.processes.setup import Setup
 from asynq.runtime.child_signals import signals_masked
 from asynq.runtime.stop_signals import signal_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asynq.protocol.broker import Broker
 
 BOOT = (
@@ -71,7 +82,9 @@ class HandlerProcess:
                 case HandlerReturned() | HandlerRaised() as ended:
                     return ended
                 case BrokerRequest(op):
-                    self._send(dumps(BrokerReply(_executed(broker, op))))
+                    self._send(dumps(BrokerReply(_executed(partial(broker.execute, op)))))
+                case BrokerRequests(ops):
+                    self._send(dumps(BrokerReply(_executed(partial(broker.execute_many, ops)))))
 
     def load(self, data: bytes) -> Any:
         """Unpickle a message of the process."""
@@ -111,8 +124,8 @@ class HandlerProcess:
         return HandlerProcessError(f"the process of the handler {how}", code)
 
 
-def _executed(broker: Broker, op: Any) -> Any:
+def _executed(call: Callable[[], Any]) -> Any:
     try:
-        return broker.execute(op)
+        return call()
     except AsynqError as error:
         return error
