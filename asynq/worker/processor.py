@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import secrets
 from typing import TYPE_CHECKING, Any, Literal
 
 from asynq.errors import AsynqError, LeaseLostError
 from asynq.errors.base import ANY_FAILURE
 from asynq.handlers.outcome import Cancelled, Interrupted, Succeeded, decide
 from asynq.handlers.runner import CANCEL_GRACE, Runner
+from asynq.ids import random_id
 from asynq.protocol.ops import MAX_BATCH, ExtendLease, Requeue
 from asynq.runtime import timeouts
 from asynq.runtime.interval_loop import JITTER
@@ -53,7 +53,7 @@ BUSY_THRESHOLD = 1.0
 EXCHANGES = 2
 """Maximum number of exchanges with the broker at the same time: while it serves one, this process handles the
 reply to the other."""
-MIN_SHARE = 20
+MIN_SHARE = 5
 """Minimum number of slots that an exchange beside another one serves. Two smaller exchanges cost both sides
 more CPU time than one large one, and gain little."""
 
@@ -74,7 +74,7 @@ class Processor:
         keeper: LeaseKeeper,
         hooks: Hooks,
         time: BrokerTime,
-        token: Callable[[], str] = lambda: secrets.token_hex(12),
+        token: Callable[[], str] = random_id,
     ) -> None:
         self._calls = AwaitedCalls(broker)
         self._runner = runner(on_reports=self._runs_ended)

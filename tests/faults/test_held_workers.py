@@ -59,11 +59,16 @@ LONG_LEASE = 10.0
 """Seconds. A worker with this lease starts tasks before its lease keeper is ready."""
 
 
-@pytest.mark.parametrize(("lease", "held"), [(LEASE, HELD), (LONG_LEASE, 1.5 * LONG_LEASE)])
+@pytest.mark.parametrize("seconds", [(LEASE, HELD), (LONG_LEASE, 1.5 * LONG_LEASE)])
 @pytest.mark.parametrize("site", ["redis"], indirect=True)
 def test_a_handler_that_blocks_the_gil_keeps_its_task_in_a_new_worker(
-    lease: float, held: float, site: Site, workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seconds: tuple[float, float],
+    site: Site,
+    workers: Workers,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    lease, held = seconds
     # Python runs a module of this name first of all.
     (tmp_path / "sitecustomize.py").write_text(SLOW_KEEPER)
     monkeypatch.syspath_prepend(tmp_path)

@@ -11,7 +11,6 @@ and the async side of the broker differ only in how they send that write.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asynq.errors import UnsupportedOperationError
@@ -101,18 +100,26 @@ def per_operation(single: Callable[[Any, CallContext], Steps[Any]]) -> Handler:
 def interleaved(runs: Sequence[Steps[Any]]) -> Steps[list[Any]]:
     """Run several generators in common rounds. Returns what they returned."""
     ended: list[Any] = [None] * len(runs)
-    replies: dict[int, list[Reply] | None] = dict.fromkeys(range(len(runs)))
+    fed: list[tuple[int, list[Reply] | None]] = [(place, None) for place in range(len(runs))]
     while True:
-        waiting: dict[int, list[Request]] = {}
-        for place, fed in replies.items():
+        waiting: list[tuple[int, int]] = []
+        round_of_all: list[Request] = []
+        for place, replies in fed:
             try:
-                waiting[place] = next(runs[place]) if fed is None else runs[place].send(fed)
+                # To send None to a generator starts it.
+                requests = runs[place].send(replies)  # type: ignore[arg-type]
             except StopIteration as end:
                 ended[place] = end.value
+            else:
+                waiting.append((place, len(requests)))
+                round_of_all += requests
         if not waiting:
             return ended
-        received = iter((yield [request for requests in waiting.values() for request in requests]))
-        replies = {place: list(islice(received, len(requests))) for place, requests in waiting.items()}
+        received = yield round_of_all
+        fed, start = [], 0
+        for place, count in waiting:
+            fed.append((place, received[start : start + count]))
+            start += count
 
 
 def steps_of(ops: Sequence[Op[Any]], context: CallContext) -> Steps[list[Any]]:
