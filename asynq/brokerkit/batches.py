@@ -36,7 +36,7 @@ async def transact_in_turn(parts: Iterable[Sequence[Op[Any]]], transact: Transac
     answers: list[Any] = []
     for part in parts:
         try:
-            answers += await _transact(part, transact)
+            answers += await transact_together(part, transact)
         except BrokerUnavailable as error:
             if not answers or error.maybe_applied:
                 raise
@@ -44,7 +44,8 @@ async def transact_in_turn(parts: Iterable[Sequence[Op[Any]]], transact: Transac
     return answers
 
 
-async def _transact(part: Sequence[Op[Any]], transact: Transact) -> list[Any]:
+async def transact_together(part: Sequence[Op[Any]], transact: Transact) -> list[Any]:
+    """Carry out one part; see `transact_in_turn`."""
     try:
         return await transact(part)
     except BrokerFullError as error:

@@ -101,6 +101,12 @@ class GroupCommit:
             run: The same function in all calls.
             ops: The operations.
         """
+        if not self._waiting and self._turn.acquire(blocking=False):
+            # Nobody shares this transaction. Those who come during it wait for their turn.
+            try:
+                return run(ops)
+            finally:
+                self._turn.release()
         call = _Call(run, ops, _Reply())
         self._waiting.append(call)
         try:

@@ -20,6 +20,9 @@ _ATTEMPTS: Final = 5
 _REOPEN_DELAY: Final = 1.0
 """Seconds during which a file is not opened after its log was removed: a restore removes the log first."""
 _SECOND: Final = 1_000_000_000
+_SETTLED: Final = 50_000_000
+"""Nanoseconds after which another change of a directory has another time. Unless a file system stores whole
+seconds, the steps are those of the kernel, at most 10 ms."""
 _REPLACED: Final = (
     "%s was replaced by another file: from now on the tasks of the new file are processed, and runs of tasks "
     "of the old file lose their leases"
@@ -55,6 +58,9 @@ class TaskFile:
         """Identity of the file that was opened last, until `forget`."""
         self._log: Identity | None = None
         """Identity of its write-ahead log."""
+        self._directory = str(Path(path).parent)
+        self._settled: object = None
+        """State of the directory in which both were in place; None if a later change might not show in it."""
         self._closed_until = 0.0
 
     def open(self) -> sqlite3.Connection:
@@ -103,7 +109,19 @@ class TaskFile:
         """Return whether the file and the log that were opened last are still at their paths."""
         if self.path == IN_MEMORY:
             return True
-        return identity(self.path) == self._file and identity(self._beside) == self._log
+        if self._settled is not None and _state(self._directory) == self._settled:
+            return True
+        before, now = _state(self._directory), time.time_ns()
+        in_place = identity(self.path) == self._file and identity(self._beside) == self._log
+        self._settled = before if in_place and self._shows_changes(before, now) else None
+        return in_place
+
+    def _shows_changes(self, directory: tuple[int, int, int] | None, now: int) -> bool:
+        """Return whether the directory will be in another state once a file in it is removed or replaced."""
+        if directory is None or Path(self.path).is_symlink():
+            return False
+        changed = directory[2]
+        return changed % _SECOND != 0 and changed + _SETTLED < now
 
     def leave(self, connection: sqlite3.Connection) -> None:
         """Close a connection whose file was removed or replaced."""
@@ -116,13 +134,13 @@ class TaskFile:
 
     def forget(self) -> None:
         """Forget the file: the next `open` creates it if it is missing."""
-        self._file = self._log = None
+        self._file = self._log = self._settled = None
         self._closed_until = 0.0
 
     def _remember(self, opened: Identity) -> None:
         if self._file not in (None, opened) and not self._quiet:
             log.warning(_REPLACED, self.path)
-        self._file, self._log = opened, identity(self._beside)
+        self._file, self._log, self._settled = opened, identity(self._beside), None
 
     def _refuse_old_log(self) -> None:
         # SQLite would write the pages of the old file's log into the new file.
@@ -140,6 +158,15 @@ def identity(path: str) -> Identity | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _state(directory: str) -> tuple[int, int, int] | None:
+    """Return the identity of a directory, and when a name in it was last added, removed or replaced."""
+    try:
+        found = os.stat(directory)  # noqa: PTH116 - as in `identity`
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def removed(path: str) -> str:

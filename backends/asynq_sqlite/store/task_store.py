@@ -61,6 +61,8 @@ _FIRST: Final = {
     state: f"WHERE queue = ? AND {condition} AND rank <= ? ORDER BY rank, seq LIMIT ?"
     for state, condition in _IN_STATE.items()
 }
+_LAST_RANK: Final = "SELECT max(rank) FROM tasks WHERE queue = ? AND state = 'pending'"
+_FIRST_RANK: Final = "SELECT min(rank) FROM tasks WHERE queue = ? AND state = 'pending'"
 _THESE: Final = "seq IN (SELECT value FROM json_each(?))"
 _OWNER_LIVES: Final = (
     "SELECT 1 FROM tasks WHERE tasks.queue = locks.queue AND tasks.id = locks.task_id"
@@ -161,13 +163,15 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps, QueueSteps):
     def tail(self, queue: str, now: int) -> Place:
         """Return the place behind all pending tasks of the queue."""
         # In a batch, each task follows the one before: only the first has to ask.
-        rank = self.tails[queue] if queue in self.tails else max(self._edge("max", queue), 0)
-        self.tails[queue] = rank + 1
-        return Place(TaskState.PENDING, rank + 1, now)
+        if (last := self.tails.get(queue)) is None:
+            last = self._last(queue)
+        self.tails[queue] = last + 1
+        return Place(TaskState.PENDING, last + 1, now)
 
     def head(self, queue: str, now: int) -> Place:
         """Return the place before all pending tasks of the queue."""
-        return Place(TaskState.PENDING, min(self._edge("min", queue), 0) - 1, now)
+        (first,) = self.connection.execute(_FIRST_RANK, (queue,)).fetchone()
+        return Place(TaskState.PENDING, min(first or 0, 0) - 1, now)
 
     def due_place(self, state: TaskState, instant: int) -> Place:
         """Return the place in a state for a task that waits until this instant, rounded up to a second."""
@@ -181,10 +185,13 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps, QueueSteps):
         """Return the place of a task that is added to its group now."""
         return Place(TaskState.AGGREGATING, whole_second(now))
 
-    def _edge(self, function: str, queue: str) -> int:
-        sql = f"SELECT {function}(rank) FROM tasks WHERE queue = ? AND state = 'pending'"
-        rank: int | None = self.connection.execute(sql, (queue,)).fetchone()[0]
-        return rank or 0
+    def _last(self, queue: str) -> int:
+        """Return the rank of the last pending task of the queue, and at least 0."""
+        rank: int | None = self.connection.execute(_LAST_RANK, (queue,)).fetchone()[0]
+        if rank is None:
+            return 0
+        self.listed.add(queue)  # as every queue that has tasks
+        return max(rank, 0)
 
     # --- leases ----------------------------------------------------------------------------------------
 
