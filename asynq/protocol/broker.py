@@ -35,6 +35,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """True if several processes can share the broker. It can then be pickled and sent to them."""
     wakeup: Literal["push", "poll"] = "push"
     """"push": the backend notifies idle listeners of new tasks; "poll": it does not."""
+    concurrent_calls: bool = True
+    """False: calls of a process are carried out one after the other, so a worker makes one at a time."""
     groups: bool = True
     """False: an Enqueue into a group raises UnsupportedOperationError."""
     unsupported: frozenset[type[Op[object]]] = frozenset()

@@ -51,8 +51,8 @@ FORCED_DRAIN_TIMEOUT = 0.2
 BUSY_THRESHOLD = 1.0
 """Seconds of full fetches after which the worker counts as busy."""
 EXCHANGES = 2
-"""Maximum number of exchanges with the broker at the same time: while it serves one, this process handles the
-reply to the other."""
+"""Maximum number of exchanges at the same time with a broker that carries out calls concurrently: while it
+serves one, this process handles the reply to the other."""
 MIN_SHARE = 5
 """Minimum number of slots that an exchange beside another one serves. Two smaller exchanges cost both sides
 more CPU time than one large one, and gain little."""
@@ -91,8 +91,10 @@ class Processor:
         """The runs whose leases are extended: from their delivery until they are settled."""
         self._exchanging = 0
         """Number of exchanges with the broker under way."""
+        self.exchanges = EXCHANGES if broker.capabilities.concurrent_calls else 1
+        """Maximum number of exchanges with this broker at the same time."""
         half = min(settings.concurrency // 2, MAX_BATCH)
-        self._share = half if half >= MIN_SHARE else MAX_BATCH
+        self._share = half if self.exchanges > 1 and half >= MIN_SHARE else MAX_BATCH
         """Slots that each of two exchanges serves while there are more tasks than slots."""
         self._busy_since: float | None = None
         self._fetching = True
@@ -200,7 +202,7 @@ class Processor:
     # --- the main loop ------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Fetch, run and settle tasks until `drain` has ended. EXCHANGES such loops share the work."""
+        """Fetch, run and settle tasks until `drain` has ended. `exchanges` such loops share the work."""
         while not self._closing:
             self._changed.clear()
             if self._exchanging and not self._another_pays:

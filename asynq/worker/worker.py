@@ -25,7 +25,7 @@ from asynq.worker.loops.janitor import Janitor
 from asynq.worker.loops.reclaimer import GroupRepairer, Reclaimer
 from asynq.worker.loops.recoverer import Adopter, Recoverer
 from asynq.worker.loops.server_record import SERVER_HEARTBEAT_INTERVAL, ServerRecord
-from asynq.worker.processor import EXCHANGES, Processor
+from asynq.worker.processor import Processor
 from asynq.worker.settings import ProcessorSettings
 from asynq.worker.wakeups import Wakeups
 
@@ -202,7 +202,7 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 parts = [group.create_task(loop.run()) for loop in self._loops]
                 parts.append(group.create_task(self._wakeups.run()))
-                parts += [group.create_task(self._processor.run()) for _ in range(EXCHANGES)]
+                parts += [group.create_task(self._processor.run()) for _ in range(self._processor.exchanges)]
                 group.create_task(self._run_shutdown(parts))
         finally:
             if self._aggregator:

@@ -144,7 +144,11 @@ class SQLiteBroker(_DatabaseBroker):
             store=store,
         )
         capabilities = Capabilities(
-            backend="sqlite", durability=durability, multi_process=True, max_value_bytes=max_value_bytes
+            backend="sqlite",
+            durability=durability,
+            multi_process=True,
+            concurrent_calls=False,
+            max_value_bytes=max_value_bytes,
         )
         super().__init__(capabilities, clock, settings)
 
@@ -207,7 +211,11 @@ class MemoryBroker(_DatabaseBroker):
             store=store,
         )
         capabilities = Capabilities(
-            backend="memory", durability="none", multi_process=False, max_value_bytes=max_value_bytes
+            backend="memory",
+            durability="none",
+            multi_process=False,
+            concurrent_calls=False,
+            max_value_bytes=max_value_bytes,
         )
         super().__init__(capabilities, clock, settings)
         self._pid = os.getpid()

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Dequeue, Done, Enqueue, Requeue
@@ -102,8 +103,11 @@ async def test_new_handlers_take_their_first_steps_before_the_next_request() -> 
 class DistantBroker(MemoryBroker):
     """Answers a request of the processor some iterations of the event loop later. Records how many wait."""
 
-    waiting = 0
-    most_waiting = 0
+    def __init__(self, *, concurrent_calls: bool = True) -> None:
+        super().__init__()
+        self._capabilities = replace(self._capabilities, concurrent_calls=concurrent_calls)
+        self.waiting = 0
+        self.most_waiting = 0
 
     async def aexecute_many(self, ops: Sequence[Op[Any]], /) -> list[Any]:
         answers = await super().aexecute_many(ops)
@@ -116,9 +120,11 @@ class DistantBroker(MemoryBroker):
         return answers
 
 
-@pytest.mark.parametrize(("concurrency", "most"), [(9, 1), (10, 2), (200, 2)])
+@pytest.mark.parametrize(
+    ("concurrency", "concurrent_calls", "most"), [(9, True, 1), (10, True, 2), (200, True, 2), (200, False, 1)]
+)
 async def test_a_worker_of_many_slots_serves_one_half_while_it_waits_for_the_other(
-    concurrency: int, most: int
+    concurrency: int, most: int, *, concurrent_calls: bool
 ) -> None:
     ran, running, peak = Counter[str](), 0, 0
 
@@ -130,7 +136,7 @@ async def test_a_worker_of_many_slots_serves_one_half_while_it_waits_for_the_oth
         await asyncio.sleep(0)
         running -= 1
 
-    broker = DistantBroker()
+    broker = DistantBroker(concurrent_calls=concurrent_calls)
     async with opened(broker) as lab:
         ids = [await lab.enqueue(queue=f"q{number % 3}") for number in range(1200)]
         async with lab.serving(handler, concurrency=concurrency, queues=["q0", "q1", "q2"]):

@@ -27,6 +27,7 @@ CAPABILITIES: Final = Capabilities(
     backend="lmdb",
     durability="power",
     multi_process=True,
+    concurrent_calls=False,
     groups=False,
     unsupported=frozenset(all_operations()) - Store.HANDLERS.keys(),
     max_value_bytes=MAX_VALUE_BYTES,
