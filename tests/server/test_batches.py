@@ -121,7 +121,8 @@ class DistantBroker(MemoryBroker):
 
 
 @pytest.mark.parametrize(
-    ("concurrency", "concurrent_calls", "most"), [(9, True, 1), (10, True, 2), (200, True, 2), (200, False, 1)]
+    ("concurrency", "concurrent_calls", "most"),
+    [(9, True, 1), (10, True, 2), (200, True, 2), (200, False, 1)],
 )
 async def test_a_worker_of_many_slots_serves_one_half_while_it_waits_for_the_other(
     concurrency: int, most: int, *, concurrent_calls: bool
