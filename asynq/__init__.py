@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from asynq import cron as cron
     from asynq.client.client import AsyncClient, Client
     from asynq.client.ended_task import EndedTask
+    from asynq.client.options import EnqueueKeywords as EnqueueKeywords
+    from asynq.client.options import Options as Options
+    from asynq.client.options import TaskKeywords as TaskKeywords
     from asynq.client.task import Task
     from asynq.client.task_type import TaskType
     from asynq.cron import CronError as CronError
@@ -50,10 +53,18 @@ if TYPE_CHECKING:
     from asynq.errors import TaskTimeoutError as TaskTimeoutError
     from asynq.errors import TooLargeError as TooLargeError
     from asynq.errors import UnsupportedOperationError as UnsupportedOperationError
+    from asynq.handlers.adapters import Handler as Handler
     from asynq.handlers.context import CancelReason, Context, current_context
+    from asynq.handlers.hooks import HealthCheck as HealthCheck
+    from asynq.handlers.hooks import OnError as OnError
+    from asynq.handlers.hooks import OnRun as OnRun
     from asynq.handlers.limits import RateLimit, Semaphore
+    from asynq.handlers.middleware import Middleware as Middleware
+    from asynq.handlers.middleware import Next as Next
     from asynq.handlers.mux import ServeMux
+    from asynq.handlers.retry import IsFailure as IsFailure
     from asynq.handlers.retry_delays import Backoff
+    from asynq.handlers.retry_delays import RetryDelay as RetryDelay
     from asynq.handlers.task_functions import TaskFunction
     from asynq.info import QueueInfo as QueueInfo
     from asynq.info import TaskInfo as TaskInfo
@@ -63,10 +74,15 @@ if TYPE_CHECKING:
     from asynq.protocol.doctor import Fault, Finding
     from asynq.protocol.history import DayStats
     from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
+    from asynq.result_types import ResultTypes as ResultTypes
+    from asynq.scheduler.periodic import ConfigProvider as ConfigProvider
     from asynq.scheduler.periodic import PeriodicTaskConfig, PeriodicTaskManager
     from asynq.scheduler.scheduler import Scheduler
+    from asynq.scheduler.ticker import PostEnqueue as PostEnqueue
+    from asynq.scheduler.ticker import PreEnqueue as PreEnqueue
     from asynq.server import Server as Server
     from asynq.task_state import TaskState
+    from asynq.worker.aggregation import Aggregate as Aggregate
     from asynq_redis import RedisBroker as RedisBroker
     from asynq_redis import RedisClusterBroker as RedisClusterBroker
     from asynq_redis import RedisSentinelBroker as RedisSentinelBroker
@@ -76,6 +92,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Aggregate",
     "AggregationError",
     "AggregationLostError",
     "AsyncClient",
@@ -90,26 +107,38 @@ __all__ = [
     "CancelReason",
     "Capabilities",
     "Client",
+    "ConfigProvider",
     "Context",
     "CronError",
     "DayStats",
     "DuplicateTaskError",
     "EndedTask",
     "EnqueueEvent",
+    "EnqueueKeywords",
     "EntryNotFoundError",
     "Fault",
     "Finding",
+    "Handler",
     "HandlerError",
     "HandlerNotFoundError",
     "HandlerProcessError",
+    "HealthCheck",
     "Inspector",
+    "IsFailure",
     "LeaseLostError",
     "MemoryBroker",
+    "Middleware",
+    "Next",
     "NotReplicatedError",
+    "OnError",
+    "OnRun",
+    "Options",
     "PayloadError",
     "PayloadTooLargeError",
     "PeriodicTaskConfig",
     "PeriodicTaskManager",
+    "PostEnqueue",
+    "PreEnqueue",
     "QueueInfo",
     "QueueNotEmptyError",
     "QueueNotFoundError",
@@ -120,6 +149,8 @@ __all__ = [
     "RedisSentinelBroker",
     "ResultError",
     "ResultTooLargeError",
+    "ResultTypes",
+    "RetryDelay",
     "RevokeTask",
     "SQLiteBroker",
     "Scheduler",
@@ -138,6 +169,7 @@ __all__ = [
     "TaskGoneError",
     "TaskIDConflictError",
     "TaskInfo",
+    "TaskKeywords",
     "TaskNotFoundError",
     "TaskState",
     "TaskStateError",
@@ -153,6 +185,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Aggregate": "asynq.worker.aggregation",
     "AsyncClient": "asynq.client.client",
     "AsyncInspector": "asynq.inspector.inspector",
     "Backoff": "asynq.handlers.retry_delays",
@@ -160,22 +193,36 @@ _MODULES = {
     "CancelReason": "asynq.handlers.context",
     "Capabilities": "asynq.protocol.broker",
     "Client": "asynq.client.client",
+    "ConfigProvider": "asynq.scheduler.periodic",
     "Context": "asynq.handlers.context",
     "CronError": "asynq.cron",
     "DayStats": "asynq.protocol.history",
     "EndedTask": "asynq.client.ended_task",
     "EnqueueEvent": "asynq.protocol.presence",
+    "EnqueueKeywords": "asynq.client.options",
     "Fault": "asynq.protocol.doctor",
     "Finding": "asynq.protocol.doctor",
+    "Handler": "asynq.handlers.adapters",
+    "HealthCheck": "asynq.handlers.hooks",
     "Inspector": "asynq.inspector.inspector",
+    "IsFailure": "asynq.handlers.retry",
     "MemoryBroker": "asynq_sqlite",
+    "Middleware": "asynq.handlers.middleware",
+    "Next": "asynq.handlers.middleware",
+    "OnError": "asynq.handlers.hooks",
+    "OnRun": "asynq.handlers.hooks",
+    "Options": "asynq.client.options",
     "PeriodicTaskConfig": "asynq.scheduler.periodic",
     "PeriodicTaskManager": "asynq.scheduler.periodic",
+    "PostEnqueue": "asynq.scheduler.ticker",
+    "PreEnqueue": "asynq.scheduler.ticker",
     "QueueInfo": "asynq.info",
     "RateLimit": "asynq.handlers.limits",
     "RedisBroker": "asynq_redis",
     "RedisClusterBroker": "asynq_redis",
     "RedisSentinelBroker": "asynq_redis",
+    "ResultTypes": "asynq.result_types",
+    "RetryDelay": "asynq.handlers.retry_delays",
     "SQLiteBroker": "asynq_sqlite",
     "Scheduler": "asynq.scheduler.scheduler",
     "SchedulerEntry": "asynq.protocol.presence",
@@ -186,6 +233,7 @@ _MODULES = {
     "Task": "asynq.client.task",
     "TaskFunction": "asynq.handlers.task_functions",
     "TaskInfo": "asynq.info",
+    "TaskKeywords": "asynq.client.options",
     "TaskState": "asynq.task_state",
     "TaskType": "asynq.client.task_type",
     "WorkerInfo": "asynq.protocol.presence",

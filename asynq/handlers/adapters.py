@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -12,6 +13,7 @@ from attrs import frozen
 
 from asynq.client.payload import payload_decoder
 from asynq.client.task import Task
+from asynq.handlers.context import Context
 from asynq.handlers.failure_rules import NO_RULES
 from asynq.handlers.processes.main_module import MainModule
 from asynq.handlers.processes.messages import HandlerCall
@@ -19,12 +21,9 @@ from asynq.handlers.processes.pool import ProcessCall
 from asynq.handlers.task_functions import TaskFunction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from asynq.handlers.context import Context
     from asynq.handlers.failure_rules import FailureRules
 
-Handler: TypeAlias = "Callable[[Context[Any], Any], Any]"
+Handler: TypeAlias = Callable[[Context[Any], Any], Any]
 """An async or sync function of (ctx, task), a partial of one, or an object whose `__call__` is one."""
 
 Executor: TypeAlias = Literal["thread", "process"]

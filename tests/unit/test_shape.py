@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -354,9 +355,19 @@ def test_the_example_of_a_backend_stays_small() -> None:
     assert lines < LARGEST_EXAMPLE
 
 
+def documented_values(tree: ast.Module) -> set[str]:
+    """Names of a module that are assigned and followed by a docstring, such as type aliases."""
+    return {
+        ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+        for node, after in pairwise(tree.body)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(after, ast.Expr)
+    }
+
+
 def test_every_public_name_has_a_docstring() -> None:
+    described = {name for path in sources(CORE) for name in documented_values(ast.parse(path.read_text()))}
     silent = [name for name in asynq.__all__ if not (getattr(asynq, name).__doc__ or name.startswith("__"))]
-    assert silent == []
+    assert [name for name in silent if name not in described] == []
 
 
 def test_there_are_no_todo_comments() -> None:
