@@ -82,6 +82,13 @@ def test_the_first_command_activates_a_virtual_environment(tmp_path: Path) -> No
     assert ended.stdout == "True\n"
 
 
+def test_the_first_task_of_the_readme_takes_few_lines() -> None:
+    readme = (ROOT / "README.md").read_text()
+    first, *_ = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    lines = [line for line in first.splitlines() if line and not line.startswith("#")]
+    assert len(lines) <= 6
+
+
 def test_the_quick_start_of_the_readme_works(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text()
     for block in re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL):
