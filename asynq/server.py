@@ -7,15 +7,15 @@ from random import Random
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from asynq.checks import check_callback
-from asynq.errors import BrokerUnavailable, ServerStateError
+from asynq.errors import ServerStateError
 from asynq.handlers.adapters import adapt_handler
 from asynq.handlers.hooks import Callbacks
+from asynq.handlers.mux import ServeMux
 from asynq.handlers.processes.main_module import importing
 from asynq.handlers.resources import Resources
 from asynq.handlers.retry_delays import check_retry_delay
 from asynq.protocol.broker import require
 from asynq.protocol.ops import Ping
-from asynq.runtime import timeouts
 from asynq.runtime.blocking_run import run_blocking
 from asynq.runtime.error_reporter import Outage, shared_outage
 from asynq.runtime.lifecycle import Lifecycle
@@ -23,6 +23,7 @@ from asynq.runtime.logs import get_logger
 from asynq.scheduler.group import SchedulerGroup
 from asynq.worker.aggregation import AGGREGATING, AggregationSettings
 from asynq.worker.companions import Companions
+from asynq.worker.first_ping import first_ping
 from asynq.worker.lifespan import Lifespan, check_lifespan
 from asynq.worker.options import (
     Overrides,
@@ -53,9 +54,6 @@ log = get_logger("asynq.server")
 
 ServerLifespan: TypeAlias = "Callable[[Server], AbstractAsyncContextManager[Any]]"
 """Returns the context manager that surrounds the work of the server."""
-
-FIRST_PING_TIMEOUT = 2.0
-"""Seconds `start` waits for the first reply of the broker. After that, it is retried in the background."""
 
 
 class Server(Lifecycle):
@@ -266,7 +264,7 @@ class Server(Lifecycle):
                 'start the server under `if __name__ == "__main__":`'
             )
         step = self._adapted(handler)
-        outage = await self._first_ping()
+        outage = await first_ping(self._broker)
         self._check_new()
         resources = Resources(self._broker, await self._start_companions())
         self._state = "active"
@@ -274,6 +272,7 @@ class Server(Lifecycle):
         self._start_main(self._work(self._worker, resources, outage or Outage(log, reached=True)))
         queues = ", ".join(self._settings.preference.names)
         log.info("%s queues %s on %r", "waiting to serve" if outage else "serving", queues, self._broker)
+        _log_patterns(step)
         if self._stop_on_start:
             self.stop()
 
@@ -351,19 +350,6 @@ class Server(Lifecycle):
             self._worker.shut_down()
             self._companions.begin_shutdown()
 
-    async def _first_ping(self) -> Outage | None:
-        """Ping the broker. Returns the outage that was logged if it does not answer."""
-        try:
-            async with timeouts.timeout(FIRST_PING_TIMEOUT):
-                await self.ping()
-        except TimeoutError:
-            log.warning("cannot reach the broker, retrying: no answer within %g s", FIRST_PING_TIMEOUT)
-            return Outage(log, logged=True, with_reason=False)
-        except BrokerUnavailable as error:
-            log.warning("cannot reach the broker, retrying: %s", error.reason)
-            return Outage(log, logged=True)
-        return None
-
     async def _start_companions(self) -> Any:
         """Start what runs beside the worker. Returns the lifespan's state. After an error this is closed."""
         try:
@@ -398,3 +384,12 @@ class Server(Lifecycle):
             self._stop_on_start = self._state == "new"
 
         return stop
+
+
+def _log_patterns(step: HandlerAdapter) -> None:
+    """Log what a mux handles, to compare it with the types of the tasks."""
+    if isinstance(step, ServeMux):
+        if step.patterns:
+            log.debug("handlers: %s", ", ".join(map(repr, step.patterns)))
+        else:
+            log.warning("the mux has no handlers, so every task fails: import the modules that register them")

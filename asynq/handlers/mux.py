@@ -262,6 +262,11 @@ class ServeMux(HandlerAdapter):
         """Handle a task: run the middlewares, then the handler that matches its type."""
         return await self.resolve(task.type)(ctx, task)
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns that have a handler, in the order in which they were registered."""
+        return tuple(self._adapters)
+
     def find(self, task_type: str) -> HandlerAdapter:
         """The handler for tasks of this type.
 

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from asynq.durations import format_duration
-from asynq.errors import AsynqError, RateLimited
+from asynq.errors import AsynqError, HandlerNotFoundError, RateLimited
 from asynq.handlers.hooks import error_of
 from asynq.handlers.outcome import wraps
 from asynq.instants import duration_of
@@ -58,7 +58,14 @@ class FailureLog:
         else:
             what = "is revoked"
         if level >= logging.WARNING:
-            trace |= self._is_new(message.type, error)
+            new = self._is_new(message.type, error)
+            trace |= new
+            if new and isinstance(error, HandlerNotFoundError):
+                log.warning(
+                    "no handler matches the task type %r: register one, import the module that does,"
+                    " or correct the type where the task is enqueued",
+                    message.type,
+                )
         log.log(
             level,
             "task %r (%s) of queue %r %s: %s",

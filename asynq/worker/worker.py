@@ -11,7 +11,14 @@ from asynq.handlers.hooks import Hooks
 from asynq.handlers.runner import Runner
 from asynq.protocol.broker import Wake
 from asynq.protocol.broker_time import BrokerTime
-from asynq.protocol.ops import ClearServer, ListGroups, ReclaimAggregations, RepairGroups, WriteServer
+from asynq.protocol.ops import (
+    ClearServer,
+    ListGroups,
+    ListServers,
+    ReclaimAggregations,
+    RepairGroups,
+    WriteServer,
+)
 from asynq.runtime import timeouts
 from asynq.runtime.heartbeat import Heartbeat
 from asynq.runtime.interval_loop import FALLBACK_POLL_INTERVAL, LIVE_POLL_INTERVAL, IntervalLoop
@@ -21,10 +28,12 @@ from asynq.worker.loops import janitor
 from asynq.worker.loops.aggregator import CHECK_INTERVAL, Aggregator
 from asynq.worker.loops.forwarder import Forwarder
 from asynq.worker.loops.health_checker import HealthChecker
+from asynq.worker.loops.idle_reasons import IdleReasons
 from asynq.worker.loops.janitor import Janitor
 from asynq.worker.loops.reclaimer import GroupRepairer, Reclaimer
 from asynq.worker.loops.recoverer import Adopter, Recoverer
 from asynq.worker.loops.server_record import SERVER_HEARTBEAT_INTERVAL, ServerRecord
+from asynq.worker.loops.unserved_queues import UnservedQueues
 from asynq.worker.processor import Processor
 from asynq.worker.settings import ProcessorSettings
 from asynq.worker.wakeups import Wakeups
@@ -153,6 +162,16 @@ class Worker:
         if supports(RepairGroups, ListGroups):
             step = GroupRepairer(broker, queues, aggregates=self._aggregator is not None).step
             yield IntervalLoop("repairing groups", step, interval=GroupRepairer.CYCLE_INTERVAL, rng=rng)
+        if supports(ListServers):
+            step = UnservedQueues(broker, queues).step
+            yield IntervalLoop("looking for unserved queues", step, interval=RECOVERY_INTERVAL, rng=rng)
+        reasons = IdleReasons(
+            broker,
+            settings,
+            runs=self._processor.runs,
+            stopped=lambda: self._record.status == "stopped",
+        )
+        yield IntervalLoop("idle reasons", reasons.step, interval=RECOVERY_INTERVAL, rng=rng)
         if settings.callbacks.health_check:
             checker = HealthChecker(broker, self._hooks.checked, settings.health_check_interval / 1000)
             yield IntervalLoop("health check", checker.step, interval=RECOVERY_INTERVAL, rng=rng)

@@ -101,7 +101,8 @@ async def test_every_failure_is_logged_with_a_traceback_at_debug_level(
 async def test_a_type_without_a_handler_is_logged(memory: ServerLab, told: pytest.LogCaptureFixture) -> None:
     async with memory.serving(ServeMux()):
         await memory.reaches(await memory.enqueue("emial", max_retry=0), TaskState.ARCHIVED)
-    [(level, text, trace)] = lines(told)
+    [(_, advice, _), (level, text, trace)] = lines(told)
+    assert advice.startswith("no handler matches the task type 'emial'")
     assert (level, trace) == ("ERROR", False)
     assert text.endswith("handler not found for task 'emial'")
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from asynq.errors import AsynqError, BrokerUnavailable
-from asynq.handlers.mux import ServeMux
 from asynq.protocol.ops import Archive, Dequeue, Done, GetTask
 from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
@@ -249,7 +248,7 @@ async def test_a_broker_that_does_not_answer_at_the_start_is_logged_with_a_reaso
 ) -> None:
     caplog.set_level(logging.INFO, "asynq.server")
     broker = Silent()
-    async with ServerLab(broker).serving(ServeMux()):
+    async with ServerLab(broker).serving(lambda ctx, task: None):
         await aeventually(lambda: "reachable now" in caplog.text)
         broker.answers.set()
     assert [record.getMessage() for record in caplog.records][:3] == [
