@@ -54,8 +54,13 @@ class TaskInfo(_Unread, OfResults[R_co, G_co]):
     deadline: datetime | None = None
     group: str = ""
     """Name of the group in which the task is aggregated; "" for none."""
+    sequence: str = ""
+    """Name of the sequence in which the task runs; "" for none."""
+    waiting: bool = False
+    """True for a scheduled task that waits for its turn in its sequence."""
     next_process_at: datetime | None = None
-    """When a scheduled or retried task is due, or since when a pending one may run; None in other states."""
+    """When a scheduled or retried task is due, or since when a pending one may run; None in other states, and
+    while the task waits in its sequence."""
     orphaned: bool = False
     """True for an active task whose worker is lost."""
     retention: timedelta = timedelta(0)
@@ -94,7 +99,7 @@ def _shown(stored: StoredTask) -> dict[str, Any]:
     message = stored.message
     next_process_at = {
         TaskState.PENDING: stored.pending_since,
-        TaskState.SCHEDULED: stored.due_at,
+        TaskState.SCHEDULED: 0 if stored.waiting else stored.due_at,
         TaskState.RETRY: stored.due_at,
     }.get(stored.state, 0)
     return {
@@ -111,6 +116,8 @@ def _shown(stored: StoredTask) -> dict[str, Any]:
         "timeout": duration_of(message.timeout * 1000) if message.timeout else None,
         "deadline": instant_or_none(message.deadline * 1000),
         "group": message.group,
+        "sequence": message.sequence,
+        "waiting": stored.waiting,
         "next_process_at": instant_or_none(next_process_at),
         "orphaned": stored.orphaned,
         "retention": duration_of(message.retention * 1000),

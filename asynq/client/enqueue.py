@@ -13,6 +13,7 @@ from asynq.info import TaskInfo
 from asynq.instants import milliseconds_of, seconds_of
 from asynq.protocol.message import StoredTask, TaskMessage
 from asynq.protocol.ops import Enqueue, Enqueued, Unique
+from asynq.protocol.sequences import SEQUENCE_HEADER
 from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
 
@@ -34,7 +35,7 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
     """The operation that enqueues the task. Options of the call override those of the task.
 
     `new_id` creates the task's id, if none is given. TypeError when `task` is not a Task; ValueError when
-    unique_until or keep_unique is given without unique.
+    unique_until or keep_unique is given without unique, or an option that excludes sequence with it.
     """
     if not isinstance(task, Task):
         raise TypeError(f"task must be an asynq.Task, not {type(task).__name__}")
@@ -45,12 +46,15 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
     queue = options.queue or DEFAULT_QUEUE
     timeout, deadline = options.timeout, options.deadline
     unique = _unique(options) if vars(options) else None
+    headers = options.headers or {}
+    if options.sequence:
+        headers = {**headers, SEQUENCE_HEADER: options.sequence}
     message = TaskMessage(
         id=task_id,
         type=task.type,
         queue=queue,
         payload=task.payload,
-        headers=options.headers or {},
+        headers=headers,
         max_retry=DEFAULT_MAX_RETRY if options.max_retry is None else options.max_retry,
         timeout=seconds_of(timeout) if timeout else 0 if deadline else _DEFAULT_TIMEOUT_SECONDS,
         deadline=seconds_of(deadline) if deadline else 0,

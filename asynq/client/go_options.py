@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from asynq.durations import format_duration
 from asynq.instants import in_utc
+from asynq.protocol.sequences import SEQUENCE_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,8 @@ def _texts(options: Options) -> Iterator[str]:
         yield f"TaskID({_quoted(options.task_id)})"
     if options.group is not None:
         yield f"Group({_quoted(options.group)})"
-    for name, value in (options.headers or {}).items():
+    sequence = {SEQUENCE_HEADER: options.sequence} if options.sequence else {}
+    for name, value in {**(options.headers or {}), **sequence}.items():
         yield f"Header([{_quoted(name)},{_quoted(value)}])"
 
 

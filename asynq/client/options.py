@@ -24,6 +24,7 @@ class TypeKeywords(TypedDict, total=False):
     process_in: timedelta | None
     retention: timedelta | None
     group: str | None
+    sequence: str | None
     unique: timedelta | None
     unique_until: UniqueUntil | None
     keep_unique: bool | None
@@ -72,6 +73,10 @@ class Options:
     is deleted once it is done."""
     group: str | None = None
     """Name of the group in which the task is aggregated."""
+    sequence: str | None = None
+    """Name of the sequence in which the task runs, such as "customer-42". Tasks of one queue with the same
+    sequence run one at a time, in the order of their enqueue; a task that is retried keeps its turn. Not
+    together with `group`, `process_at`, `process_in` or `keep_unique`."""
     unique: timedelta | None = None
     """Take a uniqueness lock for this long at most, counted from the due time for a scheduled task. While
     another task with the same queue, type and payload holds the lock, the task is refused with
@@ -171,6 +176,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "process_in": checks.check_duration,
     "retention": checks.check_duration,
     "group": checks.check_name,
+    "sequence": checks.check_name,
     "unique": checks.check_lock_time,
     "unique_until": checks.check_one_of("done", "expiry", "start"),
     "keep_unique": checks.check_flag,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from msgspec import Struct
 
 from asynq.errors import UnsupportedOperationError
-from asynq.protocol.ops import Enqueue, EnqueueTick, all_operations
+from asynq.protocol.ops import AdvanceSequences, Enqueue, EnqueueTick, FinishAggregation, all_operations
 from asynq.protocol.value_sizes import too_large
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     groups: bool = True
     """False: an Enqueue into a group raises UnsupportedOperationError."""
     unsupported: frozenset[type[Op[object]]] = frozenset()
-    """Operations that raise UnsupportedOperationError. None of `asynq.protocol.ops.CORE` may be among
-    them."""
+    """Operations that raise UnsupportedOperationError. None of `asynq.protocol.ops.CORE` may be among them.
+    A backend without AdvanceSequences has no sequences: an Enqueue into one raises the same error."""
     max_value_bytes: int | None = None
     """The most bytes of a payload together with its headers, and of a result. An operation with a larger
     value raises PayloadTooLargeError or ResultTooLargeError. None: the backend states no limit."""
@@ -50,6 +50,15 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         """True if all of these operations are supported."""
         return self.unsupported.isdisjoint(operations)
 
+    def lacking(self, op: Op[Any]) -> str:
+        """What an enqueue asks for and the backend has not: "groups" or "sequences"; "" if nothing."""
+        enqueue = op.enqueue if isinstance(op, EnqueueTick | FinishAggregation) else op
+        if isinstance(enqueue, Enqueue) and enqueue.message.group and not self.groups:
+            return "groups"
+        if isinstance(enqueue, Enqueue) and enqueue.message.sequence and not self.supports(AdvanceSequences):
+            return "sequences"
+        return ""
+
     def refusal(self, op: Op[Any]) -> AsynqError | None:
         """The error for an operation that a backend with these capabilities refuses; None if it does not.
 
@@ -57,10 +66,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         """
         if type(op) not in _KNOWN or type(op) in self.unsupported:
             return UnsupportedOperationError(type(op).__name__, self.backend)
-        if not self.groups:
-            enqueue = op.enqueue if isinstance(op, EnqueueTick) else op
-            if isinstance(enqueue, Enqueue) and enqueue.message.group:
-                return UnsupportedOperationError("groups", self.backend)
+        if (not self.groups or AdvanceSequences in self.unsupported) and (lacking := self.lacking(op)):
+            return UnsupportedOperationError(lacking, self.backend)
         return too_large(op, self.max_value_bytes)
 
 

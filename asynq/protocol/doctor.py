@@ -20,6 +20,8 @@ class Fault(StrEnum):
     """A listed id whose task is gone. Repair: removed from the list."""
     MISSING_LEASE = "active task without a lease"
     """Repair: given a lease that expires soon, so that recovery finds the task."""
+    MISSING_PLACE = "task without a place in its sequence"
+    """It may wait for ever, or run beside another task. Repair: put at the tail of its sequence."""
     UNLISTED_GROUP = "group that is not listed"
     """No aggregator sees the group. Repair: listed."""
     STRAY_LOCK = "uniqueness lock without its task"

@@ -7,12 +7,11 @@ else in the protocol is in milliseconds (see `asynq.protocol.ops`).
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - backends read the annotations
-from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-if TYPE_CHECKING:
-    from asynq.task_state import TaskState
+from asynq.protocol.sequences import SEQUENCE_HEADER, WAITING
+from asynq.task_state import TaskState
 
 
 class TaskMessage(Struct, frozen=True, kw_only=True, gc=False):
@@ -42,6 +41,11 @@ class TaskMessage(Struct, frozen=True, kw_only=True, gc=False):
     """Name of the uniqueness lock of this task; "" for none."""
     group: str = ""
     """Name of the group in which this task is aggregated; "" for none."""
+
+    @property
+    def sequence(self) -> str:
+        """Name of the sequence in which this task runs; "" for none."""
+        return self.headers.get(SEQUENCE_HEADER, "") if self.headers else ""
 
 
 class Lease(Struct, frozen=True, gc=False):
@@ -87,6 +91,11 @@ class StoredTask(Struct, frozen=True, kw_only=True, gc=False):
     recorded."""
     orphaned: bool = False
     """True for an active task whose lease has expired or is missing."""
+
+    @property
+    def waiting(self) -> bool:
+        """True for a scheduled task that waits for its turn in its sequence."""
+        return self.state is TaskState.SCHEDULED and self.due_at == WAITING and self.message.sequence != ""
 
 
 class LostLease(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from asynq.handlers.runner import Runner
 from asynq.protocol.broker import Wake
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import (
+    AdvanceSequences,
     ClearServer,
     ListGroups,
     ListServers,
@@ -24,7 +25,7 @@ from asynq.runtime.heartbeat import Heartbeat
 from asynq.runtime.interval_loop import FALLBACK_POLL_INTERVAL, LIVE_POLL_INTERVAL, IntervalLoop
 from asynq.runtime.loop_monitor import LoopMonitor
 from asynq.worker.leases.keeper import LeaseKeeper
-from asynq.worker.loops import janitor
+from asynq.worker.loops import janitor, sequences
 from asynq.worker.loops.aggregator import CHECK_INTERVAL, Aggregator
 from asynq.worker.loops.forwarder import Forwarder
 from asynq.worker.loops.health_checker import HealthChecker
@@ -32,6 +33,7 @@ from asynq.worker.loops.idle_reasons import IdleReasons
 from asynq.worker.loops.janitor import Janitor
 from asynq.worker.loops.reclaimer import GroupRepairer, Reclaimer
 from asynq.worker.loops.recoverer import Adopter, Recoverer
+from asynq.worker.loops.sequences import SequenceAdvancer
 from asynq.worker.loops.server_record import SERVER_HEARTBEAT_INTERVAL, ServerRecord
 from asynq.worker.loops.unserved_queues import UnservedQueues
 from asynq.worker.processor import Processor
@@ -172,6 +174,9 @@ class Worker:
             stopped=lambda: self._record.status == "stopped",
         )
         yield IntervalLoop("idle reasons", reasons.step, interval=RECOVERY_INTERVAL, rng=rng)
+        if supports(AdvanceSequences):
+            step = SequenceAdvancer(broker, queues).step
+            yield IntervalLoop("sequences", step, interval=sequences.INTERVAL, rng=rng)
         if settings.callbacks.health_check:
             checker = HealthChecker(broker, self._hooks.checked, settings.health_check_interval / 1000)
             yield IntervalLoop("health check", checker.step, interval=RECOVERY_INTERVAL, rng=rng)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from asynq.errors import UnsupportedOperationError
-from asynq.protocol.ops import Enqueue, EnqueueTick, Op, all_operations
+from asynq.protocol.ops import Op, all_operations
 
 if TYPE_CHECKING:
     from asynq.protocol.broker import Capabilities
@@ -17,12 +17,10 @@ CLAIM: Final = "but it works: the declaration can be removed"
 
 
 def declared_unsupported(capabilities: Capabilities, op: Op[Any]) -> str | None:
-    """What is declared unsupported in this operation: its name, or "groups"; None if nothing is."""
+    """What is declared unsupported in this operation: its name, "groups" or "sequences"; None for nothing."""
     if type(op) in capabilities.unsupported:
         return type(op).__name__
-    enqueue = op.enqueue if isinstance(op, EnqueueTick) else op
-    in_group = isinstance(enqueue, Enqueue) and bool(enqueue.message.group)
-    return "groups" if in_group and not capabilities.groups else None
+    return capabilities.lacking(op) or None
 
 
 def compare_with_declaration(capabilities: Capabilities, op: Op[Any], answer: object) -> None:

@@ -21,6 +21,7 @@ from asynq_conformance.laws.presence import PresenceLaws
 from asynq_conformance.laws.produce import ProduceLaws
 from asynq_conformance.laws.recover import RecoverLaws
 from asynq_conformance.laws.schedule import ScheduleLaws
+from asynq_conformance.laws.sequences import SequenceLaws
 from asynq_conformance.laws.settle import SettleLaws
 from asynq_conformance.laws.sizes import SizeLaws
 from asynq_conformance.laws.unique import UniqueLaws
@@ -44,6 +45,7 @@ class BrokerConformance(
     AggregationLaws,
     PresenceLaws,
     ScheduleLaws,
+    SequenceLaws,
     ControlLaws,
     InspectLaws,
     ManageLaws,

@@ -103,6 +103,12 @@ _TABLE = """
 76 D G3 leases use the clock of the client
 77 A G11 a full server cannot be drained
 78 A G4 a task that a peer of another language created is deleted without its lock
+79 AB G7 the tasks of a sequence run at the same time
+80 AB G7 a task joins its sequence before others
+81 AB G7 done leaves the next task of the sequence waiting
+82 AB G7 deleting the head leaves its sequence waiting
+83 AB G7 a retried task loses its turn
+84 AB G7 a task that waits in a sequence can be run by hand
 """
 
 

@@ -16,6 +16,7 @@ from asynq_conformance.histories.history import History
 from asynq_conformance.histories.plan import Plan, Source
 from asynq_conformance.histories.run import RunError, recorded
 from asynq_conformance.lab import Lab
+from asynq_conformance.laws.sequences import ENDS, REMOVALS, STAYS
 from asynq_conformance.laws.settle import SETTLEMENTS
 from asynq_conformance.laws.unique import UNTIL_DONE
 from asynq_conformance.machine.directed import DIRECTED, directed_programs
@@ -43,6 +44,9 @@ TRIAL_PLAN: Final = Plan(processes=2, queues={"high": 2, "low": 1}, seconds=2, p
 _NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
     "settle": {**SETTLEMENTS},
     "unique": {"until done": UNTIL_DONE},
+    "end": {**ENDS},
+    "stay": {**STAYS},
+    "remove": {**REMOVALS},
 }
 """Parameters without a short notation."""
 

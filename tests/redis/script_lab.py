@@ -31,7 +31,7 @@ READS = frozenset(
     {
         *("EXISTS", "TYPE", "GET", "PTTL", "HGET", "HMGET", "HEXISTS", "LRANGE", "LLEN", "LINDEX", "ZCARD"),
         *("ZRANGE", "ZRANGEBYSCORE", "ZSCORE", "ZMSCORE", "SCARD", "SSCAN", "ZSCAN", "SCAN", "MGET"),
-        *("SISMEMBER", "SRANDMEMBER", "LPOS", "MEMORY"),
+        *("SISMEMBER", "SRANDMEMBER", "LPOS", "MEMORY", "ZRANGEBYLEX"),
     }
 )
 NO_TASK: Mapping[str, Callable[[redis.Redis, str], object]] = {

@@ -129,6 +129,37 @@ def test_a_lock_left_by_go_is_removed_unless_it_is_owned(
     assert len(redis_server.client.keys(f"{Q}unique:*".replace("{", "[{]"))) == 2
 
 
+def enqueue_sequence(client: Client) -> None:
+    for task_id in ("a", "b", "c"):
+        client.enqueue(Task("t"), task_id=task_id, sequence="s")
+
+
+def runs_in_order(inspector: Inspector) -> None:
+    """Check that the tasks have their turns one after the other."""
+    for task_id in ("a", "b", "c"):
+        assert [task.id for task in inspector.tasks("default", "pending")] == [task_id]
+        inspector.delete_task("default", task_id)
+
+
+def test_tasks_without_a_place_in_their_sequence_get_one(
+    redis_server: RedisServer, client: Client, inspector: Inspector
+) -> None:
+    enqueue_sequence(client)
+    redis_server.client.delete(f"{Q}py:seq:s")
+    repaired(inspector, Fault.MISSING_PLACE, "a", "b", "c")
+    runs_in_order(inspector)
+
+
+def test_a_sequence_that_is_not_listed_is_listed_and_keeps_its_order(
+    redis_server: RedisServer, client: Client, inspector: Inspector
+) -> None:
+    enqueue_sequence(client)
+    redis_server.client.delete(f"{Q}py:sequences")
+    assert {finding.fault for finding in inspector.doctor(repair=True)} == {Fault.MISSING_PLACE}
+    assert list(inspector.doctor()) == []
+    runs_in_order(inspector)
+
+
 def test_an_unlisted_group_is_listed(redis_server: RedisServer, client: Client, inspector: Inspector) -> None:
     client.enqueue(Task("t"), group="g")
     redis_server.client.delete(f"{Q}groups")

@@ -9,6 +9,7 @@ import pytest
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import (
     AdoptOrphans,
+    AdvanceSequences,
     Dequeue,
     Enqueue,
     Forward,
@@ -40,6 +41,7 @@ def cost(server: RedisServer, broker: RedisBroker, op: Op[Any]) -> int:
         (AdoptOrphans(queue="q", grace=1000), 1),  # it lists the queue again
         (PurgeCompleted(queue="q"), 0),
         (TrimArchive(queue="q"), 0),
+        (AdvanceSequences(queue="q"), 0),
         (ReclaimAggregations(queue="q"), 0),
     ],
     ids=lambda value: type(value).__name__,

@@ -316,6 +316,7 @@ DELETIONS = {
     ("finish_set", "set"): "other",
     # The queue has no task left.
     ("delete_queue", "unpack(doomed_keys)"): "other",
+    ("delete_queue", "unpack(places)"): "other",
     ("lib/fence", "unpack(KEYS, keys_taken + 1)"): "other",
     ("write_scheduler", "draft"): "other",
     ("write_scheduler", "entries"): "other",

@@ -14,6 +14,7 @@ from asynq.protocol.doctor import Fault
 from asynq.protocol.ops import (
     AcquireSlot,
     AdoptOrphans,
+    AdvanceSequences,
     Archive,
     ArchiveTask,
     CancelTask,
@@ -58,6 +59,7 @@ from asynq.protocol.ops import (
     WriteScheduler,
     WriteServer,
 )
+from asynq.protocol.sequences import SEQUENCE_HEADER
 from asynq.task_state import TaskState
 from asynq_conformance.laws.presence import entry, server
 from asynq_redis.lua.scripts import LuaScript
@@ -141,6 +143,47 @@ def run_everything(lab: ScriptLab) -> None:
         released = ReleaseSlot(scope=scope, holder="h")
         assert lab.many(slot, token, released) == [True, 0, True]
     manage_everything(lab, ids)
+    sequence_everything(lab, ids)
+
+
+def sequence_everything(lab: ScriptLab, ids: list[str]) -> None:
+    """Two sequences of more tasks than a call may move, some of which a Go client ended or deleted."""
+    sequences = ("s1", "s2")
+    messages = [
+        message(f"{name}-{sequence}", "s", headers={SEQUENCE_HEADER: sequence}, retention=60)
+        for name in ids
+        for sequence in sequences
+    ]
+    lab.enqueue(*messages)
+    lab.enqueue(unique("locked", headers={SEQUENCE_HEADER: "s1"}), unique=Unique(ttl=60_000))
+    settlements: list[Callable[[Delivery], Op[None]]] = [
+        lambda delivery: Done(delivery=delivery),
+        lambda delivery: Complete(delivery=delivery),
+        lambda delivery: Archive(delivery=delivery, error="no"),
+    ]
+    for number, settle in enumerate(settlements):
+        taken = lab.take(5, "s", token=f"sequence-{number}")
+        assert len(taken) == len(sequences)
+        lab.all([settle(delivery) for delivery in taken])
+    lab.take(5, "s", token="to be lost")
+    lab.clock.advance(60_000)
+    lost = lab.one(ListLostLeases(queue="s")).leases
+    assert lab.all([Recover(lost=lease, to="archived", error="lost") for lease in lost]) == [True] * 2
+    lab.all([DeleteTask(queue="s", task_id=f"{ids[4]}-{sequence}") for sequence in sequences])
+    lab.all([RunTask(queue="s", task_id=f"{ids[3]}-{sequence}") for sequence in sequences])
+    lab.client.delete(*(f"asynq:{{s}}:t:{name}-s1" for name in ids[5:80]))
+    for _ in range(2):
+        lab.one(AdvanceSequences(queue="s"))
+    assert [one.message.id for one in lab.take(5, "s")] == [f"{ids[5]}-s2", f"{ids[80]}-s1"]
+    for state in (TaskState.SCHEDULED, TaskState.ARCHIVED):
+        lab.one(MoveTasks(queue="s", state=state, to="pending", limit=MANY))
+    lab.one(MoveTasks(queue="s", state=TaskState.SCHEDULED, to="archived", limit=MANY))
+    lab.one(MoveTasks(queue="s", state=TaskState.ARCHIVED, to="pending", limit=MANY))
+    lab.all([Done(delivery=delivery) for delivery in lab.take(5, "s")])
+    lab.client.delete("asynq:{s}:active", "asynq:{s}:lease")
+    while not lab.one(DeleteQueue(queue="s", force=True, limit=MANY)).done:
+        pass
+    assert not list(lab.client.scan_iter("asynq:{s}:py:seq*"))
 
 
 def manage_everything(lab: ScriptLab, ids: list[str]) -> None:
@@ -178,6 +221,8 @@ def damage_everything(lab: ScriptLab, ids: list[str]) -> None:
     lab.enqueue(*(message(name, "m", group="lonely") for name in ids[70:80]))
     client.delete("asynq:{m}:pending", "asynq:{m}:lease")
     client.srem("asynq:{m}:groups", "lonely")
+    lab.enqueue(*(message(f"placed-{name}", "m", headers={SEQUENCE_HEADER: "x"}) for name in ids[:70]))
+    client.delete("asynq:{m}:py:seq:x")
     client.hset("asynq:{m}:t:remnant", "result", b"half")
     client.zadd("asynq:{m}:retry", {"gone": 1})
     client.set("asynq:{m}:unique:stray:", "nobody")

@@ -24,10 +24,11 @@ ALL_STATES = "pending active lease scheduled retry archived completed groups set
 CHECKED = {
     "acquire_slot": "slots",
     "adopt": "active lease",
+    "advance_sequences": "names",
     "archive": "active lease archived",
     "cancel": "lease",
     "complete": "active lease completed",
-    "delete_queue": ALL_STATES,
+    "delete_queue": f"{ALL_STATES} names",
     "dequeue": "pending active lease",
     "done": "active lease",
     "drop_members": "set sets archived",

@@ -57,8 +57,9 @@ def test_a_value_can_be_pickled_and_changed_in_a_copy_only(value: Any) -> None:
     assert pickle.loads(pickle.dumps(value)) == value  # noqa: S301 - its own
     with pytest.raises(AttributeError):
         setattr(value, name, None)
-    changed = replace(value, **{name: None})
-    assert (getattr(changed, name), changed == value) == (None, False)
+    other = replace(MESSAGE, id="other") if name == "message" else None
+    changed = replace(value, **{name: other})
+    assert (getattr(changed, name), changed == value) == (other, False)
     assert getattr(value, name) is not None
 
 

@@ -10,7 +10,13 @@ from asynq.brokerkit.events.poller import ChangePoller
 from asynq.errors import AsynqError
 from asynq.protocol.broker import CancelRequested, Wake
 from asynq.protocol.ops import (
+    AdvanceSequences,
+    Archive,
+    ArchiveTask,
     CancelTask,
+    Complete,
+    DeleteTask,
+    Done,
     Enqueue,
     EnqueueTick,
     FinishAggregation,
@@ -31,6 +37,13 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Event
     from asynq.protocol.ops import Op
 
+
+def _next_in_sequence(op: Done | Complete | Archive, _: None) -> Wake | None:
+    """The end of a run lets the next task of its sequence run."""
+    message = op.delivery.message
+    return Wake(message.queue) if message.sequence else None
+
+
 _EVENTS: Final[dict[type[Op[Any]], Callable[[Any, Any], Event | None]]] = {
     Enqueue: lambda op, _: Wake(op.message.queue),
     EnqueueTick: lambda op, _: Wake(op.enqueue.message.queue),
@@ -40,7 +53,13 @@ _EVENTS: Final[dict[type[Op[Any]], Callable[[Any, Any], Event | None]]] = {
     Forward: lambda op, answer: Wake(op.queue) if answer.moved else None,
     FinishAggregation: lambda op, _: Wake(op.taken.queue),
     RunTask: lambda op, _: Wake(op.queue),
-    MoveTasks: lambda op, moved: Wake(op.queue) if moved and op.to == "pending" else None,
+    Done: _next_in_sequence,
+    Complete: _next_in_sequence,
+    Archive: _next_in_sequence,
+    ArchiveTask: lambda op, _: Wake(op.queue),
+    DeleteTask: lambda op, _: Wake(op.queue),
+    MoveTasks: lambda op, moved: Wake(op.queue) if moved else None,
+    AdvanceSequences: lambda op, answer: Wake(op.queue) if answer.promoted else None,
     UnpauseQueue: lambda op, resumed: Wake(op.queue) if resumed else None,
     CancelTask: lambda op, found: CancelRequested(op.task_id, op.queue, op.then) if found else None,
 }

@@ -74,6 +74,8 @@ from asynq.protocol.ops.settle import Archive, Complete, Done, Requeue, Retry
 from asynq.protocol.ops.upkeep import (
     Adopted,
     AdoptOrphans,
+    Advanced,
+    AdvanceSequences,
     Forward,
     Forwarded,
     ListLostLeases,
@@ -96,6 +98,8 @@ __all__ = [
     "AcquireSlot",
     "AdoptOrphans",
     "Adopted",
+    "AdvanceSequences",
+    "Advanced",
     "Archive",
     "ArchiveTask",
     "CancelTask",

@@ -27,8 +27,9 @@ class RunTask(Op[None], frozen=True, kw_only=True):
     """Make a scheduled, retried, archived, completed or aggregating task pending, at the tail of its queue.
 
     The task then runs on its own, in no group, also when it is retried, although its message may still name
-    the group. A cancellation recorded for it is removed. TaskNotFoundError; TaskStateError when the task is
-    active, pending or held by an aggregator.
+    the group. A cancellation recorded for it is removed. A finished task of a sequence joins the tail of its
+    sequence, as in Enqueue. TaskNotFoundError; TaskStateError when the task is active, pending, held by an
+    aggregator, or waits in its sequence.
     """
 
     idempotent: ClassVar[bool] = False
@@ -71,8 +72,8 @@ class UpdateTask(Op[None], frozen=True, kw_only=True):
     lock of a retried task is renewed if it is kept, and does not change otherwise.
 
     TaskNotFoundError, also for a task that cannot be decoded. TaskStateError when the task is active,
-    completed or held by an aggregator, or, if it is to get a due time, neither scheduled nor retried. Any of
-    these errors means that nothing was changed.
+    completed or held by an aggregator, or, if it is to get a due time, neither scheduled nor retried or
+    waiting in its sequence. Any of these errors means that nothing was changed.
     """
 
     queue: str

@@ -42,7 +42,8 @@ class Enqueued(Struct, frozen=True, kw_only=True, gc=False):
     state: TaskState
     """pending, scheduled or aggregating."""
     due_at: int
-    """Instant from which the task may run: now, or the due time, rounded up."""
+    """Instant from which the task may run: now, or the due time, rounded up. WAITING for a task that waits in
+    its sequence."""
 
 
 class Enqueue(Op[Enqueued], frozen=True, kw_only=True):
@@ -53,6 +54,12 @@ class Enqueue(Op[Enqueued], frozen=True, kw_only=True):
     queue may be listed although no task was ever added to it. A copy that finds the task which its own
     `enqueue_id` created repeats the success, and may answer the task's current state. From then on ListQueues
     lists the queue. A task that is due goes to the tail of its queue.
+
+    Sequences: tasks of a queue whose messages have the same `sequence` run one at a time, in the order of
+    their enqueue. The task joins the tail of its sequence. The first task of a sequence is the head; all
+    others wait: they are scheduled for WAITING, which only their turn ends. When a task is done, completed,
+    archived or deleted, it leaves its sequence in the same step, and the next one becomes pending, at the
+    tail of the queue. A head that is retried, requeued or recovered keeps its place.
     """
 
     message: TaskMessage
@@ -69,3 +76,17 @@ class Enqueue(Op[Enqueued], frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.on_conflict != "reject":
             _check_on_conflict("on_conflict", self.on_conflict)
+        if self.message.headers and self.message.sequence:
+            self._check_sequence()
+
+    def _check_sequence(self) -> None:
+        """ValueError for an option that has no meaning for a task whose turn is not known."""
+        refused = {
+            "group": self.message.group != "",
+            "process_at": self.process_at is not None,
+            "process_in": self.process_in is not None,
+            "keep_unique": self.unique is not None and self.unique.keep,
+        }
+        for name, given in refused.items():
+            if given:
+                raise ValueError(f"a task in a sequence cannot have {name}")

@@ -1,4 +1,4 @@
-"""Operations for upkeep: forward due tasks, recover lost ones, purge completed and archived ones."""
+"""Operations for upkeep: forward due tasks, recover lost ones, purge finished ones, advance sequences."""
 
 from __future__ import annotations
 
@@ -117,4 +117,28 @@ class TrimArchive(Op[int], frozen=True, kw_only=True):
     queue: str
     max_size: int = 10_000
     max_age: int = 90 * 24 * 3600 * 1000
+    limit: int = MAX_BATCH
+
+
+class Advanced(Struct, frozen=True, kw_only=True):
+    """Answer of AdvanceSequences."""
+
+    promoted: int
+    """Number of tasks that became pending."""
+    examined: int
+    """Number of sequences that were examined."""
+    cursor: str
+    """Where the next call continues; "" when the end was reached."""
+
+
+class AdvanceSequences(Op[Advanced], frozen=True, kw_only=True):
+    """Make the next task of each sequence pending whose head is gone or finished.
+
+    Settlements do this themselves. This operation is for heads that ended otherwise: by a Go peer, by damage,
+    or in a DeleteQueue that was not finished. Examines up to `limit` sequences of the queue, in the order of
+    their names, after the one named by `cursor`.
+    """
+
+    queue: str
+    cursor: str = ""
     limit: int = MAX_BATCH

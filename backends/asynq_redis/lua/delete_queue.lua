@@ -1,6 +1,6 @@
 -- Delete some tasks of a queue. When it has none left, delete the queue. With force it is paused meanwhile.
 -- flags: allow-oom
--- KEYS: pending active lease scheduled retry archived completed groups sets paused processed failed
+-- KEYS: pending active lease scheduled retry archived completed groups sets paused processed failed names
 -- ARGV: now prefix force limit
 --   force: 1 or empty.
 -- answers: {1 if the queue is deleted else 0, number of tasks deleted} | {-1, number of active tasks}
@@ -8,9 +8,11 @@
 
 local pending, active, lease, scheduled, retry, archived = key(), key(), key(), key(), key(), key()
 local completed, groups, sets, paused, processed, failed = key(), key(), key(), key(), key(), key()
+local names = key()
 local refusal = misplaced(pending, 'list') or misplaced(active, 'list') or misplaced(lease, 'zset')
   or misplaced(scheduled, 'zset') or misplaced(retry, 'zset') or misplaced(archived, 'zset')
   or misplaced(completed, 'zset') or misplaced(groups, 'set') or misplaced(sets, 'zset')
+  or misplaced(names, 'zset')
 if refusal then return redis.error_reply(refusal) end
 local now, prefix, force, limit = microseconds(arg()), arg(), arg(), tonumber(arg())
 
@@ -45,9 +47,14 @@ end
 if not source and redis.call('LLEN', pending) > 0 then source, kind = pending, 'list' end
 if source and force == '' then return { -1, 0 } end
 
-if not source and #nameless == 0 and #empty_sets == 0 then
+-- Without tasks, the places of tasks in their sequences mean nothing.
+local places, sequences = {}, source and {} or redis.call('ZRANGE', names, 0, 49)
+for i, name in ipairs(sequences) do places[i] = prefix .. 'py:seq:' .. name end
+if #places > 0 then redis.call('EXISTS', unpack(places)) end
+
+if not source and #nameless == 0 and #empty_sets == 0 and #places == 0 then
   local doomed_keys = { pending, active, lease, scheduled, retry, archived, completed, groups, sets, paused,
-    processed, failed }
+    processed, failed, names }
   for day = 0, 90 do
     local on = ':' .. date(now - day * 86400000000)
     doomed_keys[#doomed_keys + 1] = processed .. on
@@ -72,4 +79,8 @@ if group and redis.call('ZCARD', source) == 0 then redis.call('SREM', groups, gr
 if set and redis.call('ZCARD', source) == 0 then redis.call('ZREM', sets, set) end
 for _, name in ipairs(nameless) do redis.call('SREM', groups, name) end
 for _, name in ipairs(empty_sets) do redis.call('ZREM', sets, name) end
+if #places > 0 then
+  redis.call('DEL', unpack(places))
+  redis.call('ZREM', names, unpack(sequences))
+end
 return { 0, #tasks }

@@ -1,8 +1,8 @@
 -- Create pending, scheduled or aggregating tasks, one after the other, each independently.
 -- KEYS: pending scheduled groups archived completed | hash | lock_or_group*
 -- ARGV: now | id msg enqueue_id options
---   options: empty, or as lua/lib/enqueue.lua reads them. Of a task with a lock or a group, lock_or_group has the
---   keys, in this order.
+--   options: empty, or as lua/lib/enqueue.lua reads them. Of a task with a lock, a group or a sequence,
+--   lock_or_group has the keys, in this order.
 -- answers: each the present ms of a pending task without options | {1, state, due ms}
 --   | {0, state of the task that has the id} | {-1, holder of the lock} | {-2, why a key is refused}
 -- @include time
@@ -35,11 +35,11 @@ if create_plain() then
 end
 
 -- Everything else, also the reason why a push is refused. What follows is defined only where it is needed.
--- @include arguments types lock delete enqueue
+-- @include arguments types keys sequence lock delete enqueue
 
 local queue = queue_of_keys()
 keys_taken = count + 5
-for i = 1, count do touch_replaced(hashes[i], ARGV[4 * i - 2], ARGV[4 * i + 1]) end
+for i = 1, count do touch(hashes[i], ARGV[4 * i - 2], ARGV[4 * i + 1]) end
 for i = 1, count do
   local options = options_of(ARGV[4 * i + 1])
   answers[i] = enqueue(queue, now, hashes[i], ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i], options)

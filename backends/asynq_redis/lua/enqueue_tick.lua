@@ -5,13 +5,13 @@
 --   missing if the task was refused.
 --   tick: milliseconds. keep: milliseconds to keep the mark. The rest as in enqueue.lua.
 -- answers: each {2} decided before | {3, milliseconds until it is due} | as enqueue.lua
--- @include arguments types time lock delete enqueue
+-- @include arguments types time keys sequence lock delete enqueue
 
 local queue = queue_of_keys()
 local now = microseconds(arg())
 local count = (#ARGV - 1) / 6
 keys_taken = 2 * count + 5
-for i = 1, count do touch_replaced(KEYS[2 * i + 5], ARGV[6 * i - 2], ARGV[6 * i + 1]) end
+for i = 1, count do touch(KEYS[2 * i + 5], ARGV[6 * i - 2], ARGV[6 * i + 1]) end
 
 local function decide(mark, hash, tick, keep, id, msg, enqueue_id, options)
   local early = tonumber(tick) - math.floor(now / 1000)

@@ -6,7 +6,7 @@
 --   hash, lock_or_group, and what follows prefix: of the aggregate, as for enqueue.
 --   member_lock: the locks of the tasks in the set.
 -- answers: as enqueue for one task, or {-3} if the set is no longer held
--- @include arguments types time keys lock delete enqueue
+-- @include arguments types time keys sequence lock delete enqueue
 
 local queue = queue_of_keys()
 local set, sets, hash = key(), key(), key()

@@ -4,7 +4,7 @@
 -- ARGV: now prefix to max_size max_age | id
 --   to: pending, archived or deleted. max_age: milliseconds.
 -- answers: each {1} | {0} if there is no such task | {-1, the state that does not allow it}
--- @include arguments types time keys lock delete discard manage
+-- @include arguments types time keys sequence lock delete discard manage
 
 local queue = queue_of_keys()
 if queue.refusal then return redis.error_reply(queue.refusal) end

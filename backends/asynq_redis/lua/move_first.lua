@@ -4,7 +4,7 @@
 -- ARGV: now prefix from to limit max_size max_age group
 --   to: pending, archived or deleted. max_age: milliseconds. group: its name, empty for none.
 -- answers: {number moved, number of ids examined}
--- @include arguments types time keys lock delete discard manage
+-- @include arguments types time keys sequence lock delete discard manage
 
 local queue = queue_of_keys()
 local source, lease = key(), key()
@@ -20,6 +20,13 @@ if from == 'pending' then
   for i = #found, 1, -1 do ids[#ids + 1] = found[i] end
 else
   ids = redis.call('ZRANGE', source, 0, limit - 1)
+end
+
+-- Tasks that wait in a sequence cannot be run.
+if from == 'scheduled' and to == 'pending' then
+  ids = redis.call('ZRANGEBYSCORE', source, '-inf', '(' .. WAITING, 'LIMIT', 0, limit)
+  local later = redis.call('ZRANGEBYSCORE', source, '(' .. WAITING, '+inf', 'LIMIT', 0, limit - #ids)
+  for _, id in ipairs(later) do ids[#ids + 1] = id end
 end
 
 -- Whether a task is in the collection of the other state that its hash names.

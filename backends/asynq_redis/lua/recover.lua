@@ -1,10 +1,11 @@
 -- Recover tasks from lost workers, each only if its lease is unchanged since it was observed.
 -- flags: allow-oom
 -- KEYS: active lease pending retry archived processed failed | hash lock
--- ARGV: now prefix max_size max_age | id score token to delay msg
+-- ARGV: now prefix max_size max_age sequence | id score token to delay msg
 --   lock: the hash again if the task has none. score, token: as observed. to: pending, retry or archived.
+--   sequence: of all these tasks, empty for none.
 -- answers: each 1, or 0 if the lease has changed
--- @include arguments types time keys rewrite fence lock count delete discard
+-- @include arguments types time keys sequence rewrite fence lock count delete discard
 
 local active, lease, pending, retry, archived = key(), key(), key(), key(), key()
 local processed, failed = key(), key()
@@ -13,6 +14,7 @@ local refusal = misplaced(active, 'list') or misplaced(lease, 'zset') or misplac
 if refusal then return redis.error_reply(refusal) end
 local now, prefix, max_size, max_age = microseconds(arg()), arg(), tonumber(arg()), tonumber(arg())
 local statistics = counters(processed, failed, now)
+local sequence = sequence_of_runs(active, arg())
 
 local answers, moving, archiving, seen = {}, {}, {}, {}
 while more() do
@@ -52,6 +54,7 @@ for _, item in ipairs(moving) do
   else
     redis.call('ZADD', archived, whole(seconds_up(now)), item.id)
     redis.call('HDEL', item.hash, 'cancel')
+    if sequence then leave_sequence(sequence, item.id) end
   end
   if item.keep and item.ends ~= 'start' and item.to ~= 'archived' and item.lock ~= item.hash then
     renew(item.lock, item.id, item.ends, item.keep, item.delay)
@@ -64,5 +67,6 @@ for i = 1, #archiving - max_size do
   if item.lock ~= item.hash then release(item.lock, item.id) end
   discard(archived, { { id = item.id, hash = item.hash } })
 end
+if sequence then advance(sequence, now) end
 count(statistics, #moving, #moving)
 return answers

@@ -5,8 +5,8 @@
 --   group, old_lock, new_lock: the hash again if the task has none. due: the scheduled or retried tasks. found: the
 --   message as it was read. at, in: the new due time, as Unix milliseconds or milliseconds from now; both empty to
 --   keep it.
--- answers: {1} | {0} if the task has changed | {-1, holder of the new lock}
--- @include arguments types time lock
+-- answers: {1} | {0} if the task has changed | {-1, holder of the new lock} | {-2} if it waits in a sequence
+-- @include arguments types time keys sequence lock
 
 local hash, _, group, old_lock, new_lock, waiting = key(), key(), key(), key(), key(), key()
 local now, id, found, msg, state = microseconds(arg()), arg(), arg(), arg(), arg()
@@ -19,6 +19,7 @@ local due, later
 if at or delay then
   local before = try('ZSCORE', waiting, id)
   if not before then return { 0 } end
+  if tonumber(before) == WAITING and try('HEXISTS', hash, 'sequence') == 1 then return { -2 } end
   due = seconds_up(math.max(at and at * 1000 or now + delay * 1000, now))
   later = due - tonumber(before)
 end

@@ -53,7 +53,7 @@ class OneRound:
     fixed_keys: Callable[[QueueKeys], tuple[str, ...]]
     fixed_args: Callable[[QueueKeys, CallContext], tuple[Arg, ...]] | None = None
     """None: the time, as most scripts take it."""
-    bounds: Callable[[Any], tuple[int, int]] | None = None
+    bounds: Callable[[Any], tuple[Arg, ...]] | None = None
     """Further fixed arguments, which all operations of a call have in common."""
     append: Callable[[Any, OpenCall, CallContext], int]
     """Append an operation's keys and arguments to a call. Returns their approximate bytes."""
@@ -111,7 +111,7 @@ class OneRound:
             call.size += size
         return calls
 
-    def _open(self, queue: str, bounds: tuple[int, ...], context: CallContext) -> OpenCall:
+    def _open(self, queue: str, bounds: tuple[Arg, ...], context: CallContext) -> OpenCall:
         keys = keys_of(queue)
         args: list[Arg]
         if self.fixed_args is None:

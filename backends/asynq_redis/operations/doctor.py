@@ -194,10 +194,11 @@ def _ids(op: Examine, context: CallContext, state: TaskState, offset: int) -> St
     [reply] = yield [ScriptCall(DOCTOR_IDS, (source, keys.lease), args)]
     if isinstance(reply, redis.RedisError):
         return reply
-    looked_at, gone, stranded = reply
+    looked_at, gone, stranded, waiting = reply
+    kinds = ((Fault.MISSING_TASK, gone), (Fault.MISSING_LEASE, stranded), (Fault.MISSING_PLACE, waiting))
     findings = [
         Finding(fault=fault, queue=keys.queue, name=id_.decode(errors="replace"))
-        for fault, ids in ((Fault.MISSING_TASK, gone), (Fault.MISSING_LEASE, stranded))
+        for fault, ids in kinds
         for id_ in ids
     ]
     if looked_at == MAX_BATCH:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from asynq_redis.operations.execution import CallContext, Steps
     from asynq_redis.transport.requests import Reply
 
-_MOVED, _REFUSED = 1, -1
+_MOVED, _REFUSED, _WAITS = 1, -1, -2
 _OURS, _THEIRS = 1, 2
 _UPDATE_ATTEMPTS = 10
 """Maximum attempts. A task that changes on every attempt is being processed and stays as it is."""
@@ -112,8 +112,8 @@ def _move_first(op: MoveTasks, context: CallContext) -> Steps[Any]:
         return QueueNotFoundError(op.queue)
     source, _ = collection_of(keys, op.state, op.group)
     names = (*_stations(keys), source, keys.lease)
-    moved, looked_at = 0, 1
-    while moved < op.limit and looked_at:
+    moved, wanted, looked_at = 0, 0, 0
+    while moved < op.limit and looked_at == wanted:
         wanted = min(MAX_BATCH, op.limit - moved)
         args = (keys.prefix, op.state.value, op.to, wanted, op.max_size, op.max_age, op.group)
         [reply] = yield [ScriptCall(MOVE_FIRST, names, (context.now_argument(), *args))]
@@ -178,6 +178,8 @@ def _change(op: UpdateTask, context: CallContext) -> Steps[Any]:
         code, *holder = reply
         if code == _MOVED:
             return None
+        if code == _WAITS:
+            break
         if code == _REFUSED:
             return DuplicateTaskError(op.queue, new.type, holder[0].decode().removeprefix("expiry:"))
     return refusal
@@ -227,7 +229,7 @@ def _delete_queue(op: DeleteQueue, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     names = (
         *(keys.pending, keys.active, keys.lease, keys.scheduled, keys.retry, keys.archived, keys.completed),
-        *(keys.groups, keys.aggregation_sets, keys.paused, keys.processed, keys.failed),
+        *(keys.groups, keys.aggregation_sets, keys.paused, keys.processed, keys.failed, keys.sequences),
     )
     [known] = yield [Command(("SISMEMBER", ALL_QUEUES, op.queue))]
     if isinstance(known, redis.RedisError):

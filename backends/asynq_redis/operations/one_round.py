@@ -63,6 +63,7 @@ def append_enqueue(op: Enqueue, call: OpenCall, context: CallContext) -> int:  #
     if (
         unique is not None
         or message.group
+        or (message.headers and message.sequence)
         or op.process_at is not None
         or op.process_in is not None
         or op.on_conflict != "reject"
@@ -73,12 +74,15 @@ def append_enqueue(op: Enqueue, call: OpenCall, context: CallContext) -> int:  #
 
 
 def _options(op: Enqueue, call: OpenCall) -> str:
-    """Encode the options for lua/lib/enqueue.lua. Appends the keys of the lock and the group."""
+    """Encode the options for lua/lib/enqueue.lua. Appends the keys of the lock and the group or sequence."""
     message, unique = op.message, op.unique
+    sequence = message.sequence
     if unique is not None:
         call.rest.append(message.unique_key)
     if message.group:
         call.rest.append(call.queue.group(message.group))
+    if sequence:
+        call.rest.append(call.queue.sequence(sequence))
     words = (
         "" if op.process_at is None else str(op.process_at),
         "" if op.process_in is None else str(op.process_in),
@@ -86,7 +90,8 @@ def _options(op: Enqueue, call: OpenCall) -> str:
         unique.until if unique else "",
         "1" if unique and unique.keep else "",
         "1" if op.on_conflict == "replace_finished" else "",
-        message.group,
+        "1" if sequence else "",
+        sequence or message.group,
     )
     return " ".join(words)
 
@@ -143,6 +148,11 @@ def _append_settlement(op: Any, call: OpenCall, *args: Arg) -> int:
     if taken not in call.rest:
         call.rest.append(taken)
     return sum([len(arg) for arg in args if isinstance(arg, bytes)])
+
+
+def _sequence(op: Any) -> tuple[str]:
+    """A call settles runs of one sequence, or runs without one."""
+    return (op.delivery.message.sequence,)
 
 
 def _append_complete(op: Complete, call: OpenCall, context: CallContext) -> int:
@@ -217,11 +227,13 @@ ROWS: dict[type[Op[Any]], OneRound] = {
         scripts.DONE,
         attrgetter("active", "lease", "processed", "failed"),
         lambda op, call, _: _append_settlement(op, call),
+        bounds=_sequence,
     ),
     Complete: _settlement(
         scripts.COMPLETE,
         attrgetter("active", "lease", "completed", "processed", "failed"),
         _append_complete,
+        bounds=_sequence,
     ),
     Retry: _settlement(
         scripts.RETRY,
@@ -233,7 +245,7 @@ ROWS: dict[type[Op[Any]], OneRound] = {
         attrgetter("active", "lease", "archived", "processed", "failed"),
         _append_archive,
         fixed_args=lambda keys, context: (context.now_argument(), keys.prefix),
-        bounds=lambda op: (op.max_size, op.max_age),
+        bounds=lambda op: (op.max_size, op.max_age, *_sequence(op)),
     ),
     Requeue: _settlement(
         scripts.REQUEUE,

@@ -1,4 +1,4 @@
-"""Forward, ListLostLeases, Recover, AdoptOrphans, PurgeCompleted, TrimArchive."""
+"""Forward, ListLostLeases, Recover, AdoptOrphans, PurgeCompleted, TrimArchive, AdvanceSequences."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from asynq.protocol.ops import (
     MAX_BATCH,
     Adopted,
     AdoptOrphans,
+    Advanced,
+    AdvanceSequences,
     Forward,
     Forwarded,
     ListLostLeases,
@@ -20,7 +22,7 @@ from asynq.protocol.ops import (
     Recover,
     TrimArchive,
 )
-from asynq_redis.lua.scripts import ADOPT, FORWARD, LIST_LOST, PURGE, RECOVER, TRIM
+from asynq_redis.lua.scripts import ADOPT, ADVANCE_SEQUENCES, FORWARD, LIST_LOST, PURGE, RECOVER, TRIM
 from asynq_redis.operations.calls import OneRound, OpenCall, lock_key
 from asynq_redis.operations.empty_queues import unless_empty
 from asynq_redis.operations.execution import HANDLERS, CallContext, Steps, implements, per_operation
@@ -34,6 +36,9 @@ MAX_REPLY_BYTES = 8 * 1024 * 1024
 """Bytes of messages after which the remaining lost leases are left for the next call."""
 GO_GRACE = 30_000
 """Milliseconds by which a Go peer's lease may be overdue. Go's recoverer has the same tolerance."""
+
+
+_NO_SEQUENCES = Advanced(promoted=0, examined=0, cursor="")
 
 
 def _forward(op: Forward, context: CallContext) -> Steps[Any]:
@@ -122,7 +127,7 @@ HANDLERS[Recover] = OneRound(
         *(keys.processed, keys.failed),
     ),
     fixed_args=lambda keys, context: (context.now_argument(), keys.prefix),
-    bounds=lambda op: (op.max_size, op.max_age),
+    bounds=lambda op: (op.max_size, op.max_age, op.lost.message.sequence),
     append=_append_recovery,
     read=lambda _, reply: reply == 1,
     read_resent=_maybe_recovered,
@@ -153,6 +158,31 @@ def _adopt(op: AdoptOrphans, context: CallContext) -> Steps[Any]:
 
 
 implements(AdoptOrphans)(per_operation(_adopt))
+
+
+def _advance(op: AdvanceSequences, context: CallContext) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    names = (keys.sequences, keys.pending, keys.scheduled)
+    promoted, examined, cursor = 0, 0, op.cursor
+    while examined < op.limit:
+        limit = min(MAX_BATCH, op.limit - examined)
+        args = (context.now_argument(), keys.prefix, cursor, limit)
+        [reply] = yield [ScriptCall(ADVANCE_SEQUENCES, names, args)]
+        if isinstance(reply, redis.RedisError):
+            return reply
+        promoted, examined, cursor = (
+            promoted + reply[0],
+            examined + reply[1],
+            reply[2].decode(errors="replace"),
+        )
+        if not cursor:
+            break
+    return Advanced(promoted=promoted, examined=examined, cursor=cursor)
+
+
+implements(AdvanceSequences)(
+    unless_empty(per_operation(_advance), lambda keys: (keys.sequences,), _NO_SEQUENCES)
+)
 
 
 def _purge(op: PurgeCompleted, context: CallContext) -> Steps[Any]:

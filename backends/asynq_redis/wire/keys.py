@@ -130,6 +130,15 @@ class QueueKeys:
             *(self.groups, self.aggregation_sets),
         )
 
+    @cached_property
+    def sequences(self) -> str:
+        """ZSET of the names of sequences that may hold tasks, all with score 0. Python only."""
+        return f"{self.prefix}py:sequences"
+
+    def sequence(self, name: str) -> str:
+        """ZSET of the ids of the tasks left in a sequence by their place in it. Python only."""
+        return f"{self.prefix}py:seq:{name}"
+
     def aggregation_set(self, group: str, set_id: str) -> str:
         """ZSET of the task ids taken from a group for one aggregation, with their scores in the group."""
         return f"{self.group(group)}:{set_id}"

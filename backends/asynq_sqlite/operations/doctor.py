@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from asynq.protocol.doctor import Fault, Finding
 from asynq.protocol.ops import Examined
 from asynq.task_state import TaskState
+from asynq_sqlite.operations.sequences import join
 from asynq_sqlite.operations.upkeep import ADOPTED_TOKEN
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ def _examine_task(store: TaskStore, task: TaskRow, op: Examine, now: int) -> Fin
         if op.repair:
             store.put_leases([task], ADOPTED_TOKEN, now + _LEASE_GRACE)
         return Finding(fault=Fault.MISSING_LEASE, queue=task.queue, name=task.id)
+    unfinished = task.state not in (TaskState.ARCHIVED, TaskState.COMPLETED)
+    if unfinished and task.sequence and not store.has_place(task.queue, task.id):
+        if op.repair:
+            join(store, task.queue, task.sequence, task.id, now)
+        return Finding(fault=Fault.MISSING_PLACE, queue=task.queue, name=task.id)
     taken = task.state == TaskState.AGGREGATING and task.set_id is not None
     if taken and store.held_until(task.queue, task.group_name, task.set_id or "") is None:
         if op.repair:

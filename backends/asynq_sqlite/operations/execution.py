@@ -20,6 +20,7 @@ from asynq_sqlite.operations import (
     presence,
     produce,
     schedule,
+    sequences,
     settle,
     upkeep,
 )
@@ -61,6 +62,7 @@ HANDLERS: dict[type[ops.Op[Any]], Handler] = {
     ops.AdoptOrphans: Each(upkeep.adopt_orphans),
     ops.PurgeCompleted: Each(upkeep.purge_completed),
     ops.TrimArchive: Each(upkeep.trim_archive),
+    ops.AdvanceSequences: Each(sequences.advance_sequences),
     ops.ListGroups: Each(groups.list_groups),
     ops.TakeGroup: Each(groups.take_group),
     ops.ExtendAggregation: Each(groups.extend_aggregation),

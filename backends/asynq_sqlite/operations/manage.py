@@ -15,8 +15,10 @@ from asynq.errors import (
     TaskStateError,
 )
 from asynq.protocol.ops import MAX_BATCH, Deletion
+from asynq.protocol.sequences import WAITING
 from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
+from asynq_sqlite.operations.sequences import join, leave, waits
 from asynq_sqlite.store.rows import UndecodableError, decode
 
 if TYPE_CHECKING:
@@ -47,16 +49,24 @@ def _movable(
 
 
 def _run(store: TaskStore, task: TaskRow, now: int) -> None:
-    store.move(task, store.tail(task.queue, now), group_name="", cancel="")
+    if (name := task.sequence) and task.state in (TaskState.ARCHIVED, TaskState.COMPLETED):
+        store.move(task, store.due_place(TaskState.SCHEDULED, WAITING), cancel="")
+        join(store, task.queue, name, task.id, now)
+    else:
+        store.move(task, store.tail(task.queue, now), group_name="", cancel="")
 
 
 def _archive(store: TaskStore, task: TaskRow, now: int) -> None:
     store.move(task, store.archived_place(now), cancel="")
+    leave(store, task, now)
 
 
 def run_task(store: TaskStore, op: RunTask, now: int) -> None:
     """Make the task pending, behind all pending tasks of its queue."""
-    _run(store, _movable(store, op, TaskState.PENDING, "run"), now)
+    task = _movable(store, op, TaskState.PENDING, "run")
+    if waits(task):
+        raise TaskStateError(op.queue, op.task_id, TaskState(task.state), "run")
+    _run(store, task, now)
 
 
 def archive_task(store: TaskStore, op: ArchiveTask, now: int) -> None:
@@ -65,9 +75,11 @@ def archive_task(store: TaskStore, op: ArchiveTask, now: int) -> None:
     store.trim_archive(op.queue, op.max_size, op.max_age, MAX_BATCH, now)
 
 
-def delete_task(store: TaskStore, op: DeleteTask, now: int) -> None:  # noqa: ARG001 - a handler's signature
+def delete_task(store: TaskStore, op: DeleteTask, now: int) -> None:
     """Delete the task."""
-    store.delete([_movable(store, op, None, "delete")])
+    task = _movable(store, op, None, "delete")
+    store.delete([task])
+    leave(store, task, now)
 
 
 def move_tasks(store: TaskStore, op: MoveTasks, now: int) -> int:
@@ -78,8 +90,12 @@ def move_tasks(store: TaskStore, op: MoveTasks, now: int) -> int:
         tasks = [row.task for row in store.oldest_of_group(op.queue, op.group, op.limit)]
     else:
         tasks = store.first_tasks(op.queue, op.state, op.limit)
+    if op.to == "pending":
+        tasks = [task for task in tasks if not waits(task)]  # these are the last ones
     if op.to == "deleted":
         store.delete(tasks)
+        for task in tasks:
+            leave(store, task, now)
         return len(tasks)
     for task in tasks:
         if op.to == "archived":
@@ -101,7 +117,8 @@ def update_task(store: TaskStore, op: UpdateTask, now: int) -> None:
     except UndecodableError:
         raise TaskNotFoundError(op.queue, op.task_id) from None
     task, state = row.task, TaskState(row.task.state)
-    if state not in op.states or task.set_id is not None:
+    timed = op.process_at is not None or op.process_in is not None
+    if state not in op.states or task.set_id is not None or (timed and waits(task)):
         raise TaskStateError(op.queue, op.task_id, state, "update")
     if op.payload is not None:
         message = _give_payload(store, task, message, op.payload, now)

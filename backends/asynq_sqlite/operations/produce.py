@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from asynq.brokerkit.transitions import scheduled_for
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
 from asynq.protocol.ops import Enqueue, Enqueued
+from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
+from asynq_sqlite.operations.sequences import join, waits
 
 if TYPE_CHECKING:
     from asynq_sqlite.store.rows import TaskRow
@@ -33,11 +35,19 @@ def enqueue(store: TaskStore, op: Enqueue, now: int) -> Enqueued:
     store.list_queue(message.queue)
     if op.unique is not None:
         store.take_lock(message, op.unique, (due or now) + op.unique.ttl)
+    if message.headers and message.sequence:
+        join(store, message.queue, message.sequence, message.id, now)
+        task = store.find(message.queue, message.id)
+        if task is not None and waits(task):
+            return Enqueued(state=TaskState.SCHEDULED, due_at=WAITING)
+        return Enqueued(state=TaskState.PENDING, due_at=now)
     return Enqueued(state=place.state, due_at=due or now)
 
 
 def first_answer(task: TaskRow) -> Enqueued:
     """Return the answer that the enqueue of this task was given."""
+    if waits(task):
+        return Enqueued(state=TaskState.SCHEDULED, due_at=WAITING)
     if task.scheduled_for:
         return Enqueued(state=TaskState.SCHEDULED, due_at=task.scheduled_for)
     state = TaskState.AGGREGATING if task.group_name else TaskState.PENDING
@@ -64,6 +74,8 @@ def _refuse(op: Enqueue, present: TaskRow | None, holder: HeldLock | None) -> No
 
 
 def _place(store: TaskStore, op: Enqueue, due: int, now: int) -> Place:
+    if op.message.headers and op.message.sequence:
+        return store.due_place(TaskState.SCHEDULED, WAITING)
     if due:
         return store.due_place(TaskState.SCHEDULED, due)
     if op.message.group:

@@ -9,6 +9,7 @@ from asynq.errors import LeaseLostError
 from asynq.protocol.ops import MAX_BATCH, Archive, Complete, Done, Requeue, Retry
 from asynq.task_state import TaskState
 from asynq_sqlite.operations.attempt import attempt
+from asynq_sqlite.operations.sequences import leave
 from asynq_sqlite.store import free_space
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ class _Runs:
 
 def _done(runs: _Runs, op: Done) -> None:
     """Delete the task and count the run."""
-    runs.delete(runs.owned(op.delivery))
+    task = runs.owned(op.delivery)
+    runs.delete(task)
+    leave(runs.store, task, runs.now)
     runs.count(op.delivery.message.queue, failed=False)
 
 
@@ -106,6 +109,7 @@ def _complete(runs: _Runs, op: Complete) -> None:
     place = runs.store.due_place(TaskState.COMPLETED, retained_until)
     runs.move(task, place, op.delivery.token, **columns)
     runs.store.release_lock(task)
+    leave(runs.store, task, runs.now)
     runs.count(task.queue, failed=False)
 
 
@@ -140,6 +144,7 @@ def _archive(runs: _Runs, op: Archive) -> None:
         last_failed_at=runs.now // 1000,
         cancel="",
     )
+    leave(runs.store, task, runs.now)
     runs.count(task.queue, failed=True)
     runs.store.trim_archive(task.queue, op.max_size, op.max_age, MAX_BATCH, runs.now)
 

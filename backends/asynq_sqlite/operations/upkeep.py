@@ -18,6 +18,7 @@ from asynq.protocol.ops import (
     TrimArchive,
 )
 from asynq.task_state import TaskState
+from asynq_sqlite.operations.sequences import leave
 from asynq_sqlite.store import free_space
 from asynq_sqlite.store.rows import UndecodableError, decode
 
@@ -74,6 +75,7 @@ def recover(store: TaskStore, op: Recover, now: int) -> bool:
     )
     store.count(task.queue, now, runs=1, failed=1)
     if op.to == "archived":
+        leave(store, task, now)
         store.trim_archive(task.queue, op.max_size, op.max_age, MAX_BATCH, now)
     return True
 

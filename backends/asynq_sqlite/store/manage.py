@@ -65,7 +65,7 @@ class ManageSteps(StoreConnection):
         self.connection.execute("DELETE FROM queues WHERE name = ?", (queue,))
         self.listed.discard(queue)
         self.connection.execute("DELETE FROM locks WHERE queue = ? AND until != 'expiry'", (queue,))
-        for table in ("paused", "daily", "aggregations"):
+        for table in ("paused", "daily", "aggregations", "sequences"):
             self.connection.execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))
 
     def task_bytes(self, queue: str, sample: int) -> float:

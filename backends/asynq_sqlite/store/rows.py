@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from asynq.brokerkit.transitions import set_aside
 from asynq.protocol.message import Delivery, StoredTask, TaskMessage
+from asynq.protocol.sequences import SEQUENCE_HEADER
 from asynq.task_state import TaskState
 
 # In the order of TaskMessage's fields.
@@ -46,6 +47,17 @@ class TaskRow(NamedTuple):
     lease_losses: int
     cancel: str
     set_id: str | None
+    headers: str
+
+    @property
+    def sequence(self) -> str:
+        """Name of the sequence of the task; "" for none, or if the headers cannot be read."""
+        if SEQUENCE_HEADER not in self.headers:
+            return ""
+        try:
+            return _headers(self.headers).get(SEQUENCE_HEADER, "")
+        except UndecodableError:
+            return ""
 
 
 class FullRow(NamedTuple):

@@ -26,6 +26,13 @@ _CACHE_KIB: Final = 16 * 1024
 _STATEMENTS: Final = 256
 """Number of prepared statements that a connection keeps."""
 
+_SEQUENCES: Final = """CREATE TABLE IF NOT EXISTS sequences (
+        place INTEGER PRIMARY KEY,       -- orders the tasks of a sequence
+        queue TEXT NOT NULL,
+        name TEXT NOT NULL,
+        task_id TEXT NOT NULL,           -- a task that is neither finished nor deleted
+        UNIQUE (queue, task_id))"""
+
 # SQLite stores the comments inside a statement: `.schema` in the shell documents the file.
 TABLES: Final = (
     """CREATE TABLE tasks (
@@ -124,6 +131,7 @@ TABLES: Final = (
         task_id TEXT NOT NULL,
         expires_at INTEGER NOT NULL,     -- Unix milliseconds
         PRIMARY KEY (entry_id, at, task_id)) WITHOUT ROWID""",
+    _SEQUENCES,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
@@ -132,9 +140,10 @@ TABLES: Final = (
 INDEXES: Final = {
     # The state comes first, so that the queues with tasks in a state are found without reading others.
     "tasks_by_state": "tasks (state, queue, rank)",
+    "sequences_in_order": "sequences (queue, name, place)",
     "tasks_cancelled": "tasks (queue, id, lease_token, cancel) WHERE state = 'active' AND cancel != ''",
 }
-"""Indexes that files of earlier versions lack. They are added when such a file is opened."""
+"""Indexes that files of earlier versions lack. They are added when such a file is opened, with the table."""
 OUTDATED: Final = ("tasks_in_order",)
 """Indexes of earlier versions that are no longer used. Those versions work without them."""
 
@@ -188,6 +197,7 @@ def _renew_indexes(connection: sqlite3.Connection) -> None:
     if missing or outdated:
         connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute(_SEQUENCES)
             for name in sorted(missing):
                 connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {INDEXES[name]}")
             for name in sorted(outdated):

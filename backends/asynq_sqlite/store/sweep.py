@@ -12,6 +12,8 @@ from asynq.brokerkit.batches import batches
 from asynq.protocol.ops import (
     Adopted,
     AdoptOrphans,
+    Advanced,
+    AdvanceSequences,
     Forward,
     Forwarded,
     Groups,
@@ -64,6 +66,7 @@ _LOCKS_QUERY: Final = (
     " WHERE locks.queue = found.queue) FROM found WHERE queue IS NOT NULL"
 )
 _HELD_QUERY: Final = "SELECT queue, min(held_until) FROM aggregations GROUP BY queue"
+_SEQUENCES_QUERY: Final = "SELECT queue, 0 FROM sequences GROUP BY queue"
 
 Idle = dict[str, int]
 """For each queue that may have something to do, from which instant on. Other queues have nothing to do."""
@@ -113,6 +116,7 @@ _FINDERS: Final[dict[type[Op[Any]], Callable[[TaskStore], Callable[[Any, int], A
     AdoptOrphans: _nothing_without(Adopted(adopted=0, dropped=0, cursor=0), "active"),
     PurgeCompleted: _nothing_before(0, first_by_queue("completed"), _LOCKS_QUERY),
     TrimArchive: _nothing_without(0, "archived"),
+    AdvanceSequences: _nothing_before(Advanced(promoted=0, examined=0, cursor=""), _SEQUENCES_QUERY),
     ReclaimAggregations: _nothing_before(0, _HELD_QUERY),
     RepairGroups: _nothing_without(Repaired(listed=0, cursor=""), "aggregating"),
     ListGroups: _nothing_without(Groups(groups=(), cursor=""), "aggregating"),

@@ -29,6 +29,7 @@ from asynq_sqlite.store.rows import (
     replacement,
     row_of,
 )
+from asynq_sqlite.store.sequences import SequenceSteps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,7 +87,7 @@ class HeldLock(NamedTuple):
     until: str
 
 
-class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps, QueueSteps):
+class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps, QueueSteps, SequenceSteps):
     """The steps of all operations. Every method runs inside the open transaction.
 
     A step for several tasks writes all of them with one statement.

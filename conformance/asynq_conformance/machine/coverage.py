@@ -54,7 +54,8 @@ def required() -> Iterator[Triple]:
     yield from (
         (verb, "TaskNotFoundError", "") for verb in ("RunTask", "ArchiveTask", "DeleteTask", "UpdateTask")
     )
-    yield from (("RunTask", "TaskStateError", state) for state in ("pending", "active"))
+    yield from (("RunTask", "TaskStateError", state) for state in ("pending", "active", "scheduled"))
+    yield "AdvanceSequences", "none", ""
     yield from (("ArchiveTask", "None", state) for state in _STATES if state not in ("active", "archived"))
     yield from (("ArchiveTask", "TaskStateError", state) for state in ("archived", "active"))
     yield from (("DeleteTask", "None", state) for state in _STATES if state != "active")
@@ -78,6 +79,8 @@ def unreached(reached: Mapping[Triple, int], unsupported: Collection[str] = ()) 
 
 def _is_about(triple: Triple, unsupported: Collection[str]) -> bool:
     operation = triple[0]
+    if triple == ("RunTask", "TaskStateError", "scheduled"):  # it waits in a sequence
+        operation = "AdvanceSequences" if "RunTask" not in unsupported else operation
     grouped = "aggregating" in triple or operation.endswith(("Group", "Aggregation", "Aggregations"))
     return operation.removeprefix("copy of ") in unsupported or (grouped and "groups" in unsupported)
 

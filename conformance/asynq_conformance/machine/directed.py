@@ -95,6 +95,28 @@ class DirectedMachine(BrokerMachine):
             self.have(queue="c", task_id=f"own {act}", unique=None, state=TaskState.ACTIVE)
             self.do_with(self.runs[-1], TOKEN_OPERATIONS[act])
 
+    def run_in_sequence(self) -> None:
+        """Every end of the head of a sequence, and every operation on a task that waits in one."""
+        for number, (name, settlement) in enumerate(RUN_SETTLEMENTS.items()):
+            queue = QUEUES[number % len(QUEUES)]
+            ids = [f"{name}-{place}" for place in range(3)]
+            for task_id in ids:
+                self.enqueue(message(queue, task_id, b"one", None, sequence=name))
+            self.dequeue(((queue,),) * 3, LEASE)
+            self.do_with(self.runs[-1], settlement)
+            self.do(ops.Forward(queue=queue))
+            self.do(ops.AdvanceSequences(queue=queue))
+        for number, verb in enumerate(VERBS.values()):
+            for task_id in ("head", "next", "last"):
+                self.enqueue(message("a", f"{task_id}-{number}", b"one", None, sequence=f"v{number}"))
+            for task_id in ("next", "head", "next"):
+                name = f"{task_id}-{number}"
+                self.do(verb(name), about=self.system.find("a", name))
+        for to in ("archived", "pending", "deleted"):
+            for state in (TaskState.PENDING, TaskState.SCHEDULED, TaskState.ARCHIVED):
+                if state != to:
+                    self.do(ops.MoveTasks(queue="a", state=state, to=to, limit=3))
+
     def let_time_work(self) -> None:
         """Maintenance before and after the due time."""
         for state, lookup in (
@@ -322,6 +344,7 @@ DIRECTED = (
     DirectedMachine.meet,
     DirectedMachine.move_about,
     DirectedMachine.settle_all,
+    DirectedMachine.run_in_sequence,
     DirectedMachine.let_time_work,
     DirectedMachine.aggregate,
     DirectedMachine.lock,

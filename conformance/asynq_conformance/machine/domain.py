@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
+from asynq.protocol.sequences import SEQUENCE_HEADER
 from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
 
@@ -17,6 +18,7 @@ DAY = 24 * HOUR
 QUEUES = ("a", "b", "c")
 IDS = tuple(f"t{number}" for number in range(8))
 GROUPS = ("g", "h")
+SEQUENCES = ("s", "r")
 PROGRAM_PAYLOADS = (b"one", b"two")
 TYPE = "type"
 
@@ -51,6 +53,7 @@ LIVING = (
 queues = st.sampled_from(QUEUES)
 ids = st.sampled_from(IDS)
 groups = st.sampled_from(GROUPS)
+sequences = st.sampled_from(SEQUENCES)
 payloads = st.sampled_from(PROGRAM_PAYLOADS)
 unique = st.sampled_from(UNIQUE)
 index = st.integers(0, 15)
@@ -59,9 +62,15 @@ offsets = st.sampled_from((0, -1, 1))
 
 
 def message(
-    queue: str, task_id: str, payload: bytes, unique: ops.Unique | None, *, group: str = ""
+    queue: str,
+    task_id: str,
+    payload: bytes,
+    unique: ops.Unique | None,
+    *,
+    group: str = "",
+    sequence: str = "",
 ) -> TaskMessage:
-    """A message with this id. Even ids have a retention; odd ids are not unique."""
+    """A message with this id."""
     return TaskMessage(
         id=task_id,
         type=TYPE,
@@ -71,4 +80,5 @@ def message(
         retention=COMPLETED_RETENTION,
         unique_key=unique_key(queue, TYPE, payload) if unique else "",
         group=group,
+        headers={SEQUENCE_HEADER: sequence} if sequence else {},
     )

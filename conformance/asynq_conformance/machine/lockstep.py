@@ -253,7 +253,7 @@ def _kind(answer: Any) -> str:
         return "0" if answer == 0 else "some"
     if isinstance(answer, tuple):
         return "some" if answer else "none"
-    for name in ("moved", "tasks", "leases"):
+    for name in ("moved", "promoted", "tasks", "leases"):
         if hasattr(answer, name):
             return "some" if getattr(answer, name) else "none"
     if hasattr(answer, "enqueued"):

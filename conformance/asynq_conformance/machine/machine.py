@@ -46,6 +46,8 @@ class BrokerMachine(SequenceRules, AdministrationRules):
                 break
             self._let_all_become_due()
             self._aggregate()
+            for queue in sorted({task.message.queue for task in self.tasks() if task.waits}):
+                self.do(ops.AdvanceSequences(queue=queue))
             self.dequeue((QUEUES,) * ops.MAX_BATCH, LEASE)
             self.program.batch(
                 [ops.Done(delivery=run.actual) for run in self.runs if self.owns(run)] or [ops.Ping()]
@@ -54,7 +56,7 @@ class BrokerMachine(SequenceRules, AdministrationRules):
             assert not self.any(*LIVING), "some tasks cannot be ended"
 
     def _let_all_become_due(self) -> None:
-        waiting = self.tasks(TaskState.SCHEDULED, TaskState.RETRY, TaskState.ACTIVE)
+        waiting = [*self.delayed(), *self.tasks(TaskState.ACTIVE)]
         self.wait_until(max((task.due for task in waiting), default=self.now))
         for queue in sorted({task.message.queue for task in waiting}):
             self.do(ops.Forward(queue=queue))

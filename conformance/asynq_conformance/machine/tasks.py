@@ -80,6 +80,27 @@ class TaskRules(BaseRules):
     ) -> None:
         self.enqueue(message(queue, task_id, payload, unique, group=group), unique, process_in=delay)
 
+    @rule(
+        queue=domain.queues,
+        sequence=domain.sequences,
+        task_id=domain.ids,
+        payload=domain.payloads,
+        unique=domain.unique.filter(lambda unique: unique is None or not unique.keep),
+        on_conflict=st.sampled_from(("replace_finished", "reject")),
+    )
+    def enqueue_into_a_sequence(
+        self,
+        *,
+        queue: str,
+        sequence: str,
+        task_id: str,
+        payload: bytes,
+        unique: ops.Unique | None,
+        on_conflict: str,
+    ) -> None:
+        new = message(queue, task_id, payload, unique, sequence=sequence)
+        self.enqueue(new, unique, on_conflict=on_conflict)
+
     @precondition(lambda self: self.any(*TaskState))
     @rule(
         which=domain.index,

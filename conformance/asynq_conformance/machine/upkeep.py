@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from asynq.protocol.groups import AggregationSet
     from asynq_conformance.machine.lockstep import Twin
+    from asynq_conformance.model.records import ModelTask
 
 limits = st.sampled_from((ops.MAX_BATCH, 1, 2))
 
@@ -32,6 +33,8 @@ class UpkeepRules(BaseRules):
         for task in self.system.tasks.values():
             if task.state is TaskState.ARCHIVED:
                 yield task.due + OLDEST
+            elif task.waits:
+                continue
             elif task.state is not TaskState.AGGREGATING:
                 yield task.due
             elif not task.set_id:
@@ -57,10 +60,14 @@ class UpkeepRules(BaseRules):
 
     # --- upkeep -----------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.any(TaskState.SCHEDULED, TaskState.RETRY))
+    def delayed(self) -> list[ModelTask]:
+        """Tasks that are due at some time, unlike those that wait in a sequence."""
+        return [task for task in self.tasks(TaskState.SCHEDULED, TaskState.RETRY) if not task.waits]
+
+    @precondition(lambda self: self.delayed())
     @rule(which=domain.index, limit=limits, wait=st.sampled_from(("not", "for one", "for all")))
     def forward(self, which: int, limit: int, wait: str) -> None:
-        delayed = self.tasks(TaskState.SCHEDULED, TaskState.RETRY)
+        delayed = self.delayed()
         task = delayed[which % len(delayed)]
         if wait == "for one":
             self.wait_until(task.due)
@@ -95,6 +102,10 @@ class UpkeepRules(BaseRules):
         task = archived[which % len(archived)]
         trim = ops.TrimArchive(queue=task.message.queue, max_size=size, max_age=OLDEST, limit=limit)
         self.do(trim, about=task)
+
+    @rule(queue=domain.queues, cursor=st.sampled_from(("", "r", "s")), limit=limits)
+    def advance_sequences(self, queue: str, cursor: str, limit: int) -> None:
+        self.do(ops.AdvanceSequences(queue=queue, cursor=cursor, limit=limit))
 
     # --- aggregation ------------------------------------------------------------------------------------
 

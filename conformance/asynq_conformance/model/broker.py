@@ -47,6 +47,7 @@ MODEL_HANDLERS: dict[type[ops.Op[Any]], Callable[[System, Any, int], Any]] = {
     ops.AdoptOrphans: upkeep.adopt_orphans,
     ops.PurgeCompleted: upkeep.purge_completed,
     ops.TrimArchive: upkeep.trim_archive,
+    ops.AdvanceSequences: upkeep.advance_sequences,
     ops.ListGroups: groups.list_groups,
     ops.TakeGroup: groups.take_group,
     ops.ExtendAggregation: groups.extend_aggregation,

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from asynq.task_state import TaskState
+from asynq_conformance.model.records import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +74,18 @@ def a_lease_never_gets_shorter(before: Snapshot | None, after: Snapshot) -> None
             assert task.due_at >= was.get(task.message.id, 0), f"shorter lease: {task}"
 
 
+def a_sequence_has_one_head(before: Snapshot | None, after: Snapshot) -> None:
+    """Of the unfinished tasks of a sequence, all but at most one wait for their turn."""
+    del before
+    for queue in after.stats:
+        heads = Counter(
+            task.message.sequence
+            for _, task in after.of_queue(queue)
+            if task.message.sequence and not task.waiting and task.state not in FINISHED
+        )
+        assert [name for name, count in heads.items() if count > 1] == [], f"several heads in {queue!r}"
+
+
 def a_pending_task_is_due(before: Snapshot | None, after: Snapshot) -> None:
     """A pending task has no due time, and the time since which it is pending is in the past."""
     del before
@@ -135,6 +148,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     groups_are_those_of_their_tasks,
     an_active_task_has_a_lease,
     a_lease_never_gets_shorter,
+    a_sequence_has_one_head,
     a_pending_task_is_due,
     times_are_whole_seconds,
     lists_are_in_order,

@@ -12,7 +12,7 @@ from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.control import must_be_listed
-from asynq_conformance.model.records import whole_second
+from asynq_conformance.model.records import FINISHED, whole_second
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import (
@@ -40,19 +40,25 @@ def _task(system: System, queue: str, task_id: str, verb: str, *refused: TaskSta
 
 def _run(system: System, task: ModelTask, now: int) -> None:
     task.cancel, task.group = "", ""
-    system.put_pending(task, now)
+    if task.message.sequence and task.state in FINISHED:
+        system.join(task, now)
+    else:
+        system.put_pending(task, now)
     locks.renew(system, task, 0, now)
 
 
 def _archive(system: System, task: ModelTask, now: int) -> None:
     task.cancel = ""
     system.put(task, TaskState.ARCHIVED, whole_second(now))
+    system.advance(task.message, now)
 
 
 def run_task(system: System, op: RunTask, now: int) -> None:
-    """Append the task to the pending ones."""
-    refused = (TaskState.ACTIVE, TaskState.PENDING)
-    _run(system, _task(system, op.queue, op.task_id, "run", *refused), now)
+    """Append the task to the pending ones, or to its sequence. A task that waits in it cannot be run."""
+    task = _task(system, op.queue, op.task_id, "run", TaskState.ACTIVE, TaskState.PENDING)
+    if task.waits:
+        raise TaskStateError(op.queue, op.task_id, task.state, "run")
+    _run(system, task, now)
 
 
 def archive_task(system: System, op: ArchiveTask, now: int) -> None:
@@ -64,8 +70,9 @@ def archive_task(system: System, op: ArchiveTask, now: int) -> None:
 
 def delete_task(system: System, op: DeleteTask, now: int) -> None:
     """Delete the task."""
-    del now
-    system.delete(_task(system, op.queue, op.task_id, "delete", TaskState.ACTIVE))
+    task = _task(system, op.queue, op.task_id, "delete", TaskState.ACTIVE)
+    system.delete(task)
+    system.advance(task.message, now)
 
 
 def move_tasks(system: System, op: MoveTasks, now: int) -> int:
@@ -74,10 +81,14 @@ def move_tasks(system: System, op: MoveTasks, now: int) -> int:
     if op.state is TaskState.AGGREGATING:
         tasks = system.waiting(op.queue, op.group)[: op.limit]
     else:
-        tasks = system.of_state(op.queue, op.state)[: op.limit]
+        tasks = [
+            task for task in system.of_state(op.queue, op.state) if not (task.waits and op.to == "pending")
+        ]
+        tasks = tasks[: op.limit]
     for task in tasks:
         if op.to == "deleted":
             system.delete(task)
+            system.advance(task.message, now)
         elif op.to == "archived":
             _archive(system, task, now)
         else:
@@ -94,6 +105,8 @@ def update_task(system: System, op: UpdateTask, now: int) -> None:
     if not timed:
         allowed |= {TaskState.PENDING, TaskState.ARCHIVED, TaskState.AGGREGATING}
     task = _task(system, op.queue, op.task_id, "update", *(set(TaskState) - allowed))
+    if timed and task.waits:
+        raise TaskStateError(op.queue, op.task_id, task.state, "update")
     if op.payload is not None:
         _give_payload(system, task, op.payload, now)
     if timed:

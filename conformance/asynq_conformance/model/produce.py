@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
 from asynq.protocol.ops import Enqueue, Enqueued
+from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.records import FINISHED, ModelTask, whole_second
@@ -36,6 +37,11 @@ def enqueue(system: System, op: Enqueue, now: int, leaving: frozenset[TaskKey] =
 
     if present is not None:
         system.delete(present)
+    return _create(system, op, now)
+
+
+def _create(system: System, op: Enqueue, now: int) -> Enqueued:
+    message = op.message
     system.list_queue(message.queue)
     system.made += 1
     at = _asked_for(op, now)
@@ -59,7 +65,11 @@ def enqueue(system: System, op: Enqueue, now: int, leaving: frozenset[TaskKey] =
         system.pending.setdefault(message.queue, []).append(message.id)
     if op.unique is not None:
         locks.take(system, task, op.unique, answer.due_at)
-    return answer
+    if message.sequence:
+        system.join(task, now)
+        if task.waits:
+            task.answer = Enqueued(state=TaskState.SCHEDULED, due_at=WAITING)
+    return task.answer
 
 
 def _asked_for(op: Enqueue, now: int) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, define
 
+from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
@@ -51,11 +52,18 @@ class ModelTask:
     result: bytes | None = None
     set_id: str = ""
     """The aggregation set that holds the task."""
+    joined: int = 0
+    """Tasks of a sequence are numbered in the order in which they joined it."""
 
     @property
     def key(self) -> TaskKey:
         """Queue and id."""
         return self.message.queue, self.message.id
+
+    @property
+    def waits(self) -> bool:
+        """Whether the task waits for its turn in its sequence."""
+        return self.state is TaskState.SCHEDULED and self.due == WAITING and self.message.sequence != ""
 
 
 @define

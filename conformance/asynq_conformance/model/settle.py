@@ -36,6 +36,7 @@ def done(system: System, op: Done, now: int) -> None:
     """Delete the task and count the run."""
     task = owned(system, op.delivery.lease)
     system.delete(task)
+    system.advance(task.message, now)
     system.count(task.message.queue, now, failed=False)
 
 
@@ -50,6 +51,7 @@ def complete(system: System, op: Complete, now: int) -> None:
         task.result = op.result
     until = whole_second(now) + task.message.retention * 1000
     system.put(task, TaskState.COMPLETED, until, token=op.delivery.token)
+    system.advance(task.message, now)
     system.release(task)
     system.count(task.message.queue, now, failed=False)
 
@@ -75,6 +77,7 @@ def archive(system: System, op: Archive, now: int) -> None:
     fail(task, op.error, now, spent=0)
     task.cancel = ""
     system.put(task, TaskState.ARCHIVED, whole_second(now), token=op.delivery.token)
+    system.advance(task.message, now)
     system.count(task.message.queue, now, failed=True)
     system.trim(task.message.queue, op.max_size, op.max_age, MAX_BATCH, now)
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from attrs import Factory, define
 
 from asynq.protocol.message import StoredTask
+from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_conformance.model.choices import Choices
 from asynq_conformance.model.records import (
+    FINISHED,
     Counters,
     DecidedTick,
     ModelLock,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
+    from asynq.protocol.message import TaskMessage
     from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
 
 
@@ -47,6 +50,7 @@ class System:
     schedulers: dict[str, tuple[Sequence[SchedulerEntry], int]] = Factory(dict)
     events: dict[str, tuple[list[EnqueueEvent], int]] = Factory(dict)
     made: int = 0
+    joined: int = 0
     choices: Choices = Factory(Choices)
 
     # --- looking ------------------------------------------------------------------------------------
@@ -109,6 +113,26 @@ class System:
         task.since = now
         line = self.pending.setdefault(task.message.queue, [])
         line.insert(0 if head else len(line), task.message.id)
+
+    def join(self, task: ModelTask, now: int) -> None:
+        """Put the task at the tail of its sequence."""
+        self.joined += 1
+        task.joined = self.joined
+        self.put(task, TaskState.SCHEDULED, WAITING)
+        self.advance(task.message, now)
+
+    def advance(self, of: TaskMessage, now: int) -> bool:
+        """Make the first task that is left in the sequence of this one pending if it waits."""
+        left = [
+            task
+            for task in self.of_queue(of.queue)
+            if of.sequence and task.message.sequence == of.sequence and task.state not in FINISHED
+        ]
+        head = min(left, key=lambda task: task.joined, default=None)
+        if head is None or not head.waits:
+            return False
+        self.put_pending(head, now)
+        return True
 
     def delete(self, task: ModelTask) -> None:
         """Delete the task, and release the lock that it owns."""

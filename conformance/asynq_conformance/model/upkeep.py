@@ -1,4 +1,4 @@
-"""Forward, ListLostLeases, Recover, AdoptOrphans, PurgeCompleted, TrimArchive."""
+"""Forward, ListLostLeases, Recover, AdoptOrphans, PurgeCompleted, TrimArchive, AdvanceSequences."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from asynq.protocol.ops import (
     MAX_BATCH,
     Adopted,
     AdoptOrphans,
+    Advanced,
+    AdvanceSequences,
     Forward,
     Forwarded,
     ListLostLeases,
@@ -19,7 +21,7 @@ from asynq.protocol.ops import (
 )
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
-from asynq_conformance.model.records import whole_second
+from asynq_conformance.model.records import FINISHED, whole_second
 from asynq_conformance.model.settle import fail
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ def recover(system: System, op: Recover, now: int) -> bool:
     else:
         task.cancel = ""
         system.put(task, TaskState.ARCHIVED, whole_second(now))
+        system.advance(task.message, now)
         system.trim(op.lost.message.queue, op.max_size, op.max_age, MAX_BATCH, now)
     return True
 
@@ -104,3 +107,13 @@ def purge_completed(system: System, op: PurgeCompleted, now: int) -> int:
 def trim_archive(system: System, op: TrimArchive, now: int) -> int:
     """Delete the oldest archived tasks."""
     return system.trim(op.queue, op.max_size, op.max_age, op.limit, now)
+
+
+def advance_sequences(system: System, op: AdvanceSequences, now: int) -> Advanced:
+    """Promote the next task of each sequence without a live head."""
+    tasks = [task for task in system.of_queue(op.queue) if task.state not in FINISHED]
+    found = {task.message.sequence: task.message for task in tasks if task.message.sequence > op.cursor}
+    names = sorted(found)[: op.limit]
+    promoted = sum(system.advance(found[name], now) for name in names)
+    cursor = names[-1] if len(names) == op.limit else ""
+    return Advanced(promoted=promoted, examined=len(names), cursor=cursor)

@@ -1,31 +1,39 @@
--- Create tasks. The options of a task are the words: at in ttl until keep replace, each after a space but the first,
--- and after a further space the group. Any of them may be empty.
+-- Create tasks. The options of a task are the words: at in ttl until keep replace sequenced, each after a space but
+-- the first, and after a further space the group or, if it is sequenced, the sequence. Any of them may be empty.
 --   at, in: earliest run, as Unix milliseconds or milliseconds from now; empty for now.
---   ttl: of the lock, milliseconds, empty for no lock. until: done, expiry or start. keep, replace: 1 or empty.
+--   ttl: of the lock, milliseconds, empty for no lock. until: done, expiry or start. keep, replace,
+--   sequenced: 1 or empty. A task with a sequence has none of at, in and keep.
 
 -- The collections that a new task may join or a replaced task may leave: the next five keys.
 local function queue_of_keys()
   return { pending = key(), scheduled = key(), groups = key(), archived = key(), completed = key() }
 end
 
-local OPTIONS = '^(%S*) (%S*) (%S*) (%S*) (%S*) (%S*) (.*)$'
+local OPTIONS = '^(%S*) (%S*) (%S*) (%S*) (%S*) (%S*) (%S*) (.*)$'
 
--- The options of a task. The keys of its lock and of its group are the next keys, if it has them.
+-- The options of a task. The keys of its lock, and of its group or sequence, are the next keys, if it has them.
 local function options_of(text)
   if text == '' then return {} end
-  local at, delay, ttl, ends, keep, replace, group = string.match(text, OPTIONS)
+  local at, delay, ttl, ends, keep, replace, sequenced, name = string.match(text, OPTIONS)
   local options = {
     at = tonumber(at), delay = tonumber(delay), ttl = tonumber(ttl), ends = ends, keep = keep ~= '',
-    replace = replace ~= '', group = group ~= '' and group,
+    replace = replace ~= '', group = sequenced == '' and name ~= '' and name, sequence = sequenced ~= '' and name,
   }
   if options.ttl then options.lock = key() end
-  if options.group then options.group_key = key() end
+  if options.group or options.sequence then options.group_key = key() end
   return options
 end
 
--- Only the hash names the lock of a replaced task, so the lock is accessed before the first write.
-local function touch_replaced(hash, id, text)
-  if string.match(text, '^%S* %S* %S* %S* %S* 1 ') then doomed_task(hash, id) end
+local function prefix_of(hash, id)
+  return string.sub(hash, 1, -#id - 3)
+end
+
+-- Only the hash names the lock of a replaced task, and only the sequence its head, so they are accessed before
+-- the first write.
+local function touch(hash, id, text)
+  local replace, sequenced, name = string.match(text, '^%S* %S* %S* %S* %S* (%S*) (%S*) (.*)$')
+  if replace == '1' then doomed_task(hash, id) end
+  if sequenced == '1' then sequence_at(prefix_of(hash, id), name) end
 end
 
 -- The answer if an earlier copy of the call created the task.
@@ -63,7 +71,9 @@ local function enqueue(queue, now, hash, id, msg, enqueue_id, options, leaving)
     due = now
     if options.group then state, target = 'aggregating', options.group_key end
   end
-  local refusal = misplaced(target, state == 'pending' and 'list' or 'zset')
+  local sequence = options.sequence and sequence_at(prefix_of(hash, id), options.sequence)
+  if sequence then target = queue.scheduled end
+  local refusal = misplaced(target, target == queue.pending and 'list' or 'zset') or (sequence and sequence.refusal)
     or (options.group and (misplaced(queue.groups, 'set') or misplaced(options.group_key, 'zset')))
     or (old and not old.leaves and misplaced(queue[old.state], 'zset'))
   if refusal then return { -2, refusal } end
@@ -90,6 +100,12 @@ local function enqueue(queue, now, hash, id, msg, enqueue_id, options, leaving)
   if options.group then
     field('group', options.group)
     redis.call('SADD', queue.groups, options.group)
+  end
+  if sequence then
+    field('sequence', options.sequence)
+    redis.call('HSET', hash, unpack(fields))
+    if join_sequence(sequence, id, now) then return { 1, 'pending', math.floor(now / 1000) } end
+    return { 1, 'scheduled', WAITING * 1000 }
   end
   if state == 'pending' then field('pending_since', nanoseconds(now)) end
   redis.call('HSET', hash, unpack(fields))

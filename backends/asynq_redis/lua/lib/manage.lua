@@ -14,7 +14,8 @@ end
 -- The current task. It accesses every key that moving the task writes. Without `exists` there is no task.
 local function look_up(queue, prefix, id)
   local hash = task_key(prefix, id)
-  local found = try('HMGET', hash, 'state', 'group', 'unique_key', 'unique_until', 'unique_keep', 'enqueue_id') or {}
+  local found = try('HMGET', hash, 'state', 'group', 'unique_key', 'unique_until', 'unique_keep', 'enqueue_id',
+    'sequence') or {}
   local task = {
     id = id, hash = hash, exists = redis.call('EXISTS', hash) == 1, known = try('HEXISTS', hash, 'msg') == 1,
     state = found[1] or '', group = found[2] or '', lock = lock_of(hash, id, found[3], found[2], found[6]),
@@ -27,12 +28,17 @@ local function look_up(queue, prefix, id)
     task.source = queue[task.state]
   end
   if task.lock and try('GET', task.lock) == id then task.owned = task.lock end
+  if found[7] then
+    task.sequence = sequence_at(prefix, found[7])
+    task.waits = waits(task.sequence, task.state, id)
+  end
   return task
 end
 
 -- Whether the move is allowed from the task's state.
 local function movable(task, to)
   if to == 'deleted' and not task.known then return task.exists end
+  if to == 'pending' and task.waits then return false end
   return task.known and task.source and not task.held and task.state ~= to
 end
 
@@ -47,6 +53,11 @@ local function leave_source(queue, task)
   end
 end
 
+local function put_pending(queue, task, now)
+  redis.call('LPUSH', queue.pending, task.id)
+  redis.call('HSET', task.hash, 'state', 'pending', 'pending_since', nanoseconds(now))
+end
+
 local function put(queue, task, to, now)
   if to == 'deleted' then
     delete_task({ hash = task.hash, lock = task.owned })
@@ -55,12 +66,20 @@ local function put(queue, task, to, now)
     redis.call('HSET', task.hash, 'state', 'archived')
     redis.call('HDEL', task.hash, 'lease_token', 'cancel')
   else
-    redis.call('LPUSH', queue.pending, task.id)
-    redis.call('HSET', task.hash, 'state', 'pending', 'pending_since', nanoseconds(now))
+    local ended = task.state == 'archived' or task.state == 'completed'
+    if task.sequence and ended and not task.sequence.refusal then
+      join_sequence(task.sequence, task.id, now)
+    else
+      put_pending(queue, task, now)
+    end
     redis.call('HDEL', task.hash, 'lease_token', 'cancel', 'group')
     -- Without the group nothing would say that only the message names the lock.
     if task.lock then redis.call('HSET', task.hash, 'unique_key', task.lock) end
     if task.lock and task.keep and task.ends ~= 'start' then renew(task.lock, task.id, task.ends, task.keep, 0) end
+  end
+  if task.sequence and to ~= 'pending' then
+    leave_sequence(task.sequence, task.id)
+    advance(task.sequence, now)
   end
 end
 
