@@ -22,7 +22,7 @@ DEFAULT_HOST = "localhost"
 Kind = Literal["single", "sentinel", "cluster"]
 
 
-@frozen
+@frozen(cache_hash=True)
 class Address:
     """Address of one server: a host and a port, or the path of a Unix socket."""
 

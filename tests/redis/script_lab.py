@@ -177,10 +177,11 @@ class ScriptLab:
     def _send(self, request: Request) -> Any:
         if isinstance(request, Command):
             return self._reply(request.args)
-        assert Signature.of(request.script.name).accepts(len(request.keys), len(request.args)), request
-        self.calls.append(request)
+        keys, args = request.parts()
+        assert Signature.of(request.script.name).accepts(len(keys), len(args)), request
+        self.calls.append(ScriptCall(request.script, keys, args))
         text = watching(request.script.text(self._flags))
-        return self._reply(("EVAL", text, len(request.keys), *request.keys, *request.args))
+        return self._reply(("EVAL", text, len(keys), *keys, *args))
 
     def _reply(self, command: Sequence[Any]) -> Any:
         try:

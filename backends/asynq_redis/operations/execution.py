@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec import Struct, field
+
 from asynq.errors import UnsupportedOperationError
 from asynq.protocol.broker_time import BrokerTime
 from asynq_redis.transport.requests import Reply, Request
@@ -26,29 +28,19 @@ T = TypeVar("T")
 Steps = Generator[list[Request], list[Reply], T]
 
 
-class CallContext:
+class CallContext(Struct, kw_only=True):
     """Context of one `execute_many` call, shared by all its handlers."""
 
-    __slots__ = ("clock", "clustered", "known_queues", "resent", "time")
-
-    def __init__(
-        self,
-        *,
-        clock: Clock | None,
-        clustered: bool = False,
-        known_queues: set[str] | None = None,
-        time: BrokerTime | None = None,
-    ) -> None:
-        self.clock = clock
-        """The injected clock. None: the scripts use the server's TIME."""
-        self.clustered = clustered
-        """True if queues may be on different servers. Then a script call must not have keys of two queues."""
-        self.known_queues = set() if known_queues is None else known_queues
-        """Names of the queues that this broker has added to the list of all queues."""
-        self.time = BrokerTime() if time is None else time
-        """Estimate of the servers' time."""
-        self.resent: dict[int, Request] = {}
-        """Requests that were sent again because the reply to an earlier copy was lost. Keyed by identity."""
+    clock: Clock | None
+    """The injected clock. None: the scripts use the server's TIME."""
+    clustered: bool = False
+    """True if queues may be on different servers. Then a script call must not have keys of two queues."""
+    known_queues: set[str] = field(default_factory=set)
+    """Names of the queues that this broker has added to the list of all queues."""
+    time: BrokerTime = field(default_factory=BrokerTime)
+    """Estimate of the servers' time."""
+    resent: dict[int, Request] = field(default_factory=dict)
+    """Requests that were sent again because the reply to an earlier copy was lost. Keyed by identity."""
 
     def was_resent(self, request: Request) -> bool:
         """Whether an earlier copy of the request may have been applied."""

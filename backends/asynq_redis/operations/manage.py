@@ -65,10 +65,9 @@ def _stations(keys: QueueKeys) -> tuple[str, ...]:
 def _mover(to: str, verb: str) -> OneRound:
     """An operation that moves single tasks."""
 
-    def append(op: Any, call: OpenCall, context: CallContext) -> int:  # noqa: ARG001 - see OneRound.append
+    def append(op: Any, call: OpenCall, context: CallContext) -> None:  # noqa: ARG001 - see OneRound.append
         call.keys.append(call.queue.task(op.task_id))
         call.args.append(op.task_id)
-        return len(op.task_id)
 
     def read(op: Any, reply: Reply) -> Any:
         code, *state = reply

@@ -29,6 +29,7 @@ from asynq.protocol.ops import (
     Retry,
     WriteResult,
 )
+from asynq.protocol.value_sizes import message_size
 from asynq.task_state import TaskState
 from asynq_redis.lua import scripts
 from asynq_redis.operations.calls import OneRound, OpenCall
@@ -52,12 +53,24 @@ target_keys = attrgetter("pending", "scheduled", "groups", "archived", "complete
 """The keys of a queue that lua/lib/enqueue.lua takes."""
 
 
-def append_enqueue(op: Enqueue, call: OpenCall, context: CallContext) -> int:  # noqa: ARG001 - see OneRound.append
+def enqueue_size(op: Enqueue) -> int:
+    """Approximate bytes of what `append_enqueue` appends.
+
+    Raises:
+        ValueError: A text cannot be encoded as UTF-8.
+    """
+    message = op.message
+    value = message_size(message) if message.headers else len(message.payload)
+    return value + len(
+        f"{message.type}{message.id}{message.queue}{message.group}{message.unique_key}".encode()
+    )
+
+
+def append_enqueue(op: Enqueue, call: OpenCall, context: CallContext) -> None:  # noqa: ARG001 - see OneRound.append
     """Append what lua/lib/enqueue.lua takes for one task."""
     message, unique = op.message, op.unique
     if unique is not None and not message.unique_key:
         raise ValueError("unique: the message has no unique_key")
-    data = task_message.encode(message)
     call.keys.append(call.queue.tasks + message.id)
     options = ""
     if (
@@ -69,8 +82,7 @@ def append_enqueue(op: Enqueue, call: OpenCall, context: CallContext) -> int:  #
         or op.on_conflict != "reject"
     ):
         options = _options(op, call)
-    call.args += (message.id, data, op.enqueue_id, options)
-    return len(data) + len(message.id)
+    call.args += (message.id, task_message.encode(message), op.enqueue_id, options)
 
 
 def _options(op: Enqueue, call: OpenCall) -> str:
@@ -119,10 +131,9 @@ def state_named(name: bytes) -> TaskState | None:
 # --- leases ---------------------------------------------------------------------------------------------
 
 
-def _append_lease(lease: Lease, what: bytes | int, call: OpenCall) -> int:
+def _append_lease(lease: Lease, what: bytes | int, call: OpenCall) -> None:
     call.keys.append(call.queue.tasks + lease.task_id)
     call.args += (lease.task_id, lease.token, what)
-    return 0 if isinstance(what, int) else len(what)
 
 
 def _read_extended(op: ExtendLease, reply: Reply) -> Any:
@@ -139,7 +150,7 @@ def lease_lost(lease: Lease) -> LeaseLostError:
 # --- settlement -----------------------------------------------------------------------------------------
 
 
-def _append_settlement(op: Any, call: OpenCall, *args: Arg) -> int:
+def _append_settlement(op: Any, call: OpenCall, *args: Arg) -> None:
     message, token = op.delivery.message, op.delivery.token
     task = call.queue.tasks + message.id
     call.keys += (task, message.unique_key or task)
@@ -147,7 +158,6 @@ def _append_settlement(op: Any, call: OpenCall, *args: Arg) -> int:
     taken = call.queue.taken(token)
     if taken not in call.rest:
         call.rest.append(taken)
-    return sum([len(arg) for arg in args if isinstance(arg, bytes)])
 
 
 def _sequence(op: Any) -> tuple[str]:
@@ -155,25 +165,29 @@ def _sequence(op: Any) -> tuple[str]:
     return (op.delivery.message.sequence,)
 
 
-def _append_complete(op: Complete, call: OpenCall, context: CallContext) -> int:
+def _append_complete(op: Complete, call: OpenCall, context: CallContext) -> None:
     stored, result = op.delivery.message, op.result
     change = task_message.encode_change(stored, replace(stored, completed_at=context.seconds()))
-    return _append_settlement(
+    _append_settlement(
         op, call, change, stored.retention, "" if result is None else "1", "" if result is None else result
     )
 
 
-def _append_retry(op: Retry, call: OpenCall, context: CallContext) -> int:
+def _append_retry(op: Retry, call: OpenCall, context: CallContext) -> None:
     stored = op.delivery.message
     message = task_message.failed(stored, op.error, context.seconds(), spent=int(op.failure))
     change = task_message.encode_change(stored, message)
-    return _append_settlement(op, call, change, op.delay, "1" if op.failure else "")
+    _append_settlement(op, call, change, op.delay, "1" if op.failure else "")
 
 
-def _append_archive(op: Archive, call: OpenCall, context: CallContext) -> int:
+def _append_archive(op: Archive, call: OpenCall, context: CallContext) -> None:
     stored = op.delivery.message
     message = task_message.failed(stored, op.error, context.seconds())
-    return _append_settlement(op, call, task_message.encode_change(stored, message))
+    _append_settlement(op, call, task_message.encode_change(stored, message))
+
+
+def _failure_size(op: Retry | Archive) -> int:
+    return task_message.change_size(op.delivery.message, op.error)
 
 
 def _settled(op: Any, reply: Reply) -> Any:
@@ -204,6 +218,7 @@ ROWS: dict[type[Op[Any]], OneRound] = {
         script=scripts.ENQUEUE,
         queue=attrgetter("message.queue"),
         fixed_keys=target_keys,
+        size=enqueue_size,
         append=append_enqueue,
         read=read_enqueued,
         creates_tasks=True,
@@ -220,6 +235,7 @@ ROWS: dict[type[Op[Any]], OneRound] = {
         queue=attrgetter("lease.queue"),
         fixed_keys=lambda keys: (keys.lease,),
         fixed_args=lambda *_: (),
+        size=lambda op: len(op.result),
         append=lambda op, call, _: _append_lease(op.lease, op.result, call),
         read=lambda op, reply: None if reply else lease_lost(op.lease),
     ),
@@ -234,11 +250,13 @@ ROWS: dict[type[Op[Any]], OneRound] = {
         attrgetter("active", "lease", "completed", "processed", "failed"),
         _append_complete,
         bounds=_sequence,
+        size=lambda op: task_message.change_size(op.delivery.message) + len(op.result or b""),
     ),
     Retry: _settlement(
         scripts.RETRY,
         attrgetter("active", "lease", "retry", "processed", "failed"),
         _append_retry,
+        size=_failure_size,
     ),
     Archive: _settlement(
         scripts.ARCHIVE,
@@ -246,6 +264,7 @@ ROWS: dict[type[Op[Any]], OneRound] = {
         _append_archive,
         fixed_args=lambda keys, context: (context.now_argument(), keys.prefix),
         bounds=lambda op: (op.max_size, op.max_age, *_sequence(op)),
+        size=_failure_size,
     ),
     Requeue: _settlement(
         scripts.REQUEUE,

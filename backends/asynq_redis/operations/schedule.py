@@ -11,7 +11,7 @@ from asynq.protocol.ops import EnqueueTick, GetLastTick, Ticked
 from asynq_redis.lua.scripts import ENQUEUE_TICK
 from asynq_redis.operations.calls import OneRound, OpenCall
 from asynq_redis.operations.execution import HANDLERS, CallContext, Steps, implements, per_operation
-from asynq_redis.operations.one_round import append_enqueue, read_enqueued, target_keys
+from asynq_redis.operations.one_round import append_enqueue, enqueue_size, read_enqueued, target_keys
 from asynq_redis.transport.requests import Command
 from asynq_redis.wire.keys import QueueKeys
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 _DECIDED, _EARLY = 2, 3
 
 
-def _append(op: EnqueueTick, call: OpenCall, context: CallContext) -> int:
+def _append(op: EnqueueTick, call: OpenCall, context: CallContext) -> None:
     call.keys.append(call.queue.last_tick(op.entry_id))
     call.args += (op.tick, op.keep)
-    return append_enqueue(op.enqueue, call, context)
+    append_enqueue(op.enqueue, call, context)
 
 
 def _read(op: EnqueueTick, reply: Reply) -> Any:
@@ -41,6 +41,7 @@ HANDLERS[EnqueueTick] = OneRound(
     script=ENQUEUE_TICK,
     queue=lambda op: op.enqueue.message.queue,
     fixed_keys=target_keys,
+    size=lambda op: enqueue_size(op.enqueue),
     append=_append,
     read=_read,
     creates_tasks=True,

@@ -107,7 +107,7 @@ def _maybe_recovered(answer: Any) -> Any:
     return answer
 
 
-def _append_recovery(op: Recover, call: OpenCall, context: CallContext) -> int:
+def _append_recovery(op: Recover, call: OpenCall, context: CallContext) -> None:
     message = op.lost.message
     score, _, token = op.lost.observed.partition(" ")
     spent = 1 if message.retried < message.max_retry else 0
@@ -116,7 +116,6 @@ def _append_recovery(op: Recover, call: OpenCall, context: CallContext) -> int:
     task = call.queue.task(message.id)
     call.keys += (task, lock_key(task, message))
     call.args += (message.id, score, token, op.to, op.delay if op.to == "retry" else 0, change)
-    return len(change)
 
 
 HANDLERS[Recover] = OneRound(
@@ -128,6 +127,7 @@ HANDLERS[Recover] = OneRound(
     ),
     fixed_args=lambda keys, context: (context.now_argument(), keys.prefix),
     bounds=lambda op: (op.max_size, op.max_age, op.lost.message.sequence),
+    size=lambda op: task_message.change_size(op.lost.message, op.error),
     append=_append_recovery,
     read=lambda _, reply: reply == 1,
     read_resent=_maybe_recovered,

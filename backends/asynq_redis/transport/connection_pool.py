@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import hiredis
 import redis
 from attrs import define, field
+from msgspec import Struct
 
 from asynq.errors import BrokerRefusedError
 from asynq_redis.lua.scripts import MARK
 from asynq_redis.transport import redis_errors
-from asynq_redis.transport.requests import Command, Reply, Request, ScriptCall
+from asynq_redis.transport.requests import Command, Reply, Request, ScriptRequest, packed
 from asynq_redis.wire.keys import mark_beside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
     from asynq.runtime.loop_local import LoopState
     from asynq_redis.transport.io import ConnectionIO, ConnectionSettings
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 MIN_SERVER_VERSION = (6, 2)
 """The oldest supported server version."""
-_PACK: Callable[[tuple[Arg, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub: one word only
+WRITE_BYTES: Final = 16 * 1024
+"""Bytes after which what is ready is written. A server reads about as much at a time."""
 SCRIPT_FLAGS_VERSION = (7, 0)
 """The first server version that reads script flags such as allow-oom."""
 
 
-@define(kw_only=True)
-class Exchange:
+class Exchange(Struct, kw_only=True):
     """The outcome of one write."""
 
     replies: list[Reply]
@@ -158,16 +158,10 @@ class ConnectionPool:
         patience = min(self._settings.socket_timeout, limit)
         replies: list[Reply] = []
         try:
-            commands = _rendered_all(requests, pooled, in_full)
             if durable is not None:
-                commands += self._confirmation(requests[durable], pooled)
+                requests = [*requests, *self._confirmation(requests[durable], pooled)]
                 patience += self._settings.replication_timeout
-            data = b"".join(map(_PACK, commands))
-        except BaseException:
-            self._idle.append(pooled)
-            raise
-        try:
-            await pooled.link.exchange(data, len(commands), replies, patience)
+            await pooled.link.exchange(_writes(requests, pooled, in_full), len(requests), replies, patience)
         except redis_errors.CONNECTION_ERRORS as error:
             self._drop(connection)
             self._raise_if_permanent(error)
@@ -196,15 +190,15 @@ class ConnectionPool:
         """Position of the first request that needs confirmation by replicas."""
         return next((position for position, request in enumerate(requests) if request.durable), None)
 
-    def _confirmation(self, request: Request, pooled: _PooledLink) -> list[tuple[Arg, ...]]:
+    def _confirmation(self, request: Request, pooled: _PooledLink) -> list[Command]:
         # Since Redis 7.2, WAIT returns at once on a connection that has written nothing. Without the mark, an
         # operation that is sent again and finds its work done would count as confirmed by all replicas.
         key = request.key
         milliseconds = round(1000 * self._settings.replication_timeout)
         keys = (mark_beside(str(key) if isinstance(key, int) else key or ""), key or "")
         return [
-            ("EVAL", MARK.text(pooled.flags), len(keys), *keys, milliseconds),
-            ("WAIT", self._settings.min_replicas, milliseconds),
+            Command(("EVAL", MARK.text(pooled.flags), len(keys), *keys, milliseconds)),
+            Command(("WAIT", self._settings.min_replicas, milliseconds)),
         ]
 
     async def _connect(self, limit: float) -> _PooledLink:
@@ -256,25 +250,34 @@ class ConnectionPool:
             raise refusal from error
 
 
-def _rendered_all(
-    requests: Sequence[Request], pooled: _PooledLink, in_full: Container[int]
-) -> list[tuple[Arg, ...]]:
-    commands: list[tuple[Arg, ...]] = []
+def _writes(requests: Sequence[Request], pooled: _PooledLink, in_full: Container[int]) -> Iterator[bytes]:
+    """The requests, as the server reads them, in writes of about WRITE_BYTES.
+
+    What is composed for a write is composed after the previous one: the server carries that out meanwhile.
+    """
+    write: list[bytes] = []
+    size = 0
     for position, request in enumerate(requests):
         if isinstance(request, Command):
-            commands.append(request.args)
+            data = request.packed
         else:
-            commands.append(_rendered(request, pooled, in_full=position in in_full))
-    return commands
+            data = packed(_rendered(request, pooled, in_full=position in in_full))
+        write.append(data)
+        size += len(data)
+        if size >= WRITE_BYTES:
+            yield b"".join(write)
+            write, size = [], 0
+    if write:
+        yield b"".join(write)
 
 
-def _rendered(request: ScriptCall, pooled: _PooledLink, *, in_full: bool) -> tuple[Arg, ...]:
-    script, keys = request.script, request.keys
+def _rendered(request: ScriptRequest, pooled: _PooledLink, *, in_full: bool) -> tuple[Arg, ...]:
+    script, (keys, args) = request.script, request.parts()
     digest = script.shas[pooled.flags]
     if in_full or digest not in pooled.known:
         pooled.known.add(digest)
-        return ("EVAL", script.text(pooled.flags), len(keys), *keys, *request.args)
-    return ("EVALSHA", digest, len(keys), *keys, *request.args)
+        return ("EVAL", script.text(pooled.flags), len(keys), *keys, *args)
+    return ("EVALSHA", digest, len(keys), *keys, *args)
 
 
 def _version(hello: list[Any]) -> tuple[int, ...]:

@@ -62,7 +62,8 @@ def writes(requests: Sequence[Request], share: Sequence[int]) -> Iterator[list[i
 def exceeded(request: Request, limits: Sequence[Reply]) -> int:
     """The server's limit in bytes that a request exceeds, or 0 if it exceeds none."""
     bulk, buffer = (_limit(reply) for reply in limits)
-    if bulk and max(size_of((arg,)) for arg in request.args) > bulk:
+    args = request.args if isinstance(request, Command) else request.parts()[1]
+    if bulk and max(size_of((arg,)) for arg in args) > bulk:
         return bulk
     return buffer if buffer and request.size > buffer else 0
 

@@ -17,6 +17,7 @@ from asynq.runtime.timeouts import Timer
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterable
 
     from asynq_redis.transport.requests import Reply
 
@@ -35,11 +36,11 @@ class Link(Protocol):
         """Whether an exchange can begin: nothing has arrived since the last one, not even the end."""
         ...
 
-    async def exchange(self, data: bytes, count: int, replies: list[Reply], limit: float) -> None:
-        """Send requests in one write and append their replies, also the errors among them, to `replies`.
+    async def exchange(self, writes: Iterable[bytes], count: int, replies: list[Reply], limit: float) -> None:
+        """Send requests and append their replies, also the errors among them, to `replies`.
 
         Args:
-            data: The requests.
+            writes: The requests, in one or several writes. Each is sent before the next one is asked for.
             count: Number of replies.
             replies: The replies that arrived before an error are appended too.
             limit: Maximum seconds to wait. A blocking socket uses its own timeout instead.
@@ -70,14 +71,16 @@ class BlockingLink:
 
     async def exchange(
         self,
-        data: bytes,
+        writes: Iterable[bytes],
         count: int,
         replies: list[Reply],
         limit: float,  # noqa: ARG002 - see Link
     ) -> None:
         """See Link."""
         receive, reader = self._socket.recv, self._reader
-        self._socket.sendall(data)
+        send = self._socket.sendall
+        for data in writes:
+            send(data)
         while True:
             received = receive(_READ_BYTES)
             if not received:
@@ -131,7 +134,7 @@ class AwaitedLink(asyncio.Protocol):
         # The event loop may not have looked since the server closed the connection.
         return self._arrivals is None or not self._arrivals.poll(0)
 
-    async def exchange(self, data: bytes, count: int, replies: list[Reply], limit: float) -> None:
+    async def exchange(self, writes: Iterable[bytes], count: int, replies: list[Reply], limit: float) -> None:
         """See Link."""
         self._count, self._replies = count, replies
         self._waiter = waiter = self._loop.create_future()
@@ -139,7 +142,8 @@ class AwaitedLink(asyncio.Protocol):
         if self._timer is None or self._deadline < self._timer_due:
             self._arm()
         try:
-            self._transport.write(data)
+            for data in writes:
+                self._transport.write(data)
             await waiter
         finally:
             self._waiter = None

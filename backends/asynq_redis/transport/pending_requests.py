@@ -8,7 +8,7 @@ import redis
 
 from asynq.errors import BrokerUnavailable
 from asynq_redis.transport import redis_errors
-from asynq_redis.transport.requests import ScriptCall
+from asynq_redis.transport.requests import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -155,5 +155,5 @@ class PendingRequests:
 
     def _is_unknown_script(self, at: int, reply: redis.RedisError) -> bool:
         sent_in_full = at in self.unknown_scripts
-        by_digest = isinstance(self.requests[at], ScriptCall) and not sent_in_full
+        by_digest = not isinstance(self.requests[at], Command) and not sent_in_full
         return by_digest and redis_errors.code(reply) == "NOSCRIPT"

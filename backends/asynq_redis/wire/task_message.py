@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from google.protobuf.message import DecodeError
 from msgspec.structs import replace
 
 from asynq.protocol.message import TaskMessage
+from asynq.protocol.value_sizes import message_size
 from asynq_redis.wire.protobuf_classes import message_classes
 from asynq_redis.wire.sizes import LARGE_BYTES
 
@@ -43,6 +46,7 @@ _NAMES = tuple((name, attribute) for name, attribute, _ in _FIELDS.values())
 _USUAL = frozenset({"type", "payload", "id", "queue", "max_retry", "timeout", "headers"})
 _RARE = tuple((name, attribute) for name, attribute in _NAMES if attribute not in _USUAL)
 """The fields that few messages have. A field without a value is not encoded."""
+_RARE_VALUES = attrgetter(*[attribute for _, attribute in _RARE])
 
 
 def encode(message: TaskMessage) -> bytes:
@@ -59,9 +63,10 @@ def encode(message: TaskMessage) -> bytes:
         retry=message.max_retry,
         timeout=message.timeout,
     )
-    for name, attribute in _RARE:
-        if value := getattr(message, attribute):
-            setattr(encoded, name, value)
+    if any(_RARE_VALUES(message)):
+        for name, attribute in _RARE:
+            if value := getattr(message, attribute):
+                setattr(encoded, name, value)
     if message.headers:
         encoded.headers.update(message.headers)
     data: bytes = encoded.SerializeToString(deterministic=True)
@@ -82,6 +87,12 @@ def encode_change(before: TaskMessage, after: TaskMessage) -> bytes:
         return encode(after)  # a field cannot be reset to its default by appending
     change: bytes = _TaskMessage(**differing).SerializeToString(deterministic=True)
     return b"\0" + change
+
+
+def change_size(before: TaskMessage, error: str = "") -> int:
+    """Approximate bytes of `encode_change` for a change that adds this error."""
+    kept = message_size(before) if len(before.payload) <= LARGE_BYTES else 0
+    return kept + len(error.encode(errors="replace"))
 
 
 def decode(data: bytes) -> TaskMessage:

@@ -6,7 +6,6 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
 from msgspec.structs import replace
 
 from asynq.errors import NotReplicatedError
@@ -34,10 +33,10 @@ def forget_which_call_it_was() -> None:
     correct = connection_pool._rendered
 
     def rendered(request: Any, pooled: Any, *, in_full: bool) -> tuple[Any, ...]:
-        if isinstance(request, ScriptCall) and request.script.name == "enqueue":
-            args = [*request.args]
+        if request.script.name == "enqueue":
+            keys, args = request.parts()
             args[3::4] = [uuid.uuid4().hex for _ in args[3::4]]
-            request = evolve(request, args=tuple(args))
+            request = ScriptCall(request.script, keys, args)
         return correct(request, pooled, in_full=in_full)
 
     connection_pool._rendered = rendered
