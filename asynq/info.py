@@ -75,7 +75,7 @@ class TaskInfo(_Unread, OfResults[R_co, G_co]):
     def of(cls, stored: StoredTask, types: ResultTypes = UNDECLARED) -> TaskInfo[Any, Any]:
         """The public view of a task as a broker stores it."""
         info = cls.__new__(cls)
-        object.__setattr__(info, "_stored", stored)
+        _store(info, stored)
         if types is not UNDECLARED:
             object.__setattr__(info, "_types", types)
         return info
@@ -92,6 +92,7 @@ class TaskInfo(_Unread, OfResults[R_co, G_co]):
             return getattr(self, name)
 
 
+_store = TaskInfo._stored.__set__  # type: ignore[attr-defined]  # noqa: SLF001 - as TaskInfo cannot be changed
 _FIELDS = frozenset(each.name for each in fields(TaskInfo))
 
 

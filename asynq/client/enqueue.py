@@ -29,6 +29,7 @@ DEFAULT_QUEUE = "default"
 DEFAULT_MAX_RETRY = 25
 DEFAULT_TIMEOUT = timedelta(minutes=30)
 _DEFAULT_TIMEOUT_SECONDS = seconds_of(DEFAULT_TIMEOUT)
+_PENDING = TaskState.PENDING
 
 
 def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
@@ -93,7 +94,7 @@ def compose_many(tasks: Sequence[Task], over: Options, new_id: Callable[[], str]
 
 def task_info(task: Task[R, G], request: Enqueue, answer: Enqueued) -> TaskInfo[R, G]:
     """The TaskInfo that an enqueue of the task returns to its caller."""
-    pending = answer.state is TaskState.PENDING
+    pending = answer.state is _PENDING
     return TaskInfo.of(
         StoredTask(
             message=request.message,

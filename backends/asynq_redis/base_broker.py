@@ -246,7 +246,8 @@ class BaseRedisBroker:
             return _translated(ops, ended.value)
         limit = self._config.max_value_bytes
         # No value is larger than the request that carries it: the first one, except for UpdateTask.
-        if max(map(_SIZE, requests), default=0) > limit or UpdateTask in map(type, ops):
+        largest = max(map(_SIZE, requests)) if requests else 0
+        if largest > limit or UpdateTask in map(type, ops):
             refused = [too_large(op, limit) for op in ops]
             if any(refused):
                 sendable = [op for op, no in zip(ops, refused, strict=True) if no is None]

@@ -168,13 +168,13 @@ class OneRound:
     ) -> list[Any]:
         answers: list[Any] = [None] * count
         read = self.read
-        for call, reply in zip(calls, replies, strict=True):
+        for call, reply in zip(calls, replies):  # noqa: B905 - it is slow
             if isinstance(reply, redis.RedisError):
                 for place in call.places:
                     answers[place] = reply
                 continue
-            for place, op, part in zip(call.places, call.ops, reply, strict=True):
-                answers[place] = read(op, part)
+            for place, answer in zip(call.places, map(read, call.ops, reply)):  # noqa: B905 - it is slow
+                answers[place] = answer
             if self.read_resent is not None and context.was_resent(call):
                 for place in call.places:
                     answers[place] = self.read_resent(answers[place])

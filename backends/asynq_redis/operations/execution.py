@@ -116,9 +116,10 @@ def interleaved(runs: Sequence[Steps[Any]]) -> Steps[list[Any]]:
 
 def steps_of(ops: Sequence[Op[Any]], context: CallContext) -> Steps[list[Any]]:
     """Execute operations, at least one. Those of several types run in common rounds."""
-    kind, *others = dict.fromkeys(map(type, ops))
-    handler: Handler = HANDLERS.get(kind, _unsupported)
-    return _mixed(ops, context) if others else handler(ops, context)
+    if len(set(map(type, ops))) > 1:
+        return _mixed(ops, context)
+    handler: Handler = HANDLERS.get(type(ops[0]), _unsupported)
+    return handler(ops, context)
 
 
 def _mixed(ops: Sequence[Op[Any]], context: CallContext) -> Steps[list[Any]]:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from asynq_redis.transport.requests import Arg, Reply
 
 _MADE, _CONFLICT, _DUPLICATE = 1, 0, -1
+_PENDING = TaskState.PENDING
 _STATES = {state.value.encode(): state for state in TaskState}
 
 
@@ -111,7 +112,7 @@ def _options(op: Enqueue, call: OpenCall) -> str:
 def read_enqueued(op: Enqueue, reply: Reply) -> Any:
     """The answer from the script's reply for one task."""
     if type(reply) is int:
-        return Enqueued(state=TaskState.PENDING, due_at=reply)
+        return Enqueued(state=_PENDING, due_at=reply)
     message = op.message
     code, detail, *rest = reply
     if code == _MADE:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from asynq.runtime.backoff import Backoff
@@ -47,9 +46,6 @@ IDLE_CONNECTION_TIMEOUT = 30.0
 
 NOT_PRIMARY_CODES = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN"})
 """Error codes of a server that is not the primary, or that is about to be replaced."""
-
-
-_SIZE, _BEST_EFFORT, _FAIL_FAST = attrgetter("size"), attrgetter("best_effort"), attrgetter("fail_fast")
 
 
 class RetryBudget:
@@ -177,13 +173,12 @@ class Transport:
         if self._failing or len(located) != 1 or len(requests) > MAX_WRITE_REQUESTS:
             return None
         [(address, places)] = located
-        plain = (
-            sum(map(_SIZE, requests)) <= LARGE_BYTES
-            and len(places) == len(requests)
-            and not any(map(_BEST_EFFORT, requests))
-            and not (self.router.shards > 1 and any(map(_FAIL_FAST, requests)))
-        )
-        return address if plain else None
+        several, size = self.router.shards > 1, 0
+        for request in requests:
+            size += request.size
+            if request.best_effort or (several and request.fail_fast):
+                return None
+        return address if size <= LARGE_BYTES and len(places) == len(requests) else None
 
     async def _serve_all(self, shares: Sequence[tuple[Address, list[int]]], pending: PendingRequests) -> None:
         """Send the waiting requests once, to all servers concurrently."""

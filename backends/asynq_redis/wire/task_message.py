@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from operator import attrgetter
+from typing import Any
 
 from google.protobuf.message import DecodeError
 from msgspec.structs import replace
@@ -43,10 +45,13 @@ _TaskMessage = message_classes(
     "asynq", {"TaskMessage": {number: (name, kind) for number, (name, _, kind) in _FIELDS.items()}}
 )["TaskMessage"]
 _NAMES = tuple((name, attribute) for name, attribute, _ in _FIELDS.values())
-_USUAL = frozenset({"type", "payload", "id", "queue", "max_retry", "timeout", "headers"})
-_RARE = tuple((name, attribute) for name, attribute in _NAMES if attribute not in _USUAL)
+_IN_EVERY = frozenset({"type", "payload", "id", "queue", "max_retry", "timeout", "headers"})
+_RARE = tuple((name, attribute) for name, attribute in _NAMES if attribute not in _IN_EVERY)
 """The fields that few messages have. A field without a value is not encoded."""
 _RARE_VALUES = attrgetter(*[attribute for _, attribute in _RARE])
+_NO_VALUES = _RARE_VALUES(TaskMessage(id="", type="", queue=""))
+_KEPT = 1024
+"""Encoded parts that are kept: tasks of one type and queue differ in their ids and payloads only."""
 
 
 def encode(message: TaskMessage) -> bytes:
@@ -55,22 +60,61 @@ def encode(message: TaskMessage) -> bytes:
     Raises:
         ValueError: A value does not fit its field.
     """
-    encoded = _TaskMessage(
-        type=message.type,
-        payload=message.payload,
-        id=message.id,
-        queue=message.queue,
-        retry=message.max_retry,
-        timeout=message.timeout,
+    others = (
+        _others(message)
+        if message.headers or _RARE_VALUES(message) != _NO_VALUES
+        else _usual(message.queue, message.max_retry, message.timeout)
     )
-    if any(_RARE_VALUES(message)):
-        for name, attribute in _RARE:
-            if value := getattr(message, attribute):
-                setattr(encoded, name, value)
+    payload, task_id = message.payload, message.id.encode()
+    return b"%b%b%b%b\x1a%b%b%b" % (
+        _type(message.type),
+        b"\x12" if payload else b"",
+        _length(len(payload)) if payload else b"",
+        payload,
+        _length(len(task_id)),
+        task_id,
+        others,
+    )
+
+
+def _encoded(**fields: Any) -> bytes:
+    data: bytes = _TaskMessage(**fields).SerializeToString(deterministic=True)
+    return data
+
+
+@lru_cache(_KEPT)
+def _type(kind: str) -> bytes:
+    """The first field of a message."""
+    return _encoded(type=kind)
+
+
+@lru_cache(_KEPT)
+def _usual(queue: str, max_retry: int, timeout: int) -> bytes:
+    """The fields behind the id, if there are no others."""
+    return _encoded(queue=queue, retry=max_retry, timeout=timeout)
+
+
+def _others(message: TaskMessage) -> bytes:
+    """The fields behind the id."""
+    encoded = _TaskMessage(queue=message.queue, retry=message.max_retry, timeout=message.timeout)
+    for name, attribute in _RARE:
+        if value := getattr(message, attribute):
+            setattr(encoded, name, value)
     if message.headers:
         encoded.headers.update(message.headers)
     data: bytes = encoded.SerializeToString(deterministic=True)
     return data
+
+
+@lru_cache(_KEPT)
+def _length(size: int) -> bytes:
+    """The length of a text or of bytes, as a varint."""
+    groups = bytearray()
+    while size > 0x7F:
+        groups.append(size & 0x7F | 0x80)
+        size >>= 7
+    groups.append(size)
+    return bytes(groups)
 
 
 def encode_change(before: TaskMessage, after: TaskMessage) -> bytes:
@@ -85,8 +129,7 @@ def encode_change(before: TaskMessage, after: TaskMessage) -> bytes:
     }
     if not all(differing.values()):
         return encode(after)  # a field cannot be reset to its default by appending
-    change: bytes = _TaskMessage(**differing).SerializeToString(deterministic=True)
-    return b"\0" + change
+    return b"\0" + _encoded(**differing)
 
 
 def change_size(before: TaskMessage, error: str = "") -> int:
