@@ -29,6 +29,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# (\w+\.py)\n")
 LOCAL_REDIS = "redis://127.0.0.1:6379"
+NEEDED = {"fastapi": ["fastapi", "httpx2"], "django": ["django"], "flask": ["flask"]}
+"""What the blocks of a page import beside this project. They are dependencies of the tests."""
 ON_SQLITE = ["api", "groups", "handlers", "inspection", "limits", "periodic", "results", "tasks"]
 """Pages whose examples work on every broker."""
 
@@ -82,6 +84,8 @@ def test_the_example_of_the_testing_page_passes_in_a_new_project(tmp_path: Path)
 
 def run_page(page: Path, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run all blocks of a page with this URL in place of the local Redis."""
+    for name in NEEDED.get(page.stem, ()):
+        pytest.importorskip(name)
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("ASYNQ_BROKER", "sqlite:///tasks.db")
