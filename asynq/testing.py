@@ -19,6 +19,7 @@ from asynq.clock import FakeClock
 from asynq.errors import RevokeTask
 from asynq.handlers.adapters import adapt_handler
 from asynq.handlers.executors import Executors
+from asynq.handlers.fake_context import FakeContext
 from asynq.handlers.hooks import error_of
 from asynq.handlers.outcome import Interrupted, Succeeded, decide, wraps
 from asynq.handlers.resources import Resources
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import timedelta
 
+    from asynq.client.task_type import TaskDefinition
     from asynq.handlers.adapters import Handler, HandlerAdapter
     from asynq.handlers.outcome import Outcome
     from asynq.handlers.retry_delays import RetryDelay
@@ -44,7 +46,15 @@ if TYPE_CHECKING:
     from asynq.protocol.message import Delivery
     from asynq.protocol.ops import Op
 
-__all__ = ["FakeClock", "TaskRun", "arun_until_idle", "assert_enqueued", "enqueued", "run_until_idle"]
+__all__ = [
+    "FakeClock",
+    "FakeContext",
+    "TaskRun",
+    "arun_until_idle",
+    "assert_enqueued",
+    "enqueued",
+    "run_until_idle",
+]
 
 TEST_LEASE = 24 * 3600 * 1000
 """Milliseconds; long enough that no worker recovers a task while a test runs it."""
@@ -193,7 +203,7 @@ def enqueued(
 
 def assert_enqueued(
     broker: Broker | str,
-    type: str,  # noqa: A002 - as Task's
+    type: str | TaskDefinition | Task,  # noqa: A002 - as Task's
     *,
     payload: object = _ANY,
     queue: str | None = None,
@@ -203,7 +213,7 @@ def assert_enqueued(
 
     Args:
         broker: a broker, or the URL of one.
-        type: type of the tasks.
+        type: type of the tasks; or their TaskType or TaskFunction; or a task, which also gives the payload.
         payload: only tasks with this payload, given as to Task. A dict, or another value that becomes JSON,
             also matches a payload with the same JSON value in a different notation, such as one from an
             instance of a class or from another program.
@@ -220,6 +230,10 @@ def assert_enqueued(
     waiting = enqueued(broker)
     wanted = None if payload is _ANY else b"" if payload is None else encode_payload(payload)
     same = _is_same_json if _becomes_json(payload) else bytes.__eq__
+    if isinstance(type, Task):
+        wanted = type.payload if payload is _ANY else wanted
+        same = _is_same_json if payload is _ANY else same
+    type = type if isinstance(type, str) else type.type  # noqa: A001 - as above
     found = [
         info
         for info in waiting

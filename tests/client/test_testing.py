@@ -11,7 +11,15 @@ import pytest
 import asynq
 from asynq.protocol.ops import Dequeue, ListLostLeases, Recover
 from asynq.task_state import TaskState
-from asynq.testing import FakeClock, TaskRun, arun_until_idle, assert_enqueued, enqueued, run_until_idle
+from asynq.testing import (
+    FakeClock,
+    FakeContext,
+    TaskRun,
+    arun_until_idle,
+    assert_enqueued,
+    enqueued,
+    run_until_idle,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -229,3 +237,50 @@ def test_handlers_get_the_state_of_the_test() -> None:
         client.enqueue(asynq.Task("t"))
     run_until_idle(broker, lambda ctx, task: found.append(ctx.state), state="state")
     assert found == ["state"]
+
+
+def test_definitions_and_tasks_stand_for_what_is_enqueued() -> None:
+    broker, mux = asynq.MemoryBroker(), asynq.ServeMux()
+
+    @mux.task("sum")
+    def add(first: int, second: int = 2) -> int:
+        return first + second
+
+    pair = asynq.TaskType("pair", list[int])
+    with asynq.Client(broker) as client:
+        client.enqueue_many([add(1), asynq.Task("sum", b'{"second": 5, "first": 4}'), pair([1, 2])])
+    assert_enqueued(broker, add, times=2)
+    assert_enqueued(broker, add(1))
+    assert_enqueued(broker, add(4, 5))
+    assert_enqueued(broker, pair, payload=[1, 2])
+    with pytest.raises(AssertionError, match="expected 1 task"):
+        assert_enqueued(broker, add(7))
+
+
+async def test_a_fake_context_stands_for_a_run() -> None:
+    broker = asynq.MemoryBroker()
+    ctx = FakeContext(broker, state="state", task_id="7", queue="q", headers={"h": "1"}, retried=2)
+    assert (ctx.state, ctx.task_id, ctx.queue, ctx.headers) == ("state", "7", "q", {"h": "1"})
+    assert (ctx.retried, ctx.max_retry, ctx.lease_losses, ctx.cancel_reason) == (2, 25, 0, None)
+    await ctx.write_result(b"one")
+    ctx.write_result_sync({"two": 2})
+    assert ctx.results == [b"one", b'{"two":2}']
+    ctx.raise_if_cancelled()
+    ctx.cancel()
+    with pytest.raises(asynq.TaskCancelledError, match="operator"):
+        ctx.raise_if_cancelled()
+
+
+async def test_muxes_and_middlewares_can_be_called_with_a_fake_context() -> None:
+    mux = asynq.ServeMux()
+
+    @mux.handler("t")
+    def in_a_thread(ctx: asynq.Context, task: asynq.Task) -> str:
+        return f"{ctx.task_id} {task.text}"
+
+    @mux.middleware
+    async def around(ctx: asynq.Context, task: asynq.Task, next: asynq.Next) -> Any:  # noqa: A002
+        return f"<{await next(ctx, task)}>"
+
+    ctx = FakeContext(asynq.MemoryBroker())
+    assert await mux(ctx, asynq.Task("t", "text")) == "<fake text>"
