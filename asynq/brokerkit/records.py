@@ -71,6 +71,11 @@ class TaskRecord(Struct, frozen=True, omit_defaults=True):
         return self.state in (TaskState.ARCHIVED, TaskState.COMPLETED)
 
     @property
+    def waiting(self) -> bool:
+        """Whether the task has not run yet: one that replaces its duplicates deletes it."""
+        return self.state in (TaskState.SCHEDULED, TaskState.PENDING)
+
+    @property
     def observed(self) -> str:
         """The lease as recovery observes it, and compares it later."""
         return f"{self.rank} {self.token}"

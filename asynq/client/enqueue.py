@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from asynq.client.locks import lock_name, unique_of
 from asynq.client.task import Task
 from asynq.errors import AsynqError
 from asynq.ids import random_id
 from asynq.info import TaskInfo
 from asynq.instants import milliseconds_of, seconds_of
 from asynq.protocol.message import StoredTask, TaskMessage
-from asynq.protocol.ops import Enqueue, Enqueued, Unique
+from asynq.protocol.ops import Enqueue, Enqueued
 from asynq.protocol.sequences import SEQUENCE_HEADER
-from asynq.protocol.uniqueness import unique_key
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
     """The operation that enqueues the task. Options of the call override those of the task.
 
     `new_id` creates the task's id, if none is given. TypeError when `task` is not a Task; ValueError when
-    unique_until or keep_unique is given without unique, or an option that excludes sequence with it.
+    options contradict each other.
     """
     if not isinstance(task, Task):
         raise TypeError(f"task must be an asynq.Task, not {type(task).__name__}")
@@ -46,7 +46,8 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
     random = new_id is random_id and options.task_id is None
     queue = options.queue or DEFAULT_QUEUE
     timeout, deadline = options.timeout, options.deadline
-    unique = _unique(options) if vars(options) else None
+    unique = unique_of(options) if vars(options) else None
+    delay = options.process_in if options.debounce is None else options.debounce
     headers = options.headers or {}
     if options.sequence:
         headers = {**headers, SEQUENCE_HEADER: options.sequence}
@@ -60,14 +61,14 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
         timeout=seconds_of(timeout) if timeout else 0 if deadline else _DEFAULT_TIMEOUT_SECONDS,
         deadline=seconds_of(deadline) if deadline else 0,
         retention=seconds_of(options.retention) if options.retention else 0,
-        unique_key=unique_key(queue, task.type, task.payload if task.has_payload else None) if unique else "",
+        unique_key=lock_name(task, queue, options) if unique else "",
         group=options.group or "",
     )
     return Enqueue(
         message=message,
         enqueue_id=task_id if random else random_id(),
         process_at=None if options.process_at is None else milliseconds_of(options.process_at),
-        process_in=None if options.process_in is None else milliseconds_of(options.process_in),
+        process_in=None if delay is None else milliseconds_of(delay),
         unique=unique,
         on_conflict=options.on_conflict or "reject",
     )
@@ -114,16 +115,3 @@ def task_infos(
         answer if isinstance(answer, AsynqError) else task_info(task, request, answer)
         for task, request, answer in zip(tasks, requests, answers, strict=True)
     ]
-
-
-def _unique(options: Options) -> Unique | None:
-    if options.unique is None:
-        if options.unique_until or options.keep_unique:
-            name = "unique_until" if options.unique_until else "keep_unique"
-            raise ValueError(f"{name} has no meaning without unique")
-        return None
-    return Unique(
-        ttl=milliseconds_of(options.unique),
-        until=options.unique_until or "done",
-        keep=bool(options.keep_unique),
-    )

@@ -28,6 +28,9 @@ class TypeKeywords(TypedDict, total=False):
     unique: timedelta | None
     unique_until: UniqueUntil | None
     keep_unique: bool | None
+    debounce: timedelta | None
+    throttle: timedelta | None
+    key: str | None
     on_conflict: OnConflict | None
 
 
@@ -88,6 +91,15 @@ class Options:
     """Renew the lock, while the task is live, whenever it would end before the task's next step. On Redis a
     task that waits in its queue or group longer than `unique` still loses it until a worker takes the
     task."""
+    debounce: timedelta | None = None
+    """Run the task this long after the last call, at least one second, and only the last one: a task with the
+    same queue, type and `key` that has not started yet is deleted and replaced."""
+    throttle: timedelta | None = None
+    """Refuse further tasks with the same queue, type and `key` with DuplicateTaskError for this long,
+    at least one second, counted from the due time for a scheduled task."""
+    key: str | None = None
+    """What makes tasks duplicates besides queue and type: in place of the payload for `unique`, alone for
+    `debounce` and `throttle`."""
     on_conflict: OnConflict | None = None
     """If the id is taken: raise TaskIDConflictError ("reject", the default), or replace an archived or
     completed task of the id ("replace_finished")."""
@@ -180,6 +192,9 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "unique": checks.check_lock_time,
     "unique_until": checks.check_one_of("done", "expiry", "start"),
     "keep_unique": checks.check_flag,
+    "debounce": checks.check_lock_time,
+    "throttle": checks.check_lock_time,
+    "key": checks.check_name,
     "on_conflict": checks.check_one_of("reject", "replace_finished"),
     "headers": checks.check_headers,
 }

@@ -70,7 +70,7 @@ __all__ = [
 
 @define
 class DuplicateTaskError(AsynqError):
-    """A task with the same queue, type and payload holds the uniqueness lock; nothing was enqueued."""
+    """Another task with the same queue, type and payload or key holds the lock; nothing was enqueued."""
 
     queue: str
     type: str

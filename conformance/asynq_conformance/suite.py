@@ -11,6 +11,7 @@ from asynq_conformance.laws.concurrent import ConcurrentLaws
 from asynq_conformance.laws.consume import ConsumeLaws
 from asynq_conformance.laws.control import ControlLaws
 from asynq_conformance.laws.deletion import DeletionLaws
+from asynq_conformance.laws.displace import DisplaceLaws
 from asynq_conformance.laws.groups import GroupLaws
 from asynq_conformance.laws.inspect import InspectLaws
 from asynq_conformance.laws.lease import LeaseLaws
@@ -34,6 +35,7 @@ from asynq_conformance.machine.laws import MachineLaws
 class BrokerConformance(
     ProduceLaws,
     UniqueLaws,
+    DisplaceLaws,
     UpdateLaws,
     ConsumeLaws,
     LeaseLaws,

@@ -29,6 +29,7 @@ from asynq.task_state import TaskState
 from tests.redis.script_lab import ScriptLab, message, unique
 
 LOCK = unique("any").unique_key
+TASK = "asynq:{q}:t:a"
 
 
 def lasts(lab: ScriptLab, milliseconds: int) -> bool:
@@ -208,3 +209,24 @@ def test_a_task_whose_due_time_is_lost_is_not_rescheduled(lab: ScriptLab) -> Non
     lab.client.delete("asynq:{q}:scheduled")
     assert isinstance(lab.one(UpdateTask(queue="q", task_id="a", process_in=9000)), TaskStateError)
     assert not lab.client.exists("asynq:{q}:scheduled")
+
+
+@pytest.mark.parametrize("delay", [None, 9000])
+def test_a_replaced_duplicate_leaves_nothing_behind(lab: ScriptLab, delay: int | None) -> None:
+    latest = Unique(ttl=60_000, until="start", on_duplicate="replace")
+    lab.enqueue(message("b"), message("c"), process_in=delay)
+    lab.enqueue(unique("a"), unique=latest, process_in=delay)
+    [answer] = lab.enqueue(unique("new"), unique=latest, process_in=5000)
+    assert answer.state is TaskState.SCHEDULED
+    assert lab.client.get(LOCK) == b"new"
+    assert lasts(lab, 65_000)
+    assert not lab.client.exists(TASK)
+    assert b"a" not in lab.client.lrange("asynq:{q}:pending", 0, -1)
+    assert lab.client.zscore("asynq:{q}:scheduled", "a") is None
+
+
+def test_a_holder_that_is_gone_loses_the_lock(lab: ScriptLab) -> None:
+    lab.client.set(LOCK, "gone")
+    replacing = Unique(ttl=60_000, on_duplicate="replace")
+    assert lab.enqueue(unique("a"), unique=replacing)[0].state is TaskState.PENDING
+    assert lab.client.get(LOCK) == b"a"

@@ -110,6 +110,7 @@ def run_everything(lab: ScriptLab) -> None:
     lab.all([WriteResult(lease=delivery.lease, result=b"half") for delivery in taken])
     assert set(lab.all([Requeue(delivery=delivery) for delivery in taken])) == {None}
 
+    replace_everything(lab, ids)
     settlements: list[Callable[[Delivery], Op[None]]] = [
         lambda delivery: Done(delivery=delivery),
         lambda delivery: Complete(delivery=delivery),
@@ -184,6 +185,26 @@ def sequence_everything(lab: ScriptLab, ids: list[str]) -> None:
     while not lab.one(DeleteQueue(queue="s", force=True, limit=MANY)).done:
         pass
     assert not list(lab.client.scan_iter("asynq:{s}:py:seq*"))
+
+
+def replace_everything(lab: ScriptLab, ids: list[str]) -> None:
+    """Tasks that replace one another, in the same call and in different ones, pending and scheduled."""
+    lock, latest = "asynq:{d}:unique:email:", Unique(ttl=60_000, until="start", on_duplicate="replace")
+    for delay in (None, 1000):
+        replacing = [
+            Enqueue(
+                message=message(f"{name}-{delay}", "d", unique_key=lock),
+                enqueue_id=name,
+                unique=latest,
+                process_in=delay,
+            )
+            for name in ids
+        ]
+        # The first task replaces none: something is written before the first replacement.
+        first = Enqueue(message=message(f"first-{delay}", "d"), enqueue_id="first")
+        made = lab.all([first, *replacing])
+        assert {answer.due_at > lab.clock.now() for answer in made[1:]} == {delay is not None}
+    assert lab.one(GetQueueStats(queue="d")).scheduled == 1
 
 
 def manage_everything(lab: ScriptLab, ids: list[str]) -> None:

@@ -145,6 +145,7 @@ def enqueues(name: str, **options: Any) -> dict[str, Op[Any]]:
     }
 
 
+REPLACING = {"unique": Unique(ttl=60_000, on_duplicate="replace"), "unique_key": "asynq:{q}:unique:a:"}
 JOINS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "plain": ("pending", "list", {}),
     "unique": ("pending", "list", {"unique": Unique(ttl=60_000), "unique_key": "asynq:{q}:unique:a:"}),
@@ -153,6 +154,8 @@ JOINS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "grouped later": ("g:g", "zset", {"group": "g", "process_in": 60_000}),
     "in the list of groups": ("groups", "set", {"group": "g"}),
     "locked": ("unique:a:", "string", {"unique": Unique(ttl=60_000), "unique_key": "asynq:{q}:unique:a:"}),
+    "replaces pending": ("pending", "list", {**REPLACING, "process_in": 60_000}),
+    "replaces scheduled": ("scheduled", "zset", REPLACING),
     "with the id": ("t:new", "hash", {}),
     "replaces archived": ("archived", "zset", {"on_conflict": "replace_finished"}),
     "replaces completed": ("completed", "zset", {"on_conflict": "replace_finished"}),
@@ -169,6 +172,9 @@ def test_a_new_task_is_refused_if_a_key_it_joins_has_another_type(
     lab.client.zadd("asynq:{q}:aggregation_sets", {"asynq:{q}:g:taken:set": 9_999_999_999})
     if key in {"archived", "completed"}:
         lab.client.hset("asynq:{q}:t:new", mapping={"msg": "old", "state": key})
+    if "unique" in options and options["unique"].on_duplicate == "replace":
+        lab.client.set(options["unique_key"], "old")
+        lab.client.hset("asynq:{q}:t:old", mapping={"msg": "old", "state": key})
     if wanted in {"hash", "string"}:
         lab.client.lpush(name, "not ours")
     else:

@@ -140,6 +140,47 @@ def test_a_uniqueness_option_without_unique_is_refused(
         composed(Task("t"), **option)
 
 
+def test_a_debounced_task_waits_and_replaces_the_one_before(composed: Callable[..., Enqueue]) -> None:
+    request = composed(Task("t", b"a"), debounce=timedelta(seconds=30), queue="low")
+    assert request.process_in == 30_000
+    assert request.message.unique_key == "asynq:{low}:unique:t:debounce:"
+    assert request.unique == Unique(ttl=86_400_000, until="start", keep=True, on_duplicate="replace")
+
+
+def test_a_throttled_task_locks_its_type_for_the_whole_time(composed: Callable[..., Enqueue]) -> None:
+    request = composed(Task("t", b"a"), throttle=timedelta(minutes=1))
+    assert request.process_in is None
+    assert request.message.unique_key == "asynq:{default}:unique:t:throttle:"
+    assert request.unique == Unique(ttl=60_000, until="expiry")
+
+
+@pytest.mark.parametrize("kind", ["unique", "debounce", "throttle"])
+def test_a_key_takes_the_place_of_the_payload(composed: Callable[..., Enqueue], kind: str) -> None:
+    request = composed(Task("t", b"a", key="user-7"), **{kind: SECOND})
+    assert request.message.unique_key == f"asynq:{{default}}:unique:t:{kind}:user-7"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"unique": SECOND, "debounce": SECOND}, "debounce has no meaning with unique"),
+        ({"unique": SECOND, "throttle": SECOND}, "throttle has no meaning with unique"),
+        ({"throttle": SECOND, "debounce": SECOND}, "throttle has no meaning with debounce"),
+        ({"throttle": SECOND, "unique_until": "done"}, "unique_until has no meaning without unique"),
+        ({"debounce": SECOND, "keep_unique": True}, "keep_unique has no meaning without unique"),
+        ({"debounce": SECOND, "process_in": SECOND}, "process_in has no meaning with debounce"),
+        ({"debounce": SECOND, "task_id": "a"}, "task_id has no meaning with debounce"),
+        ({"debounce": SECOND, "group": "a"}, "group has no meaning with debounce"),
+        ({"key": "a"}, "key has no meaning without unique"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    composed: Callable[..., Enqueue], options: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        composed(Task("t"), **options)
+
+
 def test_on_conflict_and_group_are_passed_on(composed: Callable[..., Enqueue]) -> None:
     request = composed(Task("t"), on_conflict="replace_finished", group="g")
     assert (request.on_conflict, request.message.group) == ("replace_finished", "g")

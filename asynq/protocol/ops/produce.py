@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from asynq.task_state import TaskState
 
 _check_until = check_one_of("done", "expiry", "start")
+_check_on_duplicate = check_one_of("reject", "replace")
 _check_on_conflict = check_one_of("reject", "replace_finished")
 
 
@@ -32,8 +33,22 @@ class Unique(Struct, frozen=True, kw_only=True):
     lock; the lock does not return to the first task while the other one holds it.
     """
 
+    on_duplicate: Literal["reject", "replace"] = "reject"
+    """What happens if another task holds the lock.
+
+    reject: DuplicateTaskError. replace: this task takes the lock in the same step, and a holder that is
+    scheduled or pending is deleted. A holder in another state, or in a sequence, remains without the lock.
+    A lock that only expires is not replaced: DuplicateTaskError.
+    """
+
     def __post_init__(self) -> None:
         _check_until("until", self.until)
+        if self.on_duplicate != "reject":
+            _check_on_duplicate("on_duplicate", self.on_duplicate)
+
+    def replaces(self, until: str) -> bool:
+        """Whether this lock is taken from a holder whose lock has this `until`."""
+        return self.on_duplicate == "replace" and until != "expiry"
 
 
 class Enqueued(Struct, frozen=True, kw_only=True, gc=False):
@@ -50,10 +65,10 @@ class Enqueue(Op[Enqueued], frozen=True, kw_only=True):
     """Add a task to its queue: pending, scheduled when its time is in the future, aggregating in its group.
 
     TaskIDConflictError when the queue has a task of this id, in whatever state. DuplicateTaskError when
-    another task holds the lock. An error changes nothing: no lock is taken when the id conflicts. Only the
-    queue may be listed although no task was ever added to it. A copy that finds the task which its own
-    `enqueue_id` created repeats the success, and may answer the task's current state. From then on ListQueues
-    lists the queue. A task that is due goes to the tail of its queue.
+    another task holds the lock and `unique` does not replace it. An error changes nothing: no lock is taken
+    when the id conflicts. Only the queue may be listed although no task was ever added to it. A copy that
+    finds the task which its own `enqueue_id` created repeats the success, and may answer the task's current
+    state. From then on ListQueues lists the queue. A task that is due goes to the tail of its queue.
 
     Sequences: tasks of a queue whose messages have the same `sequence` run one at a time, in the order of
     their enqueue. The task joins the tail of its sequence. The first task of a sequence is the head; all

@@ -39,9 +39,12 @@ end
 
 local queue = queue_of_keys()
 keys_taken = count + 5
-for i = 1, count do touch(hashes[i], ARGV[4 * i - 2], ARGV[4 * i + 1]) end
+local options = {}
 for i = 1, count do
-  local options = options_of(ARGV[4 * i + 1])
-  answers[i] = enqueue(queue, now, hashes[i], ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i], options)
+  options[i] = options_of(ARGV[4 * i + 1])
+  touch(queue, hashes[i], ARGV[4 * i - 2], options[i])
+end
+for i = 1, count do
+  answers[i] = enqueue(queue, now, hashes[i], ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i], options[i])
 end
 return answers

@@ -30,7 +30,7 @@ from asynq.protocol.ops import (
     RunTask,
     UpdateTask,
 )
-from asynq.protocol.uniqueness import unique_key
+from asynq.protocol.uniqueness import key_with_payload
 from asynq.task_state import TaskState
 from asynq_redis.lua.scripts import CANCEL, DELETE_QUEUE, LIST_QUEUES, MOVE, MOVE_FIRST, UPDATE_TASK
 from asynq_redis.operations.calls import OneRound, OpenCall, lock_key
@@ -161,8 +161,7 @@ def _change(op: UpdateTask, context: CallContext) -> Steps[Any]:
             break
         new = message
         if op.payload is not None:
-            key = unique_key(op.queue, message.type, op.payload) if message.unique_key else ""
-            new = replace(message, payload=op.payload, unique_key=key)
+            new = replace(message, payload=op.payload, unique_key=key_with_payload(message, op.payload))
         names = (
             keys.group(group.decode(errors="replace")) if group else task,
             lock_key(task, message),

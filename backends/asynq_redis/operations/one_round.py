@@ -103,6 +103,7 @@ def _options(op: Enqueue, call: OpenCall) -> str:
         unique.until if unique else "",
         "1" if unique and unique.keep else "",
         "1" if op.on_conflict == "replace_finished" else "",
+        "1" if unique and unique.on_duplicate == "replace" else "",
         "1" if sequence else "",
         sequence or message.group,
     )

@@ -16,7 +16,7 @@ from asynq.errors import (
 )
 from asynq.protocol.ops import MAX_BATCH, Deletion
 from asynq.protocol.sequences import WAITING
-from asynq.protocol.uniqueness import unique_key
+from asynq.protocol.uniqueness import key_with_payload
 from asynq.task_state import TaskState
 from asynq_sqlite.operations.sequences import join, leave, waits
 from asynq_sqlite.store.rows import UndecodableError, decode
@@ -130,9 +130,7 @@ def update_task(store: TaskStore, op: UpdateTask, now: int) -> None:
 def _give_payload(
     store: TaskStore, task: TaskRow, message: TaskMessage, payload: bytes, now: int
 ) -> TaskMessage:
-    message = replace(message, payload=payload)
-    if message.unique_key:
-        message = replace(message, unique_key=unique_key(task.queue, message.type, payload))
+    message = replace(message, payload=payload, unique_key=key_with_payload(message, payload))
     if message.unique_key != task.unique_key:
         own = store.lock_holder(task.unique_key, now)
         if own is not None and (own.queue, own.task_id) == (task.queue, task.id):

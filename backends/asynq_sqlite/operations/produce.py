@@ -29,8 +29,8 @@ def enqueue(store: TaskStore, op: Enqueue, now: int) -> Enqueued:
         if present is not None and present.enqueue_id == op.enqueue_id:
             return first_answer(present)
         _refuse(op, present, holder)
-        if present is not None:
-            store.delete([present])
+        leaving = [present, store.displaced(holder)]
+        store.delete([task for task in leaving if task is not None])
         store.insert(op, place, due, now)
     store.list_queue(message.queue)
     if op.unique is not None:
@@ -69,7 +69,8 @@ def _refuse(op: Enqueue, present: TaskRow | None, holder: HeldLock | None) -> No
         return
     # The replaced task releases its own lock, unless only expiry releases it.
     own = present is not None and (holder.queue, holder.task_id) == (present.queue, present.id)
-    if not own or holder.until == "expiry":
+    released = own and holder.until != "expiry"
+    if not released and not (op.unique is not None and op.unique.replaces(holder.until)):
         raise DuplicateTaskError(message.queue, message.type, holder.task_id)
 
 

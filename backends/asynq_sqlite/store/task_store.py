@@ -248,8 +248,15 @@ class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps, QueueSteps, 
         )
         return HeldLock._make(found[0]) if found else None
 
+    def displaced(self, holder: HeldLock | None) -> TaskRow | None:
+        """Return the holder of a lock if it waits, and so gives way to a new task that takes the lock."""
+        task = None if holder is None else self.find(holder.queue, holder.task_id)
+        if task is None or task.sequence or task.state not in (TaskState.SCHEDULED, TaskState.PENDING):
+            return None
+        return task
+
     def take_lock(self, message: TaskMessage, unique: Unique, expires_at: int) -> None:
-        """Give the lock, which is free, to the task."""
+        """Give the lock to the task."""
         values = (message.unique_key, message.queue, message.id, expires_at, unique.until, int(unique.keep))
         self.connection.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?, ?, ?, ?)", values)
 

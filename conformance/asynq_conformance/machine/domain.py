@@ -40,6 +40,7 @@ UNIQUE: tuple[ops.Unique | None, ...] = (
     ops.Unique(ttl=2 * MINUTE, until="start"),
     ops.Unique(ttl=MINUTE, keep=True),
     ops.Unique(ttl=MINUTE, until="start", keep=True),
+    ops.Unique(ttl=2 * MINUTE, until="start", on_duplicate="replace"),
 )
 
 LIVING = (

@@ -64,13 +64,15 @@ class ObservedChoices(Choices):
             answered = [self._answer.expires_at]
         return instant + 1 if answered == [instant + 1] else instant
 
-    def held(self, lock: str) -> bool:
-        """A lock is held if the enqueue was refused as a duplicate."""
+    def held(self, lock: str, waiting: Collection[TaskKey] = ()) -> bool:
+        """A lock is held if the enqueue was refused as a duplicate, or replaced one."""
         del lock
-        return isinstance(self._answer, DuplicateTaskError)
+        return isinstance(self._answer, DuplicateTaskError) or not self._places.keys() >= set(waiting)
 
-    def owner(self, last: TaskKey, rivals: Collection[TaskKey]) -> TaskKey:
-        """The holder is the task that the duplicate error names."""
+    def owner(self, last: TaskKey, rivals: Collection[TaskKey], waiting: Collection[TaskKey] = ()) -> TaskKey:
+        """The holder is the task that the duplicate error names, or that was replaced."""
+        if replaced := set(waiting) - self._places.keys():
+            return min(replaced)
         answered = getattr(self._answer, "task_id", "")
         return next((key for key in sorted(rivals) if key[1] == answered), last)
 

@@ -25,14 +25,17 @@ class Choices:
         del queue, task_id
         return instant
 
-    def held(self, lock: str) -> bool:
-        """Whether a lock is held where both are allowed, as for a kept lock that was extended too late."""
-        del lock
+    def held(self, lock: str, waiting: Collection[TaskKey] = ()) -> bool:
+        """Whether a lock is held where both are allowed, as for a kept lock that was extended too late.
+
+        `waiting`: tasks that may hold it, and that a task which replaces its duplicates deletes.
+        """
+        del lock, waiting
         return True
 
-    def owner(self, last: TaskKey, rivals: Collection[TaskKey]) -> TaskKey:
+    def owner(self, last: TaskKey, rivals: Collection[TaskKey], waiting: Collection[TaskKey] = ()) -> TaskKey:
         """Which of several tasks holds a kept lock after each extended it too late."""
-        del rivals
+        del rivals, waiting
         return last
 
     def reclaimed(self, key: SetKey) -> bool:

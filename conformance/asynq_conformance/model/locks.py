@@ -34,14 +34,16 @@ def is_held(system: System, name: str, now: int) -> bool | None:
 
 def holder(system: System, name: str, now: int) -> ModelLock | None:
     """The lock of this name if it is held."""
-    held = is_held(system, name, now)
-    if not (system.choices.held(name) if held is None else held):
+    held, lock = is_held(system, name, now), system.locks.get(name)
+    if lock is None or held is False:
         return None
-    lock = system.locks[name]
-    if held:
-        return lock
-    if lock.rivals:
-        lock.owner = system.choices.owner(lock.owner, lock.rivals)
+    if held is None:
+        owners = [system.tasks[key] for key in (lock.owner, *lock.rivals) if key in system.tasks]
+        waiting = [task.key for task in owners if task.gives_way]
+        if not system.choices.held(name, waiting):
+            return None
+        if lock.rivals:
+            lock.owner = system.choices.owner(lock.owner, lock.rivals, waiting)
     return lock
 
 

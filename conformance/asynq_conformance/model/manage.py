@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from asynq.errors import DuplicateTaskError, QueueNotEmptyError, TaskNotFoundError, TaskStateError
 from asynq.protocol.ops import MAX_BATCH, Deletion
-from asynq.protocol.uniqueness import unique_key
+from asynq.protocol.uniqueness import key_with_payload
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.control import must_be_listed
@@ -124,9 +124,7 @@ def _reschedule(system: System, task: ModelTask, due: int, now: int) -> None:
 
 
 def _give_payload(system: System, task: ModelTask, payload: bytes, now: int) -> None:
-    old, new = task.message.unique_key, ""
-    if old:
-        new = unique_key(task.message.queue, task.message.type, payload)
+    old, new = task.message.unique_key, key_with_payload(task.message, payload)
     own = system.locks.get(old)
     if new != old and own is not None and own.owner == task.key:
         held = locks.is_held(system, old, now)

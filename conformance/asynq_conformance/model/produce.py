@@ -32,8 +32,12 @@ def enqueue(system: System, op: Enqueue, now: int, leaving: frozenset[TaskKey] =
         lock = locks.holder(system, message.unique_key, now)
         # The replaced task gives up its lock, unless only time may release it.
         own = lock is not None and lock.owner in (leaving | {present.key} if present else leaving)
-        if lock is not None and not (own and lock.unique.until != "expiry"):
+        displaces = op.unique.on_duplicate == "replace"
+        if lock is not None and not ((own or displaces) and lock.unique.until != "expiry"):
             raise DuplicateTaskError(message.queue, message.type, lock.owner[1])
+        rival = None if lock is None else system.tasks.get(lock.owner)
+        if rival is not None and rival is not present and rival.gives_way:
+            system.delete(rival)
 
     if present is not None:
         system.delete(present)

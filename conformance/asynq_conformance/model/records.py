@@ -19,6 +19,7 @@ TaskKey = tuple[str, str]
 SetKey = tuple[str, str, str]
 """Queue, group and id of the set."""
 
+NOT_STARTED = (TaskState.SCHEDULED, TaskState.PENDING)
 FINISHED = (TaskState.ARCHIVED, TaskState.COMPLETED)
 
 
@@ -54,6 +55,11 @@ class ModelTask:
     """The aggregation set that holds the task."""
     joined: int = 0
     """Tasks of a sequence are numbered in the order in which they joined it."""
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether a task that replaces its duplicates deletes it."""
+        return self.state in NOT_STARTED and not self.message.sequence
 
     @property
     def key(self) -> TaskKey:

@@ -7,6 +7,7 @@ from unittest import mock
 
 from asynq.errors import TaskIDConflictError
 from asynq.protocol.ops import Complete, Done, Enqueue, Requeue, Retry
+from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.store.task_store import HeldLock, Place, TaskStore
 
@@ -127,4 +128,35 @@ def locks_though_the_id_conflicts(correct: Any, store: TaskStore, op: Enqueue, n
         if op.unique is not None:
             store.take_lock(op.message, op.unique, now + op.unique.ttl)
         # Returned and not raised: the lock that was taken is not released again.
+        return error
+
+
+@caught_by("test_the_latest_of_several_scheduled_tasks_remains")
+class KeepsWhatIsReplaced(TaskStore):
+    def displaced(self, holder: HeldLock | None) -> TaskRow | None:
+        return None
+
+
+@caught_by("test_a_duplicate_that_has_started_stays_and_loses_the_lock", state=TaskState.ACTIVE)
+class ReplacesWhatHasStarted(TaskStore):
+    def displaced(self, holder: HeldLock | None) -> TaskRow | None:
+        return None if holder is None else self.find(holder.queue, holder.task_id)
+
+
+@caught_by("test_a_waiting_duplicate_is_replaced", state=TaskState.PENDING)
+class ReplacesScheduledTasksOnly(TaskStore):
+    def displaced(self, holder: HeldLock | None) -> TaskRow | None:
+        task = super().displaced(holder)
+        return task if task is not None and task.state == TaskState.SCHEDULED else None
+
+
+@caught_by("test_a_refused_id_replaces_nothing")
+@instead_of(Enqueue)
+def replaces_before_it_refuses(correct: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
+    try:
+        return correct(store, op, now)
+    except TaskIDConflictError as error:
+        if (task := store.displaced(store.lock_holder(op.message.unique_key, now))) is not None:
+            store.delete([task])
+        # Returned and not raised: what was deleted does not come back.
         return error

@@ -151,10 +151,11 @@ class Store(Steps):
             if op.on_conflict == "reject" or not present.finished:
                 raise errors.TaskIDConflictError(message.queue, message.id, present.state)
             self.delete(present)
-        if op.unique:
-            # The broker undoes what was done so far: an error changes nothing.
-            if held := self.lock(message.unique_key):
+        if op.unique:  # an error changes nothing: the broker undoes what was done so far
+            if (held := self.lock(message.unique_key)) and not op.unique.replaces(held.until):
                 raise errors.DuplicateTaskError(message.queue, message.type, held.task_id)
+            if held and (rival := self.find(held.queue, held.task_id)) and rival.waiting:
+                self.delete(rival)
             self.take(LockRecord.of(op, self.now))
         return self.put(TaskRecord.of(op, self.tail(message.queue), self.now)).answer
 

@@ -1,23 +1,26 @@
--- Create tasks. The options of a task are the words: at in ttl until keep replace sequenced, each after a space but
--- the first, and after a further space the group or, if it is sequenced, the sequence. Any of them may be empty.
+-- Create tasks. The options of a task are the words: at in ttl until keep replace displace sequenced, each after a
+-- space but the first, and after a further space the group or, if it is sequenced, the sequence. Any of them may be
+-- empty.
 --   at, in: earliest run, as Unix milliseconds or milliseconds from now; empty for now.
---   ttl: of the lock, milliseconds, empty for no lock. until: done, expiry or start. keep, replace,
---   sequenced: 1 or empty. A task with a sequence has none of at, in and keep.
+--   ttl: of the lock, milliseconds, empty for no lock. until: done, expiry or start. keep, replace, displace,
+--   sequenced: 1 or empty. replace: a finished task of the id. displace: the task that holds the lock. A task with a
+--   sequence has none of at, in and keep.
 
 -- The collections that a new task may join or a replaced task may leave: the next five keys.
 local function queue_of_keys()
   return { pending = key(), scheduled = key(), groups = key(), archived = key(), completed = key() }
 end
 
-local OPTIONS = '^(%S*) (%S*) (%S*) (%S*) (%S*) (%S*) (%S*) (.*)$'
+local OPTIONS = '^(%S*) (%S*) (%S*) (%S*) (%S*) (%S*) (%S*) (%S*) (.*)$'
 
 -- The options of a task. The keys of its lock, and of its group or sequence, are the next keys, if it has them.
 local function options_of(text)
   if text == '' then return {} end
-  local at, delay, ttl, ends, keep, replace, sequenced, name = string.match(text, OPTIONS)
+  local at, delay, ttl, ends, keep, replace, displace, sequenced, name = string.match(text, OPTIONS)
   local options = {
     at = tonumber(at), delay = tonumber(delay), ttl = tonumber(ttl), ends = ends, keep = keep ~= '',
-    replace = replace ~= '', group = sequenced == '' and name ~= '' and name, sequence = sequenced ~= '' and name,
+    replace = replace ~= '', displace = displace ~= '', group = sequenced == '' and name ~= '' and name,
+    sequence = sequenced ~= '' and name,
   }
   if options.ttl then options.lock = key() end
   if options.group or options.sequence then options.group_key = key() end
@@ -28,12 +31,22 @@ local function prefix_of(hash, id)
   return string.sub(hash, 1, -#id - 3)
 end
 
--- Only the hash names the lock of a replaced task, and only the sequence its head, so they are accessed before
--- the first write.
-local function touch(hash, id, text)
-  local replace, sequenced, name = string.match(text, '^%S* %S* %S* %S* %S* (%S*) (%S*) (.*)$')
-  if replace == '1' then doomed_task(hash, id) end
-  if sequenced == '1' then sequence_at(prefix_of(hash, id), name) end
+-- The task that holds the lock and gives way to a new one: nil if it does not wait, or waits in a sequence.
+local function displaced_task(queue, hash, id, holder)
+  local other = prefix_of(hash, id) .. 't:' .. holder
+  local found = try('HMGET', other, 'state', 'sequence') or {}
+  local state = found[1]
+  if found[2] or state ~= 'scheduled' and state ~= 'pending' then return nil end
+  return { id = holder, hash = other, source = queue[state], kind = state == 'pending' and 'list' or 'zset' }
+end
+
+-- Only the hash names the lock of a replaced task, only the lock a displaced task, and only the sequence its head.
+-- They are accessed before the first write.
+local function touch(queue, hash, id, options)
+  if options.replace then doomed_task(hash, id) end
+  local holder = options.displace and try('GET', options.lock)
+  if holder then displaced_task(queue, hash, id, holder) end
+  if options.sequence then sequence_at(prefix_of(hash, id), options.sequence) end
 end
 
 -- The answer if an earlier copy of the call created the task.
@@ -77,14 +90,28 @@ local function enqueue(queue, now, hash, id, msg, enqueue_id, options, leaving)
     or (options.group and (misplaced(queue.groups, 'set') or misplaced(options.group_key, 'zset')))
     or (old and not old.leaves and misplaced(queue[old.state], 'zset'))
   if refusal then return { -2, refusal } end
+  local displaced
   if options.ttl then
     local holder = try('GET', options.lock)
     if holder == nil then return { -2, misplaced(options.lock, 'string') } end
     -- A lock that holds the same id was left by a deleted task or by the one being replaced.
-    if holder and holder ~= id and not (leaving and leaving[holder]) then return { -1, holder } end
+    if holder and holder ~= id and not (leaving and leaving[holder]) then
+      if not options.displace or string.sub(holder, 1, 7) == 'expiry:' then return { -1, holder } end
+      displaced = displaced_task(queue, hash, id, holder)
+      refusal = displaced and misplaced(displaced.source, displaced.kind)
+      if refusal then return { -2, refusal } end
+    end
   end
 
   if old then clear(queue, old, hash, id) end
+  if displaced then
+    redis.call('DEL', displaced.hash)
+    if displaced.kind == 'list' then
+      redis.call('LREM', displaced.source, -1, displaced.id)
+    else
+      redis.call('ZREM', displaced.source, displaced.id)
+    end
+  end
   local fields = { 'msg', msg, 'state', state, 'enqueue_id', enqueue_id }
   local function field(name, value)
     fields[#fields + 1] = name
