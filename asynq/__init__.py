@@ -77,7 +77,10 @@ if TYPE_CHECKING:
     from asynq.result_types import ResultTypes as ResultTypes
     from asynq.scheduler.periodic import ConfigProvider as ConfigProvider
     from asynq.scheduler.periodic import PeriodicTaskConfig, PeriodicTaskManager
+    from asynq.scheduler.runner import ScheduleRunner
     from asynq.scheduler.scheduler import Scheduler
+    from asynq.scheduler.schedules import AsyncSchedules, Schedules
+    from asynq.scheduler.stored import ScheduleInfo
     from asynq.scheduler.ticker import PostEnqueue as PostEnqueue
     from asynq.scheduler.ticker import PreEnqueue as PreEnqueue
     from asynq.server import Server as Server
@@ -97,6 +100,7 @@ __all__ = [
     "AggregationLostError",
     "AsyncClient",
     "AsyncInspector",
+    "AsyncSchedules",
     "AsynqError",
     "Backoff",
     "Broker",
@@ -153,8 +157,11 @@ __all__ = [
     "RetryDelay",
     "RevokeTask",
     "SQLiteBroker",
+    "ScheduleInfo",
+    "ScheduleRunner",
     "Scheduler",
     "SchedulerEntry",
+    "Schedules",
     "Semaphore",
     "ServeMux",
     "Server",
@@ -188,6 +195,7 @@ _MODULES = {
     "Aggregate": "asynq.worker.aggregation",
     "AsyncClient": "asynq.client.client",
     "AsyncInspector": "asynq.inspector.inspector",
+    "AsyncSchedules": "asynq.scheduler.schedules",
     "Backoff": "asynq.handlers.retry_delays",
     "Broker": "asynq.protocol.broker",
     "CancelReason": "asynq.handlers.context",
@@ -224,8 +232,11 @@ _MODULES = {
     "ResultTypes": "asynq.result_types",
     "RetryDelay": "asynq.handlers.retry_delays",
     "SQLiteBroker": "asynq_sqlite",
+    "ScheduleInfo": "asynq.scheduler.stored",
+    "ScheduleRunner": "asynq.scheduler.runner",
     "Scheduler": "asynq.scheduler.scheduler",
     "SchedulerEntry": "asynq.protocol.presence",
+    "Schedules": "asynq.scheduler.schedules",
     "Semaphore": "asynq.handlers.limits",
     "ServeMux": "asynq.handlers.mux",
     "Server": "asynq.server",

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import evolve, frozen
+from msgspec.structs import replace
 
 from asynq import cron
 from asynq.client.enqueue import compose
@@ -17,13 +19,18 @@ from asynq.client.go_options import option_texts
 from asynq.client.options import Options
 from asynq.client.task import Task
 from asynq.errors import EntryNotFoundError
+from asynq.ids import random_id
 from asynq.instants import EPOCH, in_utc, instant_of
+from asynq.protocol.ops import Enqueue
 from asynq.protocol.presence import MAX_SHOWN_PAYLOAD, SchedulerEntry
 from asynq.scheduler.ticks import Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import tzinfo
+
+    from asynq.cron import Schedule
+    from asynq.protocol.schedules import StoredSchedule
 
 _NAMESPACE = UUID("51803083-f28a-447b-9345-4ecca785175c")
 """Namespace of the ids of entries."""
@@ -40,6 +47,8 @@ class Entry:
     """The options of the entry, which override those of the task."""
     queue: str
     ticks: Ticks
+    kept: StoredSchedule | None = None
+    """The schedule in the broker that the entry was made of, if it was."""
 
     @classmethod
     def of(cls, spec: str, task: Task, over: Options, location: tzinfo) -> Entry:
@@ -62,9 +71,7 @@ class Entry:
             over = over | Options(on_conflict="replace_finished")
         payload = task.payload.hex() if task.has_payload else None
         identity = [spec, str(location), task.type, payload, _plain(asked.given())]
-        schedule = cron.parse(spec, location)
-        if schedule.next_after(EPOCH) is None:
-            raise cron.CronError(f"the schedule {spec!r} is never due: none of its months has such a day")
+        schedule = _parsed(spec, location)
         return cls(
             id=str(uuid5(_NAMESPACE, json.dumps(identity, sort_keys=True))),
             spec=spec,
@@ -73,6 +80,38 @@ class Entry:
             queue=compose(task, over, str).message.queue,
             ticks=Ticks(schedule),
         )
+
+    @classmethod
+    def of_stored(cls, schedule: StoredSchedule) -> Entry:
+        """The entry of a schedule that is kept in the broker. Its id depends on the name alone.
+
+        Raises:
+            CronError: the spec is malformed or is never due.
+            ValueError: the time zone is unknown.
+        """
+        try:
+            location = ZoneInfo(schedule.location)
+        except (ZoneInfoNotFoundError, OSError) as error:
+            raise ValueError(f"the time zone {schedule.location!r} is unknown") from error
+        message = schedule.message
+        return cls(
+            id=stored_entry_id(schedule.name),
+            spec=schedule.spec,
+            task=Task.from_message(message),
+            over=Options(queue=message.queue, max_retry=message.max_retry),
+            queue=message.queue,
+            ticks=Ticks(_parsed(schedule.spec, location)),
+            kept=schedule,
+        )
+
+    @property
+    def paused(self) -> bool:
+        """True while its ticks are passed over."""
+        return self.kept is not None and self.kept.paused
+
+    def enqueue(self, new_id: Callable[[], str]) -> Enqueue:
+        """The operation that enqueues its task. `new_id` creates the id, if the task has none of its own."""
+        return compose(self.task, self.over, new_id) if self.kept is None else enqueue_of(self.kept, new_id)
 
     def described(self, *, last: int | None, following: int | None) -> SchedulerEntry:
         """The record of this entry for inspection, with its last tick and the next one."""
@@ -85,6 +124,30 @@ class Entry:
             next_enqueue_at=_instant(following),
             prev_enqueue_at=_instant(last),
         )
+
+
+def stored_entry_id(name: str) -> str:
+    """The id of the entry of a schedule that is kept in the broker."""
+    return str(uuid5(_NAMESPACE, f"schedule {name}"))
+
+
+def enqueue_of(schedule: StoredSchedule, new_id: Callable[[], str]) -> Enqueue:
+    """The operation that enqueues the task of a schedule that is kept in the broker."""
+    message = schedule.message
+    return Enqueue(
+        message=replace(message, id=message.id or new_id()),
+        enqueue_id=random_id(),
+        process_in=schedule.process_in,
+        unique=schedule.unique,
+        on_conflict=schedule.on_conflict,
+    )
+
+
+def _parsed(spec: str, location: tzinfo) -> Schedule:
+    schedule = cron.parse(spec, location)
+    if schedule.next_after(EPOCH) is None:
+        raise cron.CronError(f"the schedule {spec!r} is never due: none of its months has such a day")
+    return schedule
 
 
 def _plain(value: Any) -> Any:
@@ -147,7 +210,7 @@ class Registry:
         with self._lock:
             before, self._entries = self._entries, wanted
         added, removed = len(wanted.keys() - before.keys()), len(before.keys() - wanted.keys())
-        if added or removed:
+        if added or removed or any(before[key].kept != entry.kept for key, entry in wanted.items()):
             self.changed()
         return added, removed
 

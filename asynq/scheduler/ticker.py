@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from asynq.client.enqueue import compose, task_info
+from asynq.client.enqueue import task_info
 from asynq.client.task import Task
 from asynq.errors import AsynqError, BrokerUnavailable, DuplicateTaskError, TaskIDConflictError
 from asynq.errors.base import ANY_FAILURE
@@ -113,12 +113,14 @@ class _Timer:
 
     def due(self, now: int, catch_up: int) -> int | None:
         """The tick to enqueue now."""
-        if not self.ready or now < self.not_before:
+        if not self.ready or self.entry.paused or now < self.not_before:
             return None
         return self.entry.ticks.due(self.since, now, catch_up)
 
     def next_step(self) -> int | None:
         """Time of the next step for this entry. None: never."""
+        if self.entry.paused:
+            return None
         if self.broken:
             return self.not_before
         tick = self.entry.ticks.after(self.since)
@@ -193,7 +195,7 @@ class Ticker:
         seen: list[SchedulerEntry] = []
         for timer in self._timers.values():
             try:
-                following = timer.entry.ticks.after(max(timer.since, now))
+                following = None if timer.entry.paused else timer.entry.ticks.after(max(timer.since, now))
                 seen.append(timer.entry.described(last=timer.last, following=following))
             except ANY_FAILURE:
                 if not timer.unpublished:
@@ -232,10 +234,16 @@ class Ticker:
     def _update_timers(self, now: int) -> None:
         """Create timers of new entries and remove those of entries that are gone."""
         entries = self._registry.all()
-        self._timers = {
-            entry_id: self._timers.get(entry_id) or _Timer(entry, now, ready=not self._catch_up)
-            for entry_id, entry in entries.items()
-        }
+        self._timers = {entry_id: self._timer_of(entry_id, entry, now) for entry_id, entry in entries.items()}
+
+    def _timer_of(self, entry_id: str, entry: Entry, now: int) -> _Timer:
+        timer = self._timers.get(entry_id)
+        if timer is None:
+            return _Timer(entry, now, ready=not self._catch_up)
+        if timer.entry.kept != entry.kept:
+            # A schedule that was changed or paused begins now: it has missed no ticks.
+            return _Timer(entry, now, ready=True, last=timer.last)
+        return timer
 
     async def _fetch_last_ticks(self, now: int) -> None:
         """Get the last ticks of new entries from the broker. An entry that never ran has missed no ticks."""
@@ -261,7 +269,7 @@ class Ticker:
                 entry_id=entry.id,
                 tick=tick,
                 keep=gap + self._catch_up + _CLOCK_MARGIN,
-                enqueue=compose(entry.task, entry.over, self._new_id),
+                enqueue=entry.enqueue(self._new_id),
             )
         return timer.attempt
 

@@ -22,6 +22,7 @@ from asynq_conformance.laws.presence import PresenceLaws
 from asynq_conformance.laws.produce import ProduceLaws
 from asynq_conformance.laws.recover import RecoverLaws
 from asynq_conformance.laws.schedule import ScheduleLaws
+from asynq_conformance.laws.schedules import StoredScheduleLaws
 from asynq_conformance.laws.sequences import SequenceLaws
 from asynq_conformance.laws.settle import SettleLaws
 from asynq_conformance.laws.sizes import SizeLaws
@@ -47,6 +48,7 @@ class BrokerConformance(
     AggregationLaws,
     PresenceLaws,
     ScheduleLaws,
+    StoredScheduleLaws,
     SequenceLaws,
     ControlLaws,
     InspectLaws,

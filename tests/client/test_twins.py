@@ -11,7 +11,11 @@ import asynq
 from asynq.brokerkit.base import CalledBroker
 from asynq_redis.base_broker import BaseRedisBroker
 
-TWINS = [(asynq.Client, asynq.AsyncClient), (asynq.Inspector, asynq.AsyncInspector)]
+TWINS = [
+    (asynq.Client, asynq.AsyncClient),
+    (asynq.Inspector, asynq.AsyncInspector),
+    (asynq.Schedules, asynq.AsyncSchedules),
+]
 RENAMED = {"aclose": "close"}
 """Async names that the standard library calls differently."""
 
@@ -50,7 +54,7 @@ def test_a_broker_has_both_faces(kind: type, name: str) -> None:
 @pytest.mark.parametrize("awaited", [twin for _, twin in TWINS])
 async def test_an_async_twin_that_is_closed_connects_again(awaited: Any, tmp_path: Any) -> None:
     twin = awaited(f"sqlite:///{tmp_path}/tasks.db")
-    probe = getattr(twin, "ping", None) or twin.queues
+    probe = getattr(twin, "ping", None) or getattr(twin, "queues", None) or twin.list
     await probe()
     await twin.aclose()
     await twin.aclose()
@@ -62,7 +66,7 @@ async def test_an_async_twin_that_is_closed_connects_again(awaited: Any, tmp_pat
 @pytest.mark.parametrize("blocking", [twin for twin, _ in TWINS])
 def test_a_blocking_twin_that_is_closed_connects_again(blocking: Any, tmp_path: Any) -> None:
     twin = blocking(f"sqlite:///{tmp_path}/tasks.db")
-    probe = getattr(twin, "ping", None) or twin.queues
+    probe = getattr(twin, "ping", None) or getattr(twin, "queues", None) or twin.list
     probe()
     twin.close()
     twin.close()

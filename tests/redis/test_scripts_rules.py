@@ -38,6 +38,7 @@ from asynq.protocol.ops import (
     ListTasks,
     MoveTasks,
     PauseQueue,
+    PauseSchedule,
     Ping,
     PurgeCompleted,
     ReclaimAggregations,
@@ -56,12 +57,14 @@ from asynq.protocol.ops import (
     UnpauseQueue,
     UpdateTask,
     WriteResult,
+    WriteSchedule,
     WriteScheduler,
     WriteServer,
 )
 from asynq.protocol.sequences import SEQUENCE_HEADER
 from asynq.task_state import TaskState
 from asynq_conformance.laws.presence import entry, server
+from asynq_conformance.laws.schedules import schedule
 from asynq_redis.lua.scripts import LuaScript
 from asynq_redis.wire.keys import ALL_SERVERS, ALL_WORKERS
 from tests.redis.script_lab import ScriptLab, Signature, message, unique, watching
@@ -277,6 +280,11 @@ def tick_everything(lab: ScriptLab, ids: list[str]) -> None:
     answers = lab.all(ticks)
     assert None not in {ticked.enqueued for ticked in answers}
     assert lab.all(ticks) == answers
+    lab.one(WriteSchedule(schedule=schedule("nightly")))
+    pauses = [
+        PauseSchedule(name=name, paused=paused) for name in ("nightly", "x") for paused in (True, False)
+    ]
+    assert lab.all(pauses) == [True, True, False, False]
 
 
 def aggregate_everything(lab: ScriptLab, ids: list[str]) -> None:

@@ -52,6 +52,7 @@ CHECKED = {
     "move": "pending scheduled retry archived completed groups",
     "move_first": "pending scheduled retry archived completed groups source lease",
     "pause": "",
+    "pause_schedule": "",
     "present": "",
     "purge": "completed",
     "read_set": "set sets",

@@ -73,19 +73,22 @@ class Flaky:
         return answers
 
 
+IDS = itertools.count()
+"""No ticker gives an id of another, also of one that is gone."""
+
+
 class SteppedTicker:
     """A scheduler's ticker, stepped by hand."""
 
     def __init__(self, broker: Any, *entries: Entry, catch_up: int = 0, **hooks: Any) -> None:
         self.registry = Registry()
         self.registry.replace(entries)
-        ids = map(str, itertools.count())
         self.ticker = Ticker(
             broker,
             self.registry,
             catch_up=catch_up,
             hooks=TickHooks(**hooks),
-            new_id=lambda: f"{id(self)}-{next(ids)}",
+            new_id=lambda: str(next(IDS)),
         )
 
     async def until_idle(self) -> float:

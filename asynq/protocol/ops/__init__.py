@@ -69,7 +69,15 @@ from asynq.protocol.ops.presence import (
     WriteServer,
 )
 from asynq.protocol.ops.produce import Enqueue, Enqueued, Unique
-from asynq.protocol.ops.schedule import EnqueueTick, GetLastTick, Ticked
+from asynq.protocol.ops.schedule import (
+    DeleteSchedule,
+    EnqueueTick,
+    GetLastTick,
+    ListSchedules,
+    PauseSchedule,
+    Ticked,
+    WriteSchedule,
+)
 from asynq.protocol.ops.settle import Archive, Complete, Done, Requeue, Retry
 from asynq.protocol.ops.upkeep import (
     Adopted,
@@ -107,6 +115,7 @@ __all__ = [
     "ClearServer",
     "Complete",
     "DeleteQueue",
+    "DeleteSchedule",
     "DeleteTask",
     "Deletion",
     "Dequeue",
@@ -133,12 +142,14 @@ __all__ = [
     "ListLostLeases",
     "ListQueues",
     "ListSchedulerEntries",
+    "ListSchedules",
     "ListServers",
     "ListTasks",
     "LostLeases",
     "MoveTasks",
     "Op",
     "PauseQueue",
+    "PauseSchedule",
     "Ping",
     "PurgeCompleted",
     "ReclaimAggregations",
@@ -159,6 +170,7 @@ __all__ = [
     "UnpauseQueue",
     "UpdateTask",
     "WriteResult",
+    "WriteSchedule",
     "WriteScheduler",
     "WriteServer",
     "all_operations",

@@ -1,4 +1,4 @@
-"""Operations for scheduling: enqueue each tick of a periodic task once, however many schedulers run.
+"""Operations for scheduling: enqueue each tick of a periodic task once, and keep schedules in the broker.
 
 A queue remembers the latest decided tick of each entry. Ticks are decided in ascending order: a tick that is
 not later than the latest one counts as decided.
@@ -14,6 +14,7 @@ from asynq.protocol.ops.base import Op
 
 if TYPE_CHECKING:
     from asynq.protocol.ops.produce import Enqueue, Enqueued
+    from asynq.protocol.schedules import StoredSchedule
 
 
 class Ticked(Struct, frozen=True, kw_only=True):
@@ -49,3 +50,28 @@ class GetLastTick(Op["int | None"], frozen=True, kw_only=True):
     read_only: ClassVar[bool] = True
     queue: str
     entry_id: str
+
+
+class WriteSchedule(Op[None], frozen=True, kw_only=True):
+    """Keep a schedule; replaces the one of its name. It stays paused if it was; a new one is not paused."""
+
+    schedule: StoredSchedule
+
+
+class PauseSchedule(Op[bool], frozen=True, kw_only=True):
+    """Pause a schedule, or end its pause. False if there is no schedule of this name."""
+
+    name: str
+    paused: bool
+
+
+class DeleteSchedule(Op[bool], frozen=True, kw_only=True):
+    """Delete a schedule with its pause. False if there is no schedule of this name."""
+
+    name: str
+
+
+class ListSchedules(Op["tuple[StoredSchedule, ...]"], frozen=True, kw_only=True):
+    """All schedules, sorted by name. Those that cannot be decoded are left out."""
+
+    read_only: ClassVar[bool] = True

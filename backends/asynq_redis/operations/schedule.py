@@ -1,4 +1,4 @@
-"""EnqueueTick, GetLastTick."""
+"""EnqueueTick, GetLastTick, WriteSchedule, PauseSchedule, DeleteSchedule, ListSchedules."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from asynq.protocol.ops import EnqueueTick, GetLastTick, Ticked
-from asynq_redis.lua.scripts import ENQUEUE_TICK
+from asynq.protocol.ops import (
+    DeleteSchedule,
+    EnqueueTick,
+    GetLastTick,
+    ListSchedules,
+    PauseSchedule,
+    Ticked,
+    WriteSchedule,
+)
+from asynq.protocol.schedules import decode_schedule, encode_schedule
+from asynq_redis.lua.scripts import ENQUEUE_TICK, PAUSE_SCHEDULE
 from asynq_redis.operations.calls import OneRound, OpenCall
 from asynq_redis.operations.execution import HANDLERS, CallContext, Steps, implements, per_operation
 from asynq_redis.operations.one_round import append_enqueue, enqueue_size, read_enqueued, target_keys
-from asynq_redis.transport.requests import Command
-from asynq_redis.wire.keys import QueueKeys
+from asynq_redis.transport.requests import Command, ScriptCall
+from asynq_redis.wire.keys import ALL_SCHEDULES, QueueKeys, with_neighbour
 
 if TYPE_CHECKING:
     from asynq_redis.transport.requests import Reply
@@ -57,3 +66,49 @@ def _last_tick(op: GetLastTick, context: CallContext) -> Steps[Any]:  # noqa: AR
 
 
 implements(GetLastTick)(per_operation(_last_tick))
+
+
+def _write_schedule(op: WriteSchedule, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+    field = f"s:{op.schedule.name}"
+    [reply] = yield [Command(("HSET", ALL_SCHEDULES, field, encode_schedule(op.schedule)))]
+    return reply if isinstance(reply, redis.RedisError) else None
+
+
+implements(WriteSchedule)(per_operation(_write_schedule))
+
+
+def _pause_schedule(op: PauseSchedule, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+    [reply] = yield [
+        ScriptCall(PAUSE_SCHEDULE, with_neighbour(ALL_SCHEDULES), (op.name, "1" if op.paused else ""))
+    ]
+    return reply if isinstance(reply, redis.RedisError) else reply == 1
+
+
+implements(PauseSchedule)(per_operation(_pause_schedule))
+
+
+def _delete_schedule(op: DeleteSchedule, context: CallContext) -> Steps[Any]:
+    request = Command(("HDEL", ALL_SCHEDULES, f"s:{op.name}", f"p:{op.name}"))
+    [reply] = yield [request]
+    if isinstance(reply, redis.RedisError):
+        return reply
+    return reply > 0 or context.was_resent(request)
+
+
+implements(DeleteSchedule)(per_operation(_delete_schedule))
+
+
+def _list_schedules(op: ListSchedules, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
+    [reply] = yield [Command(("HGETALL", ALL_SCHEDULES))]
+    if isinstance(reply, redis.RedisError):
+        return reply
+    fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    found = (
+        decode_schedule(record, paused=b"p:" + field[2:] in fields)
+        for field, record in fields.items()
+        if field.startswith(b"s:")
+    )
+    return tuple(sorted(filter(None, found), key=lambda schedule: schedule.name))
+
+
+implements(ListSchedules)(per_operation(_list_schedules))

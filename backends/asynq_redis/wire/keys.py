@@ -16,6 +16,10 @@ ALL_WORKERS = "asynq:workers"
 ALL_SCHEDULERS = "asynq:schedulers"
 """ZSET of the keys of the scheduler entries by the Unix second at which they expire."""
 
+ALL_SCHEDULES = "asynq:py:schedules"
+"""HASH of the schedules that are kept in the broker: "s:" and a name: JSON; "p:" and a name: 1 while it is
+paused. Python only."""
+
 CANCEL_CHANNEL = "asynq:cancel"
 """Go's channel. The message is the id of the task to cancel, in any queue."""
 CANCEL_REQUESTS = "asynq:py:cancel"

@@ -1,4 +1,4 @@
-"""EnqueueTick and GetLastTick."""
+"""EnqueueTick, GetLastTick, WriteSchedule, PauseSchedule, DeleteSchedule and ListSchedules."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING
 
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
 from asynq.protocol.ops import Enqueued, Ticked
+from asynq.protocol.schedules import decode_schedule, encode_schedule
 from asynq.task_state import TaskState
 from asynq_sqlite.operations.produce import enqueue
 from asynq_sqlite.store.presence import TickMark
 
 if TYPE_CHECKING:
-    from asynq.protocol.ops import EnqueueTick, GetLastTick
+    from asynq.protocol.ops import (
+        DeleteSchedule,
+        EnqueueTick,
+        GetLastTick,
+        ListSchedules,
+        PauseSchedule,
+        WriteSchedule,
+    )
+    from asynq.protocol.schedules import StoredSchedule
     from asynq_sqlite.store.task_store import TaskStore
 
 
@@ -48,3 +57,24 @@ def get_last_tick(store: TaskStore, op: GetLastTick, now: int) -> int | None:
     """Return the latest tick that was decided."""
     last = store.last_tick(op.queue, op.entry_id, now)
     return last.tick if last else None
+
+
+def write_schedule(store: TaskStore, op: WriteSchedule, now: int) -> None:  # noqa: ARG001 - a handler's signature
+    """Store a schedule."""
+    store.keep_schedule(op.schedule.name, encode_schedule(op.schedule).decode())
+
+
+def pause_schedule(store: TaskStore, op: PauseSchedule, now: int) -> bool:  # noqa: ARG001 - a handler's signature
+    """Record whether a schedule is paused."""
+    return store.pause_schedule(op.name, paused=op.paused)
+
+
+def delete_schedule(store: TaskStore, op: DeleteSchedule, now: int) -> bool:  # noqa: ARG001 - a handler's signature
+    """Delete a schedule."""
+    return store.delete_schedule(op.name)
+
+
+def list_schedules(store: TaskStore, op: ListSchedules, now: int) -> tuple[StoredSchedule, ...]:  # noqa: ARG001 - a handler's signature
+    """Return the schedules that can be decoded."""
+    found = (decode_schedule(record, paused=paused) for record, paused in store.schedules())
+    return tuple(sorted(filter(None, found), key=lambda schedule: schedule.name))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from asynq_sqlite.store.connection import StoreConnection
+
+_NEVER: Final = 2**63 - 1
+"""The expiry of a record that does not expire."""
 
 
 class TickMark(NamedTuple):
@@ -53,6 +56,40 @@ class PresenceSteps(StoreConnection):
         self.connection.execute("DELETE FROM ticks WHERE expires_at <= ?", (now,))
         values = (queue, entry_id, *mark, expires_at)
         self.connection.execute("INSERT OR REPLACE INTO ticks VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+
+    # --- schedules -------------------------------------------------------------------------------------
+
+    def keep_schedule(self, name: str, record: str) -> None:
+        """Store a schedule. Its pause, which is a record of its own, does not change."""
+        values = ("schedule", name, _NEVER, record)
+        self.connection.execute("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?)", values)
+
+    def pause_schedule(self, name: str, *, paused: bool) -> bool:
+        """Pause a schedule or end its pause. Returns False if it does not exist."""
+        if not self.fetch("SELECT 1 FROM presence WHERE kind = 'schedule' AND name = ?", name):
+            return False
+        self.hide("paused schedule", name)
+        if paused:
+            values = ("paused schedule", name, _NEVER, "")
+            self.connection.execute("INSERT INTO presence VALUES (?, ?, ?, ?)", values)
+        return True
+
+    def delete_schedule(self, name: str) -> bool:
+        """Delete a schedule and its pause. Returns False if it does not exist."""
+        self.hide("paused schedule", name)
+        deleted = self.connection.execute(
+            "DELETE FROM presence WHERE kind = 'schedule' AND name = ?", (name,)
+        )
+        return deleted.rowcount > 0
+
+    def schedules(self) -> list[tuple[str, bool]]:
+        """Return the records of all schedules, and whether each is paused."""
+        found = self.fetch(
+            "SELECT record, EXISTS (SELECT 1 FROM presence AS pause"
+            " WHERE pause.kind = 'paused schedule' AND pause.name = presence.name)"
+            " FROM presence WHERE kind = 'schedule'"
+        )
+        return [(record, bool(paused)) for record, paused in found]
 
     # --- events ----------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from hypothesis.stateful import precondition, rule
 
 from asynq.protocol import ops
 from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
+from asynq.protocol.schedules import StoredSchedule
 from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
 from asynq_conformance.machine.base import BaseRules
@@ -156,6 +157,24 @@ class AdministrationRules(BaseRules):
             ops.EnqueueTick(entry_id=entry, tick=instant, keep=FAR_FUTURE, enqueue=enqueue),
             about=self.system.find(queue, task_id),
         )
+
+    @rule(
+        name=st.sampled_from(("x", "y")),
+        what=st.sampled_from(("write", "write", "pause", "unpause", "delete")),
+        spec=st.sampled_from(("@hourly", "@daily")),
+    )
+    def keep_schedules(self, name: str, what: str, spec: str) -> None:
+        schedule = StoredSchedule(
+            name=name, spec=spec, location="UTC", message=message("a", "", b"one", None)
+        )
+        operations: dict[str, ops.Op[Any]] = {
+            "write": ops.WriteSchedule(schedule=schedule),
+            "pause": ops.PauseSchedule(name=name, paused=True),
+            "unpause": ops.PauseSchedule(name=name, paused=False),
+            "delete": ops.DeleteSchedule(name=name),
+        }
+        self.do(operations[what])
+        self.program.step(ops.ListSchedules())
 
     # --- limits -----------------------------------------------------------------------------------------
 

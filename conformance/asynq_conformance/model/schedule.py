@@ -1,8 +1,10 @@
-"""EnqueueTick, GetLastTick."""
+"""EnqueueTick, GetLastTick, WriteSchedule, PauseSchedule, DeleteSchedule, ListSchedules."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
 from asynq.protocol.ops import Ticked
@@ -10,7 +12,15 @@ from asynq_conformance.model.produce import enqueue
 from asynq_conformance.model.records import DecidedTick
 
 if TYPE_CHECKING:
-    from asynq.protocol.ops import EnqueueTick, GetLastTick
+    from asynq.protocol.ops import (
+        DeleteSchedule,
+        EnqueueTick,
+        GetLastTick,
+        ListSchedules,
+        PauseSchedule,
+        WriteSchedule,
+    )
+    from asynq.protocol.schedules import StoredSchedule
     from asynq_conformance.model.state import System
 
 
@@ -45,3 +55,31 @@ def get_last_tick(system: System, op: GetLastTick, now: int) -> int | None:
 def _last(system: System, queue: str, entry_id: str, now: int) -> DecidedTick | None:
     mark = system.ticks.get((queue, entry_id))
     return mark if mark and mark.until > now else None
+
+
+def write_schedule(system: System, op: WriteSchedule, now: int) -> None:
+    """Keep the schedule, as paused as before."""
+    del now
+    before = system.schedules.get(op.schedule.name)
+    system.schedules[op.schedule.name] = replace(op.schedule, paused=before is not None and before.paused)
+
+
+def pause_schedule(system: System, op: PauseSchedule, now: int) -> bool:
+    """Pause the schedule or end its pause."""
+    del now
+    if op.name not in system.schedules:
+        return False
+    system.schedules[op.name] = replace(system.schedules[op.name], paused=op.paused)
+    return True
+
+
+def delete_schedule(system: System, op: DeleteSchedule, now: int) -> bool:
+    """Forget the schedule."""
+    del now
+    return system.schedules.pop(op.name, None) is not None
+
+
+def list_schedules(system: System, op: ListSchedules, now: int) -> tuple[StoredSchedule, ...]:
+    """The schedules by name."""
+    del op, now
+    return tuple(schedule for _, schedule in sorted(system.schedules.items()))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from asynq.protocol.message import TaskMessage
     from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
+    from asynq.protocol.schedules import StoredSchedule
 
 
 @define
@@ -48,6 +49,7 @@ class System:
     ticks: dict[tuple[str, str], DecidedTick] = Factory(dict)
     servers: dict[str, tuple[ServerInfo, int]] = Factory(dict)
     schedulers: dict[str, tuple[Sequence[SchedulerEntry], int]] = Factory(dict)
+    schedules: dict[str, StoredSchedule] = Factory(dict)
     events: dict[str, tuple[list[EnqueueEvent], int]] = Factory(dict)
     made: int = 0
     joined: int = 0

@@ -55,3 +55,32 @@ class ShowsTheGone(TaskStore):
 class KeepsAllEvents(TaskStore):
     def keep_events(self, entry_id: str, count: int) -> None:
         pass
+
+
+@caught_by("test_a_replaced_schedule_stays_paused")
+class EndsThePauseOfChangedSchedules(TaskStore):
+    def keep_schedule(self, name: str, record: str) -> None:
+        self.hide("paused schedule", name)
+        super().keep_schedule(name, record)
+
+
+@caught_by("test_a_deleted_schedule_is_gone_with_its_pause", name="nightly")
+class RemembersThePauseOfDeletedSchedules(TaskStore):
+    def delete_schedule(self, name: str) -> bool:
+        known = any(name in record for record, _ in self.schedules())
+        self.hide("schedule", name)
+        return known
+
+
+@caught_by("test_a_schedule_is_paused_until_its_pause_is_ended", name="nightly")
+class PausesForEver(TaskStore):
+    def pause_schedule(self, name: str, *, paused: bool) -> bool:
+        return super().pause_schedule(name, paused=True)
+
+
+@caught_by("test_a_schedule_replaces_the_one_of_its_name")
+class KeepsTheFirstSchedule(TaskStore):
+    def keep_schedule(self, name: str, record: str) -> None:
+        self.connection.execute(
+            "INSERT OR IGNORE INTO presence VALUES ('schedule', ?, 9223372036854775807, ?)", (name, record)
+        )
