@@ -57,7 +57,9 @@ _NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
 def hold(defect: Defect, broken: Broken | None, folder: Path) -> None:
     """Run the law of this defect on a broker. Raises one of CATCHES if the law is broken."""
     parameters = {
-        name: _NAMED[name][value] if name in _NAMED else value for name, value in defect.parameters.items()
+        # Laws share names of parameters: the value of another law may be its own notation.
+        name: _NAMED[name].get(value, value) if name in _NAMED else value
+        for name, value in defect.parameters.items()
     }
     path = folder / "tasks.db" if defect.on_file else None
     with ExitStack() as stack:
