@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 FIRST_CHOICES = 4
 """Maximum number of first choices of a fetch, if there are many queues: each queue has a cost of its own."""
+TASKS_PER_CHOICE = 10
+"""Number of tasks for which another first choice pays, after the second."""
 
 
 @frozen
@@ -86,7 +88,8 @@ class QueuePriority:
         if self.strict:
             return (tuple(names[:most]),) * count
         weights = [self.weights[name] for name in names]
-        draws = rng.choices(names, weights, k=min(FIRST_CHOICES, most, count))
+        choices = max(count // TASKS_PER_CHOICE, 2)
+        draws = rng.choices(names, weights, k=min(choices, FIRST_CHOICES, most, count))
         drawn = tuple(dict.fromkeys(draws))
         if most > FIRST_CHOICES:
             drawn += tuple(name for name in self._drawn(tuple(names), rng)[:most] if name not in drawn)

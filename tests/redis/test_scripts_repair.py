@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq.errors import LeaseLostError
+from asynq.errors import BrokerRefusedError, LeaseLostError
 from asynq.protocol.doctor import Fault
 from asynq.protocol.ops import (
     Done,
@@ -118,6 +119,32 @@ def test_names_of_queues_are_not_patterns(lab: ScriptLab, queue: str) -> None:
     assert lab.one(RepairGroups(queue=queue)).listed == 1
     assert set(lab.client.smembers(QueueKeys(queue).groups)) == {f"of {queue}".encode()}
     assert not lab.client.exists(*(QueueKeys(name).pending for name in others))
+
+
+def test_one_search_finds_the_unlisted_groups_of_many_queues(lab: ScriptLab) -> None:
+    group, in_set = "first}:g:second", "asynq:{plain}:g:listed:s"
+    names = ["plain", "a*b", "with}:g:in it", "none", "damaged", *(f"other{number}" for number in range(100))]
+    for name in names:
+        lab.enqueue(message("t", name, group="" if name == "none" else group))
+        lab.client.delete(QueueKeys(name).groups)
+    lab.client.set(QueueKeys("damaged").groups, "not ours")
+    lab.client.zadd(in_set, {"u": 1})
+    lab.client.zadd(QueueKeys("plain").aggregation_sets, {in_set: 9e9})
+    listed, cursors, searches = Counter[str](), dict.fromkeys(names, ""), 0
+    while cursors:
+        lab.calls.clear()
+        answers = lab.many(*(RepairGroups(queue=name, cursor=cursor) for name, cursor in cursors.items()))
+        searches = max(searches, len(lab.calls))
+        found = dict(zip(cursors, answers, strict=True))
+        refused = found.pop("damaged", BrokerRefusedError("WRONGTYPE"))
+        assert isinstance(refused, BrokerRefusedError)
+        assert "WRONGTYPE" in str(refused)
+        listed.update({name: answer.listed for name, answer in found.items()})
+        cursors = {name: answer.cursor for name, answer in found.items() if answer.cursor}
+    assert searches == 2
+    assert listed == Counter(dict.fromkeys(set(names) - {"none", "damaged"}, 1))
+    for name in set(names) - {"none", "damaged"}:
+        assert lab.client.smembers(QueueKeys(name).groups) == {group.encode()}
 
 
 # --- what is written beside tasks ---------------------------------------------------------------------------

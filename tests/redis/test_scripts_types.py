@@ -85,7 +85,8 @@ def names_of(script: str) -> list[str]:
     """The fixed keys of a script's header."""
     text = (LUA / f"{script}.lua").read_text(encoding="utf-8")
     [line] = re.findall(r"^-- KEYS: (.*)$", text, re.MULTILINE)
-    return str(line).partition("|")[0].split() or ["pending", "active", "lease", "paused", "taken"]
+    fixed, _, repeated = str(line).partition("|")
+    return fixed.split() or repeated.partition("|")[0].split()
 
 
 _calls: dict[str, list[ScriptCall]] = {}

@@ -1,20 +1,33 @@
--- List groups that have tasks but are not listed, among some of the server's keys.
+-- List groups of some queues that have tasks but are not listed, among some of the server's keys.
 -- flags: allow-oom
--- KEYS: groups sets
--- ARGV: prefix cursor
--- answers: {cursor, number of groups listed}
+-- KEYS: | groups sets
+-- ARGV: cursor | prefix
+-- answers: {cursor, {number of groups listed, or the reason of a refusal}*}
 -- @include arguments types keys
 
-local groups, sets = key(), key()
-local refusal = misplaced(groups, 'set') or misplaced(sets, 'zset')
-if refusal then return redis.error_reply(refusal) end
-local front, cursor = group_key(arg(), ''), arg()
-local pattern = string.gsub(front, '[%*%?%[%]\\]', '\\%0') .. '*'
+local cursor = arg()
+local queues, answers, front = {}, {}, nil
+while more() do
+  local queue = { place = #answers + 1, groups = key(), sets = key() }
+  front = group_key(arg(), '')
+  local refusal = misplaced(queue.groups, 'set') or misplaced(queue.sets, 'zset')
+  answers[queue.place] = refusal or 0
+  if not refusal then queues[front] = queue end
+end
+
+-- The name of a queue may contain what follows the name in a key.
+local AFTER_NAME = '}:g:'
+local pattern = 'asynq:{*' .. AFTER_NAME .. '*'
+if #answers == 1 then pattern = string.gsub(front, '[%*%?%[%]\\]', '\\%0') .. '*' end
 local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'TYPE', 'zset', 'COUNT', 500)
-local listed = 0
 for _, found in ipairs(page[2]) do
-  if not redis.call('ZSCORE', sets, found) then
-    listed = listed + redis.call('SADD', groups, string.sub(found, #front + 1))
+  local _, stop = string.find(found, AFTER_NAME, 1, true)
+  while stop do
+    local queue = queues[string.sub(found, 1, stop)]
+    if queue and not redis.call('ZSCORE', queue.sets, found) then
+      answers[queue.place] = answers[queue.place] + redis.call('SADD', queue.groups, string.sub(found, stop + 1))
+    end
+    _, stop = string.find(found, AFTER_NAME, stop + 1, true)
   end
 end
-return { page[1], listed }
+return { page[1], answers }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from asynq.brokerkit.transitions import log_set_aside
-from asynq.errors import AggregationLostError
+from asynq.errors import AggregationLostError, BrokerRefusedError
 from asynq.protocol.groups import AggregationSet, GroupInfo
 from asynq.protocol.ops import (
     MAX_BATCH,
@@ -45,9 +45,13 @@ from asynq_redis.wire import task_message
 from asynq_redis.wire.keys import ALL_QUEUES, QueueKeys, with_neighbour
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asynq.protocol.message import TaskMessage
     from asynq_redis.transport.requests import Reply
 
+_SEARCHED_TOGETHER = 100
+"""Maximum number of queues of one search for unlisted groups, so that the server is not blocked for long."""
 _LOST = -3
 _NONE_DUE, _RETURNED, _IMMOVABLE = 0, 1, 3
 
@@ -220,13 +224,36 @@ implements(ReclaimAggregations)(
 )
 
 
-def _repair(op: RepairGroups, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
-    keys = QueueKeys(op.queue)
-    args = (keys.prefix, op.cursor or "0")
-    [reply] = yield [ScriptCall(REPAIR_GROUPS, (keys.groups, keys.aggregation_sets), args)]
+@implements(RepairGroups)
+def _repair(ops: Sequence[RepairGroups], context: CallContext) -> Steps[list[Any]]:
+    """One search through the keys of a server serves many queues, which have usually come equally far."""
+    most = 1 if context.clustered else _SEARCHED_TOGETHER
+    places: dict[str, list[int]] = {}
+    for place, op in enumerate(ops):
+        places.setdefault(op.cursor or "0", []).append(place)
+    parts = [
+        (cursor, found[start : start + most])
+        for cursor, found in places.items()
+        for start in range(0, len(found), most)
+    ]
+    answers: list[Any] = [None] * len(ops)
+    replies = yield [_search(cursor, [ops[place].queue for place in part]) for cursor, part in parts]
+    for (_, part), reply in zip(parts, replies, strict=True):
+        for number, place in enumerate(part):
+            answers[place] = _repaired(reply, number)
+    return answers
+
+
+def _search(cursor: str, queues: Sequence[str]) -> ScriptCall:
+    keys = [QueueKeys(queue) for queue in queues]
+    names = tuple(name for of in keys for name in (of.groups, of.aggregation_sets))
+    return ScriptCall(REPAIR_GROUPS, names, (cursor, *(of.prefix for of in keys)))
+
+
+def _repaired(reply: Reply, number: int) -> Any:
     if isinstance(reply, redis.RedisError):
         return reply
-    return Repaired(listed=reply[1], cursor=_cursor(reply[0]))
-
-
-implements(RepairGroups)(per_operation(_repair))
+    listed = reply[1][number]
+    if isinstance(listed, bytes):
+        return BrokerRefusedError(listed.decode(errors="replace"))
+    return Repaired(listed=listed, cursor=_cursor(reply[0]))
