@@ -6,10 +6,10 @@
 -- @include arguments types keys
 
 local cursor = arg()
-local queues, answers, front = {}, {}, nil
+local queues, answers = {}, {}
 while more() do
   local queue = { place = #answers + 1, groups = key(), sets = key() }
-  front = group_key(arg(), '')
+  local front = group_key(arg(), '')
   local refusal = misplaced(queue.groups, 'set') or misplaced(queue.sets, 'zset')
   answers[queue.place] = refusal or 0
   if not refusal then queues[front] = queue end
@@ -17,9 +17,7 @@ end
 
 -- The name of a queue may contain what follows the name in a key.
 local AFTER_NAME = '}:g:'
-local pattern = 'asynq:{*' .. AFTER_NAME .. '*'
-if #answers == 1 then pattern = string.gsub(front, '[%*%?%[%]\\]', '\\%0') .. '*' end
-local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'TYPE', 'zset', 'COUNT', 500)
+local page = redis.call('SCAN', cursor, 'MATCH', 'asynq:{*' .. AFTER_NAME .. '*', 'TYPE', 'zset', 'COUNT', 500)
 for _, found in ipairs(page[2]) do
   local _, stop = string.find(found, AFTER_NAME, 1, true)
   while stop do
