@@ -18,10 +18,12 @@ from asynq.protocol.ops import (
     ReclaimAggregations,
     TrimArchive,
 )
+from asynq.task_state import TaskState
 from asynq_redis import RedisBroker
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import Op
+    from tests.redis.script_lab import ScriptLab
     from tests.servers import RedisServer
 
 
@@ -78,3 +80,14 @@ def test_a_dequeue_looks_once_for_tasks_that_are_not_there(own_server: RedisServ
     # One look at what an earlier copy of the call took, and one at the tasks.
     assert looks(10) == 2
     broker.close()
+
+
+def test_an_enqueue_names_the_keys_of_options_only_with_options(lab: ScriptLab) -> None:
+    plain, grouped = (
+        Enqueue(message=TaskMessage(id=group or "plain", type="t", queue="q", group=group), enqueue_id="e")
+        for group in ("", "g")
+    )
+    assert [answer.state for answer in lab.many(plain)] == [TaskState.PENDING]
+    assert lab.calls[-1].keys == ["asynq:{q}:pending", "asynq:{q}:scheduled", "asynq:{q}:t:plain"]
+    assert [answer.state for answer in lab.many(plain, grouped)] == [TaskState.PENDING, TaskState.AGGREGATING]
+    assert len(lab.calls[-1].keys) == 2 + 2 + 3 + 1

@@ -1,14 +1,15 @@
 -- Create pending, scheduled or aggregating tasks, one after the other, each independently.
--- KEYS: pending scheduled groups archived completed | hash | lock_or_group*
+-- KEYS: pending scheduled | hash | other*
 -- ARGV: now | id msg enqueue_id options
---   options: empty, or as lua/lib/enqueue.lua reads them. Of a task with a lock, a group or a sequence,
---   lock_or_group has the keys, in this order.
+--   options: empty, or as lua/lib/enqueue.lua reads them.
+--   other: if a task has options: groups archived completed, then of each task with a lock, a group or a sequence
+--   the keys, in this order.
 -- answers: each the present ms of a pending task without options | {1, state, due ms}
 --   | {0, state of the task that has the id} | {-1, holder of the lock} | {-2, why a key is refused}
 -- @include time
 
 local count = (#ARGV - 1) / 4
-local hashes = { unpack(KEYS, 6, count + 5) }
+local hashes = { unpack(KEYS, 3, count + 2) }
 local now = microseconds(ARGV[1])
 
 -- Tasks without options and with new ids, as nearly all are: one push for all of them. True if they were created.
@@ -37,8 +38,8 @@ end
 -- Everything else, also the reason why a push is refused. What follows is defined only where it is needed.
 -- @include arguments types keys sequence lock delete enqueue
 
-local queue = queue_of_keys()
-keys_taken = count + 5
+keys_taken = count + 2
+local queue = { pending = KEYS[1], scheduled = KEYS[2], groups = key(), archived = key(), completed = key() }
 local options = {}
 for i = 1, count do
   options[i] = options_of(ARGV[4 * i + 1])

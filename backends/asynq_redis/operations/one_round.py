@@ -52,6 +52,8 @@ _STATES = {state.value.encode(): state for state in TaskState}
 
 target_keys = attrgetter("pending", "scheduled", "groups", "archived", "completed")
 """The keys of a queue that lua/lib/enqueue.lua takes."""
+_keys_of_options = attrgetter("groups", "archived", "completed")
+"""Those of them that only a task with options needs."""
 
 
 def enqueue_size(op: Enqueue) -> int:
@@ -87,9 +89,11 @@ def append_enqueue(op: Enqueue, call: OpenCall, context: CallContext) -> None:  
 
 
 def _options(op: Enqueue, call: OpenCall) -> str:
-    """Encode the options for lua/lib/enqueue.lua. Appends the keys of the lock and the group or sequence."""
+    """Encode the options for lua/lib/enqueue.lua. Appends the keys that they need."""
     message, unique = op.message, op.unique
     sequence = message.sequence
+    if not call.rest and call.queue.groups not in call.keys:
+        call.rest += _keys_of_options(call.queue)
     if unique is not None:
         call.rest.append(message.unique_key)
     if message.group:
@@ -219,7 +223,7 @@ ROWS: dict[type[Op[Any]], OneRound] = {
     Enqueue: OneRound(
         script=scripts.ENQUEUE,
         queue=attrgetter("message.queue"),
-        fixed_keys=target_keys,
+        fixed_keys=attrgetter("pending", "scheduled"),
         size=enqueue_size,
         append=append_enqueue,
         read=read_enqueued,
