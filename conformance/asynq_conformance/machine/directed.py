@@ -96,7 +96,12 @@ class DirectedMachine(BrokerMachine):
             self.do_with(self.runs[-1], TOKEN_OPERATIONS[act])
 
     def run_in_sequence(self) -> None:
-        """Every end of the head of a sequence, and every operation on a task that waits in one."""
+        """Every end of the head of a sequence."""
+        for place in range(3):
+            self.enqueue(message("b", f"{place}", b"one", None, sequence="s"))
+        self.do(ops.DeleteQueue(queue="b", force=True, limit=1))
+        self.do(ops.AdvanceSequences(queue="b"))
+        self.do(ops.UnpauseQueue(queue="b"))
         for number, (name, settlement) in enumerate(RUN_SETTLEMENTS.items()):
             queue = QUEUES[number % len(QUEUES)]
             ids = [f"{name}-{place}" for place in range(3)]
@@ -106,6 +111,14 @@ class DirectedMachine(BrokerMachine):
             self.do_with(self.runs[-1], settlement)
             self.do(ops.Forward(queue=queue))
             self.do(ops.AdvanceSequences(queue=queue))
+        for to in ("pending", "retry", "archived"):
+            for place in range(2):
+                self.enqueue(message("c", f"{to}-{place}", b"one", None, sequence=to))
+            self.dequeue((("c",),) * 3, LEASE)
+            self.crash(self.runs[-1], to)
+
+    def move_in_sequence(self) -> None:
+        """Every operation by hand on the head of a sequence, and on tasks that wait."""
         for number, verb in enumerate(VERBS.values()):
             for task_id in ("head", "next", "last"):
                 self.enqueue(message("a", f"{task_id}-{number}", b"one", None, sequence=f"v{number}"))
@@ -345,6 +358,7 @@ DIRECTED = (
     DirectedMachine.move_about,
     DirectedMachine.settle_all,
     DirectedMachine.run_in_sequence,
+    DirectedMachine.move_in_sequence,
     DirectedMachine.let_time_work,
     DirectedMachine.aggregate,
     DirectedMachine.lock,
