@@ -23,6 +23,7 @@ from asynq_conformance.laws.produce import ProduceLaws
 from asynq_conformance.laws.recover import RecoverLaws
 from asynq_conformance.laws.schedule import ScheduleLaws
 from asynq_conformance.laws.schedules import StoredScheduleLaws
+from asynq_conformance.laws.sequence_moves import SequenceMoveLaws
 from asynq_conformance.laws.sequences import SequenceLaws
 from asynq_conformance.laws.settle import SettleLaws
 from asynq_conformance.laws.sizes import SizeLaws
@@ -50,6 +51,7 @@ class BrokerConformance(
     ScheduleLaws,
     StoredScheduleLaws,
     SequenceLaws,
+    SequenceMoveLaws,
     ControlLaws,
     InspectLaws,
     ManageLaws,

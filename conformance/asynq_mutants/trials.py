@@ -16,7 +16,8 @@ from asynq_conformance.histories.history import History
 from asynq_conformance.histories.plan import Plan, Source
 from asynq_conformance.histories.run import RunError, recorded
 from asynq_conformance.lab import Lab
-from asynq_conformance.laws.sequences import ENDS, REMOVALS, STAYS
+from asynq_conformance.laws.sequence_moves import REMOVALS
+from asynq_conformance.laws.sequences import ENDS, STAYS
 from asynq_conformance.laws.settle import SETTLEMENTS
 from asynq_conformance.laws.unique import UNTIL_DONE
 from asynq_conformance.machine.directed import DIRECTED, directed_programs

@@ -14,10 +14,12 @@ from asynq.protocol.ops import (
     DeleteTask,
     Done,
     Enqueue,
+    Enqueued,
     Forward,
     GetTask,
 )
 from asynq.protocol.sequences import SEQUENCE_HEADER, WAITING
+from asynq.task_state import TaskState
 from asynq_redis.wire import task_message
 from tests.redis.script_lab import ScriptLab, message
 
@@ -93,6 +95,14 @@ def test_an_enqueue_finds_that_go_ended_the_head(lab: ScriptLab) -> None:
     assert states(lab, "b", "c") == ["pending", "scheduled"]
 
 
+def test_an_enqueue_lets_an_earlier_task_run_after_one_that_go_ended(lab: ScriptLab) -> None:
+    lab.enqueue(*map(sequenced, "ab"))
+    go_takes(lab, "a")
+    go_ends(lab, "a", "gone")
+    assert lab.enqueue(sequenced("c")) == [Enqueued(state=TaskState.SCHEDULED, due_at=WAITING)]
+    assert states(lab, "b", "c") == ["pending", "scheduled"]
+
+
 def test_waiting_tasks_that_go_deleted_or_archived_have_no_turn(lab: ScriptLab) -> None:
     lab.enqueue(*map(sequenced, "abcd"))
     lab.client.zrem(f"{P}scheduled", "b", "c")
@@ -155,7 +165,7 @@ def test_a_damaged_sequence_blocks_no_settlement(lab: ScriptLab, damaged: str) -
 
 
 def test_many_tasks_that_go_deleted_are_skipped_a_part_at_a_time(lab: ScriptLab) -> None:
-    ids = [f"{number:03}" for number in range(120)]
+    ids = [f"{number:03}" for number in range(101)]
     lab.enqueue(*map(sequenced, ids))
     lab.client.delete(*(f"{P}t:{name}" for name in ids[:-1]))
     assert [lab.one(AdvanceSequences(queue="q")).promoted for _ in range(3)] == [0, 0, 1]

@@ -38,25 +38,29 @@ local function leave_sequence(sequence, id)
   if not sequence.refusal then redis.call('ZREM', sequence.key, id) end
 end
 
--- Make the first task of the sequence that has not ended pending if it waits. Returns whether it did. Ids beyond
+local function first_of(sequence)
+  return redis.call('ZRANGE', sequence.key, 0, 0)[1]
+end
+
+-- Make the first task of the sequence that has not ended pending if it waits. Returns true if it did. Ids beyond
 -- those that were accessed before the first write are left to AdvanceSequences.
 local function advance(sequence, now)
-  if sequence.refusal then return false end
-  for _, id in ipairs(redis.call('ZRANGE', sequence.key, 0, MOST_ENDED - 1)) do
-    if not sequence.known[id] then return false end
+  if sequence.refusal then return nil end
+  local id = first_of(sequence)
+  while id and sequence.known[id] do
     local hash = task_key(sequence.prefix, id)
     local task = try('HMGET', hash, 'state', 'sequence') or {}
     if task[1] and task[2] == sequence.name and task[1] ~= 'archived' and task[1] ~= 'completed' then
-      if not waits(sequence, task[1], id) then return false end
+      if not waits(sequence, task[1], id) then return nil end
       redis.call('ZREM', sequence.scheduled, id)
       redis.call('LPUSH', sequence.pending, id)
       redis.call('HSET', hash, 'state', 'pending', 'pending_since', nanoseconds(now))
       return true
     end
     redis.call('ZREM', sequence.key, id)
+    id = first_of(sequence)
   end
-  if redis.call('ZCARD', sequence.key) == 0 then redis.call('ZREM', sequence.names, sequence.name) end
-  return false
+  if not id then redis.call('ZREM', sequence.names, sequence.name) end
 end
 
 -- Give a task the last place of its sequence.
