@@ -5,14 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 
+from asynq.runtime.excepthook import show_error
 from asynq.runtime.stop_signals import end_by_sigterm
-
-
-def _show_error(_: object, error: BaseException, __: object) -> None:
-    from asynq.runtime.safe_text import shown_traceback
-
-    # The text of an error is untrusted.
-    sys.stderr.write(shown_traceback(error) + "\n")
 
 
 def main() -> None:
@@ -21,7 +15,7 @@ def main() -> None:
     try:
         from asynq.cli.main import app
 
-        sys.excepthook = _show_error
+        sys.excepthook = show_error
         app(prog_name="asynq")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

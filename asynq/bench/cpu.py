@@ -45,13 +45,21 @@ def helpers_cpu_seconds(pid: int) -> float:
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident memory of a process and its helper processes."""
-    return sum(map(_resident, (pid, *descendants(pid))))
+    """Resident memory of a process and its helper processes (RSS). Pages that they share count in each."""
+    return sum(_memory(process, "Rss:") for process in (pid, *descendants(pid)))
 
 
-def _resident(pid: int) -> int:
+def proportional_bytes(pid: int) -> int:
+    """Memory of a process and its helper processes (PSS). A page that several processes share counts once.
+
+    It counts in equal parts in each of these processes, also in those that are not among the helpers.
+    """
+    return sum(_memory(process, "Pss:") for process in (pid, *descendants(pid)))
+
+
+def _memory(pid: int, name: str) -> int:
     try:
-        lines = Path("/proc", str(pid), "status").read_text().splitlines()
+        lines = Path("/proc", str(pid), "smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from asynq.durations import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
 
+    import typer
+
+
+def usage_error_class() -> type[typer.BadParameter]:
+    """The class of usage errors. It loads typer, which a process that runs a worker does without."""
+    import typer
+
+    return typer.BadParameter
+
 
 def usage_error(text: str) -> typer.BadParameter:
     """Make a usage error whose text is safe to show on a terminal."""
     from asynq.runtime.safe_text import shown
 
-    return typer.BadParameter(shown(text))
+    return usage_error_class()(shown(text))
 
 
 def read_duration(option: str, text: str) -> timedelta:

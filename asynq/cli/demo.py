@@ -56,7 +56,7 @@ def demo(
     with SIGKILL. The exit status is 1 if a task is lost. The demo uses two queues named demo-... and deletes
     them at the end.
     """
-    from asynq.cli.worker_process import check_shared
+    from asynq.cli.worker_launch import check_shared
     from asynq.demo.run import Demo, readable_files
 
     chosen = (directory or Path(sysconfig.get_path("stdlib"))).resolve()

@@ -9,9 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
-
-from asynq.cli.arguments import usage_error
+from asynq.cli.arguments import usage_error, usage_error_class
 from asynq.handlers.adapters import HandlerAdapter, adapt_handler
 from asynq.runtime.safe_text import shown_traceback
 from asynq.scheduler.base_scheduler import BaseScheduler
@@ -56,11 +54,12 @@ def load_or_show(load: Callable[[str, Path], T], target: str, app_dir: Path) -> 
     """What `load` returns. None after an error of user code, which is shown, whatever it is."""
     try:
         return load(target, app_dir)
-    except (typer.BadParameter, KeyboardInterrupt):
+    except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - shows any error of the user's module
-        typer.echo(shown_traceback(error), err=True)
-        typer.echo(f"Error: {target!r} could not be loaded", err=True)
+    except BaseException as error:
+        if isinstance(error, usage_error_class()):
+            raise
+        sys.stderr.write(f"{shown_traceback(error)}\nError: {target!r} could not be loaded\n")
         return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -120,39 +120,30 @@ def worker(
 
     SIGTERM and Ctrl-C shut down gracefully: running tasks may finish. SIGTSTP stops taking new tasks.
     """
-    settings: dict[str, Any] = {}
     stall = None if stall_timeout is None else _read_stall_timeout(stall_timeout)
-    if queue:
-        settings["queues"] = read_queues(queue)
-    if limit:
-        settings["queue_limits"] = read_limits("--limit", limit)
-    if shared_limit:
-        settings["shared_queue_limits"] = read_limits("--shared-limit", shared_limit)
-    if strict_priority is not None:
-        settings["strict_priority"] = strict_priority
-    if shutdown_timeout is not None:
-        settings["shutdown_timeout"] = read_duration("--shutdown-timeout", shutdown_timeout)
-    if concurrency is not None:
-        settings["concurrency"] = concurrency
-    if lease is not None:
-        settings["lease"] = read_duration("--lease", lease)
+    queues, limits = queue and read_queues(queue), limit and read_limits("--limit", limit)
+    shared_limits = shared_limit and read_limits("--shared-limit", shared_limit)
+    timeout = None if shutdown_timeout is None else read_duration("--shutdown-timeout", shutdown_timeout)
+    lease_time = None if lease is None else read_duration("--lease", lease)
 
     # Imported here because it is slow, and not needed for the help and for wrong arguments.
-    from asynq.cli.worker_process import BrokerChoice, run_worker
+    from asynq.cli.worker_launch import BrokerChoice, launch
+    from asynq.supervisor.worker_command import WorkerOptions, WorkerSettings
 
+    options = WorkerOptions(
+        queues=queues or None,
+        queue_limits=limits or None,
+        shared_queue_limits=shared_limits or None,
+        concurrency=concurrency,
+        strict_priority=strict_priority,
+        shutdown_timeout=timeout,
+        lease=lease_time,
+    )
+    settings = WorkerSettings(target=target, app_dir=str(app_dir), log_level=log_level, options=options)
     source = context.get_parameter_source("broker")
     given = source is not None and source.name == "COMMANDLINE"
-    raise typer.Exit(
-        run_worker(
-            target,
-            app_dir=app_dir,
-            broker=BrokerChoice(broker, given=given),
-            log_level=log_level,
-            processes=processes,
-            stall_timeout=stall,
-            settings=settings,
-        )
-    )
+    choice = BrokerChoice(broker, given=given)
+    raise typer.Exit(launch(settings, choice, processes=processes, stall_timeout=stall))
 
 
 def _read_stall_timeout(text: str) -> timedelta:

@@ -24,9 +24,10 @@ from asynq.errors import AsynqError, QueueNotEmptyError
 from asynq.inspector.inspector import AsyncInspector
 from asynq.protocol.connect import connect, redact_url
 from asynq.protocol.ops import DeleteQueue, GetQueueStats
-from asynq.supervisor.command import BROKER_VARIABLE, LogLevel, worker_command
+from asynq.supervisor.command import BROKER_VARIABLE, LogLevel
 from asynq.supervisor.supervisor import Supervisor
 from asynq.supervisor.supervisor import log as supervisor_log
+from asynq.supervisor.worker_command import WorkerOptions, WorkerSettings, worker_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -137,11 +138,15 @@ class Demo:
         with self.worker_log.open("wb") as output, _supervisor_log_shown(progress):
             supervisor = Supervisor(
                 worker_command(
-                    "asynq.demo.tasks:mux",
-                    log_level=LogLevel.WARNING,
-                    queues={queue: DEMO_QUEUE_WEIGHTS[kind] for kind, queue in queues.items()},
-                    concurrency=CONCURRENCY,
-                    lease=WORKER_LEASE,
+                    WorkerSettings(
+                        target="asynq.demo.tasks:mux",
+                        log_level=LogLevel.WARNING,
+                        options=WorkerOptions(
+                            queues={queue: DEMO_QUEUE_WEIGHTS[kind] for kind, queue in queues.items()},
+                            concurrency=CONCURRENCY,
+                            lease=WORKER_LEASE,
+                        ),
+                    )
                 ),
                 self.processes,
                 env={**os.environ, BROKER_VARIABLE: self.broker_url, RUN_LOG_VARIABLE: str(self._run_log)},

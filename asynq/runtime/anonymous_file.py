@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from io import FileIO
 
 _FIRST_DESCRIPTOR = 3
@@ -23,6 +22,8 @@ def anonymous_file(name: str) -> FileIO:
     try:
         descriptor = os.memfd_create(name)
     except (AttributeError, OSError):  # another system, or not permitted
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             return _moved(file.fileno())
     try:

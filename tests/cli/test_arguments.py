@@ -11,7 +11,7 @@ import typer
 from asynq.cli.arguments import read_duration, read_limits, read_queues
 from asynq.cli.targets import load_application
 from asynq.handlers.mux import ServeMux
-from asynq.supervisor.command import worker_command
+from asynq.supervisor.worker_command import WorkerOptions, WorkerSettings, read_settings, worker_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,8 +78,11 @@ def test_a_malformed_limit_is_refused_with_its_option(texts: list[str]) -> None:
 
 
 def test_each_of_several_workers_gets_all_limits() -> None:
-    command = worker_command("app:mux", queue_limits={"a": 1}, shared_queue_limits={"a": 3, "b": 2})
-    assert command[-3:] == ["--limit=a=1", "--shared-limit=a=3", "--shared-limit=b=2"]
+    options = WorkerOptions(
+        queue_limits={"a": 1}, shared_queue_limits={"a": 3, "b": 2}, lease=timedelta(milliseconds=1500)
+    )
+    settings = WorkerSettings(target="app:mux", options=options)
+    assert read_settings(worker_command(settings)[-1]) == settings
 
 
 @pytest.mark.parametrize("path", ["mux", "Tasks.mux"])

@@ -196,6 +196,21 @@ def test_an_interrupted_start_prints_no_traceback(app_dir: Path, url: str, proce
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_worker_process_has_not_loaded_the_parser_of_its_options(
+    app_dir: Path, url: str, processes: str
+) -> None:
+    (app_dir / "lists.py").write_text(
+        "import pathlib, sys\n"
+        "pathlib.Path(__file__).with_suffix('.loaded').write_text('\\n'.join(sys.modules))\n"
+        "mux = 1\n"
+    )
+    asynq("worker", "lists:mux", "-d", str(app_dir), "-b", url, "-p", processes)
+    loaded = (app_dir / "lists.loaded").read_text().split()
+    assert "asynq.server" in loaded
+    assert not {"typer", "pydantic", "rich", "google.protobuf"} & {*loaded}
+
+
 def test_an_interrupt_during_option_parsing_prints_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(**_: object) -> None:
         raise KeyboardInterrupt

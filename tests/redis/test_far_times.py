@@ -130,7 +130,7 @@ def test_a_task_with_any_times_can_be_processed(
 
 
 def moment(seconds: int, nanos: int) -> Any:
-    return presence_records._Timestamp(seconds=seconds, nanos=nanos)
+    return presence_records._classes()["Timestamp"](seconds=seconds, nanos=nanos)
 
 
 @many

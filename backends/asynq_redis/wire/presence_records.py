@@ -3,61 +3,61 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
-
-from google.protobuf.message import DecodeError
 
 from asynq.instants import EPOCH, instant_of
 from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
-from asynq_redis.wire.protobuf_classes import message_classes
+from asynq_redis.wire.protobuf_classes import decode_error, message_classes
 from asynq_redis.wire.task_message import UndecodableMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-_CLASSES = message_classes(
-    "asynq",
-    {
-        "Timestamp": {1: ("seconds", "int64"), 2: ("nanos", "int32")},
-        "ServerInfo": {
-            1: ("host", "string"),
-            2: ("pid", "int32"),
-            3: ("server_id", "string"),
-            4: ("concurrency", "int32"),
-            5: ("queues", "map<string, int32>"),
-            6: ("strict_priority", "bool"),
-            7: ("status", "string"),
-            8: ("start_time", "Timestamp"),
-            9: ("active_worker_count", "int32"),
-        },
-        "WorkerInfo": {
-            1: ("host", "string"),
-            2: ("pid", "int32"),
-            3: ("server_id", "string"),
-            4: ("task_id", "string"),
-            5: ("task_type", "string"),
-            6: ("task_payload", "bytes"),
-            7: ("queue", "string"),
-            8: ("start_time", "Timestamp"),
-            9: ("deadline", "Timestamp"),
-        },
-        "SchedulerEntry": {
-            1: ("id", "string"),
-            2: ("spec", "string"),
-            3: ("task_type", "string"),
-            4: ("task_payload", "bytes"),
-            5: ("enqueue_options", "repeated string"),
-            6: ("next_enqueue_time", "Timestamp"),
-            7: ("prev_enqueue_time", "Timestamp"),
-        },
-        "SchedulerEnqueueEvent": {1: ("task_id", "string"), 2: ("enqueue_time", "Timestamp")},
+_TABLES = {
+    "Timestamp": {1: ("seconds", "int64"), 2: ("nanos", "int32")},
+    "ServerInfo": {
+        1: ("host", "string"),
+        2: ("pid", "int32"),
+        3: ("server_id", "string"),
+        4: ("concurrency", "int32"),
+        5: ("queues", "map<string, int32>"),
+        6: ("strict_priority", "bool"),
+        7: ("status", "string"),
+        8: ("start_time", "Timestamp"),
+        9: ("active_worker_count", "int32"),
     },
-)
-_Timestamp = _CLASSES["Timestamp"]
+    "WorkerInfo": {
+        1: ("host", "string"),
+        2: ("pid", "int32"),
+        3: ("server_id", "string"),
+        4: ("task_id", "string"),
+        5: ("task_type", "string"),
+        6: ("task_payload", "bytes"),
+        7: ("queue", "string"),
+        8: ("start_time", "Timestamp"),
+        9: ("deadline", "Timestamp"),
+    },
+    "SchedulerEntry": {
+        1: ("id", "string"),
+        2: ("spec", "string"),
+        3: ("task_type", "string"),
+        4: ("task_payload", "bytes"),
+        5: ("enqueue_options", "repeated string"),
+        6: ("next_enqueue_time", "Timestamp"),
+        7: ("prev_enqueue_time", "Timestamp"),
+    },
+    "SchedulerEnqueueEvent": {1: ("task_id", "string"), 2: ("enqueue_time", "Timestamp")},
+}
 
 _NEVER = -62135596800
 """Unix seconds of Go's zero time, which means never."""
+
+
+@cache
+def _classes() -> dict[str, Any]:
+    return message_classes("asynq", _TABLES)
 
 
 def encode_server(server: ServerInfo) -> bytes:
@@ -176,22 +176,22 @@ def decode_event(data: bytes) -> EnqueueEvent:
 
 
 def _bytes(name: str, **values: Any) -> bytes:
-    data: bytes = _CLASSES[name](**values).SerializeToString(deterministic=True)
+    data: bytes = _classes()[name](**values).SerializeToString(deterministic=True)
     return data
 
 
 def _parsed(name: str, data: bytes) -> Any:
     try:
-        return _CLASSES[name].FromString(data)
-    except DecodeError as error:
+        return _classes()[name].FromString(data)
+    except decode_error() as error:
         raise UndecodableMessageError(str(error)) from error
 
 
 def _timestamp(instant: datetime | None) -> Any:
     if instant is None:
-        return _Timestamp(seconds=_NEVER)
+        return _classes()["Timestamp"](seconds=_NEVER)
     seconds, rest = divmod(instant - EPOCH, timedelta(seconds=1))
-    return _Timestamp(seconds=seconds, nanos=rest.microseconds * 1000)
+    return _classes()["Timestamp"](seconds=seconds, nanos=rest.microseconds * 1000)
 
 
 def _instant(message: Any, field: str) -> datetime | None:

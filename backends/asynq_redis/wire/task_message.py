@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any
 
-from google.protobuf.message import DecodeError
 from msgspec.structs import replace
 
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.value_sizes import message_size
-from asynq_redis.wire.protobuf_classes import message_classes
+from asynq_redis.wire.protobuf_classes import decode_error, message_classes
 from asynq_redis.wire.sizes import LARGE_BYTES
 
 _FIELDS: dict[int, tuple[str, str, str]] = {
@@ -41,9 +40,6 @@ class UndecodableMessageError(Exception):
     """The stored message of a task is undecodable or belongs to another task. Not raised to callers."""
 
 
-_TaskMessage = message_classes(
-    "asynq", {"TaskMessage": {number: (name, kind) for number, (name, _, kind) in _FIELDS.items()}}
-)["TaskMessage"]
 _NAMES = tuple((name, attribute) for name, attribute, _ in _FIELDS.values())
 _IN_EVERY = frozenset({"type", "payload", "id", "queue", "max_retry", "timeout", "headers"})
 _RARE = tuple((name, attribute) for name, attribute in _NAMES if attribute not in _IN_EVERY)
@@ -52,6 +48,12 @@ _RARE_VALUES = attrgetter(*[attribute for _, attribute in _RARE])
 _NO_VALUES = _RARE_VALUES(TaskMessage(id="", type="", queue=""))
 _KEPT = 1024
 """Encoded parts that are kept: tasks of one type and queue differ in their ids and payloads only."""
+
+
+@cache
+def _message_class() -> Any:
+    fields = {number: (name, kind) for number, (name, _, kind) in _FIELDS.items()}
+    return message_classes("asynq", {"TaskMessage": fields})["TaskMessage"]
 
 
 def encode(message: TaskMessage) -> bytes:
@@ -78,7 +80,7 @@ def encode(message: TaskMessage) -> bytes:
 
 
 def _encoded(**fields: Any) -> bytes:
-    data: bytes = _TaskMessage(**fields).SerializeToString(deterministic=True)
+    data: bytes = _message_class()(**fields).SerializeToString(deterministic=True)
     return data
 
 
@@ -96,7 +98,7 @@ def _usual(queue: str, max_retry: int, timeout: int) -> bytes:
 
 def _others(message: TaskMessage) -> bytes:
     """The fields behind the id."""
-    encoded = _TaskMessage(queue=message.queue, retry=message.max_retry, timeout=message.timeout)
+    encoded = _message_class()(queue=message.queue, retry=message.max_retry, timeout=message.timeout)
     for name, attribute in _RARE:
         if value := getattr(message, attribute):
             setattr(encoded, name, value)
@@ -145,8 +147,8 @@ def decode(data: bytes) -> TaskMessage:
         UndecodableMessageError: The data is not a message.
     """
     try:
-        found = _TaskMessage.FromString(data)
-    except DecodeError as error:
+        found = _message_class().FromString(data)
+    except decode_error() as error:
         raise UndecodableMessageError(str(error)) from error
     return TaskMessage(
         id=found.id,

@@ -1,0 +1,108 @@
+"""What `asynq worker` does with its options: become a worker process, or keep several running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from asynq.cli.arguments import usage_error
+from asynq.errors import BrokerURLError
+from asynq.runtime.forks import flush
+from asynq.runtime.logs import configure
+from asynq.runtime.stop_signals import block_signals
+from asynq.supervisor.command import (
+    BROKER_VARIABLE,
+    INTERRUPTED,
+    OVERRIDE_VARIABLE,
+    SETTLE_ALLOWANCE,
+    SHUTDOWN_TIMEOUT,
+)
+from asynq.supervisor.worker_command import worker_command
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from asynq.supervisor.worker_command import WorkerSettings
+
+
+@frozen
+class BrokerChoice:
+    """The broker that a command line names."""
+
+    url: str | None
+    """None: neither an argument nor the environment names one."""
+    given: bool
+    """Whether it is an argument, which replaces the broker of a server."""
+
+
+def launch(
+    settings: WorkerSettings, broker: BrokerChoice, *, processes: int, stall_timeout: timedelta | None
+) -> int:
+    """Run one worker in place of this process, or several in processes of their own.
+
+    Returns:
+        The exit status of several workers. One worker replaces this process, so that the memory of the
+        parser of command lines, several MB, is free again.
+    """
+    env = dict(os.environ)
+    if broker.url is not None:
+        env[BROKER_VARIABLE] = broker.url
+    if broker.given:
+        env[OVERRIDE_VARIABLE] = "1"
+    command = worker_command(settings)
+    try:
+        if processes == 1 and stall_timeout is None:
+            flush()
+            # Until the worker handles them. It keeps the blocked signals.
+            block_signals(signal.SIGTERM, signal.SIGINT)
+            os.execve(command[0], command, env)  # noqa: S606
+        if broker.url is not None and broker.given:
+            check_shared(broker.url)
+        configure(settings.log_level and settings.log_level.upper())
+        return _supervise(command, env, settings, processes, stall_timeout)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _supervise(
+    command: list[str],
+    env: dict[str, str],
+    settings: WorkerSettings,
+    processes: int,
+    stall_timeout: timedelta | None,
+) -> int:
+    """Keep worker processes running. Returns their overall exit status."""
+    from asynq.supervisor.supervisor import Supervisor, supervise
+
+    timeout = settings.options.shutdown_timeout or SHUTDOWN_TIMEOUT
+    supervisor = Supervisor(
+        command,
+        processes,
+        env=env,
+        stop_timeout=(timeout + SETTLE_ALLOWANCE).total_seconds(),
+        stall_timeout=None if stall_timeout is None else stall_timeout.total_seconds(),
+        rng=random.Random(),  # noqa: S311 - jitter of restarts
+    )
+    return asyncio.run(supervise(supervisor))
+
+
+def check_shared(broker_url: str) -> None:
+    """Raise a usage error unless several processes can use this broker."""
+    from asynq.protocol.connect import connect
+
+    try:
+        capabilities = connect(broker_url).capabilities
+    except BrokerURLError as error:
+        raise usage_error(str(error)) from None
+    if not capabilities.multi_process:
+        raise usage_error(f"--broker: {one_process_only(capabilities.backend)}")
+
+
+def one_process_only(backend: str) -> str:
+    """Why several processes cannot use a broker of this kind."""
+    return f"the {backend} broker works within one process only"
