@@ -174,7 +174,9 @@ def test_a_worker_logs_its_queues_and_its_failures(app_dir: Path) -> None:
     ):
         assert process.stderr is not None
         client.enqueue(Task("emial", task_id="7"))
-        said = [next(line for line in process.stderr if what in line) for what in ("serving queues", "(emial)")]
+        said = [
+            next(line for line in process.stderr if what in line) for what in ("serving queues", "(emial)")
+        ]
         process.terminate()
     assert f"SQLiteBroker('{app_dir}/tasks.db'" in said[0]
     assert "WARNING asynq.processor: task '7' (emial) of queue 'default' is retried (1/25)" in said[1]
