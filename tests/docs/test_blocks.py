@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -84,8 +85,9 @@ def test_the_example_of_the_testing_page_passes_in_a_new_project(tmp_path: Path)
 
 def run_page(page: Path, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run all blocks of a page with this URL in place of the local Redis."""
-    for name in NEEDED.get(page.stem, ()):
-        pytest.importorskip(name)
+    if not os.environ.get("CI"):  # where a missing package is an error
+        for name in NEEDED.get(page.stem, ()):
+            pytest.importorskip(name)
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("ASYNQ_BROKER", "sqlite:///tasks.db")
