@@ -309,6 +309,8 @@ DELETIONS = {
     ("lib/lock", "lock"): "lock",
     ("doctor_locks", "lock"): "lock",
     ("update_task", "old_lock"): "lock",
+    # The new task takes over the lock.
+    ("lib/enqueue", "displaced.hash"): "task",
     # The caller has the message, and names the lock.
     ("done", "unpack(hashes)"): "task",
     ("finish_set", "unpack(tasks)"): "task",

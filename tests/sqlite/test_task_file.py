@@ -77,7 +77,9 @@ def test_every_change_of_a_quiet_directory_is_noticed(
 
 
 @pytest.mark.parametrize(
-    ("instant", "quiet"), [(LONG_AGO, True), (LONG_AGO_IN_SECONDS, False), (IN_AN_HOUR, False)]
+    ("instant", "quiet"),
+    [(LONG_AGO, True), (LONG_AGO_IN_SECONDS, False), (IN_AN_HOUR, False)],
+    ids=["long ago", "in whole seconds", "in the future"],
 )
 def test_only_the_directory_is_looked_at_if_every_change_shows_in_its_time(
     file: TaskFile, path: Path, instant: int, *, quiet: bool

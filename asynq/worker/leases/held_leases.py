@@ -63,6 +63,7 @@ class HeldLeases:
 
     def __init__(self) -> None:
         self._file = anonymous_file("asynq-leases")
+        self._memory: mmap.mmap | bytearray
         self._resize(FIRST_SIZE)
         self._end = 0
         """Where the next record begins."""
@@ -101,11 +102,13 @@ class HeldLeases:
 
     def read(self) -> Iterator[Holding]:
         """The leases that are held now. From any thread."""
-        return _read(self._memory[:])
+        return _read(bytes(self._memory[:]))
 
     def close(self) -> None:
-        """Give the file back. Leases can still be released and read."""
+        """Give the file back. From now on no lease is held; each can still be released."""
         self._file.close()
+        # A mapping keeps a file descriptor of its own until no thread reads it.
+        self._memory = bytearray(self._size)
 
     def _resize(self, size: int) -> None:
         self._file.truncate(size)

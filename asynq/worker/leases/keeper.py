@@ -101,10 +101,11 @@ class LeaseKeeper:
     async def aclose(self) -> None:
         """Stop extending leases and end the process."""
         self._extender.close()
+        # Before anything is awaited: the event loop may have ended.
+        self._held.close()
         if self._supervision is not None:
             self._supervision.cancel()
             await asyncio.wait([self._supervision])
-        self._held.close()
 
     async def _supervise(self, settings: KeeperSettings) -> None:
         backoff = Backoff(self._rng, first=0.2, cap=30.0)
