@@ -172,6 +172,16 @@ def test_a_run_settled_twice_in_a_call_is_done_once(lab: ScriptLab) -> None:
     assert lab.client.keys("asynq:{q}:t:*") == []
 
 
+@pytest.mark.parametrize("settle", SETTLEMENTS.values(), ids=SETTLEMENTS)
+def test_the_run_that_is_lost_in_a_call_is_the_one_that_is_refused(
+    lab: ScriptLab, settle: Callable[[Delivery], Op[None]]
+) -> None:
+    running = taken(lab, 4)
+    lab.client.hset(f"asynq:{{q}}:t:{running[2].message.id}", "lease_token", "of the next run")
+    answers = lab.all([settle(delivery) for delivery in running])
+    assert [type(answer) for answer in answers] == [type(None), type(None), LeaseLostError, type(None)]
+
+
 def test_done_without_a_single_lease_changes_nothing(lab: ScriptLab) -> None:
     delivery, other = taken(lab, 2)
     lab.client.delete(LEASE)

@@ -8,6 +8,7 @@ import pytest
 
 from asynq.protocol.ops import (
     AdvanceSequences,
+    Archive,
     ArchiveTask,
     Complete,
     DeleteQueue,
@@ -17,6 +18,8 @@ from asynq.protocol.ops import (
     Enqueued,
     Forward,
     GetTask,
+    ListLostLeases,
+    Recover,
 )
 from asynq.protocol.sequences import SEQUENCE_HEADER, WAITING
 from asynq.task_state import TaskState
@@ -26,7 +29,8 @@ from tests.redis.script_lab import ScriptLab, message
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asynq.protocol.message import TaskMessage
+    from asynq.protocol.message import Delivery, TaskMessage
+    from asynq.protocol.ops import Op
 
 P = "asynq:{q}:"
 NAMES, PLACES = f"{P}py:sequences", f"{P}py:seq:s"
@@ -123,6 +127,44 @@ def test_an_id_that_another_task_has_now_keeps_nobody_waiting(lab: ScriptLab) ->
     assert states(lab, "a", "b") == ["pending", "pending"]
 
 
+ENDS: dict[str, Callable[[Delivery], Op[Any]]] = {
+    "done": lambda run: Done(delivery=run),
+    "complete": lambda run: Complete(delivery=run),
+    "archive": lambda run: Archive(delivery=run, error="final"),
+}
+
+
+def go_runs(lab: ScriptLab, task_id: str) -> Delivery:
+    """Take a waiting task after what Go's RunTask does, which knows no sequences."""
+    lab.client.zrem(f"{P}scheduled", task_id)
+    lab.client.lpush(f"{P}pending", task_id)
+    lab.client.hset(f"{P}t:{task_id}", "state", "pending")
+    [run] = lab.take(5, token=f"run of {task_id}")
+    assert run.message.id == task_id
+    return run
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_the_end_of_a_waiting_task_that_go_ran_removes_its_place(
+    lab: ScriptLab, end: Callable[[Delivery], Op[Any]]
+) -> None:
+    lab.enqueue(*(sequenced(name, retention=60) for name in "abc"))
+    lab.take(5)
+    assert lab.one(end(go_runs(lab, "b"))) is None
+    assert lab.client.zrange(PLACES, 0, -1) == [b"a", b"c"]
+    assert states(lab, "a", "c") == ["active", "scheduled"]
+
+
+def test_the_recovery_of_a_waiting_task_that_go_ran_removes_its_place(lab: ScriptLab) -> None:
+    lab.enqueue(*map(sequenced, "abc"))
+    lab.take(5)
+    go_runs(lab, "b")
+    lab.clock.advance(31_000)
+    [lost] = [one for one in lab.one(ListLostLeases(queue="q")).leases if one.message.id == "b"]
+    assert lab.one(Recover(lost=lost, to="archived", error="lost"))
+    assert lab.client.zrange(PLACES, 0, -1) == [b"a", b"c"]
+
+
 def test_a_sequence_without_tasks_leaves_no_key(lab: ScriptLab) -> None:
     ends: list[Callable[[str], object]] = [
         lambda name: lab.one(Done(delivery=lab.take()[0])),
@@ -165,11 +207,21 @@ def test_a_damaged_sequence_blocks_no_settlement(lab: ScriptLab, damaged: str) -
 
 
 def test_many_tasks_that_go_deleted_are_skipped_a_part_at_a_time(lab: ScriptLab) -> None:
-    ids = [f"{number:03}" for number in range(101)]
+    ids = [f"{number:03}" for number in range(103)]
     lab.enqueue(*map(sequenced, ids))
     lab.client.delete(*(f"{P}t:{name}" for name in ids[:-1]))
     assert [lab.one(AdvanceSequences(queue="q")).promoted for _ in range(3)] == [0, 0, 1]
     assert lab.one(GetTask(queue="q", task_id=ids[-1])).state == "pending"
+
+
+def test_a_queue_with_a_damaged_sequence_can_be_deleted(lab: ScriptLab) -> None:
+    lab.enqueue(*map(sequenced, "ab"))
+    lab.client.sadd("asynq:queues", "q")
+    lab.client.set(PLACES, "text")
+    assert lab.one(DeleteQueue(queue="q", force=True, limit=1)).tasks == 1
+    while not lab.one(DeleteQueue(queue="q", force=True)).done:
+        pass
+    assert lab.client.keys(f"{P}*") == []
 
 
 def test_many_sequences_of_a_deleted_queue_are_deleted(lab: ScriptLab) -> None:

@@ -134,7 +134,8 @@ class DeleteQueue(Op[Deletion], frozen=True, kw_only=True):
     when a task is active. The order in which tasks are deleted is undefined; a set whose tasks were deleted
     is no longer held. No task is dequeued from the first step to the last. A task enqueued meanwhile is
     deleted with the rest, or survives in a queue that stays listed. Counters and the pause are deleted too. A
-    lock that is only released when its time ends stays until then.
+    lock that is only released when its time ends stays until then. Deleted tasks leave their sequences, and
+    AdvanceSequences lets the next tasks run if the deletion is not continued.
     """
 
     idempotent: ClassVar[bool] = False

@@ -126,7 +126,8 @@ class Advanced(Struct, frozen=True, kw_only=True):
     promoted: int
     """Number of tasks that became pending."""
     examined: int
-    """Number of sequences that were examined."""
+    """Number of sequences that were examined: those with an unfinished task, and those whose last task ended
+    otherwise than by this protocol."""
     cursor: str
     """Where the next call continues; "" when the end was reached."""
 

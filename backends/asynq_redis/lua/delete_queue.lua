@@ -4,7 +4,7 @@
 -- ARGV: now prefix force limit
 --   force: 1 or empty.
 -- answers: {1 if the queue is deleted else 0, number of tasks deleted} | {-1, number of active tasks}
--- @include arguments types time keys delete discard count
+-- @include arguments types time keys sequence delete discard count
 
 local pending, active, lease, scheduled, retry, archived = key(), key(), key(), key(), key(), key()
 local completed, groups, sets, paused, processed, failed = key(), key(), key(), key(), key(), key()
@@ -47,7 +47,7 @@ end
 if not source and redis.call('LLEN', pending) > 0 then source, kind = pending, 'list' end
 if source and force == '' then return { -1, 0 } end
 
--- Without tasks, the places of tasks in their sequences mean nothing.
+-- Without tasks, the places that others left in sequences mean nothing.
 local places, sequences = {}, source and {} or redis.call('ZRANGE', names, 0, 49)
 for i, name in ipairs(sequences) do places[i] = prefix .. 'py:seq:' .. name end
 if #places > 0 then redis.call('EXISTS', unpack(places)) end
@@ -64,15 +64,28 @@ if not source and #nameless == 0 and #empty_sets == 0 and #places == 0 then
   return { 1, 0 }
 end
 
+-- Remove a deleted task from its sequence. The queue is paused: whoever goes on with it advances the sequence.
+local function forget_place(sequence, id)
+  leave_sequence(sequence, id)
+  if not sequence.refusal and redis.call('ZCARD', sequence.key) == 0 then
+    redis.call('ZREM', sequence.names, sequence.name)
+  end
+end
+
 local tasks = {}
 if source then
   local ids = kind == 'list' and redis.call('LRANGE', source, -limit, -1) or redis.call('ZRANGE', source, 0, limit - 1)
   tasks = doomed(prefix, ids)
 end
+for _, task in ipairs(tasks) do
+  local name = try('HGET', task.hash, 'sequence')
+  task.sequence = name and sequence_at(prefix, name)
+end
 if force ~= '' then redis.call('SET', paused, whole(math.floor(now / 1000000)), 'NX') end
 if kind == 'list' then redis.call('RPOP', source, #tasks) end
 for _, task in ipairs(tasks) do
   delete_task(task)
+  if task.sequence then forget_place(task.sequence, task.id) end
   if kind == 'zset' then redis.call('ZREM', source, task.id) end
 end
 if group and redis.call('ZCARD', source) == 0 then redis.call('SREM', groups, group) end

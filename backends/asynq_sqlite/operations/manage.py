@@ -159,6 +159,9 @@ def delete_queue(store: TaskStore, op: DeleteQueue, now: int) -> Deletion:
     if tasks:
         store.pause(op.queue, now)
     store.delete(tasks)
+    for task in tasks:
+        if task.sequence:
+            store.leave_sequence(task.queue, task.id)
     store.forget_empty_sets(op.queue)
     done = sum(sizes.values()) == len(tasks)
     if done:

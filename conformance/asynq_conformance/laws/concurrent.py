@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
 from asynq.protocol import ops
+from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR, LEASE, SECOND, Lab, lock_name
 from asynq_conformance.laws import Laws
+from asynq_conformance.laws.sequences import enqueue, in_sequence, run_all
 from asynq_conformance.promises import promise
 
 CALLERS = 40
@@ -96,3 +98,32 @@ class ConcurrentLaws(Laws):
         lab.execute_at_once([ops.Forward(queue="q", limit=10)] * CALLERS)
         assert lab.listed(TaskState.SCHEDULED) == []
         assert sorted(lab.drain()) == ids
+
+    @promise("G7", "G10")
+    def test_one_of_several_concurrent_enqueues_into_a_sequence_is_its_head(self, lab: Lab) -> None:
+        ids = [f"t{number:02}" for number in range(CALLERS)]
+        answers = lab.execute_at_once(
+            [ops.Enqueue(message=in_sequence(lab, name), enqueue_id=lab.fresh()) for name in ids]
+        )
+        waiting = ops.Enqueued(state=TaskState.SCHEDULED, due_at=WAITING)
+        assert sum(answer == waiting for answer in answers) == CALLERS - 1
+        assert sorted(run_all(lab)) == ids
+
+    @promise("G2", "G7", "G10")
+    def test_tasks_that_join_a_sequence_while_its_head_ends_run_in_turn(self, lab: Lab) -> None:
+        enqueue(lab, "head")
+        run, ids, ran = lab.take(), [], []
+        for turn in range(3):
+            joining = [f"{turn}-{number}" for number in range(7)]
+            enqueues = [
+                ops.Enqueue(message=in_sequence(lab, name), enqueue_id=lab.fresh()) for name in joining
+            ]
+            answers = lab.execute_at_once([ops.Done(delivery=run), *enqueues])
+            assert all(answer is None or isinstance(answer, ops.Enqueued) for answer in answers)
+            [run] = lab.dequeue(count=3)
+            ids += joining
+            ran.append(run.message.id)
+        lab.execute(ops.Done(delivery=run))
+        ran += run_all(lab)
+        assert sorted(ran) == ids
+        assert [name[0] for name in ran] == [name[0] for name in ids]

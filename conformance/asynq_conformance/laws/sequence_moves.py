@@ -70,6 +70,15 @@ class SequenceMoveLaws(Laws):
         lab.execute(ops.Done(delivery=lab.take()))
         assert states(lab, "last") == ["pending"]
 
+    @every_removal
+    def test_removing_the_first_tasks_at_once_lets_the_next_one_run(
+        self, lab: Lab, remove: Callable[[str], ops.Op[None]]
+    ) -> None:
+        ids = [f"t{number:03}" for number in range(ops.MAX_BATCH + 2)]
+        enqueue(lab, *ids)
+        lab.execute_many([remove(task_id) for task_id in ids[: ops.MAX_BATCH]])
+        assert states(lab, *ids[ops.MAX_BATCH :]) == ["pending", "waiting"]
+
     def test_an_id_that_is_used_again_has_the_last_place(self, lab: Lab) -> None:
         enqueue(lab, "a", "b", "c")
         lab.execute(ops.DeleteTask(queue="q", task_id="b"))

@@ -252,6 +252,19 @@ class SequenceLaws(Laws):
         lab.execute(ops.UnpauseQueue(queue="q"))
         assert run_all(lab) == left
 
+    @pytest.mark.parametrize("others", [0, 2])
+    def test_a_deletion_that_is_not_finished_leaves_only_sequences_with_tasks(
+        self, lab: Lab, others: int
+    ) -> None:
+        ids = {name: [f"{name}{number}" for number in range(2)] for name in ("p", "r", "s")}
+        for name, members in ids.items():
+            enqueue(lab, *members, name=name)
+        lab.enqueue_all([f"plain{number}" for number in range(others)])
+        while not lab.execute(ops.DeleteQueue(queue="q", force=True, limit=1)).done:
+            left = [name for name, members in ids.items() if any(map(lab.state, members))]
+            assert lab.execute(ops.AdvanceSequences(queue="q")).examined == len(left)
+        assert lab.execute(ops.AdvanceSequences(queue="q")).examined == 0
+
     def test_advancing_pages_through_the_sequences_by_name(self, lab: Lab) -> None:
         for name in ("p", "r", "s"):
             enqueue(lab, f"{name}1", name=name)

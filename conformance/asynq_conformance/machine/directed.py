@@ -102,6 +102,7 @@ class DirectedMachine(BrokerMachine):
         self.do(ops.DeleteQueue(queue="b", force=True, limit=1))
         self.do(ops.AdvanceSequences(queue="b"))
         self.do(ops.UnpauseQueue(queue="b"))
+        self._delete_sequences()
         for number, (name, settlement) in enumerate(RUN_SETTLEMENTS.items()):
             queue = QUEUES[number % len(QUEUES)]
             ids = [f"{name}-{place}" for place in range(3)]
@@ -116,6 +117,14 @@ class DirectedMachine(BrokerMachine):
                 self.enqueue(message("c", f"{to}-{place}", b"one", None, sequence=to))
             self.dequeue((("c",),) * 3, LEASE)
             self.crash(self.runs[-1], to)
+
+    def _delete_sequences(self) -> None:
+        """A queue with several sequences is deleted in steps. The last one may find no task, or no queue."""
+        for name in ("r", "s", ""):
+            self.enqueue(message("c", f"of {name or 'none'}", b"one", None, sequence=name))
+        for _ in range(4):
+            self.do(ops.DeleteQueue(queue="c", force=True, limit=1))
+            self.do(ops.AdvanceSequences(queue="c"))
 
     def move_in_sequence(self) -> None:
         """Every operation by hand on the head of a sequence, and on tasks that wait."""

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from asynq.protocol.ops import (
+    MAX_BATCH,
     Advanced,
     AdvanceSequences,
     Archive,
     Complete,
+    DeleteQueue,
     DeleteTask,
     Done,
     Enqueue,
@@ -147,3 +149,31 @@ def advances_nothing(correct: Any, store: TaskStore, op: AdvanceSequences, now: 
 class BeginsEachPageAtTheStart(TaskStore):
     def sequences_after(self, queue: str, name: str, limit: int) -> list[str]:
         return super().sequences_after(queue, "", limit)
+
+
+@caught_by("test_a_deletion_that_is_not_finished_leaves_only_sequences_with_tasks", others=2)
+@instead_of(DeleteQueue)
+def a_deletion_in_steps_leaves_places(correct: Any, store: TaskStore, op: DeleteQueue, now: int) -> Any:
+    store.leave_sequence = lambda _queue, _task_id: None  # type: ignore[method-assign]
+    try:
+        return correct(store, op, now)
+    finally:
+        del store.leave_sequence
+
+
+@caught_by(
+    "test_removing_the_first_tasks_at_once_lets_the_next_one_run",
+    remove="delete",
+    beyond_programs="no sequence of a program is that long",
+)
+class LooksAtFiftyPlaces(TaskStore):
+    """Of a sequence whose first tasks are deleted in one transaction, the next one waits."""
+
+    _deleted = 0
+
+    def delete(self, tasks: Any) -> None:
+        super().delete(tasks)
+        self._deleted += 1
+
+    def first_of_sequence(self, queue: str, name: str) -> str | None:
+        return None if self._deleted == MAX_BATCH else super().first_of_sequence(queue, name)

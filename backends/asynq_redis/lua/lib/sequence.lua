@@ -1,8 +1,9 @@
 -- Sequences: tasks that run one at a time, in order. `py:seq:NAME` has the ids of a sequence by their place, and
 -- `py:sequences` the names. A task that waits for its turn is scheduled for WAITING.
 local WAITING = 253370764800
--- Maximum ids examined for the one whose turn it is. Those of tasks that have ended are removed.
-local MOST_ENDED = 50
+-- Maximum ids examined for the one whose turn it is: one more than a call can end. Those of tasks that have ended
+-- are removed.
+local MOST_EXAMINED = 51
 
 -- The keys of a sequence. It accesses every key that a step of the sequence writes. With a `refusal`, the
 -- reason why one of them cannot be used, the sequence is left unchanged.
@@ -16,7 +17,7 @@ local function sequence_at(prefix, name)
   sequence.refusal = misplaced(sequence.key, 'zset') or misplaced(sequence.names, 'zset')
     or misplaced(sequence.pending, 'list') or misplaced(sequence.scheduled, 'zset')
   local hashes = { sequence.names }
-  for _, id in ipairs(try('ZRANGE', sequence.key, 0, MOST_ENDED - 1) or {}) do
+  for _, id in ipairs(try('ZRANGE', sequence.key, 0, MOST_EXAMINED - 1) or {}) do
     hashes[#hashes + 1], sequence.known[id] = task_key(prefix, id), true
   end
   redis.call('EXISTS', unpack(hashes))
