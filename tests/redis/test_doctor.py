@@ -150,6 +150,16 @@ def test_tasks_without_a_place_in_their_sequence_get_one(
     runs_in_order(inspector)
 
 
+def test_the_next_task_of_a_sequence_without_places_and_without_a_head_runs(
+    redis_server: RedisServer, client: Client, inspector: Inspector
+) -> None:
+    enqueue_sequence(client)
+    redis_server.client.delete(f"{Q}t:a", f"{Q}pending", f"{Q}py:seq:s")
+    repaired(inspector, Fault.MISSING_PLACE, "b", "c")
+    assert [task.id for task in inspector.tasks("default", "pending")] == ["b"]
+    assert inspector.task("default", "c").waiting
+
+
 def test_a_sequence_that_is_not_listed_is_listed_and_keeps_its_order(
     redis_server: RedisServer, client: Client, inspector: Inspector
 ) -> None:

@@ -139,6 +139,7 @@ def go_runs(lab: ScriptLab, task_id: str) -> Delivery:
     lab.client.zrem(f"{P}scheduled", task_id)
     lab.client.lpush(f"{P}pending", task_id)
     lab.client.hset(f"{P}t:{task_id}", "state", "pending")
+    run: Delivery
     [run] = lab.take(5, token=f"run of {task_id}")
     assert run.message.id == task_id
     return run

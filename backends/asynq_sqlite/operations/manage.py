@@ -88,10 +88,10 @@ def move_tasks(store: TaskStore, op: MoveTasks, now: int) -> int:
         raise QueueNotFoundError(op.queue)
     if op.state is TaskState.AGGREGATING:
         tasks = [row.task for row in store.oldest_of_group(op.queue, op.group, op.limit)]
+    elif op.state is TaskState.SCHEDULED and op.to == "pending":
+        tasks = store.first_not_waiting(op.queue, op.limit)
     else:
         tasks = store.first_tasks(op.queue, op.state, op.limit)
-    if op.to == "pending":
-        tasks = [task for task in tasks if not waits(task)]  # these are the last ones
     if op.to == "deleted":
         store.delete(tasks)
         for task in tasks:

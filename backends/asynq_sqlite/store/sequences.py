@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from asynq.protocol.sequences import SEQUENCE_HEADER, WAITING
 from asynq_sqlite.store.connection import StoreConnection
+from asynq_sqlite.store.rows import SELECT_TASK, TaskRow
 
 _HEAD: Final = "SELECT task_id FROM sequences WHERE queue = ? AND name = ? ORDER BY place LIMIT 1"
+_NOT_WAITING: Final = (
+    f"{SELECT_TASK} WHERE queue = ? AND state = 'scheduled' AND NOT (rank = ? AND instr(headers, ?))"
+    " ORDER BY rank, seq LIMIT ?"
+)
 
 
 class SequenceSteps(StoreConnection):
@@ -30,6 +36,11 @@ class SequenceSteps(StoreConnection):
         """Return the id of the task with the first place; None if the sequence has no task."""
         found = self.fetch(_HEAD, queue, name)
         return found[0][0] if found else None
+
+    def first_not_waiting(self, queue: str, limit: int) -> list[TaskRow]:
+        """Return the first scheduled tasks that do not wait in a sequence."""
+        found = self.fetch(_NOT_WAITING, queue, WAITING, SEQUENCE_HEADER, limit)
+        return [TaskRow._make(columns) for columns in found]
 
     def sequences_after(self, queue: str, name: str, limit: int) -> list[str]:
         """Return the names of sequences, in their order, after the one with this name."""

@@ -14,10 +14,12 @@ from asynq.errors import (
     TaskNotFoundError,
 )
 from asynq.protocol import ops
+from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_conformance.lab import MINUTE, SECOND, Lab, lock_name, whole_second
 from asynq_conformance.laws import Laws
 from asynq_conformance.laws.groups import HOLD, add, groups, ids_of, take, taken_now, waiting
+from asynq_conformance.laws.sequences import in_sequence, run_all
 from asynq_conformance.promises import promise
 
 if TYPE_CHECKING:
@@ -74,6 +76,16 @@ class AggregationLaws(Laws):
         left = size - len(taken.messages)
         assert (lab.stats().pending, lab.stats().aggregating) == (1, left)
         assert lab.stats().groups == int(left > 0)
+
+    @promise("G7")
+    def test_the_aggregate_may_be_in_a_sequence(self, lab: Lab) -> None:
+        lab.enqueue(in_sequence(lab, "first"))
+        add(lab, "a")
+        taken = taken_now(lab)
+        enqueue = ops.Enqueue(message=in_sequence(lab, "all"), enqueue_id="e")
+        answer = lab.execute(ops.FinishAggregation(taken=taken, enqueue=enqueue))
+        assert answer == ops.Enqueued(state=TaskState.SCHEDULED, due_at=WAITING)
+        assert run_all(lab) == ["first", "all"]
 
     @promise("G9")
     def test_the_aggregate_may_be_scheduled(self, lab: Lab) -> None:

@@ -113,8 +113,8 @@ class ConcurrentLaws(Laws):
     def test_tasks_that_join_a_sequence_while_its_head_ends_run_in_turn(self, lab: Lab) -> None:
         enqueue(lab, "head")
         run, ids, ran = lab.take(), [], []
-        for turn in range(3):
-            joining = [f"{turn}-{number}" for number in range(7)]
+        for turn, count in enumerate((1, 7, 7)):
+            joining = [f"{turn}-{number}" for number in range(count)]
             enqueues = [
                 ops.Enqueue(message=in_sequence(lab, name), enqueue_id=lab.fresh()) for name in joining
             ]

@@ -8,6 +8,7 @@ import pytest
 
 from asynq.errors import TaskStateError
 from asynq.protocol import ops
+from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR, SECOND, Lab
 from asynq_conformance.laws import Laws
@@ -126,6 +127,19 @@ class SequenceMoveLaws(Laws):
         move = ops.MoveTasks(queue="q", state=TaskState.SCHEDULED, to="pending", limit=100)
         assert lab.execute(move) == 1
         assert states(lab, "a", "b", "c", "later") == ["pending", "waiting", "waiting", "pending"]
+
+    def test_bulk_runs_find_tasks_that_are_due_later_than_those_that_wait(self, lab: Lab) -> None:
+        enqueue(lab, "a", "b", "c")
+        lab.enqueue("near", delay=HOUR)
+        lab.enqueue("far", at=WAITING + SECOND)
+        lab.enqueue("last", at=WAITING + 2 * SECOND)
+        moved = [
+            lab.execute(ops.MoveTasks(queue="q", state=TaskState.SCHEDULED, to="pending", limit=2))
+            for _ in range(3)
+        ]
+        assert moved == [2, 1, 0]
+        assert lab.listed(TaskState.PENDING) == ["a", "near", "far", "last"]
+        assert states(lab, "b", "c") == ["waiting", "waiting"]
 
     def test_bulk_runs_of_finished_tasks_join_them_in_order(self, lab: Lab) -> None:
         enqueue(lab, "a", "b", "c")

@@ -55,36 +55,29 @@ class LocksInTwoSteps(_InTwo):
 @caught_by(
     "test_one_of_several_concurrent_enqueues_into_a_sequence_is_its_head", on_file=True, beyond_programs=ALONE
 )
-class JoinsInTwoSteps(_InTwo):
-    """Whether a task is the first one is decided before it has a place."""
-
-    _first: str | None = None
-
-    def join_sequence(self, queue: str, name: str, task_id: str) -> None:
-        if super().first_of_sequence(queue, name) is None:
-            self.let_others_in()
-            self._first = task_id
-        super().join_sequence(queue, name, task_id)
-
-    def first_of_sequence(self, queue: str, name: str) -> str | None:
-        first, self._first = self._first, None
-        return first or super().first_of_sequence(queue, name)
-
-
 @caught_by(
     "test_tasks_that_join_a_sequence_while_its_head_ends_run_in_turn", on_file=True, beyond_programs=ALONE
 )
-class LeavesInTwoSteps(_InTwo):
-    """Whether another task is next is decided before the head has left."""
+class DecidesInTwoSteps(_InTwo):
+    """Whose turn it is in a sequence of at most one task is decided before another one joins or leaves."""
 
-    _alone = False
+    _decided = False
+    _first: str | None = None
+
+    def join_sequence(self, queue: str, name: str, task_id: str) -> None:
+        first = super().first_of_sequence(queue, name)
+        self._decide(queue, task_id if first is None else None)
+        super().join_sequence(queue, name, task_id)
 
     def leave_sequence(self, queue: str, task_id: str) -> None:
-        self._alone = len(self.fetch("SELECT 1 FROM sequences WHERE queue = ? LIMIT 2", queue)) == 1
-        if self._alone:
-            self.let_others_in()
+        self._decide(queue, None)
         super().leave_sequence(queue, task_id)
 
+    def _decide(self, queue: str, first: str | None) -> None:
+        if len(self.fetch("SELECT 1 FROM sequences WHERE queue = ? LIMIT 2", queue)) < 2:
+            self.let_others_in()
+            self._decided, self._first = True, first
+
     def first_of_sequence(self, queue: str, name: str) -> str | None:
-        alone, self._alone = self._alone, False
-        return None if alone else super().first_of_sequence(queue, name)
+        decided, self._decided = self._decided, False
+        return self._first if decided else super().first_of_sequence(queue, name)

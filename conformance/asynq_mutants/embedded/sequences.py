@@ -29,6 +29,8 @@ from asynq_sqlite.store.task_store import TaskStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from asynq_sqlite.store.rows import TaskRow
+
 
 @contextmanager
 def _nobody_next(store: TaskStore) -> Iterator[None]:
@@ -136,6 +138,15 @@ def runs_waiting_tasks_in_bulk(correct: Any, store: TaskStore, op: MoveTasks, no
     return answer
 
 
+@caught_by(
+    "test_bulk_runs_find_tasks_that_are_due_later_than_those_that_wait",
+    beyond_programs="no task of a program is due that late",
+)
+class TakesWaitingTasksForTheLast(TaskStore):
+    def first_not_waiting(self, queue: str, limit: int) -> list[TaskRow]:
+        return [task for task in self.first_tasks(queue, TaskState.SCHEDULED, limit) if not waits(task)]
+
+
 @caught_by("test_advancing_lets_the_tasks_run_whose_head_is_gone")
 @instead_of(AdvanceSequences)
 def advances_nothing(correct: Any, store: TaskStore, op: AdvanceSequences, now: int) -> Any:
@@ -154,7 +165,7 @@ class BeginsEachPageAtTheStart(TaskStore):
 @caught_by("test_a_deletion_that_is_not_finished_leaves_only_sequences_with_tasks", others=2)
 @instead_of(DeleteQueue)
 def a_deletion_in_steps_leaves_places(correct: Any, store: TaskStore, op: DeleteQueue, now: int) -> Any:
-    store.leave_sequence = lambda _queue, _task_id: None  # type: ignore[method-assign]
+    store.leave_sequence = lambda _queue, _task_id: None  # type: ignore[assignment,method-assign]
     try:
         return correct(store, op, now)
     finally:

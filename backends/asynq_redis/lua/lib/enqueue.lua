@@ -85,7 +85,6 @@ local function enqueue(queue, now, hash, id, msg, enqueue_id, options, leaving)
     if options.group then state, target = 'aggregating', options.group_key end
   end
   local sequence = options.sequence and sequence_at(prefix_of(hash, id), options.sequence)
-  if sequence then target = queue.scheduled end
   local refusal = misplaced(target, target == queue.pending and 'list' or 'zset') or (sequence and sequence.refusal)
     or (options.group and (misplaced(queue.groups, 'set') or misplaced(options.group_key, 'zset')))
     or (old and not old.leaves and misplaced(queue[old.state], 'zset'))
