@@ -10,7 +10,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from asynq.brokerkit.batches import batches, blocking, refused_as, transact_in_turn, transact_together
+from asynq.brokerkit.batches import batches, blocking, refused_as, transact_in_turn
 from asynq.brokerkit.events.listener import NotifiedListener
 from asynq.brokerkit.events.notifier import Notifier
 from asynq.brokerkit.events.poller import VersionSource
@@ -186,7 +186,7 @@ class CalledBroker(_Broker):
 
     def execute(self, op: Op[T], /) -> T:
         """See Broker."""
-        return cast("T", unwrap(completed(transact_together((op,), blocking(self._call)))[0]))
+        return cast("T", unwrap(self.execute_many((op,))[0]))
 
     def execute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""
@@ -216,7 +216,7 @@ class CalledBroker(_Broker):
 
     async def aexecute(self, op: Op[T], /) -> T:
         """See Broker."""
-        return cast("T", unwrap((await transact_together((op,), self._submit))[0]))
+        return cast("T", unwrap((await self.aexecute_many((op,)))[0]))
 
     async def aexecute_many(self, ops: Sequence[Op[T]], /) -> list[T | AsynqError]:
         """See Broker."""

@@ -143,13 +143,7 @@ class Failing(MemoryBroker):
         super().__init__()
         self.error = error
 
-    def execute(self, operation: Any, /) -> Any:
-        raise self.error
-
     def execute_many(self, operations: Sequence[Any], /) -> Any:
-        raise self.error
-
-    async def aexecute(self, operation: Any, /) -> Any:
         raise self.error
 
     async def aexecute_many(self, operations: Sequence[Any], /) -> Any:

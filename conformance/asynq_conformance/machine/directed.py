@@ -376,13 +376,20 @@ DIRECTED = (
     DirectedMachine.come_back,
 )
 
+NEEDED = {
+    DirectedMachine.aggregate: "groups",
+    DirectedMachine.run_in_sequence: ops.AdvanceSequences.__name__,
+    DirectedMachine.move_in_sequence: ops.AdvanceSequences.__name__,
+}
+"""What a broker must support for a program. All others run without what it declares unsupported."""
+
 
 def directed_programs(session: MachineSession) -> Iterator[None]:
     """Run all programs one after the other, alternating between both faces."""
     for number, program in enumerate(DIRECTED):
         machine = DirectedMachine(session)
         machine.begin(awaited=number % 2 == 1, may_fill=False)
-        if not (program is DirectedMachine.aggregate and "groups" in session.unsupported()):
+        if NEEDED.get(program) not in session.unsupported():
             program(machine)
         machine.teardown()
         yield
