@@ -28,6 +28,41 @@ REMOVALS: dict[str, Callable[[str], ops.Op[None]]] = {
 every_removal = pytest.mark.parametrize("remove", REMOVALS.values(), ids=REMOVALS.keys())
 
 
+def _move_all(to: Any, **options: Any) -> Callable[[Lab], object]:
+    return lambda lab: lab.execute(
+        ops.MoveTasks(queue="q", state=TaskState.PENDING, to=to, limit=100, **options)
+    )
+
+
+def _complete_and_purge(lab: Lab) -> None:
+    lab.execute(ops.Complete(delivery=lab.take()))
+    lab.advance(HOUR)
+    assert lab.execute(ops.PurgeCompleted(queue="q")) == 1
+
+
+def _archive_and_trim(lab: Lab) -> None:
+    lab.execute(ops.Archive(delivery=lab.take(), error="final"))
+    assert lab.execute(ops.TrimArchive(queue="q", max_size=0)) == 1
+
+
+LAST_ENDS: dict[str, Callable[[Lab], object]] = {
+    "done": lambda lab: lab.execute(ops.Done(delivery=lab.take())),
+    "completed": lambda lab: lab.execute(ops.Complete(delivery=lab.take())),
+    "archived": lambda lab: lab.execute(ops.Archive(delivery=lab.take(), error="final")),
+    "dropped": lambda lab: lab.execute(ops.Archive(delivery=lab.take(), error="final", max_size=0)),
+    "archived by hand": lambda lab: lab.execute(ops.ArchiveTask(queue="q", task_id="a")),
+    "dropped by hand": lambda lab: lab.execute(ops.ArchiveTask(queue="q", task_id="a", max_size=0)),
+    "deleted by hand": lambda lab: lab.execute(ops.DeleteTask(queue="q", task_id="a")),
+    "all archived": _move_all("archived"),
+    "all dropped": _move_all("archived", max_size=0),
+    "all deleted": _move_all("deleted"),
+    "recovered": lambda lab: lab.recover(lab.take(), "archived"),
+    "purged": _complete_and_purge,
+    "trimmed": _archive_and_trim,
+}
+"""Every way in which the last task of a sequence, "a", can end."""
+
+
 @promise("G7")
 class SequenceMoveLaws(Laws):
     """Tasks of sequences that are run, archived, deleted or changed by hand."""
@@ -38,6 +73,17 @@ class SequenceMoveLaws(Laws):
     ) -> None:
         enqueue(lab, "a", "b", "c")
         lab.execute(remove("a"))
+        assert states(lab, "b", "c") == ["pending", "waiting"]
+
+    @pytest.mark.parametrize("end", LAST_ENDS.values(), ids=LAST_ENDS.keys())
+    def test_a_sequence_whose_last_task_has_ended_is_not_examined(
+        self, lab: Lab, end: Callable[[Lab], object]
+    ) -> None:
+        enqueue(lab, "a", retention=60)
+        end(lab)
+        nothing = ops.Advanced(promoted=0, examined=0, cursor="")
+        assert lab.execute(ops.AdvanceSequences(queue="q")) == nothing
+        enqueue(lab, "b", "c")
         assert states(lab, "b", "c") == ["pending", "waiting"]
 
     @every_removal
