@@ -78,7 +78,7 @@ if source then
   tasks = doomed(prefix, ids)
 end
 for _, task in ipairs(tasks) do
-  local name = try('HGET', task.hash, 'sequence')
+  local name = (try('HMGET', task.hash, 'sequence') or {})[1]
   task.sequence = name and sequence_at(prefix, name)
 end
 if force ~= '' then redis.call('SET', paused, whole(math.floor(now / 1000000)), 'NX') end
