@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from asynq.client.ended_task import EndedTask, decoded, decoder_of, ended_task
 from asynq.client.results import Results, check_timeout, get_task, look_at, result_of, waitable
 from asynq.info import TaskInfo
-from asynq.protocol.connect import resolve
+from asynq.protocol.broker_owner import AsyncBrokerOwner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -21,11 +21,11 @@ G = TypeVar("G")
 T = TypeVar("T")
 
 
-class AwaitedWaits:
+class AwaitedWaits(AsyncBrokerOwner):
     """The part of `AsyncClient` that reads tasks and waits for them."""
 
     def __init__(self, broker: Broker | str) -> None:
-        self._broker, self._owned = resolve(broker)
+        super().__init__(broker)
         self._results = Results(self._broker)
 
     async def get(self, task_id: str, queue: str = "default") -> TaskInfo:

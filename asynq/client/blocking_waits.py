@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from asynq.client.ended_task import EndedTask, decoded, decoder_of, ended_task
 from asynq.client.results import Results, check_timeout, get_task, look_at, result_of, waitable
 from asynq.info import TaskInfo
-from asynq.protocol.connect import resolve
+from asynq.protocol.broker_owner import BrokerOwner
 from asynq.runtime.loop_thread import LoopThread
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ G = TypeVar("G")
 T = TypeVar("T")
 
 
-class BlockingWaits:
+class BlockingWaits(BrokerOwner):
     """The part of `Client` that reads tasks and waits for them."""
 
     def __init__(self, broker: Broker | str) -> None:
-        self._broker, self._owned = resolve(broker)
+        super().__init__(broker)
         self._results = Results(self._broker)
         self._portal = LoopThread(partial(_close_async, self._results, self._broker))
 

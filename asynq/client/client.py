@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from asynq.checks import check_name
 from asynq.client.awaited_waits import AwaitedWaits
@@ -109,17 +109,7 @@ class Client(BlockingWaits):
     def close(self) -> None:
         """Free the client's resources and end pending `wait` calls. Using the client again reconnects."""
         self._portal.close()
-        if self._owned:
-            self._broker.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"Client({self._broker!r})"
+        super().close()
 
 
 def _run_task(queue: str, task_id: str) -> RunTask:
@@ -164,14 +154,4 @@ class AsyncClient(AwaitedWaits):
     async def aclose(self) -> None:
         """Free the client's resources on the running event loop. Using the client again reconnects."""
         await self._results.aclose()
-        if self._owned:
-            await self._broker.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    def __repr__(self) -> str:
-        return f"AsyncClient({self._broker!r})"
+        await super().aclose()

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
-
 from asynq.inspector import doctor, inspect
-from asynq.protocol.connect import resolve
+from asynq.protocol.broker_owner import AsyncBrokerOwner, BrokerOwner
 from asynq.runtime.sync_async import awaited, called, iterated, streamed
 
-if TYPE_CHECKING:
-    from asynq.protocol.broker import Broker
 
-
-class Inspector:
+class Inspector(BrokerOwner):
     """Looks at queues and tasks, and changes them by hand. Usable from any thread, and again after a fork.
 
     Connects when first used. A broker given as a URL is the inspector's own and closed with it; one given as
     an object is its giver's. Names that are unknown, or states that do not allow what is asked, raise an
     AsynqError that says so, and nothing is changed.
     """
-
-    def __init__(self, broker: Broker | str) -> None:
-        self._broker, self._owned = resolve(broker)
 
     queues = called(inspect.queues)
     queue_info = called(inspect.queue_info)
@@ -50,26 +42,9 @@ class Inspector:
     delete_queue = called(inspect.delete_queue)
     doctor = iterated(doctor.doctor)
 
-    def close(self) -> None:
-        """Free what the inspector owns. Using it again connects again."""
-        if self._owned:
-            self._broker.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"Inspector({self._broker!r})"
-
-
-class AsyncInspector:
+class AsyncInspector(AsyncBrokerOwner):
     """`Inspector`, awaited: the same verbs with the same promises; what lists is for `async for`."""
-
-    def __init__(self, broker: Broker | str) -> None:
-        self._broker, self._owned = resolve(broker)
 
     queues = awaited(inspect.queues)
     queue_info = awaited(inspect.queue_info)
@@ -97,17 +72,3 @@ class AsyncInspector:
     unpause = awaited(inspect.unpause)
     delete_queue = awaited(inspect.delete_queue)
     doctor = streamed(doctor.doctor)
-
-    async def aclose(self) -> None:
-        """Free what the inspector owns for the running event loop. Using it again connects again."""
-        if self._owned:
-            await self._broker.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    def __repr__(self) -> str:
-        return f"AsyncInspector({self._broker!r})"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from asynq.protocol.broker import require
-from asynq.protocol.connect import resolve
+from asynq.protocol.broker_owner import AsyncBrokerOwner, BrokerOwner
 from asynq.protocol.ops import DeleteSchedule, ListSchedules, PauseSchedule, WriteSchedule
 from asynq.runtime.sync_async import awaited, called
 from asynq.scheduler import stored
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _OPERATIONS = (DeleteSchedule, ListSchedules, PauseSchedule, WriteSchedule)
 
 
-class Schedules:
+class Schedules(BrokerOwner):
     """Periodic tasks that are kept in the broker, and changed while schedulers run.
 
     A ScheduleRunner enqueues their tasks. Usable from any thread, and again after a fork. An object that was
@@ -29,7 +29,7 @@ class Schedules:
     """
 
     def __init__(self, broker: Broker | str) -> None:
-        self._broker, self._owned = resolve(broker)
+        super().__init__(broker)
         require(self._broker, *_OPERATIONS)
 
     set = called(stored.set_schedule)
@@ -40,26 +40,12 @@ class Schedules:
     get = called(stored.get)
     list = called(stored.list_schedules)
 
-    def close(self) -> None:
-        """Free what this object owns. Using it again connects again."""
-        if self._owned:
-            self._broker.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"Schedules({self._broker!r})"
-
-
-class AsyncSchedules:
+class AsyncSchedules(AsyncBrokerOwner):
     """`Schedules`, awaited: the same methods with the same promises."""
 
     def __init__(self, broker: Broker | str) -> None:
-        self._broker, self._owned = resolve(broker)
+        super().__init__(broker)
         require(self._broker, *_OPERATIONS)
 
     set = awaited(stored.set_schedule)
@@ -69,17 +55,3 @@ class AsyncSchedules:
     run = awaited(stored.run)
     get = awaited(stored.get)
     list = awaited(stored.list_schedules)
-
-    async def aclose(self) -> None:
-        """Free what this object owns for the running event loop. Using it again connects again."""
-        if self._owned:
-            await self._broker.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    def __repr__(self) -> str:
-        return f"AsyncSchedules({self._broker!r})"
