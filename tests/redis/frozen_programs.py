@@ -21,8 +21,8 @@ from asynq_redis import RedisBroker
 SOCKET_TIMEOUT = timedelta(seconds=2)
 
 
-def enqueue() -> Enqueue:
-    return Enqueue(message=TaskMessage(id="id", type="t", queue="q"), enqueue_id="once")
+def enqueue(task_id: str = "id") -> Enqueue:
+    return Enqueue(message=TaskMessage(id=task_id, type="t", queue="q"), enqueue_id=task_id)
 
 
 def say(word: str) -> None:
