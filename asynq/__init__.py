@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from asynq.info import QueueInfo as QueueInfo
     from asynq.info import TaskInfo as TaskInfo
     from asynq.inspector.inspector import AsyncInspector, Inspector
+    from asynq.inspector.task_filter import TaskFilter
     from asynq.protocol.broker import Broker, Capabilities
     from asynq.protocol.connect import connect
     from asynq.protocol.doctor import Fault, Finding
@@ -172,6 +173,7 @@ __all__ = [
     "TaskCancelledError",
     "TaskDeadlineError",
     "TaskFailedError",
+    "TaskFilter",
     "TaskFunction",
     "TaskGoneError",
     "TaskIDConflictError",
@@ -242,6 +244,7 @@ _MODULES = {
     "Server": "asynq.server",
     "ServerInfo": "asynq.protocol.presence",
     "Task": "asynq.client.task",
+    "TaskFilter": "asynq.inspector.task_filter",
     "TaskFunction": "asynq.handlers.task_functions",
     "TaskInfo": "asynq.info",
     "TaskKeywords": "asynq.client.options",

@@ -61,6 +61,9 @@ class TaskInfo(_Unread, OfResults[R_co, G_co]):
     next_process_at: datetime | None = None
     """When a scheduled or retried task is due, or since when a pending one may run; None in other states, and
     while the task waits in its sequence."""
+    since: datetime | None = None
+    """When the task came into its state: known of pending, retried, archived and completed tasks, None of
+    others."""
     orphaned: bool = False
     """True for an active task whose worker is lost."""
     retention: timedelta = timedelta(0)
@@ -103,6 +106,12 @@ def _shown(stored: StoredTask) -> dict[str, Any]:
         TaskState.SCHEDULED: 0 if stored.waiting else stored.due_at,
         TaskState.RETRY: stored.due_at,
     }.get(stored.state, 0)
+    since = {
+        TaskState.PENDING: stored.pending_since,
+        TaskState.RETRY: message.last_failed_at * 1000,
+        TaskState.ARCHIVED: stored.due_at,
+        TaskState.COMPLETED: message.completed_at * 1000,
+    }.get(stored.state, 0)
     return {
         "id": message.id,
         "queue": message.queue,
@@ -120,6 +129,7 @@ def _shown(stored: StoredTask) -> dict[str, Any]:
         "sequence": message.sequence,
         "waiting": stored.waiting,
         "next_process_at": instant_or_none(next_process_at),
+        "since": instant_or_none(since),
         "orphaned": stored.orphaned,
         "retention": duration_of(message.retention * 1000),
         "completed_at": instant_or_none(message.completed_at * 1000),

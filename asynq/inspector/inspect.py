@@ -1,4 +1,4 @@
-"""Inspecting queues and tasks, and moving tasks by hand: what the methods of inspectors do.
+"""Inspecting queues and processes, and moving single tasks by hand: what the methods of inspectors do.
 
 Each function is written once, for `Inspector` and `AsyncInspector` (see `asynq.runtime.sync_async`).
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
 from asynq.checks import (
     check_count,
     check_due,
@@ -17,12 +15,10 @@ from asynq.checks import (
     check_flag,
     check_name,
     check_one_of,
-    check_text,
 )
 from asynq.client.payload import encode_payload
 from asynq.errors import UnsupportedOperationError
 from asynq.info import QueueInfo, TaskInfo
-from asynq.inspector.paging import task_pages
 from asynq.instants import milliseconds_of
 from asynq.protocol.ops import (
     ArchiveTask,
@@ -34,25 +30,20 @@ from asynq.protocol.ops import (
     GetQueueStats,
     GetTask,
     ListEnqueueEvents,
-    ListGroups,
-    ListQueues,
     ListSchedulerEntries,
     ListServers,
-    MoveTasks,
     PauseQueue,
     RunTask,
     UnpauseQueue,
     UpdateTask,
 )
-from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from datetime import datetime, timedelta
 
-    from asynq.protocol.groups import GroupInfo
     from asynq.protocol.history import DayStats
-    from asynq.protocol.ops.manage import CancelAction, MoveTarget
+    from asynq.protocol.ops.manage import CancelAction
     from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
     from asynq.runtime.sync_async import BrokerCalls
 
@@ -62,15 +53,10 @@ EVENTS = 100
 """Enqueue events in one page."""
 KEEP: Final = object()
 """In place of a payload: the task keeps the one that it has."""
-_check_end = check_one_of("archive", "retry")
+check_action = check_one_of("archive", "retry")
 
 
 # --- looking --------------------------------------------------------------------------------------------
-
-
-async def queues(broker: BrokerCalls) -> tuple[str, ...]:
-    """Names of all queues that were ever enqueued to and not deleted, sorted."""
-    return await broker.execute(ListQueues())
 
 
 async def queue_info(broker: BrokerCalls, queue: str) -> QueueInfo:
@@ -88,23 +74,6 @@ async def history(broker: BrokerCalls, queue: str, days: int = 30) -> tuple[DayS
     check_name("queue", queue)
     check_count("days", days)
     return await broker.execute(GetHistory(queue=queue, days=days))
-
-
-def groups(broker: BrokerCalls, queue: str) -> AsyncGenerator[GroupInfo, None]:
-    """The groups of a queue that hold tasks, in no particular order."""
-    check_name("queue", queue)
-    return _groups(broker, queue)
-
-
-async def _groups(broker: BrokerCalls, queue: str) -> AsyncGenerator[GroupInfo, None]:
-    cursor = ""
-    while True:
-        page = await broker.execute(ListGroups(queue=queue, cursor=cursor))
-        for group in page.groups:
-            yield group
-        cursor = page.cursor
-        if not cursor:
-            return
 
 
 async def servers(broker: BrokerCalls) -> tuple[ServerInfo, ...]:
@@ -139,32 +108,6 @@ async def task(broker: BrokerCalls, queue: str, task_id: str) -> TaskInfo:
     check_name("queue", queue)
     check_name("task_id", task_id)
     return TaskInfo.of(await broker.execute(GetTask(queue=queue, task_id=task_id)))
-
-
-def tasks(
-    broker: BrokerCalls, queue: str, state: TaskState | str, group: str | None = None
-) -> AsyncGenerator[TaskInfo, None]:
-    """All tasks of a queue in one state, next to run or oldest first, any number in constant memory.
-
-    `group` is for aggregating tasks, and must then be given. A task that stays where it is comes exactly
-    once, whatever happens to the others, also when the caller runs, archives or deletes each one; a task that
-    moves meanwhile may be missed. QueueNotFoundError.
-    """
-    check_name("queue", queue)
-    wanted = _state(state)
-    if (group is not None) is not (wanted is TaskState.AGGREGATING):
-        raise ValueError("group must be given for aggregating tasks, and for no others")
-    if group is not None:
-        check_text("group", group)
-    return task_pages(broker, queue, wanted, group or "")
-
-
-def _state(state: TaskState | str) -> TaskState:
-    try:
-        return TaskState(state)
-    except ValueError:
-        known = ", ".join(state.value for state in TaskState)
-        raise ValueError(f"state must be one of {known}, not {state!r}") from None
 
 
 # --- single tasks ---------------------------------------------------------------------------------------
@@ -229,20 +172,32 @@ async def reschedule(
     """
     check_name("queue", queue)
     check_name("task_id", task_id)
+    await broker.execute(
+        update_of(queue, task_id, process_at=process_at, process_in=process_in, payload=payload)
+    )
+
+
+def update_of(
+    queue: str,
+    task_id: str,
+    *,
+    process_at: datetime | None,
+    process_in: timedelta | None,
+    payload: object = KEEP,
+) -> UpdateTask:
+    """The operation that gives a task another due time. ValueError or TypeError for one that is invalid."""
     if (process_at is None) is (process_in is None):
         raise ValueError("give either process_at or process_in")
     if process_at is not None:
         check_due("process_at", process_at)
     if process_in is not None:
         check_duration("process_in", process_in)
-    await broker.execute(
-        UpdateTask(
-            queue=queue,
-            task_id=task_id,
-            payload=None if payload is KEEP else _encoded(payload),
-            process_at=None if process_at is None else milliseconds_of(process_at),
-            process_in=None if process_in is None else milliseconds_of(process_in),
-        )
+    return UpdateTask(
+        queue=queue,
+        task_id=task_id,
+        payload=None if payload is KEEP else _encoded(payload),
+        process_at=None if process_at is None else milliseconds_of(process_at),
+        process_in=None if process_in is None else milliseconds_of(process_in),
     )
 
 
@@ -262,74 +217,8 @@ async def cancel(
     check_name("task_id", task_id)
     if queue is not None:
         check_name("queue", queue)
-    _check_end("then", then)
+    check_action("then", then)
     return await broker.execute(CancelTask(task_id=task_id, queue=queue, then=then))
-
-
-# --- many tasks -----------------------------------------------------------------------------------------
-
-
-async def run_all(broker: BrokerCalls, queue: str, state: TaskState | str, group: str | None = None) -> int:
-    """`run_task` for all scheduled, retried, archived, completed or aggregating tasks; how many.
-
-    Those that are there when it begins, in small steps: others go on working. `group` restricts aggregating
-    tasks to those of one group. QueueNotFoundError; ValueError for a state whose tasks cannot be run.
-    """
-    return await _move_all(broker, queue, _state(state), "pending", group)
-
-
-async def archive_all(
-    broker: BrokerCalls, queue: str, state: TaskState | str, group: str | None = None
-) -> int:
-    """`archive_task` for all pending, scheduled, retried, completed or aggregating tasks, as `run_all`."""
-    return await _move_all(broker, queue, _state(state), "archived", group)
-
-
-async def delete_all(
-    broker: BrokerCalls, queue: str, state: TaskState | str, group: str | None = None
-) -> int:
-    """`delete_task` for all tasks of any state but active, as `run_all`."""
-    return await _move_all(broker, queue, _state(state), "deleted", group)
-
-
-async def purge(broker: BrokerCalls, queue: str) -> int:
-    """`delete_all` for every state but active: the queue stays, its tasks do not; how many."""
-    check_name("queue", queue)
-    deleted = 0
-    for state in TaskState:
-        if state is not TaskState.ACTIVE:
-            deleted += await _move_all(broker, queue, state, "deleted", None)
-    return deleted
-
-
-async def _move_all(
-    broker: BrokerCalls, queue: str, state: TaskState, to: MoveTarget, group: str | None
-) -> int:
-    check_name("queue", queue)
-    if group is not None:
-        check_text("group", group)
-    if group is not None or state is not TaskState.AGGREGATING:
-        return await _move(broker, queue, state, to, group or "")
-    moved, cursor = 0, ""
-    while True:
-        page = await broker.execute(ListGroups(queue=queue, cursor=cursor))
-        for info in page.groups:
-            moved += await _move(broker, queue, state, to, info.name)
-        cursor = page.cursor
-        if not cursor:
-            return moved
-
-
-async def _move(broker: BrokerCalls, queue: str, state: TaskState, to: MoveTarget, group: str) -> int:
-    move = MoveTasks(queue=queue, state=state, to=to, group=group, limit=BULK)
-    stats = await broker.execute(GetQueueStats(queue=queue))
-    moved, there = 0, getattr(stats, state.value)
-    while moved < there:
-        count = await broker.execute(replace(move, limit=min(BULK, there - moved)))
-        if not count:
-            break
-        moved += count
-    return moved
 
 
 # --- queues ---------------------------------------------------------------------------------------------

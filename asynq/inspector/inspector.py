@@ -1,8 +1,8 @@
-"""Inspectors: the verbs of `asynq.inspector.inspect`, called or awaited."""
+"""Inspectors: the verbs of the modules beside this one, called or awaited."""
 
 from __future__ import annotations
 
-from asynq.inspector import doctor, inspect
+from asynq.inspector import bulk, doctor, inspect, listing
 from asynq.protocol.broker_owner import AsyncBrokerOwner, BrokerOwner
 from asynq.runtime.sync_async import awaited, called, iterated, streamed
 
@@ -15,12 +15,12 @@ class Inspector(BrokerOwner):
     AsynqError that says so, and nothing is changed.
     """
 
-    queues = called(inspect.queues)
+    queues = called(listing.queues)
     queue_info = called(inspect.queue_info)
     history = called(inspect.history)
-    groups = iterated(inspect.groups)
+    groups = iterated(listing.groups)
     task = called(inspect.task)
-    tasks = iterated(inspect.tasks)
+    tasks = iterated(listing.tasks)
     servers = called(inspect.servers)
     scheduler_entries = called(inspect.scheduler_entries)
     enqueue_events = iterated(inspect.enqueue_events)
@@ -32,10 +32,12 @@ class Inspector(BrokerOwner):
     reschedule = called(inspect.reschedule)
     cancel = called(inspect.cancel)
 
-    run_all = called(inspect.run_all)
-    archive_all = called(inspect.archive_all)
-    delete_all = called(inspect.delete_all)
-    purge = called(inspect.purge)
+    run_all = called(bulk.run_all)
+    archive_all = called(bulk.archive_all)
+    delete_all = called(bulk.delete_all)
+    purge = called(bulk.purge)
+    cancel_all = called(bulk.cancel_all)
+    reschedule_all = called(bulk.reschedule_all)
 
     pause = called(inspect.pause)
     unpause = called(inspect.unpause)
@@ -46,12 +48,12 @@ class Inspector(BrokerOwner):
 class AsyncInspector(AsyncBrokerOwner):
     """`Inspector`, awaited: the same verbs with the same promises; what lists is for `async for`."""
 
-    queues = awaited(inspect.queues)
+    queues = awaited(listing.queues)
     queue_info = awaited(inspect.queue_info)
     history = awaited(inspect.history)
-    groups = streamed(inspect.groups)
+    groups = streamed(listing.groups)
     task = awaited(inspect.task)
-    tasks = streamed(inspect.tasks)
+    tasks = streamed(listing.tasks)
     servers = awaited(inspect.servers)
     scheduler_entries = awaited(inspect.scheduler_entries)
     enqueue_events = streamed(inspect.enqueue_events)
@@ -63,10 +65,12 @@ class AsyncInspector(AsyncBrokerOwner):
     reschedule = awaited(inspect.reschedule)
     cancel = awaited(inspect.cancel)
 
-    run_all = awaited(inspect.run_all)
-    archive_all = awaited(inspect.archive_all)
-    delete_all = awaited(inspect.delete_all)
-    purge = awaited(inspect.purge)
+    run_all = awaited(bulk.run_all)
+    archive_all = awaited(bulk.archive_all)
+    delete_all = awaited(bulk.delete_all)
+    purge = awaited(bulk.purge)
+    cancel_all = awaited(bulk.cancel_all)
+    reschedule_all = awaited(bulk.reschedule_all)
 
     pause = awaited(inspect.pause)
     unpause = awaited(inspect.unpause)

@@ -1,0 +1,214 @@
+"""Changing many tasks by hand: all of one state, or those that a filter selects.
+
+Each function is written once, for `Inspector` and `AsyncInspector` (see `asynq.runtime.sync_async`).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from asynq.checks import check_name
+from asynq.errors import AsynqError, DuplicateTaskError, TaskNotFoundError, TaskStateError
+from asynq.inspector.inspect import BULK, check_action, update_of
+from asynq.inspector.listing import TaskSelection, groups, matching
+from asynq.protocol.ops import ArchiveTask, CancelTask, DeleteTask, GetQueueStats, MoveTasks, RunTask
+from asynq.task_state import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime, timedelta
+
+    from asynq.inspector.task_filter import TaskFilter
+    from asynq.protocol.ops import Op
+    from asynq.protocol.ops.manage import CancelAction, MoveTarget
+    from asynq.runtime.sync_async import BrokerCalls
+
+    Progress = Callable[[int], object]
+
+_GONE = (TaskNotFoundError, TaskStateError, DuplicateTaskError)
+"""Errors of single tasks that moved meanwhile, or cannot be changed as asked: these are left as they are."""
+_ONE: dict[MoveTarget, Callable[..., Op[None]]] = {
+    "pending": RunTask,
+    "archived": ArchiveTask,
+    "deleted": DeleteTask,
+}
+
+
+async def run_all(
+    broker: BrokerCalls,
+    queue: str,
+    state: TaskState | str,
+    group: str | None = None,
+    *,
+    where: TaskFilter | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """`run_task` for all scheduled, retried, archived, completed or aggregating tasks; how many.
+
+    Those that are there when it begins, in small steps: others go on working. `group` restricts aggregating
+    tasks to those of one group, `where` to those that a filter selects. With a filter, a task that appears
+    meanwhile may be among them, and one that moves meanwhile is left out.
+
+    Args:
+        broker: Given by the inspector.
+        queue: Name of the queue.
+        state: The state of the tasks.
+        group: For aggregating tasks, the group. None for all groups.
+        where: Which of the tasks. None for all.
+        progress: Called with the number of tasks so far, after each step.
+
+    Raises:
+        QueueNotFoundError: There is no such queue.
+        ValueError: The tasks of this state cannot be run.
+    """
+    return await _move_all(broker, TaskSelection.of(queue, state, group, where), "pending", progress)
+
+
+async def archive_all(
+    broker: BrokerCalls,
+    queue: str,
+    state: TaskState | str,
+    group: str | None = None,
+    *,
+    where: TaskFilter | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """`archive_task` for all pending, scheduled, retried, completed or aggregating tasks, as `run_all`."""
+    return await _move_all(broker, TaskSelection.of(queue, state, group, where), "archived", progress)
+
+
+async def delete_all(
+    broker: BrokerCalls,
+    queue: str,
+    state: TaskState | str,
+    group: str | None = None,
+    *,
+    where: TaskFilter | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """`delete_task` for all tasks of any state but active, as `run_all`."""
+    return await _move_all(broker, TaskSelection.of(queue, state, group, where), "deleted", progress)
+
+
+async def purge(broker: BrokerCalls, queue: str, *, progress: Progress | None = None) -> int:
+    """`delete_all` for every state but active: the queue stays, its tasks do not; how many."""
+    check_name("queue", queue)
+    deleted = 0
+    for state in TaskState:
+        if state is not TaskState.ACTIVE:
+            further = _further(progress, deleted)
+            deleted += await _move_all(broker, TaskSelection(queue, state), "deleted", further)
+    return deleted
+
+
+async def cancel_all(
+    broker: BrokerCalls,
+    queue: str,
+    *,
+    where: TaskFilter | None = None,
+    then: CancelAction = "archive",
+    progress: Progress | None = None,
+) -> int:
+    """`cancel` for all active tasks of a queue, or for those that a filter selects; how many were told.
+
+    QueueNotFoundError.
+    """
+    check_name("queue", queue)
+    check_action("then", then)
+    cancel = partial(CancelTask, queue=queue, then=then)
+    return await _apply(broker, TaskSelection(queue, TaskState.ACTIVE, where=where), cancel, progress)
+
+
+async def reschedule_all(
+    broker: BrokerCalls,
+    queue: str,
+    state: TaskState | str,
+    *,
+    process_at: datetime | None = None,
+    process_in: timedelta | None = None,
+    where: TaskFilter | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """`reschedule` for all scheduled or retried tasks, or for those that a filter selects; how many.
+
+    QueueNotFoundError; ValueError for any other state.
+    """
+    selection = TaskSelection.of(queue, state, None, where)
+    if selection.state not in (TaskState.SCHEDULED, TaskState.RETRY):
+        raise ValueError(f"state must be 'scheduled' or 'retry'; it is {selection.state.value!r}")
+    update = partial(update_of, queue, process_at=process_at, process_in=process_in)
+    update(task_id="_")  # refuses invalid times before anything changes
+    return await _apply(broker, selection, update, progress)
+
+
+async def _move_all(
+    broker: BrokerCalls, selection: TaskSelection, to: MoveTarget, progress: Progress | None
+) -> int:
+    queue, state, group = selection.queue, selection.state, selection.group
+    every_group = group is None and state is TaskState.AGGREGATING
+    # A MoveTasks refuses states that do not fit, before anything changes.
+    move = MoveTasks(queue=queue, state=state, to=to, group="*" if every_group else group or "", limit=BULK)
+    if selection.where is not None:
+        return await _apply(broker, selection, partial(_ONE[to], queue=queue), progress)
+    if not every_group:
+        return await _move(broker, move, progress)
+    moved = 0
+    async for info in groups(broker, queue):
+        moved += await _move(broker, replace(move, group=info.name), _further(progress, moved))
+    return moved
+
+
+async def _move(broker: BrokerCalls, move: MoveTasks, progress: Progress | None) -> int:
+    stats = await broker.execute(GetQueueStats(queue=move.queue))
+    moved, there = 0, getattr(stats, move.state.value)
+    while moved < there:
+        count = await broker.execute(replace(move, limit=min(BULK, there - moved)))
+        if not count:
+            break
+        moved += count
+        if progress:
+            progress(moved)
+    return moved
+
+
+async def _apply(
+    broker: BrokerCalls,
+    selection: TaskSelection,
+    operation: Callable[..., Op[Any]],
+    progress: Progress | None,
+) -> int:
+    """Send an operation for each task that is selected; the number of those that it changed."""
+    changed = 0
+    chosen: list[str] = []
+
+    async def send() -> None:
+        nonlocal changed
+        changed += await _send(broker, [operation(task_id=task_id) for task_id in chosen])
+        chosen.clear()
+        if progress:
+            progress(changed)
+
+    async for task in matching(broker, selection):
+        chosen.append(task.id)
+        if len(chosen) == BULK:
+            await send()
+    if chosen:
+        await send()
+    return changed
+
+
+async def _send(broker: BrokerCalls, operations: Sequence[Op[Any]]) -> int:
+    changed = 0
+    for answer in await broker.execute_many(operations):
+        if isinstance(answer, AsynqError) and not isinstance(answer, _GONE):
+            raise answer
+        changed += not isinstance(answer, AsynqError) and answer is not False
+    return changed
+
+
+def _further(progress: Progress | None, before: int) -> Progress | None:
+    """A progress that goes on from a number."""
+    return None if progress is None else lambda count: progress(before + count)
