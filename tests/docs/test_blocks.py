@@ -2,7 +2,7 @@
 
 The blocks of a page run one after the other in one module, in an empty folder, and may use `await`. A block
 whose first line is a comment with a file's name is also that file. The URL of the local Redis stands for the
-test server.
+test server. Programs that wait for a worker process run in `tests/docs/programs.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.docs.programs import started_programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +93,7 @@ def run_page(page: Path, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("ASYNQ_BROKER", "sqlite:///tasks.db")
+    programs = started_programs(page.read_text())
     module = ModuleType(f"page_{page.stem.lower()}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     with asyncio.Runner() as runner:
@@ -99,4 +102,6 @@ def run_page(page: Path, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
             if file := FILE_NAME.match(source):
                 Path(file[1]).write_text(source)
                 monkeypatch.delitem(sys.modules, file[1].removesuffix(".py"), raising=False)
+                if file[1] in programs and "client.wait(" in source:
+                    continue
             run(source, page, above, module, runner)
