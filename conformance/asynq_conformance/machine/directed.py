@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from asynq.protocol import ops
 from asynq.protocol.presence import EnqueueEvent, ServerInfo
 from asynq.task_state import TaskState
+from asynq_conformance.machine.directed_management import ManagementPrograms
 from asynq_conformance.machine.domain import (
     FAR_FUTURE,
     GROUP_GRACE,
@@ -20,68 +21,24 @@ from asynq_conformance.machine.domain import (
     LONGEST_DELAY,
     MINUTE,
     OLDEST,
-    PROGRAM_PAYLOADS,
     QUEUES,
     SECOND,
     message,
 )
-from asynq_conformance.machine.machine import BrokerMachine
 from asynq_conformance.machine.tasks import RUN_SETTLEMENTS, TOKEN_OPERATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from asynq.protocol.ops import Op
     from asynq_conformance.machine.base import MachineSession
 
 LONG_AGO = datetime(2030, 1, 2, tzinfo=UTC)
 FAR = 2**32 * SECOND
 """An instant beyond the range of 32-bit seconds."""
 
-VERBS: dict[str, Callable[[str], Op[object]]] = {
-    "run": lambda task_id: ops.RunTask(queue="a", task_id=task_id),
-    "archive": lambda task_id: ops.ArchiveTask(queue="a", task_id=task_id),
-    "delete": lambda task_id: ops.DeleteTask(queue="a", task_id=task_id),
-    "update": lambda task_id: ops.UpdateTask(queue="a", task_id=task_id, payload=b"three"),
-    "reschedule": lambda task_id: ops.UpdateTask(queue="a", task_id=task_id, process_in=MINUTE),
-    "cancel": lambda task_id: ops.CancelTask(queue="a", task_id=task_id),
-}
 
-
-class DirectedMachine(BrokerMachine):
+class DirectedMachine(ManagementPrograms):
     """Runs programs with given steps."""
-
-    def have(self, queue: str, task_id: str, unique: ops.Unique | None, state: TaskState) -> None:
-        """Create a task of this state; if pending, it is the next of its queue."""
-        taken = self.dequeue(((queue,),) * ops.MAX_BATCH, LEASE)
-        for run in self.runs[-len(taken.expected) :] if taken.expected else ():
-            self.do_with(run, RUN_SETTLEMENTS["done"])
-        self.bring(queue=queue, task_id=task_id, unique=unique, state=state)
-
-    def meet(self) -> None:
-        """Every operation on a task in every state."""
-        for state in TaskState:
-            for number, verb in enumerate(VERBS.values()):
-                task_id = f"{state}-{number}"
-                self.have(queue="a", task_id=task_id, unique=None, state=state)
-                self.do(verb(task_id), about=self.system.find("a", task_id))
-            self.have(queue="b", task_id=state, unique=None, state=state)
-            for on_conflict in ("reject", "replace_finished"):
-                self.enqueue(message("b", state, b"one", None), on_conflict=on_conflict)
-        for verb in VERBS.values():
-            self.do(verb("missing"))
-
-    def move_about(self) -> None:
-        """Moves of all tasks from every state to every target; deletion of queues, also by force."""
-        for state in TaskState:
-            for to in ("pending", "archived", "deleted"):
-                self.have(queue="a", task_id=f"{state}-{to}", unique=None, state=state)
-                if state not in (TaskState.ACTIVE, to):
-                    self.move_tasks(which=len(self.tasks()) - 1, to=to, limit=1)
-        active = self.tasks(TaskState.ACTIVE)[0]
-        self.do(ops.DeleteQueue(queue="a", force=True), about=active)
-        self.have(queue="c", task_id="t0", unique=None, state=TaskState.SCHEDULED)
-        self.do(ops.DeleteQueue(queue="c", force=True))
 
     def settle_all(self) -> None:
         """Every settlement, repeated and late in every way."""
@@ -125,19 +82,6 @@ class DirectedMachine(BrokerMachine):
         for _ in range(4):
             self.do(ops.DeleteQueue(queue="c", force=True, limit=1))
             self.do(ops.AdvanceSequences(queue="c"))
-
-    def move_in_sequence(self) -> None:
-        """Every operation by hand on the head of a sequence, and on tasks that wait."""
-        for number, verb in enumerate(VERBS.values()):
-            for task_id in ("head", "next", "last"):
-                self.enqueue(message("a", f"{task_id}-{number}", b"one", None, sequence=f"v{number}"))
-            for task_id in ("next", "head", "next"):
-                name = f"{task_id}-{number}"
-                self.do(verb(name), about=self.system.find("a", name))
-        for to in ("archived", "pending", "deleted"):
-            for state in (TaskState.PENDING, TaskState.SCHEDULED, TaskState.ARCHIVED):
-                if state != to:
-                    self.do(ops.MoveTasks(queue="a", state=state, to=to, limit=3))
 
     def let_time_work(self) -> None:
         """Maintenance before and after the due time."""
@@ -264,16 +208,6 @@ class DirectedMachine(BrokerMachine):
                         self.wait(MINUTE)
                     self.enqueue(message(queue, f"{number}-{how}-{moment}", b"one", unique), unique)
 
-        self._rename()
-
-    def _rename(self) -> None:
-        """The lock of a task follows its payload."""
-        unique = ops.Unique(ttl=10 * MINUTE)
-        self.enqueue(message("a", "renamed", b"one", unique), unique)
-        self.do(ops.UpdateTask(queue="a", task_id="renamed", payload=b"two"))
-        for payload in PROGRAM_PAYLOADS:
-            self.enqueue(message("a", f"beside {payload!r}", payload, unique), unique)
-
     def choose(self) -> None:
         """Dequeue uses the caller's order of queues; a due task with a group joins its group."""
         for order in permutations(QUEUES):
@@ -368,6 +302,9 @@ DIRECTED = (
     DirectedMachine.settle_all,
     DirectedMachine.run_in_sequence,
     DirectedMachine.move_in_sequence,
+    DirectedMachine.run_again_in_sequence,
+    DirectedMachine.update,
+    DirectedMachine.change_schedules,
     DirectedMachine.let_time_work,
     DirectedMachine.aggregate,
     DirectedMachine.lock,
@@ -380,6 +317,7 @@ NEEDED = {
     DirectedMachine.aggregate: "groups",
     DirectedMachine.run_in_sequence: ops.AdvanceSequences.__name__,
     DirectedMachine.move_in_sequence: ops.AdvanceSequences.__name__,
+    DirectedMachine.run_again_in_sequence: ops.AdvanceSequences.__name__,
 }
 """What a broker must support for a program. All others run without what it declares unsupported."""
 
