@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from asynq.client.locks import lock_name, unique_of
-from asynq.client.task import Task
+from asynq.client.task import Task, check_task
 from asynq.errors import AsynqError
 from asynq.ids import random_id
 from asynq.info import TaskInfo
@@ -38,8 +38,7 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
     `new_id` creates the task's id, if none is given. TypeError when `task` is not a Task; ValueError when
     options contradict each other.
     """
-    if not isinstance(task, Task):
-        raise TypeError(f"task must be an asynq.Task, not {type(task).__name__}")
+    check_task(task)
     options = task.options | over if vars(over) else task.options
     task_id = options.task_id or new_id()
     # An id of the user's own may repeat, and the second call must not be taken for a copy of the first one.

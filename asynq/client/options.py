@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Never, TypedDict, Unpack
 from asynq import checks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
 UniqueUntil = Literal["done", "expiry", "start"]
@@ -142,9 +142,12 @@ class Options:
         return f"Options({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
-def options_of(caller: str, given: Mapping[str, Any]) -> Options:
-    """Options from keyword arguments. TypeError, with the caller's name, for an unknown option."""
-    return _options(_checked(caller, given)) if given else NO_OPTIONS
+def options_of(caller: str, given: Mapping[str, Any], others: Iterable[str] = ()) -> Options:
+    """Options from keyword arguments. TypeError, with the caller's name, for an unknown option.
+
+    The error also lists `others`: options of the caller that are no options of tasks.
+    """
+    return _options(_checked(caller, given, others)) if given else NO_OPTIONS
 
 
 def _options(checked: Mapping[str, Any]) -> Options:
@@ -153,13 +156,13 @@ def _options(checked: Mapping[str, Any]) -> Options:
     return options
 
 
-def _checked(caller: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(caller: str, given: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, Any]:
     """The options that are not None. TypeError or ValueError for an unknown or an invalid one."""
     options: dict[str, Any] = {}
     for name, value in given.items():
         check = _CHECKS.get(name)
         if check is None:
-            raise TypeError(_unexpected(caller, name))
+            raise TypeError(_unexpected(caller, name, [*_CHECKS, *others]))
         if value is not None:
             check(name, value)
             options[name] = value
@@ -170,11 +173,11 @@ def _checked(caller: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _unexpected(caller: str, name: str) -> str:
+def _unexpected(caller: str, name: str, known: Sequence[str]) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, _CHECKS, n=1, cutoff=0.7)
-    hint = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(_CHECKS)}"
+    near = get_close_matches(name, known, n=1, cutoff=0.7)
+    hint = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(known)}"
     return f"{caller}() got an unexpected option {name!r}; {hint}"
 
 

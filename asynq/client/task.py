@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Unpack
 
 from attrs import field, frozen
@@ -130,3 +131,17 @@ class Task(OfResults[R_co, G_co]):
             shown.append(repr(self.payload[:_SHOWN_PAYLOAD]) + (f"...{more} more bytes" if more > 0 else ""))
         shown += (f"{name}={value!r}" for name, value in self.options.given().items())
         return f"Task({', '.join(shown)})"
+
+
+def check_task(task: object) -> None:
+    """TypeError, with what to write, for anything but a Task."""
+    if isinstance(task, Task):
+        return
+    hint = ""
+    if isinstance(task, str):
+        hint = f": write asynq.Task({task!r}, payload)"
+    elif hasattr(task, "result_types") and callable(task):
+        hint = ": a call of it makes a task"
+    elif isfunction(task):
+        hint = ": decorate it with @mux.task, and a call of it makes a task"
+    raise TypeError(f"task must be an asynq.Task, not {type(task).__name__}{hint}")

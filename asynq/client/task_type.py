@@ -14,7 +14,7 @@ from asynq.client.task import Task
 from asynq.result_types import ResultTypes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Generic
 
     # Type checkers know this module without an installation.
@@ -59,13 +59,16 @@ class TaskDefinition:
         task_type: str,
         types: ResultTypes,
         options: Mapping[str, Any],
+        caller: str = "TaskType",
+        others: Iterable[str] = (),
     ) -> None:
+        """`caller` and `others` are for the message about an unknown option: see `options_of`."""
         check_name("type", task_type)
         for name in ("deadline", "process_at"):
             if name in options:
                 raise TypeError(f"{name} is an instant of one task, no option of a type: pass it to enqueue")
         self.type = task_type
-        self.options = options_of(type(self).__name__, options)
+        self.options = options_of(caller, options, others)
         self.result_types = types
 
     def __repr__(self) -> str:

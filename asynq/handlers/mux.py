@@ -152,7 +152,9 @@ class ServeMux(HandlerAdapter):
         of_handler, of_tasks = split_options(options)
 
         def register(function: Any) -> TaskFunction:
-            made: TaskFunction = TaskFunction(function, task_type, progress=progress, options=of_tasks)
+            made: TaskFunction = TaskFunction(
+                function, task_type, progress=progress, options=of_tasks, others=RunKeywords.__annotations__
+            )
             self.handle(task_type, made, **of_handler)
             return made
 

@@ -60,6 +60,8 @@ def check_retry_delay(name: str, value: object) -> None:
     """None, a duration, or a sync function that returns one."""
     if isinstance(value, timedelta):
         check_duration(name, value)
+    elif value is not None and not callable(value):
+        raise TypeError(f"{name} must be a timedelta, a Backoff or a function, not {type(value).__name__}")
     else:
         check_callback(name, value, takes="(retried, error, task)", at_once=True)
 

@@ -15,7 +15,7 @@ from asynq.result_types import ResultTypes
 G2 = TypeVar("G2")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from typing import Concatenate, Generic
 
     # Type checkers know this module without an installation.
@@ -63,10 +63,12 @@ class TaskFunction(TaskDefinition, _OfFunctions[F_co, A, R, G]):
         *,
         progress: Any,
         options: Mapping[str, Any],
+        others: Iterable[str] = (),
     ) -> None:
         self._arguments = Arguments.of(function)
         result_decoder(progress, "progress")
-        super().__init__(task_type, ResultTypes(self._arguments.result, progress), options)
+        types = ResultTypes(self._arguments.result, progress)
+        super().__init__(task_type, types, options, "mux.task", ["progress", *others])
         self.fn = function
         update_wrapper(self, function)
         self.__signature__ = self._arguments.signature

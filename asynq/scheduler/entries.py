@@ -17,7 +17,7 @@ from asynq import cron
 from asynq.client.enqueue import compose
 from asynq.client.go_options import option_texts
 from asynq.client.options import Options
-from asynq.client.task import Task
+from asynq.client.task import Task, check_task
 from asynq.errors import EntryNotFoundError
 from asynq.ids import random_id
 from asynq.instants import EPOCH, in_utc, instant_of
@@ -64,8 +64,7 @@ class Entry:
         """
         if not isinstance(spec, str):
             raise TypeError(f"spec must be a str, not {type(spec).__name__}")
-        if not isinstance(task, Task):
-            raise TypeError(f"task must be an asynq.Task, not {type(task).__name__}")
+        check_task(task)
         asked = task.options | over
         if asked.task_id is not None and asked.on_conflict is None:
             over = over | Options(on_conflict="replace_finished")

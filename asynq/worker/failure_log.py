@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from asynq.durations import format_duration
 from asynq.errors import AsynqError, HandlerNotFoundError, RateLimited
 from asynq.handlers.hooks import error_of
-from asynq.handlers.outcome import wraps
+from asynq.handlers.outcome import Cancelled, wraps
 from asynq.instants import duration_of
 from asynq.protocol.ops import Archive, Requeue, Retry
 from asynq.runtime.logs import get_logger
@@ -43,7 +43,9 @@ class FailureLog:
         message, level, trace = op.delivery.message, logging.INFO, False
         if isinstance(op, Archive):
             level, trace = logging.ERROR, True
-            if message.retried >= message.max_retry:
+            if isinstance(outcome, Cancelled):
+                what = "is archived"
+            elif message.retried >= message.max_retry:
                 what = f"is archived, retries exhausted ({message.retried}/{message.max_retry})"
             else:
                 what = f"is archived after {message.retried} of {message.max_retry} retries"

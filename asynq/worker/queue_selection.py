@@ -43,7 +43,9 @@ class QueuePriority:
             if len(weights) < len(queues):
                 raise ValueError(f"queues contains a queue twice; it is {list(queues)!r}")
         else:
-            raise TypeError(f"queues must map names to weights, not be a {type(queues).__name__}")
+            raise TypeError(
+                f"queues must map names to weights, or be a list of names, not {type(queues).__name__}"
+            )
         if not weights:
             raise ValueError("queues must name at least one queue")
         for name, weight in weights.items():

@@ -11,9 +11,9 @@ import pytest
 
 from asynq.errors import RateLimited, RevokeTask, SkipRetry
 from asynq.handlers.mux import ServeMux
-from asynq.handlers.outcome import Failed
+from asynq.handlers.outcome import Cancelled, Failed
 from asynq.protocol.message import Delivery, TaskMessage
-from asynq.protocol.ops import Retry
+from asynq.protocol.ops import Archive, Retry
 from asynq.runtime.logs import tell_failure
 from asynq.task_state import TaskState
 from asynq.worker.failure_log import MAX_FAILURE_KINDS, FailureLog
@@ -213,3 +213,13 @@ def test_failing_log_handlers_are_reported_on_stderr_if_available(
     assert "ConnectionError: no log server" in capsys.readouterr().err
     monkeypatch.setattr("sys.stderr", None)
     tell_failure(ConnectionError("no log server"))
+
+
+def test_a_task_that_an_operator_ended_is_logged_without_its_retries(
+    told: pytest.LogCaptureFixture,
+) -> None:
+    message = TaskMessage(id="7", type="t", queue="q", max_retry=0)
+    op = Archive(delivery=Delivery(message=message, token="x", expires_at=0), error="")
+    FailureLog().log(op, Cancelled("archive"))
+    why = "the task was cancelled: an operator requested it"
+    assert lines(told) == [("ERROR", f"task '7' (t) of queue 'q' is archived: {why}", False)]

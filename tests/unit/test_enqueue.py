@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import Task, TaskState
+from asynq import ServeMux, Task, TaskState, TaskType
 from asynq.client.enqueue import compose, compose_many, list_of, task_info
 from asynq.client.options import NO_OPTIONS, Options
 from asynq.ids import random_id
 from asynq.info import TaskInfo
 from asynq.protocol.message import StoredTask, TaskMessage
 from asynq.protocol.ops import Enqueue, Enqueued, Unique
+from asynq.scheduler.entries import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -258,3 +259,23 @@ def test_a_batch_that_is_not_iterable_is_refused() -> None:
     one: Any = Task("t")
     with pytest.raises(TypeError, match=r"tasks must be an iterable of asynq\.Task, not Task"):
         list_of(one)
+
+
+def welcome(user_id: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ("welcome", r"write asynq\.Task\('welcome', payload\)"),
+        (TaskType("welcome"), ": a call of it makes a task"),
+        (ServeMux().task("mail:welcome")(welcome), ": a call of it makes a task"),
+        (welcome, "decorate it with @mux.task"),
+        (7, "int$"),
+    ],
+)
+def test_what_is_no_task_is_refused_with_what_to_write(wrong: Any, hint: str) -> None:
+    with pytest.raises(TypeError, match=rf"^task must be an asynq\.Task, not .*{hint}"):
+        compose(wrong, NO_OPTIONS, random_id)
+    with pytest.raises(TypeError, match=rf"^task must be an asynq\.Task, not .*{hint}"):
+        Entry.of("@hourly", wrong, NO_OPTIONS, UTC)

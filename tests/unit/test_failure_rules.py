@@ -180,7 +180,7 @@ def test_the_concurrency_of_a_handler_is_limited_by_a_semaphore() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"retry_delay": "1s"}, TypeError, "retry_delay must be callable"),
+        ({"retry_delay": "1s"}, TypeError, "retry_delay must be a timedelta, a Backoff or a function"),
         ({"retry_delay": -SECOND}, ValueError, "retry_delay must not be negative"),
         ({"retry_delay": lambda error: 1}, TypeError, "retry_delay must take"),
         ({"retry_on": ValueError()}, TypeError, "retry_on must be a class of exceptions"),

@@ -73,3 +73,9 @@ def test_the_same_randomness_draws_the_same_orders() -> None:
 def test_an_invalid_queue_selection_is_refused_with_the_option(queues: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="queues"):
         QueuePriority.of(queues)
+
+
+def test_one_name_is_refused_as_a_selection_of_queues() -> None:
+    name: Any = "default"
+    with pytest.raises(TypeError, match="queues must map names to weights, or be a list of names, not str"):
+        QueuePriority.of(name)

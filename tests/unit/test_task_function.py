@@ -223,8 +223,10 @@ def test_invalid_uses_of_the_decorator_are_refused() -> None:
     mux: Any = ServeMux()
     with pytest.raises(TypeError, match=r"write @mux\.task"):
         mux.task(of_path)
-    with pytest.raises(TypeError, match="did you mean 'max_retry'"):
+    with pytest.raises(TypeError, match=r"mux\.task\(\) got .* did you mean 'max_retry'"):
         mux.task("t", max_retries=1)(count.fn)
+    with pytest.raises(TypeError, match=r"options are queue, .* retry_delay, retry_on"):
+        mux.task("t", keep_result=1)(count.fn)
     with pytest.raises(ValueError, match="executor is for sync functions; welcome is async"):
         mux.task("t", executor="thread")(welcome.fn)
     with pytest.raises(ValueError, match="payload is declared by the arguments"):
