@@ -223,6 +223,7 @@ def test_the_answer_to_an_enqueue_contains_the_state_of_the_task(
         retention=SECOND,
         group="g",
         next_process_at=next_process_at,
+        since=next_process_at if state is TaskState.PENDING else None,
     )
 
 
