@@ -2,7 +2,8 @@
 
 The blocks of a page run one after the other in one module, in an empty folder, and may use `await`. A block
 whose first line is a comment with a file's name is also that file. The URL of the local Redis stands for the
-test server. Programs that wait for a worker process run in `tests/docs/programs.py`.
+test server. Programs that wait for a worker process run in `tests/docs/programs.py`. Blocks of `py` are
+programs for other libraries, and do not run.
 """
 
 from __future__ import annotations
@@ -34,7 +35,17 @@ FILE_NAME = re.compile(r"# (\w+\.py)\n")
 LOCAL_REDIS = "redis://127.0.0.1:6379"
 NEEDED = {"fastapi": ["fastapi", "httpx2"], "django": ["django"], "flask": ["flask"]}
 """What the blocks of a page import beside this project. They are dependencies of the tests."""
-ON_SQLITE = ["api", "groups", "handlers", "inspection", "limits", "periodic", "results", "tasks"]
+ON_SQLITE = [
+    "api",
+    "groups",
+    "handlers",
+    "howto/migrate-from-rq",
+    "inspection",
+    "limits",
+    "periodic",
+    "results",
+    "tasks",
+]
 """Pages whose examples work on every broker."""
 
 
