@@ -28,7 +28,7 @@ class Client(BlockingWaits):
     """Enqueues tasks and waits for their results. Usable from any thread, and after a fork.
 
     It connects at the first call. A client that was given a URL owns its broker and closes it; a broker
-    object is closed by its caller. The options of each call are those of `asynq.client.options.Options`. They
+    object is closed by its caller. The options of each call are those of `asynq.Options`. They
     override the options of the task, except that headers are merged.
 
     Args:
@@ -52,7 +52,7 @@ class Client(BlockingWaits):
 
         Args:
             task: the task.
-            **options: options of this call; see `asynq.client.options.Options`.
+            **options: options of this call; see `asynq.Options`.
 
         Returns:
             The task as it was enqueued.
@@ -76,7 +76,7 @@ class Client(BlockingWaits):
 
         Args:
             tasks: the tasks, for any queues.
-            **options: options of this call, for all tasks; see `asynq.client.options.Options`.
+            **options: options of this call, for all tasks; see `asynq.Options`.
 
         Returns:
             For each task, in order, its TaskInfo or its error.

@@ -26,7 +26,7 @@ _SHOWN_PAYLOAD = 60
 class Task(OfResults[R_co, G_co]):
     """A task: its type, which selects the handler, its payload and its options.
 
-    The options (see `asynq.client.options.Options`) apply to every enqueue of this task unless the call
+    The options (see `asynq.Options`) apply to every enqueue of this task unless the call
     overrides them. For type checkers, `Task[R]` is a task whose result is an `R`, and `Task[R, G]` one whose
     progress is a `G`; for a task that is made without a definition, such as a TaskType, both are bytes.
 

@@ -93,7 +93,7 @@ class TaskType(TaskDefinition, _OfTypes[P, R, G, A]):
         progress: type of what a handler writes with `Context.write_result` while it runs; by default bytes.
         headers: key-value texts that are stored with each task.
         **options: options of each task, unless the call of `enqueue` overrides them; see
-            `asynq.client.options.Options`. The instants `deadline` and `process_at` are no options of a type.
+            `asynq.Options`. The instants `deadline` and `process_at` are no options of a type.
 
     Raises:
         TypeError: a type cannot be decoded, or an option has the wrong type; the message names it.

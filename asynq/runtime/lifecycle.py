@@ -113,9 +113,12 @@ class Lifecycle:
             self._state = "closed"
             try:
                 await self._close_broker()
-                self._log.info("closed")
+                self._report_closed()
             finally:
                 self._closed.set_result(None)
+
+    def _report_closed(self) -> None:
+        self._log.info("closed")
 
     def _log_crash(self, main: asyncio.Task[None]) -> None:
         if not main.cancelled() and (error := main.exception()):

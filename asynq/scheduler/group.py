@@ -106,5 +106,8 @@ class SchedulerGroup(Lifecycle):
         for each in self._schedulers:
             each._force_shutdown()  # noqa: SLF001 - its parts
 
+    def _report_closed(self) -> None:
+        """Each scheduler has reported its own end."""
+
     _begin_shutdown = begin_shutdown
     _force_shutdown = force_shutdown

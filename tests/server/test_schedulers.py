@@ -25,7 +25,8 @@ async def ignore(ctx: Context, task: Task) -> None:
     return None
 
 
-async def test_a_server_starts_and_ends_its_schedulers() -> None:
+async def test_a_server_starts_and_ends_its_schedulers(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "asynq")
     broker = MemoryBroker()
     ran: asyncio.Queue[str] = asyncio.Queue()
 
@@ -44,6 +45,8 @@ async def test_a_server_starts_and_ends_its_schedulers() -> None:
     await server.shutdown()
     assert types == {"fixed", "provided"}
     assert (scheduler.state, manager.state) == ("closed", "closed")
+    lines = [(record.name, record.message) for record in caplog.records if record.message == "closed"]
+    assert lines == [("asynq.scheduler", "closed")] * 2 + [("asynq.server", "closed")]
 
 
 async def test_a_scheduler_that_cannot_start_ends_the_start_of_its_server() -> None:
