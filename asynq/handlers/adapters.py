@@ -50,7 +50,19 @@ class HandlerAdapter(ABC):
         """Handle the task. The return value is its result."""
 
 
-def adapt_handler(
+def adapt_handler(handler: Handler) -> HandlerAdapter:
+    """The adapter for the handler of all tasks of a server.
+
+    Raises:
+        TypeError: as `adapt_handler_of_pattern`; or the handler is a TaskFunction, which would take tasks of
+            other types for its own.
+    """
+    if isinstance(handler, TaskFunction):
+        raise TypeError(f"{_name(handler.fn)} handles tasks of one type: pass the mux that has it")
+    return adapt_handler_of_pattern(handler)
+
+
+def adapt_handler_of_pattern(
     handler: Handler | TaskFunction, *, payload: Any = None, executor: Executor | None = None
 ) -> HandlerAdapter:
     """The adapter for a handler: async functions run on the event loop, sync ones in a thread or process.

@@ -9,7 +9,7 @@ from attrs import frozen
 from asynq.checks import check_name, check_one_of
 from asynq.client.task_type import TaskType
 from asynq.errors import HandlerNotFoundError
-from asynq.handlers.adapters import HandlerAdapter, adapt_handler
+from asynq.handlers.adapters import HandlerAdapter, adapt_handler_of_pattern
 from asynq.handlers.failure_rules import NO_RULES, FailureRules
 from asynq.handlers.handler_options import RunKeywords
 from asynq.handlers.limits import Semaphore
@@ -214,7 +214,7 @@ class ServeMux(HandlerAdapter):
         rules = FailureRules(retry_delay=retry_delay, retry_on=retry_on, archive_on=archive_on)
         if concurrency is not None:
             middlewares = (Semaphore(f"handler:{pattern}", concurrency), *middlewares)
-        adapter = adapt_handler(handler, payload=payload, executor=executor)
+        adapter = adapt_handler_of_pattern(handler, payload=payload, executor=executor)
         self._adapters[pattern] = wrap_handler(adapter, middlewares, timeout, rules)
         self._longest = max(self._longest, len(pattern))
         # Not cleared: another thread may be about to add what it found before.

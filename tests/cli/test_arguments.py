@@ -23,6 +23,8 @@ from asynq import ServeMux
 mux = ServeMux()
 @mux.handler("t")
 async def handle(ctx, task): ...
+@mux.task("count")
+def count(start: int): ...
 class Tasks:
     mux = mux
 number = 7
@@ -107,6 +109,7 @@ def test_a_plain_handler_is_loaded(module: str, tmp_path: Path) -> None:
         ("MODULE:Tasks.mix", "has no 'Tasks.mix'"),
         ("MODULE:number", "neither a server nor a handler"),
         ("MODULE:Tasks", "neither a server nor a handler"),
+        ("MODULE:count", "count handles tasks of one type: pass the mux that has it"),
     ],
 )
 def test_a_target_without_a_handler_is_refused_with_the_reason(

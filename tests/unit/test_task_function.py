@@ -21,6 +21,7 @@ from asynq import (
     PayloadError,
     Scheduler,
     ServeMux,
+    Server,
     Task,
     TaskFunction,
     TaskState,
@@ -278,6 +279,15 @@ def test_a_registered_function_can_be_added_to_another_mux() -> None:
         client.enqueue(count(), retention=timedelta(hours=1))
         [run] = run_until_idle(broker, other)
     assert run.result == b"1"
+
+
+def test_a_function_that_is_a_task_is_no_handler_of_all_tasks() -> None:
+    """It would run tasks of other types with their payloads, or archive them."""
+    task: Any = welcome
+    with pytest.raises(TypeError, match=r"^welcome handles tasks of one type: pass the mux that has it$"):
+        Server(MemoryBroker(), handler=task)
+    with pytest.raises(TypeError, match=r"^welcome handles tasks of one type: pass the mux that has it$"):
+        run_until_idle(MemoryBroker(), task)
 
 
 def test_a_scheduler_and_the_test_helpers_take_defined_tasks() -> None:
