@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import BrokerUnavailable, Context, LeaseLostError, MemoryBroker, RevokeTask, SkipRetry, Task
+from asynq import (
+    AsyncClient,
+    BrokerUnavailable,
+    Context,
+    LeaseLostError,
+    MemoryBroker,
+    RevokeTask,
+    SkipRetry,
+    Task,
+)
 from asynq.handlers.hooks import Callbacks, Hooks
 from asynq.protocol.broker import CancelRequested
 from asynq.protocol.message import LostLease, TaskMessage
@@ -65,6 +74,31 @@ async def test_hooks_receive_failures_with_the_next_state(memory: ServerLab) -> 
         await aeventually(lambda: len(diary.entries) == 6)
     failed = [("on_start",), ("on_failure", "boom")]
     assert diary.entries == [*failed, ("on_retry", "boom"), *failed, ("on_archive", "boom")]
+
+
+async def test_a_hook_enqueues_with_the_client_of_its_context(lab: ServerLab) -> None:
+    """Also while the server shuts down, which waits for its hooks."""
+
+    async def handler(ctx: Context, task: Task) -> None:
+        raise SkipRetry("declined")
+
+    called, go_on = asyncio.Event(), asyncio.Event()
+
+    async def refund(error: Exception, task: Task, ctx: Context | None) -> None:
+        called.set()
+        await go_on.wait()
+        assert ctx is not None
+        await ctx.client.enqueue(Task("refund", {"of": ctx.task_id}), queue="later", task_id="refund")
+
+    async with lab.serving(handler, on_archive=refund) as server:
+        declined = await lab.enqueue()
+        await called.wait()
+        ending = asyncio.create_task(server.shutdown())
+        await aeventually(lambda: server.state == "stopped")
+        go_on.set()
+        await ending
+    async with AsyncClient(lab.broker) as client:
+        assert (await client.get("refund", "later")).payload == b'{"of":"%s"}' % declined.encode()
 
 
 async def test_hooks_receive_only_a_retry_for_an_error_that_is_not_a_failure(memory: ServerLab) -> None:
