@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from asynq.cli.arguments import read_duration, read_limits, read_queues, usage_error
+from asynq.cli.session import configured_broker
 from asynq.durations import format_duration
 from asynq.supervisor.command import BROKER_VARIABLE, DEFAULT_BROKER, LogLevel
 
@@ -66,7 +67,8 @@ BrokerURL = Annotated[
         metavar="URL",
         envvar=BROKER_VARIABLE,
         show_envvar=True,
-        help=f"URL of the broker. The variable does not apply to a server. [default: {DEFAULT_BROKER}]",
+        help="URL of the broker. The variable and the default do not apply to a server."
+        f" [default: broker in [tool.asynq] of pyproject.toml, or {DEFAULT_BROKER}]",
     ),
 ]
 Concurrency = Annotated[
@@ -142,7 +144,7 @@ def worker(
     settings = WorkerSettings(target=target, app_dir=str(app_dir), log_level=log_level, options=options)
     source = context.get_parameter_source("broker")
     given = source is not None and source.name == "COMMANDLINE"
-    choice = BrokerChoice(broker, given=given)
+    choice = BrokerChoice(broker or configured_broker(), given=given)
     raise typer.Exit(launch(settings, choice, processes=processes, stall_timeout=stall))
 
 

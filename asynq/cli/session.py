@@ -1,0 +1,127 @@
+"""What each command about a broker does first and last: find the broker, and tell errors."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asynq.cli.arguments import usage_error
+from asynq.errors import AsynqError, BrokerUnavailable, BrokerURLError, QueueNotEmptyError, QueueNotFoundError
+from asynq.runtime.safe_text import shown
+from asynq.supervisor.command import BROKER_VARIABLE, DEFAULT_BROKER, INTERRUPTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asynq.inspector.inspector import Inspector
+    from asynq.protocol.broker import Broker
+
+FAILED = 1
+"""Exit status if what was asked could not be done, or was answered with no."""
+UNAVAILABLE = 3
+"""Exit status if the broker cannot be reached."""
+
+BrokerURL = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        "-b",
+        metavar="URL",
+        envvar=BROKER_VARIABLE,
+        show_envvar=True,
+        help=f"URL of the broker. [default: broker in [tool.asynq] of pyproject.toml, or {DEFAULT_BROKER}]",
+    ),
+]
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def configured_broker() -> str | None:
+    """The URL in the nearest pyproject.toml, of this directory or one above; None if there is none."""
+    for directory in (Path.cwd(), *Path.cwd().parents):
+        file = directory / "pyproject.toml"
+        if not file.is_file():
+            continue
+        try:
+            tool = tomllib.loads(file.read_text()).get("tool", {})
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise usage_error(f"{file} cannot be read: {error}") from None
+        settings = tool.get("asynq", {}) if isinstance(tool, dict) else {}
+        url = settings.get("broker") if isinstance(settings, dict) else None
+        if url is not None and not isinstance(url, str):
+            raise usage_error(f"{file}: broker in [tool.asynq] must be a text")
+        return url
+    return None
+
+
+def broker_url(given: str | None) -> str:
+    """The URL of the broker: that of the command line or its variable, of the project, or the default."""
+    return given or configured_broker() or DEFAULT_BROKER
+
+
+@contextmanager
+def connected(url: str | None) -> Iterator[Broker]:
+    """A broker. Errors of the broker end the command, and say what to do."""
+    from asynq.inspector.inspector import Inspector
+    from asynq.protocol.connect import connect
+
+    try:
+        broker = connect(broker_url(url))
+    except BrokerURLError as error:
+        raise usage_error(f"--broker: {error}") from None
+    try:
+        yield broker
+    except (ValueError, TypeError) as error:
+        raise usage_error(str(error)) from None
+    except AsynqError as error:
+        tell(error, Inspector(broker))
+        raise typer.Exit(UNAVAILABLE if isinstance(error, BrokerUnavailable) else FAILED) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        _end_of_pipe()
+    finally:
+        broker.close()
+
+
+@contextmanager
+def inspecting(url: str | None) -> Iterator[Inspector]:
+    """An inspector. Errors end the command, as above."""
+    from asynq.inspector.inspector import Inspector
+
+    with connected(url) as broker:
+        yield Inspector(broker)
+
+
+def tell(error: AsynqError, inspector: Inspector) -> None:
+    """Print an error."""
+    typer.echo(f"Error: {shown(error)}{_hint(error, inspector)}", err=True)
+
+
+def _hint(error: AsynqError, inspector: Inspector) -> str:
+    """What the user may have meant, or can do."""
+    if isinstance(error, QueueNotEmptyError):
+        return ". --force deletes them too"
+    if not isinstance(error, QueueNotFoundError):
+        return ""
+    try:
+        names = inspector.queues()
+    except AsynqError:
+        return ""
+    near = get_close_matches(error.queue, names, n=1)
+    if near:
+        return f". Did you mean {shown(near[0])}?"
+    return f". The queues: {shown(', '.join(names))}" if names else ". There is no queue yet"
+
+
+def _end_of_pipe() -> None:
+    """End quietly when the reader of our output has gone, as `head` does."""
+    # Python would complain of standard output once more at its own end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    raise typer.Exit(FAILED)

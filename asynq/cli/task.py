@@ -1,0 +1,182 @@
+"""`asynq task`: list, inspect and change tasks, one or all that are selected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asynq.cli.queue import STATES
+from asynq.cli.selection import (
+    Error,
+    Group,
+    NewerThan,
+    OlderThan,
+    Payload,
+    Queue,
+    State,
+    Type,
+    selected,
+)
+from asynq.cli.session import JSON, BrokerURL, inspecting
+from asynq.cli.task_changes import add_changes
+from asynq.cli.task_enqueue import enqueue
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from asynq.info import TaskInfo
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, inspect and change tasks.")
+
+DEFAULT_LIMIT = 100
+COLUMNS = ("state", "id", "type", "payload", "time", "retried", "last error")
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", "-n", min=0, help=f"At most so many; 0 is all. [default: {DEFAULT_LIMIT}, JSON all]"
+    ),
+]
+TaskID = Annotated[str, typer.Argument(metavar="ID", help="Id of the task.")]
+
+
+@app.command("ls")
+@app.command("list", hidden=True)
+def ls(
+    *,
+    queue: Queue = "default",
+    state: State = None,
+    group: Group = None,
+    type_pattern: Type = None,
+    payload: Payload = None,
+    error: Error = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    limit: Limit = None,
+    broker: BrokerURL = None,
+    as_json: JSON = False,
+) -> None:
+    """List the tasks of a queue: all, or those of a state that are selected."""
+    from itertools import islice
+
+    from asynq.cli.terminal.output import Output
+
+    chosen = [
+        selected(
+            queue,
+            each,
+            group,
+            type_pattern=type_pattern,
+            payload=payload,
+            error=error,
+            older_than=older_than,
+            newer_than=newer_than,
+        )
+        for each in ([state] if state is not None else ["aggregating"] if group is not None else STATES)
+    ]
+    bound = limit if limit is not None else 0 if as_json else DEFAULT_LIMIT
+    output = Output(as_json=as_json)
+    with inspecting(broker) as inspector:
+        tasks = (task for part in chosen for task in part.tasks(inspector))
+        count = output.each(
+            COLUMNS[1:] if state is not None else COLUMNS,
+            islice(tasks, bound or None),
+            (lambda task: _row(task)[1:]) if state is not None else _row,
+            empty="There are no such tasks.",
+            right=["retried"],
+            optional=("retried", "payload", "last error"),
+        )
+        if bound and count == bound and next(tasks, None) is not None:
+            output.say(f"The first {bound} are shown: --limit 0 shows all.")
+
+
+def _row(task: TaskInfo) -> list[object]:
+    from asynq.cli.terminal.texts import data
+
+    return [
+        task.state.value,
+        task.id,
+        task.type,
+        data(task.payload),
+        _time(task),
+        f"{task.retried}/{task.max_retry}" if task.retried else "",
+        task.last_err[:200],
+    ]
+
+
+def _time(task: TaskInfo) -> str:
+    """When the task runs, or since when it is in its state."""
+    from asynq.cli.terminal.texts import from_now
+
+    if task.orphaned:
+        return "its worker is lost"
+    if task.waiting:
+        return f"after others of {task.sequence}"
+    if task.state.value in ("scheduled", "retry"):
+        return from_now(task.next_process_at)
+    return from_now(task.since)
+
+
+@app.command()
+def inspect(
+    task_id: TaskID, *, queue: Queue = "default", broker: BrokerURL = None, as_json: JSON = False
+) -> None:
+    """Show everything about a task."""
+    from asynq.cli.terminal.output import Output
+
+    output = Output(as_json=as_json)
+    with inspecting(broker) as inspector:
+        task = inspector.task(queue, task_id)
+        if as_json:
+            output.json(task)
+        else:
+            output.details(_details(task))
+            for title, value in (("payload", task.payload), ("result", task.result or b"")):
+                if value:
+                    output.say(f"{title}:")
+                    output.block(_pretty(value))
+
+
+def _details(task: TaskInfo) -> list[tuple[str, object]]:
+    from asynq.cli.terminal.texts import at, from_now, short_duration
+
+    def instant(value: datetime | None) -> str:
+        return f"{at(value)} ({from_now(value)})" if value else ""
+
+    return [
+        ("id", task.id),
+        ("queue", task.queue),
+        ("type", task.type),
+        ("state", "active, its worker is lost" if task.orphaned else task.state.value),
+        ("since", instant(task.since)),
+        ("next run", "after others of its sequence" if task.waiting else instant(task.next_process_at)),
+        ("retried", f"{task.retried} of {task.max_retry}"),
+        ("last error", task.last_err),
+        ("failed", instant(task.last_failed_at)),
+        ("completed", instant(task.completed_at)),
+        ("timeout", short_duration(task.timeout) if task.timeout else ""),
+        ("deadline", instant(task.deadline)),
+        ("retention", short_duration(task.retention) if task.retention else ""),
+        ("group", task.group),
+        ("sequence", task.sequence),
+        *((f"header {name}", value) for name, value in task.headers.items()),
+    ]
+
+
+def _pretty(value: bytes) -> str:
+    """JSON indented, other text as it is, anything else in hexadecimal."""
+    import json
+
+    from asynq.cli.terminal.plain import text_of
+
+    text = text_of(value)
+    if text is None:
+        return "\n".join(value[start : start + 32].hex(" ") for start in range(0, len(value), 32))
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text
+
+
+add_changes(app)
+app.command("enqueue", hidden=True)(enqueue)

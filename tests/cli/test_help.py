@@ -1,0 +1,54 @@
+"""The help of the command, which knows its subcommands without importing them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from asynq.cli.main import SUBCOMMANDS, app
+from tests.programs import program_environment
+
+
+@pytest.mark.parametrize("name", sorted(SUBCOMMANDS))
+def test_the_help_says_the_same_as_that_of_the_subcommand(name: str) -> None:
+    help_text = SUBCOMMANDS[name].load(name).help
+    assert help_text is not None
+    assert help_text.partition("\n\n")[0].replace("\n", " ") == SUBCOMMANDS[name].help
+
+
+def test_the_help_names_every_subcommand_but_hidden_ones() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).stdout
+    for name, each in SUBCOMMANDS.items():
+        assert (f"  {name} " in shown) is not each.hidden
+
+
+def test_the_help_imports_no_subcommand() -> None:
+    program = "import sys; from asynq.cli.main import app; print(*sorted(sys.modules))"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=program_environment(), capture_output=True, text=True, check=True
+    )
+    loaded = ended.stdout.split()
+    assert [name for name in loaded if name.startswith("asynq.cli.")] == ["asynq.cli.main"]
+    assert "rich" not in loaded
+
+
+def test_a_command_that_is_misspelt_is_an_error_that_names_the_nearest() -> None:
+    ended = CliRunner().invoke(app, ["ques"])
+    assert ended.exit_code == 2
+    assert "queue" in ended.stderr
+
+
+def test_a_worker_may_be_called_server_as_in_the_original() -> None:
+    ended = CliRunner().invoke(app, ["server", "app:mux", "--concurrency", "0"])
+    assert ended.exit_code == 2
+    assert "asynq worker" in ended.stderr
+    assert "--concurrency" in ended.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_there_is_a_completion_for_each_shell(shell: str) -> None:
+    ended = CliRunner().invoke(app, ["--show-completion", shell], prog_name="asynq")
+    assert "asynq" in ended.stdout or ended.exit_code == 0

@@ -1,0 +1,119 @@
+"""`asynq queue`, `group`, `server`, `stats` and `doctor`, on every kind of broker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.commands import Commands
+
+
+def test_queues_are_listed_with_their_sizes(run: Commands) -> None:
+    assert "no queue yet" in run.ok("queue", "ls").out
+    run.enqueue("a", "b")
+    run.enqueue("c", queue="low")
+    run.fail("boom")
+    table = run.ok("queue", "ls").out.splitlines()
+    assert table[0].split()[:3] == ["queue", "size", "active"]
+    assert table[1].split()[:4] == ["default", "2", "0", "1"]
+    items = run.ok("queue", "ls", "--json").objects
+    assert [(item["queue"], item["size"], item["archived"]) for item in items] == [
+        ("default", 2, 1),
+        ("low", 1, 0),
+    ]
+
+
+def test_a_queue_is_shown_with_all_its_statistics(run: Commands) -> None:
+    run.enqueue("a")
+    run.fail("boom")
+    shown = run.ok("queue", "inspect", "default").out
+    assert "archived          1" in shown
+    assert "1 100.0%" in shown
+    (item,) = run.ok("queue", "inspect", "default", "--json").objects
+    assert item["failed_total"] == 1
+    assert isinstance(item["latency"], float)
+
+
+def test_history_of_queues_has_the_days_that_are_asked_for(run: Commands) -> None:
+    run.enqueue("a")
+    run.fail("boom")
+    days = run.ok("queue", "history", "default", "--days", "3", "--json").objects
+    assert [day["failed"] for day in days] == [1, 0, 0]
+
+
+def test_a_queue_is_paused_and_unpaused(run: Commands) -> None:
+    run.enqueue("a")
+    assert "is paused" in run.ok("queue", "pause", "default").out
+    assert "already paused" in run.ok("queue", "pause", "default").out
+    assert "paused" in run.ok("queue", "ls").out
+    assert run.ok("queue", "resume", "default", "--json").objects == [
+        {"queue": "default", "paused": False, "changed": True}
+    ]
+    assert not run.inspector.queue_info("default").paused
+
+
+def test_an_unknown_queue_is_an_error_that_names_the_nearest(run: Commands) -> None:
+    run.enqueue("a", queue="critical")
+    ended = run("queue", "inspect", "critcal")
+    assert (ended.status, ended.out) == (1, "")
+    assert "Did you mean critical?" in ended.err
+
+
+def test_one_failure_does_not_keep_other_queues_from_it(run: Commands) -> None:
+    run.enqueue("a")
+    ended = run("queue", "pause", "none", "default")
+    assert ended.status == 1
+    assert "'none' does not exist" in ended.err
+    assert run.inspector.queue_info("default").paused
+
+
+def test_a_queue_with_tasks_is_only_deleted_by_force_and_when_asked_for(run: Commands) -> None:
+    run.enqueue("a")
+    assert "--force deletes them too" in run("queue", "rm", "default").err
+    ended = run("queue", "rm", "--force", "default")
+    assert ended.status == 2
+    assert "delete queue 'default' with 1 task" in ended.err
+    assert run.inspector.queues() == ("default",)
+    run.ok("queue", "rm", "--force", "--yes", "default")
+    assert run.inspector.queues() == ()
+
+
+def test_a_purged_queue_has_only_its_active_tasks(run: Commands) -> None:
+    run.enqueue("a", "b")
+    taken = run.take()
+    assert run("queue", "purge", "default").status == 2
+    (item,) = run.ok("queue", "purge", "default", "--yes", "--json").objects
+    assert item == {"queue": "default", "deleted": 1}
+    assert run.states() == {taken: "active"}
+
+
+@pytest.mark.parametrize("name", ["list", "ls"])
+def test_groups_are_listed(run: Commands, name: str) -> None:
+    run.enqueue("a", "b", group="g")
+    assert run.ok("group", name).out.splitlines()[1].split()[:2] == ["g", "2"]
+    assert run.ok("group", "ls", "--json").objects[0]["size"] == 2
+    assert run("group", "ls", "-q", "none").status == 1
+
+
+def test_statistics_sum_up_all_queues(run: Commands) -> None:
+    run.enqueue("a", "b")
+    run.enqueue("c", queue="low")
+    run.fail("boom")
+    page = run.ok("stats").out
+    assert page.startswith("3 tasks · 2 queues · 0 servers online · 1 processed today, 100.0% failed")
+    (item,) = run.ok("stats", "--json").objects
+    assert item["aggregate"]["archived"] == 1
+    assert [queue["queue"] for queue in item["queues"]] == ["default", "low"]
+
+
+def test_no_server_is_online_until_one_starts(run: Commands) -> None:
+    assert "No server is online" in run.ok("server", "ls").out
+    assert run.ok("server", "ls", "--json").objects == []
+    assert "No server runs a task" in run.ok("server", "ls", "--runs").out
+
+
+def test_a_store_without_damage_is_told_so(run: Commands) -> None:
+    run.enqueue("a")
+    assert run.ok("doctor").out == "No damage was found.\n"

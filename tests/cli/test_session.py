@@ -1,0 +1,61 @@
+"""How commands find their broker, and what their statuses say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from asynq import Client, Task
+from asynq.cli.main import app
+from asynq.cli.session import broker_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, which is a folder of a project."""
+    folder = tmp_path / "src" / "deep"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("ASYNQ_BROKER", raising=False)
+    return tmp_path
+
+
+def test_the_broker_of_the_project_is_the_default(project: Path) -> None:
+    url = f"sqlite:///{project}/tasks.db"
+    (project / "pyproject.toml").write_text(f'[tool.asynq]\nbroker = "{url}"\n')
+    with Client(url) as client:
+        client.enqueue(Task("t"))
+    ended = CliRunner().invoke(app, ["queue", "ls"])
+    assert ended.exit_code == 0
+    assert "default" in ended.stdout
+
+
+def test_an_argument_goes_before_the_variable_and_this_before_the_project(project: Path) -> None:
+    (project / "pyproject.toml").write_text('[tool.asynq]\nbroker = "sqlite:///project.db"\n')
+    assert broker_url("sqlite:///given.db") == "sqlite:///given.db"
+    assert broker_url(None) == "sqlite:///project.db"
+
+
+@pytest.mark.parametrize("text", ["[tool.asynq]\nbroker = 3\n", "[tool"])
+def test_a_project_file_that_cannot_be_used_is_a_usage_error(project: Path, text: str) -> None:
+    (project / "pyproject.toml").write_text(text)
+    ended = CliRunner().invoke(app, ["queue", "ls"])
+    assert ended.exit_code == 2
+    assert "pyproject.toml" in ended.stderr
+
+
+def test_without_a_project_it_is_a_redis_on_this_machine(project: Path) -> None:
+    assert broker_url(None) == "redis://127.0.0.1:6379"
+
+
+@pytest.mark.parametrize(("url", "status"), [("redis://127.0.0.1:1", 3), ("nosql://x", 2), ("sqlite://x", 2)])
+def test_a_broker_that_cannot_be_used_is_told_by_the_status(url: str, status: int) -> None:
+    ended = CliRunner().invoke(app, ["stats", "--broker", url])
+    assert ended.exit_code == status
+    assert "Error" in ended.stderr
+    assert ended.stdout == ""

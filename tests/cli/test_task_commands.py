@@ -1,0 +1,207 @@
+"""`asynq task` and `asynq enqueue`, on every kind of broker."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.commands import Commands
+
+HOUR = timedelta(hours=1)
+
+
+def test_tasks_of_every_state_are_listed(run: Commands) -> None:
+    run.enqueue("a", payload={"user": 1})
+    run.enqueue("b", process_in=HOUR)
+    lines = run.ok("task", "ls").out.splitlines()
+    assert lines[1].split()[:4] == ["pending", "a", "a", '{"user":1}']
+    assert lines[2].split()[:3] == ["scheduled", "b", "b"]
+    assert re.search(r"in (59m|1h)", lines[2])
+
+
+def test_a_listing_is_bounded_for_people_and_whole_for_programs(run: Commands) -> None:
+    run.enqueue(*(f"t{number:03}" for number in range(103)))
+    assert "The first 100 are shown" in run.ok("task", "ls").out
+    assert len(run.ok("task", "ls", "--limit", "0").out.splitlines()) == 104
+    assert len(run.ok("task", "ls", "--json").objects) == 103
+    assert len(run.ok("task", "ls", "--json", "--limit", "5").objects) == 5
+
+
+def test_tasks_are_listed_by_what_is_known_of_them(run: Commands) -> None:
+    run.enqueue("email:a", "email:b", "report")
+    run.fail("timeout")
+    run.fail("no such user")
+    listed = run.ok(
+        "task", "ls", "-s", "archived", "--type", "email:*", "--error", "TIMEOUT", "--json"
+    ).objects
+    assert [item["id"] for item in listed] == ["email:a"]
+    assert run.ok("task", "ls", "-s", "archived", "--older-than", "1h", "--json").objects == []
+    assert len(run.ok("task", "ls", "--state", "archived", "--newer-than", "1h", "--json").objects) == 2
+
+
+def test_what_is_hostile_never_reaches_the_terminal(run: Commands) -> None:
+    run.enqueue("a", payload="\x1b[31mred\n\u202e")
+    run.fail("\x1b]0;title\x07")
+    for command in (("task", "ls"), ("task", "inspect", "a")):
+        shown = run.ok(*command).out
+        assert not any(char in shown for char in "\x1b\x07\u202e")
+
+
+def test_a_task_is_shown_whole(run: Commands) -> None:
+    run.enqueue("a", payload={"user": 1}, headers={"trace": "x"})
+    run.fail("boom")
+    shown = run.ok("task", "inspect", "a").out
+    for line in ("state         archived", "last error    boom", "header trace  x", '  "user": 1'):
+        assert line in shown
+    (item,) = run.ok("task", "inspect", "a", "--json").objects
+    assert (item["payload"], item["payload_base64"], item["result"]) == ('{"user":1}', None, None)
+
+
+def test_bytes_that_are_no_text_are_base64_in_json(run: Commands) -> None:
+    run.enqueue("a", payload=b"\xff\x00")
+    (item,) = run.ok("task", "inspect", "a", "--json").objects
+    assert (item["payload"], item["payload_base64"]) == (None, "/wA=")
+    assert "2 bytes that are not text" in run.ok("task", "ls").out
+
+
+def test_tasks_are_changed_by_their_ids(run: Commands) -> None:
+    run.enqueue("a", "b", process_in=HOUR)
+    assert "Task 'a' was made pending" in run.ok("task", "run", "a").out
+    run.ok("task", "archive", "b")
+    assert run.states() == {"a": "pending", "b": "archived"}
+    run.ok("task", "delete", "a", "b")
+    assert run.states() == {}
+
+
+def test_a_task_that_cannot_be_changed_does_not_keep_others_from_it(run: Commands) -> None:
+    run.enqueue("a", "b")
+    ended = run("task", "archive", "none", "a", "--json")
+    assert ended.status == 1
+    assert ended.objects == [{"id": "a", "changed": True}]
+    assert "none" in ended.err
+
+
+def test_tasks_that_are_selected_are_counted_before_they_are_changed(run: Commands) -> None:
+    run.enqueue("email:a", "email:b", "report", process_in=HOUR)
+    select = ("--state", "scheduled", "--type", "email:*")
+    assert run.ok("task", "run", *select, "--dry-run").out == (
+        "2 tasks would be made pending: scheduled tasks in queue 'default' (type 'email:*').\n"
+    )
+    ended = run("task", "run", *select)
+    assert ended.status == 2
+    assert "run 2 tasks: scheduled tasks in queue 'default' (type 'email:*')" in ended.err
+    assert set(run.states().values()) == {"scheduled"}
+    assert run.ok("task", "run", *select, "--yes", "--json").objects == [{"selected": 2, "changed": 2}]
+    assert run.states() == {"email:a": "pending", "email:b": "pending", "report": "scheduled"}
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (("run",), "give the ids"),
+        (("run", "a", "--state", "archived"), "not both"),
+        (("run", "--state", "done"), "--state 'done': use one of"),
+        (("run", "--state", "pending", "--yes"), "state"),
+        (("run", "--state", "retry", "--group", "g"), "--group"),
+        (("run", "a", "--dry-run"), "--dry-run"),
+        (("run", "--state", "retry", "--older-than", "soon"), "--older-than"),
+        (("reschedule", "a"), "--process-in or --process-at"),
+        (("reschedule", "a", "--process-at", "2030-01-01T00:00"), "time zone"),
+        (("reschedule", "a", "--process-at", "tomorrow"), "ISO 8601"),
+    ],
+)
+def test_options_that_have_no_meaning_are_refused_before_anything_changes(
+    run: Commands, args: tuple[str, ...], reason: str
+) -> None:
+    run.enqueue("a")
+    ended = run("task", *args)
+    assert ended.status == 2
+    assert reason in ended.err
+    assert run.states() == {"a": "pending"}
+
+
+def test_tasks_are_rescheduled(run: Commands) -> None:
+    run.enqueue("a", "b", process_in=HOUR)
+    run.ok("task", "reschedule", "a", "--process-at", "2100-01-01T00:00:00Z")
+    assert "2100-01-01" in run.ok("task", "inspect", "a").out
+    run.ok("task", "reschedule", "--state", "scheduled", "--type", "b", "--process-in", "3h", "--yes")
+    assert re.search(r"in (2h 59m|3h)", run.ok("task", "inspect", "b").out)
+
+
+def test_active_tasks_are_cancelled_by_id_or_all(run: Commands) -> None:
+    run.enqueue("a")
+    run.take()
+    assert "told to end" in run.ok("task", "cancel", "a").out
+    assert "1 task told to end" in run.ok("task", "cancel", "--all", "--yes").out
+    ended = run("task", "cancel", "none")
+    assert ended.status == 1
+    assert "is not active" in ended.out
+
+
+def test_one_task_is_enqueued(run: Commands) -> None:
+    (item,) = run.ok(
+        "enqueue", "email:send", '{"user": 1}', "-q", "low", "--max-retry", "3", "--timeout", "10s",
+        "--process-in", "1h", "--header", "trace=x", "--id", "one", "--json",
+    ).objects  # fmt: skip
+    assert (item["id"], item["queue"], item["state"]) == ("one", "low", "scheduled")
+    task = run.inspector.task("low", "one")
+    assert (task.payload, task.max_retry, task.timeout) == (b'{"user": 1}', 3, timedelta(seconds=10))
+    assert task.headers == {"trace": "x"}
+
+
+def test_a_task_that_is_there_is_an_error(run: Commands) -> None:
+    run.ok("enqueue", "a", "--id", "one")
+    ended = run("enqueue", "a", "--id", "one")
+    assert ended.status == 1
+    assert "one" in ended.err
+
+
+def test_tasks_are_enqueued_from_json_lines(run: Commands) -> None:
+    lines = [
+        {"type": "a", "payload": {"x": 1}, "task_id": "a"},
+        {"type": "b", "payload": "text", "task_id": "b", "process_in": "1h"},
+        {"type": "c", "payload_base64": "/wA=", "task_id": "c", "process_in": 60, "max_retry": 1},
+        {"type": "d", "task_id": "d", "queue": "low"},
+    ]
+    stdin = "\n\n".join(map(json.dumps, lines))
+    assert run.ok("enqueue", "-", "--max-retry", "7", stdin=stdin).out == "4 tasks enqueued.\n"
+    assert run.states() == {"a": "pending", "b": "scheduled", "c": "scheduled"}
+    tasks = {task_id: run.inspector.task("default", task_id) for task_id in "abc"}
+    assert [task.payload for task in tasks.values()] == [b'{"x":1}', b"text", b"\xff\x00"]
+    assert [task.max_retry for task in tasks.values()] == [7, 7, 1]
+    assert run.states("low") == {"d": "pending"}
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{", "line 2"),
+        ("[]", "line 2: a task is a JSON object"),
+        ('{"payload": 1}', '"type" is missing'),
+        ('{"type": "b", "max_retires": 1}', "'max_retires' is not known"),
+        ('{"type": "b", "timeout": "soon"}', '"timeout"'),
+        ('{"type": "b", "max_retry": -1}', "max_retry"),
+        ('{"type": "b", "process_at": "2030-01-01"}', "process_at"),
+        ('{"type": "b", "payload": 1, "payload_base64": ""}', "not both"),
+        ('{"type": ""}', "type"),
+    ],
+)
+def test_a_line_that_is_no_task_ends_the_input(run: Commands, line: str, reason: str) -> None:
+    ended = run("enqueue", "-", stdin=f'{{"type": "a", "task_id": "a"}}\n{line}\n{{"type": "c"}}\n')
+    assert ended.status == 1
+    assert reason in ended.err
+    assert ended.out == "1 task enqueued.\n"
+    assert run.states() == {"a": "pending"}
+
+
+def test_refused_tasks_are_told_with_their_lines_and_others_are_enqueued(run: Commands) -> None:
+    line = '{"type": "a", "task_id": "a"}\n'
+    ended = run("enqueue", "-", "--json", stdin=line + line + '{"type": "b", "task_id": "b"}')
+    assert ended.status == 1
+    assert ended.err.startswith("line 2: ")
+    assert ended.objects == [{"enqueued": 2, "refused": 1}]
