@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from asynq.errors import RateLimited as RateLimited
     from asynq.errors import ResultError as ResultError
     from asynq.errors import ResultTooLargeError as ResultTooLargeError
+    from asynq.errors import RetryIn as RetryIn
     from asynq.errors import RevokeTask as RevokeTask
     from asynq.errors import ServerStateError as ServerStateError
     from asynq.errors import SkipRetry as SkipRetry
@@ -156,6 +157,7 @@ __all__ = [
     "ResultTooLargeError",
     "ResultTypes",
     "RetryDelay",
+    "RetryIn",
     "RevokeTask",
     "SQLiteBroker",
     "ScheduleInfo",

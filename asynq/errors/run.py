@@ -46,6 +46,29 @@ class RateLimited(AsynqError):  # noqa: N818 - it is no failure
 
 
 @define
+class RetryIn(AsynqError):  # noqa: N818 - it is a request
+    """Raised by a handler: the run failed, and the task runs again after this time. It counts as a retry.
+
+    If no retries are left, the task is archived. `retry_on` of the handler does not concern it.
+
+    Raises:
+        TypeError: `retry_in` is not a timedelta.
+        ValueError: `retry_in` is negative or too long.
+    """
+
+    retry_in: timedelta
+    """How long the task waits at least, in place of the retry delay; rounded up to a whole second."""
+    reason: str = ""
+    """Text of the error, for logs and `TaskInfo.last_err`."""
+
+    def __attrs_post_init__(self) -> None:
+        check_duration("retry_in", self.retry_in)
+
+    def __str__(self) -> str:
+        return self.reason or f"the handler asks for a retry in {self.retry_in.total_seconds():g} s"
+
+
+@define
 class HandlerNotFoundError(AsynqError):
     """No registered pattern matches the task's type."""
 

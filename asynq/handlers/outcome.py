@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 
 from attrs import frozen
 
-from asynq.errors import RateLimited, RevokeTask, SkipRetry, TaskCancelledError
+from asynq.errors import RateLimited, RetryIn, RevokeTask, SkipRetry, TaskCancelledError
 from asynq.errors.base import ANY_FAILURE
 from asynq.errors.text import error_text
 from asynq.handlers.retry import MAX_RETRY_DELAY
@@ -68,7 +68,7 @@ def decide(delivery: Delivery, outcome: Outcome, rules: RetryPolicy, now: int) -
     - Failed: the first rule that applies. Done if the error is or wraps a RevokeTask; archived if the task's
       deadline has passed; retried without counting as a failure if the error is or wraps a RateLimited;
       archived if the error is or wraps a SkipRetry, the handler declares it as final, or no retry is left;
-      else retried.
+      else retried, after the time of a RetryIn that the error is or wraps, or else after the retry delay.
     - Cancelled: archived or retried, as requested. A retry counts as a failure.
     - Interrupted by shutdown: requeued at the head of its queue.
 
@@ -112,13 +112,18 @@ def _after_failure(delivery: Delivery, error: Exception, rules: RetryPolicy, now
     too_late = 0 < message.deadline * 1000 <= now
     limited = next((part for part in _parts(error) if isinstance(part, RateLimited)), None)
     if limited and not too_late:
-        wait = -(-min(limited.retry_in, MAX_RETRY_DELAY) // timedelta(milliseconds=1))
-        return Retry(delivery=delivery, delay=wait, error=text, failure=False)
+        return Retry(delivery=delivery, delay=_delay(limited), error=text, failure=False)
     spent = message.retried >= message.max_retry
     if too_late or spent or wraps(error, SkipRetry) or rules.archives(message, error):
         return Archive(delivery=delivery, error=text)
-    delay = rules.delay_of(message, error)
+    asked = next((part for part in _parts(error) if isinstance(part, RetryIn)), None)
+    delay = _delay(asked) if asked else rules.delay_of(message, error)
     return Retry(delivery=delivery, delay=delay, error=text, failure=rules.counts_as_failure(message, error))
+
+
+def _delay(asked: RateLimited | RetryIn) -> int:
+    """The milliseconds that the handler asks for."""
+    return -(-min(asked.retry_in, MAX_RETRY_DELAY) // timedelta(milliseconds=1))
 
 
 def wraps(error: BaseException, kind: type[BaseException]) -> bool:
@@ -134,7 +139,7 @@ def is_inspectable(error: BaseException) -> bool:
     try:
         for part in _parts(error):
             # The operations applied to errors wherever one is evaluated or logged.
-            bool(part), isinstance(part, RateLimited)
+            bool(part), isinstance(part, RateLimited), isinstance(part, RetryIn)
     except BaseException:  # noqa: BLE001 - the user's own code, SystemExit included
         return False
     return True

@@ -87,6 +87,13 @@ from datetime import timedelta
 async def collect(ctx: asynq.Context, task: asynq.Task) -> None: ...
 
 
+@mux.handler("mail:send", retry_delay=asynq.Backoff(timedelta(seconds=2)))
+async def send_mail(ctx: asynq.Context, task: asynq.Task) -> None:
+    status, retry_after = 503, 30  # here, a program calls a mail server
+    if status == 503:
+        raise asynq.RetryIn(timedelta(seconds=retry_after), "the mail server is busy")
+
+
 from time import perf_counter
 from typing import Any
 

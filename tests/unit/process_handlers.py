@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from asynq.client.task import Task
-from asynq.errors import RevokeTask, SkipRetry, TaskCancelledError
+from asynq.errors import RetryIn, RevokeTask, SkipRetry, TaskCancelledError
 from asynq.handlers.context import current_context
 from asynq.handlers.limits import RateLimit, Semaphore
 from asynq.info import TaskInfo
@@ -109,6 +109,10 @@ def fail(ctx: Context, task: Task) -> None:
             raise OSError("disk") from SkipRetry("for good")
         case b"revoke":
             raise RevokeTask
+        case b"later":
+            raise RetryIn(timedelta(seconds=7), "busy")
+        case b"odd later":
+            raise type("Odd", (RetryIn,), {})(timedelta(seconds=7), "busy")
         case b"formats":
             raise FormatsError(3)
         case b"odd":

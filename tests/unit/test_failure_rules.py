@@ -16,6 +16,7 @@ from asynq import (
     HandlerNotFoundError,
     MemoryBroker,
     RateLimited,
+    RetryIn,
     RevokeTask,
     ServeMux,
     Server,
@@ -116,6 +117,13 @@ def test_rules_of_a_nested_mux_override_those_around_it_one_by_one() -> None:
     assert outer.failure_rules("a:x") == FailureRules(retry_delay=SECOND, archive_on=ValueError)
     assert outer.failure_rules("a:y").retry_delay == timedelta(minutes=1)
     assert outer.failure_rules("b").retry_delay is None
+
+
+def test_a_retry_that_the_handler_asks_for_is_no_error_that_retry_on_concerns() -> None:
+    op = settled(mux_with(retry_on=ConnectionError, retry_delay=SECOND), RetryIn(2 * SECOND))
+    assert isinstance(op, Retry)
+    assert op.delay == 2000
+    assert isinstance(settled(mux_with(archive_on=RetryIn), RetryIn(SECOND)), Archive)
 
 
 @pytest.mark.parametrize("unknown", ["retry", "archive"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq.errors import RateLimited, RevokeTask, SkipRetry, TaskTimeoutError
+from asynq.errors import RateLimited, RetryIn, RevokeTask, SkipRetry, TaskTimeoutError
 from asynq.handlers.outcome import Cancelled, Failed, Interrupted, Settlement, Succeeded, decide
 from asynq.handlers.retry import MAX_RETRY_DELAY, RetryPolicy
 from asynq.protocol.message import Delivery, TaskMessage
@@ -121,6 +121,40 @@ def test_the_wait_for_a_limit_is_bounded_by_the_maximum_delay() -> None:
     op = settle(Failed(RateLimited(timedelta(days=292 * 365))))
     assert isinstance(op, Retry)
     assert op.delay == MAX_RETRY_DELAY // timedelta(milliseconds=1)
+
+
+ASKED = RetryIn(timedelta(seconds=30), "503 from the mail server")
+
+
+@pytest.mark.parametrize("error", [ASKED, raised_from(ASKED), ExceptionGroup("g", [ValueError(), ASKED])])
+def test_a_handler_chooses_the_delay_of_a_retry_that_counts(error: Exception) -> None:
+    rules = RetryPolicy(rng=Random(1), delay=timedelta(hours=1))
+    op = settle(Failed(error), rules, retried=1, max_retry=2)
+    assert isinstance(op, Retry)
+    assert (op.delay, op.failure) == (30_000, True)
+    op = settle(Failed(error), rules, retried=2, max_retry=2)
+    assert isinstance(op, Archive)
+
+
+def test_a_retry_in_a_chosen_time_is_stored_with_its_reason() -> None:
+    op = settle(Failed(ASKED))
+    assert isinstance(op, Retry)
+    assert op.error == "503 from the mail server"
+    op = settle(Failed(RetryIn(timedelta(milliseconds=1500))))
+    assert isinstance(op, Retry)
+    assert op.error == "the handler asks for a retry in 1.5 s"
+
+
+def test_a_chosen_delay_is_bounded_by_the_maximum_delay() -> None:
+    op = settle(Failed(RetryIn(timedelta(days=292 * 365))))
+    assert isinstance(op, Retry)
+    assert op.delay == MAX_RETRY_DELAY // timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(("value", "error"), [(5, TypeError), (timedelta(-1), ValueError)])
+def test_an_invalid_delay_is_refused_where_it_is_raised(value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="retry_in"):
+        RetryIn(value)
 
 
 def test_a_task_cancelled_with_archive_is_archived_with_the_reason() -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from asynq.errors import (
     HandlerError,
     HandlerProcessError,
     LeaseLostError,
+    RetryIn,
     RevokeTask,
     SkipRetry,
 )
@@ -111,6 +113,14 @@ async def test_a_verdict_as_a_cause_takes_effect(
     runs: Runs, payload: bytes, verdict: type[Exception]
 ) -> None:
     assert wraps(await failure(runs, process_handlers.fail, payload), verdict)
+
+
+@pytest.mark.parametrize("payload", [b"later", b"odd later"])
+async def test_a_retry_that_a_handler_asks_for_keeps_its_time(runs: Runs, payload: bytes) -> None:
+    error = await failure(runs, process_handlers.fail, payload)
+    assert isinstance(error, RetryIn)
+    assert error.retry_in == timedelta(seconds=7)
+    assert "busy" in str(error)
 
 
 @pytest.mark.parametrize(

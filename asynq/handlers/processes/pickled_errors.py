@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from attrs import frozen
 
-from asynq.errors import AsynqError, HandlerError, RateLimited, RevokeTask, SkipRetry
+from asynq.errors import AsynqError, HandlerError, RateLimited, RetryIn, RevokeTask, SkipRetry
 from asynq.errors.text import error_text
 from asynq.runtime.safe_text import shown_traceback
 
@@ -153,6 +153,8 @@ def _substitute(error: BaseException) -> AsynqError:
     text = error_text(error)
     if isinstance(error, RateLimited):
         return RateLimited(retry_in=error.retry_in, scope=error.scope)
+    if isinstance(error, RetryIn):
+        return RetryIn(retry_in=error.retry_in, reason=text)
     return next(
         (kind(text) for kind in (SkipRetry, RevokeTask) if isinstance(error, kind)), HandlerError(text)
     )
