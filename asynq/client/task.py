@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from attrs import field, frozen
 
 from asynq.checks import check_name
-from asynq.client.options import NO_OPTIONS, Options, TaskKeywords, options_of
+from asynq.client.options import NO_OPTIONS, EnqueueKeywords, Options, TaskKeywords, options_of
 from asynq.client.payload import encode_payload
 from asynq.errors import PayloadError
 from asynq.result_types import UNDECLARED, G_co, OfResults, R_co, ResultTypes
@@ -64,6 +64,16 @@ class Task(OfResults[R_co, G_co]):
         encoded = b"" if payload is None else encode_payload(payload)
         asked = options_of("Task", {**options, "headers": headers}) if headers or options else NO_OPTIONS
         self.__attrs_init__(type, encoded, payload is not None, asked)
+
+    def with_options(self, **options: Unpack[EnqueueKeywords]) -> Task[R_co, G_co]:
+        """The same task with these options, which override its own. Headers are merged.
+
+        Raises:
+            TypeError: an option is unknown or has the wrong type; the message names it.
+            ValueError: an option has an invalid value; the message names it.
+        """
+        asked = self.options | options_of("with_options", options)
+        return Task.of_parts(self.type, self.payload if self.has_payload else None, asked, self.result_types)
 
     @classmethod
     def of_parts(

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pickle
 from datetime import timedelta
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 
-from asynq import Client, PayloadError, Task
+from asynq import Client, PayloadError, Task, TaskType
 from asynq.protocol.message import TaskMessage
 
 
@@ -145,3 +145,19 @@ def test_an_unknown_option_is_refused_with_the_name_of_the_called_function(name:
             client.enqueue(Task("t"), **options)
         with pytest.raises(TypeError, match=rf"^enqueue_many\(\) .*{why}"):
             client.enqueue_many([], **options)
+
+
+def test_a_task_with_other_options_overrides_its_own() -> None:
+    welcome = TaskType("welcome", int, result=str, queue="mail", max_retry=5, headers={"a": "1"})
+    task = welcome(7).with_options(max_retry=3, task_id="welcome-7", headers={"b": "2"})
+    assert_type(task, Task[str, bytes])
+    expected = {"queue": "mail", "max_retry": 3, "task_id": "welcome-7", "headers": {"a": "1", "b": "2"}}
+    assert task.options.given() == expected
+    assert (task.type, task.payload, task.result_types) == ("welcome", b"7", welcome.result_types)
+    assert not Task("t").with_options(queue="low").has_payload
+
+
+def test_an_unknown_option_of_a_task_is_refused() -> None:
+    wrong: Any = {"retries": 3}
+    with pytest.raises(TypeError, match=r"with_options\(\) got an unexpected option 'retries'"):
+        Task("t").with_options(**wrong)
