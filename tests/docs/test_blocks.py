@@ -39,6 +39,7 @@ ON_SQLITE = [
     "api",
     "groups",
     "handlers",
+    "howto/migrate-from-arq",
     "howto/migrate-from-rq",
     "inspection",
     "limits",
