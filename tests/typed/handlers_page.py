@@ -74,6 +74,15 @@ assert add.fn(1, 2) == 3
 assert add(1, 2).json() == {"first": 1, "second": 2}
 
 
+from functools import partial
+
+mail_task = partial(mux.task, queue="mails", max_retry=5, retry_on=(ConnectionError, TimeoutError))
+
+
+@mail_task("mail:reminder")
+async def remind(user_id: int) -> None: ...
+
+
 from datetime import timedelta
 
 
