@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from asynq.testing import (
     enqueued,
     run_until_idle,
 )
+from tests.unit.process_handlers import pid
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -284,3 +286,14 @@ async def test_muxes_and_middlewares_can_be_called_with_a_fake_context() -> None
 
     ctx = FakeContext(asynq.MemoryBroker())
     assert await mux(ctx, asynq.Task("t", "text")) == "<fake text>"
+
+
+async def test_a_handler_for_a_process_runs_in_one(
+    broker: asynq.MemoryBroker, client: asynq.Client, run: Runner
+) -> None:
+    mux = asynq.ServeMux()
+    mux.handle("pid", pid, executor="process")
+    client.enqueue(asynq.Task("pid"), retention=HOUR)
+    [ran] = await run(broker, mux)
+    assert ran.result
+    assert int(ran.result) != os.getpid()
