@@ -8,6 +8,7 @@ counterparts for event loops; the object keeps its broker in `_broker`.
 
 from __future__ import annotations
 
+import inspect
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_SELF = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
 
 
 class BrokerCalls(Protocol):
@@ -93,7 +97,7 @@ def called(
     def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return completed(function(BlockingCalls(self._broker), *args, **kwargs))
 
-    return method
+    return _shown(method)
 
 
 def awaited(
@@ -105,7 +109,7 @@ def awaited(
     async def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await function(AwaitedCalls(self._broker), *args, **kwargs)
 
-    return method
+    return _shown(method)
 
 
 def iterated(
@@ -117,7 +121,7 @@ def iterated(
     def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         return _items(function(BlockingCalls(self._broker), *args, **kwargs))
 
-    return method
+    return _shown(method, "Iterator")
 
 
 def streamed(
@@ -129,6 +133,19 @@ def streamed(
     def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         return function(AwaitedCalls(self._broker), *args, **kwargs)
 
+    return _shown(method, "AsyncIterator")
+
+
+def _shown(method: F, iterator: str = "") -> F:
+    """Let `help` show the method as it is called: on an object, not on a broker."""
+    signature = inspect.signature(method)
+    parameters = [_SELF, *list(signature.parameters.values())[1:]]
+    returned = signature.return_annotation
+    if iterator:
+        returned = returned.replace("AsyncGenerator", iterator, 1).replace(", None]", "]")
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=parameters, return_annotation=returned
+    )
     return method
 
 

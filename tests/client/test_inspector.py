@@ -218,12 +218,17 @@ def test_the_async_inspector_behaves_the_same(broker: Broker) -> None:
 
 
 def test_both_inspectors_have_the_same_methods_with_the_same_signatures() -> None:
-    def verbs(cls: type) -> dict[str, inspect.Signature]:
+    def verbs(cls: type) -> dict[str, str]:
         return {
-            name: inspect.signature(verb) for name, verb in vars(cls).items() if hasattr(verb, "__wrapped__")
+            name: str(inspect.signature(verb))
+            for name, verb in vars(cls).items()
+            if hasattr(verb, "__wrapped__")
         }
 
-    assert verbs(Inspector) == verbs(AsyncInspector)
+    of_async = {
+        name: shown.replace("AsyncIterator", "Iterator") for name, shown in verbs(AsyncInspector).items()
+    }
+    assert verbs(Inspector) == of_async
     assert len(verbs(Inspector)) >= 19
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +14,7 @@ from asynq.errors import QueueNotFoundError
 from asynq.runtime.sync_async import BlockingCalls, awaited, called, completed, iterated, streamed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from asynq.runtime.sync_async import BrokerCalls
 
@@ -52,6 +52,19 @@ async def test_a_coroutine_function_becomes_a_sync_or_an_async_method() -> None:
 
 async def test_an_async_generator_becomes_a_sync_or_an_async_iterator() -> None:
     assert list(Blocking().count(3, [])) == [number async for number in Awaited().count(3, [])] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("method", "shown"),
+    [
+        (called(double), "(self, /, number: 'int') -> 'int'"),
+        (awaited(double), "(self, /, number: 'int') -> 'int'"),
+        (iterated(count), "(self, /, upto: 'int', ended: 'list[str]') -> 'Iterator[int]'"),
+        (streamed(count), "(self, /, upto: 'int', ended: 'list[str]') -> 'AsyncIterator[int]'"),
+    ],
+)
+def test_help_shows_a_method_as_it_is_called(method: Callable[..., Any], shown: str) -> None:
+    assert str(inspect.signature(method)) == shown
 
 
 def test_an_abandoned_iteration_closes_its_generator() -> None:
