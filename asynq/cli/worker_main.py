@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from contextlib import suppress
 
 from asynq.runtime.excepthook import show_error
 from asynq.runtime.stop_signals import end_by_sigterm, unblock_signals
+
+
+def _load_backend() -> None:
+    """Load what the lease keeper needs of the broker, if the broker is known before the user's module."""
+    from asynq.protocol.connect import load_backend
+    from asynq.supervisor.command import BROKER_VARIABLE
+
+    if url := os.environ.get(BROKER_VARIABLE):
+        with suppress(Exception):  # reported when the broker is used
+            load_backend(url)
 
 
 def main() -> None:
@@ -14,6 +26,10 @@ def main() -> None:
     end_by_sigterm()
     try:
         unblock_signals(signal.SIGTERM, signal.SIGINT)
+
+        from asynq.worker.leases.forked_keeper import fork_keeper
+
+        fork_keeper(_load_backend)
 
         from asynq.cli.worker_process import run_worker
         from asynq.supervisor.worker_command import read_settings

@@ -9,6 +9,8 @@ from urllib.parse import unquote, urlsplit
 from asynq.errors import BrokerURLError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asynq.protocol.broker import Broker
 
 ENTRY_POINT_GROUP = "asynq.backends"
@@ -30,6 +32,12 @@ def connect(url: str) -> Broker:
         BrokerURLError: the URL is malformed, or no backend is registered for its scheme. It is a ValueError.
         TypeError: `url` is not a str.
     """
+    broker: Broker = load_backend(url)(url)
+    return broker
+
+
+def load_backend(url: str) -> Callable[[str], Broker]:
+    """Load the backend for a URL: its function that creates a broker. See `connect`, also for the errors."""
     if not isinstance(url, str):
         raise TypeError(f"a broker URL must be a str, not {type(url).__name__}")
     try:
@@ -44,8 +52,8 @@ def connect(url: str) -> Broker:
         raise BrokerURLError(
             redact_url(url), f"no backend is registered for scheme {scheme!r} (known: {known})"
         )
-    broker: Broker = registered[scheme].load()(url)
-    return broker
+    create: Callable[[str], Broker] = registered[scheme].load()
+    return create
 
 
 def path_of(url: str) -> str:

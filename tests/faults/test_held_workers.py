@@ -49,7 +49,8 @@ def test_a_handler_that_blocks_the_loop_or_the_gil_for_several_leases_runs_once(
 
 
 SLOW_KEEPER = """
-import sys, time
+import os, sys, time
+os.register_at_fork(after_in_child=lambda: time.sleep(3))
 if "asynq.worker.leases.keeper_main" in sys.orig_argv:
     time.sleep(3)
 """

@@ -12,6 +12,7 @@ from asynq.runtime.interval_loop import wait_with_timeout
 from asynq.runtime.logs import get_logger
 from asynq.worker.leases.extender_thread import ExtenderThread
 from asynq.worker.leases.extension_schedule import CancelMarked, LeaseLost
+from asynq.worker.leases.forked_keeper import discard_forked_keeper
 from asynq.worker.leases.held_leases import HeldLeases
 from asynq.worker.leases.keeper_messages import KeeperSettings, Ready
 from asynq.worker.leases.keeper_process import KeeperProcess
@@ -76,10 +77,12 @@ class LeaseKeeper:
         )
         self._extender.start()
         if not (self._broker.capabilities.multi_process and sys.executable):
+            discard_forked_keeper()
             return
         try:
             settings = KeeperSettings.of(self._broker, self._duration, self._held.descriptor)
         except Exception as error:  # noqa: BLE001 - pickle may raise anything
+            discard_forked_keeper()
             log.warning("the broker cannot be pickled, so a thread extends leases: %s", error)
         else:
             self._supervision = asyncio.create_task(self._supervise(settings), name="asynq-lease-keeper")

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, Never
 
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS, unmask_signals
 from asynq.runtime.logs import configure
@@ -42,16 +42,23 @@ class Parent:
         return is_running(self._pid)
 
 
-def main() -> None:
-    """Extend the leases that the worker holds, until standard input ends."""
+def mask_signals() -> None:
+    """Ignore the signals that must not end this process."""
     for number in CHILD_MASKED_SIGNALS:
         # The keeper must keep running while the worker finishes its tasks.
         signal.signal(number, signal.SIG_IGN)
     unmask_signals()
-    level, settings_file = map(int, sys.argv[1:])
+
+
+def keep(level: int, settings: KeeperSettings) -> Never:
+    """Extend the leases that the worker holds, until standard input ends. Then this process exits.
+
+    Args:
+        level: of the log.
+        settings: what the worker asks for.
+    """
     configure(level)
-    settings = KeeperSettings.read(settings_file)
-    parent = Parent(settings.worker, sys.stdout.buffer)
+    parent = Parent(settings.worker, open(1, "wb", closefd=False))  # noqa: SIM115
     extender = ExtenderThread(
         settings.load_broker(),
         settings.duration,
@@ -61,9 +68,17 @@ def main() -> None:
     )
     extender.start()
     parent.send(Ready())
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):
+        pass
     # Not sys.exit: an extension in progress must not keep the leases of a dead worker alive.
     os._exit(0)
+
+
+def main() -> None:
+    """Run the keeper. The arguments are the level of the log and an inherited file with the settings."""
+    mask_signals()
+    level, settings_file = map(int, sys.argv[1:])
+    keep(level, KeeperSettings.read(settings_file))
 
 
 if __name__ == "__main__":

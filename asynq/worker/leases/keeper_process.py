@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,14 @@ from asynq.runtime.anonymous_file import anonymous_file
 from asynq.runtime.child_signals import signals_masked
 from asynq.runtime.logs import get_logger
 from asynq.runtime.threads import run_in_new_thread
+from asynq.worker.leases.forked_keeper import forked_keeper
 from asynq.worker.leases.keeper_messages import decode
 from asynq.worker.leases.process_state import is_running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from asynq.worker.leases.forked_keeper import ForkedKeeper
     from asynq.worker.leases.keeper_messages import KeeperMessage, KeeperSettings
 
 log = get_logger("asynq.leases")
@@ -29,7 +32,9 @@ log = get_logger("asynq.leases")
 class KeeperProcess:
     """A running keeper process. Belongs to the event loop that spawned it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], on_message: Callable[[KeeperMessage], None]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes] | ForkedKeeper, on_message: Callable[[KeeperMessage], None]
+    ) -> None:
         assert process.stdout is not None  # noqa: S101 - it is a pipe, see spawn
         self._process = process
         self._out = process.stdout.fileno()
@@ -43,27 +48,19 @@ class KeeperProcess:
 
     @classmethod
     def spawn(cls, settings: KeeperSettings, on_message: Callable[[KeeperMessage], None]) -> KeeperProcess:
-        """Start a keeper process. It sends Ready when it is ready.
+        """Start a keeper process, or use the one that was forked. It sends Ready when it is ready.
 
         Raises:
             OSError: the process cannot be started.
         """
-        # Not multiprocessing: that would import the user's main module again.
-        command = [sys.executable, "-P", "-m", "asynq.worker.leases.keeper_main"]
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        }
-        with anonymous_file("asynq-lease-keeper") as file, signals_masked():
+        with anonymous_file("asynq-lease-keeper") as file:
             file.write(msgspec.msgpack.encode(settings))
-            process = subprocess.Popen(  # noqa: S603
-                [*command, str(log.getEffectiveLevel()), str(file.fileno())],
-                stdin=subprocess.PIPE,  # which ends with this process
-                stdout=subprocess.PIPE,
-                env=environment,
-                pass_fds=(file.fileno(), settings.held),
-                bufsize=0,
-            )
-        return cls(process, on_message)
+            forked = forked_keeper()
+            if forked is not None:
+                with suppress(OSError):
+                    forked.begin(log.getEffectiveLevel(), file.fileno(), settings.held)
+                return cls(forked, on_message)
+            return cls(_start(file.fileno(), settings.held), on_message)
 
     @property
     def running(self) -> bool:
@@ -100,3 +97,19 @@ class KeeperProcess:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def _start(settings: int, held: int) -> subprocess.Popen[bytes]:
+    """Start the program of a keeper process, which inherits these files."""
+    # Not multiprocessing: that would import the user's main module again.
+    command = [sys.executable, "-P", "-m", "asynq.worker.leases.keeper_main"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+    with signals_masked():
+        return subprocess.Popen(  # noqa: S603
+            [*command, str(log.getEffectiveLevel()), str(settings)],
+            stdin=subprocess.PIPE,  # which ends with this process
+            stdout=subprocess.PIPE,
+            env=environment,
+            pass_fds=(settings, held),
+            bufsize=0,
+        )
