@@ -44,6 +44,7 @@ SUBCOMMANDS = {
     "server": Subcommand("asynq.cli.server:app", "List servers."),
     "cron": Subcommand("asynq.cli.cron:app", "List and change periodic tasks."),
     "doctor": Subcommand("asynq.cli.doctor:doctor", "Find and repair damage in the store."),
+    "metrics": Subcommand("asynq.cli.metrics:metrics", "Export metrics of all queues to Prometheus."),
     "demo": Subcommand("asynq.cli.demo:demo", "Show that a killed worker loses no tasks."),
     "bench": Subcommand("asynq.cli.bench:bench", "Measure the speed of this library."),
     "client": Subcommand("asynq.cli.client:app", "Other names of two commands.", hidden=True),

@@ -57,7 +57,7 @@ FLOORS = {
         {"info", "runtime"},
         {"brokerkit", "client", "supervisor"},
         {"handlers", "inspector", "scheduler"},
-        {"bench", "demo", "testing", "worker"},
+        {"bench", "demo", "metrics", "testing", "worker"},
         {"pytest_plugin", "server"},
         {"cli"},
         {"__main__"},

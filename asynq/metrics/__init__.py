@@ -1,0 +1,1 @@
+"""Metrics of queues for Prometheus. Needs the extra `metrics`."""
