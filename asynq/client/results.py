@@ -178,6 +178,8 @@ def look_at(info: TaskInfo | None, task_id: str | None, queue: str) -> GetTask:
         if info is not None:
             raise TypeError("info and task_id must not both be given")
         return get_task(task_id, queue)
+    if isinstance(info, str):
+        raise TypeError("info must be an asynq.TaskInfo, not str: pass an id as task_id=...")
     [info] = waitable([info])
     return GetTask(queue=info.queue, task_id=info.id)
 

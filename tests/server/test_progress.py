@@ -142,6 +142,8 @@ async def test_a_task_is_named_in_exactly_one_way(memory: ServerLab, verb: str) 
             await call(info, task_id=info.id)
         with pytest.raises(TypeError, match="info must be"):
             await call()
+        with pytest.raises(TypeError, match=r"info must be .*, not str: pass an id as task_id=\.\.\."):
+            await call(info.id)
         with pytest.raises(ValueError, match="task_id must not be blank"):
             await call(task_id=" ")
         with pytest.raises(ValueError, match="queue must not be blank"):
