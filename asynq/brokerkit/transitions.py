@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Archive, Complete, Recover, Requeue, Retry
+from asynq.protocol.sequences import WAITING
 from asynq.runtime.logs import get_logger
 from asynq.task_state import TaskState
 
@@ -31,10 +32,16 @@ def whole_second(instant: int) -> int:
     return -(-min(instant, MAX_INSTANT) // 1000) * 1000
 
 
+def due_second(instant: int) -> int:
+    """Return the whole second from which a scheduled task is due. That of waiting tasks is passed over."""
+    second = whole_second(instant)
+    return second + 1000 if second == WAITING else second
+
+
 def scheduled_for(op: Enqueue, now: int) -> int:
     """Return the whole second until which a new task waits, in Unix milliseconds; 0 if it does not wait."""
     asked = op.process_at if op.process_in is None else now + op.process_in
-    return whole_second(asked) if asked is not None and asked > now else 0
+    return due_second(asked) if asked is not None and asked > now else 0
 
 
 @frozen(kw_only=True)

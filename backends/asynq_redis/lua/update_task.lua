@@ -20,7 +20,7 @@ if at or delay then
   local before = try('ZSCORE', waiting, id)
   if not before then return { 0 } end
   if tonumber(before) == WAITING and try('HEXISTS', hash, 'sequence') == 1 then return { -2 } end
-  due = seconds_up(math.max(at and at * 1000 or now + delay * 1000, now))
+  due = due_second(math.max(at and at * 1000 or now + delay * 1000, now))
   later = due - tonumber(before)
 end
 local holder = try('GET', old_lock)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from asynq.brokerkit.transitions import whole_second
+from asynq.brokerkit.transitions import due_second
 from asynq.errors import (
     DuplicateTaskError,
     QueueNotEmptyError,
@@ -124,7 +124,7 @@ def update_task(store: TaskStore, op: UpdateTask, now: int) -> None:
         message = _give_payload(store, task, message, op.payload, now)
     due = now + op.process_in if op.process_in is not None else op.process_at
     if due is not None:
-        store.reschedule(task, whole_second(max(due, now)), message.unique_key)
+        store.reschedule(task, due_second(max(due, now)), message.unique_key)
 
 
 def _give_payload(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from asynq.protocol.sequences import SEQUENCE_HEADER, WAITING
+from asynq.protocol.sequences import WAITING
 from asynq_sqlite.store.connection import StoreConnection
 from asynq_sqlite.store.rows import SELECT_TASK, TaskRow
 
 _HEAD: Final = "SELECT task_id FROM sequences WHERE queue = ? AND name = ? ORDER BY place LIMIT 1"
 _NOT_WAITING: Final = (
-    f"{SELECT_TASK} WHERE queue = ? AND state = 'scheduled' AND NOT (rank = ? AND instr(headers, ?))"
-    " ORDER BY rank, seq LIMIT ?"
+    f"{SELECT_TASK} WHERE queue = ? AND state = 'scheduled' AND rank != ? ORDER BY rank, seq LIMIT ?"
 )
 
 
@@ -39,7 +38,7 @@ class SequenceSteps(StoreConnection):
 
     def first_not_waiting(self, queue: str, limit: int) -> list[TaskRow]:
         """Return the first scheduled tasks that do not wait in a sequence."""
-        found = self.fetch(_NOT_WAITING, queue, WAITING, SEQUENCE_HEADER, limit)
+        found = self.fetch(_NOT_WAITING, queue, WAITING, limit)
         return [TaskRow._make(columns) for columns in found]
 
     def sequences_after(self, queue: str, name: str, limit: int) -> list[str]:

@@ -187,19 +187,37 @@ class SequenceMoveLaws(Laws):
         assert lab.listed(TaskState.PENDING) == ["a", "near", "far", "last"]
         assert states(lab, "b", "c") == ["waiting", "waiting"]
 
-    def test_bulk_runs_of_finished_tasks_join_them_in_order(self, lab: Lab) -> None:
-        enqueue(lab, "a", "b", "c")
+    @pytest.mark.parametrize("at", [WAITING - SECOND + 1, WAITING])
+    @pytest.mark.parametrize("how", ["enqueued", "updated"])
+    def test_bulk_runs_find_tasks_that_are_due_when_others_wait(self, lab: Lab, at: int, how: str) -> None:
+        lab.enqueue("plain", at=at if how == "enqueued" else lab.now + HOUR)
+        if how == "updated":
+            lab.execute(ops.UpdateTask(queue="q", task_id="plain", process_at=at))
+        enqueue(lab, "a", "b")
+        assert lab.task("plain").due_at >= at
+        assert lab.execute(ops.MoveTasks(queue="q", state=TaskState.SCHEDULED, to="pending", limit=100)) == 1
+        assert lab.listed(TaskState.PENDING) == ["a", "plain"]
+        assert states(lab, "b") == ["waiting"]
+
+    @pytest.mark.parametrize("end", [ENDS["complete"], ENDS["archive"]], ids=["complete", "archive"])
+    def test_bulk_runs_of_finished_tasks_join_them_in_order(self, lab: Lab, end: Settle) -> None:
+        enqueue(lab, "a", "b", "c", "d", retention=60)
         for _ in range(3):
-            lab.execute(ops.Archive(delivery=lab.take(), error="e"))
+            lab.execute(end(lab.take()))
             lab.advance(SECOND)
-        assert lab.execute(ops.MoveTasks(queue="q", state=TaskState.ARCHIVED, to="pending", limit=100)) == 3
-        assert run_all(lab) == ["a", "b", "c"]
+        [finished] = {lab.task(task_id).state for task_id in ("a", "b", "c")}
+        assert lab.execute(ops.MoveTasks(queue="q", state=finished, to="pending", limit=100)) == 3
+        assert states(lab, "d", "a", "b", "c") == ["pending", "waiting", "waiting", "waiting"]
+        assert run_all(lab) == ["d", "a", "b", "c"]
 
     @pytest.mark.parametrize("to", ["archived", "deleted"])
-    def test_bulk_removal_of_heads_lets_the_next_tasks_run(self, lab: Lab, to: Any) -> None:
+    @pytest.mark.parametrize("state", [TaskState.PENDING, TaskState.RETRY])
+    def test_bulk_removal_of_heads_lets_the_next_tasks_run(self, lab: Lab, state: TaskState, to: Any) -> None:
         for name in ("s", "r"):
             enqueue(lab, f"{name}1", f"{name}2", f"{name}3", name=name)
-        assert lab.execute(ops.MoveTasks(queue="q", state=TaskState.PENDING, to=to, limit=100)) == 2
+            if state is TaskState.RETRY:
+                lab.execute(ops.Retry(delivery=lab.take(), delay=HOUR, error="e"))
+        assert lab.execute(ops.MoveTasks(queue="q", state=state, to=to, limit=100)) == 2
         assert sorted(lab.listed(TaskState.PENDING)) == ["r2", "s2"]
         assert states(lab, "r3", "s3") == ["waiting", "waiting"]
 

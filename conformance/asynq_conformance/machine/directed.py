@@ -302,6 +302,7 @@ DIRECTED = (
     DirectedMachine.settle_all,
     DirectedMachine.run_in_sequence,
     DirectedMachine.move_in_sequence,
+    DirectedMachine.run_all_in_sequences,
     DirectedMachine.run_again_in_sequence,
     DirectedMachine.update,
     DirectedMachine.change_schedules,
@@ -317,6 +318,7 @@ NEEDED = {
     DirectedMachine.aggregate: "groups",
     DirectedMachine.run_in_sequence: ops.AdvanceSequences.__name__,
     DirectedMachine.move_in_sequence: ops.AdvanceSequences.__name__,
+    DirectedMachine.run_all_in_sequences: ops.AdvanceSequences.__name__,
     DirectedMachine.run_again_in_sequence: ops.AdvanceSequences.__name__,
 }
 """What a broker must support for a program. All others run without what it declares unsupported."""

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from asynq.protocol import ops
 from asynq.protocol.schedules import StoredSchedule
+from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_conformance.machine.domain import HOUR, LEASE, MINUTE, PROGRAM_PAYLOADS, message
 from asynq_conformance.machine.machine import BrokerMachine
@@ -73,6 +74,22 @@ class ManagementPrograms(BrokerMachine):
             for state in (TaskState.PENDING, TaskState.SCHEDULED, TaskState.ARCHIVED):
                 if state != to:
                     self.do(ops.MoveTasks(queue="a", state=state, to=to, limit=3))
+
+    def run_all_in_sequences(self) -> None:
+        """Bulk runs leave tasks that wait alone, also if others are due at their instant, and join others."""
+        for place in range(3):
+            self.enqueue(message("a", f"of s-{place}", b"one", None, sequence="s"))
+        times = {"sooner": self.now + HOUR, "at that time": WAITING, "later": WAITING + HOUR}
+        for task_id, at in times.items():
+            self.enqueue(message("a", task_id, b"one", None), process_at=at)
+        self._give("sooner", process_at=WAITING)
+        run = ops.MoveTasks(queue="a", state=TaskState.SCHEDULED, to="pending", limit=2)
+        for _ in range(3):
+            self.do(run)
+        for state, settlement in ((TaskState.ARCHIVED, "archive"), (TaskState.COMPLETED, "complete")):
+            self.dequeue((("a",),), LEASE)
+            self.do_with(self.runs[-1], RUN_SETTLEMENTS[settlement])
+            self.do(replace(run, state=state))
 
     def run_again_in_sequence(self) -> None:
         """A finished task that is run again joins the tail of its sequence."""

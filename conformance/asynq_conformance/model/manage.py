@@ -12,7 +12,7 @@ from asynq.protocol.uniqueness import key_with_payload
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.control import must_be_listed
-from asynq_conformance.model.records import FINISHED, whole_second
+from asynq_conformance.model.records import FINISHED, due_second, whole_second
 
 if TYPE_CHECKING:
     from asynq.protocol.ops import (
@@ -111,7 +111,7 @@ def update_task(system: System, op: UpdateTask, now: int) -> None:
         _give_payload(system, task, op.payload, now)
     if timed:
         at = now + (op.process_in or 0) if op.process_at is None else op.process_at
-        _reschedule(system, task, whole_second(max(at, now)), now)
+        _reschedule(system, task, due_second(max(at, now)), now)
 
 
 def _reschedule(system: System, task: ModelTask, due: int, now: int) -> None:

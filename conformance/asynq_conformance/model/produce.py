@@ -9,7 +9,7 @@ from asynq.protocol.ops import Enqueue, Enqueued
 from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
-from asynq_conformance.model.records import FINISHED, ModelTask, whole_second
+from asynq_conformance.model.records import FINISHED, ModelTask, due_second, whole_second
 
 if TYPE_CHECKING:
     from asynq_conformance.model.records import TaskKey
@@ -50,7 +50,7 @@ def _create(system: System, op: Enqueue, now: int) -> Enqueued:
     system.made += 1
     at = _asked_for(op, now)
     if at > now:
-        answer = Enqueued(state=TaskState.SCHEDULED, due_at=whole_second(at))
+        answer = Enqueued(state=TaskState.SCHEDULED, due_at=due_second(at))
     else:
         answer = Enqueued(state=TaskState.AGGREGATING if message.group else TaskState.PENDING, due_at=now)
     task = ModelTask(

@@ -28,6 +28,12 @@ def whole_second(instant: int) -> int:
     return -(-instant // 1000) * 1000
 
 
+def due_second(instant: int) -> int:
+    """The whole second from which a scheduled task is due. That of waiting tasks means the next one."""
+    second = whole_second(instant)
+    return second if second != WAITING else second + 1000
+
+
 @define(kw_only=True, eq=False)
 class ModelTask:
     """A task in any state."""

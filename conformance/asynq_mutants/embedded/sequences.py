@@ -21,10 +21,11 @@ from asynq.protocol.ops import (
     Retry,
     RunTask,
 )
+from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.operations.sequences import leave, waits
-from asynq_sqlite.store.task_store import TaskStore
+from asynq_sqlite.store.task_store import Place, TaskStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,6 +146,57 @@ def runs_waiting_tasks_in_bulk(correct: Any, store: TaskStore, op: MoveTasks, no
 class TakesWaitingTasksForTheLast(TaskStore):
     def first_not_waiting(self, queue: str, limit: int) -> list[TaskRow]:
         return [task for task in self.first_tasks(queue, TaskState.SCHEDULED, limit) if not waits(task)]
+
+
+@caught_by("test_bulk_runs_find_tasks_that_are_due_when_others_wait", at=WAITING, how="enqueued")
+@caught_by("test_bulk_runs_find_tasks_that_are_due_when_others_wait", at=WAITING, how="updated")
+class LetsPlainTasksWait(TaskStore):
+    """A plain task can be due at the instant that marks those that wait."""
+
+    def insert(self, op: Enqueue, place: Place, scheduled_for: int, now: int) -> bool:
+        rank = WAITING if place.rank == WAITING + 1000 else place.rank
+        return super().insert(op, place._replace(rank=rank), scheduled_for, now)
+
+    def reschedule(self, task: TaskRow, due: int, lock: str) -> None:
+        super().reschedule(task, WAITING if due == WAITING + 1000 else due, lock)
+
+
+@caught_by("test_bulk_removal_of_waiting_tasks_leaves_the_head", to="deleted")
+@caught_by("test_bulk_removal_of_waiting_tasks_leaves_the_head", to="archived")
+@instead_of(MoveTasks)
+def spares_waiting_tasks_in_bulk(correct: Any, store: TaskStore, op: MoveTasks, now: int) -> Any:
+    store.first_tasks = lambda *which: [  # type: ignore[method-assign]
+        task for task in TaskStore.first_tasks(store, *which) if not waits(task)
+    ]
+    try:
+        return correct(store, op, now)
+    finally:
+        del store.first_tasks
+
+
+@caught_by("test_bulk_removal_of_heads_lets_the_next_tasks_run", state=TaskState.PENDING, to="deleted")
+@caught_by("test_bulk_removal_of_heads_lets_the_next_tasks_run", state=TaskState.RETRY, to="archived")
+@instead_of(MoveTasks)
+def bulk_removal_leaves_the_next_tasks_waiting(
+    correct: Any, store: TaskStore, op: MoveTasks, now: int
+) -> Any:
+    if op.to == "pending":
+        return correct(store, op, now)
+    with _nobody_next(store):
+        return correct(store, op, now)
+
+
+@caught_by("test_bulk_runs_of_finished_tasks_join_them_in_order", end="archive")
+@instead_of(MoveTasks)
+def bulk_runs_of_finished_tasks_pass_their_sequence_by(
+    correct: Any, store: TaskStore, op: MoveTasks, now: int
+) -> Any:
+    if op.to != "pending" or op.state not in (TaskState.ARCHIVED, TaskState.COMPLETED):
+        return correct(store, op, now)
+    tasks = store.first_tasks(op.queue, op.state, op.limit)
+    for task in tasks:
+        store.move(task, store.tail(task.queue, now))
+    return len(tasks)
 
 
 @caught_by("test_advancing_lets_the_tasks_run_whose_head_is_gone")

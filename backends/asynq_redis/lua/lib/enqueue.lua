@@ -79,7 +79,7 @@ local function enqueue(queue, now, hash, id, msg, enqueue_id, options, leaving)
   local due, state, target = now, 'pending', queue.pending
   if options.at then due = options.at * 1000 elseif options.delay then due = now + options.delay * 1000 end
   if due > now then
-    state, due, target = 'scheduled', seconds_up(due) * 1000000, queue.scheduled
+    state, due, target = 'scheduled', due_second(due) * 1000000, queue.scheduled
   else
     due = now
     if options.group then state, target = 'aggregating', options.group_key end

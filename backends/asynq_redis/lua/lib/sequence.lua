@@ -1,9 +1,16 @@
 -- Sequences: tasks that run one at a time, in order. `py:seq:NAME` has the ids of a sequence by their place, and
--- `py:sequences` the names. A task that waits for its turn is scheduled for WAITING.
+-- `py:sequences` the names. A task that waits for its turn is scheduled for WAITING, and no other.
 local WAITING = 253370764800
 -- Maximum ids examined for the one whose turn it is: one more than a call can end. Those of tasks that have ended
 -- are removed.
 local MOST_EXAMINED = 51
+
+-- Whole seconds of the due time of a scheduled task, rounded up.
+local function due_second(us)
+  local second = seconds_up(us)
+  if second == WAITING then return second + 1 end
+  return second
+end
 
 -- The keys of a sequence. It accesses every key that a step of the sequence writes. With a `refusal`, the
 -- reason why one of them cannot be used, the sequence is left unchanged.
