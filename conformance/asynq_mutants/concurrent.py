@@ -94,6 +94,23 @@ class ChecksThenLocks(InterruptedStore):
         super().take_lock(message, unique, expires_at)
 
 
+@noticed_by("C13", sequenced=0.5)
+class JoinsInTwoSteps(InterruptedStore):
+    """Whether a task is the first of its sequence is looked up before others are let in."""
+
+    _is_first = ""
+
+    def join_sequence(self, queue: str, name: str, task_id: str) -> None:
+        alone = super().first_of_sequence(queue, name) is None
+        self.let_others_in()
+        super().join_sequence(queue, name, task_id)
+        self._is_first = task_id if alone else ""
+
+    def first_of_sequence(self, queue: str, name: str) -> str | None:
+        first, self._is_first = self._is_first, ""
+        return first or super().first_of_sequence(queue, name)
+
+
 @noticed_by("C8")
 class CountsInTwoSteps(InterruptedStore):
     def count(self, queue: str, now: int, *, runs: int, failed: int) -> None:

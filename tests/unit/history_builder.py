@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from asynq.errors import DuplicateTaskError, LeaseLostError, TaskIDConflictError
 from asynq.protocol import ops
 from asynq.protocol.message import Delivery, LostLease, QueueStats, StoredTask, TaskMessage
+from asynq.protocol.sequences import SEQUENCE_HEADER
 from asynq.task_state import TaskState
 from asynq_conformance.histories.history import MILLISECOND, NEVER_ENDED, Call, History, LossWindow, Remains
 from asynq_conformance.histories.record import EventKind
@@ -95,9 +96,10 @@ class HistoryBuilder:
         ttl: int = LEASE,
         until: Literal["done", "expiry", "start"] = "done",
         resent_until: int | None = None,
+        sequence: str = "",
     ) -> Call:
         op = ops.Enqueue(
-            message=message(task_id, queue, payload, lock),
+            message=message(task_id, queue, payload, lock, sequence),
             enqueue_id=f"e{len(self.calls)}",
             process_in=delay,
             unique=ops.Unique(ttl=ttl, until=until) if lock else None,
@@ -177,13 +179,16 @@ class HistoryBuilder:
         return History(self.calls, (), self.remains, self.windows)
 
 
-def message(task_id: str, queue: str = "q", payload: bytes = b"", lock: str = "") -> TaskMessage:
-    return TaskMessage(id=task_id, type="t", queue=queue, payload=payload, unique_key=lock)
+def message(
+    task_id: str, queue: str = "q", payload: bytes = b"", lock: str = "", sequence: str = ""
+) -> TaskMessage:
+    headers = {SEQUENCE_HEADER: sequence} if sequence else {}
+    return TaskMessage(id=task_id, type="t", queue=queue, payload=payload, unique_key=lock, headers=headers)
 
 
 def delivery(task_id: str, token: str, queue: str = "q", payload: bytes = b"") -> Delivery:
     return Delivery(message=message(task_id, queue, payload), token=token, expires_at=0)
 
 
-def stored(task_id: str, state: TaskState, due_at: int = 0) -> StoredTask:
-    return StoredTask(message=message(task_id), state=state, due_at=due_at)
+def stored(task_id: str, state: TaskState, due_at: int = 0, sequence: str = "") -> StoredTask:
+    return StoredTask(message=message(task_id, sequence=sequence), state=state, due_at=due_at)

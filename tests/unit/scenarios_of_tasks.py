@@ -206,6 +206,26 @@ def retried_and_delivered_early(history: HistoryBuilder) -> History:
     return history.finish()
 
 
+@scenario(nothing_is_early_or_forgotten, "Early")
+def rescheduled_and_delivered_early(history: HistoryBuilder) -> History:
+    history.enqueue("a", (0, 1), delay=100)
+    history.call(ops.UpdateTask(queue="q", task_id="a", process_in=1000), (10, 11))
+    history.dequeue((900, 990), "a")
+    return history.finish()
+
+
+@scenario(nothing_is_early_or_forgotten)
+def delivered_before_it_was_rescheduled_or_run_by_hand(history: HistoryBuilder) -> History:
+    history.enqueue("a", (0, 1), delay=100)
+    history.dequeue((150, 160), "a")
+    history.call(ops.UpdateTask(queue="q", task_id="a", process_in=1000), (155, 158))
+    history.enqueue("b", (0, 1), delay=100)
+    history.call(ops.UpdateTask(queue="q", task_id="b", process_in=1000), (10, 11))
+    history.call(ops.RunTask(queue="q", task_id="b"), (20, 21))
+    history.dequeue((30, 31), "b")
+    return history.finish()
+
+
 @scenario(nothing_is_early_or_forgotten, "Forgotten", "Forgotten", "Forgotten")
 def left_in_the_store(history: HistoryBuilder) -> History:
     history.enqueue("z", (0, 1), delay=1000)

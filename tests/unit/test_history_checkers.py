@@ -17,6 +17,7 @@ from tests.unit import (  # they register scenarios
     scenarios_of_lost_runs,  # noqa: F401
     scenarios_of_order,  # noqa: F401
     scenarios_of_resends,  # noqa: F401
+    scenarios_of_sequences,  # noqa: F401
     scenarios_of_tasks,  # noqa: F401
 )
 from tests.unit.history_builder import SCENARIOS, HistoryBuilder, Scenario, delivery, message

@@ -13,6 +13,7 @@ from attrs import frozen
 from asynq.errors import AsynqError
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
+from asynq.protocol.sequences import SEQUENCE_HEADER
 from asynq.protocol.uniqueness import unique_key
 from asynq.worker.queue_selection import QueuePriority
 
@@ -27,6 +28,8 @@ KEPT_SECONDS = 3600
 LOCKS = 6
 """Different locks in a queue: few, so that callers meet."""
 _AFTER_LOSS: Final[tuple[Literal["pending", "retry", "archived"], ...]] = ("pending", "retry", "archived")
+SEQUENCES = 4
+"""Different sequences in a queue: few, so that their tasks wait for one another."""
 CONTESTED = 4
 """Different ids in a queue that several tasks ask for."""
 
@@ -122,15 +125,12 @@ class Caller:
         return self.rng.choice(tuple(self.plan.queues))
 
     def compose(self, queue: str) -> ops.Enqueue:
-        """An enqueue of a new task: plain, late, or under a lock."""
+        """An enqueue of a new task: plain, late, in a sequence, or under a lock."""
         task_id, rng = self.fresh(), self.rng
         self.tally.count()
-        kind, payload, unique, delay = (
-            "plain",
-            task_id.encode() + rng.randbytes(rng.randrange(20)),
-            None,
-            None,
-        )
+        kind, unique, delay = "plain", None, None
+        payload = task_id.encode() + rng.randbytes(rng.randrange(20))
+        headers: dict[str, str] = {}
         chance = rng.random()
         if chance < self.plan.locked:
             kind, payload = "locked", b"%d" % rng.randrange(LOCKS)
@@ -138,11 +138,14 @@ class Caller:
             unique = ops.Unique(ttl=ttl, until=rng.choice(("done", "done", "done", "start")))
         elif chance < self.plan.locked + 0.12:
             kind, delay = "late", rng.randrange(1, 2500)
+        elif chance < self.plan.locked + 0.12 + self.plan.sequenced:
+            kind, headers = "sequenced", {SEQUENCE_HEADER: f"s{rng.randrange(SEQUENCES)}"}
         message = TaskMessage(
             id=task_id,
             type=kind,
             queue=queue,
             payload=payload,
+            headers=headers,
             retention=KEPT_SECONDS if rng.random() < 0.2 else 0,
             unique_key=unique_key(queue, kind, payload) if unique else "",
         )
@@ -251,9 +254,10 @@ class Caller:
         yield Send([ops.UnpauseQueue(queue=queue)])
 
     def meddle(self) -> Action:
-        """Move or delete a task by hand, wherever it is."""
+        """Move, reschedule or delete a task by hand, wherever it is."""
         if not self._known:
             return
         message = self.rng.choice(self._known)
-        kind = self.rng.choice((ops.DeleteTask, ops.RunTask))
-        yield Send([kind(queue=message.queue, task_id=message.id)])
+        kind: Callable[..., ops.Op[None]] = self.rng.choice((ops.DeleteTask, ops.RunTask, ops.UpdateTask))
+        later = {"process_in": self.rng.randrange(2500)} if kind is ops.UpdateTask else {}
+        yield Send([kind(queue=message.queue, task_id=message.id, **later)])

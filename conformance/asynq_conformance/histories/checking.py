@@ -21,6 +21,7 @@ from asynq_conformance.histories.checkers.order import (
     a_queue_is_first_in_first_out,
     preferred_queues_come_first,
 )
+from asynq_conformance.histories.checkers.sequences import sequences_run_in_turn
 from asynq_conformance.histories.checkers.timing import nothing_is_early_or_forgotten
 from asynq_conformance.histories.history import History
 from asynq_conformance.histories.record import EventKind
@@ -55,6 +56,7 @@ CHECKERS: Final = (
     Checker("C10", "G10", nothing_finished_is_handed_out),
     Checker("C11", "G10", refused_tasks_do_not_exist),
     Checker("C12", "G10", small_queues_are_linearizable),
+    Checker("C13", "G7", sequences_run_in_turn),
 )
 
 

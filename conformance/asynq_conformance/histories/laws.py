@@ -167,6 +167,15 @@ class HistoryLaws:
     def test_at_once_small_queues_are_linearizable(self, verdict: Callable[[str], None]) -> None:
         verdict("C12")
 
+    @promise("G7")
+    def test_at_once_sequences_run_in_turn(self, harness: Harness, verdict: Callable[[str], None]) -> None:
+        broker = harness.open(FakeClock(START))
+        unsupported = broker.capabilities.unsupported
+        broker.close()
+        if ops.AdvanceSequences in unsupported:
+            pytest.skip("unsupported: sequences")
+        verdict("C13")
+
     @promise("G6")
     def test_while_no_queue_is_empty_each_is_served_by_its_weight(self, harness: Harness) -> None:
         """False alarms: one in a million seeds; none while the seed stays."""

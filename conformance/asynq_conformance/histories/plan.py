@@ -38,6 +38,8 @@ class Plan:
     """Milliseconds after which a task whose worker was lost on purpose comes back."""
     locked: float = 0.12
     """Share of the tasks that are under a lock."""
+    sequenced: float = 0.08
+    """Share of the tasks that are in a sequence."""
     actions: Mapping[str, int] = field(factory=dict)
     """Weights of the actions of `caller.Caller` by name, where they differ from its own."""
     patience: float = 30.0

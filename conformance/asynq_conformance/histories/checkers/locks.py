@@ -132,7 +132,8 @@ def _moves(history: History, key: Key) -> Iterator[Call]:
 
 
 def _refused_by_nobody(history: History, wanted: Sequence[Call]) -> Iterator[Violation]:
-    if history.asking(ops.UpdateTask, *_GROUPED):
+    renamed = any(call.op.payload is not None for call in history.asking(ops.UpdateTask))
+    if renamed or history.asking(*_GROUPED):
         return
     for refused in wanted:
         # A copy is refused although the first one was not: who may have been first is not judged.

@@ -142,7 +142,7 @@ def modelled(call: Call) -> bool:
     op = call.op
     if isinstance(op, ops.Enqueue):
         waits = op.process_at is not None or op.process_in is not None
-        plain = not (waits or op.unique or op.message.group)
+        plain = not (waits or op.unique or op.message.group or op.message.sequence)
         return plain and op.on_conflict == "reject"
     if isinstance(op, ops.Dequeue):
         return not op.limits and len({queue for order in op.orders for queue in order}) == 1

@@ -40,9 +40,7 @@ def nothing_is_early_or_forgotten(history: History) -> Verdict:
     """
     violations: list[Violation] = []
     judged = 0
-    for key, cause, delay in _waits(history):
-        if history.meddled(key):
-            continue
+    for key, cause, delay in (*_waits(history), *_reschedules(history)):
         judged += 1
         due = cause.invoked + delay * MILLISECOND - history.tolerance
         violations += [
@@ -57,7 +55,23 @@ def nothing_is_early_or_forgotten(history: History) -> Verdict:
 
 
 def _waits(history: History) -> Iterator[tuple[Key, Call, int]]:
-    """Calls that surely made a task wait, and for how many milliseconds."""
+    """Calls that surely made a task wait that nobody moved, and for how many milliseconds."""
+    for key, cause, delay in _delays(history):
+        if not history.meddled(key):
+            yield key, cause, delay
+
+
+def _reschedules(history: History) -> Iterator[tuple[Key, Call, int]]:
+    """The same for calls that surely gave a task another due time, if nobody moved it besides."""
+    for key, calls in history.by_hand.items():
+        alone = sum(call.possible for call in calls) == 1
+        if alone and not any(call.possible for call in history.wholesale.get(key[0], ())):
+            for call in calls:
+                if call.ok and isinstance(call.op, ops.UpdateTask) and call.op.process_in:
+                    yield key, call, call.op.process_in
+
+
+def _delays(history: History) -> Iterator[tuple[Key, Call, int]]:
     for key, calls in history.enqueues.items():
         for call in calls:
             alone = sum(other.possible for other in calls) == 1
