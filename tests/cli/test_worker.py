@@ -108,17 +108,19 @@ def test_several_processes_continue_when_one_is_killed(app_dir: Path, url: str) 
         assert lines.read() == ""
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
 @pytest.mark.parametrize(
-    ("target", "why"),
+    ("target", "why", "processes"),
     [
-        ("nowhere:mux", "no module 'nowhere'"),
-        ("app:max", "has no 'max'"),
-        ("app:__name__", "neither a server nor a handler"),
-        ("app", "MODULE:NAME"),
-        ("broken:mux", "RuntimeError: broken on purpose"),
-        ("exits:mux", "SystemExit"),
-        ("breaks:mux", "BaseException: of no common class"),
+        ("nowhere:mux", "no module 'nowhere'", "1"),
+        ("nowhere:mux", "no module 'nowhere'", "2"),
+        ("app:max", "has no 'max'", "1"),
+        ("app:__name__", "neither a server nor a handler", "1"),
+        ("app", "MODULE:NAME", "1"),
+        ("app", "MODULE:NAME", "2"),
+        ("broken:mux", "RuntimeError: broken on purpose", "1"),
+        ("exits:mux", "SystemExit", "1"),
+        ("exits:mux", "SystemExit", "2"),
+        ("breaks:mux", "BaseException: of no common class", "1"),
     ],
 )
 def test_a_target_that_cannot_be_loaded_is_a_usage_error(

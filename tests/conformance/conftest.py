@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 SMOKE = "smoke"
 """The profile of every push. It omits layer D, and omits layer A on backends that use the scripts of a single
-server; programs and histories (layers B and C) still run there."""
+server and through coroutines that run the blocking methods; programs and histories (layers B and C) still run
+there."""
 LONG_FILES = ("test_disturbances.py", "test_disturbed_runs.py")
 SAME_SCRIPTS = ("sentinel", "cluster")
 """Columns of backends that differ from a single server only in the connection to their servers."""
+SAME_COROUTINES = ("memory", "model", "lmdb")
+"""Columns of backends whose coroutines run the blocking methods: by code that SQLite uses, or directly."""
 
 LONG = "test_a_broker_does_what_the_model_does"
 """The number of programs is fixed, not their time: on a busy machine they take long."""
@@ -48,7 +51,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_repeated(item: pytest.Item) -> bool:
     fact = fact_of(item)
-    return fact is not None and fact.layer == "A" and fact.column in SAME_SCRIPTS
+    if fact is None or fact.layer != "A":
+        return False
+    return fact.column in SAME_SCRIPTS or (fact.column in SAME_COROUTINES and _face_of(item) == "awaited")
+
+
+def _face_of(item: pytest.Item) -> object:
+    """The face through which a law calls the broker, if it has one."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("face") if callspec else None
 
 
 def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:

@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
@@ -102,6 +103,7 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
 def imports_of(package: str) -> dict[str, set[str]]:
     return {shown(path): set(imported(ast.parse(path.read_text()))) for path in sources(PACKAGES[package])}
 
