@@ -7,13 +7,11 @@ is a file LOG.released.
 from __future__ import annotations
 
 import asyncio
-import itertools
+import ctypes
 import logging
 import os
 import sys
 import threading
-import time
-import timeit
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -53,12 +51,9 @@ async def block(ctx: Context, task: Task) -> None:
 
 @mux.handler("hog")
 def hog(ctx: Context, task: Task) -> None:
-    """Holds the GIL within one call into C."""
-    steps = 2_000_000
-    count = lambda: sum(itertools.repeat(1, steps))  # noqa: E731
-    pace = min(timeit.repeat(count, timer=time.thread_time, number=1, repeat=5))
+    """Holds the GIL within one call into C, for so many seconds however busy the machine is."""
     note("begin")
-    sum(itertools.repeat(1, int(steps * float(task.payload) / pace)))
+    ctypes.PyDLL(None).usleep(int(float(task.payload) * 1e6))
     note("end")
 
 
