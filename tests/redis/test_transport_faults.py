@@ -30,6 +30,8 @@ pytestmark = pytest.mark.usefixtures("custom_operations")
 NONE = timedelta(0)
 SHORT = timedelta(seconds=0.3)
 LONG = timedelta(seconds=20)
+DEFAULT_BUDGET, DEFAULT_TIMEOUT = 5.0, 3.0
+"""Seconds. Calls with a short budget and short timeouts end before, also on a busy machine."""
 
 
 @contextlib.contextmanager
@@ -62,7 +64,7 @@ def test_a_call_without_a_server_fails_after_the_budget(own_server: RedisServer,
     began = time.monotonic()
     with pytest.raises(BrokerUnavailable, match="connecting to") as failed:
         face.ask(broker, Count())
-    assert SHORT.total_seconds() <= time.monotonic() - began < 2
+    assert SHORT.total_seconds() <= time.monotonic() - began < DEFAULT_BUDGET
     assert not failed.value.maybe_applied
 
 
@@ -74,7 +76,7 @@ def test_a_call_to_a_hanging_server_fails_after_budget_and_timeouts(
     began = time.monotonic()
     with pytest.raises(BrokerUnavailable, match="no reply in time"):
         face.ask(broker, Ping())
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < DEFAULT_TIMEOUT
     own_server.resume()
     assert face.ask(broker, Echo("back")) == [b"back"]
     broker.close()

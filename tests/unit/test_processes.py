@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -184,7 +185,7 @@ async def test_the_end_of_an_idle_process_fails_no_task(runs: Runs) -> None:
     assert outcome.result is not None
     process = psutil.Process(int(outcome.result))
     process.kill()
-    process.wait(5)
+    process.wait(60)
     assert isinstance(await runs.outcome(in_process(process_handlers.pid)), Succeeded)
 
 
@@ -209,9 +210,14 @@ async def at_work(file: Path) -> list[psutil.Process]:
     return await asyncio.to_thread(noted, file)
 
 
+def is_alive(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
 def all_gone(processes: list[psutil.Process]) -> bool:
-    _, alive = psutil.wait_procs(processes, timeout=5)
-    return not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    return eventually(lambda: not any(is_alive(process) for process in processes))
 
 
 @pytest.mark.parametrize("stop", [Cancelled("archive"), Interrupted("lease_lost"), Interrupted("shutdown")])
