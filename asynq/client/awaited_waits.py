@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from asynq.client.ended_task import EndedTask, decoded, decoder_of, ended_task
+from asynq.client.ended_task import EndedTask, decoded, decoder_of, ended_task, types_of
 from asynq.client.results import Results, check_timeout, get_task, look_at, result_of, waitable
 from asynq.info import TaskInfo
 from asynq.protocol.broker_owner import AsyncBrokerOwner
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
     from datetime import timedelta
 
+    from asynq.client.task_type import TaskDefinition
     from asynq.protocol.broker import Broker
 
 R = TypeVar("R")
@@ -28,9 +29,22 @@ class AwaitedWaits(AsyncBrokerOwner):
         super().__init__(broker)
         self._results = Results(self._broker)
 
-    async def get(self, task_id: str, queue: str = "default") -> TaskInfo:
+    @overload
+    async def get(
+        self, task_id: str, queue: str = "default", *, task_type: None = None
+    ) -> TaskInfo[bytes, bytes]: ...
+
+    @overload
+    async def get(
+        self, task_id: str, queue: str = "default", *, task_type: TaskDefinition[R, G]
+    ) -> TaskInfo[R, G]: ...
+
+    async def get(
+        self, task_id: str, queue: str = "default", *, task_type: TaskDefinition | None = None
+    ) -> TaskInfo[Any, Any]:
         """See `Client.get`."""
-        return TaskInfo.of(await self._broker.aexecute(get_task(task_id, queue)))
+        types = types_of(task_type)
+        return TaskInfo.of(await self._broker.aexecute(get_task(task_id, queue)), types)
 
     @overload
     async def wait(
@@ -62,7 +76,7 @@ class AwaitedWaits(AsyncBrokerOwner):
         *,
         task_id: str | None = None,
         queue: str = "default",
-        result: type[T],
+        result: type[T] | TaskDefinition[T, Any],
     ) -> T: ...
 
     @overload
@@ -120,7 +134,7 @@ class AwaitedWaits(AsyncBrokerOwner):
         *,
         task_id: str | None = None,
         queue: str = "default",
-        progress: type[T],
+        progress: type[T] | TaskDefinition[Any, T],
     ) -> AsyncGenerator[T, None]: ...
 
     @overload
@@ -163,7 +177,7 @@ class AwaitedWaits(AsyncBrokerOwner):
         infos: Iterable[TaskInfo],
         timeout: timedelta | None = None,
         *,
-        result: type[T],
+        result: type[T] | TaskDefinition[T, Any],
     ) -> AsyncGenerator[EndedTask[T], None]: ...
 
     @overload

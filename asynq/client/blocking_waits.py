@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from asynq.client.ended_task import EndedTask, decoded, decoder_of, ended_task
+from asynq.client.ended_task import EndedTask, decoded, decoder_of, ended_task, types_of
 from asynq.client.results import Results, check_timeout, get_task, look_at, result_of, waitable
 from asynq.info import TaskInfo
 from asynq.protocol.broker_owner import BrokerOwner
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from datetime import timedelta
 
+    from asynq.client.task_type import TaskDefinition
     from asynq.protocol.broker import Broker
 
 R = TypeVar("R")
@@ -30,20 +31,36 @@ class BlockingWaits(BrokerOwner):
         self._results = Results(self._broker)
         self._portal = LoopThread(partial(_close_async, self._results, self._broker))
 
-    def get(self, task_id: str, queue: str = "default") -> TaskInfo:
+    @overload
+    def get(
+        self, task_id: str, queue: str = "default", *, task_type: None = None
+    ) -> TaskInfo[bytes, bytes]: ...
+
+    @overload
+    def get(
+        self, task_id: str, queue: str = "default", *, task_type: TaskDefinition[R, G]
+    ) -> TaskInfo[R, G]: ...
+
+    def get(
+        self, task_id: str, queue: str = "default", *, task_type: TaskDefinition | None = None
+    ) -> TaskInfo[Any, Any]:
         """Read a task: its state, its progress or result, its last error.
 
         Args:
             task_id: id of the task.
             queue: name of its queue.
+            task_type: its definition: a `TaskType` or a function that is a task. `wait` and `stream` decode
+                to the types that it declares.
 
         Returns:
             The task as it is now.
 
         Raises:
             TaskNotFoundError: the queue has no task of this id.
+            TypeError: `task_type` is no definition.
         """
-        return TaskInfo.of(self._broker.execute(get_task(task_id, queue)))
+        types = types_of(task_type)
+        return TaskInfo.of(self._broker.execute(get_task(task_id, queue)), types)
 
     @overload
     def wait(
@@ -75,7 +92,7 @@ class BlockingWaits(BrokerOwner):
         *,
         task_id: str | None = None,
         queue: str = "default",
-        result: type[T],
+        result: type[T] | TaskDefinition[T, Any],
     ) -> T: ...
 
     @overload
@@ -108,8 +125,9 @@ class BlockingWaits(BrokerOwner):
             timeout: the longest time to wait; None for no limit.
             task_id: id of the task, in place of `info`.
             queue: name of the queue of `task_id`.
-            result: type to which the result is decoded: any type that a handler may declare for its payload;
-                by default the one that the definition of the task declares.
+            result: type to which the result is decoded: any type that a handler may declare for its payload,
+                or the definition that declares it, a `TaskType` or a function that is a task. By default
+                the type that the definition of `info` declares.
 
         Returns:
             The result as a value of its type. Without one: bytes, b"" if the handler returned None.
@@ -158,7 +176,7 @@ class BlockingWaits(BrokerOwner):
         *,
         task_id: str | None = None,
         queue: str = "default",
-        progress: type[T],
+        progress: type[T] | TaskDefinition[Any, T],
     ) -> Generator[T, None, None]: ...
 
     @overload
@@ -223,7 +241,7 @@ class BlockingWaits(BrokerOwner):
         infos: Iterable[TaskInfo],
         timeout: timedelta | None = None,
         *,
-        result: type[T],
+        result: type[T] | TaskDefinition[T, Any],
     ) -> Generator[EndedTask[T], None, None]: ...
 
     @overload

@@ -9,9 +9,10 @@ from attrs import frozen
 
 from asynq.client.payload import result_decoder
 from asynq.client.results import result_of
+from asynq.client.task_type import TaskDefinition
 from asynq.errors import ResultError, TaskFailedError, TaskGoneError
 from asynq.info import TaskInfo
-from asynq.result_types import UNDECLARED
+from asynq.result_types import UNDECLARED, ResultTypes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -46,14 +47,26 @@ class EndedTask(Generic[R_co]):
 
 
 def decoder_of(kind: Any, info: TaskInfo | None, option: str = "result") -> Callable[[str, bytes], Any]:
-    """A function from (task id, stored bytes) to a value of this type.
+    """A function from (task id, stored bytes) to a value of this type, which a definition may declare.
 
     If the type is None, to a value of the type that the definition of the task declares. Without one, the
     bytes are returned as stored.
     """
-    if kind is None:
+    if isinstance(kind, TaskDefinition):
+        kind = getattr(kind.result_types, option)
+    elif kind is None:
         kind = getattr(info.result_types if info is not None else UNDECLARED, option)
     return result_decoder(kind, option)
+
+
+def types_of(definition: TaskDefinition | None) -> ResultTypes:
+    """The types that a definition declares. TypeError if it is none."""
+    if definition is None:
+        return UNDECLARED
+    if not isinstance(definition, TaskDefinition):
+        given = type(definition).__name__
+        raise TypeError(f"task_type must be an asynq.TaskType or a function that is a task, not {given}")
+    return definition.result_types
 
 
 async def decoded(items: AsyncGenerator[R, None], decode: Callable[[R], Any]) -> AsyncGenerator[Any, None]:

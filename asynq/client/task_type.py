@@ -11,7 +11,7 @@ from asynq.client.codecs.pydantic_models import reason_of
 from asynq.client.options import TypeKeywords, options_of
 from asynq.client.payload import payload_encoder, result_decoder
 from asynq.client.task import Task
-from asynq.result_types import ResultTypes
+from asynq.result_types import G_co, OfResults, R_co, ResultTypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -44,8 +44,11 @@ else:
         __class_getitem__ = classmethod(GenericAlias)
 
 
-class TaskDefinition:
-    """What all tasks of a type have in common, besides their payloads."""
+class TaskDefinition(OfResults[R_co, G_co]):
+    """What all tasks of a type have in common, besides their payloads.
+
+    A program that has only the id of a task passes it to `wait`, `stream` and `get` for the types.
+    """
 
     type: str
     """Type of the task."""
@@ -76,7 +79,7 @@ class TaskDefinition:
         return f"{type(self).__name__}({self.type!r}{''.join(given)})"
 
 
-class TaskType(TaskDefinition, _OfTypes[P, R, G, A]):
+class TaskType(_OfTypes[P, R, G, A], TaskDefinition[R, G]):
     """The definition of a task: its type, the types of its payload and result, and its default options.
 
     A call makes a task: with the arguments of the payload's class, or with the payload itself. Type checkers

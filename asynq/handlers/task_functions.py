@@ -16,7 +16,7 @@ G2 = TypeVar("G2")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
-    from typing import Concatenate, Generic
+    from typing import Concatenate, Generic, Never
 
     # Type checkers know this module without an installation.
     from typing_extensions import ParamSpec
@@ -45,7 +45,7 @@ else:
         __class_getitem__ = classmethod(GenericAlias)
 
 
-class TaskFunction(TaskDefinition, _OfFunctions[F_co, A, R, G]):
+class TaskFunction(_OfFunctions[F_co, A, R, G], TaskDefinition[R, G]):
     """A function that is a task, made by `ServeMux.task`.
 
     A call takes the arguments of the function, without the context, and makes a task. The payload is a JSON
@@ -92,12 +92,15 @@ class TaskFunction(TaskDefinition, _OfFunctions[F_co, A, R, G]):
 
 
 class TaskDecorator(Protocol[G2]):
-    """What `ServeMux.task` returns: makes a TaskFunction of a function, which may take the context first."""
+    """What `ServeMux.task` returns: makes a TaskFunction of a function, which may take the context first.
+
+    Its coroutines contain no Any: mypy could then not choose between the overloads of `Client.wait`.
+    """
 
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[Concatenate[Context[S2], A2], Coroutine[Any, Any, R2]], /
-    ) -> TaskFunction[Callable[Concatenate[Context[S2], A2], Coroutine[Any, Any, R2]], A2, R2, G2]: ...
+    ) -> TaskFunction[Callable[Concatenate[Context[S2], A2], Coroutine[object, Never, R2]], A2, R2, G2]: ...
 
     @overload
     def __call__(
@@ -107,7 +110,7 @@ class TaskDecorator(Protocol[G2]):
     @overload
     def __call__(
         self, function: Callable[A2, Coroutine[Any, Any, R2]], /
-    ) -> TaskFunction[Callable[A2, Coroutine[Any, Any, R2]], A2, R2, G2]: ...
+    ) -> TaskFunction[Callable[A2, Coroutine[object, Never, R2]], A2, R2, G2]: ...
 
     @overload
     def __call__(self, function: Callable[A2, R2], /) -> TaskFunction[Callable[A2, R2], A2, R2, G2]: ...

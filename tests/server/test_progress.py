@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,32 @@ async def test_a_result_is_awaited_by_id(lab: ServerLab, ask: Any) -> None:
     waiting = asyncio.create_task(ask("wait", task_id=info.id, queue="low", result=int))
     await lab.broker.aexecute(Complete(delivery=await take(lab, "low"), result=b"42"))
     assert await waiting == 42
+
+
+async def test_a_definition_names_the_types_of_a_task_that_is_known_by_id(
+    lab: ServerLab, ask: Any, follow: Any
+) -> None:
+    definition = asynq.TaskType("t", result=int, progress=dict[str, int])
+    info = await enqueue(lab)
+    delivery = await take(lab)
+    await write(lab, delivery, b'{"done":1}')
+    steps = follow("stream", task_id=info.id, progress=definition)
+    assert await anext(steps) == {"done": 1}
+    await steps.aclose()
+    await lab.broker.aexecute(Complete(delivery=delivery, result=b"42"))
+    assert await ask("wait", task_id=info.id, result=definition) == 42
+    found = await ask("get", info.id, task_type=definition)
+    assert found == await ask("get", info.id)
+    assert await ask("wait", found) == 42
+    assert [ended.result() async for ended in follow("as_completed", [info], result=definition)] == [42]
+
+
+async def test_a_definition_is_a_task_type(memory: ServerLab) -> None:
+    with (
+        closing(Client(memory.broker)) as client,
+        pytest.raises(TypeError, match="task_type must be an asynq"),
+    ):
+        client.get("1", task_type=int)  # type: ignore[call-overload]
 
 
 async def test_waiting_for_an_id_that_no_task_has_fails_at_once(ask: Any) -> None:

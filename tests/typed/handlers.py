@@ -119,6 +119,9 @@ assert_type(greet(42, "de"), asynq.Task[Invoice, bytes])
 assert_type(move(42, to=Address("x")), asynq.Task[None, Step])
 assert_type(count(), asynq.Task[int, bytes])
 assert_type(client.wait(client.enqueue(greet(user_id=42))), Invoice)
+assert_type(client.wait(task_id="1", result=greet), Invoice)
+for moved in client.stream(task_id="1", progress=move):
+    assert_type(moved, Step)
 assert_type(move.fn(42, to=Address("x")), None)
 
 greet()  # type: ignore[call-arg]

@@ -88,8 +88,19 @@ assert_type(client.enqueue_many([bill(1), bill(2)])[0], asynq.TaskInfo[Invoice, 
 
 assert_type(client.wait(task_id="1"), bytes)
 assert_type(client.wait(task_id="1", result=Invoice), Invoice)
+assert_type(client.wait(task_id="1", result=bill), Invoice)
+assert_type(client.wait(task_id="1", result=welcome), None)
+assert_type(client.wait(task_id="1", result=total), int)
+assert_type(client.get("1"), asynq.TaskInfo[bytes, bytes])
+assert_type(client.get("1", task_type=encode), asynq.TaskInfo[Invoice, Step])
+assert_type(client.wait(client.get("1", task_type=bill)), Invoice)
+client.get("1", task_type=Invoice)  # type: ignore[call-overload]
 for step in client.stream(client.enqueue(encode(user_id=42))):
     assert_type(step, Step)
+for step in client.stream(task_id="1", progress=encode):
+    assert_type(step, Step)
+for written in client.stream(task_id="1", progress=bill):
+    assert_type(written, bytes)
 for ended in client.as_completed([info]):
     assert_type(ended.result(), Invoice)
 
@@ -97,8 +108,14 @@ for ended in client.as_completed([info]):
 async def awaited(client: asynq.AsyncClient) -> None:
     info = await client.enqueue(encode(user_id=42))
     assert_type(await client.wait(info), Invoice)
+    assert_type(await client.wait(task_id="1", result=encode), Invoice)
+    assert_type(await client.get("1", task_type=encode), asynq.TaskInfo[Invoice, Step])
     async for step in client.stream(info):
         assert_type(step, Step)
+    async for step in client.stream(task_id="1", progress=encode):
+        assert_type(step, Step)
+    async for each in client.as_completed([info], result=bill):
+        assert_type(each.result(), Invoice)
     async for ended in client.as_completed([info]):
         assert_type(ended.result(), Invoice)
 
