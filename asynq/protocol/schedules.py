@@ -27,17 +27,23 @@ class StoredSchedule(Struct, frozen=True, kw_only=True):
     on_conflict: Literal["reject", "replace_finished"] = "reject"
     paused: bool = False
     """True while nothing is enqueued."""
+    since: int = 0
+    """Instant of its last change, or of the end of its last pause. Ticks up to it are not enqueued. 0: not
+    known."""
 
 
 def encode_schedule(schedule: StoredSchedule) -> bytes:
-    """The record that a backend stores: JSON, with payloads in base64. Pausing is stored elsewhere."""
-    return msgspec.json.encode(msgspec.structs.replace(schedule, paused=False))
+    """The record that a backend stores: JSON, with payloads in base64.
+
+    `paused` and `since` are stored elsewhere. Equal schedules have equal records.
+    """
+    return msgspec.json.encode(msgspec.structs.replace(schedule, paused=False, since=0))
 
 
-def decode_schedule(record: bytes | str, *, paused: bool) -> StoredSchedule | None:
+def decode_schedule(record: bytes | str, *, paused: bool, since: int) -> StoredSchedule | None:
     """The schedule of a record; None if it cannot be decoded."""
     try:
         schedule = msgspec.json.decode(record, type=StoredSchedule)
     except (msgspec.MsgspecError, UnicodeError, ValueError):
         return None
-    return msgspec.structs.replace(schedule, paused=paused)
+    return msgspec.structs.replace(schedule, paused=paused, since=since)

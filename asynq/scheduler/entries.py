@@ -108,6 +108,11 @@ class Entry:
         """True while its ticks are passed over."""
         return self.kept is not None and self.kept.paused
 
+    @property
+    def since(self) -> int:
+        """Instant up to which its ticks are passed over; 0 if none is known."""
+        return 0 if self.kept is None else self.kept.since
+
     def enqueue(self, new_id: Callable[[], str]) -> Enqueue:
         """The operation that enqueues its task. `new_id` creates the id, if the task has none of its own."""
         return compose(self.task, self.over, new_id) if self.kept is None else enqueue_of(self.kept, new_id)

@@ -241,8 +241,8 @@ class Ticker:
         if timer is None:
             return _Timer(entry, now, ready=not self._catch_up)
         if timer.entry.kept != entry.kept:
-            # A schedule that was changed or paused begins now: it has missed no ticks.
-            return _Timer(entry, now, ready=True, last=timer.last)
+            # A schedule that was changed or paused begins there: it has missed no ticks.
+            return _Timer(entry, entry.since or now, ready=True, last=timer.last)
         return timer
 
     async def _fetch_last_ticks(self, now: int) -> None:
@@ -257,7 +257,7 @@ class Ticker:
                 continue
             timer.ready, timer.last = True, last
             if last is not None:
-                timer.since = max(last, now - self._catch_up - 1)
+                timer.since = max(last, now - self._catch_up - 1, timer.entry.since)
 
     async def _attempt(self, timer: _Timer, tick: int) -> EnqueueTick:
         if timer.attempt is None or timer.attempt.tick != tick:

@@ -79,7 +79,7 @@ if TYPE_CHECKING:
 MANY = 120
 LUA = files("asynq_redis") / "lua"
 NAMES = sorted(path.name.removesuffix(".lua") for path in LUA.iterdir() if path.name.endswith(".lua"))
-REFUSED_WHEN_FULL = {"enqueue", "enqueue_tick", "write_result", "update_task"}
+REFUSED_WHEN_FULL = {"enqueue", "enqueue_tick", "write_result", "update_task", "write_schedule"}
 SERVERS: list[str | None] = [*find_redis_servers()] or [None]
 READ_ONLY = {
     *("stats", "sum_groups", "get_task", "list_tasks", "list_groups", "read_set"),

@@ -72,6 +72,7 @@ CHECKED = {
     "trim": "archived",
     "update_task": "",
     "write_result": "lease",
+    "write_schedule": "",
     "write_scheduler": "",
     "write_server": "",
 }

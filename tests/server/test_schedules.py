@@ -174,13 +174,13 @@ class Ticking:
     """A ticker that follows the schedules of a broker, on a clock that the test moves."""
 
     def __init__(self, broker: MemoryBroker, clock: FakeClock, *, catch_up: int = 0) -> None:
-        self.broker, self.clock = broker, clock
+        self.broker, self.clock, self.catch_up = broker, clock, catch_up
         self.schedules = Schedules(broker)
         self.registry = Registry()
         hooks = TickHooks()
-        names = iter(range(1000))
+        ids = count()
         self.ticker = Ticker(
-            broker, self.registry, catch_up=catch_up, hooks=hooks, new_id=lambda: f"t{next(names)}"
+            broker, self.registry, catch_up=catch_up, hooks=hooks, new_id=lambda: f"{id(self)}-{next(ids)}"
         )
 
     async def step(self, milliseconds: int = 0) -> int:
@@ -218,6 +218,32 @@ async def test_ticks_of_a_pause_are_never_enqueued(ticking: Ticking) -> None:
     assert [entry.next_enqueue_at for entry in ticking.ticker.described()] == [None]
     ticking.schedules.unpause("nightly")
     assert [await ticking.step(), await ticking.step(HOUR)] == [0, 1]
+
+
+async def test_a_scheduler_that_starts_later_makes_up_for_no_ticks_of_a_pause_or_another_version() -> None:
+    clock = FakeClock(NOON)
+    broker = MemoryBroker(clock=clock)
+    ticking = Ticking(broker, clock)
+    for name in ("paused", "changed", "same"):
+        ticking.schedules.set(name, "@hourly", Task(name))
+    assert [await ticking.step(), await ticking.step(HOUR)] == [0, 3]
+    ticking.schedules.pause("paused")
+    clock.advance(4 * HOUR - MINUTE)
+    ticking.schedules.unpause("paused")
+    ticking.schedules.set("changed", "@every 10m", Task("changed"))
+    ticking.schedules.set("same", "@hourly", Task("same"))
+    later = Ticking(broker, clock, catch_up=6 * HOUR)
+    late = [await later.step(MINUTE) for _ in range(1)] + [await later.step() for _ in range(5)]
+    assert sum(late) == len(["paused", "changed"]) + 4 * len(["same"])
+    broker.close()
+
+
+async def test_a_change_is_followed_from_its_instant_on(ticking: Ticking) -> None:
+    ticking.schedules.set("often", "@hourly", Task("t"))
+    await ticking.step()
+    ticking.schedules.set("often", "@every 1s", Task("t"))
+    # The runner reads the change two seconds later.
+    assert await ticking.step(2 * SECOND) + await ticking.step() == (2 if ticking.catch_up else 1)
 
 
 async def test_an_unchanged_schedule_keeps_its_ticks(ticking: Ticking) -> None:

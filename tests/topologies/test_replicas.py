@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,26 @@ import pytest
 
 from asynq.errors import NotReplicatedError, TaskIDConflictError
 from asynq.protocol.message import TaskMessage
-from asynq.protocol.ops import Dequeue, Done, Enqueue, GetQueueStats, GetTask
+from asynq.protocol.ops import (
+    ArchiveTask,
+    DeleteQueue,
+    DeleteSchedule,
+    DeleteTask,
+    Dequeue,
+    Done,
+    Enqueue,
+    GetQueueStats,
+    GetTask,
+    MoveTasks,
+    PauseQueue,
+    PauseSchedule,
+    RunTask,
+    UnpauseQueue,
+    UpdateTask,
+    WriteSchedule,
+)
+from asynq.protocol.schedules import StoredSchedule
+from asynq.task_state import TaskState
 from asynq_redis import RedisBroker, RedisClusterBroker, RedisSentinelBroker
 from asynq_topologies.layout import MASTER
 from tests.servers import RedisServer, find_redis_servers
@@ -20,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from asynq.protocol.broker import Capabilities
+    from asynq.protocol.ops import Op
     from asynq_topologies import Topology
     from asynq_topologies.node import Node
 
@@ -72,6 +92,15 @@ def held_up(replica: Node) -> Iterator[None]:
         replica.resume()
 
 
+@contextmanager
+def held_up_everywhere(topology: Topology) -> Iterator[None]:
+    """One replica of each primary: the schedules are not beside the queue."""
+    with ExitStack() as stack:
+        for primary in topology.primaries():
+            stack.enter_context(held_up(topology.replicas_of(primary)[0]))
+        yield
+
+
 def test_an_enqueue_is_acknowledged_after_replication(broker: Any, replicas: list[Node]) -> None:
     broker.execute(enqueue())
     for replica in replicas:
@@ -116,6 +145,34 @@ def test_a_settlement_waits_for_replicas_too(broker: Any, replicas: list[Node]) 
     delivery = take(broker)
     with held_up(replicas[0]), pytest.raises(NotReplicatedError):
         broker.execute(Done(delivery=delivery))
+
+
+SCHEDULE = StoredSchedule(
+    name="nightly", spec="@daily", location="UTC", message=TaskMessage(id="", type="t", queue="q")
+)
+ACKNOWLEDGED = [
+    PauseQueue(queue="q"),
+    UnpauseQueue(queue="q"),
+    UpdateTask(queue="q", task_id="a", payload=b"x"),
+    ArchiveTask(queue="q", task_id="a"),
+    RunTask(queue="q", task_id="a"),
+    MoveTasks(queue="q", state=TaskState.PENDING, to="archived"),
+    DeleteTask(queue="q", task_id="a"),
+    DeleteQueue(queue="q", force=True, limit=10),
+    WriteSchedule(schedule=SCHEDULE),
+    PauseSchedule(name="nightly", paused=True),
+    DeleteSchedule(name="nightly"),
+]
+"""Whatever a user is told has been done."""
+
+
+@pytest.mark.parametrize("op", ACKNOWLEDGED, ids=lambda op: type(op).__name__)
+def test_what_an_operator_does_waits_for_replicas(topology: Topology, broker: Any, op: Op[Any]) -> None:
+    broker.execute_many([enqueue(), WriteSchedule(schedule=SCHEDULE)])
+    if isinstance(op, RunTask):
+        broker.execute(ArchiveTask(queue="q", task_id="a"))
+    with held_up_everywhere(topology), pytest.raises(NotReplicatedError):
+        broker.execute(op)
 
 
 def test_a_dequeue_does_not_wait_for_replicas(broker: Any, replicas: list[Node]) -> None:

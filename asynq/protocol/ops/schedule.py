@@ -53,13 +53,19 @@ class GetLastTick(Op["int | None"], frozen=True, kw_only=True):
 
 
 class WriteSchedule(Op[None], frozen=True, kw_only=True):
-    """Keep a schedule; replaces the one of its name. It stays paused if it was; a new one is not paused."""
+    """Keep a schedule; replaces the one of its name. It stays paused if it was; a new one is not paused.
+
+    Its `since` becomes the present. If the schedule is equal to the one that is kept, nothing changes.
+    """
 
     schedule: StoredSchedule
 
 
 class PauseSchedule(Op[bool], frozen=True, kw_only=True):
-    """Pause a schedule, or end its pause. False if there is no schedule of this name."""
+    """Pause a schedule, or end its pause. False if there is no schedule of this name.
+
+    The end of a pause makes its `since` the present.
+    """
 
     name: str
     paused: bool

@@ -1,16 +1,16 @@
--- Pause a schedule, or end its pause.
+-- Pause a schedule, or end its pause: it begins now.
 -- flags: allow-oom
 -- KEYS: schedules neighbour
--- ARGV: name paused
+-- ARGV: now name paused
 --   paused: 1 or empty.
 -- answers: 1, or 0 if there is no schedule of this name
--- @include arguments
+-- @include arguments time
 
-local schedules, name, paused = key(), arg(), arg()
+local schedules, now, name, paused = key(), microseconds(arg()), arg(), arg()
 if redis.call('HEXISTS', schedules, 's:' .. name) == 0 then return 0 end
-if paused == '' then
-  redis.call('HDEL', schedules, 'p:' .. name)
-else
+if paused ~= '' then
   redis.call('HSET', schedules, 'p:' .. name, '1')
+elseif redis.call('HDEL', schedules, 'p:' .. name) == 1 then
+  redis.call('HSET', schedules, 't:' .. name, whole(math.floor(now / 1000)))
 end
 return 1

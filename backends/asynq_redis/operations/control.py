@@ -65,7 +65,7 @@ implements(PauseQueue)(per_operation(_pause))
 
 
 def _unpause(op: UnpauseQueue, context: CallContext) -> Steps[Any]:
-    request = Command(("DEL", QueueKeys(op.queue).paused))
+    request = Command(("DEL", QueueKeys(op.queue).paused), durable=True)
     [reply] = yield [request]
     return _refusal(reply) or reply == 1 or context.was_resent(request)
 

@@ -17,7 +17,7 @@ from asynq.protocol.ops import (
     WriteSchedule,
 )
 from asynq.protocol.schedules import decode_schedule, encode_schedule
-from asynq_redis.lua.scripts import ENQUEUE_TICK, PAUSE_SCHEDULE
+from asynq_redis.lua.scripts import ENQUEUE_TICK, PAUSE_SCHEDULE, WRITE_SCHEDULE
 from asynq_redis.operations.calls import OneRound, OpenCall
 from asynq_redis.operations.execution import HANDLERS, CallContext, Steps, implements, per_operation
 from asynq_redis.operations.one_round import append_enqueue, enqueue_size, read_enqueued, target_keys
@@ -61,26 +61,30 @@ def _last_tick(op: GetLastTick, context: CallContext) -> Steps[Any]:  # noqa: AR
     [reply] = yield [Command(("GET", QueueKeys(op.queue).last_tick(op.entry_id)))]
     if isinstance(reply, redis.RedisError):
         return reply
-    found = re.match(rb"\d+", reply or b"")
-    return int(found[0]) if found else None
+    return _instant(reply) or None
+
+
+def _instant(stored: bytes | None) -> int:
+    """A stored instant; 0 for none."""
+    found = re.match(rb"\d+", stored or b"")
+    return int(found[0]) if found else 0
 
 
 implements(GetLastTick)(per_operation(_last_tick))
 
 
-def _write_schedule(op: WriteSchedule, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
-    field = f"s:{op.schedule.name}"
-    [reply] = yield [Command(("HSET", ALL_SCHEDULES, field, encode_schedule(op.schedule)))]
+def _write_schedule(op: WriteSchedule, context: CallContext) -> Steps[Any]:
+    args = (context.now_argument(), op.schedule.name, encode_schedule(op.schedule))
+    [reply] = yield [ScriptCall(WRITE_SCHEDULE, with_neighbour(ALL_SCHEDULES), args)]
     return reply if isinstance(reply, redis.RedisError) else None
 
 
 implements(WriteSchedule)(per_operation(_write_schedule))
 
 
-def _pause_schedule(op: PauseSchedule, context: CallContext) -> Steps[Any]:  # noqa: ARG001 - every handler has these two
-    [reply] = yield [
-        ScriptCall(PAUSE_SCHEDULE, with_neighbour(ALL_SCHEDULES), (op.name, "1" if op.paused else ""))
-    ]
+def _pause_schedule(op: PauseSchedule, context: CallContext) -> Steps[Any]:
+    args = (context.now_argument(), op.name, "1" if op.paused else "")
+    [reply] = yield [ScriptCall(PAUSE_SCHEDULE, with_neighbour(ALL_SCHEDULES), args)]
     return reply if isinstance(reply, redis.RedisError) else reply == 1
 
 
@@ -88,7 +92,7 @@ implements(PauseSchedule)(per_operation(_pause_schedule))
 
 
 def _delete_schedule(op: DeleteSchedule, context: CallContext) -> Steps[Any]:
-    request = Command(("HDEL", ALL_SCHEDULES, f"s:{op.name}", f"p:{op.name}"))
+    request = Command(("HDEL", ALL_SCHEDULES, f"s:{op.name}", f"p:{op.name}", f"t:{op.name}"), durable=True)
     [reply] = yield [request]
     if isinstance(reply, redis.RedisError):
         return reply
@@ -104,7 +108,9 @@ def _list_schedules(op: ListSchedules, context: CallContext) -> Steps[Any]:  # n
         return reply
     fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
     found = (
-        decode_schedule(record, paused=b"p:" + field[2:] in fields)
+        decode_schedule(
+            record, paused=b"p:" + field[2:] in fields, since=_instant(fields.get(b"t:" + field[2:]))
+        )
         for field, record in fields.items()
         if field.startswith(b"s:")
     )

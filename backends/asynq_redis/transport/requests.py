@@ -41,11 +41,12 @@ class Command:
     """True if the request is given up early when its server fails and all other requests are answered."""
     slot: int | None = field(default=None, kw_only=True)
     """For a command without a key: send it to the server that owns this slot of a Cluster."""
+    durable: bool = field(default=False, kw_only=True)
+    """Whether `min_replicas` applies to what it writes. See LuaScript."""
     size: int = field(eq=False, kw_only=True)
     """Approximate size in bytes."""
 
     fail_fast: ClassVar[bool] = False
-    durable: ClassVar[bool] = False
 
     @size.default
     def _size(self) -> int:

@@ -59,14 +59,14 @@ def get_last_tick(store: TaskStore, op: GetLastTick, now: int) -> int | None:
     return last.tick if last else None
 
 
-def write_schedule(store: TaskStore, op: WriteSchedule, now: int) -> None:  # noqa: ARG001 - a handler's signature
-    """Store a schedule."""
-    store.keep_schedule(op.schedule.name, encode_schedule(op.schedule).decode())
+def write_schedule(store: TaskStore, op: WriteSchedule, now: int) -> None:
+    """Store a schedule. If it changes, it begins now."""
+    store.keep_schedule(op.schedule.name, encode_schedule(op.schedule).decode(), now)
 
 
-def pause_schedule(store: TaskStore, op: PauseSchedule, now: int) -> bool:  # noqa: ARG001 - a handler's signature
-    """Record whether a schedule is paused."""
-    return store.pause_schedule(op.name, paused=op.paused)
+def pause_schedule(store: TaskStore, op: PauseSchedule, now: int) -> bool:
+    """Record whether a schedule is paused. After the pause, it begins now."""
+    return store.pause_schedule(op.name, now, paused=op.paused)
 
 
 def delete_schedule(store: TaskStore, op: DeleteSchedule, now: int) -> bool:  # noqa: ARG001 - a handler's signature
@@ -76,5 +76,7 @@ def delete_schedule(store: TaskStore, op: DeleteSchedule, now: int) -> bool:  # 
 
 def list_schedules(store: TaskStore, op: ListSchedules, now: int) -> tuple[StoredSchedule, ...]:  # noqa: ARG001 - a handler's signature
     """Return the schedules that can be decoded."""
-    found = (decode_schedule(record, paused=paused) for record, paused in store.schedules())
+    found = (
+        decode_schedule(record, paused=paused, since=since) for record, paused, since in store.schedules()
+    )
     return tuple(sorted(filter(None, found), key=lambda schedule: schedule.name))

@@ -31,9 +31,10 @@ class PresenceSteps(StoreConnection):
         values = (kind, name, expires_at, record)
         self.connection.execute("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?)", values)
 
-    def hide(self, kind: str, name: str) -> None:
-        """Delete a record."""
-        self.connection.execute("DELETE FROM presence WHERE kind = ? AND name = ?", (kind, name))
+    def hide(self, kind: str, name: str) -> bool:
+        """Delete a record. Returns False if there is none."""
+        deleted = self.connection.execute("DELETE FROM presence WHERE kind = ? AND name = ?", (kind, name))
+        return deleted.rowcount > 0
 
     def seen(self, kind: str, now: int) -> list[str]:
         """Return the records of a kind that have not expired, ordered by name."""
@@ -59,37 +60,47 @@ class PresenceSteps(StoreConnection):
 
     # --- schedules -------------------------------------------------------------------------------------
 
-    def keep_schedule(self, name: str, record: str) -> None:
-        """Store a schedule. Its pause, which is a record of its own, does not change."""
-        values = ("schedule", name, _NEVER, record)
+    def keep_schedule(self, name: str, record: str, now: int) -> None:
+        """Store a schedule. If it changes, it begins now. Its pause, a record of its own, does not change."""
+        if self.fetch("SELECT record FROM presence WHERE kind = 'schedule' AND name = ?", name) != [
+            (record,)
+        ]:
+            self._put("schedule", name, record)
+            self.begin_schedule(name, now)
+
+    def begin_schedule(self, name: str, now: int) -> None:
+        """Record that the ticks of a schedule up to now are passed over."""
+        self._put("schedule begin", name, str(now))
+
+    def _put(self, kind: str, name: str, record: str) -> None:
+        values = (kind, name, _NEVER, record)
         self.connection.execute("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?)", values)
 
-    def pause_schedule(self, name: str, *, paused: bool) -> bool:
-        """Pause a schedule or end its pause. Returns False if it does not exist."""
+    def pause_schedule(self, name: str, now: int, *, paused: bool) -> bool:
+        """Pause a schedule, or end its pause: it begins now. Returns False if it does not exist."""
         if not self.fetch("SELECT 1 FROM presence WHERE kind = 'schedule' AND name = ?", name):
             return False
-        self.hide("paused schedule", name)
         if paused:
-            values = ("paused schedule", name, _NEVER, "")
-            self.connection.execute("INSERT INTO presence VALUES (?, ?, ?, ?)", values)
+            self._put("paused schedule", name, "")
+        elif self.hide("paused schedule", name):
+            self.begin_schedule(name, now)
         return True
 
     def delete_schedule(self, name: str) -> bool:
-        """Delete a schedule and its pause. Returns False if it does not exist."""
+        """Delete a schedule, its pause and its beginning. Returns False if it does not exist."""
         self.hide("paused schedule", name)
-        deleted = self.connection.execute(
-            "DELETE FROM presence WHERE kind = 'schedule' AND name = ?", (name,)
-        )
-        return deleted.rowcount > 0
+        self.hide("schedule begin", name)
+        return self.hide("schedule", name)
 
-    def schedules(self) -> list[tuple[str, bool]]:
-        """Return the records of all schedules, and whether each is paused."""
+    def schedules(self) -> list[tuple[str, bool, int]]:
+        """Return the records of all schedules, whether each is paused, and when it began; 0: not known."""
         found = self.fetch(
-            "SELECT record, EXISTS (SELECT 1 FROM presence AS pause"
-            " WHERE pause.kind = 'paused schedule' AND pause.name = presence.name)"
-            " FROM presence WHERE kind = 'schedule'"
+            "SELECT schedule.record, pause.name, began.record FROM presence AS schedule"
+            " LEFT JOIN presence AS pause ON pause.kind = 'paused schedule' AND pause.name = schedule.name"
+            " LEFT JOIN presence AS began ON began.kind = 'schedule begin' AND began.name = schedule.name"
+            " WHERE schedule.kind = 'schedule'"
         )
-        return [(record, bool(paused)) for record, paused in found]
+        return [(record, pause is not None, int(began or 0)) for record, pause, began in found]
 
     # --- events ----------------------------------------------------------------------------------------
 

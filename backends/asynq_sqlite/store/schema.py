@@ -111,7 +111,7 @@ TABLES: Final = (
         )""",
     "CREATE INDEX tokens_in_order ON tokens (scope, at)",
     """CREATE TABLE presence (
-        kind TEXT NOT NULL,              -- 'server', 'scheduler', 'schedule' or 'paused schedule'
+        kind TEXT NOT NULL,              -- 'server', 'scheduler', 'schedule' and what belongs to it
         name TEXT NOT NULL,
         expires_at INTEGER NOT NULL,     -- Unix milliseconds
         record TEXT NOT NULL,            -- JSON, payloads in base64

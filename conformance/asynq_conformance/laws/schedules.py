@@ -55,10 +55,11 @@ class StoredScheduleLaws(Laws):
     def test_a_schedule_is_kept_with_its_whole_task(self, lab: Lab) -> None:
         unique = ops.Unique(ttl=HOUR, until="start", keep=True, on_duplicate="replace")
         whole = schedule(message=FULL, process_in=5000, unique=unique, on_conflict="replace_finished")
+        written = lab.now
         self.write(lab, whole)
-        assert self.listed(lab) == (whole,)
+        assert self.listed(lab) == (replace(whole, since=written),)
         lab.advance(1000 * HOUR)
-        assert self.listed(lab) == (whole,)
+        assert self.listed(lab) == (replace(whole, since=written),)
 
     def test_no_schedule_is_listed_before_one_is_kept(self, lab: Lab) -> None:
         assert self.listed(lab) == ()
@@ -106,5 +107,43 @@ class StoredScheduleLaws(Laws):
         assert [each.paused for each in self.listed(lab)] == [False]
 
     def test_another_broker_sees_the_schedules(self, lab: Lab) -> None:
+        written = lab.now
         self.write(lab, schedule())
-        assert lab.execute_elsewhere(ops.ListSchedules()) == (schedule(),)
+        assert lab.execute_elsewhere(ops.ListSchedules()) == (schedule(since=written),)
+
+    # A scheduler that starts later must not make up for ticks of another version, or of a pause.
+
+    def test_a_changed_schedule_begins_at_the_change(self, lab: Lab) -> None:
+        self.write(lab, schedule(), schedule("other"))
+        written = lab.now
+        lab.advance(HOUR)
+        self.write(lab, replace(schedule(), spec="@daily"))
+        assert {each.name: each.since for each in self.listed(lab)} == {
+            "nightly": written + HOUR,
+            "other": written,
+        }
+
+    def test_an_unchanged_schedule_does_not_begin_again(self, lab: Lab) -> None:
+        written = lab.now
+        self.write(lab, schedule(message=FULL))
+        lab.advance(HOUR)
+        self.write(lab, schedule(message=FULL, since=7, paused=True))
+        assert self.listed(lab) == (schedule(message=FULL, since=written),)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_schedule_begins_again_when_its_pause_ends(self, lab: Lab, name: str) -> None:
+        self.write(lab, schedule(name), schedule("other"))
+        written = lab.now
+        for paused, since in ((True, 0), (True, 0), (False, 3 * HOUR), (False, 3 * HOUR)):
+            lab.advance(HOUR)
+            lab.execute(ops.PauseSchedule(name=name, paused=paused))
+            found = {each.name: each.since - written for each in self.listed(lab)}
+            assert found == {name: since, "other": 0}
+
+    def test_a_deleted_schedule_leaves_no_beginning(self, lab: Lab) -> None:
+        self.write(lab, schedule())
+        lab.execute(ops.DeleteSchedule(name="nightly"))
+        lab.advance(HOUR)
+        written = lab.now
+        self.write(lab, schedule())
+        assert [each.since for each in self.listed(lab)] == [written]

@@ -58,18 +58,21 @@ def _last(system: System, queue: str, entry_id: str, now: int) -> DecidedTick | 
 
 
 def write_schedule(system: System, op: WriteSchedule, now: int) -> None:
-    """Keep the schedule, as paused as before."""
-    del now
+    """Keep the schedule, as paused as before. A change begins now."""
     before = system.schedules.get(op.schedule.name)
-    system.schedules[op.schedule.name] = replace(op.schedule, paused=before is not None and before.paused)
+    if before is None:
+        system.schedules[op.schedule.name] = replace(op.schedule, paused=False, since=now)
+    elif before != (kept := replace(op.schedule, paused=before.paused, since=before.since)):
+        system.schedules[op.schedule.name] = replace(kept, since=now)
 
 
 def pause_schedule(system: System, op: PauseSchedule, now: int) -> bool:
-    """Pause the schedule or end its pause."""
-    del now
-    if op.name not in system.schedules:
+    """Pause the schedule or end its pause, after which it begins now."""
+    before = system.schedules.get(op.name)
+    if before is None:
         return False
-    system.schedules[op.name] = replace(system.schedules[op.name], paused=op.paused)
+    since = now if before.paused and not op.paused else before.since
+    system.schedules[op.name] = replace(before, paused=op.paused, since=since)
     return True
 
 

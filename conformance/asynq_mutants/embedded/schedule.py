@@ -47,8 +47,8 @@ class ShowsTheDead(TaskStore):
 @caught_by("test_a_deregistered_server_is_not_listed_but_others_are")
 @caught_by("test_entries_of_a_deregistered_scheduler_are_not_listed")
 class ShowsTheGone(TaskStore):
-    def hide(self, kind: str, name: str) -> None:
-        pass
+    def hide(self, kind: str, name: str) -> bool:
+        return False
 
 
 @caught_by("test_only_the_latest_enqueue_events_are_kept")
@@ -59,28 +59,70 @@ class KeepsAllEvents(TaskStore):
 
 @caught_by("test_a_replaced_schedule_stays_paused")
 class EndsThePauseOfChangedSchedules(TaskStore):
-    def keep_schedule(self, name: str, record: str) -> None:
+    def keep_schedule(self, name: str, record: str, now: int) -> None:
         self.hide("paused schedule", name)
-        super().keep_schedule(name, record)
+        super().keep_schedule(name, record, now)
 
 
 @caught_by("test_a_deleted_schedule_is_gone_with_its_pause", name="nightly")
 class RemembersThePauseOfDeletedSchedules(TaskStore):
     def delete_schedule(self, name: str) -> bool:
-        known = any(name in record for record, _ in self.schedules())
-        self.hide("schedule", name)
-        return known
+        return self.hide("schedule", name)
 
 
 @caught_by("test_a_schedule_is_paused_until_its_pause_is_ended", name="nightly")
 class PausesForEver(TaskStore):
-    def pause_schedule(self, name: str, *, paused: bool) -> bool:
-        return super().pause_schedule(name, paused=True)
+    def pause_schedule(self, name: str, now: int, *, paused: bool) -> bool:
+        return super().pause_schedule(name, now, paused=True)
 
 
 @caught_by("test_a_schedule_replaces_the_one_of_its_name")
 class KeepsTheFirstSchedule(TaskStore):
-    def keep_schedule(self, name: str, record: str) -> None:
+    def keep_schedule(self, name: str, record: str, now: int) -> None:
         self.connection.execute(
             "INSERT OR IGNORE INTO presence VALUES ('schedule', ?, 9223372036854775807, ?)", (name, record)
         )
+
+
+@caught_by("test_a_schedule_begins_again_when_its_pause_ends", name="nightly")
+class MakesUpForPauses(TaskStore):
+    def pause_schedule(self, name: str, now: int, *, paused: bool) -> bool:
+        [began, *_] = [since for record, _, since in self.schedules() if f'"name":"{name}"' in record] or [0]
+        known = super().pause_schedule(name, now, paused=paused)
+        if known:
+            self.begin_schedule(name, began)
+        return known
+
+
+@caught_by("test_a_schedule_begins_again_when_its_pause_ends", name="nightly")
+class BeginsWithEachEndOfAPause(TaskStore):
+    def pause_schedule(self, name: str, now: int, *, paused: bool) -> bool:
+        known = super().pause_schedule(name, now, paused=paused)
+        if known and not paused:
+            self.begin_schedule(name, now)
+        return known
+
+
+@caught_by("test_an_unchanged_schedule_does_not_begin_again")
+class BeginsWithEachWrite(TaskStore):
+    def keep_schedule(self, name: str, record: str, now: int) -> None:
+        super().keep_schedule(name, record, now)
+        self.begin_schedule(name, now)
+
+
+@caught_by("test_a_changed_schedule_begins_at_the_change")
+class ForgetsWhenAScheduleChanged(TaskStore):
+    def begin_schedule(self, name: str, now: int) -> None:
+        if not any(f'"name":"{name}"' in record and since for record, _, since in self.schedules()):
+            super().begin_schedule(name, now)
+
+
+@caught_by("test_a_deleted_schedule_leaves_no_beginning")
+class RemembersWhenADeletedScheduleBegan(TaskStore):
+    def delete_schedule(self, name: str) -> bool:
+        self.hide("paused schedule", name)
+        return self.hide("schedule", name)
+
+    def begin_schedule(self, name: str, now: int) -> None:
+        if not self.fetch("SELECT 1 FROM presence WHERE kind = 'schedule begin' AND name = ?", name):
+            super().begin_schedule(name, now)
