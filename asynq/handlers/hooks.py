@@ -71,19 +71,17 @@ class Hooks:
 
     def __init__(self, callbacks: Callbacks) -> None:
         self._on = callbacks
-        self._unheard = callbacks.none_of_runs
-        """Whether no callback is about runs: most servers have none, and then nothing needs to be done."""
+        self.heard = not callbacks.none_of_runs
+        """Whether a callback is about runs. Most servers have none, and then nothing needs to be called."""
         self._pending: set[asyncio.Task[None]] = set()
 
     def started(self, message: TaskMessage, ctx: Context) -> None:
         """A run starts."""
-        if self._unheard:
-            return
         self._notify("on_start", message, ctx)
 
     def ended(self, outcome: Outcome, message: TaskMessage, ctx: Context | None) -> None:
         """A run has its outcome, which is not recorded yet."""
-        if self._unheard:
+        if not self.heard:
             return
         error = error_of(outcome)
         if error is not None and not wraps(error, RateLimited):
@@ -95,7 +93,7 @@ class Hooks:
 
     def settled(self, op: Settlement, outcome: Outcome | None, ctx: Context | None) -> None:
         """The broker has recorded the end of a run."""
-        if self._unheard:
+        if not self.heard:
             return
         message, error = op.delivery.message, error_of(outcome)
         if isinstance(op, Requeue):

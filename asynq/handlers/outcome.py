@@ -75,8 +75,12 @@ def decide(delivery: Delivery, outcome: Outcome, rules: RetryPolicy, now: int) -
     Never raises: if an error cannot be evaluated, this is logged and the task is retried while it has retries
     left, then archived.
     """
+    if isinstance(outcome, Succeeded):
+        if delivery.message.retention > 0:
+            return Complete(delivery=delivery, result=outcome.result)
+        return Done(delivery=delivery)
     try:
-        return _decide(delivery, outcome, rules, now)
+        return _unless_succeeded(delivery, outcome, rules, now)
     except ANY_FAILURE:
         log.exception("task %r: the failure cannot be evaluated", delivery.message.id)
     spent = delivery.message.retried >= delivery.message.max_retry
@@ -86,12 +90,10 @@ def decide(delivery: Delivery, outcome: Outcome, rules: RetryPolicy, now: int) -
     return Retry(delivery=delivery, delay=FALLBACK_RETRY_DELAY, error=text)
 
 
-def _decide(delivery: Delivery, outcome: Outcome, rules: RetryPolicy, now: int) -> Settlement | None:
+def _unless_succeeded(
+    delivery: Delivery, outcome: Failed | Cancelled | Interrupted, rules: RetryPolicy, now: int
+) -> Settlement | None:
     match outcome:
-        case Succeeded():
-            if delivery.message.retention > 0:
-                return Complete(delivery=delivery, result=outcome.result)
-            return Done(delivery=delivery)
         case Failed():
             return _after_failure(delivery, outcome.error, rules, now)
         case Cancelled():

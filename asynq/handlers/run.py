@@ -237,10 +237,13 @@ class Run:
         except Exception as error:  # noqa: BLE001 - no handler, for example
             self._end(Failed(as_exception(without_first_frame(error))))
             return
-        if isinstance(handler, ThreadAdapter):
+        # By their types: isinstance is slow with abstract classes.
+        if type(handler) is AsyncAdapter:
+            self._start_task(handler.function, task)
+        elif type(handler) is ThreadAdapter:
             self._start_call(handler.function, task)
         else:
-            self._start_task(handler.function if isinstance(handler, AsyncAdapter) else handler, task)
+            self._start_task(handler, task)
 
     def end_if_never_begun(self) -> None:
         """End the run if its asyncio task was cancelled before the first step, and so did not end it."""

@@ -104,4 +104,5 @@ class Runner:
 
 def _end_those_never_begun(runs: Sequence[Run]) -> None:
     for run in runs:
-        run.end_if_never_begun()
+        if not run.finished:
+            run.end_if_never_begun()

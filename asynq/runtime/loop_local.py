@@ -56,15 +56,16 @@ class LoopLocal(Generic[T]):
         """Return the resource of the running event loop. If there is none, make one."""
         loop = asyncio.get_running_loop()
         kept = self._of_process()
-        with kept.lock:
-            if loop not in kept.entries:
+        # Without the lock: only a thread that runs this loop changes its entry while the loop is open.
+        entry = kept.entries.get(loop)
+        if entry is None:
+            with kept.lock:
                 kept.drop_closed()
-                value = make()
-                kept.entries[loop] = _Entry(value)
+                kept.entries[loop] = entry = _Entry(make())
                 if loop not in kept.ended:
-                    kept.entries[loop].end = _started(_end_with_loop(weakref.ref(kept), value, self._close))
-            found: T = kept.entries[loop].value
-            return found
+                    entry.end = _started(_end_with_loop(weakref.ref(kept), entry.value, self._close))
+        found: T = entry.value
+        return found
 
     async def aclose(self) -> None:
         """Free the resource of the running event loop and those of closed loops."""

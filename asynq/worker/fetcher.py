@@ -64,16 +64,13 @@ class Fetcher:
         self._errors = ErrorReporter(log, "fetching tasks")
         self._pending = PendingQueues(settings.preference, settings.limits, settings.rng)
         self._fetches: list[Fetch] = []
+        self.reserved = 0
+        """Number of tasks that the fetches without a reply may return."""
 
     @property
     def under_way(self) -> bool:
         """Whether a fetch has no reply yet."""
         return bool(self._fetches)
-
-    @property
-    def reserved(self) -> int:
-        """Number of tasks that the fetches without a reply may return."""
-        return sum([len(fetch.op.orders) for fetch in self._fetches])
 
     def want(self, queue: str | None) -> None:
         """Tasks may be available in this queue. None: in any queue."""
@@ -111,6 +108,7 @@ class Fetcher:
         op = Dequeue(orders=orders, token=self._token(), lease=settings.lease, limits=settings.limits.shared)
         fetch = Fetch(op, self._loop.time(), self._time.mark())
         self._fetches.append(fetch)
+        self.reserved += len(orders)
         return fetch
 
     def failed(self, fetch: Fetch, error: AsynqError) -> None:
@@ -119,7 +117,7 @@ class Fetcher:
         if may_be_applied(error):
             fetch.lost = True
         else:
-            self._fetches.remove(fetch)
+            self._remove(fetch)
         self._pending.found_all(fetch.op.orders)
         self.wanted = True
         self.not_before = self._loop.time() + self._backoff.pause()
@@ -128,7 +126,7 @@ class Fetcher:
         """The reply arrived. Returns whether it has a task for each order."""
         self._errors.worked()
         self._backoff.reset()
-        self._fetches.remove(fetch)
+        self._remove(fetch)
         orders = fetch.op.orders
         full = len(deliveries) == len(orders)
         # A limited queue may have been left out of an order although it has tasks: fetch until none is left.
@@ -139,3 +137,7 @@ class Fetcher:
             self._pending.found_all(orders)
         self.wanted |= again or self._pending.more
         return full
+
+    def _remove(self, fetch: Fetch) -> None:
+        self._fetches.remove(fetch)
+        self.reserved -= len(fetch.op.orders)

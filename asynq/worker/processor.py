@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import types
 from typing import TYPE_CHECKING, Any, Literal
 
 from asynq.errors import AsynqError, LeaseLostError
@@ -24,7 +25,7 @@ from asynq.worker.leases.extension_schedule import LeaseLost
 from asynq.worker.settler import SETTLE_TIMEOUT, Ending, Settler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from asynq.handlers.hooks import Hooks
     from asynq.handlers.outcome import Outcome, Settlement
@@ -311,7 +312,7 @@ class Processor:
     def _start_runs(self, deliveries: Sequence[Delivery], mark: int) -> None:
         if not deliveries:
             return
-        if delivered_at := max(delivery.delivered_at for delivery in deliveries):
+        if delivered_at := max([delivery.delivered_at for delivery in deliveries]):
             self._time.update(delivered_at, sent=mark)
         now = self._time.now()
         runs = [self._runner.create(delivery, now) for delivery in deliveries]
@@ -320,8 +321,9 @@ class Processor:
         # the run, its grace and its settlement.
         extra = CANCEL_GRACE + self._settings.lease / 1000
         self._keeper.hold({run.lease: max(run.limit - now, 0) / 1000 + extra for run in runs})
-        for run in runs:
-            self._hooks.started(run.delivery.message, run.context)
+        if self._hooks.heard:
+            for run in runs:
+                self._hooks.started(run.delivery.message, run.context)
         self._runner.start(runs)
 
     def _return(self, deliveries: Sequence[Delivery]) -> None:
@@ -387,10 +389,12 @@ class Processor:
             await self._drained.wait()
 
 
-async def _first_steps() -> None:
+@types.coroutine
+def _first_steps() -> Generator[None, None, None]:
     """Let handlers take their first steps, and those that end with it be reported.
 
     The next exchange would delay them, and it settles those that have ended.
     """
-    for _ in range(2):
-        await asyncio.sleep(0)
+    # Each of these is an `asyncio.sleep(0)`.
+    yield
+    yield

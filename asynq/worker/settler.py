@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from attrs import define
+from msgspec import Struct
 from msgspec.structs import replace
 
 from asynq.errors import AsynqError, LeaseLostError
@@ -37,8 +37,7 @@ SETTLE_TIMEOUT = 5.0
 """Seconds that a shutdown waits for the broker to confirm settlements."""
 
 
-@define(eq=False)
-class Ending:
+class Ending(Struct, eq=False):
     """How a run is settled."""
 
     run: Run
@@ -58,7 +57,7 @@ class Settler:
             settlement is recorded or finally refused.
         keeper: extends the leases meanwhile.
         hooks: called when a settlement is recorded.
-        wake: called when there is a settlement to send.
+        wake: called when there are settlements to send again.
         report: called when a run gets another outcome because the broker refused the first one.
     """
 
@@ -85,9 +84,8 @@ class Settler:
         self._delayed = 0
 
     def add(self, ending: Ending) -> None:
-        """Add a settlement to be sent."""
+        """Add a settlement, to be sent with the next request."""
         self._ready.append(ending)
-        self._wake()
 
     @property
     def waiting(self) -> int:
@@ -107,7 +105,8 @@ class Settler:
         for ending, answer in zip(endings, answers, strict=True):
             if answer is None:
                 landed.append(ending.run)
-                room |= ending.op.delivery.message.queue in shared
+                if shared:
+                    room |= ending.op.delivery.message.queue in shared
                 self._recorded(ending)
             elif isinstance(answer, LeaseLostError):
                 landed.append(ending.run)
@@ -141,9 +140,9 @@ class Settler:
 
     def _recorded(self, ending: Ending) -> None:
         op = ending.op
-        if isinstance(op, Done):
-            pass  # by far the most frequent, and each further check costs as much as all of this
-        elif isinstance(op, Requeue):
+        if type(op) is Done and not self._hooks.heard:
+            return  # as nearly always
+        if isinstance(op, Requeue):
             log_put_back(op)
         elif isinstance(op, Retry):
             self._settings.retried(op.delivery.message.queue)

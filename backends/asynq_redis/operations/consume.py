@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -32,7 +33,7 @@ _MANY = 32
 def _dequeue(op: Dequeue, context: CallContext) -> Steps[Any]:
     if len(op.orders) > MAX_BATCH:
         raise ValueError(f"orders: at most {MAX_BATCH} in a call, not {len(op.orders)}")
-    queues = tuple(dict.fromkeys(queue for order in op.orders for queue in order))
+    queues = tuple(dict.fromkeys(chain.from_iterable(op.orders)))
     if not queues:
         return ()
     if context.clustered and len(queues) > 1:
@@ -103,7 +104,9 @@ def _dequeue_call(op: Dequeue, queues: Sequence[str], context: CallContext) -> S
         keys += (of.pending, of.active, of.lease, of.paused, of.taken(op.token))
         facts += (of.prefix, op.limits.get(queue, ""))
     numbers = {queue: str(number) for number, queue in enumerate(queues, start=1)}
-    orders = (" ".join(numbers[queue] for queue in order) for order in op.orders)
+    # Most orders are the same.
+    words = {order: " ".join([numbers[queue] for queue in order]) for order in set(op.orders)}
+    orders = [words[order] for order in op.orders]
     args: tuple[Arg, ...] = (context.now_argument(), op.token, op.lease, *facts, *orders)
     return ScriptCall(DEQUEUE, tuple(keys), args)
 

