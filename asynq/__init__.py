@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from asynq.handlers.retry_delays import Backoff
     from asynq.handlers.retry_delays import RetryDelay as RetryDelay
     from asynq.handlers.task_functions import TaskFunction
+    from asynq.info import FollowerInfo as FollowerInfo
     from asynq.info import QueueInfo as QueueInfo
     from asynq.info import TaskInfo as TaskInfo
     from asynq.inspector.inspector import AsyncInspector, Inspector
@@ -124,6 +125,7 @@ __all__ = [
     "EntryNotFoundError",
     "Fault",
     "Finding",
+    "FollowerInfo",
     "Handler",
     "HandlerError",
     "HandlerNotFoundError",
@@ -214,6 +216,7 @@ _MODULES = {
     "EnqueueKeywords": "asynq.client.options",
     "Fault": "asynq.protocol.doctor",
     "Finding": "asynq.protocol.doctor",
+    "FollowerInfo": "asynq.info",
     "Handler": "asynq.handlers.adapters",
     "HealthCheck": "asynq.handlers.hooks",
     "Inspector": "asynq.inspector.inspector",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MAX_DURATION = timedelta(microseconds=(2**63 - 1) // 1000)
 """The longest duration that Go peers can represent: about 292 years."""
+MAX_RETENTION = timedelta(days=50 * 365)
+"""The longest retention. Completed tasks that are kept longer are those that others follow."""
 INT32_MAX = 2**31 - 1
 
 
@@ -73,6 +75,13 @@ def check_duration(name: str, value: object) -> None:
         raise ValueError(f"{name} must not be negative; it is {value}")
     if value > MAX_DURATION:
         raise ValueError(f"{name} must not be longer than {MAX_DURATION.days} days; it is {value}")
+
+
+def check_retention(name: str, value: object) -> None:
+    """A duration of at most 50 years."""
+    check_duration(name, value)
+    if isinstance(value, timedelta) and value > MAX_RETENTION:
+        raise ValueError(f"{name} must not be longer than {MAX_RETENTION.days} days; it is {value}")
 
 
 def check_timeout(name: str, value: object) -> None:

@@ -6,16 +6,19 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, field, fields, frozen
+from msgspec import MsgspecError
 from msgspec.structs import asdict
 
 from asynq.instants import duration_of, instant_or_none
+from asynq.protocol.followers import followers_of, own_retention
 from asynq.result_types import UNDECLARED, G_co, OfResults, R_co, ResultTypes
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from asynq.protocol.message import QueueStats, StoredTask
+    from asynq.protocol.followers import Follower
+    from asynq.protocol.message import QueueStats, StoredTask, TaskMessage
 
 
 class _Unread:
@@ -24,6 +27,18 @@ class _Unread:
     __slots__ = ("_stored", "_types")
     _stored: StoredTask
     _types: ResultTypes
+
+
+@frozen(kw_only=True)
+class FollowerInfo:
+    """A task that is enqueued when another one succeeds."""
+
+    id: str
+    """The id that the task will have."""
+    queue: str
+    type: str
+    then: tuple[FollowerInfo, ...] = ()
+    """The tasks that follow it in turn."""
 
 
 @frozen(kw_only=True)
@@ -68,6 +83,8 @@ class TaskInfo(_Unread, OfResults[R_co, G_co]):
     """True for an active task whose worker is lost."""
     retention: timedelta = timedelta(0)
     """How long the task is kept once completed."""
+    then: tuple[FollowerInfo, ...] = ()
+    """The tasks that are enqueued when this one succeeds."""
     completed_at: datetime | None = None
     result: bytes | None = None
     """What the handler returned, or wrote last."""
@@ -93,6 +110,21 @@ class TaskInfo(_Unread, OfResults[R_co, G_co]):
                 object.__setattr__(self, shown, value)
             object.__setattr__(self, "result_types", getattr(self, "_types", UNDECLARED))
             return getattr(self, name)
+
+
+def _then(message: TaskMessage) -> tuple[FollowerInfo, ...]:
+    try:
+        followers = followers_of(message)
+    except MsgspecError:
+        return ()
+    return () if followers is None else _shown_followers(followers.then)
+
+
+def _shown_followers(then: tuple[Follower, ...]) -> tuple[FollowerInfo, ...]:
+    return tuple(
+        FollowerInfo(id=each.id, queue=each.queue, type=each.type, then=_shown_followers(each.then))
+        for each in then
+    )
 
 
 _store = TaskInfo._stored.__set__  # type: ignore[attr-defined]  # noqa: SLF001 - as TaskInfo cannot be changed
@@ -131,7 +163,8 @@ def _shown(stored: StoredTask) -> dict[str, Any]:
         "next_process_at": instant_or_none(next_process_at),
         "since": instant_or_none(since),
         "orphaned": stored.orphaned,
-        "retention": duration_of(message.retention * 1000),
+        "retention": duration_of(own_retention(message) * 1000),
+        "then": _then(message),
         "completed_at": instant_or_none(message.completed_at * 1000),
         "result": stored.result,
     }

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from attrs import frozen
 
+from asynq.client.delivery import deliver
 from asynq.client.payload import encode_payload
 from asynq.client.task import Task
 from asynq.clock import FakeClock
@@ -28,8 +29,9 @@ from asynq.handlers.runner import Runner
 from asynq.inspector.inspector import Inspector
 from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.connect import resolve
-from asynq.protocol.ops import Dequeue, Forward, ListQueues
+from asynq.protocol.ops import Dequeue, FinishParent, Forward, ListQueues, TakeParents
 from asynq.runtime.loop_thread import LoopThread
+from asynq.runtime.sync_async import AwaitedCalls
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
@@ -289,6 +291,7 @@ class _TaskRunner:
 
     async def next_due(self, queues: Sequence[str] | None) -> Delivery | None:
         """Dequeue the next task; None when no task is due."""
+        await self._enqueue_followers(queues)
         names = tuple(queues) if queues else await self._broker.aexecute(ListQueues())
         for queue in names:
             while (await self._broker.aexecute(Forward(queue=queue))).moved:
@@ -299,6 +302,15 @@ class _TaskRunner:
         if delivery is not None and delivery.delivered_at:
             self._time.update(delivery.delivered_at, sent=sent)
         return delivery
+
+    async def _enqueue_followers(self, queues: Sequence[str] | None) -> None:
+        """Enqueue what follows the tasks that have succeeded."""
+        if not self._broker.capabilities.supports(TakeParents, FinishParent):
+            return
+        names = tuple(queues) if queues else await self._broker.aexecute(ListQueues())
+        for queue in names:
+            while parents := await self._broker.aexecute(TakeParents(queue=queue, hold=TEST_LEASE)):
+                await deliver(AwaitedCalls(self._broker), parents)
 
     async def run(self, delivery: Delivery) -> Outcome:
         """Run the task and settle it."""

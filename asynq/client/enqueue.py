@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
+from asynq.client.followers import check_reserved, parent_header
 from asynq.client.locks import lock_name, unique_of
+from asynq.client.options import NO_OPTIONS
 from asynq.client.task import Task, check_task
 from asynq.errors import AsynqError
 from asynq.ids import random_id
 from asynq.info import TaskInfo
 from asynq.instants import milliseconds_of, seconds_of
+from asynq.protocol.followers import PARENT_RETENTION
 from asynq.protocol.message import StoredTask, TaskMessage
 from asynq.protocol.ops import Enqueue, Enqueued
 from asynq.protocol.sequences import SEQUENCE_HEADER
@@ -50,6 +53,15 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
     headers = options.headers or {}
     if options.sequence:
         headers = {**headers, SEQUENCE_HEADER: options.sequence}
+    retention = seconds_of(options.retention) if options.retention else 0
+    if headers:
+        check_reserved(headers)
+    if options.then:
+        headers = {
+            **headers,
+            **parent_header(options, retention, lambda one: compose(cast("Task", one), NO_OPTIONS, new_id)),
+        }
+        retention = PARENT_RETENTION
     message = TaskMessage(
         id=task_id,
         type=task.type,
@@ -59,7 +71,7 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
         max_retry=DEFAULT_MAX_RETRY if options.max_retry is None else options.max_retry,
         timeout=seconds_of(timeout) if timeout else 0 if deadline else _DEFAULT_TIMEOUT_SECONDS,
         deadline=seconds_of(deadline) if deadline else 0,
-        retention=seconds_of(options.retention) if options.retention else 0,
+        retention=retention,
         unique_key=lock_name(task, queue, options) if unique else "",
         group=options.group or "",
     )

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Never, TypedDict, Unpack
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, Never, Protocol, TypedDict, Unpack
 
 from asynq import checks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
 UniqueUntil = Literal["done", "expiry", "start"]
 OnConflict = Literal["reject", "replace_finished"]
+
+
+class TaskLike(Protocol):
+    """An `asynq.Task`, with any types of its result and its progress."""
+
+    @property
+    def type(self) -> str:
+        """Type of the task."""
+        ...
+
+    @property
+    def payload(self) -> bytes:
+        """The payload as it is stored."""
+        ...
+
+    @property
+    def options(self) -> Options:
+        """Options of the task."""
+        ...
 
 
 class TypeKeywords(TypedDict, total=False):
@@ -39,6 +59,7 @@ class TaskKeywords(TypeKeywords, total=False):
 
     deadline: datetime | None
     process_at: datetime | None
+    then: TaskLike | Iterable[TaskLike] | None
 
 
 class EnqueueKeywords(TaskKeywords, total=False):
@@ -105,6 +126,9 @@ class Options:
     completed task of the id ("replace_finished")."""
     headers: Mapping[str, str] | None = None
     """Key-value texts that are stored with the task."""
+    then: tuple[TaskLike, ...] | None = None
+    """Tasks that follow this one: they are enqueued when it succeeds, and can read its result. They may have
+    followers themselves. Not together with `group`."""
 
     def __init__(self, **given: Unpack[EnqueueKeywords]) -> None:
         vars(self).update(_checked("Options", given))
@@ -170,6 +194,8 @@ def _checked(caller: str, given: Mapping[str, Any], others: Iterable[str] = ()) 
         raise ValueError("give process_at or process_in, not both")
     if "headers" in options:
         options["headers"] = dict(options["headers"])  # the caller may change its mapping later
+    if "then" in options:
+        options["then"] = _as_followers(options["then"])
     return options
 
 
@@ -181,6 +207,25 @@ def _unexpected(caller: str, name: str, known: Sequence[str]) -> str:
     return f"{caller}() got an unexpected option {name!r}; {hint}"
 
 
+def _check_followers(name: str, value: object) -> None:
+    """A task, or an iterable of tasks."""
+    if not (_is_task(value) or (isinstance(value, Iterable) and not isinstance(value, str | bytes))):
+        raise TypeError(f"{name} must be an asynq.Task or several, not {type(value).__name__}")
+
+
+def _as_followers(value: Any) -> tuple[TaskLike, ...]:
+    """The tasks of a checked value. TypeError when one is not a Task."""
+    followers = (value,) if _is_task(value) else tuple(value)
+    for position, follower in enumerate(followers):
+        if not _is_task(follower):
+            raise TypeError(f"then[{position}] must be an asynq.Task, not {type(follower).__name__}")
+    return followers
+
+
+def _is_task(value: object) -> bool:
+    return isinstance(getattr(value, "options", None), Options) and hasattr(value, "has_payload")
+
+
 _CHECKS: dict[str, Callable[[str, object], None]] = {
     "queue": checks.check_queue,
     "task_id": checks.check_name,
@@ -189,7 +234,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "deadline": checks.check_deadline,
     "process_at": checks.check_due,
     "process_in": checks.check_duration,
-    "retention": checks.check_duration,
+    "retention": checks.check_retention,
     "group": checks.check_name,
     "sequence": checks.check_name,
     "unique": checks.check_lock_time,
@@ -200,6 +245,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "key": checks.check_name,
     "on_conflict": checks.check_one_of("reject", "replace_finished"),
     "headers": checks.check_headers,
+    "then": _check_followers,
 }
 
 NO_OPTIONS = Options()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asynq.checks import check_duration, check_name
 from asynq.errors import AsynqError, BrokerUnavailable, TaskFailedError, TaskGoneError, TaskNotFoundError
 from asynq.info import TaskInfo
+from asynq.protocol.followers import own_retention
 from asynq.protocol.ops import GetTask
 from asynq.runtime import timeouts
 from asynq.runtime.backoff import Backoff
@@ -91,7 +92,7 @@ class Results:
     async def _first(self, look: GetTask) -> StoredTask:
         """The task as it is now. An error of the broker is raised: it was never reached."""
         stored = await self._broker.aexecute(look)
-        if stored.state not in _ENDED and not stored.message.retention:
+        if stored.state not in _ENDED and not own_retention(stored.message):
             raise _unkept(look.task_id)
         return stored
 

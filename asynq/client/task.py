@@ -12,6 +12,7 @@ from asynq.checks import check_name
 from asynq.client.options import NO_OPTIONS, EnqueueKeywords, Options, TaskKeywords, options_of
 from asynq.client.payload import encode_payload
 from asynq.errors import PayloadError
+from asynq.protocol.followers import FOLLOWERS_HEADER
 from asynq.result_types import UNDECLARED, G_co, OfResults, R_co, ResultTypes
 
 if TYPE_CHECKING:
@@ -88,7 +89,11 @@ class Task(OfResults[R_co, G_co]):
     def from_message(cls, message: TaskMessage) -> Task:
         """The task as its handler receives it: type, payload and headers."""
         task = cls.__new__(cls)
-        asked = Options(headers=message.headers) if message.headers else NO_OPTIONS
+        headers = message.headers
+        if headers and FOLLOWERS_HEADER in headers:
+            # The followers are those of this run: the task may be enqueued once more without them.
+            headers = {name: text for name, text in headers.items() if name != FOLLOWERS_HEADER}
+        asked = Options(headers=headers) if headers else NO_OPTIONS
         task.__attrs_init__(message.type, message.payload, bool(message.payload), asked)
         return task
 

@@ -67,9 +67,9 @@ class TaskDefinition(OfResults[R_co, G_co]):
     ) -> None:
         """`caller` and `others` are for the message about an unknown option: see `options_of`."""
         check_name("type", task_type)
-        for name in ("deadline", "process_at"):
+        for name in ("deadline", "process_at", "then"):
             if name in options:
-                raise TypeError(f"{name} is an instant of one task, no option of a type: pass it to enqueue")
+                raise TypeError(f"{name} is an option of one task, not of a type: pass it to enqueue")
         self.type = task_type
         self.options = options_of(caller, options, others)
         self.result_types = types

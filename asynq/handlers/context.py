@@ -6,9 +6,10 @@ from contextvars import ContextVar
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from asynq.client.payload import encode_payload
-from asynq.errors import TaskCancelledError, TaskDeadlineError, TaskTimeoutError
+from asynq.client.payload import encode_payload, result_decoder
+from asynq.errors import ResultError, TaskCancelledError, TaskDeadlineError, TaskTimeoutError
 from asynq.handlers.outcome import Cancelled, Failed, Interrupted
+from asynq.protocol.followers import results_in
 from asynq.protocol.ops import WriteResult
 
 if TYPE_CHECKING:
@@ -135,6 +136,33 @@ class Context(Generic[S_co]):
     def headers(self) -> Mapping[str, str]:
         """The task's headers."""
         return self.control.delivery.message.headers
+
+    def passed_results(self, result: type[T] = bytes) -> list[T]:  # type: ignore[assignment]
+        """The results of the tasks that this one follows, in their order; empty if it follows none.
+
+        A task that follows one other has one result: `[invoice] = ctx.passed_results(Invoice)`.
+
+        Args:
+            result: the type of the results, as for `Client.wait`; None or bytes may be part of it for tasks
+                that return None. By default bytes, as they are stored: empty for None.
+
+        Returns:
+            The results, decoded.
+
+        Raises:
+            ResultError: a result cannot be decoded, or was too large to be passed on.
+            TypeError: the type cannot be decoded.
+        """
+        message = self.control.delivery.message
+        decode = result_decoder(result)
+        try:
+            stored = results_in(message.headers)
+        except ValueError as error:
+            raise ResultError(f"task {message.id!r}: {error}") from None
+        return [
+            decode(message.id, b"null" if one is None and result is not bytes else one or b"")
+            for one in stored
+        ]
 
     @property
     def retried(self) -> int:

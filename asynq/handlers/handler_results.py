@@ -9,6 +9,7 @@ from asynq.client.payload import encode_result
 from asynq.errors import HandlerError, ResultError, RevokeTask, SkipRetry
 from asynq.errors.text import error_text
 from asynq.handlers.outcome import Failed, Succeeded, is_inspectable
+from asynq.protocol.followers import MAX_PASSED_RESULT, is_parent
 from asynq.protocol.ops import Complete
 from asynq.protocol.value_sizes import too_large
 
@@ -30,7 +31,10 @@ def returned(answer: Any, delivery: Delivery, broker: Broker) -> Outcome:
         return Failed(error)
     if delivery.message.retention > 0:
         complete = Complete(delivery=delivery, result=result)
-        if refused := too_large(complete, broker.capabilities.max_value_bytes):
+        limit = broker.capabilities.max_value_bytes
+        if is_parent(delivery.message):
+            limit = MAX_PASSED_RESULT if limit is None else min(limit, MAX_PASSED_RESULT)
+        if refused := too_large(complete, limit):
             return Failed(refused)
     return Succeeded(result)
 

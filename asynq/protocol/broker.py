@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from msgspec import Struct
 
 from asynq.errors import UnsupportedOperationError
-from asynq.protocol.ops import AdvanceSequences, Enqueue, EnqueueTick, FinishAggregation, all_operations
+from asynq.protocol.followers import is_parent
+from asynq.protocol.ops import (
+    AdvanceSequences,
+    Enqueue,
+    EnqueueTick,
+    FinishAggregation,
+    FinishParent,
+    TakeParents,
+    all_operations,
+)
 from asynq.protocol.value_sizes import too_large
 
 if TYPE_CHECKING:
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _KNOWN = frozenset(all_operations())
+_FOR_FOLLOWERS = (TakeParents, FinishParent)
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
@@ -41,7 +51,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """False: an Enqueue into a group raises UnsupportedOperationError."""
     unsupported: frozenset[type[Op[object]]] = frozenset()
     """Operations that raise UnsupportedOperationError. None of `asynq.protocol.ops.CORE` may be among them.
-    A backend without AdvanceSequences has no sequences: an Enqueue into one raises the same error."""
+    A backend without AdvanceSequences has no sequences: an Enqueue into one raises the same error. Without
+    TakeParents or FinishParent it has no followers: an Enqueue of a task that others follow raises it."""
     max_value_bytes: int | None = None
     """The most bytes of a payload together with its headers, and of a result. An operation with a larger
     value raises PayloadTooLargeError or ResultTooLargeError. None: the backend states no limit."""
@@ -51,12 +62,14 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         return self.unsupported.isdisjoint(operations)
 
     def lacking(self, op: Op[Any]) -> str:
-        """What an enqueue asks for and the backend has not: "groups" or "sequences"; "" if nothing."""
+        """What the backend lacks for an enqueue: "groups", "sequences", "followers"; "" for nothing."""
         enqueue = op.enqueue if isinstance(op, EnqueueTick | FinishAggregation) else op
         if isinstance(enqueue, Enqueue) and enqueue.message.group and not self.groups:
             return "groups"
         if isinstance(enqueue, Enqueue) and enqueue.message.sequence and not self.supports(AdvanceSequences):
             return "sequences"
+        if isinstance(enqueue, Enqueue) and is_parent(enqueue.message) and not self.supports(*_FOR_FOLLOWERS):
+            return "followers"
         return ""
 
     def refusal(self, op: Op[Any]) -> AsynqError | None:
@@ -66,7 +79,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         """
         if type(op) not in _KNOWN or type(op) in self.unsupported:
             return UnsupportedOperationError(type(op).__name__, self.backend)
-        if (not self.groups or AdvanceSequences in self.unsupported) and (lacking := self.lacking(op)):
+        restricted = not self.groups or not self.supports(AdvanceSequences, *_FOR_FOLLOWERS)
+        if restricted and (lacking := self.lacking(op)):
             return UnsupportedOperationError(lacking, self.backend)
         return too_large(op, self.max_value_bytes)
 

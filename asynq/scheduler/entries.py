@@ -158,6 +158,10 @@ def _plain(value: Any) -> Any:
     """Convert a value to one that JSON can encode. Different values give different results."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Task):
+        return [value.type, value.payload.hex() if value.has_payload else None, _plain(value.options.given())]
     if isinstance(value, timedelta):
         return ["duration", value // timedelta(microseconds=1)]
     if isinstance(value, datetime):

@@ -76,6 +76,8 @@ async def set_schedule(
     entry = Entry.of(spec, task, given, location)
     if (task.options | given).process_at is not None:
         raise ValueError("process_at has no meaning for a schedule")
+    if (task.options | given).then:
+        raise ValueError("then has no meaning for a schedule that is kept in the broker")
     request = compose(task, entry.over, str)
     await broker.execute(
         WriteSchedule(

@@ -60,3 +60,5 @@ class ProcessorSettings:
     rng: Random
     retried: Callable[[str], None]
     """Called with the queue of a task that was moved to retry, because the forwarder has to move it back."""
+    parent_completed: Callable[[str], None]
+    """Called with the queue of a completed task that others follow."""

@@ -12,7 +12,8 @@ from asynq.errors import AsynqError, LeaseLostError
 from asynq.errors.text import error_text
 from asynq.handlers.outcome import Failed
 from asynq.protocol.answers import is_final, may_be_applied
-from asynq.protocol.ops import Archive, Done, Requeue, Retry
+from asynq.protocol.followers import is_parent
+from asynq.protocol.ops import Archive, Complete, Done, Requeue, Retry
 from asynq.runtime.backoff import Backoff
 from asynq.runtime.error_reporter import ErrorReporter
 from asynq.runtime.logs import get_logger
@@ -146,6 +147,8 @@ class Settler:
             log_put_back(op)
         elif isinstance(op, Retry):
             self._settings.retried(op.delivery.message.queue)
+        elif isinstance(op, Complete) and is_parent(op.delivery.message):
+            self._settings.parent_completed(op.delivery.message.queue)
         self._hooks.settled(op, ending.outcome, ending.run.context)
 
     def _fall_back(self, ending: Ending, refusal: AsynqError) -> bool:

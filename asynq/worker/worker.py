@@ -14,10 +14,12 @@ from asynq.protocol.broker_time import BrokerTime
 from asynq.protocol.ops import (
     AdvanceSequences,
     ClearServer,
+    FinishParent,
     ListGroups,
     ListServers,
     ReclaimAggregations,
     RepairGroups,
+    TakeParents,
     WriteServer,
 )
 from asynq.runtime import timeouts
@@ -25,8 +27,9 @@ from asynq.runtime.heartbeat import Heartbeat
 from asynq.runtime.interval_loop import FALLBACK_POLL_INTERVAL, LIVE_POLL_INTERVAL, IntervalLoop
 from asynq.runtime.loop_monitor import LoopMonitor
 from asynq.worker.leases.keeper import LeaseKeeper
-from asynq.worker.loops import janitor, sequences
+from asynq.worker.loops import followers, janitor, sequences
 from asynq.worker.loops.aggregator import CHECK_INTERVAL, Aggregator
+from asynq.worker.loops.followers import FollowerDelivery
 from asynq.worker.loops.forwarder import Forwarder
 from asynq.worker.loops.health_checker import HealthChecker
 from asynq.worker.loops.idle_reasons import IdleReasons
@@ -69,11 +72,13 @@ UNREACHABLE_LOOP_STOP_TIMEOUT = 0.1
 class Worker:
     """Runs a server's work from `run` to its shutdown. Belongs to the event loop in which it is created."""
 
+    _follower_loop: IntervalLoop | None = None
+    """None if the broker has no followers."""
+
     def __init__(
         self, resources: Resources, step: HandlerAdapter, settings: WorkerSettings, rng: Random
     ) -> None:
-        broker = resources.broker
-        queues = settings.preference.names
+        broker, queues = resources.broker, settings.preference.names
         rules = settings.retry_policy(rng, step)
         self._settings = settings
         self._executors = Executors.of(settings.concurrency)
@@ -92,6 +97,7 @@ class Worker:
             rules=rules,
             rng=rng,
             retried=self._on_retry,
+            parent_completed=self._on_parent,
         )
         time = BrokerTime(broker.clock)
         self._processor = processor = Processor(
@@ -115,6 +121,7 @@ class Worker:
             "recovery", recoverer.step, interval=RECOVERY_INTERVAL, rng=rng, gap=RECOVERY_INTERVAL
         )
         adopter = Adopter(broker, queues, self._on_lease)
+        self._followers = FollowerDelivery(broker, queues, time)
         self._aggregator = self._make_aggregator(broker, settings.grouping, rng)
         self._record = ServerRecord(settings.concurrency, settings.preference, time, processor.runs)
         self._heartbeat = Heartbeat(broker, self._record.beat, self._record.end(), time)
@@ -174,6 +181,10 @@ class Worker:
             stopped=lambda: self._record.status == "stopped",
         )
         yield IntervalLoop("idle reasons", reasons.step, interval=RECOVERY_INTERVAL, rng=rng)
+        if supports(TakeParents, FinishParent):
+            step = self._followers.step
+            self._follower_loop = IntervalLoop("followers", step, interval=followers.INTERVAL, rng=rng)
+            yield self._follower_loop
         if supports(AdvanceSequences):
             step = SequenceAdvancer(broker, queues).step
             yield IntervalLoop("sequences", step, interval=sequences.INTERVAL, rng=rng)
@@ -277,6 +288,11 @@ class Worker:
         """Leases may have been created: a queue that changes may be one from which a worker took a task."""
         self._recoverer.mark(queue)
         self._recovery_loop.wake()
+
+    def _on_parent(self, queue: str) -> None:
+        self._followers.mark(queue)
+        if self._follower_loop is not None:
+            self._follower_loop.wake()
 
     def _on_retry(self, queue: str | None) -> None:
         self._forwarder.mark(queue)

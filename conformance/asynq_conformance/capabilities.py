@@ -17,7 +17,7 @@ CLAIM: Final = "but it works: the declaration can be removed"
 
 
 def declared_unsupported(capabilities: Capabilities, op: Op[Any]) -> str | None:
-    """What is declared unsupported in this operation: its name, "groups" or "sequences"; None for nothing."""
+    """What is declared unsupported in this operation: its name, or a word such as "groups"; or None."""
     if type(op) in capabilities.unsupported:
         return type(op).__name__
     return capabilities.lacking(op) or None

@@ -12,6 +12,7 @@ from asynq_conformance.laws.consume import ConsumeLaws
 from asynq_conformance.laws.control import ControlLaws
 from asynq_conformance.laws.deletion import DeletionLaws
 from asynq_conformance.laws.displace import DisplaceLaws
+from asynq_conformance.laws.followers import FollowerLaws
 from asynq_conformance.laws.groups import GroupLaws
 from asynq_conformance.laws.inspect import InspectLaws
 from asynq_conformance.laws.lease import LeaseLaws
@@ -52,6 +53,7 @@ class BrokerConformance(
     StoredScheduleLaws,
     SequenceLaws,
     SequenceMoveLaws,
+    FollowerLaws,
     ControlLaws,
     InspectLaws,
     ManageLaws,

@@ -109,6 +109,11 @@ _TABLE = """
 82 AB G7 deleting the head leaves its sequence waiting
 83 AB G7 a retried task loses its turn
 84 AB G7 a task that waits in a sequence can be run by hand
+85 A G1 a completed parent is deleted before its followers are enqueued
+86 A G1,G10 a parent is answered to two callers at once
+87 A G1 a parent whose hold has ended is never answered again
+88 A G1,G10 a stale caller lets a parent go that another one holds
+89 A G1 a parent is replaced before its followers are enqueued
 """
 
 

@@ -10,7 +10,9 @@ import pytest
 import redis
 from redis.crc import key_slot
 
+from asynq.errors import TaskIDConflictError
 from asynq.protocol.doctor import Fault
+from asynq.protocol.followers import FOLLOWERS_HEADER, PARENT_RETENTION
 from asynq.protocol.ops import (
     AcquireSlot,
     AdoptOrphans,
@@ -27,6 +29,7 @@ from asynq.protocol.ops import (
     ExtendAggregation,
     ExtendLease,
     FinishAggregation,
+    FinishParent,
     Forward,
     GetHistory,
     GetMemory,
@@ -50,6 +53,7 @@ from asynq.protocol.ops import (
     ReturnAggregation,
     RunTask,
     TakeGroup,
+    TakeParents,
     TakeToken,
     Ticked,
     TrimArchive,
@@ -73,10 +77,11 @@ from tests.servers import RedisServer, find_redis_servers, server_version
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from asynq.protocol.message import Delivery
+    from asynq.protocol.message import Delivery, StoredTask
     from asynq.protocol.ops import Op
 
 MANY = 120
+PARENT = {FOLLOWERS_HEADER: "{}"}
 LUA = files("asynq_redis") / "lua"
 NAMES = sorted(path.name.removesuffix(".lua") for path in LUA.iterdir() if path.name.endswith(".lua"))
 REFUSED_WHEN_FULL = {"enqueue", "enqueue_tick", "write_result", "update_task", "write_schedule"}
@@ -148,6 +153,37 @@ def run_everything(lab: ScriptLab) -> None:
         assert lab.many(slot, token, released) == [True, 0, True]
     manage_everything(lab, ids)
     sequence_everything(lab, ids)
+    follow_everything(lab, ids)
+
+
+def follow_everything(lab: ScriptLab, ids: list[str]) -> None:
+    """Parents, more than a call may take, with locks of their own, some of them gone."""
+    lab.enqueue(*(message(name, "f", retention=PARENT_RETENTION, headers=PARENT) for name in ids))
+    lock = Unique(ttl=9_000_000, until="expiry")
+    key = "asynq:{f}:unique:email:"
+    locked = message("locked", "f", unique_key=key, retention=PARENT_RETENTION, headers=PARENT)
+    lab.enqueue(locked, unique=lock)
+    for number in range(3):
+        taken = lab.take(50, "f", token=f"parents-{number}")
+        assert set(lab.all([Complete(delivery=delivery, result=b"r") for delivery in taken])) == {None}
+    lab.client.delete("asynq:{f}:t:000", "asynq:{f}:t:001")
+    parents: list[StoredTask] = []
+    while found := lab.one(TakeParents(queue="f", hold=1000)):
+        parents += found
+    assert len(parents) == MANY - 1
+    again = Enqueue(message=message("locked", "f"), enqueue_id="again", on_conflict="replace_finished")
+    assert isinstance(lab.many(again)[0], TaskIDConflictError)
+    finished = [
+        FinishParent(
+            queue="f",
+            task_id=parent.message.id,
+            held_until=parent.due_at,
+            retention=60_000 * (number % 2),
+        )
+        for number, parent in enumerate(parents)
+    ]
+    assert set(lab.all(finished)) == {True}
+    assert set(lab.all(finished)) == {False}
 
 
 def sequence_everything(lab: ScriptLab, ids: list[str]) -> None:

@@ -26,6 +26,7 @@ def make_fetcher(limits: dict[str, int]) -> Fetcher:
         lease=30_000,
         rules=RetryPolicy(rng=rng, delay=None, is_failure=None),
         rng=rng,
+        parent_completed=lambda _: None,
         retried=lambda queue: None,
     )
     return Fetcher(settings, time=BrokerTime(FakeClock()), token=lambda: "token")

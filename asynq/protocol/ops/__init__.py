@@ -33,6 +33,7 @@ from asynq.protocol.ops.control import (
     UnpauseQueue,
 )
 from asynq.protocol.ops.doctor import Examine, Examined
+from asynq.protocol.ops.followers import FinishParent, TakeParents
 from asynq.protocol.ops.groups import (
     MAX_SET_SIZE,
     ExtendAggregation,
@@ -129,6 +130,7 @@ __all__ = [
     "ExtendLease",
     "Extended",
     "FinishAggregation",
+    "FinishParent",
     "Forward",
     "Forwarded",
     "GetHistory",
@@ -163,6 +165,7 @@ __all__ = [
     "ReturnAggregation",
     "RunTask",
     "TakeGroup",
+    "TakeParents",
     "TakeToken",
     "Ticked",
     "TrimArchive",

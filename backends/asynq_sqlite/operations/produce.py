@@ -10,12 +10,11 @@ from asynq.protocol.ops import Enqueue, Enqueued
 from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_sqlite.operations.sequences import join, waits
+from asynq_sqlite.store.followers import kept_beyond
 
 if TYPE_CHECKING:
     from asynq_sqlite.store.rows import TaskRow
     from asynq_sqlite.store.task_store import HeldLock, Place, TaskStore
-
-_FINISHED = (TaskState.ARCHIVED, TaskState.COMPLETED)
 
 
 def enqueue(store: TaskStore, op: Enqueue, now: int) -> Enqueued:
@@ -28,7 +27,7 @@ def enqueue(store: TaskStore, op: Enqueue, now: int) -> Enqueued:
         present = store.find(message.queue, message.id)
         if present is not None and present.enqueue_id == op.enqueue_id:
             return first_answer(present)
-        _refuse(op, present, holder)
+        _refuse(op, present, holder, now)
         leaving = [present, store.displaced(holder)]
         store.delete([task for task in leaving if task is not None])
         store.insert(op, place, due, now)
@@ -54,7 +53,7 @@ def first_answer(task: TaskRow) -> Enqueued:
     return Enqueued(state=state, due_at=task.created_at)
 
 
-def _refuse(op: Enqueue, present: TaskRow | None, holder: HeldLock | None) -> None:
+def _refuse(op: Enqueue, present: TaskRow | None, holder: HeldLock | None, now: int) -> None:
     """Raise unless the task with this id is to be replaced, and the holder of the lock allows it.
 
     Raises:
@@ -63,7 +62,7 @@ def _refuse(op: Enqueue, present: TaskRow | None, holder: HeldLock | None) -> No
 
     """
     message = op.message
-    if present is not None and not (op.on_conflict == "replace_finished" and present.state in _FINISHED):
+    if present is not None and not (op.on_conflict == "replace_finished" and _replaceable(present, now)):
         raise TaskIDConflictError(message.queue, message.id, TaskState(present.state))
     if holder is None:
         return
@@ -72,6 +71,13 @@ def _refuse(op: Enqueue, present: TaskRow | None, holder: HeldLock | None) -> No
     released = own and holder.until != "expiry"
     if not released and not (op.unique is not None and op.unique.replaces(holder.until)):
         raise DuplicateTaskError(message.queue, message.type, holder.task_id)
+
+
+def _replaceable(present: TaskRow, now: int) -> bool:
+    """Return whether a task is finished, and its followers are enqueued."""
+    if present.state == TaskState.COMPLETED:
+        return present.rank <= kept_beyond(now)
+    return present.state == TaskState.ARCHIVED
 
 
 def _place(store: TaskStore, op: Enqueue, due: int, now: int) -> Place:

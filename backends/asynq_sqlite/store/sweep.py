@@ -24,8 +24,10 @@ from asynq.protocol.ops import (
     ReclaimAggregations,
     Repaired,
     RepairGroups,
+    TakeParents,
     TrimArchive,
 )
+from asynq_sqlite.store.followers import kept_beyond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -66,6 +68,10 @@ _LOCKS_QUERY: Final = (
     " WHERE locks.queue = found.queue) FROM found WHERE queue IS NOT NULL"
 )
 _HELD_QUERY: Final = "SELECT queue, min(held_until) FROM aggregations GROUP BY queue"
+_PARENTS_QUERY: Final = by_queue(
+    "completed",
+    "(SELECT max(rank) FROM tasks WHERE tasks.state = 'completed' AND tasks.queue = found.queue)",
+)
 _SEQUENCES_QUERY: Final = "SELECT queue, 0 FROM sequences GROUP BY queue"
 
 Idle = dict[str, int]
@@ -110,6 +116,15 @@ def _nothing_without(answer: Any, state: str) -> Callable[[TaskStore], Callable[
     return look
 
 
+def _no_parents(store: TaskStore) -> Callable[[TakeParents, int], Any]:
+    latest: Idle = dict(store.fetch(_PARENTS_QUERY))
+
+    def answer(op: TakeParents, now: int) -> tuple[()] | None:
+        return () if latest.get(op.queue, 0) <= kept_beyond(now) else None
+
+    return answer
+
+
 _FINDERS: Final[dict[type[Op[Any]], Callable[[TaskStore], Callable[[Any, int], Any]]]] = {
     Forward: _forwarded,
     ListLostLeases: _nothing_before(LostLeases(leases=(), set_aside=()), first_by_queue("active")),
@@ -117,6 +132,7 @@ _FINDERS: Final[dict[type[Op[Any]], Callable[[TaskStore], Callable[[Any, int], A
     PurgeCompleted: _nothing_before(0, first_by_queue("completed"), _LOCKS_QUERY),
     TrimArchive: _nothing_without(0, "archived"),
     AdvanceSequences: _nothing_before(Advanced(promoted=0, examined=0, cursor=""), _SEQUENCES_QUERY),
+    TakeParents: _no_parents,
     ReclaimAggregations: _nothing_before(0, _HELD_QUERY),
     RepairGroups: _nothing_without(Repaired(listed=0, cursor=""), "aggregating"),
     ListGroups: _nothing_without(Groups(groups=(), cursor=""), "aggregating"),

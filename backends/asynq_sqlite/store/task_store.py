@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asynq.brokerkit.transitions import whole_second
 from asynq.task_state import TaskState
+from asynq_sqlite.store.followers import FollowerSteps
 from asynq_sqlite.store.groups import GroupSteps
 from asynq_sqlite.store.limits import LimitSteps
 from asynq_sqlite.store.manage import ManageSteps
@@ -87,7 +88,7 @@ class HeldLock(NamedTuple):
     until: str
 
 
-class TaskStore(GroupSteps, LimitSteps, ManageSteps, PresenceSteps, QueueSteps, SequenceSteps):
+class TaskStore(FollowerSteps, GroupSteps, LimitSteps, ManageSteps, PresenceSteps, QueueSteps, SequenceSteps):
     """The steps of all operations. Every method runs inside the open transaction.
 
     A step for several tasks writes all of them with one statement.

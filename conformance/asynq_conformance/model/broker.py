@@ -12,6 +12,7 @@ from asynq.protocol.value_sizes import MAX_VALUE_BYTES, too_large
 from asynq_conformance.model import (
     consume,
     control,
+    followers,
     groups,
     inspect,
     limits,
@@ -48,6 +49,8 @@ MODEL_HANDLERS: dict[type[ops.Op[Any]], Callable[[System, Any, int], Any]] = {
     ops.PurgeCompleted: upkeep.purge_completed,
     ops.TrimArchive: upkeep.trim_archive,
     ops.AdvanceSequences: upkeep.advance_sequences,
+    ops.TakeParents: followers.take_parents,
+    ops.FinishParent: followers.finish_parent,
     ops.ListGroups: groups.list_groups,
     ops.TakeGroup: groups.take_group,
     ops.ExtendAggregation: groups.extend_aggregation,

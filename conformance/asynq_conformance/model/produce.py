@@ -9,6 +9,7 @@ from asynq.protocol.ops import Enqueue, Enqueued
 from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
+from asynq_conformance.model.followers import is_kept_for_followers
 from asynq_conformance.model.records import FINISHED, ModelTask, due_second, whole_second
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def enqueue(system: System, op: Enqueue, now: int, leaving: frozenset[TaskKey] =
     if present is not None and present.enqueue_id == op.enqueue_id:
         return present.answer
     replaced = op.on_conflict == "replace_finished" and present is not None and present.state in FINISHED
+    if replaced and present is not None and is_kept_for_followers(present, now):
+        replaced = False
     if present is not None and not (replaced or present.key in leaving):
         raise TaskIDConflictError(message.queue, message.id, present.state)
     if op.unique is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asynq_mutants.embedded import (
     contents,
+    followers,
     groups,
     interleaved,
     leases,
@@ -19,6 +20,7 @@ from asynq_mutants.embedded import (
 
 __all__ = [
     "contents",
+    "followers",
     "groups",
     "interleaved",
     "leases",

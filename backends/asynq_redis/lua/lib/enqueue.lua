@@ -6,6 +6,9 @@
 --   sequenced: 1 or empty. replace: a finished task of the id. displace: the task that holds the lock. A task with a
 --   sequence has none of at, in and keep.
 
+-- Seconds. A completed task that is kept longer has followers that are not enqueued yet.
+local LONGEST_RETENTION = 50 * 365 * 86400
+
 -- The collections that a new task may join or a replaced task may leave: the next five keys.
 local function queue_of_keys()
   return { pending = key(), scheduled = key(), groups = key(), archived = key(), completed = key() }
@@ -57,6 +60,12 @@ local function made_before(queue, now, id, state, pending_since)
   return { 1, state == 'aggregating' and state or 'pending', since }
 end
 
+-- Whether a finished task gives way to a new one of its id. One whose followers are not enqueued yet does not.
+local function replaceable(queue, now, state, id)
+  if state ~= 'completed' then return state == 'archived' end
+  return tonumber(try('ZSCORE', queue.completed, id) or 0) - now / 1000000 <= LONGEST_RETENTION
+end
+
 local function clear(queue, task, hash, id)
   delete_task(doomed_task(hash, id))
   if not task.leaves then redis.call('ZREM', queue[task.state], id) end
@@ -72,7 +81,7 @@ local function enqueue(queue, now, hash, id, msg, enqueue_id, options, leaving)
     local state = found[1]
     if found[2] == enqueue_id then return made_before(queue, now, id, state, found[3]) end
     old = { state = state, leaves = leaving and leaving[id] }
-    local gives_way = options.replace and (state == 'archived' or state == 'completed')
+    local gives_way = options.replace and replaceable(queue, now, state, id)
     if not (gives_way or old.leaves) then return { 0, state or '' } end
   end
 

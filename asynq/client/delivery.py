@@ -1,0 +1,114 @@
+"""Enqueue what follows a task that has succeeded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from asynq.errors import AsynqError, TaskIDConflictError
+from asynq.protocol.followers import (
+    FOLLOWERS_HEADER,
+    LONGEST_RETENTION,
+    PARENT_RETENTION,
+    RESULT_HEADER,
+    Followers,
+    followers_of,
+    header_of,
+    passed_result,
+)
+from asynq.protocol.message import TaskMessage
+from asynq.protocol.ops import Enqueue, FinishParent
+from asynq.runtime.isolation import execute_isolated
+from asynq.runtime.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asynq.protocol.followers import Follower
+    from asynq.protocol.message import StoredTask
+    from asynq.runtime.sync_async import BrokerCalls
+
+log = get_logger("asynq.loops")
+
+
+async def deliver(broker: BrokerCalls, parents: Sequence[StoredTask]) -> list[AsynqError]:
+    """Enqueue the followers of parents that TakeParents answered, and let these parents go.
+
+    A copy finds the followers that are enqueued already by their ids. A parent with a follower that is
+    refused remains held until its hold ends, and can be taken again then. Returns these errors.
+
+    Raises:
+        AsynqError: the broker could not be reached.
+    """
+    plans = [(parent, *_what_follows(parent)) for parent in parents]
+    requests = [request for _, _, following in plans for request in following]
+    answers = iter(await execute_isolated(broker, requests) if requests else ())
+    refused: list[AsynqError] = []
+    finished: list[FinishParent] = []
+    for parent, retention, following in plans:
+        refusals = [error for request in following if (error := _refusal(parent, request, next(answers)))]
+        refused += refusals
+        if not refusals:
+            finished.append(
+                FinishParent(
+                    queue=parent.message.queue,
+                    task_id=parent.message.id,
+                    held_until=parent.due_at,
+                    retention=retention * 1000,
+                )
+            )
+    answers = iter(await execute_isolated(broker, finished) if finished else ())
+    return refused + [answer for answer in answers if isinstance(answer, AsynqError)]
+
+
+def _refusal(parent: StoredTask, request: Enqueue, answer: object) -> AsynqError | None:
+    """Why a follower is not enqueued. None if it is."""
+    parent_id, follower_id = parent.message.id, request.message.id
+    if isinstance(answer, TaskIDConflictError):
+        log.warning(
+            "task %r, which follows %r, is not enqueued once more: %s", follower_id, parent_id, answer
+        )
+    elif isinstance(answer, AsynqError):
+        log.error("task %r, which follows %r, is not enqueued: %s", follower_id, parent_id, answer)
+        return answer.with_traceback(None)
+    return None
+
+
+def _what_follows(parent: StoredTask) -> tuple[int, list[Enqueue]]:
+    """The seconds for which the parent is kept afterwards, and the requests for its followers."""
+    message = parent.message
+    try:
+        followers = followers_of(message)
+    except msgspec.MsgspecError as error:
+        log.warning(
+            "task %r of queue %r: what follows it is unreadable: %s", message.id, message.queue, error
+        )
+        followers = None
+    if followers is None:
+        return LONGEST_RETENTION, []
+    result = passed_result(parent.result)
+    return followers.retention, [_request(follower, result) for follower in followers.then]
+
+
+def _request(follower: Follower, result: str) -> Enqueue:
+    headers = {**follower.headers, f"{RESULT_HEADER}0": result}
+    if follower.then:
+        headers[FOLLOWERS_HEADER] = header_of(Followers(retention=follower.retention, then=follower.then))
+    message = TaskMessage(
+        id=follower.id,
+        type=follower.type,
+        queue=follower.queue,
+        payload=follower.payload,
+        headers=headers,
+        max_retry=follower.max_retry,
+        timeout=follower.timeout,
+        deadline=follower.deadline,
+        retention=PARENT_RETENTION if follower.then else follower.retention,
+    )
+    return Enqueue(
+        message=message,
+        enqueue_id=follower.id,
+        process_at=follower.process_at,
+        process_in=follower.process_in,
+    )

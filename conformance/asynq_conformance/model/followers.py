@@ -1,0 +1,42 @@
+"""Operations on parents: completed tasks whose followers are not enqueued yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.protocol.followers import HELD, LONGEST_RETENTION
+from asynq.task_state import TaskState
+from asynq_conformance.model.records import whole_second
+
+if TYPE_CHECKING:
+    from asynq.protocol.message import StoredTask
+    from asynq.protocol.ops import FinishParent, TakeParents
+    from asynq_conformance.model.records import ModelTask
+    from asynq_conformance.model.state import System
+
+
+def is_kept_for_followers(task: ModelTask, now: int) -> bool:
+    """Whether tasks follow this one that are not enqueued yet."""
+    return task.state is TaskState.COMPLETED and task.due > whole_second(now) + LONGEST_RETENTION * 1000
+
+
+def take_parents(system: System, op: TakeParents, now: int) -> tuple[StoredTask, ...]:
+    """Hold the parents that nobody holds."""
+    completed = system.of_state(op.queue, TaskState.COMPLETED)
+    parents = [task for task in completed if is_kept_for_followers(task, now)]
+    free = [task for task in parents if task.due <= now + HELD * 1000][: op.limit]
+    for task in free:
+        task.due = whole_second(now + op.hold) + HELD * 1000
+    return tuple(system.stored(task, now) for task in free)
+
+
+def finish_parent(system: System, op: FinishParent, now: int) -> bool:
+    """Delete a held parent, or keep it for its own retention."""
+    task = system.find(op.queue, op.task_id)
+    if task is None or task.state is not TaskState.COMPLETED or task.due != op.held_until:
+        return False
+    if op.retention:
+        system.put(task, TaskState.COMPLETED, whole_second(now + op.retention))
+    else:
+        system.delete(task)
+    return True

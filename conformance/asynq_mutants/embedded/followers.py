@@ -1,0 +1,120 @@
+"""Brokers with defects in what they do with completed tasks that others follow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from asynq.protocol.followers import HELD
+from asynq.protocol.ops import Complete, Enqueue, FinishParent, PurgeCompleted, TakeParents
+from asynq.task_state import TaskState
+from asynq_mutants.defects import caught_by, instead_of
+from asynq_sqlite.store.followers import kept_beyond
+from asynq_sqlite.store.task_store import TaskStore
+
+if TYPE_CHECKING:
+    from asynq_sqlite.store.rows import FullRow, TaskRow
+
+_NO_PARENTS: Final = "programs have no parents"
+
+
+@caught_by("test_the_followers_of_a_parent_can_be_enqueued_at_any_time", bug=85, beyond_programs=_NO_PARENTS)
+@instead_of(PurgeCompleted)
+def purges_parents(correct: Any, store: TaskStore, op: PurgeCompleted, now: int) -> Any:
+    parents = store.parents(op.queue, now, op.limit)
+    store.delete([row.task for row in parents])
+    return correct(store, op, now) + len(parents)
+
+
+@caught_by("test_a_parent_that_is_held_is_not_taken_until_its_hold_ends", beyond_programs=_NO_PARENTS)
+@caught_by("test_concurrent_callers_take_each_parent_once", bug=86, beyond_programs=_NO_PARENTS)
+class HoldsNoParent(TaskStore):
+    def hold_parent(self, task: TaskRow, until: int) -> int:
+        del until
+        return task.rank
+
+
+@caught_by("test_a_parent_that_is_held_is_not_taken_until_its_hold_ends", bug=87, beyond_programs=_NO_PARENTS)
+class HoldsParentsForEver(TaskStore):
+    def hold_parent(self, task: TaskRow, until: int) -> int:
+        return super().hold_parent(task, until + HELD * 1000)
+
+
+@caught_by(
+    "test_a_parent_that_is_not_held_as_answered_is_left_alone",
+    bug=88,
+    event="taken",
+    beyond_programs=_NO_PARENTS,
+)
+@instead_of(FinishParent)
+def lets_any_parent_go(correct: Any, store: TaskStore, op: FinishParent, now: int) -> Any:
+    del correct, now
+    task = store.find(op.queue, op.task_id)
+    if task is None or task.state != TaskState.COMPLETED:
+        return False
+    store.delete([task])
+    return True
+
+
+@caught_by(
+    "test_a_parent_that_is_not_held_as_answered_is_left_alone", event="run", beyond_programs=_NO_PARENTS
+)
+@instead_of(FinishParent)
+def deletes_a_parent_that_runs_again(correct: Any, store: TaskStore, op: FinishParent, now: int) -> Any:
+    task = store.find(op.queue, op.task_id)
+    if task is None or task.state == TaskState.COMPLETED:
+        return correct(store, op, now)
+    store.delete([task])
+    return True
+
+
+@caught_by("test_a_parent_is_kept_for_its_own_retention", beyond_programs=_NO_PARENTS)
+@instead_of(FinishParent)
+def forgets_the_retention_of_a_parent(correct: Any, store: TaskStore, op: FinishParent, now: int) -> Any:
+    return correct(
+        store, FinishParent(queue=op.queue, task_id=op.task_id, held_until=op.held_until, retention=0), now
+    )
+
+
+@caught_by(
+    "test_a_parent_is_not_replaced_before_its_followers_are_enqueued", bug=89, beyond_programs=_NO_PARENTS
+)
+@instead_of(Enqueue)
+def replaces_parents(correct: Any, store: TaskStore, op: Enqueue, now: int) -> Any:
+    task = store.find(op.message.queue, op.message.id)
+    if op.on_conflict == "replace_finished" and task is not None and task.state == TaskState.COMPLETED:
+        store.delete([task])
+    return correct(store, op, now)
+
+
+@caught_by("test_no_other_completed_task_is_taken", beyond_programs=_NO_PARENTS)
+class TakesEveryCompletedTask(TaskStore):
+    def parents(self, queue: str, now: int, limit: int) -> list[FullRow]:
+        return self.first(queue, TaskState.COMPLETED, limit, upto=now + HELD * 1000)
+
+
+@caught_by("test_a_completed_parent_is_taken_with_its_message_and_result", beyond_programs=_NO_PARENTS)
+@instead_of(Complete)
+def forgets_parents(correct: Any, store: TaskStore, op: Complete, now: int) -> Any:
+    answer = correct(store, op, now)
+    task = store.find(op.delivery.message.queue, op.delivery.message.id)
+    if task is not None and task.rank > kept_beyond(now):
+        store.move(task, store.due_place(TaskState.COMPLETED, now + 1000), lease_token=task.lease_token)
+    return answer
+
+
+@caught_by("test_parents_of_other_queues_are_not_taken", beyond_programs=_NO_PARENTS)
+@instead_of(TakeParents)
+def takes_parents_of_every_queue(correct: Any, store: TaskStore, op: TakeParents, now: int) -> Any:
+    found: tuple[Any, ...] = ()
+    for queue in ("q", "p"):
+        found += correct(store, TakeParents(queue=queue, hold=op.hold, limit=op.limit), now)
+    return found
+
+
+@caught_by(
+    "test_parents_are_taken_in_the_order_in_which_they_ended_and_at_most_the_limit",
+    beyond_programs=_NO_PARENTS,
+)
+class TakesMoreParentsThanAsked(TaskStore):
+    def parents(self, queue: str, now: int, limit: int) -> list[FullRow]:
+        return super().parents(queue, now, limit + 1)
