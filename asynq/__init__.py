@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from asynq.handlers.retry_delays import Backoff
     from asynq.handlers.retry_delays import RetryDelay as RetryDelay
     from asynq.handlers.task_functions import TaskFunction
+    from asynq.handlers.task_logs import TaskLogFilter
     from asynq.info import FollowerInfo as FollowerInfo
     from asynq.info import QueueInfo as QueueInfo
     from asynq.info import TaskInfo as TaskInfo
@@ -183,6 +184,7 @@ __all__ = [
     "TaskIDConflictError",
     "TaskInfo",
     "TaskKeywords",
+    "TaskLogFilter",
     "TaskNotFoundError",
     "TaskState",
     "TaskStateError",
@@ -254,6 +256,7 @@ _MODULES = {
     "TaskInfo": "asynq.info",
     "TaskKeywords": "asynq.client.options",
     "TaskState": "asynq.task_state",
+    "TaskLogFilter": "asynq.handlers.task_logs",
     "TaskType": "asynq.client.task_type",
     "WorkerInfo": "asynq.protocol.presence",
     "connect": "asynq.protocol.connect",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asynq.cli.worker import AppDir, LogLevelOption  # noqa: TC001 - typer reads the annotations
+from asynq.cli.worker import AppDir, LogFormatOption, LogLevelOption, choose_format
 
 Targets = Annotated[
     list[str],
@@ -18,7 +18,13 @@ Targets = Annotated[
 ]
 
 
-def scheduler(targets: Targets, *, log_level: LogLevelOption = None, app_dir: AppDir = Path()) -> None:
+def scheduler(
+    targets: Targets,
+    *,
+    log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
+    app_dir: AppDir = Path(),
+) -> None:
     """Enqueue periodic tasks until a signal stops it.
 
     Any number may run, on any machines: each tick is enqueued once. SIGTERM and Ctrl-C shut down gracefully.
@@ -26,4 +32,5 @@ def scheduler(targets: Targets, *, log_level: LogLevelOption = None, app_dir: Ap
     # Imported here because it is slow, and not needed for the help and for wrong arguments.
     from asynq.cli.scheduler_process import run_schedulers
 
+    choose_format(log_format)
     raise typer.Exit(run_schedulers(targets, app_dir=app_dir, log_level=log_level))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from asynq.cli.arguments import read_duration, read_limits, read_queues, usage_error
 from asynq.cli.session import configured_broker
 from asynq.durations import format_duration
+from asynq.runtime.log_formats import FORMAT_VARIABLE, LogFormat
 from asynq.supervisor.command import BROKER_VARIABLE, DEFAULT_BROKER, LogLevel
 
 MIN_STALL_TIMEOUT = timedelta(seconds=1)
@@ -92,6 +94,15 @@ LogLevelOption = Annotated[
         "--log-level", case_sensitive=False, help="Log level. [default: info, or as configured by MODULE]"
     ),
 ]
+LogFormatOption = Annotated[
+    LogFormat | None,
+    typer.Option(
+        "--log-format",
+        case_sensitive=False,
+        envvar=FORMAT_VARIABLE,
+        help="Format of log lines, unless MODULE configures logging. [default: text]",
+    ),
+]
 AppDir = Annotated[
     Path,
     typer.Option("--app-dir", "-d", exists=True, file_okay=False, help="Directory that contains MODULE."),
@@ -113,6 +124,7 @@ def worker(
     lease: Lease = None,
     stall_timeout: StallTimeout = None,
     log_level: LogLevelOption = None,
+    log_format: LogFormatOption = None,
     app_dir: AppDir = Path(),
 ) -> None:
     """Process tasks until a signal stops it.
@@ -145,7 +157,14 @@ def worker(
     source = context.get_parameter_source("broker")
     given = source is not None and source.name == "COMMANDLINE"
     choice = BrokerChoice(broker or configured_broker(), given=given)
+    choose_format(log_format)
     raise typer.Exit(launch(settings, choice, processes=processes, stall_timeout=stall))
+
+
+def choose_format(log_format: LogFormat | None) -> None:
+    """Let this process and those that it starts log in this format."""
+    if log_format is not None:
+        os.environ[FORMAT_VARIABLE] = log_format.value
 
 
 def _read_stall_timeout(text: str) -> timedelta:

@@ -12,6 +12,7 @@ from asynq.cli.arguments import usage_error, usage_error_class
 from asynq.cli.targets import load_application, load_or_show
 from asynq.cli.worker_launch import one_process_only
 from asynq.errors import AsynqError, BrokerRefusedError
+from asynq.handlers.task_logs import TaskLogFilter
 from asynq.runtime.garbage import tune_collector
 from asynq.runtime.logs import configure, get_logger
 from asynq.runtime.safe_text import shown, shown_traceback
@@ -62,7 +63,7 @@ def _serve(settings: WorkerSettings, reporter: SupervisorReporter) -> int:
     if application is None:
         return USAGE_ERROR
     # After the import, because the logging configuration of the module takes precedence.
-    configure(settings.log_level and settings.log_level.upper())
+    configure(settings.log_level and settings.log_level.upper(), filters=(TaskLogFilter(),))
     options = settings.options.given()
     try:
         if isinstance(application, Server):

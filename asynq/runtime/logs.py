@@ -7,15 +7,13 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
+from asynq.runtime.log_formats import chosen_format, stderr_handler
 from asynq.runtime.safe_text import shown, shown_repr, shown_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
-"""Log format of processes whose program has not configured logging."""
+    from collections.abc import Callable, Sequence
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -35,19 +33,21 @@ def get_logger(name: str) -> logging.Logger:
     return log
 
 
-def configure(level: str | int | None = None) -> None:
-    """Log to stderr, unless the program has configured logging itself.
+def configure(level: str | int | None = None, *, filters: Sequence[logging.Filter] = ()) -> None:
+    """Log to stderr in the chosen format, unless the program has configured logging itself.
 
     In that case, a given level is set for the root logger and for this library's loggers, and everything else
     stays as configured.
 
     Args:
         level: the lowest level that is logged. None means info.
+        filters: filters of our output, which can add attributes to records.
     """
     root, ours = logging.getLogger(), logging.getLogger("asynq")
     if not ours.hasHandlers():
-        handler = logging.StreamHandler()
-        handler.setFormatter(_SafeFormatter(FORMAT))
+        handler = stderr_handler(chosen_format())
+        for each in filters:
+            handler.addFilter(each)
         root.addHandler(handler)
         root.setLevel(logging.INFO if level is None else level)
     elif level is not None:
@@ -86,9 +86,9 @@ class Levels(NamedTuple):
         others = {name: log.level for name, log in known if isinstance(log, logging.Logger) and log.level}
         return cls(logging.getLogger().getEffectiveLevel(), others, logging.root.manager.disable)
 
-    def follow(self) -> None:
-        """Apply these levels. Logs to stderr unless the program has configured logging."""
-        configure()
+    def follow(self, *, filters: Sequence[logging.Filter] = ()) -> None:
+        """Apply these levels. Logs to stderr as `configure` does."""
+        configure(filters=filters)
         logging.getLogger().setLevel(self.root)
         for name, level in self.others.items():
             logging.getLogger(name).setLevel(level)
@@ -120,13 +120,6 @@ class _Safe(logging.Filter):
             # Formatters use this text instead of formatting the error themselves.
             record.exc_text = shown_traceback(error)
         return True
-
-
-class _SafeFormatter(logging.Formatter):
-    """Bounds and escapes the tracebacks of all loggers."""
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
-        return super().formatException(ei) if ei[1] is None else shown_traceback(ei[1])
 
 
 class _Shown(str):

@@ -16,6 +16,7 @@ from asynq.runtime.logs import get_logger
 if TYPE_CHECKING:
     from asynq.errors import LeaseLostError
     from asynq.handlers.outcome import Outcome, Settlement
+    from asynq.protocol.message import TaskMessage
 
 log = get_logger("asynq.processor")
 
@@ -77,6 +78,7 @@ class FailureLog:
             what,
             error,
             exc_info=error if trace and not isinstance(error, AsynqError) else None,
+            extra=_task(message),
         )
 
     def _is_new(self, task_type: str, error: Exception) -> bool:
@@ -93,6 +95,16 @@ def _place(error: Exception) -> tuple[object, ...]:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return () if trace is None else (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+
+
+def _task(message: TaskMessage) -> dict[str, object]:
+    """What logs in JSON say of the task besides the message."""
+    return {
+        "task_id": message.id,
+        "task_type": message.type,
+        "task_queue": message.queue,
+        "task_attempt": message.retried + 1,
+    }
 
 
 def log_put_back(op: Requeue) -> None:

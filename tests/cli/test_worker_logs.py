@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -41,6 +42,10 @@ async def fail(ctx, task):
     error = ValueError(task.payload.decode() * int(task.headers.get("times", 1)))
     error.add_note(task.payload.decode())
     raise error
+
+@mux.handler("thread")
+def handle_in_thread(ctx, task):
+    log.info("the handler runs")
 
 def apart(ctx, task):
     log.info("the handler runs apart")
@@ -160,9 +165,48 @@ def test_a_handler_process_uses_the_logging_of_its_module(tmp_path: Path, how: s
     enqueue(tmp_path, Task("apart", "boom"))
     with worker(tmp_path) as (_, lines):
         read = until(lines, "the handler runs apart", "a line of asynq's")
-    found = [line for line in read if line.endswith(("the handler runs apart", "a line of asynq's"))]
+    found = [line for line in read if "the handler runs apart" in line or "a line of asynq's" in line]
     begin = r"[\d-]+ [\d:,]+ \d+ (INFO|WARNING) " if how == "none" else "MINE (app|asynq.limits) "
     assert all(re.match(begin, line) for line in found), read
+
+
+@pytest.mark.parametrize("kind", ["t", "thread", "apart"])
+def test_every_line_that_a_handler_logs_names_its_task(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "app.py").write_text(HANDLERS)
+    enqueue(tmp_path, Task(kind, "boom", task_id="7"))
+    with worker(tmp_path) as (_, lines):
+        (line,) = [line for line in until(lines, "the handler runs") if "the handler runs" in line]
+    assert line.endswith(f" task_id=7 task_type={kind} task_queue=default task_attempt=1")
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_every_line_is_an_object_in_json(tmp_path: Path, processes: str) -> None:
+    (tmp_path / "app.py").write_text(HANDLERS)
+    enqueue(tmp_path, Task("t", task_id="6"), Task("fails", HOSTILE, task_id="7"), Task("apart", "x"))
+    with worker(tmp_path, "--log-format", "json", "-p", processes) as (process, lines):
+        read = until(lines, "runs apart", '"task_id": "7"', "serving queues")
+        process.terminate()
+        read += lines.read().splitlines()
+    objects = [json.loads(line) for line in read]
+    assert all({"time", "level", "logger", "message", "process"} <= each.keys() for each in objects)
+    (spoken,) = [each for each in objects if each["message"] == "the handler runs"]
+    task = {"task_id": "6", "task_type": "t", "task_queue": "default", "task_attempt": 1}
+    assert spoken | task == spoken
+    (failed,) = [each for each in objects if each.get("task_id") == "7"]
+    assert (failed["level"], failed["logger"]) == ("error", "asynq.processor")
+    assert "ValueError" in failed["exception"]
+
+
+def test_the_format_does_not_replace_what_the_module_configured(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(CONFIGURED["dictConfig"] + HANDLERS)
+    with worker(tmp_path, "--log-format", "json") as (_, lines):
+        assert until(lines, "serving queues")[-1].startswith("MINE asynq.server INFO")
+
+
+def test_colours_are_for_terminals_only(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(HANDLERS)
+    with worker(tmp_path, "--log-format", "rich") as (_, lines):
+        assert re.match(r"[\d-]+ [\d:,]+ \d+ INFO asynq", until(lines, "serving queues")[-1])
 
 
 def test_scheduler_records_appear_with_any_logging_configuration(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from asynq.handlers.processes.messages import (
 )
 from asynq.handlers.processes.pickled_errors import HandlerRaised
 from asynq.handlers.resources import Resources
+from asynq.handlers.task_logs import TaskLogFilter
 from asynq.protocol.answers import unwrap
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS, unmask_signals
 from asynq.runtime.forks import ExitForkedChild, flush, signals_reset_in_children
@@ -221,7 +222,7 @@ def _serve_one(worker: WorkerConnection, setup: Setup | None) -> None:
     call = worker.next_call()
     if setup is not None:
         # After the handler's modules were imported, because their own configuration takes precedence.
-        setup.apply_after_imports()
+        setup.apply_after_imports((TaskLogFilter(),))
     worker.send_result(call if isinstance(call, HandlerRaised) else run_call(call, worker))
 
 

@@ -13,6 +13,7 @@ from asynq.handlers.processes.main_module import MainModule
 from asynq.runtime.logs import Levels
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Sequence
 
 
@@ -32,8 +33,11 @@ class Setup:
         """Apply what modules of the program may read while they are imported."""
         sys.argv[:] = self.argv
 
-    def apply_after_imports(self) -> None:
-        """Apply what the program configured, after its modules were imported and configured themselves."""
-        self.levels.follow()
+    def apply_after_imports(self, filters: Sequence[logging.Filter]) -> None:
+        """Apply what the program configured, after its modules were imported and configured themselves.
+
+        `filters` are those of our own log output.
+        """
+        self.levels.follow(filters=filters)
         if self.start_method and multiprocessing.get_start_method(allow_none=True) is None:
             multiprocessing.set_start_method(self.start_method)
