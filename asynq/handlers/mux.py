@@ -250,7 +250,7 @@ class ServeMux(HandlerAdapter):
         Raises:
             HandlerNotFoundError: no pattern matches, and there are no middlewares to see this.
         """
-        return self._wrapped or self.find(task_type).resolve(task_type)
+        return self._wrapped or (self._found.get(task_type) or self.find(task_type)).resolve(task_type)
 
     def failure_rules(self, task_type: str) -> FailureRules:
         """The rules of the handler for tasks of this type."""

@@ -261,7 +261,7 @@ class Run:
         try:
             with ExitForkedChild():
                 answer = await handler(self.context, task)
-            self._end(returned(answer, self.delivery, self.broker))
+            self._end(returned(answer, self.delivery, self._shared.broker))
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the server
             # Nothing in this frame may refer to the error, whose frames refer to this one.
             self._end(raised(without_first_frame(error), self.stop))
@@ -288,7 +288,7 @@ class Run:
             )
             self._shared.loop.call_soon(self.end_if_never_begun)
         else:
-            self._end(returned(answer, self.delivery, self.broker))
+            self._end(returned(answer, self.delivery, self._shared.broker))
 
     def _end(self, outcome: Outcome) -> None:
         """The handler has ended, with this outcome."""

@@ -55,7 +55,7 @@ class BrokerTime:
         """
         received = self._counter.now()
         earliest, latest = instant - received, instant - sent + 1
-        known = self._offset if self.synced else earliest
+        known = earliest if self._synced_at is None else self._offset
         self._offset = min(max(known, earliest), latest)
         self._synced_at = received
 

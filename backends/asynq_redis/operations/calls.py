@@ -38,6 +38,8 @@ class OpenCall(Struct):
     args: list[Arg]
     rest: list[str] = field(default_factory=list)
     """Keys behind those of the operations."""
+    token: str | None = None
+    """The token of the latest settlement. Those of one fetch have the same one."""
 
 
 class BatchCall(Struct):

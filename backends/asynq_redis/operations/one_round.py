@@ -161,9 +161,11 @@ def _append_settlement(op: Any, call: OpenCall, context: CallContext, *args: Arg
     task = call.queue.tasks + message.id
     call.keys += (task, message.unique_key or task)
     call.args += (message.id, token, *args)
-    taken = call.queue.taken(token)
-    if taken not in call.rest:
-        call.rest.append(taken)
+    if token != call.token:
+        call.token = token
+        taken = call.queue.taken(token)
+        if taken not in call.rest:
+            call.rest.append(taken)
 
 
 def _sequence(op: Any) -> tuple[str]:
