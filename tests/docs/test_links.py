@@ -56,6 +56,16 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert [page for page in PAGES if page not in reached] == []
 
 
+def test_every_page_has_a_place_in_the_navigation_of_the_site() -> None:
+    entries = set(re.findall(r"^ +- (?:.+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    pages = {
+        str(page.relative_to(ROOT / "docs"))
+        for page in (ROOT / "docs").rglob("*.md")
+        if page.parent.name != "decisions"
+    }
+    assert pages - entries == set()
+
+
 def named_files(page: Path) -> set[str]:
     """Files and folders named in the text of a page, as `asynq/server.py`, `asynq/cli/` or `server.py`."""
     return set(FILE.findall(CODE.sub("", page.read_text())))

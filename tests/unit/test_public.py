@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,11 @@ def test_every_error_is_public() -> None:
 def test_an_unknown_name_raises_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Taks'"):
         asynq.Taks  # noqa: B018
+
+
+def test_the_reference_has_each_public_name_once() -> None:
+    pages = (Path(__file__).parents[2] / "docs/reference").glob("*.md")
+    names = [
+        name for page in pages for name in re.findall(r"^::: asynq\.(\w+)$", page.read_text(), re.MULTILINE)
+    ]
+    assert sorted([*names, "__version__"]) == sorted(asynq.__all__)
