@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 _GONE = (TaskNotFoundError, TaskStateError, DuplicateTaskError)
 """Errors of single tasks that moved meanwhile, or cannot be changed as asked: these are left as they are."""
+# Those that wait in sequences before the tasks whose end would make them pending.
+_PURGED = (
+    TaskState.SCHEDULED,
+    *(state for state in TaskState if state not in (TaskState.ACTIVE, TaskState.SCHEDULED)),
+)
 _ONE: dict[MoveTarget, Callable[..., Op[None]]] = {
     "pending": RunTask,
     "archived": ArchiveTask,
@@ -97,10 +102,9 @@ async def purge(broker: BrokerCalls, queue: str, *, progress: Progress | None = 
     """`delete_all` for every state but active: the queue stays, its tasks do not; how many."""
     check_name("queue", queue)
     deleted = 0
-    for state in TaskState:
-        if state is not TaskState.ACTIVE:
-            further = _further(progress, deleted)
-            deleted += await _move_all(broker, TaskSelection(queue, state), "deleted", further)
+    for state in _PURGED:
+        further = _further(progress, deleted)
+        deleted += await _move_all(broker, TaskSelection(queue, state), "deleted", further)
     return deleted
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import Client, Inspector, MemoryBroker, Task, TaskState
+from asynq import Client, Inspector, MemoryBroker, Task, TaskFilter, TaskState
 from asynq.client.go_options import option_texts
 from asynq.client.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECOND = timedelta(seconds=1)
 
@@ -48,3 +51,45 @@ def test_what_has_no_meaning_in_a_sequence_is_refused(options: dict[str, Any], n
 
 def test_go_shows_the_sequence_of_a_periodic_task() -> None:
     assert option_texts(Options(sequence="s")) == ('Header(["asynq-sequence","s"])',)
+
+
+@pytest.fixture
+def queue_with_sequences() -> Iterator[Inspector]:
+    """Two sequences of three tasks, of which one task each can run, and one task that is due in an hour."""
+    broker = MemoryBroker()
+    with Client(broker) as client, Inspector(broker) as inspector:
+        for number in range(6):
+            client.enqueue(Task("t"), sequence=f"s{number % 2}")
+        client.enqueue(Task("t"), process_in=timedelta(hours=1))
+        yield inspector
+
+
+def waiting(inspector: Inspector) -> int:
+    return sum(task.waiting for task in inspector.tasks("default", "scheduled"))
+
+
+@pytest.mark.parametrize("where", [None, TaskFilter(type="t")], ids=["all", "selected"])
+def test_all_scheduled_tasks_are_run_but_those_that_wait(
+    queue_with_sequences: Inspector, where: TaskFilter | None
+) -> None:
+    assert queue_with_sequences.run_all("default", "scheduled", where=where) == 1
+    assert waiting(queue_with_sequences) == 4
+
+
+def test_all_scheduled_tasks_are_rescheduled_but_those_that_wait(queue_with_sequences: Inspector) -> None:
+    assert queue_with_sequences.reschedule_all("default", "scheduled", process_in=SECOND) == 1
+    assert waiting(queue_with_sequences) == 4
+
+
+@pytest.mark.parametrize("where", [None, TaskFilter(type="t")], ids=["all", "selected"])
+@pytest.mark.parametrize("remove", ["archive_all", "delete_all"])
+def test_all_scheduled_tasks_are_removed_with_those_that_wait(
+    queue_with_sequences: Inspector, remove: str, where: TaskFilter | None
+) -> None:
+    assert getattr(queue_with_sequences, remove)("default", "scheduled", where=where) == 5
+    assert len([*queue_with_sequences.tasks("default", "pending")]) == 2
+
+
+def test_a_purge_leaves_no_task_of_a_sequence(queue_with_sequences: Inspector) -> None:
+    assert queue_with_sequences.purge("default") == 7
+    assert all(not [*queue_with_sequences.tasks("default", state)] for state in ("pending", "scheduled"))

@@ -139,10 +139,7 @@ def runs_waiting_tasks_in_bulk(correct: Any, store: TaskStore, op: MoveTasks, no
     return answer
 
 
-@caught_by(
-    "test_bulk_runs_find_tasks_that_are_due_later_than_those_that_wait",
-    beyond_programs="no task of a program is due that late",
-)
+@caught_by("test_bulk_runs_find_tasks_that_are_due_later_than_those_that_wait")
 class TakesWaitingTasksForTheLast(TaskStore):
     def first_not_waiting(self, queue: str, limit: int) -> list[TaskRow]:
         return [task for task in self.first_tasks(queue, TaskState.SCHEDULED, limit) if not waits(task)]
