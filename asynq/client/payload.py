@@ -116,6 +116,24 @@ def payload_encoder(kind: Any) -> Callable[[str, object], bytes]:
     return encoded
 
 
+def progress_check(kind: Any) -> Callable[[str, bytes], None] | None:
+    """A function of (task type, encoded progress): TypeError if clients cannot decode it to `kind`.
+
+    None if any value will do: for bytes, which are passed as stored, and for no type.
+    """
+    if kind is bytes or kind is None or kind is NoneType:
+        return None
+    decode = _decoder(kind, "progress")
+
+    def check(task_type: str, progress: bytes) -> None:
+        try:
+            decode(progress)
+        except ValueError as error:
+            raise TypeError(f"task {task_type!r} declares progress={shown_type(kind)}: {error}") from error
+
+    return check
+
+
 def payload_decoder(kind: type[T]) -> Callable[[str, bytes], T]:
     """A function from (task type, payload) to a value of `kind`. Raises PayloadError.
 
@@ -161,6 +179,11 @@ def result_decoder(kind: type[T], option: str = "result") -> Callable[[str, byte
     return decoded
 
 
+def shown_type(kind: Any) -> str:
+    """The type for messages, as it was written."""
+    return kind.__qualname__ if isinstance(kind, type) and not get_args(kind) else repr(kind)
+
+
 def _decoder(kind: type[T], option: str) -> Callable[[bytes], T]:
     """A function from bytes to a value of `kind`. Raises ValueError with the failure as its cause."""
     from asynq.client.codecs.type_decoder import type_decoder
@@ -168,8 +191,7 @@ def _decoder(kind: type[T], option: str) -> Callable[[bytes], T]:
     try:
         decode = type_decoder(kind)
     except TypeError as error:
-        shown = kind.__qualname__ if isinstance(kind, type) and not get_args(kind) else repr(kind)
-        raise TypeError(f"{option}={shown} cannot be decoded: {error}") from error
+        raise TypeError(f"{option}={shown_type(kind)} cannot be decoded: {error}") from error
 
     def decoded(data: bytes) -> T:
         try:

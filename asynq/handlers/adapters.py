@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from attrs import frozen
 
-from asynq.client.payload import payload_decoder
+from asynq.client.payload import payload_decoder, progress_check
 from asynq.client.task import Task
 from asynq.handlers.context import Context
 from asynq.handlers.failure_rules import NO_RULES
@@ -63,13 +63,18 @@ def adapt_handler(handler: Handler) -> HandlerAdapter:
 
 
 def adapt_handler_of_pattern(
-    handler: Handler | TaskFunction, *, payload: Any = None, executor: Executor | None = None
+    handler: Handler | TaskFunction,
+    *,
+    payload: Any = None,
+    progress: Any = None,
+    executor: Executor | None = None,
 ) -> HandlerAdapter:
     """The adapter for a handler: async functions run on the event loop, sync ones in a thread or process.
 
     Args:
         handler: the user's handler or a TaskFunction; an adapter, such as a mux, is returned as it is.
         payload: type to which the payload is decoded; the handler gets the value instead of the task.
+        progress: type of what the handler writes while it runs; None if it is not declared.
         executor: where a sync function runs; by default in a thread.
 
     Raises:
@@ -94,11 +99,13 @@ def adapt_handler_of_pattern(
     if is_async(function):
         if executor is not None:
             raise ValueError(f"executor is for sync functions; {_name(function)} is async")
-        return AsyncAdapter(_decoding(handler, payload))
+        return AsyncAdapter(_declaring(handler, payload, progress))
     if executor == "process":
         _check_importable(function)
-        return ProcessAdapter(handler, _importable_type(payload))
-    return ThreadAdapter(_decoding(handler, payload))
+        return ProcessAdapter(
+            handler, _importable_type(payload, "payload"), _importable_type(progress, "progress")
+        )
+    return ThreadAdapter(_declaring(handler, payload, progress))
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -142,12 +149,14 @@ class ProcessAdapter(HandlerAdapter):
     function: Handler
     payload: Any = None
     """The declared type of the payload, which the process decodes; None to pass the task."""
+    progress: Any = None
+    """The declared type of the progress, which the process checks; None if it is not declared."""
 
     async def __call__(self, ctx: Context, task: Task) -> bytes | None:
         """Run the handler. Its return value is already encoded as a result."""
         run = ctx.control
         errand = ProcessCall(run.executors.processes)
-        call = HandlerCall(self.function, run.delivery, task, self.payload, run.deadline)
+        call = HandlerCall(self.function, run.delivery, task, self.payload, self.progress, run.deadline)
         return await run.call_in_thread(partial(errand.run, call, run.broker), errand.kill)
 
 
@@ -163,8 +172,24 @@ class _Decoding:
         return self.function(ctx, self.decode(task.type, task.payload))
 
 
-def _decoding(handler: Handler, payload: Any) -> Handler:
-    return handler if payload is None else _Decoding(handler, _decoder(payload))
+@frozen
+class _CheckingProgress:
+    """A handler that can only write progress of the declared type."""
+
+    function: Handler
+    check: Callable[[str, bytes], None]
+
+    def __call__(self, ctx: Context, task: Task) -> Any:
+        """Call the function."""
+        ctx.progress_check = self.check
+        return self.function(ctx, task)
+
+
+def _declaring(handler: Handler, payload: Any, progress: Any) -> Handler:
+    if payload is not None:
+        handler = _Decoding(handler, _decoder(payload))
+    check = progress_check(progress)
+    return handler if check is None else _CheckingProgress(handler, check)
 
 
 def _check(handler: object) -> None:
@@ -203,18 +228,18 @@ def _decoder(payload: Any) -> Callable[[str, bytes], Any]:
     return payload_decoder(payload)
 
 
-def _importable_type(payload: Any) -> Any:
+def _importable_type(kind: Any, option: str) -> Any:
     """The type itself. Raises TypeError if it cannot be decoded or a process cannot import it."""
-    if payload is not None:
-        _decoder(payload)
+    if kind is not None:
+        _decoder(kind)
         try:
-            pickle.dumps(payload)
+            pickle.dumps(kind)
         except Exception as error:
             raise TypeError(
                 f"executor='process' needs a type at the top level of a module, which a process can import; "
-                f"payload={payload!r} is not one: {error}"
+                f"{option}={kind!r} is not one: {error}"
             ) from error
-    return payload
+    return kind
 
 
 def _declared(is_kind: Callable[[Any], bool], function: Any) -> bool:

@@ -101,6 +101,8 @@ class Context(Generic[S_co]):
         """The run itself, not for handlers."""
         self.values: dict[str, Any] = {}
         """Values that middlewares pass to one another and to the handler; new for each run."""
+        self.progress_check: Callable[[str, bytes], None] | None = None
+        """TypeError for progress that the definition of the task does not declare; not for handlers."""
 
     @property
     def state(self) -> S_co:
@@ -230,6 +232,7 @@ class Context(Generic[S_co]):
             result: any value that a handler may return.
 
         Raises:
+            TypeError: the definition of the task declares another type of progress. Nothing is stored.
             LeaseLostError: this run no longer owns its task.
             ResultTooLargeError: the result has more bytes than the broker stores.
         """
@@ -240,9 +243,10 @@ class Context(Generic[S_co]):
         self.control.broker.execute(self._writing(result))
 
     def _writing(self, result: object) -> WriteResult:
-        return WriteResult(
-            lease=self.control.delivery.lease, result=encode_payload(result, "result", verified=False)
-        )
+        encoded = encode_payload(result, "result", verified=False)
+        if self.progress_check is not None:
+            self.progress_check(self.control.delivery.message.type, encoded)
+        return WriteResult(lease=self.control.delivery.lease, result=encoded)
 
 
 current_run: ContextVar[Context] = ContextVar("asynq_context")

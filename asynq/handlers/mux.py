@@ -202,10 +202,11 @@ class ServeMux(HandlerAdapter):
             ValueError: the pattern is blank or already has a handler, or an option is out of range or does
                 not apply to the handler.
         """
+        progress: Any = None
         if isinstance(pattern, TaskType):
             if payload is not None:
                 raise ValueError(f"payload is declared by the TaskType {pattern.type!r}; leave it out")
-            payload, pattern = pattern.payload, pattern.type
+            payload, progress, pattern = pattern.payload, pattern.result_types.progress, pattern.type
         check_name("pattern", pattern)
         if pattern in self._adapters:
             raise ValueError(f"pattern {pattern!r} already has a handler")
@@ -214,7 +215,7 @@ class ServeMux(HandlerAdapter):
         rules = FailureRules(retry_delay=retry_delay, retry_on=retry_on, archive_on=archive_on)
         if concurrency is not None:
             middlewares = (Semaphore(f"handler:{pattern}", concurrency), *middlewares)
-        adapter = adapt_handler_of_pattern(handler, payload=payload, executor=executor)
+        adapter = adapt_handler_of_pattern(handler, payload=payload, progress=progress, executor=executor)
         self._adapters[pattern] = wrap_handler(adapter, middlewares, timeout, rules)
         self._longest = max(self._longest, len(pattern))
         # Not cleared: another thread may be about to add what it found before.

@@ -6,7 +6,7 @@ from functools import update_wrapper
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from asynq.client.payload import result_decoder
+from asynq.client.payload import progress_check
 from asynq.client.task import Task
 from asynq.client.task_type import TaskDefinition
 from asynq.handlers.arguments import Arguments
@@ -66,7 +66,7 @@ class TaskFunction(_OfFunctions[F_co, A, R, G], TaskDefinition[R, G]):
         others: Iterable[str] = (),
     ) -> None:
         self._arguments = Arguments.of(function)
-        result_decoder(progress, "progress")
+        self._progress_check = progress_check(progress)
         types = ResultTypes(self._arguments.result, progress)
         super().__init__(task_type, types, options, "mux.task", ["progress", *others])
         self.fn = function
@@ -84,6 +84,7 @@ class TaskFunction(_OfFunctions[F_co, A, R, G], TaskDefinition[R, G]):
 
     def run(self, ctx: Context, task: Task) -> Any:
         """Call the function with the arguments of the task. Raises PayloadError if they cannot be decoded."""
+        ctx.progress_check = self._progress_check
         return self._arguments.call(self.fn, ctx, task.type, task.payload)
 
     def __reduce__(self) -> str:

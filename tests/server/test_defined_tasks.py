@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from asynq import AsyncClient, Backoff, Context, ServeMux, TaskState, TaskType
+import pytest
+
+from asynq import AsyncClient, Backoff, Context, ServeMux, Task, TaskFailedError, TaskState, TaskType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.server.conftest import ServerLab
 
 HOUR = timedelta(hours=1)
@@ -69,3 +73,69 @@ async def test_a_task_of_an_unknown_type_is_archived_at_once(lab: ServerLab) -> 
     async with lab.serving(mux):
         stored = await lab.reaches(await lab.enqueue("typo", max_retry=5), TaskState.ARCHIVED)
     assert "typo" in stored.message.error
+
+
+encode = TaskType("video:encode", str, result=str, progress=Order, max_retry=0, retention=HOUR)
+WRITES = {
+    "instance": Order(1),
+    "its form": {"customer": 2},
+    "another": Invoice("x"),
+    "wrong field": {"customer": "x"},
+    "text": "half",
+    "nothing": None,
+}
+
+
+async def in_loop(ctx: Context, name: str) -> str:
+    await ctx.write_result(WRITES[name])
+    return "written"
+
+
+def beside(ctx: Context, name: str) -> str:
+    ctx.write_result_sync(WRITES[name])
+    return "written"
+
+
+def encoders(place: str) -> tuple[ServeMux, Callable[[str], Task]]:
+    """A mux whose handler runs in this place, and its definition."""
+    mux = ServeMux()
+    if place == "function":
+        return mux, mux.task("video:encode", progress=Order, max_retry=0, retention=HOUR)(in_loop)
+    handler = in_loop if place == "async" else beside
+    mux.handle(encode, handler, executor="process" if place == "process" else None)
+    return mux, encode
+
+
+@pytest.mark.parametrize("place", ["async", "thread", "function"])
+@pytest.mark.parametrize("name", WRITES)
+async def test_progress_of_the_declared_type_is_written_and_none_other(
+    memory: ServerLab, place: str, name: str
+) -> None:
+    mux, define = encoders(place)
+    await check_progress(memory, mux, define(name), is_written=name in ("instance", "its form"))
+
+
+@pytest.mark.parametrize("name", ["instance", "another"])
+async def test_a_handler_process_writes_progress_of_the_declared_type(memory: ServerLab, name: str) -> None:
+    mux, define = encoders("process")
+    await check_progress(memory, mux, define(name), is_written=name == "instance")
+
+
+async def check_progress(lab: ServerLab, mux: ServeMux, task: Task, *, is_written: bool) -> None:
+    async with lab.serving(mux):
+        client = AsyncClient(lab.broker)
+        info = await client.enqueue(task)
+        if is_written:
+            assert await client.wait(info, result=str) == "written"
+        else:
+            with pytest.raises(TaskFailedError, match="task 'video:encode' declares progress=Order: "):
+                await client.wait(info)
+            assert (await client.get(info.id)).result is None
+        await client.aclose()
+
+
+async def test_undeclared_progress_may_be_anything(memory: ServerLab) -> None:
+    mux = ServeMux()
+    mux.handle(TaskType("video:encode", str, result=str, retention=HOUR), in_loop)
+    for name in WRITES:
+        await check_progress(memory, mux, Task("video:encode", name, retention=HOUR), is_written=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from attrs import frozen
 
-from asynq.client.payload import encode_result, payload_decoder
+from asynq.client.payload import encode_result, payload_decoder, progress_check
 from asynq.errors import BrokerUnavailable, TaskCancelledError
 from asynq.handlers.context import Context, current_run
 from asynq.handlers.processes import main_module
@@ -162,6 +162,7 @@ def run_call(call: HandlerCall, worker: WorkerConnection) -> HandlerReturned | H
     """Call the function and return its result or its error."""
     run = CalledRun(call.delivery, call.deadline, worker, worker.resources)
     context = Context(cast("RunControl", run))
+    context.progress_check = progress_check(call.progress)
     token = current_run.set(context)
     try:
         with ExitForkedChild():

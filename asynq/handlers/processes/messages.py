@@ -32,6 +32,8 @@ class HandlerCall:
     task: Task
     payload: Any
     """The type to which the task's payload is decoded; None if the function takes the task."""
+    progress: Any
+    """The type of what the function writes while it runs; None if it is not declared."""
     deadline: datetime
 
 
