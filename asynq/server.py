@@ -1,29 +1,21 @@
-"""Server: its options, and its states from start to shutdown."""
+"""Server: its options, and the ways to run it."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from random import Random
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from asynq.checks import check_callback
 from asynq.errors import ServerStateError
 from asynq.handlers.adapters import adapt_handler
 from asynq.handlers.hooks import Callbacks
-from asynq.handlers.mux import ServeMux
 from asynq.handlers.processes.main_module import importing
-from asynq.handlers.resources import Resources
 from asynq.handlers.retry_delays import check_retry_delay
 from asynq.protocol.broker import require
-from asynq.protocol.ops import Ping
 from asynq.runtime.blocking_run import run_blocking
-from asynq.runtime.error_reporter import Outage, shared_outage
-from asynq.runtime.lifecycle import Lifecycle
-from asynq.runtime.logs import get_logger
 from asynq.scheduler.group import SchedulerGroup
 from asynq.worker.aggregation import AGGREGATING, AggregationSettings
 from asynq.worker.companions import Companions
-from asynq.worker.first_ping import first_ping
 from asynq.worker.lifespan import Lifespan, check_lifespan
 from asynq.worker.options import (
     Overrides,
@@ -35,8 +27,8 @@ from asynq.worker.options import (
 )
 from asynq.worker.queue_limits import QueueLimits
 from asynq.worker.queue_selection import QueuePriority
+from asynq.worker.server_lifecycle import ServerLifecycle
 from asynq.worker.settings import WorkerSettings
-from asynq.worker.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,13 +42,11 @@ if TYPE_CHECKING:
     from asynq.scheduler.base_scheduler import BaseScheduler
     from asynq.worker.aggregation import Aggregate
 
-log = get_logger("asynq.server")
-
 ServerLifespan: TypeAlias = "Callable[[Server], AbstractAsyncContextManager[Any]]"
 """Returns the context manager that surrounds the work of the server."""
 
 
-class Server(Lifecycle):
+class Server(ServerLifecycle):
     """Takes tasks from queues and runs their handlers, up to `concurrency` at the same time.
 
     The states of a server are new, active, stopped (it finishes the tasks in hand but takes no new ones) and
@@ -122,9 +112,6 @@ class Server(Lifecycle):
         UnsupportedOperationError: `aggregator` is set and the broker does not support groups.
     """
 
-    _stop_on_start = False
-    """True if SIGTSTP arrived before the server was active."""
-
     def __init__(
         self,
         broker: Broker | str,
@@ -182,9 +169,8 @@ class Server(Lifecycle):
             grouping=AggregationSettings.of(aggregator, group_grace_period, group_max_delay, group_max_size),
         )
         self._companions = Companions(self._lifespan(lifespan), SchedulerGroup.of(scheduler))
-        super().__init__(broker, log)
+        super().__init__(broker)
         self._check_broker()
-        self._worker: Worker | None = None
 
     def override(self, broker: Broker | str | None = None, **options: Unpack[Overrides]) -> None:
         """Replace options before the start, as `asynq worker` does with those of its command line.
@@ -263,51 +249,7 @@ class Server(Lifecycle):
                 "a handler process imports the module that starts this server: "
                 'start the server under `if __name__ == "__main__":`'
             )
-        step = self._adapted(handler)
-        outage = await first_ping(self._broker)
-        self._check_new()
-        resources = Resources(self._broker, await self._start_companions())
-        self._state = "active"
-        self._worker = Worker(resources, step, self._settings, Random())  # noqa: S311 - jitter and draws
-        self._start_main(self._work(self._worker, resources, outage or Outage(log, reached=True)))
-        queues = ", ".join(self._settings.preference.names)
-        log.info("%s queues %s on %r", "waiting to serve" if outage else "serving", queues, self._broker)
-        _log_patterns(step)
-        if self._stop_on_start:
-            self.stop()
-
-    def stop(self) -> None:
-        """Stop taking new tasks. Runs in progress continue. May be called from any thread.
-
-        Raises:
-            ServerStateError: the server was never started.
-        """
-        if self._state == "new":
-            raise ServerStateError(self._state, "stop")
-        if self._state == "active" and self._worker:
-            self._state = "stopped"
-            self._call_on_loop(self._worker.stop)
-            log.info("stopped taking new tasks")
-
-    @property
-    def loop_lag(self) -> timedelta:
-        """How long the event loop of this server has been blocked; zero while it is responsive.
-
-        May be read from any thread. It is measured at least twice a second from `start` to the end of the
-        shutdown, and is zero at other times.
-        """
-        return timedelta(seconds=self._worker.loop_lag if self._worker else 0.0)
-
-    async def ping(self) -> None:
-        """Check that the broker answers.
-
-        Raises:
-            ServerStateError: the server is closed.
-            BrokerUnavailable: the broker does not answer. It may raise another AsynqError instead.
-        """
-        if self._state == "closed":
-            raise ServerStateError(self._state, "ping")
-        await self._broker.aexecute(Ping())
+        await self._start_worker(self._adapted(handler))
 
     @property
     def handler(self) -> HandlerAdapter | None:
@@ -339,57 +281,3 @@ class Server(Lifecycle):
         if self._handler is not None:
             raise TypeError("the server was given a handler when it was made: pass none here")
         return adapt_handler(handler)
-
-    @property
-    def _drain_timeout(self) -> float:
-        return self._settings.shutdown_timeout / 1000
-
-    def _begin_shutdown(self) -> None:
-        if self._worker and self._state != "closed":
-            self._state = "stopped"
-            self._worker.shut_down()
-            self._companions.begin_shutdown()
-
-    async def _start_companions(self) -> Any:
-        """Start what runs beside the worker. Returns the lifespan's state. After an error this is closed."""
-        try:
-            state = await self._companions.start()
-            self._check_new()
-        except BaseException:
-            try:
-                await self._companions.end()
-            finally:
-                await self.shutdown()
-            raise
-        return state
-
-    async def _work(self, worker: Worker, resources: Resources, outage: Outage) -> None:
-        shared_outage.set(outage)
-        try:
-            await worker.run()
-            await resources.aclose()
-        finally:
-            await self._companions.end()
-
-    def _force_shutdown(self) -> None:
-        if self._worker:
-            self._worker.force_shutdown()
-        self._companions.force_shutdown()
-
-    @property
-    def _on_sigtstp(self) -> Callable[[], None]:
-        def stop() -> None:
-            if self._state == "active":
-                self.stop()
-            self._stop_on_start = self._state == "new"
-
-        return stop
-
-
-def _log_patterns(step: HandlerAdapter) -> None:
-    """Log what a mux handles, to compare it with the types of the tasks."""
-    if isinstance(step, ServeMux):
-        if step.patterns:
-            log.debug("handlers: %s", ", ".join(map(repr, step.patterns)))
-        else:
-            log.warning("the mux has no handlers, so every task fails: import the modules that register them")

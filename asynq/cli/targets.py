@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asynq.cli.arguments import usage_error, usage_error_class
 from asynq.handlers.adapters import HandlerAdapter, adapt_handler
 from asynq.runtime.safe_text import shown_traceback
-from asynq.scheduler.base_scheduler import BaseScheduler
+from asynq.scheduler.group import schedulers_of
 from asynq.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from asynq.scheduler.base_scheduler import BaseScheduler
 
 T = TypeVar("T")
 
@@ -41,10 +42,10 @@ def load_application(target: str, app_dir: Path) -> Server | HandlerAdapter:
 def load_schedulers(target: str, app_dir: Path) -> Sequence[BaseScheduler]:
     """Import the scheduler, or a sequence of several, or call the function that makes it; as above."""
     value = load_object(target, app_dir)
-    several = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
-    for each in several:
-        if not isinstance(each, BaseScheduler):
-            raise usage_error(f"{target!r} is not a Scheduler or PeriodicTaskManager, but {each!r}")
+    try:
+        several = schedulers_of(value)
+    except TypeError as error:
+        raise usage_error(f"{target!r}: {error}") from None
     if not several:
         raise usage_error(f"there is no scheduler in {target!r}")
     return several

@@ -27,21 +27,8 @@ class SchedulerGroup(Lifecycle):
 
     @classmethod
     def of(cls, given: object) -> SchedulerGroup | None:
-        """The group of the schedulers that a user passed: one, several or None.
-
-        Raises:
-            TypeError: it is anything else.
-        """
-        if given is None:
-            return None
-        several: Sequence[object] = given if isinstance(given, Sequence) else (given,)
-        schedulers = []
-        for each in several:
-            if not isinstance(each, BaseScheduler):
-                raise TypeError(
-                    f"scheduler must be a Scheduler or PeriodicTaskManager, or several, not {each!r}"
-                )
-            schedulers.append(each)
+        """The group of the schedulers that a user passed: one, several or None. As `schedulers_of`."""
+        schedulers = () if given is None else schedulers_of(given)
         return cls(schedulers) if schedulers else None
 
     @property
@@ -111,3 +98,18 @@ class SchedulerGroup(Lifecycle):
 
     _begin_shutdown = begin_shutdown
     _force_shutdown = force_shutdown
+
+
+def schedulers_of(given: object) -> tuple[BaseScheduler, ...]:
+    """The schedulers that a user passed: one or a sequence of several.
+
+    Raises:
+        TypeError: it is anything else.
+    """
+    several = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    for each in several:
+        if not isinstance(each, BaseScheduler):
+            raise TypeError(
+                f"scheduler must be a Scheduler, ScheduleRunner or PeriodicTaskManager, not {each!r}"
+            )
+    return tuple(several)

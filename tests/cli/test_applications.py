@@ -186,7 +186,7 @@ def test_schedulers_run_until_a_signal(
 @pytest.mark.parametrize(
     ("target", "status", "why"),
     [
-        ("schedule:provide", 2, "not a Scheduler or PeriodicTaskManager"),
+        ("schedule:provide", 2, "must be a Scheduler, ScheduleRunner or PeriodicTaskManager"),
         ("schedule:fail", 2, "RuntimeError: failed on purpose"),
         ("schedule:make_nothing", 2, "no scheduler"),
         ("schedule:unable", 1, "RuntimeError: failed on purpose"),
