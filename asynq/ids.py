@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-BLOCK = 64
+BLOCK = 256
 """Ids created at once."""
 
 _LENGTH = 36

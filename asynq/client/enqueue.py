@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from msgspec.structs import replace
+
 from asynq.client.followers import check_reserved, parent_header
 from asynq.client.locks import lock_name, unique_of
 from asynq.client.options import NO_OPTIONS
@@ -41,14 +43,23 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
     `new_id` creates the task's id, if none is given. TypeError when `task` is not a Task; ValueError when
     options contradict each other.
     """
-    check_task(task)
-    options = task.options | over if vars(over) else task.options
+    if type(task) is not Task:
+        check_task(task)
+    options = (task.options | over if vars(task.options) else over) if vars(over) else task.options
     task_id = options.task_id or new_id()
+    common = options._request or _common_request(options, new_id)  # noqa: SLF001 - it is kept for this function
+    message = common.message
     # An id of the user's own may repeat, and the second call must not be taken for a copy of the first one.
     random = new_id is random_id and options.task_id is None
-    queue = options.queue or DEFAULT_QUEUE
+    message = replace(message, id=task_id, type=task.type, payload=task.payload, headers={**message.headers})
+    if common.unique is not None:
+        message = replace(message, unique_key=lock_name(task, message.queue, options))
+    return replace(common, message=message, enqueue_id=task_id if random else random_id())
+
+
+def _common_request(options: Options, new_id: Callable[[], str]) -> Enqueue:
+    """What requests for all tasks with these options have in common. The options keep it."""
     timeout, deadline = options.timeout, options.deadline
-    unique = unique_of(options) if vars(options) else None
     delay = options.process_in if options.debounce is None else options.debounce
     headers = options.headers or {}
     if options.sequence:
@@ -63,26 +74,27 @@ def compose(task: Task, over: Options, new_id: Callable[[], str]) -> Enqueue:
         }
         retention = PARENT_RETENTION
     message = TaskMessage(
-        id=task_id,
-        type=task.type,
-        queue=queue,
-        payload=task.payload,
+        id="",
+        type="",
+        queue=options.queue or DEFAULT_QUEUE,
         headers=headers,
         max_retry=DEFAULT_MAX_RETRY if options.max_retry is None else options.max_retry,
         timeout=seconds_of(timeout) if timeout else 0 if deadline else _DEFAULT_TIMEOUT_SECONDS,
         deadline=seconds_of(deadline) if deadline else 0,
         retention=retention,
-        unique_key=lock_name(task, queue, options) if unique else "",
         group=options.group or "",
     )
-    return Enqueue(
+    request = Enqueue(
         message=message,
-        enqueue_id=task_id if random else random_id(),
+        enqueue_id="",
         process_at=None if options.process_at is None else milliseconds_of(options.process_at),
         process_in=None if delay is None else milliseconds_of(delay),
-        unique=unique,
+        unique=unique_of(options),
         on_conflict=options.on_conflict or "reject",
     )
+    if not options.then:  # each task has followers of its own, with new ids
+        object.__setattr__(options, "_request", request)  # options cannot be changed otherwise
+    return request
 
 
 def list_of(tasks: Iterable[Task[R, G]]) -> list[Task[R, G]]:

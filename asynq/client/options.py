@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
+    from asynq.protocol.ops import Enqueue
+
+_set = object.__setattr__
 UniqueUntil = Literal["done", "expiry", "start"]
 OnConflict = Literal["reject", "replace_finished"]
 
@@ -130,8 +133,17 @@ class Options:
     """Tasks that follow this one: they are enqueued when it succeeds, and can read its result. They may have
     followers themselves. Not together with `group`."""
 
+    __slots__ = ("__dict__", "__weakref__", "_request")
+
+    _request: Enqueue | None
+    """What `asynq.client.enqueue` has made of these options for all tasks that have them."""
+
     def __init__(self, **given: Unpack[EnqueueKeywords]) -> None:
+        _set(self, "_request", None)
         vars(self).update(_checked("Options", given))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _options, (vars(self),)
 
     def __or__(self, later: Options) -> Options:
         """These options overridden by `later`. Headers are merged key by key."""
@@ -176,6 +188,7 @@ def options_of(caller: str, given: Mapping[str, Any], others: Iterable[str] = ()
 
 def _options(checked: Mapping[str, Any]) -> Options:
     options = Options.__new__(Options)
+    _set(options, "_request", None)
     vars(options).update(checked)
     return options
 

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -29,6 +30,7 @@ _LOCK_INTERVALS: Final = 50
 """A wait is divided into about this many attempts: a process that writes without pause releases the lock for
 a tenth of a millisecond at a time."""
 
+_READ_ONLY = attrgetter("read_only")
 CarryOut = Callable[["TaskStore", Sequence[Op[Any]], int], list[Any]]
 """Carries out operations in an open transaction, at an instant in Unix milliseconds."""
 
@@ -67,7 +69,7 @@ class Database:
             BrokerUnavailable: The database was locked for longer than the budget, or its file is gone.
             BrokerRefusedError: The file cannot be used.
         """
-        reading = all(op.read_only for op in ops)
+        reading = all(map(_READ_ONLY, ops))
         self._acquire()
         try:
             store = self._begin(reading=reading)

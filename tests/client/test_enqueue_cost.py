@@ -45,7 +45,7 @@ def test_each_task_of_a_batch_runs_few_functions() -> None:
     assert len(many) - len(one) <= 10 * 5, many
 
 
-@pytest.mark.parametrize(("options", "most"), [({"max_retry": 3}, 5), ({"max_retry": 3, "group": "g"}, 8)])
+@pytest.mark.parametrize(("options", "most"), [({"max_retry": 3}, 7), ({"max_retry": 3, "group": "g"}, 9)])
 def test_options_cost_what_was_given(options: dict[str, Any], most: int) -> None:
     """One more option means one more check, no work for the others."""
     plain = own_frames(lambda client: client.enqueue(Task("t", b"x")))

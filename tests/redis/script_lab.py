@@ -73,10 +73,10 @@ def watching(text: str) -> str:
 
 @frozen
 class Signature:
-    """The arguments in a script's header: fixed ones, those of each item, whether more follow."""
+    """The arguments in a script's header: fixed ones, those of each item, and others that some items have."""
 
-    keys: tuple[int, int, bool]
-    args: tuple[int, int, bool]
+    keys: tuple[int, int, int]
+    args: tuple[int, int, int]
 
     @classmethod
     def of(cls, name: str) -> Signature:
@@ -92,18 +92,18 @@ class Signature:
         )
 
 
-def _counts(text: str, kind: str) -> tuple[int, int, bool]:
+def _counts(text: str, kind: str) -> tuple[int, int, int]:
     [line] = re.findall(rf"^-- {kind}: (.*)$", text, re.MULTILINE)
     fixed, each, rest = ([*line.split("|"), "", ""])[:3]
     words = each.split()
     rest_words = rest.split() + [word for word in words if word.endswith("*")]
-    return len(fixed.split()), len(words), bool(rest_words)
+    return len(fixed.split()), len(words), len(rest_words)
 
 
-def _fits(counts: tuple[int, int, bool], given: int, items: int) -> bool:
+def _fits(counts: tuple[int, int, int], given: int, items: int) -> bool:
     fixed, each, more = counts
     needed = fixed + each * items
-    return given == needed or (more and given > needed)
+    return given == needed or (more > 0 and given > needed)
 
 
 class Batch:

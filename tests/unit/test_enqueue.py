@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from asynq import ServeMux, Task, TaskState, TaskType
 from asynq.client.enqueue import compose, compose_many, list_of, task_info
@@ -57,6 +60,21 @@ def test_each_call_creates_new_ids(composed: Callable[..., Enqueue]) -> None:
     first, second = composed(task), composed(task)
     assert first.message.id != second.message.id
     assert first.enqueue_id != second.enqueue_id
+
+
+def test_options_that_were_used_can_be_copied_and_pickled(composed: Callable[..., Enqueue]) -> None:
+    task = Task("t", b"x", queue="q", headers={"h": "1"})
+    used = composed(task).message
+    for other in (copy.deepcopy(task), pickle.loads(pickle.dumps(task)), copy.copy(task)):  # noqa: S301
+        assert other == task
+        assert replace(composed(other).message, id=used.id) == used
+
+
+def test_tasks_with_the_same_options_share_no_headers(composed: Callable[..., Enqueue]) -> None:
+    for task in (Task("t"), Task("t", headers={"h": "1"})):
+        first: Any = composed(task).message.headers
+        first["added"] = "later"
+        assert "added" not in composed(task).message.headers
 
 
 def test_the_call_overrides_the_task_and_headers_accumulate(composed: Callable[..., Enqueue]) -> None:

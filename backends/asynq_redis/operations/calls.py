@@ -40,6 +40,8 @@ class OpenCall(Struct):
     """Keys behind those of the operations."""
     token: str | None = None
     """The token of the latest settlement. Those of one fetch have the same one."""
+    tail: list[Arg] = field(default_factory=list)
+    """Arguments behind those of the operations."""
 
 
 class BatchCall(Struct):
@@ -90,10 +92,12 @@ class BatchCall(Struct):
             keys, fixed_args = row.fixed_keys(self.queue), row.fixed_args
             args = (context.now_argument(),) if fixed_args is None else fixed_args(self.queue, context)
             call = OpenCall(self.queue, [*keys], [*args, *self.bounds])
+            if row.counted:
+                call.args.append(len(self.ops))
             append = row.append
             for op in self.ops:
                 append(op, call, context)
-            self.composed = (call.keys + call.rest, call.args)
+            self.composed = (call.keys + call.rest, call.args + call.tail)
         return self.composed
 
 
@@ -109,12 +113,15 @@ class OneRound:
     """None: the time, as most scripts take it."""
     bounds: Callable[[Any], tuple[Arg, ...]] | None = None
     """Further fixed arguments, which all operations of a call have in common."""
+    counted: bool = False
+    """True if the number of operations follows the fixed arguments, because not all operations have the same
+    number of arguments."""
     size: Callable[[Any], int] | None = None
     """Approximate bytes of what an operation sends, as far as its caller decides. None: few."""
     append: Callable[[Any, OpenCall, CallContext], None]
     """Append an operation's keys and arguments to a call."""
     read: Callable[[Any, Reply], Any]
-    """An operation's answer from its part of the reply."""
+    """An operation's answer from its part of the reply, which is the whole reply if that is a number."""
     read_resent: Callable[[Any], Any] | None = None
     """Adjusts the answer of an operation that was sent again after a lost reply."""
     creates_tasks: bool = False
@@ -175,7 +182,9 @@ class OneRound:
                 for place in call.places:
                     answers[place] = reply
                 continue
-            for place, answer in zip(call.places, map(read, call.ops, reply)):  # noqa: B905 - it is slow
+            # One number is the part of every operation.
+            parts = reply if type(reply) is list else (reply,) * len(call.ops)
+            for place, answer in zip(call.places, map(read, call.ops, parts)):  # noqa: B905 - it is slow
                 answers[place] = answer
             if self.read_resent is not None and context.was_resent(call):
                 for place in call.places:

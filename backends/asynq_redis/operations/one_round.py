@@ -52,6 +52,7 @@ _STATES = {state.value.encode(): state for state in TaskState}
 
 target_keys = attrgetter("pending", "scheduled", "groups", "archived", "completed")
 """The keys of a queue that lua/lib/enqueue.lua takes."""
+_keys_of_tasks = attrgetter("pending", "scheduled")
 _keys_of_options = attrgetter("groups", "archived", "completed")
 """Those of them that only a task with options needs."""
 
@@ -71,26 +72,35 @@ def enqueue_size(op: Enqueue) -> int:
 
 def append_enqueue(op: Enqueue, call: OpenCall, context: CallContext) -> None:  # noqa: ARG001 - see OneRound.append
     """Append what lua/lib/enqueue.lua takes for one task."""
-    message, unique = op.message, op.unique
-    if unique is not None and not message.unique_key:
-        raise ValueError("unique: the message has no unique_key")
+    message = op.message
     call.keys.append(call.queue.tasks + message.id)
-    options = ""
-    if (
-        unique is not None
-        or message.group
-        or (message.headers and message.sequence)
-        or op.process_at is not None
-        or op.process_in is not None
-        or op.on_conflict != "reject"
-    ):
-        options = _options(op, call)
-    call.args += (message.id, task_message.encode(message), op.enqueue_id, options)
+    call.args += (message.id, task_message.encode(message), op.enqueue_id, _options(op, call))
+
+
+def _append_task(op: Enqueue, call: OpenCall, context: CallContext) -> None:  # noqa: ARG001 - see OneRound.append
+    message = op.message
+    call.keys.append(call.queue.tasks + message.id)
+    call.args += (message.id, task_message.encode(message))
+    options = _options(op, call)
+    if options or op.enqueue_id != message.id:
+        place = len(call.keys) - len(_keys_of_tasks(call.queue))
+        call.tail += (place, op.enqueue_id, options)
 
 
 def _options(op: Enqueue, call: OpenCall) -> str:
     """Encode the options for lua/lib/enqueue.lua. Appends the keys that they need."""
     message, unique = op.message, op.unique
+    if unique is not None and not message.unique_key:
+        raise ValueError("unique: the message has no unique_key")
+    if (
+        unique is None
+        and not message.group
+        and not (message.headers and message.sequence)
+        and op.process_at is None
+        and op.process_in is None
+        and op.on_conflict == "reject"
+    ):
+        return ""
     sequence = message.sequence
     if not call.rest and call.queue.groups not in call.keys:
         call.rest += _keys_of_options(call.queue)
@@ -224,9 +234,10 @@ ROWS: dict[type[Op[Any]], OneRound] = {
     Enqueue: OneRound(
         script=scripts.ENQUEUE,
         queue=attrgetter("message.queue"),
-        fixed_keys=attrgetter("pending", "scheduled"),
+        fixed_keys=_keys_of_tasks,
+        counted=True,
         size=enqueue_size,
-        append=append_enqueue,
+        append=_append_task,
         read=read_enqueued,
         creates_tasks=True,
     ),

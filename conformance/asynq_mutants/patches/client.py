@@ -35,8 +35,9 @@ def forget_which_call_it_was() -> None:
     def rendered(request: Any, pooled: Any, *, in_full: bool) -> tuple[Any, ...]:
         if request.script.name == "enqueue":
             keys, args = request.parts()
-            args[3::4] = [uuid.uuid4().hex for _ in args[3::4]]
-            request = ScriptCall(request.script, keys, args)
+            count = int(args[1])
+            calls = [part for place in range(count) for part in (place + 1, uuid.uuid4().hex, "")]
+            request = ScriptCall(request.script, keys, [*args[: 2 * count + 2], *calls])
         return correct(request, pooled, in_full=in_full)
 
     connection_pool._rendered = rendered
