@@ -70,6 +70,11 @@ def test_options_that_were_used_can_be_copied_and_pickled(composed: Callable[...
         assert replace(composed(other).message, id=used.id) == used
 
 
+def test_tasks_with_the_same_followers_get_followers_of_their_own(composed: Callable[..., Enqueue]) -> None:
+    task = Task("t", then=[Task("follower")])
+    assert composed(task).message.headers != composed(task).message.headers
+
+
 def test_tasks_with_the_same_options_share_no_headers(composed: Callable[..., Enqueue]) -> None:
     for task in (Task("t"), Task("t", headers={"h": "1"})):
         first: Any = composed(task).message.headers
