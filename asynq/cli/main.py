@@ -64,7 +64,8 @@ class Subcommands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that a command line names, with the arguments that are left for it."""
         # The original's README calls a worker so.
-        if args[:1] == ["server"] and any(":" in each for each in args[1:]):
+        of_servers = args[1:2] in (["ls"], ["list"])
+        if args[:1] == ["server"] and not of_servers and any(":" in each for each in args[1:]):
             args = ["worker", *args[1:]]
         name, stub, rest = super().resolve_command(ctx, args)
         return name, stub if name is None else SUBCOMMANDS[name].load(name), rest

@@ -52,3 +52,8 @@ def test_a_worker_may_be_called_server_as_in_the_original() -> None:
 def test_there_is_a_completion_for_each_shell(shell: str) -> None:
     ended = CliRunner().invoke(app, ["--show-completion", shell], prog_name="asynq")
     assert "asynq" in ended.stdout or ended.exit_code == 0
+
+
+def test_server_ls_is_no_worker_when_a_url_follows() -> None:
+    ended = CliRunner().invoke(app, ["server", "ls", "--broker", "memory://names"])
+    assert (ended.exit_code, ended.output) == (0, "No server is online.\n")
