@@ -94,15 +94,17 @@ class ChecksThenLocks(InterruptedStore):
         super().take_lock(message, unique, expires_at)
 
 
-@noticed_by("C13", sequenced=0.5)
+@noticed_by("C13", sequenced=0.2)
 class JoinsInTwoSteps(InterruptedStore):
-    """Whether a task is the first of its sequence is looked up before others are let in."""
+    """That a sequence is empty is looked up before others are let in."""
 
+    meanwhile = 0.05
     _is_first = ""
 
     def join_sequence(self, queue: str, name: str, task_id: str) -> None:
         alone = super().first_of_sequence(queue, name) is None
-        self.let_others_in()
+        if alone:
+            self.let_others_in()
         super().join_sequence(queue, name, task_id)
         self._is_first = task_id if alone else ""
 
