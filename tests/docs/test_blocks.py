@@ -40,6 +40,7 @@ ON_SQLITE = [
     "groups",
     "handlers",
     "howto/migrate-from-arq",
+    "howto/migrate-from-celery",
     "howto/migrate-from-rq",
     "inspection",
     "limits",
