@@ -10,7 +10,7 @@ from msgspec import MsgspecError
 from msgspec.structs import asdict
 
 from asynq.instants import duration_of, instant_or_none
-from asynq.protocol.followers import followers_of, own_retention
+from asynq.protocol.followers import RESULT_HEADER, followers_of, members_of, own_retention
 from asynq.result_types import UNDECLARED, G_co, OfResults, R_co, ResultTypes
 from asynq.task_state import TaskState
 
@@ -72,7 +72,9 @@ class TaskInfo(_Unread, OfResults[R_co, G_co]):
     sequence: str = ""
     """Name of the sequence in which the task runs; "" for none."""
     waiting: bool = False
-    """True for a scheduled task that waits for its turn in its sequence."""
+    """True for a scheduled task that waits for its turn in its sequence, or for the tasks that it follows."""
+    awaits: tuple[tuple[str, str], ...] = ()
+    """Queue and id of each task that this one still waits for."""
     next_process_at: datetime | None = None
     """When a scheduled or retried task is due, or since when a pending one may run; None in other states, and
     while the task waits in its sequence."""
@@ -110,6 +112,11 @@ class TaskInfo(_Unread, OfResults[R_co, G_co]):
                 object.__setattr__(self, shown, value)
             object.__setattr__(self, "result_types", getattr(self, "_types", UNDECLARED))
             return getattr(self, name)
+
+
+def _awaits(message: TaskMessage) -> tuple[tuple[str, str], ...]:
+    members = enumerate(members_of(message))
+    return tuple(each for place, each in members if f"{RESULT_HEADER}{place}" not in message.headers)
 
 
 def _then(message: TaskMessage) -> tuple[FollowerInfo, ...]:
@@ -160,6 +167,7 @@ def _shown(stored: StoredTask) -> dict[str, Any]:
         "group": message.group,
         "sequence": message.sequence,
         "waiting": stored.waiting,
+        "awaits": _awaits(message) if stored.waiting else (),
         "next_process_at": instant_or_none(next_process_at),
         "since": instant_or_none(since),
         "orphaned": stored.orphaned,

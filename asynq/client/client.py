@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from asynq.checks import check_name
 from asynq.client.awaited_waits import AwaitedWaits
 from asynq.client.blocking_waits import BlockingWaits
 from asynq.client.enqueue import compose, compose_many, list_of, task_info, task_infos
+from asynq.client.joins import enqueue_join
 from asynq.client.options import EnqueueKeywords, options_of
 from asynq.ids import random_id
 from asynq.protocol.ops import Ping, RunTask
+from asynq.runtime.sync_async import AwaitedCalls, BlockingCalls, completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -89,6 +91,31 @@ class Client(BlockingWaits):
         requests = compose_many(asked, options_of("enqueue_many", options), self._new_id)
         return task_infos(asked, requests, self._broker.execute_many(requests))
 
+    def enqueue_join(self, tasks: Iterable[Task[Any, Any]], *, then: Task[R, G]) -> TaskInfo[R, G]:
+        """Enqueue tasks, and one that follows all of them: it runs once, when all have succeeded.
+
+        Its handler reads their results, in the order of the tasks, with `Context.passed_results`. Until then
+        it is `scheduled`, `waiting` is true, and `TaskInfo.awaits` shows which tasks are missing.
+
+        When an error is raised, `then` does not run; some of the tasks may have been enqueued.
+
+        Args:
+            tasks: from 1 to 500 tasks, for any queues. Their ids are random.
+            then: the task that follows them.
+
+        Returns:
+            The task that follows.
+
+        Raises:
+            TaskIDConflictError: the queue already has a task of the id of `then`.
+            PayloadTooLargeError: the broker does not store tasks of this size.
+            ValueError: there are too many tasks or none, or one has an option that it cannot have here.
+            TypeError: a task is not a Task.
+        """
+        capabilities = self._broker.capabilities
+        joining = enqueue_join(BlockingCalls(self._broker), capabilities, self._new_id, tasks, then)
+        return completed(joining)
+
     def retry(self, queue: str, task_id: str) -> None:
         """Run an archived, completed, scheduled, retried or aggregating task now; see `Inspector.run_task`.
 
@@ -142,6 +169,11 @@ class AsyncClient(AwaitedWaits):
         asked = list_of(tasks)
         requests = compose_many(asked, options_of("enqueue_many", options), self._new_id)
         return task_infos(asked, requests, await self._broker.aexecute_many(requests))
+
+    async def enqueue_join(self, tasks: Iterable[Task[Any, Any]], *, then: Task[R, G]) -> TaskInfo[R, G]:
+        """See `Client.enqueue_join`."""
+        capabilities = self._broker.capabilities
+        return await enqueue_join(AwaitedCalls(self._broker), capabilities, self._new_id, tasks, then)
 
     async def retry(self, queue: str, task_id: str) -> None:
         """See `Client.retry`."""

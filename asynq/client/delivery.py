@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asynq.errors import AsynqError, TaskIDConflictError
+from asynq.errors import AsynqError, TaskIDConflictError, TaskNotFoundError
 from asynq.protocol.followers import (
     FOLLOWERS_HEADER,
     LONGEST_RETENTION,
@@ -18,7 +18,7 @@ from asynq.protocol.followers import (
     passed_result,
 )
 from asynq.protocol.message import TaskMessage
-from asynq.protocol.ops import Enqueue, FinishParent
+from asynq.protocol.ops import Arrive, Enqueue, FinishParent
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from asynq.protocol.followers import Follower
     from asynq.protocol.message import StoredTask
+    from asynq.protocol.ops import Op
     from asynq.runtime.sync_async import BrokerCalls
 
 log = get_logger("asynq.loops")
@@ -42,7 +43,7 @@ async def deliver(broker: BrokerCalls, parents: Sequence[StoredTask]) -> list[As
         AsynqError: the broker could not be reached.
     """
     plans = [(parent, *_what_follows(parent)) for parent in parents]
-    requests = [request for _, _, following in plans for request in following]
+    requests: list[Op[Any]] = [request for _, _, following in plans for request in following]
     answers = iter(await execute_isolated(broker, requests) if requests else ())
     refused: list[AsynqError] = []
     finished: list[FinishParent] = []
@@ -62,10 +63,13 @@ async def deliver(broker: BrokerCalls, parents: Sequence[StoredTask]) -> list[As
     return refused + [answer for answer in answers if isinstance(answer, AsynqError)]
 
 
-def _refusal(parent: StoredTask, request: Enqueue, answer: object) -> AsynqError | None:
-    """Why a follower is not enqueued. None if it is."""
-    parent_id, follower_id = parent.message.id, request.message.id
-    if isinstance(answer, TaskIDConflictError):
+def _refusal(parent: StoredTask, request: Enqueue | Arrive, answer: object) -> AsynqError | None:
+    """Why a follower is not enqueued, or not told. None if it is."""
+    parent_id = parent.message.id
+    follower_id = request.task_id if isinstance(request, Arrive) else request.message.id
+    if isinstance(answer, TaskNotFoundError):
+        log.warning("task %r, which waits for %r, is gone", follower_id, parent_id)
+    elif isinstance(answer, TaskIDConflictError):
         log.warning(
             "task %r, which follows %r, is not enqueued once more: %s", follower_id, parent_id, answer
         )
@@ -75,7 +79,7 @@ def _refusal(parent: StoredTask, request: Enqueue, answer: object) -> AsynqError
     return None
 
 
-def _what_follows(parent: StoredTask) -> tuple[int, list[Enqueue]]:
+def _what_follows(parent: StoredTask) -> tuple[int, list[Enqueue | Arrive]]:
     """The seconds for which the parent is kept afterwards, and the requests for its followers."""
     message = parent.message
     try:
@@ -88,7 +92,12 @@ def _what_follows(parent: StoredTask) -> tuple[int, list[Enqueue]]:
     if followers is None:
         return LONGEST_RETENTION, []
     result = passed_result(parent.result)
-    return followers.retention, [_request(follower, result) for follower in followers.then]
+    requests: list[Enqueue | Arrive] = [_request(follower, result) for follower in followers.then]
+    if join := followers.join:
+        requests.append(
+            Arrive(queue=join.queue, task_id=join.id, member=join.member, members=join.members, result=result)
+        )
+    return followers.retention, requests
 
 
 def _request(follower: Follower, result: str) -> Enqueue:

@@ -13,6 +13,7 @@ from asynq.protocol.followers import (
     followers_of,
     header_of,
 )
+from asynq.protocol.sequences import MEMBERS_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from asynq.client.options import Options, TaskLike
     from asynq.protocol.ops import Enqueue
 
-_NOT_FOLLOWING: Final = (
+NOT_FOLLOWING: Final = (
     *("unique", "unique_until", "keep_unique", "debounce", "throttle", "key"),
     *("on_conflict", "group"),
 )
@@ -29,8 +30,9 @@ _NOT_FOLLOWING: Final = (
 
 def check_reserved(headers: Mapping[str, str]) -> None:
     """ValueError for headers that would be taken for followers."""
-    if FOLLOWERS_HEADER in headers:
-        raise ValueError(f"the header {FOLLOWERS_HEADER} is reserved: use then=")
+    for name in (FOLLOWERS_HEADER, MEMBERS_HEADER):
+        if name in headers:
+            raise ValueError(f"the header {name} is reserved: use then= or enqueue_join")
 
 
 def parent_header(options: Options, retention: int, compose: Callable[[TaskLike], Enqueue]) -> dict[str, str]:
@@ -56,7 +58,7 @@ def _check_number(followers: tuple[TaskLike, ...]) -> None:
 
 
 def _follower(position: int, task: TaskLike, compose: Callable[[TaskLike], Enqueue]) -> Follower:
-    for name in _NOT_FOLLOWING:
+    for name in NOT_FOLLOWING:
         if name in vars(task.options):
             raise ValueError(f"then[{position}]: a task that follows another one cannot have {name}")
     request = compose(task)

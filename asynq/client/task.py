@@ -13,6 +13,7 @@ from asynq.client.options import NO_OPTIONS, EnqueueKeywords, Options, TaskKeywo
 from asynq.client.payload import encode_payload
 from asynq.errors import PayloadError
 from asynq.protocol.followers import FOLLOWERS_HEADER
+from asynq.protocol.sequences import MEMBERS_HEADER
 from asynq.result_types import UNDECLARED, G_co, OfResults, R_co, ResultTypes
 
 if TYPE_CHECKING:
@@ -90,9 +91,10 @@ class Task(OfResults[R_co, G_co]):
         """The task as its handler receives it: type, payload and headers."""
         task = cls.__new__(cls)
         headers = message.headers
-        if headers and FOLLOWERS_HEADER in headers:
-            # The followers are those of this run: the task may be enqueued once more without them.
-            headers = {name: text for name, text in headers.items() if name != FOLLOWERS_HEADER}
+        if headers and (FOLLOWERS_HEADER in headers or MEMBERS_HEADER in headers):
+            # What follows belongs to this run: the task may be enqueued once more without it.
+            own = (FOLLOWERS_HEADER, MEMBERS_HEADER)
+            headers = {name: text for name, text in headers.items() if name not in own}
         asked = Options(headers=headers) if headers else NO_OPTIONS
         task.__attrs_init__(message.type, message.payload, bool(message.payload), asked)
         return task

@@ -158,7 +158,7 @@ class Context(Generic[S_co]):
         message = self.control.delivery.message
         decode = result_decoder(result)
         try:
-            stored = results_in(message.headers)
+            stored = results_in(message)
         except ValueError as error:
             raise ResultError(f"task {message.id!r}: {error}") from None
         return [

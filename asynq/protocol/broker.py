@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from msgspec import Struct
 
 from asynq.errors import UnsupportedOperationError
-from asynq.protocol.followers import is_parent
+from asynq.protocol.followers import is_joining, is_parent
 from asynq.protocol.ops import (
     AdvanceSequences,
+    Arrive,
     Enqueue,
     EnqueueTick,
     FinishAggregation,
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
 
     from asynq.clock import Clock
     from asynq.errors import AsynqError
+    from asynq.protocol.message import TaskMessage
     from asynq.protocol.ops import Op
 
 T = TypeVar("T")
 
 _KNOWN = frozenset(all_operations())
-_FOR_FOLLOWERS = (TakeParents, FinishParent)
+_FOR_FOLLOWERS = (TakeParents, FinishParent, Arrive)
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
@@ -52,7 +54,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     unsupported: frozenset[type[Op[object]]] = frozenset()
     """Operations that raise UnsupportedOperationError. None of `asynq.protocol.ops.CORE` may be among them.
     A backend without AdvanceSequences has no sequences: an Enqueue into one raises the same error. Without
-    TakeParents or FinishParent it has no followers: an Enqueue of a task that others follow raises it."""
+    TakeParents, FinishParent or Arrive it has no followers: an Enqueue of a task
+    that others follow, or that waits for others, raises it."""
     max_value_bytes: int | None = None
     """The most bytes of a payload together with its headers, and of a result. An operation with a larger
     value raises PayloadTooLargeError or ResultTooLargeError. None: the backend states no limit."""
@@ -68,7 +71,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
             return "groups"
         if isinstance(enqueue, Enqueue) and enqueue.message.sequence and not self.supports(AdvanceSequences):
             return "sequences"
-        if isinstance(enqueue, Enqueue) and is_parent(enqueue.message) and not self.supports(*_FOR_FOLLOWERS):
+        if isinstance(enqueue, Enqueue) and _follows(enqueue.message) and not self.supports(*_FOR_FOLLOWERS):
             return "followers"
         return ""
 
@@ -83,6 +86,10 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         if restricted and (lacking := self.lacking(op)):
             return UnsupportedOperationError(lacking, self.backend)
         return too_large(op, self.max_value_bytes)
+
+
+def _follows(message: TaskMessage) -> bool:
+    return is_parent(message) or is_joining(message)
 
 
 class Wake(Struct, frozen=True):

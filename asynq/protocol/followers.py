@@ -18,8 +18,11 @@ import msgspec
 from msgspec import Struct, field
 
 from asynq.checks import MAX_RETENTION
+from asynq.protocol.sequences import MEMBERS_HEADER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asynq.protocol.message import TaskMessage
 
 FOLLOWERS_HEADER: Final = "asynq-then"
@@ -34,6 +37,8 @@ HELD: Final = 2 * PARENT_RETENTION
 """A parent that is held ends this many seconds after its hold. Clocks of peers may differ by years."""
 MAX_PASSED_RESULT: Final = 64 * 1024
 """The most bytes of a result that is passed on to followers."""
+MAX_MEMBERS: Final = 500
+"""The most tasks that one task can follow."""
 MAX_FOLLOWERS: Final = 100
 """The most followers of one parent, including those that follow its followers."""
 
@@ -59,6 +64,17 @@ class Follower(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Tasks that follow this one."""
 
 
+class Join(Struct, frozen=True, kw_only=True, gc=False):
+    """A task that waits for several, its members, as one of them knows it."""
+
+    queue: str
+    id: str
+    member: int
+    """Place of the parent among the members."""
+    members: int
+    """Number of the members."""
+
+
 class Followers(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What follows the success of a parent."""
 
@@ -66,9 +82,12 @@ class Followers(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False)
     """Seconds for which the parent is kept after its followers are enqueued."""
     then: tuple[Follower, ...] = ()
     """Tasks to enqueue."""
+    join: Join | None = None
+    """The task that waits for this one and for others."""
 
 
 _decoder: Final = msgspec.json.Decoder(Followers)
+_members_decoder: Final = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
 
 def header_of(followers: Followers) -> str:
@@ -84,6 +103,27 @@ def followers_of(message: TaskMessage) -> Followers | None:
     """
     text = message.headers.get(FOLLOWERS_HEADER) if message.headers else None
     return None if text is None else _decoder.decode(text)
+
+
+def members_header(members: Sequence[tuple[str, str]]) -> str:
+    """The header of a task that follows these tasks, each a queue and an id."""
+    return msgspec.json.encode(members).decode()
+
+
+def members_of(message: TaskMessage) -> tuple[tuple[str, str], ...]:
+    """Queues and ids of the tasks that this one waits for, or waited for. Empty if the header is damaged."""
+    text = message.headers.get(MEMBERS_HEADER) if message.headers else None
+    if text is None:
+        return ()
+    try:
+        return _members_decoder.decode(text)
+    except msgspec.MsgspecError:
+        return ()
+
+
+def is_joining(message: TaskMessage) -> bool:
+    """Whether this task waits for several others."""
+    return bool(message.headers) and MEMBERS_HEADER in message.headers
 
 
 def is_parent(message: TaskMessage) -> bool:
@@ -107,14 +147,19 @@ def passed_result(result: bytes | None) -> str:
     return _TOO_LARGE if len(result) > MAX_PASSED_RESULT else base64.b64encode(result).decode()
 
 
-def results_in(headers: Mapping[str, str]) -> list[bytes | None]:
+def results_in(message: TaskMessage) -> list[bytes | None]:
     """The results that a follower was given, in the order of the tasks that it follows. None: no result.
 
     Raises:
-        ValueError: a result was too large to be passed on, or its header is damaged.
+        ValueError: a task that it follows has not succeeded, its result was too large to be passed on, or the
+            header is damaged.
     """
     results: list[bytes | None] = []
-    while (text := headers.get(f"{RESULT_HEADER}{len(results)}")) is not None:
+    headers, members = message.headers, members_of(message)
+    while (text := headers.get(f"{RESULT_HEADER}{len(results)}")) is not None or len(results) < len(members):
+        if text is None:
+            queue, task_id = members[len(results)]
+            raise ValueError(f"task {task_id!r} of queue {queue!r} has not succeeded")
         if text == _TOO_LARGE:
             raise ValueError(f"result {len(results)} has more than {MAX_PASSED_RESULT} bytes")
         try:

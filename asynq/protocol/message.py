@@ -10,7 +10,7 @@ from collections.abc import Mapping  # noqa: TC003 - backends read the annotatio
 
 from msgspec import Struct, field
 
-from asynq.protocol.sequences import SEQUENCE_HEADER, WAITING
+from asynq.protocol.sequences import MEMBERS_HEADER, SEQUENCE_HEADER, WAITING
 from asynq.task_state import TaskState
 
 
@@ -94,8 +94,11 @@ class StoredTask(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def waiting(self) -> bool:
-        """True for a scheduled task that waits for its turn in its sequence."""
-        return self.state is TaskState.SCHEDULED and self.due_at == WAITING and self.message.sequence != ""
+        """True for a scheduled task that waits for its turn in its sequence, or for the tasks it follows."""
+        if self.state is not TaskState.SCHEDULED or self.due_at != WAITING:
+            return False
+        headers = self.message.headers
+        return bool(headers) and (SEQUENCE_HEADER in headers or MEMBERS_HEADER in headers)
 
 
 class LostLease(Struct, frozen=True, kw_only=True):

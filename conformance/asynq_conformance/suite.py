@@ -15,6 +15,7 @@ from asynq_conformance.laws.displace import DisplaceLaws
 from asynq_conformance.laws.followers import FollowerLaws
 from asynq_conformance.laws.groups import GroupLaws
 from asynq_conformance.laws.inspect import InspectLaws
+from asynq_conformance.laws.joins import JoinLaws
 from asynq_conformance.laws.lease import LeaseLaws
 from asynq_conformance.laws.limits import LimitLaws
 from asynq_conformance.laws.listen import ListenLaws
@@ -54,6 +55,7 @@ class BrokerConformance(
     SequenceLaws,
     SequenceMoveLaws,
     FollowerLaws,
+    JoinLaws,
     ControlLaws,
     InspectLaws,
     ManageLaws,

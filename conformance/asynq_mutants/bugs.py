@@ -114,6 +114,10 @@ _TABLE = """
 87 A G1 a parent whose hold has ended is never answered again
 88 A G1,G10 a stale caller lets a parent go that another one holds
 89 A G1 a parent is replaced before its followers are enqueued
+90 A G2,G10 a member that arrives twice counts twice
+91 A G2,G10 a task that waits for several runs when the first one arrives
+92 A G2 a task that waits for several never runs
+93 A G10 a result that arrives late replaces the first one
 """
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from asynq.protocol.followers import FOLLOWERS_HEADER, PARENT_RETENTION
-from asynq.protocol.ops import Complete, Enqueue, FinishParent, TakeParents, Unique
+from asynq.protocol.followers import FOLLOWERS_HEADER, PARENT_RETENTION, members_header
+from asynq.protocol.ops import Arrive, Complete, Enqueue, FinishParent, TakeParents, Unique
+from asynq.protocol.sequences import MEMBERS_HEADER
 from tests.redis.script_lab import ScriptLab, message
 
 PARENT = {FOLLOWERS_HEADER: "{}"}
@@ -134,3 +135,17 @@ def test_a_finished_task_gives_way_up_to_the_longest_retention(lab: ScriptLab) -
     assert type(lab.one(again)).__name__ == "TaskIDConflictError"
     lab.client.zadd(COMPLETED, {"a": seconds + PARENT_RETENTION // 2})
     assert lab.one(again).state == "pending"
+
+
+def test_an_arrival_at_a_hash_of_another_type_finds_no_task(lab: ScriptLab) -> None:
+    lab.client.set("asynq:{q}:t:a", "other")
+    arrival = Arrive(queue="q", task_id="a", member=0, members=1, result="-")
+    assert type(lab.one(arrival)).__name__ == "TaskNotFoundError"
+
+
+def test_a_waiting_task_without_a_place_among_the_scheduled_ones_is_left_alone(lab: ScriptLab) -> None:
+    lab.enqueue(message("a", headers={MEMBERS_HEADER: members_header([("q", "m")])}))
+    lab.client.delete("asynq:{q}:scheduled")
+    before = lab.content()
+    assert lab.one(Arrive(queue="q", task_id="a", member=0, members=1, result="-")) == 0
+    assert lab.content() == before

@@ -12,13 +12,14 @@ from redis.crc import key_slot
 
 from asynq.errors import TaskIDConflictError
 from asynq.protocol.doctor import Fault
-from asynq.protocol.followers import FOLLOWERS_HEADER, PARENT_RETENTION
+from asynq.protocol.followers import FOLLOWERS_HEADER, PARENT_RETENTION, members_header
 from asynq.protocol.ops import (
     AcquireSlot,
     AdoptOrphans,
     AdvanceSequences,
     Archive,
     ArchiveTask,
+    Arrive,
     CancelTask,
     Complete,
     DeleteQueue,
@@ -65,7 +66,7 @@ from asynq.protocol.ops import (
     WriteScheduler,
     WriteServer,
 )
-from asynq.protocol.sequences import SEQUENCE_HEADER
+from asynq.protocol.sequences import MEMBERS_HEADER, SEQUENCE_HEADER
 from asynq.task_state import TaskState
 from asynq_conformance.laws.presence import entry, server
 from asynq_conformance.laws.schedules import schedule
@@ -84,7 +85,7 @@ MANY = 120
 PARENT = {FOLLOWERS_HEADER: "{}"}
 LUA = files("asynq_redis") / "lua"
 NAMES = sorted(path.name.removesuffix(".lua") for path in LUA.iterdir() if path.name.endswith(".lua"))
-REFUSED_WHEN_FULL = {"enqueue", "enqueue_tick", "write_result", "update_task", "write_schedule"}
+REFUSED_WHEN_FULL = {"arrive", "enqueue", "enqueue_tick", "write_result", "update_task", "write_schedule"}
 SERVERS: list[str | None] = [*find_redis_servers()] or [None]
 READ_ONLY = {
     *("stats", "sum_groups", "get_task", "list_tasks", "list_groups", "read_set"),
@@ -171,6 +172,13 @@ def follow_everything(lab: ScriptLab, ids: list[str]) -> None:
     while found := lab.one(TakeParents(queue="f", hold=1000)):
         parents += found
     assert len(parents) == MANY - 1
+    members = members_header([("f", name) for name in ids])
+    lab.enqueue(message("last", "f", headers={MEMBERS_HEADER: members}))
+    arrivals = [
+        Arrive(queue="f", task_id="last", member=member, members=MANY, result="-") for member in range(MANY)
+    ]
+    assert lab.all(arrivals) == [*reversed(range(MANY))]
+    assert lab.many(*arrivals[:2]) == [0, 0]
     again = Enqueue(message=message("locked", "f"), enqueue_id="again", on_conflict="replace_finished")
     assert isinstance(lab.many(again)[0], TaskIDConflictError)
     finished = [

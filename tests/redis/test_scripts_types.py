@@ -25,6 +25,7 @@ CHECKED = {
     "acquire_slot": "slots",
     "adopt": "active lease",
     "advance_sequences": "names",
+    "arrive": "pending scheduled",
     "archive": "active lease archived",
     "cancel": "lease",
     "complete": "active lease completed",

@@ -239,3 +239,54 @@ async def test_a_result_that_a_peer_wrote_too_large_is_an_error_when_it_is_read(
     async with memory.serving(handler):
         await aeventually(lambda: raised)
     assert "result 0 has more than 65536 bytes" in str(raised[0])
+
+
+# --- joins ------------------------------------------------------------------------------------------------
+
+
+async def test_servers_run_a_join_once_with_all_results(lab: ServerLab) -> None:
+    sums: list[int] = []
+
+    async def handler(ctx: Any, task: Task) -> Any:
+        if task.type == "sum":
+            sums.append(sum(ctx.passed_results(int)))
+            return None
+        if ctx.retried == 0 and int(task.payload) % 7 == 0:
+            raise ValueError("once more")
+        return int(task.payload)
+
+    tasks = [Task("number", str(number)) for number in range(60)]
+    info = await AsyncClient(lab.broker).enqueue_join(tasks, then=Task("sum"))
+    options = {"retry_delay": lambda *_: timedelta(0)}
+    async with lab.serving(handler, **options), lab.serving(handler, **options):
+        await aeventually(lambda: sums == [sum(range(60))])
+        await lab.reaches(info.id, None)
+    assert len(sums) == 1
+
+
+@pytest.mark.parametrize("broken", [ops.Arrive, ops.FinishParent])
+async def test_an_arrival_that_is_interrupted_is_repeated(broken: type[ops.Op[Any]]) -> None:
+    clock = FakeClock()
+    broker = Breaking(clock=clock)
+    await AsyncClient(broker).enqueue_join([Task("t")] * 2, then=Task("all", queue="low"))
+    await complete(broker)
+    await complete(broker)
+    broker.broken = broken
+    delivery = delivery_of(broker)
+    with pytest.raises(BrokerUnavailable):
+        await delivery.step()
+    broker.broken = None
+    clock.advance(HOLD + 2000)
+    await delivery.step()
+    stats = await broker.aexecute(ops.GetQueueStats(queue="low"))
+    assert (stats.pending, stats.size) == (1, 1)
+
+
+async def test_members_of_a_join_whose_last_task_was_deleted_go(memory: ServerLab) -> None:
+    broker = memory.broker
+    assert isinstance(broker, MemoryBroker)
+    info = await AsyncClient(broker).enqueue_join([Task("t")], then=Task("all", queue="low"))
+    await broker.aexecute(ops.DeleteTask(queue="low", task_id=info.id))
+    await complete(broker)
+    await delivery_of(broker).step()
+    assert await sizes(broker, "default", "low") == [0, 0]

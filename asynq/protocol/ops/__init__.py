@@ -33,7 +33,7 @@ from asynq.protocol.ops.control import (
     UnpauseQueue,
 )
 from asynq.protocol.ops.doctor import Examine, Examined
-from asynq.protocol.ops.followers import FinishParent, TakeParents
+from asynq.protocol.ops.followers import Arrive, FinishParent, TakeParents
 from asynq.protocol.ops.groups import (
     MAX_SET_SIZE,
     ExtendAggregation,
@@ -111,6 +111,7 @@ __all__ = [
     "Advanced",
     "Archive",
     "ArchiveTask",
+    "Arrive",
     "CancelTask",
     "ClearScheduler",
     "ClearServer",

@@ -1,4 +1,4 @@
-"""Operations that deliver followers: find the parents that have succeeded, and let them go."""
+"""Operations that deliver followers: find the parents that succeeded, tell joins of them, let them go."""
 
 from __future__ import annotations
 
@@ -39,3 +39,22 @@ class FinishParent(Op[bool], frozen=True, kw_only=True):
     held_until: int
     """The parent's `due_at` in the answer of TakeParents."""
     retention: int
+
+
+class Arrive(Op[int], frozen=True, kw_only=True):
+    """Tell a task that waits for several, its members, that one of them has succeeded.
+
+    Its result becomes a header of the task that waits. In the step in which the last member arrives, this
+    task becomes pending, at the tail of its queue. Answers the number of members that are missing; 0, and
+    nothing changed, when the task does not wait any more. A member that has arrived before changes nothing.
+    TaskNotFoundError when the task is gone.
+    """
+
+    queue: str
+    task_id: str
+    member: int
+    """Place of the member, from 0 on."""
+    members: int
+    """Number of the members."""
+    result: str
+    """The result as a header, see `asynq.protocol.followers.passed_result`."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from asynq.checks import check_one_of
+from asynq.protocol.followers import is_joining
 from asynq.protocol.ops.base import Op
+from asynq.protocol.sequences import MEMBERS_HEADER, SEQUENCE_HEADER
 
 if TYPE_CHECKING:
     from asynq.protocol.message import TaskMessage
@@ -75,6 +77,9 @@ class Enqueue(Op[Enqueued], frozen=True, kw_only=True):
     others wait: they are scheduled for WAITING, which only their turn ends. When a task is done, completed,
     archived or deleted, it leaves its sequence in the same step, and the next one becomes pending, at the
     tail of the queue. A head that is retried, requeued or recovered keeps its place.
+
+    Joins: a task whose message names members waits for them, scheduled for WAITING, until the last one
+    arrives (see Arrive) or it is run by hand.
     """
 
     message: TaskMessage
@@ -91,12 +96,15 @@ class Enqueue(Op[Enqueued], frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.on_conflict != "reject":
             _check_on_conflict("on_conflict", self.on_conflict)
-        if self.message.headers and self.message.sequence:
-            self._check_sequence()
+        headers = self.message.headers
+        if headers and (SEQUENCE_HEADER in headers or MEMBERS_HEADER in headers):
+            self._check_waiting()
 
-    def _check_sequence(self) -> None:
+    def _check_waiting(self) -> None:
         """ValueError for an option that has no meaning for a task whose turn is not known."""
+        joins = is_joining(self.message)
         refused = {
+            "sequence": joins and self.message.sequence != "",
             "group": self.message.group != "",
             "process_at": self.process_at is not None,
             "process_in": self.process_in is not None,
@@ -104,4 +112,5 @@ class Enqueue(Op[Enqueued], frozen=True, kw_only=True):
         }
         for name, given in refused.items():
             if given:
-                raise ValueError(f"a task in a sequence cannot have {name}")
+                what = "a task that follows several" if joins else "a task in a sequence"
+                raise ValueError(f"{what} cannot have {name}")

@@ -1,4 +1,4 @@
-"""TakeParents, FinishParent."""
+"""TakeParents, FinishParent, Arrive."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from asynq.protocol.followers import HELD, LONGEST_RETENTION
+from asynq.errors import TaskNotFoundError
+from asynq.protocol.followers import HELD, LONGEST_RETENTION, RESULT_HEADER
 from asynq.protocol.message import StoredTask
-from asynq.protocol.ops import MAX_BATCH, FinishParent, TakeParents
+from asynq.protocol.ops import MAX_BATCH, Arrive, FinishParent, TakeParents
 from asynq.task_state import TaskState
-from asynq_redis.lua.scripts import FINISH_PARENT, TAKE_PARENTS
+from asynq_redis.lua.scripts import ARRIVE, FINISH_PARENT, TAKE_PARENTS
 from asynq_redis.operations.empty_queues import unless_empty
 from asynq_redis.operations.execution import implements, per_operation
 from asynq_redis.operations.undecodable import Undecodable, read_message
 from asynq_redis.transport.requests import ScriptCall
+from asynq_redis.wire import task_message
 from asynq_redis.wire.keys import QueueKeys
 from asynq_redis.wire.times import score_instant
 
@@ -50,3 +52,14 @@ def _finish(op: FinishParent, context: CallContext) -> Steps[Any]:
 
 
 implements(FinishParent)(per_operation(_finish))
+
+
+def _arrive(op: Arrive, context: CallContext) -> Steps[Any]:
+    keys = QueueKeys(op.queue)
+    header = task_message.encode_header(f"{RESULT_HEADER}{op.member}", op.result)
+    args = (context.now_argument(), op.task_id, op.member, op.members, header)
+    [reply] = yield [ScriptCall(ARRIVE, (keys.pending, keys.scheduled, keys.task(op.task_id)), args)]
+    return TaskNotFoundError(op.queue, op.task_id) if reply == -1 else reply
+
+
+implements(Arrive)(per_operation(_arrive))

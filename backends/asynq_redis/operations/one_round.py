@@ -17,6 +17,7 @@ from asynq.errors import (
     LeaseLostError,
     TaskIDConflictError,
 )
+from asynq.protocol.followers import is_joining
 from asynq.protocol.ops import (
     Archive,
     Complete,
@@ -95,7 +96,7 @@ def _options(op: Enqueue, call: OpenCall) -> str:
     if (
         unique is None
         and not message.group
-        and not (message.headers and message.sequence)
+        and not (message.headers and (message.sequence or is_joining(message)))
         and op.process_at is None
         and op.process_in is None
         and op.on_conflict == "reject"
@@ -118,7 +119,7 @@ def _options(op: Enqueue, call: OpenCall) -> str:
         "1" if unique and unique.keep else "",
         "1" if op.on_conflict == "replace_finished" else "",
         "1" if unique and unique.on_duplicate == "replace" else "",
-        "1" if sequence else "",
+        "1" if sequence else "2" if is_joining(message) else "",
         sequence or message.group,
     )
     return " ".join(words)

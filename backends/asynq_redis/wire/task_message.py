@@ -84,6 +84,11 @@ def _encoded(**fields: Any) -> bytes:
     return data
 
 
+def encode_header(name: str, value: str) -> bytes:
+    """Encode one header. Appended to a message, it becomes a header of the message."""
+    return _encoded(headers={name: value})
+
+
 @lru_cache(_KEPT)
 def _type(kind: str) -> bytes:
     """The first field of a message."""

@@ -66,6 +66,7 @@ HANDLERS: dict[type[ops.Op[Any]], Handler] = {
     ops.AdvanceSequences: Each(sequences.advance_sequences),
     ops.TakeParents: Each(followers.take_parents),
     ops.FinishParent: Each(followers.finish_parent),
+    ops.Arrive: Each(followers.arrive),
     ops.ListGroups: Each(groups.list_groups),
     ops.TakeGroup: Each(groups.take_group),
     ops.ExtendAggregation: Each(groups.extend_aggregation),

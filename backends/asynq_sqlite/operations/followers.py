@@ -1,4 +1,4 @@
-"""TakeParents and FinishParent."""
+"""TakeParents, FinishParent and Arrive."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from asynq.errors import TaskNotFoundError
+from asynq.protocol.followers import RESULT_HEADER
+from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
-from asynq_sqlite.store.rows import UndecodableError, stored
+from asynq_sqlite.store.rows import UndecodableError, decode, stored
 
 if TYPE_CHECKING:
     from asynq.protocol.message import StoredTask
-    from asynq.protocol.ops import FinishParent, TakeParents
+    from asynq.protocol.ops import Arrive, FinishParent, TakeParents
     from asynq_sqlite.store.task_store import TaskStore
 
 
@@ -37,3 +40,25 @@ def finish_parent(store: TaskStore, op: FinishParent, now: int) -> bool:
     else:
         store.delete([task])
     return True
+
+
+def arrive(store: TaskStore, op: Arrive, now: int) -> int:
+    """Pass the result of a member on to the task that waits for it, and let the task run after the last one.
+
+    Raises:
+        TaskNotFoundError: The task is gone.
+
+    """
+    row = store.read(op.queue, op.task_id)
+    if row is None:
+        raise TaskNotFoundError(op.queue, op.task_id)
+    task = row.task
+    if task.state != TaskState.SCHEDULED or task.rank != WAITING:
+        return 0
+    headers = dict(decode(row).headers)
+    headers.setdefault(f"{RESULT_HEADER}{op.member}", op.result)
+    store.write_headers(task, headers)
+    missing = op.members - sum(f"{RESULT_HEADER}{member}" in headers for member in range(op.members))
+    if missing <= 0:
+        store.move(task, store.tail(op.queue, now))
+    return max(missing, 0)

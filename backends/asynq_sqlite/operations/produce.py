@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from asynq.brokerkit.transitions import scheduled_for
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
+from asynq.protocol.followers import is_joining
 from asynq.protocol.ops import Enqueue, Enqueued
 from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def enqueue(store: TaskStore, op: Enqueue, now: int) -> Enqueued:
     """Store a new task. A refusal comes before anything is written."""
     message = op.message
-    due = scheduled_for(op, now)
+    due = WAITING if is_joining(message) else scheduled_for(op, now)
     place = _place(store, op, due, now)
     holder = None if op.unique is None else store.lock_holder(message.unique_key, now)
     if holder is not None or not store.insert(op, place, due, now):

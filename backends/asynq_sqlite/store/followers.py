@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 from asynq.brokerkit.transitions import whole_second
 from asynq.protocol.followers import HELD, LONGEST_RETENTION
 from asynq_sqlite.store.connection import StoreConnection
-from asynq_sqlite.store.rows import SELECT_ROW, FullRow, row_of
+from asynq_sqlite.store.rows import SELECT_ROW, FullRow, encode_headers, row_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from asynq_sqlite.store.rows import TaskRow
 
 _PARENTS: Final = (
@@ -31,6 +33,11 @@ class FollowerSteps(StoreConnection):
         rank = whole_second(until) + HELD * 1000
         self.connection.execute("UPDATE tasks SET rank = ? WHERE seq = ?", (rank, task.seq))
         return rank
+
+    def write_headers(self, task: TaskRow, headers: Mapping[str, str]) -> None:
+        """Give the task these headers."""
+        values = (encode_headers(headers), task.seq)
+        self.connection.execute("UPDATE tasks SET headers = ? WHERE seq = ?", values)
 
 
 def kept_beyond(now: int) -> int:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import json
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asynq.brokerkit.transitions import set_aside
 from asynq.protocol.message import Delivery, StoredTask, TaskMessage
 from asynq.protocol.sequences import SEQUENCE_HEADER
 from asynq.task_state import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # In the order of TaskMessage's fields.
 MESSAGE_COLUMNS = (
@@ -90,7 +93,7 @@ def encode(message: TaskMessage) -> tuple[Any, ...]:
         message.type,
         message.queue,
         message.payload,
-        json.dumps(dict(message.headers), ensure_ascii=False) if message.headers else "{}",
+        encode_headers(message.headers) if message.headers else "{}",
         message.max_retry,
         message.retried,
         message.error,
@@ -163,6 +166,11 @@ def replacement(row: FullRow, reason: str) -> TaskMessage:
     columns = {**dict(zip(MESSAGE_COLUMNS, row.content, strict=True)), "result": row.result}
     lock = task.unique_key if isinstance(task.unique_key, str) and _is_text(task.unique_key) else ""
     return set_aside(task.queue, task_id, json.dumps(columns, default=_base64).encode(), reason, lock)
+
+
+def encode_headers(headers: Mapping[str, str]) -> str:
+    """Return the column of headers."""
+    return json.dumps(dict(headers), ensure_ascii=False)
 
 
 def _headers(text: str) -> dict[str, str]:

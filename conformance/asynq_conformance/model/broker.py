@@ -49,6 +49,7 @@ MODEL_HANDLERS: dict[type[ops.Op[Any]], Callable[[System, Any, int], Any]] = {
     ops.PurgeCompleted: upkeep.purge_completed,
     ops.TrimArchive: upkeep.trim_archive,
     ops.AdvanceSequences: upkeep.advance_sequences,
+    ops.Arrive: followers.arrive,
     ops.TakeParents: followers.take_parents,
     ops.FinishParent: followers.finish_parent,
     ops.ListGroups: groups.list_groups,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.protocol.followers import HELD, LONGEST_RETENTION
+from msgspec.structs import replace
+
+from asynq.errors import TaskNotFoundError
+from asynq.protocol.followers import HELD, LONGEST_RETENTION, RESULT_HEADER
+from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_conformance.model.records import whole_second
 
 if TYPE_CHECKING:
     from asynq.protocol.message import StoredTask
-    from asynq.protocol.ops import FinishParent, TakeParents
+    from asynq.protocol.ops import Arrive, FinishParent, TakeParents
     from asynq_conformance.model.records import ModelTask
     from asynq_conformance.model.state import System
 
@@ -40,3 +44,18 @@ def finish_parent(system: System, op: FinishParent, now: int) -> bool:
     else:
         system.delete(task)
     return True
+
+
+def arrive(system: System, op: Arrive, now: int) -> int:
+    """Pass a result on to the task that waits for it; the last one lets it run."""
+    task = system.find(op.queue, op.task_id)
+    if task is None:
+        raise TaskNotFoundError(op.queue, op.task_id)
+    if task.state is not TaskState.SCHEDULED or task.due != WAITING:
+        return 0
+    headers = {f"{RESULT_HEADER}{op.member}": op.result, **task.message.headers}
+    task.message = replace(task.message, headers=headers)
+    missing = op.members - len([name for name in headers if name.startswith(RESULT_HEADER)])
+    if not missing:
+        system.put_pending(task, now)
+    return missing

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from asynq.errors import DuplicateTaskError, QueueNotEmptyError, TaskNotFoundError, TaskStateError
 from asynq.protocol.ops import MAX_BATCH, Deletion
+from asynq.protocol.sequences import WAITING
 from asynq.protocol.uniqueness import key_with_payload
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
@@ -82,7 +83,9 @@ def move_tasks(system: System, op: MoveTasks, now: int) -> int:
         tasks = system.waiting(op.queue, op.group)[: op.limit]
     else:
         tasks = [
-            task for task in system.of_state(op.queue, op.state) if not (task.waits and op.to == "pending")
+            task
+            for task in system.of_state(op.queue, op.state)
+            if not (task.due == WAITING and op.to == "pending")
         ]
         tasks = tasks[: op.limit]
     for task in tasks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq.errors import DuplicateTaskError, TaskIDConflictError
+from asynq.protocol.followers import is_joining
 from asynq.protocol.ops import Enqueue, Enqueued
 from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
@@ -52,7 +53,9 @@ def _create(system: System, op: Enqueue, now: int) -> Enqueued:
     system.list_queue(message.queue)
     system.made += 1
     at = _asked_for(op, now)
-    if at > now:
+    if is_joining(message):
+        answer = Enqueued(state=TaskState.SCHEDULED, due_at=WAITING)
+    elif at > now:
         answer = Enqueued(state=TaskState.SCHEDULED, due_at=due_second(at))
     else:
         answer = Enqueued(state=TaskState.AGGREGATING if message.group else TaskState.PENDING, due_at=now)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
-from asynq.protocol.followers import HELD
-from asynq.protocol.ops import Complete, Enqueue, FinishParent, PurgeCompleted, TakeParents
+from msgspec import structs
+
+from asynq.protocol.followers import HELD, RESULT_HEADER
+from asynq.protocol.ops import Arrive, Complete, Enqueue, FinishParent, PurgeCompleted, TakeParents
 from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.store.followers import kept_beyond
 from asynq_sqlite.store.task_store import TaskStore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from asynq_sqlite.store.rows import FullRow, TaskRow
 
 _NO_PARENTS: Final = "programs have no parents"
@@ -118,3 +123,63 @@ def takes_parents_of_every_queue(correct: Any, store: TaskStore, op: TakeParents
 class TakesMoreParentsThanAsked(TaskStore):
     def parents(self, queue: str, now: int, limit: int) -> list[FullRow]:
         return super().parents(queue, now, limit + 1)
+
+
+@caught_by("test_a_member_that_arrives_again_changes_nothing", bug=90, beyond_programs=_NO_PARENTS)
+class CountsMembersTwice(TaskStore):
+    """The result of a member that arrives again is taken for that of the next one."""
+
+    def write_headers(self, task: TaskRow, headers: Mapping[str, str]) -> None:
+        if headers == json.loads(task.headers):
+            count = sum(name.startswith(RESULT_HEADER) for name in headers)
+            headers = {**headers, f"{RESULT_HEADER}{count}": "-"}
+        super().write_headers(task, headers)
+
+
+@caught_by(
+    "test_it_runs_with_all_results_when_the_last_member_has_arrived",
+    bug=91,
+    beyond_programs=_NO_PARENTS,
+)
+@instead_of(Arrive)
+def runs_after_the_first_member(correct: Any, store: TaskStore, op: Arrive, now: int) -> Any:
+    return correct(store, structs.replace(op, members=1), now)
+
+
+@caught_by(
+    "test_it_runs_with_all_results_when_the_last_member_has_arrived",
+    bug=92,
+    beyond_programs=_NO_PARENTS,
+)
+@instead_of(Arrive)
+def waits_for_one_more(correct: Any, store: TaskStore, op: Arrive, now: int) -> Any:
+    return correct(store, structs.replace(op, members=op.members + 1), now)
+
+
+@caught_by("test_a_member_that_arrives_again_changes_nothing", bug=93, beyond_programs=_NO_PARENTS)
+class KeepsTheLastResult(TaskStore):
+    def write_headers(self, task: TaskRow, headers: Mapping[str, str]) -> None:
+        if headers == json.loads(task.headers):
+            headers = {
+                name: "other" if name.startswith(RESULT_HEADER) else text for name, text in headers.items()
+            }
+        super().write_headers(task, headers)
+
+
+@caught_by(
+    "test_a_task_that_does_not_wait_any_more_is_left_alone",
+    state="run by hand",
+    beyond_programs=_NO_PARENTS,
+)
+@instead_of(Arrive)
+def tells_a_task_that_runs(correct: Any, store: TaskStore, op: Arrive, now: int) -> Any:
+    task = store.find(op.queue, op.task_id)
+    if task is not None and task.state == TaskState.PENDING:
+        store.write_headers(task, {**json.loads(task.headers), f"{RESULT_HEADER}{op.member}": op.result})
+    return correct(store, op, now)
+
+
+@caught_by("test_a_task_that_is_gone_cannot_be_told", beyond_programs=_NO_PARENTS)
+@instead_of(Arrive)
+def ignores_a_task_that_is_gone(correct: Any, store: TaskStore, op: Arrive, now: int) -> Any:
+    return 0 if store.find(op.queue, op.task_id) is None else correct(store, op, now)

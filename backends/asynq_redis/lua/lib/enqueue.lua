@@ -3,7 +3,7 @@
 -- empty.
 --   at, in: earliest run, as Unix milliseconds or milliseconds from now; empty for now.
 --   ttl: of the lock, milliseconds, empty for no lock. until: done, expiry or start. keep, replace, displace,
---   sequenced: 1 or empty. replace: a finished task of the id. displace: the task that holds the lock. A task with a
+--   sequenced: 1 or empty, 2 for a task that waits for others. replace: a finished task of the id. displace: the task that holds the lock. A task with a
 --   sequence has none of at, in and keep.
 
 -- Seconds. A completed task that is kept longer has followers that are not enqueued yet.
@@ -23,7 +23,7 @@ local function options_of(text)
   local options = {
     at = tonumber(at), delay = tonumber(delay), ttl = tonumber(ttl), ends = ends, keep = keep ~= '',
     replace = replace ~= '', displace = displace ~= '', group = sequenced == '' and name ~= '' and name,
-    sequence = sequenced ~= '' and name,
+    sequence = sequenced == '1' and name, joins = sequenced == '2',
   }
   if options.ttl then options.lock = key() end
   if options.group or options.sequence then options.group_key = key() end
@@ -93,6 +93,7 @@ local function enqueue(queue, now, hash, id, msg, enqueue_id, options, leaving)
     due = now
     if options.group then state, target = 'aggregating', options.group_key end
   end
+  if options.joins then state, due, target = 'scheduled', WAITING * 1000000, queue.scheduled end
   local sequence = options.sequence and sequence_at(prefix_of(hash, id), options.sequence)
   local refusal = misplaced(target, target == queue.pending and 'list' or 'zset') or (sequence and sequence.refusal)
     or (options.group and (misplaced(queue.groups, 'set') or misplaced(options.group_key, 'zset')))
