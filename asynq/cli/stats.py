@@ -39,7 +39,7 @@ def stats(
                 output.json(_summary(infos, servers))
             else:
                 console = output.console()
-                console.print(_page(infos, servers, console.width))
+                output.show(console, _page(infos, servers, console.width))
             return
         _watch(inspector, output, interval)
 
@@ -62,7 +62,7 @@ def _watch(inspector: Inspector, output: Any, interval: float) -> None:
             if output.as_json:
                 output.json(_summary(infos, servers))
             else:
-                console.print(_page(infos, servers, console.width))
+                output.show(console, _page(infos, servers, console.width))
             console.file.flush()
             time.sleep(interval)
     with Live(console=console, screen=True, auto_refresh=False) as live:

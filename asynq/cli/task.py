@@ -23,9 +23,10 @@ from asynq.cli.task_changes import add_changes
 from asynq.cli.task_enqueue import enqueue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from asynq.info import TaskInfo
+    from asynq.info import FollowerInfo, TaskInfo
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, inspect and change tasks.")
 
@@ -139,6 +140,7 @@ def inspect(
 
 def _details(task: TaskInfo) -> list[tuple[str, object]]:
     from asynq.cli.terminal.texts import at, from_now, short_duration
+    from asynq.protocol.followers import FOLLOWERS_HEADER
 
     def instant(value: datetime | None) -> str:
         return f"{at(value)} ({from_now(value)})" if value else ""
@@ -159,8 +161,16 @@ def _details(task: TaskInfo) -> list[tuple[str, object]]:
         ("retention", short_duration(task.retention) if task.retention else ""),
         ("group", task.group),
         ("sequence", task.sequence),
-        *((f"header {name}", value) for name, value in task.headers.items()),
+        *_followers(task.then, "then"),
+        *((f"header {name}", value) for name, value in task.headers.items() if name != FOLLOWERS_HEADER),
     ]
+
+
+def _followers(then: Iterable[FollowerInfo], name: str) -> Iterator[tuple[str, object]]:
+    """A line for each task that follows, above those of the tasks that follow it in turn."""
+    for follower in then:
+        yield name, f"{follower.type} {follower.id} of queue {follower.queue}"
+        yield from _followers(follower.then, f"{name} then")
 
 
 def _pretty(value: bytes) -> str:

@@ -336,7 +336,7 @@ class TaskGoneError(TaskNotFoundError):
     def __str__(self) -> str:
         return (
             f"task {self.task_id!r} of queue {self.queue!r} is gone: it was deleted, revoked or aggregated, "
-            "or its retention is over"
+            "its retention is over, or it was never in this queue"
         )
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asynq import Task
+
 if TYPE_CHECKING:
     from tests.cli.commands import Commands
 
@@ -60,6 +62,25 @@ def test_a_task_is_shown_whole(run: Commands) -> None:
         assert line in shown
     (item,) = run.ok("task", "inspect", "a", "--json").objects
     assert (item["payload"], item["payload_base64"], item["result"]) == ('{"user":1}', None, None)
+
+
+def test_the_followers_of_a_task_are_shown(run: Commands) -> None:
+    mail = Task("mail", queue="mails", task_id="m")
+    run.enqueue("a", then=[Task("render", task_id="r", then=mail), Task("stock", task_id="s")])
+    shown = run.ok("task", "inspect", "a").out
+    assert [line.split() for line in shown.splitlines() if line.startswith("then")] == [
+        ["then", "render", "r", "of", "queue", "default"],
+        ["then", "then", "mail", "m", "of", "queue", "mails"],
+        ["then", "stock", "s", "of", "queue", "default"],
+    ]
+    assert "asynq-then" not in shown
+
+
+def test_lines_of_a_pipe_end_with_their_text(run: Commands) -> None:
+    run.enqueue("a", headers={"trace": "x" * 50})
+    for command in (("task", "inspect", "a"), ("task", "ls"), ("queue", "ls"), ("stats",)):
+        lines = run.ok(*command).out.splitlines()
+        assert [line for line in lines if line != line.rstrip()] == []
 
 
 def test_bytes_that_are_no_text_are_base64_in_json(run: Commands) -> None:

@@ -141,6 +141,13 @@ async def test_a_missing_task_raises_an_error_with_the_reason(
         await (waiting or wait(info))
 
 
+async def test_the_error_for_a_wrong_queue_says_that_the_task_was_never_there(lab: ServerLab) -> None:
+    info = await enqueue(lab)
+    async with asynq.AsyncClient(lab.broker) as client:
+        with pytest.raises(TaskGoneError, match=f"{info.id!r} of queue 'other'.*never in this queue"):
+            await client.wait(task_id=info.id, queue="other")
+
+
 async def test_a_task_that_returned_nothing_has_an_empty_result(lab: ServerLab, wait: Any) -> None:
     info = await enqueue(lab)
     await lab.broker.aexecute(Complete(delivery=await take(lab)))

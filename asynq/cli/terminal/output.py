@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import IO, Any
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
     Row = Sequence[object]
@@ -111,7 +111,7 @@ class Output:
     ) -> None:
         """Print a table. `optional` columns are left out, the first ones first, while it is too wide."""
         console = self.console()
-        console.print(table_of(columns, rows, console.width, right=right, optional=optional))
+        self.show(console, table_of(columns, rows, console.width, right=right, optional=optional))
 
     def details(self, pairs: Iterable[tuple[str, object]]) -> None:
         """Print names with their values, one a line. Pairs without a value are left out."""
@@ -123,7 +123,17 @@ class Output:
         for name, value in pairs:
             if value not in (None, ""):
                 table.add_row(name, _cell(value))
-        self.console().print(table)
+        self.show(self.console(), table)
+
+    def show(self, console: Console, page: RenderableType) -> None:
+        """Print a page on a console of this output. Lines of a file or a pipe end with their text."""
+        if console.is_terminal:
+            console.print(page)
+            return
+        with console.capture() as captured:
+            console.print(page)
+        for line in captured.get().splitlines():
+            print(line.rstrip(" "), file=self._stream)
 
     def console(self) -> Console:
         """A console on the output. Lines of a file or a pipe are as long as they need to be."""
