@@ -11,11 +11,11 @@ from asynq.handlers.adapters import adapt_handler
 from asynq.handlers.hooks import Callbacks
 from asynq.handlers.processes.main_module import importing
 from asynq.handlers.retry_delays import check_retry_delay
-from asynq.protocol.broker import require
 from asynq.runtime.blocking_run import run_blocking
 from asynq.scheduler.group import SchedulerGroup
-from asynq.worker.aggregation import AGGREGATING, AggregationSettings
+from asynq.worker.aggregation import AggregationSettings
 from asynq.worker.companions import Companions
+from asynq.worker.end_conditions import EndConditions
 from asynq.worker.lifespan import Lifespan, check_lifespan
 from asynq.worker.options import (
     Overrides,
@@ -104,6 +104,9 @@ class Server(ServerLifecycle):
             None disables this.
         group_max_size: aggregate a group as soon as it holds this many tasks, and at most this many at once;
             None disables this.
+        burst: shut down when no task is pending or due in the queues. Tasks that are due later are left.
+        max_tasks: shut down after this many runs, so that another process can take over.
+        max_memory: shut down when the process uses this many bytes. Checked twice a second.
 
     Raises:
         ValueError: an option has an invalid value; the message names the option.
@@ -141,11 +144,12 @@ class Server(ServerLifecycle):
         group_grace_period: timedelta = timedelta(minutes=1),
         group_max_delay: timedelta | None = None,
         group_max_size: int | None = None,
+        burst: bool = False,
+        max_tasks: int | None = None,
+        max_memory: int | None = None,
     ) -> None:
         self._handler = None if handler is None else adapt_handler(handler)
-        check_retry_delay("retry_delay", retry_delay)
-        check_callback("is_failure", is_failure, takes="(error)", at_once=True)
-        check_callback("aggregator", aggregator, takes="(group, tasks)")
+        _check_functions(retry_delay, is_failure, aggregator)
         preference = QueuePriority.of(queues, strict=strict_priority)
         self._settings = WorkerSettings(
             concurrency=concurrency_of(concurrency),
@@ -167,10 +171,10 @@ class Server(ServerLifecycle):
             lease=seconds_of("lease", lease),
             stall_warning=stall_warning_of(stall_warning),
             grouping=AggregationSettings.of(aggregator, group_grace_period, group_max_delay, group_max_size),
+            ends=EndConditions.of(burst=burst, max_tasks=max_tasks, max_memory=max_memory),
         )
         self._companions = Companions(self._lifespan(lifespan), SchedulerGroup.of(scheduler))
         super().__init__(broker)
-        self._check_broker()
 
     def override(self, broker: Broker | str | None = None, **options: Unpack[Overrides]) -> None:
         """Replace options before the start, as `asynq worker` does with those of its command line.
@@ -180,7 +184,7 @@ class Server(ServerLifecycle):
         Args:
             broker: a broker, or the URL of one. None: the broker stays.
             **options: concurrency, queues, strict_priority, queue_limits, shared_queue_limits,
-                shutdown_timeout, lease.
+                shutdown_timeout, lease, burst, max_tasks, max_memory.
 
         Raises:
             ServerStateError: the server was started or shut down before.
@@ -269,10 +273,6 @@ class Server(ServerLifecycle):
         check_lifespan(lifespan)
         return Lifespan(lambda: lifespan(self), on_crash=self._begin_shutdown)
 
-    def _check_broker(self) -> None:
-        if self._settings.grouping is not None:
-            require(self._broker, *AGGREGATING)
-
     def _adapted(self, handler: Handler | None) -> HandlerAdapter:
         if handler is None:
             if self._handler is None:
@@ -281,3 +281,11 @@ class Server(ServerLifecycle):
         if self._handler is not None:
             raise TypeError("the server was given a handler when it was made: pass none here")
         return adapt_handler(handler)
+
+
+def _check_functions(
+    retry_delay: RetryDelay | timedelta | None, is_failure: IsFailure | None, aggregator: Aggregate | None
+) -> None:
+    check_retry_delay("retry_delay", retry_delay)
+    check_callback("is_failure", is_failure, takes="(error)", at_once=True)
+    check_callback("aggregator", aggregator, takes="(group, tasks)")

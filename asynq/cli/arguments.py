@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from asynq.durations import parse_duration
@@ -33,6 +34,17 @@ def read_duration(option: str, text: str) -> timedelta:
         return parse_duration(f"{text}s" if text.replace(".", "", 1).isdecimal() else text)
     except ValueError as error:
         raise usage_error(f"{option}: {error}") from None
+
+
+_UNITS = ("", "k", "m", "g")
+
+
+def read_size(option: str, text: str) -> int:
+    """Parse a number of bytes such as 500MB or 1.5GiB."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmg]?)(i?)b?", text.strip().lower())
+    if match is None:
+        raise usage_error(f"{option} {text!r}: use a number with a unit, such as 500MB or 1.5GiB")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** _UNITS.index(match[2]))
 
 
 def read_queues(texts: Iterable[str]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from asynq.cli.arguments import read_duration, read_limits, read_queues, usage_error
+from asynq.cli.arguments import read_duration, read_limits, read_queues, read_size, usage_error
 from asynq.cli.session import configured_broker
 from asynq.durations import format_duration
 from asynq.runtime.log_formats import FORMAT_VARIABLE, LogFormat
@@ -94,6 +94,17 @@ LogLevelOption = Annotated[
         "--log-level", case_sensitive=False, help="Log level. [default: info, or as configured by MODULE]"
     ),
 ]
+Burst = Annotated[
+    bool | None, typer.Option("--burst", help="End when no task is pending or due in the queues.")
+]
+MaxTasks = Annotated[
+    int | None,
+    typer.Option("--max-tasks", min=1, help="End a process after so many tasks; another starts."),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option("--max-memory", metavar="SIZE", help="End a process that uses so much; another starts."),
+]
 LogFormatOption = Annotated[
     LogFormat | None,
     typer.Option(
@@ -123,6 +134,9 @@ def worker(
     shutdown_timeout: ShutdownTimeout = None,
     lease: Lease = None,
     stall_timeout: StallTimeout = None,
+    burst: Burst = None,
+    max_tasks: MaxTasks = None,
+    max_memory: MaxMemory = None,
     log_level: LogLevelOption = None,
     log_format: LogFormatOption = None,
     app_dir: AppDir = Path(),
@@ -152,6 +166,9 @@ def worker(
         strict_priority=strict_priority,
         shutdown_timeout=timeout,
         lease=lease_time,
+        burst=burst,
+        max_tasks=max_tasks,
+        max_memory=None if max_memory is None else read_size("--max-memory", max_memory),
     )
     settings = WorkerSettings(target=target, app_dir=str(app_dir), log_level=log_level, options=options)
     source = context.get_parameter_source("broker")

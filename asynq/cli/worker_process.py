@@ -83,6 +83,7 @@ def _serve(settings: WorkerSettings, reporter: SupervisorReporter) -> int:
         start_supervisor_heartbeat(lambda: server.loop_lag)
         tune_collector()
         server.run()
+        _report_end(server, reporter)
     except AsynqError as error:
         sys.stderr.write(f"Error: {shown(error)}\n")
         return USAGE_ERROR if isinstance(error, BrokerRefusedError) or not server.started else 1
@@ -92,3 +93,11 @@ def _serve(settings: WorkerSettings, reporter: SupervisorReporter) -> int:
         sys.stderr.write(f"{shown_traceback(error)}\nError: the server could not start: {shown(error)}\n")
         return USAGE_ERROR
     return 0
+
+
+def _report_end(server: Server, reporter: SupervisorReporter) -> None:
+    """Tell the supervisor why the server ended by itself, if it did."""
+    if server.end_reason == "idle":
+        reporter.finished()
+    elif server.end_reason == "limit":
+        reporter.replace()

@@ -15,6 +15,8 @@ _FD = "ASYNQ_SUPERVISOR_REPORTS"
 """Environment variable of a worker process: the file descriptor for reports."""
 _CANNOT_START = b"cannot start"
 _STOP_TIMEOUT = b"stop timeout "
+_FINISHED = b"finished"
+_REPLACE = b"replace"
 
 
 class ReportPipe(SupervisorPipe):
@@ -34,6 +36,14 @@ class ReportPipe(SupervisorPipe):
     def cannot_start(self) -> bool:
         """Whether the worker reported that restarting it would not help."""
         return _CANNOT_START in self._lines()
+
+    def finished(self) -> bool:
+        """Whether the worker reported that nothing is left to do."""
+        return _FINISHED in self._lines()
+
+    def replace(self) -> bool:
+        """Whether the worker reported that it ended because of a limit, and another is to start."""
+        return _REPLACE in self._lines()
 
     def stop_timeout(self) -> float | None:
         """The seconds that the worker may take to stop, if it reported them."""
@@ -66,6 +76,14 @@ class SupervisorReporter:
     def stop_timeout(self, seconds: float) -> None:
         """Tell the supervisor, if there is one, how long this process may take to stop."""
         self._report(_STOP_TIMEOUT + str(seconds).encode())
+
+    def finished(self) -> None:
+        """Tell the supervisor, if there is one, that nothing is left to do."""
+        self._report(_FINISHED)
+
+    def replace(self) -> None:
+        """Tell the supervisor, if there is one, that another process is to start in place of this one."""
+        self._report(_REPLACE)
 
     def _report(self, line: bytes) -> None:
         if self._fd is not None:

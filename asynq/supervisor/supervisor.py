@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from asynq.runtime import timeouts
 from asynq.runtime.backoff import Backoff
@@ -30,6 +30,8 @@ STABLE_UPTIME = 60.0
 _ENDED_AS_TOLD = (0, INTERRUPTED, -signal.SIGINT, -signal.SIGTERM)
 _FD = "ASYNQ_SUPERVISOR_FD"
 
+End = Literal["", "unable", "finished", "replace"]
+
 log = get_logger("asynq.supervisor")
 
 
@@ -43,9 +45,10 @@ class Supervisor:
     A worker that calls `stop_with_supervisor` shuts down gracefully when the supervisor is killed. Workers
     start with SIGTSTP blocked: a SIGTSTP that arrives before the worker handles it stays pending until it is
     unblocked. A worker that reports with a `SupervisorReporter` at its first start that it cannot start ends
-    all workers; after a restart it is restarted again. A worker may also report how long it takes to stop at
-    most, which replaces `stop_timeout`. A worker that calls `start_supervisor_heartbeat` is killed
-    and restarted when it stalls for `stall_timeout` seconds.
+    all workers; after a restart it is restarted again. A worker that reports that nothing is left to do is
+    not restarted, and one that has reached a limit is replaced at once. A worker may also report how long it
+    takes to stop at most, which replaces `stop_timeout`. A worker that calls `start_supervisor_heartbeat` is
+    killed and restarted when it stalls for `stall_timeout` seconds.
     """
 
     def __init__(
@@ -115,11 +118,17 @@ class Supervisor:
         first = True
         while not self._stopping.is_set():
             started = loop.time()
-            status, pid, unable = await self._run_once(number, lifeline)
+            status, pid, end = await self._run_once(number, lifeline)
             if self._stopping.is_set() or not self._restarting:
                 self._status = self._status or int(status not in _ENDED_AS_TOLD)
                 return
-            if unable and first:
+            if end == "finished":
+                return
+            if end == "replace":
+                log.info("worker process %d has reached a limit; another starts", pid)
+                self.restarts += 1
+                continue
+            if end == "unable" and first:
                 self._status = USAGE_ERROR
                 self.stop()
                 return
@@ -131,7 +140,7 @@ class Supervisor:
             self.restarts += 1
             await wait_with_timeout(self._stopping, pause)
 
-    async def _run_once(self, number: int, lifeline: int) -> tuple[int, int, bool]:
+    async def _run_once(self, number: int, lifeline: int) -> tuple[int, int, End]:
         reports = ReportPipe()
         watch = None if self._stall_timeout is None else StallWatch(self._stall_timeout)
         try:
@@ -155,14 +164,14 @@ class Supervisor:
                 # This worker missed the signal that the others received. It has no tasks yet.
                 process.terminate()
             status = await (self._end_watched(process, watch) if watch else process.wait())
-            unable = reports.cannot_start()
+            end = _end_of(reports)
         finally:
             self._reports.pop(number, None)
             reports.close()
             if watch:
                 watch.close()
         del self._running[number]
-        return status, process.pid, unable
+        return status, process.pid, end
 
     async def _end_watched(self, process: Process, watch: StallWatch) -> int:
         """Wait until a worker exits, and kill it if it stalls."""
@@ -206,6 +215,15 @@ class Supervisor:
         self._send(signal.SIGKILL)
         for process in left:
             await process.wait()
+
+
+def _end_of(reports: ReportPipe) -> End:
+    """What a worker that has ended reported of its end."""
+    if reports.cannot_start():
+        return "unable"
+    if reports.finished():
+        return "finished"
+    return "replace" if reports.replace() else ""
 
 
 def describe(status: int) -> str:

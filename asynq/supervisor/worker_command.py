@@ -25,6 +25,9 @@ class WorkerOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     strict_priority: bool | None = None
     shutdown_timeout: timedelta | None = None
     lease: timedelta | None = None
+    burst: bool | None = None
+    max_tasks: int | None = None
+    max_memory: int | None = None
 
     def given(self) -> dict[str, Any]:
         """The options that are given, by their names."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from attrs import evolve
 
 from asynq.checks import check_count, check_duration
+from asynq.worker.end_conditions import EndConditions
 from asynq.worker.queue_limits import QueueLimits
 from asynq.worker.queue_selection import QueuePriority
 
@@ -31,6 +32,9 @@ class Overrides(TypedDict, total=False):
     shared_queue_limits: Mapping[str, int]
     shutdown_timeout: timedelta
     lease: timedelta
+    burst: bool
+    max_tasks: int
+    max_memory: int
 
 
 def overridden(settings: WorkerSettings, options: Overrides) -> WorkerSettings:
@@ -64,7 +68,15 @@ def overridden(settings: WorkerSettings, options: Overrides) -> WorkerSettings:
         settings = evolve(settings, shutdown_timeout=shutdown_timeout_of(options["shutdown_timeout"]))
     if "lease" in options:
         settings = evolve(settings, lease=seconds_of("lease", options["lease"]))
-    return settings
+    ends = settings.ends
+    return evolve(
+        settings,
+        ends=EndConditions.of(
+            burst=options.get("burst", ends.burst),
+            max_tasks=options.get("max_tasks", ends.max_tasks),
+            max_memory=options.get("max_memory", ends.max_memory),
+        ),
+    )
 
 
 def concurrency_of(given: int | None) -> int:

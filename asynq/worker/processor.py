@@ -79,6 +79,7 @@ class Processor:
     ) -> None:
         self._calls = AwaitedCalls(broker)
         self._runner = runner(on_reports=self._runs_ended)
+        self.left = settings.max_tasks  # runs that may still start
         self._settings = settings
         self._keeper = keeper
         self._hooks = hooks
@@ -116,7 +117,7 @@ class Processor:
 
     @property
     def _free_slots(self) -> int:
-        return self._settings.concurrency - len(self._runner.running) - self._fetcher.reserved
+        return min(self._settings.concurrency - len(self._runner.running), self.left) - self._fetcher.reserved
 
     # --- requests from outside ----------------------------------------------------------------------
 
@@ -231,10 +232,9 @@ class Processor:
             return None
         if again := self._fetcher.take_lost():
             return again
-        free = self._free_slots
-        if not self._fetching or free <= 0:
+        most = MAX_BATCH if self._busy_since is None else self._share
+        if not self._fetching or (count := min(self._free_slots, most)) <= 0:
             return None
-        count = min(free, MAX_BATCH if self._busy_since is None else self._share)
         running = (run.delivery.message.queue for run in self._runner.running)
         return self._fetcher.take(count, running, informed=self._wakeups is not None and self._wakeups.armed)
 
@@ -317,6 +317,7 @@ class Processor:
         now = self._time.now()
         runs = [self._runner.create(delivery, now) for delivery in deliveries]
         self._active.update(runs)
+        self.left -= len(runs)
         # Before the handlers start, because one of them may block this event loop. At most until the end of
         # the run, its grace and its settlement.
         extra = CANCEL_GRACE + self._settings.lease / 1000
@@ -342,8 +343,7 @@ class Processor:
         for run, outcome in reports:
             if outcome is not None:
                 self._settle(run, outcome, now)
-        limited = self._settings.limits.own
-        if limited:
+        if limited := self._settings.limits.own:
             freed = (run.delivery.message.queue for run, _ in reports if run.finished)
             self._fetcher.wanted |= any(queue in limited for queue in freed)
         self._ended.set()

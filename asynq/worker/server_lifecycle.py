@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from asynq.errors import ServerStateError
 from asynq.handlers.mux import ServeMux
 from asynq.handlers.resources import Resources
+from asynq.protocol.broker import require
 from asynq.protocol.ops import Ping
 from asynq.runtime.error_reporter import Outage, shared_outage
 from asynq.runtime.lifecycle import Lifecycle
 from asynq.runtime.logs import get_logger
+from asynq.worker.aggregation import AGGREGATING
 from asynq.worker.first_ping import first_ping
 from asynq.worker.worker import Worker
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from asynq.handlers.adapters import HandlerAdapter
     from asynq.protocol.broker import Broker
     from asynq.worker.companions import Companions
+    from asynq.worker.end_conditions import EndReason
     from asynq.worker.settings import WorkerSettings
 
 log = get_logger("asynq.server")
@@ -37,7 +40,14 @@ class ServerLifecycle(Lifecycle):
 
     def __init__(self, broker: Broker | str) -> None:
         super().__init__(broker, log)
+        self._check_broker()
         self._worker: Worker | None = None
+        self._end_reason: EndReason | None = None
+
+    @property
+    def end_reason(self) -> EndReason | None:
+        """Why the server ended by itself: "idle" after a burst, "limit" after its last task; else None."""
+        return self._end_reason
 
     def stop(self) -> None:
         """Stop taking new tasks. Runs in progress continue. May be called from any thread.
@@ -72,13 +82,19 @@ class ServerLifecycle(Lifecycle):
             raise ServerStateError(self._state, "ping")
         await self._broker.aexecute(Ping())
 
+    def _check_broker(self) -> None:
+        """Raise UnsupportedOperationError unless the broker supports what the settings need."""
+        if self._settings.grouping is not None:
+            require(self._broker, *AGGREGATING)
+
     async def _start_worker(self, step: HandlerAdapter) -> None:
         """Start everything, in the running event loop. The state must be new. Raises as `Server.start`."""
         outage = await first_ping(self._broker)
         self._check_new()
         resources = Resources(self._broker, await self._start_companions())
         self._state = "active"
-        self._worker = Worker(resources, step, self._settings, Random())  # noqa: S311 - jitter and draws
+        rng = Random()  # noqa: S311 - jitter and draws
+        self._worker = Worker(resources, step, self._settings, rng, on_end=self._end)
         self._start_main(self._work(self._worker, resources, outage or Outage(log, reached=True)))
         queues = ", ".join(self._settings.preference.names)
         log.info("%s queues %s on %r", "waiting to serve" if outage else "serving", queues, self._broker)
@@ -95,6 +111,12 @@ class ServerLifecycle(Lifecycle):
             self._state = "stopped"
             self._worker.shut_down()
             self._companions.begin_shutdown()
+
+    def _end(self, reason: EndReason) -> None:
+        """Shut down, because a condition for the end is met."""
+        if self._state in ("active", "stopped"):
+            self._end_reason = self._end_reason or reason
+            self._begin_shutdown()
 
     async def _start_companions(self) -> Any:
         """Start what runs beside the worker. Returns the lifespan's state. After an error this is closed."""

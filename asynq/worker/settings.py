@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from asynq.handlers.retry import IsFailure
     from asynq.handlers.retry_delays import RetryDelay
     from asynq.worker.aggregation import AggregationSettings
+    from asynq.worker.end_conditions import EndConditions
     from asynq.worker.queue_limits import QueueLimits
     from asynq.worker.queue_selection import QueuePriority
 
@@ -39,6 +41,7 @@ class WorkerSettings:
     """None: a blocked event loop is not logged."""
     grouping: AggregationSettings | None
     """None: no groups are aggregated."""
+    ends: EndConditions
 
     def retry_policy(self, rng: Random, handler: HandlerAdapter) -> RetryPolicy:
         """What follows from failed runs of this handler."""
@@ -62,3 +65,5 @@ class ProcessorSettings:
     """Called with the queue of a task that was moved to retry, because the forwarder has to move it back."""
     parent_completed: Callable[[str], None]
     """Called with the queue of a completed task that others follow."""
+    max_tasks: int = sys.maxsize
+    """The number of runs to start at most."""

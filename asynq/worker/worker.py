@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from asynq.runtime.loop_monitor import LoopMonitor
 from asynq.worker.leases.keeper import LeaseKeeper
 from asynq.worker.loops import followers, janitor, sequences
 from asynq.worker.loops.aggregator import CHECK_INTERVAL, Aggregator
+from asynq.worker.loops.burst import Burst
 from asynq.worker.loops.followers import FollowerDelivery
 from asynq.worker.loops.forwarder import Forwarder
 from asynq.worker.loops.health_checker import HealthChecker
@@ -36,6 +38,7 @@ from asynq.worker.loops.idle_reasons import IdleReasons
 from asynq.worker.loops.janitor import Janitor
 from asynq.worker.loops.reclaimer import GroupRepairer, Reclaimer
 from asynq.worker.loops.recoverer import Adopter, Recoverer
+from asynq.worker.loops.recycling import Recycling
 from asynq.worker.loops.sequences import SequenceAdvancer
 from asynq.worker.loops.server_record import SERVER_HEARTBEAT_INTERVAL, ServerRecord
 from asynq.worker.loops.unserved_queues import UnservedQueues
@@ -44,7 +47,7 @@ from asynq.worker.settings import ProcessorSettings
 from asynq.worker.wakeups import Wakeups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from random import Random
 
     from asynq.handlers.adapters import HandlerAdapter
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from asynq.handlers.run import Run
     from asynq.protocol.broker import Broker
     from asynq.worker.aggregation import AggregationSettings
+    from asynq.worker.end_conditions import EndReason
     from asynq.worker.settings import WorkerSettings
 
 MAX_RUNS_LOGGED = 10
@@ -76,7 +80,12 @@ class Worker:
     """None if the broker has no followers."""
 
     def __init__(
-        self, resources: Resources, step: HandlerAdapter, settings: WorkerSettings, rng: Random
+        self,
+        resources: Resources,
+        step: HandlerAdapter,
+        settings: WorkerSettings,
+        rng: Random,
+        on_end: Callable[[EndReason], None],
     ) -> None:
         broker, queues = resources.broker, settings.preference.names
         rules = settings.retry_policy(rng, step)
@@ -89,20 +98,10 @@ class Worker:
             warning=None if warning is None else warning / 1000, describe=self._running_task
         )
         self._shutdown, self._forced = asyncio.Event(), asyncio.Event()
-        processor_settings = ProcessorSettings(
-            preference=settings.preference,
-            limits=settings.limits,
-            concurrency=settings.concurrency,
-            lease=settings.lease,
-            rules=rules,
-            rng=rng,
-            retried=self._on_retry,
-            parent_completed=self._on_parent,
-        )
         time = BrokerTime(broker.clock)
         self._processor = processor = Processor(
             broker,
-            processor_settings,
+            self._processor_settings(rules, rng),
             runner=partial(Runner, step, broker=broker, executors=self._executors, resources=resources),
             keeper=self._keeper,
             hooks=self._hooks,
@@ -135,6 +134,21 @@ class Worker:
             IntervalLoop("cleaning", Janitor(broker, queues).step, interval=janitor.INTERVAL, rng=rng),
         ]
         self._loops += self._optional_loops(broker, rng)
+        self._loops += self._end_loops(broker, rng, time, on_end)
+
+    def _processor_settings(self, rules: RetryPolicy, rng: Random) -> ProcessorSettings:
+        settings = self._settings
+        return ProcessorSettings(
+            preference=settings.preference,
+            limits=settings.limits,
+            concurrency=settings.concurrency,
+            lease=settings.lease,
+            rules=rules,
+            rng=rng,
+            retried=self._on_retry,
+            parent_completed=self._on_parent,
+            max_tasks=settings.ends.max_tasks or sys.maxsize,
+        )
 
     def _make_wakeups(self, broker: Broker, rng: Random) -> Wakeups:
         return Wakeups(
@@ -193,6 +207,30 @@ class Worker:
             yield IntervalLoop("health check", checker.step, interval=RECOVERY_INTERVAL, rng=rng)
         if self._aggregator:
             yield IntervalLoop("aggregation", self._aggregator.step, interval=CHECK_INTERVAL, rng=rng)
+
+    def _end_loops(
+        self, broker: Broker, rng: Random, time: BrokerTime, on_end: Callable[[EndReason], None]
+    ) -> Iterator[IntervalLoop]:
+        """Loops that end the server by itself, if it is to."""
+        ends = self._settings.ends
+        if ends.burst:
+            burst = Burst(
+                broker,
+                self._settings.preference.names,
+                runs=self._processor.runs,
+                time=time,
+                aggregates=self._aggregator is not None,
+                finish=lambda: on_end("idle"),
+            )
+            yield IntervalLoop("burst", burst.step, interval=RECOVERY_INTERVAL, rng=rng)
+        if ends.max_tasks is not None or ends.max_memory is not None:
+            recycling = Recycling(
+                max_tasks=ends.max_tasks,
+                max_memory=ends.max_memory,
+                left=lambda: self._processor.left,
+                finish=lambda: on_end("limit"),
+            )
+            yield IntervalLoop("recycling", recycling.step, interval=RECOVERY_INTERVAL, rng=rng)
 
     def _make_aggregator(
         self, broker: Broker, settings: AggregationSettings | None, rng: Random

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 import typer
 
-from asynq.cli.arguments import read_duration, read_limits, read_queues
+from asynq.cli.arguments import read_duration, read_limits, read_queues, read_size
 from asynq.cli.targets import load_application
 from asynq.handlers.mux import ServeMux
 from asynq.supervisor.worker_command import WorkerOptions, WorkerSettings, read_settings, worker_command
@@ -129,3 +129,17 @@ def test_an_error_raised_by_an_imported_module_is_shown(module: str, tmp_path: P
 def test_a_path_in_place_of_a_module_is_refused_with_advice(target: str, tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match=r"app\.tasks:mux, .* --app-dir"):
         load_application(target, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1000", 1000), ("1kB", 1000), ("1.5GiB", 3 * 2**29), ("500 MB", 500_000_000), ("2m", 2_000_000)],
+)
+def test_a_size_has_a_unit(text: str, size: int) -> None:
+    assert read_size("--max-memory", text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MB", "-1MB", "1TB", "1.MB"])
+def test_a_malformed_size_is_refused_with_its_option(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--max-memory"):
+        read_size("--max-memory", text)

@@ -232,3 +232,20 @@ async def test_workers_end_gracefully_when_the_supervisor_is_killed() -> None:
 )
 def test_the_end_of_a_process_is_described_in_words(status: int, text: str) -> None:
     assert describe(status) == text
+
+
+async def test_a_worker_with_nothing_left_to_do_is_not_restarted() -> None:
+    script = "from asynq.supervisor.reports import SupervisorReporter; SupervisorReporter().finished()\n"
+    async with supervised(script, 2) as running:
+        assert await running.ended == 0
+        assert running.supervisor.restarts == 0
+
+
+async def test_a_worker_that_has_reached_a_limit_is_replaced_at_once() -> None:
+    script = (
+        SAY
+        + "from asynq.supervisor.reports import SupervisorReporter\n"
+        + "SupervisorReporter().replace(); say(os.getpid())\n"
+    )
+    async with supervised(script, first_pause=3600.0) as running:
+        assert await running.line() != await running.line()

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from asynq import Client, Inspector, MemoryBroker, RedisBroker, SQLiteBroker, Task, TaskState
-from asynq.checks import MAX_DURATION
+from asynq.checks import MAX_DURATION, MAX_RETENTION
 from asynq.instants import MAX_DATETIME, MIN_DATETIME
 from asynq.scheduler.scheduler import Scheduler
 
@@ -65,7 +65,7 @@ def test_a_duration_longer_than_the_longest_is_refused_before_anything_is_sent(
 
 def test_the_earliest_and_latest_times_are_kept_and_shown(broker: Broker) -> None:
     inspector = Inspector(broker)
-    far = Task("t", timeout=MAX_DURATION, retention=MAX_DURATION, unique=MAX_DURATION, deadline=MAX_DATETIME)
+    far = Task("t", timeout=MAX_DURATION, retention=MAX_RETENTION, unique=MAX_DURATION, deadline=MAX_DATETIME)
     info = Client(broker).enqueue(far, process_at=MAX_DATETIME)
     assert (info.state, info.next_process_at, info.deadline) == (
         TaskState.SCHEDULED,

@@ -1,0 +1,137 @@
+"""Servers that end by themselves: after a burst, and at a limit."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asynq import Server, TaskState
+from asynq.protocol.ops import PauseQueue, Ping
+from asynq.worker.loops.recycling import process_memory
+from tests.waiting import PATIENCE, aeventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.server.conftest import ServerLab
+
+
+@asynccontextmanager
+async def ending(server: Server) -> AsyncIterator[None]:
+    """A server at work, which must end by itself after the block."""
+    serving = asyncio.create_task(server.serve())
+    try:
+        yield
+        await asyncio.wait_for(asyncio.shield(serving), PATIENCE)
+    finally:
+        await server.shutdown()
+        await serving
+
+
+async def is_at(lab: ServerLab, instant: int) -> bool:
+    """Whether the broker's clock has reached an instant."""
+    return await lab.broker.aexecute(Ping()) >= instant
+
+
+class Counting:
+    """A handler that counts its runs."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    async def __call__(self, ctx: Any, task: Any) -> None:
+        self.ran.append(ctx.task_id)
+
+
+async def test_a_burst_ends_when_every_task_that_is_due_has_run(lab: ServerLab) -> None:
+    handler = Counting()
+    ids = [await lab.enqueue() for _ in range(20)]
+    later = await lab.enqueue(process_in=3_600_000)
+    due = await lab.enqueue(process_in=1)
+    due_at = (await lab.reaches(due, TaskState.SCHEDULED)).due_at
+    await aeventually(lambda: is_at(lab, due_at))
+    server = Server(lab.broker, handler=handler, burst=True, concurrency=4)
+    async with ending(server):
+        pass
+    assert sorted(handler.ran) == sorted([*ids, due])
+    assert (await lab.reaches(later, TaskState.SCHEDULED)).state is TaskState.SCHEDULED
+    assert (server.state, server.end_reason) == ("closed", "idle")
+
+
+async def test_a_burst_waits_for_what_its_handlers_enqueue(lab: ServerLab) -> None:
+    ran = []
+
+    async def handle(ctx: Any, task: Any) -> None:
+        ran.append(ctx.task_id)
+        if len(ran) < 5:
+            await lab.enqueue()
+
+    await lab.enqueue()
+    async with ending(Server(lab.broker, handler=handle, burst=True)):
+        pass
+    assert len(ran) == 5
+
+
+async def test_a_burst_of_empty_or_unknown_queues_ends_at_once(lab: ServerLab) -> None:
+    async with ending(Server(lab.broker, handler=Counting(), queues=["none", "default"], burst=True)):
+        pass
+
+
+async def test_a_burst_leaves_the_tasks_of_a_paused_queue(lab: ServerLab) -> None:
+    task_id = await lab.enqueue()
+    await lab.broker.aexecute(PauseQueue(queue="default"))
+    async with ending(Server(lab.broker, handler=Counting(), burst=True)):
+        pass
+    assert (await lab.reaches(task_id, TaskState.PENDING)).state is TaskState.PENDING
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 20])
+async def test_a_server_runs_exactly_as_many_tasks_as_it_may(lab: ServerLab, concurrency: int) -> None:
+    handler = Counting()
+    ids = [await lab.enqueue() for _ in range(30)]
+    server = Server(lab.broker, handler=handler, max_tasks=7, concurrency=concurrency)
+    async with ending(server):
+        pass
+    assert len(handler.ran) == 7
+    assert server.end_reason == "limit"
+    left = set(ids) - set(handler.ran)
+    assert all([await lab.find(task_id) is not None for task_id in left])
+
+
+async def test_a_server_ends_when_its_process_has_grown(lab: ServerLab) -> None:
+    limit = process_memory() + 50_000_000
+    held = []
+
+    async def grow(ctx: Any, task: Any) -> None:
+        held.append(b"x" * 60_000_000)
+
+    server = Server(lab.broker, handler=grow, max_memory=limit)
+    async with ending(server):
+        await lab.enqueue()
+    assert (len(held), server.end_reason) == (1, "limit")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"burst": 1}, TypeError),
+        ({"max_tasks": 0}, ValueError),
+        ({"max_tasks": True}, TypeError),
+        ({"max_memory": -1}, ValueError),
+        ({"max_memory": "1GB"}, TypeError),
+    ],
+)
+def test_conditions_that_have_no_meaning_are_refused(options: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error, match=next(iter(options))):
+        Server("memory://", **options)
+
+
+async def test_a_server_that_is_told_to_stop_has_no_reason_of_its_own(lab: ServerLab) -> None:
+    server = Server(lab.broker, handler=Counting(), shutdown_timeout=timedelta(0))
+    await server.start()
+    await server.shutdown()
+    assert server.end_reason is None
