@@ -22,12 +22,9 @@ CODE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 def on_config(config: Any) -> None:
     """Put the pages of a folder in the place of its name."""
     for section in config.nav:
-        for entries in section.values():
-            for entry in entries:
-                if isinstance(entry, dict) and entry.get("Decisions") == "decisions":
-                    entry["Decisions"] = sorted(
-                        f"decisions/{page.name}" for page in (ROOT / "docs/decisions").glob("*.md")
-                    )
+        if section.get("Decisions") == "decisions":
+            pages = sorted((ROOT / "docs/decisions").glob("*.md"))
+            section["Decisions"] = [f"decisions/{page.name}" for page in pages]
 
 
 def on_files(files: Files, *, config: Any) -> Files:

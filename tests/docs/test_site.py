@@ -35,8 +35,9 @@ def test_the_reference_has_all_operations_of_the_broker_protocol() -> None:
     assert set(re.findall(r"^::: asynq\.protocol\.ops\.(\w+)$", REFERENCE, re.MULTILINE)) == modules
 
 
-def test_the_site_is_built_without_a_warning(site: Path) -> None:
-    assert (site / "index.html").is_file()
+def test_the_site_is_built_without_a_warning_and_shows_what_else_there_is(site: Path) -> None:
+    page = re.sub(r"<[^>]+>", "", (site / "cli/index.html").read_text())
+    assert "Files for deployment" in page  # a page beside it in the navigation
 
 
 def test_the_reference_shows_docstrings_of_fields_and_generated_signatures(site: Path) -> None:
