@@ -112,10 +112,17 @@ def _time(task: TaskInfo) -> str:
     if task.orphaned:
         return "its worker is lost"
     if task.waiting:
-        return f"after others of {task.sequence}"
+        return _turn(task, task.sequence)
     if task.state.value in ("scheduled", "retry"):
         return from_now(task.next_process_at)
     return from_now(task.since)
+
+
+def _turn(task: TaskInfo, sequence: str) -> str:
+    """When a task without a due time runs."""
+    if task.awaits:
+        return f"after {len(task.awaits)} task{'s' if len(task.awaits) > 1 else ''}"
+    return f"after others of {sequence}"
 
 
 @app.command()
@@ -140,7 +147,6 @@ def inspect(
 
 def _details(task: TaskInfo) -> list[tuple[str, object]]:
     from asynq.cli.terminal.texts import at, from_now, short_duration
-    from asynq.protocol.followers import FOLLOWERS_HEADER
 
     def instant(value: datetime | None) -> str:
         return f"{at(value)} ({from_now(value)})" if value else ""
@@ -151,7 +157,7 @@ def _details(task: TaskInfo) -> list[tuple[str, object]]:
         ("type", task.type),
         ("state", "active, its worker is lost" if task.orphaned else task.state.value),
         ("since", instant(task.since)),
-        ("next run", "after others of its sequence" if task.waiting else instant(task.next_process_at)),
+        ("next run", _turn(task, "its sequence") if task.waiting else instant(task.next_process_at)),
         ("retried", f"{task.retried} of {task.max_retry}"),
         ("last error", task.last_err),
         ("failed", instant(task.last_failed_at)),
@@ -161,8 +167,9 @@ def _details(task: TaskInfo) -> list[tuple[str, object]]:
         ("retention", short_duration(task.retention) if task.retention else ""),
         ("group", task.group),
         ("sequence", task.sequence),
+        *(("waits for", f"{member} of queue {queue}") for queue, member in task.awaits),
         *_followers(task.then, "then"),
-        *((f"header {name}", value) for name, value in task.headers.items() if name != FOLLOWERS_HEADER),
+        *((f"header {name}", value) for name, value in task.headers.items()),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asynq import Task
+from asynq import Client, Task
 
 if TYPE_CHECKING:
     from tests.cli.commands import Commands
@@ -73,7 +73,24 @@ def test_the_followers_of_a_task_are_shown(run: Commands) -> None:
         ["then", "then", "mail", "m", "of", "queue", "mails"],
         ["then", "stock", "s", "of", "queue", "default"],
     ]
-    assert "asynq-then" not in shown
+
+
+def test_what_a_waiting_task_waits_for_is_shown(run: Commands) -> None:
+    with Client(run.broker) as client:
+        joined = client.enqueue_join(
+            [Task("page"), Task("page", queue="low")], then=Task("book", task_id="b")
+        )
+        client.enqueue_many([Task("step", task_id="s1"), Task("step", task_id="s2")], sequence="s")
+    listed = run.ok("task", "ls", "--state", "scheduled").out
+    assert re.search(r"^b .*after 2 tasks", listed, re.MULTILINE)
+    assert re.search(r"^s2 .*after others of s$", listed, re.MULTILINE)
+    shown = run.ok("task", "inspect", "b").out
+    assert re.search(r"^next run +after 2 tasks$", shown, re.MULTILINE)
+    assert [line.split() for line in shown.splitlines() if line.startswith("waits for")] == [
+        ["waits", "for", task_id, "of", "queue", queue] for queue, task_id in joined.awaits
+    ]
+    shown = run.ok("task", "inspect", "s2").out
+    assert re.search(r"^next run +after others of its sequence$", shown, re.MULTILINE)
 
 
 def test_lines_of_a_pipe_end_with_their_text(run: Commands) -> None:
