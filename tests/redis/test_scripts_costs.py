@@ -16,6 +16,7 @@ from asynq.protocol.ops import (
     ListLostLeases,
     PurgeCompleted,
     ReclaimAggregations,
+    TakeParents,
     TrimArchive,
 )
 from asynq.task_state import TaskState
@@ -44,6 +45,7 @@ def cost(server: RedisServer, broker: RedisBroker, op: Op[Any]) -> int:
         (PurgeCompleted(queue="q"), 0),
         (TrimArchive(queue="q"), 0),
         (AdvanceSequences(queue="q"), 0),
+        (TakeParents(queue="q", hold=1000), 0),
         (ReclaimAggregations(queue="q"), 0),
     ],
     ids=lambda value: type(value).__name__,

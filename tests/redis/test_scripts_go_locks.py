@@ -21,6 +21,7 @@ from asynq.protocol.ops import (
     EnqueueTick,
     Examine,
     FinishAggregation,
+    FinishParent,
     Forward,
     ListLostLeases,
     MoveTasks,
@@ -200,6 +201,14 @@ ENDS: list[Ending] = [
     *(
         ("delete_queue", state, starting_with(state, executed(DeleteQueue(queue="q", force=True))))
         for state in ("pending", "retry", "archived", "completed", "aggregating")
+    ),
+    (
+        "finish_parent",
+        "completed",
+        starting_with(
+            "completed",
+            executed(FinishParent(queue="q", task_id="go", held_until=1000 * NOW, retention=0)),
+        ),
     ),
     ("purge", "completed", starting_with("completed", executed(PurgeCompleted(queue="q")))),
     ("trim", "archived", starting_with("archived", executed(TrimArchive(queue="q", max_size=0)))),

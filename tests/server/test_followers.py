@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -239,6 +240,21 @@ async def test_a_result_that_a_peer_wrote_too_large_is_an_error_when_it_is_read(
     async with memory.serving(handler):
         await aeventually(lambda: raised)
     assert "result 0 has more than 65536 bytes" in str(raised[0])
+
+
+async def test_a_shutdown_enqueues_what_follows_the_last_tasks(lab: ServerLab) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def handler(_ctx: Any, _task: Task) -> None:
+        begun.set()
+        await release.wait()
+
+    await AsyncClient(lab.broker).enqueue(Task("t"), then=Task("next", queue="low"))
+    async with lab.serving(handler):
+        await begun.wait()
+        asyncio.get_running_loop().call_soon(release.set)
+    assert (await lab.broker.aexecute(ops.GetQueueStats(queue="low"))).size == 1
+    assert (await lab.broker.aexecute(ops.GetQueueStats(queue="default"))).size == 0
 
 
 # --- joins ------------------------------------------------------------------------------------------------

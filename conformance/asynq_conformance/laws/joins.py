@@ -67,6 +67,7 @@ class JoinLaws(Laws):
         assert lab.execute(arrival(1, 3)) == 0
         assert (lab.task().state, lab.task().pending_since) == (TaskState.PENDING, lab.now)
         assert lab.listed(TaskState.PENDING) == ["plain", "t"]
+        assert lab.listed(TaskState.SCHEDULED) == []
         lab.take()
         message = lab.take().message
         assert results(message) == {0: "result 0", 1: "result 1", 2: "result 2"}
