@@ -84,3 +84,9 @@ def test_every_file_named_for_contributors_exists(page: Path) -> None:
         if not (ROOT / name).exists() and not any(f"/{path}".endswith(f"/{name}") for path in tree)
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_nested_lists_are_indented_for_the_site_too(page: Path) -> None:
+    """The site wants four spaces, where GitHub is content with two."""
+    assert re.findall(r"^ {1,3}[-*] .+", CODE.sub("", page.read_text()), re.MULTILINE) == []
