@@ -55,7 +55,7 @@ def ls(*, runs: Runs = False, broker: BrokerURL = None, as_json: JSON = False) -
             ["server", "id", "type", "payload", "queue", "started", "deadline"],
             pairs,
             run_row,
-            empty="No server runs a task.",
+            empty="No server has reported a run. They report every 5 seconds.",
         )
     elif runs:
         for server in servers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Literal, Never, Protocol, TypedDict, Unpack
 
 from asynq import checks
@@ -220,10 +221,22 @@ def _unexpected(caller: str, name: str, known: Sequence[str]) -> str:
     return f"{caller}() got an unexpected option {name!r}; {hint}"
 
 
+def what_instead(value: object) -> str:
+    """The class of a value that is no task, with what to write for a task."""
+    hint = ""
+    if isinstance(value, str):
+        hint = f": write asynq.Task({value!r}, payload)"
+    elif hasattr(value, "result_types") and callable(value):
+        hint = ": a call of it makes a task"
+    elif isfunction(value):
+        hint = ": decorate it with @mux.task, and a call of it makes a task"
+    return type(value).__name__ + hint
+
+
 def _check_followers(name: str, value: object) -> None:
     """A task, or an iterable of tasks."""
     if not (_is_task(value) or (isinstance(value, Iterable) and not isinstance(value, str | bytes))):
-        raise TypeError(f"{name} must be an asynq.Task or several, not {type(value).__name__}")
+        raise TypeError(f"{name} must be an asynq.Task or several, not {what_instead(value)}")
 
 
 def _as_followers(value: Any) -> tuple[TaskLike, ...]:
@@ -231,7 +244,7 @@ def _as_followers(value: Any) -> tuple[TaskLike, ...]:
     followers = (value,) if _is_task(value) else tuple(value)
     for position, follower in enumerate(followers):
         if not _is_task(follower):
-            raise TypeError(f"then[{position}] must be an asynq.Task, not {type(follower).__name__}")
+            raise TypeError(f"then[{position}] must be an asynq.Task, not {what_instead(follower)}")
     return followers
 
 

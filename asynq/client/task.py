@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Unpack
 
 from attrs import field, frozen
 
 from asynq.checks import check_name
-from asynq.client.options import NO_OPTIONS, EnqueueKeywords, Options, TaskKeywords, options_of
+from asynq.client.options import NO_OPTIONS, EnqueueKeywords, Options, TaskKeywords, options_of, what_instead
 from asynq.client.payload import encode_payload
 from asynq.errors import PayloadError
 from asynq.protocol.followers import FOLLOWERS_HEADER
@@ -154,11 +153,4 @@ def check_task(task: object) -> None:
     """TypeError, with what to write, for anything but a Task."""
     if isinstance(task, Task):
         return
-    hint = ""
-    if isinstance(task, str):
-        hint = f": write asynq.Task({task!r}, payload)"
-    elif hasattr(task, "result_types") and callable(task):
-        hint = ": a call of it makes a task"
-    elif isfunction(task):
-        hint = ": decorate it with @mux.task, and a call of it makes a task"
-    raise TypeError(f"task must be an asynq.Task, not {type(task).__name__}{hint}")
+    raise TypeError(f"task must be an asynq.Task, not {what_instead(task)}")

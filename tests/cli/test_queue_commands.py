@@ -111,7 +111,7 @@ def test_statistics_sum_up_all_queues(run: Commands) -> None:
 def test_no_server_is_online_until_one_starts(run: Commands) -> None:
     assert "No server is online" in run.ok("server", "ls").out
     assert run.ok("server", "ls", "--json").objects == []
-    assert "No server runs a task" in run.ok("server", "ls", "--runs").out
+    assert "No server has reported a run" in run.ok("server", "ls", "--runs").out
 
 
 def test_a_store_without_damage_is_told_so(run: Commands) -> None:

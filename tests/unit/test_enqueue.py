@@ -303,3 +303,7 @@ def test_what_is_no_task_is_refused_with_what_to_write(wrong: Any, hint: str) ->
         compose(wrong, NO_OPTIONS, random_id)
     with pytest.raises(TypeError, match=rf"^task must be an asynq\.Task, not .*{hint}"):
         Entry.of("@hourly", wrong, NO_OPTIONS, UTC)
+    with pytest.raises(TypeError, match=rf"^then must be an asynq\.Task or several, not .*{hint}"):
+        Task("t", then=wrong)
+    with pytest.raises(TypeError, match=rf"^then\[0\] must be an asynq\.Task, not .*{hint}"):
+        Task("t", then=[wrong])
