@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from contextlib import contextmanager
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from asynq.cli.arguments import usage_error
+from asynq.cli.project import configured_broker
 from asynq.errors import AsynqError, BrokerUnavailable, BrokerURLError, QueueNotEmptyError, QueueNotFoundError
 from asynq.runtime.safe_text import shown
 from asynq.supervisor.command import BROKER_VARIABLE, DEFAULT_BROKER, INTERRUPTED
@@ -40,24 +39,6 @@ BrokerURL = Annotated[
 ]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-
-
-def configured_broker() -> str | None:
-    """The URL in the nearest pyproject.toml, of this directory or one above; None if there is none."""
-    for directory in (Path.cwd(), *Path.cwd().parents):
-        file = directory / "pyproject.toml"
-        if not file.is_file():
-            continue
-        try:
-            tool = tomllib.loads(file.read_text()).get("tool", {})
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise usage_error(f"{file} cannot be read: {error}") from None
-        settings = tool.get("asynq", {}) if isinstance(tool, dict) else {}
-        url = settings.get("broker") if isinstance(settings, dict) else None
-        if url is not None and not isinstance(url, str):
-            raise usage_error(f"{file}: broker in [tool.asynq] must be a text")
-        return url
-    return None
 
 
 def broker_url(given: str | None) -> str:

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from asynq.cli.arguments import read_duration, read_limits, read_queues, read_size, usage_error
-from asynq.cli.session import configured_broker
+from asynq.cli.project import configured_broker
 from asynq.durations import format_duration
-from asynq.runtime.log_formats import FORMAT_VARIABLE, LogFormat
+from asynq.runtime.log_format import FORMAT_VARIABLE, LogFormat
 from asynq.supervisor.command import BROKER_VARIABLE, DEFAULT_BROKER, LogLevel
 
 MIN_STALL_TIMEOUT = timedelta(seconds=1)

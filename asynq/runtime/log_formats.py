@@ -7,28 +7,15 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
+from asynq.runtime.log_format import FORMAT_VARIABLE, LogFormat
 from asynq.runtime.safe_text import shown, shown_lines, shown_traceback
 
-FORMAT_VARIABLE = "ASYNQ_LOG_FORMAT"
-"""Environment variable with the format, which all processes of a worker inherit."""
 TEXT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
 TASK_FIELDS = ("task_id", "task_type", "task_queue", "task_attempt", "trace_id", "span_id")
 """Attributes of records that a task has: see `asynq.handlers.task_logs`."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-
-class LogFormat(StrEnum):
-    """How log lines look."""
-
-    TEXT = "text"
-    """One line, then the traceback if there is one."""
-    JSON = "json"
-    """One object a line."""
-    RICH = "rich"
-    """Colours, for people at a terminal."""
 
 
 def chosen_format() -> LogFormat:

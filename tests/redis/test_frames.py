@@ -43,6 +43,6 @@ def test_each_task_of_a_batch_runs_few_functions(redis_server: RedisServer) -> N
         return own(frames_of(lambda: broker.execute_many(ops.pop())))
 
     one, many = frames_for(1), frames_for(41)
-    # Its size, its message, its arguments, its answer.
-    assert len(many) - len(one) <= 40 * 4, many
+    # Its size, its message, its arguments, its options, its answer.
+    assert len(many) - len(one) <= 40 * 5, many
     broker.close()

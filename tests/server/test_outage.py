@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SEVERAL, AT_LEAST = 30, 2.0
+SEVERAL, AT_LEAST = 40, 2.0
 """Calls of a whole server to a broker that is away, and the seconds over which its back-off spreads them."""
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from asynq import TaskLogFilter
-from asynq.runtime.log_formats import TEXT, JSONFormatter, LogFormat, TextFormatter, chosen_format
+from asynq.runtime.log_format import LogFormat
+from asynq.runtime.log_formats import TEXT, JSONFormatter, TextFormatter, chosen_format
 
 
 def record(name: str = "app", message: str = "hello", **extra: Any) -> logging.LogRecord:

@@ -160,8 +160,8 @@ def test_a_type_without_fields_takes_one_argument() -> None:
         (("t",), {"result": object}, TypeError, "result=object"),
         (("t",), {"max_retries": 1}, TypeError, "TaskType.* did you mean 'max_retry'"),
         (("t",), {"max_retry": -1}, ValueError, "max_retry"),
-        (("t",), {"deadline": datetime.now(UTC)}, TypeError, "deadline is an instant"),
-        (("t",), {"process_at": datetime.now(UTC)}, TypeError, "process_at is an instant"),
+        (("t",), {"deadline": datetime.now(UTC)}, TypeError, "deadline is an option of one task"),
+        (("t",), {"process_at": datetime.now(UTC)}, TypeError, "process_at is an option of one task"),
     ],
 )
 def test_invalid_definitions_are_refused(
