@@ -109,15 +109,15 @@ _TABLE = """
 82 AB G7 deleting the head leaves its sequence waiting
 83 AB G7 a retried task loses its turn
 84 AB G7 a task that waits in a sequence can be run by hand
-85 A G1 a completed parent is deleted before its followers are enqueued
-86 A G1,G10 a parent is answered to two callers at once
-87 A G1 a parent whose hold has ended is never answered again
-88 A G1,G10 a stale caller lets a parent go that another one holds
-89 A G1 a parent is replaced before its followers are enqueued
-90 A G2,G10 a member that arrives twice counts twice
-91 A G2,G10 a task that waits for several runs when the first one arrives
-92 A G2 a task that waits for several never runs
-93 A G10 a result that arrives late replaces the first one
+85 AB G1 a completed parent is deleted before its followers are enqueued
+86 AB G1,G10 a parent is answered to two callers at once
+87 AB G1 a parent whose hold has ended is never answered again
+88 AB G1,G10 a stale caller lets a parent go that another one holds
+89 AB G1 a parent is replaced before its followers are enqueued
+90 AB G2,G10 a member that arrives twice counts twice
+91 AB G2,G10 a task that waits for several runs when the first one arrives
+92 AB G2 a task that waits for several never runs
+93 AB G10 a result that arrives late replaces the first one
 """
 
 

@@ -69,6 +69,12 @@ def required() -> Iterator[Triple]:
     yield from (("AcquireSlot", kind, "") for kind in ("True", "False"))
     yield from (("ReleaseSlot", kind, "") for kind in ("True", "False"))
     yield from (("TakeToken", kind, "") for kind in ("0", "some"))
+    yield from (("TakeParents", "some", ""), ("TakeParents", "none", "completed"))
+    yield from (("FinishParent", kind, "completed") for kind in ("True", "False"))
+    yield from (("FinishParent", "False", state) for state in ("", "pending", "active"))
+    yield from (("Arrive", kind, "scheduled") for kind in ("0", "some"))
+    yield from (("Arrive", "0", state) for state in ("pending", "active", "retry", "archived"))
+    yield "Arrive", "TaskNotFoundError", ""
 
 
 def unreached(reached: Mapping[Triple, int], unsupported: Collection[str] = ()) -> list[Triple]:

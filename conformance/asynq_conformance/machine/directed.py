@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from asynq.protocol import ops
 from asynq.protocol.presence import EnqueueEvent, ServerInfo
 from asynq.task_state import TaskState
-from asynq_conformance.machine.directed_management import ManagementPrograms
+from asynq_conformance.machine.directed_followers import FollowerPrograms
 from asynq_conformance.machine.domain import (
     FAR_FUTURE,
     GROUP_GRACE,
@@ -37,7 +37,7 @@ FAR = 2**32 * SECOND
 """An instant beyond the range of 32-bit seconds."""
 
 
-class DirectedMachine(ManagementPrograms):
+class DirectedMachine(FollowerPrograms):
     """Runs programs with given steps."""
 
     def settle_all(self) -> None:
@@ -312,6 +312,9 @@ DIRECTED = (
     DirectedMachine.stand_beside,
     DirectedMachine.choose,
     DirectedMachine.come_back,
+    DirectedMachine.follow,
+    DirectedMachine.fail_to_succeed,
+    DirectedMachine.join,
 )
 
 NEEDED = {
@@ -320,6 +323,9 @@ NEEDED = {
     DirectedMachine.move_in_sequence: ops.AdvanceSequences.__name__,
     DirectedMachine.run_all_in_sequences: ops.AdvanceSequences.__name__,
     DirectedMachine.run_again_in_sequence: ops.AdvanceSequences.__name__,
+    DirectedMachine.follow: ops.TakeParents.__name__,
+    DirectedMachine.fail_to_succeed: ops.TakeParents.__name__,
+    DirectedMachine.join: ops.Arrive.__name__,
 }
 """What a broker must support for a program. All others run without what it declares unsupported."""
 

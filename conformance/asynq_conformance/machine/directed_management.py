@@ -142,15 +142,20 @@ class ManagementPrograms(BrokerMachine):
             self.enqueue(message(queue, f"{moment}, {payload!r}", payload, unique), unique)
 
     def change_schedules(self) -> None:
-        """Schedules that are written, paused and written again, deleted, and known to nobody."""
+        """Schedules that are written, paused and written again, deleted, and known to nobody.
+
+        The steps are at different instants, to show at which one a schedule begins.
+        """
         first = StoredSchedule(
             name="x", spec="@hourly", location="UTC", message=message("a", "", b"one", None)
         )
         for op in (
             ops.PauseSchedule(name="x", paused=True),
             ops.WriteSchedule(schedule=first),
+            ops.WriteSchedule(schedule=first),
             ops.PauseSchedule(name="x", paused=True),
             ops.WriteSchedule(schedule=replace(first, spec="@daily")),
+            ops.PauseSchedule(name="x", paused=False),
             ops.PauseSchedule(name="x", paused=False),
             ops.WriteSchedule(schedule=first),
             ops.PauseSchedule(name="x", paused=True),
@@ -160,3 +165,4 @@ class ManagementPrograms(BrokerMachine):
         ):
             self.do(op)
             self.program.step(ops.ListSchedules())
+            self.wait(MINUTE)
