@@ -37,6 +37,11 @@ class TaskLike(Protocol):
         """Options of the task."""
         ...
 
+    @property
+    def has_payload(self) -> bool:
+        """Whether the task was given a payload. A `TaskType`, which is no task, does not say so."""
+        ...
+
 
 class TypeKeywords(TypedDict, total=False):
     """The options of all tasks of a type as keyword arguments: those of a task that are not instants."""

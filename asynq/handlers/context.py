@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from asynq.client.payload import encode_payload, result_decoder
 from asynq.errors import ResultError, TaskCancelledError, TaskDeadlineError, TaskTimeoutError
@@ -139,7 +139,16 @@ class Context(Generic[S_co]):
         """The task's headers."""
         return self.control.delivery.message.headers
 
-    def passed_results(self, result: type[T] = bytes) -> list[T]:  # type: ignore[assignment]
+    @overload
+    def passed_results(self) -> list[bytes]: ...
+
+    @overload
+    def passed_results(self, result: type[T]) -> list[T]: ...
+
+    @overload
+    def passed_results(self, result: object) -> list[Any]: ...
+
+    def passed_results(self, result: Any = bytes) -> list[Any]:
         """The results of the tasks that this one follows, in their order; empty if it follows none.
 
         A task that follows one other has one result: `[invoice] = ctx.passed_results(Invoice)`.

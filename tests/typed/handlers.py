@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 import asynq
 from tests.typed.task_types import Invoice, Step, Welcome, bill, tidy, welcome
@@ -91,6 +91,13 @@ async def build_with_state(ctx: asynq.Context[State], order: Welcome) -> Invoice
     assert_type(ctx.state, State)
     await ctx.client.enqueue(greet(user_id=1))
     return Invoice(order.user_id)
+
+
+@mux.handler(tidy)
+async def with_results(ctx: asynq.Context, task: asynq.Task) -> None:
+    assert_type(ctx.passed_results(), list[bytes])
+    assert_type(ctx.passed_results(Invoice), list[Invoice])
+    assert_type(ctx.passed_results(Invoice | None), list[Any])
 
 
 @mux.handler("plain")

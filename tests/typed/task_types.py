@@ -85,6 +85,15 @@ assert_type(client.wait(client.enqueue(welcome(user_id=42))), None)
 assert_type(client.wait(client.enqueue(asynq.Task("t"))), bytes)
 assert_type(client.enqueue_many([bill(1), bill(2)])[0], asynq.TaskInfo[Invoice, bytes] | asynq.AsynqError)
 
+assert_type(bill(1).with_options(then=welcome(1)), asynq.Task[Invoice, bytes])
+assert_type(client.enqueue(bill(1), then=[encode(1), tidy()]), asynq.TaskInfo[Invoice, bytes])
+assert_type(client.enqueue_join([bill(1), welcome(1)], then=encode(1)), asynq.TaskInfo[Invoice, Step])
+assert_type(client.wait(client.enqueue_join([bill(1)], then=total([1]))), int)
+client.enqueue(bill(1), then=welcome)  # type: ignore[arg-type]
+client.enqueue_join(bill(1), then=tidy())  # type: ignore[arg-type]
+client.enqueue_join([bill(1)], then=[tidy()])  # type: ignore[arg-type]
+client.enqueue_join([bill(1)])  # type: ignore[call-arg]
+
 
 assert_type(client.wait(task_id="1"), bytes)
 assert_type(client.wait(task_id="1", result=Invoice), Invoice)
@@ -109,6 +118,7 @@ async def awaited(client: asynq.AsyncClient) -> None:
     info = await client.enqueue(encode(user_id=42))
     assert_type(await client.wait(info), Invoice)
     assert_type(await client.wait(task_id="1", result=encode), Invoice)
+    assert_type(await client.enqueue_join([bill(1)], then=encode(1)), asynq.TaskInfo[Invoice, Step])
     assert_type(await client.get("1", task_type=encode), asynq.TaskInfo[Invoice, Step])
     async for step in client.stream(info):
         assert_type(step, Step)
