@@ -12,8 +12,7 @@ import pytest
 from asynq import AsyncInspector, Client, Inspector, Task, TaskState
 from asynq.errors import QueueNotFoundError, TaskNotFoundError, TaskStateError
 from asynq.protocol.ops import Archive, Dequeue
-from asynq_redis import RedisBroker
-from asynq_sqlite import MemoryBroker, SQLiteBroker
+from tests.brokers import KINDS, broker_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,15 +24,10 @@ MANY = 450
 """More than fits into any page, step or batch."""
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=KINDS)
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
-    made: Broker
-    if request.param == "redis":
-        made = RedisBroker(request.getfixturevalue("redis_server").url)
-    else:
-        made = MemoryBroker() if request.param == "memory" else SQLiteBroker(tmp_path / "tasks.db")
-    yield made
-    made.close()
+    with broker_of(request, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

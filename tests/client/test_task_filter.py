@@ -12,8 +12,7 @@ from asynq import AsyncInspector, Client, Inspector, Task, TaskFilter, TaskState
 from asynq.errors import QueueNotFoundError
 from asynq.info import TaskInfo
 from asynq.protocol.ops import Archive, Dequeue, Retry
-from asynq_redis import RedisBroker
-from asynq_sqlite import MemoryBroker, SQLiteBroker
+from tests.brokers import KINDS, broker_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,15 +27,10 @@ MANY = 130
 """More than fits into any page or step."""
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=KINDS)
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
-    made: Broker
-    if request.param == "redis":
-        made = RedisBroker(request.getfixturevalue("redis_server").url)
-    else:
-        made = MemoryBroker() if request.param == "memory" else SQLiteBroker(tmp_path / "tasks.db")
-    yield made
-    made.close()
+    with broker_of(request, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

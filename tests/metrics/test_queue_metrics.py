@@ -19,7 +19,7 @@ from asynq import Client, Inspector, Task
 from asynq.metrics.queues import QueueCollector
 from asynq.protocol.ops import Archive, Dequeue
 from asynq_redis import RedisBroker
-from asynq_sqlite import MemoryBroker, SQLiteBroker
+from tests.brokers import KINDS, broker_of
 from tests.programs import program_environment
 
 if TYPE_CHECKING:
@@ -33,15 +33,10 @@ if TYPE_CHECKING:
 Samples = dict[tuple[str, str | None, str | None], float]
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=KINDS)
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
-    made: Broker
-    if request.param == "redis":
-        made = RedisBroker(request.getfixturevalue("redis_server").url)
-    else:
-        made = MemoryBroker() if request.param == "memory" else SQLiteBroker(tmp_path / "tasks.db")
-    yield made
-    made.close()
+    with broker_of(request, tmp_path) as made:
+        yield made
 
 
 def parsed(text: str) -> Samples:
