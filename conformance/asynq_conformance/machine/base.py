@@ -90,6 +90,8 @@ class BaseRules(RuleBasedStateMachine):
         """Every aggregation set."""
         self.lost: list[Twin] = []
         """Every lost lease that was listed."""
+        self.taken_parents: list[Twin] = []
+        """Every parent that was taken, as it was answered."""
         self.sent: list[Sent] = []
         self._fresh = 0
 

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from asynq.protocol import ops
-from asynq.protocol.followers import (
-    FOLLOWERS_HEADER,
-    PARENT_RETENTION,
-    Follower,
-    Followers,
-    header_of,
-    members_header,
-)
-from asynq.protocol.sequences import MEMBERS_HEADER
 from asynq_conformance.machine.directed_management import ManagementPrograms
 from asynq_conformance.machine.domain import HOLD, HOUR, LEASE, SECOND, message
-from asynq_conformance.machine.lockstep import Twin
+from asynq_conformance.machine.followers import joining, parent
 from asynq_conformance.machine.tasks import RUN_SETTLEMENTS
 
 if TYPE_CHECKING:
     from asynq.protocol.message import TaskMessage
-
-_FOLLOWERS = header_of(Followers(then=(Follower(id="f", type="next", queue="b"),)))
 
 
 class FollowerPrograms(ManagementPrograms):
@@ -32,32 +19,32 @@ class FollowerPrograms(ManagementPrograms):
 
     def follow(self) -> None:
         """Parents that are taken, held, taken again, and let go in every way."""
-        self._take("a", about="missing")
+        self.take_parents_of("a", about="missing")
         self._succeed(message("a", "other", b"one", None))
         for task_id in ("first", "second", "third"):
-            self._succeed(parent("a", task_id))
-        self._succeed(parent("b", "elsewhere"), how="complete with a result")
+            self._succeed(parent(message("a", task_id, b"one", None)))
+        self._succeed(parent(message("b", "elsewhere", b"one", None)), how="complete with a result")
         self.do(ops.PurgeCompleted(queue="a"), about=self.system.find("a", "first"))
         self._replace("first")
-        [early] = self._take("a", limit=1)
+        [early] = self.take_parents_of("a", limit=1)
         self._replace("first")
-        held = self._take("a")
-        self._take("a", about="second")
+        held = self.take_parents_of("a")
+        self.take_parents_of("a", about="second")
         self.wait(HOLD - SECOND)
-        self._take("a", about="second")
+        self.take_parents_of("a", about="second")
         self.wait(2 * SECOND)
-        [again, *others] = self._take("a")
-        self._let_go(early)
-        self._let_go(held[0])
+        [again, *others] = self.take_parents_of("a")
+        self.finish_parent(early)
+        self.finish_parent(held[0])
         for one, retention in ((again, HOUR), (others[0], 0)):
             for _ in range(2):
-                self._let_go(one, retention)
+                self.finish_parent(one, retention)
         self.do(ops.RunTask(queue="a", task_id="third"), about=self.system.find("a", "third"))
-        self._let_go(others[1])
+        self.finish_parent(others[1])
         self.dequeue((("a",),), LEASE)
-        self._let_go(others[1])
+        self.finish_parent(others[1])
         self.do_with(self.runs[-1], RUN_SETTLEMENTS["complete"])
-        self._let_go(others[1])
+        self.finish_parent(others[1])
         for _ in range(2):
             self.wait(HOUR)
             self.do(ops.PurgeCompleted(queue="a"), about=self.system.find("a", "third"))
@@ -66,12 +53,12 @@ class FollowerPrograms(ManagementPrograms):
     def fail_to_succeed(self) -> None:
         """Parents whose runs end in another way than success are not taken."""
         for how in ("retry", "archive", "requeue"):
-            self.enqueue(parent("a", how))
+            self.enqueue(parent(message("a", how, b"one", None)))
             self.dequeue((("a",),), LEASE)
             self.do_with(self.runs[-1], RUN_SETTLEMENTS[how])
-            self._take("a", about=how)
+            self.take_parents_of("a", about=how)
         self._replace("archive")
-        self._take("a", about="archive")
+        self.take_parents_of("a", about="archive")
 
     def join(self) -> None:
         """Members that arrive once, twice, late, and at tasks that do not wait or are gone."""
@@ -105,46 +92,13 @@ class FollowerPrograms(ManagementPrograms):
         self.do_with(self.runs[-1], RUN_SETTLEMENTS[how])
         self.wait(2 * SECOND)
 
-    def _take(self, queue: str, limit: int = ops.MAX_BATCH, about: str = "") -> list[Twin]:
-        """One step: take parents. Returns each as the model and as the broker answered it."""
-        take = ops.TakeParents(queue=queue, hold=HOLD, limit=limit)
-        twin = self.do(take, about=self.system.find(queue, about))
-        return [Twin(*pair) for pair in zip(twin.expected, twin.actual, strict=True)]
-
-    def _let_go(self, parent: Twin, retention: int = 0) -> None:
-        """One step: let a parent go that was taken."""
-        one, other = (
-            ops.FinishParent(
-                queue=taken.message.queue,
-                task_id=taken.message.id,
-                held_until=taken.due_at,
-                retention=retention,
-            )
-            for taken in (parent.expected, parent.actual)
-        )
-        self.do(one, other, about=self.system.find(one.queue, one.task_id))
-
     def _let_all_go(self) -> None:
         for queue in "ab":
-            for taken in self._take(queue):
-                self._let_go(taken)
+            for taken in self.take_parents_of(queue):
+                self.finish_parent(taken)
 
     def _replace(self, task_id: str) -> None:
         self.enqueue(message("a", task_id, b"two", None), on_conflict="replace_finished")
 
     def _arrive(self, task_id: str, member: int, members: int, result: str = "-") -> None:
-        """One step: a member arrives."""
-        arrive = ops.Arrive(queue="a", task_id=task_id, member=member, members=members, result=result)
-        self.do(arrive, about=self.system.find("a", task_id))
-
-
-def parent(queue: str, task_id: str) -> TaskMessage:
-    """A message of a task that another one follows."""
-    plain = message(queue, task_id, b"one", None)
-    return replace(plain, retention=PARENT_RETENTION, headers={FOLLOWERS_HEADER: _FOLLOWERS})
-
-
-def joining(queue: str, task_id: str, members: int) -> TaskMessage:
-    """A message of a task that waits for this many."""
-    header = members_header([("b", f"m{number}") for number in range(members)])
-    return replace(message(queue, task_id, b"one", None), headers={MEMBERS_HEADER: header})
+        self.arrive_at("a", task_id, member, members, result)

@@ -155,6 +155,7 @@ class Lockstep:
         for op, answer in zip(operations, got, strict=True):
             choices.hear(answer)
             answers.extend(self.model.execute_many([op]))
+        choices.hear(None)
         if not self.harness.lists_at_once:
             self._list_as(after, operations)
         expected = look(self.model.execute_many, self.clock.now(), queues, GROUPS, held)

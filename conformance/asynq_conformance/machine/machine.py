@@ -9,6 +9,7 @@ from asynq.protocol import ops
 from asynq.task_state import TaskState
 from asynq_conformance.machine.administration import AdministrationRules
 from asynq_conformance.machine.domain import GROUPS, HOLD, LEASE, LIVING, MINUTE, QUEUES, message
+from asynq_conformance.machine.followers import MEMBERS, FollowerRules
 from asynq_conformance.machine.sequences import SequenceRules
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _ROUNDS = 12
 """Upper bound for the steps that end every task."""
 
 
-class BrokerMachine(SequenceRules, AdministrationRules):
+class BrokerMachine(SequenceRules, AdministrationRules, FollowerRules):
     """Programs of operations, each executed on the model and on a broker."""
 
     def teardown(self) -> None:
@@ -45,6 +46,7 @@ class BrokerMachine(SequenceRules, AdministrationRules):
             if not self.any(*LIVING):
                 break
             self._let_all_become_due()
+            self._let_all_arrive()
             self._aggregate()
             for queue in sorted({task.message.queue for task in self.tasks() if task.waits}):
                 self.do(ops.AdvanceSequences(queue=queue))
@@ -63,6 +65,11 @@ class BrokerMachine(SequenceRules, AdministrationRules):
             for lost in self.do(ops.ListLostLeases(queue=queue)).expected.leases:
                 [found] = [one for one in self.lost if one.expected is lost]
                 self.do_with(found, lambda one: ops.Recover(lost=one, to="pending", error="lost"))
+
+    def _let_all_arrive(self) -> None:
+        for task in self.joins():
+            for member in range(MEMBERS):
+                self.arrive_at(*task.key, member, MEMBERS)
 
     def _aggregate(self) -> None:
         grouped = {task.message.queue for task in self.tasks(TaskState.AGGREGATING)}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from asynq.errors import DuplicateTaskError
 from asynq.protocol.groups import AggregationSet
-from asynq.protocol.message import Delivery
+from asynq.protocol.message import Delivery, StoredTask
 from asynq.protocol.ops import Deletion, Extended, LostLeases
 from asynq.task_state import TaskState
 from asynq_conformance.model.choices import Choices
@@ -41,6 +41,8 @@ class ObservedChoices(Choices):
             named = answer.messages
         elif isinstance(answer, LostLeases):
             named = [lost.message for lost in answer.leases]
+        elif isinstance(answer, tuple) and answer and isinstance(answer[0], StoredTask):
+            named = [stored.message for stored in answer]
         self._named = {(message.queue, message.id): rank for rank, message in enumerate(named)}
 
     def tie(self, task: ModelTask) -> Any:

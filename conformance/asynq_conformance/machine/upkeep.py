@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from asynq.protocol import ops
+from asynq.protocol.followers import HELD
 from asynq.task_state import TaskState
 from asynq_conformance.machine import domain
 from asynq_conformance.machine.base import BaseRules
 from asynq_conformance.machine.domain import GROUP_GRACE, HOLD, LONGEST_DELAY, MINUTE, OLDEST, SECOND, message
+from asynq_conformance.machine.followers import waits_for_others
+from asynq_conformance.model.followers import is_kept_for_followers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,14 +34,7 @@ class UpkeepRules(BaseRules):
     def deadlines(self) -> Iterator[int]:
         """Instants at which something changes because of time alone."""
         for task in self.system.tasks.values():
-            if task.state is TaskState.ARCHIVED:
-                yield task.due + OLDEST
-            elif task.waits:
-                continue
-            elif task.state is not TaskState.AGGREGATING:
-                yield task.due
-            elif not task.set_id:
-                yield from (task.due + GROUP_GRACE, task.due + LONGEST_DELAY)
+            yield from self._deadlines_of(task)
         for until in self.system.sets.values():
             yield from (until, until + SECOND)
         for lock in self.system.locks.values():
@@ -47,6 +43,21 @@ class UpkeepRules(BaseRules):
             yield from held.values()
         for taken in self.system.tokens.values():
             yield from (at + MINUTE for at in taken)
+
+    def _deadlines_of(self, task: ModelTask) -> Iterator[int]:
+        if task.state is TaskState.ARCHIVED:
+            yield task.due + OLDEST
+        elif is_kept_for_followers(task, self.now):
+            yield task.due - HELD * 1000  # its hold ends
+        elif task.state is TaskState.AGGREGATING:
+            if not task.set_id:
+                yield from (task.due + GROUP_GRACE, task.due + LONGEST_DELAY)
+        elif not self.waits(task):
+            yield task.due
+
+    def waits(self, task: ModelTask) -> bool:
+        """Whether the task waits for other tasks, and for no instant."""
+        return task.waits or waits_for_others(task)
 
     @precondition(lambda self: any(instant > self.now for instant in self.deadlines()))
     @rule(which=domain.index, offset=domain.offsets)
@@ -62,7 +73,11 @@ class UpkeepRules(BaseRules):
 
     def delayed(self) -> list[ModelTask]:
         """Tasks that are due at some time, unlike those that wait in a sequence."""
-        return [task for task in self.tasks(TaskState.SCHEDULED, TaskState.RETRY) if not task.waits]
+        return [
+            task
+            for task in self.tasks(TaskState.SCHEDULED, TaskState.RETRY)
+            if not (task.waits or waits_for_others(task))
+        ]
 
     @precondition(lambda self: self.delayed())
     @rule(which=domain.index, limit=limits, wait=st.sampled_from(("not", "for one", "for all")))
