@@ -68,7 +68,7 @@ def _refusal(parent: StoredTask, request: Enqueue | Arrive, answer: object) -> A
     parent_id = parent.message.id
     follower_id = request.task_id if isinstance(request, Arrive) else request.message.id
     if isinstance(answer, TaskNotFoundError):
-        log.warning("task %r, which waits for %r, is gone", follower_id, parent_id)
+        log.warning("task %r, which waited for %r, is gone", follower_id, parent_id)
     elif isinstance(answer, TaskIDConflictError):
         log.warning(
             "task %r, which follows %r, is not enqueued once more: %s", follower_id, parent_id, answer
@@ -95,7 +95,15 @@ def _what_follows(parent: StoredTask) -> tuple[int, list[Enqueue | Arrive]]:
     requests: list[Enqueue | Arrive] = [_request(follower, result) for follower in followers.then]
     if join := followers.join:
         requests.append(
-            Arrive(queue=join.queue, task_id=join.id, member=join.member, members=join.members, result=result)
+            Arrive(
+                queue=join.queue,
+                task_id=join.id,
+                member=join.member,
+                member_queue=message.queue,
+                member_id=message.id,
+                members=join.members,
+                result=result,
+            )
         )
     return followers.retention, requests
 

@@ -156,7 +156,8 @@ async def _move_all(
     # A MoveTasks refuses states that do not fit, before anything changes.
     move = MoveTasks(queue=queue, state=state, to=to, group="*" if every_group else group or "", limit=BULK)
     if selection.where is not None:
-        return await _apply(broker, selection, partial(_ONE[to], queue=queue), progress)
+        one = partial(_ONE[to], queue=queue)
+        return await _apply(broker, selection, one, progress, waiting=to != "pending")
     if not every_group:
         return await _move(broker, move, progress)
     moved = 0
@@ -183,8 +184,18 @@ async def _apply(
     selection: TaskSelection,
     operation: Callable[..., Op[Any]],
     progress: Progress | None,
+    *,
+    waiting: bool = True,
 ) -> int:
-    """Send an operation for each task that is selected; the number of those that it changed."""
+    """Send an operation for each task that is selected; the number of those that it changed.
+
+    Args:
+        broker: Given by the inspector.
+        selection: The tasks.
+        operation: For the id of a task.
+        progress: Called with the number of changed tasks.
+        waiting: Whether also for tasks that wait in sequences or for others.
+    """
     changed = 0
     chosen: list[str] = []
 
@@ -196,6 +207,8 @@ async def _apply(
             progress(changed)
 
     async for task in matching(broker, selection):
+        if task.waiting and not waiting:
+            continue
         chosen.append(task.id)
         if len(chosen) == BULK:
             await send()

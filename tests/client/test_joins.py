@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from asynq import AsyncClient, BrokerUnavailable, Client, Inspector, MemoryBroker, Task, TaskState
-from asynq.errors import PayloadTooLargeError, ResultError, TaskIDConflictError
+from asynq import AsyncClient, BrokerUnavailable, Client, Inspector, MemoryBroker, Task, TaskFilter, TaskState
+from asynq.errors import PayloadTooLargeError, ResultError, TaskIDConflictError, TaskStateError
 from asynq.protocol import ops
 from asynq.protocol.followers import MAX_MEMBERS
 from asynq.protocol.sequences import MEMBERS_HEADER
@@ -187,3 +187,17 @@ def test_the_task_of_a_handler_can_be_enqueued_once_more() -> None:
         run_until_idle(broker, lambda _ctx, task: seen.append(task))
         assert [task.type for task in seen] == ["a", "all"]
         assert [client.enqueue(task).waiting for task in seen] == [False, False]
+
+
+@pytest.mark.parametrize("where", [None, TaskFilter(type="*")], ids=["all", "selected"])
+def test_changes_of_all_scheduled_tasks_leave_a_join_that_waits(where: TaskFilter | None) -> None:
+    broker = MemoryBroker()
+    with Client(broker) as client, Inspector(broker) as inspector:
+        info = client.enqueue_join([Task("number", 1)], then=Task("sum"))
+        client.enqueue(Task("later"), process_in=HOUR)
+        assert inspector.reschedule_all("default", "scheduled", process_in=2 * HOUR, where=where) == 1
+        assert inspector.run_all("default", "scheduled", where=where) == 1
+        assert inspector.task("default", info.id).waiting
+        with pytest.raises(TaskStateError):
+            inspector.reschedule("default", info.id, process_in=HOUR)
+        assert inspector.task("default", info.id).waiting

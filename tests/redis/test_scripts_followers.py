@@ -38,6 +38,11 @@ def finish(lab: ScriptLab, name: str = "a") -> Any:
     return lab.one(FinishParent(queue="q", task_id=name, held_until=int(score) * 1000, retention=0))
 
 
+def arrival() -> Arrive:
+    """Of the only member of a task."""
+    return Arrive(queue="q", task_id="a", member=0, member_queue="q", member_id="m", members=1, result="-")
+
+
 def test_an_id_without_a_task_is_dropped(lab: ScriptLab) -> None:
     complete(lab, "a", "b")
     lab.client.delete("asynq:{q}:t:a")
@@ -141,13 +146,12 @@ def test_a_finished_task_gives_way_up_to_the_longest_retention(lab: ScriptLab) -
 
 def test_an_arrival_at_a_hash_of_another_type_finds_no_task(lab: ScriptLab) -> None:
     lab.client.set("asynq:{q}:t:a", "other")
-    arrival = Arrive(queue="q", task_id="a", member=0, members=1, result="-")
-    assert type(lab.one(arrival)).__name__ == "TaskNotFoundError"
+    assert type(lab.one(arrival())).__name__ == "TaskNotFoundError"
 
 
 def test_a_waiting_task_without_a_place_among_the_scheduled_ones_is_left_alone(lab: ScriptLab) -> None:
     lab.enqueue(message("a", headers={MEMBERS_HEADER: members_header([("q", "m")])}))
     lab.client.delete("asynq:{q}:scheduled")
     before = lab.content()
-    assert lab.one(Arrive(queue="q", task_id="a", member=0, members=1, result="-")) == 0
+    assert lab.one(arrival()) == 0
     assert lab.content() == before

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from msgspec.structs import replace
 from redis.crc import key_slot
 
 from asynq.errors import TaskIDConflictError
@@ -174,9 +175,10 @@ def follow_everything(lab: ScriptLab, ids: list[str]) -> None:
     assert len(parents) == MANY - 1
     members = members_header([("f", name) for name in ids])
     lab.enqueue(message("last", "f", headers={MEMBERS_HEADER: members}))
-    arrivals = [
-        Arrive(queue="f", task_id="last", member=member, members=MANY, result="-") for member in range(MANY)
-    ]
+    call = Arrive(
+        queue="f", task_id="last", member=0, member_queue="f", member_id="", members=MANY, result="-"
+    )
+    arrivals = [replace(call, member=member, member_id=name) for member, name in enumerate(ids)]
     assert lab.all(arrivals) == [*reversed(range(MANY))]
     assert lab.many(*arrivals[:2]) == [0, 0]
     again = Enqueue(message=message("locked", "f"), enqueue_id="again", on_conflict="replace_finished")

@@ -306,3 +306,18 @@ async def test_members_of_a_join_whose_last_task_was_deleted_go(memory: ServerLa
     await complete(broker)
     await delivery_of(broker).step()
     assert await sizes(broker, "default", "low") == [0, 0]
+
+
+async def test_members_of_an_earlier_join_do_not_arrive_at_a_new_task_with_its_id(memory: ServerLab) -> None:
+    broker = memory.broker
+    client = AsyncClient(broker)
+    last = Task("all", queue="low", task_id="all")
+    await client.enqueue_join([Task("t")], then=last)
+    await broker.aexecute(ops.DeleteTask(queue="low", task_id="all"))
+    await client.enqueue_join([Task("t", queue="other")], then=last)
+    assert isinstance(broker, MemoryBroker)
+    await complete(broker)
+    await delivery_of(broker).step()
+    task = await broker.aexecute(ops.GetTask(queue="low", task_id="all"))
+    assert task.waiting
+    assert await sizes(broker, "default", "other", "low") == [0, 1, 1]

@@ -47,13 +47,16 @@ class Arrive(Op[int], frozen=True, kw_only=True):
     Its result becomes a header of the task that waits. In the step in which the last member arrives, this
     task becomes pending, at the tail of its queue. Answers the number of members that are missing; 0, and
     nothing changed, when the task does not wait any more. A member that has arrived before changes nothing.
-    TaskNotFoundError when the task is gone.
+    TaskNotFoundError, and nothing changed, when the task is gone, or when it waits, but not for this member:
+    another task has its id now.
     """
 
     queue: str
     task_id: str
     member: int
     """Place of the member, from 0 on."""
+    member_queue: str
+    member_id: str
     members: int
     """Number of the members."""
     result: str

@@ -72,8 +72,8 @@ class UpdateTask(Op[None], frozen=True, kw_only=True):
     lock of a retried task is renewed if it is kept, and does not change otherwise.
 
     TaskNotFoundError, also for a task that cannot be decoded. TaskStateError when the task is active,
-    completed or held by an aggregator, or, if it is to get a due time, neither scheduled nor retried or
-    waiting in its sequence. Any of these errors means that nothing was changed.
+    completed or held by an aggregator, or, if it is to get a due time, neither scheduled nor retried, or
+    waiting in its sequence or for others. Any of these errors means that nothing was changed.
     """
 
     queue: str

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from asynq.errors import TaskNotFoundError
-from asynq.protocol.followers import HELD, LONGEST_RETENTION, RESULT_HEADER
+from asynq.protocol.followers import HELD, LONGEST_RETENTION, RESULT_HEADER, members_header
 from asynq.protocol.message import StoredTask
 from asynq.protocol.ops import MAX_BATCH, Arrive, FinishParent, TakeParents
 from asynq.task_state import TaskState
@@ -57,7 +57,9 @@ implements(FinishParent)(per_operation(_finish))
 def _arrive(op: Arrive, context: CallContext) -> Steps[Any]:
     keys = QueueKeys(op.queue)
     header = task_message.encode_header(f"{RESULT_HEADER}{op.member}", op.result)
-    args = (context.now_argument(), op.task_id, op.member, op.members, header)
+    # As one of those that the header of the task names.
+    named = members_header([(op.member_queue, op.member_id)])[1:-1]
+    args = (context.now_argument(), op.task_id, op.member, op.members, named, header)
     [reply] = yield [ScriptCall(ARRIVE, (keys.pending, keys.scheduled, keys.task(op.task_id)), args)]
     return TaskNotFoundError(op.queue, op.task_id) if reply == -1 else reply
 

@@ -17,6 +17,7 @@ from asynq.errors import (
     TaskNotFoundError,
     TaskStateError,
 )
+from asynq.protocol.followers import is_joining
 from asynq.protocol.message import QueueStats
 from asynq.protocol.ops import (
     MAX_BATCH,
@@ -169,7 +170,8 @@ def _change(op: UpdateTask, context: CallContext) -> Steps[Any]:
             keys.retry if state is TaskState.RETRY else keys.scheduled,
         )
         due = "" if op.process_at is None else op.process_at, "" if op.process_in is None else op.process_in
-        args = (context.now_argument(), op.task_id, data, task_message.encode(new), state.value, *due)
+        joins = "1" if is_joining(message) else ""
+        args = (context.now_argument(), op.task_id, data, task_message.encode(new), state.value, joins, *due)
         [reply] = yield [ScriptCall(UPDATE_TASK, (task, keys.pending, *names), args)]
         if isinstance(reply, redis.RedisError):
             return reply

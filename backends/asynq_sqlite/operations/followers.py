@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from asynq.errors import TaskNotFoundError
-from asynq.protocol.followers import RESULT_HEADER
+from asynq.protocol.followers import RESULT_HEADER, members_of
 from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_sqlite.store.rows import UndecodableError, decode, stored
@@ -46,7 +46,7 @@ def arrive(store: TaskStore, op: Arrive, now: int) -> int:
     """Pass the result of a member on to the task that waits for it, and let the task run after the last one.
 
     Raises:
-        TaskNotFoundError: The task is gone.
+        TaskNotFoundError: The task is gone, or waits for others.
 
     """
     row = store.read(op.queue, op.task_id)
@@ -55,7 +55,10 @@ def arrive(store: TaskStore, op: Arrive, now: int) -> int:
     task = row.task
     if task.state != TaskState.SCHEDULED or task.rank != WAITING:
         return 0
-    headers = dict(decode(row).headers)
+    message = decode(row)
+    if (op.member_queue, op.member_id) not in members_of(message):
+        raise TaskNotFoundError(op.queue, op.task_id)
+    headers = dict(message.headers)
     headers.setdefault(f"{RESULT_HEADER}{op.member}", op.result)
     store.write_headers(task, headers)
     missing = op.members - sum(f"{RESULT_HEADER}{member}" in headers for member in range(op.members))

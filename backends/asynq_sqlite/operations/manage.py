@@ -14,6 +14,7 @@ from asynq.errors import (
     TaskNotFoundError,
     TaskStateError,
 )
+from asynq.protocol.followers import is_joining
 from asynq.protocol.ops import MAX_BATCH, Deletion
 from asynq.protocol.sequences import WAITING
 from asynq.protocol.uniqueness import key_with_payload
@@ -118,7 +119,8 @@ def update_task(store: TaskStore, op: UpdateTask, now: int) -> None:
         raise TaskNotFoundError(op.queue, op.task_id) from None
     task, state = row.task, TaskState(row.task.state)
     timed = op.process_at is not None or op.process_in is not None
-    if state not in op.states or task.set_id is not None or (timed and waits(task)):
+    joins = state is TaskState.SCHEDULED and task.rank == WAITING and is_joining(message)
+    if state not in op.states or task.set_id is not None or (timed and (waits(task) or joins)):
         raise TaskStateError(op.queue, op.task_id, state, "update")
     if op.payload is not None:
         message = _give_payload(store, task, message, op.payload, now)

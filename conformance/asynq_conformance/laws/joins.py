@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from asynq.errors import TaskNotFoundError
+from asynq.errors import TaskNotFoundError, TaskStateError
 from asynq.protocol import ops
 from asynq.protocol.followers import RESULT_HEADER, members_header
-from asynq.protocol.sequences import MEMBERS_HEADER, WAITING
+from asynq.protocol.sequences import MEMBERS_HEADER, SEQUENCE_HEADER, WAITING
 from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR, Lab
 from asynq_conformance.laws import Laws
@@ -31,7 +31,13 @@ def joining(lab: Lab, members: int, task_id: str = "t") -> TaskMessage:
 def arrival(member: int, members: int, result: str | None = None, task_id: str = "t") -> ops.Arrive:
     """The arrival of a member."""
     return ops.Arrive(
-        queue="q", task_id=task_id, member=member, members=members, result=result or f"result {member}"
+        queue="q",
+        task_id=task_id,
+        member=member,
+        member_queue="p",
+        member_id=f"m{member}",
+        members=members,
+        result=result or f"result {member}",
     )
 
 
@@ -116,6 +122,26 @@ class JoinLaws(Laws):
         assert lab.execute(arrival(0, 1)) == 0
         assert lab.picture() == before
 
+    @pytest.mark.parametrize("other", [{"member_id": "m2"}, {"member_queue": "q"}])
+    def test_a_member_of_a_task_that_had_the_same_id_does_not_arrive(
+        self, lab: Lab, other: dict[str, str]
+    ) -> None:
+        lab.enqueue(joining(lab, 2))
+        lab.execute(arrival(0, 2))
+        before = lab.picture()
+        with pytest.raises(TaskNotFoundError):
+            lab.execute(replace(arrival(1, 2), **other))
+        assert lab.picture() == before
+        assert lab.execute(arrival(1, 2)) == 0
+
+    def test_a_task_that_waits_in_a_sequence_is_left_alone(self, lab: Lab) -> None:
+        for task_id in ("first", "t"):
+            lab.enqueue(replace(lab.message(task_id), headers={SEQUENCE_HEADER: "s"}))
+        before = lab.picture()
+        with pytest.raises(TaskNotFoundError):
+            lab.execute(arrival(0, 1))
+        assert lab.picture() == before
+
     def test_one_of_several_concurrent_arrivals_is_the_last(self, lab: Lab) -> None:
         members = 10
         lab.enqueue(joining(lab, members))
@@ -142,6 +168,26 @@ class JoinLaws(Laws):
         move = ops.MoveTasks(queue="q", state=TaskState.SCHEDULED, to="pending", limit=10)
         assert lab.execute(move) == 1
         assert (lab.state("later"), lab.task().waiting) == (TaskState.PENDING, True)
+
+    def test_the_task_can_be_given_a_payload_but_no_due_time(self, lab: Lab) -> None:
+        lab.enqueue(joining(lab, 1))
+        before = lab.picture()
+        with pytest.raises(TaskStateError):
+            lab.execute(ops.UpdateTask(queue="q", task_id="t", process_in=HOUR))
+        assert lab.picture() == before
+        lab.execute(ops.UpdateTask(queue="q", task_id="t", payload=b"new"))
+        assert lab.task().waiting
+        assert lab.execute(arrival(0, 1)) == 0
+        message = lab.take().message
+        assert (message.payload, results(message)) == (b"new", {0: "result 0"})
+
+    def test_the_task_can_be_given_a_due_time_when_it_is_retried(self, lab: Lab) -> None:
+        lab.enqueue(joining(lab, 1))
+        lab.execute(arrival(0, 1))
+        lab.execute(ops.Retry(delivery=lab.take(), delay=3 * HOUR, error="e"))
+        lab.execute(ops.UpdateTask(queue="q", task_id="t", process_in=HOUR))
+        lab.advance(2 * HOUR)
+        assert lab.execute(ops.Forward(queue="q")).moved == 1
 
     def test_a_copy_of_an_enqueue_waits_once(self, lab: Lab) -> None:
         copy = ops.Enqueue(message=joining(lab, 1), enqueue_id="same")

@@ -67,6 +67,8 @@ class FollowerPrograms(ManagementPrograms):
             self.enqueue(joining("a", task_id, 2))
         self.enqueue(message("a", "later", b"one", None), process_in=HOUR)
         self._arrive("later", 0, 2)
+        self._arrive("all", 0, 2, "of another", member_id="other")
+        self.do(ops.UpdateTask(queue="a", task_id="all", process_in=HOUR), about=self.system.find("a", "all"))
         for member, result in ((1, "one"), (1, "one"), (1, "another"), (0, "zero"), (0, "late")):
             self._arrive("all", member, 2, result)
         for verb, task_id in (
@@ -100,5 +102,7 @@ class FollowerPrograms(ManagementPrograms):
     def _replace(self, task_id: str) -> None:
         self.enqueue(message("a", task_id, b"two", None), on_conflict="replace_finished")
 
-    def _arrive(self, task_id: str, member: int, members: int, result: str = "-") -> None:
-        self.arrive_at("a", task_id, member, members, result)
+    def _arrive(
+        self, task_id: str, member: int, members: int, result: str = "-", *, member_id: str = ""
+    ) -> None:
+        self.arrive_at("a", task_id, member, members, result, member_id=member_id)

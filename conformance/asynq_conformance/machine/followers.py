@@ -145,9 +145,19 @@ class FollowerRules(BaseRules):
         )
         self.do(one, other, about=self.system.find(one.queue, one.task_id))
 
-    def arrive_at(self, queue: str, task_id: str, member: int, members: int, result: str = "-") -> None:
-        """One step: a member arrives."""
-        arrive = ops.Arrive(queue=queue, task_id=task_id, member=member, members=members, result=result)
+    def arrive_at(
+        self, queue: str, task_id: str, member: int, members: int, result: str = "-", *, member_id: str = ""
+    ) -> None:
+        """One step: a member arrives, by default the one that the task waits for at this place."""
+        arrive = ops.Arrive(
+            queue=queue,
+            task_id=task_id,
+            member=member,
+            member_queue="b",
+            member_id=member_id or f"m{member}",
+            members=members,
+            result=result,
+        )
         self.do(arrive, about=self.system.find(queue, task_id))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from asynq.errors import TaskNotFoundError
-from asynq.protocol.followers import HELD, LONGEST_RETENTION, RESULT_HEADER
+from asynq.protocol.followers import HELD, LONGEST_RETENTION, RESULT_HEADER, members_of
 from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_conformance.model.records import whole_second
@@ -53,6 +53,8 @@ def arrive(system: System, op: Arrive, now: int) -> int:
         raise TaskNotFoundError(op.queue, op.task_id)
     if task.state is not TaskState.SCHEDULED or task.due != WAITING:
         return 0
+    if (op.member_queue, op.member_id) not in members_of(task.message):
+        raise TaskNotFoundError(op.queue, op.task_id)
     headers = {f"{RESULT_HEADER}{op.member}": op.result, **task.message.headers}
     task.message = replace(task.message, headers=headers)
     missing = op.members - len([name for name in headers if name.startswith(RESULT_HEADER)])

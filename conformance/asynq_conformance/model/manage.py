@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from asynq.errors import DuplicateTaskError, QueueNotEmptyError, TaskNotFoundError, TaskStateError
+from asynq.protocol.followers import is_joining
 from asynq.protocol.ops import MAX_BATCH, Deletion
 from asynq.protocol.sequences import WAITING
 from asynq.protocol.uniqueness import key_with_payload
@@ -108,7 +109,8 @@ def update_task(system: System, op: UpdateTask, now: int) -> None:
     if not timed:
         allowed |= {TaskState.PENDING, TaskState.ARCHIVED, TaskState.AGGREGATING}
     task = _task(system, op.queue, op.task_id, "update", *(set(TaskState) - allowed))
-    if timed and task.waits:
+    joins = task.state is TaskState.SCHEDULED and task.due == WAITING and is_joining(task.message)
+    if timed and (task.waits or joins):
         raise TaskStateError(op.queue, op.task_id, task.state, "update")
     if op.payload is not None:
         _give_payload(system, task, op.payload, now)

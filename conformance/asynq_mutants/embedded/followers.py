@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from asynq.protocol.followers import HELD, RESULT_HEADER
-from asynq.protocol.ops import Arrive, Complete, Enqueue, FinishParent, PurgeCompleted, TakeParents
+from asynq.errors import TaskStateError
+from asynq.protocol.followers import HELD, RESULT_HEADER, members_of
+from asynq.protocol.ops import (
+    Arrive,
+    Complete,
+    Enqueue,
+    FinishParent,
+    PurgeCompleted,
+    TakeParents,
+    UpdateTask,
+)
 from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.store.followers import kept_beyond
+from asynq_sqlite.store.rows import decode
 from asynq_sqlite.store.task_store import TaskStore
 
 if TYPE_CHECKING:
@@ -151,6 +161,31 @@ def tells_a_task_that_runs(correct: Any, store: TaskStore, op: Arrive, now: int)
     if task is not None and task.state == TaskState.PENDING:
         store.write_headers(task, {**json.loads(task.headers), f"{RESULT_HEADER}{op.member}": op.result})
     return correct(store, op, now)
+
+
+@caught_by(
+    "test_a_member_of_a_task_that_had_the_same_id_does_not_arrive",
+    other={"member_id": "m2"},
+)
+@instead_of(Arrive)
+def tells_a_task_that_waits_for_others(correct: Any, store: TaskStore, op: Arrive, now: int) -> Any:
+    row = store.read(op.queue, op.task_id)
+    if row is not None and (members := members_of(decode(row))):
+        queue, task_id = members[op.member]
+        op = structs.replace(op, member_queue=queue, member_id=task_id)
+    return correct(store, op, now)
+
+
+@caught_by("test_the_task_can_be_given_a_payload_but_no_due_time")
+@instead_of(UpdateTask)
+def gives_a_waiting_task_a_due_time(correct: Any, store: TaskStore, op: UpdateTask, now: int) -> Any:
+    try:
+        return correct(store, op, now)
+    except TaskStateError:
+        task = store.find(op.queue, op.task_id)
+        if task is None or task.state != TaskState.SCHEDULED or task.sequence:
+            raise
+        store.reschedule(task, now + (op.process_in or 0), "")
 
 
 @caught_by("test_a_task_that_is_gone_cannot_be_told")
