@@ -191,7 +191,7 @@ def _pretty(value: bytes) -> str:
         return "\n".join(value[start : start + 32].hex(" ") for start in range(0, len(value), 32))
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -49,7 +49,7 @@ def batches(
             continue
         try:
             batch.append((number, task_of(line, options, headers)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             if batch:
                 yield batch
             raise BadLineError(f"line {number}: {error}") from None
@@ -94,7 +94,7 @@ def _option(name: str, value: object) -> object:
     read = _reader(name)
     try:
         return read(value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f'"{name}": {error}') from None
 
 

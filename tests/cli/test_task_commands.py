@@ -227,6 +227,8 @@ def test_tasks_are_enqueued_from_json_lines(run: Commands) -> None:
         ('{"type": "b", "process_at": "2030-01-01"}', "process_at"),
         ('{"type": "b", "payload": 1, "payload_base64": ""}', "not both"),
         ('{"type": ""}', "type"),
+        ('{"type": "b", "process_in": 1e400}', "process_in"),
+        pytest.param("[" * 100_000, "line 2", id="nested too deeply"),
     ],
 )
 def test_a_line_that_is_no_task_ends_the_input(run: Commands, line: str, reason: str) -> None:
