@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from asynq.scheduler.schedules import Schedules
     from asynq.scheduler.stored import ScheduleInfo
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List and change periodic tasks.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="List and change periodic tasks."
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="When it runs, e.g. '0 8 * * *' or '@every 5m'.")]

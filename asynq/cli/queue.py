@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from asynq.info import QueueInfo
     from asynq.inspector.inspector import Inspector
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List and change queues.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="List and change queues."
+)
 
 STATES = ("active", "pending", "aggregating", "scheduled", "retry", "archived", "completed")
 OPTIONAL = ("aggregating", "completed", "failed", "today", "latency", "scheduled", "size")

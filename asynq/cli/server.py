@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asynq.cli.command_group import command_group
 from asynq.cli.session import JSON, BrokerURL, inspecting
 
 if TYPE_CHECKING:
     from asynq.protocol.presence import ServerInfo, WorkerInfo
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List servers.")
+app = command_group("List servers.")
 Runs = Annotated[bool, typer.Option("--runs", help="List what they run instead.")]
 
 

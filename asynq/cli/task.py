@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from asynq.info import FollowerInfo, TaskInfo
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, inspect and change tasks.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="List, inspect and change tasks."
+)
 
 DEFAULT_LIMIT = 100
 COLUMNS = ("state", "id", "type", "payload", "time", "retried", "last error")

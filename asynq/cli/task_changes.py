@@ -64,7 +64,7 @@ ProcessAt = Annotated[
 def add_changes(app: typer.Typer) -> None:
     """Add the commands."""
     moves = (
-        ("run", "made pending", "Make tasks pending now, whatever they wait for.", "run"),
+        ("run", "made pending", "Make tasks pending now.", "run"),
         ("archive", "archived", "Move tasks to the archive.", "archive"),
         ("delete", "deleted", "Delete tasks.", "delete"),
     )

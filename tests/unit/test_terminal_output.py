@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import pytest
 
 from asynq.cli.terminal.output import Output, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 COLUMNS = ("id", "payload", "error", "n")
 ROW = ["x" * 36, "p" * 50, "e" * 50, 1234]
@@ -44,6 +48,26 @@ def test_nothing_of_a_value_controls_the_terminal() -> None:
     output.block("\x1b\n\x07")
     assert "[bold]" in stream.getvalue()
     assert not set("\x1b\x07") & set(stream.getvalue())
+
+
+def test_any_number_of_rows_makes_tables_of_a_bounded_number() -> None:
+    stream = io.StringIO()
+    held = 0
+    highest = 0
+
+    def items() -> Iterator[int]:
+        nonlocal held, highest
+        for number in range(2500):
+            held += 1
+            highest = max(highest, held)
+            if stream.tell():
+                held = 0
+            yield number
+
+    output = Output(as_json=False, stream=stream)
+    assert output.each(["n"], items(), lambda item: [item], right=["n"]) == 2500
+    assert [line.strip() for line in stream.getvalue().splitlines()].count("n") == 3
+    assert highest <= 1001
 
 
 def test_with_json_nothing_else_is_printed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from asynq.cli.terminal.plain import plain
@@ -30,6 +31,8 @@ _STYLES = {
     "stopped": "yellow",
 }
 """Colours of states. A state is always also a word."""
+_PAGE = 1000
+"""Rows of one table. More rows make more tables, so that any number takes little memory."""
 _GAP = 2
 """Spaces between two columns of a table."""
 _WHOLE = 36
@@ -73,12 +76,13 @@ class Output:
                 self.json(item)
                 count += 1
             return count
-        rows = [row(item) for item in items]
-        if rows:
-            self.table(columns, rows, right=right, optional=optional)
-        elif empty:
+        rows = map(row, items)
+        while page := list(islice(rows, _PAGE)):
+            self.table(columns, page, right=right, optional=optional)
+            count += len(page)
+        if not count and empty:
             self.say(empty)
-        return len(rows)
+        return count
 
     def json(self, item: object) -> None:
         """Print one object on one line."""
