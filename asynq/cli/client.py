@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
+from asynq.cli.command_group import command_group
 from asynq.cli.queue import purge
 from asynq.cli.task_enqueue import enqueue
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Other names of two commands."
-)
+app = command_group("Other names of two commands.")
 app.command("enqueue")(enqueue)
 app.command("purge")(purge)

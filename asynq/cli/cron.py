@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asynq.cli.arguments import read_duration, usage_error
+from asynq.cli.command_group import command_group
 from asynq.cli.session import JSON, BrokerURL, Yes, connected
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from asynq.scheduler.schedules import Schedules
     from asynq.scheduler.stored import ScheduleInfo
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="List and change periodic tasks."
-)
+app = command_group("List and change periodic tasks.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
 Spec = Annotated[str, typer.Argument(metavar="SPEC", help="When it runs, e.g. '0 8 * * *' or '@every 5m'.")]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import typer
-
+from asynq.cli.command_group import command_group
 from asynq.cli.selection import Queue  # noqa: TC001 - typer reads the annotations
 from asynq.cli.session import JSON, BrokerURL, inspecting
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="List groups of tasks."
-)
+app = command_group("List groups of tasks.")
 
 
 @app.command("ls")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asynq.cli.command_group import command_group
 from asynq.cli.session import FAILED, JSON, BrokerURL, Yes, inspecting
 from asynq.errors import AsynqError, BrokerUnavailable
 
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
     from asynq.info import QueueInfo
     from asynq.inspector.inspector import Inspector
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="List and change queues."
-)
+app = command_group("List and change queues.")
 
 STATES = ("active", "pending", "aggregating", "scheduled", "retry", "archived", "completed")
 OPTIONAL = ("aggregating", "completed", "failed", "today", "latency", "scheduled", "size")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asynq.cli.command_group import command_group
 from asynq.cli.queue import STATES
 from asynq.cli.selection import (
     Error,
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
     from asynq.info import FollowerInfo, TaskInfo
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="List, inspect and change tasks."
-)
+app = command_group("List, inspect and change tasks.")
 
 DEFAULT_LIMIT = 100
 COLUMNS = ("state", "id", "type", "payload", "time", "retried", "last error")
@@ -122,8 +121,10 @@ def _time(task: TaskInfo) -> str:
 
 def _turn(task: TaskInfo, sequence: str) -> str:
     """When a task without a due time runs."""
+    from asynq.cli.terminal.texts import plural
+
     if task.awaits:
-        return f"after {len(task.awaits)} task{'s' if len(task.awaits) > 1 else ''}"
+        return f"after {plural(len(task.awaits), 'task')}"
     return f"after others of {sequence}"
 
 

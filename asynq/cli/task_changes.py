@@ -64,20 +64,15 @@ ProcessAt = Annotated[
 def add_changes(app: typer.Typer) -> None:
     """Add the commands."""
     moves = (
-        ("run", "made pending", "Make tasks pending now.", "run"),
-        ("archive", "archived", "Move tasks to the archive.", "archive"),
-        ("delete", "deleted", "Delete tasks.", "delete"),
+        ("run", "made pending", "Make tasks pending now.", ("runall",)),
+        ("archive", "archived", "Move tasks to the archive.", ("archiveall",)),
+        ("delete", "deleted", "Delete tasks.", ("rm", "remove", "deleteall")),
     )
-    for name, past, help_text, verb in moves:
-        app.command(name, help=f"{help_text} By id, or all that are selected.")(_move(verb, past))
-    for alias in ("rm", "remove"):
-        app.command(alias, hidden=True)(_move("delete", "deleted"))
-    for alias, verb, past in (
-        ("runall", "run", "made pending"),
-        ("archiveall", "archive", "archived"),
-        ("deleteall", "delete", "deleted"),
-    ):
-        app.command(alias, hidden=True)(_move(verb, past))
+    for verb, past, help_text, aliases in moves:
+        command = _move(verb, past)
+        app.command(verb, help=f"{help_text} By id, or all that are selected.")(command)
+        for alias in aliases:
+            app.command(alias, hidden=True)(command)
     app.command("cancel")(cancel)
     app.command("reschedule")(reschedule)
 
@@ -113,10 +108,7 @@ def _move(verb: str, past: str) -> Callable[..., None]:
         conditions = _conditions(type_pattern, payload, error, older_than, newer_than)
         change = Change(verb, past, one, many)
         chosen = _selection(ids, queue, state, group, conditions)
-        if chosen is None:
-            _change_each(change, queue, ids or [], broker, dry_run=dry_run, as_json=as_json)
-        else:
-            _change_all(change, chosen, broker, dry_run=dry_run, yes=yes, as_json=as_json)
+        _carry_out(change, chosen or (queue, ids or []), broker, dry_run=dry_run, yes=yes, as_json=as_json)
 
     return command
 
@@ -148,10 +140,7 @@ def cancel(
     filtered = all_active or any(conditions.values())
     chosen = _selection(ids, queue or "default", "active" if filtered else None, None, conditions)
     change = Change("cancel", "told to end", one, many)
-    if chosen is None:
-        _change_each(change, queue or "", ids or [], broker, dry_run=dry_run, as_json=as_json)
-    else:
-        _change_all(change, chosen, broker, dry_run=dry_run, yes=yes, as_json=as_json)
+    _carry_out(change, chosen or (queue or "", ids or []), broker, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def reschedule(
@@ -187,10 +176,7 @@ def reschedule(
     conditions = _conditions(type_pattern, payload, error, older_than, newer_than)
     chosen = _selection(ids, queue, state, None, conditions)
     change = Change("reschedule", "rescheduled", one, many)
-    if chosen is None:
-        _change_each(change, queue, ids or [], broker, dry_run=dry_run, as_json=as_json)
-    else:
-        _change_all(change, chosen, broker, dry_run=dry_run, yes=yes, as_json=as_json)
+    _carry_out(change, chosen or (queue, ids or []), broker, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def read_due(process_in: str | None, process_at: str | None) -> dict[str, Any]:
@@ -244,6 +230,22 @@ def _selection(
     if state is None:
         raise usage_error("give the ids of tasks, or select tasks with --state")
     return selected(queue, state, group, **conditions)
+
+
+def _carry_out(
+    change: Change,
+    tasks: Selected | tuple[str, Sequence[str]],
+    broker: str | None,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Change the tasks that are selected, or those of a queue that are given by their ids."""
+    if isinstance(tasks, tuple):
+        _change_each(change, *tasks, broker, dry_run=dry_run, as_json=as_json)
+    else:
+        _change_all(change, tasks, broker, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def _change_each(

@@ -5,6 +5,7 @@ Each function is written once, for `Inspector` and `AsyncInspector` (see `asynq.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -89,7 +90,7 @@ def tasks(
 async def matching(broker: BrokerCalls, selection: TaskSelection) -> AsyncGenerator[TaskInfo, None]:
     """The tasks of a selection. QueueNotFoundError."""
     queue, where = selection.queue, selection.where
-    now = instant_of(await broker.execute(Ping()))
+    selects = None if where is None else partial(where.matches, now=instant_of(await broker.execute(Ping())))
     if selection.group is None and selection.state is TaskState.AGGREGATING:
         await broker.execute(GetQueueStats(queue=queue))  # an unknown queue is an error, and has no groups
         names = [info.name async for info in groups(broker, queue)]
@@ -97,7 +98,7 @@ async def matching(broker: BrokerCalls, selection: TaskSelection) -> AsyncGenera
         names = [selection.group or ""]
     for name in names:
         async for task in task_pages(broker, queue, selection.state, name):
-            if where is None or where.matches(task, now):
+            if selects is None or selects(task):
                 yield task
 
 

@@ -33,17 +33,21 @@ def stderr_handler(log_format: LogFormat) -> logging.Handler:
     return handler
 
 
-class TextFormatter(logging.Formatter):
-    """Appends the task of a record. Bounds and escapes the tracebacks of all loggers."""
+class SafeFormatter(logging.Formatter):
+    """Bounds and escapes the tracebacks of all loggers."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
+        """The traceback."""
+        return super().formatException(ei) if ei[1] is None else shown_traceback(ei[1])
+
+
+class TextFormatter(SafeFormatter):
+    """Appends the task of a record to its line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, and the traceback."""
         first, newline, rest = super().format(record).partition("\n")
         return first + _suffix(record) + newline + rest
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
-        """The traceback."""
-        return super().formatException(ei) if ei[1] is None else shown_traceback(ei[1])
 
 
 class JSONFormatter(logging.Formatter):
@@ -100,13 +104,5 @@ def _rich_handler() -> logging.Handler:
             return text
 
     handler = SafeRichHandler(console=Console(stderr=True), show_path=False, markup=False)
-    handler.setFormatter(TextFormatterWithoutTask("%(name)s: %(message)s"))
+    handler.setFormatter(SafeFormatter("%(name)s: %(message)s"))
     return handler
-
-
-class TextFormatterWithoutTask(TextFormatter):
-    """For handlers that show the task themselves."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, and the traceback."""
-        return logging.Formatter.format(self, record)
