@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from asynq.info import QueueInfo as QueueInfo
     from asynq.info import TaskInfo as TaskInfo
     from asynq.inspector.inspector import AsyncInspector, Inspector
+    from asynq.inspector.overview import Overview as Overview
     from asynq.inspector.task_filter import TaskFilter
     from asynq.protocol.broker import Broker, Capabilities
     from asynq.protocol.connect import connect
@@ -142,6 +143,7 @@ __all__ = [
     "OnError",
     "OnRun",
     "Options",
+    "Overview",
     "PayloadError",
     "PayloadTooLargeError",
     "PeriodicTaskConfig",
@@ -229,6 +231,7 @@ _MODULES = {
     "OnError": "asynq.handlers.hooks",
     "OnRun": "asynq.handlers.hooks",
     "Options": "asynq.client.options",
+    "Overview": "asynq.inspector.overview",
     "PeriodicTaskConfig": "asynq.scheduler.periodic",
     "PeriodicTaskManager": "asynq.scheduler.periodic",
     "PostEnqueue": "asynq.scheduler.ticker",

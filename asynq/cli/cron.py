@@ -35,7 +35,7 @@ Limit = Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so man
 def ls(*, broker: BrokerURL = None, as_json: JSON = False) -> None:
     """List the schedules in the broker, and the periodic tasks of running schedulers."""
     from asynq.cli.terminal.output import Output
-    from asynq.cli.terminal.texts import data, from_now
+    from asynq.runtime.short_texts import data, from_now
 
     def row(item: dict[str, Any]) -> list[object]:
         return [
@@ -108,8 +108,8 @@ def history(
     from itertools import islice
 
     from asynq.cli.terminal.output import Output
-    from asynq.cli.terminal.texts import at, from_now
     from asynq.inspector.inspector import Inspector
+    from asynq.runtime.short_texts import at, from_now
 
     with connected(broker) as made:
         ids = [item["entry_id"] for item in _periodic(made) if item["name"] == name]
@@ -212,6 +212,6 @@ def _schedules(broker: str | None) -> Iterator[Schedules]:
 
 def _done(text: str, schedule: object, *, as_json: bool) -> None:
     from asynq.cli.terminal.output import Output
-    from asynq.cli.terminal.plain import plain
+    from asynq.runtime.plain import plain
 
     Output(as_json=as_json).done(text, plain(schedule))

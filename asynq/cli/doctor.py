@@ -18,7 +18,7 @@ def doctor(*, repair: Repair = False, broker: BrokerURL = None, as_json: JSON = 
     The exit status is 1 if there is damage that is not repaired.
     """
     from asynq.cli.terminal.output import Output
-    from asynq.cli.terminal.texts import plural
+    from asynq.runtime.short_texts import plural
 
     output = Output(as_json=as_json)
     found = 0

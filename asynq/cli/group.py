@@ -14,8 +14,8 @@ app = command_group("List groups of tasks.")
 def ls(*, queue: Queue = "default", broker: BrokerURL = None, as_json: JSON = False) -> None:
     """List the groups of a queue that contain tasks. Times in JSON are milliseconds."""
     from asynq.cli.terminal.output import Output
-    from asynq.cli.terminal.texts import short_duration
     from asynq.instants import duration_of
+    from asynq.runtime.short_texts import short_duration
 
     with inspecting(broker) as inspector:
         inspector.queue_info(queue)  # an unknown queue is an error

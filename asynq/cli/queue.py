@@ -31,7 +31,7 @@ Force = Annotated[bool, typer.Option("--force", "-f", help="Also if it contains 
 def ls(*, broker: BrokerURL = None, as_json: JSON = False) -> None:
     """List the queues with their sizes."""
     from asynq.cli.terminal.output import Output
-    from asynq.cli.terminal.texts import percent, short_duration
+    from asynq.runtime.short_texts import percent, short_duration
 
     def row(info: QueueInfo) -> list[object]:
         return [
@@ -61,7 +61,7 @@ def ls(*, broker: BrokerURL = None, as_json: JSON = False) -> None:
 def inspect(names: Names, *, broker: BrokerURL = None, as_json: JSON = False) -> None:
     """Show all statistics of queues."""
     from asynq.cli.terminal.output import Output
-    from asynq.cli.terminal.texts import percent, short_duration, size
+    from asynq.runtime.short_texts import percent, short_duration, size
 
     output = Output(as_json=as_json)
     with inspecting(broker) as inspector:
@@ -93,7 +93,7 @@ def inspect(names: Names, *, broker: BrokerURL = None, as_json: JSON = False) ->
 def history(names: Names, *, days: Days = 10, broker: BrokerURL = None, as_json: JSON = False) -> None:
     """Show the runs of the last days (UTC)."""
     from asynq.cli.terminal.output import Output
-    from asynq.cli.terminal.texts import percent
+    from asynq.runtime.short_texts import percent
 
     with inspecting(broker) as inspector:
         Output(as_json=as_json).each(
@@ -151,7 +151,7 @@ def rm(
 ) -> None:
     """Delete queues: without --force, only those without tasks."""
     from asynq.cli.terminal.confirm import confirm
-    from asynq.cli.terminal.texts import plural
+    from asynq.runtime.short_texts import plural
 
     with inspecting(broker) as inspector:
         sizes = {name: inspector.queue_info(name).size for name in names}
@@ -172,7 +172,7 @@ def purge(names: Names, *, yes: Yes = False, broker: BrokerURL = None, as_json: 
     """Delete all tasks of queues but the active ones. The queues remain."""
     from asynq.cli.terminal.confirm import confirm
     from asynq.cli.terminal.progress import progress
-    from asynq.cli.terminal.texts import plural
+    from asynq.runtime.short_texts import plural
 
     with inspecting(broker) as inspector:
         infos = [inspector.queue_info(name) for name in names]

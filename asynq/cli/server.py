@@ -21,7 +21,7 @@ Runs = Annotated[bool, typer.Option("--runs", help="List what they run instead."
 def ls(*, runs: Runs = False, broker: BrokerURL = None, as_json: JSON = False) -> None:
     """List the servers that are online, or with --runs the tasks that they run."""
     from asynq.cli.terminal.output import Output
-    from asynq.cli.terminal.texts import data, from_now
+    from asynq.runtime.short_texts import data, from_now
 
     def server_row(server: ServerInfo) -> list[object]:
         queues = sorted(server.queues.items(), key=lambda item: (-item[1], item[0]))

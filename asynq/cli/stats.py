@@ -44,9 +44,11 @@ def stats(
         _watch(inspector, output, interval)
 
 
-def _read(inspector: Inspector) -> tuple[list[QueueInfo], int]:
-    infos = [inspector.queue_info(name) for name in inspector.queues()]
-    return infos, len(inspector.servers())
+def _read(inspector: Inspector) -> tuple[tuple[QueueInfo, ...], int]:
+    read = inspector.overview(memory=True)
+    for error in read.unreadable.values():
+        raise error
+    return read.queues, len(read.servers)
 
 
 def _watch(inspector: Inspector, output: Any, interval: float) -> None:
@@ -94,7 +96,7 @@ def _page(infos: Sequence[QueueInfo], servers: int, width: int, rate: float | No
     from rich.text import Text
 
     from asynq.cli.terminal.output import table_of
-    from asynq.cli.terminal.texts import percent, plural, short_duration
+    from asynq.runtime.short_texts import percent, plural, short_duration
 
     processed, failed = _total(infos, "processed"), _total(infos, "failed")
     parts = [

@@ -93,7 +93,7 @@ def ls(
 
 
 def _row(task: TaskInfo) -> list[object]:
-    from asynq.cli.terminal.texts import data
+    from asynq.runtime.short_texts import data
 
     return [
         task.state.value,
@@ -108,7 +108,7 @@ def _row(task: TaskInfo) -> list[object]:
 
 def _time(task: TaskInfo) -> str:
     """When the task runs, or since when it is in its state."""
-    from asynq.cli.terminal.texts import from_now
+    from asynq.runtime.short_texts import from_now
 
     if task.orphaned:
         return "its worker is lost"
@@ -121,7 +121,7 @@ def _time(task: TaskInfo) -> str:
 
 def _turn(task: TaskInfo, sequence: str) -> str:
     """When a task without a due time runs."""
-    from asynq.cli.terminal.texts import plural
+    from asynq.runtime.short_texts import plural
 
     if task.awaits:
         return f"after {plural(len(task.awaits), 'task')}"
@@ -149,7 +149,7 @@ def inspect(
 
 
 def _details(task: TaskInfo) -> list[tuple[str, object]]:
-    from asynq.cli.terminal.texts import at, from_now, short_duration
+    from asynq.runtime.short_texts import at, from_now, short_duration
 
     def instant(value: datetime | None) -> str:
         return f"{at(value)} ({from_now(value)})" if value else ""
@@ -187,7 +187,7 @@ def _pretty(value: bytes) -> str:
     """JSON indented, other text as it is, anything else in hexadecimal."""
     import json
 
-    from asynq.cli.terminal.plain import text_of
+    from asynq.runtime.plain import text_of
 
     text = text_of(value)
     if text is None:

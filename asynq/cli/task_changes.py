@@ -282,7 +282,7 @@ def _change_all(
     from asynq.cli.terminal.confirm import confirm
     from asynq.cli.terminal.output import Output
     from asynq.cli.terminal.progress import progress
-    from asynq.cli.terminal.texts import plural
+    from asynq.runtime.short_texts import plural
 
     output = Output(as_json=as_json)
     with inspecting(broker) as inspector:

@@ -143,9 +143,9 @@ def _enqueue_lines(
     from asynq.cli.task_lines import BadLineError, batches
     from asynq.cli.terminal.output import Output
     from asynq.cli.terminal.progress import progress
-    from asynq.cli.terminal.texts import plural
     from asynq.client.client import Client
     from asynq.runtime.safe_text import shown
+    from asynq.runtime.short_texts import plural
 
     enqueued = refused = 0
     bad: BadLineError | None = None

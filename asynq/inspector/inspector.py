@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asynq.inspector import bulk, doctor, inspect, listing
+from asynq.inspector import overview as overviews
 from asynq.protocol.broker_owner import AsyncBrokerOwner, BrokerOwner
 from asynq.runtime.sync_async import awaited, called, iterated, streamed
 
@@ -15,6 +16,7 @@ class Inspector(BrokerOwner):
     AsynqError that says so, and nothing is changed.
     """
 
+    overview = called(overviews.overview)
     queues = called(listing.queues)
     queue_info = called(inspect.queue_info)
     history = called(inspect.history)
@@ -48,6 +50,7 @@ class Inspector(BrokerOwner):
 class AsyncInspector(AsyncBrokerOwner):
     """`Inspector`, awaited: the same verbs with the same promises; what lists is for `async for`."""
 
+    overview = awaited(overviews.overview)
     queues = awaited(listing.queues)
     queue_info = awaited(inspect.queue_info)
     history = awaited(inspect.history)

@@ -7,7 +7,7 @@ import sys
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from asynq.cli.terminal.plain import plain
+from asynq.runtime.plain import plain
 from asynq.runtime.safe_text import shown, shown_lines
 
 if TYPE_CHECKING:

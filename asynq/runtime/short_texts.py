@@ -1,10 +1,10 @@
-"""Short texts of values, for tables."""
+"""Short texts of values, for tables that people read."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from asynq.cli.terminal.plain import text_of
+from asynq.runtime.plain import text_of
 from asynq.runtime.safe_text import shown
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))

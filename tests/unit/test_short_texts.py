@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from asynq.cli.terminal.plain import plain
-from asynq.cli.terminal.texts import from_now, percent, plural, short_duration, size
+from asynq.runtime.plain import plain
+from asynq.runtime.short_texts import from_now, percent, plural, short_duration, size
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
