@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from asynq.handlers.retry import IsFailure as IsFailure
     from asynq.handlers.retry_delays import Backoff
     from asynq.handlers.retry_delays import RetryDelay as RetryDelay
+    from asynq.handlers.sync_middleware import SyncMiddleware as SyncMiddleware
+    from asynq.handlers.sync_middleware import SyncNext as SyncNext
     from asynq.handlers.task_functions import TaskFunction
     from asynq.handlers.task_logs import TaskLogFilter
     from asynq.info import FollowerInfo as FollowerInfo
@@ -176,6 +178,8 @@ __all__ = [
     "ServerInfo",
     "ServerStateError",
     "SkipRetry",
+    "SyncMiddleware",
+    "SyncNext",
     "Task",
     "TaskCancelledError",
     "TaskDeadlineError",
@@ -253,6 +257,8 @@ _MODULES = {
     "ServeMux": "asynq.handlers.mux",
     "Server": "asynq.server",
     "ServerInfo": "asynq.protocol.presence",
+    "SyncMiddleware": "asynq.handlers.sync_middleware",
+    "SyncNext": "asynq.handlers.sync_middleware",
     "Task": "asynq.client.task",
     "TaskFilter": "asynq.inspector.task_filter",
     "TaskFunction": "asynq.handlers.task_functions",

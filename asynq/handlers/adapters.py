@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import pickle
 from abc import ABC, abstractmethod
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from asynq.client.payload import payload_decoder, progress_check
 from asynq.client.task import Task
@@ -18,10 +19,14 @@ from asynq.handlers.failure_rules import NO_RULES
 from asynq.handlers.processes.main_module import MainModule
 from asynq.handlers.processes.messages import HandlerCall
 from asynq.handlers.processes.pool import ProcessCall
+from asynq.handlers.sync_middleware import LoopCall, surrounded
 from asynq.handlers.task_functions import TaskFunction
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asynq.handlers.failure_rules import FailureRules
+    from asynq.handlers.sync_middleware import SyncMiddleware
 
 Handler: TypeAlias = Callable[[Context[Any], Any], Any]
 """An async or sync function of (ctx, task), a partial of one, or an object whose `__call__` is one."""
@@ -44,6 +49,14 @@ class HandlerAdapter(ABC):
     def failure_rules(self, task_type: str) -> FailureRules:  # noqa: ARG002 - for those that have some
         """What is declared for failed runs of the tasks of this type. Called when one failed."""
         return NO_RULES
+
+    @abstractmethod
+    def within(self, middlewares: Sequence[SyncMiddleware]) -> HandlerAdapter:
+        """This handler with sync middlewares directly around its function. The first one is outermost.
+
+        Raises:
+            TypeError: the function runs in a process, which cannot import one of the middlewares.
+        """
 
     @abstractmethod
     async def __call__(self, ctx: Context, task: Task) -> Any:
@@ -113,6 +126,11 @@ def is_async(function: Callable[..., Any]) -> bool:
     return _declared(inspect.iscoroutinefunction, function)
 
 
+def is_generator(function: Callable[..., Any]) -> bool:
+    """True if the function yields, judged by its declaration."""
+    return _declared(inspect.isgeneratorfunction, function) or _declared(inspect.isasyncgenfunction, function)
+
+
 @frozen
 class AsyncAdapter(HandlerAdapter):
     """Awaits a coroutine function on the event loop.
@@ -122,9 +140,31 @@ class AsyncAdapter(HandlerAdapter):
 
     function: Handler
 
+    def within(self, middlewares: Sequence[SyncMiddleware]) -> HandlerAdapter:
+        """The function with the middlewares in a thread."""
+        return AsyncInThreadAdapter(self.function, tuple(middlewares))
+
     async def __call__(self, ctx: Context, task: Task) -> Any:
         """Run the handler."""
         return await self.function(ctx, task)
+
+
+@frozen
+class AsyncInThreadAdapter(HandlerAdapter):
+    """Runs sync middlewares in a thread, which waits while the event loop runs the coroutine function."""
+
+    function: Handler
+    middlewares: tuple[SyncMiddleware, ...]
+
+    def within(self, middlewares: Sequence[SyncMiddleware]) -> HandlerAdapter:
+        """The function with further middlewares in the same thread."""
+        return AsyncInThreadAdapter(self.function, (*middlewares, *self.middlewares))
+
+    async def __call__(self, ctx: Context, task: Task) -> Any:
+        """Run the middlewares and the handler."""
+        inner = LoopCall(self.function, asyncio.get_running_loop())
+        outer = surrounded(inner, self.middlewares)
+        return await ctx.control.call_in_thread(partial(outer, ctx, task), inner.cancel)
 
 
 @frozen
@@ -135,6 +175,10 @@ class ThreadAdapter(HandlerAdapter):
     """
 
     function: Handler
+
+    def within(self, middlewares: Sequence[SyncMiddleware]) -> HandlerAdapter:
+        """The function and the middlewares in one thread."""
+        return ThreadAdapter(surrounded(self.function, middlewares))
 
     async def __call__(self, ctx: Context, task: Task) -> Any:
         """Run the handler. If it returns an awaitable (a lambda around async code), await that too."""
@@ -151,12 +195,27 @@ class ProcessAdapter(HandlerAdapter):
     """The declared type of the payload, which the process decodes; None to pass the task."""
     progress: Any = None
     """The declared type of the progress, which the process checks; None if it is not declared."""
+    middlewares: tuple[SyncMiddleware, ...] = ()
+
+    def within(self, middlewares: Sequence[SyncMiddleware]) -> HandlerAdapter:
+        """The function and the middlewares in one process. TypeError if it cannot import one of them."""
+        for middleware in middlewares:
+            _check_middleware_importable(middleware)
+        return evolve(self, middlewares=(*middlewares, *self.middlewares))
 
     async def __call__(self, ctx: Context, task: Task) -> bytes | None:
         """Run the handler. Its return value is already encoded as a result."""
         run = ctx.control
         errand = ProcessCall(run.executors.processes)
-        call = HandlerCall(self.function, run.delivery, task, self.payload, self.progress, run.deadline)
+        call = HandlerCall(
+            self.function,
+            run.delivery,
+            task,
+            self.payload,
+            self.progress,
+            run.deadline,
+            self.middlewares,
+        )
         return await run.call_in_thread(partial(errand.run, call, run.broker), errand.kill)
 
 
@@ -197,7 +256,7 @@ def _check(handler: object) -> None:
         raise TypeError(f"a handler must be callable, not {type(handler).__name__}")
     if isinstance(handler, type):
         raise TypeError(f"a handler must be a function or an object, not the class {handler.__name__}")
-    if _declared(inspect.isgeneratorfunction, handler) or _declared(inspect.isasyncgenfunction, handler):
+    if is_generator(handler):
         raise TypeError(f"a handler must return, not yield: {_name(handler)} is a generator function")
     try:
         inspect.signature(handler).bind(None, None)
@@ -220,6 +279,20 @@ def _check_importable(handler: Handler) -> None:
         raise TypeError(
             f"executor='process' needs a function from a file; {_name(handler)} was defined at a prompt"
         )
+
+
+def _check_middleware_importable(middleware: SyncMiddleware) -> None:
+    if inspect.isroutine(middleware):
+        # By its name, because a decorator is called before its module has the name.
+        _check_importable(middleware)
+        return
+    try:
+        pickle.dumps(middleware)
+    except Exception as error:
+        raise TypeError(
+            "a sync middleware of a handler with executor='process' runs in its process; "
+            f"{middleware!r} cannot be sent to it: {error}"
+        ) from error
 
 
 def _decoder(payload: Any) -> Callable[[str, bytes], Any]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asynq.handlers.adapters import Executor
     from asynq.handlers.context import Context
     from asynq.handlers.failure_rules import ErrorTypes
-    from asynq.handlers.middleware import Middleware
+    from asynq.handlers.middleware import AnyMiddleware
     from asynq.handlers.retry_delays import RetryDelay
 
 P = TypeVar("P")
@@ -25,7 +25,7 @@ class RunKeywords(TypedDict, total=False):
     """The options of a handler, except its timeout. `ServeMux.handle` describes them."""
 
     executor: Executor | None
-    middlewares: Sequence[Middleware]
+    middlewares: Sequence[AnyMiddleware]
     retry_delay: RetryDelay | timedelta | None
     retry_on: ErrorTypes | None
     archive_on: ErrorTypes | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -10,7 +11,7 @@ from attrs import frozen
 
 from asynq.checks import check_timeout
 from asynq.client.task import Task
-from asynq.handlers.adapters import HandlerAdapter, is_async
+from asynq.handlers.adapters import HandlerAdapter, is_async, is_generator
 from asynq.handlers.context import Context
 from asynq.handlers.failure_rules import NO_RULES
 
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asynq.handlers.failure_rules import FailureRules
+    from asynq.handlers.sync_middleware import SyncMiddleware
 
 Next: TypeAlias = Callable[[Context, Task], Awaitable[Any]]
 """The rest of a run, as a middleware calls it: the middlewares inside and the handler. Returns the result."""
 Middleware: TypeAlias = Callable[[Context[Any], Task, Next], Awaitable[Any]]
 """An async function of (ctx, task, next)."""
+AnyMiddleware: TypeAlias = "Middleware | SyncMiddleware"
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -33,6 +36,10 @@ class Wrapped(HandlerAdapter):
 
     middleware: Middleware
     next: HandlerAdapter
+
+    def within(self, middlewares: Sequence[SyncMiddleware]) -> HandlerAdapter:
+        """The middlewares inside this one, around the function."""
+        return Wrapped(self.middleware, self.next.within(middlewares))
 
     def failure_rules(self, task_type: str) -> FailureRules:
         """The rules of the handler."""
@@ -49,6 +56,10 @@ class Ruled(HandlerAdapter):
 
     rules: FailureRules
     next: HandlerAdapter
+
+    def within(self, middlewares: Sequence[SyncMiddleware]) -> HandlerAdapter:
+        """The middlewares around the function."""
+        return Ruled(self.rules, self.next.within(middlewares))
 
     def resolve(self, task_type: str) -> HandlerAdapter:
         """The handler itself."""
@@ -71,6 +82,10 @@ class Timed(HandlerAdapter):
     """Milliseconds, from the start of the run."""
     next: HandlerAdapter
 
+    def within(self, middlewares: Sequence[SyncMiddleware]) -> HandlerAdapter:
+        """The middlewares around the function."""
+        return Timed(self.timeout, self.next.within(middlewares))
+
     def failure_rules(self, task_type: str) -> FailureRules:
         """The rules of the handler."""
         return self.next.failure_rules(task_type)
@@ -89,19 +104,41 @@ def wrap(adapter: HandlerAdapter, middlewares: Sequence[Middleware]) -> HandlerA
 
 
 def wrap_handler(
-    adapter: HandlerAdapter, middlewares: Sequence[Middleware], timeout: timedelta | None, rules: FailureRules
+    adapter: HandlerAdapter,
+    middlewares: Sequence[AnyMiddleware],
+    timeout: timedelta | None,
+    rules: FailureRules,
 ) -> HandlerAdapter:
     """The handler with the options of its registration. TypeError or ValueError for an invalid one."""
-    for middleware in middlewares:
-        check_middleware(middleware)
-    adapter = wrap(adapter, middlewares)
+    awaited, sync = by_kind(middlewares)
+    if sync:
+        adapter = adapter.within(sync)
+    adapter = wrap(adapter, awaited)
     if timeout is not None:
         check_timeout("timeout", timeout)
         adapter = Timed(-(-timeout // _MILLISECOND), adapter)
     return adapter if rules == NO_RULES else Ruled(rules, adapter)
 
 
+def by_kind(middlewares: Sequence[AnyMiddleware]) -> tuple[list[Middleware], list[SyncMiddleware]]:
+    """The async and the sync middlewares. TypeError for anything else."""
+    awaited: list[Any] = []
+    sync: list[Any] = []
+    for middleware in middlewares:
+        check_middleware(middleware)
+        (awaited if is_async(middleware) else sync).append(middleware)
+    return awaited, sync
+
+
 def check_middleware(middleware: object) -> None:
-    """Raise TypeError for anything but an async function."""
-    if not callable(middleware) or not is_async(middleware):
-        raise TypeError(f"a middleware must be an async function of (ctx, task, next), not {middleware!r}")
+    """Raise TypeError for anything but a function of three arguments, or an object that is called as one."""
+    if callable(middleware) and not isinstance(middleware, type) and not is_generator(middleware):
+        try:
+            inspect.signature(middleware).bind(None, None, None)
+        except TypeError:
+            pass
+        except ValueError:
+            return  # some callables written in C have no signature
+        else:
+            return
+    raise TypeError(f"a middleware must be a function of (ctx, task, next), async or not; not {middleware!r}")

@@ -13,7 +13,7 @@ from asynq.handlers.adapters import HandlerAdapter, adapt_handler_of_pattern
 from asynq.handlers.failure_rules import NO_RULES, FailureRules
 from asynq.handlers.handler_options import RunKeywords
 from asynq.handlers.limits import Semaphore
-from asynq.handlers.middleware import check_middleware, wrap, wrap_handler
+from asynq.handlers.middleware import by_kind, wrap, wrap_handler
 from asynq.handlers.task_functions import TaskFunction
 
 if TYPE_CHECKING:
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from asynq.handlers.context import Context
     from asynq.handlers.failure_rules import ErrorTypes
     from asynq.handlers.handler_options import FunctionKeywords, HandlerDecorator, HandlerKeywords
-    from asynq.handlers.middleware import Middleware
+    from asynq.handlers.middleware import AnyMiddleware, Middleware
     from asynq.handlers.retry_delays import RetryDelay
+    from asynq.handlers.sync_middleware import SyncMiddleware
     from asynq.handlers.task_functions import TaskDecorator
 
 P = TypeVar("P")
 R = TypeVar("R")
 G = TypeVar("G")
 S = TypeVar("S")
-M = TypeVar("M", bound="Middleware")
+M = TypeVar("M", bound="AnyMiddleware")
 
 MAX_TYPES_KEPT = 1000
 """Maximum number of types whose handlers are kept. Task types come from clients and are not bounded."""
@@ -62,10 +63,11 @@ class ServeMux(HandlerAdapter):
         self._adapters: dict[str, HandlerAdapter] = {}
         self._longest = 0
         self._found: dict[str, HandlerAdapter] = {}
-        """The handlers of the types that were looked up last."""
+        """The handlers of the types that were looked up last, with the sync middlewares."""
         self._middlewares: list[Middleware] = []
+        self._sync_middlewares: list[SyncMiddleware] = []
         self._wrapped: HandlerAdapter | None = None
-        """The middlewares around the handlers, if there are any."""
+        """The async middlewares around the handlers, if there are any."""
 
     @overload
     def handler(
@@ -167,7 +169,7 @@ class ServeMux(HandlerAdapter):
         *,
         payload: object = None,
         executor: Executor | None = None,
-        middlewares: Sequence[Middleware] = (),
+        middlewares: Sequence[AnyMiddleware] = (),
         retry_delay: RetryDelay | timedelta | None = None,
         retry_on: ErrorTypes | None = None,
         archive_on: ErrorTypes | None = None,
@@ -185,7 +187,7 @@ class ServeMux(HandlerAdapter):
                 at once.
             executor: where a sync function runs: "thread", the default, or "process". A process is killed
                 when the run must end. It imports the function, which must be at the top level of a module.
-            middlewares: middlewares of this handler alone, inside those of the mux; the first is outermost.
+            middlewares: middlewares of this handler alone, inside those of the mux; see `middleware`.
             retry_delay: delay before a failed task runs again: a timedelta, a Backoff, or a function of
                 (retried, error, task). By default that of the mux around it, or else of the server.
             retry_on: errors, as `except` takes them, after which a task is retried. After other errors of the
@@ -216,17 +218,23 @@ class ServeMux(HandlerAdapter):
         if concurrency is not None:
             middlewares = (Semaphore(f"handler:{pattern}", concurrency), *middlewares)
         adapter = adapt_handler_of_pattern(handler, payload=payload, progress=progress, executor=executor)
-        self._adapters[pattern] = wrap_handler(adapter, middlewares, timeout, rules)
+        self._add(pattern, wrap_handler(adapter, middlewares, timeout, rules))
+
+    def _add(self, pattern: str, adapter: HandlerAdapter) -> None:
+        self._surrounded(adapter)  # for its TypeError
+        self._adapters[pattern] = adapter
         self._longest = max(self._longest, len(pattern))
         # Not cleared: another thread may be about to add what it found before.
         self._found = {}
 
     def middleware(self, middleware: M) -> M:
-        """Add a middleware around every task of this mux, including tasks without a match; a decorator.
+        """Add a middleware around every task of this mux; a decorator.
 
-        A middleware is async, takes (ctx, task, next), and returns what `await next(ctx, task)` returns, or
-        another result. It runs on the event loop, also around sync handlers. The first one added is
-        outermost.
+        An async middleware takes (ctx, task, next), and returns what `await next(ctx, task)` returns, or
+        another result. It runs on the event loop, also around sync handlers, and also sees tasks without a
+        match. A plain function returns what `next(ctx, task)` returns. It runs in the thread or process of a
+        sync handler; around an async handler, in a thread that waits for it. All async middlewares are
+        outside of the plain ones; otherwise the first one added is outermost.
 
         Args:
             middleware: the middleware to add.
@@ -235,12 +243,29 @@ class ServeMux(HandlerAdapter):
             The middleware, unchanged.
 
         Raises:
-            TypeError: the middleware is not async.
+            TypeError: it is no function of (ctx, task, next), or a process with a handler cannot import it.
         """
-        check_middleware(middleware)
-        self._middlewares.append(middleware)
-        self._wrapped = wrap(_Dispatcher(self), self._middlewares)
+        awaited, sync = by_kind([middleware])
+        for adapter in self._adapters.values() if sync else ():
+            adapter.within(sync)  # for its TypeError
+        self._middlewares += awaited
+        self._sync_middlewares += sync
+        self._wrapped = wrap(_Dispatcher(self), self._middlewares) if self._middlewares else None
+        self._found = {}
         return middleware
+
+    def within(self, middlewares: Sequence[SyncMiddleware]) -> HandlerAdapter:
+        """The mux with sync middlewares around its handlers, outside of its own.
+
+        Args:
+            middlewares: the middlewares; the first one is outermost.
+
+        Raises:
+            TypeError: the process of a handler cannot import one of them.
+        """
+        for adapter in self._adapters.values():
+            adapter.within(middlewares)  # for its TypeError
+        return _Surrounded(self, tuple(middlewares))
 
     def resolve(self, task_type: str) -> HandlerAdapter:
         """The middlewares if there are any, else the handler for tasks of this type.
@@ -282,7 +307,7 @@ class ServeMux(HandlerAdapter):
         found = self._found
         adapter = found.get(task_type)
         if adapter is None:
-            adapter = self._longest_match(task_type)
+            adapter = self._surrounded(self._longest_match(task_type))
             if len(task_type) <= MAX_KEPT_LENGTH:
                 if len(found) >= MAX_TYPES_KEPT:
                     found.clear()
@@ -296,13 +321,44 @@ class ServeMux(HandlerAdapter):
                 return adapter
         raise HandlerNotFoundError(task_type)
 
+    def _surrounded(self, adapter: HandlerAdapter) -> HandlerAdapter:
+        return adapter.within(self._sync_middlewares) if self._sync_middlewares else adapter
+
 
 @frozen
 class _Dispatcher(HandlerAdapter):
+    """The handlers of a mux, inside its async middlewares."""
+
     mux: ServeMux
+    middlewares: tuple[SyncMiddleware, ...] = ()
+    """Sync middlewares from outside of the mux."""
+
+    def within(self, middlewares: Sequence[SyncMiddleware]) -> HandlerAdapter:
+        return _Dispatcher(self.mux, (*middlewares, *self.middlewares))
 
     async def __call__(self, ctx: Context, task: Task) -> Any:
-        return await self.mux.find(task.type)(ctx, task)
+        found = self.mux.find(task.type)
+        return await (found.within(self.middlewares) if self.middlewares else found)(ctx, task)
+
+
+@frozen
+class _Surrounded(HandlerAdapter):
+    """A mux with sync middlewares from outside."""
+
+    mux: ServeMux
+    middlewares: tuple[SyncMiddleware, ...]
+
+    def within(self, middlewares: Sequence[SyncMiddleware]) -> HandlerAdapter:
+        return _Surrounded(self.mux, (*middlewares, *self.middlewares))
+
+    def resolve(self, task_type: str) -> HandlerAdapter:
+        return self.mux.resolve(task_type).within(self.middlewares)
+
+    def failure_rules(self, task_type: str) -> FailureRules:
+        return self.mux.failure_rules(task_type)
+
+    async def __call__(self, ctx: Context, task: Task) -> Any:
+        return await self.resolve(task.type)(ctx, task)
 
 
 def split_options(options: FunctionKeywords) -> tuple[RunKeywords, dict[str, Any]]:

@@ -93,7 +93,7 @@ class Run:
     """Runs the handler while it is a coroutine: it is async, or there are middlewares around it."""
     _task_began = False
     _call: ThreadCall[Any] | None = None
-    """Runs the handler while it is a sync function without middlewares."""
+    """Runs the handler while it is a sync function without async middlewares."""
     _calls = 0
     """Calls in threads that the coroutine waits for, or has stopped waiting for."""
     _handler_ended = False

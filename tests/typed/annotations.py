@@ -14,6 +14,10 @@ async def middleware(ctx: asynq.Context, task: asynq.Task, next: asynq.Next) -> 
     return await next(ctx, task)
 
 
+def plain_middleware(ctx: asynq.Context, task: asynq.Task, next: asynq.SyncNext) -> Any:  # noqa: A002
+    return next(ctx, task)
+
+
 async def handler(ctx: asynq.Context, task: asynq.Task) -> dict[str, int]:
     return {"length": len(task.payload)}
 
@@ -46,6 +50,14 @@ def post_enqueue(task: asynq.Task, info: asynq.TaskInfo | None, error: asynq.Asy
 
 
 middlewares: list[asynq.Middleware] = [middleware, asynq.Semaphore("s", 1)]
+plain_middlewares: list[asynq.SyncMiddleware] = [plain_middleware]
+mux = asynq.ServeMux()
+mux.middleware(plain_middleware)
+mux.middleware(middleware)
+mux.handle("t", payload_handler, middlewares=[plain_middleware, middleware, asynq.Semaphore("s", 1)])
+mux.handle("u", payload_handler, middlewares=middlewares)
+mux.handle("v", payload_handler, middlewares=plain_middlewares)
+mux.handle("w", payload_handler, middlewares=[3])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 handlers: list[asynq.Handler] = [handler, payload_handler, asynq.ServeMux()]
 delays: list[asynq.RetryDelay] = [
     delay,

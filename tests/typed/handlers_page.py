@@ -116,6 +116,21 @@ async def timing(ctx: asynq.Context, task: asynq.Task, next: asynq.Next) -> Any:
         print(task.type, perf_counter() - started)
 
 
+import sqlite3
+import threading
+
+local = threading.local()
+
+
+@mux.middleware
+def with_connection(ctx: asynq.Context, task: asynq.Task, next: asynq.SyncNext) -> Any:
+    local.connection = sqlite3.connect("shop.db")
+    try:
+        return next(ctx, task)
+    finally:
+        local.connection.close()
+
+
 @mux.handler("order:confirm")
 async def confirm(ctx: asynq.Context, task: asynq.Task) -> None:
     await ctx.client.enqueue(asynq.Task("email:deliver", task.payload))

@@ -23,6 +23,7 @@ from asynq.info import TaskInfo
 
 if TYPE_CHECKING:
     from asynq.handlers.context import Context
+    from asynq.handlers.sync_middleware import SyncNext
 
 
 @frozen
@@ -161,6 +162,33 @@ def sends_two(ctx: Context, task: Task) -> None:
 def reads_state(ctx: Context, task: Task) -> None:
     """Ask for what the lifespan of the server made."""
     assert ctx.state is None
+
+
+def tracing(ctx: Context, task: Task, next: SyncNext) -> Any:  # noqa: A002
+    """A middleware that says where it runs and what it sees."""
+    ctx.values["seen"] = "from the middleware"
+    try:
+        answer = next(ctx, task)
+    except LookupError as error:
+        raise SkipRetry(f"{error} in {os.getpid() == ctx.values['pid']}") from error
+    return [os.getpid(), threading.get_ident(), *answer]
+
+
+@frozen
+class Marking:
+    """A middleware with a field."""
+
+    mark: Any
+
+    def __call__(self, ctx: Context, task: Task, next: SyncNext) -> Any:  # noqa: A002
+        return [*next(ctx, task), self.mark]
+
+
+def traced(ctx: Context, task: Task) -> Any:
+    ctx.values["pid"] = os.getpid()
+    if task.payload:
+        raise LookupError(task.payload.decode())
+    return [os.getpid(), threading.get_ident(), ctx.values["seen"], current_context() is ctx]
 
 
 def decorated_over(ctx: Context, task: Task) -> None: ...

@@ -177,10 +177,14 @@ def test_a_mux_cannot_be_its_own_handler() -> None:
         mux.handle("t", mux)
 
 
-@pytest.mark.parametrize("middleware", [None, lambda ctx, task, next: next(ctx, task), 3])  # noqa: A006
-def test_a_middleware_that_is_not_async_is_refused(middleware: Any) -> None:
-    with pytest.raises(TypeError, match="a middleware must be an async function"):
-        ServeMux().middleware(middleware)
+@pytest.mark.parametrize("middleware", [None, 3, Handler, generator, one_argument, Handler()])
+@pytest.mark.parametrize(
+    "register",
+    [ServeMux().middleware, lambda it: ServeMux().handle("t", Handler(), middlewares=[it])],
+)
+def test_what_cannot_be_a_middleware_is_refused(register: Any, middleware: Any) -> None:
+    with pytest.raises(TypeError, match=r"a middleware must be a function of \(ctx, task, next\)"):
+        register(middleware)
 
 
 # --- payloads -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pickle
 import select
 import signal
 import threading
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,6 +29,7 @@ from asynq.handlers.processes.messages import (
 )
 from asynq.handlers.processes.pickled_errors import HandlerRaised
 from asynq.handlers.resources import Resources
+from asynq.handlers.sync_middleware import surrounded
 from asynq.handlers.task_logs import TaskLogFilter
 from asynq.protocol.answers import unwrap
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS, unmask_signals
@@ -166,12 +168,16 @@ def run_call(call: HandlerCall, worker: WorkerConnection) -> HandlerReturned | H
     token = current_run.set(context)
     try:
         with ExitForkedChild():
-            given = call.task if call.payload is None else _decoded(call.payload, call.task)
-            return HandlerReturned(encode_result(call.function(context, given)))
+            handle = surrounded(partial(_call_function, call), call.middlewares)
+            return HandlerReturned(encode_result(handle(context, call.task)))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its failure
         return HandlerRaised.of(error)
     finally:
         current_run.reset(token)
+
+
+def _call_function(call: HandlerCall, context: Context, task: Task) -> Any:
+    return call.function(context, task if call.payload is None else _decoded(call.payload, task))
 
 
 def _decoded(kind: Any, task: Task) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Sequence
     from datetime import datetime
 
     from asynq.client.task import Task
@@ -35,6 +35,8 @@ class HandlerCall:
     progress: Any
     """The type of what the function writes while it runs; None if it is not declared."""
     deadline: datetime
+    middlewares: Sequence[Callable[..., Any]]
+    """Sync middlewares around the function."""
 
 
 @frozen
