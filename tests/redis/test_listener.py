@@ -348,6 +348,22 @@ async def test_the_right_password_works(caplog: pytest.LogCaptureFixture) -> Non
         await listener.aclose()
 
 
+async def test_an_answer_within_one_tick_of_the_clock_keeps_the_connection(
+    own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of uvloop stands still for a millisecond, in which a server near by answers."""
+    loop = asyncio.get_running_loop()
+    exact = loop.time
+    monkeypatch.setattr(loop, "time", lambda: exact() // 0.05 * 0.05)
+    random_source = AtOnce()
+    listener = listener_to(own_server.url, keepalive=0.05, rng=random_source)
+    await listener.arm(["q"])
+    assert await heard(listener) == Wake()
+    await aeventually(lambda: own_server.client.info("commandstats")["cmdstat_ping"]["calls"] >= 5)
+    assert random_source.draws == 0
+    await listener.aclose()
+
+
 async def test_a_cancelled_wait_loses_no_event(own_server: RedisServer, listener: Listener) -> None:
     waiting = asyncio.create_task(listener.next())
     await asyncio.sleep(0)

@@ -105,7 +105,7 @@ class PushConnection(asyncio.Protocol):
             await timeouts.wait([self._ended], since + keepalive - self._loop.time())
             if self._ended.done():
                 self._ended.result()
-            if pinged_at is not None and self._heard_at <= pinged_at:
+            if pinged_at is not None and self._heard_at < pinged_at:  # equal in one tick of the clock
                 raise TimeoutError
             pinged_at = None
             if self._loop.time() - self._heard_at >= keepalive:
