@@ -43,6 +43,7 @@ SUBCOMMANDS = {
     "group": Subcommand("asynq.cli.group:app", "List groups of tasks."),
     "server": Subcommand("asynq.cli.server:app", "List servers."),
     "cron": Subcommand("asynq.cli.cron:app", "List and change periodic tasks."),
+    "broker": Subcommand("asynq.cli.broker:broker", "Show the store: version, nodes, memory, warnings."),
     "doctor": Subcommand("asynq.cli.doctor:doctor", "Find and repair damage in the store."),
     "metrics": Subcommand("asynq.cli.metrics:metrics", "Export metrics of all queues to Prometheus."),
     "demo": Subcommand("asynq.cli.demo:demo", "Show that a killed worker loses no tasks."),

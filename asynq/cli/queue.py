@@ -8,13 +8,14 @@ import typer
 
 from asynq.cli.command_group import command_group
 from asynq.cli.session import FAILED, JSON, BrokerURL, Yes, inspecting
-from asynq.errors import AsynqError, BrokerUnavailable
+from asynq.errors import AsynqError, BrokerUnavailable, UnsupportedOperationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from asynq.info import QueueInfo
     from asynq.inspector.inspector import Inspector
+    from asynq.protocol.broker_info import QueuePlace
 
 app = command_group("List and change queues.")
 
@@ -31,9 +32,13 @@ Force = Annotated[bool, typer.Option("--force", "-f", help="Also if it contains 
 def ls(*, broker: BrokerURL = None, as_json: JSON = False) -> None:
     """List the queues with their sizes."""
     from asynq.cli.terminal.output import Output
+    from asynq.runtime.plain import plain
     from asynq.runtime.short_texts import percent, short_duration
 
+    columns = ["queue", "size", *STATES, "latency", "today", "failed", "state"]
+
     def row(info: QueueInfo) -> list[object]:
+        place = places.get(info.queue)
         return [
             info.queue,
             info.size,
@@ -42,19 +47,39 @@ def ls(*, broker: BrokerURL = None, as_json: JSON = False) -> None:
             info.processed,
             percent(info.failed, info.processed),
             "paused" if info.paused else "",
-        ]
+            *([str(place.slot), place.node or "none"] if place else ["", ""]),
+        ][: len(shown)]
 
-    columns = ["queue", "size", *STATES, "latency", "today", "failed", "state"]
     with inspecting(broker) as inspector:
-        infos = (inspector.queue_info(name) for name in inspector.queues())
-        Output(as_json=as_json).each(
-            columns,
-            infos,
-            row,
-            empty="There is no queue yet.",
-            right=columns[1:-1],
-            optional=OPTIONAL,
-        )
+        read = inspector.overview(memory=True)
+        places = _places(inspector, [info.queue for info in read.queues])
+        shown = [*columns, "slot", "node"] if places else columns
+        output = Output(as_json=as_json)
+        if as_json:
+            for info in read.queues:
+                place = places.get(info.queue)
+                where = {"slot": place.slot, "node": place.node} if place else {}
+                output.json(plain(info) | where)
+        else:
+            output.each(
+                shown,
+                read.queues,
+                row,
+                empty="" if read.unreadable else "There is no queue yet.",
+                right=columns[1:-1],
+                optional=OPTIONAL,
+            )
+        for error in read.unreadable.values():
+            raise error
+
+
+def _places(inspector: Inspector, names: Sequence[str]) -> dict[str, QueuePlace]:
+    """Where the queues of a cluster are; nothing elsewhere, as all of them are in one place."""
+    try:
+        info = inspector.broker_info(names)
+    except UnsupportedOperationError:
+        return {}
+    return {place.queue: place for place in info.places if place.slot is not None}
 
 
 @app.command()

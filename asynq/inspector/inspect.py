@@ -25,6 +25,7 @@ from asynq.protocol.ops import (
     CancelTask,
     DeleteQueue,
     DeleteTask,
+    DescribeBroker,
     GetHistory,
     GetMemory,
     GetQueueStats,
@@ -39,9 +40,10 @@ from asynq.protocol.ops import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
     from datetime import datetime, timedelta
 
+    from asynq.protocol.broker_info import BrokerInfo
     from asynq.protocol.history import DayStats
     from asynq.protocol.ops.manage import CancelAction
     from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo
@@ -74,6 +76,18 @@ async def history(broker: BrokerCalls, queue: str, days: int = 30) -> tuple[DayS
     check_name("queue", queue)
     check_count("days", days)
     return await broker.execute(GetHistory(queue=queue, days=days))
+
+
+async def broker_info(broker: BrokerCalls, queues: Sequence[str] = ()) -> BrokerInfo:
+    """The store: version, topology, nodes, memory, what may lose tasks; and which node holds these queues.
+
+    UnsupportedOperationError if the broker cannot describe itself.
+    """
+    if isinstance(queues, str):
+        raise TypeError(f"queues must be a sequence of names, not {queues!r}")
+    for queue in queues:
+        check_name("queue", queue)
+    return await broker.execute(DescribeBroker(queues=tuple(queues)))
 
 
 async def servers(broker: BrokerCalls) -> tuple[ServerInfo, ...]:

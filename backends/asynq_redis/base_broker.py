@@ -237,6 +237,8 @@ class BaseRedisBroker:
             clock=self._config.clock,
             clustered=self._clustered,
             known_queues=here.known_queues,
+            router=transport.router,
+            min_replicas=self._config.min_replicas,
             time=here.time,
         )
         steps = steps_of(ops, context)

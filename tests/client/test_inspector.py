@@ -55,6 +55,18 @@ def test_a_queue_is_shown_with_all_its_statistics(broker: Broker, inspector: Ins
         inspector.queue_info("unheard-of")
 
 
+def test_a_broker_describes_its_store(broker: Broker, inspector: Inspector) -> None:
+    enqueue(broker)
+    info = inspector.broker_info(["default", "none"])
+    assert (info.backend, len(info.nodes)) == (broker.capabilities.backend, 1)
+    assert (info.nodes[0].memory_used or 0) > 0
+    assert [place.queue for place in info.places] == ["default", "none"]
+    assert {place.node for place in info.places} == {info.nodes[0].address}
+    for wrong, error in (("default", TypeError), (["a", ""], ValueError)):
+        with pytest.raises(error):
+            inspector.broker_info(wrong)
+
+
 def test_history_begins_with_today(broker: Broker, inspector: Inspector) -> None:
     enqueue(broker)
     (delivery,) = broker.execute(Dequeue(orders=(("default",),), token="t", lease=30_000))

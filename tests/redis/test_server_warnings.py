@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from asynq_redis import RedisBroker
-from asynq_redis.events.server_warnings import warnings
+from asynq_redis.transport.server_facts import facts_of, warnings
 from tests.servers import RedisServer
 from tests.waiting import aeventually
 
@@ -49,7 +49,8 @@ async def test_a_safe_server_causes_no_warning(caplog: pytest.LogCaptureFixture)
 
 def test_a_server_that_reads_its_append_only_file_causes_no_warning() -> None:
     info = b"loading:1\r\naof_enabled:0\r\nrole:master\r\nconnected_slaves:0\r\n"
-    assert list(warnings(info, {b"save": b""}, 1, expects_replica=True)) == []
+    said = warnings(facts_of(info), snapshots=False, min_replicas=1, expects_replica=True)
+    assert list(said) == []
 
 
 async def test_a_server_that_refuses_the_query_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:

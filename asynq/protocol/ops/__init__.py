@@ -46,7 +46,7 @@ from asynq.protocol.ops.groups import (
     ReturnAggregation,
     TakeGroup,
 )
-from asynq.protocol.ops.inspect import GetHistory, GetMemory
+from asynq.protocol.ops.inspect import DescribeBroker, GetHistory, GetMemory
 from asynq.protocol.ops.limits import MAX_RATE, AcquireSlot, ReleaseSlot, TakeToken
 from asynq.protocol.ops.manage import (
     ArchiveTask,
@@ -121,6 +121,7 @@ __all__ = [
     "DeleteTask",
     "Deletion",
     "Dequeue",
+    "DescribeBroker",
     "Done",
     "Enqueue",
     "EnqueueTick",

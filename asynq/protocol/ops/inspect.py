@@ -1,9 +1,10 @@
-"""Operations for inspection: the daily history of a queue and an estimate of its memory."""
+"""Operations for inspection: the history and the memory of a queue, and the store itself."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from asynq.protocol.broker_info import BrokerInfo
 from asynq.protocol.history import DayStats
 from asynq.protocol.ops.base import Op
 
@@ -26,3 +27,13 @@ class GetMemory(Op[int], frozen=True, kw_only=True):
 
     read_only: ClassVar[bool] = True
     queue: str
+
+
+class DescribeBroker(Op[BrokerInfo], frozen=True, kw_only=True):
+    """What the store is, how it is doing, and which node holds each of these queues, listed or not.
+
+    Asks each node once. A node that does not answer is reported as such; BrokerUnavailable if none does.
+    """
+
+    read_only: ClassVar[bool] = True
+    queues: tuple[str, ...] = ()

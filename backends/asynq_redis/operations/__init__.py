@@ -5,6 +5,7 @@ from __future__ import annotations
 from asynq_redis.operations import (
     consume,
     control,
+    describe,
     doctor,
     followers,
     groups,
@@ -20,6 +21,7 @@ from asynq_redis.operations import (
 __all__ = [
     "consume",
     "control",
+    "describe",
     "doctor",
     "followers",
     "groups",

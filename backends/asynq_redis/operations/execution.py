@@ -22,6 +22,7 @@ from asynq_redis.transport.requests import Reply, Request
 if TYPE_CHECKING:
     from asynq.clock import Clock
     from asynq.protocol.ops import Op
+    from asynq_redis.transport.routing import Router
 
 T = TypeVar("T")
 
@@ -37,6 +38,10 @@ class CallContext(Struct, kw_only=True):
     """True if queues may be on different servers. Then a script call must not have keys of two queues."""
     known_queues: set[str] = field(default_factory=set)
     """Names of the queues that this broker has added to the list of all queues."""
+    router: Router | None = None
+    """What finds the servers. None: there is none, as in tests of scripts."""
+    min_replicas: int = 0
+    """Number of replicas that must confirm a durable write."""
     time: BrokerTime = field(default_factory=BrokerTime)
     """Estimate of the servers' time."""
     resent: dict[int, Request] = field(default_factory=dict)

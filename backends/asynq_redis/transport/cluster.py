@@ -69,6 +69,16 @@ class ClusterRouter:
         """See Router."""
         return len(self._primaries)
 
+    @property
+    def primary(self) -> None:
+        """See Router. Each shard has one."""
+        return
+
+    @property
+    def sentinels(self) -> dict[Address, bool]:
+        """See Router. There are none."""
+        return {}
+
     async def route(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
         """See Router. A request without a key or slot goes to a primary that has not failed recently."""
         await self._refresh_if_due()

@@ -28,6 +28,16 @@ class Router(Protocol):
         """Number of servers that share the queues, as far as known."""
         ...
 
+    @property
+    def primary(self) -> Address | None:
+        """The server of all queues. None on a Cluster, or if it is not known yet."""
+        ...
+
+    @property
+    def sentinels(self) -> dict[Address, bool]:
+        """The sentinels, and whether each of them answered when it was last asked."""
+        ...
+
     async def route(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
         """Return the positions of the requests for each server, in order.
 
@@ -65,6 +75,16 @@ class SingleServerRouter:
 
     address: Address
     shards: int = 1
+
+    @property
+    def primary(self) -> Address:
+        """See Router."""
+        return self.address
+
+    @property
+    def sentinels(self) -> dict[Address, bool]:
+        """See Router. There are none."""
+        return {}
 
     async def route(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
         """See Router."""

@@ -76,6 +76,17 @@ class SentinelRouter:
         self._refusals: dict[Address, BrokerRefusedError] = {}
         """Errors of the sentinels that answered but did not name a primary."""
 
+    @property
+    def primary(self) -> Address | None:
+        """See Router."""
+        return self._known.primary if self._known else None
+
+    @property
+    def sentinels(self) -> dict[Address, bool]:
+        """See Router."""
+        failed = self._unresponsive.keys() | self._refusals.keys()
+        return {one.address: one.address not in failed for one in self._sentinels}
+
     async def route(self, requests: Sequence[Request]) -> list[tuple[Address, list[int]]]:
         """See Router."""
         if self._monotonic() >= self._confirm_at:

@@ -107,6 +107,7 @@ HANDLERS: dict[type[ops.Op[Any]], Handler] = {
     ops.DeleteQueue: Each(manage.delete_queue),
     ops.GetHistory: Each(inspect.get_history),
     ops.GetMemory: Each(inspect.get_memory),
+    ops.DescribeBroker: Each(inspect.describe_broker),
     ops.Examine: Each(doctor.examine),
 }
 

@@ -1,4 +1,4 @@
-"""Laws of inspection, repair and cancellation: GetHistory, GetMemory, Examine, CancelTask."""
+"""Laws of inspection, repair and cancellation: GetHistory, GetMemory, DescribeBroker, Examine, CancelTask."""
 
 from __future__ import annotations
 
@@ -48,6 +48,36 @@ class InspectLaws(Laws):
             lab.execute(ops.GetHistory(queue="q", days=1))
         with pytest.raises(QueueNotFoundError):
             lab.execute(ops.GetMemory(queue="q"))
+
+    # --- the store --------------------------------------------------------------------------------------
+
+    def test_a_broker_says_what_it_is_and_describes_its_nodes(self, lab: Lab) -> None:
+        info = lab.execute(ops.DescribeBroker())
+        assert info.backend == lab.broker.capabilities.backend
+        assert info.product
+        addresses = [node.address for node in info.nodes]
+        assert len(addresses) == len(set(addresses)) > 0
+        assert all(node.reachable for node in info.nodes)
+        assert all(node.primary in addresses for node in info.nodes if node.primary)
+        assert (info.topology == "embedded") == ({node.role for node in info.nodes} <= {"file", "memory"})
+        assert info.places == ()
+
+    def test_a_broker_says_which_node_takes_the_writes_of_a_queue(self, lab: Lab) -> None:
+        names = ["q", *(f"queue-{number}" for number in range(20))]
+        lab.enqueue_all(["t"])
+        before = lab.picture()
+        info = lab.execute(ops.DescribeBroker(queues=tuple(names)))
+        assert [place.queue for place in info.places] == names
+        nodes = {node.address: node for node in info.nodes}
+        assert {place.node for place in info.places} <= nodes.keys()
+        for place in info.places:
+            node = nodes[place.node]
+            assert node.role in {"primary", "file", "memory"}
+            assert {nodes[each].primary for each in place.replicas} <= {place.node}
+            assert (place.slot is not None) == (info.topology == "cluster")
+            if place.slot is not None:
+                assert any(first <= place.slot <= last for first, last in node.slots)
+        assert lab.picture() == before
 
     # --- cancellation -----------------------------------------------------------------------------------
 

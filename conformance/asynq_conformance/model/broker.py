@@ -92,6 +92,7 @@ MODEL_HANDLERS: dict[type[ops.Op[Any]], Callable[[System, Any, int], Any]] = {
     ops.DeleteQueue: manage.delete_queue,
     ops.GetHistory: inspect.get_history,
     ops.GetMemory: inspect.get_memory,
+    ops.DescribeBroker: inspect.describe_broker,
     ops.Examine: inspect.examine,
 }
 """Arguments: the system, the operation, the present instant. Returns the answer, or raises before any change.

@@ -1,10 +1,11 @@
-"""GetHistory, GetMemory, Examine."""
+"""GetHistory, GetMemory, DescribeBroker, Examine."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from asynq.protocol.broker_info import BrokerInfo, BrokerNode, QueuePlace
 from asynq.protocol.doctor import Fault, Finding
 from asynq.protocol.history import DayStats
 from asynq.protocol.ops import Examined
@@ -14,7 +15,7 @@ from asynq_conformance.model.records import Counters, day
 from asynq_conformance.model.upkeep import ADOPTED_TOKEN
 
 if TYPE_CHECKING:
-    from asynq.protocol.ops import Examine, GetHistory, GetMemory
+    from asynq.protocol.ops import DescribeBroker, Examine, GetHistory, GetMemory
     from asynq_conformance.model.state import System
 
 _GRACE = 30_000
@@ -36,6 +37,19 @@ def get_memory(system: System, op: GetMemory, now: int) -> int:
     del now
     must_be_listed(system, op.queue)
     return sum(100 + len(task.message.payload) for task in system.of_queue(op.queue))
+
+
+def describe_broker(system: System, op: DescribeBroker, now: int) -> BrokerInfo:
+    """The model is in memory, without a version."""
+    del system, now
+    return BrokerInfo(
+        backend="model",
+        product="model",
+        version="",
+        topology="embedded",
+        nodes=(BrokerNode(address="", role="memory", persistence="none"),),
+        places=tuple(QueuePlace(queue=name, node="") for name in op.queues),
+    )
 
 
 def examine(system: System, op: Examine, now: int) -> Examined:

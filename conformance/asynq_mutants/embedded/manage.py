@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from asynq.errors import DuplicateTaskError
-from asynq.protocol.ops import DeleteTask, UpdateTask
+from asynq.protocol.ops import DeleteTask, DescribeBroker, UpdateTask
 from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR
 from asynq_mutants.defects import caught_by, instead_of
@@ -146,3 +146,22 @@ class SeesNobodyRunning(TaskStore):
 def deletes_the_active(correct: Any, store: TaskStore, op: DeleteTask, now: int) -> Any:
     if (task := store.find(op.queue, op.task_id)) is not None:
         store.delete([task])
+
+
+@caught_by(
+    "test_a_broker_says_which_node_takes_the_writes_of_a_queue",
+    beyond_programs="no program asks where queues are",
+)
+@instead_of(DescribeBroker)
+def names_a_node_that_does_not_exist(correct: Any, store: TaskStore, op: DescribeBroker, now: int) -> Any:
+    info = correct(store, op, now)
+    return replace(info, places=tuple(replace(place, node="elsewhere") for place in info.places))
+
+
+@caught_by(
+    "test_a_broker_says_what_it_is_and_describes_its_nodes",
+    beyond_programs="no program asks what the store is",
+)
+@instead_of(DescribeBroker)
+def describes_no_node(correct: Any, store: TaskStore, op: DescribeBroker, now: int) -> Any:
+    return replace(correct(store, op, now), nodes=())
