@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from asynq.inspector.overview import Overview as Overview
     from asynq.inspector.task_filter import TaskFilter
     from asynq.protocol.broker import Broker, Capabilities
+    from asynq.protocol.broker_info import BrokerInfo, BrokerNode, QueuePlace
     from asynq.protocol.connect import connect
     from asynq.protocol.doctor import Fault, Finding
     from asynq.protocol.history import DayStats
