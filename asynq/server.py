@@ -15,7 +15,7 @@ from asynq.runtime.blocking_run import run_blocking
 from asynq.scheduler.group import SchedulerGroup
 from asynq.worker.aggregation import AggregationSettings
 from asynq.worker.companions import Companions
-from asynq.worker.end_conditions import EndConditions
+from asynq.worker.end_conditions import EndConditions, child_limits_of
 from asynq.worker.lifespan import Lifespan, check_lifespan
 from asynq.worker.options import (
     Overrides,
@@ -107,6 +107,8 @@ class Server(ServerLifecycle):
         burst: shut down when no task is pending or due in the queues. Tasks that are due later are left.
         max_tasks: shut down after this many runs, so that another process can take over.
         max_memory: shut down when the process uses this many bytes. Checked twice a second.
+        max_tasks_per_child: replace a process with handlers (`executor="process"`) after this many runs.
+        max_memory_per_child: replace such a process when it uses this many bytes at the end of a run.
 
     Raises:
         ValueError: an option has an invalid value; the message names the option.
@@ -147,6 +149,8 @@ class Server(ServerLifecycle):
         burst: bool = False,
         max_tasks: int | None = None,
         max_memory: int | None = None,
+        max_tasks_per_child: int | None = None,
+        max_memory_per_child: int | None = None,
     ) -> None:
         self._handler = None if handler is None else adapt_handler(handler)
         _check_functions(retry_delay, is_failure, aggregator)
@@ -158,13 +162,7 @@ class Server(ServerLifecycle):
             retry_delay=retry_delay,
             is_failure=is_failure,
             callbacks=Callbacks(
-                on_error=on_error,
-                on_start=on_start,
-                on_success=on_success,
-                on_failure=on_failure,
-                on_retry=on_retry,
-                on_archive=on_archive,
-                health_check=health_check,
+                on_error, on_start, on_success, on_failure, on_retry, on_archive, health_check
             ),
             health_check_interval=seconds_of("health_check_interval", health_check_interval),
             shutdown_timeout=shutdown_timeout_of(shutdown_timeout),
@@ -172,6 +170,7 @@ class Server(ServerLifecycle):
             stall_warning=stall_warning_of(stall_warning),
             grouping=AggregationSettings.of(aggregator, group_grace_period, group_max_delay, group_max_size),
             ends=EndConditions.of(burst=burst, max_tasks=max_tasks, max_memory=max_memory),
+            children=child_limits_of(max_tasks_per_child, max_memory_per_child),
         )
         self._companions = Companions(self._lifespan(lifespan), SchedulerGroup.of(scheduler))
         super().__init__(broker)
@@ -184,7 +183,8 @@ class Server(ServerLifecycle):
         Args:
             broker: a broker, or the URL of one. None: the broker stays.
             **options: concurrency, queues, strict_priority, queue_limits, shared_queue_limits,
-                shutdown_timeout, lease, burst, max_tasks, max_memory.
+                shutdown_timeout, lease, burst, max_tasks, max_memory, max_tasks_per_child,
+                max_memory_per_child.
 
         Raises:
             ServerStateError: the server was started or shut down before.

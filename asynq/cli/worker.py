@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -14,6 +14,11 @@ from asynq.cli.project import configured_broker
 from asynq.durations import format_duration
 from asynq.runtime.log_format import FORMAT_VARIABLE, LogFormat
 from asynq.supervisor.command import BROKER_VARIABLE, DEFAULT_BROKER, LogLevel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 MIN_STALL_TIMEOUT = timedelta(seconds=1)
 """A worker measures the lag of its event loop only twice a second."""
@@ -105,6 +110,16 @@ MaxMemory = Annotated[
     str | None,
     typer.Option("--max-memory", metavar="SIZE", help="End a process that uses so much; another starts."),
 ]
+MaxTasksPerChild = Annotated[
+    int | None,
+    typer.Option("--max-tasks-per-child", min=1, help="Replace a handler process after so many tasks."),
+]
+MaxMemoryPerChild = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory-per-child", metavar="SIZE", help="Replace a handler process that uses so much."
+    ),
+]
 LogFormatOption = Annotated[
     LogFormat | None,
     typer.Option(
@@ -137,6 +152,8 @@ def worker(
     burst: Burst = None,
     max_tasks: MaxTasks = None,
     max_memory: MaxMemory = None,
+    max_tasks_per_child: MaxTasksPerChild = None,
+    max_memory_per_child: MaxMemoryPerChild = None,
     log_level: LogLevelOption = None,
     log_format: LogFormatOption = None,
     app_dir: AppDir = Path(),
@@ -151,8 +168,6 @@ def worker(
     stall = None if stall_timeout is None else _read_stall_timeout(stall_timeout)
     queues, limits = queue and read_queues(queue), limit and read_limits("--limit", limit)
     shared_limits = shared_limit and read_limits("--shared-limit", shared_limit)
-    timeout = None if shutdown_timeout is None else read_duration("--shutdown-timeout", shutdown_timeout)
-    lease_time = None if lease is None else read_duration("--lease", lease)
 
     # Imported here because it is slow, and not needed for the help and for wrong arguments.
     from asynq.cli.worker_launch import BrokerChoice, launch
@@ -164,11 +179,13 @@ def worker(
         shared_queue_limits=shared_limits or None,
         concurrency=concurrency,
         strict_priority=strict_priority,
-        shutdown_timeout=timeout,
-        lease=lease_time,
+        shutdown_timeout=_if_given(read_duration, "--shutdown-timeout", shutdown_timeout),
+        lease=_if_given(read_duration, "--lease", lease),
         burst=burst,
         max_tasks=max_tasks,
-        max_memory=None if max_memory is None else read_size("--max-memory", max_memory),
+        max_memory=_if_given(read_size, "--max-memory", max_memory),
+        max_tasks_per_child=max_tasks_per_child,
+        max_memory_per_child=_if_given(read_size, "--max-memory-per-child", max_memory_per_child),
     )
     settings = WorkerSettings(target=target, app_dir=str(app_dir), log_level=log_level, options=options)
     source = context.get_parameter_source("broker")
@@ -182,6 +199,10 @@ def choose_format(log_format: LogFormat | None) -> None:
     """Let this process and those that it starts log in this format."""
     if log_format is not None:
         os.environ[FORMAT_VARIABLE] = log_format.value
+
+
+def _if_given(read: Callable[[str, str], T], option: str, text: str | None) -> T | None:
+    return None if text is None else read(option, text)
 
 
 def _read_stall_timeout(text: str) -> timedelta:

@@ -7,6 +7,7 @@ from typing import Self
 from attrs import frozen
 
 from asynq.handlers.processes.pool import ProcessPool
+from asynq.runtime.process_limits import NO_LIMITS, ProcessLimits
 from asynq.runtime.thread_calls import CallThreads
 
 
@@ -18,9 +19,9 @@ class Executors:
     processes: ProcessPool
 
     @classmethod
-    def of(cls, concurrency: int) -> Self:
-        """Executors for as many handlers at the same time."""
-        return cls(CallThreads(concurrency), ProcessPool())
+    def of(cls, concurrency: int, limits: ProcessLimits = NO_LIMITS) -> Self:
+        """Executors for as many handlers at the same time. `limits`: of each process."""
+        return cls(CallThreads(concurrency), ProcessPool(limits))
 
     def close(self) -> None:
         """Accept no more calls and end the processes. Threads end after their current call."""

@@ -39,7 +39,7 @@ _TAKES = {"on_start": "(task, ctx)", "on_success": "(task, ctx)", "health_check"
 """Arguments of the callbacks whose arguments are not (error, task, ctx)."""
 
 
-@frozen(kw_only=True)
+@frozen
 class Callbacks:
     """The user's callbacks: each None, an async function, or a sync function that must not block.
 

@@ -28,6 +28,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     burst: bool | None = None
     max_tasks: int | None = None
     max_memory: int | None = None
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
 
     def given(self) -> dict[str, Any]:
         """The options that are given, by their names."""

@@ -1,4 +1,4 @@
-"""`EndConditions`: when a server ends by itself."""
+"""When a server ends by itself, and when its handler processes are replaced."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 from attrs import frozen
 
 from asynq.checks import check_flag
+from asynq.runtime.process_limits import NO_LIMITS, ProcessLimits
 
 EndReason = Literal["idle", "limit"]
 """Why a server ended by itself: nothing was left to do, or it reached a limit."""
@@ -17,21 +18,27 @@ class EndConditions:
     """Options of a server about its end. By default it ends only when it is told to."""
 
     burst: bool = False
-    max_tasks: int | None = None
-    max_memory: int | None = None
-    """Bytes."""
+    limits: ProcessLimits = NO_LIMITS
 
     @classmethod
     def of(cls, *, burst: bool, max_tasks: int | None, max_memory: int | None) -> EndConditions:
         """Check the options. ValueError or TypeError, naming the option."""
         check_flag("burst", burst)
-        for name, value in (("max_tasks", max_tasks), ("max_memory", max_memory)):
-            if value is not None:
-                _check_limit(name, value)
-        return cls(burst=burst, max_tasks=max_tasks, max_memory=max_memory)
+        _check_limit("max_tasks", max_tasks)
+        _check_limit("max_memory", max_memory)
+        return cls(burst=burst, limits=ProcessLimits(max_tasks=max_tasks, max_memory=max_memory))
+
+
+def child_limits_of(max_tasks: int | None, max_memory: int | None) -> ProcessLimits:
+    """The limits of handler processes. ValueError or TypeError for an invalid one, naming the option."""
+    _check_limit("max_tasks_per_child", max_tasks)
+    _check_limit("max_memory_per_child", max_memory)
+    return ProcessLimits(max_tasks=max_tasks, max_memory=max_memory)
 
 
 def _check_limit(name: str, value: object) -> None:
+    if value is None:
+        return
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if value < 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from attrs import evolve
 
 from asynq.checks import check_count, check_duration
-from asynq.worker.end_conditions import EndConditions
+from asynq.worker.end_conditions import EndConditions, child_limits_of
 from asynq.worker.queue_limits import QueueLimits
 from asynq.worker.queue_selection import QueuePriority
 
@@ -35,6 +35,8 @@ class Overrides(TypedDict, total=False):
     burst: bool
     max_tasks: int
     max_memory: int
+    max_tasks_per_child: int
+    max_memory_per_child: int
 
 
 def overridden(settings: WorkerSettings, options: Overrides) -> WorkerSettings:
@@ -68,13 +70,17 @@ def overridden(settings: WorkerSettings, options: Overrides) -> WorkerSettings:
         settings = evolve(settings, shutdown_timeout=shutdown_timeout_of(options["shutdown_timeout"]))
     if "lease" in options:
         settings = evolve(settings, lease=seconds_of("lease", options["lease"]))
-    ends = settings.ends
+    ends, children = settings.ends, settings.children
     return evolve(
         settings,
         ends=EndConditions.of(
             burst=options.get("burst", ends.burst),
-            max_tasks=options.get("max_tasks", ends.max_tasks),
-            max_memory=options.get("max_memory", ends.max_memory),
+            max_tasks=options.get("max_tasks", ends.limits.max_tasks),
+            max_memory=options.get("max_memory", ends.limits.max_memory),
+        ),
+        children=child_limits_of(
+            options.get("max_tasks_per_child", children.max_tasks),
+            options.get("max_memory_per_child", children.max_memory),
         ),
     )
 

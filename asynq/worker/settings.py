@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from asynq.handlers.hooks import Callbacks
     from asynq.handlers.retry import IsFailure
     from asynq.handlers.retry_delays import RetryDelay
+    from asynq.runtime.process_limits import ProcessLimits
     from asynq.worker.aggregation import AggregationSettings
     from asynq.worker.end_conditions import EndConditions
     from asynq.worker.queue_limits import QueueLimits
@@ -42,6 +43,8 @@ class WorkerSettings:
     grouping: AggregationSettings | None
     """None: no groups are aggregated."""
     ends: EndConditions
+    children: ProcessLimits
+    """Of the processes with handlers."""
 
     def retry_policy(self, rng: Random, handler: HandlerAdapter) -> RetryPolicy:
         """What follows from failed runs of this handler."""

@@ -27,6 +27,7 @@ from asynq.runtime import timeouts
 from asynq.runtime.heartbeat import Heartbeat
 from asynq.runtime.interval_loop import FALLBACK_POLL_INTERVAL, LIVE_POLL_INTERVAL, IntervalLoop
 from asynq.runtime.loop_monitor import LoopMonitor
+from asynq.runtime.process_limits import NO_LIMITS
 from asynq.worker.leases.keeper import LeaseKeeper
 from asynq.worker.loops import followers, janitor, sequences
 from asynq.worker.loops.aggregator import CHECK_INTERVAL, Aggregator
@@ -90,7 +91,7 @@ class Worker:
         broker, queues = resources.broker, settings.preference.names
         rules = settings.retry_policy(rng, step)
         self._settings = settings
-        self._executors = Executors.of(settings.concurrency)
+        self._executors = Executors.of(settings.concurrency, settings.children)
         self._hooks = Hooks(settings.callbacks)
         self._keeper = LeaseKeeper(broker, settings.lease, rng=rng)
         warning = settings.stall_warning
@@ -147,7 +148,7 @@ class Worker:
             rng=rng,
             retried=self._on_retry,
             parent_completed=self._on_parent,
-            max_tasks=settings.ends.max_tasks or sys.maxsize,
+            max_tasks=settings.ends.limits.max_tasks or sys.maxsize,
         )
 
     def _make_wakeups(self, broker: Broker, rng: Random) -> Wakeups:
@@ -223,11 +224,11 @@ class Worker:
                 finish=lambda: on_end("idle"),
             )
             yield IntervalLoop("burst", burst.step, interval=RECOVERY_INTERVAL, rng=rng)
-        if ends.max_tasks is not None or ends.max_memory is not None:
+        if ends.limits != NO_LIMITS:
+            most = ends.limits.max_tasks or sys.maxsize
             recycling = Recycling(
-                max_tasks=ends.max_tasks,
-                max_memory=ends.max_memory,
-                left=lambda: self._processor.left,
+                limits=ends.limits,
+                runs=lambda: most - self._processor.left,
                 finish=lambda: on_end("limit"),
             )
             yield IntervalLoop("recycling", recycling.step, interval=RECOVERY_INTERVAL, rng=rng)

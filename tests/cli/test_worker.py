@@ -77,6 +77,24 @@ def test_a_worker_handles_tasks_and_ends_on_a_signal(app_dir: Path, url: str) ->
         assert process.wait(30) == 0
 
 
+IN_PROCESS = """
+import os
+import asynq
+mux = asynq.ServeMux()
+@mux.handler("t", executor="process")
+def handle(ctx, task):
+    print(os.getpid(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("option", [("--max-tasks-per-child", "1"), ("--max-memory-per-child", "1MB")])
+def test_a_worker_replaces_its_handler_processes(app_dir: Path, url: str, option: tuple[str, str]) -> None:
+    (app_dir / "app.py").write_text(IN_PROCESS)
+    with Client(url) as client, worker(app_dir, url, "-c", "1", *option) as (_, lines):
+        client.enqueue_many([Task("t"), Task("t"), Task("t")])
+        assert len({lines.readline() for _ in range(3)}) == 3
+
+
 GARBAGE = """
 import gc
 import asynq

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import Server, TaskState
+from asynq import ServeMux, Server, TaskState
 from asynq.protocol.ops import PauseQueue, Ping
-from asynq.worker.loops.recycling import process_memory
+from asynq.runtime.process_limits import process_memory
 from tests.waiting import PATIENCE, aeventually
 
 if TYPE_CHECKING:
@@ -115,6 +116,21 @@ async def test_a_server_ends_when_its_process_has_grown(lab: ServerLab) -> None:
     assert (len(held), server.end_reason) == (1, "limit")
 
 
+def in_process(ctx: Any, task: Any) -> str:
+    return str(os.getpid())
+
+
+async def test_processes_with_handlers_are_replaced_and_no_task_is_lost(lab: ServerLab) -> None:
+    mux = ServeMux()
+    mux.handle("t", in_process, executor="process")
+    ids = [await lab.enqueue(retention=60) for _ in range(6)]
+    async with lab.serving(mux, max_tasks_per_child=2, concurrency=2):
+        done = [await lab.reaches(task_id, TaskState.COMPLETED) for task_id in ids]
+    processes = [stored.result for stored in done]
+    assert max(processes.count(each) for each in processes) <= 2
+    assert str(os.getpid()).encode() not in processes
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -123,6 +139,8 @@ async def test_a_server_ends_when_its_process_has_grown(lab: ServerLab) -> None:
         ({"max_tasks": True}, TypeError),
         ({"max_memory": -1}, ValueError),
         ({"max_memory": "1GB"}, TypeError),
+        ({"max_tasks_per_child": 0}, ValueError),
+        ({"max_memory_per_child": 1.5}, TypeError),
     ],
 )
 def test_conditions_that_have_no_meaning_are_refused(options: dict[str, Any], error: type[Exception]) -> None:

@@ -57,7 +57,7 @@ mux.middleware(middleware)
 mux.handle("t", payload_handler, middlewares=[plain_middleware, middleware, asynq.Semaphore("s", 1)])
 mux.handle("u", payload_handler, middlewares=middlewares)
 mux.handle("v", payload_handler, middlewares=plain_middlewares)
-mux.handle("w", payload_handler, middlewares=[3])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+mux.handle("w", payload_handler, middlewares=[3])  # type: ignore[list-item]
 handlers: list[asynq.Handler] = [handler, payload_handler, asynq.ServeMux()]
 delays: list[asynq.RetryDelay] = [
     delay,

@@ -144,3 +144,8 @@ def archive(ctx: asynq.Context, task: asynq.Task) -> None:
 @mux.handler("video:encode", executor="process")
 def encode(ctx: asynq.Context, task: asynq.Task) -> int:
     return sum(byte * byte for byte in task.payload)
+
+
+asynq.Server(
+    "redis://127.0.0.1:6379", handler=mux, max_tasks_per_child=1000, max_memory_per_child=500_000_000
+)

@@ -81,6 +81,15 @@ def progress(ctx: Context, task: Task) -> str:
     return "done"
 
 
+held: list[bytes] = []
+
+
+def grow(ctx: Context, task: Task) -> str:
+    """Keep as many bytes as the payload says."""
+    held.append(b"x" * int(task.payload))
+    return str(os.getpid())
+
+
 def forks(ctx: Context, task: Task) -> str:
     child = os.fork()
     if child:

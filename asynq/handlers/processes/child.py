@@ -7,6 +7,7 @@ import pickle
 import select
 import signal
 import threading
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +23,7 @@ from asynq.handlers.processes.messages import (
     BrokerReply,
     BrokerRequest,
     BrokerRequests,
+    CallEnded,
     HandlerCall,
     HandlerReturned,
     dumps,
@@ -61,6 +63,7 @@ class WorkerConnection:
         self._setup = setup
         self._turn = threading.Lock()
         self._calling = False
+        self._calls = 0
         self._pid = os.getpid()
         self.resources = _ProcessResources(cast("Broker", self))
 
@@ -71,15 +74,18 @@ class WorkerConnection:
         """
         data = self._connection.recv_bytes()
         self._calling = True
-        token = main_module.importing.set(True)
+        self._calls += 1
         try:
-            with ExitForkedChild():
-                call: HandlerCall = loads(data, MAIN, self._main)
+            call: HandlerCall = self._import(data)
         except BaseException as error:  # noqa: BLE001 - the user's modules are imported here
             return HandlerRaised.of(error)
-        finally:
-            main_module.importing.reset(token)
         return call
+
+    def preload(self) -> None:
+        """Import the modules that calls are expected to need. A call raises the error of one that fails."""
+        if self._setup.preload:
+            with suppress(BaseException):
+                self._import(self._setup.preload)
 
     def send_result(self, said: HandlerReturned | HandlerRaised) -> None:
         """Send the result or the error of the call."""
@@ -87,7 +93,8 @@ class WorkerConnection:
         flush()
         with self._turn:
             self._calling = False
-            self._connection.send_bytes(dumps(said))
+            limit = self._setup.limits.reached(self._calls)
+            self._connection.send_bytes(dumps(CallEnded(said, limit)))
 
     def execute(self, op: Op[Any]) -> Any:
         """Have the worker's broker execute an operation.
@@ -128,6 +135,15 @@ class WorkerConnection:
             self._connection.send_bytes(dumps(request))
             answer: BrokerReply = loads(self._connection.recv_bytes(), MAIN, self._main)
         return answer.answer
+
+    def _import(self, data: bytes) -> Any:
+        """Unpickle, which imports modules of the user."""
+        token = main_module.importing.set(True)
+        try:
+            with ExitForkedChild():
+                return loads(data, MAIN, self._main)
+        finally:
+            main_module.importing.reset(token)
 
     def _main(self) -> str:
         return self._setup.program.load().__name__
@@ -212,6 +228,7 @@ def _serve(handle: int) -> None:
     ).start()
     setup.apply_before_imports()
     worker = WorkerConnection(connection, setup)
+    worker.preload()
     first = True
     while True:
         try:

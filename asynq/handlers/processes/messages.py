@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from asynq.client.task import Task
+    from asynq.handlers.processes.pickled_errors import HandlerRaised
     from asynq.protocol.message import Delivery
     from asynq.protocol.ops import Op
 
@@ -65,6 +66,15 @@ class HandlerReturned:
     """From the process: the function returned, and this is the task's result."""
 
     result: bytes | None
+
+
+@frozen
+class CallEnded:
+    """From the process: the call has ended."""
+
+    answer: HandlerReturned | HandlerRaised
+    limit: str
+    """Which limit the process has reached, in words: it takes no further calls. "" if none."""
 
 
 def dumps(said: object) -> bytes:

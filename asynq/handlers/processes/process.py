@@ -18,19 +18,20 @@ from asynq.handlers.processes.messages import (
     BrokerReply,
     BrokerRequest,
     BrokerRequests,
-    HandlerReturned,
+    CallEnded,
     dumps,
     loads,
 )
-from asynq.handlers.processes.pickled_errors import HandlerRaised
 from asynq.handlers.processes.setup import Setup
 from asynq.runtime.child_signals import signals_masked
+from asynq.runtime.process_limits import NO_LIMITS
 from asynq.runtime.stop_signals import signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.protocol.broker import Broker
+    from asynq.runtime.process_limits import ProcessLimits
 
 BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
@@ -44,10 +45,10 @@ exits."""
 class HandlerProcess:
     """A process that runs one handler at a time. `call` blocks; `kill` may be called from any thread."""
 
-    def __init__(self) -> None:
-        """Start the process. OSError if it cannot be started."""
+    def __init__(self, limits: ProcessLimits = NO_LIMITS, preload: bytes = b"") -> None:
+        """Start the process. OSError if it cannot be started. The arguments are those of its Setup."""
         # Not multiprocessing, which would always run the user's main module again.
-        setup = Setup()
+        setup = Setup(limits=limits, preload=preload)
         # The names by which the handler process knows our main module.
         self._main_names = {setup.program.name, *MAIN}
         self._connection, theirs = Pipe()
@@ -70,7 +71,12 @@ class HandlerProcess:
         """True while the process can take a call."""
         return self._process.poll() is None
 
-    def call(self, call: bytes, broker: Broker) -> HandlerReturned | HandlerRaised:
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def call(self, call: bytes, broker: Broker) -> CallEnded:
         """Send a pickled HandlerCall and wait for its result or its error.
 
         HandlerProcessError when the process ends during the call. The process cannot be reused after any
@@ -79,7 +85,7 @@ class HandlerProcess:
         self._send(call)
         while True:
             match self._receive():
-                case HandlerReturned() | HandlerRaised() as ended:
+                case CallEnded() as ended:
                     return ended
                 case BrokerRequest(op):
                     self._send(dumps(BrokerReply(_executed(partial(broker.execute, op)))))

@@ -11,6 +11,7 @@ from attrs import Factory, frozen
 
 from asynq.handlers.processes.main_module import MainModule
 from asynq.runtime.logs import Levels
+from asynq.runtime.process_limits import NO_LIMITS, ProcessLimits
 
 if TYPE_CHECKING:
     import logging
@@ -28,6 +29,10 @@ class Setup:
     levels: Levels = Factory(Levels.of_program)
     start_method: str | None = Factory(lambda: multiprocessing.get_start_method(allow_none=True))
     """How `multiprocessing` starts processes, if the program has chosen a method."""
+    limits: ProcessLimits = NO_LIMITS
+    """When the process takes no further calls."""
+    preload: bytes = b""
+    """A pickled function whose module is imported before the first call; empty: none."""
 
     def apply_before_imports(self) -> None:
         """Apply what modules of the program may read while they are imported."""
