@@ -1,4 +1,4 @@
-"""Writes the figures of a report into a Markdown page: `python -m asynq.bench.page REPORT.json PAGE.md`.
+"""Writes the figures of a report into Markdown pages: `python -m asynq.bench.page REPORT.json PAGE.md ...`.
 
 A figure stands between two comments, such as `<!-- results -->` and `<!-- /results -->`.
 """
@@ -23,13 +23,24 @@ RATES = (1_000, 10_000, 50_000)
 """Tasks a second in the table of sizes."""
 BACKLOG = 1_000_000
 """Pending tasks in the table of sizes."""
+SUMMARY = {
+    "drain-50": "Drain, 50 at a time",
+    "cpu-worker-50": "CPU of the worker per task",
+    "cpu-redis-50": "CPU of Redis per task",
+    "enqueue-sync": "Enqueue, sync, one by one",
+    "enqueue-concurrent": "100 concurrent enqueues",
+    "pickup-p50": "Idle pick-up, median",
+    "memory-start-pss": "Memory of an idle worker",
+    "redis-memory": "Redis memory per pending task",
+}
+"""The rows of the short comparison, with their titles in it."""
 
 
 def update(page: str, report: Mapping[str, Any]) -> str:
-    """The page with the figures of the report.
+    """The page with those figures of the report for which it has a place.
 
     Raises:
-        ValueError: the page lacks the place for one of them.
+        ValueError: the page has no place, or a place without its begin or its end.
     """
     sections = {
         "machine": _machine(report),
@@ -37,14 +48,21 @@ def update(page: str, report: Mapping[str, Any]) -> str:
         "comparison": _comparison(report),
         "systems": _systems(report),
         "sizes": _sizes({row["name"]: row["measured"]["median"] for row in report["rows"]}),
+        "summary": _summary(report),
     }
+    places = 0
     for name, text in sections.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, found_begin, rest = page.partition(begin)
         _, found_end, after = rest.partition(end)
+        if not found_begin and end not in page:
+            continue
         if not (found_begin and found_end):
             raise ValueError(f"the page must contain {begin} and then {end}")
         page = f"{before}{begin}\n{text}\n{end}{after}"
+        places += 1
+    if not places:
+        raise ValueError(f"the page has a place for none of {', '.join(sections)}")
     return page
 
 
@@ -103,6 +121,23 @@ def _comparison(report: Mapping[str, Any]) -> str:
     )
 
 
+def _summary(report: Mapping[str, Any]) -> str:
+    """A few rows of the comparison, as columns."""
+    rows = {row["name"]: row for row in report["rows"]}
+
+    def median(system: str, row: Mapping[str, Any]) -> str:
+        numbers = row["measured"] if system == next(iter(report["systems"])) else row["peers"].get(system)
+        return number(numbers["median"]) if numbers else ""
+
+    return _table(
+        ["", *(f"{title} ({rows[name]['unit']})" for name, title in SUMMARY.items())],
+        (
+            [f"{system} {one['version']}", *(median(system, rows[name]) for name in SUMMARY)]
+            for system, one in report["systems"].items()
+        ),
+    )
+
+
 def _systems(report: Mapping[str, Any]) -> str:
     return _table(
         ["Task queue", "Version", "Options"],
@@ -155,5 +190,6 @@ def _bound(row: Mapping[str, Any], kind: str) -> str:
 
 
 if __name__ == "__main__":
-    report_file, page_file = map(Path, sys.argv[1:])
-    page_file.write_text(update(page_file.read_text(), json.loads(report_file.read_text())))
+    report_file, *page_files = map(Path, sys.argv[1:])
+    for page_file in page_files:
+        page_file.write_text(update(page_file.read_text(), json.loads(report_file.read_text())))

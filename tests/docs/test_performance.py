@@ -1,4 +1,4 @@
-"""The figures in docs/performance.md are those of docs/performance.json."""
+"""The figures in docs/performance.md and docs/comparison.md are those of docs/performance.json."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ PAGE = (DOCS / "performance.md").read_text()
 REPORT = json.loads((DOCS / "performance.json").read_text())
 
 
-def test_the_page_shows_the_figures_of_the_report() -> None:
-    assert update(PAGE, REPORT) == PAGE
+@pytest.mark.parametrize("page", ["performance", "comparison"])
+def test_a_page_shows_the_figures_of_the_report(page: str) -> None:
+    text = (DOCS / f"{page}.md").read_text()
+    assert update(text, REPORT) == text
+
+
+def test_the_page_has_all_tables() -> None:
+    places = ("machine", "results", "comparison", "systems", "sizes")
+    assert [place for place in places if f"<!-- {place} -->" not in PAGE] == []
 
 
 def test_the_report_has_every_row_with_its_floor() -> None:
@@ -36,6 +43,12 @@ def test_the_page_describes_every_field_of_the_report() -> None:
     assert [field for field in fields if f"`{field}`" not in described] == []
 
 
-def test_a_page_without_a_place_for_a_figure_is_refused() -> None:
+@pytest.mark.parametrize("comment", ["<!-- sizes -->", "<!-- /sizes -->"])
+def test_a_page_with_half_a_place_for_a_figure_is_refused(comment: str) -> None:
     with pytest.raises(ValueError, match="<!-- sizes -->"):
-        update(PAGE.replace("<!-- sizes -->", ""), REPORT)
+        update(PAGE.replace(comment, ""), REPORT)
+
+
+def test_a_page_without_a_place_is_refused() -> None:
+    with pytest.raises(ValueError, match="a place for none"):
+        update("# Comparison", REPORT)
