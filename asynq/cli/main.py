@@ -46,6 +46,7 @@ SUBCOMMANDS = {
     "broker": Subcommand("asynq.cli.broker:broker", "Show the store: version, nodes, memory, warnings."),
     "doctor": Subcommand("asynq.cli.doctor:doctor", "Find and repair damage in the store."),
     "metrics": Subcommand("asynq.cli.metrics:metrics", "Export metrics of all queues to Prometheus."),
+    "web": Subcommand("asynq.cli.web:web", "Serve the web interface."),
     "demo": Subcommand("asynq.cli.demo:demo", "Show that a killed worker loses no tasks."),
     "bench": Subcommand("asynq.cli.bench:bench", "Measure the speed of this library."),
     "client": Subcommand("asynq.cli.client:app", "Other names of two commands.", hidden=True),

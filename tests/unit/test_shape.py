@@ -59,7 +59,7 @@ FLOORS = {
         {"brokerkit", "client", "supervisor"},
         {"handlers", "inspector", "scheduler"},
         {"bench", "demo", "metrics", "testing", "worker"},
-        {"pytest_plugin", "server"},
+        {"pytest_plugin", "server", "web"},
         {"cli"},
         {"__main__"},
     ),

@@ -1,0 +1,1 @@
+"""The JSON API: one table of endpoints, which the pages use too."""

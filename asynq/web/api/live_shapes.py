@@ -1,0 +1,53 @@
+"""What a stream of the API says: all queues, how fast they are, and the servers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from asynq.web.api.shapes import QueueSnapshot, queue_snapshot, utc_now
+
+if TYPE_CHECKING:
+    from asynq.web.live import LiveSnapshot
+
+
+class QueueRate(Struct, kw_only=True):
+    """Runs of a queue in a second, averaged over the last minute."""
+
+    processed: float
+    failed: float
+
+
+class LiveOverview(Struct, kw_only=True):
+    """All queues and servers at one time."""
+
+    queues: list[QueueSnapshot]
+    rates: dict[str, QueueRate]
+    """By queue. Empty in the first event of a poller that has just started."""
+    unreadable: dict[str, str]
+    servers: int
+    slots: int
+    """Tasks that the servers can run at the same time."""
+    busy: int
+    """Tasks that they run."""
+    error: str
+    """Why nothing could be read; "" if all was."""
+
+
+def live_overview(snapshot: LiveSnapshot) -> LiveOverview:
+    """The shape of a snapshot."""
+    now, overview = utc_now(), snapshot.overview
+    servers = overview.servers if overview else ()
+    return LiveOverview(
+        queues=[queue_snapshot(info, now) for info in overview.queues] if overview else [],
+        rates={
+            queue: QueueRate(processed=rate.processed, failed=rate.failed)
+            for queue, rate in snapshot.rates.items()
+        },
+        unreadable={name: str(error) for name, error in overview.unreadable.items()} if overview else {},
+        servers=len(servers),
+        slots=sum(server.concurrency for server in servers),
+        busy=sum(len(server.workers) for server in servers),
+        error=snapshot.error,
+    )

@@ -1,0 +1,22 @@
+"""The table of all endpoints: of it are made the routes, the OpenAPI document and the forms of the pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asynq.web.api import queues, session
+from asynq.web.api.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_RESOURCES = (session, queues)
+
+
+def _endpoints() -> Iterator[Endpoint[Any, Any]]:
+    for module in _RESOURCES:
+        yield from (value for value in vars(module).values() if isinstance(value, Endpoint))
+
+
+ENDPOINTS = {each.name: each for each in _endpoints()}
+"""By name."""

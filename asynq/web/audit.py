@@ -1,0 +1,93 @@
+"""The audit: who did what, when, to how many tasks. Logged, and remembered for a page."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import count
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from asynq.runtime.logs import get_logger
+from asynq.runtime.safe_text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from datetime import datetime
+
+log = get_logger("asynq.audit")
+
+
+@define
+class Outcome:
+    """What became of an action, as its handler notes it."""
+
+    user: str
+    action: str
+    """Name of the endpoint."""
+    what: str
+    """What was to happen, as a sentence."""
+    changed: int | None = None
+    """Number of tasks that were changed; None if it was not about tasks."""
+    continues: bool = False
+    """Whether it goes on as a job, which ends it."""
+    undo: Callable[[], Awaitable[object]] | None = None
+    """What undoes it, if anything does."""
+
+
+@define
+class AuditEntry:
+    """One line of the audit."""
+
+    id: int
+    at: datetime
+    outcome: Outcome
+    error: str = ""
+    """Why it failed; "" if it did not."""
+    undone: bool = False
+
+
+class AuditLog:
+    """The last actions.
+
+    Args:
+        size: How many of them are remembered.
+        now: A clock.
+    """
+
+    def __init__(self, size: int, now: Callable[[], datetime]) -> None:
+        self._entries: deque[AuditEntry] = deque(maxlen=size)
+        self._ids = count(1)
+        self._now = now
+
+    def __iter__(self) -> Iterator[AuditEntry]:
+        """Latest first."""
+        return reversed(self._entries)
+
+    def find(self, entry_id: int) -> AuditEntry | None:
+        """An entry that is still remembered."""
+        return next((entry for entry in self._entries if entry.id == entry_id), None)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Record an action that was carried out."""
+        self._entries.append(AuditEntry(next(self._ids), self._now(), outcome))
+        log.info(
+            "user=%r action=%s what=%r tasks=%s",
+            outcome.user,
+            outcome.action,
+            outcome.what,
+            outcome.changed if outcome.changed is not None else "-",
+        )
+
+    def failed(self, outcome: Outcome, error: BaseException) -> None:
+        """Record an action that failed, or was broken off after some tasks."""
+        outcome.undo = None
+        self._entries.append(AuditEntry(next(self._ids), self._now(), outcome, shown(error)))
+        log.warning(
+            "user=%r action=%s what=%r tasks=%s error=%r",
+            outcome.user,
+            outcome.action,
+            outcome.what,
+            outcome.changed if outcome.changed is not None else "-",
+            error,
+        )

@@ -1,0 +1,188 @@
+"""`LivePoller`: reads the broker once for all browsers that watch, and not while none does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from attrs import Factory, define, frozen
+
+from asynq.errors import AsynqError
+from asynq.ids import random_id
+from asynq.runtime.logs import get_logger
+from asynq.web.api.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+    from asynq.web.overview import Overview
+
+log = get_logger("asynq.web")
+
+KEEP_ALIVE = 15.0
+"""Seconds without news after which a stream says that it is still there."""
+_WINDOW = 60.0
+"""Seconds over which rates are averaged."""
+
+
+@frozen
+class Rate:
+    """Runs in a second."""
+
+    processed: float = 0.0
+    failed: float = 0.0
+
+
+@define
+class LiveSnapshot:
+    """What the poller read last."""
+
+    id: str
+    overview: Overview | None
+    rates: Mapping[str, Rate] = Factory(dict)
+    """By queue. Empty at the first snapshot."""
+    error: str = ""
+    """Why nothing was read."""
+    rendered: dict[object, bytes] = Factory(dict)
+    """What was made of it, by what each stream shows, so that it is made once for all of them."""
+
+
+class LivePoller:
+    """One reader for any number of watchers.
+
+    A watcher that is slow misses snapshots, and gets the latest one when it is ready. Use it on one event
+    loop.
+
+    Args:
+        read: Reads everything.
+        interval: Seconds between two reads.
+        max_watchers: The most watchers at the same time.
+    """
+
+    def __init__(
+        self, read: Callable[[], Awaitable[Overview]], interval: float, *, max_watchers: int
+    ) -> None:
+        self._read = read
+        self._interval = interval
+        self._max_watchers = max_watchers
+        self._watchers = 0
+        self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._latest: LiveSnapshot | None = None
+        self._rates = RateWindow(_WINDOW)
+        self._run_id = random_id()[:8]
+        self._count = 0
+        self._closed = False
+
+    @property
+    def watchers(self) -> int:
+        """How many there are."""
+        return self._watchers
+
+    @property
+    def reading(self) -> bool:
+        """Whether the broker is read again and again."""
+        return self._task is not None
+
+    async def snapshots(
+        self, seen: str = "", keep_alive: float = KEEP_ALIVE
+    ) -> AsyncGenerator[LiveSnapshot | None, None]:
+        """The latest snapshot, and each later one; None after a while without any.
+
+        Args:
+            seen: Id of the snapshot that the watcher has: that one is left out.
+            keep_alive: Seconds without a snapshot after which None comes.
+
+        Raises:
+            RequestError: There are too many watchers.
+        """
+        self.check_room()
+        self._watchers += 1
+        try:
+            while not self._closed:
+                if self._task is None:
+                    self._task = asyncio.create_task(self._poll())
+                latest, news = self._latest, self._news
+                if latest is not None and latest.id != seen:
+                    seen = latest.id
+                    yield latest
+                    continue
+                try:
+                    await asyncio.wait_for(news.wait(), keep_alive)
+                except TimeoutError:
+                    yield None
+        finally:
+            self._watchers -= 1
+            if not self._watchers:
+                self._stop()
+
+    def check_room(self) -> None:
+        """RequestError if there are too many watchers."""
+        if self._watchers >= self._max_watchers:
+            message = f"{self._watchers} browsers watch already"
+            raise RequestError(503, "too_many_watchers", message, {"Retry-After": "30"})
+
+    def close(self) -> None:
+        """End all streams."""
+        self._closed = True
+        self._tell()
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._task, self._latest = None, None
+        self._rates = RateWindow(_WINDOW)
+
+    async def _poll(self) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            began = now()
+            self._count += 1
+            snapshot_id = f"{self._run_id}-{self._count}"
+            try:
+                overview = await self._read()
+            except AsynqError as error:
+                self._latest = LiveSnapshot(snapshot_id, None, error=str(error))
+            except Exception:
+                log.exception("error while reading for the live pages")
+                self._latest = LiveSnapshot(snapshot_id, None, error="an error of the server, see its log")
+            else:
+                self._latest = LiveSnapshot(snapshot_id, overview, self._rates.add(began, overview))
+            self._tell()
+            await asyncio.sleep(max(began + self._interval - now(), self._interval / 2))
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+class RateWindow:
+    """Runs in a second, averaged over the last readings of the counters.
+
+    Args:
+        seconds: Length of the window.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._readings: deque[tuple[float, dict[str, tuple[int, int]]]] = deque()
+
+    def add(self, now: float, overview: Overview) -> dict[str, Rate]:
+        """Add a reading. The rates by queue; empty until there are two readings."""
+        counters = {info.queue: (info.processed_total, info.failed_total) for info in overview.queues}
+        self._readings.append((now, counters))
+        while len(self._readings) > 2 and self._readings[1][0] <= now - self._seconds:
+            self._readings.popleft()
+        began, before = self._readings[0]
+        if now <= began:
+            return {}
+        return {
+            queue: Rate(
+                # A queue that was deleted and made again counts from zero.
+                max(processed - before[queue][0], 0) / (now - began),
+                max(failed - before[queue][1], 0) / (now - began),
+            )
+            for queue, (processed, failed) in counters.items()
+            if queue in before
+        }

@@ -1,0 +1,1 @@
+"""The pages: each asks endpoints of the API, and renders a template."""

@@ -1,0 +1,66 @@
+"""Serves the web interface with uvicorn, until a signal stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from starlette.applications import Starlette
+
+GRACE = 5
+"""Seconds for which requests under way may go on when the server is stopped."""
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams when it is stopped: they would keep it for as long as browsers watch."""
+
+    def __init__(self, config: uvicorn.Config, close_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._close_streams = close_streams
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._close_streams)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address. Port 0 takes any free one. OSError if it cannot be used."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(128)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def serve(app: Starlette, bound: socket.socket) -> None:
+    """Answer requests until SIGTERM or SIGINT. Requests are not logged: their addresses name tasks."""
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        # The address of a client is that of its connection: a header would let anyone choose it.
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+        ws="none",
+    )
+    _Server(config, app.state.web.live.close).run([bound])

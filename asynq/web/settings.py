@@ -1,0 +1,53 @@
+"""`WebSettings`: what a web interface is told when it is made."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from attrs import Factory, frozen
+
+if TYPE_CHECKING:
+    from asynq.web.security.users import Authentication
+
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+"""The names by which a browser reaches this machine itself."""
+
+
+@frozen(kw_only=True)
+class WebSettings:
+    """Settings of one web interface. Durations are seconds."""
+
+    authentication: tuple[Authentication, ...] = ()
+    """Ways to authenticate, tried in turn. None: everyone is an operator, but only from this machine."""
+    insecure: bool = False
+    """Whether requests from other machines are answered without authentication."""
+    read_only: bool = False
+    hosts: tuple[str, ...] = LOOPBACK_HOSTS
+    """The values of the Host header that are accepted, without the port; "*" for any."""
+    root_path: str = ""
+    """The path below which a proxy shows the interface, such as "/asynq"."""
+    secret: bytes = Factory(lambda: secrets.token_bytes(32))
+    """Signs the tokens against cross-site requests. Processes that serve one site need the same."""
+    prometheus_url: str | None = None
+    """Address of a Prometheus server whose series the API passes on."""
+    live_interval: float = 2.0
+    """Time between two reads of the broker while a browser watches."""
+    max_watchers: int = 200
+    """Browsers that may watch at the same time."""
+    bulk_rate: int = 30
+    """Bulk actions that a user may start in a minute."""
+    job_wait: float = 2.0
+    """How long the answer to a bulk action waits for its end."""
+    max_jobs: int = 4
+    """Bulk actions under way at the same time."""
+    max_body: int = 1024 * 1024
+    """Bytes of the body of a request."""
+    max_shown: int = 64 * 1024
+    """Bytes of a payload, a result or an error that are shown of one task."""
+    max_listed: int = 200
+    """Bytes of the same for each task of a list."""
+    max_scanned: int = 20_000
+    """Tasks that one request looks at to find those that a filter selects."""
+    audit_size: int = 500
+    """Actions that the page of the audit remembers."""
