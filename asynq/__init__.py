@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from asynq.inspector.inspector import AsyncInspector, Inspector
     from asynq.inspector.overview import Overview as Overview
     from asynq.inspector.task_filter import TaskFilter
+    from asynq.monitoring.options import Monitoring
     from asynq.protocol.broker import Broker, Capabilities
     from asynq.protocol.broker_info import BrokerInfo, BrokerNode, QueuePlace
     from asynq.protocol.connect import connect
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from asynq.protocol.history import DayStats
     from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
     from asynq.result_types import ResultTypes as ResultTypes
+    from asynq.runtime.health import Health
     from asynq.scheduler.periodic import ConfigProvider as ConfigProvider
     from asynq.scheduler.periodic import PeriodicTaskConfig, PeriodicTaskManager
     from asynq.scheduler.runner import ScheduleRunner
@@ -137,12 +139,14 @@ __all__ = [
     "HandlerError",
     "HandlerNotFoundError",
     "HandlerProcessError",
+    "Health",
     "HealthCheck",
     "Inspector",
     "IsFailure",
     "LeaseLostError",
     "MemoryBroker",
     "Middleware",
+    "Monitoring",
     "Next",
     "NotReplicatedError",
     "OnError",
@@ -232,11 +236,13 @@ _MODULES = {
     "Finding": "asynq.protocol.doctor",
     "FollowerInfo": "asynq.info",
     "Handler": "asynq.handlers.adapters",
+    "Health": "asynq.runtime.health",
     "HealthCheck": "asynq.handlers.hooks",
     "Inspector": "asynq.inspector.inspector",
     "IsFailure": "asynq.handlers.retry",
     "MemoryBroker": "asynq_sqlite",
     "Middleware": "asynq.handlers.middleware",
+    "Monitoring": "asynq.monitoring.options",
     "Next": "asynq.handlers.middleware",
     "OnError": "asynq.handlers.hooks",
     "OnRun": "asynq.handlers.hooks",

@@ -20,6 +20,7 @@ from asynq.worker.lifespan import Lifespan, check_lifespan
 from asynq.worker.options import (
     Overrides,
     concurrency_of,
+    monitoring_of,
     overridden,
     seconds_of,
     shutdown_timeout_of,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from asynq.handlers.hooks import HealthCheck, OnError, OnRun
     from asynq.handlers.retry import IsFailure
     from asynq.handlers.retry_delays import RetryDelay
+    from asynq.monitoring.options import Monitoring
     from asynq.protocol.broker import Broker
     from asynq.scheduler.base_scheduler import BaseScheduler
     from asynq.worker.aggregation import Aggregate
@@ -109,6 +111,7 @@ class Server(ServerLifecycle):
         max_memory: shut down when the process uses this many bytes. Checked twice a second.
         max_tasks_per_child: replace a process with handlers (`executor="process"`) after this many runs.
         max_memory_per_child: replace such a process when it uses this many bytes at the end of a run.
+        monitoring: what the server shows of itself while it runs, such as health checks over HTTP.
 
     Raises:
         ValueError: an option has an invalid value; the message names the option.
@@ -151,9 +154,9 @@ class Server(ServerLifecycle):
         max_memory: int | None = None,
         max_tasks_per_child: int | None = None,
         max_memory_per_child: int | None = None,
+        monitoring: Monitoring | None = None,
     ) -> None:
-        self._handler = None if handler is None else adapt_handler(handler)
-        _check_functions(retry_delay, is_failure, aggregator)
+        self._handler = _checked(handler, retry_delay, is_failure, aggregator)
         preference = QueuePriority.of(queues, strict=strict_priority)
         self._settings = WorkerSettings(
             concurrency=concurrency_of(concurrency),
@@ -171,9 +174,9 @@ class Server(ServerLifecycle):
             grouping=AggregationSettings.of(aggregator, group_grace_period, group_max_delay, group_max_size),
             ends=EndConditions.of(burst=burst, max_tasks=max_tasks, max_memory=max_memory),
             children=child_limits_of(max_tasks_per_child, max_memory_per_child),
+            monitoring=monitoring_of(monitoring),
         )
-        self._companions = Companions(self._lifespan(lifespan), SchedulerGroup.of(scheduler))
-        super().__init__(broker)
+        super().__init__(broker, Companions(self._lifespan(lifespan), SchedulerGroup.of(scheduler)))
 
     def override(self, broker: Broker | str | None = None, **options: Unpack[Overrides]) -> None:
         """Replace options before the start, as `asynq worker` does with those of its command line.
@@ -184,7 +187,8 @@ class Server(ServerLifecycle):
             broker: a broker, or the URL of one. None: the broker stays.
             **options: concurrency, queues, strict_priority, queue_limits, shared_queue_limits,
                 shutdown_timeout, lease, burst, max_tasks, max_memory, max_tasks_per_child,
-                max_memory_per_child.
+                max_memory_per_child, monitoring. The options of `monitoring` that are given replace those
+                of the server.
 
         Raises:
             ServerStateError: the server was started or shut down before.
@@ -215,7 +219,7 @@ class Server(ServerLifecycle):
 
         Raises:
             RuntimeError: an event loop is already running in this thread; use `await serve(handler)`.
-            ServerStateError, TypeError, BrokerRefusedError: as `start`.
+            ServerStateError, TypeError, BrokerRefusedError, OSError: as `start`.
         """
         run_blocking(lambda: self._run_until_signal(self.start(handler)), "await serve(handler)")
 
@@ -229,7 +233,7 @@ class Server(ServerLifecycle):
             handler: a ServeMux or any other handler, unless the server was given one.
 
         Raises:
-            ServerStateError, TypeError, BrokerRefusedError: as `start`.
+            ServerStateError, TypeError, BrokerRefusedError, OSError: as `start`.
         """
         await self._serve(self.start(handler))
 
@@ -246,6 +250,7 @@ class Server(ServerLifecycle):
             TypeError: `handler` is not a handler, there is none, or the server was given one before.
             BrokerRefusedError: the broker refuses requests, for example because of a wrong password.
             RuntimeError: a module that a handler process imports starts a server.
+            OSError: an address of `monitoring` cannot be used.
         """
         self._check_new()
         if importing.get():
@@ -259,6 +264,11 @@ class Server(ServerLifecycle):
     def handler(self) -> HandlerAdapter | None:
         """The handler that the server was given when it was made."""
         return self._handler
+
+    @property
+    def monitoring(self) -> Monitoring:
+        """What this server shows of itself."""
+        return self._settings.monitoring
 
     @property
     def shutdown_timeout(self) -> timedelta:
@@ -283,9 +293,15 @@ class Server(ServerLifecycle):
         return adapt_handler(handler)
 
 
-def _check_functions(
-    retry_delay: RetryDelay | timedelta | None, is_failure: IsFailure | None, aggregator: Aggregate | None
-) -> None:
+def _checked(
+    handler: Handler | None,
+    retry_delay: RetryDelay | timedelta | None,
+    is_failure: IsFailure | None,
+    aggregator: Aggregate | None,
+) -> HandlerAdapter | None:
+    """The handler, adapted. Raises a TypeError or ValueError unless it and these functions can be called."""
+    adapted = None if handler is None else adapt_handler(handler)
     check_retry_delay("retry_delay", retry_delay)
     check_callback("is_failure", is_failure, takes="(error)", at_once=True)
     check_callback("aggregator", aggregator, takes="(group, tasks)")
+    return adapted

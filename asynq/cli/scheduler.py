@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from asynq.cli.worker import AppDir, LogFormatOption, LogLevelOption, choose_format
+from asynq.cli.worker import (
+    AppDir,
+    HealthHost,
+    HealthPort,
+    LogFormatOption,
+    LogLevelOption,
+    MaxLoopLag,
+    choose_format,
+)
 
 Targets = Annotated[
     list[str],
@@ -22,6 +30,9 @@ def scheduler(
     targets: Targets,
     *,
     log_level: LogLevelOption = None,
+    health_port: HealthPort = None,
+    health_host: HealthHost = None,
+    max_loop_lag: MaxLoopLag = None,
     log_format: LogFormatOption = None,
     app_dir: AppDir = Path(),
 ) -> None:
@@ -30,7 +41,9 @@ def scheduler(
     Any number may run, on any machines: each tick is enqueued once. SIGTERM and Ctrl-C shut down gracefully.
     """
     # Imported here because it is slow, and not needed for the help and for wrong arguments.
+    from asynq.cli.monitoring import read_monitoring
     from asynq.cli.scheduler_process import run_schedulers
 
     choose_format(log_format)
-    raise typer.Exit(run_schedulers(targets, app_dir=app_dir, log_level=log_level))
+    monitoring = read_monitoring(health_port, health_host, max_loop_lag)
+    raise typer.Exit(run_schedulers(targets, app_dir=app_dir, log_level=log_level, monitoring=monitoring))

@@ -129,6 +129,23 @@ LogFormatOption = Annotated[
         help="Format of log lines, unless MODULE configures logging. [default: text]",
     ),
 ]
+HealthPort = Annotated[
+    int | None,
+    typer.Option(
+        "--health-port", min=0, max=65535, help="Serve /livez and /readyz at this port; 0: any free one."
+    ),
+]
+HealthHost = Annotated[
+    str | None, typer.Option("--health-host", help="Address of that port. [default: 127.0.0.1]")
+]
+MaxLoopLag = Annotated[
+    str | None,
+    typer.Option(
+        "--max-loop-lag",
+        metavar="DURATION",
+        help="How long the event loop may be blocked before health checks fail. [default: 30s]",
+    ),
+]
 AppDir = Annotated[
     Path,
     typer.Option("--app-dir", "-d", exists=True, file_okay=False, help="Directory that contains MODULE."),
@@ -155,6 +172,9 @@ def worker(
     max_tasks_per_child: MaxTasksPerChild = None,
     max_memory_per_child: MaxMemoryPerChild = None,
     log_level: LogLevelOption = None,
+    health_port: HealthPort = None,
+    health_host: HealthHost = None,
+    max_loop_lag: MaxLoopLag = None,
     log_format: LogFormatOption = None,
     app_dir: AppDir = Path(),
 ) -> None:
@@ -165,18 +185,15 @@ def worker(
 
     SIGTERM and Ctrl-C shut down gracefully: running tasks may finish. SIGTSTP stops taking new tasks.
     """
-    stall = None if stall_timeout is None else _read_stall_timeout(stall_timeout)
-    queues, limits = queue and read_queues(queue), limit and read_limits("--limit", limit)
-    shared_limits = shared_limit and read_limits("--shared-limit", shared_limit)
-
     # Imported here because it is slow, and not needed for the help and for wrong arguments.
+    from asynq.cli.monitoring import read_monitoring
     from asynq.cli.worker_launch import BrokerChoice, launch
     from asynq.supervisor.worker_command import WorkerOptions, WorkerSettings
 
     options = WorkerOptions(
-        queues=queues or None,
-        queue_limits=limits or None,
-        shared_queue_limits=shared_limits or None,
+        queues=read_queues(queue) if queue else None,
+        queue_limits=read_limits("--limit", limit) if limit else None,
+        shared_queue_limits=read_limits("--shared-limit", shared_limit) if shared_limit else None,
         concurrency=concurrency,
         strict_priority=strict_priority,
         shutdown_timeout=_if_given(read_duration, "--shutdown-timeout", shutdown_timeout),
@@ -186,11 +203,11 @@ def worker(
         max_memory=_if_given(read_size, "--max-memory", max_memory),
         max_tasks_per_child=max_tasks_per_child,
         max_memory_per_child=_if_given(read_size, "--max-memory-per-child", max_memory_per_child),
+        monitoring=read_monitoring(health_port, health_host, max_loop_lag),
     )
     settings = WorkerSettings(target=target, app_dir=str(app_dir), log_level=log_level, options=options)
-    source = context.get_parameter_source("broker")
-    given = source is not None and source.name == "COMMANDLINE"
-    choice = BrokerChoice(broker or configured_broker(), given=given)
+    choice = BrokerChoice(broker or configured_broker(), given=_is_argument(context, "broker"))
+    stall = _if_given(_read_stall_timeout, "--stall-timeout", stall_timeout)
     choose_format(log_format)
     raise typer.Exit(launch(settings, choice, processes=processes, stall_timeout=stall))
 
@@ -205,8 +222,14 @@ def _if_given(read: Callable[[str, str], T], option: str, text: str | None) -> T
     return None if text is None else read(option, text)
 
 
-def _read_stall_timeout(text: str) -> timedelta:
-    timeout = read_duration("--stall-timeout", text)
+def _is_argument(context: typer.Context, name: str) -> bool:
+    """Whether an option is on the command line, not in the environment."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _read_stall_timeout(option: str, text: str) -> timedelta:
+    timeout = read_duration(option, text)
     if timeout < MIN_STALL_TIMEOUT:
-        raise usage_error(f"--stall-timeout must be at least {format_duration(MIN_STALL_TIMEOUT)}")
+        raise usage_error(f"{option} must be at least {format_duration(MIN_STALL_TIMEOUT)}")
     return timeout

@@ -9,9 +9,13 @@ import signal
 from typing import TYPE_CHECKING
 
 from attrs import frozen
+from msgspec.structs import replace
 
 from asynq.cli.arguments import usage_error
 from asynq.errors import BrokerURLError
+from asynq.monitoring.monitor import Monitor
+from asynq.monitoring.options import Monitoring
+from asynq.monitoring.systemd import without_systemd
 from asynq.runtime.forks import flush
 from asynq.runtime.logs import configure
 from asynq.runtime.stop_signals import block_signals
@@ -54,9 +58,10 @@ def launch(
         env[BROKER_VARIABLE] = broker.url
     if broker.given:
         env[OVERRIDE_VARIABLE] = "1"
-    command = worker_command(settings)
+    alone = processes == 1 and stall_timeout is None
+    command = worker_command(settings if alone else supervised(settings))
     try:
-        if processes == 1 and stall_timeout is None:
+        if alone:
             flush()
             # Until the worker handles them. It keeps the blocked signals.
             block_signals(signal.SIGTERM, signal.SIGINT)
@@ -64,9 +69,17 @@ def launch(
         if broker.url is not None and broker.given:
             check_shared(broker.url)
         configure(settings.log_level and settings.log_level.upper())
+        without_systemd(env)
         return _supervise(command, env, settings, processes, stall_timeout)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def supervised(settings: WorkerSettings) -> WorkerSettings:
+    """The settings of a worker process that has a supervisor, which shows the health of all of them."""
+    monitoring = settings.options.monitoring or Monitoring()
+    own = Monitoring(max_loop_lag=monitoring.max_loop_lag)
+    return replace(settings, options=replace(settings.options, monitoring=own))
 
 
 def _supervise(
@@ -78,7 +91,9 @@ def _supervise(
 ) -> int:
     """Keep worker processes running. Returns their overall exit status."""
     from asynq.supervisor.supervisor import Supervisor, supervise
+    from asynq.supervisor.worker_board import WorkerBoard
 
+    monitoring = settings.options.monitoring or Monitoring()
     timeout = settings.options.shutdown_timeout or SHUTDOWN_TIMEOUT
     supervisor = Supervisor(
         command,
@@ -87,8 +102,17 @@ def _supervise(
         stop_timeout=(timeout + SETTLE_ALLOWANCE).total_seconds(),
         stall_timeout=None if stall_timeout is None else stall_timeout.total_seconds(),
         rng=random.Random(),  # noqa: S311 - jitter of restarts
+        boards=[WorkerBoard() for _ in range(processes)] if monitoring.shows_health else (),
     )
-    return asyncio.run(supervise(supervisor))
+    monitor = Monitor(monitoring, lambda *, broker: supervisor.health(monitoring.longest_lag))  # noqa: ARG005
+    try:
+        monitor.start()
+    except OSError as error:
+        raise usage_error(str(error.strerror)) from None
+    try:
+        return asyncio.run(supervise(supervisor))
+    finally:
+        monitor.close()
 
 
 def check_shared(broker_url: str) -> None:

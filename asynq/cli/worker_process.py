@@ -13,6 +13,8 @@ from asynq.cli.targets import load_application, load_or_show
 from asynq.cli.worker_launch import one_process_only
 from asynq.errors import AsynqError, BrokerRefusedError
 from asynq.handlers.task_logs import TaskLogFilter
+from asynq.monitoring.health_file import WRITE_INTERVAL, HealthFile
+from asynq.monitoring.monitor import HealthThread
 from asynq.runtime.garbage import tune_collector
 from asynq.runtime.logs import configure, get_logger
 from asynq.runtime.safe_text import shown, shown_traceback
@@ -31,6 +33,7 @@ from asynq.supervisor.stall_watch import start_supervisor_heartbeat
 from asynq.supervisor.supervisor import stop_with_supervisor
 
 if TYPE_CHECKING:
+    from asynq.runtime.health import Health
     from asynq.supervisor.worker_command import WorkerSettings
 
 log = get_logger("asynq.worker")
@@ -41,9 +44,10 @@ def run_worker(settings: WorkerSettings) -> int:
 
     If the process cannot start, for example after a usage error, this is reported to its supervisor.
     """
-    reporter = SupervisorReporter()
+    # Before user code runs, so that subprocesses do not inherit what they are made of.
+    reporter, health = SupervisorReporter(), HealthFile.inherited()
     try:
-        status = _serve(settings, reporter)
+        status = _serve(settings, reporter, health)
     except KeyboardInterrupt:
         # There are no tasks yet before signals are handled.
         return INTERRUPTED
@@ -55,7 +59,7 @@ def run_worker(settings: WorkerSettings) -> int:
     return status
 
 
-def _serve(settings: WorkerSettings, reporter: SupervisorReporter) -> int:
+def _serve(settings: WorkerSettings, reporter: SupervisorReporter, health: HealthFile | None) -> int:
     url, replaces = os.environ.get(BROKER_VARIABLE), os.environ.pop(OVERRIDE_VARIABLE, None) is not None
     stop_with_supervisor()
     block_signals(signal.SIGTSTP)
@@ -82,6 +86,8 @@ def _serve(settings: WorkerSettings, reporter: SupervisorReporter) -> int:
     try:
         start_supervisor_heartbeat(lambda: server.loop_lag)
         tune_collector()
+        if health:
+            _report_health(server, health)
         server.run()
         _report_end(server, reporter)
     except AsynqError as error:
@@ -93,6 +99,16 @@ def _serve(settings: WorkerSettings, reporter: SupervisorReporter) -> int:
         sys.stderr.write(f"{shown_traceback(error)}\nError: the server could not start: {shown(error)}\n")
         return USAGE_ERROR
     return 0
+
+
+def _report_health(server: Server, file: HealthFile) -> None:
+    """Tell the supervisor how the server does, from now on."""
+    longest = server.monitoring.longest_lag
+
+    def check(*, broker: bool) -> Health:
+        return server.health_from_thread(broker=broker, max_loop_lag=longest)
+
+    HealthThread(check, file.write, WRITE_INTERVAL)
 
 
 def _report_end(server: Server, reporter: SupervisorReporter) -> None:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from asynq.errors import ServerStateError
+from asynq.errors import AsynqError, ServerStateError
+from asynq.errors.text import error_text
 from asynq.protocol.connect import resolve
+from asynq.protocol.ops import Ping
+from asynq.runtime import timeouts
+from asynq.runtime.health import BROKER, DRAINING, LOOP, MAX_LOOP_LAG, STARTED, Health
 from asynq.runtime.stop_signals import StopRequests, stop_signals
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Awaitable, Callable, Coroutine
+    from datetime import timedelta
 
     from asynq.protocol.broker import Broker
 
 State = Literal["new", "active", "stopped", "closed"]
+
+HEALTH_PING_TIMEOUT = 2.0
+"""Seconds that a health check waits for the broker."""
 
 
 class Lifecycle:
@@ -48,6 +56,79 @@ class Lifecycle:
     def broker(self) -> Broker:
         """The broker, for other objects that use the same one."""
         return self._broker
+
+    @property
+    def loop_lag(self) -> timedelta:
+        """How long the event loop of this object has been blocked; zero while it is responsive.
+
+        May be read from any thread. It is measured at least twice a second from the start to the end of the
+        shutdown, and is zero at other times.
+        """
+        raise NotImplementedError
+
+    async def health(self, *, max_loop_lag: timedelta = MAX_LOOP_LAG) -> Health:
+        """Check whether this works: it is started and not shutting down, and its broker answers.
+
+        Await it on the event loop in which this was started. A broker that does not answer within two
+        seconds counts as unreachable. Raises no AsynqError.
+
+        Args:
+            max_loop_lag: how long the event loop may be blocked. It is not, where this is awaited.
+        """
+        failing = self._failing(max_loop_lag)
+        if not failing and (reason := await self._broker_failure()):
+            failing[BROKER] = reason
+        return Health(failing)
+
+    def health_from_thread(self, *, broker: bool, max_loop_lag: timedelta = MAX_LOOP_LAG) -> Health:
+        """As `health`, from a thread other than that of the event loop.
+
+        Args:
+            broker: whether to ask the broker.
+            max_loop_lag: how long the event loop may be blocked.
+        """
+        failing = self._failing(max_loop_lag)
+        if broker and not failing and self._main is not None:
+            asking = self._broker_failure()
+            try:
+                asked = asyncio.run_coroutine_threadsafe(asking, self._main.get_loop())
+            except RuntimeError:  # the loop is closed
+                asking.close()
+                return Health({DRAINING: "it is closed"})
+            try:
+                reason = asked.result(HEALTH_PING_TIMEOUT + timeouts.GRACE)
+            except (TimeoutError, CancelledError):
+                asked.cancel()
+                reason = f"not asked within {HEALTH_PING_TIMEOUT:g} s: the event loop is busy"
+            if reason:
+                failing[BROKER] = reason
+        return Health(failing)
+
+    def _failing(self, max_loop_lag: timedelta) -> dict[str, str]:
+        """The checks that fail, apart from that of the broker, with the reasons. From any thread."""
+        failing: dict[str, str] = {}
+        if self._state == "new":
+            failing[STARTED] = "it is starting"
+        elif self._draining:
+            failing[DRAINING] = "it is closed" if self._state == "closed" else "it takes no new tasks"
+        if (lag := self.loop_lag) > max_loop_lag:
+            failing[LOOP] = f"the event loop has been blocked for {lag.total_seconds():.0f} s"
+        return failing
+
+    @property
+    def _draining(self) -> bool:
+        return self._state != "active"
+
+    async def _broker_failure(self) -> str:
+        """Why the broker does not answer; empty if it does."""
+        try:
+            async with timeouts.timeout(HEALTH_PING_TIMEOUT):
+                await self._broker.aexecute(Ping())
+        except TimeoutError:
+            return f"no answer within {HEALTH_PING_TIMEOUT:g} s"
+        except AsynqError as error:
+            return error_text(error)
+        return ""
 
     async def shutdown(self) -> None:
         """Finish the work in progress, settle all tasks and free all resources. Returns when this is done.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,12 @@ class BaseScheduler(Lifecycle):
         self._running: Sequence[IntervalLoop] = ()
         self._ending = asyncio.Event()
         self._forced = asyncio.Event()
+        self._monitor = LoopMonitor(warning=STALL_WARNING, describe=_description)
+
+    @property
+    def loop_lag(self) -> timedelta:
+        """How long its event loop has been blocked; zero while it is responsive. From any thread."""
+        return timedelta(seconds=self._monitor.lag)
 
     def run(self) -> None:
         """Enqueue periodic tasks until SIGTERM or SIGINT. Blocks. Uses uvloop if it is installed.
@@ -107,12 +114,11 @@ class BaseScheduler(Lifecycle):
 
     async def _work(self) -> None:
         shared_outage.set(Outage(log))
-        monitor = LoopMonitor(warning=STALL_WARNING, describe=_description)
-        monitor.start()
+        self._monitor.start()
         try:
             await self._run_loops()
         finally:
-            monitor.close()
+            self._monitor.close()
 
     async def _run_loops(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -144,6 +150,10 @@ class BaseScheduler(Lifecycle):
     @property
     def _drain_timeout(self) -> float:
         return USER_CALL_TIMEOUT
+
+    @property
+    def _draining(self) -> bool:
+        return self._state != "active" or self._ending.is_set()
 
     def _begin_shutdown(self) -> None:
         self._ending.set()

@@ -11,6 +11,8 @@ from asynq.runtime.lifecycle import Lifecycle
 from asynq.scheduler.base_scheduler import USER_CALL_TIMEOUT, BaseScheduler, log
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from asynq.protocol.broker import Broker
 
 
@@ -78,6 +80,19 @@ class SchedulerGroup(Lifecycle):
 
     async def _close_all(self) -> None:
         await asyncio.gather(*(each.shutdown() for each in self._schedulers))
+
+    @property
+    def loop_lag(self) -> timedelta:
+        """How long its event loop has been blocked, which all schedulers share."""
+        return max(each.loop_lag for each in self._schedulers)
+
+    async def _broker_failure(self) -> str:
+        reasons = await asyncio.gather(*(each._broker_failure() for each in self._schedulers))  # noqa: SLF001 - its parts
+        return "; ".join(dict.fromkeys(filter(None, reasons)))
+
+    @property
+    def _draining(self) -> bool:
+        return self._state != "active" or any(each._draining for each in self._schedulers)  # noqa: SLF001 - its parts
 
     @property
     def _drain_timeout(self) -> float:

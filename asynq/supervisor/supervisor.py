@@ -17,11 +17,16 @@ from asynq.runtime.stop_signals import ask_to_stop, signal_name, signals_blocked
 from asynq.supervisor.command import INTERRUPTED, USAGE_ERROR
 from asynq.supervisor.reports import ReportPipe
 from asynq.supervisor.stall_watch import StallWatch
+from asynq.supervisor.worker_board import workers_health
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
     from random import Random
+
+    from asynq.runtime.health import Health
+    from asynq.supervisor.worker_board import WorkerBoard
 
 FORCED_STOP_TIMEOUT = 10.0
 """Seconds that a worker has to requeue its tasks and exit in a forced stop."""
@@ -48,7 +53,8 @@ class Supervisor:
     all workers; after a restart it is restarted again. A worker that reports that nothing is left to do is
     not restarted, and one that has reached a limit is replaced at once. A worker may also report how long it
     takes to stop at most, which replaces `stop_timeout`. A worker that calls `start_supervisor_heartbeat` is
-    killed and restarted when it stalls for `stall_timeout` seconds.
+    killed and restarted when it stalls for `stall_timeout` seconds. `boards`, one for each worker or none at
+    all, are what workers share with the supervisor.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class Supervisor:
         first_pause: float = 1.0,
         stall_timeout: float | None = None,
         stderr: Any = None,
+        boards: Sequence[WorkerBoard] = (),
     ) -> None:
         self._command = command
         self._count = processes
@@ -76,6 +83,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
         self._restarting = True
+        self._boards = boards
         self._status = 0
         self.restarts = 0
 
@@ -83,6 +91,15 @@ class Supervisor:
     def pids(self) -> list[int]:
         """The process ids of the running workers."""
         return [process.pid for process in self._running.values()]
+
+    def health(self, max_age: timedelta) -> Health:
+        """How the workers do that report their health, within `max_age`. From any thread."""
+        return workers_health(self._boards, max_age, draining=self._ending)
+
+    @property
+    def _ending(self) -> bool:
+        """Whether workers that exit are not restarted."""
+        return self._stopping.is_set() or not self._restarting
 
     def stop(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """Send the signal to all workers, and do not restart any."""
@@ -119,10 +136,12 @@ class Supervisor:
         while not self._stopping.is_set():
             started = loop.time()
             status, pid, end = await self._run_once(number, lifeline)
-            if self._stopping.is_set() or not self._restarting:
+            if self._ending:
                 self._status = self._status or int(status not in _ENDED_AS_TOLD)
                 return
             if end == "finished":
+                if self._boards:
+                    self._boards[number].finish()
                 return
             if end == "replace":
                 log.info("worker process %d has reached a limit; another starts", pid)
@@ -141,26 +160,27 @@ class Supervisor:
             await wait_with_timeout(self._stopping, pause)
 
     async def _run_once(self, number: int, lifeline: int) -> tuple[int, int, End]:
-        reports = ReportPipe()
+        reports, board = ReportPipe(), self._boards[number] if self._boards else None
         watch = None if self._stall_timeout is None else StallWatch(self._stall_timeout)
+        inherited = [each for each in (reports, board, watch) if each is not None]
         try:
+            env = {**self._env, _FD: str(lifeline)}
+            for each in inherited:
+                env |= each.environment()
             with signals_blocked(signal.SIGTSTP):
                 process = await asyncio.create_subprocess_exec(
                     *self._command,
-                    env={
-                        **self._env,
-                        _FD: str(lifeline),
-                        **reports.environment(),
-                        **(watch.environment() if watch else {}),
-                    },
+                    env=env,
                     stdin=asyncio.subprocess.DEVNULL,
                     stderr=self._stderr,
-                    pass_fds=(lifeline, reports.fd, *((watch.fd,) if watch else ())),
+                    pass_fds=(lifeline, *(each.fd for each in inherited)),
                     start_new_session=True,
                 )
             self._running[number], self._reports[number] = process, reports
+            if board:
+                board.started(process.pid)
             log.info("worker process %d started", process.pid)
-            if self._stopping.is_set() or not self._restarting:
+            if self._ending:
                 # This worker missed the signal that the others received. It has no tasks yet.
                 process.terminate()
             status = await (self._end_watched(process, watch) if watch else process.wait())
@@ -168,6 +188,8 @@ class Supervisor:
         finally:
             self._reports.pop(number, None)
             reports.close()
+            if board:
+                board.ended()
             if watch:
                 watch.close()
         del self._running[number]

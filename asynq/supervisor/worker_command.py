@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from asynq.monitoring.options import Monitoring  # noqa: TC001 - as above
 from asynq.supervisor.command import LogLevel  # noqa: TC001
 
 
@@ -30,6 +31,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_memory: int | None = None
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
+    monitoring: Monitoring | None = None
 
     def given(self) -> dict[str, Any]:
         """The options that are given, by their names."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from attrs import evolve
 
 from asynq.checks import check_count, check_duration
+from asynq.monitoring.options import Monitoring
 from asynq.worker.end_conditions import EndConditions, child_limits_of
 from asynq.worker.queue_limits import QueueLimits
 from asynq.worker.queue_selection import QueuePriority
@@ -37,6 +38,7 @@ class Overrides(TypedDict, total=False):
     max_memory: int
     max_tasks_per_child: int
     max_memory_per_child: int
+    monitoring: Monitoring
 
 
 def overridden(settings: WorkerSettings, options: Overrides) -> WorkerSettings:
@@ -70,6 +72,8 @@ def overridden(settings: WorkerSettings, options: Overrides) -> WorkerSettings:
         settings = evolve(settings, shutdown_timeout=shutdown_timeout_of(options["shutdown_timeout"]))
     if "lease" in options:
         settings = evolve(settings, lease=seconds_of("lease", options["lease"]))
+    if "monitoring" in options:
+        settings = evolve(settings, monitoring=options["monitoring"].over(settings.monitoring))
     ends, children = settings.ends, settings.children
     return evolve(
         settings,
@@ -109,6 +113,13 @@ def stall_warning_of(value: timedelta | None) -> int | None:
     if value < _MILLISECOND:
         raise ValueError(f"stall_warning must be at least one millisecond; it is {value}")
     return value // _MILLISECOND
+
+
+def monitoring_of(value: Monitoring | None) -> Monitoring:
+    """What a server shows of itself. None: nothing."""
+    if not isinstance(value, Monitoring | None):
+        raise TypeError(f"monitoring must be a Monitoring, not {type(value).__name__}")
+    return value or Monitoring()
 
 
 def seconds_of(name: str, value: timedelta) -> int:

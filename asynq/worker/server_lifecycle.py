@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from asynq.errors import ServerStateError
 from asynq.handlers.mux import ServeMux
 from asynq.handlers.resources import Resources
+from asynq.monitoring.monitor import Monitor
 from asynq.protocol.broker import require
 from asynq.protocol.ops import Ping
 from asynq.runtime.error_reporter import Outage, shared_outage
 from asynq.runtime.lifecycle import Lifecycle
 from asynq.runtime.logs import get_logger
+from asynq.runtime.threads import run_in_new_thread
 from asynq.worker.aggregation import AGGREGATING
 from asynq.worker.first_ping import first_ping
 from asynq.worker.worker import Worker
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from asynq.handlers.adapters import HandlerAdapter
     from asynq.protocol.broker import Broker
+    from asynq.runtime.health import Health
     from asynq.worker.companions import Companions
     from asynq.worker.end_conditions import EndReason
     from asynq.worker.settings import WorkerSettings
@@ -34,15 +37,16 @@ class ServerLifecycle(Lifecycle):
     """The part of `Server` that starts, stops and ends its worker and what runs beside it."""
 
     _settings: WorkerSettings
-    _companions: Companions
     _stop_on_start = False
     """True if SIGTSTP arrived before the server was active."""
 
-    def __init__(self, broker: Broker | str) -> None:
+    def __init__(self, broker: Broker | str, companions: Companions) -> None:
         super().__init__(broker, log)
+        self._companions = companions
         self._check_broker()
         self._worker: Worker | None = None
         self._end_reason: EndReason | None = None
+        self._monitor: Monitor | None = None
 
     @property
     def end_reason(self) -> EndReason | None:
@@ -89,6 +93,23 @@ class ServerLifecycle(Lifecycle):
 
     async def _start_worker(self, step: HandlerAdapter) -> None:
         """Start everything, in the running event loop. The state must be new. Raises as `Server.start`."""
+        self._monitor = Monitor(self._settings.monitoring, self._observed)
+        self._monitor.start()
+        try:
+            await self._start_rest(step)
+        except BaseException:
+            await self._stop_monitor()
+            raise
+
+    def _observed(self, *, broker: bool) -> Health:
+        return self.health_from_thread(broker=broker, max_loop_lag=self._settings.monitoring.longest_lag)
+
+    async def _stop_monitor(self) -> None:
+        monitor, self._monitor = self._monitor, None
+        if monitor and monitor.active:
+            await run_in_new_thread(monitor.close)
+
+    async def _start_rest(self, step: HandlerAdapter) -> None:
         outage = await first_ping(self._broker)
         self._check_new()
         resources = Resources(self._broker, await self._start_companions())
@@ -137,7 +158,10 @@ class ServerLifecycle(Lifecycle):
             await worker.run()
             await resources.aclose()
         finally:
-            await self._companions.end()
+            try:
+                await self._companions.end()
+            finally:
+                await self._stop_monitor()
 
     def _force_shutdown(self) -> None:
         if self._worker:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from asynq.handlers.hooks import Callbacks
     from asynq.handlers.retry import IsFailure
     from asynq.handlers.retry_delays import RetryDelay
+    from asynq.monitoring.options import Monitoring
     from asynq.runtime.process_limits import ProcessLimits
     from asynq.worker.aggregation import AggregationSettings
     from asynq.worker.end_conditions import EndConditions
@@ -45,6 +46,7 @@ class WorkerSettings:
     ends: EndConditions
     children: ProcessLimits
     """Of the processes with handlers."""
+    monitoring: Monitoring
 
     def retry_policy(self, rng: Random, handler: HandlerAdapter) -> RetryPolicy:
         """What follows from failed runs of this handler."""

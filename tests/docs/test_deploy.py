@@ -49,14 +49,17 @@ def commands() -> Iterator[list[str]]:
     )
     for container in containers():
         yield container["args"]
-        for probe in ("startupProbe", "readinessProbe"):
-            if "exec" in container.get(probe, {}):
-                yield shlex.split(container[probe]["exec"]["command"][-1].partition("|")[0])
 
 
 def seconds(command: list[str]) -> int:
     """Its --shutdown-timeout."""
-    return int(command[command.index("--shutdown-timeout") + 1].removesuffix("s"))
+    return int(option(command, "--shutdown-timeout").removesuffix("s"))
+
+
+def option(command: list[str], name: str) -> str:
+    """The value of an option, which stands behind it or behind an equals sign."""
+    words = [part for word in command for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    return words[words.index(name) + 1]
 
 
 def queries() -> Iterator[str]:
@@ -79,7 +82,7 @@ def exported() -> set[str]:
 
 def test_all_commands_of_the_files_are_valid() -> None:
     found = list(commands())
-    assert len(found) == 11
+    assert len(found) == 9
     for command in found:
         parse(command)
 
@@ -119,6 +122,23 @@ def test_compose_names_services_and_files_that_exist() -> None:
             assert source in COMPOSE["volumes"] or (DEPLOY / "docker" / source).is_file()
     target = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"][0]
     assert target["static_configs"][0]["targets"] == ["exporter:9876"]
+
+
+def test_probes_ask_a_port_that_a_worker_opens_to_them() -> None:
+    probed = 0
+    for container in containers():
+        for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+            if "httpGet" not in (probe := container.get(name, {})):
+                continue
+            probed += 1
+            assert probe["httpGet"]["path"] == ("/livez" if name == "livenessProbe" else "/readyz")
+            [port] = [each for each in container["ports"] if each["name"] == probe["httpGet"]["port"]]
+            assert option(container["args"], "--health-port") == str(port["containerPort"])
+            assert option(container["args"], "--health-host") == "0.0.0.0"  # noqa: S104 - in a container
+    assert probed == 5
+    for service in ("worker", "scheduler"):
+        asked = COMPOSE["services"][service]["healthcheck"]["test"][-1]
+        assert f":{option(COMPOSE['services'][service]['command'], '--health-port')}/readyz" in asked
 
 
 def test_the_image_copies_files_that_exist() -> None:

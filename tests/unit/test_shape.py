@@ -56,6 +56,7 @@ FLOORS = {
         {"errors"},
         {"cron", "protocol"},
         {"info", "runtime"},
+        {"monitoring"},
         {"brokerkit", "client", "supervisor"},
         {"handlers", "inspector", "scheduler"},
         {"bench", "demo", "metrics", "testing", "worker"},

@@ -1,0 +1,156 @@
+"""`Monitor`: serves health checks and tells systemd, in threads, for a server or a supervisor."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from asynq.monitoring.options import LOOPBACK
+from asynq.monitoring.systemd import SystemdNotifier
+from asynq.runtime.health import BROKER, LOOP, Health
+from asynq.runtime.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from asynq.monitoring.http_listener import HTTPListener, Page, Pages
+    from asynq.monitoring.options import Monitoring
+
+log = get_logger("asynq.monitoring")
+
+PING_INTERVAL = 1.0
+"""Seconds between two pings of the broker, where somebody is told of the health without asking."""
+
+
+class CheckHealth(Protocol):
+    """Checks the health of something. Called on any thread but that of its event loop."""
+
+    def __call__(self, *, broker: bool) -> Health:
+        """`broker`: whether to ask the broker, which may take some seconds."""
+        ...
+
+
+class Monitor:
+    """Shows the health of a server or supervisor, from `start` until it is closed.
+
+    Args:
+        options: what to show, and where.
+        check: checks the health.
+    """
+
+    def __init__(self, options: Monitoring, check: CheckHealth) -> None:
+        self._options = options
+        self._check = check
+        self._listeners: list[HTTPListener] = []
+        self._telling: HealthThread | None = None
+        self._notifier: SystemdNotifier | None = None
+
+    def start(self) -> None:
+        """Open the listeners, and begin to tell systemd.
+
+        Raises:
+            OSError: an address cannot be used; the message names the option.
+        """
+        options = self._options
+        try:
+            if options.health_port is not None:
+                pages = health_pages(self._check)
+                self._listen("health_port", options.health_host, options.health_port, pages)
+        except BaseException:
+            self.close()
+            raise
+        if options.systemd and (notifier := SystemdNotifier.from_environment()):
+            self._notifier = notifier
+            self._telling = HealthThread(self._check, notifier.tell, notifier.interval)
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to close."""
+        return bool(self._listeners or self._telling)
+
+    def close(self) -> None:
+        """Stop showing anything."""
+        if self._telling:
+            self._telling.close()
+        if self._notifier:
+            self._notifier.close()
+        self._telling = self._notifier = None
+        while self._listeners:
+            self._listeners.pop().close()
+
+    def _listen(self, option: str, host: str | None, port: int, pages: Pages) -> None:
+        from asynq.monitoring.http_listener import HTTPListener
+
+        host = host or LOOPBACK
+        try:
+            listener = HTTPListener(host, port, pages)
+        except OSError as error:
+            raise OSError(error.errno, f"{option} {port} of {host}: {error.strerror or error}") from None
+        self._listeners.append(listener)
+        log.info("serving %s at %s", " and ".join(pages), listener.address)
+
+
+class HealthThread:
+    """Passes the health on at an interval, in a thread. The broker is asked once a second, in another one.
+
+    Args:
+        check: checks the health.
+        tell: called with it.
+        interval: seconds between two calls of `tell`, which do not depend on how fast the broker answers.
+    """
+
+    def __init__(self, check: CheckHealth, tell: Callable[[Health], None], interval: float) -> None:
+        self._check = check
+        self._tell = tell
+        self._interval = interval
+        self._asked: Health | None = None
+        """The last health with the answer of the broker."""
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=target, name=f"asynq-health-{target.__name__}", daemon=True)
+            for target in (self._asking, self._telling)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Stop. A check that is under way ends first."""
+        self._closed.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _asking(self) -> None:
+        while not self._closed.is_set():
+            self._asked = self._check(broker=True)
+            self._closed.wait(PING_INTERVAL)
+
+    def _telling(self) -> None:
+        while not self._closed.is_set():
+            health, asked = self._check(broker=False), self._asked
+            if health.ready and asked is not None and not asked.ready:
+                health = asked
+            elif health.ready and asked is None:
+                health = Health({BROKER: "not asked yet"})
+            self._tell(health)
+            self._closed.wait(self._interval)
+
+
+def health_pages(check: CheckHealth) -> Pages:
+    """The pages `/livez` and `/readyz`: status 200 or 503, and a JSON object with the checks that fail."""
+    from asynq.monitoring.http_listener import Page
+
+    def page(*, ok: bool, failing: Mapping[str, str]) -> Page:
+        body = msgspec.json.encode({"ok": ok, "failing": failing}) + b"\n"
+        return Page(body, "application/json", 200 if ok else 503)
+
+    def live(_: Mapping[str, str]) -> Page:
+        health = check(broker=False)
+        return page(ok=health.live, failing={} if health.live else {LOOP: health.failing[LOOP]})
+
+    def ready(_: Mapping[str, str]) -> Page:
+        health = check(broker=True)
+        return page(ok=health.ready, failing=health.failing)
+
+    return {"/livez": live, "/readyz": ready}

@@ -1,0 +1,65 @@
+"""`Monitoring`: the options of what a server shows of itself."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from asynq.checks import check_count, check_duration, check_flag
+from asynq.runtime.health import MAX_LOOP_LAG
+
+LOOPBACK = "127.0.0.1"
+"""Where listeners listen by default."""
+
+
+class Monitoring(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a server shows of itself to those who operate it. None: not given.
+
+    There is no authentication: open a port only to those who may see it.
+
+    Args:
+        health_port: serve `/livez` and `/readyz` over HTTP at this port; 0 takes any free one.
+        health_host: the address to listen at; by default the loopback interface.
+        max_loop_lag: how long the event loop may be blocked until `/livez` and `/readyz` fail and systemd is
+            told nothing any more; 30 seconds by default.
+        systemd: tell systemd when the server is ready, draining and alive, if systemd started it with
+            `Type=notify`. The environment variables of this protocol are removed, so that child processes do
+            not inherit them.
+
+    Raises:
+        ValueError: an option has an invalid value; the message names the option.
+        TypeError: an option has the wrong type; the message names the option.
+    """
+
+    health_port: int | None = None
+    health_host: str | None = None
+    max_loop_lag: timedelta | None = None
+    systemd: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.health_port is not None:
+            check_count("health_port", self.health_port)
+            if self.health_port > 65535:
+                raise ValueError(f"health_port must be at most 65535; it is {self.health_port}")
+        if self.max_loop_lag is not None:
+            check_duration("max_loop_lag", self.max_loop_lag)
+            if self.max_loop_lag < timedelta(seconds=1):
+                raise ValueError(f"max_loop_lag must be at least one second; it is {self.max_loop_lag}")
+        if self.systemd is not None:
+            check_flag("systemd", self.systemd)
+
+    @property
+    def longest_lag(self) -> timedelta:
+        """How long the event loop may be blocked."""
+        return MAX_LOOP_LAG if self.max_loop_lag is None else self.max_loop_lag
+
+    @property
+    def shows_health(self) -> bool:
+        """Whether anybody sees whether the server is healthy."""
+        return self.health_port is not None or bool(self.systemd)
+
+    def over(self, other: Monitoring) -> Monitoring:
+        """The options of another one, with those replaced that are given here."""
+        return replace(other, **{name: value for name, value in asdict(self).items() if value is not None})

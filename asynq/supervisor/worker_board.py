@@ -1,0 +1,82 @@
+"""`WorkerBoard`: what a worker process shares with its supervisor; `workers_health`: how all of them do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.monitoring.health_file import HealthFile
+from asynq.runtime.health import DRAINING, STARTED, Health, combined
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+
+class WorkerBoard:
+    """Shared memory of one worker process at a time and the supervisor. It outlives the process."""
+
+    def __init__(self) -> None:
+        self._health = HealthFile()
+        self._pid: int | None = None
+        self._finished = self._was_ready = False
+
+    @property
+    def fd(self) -> int:
+        """The file descriptor that the worker inherits."""
+        return self._health.fd
+
+    def environment(self) -> Mapping[str, str]:
+        """Environment variables for the worker process."""
+        return self._health.environment()
+
+    def started(self, pid: int) -> None:
+        """A process uses the board from now on."""
+        self._pid = pid
+
+    def ended(self) -> None:
+        """The process has ended."""
+        self._pid = None
+        self._health.clear()
+
+    def finish(self) -> None:
+        """No other process replaces the one that has ended."""
+        self._finished = True
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._health.close()
+
+    def health(self, max_age: timedelta) -> Health | None:
+        """How the process does, if it has reported within `max_age`. None if it has finished its work."""
+        if self._finished:
+            return None
+        health = self._health.read(max_age)
+        self._was_ready |= health.ready
+        return health
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether its process was ready before, and another one starts in its place."""
+        return self._was_ready
+
+    @property
+    def name(self) -> str:
+        """The process, for messages."""
+        return "a process" if self._pid is None else f"process {self._pid}"
+
+
+def workers_health(boards: Sequence[WorkerBoard], max_age: timedelta, *, draining: bool) -> Health:
+    """The health of all worker processes together.
+
+    All must have been ready once. After that, a process that starts in the place of another does not count
+    while another one is ready.
+    """
+    found = [(board, health) for board in boards if (health := board.health(max_age)) is not None]
+    any_ready = any(health.ready for _, health in found)
+    counted = [
+        (board.name, health)
+        for board, health in found
+        if not (any_ready and board.is_replaced and STARTED in health.failing)
+    ]
+    own = Health({DRAINING: "it takes no new tasks"}) if draining else Health()
+    return combined([("", own), *counted])
