@@ -12,6 +12,7 @@ from asynq.protocol.ops import (
     Enqueue,
     EnqueueTick,
     FinishAggregation,
+    ImportTask,
     Recover,
     Retry,
     UpdateTask,
@@ -62,6 +63,9 @@ def refusal(op: Op[Any], size: int, limit: int, *, maybe_applied: bool = False) 
             return PayloadTooLargeError(message.queue, message.id, size, limit, maybe_applied)
         case EnqueueTick(enqueue=enqueue) | FinishAggregation(enqueue=enqueue):
             return refusal(enqueue, size, limit, maybe_applied=maybe_applied)
+        case ImportTask(image=image):
+            message = image.message
+            return PayloadTooLargeError(message.queue, message.id, size, limit, maybe_applied)
         case UpdateTask():
             return PayloadTooLargeError(op.queue, op.task_id, size, limit, maybe_applied)
         case Complete():
@@ -93,6 +97,7 @@ _LIMITED: dict[type[Op[Any]], Callable[[Any], int]] = {
     Enqueue: lambda op: message_size(op.message),
     EnqueueTick: lambda op: message_size(op.enqueue.message),
     FinishAggregation: lambda op: message_size(op.enqueue.message),
+    ImportTask: lambda op: max(message_size(op.image.message), len(op.image.result or b"")),
     UpdateTask: lambda op: len(op.payload or b""),
     Complete: lambda op: len(op.result or b""),
     WriteResult: lambda op: len(op.result),

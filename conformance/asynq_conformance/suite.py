@@ -29,6 +29,8 @@ from asynq_conformance.laws.sequence_moves import SequenceMoveLaws
 from asynq_conformance.laws.sequences import SequenceLaws
 from asynq_conformance.laws.settle import SettleLaws
 from asynq_conformance.laws.sizes import SizeLaws
+from asynq_conformance.laws.transfer import TransferLaws
+from asynq_conformance.laws.transfer_belongings import TransferredBelongingsLaws
 from asynq_conformance.laws.unique import UniqueLaws
 from asynq_conformance.laws.update import UpdateLaws
 from asynq_conformance.laws.upkeep import UpkeepLaws
@@ -60,6 +62,8 @@ class BrokerConformance(
     InspectLaws,
     ManageLaws,
     DeletionLaws,
+    TransferLaws,
+    TransferredBelongingsLaws,
     SizeLaws,
     ConcurrentLaws,
     WatchLaws,

@@ -20,6 +20,7 @@ from asynq.protocol.ops import (
     Enqueue,
     EnqueueTick,
     Examine,
+    ExportTask,
     FinishAggregation,
     FinishParent,
     Forward,
@@ -27,6 +28,7 @@ from asynq.protocol.ops import (
     MoveTasks,
     PurgeCompleted,
     Recover,
+    ReleaseTask,
     Retry,
     RunTask,
     TakeGroup,
@@ -137,6 +139,17 @@ def replaced(lab: ScriptLab) -> None:
     assert {answer.state for answer in lab.many(first, REPLACE)} == {TaskState.PENDING}
 
 
+def exported(lab: ScriptLab) -> None:
+    """Park the task."""
+    image = lab.one(ExportTask(queue="q", task_id="go", park=True))
+    assert (image.lock is not None) is (lab.client.get(LOCK) == b"go")
+
+
+def released(lab: ScriptLab) -> None:
+    """Delete the parked task."""
+    assert lab.one(ReleaseTask(queue="q", task_id="go", to="deleted"))
+
+
 REPLACE = Enqueue(message=message("go"), enqueue_id="e", on_conflict="replace_finished")
 ENDS: list[Ending] = [
     ("done", "pending", starting_with("pending", settled(lambda run: Done(delivery=run)))),
@@ -215,6 +228,11 @@ ENDS: list[Ending] = [
     ("enqueue", "replaced", starting_with("archived", replaced)),
     ("enqueue_tick", "replaced", starting_with("completed", ticked)),
     ("finish_set", "aggregated", starting_with("aggregating", aggregated)),
+    *(
+        (script, state, starting_with(state, exported, released))
+        for script in ("export", "release")
+        for state in ("pending", "archived", "aggregating")
+    ),
     ("repair_tasks", "in no list", starting_with("archived", repaired)),
 ]
 

@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from msgspec.structs import replace
 from redis.crc import key_slot
 
-from asynq.errors import TaskIDConflictError
 from asynq.protocol.doctor import Fault
-from asynq.protocol.followers import FOLLOWERS_HEADER, PARENT_RETENTION, members_header
 from asynq.protocol.ops import (
     AcquireSlot,
     AdoptOrphans,
     AdvanceSequences,
     Archive,
     ArchiveTask,
-    Arrive,
     CancelTask,
     Complete,
     DeleteQueue,
@@ -31,7 +27,6 @@ from asynq.protocol.ops import (
     ExtendAggregation,
     ExtendLease,
     FinishAggregation,
-    FinishParent,
     Forward,
     GetHistory,
     GetMemory,
@@ -55,7 +50,6 @@ from asynq.protocol.ops import (
     ReturnAggregation,
     RunTask,
     TakeGroup,
-    TakeParents,
     TakeToken,
     Ticked,
     TrimArchive,
@@ -67,26 +61,27 @@ from asynq.protocol.ops import (
     WriteScheduler,
     WriteServer,
 )
-from asynq.protocol.sequences import MEMBERS_HEADER, SEQUENCE_HEADER
+from asynq.protocol.sequences import SEQUENCE_HEADER
 from asynq.task_state import TaskState
 from asynq_conformance.laws.presence import entry, server
 from asynq_conformance.laws.schedules import schedule
 from asynq_redis.lua.scripts import LuaScript
 from asynq_redis.wire.keys import ALL_SERVERS, ALL_WORKERS
 from tests.redis.script_lab import ScriptLab, Signature, message, unique, watching
+from tests.redis.script_programs import MANY, follow_everything, transfer_everything
 from tests.servers import RedisServer, find_redis_servers, server_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from asynq.protocol.message import Delivery, StoredTask
+    from asynq.protocol.message import Delivery
     from asynq.protocol.ops import Op
 
-MANY = 120
-PARENT = {FOLLOWERS_HEADER: "{}"}
 LUA = files("asynq_redis") / "lua"
 NAMES = sorted(path.name.removesuffix(".lua") for path in LUA.iterdir() if path.name.endswith(".lua"))
-REFUSED_WHEN_FULL = {"arrive", "enqueue", "enqueue_tick", "write_result", "update_task", "write_schedule"}
+REFUSED_WHEN_FULL = {
+    *("arrive", "enqueue", "enqueue_tick", "import", "write_result", "update_task", "write_schedule")
+}
 SERVERS: list[str | None] = [*find_redis_servers()] or [None]
 READ_ONLY = {
     *("stats", "sum_groups", "get_task", "list_tasks", "list_groups", "read_set"),
@@ -156,44 +151,7 @@ def run_everything(lab: ScriptLab) -> None:
     manage_everything(lab, ids)
     sequence_everything(lab, ids)
     follow_everything(lab, ids)
-
-
-def follow_everything(lab: ScriptLab, ids: list[str]) -> None:
-    """Parents, more than a call may take, with locks of their own, some of them gone."""
-    lab.enqueue(*(message(name, "f", retention=PARENT_RETENTION, headers=PARENT) for name in ids))
-    lock = Unique(ttl=9_000_000, until="expiry")
-    key = "asynq:{f}:unique:email:"
-    locked = message("locked", "f", unique_key=key, retention=PARENT_RETENTION, headers=PARENT)
-    lab.enqueue(locked, unique=lock)
-    for number in range(3):
-        taken = lab.take(50, "f", token=f"parents-{number}")
-        assert set(lab.all([Complete(delivery=delivery, result=b"r") for delivery in taken])) == {None}
-    lab.client.delete("asynq:{f}:t:000", "asynq:{f}:t:001")
-    parents: list[StoredTask] = []
-    while found := lab.one(TakeParents(queue="f", hold=1000)):
-        parents += found
-    assert len(parents) == MANY - 1
-    members = members_header([("f", name) for name in ids])
-    lab.enqueue(message("last", "f", headers={MEMBERS_HEADER: members}))
-    call = Arrive(
-        queue="f", task_id="last", member=0, member_queue="f", member_id="", members=MANY, result="-"
-    )
-    arrivals = [replace(call, member=member, member_id=name) for member, name in enumerate(ids)]
-    assert lab.all(arrivals) == [*reversed(range(MANY))]
-    assert lab.many(*arrivals[:2]) == [0, 0]
-    again = Enqueue(message=message("locked", "f"), enqueue_id="again", on_conflict="replace_finished")
-    assert isinstance(lab.many(again)[0], TaskIDConflictError)
-    finished = [
-        FinishParent(
-            queue="f",
-            task_id=parent.message.id,
-            held_until=parent.due_at,
-            retention=60_000 * (number % 2),
-        )
-        for number, parent in enumerate(parents)
-    ]
-    assert set(lab.all(finished)) == {True}
-    assert set(lab.all(finished)) == {False}
+    transfer_everything(lab, ids)
 
 
 def sequence_everything(lab: ScriptLab, ids: list[str]) -> None:

@@ -80,6 +80,7 @@ from asynq.protocol.ops.schedule import (
     WriteSchedule,
 )
 from asynq.protocol.ops.settle import Archive, Complete, Done, Requeue, Retry
+from asynq.protocol.ops.transfer import ExportTask, ImportTask, ListParked, ReleaseTask
 from asynq.protocol.ops.upkeep import (
     Adopted,
     AdoptOrphans,
@@ -128,6 +129,7 @@ __all__ = [
     "Enqueued",
     "Examine",
     "Examined",
+    "ExportTask",
     "ExtendAggregation",
     "ExtendLease",
     "Extended",
@@ -141,9 +143,11 @@ __all__ = [
     "GetQueueStats",
     "GetTask",
     "Groups",
+    "ImportTask",
     "ListEnqueueEvents",
     "ListGroups",
     "ListLostLeases",
+    "ListParked",
     "ListQueues",
     "ListSchedulerEntries",
     "ListSchedules",
@@ -160,6 +164,7 @@ __all__ = [
     "RecordEnqueueEvent",
     "Recover",
     "ReleaseSlot",
+    "ReleaseTask",
     "RepairGroups",
     "Repaired",
     "Requeue",

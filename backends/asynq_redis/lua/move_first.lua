@@ -22,11 +22,14 @@ else
   ids = redis.call('ZRANGE', source, 0, limit - 1)
 end
 
--- Tasks that wait in a sequence cannot be run.
+-- Tasks that wait in a sequence, and parked ones, cannot be run.
 if from == 'scheduled' and to == 'pending' then
-  ids = redis.call('ZRANGEBYSCORE', source, '-inf', '(' .. WAITING, 'LIMIT', 0, limit)
-  local later = redis.call('ZRANGEBYSCORE', source, '(' .. WAITING, '+inf', 'LIMIT', 0, limit - #ids)
-  for _, id in ipairs(later) do ids[#ids + 1] = id end
+  ids = {}
+  for _, range in ipairs({ { '-inf', WAITING }, { '(' .. WAITING, PARKED }, { '(' .. PARKED, '+inf' } }) do
+    local last = range[2] == '+inf' and '+inf' or '(' .. range[2]
+    local found = redis.call('ZRANGEBYSCORE', source, range[1], last, 'LIMIT', 0, limit - #ids)
+    for _, id in ipairs(found) do ids[#ids + 1] = id end
+  end
 end
 
 -- Whether a task is in the collection of the other state that its hash names.

@@ -5,14 +5,15 @@
 --   group, old_lock, new_lock: the hash again if the task has none. due: the scheduled or retried tasks. found: the
 --   message as it was read. joins: 1 if it names members, or empty. at, in: the new due time, as Unix milliseconds or
 --   milliseconds from now; both empty to keep it.
--- answers: {1} | {0} if the task has changed | {-1, holder of the new lock} | {-2} if it waits for others
+-- answers: {1} | {0} if the task has changed | {-1, holder of the new lock} | {-2} if it waits for others or is parked
 -- @include arguments types time keys sequence lock
 
 local hash, _, group, old_lock, new_lock, waiting = key(), key(), key(), key(), key(), key()
 local now, id, found, msg, state = microseconds(arg()), arg(), arg(), arg(), arg()
 local joins, at, delay = arg() ~= '', tonumber(arg()), tonumber(arg())
-local task = try('HMGET', hash, 'msg', 'state', 'unique_until', 'unique_keep') or {}
+local task = try('HMGET', hash, 'msg', 'state', 'unique_until', 'unique_keep', 'lease_token') or {}
 if task[1] ~= found or task[2] ~= state then return { 0 } end
+if is_parked(state, task[5]) then return { -2 } end
 if state == 'aggregating' and not try('ZSCORE', group, id) then return { 0 } end
 
 local due, later

@@ -15,6 +15,7 @@ from asynq_redis.operations import (
     one_round,
     presence,
     schedule,
+    transfer,
     upkeep,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "one_round",
     "presence",
     "schedule",
+    "transfer",
     "upkeep",
 ]

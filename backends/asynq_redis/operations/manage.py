@@ -58,7 +58,7 @@ _UPDATE_ATTEMPTS = 10
 # --- moving ---------------------------------------------------------------------------------------------
 
 
-def _stations(keys: QueueKeys) -> tuple[str, ...]:
+def stations(keys: QueueKeys) -> tuple[str, ...]:
     """The keys that lua/lib/manage.lua takes."""
     return (keys.pending, keys.scheduled, keys.retry, keys.archived, keys.completed, keys.groups)
 
@@ -82,7 +82,7 @@ def _mover(to: str, verb: str) -> OneRound:
     return OneRound(
         script=MOVE,
         queue=lambda op: op.queue,
-        fixed_keys=_stations,
+        fixed_keys=stations,
         fixed_args=lambda keys, context: (context.now_argument(), keys.prefix, to),
         bounds=_bounds,
         append=append,
@@ -111,7 +111,7 @@ def _move_first(op: MoveTasks, context: CallContext) -> Steps[Any]:
     if not known:
         return QueueNotFoundError(op.queue)
     source, _ = collection_of(keys, op.state, op.group)
-    names = (*_stations(keys), source, keys.lease)
+    names = (*stations(keys), source, keys.lease)
     moved, wanted, looked_at = 0, 0, 0
     while moved < op.limit and looked_at == wanted:
         wanted = min(MAX_BATCH, op.limit - moved)

@@ -23,6 +23,7 @@ from asynq_sqlite.operations import (
     schedule,
     sequences,
     settle,
+    transfer,
     upkeep,
 )
 from asynq_sqlite.operations.attempt import HalfDoneError, attempt, refusal
@@ -109,6 +110,10 @@ HANDLERS: dict[type[ops.Op[Any]], Handler] = {
     ops.GetMemory: Each(inspect.get_memory),
     ops.DescribeBroker: Each(inspect.describe_broker),
     ops.Examine: Each(doctor.examine),
+    ops.ExportTask: Each(transfer.export_task),
+    ops.ImportTask: Each(transfer.import_task),
+    ops.ReleaseTask: Each(transfer.release_task),
+    ops.ListParked: Each(transfer.list_parked),
 }
 
 

@@ -20,6 +20,7 @@ from asynq.protocol.sequences import WAITING
 from asynq.protocol.uniqueness import key_with_payload
 from asynq.task_state import TaskState
 from asynq_sqlite.operations.sequences import join, leave, waits
+from asynq_sqlite.operations.transfer import parked_from
 from asynq_sqlite.store.rows import UndecodableError, decode
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _archive(store: TaskStore, task: TaskRow, now: int) -> None:
 def run_task(store: TaskStore, op: RunTask, now: int) -> None:
     """Make the task pending, behind all pending tasks of its queue."""
     task = _movable(store, op, TaskState.PENDING, "run")
-    if waits(task):
+    if waits(task) or parked_from(task):
         raise TaskStateError(op.queue, op.task_id, TaskState(task.state), "run")
     _run(store, task, now)
 
@@ -120,7 +121,8 @@ def update_task(store: TaskStore, op: UpdateTask, now: int) -> None:
     task, state = row.task, TaskState(row.task.state)
     timed = op.process_at is not None or op.process_in is not None
     joins = state is TaskState.SCHEDULED and task.rank == WAITING and is_joining(message)
-    if state not in op.states or task.set_id is not None or (timed and (waits(task) or joins)):
+    refused = state not in op.states or task.set_id is not None or parked_from(task)
+    if refused or (timed and (waits(task) or joins)):
         raise TaskStateError(op.queue, op.task_id, state, "update")
     if op.payload is not None:
         message = _give_payload(store, task, message, op.payload, now)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from asynq.protocol.sequences import WAITING
+from asynq.protocol.transfer import PARKED
 from asynq_sqlite.store.connection import StoreConnection
 from asynq_sqlite.store.rows import SELECT_TASK, TaskRow
 
 _HEAD: Final = "SELECT task_id FROM sequences WHERE queue = ? AND name = ? ORDER BY place LIMIT 1"
 _NOT_WAITING: Final = (
-    f"{SELECT_TASK} WHERE queue = ? AND state = 'scheduled' AND rank != ? ORDER BY rank, seq LIMIT ?"
+    f"{SELECT_TASK} WHERE queue = ? AND state = 'scheduled' AND rank NOT IN (?, ?) ORDER BY rank, seq LIMIT ?"
 )
 
 
@@ -37,8 +38,8 @@ class SequenceSteps(StoreConnection):
         return found[0][0] if found else None
 
     def first_not_waiting(self, queue: str, limit: int) -> list[TaskRow]:
-        """Return the first scheduled tasks that do not wait in a sequence."""
-        found = self.fetch(_NOT_WAITING, queue, WAITING, limit)
+        """Return the first scheduled tasks that do not wait in a sequence and are not parked."""
+        found = self.fetch(_NOT_WAITING, queue, WAITING, PARKED, limit)
         return [TaskRow._make(columns) for columns in found]
 
     def sequences_after(self, queue: str, name: str, limit: int) -> list[str]:

@@ -31,6 +31,7 @@ from asynq_sqlite.store.rows import (
     row_of,
 )
 from asynq_sqlite.store.sequences import SequenceSteps
+from asynq_sqlite.store.transfer import TransferSteps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -88,7 +89,16 @@ class HeldLock(NamedTuple):
     until: str
 
 
-class TaskStore(FollowerSteps, GroupSteps, LimitSteps, ManageSteps, PresenceSteps, QueueSteps, SequenceSteps):
+class TaskStore(
+    FollowerSteps,
+    GroupSteps,
+    LimitSteps,
+    ManageSteps,
+    PresenceSteps,
+    QueueSteps,
+    SequenceSteps,
+    TransferSteps,
+):
     """The steps of all operations. Every method runs inside the open transaction.
 
     A step for several tasks writes all of them with one statement.

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from asynq.errors import PayloadTooLargeError, ResultTooLargeError
 from asynq.protocol import ops
+from asynq.protocol.transfer import TaskImage
 from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR
 from asynq_conformance.laws import Laws
@@ -93,6 +94,17 @@ class SizeLaws(Laws):
         with pytest.raises(PayloadTooLargeError):
             lab.execute(ops.UpdateTask(queue="q", task_id="t", payload=bytes(_limit(lab) + 1)))
         assert lab.take().message.payload == b"payload"
+
+    @pytest.mark.parametrize("what", ["payload", "result"])
+    def test_an_image_above_the_limit_is_not_imported(self, lab: Lab, what: str) -> None:
+        message = _too_large(lab)
+        image = TaskImage(message=message, state=TaskState.PENDING)
+        if what == "result":
+            image = replace(image, message=lab.message("large"), result=message.payload)
+        with pytest.raises(PayloadTooLargeError) as refused:
+            lab.execute(ops.ImportTask(image=image))
+        assert (refused.value.task_id, refused.value.size) == ("large", _limit(lab) + 1)
+        assert lab.state("large") is None
 
     def test_a_tick_with_a_task_above_the_limit_stays_undecided(self, lab: Lab) -> None:
         enqueue = ops.Enqueue(message=_too_large(lab), enqueue_id=lab.fresh())

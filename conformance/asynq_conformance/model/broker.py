@@ -21,6 +21,7 @@ from asynq_conformance.model import (
     produce,
     schedule,
     settle,
+    transfer,
     upkeep,
 )
 from asynq_conformance.model.state import System
@@ -94,6 +95,10 @@ MODEL_HANDLERS: dict[type[ops.Op[Any]], Callable[[System, Any, int], Any]] = {
     ops.GetMemory: inspect.get_memory,
     ops.DescribeBroker: inspect.describe_broker,
     ops.Examine: inspect.examine,
+    ops.ExportTask: transfer.export_task,
+    ops.ImportTask: transfer.import_task,
+    ops.ReleaseTask: transfer.release_task,
+    ops.ListParked: transfer.list_parked,
 }
 """Arguments: the system, the operation, the present instant. Returns the answer, or raises before any change.
 """

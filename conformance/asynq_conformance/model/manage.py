@@ -58,7 +58,7 @@ def _archive(system: System, task: ModelTask, now: int) -> None:
 def run_task(system: System, op: RunTask, now: int) -> None:
     """Append the task to the pending ones, or to its sequence. A task that waits in it cannot be run."""
     task = _task(system, op.queue, op.task_id, "run", TaskState.ACTIVE, TaskState.PENDING)
-    if task.waits:
+    if task.waits or task.parked:
         raise TaskStateError(op.queue, op.task_id, task.state, "run")
     _run(system, task, now)
 
@@ -86,7 +86,7 @@ def move_tasks(system: System, op: MoveTasks, now: int) -> int:
         tasks = [
             task
             for task in system.of_state(op.queue, op.state)
-            if not (task.due == WAITING and op.to == "pending")
+            if not ((task.due == WAITING or task.parked) and op.to == "pending")
         ]
         tasks = tasks[: op.limit]
     for task in tasks:
@@ -110,7 +110,7 @@ def update_task(system: System, op: UpdateTask, now: int) -> None:
         allowed |= {TaskState.PENDING, TaskState.ARCHIVED, TaskState.AGGREGATING}
     task = _task(system, op.queue, op.task_id, "update", *(set(TaskState) - allowed))
     joins = task.state is TaskState.SCHEDULED and task.due == WAITING and is_joining(task.message)
-    if timed and (task.waits or joins):
+    if task.parked or (timed and (task.waits or joins)):
         raise TaskStateError(op.queue, op.task_id, task.state, "update")
     if op.payload is not None:
         _give_payload(system, task, op.payload, now)

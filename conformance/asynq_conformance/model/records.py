@@ -59,6 +59,8 @@ class ModelTask:
     result: bytes | None = None
     set_id: str = ""
     """The aggregation set that holds the task."""
+    parked: tuple[TaskState, int, int] | None = None
+    """State, due and since of a parked task, as they were before."""
     joined: int = 0
     """Tasks of a sequence are numbered in the order in which they joined it."""
 
@@ -66,6 +68,11 @@ class ModelTask:
     def gives_way(self) -> bool:
         """Whether a task that replaces its duplicates deletes it."""
         return self.state in NOT_STARTED and not self.message.sequence
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the task has a place in its sequence, if it is in one."""
+        return self.state not in FINISHED and (self.parked is None or self.parked[0] not in FINISHED)
 
     @property
     def key(self) -> TaskKey:

@@ -11,7 +11,6 @@ from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
 from asynq_conformance.model.choices import Choices
 from asynq_conformance.model.records import (
-    FINISHED,
     Counters,
     DecidedTick,
     ModelLock,
@@ -108,6 +107,7 @@ class System:
         if task.state is TaskState.PENDING:
             self.pending[task.message.queue].remove(task.message.id)
         task.state, task.due, task.since, task.token, task.set_id = state, due, 0, token, ""
+        task.parked = None
 
     def put_pending(self, task: ModelTask, now: int, *, head: bool = False, token: str = "") -> None:
         """Make the task pending, at the tail or at the head of its queue."""
@@ -123,14 +123,18 @@ class System:
         self.put(task, TaskState.SCHEDULED, WAITING)
         self.advance(task.message, now)
 
-    def advance(self, of: TaskMessage, now: int) -> bool:
-        """Make the first task that is left in the sequence of this one pending if it waits."""
+    def head(self, of: TaskMessage) -> ModelTask | None:
+        """The first task that is left in the sequence of this one."""
         left = [
             task
             for task in self.of_queue(of.queue)
-            if of.sequence and task.message.sequence == of.sequence and task.state not in FINISHED
+            if of.sequence and task.message.sequence == of.sequence and task.unfinished
         ]
-        head = min(left, key=lambda task: task.joined, default=None)
+        return min(left, key=lambda task: task.joined, default=None)
+
+    def advance(self, of: TaskMessage, now: int) -> bool:
+        """Make the first task that is left in the sequence of this one pending if it waits."""
+        head = self.head(of)
         if head is None or not head.waits:
             return False
         self.put_pending(head, now)

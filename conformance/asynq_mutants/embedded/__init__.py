@@ -15,6 +15,7 @@ from asynq_mutants.embedded import (
     sequences,
     sizes,
     times,
+    transfer,
     unique,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "sequences",
     "sizes",
     "times",
+    "transfer",
     "unique",
 ]

@@ -15,11 +15,11 @@ end
 local function look_up(queue, prefix, id)
   local hash = task_key(prefix, id)
   local found = try('HMGET', hash, 'state', 'group', 'unique_key', 'unique_until', 'unique_keep', 'enqueue_id',
-    'sequence') or {}
+    'sequence', 'lease_token') or {}
   local task = {
     id = id, hash = hash, exists = redis.call('EXISTS', hash) == 1, known = try('HEXISTS', hash, 'msg') == 1,
     state = found[1] or '', group = found[2] or '', lock = lock_of(hash, id, found[3], found[2], found[6]),
-    ends = found[4], keep = found[5],
+    ends = found[4], keep = found[5], waits = is_parked(found[1], found[8]),
   }
   if task.state == 'aggregating' then
     task.source = group_key(prefix, task.group)
@@ -30,7 +30,7 @@ local function look_up(queue, prefix, id)
   if task.lock and try('GET', task.lock) == id then task.owned = task.lock end
   if found[7] then
     task.sequence = sequence_at(prefix, found[7])
-    task.waits = waits(task.sequence, task.state, id)
+    task.waits = task.waits or waits(task.sequence, task.state, id)
   end
   return task
 end

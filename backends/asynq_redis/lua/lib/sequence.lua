@@ -1,6 +1,8 @@
 -- Sequences: tasks that run one at a time, in order. `py:seq:NAME` has the ids of a sequence by their place, and
 -- `py:sequences` the names. A task that waits for its turn is scheduled for WAITING, and no other.
 local WAITING = 253370764800
+-- The due time of parked tasks, see lua/lib/parked.lua.
+local PARKED = WAITING + 86400
 -- Maximum ids examined for the one whose turn it is: one more than a call can end. Those of tasks that have ended
 -- are removed.
 local MOST_EXAMINED = 51
@@ -36,6 +38,11 @@ end
 local function sequence_of_runs(active, name)
   if name == '' then return nil end
   return sequence_at(string.sub(active, 1, -#'active' - 1), name)
+end
+
+-- Whether a task with this lease token is parked.
+local function is_parked(state, token)
+  return state == 'scheduled' and string.sub(token or '', 1, 7) == 'parked '
 end
 
 local function waits(sequence, state, id)
