@@ -51,20 +51,25 @@ def encode_payload(value: object, option: str = "payload", *, verified: bool = T
             (lone surrogates), values are nested too deeply or contain themselves, or two keys of a dict have
             the same text.
     """
+    if isinstance(value, str):
+        return _utf8(value, option)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     found: Instances | None = [] if verified else None
-    text = value if isinstance(value, str) else _to_json(value, option, found)
-    try:
-        encoded = text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{option} holds text that is not valid UTF-8: {error}") from None
+    encoded = _utf8(_to_json(value, option, found), option)
     if found:
         from asynq.client.codecs.round_trip import verify
 
         for instance, written in found:
             verify(instance, encoded if instance is value else _json_text(written).encode(), option)
     return encoded
+
+
+def _utf8(text: str, option: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{option} holds text that is not valid UTF-8: {error}") from None
 
 
 def _to_json(value: object, option: str, found: Instances | None) -> str:

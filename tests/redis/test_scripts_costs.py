@@ -90,6 +90,6 @@ def test_an_enqueue_names_the_keys_of_options_only_with_options(lab: ScriptLab) 
         for group in ("", "g")
     )
     assert [answer.state for answer in lab.many(plain)] == [TaskState.PENDING]
-    assert lab.calls[-1].keys == ["asynq:{q}:pending", "asynq:{q}:scheduled", "asynq:{q}:t:plain"]
+    assert lab.calls[-1].keys == ["asynq:{q}:pending", "asynq:{q}:scheduled"]
     assert [answer.state for answer in lab.many(plain, grouped)] == [TaskState.PENDING, TaskState.AGGREGATING]
-    assert len(lab.calls[-1].keys) == 2 + 2 + 3 + 1
+    assert len(lab.calls[-1].keys) == 2 + 3 + 1

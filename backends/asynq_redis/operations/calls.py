@@ -92,8 +92,8 @@ class BatchCall(Struct):
             keys, fixed_args = row.fixed_keys(self.queue), row.fixed_args
             args = (context.now_argument(),) if fixed_args is None else fixed_args(self.queue, context)
             call = OpenCall(self.queue, [*keys], [*args, *self.bounds])
-            if row.counted:
-                call.args.append(len(self.ops))
+            if row.by_id:
+                call.args += (self.queue.tasks, len(self.ops))
             append = row.append
             for op in self.ops:
                 append(op, call, context)
@@ -113,9 +113,9 @@ class OneRound:
     """None: the time, as most scripts take it."""
     bounds: Callable[[Any], tuple[Arg, ...]] | None = None
     """Further fixed arguments, which all operations of a call have in common."""
-    counted: bool = False
-    """True if the number of operations follows the fixed arguments, because not all operations have the same
-    number of arguments."""
+    by_id: bool = False
+    """True if operations name their tasks by the ids only. What the names of hashes begin with follows the
+    fixed arguments, and then the number of operations."""
     size: Callable[[Any], int] | None = None
     """Approximate bytes of what an operation sends, as far as its caller decides. None: few."""
     append: Callable[[Any, OpenCall, CallContext], None]

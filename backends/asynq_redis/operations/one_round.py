@@ -80,11 +80,10 @@ def append_enqueue(op: Enqueue, call: OpenCall, context: CallContext) -> None:  
 
 def _append_task(op: Enqueue, call: OpenCall, context: CallContext) -> None:  # noqa: ARG001 - see OneRound.append
     message = op.message
-    call.keys.append(call.queue.tasks + message.id)
     call.args += (message.id, task_message.encode(message))
     options = _options(op, call)
     if options or op.enqueue_id != message.id:
-        place = len(call.keys) - len(_keys_of_tasks(call.queue))
+        place = len(call.args) // 2 - 1  # three arguments precede the tasks
         call.tail += (place, op.enqueue_id, options)
 
 
@@ -236,7 +235,7 @@ ROWS: dict[type[Op[Any]], OneRound] = {
         script=scripts.ENQUEUE,
         queue=attrgetter("message.queue"),
         fixed_keys=_keys_of_tasks,
-        counted=True,
+        by_id=True,
         size=enqueue_size,
         append=_append_task,
         read=read_enqueued,
