@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = get_logger("asynq.processor")
 
+SUSPECT_INTERVAL = 0.1
+"""Seconds after which a worker that does not hear of new tasks supposes that any queue may have some."""
+
 
 @define(eq=False)
 class Fetch:
@@ -35,6 +38,8 @@ class Fetch:
     """When it was sent first, by the clock of the event loop."""
     mark: int
     """When it was sent first, see BrokerTime."""
+    partial: bool
+    """Whether other queues may have had tasks, too."""
     lost: bool = False
     """Whether its reply was lost: it is sent again."""
 
@@ -54,6 +59,8 @@ class Fetcher:
     def __init__(self, settings: ProcessorSettings, *, time: BrokerTime, token: Callable[[], str]) -> None:
         self.wanted = True
         """Whether there may be tasks that no fetch has asked for."""
+        self.full = False
+        """Whether the latest reply had all tasks that the fetch asked for."""
         self.not_before = 0.0
         """When the next fetch may be sent, by the clock of the event loop. Failures cause pauses."""
         self._settings = settings
@@ -63,6 +70,7 @@ class Fetcher:
         self._backoff = Backoff(settings.rng)
         self._errors = ErrorReporter(log, "fetching tasks")
         self._pending = PendingQueues(settings.preference, settings.limits, settings.rng)
+        self._suspect_at = 0.0
         self._fetches: list[Fetch] = []
         self.reserved = 0
         """Number of tasks that the fetches without a reply may return."""
@@ -100,13 +108,17 @@ class Fetcher:
             # There is a second fetch only while fetches return all that they ask for: its queues have more.
             self._pending.found_all(other.op.orders)
             running = chain(running, (queue for order in other.op.orders for queue in order))
-        orders = self._pending.orders(count, running, informed=informed)
+        now = self._loop.time()
+        if not informed and now >= self._suspect_at:
+            self._suspect_at = now + SUSPECT_INTERVAL
+            self._pending.suspect()
+        orders = self._pending.orders(count, running)
         if not orders:
             return None
         self.wanted = False
         settings = self._settings
         op = Dequeue(orders=orders, token=self._token(), lease=settings.lease, limits=settings.limits.shared)
-        fetch = Fetch(op, self._loop.time(), self._time.mark())
+        fetch = Fetch(op, now, self._time.mark(), self._pending.more)
         self._fetches.append(fetch)
         self.reserved += len(orders)
         return fetch
@@ -123,20 +135,20 @@ class Fetcher:
         self.not_before = self._loop.time() + self._backoff.pause()
 
     def succeeded(self, fetch: Fetch, deliveries: Sequence[Delivery]) -> bool:
-        """The reply arrived. Returns whether it has a task for each order."""
+        """The reply arrived. Returns whether there may be more tasks: in the queues asked, or in others."""
         self._errors.worked()
         self._backoff.reset()
         self._remove(fetch)
         orders = fetch.op.orders
-        full = len(deliveries) == len(orders)
+        self.full = len(deliveries) == len(orders)
         # A limited queue may have been left out of an order although it has tasks: fetch until none is left.
         self.wanted |= bool(deliveries and self._settings.limits.own)
         # Large tasks may have been left for the next fetch, to keep the reply small.
         size = sum([len(delivery.message.payload) for delivery in deliveries])
-        if again := full or size >= DEQUEUE_SOFT_LIMIT_BYTES:
+        if again := self.full or size >= DEQUEUE_SOFT_LIMIT_BYTES:
             self._pending.found_all(orders)
         self.wanted |= again or self._pending.more
-        return full
+        return self.full or fetch.partial
 
     def _remove(self, fetch: Fetch) -> None:
         self._fetches.remove(fetch)

@@ -49,7 +49,11 @@ class PendingQueues:
         elif queue in self._ranks:
             self._marked.add(queue)
 
-    def orders(self, count: int, running: Iterable[str], *, informed: bool) -> tuple[tuple[str, ...], ...]:
+    def suspect(self) -> None:
+        """Any queue may have tasks, but there are enough without them: fetches go on asking few of many."""
+        self._marked.update(self._names)
+
+    def orders(self, count: int, running: Iterable[str]) -> tuple[tuple[str, ...], ...]:
         """The orders of the next fetch, at most one for each of `count` tasks.
 
         There are none if no queue may have tasks. All orders name the same queues, except for queues at their
@@ -58,12 +62,8 @@ class PendingQueues:
         Args:
             count: number of wanted tasks.
             running: the queue of each run of this server.
-            informed: whether `mark` is called for every queue that gets tasks. If not, the fetch asks all.
         """
-        if informed:
-            names = sorted(self._marked | self._limited, key=self._ranks.__getitem__)
-        else:
-            names, self._width = list(self._names), len(self._names)
+        names = sorted(self._marked | self._limited, key=self._ranks.__getitem__)
         if len(names) > ALL_QUEUES and not self._limited:
             orders = self._preference.few(names, count, self._rng, self._width)
         else:

@@ -225,14 +225,14 @@ class Processor:
     @property
     def _another_pays(self) -> bool:
         """Whether an exchange beside another pays: there are more tasks than slots, and its slots wait."""
-        return self._busy_since is not None and max(self._free_slots, self._settler.waiting) >= self._share
+        return self._fetcher.full and max(self._free_slots, self._settler.waiting) >= self._share
 
     def _next_fetch(self) -> Fetch | None:
         if self._loop.time() < self._fetcher.not_before:
             return None
         if again := self._fetcher.take_lost():
             return again
-        most = MAX_BATCH if self._busy_since is None else self._share
+        most = self._share if self._fetcher.full else MAX_BATCH
         if not self._fetching or (count := min(self._free_slots, most)) <= 0:
             return None
         running = (run.delivery.message.queue for run in self._runner.running)
@@ -277,7 +277,7 @@ class Processor:
         if isinstance(answer, AsynqError):
             self._fetcher.failed(fetch, answer)
             return False
-        self._update_wakeups(full=self._fetcher.succeeded(fetch, answer))
+        self._update_wakeups(busy=self._fetcher.succeeded(fetch, answer))
         deliveries: Sequence[Delivery] = answer
         late = self._loop.time() - fetch.sent_at > self._settings.lease / 1000 / 3
         if late and deliveries:
@@ -288,13 +288,13 @@ class Processor:
         self._start_runs(deliveries, fetch.mark)
         return bool(deliveries)
 
-    def _update_wakeups(self, *, full: bool) -> None:
+    def _update_wakeups(self, *, busy: bool) -> None:
         """Arm the wake-ups when there are fewer tasks than slots, and disarm them when the worker is busy."""
-        if full:
+        if busy:
             self._busy_since = self._busy_since or self._loop.time()
         else:
             self._busy_since = None
-        if self._wakeups and not full:
+        if self._wakeups and not busy:
             self._wakeups.arm()
         elif self._wakeups and self._busy_since and self._loop.time() - self._busy_since > BUSY_THRESHOLD:
             self._wakeups.disarm()

@@ -15,7 +15,6 @@ from asynq.runtime.interval_loop import (
     wait_with_timeout,
 )
 from asynq.runtime.logs import get_logger
-from asynq.worker.pending_queues import ALL_QUEUES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,9 +59,7 @@ class Wakeups:
         self._rng = rng
         self._can_be_armed = broker.capabilities.wakeup == "push"
         self._armed = False
-        # With many queues it costs less to listen than to ask all of them in each fetch.
-        self._many = len(queues) > ALL_QUEUES
-        self._wanted = self._many and self._can_be_armed
+        self._wanted = False
         self._was_live = False
         self._changed = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -89,9 +86,8 @@ class Wakeups:
         self._want(armed=True)
 
     def disarm(self) -> None:
-        """Stop listening for new tasks, unless there are many queues and listening tells which have tasks."""
-        if not (self._many and self.live):
-            self._want(armed=False)
+        """Stop listening for new tasks."""
+        self._want(armed=False)
 
     def stop(self) -> None:
         """End `run`."""

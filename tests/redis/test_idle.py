@@ -1,4 +1,4 @@
-"""An idle worker asks a Redis server little, and finds in time what it did not see begin."""
+"""An idle worker asks a Redis server little, and finds in time what it did not see; so does a busy one."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class IdleWorker:
     def __init__(self, url: str) -> None:
         self.broker = RedisBroker(url)
         self.ran: dict[str, float] = {}
+        self.followed = ""
+        """A queue in which each task is followed by another one."""
         self.server = Server(self.broker, concurrency=2, queues=QUEUES, shutdown_timeout=timedelta(0))
         self.mux = ServeMux()
         self.mux.handle("t", self._run)
@@ -42,6 +44,12 @@ class IdleWorker:
 
     async def _run(self, ctx: Context, task: Task) -> None:
         self.ran[ctx.task_id] = time.monotonic()
+        if ctx.queue == self.followed:
+            await self.broker.aexecute(enqueue(f"{len(self.ran)}", ctx.queue))
+
+
+def enqueue(task_id: str, queue: str) -> Enqueue:
+    return Enqueue(message=TaskMessage(id=task_id, type="t", queue=queue), enqueue_id=task_id)
 
 
 @pytest.fixture
@@ -75,9 +83,8 @@ async def test_a_lease_that_is_much_shorter_than_the_polls_is_recovered_in_time(
     worker: IdleWorker, own_server: RedisServer, lease: int
 ) -> None:
     broker = RedisBroker(own_server.url)
-    enqueue = Enqueue(message=TaskMessage(id="lost", type="t", queue="q7"), enqueue_id="e")
     take = Dequeue(orders=(("q7",),), token="of a worker that dies", lease=lease)
-    _, taken = broker.execute_many([enqueue, take])  # in one write: the worker is not faster
+    _, taken = broker.execute_many([enqueue("lost", "q7"), take])  # in one write: the worker is not faster
     taken_at = time.monotonic()
     assert isinstance(taken, tuple)
     assert [delivery.message.id for delivery in taken] == ["lost"]
@@ -94,5 +101,15 @@ async def test_new_tasks_are_found_without_the_permission_to_be_notified(
     client.execute_command("ACL", "SETUSER", "default", "-client|tracking")  # type: ignore[no-untyped-call]
     client.client_kill_filter(_type="pubsub", skipme=True)
     await aeventually(lambda: not worker.live)
-    worker.broker.execute(Enqueue(message=TaskMessage(id="new", type="t", queue="q7"), enqueue_id="e"))
+    worker.broker.execute(enqueue("new", "q7"))
     await aeventually(lambda: "new" in worker.ran, 15)
+
+
+async def test_a_busy_worker_finds_new_tasks_of_other_queues_without_listening(worker: IdleWorker) -> None:
+    worker.followed = "q0"
+    await worker.broker.aexecute_many([enqueue(f"first {number}", "q0") for number in range(10)])
+    await aeventually(lambda: not worker.live)
+    await worker.broker.aexecute(enqueue("new", "q50"))
+    await aeventually(lambda: "new" in worker.ran)
+    assert not worker.live
+    worker.followed = ""

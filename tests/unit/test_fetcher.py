@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from random import Random
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from asynq.clock import FakeClock
 from asynq.errors import BrokerUnavailable
 from asynq.handlers.retry import RetryPolicy
 from asynq.protocol.broker_time import BrokerTime
-from asynq.worker.fetcher import Fetcher
+from asynq.worker.fetcher import SUSPECT_INTERVAL, Fetcher
 from asynq.worker.queue_limits import QueueLimits
 from asynq.worker.queue_selection import QueuePriority
 from asynq.worker.settings import ProcessorSettings
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+    from asynq.worker.fetcher import Fetch
+
 LOST = BrokerUnavailable("the reply was lost", maybe_applied=True)
 
 
-def make_fetcher(limits: dict[str, int]) -> Fetcher:
+def make_fetcher(limits: dict[str, int], queues: Sequence[str] = ("a", "b")) -> Fetcher:
     rng = Random(1)
-    preference = QueuePriority.of(["a", "b"])
+    preference = QueuePriority.of(queues)
     settings = ProcessorSettings(
         preference=preference,
         limits=QueueLimits.of(limits, None, preference.names),
@@ -44,3 +53,51 @@ async def test_a_limit_that_has_room_again_is_used_after_the_repetition_of_a_fet
     again = fetcher.take(4, [], informed=True)
     assert again
     assert {queue for order in again.op.orders for queue in order} == {"a", "b"}
+
+
+MANY = [f"q{number:02}" for number in range(40)]
+
+
+def asked(fetch: Fetch | None) -> set[str]:
+    assert fetch
+    return {queue for order in fetch.op.orders for queue in order}
+
+
+async def fetcher_that_knows_queues_without_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[Fetcher, list[float]]:
+    """A fetcher that found tasks in q00 only, and the time that it goes by."""
+    now = [1000.0]
+    fetcher = make_fetcher({}, MANY)
+    monkeypatch.setattr(fetcher, "_loop", SimpleNamespace(time=lambda: now[0]))
+    everywhere = fetcher.take(1, (), informed=False)
+    assert asked(everywhere) == set(MANY)
+    assert everywhere
+    assert not everywhere.partial
+    fetcher.succeeded(everywhere, ())
+    fetcher.want("q00")
+    return fetcher, now
+
+
+async def test_a_worker_that_hears_nothing_asks_the_other_queues_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetcher, now = await fetcher_that_knows_queues_without_tasks(monkeypatch)
+    first = fetcher.take(1, (), informed=False)
+    assert asked(first) == {"q00"}
+    assert first
+    fetcher.succeeded(first, ())
+    now[0] += SUSPECT_INTERVAL
+    fetcher.want("q00")
+    seen: set[str] = set()
+    while fetch := fetcher.take(1, (), informed=False):
+        seen |= asked(fetch)
+        assert fetch.partial == (seen != set(MANY))
+        fetcher.succeeded(fetch, ())
+    assert seen == set(MANY)
+
+
+async def test_a_worker_that_hears_of_new_tasks_suspects_no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetcher, now = await fetcher_that_knows_queues_without_tasks(monkeypatch)
+    now[0] += SUSPECT_INTERVAL
+    assert asked(fetcher.take(1, (), informed=True)) == {"q00"}

@@ -20,9 +20,9 @@ def pending_of(queues: Any, *limited: str, strict: bool = False) -> PendingQueue
     return PendingQueues(QueuePriority.of(queues, strict=strict), limits, Random(1))
 
 
-def asked(pending: PendingQueues, count: int = 3, *, informed: bool = True) -> set[str]:
+def asked(pending: PendingQueues, count: int = 3) -> set[str]:
     """The queues that the next fetch names; every order names all of them."""
-    orders = pending.orders(count, (), informed=informed)
+    orders = pending.orders(count, ())
     assert len(orders) in (0, count)
     named = {frozenset(order) for order in orders}
     assert len(named) <= 1
@@ -60,11 +60,15 @@ def test_a_change_during_a_fetch_is_not_forgotten() -> None:
     assert asked(pending) == {"a"}
 
 
-def test_without_information_all_queues_are_asked() -> None:
-    pending = pending_of(["a", "b"])
-    for _ in range(2):
-        assert asked(pending, informed=False) == {"a", "b"}
-        assert not pending.more
+def test_queues_under_suspicion_are_asked_by_and_by() -> None:
+    pending = pending_of(MANY)
+    found_all(pending, asked(pending, 50))
+    while pending.more:
+        asked(pending, 50)
+    found_all(pending, {"q000"})
+    pending.suspect()
+    assert 0 < len(asked(pending, 50)) <= FIRST_CHOICES
+    assert pending.more
 
 
 def test_a_queue_with_a_limit_is_always_asked() -> None:
@@ -77,11 +81,11 @@ def test_a_queue_with_a_limit_is_always_asked() -> None:
 def test_a_queue_at_its_limit_is_left_out() -> None:
     limits = QueueLimits(own={"b": 1}, shared={})
     pending = PendingQueues(QueuePriority.of(["a", "b"], strict=True), limits, Random(1))
-    orders = pending.orders(2, (), informed=True)
+    orders = pending.orders(2, ())
     assert orders == (("a", "b"), ("a",))
     pending.found_all(orders)
-    assert pending.orders(2, ("b",), informed=True) == (("a",), ("a",))
-    assert pending.orders(2, ("b",), informed=True) == ()
+    assert pending.orders(2, ("b",)) == (("a",), ("a",))
+    assert pending.orders(2, ("b",)) == ()
 
 
 def test_an_unknown_queue_is_ignored() -> None:
@@ -96,7 +100,6 @@ def test_queues_of_which_nothing_is_known_are_asked_at_once() -> None:
     assert not pending.more
     pending.mark(None)
     assert asked(pending, 1) == set(MANY)
-    assert asked(pending, 1, informed=False) == set(MANY)
 
 
 def test_a_fetch_asks_few_of_many_queues_while_they_have_tasks() -> None:
@@ -122,11 +125,11 @@ def test_fetches_that_find_too_little_ask_ever_more_queues() -> None:
 def test_strict_priority_asks_the_heaviest_of_many_queues_first() -> None:
     pending = pending_of(MANY, strict=True)
     names = QueuePriority.of(MANY, strict=True).names
-    orders = pending.orders(50, (), informed=True)
+    orders = pending.orders(50, ())
     assert set(orders) == {names}
     pending.found_all(orders)
-    assert set(pending.orders(50, (), informed=True)) == {names[:FIRST_CHOICES]}
-    assert set(pending.orders(50, (), informed=True)) == {names[FIRST_CHOICES : 3 * FIRST_CHOICES]}
+    assert set(pending.orders(50, ())) == {names[:FIRST_CHOICES]}
+    assert set(pending.orders(50, ())) == {names[FIRST_CHOICES : 3 * FIRST_CHOICES]}
 
 
 @pytest.mark.parametrize("count", [1, 5, 50])
@@ -135,7 +138,7 @@ def test_first_choices_among_many_queues_follow_the_weights(count: int) -> None:
     pending, first = pending_of(weights), Counter[str]()
     fetches = 20_000 // min(count, FIRST_CHOICES)
     for _ in range(fetches):
-        orders = pending.orders(count, (), informed=True)
+        orders = pending.orders(count, ())
         first.update(order[0] for order in orders)
         pending.found_all(orders)
     assert first["heavy"] / first.total() == pytest.approx(1 / 2, abs=0.02)
