@@ -35,7 +35,7 @@ class Client(BlockingWaits):
 
     Args:
         broker: a broker, or the URL of one.
-        new_id: creates ids of tasks; by default random UUIDs.
+        new_id: creates ids of tasks; by default UUIDs of version 7, which begin with the time.
 
     Raises:
         BrokerURLError: the URL is malformed, or no backend is registered for its scheme.
@@ -150,7 +150,7 @@ class AsyncClient(AwaitedWaits):
 
     Args:
         broker: a broker, or the URL of one.
-        new_id: creates ids of tasks; by default random UUIDs.
+        new_id: creates ids of tasks; by default UUIDs of version 7, which begin with the time.
     """
 
     def __init__(self, broker: Broker | str, *, new_id: Callable[[], str] = random_id) -> None:

@@ -1,9 +1,11 @@
-"""Random ids: UUIDs that no other thread and no other process has."""
+"""Random ids: UUIDs that no other thread and no other process has, and that begin with the time."""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
+from itertools import pairwise
 from uuid import RFC_4122, UUID
 
 from asynq.ids import BLOCK, random_id
@@ -12,11 +14,23 @@ from asynq.ids import BLOCK, random_id
 def test_an_id_is_a_random_uuid_as_text() -> None:
     ids = [random_id() for _ in range(3 * BLOCK)]
     assert [str(UUID(text)) for text in ids] == ids
-    assert {(UUID(text).version, UUID(text).variant) for text in ids} == {(4, RFC_4122)}
+    assert {(UUID(text).version, UUID(text).variant) for text in ids} == {(7, RFC_4122)}
     assert len({*ids}) == len(ids)
-    random_bits = [UUID(text).int for text in ids]
-    for bit in {*range(128)} - {62, 63, 76, 77, 78, 79}:  # those of the variant and of the version
-        assert {number >> bit & 1 for number in random_bits} == {0, 1}
+    numbers = [UUID(text).int for text in ids]
+    for bit in range(62):
+        assert {number >> bit & 1 for number in numbers} == {0, 1}
+
+
+def test_ids_begin_with_the_time() -> None:
+    before = time.time_ns() // 1_000_000
+    ids = [random_id() for _ in range(2 * BLOCK)]
+    assert before <= UUID(ids[-1]).int >> 80 <= time.time_ns() // 1_000_000
+
+
+def test_ids_of_a_block_ascend() -> None:
+    ids = [random_id() for _ in range(2 * BLOCK)]
+    descents = sum(later < earlier for earlier, later in pairwise(ids))
+    assert descents <= 2  # where a block of the same millisecond begins
 
 
 def test_threads_never_get_the_same_id() -> None:
