@@ -352,13 +352,13 @@ class Processor:
     def _settle(self, run: Run, outcome: Outcome, now: int) -> None:
         op = decide(run.delivery, outcome, self._settings.rules, now)
         # Before logging and hooks: if these fail, the task must be settled all the same.
-        if op is None:
-            self._settler.release([run])
-            self._check_drained()
-        else:
+        if op is not None:
             self._settler.add(Ending(run, op, outcome))
         if not isinstance(outcome, Succeeded):
             self._report(run, op, outcome)
+        if op is None:
+            self._settler.release([run])  # which has no context from now on
+            self._check_drained()
 
     def _report(self, run: Run, op: Settlement | None, outcome: Outcome) -> None:
         """Log how a run failed and call the hooks."""

@@ -17,11 +17,15 @@ from asynq.protocol.ops import Archive, Retry
 from asynq.runtime.logs import tell_failure
 from asynq.task_state import TaskState
 from asynq.worker.failure_log import MAX_FAILURE_KINDS, FailureLog
+from asynq_redis import RedisBroker
+from tests.server.conftest import opened
+from tests.waiting import aeventually
 
 if TYPE_CHECKING:
     from asynq.client.task import Task
     from asynq.handlers.context import Context
     from tests.server.conftest import ServerLab
+    from tests.servers import RedisServer
 
 SOON: dict[str, Any] = {"retry_delay": lambda *_: timedelta(0)}
 
@@ -39,6 +43,27 @@ def lines(told: pytest.LogCaptureFixture) -> list[tuple[str, str, bool]]:
         for record in told.records
         if record.name == "asynq.processor"
     ]
+
+
+@pytest.mark.parametrize("hooks", [{}, {"on_error": lambda *_: None}])
+async def test_a_lost_lease_is_one_line(
+    redis_server: RedisServer, told: pytest.LogCaptureFixture, hooks: dict[str, Any]
+) -> None:
+    running = asyncio.Event()
+
+    async def handler(ctx: Context, task: Task) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    async with (
+        opened(RedisBroker(redis_server.url)) as lab,
+        lab.serving(handler, lease=timedelta(seconds=1), **hooks),
+    ):
+        await lab.enqueue("email", id="7")
+        await running.wait()
+        redis_server.client.flushdb()
+        await aeventually(lambda: lines(told))
+    assert lines(told) == [("WARNING", "task '7' of queue 'default': the lease is lost", False)]
 
 
 @pytest.mark.parametrize("hooks", [{}, {"on_error": lambda *_: None}])
