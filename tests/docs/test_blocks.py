@@ -41,6 +41,7 @@ ON_SQLITE = [
     "handlers",
     "howto/migrate-from-arq",
     "howto/migrate-from-celery",
+    "howto/migrate-from-go",
     "howto/migrate-from-rq",
     "inspection",
     "limits",
