@@ -65,7 +65,8 @@ class Server(ServerLifecycle):
             to `run`, `serve` or `start`.
         concurrency: maximum number of runs at the same time; by default the number of CPUs.
         queues: the queues to serve: names with their weights, or names of equal weight. The higher the weight
-            of a queue, the more often it is tried first.
+            of a queue, the more often it is tried first. A name with `*`, which stands for any text, is a
+            pattern: the server follows the queues that match as they come and go.
         strict_priority: serve a queue only while all queues of higher weight are empty or paused.
         queue_limits: maximum number of concurrent runs per queue in this server.
         shared_queue_limits: maximum number of concurrent runs per queue in all servers together, servers in
@@ -161,7 +162,7 @@ class Server(ServerLifecycle):
         self._settings = WorkerSettings(
             concurrency=concurrency_of(concurrency),
             preference=preference,
-            limits=QueueLimits.of(queue_limits, shared_queue_limits, preference.names),
+            limits=QueueLimits.of(queue_limits, shared_queue_limits, preference),
             retry_delay=retry_delay,
             is_failure=is_failure,
             callbacks=Callbacks(

@@ -27,7 +27,10 @@ MIN_STALL_TIMEOUT = timedelta(seconds=1)
 Queues = Annotated[
     list[str] | None,
     typer.Option(
-        "--queue", "-q", metavar="NAME[=WEIGHT]", help="A queue to serve. Repeatable. [default: default=1]"
+        "--queue",
+        "-q",
+        metavar="NAME[=WEIGHT]",
+        help="A queue to serve, or a pattern such as 'tenant-*'. Repeatable. [default: default=1]",
     ),
 ]
 Limits = Annotated[

@@ -69,7 +69,7 @@ class Fetcher:
         self._loop = asyncio.get_running_loop()
         self._backoff = Backoff(settings.rng)
         self._errors = ErrorReporter(log, "fetching tasks")
-        self._pending = PendingQueues(settings.preference, settings.limits, settings.rng)
+        self._pending = PendingQueues(settings.queues.preference, settings.queues.limits, settings.rng)
         self._suspect_at = 0.0
         self._fetches: list[Fetch] = []
         self.reserved = 0
@@ -79,6 +79,12 @@ class Fetcher:
     def under_way(self) -> bool:
         """Whether a fetch has no reply yet."""
         return bool(self._fetches)
+
+    def queues_changed(self) -> None:
+        """Fetch from the present queues of the settings."""
+        queues = self._settings.queues
+        self._pending.serve(queues.preference, queues.limits)
+        self.wanted = True
 
     def want(self, queue: str | None) -> None:
         """Tasks may be available in this queue. None: in any queue."""
@@ -117,7 +123,9 @@ class Fetcher:
             return None
         self.wanted = False
         settings = self._settings
-        op = Dequeue(orders=orders, token=self._token(), lease=settings.lease, limits=settings.limits.shared)
+        op = Dequeue(
+            orders=orders, token=self._token(), lease=settings.lease, limits=settings.queues.limits.shared
+        )
         fetch = Fetch(op, now, self._time.mark(), self._pending.more)
         self._fetches.append(fetch)
         self.reserved += len(orders)
@@ -142,7 +150,7 @@ class Fetcher:
         orders = fetch.op.orders
         self.full = len(deliveries) == len(orders)
         # A limited queue may have been left out of an order although it has tasks: fetch until none is left.
-        self.wanted |= bool(deliveries and self._settings.limits.own)
+        self.wanted |= bool(deliveries and self._settings.queues.limits.own)
         # Large tasks may have been left for the next fetch, to keep the reply small.
         size = sum([len(delivery.message.payload) for delivery in deliveries])
         if again := self.full or size >= DEQUEUE_SOFT_LIMIT_BYTES:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from attrs import evolve
 
-from asynq.checks import check_count, check_duration
+from asynq.checks import check_count, check_duration, check_flag
 from asynq.monitoring.options import Monitoring
 from asynq.worker.end_conditions import EndConditions, child_limits_of
 from asynq.worker.queue_limits import QueueLimits
@@ -51,19 +51,21 @@ def overridden(settings: WorkerSettings, options: Overrides) -> WorkerSettings:
         TypeError: an option has the wrong type; the message names the option.
     """
     before = settings.preference
-    preference = QueuePriority.of(
-        options.get("queues", before.weights), strict=options.get("strict_priority", before.strict)
-    )
-    served = preference.names
+    strict = options.get("strict_priority", before.strict)
+    if "queues" in options:
+        preference = QueuePriority.of(options["queues"], strict=strict)
+    else:
+        check_flag("strict_priority", strict)
+        preference = evolve(before, strict=strict)
     own, shared = (
-        {name: most for name, most in limits.items() if name in served}
+        {name: most for name, most in limits.items() if preference.serves(name)}
         for limits in (settings.limits.own, settings.limits.shared)
     )
     settings = evolve(
         settings,
         preference=preference,
         limits=QueueLimits.of(
-            options.get("queue_limits", own), options.get("shared_queue_limits", shared), served
+            options.get("queue_limits", own), options.get("shared_queue_limits", shared), preference
         ),
     )
     if "concurrency" in options:

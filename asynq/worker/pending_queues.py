@@ -41,6 +41,15 @@ class PendingQueues:
         self._width = len(self._names)
         """Maximum queues of the next fetch, if more than ALL_QUEUES may have tasks."""
 
+    def serve(self, preference: QueuePriority, limits: QueueLimits) -> None:
+        """The queues have changed. New ones may have tasks."""
+        before = self._ranks.keys()
+        self._preference, self._limits, self._names = preference, limits, preference.names
+        self._ranks = {name: rank for rank, name in enumerate(self._names)}
+        self._limited = frozenset(limits.own) | frozenset(limits.shared)
+        self._marked = (self._marked & self._ranks.keys()) | (self._ranks.keys() - before)
+        self._width = len(self._names)
+
     def mark(self, queue: str | None) -> None:
         """This queue may have tasks. None: any queue."""
         if queue is None:
@@ -74,7 +83,7 @@ class PendingQueues:
 
     def found_all(self, orders: tuple[tuple[str, ...], ...]) -> None:
         """The fetch with these orders returned all that it asked for, or failed: its queues may have more."""
-        self._marked |= self._asked(orders)
+        self._marked.update(queue for queue in self._asked(orders) if queue in self._ranks)
         self._width = FIRST_CHOICES
 
     @property

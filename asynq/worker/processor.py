@@ -88,6 +88,8 @@ class Processor:
         self._failures = FailureLog()
         self._wakeups: Wakeups | None = None
         self._fetcher = Fetcher(settings, time=time, token=token)
+        self.queues_changed = self._fetcher.queues_changed
+        """Serve the present queues of the settings. `wake` follows."""
 
         self._active: set[Run] = set()
         """The runs whose leases are extended: from their delivery until they are settled."""
@@ -290,10 +292,7 @@ class Processor:
 
     def _update_wakeups(self, *, busy: bool) -> None:
         """Arm the wake-ups when there are fewer tasks than slots, and disarm them when the worker is busy."""
-        if busy:
-            self._busy_since = self._busy_since or self._loop.time()
-        else:
-            self._busy_since = None
+        self._busy_since = (self._busy_since or self._loop.time()) if busy else None
         if self._wakeups and not busy:
             self._wakeups.arm()
         elif self._wakeups and self._busy_since and self._loop.time() - self._busy_since > BUSY_THRESHOLD:
@@ -343,7 +342,7 @@ class Processor:
         for run, outcome in reports:
             if outcome is not None:
                 self._settle(run, outcome, now)
-        if limited := self._settings.limits.own:
+        if limited := self._settings.queues.limits.own:
             freed = (run.delivery.message.queue for run, _ in reports if run.finished)
             self._fetcher.wanted |= any(queue in limited for queue in freed)
         self._ended.set()

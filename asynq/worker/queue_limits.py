@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from asynq.checks import check_count
+from asynq.worker.queue_patterns import is_pattern, literal, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection
+
+    from asynq.worker.queue_selection import QueuePriority
 
 
 @frozen
 class QueueLimits:
-    """Maximum number of concurrent runs per queue. A queue that is not listed has no limit."""
+    """Maximum number of concurrent runs per queue. A queue that is not listed has no limit.
+
+    A limit of a pattern applies to each queue that it stands for, unless the queue has one of its own.
+    """
 
     own: Mapping[str, int]
     """In this server."""
@@ -24,7 +30,7 @@ class QueueLimits:
 
     @classmethod
     def of(
-        cls, own: Mapping[str, int] | None, shared: Mapping[str, int] | None, queues: Sequence[str]
+        cls, own: Mapping[str, int] | None, shared: Mapping[str, int] | None, served: QueuePriority
     ) -> QueueLimits:
         """Validate the limit options of a server.
 
@@ -32,9 +38,13 @@ class QueueLimits:
             ValueError: a limit is less than 1, or the server does not serve its queue.
             TypeError: an option or a limit has the wrong type.
         """
-        _check_limits("queue_limits", own, queues)
-        _check_limits("shared_queue_limits", shared, queues)
+        _check_limits("queue_limits", own, served)
+        _check_limits("shared_queue_limits", shared, served)
         return cls(dict(own or {}), dict(shared or {}))
+
+    def of_queues(self, names: Collection[str]) -> QueueLimits:
+        """The limits of these queues, by their names."""
+        return QueueLimits(_by_name(self.own, names), _by_name(self.shared, names))
 
     def allowed(
         self, orders: tuple[tuple[str, ...], ...], running: Mapping[str, int]
@@ -54,14 +64,26 @@ class QueueLimits:
         return tuple(order for order in orders if order)
 
 
-def _check_limits(option: str, limits: object, queues: Sequence[str]) -> None:
+def _by_name(limits: Mapping[str, int], names: Collection[str]) -> dict[str, int]:
+    named = {literal(text): most for text, most in limits.items() if not is_pattern(text)}
+    patterns = {text: most for text, most in limits.items() if is_pattern(text)}
+    found: dict[str, int] = {}
+    for name in names if patterns else named.keys() & set(names):
+        if name in named:
+            found[name] = named[name]
+        elif (pattern := next((each for each in patterns if matches(each, name)), None)) is not None:
+            found[name] = patterns[pattern]
+    return found
+
+
+def _check_limits(option: str, limits: object, preference: QueuePriority) -> None:
     if limits is None:
         return
     if not isinstance(limits, Mapping):
         raise TypeError(f"{option} must map names of queues to numbers, not be a {type(limits).__name__}")
     for name, most in limits.items():
-        if name not in queues:
-            served = ", ".join(map(repr, queues))
+        if not preference.serves(name):
+            served = ", ".join(map(repr, (*preference.names, *preference.patterns)))
             raise ValueError(
                 f"{option} names {name!r}, which is not one of the server's queues ({served}): add it to them"
             )

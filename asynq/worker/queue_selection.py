@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from asynq.checks import check_flag, check_queue
+from asynq.worker.queue_patterns import is_pattern, literal, matches
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from random import Random
 
 FIRST_CHOICES = 4
@@ -24,10 +26,14 @@ class QueuePriority:
 
     weights: Mapping[str, int]
     strict: bool = False
+    patterns: Mapping[str, int] = field(factory=dict)
+    """Patterns of names, with the weight of each queue that they stand for."""
 
     @classmethod
     def of(cls, queues: Mapping[str, int] | Sequence[str], *, strict: bool = False) -> QueuePriority:
         """Validate the `queues` option of a server: weights by name, or names of equal weight.
+
+        A name with an asterisk is a pattern, see `asynq.worker.queue_patterns`.
 
         Raises:
             ValueError: there is no queue, a name is blank or repeated, or a weight is less than 1.
@@ -54,7 +60,30 @@ class QueuePriority:
                 raise TypeError(f"queues[{name!r}] must be an int, not {type(weight).__name__}")
             if weight < 1:
                 raise ValueError(f"queues[{name!r}] must be at least 1; it is {weight}")
-        return cls(weights, strict)
+        named = {literal(name): weight for name, weight in weights.items() if not is_pattern(name)}
+        patterns = {name: weight for name, weight in weights.items() if is_pattern(name)}
+        return cls(named, strict, patterns)
+
+    def serves(self, text: str) -> bool:
+        """Whether a text is one of the patterns, or the name of a queue that is served once it is listed."""
+        if is_pattern(text):
+            return text in self.patterns
+        return literal(text) in self.weights or self.pattern_of(literal(text)) is not None
+
+    def pattern_of(self, name: str) -> str | None:
+        """The first pattern that stands for this queue."""
+        return next((pattern for pattern in self.patterns if matches(pattern, name)), None)
+
+    def matching(self, listed: Iterable[str]) -> QueuePriority:
+        """The named queues with their weights, and those of the listed ones that a pattern stands for."""
+        found = {
+            name: self.patterns[pattern]
+            for name in listed
+            if name not in self.weights
+            and (pattern := self.pattern_of(name)) is not None
+            and not name.startswith("}")  # its keys would be on several servers of a cluster
+        }
+        return evolve(self, weights={**self.weights, **found})
 
     @property
     def names(self) -> tuple[str, ...]:

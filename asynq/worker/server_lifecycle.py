@@ -117,7 +117,8 @@ class ServerLifecycle(Lifecycle):
         rng = Random()  # noqa: S311 - jitter and draws
         self._worker = Worker(resources, step, self._settings, rng, on_end=self._end)
         self._start_main(self._work(self._worker, resources, outage or Outage(log, reached=True)))
-        queues = ", ".join(self._settings.preference.names)
+        preference = self._settings.preference
+        queues = ", ".join((*preference.names, *preference.patterns))
         log.info("%s queues %s on %r", "waiting to serve" if outage else "serving", queues, self._broker)
         _log_patterns(step)
         if self._stop_on_start:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asynq.worker.end_conditions import EndConditions
     from asynq.worker.queue_limits import QueueLimits
     from asynq.worker.queue_selection import QueuePriority
+    from asynq.worker.served_queues import ServedQueues
 
 
 @frozen(kw_only=True)
@@ -59,8 +60,7 @@ class WorkerSettings:
 class ProcessorSettings:
     """The settings of a processor."""
 
-    preference: QueuePriority
-    limits: QueueLimits
+    queues: ServedQueues
     concurrency: int
     lease: int
     """Milliseconds."""

@@ -102,7 +102,7 @@ class Settler:
         """Process the replies to settlements. Returns whether a queue with a shared limit has room again."""
         landed: list[Run] = []
         again: list[Ending] = []
-        shared, room = self._settings.limits.shared, False
+        shared, room = self._settings.queues.limits.shared, False
         for ending, answer in zip(endings, answers, strict=True):
             if answer is None:
                 landed.append(ending.run)

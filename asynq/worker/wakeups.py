@@ -60,6 +60,8 @@ class Wakeups:
         self._can_be_armed = broker.capabilities.wakeup == "push"
         self._armed = False
         self._wanted = False
+        self._outdated = False
+        """Whether the queues have changed since they were listened to."""
         self._was_live = False
         self._changed = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -80,6 +82,11 @@ class Wakeups:
         if not self._armed:
             return NO_PUSH_POLL_INTERVAL
         return self._longest_poll if self._listener.live else FALLBACK_POLL_INTERVAL
+
+    def queues_changed(self) -> None:
+        """Listen to the present queues instead of earlier ones."""
+        self._outdated = True
+        self._changed.set()
 
     def arm(self) -> None:
         """Listen for new tasks from now on."""
@@ -114,8 +121,9 @@ class Wakeups:
         while not self._stopped.is_set():
             self._changed.clear()
             try:
-                if self._wanted and not self._armed:
-                    await self._listener.arm(self._queues)
+                if self._wanted and (self._outdated or not self._armed):
+                    self._outdated = False
+                    await self._listener.arm(self._queues[:])
                     self._armed = True
                     # Tasks enqueued before arming caused no event.
                     self._on_wake(Wake())
@@ -124,6 +132,7 @@ class Wakeups:
                     self._check_liveness()
                     await self._listener.disarm()
             except Exception as error:  # noqa: BLE001 - polling continues after any error
+                self._outdated = True
                 errors.failed(error)
                 await wait_with_timeout(self._stopped, backoff.pause())
                 continue

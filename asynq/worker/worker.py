@@ -37,6 +37,7 @@ from asynq.worker.loops.forwarder import Forwarder
 from asynq.worker.loops.health_checker import HealthChecker
 from asynq.worker.loops.idle_reasons import IdleReasons
 from asynq.worker.loops.janitor import Janitor
+from asynq.worker.loops.queue_follower import QueueFollower
 from asynq.worker.loops.reclaimer import GroupRepairer, Reclaimer
 from asynq.worker.loops.recoverer import Adopter, Recoverer
 from asynq.worker.loops.recycling import Recycling
@@ -44,11 +45,12 @@ from asynq.worker.loops.sequences import SequenceAdvancer
 from asynq.worker.loops.server_record import SERVER_HEARTBEAT_INTERVAL, ServerRecord
 from asynq.worker.loops.unserved_queues import UnservedQueues
 from asynq.worker.processor import Processor
+from asynq.worker.served_queues import ServedQueues
 from asynq.worker.settings import ProcessorSettings
 from asynq.worker.wakeups import Wakeups
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from random import Random
 
     from asynq.handlers.adapters import HandlerAdapter
@@ -88,7 +90,8 @@ class Worker:
         rng: Random,
         on_end: Callable[[EndReason], None],
     ) -> None:
-        broker, queues = resources.broker, settings.preference.names
+        broker = resources.broker
+        self._queues = queues = ServedQueues(settings.preference, settings.limits)
         rules = settings.retry_policy(rng, step)
         self._settings = settings
         self._executors = Executors.of(settings.concurrency, settings.children)
@@ -123,7 +126,7 @@ class Worker:
         adopter = Adopter(broker, queues, self._on_lease)
         self._followers = FollowerDelivery(broker, queues, time)
         self._aggregator = self._make_aggregator(broker, settings.grouping, rng)
-        self._record = ServerRecord(settings.concurrency, settings.preference, time, processor.runs)
+        self._record = ServerRecord(settings.concurrency, queues, time, processor.runs)
         self._heartbeat = Heartbeat(broker, self._record.beat, self._record.end(), time)
         self._heartbeat_loop = IntervalLoop(
             "heartbeat", self._heartbeat.step, interval=SERVER_HEARTBEAT_INTERVAL, rng=rng
@@ -140,8 +143,7 @@ class Worker:
     def _processor_settings(self, rules: RetryPolicy, rng: Random) -> ProcessorSettings:
         settings = self._settings
         return ProcessorSettings(
-            preference=settings.preference,
-            limits=settings.limits,
+            queues=self._queues,
             concurrency=settings.concurrency,
             lease=settings.lease,
             rules=rules,
@@ -154,7 +156,7 @@ class Worker:
     def _make_wakeups(self, broker: Broker, rng: Random) -> Wakeups:
         return Wakeups(
             broker,
-            self._settings.preference.names,
+            self._queues,
             on_wake=self._on_wake,
             on_cancel=self._processor.cancel,
             rng=rng,
@@ -165,7 +167,7 @@ class Worker:
     def _make_recoverer(self, broker: Broker, rules: RetryPolicy, time: BrokerTime, rng: Random) -> Recoverer:
         return Recoverer(
             broker,
-            self._settings.preference.names,
+            self._queues,
             rules,
             interval=lambda: LIVE_POLL_INTERVAL if self._wakeups.live else RECOVERY_INTERVAL,
             time=time,
@@ -177,7 +179,10 @@ class Worker:
     def _optional_loops(self, broker: Broker, rng: Random) -> Iterator[IntervalLoop]:
         """Loops that run if they are configured and the broker supports their operations."""
         settings, supports = self._settings, broker.capabilities.supports
-        queues = settings.preference.names
+        queues = self._queues
+        if settings.preference.patterns:
+            step = QueueFollower(broker, queues, self._on_queues).step
+            yield IntervalLoop("following queues", step, interval=RECOVERY_INTERVAL, rng=rng)
         if supports(WriteServer, ClearServer):
             yield self._heartbeat_loop
         if supports(ReclaimAggregations):
@@ -187,11 +192,12 @@ class Worker:
             step = GroupRepairer(broker, queues, aggregates=self._aggregator is not None).step
             yield IntervalLoop("repairing groups", step, interval=GroupRepairer.CYCLE_INTERVAL, rng=rng)
         if supports(ListServers):
-            step = UnservedQueues(broker, queues).step
+            step = UnservedQueues(broker, queues.would_serve).step
             yield IntervalLoop("looking for unserved queues", step, interval=RECOVERY_INTERVAL, rng=rng)
         reasons = IdleReasons(
             broker,
-            settings,
+            settings.concurrency,
+            queues,
             runs=self._processor.runs,
             stopped=lambda: self._record.status == "stopped",
         )
@@ -217,7 +223,7 @@ class Worker:
         if ends.burst:
             burst = Burst(
                 broker,
-                self._settings.preference.names,
+                self._queues,
                 runs=self._processor.runs,
                 time=time,
                 aggregates=self._aggregator is not None,
@@ -240,7 +246,7 @@ class Worker:
             return None
         return Aggregator(
             broker,
-            self._settings.preference.names,
+            self._queues,
             settings,
             rng=rng,
             on_aggregated=self._processor.wake,
@@ -315,6 +321,14 @@ class Worker:
         named = ", ".join(map(_describe, runs[:MAX_RUNS_LOGGED])) or "none"
         what = "no coroutine" if task is None else f"the coroutine {task.get_name()}, which is not a handler"
         return f"{what}; current runs: {named}"
+
+    def _on_queues(self, new: Iterable[str]) -> None:
+        """The patterns stand for other queues than before. What a new one contains may be due at once."""
+        self._processor.queues_changed()
+        self._wakeups.queues_changed()
+        for queue in new:
+            self._on_wake(Wake(queue))
+            self._on_parent(queue)
 
     def _on_wake(self, wake: Wake) -> None:
         if wake.tasks != "scheduled":

@@ -95,6 +95,17 @@ def test_a_worker_replaces_its_handler_processes(app_dir: Path, url: str, option
         assert len({lines.readline() for _ in range(3)}) == 3
 
 
+def test_a_worker_serves_the_queues_that_match_a_pattern(app_dir: Path, url: str) -> None:
+    with Client(url) as client:
+        client.enqueue(Task("t", "old"), queue="tenant-1")
+        with worker(app_dir, url, "--queue", "tenant-*=2", "--limit", "tenant-*=1") as (process, lines):
+            assert lines.readline().split()[:2] == ["tenant-1", "old"]
+            client.enqueue(Task("t", "new"), queue="tenant-2")
+            assert lines.readline().split()[:2] == ["tenant-2", "new"]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+
+
 GARBAGE = """
 import gc
 import asynq

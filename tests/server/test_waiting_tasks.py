@@ -12,6 +12,9 @@ import pytest
 from asynq import Client, Context, Inspector, MemoryBroker, ServeMux, Server, Task
 from asynq.worker.loops import idle_reasons
 from asynq.worker.loops.unserved_queues import FIRST_CHECK, UnservedQueues
+from asynq.worker.queue_limits import QueueLimits
+from asynq.worker.queue_selection import QueuePriority
+from asynq.worker.served_queues import ServedQueues
 from tests.waiting import aeventually
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ async def test_a_queue_with_tasks_that_no_server_serves_is_reported_once(
     for queue in ("emials", "emials", "default"):
         client.enqueue(Task("t"), queue=queue)
     client.enqueue(Task("t"), queue="later", process_in=timedelta(hours=1))
-    watch = UnservedQueues(broker, ["default"])
+    watch = UnservedQueues(broker, lambda queue: queue == "default")
     assert await watch.step() == FIRST_CHECK
     assert caplog.records == []
     await watch.step()
@@ -60,7 +63,7 @@ async def test_a_queue_of_another_server_is_not_reported(
         await aeventually(inspector.servers)
         inspector.pause("emails")
     client.enqueue(Task("t"), queue="emails")
-    watch = UnservedQueues(broker, ["default"])
+    watch = UnservedQueues(broker, lambda queue: queue == "default")
     await watch.step()
     await watch.step()
     await other.shutdown()
@@ -130,8 +133,9 @@ async def test_a_queue_at_its_limit_is_named(blocked: Any, client: Client, optio
 
 async def test_a_stopped_server_says_so(broker: MemoryBroker, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "asynq.worker")
-    server = Server(broker, handler=ignore)
-    reasons = idle_reasons.IdleReasons(broker, server._settings, runs=list, stopped=lambda: True)
+    preference = QueuePriority.of(["default"])
+    served = ServedQueues(preference, QueueLimits.of(None, None, preference))
+    reasons = idle_reasons.IdleReasons(broker, 1, served, runs=list, stopped=lambda: True)
     await reasons.step()
     await reasons.step()
     assert [record.getMessage() for record in caplog.records] == [

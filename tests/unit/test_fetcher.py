@@ -13,6 +13,7 @@ from asynq.protocol.broker_time import BrokerTime
 from asynq.worker.fetcher import SUSPECT_INTERVAL, Fetcher
 from asynq.worker.queue_limits import QueueLimits
 from asynq.worker.queue_selection import QueuePriority
+from asynq.worker.served_queues import ServedQueues
 from asynq.worker.settings import ProcessorSettings
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ def make_fetcher(limits: dict[str, int], queues: Sequence[str] = ("a", "b")) -> 
     rng = Random(1)
     preference = QueuePriority.of(queues)
     settings = ProcessorSettings(
-        preference=preference,
-        limits=QueueLimits.of(limits, None, preference.names),
+        queues=ServedQueues(preference, QueueLimits.of(limits, None, preference)),
         concurrency=4,
         lease=30_000,
         rules=RetryPolicy(rng=rng, delay=None, is_failure=None),

@@ -14,7 +14,7 @@ BOTH = ("high", "low")
 
 
 def limits(**own: int) -> QueueLimits:
-    return QueueLimits.of(own, None, ("high", "low", "other"))
+    return QueueLimits.of(own, None, QueuePriority.of(["high", "low", "other"]))
 
 
 def test_a_queue_stays_in_as_many_orders_as_its_limit_allows() -> None:

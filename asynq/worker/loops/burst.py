@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.protocol.broker_time import BrokerTime
     from asynq.protocol.message import QueueStats
+    from asynq.worker.served_queues import ServedQueues
 
 CHECK_INTERVAL = 0.2
 """Seconds between two checks."""
@@ -31,7 +32,7 @@ class Burst:
 
     Args:
         broker: the broker.
-        queues: the queues to serve.
+        served: the queues to serve.
         runs: returns the current runs.
         time: the broker's time.
         aggregates: whether this server aggregates groups.
@@ -41,7 +42,7 @@ class Burst:
     def __init__(
         self,
         broker: Broker,
-        queues: Sequence[str],
+        served: ServedQueues,
         *,
         runs: Callable[[], Sequence[Run]],
         time: BrokerTime,
@@ -49,7 +50,7 @@ class Burst:
         finish: Callable[[], None],
     ) -> None:
         self._broker = broker
-        self._queues = queues
+        self._served = served
         self._runs = runs
         self._time = time
         self._aggregates = aggregates
@@ -64,9 +65,9 @@ class Burst:
         return CHECK_INTERVAL
 
     async def _something_left(self) -> bool:
-        if self._runs():
+        if self._runs() or not self._served.settled:
             return True
-        answers = await self._broker.aexecute_many([GetQueueStats(queue=queue) for queue in self._queues])
+        answers = await self._broker.aexecute_many([GetQueueStats(queue=queue) for queue in self._served])
         # A queue that does not exist yet has nothing to do.
         found = [stats for stats in answers if not isinstance(stats, AsynqError) and not stats.paused]
         if any(stats.pending or (self._aggregates and stats.aggregating) for stats in found):

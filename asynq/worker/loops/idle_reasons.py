@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asynq.handlers.run import Run
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import QueueStats
-    from asynq.worker.settings import WorkerSettings
+    from asynq.worker.served_queues import ServedQueues
 
 log = get_logger("asynq.worker")
 
@@ -31,7 +31,8 @@ class IdleReasons:
 
     Args:
         broker: the broker.
-        settings: the settings of the server.
+        concurrency: the slots of the server.
+        served: the queues of the server.
         runs: returns the current runs.
         stopped: returns whether the server was told to take no more tasks.
     """
@@ -39,13 +40,15 @@ class IdleReasons:
     def __init__(
         self,
         broker: Broker,
-        settings: WorkerSettings,
+        concurrency: int,
+        served: ServedQueues,
         *,
         runs: Callable[[], Sequence[Run]],
         stopped: Callable[[], bool],
     ) -> None:
         self._broker = broker
-        self._settings = settings
+        self._concurrency = concurrency
+        self._served = served
         self._runs = runs
         self._stopped = stopped
         self._told = ""
@@ -64,9 +67,11 @@ class IdleReasons:
         if self._stopped():
             return "the server was told to stop taking tasks"
         runs = self._runs()
-        if len(runs) >= self._settings.concurrency:
-            return f"no free slot: {len(runs)} tasks run, the concurrency is {self._settings.concurrency}"
-        names = self._settings.preference.names
+        if len(runs) >= self._concurrency:
+            return f"no free slot: {len(runs)} tasks run, the concurrency is {self._concurrency}"
+        names = self._served
+        if not names:
+            return "no queue matches the patterns"
         ops = [GetQueueStats(queue=queue) for queue in names[:MAX_CHECKED]]
         running = Counter(run.delivery.message.queue for run in runs)
         reasons = []
@@ -83,7 +88,7 @@ class IdleReasons:
         self, queue: str, stats: QueueStats | AsynqError, running: Mapping[str, int]
     ) -> str | None:
         """Why a queue yields no task; None if it does."""
-        limits = self._settings.limits
+        limits = self._served.limits
         if isinstance(stats, AsynqError):
             return "does not exist yet"
         if stats.paused:

@@ -31,7 +31,6 @@ class QueueAgenda:
         self._interval = interval
         self._time = time
         self._rotation = QueueRotation(queues)
-        self._parts = max(-(-len(queues) // MAX_QUEUES_PER_STEP), 1)
         self._turn_began: float | None = None
         self._marked = set[str]()
         self._dues: dict[str, int] = {}
@@ -81,6 +80,6 @@ class QueueAgenda:
         if self._turn_began is None:
             return 0.0
         interval = self._interval()
-        if self._parts > 1:
-            interval = max(interval / self._parts, min(interval, ROTATION_INTERVAL))
+        if (parts := -(-len(self._queues) // MAX_QUEUES_PER_STEP)) > 1:
+            interval = max(interval / parts, min(interval, ROTATION_INTERVAL))
         return self._turn_began + interval

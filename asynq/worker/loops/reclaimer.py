@@ -55,8 +55,9 @@ class GroupRepairer:
     def __init__(self, broker: Broker, queues: Sequence[str], *, aggregates: bool) -> None:
         self._sweep = QueueSweep(broker, "looking for unlisted groups")
         self._queues = queues
+        self._aggregates = aggregates
         self._cursors = dict.fromkeys(queues, "")
-        self._unwarned = set[str]() if aggregates else set(queues)
+        self._warned = set[str]()
 
     async def step(self) -> float | None:
         """Search the next part. Returns the seconds until the part after it."""
@@ -70,17 +71,19 @@ class GroupRepairer:
         for queue in part:
             del self._cursors[queue]
         self._cursors |= {queue: answer.cursor for queue, answer in answers.items() if answer.cursor}
-        if self._cursors:
+        if self._cursors or not self._queues:
             return self.PART_INTERVAL
         self._cursors = dict.fromkeys(self._queues, "")
-        await self._warn()
+        if not self._aggregates:
+            await self._warn()
         return self.CYCLE_INTERVAL
 
     async def _warn(self) -> None:
-        pages = await self._sweep.run({queue: ListGroups(queue=queue) for queue in self._unwarned})
+        unwarned = [queue for queue in self._queues if queue not in self._warned]
+        pages = await self._sweep.run({queue: ListGroups(queue=queue) for queue in unwarned})
         for queue, page in pages.items():
             if page.groups:
-                self._unwarned.discard(queue)
+                self._warned.add(queue)
                 log.warning(
                     "queue %r has groups, such as %r, and this server has no aggregator: "
                     "their tasks are not processed unless another server aggregates them",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from asynq.handlers.run import Run
     from asynq.protocol.broker_time import BrokerTime
-    from asynq.worker.queue_selection import QueuePriority
+    from asynq.worker.served_queues import ServedQueues
 
 SERVER_HEARTBEAT_INTERVAL = 5.0
 """Seconds between two heartbeats of a server. Its record expires after twice this time."""
@@ -28,10 +28,11 @@ class ServerRecord:
     """A server's description of itself."""
 
     def __init__(
-        self, concurrency: int, preference: QueuePriority, time: BrokerTime, runs: Callable[[], Iterable[Run]]
+        self, concurrency: int, served: ServedQueues, time: BrokerTime, runs: Callable[[], Iterable[Run]]
     ) -> None:
         self.status = "active"
         self._runs = runs
+        self._served = served
         self._time = time
         self._began: int | None = time.mark()
         self._server = ServerInfo(
@@ -40,8 +41,7 @@ class ServerRecord:
             pid=os.getpid(),
             started_at=instant_of(time.now()),
             concurrency=concurrency,
-            queues=preference.weights,
-            strict_priority=preference.strict,
+            strict_priority=served.preference.strict,
         )
 
     def beat(self) -> WriteServer:
@@ -51,7 +51,9 @@ class ServerRecord:
             started_at = instant_of(self._time.now() - (self._time.mark() - self._began))
             self._server, self._began = replace(self._server, started_at=started_at), None
         workers = tuple(map(_worker, self._runs()))
-        server = replace(self._server, status=self.status, workers=workers)
+        preference = self._served.preference
+        queues = {**preference.patterns, **preference.weights}
+        server = replace(self._server, status=self.status, queues=queues, workers=workers)
         return WriteServer(server=server, ttl=int(2000 * SERVER_HEARTBEAT_INTERVAL))
 
     def end(self) -> ClearServer:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from asynq.errors import AsynqError
 from asynq.protocol.ops import GetQueueStats, ListQueues, ListServers
 from asynq.runtime.logs import get_logger
+from asynq.worker.queue_patterns import is_pattern, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from asynq.protocol.broker import Broker
 
@@ -27,12 +28,12 @@ class UnservedQueues:
 
     Args:
         broker: the broker. It must support ListServers.
-        served: the queues that this server serves.
+        serves: returns whether this server serves a queue.
     """
 
-    def __init__(self, broker: Broker, served: Sequence[str]) -> None:
+    def __init__(self, broker: Broker, serves: Callable[[str], bool]) -> None:
         self._broker = broker
-        self._served = served
+        self._serves = serves
         self._started = False
         self._reported: set[str] = set()
 
@@ -41,10 +42,13 @@ class UnservedQueues:
         if not self._started:
             self._started = True
             return FIRST_CHECK
-        others = set(await self._broker.aexecute(ListQueues())).difference(self._served, self._reported)
+        listed = await self._broker.aexecute(ListQueues())
+        others = {queue for queue in listed if not self._serves(queue)} - self._reported
         if others:
             servers = await self._broker.aexecute(ListServers())
-            await self._check(sorted(others.difference(*(server.queues for server in servers))))
+            for served in (server.queues for server in servers):
+                others = {queue for queue in others if not _serves(served, queue)}
+            await self._check(sorted(others))
         return CHECK_INTERVAL
 
     async def _check(self, queues: Sequence[str]) -> None:
@@ -60,3 +64,8 @@ class UnservedQueues:
                 stats.queue,
                 stats.queue,
             )
+
+
+def _serves(recorded: Collection[str], queue: str) -> bool:
+    """Whether a server with this record serves a queue, or will: it may have been created just now."""
+    return queue in recorded or any(is_pattern(name) and matches(name, queue) for name in recorded)
