@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from asynq.checks import check_name
+from asynq.client import traces
 from asynq.client.awaited_waits import AwaitedWaits
 from asynq.client.blocking_waits import BlockingWaits
-from asynq.client.enqueue import compose, compose_many, list_of, task_info, task_infos
+from asynq.client.enqueue import compose, compose_many, list_of, task_info
 from asynq.client.joins import enqueue_join
 from asynq.client.options import EnqueueKeywords, options_of
 from asynq.ids import random_id
@@ -67,6 +68,8 @@ class Client(BlockingWaits):
             TypeError: an option is unknown or has the wrong type, or `task` is not a Task.
         """
         request = compose(task, options_of("enqueue", options), self._new_id)
+        if traces.producer is not None:
+            return completed(traces.enqueue(BlockingCalls(self._broker), task, request))
         return task_info(task, request, self._broker.execute(request))
 
     def enqueue_many(
@@ -89,7 +92,7 @@ class Client(BlockingWaits):
         """
         asked = list_of(tasks)
         requests = compose_many(asked, options_of("enqueue_many", options), self._new_id)
-        return task_infos(asked, requests, self._broker.execute_many(requests))
+        return completed(traces.enqueue_many(BlockingCalls(self._broker), asked, requests))
 
     def enqueue_join(self, tasks: Iterable[Task[Any, Any]], *, then: Task[R, G]) -> TaskInfo[R, G]:
         """Enqueue tasks, and one that follows all of them: it runs once, when all have succeeded.
@@ -160,6 +163,8 @@ class AsyncClient(AwaitedWaits):
     async def enqueue(self, task: Task[R, G], **options: Unpack[EnqueueKeywords]) -> TaskInfo[R, G]:
         """See `Client.enqueue`. If the call is cancelled, the task may or may not have been enqueued."""
         request = compose(task, options_of("enqueue", options), self._new_id)
+        if traces.producer is not None:
+            return await traces.enqueue(AwaitedCalls(self._broker), task, request)
         return task_info(task, request, await self._broker.aexecute(request))
 
     async def enqueue_many(
@@ -168,7 +173,7 @@ class AsyncClient(AwaitedWaits):
         """See `Client.enqueue_many`."""
         asked = list_of(tasks)
         requests = compose_many(asked, options_of("enqueue_many", options), self._new_id)
-        return task_infos(asked, requests, await self._broker.aexecute_many(requests))
+        return await traces.enqueue_many(AwaitedCalls(self._broker), asked, requests)
 
     async def enqueue_join(self, tasks: Iterable[Task[Any, Any]], *, then: Task[R, G]) -> TaskInfo[R, G]:
         """See `Client.enqueue_join`."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from asynq.client import traces
 from asynq.errors import AsynqError, TaskIDConflictError, TaskNotFoundError
 from asynq.protocol.followers import (
     FOLLOWERS_HEADER,
@@ -23,7 +24,7 @@ from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from asynq.protocol.followers import Follower
     from asynq.protocol.message import StoredTask
@@ -44,7 +45,8 @@ async def deliver(broker: BrokerCalls, parents: Sequence[StoredTask]) -> list[As
     """
     plans = [(parent, *_what_follows(parent)) for parent in parents]
     requests: list[Op[Any]] = [request for _, _, following in plans for request in following]
-    answers = iter(await execute_isolated(broker, requests) if requests else ())
+    causes = [parent.message.headers for parent, _, following in plans for _ in following]
+    answers = iter(await _sent(broker, requests, causes) if requests else ())
     refused: list[AsynqError] = []
     finished: list[FinishParent] = []
     for parent, retention, following in plans:
@@ -61,6 +63,15 @@ async def deliver(broker: BrokerCalls, parents: Sequence[StoredTask]) -> list[As
             )
     answers = iter(await execute_isolated(broker, finished) if finished else ())
     return refused + [answer for answer in answers if isinstance(answer, AsynqError)]
+
+
+async def _sent(
+    broker: BrokerCalls, requests: Sequence[Op[Any]], causes: Sequence[Mapping[str, str]]
+) -> Sequence[Any]:
+    with traces.sending(requests, causes=causes) as sent:
+        answers = await execute_isolated(broker, sent.requests)
+        sent.answered(answers)
+        return answers
 
 
 def _refusal(parent: StoredTask, request: Enqueue | Arrive, answer: object) -> AsynqError | None:

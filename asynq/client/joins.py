@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from asynq.client import traces
 from asynq.client.enqueue import compose, compose_many, list_of, task_info
 from asynq.client.followers import NOT_FOLLOWING
 from asynq.client.options import NO_OPTIONS
@@ -63,14 +64,16 @@ async def enqueue_join(
     for request in (last, *requests):
         if refused := capabilities.refusal(request):
             raise refused
-    answer = await broker.execute(last)
-    try:
-        answers = await broker.execute_many(requests)
-        unwrap(next((each for each in answers if isinstance(each, AsynqError)), None))
-    except BaseException:
-        with suppress(AsynqError):
-            await broker.execute(DeleteTask(queue=last.message.queue, task_id=last.message.id))
-        raise
+    with traces.sending((last, *requests), batch=True) as sent:
+        last, *requests = sent.requests
+        answer = await broker.execute(last)
+        try:
+            answers = await broker.execute_many(requests)
+            unwrap(next((each for each in answers if isinstance(each, AsynqError)), None))
+        except BaseException:
+            with suppress(AsynqError):
+                await broker.execute(DeleteTask(queue=last.message.queue, task_id=last.message.id))
+            raise
     return task_info(then, last, answer)
 
 

@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 
 from asynq.client.payload import payload_decoder, progress_check
 from asynq.client.task import Task
+from asynq.handlers import traces
 from asynq.handlers.context import Context
 from asynq.handlers.failure_rules import NO_RULES
 from asynq.handlers.processes.main_module import MainModule
@@ -215,6 +216,7 @@ class ProcessAdapter(HandlerAdapter):
             self.progress,
             run.deadline,
             self.middlewares,
+            traces.carrier(),
         )
         return await run.call_in_thread(partial(errand.run, call, run.broker), errand.kill)
 

@@ -14,6 +14,7 @@ from attrs import frozen
 from asynq.client.task import Task
 from asynq.errors import TaskCancelledError
 from asynq.errors.tracebacks import without_first_frame
+from asynq.handlers import traces
 from asynq.handlers.adapters import AsyncAdapter, ThreadAdapter
 from asynq.handlers.context import Context, current_run
 from asynq.handlers.handler_results import as_exception, raised, returned, unexpected_cancellation
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from asynq.handlers.executors import Executors
     from asynq.handlers.outcome import Outcome
     from asynq.handlers.resources import Resources
+    from asynq.handlers.traces import RunTrace
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Delivery
     from asynq.runtime.deadlines import Deadlines
@@ -98,6 +100,7 @@ class Run:
     """Calls in threads that the coroutine waits for, or has stopped waiting for."""
     _handler_ended = False
     _cancellations = 0
+    _trace: RunTrace | None = None
 
     def __init__(self, delivery: Delivery, environment: RunEnvironment, now: int) -> None:
         self.delivery = delivery
@@ -166,8 +169,7 @@ class Run:
         self.abandoned = True
         if self._task is not None:
             self._task.cancel()
-        self.has_outcome = True
-        self._shared.report(self, self.stop or Interrupted("shutdown"))
+        self._report(self.stop or Interrupted("shutdown"))
 
     def expire(self) -> None:
         """Cancel the handler because the time of the run is over, or go on with a cancellation."""
@@ -231,6 +233,8 @@ class Run:
             self._end(self.stop)
             return
         self._shared.deadlines.set(self, instant + (self.limit - self.begin) / 1000)
+        if traces.consumer is not None:
+            self._trace = traces.consumer.run(self.delivery)
         try:
             message = self.delivery.message
             handler, task = self._shared.handler.resolve(message.type), Task.from_message(message)
@@ -258,6 +262,8 @@ class Run:
     async def _handle(self, handler: Handler, task: Task) -> None:
         self._task_began = True
         current_run.set(self.context)
+        if self._trace is not None:
+            self._trace.enter()
         try:
             with ExitForkedChild():
                 answer = await handler(self.context, task)
@@ -269,6 +275,8 @@ class Run:
     def _start_call(self, function: Handler, task: Task) -> None:
         variables = copy_context()
         variables.run(current_run.set, self.context)
+        if self._trace is not None:
+            variables.run(self._trace.enter)
         self._call = call = ThreadCall(partial(function, self.context, task), variables, self._call_ended)
         try:
             self.executors.threads.submit(call)
@@ -297,10 +305,17 @@ class Run:
         self._handler_ended = True
         self.finished = not self._calls
         if not self.has_outcome:
-            self.has_outcome = True
-            self._shared.report(self, outcome)
+            self._report(outcome)
         elif self.finished:
             self._shared.report(self, None)
+
+    def _report(self, outcome: Outcome) -> None:
+        """The run has its outcome."""
+        self.has_outcome = True
+        if self._trace is not None:
+            self._trace.end(outcome)
+            self._trace = None
+        self._shared.report(self, outcome)
 
     # --- threads for its coroutine ------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from asynq.client import traces
 from asynq.client.enqueue import task_info
 from asynq.client.task import Task
 from asynq.errors import AsynqError, BrokerUnavailable, DuplicateTaskError, TaskIDConflictError
@@ -182,10 +183,11 @@ class Ticker:
             except ANY_FAILURE as error:  # logged; one entry must not stop the others
                 self._mark_broken(timer, error)
         if due:
-            attempts = [attempt for _, attempt in due]
             sent = self.time.mark()
-            answers = await execute_isolated(AwaitedCalls(self._broker), attempts)
-            await self._handle_answers([timer for timer, _ in due], attempts, answers, sent)
+            with traces.sending([attempt for _, attempt in due]) as sending:
+                answers = await execute_isolated(AwaitedCalls(self._broker), sending.requests)
+                sending.answered(answers)
+            await self._handle_answers([timer for timer, _ in due], sending.requests, answers, sent)
         return self._pause(self.time.now())
 
     def described(self) -> tuple[SchedulerEntry, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from asynq.checks import check_count, check_duration
+from asynq.client import traces as client_traces
 from asynq.client.enqueue import compose
 from asynq.client.options import Options
 from asynq.client.task import Task
@@ -23,6 +24,7 @@ from asynq.errors import (
     NotReplicatedError,
 )
 from asynq.errors.text import error_text
+from asynq.handlers import traces as handler_traces
 from asynq.handlers.adapters import is_async
 from asynq.protocol.ops import ExtendAggregation, FinishAggregation, ListGroups, ReturnAggregation, TakeGroup
 from asynq.runtime.backoff import Backoff
@@ -142,8 +144,10 @@ class Aggregation:
 
     async def _work(self) -> None:
         try:
-            request = self._request(await self._call())
-            await self._finish(request)
+            with handler_traces.aggregation(self.taken.queue, self.taken.messages):
+                request = self._request(await self._call())
+                with client_traces.sending([FinishAggregation(taken=self.taken, enqueue=request)]) as sent:
+                    await self._finish(sent.requests[0])
         except AggregationLostError:
             raise
         except asyncio.CancelledError as error:
@@ -173,12 +177,12 @@ class Aggregation:
             raise ValueError(f"the aggregate must not join group {self.taken.group!r} that it replaces")
         return request
 
-    async def _finish(self, request: Enqueue) -> None:
+    async def _finish(self, request: FinishAggregation) -> None:
         """Replace the set. The operation is idempotent, so it is retried until the broker answers."""
         backoff = Backoff(self.rng)
         while True:
             try:
-                await self.broker.aexecute(FinishAggregation(taken=self.taken, enqueue=request))
+                await self.broker.aexecute(request)
             except (BrokerUnavailable, NotReplicatedError):
                 await asyncio.sleep(backoff.pause())
             else:

@@ -33,7 +33,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# (\w+\.py)\n")
 LOCAL_REDIS = "redis://127.0.0.1:6379"
-NEEDED = {"fastapi": ["fastapi", "httpx2"], "django": ["django"], "flask": ["flask"]}
+NEEDED = {
+    "fastapi": ["fastapi", "httpx2"],
+    "django": ["django"],
+    "flask": ["flask"],
+    "traces": ["opentelemetry.sdk"],
+}
 """What the blocks of a page import beside this project. They are dependencies of the tests."""
 ON_SQLITE = [
     "api",

@@ -33,6 +33,7 @@ from asynq.handlers.processes.pickled_errors import HandlerRaised
 from asynq.handlers.resources import Resources
 from asynq.handlers.sync_middleware import surrounded
 from asynq.handlers.task_logs import TaskLogFilter
+from asynq.handlers.traces import continued
 from asynq.protocol.answers import unwrap
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS, unmask_signals
 from asynq.runtime.forks import ExitForkedChild, flush, signals_reset_in_children
@@ -183,7 +184,7 @@ def run_call(call: HandlerCall, worker: WorkerConnection) -> HandlerReturned | H
     context.progress_check = progress_check(call.progress)
     token = current_run.set(context)
     try:
-        with ExitForkedChild():
+        with ExitForkedChild(), continued(call.trace):
             handle = surrounded(partial(_call_function, call), call.middlewares)
             return HandlerReturned(encode_result(handle(context, call.task)))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its failure

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from datetime import datetime
 
     from asynq.client.task import Task
@@ -38,6 +38,8 @@ class HandlerCall:
     deadline: datetime
     middlewares: Sequence[Callable[..., Any]]
     """Sync middlewares around the function."""
+    trace: Mapping[str, str]
+    """The current trace of the run, as headers; empty if it is not traced."""
 
 
 @frozen
