@@ -44,7 +44,6 @@ class AuditEntry:
     outcome: Outcome
     error: str = ""
     """Why it failed; "" if it did not."""
-    undone: bool = False
 
 
 class AuditLog:

@@ -38,6 +38,8 @@ class BulkJob:
     changed: int = 0
     """Tasks so far."""
     error: str = ""
+    failure: Exception | None = field(default=None, repr=False)
+    """The error that ended it."""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
@@ -102,9 +104,9 @@ class Jobs:
             job.state, job.error = "stopped", "stopped"
             self._audit.failed(job.outcome, error)
         except Exception as error:
-            job.state, job.error = "failed", shown(error)
+            job.state, job.error, job.failure = "failed", shown(error), error
             self._audit.failed(job.outcome, error)
-            if not isinstance(error, AsynqError):
+            if not isinstance(error, AsynqError | ValueError):
                 log.exception("error in the bulk action %r", job.outcome.what)
         else:
             job.state = "done"

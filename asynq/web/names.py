@@ -8,7 +8,7 @@ padding. So are names that begin with "~".
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from binascii import Error
 from urllib.parse import quote
 
@@ -28,7 +28,7 @@ def decode_name(segment: str) -> str:
         return segment
     encoded = segment[1:]
     try:
-        name = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+        name = b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode()
     except (Error, ValueError):
         raise ValueError(f"{segment!r} is not '~' and a name in base64") from None
     return name

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from asynq.web import create_app
 from tests.brokers import KINDS, broker_of
+from tests.web.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,3 +60,9 @@ def browse(broker: Broker) -> Iterator[Callable[..., Browser]]:
 def browser(browse: Callable[..., Browser]) -> Browser:
     """A browser on this machine, of a web interface without authentication."""
     return browse()
+
+
+@pytest.fixture
+def store(broker: Broker) -> Store:
+    """The tasks of the broker."""
+    return Store(broker)

@@ -54,7 +54,7 @@ class Endpoint(Generic[A, T]):
         self.answer = answer
         """Type of the answer; NoneType for an answer without a body."""
         self.bulk = bulk
-        """Whether it may change any number of tasks."""
+        """Whether it may look at, or change, any number of tasks: users may do so only so often."""
         self._says = says
 
     @property
@@ -104,26 +104,32 @@ class Endpoint(Generic[A, T]):
 
     async def __call__(self, call: WebCall, asked: A) -> T:
         """Do what is asked, if the user may."""
+        if self.changes:
+            self._check_rights(call)
+        if self.bulk:
+            self._check_rate(call)
         if not self.changes:
             return await self.handler(call, asked)
-        self._check(call)
         outcome = Outcome(user=call.user.name, action=self.name, what=self.says(asked))
         call.outcome = outcome
         try:
             answer = await self.handler(call, asked)
         except Exception as error:
-            call.web.audit.failed(outcome, error)
+            if not outcome.continues:
+                call.web.audit.failed(outcome, error)
             raise
         if not outcome.continues:
             call.web.audit.ended(outcome)
         return answer
 
-    def _check(self, call: WebCall) -> None:
+    def _check_rights(self, call: WebCall) -> None:
         if call.web.settings.read_only:
             raise RequestError(403, "read_only", "this web interface is read-only")
         if not call.user.operates:
             raise RequestError(403, "not_an_operator", f"{call.user.name!r} is a viewer and changes nothing")
-        if self.bulk and (wait := call.web.bulk_rate.take(call.user.name)):
+
+    def _check_rate(self, call: WebCall) -> None:
+        if wait := call.web.bulk_rate.take(call.user.name):
             raise RequestError(
                 429,
                 "too_many_bulk_actions",
@@ -156,7 +162,7 @@ def endpoint(
             of the query; on POST and PUT they are members of the body, a JSON object.
         answer: What it answers.
         says: What will happen, as an imperative. By default the first sentence of the docstring.
-        bulk: Whether it may change any number of tasks.
+        bulk: Whether it may look at, or change, any number of tasks: users may do so only so often.
     """
 
     def decorate(handler: Callable[[WebCall, A], Awaitable[T]]) -> Endpoint[A, T]:

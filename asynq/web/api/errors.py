@@ -94,7 +94,8 @@ def described(error: Exception) -> tuple[int, str, str, dict[str, Any], dict[str
     if isinstance(error, RequestError):
         return error.status, error.code, str(error), {}, error.headers
     if isinstance(error, AsynqError):
-        status = next((_STATUS[each] for each in type(error).__mro__ if each in _STATUS), 500)
+        other = 400 if isinstance(error, ValueError) else 500
+        status = next((_STATUS[each] for each in type(error).__mro__ if each in _STATUS), other)
         names = [each.name for each in getattr(type(error), "__attrs_attrs__", ())]
         facts = {name: getattr(error, name) for name in names}
         return status, code_of(error), str(error), facts, _HEADERS.get(status, {})

@@ -51,7 +51,7 @@ def _answering(endpoint: Endpoint[Any, Any]) -> Callable[[Request], Awaitable[Re
             return error_response(error)
         if value is None:
             return Response(status_code=204)
-        return Response(msgspec.json.encode(value), getattr(value, "status", 200), media_type=_JSON)
+        return Response(msgspec.json.encode(value), getattr(value, "http_status", 200), media_type=_JSON)
 
     return answer
 

@@ -112,6 +112,8 @@ def _responses(endpoint: Endpoint[Any, Any], schema_of: Mapping[Any, Any]) -> di
         responses["204"] = {"description": "Done."}
     else:
         responses["200"] = _response("Done.", schema_of[endpoint.answer])
+    if hasattr(endpoint.answer, "http_status"):
+        responses["202"] = _response("It goes on.", schema_of[endpoint.answer])
     for status, text in _ERRORS.items():
         responses[str(status)] = _response(text, schema_of[ErrorAnswer])
     return responses

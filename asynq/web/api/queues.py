@@ -56,12 +56,6 @@ class QueueStats(Struct, kw_only=True):
     """By queue, today (UTC) first."""
 
 
-class Deleted(Struct, kw_only=True):
-    """How many tasks were deleted."""
-
-    deleted: int
-
-
 @endpoint("GET", "/queues", asked=Nothing, answer=Queues)
 async def list_queues(call: WebCall, asked: Nothing) -> Queues:
     """All queues with their sizes."""
@@ -119,18 +113,3 @@ async def resume_queue(call: WebCall, asked: OneQueue) -> None:
     """Let tasks be taken from a queue again."""
     if await call.web.inspector.unpause(asked.queue):
         call.noted.undo = lambda: call.web.inspector.pause(asked.queue)
-
-
-@endpoint(
-    "DELETE",
-    "/queues/{queue}",
-    asked=DeletedQueue,
-    answer=Deleted,
-    says=lambda asked: f"delete queue {asked.queue!r}" + (" with all of its tasks" if asked.force else ""),
-    bulk=True,
-)
-async def delete_queue(call: WebCall, asked: DeletedQueue) -> Deleted:
-    """Delete a queue. One that holds tasks is deleted only with `force`, one with an active task never."""
-    deleted = await call.web.inspector.delete_queue(asked.queue, asked.force)
-    call.noted.changed = deleted
-    return Deleted(deleted=deleted)

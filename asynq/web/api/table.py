@@ -4,13 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asynq.web.api import queues, session
+from asynq.web.api import (
+    audit,
+    batches,
+    broker,
+    bulk,
+    doctor,
+    groups,
+    jobs,
+    queues,
+    scheduler_entries,
+    schedules,
+    servers,
+    session,
+    task_changes,
+    tasks,
+)
 from asynq.web.api.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_RESOURCES = (session, queues)
+_RESOURCES = (
+    session,
+    queues,
+    groups,
+    tasks,
+    task_changes,
+    batches,
+    bulk,
+    jobs,
+    audit,
+    servers,
+    scheduler_entries,
+    schedules,
+    broker,
+    doctor,
+)
 
 
 def _endpoints() -> Iterator[Endpoint[Any, Any]]:

@@ -1,0 +1,82 @@
+"""Who did what, when, to how many tasks, and undoing it."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from types import NoneType
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from asynq.web.api.endpoint import Nothing, endpoint
+from asynq.web.api.errors import RequestError
+
+if TYPE_CHECKING:
+    from asynq.web.call import WebCall
+
+
+class AuditItem(Struct, kw_only=True):
+    """An action."""
+
+    id: int
+    at: datetime
+    user: str
+    action: str
+    """The `operationId` of the endpoint."""
+    what: str
+    changed: int | None
+    """Number of tasks; null if it was not about tasks."""
+    error: str
+    """Why it failed; "" if it did not."""
+    can_be_undone: bool
+
+
+class AuditList(Struct, kw_only=True):
+    """The last actions."""
+
+    actions: list[AuditItem]
+
+
+class OneAction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Names an action."""
+
+    action_id: int
+
+
+@endpoint("GET", "/audit", asked=Nothing, answer=AuditList)
+async def list_audit(call: WebCall, asked: Nothing) -> AuditList:
+    """The last actions of all users, latest first. The log has all of them."""
+    return AuditList(
+        actions=[
+            AuditItem(
+                id=entry.id,
+                at=entry.at,
+                user=entry.outcome.user,
+                action=entry.outcome.action,
+                what=entry.outcome.what,
+                changed=entry.outcome.changed,
+                error=entry.error,
+                can_be_undone=entry.outcome.undo is not None,
+            )
+            for entry in call.web.audit
+        ]
+    )
+
+
+@endpoint(
+    "POST",
+    "/audit/{action_id}:undo",
+    asked=OneAction,
+    answer=NoneType,
+    says=lambda asked: f"undo the action {asked.action_id}",
+)
+async def undo_action(call: WebCall, asked: OneAction) -> None:
+    """Undo an action, as far as it can be undone: once."""
+    entry = call.web.audit.find(asked.action_id)
+    if entry is None:
+        raise RequestError(404, "action_not_found", f"there is no action {asked.action_id}")
+    undo, entry.outcome.undo = entry.outcome.undo, None
+    if undo is None:
+        raise RequestError(409, "not_undoable", "this action cannot be undone, or has been undone")
+    call.noted.what = f"undo: {entry.outcome.what}"
+    await undo()

@@ -1,0 +1,149 @@
+"""Changes of some tasks, given by their ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct, field
+
+from asynq.errors import AsynqError
+from asynq.protocol.ops import ArchiveTask, CancelTask, DeleteTask, RunTask
+from asynq.task_state import TaskState
+from asynq.web.api.endpoint import endpoint
+from asynq.web.api.selection import SomeTasks, TaskIDs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asynq.protocol.ops import Op
+    from asynq.web.call import WebCall
+
+
+class BatchErrors(Struct, kw_only=True):
+    """What could not be changed."""
+
+    errors: dict[str, str] = field(default_factory=dict)
+    """Why, by id."""
+
+
+class BatchRun(BatchErrors, kw_only=True):
+    """What became pending."""
+
+    pending_ids: list[str]
+    error_ids: list[str]
+
+
+class BatchArchived(BatchErrors, kw_only=True):
+    """What was archived."""
+
+    archived_ids: list[str]
+    error_ids: list[str]
+
+
+class BatchDeleted(BatchErrors, kw_only=True):
+    """What was deleted."""
+
+    deleted_ids: list[str]
+    failed_ids: list[str]
+
+
+class BatchCancelled(BatchErrors, kw_only=True):
+    """Whose runs were told to end."""
+
+    canceled_ids: list[str]
+    error_ids: list[str]
+
+
+class SomeActiveTasks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Names some active tasks of a queue."""
+
+    queue: str
+    task_ids: TaskIDs
+    then: Literal["archive", "retry"] = "archive"
+    """What becomes of the tasks."""
+
+
+@endpoint(
+    "POST",
+    "/queues/{queue}/{state}_tasks:batch_run",
+    asked=SomeTasks,
+    answer=BatchRun,
+    says=lambda asked: f"run {asked} now",
+    bulk=True,
+)
+async def batch_run(call: WebCall, asked: SomeTasks) -> BatchRun:
+    """Make some tasks pending now."""
+    operations = [RunTask(queue=asked.queue, task_id=each) for each in asked.task_ids]
+    done, errors = await _carry_out(call, asked.task_ids, operations)
+    if asked.state is TaskState.ARCHIVED:
+        back = [ArchiveTask(queue=asked.queue, task_id=each) for each in done]
+        call.noted.undo = lambda: call.web.broker.aexecute_many(back)
+    return BatchRun(pending_ids=done, error_ids=list(errors), errors=errors)
+
+
+@endpoint(
+    "POST",
+    "/queues/{queue}/{state}_tasks:batch_archive",
+    asked=SomeTasks,
+    answer=BatchArchived,
+    says=lambda asked: f"archive {asked}: they will not run unless they are run by hand",
+    bulk=True,
+)
+async def batch_archive(call: WebCall, asked: SomeTasks) -> BatchArchived:
+    """Move some tasks to the archive."""
+    operations = [ArchiveTask(queue=asked.queue, task_id=each) for each in asked.task_ids]
+    done, errors = await _carry_out(call, asked.task_ids, operations)
+    if asked.state is TaskState.PENDING:
+        back = [RunTask(queue=asked.queue, task_id=each) for each in done]
+        call.noted.undo = lambda: call.web.broker.aexecute_many(back)
+    return BatchArchived(archived_ids=done, error_ids=list(errors), errors=errors)
+
+
+@endpoint(
+    "POST",
+    "/queues/{queue}/{state}_tasks:batch_delete",
+    asked=SomeTasks,
+    answer=BatchDeleted,
+    says=lambda asked: f"delete {asked} for good",
+    bulk=True,
+)
+async def batch_delete(call: WebCall, asked: SomeTasks) -> BatchDeleted:
+    """Delete some tasks."""
+    operations = [DeleteTask(queue=asked.queue, task_id=each) for each in asked.task_ids]
+    done, errors = await _carry_out(call, asked.task_ids, operations)
+    return BatchDeleted(deleted_ids=done, failed_ids=list(errors), errors=errors)
+
+
+@endpoint(
+    "POST",
+    "/queues/{queue}/active_tasks:batch_cancel",
+    asked=SomeActiveTasks,
+    answer=BatchCancelled,
+    says=lambda asked: (
+        f"end the runs of {len(asked.task_ids)} active tasks of queue {asked.queue!r}, then {asked.then} them"
+    ),
+    bulk=True,
+)
+async def batch_cancel(call: WebCall, asked: SomeActiveTasks) -> BatchCancelled:
+    """End the runs of some active tasks."""
+    operations = [CancelTask(queue=asked.queue, task_id=each, then=asked.then) for each in asked.task_ids]
+    done, errors = await _carry_out(call, asked.task_ids, operations)
+    return BatchCancelled(canceled_ids=done, error_ids=list(errors), errors=errors)
+
+
+async def _carry_out(
+    call: WebCall, task_ids: Sequence[str], operations: Sequence[Op[Any]]
+) -> tuple[list[str], dict[str, str]]:
+    """The ids of the tasks that were changed, and why others were not."""
+    answers = await call.web.broker.aexecute_many(operations)
+    done: list[str] = []
+    errors: dict[str, str] = {}
+    for task_id, answer in zip(task_ids, answers, strict=True):
+        if isinstance(answer, AsynqError):
+            errors[task_id] = str(answer)
+        elif answer is False:
+            errors[task_id] = "no such task is active"
+        else:
+            done.append(task_id)
+    call.noted.changed = len(done)
+    return done, errors

@@ -1,0 +1,237 @@
+"""Tasks: lists of them, one with all that is known of it, and the search for one."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from asynq.errors import AsynqError
+from asynq.info import QueueInfo, TaskInfo
+from asynq.protocol.ops import GetQueueStats, GetTask
+from asynq.task_state import TaskState
+from asynq.web.api.endpoint import endpoint
+from asynq.web.api.selection import GroupTasks, OneTask, SelectedTasks
+from asynq.web.api.shapes import QueueSnapshot, TaskItem, queue_snapshot, task_item, utc_now
+from asynq.web.api.task_pages import TaskRange
+
+if TYPE_CHECKING:
+    from asynq.info import FollowerInfo
+    from asynq.protocol.presence import ServerInfo, WorkerInfo
+    from asynq.web.call import WebCall
+
+MAX_OFFSET = 2**31 - 1
+Size = Annotated[int, Meta(ge=1, le=100)]
+Page = Annotated[int, Meta(ge=1, le=MAX_OFFSET // 100)]
+Offset = Annotated[int, Meta(ge=0, le=MAX_OFFSET)]
+
+
+class ListedTasks(SelectedTasks, frozen=True, kw_only=True):
+    """A page of tasks."""
+
+    size: Size = 20
+    page: Page = 1
+    """Number of the page, if no offset is given."""
+    offset: Offset | None = None
+    """Where the page begins: the `next_offset` of the page before."""
+    order: Literal["asc", "desc"] = "asc"
+    """"asc": next to run, or oldest, first. "desc": from the other end; not for aggregating tasks."""
+
+
+class ListedGroupTasks(GroupTasks, frozen=True, kw_only=True):
+    """A page of the tasks of a group."""
+
+    size: Size = 20
+    page: Page = 1
+    offset: Offset | None = None
+
+
+class TaskList(Struct, kw_only=True):
+    """A page of tasks."""
+
+    tasks: list[TaskItem]
+    stats: QueueSnapshot
+    next_offset: int | None
+    """Where the next page begins; null if there is none."""
+    scanned: int
+    """Tasks that were looked at. A page with a filter may have few tasks, or none, and still a next one."""
+
+
+class SelectedCount(Struct, kw_only=True):
+    """How many tasks are selected."""
+
+    count: int
+    complete: bool
+    """False if there are more tasks than one request looks at: then there may be more of these, too."""
+
+
+class Runner(Struct, kw_only=True):
+    """The server that runs a task."""
+
+    server_id: str
+    host: str
+    pid: int
+
+
+class Follower(Struct, kw_only=True):
+    """A task that is enqueued when another one succeeds."""
+
+    id: str
+    queue: str
+    type: str
+    then: list[Follower]
+
+
+class Awaited(Struct, kw_only=True):
+    """A task that another one waits for."""
+
+    queue: str
+    id: str
+
+
+class TaskDetail(TaskItem, kw_only=True):
+    """A task with all that is known of it."""
+
+    headers: dict[str, str]
+    retention_seconds: float
+    runner: Runner | None
+    """Null if no server says that it runs the task."""
+    then: list[Follower]
+    awaits: list[Awaited]
+
+
+class FoundByID(Struct, kw_only=True):
+    """The tasks of one id."""
+
+    tasks: list[TaskItem]
+    """One for each queue that has such a task."""
+
+
+class TaskID(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An id of a task."""
+
+    task_id: str
+
+
+@endpoint("GET", "/queues/{queue}/{state}_tasks", asked=ListedTasks, answer=TaskList)
+async def list_tasks(call: WebCall, asked: ListedTasks) -> TaskList:
+    """Tasks of a queue in one state, page by page.
+
+    With a filter, continue at `next_offset` until it is null.
+    """
+    if (asked.group is not None) is not (asked.state is TaskState.AGGREGATING):
+        raise ValueError("group must be given for aggregating tasks, and for no others")
+    if asked.state is TaskState.AGGREGATING and asked.order == "desc":
+        raise ValueError("order must be asc for aggregating tasks")
+    stats = await call.web.broker.aexecute(GetQueueStats(queue=asked.queue))
+    tasks = TaskRange(
+        broker=call.web.broker,
+        queue=asked.queue,
+        state=asked.state,
+        group=asked.group or "",
+        total=None if asked.state is TaskState.AGGREGATING else getattr(stats, asked.state.value),
+        newest_first=asked.order == "desc",
+    )
+    offset = (asked.page - 1) * asked.size if asked.offset is None else asked.offset
+    if asked.where is None:
+        found = await tasks.page(offset, asked.size)
+    else:
+        found = await tasks.matching(asked.where, offset, asked.size, call.web.settings.max_scanned)
+    runs = await _runs(call) if asked.state is TaskState.ACTIVE else {}
+    now = utc_now()
+    return TaskList(
+        tasks=[
+            task_item(task, call.web.settings.max_listed, now, _started(runs, task)) for task in found.tasks
+        ],
+        stats=queue_snapshot(QueueInfo.of(stats, None), now),
+        next_offset=found.next_offset,
+        scanned=found.scanned,
+    )
+
+
+@endpoint("GET", "/queues/{queue}/groups/{group}/aggregating_tasks", asked=ListedGroupTasks, answer=TaskList)
+async def list_group_tasks(call: WebCall, asked: ListedGroupTasks) -> TaskList:
+    """Tasks of a group, page by page."""
+    selected = msgspec.structs.asdict(asked.selected)
+    listed = ListedTasks(**selected, size=asked.size, page=asked.page, offset=asked.offset)
+    return await list_tasks(call, listed)
+
+
+@endpoint("GET", "/queues/{queue}/{state}_tasks:count", asked=SelectedTasks, answer=SelectedCount)
+async def count_tasks(call: WebCall, asked: SelectedTasks) -> SelectedCount:
+    """How many tasks a bulk action would change. A filter is counted among the first tasks only."""
+    stats = await call.web.broker.aexecute(GetQueueStats(queue=asked.queue))
+    if asked.where is None and asked.group is None:
+        return SelectedCount(count=getattr(stats, asked.state.value), complete=True)
+    names = [asked.group or ""]
+    if asked.group is None and asked.state is TaskState.AGGREGATING:
+        names = [group.name async for group in call.web.inspector.groups(asked.queue)]
+    left, total = call.web.settings.max_scanned, 0
+    for name in names:
+        tasks = TaskRange(
+            broker=call.web.broker, queue=asked.queue, state=asked.state, group=name, total=None
+        )
+        count, scanned, complete = await tasks.count(asked.where, left)
+        total += count
+        left -= scanned
+        if not complete:
+            return SelectedCount(count=total, complete=False)
+    return SelectedCount(count=total, complete=True)
+
+
+@endpoint("GET", "/queues/{queue}/tasks/{task_id}", asked=OneTask, answer=TaskDetail)
+async def get_task(call: WebCall, asked: OneTask) -> TaskDetail:
+    """One task with all that is known of it. Long values are cut."""
+    limit = call.web.settings.max_shown
+    task = await call.web.inspector.task(asked.queue, asked.task_id)
+    runs = await _runs(call) if task.state is TaskState.ACTIVE else {}
+    item = task_item(task, limit, utc_now(), _started(runs, task))
+    headers = {name[:limit]: value[:limit] for name, value in task.headers.items()}
+    return TaskDetail(
+        **msgspec.structs.asdict(item),
+        headers=headers,
+        retention_seconds=task.retention.total_seconds(),
+        runner=_runner(runs, task),
+        then=_followers(task.then),
+        awaits=[Awaited(queue=queue, id=task_id) for queue, task_id in task.awaits],
+    )
+
+
+@endpoint("GET", "/tasks/{task_id}", asked=TaskID, answer=FoundByID)
+async def find_tasks(call: WebCall, asked: TaskID) -> FoundByID:
+    """The tasks of this id, in all queues."""
+    names = await call.web.inspector.queues()
+    looks = [GetTask(queue=name, task_id=asked.task_id) for name in names]
+    answers = await call.web.broker.aexecute_many(looks) if looks else []
+    now, limit = utc_now(), call.web.settings.max_listed
+    found = [TaskInfo.of(answer) for answer in answers if not isinstance(answer, AsynqError)]
+    return FoundByID(tasks=[task_item(task, limit, now) for task in found])
+
+
+async def _runs(call: WebCall) -> dict[tuple[str, str], tuple[ServerInfo, WorkerInfo]]:
+    """What the servers run, by queue and id of the task."""
+    try:
+        servers = await call.web.inspector.servers()
+    except AsynqError:
+        return {}
+    return {(run.queue, run.task_id): (server, run) for server in servers for run in server.workers}
+
+
+def _started(runs: dict[tuple[str, str], tuple[ServerInfo, WorkerInfo]], task: TaskInfo) -> datetime | None:
+    run = runs.get((task.queue, task.id))
+    return None if run is None else run[1].started_at
+
+
+def _runner(runs: dict[tuple[str, str], tuple[ServerInfo, WorkerInfo]], task: TaskInfo) -> Runner | None:
+    if (run := runs.get((task.queue, task.id))) is None:
+        return None
+    server, _ = run
+    return Runner(server_id=server.id, host=server.host, pid=server.pid)
+
+
+def _followers(then: tuple[FollowerInfo, ...]) -> list[Follower]:
+    return [
+        Follower(id=each.id, queue=each.queue, type=each.type, then=_followers(each.then)) for each in then
+    ]
