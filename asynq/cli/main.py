@@ -45,6 +45,7 @@ SUBCOMMANDS = {
     "cron": Subcommand("asynq.cli.cron:app", "List and change periodic tasks."),
     "broker": Subcommand("asynq.cli.broker:broker", "Show the store: version, nodes, memory, warnings."),
     "doctor": Subcommand("asynq.cli.doctor:doctor", "Find and repair damage in the store."),
+    "migrate": Subcommand("asynq.cli.migrate:migrate", "Copy or move queues to another broker."),
     "metrics": Subcommand("asynq.cli.metrics:metrics", "Export metrics of all queues to Prometheus."),
     "web": Subcommand("asynq.cli.web:web", "Serve the web interface."),
     "demo": Subcommand("asynq.cli.demo:demo", "Show that a killed worker loses no tasks."),

@@ -47,15 +47,15 @@ def broker_url(given: str | None) -> str:
 
 
 @contextmanager
-def connected(url: str | None) -> Iterator[Broker]:
-    """A broker. Errors of the broker end the command, and say what to do."""
+def connected(url: str | None, argument: str = "--broker") -> Iterator[Broker]:
+    """A broker. Errors of the broker end the command, and say what to do. `argument` is what gave its URL."""
     from asynq.inspector.inspector import Inspector
     from asynq.protocol.connect import connect
 
     try:
         broker = connect(broker_url(url))
     except BrokerURLError as error:
-        raise usage_error(f"--broker: {error}") from None
+        raise usage_error(f"{argument}: {error}") from None
     try:
         yield broker
     except (ValueError, TypeError) as error:

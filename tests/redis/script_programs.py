@@ -102,5 +102,7 @@ def transfer_everything(lab: ScriptLab, ids: list[str]) -> None:
         assert set(lab.all([ReleaseTask(queue="x", task_id=name, to=to) for name in names])) == {True}
     images = sorted(images, key=lambda image: image.place)
     assert set(lab.all([ImportTask(image=image) for image in images])) == {True}
-    assert set(lab.all([ImportTask(image=image) for image in images])) == {False}
+    # Last a call with tasks that are in no sequence.
+    again = [ImportTask(image=image) for image in reversed(images)]
+    assert set(lab.all(again)) == {False}
     assert set(lab.all([ReleaseTask(queue="x", task_id=name, to="restored") for name in names])) == {True}

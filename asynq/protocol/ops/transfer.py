@@ -57,9 +57,8 @@ class ReleaseTask(Op[bool], frozen=True, kw_only=True):
     """End the parking of a task: restored, with its place of before, or deleted. False if it is not parked.
 
     restored: in its state of before, with the same times; a pending task goes to the tail of the queue. A
-    task of a sequence runs if it is the first one, and waits otherwise. deleted: as by DeleteTask. After a
-    lost reply a copy cannot know whether the first one did it: it raises BrokerUnavailable with
-    `maybe_applied` in place of the answer False.
+    task of a sequence runs if it is the first one, and waits otherwise. deleted: as by DeleteTask. A copy
+    that is sent again answers False for what the first one did.
     """
 
     idempotent: ClassVar[bool] = False

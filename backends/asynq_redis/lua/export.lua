@@ -26,7 +26,7 @@ local function left_of_lock(task)
   return whole(math.max(redis.call('PTTL', task.lock), 1))
 end
 
-local answers, parking, seen = {}, {}, {}
+local answers, parking = {}, {}
 while more() do
   local hash, id = key(), arg()
   local task = look_up(queue, prefix, id)
@@ -47,8 +47,7 @@ while more() do
       state, found[1], score, since, task.group, left_of_lock(task), task.ends or 'done', task.keep or '0',
       found[4] or '0', found[5] or '', place, found[6],
     }
-    if park and not seen[id] and not place_before(task.state, found[2]) then
-      seen[id] = true
+    if park then
       task.token = 'parked ' .. state .. ' ' .. score .. ' ' .. since
       parking[#parking + 1] = task
     end
@@ -56,6 +55,7 @@ while more() do
   answers[#answers + 1] = answer
 end
 
+-- To park a task again changes nothing.
 for _, task in ipairs(parking) do
   leave_source(queue, task)
   redis.call('ZADD', queue.scheduled, whole(PARKED), task.id)

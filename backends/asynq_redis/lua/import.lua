@@ -20,8 +20,6 @@ while more() do
     hash = key(), lock = key(), id = arg(), msg = arg(), identity = arg(), token = arg(), ttl = arg(), ends = arg(),
     keep = arg(), sequence = arg(), group = arg(), losses = arg(), cancel = arg(), arrived = arg(), result = arg(),
   }
-  -- Every key that is written is accessed before the first write.
-  redis.call('EXISTS', item.hash, item.lock)
   if item.sequence ~= '' and not ended(place_before('scheduled', item.token)) then
     item.places = sequence_at(prefix, item.sequence)
   end

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from asynq.errors import (
-    BrokerUnavailable,
     DuplicateTaskError,
     TaskIDConflictError,
     TaskNotFoundError,
@@ -153,13 +152,6 @@ HANDLERS[ImportTask] = OneRound(
 # --- release --------------------------------------------------------------------------------------------
 
 
-def _released_before(answer: Any) -> Any:
-    """If a request that was sent again finds no parked task, the first copy has most likely released it."""
-    if answer is False:
-        return BrokerUnavailable("the reply was lost, and now the task is not parked", maybe_applied=True)
-    return answer
-
-
 _RELEASE = OneRound(
     script=RELEASE,
     queue=lambda op: op.queue,
@@ -168,7 +160,6 @@ _RELEASE = OneRound(
     bounds=lambda op: (op.to,),
     append=_append_id,
     read=lambda op, reply: reply == 1,  # noqa: ARG005 - see OneRound.read
-    read_resent=_released_before,
 )
 HANDLERS[ReleaseTask] = _RELEASE.steps
 

@@ -13,7 +13,7 @@ from asynq.errors import (
     TaskStateError,
 )
 from asynq.protocol import ops
-from asynq.protocol.followers import PARENT_RETENTION
+from asynq.protocol.followers import HELD, PARENT_RETENTION
 from asynq.protocol.transfer import PARKED, TaskImage
 from asynq.task_state import TaskState
 from asynq_conformance.lab import HOUR, MINUTE, SECOND, Lab
@@ -111,6 +111,7 @@ class TransferLaws(Laws):
         lab.bring(state)
         image = export(lab)
         assert (lab.task().state, lab.task().due_at) == (TaskState.SCHEDULED, PARKED)
+        assert lab.task().pending_since == 0
         assert parked(lab) == ["t"]
         lab.advance(3 * HOUR)
         lab.execute(ops.Forward(queue="q"))
@@ -250,7 +251,10 @@ class TransferLaws(Laws):
             export(lab)
         assert refused.value.state is TaskState.COMPLETED
         assert lab.task() == taken
-        lab.advance(2 * MINUTE)
+        lab.advance_to(taken.due_at - HELD * SECOND - 1)
+        with pytest.raises(TaskStateError):
+            export(lab)
+        lab.advance(1)
         export(lab)
         assert lab.execute(ops.TakeParents(queue="q", hold=MINUTE)) == ()
 
