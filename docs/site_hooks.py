@@ -1,4 +1,4 @@
-"""What the documentation site needs beside `mkdocs.yml`: files outside of docs/, and the list of decisions.
+"""What the documentation site needs beside `mkdocs.yml`: files outside of docs/, decisions, weights of pages.
 
 On GitHub, pages link to files anywhere in the repository. The site has each such file as a page below
 `repository/`, Markdown as it is and source as a block of code, and links lead there.
@@ -15,6 +15,17 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 
 ROOT = Path(__file__).parents[1]
 OUTSIDE = "repository/"
+WITHOUT_CONTENTS = ("comparison.md",)
+"""Pages with wide tables. They take the place of the table of contents."""
+BOOST = {
+    "operations.md": 4.0,
+    "troubleshooting.md": 2.0,
+    "decisions/": 0.1,
+    "howto/migrate": 0.5,
+    "reference/": 0.5,
+    OUTSIDE: 0.2,
+}
+"""By the beginning of a page's path: how much its results of a search count, if not 1."""
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 CODE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
@@ -44,6 +55,10 @@ def on_files(files: Files, *, config: Any) -> Files:
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Let the links of a page lead to where the site has their targets."""
     uri = page.file.src_uri
+    page.meta["hide"] = ["toc"] if uri in WITHOUT_CONTENTS else []
+    for begin, boost in BOOST.items():
+        if uri.startswith(begin):
+            page.meta["search"] = {"boost": boost}
     source = repository_path(uri)
     if not source.endswith(".md"):
         return markdown
