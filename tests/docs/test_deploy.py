@@ -82,7 +82,7 @@ def exported() -> set[str]:
 
 def test_all_commands_of_the_files_are_valid() -> None:
     found = list(commands())
-    assert len(found) == 9
+    assert len(found) == 10
     for command in found:
         parse(command)
 
