@@ -38,6 +38,7 @@ SUBCOMMANDS = {
     ),
     "enqueue": Subcommand("asynq.cli.task_enqueue:enqueue", "Enqueue a task, or many from standard input."),
     "stats": Subcommand("asynq.cli.stats:stats", "Show all queues at a glance."),
+    "dash": Subcommand("asynq.cli.dash:dash", "Show everything live, and change it."),
     "queue": Subcommand("asynq.cli.queue:app", "List and change queues."),
     "task": Subcommand("asynq.cli.task:app", "List, inspect and change tasks."),
     "group": Subcommand("asynq.cli.group:app", "List groups of tasks."),
@@ -50,6 +51,7 @@ SUBCOMMANDS = {
     "web": Subcommand("asynq.cli.web:web", "Serve the web interface."),
     "demo": Subcommand("asynq.cli.demo:demo", "Show that a killed worker loses no tasks."),
     "bench": Subcommand("asynq.cli.bench:bench", "Measure the speed of this library."),
+    "monitor": Subcommand("asynq.cli.dash:dash", "Show everything live, and change it.", hidden=True),
     "client": Subcommand("asynq.cli.client:app", "Other names of two commands.", hidden=True),
 }
 """In the order of the help."""

@@ -134,6 +134,7 @@ def inspect(
 ) -> None:
     """Show everything about a task."""
     from asynq.cli.terminal.output import Output
+    from asynq.runtime.shown_data import pretty
 
     output = Output(as_json=as_json)
     with inspecting(broker) as inspector:
@@ -145,7 +146,7 @@ def inspect(
             for title, value in (("payload", task.payload), ("result", task.result or b"")):
                 if value:
                     output.say(f"{title}:")
-                    output.block(_pretty(value))
+                    output.block(pretty(value))
 
 
 def _details(task: TaskInfo) -> list[tuple[str, object]]:
@@ -181,21 +182,6 @@ def _followers(then: Iterable[FollowerInfo], name: str) -> Iterator[tuple[str, o
     for follower in then:
         yield name, f"{follower.type} {follower.id} of queue {follower.queue}"
         yield from _followers(follower.then, f"{name} then")
-
-
-def _pretty(value: bytes) -> str:
-    """JSON indented, other text as it is, anything else in hexadecimal."""
-    import json
-
-    from asynq.runtime.plain import text_of
-
-    text = text_of(value)
-    if text is None:
-        return "\n".join(value[start : start + 32].hex(" ") for start in range(0, len(value), 32))
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text
 
 
 add_changes(app)

@@ -59,7 +59,7 @@ FLOORS = {
         {"monitoring"},
         {"brokerkit", "client", "supervisor"},
         {"handlers", "inspector", "scheduler"},
-        {"bench", "demo", "metrics", "migration", "opentelemetry", "testing", "worker"},
+        {"bench", "dash", "demo", "metrics", "migration", "opentelemetry", "testing", "worker"},
         {"pytest_plugin", "server", "web"},
         {"cli"},
         {"__main__"},

@@ -1,0 +1,1 @@
+"""`asynq dash`: a terminal dashboard. Needs the extra `dash`."""

@@ -1,0 +1,1 @@
+"""What the dashboard reads and changes. Nothing here knows how it is shown."""

@@ -1,0 +1,1 @@
+"""Building blocks of the views, which know nothing of queues and tasks."""

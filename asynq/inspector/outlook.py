@@ -1,0 +1,84 @@
+"""`outlook`: what happens to a task next, and when, as a sentence."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from asynq.runtime.short_texts import at, from_now, plural, short_duration
+from asynq.task_state import TaskState
+
+if TYPE_CHECKING:
+    from asynq.info import TaskInfo
+    from asynq.protocol.presence import ServerInfo
+
+
+def outlook(
+    task: TaskInfo[Any, Any],
+    *,
+    server: ServerInfo | None = None,
+    paused: bool = False,
+    now: datetime | None = None,
+) -> str:
+    """What happens to a task next, and when, in English.
+
+    Args:
+        task: The task.
+        server: The server that runs it, if it is known.
+        paused: Whether its queue is paused.
+        now: The present, for durations; by default that of this machine.
+    """
+    now = now or datetime.now(UTC)
+    if task.waiting:
+        return _turn(task)
+    if task.state is TaskState.ACTIVE:
+        return _run(task, server, now)
+    if task.state is TaskState.PENDING:
+        return _pending(task, now, paused=paused)
+    if task.state is TaskState.SCHEDULED:
+        return _due(task, now, "It is due")
+    if task.state is TaskState.RETRY:
+        return _due(task, now, f"Retry {task.retried} of {task.max_retry} is due")
+    if task.state is TaskState.COMPLETED:
+        return _kept(task, now)
+    if task.state is TaskState.AGGREGATING:
+        return f"It waits in group {task.group!r} until the group is aggregated into one task."
+    return "It does not run again by itself. The archive of a queue keeps 10,000 tasks, for 90 days."
+
+
+def _turn(task: TaskInfo[Any, Any]) -> str:
+    if task.awaits:
+        return f"It waits until {plural(len(task.awaits), 'other task')} succeeded."
+    return f"It waits for its turn in sequence {task.sequence!r}."
+
+
+def _pending(task: TaskInfo[Any, Any], now: datetime, *, paused: bool) -> str:
+    text = "It waits: its queue is paused." if paused else "It runs as soon as a worker is free."
+    if task.since is None or task.since >= now:
+        return text
+    return f"{text} It has waited for {short_duration(now - task.since)}."
+
+
+def _due(task: TaskInfo[Any, Any], now: datetime, text: str) -> str:
+    due = task.next_process_at
+    return f"{text} now." if due is None or due <= now else f"{text} {from_now(due, now)}, at {at(due)}."
+
+
+def _run(task: TaskInfo[Any, Any], server: ServerInfo | None, now: datetime) -> str:
+    if task.orphaned:
+        return "Its worker is lost. Another one recovers it, and it runs again or is archived."
+    run = next((each for each in server.workers if each.task_id == task.id), None) if server else None
+    if server is None or run is None:
+        return "A worker runs it."
+    since = short_duration(max(now - run.started_at, timedelta(0)))
+    return (
+        f"{server.host}:{server.pid} has run it for {since}. The run must end {from_now(run.deadline, now)}, "
+        f"at {at(run.deadline)}."
+    )
+
+
+def _kept(task: TaskInfo[Any, Any], now: datetime) -> str:
+    if task.completed_at is None:
+        return "It is deleted when its retention is over."
+    ends = task.completed_at + task.retention
+    return f"It is deleted {from_now(ends, now)}, at {at(ends)}." if ends > now else "It is deleted now."
