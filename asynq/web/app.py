@@ -14,6 +14,7 @@ from asynq.protocol.connect import resolve
 from asynq.web import root_path as root
 from asynq.web.api import http
 from asynq.web.api.document import document_route
+from asynq.web.api.metrics import check_prometheus
 from asynq.web.failures import FailuresMiddleware
 from asynq.web.pages import errors
 from asynq.web.pages.routes import page_routes
@@ -42,6 +43,7 @@ def create_app(
     hosts: Iterable[str] = LOOPBACK_HOSTS,
     root_path: str = "",
     insecure: bool = False,
+    prometheus_url: str | None = None,
     **settings: Any,
 ) -> Starlette:
     """Make the web interface of a broker: an ASGI application, to be served or mounted in another one.
@@ -57,6 +59,7 @@ def create_app(
         root_path: The path below which a proxy shows the application, such as "/asynq". Not for the path at
             which another ASGI application mounts it, which is known.
         insecure: Whether requests from other machines are answered without authentication.
+        prometheus_url: Address of a Prometheus server whose series are shown.
         settings: Others of `asynq.web.settings.WebSettings`.
 
     Raises:
@@ -70,6 +73,7 @@ def create_app(
         hosts=tuple(hosts),
         root_path=root.check_root_path(root_path),
         insecure=insecure,
+        prometheus_url=check_prometheus(prometheus_url),
         **settings,
     )
     resolved, owned = resolve(broker)

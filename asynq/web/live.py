@@ -16,7 +16,7 @@ from asynq.web.api.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-    from asynq.web.overview import Overview
+    from asynq.inspector.overview import Overview
 
 log = get_logger("asynq.web")
 

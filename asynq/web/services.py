@@ -10,7 +10,6 @@ from asynq.inspector.inspector import AsyncInspector
 from asynq.web.audit import AuditLog
 from asynq.web.jobs import Jobs
 from asynq.web.live import LivePoller
-from asynq.web.overview import read_overview
 from asynq.web.security.rate_limit import RateLimit
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class Services:
         self.jobs = Jobs(self.audit, settings.max_jobs)
         self.bulk_rate = RateLimit(settings.bulk_rate, time.monotonic)
         self.live = LivePoller(
-            lambda: read_overview(broker), settings.live_interval, max_watchers=settings.max_watchers
+            self.inspector.overview, settings.live_interval, max_watchers=settings.max_watchers
         )
 
     async def aclose(self) -> None:

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from asynq.errors import UnsupportedOperationError
+from asynq.protocol.broker_info import BrokerInfo  # noqa: TC001 - msgspec reads the annotations
 from asynq.protocol.ops import Ping
 from asynq.web.api.endpoint import Nothing, endpoint
 
 if TYPE_CHECKING:
     from asynq.web.call import WebCall
+
+
+MAX_PLACES = 200
+"""Queues whose places are shown."""
 
 
 class BrokerFacts(Struct, kw_only=True):
@@ -30,6 +36,8 @@ class BrokerFacts(Struct, kw_only=True):
     """Its clock, in Unix milliseconds."""
     round_trip_msec: float
     """How long it took to answer."""
+    info: BrokerInfo | None
+    """The store: its nodes, their memory, and where queues are. Null if the broker does not describe it."""
 
 
 @endpoint("GET", "/broker", asked=Nothing, answer=BrokerFacts)
@@ -49,4 +57,13 @@ async def get_broker(call: WebCall, asked: Nothing) -> BrokerFacts:
         max_value_bytes=capabilities.max_value_bytes,
         time_msec=time,
         round_trip_msec=round(took * 1000, 3),
+        info=await _info(call),
     )
+
+
+async def _info(call: WebCall) -> BrokerInfo | None:
+    try:
+        queues = await call.web.inspector.queues()
+        return await call.web.inspector.broker_info(queues[:MAX_PLACES])
+    except UnsupportedOperationError:
+        return None

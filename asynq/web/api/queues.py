@@ -11,7 +11,6 @@ from asynq.errors import AsynqError
 from asynq.protocol.ops import GetHistory
 from asynq.web.api.endpoint import Nothing, endpoint
 from asynq.web.api.shapes import DailyStats, QueueSnapshot, daily_stats, queue_snapshot, utc_now
-from asynq.web.overview import read_overview
 
 if TYPE_CHECKING:
     from asynq.web.call import WebCall
@@ -59,7 +58,7 @@ class QueueStats(Struct, kw_only=True):
 @endpoint("GET", "/queues", asked=Nothing, answer=Queues)
 async def list_queues(call: WebCall, asked: Nothing) -> Queues:
     """All queues with their sizes."""
-    overview = await read_overview(call.web.broker)
+    overview = await call.web.inspector.overview()
     now = utc_now()
     return Queues(
         queues=[queue_snapshot(info, now) for info in overview.queues],

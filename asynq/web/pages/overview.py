@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from asynq.web.api.http import call_of
 from asynq.web.api.live_shapes import live_overview
 from asynq.web.live import LiveSnapshot
-from asynq.web.overview import read_overview
 from asynq.web.pages.rendering import page, render
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ STATES = ("pending", "active", "scheduled", "retry", "archived", "completed", "a
 async def overview_page(request: Request) -> Response:
     """The page."""
     call = call_of(request)
-    snapshot = LiveSnapshot("", await read_overview(call.web.broker))
+    snapshot = LiveSnapshot("", await call.web.inspector.overview())
     return page(request, call, "overview.html", live=live_overview(snapshot), states=STATES)
 
 

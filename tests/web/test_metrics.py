@@ -1,0 +1,101 @@
+"""Series of a Prometheus server, passed on."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from starlette.testclient import TestClient
+
+from asynq.web import create_app
+from asynq_sqlite import MemoryBroker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Prometheus(ThreadingHTTPServer):
+    """Answers each query with itself."""
+
+    body: bytes | None = None
+    """In place of an answer."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, str]] = []
+        super().__init__(("127.0.0.1", 0), Answer)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Prometheus
+
+    def do_GET(self) -> None:
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        self.server.asked.append(asked)
+        self.send_response(200)
+        self.end_headers()
+        answer = json.dumps({"status": "success", "data": asked["query"]}).encode()
+        self.wfile.write(answer if self.server.body is None else self.server.body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def prometheus() -> Iterator[Prometheus]:
+    with Prometheus() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def ask(query: str = "", **settings: Any) -> Any:
+    broker = MemoryBroker()
+    app = create_app(broker, **settings)
+    with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 1)) as client:
+        answer = client.get(f"/api/metrics{query}")
+    broker.close()
+    return answer
+
+
+def test_series_of_all_queues(prometheus: Prometheus) -> None:
+    answer = ask("?duration=86400&endtime=100000", prometheus_url=prometheus.url).json()
+    assert answer["queue_size"] == {"status": "success", "data": "asynq_queue_size{}"}
+    assert answer["pending_tasks_by_queue"]["data"] == 'asynq_tasks_enqueued_total{state="pending"}'
+    assert len(answer) == len(prometheus.asked) == 9
+    assert {(each["start"], each["end"], each["step"]) for each in prometheus.asked} == {
+        ("13600", "100000", "60")
+    }
+
+
+def test_series_of_some_queues(prometheus: Prometheus) -> None:
+    answer = ask('?queues=low,a"}b', prometheus_url=prometheus.url).json()
+    assert answer["queue_size"]["data"] == 'asynq_queue_size{queue=~"low|a\\\\\\"\\\\}b"}'
+    assert answer["retry_tasks_by_queue"]["data"].startswith(
+        'asynq_tasks_enqueued_total{state="retry",queue=~'
+    )
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]"])
+def test_a_server_that_is_none(prometheus: Prometheus, body: bytes) -> None:
+    prometheus.body = body
+    answer = ask(prometheus_url=prometheus.url)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "prometheus_failed")
+
+
+def test_no_server() -> None:
+    assert ask().status_code == 501
+    answer = ask(prometheus_url="http://user:hunter2@127.0.0.1:1")
+    assert answer.status_code == 502
+    assert "hunter2" not in answer.text
+    with pytest.raises(ValueError, match="prometheus_url"):
+        ask(prometheus_url="file:///etc/passwd")
