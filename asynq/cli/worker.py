@@ -154,6 +154,19 @@ AppDir = Annotated[
     typer.Option("--app-dir", "-d", exists=True, file_okay=False, help="Directory that contains MODULE."),
 ]
 
+Reload = Annotated[
+    bool, typer.Option("--reload", help="For development: restart when a Python file of the program changes.")
+]
+ReloadDirs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--reload-dir",
+        exists=True,
+        file_okay=False,
+        help="Directory to watch, with --reload. Repeatable. [default: that of --app-dir]",
+    ),
+]
+
 
 def worker(
     context: typer.Context,
@@ -180,11 +193,12 @@ def worker(
     max_loop_lag: MaxLoopLag = None,
     log_format: LogFormatOption = None,
     app_dir: AppDir = Path(),
+    reload: Reload = False,
+    reload_dir: ReloadDirs = None,
 ) -> None:
     """Process tasks until a signal stops it.
 
-    A server keeps its own options, except those that are given here. Each process imports MODULE and makes
-    its own server.
+    A server keeps its own options, except those that are given here. Each process makes its own server.
 
     SIGTERM and Ctrl-C shut down gracefully: running tasks may finish. SIGTSTP stops taking new tasks.
     """
@@ -212,7 +226,8 @@ def worker(
     choice = BrokerChoice(broker or configured_broker(), given=_is_argument(context, "broker"))
     stall = _if_given(_read_stall_timeout, "--stall-timeout", stall_timeout)
     choose_format(log_format)
-    raise typer.Exit(launch(settings, choice, processes=processes, stall_timeout=stall))
+    watched = [str(each) for each in reload_dir or [app_dir]] if reload else []
+    raise typer.Exit(launch(settings, choice, processes=processes, stall_timeout=stall, reload_dirs=watched))
 
 
 def choose_format(log_format: LogFormat | None) -> None:

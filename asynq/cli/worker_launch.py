@@ -29,8 +29,11 @@ from asynq.supervisor.command import (
 from asynq.supervisor.worker_command import worker_command
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
     from datetime import timedelta
+    from typing import Any
 
+    from asynq.supervisor.supervisor import Supervisor
     from asynq.supervisor.worker_command import WorkerSettings
 
 
@@ -45,9 +48,16 @@ class BrokerChoice:
 
 
 def launch(
-    settings: WorkerSettings, broker: BrokerChoice, *, processes: int, stall_timeout: timedelta | None
+    settings: WorkerSettings,
+    broker: BrokerChoice,
+    *,
+    processes: int,
+    stall_timeout: timedelta | None,
+    reload_dirs: Sequence[str] = (),
 ) -> int:
     """Run one worker in place of this process, or several in processes of their own.
+
+    With `reload_dirs`, they are replaced when a Python file in these directories changes.
 
     Returns:
         The exit status of several workers. One worker replaces this process, so that the memory of the
@@ -58,7 +68,7 @@ def launch(
         env[BROKER_VARIABLE] = broker.url
     if broker.given:
         env[OVERRIDE_VARIABLE] = "1"
-    alone = processes == 1 and stall_timeout is None
+    alone = processes == 1 and stall_timeout is None and not reload_dirs
     command = worker_command(settings if alone else supervised(settings))
     try:
         if alone:
@@ -70,7 +80,14 @@ def launch(
             check_shared(broker.url)
         configure(settings.log_level and settings.log_level.upper())
         without_systemd(env)
-        return _supervise(command, env, settings, processes, stall_timeout)
+        return _supervise(
+            command,
+            env,
+            settings,
+            processes=processes,
+            stall_timeout=stall_timeout,
+            reload_dirs=reload_dirs,
+        )
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -86,8 +103,10 @@ def _supervise(
     command: list[str],
     env: dict[str, str],
     settings: WorkerSettings,
+    *,
     processes: int,
     stall_timeout: timedelta | None,
+    reload_dirs: Sequence[str],
 ) -> int:
     """Keep worker processes running. Returns their overall exit status."""
     from asynq.supervisor.supervisor import Supervisor, supervise
@@ -103,6 +122,7 @@ def _supervise(
         stall_timeout=None if stall_timeout is None else stall_timeout.total_seconds(),
         rng=random.Random(),  # noqa: S311 - jitter of restarts
         boards=[WorkerBoard() for _ in range(processes)] if monitoring.shows_health else (),
+        reloads=bool(reload_dirs),
     )
     monitor = Monitor(monitoring, lambda *, broker: supervisor.health(monitoring.longest_lag))  # noqa: ARG005
     try:
@@ -110,9 +130,17 @@ def _supervise(
     except OSError as error:
         raise usage_error(str(error.strerror)) from None
     try:
-        return asyncio.run(supervise(supervisor))
+        return asyncio.run(_reloading(supervisor, reload_dirs) if reload_dirs else supervise(supervisor))
     finally:
         monitor.close()
+
+
+def _reloading(supervisor: Supervisor, directories: Sequence[str]) -> Coroutine[Any, Any, int]:
+    try:
+        from asynq.supervisor.reloading import supervise_and_reload
+    except ImportError:
+        raise usage_error("--reload needs watchfiles: pip install 'asynq-py[reload]'") from None
+    return supervise_and_reload(supervisor, directories)
 
 
 def check_shared(broker_url: str) -> None:

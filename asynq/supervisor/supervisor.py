@@ -55,6 +55,8 @@ class Supervisor:
     takes to stop at most, which replaces `stop_timeout`. A worker that calls `start_supervisor_heartbeat` is
     killed and restarted when it stalls for `stall_timeout` seconds. `boards`, one for each worker or none at
     all, are what workers share with the supervisor.
+
+    With `reloads`, `reload` may be called, and a worker that cannot start waits for it.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Supervisor:
         stall_timeout: float | None = None,
         stderr: Any = None,
         boards: Sequence[WorkerBoard] = (),
+        reloads: bool = False,
     ) -> None:
         self._command = command
         self._count = processes
@@ -84,6 +87,12 @@ class Supervisor:
         self._forced = asyncio.Event()
         self._restarting = True
         self._boards = boards
+        self._reloads = reloads
+        self._version = 0
+        """How often `reload` was called."""
+        self._outdated: set[int] = set()
+        """Process ids of the workers that were told to end by a reload."""
+        self._reloaded = asyncio.Event()
         self._status = 0
         self.restarts = 0
 
@@ -101,9 +110,28 @@ class Supervisor:
         """Whether workers that exit are not restarted."""
         return self._stopping.is_set() or not self._restarting
 
+    def reload(self) -> None:
+        """Replace all workers: they finish their tasks as at a stop, and others load the program again."""
+        self._version += 1
+        self._reloaded.set()
+        for number, process in self._running.items():
+            if process.pid not in self._outdated:
+                self._outdated.add(process.pid)
+                with suppress(ProcessLookupError):
+                    process.terminate()
+                timeout = self._reports[number].stop_timeout()
+                seconds = self._stop_timeout if timeout is None else timeout
+                asyncio.get_running_loop().call_later(seconds, self._kill_outdated, process)
+
+    def _kill_outdated(self, process: Process) -> None:
+        if process.returncode is None:
+            log.error("worker process %d did not stop in time and is killed", process.pid)
+            process.kill()
+
     def stop(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """Send the signal to all workers, and do not restart any."""
         self._stopping.set()
+        self._reloaded.set()
         self._send(signum)
 
     def force_stop(self) -> None:
@@ -134,11 +162,17 @@ class Supervisor:
         backoff = Backoff(self._rng, first=self._first_pause, cap=30.0)
         first = True
         while not self._stopping.is_set():
-            started = loop.time()
+            started, version = loop.time(), self._version
             status, pid, end = await self._run_once(number, lifeline)
             if self._ending:
                 self._status = self._status or int(status not in _ENDED_AS_TOLD)
                 return
+            if version != self._version:
+                continue
+            if end == "unable" and self._reloads:
+                log.warning("worker process %d cannot start; another starts when a file changes", pid)
+                await self._until_reload(version)
+                continue
             if end == "finished":
                 if self._boards:
                     self._boards[number].finish()
@@ -159,7 +193,13 @@ class Supervisor:
             self.restarts += 1
             await wait_with_timeout(self._stopping, pause)
 
+    async def _until_reload(self, version: int) -> None:
+        while version == self._version and not self._stopping.is_set():
+            self._reloaded.clear()
+            await self._reloaded.wait()
+
     async def _run_once(self, number: int, lifeline: int) -> tuple[int, int, End]:
+        version = self._version
         reports, board = ReportPipe(), self._boards[number] if self._boards else None
         watch = None if self._stall_timeout is None else StallWatch(self._stall_timeout)
         inherited = [each for each in (reports, board, watch) if each is not None]
@@ -180,7 +220,7 @@ class Supervisor:
             if board:
                 board.started(process.pid)
             log.info("worker process %d started", process.pid)
-            if self._ending:
+            if self._ending or version != self._version:
                 # This worker missed the signal that the others received. It has no tasks yet.
                 process.terminate()
             status = await (self._end_watched(process, watch) if watch else process.wait())
@@ -193,6 +233,7 @@ class Supervisor:
             if watch:
                 watch.close()
         del self._running[number]
+        self._outdated.discard(process.pid)
         return status, process.pid, end
 
     async def _end_watched(self, process: Process, watch: StallWatch) -> int:
