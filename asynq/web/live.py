@@ -24,6 +24,8 @@ KEEP_ALIVE = 15.0
 """Seconds without news after which a stream says that it is still there."""
 _WINDOW = 60.0
 """Seconds over which rates are averaged."""
+TREND = 150
+"""Readings of which the trend is remembered."""
 
 
 @frozen
@@ -42,6 +44,8 @@ class LiveSnapshot:
     overview: Overview | None
     rates: Mapping[str, Rate] = Factory(dict)
     """By queue. Empty at the first snapshot."""
+    trend: tuple[Rate, ...] = ()
+    """Of all queues together, between each two of the last readings."""
     error: str = ""
     """Why nothing was read."""
     rendered: dict[object, bytes] = Factory(dict)
@@ -71,6 +75,7 @@ class LivePoller:
         self._news = asyncio.Event()
         self._latest: LiveSnapshot | None = None
         self._rates = RateWindow(_WINDOW)
+        self._trend = Trend(TREND)
         self._run_id = random_id()[:8]
         self._count = 0
         self._closed = False
@@ -133,6 +138,7 @@ class LivePoller:
             self._task.cancel()
         self._task, self._latest = None, None
         self._rates = RateWindow(_WINDOW)
+        self._trend = Trend(TREND)
 
     async def _poll(self) -> None:
         now = asyncio.get_running_loop().time
@@ -148,7 +154,8 @@ class LivePoller:
                 log.exception("error while reading for the live pages")
                 self._latest = LiveSnapshot(snapshot_id, None, error="an error of the server, see its log")
             else:
-                self._latest = LiveSnapshot(snapshot_id, overview, self._rates.add(began, overview))
+                rates, trend = self._rates.add(began, overview), self._trend.add(began, overview)
+                self._latest = LiveSnapshot(snapshot_id, overview, rates, trend)
             self._tell()
             await asyncio.sleep(max(began + self._interval - now(), self._interval / 2))
 
@@ -186,3 +193,29 @@ class RateWindow:
             for queue, (processed, failed) in counters.items()
             if queue in before
         }
+
+
+class Trend:
+    """Runs in a second of all queues together, between each two of the last readings.
+
+    Args:
+        size: The most readings that are remembered.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._rates: deque[Rate] = deque(maxlen=size)
+        self._last: tuple[float, dict[str, tuple[int, int]]] | None = None
+
+    def add(self, now: float, overview: Overview) -> tuple[Rate, ...]:
+        """Add a reading. The rates, oldest first."""
+        counters = {info.queue: (info.processed_total, info.failed_total) for info in overview.queues}
+        if self._last is not None and now > self._last[0]:
+            began, before = self._last
+            known = [name for name in counters if name in before]
+            processed, failed = (
+                sum(max(counters[name][place] - before[name][place], 0) for name in known) / (now - began)
+                for place in (0, 1)
+            )
+            self._rates.append(Rate(processed, failed))
+        self._last = now, counters
+        return tuple(self._rates)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class QueueRate(Struct, kw_only=True):
-    """Runs of a queue in a second, averaged over the last minute."""
+    """Runs in a second."""
 
     processed: float
     failed: float
@@ -24,7 +24,9 @@ class LiveOverview(Struct, kw_only=True):
 
     queues: list[QueueSnapshot]
     rates: dict[str, QueueRate]
-    """By queue. Empty in the first event of a poller that has just started."""
+    """By queue, averaged over the last minute. Empty in the first event of a poller that has just started."""
+    trend: list[QueueRate]
+    """Runs of all queues together, between each two of the last readings, oldest first."""
     unreadable: dict[str, str]
     servers: int
     slots: int
@@ -45,6 +47,7 @@ def live_overview(snapshot: LiveSnapshot) -> LiveOverview:
             queue: QueueRate(processed=rate.processed, failed=rate.failed)
             for queue, rate in snapshot.rates.items()
         },
+        trend=[QueueRate(processed=rate.processed, failed=rate.failed) for rate in snapshot.trend],
         unreadable={name: str(error) for name, error in overview.unreadable.items()} if overview else {},
         servers=len(servers),
         slots=sum(server.concurrency for server in servers),

@@ -10,6 +10,7 @@ from asynq.web.api import (
     broker,
     bulk,
     doctor,
+    error_groups,
     groups,
     jobs,
     metrics,
@@ -42,6 +43,7 @@ _RESOURCES = (
     schedules,
     broker,
     doctor,
+    error_groups,
 )
 
 

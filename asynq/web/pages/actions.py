@@ -7,64 +7,100 @@ from __future__ import annotations
 
 import typing
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
 
+from asynq.web.api.bulk import CancelledTasks
 from asynq.web.api.errors import RequestError
 from asynq.web.api.http import call_of
+from asynq.web.api.selection import GroupTasks, SelectedTasks
 from asynq.web.api.table import ENDPOINTS
-from asynq.web.pages.rendering import links_of, page
+from asynq.web.api.tasks import count_tasks
+from asynq.web.pages.rendering import DONE, links_of, page
 from asynq.web.security.bodies import BODY
 from asynq.web.security.csrf import TOKEN_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from asynq.web.api.endpoint import Endpoint
+    from asynq.web.api.tasks import SelectedCount
+    from asynq.web.call import WebCall
 
 NEXT = "next"
 """The field with the page to go on to."""
+CHOICES: Mapping[str, Mapping[str, str]] = {
+    "cancel_task": {"then": "archive"},
+    "batch_cancel": {"then": "archive"},
+    "cancel_all_tasks": {"then": "archive"},
+    "reschedule_all_tasks": {"process_in": "1h"},
+    "delete_queue": {"force": ""},
+}
+"""Fields that the user still chooses when confirming an action, with their first values."""
 
 
 async def confirm_page(request: Request) -> Response:
-    """Says what will happen, and asks."""
+    """Says what will happen and to how many tasks, and asks."""
     action = _action(request)
+    call = call_of(request)
     fields = list(request.query_params.multi_items())
     following = _following(request, fields)
-    asked = _asked(action, fields)
+    choices = dict(CHOICES.get(action.name, {}))
+    choices |= {name: value for name, value in fields if name in choices}
+    fixed = [(name, value) for name, value in fields if name not in choices and name not in (NEXT, DONE)]
+    asked = _asked(action, [*fixed, *choices.items()])
     return page(
         request,
-        call_of(request),
+        call,
         "confirm.html",
         action=action,
         says=action.says(asked),
-        fields=[(name, value) for name, value in fields if name != NEXT],
+        preview=await _preview(call, asked),
+        # Not in hidden fields, where browsers would change the ends of lines in names.
+        query=urlencode(fixed),
+        choices=choices,
         following=following,
     )
 
 
 async def do_action(request: Request) -> Response:
-    """Does it, and says what was done."""
+    """Does it, and goes on to the next page, which says what was done."""
     action = _action(request)
-    fields = parse_qsl(request.scope[BODY].decode("utf-8", "replace"), keep_blank_values=True)
+    sent = parse_qsl(request.scope[BODY].decode("utf-8", "replace"), keep_blank_values=True)
+    fields = [*request.query_params.multi_items(), *map(_as_written, sent)]
     following = _following(request, fields)
     call = call_of(request)
-    asked = _asked(action, [(name, value) for name, value in fields if name != TOKEN_FIELD])
-    answer = await action(call, asked)
-    return page(
-        request,
-        call,
-        "done.html",
-        says=action.says(asked),
-        changed=call.noted.changed,
-        job=getattr(answer, "job", None),
-        following=following,
-    )
+    answer = await action(call, _asked(action, [item for item in fields if item[0] != TOKEN_FIELD]))
+    links = links_of(request)
+    job = getattr(answer, "job", None)
+    if job is not None and job.state == "running":
+        return RedirectResponse(links("activity", "jobs", job.id, next=following), 303)
+    entry = next((each for each in call.web.audit if each.outcome is call.outcome), None)
+    if entry is not None:
+        following += f"{'&' if '?' in following else '?'}{DONE}={entry.id}"
+    return RedirectResponse(following, 303)
+
+
+def _as_written(field: tuple[str, str]) -> tuple[str, str]:
+    """A field of a form. Browsers send the ends of lines of a text as CR LF, whatever they were."""
+    name, value = field
+    return name, value.replace("\r\n", "\n") if name == "payload" else value
+
+
+async def _preview(call: WebCall, asked: object) -> SelectedCount | None:
+    """How many tasks a bulk action would change; None for other actions."""
+    if isinstance(asked, GroupTasks | CancelledTasks):
+        asked = asked.selected
+    if not isinstance(asked, SelectedTasks):
+        return None
+    fields = {name: getattr(asked, name) for name in SelectedTasks.__struct_fields__}
+    return await count_tasks(call, SelectedTasks(**fields))
 
 
 def _action(request: Request) -> Endpoint[Any, Any]:
@@ -89,7 +125,7 @@ def _asked(action: Endpoint[Any, Any], fields: Iterable[tuple[str, str]]) -> Any
         shape = shapes.get(name)
         if name == NEXT or (not value and shape is not None and not shape.required):
             continue
-        if shape is not None and typing.get_origin(shape.type) in (list, tuple):
+        if shape is not None and _is_list(shape.type):
             values.setdefault(name, []).append(value)
         elif name in values:
             raise RequestError(400, "invalid_request", f"the field {name!r} is given twice")
@@ -99,3 +135,10 @@ def _asked(action: Endpoint[Any, Any], fields: Iterable[tuple[str, str]]) -> Any
         return msgspec.convert(values, action.asked, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         raise RequestError(400, "invalid_request", str(error)) from None
+
+
+def _is_list(shape: Any) -> bool:
+    """Whether a field takes several values."""
+    if typing.get_origin(shape) is typing.Annotated:
+        shape = typing.get_args(shape)[0]
+    return typing.get_origin(shape) in (list, tuple)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -10,6 +11,11 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 def count(number: float) -> str:
     """1,200."""
     return f"{number:,}"
+
+
+def pair_with(name: str, record: Any) -> tuple[str, int]:
+    """A name with the number of this name in a record."""
+    return name, getattr(record, name)
 
 
 def rate(number: float) -> str:
@@ -60,6 +66,16 @@ def ago(instant: datetime | None) -> str:
     return f"in {duration(distance)}" if distance > 0 else f"{duration(-distance)} ago"
 
 
+def since(instant: datetime | None) -> str:
+    """The time from an instant to the present; "" for none."""
+    return duration(max((datetime.now(UTC) - instant).total_seconds(), 0.0)) if instant else ""
+
+
 def iso(instant: datetime | None) -> str:
     """An instant in UTC, to the second; "" for none."""
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if instant else ""
+
+
+def clock(milliseconds: int) -> str:
+    """A time in Unix milliseconds, in UTC."""
+    return iso(datetime.fromtimestamp(milliseconds / 1000, UTC))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 import asynq
-from asynq.web.pages import formats
+from asynq.web.api.table import ENDPOINTS
+from asynq.web.pages import charts, formats
 from asynq.web.pages.links import Links
 
 if TYPE_CHECKING:
@@ -17,7 +19,19 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from asynq.web.audit import AuditEntry
     from asynq.web.call import WebCall
+
+DONE = "done"
+"""Parameter of any page: the id in the audit of what the user has just done."""
+NAVIGATION = (
+    ("queues", (), "Queues"),
+    ("servers", ("servers",), "Servers"),
+    ("schedules", ("schedules",), "Schedules"),
+    ("broker", ("broker",), "Broker"),
+    ("activity", ("activity",), "Activity"),
+)
+"""Sections: their names, the paths of their first pages, and what links to them say."""
 
 
 @cache
@@ -32,14 +46,22 @@ def templates() -> Environment:
     )
     environment.filters |= {
         "ago": formats.ago,
+        "clock": formats.clock,
         "bytes": formats.bytes_text,
         "count": formats.count,
         "duration": formats.duration,
         "iso": formats.iso,
+        "pair_with": formats.pair_with,
         "percent": formats.percent,
         "rate": formats.rate,
+        "since": formats.since,
     }
-    environment.globals["version"] = asynq.__version__
+    environment.globals |= {
+        "version": asynq.__version__,
+        "navigation": NAVIGATION,
+        "charts": charts,
+        "fields_of": fields_of,
+    }
     return environment
 
 
@@ -59,13 +81,28 @@ def page(
 ) -> HTMLResponse:
     """The response with a page. `call` and `links` are known to each template."""
     links = links_of(request)
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return HTMLResponse(render(template, links, call=call, here=here, **context), status, headers)
+    query = urlencode([item for item in request.query_params.multi_items() if item[0] != DONE])
+    here = request.url.path + (f"?{query}" if query else "")
+    text = render(template, links, call=call, here=here, notice=_notice_of(request, call), **context)
+    return HTMLResponse(text, status, headers)
 
 
 def links_of(request: Request) -> Links:
     """The links of the pages that a request is for."""
     return Links(request.scope.get("root_path", ""))
+
+
+def fields_of(action: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Those of the values that an endpoint can be asked with."""
+    fields = ENDPOINTS[action].asked.__struct_fields__
+    return {name: value for name, value in values.items() if name in fields}
+
+
+def _notice_of(request: Request, call: WebCall) -> AuditEntry | None:
+    """What the user did on the page before."""
+    done = request.query_params.get(DONE, "")
+    entry = call.web.audit.find(int(done)) if done.isdecimal() and len(done) < 16 else None
+    return entry if entry is not None and entry.outcome.user == call.user.name else None
 
 
 def wants_part(request: Request) -> bool:

@@ -1,0 +1,38 @@
+"""The broker: what it is, how it is doing, and what the doctor finds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.web.api.broker import get_broker
+from asynq.web.api.doctor import examine_broker
+from asynq.web.api.endpoint import Nothing
+from asynq.web.api.http import call_of
+from asynq.web.pages.rendering import page
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+
+MAX_QUEUES = 1000
+"""Queues whose places are shown."""
+
+
+async def broker_page(request: Request) -> Response:
+    """The page."""
+    call = call_of(request)
+    queues = await call.web.inspector.queues()
+    return page(
+        request,
+        call,
+        "broker.html",
+        facts=await get_broker(call, Nothing()),
+        info=await call.web.inspector.broker_info(queues[:MAX_QUEUES]),
+    )
+
+
+async def doctor_page(request: Request) -> Response:
+    """What is damaged."""
+    call = call_of(request)
+    return page(request, call, "doctor.html", found=await examine_broker(call, Nothing()))

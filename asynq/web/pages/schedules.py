@@ -1,0 +1,50 @@
+"""Schedules: those that are kept in the broker, and the periodic tasks of the schedulers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynq.web.api.endpoint import Nothing
+from asynq.web.api.http import call_of
+from asynq.web.api.scheduler_entries import EventsOfEntry, list_enqueue_events, list_scheduler_entries
+from asynq.web.api.schedules import OneSchedule, get_schedule, list_schedules
+from asynq.web.pages.asking import given, path_name
+from asynq.web.pages.rendering import page
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_LAST_RUNS = 100
+
+
+async def schedules_page(request: Request) -> Response:
+    """The page."""
+    call = call_of(request)
+    schedules = (await list_schedules(call, Nothing())).schedules
+    kept = {each.entry_id for each in schedules}
+    entries = (await list_scheduler_entries(call, Nothing())).entries
+    return page(
+        request,
+        call,
+        "schedules.html",
+        schedules=schedules,
+        entries=[each for each in entries if each.id not in kept],
+        schedulers=bool(entries),
+    )
+
+
+async def edit_schedule_page(request: Request) -> Response:
+    """The form of a schedule: of one that is kept, or of a new one."""
+    call = call_of(request)
+    name = given(request).get("name")
+    schedule = None if name is None else await get_schedule(call, OneSchedule(name=name))
+    return page(request, call, "edit_schedule.html", schedule=schedule)
+
+
+async def last_runs_page(request: Request) -> Response:
+    """What a periodic task enqueued."""
+    call = call_of(request)
+    entry = path_name(request, "entry_id")
+    events = (await list_enqueue_events(call, EventsOfEntry(entry_id=entry, size=_LAST_RUNS))).events
+    return page(request, call, "last_runs.html", entry=entry, events=events, name=given(request).get("name"))

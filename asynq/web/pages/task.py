@@ -1,0 +1,106 @@
+"""A task: what it is, what happened to it, what will happen next; and the form that changes it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from asynq.task_state import TaskState
+from asynq.web.api.http import call_of
+from asynq.web.api.selection import OneTask
+from asynq.web.api.tasks import TaskID, find_tasks, get_task
+from asynq.web.pages.asking import given, path_name
+from asynq.web.pages.formats import ago, duration
+from asynq.web.pages.queue import ACTIONS
+from asynq.web.pages.rendering import page
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from asynq.web.api.shapes import DataFacts
+    from asynq.web.api.tasks import TaskDetail
+
+EDITABLE = {TaskState.PENDING, TaskState.SCHEDULED, TaskState.RETRY, TaskState.ARCHIVED}
+"""States of tasks whose payloads may be changed."""
+
+
+async def task_page(request: Request) -> Response:
+    """The page."""
+    call = call_of(request)
+    task = await get_task(call, _one_task(request))
+    return page(
+        request,
+        call,
+        "task.html",
+        task=task,
+        actions=ACTIONS[task.state],
+        editable=task.state in EDITABLE,
+        happens=what_happens(task),
+        payload=readable(task.payload, task.payload_facts),
+        result=readable(task.result, task.result_facts) if task.result_facts else None,
+        trace_id=trace_id(task.headers),
+    )
+
+
+async def edit_task_page(request: Request) -> Response:
+    """The form for another payload, or another time."""
+    call = call_of(request)
+    task = await get_task(call, _one_task(request))
+    return page(request, call, "edit_task.html", task=task, editable=task.state in EDITABLE)
+
+
+async def search_page(request: Request) -> Response:
+    """The tasks with an id, in all queues."""
+    call = call_of(request)
+    wanted = given(request).get("id", "").strip()
+    found = await find_tasks(call, TaskID(task_id=wanted)) if wanted else None
+    return page(request, call, "search.html", wanted=wanted, found=found)
+
+
+def what_happens(task: TaskDetail) -> str:
+    """What will happen to a task next, and when."""
+    failures = f"After {task.max_retry - task.retried} more failures it is archived."
+    match task.state:
+        case TaskState.ACTIVE if task.is_orphaned:
+            return "Its worker is lost: a server retries it soon."
+        case TaskState.ACTIVE:
+            limit = f" It may run until {ago(task.deadline)}." if task.deadline else ""
+            return f"It runs now.{limit} {failures}"
+        case TaskState.PENDING if task.waiting:
+            return "It waits for tasks before it, and runs when they have ended."
+        case TaskState.PENDING:
+            return "It runs as soon as a server has a free slot."
+        case TaskState.SCHEDULED:
+            return f"It becomes pending {ago(task.next_process_at)}."
+        case TaskState.RETRY:
+            return f"It runs again {ago(task.next_process_at)}. {failures}"
+        case TaskState.ARCHIVED:
+            return "It does not run unless it is run by hand. The archive deletes its oldest tasks at last."
+        case TaskState.AGGREGATING:
+            return f"A server aggregates it with the others of group {task.group!r}."
+        case TaskState.COMPLETED:
+            kept = f" It is deleted in {duration(task.ttl_seconds)}." if task.ttl_seconds else ""
+            return f"It is done.{kept}"
+
+
+def readable(text: str, facts: DataFacts) -> tuple[str, str]:
+    """How data is named, and its text: JSON is indented."""
+    if facts.encoding == "hex":
+        return "hexadecimal", " ".join(text[place : place + 2] for place in range(0, len(text), 2))
+    if not facts.truncated:
+        try:
+            return "JSON", json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        except (ValueError, RecursionError):
+            pass
+    return "text", text
+
+
+def trace_id(headers: dict[str, str]) -> str:
+    """The trace of the W3C header; "" if there is none."""
+    parts = headers.get("traceparent", "").split("-")
+    return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else ""
+
+
+def _one_task(request: Request) -> OneTask:
+    return OneTask(queue=path_name(request, "queue"), task_id=path_name(request, "task_id"))
