@@ -27,6 +27,8 @@ log = get_logger("asynq.processor")
 
 SUSPECT_INTERVAL = 0.1
 """Seconds after which a worker that does not hear of new tasks supposes that any queue may have some."""
+SUSPECT_PER_QUEUE = 0.0003
+"""The same for each queue, if that is more: to find out that queues have none takes time."""
 
 
 @define(eq=False)
@@ -116,7 +118,8 @@ class Fetcher:
             running = chain(running, (queue for order in other.op.orders for queue in order))
         now = self._loop.time()
         if not informed and now >= self._suspect_at:
-            self._suspect_at = now + SUSPECT_INTERVAL
+            served = len(self._settings.queues.preference.weights)
+            self._suspect_at = now + max(SUSPECT_INTERVAL, SUSPECT_PER_QUEUE * served)
             self._pending.suspect()
         orders = self._pending.orders(count, running)
         if not orders:

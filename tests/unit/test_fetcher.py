@@ -64,14 +64,14 @@ def asked(fetch: Fetch | None) -> set[str]:
 
 
 async def fetcher_that_knows_queues_without_tasks(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, queues: Sequence[str] = MANY
 ) -> tuple[Fetcher, list[float]]:
     """A fetcher that found tasks in q00 only, and the time that it goes by."""
     now = [1000.0]
-    fetcher = make_fetcher({}, MANY)
+    fetcher = make_fetcher({}, queues)
     monkeypatch.setattr(fetcher, "_loop", SimpleNamespace(time=lambda: now[0]))
     everywhere = fetcher.take(1, (), informed=False)
-    assert asked(everywhere) == set(MANY)
+    assert asked(everywhere) == set(queues)
     assert everywhere
     assert not everywhere.partial
     fetcher.succeeded(everywhere, ())
@@ -101,3 +101,13 @@ async def test_a_worker_that_hears_of_new_tasks_suspects_no_queue(monkeypatch: p
     fetcher, now = await fetcher_that_knows_queues_without_tasks(monkeypatch)
     now[0] += SUSPECT_INTERVAL
     assert asked(fetcher.take(1, (), informed=True)) == {"q00"}
+
+
+async def test_very_many_queues_are_suspected_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues = [f"q{number:02}" for number in range(2000)]
+    fetcher, now = await fetcher_that_knows_queues_without_tasks(monkeypatch, queues)
+    now[0] += 0.5
+    assert asked(fetcher.take(1, (), informed=False)) == {"q00"}
+    now[0] += 0.2
+    fetcher.want("q01")
+    assert asked(fetcher.take(1, (), informed=False)) - {"q00", "q01"}
