@@ -82,8 +82,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         """
         if type(op) not in _KNOWN or type(op) in self.unsupported:
             return UnsupportedOperationError(type(op).__name__, self.backend)
-        restricted = not self.groups or not self.supports(AdvanceSequences, *_FOR_FOLLOWERS)
-        if restricted and (lacking := self.lacking(op)):
+        if (self.unsupported or not self.groups) and (lacking := self.lacking(op)):
             return UnsupportedOperationError(lacking, self.backend)
         return too_large(op, self.max_value_bytes)
 

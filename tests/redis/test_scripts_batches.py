@@ -154,11 +154,14 @@ def test_runs_that_began_late_are_removed_in_one_pass(lab: ScriptLab, count: int
     assert (commands(lab, "lrem"), commands(lab, "lset")) == (1, count)
 
 
-@pytest.mark.parametrize(("place", "removals"), [(19, 10), (20, 1)])
-def test_the_place_of_the_first_run_decides(lab: ScriptLab, place: int, removals: int) -> None:
+@pytest.mark.parametrize(("first", "last", "removals"), [(18, 19, 10), (20, 0, 1), (0, 20, 1)])
+def test_the_places_of_the_first_and_the_last_run_decide(
+    lab: ScriptLab, first: int, last: int, removals: int
+) -> None:
     running = taken(lab, 120)
     lab.client.config_resetstat()
-    lab.all([Done(delivery=delivery) for delivery in (running[place], *running[-9:])])
+    ending = (running[first], *running[-8:], running[last])
+    lab.all([Done(delivery=delivery) for delivery in ending])
     assert commands(lab, "lrem") == removals
 
 

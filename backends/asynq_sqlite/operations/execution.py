@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -126,12 +125,15 @@ def carry_out(store: TaskStore, ops: Sequence[ops.Op[Any]], now: int) -> list[An
 
     """
     answers: list[Any] = []
-    for handler, together in groupby(ops, lambda op: HANDLERS[type(op)]):
-        batch = tuple(together)
+    while len(answers) < len(ops):
+        start = end = len(answers)
+        handler = HANDLERS[type(ops[start])]
+        while end < len(ops) and HANDLERS[type(ops[end])] is handler:
+            end += 1
         try:
-            answers += handler(store, batch, now)
+            answers += handler(store, ops[start:end], now)
         except REFUSED_VALUES as error:
-            raise HalfDoneError(refusal(batch[0], error)) from None
+            raise HalfDoneError(refusal(ops[start], error)) from None
     return answers
 
 

@@ -30,6 +30,11 @@ local function longest_running(oldest)
   return true
 end
 
+-- Whether a run is at or near to the right end of `active`.
+local function near_end(active, id)
+  return redis.call('LPOS', active, id, 'RANK', -1, 'MAXLEN', 2 * #left)
+end
+
 -- Remove ids from `active`, where the longest running ones are on the right. Runs that end in the order in which
 -- they began are at its end, or near to it. In any other order, one pass finds all of them, and they are removed
 -- together.
@@ -39,8 +44,7 @@ local function remove_active(active, oldest)
     redis.call('LTRIM', active, 0, -#left - 1)
     return
   end
-  local near = #left < MANY_LEFT or redis.call('LPOS', active, left[1], 'RANK', -1, 'MAXLEN', 2 * #left)
-  if near then
+  if #left < MANY_LEFT or near_end(active, left[1]) and near_end(active, left[#left]) then
     for _, id in ipairs(left) do redis.call('LREM', active, -1, id) end
     return
   end
