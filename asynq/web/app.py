@@ -27,6 +27,7 @@ from asynq.web.services import Services
 from asynq.web.settings import LOOPBACK_HOSTS, WebSettings
 from asynq.web.static_files import STATIC, VersionedFiles
 from asynq.web.streams import stream_routes
+from asynq.web.writability import WritabilityMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -96,7 +97,7 @@ def _application(services: Services, *, owned: bool) -> Starlette:
             Mount("/static", VersionedFiles(directory=STATIC), name="static"),
             *page_routes(),
         ],
-        middleware=_middleware(services.settings),
+        middleware=_middleware(services),
         exception_handlers=errors.HANDLERS,
         lifespan=lifespan,
     )
@@ -104,8 +105,9 @@ def _application(services: Services, *, owned: bool) -> Starlette:
     return app
 
 
-def _middleware(settings: WebSettings) -> list[Middleware]:
+def _middleware(services: Services) -> list[Middleware]:
     """From the outermost to the innermost."""
+    settings = services.settings
     return [
         Middleware(HeadersMiddleware),
         *([Middleware(root.RootPathMiddleware, settings.root_path)] if settings.root_path else []),
@@ -114,4 +116,5 @@ def _middleware(settings: WebSettings) -> list[Middleware]:
         Middleware(AuthenticationMiddleware, settings),
         Middleware(BodiesMiddleware, settings),
         Middleware(CSRFMiddleware, settings),
+        Middleware(WritabilityMiddleware, services.writability),
     ]

@@ -33,4 +33,5 @@ class WebCall:
     @property
     def operates(self) -> bool:
         """Whether the user may change anything here."""
-        return self.user.operates and not self.web.settings.read_only
+        web = self.web
+        return self.user.operates and not (web.settings.read_only or web.writability.reason)

@@ -11,6 +11,7 @@ from asynq.web.audit import AuditLog
 from asynq.web.jobs import Jobs
 from asynq.web.live import LivePoller
 from asynq.web.security.rate_limit import RateLimit
+from asynq.web.writability import Writability
 
 if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
@@ -31,6 +32,7 @@ class Services:
         self.inspector = AsyncInspector(broker)
         self.audit = AuditLog(settings.audit_size, lambda: datetime.now(UTC))
         self.jobs = Jobs(self.audit, settings.max_jobs)
+        self.writability = Writability(self.inspector.broker_info, time.monotonic)
         self.bulk_rate = RateLimit(settings.bulk_rate, time.monotonic)
         self.live = LivePoller(
             self.inspector.overview, settings.live_interval, max_watchers=settings.max_watchers

@@ -128,6 +128,9 @@ class Endpoint(Generic[A, T]):
         if not call.user.operates:
             raise RequestError(403, "not_an_operator", f"{call.user.name!r} is a viewer and changes nothing")
 
+        if reason := call.web.writability.reason:
+            raise RequestError(403, "read_only_replica", reason)
+
     def _check_rate(self, call: WebCall) -> None:
         if wait := call.web.bulk_rate.take(call.user.name):
             raise RequestError(
