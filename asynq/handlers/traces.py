@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from asynq.handlers.outcome import Outcome
     from asynq.protocol.message import Delivery, TaskMessage
@@ -40,6 +42,9 @@ class ConsumerTraces(Protocol):
         ...
 
 
+FLUSH_TIME: Final = 1.0
+"""Seconds that a process which is about to end waits for the export of its spans."""
+
 consumer: ConsumerTraces | None = None
 """The instrumentation in use."""
 
@@ -67,3 +72,23 @@ def continued(headers: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         context.detach(token)
+
+
+def is_recorded() -> bool:
+    """Whether this process has an SDK of OpenTelemetry, which may have spans to export."""
+    return _export() is not None
+
+
+def flush(wait: float) -> None:
+    """Let the SDK, if this process has one, export what it has recorded. Waits so many seconds for it."""
+    export = _export()
+    if export is not None:
+        # In a thread, because it has no time limit of its own.
+        thread = threading.Thread(target=export, name="asynq-flush", daemon=True)
+        thread.start()
+        thread.join(wait)
+
+
+def _export() -> Callable[[], object] | None:
+    trace = sys.modules.get("opentelemetry.trace")
+    return None if trace is None else getattr(trace.get_tracer_provider(), "force_flush", None)

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from asynq.client.payload import encode_result, payload_decoder, progress_check
 from asynq.errors import BrokerUnavailable, TaskCancelledError
+from asynq.handlers import traces
 from asynq.handlers.context import Context, current_run
 from asynq.handlers.processes import main_module
 from asynq.handlers.processes.messages import (
@@ -33,7 +34,6 @@ from asynq.handlers.processes.pickled_errors import HandlerRaised
 from asynq.handlers.resources import Resources
 from asynq.handlers.sync_middleware import surrounded
 from asynq.handlers.task_logs import TaskLogFilter
-from asynq.handlers.traces import continued
 from asynq.protocol.answers import unwrap
 from asynq.runtime.child_signals import CHILD_MASKED_SIGNALS, unmask_signals
 from asynq.runtime.forks import ExitForkedChild, flush, signals_reset_in_children
@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 
 ORPHAN_CHECK_INTERVAL = 1000
 """Milliseconds between checks that the worker is still alive."""
+
+IDLE_BEFORE_FLUSH = 0.1
+"""Seconds that a process is idle before its spans are exported."""
 
 _decoders: dict[Any, Callable[[str, bytes], Any]] = {}
 """Payload decoders by declared type, kept between calls."""
@@ -73,6 +76,9 @@ class WorkerConnection:
 
         EOFError when the worker is gone.
         """
+        if traces.is_recorded() and not self._connection.poll(IDLE_BEFORE_FLUSH):
+            # The process may be killed while it is idle.
+            traces.flush(0)
         data = self._connection.recv_bytes()
         self._calling = True
         self._calls += 1
@@ -95,6 +101,8 @@ class WorkerConnection:
         with self._turn:
             self._calling = False
             limit = self._setup.limits.reached(self._calls)
+            if limit:
+                traces.flush(traces.FLUSH_TIME)
             self._connection.send_bytes(dumps(CallEnded(said, limit)))
 
     def execute(self, op: Op[Any]) -> Any:
@@ -184,7 +192,7 @@ def run_call(call: HandlerCall, worker: WorkerConnection) -> HandlerReturned | H
     context.progress_check = progress_check(call.progress)
     token = current_run.set(context)
     try:
-        with ExitForkedChild(), continued(call.trace):
+        with ExitForkedChild(), traces.continued(call.trace):
             handle = surrounded(partial(_call_function, call), call.middlewares)
             return HandlerReturned(encode_result(handle(context, call.task)))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its failure
