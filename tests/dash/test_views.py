@@ -204,6 +204,17 @@ async def test_a_task_is_shown_whole(on: Prepared) -> None:
         await screen.shows("it no longer exists")
 
 
+async def test_a_task_of_a_paused_queue_waits_for_the_end_of_the_pause(memory: Prepared) -> None:
+    memory.enqueue("one")
+    memory.inspector.pause("default")
+    async with driven(memory.broker) as screen:
+        await screen.shows("default")
+        await screen.press("enter")
+        await screen.shows("one")
+        await screen.press("enter")
+        await screen.shows("It waits: its queue is paused. It has waited for")
+
+
 async def test_a_result_that_comes_later_is_shown(memory: Prepared) -> None:
     memory.enqueue("one", payload={"a": 1}, retention=HOUR)
     async with driven(memory.broker, SMALL) as screen:

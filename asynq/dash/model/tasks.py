@@ -93,10 +93,26 @@ async def _with_queue(broker: Broker, queue: str, op: ListTasks) -> tuple[QueueI
     return QueueInfo.of(stats, None), answer
 
 
-async def read_task(broker: Broker, queue: str, task_id: str) -> tuple[TaskInfo[Any, Any], ServerInfo | None]:
-    """A task, and the server that runs it, if one says so. TaskNotFoundError."""
-    operations: list[Op[Any]] = [GetTask(queue=queue, task_id=task_id), ListServers()]
-    stored, servers = await broker.aexecute_many(operations)
+@frozen
+class ReadTask:
+    """A task, and what its future depends on."""
+
+    task: TaskInfo[Any, Any]
+    server: ServerInfo | None
+    """The one that runs it, if one says so."""
+    paused: bool
+    """Whether its queue is."""
+
+
+async def read_task(broker: Broker, queue: str, task_id: str) -> ReadTask:
+    """A task, in one round trip. TaskNotFoundError."""
+    operations: list[Op[Any]] = [
+        GetTask(queue=queue, task_id=task_id),
+        ListServers(),
+        GetQueueStats(queue=queue),
+    ]
+    stored, servers, stats = await broker.aexecute_many(operations)
     task = TaskInfo.of(unwrap(stored))
     found = () if isinstance(servers, AsynqError) else servers
-    return task, next((each for each in found if any(run.task_id == task_id for run in each.workers)), None)
+    server = next((each for each in found if any(run.task_id == task_id for run in each.workers)), None)
+    return ReadTask(task, server, not isinstance(stats, AsynqError) and stats.paused)

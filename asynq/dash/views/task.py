@@ -74,16 +74,19 @@ class TaskView(View):
     async def read(self) -> None:
         """Read the task and its server in one round trip."""
         try:
-            task, server = await read_task(self.session.broker, self.queue, self.task_id)
+            found = await read_task(self.session.broker, self.queue, self.task_id)
         except (TaskNotFoundError, QueueNotFoundError):
             self.gone = True
             if self.info is None:
                 self.query_one("#facts", Static).update(Text("There is no such task."))
             self.refresh_bindings()
             return
+        task = found.task
         moved = self.info is None or self.info.state is not task.state or self.gone
         self.info, self.gone = task, False
-        self.query_one("#facts", Static).update(self._facts(task, outlook(task, server=server)))
+        self.query_one("#facts", Static).update(
+            self._facts(task, outlook(task, server=found.server, paused=found.paused))
+        )
         self.query_one("#payload", Static).update(self._data(task))
         if moved:
             self.refresh_bindings()
@@ -184,7 +187,7 @@ def _pairs(task: TaskInfo[Any, Any]) -> Iterator[tuple[str, str]]:
     yield "queue", task.queue
     yield "type", task.type
     yield "since", instant(task.since)
-    yield "next run", "" if task.waiting else instant(task.next_process_at)
+    yield "due", instant(task.next_process_at) if task.state.value in ("scheduled", "retry") else ""
     yield "retried", f"{task.retried} of {task.max_retry}"
     yield "last error", task.last_err
     yield "failed", instant(task.last_failed_at)
