@@ -80,7 +80,7 @@ class MigrationRunningError(AsynqError):
     queue: str
 
     def __str__(self) -> str:
-        return f"another migration of queue {self.queue!r} is running"
+        return f"another migration of queue {self.queue!r} is running, or both brokers are the same store"
 
 
 async def plan_migration(
@@ -138,9 +138,9 @@ class QueueTransfer:
     # --- one migration at a time ------------------------------------------------------------------------
 
     async def _claim(self) -> None:
-        """Keep other migrations from the queue, on both sides."""
-        claim = AcquireSlot(scope=self._scope, holder=self._holder, limit=1, hold=CLAIM)
-        for broker in (self._source, self._destination):
+        """Keep other migrations from the queue, on both sides. One store on both sides refuses itself."""
+        for broker, side in self._sides:
+            claim = AcquireSlot(scope=self._scope, holder=f"{self._holder}:{side}", limit=1, hold=CLAIM)
             try:
                 claimed = await broker.execute(claim)
             except UnsupportedOperationError:
@@ -149,11 +149,15 @@ class QueueTransfer:
                 raise MigrationRunningError(self._queue)
 
     async def _unclaim(self) -> None:
-        for broker in (self._source, self._destination):
+        for broker, side in self._sides:
             try:
-                await broker.execute(ReleaseSlot(scope=self._scope, holder=self._holder))
+                await broker.execute(ReleaseSlot(scope=self._scope, holder=f"{self._holder}:{side}"))
             except AsynqError:
                 continue  # it ends by itself
+
+    @property
+    def _sides(self) -> tuple[tuple[BrokerCalls, str], ...]:
+        return (self._source, "source"), (self._destination, "destination")
 
     @property
     def _scope(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import frozen
 
-from asynq import Client, DuplicateTaskError, Inspector, Schedules, Task, connect
+from asynq import Client, DuplicateTaskError, Schedules, Task, connect
 from asynq.migration import MigrationRunningError, amigrate, migrate
 from asynq.migration.engine import BATCH_BYTES
 from asynq.protocol.ops import (
@@ -17,24 +17,27 @@ from asynq.protocol.ops import (
     Complete,
     Dequeue,
     Done,
+    ExportTask,
     GetQueueStats,
-    GetTask,
+    ImportTask,
     ListGroups,
+    ListParked,
     ListTasks,
+    ReleaseTask,
     Retry,
     TakeGroup,
-    UnpauseQueue,
 )
 from asynq.protocol.transfer import PARKED
 from asynq.task_state import TaskState
 from tests.cli.commands import Commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Delivery, StoredTask
+    from asynq.protocol.transfer import TaskImage
 
 Q = "default"
 HOUR = timedelta(hours=1)
@@ -277,11 +280,53 @@ async def test_programs_migrate_on_an_event_loop(pair: Pair) -> None:
     assert everything(pair.destination) == before
 
 
-def test_a_task_taken_back_meanwhile_stays_where_it_is(pair: Pair) -> None:
-    """As an operator may do between two runs of which the first one was killed."""
-    client = Client(pair.source)
-    client.enqueue(Task("t", task_id="t"), process_in=HOUR)
-    migrate(pair.source, pair.destination, move=True)
-    assert pair.destination.execute(GetTask(queue=Q, task_id="t")).state is TaskState.SCHEDULED
-    pair.destination.execute(UnpauseQueue(queue=Q))
-    assert Inspector(pair.destination).queue_info(Q).scheduled == 1
+KILLED: dict[str, Callable[[Pair, TaskImage], object]] = {
+    "parked in the source": lambda pair, image: None,
+    "imported": lambda pair, image: pair.destination.execute(ImportTask(image=image)),
+    "deleted in the source": lambda pair, image: (
+        pair.destination.execute(ImportTask(image=image)),
+        pair.source.execute(ReleaseTask(queue=Q, task_id="t", to="deleted")),
+    ),
+    "restored": lambda pair, image: (
+        pair.destination.execute(ImportTask(image=image)),
+        pair.source.execute(ReleaseTask(queue=Q, task_id="t", to="deleted")),
+        pair.destination.execute(ReleaseTask(queue=Q, task_id="t", to="restored")),
+    ),
+}
+"""What a move has done with a task when it is killed, after it has parked it."""
+
+
+@pytest.mark.parametrize("kind", ["plain", "scheduled", "of a sequence", "of a group"])
+@pytest.mark.parametrize("killed", KILLED.values(), ids=KILLED)
+def test_a_move_goes_on_where_a_killed_one_ended(
+    pair: Pair, killed: Callable[[Pair, TaskImage], object], kind: str
+) -> None:
+    options: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "scheduled": {"process_in": HOUR},
+        "of a sequence": {"sequence": "s"},
+        "of a group": {"group": "g"},
+    }
+    Client(pair.source).enqueue(Task("t", task_id="t", **options[kind]))
+    before = everything(pair.source)
+    killed(pair, pair.source.execute(ExportTask(queue=Q, task_id="t", park=True)))
+    pair.migrate("--move")
+    assert everything(pair.source) == {}
+    assert everything(pair.destination) == before
+
+
+def test_a_copy_leaves_alone_what_a_killed_move_has_imported(pair: Pair) -> None:
+    Client(pair.source).enqueue(Task("t", task_id="t"))
+    image = pair.source.execute(ExportTask(queue=Q, task_id="t", park=True))
+    pair.destination.execute(ImportTask(image=image))
+    pair.migrate("--state", "archived")
+    assert pair.destination.execute(ListParked(queue=Q)) == ("t",)
+
+
+def test_one_store_by_two_urls_is_refused(pair: Pair) -> None:
+    Client(pair.source).enqueue(Task("t", task_id="t"))
+    same = connect(pair.urls[0])
+    with pytest.raises(MigrationRunningError, match="the same store"):
+        migrate(pair.source, same, move=True)
+    same.close()
+    assert everything(pair.source)["t"].state is TaskState.PENDING
