@@ -18,7 +18,9 @@ from asynq.protocol.ops import (
     ReleaseTask,
     Requeue,
     Retry,
+    RunTask,
     Unique,
+    UpdateTask,
     WriteResult,
 )
 from asynq.protocol.sequences import MEMBERS_HEADER, SEQUENCE_HEADER, WAITING
@@ -97,6 +99,7 @@ def test_a_transferred_task_has_the_hash_that_it_had(
     image = exported(lab)
     assert lab.client.zscore(f"{P}scheduled", "t") == PARKED // 1000
     assert lab.client.hget(f"{P}t:t", "state") == b"scheduled"
+    assert not lab.client.hexists(f"{P}t:t", "pending_since")
     if away:
         assert released(lab, "deleted")
         assert lab.one(ImportTask(image=image)) is True
@@ -149,6 +152,25 @@ def test_a_task_of_go_is_restored_to_its_time(lab: ScriptLab) -> None:
     exported(lab)
     released(lab)
     assert lab.client.zscore(f"{P}scheduled", "t") == before
+
+
+def test_a_parked_task_that_go_runs_is_no_longer_parked(lab: ScriptLab) -> None:
+    lab.enqueue(message("t"), process_in=60_000)
+    before = exported(lab)
+    # What Go's inspector does. It leaves fields alone that it does not know.
+    lab.client.zrem(f"{P}scheduled", "t")
+    lab.client.lpush(f"{P}pending", "t")
+    lab.client.hset(f"{P}t:t", "state", "pending")
+    assert not released(lab)
+    assert not released(lab, "deleted")
+    image = lab.one(ExportTask(queue="q", task_id="t"))
+    assert (before.state, image.state) == (TaskState.SCHEDULED, TaskState.PENDING)
+    assert lab.one(UpdateTask(queue="q", task_id="t", payload=b"new")) is None
+    assert lab.one(RunTask(queue="q", task_id="t")).state is TaskState.PENDING
+    lab.client.lrem(f"{P}pending", 0, "t")
+    lab.client.zadd(f"{P}archived", {"t": 1})
+    lab.client.hset(f"{P}t:t", "state", "archived")
+    assert lab.one(RunTask(queue="q", task_id="t")) is None
 
 
 def test_a_pending_task_without_a_time_is_restored_without_one(lab: ScriptLab) -> None:
