@@ -40,6 +40,7 @@ class TaskRecord(Struct, frozen=True, omit_defaults=True):
     state: TaskState
     rank: int
     pending_since: int = 0
+    """Unix milliseconds, of a pending task, and of an active one before its lease is extended."""
     token: str = ""
     """Token of its lease or, after the run, of its settlement: by it a repeated settlement is recognized."""
     lease_losses: int = 0
@@ -109,6 +110,7 @@ class TaskRecord(Struct, frozen=True, omit_defaults=True):
             expires_at=self.rank,
             lease_losses=self.lease_losses,
             delivered_at=now,
+            pending_since=self.pending_since,
         )
 
     def lost(self) -> LostLease | None:
@@ -126,13 +128,14 @@ class TaskRecord(Struct, frozen=True, omit_defaults=True):
             state=self.state,
             due_at=0 if self.state is TaskState.PENDING else self.rank,
             result=self.result,
-            pending_since=self.pending_since,
+            pending_since=self.pending_since if self.state is TaskState.PENDING else 0,
             orphaned=self.state is TaskState.ACTIVE and self.rank <= now,
         )
 
     def moved(self, state: TaskState, rank: int, now: int, token: str = "", **changes: Any) -> TaskRecord:
         """Return the task in another state. Without a token, it has no lease and no known settlement."""
-        since = now if state is TaskState.PENDING else 0
+        taken = self.state is TaskState.PENDING and state is TaskState.ACTIVE
+        since = now if state is TaskState.PENDING else self.pending_since if taken else 0
         return structs.replace(self, state=state, rank=rank, token=token, pending_since=since, **changes)
 
     def ended(self, op: RunEnding, head: int, now: int) -> TaskRecord:

@@ -70,6 +70,8 @@ class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     delivered_at: int = 0
     """Unix milliseconds by the broker's clock at which the task was delivered. A copy of the call has a later
     time."""
+    pending_since: int = 0
+    """Unix milliseconds since when the task was pending; 0 if it is not known, or a Dequeue did not ask."""
 
     @property
     def lease(self) -> Lease:

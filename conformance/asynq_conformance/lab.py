@@ -218,11 +218,13 @@ class Lab:
         token: str | None = None,
         lease: int = LEASE,
         limits: Mapping[str, int] | None = None,
+        since: bool = False,
     ) -> tuple[Delivery, ...]:
         """Dequeue up to `count` tasks, all by this order of queues; from queue "q" by default."""
         orders = (order or ("q",),) * count
+        token = token or self.fresh()
         return self.execute(
-            ops.Dequeue(orders=orders, token=token or self.fresh(), lease=lease, limits=limits or {})
+            ops.Dequeue(orders=orders, token=token, lease=lease, limits=limits or {}, since=since)
         )
 
     def take(self, *order: str, lease: int = LEASE) -> Delivery:

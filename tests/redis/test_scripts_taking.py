@@ -58,13 +58,13 @@ def test_a_reply_contains_tables_for_what_is_unusual_only(lab: ScriptLab) -> Non
 
     lab.enqueue(message("a"))
     lab.take()
-    assert parts_of_reply(lab.calls[-1]) == [list, list, NoneType, list, int, int, NoneType, int]
+    assert parts_of_reply(lab.calls[-1]) == [list, list, NoneType, list, NoneType, int, int, NoneType, int]
     lab.enqueue(message("b"))
     [delivery] = lab.take()
     assert delivery.lease_losses == 0
     call = lab.calls[-1]
     lab.one(Done(delivery=delivery))
-    assert parts_of_reply(call) == [list, list, NoneType, NoneType, int, int, NoneType, int]
+    assert parts_of_reply(call) == [list, list, NoneType, NoneType, NoneType, int, int, NoneType, int]
 
 
 def test_a_call_reads_a_bounded_number_of_ids(lab: ScriptLab) -> None:
@@ -108,3 +108,19 @@ def test_a_dequeue_from_many_queues_sends_only_queues_with_tasks(lab: ScriptLab)
     lab.calls.clear()
     assert lab.one(Dequeue(orders=(queues,), token="none", lease=30_000)) == ()
     assert lab.calls == []
+
+
+def test_a_reply_tells_since_when_tasks_were_pending_only_if_it_is_asked(lab: ScriptLab) -> None:
+    ids = ("asked", "damaged", "missing", "plain")
+    lab.enqueue(*map(message, ids))
+    nanoseconds = lab.client.hget("asynq:{q}:t:asked", "pending_since")
+    assert isinstance(nanoseconds, bytes)
+    since = int(nanoseconds) // 1_000_000
+    lab.client.hset("asynq:{q}:t:damaged", "pending_since", "soon")
+    lab.client.hdel("asynq:{q}:t:missing", "pending_since")
+    call = Dequeue(orders=(("q",),) * 3, token="t", lease=1000, since=True)
+    told = {each.message.id: each.pending_since for each in lab.one(call)}
+    assert told == {"asked": since, "damaged": 0, "missing": 0}
+    assert {each.pending_since for each in lab.one(call)} == {0}  # a copy: it is not known any more
+    (plain,) = lab.take(1)
+    assert (plain.message.id, plain.pending_since) == ("plain", 0)

@@ -40,6 +40,9 @@ class Dequeue(Op[tuple[Delivery, ...]], frozen=True, kw_only=True):
     """Random, one per call: the fencing token of every lease that this call creates."""
     lease: int
     """Duration of the leases."""
+    since: bool = False
+    """Whether the deliveries tell since when their tasks were pending. Those that an earlier copy of the call
+    took do not, and a task whose field is damaged does not. Otherwise deliveries may tell it all the same."""
     limits: Mapping[str, int] = field(default_factory=dict)
     """The most tasks of a queue that may be active at once, whichever worker took them. A queue that is not
     named has no limit."""

@@ -1,11 +1,11 @@
 -- Dequeue one task per preference order, from the first queue of the order that has one.
 -- flags: allow-oom
 -- KEYS: | pending active lease paused taken
--- ARGV: now token lease | prefix limit | order*
---   lease: duration in milliseconds. limit: maximum active tasks of the queue, empty for no limit. order: numbers of queues, counted from 1, most preferred first.
--- answers: {ids, messages, numbers, odd, expiry ms, 1 if ids were dropped else 0, refusals, now ms}
+-- ARGV: now token lease since | prefix limit | order*
+--   lease: duration in milliseconds. since: 1 to be told since when the tasks were pending, else empty. limit: maximum active tasks of the queue, empty for no limit. order: numbers of queues, counted from 1, most preferred first.
+-- answers: {ids, messages, numbers, odd, since, expiry ms, 1 if ids were dropped else 0, refusals, now ms}
 --   numbers: of the queues of the deliveries, if the call asks several. odd: {position, expiry ms, lease losses,
---   cancel} of each delivery of which one of these is unusual. refusals: {number, reason} each. Instead of an empty
+--   cancel} of each delivery of which one of these is unusual. since: pending_since of each delivery, or empty, if asked. refusals: {number, reason} each. Instead of an empty
 --   table, nil: each table costs as much as three commands.
 -- @include arguments types time keys fence lock delete
 
@@ -19,7 +19,8 @@ local MANY_LEASES = 8
 -- Bytes of messages after which no further task is taken, so that the reply arrives in time.
 local MOST_BYTES = 8 * 1024 * 1024
 
-local now, token, duration = microseconds(arg()), arg(), tonumber(arg())
+local now, token, duration, asked = microseconds(arg()), arg(), tonumber(arg()), arg() ~= ''
+local fields = { 'msg', 'state', 'lease_losses', 'cancel', 'unique_key', asked and 'pending_since' or nil }
 local queues, refusals = {}, {}
 for number = 1, #KEYS / 5 do
   local queue = {
@@ -42,12 +43,13 @@ end
 local orders = args_taken
 local wanted = #ARGV - orders
 
-local ids, messages, numbers, odd, bytes = {}, {}, {}, {}, 0
+local ids, messages, numbers, odd, since, bytes = {}, {}, {}, {}, {}, 0
 local several = queues[2]
-local function deliver(queue, id, msg, losses, cancel, expires)
+local function deliver(queue, id, msg, losses, cancel, expires, pending_since)
   local place = #ids + 1
   ids[place], messages[place] = id, msg
   if several then numbers[place] = queue.number end
+  if asked then since[place] = pending_since or '' end
   if losses or cancel or expires then
     odd[#odd + 1] = { place, expires or 0, tonumber(losses) or 0, cancel or '' }
   end
@@ -91,7 +93,7 @@ local function pick(queue)
   local id = following(queue)
   while id do
     local hash = task_key(queue.prefix, id)
-    local found = redis.pcall('HMGET', hash, 'msg', 'state', 'lease_losses', 'cancel', 'unique_key')
+    local found = redis.pcall('HMGET', hash, unpack(fields))
     if found.err then pass_wrong_type(found) end
     local msg = found[1]
     local listed_twice = queue.picked[id] or (found[2] == 'active' and redis.call('ZSCORE', queue.lease, id))
@@ -154,7 +156,7 @@ for _, queue in ipairs(queues) do
       elseif lock then
         renew(lock.name, id, lock.ends, lock.keep, duration)
       end
-      deliver(queue, id, found[1], found[3], found[4])
+      deliver(queue, id, found[1], found[3], found[4], nil, found[6])
     end
     redis.call('LPUSH', queue.active, unpack(queue.ids))
     if #queue.ids < MANY_LEASES then
@@ -168,6 +170,6 @@ for _, queue in ipairs(queues) do
   end
 end
 return {
-  ids, messages, #numbers > 0 and numbers, #odd > 0 and odd, expires, dropped, #refusals > 0 and refusals,
-  math.floor(now / 1000),
+  ids, messages, #numbers > 0 and numbers, #odd > 0 and odd, #since > 0 and since, expires, dropped,
+  #refusals > 0 and refusals, math.floor(now / 1000),
 }

@@ -18,6 +18,7 @@ from asynq_redis.operations.execution import CallContext, Steps, implements, per
 from asynq_redis.operations.undecodable import Undecodable, read_message
 from asynq_redis.transport.requests import Command, Request, ScriptCall
 from asynq_redis.wire.keys import QueueKeys, keys_of
+from asynq_redis.wire.times import nanoseconds_instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,13 +108,14 @@ def _dequeue_call(op: Dequeue, queues: Sequence[str], context: CallContext) -> S
     # Most orders are the same.
     words = {order: " ".join([numbers[queue] for queue in order]) for order in set(op.orders)}
     orders = [words[order] for order in op.orders]
-    args: tuple[Arg, ...] = (context.now_argument(), op.token, op.lease, *facts, *orders)
+    since = "1" if op.since else ""
+    args: tuple[Arg, ...] = (context.now_argument(), op.token, op.lease, since, *facts, *orders)
     return ScriptCall(DEQUEUE, tuple(keys), args)
 
 
 def _read(op: Dequeue, queues: Sequence[str], reply: Reply) -> tuple[list[Delivery], list[Undecodable]]:
     """The deliveries in the reply to a call, and the tasks that cannot be delivered."""
-    ids, messages, numbers, odd, expires_at, _, _, now = reply
+    ids, messages, numbers, odd, since, expires_at, _, _, now = reply
     details = {place: rest for place, *rest in odd or ()}
     deliveries: list[Delivery] = []
     undecodable: list[Undecodable] = []
@@ -134,6 +136,7 @@ def _read(op: Dequeue, queues: Sequence[str], reply: Reply) -> tuple[list[Delive
                 lease_losses=losses,
                 cancel=cancel,
                 delivered_at=now,
+                pending_since=nanoseconds_instant(since[place - 1]) if since else 0,
             )
         )
     return deliveries, undecodable

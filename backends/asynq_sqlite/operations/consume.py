@@ -90,7 +90,8 @@ def _take(store: TaskStore, queue: str, number: int, op: Dequeue, now: int) -> l
             log_set_aside(queue, store.set_aside(row, str(error), now), str(error))
             continue
         taken.append(row.task)
-        deliveries.append(delivery(row, message, expires_at, op.token, now))
+        since = row.pending_since if op.since else 0
+        deliveries.append(delivery(row, message, expires_at, op.token, now, since=since))
     if taken:
         store.put_leases(taken, op.token, expires_at)
     for task in taken:

@@ -131,8 +131,10 @@ def decode(row: FullRow) -> TaskMessage:
     )
 
 
-def delivery(row: FullRow, message: TaskMessage, expires_at: int, token: str, now: int) -> Delivery:
-    """Return the delivery of a row to the holder of the token."""
+def delivery(
+    row: FullRow, message: TaskMessage, expires_at: int, token: str, now: int, *, since: int = 0
+) -> Delivery:
+    """Return the delivery of a row to the holder of the token. `since`: since when the task was pending."""
     return Delivery(
         message=message,
         token=token,
@@ -140,6 +142,7 @@ def delivery(row: FullRow, message: TaskMessage, expires_at: int, token: str, no
         lease_losses=row.task.lease_losses,
         cancel=row.task.cancel,
         delivered_at=now,
+        pending_since=since,
     )
 
 

@@ -52,6 +52,31 @@ class ConsumeLaws(Laws):
         again = lab.dequeue(token="mine", count=2)
         assert [delivery.delivered_at for delivery in again] == [lab.now, lab.now]
 
+    @promise("G2", "G9")
+    def test_a_delivery_tells_since_when_its_task_was_pending(self, lab: Lab) -> None:
+        began = lab.now
+        lab.enqueue_all(["a", "b"])
+        lab.advance(SECOND + 1)
+        lab.enqueue_all(["c"], queue="other")
+        lab.advance(SECOND)
+        deliveries = lab.dequeue("q", "other", token="mine", count=4, since=True)
+        told = {delivery.message.id: delivery.pending_since for delivery in deliveries}
+        assert told == {"a": began, "b": began, "c": began + SECOND + 1}
+        copy = lab.dequeue("q", "other", token="mine", count=4, since=True)
+        assert {delivery.message.id for delivery in copy} == {*told}
+
+    @promise("G2", "G9")
+    def test_a_task_that_ran_before_is_pending_since_it_is_due_again(self, lab: Lab) -> None:
+        lab.enqueue("t")
+        lab.execute(ops.Retry(delivery=lab.take(), delay=SECOND, error="e"))
+        lab.advance(10 * SECOND)
+        lab.execute(ops.Forward(queue="q"))
+        forwarded = lab.now
+        lab.advance(SECOND)
+        (delivery,) = lab.dequeue(since=True)
+        assert delivery.pending_since == forwarded
+        assert delivery.delivered_at == forwarded + SECOND
+
     @promise("G3")
     def test_a_task_is_delivered_once(self, lab: Lab) -> None:
         lab.enqueue("t")

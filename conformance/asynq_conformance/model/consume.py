@@ -21,17 +21,19 @@ def dequeue(system: System, op: Dequeue, now: int) -> tuple[Delivery, ...]:
     taken = [
         task for task in system.tasks.values() if task.state is TaskState.ACTIVE and task.token == op.token
     ]
+    since: dict[tuple[str, str], int] = {}
     for order in op.orders[len(taken) :]:
         for queue in order:
             if _may_take(system, op, queue):
                 task = system.tasks[queue, system.pending[queue][0]]
+                since[task.key] = task.since if op.since else 0
                 until = system.choices.lapse(*task.key, now + op.lease)
                 system.put(task, TaskState.ACTIVE, until, token=op.token)
                 locks.start(system, task)
                 locks.renew(system, task, op.lease, now)
                 taken.append(task)
                 break
-    return tuple(_delivery(task, now) for task in taken)
+    return tuple(_delivery(task, now, since.get(task.key, 0)) for task in taken)
 
 
 def _may_take(system: System, op: Dequeue, queue: str) -> bool:
@@ -40,7 +42,7 @@ def _may_take(system: System, op: Dequeue, queue: str) -> bool:
     return bool(system.pending.get(queue)) and queue not in system.paused and below_limit
 
 
-def _delivery(task: ModelTask, now: int) -> Delivery:
+def _delivery(task: ModelTask, now: int, since: int) -> Delivery:
     return Delivery(
         message=task.message,
         token=task.token,
@@ -48,6 +50,7 @@ def _delivery(task: ModelTask, now: int) -> Delivery:
         lease_losses=task.losses,
         cancel=task.cancel,
         delivered_at=now,
+        pending_since=since,
     )
 
 

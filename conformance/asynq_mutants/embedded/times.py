@@ -93,6 +93,20 @@ def tells_when_the_task_was_taken_first(correct: Any, store: TaskStore, op: Dequ
     return tuple(replace(delivery, delivered_at=delivery.expires_at - op.lease) for delivery in taken)
 
 
+@caught_by("test_a_delivery_tells_since_when_its_task_was_pending")
+@instead_of(Dequeue)
+def tells_that_no_task_has_waited(correct: Any, store: TaskStore, op: Dequeue, now: int) -> Any:
+    return tuple(replace(delivery, pending_since=now) for delivery in correct(store, op, now))
+
+
+@caught_by("test_a_task_that_ran_before_is_pending_since_it_is_due_again")
+@instead_of(Forward)
+def keeps_the_time_of_the_first_run(correct: Any, store: TaskStore, op: Forward, now: int) -> Any:
+    answer = correct(store, op, now)
+    store.connection.execute("UPDATE tasks SET pending_since = created_at WHERE state = 'pending'")
+    return answer
+
+
 @caught_by("test_a_reachable_broker_answers_a_ping")
 @instead_of(Ping)
 def tells_whole_seconds(correct: Any, store: TaskStore, op: Ping, now: int) -> Any:
