@@ -77,6 +77,8 @@ if TYPE_CHECKING:
     from asynq.inspector.overview import Overview as Overview
     from asynq.inspector.task_filter import TaskFilter
     from asynq.monitoring.options import Monitoring
+    from asynq.monitoring.recorder import Recorder
+    from asynq.monitoring.recorder import RunOutcome as RunOutcome
     from asynq.protocol.broker import Broker, Capabilities
     from asynq.protocol.broker_info import BrokerInfo, BrokerNode, QueuePlace
     from asynq.protocol.connect import connect
@@ -165,6 +167,7 @@ __all__ = [
     "QueuePlace",
     "RateLimit",
     "RateLimited",
+    "Recorder",
     "RedisBroker",
     "RedisClusterBroker",
     "RedisSentinelBroker",
@@ -174,6 +177,7 @@ __all__ = [
     "RetryDelay",
     "RetryIn",
     "RevokeTask",
+    "RunOutcome",
     "SQLiteBroker",
     "ScheduleInfo",
     "ScheduleRunner",
@@ -255,11 +259,13 @@ _MODULES = {
     "QueueInfo": "asynq.info",
     "QueuePlace": "asynq.protocol.broker_info",
     "RateLimit": "asynq.handlers.limits",
+    "Recorder": "asynq.monitoring.recorder",
     "RedisBroker": "asynq_redis",
     "RedisClusterBroker": "asynq_redis",
     "RedisSentinelBroker": "asynq_redis",
     "ResultTypes": "asynq.result_types",
     "RetryDelay": "asynq.handlers.retry_delays",
+    "RunOutcome": "asynq.monitoring.recorder",
     "SQLiteBroker": "asynq_sqlite",
     "ScheduleInfo": "asynq.scheduler.stored",
     "ScheduleRunner": "asynq.scheduler.runner",

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from asynq.handlers.hooks import HealthCheck, OnError, OnRun
     from asynq.handlers.retry import IsFailure
     from asynq.handlers.retry_delays import RetryDelay
+    from asynq.monitoring.counters import RunCounters
+    from asynq.monitoring.http_listener import MakePage
     from asynq.monitoring.options import Monitoring
     from asynq.protocol.broker import Broker
     from asynq.scheduler.base_scheduler import BaseScheduler
@@ -252,6 +254,7 @@ class Server(ServerLifecycle):
             BrokerRefusedError: the broker refuses requests, for example because of a wrong password.
             RuntimeError: a module that a handler process imports starts a server.
             OSError: an address of `monitoring` cannot be used.
+            ModuleNotFoundError: `monitoring` has a `metrics_port`, and the extra `metrics` is not installed.
         """
         self._check_new()
         if importing.get():
@@ -277,6 +280,11 @@ class Server(ServerLifecycle):
         return timedelta(milliseconds=self._settings.shutdown_timeout)
 
     # --- lifecycle ----------------------------------------------------------------------------------
+
+    def _metrics_page(self, counters: RunCounters) -> MakePage:
+        from asynq.metrics.worker import WorkerCollector, metrics_page
+
+        return metrics_page(WorkerCollector([counters]))
 
     def _lifespan(self, lifespan: ServerLifespan | None) -> Lifespan | None:
         if lifespan is None:

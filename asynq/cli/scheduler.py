@@ -41,9 +41,9 @@ def scheduler(
     Any number may run, on any machines: each tick is enqueued once. SIGTERM and Ctrl-C shut down gracefully.
     """
     # Imported here because it is slow, and not needed for the help and for wrong arguments.
-    from asynq.cli.monitoring import read_monitoring
+    from asynq.cli.monitoring import monitoring
     from asynq.cli.scheduler_process import run_schedulers
 
     choose_format(log_format)
-    monitoring = read_monitoring(health_port, health_host, max_loop_lag)
-    raise typer.Exit(run_schedulers(targets, app_dir=app_dir, log_level=log_level, monitoring=monitoring))
+    shown = monitoring((health_port, health_host), max_loop_lag)
+    raise typer.Exit(run_schedulers(targets, app_dir=app_dir, log_level=log_level, monitoring=shown))

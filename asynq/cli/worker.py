@@ -18,6 +18,9 @@ from asynq.supervisor.command import BROKER_VARIABLE, DEFAULT_BROKER, LogLevel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from asynq.cli.worker_launch import BrokerChoice
+    from asynq.monitoring.options import Monitoring
+
 T = TypeVar("T")
 
 MIN_STALL_TIMEOUT = timedelta(seconds=1)
@@ -141,6 +144,24 @@ HealthPort = Annotated[
 HealthHost = Annotated[
     str | None, typer.Option("--health-host", help="Address of that port. [default: 127.0.0.1]")
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        min=0,
+        max=65535,
+        help="Serve /metrics for Prometheus at this port; 0: any free one.",
+    ),
+]
+MetricsHost = Annotated[
+    str | None, typer.Option("--metrics-host", help="Address of that port. [default: 127.0.0.1]")
+]
+StatsD = Annotated[
+    str | None,
+    typer.Option(
+        "--statsd", metavar="HOST:PORT", help="Send metrics to StatsD; dogstatsd://HOST:PORT: with tags."
+    ),
+]
 MaxLoopLag = Annotated[
     str | None,
     typer.Option(
@@ -191,6 +212,9 @@ def worker(
     health_port: HealthPort = None,
     health_host: HealthHost = None,
     max_loop_lag: MaxLoopLag = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = None,
+    statsd: StatsD = None,
     log_format: LogFormatOption = None,
     app_dir: AppDir = Path(),
     reload: Reload = False,
@@ -199,12 +223,10 @@ def worker(
     """Process tasks until a signal stops it.
 
     A server keeps its own options, except those that are given here. Each process makes its own server.
-
     SIGTERM and Ctrl-C shut down gracefully: running tasks may finish. SIGTSTP stops taking new tasks.
     """
     # Imported here because it is slow, and not needed for the help and for wrong arguments.
-    from asynq.cli.monitoring import read_monitoring
-    from asynq.cli.worker_launch import BrokerChoice, launch
+    from asynq.cli.worker_launch import launch
     from asynq.supervisor.worker_command import WorkerOptions, WorkerSettings
 
     options = WorkerOptions(
@@ -220,13 +242,12 @@ def worker(
         max_memory=_if_given(read_size, "--max-memory", max_memory),
         max_tasks_per_child=max_tasks_per_child,
         max_memory_per_child=_if_given(read_size, "--max-memory-per-child", max_memory_per_child),
-        monitoring=read_monitoring(health_port, health_host, max_loop_lag),
+        monitoring=_shown((health_port, health_host), max_loop_lag, (metrics_port, metrics_host), statsd),
     )
     settings = WorkerSettings(target=target, app_dir=str(app_dir), log_level=log_level, options=options)
-    choice = BrokerChoice(broker or configured_broker(), given=_is_argument(context, "broker"))
     stall = _if_given(_read_stall_timeout, "--stall-timeout", stall_timeout)
     choose_format(log_format)
-    watched = [str(each) for each in reload_dir or [app_dir]] if reload else []
+    choice, watched = _choice(context, broker), _watched(reload_dir or [app_dir]) if reload else []
     raise typer.Exit(launch(settings, choice, processes=processes, stall_timeout=stall, reload_dirs=watched))
 
 
@@ -240,10 +261,28 @@ def _if_given(read: Callable[[str, str], T], option: str, text: str | None) -> T
     return None if text is None else read(option, text)
 
 
-def _is_argument(context: typer.Context, name: str) -> bool:
-    """Whether an option is on the command line, not in the environment."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+def _shown(
+    health: tuple[int | None, str | None],
+    max_loop_lag: str | None,
+    metrics: tuple[int | None, str | None],
+    statsd: str | None,
+) -> Monitoring:
+    from asynq.cli.monitoring import monitoring
+
+    return monitoring(health, max_loop_lag, metrics, statsd)
+
+
+def _watched(directories: list[Path]) -> list[str]:
+    return [str(each) for each in directories]
+
+
+def _choice(context: typer.Context, broker: str | None) -> BrokerChoice:
+    """The broker, and whether it is an argument rather than from the environment."""
+    from asynq.cli.worker_launch import BrokerChoice
+
+    source = context.get_parameter_source("broker")
+    given = source is not None and source.name == "COMMANDLINE"
+    return BrokerChoice(broker or configured_broker(), given=given)
 
 
 def _read_stall_timeout(option: str, text: str) -> timedelta:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Any
 
+    from asynq.monitoring.counters import RunCounters
+    from asynq.monitoring.http_listener import MakePage
     from asynq.supervisor.supervisor import Supervisor
     from asynq.supervisor.worker_command import WorkerSettings
 
@@ -95,7 +97,7 @@ def launch(
 def supervised(settings: WorkerSettings) -> WorkerSettings:
     """The settings of a worker process that has a supervisor, which shows the health of all of them."""
     monitoring = settings.options.monitoring or Monitoring()
-    own = Monitoring(max_loop_lag=monitoring.max_loop_lag)
+    own = Monitoring(max_loop_lag=monitoring.max_loop_lag, statsd=monitoring.statsd)
     return replace(settings, options=replace(settings.options, monitoring=own))
 
 
@@ -113,6 +115,9 @@ def _supervise(
     from asynq.supervisor.worker_board import WorkerBoard
 
     monitoring = settings.options.monitoring or Monitoring()
+    counts = monitoring.metrics_port is not None
+    shows = counts or monitoring.shows_health
+    boards = [WorkerBoard(counts=counts) for _ in range(processes)] if shows else []
     timeout = settings.options.shutdown_timeout or SHUTDOWN_TIMEOUT
     supervisor = Supervisor(
         command,
@@ -121,10 +126,12 @@ def _supervise(
         stop_timeout=(timeout + SETTLE_ALLOWANCE).total_seconds(),
         stall_timeout=None if stall_timeout is None else stall_timeout.total_seconds(),
         rng=random.Random(),  # noqa: S311 - jitter of restarts
-        boards=[WorkerBoard() for _ in range(processes)] if monitoring.shows_health else (),
+        boards=boards,
         reloads=bool(reload_dirs),
     )
-    monitor = Monitor(monitoring, lambda *, broker: supervisor.health(monitoring.longest_lag))  # noqa: ARG005
+    counters = [board.counters for board in boards if board.counters]
+    page = _metrics_page(counters, supervisor) if counters else None
+    monitor = Monitor(monitoring, lambda *, broker: supervisor.health(monitoring.longest_lag), page)  # noqa: ARG005
     try:
         monitor.start()
     except OSError as error:
@@ -141,6 +148,12 @@ def _reloading(supervisor: Supervisor, directories: Sequence[str]) -> Coroutine[
     except ImportError:
         raise usage_error("--reload needs watchfiles: pip install 'asynq-py[reload]'") from None
     return supervise_and_reload(supervisor, directories)
+
+
+def _metrics_page(counters: Sequence[RunCounters], supervisor: Supervisor) -> MakePage:
+    from asynq.metrics.worker import WorkerCollector, metrics_page
+
+    return metrics_page(WorkerCollector(counters, lambda: (len(supervisor.pids), supervisor.restarts)))
 
 
 def check_shared(broker_url: str) -> None:

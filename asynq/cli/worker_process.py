@@ -13,8 +13,11 @@ from asynq.cli.targets import load_application, load_or_show
 from asynq.cli.worker_launch import one_process_only
 from asynq.errors import AsynqError, BrokerRefusedError
 from asynq.handlers.task_logs import TaskLogFilter
+from asynq.monitoring.counters import RunCounters
+from asynq.monitoring.counting_recorder import CountingRecorder
 from asynq.monitoring.health_file import WRITE_INTERVAL, HealthFile
 from asynq.monitoring.monitor import HealthThread
+from asynq.monitoring.options import Monitoring
 from asynq.runtime.garbage import tune_collector
 from asynq.runtime.logs import configure, get_logger
 from asynq.runtime.safe_text import shown, shown_traceback
@@ -45,9 +48,9 @@ def run_worker(settings: WorkerSettings) -> int:
     If the process cannot start, for example after a usage error, this is reported to its supervisor.
     """
     # Before user code runs, so that subprocesses do not inherit what they are made of.
-    reporter, health = SupervisorReporter(), HealthFile.inherited()
+    reporter, health, counters = SupervisorReporter(), HealthFile.inherited(), RunCounters.inherited()
     try:
-        status = _serve(settings, reporter, health)
+        status = _serve(settings, reporter, health, counters)
     except KeyboardInterrupt:
         # There are no tasks yet before signals are handled.
         return INTERRUPTED
@@ -59,7 +62,12 @@ def run_worker(settings: WorkerSettings) -> int:
     return status
 
 
-def _serve(settings: WorkerSettings, reporter: SupervisorReporter, health: HealthFile | None) -> int:
+def _serve(
+    settings: WorkerSettings,
+    reporter: SupervisorReporter,
+    health: HealthFile | None,
+    counters: RunCounters | None,
+) -> int:
     url, replaces = os.environ.get(BROKER_VARIABLE), os.environ.pop(OVERRIDE_VARIABLE, None) is not None
     stop_with_supervisor()
     block_signals(signal.SIGTSTP)
@@ -86,8 +94,7 @@ def _serve(settings: WorkerSettings, reporter: SupervisorReporter, health: Healt
     try:
         start_supervisor_heartbeat(lambda: server.loop_lag)
         tune_collector()
-        if health:
-            _report_health(server, health)
+        _share(server, health, counters)
         server.run()
         _report_end(server, reporter)
     except AsynqError as error:
@@ -101,8 +108,16 @@ def _serve(settings: WorkerSettings, reporter: SupervisorReporter, health: Healt
     return 0
 
 
+def _share(server: Server, health: HealthFile | None, counters: RunCounters | None) -> None:
+    """Let the supervisor see how the server does, and what it counts, if the supervisor wants to."""
+    if health:
+        _report_health(server, health)
+    if counters:
+        recorders = [*(server.monitoring.recorders or ()), CountingRecorder(counters)]
+        server.override(monitoring=Monitoring(recorders=recorders))
+
+
 def _report_health(server: Server, file: HealthFile) -> None:
-    """Tell the supervisor how the server does, from now on."""
     longest = server.monitoring.longest_lag
 
     def check(*, broker: bool) -> Health:

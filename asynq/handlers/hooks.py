@@ -12,7 +12,7 @@ from attrs import fields, frozen
 
 from asynq.checks import check_callback
 from asynq.client.task import Task
-from asynq.errors import AsynqError, LeaseLostError, RateLimited, TaskCancelledError
+from asynq.errors import AsynqError, LeaseLostError, RateLimited, RevokeTask, SkipRetry, TaskCancelledError
 from asynq.handlers.context import Context
 from asynq.handlers.outcome import Cancelled, Failed, wraps
 from asynq.protocol.ops import Archive, Requeue, Retry
@@ -21,7 +21,12 @@ from asynq.runtime.forks import ExitForkedChild
 from asynq.runtime.logs import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from asynq.handlers.outcome import Outcome, Settlement
+    from asynq.handlers.run import Run
+    from asynq.handlers.runner import Report
+    from asynq.monitoring.recorder import Recorder, RunOutcome
     from asynq.protocol.message import TaskMessage
     from asynq.protocol.ops import Recover
 
@@ -67,17 +72,39 @@ class Callbacks:
 
 
 class Hooks:
-    """Calls the callbacks on the event loop, async ones in tasks of their own. Logs the errors they raise."""
+    """Calls the callbacks on the event loop, async ones in tasks of their own. Logs the errors they raise.
 
-    def __init__(self, callbacks: Callbacks) -> None:
+    Args:
+        callbacks: the callbacks.
+        recorder: is told of all runs. None: nobody records them.
+    """
+
+    def __init__(self, callbacks: Callbacks, recorder: Recorder | None = None) -> None:
         self._on = callbacks
-        self.heard = not callbacks.none_of_runs
-        """Whether a callback is about runs. Most servers have none, and then nothing needs to be called."""
+        self.recorder = recorder
+        self.heard = recorder is not None or not callbacks.none_of_runs
+        """Whether anybody is told of runs. Most servers have nobody, and then nothing needs to be called."""
         self._pending: set[asyncio.Task[None]] = set()
 
-    def started(self, message: TaskMessage, ctx: Context) -> None:
-        """A run starts."""
-        self._notify("on_start", message, ctx)
+    def started(self, runs: Iterable[Run], now: int) -> None:
+        """Runs start, at this time of the broker."""
+        if not self.heard:
+            return
+        for run in runs:
+            message, since = run.delivery.message, run.delivery.pending_since
+            if self.recorder:
+                waited = max(now - since, 0) / 1000 if since else None
+                self.recorder.run_started(message.queue, message.type, waited)
+            self._notify("on_start", message, run.context)
+
+    def runs_ended(self, reports: Iterable[Report], now: int) -> None:
+        """Runs have ended that have an outcome now, at this time of the broker: the recorder is told."""
+        if self.recorder is None:
+            return
+        for run, outcome in reports:
+            if outcome is not None:
+                message = run.delivery.message
+                self.recorder.run_ended(message.queue, message.type, max(now - run.begin, 0) / 1000)
 
     def ended(self, outcome: Outcome, message: TaskMessage, ctx: Context | None) -> None:
         """A run has its outcome, which is not recorded yet."""
@@ -96,6 +123,8 @@ class Hooks:
         if not self.heard:
             return
         message, error = op.delivery.message, error_of(outcome)
+        if outcome is not None:
+            self.became(message, recorded_as(op, outcome))
         if isinstance(op, Requeue):
             return
         if error is None:
@@ -105,9 +134,16 @@ class Hooks:
                 self._notify("on_failure", message, ctx, error)
             self._notify("on_archive" if isinstance(op, Archive) else "on_retry", message, ctx, error)
 
+    def became(self, message: TaskMessage, outcome: RunOutcome) -> None:
+        """This is what became of a run: only the recorder is told."""
+        if self.recorder:
+            self.recorder.run_settled(message.queue, message.type, outcome)
+
     def lost(self, recovery: Recover) -> None:
         """A task was recovered from a lost worker."""
         message = recovery.lost.message
+        if self.recorder:
+            self.recorder.task_recovered(message.queue, message.type, recovery.to)
         error = LeaseLostError(message.queue, message.id)
         then = "on_archive" if recovery.to == "archived" else "on_retry"
         for name in ("on_error", "on_failure", then):
@@ -151,6 +187,19 @@ class Hooks:
             raise
         except BaseException:
             log.exception("%s failed", what)
+
+
+def recorded_as(op: Settlement, outcome: Outcome) -> RunOutcome:
+    """What recorders are told of a run that was settled by this operation."""
+    if isinstance(outcome, Cancelled):
+        return "cancelled"
+    if isinstance(op, Requeue):
+        return "requeued"
+    if isinstance(op, Retry):
+        return "retried" if op.failure else "postponed"
+    if isinstance(op, Archive):
+        return "skipped" if isinstance(outcome, Failed) and wraps(outcome.error, SkipRetry) else "archived"
+    return "revoked" if isinstance(outcome, Failed) and wraps(outcome.error, RevokeTask) else "done"
 
 
 def error_of(outcome: Outcome | None) -> Exception | None:

@@ -28,7 +28,7 @@ log = get_logger("asynq.metrics")
 STATES = ("active", "pending", "scheduled", "retry", "archived", "completed", "aggregating")
 MAX_QUEUES = 500
 """Queues with time series of their own, by default."""
-OTHER = "(other)"
+OTHER = "_other"
 """The label of the queues beyond this number, together."""
 
 
@@ -41,7 +41,7 @@ class QueueCollector(Collector):
     Args:
         broker: The broker.
         max_queues: How many queues have time series of their own: the first ones by name. All others are
-            summed up in the queue "(other)".
+            summed up in the queue "_other".
         memory: Whether the memory of queues is estimated, which takes longer than all the rest.
     """
 

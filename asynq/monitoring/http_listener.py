@@ -31,8 +31,10 @@ class Page:
     status: int = 200
 
 
-Pages = Mapping[str, Callable[[Mapping[str, str]], Page]]
-"""Makes the answer from the headers of a request, by path. Called on any thread."""
+MakePage = Callable[[Mapping[str, str]], Page]
+"""Makes the answer from the headers of a request. Called on any thread."""
+Pages = Mapping[str, MakePage]
+"""The pages by their paths."""
 
 
 class HTTPListener:

@@ -1,4 +1,4 @@
-"""`Monitor`: serves health checks and tells systemd, in threads, for a server or a supervisor."""
+"""`Monitor`: serves health checks and metrics, and tells systemd, for a server or a supervisor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asynq.runtime.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from asynq.monitoring.http_listener import HTTPListener, Page, Pages
+    from asynq.monitoring.http_listener import HTTPListener, MakePage, Page, Pages
     from asynq.monitoring.options import Monitoring
 
 log = get_logger("asynq.monitoring")
@@ -33,16 +33,18 @@ class CheckHealth(Protocol):
 
 
 class Monitor:
-    """Shows the health of a server or supervisor, from `start` until it is closed.
+    """Shows the health and the metrics of a server or supervisor, from `start` until it is closed.
 
     Args:
         options: what to show, and where.
         check: checks the health.
+        metrics: makes the page `/metrics`. None: there is none.
     """
 
-    def __init__(self, options: Monitoring, check: CheckHealth) -> None:
+    def __init__(self, options: Monitoring, check: CheckHealth, metrics: MakePage | None = None) -> None:
         self._options = options
         self._check = check
+        self._metrics = metrics
         self._listeners: list[HTTPListener] = []
         self._telling: HealthThread | None = None
         self._notifier: SystemdNotifier | None = None
@@ -54,10 +56,16 @@ class Monitor:
             OSError: an address cannot be used; the message names the option.
         """
         options = self._options
+        wanted: dict[tuple[str, int], dict[str, MakePage]] = {}
+        if options.health_port is not None:
+            address = options.health_host or LOOPBACK, options.health_port
+            wanted.setdefault(address, {}).update(health_pages(self._check))
+        if options.metrics_port is not None and self._metrics is not None:
+            address = options.metrics_host or LOOPBACK, options.metrics_port
+            wanted.setdefault(address, {})["/metrics"] = self._metrics
         try:
-            if options.health_port is not None:
-                pages = health_pages(self._check)
-                self._listen("health_port", options.health_host, options.health_port, pages)
+            for (host, port), pages in wanted.items():
+                self._listen(host, port, pages)
         except BaseException:
             self.close()
             raise
@@ -80,16 +88,16 @@ class Monitor:
         while self._listeners:
             self._listeners.pop().close()
 
-    def _listen(self, option: str, host: str | None, port: int, pages: Pages) -> None:
+    def _listen(self, host: str, port: int, pages: Pages) -> None:
         from asynq.monitoring.http_listener import HTTPListener
 
-        host = host or LOOPBACK
         try:
             listener = HTTPListener(host, port, pages)
         except OSError as error:
+            option = "health_port" if "/livez" in pages else "metrics_port"
             raise OSError(error.errno, f"{option} {port} of {host}: {error.strerror or error}") from None
         self._listeners.append(listener)
-        log.info("serving %s at %s", " and ".join(pages), listener.address)
+        log.info("serving %s at %s", ", ".join(pages), listener.address)
 
 
 class HealthThread:

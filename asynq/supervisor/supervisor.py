@@ -202,7 +202,7 @@ class Supervisor:
         version = self._version
         reports, board = ReportPipe(), self._boards[number] if self._boards else None
         watch = None if self._stall_timeout is None else StallWatch(self._stall_timeout)
-        inherited = [each for each in (reports, board, watch) if each is not None]
+        inherited = [reports, *(board.files if board else ()), *((watch,) if watch else ())]
         try:
             env = {**self._env, _FD: str(lifeline)}
             for each in inherited:

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from asynq.monitoring.counters import RunCounters
+from asynq.monitoring.counting_recorder import reset_gauges
 from asynq.monitoring.health_file import HealthFile
 from asynq.runtime.health import DRAINING, STARTED, Health, combined
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import timedelta
 
 
 class WorkerBoard:
-    """Shared memory of one worker process at a time and the supervisor. It outlives the process."""
+    """Shared memory of one worker process at a time and the supervisor. It outlives the process.
 
-    def __init__(self) -> None:
+    Args:
+        counts: whether the process counts what it observes.
+    """
+
+    def __init__(self, *, counts: bool = False) -> None:
         self._health = HealthFile()
+        self.counters = RunCounters() if counts else None
+        """What the processes count that use the board one after the other; None: nothing."""
         self._pid: int | None = None
         self._finished = self._was_ready = False
 
     @property
-    def fd(self) -> int:
-        """The file descriptor that the worker inherits."""
-        return self._health.fd
-
-    def environment(self) -> Mapping[str, str]:
-        """Environment variables for the worker process."""
-        return self._health.environment()
+    def files(self) -> Sequence[HealthFile | RunCounters]:
+        """What the worker inherits."""
+        return (self._health,) if self.counters is None else (self._health, self.counters)
 
     def started(self, pid: int) -> None:
         """A process uses the board from now on."""
@@ -37,6 +41,8 @@ class WorkerBoard:
         """The process has ended."""
         self._pid = None
         self._health.clear()
+        if self.counters is not None:
+            reset_gauges(self.counters)
 
     def finish(self) -> None:
         """No other process replaces the one that has ended."""
@@ -45,6 +51,8 @@ class WorkerBoard:
     def close(self) -> None:
         """Free the memory."""
         self._health.close()
+        if self.counters is not None:
+            self.counters.close()
 
     def health(self, max_age: timedelta) -> Health | None:
         """How the process does, if it has reported within `max_age`. None if it has finished its work."""

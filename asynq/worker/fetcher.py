@@ -127,7 +127,11 @@ class Fetcher:
         self.wanted = False
         settings = self._settings
         op = Dequeue(
-            orders=orders, token=self._token(), lease=settings.lease, limits=settings.queues.limits.shared
+            orders=orders,
+            token=self._token(),
+            lease=settings.lease,
+            limits=settings.queues.limits.shared,
+            since=settings.since,
         )
         fetch = Fetch(op, now, self._time.mark(), self._pending.more)
         self._fetches.append(fetch)

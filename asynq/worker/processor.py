@@ -321,9 +321,7 @@ class Processor:
         # the run, its grace and its settlement.
         extra = CANCEL_GRACE + self._settings.lease / 1000
         self._keeper.hold({run.lease: max(run.limit - now, 0) / 1000 + extra for run in runs})
-        if self._hooks.heard:
-            for run in runs:
-                self._hooks.started(run.delivery.message, run.context)
+        self._hooks.started(runs, now)
         self._runner.start(runs)
 
     def _return(self, deliveries: Sequence[Delivery]) -> None:
@@ -339,6 +337,7 @@ class Processor:
     def _runs_ended(self, reports: Sequence[Report]) -> None:
         """Settle the runs that have ended in the last iteration of the event loop; slots may be free."""
         now = self._time.now()
+        self._hooks.runs_ended(reports, now)
         for run, outcome in reports:
             if outcome is not None:
                 self._settle(run, outcome, now)
@@ -364,6 +363,7 @@ class Processor:
         message = run.delivery.message
         try:
             if op is None:
+                self._hooks.became(message, "lease_lost")
                 log.warning("task %r of queue %r: the lease is lost", message.id, message.queue)
             else:
                 self._failures.log(op, outcome)

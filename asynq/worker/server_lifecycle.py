@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from asynq.errors import ServerStateError
 from asynq.handlers.mux import ServeMux
 from asynq.handlers.resources import Resources
+from asynq.monitoring.counters import RunCounters
+from asynq.monitoring.counting_recorder import CountingRecorder
 from asynq.monitoring.monitor import Monitor
+from asynq.monitoring.timed_broker import TimedBroker
 from asynq.protocol.broker import require
 from asynq.protocol.ops import Ping
 from asynq.runtime.error_reporter import Outage, shared_outage
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asynq.handlers.adapters import HandlerAdapter
+    from asynq.monitoring.http_listener import MakePage
+    from asynq.monitoring.recorder import Recorder
     from asynq.protocol.broker import Broker
     from asynq.runtime.health import Health
     from asynq.worker.companions import Companions
@@ -47,6 +52,7 @@ class ServerLifecycle(Lifecycle):
         self._worker: Worker | None = None
         self._end_reason: EndReason | None = None
         self._monitor: Monitor | None = None
+        self._recorder: Recorder | None = None
 
     @property
     def end_reason(self) -> EndReason | None:
@@ -93,13 +99,21 @@ class ServerLifecycle(Lifecycle):
 
     async def _start_worker(self, step: HandlerAdapter) -> None:
         """Start everything, in the running event loop. The state must be new. Raises as `Server.start`."""
-        self._monitor = Monitor(self._settings.monitoring, self._observed)
+        options = self._settings.monitoring
+        counters = None if options.metrics_port is None else RunCounters()
+        page = None if counters is None else self._metrics_page(counters)
+        self._recorder = options.recorder(*(() if counters is None else (CountingRecorder(counters),)))
+        self._monitor = Monitor(options, self._observed, page)
         self._monitor.start()
         try:
             await self._start_rest(step)
         except BaseException:
             await self._stop_monitor()
             raise
+
+    def _metrics_page(self, counters: RunCounters) -> MakePage:
+        """The page for Prometheus."""
+        raise NotImplementedError
 
     def _observed(self, *, broker: bool) -> Health:
         return self.health_from_thread(broker=broker, max_loop_lag=self._settings.monitoring.longest_lag)
@@ -112,10 +126,11 @@ class ServerLifecycle(Lifecycle):
     async def _start_rest(self, step: HandlerAdapter) -> None:
         outage = await first_ping(self._broker)
         self._check_new()
-        resources = Resources(self._broker, await self._start_companions())
+        broker = self._broker if self._recorder is None else TimedBroker(self._broker, self._recorder)
+        resources = Resources(broker, await self._start_companions())
         self._state = "active"
         rng = Random()  # noqa: S311 - jitter and draws
-        self._worker = Worker(resources, step, self._settings, rng, on_end=self._end)
+        self._worker = Worker(resources, step, self._settings, rng, on_end=self._end, recorder=self._recorder)
         self._start_main(self._work(self._worker, resources, outage or Outage(log, reached=True)))
         preference = self._settings.preference
         queues = ", ".join((*preference.names, *preference.patterns))

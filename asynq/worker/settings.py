@@ -70,5 +70,7 @@ class ProcessorSettings:
     """Called with the queue of a task that was moved to retry, because the forwarder has to move it back."""
     parent_completed: Callable[[str], None]
     """Called with the queue of a completed task that others follow."""
+    since: bool = False
+    """Whether to ask since when tasks were pending."""
     max_tasks: int = sys.maxsize
     """The number of runs to start at most."""

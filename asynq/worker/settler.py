@@ -111,10 +111,7 @@ class Settler:
                 self._recorded(ending)
             elif isinstance(answer, LeaseLostError):
                 landed.append(ending.run)
-                maybe_landed = answer.maybe_applied or ending.maybe_landed
-                log_not_recorded(ending.op, answer, maybe_landed=maybe_landed)
-                if maybe_landed:
-                    self._recorded(ending)
+                self._lease_lost(ending, answer)
             elif is_final(answer):
                 ending.maybe_landed |= may_be_applied(answer)
                 if not self._fall_back(ending, answer):
@@ -139,6 +136,14 @@ class Settler:
             for run in runs:
                 run.release()
 
+    def _lease_lost(self, ending: Ending, answer: LeaseLostError) -> None:
+        maybe_landed = answer.maybe_applied or ending.maybe_landed
+        log_not_recorded(ending.op, answer, maybe_landed=maybe_landed)
+        if maybe_landed:
+            self._recorded(ending)
+        elif ending.outcome is not None:
+            self._hooks.became(ending.op.delivery.message, "lease_lost")
+
     def _recorded(self, ending: Ending) -> None:
         op = ending.op
         if type(op) is Done and not self._hooks.heard:
@@ -160,6 +165,7 @@ class Settler:
             return True
         if isinstance(op, Archive):
             log.error("task %r of queue %r cannot be settled: %s", message.id, message.queue, refusal)
+            self._hooks.became(message, "unrecorded")
             return False
         archive, outcome = Archive(delivery=op.delivery, error=error_text(refusal)), Failed(refusal)
         self.add(Ending(ending.run, archive, outcome, ending.maybe_landed))

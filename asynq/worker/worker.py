@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from asynq.handlers.resources import Resources
     from asynq.handlers.retry import RetryPolicy
     from asynq.handlers.run import Run
+    from asynq.monitoring.recorder import Recorder
     from asynq.protocol.broker import Broker
     from asynq.worker.aggregation import AggregationSettings
     from asynq.worker.end_conditions import EndReason
@@ -89,13 +90,16 @@ class Worker:
         settings: WorkerSettings,
         rng: Random,
         on_end: Callable[[EndReason], None],
+        *,
+        recorder: Recorder | None = None,
     ) -> None:
         broker = resources.broker
         self._queues = queues = ServedQueues(settings.preference, settings.limits)
         rules = settings.retry_policy(rng, step)
         self._settings = settings
         self._executors = Executors.of(settings.concurrency, settings.children)
-        self._hooks = Hooks(settings.callbacks)
+        self._recorder = recorder
+        self._hooks = Hooks(settings.callbacks, recorder)
         self._keeper = LeaseKeeper(broker, settings.lease, rng=rng)
         warning = settings.stall_warning
         self._monitor = LoopMonitor(
@@ -150,6 +154,7 @@ class Worker:
             rng=rng,
             retried=self._on_retry,
             parent_completed=self._on_parent,
+            since=self._recorder is not None,
             max_tasks=settings.ends.limits.max_tasks or sys.maxsize,
         )
 
@@ -277,6 +282,8 @@ class Worker:
     async def run(self) -> None:
         """Work until shut down. Only an internal error ends it earlier; the error is raised."""
         self._monitor.start()
+        if self._recorder:
+            self._recorder.server_started(self._settings.concurrency)
         try:
             await self._keeper.start(self._processor.lease_event)
             async with asyncio.TaskGroup() as group:
@@ -292,6 +299,8 @@ class Worker:
             await self._keeper.aclose()
             self._executors.close()
             self._monitor.close()
+            if self._recorder:
+                self._recorder.server_ended()
 
     async def _run_shutdown(self, parts: list[asyncio.Task[None]]) -> None:
         await self._shutdown.wait()

@@ -17,6 +17,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 import asynq
 from asynq.metrics.queues import QueueCollector
+from asynq.metrics.worker import WorkerCollector
+from asynq.monitoring.counters import RunCounters
+from asynq.monitoring.counting_recorder import CountingRecorder
 from tests.docs.command_lines import parse
 
 if TYPE_CHECKING:
@@ -75,7 +78,13 @@ def exported() -> set[str]:
         client.enqueue(asynq.Task("email:deliver"))
     registry = CollectorRegistry()
     registry.register(QueueCollector(broker))
+    counters = RunCounters()
+    recorder = CountingRecorder(counters)
+    recorder.run_settled("default", "email:deliver", "done")
+    recorder.broker_called("exchange", {"done": 1}, 0.1, "")
+    registry.register(WorkerCollector([counters]))
     text = generate_latest(registry).decode()
+    counters.close()
     broker.close()
     return set(re.findall(r"^(asynq_\w+)", text, re.MULTILINE))
 
@@ -120,8 +129,11 @@ def test_compose_names_services_and_files_that_exist() -> None:
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
             assert source in COMPOSE["volumes"] or (DEPLOY / "docker" / source).is_file()
-    target = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"][0]
-    assert target["static_configs"][0]["targets"] == ["exporter:9876"]
+    exporter, worker = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"]
+    assert exporter["static_configs"][0]["targets"] == ["exporter:9876"]
+    assert worker["dns_sd_configs"][0]["names"] == ["worker"]
+    port = worker["dns_sd_configs"][0]["port"]
+    assert str(port) == option(COMPOSE["services"]["worker"]["command"], "--metrics-port")
 
 
 def test_probes_ask_a_port_that_a_worker_opens_to_them() -> None:

@@ -96,8 +96,8 @@ def test_queues_beyond_the_bound_are_summed_up(broker: Broker) -> None:
         client.enqueue(Task("t"), queue=f"q{number}")
     samples = scrape(broker, max_queues=2)
     sizes = {queue: value for (name, queue, _), value in samples.items() if name == "asynq_queue_size"}
-    assert sizes == {"q0": 1, "q1": 1, "(other)": 3}
-    assert samples["asynq_queue_memory_usage_approx_bytes", "(other)", None] > 0
+    assert sizes == {"q0": 1, "q1": 1, "_other": 3}
+    assert samples["asynq_queue_memory_usage_approx_bytes", "_other", None] > 0
 
 
 def test_a_name_of_a_queue_cannot_break_the_format(broker: Broker) -> None:

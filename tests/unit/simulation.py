@@ -16,7 +16,7 @@ from asynq_conformance.histories.caller import Caller, Rest, TaskQuota
 from asynq_conformance.histories.drain import Drain
 from asynq_conformance.histories.history import MILLISECOND, History
 from asynq_conformance.histories.plan import Plan
-from asynq_conformance.histories.recorder import Recorder
+from asynq_conformance.histories.recorder import HistoryRecorder
 from asynq_conformance.histories.resends import RESENDS
 from asynq_conformance.histories.rounds import RoundPlayer
 
@@ -80,7 +80,7 @@ class Simulation:
         self._clock = FakeClock(BEGINNING)
         self._broker = make(self._clock)
         self._path = directory / "record.jsonl"
-        self._recorder = Recorder(
+        self._recorder = HistoryRecorder(
             self._path,
             "p",
             monotonic_ns=lambda: self._ns,

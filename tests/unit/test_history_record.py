@@ -34,7 +34,7 @@ from asynq_conformance.histories.record import (
     to_line,
     write,
 )
-from asynq_conformance.histories.recorder import Recorder, RecordingBroker
+from asynq_conformance.histories.recorder import HistoryRecorder, RecordingBroker
 from asynq_sqlite import MemoryBroker
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ async def ask(broker: Any, face: str) -> None:
 async def test_an_error_is_recorded_as_failed_or_as_unknown(
     tmp_path: Path, error: BaseException, outcome: EventKind, face: str
 ) -> None:
-    with Recorder(tmp_path / "p", "p") as recorder:
+    with HistoryRecorder(tmp_path / "p", "p") as recorder:
         broker: Any = RecordingBroker(Failing(error), recorder)
         with pytest.raises(type(error)):
             await ask(broker, face)
@@ -189,7 +189,7 @@ async def test_an_error_is_recorded_as_failed_or_as_unknown(
 
 
 async def test_each_operation_of_a_batch_is_recorded_as_a_call(tmp_path: Path) -> None:
-    with Recorder(tmp_path / "p", "p") as recorder:
+    with HistoryRecorder(tmp_path / "p", "p") as recorder:
         broker = RecordingBroker(MemoryBroker(), recorder)
         broker.execute_many([enqueue("a", "1"), enqueue("a", "2")])
         await broker.aexecute_many([enqueue("b", "3")])
@@ -207,7 +207,7 @@ async def test_each_operation_of_a_batch_is_recorded_as_a_call(tmp_path: Path) -
 
 
 async def test_a_cancelled_call_has_an_unknown_end(tmp_path: Path) -> None:
-    with Recorder(tmp_path / "p", "p") as recorder:
+    with HistoryRecorder(tmp_path / "p", "p") as recorder:
         broker = RecordingBroker(MemoryBroker(), recorder)
         call = asyncio.ensure_future(broker.aexecute(ops.Ping()))
         await asyncio.sleep(0)
@@ -217,7 +217,7 @@ async def test_a_cancelled_call_has_an_unknown_end(tmp_path: Path) -> None:
 
 
 def test_a_call_of_a_killed_process_has_no_end(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "p", "p")
+    recorder = HistoryRecorder(tmp_path / "p", "p")
     recorder.invoke([ops.Ping()])
     [call] = recorded(tmp_path / "p").calls
     assert (call.outcome, call.responded) == (EventKind.INFO, NEVER_ENDED)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from asynq.errors import AsynqError
 from asynq.protocol import ops
 from asynq.protocol.message import TaskMessage
-from asynq_conformance.histories.recorder import Recorder, RecordingBroker
+from asynq_conformance.histories.recorder import HistoryRecorder, RecordingBroker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ class Probe:
     """Part of the record like any other caller: what it makes and runs is judged too."""
 
     def __init__(self, source: Source, record: Path) -> None:
-        self._recorder = Recorder(record, "probe")
+        self._recorder = HistoryRecorder(record, "probe")
         self._inner = source.open()
         self._broker = RecordingBroker(self._inner, self._recorder)
         self._numbers = itertools.count()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import QueueStats, StoredTask
-    from asynq_conformance.histories.recorder import Recorder
+    from asynq_conformance.histories.recorder import HistoryRecorder
 
 LEASE: Final = 30_000
 _PAUSE: Final = 0.03
@@ -35,7 +35,7 @@ class Drain:
     def __init__(
         self,
         broker: Broker,
-        recorder: Recorder,
+        recorder: HistoryRecorder,
         *,
         rest: Callable[[float], None] = time.sleep,
     ) -> None:

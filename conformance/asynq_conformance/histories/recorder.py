@@ -26,7 +26,7 @@ CLOCKS = "clocks"
 """Name of the notes that tell what the wall clock showed: how far it was moved during the run."""
 
 
-class Recorder:
+class HistoryRecorder:
     """Writes the events of one process to its file. Usable from any thread.
 
     Each event is in the file before the call goes on, so that a process killed at any instant leaves no
@@ -111,7 +111,7 @@ class RecordingBroker:
     an operation seem shorter than it was.
     """
 
-    def __init__(self, broker: Broker, recorder: Recorder) -> None:
+    def __init__(self, broker: Broker, recorder: HistoryRecorder) -> None:
         self.inner = broker
         self.recorder = recorder
 

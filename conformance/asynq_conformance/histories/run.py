@@ -25,7 +25,7 @@ from attrs import frozen
 from asynq_conformance.histories.drain import Drain
 from asynq_conformance.histories.plan import Role
 from asynq_conformance.histories.record import merge
-from asynq_conformance.histories.recorder import Recorder
+from asynq_conformance.histories.recorder import HistoryRecorder
 from asynq_conformance.histories.resends import KILL, RESENDS
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class HistoryRun:
         self._killed: set[str] = set()
         self._epoch = time.monotonic()
         directory.mkdir(parents=True, exist_ok=True)
-        self._recorder = Recorder(self.part("run"), "run")
+        self._recorder = HistoryRecorder(self.part("run"), "run")
         self.note(RESENDS, after=source.resend_after)
 
     def __enter__(self) -> Self:
@@ -162,7 +162,7 @@ class HistoryRun:
         """Run what is left, write down what remains, and finish the record; True when all could be run."""
         broker = self.source.open()
         try:
-            with Recorder(self.part("drain"), "drain") as recorder:
+            with HistoryRecorder(self.part("drain"), "drain") as recorder:
                 drained = Drain(broker, recorder).run(self.plan.patience)
         finally:
             broker.close()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from asynq.errors import AsynqError
 from asynq_conformance.histories.caller import Caller, Rest, TaskQuota
 from asynq_conformance.histories.plan import Role
-from asynq_conformance.histories.recorder import Recorder, RecordingBroker
+from asynq_conformance.histories.recorder import HistoryRecorder, RecordingBroker
 from asynq_conformance.histories.rounds import RoundPlayer
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def run(role: Role, broker: Broker, told_to_end: threading.Event) -> None:
         return timely or tally.reached or told_to_end.is_set()
 
     everybody = players(role, tally)
-    with Recorder(Path(role.record), role.process) as recorder:
+    with HistoryRecorder(Path(role.record), role.process) as recorder:
         recorded = RecordingBroker(broker, recorder)
         if role.face == "plain":
             run_threads(everybody, recorded, over)
