@@ -12,9 +12,10 @@ from asynq.cli.command_group import command_group
 from asynq.cli.session import JSON, BrokerURL, Yes, connected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from asynq.protocol.broker import Broker
+    from asynq.protocol.presence import SchedulerEntry
     from asynq.scheduler.schedules import Schedules
     from asynq.scheduler.stored import ScheduleInfo
 
@@ -35,6 +36,7 @@ Limit = Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so man
 def ls(*, broker: BrokerURL = None, as_json: JSON = False) -> None:
     """List the schedules in the broker, and the periodic tasks of running schedulers."""
     from asynq.cli.terminal.output import Output
+    from asynq.inspector.inspector import Inspector
     from asynq.runtime.short_texts import data, from_now
 
     def row(item: dict[str, Any]) -> list[object]:
@@ -48,24 +50,31 @@ def ls(*, broker: BrokerURL = None, as_json: JSON = False) -> None:
             "broker" if item["stored"] else "scheduler",
         ]
 
+    output = Output(as_json=as_json)
     with connected(broker) as made:
-        Output(as_json=as_json).each(
+        entries = Inspector(made).scheduler_entries()
+        stored = _stored(made)
+        output.each(
             ["name", "spec", "type", "payload", "next", "last", "kept in"],
-            _periodic(made),
+            _periodic(stored, entries),
             row,
             empty="There are no periodic tasks.",
         )
+        if not entries and not all(schedule.paused for schedule in stored):
+            output.say("No scheduler is online, so none of them is enqueued. Start one: asynq scheduler.")
 
 
-def _periodic(broker: Broker) -> Iterator[dict[str, Any]]:
-    """The schedules in the broker, then the entries of schedulers that are not among them."""
+def _stored(broker: Broker) -> tuple[ScheduleInfo, ...]:
     from asynq.errors import UnsupportedOperationError
-    from asynq.inspector.inspector import Inspector
     from asynq.scheduler.schedules import Schedules
 
-    stored: tuple[ScheduleInfo, ...] = ()
     with suppress(UnsupportedOperationError):
-        stored = Schedules(broker).list()
+        return Schedules(broker).list()
+    return ()
+
+
+def _periodic(stored: Sequence[ScheduleInfo], entries: Sequence[SchedulerEntry]) -> Iterator[dict[str, Any]]:
+    """The schedules in the broker, then the entries of schedulers that are not among them."""
     for schedule in stored:
         yield {
             "name": schedule.name,
@@ -80,7 +89,7 @@ def _periodic(broker: Broker) -> Iterator[dict[str, Any]]:
             "stored": True,
         }
     known = {schedule.entry_id for schedule in stored}
-    for entry in Inspector(broker).scheduler_entries():
+    for entry in entries:
         if entry.id not in known:
             yield {
                 "name": entry.id,
@@ -112,7 +121,8 @@ def history(
     from asynq.runtime.short_texts import at, from_now
 
     with connected(broker) as made:
-        ids = [item["entry_id"] for item in _periodic(made) if item["name"] == name]
+        items = _periodic(_stored(made), Inspector(made).scheduler_entries())
+        ids = [item["entry_id"] for item in items if item["name"] == name]
         events = Inspector(made).enqueue_events(ids[0] if ids else name)
         Output(as_json=as_json).each(
             ["task id", "enqueued", ""],

@@ -69,12 +69,20 @@ class Selected:
         texts = (f"{name} {str(value)!r}" for name, value in given.items() if value is not None)
         return f" ({', '.join(texts)})"
 
-    def count(self, inspector: Inspector) -> int:
-        """How many there are now. QueueNotFoundError."""
+    def count(self, inspector: Inspector, *, waiting: bool = True) -> int:
+        """How many there are now. QueueNotFoundError.
+
+        Args:
+            inspector: What reads them.
+            waiting: Whether also those that wait in sequences or for other tasks.
+        """
+        from asynq.task_state import TaskState
+
         info = inspector.queue_info(self.queue)
-        if self.where is None and self.group is None:
+        all_count = waiting or self.state is not TaskState.SCHEDULED
+        if self.where is None and self.group is None and all_count:
             return int(getattr(info, self.state.value))
-        return sum(1 for _ in self.tasks(inspector))
+        return sum(waiting or not task.waiting for task in self.tasks(inspector))
 
     def tasks(self, inspector: Inspector) -> Iterator[TaskInfo]:
         """The tasks, next to run or oldest first."""

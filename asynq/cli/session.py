@@ -89,6 +89,8 @@ def _hint(error: AsynqError, inspector: Inspector) -> str:
     """What the user may have meant, or can do."""
     if isinstance(error, QueueNotEmptyError):
         return ". --force deletes them too"
+    if isinstance(error, BrokerUnavailable):
+        return _way_to_primary(inspector) if "read-only replica" in str(error) else ""
     if not isinstance(error, QueueNotFoundError):
         return ""
     try:
@@ -99,6 +101,18 @@ def _hint(error: AsynqError, inspector: Inspector) -> str:
     if near:
         return f". Did you mean {shown(near[0])}?"
     return f". The queues: {shown(', '.join(names))}" if names else ". There is no queue yet"
+
+
+def _way_to_primary(inspector: Inspector) -> str:
+    """Where the primary of a replica is."""
+    try:
+        nodes = inspector.broker_info().nodes
+    except AsynqError:
+        return ""
+    primary = next((node.primary for node in nodes if node.role == "replica" and node.primary), "")
+    if not primary:
+        return ""
+    return f". Its primary is {shown(primary)}; a redis-sentinel:// URL finds the primary by itself"
 
 
 def _end_of_pipe() -> None:

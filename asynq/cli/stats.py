@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from attrs import evolve
 
 from asynq.cli.queue import OPTIONAL, STATES
 from asynq.cli.session import JSON, BrokerURL, inspecting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import RenderableType
 
+    from asynq.cli.terminal.output import Output
     from asynq.info import QueueInfo
     from asynq.inspector.inspector import Inspector
 
@@ -51,22 +53,33 @@ def _read(inspector: Inspector) -> tuple[tuple[QueueInfo, ...], int]:
     return read.queues, len(read.servers)
 
 
-def _watch(inspector: Inspector, output: Any, interval: float) -> None:
-    """Show the page again and again. Not on a terminal: one object or one page after the other."""
+def follow(inspector: Inspector, output: Output, pause: Callable[[], object]) -> None:
+    """Print one object after the other, or a page when more has changed than latencies."""
+    before: object = None
+    console = output.console()
+    while True:
+        infos, servers = _read(inspector)
+        present = [evolve(info, latency=timedelta(0)) for info in infos], servers
+        if output.as_json:
+            output.json(_summary(infos, servers))
+        elif present != before:
+            if before is not None:
+                output.say("")
+            output.show(console, _page(infos, servers, console.width))
+        before = present
+        console.file.flush()
+        pause()
+
+
+def _watch(inspector: Inspector, output: Output, interval: float) -> None:
+    """Show the page again and again."""
     import time
 
     from rich.live import Live
 
     console = output.console()
     if output.as_json or not console.is_terminal:
-        while True:
-            infos, servers = _read(inspector)
-            if output.as_json:
-                output.json(_summary(infos, servers))
-            else:
-                output.show(console, _page(infos, servers, console.width))
-            console.file.flush()
-            time.sleep(interval)
+        follow(inspector, output, lambda: time.sleep(interval))
     with Live(console=console, screen=True, auto_refresh=False) as live:
         before: tuple[float, int] | None = None
         while True:

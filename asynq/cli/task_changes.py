@@ -41,6 +41,8 @@ class Change:
     """For a queue and an id. False if there was nothing to change."""
     many: Callable[[Inspector, Selected, Callable[[int], None]], int]
     """For all that are selected, with what to tell the progress to; the number of those that it changed."""
+    waiting: bool = True
+    """Whether it changes tasks that wait in sequences or for other tasks, too."""
 
 
 class Then(StrEnum):
@@ -106,7 +108,7 @@ def _move(verb: str, past: str) -> Callable[..., None]:
         as_json: JSON = False,
     ) -> None:
         conditions = _conditions(type_pattern, payload, error, older_than, newer_than)
-        change = Change(verb, past, one, many)
+        change = Change(verb, past, one, many, waiting=verb != "run")
         chosen = _selection(ids, queue, state, group, conditions)
         _carry_out(change, chosen or (queue, ids or []), broker, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -175,7 +177,7 @@ def reschedule(
 
     conditions = _conditions(type_pattern, payload, error, older_than, newer_than)
     chosen = _selection(ids, queue, state, None, conditions)
-    change = Change("reschedule", "rescheduled", one, many)
+    change = Change("reschedule", "rescheduled", one, many, waiting=False)
     _carry_out(change, chosen or (queue, ids or []), broker, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
@@ -286,7 +288,7 @@ def _change_all(
 
     output = Output(as_json=as_json)
     with inspecting(broker) as inspector:
-        count = chosen.count(inspector)
+        count = chosen.count(inspector, waiting=change.waiting)
         if dry_run:
             output.done(f"{plural(count, 'task')} would be {change.past}: {chosen}.", {"selected": count})
             return

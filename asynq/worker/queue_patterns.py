@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _LITERAL: Final = "[*]"
 """How an asterisk is written that stands for itself."""
@@ -23,6 +26,11 @@ def literal(text: str) -> str:
 def matches(pattern: str, name: str) -> bool:
     """Whether a pattern stands for this queue. `*` is any text, also none; all else stands for itself."""
     return _compiled(pattern).fullmatch(name) is not None
+
+
+def records(recorded: Collection[str], name: str) -> bool:
+    """Whether a server whose record has these names and patterns serves a queue, or will within seconds."""
+    return name in recorded or any(is_pattern(each) and matches(each, name) for each in recorded)
 
 
 @lru_cache(maxsize=1024)

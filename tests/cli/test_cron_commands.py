@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from asynq.protocol.ops import WriteScheduler
+from asynq.protocol.presence import SchedulerEntry
+
 if TYPE_CHECKING:
     from tests.cli.commands import Commands
 
@@ -42,3 +45,17 @@ def test_a_schedule_that_makes_no_sense_is_refused(run: Commands) -> None:
     assert run("cron", "add", "a", "61 * * * *", "t").status == 2
     assert "no such time zone" in run("cron", "add", "a", "@every 1h", "t", "--zone", "Mars").err
     assert run.ok("cron", "ls", "--json").objects == []
+
+
+def test_schedules_that_no_scheduler_runs_are_told_so(run: Commands) -> None:
+    told = "No scheduler is online"
+    assert told not in run.ok("cron", "ls").out
+    run.ok("cron", "add", "report", "@daily", "t")
+    assert told in run.ok("cron", "ls").out
+    assert len(run.ok("cron", "ls", "--json").objects) == 1
+    run.ok("cron", "pause", "report")
+    assert told not in run.ok("cron", "ls").out
+    run.ok("cron", "unpause", "report")
+    entry = SchedulerEntry(id="e", spec="@daily", task_type="t")
+    run.broker.execute(WriteScheduler(scheduler_id="h:1", entries=(entry,), ttl=60_000))
+    assert told not in run.ok("cron", "ls").out

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import io
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+
+from asynq.cli.stats import follow
+from asynq.cli.terminal.output import Output
+from asynq.protocol.ops import WriteServer
+from asynq.protocol.presence import ServerInfo
 
 if TYPE_CHECKING:
     from tests.cli.commands import Commands
@@ -106,6 +113,55 @@ def test_statistics_sum_up_all_queues(run: Commands) -> None:
     (item,) = run.ok("stats", "--json").objects
     assert item["aggregate"]["archived"] == 1
     assert [queue["queue"] for queue in item["queues"]] == ["default", "low"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_watched_page_is_printed_to_a_file_when_it_changes(run: Commands, *, as_json: bool) -> None:
+    run.enqueue("a")
+    written = io.StringIO()
+    pauses = iter(range(4))
+
+    def pause() -> None:
+        number = next(pauses)
+        if number == 1:
+            run.enqueue("b")
+        elif number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        follow(run.inspector, Output(as_json=as_json, stream=written), pause)
+    if as_json:
+        assert len(written.getvalue().splitlines()) == 4
+    else:
+        assert written.getvalue().count("queue ") == 4  # in two pages, each with a title and a summary
+
+
+def test_a_probe_fails_until_all_queues_are_served(run: Commands) -> None:
+    run.enqueue("a")
+    run.enqueue("b", queue="tenant-1")
+    assert run("server", "ls", "--check").status == 1
+
+    def online(*queues: str, status: str = "active") -> None:
+        server = ServerInfo(
+            id="s",
+            host="h",
+            pid=1,
+            started_at=datetime.now(UTC),
+            concurrency=1,
+            queues=dict.fromkeys(queues, 1),
+            status=status,
+        )
+        run.broker.execute(WriteServer(server=server, ttl=60_000))
+
+    online("default")
+    ended = run("server", "ls", "--check")
+    assert (ended.status, ended.err) == (1, "Error: no server serves 'tenant-1'\n")
+    assert "default=1" in ended.out
+    run.ok("server", "ls", "--check", "--queue", "default")
+    online("default", "tenant-*")
+    run.ok("server", "ls", "--check")
+    online("default", "tenant-*", status="stopped")
+    assert run("server", "ls", "--check").status == 1
 
 
 def test_no_server_is_online_until_one_starts(run: Commands) -> None:

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from asynq import Client, Task
 from asynq.cli.main import app
 from asynq.cli.session import broker_url
+from tests.servers import RedisServer
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +25,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.delenv("ASYNQ_BROKER", raising=False)
     return tmp_path
+
+
+def test_a_read_only_replica_is_told_with_its_primary() -> None:
+    with RedisServer.start() as primary, RedisServer.start() as replica:
+        replica.client.replicaof("127.0.0.1", primary.port)
+        eventually(lambda: replica.client.info("replication")["master_link_status"] == "up")
+        ended = CliRunner().invoke(app, ["enqueue", "t", "--broker", replica.url])
+    assert ended.exit_code == 3
+    assert "it is a read-only replica" in ended.stderr
+    assert f"Its primary is 127.0.0.1:{primary.port}" in ended.stderr
 
 
 def test_the_broker_of_the_project_is_the_default(project: Path) -> None:

@@ -138,6 +138,21 @@ def test_tasks_that_are_selected_are_counted_before_they_are_changed(run: Comman
     assert run.states() == {"email:a": "pending", "email:b": "pending", "report": "scheduled"}
 
 
+@pytest.mark.parametrize("command", [("run",), ("reschedule", "--process-in", "1h")])
+@pytest.mark.parametrize("selection", [(), ("--type", "*")])
+def test_tasks_that_wait_for_their_turn_are_not_counted_if_they_are_left(
+    run: Commands, command: tuple[str, ...], selection: tuple[str, ...]
+) -> None:
+    run.enqueue("first", "second", sequence="s")
+    run.enqueue("later", process_in=timedelta(hours=1))
+    arguments = ("task", command[0], "--state", "scheduled", *selection, *command[1:], "--json")
+    (counted,) = run.ok(*arguments, "--dry-run").objects
+    (changed,) = run.ok(*arguments, "--yes").objects
+    assert (counted, changed) == ({"selected": 1}, {"selected": 1, "changed": 1})
+    archived = run.ok("task", "archive", "--state", "scheduled", "--dry-run", "--json").objects
+    assert archived == [{"selected": 1 if command[0] == "run" else 2}]
+
+
 @pytest.mark.parametrize(
     ("args", "reason"),
     [

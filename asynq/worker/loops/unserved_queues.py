@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from asynq.errors import AsynqError
 from asynq.protocol.ops import GetQueueStats, ListQueues, ListServers
 from asynq.runtime.logs import get_logger
-from asynq.worker.queue_patterns import is_pattern, matches
+from asynq.worker.queue_patterns import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from asynq.protocol.broker import Broker
 
@@ -47,7 +47,7 @@ class UnservedQueues:
         if others:
             servers = await self._broker.aexecute(ListServers())
             for served in (server.queues for server in servers):
-                others = {queue for queue in others if not _serves(served, queue)}
+                others = {queue for queue in others if not records(served, queue)}
             await self._check(sorted(others))
         return CHECK_INTERVAL
 
@@ -64,8 +64,3 @@ class UnservedQueues:
                 stats.queue,
                 stats.queue,
             )
-
-
-def _serves(recorded: Collection[str], queue: str) -> bool:
-    """Whether a server with this record serves a queue, or will: it may have been created just now."""
-    return queue in recorded or any(is_pattern(name) and matches(name, queue) for name in recorded)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asynq_redis.operations.execution import CallContext, Steps
     from asynq_redis.transport.requests import Request
 
-_ALONE = "it is a read-only replica{of}; give the address of the primary, or use redis+sentinel:// URLs"
+_ALONE = "it is a read-only replica{of}; give the address of the primary, or a redis-sentinel:// URL"
 
 
 @frozen

@@ -47,6 +47,10 @@ script would miss locks, ids and pauses, and write keys that block the migration
 # The error of a script that accesses a key which has moved. The scripts access all keys before they write.
 _MOVED_KEY = re.compile(r"attempted to access (?:a )?non local key")
 
+READ_ONLY = "it is a read-only replica"
+"""What is said of a server that refuses writes."""
+_PRIMARY = "`asynq broker` names its primary"
+
 _ADVICE = {
     "NOAUTH": "it requires a password; give one as redis://:PASSWORD@host or password=",
     "WRONGPASS": "wrong username or password",
@@ -178,6 +182,8 @@ def refusal(error: redis.RedisError) -> AsynqError:
     word, text = _parts(error)
     if out_of_memory(error):
         return BrokerFullError(text)
+    if word == "READONLY":
+        return BrokerUnavailable(f"{READ_ONLY}; {_PRIMARY}")
     if unavailable_for_now(error):
         return BrokerUnavailable(f"{word} {text}")
     advice = f" ({_ADVICE[word]})" if word in _ADVICE else ""
@@ -206,6 +212,8 @@ def reason(error: BaseException, where: object) -> str:
         return f"{where}: it is loading its data"
     if isinstance(error, TimeoutError | redis.TimeoutError):
         return f"{where}: no reply in time"
+    if isinstance(error, redis.RedisError) and code(error) == "READONLY":
+        return f"{where}: {READ_ONLY}; {_PRIMARY}"
     if word := _kept_code(error):
         return f"{where}: {word} {error}"
     return f"{where}: {str(error) or type(error).__name__}"
