@@ -153,6 +153,13 @@ def test_probes_ask_a_port_that_a_worker_opens_to_them() -> None:
         assert f":{option(COMPOSE['services'][service]['command'], '--health-port')}/readyz" in asked
 
 
+def test_health_checks_need_no_new_engine() -> None:
+    """The engine of Debian 12 refuses all services if one has a `start_interval`."""
+    checks = [service["healthcheck"] for service in COMPOSE["services"].values() if "healthcheck" in service]
+    assert len(checks) == 3
+    assert [check for check in checks if "start_interval" in check] == []
+
+
 def test_the_image_copies_files_that_exist() -> None:
     dockerfile = (DEPLOY / "docker/Dockerfile").read_text()
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
