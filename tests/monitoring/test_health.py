@@ -107,7 +107,7 @@ def test_a_server_of_a_program_shows_its_health(tmp_path: Path) -> None:
     port = free_port()
     with program(tmp_path, f"sqlite:///{tmp_path}/t.db", port, "worker", "app:server") as worker:
         worker.becomes_ready()
-        assert f"serving /livez and /readyz at http://127.0.0.1:{port}" in worker.log
+        assert f"serving /livez, /readyz at http://127.0.0.1:{port}" in worker.log
         assert worker.ends() == 0
 
 
