@@ -56,7 +56,7 @@ def web(
     prometheus: Prometheus = None,
     broker: BrokerURL = None,
 ) -> None:
-    """Serve the web interface until SIGTERM or Ctrl-C.
+    """Serve the web interface.
 
     ASYNQ_WEB_PASSWORD is the password of the operator "admin", ASYNQ_WEB_TOKEN a bearer token of an operator.
     An address that other machines can reach needs authentication.

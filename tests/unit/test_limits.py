@@ -112,7 +112,7 @@ async def test_middlewares_of_a_handler_run_inside_those_of_its_mux(runs: Runs) 
 
 def test_an_invalid_middleware_is_refused_and_the_pattern_stays_free() -> None:
     mux = ServeMux()
-    plain: Any = lambda ctx, task, following: None  # noqa: E731
+    lacking: Any = lambda ctx, task: None  # noqa: E731
     with pytest.raises(TypeError, match="a middleware must be"):
-        mux.handle("t", lambda ctx, task: None, middlewares=[plain])
+        mux.handle("t", lambda ctx, task: None, middlewares=[lacking])
     mux.handle("t", lambda ctx, task: None)

@@ -183,7 +183,7 @@ def test_a_queue_is_paused_resumed_and_deleted(browser: Browser, store: Store) -
     assert store.inspector.queue_info("mail").paused
     confirm(browser, paused, "Resume")
     assert not store.inspector.queue_info("mail").paused
-    refused = Parsed(visit(browser, link(visit(browser, "/queues/mail"), "Delete")))
+    refused = Parsed(visit(browser, link(visit(browser, "/queues/mail"), "Delete queue")))
     assert browser.post(refused.action, data=refused.fields).status_code == 409
     gone = browser.post(refused.action, data={**refused.fields, "force": "true"})
     assert "Done: delete queue 'mail' with all of its tasks" in text_of(gone.text)

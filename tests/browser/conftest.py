@@ -1,0 +1,148 @@
+"""A headless Chromium, and the web interface as a server with a live worker behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvicorn
+from attrs import define
+from playwright.sync_api import expect, sync_playwright
+
+import asynq
+from asynq.web import create_app
+from asynq.web.serve import bind
+from tests.brokers import broker_of
+from tests.web.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+    from asynq import Broker
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+LIVE_INTERVAL = 0.1
+PATIENCE = 15_000
+"""Milliseconds that a page may take to show what a test waits for."""
+
+
+def require_chromium() -> str:
+    """Path of a Chromium. Without one the test is skipped; where CI is set it fails."""
+    found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if found is None:
+        reason = "no Chromium: install Debian's package chromium"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Not for longer than a module: while it is open, no asyncio test can run in this process."""
+    executable = require_chromium()
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with broker_of(request, tmp_path) as broker:
+        yield Store(broker)
+
+
+@define
+class Site:
+    """A web interface that answers, and the pages of a browser that looks at it."""
+
+    url: str
+    browser: Browser
+    troubles: list[str]
+    """Errors of scripts, refused by the policy of the page or raised in it."""
+
+    def open(self, path: str = "/", **options: Any) -> Page:
+        """A page in a window of its own."""
+        page = self.browser.new_context(**options).new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: self.troubles.append(f"{page.url}: {error}"))
+        page.on("console", self._teller())
+        page.goto(self.url + path)
+        return page
+
+    def _teller(self) -> Callable[[Any], None]:
+        def told(message: Any) -> None:
+            # The console repeats each status that a test asks for on purpose.
+            if message.type == "error" and "status of 4" not in message.text:
+                self.troubles.append(message.text)
+
+        return told
+
+
+@pytest.fixture
+def site(chromium: Browser, store: Store) -> Iterator[Site]:
+    with _serving(store.broker) as url:
+        made = Site(url, chromium, [])
+        yield made
+        for context in list(chromium.contexts):
+            context.close()
+        assert not made.troubles
+
+
+@contextmanager
+def _serving(broker: Broker) -> Iterator[str]:
+    app = create_app(broker, live_interval=LIVE_INTERVAL)
+    bound = bind("127.0.0.1", 0)
+    config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=1, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([bound],))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@define
+class LiveWorker:
+    """A worker that runs beside the test."""
+
+    release: threading.Event
+    """Ends the tasks of type "wait"."""
+
+
+@pytest.fixture
+def worker(store: Store) -> Iterator[LiveWorker]:
+    """A server of the queue "mail": tasks of type "wait" wait, those of type "fail" fail, others succeed."""
+    live = LiveWorker(threading.Event())
+    stop = threading.Event()
+
+    async def handle(_: asynq.Context, task: asynq.Task) -> None:
+        if task.type == "wait":
+            await asyncio.to_thread(live.release.wait, 60)
+        if task.type == "fail":
+            raise ValueError("card declined")
+
+    async def serve() -> None:
+        server = asynq.Server(store.broker, queues={"mail": 1}, concurrency=4)
+        await server.start(handle)
+        await asyncio.to_thread(stop.wait)
+        await server.shutdown()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    yield live
+    live.release.set()
+    stop.set()
+    thread.join()
