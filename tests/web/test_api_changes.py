@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import asynq
 from asynq.task_state import TaskState
 from tests.waiting import eventually
+from tests.web.store import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -339,3 +341,32 @@ def test_undo(browser: Browser, store: Store) -> None:
     browser.change("DELETE", "/api/queues/mail/archived_tasks/archived")
     assert undo() == 409, "what is deleted is gone"
     assert browser.change("POST", "/api/audit/999:undo").status_code == 404
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_copy_of_a_task(browser: Browser, store: Store, state: str) -> None:
+    store.one_of_each()
+    copy = browser.change("POST", f"/api/queues/mail/tasks/{state}:copy", json={"payload": "new"}).json()
+    task = store.inspector.task("mail", copy["task_id"])
+    assert (task.state, task.type, task.payload, task.retried) == (TaskState.PENDING, f"t:{state}", b"new", 0)
+    assert store.state(state) is TaskState(state)
+    browser.change("POST", f"/api/audit/{browser.get('/api/audit').json()['actions'][0]['id']}:undo")
+    assert store.state(copy["task_id"]) is None
+
+
+def test_a_copy_keeps_the_options(browser: Browser, store: Store) -> None:
+    options: dict[str, Any] = {
+        "max_retry": 3,
+        "timeout": timedelta(minutes=2),
+        "retention": timedelta(hours=5),
+    }
+    task = asynq.Task("t", b"\x00\xff", headers={"a": "b"})
+    store.client.enqueue(task, task_id="a", queue="mail", group="g", unique=timedelta(hours=1), **options)
+    copy = browser.change("POST", "/api/queues/mail/tasks/a:copy", json={}).json()
+    made = store.inspector.task("mail", copy["task_id"])
+    assert (made.payload, dict(made.headers), made.group) == (b"\x00\xff", {"a": "b"}, "g")
+    assert {name: getattr(made, name) for name in options} == options
+    assert code(browser.change("POST", "/api/queues/mail/tasks/nope:copy", json={})) == (
+        404,
+        "task_not_found",
+    )

@@ -58,11 +58,11 @@ def prometheus() -> Iterator[Prometheus]:
         thread.join()
 
 
-def ask(query: str = "", **settings: Any) -> Any:
+def ask(query: str = "", path: str = "/api/metrics", **settings: Any) -> Any:
     broker = MemoryBroker()
     app = create_app(broker, **settings)
     with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 1)) as client:
-        answer = client.get(f"/api/metrics{query}")
+        answer = client.get(f"{path}{query}")
     broker.close()
     return answer
 
@@ -99,3 +99,36 @@ def test_no_server() -> None:
     assert "hunter2" not in answer.text
     with pytest.raises(ValueError, match="prometheus_url"):
         ask(prometheus_url="file:///etc/passwd")
+
+
+def series(*values: str, queue: str = "mail") -> Any:
+    return {
+        "metric": {"queue": queue},
+        "values": [[1000 + place, value] for place, value in enumerate(values)],
+    }
+
+
+def test_charts_show_the_highest_queues(prometheus: Prometheus) -> None:
+    low = [series("1", "2", queue=f"q{number}") for number in range(9)]
+    answer = {"data": {"result": [*low, series("7", "NaN", "40", queue="<b>")]}}
+    prometheus.body = json.dumps(answer).encode()
+    page = ask("?span=1d&queue=mail", "/charts", prometheus_url=prometheus.url)
+    assert page.status_code == 200
+    assert "Charts of mail" in page.text
+    assert page.text.count('<section class="panel">') == 9
+    assert page.text.count("<polyline") == 9 * 8
+    assert (
+        '<polyline class="line line-1" points="0.0,86.0 300.0,100.0 600.0,20.0"><title>&lt;b&gt;' in page.text
+    )
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"data": {"result": [{"metric": {}, "values": [[1, "x"]]}]}}'])
+def test_charts_of_an_answer_that_is_not_understood(prometheus: Prometheus, body: bytes) -> None:
+    prometheus.body = body
+    page = ask("", "/charts", prometheus_url=prometheus.url)
+    assert (page.status_code, "is not understood" in page.text) == (502, True)
+
+
+def test_charts_without_prometheus_are_not_linked() -> None:
+    assert "/charts" not in ask("", "/").text
+    assert ask("", "/charts").status_code == 501

@@ -200,6 +200,15 @@ def test_a_payload_is_edited(browser: Browser, store: Store) -> None:
     assert store.inspector.task("mail", "a").payload == b'{\n"to": "Bo"}'
 
 
+def test_a_copy_is_enqueued(browser: Browser, store: Store) -> None:
+    store.complete("a")
+    page = visit(browser, "/queues/mail/tasks/a")
+    form = Parsed(visit(browser, link(page, "Enqueue a copy…")))
+    done = browser.post(form.action, data={**form.fields, "payload": "new"}).text
+    assert "Done: enqueue a copy of task 'a' of queue 'mail' with another payload (1 task)." in text_of(done)
+    assert [task.payload for task in store.inspector.tasks("mail", "pending")] == [b"new"]
+
+
 def test_errors_are_grouped_and_lead_to_their_tasks(browser: Browser, store: Store) -> None:
     for number in range(3):
         store.archive(f"a{number}", error=f"timeout after {number}0 s: cannot reach 10.0.0.{number}")

@@ -20,6 +20,7 @@ from asynq.web.api import (
     servers,
     session,
     task_changes,
+    task_copies,
     tasks,
 )
 from asynq.web.api.endpoint import Endpoint
@@ -33,6 +34,7 @@ _RESOURCES = (
     groups,
     tasks,
     task_changes,
+    task_copies,
     batches,
     bulk,
     jobs,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from asynq.web.call import WebCall
 
 
+PayloadEncoding = Literal["text", "base64"]
+
+
 class CancelledTask(OneTask, frozen=True, kw_only=True):
     """Names an active task whose run is to end."""
 
@@ -38,7 +41,7 @@ class ChangedTask(OneTask, frozen=True, kw_only=True):
 
     payload: str | None = None
     """The new payload: text, or base64."""
-    payload_encoding: Literal["text", "base64"] = "text"
+    payload_encoding: PayloadEncoding = "text"
     process_at: datetime | None = None
     """When a scheduled or retried task is due."""
     process_in: str | None = None
@@ -127,7 +130,7 @@ def _says_change(asked: ChangedTask) -> str:
 async def change_task(call: WebCall, asked: ChangedTask) -> None:
     """Change the payload of a task that waits or is archived, or when it is due, and run it if asked."""
     inspector, queue, task_id = call.web.inspector, asked.queue, asked.task_id
-    payload = _payload(asked)
+    payload = payload_of(asked.payload, asked.payload_encoding)
     due: dict[str, Any] = {}
     if asked.process_at is not None:
         due["process_at"] = asked.process_at
@@ -155,13 +158,14 @@ async def change_task(call: WebCall, asked: ChangedTask) -> None:
         call.noted.undo = lambda: inspector.update_payload(queue, task_id, before.payload)
 
 
-def _payload(asked: ChangedTask) -> bytes | None:
-    if asked.payload is None:
+def payload_of(text: str | None, encoding: PayloadEncoding) -> bytes | None:
+    """The bytes of a payload; None if none is given. ValueError if it is not in its encoding."""
+    if text is None:
         return None
-    if asked.payload_encoding == "text":
-        return asked.payload.encode()
+    if encoding == "text":
+        return text.encode()
     try:
-        return base64.b64decode(asked.payload, validate=True)
+        return base64.b64decode(text, validate=True)
     except binascii.Error:
         raise ValueError("payload is not base64") from None
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -21,6 +24,11 @@ def pair_with(name: str, record: Any) -> tuple[str, int]:
 def rate(number: float) -> str:
     """Runs in a second: 0, 0.3, 12."""
     return f"{number:.1f}" if 0 < number < 10 else f"{number:,.0f}"
+
+
+def highest(values: Sequence[float]) -> float:
+    """The highest of some values; 0 of none."""
+    return max(values, default=0.0)
 
 
 def percent(part: float, whole: float) -> str:

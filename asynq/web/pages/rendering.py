@@ -28,6 +28,7 @@ NAVIGATION = (
     ("queues", (), "Queues"),
     ("servers", ("servers",), "Servers"),
     ("schedules", ("schedules",), "Schedules"),
+    ("series", ("charts",), "Charts"),
     ("broker", ("broker",), "Broker"),
     ("activity", ("activity",), "Activity"),
 )
@@ -50,6 +51,7 @@ def templates() -> Environment:
         "bytes": formats.bytes_text,
         "count": formats.count,
         "duration": formats.duration,
+        "highest": formats.highest,
         "iso": formats.iso,
         "pair_with": formats.pair_with,
         "percent": formats.percent,

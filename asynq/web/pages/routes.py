@@ -11,6 +11,7 @@ from asynq.web.pages.error_groups import error_groups_page
 from asynq.web.pages.overview import overview_page
 from asynq.web.pages.queue import queue_page
 from asynq.web.pages.schedules import edit_schedule_page, last_runs_page, schedules_page
+from asynq.web.pages.series import series_page
 from asynq.web.pages.servers import servers_page
 from asynq.web.pages.task import edit_task_page, search_page, task_page
 
@@ -27,6 +28,7 @@ _PAGES = {
     "/schedules/runs/{entry_id}": last_runs_page,
     "/broker": broker_page,
     "/broker/doctor": doctor_page,
+    "/charts": series_page,
     "/activity": activity_page,
     "/activity/jobs/{job_id}": job_page,
     "/confirm/{action}": confirm_page,

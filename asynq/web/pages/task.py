@@ -44,10 +44,11 @@ async def task_page(request: Request) -> Response:
 
 
 async def edit_task_page(request: Request) -> Response:
-    """The form for another payload, or another time."""
+    """The form for another payload or another time, or for a copy of the task."""
     call = call_of(request)
     task = await get_task(call, _one_task(request))
-    return page(request, call, "edit_task.html", task=task, editable=task.state in EDITABLE)
+    copies = "copy" in given(request)
+    return page(request, call, "edit_task.html", task=task, editable=task.state in EDITABLE, copies=copies)
 
 
 async def search_page(request: Request) -> Response:
