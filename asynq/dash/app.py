@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
@@ -17,6 +16,7 @@ from asynq.dash.views.main import MainPage
 from asynq.dash.views.page import Page
 from asynq.errors import AsynqError
 from asynq.runtime.safe_text import shown
+from asynq.runtime.timeouts import timeout
 
 if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
@@ -77,7 +77,8 @@ class Dashboard(App[None]):
             await self._refresh()
             pause = max(self.interval, REST * (monotonic() - began))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.session.wanted.wait(), pause)
+                async with timeout(pause):
+                    await self.session.wanted.wait()
 
     async def _refresh(self) -> None:
         page = self.page

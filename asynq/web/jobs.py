@@ -10,6 +10,7 @@ from attrs import define, field
 
 from asynq.errors import AsynqError
 from asynq.ids import random_id
+from asynq.runtime import timeouts
 from asynq.runtime.logs import get_logger
 from asynq.runtime.safe_text import shown
 from asynq.web.api.errors import RequestError
@@ -80,7 +81,7 @@ class Jobs:
     async def wait(self, job: BulkJob, seconds: float) -> None:
         """Wait for the end of a job, but not longer than this."""
         if job.task is not None:
-            await asyncio.wait([job.task], timeout=seconds)
+            await timeouts.wait([job.task], seconds)
 
     async def stop(self, job: BulkJob) -> None:
         """End a job after the step that is under way. What it changed stays changed."""

@@ -11,6 +11,7 @@ from attrs import Factory, define, frozen
 from asynq.errors import AsynqError
 from asynq.ids import random_id
 from asynq.runtime.logs import get_logger
+from asynq.runtime.timeouts import timeout
 from asynq.web.api.errors import RequestError
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ class LivePoller:
                     yield latest
                     continue
                 try:
-                    await asyncio.wait_for(news.wait(), keep_alive)
+                    async with timeout(keep_alive):
+                        await news.wait()
                 except TimeoutError:
                     yield None
         finally:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from asynq.errors import AsynqError
+from asynq.runtime.timeouts import timeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,7 +47,8 @@ class Writability:
             return
         self._looked_at = now
         with suppress(AsynqError, TimeoutError):
-            self._reason = _reason(await asyncio.wait_for(self._describe(), PATIENCE))
+            async with timeout(PATIENCE):
+                self._reason = _reason(await self._describe())
 
 
 def _reason(info: BrokerInfo) -> str:

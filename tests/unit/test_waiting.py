@@ -22,6 +22,8 @@ SLEEPERS = {
     "tests/interop/python_worker.py",
     "tests/faults/test_held_workers.py",  # a process that is slow to start
     "tests/cli/test_supervisor.py",
+    "tests/cli/test_reload.py",  # handlers that work until they are released
+    "tests/topologies/test_image.py",
     "tests/topologies/app.py",  # producers that keep a pace
     "tests/unit/test_waiting.py",  # examples of sleeps
 }
