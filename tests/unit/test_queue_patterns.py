@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from datetime import timedelta
 from random import Random
@@ -41,6 +42,15 @@ def serving(queues: Any, *, strict: bool = False, **limits: dict[str, int]) -> S
         ("[*]*", "*x", True),
         ("[*]*", "x", False),
         ("TENANT-*", "tenant-1", False),
+        ("ab*ba", "aba", False),
+        ("ab*ba", "abba", True),
+        ("a*b*b", "ab", False),
+        ("a*b*b", "abb", True),
+        ("**", "", True),
+        ("*b*ab*", "bab", True),
+        ("*ab*b*", "ab", False),
+        ("[*]*[*]", "*", False),
+        ("[*]*[*]*[*]", "*a**", True),
     ],
 )
 def test_an_asterisk_is_any_text_and_all_else_stands_for_itself(
@@ -48,6 +58,14 @@ def test_an_asterisk_is_any_text_and_all_else_stands_for_itself(
 ) -> None:
     assert is_pattern(pattern)
     assert matches(pattern, name) is expected
+
+
+@pytest.mark.parametrize("last", ["-", "prod"])
+def test_a_long_name_is_compared_with_many_asterisks_at_once(last: str) -> None:
+    pattern, name = "*-" * 20 + f"*{last}", "-" * 100_000
+    began = time.thread_time()
+    assert matches(pattern, name) is (last == "-")
+    assert time.thread_time() - began < 0.2
 
 
 @pytest.mark.parametrize(
