@@ -14,8 +14,7 @@ from asynq.cli.session import FAILED, JSON, Yes, connected
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from asynq.cli.terminal.output import Output
-    from asynq.migration import QueueMigration, ScheduleMigration
+    from asynq.migration import QueueMigration
     from asynq.protocol.broker import Broker
     from asynq.task_state import TaskState
 
@@ -35,7 +34,7 @@ States = Annotated[
 ]
 Move = Annotated[bool, typer.Option("--move", help="Delete in FROM what is in TO.")]
 Wait = Annotated[bool, typer.Option("--wait", help="With --move: wait for active tasks, and move them too.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count the tasks.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 PAUSE = 0.5
 """Seconds between two looks at active tasks, or at another migration."""
@@ -62,10 +61,11 @@ def migrate(
     ended. Copied queues are paused in TO, moved ones in FROM.
     """
     from asynq.cli.terminal.confirm import confirm
+    from asynq.cli.terminal.migration import Told
     from asynq.cli.terminal.output import Output
     from asynq.migration import migrate_schedules
+    from asynq.migration.schedules import plan_schedules
     from asynq.protocol.connect import redact_url
-    from asynq.runtime.short_texts import plural
 
     if wait and not move:
         raise usage_error("--wait: only a move waits for active tasks; add --move")
@@ -73,21 +73,19 @@ def migrate(
         raise usage_error("FROM and TO are the same broker")
     wanted = _states(states)
     output = Output(as_json=as_json)
-    verb, past, side = ("move", "moved", "FROM") if move else ("copy", "copied", "TO")
+    told = Told(output, move=move, source=redact_url(source), destination=redact_url(destination))
     with connected(destination, "TO") as there, connected(source, "FROM") as here:
         counts = _counts(here, queues, wanted)
-        total = sum(sum(sizes.values()) for sizes in counts.values())
-        names = ", ".join(f"queue {name!r}" for name in counts) or "no queue"
-        what = f"{plural(total, 'task')} of {names}"
-        way = f"from {redact_url(source)} to {redact_url(destination)}"
+        sizes = {name: sum(each.values()) for name, each in counts.items()}
         if dry_run:
-            _show_counts(output, counts, f"{what} would be {past} {way}.")
+            told.plan(sizes, [] if states else plan_schedules(here, queues=queues))
             return
-        confirm(f"{verb} {what} {way}, and pause {names} in {side}", yes=yes)
+        confirm(told.question(sizes), yes=yes)
         reports = _migrate(here, there, counts, wanted, move=move, wait=wait)
         schedules = None if states else migrate_schedules(here, there, queues=queues, move=move)
-    done = [_tell_queue(output, report, past) for report in reports]
-    done.append(schedules is None or _tell_schedules(output, schedules, past))
+    done = [told.queue(report) for report in reports]
+    done.append(schedules is None or told.schedules(schedules))
+    told.paused([report.queue for report in reports])
     if not all(done) or (move and any(report.left for report in reports)):
         raise typer.Exit(FAILED)
 
@@ -107,13 +105,6 @@ def _counts(broker: Broker, queues: Sequence[str] | None, states: Sequence[TaskS
     names = [*dict.fromkeys(queues)] if queues else broker.execute(ListQueues())
     stats = {name: broker.execute(GetQueueStats(queue=name)) for name in names}
     return {name: {state: getattr(each, state.value) for state in states} for name, each in stats.items()}
-
-
-def _show_counts(output: Output, counts: Counts, text: str) -> None:
-    if output.as_json:
-        for name, sizes in counts.items():
-            output.json({"queue": name, "selected": sum(sizes.values())})
-    output.say(text)
 
 
 def _migrate(
@@ -169,48 +160,3 @@ def _together(before: QueueMigration, after: QueueMigration) -> QueueMigration:
     known = {task.task_id for task in after.refused}
     after.refused[:0] = [task for task in before.refused if task.task_id not in known]
     return after
-
-
-def _tell_queue(output: Output, report: QueueMigration, past: str) -> bool:
-    """Print what was done with a queue. False if a task was refused."""
-    from asynq.runtime.safe_text import shown
-    from asynq.runtime.short_texts import plural
-
-    for task in report.refused:
-        typer.echo(f"Error: task {shown(task.task_id)}: {shown(task.reason)}", err=True)
-    parts = [f"{plural(report.transferred, 'task')} {past}"]
-    if report.present:
-        parts.append(f"{report.present:,} already there")
-    if report.refused:
-        parts.append(f"{len(report.refused):,} refused")
-    if report.active:
-        parts.append(f"{report.active:,} active left to their workers")
-    if report.held:
-        parts.append(f"{report.held:,} held up by others")
-    output.done(
-        f"Queue {report.queue!r}: {', '.join(parts)}.",
-        {
-            "queue": report.queue,
-            "transferred": report.transferred,
-            "present": report.present,
-            "active": report.active,
-            "held": report.held,
-            "refused": [{"id": task.task_id, "reason": task.reason} for task in report.refused],
-        },
-    )
-    return not report.refused
-
-
-def _tell_schedules(output: Output, report: ScheduleMigration, past: str) -> bool:
-    """Print what was done with schedules. False if one was refused."""
-    from asynq.runtime.safe_text import shown
-    from asynq.runtime.short_texts import plural
-
-    for name in report.refused:
-        typer.echo(f"Error: schedule {shown(name)}: TO has another one of this name, or keeps none", err=True)
-    if report.transferred or report.present or report.refused:
-        output.done(
-            f"{plural(len(report.transferred), 'schedule')} {past}.",
-            {"schedules": report.transferred, "present": report.present, "refused": report.refused},
-        )
-    return not report.refused

@@ -247,7 +247,7 @@ class QueueTransfer:
             if isinstance(answer, AsynqError) and not (isinstance(answer, _REFUSALS) or is_final(answer)):
                 raise answer
             if isinstance(answer, AsynqError):
-                refused = RefusedTask(queue=self._queue, task_id=image.message.id, reason=str(answer))
+                refused = RefusedTask(queue=self._queue, task_id=image.message.id, reason=_reason(answer))
                 self.report.refused.append(refused)
                 self._refused.add(image.message.id)
                 back.append(image.message.id)
@@ -322,6 +322,16 @@ async def _all(broker: BrokerCalls, ops: Sequence[Op[Any]]) -> list[Any]:
         if isinstance(answer, BrokerUnavailable):
             raise answer
     return answers
+
+
+def _reason(refusal: AsynqError) -> str:
+    """Why the destination refused a task, without its id and its queue."""
+    if isinstance(refusal, TaskIDConflictError):
+        return "its id is taken by another task"
+    if isinstance(refusal, DuplicateTaskError):
+        holder = f"task {refusal.task_id!r}" if refusal.task_id else "another task"
+        return f"its unique lock is held by {holder}"
+    return str(refusal)
 
 
 def _entry(image: TaskImage) -> Entry:

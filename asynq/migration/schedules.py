@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from asynq.runtime.sync_async import BrokerCalls
 
 
+def plan_schedules(source: Broker, *, queues: Collection[str] | None = None) -> list[str]:
+    """The names of the schedules that `migrate_schedules` would copy or move, if none of them is there."""
+    if not source.capabilities.supports(ListSchedules):
+        return []
+    return [each.name for each in source.execute(ListSchedules()) if _is_wanted(each, queues)]
+
+
 def migrate_schedules(
     source: Broker, destination: Broker, *, queues: Collection[str] | None = None, move: bool = False
 ) -> ScheduleMigration:
@@ -58,7 +65,7 @@ async def _migrate(
     kept = await destination.execute(ListSchedules()) if destination else ()
     there = {schedule.name: schedule for schedule in kept}
     for schedule in await source.execute(ListSchedules()):
-        if queues is not None and schedule.message.queue not in queues:
+        if not _is_wanted(schedule, queues):
             continue
         name, other = schedule.name, there.get(schedule.name)
         if destination is None or (other is not None and _content(other) != _content(schedule)):
@@ -74,6 +81,10 @@ async def _migrate(
         if move:
             await source.execute(DeleteSchedule(name=name))
     return report
+
+
+def _is_wanted(schedule: StoredSchedule, queues: Collection[str] | None) -> bool:
+    return queues is None or schedule.message.queue in queues
 
 
 def _content(schedule: StoredSchedule) -> StoredSchedule:

@@ -192,7 +192,8 @@ def test_a_conflict_is_reported_and_nothing_is_overwritten(pair: Pair) -> None:
     Client(pair.destination).enqueue(Task("locked", task_id="b"), unique=HOUR)
     ended = pair.run("migrate", *pair.urls, "--move", "--yes", "--json")
     assert ended.status == 1
-    assert "Error: task 3: " in ended.err
+    assert "Error: TO refused task 3: its id is taken by another task" in ended.err
+    assert "Error: TO refused task a: its unique lock is held by" in ended.err
     [done] = ended.objects
     assert (done["transferred"], {task["id"] for task in done["refused"]}) == (4, {"3", "a"})
     assert everything(pair.source).keys() == {"3", "a"}
@@ -214,8 +215,11 @@ def test_queues_and_states_can_be_chosen(pair: Pair) -> None:
 def test_it_counts_first_and_asks(pair: Pair) -> None:
     fill(pair.source)
     dry = pair.run("migrate", *pair.urls, "--move", "--dry-run")
-    assert "14 tasks of queue 'default' would be moved from" in dry.out
-    assert pair.migrate("--dry-run") == [{"queue": "default", "selected": 14}]
+    assert "Up to 14 tasks of queue 'default' would be moved from" in dry.out
+    assert "Those that are there already, or collide with others there, are not." in dry.out
+    assert "Queue 'default' would be paused in FROM" in dry.out
+    assert pair.migrate("--dry-run") == [{"queue": "default", "selected": 14, "paused_in": "TO"}]
+    assert not pair.source.execute(GetQueueStats(queue=Q)).paused
     asked = pair.run("migrate", *pair.urls, "--move")
     assert asked.status == 2
     assert "move 14 tasks of queue 'default' from" in asked.err
@@ -223,6 +227,41 @@ def test_it_counts_first_and_asks(pair: Pair) -> None:
     assert pair.run("migrate", pair.urls[0], pair.urls[0]).status == 2
     assert pair.run("migrate", *pair.urls, "--wait").status == 2
     assert "TO: " in pair.run("migrate", pair.urls[0], "nothing").err
+
+
+def test_what_would_happen_to_schedules_is_counted_too(pair: Pair) -> None:
+    schedules = Schedules(pair.source)
+    schedules.set("nightly", "0 3 * * *", Task("clean"))
+    schedules.set("other", "0 3 * * *", Task("clean"), queue="other")
+    fill(pair.source)
+    dry = pair.run("migrate", *pair.urls, "-q", Q, "--dry-run")
+    assert "1 schedule would be copied: 'nightly'. Paused in TO." in " ".join(dry.out.split())
+    assert pair.migrate("--move", "--dry-run", "-q", Q)[-1] == {"schedules": ["nightly"]}
+    assert len(pair.migrate("--dry-run", "--state", "pending")) == 1
+
+
+def test_it_says_what_is_paused_and_how_to_resume_it(pair: Pair) -> None:
+    Client(pair.source).enqueue(Task("t", task_id="a"))
+    Client(pair.destination).enqueue(Task("other", task_id="a"))
+    for option, side, url in (("--move", "FROM", pair.urls[0]), ("--yes", "TO", pair.urls[1])):
+        ended = pair.run("migrate", *pair.urls, option, "--yes")
+        assert ended.status == 1
+        assert f"Queue 'default' is paused in {side}." in ended.out
+        assert f"asynq queue unpause default --broker {url}" in ended.out
+    [done] = pair.migrate("--move", status=1)
+    assert (done["transferred"], done["paused_in"]) == (0, "FROM")
+
+
+def test_many_refused_tasks_are_told_together(pair: Pair) -> None:
+    names = [f"{number:02}" for number in range(25)]
+    Client(pair.source).enqueue_many([Task("t", task_id=name) for name in names])
+    Client(pair.destination).enqueue_many([Task("other", task_id=name) for name in names])
+    ended = pair.run("migrate", *pair.urls, "--yes")
+    (line,) = ended.err.splitlines()
+    reason = "its id is taken by another task"
+    assert line == f"Error: TO refused 25 tasks, each because {reason}: {', '.join(names[:10])} and 15 more"
+    [done] = pair.migrate(status=1)
+    assert len(done["refused"]) == 25
 
 
 def test_hostile_names_and_large_payloads_are_moved(pair: Pair) -> None:
