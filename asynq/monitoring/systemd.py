@@ -22,6 +22,8 @@ SOCKET_VARIABLE = "NOTIFY_SOCKET"
 WATCHDOG_VARIABLES = ("WATCHDOG_USEC", "WATCHDOG_PID")
 BEATS_PER_WATCHDOG = 3
 """Keepalives within the time after which systemd restarts the service."""
+LAST_PATIENCE = 0.5
+"""Seconds that the last message waits for room in the queue of systemd: no other follows it."""
 MAX_STATUS = 200
 """Characters of a status line."""
 
@@ -58,38 +60,38 @@ class SystemdNotifier:
         return 0.5 if self._watchdog is None else min(self._watchdog / BEATS_PER_WATCHDOG, 0.5)
 
     def tell(self, health: Health) -> None:
-        """Tell systemd how the service is. A message that cannot be sent is dropped."""
+        """Tell systemd how the service is. What it does not accept is told again by the next call."""
         lines = []
-        if health.ready and not self._ready:
-            self._ready = True
+        ready = self._ready or health.ready
+        if ready and not self._ready:
             lines.append("READY=1")
-        if "draining" in health.failing:
-            lines += self._stop()
+        stopping = self._stopping or "draining" in health.failing
+        if stopping and not self._stopping:
+            lines.append("STOPPING=1")
         if self._watchdog is not None and health.live:
             lines.append("WATCHDOG=1")
         if (failing := frozenset(health.failing)) != self._failing:
-            self._failing = failing
             lines.append(f"STATUS={_status(health)}")
-        self._send(lines)
+        if self._send(lines):
+            self._ready, self._stopping, self._failing = ready, stopping, failing
 
     def close(self) -> None:
         """Tell systemd that the service ends, unless it knows."""
-        self._send(self._stop())
+        if not self._stopping:
+            self._socket.settimeout(LAST_PATIENCE)
+            self._stopping = self._send(["STOPPING=1"])
         self._socket.close()
 
-    def _stop(self) -> list[str]:
-        if self._stopping:
-            return []
-        self._stopping = True
-        return ["STOPPING=1"]
-
-    def _send(self, lines: list[str]) -> None:
+    def _send(self, lines: list[str]) -> bool:
+        """Whether systemd has accepted a message. Its queue may be full, or its socket not there."""
         if not lines:
-            return
+            return True
         try:
             self._socket.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
             log.debug("systemd cannot be told %s: %s", lines, error)
+            return False
+        return True
 
 
 def without_systemd(environ: MutableMapping[str, str]) -> None:

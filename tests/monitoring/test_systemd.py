@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import struct
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -154,3 +155,49 @@ def test_a_status_is_one_line_and_sent_when_it_changes(tmp_path: Path) -> None:
             "STATUS=draining: it takes no new tasks; loop: blocked",
         ]
         notifier.close()
+
+
+def test_what_was_told_to_nobody_is_told_again(tmp_path: Path) -> None:
+    address = str(tmp_path / "socket")
+    notifier = SystemdNotifier(address)
+    notifier.tell(Health())
+    with managed(address) as systemd:
+        notifier.tell(Health())
+        assert systemd.message() == ["READY=1", "STATUS=ready"]
+    (tmp_path / "socket").unlink()
+    notifier.tell(Health({"draining": "it takes no new tasks"}))
+    with managed(address) as systemd:
+        notifier.tell(Health({"draining": "it takes no new tasks"}))
+        assert systemd.message() == ["STOPPING=1", "STATUS=draining: it takes no new tasks"]
+    notifier.close()
+
+
+def test_what_found_no_room_is_told_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asynq.monitoring.systemd.LAST_PATIENCE", PATIENCE)
+    address = str(tmp_path / "socket")
+    with managed(address) as systemd:
+        notifier = SystemdNotifier(address, watchdog=10)
+        filled = fill(address)
+        notifier.tell(Health())
+        assert [systemd.message() for _ in range(filled)] == [["full"]] * filled
+        notifier.tell(Health())
+        assert systemd.message() == ["READY=1", "WATCHDOG=1", "STATUS=ready"]
+        filled = fill(address)
+        closing = threading.Thread(target=notifier.close)
+        closing.start()
+        closing.join(0.2)
+        assert closing.is_alive()
+        assert [systemd.message() for _ in range(filled)] == [["full"]] * filled
+        assert systemd.message() == ["STOPPING=1"]
+        closing.join()
+
+
+def fill(address: str) -> int:
+    """Fills the queue of a socket. The number of messages."""
+    filled = 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as crowd, suppress(BlockingIOError):
+        crowd.setblocking(False)
+        while True:
+            crowd.sendto(b"full", address)
+            filled += 1
+    return filled
