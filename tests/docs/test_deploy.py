@@ -196,6 +196,39 @@ def test_prometheus_accepts_its_configuration() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not installed")
+@pytest.mark.parametrize(
+    ("pending", "firing"),
+    [
+        ("0+100x60", ["AsynqQueueGrowth"]),
+        ("0+500x60", ["AsynqQueueGrowth", "AsynqQueueSize"]),
+        ("5000+0x60", []),
+        ("20000+0x60", ["AsynqQueueSize"]),
+        ("20000-100x60", ["AsynqQueueSize"]),
+        ("0+200x30 6000-20x30", []),
+    ],
+)
+def test_alerts_on_the_size_and_the_growth_of_a_queue(
+    pending: str, firing: list[str], tmp_path: Path
+) -> None:
+    """`pending` is in the notation of promtool: the first value, and the change in each of 60 minutes."""
+    case = tmp_path / "case.yml"
+    fires = 'count by (alertname) (ALERTS{alertname=~"AsynqQueue(Size|Growth)", alertstate="firing"})'
+    series = 'asynq_tasks_enqueued_total{queue="default", state="pending"}'
+    expected = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in firing]
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": series, "values": pending}],
+        "promql_expr_test": [{"expr": fires, "eval_time": "60m", "exp_samples": expected}],
+    }
+    rules = str(DEPLOY / "prometheus/alerts.yml")
+    case.write_text(json.dumps({"rule_files": [rules], "evaluation_interval": "1m", "tests": [test]}))
+    run = subprocess.run(
+        ["promtool", "test", "rules", str(case)], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def test_the_page_explains_every_alert() -> None:
     page = (DEPLOY / "index.md").read_text()
     assert re.findall(r"^\| `(Asynq\w+)` \|", page, re.MULTILINE) == [alert["alert"] for alert in ALERTS]
