@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tests.browser.conftest import LiveWorker, Site
     from tests.web.store import Store
 
+both_brokers = pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+"""For what brokers do. What only browsers do is seen on one of them."""
+
 HOSTILE = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>"
 
 
@@ -28,6 +31,7 @@ def confirm(page: Page, label: str) -> None:
     page.locator("main button[type=submit]").click()
 
 
+@both_brokers
 def test_the_overview_is_live_and_narrowed_by_name(site: Site, store: Store, worker: LiveWorker) -> None:
     page = site.open()
     expect(page.get_by_text("There is no queue yet.")).to_be_visible()
@@ -45,6 +49,7 @@ def test_the_overview_is_live_and_narrowed_by_name(site: Site, store: Store, wor
     worker.release.set()
 
 
+@both_brokers
 def test_a_selection_is_run_by_the_worker(site: Site, store: Store, worker: LiveWorker) -> None:
     for name in ("a", "b", "c"):
         store.client.enqueue(asynq.Task("fail"), task_id=name, queue="mail", max_retry=0)
@@ -64,6 +69,7 @@ def test_a_selection_is_run_by_the_worker(site: Site, store: Store, worker: Live
     eventually(lambda: store.inspector.queue_info("mail").processed == 5)
 
 
+@both_brokers
 def test_a_run_is_cancelled(site: Site, store: Store, worker: LiveWorker) -> None:
     store.client.enqueue(asynq.Task("wait"), task_id="a", queue="mail")
     eventually(lambda: store.state("a") is TaskState.ACTIVE)
@@ -74,6 +80,7 @@ def test_a_run_is_cancelled(site: Site, store: Store, worker: LiveWorker) -> Non
     eventually(lambda: store.state("a") is TaskState.ARCHIVED)
 
 
+@both_brokers
 def test_a_task_is_edited_found_and_run(site: Site, store: Store, worker: LiveWorker) -> None:
     store.archive("a", payload={"to": "Ann"})
     page = site.open()
@@ -90,6 +97,7 @@ def test_a_task_is_edited_found_and_run(site: Site, store: Store, worker: LiveWo
     eventually(lambda: store.state("a") is None)
 
 
+@both_brokers
 @pytest.mark.parametrize("label", ["Run", "Archive", "Delete"])
 def test_all_that_match_are_changed(site: Site, store: Store, label: str) -> None:
     for name in ("a", "b", "c"):
