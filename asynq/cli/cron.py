@@ -165,7 +165,7 @@ def add(
         location = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise usage_error(f"--zone {zone!r}: there is no such time zone") from None
-    with _schedules(broker) as schedules:
+    with _schedules(broker, create=True) as schedules:
         schedules.set(name, spec, Task(task_type, payload), location=location, **options)
         _done(f"Schedule {name!r} is kept in the broker.", schedules.get(name), as_json=as_json)
 
@@ -213,10 +213,10 @@ def run(name: Name, *, broker: BrokerURL = None, as_json: JSON = False) -> None:
 
 
 @contextmanager
-def _schedules(broker: str | None) -> Iterator[Schedules]:
+def _schedules(broker: str | None, *, create: bool = False) -> Iterator[Schedules]:
     from asynq.scheduler.schedules import Schedules
 
-    with connected(broker) as made:
+    with connected(broker, create=create) as made:
         yield Schedules(made)
 
 

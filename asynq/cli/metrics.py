@@ -47,7 +47,7 @@ def metrics(
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stopped.set())
     registry = CollectorRegistry()
-    with connected(broker) as made:
+    with connected(broker, create=True) as made:
         registry.register(QueueCollector(made, max_queues=max_queues, memory=memory))
         try:
             with endpoint(registry, host, port) as bound:

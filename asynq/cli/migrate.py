@@ -74,7 +74,7 @@ def migrate(
     wanted = _states(states)
     output = Output(as_json=as_json)
     told = Told(output, move=move, source=redact_url(source), destination=redact_url(destination))
-    with connected(destination, "TO") as there, connected(source, "FROM") as here:
+    with connected(destination, "TO", create=True) as there, connected(source, "FROM") as here:
         counts = _counts(here, queues, wanted)
         sizes = {name: sum(each.values()) for name, each in counts.items()}
         if dry_run:

@@ -47,13 +47,23 @@ def broker_url(given: str | None) -> str:
 
 
 @contextmanager
-def connected(url: str | None, argument: str = "--broker") -> Iterator[Broker]:
-    """A broker. Errors of the broker end the command, and say what to do. `argument` is what gave its URL."""
+def connected(url: str | None, argument: str = "--broker", *, create: bool = False) -> Iterator[Broker]:
+    """A broker. Errors of the broker end the command, and say what to do.
+
+    Args:
+        url: Its URL, if the command line gave one.
+        argument: What gave the URL.
+        create: Whether a file that is missing is created. A command that only reads or changes what exists
+            would answer a mistyped path with an empty store.
+    """
     from asynq.inspector.inspector import Inspector
     from asynq.protocol.connect import connect
 
     try:
-        broker = connect(broker_url(url))
+        chosen = broker_url(url)
+        broker = connect(chosen)
+        if not create and chosen.startswith("sqlite:") and "create=" not in chosen:
+            broker = connect(f"{chosen}{'&' if '?' in chosen else '?'}create=false")
     except BrokerURLError as error:
         raise usage_error(f"{argument}: {error}") from None
     try:

@@ -123,7 +123,7 @@ def _enqueue_one(
     from asynq.client.client import Client
     from asynq.client.task import Task
 
-    with connected(broker) as made:
+    with connected(broker, create=True) as made:
         info = Client(made).enqueue(Task(task_type, payload, headers=headers, **options))
         Output(as_json=as_json).done(
             f"Task {info.id!r} was enqueued to queue {info.queue!r} ({info.state.value}).",
@@ -149,7 +149,7 @@ def _enqueue_lines(
 
     enqueued = refused = 0
     bad: BadLineError | None = None
-    with connected(broker) as made, progress("enqueued", None) as update:
+    with connected(broker, create=True) as made, progress("enqueued", None) as update:
         client = Client(made)
         try:
             for batch in batches(sys.stdin.buffer, options, headers):

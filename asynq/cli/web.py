@@ -77,7 +77,7 @@ def web(
             " give --auth-file, ASYNQ_WEB_PASSWORD or ASYNQ_WEB_TOKEN, or else --insecure"
         )
     configure()
-    with connected(broker) as made:
+    with connected(broker, create=True) as made:
         app = create_app(
             made,
             authentication=ways,

@@ -13,7 +13,7 @@ from asynq_sqlite.broker import SQLiteBroker as SQLiteBroker
 
 _NUMBERS = ("max_size", "max_value_bytes")
 """Options of a URL that are numbers."""
-_OPTIONS = frozenset({"durability", *_NUMBERS})
+_OPTIONS = frozenset({"create", "durability", *_NUMBERS})
 
 _shared: dict[str, MemoryBroker] = {}
 _shared_lock = threading.Lock()
@@ -24,7 +24,8 @@ def connect(url: str) -> SQLiteBroker:
 
     Args:
         url: `sqlite:///tasks.db`, relative to the working directory, or `sqlite:////var/tasks.db`. The query
-            may contain `durability=process`, `max_size=BYTES` and `max_value_bytes=BYTES`; see SQLiteBroker.
+            may contain `create=false`, `durability=process`, `max_size=BYTES` and `max_value_bytes=BYTES`:
+            see SQLiteBroker.
 
     Raises:
         BrokerURLError: The URL is malformed.
@@ -42,6 +43,8 @@ def connect(url: str) -> SQLiteBroker:
         )
     try:
         options |= {name: _bytes(name, options[name]) for name in _NUMBERS if name in options}
+        if "create" in options:
+            options["create"] = _truth("create", options["create"])
         return SQLiteBroker(path, **options)
     except ValueError as error:
         raise _malformed(url, str(error)) from None
@@ -68,6 +71,12 @@ def _bytes(name: str, text: str) -> int:
         return int(text)
     except ValueError:
         raise ValueError(f"{name} must be a whole number of bytes, not {text!r}") from None
+
+
+def _truth(name: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{name} must be true or false, not {text!r}")
+    return text == "true"
 
 
 def _malformed(url: str, reason: str) -> BrokerURLError:

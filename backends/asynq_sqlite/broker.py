@@ -106,6 +106,7 @@ class SQLiteBroker(_DatabaseBroker):
         max_value_bytes: Largest number of bytes of a payload with its headers, and of a result. Larger values
             raise PayloadTooLargeError or ResultTooLargeError. SQLite itself limits a task with its result to
             1 GB.
+        create: False: a missing file is not created, and operations raise BrokerRefusedError.
         store: Creates the steps that operations consist of. For tests.
 
     Raises:
@@ -122,6 +123,7 @@ class SQLiteBroker(_DatabaseBroker):
         budget: timedelta = timedelta(seconds=5),
         max_size: int | None = None,
         max_value_bytes: int = MAX_VALUE_BYTES,
+        create: bool = True,
         store: StoreFactory = TaskStore,
     ) -> None:
         if not os.fspath(path) or os.fspath(path) == IN_MEMORY:
@@ -141,6 +143,7 @@ class SQLiteBroker(_DatabaseBroker):
             budget=min(budget.total_seconds(), threading.TIMEOUT_MAX),
             max_size=max_size,
             max_value_bytes=max_value_bytes,
+            create=create,
             store=store,
         )
         capabilities = Capabilities(
@@ -154,7 +157,8 @@ class SQLiteBroker(_DatabaseBroker):
 
     def change_source(self) -> FileChanges:
         """See CalledBroker: other processes change the same file."""
-        return FileChanges(TaskFile(self._settings.path, self._settings.durability, quiet=True))
+        settings = self._settings
+        return FileChanges(TaskFile(settings.path, settings.durability, create=settings.create, quiet=True))
 
     def __repr__(self) -> str:
         return f"SQLiteBroker({self._settings.path!r}, durability={self._settings.durability!r})"
@@ -167,6 +171,7 @@ class SQLiteBroker(_DatabaseBroker):
             "budget": timedelta(seconds=settings.budget),
             "max_size": settings.max_size,
             "max_value_bytes": settings.max_value_bytes,
+            "create": settings.create,
             "store": settings.store,
         }
         return _reopened, (settings.path, options)

@@ -48,6 +48,8 @@ class DatabaseSettings:
     """Number of bytes that tasks may fill before enqueues are refused."""
     max_value_bytes: int
     """Largest number of bytes of a payload with its headers, and of a result."""
+    create: bool = True
+    """Whether a missing file is created."""
     store: Callable[[sqlite3.Connection], TaskStore]
 
 
@@ -56,7 +58,7 @@ class Database:
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
-        self._file = TaskFile(settings.path, settings.durability)
+        self._file = TaskFile(settings.path, settings.durability, create=settings.create)
         self._lock = threading.Lock()
         self._store: TaskStore | None = None
         forks.pause_during_forks(self)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asynq import connect
+from asynq.protocol.ops import Ping
 from tests.cli.commands import Commands
 
 if TYPE_CHECKING:
@@ -21,5 +22,6 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Commands]:
         else f"sqlite:///{tmp_path}/tasks.db"
     )
     broker = connect(url)
+    broker.execute(Ping())
     yield Commands(url, broker)
     broker.close()

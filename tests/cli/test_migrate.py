@@ -23,6 +23,7 @@ from asynq.protocol.ops import (
     ListGroups,
     ListParked,
     ListTasks,
+    Ping,
     ReleaseTask,
     Retry,
     TakeGroup,
@@ -70,6 +71,8 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
         else:
             urls.append(request.getfixturevalue("redis_server" if kind == "redis" else "cluster").url)
     source, destination = connect(urls[0]), connect(urls[1])
+    for broker in (source, destination):
+        broker.execute(Ping())
     yield Pair(source, destination, Commands(urls[1], destination), (urls[0], urls[1]))
     source.close()
     destination.close()

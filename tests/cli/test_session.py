@@ -71,3 +71,56 @@ def test_a_broker_that_cannot_be_used_is_told_by_the_status(url: str, status: in
     assert ended.exit_code == status
     assert "Error" in ended.stderr
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "stats",
+        "queue ls",
+        "queue pause default",
+        "task ls",
+        "task delete x",
+        "group ls",
+        "server ls",
+        "cron ls",
+        "cron rm x --yes",
+        "cron run x",
+        "broker",
+        "doctor",
+    ],
+)
+def test_a_mistyped_path_is_an_error_and_creates_nothing(project: Path, command: str) -> None:
+    ended = CliRunner().invoke(
+        app, [*command.split(), "--broker", f"sqlite:///{project}/typo.db?max_size=9999"]
+    )
+    assert ended.exit_code == 1
+    assert f"there is no database {project}/typo.db" in ended.stderr
+    assert list(project.glob("typo.db*")) == []
+
+
+def test_a_migration_from_a_mistyped_path_is_an_error_and_creates_nothing(project: Path) -> None:
+    urls = [f"sqlite:///{project}/{name}.db" for name in ("typo", "new")]
+    ended = CliRunner().invoke(app, ["migrate", *urls, "--yes"])
+    assert ended.exit_code == 1
+    assert f"there is no database {project}/typo.db" in ended.stderr
+    assert list(project.glob("*.db*")) == []
+
+
+@pytest.mark.parametrize("command", ["enqueue report", "cron add daily @daily report"])
+def test_a_command_that_adds_something_creates_the_file(project: Path, command: str) -> None:
+    ended = CliRunner().invoke(app, [*command.split(), "--broker", f"sqlite:///{project}/new.db"])
+    assert ended.exit_code == 0
+    assert (project / "new.db").exists()
+
+
+def test_a_url_says_itself_whether_a_file_is_created(project: Path) -> None:
+    for command, create in (("stats", "true"), ("stats", "false")):
+        url = f"sqlite:///{project}/{create}.db?create={create}"
+        ended = CliRunner().invoke(app, [command, "--broker", url])
+        assert ended.exit_code == (0 if create == "true" else 1)
+
+
+def test_a_malformed_url_is_shown_as_it_was_given() -> None:
+    ended = CliRunner().invoke(app, ["stats", "--broker", "sqlite://x"])
+    assert "create" not in ended.stderr

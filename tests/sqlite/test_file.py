@@ -131,6 +131,22 @@ def test_a_relative_path_is_resolved_when_the_broker_is_created(
     assert broker.capabilities.durability == "process"
 
 
+def test_a_missing_file_is_refused_if_it_is_not_to_be_created(path: Path) -> None:
+    broker = SQLiteBroker(path, create=False)
+    reopened = pickle.loads(pickle.dumps(broker))  # noqa: S301 - a broker of this test
+    for each in (broker, reopened, connect(f"sqlite:///{path}?create=false")):
+        with (
+            closing(each),
+            pytest.raises(BrokerRefusedError, match=re.escape(f"there is no database {path}")),
+        ):
+            each.execute(PING)
+    assert list(path.parent.iterdir()) == []
+    with closing(SQLiteBroker(path)) as other:
+        other.execute(PING)
+    with closing(broker):
+        broker.execute(PING)
+
+
 def test_four_slashes_mean_an_absolute_path(path: Path) -> None:
     broker = connect(f"sqlite:///{path}?max_size=1000000")
     broker.execute(PING)
@@ -178,7 +194,8 @@ def test_a_url_instead_of_a_path_is_refused() -> None:
     ("query", "says"),
     [
         ("max_size=1MB", "max_size must be a whole number of bytes, not '1MB'"),
-        ("max_sise=1", "unknown option 'max_sise' (known: durability, max_size, max_value_bytes)"),
+        ("create=no", "create must be true or false, not 'no'"),
+        ("max_sise=1", "unknown option 'max_sise' (known: create, durability, max_size, max_value_bytes)"),
     ],
 )
 def test_an_invalid_option_of_a_url_is_explained(query: str, says: str) -> None:

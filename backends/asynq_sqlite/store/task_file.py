@@ -41,17 +41,21 @@ class TaskFile:
     commit.
     """
 
-    def __init__(self, path: str, durability: Durability, *, quiet: bool = False) -> None:
+    def __init__(
+        self, path: str, durability: Durability, *, create: bool = True, quiet: bool = False
+    ) -> None:
         """Create the object; open nothing yet.
 
         Args:
             path: The file.
             durability: See SQLiteBroker.
+            create: Whether to create a file that is missing.
             quiet: Whether to log nothing if the file was replaced.
 
         """
         self.path = path
         self._durability = durability
+        self._create = create
         self._quiet = quiet
         self._beside = f"{path}-wal"
         self._file: Identity | None = None
@@ -64,11 +68,12 @@ class TaskFile:
         self._closed_until = 0.0
 
     def open(self) -> sqlite3.Connection:
-        """Return a connection to the database. The first `open` creates a file that is missing.
+        """Return a connection to the database. The first `open` creates a file that is missing, if it may.
 
         Raises:
             BrokerUnavailable: The file was removed since it was opened, or its write-ahead log a moment ago.
-            BrokerRefusedError: SQLite would apply the log of the old file to the file that replaced it.
+            BrokerRefusedError: There is no file, and none is to be created; or SQLite would apply the log of
+                the old file to the file that replaced it.
 
         """
         if self.path == IN_MEMORY:
@@ -77,6 +82,8 @@ class TaskFile:
             before = identity(self.path)
             if before is None and self._file is not None:
                 raise BrokerUnavailable(removed(self.path))
+            if before is None and not self._create:
+                raise BrokerRefusedError(f"there is no database {self.path}")
             if before is None:
                 _remove_leftovers(self.path)
             elif self._file not in (None, before):
