@@ -27,7 +27,10 @@ TaskTypeName = Annotated[str, typer.Argument(metavar="TYPE", help="Type of the t
 PayloadText = Annotated[
     str | None, typer.Argument(metavar="[PAYLOAD]", help="Their payload: JSON, or any other text.")
 ]
-Zone = Annotated[str, typer.Option("--zone", metavar="NAME", help="Time zone, e.g. Europe/Berlin.")]
+Zone = Annotated[
+    str | None,
+    typer.Option("--zone", metavar="NAME", help="Time zone, e.g. Europe/Berlin. [default: UTC]"),
+]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many; 0 is all.")]
 
 
@@ -44,6 +47,8 @@ def ls(*, broker: BrokerURL = None, as_json: JSON = False) -> None:
             item["name"],
             item["spec"],
             item["task_type"],
+            item["queue"] or "",
+            item["zone"] or "",
             data(item["payload"], 40),
             "paused" if item["paused"] else from_now(item["next_run_at"]),
             from_now(item["last_run_at"]) or "not yet",
@@ -55,7 +60,7 @@ def ls(*, broker: BrokerURL = None, as_json: JSON = False) -> None:
         entries = Inspector(made).scheduler_entries()
         stored = _stored(made)
         output.each(
-            ["name", "spec", "type", "payload", "next", "last", "kept in"],
+            ["name", "spec", "type", "queue", "zone", "payload", "next", "last", "kept in"],
             _periodic(stored, entries),
             row,
             empty="There are no periodic tasks.",
@@ -81,6 +86,7 @@ def _periodic(stored: Sequence[ScheduleInfo], entries: Sequence[SchedulerEntry])
             "spec": schedule.spec,
             "zone": schedule.location,
             "task_type": schedule.task_type,
+            "queue": schedule.queue,
             "payload": schedule.payload,
             "paused": schedule.paused,
             "next_run_at": schedule.next_run_at,
@@ -96,6 +102,7 @@ def _periodic(stored: Sequence[ScheduleInfo], entries: Sequence[SchedulerEntry])
                 "spec": entry.spec,
                 "zone": None,
                 "task_type": entry.task_type,
+                "queue": None,
                 "payload": entry.payload,
                 "paused": False,
                 "next_run_at": entry.next_enqueue_at,
@@ -113,22 +120,27 @@ def history(
     broker: BrokerURL = None,
     as_json: JSON = False,
 ) -> None:
-    """Show the tasks that a periodic task enqueued, latest first."""
-    from itertools import islice
+    """Show the tasks that a periodic task enqueued at its ticks, latest first, without runs by hand."""
+    from itertools import chain, islice
 
     from asynq.cli.terminal.output import Output
+    from asynq.errors import EntryNotFoundError
     from asynq.inspector.inspector import Inspector
     from asynq.runtime.short_texts import at, from_now
 
     with connected(broker) as made:
         items = _periodic(_stored(made), Inspector(made).scheduler_entries())
-        ids = [item["entry_id"] for item in items if item["name"] == name]
-        events = Inspector(made).enqueue_events(ids[0] if ids else name)
+        ids = [item["entry_id"] for item in items if name in (item["name"], item["entry_id"])]
+        # What an entry enqueued remains when no scheduler has it any more.
+        events = iter(Inspector(made).enqueue_events(ids[0] if ids else name))
+        first = next(events, None)
+        if first is None and not ids:
+            raise EntryNotFoundError(name)
         Output(as_json=as_json).each(
             ["task id", "enqueued", ""],
-            islice(events, limit or None),
+            islice(chain([first] if first else [], events), limit or None),
             lambda event: [event.task_id, at(event.enqueued_at), from_now(event.enqueued_at)],
-            empty=f"{name!r} has enqueued nothing.",
+            empty=f"{name!r} has enqueued nothing. Runs by hand are not among these.",
         )
 
 
@@ -139,7 +151,7 @@ def add(
     task_type: TaskTypeName,
     payload: PayloadText = None,
     *,
-    zone: Zone = "UTC",
+    zone: Zone = None,
     queue: Annotated[str | None, typer.Option("--queue", "-q", help="Queue of the tasks.")] = None,
     max_retry: Annotated[int | None, typer.Option("--max-retry", min=0, help="Their retries.")] = None,
     timeout: Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="Of a run.")] = None,
@@ -149,7 +161,11 @@ def add(
     broker: BrokerURL = None,
     as_json: JSON = False,
 ) -> None:
-    """Keep a schedule in the broker, or change the one of this name. A ScheduleRunner enqueues its tasks."""
+    """Keep a schedule in the broker, or change the one of this name. A ScheduleRunner enqueues its tasks.
+
+    A change keeps the zone, the queue and the other options that are not given, and the payload of a task of
+    the same type.
+    """
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     from asynq.client.task import Task
@@ -162,12 +178,15 @@ def add(
     }
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     try:
-        location = ZoneInfo(zone)
+        location = None if zone is None else ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise usage_error(f"--zone {zone!r}: there is no such time zone") from None
     with _schedules(broker, create=True) as schedules:
-        schedules.set(name, spec, Task(task_type, payload), location=location, **options)
-        _done(f"Schedule {name!r} is kept in the broker.", schedules.get(name), as_json=as_json)
+        existed = any(schedule.name == name for schedule in schedules.list())
+        schedules.set(name, spec, Task(task_type, payload), location=location, keep=True, **options)
+        info = schedules.get(name)
+        done = "is changed" if existed else "is kept in the broker"
+        _done(f"Schedule {name!r} {done}: zone {info.location}, queue {info.queue!r}.", info, as_json=as_json)
 
 
 @app.command()

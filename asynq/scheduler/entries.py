@@ -88,10 +88,7 @@ class Entry:
             CronError: the spec is malformed or is never due.
             ValueError: the time zone is unknown.
         """
-        try:
-            location = ZoneInfo(schedule.location)
-        except (ZoneInfoNotFoundError, OSError) as error:
-            raise ValueError(f"the time zone {schedule.location!r} is unknown") from error
+        location = zone_of(schedule)
         message = schedule.message
         return cls(
             id=stored_entry_id(schedule.name),
@@ -128,6 +125,14 @@ class Entry:
             next_enqueue_at=_instant(following),
             prev_enqueue_at=_instant(last),
         )
+
+
+def zone_of(schedule: StoredSchedule) -> ZoneInfo:
+    """The time zone of a schedule that is kept in the broker. ValueError if this machine does not know it."""
+    try:
+        return ZoneInfo(schedule.location)
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError(f"the time zone {schedule.location!r} is unknown") from error
 
 
 def stored_entry_id(name: str) -> str:

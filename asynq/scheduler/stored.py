@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 from attrs import frozen
 from msgspec.structs import replace
 
-from asynq.checks import check_name
+from asynq.checks import check_flag, check_name
 from asynq.client.enqueue import compose, task_info
-from asynq.client.options import EnqueueKeywords, options_of
+from asynq.client.options import EnqueueKeywords, Options, options_of
 from asynq.client.task import Task
 from asynq.errors import EntryNotFoundError
 from asynq.ids import random_id
@@ -23,7 +23,8 @@ from asynq.instants import instant_of
 from asynq.protocol.answers import unwrap
 from asynq.protocol.ops import DeleteSchedule, GetLastTick, ListSchedules, PauseSchedule, Ping, WriteSchedule
 from asynq.protocol.schedules import StoredSchedule
-from asynq.scheduler.entries import Entry, enqueue_of, stored_entry_id
+from asynq.scheduler.entries import Entry, enqueue_of, stored_entry_id, zone_of
+from asynq.scheduler.kept_options import with_kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,38 +61,47 @@ async def set_schedule(
     spec: str,
     task: Task,
     *,
-    location: ZoneInfo = _UTC,
+    location: ZoneInfo | None = None,
+    keep: bool = False,
     **options: Unpack[EnqueueKeywords],
 ) -> None:
     """Keep a schedule in the broker, in place of the one of this name, if there is one.
+
+    With `keep`, what is not given stays as it is in the schedule of this name: location, queue and other
+    options, and the payload of a task of the same type. Otherwise it gets its default; location: UTC.
 
     Schedulers follow within their `sync_interval`. The ticks of a changed schedule count from then on; a
     paused one stays paused. The arguments are those of `Scheduler.register`. CronError, ValueError,
     TypeError.
     """
     check_name("name", name)
-    if not isinstance(location, ZoneInfo) or not location.key:
+    check_flag("keep", keep)
+    if location is not None and not (isinstance(location, ZoneInfo) and location.key):
         raise TypeError(f"location must be a zoneinfo.ZoneInfo with a key, not {location!r}")
     given = options_of("set", options)
+    old = await _found(broker, name) if keep else None
+    if old is not None:
+        location = location or zone_of(old)
+        given = Options(queue=old.message.queue) | task.options | given
+    location = location or _UTC
     entry = Entry.of(spec, task, given, location)
     if (task.options | given).process_at is not None:
         raise ValueError("process_at has no meaning for a schedule")
     if (task.options | given).then:
         raise ValueError("then has no meaning for a schedule that is kept in the broker")
     request = compose(task, entry.over, str)
-    await broker.execute(
-        WriteSchedule(
-            schedule=StoredSchedule(
-                name=name,
-                spec=spec,
-                location=location.key,
-                message=request.message,
-                process_in=request.process_in,
-                unique=request.unique,
-                on_conflict=request.on_conflict,
-            )
-        )
+    schedule = StoredSchedule(
+        name=name,
+        spec=spec,
+        location=location.key,
+        message=request.message,
+        process_in=request.process_in,
+        unique=request.unique,
+        on_conflict=request.on_conflict,
     )
+    if old is not None:
+        schedule = with_kept(schedule, old, (task.options | given).given(), has_payload=task.has_payload)
+    await broker.execute(WriteSchedule(schedule=schedule))
 
 
 async def pause(broker: BrokerCalls, name: str) -> None:
@@ -138,11 +148,16 @@ async def list_schedules(broker: BrokerCalls) -> tuple[ScheduleInfo, ...]:
 
 
 async def _find(broker: BrokerCalls, name: str) -> StoredSchedule:
+    schedule = await _found(broker, name)
+    if schedule is None:
+        raise EntryNotFoundError(name)
+    return schedule
+
+
+async def _found(broker: BrokerCalls, name: str) -> StoredSchedule | None:
     check_name("name", name)
-    for schedule in await broker.execute(ListSchedules()):
-        if schedule.name == name:
-            return schedule
-    raise EntryNotFoundError(name)
+    schedules = await broker.execute(ListSchedules())
+    return next((schedule for schedule in schedules if schedule.name == name), None)
 
 
 async def _described(broker: BrokerCalls, schedules: Sequence[StoredSchedule]) -> list[ScheduleInfo]:

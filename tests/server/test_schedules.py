@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
 from asynq import (
     AsyncSchedules,
@@ -26,7 +27,14 @@ from asynq import (
 from asynq.client.options import Options
 from asynq.clock import FakeClock
 from asynq.protocol.message import TaskMessage
-from asynq.protocol.ops import Dequeue, ListSchedulerEntries, ListSchedules, ListTasks, WriteSchedule
+from asynq.protocol.ops import (
+    Dequeue,
+    ListSchedulerEntries,
+    ListSchedules,
+    ListTasks,
+    Unique,
+    WriteSchedule,
+)
 from asynq.protocol.schedules import StoredSchedule
 from asynq.scheduler.entries import Entry, Registry
 from asynq.scheduler.ticker import Ticker, TickHooks
@@ -261,3 +269,36 @@ def test_the_entry_of_a_schedule_has_the_same_id_after_a_change() -> None:
     two = StoredSchedule(name="n", spec="@daily", location="UTC", message=message)
     assert Entry.of_stored(one).id == Entry.of_stored(two).id
     assert Entry.of_stored(one).over == Options(queue="low", max_retry=3)
+
+
+async def test_a_schedule_that_is_set_with_keep_changes_only_what_is_given(
+    lab: ServerLab, ask: Callable[..., Awaitable[Any]]
+) -> None:
+    zone, hour = ZoneInfo("Europe/Berlin"), timedelta(hours=1)
+    task = Task("t", "x", headers={"a": "1"}, retention=hour, sequence="s")
+    await ask("set", "n", DAILY, task, location=zone, queue="low", unique=hour, key="k", task_id="own")
+    (before,) = await lab.broker.aexecute(ListSchedules())
+    await ask("set", "n", "@daily", Task("t", headers={"b": "2"}), keep=True, max_retry=1)
+    (after,) = await lab.broker.aexecute(ListSchedules())
+    headers = {**before.message.headers, "b": "2"}
+    assert after.message == replace(before.message, headers=headers, max_retry=1)
+    assert (after.spec, after.location) == ("@daily", "Europe/Berlin")
+    assert (after.unique, after.on_conflict) == (before.unique, before.on_conflict)
+    await ask("set", "n", "@daily", Task("t"))
+    (info,) = await ask("list")
+    assert (info.location, info.queue, info.payload) == ("UTC", "default", b"")
+
+
+async def test_a_lock_by_payload_follows_what_is_set_with_keep(
+    lab: ServerLab, ask: Callable[..., Awaitable[Any]]
+) -> None:
+    hour = timedelta(hours=1)
+    await ask("set", "n", DAILY, Task("t", "x"), unique=hour)
+    await ask("set", "n", DAILY, Task("t", "y"), keep=True, queue="low")
+    (kept,) = await lab.broker.aexecute(ListSchedules())
+    await ask("set", "n", DAILY, Task("t", "y"), queue="low", unique=hour)
+    assert (await lab.broker.aexecute(ListSchedules()))[0].message == kept.message
+    await ask("set", "n", DAILY, Task("t"), keep=True, unique=2 * hour)
+    (longer,) = await lab.broker.aexecute(ListSchedules())
+    assert longer.message == kept.message
+    assert longer.unique == Unique(ttl=2 * HOUR)
