@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from contextlib import closing
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def test_the_readme_installs_into_a_virtual_environment() -> None:
     assert commands[0].endswith(" && asynq demo")
     for command in commands:
         subprocess.run(["sh", "-n", "-c", command], check=True)
+
+
+def test_the_readme_names_every_extra_for_users() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    table = (ROOT / "README.md").read_text().partition("| Extra | For |")[2].partition("\n\n")[0]
+    named = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    [everything] = extras["all"]
+    assert sorted(everything.removeprefix("asynq-py[").removesuffix("]").split(",")) == sorted(named)
 
 
 def test_the_test_command_is_the_same_everywhere() -> None:
