@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +44,10 @@ def dash(
 async def _run(broker: Broker, interval: float, theme: str, *, read_only: bool) -> None:
     from asynq.dash.app import Dashboard
 
+    dashboard = Dashboard(broker, interval=interval, read_only=read_only, theme=theme)
+    # The default handler would leave the terminal as the dashboard uses it.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, dashboard.exit)
     try:
-        await Dashboard(broker, interval=interval, read_only=read_only, theme=theme).run_async()
+        await dashboard.run_async()
     finally:
         await broker.aclose()

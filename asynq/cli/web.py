@@ -93,8 +93,8 @@ def web(
             raise usage_error(f"--host {host} --port {port}: {error.strerror}") from None
         with closing(bound):
             shown = f"[{host}]" if ":" in host else host
-            typer.echo(f"Web interface at http://{shown}:{bound.getsockname()[1]}{root_path}/", err=True)
-            serve(app, bound)
+            address = f"http://{shown}:{bound.getsockname()[1]}{root_path}/"
+            serve(app, bound, lambda: typer.echo(f"Web interface at {address}", err=True))
 
 
 def _authentication(file: Path | None) -> tuple[Authentication, ...]:

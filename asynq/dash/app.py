@@ -88,7 +88,7 @@ class Dashboard(App[None]):
         try:
             await page.read()
         except AsynqError as error:
-            self._warn(f"{shown(error, 500)}. Trying again …")
+            self._warn(f"{shown(error, 500).rstrip('.')}. Trying again …")
         except (NoMatches, NoScreen):
             if self.is_running and page in self.screen_stack:
                 raise  # else it was closed while it was read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,14 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def serve(app: Starlette, bound: socket.socket) -> None:
-    """Answer requests until SIGTERM or SIGINT. Requests are not logged: their addresses name tasks."""
+def serve(app: Starlette, bound: socket.socket, started: Callable[[], None]) -> None:
+    """Answer requests until SIGTERM or SIGINT. Requests are not logged: their addresses name tasks.
+
+    Args:
+        app: The application.
+        bound: The socket that listens.
+        started: Called once signals are handled.
+    """
     config = uvicorn.Config(
         app,
         access_log=False,
@@ -63,4 +70,10 @@ def serve(app: Starlette, bound: socket.socket) -> None:
         timeout_graceful_shutdown=GRACE,
         ws="none",
     )
-    _Server(config, app.state.web.live.close).run([bound])
+    server = _Server(config, app.state.web.live.close)
+    for each in (signal.SIGTERM, signal.SIGINT):
+        # Uvicorn restores these handlers at its end, and sends itself the signal again: with the default
+        # ones, an orderly end would be a death by the signal.
+        signal.signal(each, server.handle_exit)
+    started()
+    server.run([bound])

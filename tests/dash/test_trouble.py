@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,9 +18,10 @@ from asynq.protocol.ops import DeleteTask, ListQueues
 from asynq_redis import RedisBroker
 from tests.dash.driving import SMALL, Prepared, driven
 from tests.servers import RedisServer
-from tests.waiting import aeventually
+from tests.waiting import PATIENCE, aeventually
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
     import pytest
@@ -97,6 +102,37 @@ async def test_an_error_of_reading_is_told_and_forgotten(
         assert_safe(screen)
         refusing = False
         await screen.lacks("NOPERM")
+
+
+async def test_the_sentence_of_an_error_ends_once(memory: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuses(_: Any, /) -> Any:
+        raise BrokerRefusedError("not now.")
+
+    async with driven(memory.broker) as screen:
+        await screen.shows("0 queues")
+        monkeypatch.setattr(memory.broker, "aexecute", refuses)
+        await screen.shows("not now. Trying again")
+
+
+def test_a_signal_ends_the_dashboard_and_restores_the_terminal(tmp_path: Path) -> None:
+    ours, terminal = pty.openpty()
+    command = [sys.executable, "-m", "asynq", "dash", "--broker", f"sqlite:///{tmp_path}/tasks.db"]
+    written = b""
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        dashboard = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal)
+        os.close(terminal)
+        try:
+            while b"\x1b[?1049h" not in written:
+                written += screen.read(4096)
+            dashboard.send_signal(signal.SIGTERM)
+            with suppress(OSError):  # so a terminal ends
+                while more := screen.read(4096):
+                    written += more
+            assert dashboard.wait(PATIENCE) == 0
+        finally:
+            dashboard.kill()
+            dashboard.wait()
+    assert b"\x1b[?1049l" in written
 
 
 def assert_safe(screen: Driven) -> None:

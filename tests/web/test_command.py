@@ -104,7 +104,14 @@ def test_a_server_answers_until_it_is_stopped(shared_url: str) -> None:
             assert "event: overview" in lines
             process.send_signal(signal.SIGTERM)
             list(lines)  # the stream ends, and the server with it
-        assert process.wait(timeout=20) in (0, -signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_stopped_as_it_starts_succeeds(shared_url: str, stop: signal.Signals) -> None:
+    with serving("--broker", shared_url) as (_, process):
+        process.send_signal(stop)
+        assert process.wait(timeout=20) == 0
 
 
 def test_a_server_asks_for_the_token_of_the_environment(shared_url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,15 +18,18 @@ from asynq.web import (
     User,
     create_app,
 )
+from asynq.web.api.table import ENDPOINTS
 from asynq.web.security.rate_limit import RateLimit
 from asynq_sqlite import MemoryBroker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from starlette.requests import HTTPConnection
 
     from asynq import Broker
+    from asynq.web.api.endpoint import Endpoint
     from tests.web.conftest import Browser
 
 USERS = BasicAuthentication({"alice": ("wonder", "operator"), "bob": ("builder", "viewer")})
@@ -185,6 +189,26 @@ def test_read_only_refuses_every_change(browse: Callable[..., Browser], broker: 
     form = {"queue": "mail", "csrf_token": browser.token()}
     assert browser.post("/do/pause_queue", data=form).status_code == 403
     assert not asynq.Inspector(broker).queue_info("mail").paused
+
+
+@pytest.mark.parametrize(
+    "endpoint", [each for each in ENDPOINTS.values() if each.changes], ids=lambda each: each.name
+)
+def test_read_only_refuses_a_change_before_it_reads_what_is_asked(
+    browse: Callable[..., Browser], endpoint: Endpoint[Any, Any]
+) -> None:
+    browser = browse(read_only=True)
+    path = "/api" + re.sub(r"\{\w+\}", "x", endpoint.path)
+    malformed: list[dict[str, Any]] = [
+        {"json": {"no": "such field"}},
+        {"json": []},
+        {"content": b"{", "headers": {"Content-Type": "text/plain"}},
+    ]
+    for given in malformed:
+        answer = browser.change(endpoint.method, path, **given)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "read_only")
+    form = {"no such field": "x", "csrf_token": browser.token()}
+    assert browser.post(f"/do/{endpoint.name}", data=form).status_code == 403
 
 
 # --- from where ------------------------------------------------------------------------------------------

@@ -104,8 +104,7 @@ class Endpoint(Generic[A, T]):
 
     async def __call__(self, call: WebCall, asked: A) -> T:
         """Do what is asked, if the user may."""
-        if self.changes:
-            self._check_rights(call)
+        self.check_rights(call)
         if self.bulk:
             self._check_rate(call)
         if not self.changes:
@@ -122,7 +121,10 @@ class Endpoint(Generic[A, T]):
             call.web.audit.ended(outcome)
         return answer
 
-    def _check_rights(self, call: WebCall) -> None:
+    def check_rights(self, call: WebCall) -> None:
+        """Refuse a change that the user may not make, whatever is asked. RequestError if so."""
+        if not self.changes:
+            return
         if call.web.settings.read_only:
             raise RequestError(403, "read_only", "this web interface is read-only")
         if not call.user.operates:

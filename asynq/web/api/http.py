@@ -46,7 +46,11 @@ def routes() -> list[Route]:
 def _answering(endpoint: Endpoint[Any, Any]) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         try:
-            value = await endpoint(call_of(request), asked_of(request, endpoint))
+            call = call_of(request)
+            endpoint.check_rights(
+                call
+            )  # before the body is looked at: what is wrong in it is not their concern
+            value = await endpoint(call, asked_of(request, endpoint))
         except (AsynqError, RequestError, ValueError) as error:
             return error_response(error)
         if value is None:

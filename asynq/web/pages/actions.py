@@ -72,10 +72,11 @@ async def confirm_page(request: Request) -> Response:
 async def do_action(request: Request) -> Response:
     """Does it, and goes on to the next page, which says what was done."""
     action = _action(request)
+    call = call_of(request)
+    action.check_rights(call)
     sent = parse_qsl(request.scope[BODY].decode("utf-8", "replace"), keep_blank_values=True)
     fields = [*request.query_params.multi_items(), *map(_as_written, sent)]
     following = _following(request, fields)
-    call = call_of(request)
     answer = await action(call, _asked(action, [item for item in fields if item[0] != TOKEN_FIELD]))
     links = links_of(request)
     job = getattr(answer, "job", None)
