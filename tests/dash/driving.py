@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
+from textual.events import Key
+from textual.keys import _character_to_key
 
 from asynq import Client, Inspector, Task
 from asynq.dash.app import Dashboard
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from asynq import Broker
 
 INTERVAL = 0.1
+QUIET = 3
+"""Times that no message is found under way, after which a key has had its effect."""
+_CHARACTERS = {"space": " ", "slash": "/", "asterisk": "*", "question_mark": "?"}
 SMALL, LARGE = (80, 24), (200, 60)
 
 
@@ -54,28 +59,46 @@ class Driven:
         return next(found, "")
 
     async def press(self, *keys: str) -> None:
-        """Press keys."""
-        await self.pilot.press(*keys)
+        """Press keys, each one when the one before has had its effect.
+
+        `Pilot.press` waits after each key until the process is idle, which takes a second when others use the
+        processor or threads of the broker run.
+        """
+        for key in keys:
+            await self._press(key, _CHARACTERS.get(key, key if len(key) == 1 else None))
 
     async def write(self, text: str) -> None:
         """Write a text, key by key."""
-        await self.pilot.press(*({" ": "space"}.get(one, one) for one in text))
+        for one in text:
+            await self._press(_character_to_key(one), one)
+
+    async def _press(self, key: str, character: str | None) -> None:
+        event = Key(key, character)
+        event.set_sender(self.app)
+        self.app.post_message(event)
+        quiet = 0
+        while quiet < QUIET:
+            await self.pilot._wait_for_screen()
+            everything = [self.app, *self.app.screen.walk_children(with_self=True)]
+            quiet = 0 if any(each.message_queue_size for each in everything) else quiet + 1
 
     async def shows(self, *texts: str) -> None:
         """Wait until all of these texts are on the screen."""
-        await aeventually(
-            lambda: all(text in self.text or text in self.words for text in texts),
-            20,
-            explain=lambda: f"{texts} in\n{self.text}",
-        )
+
+        def shown() -> bool:
+            text, words = self.text, self.words
+            return all(each in text or each in words for each in texts)
+
+        await aeventually(shown, 20, explain=lambda: f"{texts} in\n{self.text}")
 
     async def lacks(self, *texts: str) -> None:
         """Wait until none of these texts is on the screen."""
-        await aeventually(
-            lambda: not any(text in self.text for text in texts),
-            20,
-            explain=lambda: f"{texts} in\n{self.text}",
-        )
+
+        def gone() -> bool:
+            text = self.text
+            return not any(each in text for each in texts)
+
+        await aeventually(gone, 20, explain=lambda: f"{texts} in\n{self.text}")
 
     async def refreshed(self, times: int = 2) -> None:
         """Wait until what is shown was read again, completely."""

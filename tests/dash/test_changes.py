@@ -37,24 +37,24 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
-async def test_a_key_changes_the_task_of_the_cursor(on: Prepared, case: tuple[str, ...]) -> None:
+async def test_a_key_changes_the_task_of_the_cursor(memory: Prepared, case: tuple[str, ...]) -> None:
     state, key, question, told, after = case
-    on.enqueue("one", process_in=HOUR if state == "scheduled" else None)
+    memory.enqueue("one", process_in=HOUR if state == "scheduled" else None)
     if state == "archived":
-        on.fail("broken")
+        memory.fail("broken")
     if state == "active":
-        on.take()
-    async with driven(on.broker) as screen:
+        memory.take()
+    async with driven(memory.broker) as screen:
         await open_state(screen, state, "one")
         await screen.press(key)
         await screen.shows(question)
         await screen.press("n")
         await screen.lacks(question)
-        assert on.states() == {state: 1}
+        assert memory.states() == {state: 1}
         await screen.press(key)
         await screen.confirm(question)
         await screen.shows(told)
-        assert on.states() == ({after: 1} if after else {})
+        assert memory.states() == ({after: 1} if after else {})
 
 
 async def test_a_key_changes_the_marked_tasks(memory: Prepared) -> None:
@@ -126,10 +126,10 @@ async def test_a_key_changes_all_tasks_that_match_the_filter(on: Prepared) -> No
         assert on.states() == {"pending": 1, "archived": 250}
 
 
-async def test_all_tasks_of_a_group_are_changed(on: Prepared) -> None:
-    on.enqueue("a", "b", group="g")
-    on.enqueue("c", group="other")
-    async with driven(on.broker) as screen:
+async def test_all_tasks_of_a_group_are_changed(memory: Prepared) -> None:
+    memory.enqueue("a", "b", group="g")
+    memory.enqueue("c", group="other")
+    async with driven(memory.broker) as screen:
         await screen.shows("default")
         await screen.press("enter", "7")
         await screen.shows("other")
@@ -138,7 +138,7 @@ async def test_all_tasks_of_a_group_are_changed(on: Prepared) -> None:
         await screen.press("D")
         await screen.confirm("Delete 2 aggregating tasks in group 'g' of queue 'default'?")
         await screen.shows("2 tasks deleted.")
-        assert on.states() == {"aggregating": 1}
+        assert memory.states() == {"aggregating": 1}
 
 
 async def test_a_large_change_shows_its_progress_and_can_be_stopped(

@@ -129,6 +129,41 @@ async def test_tasks_are_filtered_as_one_types(on: Prepared) -> None:
         await screen.shows("No tasks")
 
 
+async def test_esc_ends_the_filter_first_and_then_leaves(memory: Prepared) -> None:
+    memory.enqueue("a", type="email")
+    memory.enqueue("b", type="report")
+    async with driven(memory.broker) as screen:
+        await screen.shows("default")
+        await screen.press("enter")
+        await screen.shows("2 of 2")
+        await screen.press("slash")
+        await screen.write("email")
+        await screen.shows("1 task selected")
+        await screen.press("enter")
+        await screen.shows("Clear filter")
+        await screen.press("escape")
+        await screen.shows("2 of 2")
+        await screen.lacks("Clear filter")
+        await screen.press("escape")
+        await screen.shows("1 Queues")
+
+
+async def test_a_filter_that_is_opened_again_is_replaced_by_what_is_typed(memory: Prepared) -> None:
+    memory.enqueue("a", type="email")
+    memory.enqueue("b", type="report")
+    async with driven(memory.broker) as screen:
+        await screen.shows("default")
+        await screen.press("enter")
+        await screen.shows("2 of 2")
+        await screen.press("slash")
+        await screen.write("type=email")
+        await screen.shows("1 task selected")
+        await screen.press("enter", "slash")
+        await screen.write("type=report")
+        await screen.lacks("type=email")
+        await screen.shows("> b", "1 task selected")
+
+
 async def test_a_filter_that_means_nothing_is_told(memory: Prepared) -> None:
     memory.enqueue("a")
     async with driven(memory.broker) as screen:

@@ -141,14 +141,14 @@ def assert_safe(screen: Driven) -> None:
     assert {len(line) for line in screen.lines} == {screen.app.size.width}
 
 
-async def test_hostile_names_and_payloads_are_shown_escaped(on: Prepared) -> None:
+async def test_hostile_names_and_payloads_are_shown_escaped(memory: Prepared) -> None:
     name = f"q{ESCAPES}"
-    on.client.enqueue(Task(f"type{ESCAPES}", ESCAPES.encode(), headers={ESCAPES: ESCAPES}), queue=name)
-    on.client.enqueue(Task(f"type{ESCAPES}", ESCAPES, task_id=f"id{ESCAPES}"), queue=name)
-    on.client.enqueue(Task("t", {"a": ESCAPES}), queue=name, group=f"group{ESCAPES}")
-    on.fail(f"error{ESCAPES}", 2, name)
-    Schedules(on.broker).set(f"schedule{ESCAPES}", "@every 1h", Task(f"type{ESCAPES}", ESCAPES))
-    async with driven(on.broker, (160, 50)) as screen:
+    memory.client.enqueue(Task(f"type{ESCAPES}", ESCAPES.encode(), headers={ESCAPES: ESCAPES}), queue=name)
+    memory.client.enqueue(Task(f"type{ESCAPES}", ESCAPES, task_id=f"id{ESCAPES}"), queue=name)
+    memory.client.enqueue(Task("t", {"a": ESCAPES}), queue=name, group=f"group{ESCAPES}")
+    memory.fail(f"error{ESCAPES}", 2, name)
+    Schedules(memory.broker).set(f"schedule{ESCAPES}", "@every 1h", Task(f"type{ESCAPES}", ESCAPES))
+    async with driven(memory.broker, (160, 50)) as screen:
         await screen.shows("q\\x1b]0;owned", "x[bold red]y[/")
         assert_safe(screen)
         await screen.press("4")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,8 @@ async def whole(screen: Driven) -> None:
     assert "q Quit" in lines[-1]
 
 
-async def test_all_views_fit_on_a_small_screen(on: Prepared) -> None:
-    await look_at_all_views(on, SMALL)
+async def test_all_views_fit_on_a_small_screen(memory: Prepared) -> None:
+    await look_at_all_views(memory, SMALL)
 
 
 async def test_all_views_fit_on_a_large_screen(memory: Prepared) -> None:
@@ -91,6 +92,30 @@ async def test_a_smaller_screen_shows_fewer_columns(memory: Prepared) -> None:
         await whole(screen)
 
 
+async def test_tabs_have_their_key_before_and_a_count_behind_their_name(
+    memory: Prepared,
+) -> None:
+    prepare(memory)
+    async with driven(memory.broker, SMALL) as screen:
+        await screen.shows("1 Queues", "2 Graphs", "3 Servers", "4 Schedules")
+        await screen.press("enter")
+        await screen.shows(
+            "1 pend:3", "2 act:1", "3 sched:1", "4 retry ", "5 arch:2", "6 done:1", "7 grp:1", "8 graph"
+        )
+
+
+async def test_ids_that_are_cut_show_their_end(memory: Prepared) -> None:
+    first, second = (f"01a22e2d-89ab-7def-8123-4567{end}" for end in ("7f4c91d2", "0d0c0b0a"))
+    memory.enqueue(first, second, type="a_rather_long_type_of_tasks", payload={"a": "long payload" * 9})
+    async with driven(memory.broker, SMALL) as screen:
+        await screen.shows("default")
+        await screen.press("enter")
+        await screen.shows("2 of 2")
+        assert "…" in screen.text
+        assert re.search(r"…\S*7f4c91d2 ", screen.text)
+        assert re.search(r"…\S*0d0c0b0a ", screen.text)
+
+
 async def test_queues_are_sorted_by_a_column(memory: Prepared) -> None:
     prepare(memory)
     memory.enqueue(*(f"more{number}" for number in range(20)), queue="zebra")
@@ -116,6 +141,8 @@ async def test_queues_are_filtered_as_one_types(memory: Prepared) -> None:
         await screen.press("slash")
         await screen.write("zz")
         await screen.shows("No queue matches the filter.")
+        await screen.press("enter", "escape")
+        await screen.shows("default", "2 queues")
 
 
 async def test_a_queue_has_a_view_for_each_state(on: Prepared) -> None:
@@ -123,7 +150,8 @@ async def test_a_queue_has_a_view_for_each_state(on: Prepared) -> None:
     async with driven(on.broker) as screen:
         await screen.shows("default")
         await screen.press("enter")
-        await screen.shows("Pending 3", "Active 1", "Scheduled 1", "Archived 2", "Completed 1", "Groups 1")
+        await screen.shows("1 Pending: 3", "2 Active: 1", "3 Scheduled: 1", "4 Retry ", "5 Archived: 2")
+        await screen.shows("6 Completed: 1", "7 Groups: 1", "8 Graphs")
         await screen.shows("first4")
         for key, texts in (
             ("2", ["first3"]),
@@ -144,10 +172,10 @@ async def test_a_queue_has_a_view_for_each_state(on: Prepared) -> None:
         await screen.shows("1 Queues", "low (paused)")
 
 
-async def test_servers_are_shown_with_what_they_run(on: Prepared) -> None:
-    prepare(on)
-    write_server(on.broker)
-    async with driven(on.broker) as screen:
+async def test_servers_are_shown_with_what_they_run(memory: Prepared) -> None:
+    prepare(memory)
+    write_server(memory.broker)
+    async with driven(memory.broker) as screen:
         await screen.press("3")
         await screen.shows("box", "77", "1/8", "default=3", "1 run reported on 8 slots")
         await screen.press("tab", "enter")
@@ -186,9 +214,9 @@ async def test_graphs_show_what_ended_while_it_was_watched(on: Prepared) -> None
         await screen.shows("5m ago")
 
 
-async def test_a_task_is_shown_whole(on: Prepared) -> None:
-    on.enqueue("one", payload={"user": 42}, type="email:send", process_in=HOUR, max_retry=3)
-    async with driven(on.broker) as screen:
+async def test_a_task_is_shown_whole(memory: Prepared) -> None:
+    memory.enqueue("one", payload={"user": 42}, type="email:send", process_in=HOUR, max_retry=3)
+    async with driven(memory.broker) as screen:
         await screen.shows("default")
         await screen.press("enter", "3")
         await screen.shows("one")
@@ -198,9 +226,9 @@ async def test_a_task_is_shown_whole(on: Prepared) -> None:
         await screen.shows('{"user":42}', "as text")
         await screen.press("v")
         await screen.shows("00000000  7b 22 75 73 65 72", "as hex")
-        on.inspector.archive_task("default", "one")
+        memory.inspector.archive_task("default", "one")
         await screen.shows("It does not run again by itself.")
-        on.inspector.delete_task("default", "one")
+        memory.inspector.delete_task("default", "one")
         await screen.shows("it no longer exists")
 
 
@@ -238,6 +266,12 @@ async def test_the_keys_of_a_page_are_listed(memory: Prepared) -> None:
         await screen.press("question_mark")
         await screen.shows("Run all that match", "Delete all that match (purge)", "Mark this page")
         assert "Cancel all" not in screen.text
+        await screen.press("escape", "enter")
+        await screen.shows("Payload")
+        await screen.press("question_mark")
+        await screen.shows("Keys of this page", "JSON, text, hex", "Back")
+        for scrolling in ("Scroll", "Page Up", "Page Left"):
+            assert scrolling not in screen.text
 
 
 async def test_the_theme_is_switched(memory: Prepared) -> None:

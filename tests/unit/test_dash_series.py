@@ -100,4 +100,7 @@ def test_texts_fit_into_their_columns() -> None:
     assert fitted("abcdef", 4) == "abc…"
     assert fitted("日本語", 4) == "日 …"
     assert fitted("abc", 0) == ""
+    assert fitted("abcdef", 4, keep="end") == "…def"
+    assert fitted("日本語", 4, keep="end") == "… 語"
+    assert fitted("abc", 5, keep="end") == "abc  "
     assert [short_count(n) for n in (999, 1234, 123_456, 2_000_000)] == ["999", "1.2k", "123k", "2.0M"]

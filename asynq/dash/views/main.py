@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 
     from textual.widget import Widget
 
-VIEWS = {"queues": "1 Queues", "graphs": "2 Graphs", "servers": "3 Servers", "schedules": "4 Schedules"}
+VIEWS = {"queues": "Queues", "graphs": "Graphs", "servers": "Servers", "schedules": "Schedules"}
 
 
 class MainPage(Page):
     """The views of the whole broker."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(label[0], f"show('{name}')", f"Show {name}", show=False) for name, label in VIEWS.items()),
+        Binding("escape", "clear_filter", "Clear filter"),
+        *(
+            Binding(str(key), f"show('{name}')", f"Show {name}", show=False)
+            for key, name in enumerate(VIEWS, 1)
+        ),
     ]
 
     def content(self) -> Iterable[Widget]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import ScrollableContainer, Vertical
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
@@ -136,12 +136,18 @@ class Page(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - textual's
         """Whether a key does something."""
+        if action == "clear_filter":
+            return bool(self.query_one(FilterBar).text)
         return action != "filter" or bool(self.view.filter_hint)
 
     def action_keys(self) -> None:
         """Show the keys."""
         names: dict[str, list[str]] = {}
-        found = [each for each in self.active_bindings.values() if not each.binding.system]
+        found = [
+            each
+            for each in self.active_bindings.values()
+            if not each.binding.system and not isinstance(each.node, ScrollableContainer)
+        ]
         own = [each for each in found if each.node.__class__ is not LiveTable and each.node is not self.app]
         rest = [each for each in found if each not in own]
         for _, binding, enabled, _ in own + rest:
@@ -159,11 +165,17 @@ class Page(Screen[None]):
     def on_filter_bar_filtered(self, message: FilterBar.Filtered) -> None:
         """Filter by what was typed."""
         self.view.filter_by(message.text)
+        self.refresh_bindings()
         self.session.read_soon()
+
+    def action_clear_filter(self) -> None:
+        """Filter by nothing again."""
+        self.query_one(FilterBar).clear_filter()
 
     def forget_filter(self) -> None:
         """Filter by nothing: another view is shown."""
         self.query_one(FilterBar).forget()
+        self.refresh_bindings()
 
     def action_step(self, by: int) -> None:
         """Show the next view."""

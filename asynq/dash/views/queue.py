@@ -41,18 +41,20 @@ STATES = {
     "completed": "done",
 }
 """States with a view of their own, and their names on a narrow screen."""
-NARROW = 110
+SHORT = STATES | {"groups": "grp", "graphs": "graph"}
+"""All views, and their names on a narrow screen."""
 
 
 class QueuePage(Page):
     """A queue."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "clear_filter", "Clear filter"),
         Binding("escape,backspace", "back", "Back"),
         Binding("p", "pause", "Pause", show=False),
         *(
             Binding(str(place), f"show('{name}')", f"Show {name}", show=False)
-            for place, name in enumerate([*STATES, "groups", "graphs"], 1)
+            for place, name in enumerate(SHORT, 1)
         ),
     ]
 
@@ -63,7 +65,7 @@ class QueuePage(Page):
 
     def content(self) -> Iterable[Widget]:
         """The names of the views, and the views."""
-        yield TabLine([(name, name) for name in (*STATES, "groups", "graphs")])
+        yield TabLine([*SHORT.items()])
         with ContentSwitcher(initial="tasks-view"):
             yield TasksView(self.session, self.queue, id="tasks-view")
             yield GroupsView(self.session, self.queue, id="groups-view")
@@ -100,14 +102,11 @@ class QueuePage(Page):
         info = self.info
         if info is None or not self.is_attached:
             return
-        narrow = self.size.width < NARROW
-        line = self.query_one(TabLine)
-        for name, short in STATES.items():
-            count = getattr(info, name)
-            label = short if narrow else name.capitalize()
-            line.label(name, f"{label} {short_count(count)}" if count else label)
-        line.label("groups", f"{'groups' if narrow else 'Groups'} {info.groups or ''}".strip())
-        line.label("graphs", "graphs" if narrow else "Graphs")
+        counts = {name: getattr(info, name) for name in (*STATES, "groups")} | {"graphs": 0}
+        self.query_one(TabLine).label(
+            {name: _label(name.capitalize(), ": ", count) for name, count in counts.items()},
+            {name: _label(SHORT[name], ":", count) for name, count in counts.items()},
+        )
         memory = self.session.memory(self.queue)
         per_second = self.session.watched.of(self.queue).rate(self.session.monotonic()) or 0.0
         facts = [
@@ -172,3 +171,7 @@ class QueuePage(Page):
     def on_resize(self, event: events.Resize) -> None:  # noqa: ARG002 - textual's
         """Show longer or shorter names."""
         self._show()
+
+
+def _label(name: str, between: str, count: int) -> str:
+    return f"{name}{between}{short_count(count)}" if count else name

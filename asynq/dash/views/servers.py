@@ -146,7 +146,7 @@ _RUN_COLUMNS: list[Column[Run]] = [
     Column("for", lambda each: CellText(_since(each.run), "active"), right=True),
     Column("type", lambda each: cell(each.run.task_type), least=10),
     Column("queue", lambda each: cell(each.run.queue), least=6),
-    Column("id", lambda each: cell(each.run.task_id), least=8),
+    Column("id", lambda each: cell(each.run.task_id), least=9, keep="end"),
     Column("deadline", lambda each: CellText(from_now(each.run.deadline)), drop=2),
     Column("server", lambda each: cell(f"{each.server.host}:{each.server.pid}"), least=8, drop=1),
     Column("payload", lambda each: cell(data(each.run.payload, 200), "muted"), least=8, drop=3),

@@ -28,7 +28,7 @@ def columns_of(state: TaskState) -> list[Column[Task]]:
         TaskState.PENDING: "since",
     }.get(state, "note")
     columns: list[Column[Task]] = [
-        Column("id", lambda task: cell(task.id), least=8),
+        Column("id", lambda task: cell(task.id), least=9, keep="end"),
         Column("type", lambda task: cell(task.type), least=12),
         Column(time, _time),
         Column("retried", _retried, right=True, drop=1),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from attrs import frozen
 from rich.cells import cell_len, set_cell_size
 
 from asynq.runtime.safe_text import escaped
 
+Keep = Literal["start", "end"]
 MAX_CELL = 400
 """Characters of a text that are looked at: no cell is wider."""
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -32,9 +35,11 @@ def cell(value: object, style: str = "") -> CellText:
     return CellText(escaped(str(value)[:MAX_CELL]), style)
 
 
-def fitted(text: str, width: int, *, right: bool = False) -> str:
-    """A text in exactly so many columns, shortened with an ellipsis."""
+def fitted(text: str, width: int, *, right: bool = False, keep: Keep = "start") -> str:
+    """A text in exactly so many columns, shortened with an ellipsis: its start is kept, or its end."""
     length = cell_len(text)
+    if length > width and keep == "end":
+        return f"…{set_cell_size(text[::-1], width - 1)[::-1]}" if width > 0 else ""
     if length > width:
         return set_cell_size(text, width - 1) + "…" if width > 0 else ""
     return " " * (width - length) + text if right else text + " " * (width - length)

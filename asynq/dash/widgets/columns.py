@@ -9,7 +9,7 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from asynq.dash.widgets.cells import CellText
+    from asynq.dash.widgets.cells import CellText, Keep
 
 R = TypeVar("R")
 GAP = "  "
@@ -25,6 +25,8 @@ class Column(Generic[R]):
     right: bool = False
     least: int = 0
     """The width down to which the column may be shortened; 0: never."""
+    keep: Keep = "start"
+    """What is shown of a text that is shortened."""
     drop: int = 0
     """The order in which columns are left out where there is no room, 1 first; 0: never."""
 

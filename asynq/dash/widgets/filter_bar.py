@@ -43,9 +43,10 @@ class FilterBar(Input):
         self._pause: Timer | None = None
 
     def open(self) -> None:
-        """Let the user type."""
+        """Let the user type. What is there already is selected: the first key replaces it."""
         self.add_class("-used")
         self.focus()
+        self.select_all()
 
     def on_input_changed(self, message: Input.Changed) -> None:
         """Wait until the typing pauses."""
@@ -62,10 +63,16 @@ class FilterBar(Input):
             self.text = self.value.strip()
             self.post_message(self.Filtered(self.text))
 
-    def action_clear(self) -> None:
+    def clear_filter(self) -> None:
         """Filter by nothing."""
         self.value = ""
-        self.action_leave()
+        self._tell()
+        self.remove_class("-used")
+
+    def action_clear(self) -> None:
+        """Filter by nothing, and go back to the list."""
+        self.clear_filter()
+        self.screen.focus_next()
 
     def forget(self) -> None:
         """Filter by nothing, without telling so."""

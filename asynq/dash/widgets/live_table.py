@@ -206,7 +206,8 @@ class LiveTable(Widget, Generic[R], can_focus=True):
         for column, room in self._page.columns:
             each = by_title[column.title]
             style = base + self._style(each.style, partial=True) if each.style else base
-            segments.append(Segment(fitted(each.text, room, right=column.right), style))
+            text = fitted(each.text, room, right=column.right, keep=column.keep)
+            segments.append(Segment(text, style))
             segments.append(Segment(GAP, base))
         return Strip(segments).adjust_cell_length(width, base)
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Static
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from textual.app import ComposeResult
+
+
+PADDING = 2
+"""Columns around a name."""
 
 
 class TabName(Static):
@@ -20,6 +25,7 @@ class TabName(Static):
 
     DEFAULT_CSS = """
     TabName { width: auto; height: 1; padding: 0 1; color: $text-muted; }
+    TabLine.-narrow TabName { padding: 0 1 0 0; }
     TabName:hover { background: $surface-lighten-1; }
     TabName.-shown { color: $text; background: $primary 40%; text-style: bold; }
     TabName.-shown:nocolor { text-style: reverse bold; }
@@ -38,7 +44,7 @@ class TabName(Static):
 
 
 class TabLine(Horizontal):
-    """Names of views.
+    """Names of views, each with the number of its key before it.
 
     Args:
         names: The name of each view, and what is shown of it. The first one is shown at first.
@@ -59,18 +65,24 @@ class TabLine(Horizontal):
         super().__init__()
         self.names = [name for name, _ in names]
         self.shown = self.names[0]
-        self._labels = dict(names)
+        self._labels = {name: f"{key} {label}" for key, (name, label) in enumerate(names, 1)}
 
     def compose(self) -> ComposeResult:
         """The names."""
         for name, label in self._labels.items():
             yield TabName(Text(label), name=name, classes="-shown" if name == self.shown else "")
 
-    def label(self, name: str, label: str) -> None:
-        """Show this of a view."""
-        if self._labels[name] != label:
-            self._labels[name] = label
-            self._tab(name).update(Text(label))
+    def label(self, *ways: Mapping[str, str]) -> None:
+        """Show this of each view, in the first of the ways for which there is room, else in the last one."""
+        for way in ways:
+            labels = {name: f"{key} {way[name]}" for key, name in enumerate(self.names, 1)}
+            if sum(cell_len(label) + PADDING for label in labels.values()) <= self.size.width:
+                break
+        self.set_class(len(ways) > 1 and way is ways[-1], "-narrow")
+        for name, label in labels.items():
+            if self._labels[name] != label:
+                self._labels[name] = label
+                self._tab(name).update(Text(label))
 
     def choose(self, name: str) -> None:
         """Show a view."""
