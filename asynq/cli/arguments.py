@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,22 @@ def read_duration(option: str, text: str) -> timedelta:
         return parse_duration(f"{text}s" if text.replace(".", "", 1).isdecimal() else text)
     except ValueError as error:
         raise usage_error(f"{option}: {error}") from None
+
+
+def read_payload(text: str | None) -> object:
+    """A payload of the command line: JSON objects and lists as a program gives them, or else the text.
+
+    Those of a program are stored without spaces and with sorted keys: a unique lock and `--payload` take
+    equal ones for equal.
+    """
+    if text is None or not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        value: object = json.loads(text)
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        return text
+    return value
 
 
 _UNITS = ("", "k", "m", "g")

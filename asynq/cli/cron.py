@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asynq.cli.arguments import read_duration, usage_error
+from asynq.cli.arguments import read_duration, read_payload, usage_error
 from asynq.cli.command_group import command_group
+from asynq.cli.completion import queue_names
 from asynq.cli.session import JSON, BrokerURL, Yes, connected
 
 if TYPE_CHECKING:
@@ -152,7 +153,9 @@ def add(
     payload: PayloadText = None,
     *,
     zone: Zone = None,
-    queue: Annotated[str | None, typer.Option("--queue", "-q", help="Queue of the tasks.")] = None,
+    queue: Annotated[
+        str | None, typer.Option("--queue", "-q", autocompletion=queue_names, help="Queue of the tasks.")
+    ] = None,
     max_retry: Annotated[int | None, typer.Option("--max-retry", min=0, help="Their retries.")] = None,
     timeout: Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="Of a run.")] = None,
     unique: Annotated[
@@ -183,7 +186,9 @@ def add(
         raise usage_error(f"--zone {zone!r}: there is no such time zone") from None
     with _schedules(broker, create=True) as schedules:
         existed = any(schedule.name == name for schedule in schedules.list())
-        schedules.set(name, spec, Task(task_type, payload), location=location, keep=True, **options)
+        schedules.set(
+            name, spec, Task(task_type, read_payload(payload)), location=location, keep=True, **options
+        )
         info = schedules.get(name)
         done = "is changed" if existed else "is kept in the broker"
         _done(f"Schedule {name!r} {done}: zone {info.location}, queue {info.queue!r}.", info, as_json=as_json)

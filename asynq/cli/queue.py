@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asynq.cli.arguments import usage_error
 from asynq.cli.command_group import command_group
+from asynq.cli.completion import STATES, queue_names
 from asynq.cli.session import FAILED, JSON, BrokerURL, Yes, inspecting
 from asynq.errors import AsynqError, BrokerUnavailable, UnsupportedOperationError
+from asynq.runtime.safe_text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,10 +22,18 @@ if TYPE_CHECKING:
 
 app = command_group("List and change queues.")
 
-STATES = ("active", "pending", "aggregating", "scheduled", "retry", "archived", "completed")
 OPTIONAL = ("aggregating", "completed", "failed", "today", "latency", "scheduled", "size")
 """Columns that are left out on a narrow terminal, the first ones first."""
-Names = Annotated[list[str], typer.Argument(metavar="QUEUE", help="Names of queues.")]
+Names = Annotated[
+    list[str], typer.Argument(metavar="QUEUE", autocompletion=queue_names, help="Names of queues.")
+]
+Patterns = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="QUEUE", autocompletion=queue_names, help="Names of queues, or patterns such as 'tenant-*'."
+    ),
+]
+All = Annotated[bool, typer.Option("--all", help="All queues.")]
 Days = Annotated[int, typer.Option("--days", "-x", min=1, max=90, help="How many days, today included.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Also if it contains tasks.")]
 
@@ -48,12 +59,12 @@ def ls(*, broker: BrokerURL = None, as_json: JSON = False) -> None:
             percent(info.failed, info.processed),
             "paused" if info.paused else "",
             *([str(place.slot), place.node or "none"] if place else ["", ""]),
-        ][: len(shown)]
+        ][: len(headings)]
 
     with inspecting(broker) as inspector:
         read = inspector.overview(memory=True)
         places = _places(inspector, [info.queue for info in read.queues])
-        shown = [*columns, "slot", "node"] if places else columns
+        headings = [*columns, "slot", "node"] if places else columns
         output = Output(as_json=as_json)
         if as_json:
             for info in read.queues:
@@ -62,7 +73,7 @@ def ls(*, broker: BrokerURL = None, as_json: JSON = False) -> None:
                 output.json(plain(info) | where)
         else:
             output.each(
-                shown,
+                headings,
                 read.queues,
                 row,
                 empty="" if read.unreadable else "There is no queue yet.",
@@ -136,7 +147,14 @@ def history(names: Names, *, days: Days = 10, broker: BrokerURL = None, as_json:
 
 
 @app.command()
-def pause(names: Names, *, broker: BrokerURL = None, as_json: JSON = False) -> None:
+def pause(
+    names: Patterns = None,
+    *,
+    all_queues: All = False,
+    yes: Yes = False,
+    broker: BrokerURL = None,
+    as_json: JSON = False,
+) -> None:
     """Let workers take no more tasks from queues. Everything else continues."""
 
     def one(inspector: Inspector, name: str) -> tuple[str, dict[str, object]]:
@@ -145,12 +163,21 @@ def pause(names: Names, *, broker: BrokerURL = None, as_json: JSON = False) -> N
         text = f"Queue {name!r} is paused." if changed else f"Queue {name!r} was already paused."
         return text, {"queue": name, "paused": True, "changed": changed}
 
-    _for_each(names, broker, one, as_json=as_json)
+    _for_each(
+        _matching(names or [], broker, "pause", all_queues=all_queues, yes=yes), broker, one, as_json=as_json
+    )
 
 
 @app.command()
 @app.command("resume", hidden=True)
-def unpause(names: Names, *, broker: BrokerURL = None, as_json: JSON = False) -> None:
+def unpause(
+    names: Patterns = None,
+    *,
+    all_queues: All = False,
+    yes: Yes = False,
+    broker: BrokerURL = None,
+    as_json: JSON = False,
+) -> None:
     """Let workers take tasks from queues again."""
 
     def one(inspector: Inspector, name: str) -> tuple[str, dict[str, object]]:
@@ -160,7 +187,12 @@ def unpause(names: Names, *, broker: BrokerURL = None, as_json: JSON = False) ->
         text = f"Queue {name!r} is no longer paused." if changed else f"Queue {name!r} was not paused."
         return text, {"queue": name, "paused": False, "changed": changed}
 
-    _for_each(names, broker, one, as_json=as_json)
+    _for_each(
+        _matching(names or [], broker, "unpause", all_queues=all_queues, yes=yes),
+        broker,
+        one,
+        as_json=as_json,
+    )
 
 
 @app.command("rm")
@@ -211,6 +243,32 @@ def purge(names: Names, *, yes: Yes = False, broker: BrokerURL = None, as_json: 
         return f"{plural(deleted, 'task')} of queue {name!r} deleted.", {"queue": name, "deleted": deleted}
 
     _for_each(names, broker, one, as_json=as_json)
+
+
+def _matching(
+    texts: Sequence[str], broker: str | None, verb: str, *, all_queues: bool, yes: bool
+) -> Sequence[str]:
+    """The queues that names and patterns stand for. Asks, unless all are given by their names."""
+    from asynq.cli.terminal.confirm import confirm
+    from asynq.runtime.short_texts import plural
+    from asynq.worker.queue_patterns import is_pattern, literal, matches
+
+    if bool(texts) is all_queues:
+        raise usage_error("give the names of queues, patterns such as 'tenant-*', or --all")
+    wanted = ["*"] if all_queues else texts
+    if not any(map(is_pattern, wanted)):
+        return [literal(text) for text in wanted]
+    with inspecting(broker) as inspector:
+        known = inspector.queues()
+    chosen: dict[str, None] = {}
+    for text in wanted:
+        found = [name for name in known if matches(text, name)] if is_pattern(text) else [literal(text)]
+        if not found:
+            typer.echo(f"Error: no queue matches {shown(text)!r}", err=True)
+            raise typer.Exit(FAILED)
+        chosen |= dict.fromkeys(found)
+    confirm(f"{verb} {plural(len(chosen), 'queue')}: {', '.join(map(repr, chosen))}", yes=yes)
+    return [*chosen]
 
 
 def _for_each(

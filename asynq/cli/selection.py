@@ -8,6 +8,7 @@ import typer
 from attrs import frozen
 
 from asynq.cli.arguments import read_duration, usage_error
+from asynq.cli.completion import queue_names, states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from asynq.inspector.task_filter import TaskFilter
     from asynq.task_state import TaskState
 
-Queue = Annotated[str, typer.Option("--queue", "-q", help="Name of the queue.")]
+Queue = Annotated[str, typer.Option("--queue", "-q", autocompletion=queue_names, help="Name of the queue.")]
 State = Annotated[
     str | None,
     typer.Option(
         "--state",
         "-s",
+        autocompletion=states,
         help="pending, active, scheduled, retry, archived, completed or aggregating.",
     ),
 ]
@@ -30,7 +32,12 @@ Group = Annotated[str | None, typer.Option("--group", "-g", help="Of aggregating
 Type = Annotated[
     str | None, typer.Option("--type", "-t", metavar="PATTERN", help="Only these types, such as 'email:*'.")
 ]
-Payload = Annotated[str | None, typer.Option("--payload", metavar="TEXT", help="Only with this text.")]
+Payload = Annotated[
+    str | None,
+    typer.Option(
+        "--payload", metavar="TEXT", help="Only with this text, as it is stored: JSON has no spaces."
+    ),
+]
 Error = Annotated[
     str | None, typer.Option("--error", metavar="TEXT", help="Only if the last error contains this text.")
 ]

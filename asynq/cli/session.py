@@ -11,7 +11,14 @@ import typer
 
 from asynq.cli.arguments import usage_error
 from asynq.cli.project import configured_broker
-from asynq.errors import AsynqError, BrokerUnavailable, BrokerURLError, QueueNotEmptyError, QueueNotFoundError
+from asynq.errors import (
+    AsynqError,
+    BrokerUnavailable,
+    BrokerURLError,
+    QueueNotEmptyError,
+    QueueNotFoundError,
+    TaskNotFoundError,
+)
 from asynq.runtime.safe_text import shown
 from asynq.supervisor.command import BROKER_VARIABLE, DEFAULT_BROKER, INTERRUPTED
 
@@ -46,6 +53,17 @@ def broker_url(given: str | None) -> str:
     return given or configured_broker() or DEFAULT_BROKER
 
 
+def existing(given: str | None) -> Broker:
+    """The broker of an URL as above. A file that is missing is not created. BrokerURLError."""
+    from asynq.protocol.connect import connect
+
+    url = broker_url(given)
+    broker = connect(url)
+    if not url.startswith("sqlite:") or "create=" in url:
+        return broker
+    return connect(f"{url}{'&' if '?' in url else '?'}create=false")
+
+
 @contextmanager
 def connected(url: str | None, argument: str = "--broker", *, create: bool = False) -> Iterator[Broker]:
     """A broker. Errors of the broker end the command, and say what to do.
@@ -60,10 +78,7 @@ def connected(url: str | None, argument: str = "--broker", *, create: bool = Fal
     from asynq.protocol.connect import connect
 
     try:
-        chosen = broker_url(url)
-        broker = connect(chosen)
-        if not create and chosen.startswith("sqlite:") and "create=" not in chosen:
-            broker = connect(f"{chosen}{'&' if '?' in chosen else '?'}create=false")
+        broker = connect(broker_url(url)) if create else existing(url)
     except BrokerURLError as error:
         raise usage_error(f"{argument}: {error}") from None
     try:
@@ -99,6 +114,8 @@ def _hint(error: AsynqError, inspector: Inspector) -> str:
     """What the user may have meant, or can do."""
     if isinstance(error, QueueNotEmptyError):
         return ". --force deletes them too"
+    if isinstance(error, TaskNotFoundError):
+        return ". Ids must be whole"
     if isinstance(error, BrokerUnavailable):
         return _way_to_primary(inspector) if "read-only replica" in str(error) else ""
     if not isinstance(error, QueueNotFoundError):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from attrs import evolve
 
-from asynq.cli.queue import OPTIONAL, STATES
+from asynq.cli.completion import STATES
+from asynq.cli.queue import OPTIONAL
 from asynq.cli.session import JSON, BrokerURL, inspecting
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asynq.cli.command_group import command_group
-from asynq.cli.queue import STATES
+from asynq.cli.completion import STATES
 from asynq.cli.selection import (
     Error,
     Group,
@@ -22,6 +22,7 @@ from asynq.cli.selection import (
 from asynq.cli.session import JSON, BrokerURL, inspecting
 from asynq.cli.task_changes import add_changes
 from asynq.cli.task_enqueue import enqueue
+from asynq.cli.task_places import QueueOfID, find_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -130,7 +131,7 @@ def _turn(task: TaskInfo, sequence: str) -> str:
 
 @app.command()
 def inspect(
-    task_id: TaskID, *, queue: Queue = "default", broker: BrokerURL = None, as_json: JSON = False
+    task_id: TaskID, *, queue: QueueOfID = None, broker: BrokerURL = None, as_json: JSON = False
 ) -> None:
     """Show everything about a task."""
     from asynq.cli.terminal.output import Output
@@ -138,7 +139,7 @@ def inspect(
 
     output = Output(as_json=as_json)
     with inspecting(broker) as inspector:
-        task = inspector.task(queue, task_id)
+        task = find_task(inspector, queue, task_id)
         if as_json:
             output.json(task)
         else:

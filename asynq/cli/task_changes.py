@@ -16,13 +16,13 @@ from asynq.cli.selection import (
     NewerThan,
     OlderThan,
     Payload,
-    Queue,
     Selected,
     State,
     Type,
     selected,
 )
 from asynq.cli.session import FAILED, JSON, BrokerURL, Yes, inspecting, tell
+from asynq.cli.task_places import QueueOfID, find_task
 from asynq.errors import AsynqError, BrokerUnavailable
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Change:
 
     verb: str
     past: str
-    one: Callable[[Inspector, str, str], object]
-    """For a queue and an id. False if there was nothing to change."""
+    one: Callable[[Inspector, str | None, str], object]
+    """For a queue, None for any, and an id. False if there was nothing to change."""
     many: Callable[[Inspector, Selected, Callable[[int], None]], int]
     """For all that are selected, with what to tell the progress to; the number of those that it changed."""
     waiting: bool = True
@@ -52,7 +52,9 @@ class Then(StrEnum):
     retry = "retry"
 
 
-IDs = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids of tasks, or else --state.")]
+IDs = Annotated[
+    list[str] | None, typer.Argument(metavar="ID", help="Ids of tasks, or else options that select tasks.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count the tasks that are selected.")]
 ThenOption = Annotated[Then, typer.Option("--then", help="What becomes of the tasks.")]
 ProcessIn = Annotated[
@@ -82,8 +84,8 @@ def add_changes(app: typer.Typer) -> None:
 def _move(verb: str, past: str) -> Callable[..., None]:
     """The command that runs, archives or deletes."""
 
-    def one(inspector: Inspector, queue: str, task_id: str) -> object:
-        return getattr(inspector, f"{verb}_task")(queue, task_id)
+    def one(inspector: Inspector, queue: str | None, task_id: str) -> object:
+        return getattr(inspector, f"{verb}_task")(queue or find_task(inspector, None, task_id).queue, task_id)
 
     def many(inspector: Inspector, chosen: Selected, progress: Callable[[int], None]) -> int:
         moved: int = getattr(inspector, f"{verb}_all")(
@@ -94,7 +96,7 @@ def _move(verb: str, past: str) -> Callable[..., None]:
     def command(
         ids: IDs = None,
         *,
-        queue: Queue = "default",
+        queue: QueueOfID = None,
         state: State = None,
         group: Group = None,
         type_pattern: Type = None,
@@ -109,7 +111,7 @@ def _move(verb: str, past: str) -> Callable[..., None]:
     ) -> None:
         conditions = _conditions(type_pattern, payload, error, older_than, newer_than)
         change = Change(verb, past, one, many, waiting=verb != "run")
-        chosen = _selection(ids, queue, state, group, conditions)
+        chosen = _selection(ids, queue or "default", state, group, conditions)
         _carry_out(change, chosen or (queue, ids or []), broker, dry_run=dry_run, yes=yes, as_json=as_json)
 
     return command
@@ -118,9 +120,7 @@ def _move(verb: str, past: str) -> Callable[..., None]:
 def cancel(
     ids: IDs = None,
     *,
-    queue: Annotated[
-        str | None, typer.Option("--queue", "-q", help="Name of the queue. [default: any, by id]")
-    ] = None,
+    queue: QueueOfID = None,
     then: ThenOption = Then.archive,
     all_active: Annotated[bool, typer.Option("--all", help="All active tasks of --queue.")] = False,
     type_pattern: Type = None,
@@ -130,10 +130,13 @@ def cancel(
     broker: BrokerURL = None,
     as_json: JSON = False,
 ) -> None:
-    """End the runs of active tasks: by id, or all of a queue that are selected."""
+    """End the runs of active tasks: by id, or with --all, --type or --payload those of a queue."""
 
-    def one(inspector: Inspector, queue: str, task_id: str) -> object:
-        return inspector.cancel(task_id, queue=queue or None, then=then.value)
+    def one(inspector: Inspector, queue: str | None, task_id: str) -> object:
+        told = inspector.cancel(task_id, queue=queue, then=then.value)
+        if not told:
+            find_task(inspector, queue, task_id)  # an error if there is none
+        return told
 
     def many(inspector: Inspector, chosen: Selected, progress: Callable[[int], None]) -> int:
         return inspector.cancel_all(chosen.queue, where=chosen.where, then=then.value, progress=progress)
@@ -142,7 +145,7 @@ def cancel(
     filtered = all_active or any(conditions.values())
     chosen = _selection(ids, queue or "default", "active" if filtered else None, None, conditions)
     change = Change("cancel", "told to end", one, many)
-    _carry_out(change, chosen or (queue or "", ids or []), broker, dry_run=dry_run, yes=yes, as_json=as_json)
+    _carry_out(change, chosen or (queue, ids or []), broker, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def reschedule(
@@ -150,7 +153,7 @@ def reschedule(
     *,
     process_in: ProcessIn = None,
     process_at: ProcessAt = None,
-    queue: Queue = "default",
+    queue: QueueOfID = None,
     state: State = None,
     type_pattern: Type = None,
     payload: Payload = None,
@@ -167,8 +170,8 @@ def reschedule(
     if not due:
         raise usage_error("give --process-in or --process-at")
 
-    def one(inspector: Inspector, queue: str, task_id: str) -> object:
-        return inspector.reschedule(queue, task_id, **due)
+    def one(inspector: Inspector, queue: str | None, task_id: str) -> object:
+        return inspector.reschedule(queue or find_task(inspector, None, task_id).queue, task_id, **due)
 
     def many(inspector: Inspector, chosen: Selected, progress: Callable[[int], None]) -> int:
         return inspector.reschedule_all(
@@ -176,7 +179,7 @@ def reschedule(
         )
 
     conditions = _conditions(type_pattern, payload, error, older_than, newer_than)
-    chosen = _selection(ids, queue, state, None, conditions)
+    chosen = _selection(ids, queue or "default", state, None, conditions)
     change = Change("reschedule", "rescheduled", one, many, waiting=False)
     _carry_out(change, chosen or (queue, ids or []), broker, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -230,13 +233,15 @@ def _selection(
             raise usage_error("give ids, or options that select tasks, not both")
         return None
     if state is None:
-        raise usage_error("give the ids of tasks, or select tasks with --state")
+        raise usage_error(
+            "give the ids of tasks, or select tasks with --state, or active ones to cancel with --all"
+        )
     return selected(queue, state, group, **conditions)
 
 
 def _carry_out(
     change: Change,
-    tasks: Selected | tuple[str, Sequence[str]],
+    tasks: Selected | tuple[str | None, Sequence[str]],
     broker: str | None,
     *,
     dry_run: bool,
@@ -251,7 +256,7 @@ def _carry_out(
 
 
 def _change_each(
-    change: Change, queue: str, ids: Sequence[str], broker: str | None, *, dry_run: bool, as_json: bool
+    change: Change, queue: str | None, ids: Sequence[str], broker: str | None, *, dry_run: bool, as_json: bool
 ) -> None:
     """Change tasks that are given by their ids. One that cannot be changed does not keep others from it."""
     from asynq.cli.terminal.output import Output

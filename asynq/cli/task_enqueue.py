@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asynq.cli.arguments import read_duration, usage_error
+from asynq.cli.arguments import read_duration, read_payload, usage_error
+from asynq.cli.completion import queue_names
 from asynq.cli.session import FAILED, JSON, BrokerURL, connected
 from asynq.cli.task_changes import ProcessAt, ProcessIn, read_due, read_instant
 from asynq.errors import AsynqError
@@ -27,7 +28,10 @@ TaskTypeName = Annotated[
 PayloadText = Annotated[
     str | None, typer.Argument(metavar="[PAYLOAD]", help="The payload: JSON, or any other text.")
 ]
-Queue = Annotated[str | None, typer.Option("--queue", "-q", help="Name of the queue. [default: default]")]
+Queue = Annotated[
+    str | None,
+    typer.Option("--queue", "-q", autocompletion=queue_names, help="Name of the queue. [default: default]"),
+]
 TaskID = Annotated[str | None, typer.Option("--id", help="Id of the task. [default: random]")]
 MaxRetry = Annotated[int | None, typer.Option("--max-retry", min=0, help="Retries. [default: 25]")]
 Timeout = Annotated[
@@ -124,7 +128,7 @@ def _enqueue_one(
     from asynq.client.task import Task
 
     with connected(broker, create=True) as made:
-        info = Client(made).enqueue(Task(task_type, payload, headers=headers, **options))
+        info = Client(made).enqueue(Task(task_type, read_payload(payload), headers=headers, **options))
         Output(as_json=as_json).done(
             f"Task {info.id!r} was enqueued to queue {info.queue!r} ({info.state.value}).",
             enqueued_task(info),

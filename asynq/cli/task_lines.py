@@ -52,7 +52,7 @@ def batches(
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             if batch:
                 yield batch
-            raise BadLineError(f"line {number}: {error}") from None
+            raise BadLineError(f"line {number}{_reason(error)}") from None
         if len(batch) == BATCH:
             yield batch
             batch = []
@@ -60,9 +60,18 @@ def batches(
         yield batch
 
 
+def _reason(error: Exception) -> str:
+    """What is wrong with a line."""
+    if isinstance(error, json.JSONDecodeError):
+        return f" is not JSON: {error.msg} at character {error.pos + 1}"
+    if isinstance(error, UnicodeDecodeError):
+        return " is not JSON: it is not UTF-8"
+    return f": {error}"
+
+
 def task_of(line: bytes, options: dict[str, Any], headers: dict[str, str]) -> Task[Any, Any]:
     """The task of one line; `options` and `headers` apply where the line has none."""
-    value = json.loads(line)
+    value = json.loads(line.rstrip())
     if not isinstance(value, dict):
         raise TypeError("a task is a JSON object")
     task_type = value.pop("type", None)

@@ -17,9 +17,10 @@ from asynq.checks import (
     check_one_of,
 )
 from asynq.client.payload import encode_payload
-from asynq.errors import UnsupportedOperationError
+from asynq.errors import QueueNotFoundError, TaskNotFoundError, UnsupportedOperationError
 from asynq.info import QueueInfo, TaskInfo
 from asynq.instants import milliseconds_of
+from asynq.protocol.answers import unwrap
 from asynq.protocol.ops import (
     ArchiveTask,
     CancelTask,
@@ -31,6 +32,7 @@ from asynq.protocol.ops import (
     GetQueueStats,
     GetTask,
     ListEnqueueEvents,
+    ListQueues,
     ListSchedulerEntries,
     ListServers,
     PauseQueue,
@@ -122,6 +124,15 @@ async def task(broker: BrokerCalls, queue: str, task_id: str) -> TaskInfo:
     check_name("queue", queue)
     check_name("task_id", task_id)
     return TaskInfo.of(await broker.execute(GetTask(queue=queue, task_id=task_id)))
+
+
+async def find_tasks(broker: BrokerCalls, task_id: str) -> tuple[TaskInfo, ...]:
+    """The tasks of this id in all queues, sorted by queue. Ids are unique within a queue only."""
+    check_name("task_id", task_id)
+    looks = [GetTask(queue=queue, task_id=task_id) for queue in sorted(await broker.execute(ListQueues()))]
+    answers = await broker.execute_many(looks) if looks else []
+    missing = (TaskNotFoundError, QueueNotFoundError)
+    return tuple(TaskInfo.of(unwrap(answer)) for answer in answers if not isinstance(answer, missing))
 
 
 # --- single tasks ---------------------------------------------------------------------------------------

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
+from asynq import Client, Task
 from asynq.cli.main import SUBCOMMANDS, app
 from tests.programs import program_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("name", sorted(SUBCOMMANDS))
@@ -57,3 +62,30 @@ def test_there_is_a_completion_for_each_shell(shell: str) -> None:
 def test_server_ls_is_no_worker_when_a_url_follows() -> None:
     ended = CliRunner().invoke(app, ["server", "ls", "--broker", "memory://names"])
     assert (ended.exit_code, ended.output) == (0, "No server is online.\n")
+
+
+def completed(words: str, url: str) -> list[str]:
+    """What bash completes at the end of these words."""
+    variables = {
+        "_ASYNQ_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+        "ASYNQ_BROKER": url,
+    }
+    return CliRunner().invoke(app, [], env=variables, prog_name="asynq").stdout.split()
+
+
+def test_states_and_queues_are_completed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/tasks.db"
+    with Client(url) as client:
+        for queue in ("low", "later", "high"):
+            client.enqueue(Task("t"), queue=queue)
+    assert completed("asynq task ls --state a", url) == ["active", "aggregating", "archived"]
+    assert completed("asynq task ls --queue l", url) == ["later", "low"]
+    assert completed("asynq queue pause h", url) == ["high"]
+
+
+def test_a_broker_that_cannot_be_asked_completes_nothing(tmp_path: Path) -> None:
+    for url in (f"sqlite:///{tmp_path}/typo.db", "nosql://x"):
+        assert completed("asynq task ls --queue l", url) == []
+    assert list(tmp_path.iterdir()) == []

@@ -173,3 +173,33 @@ def test_no_server_is_online_until_one_starts(run: Commands) -> None:
 def test_a_store_without_damage_is_told_so(run: Commands) -> None:
     run.enqueue("a")
     assert run.ok("doctor").out == "No damage was found.\n"
+
+
+def test_queues_are_paused_by_patterns_and_all_together(run: Commands) -> None:
+    for name in ("tenant-1", "tenant-2", "other", "a*"):
+        run.enqueue("t", queue=name)
+
+    def paused() -> list[str]:
+        return [info["queue"] for info in run.ok("queue", "ls", "--json").objects if info["paused"]]
+
+    asked = run("queue", "pause", "tenant-*")
+    assert (asked.status, paused()) == (2, [])
+    assert "pause 2 queues: 'tenant-1', 'tenant-2'" in asked.err
+    run.ok("queue", "pause", "tenant-*", "other", "--yes")
+    assert paused() == ["other", "tenant-1", "tenant-2"]
+    run.ok("queue", "pause", "a[*]")
+    assert paused() == ["a*", "other", "tenant-1", "tenant-2"]
+    run.ok("queue", "unpause", "*-1", "--yes")
+    assert paused() == ["a*", "other", "tenant-2"]
+    run.ok("queue", "unpause", "--all", "--yes")
+    assert paused() == []
+
+
+def test_a_pattern_that_no_queue_matches_changes_nothing(run: Commands) -> None:
+    run.enqueue("t")
+    ended = run("queue", "pause", "default", "tenant-*", "--yes")
+    assert ended.status == 1
+    assert "no queue matches 'tenant-*'" in ended.err
+    for arguments in ((), ("default", "--all")):
+        assert run("queue", "pause", *arguments).status == 2
+    assert not run.inspector.queue_info("default").paused

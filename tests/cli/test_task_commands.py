@@ -191,7 +191,8 @@ def test_active_tasks_are_cancelled_by_id_or_all(run: Commands) -> None:
     run.take()
     assert "told to end" in run.ok("task", "cancel", "a").out
     assert "1 task told to end" in run.ok("task", "cancel", "--all", "--yes").out
-    ended = run("task", "cancel", "none")
+    run.enqueue("b")
+    ended = run("task", "cancel", "b")
     assert ended.status == 1
     assert "is not active" in ended.out
 
@@ -203,7 +204,7 @@ def test_one_task_is_enqueued(run: Commands) -> None:
     ).objects  # fmt: skip
     assert (item["id"], item["queue"], item["state"]) == ("one", "low", "scheduled")
     task = run.inspector.task("low", "one")
-    assert (task.payload, task.max_retry, task.timeout) == (b'{"user": 1}', 3, timedelta(seconds=10))
+    assert (task.payload, task.max_retry, task.timeout) == (b'{"user":1}', 3, timedelta(seconds=10))
     assert task.headers == {"trace": "x"}
 
 
@@ -233,7 +234,7 @@ def test_tasks_are_enqueued_from_json_lines(run: Commands) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", "line 2"),
+        ("{", "line 2 is not JSON: Expecting property name enclosed in double quotes at character 2"),
         ("[]", "line 2: a task is a JSON object"),
         ('{"payload": 1}', '"type" is missing'),
         ('{"type": "b", "max_retires": 1}', "'max_retires' is not known"),
@@ -260,3 +261,52 @@ def test_refused_tasks_are_told_with_their_lines_and_others_are_enqueued(run: Co
     assert ended.status == 1
     assert ended.err.startswith("line 2: ")
     assert ended.objects == [{"enqueued": 2, "refused": 1}]
+
+
+def test_a_task_is_found_in_any_queue(run: Commands) -> None:
+    run.enqueue("a", "b", "c", queue="low", process_in=timedelta(hours=1))
+    run.enqueue("d")
+    assert run.ok("task", "inspect", "a", "--json").objects[0]["queue"] == "low"
+    run.ok("task", "run", "a")
+    run.ok("task", "reschedule", "b", "--process-in", "2h")
+    run.ok("task", "archive", "b")
+    run.ok("task", "delete", "c", "d")
+    assert run.states("low") == {"a": "pending", "b": "archived"}
+    assert run.states() == {}
+
+
+def test_an_id_of_no_queue_is_an_error(run: Commands) -> None:
+    run.enqueue("a1")
+    for command in (["inspect"], ["delete"], ["cancel"], ["reschedule", "--process-in", "1h"]):
+        ended = run("task", *command, "a")
+        assert ended.status == 1
+        assert "no queue has a task 'a'. Ids must be whole" in ended.err
+        ended = run("task", *command, "a", "--queue", "default")
+        assert ended.status == 1
+        assert "queue 'default' has no task 'a'. Ids must be whole" in ended.err
+
+
+def test_an_id_of_several_queues_is_an_error_that_names_them(run: Commands) -> None:
+    run.enqueue("a")
+    run.enqueue("a", queue="low")
+    ended = run("task", "delete", "a")
+    assert ended.status == 1
+    assert "several queues have a task 'a': 'default', 'low'. Choose one with --queue" in ended.err
+    run.ok("task", "delete", "a", "--queue", "low")
+    assert (run.states(), run.states("low")) == ({"a": "pending"}, {})
+
+
+def test_a_payload_of_the_command_line_is_stored_as_that_of_a_program(run: Commands) -> None:
+    payloads = {
+        '{"b": 1, "a": [1, 2]}': b'{"a":[1,2],"b":1}',
+        "{broken": b"{broken",
+        "[NaN]": b"[NaN]",
+        '"text"': b'"text"',
+        "1.50": b"1.50",
+    }
+    for number, given in enumerate(payloads):
+        run.ok("enqueue", "t", given, "--id", str(number))
+    stored = [run.inspector.task("default", str(number)).payload for number in range(len(payloads))]
+    assert stored == [*payloads.values()]
+    run.ok("cron", "add", "n", "@daily", "t", '{"b": 1, "a": [1, 2]}')
+    assert run.ok("cron", "ls", "--json").objects[0]["payload"] == '{"a":[1,2],"b":1}'

@@ -136,6 +136,16 @@ def test_single_tasks_can_be_shown_changed_moved_and_deleted(broker: Broker, ins
         inspector.task("default", "0000")
 
 
+def test_a_task_is_found_in_all_queues(broker: Broker, inspector: Inspector) -> None:
+    assert inspector.find_tasks("0000") == ()
+    for queue in ("low", "default"):
+        enqueue(broker, queue=queue)
+    enqueue(broker, 2, queue="other")
+    assert [task.queue for task in inspector.find_tasks("0000")] == ["default", "low", "other"]
+    assert [task.queue for task in inspector.find_tasks("0001")] == ["other"]
+    assert inspector.find_tasks("000") == ()
+
+
 def test_a_scheduled_task_can_be_rescheduled_with_a_new_payload(broker: Broker, inspector: Inspector) -> None:
     hours = [timedelta(hours=number) for number in range(4)]
     info = Client(broker).enqueue(Task("t", {"n": 1}), process_in=hours[1], unique=hours[1])
