@@ -7,6 +7,7 @@ import socketserver
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -20,6 +21,9 @@ SHUTDOWN_INTERVAL = 0.1
 """Seconds that closing waits at most for the thread that accepts connections."""
 CLIENT_TIMEOUT = 10.0
 """Seconds that a client may take for its request."""
+
+MAX_CLIENTS = 32
+"""Clients at the same time, each with a thread. One more takes the place of the one that came first."""
 
 
 @frozen
@@ -83,6 +87,28 @@ class HTTPListener:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = socket.SOMAXCONN
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._clients: dict[Any, None] = {}
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            # Not the new one is refused: it may be a probe, and those that are slow would be served.
+            if len(self._clients) >= MAX_CLIENTS:
+                first = next(iter(self._clients))
+                del self._clients[first]
+                with suppress(OSError):
+                    first.shutdown(socket.SHUT_RDWR)
+            self._clients[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._clients.pop(request, None)
+        super().shutdown_request(request)
 
     def server_bind(self) -> None:
         # Not that of HTTPServer, which asks the DNS for the name of the host.

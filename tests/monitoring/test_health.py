@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import closing
+import socket
+import threading
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
@@ -234,6 +236,16 @@ def test_a_health_file_tells_how_old_it_is() -> None:
 def test_health_of_several_parts_names_each_part() -> None:
     parts = [("a", Health({"broker": "x"})), ("b", Health({"broker": "y", "loop": "z"})), ("", Health())]
     assert combined(parts).failing == {"broker": "a: x; b: y", "loop": "b: z"}
+
+
+def test_slow_clients_do_not_keep_a_probe_from_its_answer() -> None:
+    with HTTPListener("127.0.0.1", 0, {"/livez": lambda _: Page(b"ok")}) as listener, ExitStack() as opened:
+        for _ in range(200):
+            slow = opened.enter_context(socket.create_connection(("127.0.0.1", listener.port), 0.9))
+            slow.sendall(b"GET /livez")
+        with urlopen(listener.address + "/livez", timeout=5) as answer:  # noqa: S310 - it is our own
+            assert answer.read() == b"ok"
+        assert threading.active_count() < 100
 
 
 def test_a_listener_answers_head_requests_and_hides_errors() -> None:
