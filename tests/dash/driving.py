@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from asynq import Broker
 
 INTERVAL = 0.1
-QUIET = 3
-"""Times that no message is found under way, after which a key has had its effect."""
 _CHARACTERS = {"space": " ", "slash": "/", "asterisk": "*", "question_mark": "?"}
 SMALL, LARGE = (80, 24), (200, 60)
 
@@ -76,11 +74,11 @@ class Driven:
         event = Key(key, character)
         event.set_sender(self.app)
         self.app.post_message(event)
-        quiet = 0
-        while quiet < QUIET:
+        while True:
             await self.pilot._wait_for_screen()
             everything = [self.app, *self.app.screen.walk_children(with_self=True)]
-            quiet = 0 if any(each.message_queue_size for each in everything) else quiet + 1
+            if not any(each.message_queue_size for each in everything):
+                break
 
     async def shows(self, *texts: str) -> None:
         """Wait until all of these texts are on the screen."""
