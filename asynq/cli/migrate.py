@@ -145,8 +145,8 @@ def _run(source: Broker, destination: Broker, options: Mapping[str, Any]) -> Que
     while True:
         try:
             [report] = migrate(source, destination, **options)
-        except MigrationRunningError:
-            if time.monotonic() > deadline:
+        except MigrationRunningError as running:
+            if running.taken_over or time.monotonic() > deadline:
                 raise
             time.sleep(PAUSE)
         else:

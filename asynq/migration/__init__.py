@@ -5,10 +5,10 @@ Both can be interrupted at any time, even killed: calling them again goes on whe
 
 from __future__ import annotations
 
-from asynq.migration.engine import MigrationRunningError
 from asynq.migration.migrate import amigrate, migrate
 from asynq.migration.report import QueueMigration, RefusedTask, ScheduleMigration
 from asynq.migration.schedules import amigrate_schedules, migrate_schedules
+from asynq.migration.sides import MigrationRunningError
 
 __all__ = [
     "MigrationRunningError",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
-
-from attrs import define
+from typing import TYPE_CHECKING, Final
 
 from asynq.errors import (
     AsynqError,
-    BrokerUnavailable,
     DuplicateTaskError,
+    LeaseLostError,
     QueueNotFoundError,
     TaskIDConflictError,
     TaskNotFoundError,
@@ -22,18 +20,12 @@ from asynq.inspector.listing import groups
 from asynq.inspector.paging import task_pages
 from asynq.instants import instant_of
 from asynq.migration.report import QueueMigration, RefusedTask
+from asynq.migration.sides import BATCH, MigrationRunningError, Side, claim, renew, unclaim
 from asynq.protocol.answers import is_final
-from asynq.protocol.message import StoredTask
 from asynq.protocol.ops import (
-    AcquireSlot,
-    ExportTask,
     GetQueueStats,
-    GetTask,
     ImportTask,
-    ListParked,
     PauseQueue,
-    ReleaseSlot,
-    ReleaseTask,
 )
 from asynq.protocol.transfer import PARKED, TaskImage
 from asynq.protocol.value_sizes import message_size
@@ -42,7 +34,6 @@ from asynq.task_state import TaskState
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
 
-    from asynq.protocol.ops import Op
     from asynq.runtime.sync_async import BrokerCalls
 
     Progress = Callable[[str, int], object]
@@ -52,17 +43,12 @@ MOVABLE: Final = (
     *(TaskState.AGGREGATING, TaskState.ARCHIVED, TaskState.COMPLETED),
 )
 """The states in which tasks can be transferred, in the order in which they are."""
-BATCH: Final = 250
-"""Tasks that are under way together."""
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Bytes of payloads and results from which on a batch has no further task."""
 MOST_REFUSED: Final = 1000
 """Refused tasks of a queue after which its transfer ends: its ids belong to other tasks."""
 ROUNDS: Final = 10
 """Times that a queue is read for tasks that came meanwhile. A queue may never stand still."""
-CLAIM: Final = 5000
-"""Milliseconds for which a migration that has died keeps others from its queue. Every step renews it."""
-
 _PARKED: Final = instant_of(PARKED)
 
 Entry = tuple[int, int, str, int]
@@ -71,16 +57,6 @@ Entry = tuple[int, int, str, int]
 
 _REFUSALS: Final = (TaskIDConflictError, DuplicateTaskError, TooLargeError, UnsupportedOperationError)
 """Errors of an import that concern one task. Any other ends the migration."""
-
-
-@define
-class MigrationRunningError(AsynqError):
-    """Another migration of this queue is running, or was killed less than five seconds ago."""
-
-    queue: str
-
-    def __str__(self) -> str:
-        return f"another migration of queue {self.queue!r} is running, or both brokers are the same store"
 
 
 async def plan_migration(
@@ -104,70 +80,52 @@ class QueueTransfer:
         move: bool,
         progress: Progress | None = None,
     ) -> None:
-        self._source = source
-        self._destination = destination
+        holder = random_id()
+        self._source = Side(source, queue, f"{holder}:source")
+        self._destination = Side(destination, queue, f"{holder}:destination")
         self._queue = queue
+        self._sides = (self._source, self._destination)
         self._states = [state for state in MOVABLE if state in states]
         self._move = move
         self._progress = progress
-        self._holder = random_id()
         self._places: list[Entry] = []
         self._refused: set[str] = set()
         self._held: set[str] = set()
+        self._foreign: set[str] = set()
         self.report = QueueMigration(queue=queue)
 
     async def run(self) -> QueueMigration:
         """Transfer what can be transferred now."""
         try:
-            await self._claim()
-            await (self._source if self._move else self._destination).execute(PauseQueue(queue=self._queue))
+            await claim(self._sides)
+            await (self._source.broker if self._move else self._destination.broker).execute(
+                PauseQueue(queue=self._queue)
+            )
+            if self._move:
+                await self._take_back()
             for _ in range(ROUNDS if self._move else 1):
                 before = self.report.transferred
                 self._held.clear()
+                self._foreign.clear()
                 await self._transfer_states()
                 await self._transfer_waiting()
-                await self._restore_parked()
+                await self._settle_imports(self._source, self._destination)
                 if self.report.transferred == before or len(self._refused) >= MOST_REFUSED:
                     break
             self.report.held = len(self._held)
+            self.report.parked = len(self._foreign)
             self.report.active = await self._count(TaskState.ACTIVE)
+        except LeaseLostError:
+            raise MigrationRunningError(self._queue, taken_over=True) from None
         finally:
-            await self._unclaim()
+            await unclaim(self._sides)
         return self.report
-
-    # --- one migration at a time ------------------------------------------------------------------------
-
-    async def _claim(self) -> None:
-        """Keep other migrations from the queue, on both sides. One store on both sides refuses itself."""
-        for broker, side in self._sides:
-            claim = AcquireSlot(scope=self._scope, holder=f"{self._holder}:{side}", limit=1, hold=CLAIM)
-            try:
-                claimed = await broker.execute(claim)
-            except UnsupportedOperationError:
-                continue
-            if not claimed:
-                raise MigrationRunningError(self._queue)
-
-    async def _unclaim(self) -> None:
-        for broker, side in self._sides:
-            try:
-                await broker.execute(ReleaseSlot(scope=self._scope, holder=f"{self._holder}:{side}"))
-            except AsynqError:
-                continue  # it ends by itself
-
-    @property
-    def _sides(self) -> tuple[tuple[BrokerCalls, str], ...]:
-        return (self._source, "source"), (self._destination, "destination")
-
-    @property
-    def _scope(self) -> str:
-        return f"asynq:migration:{self._queue}"
 
     # --- what there is ----------------------------------------------------------------------------------
 
     async def _count(self, state: TaskState) -> int:
         try:
-            return (await plan_migration(self._source, self._queue, (state,)))[state]
+            return (await plan_migration(self._source.broker, self._queue, (state,)))[state]
         except QueueNotFoundError:
             return 0
 
@@ -175,7 +133,7 @@ class QueueTransfer:
         for state in self._states:
             names = [""]
             if state is TaskState.AGGREGATING:
-                names = [group.name async for group in groups(self._source, self._queue)]
+                names = [group.name async for group in groups(self._source.broker, self._queue)]
             for group in names:
                 async for batch in self._batches(state, group):
                     await self._transfer(batch)
@@ -189,7 +147,7 @@ class QueueTransfer:
             return
         batch: list[str] = []
         size = 0
-        async for task in task_pages(self._source, self._queue, state, group):
+        async for task in task_pages(self._source.broker, self._queue, state, group):
             there -= 1
             if task.id not in self._refused and not (self._move and task.next_process_at == _PARKED):
                 batch.append(task.id)
@@ -216,8 +174,10 @@ class QueueTransfer:
         """Transfer tasks of sequences in their order, and whatever an interrupted run has left parked."""
         entries = self._places
         if self._move:
-            async for ids in self._parked(self._source):
-                entries += [_entry(image) for image in await self._export(ids)]
+            async for ids in self._source.parked():
+                images = await self._export(ids)
+                entries += [_entry(image) for image in images]
+                self._foreign |= {*ids} - {image.message.id for image in images} - self._held
         entries.sort()
         for batch in _parts(entries):
             await self._hand_over(await self._export(batch))
@@ -225,23 +185,24 @@ class QueueTransfer:
 
     async def _export(self, ids: Sequence[str]) -> list[TaskImage]:
         """Images of those of these tasks that can be transferred. In a move, they are parked now."""
-        await self._claim()
+        await renew(self._sides)
         images = []
-        exports = [ExportTask(queue=self._queue, task_id=task_id, park=self._move) for task_id in ids]
-        for op, answer in zip(exports, await _all(self._source, exports), strict=True):
+        away = self._source.exports_to(self._destination)
+        answers = await self._source.exports(ids, away, park=self._move)
+        for task_id, answer in zip(ids, answers, strict=True):
             if isinstance(answer, TaskImage):
                 images.append(answer)
-            elif isinstance(answer, TaskStateError):
-                if answer.state is not TaskState.ACTIVE:
-                    self._held.add(op.task_id)
-            elif not isinstance(answer, TaskNotFoundError):
-                raise answer
+            elif isinstance(answer, TaskStateError) and answer.state is not TaskState.ACTIVE:
+                self._held.add(task_id)
         return images
 
     async def _hand_over(self, images: Sequence[TaskImage]) -> list[TaskImage]:
         """Import tasks and, in a move, delete them in the source. Returns those that were taken."""
-        await self._claim()
-        answers = await _all(self._destination, [ImportTask(image=image) for image in images])
+        await renew(self._sides)
+        there = self._destination
+        arriving, away = there.imports_from(self._source), self._source.exports_to(there)
+        imports = [ImportTask(image=image, transfer=arriving, claim=there.holder) for image in images]
+        answers = await there.all(imports)
         taken, back = [], []
         for image, answer in zip(images, answers, strict=True):
             if isinstance(answer, AsynqError) and not (isinstance(answer, _REFUSALS) or is_final(answer)):
@@ -255,73 +216,75 @@ class QueueTransfer:
                 taken.append(image)
         if not self._move:
             return taken
-        await self._release(self._source, back, "restored")
+        await self._source.release(back, "restored", away)
         ids = [image.message.id for image in taken]
-        deleted = await self._release(self._source, ids, "deleted")
+        deleted = await self._source.release(ids, "deleted", away)
         lost = [task_id for task_id, done in zip(ids, deleted, strict=True) if not done]
         # Somebody took these back while they were parked.
-        elsewhere = {task.message.id for task in await self._in_source(lost)}
-        await self._release(self._destination, [*elsewhere], "deleted")
+        elsewhere = await self._source.look(lost)
+        await there.release([*elsewhere], "deleted", arriving)
         return [image for image in taken if image.message.id not in elsewhere]
-
-    async def _in_source(self, ids: Sequence[str]) -> list[StoredTask]:
-        looks = [GetTask(queue=self._queue, task_id=task_id) for task_id in ids]
-        return [task for task in await _all(self._source, looks) if isinstance(task, StoredTask)]
 
     async def _restore(self, ids: Sequence[str]) -> int:
         """Give tasks of the destination their places; how many had to be given one."""
-        restored = (await self._release(self._destination, ids, "restored")).count(True)
-        self.report.transferred += restored
-        self.report.present += len(ids) - restored
-        if self._progress:
-            self._progress(self._queue, self.report.transferred + self.report.present)
+        arriving = self._destination.imports_from(self._source)
+        restored = (await self._destination.release(ids, "restored", arriving)).count(True)
+        self._count_arrived(restored, len(ids) - restored)
         return restored
 
-    async def _restore_parked(self) -> None:
-        """Restore what is parked in the destination and no longer in the source."""
+    def _count_arrived(self, transferred: int, present: int = 0) -> None:
+        self.report.transferred += transferred
+        self.report.present += present
+        if self._progress:
+            self._progress(self._queue, self.report.transferred + self.report.present)
+
+    # --- what an interrupted run has left ----------------------------------------------------------------
+
+    async def _take_back(self) -> None:
+        """Undo what an interrupted move from the destination to the source has begun."""
+        home, there = self._destination, self._source
+        away, arriving = home.exports_to(there), there.imports_from(home)
         offset = 0
-        while ids := await self._destination.execute(
-            ListParked(queue=self._queue, offset=offset, limit=BATCH)
-        ):
-            await self._claim()
-            waiting = await self._parked_in_source(ids)
-            exports = [ExportTask(queue=self._queue, task_id=name) for name in ids if name not in waiting]
-            images = await _all(self._destination, exports)
-            entries = sorted(_entry(image) for image in images if isinstance(image, TaskImage))
-            known = {task_id for _, _, task_id, _ in entries}
-            # Of a sequence with an active task there are no images, and the order does not matter.
-            others = [op.task_id for op in exports if op.task_id not in known]
-            restored = await self._restore([*(task_id for _, _, task_id, _ in entries), *others])
+        while ids := await home.parked_after(offset):
+            await renew(self._sides)
+            answers = await home.exports(ids, away)
+            pairs = zip(ids, answers, strict=True)
+            ours = [name for name, answer in pairs if not isinstance(answer, TaskNotFoundError)]
+            await there.release(ours, "deleted", arriving)
+            restored = (await home.release(ours, "restored", away)).count(True)
+            self._count_arrived(restored)
             offset += len(ids) - restored
+        await self._settle_imports(home, there)
 
-    async def _parked_in_source(self, ids: Sequence[str]) -> set[str]:
-        found = await self._in_source(ids)
-        return {task.message.id for task in found if task.due_at == PARKED}
+    async def _settle_imports(self, home: Side, there: Side) -> None:
+        """End the parking of what is parked there and no longer at home: restore it.
 
-    async def _release(
-        self, broker: BrokerCalls, ids: Sequence[str], to: Literal["restored", "deleted"]
-    ) -> list[bool]:
-        releases = [ReleaseTask(queue=self._queue, task_id=task_id, to=to) for task_id in ids]
-        answers = await _all(broker, releases)
-        for answer in answers:
-            if isinstance(answer, AsynqError):
-                raise answer
-        return answers
-
-    async def _parked(self, broker: BrokerCalls) -> AsyncGenerator[list[str], None]:
+        If somebody took it back at home while it was parked, it is deleted; a copy may be on both sides.
+        """
+        arriving = there.imports_from(home)
         offset = 0
-        while ids := await broker.execute(ListParked(queue=self._queue, offset=offset, limit=BATCH)):
-            yield [*ids]
-            offset += len(ids)
-
-
-async def _all(broker: BrokerCalls, ops: Sequence[Op[Any]]) -> list[Any]:
-    """The answers to operations. BrokerUnavailable if there was none for one of them."""
-    answers = await broker.execute_many(ops) if ops else []
-    for answer in answers:
-        if isinstance(answer, BrokerUnavailable):
-            raise answer
-    return answers
+        while ids := await there.parked_after(offset):
+            await renew(self._sides)
+            at_home = await home.look(ids)
+            answers = await there.exports(ids, arriving)
+            images, others, back = [], [], []
+            for task_id, answer in zip(ids, answers, strict=True):
+                task = at_home.get(task_id)
+                if isinstance(answer, TaskNotFoundError) or (task is not None and task.due_at == PARKED):
+                    continue
+                if isinstance(answer, TaskStateError):
+                    # Of a sequence with an active task there are no images, and the order does not matter.
+                    others += [] if self._move and task else [task_id]
+                elif self._move and task is not None and task.message == answer.message:
+                    back.append(task_id)
+                else:
+                    images.append(answer)
+            await there.release(back, "deleted", arriving)
+            ordered = [task_id for _, _, task_id, _ in sorted(_entry(image) for image in images)]
+            restored = (await there.release([*ordered, *others], "restored", arriving)).count(True)
+            if there is self._destination:
+                self._count_arrived(restored)
+            offset += len(ids) - restored - len(back)
 
 
 def _reason(refusal: AsynqError) -> str:

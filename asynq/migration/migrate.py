@@ -8,7 +8,7 @@ from asynq.checks import check_name
 from asynq.migration.engine import MOVABLE, QueueTransfer
 from asynq.protocol.broker import require
 from asynq.protocol.connect import resolve
-from asynq.protocol.ops import ExportTask, ImportTask, ListParked, ListQueues, ReleaseTask
+from asynq.protocol.ops import ClaimTransfer, ExportTask, ImportTask, ListParked, ListQueues, ReleaseTask
 from asynq.runtime.sync_async import AwaitedCalls, BlockingCalls, completed
 from asynq.task_state import TaskState
 
@@ -52,7 +52,8 @@ def migrate(
 
     Raises:
         UnsupportedOperationError: One of the brokers cannot take part.
-        MigrationRunningError: Another migration of a queue is running.
+        MigrationRunningError: Another migration of a queue is running, or took over from this one while it
+            stood still.
         BrokerUnavailable: A broker cannot be reached. Call it again.
     """
     wanted = _states(states)
@@ -121,7 +122,7 @@ class _Both:
             broker, own = resolve(given)
             if own:
                 self._own.append(broker)
-            require(broker, ExportTask, ImportTask, ReleaseTask, ListParked)
+            require(broker, ClaimTransfer, ExportTask, ImportTask, ReleaseTask, ListParked)
             found.append(broker)
         return found[0], found[1]
 

@@ -28,6 +28,9 @@ class QueueMigration:
     held: int = 0
     """Tasks that were left because they wait behind an active one, are being aggregated, or because a server
     is enqueueing their followers."""
+    parked: int = 0
+    """Tasks of the source that an interrupted migration from or to a third broker has left parked, and that
+    only it releases: run it again, or undo it in the opposite direction."""
     refused: list[RefusedTask] = Factory(list)
     """Tasks that the destination refused: it has others of these ids, or of these unique locks."""
 

@@ -31,6 +31,7 @@ from asynq_conformance.laws.settle import SettleLaws
 from asynq_conformance.laws.sizes import SizeLaws
 from asynq_conformance.laws.transfer import TransferLaws
 from asynq_conformance.laws.transfer_belongings import TransferredBelongingsLaws
+from asynq_conformance.laws.transfer_claims import TransferClaimLaws
 from asynq_conformance.laws.unique import UniqueLaws
 from asynq_conformance.laws.update import UpdateLaws
 from asynq_conformance.laws.upkeep import UpkeepLaws
@@ -64,6 +65,7 @@ class BrokerConformance(
     DeletionLaws,
     TransferLaws,
     TransferredBelongingsLaws,
+    TransferClaimLaws,
     SizeLaws,
     ConcurrentLaws,
     WatchLaws,

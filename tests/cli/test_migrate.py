@@ -12,8 +12,8 @@ from asynq import Client, DuplicateTaskError, Schedules, Task, connect
 from asynq.migration import MigrationRunningError, amigrate, migrate
 from asynq.migration.engine import BATCH_BYTES
 from asynq.protocol.ops import (
-    AcquireSlot,
     Archive,
+    ClaimTransfer,
     Complete,
     Dequeue,
     Done,
@@ -33,12 +33,11 @@ from asynq.task_state import TaskState
 from tests.cli.commands import Commands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import Delivery, StoredTask
-    from asynq.protocol.transfer import TaskImage
 
 Q = "default"
 HOUR = timedelta(hours=1)
@@ -307,7 +306,7 @@ def test_schedules_go_along(pair: Pair) -> None:
 
 def test_a_second_migration_of_a_queue_is_refused(pair: Pair) -> None:
     Client(pair.source).enqueue(Task("t", task_id="t"))
-    claim = AcquireSlot(scope=f"asynq:migration:{Q}", holder="another", limit=1, hold=60_000)
+    claim = ClaimTransfer(queue=Q, holder="another", hold=60_000)
     assert pair.destination.execute(claim)
     with pytest.raises(MigrationRunningError, match="default"):
         migrate(pair.source, pair.destination, move=True)
@@ -322,27 +321,27 @@ async def test_programs_migrate_on_an_event_loop(pair: Pair) -> None:
     assert everything(pair.destination) == before
 
 
-KILLED: dict[str, Callable[[Pair, TaskImage], object]] = {
-    "parked in the source": lambda pair, image: None,
-    "imported": lambda pair, image: pair.destination.execute(ImportTask(image=image)),
-    "deleted in the source": lambda pair, image: (
-        pair.destination.execute(ImportTask(image=image)),
-        pair.source.execute(ReleaseTask(queue=Q, task_id="t", to="deleted")),
-    ),
-    "restored": lambda pair, image: (
-        pair.destination.execute(ImportTask(image=image)),
-        pair.source.execute(ReleaseTask(queue=Q, task_id="t", to="deleted")),
-        pair.destination.execute(ReleaseTask(queue=Q, task_id="t", to="restored")),
-    ),
-}
-"""What a move has done with a task when it is killed, after it has parked it."""
+KILLED = {"parked in the source": 1, "imported": 2, "deleted in the source": 3, "restored": 4}
+"""How many steps a move has taken when it is killed."""
+
+
+def begin(pair: Pair, steps: int) -> None:
+    """Take the first steps of a move of task t."""
+    brokers = (pair.source, pair.destination)
+    stores = [broker.execute(ClaimTransfer(queue=Q, holder="killed", hold=1)) for broker in brokers]
+    away, arriving = f">{stores[1]}", f"<{stores[0]}"
+    image = pair.source.execute(ExportTask(queue=Q, task_id="t", park=True, transfer=away))
+    if steps > 1:
+        pair.destination.execute(ImportTask(image=image, transfer=arriving))
+    if steps > 2:
+        pair.source.execute(ReleaseTask(queue=Q, task_id="t", to="deleted", transfer=away))
+    if steps > 3:
+        pair.destination.execute(ReleaseTask(queue=Q, task_id="t", to="restored", transfer=arriving))
 
 
 @pytest.mark.parametrize("kind", ["plain", "scheduled", "of a sequence", "of a group"])
-@pytest.mark.parametrize("killed", KILLED.values(), ids=KILLED)
-def test_a_move_goes_on_where_a_killed_one_ended(
-    pair: Pair, killed: Callable[[Pair, TaskImage], object], kind: str
-) -> None:
+@pytest.mark.parametrize("steps", KILLED.values(), ids=KILLED)
+def test_a_move_goes_on_where_a_killed_one_ended(pair: Pair, steps: int, kind: str) -> None:
     options: dict[str, dict[str, Any]] = {
         "plain": {},
         "scheduled": {"process_in": HOUR},
@@ -351,7 +350,7 @@ def test_a_move_goes_on_where_a_killed_one_ended(
     }
     Client(pair.source).enqueue(Task("t", task_id="t", **options[kind]))
     before = everything(pair.source)
-    killed(pair, pair.source.execute(ExportTask(queue=Q, task_id="t", park=True)))
+    begin(pair, steps)
     pair.migrate("--move")
     assert everything(pair.source) == {}
     assert everything(pair.destination) == before
@@ -359,8 +358,7 @@ def test_a_move_goes_on_where_a_killed_one_ended(
 
 def test_a_copy_leaves_alone_what_a_killed_move_has_imported(pair: Pair) -> None:
     Client(pair.source).enqueue(Task("t", task_id="t"))
-    image = pair.source.execute(ExportTask(queue=Q, task_id="t", park=True))
-    pair.destination.execute(ImportTask(image=image))
+    begin(pair, 2)
     pair.migrate("--state", "archived")
     assert pair.destination.execute(ListParked(queue=Q)) == ("t",)
 

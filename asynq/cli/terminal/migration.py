@@ -83,6 +83,8 @@ class Told:
             parts.append(f"{report.active:,} active left to their workers")
         if report.held:
             parts.append(f"{report.held:,} held up by others")
+        if report.parked:
+            parts.append(f"{report.parked:,} left to another migration, which was interrupted")
         self.output.done(
             f"Queue {report.queue!r}: {', '.join(parts)}.",
             {
@@ -91,6 +93,7 @@ class Told:
                 "present": report.present,
                 "active": report.active,
                 "held": report.held,
+                "parked": report.parked,
                 "refused": [{"id": task.task_id, "reason": task.reason} for task in report.refused],
                 "paused_in": self._paused_in,
             },

@@ -80,7 +80,13 @@ from asynq.protocol.ops.schedule import (
     WriteSchedule,
 )
 from asynq.protocol.ops.settle import Archive, Complete, Done, Requeue, Retry
-from asynq.protocol.ops.transfer import ExportTask, ImportTask, ListParked, ReleaseTask
+from asynq.protocol.ops.transfer import (
+    ClaimTransfer,
+    ExportTask,
+    ImportTask,
+    ListParked,
+    ReleaseTask,
+)
 from asynq.protocol.ops.upkeep import (
     Adopted,
     AdoptOrphans,
@@ -114,6 +120,7 @@ __all__ = [
     "ArchiveTask",
     "Arrive",
     "CancelTask",
+    "ClaimTransfer",
     "ClearScheduler",
     "ClearServer",
     "Complete",

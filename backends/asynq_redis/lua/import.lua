@@ -1,18 +1,19 @@
 -- Create parked tasks, one after the other, each independently.
--- KEYS: scheduled | hash lock
--- ARGV: prefix | id msg identity token ttl until keep sequence group losses cancel arrived result
+-- KEYS: scheduled transfer | hash lock
+-- ARGV: prefix claim | id msg identity token ttl until keep sequence group losses cancel arrived result
 --   lock: the hash again if the task holds none. identity: the
 --   enqueue_id of a task that an image of this content created. token: see lua/lib/parked.lua. ttl: milliseconds.
 --   arrived: numbers, each after a space. result: 1 and the result, or
 --   empty.
--- answers: each {1} if it was created | {0} if it is there | {-1, state of the task that has the id}
+-- answers: -9 if the claim is not held; or each {1} if it was created | {0} if it is there | {-1, state of the task that has the id}
 --   | {-2, holder of the lock} | {-3, why a key is refused}
 -- @include arguments types time keys sequence lock parked
 
 local scheduled = key()
 local refusal = misplaced(scheduled, 'zset')
 if refusal then return redis.error_reply(refusal) end
-local prefix = arg()
+local claim, prefix = key(), arg()
+if not claimed(claim, arg()) then return -9 end
 
 local items = {}
 while more() do

@@ -1,20 +1,23 @@
 -- End the parking of tasks.
 -- flags: allow-oom
--- KEYS: pending scheduled retry archived completed groups | hash
--- ARGV: now prefix to | id
+-- KEYS: pending scheduled retry archived completed groups transfer | hash
+-- ARGV: now prefix to transfer claim | id
 --   to: restored or deleted.
--- answers: each 1, or 0 if the task is not parked
+-- answers: -9 if the claim is not held; or each 1, or 0 if the task is not parked
 -- @include arguments types time keys sequence lock delete manage parked
 
 local queue = queue_of_keys()
 if queue.refusal then return redis.error_reply(queue.refusal) end
-local now, prefix, to = microseconds(arg()), arg(), arg()
+local claim = key()
+local now, prefix, to, transfer = microseconds(arg()), arg(), arg(), arg()
+if not claimed(claim, arg()) then return -9 end
 
 local answers, releasing, seen = {}, {}, {}
 while more() do
   local hash, id = key(), arg()
   local task = look_up(queue, prefix, id)
-  local state, score, since = place_before(task.state, try('HGET', hash, 'lease_token'))
+  local state, score, since, by = place_before(task.state, try('HGET', hash, 'lease_token'))
+  if by ~= transfer then state = nil end
   if state and not seen[id] then
     seen[id] = true
     task.before, task.score, task.since = state, score, since

@@ -1,4 +1,4 @@
-"""ExportTask, ImportTask, ReleaseTask, ListParked."""
+"""ClaimTransfer, ExportTask, ImportTask, ReleaseTask, ListParked."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ import redis
 
 from asynq.errors import (
     DuplicateTaskError,
+    LeaseLostError,
     TaskIDConflictError,
     TaskNotFoundError,
     TaskStateError,
 )
+from asynq.ids import random_id
 from asynq.protocol.followers import HELD
-from asynq.protocol.ops import ExportTask, ImportTask, ListParked, ReleaseTask
+from asynq.protocol.ops import ClaimTransfer, ExportTask, ImportTask, ListParked, ReleaseTask
 from asynq.protocol.transfer import PARKED, PARKED_MARK, LockImage, TaskImage
 from asynq.protocol.value_sizes import message_size
 from asynq.task_state import TaskState
-from asynq_redis.lua.scripts import EXPORT, IMPORT, RELEASE
+from asynq_redis.lua.scripts import CLAIM_TRANSFER, EXPORT, IMPORT, RELEASE
 from asynq_redis.operations.calls import OneRound, OpenCall
 from asynq_redis.operations.execution import HANDLERS, implements, per_operation
 from asynq_redis.operations.manage import stations
 from asynq_redis.operations.one_round import state_named
 from asynq_redis.operations.undecodable import Undecodable, read_message
-from asynq_redis.transport.requests import Command
+from asynq_redis.transport.requests import Command, ScriptCall
 from asynq_redis.wire import task_message
-from asynq_redis.wire.keys import QueueKeys
+from asynq_redis.wire.keys import STORE, QueueKeys, with_neighbour
 from asynq_redis.wire.times import nanoseconds_instant, score_instant
 
 if TYPE_CHECKING:
@@ -35,7 +37,26 @@ if TYPE_CHECKING:
     from asynq_redis.transport.requests import Reply
 
 _CREATED, _PRESENT, _CONFLICT, _DUPLICATE = 1, 0, -1, -2
+_LOST = -9
 _NONE = b"-"
+
+
+def _claim(op: ClaimTransfer, context: CallContext) -> Steps[Any]:
+    args = (context.now_argument(), op.holder, op.hold, "1" if op.renew else "")
+    key = QueueKeys(op.queue).transfer
+    made = Command(("SET", STORE, random_id(), "NX"))
+    replies = yield [made, Command(("GET", STORE)), ScriptCall(CLAIM_TRANSFER, with_neighbour(key), args)]
+    for reply in replies:
+        if isinstance(reply, redis.RedisError):
+            return reply
+    return replies[1].decode(errors="replace") if replies[2] == 1 else ""
+
+
+implements(ClaimTransfer)(per_operation(_claim))
+
+
+def _stations(keys: QueueKeys) -> tuple[str, ...]:
+    return (*stations(keys), keys.transfer)
 
 
 def _append_id(op: ExportTask | ReleaseTask, call: OpenCall, context: CallContext) -> None:  # noqa: ARG001 - see OneRound.append
@@ -47,6 +68,8 @@ def _append_id(op: ExportTask | ReleaseTask, call: OpenCall, context: CallContex
 
 
 def _read_image(op: ExportTask, reply: Reply) -> Any:
+    if reply == _LOST:
+        return LeaseLostError(op.queue, op.task_id)
     if not reply:
         return TaskNotFoundError(op.queue, op.task_id)
     state = state_named(reply[0])
@@ -75,9 +98,9 @@ def _read_image(op: ExportTask, reply: Reply) -> Any:
 _EXPORT = OneRound(
     script=EXPORT,
     queue=lambda op: op.queue,
-    fixed_keys=stations,
+    fixed_keys=_stations,
     fixed_args=lambda keys, context: (context.now_argument(), keys.prefix),
-    bounds=lambda op: ("1" if op.park else "", HELD),
+    bounds=lambda op: ("1" if op.park else "", HELD, op.transfer, op.claim),
     append=_append_id,
     read=_read_image,
 )
@@ -89,12 +112,18 @@ def _export(ops: Sequence[ExportTask], context: CallContext) -> Steps[list[Any]]
     unread = [op for op, answer in zip(ops, answers, strict=True) if isinstance(answer, Undecodable)]
     parked = [op for op in unread if op.park]
     if parked:
-        back = [ReleaseTask(queue=op.queue, task_id=op.task_id, to="restored") for op in parked]
+        back = [_back(op) for op in parked]
         yield from _RELEASE.steps(back, context)
     return [
         TaskNotFoundError(op.queue, op.task_id) if isinstance(answer, Undecodable) else answer
         for op, answer in zip(ops, answers, strict=True)
     ]
+
+
+def _back(op: ExportTask) -> ReleaseTask:
+    return ReleaseTask(
+        queue=op.queue, task_id=op.task_id, to="restored", transfer=op.transfer, claim=op.claim
+    )
 
 
 HANDLERS[ExportTask] = _export
@@ -116,7 +145,7 @@ def _append_image(op: ImportTask, call: OpenCall, context: CallContext) -> None:
     since = f"{image.pending_since}000000" if image.pending_since else "-"
     call.args += (
         *(message.id, task_message.encode(message), image.identity),
-        f"{PARKED_MARK}{image.state.value} {score} {since}",
+        f"{PARKED_MARK}{image.state.value} {score} {since} {op.transfer}",
         *(("", "", "0") if lock is None else (max(lock.expires_in, 1), lock.until, lock.keep)),
         *(message.sequence, image.group, image.lease_losses, image.cancel),
         "".join(f" {member}" for member in image.arrived),
@@ -126,6 +155,8 @@ def _append_image(op: ImportTask, call: OpenCall, context: CallContext) -> None:
 
 def _read_import(op: ImportTask, reply: Reply) -> Any:
     message = op.image.message
+    if reply == _LOST:
+        return LeaseLostError(message.queue, message.id)
     code, *detail = reply
     if code in (_CREATED, _PRESENT):
         return code == _CREATED
@@ -140,8 +171,9 @@ def _read_import(op: ImportTask, reply: Reply) -> Any:
 HANDLERS[ImportTask] = OneRound(
     script=IMPORT,
     queue=lambda op: op.image.message.queue,
-    fixed_keys=lambda keys: (keys.scheduled,),
+    fixed_keys=lambda keys: (keys.scheduled, keys.transfer),
     fixed_args=lambda keys, context: (keys.prefix,),  # noqa: ARG005 - see OneRound.fixed_args
+    bounds=lambda op: (op.claim,),
     size=lambda op: message_size(op.image.message) + len(op.image.result or b""),
     append=_append_image,
     read=_read_import,
@@ -155,11 +187,11 @@ HANDLERS[ImportTask] = OneRound(
 _RELEASE = OneRound(
     script=RELEASE,
     queue=lambda op: op.queue,
-    fixed_keys=stations,
+    fixed_keys=_stations,
     fixed_args=lambda keys, context: (context.now_argument(), keys.prefix),
-    bounds=lambda op: (op.to,),
+    bounds=lambda op: (op.to, op.transfer, op.claim),
     append=_append_id,
-    read=lambda op, reply: reply == 1,  # noqa: ARG005 - see OneRound.read
+    read=lambda op, reply: LeaseLostError(op.queue, op.task_id) if reply == _LOST else reply == 1,
 )
 HANDLERS[ReleaseTask] = _RELEASE.steps
 

@@ -20,6 +20,9 @@ ALL_SCHEDULES = "asynq:py:schedules"
 """HASH of the schedules that are kept in the broker: "s:" and a name: JSON; "p:" and a name: 1 while it is
 paused. Python only."""
 
+STORE = "asynq:py:store"
+"""STRING with the random identity of this store, once a transfer has asked for it. Python only."""
+
 CANCEL_CHANNEL = "asynq:cancel"
 """Go's channel. The message is the id of the task to cancel, in any queue."""
 CANCEL_REQUESTS = "asynq:py:cancel"
@@ -138,6 +141,11 @@ class QueueKeys:
     def sequences(self) -> str:
         """ZSET of the names of sequences that may hold tasks, all with score 0. Python only."""
         return f"{self.prefix}py:sequences"
+
+    @cached_property
+    def transfer(self) -> str:
+        """HASH of who may transfer tasks: "holder", and "until" in Unix milliseconds. Python only."""
+        return f"{self.prefix}py:transfer"
 
     def sequence(self, name: str) -> str:
         """ZSET of the ids of the tasks left in a sequence by their place in it. Python only."""

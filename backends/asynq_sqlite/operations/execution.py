@@ -109,6 +109,7 @@ HANDLERS: dict[type[ops.Op[Any]], Handler] = {
     ops.GetMemory: Each(inspect.get_memory),
     ops.DescribeBroker: Each(inspect.describe_broker),
     ops.Examine: Each(doctor.examine),
+    ops.ClaimTransfer: Each(transfer.claim_transfer),
     ops.ExportTask: Each(transfer.export_task),
     ops.ImportTask: Each(transfer.import_task),
     ops.ReleaseTask: Each(transfer.release_task),

@@ -1,6 +1,7 @@
-"""ExportTask, ImportTask, ReleaseTask and ListParked.
+"""ClaimTransfer, ExportTask, ImportTask, ReleaseTask and ListParked.
 
-A parked task has its former place in its column `lease_token`: "parked", state, rank and `pending_since`.
+A parked task has its former place in its column `lease_token`: "parked", state, rank, `pending_since`, and
+the transfer that parked it. Claims, and the identity of the store, are slots of scopes of their own.
 """
 
 from __future__ import annotations
@@ -8,7 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from asynq.brokerkit.transitions import whole_second
-from asynq.errors import DuplicateTaskError, TaskIDConflictError, TaskNotFoundError, TaskStateError
+from asynq.errors import (
+    DuplicateTaskError,
+    LeaseLostError,
+    TaskIDConflictError,
+    TaskNotFoundError,
+    TaskStateError,
+)
+from asynq.ids import random_id
 from asynq.protocol.followers import HELD
 from asynq.protocol.ops import Enqueue, Unique
 from asynq.protocol.sequences import WAITING
@@ -19,23 +27,61 @@ from asynq_sqlite.store.rows import UndecodableError, decode, stored
 from asynq_sqlite.store.task_store import Place
 
 if TYPE_CHECKING:
-    from asynq.protocol.ops import ExportTask, ImportTask, ListParked, ReleaseTask
+    from asynq.protocol.ops import ClaimTransfer, ExportTask, ImportTask, ListParked, ReleaseTask
     from asynq_sqlite.store.rows import TaskRow
     from asynq_sqlite.store.task_store import TaskStore
 
 _FINISHED: Final = (TaskState.ARCHIVED, TaskState.COMPLETED)
+_CLAIMS: Final = "asynq:py:transfer:"
+"""Scope of the claim of a queue, whose name follows."""
+_STORE: Final = "asynq:py:store"
+"""Scope whose holder is the identity of the store."""
+_FOR_GOOD: Final = 2**62
+
+
+def claim_transfer(store: TaskStore, op: ClaimTransfer, now: int) -> str:
+    """Take, extend or end the claim of a queue."""
+    scope = _CLAIMS + op.queue
+    held = store.holders(scope)
+    if op.holder not in held and (op.renew or op.hold == 0 or any(until > now for until in held.values())):
+        return ""
+    for holder in held:
+        store.free_slot(scope, holder)
+    if op.hold > 0:
+        store.hold_slot(scope, op.holder, now + op.hold)
+    return _identity(store)
+
+
+def _identity(store: TaskStore) -> str:
+    for identity in store.holders(_STORE):
+        return identity
+    identity = random_id()
+    store.hold_slot(_STORE, identity, _FOR_GOOD)
+    return identity
+
+
+def check_claim(store: TaskStore, queue: str, task_id: str, claim: str) -> None:
+    """LeaseLostError if another transfer has taken the claim."""
+    if claim and claim not in store.holders(_CLAIMS + queue):
+        raise LeaseLostError(queue, task_id)
 
 
 def parked_from(task: TaskRow) -> Place | None:
     """Return the place that a parked task had; None for any other task."""
     if task.state != TaskState.SCHEDULED or not (task.lease_token or "").startswith(PARKED_MARK):
         return None
-    state, rank, since = (task.lease_token or "").removeprefix(PARKED_MARK).split()
+    state, rank, since, *_ = (task.lease_token or "").removeprefix(PARKED_MARK).split()
     return Place(TaskState(state), int(rank), int(since))
+
+
+def transfer_of(task: TaskRow) -> str:
+    """Return the transfer that has parked the task."""
+    return " ".join((task.lease_token or "").split()[4:])
 
 
 def export_task(store: TaskStore, op: ExportTask, now: int) -> TaskImage:
     """Return the image of the task, and park it if asked to."""
+    check_claim(store, op.queue, op.task_id, op.claim)
     row = store.read(op.queue, op.task_id)
     if row is None:
         raise TaskNotFoundError(op.queue, op.task_id)
@@ -46,11 +92,13 @@ def export_task(store: TaskStore, op: ExportTask, now: int) -> TaskImage:
         raise TaskNotFoundError(op.queue, op.task_id) from None
     task = row.task
     before = parked_from(task)
+    if before is not None and transfer_of(task) != op.transfer:
+        raise TaskNotFoundError(op.queue, op.task_id)
     place = before or Place(found.state, task.rank, row.pending_since)
     if _is_held(store, task, place, now):
         raise TaskStateError(op.queue, op.task_id, place.state, "export")
     if op.park and before is None:
-        store.park(task, f"{PARKED_MARK}{place.state.value} {place.rank} {place.pending_since}")
+        store.park(task, f"{PARKED_MARK}{place.state.value} {place.rank} {place.pending_since} {op.transfer}")
     return TaskImage(
         message=found.message,
         state=place.state,
@@ -90,6 +138,7 @@ def import_task(store: TaskStore, op: ImportTask, now: int) -> bool:
     """Store the task of the image, parked."""
     image = op.image
     message, lock = image.message, image.lock
+    check_claim(store, message.queue, message.id, op.claim)
     present = store.find(message.queue, message.id)
     if present is not None:
         if present.enqueue_id == image.identity:
@@ -104,7 +153,7 @@ def import_task(store: TaskStore, op: ImportTask, now: int) -> bool:
     enqueue = Enqueue(message=message, enqueue_id=image.identity)
     store.insert(enqueue, Place(TaskState.SCHEDULED, PARKED), due, now)
     store.list_queue(message.queue)
-    mark = f"{PARKED_MARK}{image.state.value} {rank} {image.pending_since}"
+    mark = f"{PARKED_MARK}{image.state.value} {rank} {image.pending_since} {op.transfer}"
     store.complete_import(image, mark)
     if lock is not None:
         unique = Unique(ttl=lock.keep or lock.expires_in, until=lock.until, keep=lock.keep > 0)
@@ -116,9 +165,10 @@ def import_task(store: TaskStore, op: ImportTask, now: int) -> bool:
 
 def release_task(store: TaskStore, op: ReleaseTask, now: int) -> bool:
     """Restore the parked task, or delete it."""
+    check_claim(store, op.queue, op.task_id, op.claim)
     task = store.find(op.queue, op.task_id)
     place = None if task is None else parked_from(task)
-    if task is None or place is None:
+    if task is None or place is None or transfer_of(task) != op.transfer:
         return False
     if op.to == "deleted":
         store.delete([task])

@@ -95,6 +95,7 @@ MODEL_HANDLERS: dict[type[ops.Op[Any]], Callable[[System, Any, int], Any]] = {
     ops.GetMemory: inspect.get_memory,
     ops.DescribeBroker: inspect.describe_broker,
     ops.Examine: inspect.examine,
+    ops.ClaimTransfer: transfer.claim_transfer,
     ops.ExportTask: transfer.export_task,
     ops.ImportTask: transfer.import_task,
     ops.ReleaseTask: transfer.release_task,

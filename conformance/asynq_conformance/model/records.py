@@ -61,6 +61,8 @@ class ModelTask:
     """The aggregation set that holds the task."""
     parked: tuple[TaskState, int, int] | None = None
     """State, due and since of a parked task, as they were before."""
+    transfer: str = ""
+    """The one that has parked it."""
     joined: int = 0
     """Tasks of a sequence are numbered in the order in which they joined it."""
 

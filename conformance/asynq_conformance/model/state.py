@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, define
 
+from asynq.ids import random_id
 from asynq.protocol.message import StoredTask
 from asynq.protocol.sequences import WAITING
 from asynq.task_state import TaskState
@@ -44,6 +45,9 @@ class System:
     sets: dict[SetKey, int] = Factory(dict)
     """Expiry of the hold of each aggregation set."""
     slots: dict[str, dict[str, int]] = Factory(dict)
+    claims: dict[str, tuple[str, int]] = Factory(dict)
+    """Who may transfer tasks of each queue, and until when no other one takes this over."""
+    identity: str = Factory(random_id)
     tokens: dict[str, list[int]] = Factory(dict)
     ticks: dict[tuple[str, str], DecidedTick] = Factory(dict)
     servers: dict[str, tuple[ServerInfo, int]] = Factory(dict)

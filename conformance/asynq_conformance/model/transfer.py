@@ -1,10 +1,16 @@
-"""ExportTask, ImportTask, ReleaseTask, ListParked."""
+"""ClaimTransfer, ExportTask, ImportTask, ReleaseTask, ListParked."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asynq.errors import DuplicateTaskError, TaskIDConflictError, TaskNotFoundError, TaskStateError
+from asynq.errors import (
+    DuplicateTaskError,
+    LeaseLostError,
+    TaskIDConflictError,
+    TaskNotFoundError,
+    TaskStateError,
+)
 from asynq.protocol.followers import HELD
 from asynq.protocol.ops import Enqueued, Unique
 from asynq.protocol.sequences import WAITING
@@ -14,14 +20,35 @@ from asynq_conformance.model import locks
 from asynq_conformance.model.records import FINISHED, ModelLock, ModelTask, whole_second
 
 if TYPE_CHECKING:
-    from asynq.protocol.ops import ExportTask, ImportTask, ListParked, ReleaseTask
+    from asynq.protocol.ops import ClaimTransfer, ExportTask, ImportTask, ListParked, ReleaseTask
     from asynq_conformance.model.state import System
+
+
+def claim_transfer(system: System, op: ClaimTransfer, now: int) -> str:
+    """Give the queue to one transfer."""
+    holder, until = system.claims.get(op.queue, ("", 0))
+    if holder != op.holder:
+        if op.renew or op.hold == 0 or until > now:
+            return ""
+    elif op.hold == 0:
+        del system.claims[op.queue]
+        return system.identity
+    system.claims[op.queue] = (op.holder, now + op.hold)
+    return system.identity
+
+
+def _check_claim(system: System, queue: str, task_id: str, claim: str) -> None:
+    if claim and system.claims.get(queue, ("", 0))[0] != claim:
+        raise LeaseLostError(queue, task_id)
 
 
 def export_task(system: System, op: ExportTask, now: int) -> TaskImage:
     """Describe the task completely, and park it if asked to."""
+    _check_claim(system, op.queue, op.task_id, op.claim)
     task = system.find(op.queue, op.task_id)
     if task is None:
+        raise TaskNotFoundError(op.queue, op.task_id)
+    if task.parked and task.transfer != op.transfer:
         raise TaskNotFoundError(op.queue, op.task_id)
     before = task.parked or (task.state, task.due, task.since)
     state, due, since = before
@@ -29,7 +56,7 @@ def export_task(system: System, op: ExportTask, now: int) -> TaskImage:
         raise TaskStateError(op.queue, op.task_id, state, "export")
     if op.park and task.parked is None:
         system.put(task, TaskState.SCHEDULED, PARKED)
-        task.parked = before
+        task.parked, task.transfer = before, op.transfer
     return TaskImage(
         message=task.message,
         state=state,
@@ -68,6 +95,7 @@ def import_task(system: System, op: ImportTask, now: int) -> bool:
     """Create the task of the image, parked."""
     image = op.image
     message = image.message
+    _check_claim(system, message.queue, message.id, op.claim)
     present = system.find(message.queue, message.id)
     if present is not None:
         if present.enqueue_id == image.identity:
@@ -100,15 +128,16 @@ def import_task(system: System, op: ImportTask, now: int) -> bool:
         joined=system.joined,
     )
     due = 0 if image.state is TaskState.PENDING else whole_second(image.due_at)
-    task.parked = (image.state, due, image.pending_since)
+    task.parked, task.transfer = (image.state, due, image.pending_since), op.transfer
     system.tasks[task.key] = task
     return True
 
 
 def release_task(system: System, op: ReleaseTask, now: int) -> bool:
     """Put the task back in its place, or delete it."""
+    _check_claim(system, op.queue, op.task_id, op.claim)
     task = system.find(op.queue, op.task_id)
-    if task is None or task.parked is None:
+    if task is None or task.parked is None or task.transfer != op.transfer:
         return False
     if op.to == "deleted":
         system.delete(task)

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from msgspec import structs
 
 from asynq.errors import DuplicateTaskError, TaskIDConflictError, TaskStateError
-from asynq.protocol.ops import ExportTask, ImportTask, MoveTasks, ReleaseTask, RunTask, UpdateTask
+from asynq.protocol.ops import (
+    ClaimTransfer,
+    ExportTask,
+    ImportTask,
+    MoveTasks,
+    ReleaseTask,
+    RunTask,
+    UpdateTask,
+)
 from asynq.protocol.transfer import LockImage
 from asynq.task_state import TaskState
 from asynq_mutants.defects import caught_by, instead_of
 from asynq_sqlite.operations.sequences import join
-from asynq_sqlite.operations.transfer import parked_from
+from asynq_sqlite.operations.transfer import parked_from, transfer_of
 from asynq_sqlite.store.task_store import TaskStore
 
 if TYPE_CHECKING:
@@ -294,3 +302,65 @@ class ListsEveryScheduledTaskAsParked(TaskStore):
     def parked(self, queue: str, offset: int, limit: int) -> tuple[str, ...]:
         tasks = self.first_tasks(queue, TaskState.SCHEDULED, offset + limit)
         return tuple(task.id for task in tasks[offset:])
+
+
+CLAIMED = "test_a_transfer_that_lost_its_claim_changes_nothing"
+
+
+@caught_by(CLAIMED, beyond_programs=PROGRAMS)
+@instead_of(ExportTask)
+def exports_without_the_claim(correct: Any, store: TaskStore, op: ExportTask, now: int) -> Any:
+    return correct(store, structs.replace(op, claim=""), now)
+
+
+@caught_by(CLAIMED, beyond_programs=PROGRAMS)
+@instead_of(ImportTask)
+def imports_without_the_claim(correct: Any, store: TaskStore, op: ImportTask, now: int) -> Any:
+    return correct(store, structs.replace(op, claim=""), now)
+
+
+@caught_by(CLAIMED, beyond_programs=PROGRAMS)
+@instead_of(ReleaseTask)
+def releases_without_the_claim(correct: Any, store: TaskStore, op: ReleaseTask, now: int) -> Any:
+    return correct(store, structs.replace(op, claim=""), now)
+
+
+@caught_by("test_a_renewal_takes_no_claim", beyond_programs=PROGRAMS)
+@instead_of(ClaimTransfer)
+def takes_a_lost_claim_again(correct: Any, store: TaskStore, op: ClaimTransfer, now: int) -> Any:
+    return correct(store, structs.replace(op, renew=False), now)
+
+
+@caught_by("test_a_claim_has_one_holder", beyond_programs=PROGRAMS)
+@instead_of(ClaimTransfer)
+def lets_everybody_claim(correct: Any, store: TaskStore, op: ClaimTransfer, now: int) -> Any:
+    return correct(store, op, now) or correct(store, structs.replace(op, queue=f"{op.queue} too"), now)
+
+
+@caught_by(
+    "test_a_parked_task_is_exported_by_its_transfer_only",
+    again=True,
+    other="",
+    imported=True,
+    beyond_programs=PROGRAMS,
+)
+@instead_of(ExportTask)
+def exports_parked_imports(correct: Any, store: TaskStore, op: ExportTask, now: int) -> Any:
+    task = store.find(op.queue, op.task_id)
+    if task is not None and parked_from(task) is not None:
+        op = structs.replace(op, transfer=transfer_of(task))
+    return correct(store, op, now)
+
+
+@caught_by(
+    "test_a_parked_task_is_released_by_its_transfer_only",
+    other="another",
+    imported=True,
+    beyond_programs=PROGRAMS,
+)
+@instead_of(ReleaseTask)
+def releases_for_any_transfer(correct: Any, store: TaskStore, op: ReleaseTask, now: int) -> Any:
+    task = store.find(op.queue, op.task_id)
+    if task is not None and parked_from(task) is not None:
+        op = structs.replace(op, transfer=transfer_of(task))
+    return correct(store, op, now)
