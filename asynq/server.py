@@ -110,8 +110,9 @@ class Server(ServerLifecycle):
         group_max_size: aggregate a group as soon as it holds this many tasks, and at most this many at once;
             None disables this.
         burst: shut down when no task is pending or due in the queues. Tasks that are due later are left.
-        max_tasks: shut down after this many runs, so that another process can take over.
-        max_memory: shut down when the process uses this many bytes. Checked twice a second.
+        max_tasks: end after this many runs, so that another process can take over. Each start of a task
+            counts. The last runs end by themselves; `shutdown_timeout` does not apply to them.
+        max_memory: end when the process uses this many bytes, in the same way. Checked twice a second.
         max_tasks_per_child: replace a process with handlers (`executor="process"`) after this many runs.
         max_memory_per_child: replace such a process when it uses this many bytes at the end of a run.
         monitoring: what the server shows of itself while it runs, such as health checks over HTTP.

@@ -110,11 +110,13 @@ Burst = Annotated[
 ]
 MaxTasks = Annotated[
     int | None,
-    typer.Option("--max-tasks", min=1, help="End a process after so many tasks; another starts."),
+    typer.Option("--max-tasks", min=1, help="End after so many runs; with --processes another starts."),
 ]
 MaxMemory = Annotated[
     str | None,
-    typer.Option("--max-memory", metavar="SIZE", help="End a process that uses so much; another starts."),
+    typer.Option(
+        "--max-memory", metavar="SIZE", help="End if a process uses so much; with --processes another starts."
+    ),
 ]
 MaxTasksPerChild = Annotated[
     int | None,

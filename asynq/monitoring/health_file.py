@@ -88,8 +88,8 @@ class HealthFile:
                 silent = self._monotonic() - instant
                 if silent <= max_age.total_seconds() + WRITE_INTERVAL:
                     return health
-                return Health({**health.failing, LOOP: f"the process has not reported for {silent:.0f} s"})
-        return Health({STARTED: "the process is starting"})
+                return Health({**health.failing, LOOP: f"it has not reported for {silent:.0f} s"})
+        return Health({STARTED: "it is starting"})
 
     def close(self) -> None:
         """Close the file."""

@@ -39,7 +39,7 @@ class SystemdNotifier:
     def __init__(self, address: str, watchdog: float | None = None) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._watchdog = watchdog
-        self._ready = self._stopping = False
+        self._ready = False
         self._failing: frozenset[str] | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)  # noqa: FBT003 - its only form
@@ -65,21 +65,21 @@ class SystemdNotifier:
         ready = self._ready or health.ready
         if ready and not self._ready:
             lines.append("READY=1")
-        stopping = self._stopping or "draining" in health.failing
-        if stopping and not self._stopping:
-            lines.append("STOPPING=1")
         if self._watchdog is not None and health.live:
             lines.append("WATCHDOG=1")
         if (failing := frozenset(health.failing)) != self._failing:
             lines.append(f"STATUS={_status(health)}")
         if self._send(lines):
-            self._ready, self._stopping, self._failing = ready, stopping, failing
+            self._ready, self._failing = ready, failing
 
     def close(self) -> None:
-        """Tell systemd that the service ends, unless it knows."""
-        if not self._stopping:
-            self._socket.settimeout(LAST_PATIENCE)
-            self._stopping = self._send(["STOPPING=1"])
+        """Tell systemd that the service ends.
+
+        Not earlier: from then on systemd waits for its `TimeoutStopSec=` only, and kills the service. One
+        that has reached a limit drains for as long as its tasks take.
+        """
+        self._socket.settimeout(LAST_PATIENCE)
+        self._send(["STOPPING=1"])
         self._socket.close()
 
     def _send(self, lines: list[str]) -> bool:

@@ -36,10 +36,22 @@ class Health(Struct, frozen=True):
 
 
 def combined(parts: Iterable[tuple[str, Health]]) -> Health:
-    """The health of several parts together: what fails in any of them. Each part has a name for messages."""
-    failing: dict[str, str] = {}
+    """The health of several parts together: what fails in any of them. Each part has a name for messages.
+
+    A reason that several parts have is given once, with their names.
+    """
+    found: dict[str, dict[str, dict[str, None]]] = {}
     for name, part in parts:
         for check, reason in part.failing.items():
-            told = f"{name}: {reason}" if name else reason
-            failing[check] = f"{failing[check]}; {told}" if check in failing else told
-    return Health(failing)
+            found.setdefault(check, {}).setdefault(reason, {})[name] = None
+    return Health(
+        {
+            check: "; ".join(_named(reason, names) for reason, names in reasons.items())
+            for check, reasons in found.items()
+        }
+    )
+
+
+def _named(reason: str, names: Iterable[str]) -> str:
+    listed = ", ".join(filter(None, names))
+    return f"{listed}: {reason}" if listed else reason

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from asynq.runtime.short_texts import plural
+
 
 @frozen(kw_only=True)
 class ProcessLimits:
@@ -20,7 +22,7 @@ class ProcessLimits:
     def reached(self, runs: int) -> str:
         """Which limit this process has reached after so many runs, in words; "" if none."""
         if self.max_tasks is not None and runs >= self.max_tasks:
-            return f"it has run {self.max_tasks} tasks, as many as it may"
+            return f"it has run {plural(self.max_tasks, 'task')}, as many as it may"
         if self.max_memory is not None and (used := process_memory()) >= self.max_memory:
             return f"its process uses {used / 1e6:.0f} MB, the limit is {self.max_memory / 1e6:.0f} MB"
         return ""

@@ -63,8 +63,8 @@ class WorkerBoard:
         return health
 
     @property
-    def is_replaced(self) -> bool:
-        """Whether its process was ready before, and another one starts in its place."""
+    def was_ready(self) -> bool:
+        """Whether its process, or one that it replaces, was ready before."""
         return self._was_ready
 
     @property
@@ -76,15 +76,21 @@ class WorkerBoard:
 def workers_health(boards: Sequence[WorkerBoard], max_age: timedelta, *, draining: bool) -> Health:
     """The health of all worker processes together.
 
-    All must have been ready once. After that, a process that starts in the place of another does not count
-    while another one is ready.
+    All must have been ready once. After that, a process that is being replaced, because it has reached a
+    limit or has crashed, does not count while another one is ready.
     """
     found = [(board, health) for board in boards if (health := board.health(max_age)) is not None]
     any_ready = any(health.ready for _, health in found)
     counted = [
         (board.name, health)
         for board, health in found
-        if not (any_ready and board.is_replaced and STARTED in health.failing)
+        if not (any_ready and board.was_ready and health.failing.keys() & {STARTED, DRAINING})
     ]
-    own = Health({DRAINING: "it takes no new tasks"}) if draining else Health()
-    return combined([("", own), *counted])
+    if not draining:
+        return combined(counted)
+    # All of them drain: this is said once.
+    rest = [
+        (name, Health({k: why for k, why in health.failing.items() if k != DRAINING}))
+        for name, health in counted
+    ]
+    return combined([("", Health({DRAINING: "it takes no new tasks"})), *rest])

@@ -156,6 +156,12 @@ class Processor:
         self._fetching = False
         self._changed.set()
 
+    async def wait_drained(self) -> None:
+        """Wait until no task is active and no fetch is pending."""
+        while self._active or self._fetcher.under_way:
+            self._drained.clear()
+            await self._drained.wait()
+
     async def drain(self, seconds: float, force: asyncio.Event) -> bool:
         """Stop fetching, wait for the active tasks, settle them, and end `run`.
 
@@ -166,7 +172,7 @@ class Processor:
         """
         self.stop()
         forced = asyncio.create_task(force.wait())
-        drained = asyncio.create_task(self._wait_drained())
+        drained = asyncio.create_task(self.wait_drained())
         if not self._active:
             await timeouts.wait((drained,), LAST_FETCH_TIMEOUT)
         if self._active:
@@ -380,12 +386,6 @@ class Processor:
         while any(not run.has_outcome for run in self.runs()):
             self._ended.clear()
             await self._ended.wait()
-
-    async def _wait_drained(self) -> None:
-        """Wait until no task is active and no fetch is pending."""
-        while self._active or self._fetcher.under_way:
-            self._drained.clear()
-            await self._drained.wait()
 
 
 @types.coroutine

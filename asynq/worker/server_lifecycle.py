@@ -150,10 +150,15 @@ class ServerLifecycle(Lifecycle):
             self._companions.begin_shutdown()
 
     def _end(self, reason: EndReason) -> None:
-        """Shut down, because a condition for the end is met."""
-        if self._state in ("active", "stopped"):
-            self._end_reason = self._end_reason or reason
+        """Shut down when the current runs have ended, because a condition for the end is met."""
+
+        def end() -> None:
+            self._end_reason = reason
             self._begin_shutdown()
+
+        if self._worker and self._state != "closed":
+            self._state = "stopped"
+            self._worker.finish(end)
 
     async def _start_companions(self) -> Any:
         """Start what runs beside the worker. Returns the lifespan's state. After an error this is closed."""

@@ -106,6 +106,8 @@ class Worker:
             warning=None if warning is None else warning / 1000, describe=self._running_task
         )
         self._shutdown, self._forced = asyncio.Event(), asyncio.Event()
+        self._finished: asyncio.Future[Callable[[], None]] = asyncio.get_running_loop().create_future()
+        """Done when `finish` was called."""
         time = BrokerTime(broker.clock)
         self._processor = processor = Processor(
             broker,
@@ -269,6 +271,15 @@ class Worker:
         self._record.status = "stopped"
         self._heartbeat_loop.wake()
 
+    def finish(self, then: Callable[[], None]) -> None:
+        """Stop taking new tasks, let runs end by themselves, and then call `then`, unless shut down before.
+
+        No timeout but their own ends the runs.
+        """
+        self.stop()
+        if not self._finished.done():
+            self._finished.set_result(then)
+
     def shut_down(self) -> None:
         """Stop taking new tasks, let runs finish within the shutdown timeout, and end `run`."""
         self.stop()
@@ -290,7 +301,8 @@ class Worker:
                 parts = [group.create_task(loop.run()) for loop in self._loops]
                 parts.append(group.create_task(self._wakeups.run()))
                 parts += [group.create_task(self._processor.run()) for _ in range(self._processor.exchanges)]
-                group.create_task(self._run_shutdown(parts))
+                finishing = group.create_task(self._run_finish())
+                group.create_task(self._run_shutdown(parts, finishing))
         finally:
             if self._aggregator:
                 await self._aggregator.aclose()
@@ -302,8 +314,16 @@ class Worker:
             if self._recorder:
                 self._recorder.server_ended()
 
-    async def _run_shutdown(self, parts: list[asyncio.Task[None]]) -> None:
+    async def _run_finish(self) -> None:
+        then = await self._finished
+        await self._processor.wait_drained()
+        if self._aggregator:
+            await self._aggregator.finish()
+        then()
+
+    async def _run_shutdown(self, parts: list[asyncio.Task[None]], finishing: asyncio.Task[None]) -> None:
         await self._shutdown.wait()
+        finishing.cancel()
         seconds = self._settings.shutdown_timeout / 1000
         answered, _ = await asyncio.gather(
             self._processor.drain(seconds, self._forced), self._drain_groups(seconds)

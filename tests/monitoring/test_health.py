@@ -98,7 +98,7 @@ def test_a_worker_process_that_is_stopped_is_not_live_and_one_that_is_killed_is_
         client.enqueue(Task("pid"))
         pid = int(worker.line())
         os.kill(pid, signal.SIGSTOP)
-        assert "the process has not reported for" in worker.answers("/livez", 503, "loop")["loop"]
+        assert "it has not reported for" in worker.answers("/livez", 503, "loop")["loop"]
         os.kill(pid, signal.SIGKILL)
         worker.answers("/livez", 200)
         worker.becomes_ready()
@@ -198,13 +198,20 @@ def _check_replacement(one: WorkerBoard, two: WorkerBoard) -> None:
         return workers_health([one, two], ONE_SECOND, draining=False)
 
     write(one, Health())
-    assert health().failing == {"started": "a process: the process is starting"}
+    assert health().failing == {"started": "a process: it is starting"}
     write(two, Health())
     assert health().ready
     two.ended()
     assert health().ready
     write(one, Health({"broker": "gone"}))
     assert set(health().failing) == {"broker", "started"}
+    write(one, Health())
+    write(two, Health({"draining": "it takes no new tasks"}))
+    assert health().ready
+    write(one, Health({"draining": "it takes no new tasks"}))
+    assert health().failing == {"draining": "a process: it takes no new tasks"}
+    drained = workers_health([one, two], ONE_SECOND, draining=True)
+    assert drained.failing == {"draining": "it takes no new tasks"}
     write(one, Health())
     two.finish()
     assert health().ready
@@ -227,7 +234,7 @@ def test_a_health_file_tells_how_old_it_is() -> None:
     now = 1.5
     assert file.read(ONE_SECOND).ready
     now = 1.6
-    assert file.read(ONE_SECOND).failing == {"loop": "the process has not reported for 2 s"}
+    assert file.read(ONE_SECOND).failing == {"loop": "it has not reported for 2 s"}
     os.pwrite(file.fd, b"x", 16)  # while the process writes
     assert set(file.read(ONE_SECOND).failing) == {"started"}
     file.close()
@@ -246,6 +253,13 @@ def test_slow_clients_do_not_keep_a_probe_from_its_answer() -> None:
         with urlopen(listener.address + "/livez", timeout=5) as answer:  # noqa: S310 - it is our own
             assert answer.read() == b"ok"
         assert threading.active_count() < 100
+
+
+def test_a_reason_of_several_parts_is_given_once() -> None:
+    parts = [
+        (name, Health({"started": "it is starting"})) for name in ("a process", "a process", "process 7")
+    ]
+    assert combined(parts).failing == {"started": "a process, process 7: it is starting"}
 
 
 def test_a_listener_answers_head_requests_and_hides_errors() -> None:

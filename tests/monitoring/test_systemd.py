@@ -140,6 +140,15 @@ def test_keepalives_are_for_the_process_that_systemd_names(usec: str, pid: str, 
     notifier.close()
 
 
+def test_a_service_that_drains_is_not_stopping_before_it_ends(tmp_path: Path) -> None:
+    with managed(str(tmp_path / "socket")) as systemd:
+        notifier = SystemdNotifier(systemd.address)
+        notifier.tell(Health({"draining": "it takes no new tasks"}))
+        assert systemd.message() == ["STATUS=draining: it takes no new tasks"]
+        notifier.close()
+        assert systemd.message() == ["STOPPING=1"]
+
+
 def test_a_status_is_one_line_and_sent_when_it_changes(tmp_path: Path) -> None:
     with managed(str(tmp_path / "socket")) as systemd:
         notifier = SystemdNotifier(systemd.address, watchdog=10)
@@ -150,10 +159,7 @@ def test_a_status_is_one_line_and_sent_when_it_changes(tmp_path: Path) -> None:
         notifier.tell(Health())
         assert systemd.message() == ["WATCHDOG=1"]
         notifier.tell(Health({"draining": "it takes no new tasks", "loop": "blocked"}))
-        assert systemd.message() == [
-            "STOPPING=1",
-            "STATUS=draining: it takes no new tasks; loop: blocked",
-        ]
+        assert systemd.message() == ["STATUS=draining: it takes no new tasks; loop: blocked"]
         notifier.close()
 
 
@@ -168,7 +174,7 @@ def test_what_was_told_to_nobody_is_told_again(tmp_path: Path) -> None:
     notifier.tell(Health({"draining": "it takes no new tasks"}))
     with managed(address) as systemd:
         notifier.tell(Health({"draining": "it takes no new tasks"}))
-        assert systemd.message() == ["STOPPING=1", "STATUS=draining: it takes no new tasks"]
+        assert systemd.message() == ["STATUS=draining: it takes no new tasks"]
     notifier.close()
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asynq import ServeMux, Server, TaskState
-from asynq.protocol.ops import PauseQueue, Ping
+from asynq import ServeMux, Server, Task, TaskState
+from asynq.protocol.ops import ListTasks, PauseQueue, Ping
 from asynq.runtime.process_limits import process_memory
 from tests.waiting import PATIENCE, aeventually
 
@@ -116,6 +116,79 @@ async def test_a_server_ends_when_its_process_has_grown(lab: ServerLab) -> None:
     async with ending(server):
         await lab.enqueue()
     assert (len(held), server.end_reason) == (1, "limit")
+
+
+class Held:
+    """A handler that runs until it is released."""
+
+    def __init__(self) -> None:
+        self.began, self.released = asyncio.Event(), asyncio.Event()
+        self.kept = b""
+
+    async def __call__(self, ctx: Any, task: Any) -> None:
+        self.kept = b"x" * len(task.payload) * 200_000_000
+        self.began.set()
+        await self.released.wait()
+
+
+@pytest.mark.parametrize("limit", ["max_tasks", "max_memory"])
+async def test_a_server_at_its_limit_lets_its_tasks_end_whatever_the_shutdown_timeout(
+    lab: ServerLab, limit: str
+) -> None:
+    handler = Held()
+    gc.collect()
+    most = 1 if limit == "max_tasks" else process_memory() + 50_000_000
+    options: Any = {limit: most, "concurrency": 1, "shutdown_timeout": timedelta(0)}
+    options["lease"] = timedelta(seconds=1)
+    server = Server(lab.broker, handler=handler, **options)
+    async with ending(server):
+        task_id = await lab.enqueue(payload=b"1", retention=60)
+        await handler.began.wait()
+        await aeventually(lambda: server.state == "stopped")
+        left = await lab.enqueue()
+        await lab.keeps_its_lease(task_id, beyond=0)
+        assert server.end_reason is None
+        handler.released.set()
+    assert (await lab.reaches(task_id, TaskState.COMPLETED)).message.retried == 0
+    assert await lab.find(left)
+    assert (server.state, server.end_reason) == ("closed", "limit")
+
+
+async def test_a_server_at_its_limit_is_shut_down_within_the_shutdown_timeout(memory: ServerLab) -> None:
+    handler = Held()
+    server = Server(memory.broker, handler=handler, max_tasks=1, shutdown_timeout=timedelta(0))
+    async with ending(server):
+        task_id = await memory.enqueue()
+        await aeventually(lambda: server.state == "stopped")
+        await server.shutdown()
+    assert server.end_reason is None
+    assert (await memory.reaches(task_id, TaskState.PENDING)).message.retried == 0
+
+
+async def test_a_server_at_its_limit_lets_its_aggregations_end(memory: ServerLab) -> None:
+    began, released = asyncio.Event(), asyncio.Event()
+
+    async def aggregate(group: str, tasks: Any) -> Task:
+        began.set()
+        await released.wait()
+        return Task("aggregate")
+
+    server = Server(
+        memory.broker,
+        handler=Counting(),
+        max_tasks=1,
+        aggregator=aggregate,
+        group_max_size=1,
+        shutdown_timeout=timedelta(0),
+    )
+    async with ending(server):
+        await memory.enqueue(group="g")
+        await began.wait()
+        await memory.enqueue()
+        await aeventually(lambda: server.state == "stopped")
+        released.set()
+    (stored,) = await memory.broker.aexecute(ListTasks(queue="default", state=TaskState.PENDING, limit=10))
+    assert (stored.message.type, server.end_reason) == ("aggregate", "limit")
 
 
 def in_process(ctx: Any, task: Any) -> str:

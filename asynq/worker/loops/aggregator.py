@@ -107,6 +107,13 @@ class Aggregator:
             self._fill()
         return max(pause, MIN_PAUSE)
 
+    async def finish(self) -> None:
+        """Stop taking groups, and wait for the aggregations under way."""
+        self._stopped = True
+        self._ready.clear()
+        if self._running:
+            await asyncio.wait(list(self._running.values()))
+
     async def drain(self, seconds: float, force: asyncio.Event) -> None:
         """Stop taking groups, wait up to `seconds` or until forced, then return the remaining sets."""
         self._stopped = True

@@ -1,4 +1,4 @@
-"""Recycling: ends a server that has run many tasks, or whose process has grown."""
+"""Recycling: ends a server that has started many runs, or whose process has grown."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ class Recycling:
         reason = "" if self._finished else self._limits.reached(self._runs())
         if reason:
             self._finished = True
-            log.info("this worker ends: %s", reason)
+            log.info("this worker takes no new tasks, and ends when its tasks have: %s", reason)
             self._finish()
         return CHECK_INTERVAL
