@@ -29,6 +29,18 @@ def usage_error(text: str) -> typer.BadParameter:
     return usage_error_class()(shown(text))
 
 
+def refusal(text: str) -> typer.BadParameter:
+    """Make a usage error of a command, or of what it lacks, rather than of a value."""
+    error = usage_error(text)
+    error.format_message = lambda: error.message  # type: ignore[method-assign]
+    return error
+
+
+def option_of(name: str) -> str:
+    """The option of the command line that sets a parameter."""
+    return f"--{name.replace('_', '-')}"
+
+
 def read_duration(option: str, text: str) -> timedelta:
     """Parse a duration such as 30s, 1m30s or 500ms. A number without a unit is in seconds."""
     try:

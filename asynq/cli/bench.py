@@ -41,7 +41,8 @@ Rows = Annotated[
     str, typer.Option("--rows", metavar="GLOB", help="Only rows with such names. Several: with commas.")
 ]
 Repetitions = Annotated[
-    int | None, typer.Option("--repetitions", "-n", min=1, help="Measurements per row. [default: 3]")
+    int | None,
+    typer.Option("--repetitions", "-n", metavar="NUMBER", min=1, help="Measurements per row. [default: 3]"),
 ]
 Compare = Annotated[
     str | None,
@@ -51,6 +52,7 @@ PeersDir = Annotated[
     Path | None,
     typer.Option(
         "--peers-dir",
+        metavar="PATH",
         file_okay=False,
         help="Where the task queues of --compare are installed. [default: the user's cache]",
     ),

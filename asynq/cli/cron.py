@@ -32,7 +32,9 @@ Zone = Annotated[
     str | None,
     typer.Option("--zone", metavar="NAME", help="Time zone, e.g. Europe/Berlin. [default: UTC]"),
 ]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many; 0 is all.")]
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", metavar="NUMBER", min=0, help="At most so many; 0 is all.")
+]
 
 
 @app.command("ls")
@@ -154,9 +156,12 @@ def add(
     *,
     zone: Zone = None,
     queue: Annotated[
-        str | None, typer.Option("--queue", "-q", autocompletion=queue_names, help="Queue of the tasks.")
+        str | None,
+        typer.Option("--queue", "-q", metavar="NAME", autocompletion=queue_names, help="Queue of the tasks."),
     ] = None,
-    max_retry: Annotated[int | None, typer.Option("--max-retry", min=0, help="Their retries.")] = None,
+    max_retry: Annotated[
+        int | None, typer.Option("--max-retry", metavar="NUMBER", min=0, help="Their retries.")
+    ] = None,
     timeout: Annotated[str | None, typer.Option("--timeout", metavar="DURATION", help="Of a run.")] = None,
     unique: Annotated[
         str | None, typer.Option("--unique", metavar="DURATION", help="Refuse equal tasks for this long.")

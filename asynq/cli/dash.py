@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asynq.cli.arguments import usage_error
+from asynq.cli.arguments import refusal, usage_error
 from asynq.cli.session import BrokerURL, connected
 
 if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
 
-Interval = Annotated[float, typer.Option("--interval", min=0.2, help="Seconds between two refreshes.")]
+Interval = Annotated[
+    float, typer.Option("--interval", metavar="SECONDS", min=0.2, help="Seconds between two refreshes.")
+]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Change nothing: there are no keys for it.")]
 Theme = Annotated[
     str, typer.Option("--theme", metavar="NAME", help="dark, light, or the name of a theme of textual.")
@@ -32,11 +34,11 @@ def dash(
     try:
         from textual.theme import BUILTIN_THEMES
     except ModuleNotFoundError as error:
-        raise usage_error(f"{error.name} is missing: pip install 'asynq-py[dash]'") from None
+        raise refusal(f"{error.name} is missing: pip install 'asynq-py[dash]'") from None
     if theme not in {"dark", "light", *BUILTIN_THEMES}:
         raise usage_error(f"--theme {theme!r}: use dark, light, or {', '.join(sorted(BUILTIN_THEMES))}")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise usage_error("a dashboard needs a terminal; `asynq stats --watch` does not")
+        raise refusal("a dashboard needs a terminal; `asynq stats --watch` does not")
     with connected(broker) as made:
         asyncio.run(_run(made, interval, theme, read_only=read_only))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asynq.cli.arguments import usage_error
+from asynq.cli.session import refuse_empty_url
 from asynq.supervisor.command import BROKER_VARIABLE, INTERRUPTED
 
 if TYPE_CHECKING:
@@ -38,14 +39,16 @@ def demo(
             "-b",
             metavar="URL",
             envvar=BROKER_VARIABLE,
+            callback=refuse_empty_url,
             help="URL of a broker. [default: an embedded broker in a temporary file]",
         ),
     ] = None,
     processes: Annotated[
-        int, typer.Option("--processes", "-p", min=2, help="Number of worker processes.")
+        int, typer.Option("--processes", "-p", metavar="NUMBER", min=2, help="Number of worker processes.")
     ] = 2,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, help="Maximum number of files to process.")
+        int,
+        typer.Option("--limit", "-n", metavar="NUMBER", min=1, help="Maximum number of files to process."),
     ] = 5000,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:

@@ -8,17 +8,24 @@ from typing import Annotated
 
 import typer
 
-from asynq.cli.arguments import usage_error
+from asynq.cli.arguments import refusal, usage_error
 from asynq.cli.session import BrokerURL, connected
 
 DEFAULT_PORT = 9876
 """That of Go asynq's exporter."""
 
-Host = Annotated[str, typer.Option("--host", help="Address to listen at.")]
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0: any free one.")]
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen at.")]
+Port = Annotated[
+    int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port to listen at; 0: any free one.")
+]
 MaxQueues = Annotated[
     int,
-    typer.Option("--max-queues", min=1, help="Queues with time series of their own; others are summed up."),
+    typer.Option(
+        "--max-queues",
+        metavar="NUMBER",
+        min=1,
+        help="Queues with time series of their own; others are summed up.",
+    ),
 ]
 Memory = Annotated[bool, typer.Option("--memory/--no-memory", help="Estimate the memory of queues.")]
 
@@ -41,7 +48,7 @@ def metrics(
         from asynq.metrics.endpoint import endpoint
         from asynq.metrics.queues import QueueCollector
     except ModuleNotFoundError as error:
-        raise usage_error(f"{error.name} is missing: pip install 'asynq-py[metrics]'") from None
+        raise refusal(f"{error.name} is missing: pip install 'asynq-py[metrics]'") from None
 
     stopped = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):

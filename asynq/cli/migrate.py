@@ -24,12 +24,15 @@ From = Annotated[str, typer.Argument(metavar="FROM", help="URL of the broker tha
 To = Annotated[str, typer.Argument(metavar="TO", help="URL of the broker that gets them.")]
 Queues = Annotated[
     list[str] | None,
-    typer.Option("--queue", "-q", help="Only this queue; may be repeated. [default: all]"),
+    typer.Option("--queue", "-q", metavar="NAME", help="Only this queue; may be repeated. [default: all]"),
 ]
 States = Annotated[
     list[str] | None,
     typer.Option(
-        "--state", "-s", help="Only tasks of this state; may be repeated. [default: all but active]"
+        "--state",
+        "-s",
+        metavar="STATE",
+        help="Only tasks of this state; may be repeated. [default: all but active]",
     ),
 ]
 Move = Annotated[bool, typer.Option("--move", help="Delete in FROM what is in TO.")]

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from asynq.cli.arguments import read_duration, usage_error
+from asynq.cli.arguments import option_of, read_duration, refusal, usage_error
 from asynq.monitoring.options import Monitoring
 from asynq.monitoring.systemd import SOCKET_VARIABLE
+
+if TYPE_CHECKING:
+    import typer
+
+    from asynq.monitoring.monitor import ListenError
 
 
 def monitoring(
@@ -25,7 +31,7 @@ def monitoring(
         statsd: the address of a StatsD server.
     """
     if metrics[0] is not None and find_spec("prometheus_client") is None:
-        raise usage_error("prometheus_client is missing: pip install 'asynq-py[metrics]'")
+        raise refusal("prometheus_client is missing: pip install 'asynq-py[metrics]'")
     try:
         return Monitoring(
             health_port=health[0],
@@ -38,4 +44,9 @@ def monitoring(
         )
     except ValueError as error:
         option, _, rest = str(error).partition(" ")
-        raise usage_error(f"--{option.replace('_', '-')} {rest}") from None
+        raise usage_error(f"{option_of(option)} {rest}") from None
+
+
+def cannot_listen(error: ListenError) -> typer.BadParameter:
+    """The usage error after an address cannot be used."""
+    return refusal(f"{option_of(error.option)} {error.rest}")

@@ -34,7 +34,9 @@ Patterns = Annotated[
     ),
 ]
 All = Annotated[bool, typer.Option("--all", help="All queues.")]
-Days = Annotated[int, typer.Option("--days", "-x", min=1, max=90, help="How many days, today included.")]
+Days = Annotated[
+    int, typer.Option("--days", "-x", metavar="NUMBER", min=1, max=90, help="How many days, today included.")
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Also if it contains tasks.")]
 
 

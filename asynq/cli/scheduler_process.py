@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from asynq.cli.arguments import usage_error
+from asynq.cli.monitoring import cannot_listen
 from asynq.cli.targets import load_or_show, load_schedulers
 from asynq.errors import AsynqError, BrokerRefusedError
-from asynq.monitoring.monitor import Monitor
+from asynq.monitoring.monitor import ListenError, Monitor
 from asynq.runtime.logs import configure, get_logger
 from asynq.runtime.safe_text import shown
 from asynq.scheduler.group import SchedulerGroup
@@ -52,8 +52,8 @@ def run_schedulers(
     monitor = Monitor(monitoring, check)
     try:
         monitor.start()
-    except OSError as error:
-        raise usage_error(str(error.strerror)) from None
+    except ListenError as error:
+        raise cannot_listen(error) from None
     try:
         group.run()
     except AsynqError as error:

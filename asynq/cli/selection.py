@@ -18,17 +18,22 @@ if TYPE_CHECKING:
     from asynq.inspector.task_filter import TaskFilter
     from asynq.task_state import TaskState
 
-Queue = Annotated[str, typer.Option("--queue", "-q", autocompletion=queue_names, help="Name of the queue.")]
+Queue = Annotated[
+    str, typer.Option("--queue", "-q", metavar="NAME", autocompletion=queue_names, help="Name of the queue.")
+]
 State = Annotated[
     str | None,
     typer.Option(
         "--state",
         "-s",
+        metavar="STATE",
         autocompletion=states,
         help="pending, active, scheduled, retry, archived, completed or aggregating.",
     ),
 ]
-Group = Annotated[str | None, typer.Option("--group", "-g", help="Of aggregating tasks: only this group.")]
+Group = Annotated[
+    str | None, typer.Option("--group", "-g", metavar="NAME", help="Of aggregating tasks: only this group.")
+]
 Type = Annotated[
     str | None, typer.Option("--type", "-t", metavar="PATTERN", help="Only these types, such as 'email:*'.")
 ]

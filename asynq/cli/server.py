@@ -20,7 +20,12 @@ Runs = Annotated[bool, typer.Option("--runs", help="List what they run instead."
 Check = Annotated[bool, typer.Option("--check", help="Exit with status 1 if a queue is not served.")]
 Checked = Annotated[
     list[str] | None,
-    typer.Option("--queue", "-q", help="With --check: this queue. Repeatable. [default: all that exist]"),
+    typer.Option(
+        "--queue",
+        "-q",
+        metavar="NAME",
+        help="With --check: this queue. Repeatable. [default: all that exist]",
+    ),
 ]
 
 

@@ -33,6 +33,14 @@ FAILED = 1
 UNAVAILABLE = 3
 """Exit status if the broker cannot be reached."""
 
+
+def refuse_empty_url(url: str | None) -> str | None:
+    """The URL, if one is given. Refused is an empty one, as of a variable of a script that is not set."""
+    if url == "" or (url is None and os.environ.get(BROKER_VARIABLE) == ""):
+        raise usage_error("the URL is empty")
+    return url
+
+
 BrokerURL = Annotated[
     str | None,
     typer.Option(
@@ -40,6 +48,7 @@ BrokerURL = Annotated[
         "-b",
         metavar="URL",
         envvar=BROKER_VARIABLE,
+        callback=refuse_empty_url,
         show_envvar=True,
         help=f"URL of the broker. [default: broker in [tool.asynq] of pyproject.toml, or {DEFAULT_BROKER}]",
     ),
@@ -50,7 +59,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def broker_url(given: str | None) -> str:
     """The URL of the broker: that of the command line or its variable, of the project, or the default."""
-    return given or configured_broker() or DEFAULT_BROKER
+    if given is None:
+        return configured_broker() or DEFAULT_BROKER
+    return given
 
 
 def existing(given: str | None) -> Broker:
@@ -77,6 +88,8 @@ def connected(url: str | None, argument: str = "--broker", *, create: bool = Fal
     from asynq.inspector.inspector import Inspector
     from asynq.protocol.connect import connect
 
+    if url == "":
+        raise usage_error(f"{argument}: the URL is empty")
     try:
         broker = connect(broker_url(url)) if create else existing(url)
     except BrokerURLError as error:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from asynq.inspector.inspector import Inspector
 
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show them again and again, until Ctrl-C.")]
-Interval = Annotated[float, typer.Option("--interval", min=0.2, help="Seconds between, with --watch.")]
+Interval = Annotated[
+    float, typer.Option("--interval", metavar="SECONDS", min=0.2, help="Seconds between, with --watch.")
+]
 
 
 def stats(

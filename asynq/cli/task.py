@@ -37,7 +37,11 @@ COLUMNS = ("state", "id", "type", "payload", "time", "retried", "last error")
 Limit = Annotated[
     int | None,
     typer.Option(
-        "--limit", "-n", min=0, help=f"At most so many; 0 is all. [default: {DEFAULT_LIMIT}, JSON all]"
+        "--limit",
+        "-n",
+        metavar="NUMBER",
+        min=0,
+        help=f"At most so many; 0 is all. [default: {DEFAULT_LIMIT}, JSON all]",
     ),
 ]
 TaskID = Annotated[str, typer.Argument(metavar="ID", help="Id of the task.")]

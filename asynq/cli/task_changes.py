@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from attrs import frozen
 
-from asynq.cli.arguments import read_duration, usage_error
+from asynq.cli.arguments import read_duration, refusal, usage_error
 from asynq.cli.selection import (
     Error,
     Group,
@@ -168,7 +168,7 @@ def reschedule(
     """Change when scheduled or retried tasks are due: by id, or all that are selected."""
     due = read_due(process_in, process_at)
     if not due:
-        raise usage_error("give --process-in or --process-at")
+        raise refusal("give --process-in or --process-at")
 
     def one(inspector: Inspector, queue: str | None, task_id: str) -> object:
         return inspector.reschedule(queue or find_task(inspector, None, task_id).queue, task_id, **due)
@@ -187,7 +187,7 @@ def reschedule(
 def read_due(process_in: str | None, process_at: str | None) -> dict[str, Any]:
     """The due time that the options give: as process_in, process_at, or none."""
     if process_in is not None and process_at is not None:
-        raise usage_error("give --process-in or --process-at, not both")
+        raise refusal("give --process-in or --process-at, not both")
     if process_in is not None:
         return {"process_in": read_duration("--process-in", process_in)}
     return {} if process_at is None else {"process_at": read_instant("--process-at", process_at)}
@@ -230,10 +230,10 @@ def _selection(
     """The tasks that the options select; None if they are given by their ids."""
     if ids:
         if state is not None or group is not None or any(conditions.values()):
-            raise usage_error("give ids, or options that select tasks, not both")
+            raise refusal("give ids, or options that select tasks, not both")
         return None
     if state is None:
-        raise usage_error(
+        raise refusal(
             "give the ids of tasks, or select tasks with --state, or active ones to cancel with --all"
         )
     return selected(queue, state, group, **conditions)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asynq.cli.arguments import read_duration, read_payload, usage_error
+from asynq.cli.arguments import read_duration, read_payload, refusal, usage_error
 from asynq.cli.completion import queue_names
 from asynq.cli.session import FAILED, JSON, BrokerURL, connected
 from asynq.cli.task_changes import ProcessAt, ProcessIn, read_due, read_instant
@@ -30,10 +30,18 @@ PayloadText = Annotated[
 ]
 Queue = Annotated[
     str | None,
-    typer.Option("--queue", "-q", autocompletion=queue_names, help="Name of the queue. [default: default]"),
+    typer.Option(
+        "--queue",
+        "-q",
+        metavar="NAME",
+        autocompletion=queue_names,
+        help="Name of the queue. [default: default]",
+    ),
 ]
-TaskID = Annotated[str | None, typer.Option("--id", help="Id of the task. [default: random]")]
-MaxRetry = Annotated[int | None, typer.Option("--max-retry", min=0, help="Retries. [default: 25]")]
+TaskID = Annotated[str | None, typer.Option("--id", metavar="ID", help="Id of the task. [default: random]")]
+MaxRetry = Annotated[
+    int | None, typer.Option("--max-retry", metavar="NUMBER", min=0, help="Retries. [default: 25]")
+]
 Timeout = Annotated[
     str | None, typer.Option("--timeout", metavar="DURATION", help="Longest time of a run. [default: 30m]")
 ]
@@ -46,8 +54,12 @@ Retention = Annotated[
 Unique = Annotated[
     str | None, typer.Option("--unique", metavar="DURATION", help="Refuse equal tasks for this long.")
 ]
-Group = Annotated[str | None, typer.Option("--group", help="Group in which it is aggregated.")]
-Sequence_ = Annotated[str | None, typer.Option("--sequence", help="Sequence in which it runs.")]
+Group = Annotated[
+    str | None, typer.Option("--group", metavar="NAME", help="Group in which it is aggregated.")
+]
+Sequence_ = Annotated[
+    str | None, typer.Option("--sequence", metavar="NAME", help="Sequence in which it runs.")
+]
 Header = Annotated[
     list[str] | None, typer.Option("--header", metavar="NAME=TEXT", help="A header. Repeatable.")
 ]
@@ -96,7 +108,7 @@ def enqueue(
     headers = _read_headers(header or [])
     if task_type == STDIN:
         if payload is not None:
-            raise usage_error("the payloads of tasks from standard input are in their lines")
+            raise refusal("the payloads of tasks from standard input are in their lines")
         if task_id is not None:
             raise usage_error("--id: tasks from standard input have their ids in their lines")
         _enqueue_lines(options, headers, broker, as_json=as_json)

@@ -19,6 +19,7 @@ QueueOfID = Annotated[
     typer.Option(
         "--queue",
         "-q",
+        metavar="NAME",
         autocompletion=queue_names,
         help="Name of the queue. [default: of ids, any; of tasks that are selected, default]",
     ),

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asynq.cli.arguments import usage_error
+from asynq.cli.arguments import refusal, usage_error
 from asynq.cli.session import BrokerURL, connected
 
 if TYPE_CHECKING:
     from asynq.web.security.users import Authentication
 
-Host = Annotated[str, typer.Option("--host", help="Address to listen at.")]
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0: any free one.")]
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen at.")]
+Port = Annotated[
+    int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port to listen at; 0: any free one.")
+]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Refuse all that changes something.")]
 RootPath = Annotated[
     str, typer.Option("--root-path", metavar="PATH", help="Path below which a proxy shows it, e.g. /asynq.")
@@ -66,7 +68,7 @@ def web(
         from asynq.web.serve import bind, serve
         from asynq.web.settings import LOOPBACK_HOSTS
     except ModuleNotFoundError as error:
-        raise usage_error(f"{error.name} is missing: pip install 'asynq-py[web]'") from None
+        raise refusal(f"{error.name} is missing: pip install 'asynq-py[web]'") from None
 
     from asynq.runtime.logs import configure
 

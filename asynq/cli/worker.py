@@ -11,6 +11,7 @@ import typer
 
 from asynq.cli.arguments import read_duration, read_limits, read_queues, read_size, usage_error
 from asynq.cli.project import configured_broker
+from asynq.cli.session import refuse_empty_url
 from asynq.durations import format_duration
 from asynq.runtime.log_format import FORMAT_VARIABLE, LogFormat
 from asynq.supervisor.command import BROKER_VARIABLE, DEFAULT_BROKER, LogLevel
@@ -79,6 +80,7 @@ BrokerURL = Annotated[
         "-b",
         metavar="URL",
         envvar=BROKER_VARIABLE,
+        callback=refuse_empty_url,
         show_envvar=True,
         help="URL of the broker. The variable and the default do not apply to a server."
         f" [default: broker in [tool.asynq] of pyproject.toml, or {DEFAULT_BROKER}]",
@@ -86,9 +88,17 @@ BrokerURL = Annotated[
 ]
 Concurrency = Annotated[
     int | None,
-    typer.Option("--concurrency", "-c", min=1, help="Maximum concurrent tasks, per process. [default: CPUs]"),
+    typer.Option(
+        "--concurrency",
+        "-c",
+        metavar="NUMBER",
+        min=1,
+        help="Maximum concurrent tasks, per process. [default: CPUs]",
+    ),
 ]
-Processes = Annotated[int, typer.Option("--processes", "-p", min=1, help="Number of worker processes.")]
+Processes = Annotated[
+    int, typer.Option("--processes", "-p", metavar="NUMBER", min=1, help="Number of worker processes.")
+]
 StrictPriority = Annotated[
     bool | None,
     typer.Option("--strict-priority", help="Serve a queue only while heavier queues are empty."),
@@ -110,7 +120,12 @@ Burst = Annotated[
 ]
 MaxTasks = Annotated[
     int | None,
-    typer.Option("--max-tasks", min=1, help="End after so many runs; with --processes another starts."),
+    typer.Option(
+        "--max-tasks",
+        metavar="NUMBER",
+        min=1,
+        help="End after so many runs; with --processes another starts.",
+    ),
 ]
 MaxMemory = Annotated[
     str | None,
@@ -120,7 +135,12 @@ MaxMemory = Annotated[
 ]
 MaxTasksPerChild = Annotated[
     int | None,
-    typer.Option("--max-tasks-per-child", min=1, help="Replace a handler process after so many tasks."),
+    typer.Option(
+        "--max-tasks-per-child",
+        metavar="NUMBER",
+        min=1,
+        help="Replace a handler process after so many tasks.",
+    ),
 ]
 MaxMemoryPerChild = Annotated[
     str | None,
@@ -140,23 +160,30 @@ LogFormatOption = Annotated[
 HealthPort = Annotated[
     int | None,
     typer.Option(
-        "--health-port", min=0, max=65535, help="Serve /livez and /readyz at this port; 0: any free one."
+        "--health-port",
+        metavar="PORT",
+        min=0,
+        max=65535,
+        help="Serve /livez and /readyz at this port; 0: any free one.",
     ),
 ]
 HealthHost = Annotated[
-    str | None, typer.Option("--health-host", help="Address of that port. [default: 127.0.0.1]")
+    str | None,
+    typer.Option("--health-host", metavar="ADDRESS", help="Address of that port. [default: 127.0.0.1]"),
 ]
 MetricsPort = Annotated[
     int | None,
     typer.Option(
         "--metrics-port",
+        metavar="PORT",
         min=0,
         max=65535,
         help="Serve /metrics for Prometheus at this port; 0: any free one.",
     ),
 ]
 MetricsHost = Annotated[
-    str | None, typer.Option("--metrics-host", help="Address of that port. [default: 127.0.0.1]")
+    str | None,
+    typer.Option("--metrics-host", metavar="ADDRESS", help="Address of that port. [default: 127.0.0.1]"),
 ]
 StatsD = Annotated[
     str | None,
@@ -174,7 +201,14 @@ MaxLoopLag = Annotated[
 ]
 AppDir = Annotated[
     Path,
-    typer.Option("--app-dir", "-d", exists=True, file_okay=False, help="Directory that contains MODULE."),
+    typer.Option(
+        "--app-dir",
+        "-d",
+        metavar="PATH",
+        exists=True,
+        file_okay=False,
+        help="Directory that contains MODULE.",
+    ),
 ]
 
 Reload = Annotated[
@@ -184,6 +218,7 @@ ReloadDirs = Annotated[
     list[Path] | None,
     typer.Option(
         "--reload-dir",
+        metavar="PATH",
         exists=True,
         file_okay=False,
         help="Directory to watch, with --reload. Repeatable. [default: that of --app-dir]",
@@ -284,7 +319,7 @@ def _choice(context: typer.Context, broker: str | None) -> BrokerChoice:
 
     source = context.get_parameter_source("broker")
     given = source is not None and source.name == "COMMANDLINE"
-    return BrokerChoice(broker or configured_broker(), given=given)
+    return BrokerChoice(configured_broker() if broker is None else broker, given=given)
 
 
 def _read_stall_timeout(option: str, text: str) -> timedelta:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 from msgspec.structs import replace
 
-from asynq.cli.arguments import usage_error
+from asynq.cli.arguments import refusal, usage_error
+from asynq.cli.monitoring import cannot_listen
 from asynq.errors import BrokerURLError
-from asynq.monitoring.monitor import Monitor
+from asynq.monitoring.monitor import ListenError, Monitor
 from asynq.monitoring.options import Monitoring
 from asynq.monitoring.systemd import without_systemd
 from asynq.runtime.forks import flush
@@ -134,8 +135,8 @@ def _supervise(
     monitor = Monitor(monitoring, lambda *, broker: supervisor.health(monitoring.longest_lag), page)  # noqa: ARG005
     try:
         monitor.start()
-    except OSError as error:
-        raise usage_error(str(error.strerror)) from None
+    except ListenError as error:
+        raise cannot_listen(error) from None
     try:
         return asyncio.run(_reloading(supervisor, reload_dirs) if reload_dirs else supervise(supervisor))
     finally:
@@ -146,7 +147,7 @@ def _reloading(supervisor: Supervisor, directories: Sequence[str]) -> Coroutine[
     try:
         from asynq.supervisor.reloading import supervise_and_reload
     except ImportError:
-        raise usage_error("--reload needs watchfiles: pip install 'asynq-py[reload]'") from None
+        raise refusal("--reload needs watchfiles: pip install 'asynq-py[reload]'") from None
     return supervise_and_reload(supervisor, directories)
 
 

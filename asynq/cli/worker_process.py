@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asynq.cli.arguments import usage_error, usage_error_class
+from asynq.cli.monitoring import cannot_listen
 from asynq.cli.targets import load_application, load_or_show
 from asynq.cli.worker_launch import one_process_only
 from asynq.errors import AsynqError, BrokerRefusedError
@@ -16,7 +17,7 @@ from asynq.handlers.task_logs import TaskLogFilter
 from asynq.monitoring.counters import RunCounters
 from asynq.monitoring.counting_recorder import CountingRecorder
 from asynq.monitoring.health_file import WRITE_INTERVAL, HealthFile
-from asynq.monitoring.monitor import HealthThread
+from asynq.monitoring.monitor import HealthThread, ListenError
 from asynq.monitoring.options import Monitoring
 from asynq.runtime.garbage import tune_collector
 from asynq.runtime.logs import configure, get_logger
@@ -97,6 +98,8 @@ def _serve(
         _share(server, health, counters)
         server.run()
         _report_end(server, reporter)
+    except ListenError as error:
+        raise cannot_listen(error) from None
     except AsynqError as error:
         sys.stderr.write(f"Error: {shown(error)}\n")
         return USAGE_ERROR if isinstance(error, BrokerRefusedError) or not server.started else 1

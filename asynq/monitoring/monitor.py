@@ -24,6 +24,21 @@ PING_INTERVAL = 1.0
 """Seconds between two pings of the broker, where somebody is told of the health without asking."""
 
 
+class ListenError(OSError):
+    """An address cannot be used.
+
+    Args:
+        number: the error of the system.
+        option: the option of `Monitoring` that names the port.
+        rest: the address, and why.
+    """
+
+    def __init__(self, number: int | None, option: str, rest: str) -> None:
+        super().__init__(number, f"{option} {rest}")
+        self.option = option
+        self.rest = rest
+
+
 class CheckHealth(Protocol):
     """Checks the health of something. Called on any thread but that of its event loop."""
 
@@ -53,7 +68,7 @@ class Monitor:
         """Open the listeners, and begin to tell systemd.
 
         Raises:
-            OSError: an address cannot be used; the message names the option.
+            ListenError: an address cannot be used.
         """
         options = self._options
         wanted: dict[tuple[str, int], dict[str, MakePage]] = {}
@@ -95,7 +110,8 @@ class Monitor:
             listener = HTTPListener(host, port, pages)
         except OSError as error:
             option = "health_port" if "/livez" in pages else "metrics_port"
-            raise OSError(error.errno, f"{option} {port} of {host}: {error.strerror or error}") from None
+            why = f"{port} of {host}: {error.strerror or error}"
+            raise ListenError(error.errno, option, why) from None
         self._listeners.append(listener)
         log.info("serving %s at %s", ", ".join(pages), listener.address)
 

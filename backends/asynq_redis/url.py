@@ -108,6 +108,7 @@ _URL = re.compile(
 )
 _HOST = re.compile(r"(?:\[(?P<ip6>[0-9a-f:.%]+)\]|(?P<host>[^\[\]:]*))(?::(?P<port>[^:]*))?", re.IGNORECASE)
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-f]{2})", re.IGNORECASE)
+_MASTER = re.compile(r"[A-Za-z0-9._-]+")
 _DATABASE = re.compile(r"\+?[0-9]{1,9}")
 
 
@@ -227,13 +228,20 @@ class _Reader:
             raise self._refusal("its path and its parameter 'db' name different databases")
         text = in_path or in_query
         if text and not _DATABASE.fullmatch(text):
-            raise self._refusal(
-                f"database {text!r} is not a number; write for example redis://localhost:6379/2"
-            )
+            raise self._refusal(f"database {text!r} is not a number; {self._database_hint(text)}")
         database = int(text or 0)
         if database and self._scheme.kind == "cluster":
             raise self._refusal("a cluster has database 0 only")
         return database
+
+    def _database_hint(self, text: str) -> str:
+        if self._scheme.kind != "sentinel":
+            return "write for example redis://localhost:6379/2"
+        name = text if _MASTER.fullmatch(text) else "mymaster"
+        return (
+            "the name of the service is a parameter, the path is the database: "
+            f"write for example redis-sentinel://localhost:26379/0?master={name}"
+        )
 
     def _tls(self) -> TLS | None:
         if not self._scheme.tls:

@@ -16,6 +16,8 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from asynq.runtime.short_texts import plural
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -83,7 +85,8 @@ def _refusal(options: argparse.Namespace) -> str:
         broker.close()
     if queues and not options.force:
         return (
-            f"{redact_url(options.url)} is in use: it has {len(queues)} queues, such as {queues[0]!r}.\n"
+            f"{redact_url(options.url)} is in use: "
+            f"it has {plural(len(queues), 'queue')}, such as {queues[0]!r}.\n"
             "The tests need an empty store, which they repeatedly fill and empty. Name another store, "
             "or add --force to delete the contents of this one."
         )

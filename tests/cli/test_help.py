@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -28,6 +29,18 @@ def test_the_help_names_every_subcommand_but_hidden_ones() -> None:
     shown = CliRunner().invoke(app, ["--help"]).stdout
     for name, each in SUBCOMMANDS.items():
         assert (f"  {name} " in shown) is not each.hidden
+
+
+@pytest.mark.parametrize("name", ["worker", "scheduler", "stats", "enqueue"])
+def test_the_help_names_values_in_the_words_of_users(name: str) -> None:
+    options = CliRunner().invoke(app, [name, "--help"]).stdout.partition("Options:")[2]
+    assert not re.findall(r"<[a-z]+ range>|<list\[\w+\]>|<str>|<int>", options)
+
+
+def test_what_is_no_value_is_not_called_an_invalid_one() -> None:
+    ended = CliRunner().invoke(app, ["dash", "--broker", "memory://help"])
+    assert ended.exit_code == 2
+    assert ended.stderr.splitlines()[-1].startswith("Error: a dashboard needs a terminal")
 
 
 def test_the_help_imports_no_subcommand() -> None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from asynq import Client, Task
 from asynq.cli.main import app
 from asynq.cli.session import broker_url
+from tests.cli.test_worker import asynq
 from tests.servers import RedisServer
 from tests.waiting import eventually
 
@@ -53,7 +54,36 @@ def test_an_argument_goes_before_the_variable_and_this_before_the_project(projec
     assert broker_url(None) == "sqlite:///project.db"
 
 
-@pytest.mark.parametrize("text", ["[tool.asynq]\nbroker = 3\n", "[tool"])
+def test_an_empty_url_is_refused_wherever_it_comes_from(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "memory://empty"
+    for arguments in (["stats", "--broker", ""], ["migrate", "", url]):
+        ended = CliRunner().invoke(app, arguments)
+        assert (ended.exit_code, "the URL is empty" in ended.stderr) == (2, True), ended.stderr
+    worker = asynq("worker", "app:mux", "--broker", "")
+    assert (worker.returncode, "the URL is empty" in worker.stderr) == (2, True), worker.stderr
+    monkeypatch.setenv("ASYNQ_BROKER", "")
+    ended = CliRunner().invoke(app, ["stats"])
+    assert ended.exit_code == 2
+    assert "ASYNQ_BROKER" in ended.stderr
+    assert "the URL is empty" in ended.stderr
+    assert CliRunner().invoke(app, ["stats", "--broker", url]).exit_code == 0
+    monkeypatch.delenv("ASYNQ_BROKER")
+    (project / "pyproject.toml").write_text('[tool.asynq]\nbroker = ""\n')
+    ended = CliRunner().invoke(app, ["stats"])
+    assert ended.exit_code == 2
+    assert "is empty" in ended.stderr
+
+
+def test_an_unknown_key_of_the_project_is_refused_with_those_that_are_known(project: Path) -> None:
+    (project / "pyproject.toml").write_text('[tool.asynq]\nbrokr = "sqlite:///x.db"\n')
+    ended = CliRunner().invoke(app, ["stats"])
+    assert ended.exit_code == 2
+    assert "unknown key 'brokr' in [tool.asynq] (known: broker)" in ended.stderr
+
+
+@pytest.mark.parametrize("text", ["[tool.asynq]\nbroker = 3\n", "[tool]\nasynq = 3\n", "[tool"])
 def test_a_project_file_that_cannot_be_used_is_a_usage_error(project: Path, text: str) -> None:
     (project / "pyproject.toml").write_text(text)
     ended = CliRunner().invoke(app, ["queue", "ls"])

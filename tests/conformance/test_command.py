@@ -54,7 +54,7 @@ def test_a_store_in_use_is_refused_without_force(tmp_path: Path) -> None:
         client.enqueue(asynq.Task("kind", b""), task_id="precious")
     ran = conformance(url, *FEW, cwd=tmp_path)
     assert ran.returncode == REFUSED
-    assert "is in use: it has 1 queues, such as 'default'" in ran.stderr
+    assert "is in use: it has 1 queue, such as 'default'" in ran.stderr
     with asynq.Inspector(url) as inspector:
         assert inspector.task("default", "precious").id == "precious"
     ran = conformance(url, *FEW, "--force", "--json", cwd=tmp_path)

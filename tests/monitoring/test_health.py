@@ -144,8 +144,9 @@ def test_a_port_that_is_in_use_is_a_usage_error(tmp_path: Path, command: str) ->
         }[command]
         with program(tmp_path, f"sqlite:///{tmp_path}/t.db", 0, *options) as started:
             assert started.process.wait(60) == 2
-            text = " ".join(started.log.replace("│", " ").split())
-            assert f"health_port {taken.port} of 127.0.0.1: Address already in use" in text
+            lines = [line for line in started.log.splitlines() if "Error" in line]
+            assert lines == [f"Error: --health-port {taken.port} of 127.0.0.1: Address already in use"]
+            assert "Traceback" not in started.log
 
 
 async def test_health_of_a_server_follows_its_states() -> None:

@@ -126,6 +126,7 @@ def test_a_url_names_an_endpoint(url: str, expected: Endpoint) -> None:
         ("rediss://h?ssl_cert_reqs=maybe", "ssl_cert_reqs"),
         ("redis-cluster://h/1", "database 0"),
         ("redis-sentinel://h", "master"),
+        ("redis-sentinel://h:1/orders", "redis-sentinel://localhost:26379/0?master=orders"),
         ("unix://", "socket path"),
         ("redis://h?min_replicas=all", "min_replicas"),
     ],

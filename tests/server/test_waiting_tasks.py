@@ -49,7 +49,7 @@ async def test_a_queue_with_tasks_that_no_server_serves_is_reported_once(
     await watch.step()
     [record] = caplog.records
     assert record.getMessage() == (
-        "2 tasks wait in queue 'emials', which no running server serves: "
+        "no running server serves queue 'emials', which has 2 pending tasks: "
         "start a worker with --queue emials, or add it to the queues of a server"
     )
 
@@ -102,7 +102,7 @@ async def blocked(
 
 async def test_a_server_without_a_free_slot_says_so(blocked: Any, client: Client) -> None:
     client.enqueue_many([Task("t"), Task("t")])
-    await blocked("no free slot: 1 tasks run, the concurrency is 1", concurrency=1)
+    await blocked("no free slot: 1 running task, the concurrency is 1", concurrency=1)
 
 
 async def test_a_paused_queue_and_an_empty_one_are_named(

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from asynq.cli.arguments import usage_error
+from asynq.cli.arguments import refusal
 from asynq.runtime.safe_text import shown
 
 
@@ -19,7 +19,7 @@ def confirm(what: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise usage_error(f"this would {what}: add --yes, because nobody can be asked here")
+        raise refusal(f"this would {what}: add --yes, because nobody can be asked here")
     if not typer.confirm(f"This will {shown(what)}. Continue?", err=True):
         typer.echo("Nothing was changed.", err=True)
         raise typer.Exit(1)

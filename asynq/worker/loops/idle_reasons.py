@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from asynq.errors import AsynqError
 from asynq.protocol.ops import GetQueueStats
 from asynq.runtime.logs import get_logger
+from asynq.runtime.short_texts import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +69,9 @@ class IdleReasons:
             return "the server was told to stop taking tasks"
         runs = self._runs()
         if len(runs) >= self._concurrency:
-            return f"no free slot: {len(runs)} tasks run, the concurrency is {self._concurrency}"
+            return (
+                f"no free slot: {plural(len(runs), 'running task')}, the concurrency is {self._concurrency}"
+            )
         names = self._served
         if not names:
             return "no queue matches the patterns"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from asynq.protocol.ops import ListQueues
 from asynq.runtime.logs import get_logger
+from asynq.runtime.short_texts import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +48,11 @@ class QueueFollower:
         if new is not None:
             gone = before + len(new) - len(self._served)
             log.info(
-                "%d queues are served: %d new%s, %d gone", len(self._served), len(new), _named(new), gone
+                "now serving %s: %d new%s, %d gone",
+                plural(len(self._served), "queue"),
+                len(new),
+                _named(new),
+                gone,
             )
             self._on_change(new)
         return FOLLOW_INTERVAL + PER_QUEUE * len(listed)

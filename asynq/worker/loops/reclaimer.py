@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from asynq.protocol.ops import MAX_BATCH, ListGroups, ReclaimAggregations, RepairGroups
 from asynq.runtime.logs import get_logger
+from asynq.runtime.short_texts import plural
 from asynq.worker.loops.queue_sweep import MAX_QUEUES_PER_STEP, QueueRotation, QueueSweep
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ class GroupRepairer:
         )
         for queue, answer in answers.items():
             if answer.listed:
-                log.warning("queue %r: %d groups were not listed and are listed now", queue, answer.listed)
+                log.warning(
+                    "queue %r: listed %s that had been missing from the list",
+                    queue,
+                    plural(answer.listed, "group"),
+                )
         for queue in part:
             del self._cursors[queue]
         self._cursors |= {queue: answer.cursor for queue, answer in answers.items() if answer.cursor}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from asynq.errors import AsynqError
 from asynq.protocol.ops import GetQueueStats, ListQueues, ListServers
 from asynq.runtime.logs import get_logger
+from asynq.runtime.short_texts import plural
 from asynq.worker.queue_patterns import records
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ class UnservedQueues:
                 continue
             self._reported.add(stats.queue)
             log.warning(
-                "%d tasks wait in queue %r, which no running server serves: "
+                "no running server serves queue %r, which has %s: "
                 "start a worker with --queue %s, or add it to the queues of a server",
-                stats.pending,
                 stats.queue,
+                plural(stats.pending, "pending task"),
                 stats.queue,
             )
