@@ -107,7 +107,6 @@ class Worker:
         )
         self._shutdown, self._forced = asyncio.Event(), asyncio.Event()
         self._finished: asyncio.Future[Callable[[], None]] = asyncio.get_running_loop().create_future()
-        """Done when `finish` was called."""
         time = BrokerTime(broker.clock)
         self._processor = processor = Processor(
             broker,
@@ -143,8 +142,7 @@ class Worker:
             IntervalLoop("adoption", adopter.step, interval=ADOPTION_INTERVAL, rng=rng),
             IntervalLoop("cleaning", Janitor(broker, queues).step, interval=janitor.INTERVAL, rng=rng),
         ]
-        self._loops += self._optional_loops(broker, rng)
-        self._loops += self._end_loops(broker, rng, time, on_end)
+        self._loops += [*self._optional_loops(broker, rng), *self._end_loops(broker, rng, time, on_end)]
 
     def _processor_settings(self, rules: RetryPolicy, rng: Random) -> ProcessorSettings:
         settings = self._settings
