@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from asynq import Broker
 
 INTERVAL = 0.1
-_CHARACTERS = {"space": " ", "slash": "/", "asterisk": "*", "question_mark": "?"}
 SMALL, LARGE = (80, 24), (200, 60)
 
 
@@ -57,20 +56,15 @@ class Driven:
         return next(found, "")
 
     async def press(self, *keys: str) -> None:
-        """Press keys, each one when the one before has had its effect.
-
-        `Pilot.press` waits after each key until the process is idle, which takes a second when others use the
-        processor or threads of the broker run.
-        """
-        for key in keys:
-            await self._press(key, _CHARACTERS.get(key, key if len(key) == 1 else None))
+        """Press keys. Before each one the process is idle, so that what it concerns has the focus."""
+        await self.pilot.press(*keys)
 
     async def write(self, text: str) -> None:
-        """Write a text, key by key."""
+        """Write a text into what has the focus, without waiting for an idle process after each key."""
         for one in text:
             await self._press(_character_to_key(one), one)
 
-    async def _press(self, key: str, character: str | None) -> None:
+    async def _press(self, key: str, character: str) -> None:
         event = Key(key, character)
         event.set_sender(self.app)
         self.app.post_message(event)
