@@ -66,6 +66,7 @@ def migrate(
     from asynq.cli.terminal.confirm import confirm
     from asynq.cli.terminal.migration import Told
     from asynq.cli.terminal.output import Output
+    from asynq.errors import AsynqError
     from asynq.migration import migrate_schedules
     from asynq.migration.schedules import plan_schedules
     from asynq.protocol.connect import redact_url
@@ -84,7 +85,11 @@ def migrate(
             told.plan(sizes, [] if states else plan_schedules(here, queues=queues))
             return
         confirm(told.question(sizes), yes=yes)
-        reports = _migrate(here, there, counts, wanted, move=move, wait=wait)
+        try:
+            reports = _migrate(here, there, counts, wanted, move=move, wait=wait)
+        except (AsynqError, KeyboardInterrupt):
+            told.interrupted()
+            raise
         schedules = None if states else migrate_schedules(here, there, queues=queues, move=move)
     done = [told.queue(report) for report in reports]
     done.append(schedules is None or told.schedules(schedules))
@@ -102,11 +107,26 @@ def _states(names: Sequence[str] | None) -> Sequence[TaskState]:
     return [state for state in MOVABLE if not names or state in names]
 
 
+def _skip(name: str) -> None:
+    """Tell of a listed queue that was deleted meanwhile, or whose name no command can state."""
+    from asynq.runtime.safe_text import shown
+
+    typer.echo(f"Error: queue {shown(name)} is listed, but cannot be found: skipped", err=True)
+
+
 def _counts(broker: Broker, queues: Sequence[str] | None, states: Sequence[TaskState]) -> Counts:
+    from asynq.errors import QueueNotFoundError
     from asynq.protocol.ops import GetQueueStats, ListQueues
 
     names = [*dict.fromkeys(queues)] if queues else broker.execute(ListQueues())
-    stats = {name: broker.execute(GetQueueStats(queue=name)) for name in names}
+    stats = {}
+    for name in names:
+        try:
+            stats[name] = broker.execute(GetQueueStats(queue=name))
+        except QueueNotFoundError:
+            if queues:
+                raise
+            _skip(name)
     return {name: {state: getattr(each, state.value) for state in states} for name, each in stats.items()}
 
 

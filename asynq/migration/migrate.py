@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asynq.checks import check_name
-from asynq.migration.engine import MOVABLE, QueueTransfer
+from asynq.errors import QueueNotFoundError
+from asynq.migration.engine import MOVABLE, QueueTransfer, plan_migration
+from asynq.migration.report import QueueMigration
 from asynq.protocol.broker import require
 from asynq.protocol.connect import resolve
 from asynq.protocol.ops import ClaimTransfer, ExportTask, ImportTask, ListParked, ListQueues, ReleaseTask
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from asynq.migration.engine import Progress
-    from asynq.migration.report import QueueMigration
     from asynq.protocol.broker import Broker
     from asynq.runtime.sync_async import BrokerCalls
 
@@ -92,12 +93,20 @@ async def _migrate(
     progress: Progress | None,
 ) -> list[QueueMigration]:
     names = await source.execute(ListQueues()) if queues is None else queues
-    for name in names:
+    for name in queues or ():
         check_name("queue", name)
     reports = []
     for name in names:
         transfer = QueueTransfer(source, destination, name, states=states, move=move, progress=progress)
-        reports.append(await transfer.run())
+        try:
+            if queues is None:
+                await plan_migration(source, name)
+            reports.append(await transfer.run())
+        except QueueNotFoundError:
+            # It was deleted after it was listed, or its name cannot be decoded.
+            if queues is not None:
+                raise
+            reports.append(QueueMigration(queue=name, found=False))
     return reports
 
 

@@ -19,6 +19,8 @@ class QueueMigration:
     """What was done with the tasks of a queue."""
 
     queue: str
+    found: bool = True
+    """False for a queue that is listed but not there: it was deleted meanwhile, or its name is not UTF-8."""
     transferred: int = 0
     """Tasks that are in the destination now and were not before; after an interruption, those of this run."""
     present: int = 0

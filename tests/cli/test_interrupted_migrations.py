@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 
 from asynq import Client, QueueNotFoundError, Task, TaskNotFoundError, connect
 from asynq.migration import MigrationRunningError, migrate
@@ -23,6 +25,7 @@ from asynq.protocol.ops import (
 from asynq.protocol.transfer import PARKED
 from asynq.task_state import TaskState
 from asynq_sqlite import MemoryBroker
+from tests.cli.commands import Commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +68,7 @@ def interrupt(source: Broker, destination: Broker, steps: int) -> None:
 
 def drain(*brokers: Broker) -> list[str]:
     """Run everything that can be run."""
-    ran = []
+    ran: list[str] = []
     for broker in brokers:
         broker.execute(UnpauseQueue(queue=Q))
         while taken := broker.execute(Dequeue(orders=((Q,),), token="token", lease=60_000)):
@@ -175,11 +178,13 @@ def test_a_migration_that_stood_still_is_over(
     source, destination, _ = brokers
     Client(source).enqueue(Task("t", task_id="t"))
     monkeypatch.setattr("asynq.migration.sides.CLAIM", 1)  # the claim ends at once
-    ran = []
+    ran: list[str] = []
 
     def overtake() -> None:
-        migrate(source, destination, move=True)
-        ran.extend(drain(destination))
+        while not ran:
+            with suppress(MigrationRunningError):  # for a millisecond
+                migrate(source, destination, move=True)
+                ran.extend(drain(destination))
 
     pair = [source, destination]
     pair[side] = overtaken(pair[side], operation, overtake)
@@ -188,3 +193,19 @@ def test_a_migration_that_stood_still_is_over(
     assert ran == ["t"]
     assert drain(source, destination) == []
     assert [broker.execute(ListParked(queue=Q)) for broker in (source, destination)] == [(), ()]
+
+
+def test_a_name_that_cannot_be_decoded_is_skipped(redis_server: RedisServer, tmp_path: Path) -> None:
+    source, destination = connect(redis_server.url), connect(f"sqlite:///{tmp_path}/tasks.db")
+    Client(source).enqueue(Task("t", task_id="t"))
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.sadd("asynq:queues", b"\xff\xfe")
+    found = {report.queue: report.found for report in migrate(source, destination)}
+    assert found == {Q: True, "\ufffd\ufffd": False}
+    run = Commands(redis_server.url, source)
+    ended = run("migrate", redis_server.url, f"sqlite:///{tmp_path}/tasks.db", "--move", "--yes")
+    assert "skipped" in ended.err
+    assert due(source) is None
+    assert drain(destination) == ["t"]
+    source.close()
+    destination.close()

@@ -11,6 +11,7 @@ from asynq.protocol.followers import FOLLOWERS_HEADER, PARENT_RETENTION, members
 from asynq.protocol.ops import (
     Archive,
     Arrive,
+    ClaimTransfer,
     Complete,
     Enqueue,
     ExportTask,
@@ -91,6 +92,8 @@ def transfer_everything(lab: ScriptLab, ids: list[str]) -> None:
         lab.enqueue(message(name, "x", unique_key=f"asynq:{{x}}:unique:email:{name}"), unique=lock)
     names = [f"{kind}{name}" for name in ids for kind in "gs"] + [f"x{name}" for name in ids[:60]]
     names += ["join", "done", "expiry", "start"]
+    for hold in (1000, 0, 1000, 0):
+        assert lab.one(ClaimTransfer(queue="x", holder="h", hold=hold))
     for to in ("restored", "deleted"):
         exports = [ExportTask(queue="x", task_id=name, park=True) for name in names]
         images = lab.all(exports)

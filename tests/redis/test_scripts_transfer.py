@@ -8,9 +8,10 @@ import pytest
 import redis
 from msgspec.structs import replace
 
-from asynq.errors import TaskNotFoundError
+from asynq.errors import LeaseLostError, TaskNotFoundError
 from asynq.protocol.ops import (
     Arrive,
+    ClaimTransfer,
     Dequeue,
     Enqueue,
     ExportTask,
@@ -312,3 +313,37 @@ def test_a_requeued_task_has_its_settlement_forgotten(lab: ScriptLab) -> None:
     exported(lab)
     released(lab)
     assert lab.one(Dequeue(orders=(("q",),), token="new", lease=1000))[0].message.id == "t"
+
+
+def test_a_claim_is_a_hash_of_the_queue(lab: ScriptLab) -> None:
+    claim = ClaimTransfer(queue="q", holder="h", hold=5000)
+    identity = lab.one(claim)
+    assert identity.encode() == lab.client.get("asynq:py:store")
+    assert lab.client.hget(f"{P}py:transfer", "holder") == b"h"
+    assert 3_600_000 < lab.client.pttl(f"{P}py:transfer") <= 3_605_000
+    assert lab.one(replace(claim, hold=0)) == identity
+    assert lab.client.keys(f"{P}*") == []
+
+
+def test_a_claim_of_another_type_is_refused(lab: ScriptLab) -> None:
+    lab.client.set(f"{P}py:transfer", "not ours")
+    answer = lab.one(ClaimTransfer(queue="q", holder="h", hold=5000))
+    assert str(answer) == f"WRONGTYPE {P}py:transfer holds a string where a hash belongs"
+    lab.enqueue(message("t"))
+    refused = lab.one(ExportTask(queue="q", task_id="t", park=True, claim="h"))
+    assert isinstance(refused, LeaseLostError)
+
+
+def test_the_note_of_a_parked_task_ends_with_its_transfer(lab: ScriptLab) -> None:
+    lab.enqueue(message("t"))
+    image = lab.one(ExportTask(queue="q", task_id="t", park=True, transfer=">there"))
+    assert (
+        lab.client.hget(f"{P}t:t", "lease_token")
+        == f"parked pending - {image.pending_since}000000 >there".encode()
+    )
+    assert lab.one(ReleaseTask(queue="q", task_id="t", to="deleted", transfer=">there"))
+    lab.one(ImportTask(image=image, transfer="<there"))
+    assert (
+        lab.client.hget(f"{P}t:t", "lease_token")
+        == f"parked pending - {image.pending_since}000000 <there".encode()
+    )

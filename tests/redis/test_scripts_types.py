@@ -28,6 +28,7 @@ CHECKED = {
     "arrive": "pending scheduled",
     "archive": "active lease archived",
     "cancel": "lease",
+    "claim_transfer": "",
     "complete": "active lease completed",
     "delete_queue": f"{ALL_STATES} names",
     "dequeue": "pending active lease",

@@ -100,6 +100,14 @@ class Told:
         )
         return not report.refused
 
+    def interrupted(self) -> None:
+        """What to do when it ends before its end."""
+        lines = ["Run the same command again to go on."]
+        if self.move:
+            lines.insert(0, "Tasks that were on their way are parked in FROM or TO. None is lost.")
+            lines.append("To undo it, move the queues in the opposite direction.")
+        typer.echo(" ".join(lines), err=True)
+
     def schedules(self, report: ScheduleMigration) -> bool:
         """What was done with schedules. False if one was refused."""
         for name in report.refused:
