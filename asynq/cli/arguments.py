@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import TYPE_CHECKING
 
 from asynq.durations import parse_duration
+from asynq.supervisor.command import BROKER_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,3 +102,10 @@ def read_limits(option: str, texts: Iterable[str]) -> dict[str, int]:
             raise usage_error(f"{option} {text!r}: queue {name!r} is given twice")
         limits[name] = int(number)
     return limits
+
+
+def refuse_empty_url(url: str | None) -> str | None:
+    """The URL, if one is given. Refused is an empty one, as of a variable of a script that is not set."""
+    if url == "" or (url is None and os.environ.get(BROKER_VARIABLE) == ""):
+        raise usage_error("the URL is empty")
+    return url

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asynq.cli.arguments import usage_error
-from asynq.cli.session import refuse_empty_url
+from asynq.cli.arguments import refuse_empty_url, usage_error
 from asynq.supervisor.command import BROKER_VARIABLE, INTERRUPTED
 
 if TYPE_CHECKING:

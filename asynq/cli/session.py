@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asynq.cli.arguments import usage_error
+from asynq.cli.arguments import refuse_empty_url, usage_error
 from asynq.cli.project import configured_broker
 from asynq.errors import (
     AsynqError,
@@ -32,13 +32,6 @@ FAILED = 1
 """Exit status if what was asked could not be done, or was answered with no."""
 UNAVAILABLE = 3
 """Exit status if the broker cannot be reached."""
-
-
-def refuse_empty_url(url: str | None) -> str | None:
-    """The URL, if one is given. Refused is an empty one, as of a variable of a script that is not set."""
-    if url == "" or (url is None and os.environ.get(BROKER_VARIABLE) == ""):
-        raise usage_error("the URL is empty")
-    return url
 
 
 BrokerURL = Annotated[

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from asynq.cli.arguments import read_duration, read_limits, read_queues, read_size, usage_error
+from asynq.cli.arguments import (
+    read_duration,
+    read_limits,
+    read_queues,
+    read_size,
+    refuse_empty_url,
+    usage_error,
+)
 from asynq.cli.project import configured_broker
-from asynq.cli.session import refuse_empty_url
 from asynq.durations import format_duration
 from asynq.runtime.log_format import FORMAT_VARIABLE, LogFormat
 from asynq.supervisor.command import BROKER_VARIABLE, DEFAULT_BROKER, LogLevel

@@ -120,6 +120,9 @@ def _supervise(
     shows = counts or monitoring.shows_health
     boards = [WorkerBoard(counts=counts) for _ in range(processes)] if shows else []
     timeout = settings.options.shutdown_timeout or SHUTDOWN_TIMEOUT
+    if reload_dirs:
+        # The bytecode of a file would hide a change within the same second that keeps its size.
+        env = {**env, "PYTHONDONTWRITEBYTECODE": "1"}
     supervisor = Supervisor(
         command,
         processes,

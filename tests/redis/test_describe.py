@@ -62,6 +62,7 @@ def test_a_replica_alone_names_its_primary() -> None:
         replica.client.replicaof("127.0.0.1", primary.port)
         eventually(lambda: described(replica.url).nodes[0].link == "up")
         info = described(replica.url)
+        eventually(lambda: [node.link for node in described(primary.url).nodes[1:]] == ["up"])
         whole = described(primary.url)
     (node,) = info.nodes
     assert (node.role, node.primary) == ("replica", f"127.0.0.1:{primary.port}")

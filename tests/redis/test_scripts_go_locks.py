@@ -343,6 +343,7 @@ DELETIONS = {
     ("finish_set", "unpack(tasks)"): "task",
     ("finish_set", "unpack(owned)"): "lock",
     ("finish_set", "set"): "other",
+    ("claim_transfer", "transfer"): "other",
     # The queue has no task left.
     ("delete_queue", "unpack(doomed_keys)"): "other",
     ("delete_queue", "unpack(places)"): "other",
