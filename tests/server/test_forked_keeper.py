@@ -35,8 +35,8 @@ released = pathlib.Path(__file__).with_name("released")
 
 @mux.handler("hog")
 async def hog(ctx, task):
-    #Holds the interpreter lock, so that no thread of the worker can extend the lease.
-    sum(itertools.repeat(1, 2_000_000_000))
+    # Holds the interpreter lock until the worker is killed, so that none of its threads extends the lease.
+    sum(itertools.repeat(1, 50_000_000_000))
 
 loaded.touch()
 """
