@@ -10,15 +10,15 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from io import FileIO
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from asynq.runtime.anonymous_file import anonymous_file
+from asynq.runtime.anonymous_file import anonymous_file, inherited_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+    from io import FileIO
 
 _FD = "ASYNQ_SUPERVISOR_COUNTERS"
 """Environment variable of a worker process: the file descriptor of its counters."""
@@ -66,11 +66,8 @@ class RunCounters:
     @classmethod
     def inherited(cls, environ: MutableMapping[str, str] = os.environ) -> RunCounters | None:
         """The counters that the supervisor of this process made; None if there are none."""
-        fd = environ.pop(_FD, None)
-        if fd is None:
-            return None
-        os.set_inheritable(int(fd), False)  # noqa: FBT003 - its only form
-        return cls(FileIO(int(fd), "r+"))
+        file = inherited_file(_FD, environ)
+        return None if file is None else cls(file)
 
     @property
     def fd(self) -> int:

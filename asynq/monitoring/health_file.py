@@ -6,17 +6,17 @@ import os
 import struct
 import time
 import zlib
-from io import FileIO
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from asynq.runtime.anonymous_file import anonymous_file
+from asynq.runtime.anonymous_file import anonymous_file, inherited_file
 from asynq.runtime.health import LOOP, STARTED, Health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
     from datetime import timedelta
+    from io import FileIO
 
 _FD = "ASYNQ_SUPERVISOR_HEALTH"
 """Environment variable of a worker process: the file descriptor of its health file."""
@@ -47,11 +47,8 @@ class HealthFile:
     @classmethod
     def inherited(cls, environ: MutableMapping[str, str] = os.environ) -> HealthFile | None:
         """The file that the supervisor of this process made; None if there is none."""
-        fd = environ.pop(_FD, None)
-        if fd is None:
-            return None
-        os.set_inheritable(int(fd), False)  # noqa: FBT003 - its only form
-        return cls(FileIO(int(fd), "r+"))
+        file = inherited_file(_FD, environ)
+        return None if file is None else cls(file)
 
     @property
     def fd(self) -> int:

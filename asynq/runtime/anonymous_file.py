@@ -5,6 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 from io import FileIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 _FIRST_DESCRIPTOR = 3
 """A process may have closed its standard streams, but its children have pipes in their places."""
@@ -30,6 +34,18 @@ def anonymous_file(name: str) -> FileIO:
         return _moved(descriptor)
     finally:
         os.close(descriptor)
+
+
+def inherited_file(variable: str, environ: MutableMapping[str, str]) -> FileIO | None:
+    """The file whose descriptor an environment variable names; None without the variable, which is removed.
+
+    Processes that this one starts do not inherit the file.
+    """
+    descriptor = environ.pop(variable, None)
+    if descriptor is None:
+        return None
+    os.set_inheritable(int(descriptor), False)  # noqa: FBT003 - its only form
+    return FileIO(int(descriptor), "r+")
 
 
 def _moved(descriptor: int) -> FileIO:

@@ -18,7 +18,7 @@ def pretty(value: bytes) -> str:
     text = text_of(value)
     if text is None:
         return "\n".join(value[start : start + 32].hex(" ") for start in range(0, len(value), 32))
-    return _indented(text) or text
+    return indented(text) or text
 
 
 def views(value: bytes) -> tuple[DataView, ...]:
@@ -26,20 +26,20 @@ def views(value: bytes) -> tuple[DataView, ...]:
     text = text_of(value)
     if text is None:
         return ("hex",)
-    return ("json", "text", "hex") if len(value) <= MAX_SHOWN and _indented(text) else ("text", "hex")
+    return ("json", "text", "hex") if len(value) <= MAX_SHOWN and indented(text) else ("text", "hex")
 
 
 def viewed(value: bytes, view: DataView) -> str:
     """The first MAX_SHOWN bytes in a view. Bytes that are no text are replaced in the view "text"."""
     if view == "json":
-        return _indented(value.decode(errors="replace")) or ""
+        return indented(value.decode(errors="replace")) or ""
     start = value[:MAX_SHOWN]
     shown = start.decode(errors="replace") if view == "text" else _hex_dump(start)
     rest = len(value) - len(start)
     return f"{shown}\n… {rest:,} more bytes" if rest else shown
 
 
-def _indented(text: str) -> str | None:
+def indented(text: str) -> str | None:
     """JSON on several lines; None if it is no JSON."""
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)

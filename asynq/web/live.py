@@ -175,26 +175,14 @@ class RateWindow:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._readings: deque[tuple[float, dict[str, tuple[int, int]]]] = deque()
+        self._readings: deque[Reading] = deque()
 
     def add(self, now: float, overview: Overview) -> dict[str, Rate]:
         """Add a reading. The rates by queue; empty until there are two readings."""
-        counters = {info.queue: (info.processed_total, info.failed_total) for info in overview.queues}
-        self._readings.append((now, counters))
-        while len(self._readings) > 2 and self._readings[1][0] <= now - self._seconds:
+        self._readings.append(Reading.of(now, overview))
+        while len(self._readings) > 2 and self._readings[1].at <= now - self._seconds:
             self._readings.popleft()
-        began, before = self._readings[0]
-        if now <= began:
-            return {}
-        return {
-            queue: Rate(
-                # A queue that was deleted and made again counts from zero.
-                max(processed - before[queue][0], 0) / (now - began),
-                max(failed - before[queue][1], 0) / (now - began),
-            )
-            for queue, (processed, failed) in counters.items()
-            if queue in before
-        }
+        return rates_between(self._readings[0], self._readings[-1])
 
 
 class Trend:
@@ -206,18 +194,43 @@ class Trend:
 
     def __init__(self, size: int) -> None:
         self._rates: deque[Rate] = deque(maxlen=size)
-        self._last: tuple[float, dict[str, tuple[int, int]]] | None = None
+        self._last: Reading | None = None
 
     def add(self, now: float, overview: Overview) -> tuple[Rate, ...]:
         """Add a reading. The rates, oldest first."""
-        counters = {info.queue: (info.processed_total, info.failed_total) for info in overview.queues}
-        if self._last is not None and now > self._last[0]:
-            began, before = self._last
-            known = [name for name in counters if name in before]
-            processed, failed = (
-                sum(max(counters[name][place] - before[name][place], 0) for name in known) / (now - began)
-                for place in (0, 1)
+        last, self._last = self._last, Reading.of(now, overview)
+        if last is not None and now > last.at:
+            rates = rates_between(last, self._last).values()
+            self._rates.append(
+                Rate(sum(each.processed for each in rates), sum(each.failed for each in rates))
             )
-            self._rates.append(Rate(processed, failed))
-        self._last = now, counters
         return tuple(self._rates)
+
+
+@frozen
+class Reading:
+    """The counters of all queues at one time: runs that ended, and those of them that failed."""
+
+    at: float
+    counters: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def of(cls, at: float, overview: Overview) -> Reading:
+        """The reading of an overview."""
+        return cls(at, {info.queue: (info.processed_total, info.failed_total) for info in overview.queues})
+
+
+def rates_between(before: Reading, after: Reading) -> dict[str, Rate]:
+    """The rates by queue, of the queues in both readings; empty if no time lies between them."""
+    seconds = after.at - before.at
+    if seconds <= 0:
+        return {}
+    return {
+        queue: Rate(
+            # A queue that was deleted and made again counts from zero.
+            max(processed - before.counters[queue][0], 0) / seconds,
+            max(failed - before.counters[queue][1], 0) / seconds,
+        )
+        for queue, (processed, failed) in after.counters.items()
+        if queue in before.counters
+    }

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
-from asynq.durations import parse_duration
 from asynq.task_state import TaskState
+from asynq.web.api.durations import read_duration
 from asynq.web.api.endpoint import endpoint
 from asynq.web.api.job_shapes import JobItem, job_item
 from asynq.web.api.queues import DeletedQueue, OneQueue
@@ -131,8 +131,7 @@ async def cancel_all_tasks(call: WebCall, asked: CancelledTasks) -> BulkAnswer:
 )
 async def reschedule_all_tasks(call: WebCall, asked: RescheduledTasks) -> BulkAnswer:
     """Change when all selected scheduled or retried tasks are due."""
-    given = asked.process_in
-    process_in = None if given is None else parse_duration(f"{given}s" if given.isdecimal() else given)
+    process_in = None if asked.process_in is None else read_duration(asked.process_in)
     if (asked.process_at is None) is (process_in is None):
         raise ValueError("give either process_at or process_in")
     where = asked.where

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from msgspec import Struct
 
 from asynq.client.task import Task
-from asynq.durations import parse_duration
 from asynq.scheduler.schedules import AsyncSchedules
+from asynq.web.api.durations import read_duration
 from asynq.web.api.endpoint import Nothing, endpoint
 from asynq.web.api.shapes import DataFacts, shown_data
 
@@ -106,7 +106,7 @@ async def set_schedule(call: WebCall, asked: SetSchedule) -> None:
         options["max_retry"] = asked.max_retry
     for name in ("timeout", "retention"):
         if (text := getattr(asked, name)) is not None:
-            options[name] = parse_duration(f"{text}s" if text.isdecimal() else text)
+            options[name] = read_duration(text)
     await AsyncSchedules(call.web.broker).set(asked.name, asked.spec, task, location=location, **options)
 
 

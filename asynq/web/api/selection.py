@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
-from asynq.durations import parse_duration
 from asynq.inspector.task_filter import TaskFilter
 from asynq.task_state import TaskState
+from asynq.web.api.durations import read_duration
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -125,6 +125,6 @@ def _duration(name: str, text: str | None) -> timedelta | None:
     if text is None:
         return None
     try:
-        return parse_duration(f"{text}s" if text.isdecimal() else text)
+        return read_duration(text)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime, timedelta  # noqa: TC003 - msgspec reads the annotations
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
-from asynq.durations import parse_duration
 from asynq.task_state import TaskState
+from asynq.web.api.durations import read_duration
 from asynq.web.api.endpoint import endpoint
 from asynq.web.api.selection import OneTask, TaskInState
 
@@ -135,7 +135,7 @@ async def change_task(call: WebCall, asked: ChangedTask) -> None:
     if asked.process_at is not None:
         due["process_at"] = asked.process_at
     if asked.process_in is not None:
-        due["process_in"] = _duration(asked.process_in)
+        due["process_in"] = read_duration(asked.process_in)
     if payload is None and not due:
         raise ValueError("give a payload, process_at or process_in")
     before = await inspector.task(queue, task_id)
@@ -168,7 +168,3 @@ def payload_of(text: str | None, encoding: PayloadEncoding) -> bytes | None:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
         raise ValueError("payload is not base64") from None
-
-
-def _duration(text: str) -> timedelta:
-    return parse_duration(f"{text}s" if text.isdecimal() else text)

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 import asynq
+from asynq.runtime import short_texts
 from asynq.web.api.table import ENDPOINTS
 from asynq.web.pages import charts, formats
 from asynq.web.pages.links import Links
@@ -46,15 +47,15 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "ago": formats.ago,
+        "ago": short_texts.from_now,
         "clock": formats.clock,
-        "bytes": formats.bytes_text,
+        "bytes": short_texts.size,
         "count": formats.count,
         "duration": formats.duration,
         "highest": formats.highest,
-        "iso": formats.iso,
+        "iso": short_texts.at,
         "pair_with": formats.pair_with,
-        "percent": formats.percent,
+        "percent": short_texts.percent,
         "rate": formats.rate,
         "since": formats.since,
     }

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from asynq.runtime.short_texts import from_now
+from asynq.runtime.shown_data import indented
 from asynq.task_state import TaskState
 from asynq.web.api.http import call_of
 from asynq.web.api.selection import OneTask
 from asynq.web.api.tasks import TaskID, find_tasks, get_task
 from asynq.web.pages.asking import given, path_name
-from asynq.web.pages.formats import ago, duration
+from asynq.web.pages.formats import duration
 from asynq.web.pages.queue import ACTIONS
 from asynq.web.pages.rendering import page
 
@@ -66,16 +67,16 @@ def what_happens(task: TaskDetail) -> str:
         case TaskState.ACTIVE if task.is_orphaned:
             return "Its worker is lost: a server retries it soon."
         case TaskState.ACTIVE:
-            limit = f" It may run until {ago(task.deadline)}." if task.deadline else ""
+            limit = f" It may run until {from_now(task.deadline)}." if task.deadline else ""
             return f"It runs now.{limit} {failures}"
         case TaskState.PENDING if task.waiting:
             return "It waits for tasks before it, and runs when they have ended."
         case TaskState.PENDING:
             return "It runs as soon as a server has a free slot."
         case TaskState.SCHEDULED:
-            return f"It becomes pending {ago(task.next_process_at)}."
+            return f"It becomes pending {from_now(task.next_process_at)}."
         case TaskState.RETRY:
-            return f"It runs again {ago(task.next_process_at)}. {failures}"
+            return f"It runs again {from_now(task.next_process_at)}. {failures}"
         case TaskState.ARCHIVED:
             return "It does not run unless it is run by hand. The archive deletes its oldest tasks at last."
         case TaskState.AGGREGATING:
@@ -88,13 +89,9 @@ def what_happens(task: TaskDetail) -> str:
 def readable(text: str, facts: DataFacts) -> tuple[str, str]:
     """How data is named, and its text: JSON is indented."""
     if facts.encoding == "hex":
-        return "hexadecimal", " ".join(text[place : place + 2] for place in range(0, len(text), 2))
-    if not facts.truncated:
-        try:
-            return "JSON", json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-        except (ValueError, RecursionError):
-            pass
-    return "text", text
+        return "hexadecimal", bytes.fromhex(text).hex(" ")
+    json = None if facts.truncated else indented(text)
+    return ("text", text) if json is None else ("JSON", json)
 
 
 def trace_id(headers: dict[str, str]) -> str:

@@ -67,11 +67,6 @@
   });
   selected();
 
-  // Selects that send their form at once.
-  document.addEventListener("change", (event) => {
-    if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
-  });
-
   // "/" goes to the search.
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, textarea, select");
@@ -79,11 +74,5 @@
       event.preventDefault();
       document.getElementById("search").focus();
     }
-  });
-
-  // A page of an action that goes on asks for its progress until it has ended.
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-copies]");
-    if (button) navigator.clipboard.writeText(button.dataset.copies);
   });
 })();
