@@ -38,6 +38,14 @@ AuthFile = Annotated[
         help="TOML file with users, tokens or a proxy.",
     ),
 ]
+TrustedProxies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-proxy",
+        metavar="ADDRESS",
+        help="Proxy whose X-Forwarded-For names the address of a client.",
+    ),
+]
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Answer other machines, too, without authentication.")
 ]
@@ -54,6 +62,7 @@ def web(
     root_path: RootPath = "",
     allow_host: AllowedHosts = None,
     auth_file: AuthFile = None,
+    trusted_proxy: TrustedProxies = None,
     insecure: Insecure = False,
     prometheus: Prometheus = None,
     broker: BrokerURL = None,
@@ -87,6 +96,7 @@ def web(
             hosts=(*LOOPBACK_HOSTS, *_named(host), *(allow_host or ())),
             root_path=root_path,
             insecure=insecure,
+            trusted_proxies=tuple(trusted_proxy or ()),
             prometheus_url=prometheus,
         )
         try:

@@ -23,6 +23,7 @@ from asynq.web.security.bodies import BodiesMiddleware
 from asynq.web.security.csrf import CSRFMiddleware
 from asynq.web.security.headers import HeadersMiddleware
 from asynq.web.security.hosts import HostsMiddleware
+from asynq.web.security.proxies import ProxiesMiddleware
 from asynq.web.services import Services
 from asynq.web.settings import LOOPBACK_HOSTS, WebSettings
 from asynq.web.static_files import STATIC, VersionedFiles
@@ -113,6 +114,7 @@ def _middleware(services: Services) -> list[Middleware]:
         *([Middleware(root.RootPathMiddleware, settings.root_path)] if settings.root_path else []),
         Middleware(FailuresMiddleware),
         Middleware(HostsMiddleware, settings),
+        Middleware(ProxiesMiddleware, settings),
         Middleware(AuthenticationMiddleware, settings),
         Middleware(BodiesMiddleware, settings),
         Middleware(CSRFMiddleware, settings),

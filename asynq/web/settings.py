@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from attrs import Factory, frozen
+from attrs import Factory, field, frozen, validators
+
+from asynq.web.security.addresses import Addresses
 
 if TYPE_CHECKING:
     from asynq.web.security.users import Authentication
@@ -27,6 +29,12 @@ class WebSettings:
     """The values of the Host header that are accepted, without the port; "*" for any."""
     root_path: str = ""
     """The path below which a proxy shows the interface, such as "/asynq"."""
+    trusted_proxies: Addresses = field(default=cast("Addresses", ()), converter=Addresses)
+    """Addresses or networks of proxies, such as "10.0.0.7", "10.0.0.0/24" or "unix". The client of a request
+    that comes from one of them is the one that X-Forwarded-For names."""
+    login_rate: int = field(default=10, validator=validators.ge(1))
+    """Failed logins in a minute with one name from one address. Ten times as many with any names from one
+    address, and with one name from any addresses."""
     secret: bytes = Factory(lambda: secrets.token_bytes(32))
     """Signs the tokens against cross-site requests. Processes that serve one site need the same."""
     prometheus_url: str | None = None

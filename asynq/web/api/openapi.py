@@ -27,7 +27,7 @@ _ERRORS = {
     413: "The body, or a value in it, is too large.",
     415: "The body is not JSON.",
     421: "The host is not one of this server's.",
-    429: "Too many bulk actions.",
+    429: "Too many bulk actions, or failed logins.",
     500: "An error of the server.",
     501: "The broker does not support this.",
     502: "The broker refused.",

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import inspect
-import ipaddress
+import time
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from starlette.requests import HTTPConnection
 
+from asynq.runtime.logs import get_logger
 from asynq.web.refusals import refusal
-from asynq.web.security.users import User, UserRole
+from asynq.web.security.addresses import is_loopback, site_of
+from asynq.web.security.failed_logins import FailedLogins
+from asynq.web.security.proxies import CLIENT, PROXIED
+from asynq.web.security.users import BasicAuthentication, User, UserRole, basic_credentials
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from asynq.web.settings import WebSettings
+
+log = get_logger("asynq.web")
 
 LOCAL_USER: Final = User("local", UserRole.OPERATOR)
 """Who works without authentication."""
@@ -32,26 +40,46 @@ class AuthenticationMiddleware:
         self._app = app
         self._ways = settings.authentication
         self._insecure = settings.insecure
+        self._failed = FailedLogins(settings.login_rate, time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its user, or refuse it."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         connection = HTTPConnection(scope)
-        if not self._ways:
-            if not (self._insecure or _is_local(connection)):
-                reason = "without authentication, only requests from this machine are answered"
-                return await refusal(scope, 403, "not_authenticated", reason)(scope, receive, send)
-            user: User | None = LOCAL_USER
-        else:
-            user = await self._authenticate(connection)
-        if user is None:
-            challenges = [way.challenge for way in self._ways if way.challenge]
-            headers = [("WWW-Authenticate", challenge) for challenge in challenges]
-            reason = "credentials are missing or wrong"
-            return await refusal(scope, 401, "not_authenticated", reason, headers)(scope, receive, send)
-        scope[USER] = user
+        found = await self._logged_in(connection) if self._ways else self._without_login(connection)
+        if not isinstance(found, User):
+            return await found(scope, receive, send)
+        scope[USER] = found
         return await self._app(scope, receive, send)
+
+    def _without_login(self, connection: HTTPConnection) -> User | Response:
+        if self._insecure:
+            return LOCAL_USER
+        reason = ""
+        if not is_loopback(connection.scope[CLIENT]):
+            reason = "without authentication, only requests from this machine are answered"
+        elif connection.scope[PROXIED]:
+            # The proxy is on this machine, its clients may be anywhere.
+            reason = "without authentication, requests that come through a proxy are not answered"
+        return refusal(connection.scope, 403, "not_authenticated", reason) if reason else LOCAL_USER
+
+    async def _logged_in(self, connection: HTTPConnection) -> User | Response:
+        if "authorization" not in connection.headers:
+            return await self._authenticate(connection) or self._challenge(connection)
+        address = site_of(connection.scope[CLIENT])
+        given = basic_credentials(connection)
+        name = given[0] if given else None
+        if wait := self._failed.begin(address, name):
+            headers = [("Retry-After", str(ceil(wait)))]
+            reason = "too many failed logins: wait"
+            return refusal(connection.scope, 429, "too_many_failed_logins", reason, headers)
+        user = await self._authenticate(connection)
+        if user is None:
+            log.warning("failed login: user=%s address=%s", self._shown(name), address)
+            return self._challenge(connection)
+        self._failed.succeeded(address, name)
+        return user
 
     async def _authenticate(self, connection: HTTPConnection) -> User | None:
         for way in self._ways:
@@ -61,12 +89,13 @@ class AuthenticationMiddleware:
                 return user
         return None
 
+    def _challenge(self, connection: HTTPConnection) -> Response:
+        headers = [("WWW-Authenticate", way.challenge) for way in self._ways if way.challenge]
+        reason = "credentials are missing or wrong"
+        return refusal(connection.scope, 401, "not_authenticated", reason, headers)
 
-def _is_local(connection: HTTPConnection) -> bool:
-    """Whether the client is on this machine. A server at a Unix socket has no address of it."""
-    if connection.client is None:
-        return True
-    try:
-        return ipaddress.ip_address(connection.client.host).is_loopback
-    except ValueError:
-        return False
+    def _shown(self, name: str | None) -> str:
+        """The name for the log. What is no name of a user may be a secret in the wrong place."""
+        ways = (way for way in self._ways if isinstance(way, BasicAuthentication))
+        known = any(name in way.names for way in ways)
+        return repr(name) if known else "unknown"

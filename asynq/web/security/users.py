@@ -6,16 +6,16 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
 from asynq.checks import check_name
+from asynq.web.security.addresses import Addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping
+    from collections.abc import Awaitable, Collection, Iterable, Mapping
 
     from starlette.requests import HTTPConnection
 
@@ -75,14 +75,18 @@ class BasicAuthentication:
 
     def authenticate(self, connection: HTTPConnection, /) -> User | None:
         """See `Authentication`."""
-        given = _credentials(connection, "basic")
-        try:
-            name, colon, password = base64.b64decode(given, validate=True).decode().partition(":")
-        except (binascii.Error, ValueError):
+        given = basic_credentials(connection)
+        if given is None:
             return None
+        name, password = given
         # An unknown name takes as long as a wrong password.
-        known, role = self._users.get(name, (b"", UserRole.VIEWER))
-        return User(name, role) if hmac.compare_digest(_digest(password), known) and colon else None
+        known, role = self._users.get(name, (_NO_DIGEST, UserRole.VIEWER))
+        return User(name, role) if hmac.compare_digest(_digest(password), known) else None
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of all users."""
+        return self._users.keys()
 
 
 class BearerAuthentication:
@@ -134,8 +138,7 @@ class ProxyAuthentication:
         given = [addresses] if isinstance(addresses, str) else list(addresses)
         if not given:
             raise ValueError("addresses must name the proxy")
-        self._unix = "unix" in given
-        self._networks = [ipaddress.ip_network(each, strict=False) for each in given if each != "unix"]
+        self._proxies = Addresses(given)
         self._header = header
         self._operators = frozenset(operators)
         self._role = None if role is None else UserRole(role)
@@ -143,20 +146,22 @@ class ProxyAuthentication:
     def authenticate(self, connection: HTTPConnection, /) -> User | None:
         """See `Authentication`."""
         names = connection.headers.getlist(self._header)
-        if len(names) != 1 or not names[0].strip() or not self._is_proxy(connection):
+        peer = connection.client.host if connection.client else None
+        if len(names) != 1 or not names[0].strip() or peer not in self._proxies:
             return None
         name = names[0].strip()
         role = UserRole.OPERATOR if name in self._operators else self._role
         return None if role is None else User(name, role)
 
-    def _is_proxy(self, connection: HTTPConnection) -> bool:
-        if connection.client is None:
-            return self._unix
-        try:
-            address = ipaddress.ip_address(connection.client.host)
-        except ValueError:
-            return False
-        return any(address in network for network in self._networks)
+
+def basic_credentials(connection: HTTPConnection) -> tuple[str, str] | None:
+    """The name and the password that a request carries; None if it has none, or they are malformed."""
+    try:
+        decoded = base64.b64decode(_credentials(connection, "basic"), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    name, colon, password = decoded.partition(":")
+    return (name, password) if colon else None
 
 
 def _credentials(connection: HTTPConnection, scheme: str) -> str:
@@ -167,3 +172,7 @@ def _credentials(connection: HTTPConnection, scheme: str) -> str:
 def _digest(secret: str) -> bytes:
     """All digests are of one length, so that their comparison says nothing of the secret's."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+_NO_DIGEST = bytes(32)
+"""Of no secret."""
