@@ -27,6 +27,7 @@ from asynq.web.security.proxies import ProxiesMiddleware
 from asynq.web.services import Services
 from asynq.web.settings import LOOPBACK_HOSTS, WebSettings
 from asynq.web.static_files import STATIC, VersionedFiles
+from asynq.web.stopping import StoppingMiddleware
 from asynq.web.streams import stream_routes
 from asynq.web.writability import WritabilityMiddleware
 
@@ -110,6 +111,7 @@ def _middleware(services: Services) -> list[Middleware]:
     """From the outermost to the innermost."""
     settings = services.settings
     return [
+        Middleware(StoppingMiddleware, services.live.close),
         Middleware(HeadersMiddleware),
         *([Middleware(root.RootPathMiddleware, settings.root_path)] if settings.root_path else []),
         Middleware(FailuresMiddleware),

@@ -33,7 +33,7 @@ class FailuresMiddleware:
         try:
             await self._app(scope, receive, sending)
         except Exception:
-            log.exception("error while answering %s %s", scope["method"], scope["path"])
+            log.exception("error while answering %s %r", scope["method"], scope["path"])
             if started:
                 raise
             await refusal(scope, 500, "internal_error", "an error of the server, see its log")(

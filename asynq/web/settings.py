@@ -49,6 +49,10 @@ class WebSettings:
     """How long the answer to a bulk action waits for its end."""
     max_jobs: int = 4
     """Bulk actions under way at the same time."""
+    max_address: int = 32 * 1024
+    """Bytes of the path and the query of a request."""
+    body_timeout: float = 30.0
+    """Time within which a body must arrive."""
     max_body: int = 1024 * 1024
     """Bytes of the body of a request."""
     max_shown: int = 64 * 1024

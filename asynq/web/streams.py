@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import msgspec
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from asynq.web.api.errors import RequestError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from asynq.web.live import LivePoller, LiveSnapshot
 
@@ -67,6 +66,8 @@ def _stream(request: Request, event: str, render: Callable[[LiveSnapshot], bytes
         return error_response(error)
     seen = request.headers.get("last-event-id", "")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if request.method == "HEAD":  # which has no body, and so would never end
+        return Response(headers=headers, media_type="text/event-stream")
     return StreamingResponse(
         _events(live, seen, event, render), media_type="text/event-stream", headers=headers
     )

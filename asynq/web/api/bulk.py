@@ -12,7 +12,7 @@ from asynq.web.api.durations import read_duration
 from asynq.web.api.endpoint import endpoint
 from asynq.web.api.job_shapes import JobItem, job_item
 from asynq.web.api.queues import DeletedQueue, OneQueue
-from asynq.web.api.selection import GroupTasks, SelectedTasks
+from asynq.web.api.selection import GroupTasks, SelectedTasks, TypePattern
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,7 +43,7 @@ class CancelledTasks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """All active tasks of a queue that meet the conditions that are given."""
 
     queue: str
-    type: str | None = None
+    type: TypePattern | None = None
     payload: str | None = None
     then: Literal["archive", "retry"] = "archive"
     """What becomes of the tasks."""

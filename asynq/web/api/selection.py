@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MAX_IDS = 1000
 """Ids of tasks in one request."""
 
+TypePattern = Annotated[str, Meta(max_length=1000)]
+"""It is made a regular expression, which takes long for a long one."""
 TaskIDs = Annotated[tuple[str, ...], Meta(min_length=1, max_length=MAX_IDS)]
 
 
@@ -49,7 +51,7 @@ class SomeTasks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Conditions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Conditions that tasks must meet, all of those that are given."""
 
-    type: str | None = None
+    type: TypePattern | None = None
     """Pattern of the type, such as "email:*"."""
     payload: str | None = None
     """Text that the payload contains."""

@@ -85,7 +85,7 @@ def page(
     """The response with a page. `call` and `links` are known to each template."""
     links = links_of(request)
     query = urlencode([item for item in request.query_params.multi_items() if item[0] != DONE])
-    here = request.url.path + (f"?{query}" if query else "")
+    here = request.scope["path"] + (f"?{query}" if query else "")
     text = render(template, links, call=call, here=here, notice=_notice_of(request, call), **context)
     return HTMLResponse(text, status, headers)
 

@@ -12,7 +12,7 @@ import hmac
 import re
 import secrets
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
@@ -52,6 +52,9 @@ class CSRFMiddleware:
         user: User = scope[USER]
         nonce = connection.cookies.get(COOKIE, "")
         known = re.fullmatch("[0-9a-f]{32}", nonce) is not None
+        if _is_part_of_another_site(connection):
+            reason = "another site's page may link here, but not load anything"
+            return await refusal(scope, 403, "cross_site_request", reason)(scope, receive, send)
         if scope["method"] not in SAFE_METHODS:
             if reason := _foreign(connection):
                 return await refusal(scope, 403, "cross_site_request", reason)(scope, receive, send)
@@ -85,6 +88,17 @@ def _foreign(connection: HTTPConnection) -> str:
     return ""
 
 
+def _is_part_of_another_site(connection: HTTPConnection) -> bool:
+    """Whether a page of another site loads this, as an image, a stream or a script.
+
+    It cannot read the answer. But each takes time and a connection, and its duration may tell something.
+    """
+    headers = connection.headers
+    if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
+        return False
+    return headers.get("sec-fetch-mode") != "navigate" or headers.get("sec-fetch-dest") != "document"
+
+
 def _host_of(origin: str) -> str | None:
     try:
         parts = urlsplit(origin.lower())
@@ -106,7 +120,7 @@ def _with_cookie(scope: Scope, send: Send, nonce: str) -> Send:
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            path = scope.get("root_path", "") or "/"
+            path = quote(scope.get("root_path", "")) or "/"
             secure = "; Secure" if scope.get("scheme") == "https" else ""
             cookie = f"{COOKIE}={nonce}; Path={path}; HttpOnly; SameSite=Lax{secure}"
             MutableHeaders(scope=message).append("Set-Cookie", cookie)
