@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asynq.web.call import WebCall
 
 
-MAX_PLACES = 200
+MAX_PLACES = 1000
 """Queues whose places are shown."""
 
 

@@ -68,9 +68,10 @@ async def list_queues(call: WebCall, asked: Nothing) -> Queues:
 
 @endpoint("GET", "/queues/{queue}", asked=OneQueue, answer=QueueDetail)
 async def get_queue(call: WebCall, asked: OneQueue) -> QueueDetail:
-    """One queue with its memory and its last ten days."""
+    """One queue with its memory and its last ten days, if the broker counts days."""
     info = await call.web.inspector.queue_info(asked.queue)
-    history = await call.web.inspector.history(asked.queue, HISTORY_DAYS)
+    counts = call.web.broker.capabilities.supports(GetHistory)
+    history = await call.web.inspector.history(asked.queue, HISTORY_DAYS) if counts else ()
     return QueueDetail(current=queue_snapshot(info, utc_now()), history=[daily_stats(day) for day in history])
 
 

@@ -15,21 +15,10 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 
-MAX_QUEUES = 1000
-"""Queues whose places are shown."""
-
-
 async def broker_page(request: Request) -> Response:
     """The page."""
     call = call_of(request)
-    queues = await call.web.inspector.queues()
-    return page(
-        request,
-        call,
-        "broker.html",
-        facts=await get_broker(call, Nothing()),
-        info=await call.web.inspector.broker_info(queues[:MAX_QUEUES]),
-    )
+    return page(request, call, "broker.html", facts=await get_broker(call, Nothing()))
 
 
 async def doctor_page(request: Request) -> Response:
