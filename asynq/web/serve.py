@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from asynq.web.slow_clients import ImpatientProtocol
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -61,6 +63,7 @@ def serve(app: Starlette, bound: socket.socket, started: Callable[[], None]) -> 
     """
     config = uvicorn.Config(
         app,
+        http=ImpatientProtocol,
         access_log=False,
         log_config=None,
         log_level="warning",
