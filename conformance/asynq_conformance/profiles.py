@@ -26,6 +26,8 @@ class Profile:
     """Duration of the recording of a history."""
     disturbances: int
     """How often each disturbance is applied (layer D)."""
+    rest: float = 0.0
+    """Seconds for which each caller rests after an action, while clients are disturbed."""
     derandomized: bool = True
     """True if every run uses the same programs, unless a seed is given."""
 
@@ -33,7 +35,7 @@ class Profile:
 PROFILES: Final = {
     profile.name: profile
     for profile in (
-        Profile(name="smoke", examples=30, steps=30, processes=2, seconds=1.0, disturbances=1),
+        Profile(name="smoke", examples=30, steps=30, processes=2, seconds=1.0, disturbances=1, rest=0.02),
         Profile(name="ci", examples=200, steps=50, processes=4, seconds=4.0, disturbances=1),
         Profile(
             name="nightly",

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SMOKE = "smoke"
-"""The profile of every push. It omits layer D, and omits layer A on backends that use the scripts of a single
-server and through coroutines that run the blocking methods; programs and histories (layers B and C) still run
-there."""
+"""The profile of every push. Layer D runs only on SQLite and on one Redis server. Layer A is omitted on
+backends that use the scripts of a single server and through coroutines that run the blocking methods;
+programs and histories (layers B and C) still run there."""
 LONG_FILES = ("test_disturbances.py", "test_disturbed_runs.py")
 SAME_SCRIPTS = ("sentinel", "cluster")
 """Columns of backends that differ from a single server only in the connection to their servers."""
 SAME_COROUTINES = ("memory", "model", "lmdb")
 """Columns of backends whose coroutines run the blocking methods: by code that SQLite uses, or directly."""
+SAME_CLIENTS = (*SAME_SCRIPTS, "lmdb")
+"""Columns of backends whose clients are killed and held up only in longer runs."""
 
 LONG = "test_a_broker_does_what_the_model_does"
 """The number of programs is fixed, not their time: on a busy machine they take long."""
@@ -51,8 +53,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_repeated(item: pytest.Item) -> bool:
     fact = fact_of(item)
-    if fact is None or fact.layer != "A":
+    if fact is None or fact.layer not in "AD":
         return False
+    if fact.layer == "D":
+        return fact.column in SAME_CLIENTS
     return fact.column in SAME_SCRIPTS or (fact.column in SAME_COROUTINES and _face_of(item) == "awaited")
 
 

@@ -64,7 +64,8 @@ class DisturbanceLaws:
         source = source_of(harness)
         done = disturbance(harness) if callable(disturbance) else disturbance
         seed = (profiles.seed() or 0) + repetition
-        outcome = disturbed(source, attrs.evolve(DISTURBED_PLAN, seed=seed), tmp_path, done)
+        plan = attrs.evolve(DISTURBED_PLAN, seed=seed, rest=profiles.current().rest)
+        outcome = disturbed(source, plan, tmp_path, done)
         verdict = judge(outcome, may_lose=done.may_lose, may_undo=done.may_undo)
         evidence.count(**verdict.counts)
         for name, figure in verdict.figures.items():

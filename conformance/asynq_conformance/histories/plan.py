@@ -42,6 +42,8 @@ class Plan:
     """Share of the tasks that are in a sequence."""
     actions: Mapping[str, int] = field(factory=dict)
     """Weights of the actions of `caller.Caller` by name, where they differ from its own."""
+    rest: float = 0.0
+    """Seconds for which each caller rests after an action."""
     patience: float = 30.0
     """Seconds the drain may take."""
 

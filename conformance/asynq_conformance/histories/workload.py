@@ -89,6 +89,8 @@ def run_threads(everybody: Sequence[Player], broker: RecordingBroker, over: Call
         try:
             while not (over() or failures):
                 play(player.next_action(), broker)
+                if player.plan.rest:
+                    time.sleep(player.plan.rest)
             play(player.last_action(), broker)
         except BaseException as error:  # noqa: BLE001 - raised again where it is seen
             failures.append(error)
@@ -147,6 +149,8 @@ async def run_tasks(everybody: Sequence[Player], broker: RecordingBroker, over: 
     async def keep_playing(player: Player) -> None:
         while not over():
             await aplay(player.next_action(), broker, player.rng)
+            if player.plan.rest:
+                await asyncio.sleep(player.plan.rest)
         await aplay(player.last_action(), broker, player.rng)
 
     async with asyncio.TaskGroup() as group:
