@@ -29,6 +29,8 @@ class Outcome:
     """What was to happen, as a sentence."""
     changed: int | None = None
     """Number of tasks that were changed; None if it was not about tasks."""
+    remark: str = ""
+    """What the user should know of the end: why some tasks were not changed."""
     continues: bool = False
     """Whether it goes on as a job, which ends it."""
     undo: Callable[[], Awaitable[object]] | None = None

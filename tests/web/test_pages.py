@@ -231,7 +231,7 @@ def test_a_schedule_is_added_changed_and_run(browser: Browser, store: Store) -> 
     assert [task.type for task in store.inspector.tasks("default", "pending")] == ["report"]
     confirm(browser, page, "Pause")
     assert Schedules(store.broker).list()[0].paused
-    bad = browser.post(form.action, data={**sent, "spec": "every day"})
+    bad = browser.post(form.action, data={**sent, "name": "b", "spec": "every day"})
     assert bad.status_code == 400
     confirm(browser, visit(browser, "/schedules"), "Delete")
     assert not Schedules(store.broker).list()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, field
 
 from asynq.errors import AsynqError
+from asynq.inspector.inspect import update_of
 from asynq.protocol.ops import ArchiveTask, CancelTask, DeleteTask, RunTask
 from asynq.task_state import TaskState
+from asynq.web.api.durations import due_text, read_duration
 from asynq.web.api.endpoint import endpoint
 from asynq.web.api.selection import SomeTasks, TaskIDs
 
@@ -52,6 +55,21 @@ class BatchCancelled(BatchErrors, kw_only=True):
 
     canceled_ids: list[str]
     error_ids: list[str]
+
+
+class BatchRescheduled(BatchErrors, kw_only=True):
+    """What is due at another time."""
+
+    rescheduled_ids: list[str]
+    error_ids: list[str]
+
+
+class SomeRescheduledTasks(SomeTasks, frozen=True, kw_only=True):
+    """Names some scheduled or retried tasks of a queue, and when they are to be due."""
+
+    process_at: datetime | None = None
+    process_in: str | None = None
+    """A duration from now, such as "1h30m"."""
 
 
 class SomeActiveTasks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,6 +134,25 @@ async def batch_delete(call: WebCall, asked: SomeTasks) -> BatchDeleted:
 
 @endpoint(
     "POST",
+    "/queues/{queue}/{state}_tasks:batch_reschedule",
+    asked=SomeRescheduledTasks,
+    answer=BatchRescheduled,
+    says=lambda asked: f"reschedule {asked}: due {due_text(asked.process_at, asked.process_in)}",
+    bulk=True,
+)
+async def batch_reschedule(call: WebCall, asked: SomeRescheduledTasks) -> BatchRescheduled:
+    """Change when some scheduled or retried tasks are due."""
+    process_in = None if asked.process_in is None else read_duration(asked.process_in)
+    operations = [
+        update_of(asked.queue, each, process_at=asked.process_at, process_in=process_in)
+        for each in asked.task_ids
+    ]
+    done, errors = await _carry_out(call, asked.task_ids, operations)
+    return BatchRescheduled(rescheduled_ids=done, error_ids=list(errors), errors=errors)
+
+
+@endpoint(
+    "POST",
     "/queues/{queue}/active_tasks:batch_cancel",
     asked=SomeActiveTasks,
     answer=BatchCancelled,
@@ -146,4 +183,6 @@ async def _carry_out(
         else:
             done.append(task_id)
     call.noted.changed = len(done)
+    if errors:
+        call.noted.remark = f"{len(errors)} not changed: {next(iter(errors.values()))}"
     return done, errors

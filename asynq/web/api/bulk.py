@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 
 from asynq.task_state import TaskState
-from asynq.web.api.durations import read_duration
+from asynq.web.api.durations import due_text, read_duration
 from asynq.web.api.endpoint import endpoint
 from asynq.web.api.job_shapes import JobItem, job_item
 from asynq.web.api.queues import DeletedQueue, OneQueue
@@ -124,9 +124,7 @@ async def cancel_all_tasks(call: WebCall, asked: CancelledTasks) -> BulkAnswer:
     "/queues/{queue}/{state}_tasks:reschedule_all",
     asked=RescheduledTasks,
     answer=BulkAnswer,
-    says=lambda asked: (
-        f"make {asked} due {f'in {asked.process_in}' if asked.process_in else f'at {asked.process_at}'}"
-    ),
+    says=lambda asked: f"reschedule {asked}: due {due_text(asked.process_at, asked.process_in)}",
     bulk=True,
 )
 async def reschedule_all_tasks(call: WebCall, asked: RescheduledTasks) -> BulkAnswer:

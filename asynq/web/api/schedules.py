@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
 from asynq.client.task import Task
+from asynq.errors import EntryNotFoundError
 from asynq.scheduler.schedules import AsyncSchedules
 from asynq.web.api.durations import read_duration
 from asynq.web.api.endpoint import Nothing, endpoint
+from asynq.web.api.errors import RequestError
 from asynq.web.api.shapes import DataFacts, shown_data
 
 if TYPE_CHECKING:
@@ -50,15 +52,20 @@ class OneSchedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class SetSchedule(OneSchedule, frozen=True, kw_only=True):
-    """A schedule that is to be kept, in place of the one of its name."""
+    """A schedule that is to be kept."""
 
+    existing: Literal["replace", "change", "refuse"] = "replace"
+    """What becomes of the schedule of this name: "replace" it as a whole; "change" what is given and leave
+    the rest, where it is an error if there is none; or "refuse", where it is an error if there is one."""
     spec: str
     """Such as "*/5 * * * *", "@hourly" or "@every 30s"."""
     task_type: str
     payload: str | None = None
     """Text."""
-    queue: str = "default"
-    location: str = "UTC"
+    queue: str | None = None
+    """By default "default"."""
+    location: str | None = None
+    """Time zone of a spec that does not name one. By default "UTC"."""
     max_retry: int | None = None
     timeout: str | None = None
     """A duration such as "30m"."""
@@ -95,19 +102,38 @@ async def get_schedule(call: WebCall, asked: OneSchedule) -> ScheduleItem:
     says=lambda asked: f"enqueue {asked.task_type!r} at {asked.spec!r}, as schedule {asked.name!r}",
 )
 async def set_schedule(call: WebCall, asked: SetSchedule) -> None:
-    """Keep a schedule in the broker, in place of the one of its name."""
-    try:
-        location = ZoneInfo(asked.location)
-    except (ZoneInfoNotFoundError, OSError):
-        raise ValueError(f"the time zone {asked.location!r} is unknown") from None
+    """Keep a schedule in the broker: a new one, or in place of the one of its name."""
+    schedules = AsyncSchedules(call.web.broker)
+    location = None if asked.location is None else _zone(asked.location)
     task = Task(asked.task_type) if asked.payload is None else Task(asked.task_type, asked.payload)
-    options: dict[str, Any] = {"queue": asked.queue}
-    if asked.max_retry is not None:
-        options["max_retry"] = asked.max_retry
+    given: dict[str, Any] = {"queue": asked.queue, "max_retry": asked.max_retry}
     for name in ("timeout", "retention"):
-        if (text := getattr(asked, name)) is not None:
-            options[name] = read_duration(text)
-    await AsyncSchedules(call.web.broker).set(asked.name, asked.spec, task, location=location, **options)
+        text = getattr(asked, name)
+        given[name] = None if text is None else read_duration(text)
+    options = {name: value for name, value in given.items() if value is not None}
+    if asked.existing != "replace":
+        exists = await _exists(schedules, asked.name)
+        if asked.existing == "refuse" and exists:
+            raise RequestError(409, "schedule_exists", f"there is a schedule {asked.name!r} already")
+        if asked.existing == "change" and not exists:
+            raise EntryNotFoundError(asked.name)
+    keep = asked.existing == "change"
+    await schedules.set(asked.name, asked.spec, task, location=location, keep=keep, **options)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError):
+        raise ValueError(f"the time zone {name!r} is unknown") from None
+
+
+async def _exists(schedules: AsyncSchedules, name: str) -> bool:
+    try:
+        await schedules.get(name)
+    except EntryNotFoundError:
+        return False
+    return True
 
 
 @endpoint(

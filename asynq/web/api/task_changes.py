@@ -106,6 +106,8 @@ async def cancel_task(call: WebCall, asked: CancelledTask) -> CancelAnswer:
     """End the run of an active task, wherever it runs. A handler that does not end when told goes on."""
     told = await call.web.inspector.cancel(asked.task_id, asked.queue, asked.then)
     call.noted.changed = int(told)
+    if not told:
+        call.noted.remark = "its run had ended before"
     return CancelAnswer(cancelled=told)
 
 

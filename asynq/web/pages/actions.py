@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import typing
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
+from asynq.errors import AsynqError
 from asynq.web.api.bulk import CancelledTasks
 from asynq.web.api.errors import RequestError
 from asynq.web.api.http import call_of
 from asynq.web.api.selection import GroupTasks, SelectedTasks
 from asynq.web.api.table import ENDPOINTS
 from asynq.web.api.tasks import count_tasks
+from asynq.web.pages.errors import error_page
 from asynq.web.pages.rendering import DONE, links_of, page
 from asynq.web.security.bodies import BODY
 from asynq.web.security.csrf import TOKEN_FIELD
@@ -35,11 +37,14 @@ if TYPE_CHECKING:
 
 NEXT = "next"
 """The field with the page to go on to."""
+SHOWN = "shown"
+"""The field with the name of another one that shows what is there: empty, it is given nevertheless."""
 CHOICES: Mapping[str, Mapping[str, str]] = {
     "cancel_task": {"then": "archive"},
     "batch_cancel": {"then": "archive"},
     "cancel_all_tasks": {"then": "archive"},
     "reschedule_all_tasks": {"process_in": "1h"},
+    "batch_reschedule": {"process_in": "1h"},
     "delete_queue": {"force": ""},
 }
 """Fields that the user still chooses when confirming an action, with their first values."""
@@ -77,7 +82,10 @@ async def do_action(request: Request) -> Response:
     sent = parse_qsl(request.scope[BODY].decode("utf-8", "replace"), keep_blank_values=True)
     fields = [*request.query_params.multi_items(), *map(_as_written, sent)]
     following = _following(request, fields)
-    answer = await action(call, _asked(action, [item for item in fields if item[0] != TOKEN_FIELD]))
+    try:
+        answer = await action(call, _asked(action, [item for item in fields if item[0] != TOKEN_FIELD]))
+    except (AsynqError, RequestError, ValueError) as error:
+        return error_page(request, error, _asked_at(request) or following)
     links = links_of(request)
     job = getattr(answer, "job", None)
     if job is not None and job.state == "running":
@@ -86,6 +94,14 @@ async def do_action(request: Request) -> Response:
     if entry is not None:
         following += f"{'&' if '?' in following else '?'}{DONE}={entry.id}"
     return RedirectResponse(following, 303)
+
+
+def _asked_at(request: Request) -> str:
+    """The page with the form: there it can be corrected. "" if that is not known."""
+    sent = urlsplit(request.headers.get("referer", ""))
+    path = sent.path + (f"?{sent.query}" if sent.query else "")
+    here = sent.netloc == request.headers.get("host") and links_of(request).is_own(path)
+    return path if here and "/do/" not in path else ""
 
 
 def _as_written(field: tuple[str, str]) -> tuple[str, str]:
@@ -119,12 +135,19 @@ def _following(request: Request, fields: Iterable[tuple[str, str]]) -> str:
 
 
 def _asked(action: Endpoint[Any, Any], fields: Iterable[tuple[str, str]]) -> Any:
-    """What the fields of a form ask. Those that are empty and not required are as if not given."""
+    """What the fields of a form ask. Those that are empty and not required are as if not given.
+
+    One whose old value the form shows is given even so: who empties it wants it empty.
+    """
+    fields = list(fields)
     shapes = {each.name: each for each in msgspec.structs.fields(action.asked)}
+    shown = {value for name, value in fields if name == SHOWN}
     values: dict[str, Any] = {}
     for name, value in fields:
         shape = shapes.get(name)
-        if name == NEXT or (not value and shape is not None and not shape.required):
+        if name in (NEXT, SHOWN):
+            continue
+        if not value and name not in shown and shape is not None and not shape.required:
             continue
         if shape is not None and _is_list(shape.type):
             values.setdefault(name, []).append(value)

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 
-from asynq.errors import AsynqError
+from asynq.errors import AsynqError, TaskNotFoundError
 from asynq.web.api.errors import RequestError, described
 from asynq.web.api.http import call_of, error_response, error_status
 from asynq.web.pages.rendering import page
 from asynq.web.refusals import is_api
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -26,17 +28,50 @@ async def _http_error(request: Request, error: Exception) -> Response:
         response.headers.update(headers)
         return response
     message = "there is no such page" if status == 404 else "this page cannot be asked so"
-    call = call_of(request)
-    return page(request, call, "error.html", status=status, headers=headers, message=message)
+    return _page(request, status, message, headers)
 
 
 async def _error(request: Request, error: Exception) -> Response:
     """An error that an endpoint raised while a page asked it."""
-    if is_api(request.scope):
-        return error_response(error)
+    return error_response(error) if is_api(request.scope) else error_page(request, error)
+
+
+def error_page(request: Request, error: Exception, back: str = "") -> Response:
+    """The page that says what went wrong, with a way out of it: to the page `back`, if given."""
     status, _, message, _, headers = described(error)
-    call = call_of(request)
-    return page(request, call, "error.html", status=status, headers=headers, message=message)
+    queue = hint = ""
+    if isinstance(error, TaskNotFoundError):
+        queue, hint = error.queue, "Tasks without a retention are deleted when they are completed."
+    return _page(request, status, message, headers, queue=queue, hint=hint, back=back)
 
 
-HANDLERS: dict[Any, Any] = {HTTPException: _http_error, AsynqError: _error, RequestError: _error}
+def _page(
+    request: Request,
+    status: int,
+    message: str,
+    headers: Mapping[str, str],
+    *,
+    queue: str = "",
+    hint: str = "",
+    back: str = "",
+) -> Response:
+    return page(
+        request,
+        call_of(request),
+        "error.html",
+        status=status,
+        headers=headers,
+        gone=status == 404,
+        message=message,
+        hint=hint,
+        queue=queue,
+        back=back,
+    )
+
+
+HANDLERS: dict[Any, Any] = {
+    HTTPException: _http_error,
+    AsynqError: _error,
+    RequestError: _error,
+    ValueError: _error,
+}

@@ -10,6 +10,8 @@ from asynq.runtime.short_texts import at, short_duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asynq.web.api.shapes import DataFacts
+
 
 def count(number: float) -> str:
     """1,200."""
@@ -42,6 +44,11 @@ def duration(value: timedelta | float | None) -> str:
 def since(instant: datetime | None) -> str:
     """The time from an instant to the present; "" for none."""
     return duration(datetime.now(UTC) - instant) if instant else ""
+
+
+def editable(text: str, facts: DataFacts) -> bool:
+    """Whether data stays as it is in a text field of a form: browsers change ends of lines and NUL."""
+    return facts.encoding == "text" and not facts.truncated and not {"\r", "\0"} & set(text)
 
 
 def clock(milliseconds: int) -> str:

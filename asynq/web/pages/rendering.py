@@ -52,6 +52,7 @@ def templates() -> Environment:
         "bytes": short_texts.size,
         "count": formats.count,
         "duration": formats.duration,
+        "editable": formats.editable,
         "highest": formats.highest,
         "iso": short_texts.at,
         "pair_with": formats.pair_with,
