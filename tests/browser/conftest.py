@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvicorn
-from attrs import define
+from attrs import Factory, define
 from playwright.sync_api import expect, sync_playwright
 
 import asynq
 from asynq.web import create_app
+from asynq.web.pages.routes import page_routes
 from asynq.web.serve import bind
 from tests.brokers import broker_of
+from tests.browser.underneath import RedisUnderneath, SQLiteUnderneath
 from tests.web.store import Store
 
 if TYPE_CHECKING:
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from asynq import Broker
+    from tests.browser.underneath import Underneath
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 LIVE_INTERVAL = 0.1
@@ -68,7 +72,9 @@ class Site:
 
     url: str
     browser: Browser
-    troubles: list[str]
+    answered: Answered
+    """What the browser asked for, and got."""
+    troubles: list[str] = Factory(list)
     """Errors of scripts, refused by the policy of the page or raised in it."""
 
     def open(self, path: str = "/", **options: Any) -> Page:
@@ -90,20 +96,62 @@ class Site:
 
 
 @pytest.fixture
-def site(chromium: Browser, store: Store) -> Iterator[Site]:
-    with _serving(store.broker) as url:
-        made = Site(url, chromium, [])
+def settings() -> dict[str, Any]:
+    """Settings of the web interface. Modules have their own."""
+    return {}
+
+
+@pytest.fixture
+def site(chromium: Browser, store: Store, settings: dict[str, Any]) -> Iterator[Site]:
+    answered = Answered()
+    with serving(store.broker, answered, **settings) as url:
+        made = Site(url, chromium, answered)
         yield made
         for context in list(chromium.contexts):
             context.close()
         assert not made.troubles
 
 
+class Answered:
+    """The requests that were answered, and not with an error."""
+
+    def __init__(self) -> None:
+        self._requests: set[tuple[str, str]] = set()
+
+    @property
+    def pages(self) -> set[str]:
+        """The paths of the routes of pages that were shown."""
+        asked = [path for method, path in self._requests if method == "GET"]
+        return {route.path for route in page_routes() if any(map(route.path_regex.match, asked))}
+
+    @property
+    def actions(self) -> set[str]:
+        """The actions that were confirmed, or sent with a form."""
+        sent = [path for method, path in self._requests if method == "POST"]
+        return {path.removeprefix("/do/") for path in sent if path.startswith("/do/")}
+
+    def listening(self, app: ASGIApp) -> ASGIApp:
+        """The application, heard by this one."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            async def sending(message: Message) -> None:
+                if message["type"] == "http.response.start" and message["status"] < 400:
+                    self._requests.add((scope["method"], scope["path"]))
+                await send(message)
+
+            await app(scope, receive, sending)
+
+        return answer
+
+
 @contextmanager
-def _serving(broker: Broker) -> Iterator[str]:
-    app = create_app(broker, live_interval=LIVE_INTERVAL)
-    bound = bind("127.0.0.1", 0)
-    config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=1, ws="none")
+def serving(broker: Broker, answered: Answered, port: int = 0, **settings: Any) -> Iterator[str]:
+    """A web interface that answers until the end of the block; its address."""
+    app = create_app(broker, **{"live_interval": LIVE_INTERVAL, **settings})
+    bound = bind("127.0.0.1", port)
+    config = uvicorn.Config(
+        answered.listening(app), log_config=None, log_level="warning", timeout_graceful_shutdown=1, ws="none"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([bound],))
     thread.start()
@@ -112,6 +160,14 @@ def _serving(broker: Broker) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def underneath(store: Store, tmp_path: Path, request: pytest.FixtureRequest) -> Underneath:
+    """What the broker keeps its data in."""
+    if store.broker.capabilities.backend == "redis":
+        return RedisUnderneath(request.getfixturevalue("redis_server").client)
+    return SQLiteUnderneath(tmp_path / "tasks.db")
 
 
 @define

@@ -3,59 +3,25 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from starlette.testclient import TestClient
 
 from asynq.web import create_app
 from asynq_sqlite import MemoryBroker
+from tests.web.prometheus import prometheus_server, series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-class Prometheus(ThreadingHTTPServer):
-    """Answers each query with itself."""
-
-    body: bytes | None = None
-    """In place of an answer."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, str]] = []
-        super().__init__(("127.0.0.1", 0), Answer)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/"
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Prometheus
-
-    def do_GET(self) -> None:
-        asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-        self.server.asked.append(asked)
-        self.send_response(200)
-        self.end_headers()
-        answer = json.dumps({"status": "success", "data": asked["query"]}).encode()
-        self.wfile.write(answer if self.server.body is None else self.server.body)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing."""
+    from tests.web.prometheus import Prometheus
 
 
 @pytest.fixture
 def prometheus() -> Iterator[Prometheus]:
-    with Prometheus() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with prometheus_server() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def ask(query: str = "", path: str = "/api/metrics", **settings: Any) -> Any:
@@ -99,13 +65,6 @@ def test_no_server() -> None:
     assert "hunter2" not in answer.text
     with pytest.raises(ValueError, match="prometheus_url"):
         ask(prometheus_url="file:///etc/passwd")
-
-
-def series(*values: str, queue: str = "mail") -> Any:
-    return {
-        "metric": {"queue": queue},
-        "values": [[1000 + place, value] for place, value in enumerate(values)],
-    }
 
 
 def test_charts_show_the_highest_queues(prometheus: Prometheus) -> None:
