@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from attrs import Factory, field, fields, frozen
+from attrs import Factory, field, frozen
 from msgspec import MsgspecError
 from msgspec.structs import asdict
 
@@ -15,14 +15,14 @@ from asynq.result_types import UNDECLARED, G_co, OfResults, R_co, ResultTypes
 from asynq.task_state import TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from asynq.protocol.followers import Follower
     from asynq.protocol.message import QueueStats, StoredTask, TaskMessage
 
 
 class _Unread:
-    """Holds what a TaskInfo shows until one of its fields is read."""
+    """Holds what a TaskInfo shows, each field until it is read."""
 
     __slots__ = ("_stored", "_types")
     _stored: StoredTask
@@ -105,13 +105,15 @@ class TaskInfo(_Unread, OfResults[R_co, G_co]):
     if not TYPE_CHECKING:  # a type checker should still report attributes that do not exist
 
         def __getattr__(self, name: str) -> Any:
-            """Set the fields at the first use: most callers of `enqueue` read none, or only the id."""
-            if name not in _FIELDS:
+            """Set a field at its first use: most callers of `enqueue` read none, and a filter one or two."""
+            if (shows := _SHOWN.get(name)) is not None:
+                value = shows(self._stored)
+            elif name == "result_types":
+                value = getattr(self, "_types", UNDECLARED)
+            else:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            for shown, value in _shown(self._stored).items():
-                object.__setattr__(self, shown, value)
-            object.__setattr__(self, "result_types", getattr(self, "_types", UNDECLARED))
-            return getattr(self, name)
+            object.__setattr__(self, name, value)
+            return value
 
 
 def _awaits(message: TaskMessage) -> tuple[tuple[str, str], ...]:
@@ -135,47 +137,53 @@ def _shown_followers(then: tuple[Follower, ...]) -> tuple[FollowerInfo, ...]:
 
 
 _store = TaskInfo._stored.__set__  # type: ignore[attr-defined]  # noqa: SLF001 - as TaskInfo cannot be changed
-_FIELDS = frozenset(each.name for each in fields(TaskInfo))
 
 
-def _shown(stored: StoredTask) -> dict[str, Any]:
+def _next_process_at(stored: StoredTask) -> datetime | None:
+    if stored.state is TaskState.PENDING:
+        return instant_or_none(stored.pending_since)
+    if stored.state in (TaskState.SCHEDULED, TaskState.RETRY) and not stored.waiting:
+        return instant_or_none(stored.due_at)
+    return None
+
+
+def _since(stored: StoredTask) -> datetime | None:
     message = stored.message
-    next_process_at = {
-        TaskState.PENDING: stored.pending_since,
-        TaskState.SCHEDULED: 0 if stored.waiting else stored.due_at,
-        TaskState.RETRY: stored.due_at,
-    }.get(stored.state, 0)
-    since = {
+    instant = {
         TaskState.PENDING: stored.pending_since,
         TaskState.RETRY: message.last_failed_at * 1000,
         TaskState.ARCHIVED: stored.due_at,
         TaskState.COMPLETED: message.completed_at * 1000,
     }.get(stored.state, 0)
-    return {
-        "id": message.id,
-        "queue": message.queue,
-        "type": message.type,
-        "state": stored.state,
-        "payload": message.payload,
-        "headers": message.headers,
-        "max_retry": message.max_retry,
-        "retried": message.retried,
-        "last_err": message.error,
-        "last_failed_at": instant_or_none(message.last_failed_at * 1000),
-        "timeout": duration_of(message.timeout * 1000) if message.timeout else None,
-        "deadline": instant_or_none(message.deadline * 1000),
-        "group": message.group,
-        "sequence": message.sequence,
-        "waiting": stored.waiting,
-        "awaits": _awaits(message) if stored.waiting else (),
-        "next_process_at": instant_or_none(next_process_at),
-        "since": instant_or_none(since),
-        "orphaned": stored.orphaned,
-        "retention": duration_of(own_retention(message) * 1000),
-        "then": _then(message),
-        "completed_at": instant_or_none(message.completed_at * 1000),
-        "result": stored.result,
-    }
+    return instant_or_none(instant)
+
+
+_SHOWN: dict[str, Callable[[StoredTask], Any]] = {
+    "id": lambda stored: stored.message.id,
+    "queue": lambda stored: stored.message.queue,
+    "type": lambda stored: stored.message.type,
+    "state": lambda stored: stored.state,
+    "payload": lambda stored: stored.message.payload,
+    "headers": lambda stored: stored.message.headers,
+    "max_retry": lambda stored: stored.message.max_retry,
+    "retried": lambda stored: stored.message.retried,
+    "last_err": lambda stored: stored.message.error,
+    "last_failed_at": lambda stored: instant_or_none(stored.message.last_failed_at * 1000),
+    "timeout": lambda stored: duration_of(stored.message.timeout * 1000) if stored.message.timeout else None,
+    "deadline": lambda stored: instant_or_none(stored.message.deadline * 1000),
+    "group": lambda stored: stored.message.group,
+    "sequence": lambda stored: stored.message.sequence,
+    "waiting": lambda stored: stored.waiting,
+    "awaits": lambda stored: _awaits(stored.message) if stored.waiting else (),
+    "next_process_at": _next_process_at,
+    "since": _since,
+    "orphaned": lambda stored: stored.orphaned,
+    "retention": lambda stored: duration_of(own_retention(stored.message) * 1000),
+    "then": lambda stored: _then(stored.message),
+    "completed_at": lambda stored: instant_or_none(stored.message.completed_at * 1000),
+    "result": lambda stored: stored.result,
+}
+"""How each field of a TaskInfo is read from what a broker stores."""
 
 
 @frozen(kw_only=True)

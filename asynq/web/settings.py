@@ -59,7 +59,7 @@ class WebSettings:
     """Bytes of a payload, a result or an error that are shown of one task."""
     max_listed: int = 200
     """Bytes of the same for each task of a list."""
-    max_scanned: int = 20_000
+    max_scanned: int = 10_000
     """Tasks that one request looks at to find those that a filter selects."""
     audit_size: int = 500
     """Actions that the page of the audit remembers."""

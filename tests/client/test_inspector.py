@@ -11,6 +11,8 @@ import pytest
 
 from asynq import AsyncInspector, Client, Inspector, Task, TaskState
 from asynq.errors import QueueNotFoundError, TaskNotFoundError, TaskStateError
+from asynq.inspector.paging import PageSize
+from asynq.protocol.message import StoredTask, TaskMessage
 from asynq.protocol.ops import Archive, Dequeue
 from tests.brokers import KINDS, broker_of
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from asynq import Broker, TaskInfo
 
 MANY = 450
-"""More than fits into any page, step or batch."""
+"""More than fits into a first page, a step or a batch."""
 
 
 @pytest.fixture(params=KINDS)
@@ -104,6 +106,14 @@ def test_every_other_task_can_be_moved_during_iteration(broker: Broker, inspecto
         seen.append(task.id)
     assert seen == ids
     assert inspector.queue_info("default").archived == MANY // 2
+
+
+def test_pages_are_small_if_tasks_are_large() -> None:
+    size = PageSize()
+    for payload, tasks in ((b"", 1000), (bytes(1_000_000), 4), (bytes(10_000_000), 1)):
+        message = TaskMessage(id="a", type="t", queue="q", payload=payload)
+        size.adapt([StoredTask(message=message, state=TaskState.PENDING)])
+        assert size.tasks == tasks
 
 
 def test_misuse_of_an_inspector_is_refused_before_any_operation(inspector: Inspector) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MANY = 130
-"""More than fits into any page or step."""
+"""More than fits into a first page."""
 
 
 @pytest.fixture(params=KINDS)

@@ -68,6 +68,8 @@ def every_operation(broker: Broker) -> None:
         ops.GetQueueStats(queue="q"),
         ops.GetTask(queue="q", task_id=lost.message.id),
         ops.ListTasks(queue="q", state=TaskState.PENDING),
+        ops.ListTasks(queue="q", state=TaskState.PENDING, offset=1),
+        ops.ListTasks(queue="q", state=TaskState.AGGREGATING, group="g", offset=1),
     )
     for op in steps:
         broker.execute(op)
@@ -92,6 +94,18 @@ def test_no_statement_scans_or_sorts_a_queue(path: Path) -> None:
     assert not {
         text: plan for text, plan in plans.items() if "SCAN" in str(plan) or "TEMP B-TREE" in str(plan)
     }
+
+
+def test_tasks_before_a_page_are_counted_in_the_index_alone(path: Path) -> None:
+    broker = SQLiteBroker(path, store=Traced)
+    broker.execute_many([enqueue(f"t{number}") for number in range(3)])
+    Traced.executed.clear()
+    [task] = broker.execute(ops.ListTasks(queue="q", state=TaskState.PENDING, offset=2))
+    broker.close()
+    assert task.message.id == "t2"
+    [query] = [text for text in Traced.executed if "OFFSET" in text]
+    [step] = sql(path, f"EXPLAIN QUERY PLAN {query}")
+    assert "USING COVERING INDEX tasks_by_state" in step[3]
 
 
 def test_a_large_batch_of_runs_takes_as_many_statements_as_a_small_one(path: Path) -> None:

@@ -30,6 +30,11 @@ class Store:
         self.client.enqueue(asynq.Task(f"t:{task_id}", payload), task_id=task_id, queue=queue, **options)
         return task_id
 
+    def enqueue_many(self, count: int, *, queue: str = "mail") -> None:
+        """Pending tasks, whose payloads are their numbers."""
+        tasks = [asynq.Task("t", number, task_id=str(number)) for number in range(count)]
+        self.client.enqueue_many(tasks, queue=queue)
+
     def take(self, queue: str = "mail") -> Delivery:
         """Let the next pending task run."""
         [taken] = self.broker.execute(Dequeue(orders=((queue,),), token=random_id(), lease=30_000))

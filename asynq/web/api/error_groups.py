@@ -65,15 +65,11 @@ async def group_errors(call: WebCall, asked: FailedTasks) -> ErrorGroups:
         broker=call.web.broker, queue=asked.queue, state=state, group="", total=total, newest_first=True
     )
     groups: dict[str, ErrorGroup] = {}
-    scanned, offset = 0, 0
-    while offset is not None and scanned < call.web.settings.max_scanned:
-        found = await tasks.page(offset, 200)
-        for task in found.tasks:
+    scanned = 0
+    async for _, task in tasks.scan(0, call.web.settings.max_scanned):
+        if task is not None:
             _add(groups, task)
-        scanned += len(found.tasks)
-        if found.next_offset is None:
-            break
-        offset = found.next_offset
+            scanned += 1
     ordered = sorted(groups.values(), key=lambda group: -group.count)
     complete = scanned >= total and len(ordered) <= MAX_GROUPS
     return ErrorGroups(groups=ordered[:MAX_GROUPS], scanned=scanned, complete=complete)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from asynq.info import TaskInfo
+from asynq.inspector.paging import PageSize
 from asynq.instants import instant_of
 from asynq.protocol.ops import ListTasks, Ping
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from asynq.protocol.broker import Broker
     from asynq.protocol.message import StoredTask
     from asynq.task_state import TaskState
-
-_STEP: Final = 200
-"""Tasks of one request to the broker while a filter looks for some."""
 
 
 @define
@@ -64,7 +62,7 @@ class TaskRange:
         """So many tasks that a filter selects, from an offset on. At most `limit` tasks are looked at."""
         now = instant_of(await self.broker.aexecute(Ping()))
         found = FoundTasks(next_offset=offset)
-        async for behind, task in self._scan(offset, limit):
+        async for behind, task in self.scan(offset, limit):
             found.next_offset = behind
             if task is None:
                 continue
@@ -80,21 +78,20 @@ class TaskRange:
         now = instant_of(await self.broker.aexecute(Ping()))
         count = scanned = 0
         end: int | None = 0
-        async for behind, task in self._scan(0, limit):
+        async for behind, task in self.scan(0, limit):
             end = behind
             if task is not None:
                 scanned += 1
                 count += where is None or where.matches(task, now)
         return count, scanned, end is None
 
-    async def _scan(
-        self, offset: int, limit: int
-    ) -> AsyncGenerator[tuple[int | None, TaskInfo | None], None]:
+    async def scan(self, offset: int, limit: int) -> AsyncGenerator[tuple[int | None, TaskInfo | None], None]:
         """Each task with the offset behind it. At last None with where to go on: None at the end."""
-        left = limit
+        size, left = PageSize(), limit
         while left:
-            step = min(_STEP, left)
+            step = min(size.tasks, left)
             stored = await self._read(offset, step)
+            size.adapt(stored)
             for place, each in enumerate(stored):
                 yield offset + place + 1, TaskInfo.of(each)
             offset += step

@@ -121,17 +121,22 @@ async def list_tasks(call: WebCall, asked: ListedTasks) -> TaskList:
 
     With a filter, continue at `next_offset` until it is null.
     """
+    stats = await call.web.broker.aexecute(GetQueueStats(queue=asked.queue))
+    return await tasks_of(call, asked, queue_snapshot(QueueInfo.of(stats, None), utc_now()))
+
+
+async def tasks_of(call: WebCall, asked: ListedTasks, queue: QueueSnapshot) -> TaskList:
+    """A page of tasks of a queue whose sizes were read just now."""
     if (asked.group is not None) is not (asked.state is TaskState.AGGREGATING):
         raise ValueError("group must be given for aggregating tasks, and for no others")
     if asked.state is TaskState.AGGREGATING and asked.order == "desc":
         raise ValueError("order must be asc for aggregating tasks")
-    stats = await call.web.broker.aexecute(GetQueueStats(queue=asked.queue))
     tasks = TaskRange(
         broker=call.web.broker,
         queue=asked.queue,
         state=asked.state,
         group=asked.group or "",
-        total=None if asked.state is TaskState.AGGREGATING else getattr(stats, asked.state.value),
+        total=None if asked.state is TaskState.AGGREGATING else getattr(queue, asked.state.value),
         newest_first=asked.order == "desc",
     )
     offset = (asked.page - 1) * asked.size if asked.offset is None else asked.offset
@@ -145,7 +150,7 @@ async def list_tasks(call: WebCall, asked: ListedTasks) -> TaskList:
         tasks=[
             task_item(task, call.web.settings.max_listed, now, _started(runs, task)) for task in found.tasks
         ],
-        stats=queue_snapshot(QueueInfo.of(stats, None), now),
+        stats=queue,
         next_offset=found.next_offset,
         scanned=found.scanned,
     )

@@ -12,7 +12,7 @@ from asynq.web.api.errors import RequestError
 from asynq.web.api.groups import Groups, list_groups
 from asynq.web.api.http import call_of
 from asynq.web.api.queues import OneQueue, get_queue
-from asynq.web.api.tasks import ListedTasks, list_tasks
+from asynq.web.api.tasks import ListedTasks, tasks_of
 from asynq.web.pages.asking import given, path_name
 from asynq.web.pages.rendering import page
 
@@ -68,7 +68,7 @@ async def queue_page(request: Request) -> Response:
     state = TaskState(wanted) if wanted in set(TaskState) else _first_state(detail.current)
     groups = await list_groups(call, OneQueue(queue=name)) if state is TaskState.AGGREGATING else None
     listed = _listed(name, state, asked, groups)
-    tasks = await list_tasks(call, listed) if listed is not None else None
+    tasks = await tasks_of(call, listed, detail.current) if listed is not None else None
     return page(
         request,
         call,

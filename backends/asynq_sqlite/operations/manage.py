@@ -155,8 +155,8 @@ def delete_queue(store: TaskStore, op: DeleteQueue, now: int) -> Deletion:
     """Pause the queue and delete some of its tasks; with the last of them, delete everything else of it."""
     if store.totals(op.queue) is None:
         raise QueueNotFoundError(op.queue)
-    sizes = store.sizes(op.queue)
-    refused = sizes.get(TaskState.ACTIVE, 0) if op.force else sum(sizes.values())
+    # Counting all tasks in each step would take longer than deleting some.
+    refused = store.active_count(op.queue) if op.force else sum(store.sizes(op.queue).values())
     if refused:
         raise QueueNotEmptyError(op.queue, refused)
     tasks = store.some_tasks(op.queue, op.limit)
@@ -167,7 +167,7 @@ def delete_queue(store: TaskStore, op: DeleteQueue, now: int) -> Deletion:
         if task.sequence:
             store.leave_sequence(task.queue, task.id)
     store.forget_empty_sets(op.queue)
-    done = sum(sizes.values()) == len(tasks)
+    done = not store.some_tasks(op.queue, 1)
     if done:
         store.forget_queue(op.queue)
     return Deletion(tasks=len(tasks), done=done)
