@@ -9,11 +9,24 @@ from asynq.web.pages import charts
 
 def test_a_line_spans_the_drawing_area() -> None:
     assert charts.line([0, 5, 10], 10) == "0.0,100.0 300.0,50.0 600.0,0.0"
-    assert charts.area([0, 5, 10], 10) == f"0,100 {charts.line([0, 5, 10], 10)} 600,100"
+    assert charts.area([0, 5, 10], 10) == f"0.0,100 {charts.line([0, 5, 10], 10)} 600,100"
 
 
 def test_one_value_is_no_line() -> None:
     assert charts.line([1], 1) == charts.area([], 1) == ""
+
+
+def test_values_that_are_fewer_than_their_places_end_at_the_right() -> None:
+    assert charts.line([0, 10], 10, places=3) == "300.0,100.0 600.0,0.0"
+    assert charts.area([0, 10], 10, places=3) == "300.0,100 300.0,100.0 600.0,0.0 600,100"
+
+
+@pytest.mark.parametrize(
+    ("used", "of", "kind", "width"), [(1, 4, "", 25), (4, 4, "full", 100), (5, 4, "full", 100), (0, 0, "", 0)]
+)
+def test_a_gauge_is_full_where_all_is_used(used: int, of: int, kind: str, width: float) -> None:
+    box = charts.gauge(used, of)
+    assert (box.kind, box.width) == (kind, width)
 
 
 def test_shares_fill_the_bar_and_none_vanishes() -> None:

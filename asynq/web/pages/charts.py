@@ -30,19 +30,32 @@ class Box:
     label: str = ""
 
 
-def line(values: Sequence[float], top: float) -> str:
-    """The points of a line through the values, from left to right. `top` is the value at the upper edge."""
+def line(values: Sequence[float], top: float, places: int = 0) -> str:
+    """The points of a line through the values, from left to right.
+
+    Args:
+        values: The values. There is no line through one alone.
+        top: The value at the upper edge.
+        places: Values that have room; fewer of them end at the right. If 0, they fill the width.
+    """
     if len(values) < 2:
         return ""
-    step = WIDTH / (len(values) - 1)
-    points = (f"{place * step:.1f},{_height(value, top):.1f}" for place, value in enumerate(values))
+    step = WIDTH / (max(len(values), places) - 1)
+    first = WIDTH - step * (len(values) - 1)
+    points = (f"{first + place * step:.1f},{_height(value, top):.1f}" for place, value in enumerate(values))
     return " ".join(points)
 
 
-def area(values: Sequence[float], top: float) -> str:
+def area(values: Sequence[float], top: float, places: int = 0) -> str:
     """The points of the area below such a line."""
-    points = line(values, top)
-    return f"0,{HEIGHT} {points} {WIDTH},{HEIGHT}" if points else ""
+    points = line(values, top, places)
+    return f"{points.partition(',')[0]},{HEIGHT} {points} {WIDTH},{HEIGHT}" if points else ""
+
+
+def gauge(used: float, of: float) -> Box:
+    """The filled part of a bar, which is full where all is used."""
+    share = min(used / of, 1.0) if of else 0.0
+    return Box("full" if share == 1 else "", 0, 0, round(_BAR * share, 2), 10)
 
 
 def share_bar(parts: Iterable[tuple[str, int]]) -> list[Box]:
@@ -59,9 +72,14 @@ def share_bar(parts: Iterable[tuple[str, int]]) -> list[Box]:
     return boxes
 
 
+def most(days: Iterable[tuple[str, int, int]]) -> int:
+    """The most runs of a day."""
+    return max((succeeded + failed for _, succeeded, failed in days), default=0)
+
+
 def columns(days: Sequence[tuple[str, int, int]]) -> list[Box]:
     """A column for each day: its label, and its runs that succeeded and failed, one above the other."""
-    top = max((succeeded + failed for _, succeeded, failed in days), default=0) or 1
+    top = most(days) or 1
     width = WIDTH / max(len(days), 1)
     boxes: list[Box] = []
     for place, (label, succeeded, failed) in enumerate(days):

@@ -10,12 +10,19 @@ from asynq.runtime.short_texts import at, short_duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asynq.protocol.broker import Broker
     from asynq.web.api.shapes import DataFacts
 
 
 def count(number: float) -> str:
     """1,200."""
     return f"{number:,}"
+
+
+def broker_name(broker: Broker) -> str:
+    """The broker as logs name it, without its password: two of them must not be mistaken for each other."""
+    name = repr(broker)
+    return type(broker).__name__ if name.startswith("<") else name
 
 
 def pair_with(name: str, record: Any) -> tuple[str, int]:

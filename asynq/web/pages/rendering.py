@@ -87,7 +87,8 @@ def page(
     links = links_of(request)
     query = urlencode([item for item in request.query_params.multi_items() if item[0] != DONE])
     here = request.scope["path"] + (f"?{query}" if query else "")
-    text = render(template, links, call=call, here=here, notice=_notice_of(request, call), **context)
+    known = {"call": call, "here": here, "notice": _notice_of(request, call)}
+    text = render(template, links, broker=formats.broker_name(call.web.broker), **known, **context)
     return HTMLResponse(text, status, headers)
 
 
