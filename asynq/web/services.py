@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from asynq.inspector.inspector import AsyncInspector
 from asynq.web.audit import AuditLog
 from asynq.web.jobs import Jobs
-from asynq.web.live import LivePoller
+from asynq.web.live.rates import RatedReader
+from asynq.web.live.topics import LiveTopics, Topic
 from asynq.web.security.rate_limit import RateLimit
 from asynq.web.writability import Writability
 
@@ -34,8 +35,10 @@ class Services:
         self.jobs = Jobs(self.audit, settings.max_jobs)
         self.writability = Writability(self.inspector.broker_info, time.monotonic)
         self.bulk_rate = RateLimit(settings.bulk_rate, time.monotonic)
-        self.live = LivePoller(
-            self.inspector.overview, settings.live_interval, max_watchers=settings.max_watchers
+        self.overview = Topic("overview", RatedReader(self.inspector.overview))
+        """All queues and servers, and how fast the queues are."""
+        self.live = LiveTopics(
+            settings.live_interval, max_watchers=settings.max_watchers, max_topics=settings.max_topics
         )
 
     async def aclose(self) -> None:

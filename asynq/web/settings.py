@@ -43,6 +43,10 @@ class WebSettings:
     """Time between two reads of the broker while a browser watches."""
     max_watchers: int = 200
     """Browsers that may watch at the same time."""
+    max_topics: int = 100
+    """Different tables, tasks and other things that they may watch: what each costs is read once for all."""
+    max_stream: float = 300.0
+    """How long a browser watches before its user is authenticated again."""
     bulk_rate: int = 30
     """Bulk actions that a user may start in a minute."""
     job_wait: float = 2.0

@@ -1,29 +1,43 @@
-"""Streams of server-sent events: what the one poller reads, as JSON or as a part of a page."""
+"""Streams of server-sent events: what is read for all that watch, as JSON or as parts of a page."""
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from attrs import define, field, frozen
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from asynq.web.api.errors import RequestError
 from asynq.web.api.http import call_of, error_response
 from asynq.web.api.live_shapes import live_overview
-from asynq.web.pages.fragments import FRAGMENTS
-from asynq.web.pages.links import Links
+from asynq.web.call import WebCall
+from asynq.web.pages.live_parts import LIVE_PAGES
+from asynq.web.pages.rendering import links_of, render, render_block
+from asynq.web.security.users import User, UserRole
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from starlette.requests import Request
 
-    from asynq.web.live import LivePoller, LiveSnapshot
+    from asynq.web.live.poller import LiveSnapshot
+    from asynq.web.live.topics import LiveTopics, Topic
+    from asynq.web.pages.links import Links
+    from asynq.web.pages.live_parts import LivePage, LivePart
 
-RETRY = 3_000
-"""Milliseconds after which a browser connects again."""
+    Event = tuple[str, bytes]
+    """Name and content."""
+
+RETRY: Final = 3_000
+"""Milliseconds after which a program connects again."""
+TROUBLE: Final = "trouble"
+"""The event that says why nothing is read; empty if things are read again."""
+READER: Final = User("live", UserRole.VIEWER)
+"""Who reads for all that watch: someone who may change nothing."""
 _KEEP_ALIVE = b": keep-alive\n\n"
 
 
@@ -31,56 +45,141 @@ def stream_routes() -> list[Route]:
     """The routes of all streams."""
     return [
         Route("/api/live", _json, methods=["GET"]),
-        Route("/live/{fragment}", _fragment, methods=["GET"]),
+        Route("/live/{page}", _page, methods=["GET"]),
     ]
 
 
 async def _json(request: Request) -> Response:
-    """Each snapshot as JSON."""
-    return _stream(request, "overview", lambda snapshot: msgspec.json.encode(live_overview(snapshot)))
+    """Each snapshot of all queues as JSON."""
+    web = request.app.state.web
+
+    def events(_: Topic, snapshot: LiveSnapshot) -> Iterator[Event]:
+        error = snapshot.trouble.message if snapshot.trouble else ""
+        yield "overview", msgspec.json.encode(live_overview(None if error else snapshot.value, error))
+
+    return _stream(request, [web.overview], events)
 
 
-async def _fragment(request: Request) -> Response:
-    """Each snapshot as a part of a page."""
-    name = request.path_params["fragment"]
-    render = FRAGMENTS.get(name)
-    if render is None:
-        return error_response(RequestError(404, "not_found", f"there is no live part {name!r}"))
+async def _page(request: Request) -> Response:
+    """Each snapshot of what a page shows, as parts of the page."""
+    name = request.path_params["page"]
+    page = LIVE_PAGES.get(name)
+    if page is None:
+        return error_response(RequestError(404, "not_found", f"there is no live page {name!r}"))
     call = call_of(request)
-    links = Links(request.scope.get("root_path", ""))
-    key = (name, links.root_path, call.operates)
-
-    def rendered(snapshot: LiveSnapshot) -> bytes:
-        if key not in snapshot.rendered:
-            snapshot.rendered[key] = render(snapshot, links, operates=call.operates).encode()
-        return snapshot.rendered[key]
-
-    return _stream(request, name, rendered)
-
-
-def _stream(request: Request, event: str, render: Callable[[LiveSnapshot], bytes]) -> Response:
-    live: LivePoller = request.app.state.web.live
+    given = dict(request.query_params.multi_items())
     try:
-        live.check_room()
+        asked = msgspec.convert(given, page.asked, strict=False)
+    except (msgspec.ValidationError, ValueError) as error:
+        return error_response(RequestError(400, "invalid_request", str(error)))
+    parts = PageParts(page, asked, call, links_of(request))
+    return _stream(request, parts.topics, parts.events)
+
+
+@frozen
+class Rights:
+    """What live parts know of the user: they are rendered once for all that have the same rights."""
+
+    operates: bool
+
+
+@define
+class PageParts:
+    """Makes the events of one browser that watches a page."""
+
+    _page: LivePage
+    _asked: Any
+    _call: WebCall
+    _links: Links
+    _topic_of: dict[str, Topic] = field(init=False)
+    """By the block of a part."""
+    _sent: dict[str, bytes] = field(factory=dict, init=False)
+    """The last content of each event."""
+    _latest: dict[Topic, LiveSnapshot] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        call = WebCall(web=self._call.web, user=READER)
+        self._topic_of = {part.block: part.topic(call, self._asked) for part in self._page.parts}
+
+    @property
+    def topics(self) -> list[Topic]:
+        """What is read for the page."""
+        return list(dict.fromkeys(self._topic_of.values()))
+
+    def events(self, topic: Topic, snapshot: LiveSnapshot) -> Iterator[Event]:
+        """What has changed on the page."""
+        self._latest[topic] = snapshot
+        troubled = next((each for each in self._latest.values() if each.trouble), None)
+        said = render("parts/trouble.html", self._links, live=troubled) if troubled else ""
+        found = [(TROUBLE, said.strip().encode())]
+        if snapshot.trouble is None:
+            found += self._parts(topic, snapshot)
+        for name, content in found:
+            if self._sent.get(name) != content:
+                self._sent[name] = content
+                yield name, content
+
+    def _parts(self, topic: Topic, snapshot: LiveSnapshot) -> Iterator[Event]:
+        rights = Rights(self._call.operates)
+        for part in self._page.parts:
+            if self._topic_of[part.block] != topic:
+                continue
+            key = (part.template, part.block, self._asked, self._links, rights)
+            if key not in snapshot.rendered:
+                snapshot.rendered[key] = self._rendered(part, snapshot.value, rights)
+            if snapshot.rendered[key]:
+                yield part.block, snapshot.rendered[key]
+
+    def _rendered(self, part: LivePart, value: Any, rights: Rights) -> bytes:
+        context = part.context(value, self._asked, self._links)
+        if context is None:
+            return b""
+        here = self._page.address(self._links, self._asked)
+        text = render_block(part.template, part.block, self._links, call=rights, here=here, **context)
+        return text.encode()
+
+
+def _stream(
+    request: Request, topics: list[Topic], events: Callable[[Topic, LiveSnapshot], Iterator[Event]]
+) -> Response:
+    web = request.app.state.web
+    live: LiveTopics = web.live
+    try:
+        live.check_room(topics)
     except RequestError as error:
         return error_response(error)
-    seen = request.headers.get("last-event-id", "")
+    seen = request.headers.get("last-event-id", "").split(",")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.method == "HEAD":  # which has no body, and so would never end
         return Response(headers=headers, media_type="text/event-stream")
-    return StreamingResponse(
-        _events(live, seen, event, render), media_type="text/event-stream", headers=headers
-    )
+    content = _events(live, topics, seen, events, web.settings.max_stream)
+    return StreamingResponse(content, media_type="text/event-stream", headers=headers)
 
 
 async def _events(
-    live: LivePoller, seen: str, event: str, render: Callable[[LiveSnapshot], bytes]
+    live: LiveTopics,
+    topics: list[Topic],
+    seen: list[str],
+    events: Callable[[Topic, LiveSnapshot], Iterator[Event]],
+    seconds: float,
 ) -> AsyncGenerator[bytes, None]:
+    """The text of a stream. It ends after a while, so that who watches is authenticated again."""
+    now = asyncio.get_running_loop().time
+    end = now() + seconds
+    ids: dict[Topic, str] = {}
     yield b"retry: %d\n\n" % RETRY
-    snapshots = live.snapshots(seen)
+    snapshots = live.watch(topics, seen)
     try:
-        async for snapshot in snapshots:
-            yield _KEEP_ALIVE if snapshot is None else event_of(snapshot.id, event, render(snapshot))
+        async for news in snapshots:
+            if now() >= end:
+                return
+            if news is None:
+                yield _KEEP_ALIVE
+                continue
+            topic, snapshot = news
+            ids[topic] = snapshot.id
+            for name, content in events(topic, snapshot):
+                yield event_of(",".join(ids.values()), name, content)
     finally:
         await snapshots.aclose()
 

@@ -1,46 +1,44 @@
-"""What is live: one reader of the broker for all browsers that watch."""
+"""What is live: one reader of the broker for all browsers that watch the same thing."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import pytest
-from starlette.testclient import TestClient
 
 import asynq
-from asynq.errors import BrokerUnavailable
+from asynq.errors import BrokerUnavailable, TaskNotFoundError
 from asynq.inspector.overview import Overview
-from asynq.web import create_app
 from asynq.web.api.errors import RequestError
-from asynq.web.live import LivePoller, RateWindow
+from asynq.web.live.rates import RatedReader, RateWindow
+from asynq.web.live.topics import LiveTopics, Topic
 from asynq_sqlite import MemoryBroker
 from tests.waiting import aeventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
-    from asynq.web.live import LiveSnapshot
-    from tests.web.store import Store
+    from asynq.web.live.poller import LiveSnapshot
 
-EMPTY = Overview(queues=(), unreadable={}, servers=())
+    Snapshots = AsyncGenerator[tuple[Topic, LiveSnapshot] | None, None]
+
 INTERVAL = 0.01
 
 
 class Reader:
-    """Counts how often the broker is read."""
+    """Counts how often a topic is read."""
 
     def __init__(self) -> None:
         self.reads = 0
         self.error: Exception | None = None
 
-    async def __call__(self) -> Overview:
+    async def __call__(self) -> int:
         self.reads += 1
         if self.error:
             raise self.error
-        return EMPTY
+        return self.reads
 
 
 @pytest.fixture
@@ -49,111 +47,168 @@ def reader() -> Reader:
 
 
 @pytest.fixture
-def poller(reader: Reader) -> LivePoller:
-    return LivePoller(reader, INTERVAL, max_watchers=60)
+def topic(reader: Reader) -> Topic:
+    return Topic("a", reader)
 
 
-async def collect(snapshots: AsyncGenerator[LiveSnapshot | None, None], count: int) -> list[str]:
-    found: list[str] = []
-    async for snapshot in snapshots:
-        if snapshot is not None:
-            found.append(snapshot.id)
-        if len(found) == count:
-            await snapshots.aclose()
+@pytest.fixture
+def live() -> LiveTopics:
+    return LiveTopics(INTERVAL, max_watchers=60, max_topics=2)
+
+
+async def latest(snapshots: Snapshots) -> LiveSnapshot:
+    while (news := await anext(snapshots)) is None:
+        pass
+    return news[1]
+
+
+async def collect(snapshots: Snapshots, count: int) -> list[str]:
+    found = [(await latest(snapshots)).id for _ in range(count)]
+    await snapshots.aclose()
     return found
 
 
-async def test_fifty_watchers_read_no_more_than_one(poller: LivePoller, reader: Reader) -> None:
-    streams = [collect(poller.snapshots(), 20) for _ in range(50)]
+@asynccontextmanager
+async def watching(live: LiveTopics, *topics: Topic, keep_alive: float = 15.0) -> AsyncIterator[Snapshots]:
+    snapshots = live.watch(topics, keep_alive=keep_alive)
+    yield snapshots
+    await snapshots.aclose()
+
+
+async def test_fifty_watchers_read_no_more_than_one(live: LiveTopics, reader: Reader) -> None:
+    # Each has a topic of its own making, as each request has, and they are one because their keys are.
+    streams = [collect(live.watch([Topic("a", reader)]), 20) for _ in range(50)]
     found = await asyncio.gather(*streams)
     assert len({tuple(each) for each in found}) == 1, "all see the same"
     assert reader.reads <= 21
 
 
-async def test_nobody_watches_and_nothing_is_read(poller: LivePoller, reader: Reader) -> None:
-    assert not poller.reading
-    await collect(poller.snapshots(), 2)
-    assert (poller.watchers, poller.reading) == (0, False)
+async def test_nobody_watches_and_nothing_is_read(live: LiveTopics, topic: Topic, reader: Reader) -> None:
+    assert not live.topics
+    await collect(live.watch([topic]), 2)
+    assert (live.watchers, live.topics) == (0, 0)
     before = reader.reads
     await aeventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
-    again = await collect(poller.snapshots(), 1)
+    again = await collect(live.watch([topic]), 1)
     assert reader.reads == before + 1, "a new watcher gets what is read for it"
     assert again
 
 
-async def test_a_slow_watcher_gets_the_latest(poller: LivePoller, reader: Reader) -> None:
-    slow = poller.snapshots()
-    first = await anext(slow)
-    quick = await collect(poller.snapshots(), 5)
-    latest = await anext(slow)
-    assert first is not None
-    assert latest is not None
-    assert (first.id, latest.id) == (quick[0], quick[-1])
-    await slow.aclose()
+async def test_a_watcher_of_two_topics_gets_both(live: LiveTopics, topic: Topic) -> None:
+    other, seen = Topic("b", Reader()), set[Topic]()
+    async with watching(live, topic, other) as snapshots:
+        async for news in snapshots:
+            assert news is not None
+            seen.add(news[0])
+            if len(seen) == 2:
+                break
+    assert not live.topics
 
 
-async def test_a_watcher_that_comes_back_misses_nothing_and_gets_nothing_twice(poller: LivePoller) -> None:
-    other = poller.snapshots()
-    seen = await anext(other)
-    assert seen is not None
-    [following] = await collect(poller.snapshots(seen.id), 1)
-    assert following != seen.id
-    await other.aclose()
+async def test_a_slow_watcher_gets_the_latest(live: LiveTopics, topic: Topic) -> None:
+    async with watching(live, topic) as slow:
+        first = await latest(slow)
+        quick = await collect(live.watch([topic]), 5)
+        assert (first.id, (await latest(slow)).id) == (quick[0], quick[-1])
 
 
-async def test_a_quiet_stream_says_that_it_is_there(reader: Reader) -> None:
-    stream = LivePoller(reader, 3600, max_watchers=1).snapshots(keep_alive=0.001)
-    assert await anext(stream) is not None
-    assert await anext(stream) is None
-    await stream.aclose()
+async def test_a_watcher_that_comes_back_misses_nothing_and_gets_nothing_twice(
+    live: LiveTopics, topic: Topic
+) -> None:
+    async with watching(live, topic) as other:
+        seen = await latest(other)
+        [following] = await collect(live.watch([topic], [seen.id]), 1)
+        assert following != seen.id
 
 
-async def test_an_error_is_told_and_reading_goes_on(poller: LivePoller, reader: Reader) -> None:
-    reader.error = BrokerUnavailable("connection refused")
-    stream = poller.snapshots()
-    broken = await anext(stream)
-    assert broken is not None
-    assert (broken.overview, broken.error) == (None, "the broker is unavailable: connection refused")
-    reader.error = RuntimeError("secret")
-    while (broken := await anext(stream)) is None or "unavailable" in broken.error:
-        pass
-    assert broken.error == "an error of the server, see its log"
-    reader.error = None
-    while (healed := await anext(stream)) is None or healed.error:
-        pass
-    assert healed.overview is EMPTY
-    await stream.aclose()
+async def test_a_quiet_stream_says_that_it_is_there(topic: Topic) -> None:
+    live = LiveTopics(3600, max_watchers=1, max_topics=1)
+    async with watching(live, topic, keep_alive=0.001) as stream:
+        assert await anext(stream) is not None
+        assert await anext(stream) is None
 
 
-async def test_there_is_room_for_so_many(reader: Reader) -> None:
-    poller = LivePoller(reader, INTERVAL, max_watchers=1)
-    stream = poller.snapshots()
-    await anext(stream)
-    with pytest.raises(RequestError, match="1 browsers watch already"):
-        await anext(poller.snapshots())
-    await stream.aclose()
+async def test_an_error_is_told_with_what_was_read_last_and_reading_goes_on(
+    live: LiveTopics, topic: Topic, reader: Reader
+) -> None:
+    async with watching(live, topic) as stream:
+        good = await latest(stream)
+        reader.error = BrokerUnavailable("connection refused")
+        while (first := await latest(stream)).trouble is None:
+            good = first
+        assert first.trouble.message == "the broker is unavailable: connection refused"
+        assert (first.value, first.read_at, first.trouble.gone) == (good.value, good.read_at, False)
+        assert good.read_at is not None
+        assert first.trouble.since >= good.read_at
+        reader.error = RuntimeError("secret")
+        while (broken := await latest(stream)).trouble == first.trouble:
+            pass
+        assert broken.trouble is not None
+        assert broken.trouble.message == "an error of the server, see its log"
+        assert broken.trouble.since == first.trouble.since, "of the first read that failed"
+        reader.error = TaskNotFoundError(queue="q", task_id="a")
+        while (broken := await latest(stream)).trouble is not None and not broken.trouble.gone:
+            pass
+        reader.error = None
+        while (healed := await latest(stream)).trouble is not None:
+            pass
+        assert healed.value == reader.reads
 
 
-async def test_closing_ends_all_streams(poller: LivePoller) -> None:
-    endless = [asyncio.create_task(collect(poller.snapshots(), 10**9)) for _ in range(3)]
-    await aeventually(lambda: poller.watchers == 3)
-    poller.close()
-    await asyncio.gather(*endless)
-    assert not poller.reading
+async def test_a_slow_broker_is_read_for_a_fifth_of_the_time_at_most(live: LiveTopics) -> None:
+    now, spans = asyncio.get_running_loop().time, list[tuple[float, float]]()
+
+    async def slow() -> None:
+        began = now()
+        await asyncio.sleep(5 * INTERVAL)
+        spans.append((began, now()))
+
+    await collect(live.watch([Topic("a", slow)]), 2)
+    (began, ended), (again, _) = spans
+    assert again - ended >= 4 * (ended - began)
 
 
-def test_rates_are_averaged_over_a_window() -> None:
+@pytest.mark.parametrize(
+    ("watchers", "topics", "message"),
+    [(1, 9, "1 browsers watch already"), (9, 1, "1 different pages are watched already")],
+)
+async def test_there_is_room_for_so_many(topic: Topic, watchers: int, topics: int, message: str) -> None:
+    live = LiveTopics(INTERVAL, max_watchers=watchers, max_topics=topics)
+    async with watching(live, topic) as stream:
+        await latest(stream)
+        with pytest.raises(RequestError, match=message):
+            await anext(live.watch([Topic("b", Reader())]))
+        if watchers > 1:
+            await collect(live.watch([topic]), 1)
+    assert (live.watchers, live.topics) == (0, 0)
+
+
+async def test_closing_ends_all_streams(live: LiveTopics, topic: Topic) -> None:
+    async with AsyncExitStack() as opened:
+        streams = [await opened.enter_async_context(watching(live, topic)) for _ in range(3)]
+        for each in streams:
+            await latest(each)
+        live.close()
+        for each in streams:
+            with pytest.raises(StopAsyncIteration):
+                await latest(each)
+    assert not live.topics
+
+
+def overview_of(processed: int) -> Overview:
     broker = MemoryBroker()
     asynq.Client(broker).enqueue(asynq.Task("t"))
     info = asynq.Inspector(broker).queue_info("default")
     broker.close()
+    fields = {name: getattr(info, name) for name in info.__annotations__} | {"processed_total": processed}
+    return Overview(queues=(info.__class__(**fields),), unreadable={}, servers=())
+
+
+def test_rates_are_averaged_over_a_window() -> None:
     window = RateWindow(10)
 
     def add(now: float, processed: int) -> float | None:
-        changed = info.__class__(
-            **{name: getattr(info, name) for name in info.__annotations__} | {"processed_total": processed}
-        )
-        rates = window.add(now, Overview(queues=(changed,), unreadable={}, servers=()))
+        rates = window.add(now, overview_of(processed))
         return rates["default"].processed if rates else None
 
     assert add(0, 100) is None
@@ -163,97 +218,16 @@ def test_rates_are_averaged_over_a_window() -> None:
     assert add(21, 0) == 0, "a queue that was deleted counts from zero"
 
 
-class Events:
-    """Reads a stream of server-sent events from the application itself."""
+async def test_rates_outlast_a_short_time_in_which_nobody_watches() -> None:
+    processed, now = 0, 1000.0
 
-    def __init__(self, app: Any, path: str, headers: dict[str, str] | None = None) -> None:
-        self._messages: asyncio.Queue[Any] = asyncio.Queue()
-        self._gone = asyncio.Event()
-        raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
-        scope = {
-            "type": "http", "method": "GET", "path": path, "root_path": "", "query_string": b"",
-            "headers": [(b"host", b"localhost"), *raw], "client": ("127.0.0.1", 1), "scheme": "http",
-            "server": ("localhost", 80), "http_version": "1.1", "asgi": {"spec_version": "2.4"},
-        }  # fmt: skip
-        self._asked = False
-        self._task = asyncio.create_task(app(scope, self._receive, self._messages.put))
-        self._text = ""
+    async def read() -> Overview:
+        return overview_of(processed)
 
-    async def _receive(self) -> Any:
-        if not self._asked:
-            self._asked = True
-            return {"type": "http.request", "body": b"", "more_body": False}
-        await self._gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def next(self) -> dict[str, str]:
-        """The next event."""
-        while "\n\n" not in self._text:
-            message = await self._messages.get()
-            self._text += message.get("body", b"").decode()
-        block, _, self._text = self._text.partition("\n\n")
-        pairs = [line.partition(": ") for line in block.split("\n")]
-        event = {name: value for name, _, value in pairs if name != "data"}
-        event["data"] = "\n".join(value for name, _, value in pairs if name == "data")
-        return event if event.get("event") else await self.next()
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        self._gone.set()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-
-async def test_fifty_browsers_cost_the_broker_no_more_than_one() -> None:
-    broker = MemoryBroker()
-    await asynq.AsyncClient(broker).enqueue(asynq.Task("t"), queue="<b>")
-    app = create_app(broker, live_interval=0.05)
-    calls = 0
-    execute_many = broker.aexecute_many
-
-    async def counted(operations: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        return await execute_many(operations)
-
-    broker.aexecute_many = counted  # type: ignore[method-assign]
-    rendered: list[str] = []
-    async with AsyncExitStack() as opened:
-        browsers = []
-        for _ in range(50):
-            browsers.append(Events(app, "/live/overview"))
-            opened.push_async_callback(browsers[-1].aclose)
-        first = await asyncio.gather(*(browser.next() for browser in browsers))
-        before, started_at = calls, int(first[0]["id"].rpartition("-")[2])
-        for _ in range(5):
-            latest = await asyncio.gather(*(browser.next() for browser in browsers))
-            rendered.append(latest[0]["data"])
-        reads = int(latest[0]["id"].rpartition("-")[2]) - started_at
-        assert calls - before <= 2 * (reads + 1), "two round trips a snapshot, whoever watches"
-        assert app.state.web.live.watchers == 50
-    await aeventually(lambda: not app.state.web.live.reading)
-    assert "&lt;b&gt;" in rendered[0]
-    await broker.aclose()
-    broker.close()
-
-
-async def test_a_browser_that_reconnects_names_its_last_event() -> None:
-    broker = MemoryBroker()
-    app = create_app(broker, live_interval=3600)
-    first = Events(app, "/api/live")
-    event = await first.next()
-    assert json.loads(event["data"])["queues"] == []
-    again = Events(app, "/api/live", {"Last-Event-ID": event["id"]})
-    other = Events(app, "/api/live", {"Last-Event-ID": "old-1"})
-    assert (await other.next())["id"] == event["id"]
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(again.next(), 0.05)
-    for each in (first, again, other):
-        await each.aclose()
-    await broker.aclose()
-    broker.close()
-
-
-def test_an_unknown_part_is_not_found(store: Store) -> None:
-    with TestClient(create_app(store.broker), base_url="http://localhost", client=("::1", 1)) as client:
-        assert client.get("/live/nope").status_code == 404
+    reader = RatedReader(read, lambda: now)
+    assert not (await reader()).rates
+    processed, now = 100, now + 50
+    again = await reader()
+    assert (again.rates["default"].processed, len(again.trend)) == (2, 1)
+    now += 61
+    assert not (await reader()).rates, "after a long one they begin anew"

@@ -9,7 +9,7 @@ from msgspec import Struct
 from asynq.web.api.shapes import QueueSnapshot, queue_snapshot, utc_now
 
 if TYPE_CHECKING:
-    from asynq.web.live import LiveSnapshot
+    from asynq.web.live.rates import RatedOverview
 
 
 class QueueRate(Struct, kw_only=True):
@@ -37,20 +37,22 @@ class LiveOverview(Struct, kw_only=True):
     """Why nothing could be read; "" if all was."""
 
 
-def live_overview(snapshot: LiveSnapshot) -> LiveOverview:
-    """The shape of a snapshot."""
-    now, overview = utc_now(), snapshot.overview
+def live_overview(read: RatedOverview | None, error: str = "") -> LiveOverview:
+    """The shape of what was read; of nothing, if nothing was."""
+    now, overview = utc_now(), read.overview if read else None
     servers = overview.servers if overview else ()
     return LiveOverview(
         queues=[queue_snapshot(info, now) for info in overview.queues] if overview else [],
         rates={
             queue: QueueRate(processed=rate.processed, failed=rate.failed)
-            for queue, rate in snapshot.rates.items()
+            for queue, rate in (read.rates if read else {}).items()
         },
-        trend=[QueueRate(processed=rate.processed, failed=rate.failed) for rate in snapshot.trend],
+        trend=[
+            QueueRate(processed=rate.processed, failed=rate.failed) for rate in (read.trend if read else ())
+        ],
         unreadable={name: str(error) for name, error in overview.unreadable.items()} if overview else {},
         servers=len(servers),
         slots=sum(server.concurrency for server in servers),
         busy=sum(len(server.workers) for server in servers),
-        error=snapshot.error,
+        error=error,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asynq.web.api.audit import list_audit
 from asynq.web.api.endpoint import Nothing
@@ -10,38 +10,70 @@ from asynq.web.api.errors import RequestError
 from asynq.web.api.http import call_of
 from asynq.web.api.jobs import OneJob, get_job, list_jobs
 from asynq.web.pages.asking import given, path_name
-from asynq.web.pages.rendering import links_of, page, wants_part
+from asynq.web.pages.rendering import links_of, page
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from asynq.web.call import WebCall
+    from asynq.web.pages.links import Links
+
+
+class ShownJob(OneJob, frozen=True, kw_only=True):
+    """Names a job, and the page to go on to."""
+
+    next: str = ""
+
 
 async def activity_page(request: Request) -> Response:
     """The page."""
     call = call_of(request)
-    jobs = (await list_jobs(call, Nothing())).jobs
-    return page(
-        request,
-        call,
-        "activity.html",
-        actions=(await list_audit(call, Nothing())).actions,
-        jobs=[job for job in jobs if job.state == "running"],
-    )
+    stream = links_of(request)("live", "activity")
+    return page(request, call, "activity.html", stream=stream, **await activity_context(call, Nothing()))
+
+
+async def activity_context(call: WebCall, asked: Nothing) -> dict[str, Any]:
+    """What the page shows."""
+    jobs = (await list_jobs(call, asked)).jobs
+    return {
+        "actions": (await list_audit(call, asked)).actions,
+        "jobs": [job for job in jobs if job.state == "running"],
+    }
 
 
 async def job_page(request: Request) -> Response:
-    """How far a bulk action is. The page asks again until it has ended."""
-    call = call_of(request)
-    job_id = path_name(request, "job_id")
+    """How far a bulk action is."""
+    call, links = call_of(request), links_of(request)
+    asked = ShownJob(job_id=path_name(request, "job_id"), next=given(request).get("next", ""))
+    return page(
+        request,
+        call,
+        "job.html",
+        stream=links("live", "job", job_id=asked.job_id, next=asked.next),
+        following=following_of(links, asked.next),
+        **await job_context(call, asked),
+    )
+
+
+async def job_context(call: WebCall, asked: ShownJob) -> dict[str, Any]:
+    """What the page shows, whatever page comes after it."""
+    return {"job": await get_job(call, OneJob(job_id=asked.job_id))}
+
+
+async def watched_job(call: WebCall, asked: ShownJob) -> dict[str, Any]:
+    """The same while the page is watched: the job is None if the server was started anew meanwhile."""
     try:
-        job = await get_job(call, OneJob(job_id=job_id))
+        return await job_context(call, asked)
     except RequestError:
-        if not wants_part(request):
-            raise
-        job = None  # the page of a job asks, and the server was started anew: that ends the asking
-    links = links_of(request)
-    following = given(request).get("next", "")
-    following = following if links.is_own(following) else links("activity")
-    template = "parts/job.html" if wants_part(request) else "job.html"
-    return page(request, call, template, job=job, following=following)
+        return {"job": None}
+
+
+def job_address(links: Links, asked: ShownJob) -> str:
+    """The address of the page."""
+    return links("activity", "jobs", asked.job_id, next=asked.next or None)
+
+
+def following_of(links: Links, wanted: str) -> str:
+    """The page to go on to: one of ours, whatever the address says."""
+    return wanted if links.is_own(wanted) else links("activity")

@@ -58,6 +58,11 @@ def editable(text: str, facts: DataFacts) -> bool:
     return facts.encoding == "text" and not facts.truncated and not {"\r", "\0"} & set(text)
 
 
+def clock_time(instant: datetime | None) -> str:
+    """The time of the day of an instant, in UTC; "" for none."""
+    return f"{instant.astimezone(UTC):%H:%M:%S} UTC" if instant else ""
+
+
 def clock(milliseconds: int) -> str:
     """A time in Unix milliseconds, in UTC."""
     return at(datetime.fromtimestamp(milliseconds / 1000, UTC))

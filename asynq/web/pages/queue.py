@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from attrs import frozen
 
 from asynq.task_state import TaskState
 from asynq.web.api.errors import RequestError
-from asynq.web.api.groups import Groups, list_groups
+from asynq.web.api.groups import list_groups
 from asynq.web.api.http import call_of
 from asynq.web.api.queues import OneQueue, get_queue
-from asynq.web.api.tasks import ListedTasks, tasks_of
+from asynq.web.api.shapes import queue_snapshot, utc_now
+from asynq.web.api.tasks import ListedTasks, Size, list_tasks, tasks_of
 from asynq.web.pages.asking import given, path_name
-from asynq.web.pages.rendering import page
+from asynq.web.pages.overview import last_rates
+from asynq.web.pages.rendering import links_of, page
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
     from asynq.web.api.queues import QueueDetail
     from asynq.web.api.shapes import QueueSnapshot
+    from asynq.web.call import WebCall
+    from asynq.web.live.rates import RatedOverview
+    from asynq.web.pages.links import Links
 
 TABS = (
     TaskState.ACTIVE,
@@ -34,6 +39,13 @@ TABS = (
 )
 CONDITIONS = ("type", "payload", "error", "older_than", "newer_than")
 """Names of the fields of a filter."""
+PAGE_SIZE = 50
+
+
+class ShownTasks(ListedTasks, frozen=True, kw_only=True):
+    """The tasks that a page shows."""
+
+    size: Size = PAGE_SIZE
 
 
 @frozen
@@ -66,44 +78,91 @@ async def queue_page(request: Request) -> Response:
     asked = given(request)
     wanted = asked.get("state")
     state = TaskState(wanted) if wanted in set(TaskState) else _first_state(detail.current)
-    groups = await list_groups(call, OneQueue(queue=name)) if state is TaskState.AGGREGATING else None
-    listed = _listed(name, state, asked, groups)
-    tasks = await tasks_of(call, listed, detail.current) if listed is not None else None
+    listed = _listed(name, state, asked)
+    figures = {"queue": detail.current, "rate": last_rates(call).rates.get(name), "days": _days(detail)}
     return page(
         request,
         call,
         "queue.html",
-        detail=detail,
-        days=_days(detail),
-        state=state,
+        stream=links_of(request)("live", "queue", queue=name, **query_of(listed), offset=listed.offset),
+        **{**await tasks_context(call, listed, detail.current), **figures},
         tabs=TABS,
-        actions=ACTIONS[state],
-        conditions={each: asked.get(each) or "" for each in CONDITIONS},
-        filtered=any(asked.get(each) for each in CONDITIONS),
-        groups=groups,
-        group=asked.get("group") if groups is not None else None,
-        order=asked.get("order", "asc"),
-        tasks=tasks,
-        offset=listed.offset or 0 if listed is not None else 0,
-        size=listed.size if listed is not None else 0,
-        shown_from=asked.get("offset"),
-        this=_query(asked, state),
+        conditions={each: getattr(listed, each) or "" for each in CONDITIONS},
     )
+
+
+def figures_context(read: RatedOverview, listed: ShownTasks) -> dict[str, Any] | None:
+    """The figures of a queue and the counts of its tabs; None if it does not exist any more.
+
+    They are those of the overview, so that they cost the broker nothing. The memory and the last days are not
+    among them.
+    """
+    info = next((each for each in read.overview.queues if each.queue == listed.queue), None)
+    if info is None:
+        return None
+    return {
+        "queue": queue_snapshot(info, utc_now()),
+        "rate": read.rates.get(listed.queue),
+        "days": None,
+        "state": listed.state,
+        "tabs": TABS,
+    }
+
+
+async def tasks_context(
+    call: WebCall, listed: ShownTasks, known: QueueSnapshot | None = None
+) -> dict[str, Any]:
+    """The table of the tasks, or that of the groups. `known`: the sizes of the queue, if they were read."""
+    groups = tasks = None
+    if listed.state is TaskState.AGGREGATING and listed.group is None:
+        groups = await list_groups(call, OneQueue(queue=listed.queue))
+        queue = groups.stats
+    else:
+        tasks = await (tasks_of(call, listed, known) if known else list_tasks(call, listed))
+        queue = tasks.stats
+    return {
+        "queue": queue,
+        "state": listed.state,
+        "actions": ACTIONS[listed.state],
+        "filtered": any(getattr(listed, each) for each in CONDITIONS),
+        "groups": groups,
+        "group": listed.group,
+        "order": listed.order,
+        "tasks": tasks,
+        "offset": listed.offset or 0,
+        "this": query_of(listed),
+    }
+
+
+def queue_address(links: Links, listed: ShownTasks) -> str:
+    """The address of the page."""
+    return links("queues", listed.queue, **query_of(listed), offset=listed.offset)
+
+
+def query_of(listed: ShownTasks) -> dict[str, str]:
+    """The query of a page, without where it begins."""
+    given = {name: getattr(listed, name) for name in (*CONDITIONS, "group")}
+    if listed.order != "asc":
+        given["order"] = listed.order
+    if listed.size != PAGE_SIZE:
+        given["size"] = str(listed.size)
+    return {"state": listed.state.value} | {name: text for name, text in given.items() if text is not None}
 
 
 def _first_state(current: QueueSnapshot) -> TaskState:
     return next((each for each in TABS if getattr(current, each)), TaskState.PENDING)
 
 
-def _listed(queue: str, state: TaskState, asked: dict[str, str], groups: Groups | None) -> ListedTasks | None:
-    """What the table lists; None for the groups themselves."""
-    if groups is not None and "group" not in asked:
-        return None
-    fields: dict[str, str] = {"queue": queue, "state": state.value, "size": asked.get("size", "50")}
-    wanted = (*CONDITIONS, "offset", *(("group",) if groups is not None else ("order",)))
-    fields |= {each: asked[each] for each in wanted if asked.get(each)}
+def _listed(queue: str, state: TaskState, asked: dict[str, str]) -> ShownTasks:
+    """What the table lists. Aggregating tasks without a group stand for the groups themselves."""
+    fields = {"queue": queue, "state": state.value}
+    fields |= {each: asked[each] for each in (*CONDITIONS, "offset", "size") if asked.get(each)}
+    if state is not TaskState.AGGREGATING and asked.get("order"):
+        fields["order"] = asked["order"]
+    if state is TaskState.AGGREGATING and "group" in asked:
+        fields["group"] = asked["group"]
     try:
-        return msgspec.convert(fields, ListedTasks, strict=False)
+        return msgspec.convert(fields, ShownTasks, strict=False)
     except msgspec.ValidationError as error:
         raise RequestError(400, "invalid_request", str(error)) from None
 
@@ -111,9 +170,3 @@ def _listed(queue: str, state: TaskState, asked: dict[str, str], groups: Groups 
 def _days(detail: QueueDetail) -> list[tuple[str, int, int]]:
     """Oldest first."""
     return [(day.date, day.succeeded, day.failed) for day in reversed(detail.history)]
-
-
-def _query(asked: dict[str, str], state: TaskState) -> dict[str, str]:
-    """The query of this page, without where it begins."""
-    kept = {name: value for name, value in asked.items() if name not in ("offset", "done") and value}
-    return kept | {"state": state.value}

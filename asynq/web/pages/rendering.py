@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -49,6 +50,7 @@ def templates() -> Environment:
     environment.filters |= {
         "ago": short_texts.from_now,
         "clock": formats.clock,
+        "clock_time": formats.clock_time,
         "bytes": short_texts.size,
         "count": formats.count,
         "duration": formats.duration,
@@ -74,6 +76,12 @@ def render(template: str, links: Links, **context: Any) -> str:
     return templates().get_template(template).render(links=links, **context)
 
 
+def render_block(template: str, block: str, links: Links, **context: Any) -> str:
+    """The text of one block of a template. What the template sets outside of the block is unknown in it."""
+    found = templates().get_template(template)
+    return "".join(found.blocks[block](found.new_context({"links": links, **context})))
+
+
 def page(
     request: Request,
     call: WebCall,
@@ -81,13 +89,18 @@ def page(
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    stream: str | None = None,
     **context: Any,
 ) -> HTMLResponse:
-    """The response with a page. `call` and `links` are known to each template."""
+    """The response with a page. `call` and `links` are known to each template.
+
+    `stream` is the address of the stream of its live parts.
+    """
     links = links_of(request)
     query = urlencode([item for item in request.query_params.multi_items() if item[0] != DONE])
     here = request.scope["path"] + (f"?{query}" if query else "")
     known = {"call": call, "here": here, "notice": _notice_of(request, call)}
+    known |= {"stream": stream, "now": int(time.time() * 1000)}
     text = render(template, links, broker=formats.broker_name(call.web.broker), **known, **context)
     return HTMLResponse(text, status, headers)
 
@@ -108,8 +121,3 @@ def _notice_of(request: Request, call: WebCall) -> AuditEntry | None:
     done = request.query_params.get(DONE, "")
     entry = call.web.audit.find(int(done)) if done.isdecimal() and len(done) < 16 else None
     return entry if entry is not None and entry.outcome.user == call.user.name else None
-
-
-def wants_part(request: Request) -> bool:
-    """Whether htmx asks for a part of a page."""
-    return request.headers.get("hx-request") == "true"

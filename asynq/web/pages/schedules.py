@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asynq.web.api.endpoint import Nothing
 from asynq.web.api.http import call_of
 from asynq.web.api.scheduler_entries import EventsOfEntry, list_enqueue_events, list_scheduler_entries
 from asynq.web.api.schedules import OneSchedule, get_schedule, list_schedules
 from asynq.web.pages.asking import given, path_name
-from asynq.web.pages.rendering import page
+from asynq.web.pages.rendering import links_of, page
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from asynq.web.call import WebCall
 
 _LAST_RUNS = 100
 
@@ -21,17 +23,20 @@ _LAST_RUNS = 100
 async def schedules_page(request: Request) -> Response:
     """The page."""
     call = call_of(request)
-    schedules = (await list_schedules(call, Nothing())).schedules
+    stream = links_of(request)("live", "schedules")
+    return page(request, call, "schedules.html", stream=stream, **await schedules_context(call, Nothing()))
+
+
+async def schedules_context(call: WebCall, asked: Nothing) -> dict[str, Any]:
+    """What the page shows."""
+    schedules = (await list_schedules(call, asked)).schedules
     kept = {each.entry_id for each in schedules}
-    entries = (await list_scheduler_entries(call, Nothing())).entries
-    return page(
-        request,
-        call,
-        "schedules.html",
-        schedules=schedules,
-        entries=[each for each in entries if each.id not in kept],
-        schedulers=bool(entries),
-    )
+    entries = (await list_scheduler_entries(call, asked)).entries
+    return {
+        "schedules": schedules,
+        "entries": [each for each in entries if each.id not in kept],
+        "schedulers": bool(entries),
+    }
 
 
 async def edit_schedule_page(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asynq.runtime.short_texts import from_now
 from asynq.runtime.shown_data import indented
@@ -13,7 +13,7 @@ from asynq.web.api.tasks import TaskID, find_tasks, get_task
 from asynq.web.pages.asking import given, path_name
 from asynq.web.pages.formats import duration
 from asynq.web.pages.queue import ACTIONS
-from asynq.web.pages.rendering import page
+from asynq.web.pages.rendering import links_of, page
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from asynq.web.api.shapes import DataFacts
     from asynq.web.api.tasks import TaskDetail
+    from asynq.web.call import WebCall
+    from asynq.web.pages.links import Links
 
 EDITABLE = {TaskState.PENDING, TaskState.SCHEDULED, TaskState.RETRY, TaskState.ARCHIVED}
 """States of tasks whose payloads may be changed."""
@@ -28,20 +30,28 @@ EDITABLE = {TaskState.PENDING, TaskState.SCHEDULED, TaskState.RETRY, TaskState.A
 
 async def task_page(request: Request) -> Response:
     """The page."""
-    call = call_of(request)
-    task = await get_task(call, _one_task(request))
-    return page(
-        request,
-        call,
-        "task.html",
-        task=task,
-        actions=ACTIONS[task.state],
-        editable=task.state in EDITABLE,
-        happens=what_happens(task),
-        payload=readable(task.payload, task.payload_facts),
-        result=readable(task.result, task.result_facts) if task.result_facts else None,
-        trace_id=trace_id(task.headers),
-    )
+    call, asked = call_of(request), _one_task(request)
+    stream = links_of(request)("live", "task", queue=asked.queue, task_id=asked.task_id)
+    return page(request, call, "task.html", stream=stream, **await task_context(call, asked))
+
+
+async def task_context(call: WebCall, asked: OneTask) -> dict[str, Any]:
+    """What the page shows."""
+    task = await get_task(call, asked)
+    return {
+        "task": task,
+        "actions": ACTIONS[task.state],
+        "editable": task.state in EDITABLE,
+        "happens": what_happens(task),
+        "payload": readable(task.payload, task.payload_facts),
+        "result": readable(task.result, task.result_facts) if task.result_facts else None,
+        "trace_id": trace_id(task.headers),
+    }
+
+
+def task_address(links: Links, asked: OneTask) -> str:
+    """The address of the page."""
+    return links("queues", asked.queue, "tasks", asked.task_id)
 
 
 async def edit_task_page(request: Request) -> Response:

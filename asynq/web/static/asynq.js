@@ -40,7 +40,7 @@
   document.addEventListener("input", (event) => {
     if (event.target.matches("input[data-narrows]")) narrow();
   });
-  document.addEventListener("htmx:afterSwap", narrow);
+  document.addEventListener("live:shown", narrow);
   narrow();
 
   // The checkbox in the head of a table checks all of its rows; buttons for a selection need one.
@@ -65,6 +65,7 @@
     }
     selected();
   });
+  document.addEventListener("live:shown", selected);
   selected();
 
   // "/" goes to the search.

@@ -1,0 +1,1 @@
+"""What browsers watch: each topic is read once for all of them, and not while none does."""
