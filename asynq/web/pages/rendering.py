@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 DONE = "done"
 """Parameter of any page: the id in the audit of what the user has just done."""
 NAVIGATION = (
-    ("queues", (), "Queues"),
-    ("servers", ("servers",), "Servers"),
-    ("schedules", ("schedules",), "Schedules"),
-    ("series", ("charts",), "Charts"),
-    ("broker", ("broker",), "Broker"),
-    ("activity", ("activity",), "Activity"),
+    ("queues", (), "Queues", "q"),
+    ("servers", ("servers",), "Servers", "s"),
+    ("schedules", ("schedules",), "Schedules", "c"),
+    ("series", ("charts",), "Charts", "h"),
+    ("broker", ("broker",), "Broker", "b"),
+    ("activity", ("activity",), "Activity", "a"),
 )
-"""Sections: their names, the paths of their first pages, and what links to them say."""
+"""Sections: their names, the paths of their first pages, what links to them say, and their keys after "g"."""
 
 
 @cache

@@ -67,13 +67,4 @@
   });
   document.addEventListener("live:shown", selected);
   selected();
-
-  // "/" goes to the search.
-  document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input, textarea, select");
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      event.preventDefault();
-      document.getElementById("search").focus();
-    }
-  });
 })();
