@@ -110,10 +110,10 @@ async def test_a_key_changes_all_tasks_of_a_state(
         assert on.states() == after
 
 
-async def test_a_key_changes_all_tasks_that_match_the_filter(on: Prepared) -> None:
-    on.enqueue(*(f"a{number}" for number in range(250)), type="email:send")
-    on.enqueue("other", type="report")
-    async with driven(on.broker) as screen:
+async def test_a_key_changes_all_tasks_that_match_the_filter(memory: Prepared) -> None:
+    memory.enqueue(*(f"a{number}" for number in range(250)), type="email:send")
+    memory.enqueue("other", type="report")
+    async with driven(memory.broker) as screen:
         await open_state(screen, "pending", "of 251")
         await screen.press("slash")
         await screen.write("email")
@@ -123,7 +123,7 @@ async def test_a_key_changes_all_tasks_that_match_the_filter(on: Prepared) -> No
             "Archive 250 pending tasks of queue 'default', all that match the filter 'email'?"
         )
         await screen.shows("250 tasks archived.")
-        assert on.states() == {"pending": 1, "archived": 250}
+        assert memory.states() == {"pending": 1, "archived": 250}
 
 
 async def test_all_tasks_of_a_group_are_changed(memory: Prepared) -> None:
@@ -168,20 +168,20 @@ async def test_a_large_change_shows_its_progress_and_can_be_stopped(
         assert on.states() == {"pending": 600}
 
 
-async def test_a_queue_is_paused_and_unpaused(on: Prepared) -> None:
-    on.enqueue("a")
-    async with driven(on.broker) as screen:
+async def test_a_queue_is_paused_and_unpaused(memory: Prepared) -> None:
+    memory.enqueue("a")
+    async with driven(memory.broker) as screen:
         await screen.shows("default")
         await screen.press("p")
         await screen.confirm("Pause queue 'default'?", "1 pending task at the moment")
         await screen.shows("default (paused)", "Queue 'default' is paused.")
-        assert on.inspector.queue_info("default").paused
+        assert memory.inspector.queue_info("default").paused
         await screen.press("enter")
         await screen.shows("← default (paused)")
         await screen.press("p")
         await screen.confirm("Unpause queue 'default'?")
         await screen.lacks("(paused)")
-        assert not on.inspector.queue_info("default").paused
+        assert not memory.inspector.queue_info("default").paused
 
 
 async def test_the_task_of_a_page_is_changed(memory: Prepared) -> None:

@@ -44,9 +44,9 @@ def requests(on: Prepared, monkeypatch: pytest.MonkeyPatch) -> Requests:
     return Requests(on.broker, monkeypatch)
 
 
-async def test_any_number_of_tasks_is_shown_page_by_page(on: Prepared) -> None:
-    on.enqueue(*(f"task-{number:04d}" for number in range(MANY)))
-    async with driven(on.broker, SMALL) as screen:
+async def test_any_number_of_tasks_is_shown_page_by_page(memory: Prepared) -> None:
+    memory.enqueue(*(f"task-{number:04d}" for number in range(MANY)))
+    async with driven(memory.broker, SMALL) as screen:
         await screen.shows("default")
         await screen.press("enter")
         await screen.shows("task-0000", "task-0018", "Tasks 1 to 19 of 1,000")
@@ -105,12 +105,12 @@ async def test_all_queues_are_read_in_two_round_trips(on: Prepared, requests: Re
         assert len(requests.trips) <= 2 * (screen.app.refreshes - before + 1)
 
 
-async def test_tasks_are_filtered_as_one_types(on: Prepared) -> None:
-    on.enqueue("a", type="email:send", payload={"user": 1})
-    on.enqueue("b", type="email:send", payload={"user": 2})
-    on.enqueue("c", type="report", payload={"user": 1})
-    on.fail("it timed out", 3)
-    async with driven(on.broker) as screen:
+async def test_tasks_are_filtered_as_one_types(memory: Prepared) -> None:
+    memory.enqueue("a", type="email:send", payload={"user": 1})
+    memory.enqueue("b", type="email:send", payload={"user": 2})
+    memory.enqueue("c", type="report", payload={"user": 1})
+    memory.fail("it timed out", 3)
+    async with driven(memory.broker) as screen:
         await screen.shows("default")
         await screen.press("enter", "5")
         await screen.shows("3 of 3")

@@ -62,11 +62,19 @@ def test_a_worker_is_not_ready_without_its_broker(tmp_path: Path, processes: str
             assert worker.health("/livez") == (200, {})
             redis.restart()
             worker.becomes_ready()
-            redis.pause()  # it does not answer, but its connections stay open
-            assert "no answer within 2 s" in worker.answers("/readyz", 503, "broker")["broker"]
-            redis.resume()
-            worker.becomes_ready()
             assert worker.ends() == 0
+
+
+def test_a_worker_is_not_ready_while_its_broker_does_not_answer(tmp_path: Path) -> None:
+    port = free_port()
+    options = worker_options(port, "--processes", "2")
+    with RedisServer.start() as redis, program(tmp_path, redis.url, port, *options) as worker:
+        worker.becomes_ready()
+        redis.pause()  # its connections stay open
+        assert "no answer within 2 s" in worker.answers("/readyz", 503, "broker")["broker"]
+        redis.resume()
+        worker.becomes_ready()
+        assert worker.ends() == 0
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])

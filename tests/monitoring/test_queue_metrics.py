@@ -118,7 +118,7 @@ def test_one_queue_that_cannot_be_read_does_not_blind_the_rest(redis_server: Red
 
 
 def test_a_broker_that_cannot_be_reached_is_down_and_nothing_else() -> None:
-    with closing(RedisBroker("redis://127.0.0.1:1")) as broker:
+    with closing(RedisBroker("redis://127.0.0.1:1", budget=timedelta(milliseconds=100))) as broker:
         assert scrape(broker) == {("asynq_up", None, None): 0}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import socket
 from contextlib import closing
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,7 +125,7 @@ async def test_a_timed_broker_names_its_calls() -> None:
 
 def test_a_timed_broker_tells_errors_and_is_pickled_without_its_recorder() -> None:
     notes = Notes()
-    with closing(RedisBroker("redis://127.0.0.1:1")) as broker:
+    with closing(RedisBroker("redis://127.0.0.1:1", budget=timedelta(milliseconds=100))) as broker:
         timed = TimedBroker(broker, notes)
         with pytest.raises(BrokerUnavailable):
             timed.execute(Ping())

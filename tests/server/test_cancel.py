@@ -58,7 +58,7 @@ async def test_a_task_that_is_not_running_is_not_cancelled(lab: ServerLab) -> No
     assert not await inspector.cancel(task_id)
     assert not await inspector.cancel("missing")
     handler = Endless()
-    async with lab.serving(handler):
+    async with lab.serving(handler, shutdown_timeout=timedelta(milliseconds=10)):
         await handler.begun.wait()
         assert not handler.ended
 

@@ -35,23 +35,23 @@ async def test_of_several_debounced_tasks_the_last_one_runs_once(lab: ServerLab)
     assert payloads == [b"4"]
 
 
-async def test_a_call_during_a_run_is_followed_by_another_run(lab: ServerLab) -> None:
-    client, payloads, begun, let_go = AsyncClient(lab.broker), [], asyncio.Event(), asyncio.Event()
+async def test_a_call_during_a_run_is_followed_by_another_run(memory: ServerLab) -> None:
+    client, payloads, begun, let_go = AsyncClient(memory.broker), [], asyncio.Event(), asyncio.Event()
 
     async def handler(ctx: Context, task: Task) -> None:
         payloads.append(task.payload)
         begun.set()
         await let_go.wait()
 
-    async with lab.serving(handler):
+    async with memory.serving(handler):
         first = await client.enqueue(Task("index", b"1"), debounce=SECOND)
         await begun.wait()
         for payload in (b"2", b"3"):
             last = await client.enqueue(Task("index", payload), debounce=SECOND)
         assert last.state is TaskState.SCHEDULED
         let_go.set()
-        await lab.reaches(first.id, None)
-        await lab.reaches(last.id, None)
+        await memory.reaches(first.id, None)
+        await memory.reaches(last.id, None)
     assert payloads == [b"1", b"3"]
 
 

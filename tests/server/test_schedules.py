@@ -143,6 +143,7 @@ async def test_invalid_schedules_are_refused_and_nothing_is_kept(ask: Any) -> No
 # --- running --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ask", ["awaited"], indirect=True)
 async def test_schedulers_follow_changes_and_enqueue_each_tick_once(ask: Any, lab: ServerLab) -> None:
     async with running(lab), running(lab):
         await ask("set", "often", "@every 1s", Task("t"), task_id="one")

@@ -33,7 +33,7 @@ async def test_tasks_of_a_sequence_run_one_at_a_time_in_order(lab: ServerLab) ->
         together.add(len(running))
         await asyncio.sleep(0)
         running.remove(name)
-        if ctx.retried == 0 and int(task.payload) % 5 == 0:
+        if ctx.retried == 0 and int(task.payload) == 5:
             raise ValueError("once more")
 
     client = AsyncClient(lab.broker)
@@ -44,8 +44,8 @@ async def test_tasks_of_a_sequence_run_one_at_a_time_in_order(lab: ServerLab) ->
         lab.serving(handler, retry_delay=lambda *_: timedelta(0)),
         lab.serving(handler, retry_delay=lambda *_: timedelta(0)),
     ):
-        await aeventually(lambda: all(len(begun[name]) == 15 for name in ("x", "y", "z")))
-    again = [0, 0, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10, 11]
+        await aeventually(lambda: all(len(begun[name]) == 13 for name in ("x", "y", "z")))
+    again = [0, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 11]
     assert begun == dict.fromkeys(("x", "y", "z"), again)
 
 

@@ -91,6 +91,12 @@ def sources(*folders: Path) -> Iterator[Path]:
         yield from sorted(folder.rglob("*.py"))
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A module, parsed once for all tests of this process."""
+    return ast.parse(path.read_text())
+
+
 def imported(tree: ast.AST) -> Iterator[str]:
     """Top-level names of all that a module imports, wherever the statement stands."""
     for node in ast.walk(tree):
@@ -106,7 +112,7 @@ def shown(path: Path) -> str:
 
 @cache
 def imports_of(package: str) -> dict[str, set[str]]:
-    return {shown(path): set(imported(ast.parse(path.read_text()))) for path in sources(PACKAGES[package])}
+    return {shown(path): set(imported(parsed(path))) for path in sources(PACKAGES[package])}
 
 
 def test_the_core_imports_no_backend() -> None:
@@ -140,7 +146,7 @@ def test_a_backend_or_suite_imports_only_the_core(package: str) -> None:
 def test_only_the_conformance_suite_may_use_the_harness_of_a_backend(package: str) -> None:
     harness = PACKAGES[package] / "harness.py"
     if harness.exists():
-        assert set(imported(ast.parse(harness.read_text()))) & PACKAGES.keys() <= {
+        assert set(imported(parsed(harness))) & PACKAGES.keys() <= {
             "asynq",
             "asynq_conformance",
             package,
@@ -153,7 +159,7 @@ def test_only_the_conformance_suite_may_use_the_harness_of_a_backend(package: st
 
 def modules_imported(path: Path, package: str) -> Iterator[str]:
     """Modules of the package that a file imports, also under TYPE_CHECKING, as `client.task`."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = [node.module] if node.module != package else [f"{package}.{a.name}" for a in node.names]
         elif isinstance(node, ast.Import):
@@ -199,7 +205,7 @@ def imports_between(modules: dict[str, Path]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for module, path in modules.items():
         names: set[str] = set()
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -233,7 +239,7 @@ def public_classes(package: str) -> list[tuple[str, str]]:
     return [
         (node.name, shown(path))
         for path in sources(PACKAGES[package])
-        for node in ast.parse(path.read_text()).body
+        for node in parsed(path).body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     ]
 
@@ -256,7 +262,7 @@ def test_loggers_are_the_ones_whose_records_are_safe() -> None:
         shown(path)
         for package in PACKAGES
         for path in sources(PACKAGES[package])
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Attribute) and node.attr in {"getLogger", "getChild", "LoggerAdapter"}
     }
     assert makers == {"asynq/runtime/logs.py"}
@@ -280,7 +286,7 @@ def test_no_sql_numbers_its_placeholders() -> None:
         f"{shown(path)}:{node.lineno}"
         for package in PACKAGES
         for path in sources(PACKAGES[package])
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"\?\d", node.value)
     }
     assert numbered == set()
@@ -347,7 +353,7 @@ def test_functions_have_a_maximum_length() -> None:
     long = {
         f"{shown(path)}:{node.name}": lines
         for path in sources(*PACKAGES.values(), ROOT / "tests")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > LONGEST_FUNCTION
     }
@@ -370,7 +376,7 @@ def documented_values(tree: ast.Module) -> set[str]:
 
 
 def test_every_public_name_has_a_docstring() -> None:
-    described = {name for path in sources(CORE) for name in documented_values(ast.parse(path.read_text()))}
+    described = {name for path in sources(CORE) for name in documented_values(parsed(path))}
     silent = [name for name in asynq.__all__ if not (getattr(asynq, name).__doc__ or name.startswith("__"))]
     assert [name for name in silent if name not in described] == []
 

@@ -10,7 +10,7 @@ from asynq.runtime import timeouts
 from asynq.supervisor.stall_watch import StallWatch
 from tests.waiting import aeventually, let_pass
 
-TIMEOUT = 2.0
+TIMEOUT = 1.0
 
 
 async def test_silence_during_the_supervisors_own_standstill_does_not_count() -> None:
