@@ -79,8 +79,8 @@ class Jobs:
         return job
 
     async def wait(self, job: BulkJob, seconds: float) -> None:
-        """Wait for the end of a job, but not longer than this."""
-        if job.task is not None:
+        """Wait for the end of a job, but not longer than this. With 0 it has not even begun afterwards."""
+        if job.task is not None and seconds > 0:
             await timeouts.wait([job.task], seconds)
 
     async def stop(self, job: BulkJob) -> None:
