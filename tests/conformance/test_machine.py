@@ -30,7 +30,6 @@ PAGE = Path(__file__).parents[2] / "docs/protocol.md"
 CHOSEN: tuple[type[TaskStore], ...] = (
     order.LastInFirstOut,
     leases.AcceptsAnyToken,
-    leases.ShortensLeases,
     unique.ReleasesForeignLocks,
     times.ForwardsTooLate,
     contents.CountsTwice,

@@ -58,7 +58,7 @@ def test_a_law_detects_a_broken_step(tmp_path: Path, store: type[Store], law: st
 def recorded(factory: str, directory: Path) -> HistoryReport:
     """The verdict of the checkers on three working processes."""
     source = Source(factory=factory, kwargs={"path": str(directory / "tasks.lmdb")})
-    plan = Plan(processes=3, callers=4, seconds=4.0, tasks=1500)
+    plan = Plan(processes=3, callers=4, seconds=2.0, tasks=600)
     with HistoryRun(source, plan, directory / "run") as run:
         run.start()
         run.wait()
@@ -79,8 +79,3 @@ def test_a_history_detects_a_broken_step(tmp_path: Path) -> None:
     violation = next(iter(report.verdicts["C7"].violations))
     assert {"Enqueue", "Dequeue"} <= {type(call.op).__name__ for call in violation.calls}
     assert len(str(violation).splitlines()) > 1
-
-
-def test_the_history_of_the_example_has_no_violation(tmp_path: Path) -> None:
-    report = recorded("asynq_lmdb:LmdbBroker", tmp_path)
-    assert report.violations == (), str(report)

@@ -86,15 +86,12 @@ LONGEST_FUNCTION = 60
 LARGEST_EXAMPLE = 400
 
 
+parsed = cache(lambda path: ast.parse(path.read_text()))
+
+
 def sources(*folders: Path) -> Iterator[Path]:
     for folder in folders:
         yield from sorted(folder.rglob("*.py"))
-
-
-@cache
-def parsed(path: Path) -> ast.Module:
-    """A module, parsed once for all tests of this process."""
-    return ast.parse(path.read_text())
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
