@@ -22,7 +22,7 @@ from asynq.runtime.sync_async import AwaitedCalls
 from asynq.worker.failure_log import FailureLog
 from asynq.worker.fetcher import Fetcher
 from asynq.worker.leases.extension_schedule import LeaseLost
-from asynq.worker.settler import SETTLE_TIMEOUT, Ending, Settler
+from asynq.worker.settler import MAX_SETTLEMENTS, SETTLE_TIMEOUT, Ending, Settler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -98,7 +98,7 @@ class Processor:
         self.exchanges = EXCHANGES if broker.capabilities.concurrent_calls else 1
         """Maximum number of exchanges with this broker at the same time."""
         half = min(settings.concurrency // 2, MAX_BATCH)
-        self._share = half if self.exchanges > 1 and half >= MIN_SHARE else MAX_BATCH
+        self._share = half if self.exchanges > 1 and half >= MIN_SHARE else MAX_SETTLEMENTS
         """Slots that each of two exchanges serves while there are more tasks than slots."""
         self._busy_since: float | None = None
         self._fetching = True
@@ -218,7 +218,8 @@ class Processor:
             if self._exchanging and not self._another_pays:
                 await self._changed.wait()
                 continue
-            settlements = self._settler.take()
+            # If one exchange settled all, the other would only fetch, and both replies would come together.
+            settlements = self._settler.take(self._share if self._fetcher.full else MAX_SETTLEMENTS)
             fetch = self._next_fetch()
             if settlements or fetch:
                 self._exchanging += 1
@@ -240,7 +241,7 @@ class Processor:
             return None
         if again := self._fetcher.take_lost():
             return again
-        most = self._share if self._fetcher.full else MAX_BATCH
+        most = min(self._share, MAX_BATCH) if self._fetcher.full else MAX_BATCH
         if not self._fetching or (count := min(self._free_slots, most)) <= 0:
             return None
         running = (run.delivery.message.queue for run in self._runner.running)

@@ -93,9 +93,9 @@ class Settler:
         """Number of settlements to send now."""
         return len(self._ready)
 
-    def take(self) -> list[Ending]:
-        """Remove and return the settlements to send now."""
-        taken, self._ready = self._ready[:MAX_SETTLEMENTS], self._ready[MAX_SETTLEMENTS:]
+    def take(self, most: int = MAX_SETTLEMENTS) -> list[Ending]:
+        """Remove and return the settlements to send now, at most so many."""
+        taken, self._ready = self._ready[:most], self._ready[most:]
         return taken
 
     def handle_answers(self, endings: Sequence[Ending], answers: Sequence[AsynqError | None]) -> bool:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 class RecordingBroker(MemoryBroker):
     """Records how many tasks each request of the processor settles and wants."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, concurrent_calls: bool = False) -> None:
         super().__init__()
+        self._capabilities = replace(self._capabilities, concurrent_calls=concurrent_calls)
         self.requests: list[tuple[int, int]] = []
 
     async def aexecute_many(self, ops: Sequence[Op[Any]], /) -> list[Any]:
@@ -148,6 +149,13 @@ async def test_a_worker_of_many_slots_serves_one_half_while_it_waits_for_the_oth
         assert [await lab.find(task_id, f"q{number % 3}") for number, task_id in enumerate(ids)] == [
             None
         ] * 1200
+
+
+async def test_what_ended_together_is_settled_by_both_requests() -> None:
+    broker = RecordingBroker(concurrent_calls=True)
+    async with opened(broker) as lab:
+        await drained(lab, 100, noop, 20)
+    assert broker.requests[:3] == [(0, 20), (10, 10), (10, 10)]
 
 
 async def test_the_limit_of_a_queue_holds_for_two_requests_at_once() -> None:
