@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
 
 from asynq.brokerkit.base import CalledBroker
-from asynq.brokerkit.events.poller import ChangePoller, ChangeSource
+from asynq.brokerkit.events.poller import POLL_INTERVAL, ChangePoller, ChangeSource
 from asynq.errors import BrokerUnavailable
 from asynq.protocol.broker import CancelRequested, Capabilities, Listener, Wake
 from asynq.protocol.message import TaskMessage
@@ -141,7 +143,8 @@ class Recorder:
 
     armed = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, urgent: bool = True) -> None:
+        self.urgent = urgent
         self.events: list[Event] = []
         self.changes = 0
         self.told = threading.Event()
@@ -162,3 +165,27 @@ def test_reading_events_is_retried_after_an_error() -> None:
     assert recorder.told.wait(20)
     poller.close()
     assert (recorder.events, recorder.changes, source.asked) == ([Wake("q")], 1, 3)
+
+
+class Restless(ChangeSource):
+    """Changes with every poll."""
+
+    def __init__(self) -> None:
+        self.polled: list[float] = []
+        self.enough = threading.Event()
+
+    def version(self) -> object:
+        self.polled.append(time.monotonic())
+        if len(self.polled) == 4:
+            self.enough.set()
+        return len(self.polled)
+
+
+def test_polls_are_rare_while_nobody_waits_for_what_they_find() -> None:
+    source, busy = Restless(), Recorder(urgent=False)
+    poller = ChangePoller(source)
+    poller.subscribe(busy)
+    assert source.enough.wait(20)
+    poller.close()
+    polls = source.polled[1:4]
+    assert min(later - earlier for earlier, later in pairwise(polls)) > 2 * POLL_INTERVAL

@@ -33,6 +33,11 @@ class NotifiedListener:
         return bool(self._queues)
 
     @property
+    def urgent(self) -> bool:
+        """Whether any queues are listened to: a busy worker only wants to hear of cancellations."""
+        return bool(self._queues)
+
+    @property
     def live(self) -> bool:
         """See asynq.protocol.broker.Listener: a Dequeue causes no event here."""
         return False

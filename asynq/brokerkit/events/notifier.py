@@ -82,7 +82,10 @@ class Notifier:
             source: Shows the changes of all processes. None: only those of this process are reported.
         """
         self._poller = None if source is None else ChangePoller(source)
-        self._cancellations_polled = source is not None and source.reports_cancellations
+        self._events = dict(_EVENTS)
+        if source is not None and source.reports_cancellations:
+            # The poller finds those of this process, as it finds those of others.
+            del self._events[CancelTask]
         self._lock = threading.Lock()
         self._subscribers: weakref.WeakSet[Subscriber] = weakref.WeakSet()
 
@@ -116,7 +119,9 @@ class Notifier:
         events = {
             event
             for op, answer in zip(ops, answers, strict=True)
-            if not isinstance(answer, AsynqError) and (event := self._event(op, answer)) is not None
+            if (event_of := self._events.get(type(op))) is not None
+            and not isinstance(answer, AsynqError)
+            and (event := event_of(op, answer)) is not None
         }
         changed = self._poller is None and not all(op.read_only for op in ops)
         for subscriber in subscribers:
@@ -129,9 +134,3 @@ class Notifier:
         """Stop polling until somebody subscribes again."""
         if self._poller is not None:
             self._poller.close()
-
-    def _event(self, op: Op[Any], answer: Any) -> Event | None:
-        if self._cancellations_polled and isinstance(op, CancelTask):
-            return None  # The poller finds it, as it finds those of other processes.
-        event = _EVENTS.get(type(op))
-        return None if event is None else event(op, answer)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 POLL_INTERVAL: Final = 0.008
 """Seconds between two polls: of the version while the store changes, of `written` while it does not."""
+_PATIENT_INTERVAL: Final = 0.024
+"""The same while no subscriber is urgent. In a busy worker, each poll takes the interpreter lock from the
+threads that do the work, several times."""
 _QUIET_AFTER: Final = 0.25
 """Seconds without a change after which a store is quiet. File systems round the time of a write by less."""
 QUIET_POLLS: Final = 25
@@ -121,10 +124,12 @@ class ChangePoller:
         while (subscribers := self._present()) is not None:
             began = time.monotonic()
             self._poll(subscribers)
+            urgent = any(subscriber.urgent for subscriber in subscribers)
             del subscribers
             ended = time.monotonic()
             if ended - self._changed_at < _QUIET_AFTER:
-                time.sleep(max(POLL_INTERVAL, (ended - began) * (1 / _MAX_LOAD - 1)))
+                interval = POLL_INTERVAL if urgent else _PATIENT_INTERVAL
+                time.sleep(max(interval, (ended - began) * (1 / _MAX_LOAD - 1)))
             else:
                 self._wait_for_write()
 

@@ -18,6 +18,11 @@ class Subscriber(Protocol):
         """Whether it wants wake-ups of queues."""
         ...
 
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody waits for what it reports. Cancellations alone are not urgent."""
+        ...
+
     def on_change(self) -> None:
         """Any task may have changed."""
         ...

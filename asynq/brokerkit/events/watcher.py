@@ -27,6 +27,11 @@ class NotifiedWatcher:
         """False: a watcher does not listen to queues."""
         return False
 
+    @property
+    def urgent(self) -> bool:
+        """True: it is subscribed while somebody waits."""
+        return True
+
     async def watch(self, queue: str, task_id: str) -> asyncio.Future[None]:  # noqa: ARG002 - see the module
         """See asynq.protocol.broker.Watcher."""
         change: asyncio.Future[None] = self._loop.create_future()

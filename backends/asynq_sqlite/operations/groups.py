@@ -72,8 +72,9 @@ def finish_aggregation(store: TaskStore, op: FinishAggregation, now: int) -> Enq
     taken, message = op.taken, op.enqueue.message
     if store.held_until(taken.queue, taken.group, taken.id) is None:
         present = store.find(message.queue, message.id)
-        if present is not None and present.enqueue_id == op.enqueue.enqueue_id:
-            return produce.first_answer(present)
+        enqueue_id = op.enqueue.enqueue_id
+        if present and (first := produce.first_answer(store, present, enqueue_id)) is not None:
+            return first
         raise AggregationLostError(taken.queue, taken.group)
     # Deleted first: the aggregate may use their ids and locks.
     store.delete(store.tasks_of_set(taken))

@@ -26,8 +26,8 @@ def enqueue(store: TaskStore, op: Enqueue, now: int) -> Enqueued:
     holder = None if op.unique is None else store.lock_holder(message.unique_key, now)
     if holder is not None or not store.insert(op, place, due, now):
         present = store.find(message.queue, message.id)
-        if present is not None and present.enqueue_id == op.enqueue_id:
-            return first_answer(present)
+        if present is not None and (first := first_answer(store, present, op.enqueue_id)) is not None:
+            return first
         _refuse(op, present, holder, now)
         leaving = [present, store.displaced(holder)]
         store.delete([task for task in leaving if task is not None])
@@ -44,14 +44,17 @@ def enqueue(store: TaskStore, op: Enqueue, now: int) -> Enqueued:
     return Enqueued(state=place.state, due_at=due or now)
 
 
-def first_answer(task: TaskRow) -> Enqueued:
-    """Return the answer that the enqueue of this task was given."""
+def first_answer(store: TaskStore, task: TaskRow, enqueue_id: str) -> Enqueued | None:
+    """Return the answer that the enqueue of this task was given; None if its id is another one."""
+    origin = store.origin(task)
+    if origin.enqueue_id != enqueue_id:
+        return None
     if waits(task):
         return Enqueued(state=TaskState.SCHEDULED, due_at=WAITING)
-    if task.scheduled_for:
-        return Enqueued(state=TaskState.SCHEDULED, due_at=task.scheduled_for)
+    if origin.scheduled_for:
+        return Enqueued(state=TaskState.SCHEDULED, due_at=origin.scheduled_for)
     state = TaskState.AGGREGATING if task.group_name else TaskState.PENDING
-    return Enqueued(state=state, due_at=task.created_at)
+    return Enqueued(state=state, due_at=origin.created_at)
 
 
 def _refuse(op: Enqueue, present: TaskRow | None, holder: HeldLock | None, now: int) -> None:

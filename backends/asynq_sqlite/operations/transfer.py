@@ -141,7 +141,7 @@ def import_task(store: TaskStore, op: ImportTask, now: int) -> bool:
     check_claim(store, message.queue, message.id, op.claim)
     present = store.find(message.queue, message.id)
     if present is not None:
-        if present.enqueue_id == image.identity:
+        if store.origin(present).enqueue_id == image.identity:
             return False
         raise TaskIDConflictError(message.queue, message.id, TaskState(present.state))
     if lock is not None:

@@ -34,7 +34,7 @@ class UndecodableError(Exception):
 
 
 class TaskRow(NamedTuple):
-    """The columns that move a task: all but the message, which may be damaged."""
+    """The columns that move a task: all but its origin and the message, which may be damaged."""
 
     seq: int
     queue: str
@@ -43,9 +43,6 @@ class TaskRow(NamedTuple):
     rank: int
     unique_key: str
     group_name: str
-    created_at: int
-    scheduled_for: int
-    enqueue_id: str
     lease_token: str | None
     lease_losses: int
     cancel: str
@@ -63,8 +60,16 @@ class TaskRow(NamedTuple):
             return ""
 
 
+class Origin(NamedTuple):
+    """How a task was enqueued. Only an enqueue with its id asks for this: each column of a row costs time."""
+
+    enqueue_id: str
+    created_at: int
+    scheduled_for: int
+
+
 class FullRow(NamedTuple):
-    """All columns of a task."""
+    """All columns of a task but its origin."""
 
     task: TaskRow
     content: tuple[Any, ...]
@@ -78,6 +83,7 @@ _OTHER_COLUMNS = tuple(name for name in MESSAGE_COLUMNS if name not in TASK_COLU
 ROW_COLUMNS = (*TASK_COLUMNS, *_OTHER_COLUMNS, "pending_since", "result")
 _content = itemgetter(*(ROW_COLUMNS.index(name) for name in MESSAGE_COLUMNS))
 SELECT_TASK = f"SELECT {', '.join(TASK_COLUMNS)} FROM tasks"
+SELECT_ORIGIN = f"SELECT {', '.join(Origin._fields)} FROM tasks"
 SELECT_ROW = f"SELECT {', '.join(ROW_COLUMNS)} FROM tasks"
 
 

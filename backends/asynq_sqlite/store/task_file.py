@@ -125,10 +125,13 @@ class TaskFile:
 
     def _shows_changes(self, directory: tuple[int, int, int] | None, now: int) -> bool:
         """Return whether the directory will be in another state once a file in it is removed or replaced."""
-        if directory is None or Path(self.path).is_symlink():
-            return False
-        changed = directory[2]
-        return changed % _SECOND != 0 and changed + _SETTLED < now
+        # The link last: it is looked at only if the directory vouches for the file from now on.
+        return (
+            directory is not None
+            and directory[2] % _SECOND != 0
+            and directory[2] + _SETTLED < now
+            and not Path(self.path).is_symlink()
+        )
 
     def leave(self, connection: sqlite3.Connection) -> None:
         """Close a connection whose file was removed or replaced."""

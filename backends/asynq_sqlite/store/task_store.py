@@ -21,10 +21,12 @@ from asynq_sqlite.store.presence import PresenceSteps
 from asynq_sqlite.store.queues import QueueSteps
 from asynq_sqlite.store.rows import (
     MESSAGE_COLUMNS,
+    SELECT_ORIGIN,
     SELECT_ROW,
     SELECT_TASK,
     TASK_COLUMNS,
     FullRow,
+    Origin,
     TaskRow,
     encode,
     replacement,
@@ -115,6 +117,10 @@ class TaskStore(
         """Return the task with this id, without its message; None if there is none."""
         found = self.fetch(_FIND, queue, task_id)
         return TaskRow._make(found[0]) if found else None
+
+    def origin(self, task: TaskRow) -> Origin:
+        """Return how the task was enqueued."""
+        return Origin._make(self.fetch(f"{SELECT_ORIGIN} WHERE seq = ?", task.seq)[0])
 
     def find_all(self, keys: Sequence[tuple[str, str]]) -> list[TaskRow]:
         """Return those tasks, of these queues and ids, that exist, in any order."""

@@ -132,8 +132,9 @@ class CopiesWhatItForwards(TaskStore):
         if task.state == TaskState.SCHEDULED and place.state == TaskState.PENDING:
             self.connection.execute("UPDATE tasks SET id = id || '~' WHERE seq = ?", (task.seq,))
             message = TaskMessage(id=task.id, type="type", queue=task.queue, payload=b"")
-            enqueue = Enqueue(message=message, enqueue_id=task.enqueue_id)
-            self.insert(enqueue, Place(TaskState.SCHEDULED, task.rank), task.rank, task.created_at)
+            origin = self.origin(task)
+            enqueue = Enqueue(message=message, enqueue_id=origin.enqueue_id)
+            self.insert(enqueue, Place(TaskState.SCHEDULED, task.rank), task.rank, origin.created_at)
 
 
 @caught_by("test_every_due_task_is_forwarded_once_in_batches", bug=41, size=120)

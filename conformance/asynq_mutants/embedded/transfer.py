@@ -93,7 +93,7 @@ class KnowsNoHeads(TaskStore):
 def imports_again(correct: Any, store: TaskStore, op: ImportTask, now: int) -> Any:
     message = op.image.message
     present = store.find(message.queue, message.id)
-    if present is not None and present.enqueue_id == op.image.identity:
+    if present is not None and store.origin(present).enqueue_id == op.image.identity:
         store.delete([present])
     return correct(store, op, now)
 
