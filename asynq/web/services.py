@@ -35,7 +35,9 @@ class Services:
         self.jobs = Jobs(self.audit, settings.max_jobs)
         self.writability = Writability(self.inspector.broker_info, time.monotonic)
         self.bulk_rate = RateLimit(settings.bulk_rate, time.monotonic)
-        self.overview = Topic("overview", RatedReader(self.inspector.overview))
+        self.overview = Topic(
+            "overview", RatedReader(self.inspector.overview, interval=settings.live_interval)
+        )
         """All queues and servers, and how fast the queues are."""
         self.live = LiveTopics(
             settings.live_interval, max_watchers=settings.max_watchers, max_topics=settings.max_topics

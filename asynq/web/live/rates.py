@@ -17,6 +17,8 @@ _WINDOW = 60.0
 """Seconds over which rates are averaged, and after which a pause in the reading starts them anew."""
 TREND = 150
 """Readings of which the trend is remembered."""
+STEP = 5
+"""Readings of one step of the trend of a queue."""
 
 
 @frozen
@@ -36,6 +38,10 @@ class RatedOverview:
     """By queue. Empty at the first reading."""
     trend: tuple[Rate, ...] = ()
     """Of all queues together, between each two of the last readings."""
+    trends: Mapping[str, tuple[float, ...]] = Factory(dict)
+    """By queue, over the same time in longer steps. Empty until the first step is over."""
+    span: float = 0.0
+    """Seconds that a full trend covers."""
 
 
 class RatedReader:
@@ -47,16 +53,23 @@ class RatedReader:
     Args:
         read: Reads everything.
         now: A clock in seconds that nobody sets.
+        interval: Seconds between two readings.
     """
 
     def __init__(
-        self, read: Callable[[], Awaitable[Overview]], now: Callable[[], float] = time.monotonic
+        self,
+        read: Callable[[], Awaitable[Overview]],
+        now: Callable[[], float] = time.monotonic,
+        *,
+        interval: float = 2.0,
     ) -> None:
         self._read = read
         self._now = now
+        self._span = interval * TREND
         self._last = -_WINDOW
         self._rates = RateWindow(_WINDOW)
         self._trend = Trend(TREND)
+        self._steps = QueueTrends(TREND // STEP, STEP)
 
     async def __call__(self) -> RatedOverview:
         """Read everything once more."""
@@ -64,8 +77,15 @@ class RatedReader:
         overview = await self._read()
         if began - self._last > _WINDOW:
             self._rates, self._trend = RateWindow(_WINDOW), Trend(TREND)
+            self._steps = QueueTrends(TREND // STEP, STEP)
         self._last = began
-        return RatedOverview(overview, self._rates.add(began, overview), self._trend.add(began, overview))
+        return RatedOverview(
+            overview,
+            self._rates.add(began, overview),
+            self._trend.add(began, overview),
+            self._steps.add(began, overview),
+            self._span,
+        )
 
 
 class RateWindow:
@@ -107,6 +127,36 @@ class Trend:
                 Rate(sum(each.processed for each in rates), sum(each.failed for each in rates))
             )
         return tuple(self._rates)
+
+
+class QueueTrends:
+    """Runs in a second of each queue, over steps of several readings.
+
+    Args:
+        size: The most steps that are remembered.
+        step: Readings of a step.
+    """
+
+    def __init__(self, size: int, step: int) -> None:
+        self._step = step
+        self._readings = 0
+        self._last: Reading | None = None
+        self._rates: deque[dict[str, Rate]] = deque(maxlen=size)
+        self._trends: dict[str, tuple[float, ...]] = {}
+
+    def add(self, now: float, overview: Overview) -> Mapping[str, tuple[float, ...]]:
+        """Add a reading. The rates of each queue, oldest first; 0 where it did not exist."""
+        if self._readings % self._step == 0:
+            last, self._last = self._last, Reading.of(now, overview)
+            if last is not None and now > last.at:
+                self._rates.append(rates_between(last, self._last))
+                nothing = Rate()
+                self._trends = {
+                    queue: tuple(each.get(queue, nothing).processed for each in self._rates)
+                    for queue in self._last.counters
+                }
+        self._readings += 1
+        return self._trends
 
 
 @frozen

@@ -52,6 +52,18 @@ def area(values: Sequence[float], top: float, places: int = 0) -> str:
     return f"{points.partition(',')[0]},{HEIGHT} {points} {WIDTH},{HEIGHT}" if points else ""
 
 
+def spark(values: Sequence[float], places: int) -> str:
+    """The points of a small line in a box of 60 by 20, as high as its highest value; "" if all are 0."""
+    top = max(values, default=0.0)
+    if len(values) < 2 or not top:
+        return ""
+    step = 60 / (max(len(values), places) - 1)
+    first = 60 - step * (len(values) - 1)
+    return " ".join(
+        f"{first + place * step:.0f},{19 - 18 * value / top:.0f}" for place, value in enumerate(values)
+    )
+
+
 def gauge(used: float, of: float) -> Box:
     """The filled part of a bar, which is full where all is used."""
     share = min(used / of, 1.0) if of else 0.0

@@ -14,7 +14,7 @@ from asynq.web.api.endpoint import Nothing
 from asynq.web.api.selection import OneTask
 from asynq.web.live.topics import Topic
 from asynq.web.pages.activity import ShownJob, activity_context, following_of, job_address, watched_job
-from asynq.web.pages.overview import overview_context
+from asynq.web.pages.overview import ShownQueues, overview_address, overview_context
 from asynq.web.pages.queue import ShownTasks, figures_context, queue_address, tasks_context
 from asynq.web.pages.schedules import schedules_context
 from asynq.web.pages.servers import servers_context
@@ -73,9 +73,13 @@ def _job(call: WebCall, asked: ShownJob) -> Topic:
 
 LIVE_PAGES: dict[str, LivePage] = {
     "overview": LivePage(
-        Nothing,
-        lambda links, _: links(),
-        (LivePart("overview.html", "overview", _overview, lambda value, *_: overview_context(value)),),
+        ShownQueues,
+        overview_address,
+        (
+            LivePart(
+                "overview.html", "overview", _overview, lambda value, asked, _: overview_context(value, asked)
+            ),
+        ),
     ),
     "queue": LivePage(
         ShownTasks,

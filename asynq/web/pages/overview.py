@@ -2,37 +2,98 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from attrs import evolve
 
 from asynq.inspector.overview import Overview
+from asynq.web.api.errors import RequestError
 from asynq.web.api.http import call_of
 from asynq.web.api.live_shapes import live_overview
-from asynq.web.live.rates import RatedOverview
+from asynq.web.live.rates import STEP, TREND, RatedOverview
+from asynq.web.pages.asking import given
 from asynq.web.pages.rendering import links_of, page
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from asynq.web.api.shapes import QueueSnapshot
     from asynq.web.call import WebCall
+    from asynq.web.pages.links import Links
 
 _NOTHING = RatedOverview(Overview(queues=(), unreadable={}, servers=()))
 STATES = ("pending", "active", "scheduled", "retry", "archived", "completed", "aggregating")
+SortKey = Literal[
+    "",
+    "size",
+    "pending",
+    "active",
+    "scheduled",
+    "retry",
+    "archived",
+    "completed",
+    "aggregating",
+    "latency",
+    "rate",
+    "failed",
+]
+
+
+class ShownQueues(msgspec.Struct, frozen=True, kw_only=True):
+    """Names the column by which the queues are sorted, highest first; "" for their names."""
+
+    sort: SortKey = ""
 
 
 async def overview_page(request: Request) -> Response:
     """The page."""
     call = call_of(request)
+    try:
+        asked = msgspec.convert({"sort": given(request).get("sort", "")}, ShownQueues)
+    except msgspec.ValidationError as error:
+        raise RequestError(400, "invalid_request", str(error)) from None
     read = evolve(last_rates(call), overview=await call.web.inspector.overview())
-    stream = links_of(request)("live", "overview")
-    return page(request, call, "overview.html", stream=stream, **overview_context(read))
+    stream = links_of(request)("live", "overview", sort=asked.sort or None)
+    return page(request, call, "overview.html", stream=stream, **overview_context(read, asked))
 
 
-def overview_context(read: RatedOverview) -> dict[str, Any]:
+def overview_context(read: RatedOverview, asked: ShownQueues) -> dict[str, Any]:
     """What the page shows."""
-    return {"live": live_overview(read), "states": STATES}
+    live = live_overview(read)
+    if asked.sort:
+        live.queues.sort(key=_by(asked.sort, read), reverse=True)
+    return {
+        "live": live,
+        "states": STATES,
+        "sort": asked.sort,
+        "trends": read.trends,
+        "places": TREND,
+        "steps": TREND // STEP,
+        "span": read.span,
+    }
+
+
+def overview_address(links: Links, asked: ShownQueues) -> str:
+    """The address of the page."""
+    return links(sort=asked.sort or None)
+
+
+def _by(sort: str, read: RatedOverview) -> Callable[[QueueSnapshot], float]:
+    """What the queues are sorted by."""
+
+    def value(queue: QueueSnapshot) -> float:
+        if sort == "latency":
+            return queue.latency_msec if queue.pending else -1.0
+        if sort == "rate":
+            return read.rates[queue.queue].processed if queue.queue in read.rates else -1.0
+        number: float = getattr(queue, sort)
+        return number
+
+    return value
 
 
 def last_rates(call: WebCall) -> RatedOverview:
