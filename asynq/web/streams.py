@@ -15,8 +15,9 @@ from asynq.web.api.errors import RequestError
 from asynq.web.api.http import call_of, error_response
 from asynq.web.api.live_shapes import live_overview
 from asynq.web.call import WebCall
+from asynq.web.pages.formats import clock_time
 from asynq.web.pages.live_parts import LIVE_PAGES
-from asynq.web.pages.rendering import links_of, render, render_block
+from asynq.web.pages.rendering import links_of, render_block
 from asynq.web.security.users import User, UserRole
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 RETRY: Final = 3_000
 """Milliseconds after which a program connects again."""
 TROUBLE: Final = "trouble"
-"""The event that says why nothing is read; empty if things are read again."""
+"""The event that says in plain text why nothing is read; empty if things are read again."""
 READER: Final = User("live", UserRole.VIEWER)
 """Who reads for all that watch: someone who may change nothing."""
 _KEEP_ALIVE = b": keep-alive\n\n"
@@ -110,8 +111,7 @@ class PageParts:
         """What has changed on the page."""
         self._latest[topic] = snapshot
         troubled = next((each for each in self._latest.values() if each.trouble), None)
-        said = render("parts/trouble.html", self._links, live=troubled) if troubled else ""
-        found = [(TROUBLE, said.strip().encode())]
+        found = [(TROUBLE, trouble_of(troubled).encode() if troubled else b"")]
         if snapshot.trouble is None:
             found += self._parts(topic, snapshot)
         for name, content in found:
@@ -137,6 +137,18 @@ class PageParts:
         here = self._page.address(self._links, self._asked)
         text = render_block(part.template, part.block, self._links, call=rights, here=here, **context)
         return text.encode()
+
+
+def trouble_of(snapshot: LiveSnapshot) -> str:
+    """Why a topic is not read, as text. It names times, not how long ago they were: it is said once."""
+    trouble, read_at = snapshot.trouble, clock_time(snapshot.read_at)
+    if trouble is None:
+        return ""
+    if trouble.gone:
+        shown = " The page shows it as it was." if read_at else ""
+        return f"{trouble.message[:1].upper()}{trouble.message[1:]} since {clock_time(trouble.since)}.{shown}"
+    last = f" Last read at {read_at}." if read_at else ""
+    return f"Nothing can be read since {clock_time(trouble.since)}: {trouble.message}.{last}"
 
 
 def _stream(

@@ -299,7 +299,7 @@ def a_long_job(operator: Operator) -> None:
         expect(page.get_by_text("Under way: 0 tasks so far.")).to_be_visible()
         operator.link("Stop").click()
         page.locator("main button[type=submit]").click()
-        expect(page.get_by_text("Stopped: 0 tasks so far.")).to_be_visible()
+        expect(page.get_by_text("Stopped: 0 tasks.")).to_be_visible()
     operator.link("Activity").click()
     expect(page.get_by_role("row", name=re.compile("delete all tasks of queue 'held'"))).to_contain_text(
         "failed"

@@ -179,8 +179,7 @@ async def test_a_task_that_is_gone_is_said_to_be(memory: MemoryBroker) -> None:
         await events.next("task")
         asynq.Inspector(memory).delete_task("mail", "<b>")
         told = await events.next("trouble")
-        assert "gone since" in told["data"]
-        assert "&lt;b&gt;" in told["data"]
+        assert told["data"].startswith("Queue 'mail' has no task '<b>' since ")
 
 
 async def test_the_rows_of_a_filter_and_a_page_are_those_of_the_table(memory: MemoryBroker) -> None:

@@ -24,6 +24,8 @@ PATIENCE = 10.0
 _REST = 4
 """The pause after a read is at least so many times as long as the read: at most a fifth of the time is spent
 with reading, however slow the broker is and however much a filter looks at."""
+_REST_AFTER_TROUBLE = 0.5
+"""The same after a read that failed: a page must not wait long for a broker that answers again."""
 
 
 @frozen
@@ -94,10 +96,11 @@ class LivePoller:
             began = now()
             self._count += 1
             self.latest = await self._snapshot(f"{self._run_id}-{self._count}")
+            rest = _REST_AFTER_TROUBLE if self.latest.trouble else _REST
             for ear in self._ears:
                 ear.set()
             took = now() - began
-            await asyncio.sleep(max(self._interval - took, took * _REST))
+            await asyncio.sleep(max(self._interval - took, took * rest))
 
     async def _snapshot(self, snapshot_id: str) -> LiveSnapshot:
         began_at = datetime.now(UTC)

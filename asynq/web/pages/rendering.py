@@ -50,7 +50,6 @@ def templates() -> Environment:
     environment.filters |= {
         "ago": short_texts.from_now,
         "clock": formats.clock,
-        "clock_time": formats.clock_time,
         "bytes": short_texts.size,
         "count": formats.count,
         "duration": formats.duration,

@@ -181,7 +181,7 @@
     }
     if (!event.event) return;
     lastId = event.id;
-    const html = event.data.join("\n");
+    const html = event.data.join("\n"); // of "trouble" it is plain text
     if (event.event === "trouble") {
       trouble = html;
     } else if (!partOf(event.event)) {
