@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from asynq.bench.errors import BenchError
+from asynq.bench.interpreter import P1, TITLE, interpreter_speed
 from asynq.bench.machine import machine_facts
 from asynq.bench.report import Report, row_results
 from asynq.bench.run import MeasurementPlan
@@ -67,7 +68,9 @@ class Benchmark:
                 quick=self.quick,
                 scratch=scratch,
             )
+            interpreter = [interpreter_speed()]
             results = plan.run(progress)
+            interpreter.append(interpreter_speed())
             for (name, scenario), reason in results.failures.items():
                 measures = [row.name for row in rows if row.scenario == scenario]
                 unmeasured |= {f"{name}: {measure}": reason for measure in measures}
@@ -85,8 +88,11 @@ class Benchmark:
                 "quick": self.quick,
             },
             calibrations={
-                name: (titles[name], Summary(tuple(samples)))
-                for name, samples in results.calibrations.items()
+                P1: (TITLE, Summary(tuple(interpreter))),
+                **{
+                    name: (titles[name], Summary(tuple(samples)))
+                    for name, samples in results.calibrations.items()
+                },
             },
             results=row_results(rows, results),
             peers=systems,

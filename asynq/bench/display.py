@@ -106,6 +106,8 @@ def print_report(console: Console, report: Report) -> None:
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    machine = report.facts["machine"]
+    say(f"{machine['python']}, {machine['build']}")
     for name, (title, summary) in report.calibrations.items():
         say(f"{name}: {title}: {spread(summary)} /s")
     for system in (OURS, *report.peers) if report.peers else ():

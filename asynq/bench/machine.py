@@ -7,6 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from asynq.bench.interpreter import interpreter_build
+
 
 def machine_facts() -> dict[str, Any]:
     """Processor, system, versions, and how busy the machine was before."""
@@ -15,6 +17,7 @@ def machine_facts() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "build": interpreter_build(),
         "load": round(os.getloadavg()[0], 2),
     }
 

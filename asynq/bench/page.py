@@ -79,6 +79,8 @@ def _machine(report: Mapping[str, Any]) -> str:
         f"{machine['cpus']} cores ({machine['processor']}), load before the run: {machine['load']}",
         f"{machine['system']}, {machine['python']}, Redis {machine.get('redis', 'none')}",
     ]
+    if "build" in machine:
+        facts.append(f"interpreter {machine['build']}")
     calibrations = [
         f"{name} ({one['title']}): {_spread(one)} a second" for name, one in report["calibrations"].items()
     ]

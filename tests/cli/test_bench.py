@@ -55,6 +55,8 @@ def test_a_row_is_measured_on_a_server_of_its_own() -> None:
     (row,) = report["rows"]
     assert row["name"] == "drain-50"
     assert row["measured"]["median"] > 0
+    assert report["machine"]["build"].startswith("configured with")
+    assert len(report["calibrations"]["P1"]["samples"]) == 2
     calibrations = report["calibrations"]["C50"]["samples"]
     assert len(calibrations) == 2
     mean = sum(calibrations) / 2

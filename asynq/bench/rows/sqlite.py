@@ -14,7 +14,7 @@ SQLITE, DISK = "sqlite", "sqlite-disk"
 
 ROWS = (
     rate_row(
-        EnqueueScenario(mode="one", tasks=3_000, store=SQLITE),
+        EnqueueScenario(mode="one", tasks=10_000, store=SQLITE),
         "sqlite-enqueue",
         "SQLite: enqueue, sync, one by one",
         "S1",
