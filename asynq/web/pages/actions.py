@@ -21,6 +21,7 @@ from asynq.web.api.selection import GroupTasks, SelectedTasks
 from asynq.web.api.table import ENDPOINTS
 from asynq.web.api.tasks import count_tasks
 from asynq.web.pages.errors import error_page
+from asynq.web.pages.links import Address
 from asynq.web.pages.rendering import DONE, links_of, page
 from asynq.web.security.bodies import BODY
 from asynq.web.security.csrf import TOKEN_FIELD
@@ -68,7 +69,7 @@ async def confirm_page(request: Request) -> Response:
         says=action.says(asked),
         preview=await _preview(call, asked),
         # Not in hidden fields, where browsers would change the ends of lines in names.
-        query=urlencode(fixed),
+        query=Address(urlencode(fixed)),
         choices=choices,
         following=following,
     )
@@ -92,7 +93,7 @@ async def do_action(request: Request) -> Response:
         return RedirectResponse(links("activity", "jobs", job.id, next=following), 303)
     entry = next((each for each in call.web.audit if each.outcome is call.outcome), None)
     if entry is not None:
-        following += f"{'&' if '?' in following else '?'}{DONE}={entry.id}"
+        return RedirectResponse(f"{following}{'&' if '?' in following else '?'}{DONE}={entry.id}", 303)
     return RedirectResponse(following, 303)
 
 
@@ -127,11 +128,11 @@ def _action(request: Request) -> Endpoint[Any, Any]:
     return found
 
 
-def _following(request: Request, fields: Iterable[tuple[str, str]]) -> str:
+def _following(request: Request, fields: Iterable[tuple[str, str]]) -> Address:
     """The page to go on to: one of ours, whatever the form says."""
     links = links_of(request)
     given = dict(fields).get(NEXT, "")
-    return given if links.is_own(given) else links()
+    return Address(given) if links.is_own(given) else links()
 
 
 def _asked(action: Endpoint[Any, Any], fields: Iterable[tuple[str, str]]) -> Any:

@@ -10,6 +10,7 @@ from asynq.web.api.errors import RequestError
 from asynq.web.api.http import call_of
 from asynq.web.api.jobs import OneJob, get_job, list_jobs
 from asynq.web.pages.asking import given, path_name
+from asynq.web.pages.links import Address
 from asynq.web.pages.rendering import links_of, page
 
 if TYPE_CHECKING:
@@ -74,6 +75,6 @@ def job_address(links: Links, asked: ShownJob) -> str:
     return links("activity", "jobs", asked.job_id, next=asked.next or None)
 
 
-def following_of(links: Links, wanted: str) -> str:
+def following_of(links: Links, wanted: str) -> Address:
     """The page to go on to: one of ours, whatever the address says."""
-    return wanted if links.is_own(wanted) else links("activity")
+    return Address(wanted) if links.is_own(wanted) else links("activity")

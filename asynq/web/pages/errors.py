@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 
+async def too_long_page(request: Request) -> Response:
+    """Where addresses lead that would be too long."""
+    message = "its name is too long for an address: use the command line, or the library"
+    return _page(request, 404, message, {})
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     """An address that does not exist, or a method that it does not have."""
     status = error.status_code if isinstance(error, HTTPException) else 500

@@ -14,20 +14,42 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+MAX_ADDRESS = 16_000
+"""Characters of an address. Servers and proxies refuse longer ones than they like."""
+
+
+TOO_LONG = "too-long"
+"""The page where addresses lead that would be longer."""
+
+
+class Address(str):
+    """An address, which is never cut: it would lead elsewhere."""
+
+    __slots__ = ()
+
+
 @frozen
 class Links:
     """Addresses below a root path."""
 
     root_path: str
 
-    def __call__(self, *segments: str, **query: object) -> str:
-        """The address of a page: each segment may be any name. Parameters that are None are left out."""
-        path = "/".join(map(encode_name, segments))
-        return f"{self.root_path}/{path}{_query(query)}"
+    def __call__(self, *segments: str, **query: object) -> Address:
+        """The address of a page: each segment may be any name. Parameters that are None are left out.
 
-    def api(self, path: str, **query: object) -> str:
+        What would be too long for an address leads to a page that says so.
+        """
+        names = (*segments, *(value for value in query.values() if isinstance(value, str)))
+        if sum(map(len, names)) <= MAX_ADDRESS:
+            path = "/".join(map(encode_name, segments))
+            address = f"{self.root_path}/{path}{_query(query)}"
+            if len(address) <= MAX_ADDRESS:
+                return Address(address)
+        return Address(f"{self.root_path}/{TOO_LONG}")
+
+    def api(self, path: str, **query: object) -> Address:
         """An address of the API, such as "/queues"."""
-        return f"{self.root_path}/api{path}{_query(query)}"
+        return Address(f"{self.root_path}/api{path}{_query(query)}")
 
     def static(self, name: str) -> str:
         """The address of a static file, which changes with the file."""

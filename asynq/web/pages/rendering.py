@@ -14,7 +14,7 @@ import asynq
 from asynq.runtime import short_texts
 from asynq.web.api.table import ENDPOINTS
 from asynq.web.pages import charts, formats
-from asynq.web.pages.links import Links
+from asynq.web.pages.links import Address, Links
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,16 @@ NAVIGATION = (
 """Sections: their names, the paths of their first pages, what links to them say, and their keys after "g"."""
 
 
+MAX_TEXT = 10_000
+"""Characters of a value in a page, unless its template escapes it itself. Names may be as long as payloads,
+and a page has hundreds of them."""
+
+
+def _cut(value: object) -> object:
+    """A value as it is shown. What a template is to be followed to, such as an address, is no plain text."""
+    return f"{value[:MAX_TEXT]}…" if type(value) is str and len(value) > MAX_TEXT else value
+
+
 @cache
 def templates() -> Environment:
     """The templates, with the filters for what they show."""
@@ -44,6 +54,7 @@ def templates() -> Environment:
         loader=PackageLoader("asynq.web"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_cut,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -61,6 +72,7 @@ def templates() -> Environment:
         "rate": formats.rate,
         "since": formats.since,
     }
+    environment.tests["shown_whole"] = lambda text: len(text) <= MAX_TEXT
     environment.globals |= {
         "version": asynq.__version__,
         "navigation": NAVIGATION,
@@ -98,7 +110,7 @@ def page(
     links = links_of(request)
     query = urlencode([item for item in request.query_params.multi_items() if item[0] != DONE])
     here = request.scope["path"] + (f"?{query}" if query else "")
-    known = {"call": call, "here": here, "notice": _notice_of(request, call)}
+    known = {"call": call, "here": Address(here), "notice": _notice_of(request, call)}
     known |= {"stream": stream, "now": int(time.time() * 1000)}
     text = render(template, links, broker=formats.broker_name(call.web.broker), **known, **context)
     return HTMLResponse(text, status, headers)

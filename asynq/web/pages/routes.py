@@ -8,6 +8,8 @@ from asynq.web.pages.actions import confirm_page, do_action
 from asynq.web.pages.activity import activity_page, job_page
 from asynq.web.pages.broker import broker_page, doctor_page
 from asynq.web.pages.error_groups import error_groups_page
+from asynq.web.pages.errors import too_long_page
+from asynq.web.pages.links import TOO_LONG
 from asynq.web.pages.overview import overview_page
 from asynq.web.pages.queue import queue_page
 from asynq.web.pages.schedules import edit_schedule_page, last_runs_page, schedules_page
@@ -32,6 +34,7 @@ _PAGES = {
     "/activity": activity_page,
     "/activity/jobs/{job_id}": job_page,
     "/confirm/{action}": confirm_page,
+    f"/{TOO_LONG}": too_long_page,
 }
 
 
