@@ -119,5 +119,5 @@ def test_long_names_make_no_long_pages(browse: Callable[..., Browser], broker: B
     pages = {path: browser.get(path) for path in paths}
     assert {path: len(page.text) for path, page in pages.items() if len(page.text) > 500_000} == {}
     assert {path for path, page in pages.items() if page.status_code != 200} == {"/too-long"}
-    assert '<a href="/too-long">\u20ac' in pages["/"].text
+    assert 'href="/too-long"' in pages["/"].text
     assert 'name="task_ids"' not in pages["/queues/mail?state=archived"].text, "it would name another task"

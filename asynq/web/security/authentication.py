@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from asynq.web.security.users import Authentication
     from asynq.web.settings import WebSettings
 
 log = get_logger("asynq.web")
@@ -65,29 +66,30 @@ class AuthenticationMiddleware:
         return refusal(connection.scope, 403, "not_authenticated", reason) if reason else LOCAL_USER
 
     async def _logged_in(self, connection: HTTPConnection) -> User | Response:
-        if "authorization" not in connection.headers:
-            return await self._authenticate(connection) or self._challenge(connection)
+        """Try each way in turn. After too many failures, those that read credentials are left out."""
         address = site_of(connection.scope[CLIENT])
         given = basic_credentials(connection)
         name = given[0] if given else None
-        if wait := self._failed.begin(address, name):
-            headers = [("Retry-After", str(ceil(wait)))]
-            reason = "too many failed logins: wait"
-            return refusal(connection.scope, 429, "too_many_failed_logins", reason, headers)
-        user = await self._authenticate(connection)
-        if user is None:
-            log.warning("failed login: user=%s address=%s", self._shown(name), address)
-            return self._challenge(connection)
-        self._failed.succeeded(address, name)
-        return user
-
-    async def _authenticate(self, connection: HTTPConnection) -> User | None:
+        wait: float | None = None
         for way in self._ways:
+            guessed = _reads_credentials(way, connection)
+            if guessed and wait is None:
+                wait = self._failed.begin(address, name)
+            if guessed and wait:
+                continue
             found = way.authenticate(connection)
             user = await found if inspect.isawaitable(found) else found
             if user is not None:
+                if guessed:
+                    self._failed.succeeded(address, name)
                 return user
-        return None
+        if wait:
+            headers = [("Retry-After", str(ceil(wait)))]
+            reason = "too many failed logins: wait"
+            return refusal(connection.scope, 429, "too_many_failed_logins", reason, headers)
+        if wait is not None:
+            log.warning("failed login: user=%s address=%s", self._shown(name), address)
+        return self._challenge(connection)
 
     def _challenge(self, connection: HTTPConnection) -> Response:
         headers = [("WWW-Authenticate", way.challenge) for way in self._ways if way.challenge]
@@ -99,3 +101,9 @@ class AuthenticationMiddleware:
         ways = (way for way in self._ways if isinstance(way, BasicAuthentication))
         known = any(name in way.names for way in ways)
         return repr(name) if known else "unknown"
+
+
+def _reads_credentials(way: Authentication, connection: HTTPConnection) -> bool:
+    """Whether a request has an Authorization header of the scheme that a way asks for."""
+    asked, given = way.challenge.split(), connection.headers.get("authorization", "").split(maxsplit=1)
+    return bool(asked and given) and asked[0].lower() == given[0].lower()

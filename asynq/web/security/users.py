@@ -48,7 +48,8 @@ class Authentication(Protocol):
     """A way to authenticate. An application that has users of its own implements it."""
 
     challenge: str
-    """The WWW-Authenticate header of an answer to a request without credentials; "" for none."""
+    """The WWW-Authenticate header of an answer to a request without credentials; "" for none. Failed attempts
+    with the scheme that it names are limited."""
 
     def authenticate(self, connection: HTTPConnection, /) -> User | Awaitable[User | None] | None:
         """The user of a request; None if its credentials are missing or wrong, or for another way."""
