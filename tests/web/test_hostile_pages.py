@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import asynq
 from asynq import Task
 from asynq.scheduler.schedules import Schedules
-from asynq.web.live import LiveSnapshot
-from asynq.web.pages.fragments import FRAGMENTS
-from asynq.web.pages.links import Links
-from asynq.web.streams import event_of
+from asynq.web import create_app
+from asynq.web.pages.live_parts import LIVE_PAGES
 from asynq_sqlite import MemoryBroker
+from tests.web.events import Events
 from tests.web.store import Store
 from tests.web.test_pages import Parsed
 
@@ -85,16 +83,30 @@ def test_nothing_that_users_name_is_markup(browse: Callable[..., Browser], broke
         assert "1337" not in page, path
 
 
-def test_nothing_that_users_name_is_an_event(broker: Broker) -> None:
+async def test_nothing_that_users_name_is_an_event(broker: Broker) -> None:
     fill(broker, HOSTILE)
-    overview = asynq.Inspector(broker).overview()
-    for name, render in FRAGMENTS.items():
-        content = render(LiveSnapshot("1-1", overview), Links(""), operates=True)
-        event = event_of("1-1", name, content.encode()).decode()
-        head, *lines, end, last = re.split(r"\r\n|\r|\n", event)
-        assert (head, lines[0], end, last) == ("id: 1-1", f"event: {name}", "", "")
-        assert all(line.startswith("data: ") for line in lines[1:])
-        assert "<script>alert" not in content
+    app = create_app(broker)
+    asked = {
+        "overview": {},
+        "queue": {"queue": HOSTILE, "state": "pending"},
+        "task": {"queue": HOSTILE, "task_id": HOSTILE},
+        "schedules": {},
+    }
+    assert asked.keys() <= LIVE_PAGES.keys()
+    for page, query in asked.items():
+        stream = Events(app, f"/live/{page}", query)
+        missing, shown = {part.block for part in LIVE_PAGES[page].parts}, ""
+        while missing:
+            event = await stream.next()
+            assert event["event"] in {*missing, "trouble"}
+            assert event.keys() == {"id", "event", "data"}
+            assert re.fullmatch(r"[\w,-]+", event["id"])
+            missing.discard(event["event"])
+            shown += event["data"]
+        await stream.aclose()
+        assert "<script>alert" not in shown
+        assert "&lt;script&gt;alert" in shown
+        assert not Parsed(shown).inline
 
 
 def test_a_header_takes_no_line_of_a_name(browse: Callable[..., Browser], broker: Broker) -> None:
