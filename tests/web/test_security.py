@@ -335,6 +335,33 @@ def test_an_error_of_the_server_says_nothing_of_itself(
     assert "the secret is 42" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static/..%5capp.py", "/static/%00", "/static/"),
+        *("/static//etc/passwd", "/static/vendor", "/static/" + "a" * 300, "/static/vendor/%ff"),
+    ],
+)
+def test_only_static_files_are_files(browser: Browser, path: str) -> None:
+    assert browser.get(path).status_code == 404
+
+
+def test_a_static_file_is_sent_whole(browser: Browser) -> None:
+    ranges = "bytes=" + ",".join(f"{start}-{start + 1}" for start in range(0, 20_000, 4))
+    answer = browser.get("/static/asynq.css", headers={"Range": ranges})
+    assert answer.status_code == 200
+
+
+def test_a_log_has_no_line_of_an_address(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError
+
+    browser.app.state.web.inspector.queue_info = fail  # type: ignore[attr-defined]
+    assert browser.get("/queues/mail%0aforged").status_code == 500
+    assert "error while answering GET" in caplog.text
+    assert "\nforged" not in "".join(record.getMessage() for record in caplog.records)
+
+
 # --- how much --------------------------------------------------------------------------------------------
 
 
