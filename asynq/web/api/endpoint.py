@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound=Struct)
 T = TypeVar("T")
+MAX_SAID = 2_000
+"""Characters of what an audit says of an action."""
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 
@@ -73,8 +75,9 @@ class Endpoint(Generic[A, T]):
         return (self.handler.__doc__ or "").strip()
 
     def says(self, asked: A) -> str:
-        """What will happen, as an imperative: for confirmations and the audit."""
-        return self._says(asked) if self._says else self.description.partition(".")[0]
+        """What will happen, as an imperative, for confirmations and the audit. It is cut, unlike names."""
+        text = self._says(asked) if self._says else self.description.partition(".")[0]
+        return text if len(text) <= MAX_SAID else f"{text[:MAX_SAID]}…"
 
     @cached_property
     def path_parameters(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,17 @@ def _body(request: Request, shape: type[msgspec.Struct]) -> msgspec.Struct:
         given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if given != _JSON:
             raise RequestError(415, "unsupported_media_type", f"the body must be {_JSON}")
-    return msgspec.json.decode(body or b"{}", type=shape)
+    asked = msgspec.json.decode(body or b"{}", type=shape)
+    if body:
+        json.loads(body, object_pairs_hook=_each_once)
+    return asked
+
+
+def _each_once(members: list[tuple[str, Any]]) -> None:
+    """Refuse an object that has a member twice: programs differ in which one they take."""
+    names = [name for name, _ in members]
+    if len(set(names)) < len(names):
+        raise ValueError("the body has a member twice")
 
 
 def _fields(value: msgspec.Struct) -> dict[str, Any]:
