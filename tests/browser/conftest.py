@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import threading
@@ -20,6 +21,7 @@ from asynq.web.pages.routes import page_routes
 from asynq.web.serve import bind
 from tests.brokers import broker_of
 from tests.browser.underneath import RedisUnderneath, SQLiteUnderneath
+from tests.web.prometheus import prometheus_server, series
 from tests.web.store import Store
 
 if TYPE_CHECKING:
@@ -96,9 +98,11 @@ class Site:
 
 
 @pytest.fixture
-def settings() -> dict[str, Any]:
-    """Settings of the web interface. Modules have their own."""
-    return {}
+def settings() -> Iterator[dict[str, Any]]:
+    """Settings of the web interface: with a Prometheus, and with jobs that are soon shown as such."""
+    with prometheus_server() as server:
+        server.body = json.dumps({"data": {"result": [series("1", "2")]}}).encode()
+        yield {"prometheus_url": server.url, "job_wait": 3, "bulk_rate": 1000}
 
 
 @pytest.fixture

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from asynq.web.api.table import ENDPOINTS
 from asynq.web.pages.routes import page_routes
 from tests.browser.journeys import JOURNEYS, Operator
-from tests.web.prometheus import prometheus_server, series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.browser.conftest import LiveWorker, Site
     from tests.browser.underneath import Underneath
     from tests.web.store import Store
@@ -23,13 +19,7 @@ WITHOUT_CONTROL: dict[str, str] = {}
 """Actions of the API that no page offers, and why."""
 
 
-@pytest.fixture
-def settings() -> Iterator[dict[str, Any]]:
-    with prometheus_server() as server:
-        server.body = json.dumps({"data": {"result": [series("1", "2")]}}).encode()
-        yield {"prometheus_url": server.url, "job_wait": 0.3, "bulk_rate": 1000}
-
-
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
 def test_every_page_is_visited_and_every_action_is_clicked(
     site: Site, store: Store, worker: LiveWorker, underneath: Underneath
