@@ -6,6 +6,7 @@ Each function is written once, for `Inspector` and `AsyncInspector` (see `asynq.
 from __future__ import annotations
 
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime, timedelta
 
+    from asynq.info import TaskInfo
     from asynq.inspector.task_filter import TaskFilter
     from asynq.protocol.ops import Op
     from asynq.protocol.ops.manage import CancelAction, MoveTarget
     from asynq.runtime.sync_async import BrokerCalls
 
     Progress = Callable[[int], object]
+    OnTask = Callable[[TaskInfo], object]
 
 _GONE = (TaskNotFoundError, TaskStateError, DuplicateTaskError)
 """Errors of single tasks that moved meanwhile, or cannot be changed as asked: these are left as they are."""
@@ -50,6 +53,7 @@ async def run_all(
     *,
     where: TaskFilter | None = None,
     progress: Progress | None = None,
+    on_task: OnTask | None = None,
 ) -> int:
     """`run_task` for all scheduled, retried, archived, completed or aggregating tasks; how many.
 
@@ -64,12 +68,14 @@ async def run_all(
         group: For aggregating tasks, the group. None for all groups.
         where: Which of the tasks. None for all.
         progress: Called with the number of tasks so far, after each step.
+        on_task: Called with each task that was changed, as it was before. The tasks are then sent one by one,
+            as with a filter.
 
     Raises:
         QueueNotFoundError: There is no such queue.
         ValueError: The tasks of this state cannot be run.
     """
-    return await _move_all(broker, TaskSelection.of(queue, state, group, where), "pending", progress)
+    return await _move_all(broker, TaskSelection.of(queue, state, group, where), "pending", progress, on_task)
 
 
 async def archive_all(
@@ -80,9 +86,12 @@ async def archive_all(
     *,
     where: TaskFilter | None = None,
     progress: Progress | None = None,
+    on_task: OnTask | None = None,
 ) -> int:
     """`archive_task` for all pending, scheduled, retried, completed or aggregating tasks, as `run_all`."""
-    return await _move_all(broker, TaskSelection.of(queue, state, group, where), "archived", progress)
+    return await _move_all(
+        broker, TaskSelection.of(queue, state, group, where), "archived", progress, on_task
+    )
 
 
 async def delete_all(
@@ -135,29 +144,34 @@ async def reschedule_all(
     process_in: timedelta | None = None,
     where: TaskFilter | None = None,
     progress: Progress | None = None,
+    on_task: OnTask | None = None,
 ) -> int:
     """`reschedule` for all scheduled or retried tasks, or for those that a filter selects; how many.
 
-    QueueNotFoundError; ValueError for any other state.
+    `progress` and `on_task` as in `run_all`. QueueNotFoundError; ValueError for any other state.
     """
     selection = TaskSelection.of(queue, state, None, where)
     if selection.state not in (TaskState.SCHEDULED, TaskState.RETRY):
         raise ValueError(f"state must be 'scheduled' or 'retry'; it is {selection.state.value!r}")
     update = partial(update_of, queue, process_at=process_at, process_in=process_in)
     update(task_id="_")  # refuses invalid times before anything changes
-    return await _apply(broker, selection, update, progress)
+    return await _apply(broker, selection, update, progress, on_task)
 
 
 async def _move_all(
-    broker: BrokerCalls, selection: TaskSelection, to: MoveTarget, progress: Progress | None
+    broker: BrokerCalls,
+    selection: TaskSelection,
+    to: MoveTarget,
+    progress: Progress | None,
+    on_task: OnTask | None = None,
 ) -> int:
     queue, state, group = selection.queue, selection.state, selection.group
     every_group = group is None and state is TaskState.AGGREGATING
     # A MoveTasks refuses states that do not fit, before anything changes.
     move = MoveTasks(queue=queue, state=state, to=to, group="*" if every_group else group or "", limit=BULK)
-    if selection.where is not None:
+    if selection.where is not None or on_task is not None:
         one = partial(_ONE[to], queue=queue)
-        return await _apply(broker, selection, one, progress, waiting=to != "pending")
+        return await _apply(broker, selection, one, progress, on_task, waiting=to != "pending")
     if not every_group:
         return await _move(broker, move, progress)
     moved = 0
@@ -184,6 +198,7 @@ async def _apply(
     selection: TaskSelection,
     operation: Callable[..., Op[Any]],
     progress: Progress | None,
+    on_task: OnTask | None = None,
     *,
     waiting: bool = True,
 ) -> int:
@@ -194,14 +209,19 @@ async def _apply(
         selection: The tasks.
         operation: For the id of a task.
         progress: Called with the number of changed tasks.
+        on_task: Called with each changed task, as it was before.
         waiting: Whether also for tasks that wait in sequences or for others.
     """
     changed = 0
-    chosen: list[str] = []
+    chosen: list[TaskInfo] = []
 
     async def send() -> None:
         nonlocal changed
-        changed += await _send(broker, [operation(task_id=task_id) for task_id in chosen])
+        sent = await _send(broker, [operation(task_id=task.id) for task in chosen])
+        changed += sum(sent)
+        if on_task:
+            for task in compress(chosen, sent):
+                on_task(task)
         chosen.clear()
         if progress:
             progress(changed)
@@ -209,7 +229,7 @@ async def _apply(
     async for task in matching(broker, selection):
         if task.waiting and not waiting:
             continue
-        chosen.append(task.id)
+        chosen.append(task)
         if len(chosen) == BULK:
             await send()
     if chosen:
@@ -217,13 +237,13 @@ async def _apply(
     return changed
 
 
-async def _send(broker: BrokerCalls, operations: Sequence[Op[Any]]) -> int:
-    changed = 0
-    for answer in await broker.execute_many(operations):
+async def _send(broker: BrokerCalls, operations: Sequence[Op[Any]]) -> list[bool]:
+    """Which of the operations changed their tasks."""
+    answers = await broker.execute_many(operations)
+    for answer in answers:
         if isinstance(answer, AsynqError) and not isinstance(answer, _GONE):
             raise answer
-        changed += not isinstance(answer, AsynqError) and answer is not False
-    return changed
+    return [not isinstance(answer, AsynqError) and answer is not False for answer in answers]
 
 
 def _further(progress: Progress | None, before: int) -> Progress | None:

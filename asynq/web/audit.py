@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sized
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from datetime import datetime
 
+    from asynq.web.undo import TaskUndo
+
 log = get_logger("asynq.audit")
+
+_MOST_REMEMBERED = 50_000
+"""Tasks of all actions together that can be put back."""
 
 
 @define
@@ -35,6 +41,13 @@ class Outcome:
     """Whether it goes on as a job, which ends it."""
     undo: Callable[[], Awaitable[object]] | None = None
     """What undoes it, if anything does."""
+
+    def undone_by(self, undo: TaskUndo) -> None:
+        """Note what takes back the changes of tasks, as far as any can be taken back."""
+        if undo:
+            self.undo = undo
+        if undo.forgotten:
+            self.remark = f"only the first {len(undo):,} of these can be undone"
 
 
 @define
@@ -71,7 +84,7 @@ class AuditLog:
 
     def ended(self, outcome: Outcome) -> None:
         """Record an action that was carried out."""
-        self._entries.append(AuditEntry(next(self._ids), self._now(), outcome))
+        self._add(outcome)
         log.info(
             "user=%r action=%s what=%r tasks=%s",
             outcome.user,
@@ -81,9 +94,10 @@ class AuditLog:
         )
 
     def failed(self, outcome: Outcome, error: BaseException) -> None:
-        """Record an action that failed, or was broken off after some tasks."""
-        outcome.undo = None
-        self._entries.append(AuditEntry(next(self._ids), self._now(), outcome, shown(error)))
+        """Record an action that failed, or was broken off after some tasks: these can be put back."""
+        if not outcome.changed:
+            outcome.undo = None
+        self._add(outcome, shown(error))
         log.warning(
             "user=%r action=%s what=%r tasks=%s error=%r",
             outcome.user,
@@ -92,3 +106,12 @@ class AuditLog:
             outcome.changed if outcome.changed is not None else "-",
             error,
         )
+
+    def _add(self, outcome: Outcome, error: str = "") -> None:
+        self._entries.append(AuditEntry(next(self._ids), self._now(), outcome, error))
+        remembered = 0
+        for entry in self:
+            if isinstance(entry.outcome.undo, Sized):
+                remembered += len(entry.outcome.undo)
+                if remembered > _MOST_REMEMBERED:
+                    entry.outcome.undo = None

@@ -166,11 +166,11 @@ def test_an_action_is_previewed_confirmed_told_and_undone(browser: Browser, stor
 def test_a_selection_is_changed(browser: Browser, store: Store) -> None:
     for name in ("a", "b", "c"):
         store.enqueue(name)
-    asked = Parsed(
-        visit(
-            browser, "/confirm/batch_delete?queue=mail&state=pending&task_ids=a&task_ids=c&next=/queues/mail"
-        )
+    page = visit(
+        browser, "/confirm/batch_delete?queue=mail&state=pending&task_ids=a&task_ids=c&next=/queues/mail"
     )
+    assert "This cannot be undone." in text_of(page)
+    asked = Parsed(page)
     fields: list[tuple[str, Any]] = [*asked.fields.items(), ("task_ids", "a")]
     body = {name: [value] for name, value in fields if name != "task_ids"} | {"task_ids": ["a", "c"]}
     assert "(2 tasks)" in text_of(browser.post(asked.action, data=body).text)

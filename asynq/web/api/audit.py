@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from asynq.errors import AsynqError
 from asynq.web.api.endpoint import Nothing, endpoint
 from asynq.web.api.errors import RequestError
+from asynq.web.undo import Undone
 
 if TYPE_CHECKING:
     from asynq.web.call import WebCall
@@ -26,6 +28,8 @@ class AuditItem(Struct, kw_only=True):
     what: str
     changed: int | None
     """Number of tasks; null if it was not about tasks."""
+    remark: str
+    """What else there is to know of its end; "" for nothing."""
     error: str
     """Why it failed; "" if it did not."""
     can_be_undone: bool
@@ -55,6 +59,7 @@ async def list_audit(call: WebCall, asked: Nothing) -> AuditList:
                 action=entry.outcome.action,
                 what=entry.outcome.what,
                 changed=entry.outcome.changed,
+                remark=entry.outcome.remark,
                 error=entry.error,
                 can_be_undone=entry.outcome.undo is not None,
             )
@@ -71,7 +76,7 @@ async def list_audit(call: WebCall, asked: Nothing) -> AuditList:
     says=lambda asked: f"undo the action {asked.action_id}",
 )
 async def undo_action(call: WebCall, asked: OneAction) -> None:
-    """Undo an action, as far as it can be undone: once."""
+    """Undo an action, once. Tasks that went on meanwhile stay where they are."""
     entry = call.web.audit.find(asked.action_id)
     if entry is None:
         raise RequestError(404, "action_not_found", f"there is no action {asked.action_id}")
@@ -79,4 +84,12 @@ async def undo_action(call: WebCall, asked: OneAction) -> None:
     if undo is None:
         raise RequestError(409, "not_undoable", "this action cannot be undone, or has been undone")
     call.noted.what = f"undo: {entry.outcome.what}"
-    await undo()
+    try:
+        undone = await undo()
+    except AsynqError:
+        entry.outcome.undo = undo
+        raise
+    if isinstance(undone, Undone):
+        call.noted.changed = undone.changed
+        if undone.left:
+            call.noted.remark = f"{undone.left:,} went on meanwhile and stay where they are"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, field
 
 from asynq.errors import AsynqError
+from asynq.info import TaskInfo
 from asynq.inspector.inspect import update_of
-from asynq.protocol.ops import ArchiveTask, CancelTask, DeleteTask, RunTask
+from asynq.protocol.message import StoredTask
+from asynq.protocol.ops import ArchiveTask, CancelTask, DeleteTask, GetTask, RunTask
 from asynq.task_state import TaskState
-from asynq.web.api.durations import due_text, read_duration
+from asynq.web.api.durations import due_instant, due_text
 from asynq.web.api.endpoint import endpoint
 from asynq.web.api.selection import SomeTasks, TaskIDs
+from asynq.web.undo import TaskUndo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from asynq.protocol.ops import Op
     from asynq.web.call import WebCall
@@ -91,11 +95,7 @@ class SomeActiveTasks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 )
 async def batch_run(call: WebCall, asked: SomeTasks) -> BatchRun:
     """Make some tasks pending now."""
-    operations = [RunTask(queue=asked.queue, task_id=each) for each in asked.task_ids]
-    done, errors = await _carry_out(call, asked.task_ids, operations)
-    if asked.state is TaskState.ARCHIVED:
-        back = [ArchiveTask(queue=asked.queue, task_id=each) for each in done]
-        call.noted.undo = lambda: call.web.broker.aexecute_many(back)
+    done, errors = await _carry_out(call, asked, RunTask, partial(TaskUndo.moved, to=TaskState.PENDING))
     return BatchRun(pending_ids=done, error_ids=list(errors), errors=errors)
 
 
@@ -109,11 +109,7 @@ async def batch_run(call: WebCall, asked: SomeTasks) -> BatchRun:
 )
 async def batch_archive(call: WebCall, asked: SomeTasks) -> BatchArchived:
     """Move some tasks to the archive."""
-    operations = [ArchiveTask(queue=asked.queue, task_id=each) for each in asked.task_ids]
-    done, errors = await _carry_out(call, asked.task_ids, operations)
-    if asked.state is TaskState.PENDING:
-        back = [RunTask(queue=asked.queue, task_id=each) for each in done]
-        call.noted.undo = lambda: call.web.broker.aexecute_many(back)
+    done, errors = await _carry_out(call, asked, ArchiveTask, partial(TaskUndo.moved, to=TaskState.ARCHIVED))
     return BatchArchived(archived_ids=done, error_ids=list(errors), errors=errors)
 
 
@@ -127,8 +123,7 @@ async def batch_archive(call: WebCall, asked: SomeTasks) -> BatchArchived:
 )
 async def batch_delete(call: WebCall, asked: SomeTasks) -> BatchDeleted:
     """Delete some tasks."""
-    operations = [DeleteTask(queue=asked.queue, task_id=each) for each in asked.task_ids]
-    done, errors = await _carry_out(call, asked.task_ids, operations)
+    done, errors = await _carry_out(call, asked, DeleteTask)
     return BatchDeleted(deleted_ids=done, failed_ids=list(errors), errors=errors)
 
 
@@ -142,12 +137,9 @@ async def batch_delete(call: WebCall, asked: SomeTasks) -> BatchDeleted:
 )
 async def batch_reschedule(call: WebCall, asked: SomeRescheduledTasks) -> BatchRescheduled:
     """Change when some scheduled or retried tasks are due."""
-    process_in = None if asked.process_in is None else read_duration(asked.process_in)
-    operations = [
-        update_of(asked.queue, each, process_at=asked.process_at, process_in=process_in)
-        for each in asked.task_ids
-    ]
-    done, errors = await _carry_out(call, asked.task_ids, operations)
+    due = await due_instant(call.web.broker, asked.process_at, asked.process_in)
+    reschedule = partial(update_of, process_at=due, process_in=None)
+    done, errors = await _carry_out(call, asked, reschedule, partial(TaskUndo.rescheduled, due=due))
     return BatchRescheduled(rescheduled_ids=done, error_ids=list(errors), errors=errors)
 
 
@@ -163,26 +155,43 @@ async def batch_reschedule(call: WebCall, asked: SomeRescheduledTasks) -> BatchR
 )
 async def batch_cancel(call: WebCall, asked: SomeActiveTasks) -> BatchCancelled:
     """End the runs of some active tasks."""
-    operations = [CancelTask(queue=asked.queue, task_id=each, then=asked.then) for each in asked.task_ids]
-    done, errors = await _carry_out(call, asked.task_ids, operations)
+    done, errors = await _carry_out(call, asked, partial(CancelTask, then=asked.then))
     return BatchCancelled(canceled_ids=done, error_ids=list(errors), errors=errors)
 
 
 async def _carry_out(
-    call: WebCall, task_ids: Sequence[str], operations: Sequence[Op[Any]]
+    call: WebCall,
+    asked: SomeTasks | SomeActiveTasks,
+    operation: Callable[..., Op[Any]],
+    remember: Callable[[TaskUndo, TaskInfo], None] | None = None,
 ) -> tuple[list[str], dict[str, str]]:
-    """The ids of the tasks that were changed, and why others were not."""
-    answers = await call.web.broker.aexecute_many(operations)
+    """The ids of the tasks that were changed, and why others were not.
+
+    Args:
+        call: The call.
+        asked: The tasks.
+        operation: What is done to each.
+        remember: Tells an undo of a task that was changed, as it was before; None if there is none.
+    """
+    broker, undo = call.web.broker, TaskUndo(call.web.broker)
+    looks = [GetTask(queue=asked.queue, task_id=each) for each in asked.task_ids]
+    before = await broker.aexecute_many(looks) if remember else [None] * len(looks)
+    answers = await broker.aexecute_many(
+        [operation(queue=asked.queue, task_id=each) for each in asked.task_ids]
+    )
     done: list[str] = []
     errors: dict[str, str] = {}
-    for task_id, answer in zip(task_ids, answers, strict=True):
+    for task_id, task, answer in zip(asked.task_ids, before, answers, strict=True):
         if isinstance(answer, AsynqError):
             errors[task_id] = str(answer)
         elif answer is False:
             errors[task_id] = "no such task is active"
         else:
             done.append(task_id)
+            if remember and isinstance(task, StoredTask):
+                remember(undo, TaskInfo.of(task))
     call.noted.changed = len(done)
     if errors:
         call.noted.remark = f"{len(errors)} not changed: {next(iter(errors.values()))}"
+    call.noted.undone_by(undo)
     return done, errors

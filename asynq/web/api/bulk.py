@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
 from asynq.task_state import TaskState
-from asynq.web.api.durations import due_text, read_duration
+from asynq.web.api.durations import due_instant, due_text
 from asynq.web.api.endpoint import endpoint
 from asynq.web.api.job_shapes import JobItem, job_item
 from asynq.web.api.queues import DeletedQueue, OneQueue
 from asynq.web.api.selection import GroupTasks, SelectedTasks, TypePattern
+from asynq.web.undo import TaskUndo, can_be_put_back
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from asynq.protocol.ops.manage import MoveTarget
     from asynq.web.call import WebCall
     from asynq.web.jobs import Progress
 
@@ -72,7 +75,7 @@ class RescheduledTasks(SelectedTasks, frozen=True, kw_only=True):
 )
 async def run_all_tasks(call: WebCall, asked: SelectedTasks) -> BulkAnswer:
     """Make all selected tasks pending: scheduled, retried, archived, completed or aggregating ones."""
-    return await _move(call, asked, call.web.inspector.run_all, "scheduled")
+    return await _move(call, asked, "pending")
 
 
 @endpoint(
@@ -85,7 +88,7 @@ async def run_all_tasks(call: WebCall, asked: SelectedTasks) -> BulkAnswer:
 )
 async def archive_all_tasks(call: WebCall, asked: SelectedTasks) -> BulkAnswer:
     """Move all selected tasks to the archive. It keeps 10,000 tasks: older ones are deleted."""
-    return await _move(call, asked, call.web.inspector.archive_all, "archived")
+    return await _move(call, asked, "archived")
 
 
 @endpoint(
@@ -98,7 +101,7 @@ async def archive_all_tasks(call: WebCall, asked: SelectedTasks) -> BulkAnswer:
 )
 async def delete_all_tasks(call: WebCall, asked: SelectedTasks) -> BulkAnswer:
     """Delete all selected tasks, of any state but active."""
-    return await _move(call, asked, call.web.inspector.delete_all, "deleted")
+    return await _move(call, asked, "deleted")
 
 
 @endpoint(
@@ -129,22 +132,24 @@ async def cancel_all_tasks(call: WebCall, asked: CancelledTasks) -> BulkAnswer:
 )
 async def reschedule_all_tasks(call: WebCall, asked: RescheduledTasks) -> BulkAnswer:
     """Change when all selected scheduled or retried tasks are due."""
-    process_in = None if asked.process_in is None else read_duration(asked.process_in)
-    if (asked.process_at is None) is (process_in is None):
-        raise ValueError("give either process_at or process_in")
     where = asked.where
     if asked.state not in (TaskState.SCHEDULED, TaskState.RETRY):
         raise ValueError(f"state must be 'scheduled' or 'retry'; it is {asked.state.value!r}")
+    due = await due_instant(call.web.broker, asked.process_at, asked.process_in)
+    undo = TaskUndo(call.web.broker)
 
-    def action(progress: Progress) -> Awaitable[int]:
-        return call.web.inspector.reschedule_all(
-            asked.queue,
-            asked.state,
-            process_at=asked.process_at,
-            process_in=process_in,
-            where=where,
-            progress=progress,
-        )
+    async def action(progress: Progress) -> int:
+        try:
+            return await call.web.inspector.reschedule_all(
+                asked.queue,
+                asked.state,
+                process_at=due,
+                where=where,
+                progress=progress,
+                on_task=partial(undo.rescheduled, due=due),
+            )
+        finally:
+            call.noted.undone_by(undo)
 
     return await started(call, action)
 
@@ -159,7 +164,7 @@ async def reschedule_all_tasks(call: WebCall, asked: RescheduledTasks) -> BulkAn
 )
 async def run_all_group_tasks(call: WebCall, asked: GroupTasks) -> BulkAnswer:
     """Make all selected tasks of a group pending, each to run by itself."""
-    return await _move(call, asked.selected, call.web.inspector.run_all, "scheduled")
+    return await _move(call, asked.selected, "pending")
 
 
 @endpoint(
@@ -172,7 +177,7 @@ async def run_all_group_tasks(call: WebCall, asked: GroupTasks) -> BulkAnswer:
 )
 async def archive_all_group_tasks(call: WebCall, asked: GroupTasks) -> BulkAnswer:
     """Move all selected tasks of a group to the archive."""
-    return await _move(call, asked.selected, call.web.inspector.archive_all, "archived")
+    return await _move(call, asked.selected, "archived")
 
 
 @endpoint(
@@ -185,7 +190,7 @@ async def archive_all_group_tasks(call: WebCall, asked: GroupTasks) -> BulkAnswe
 )
 async def delete_all_group_tasks(call: WebCall, asked: GroupTasks) -> BulkAnswer:
     """Delete all selected tasks of a group."""
-    return await _move(call, asked.selected, call.web.inspector.delete_all, "deleted")
+    return await _move(call, asked.selected, "deleted")
 
 
 @endpoint(
@@ -223,15 +228,28 @@ async def delete_queue(call: WebCall, asked: DeletedQueue) -> BulkAnswer:
     return await started(call, action, "deleted")
 
 
-async def _move(
-    call: WebCall, asked: SelectedTasks, verb: Callable[..., Awaitable[int]], member: str
-) -> BulkAnswer:
-    where = asked.where
+_ANSWERED: dict[MoveTarget, str] = {"pending": "scheduled", "archived": "archived", "deleted": "deleted"}
+"""The member of the answer with the number of tasks, as asynqmon names it, by what becomes of them."""
 
-    def action(progress: Progress) -> Awaitable[int]:
-        return verb(asked.queue, asked.state, asked.group, where=where, progress=progress)
 
-    return await started(call, action, member)
+async def _move(call: WebCall, asked: SelectedTasks, to: MoveTarget) -> BulkAnswer:
+    inspector, undo = call.web.inspector, TaskUndo(call.web.broker)
+    verbs: dict[MoveTarget, Callable[..., Awaitable[int]]] = {
+        "pending": inspector.run_all,
+        "archived": inspector.archive_all,
+        "deleted": inspector.delete_all,
+    }
+    given: dict[str, Any] = {"where": asked.where}
+    if can_be_put_back(asked.state, to):
+        given["on_task"] = partial(undo.moved, to=TaskState(to))
+
+    async def action(progress: Progress) -> int:
+        try:
+            return await verbs[to](asked.queue, asked.state, asked.group, progress=progress, **given)
+        finally:
+            call.noted.undone_by(undo)
+
+    return await started(call, action, _ANSWERED[to])
 
 
 async def started(

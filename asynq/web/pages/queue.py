@@ -39,6 +39,14 @@ TABS = (
 )
 CONDITIONS = ("type", "payload", "error", "older_than", "newer_than")
 """Names of the fields of a filter."""
+ORDERS = {
+    "pending": ("next to run first", "last to run first"),
+    "scheduled": ("due first", "due last"),
+    "retry": ("due first", "due last"),
+    "archived": ("oldest first", "newest first"),
+    "completed": ("deleted next first", "deleted last first"),
+}
+"""What the two ends of a state are. Active tasks and those of a group are in no order that can be turned."""
 PAGE_SIZE = 50
 
 
@@ -87,6 +95,7 @@ async def queue_page(request: Request) -> Response:
         stream=links_of(request)("live", "queue", queue=name, **query_of(listed), offset=listed.offset),
         **{**await tasks_context(call, listed, detail.current), **figures},
         tabs=TABS,
+        orders=ORDERS,
         conditions={each: getattr(listed, each) or "" for each in CONDITIONS},
     )
 

@@ -1,0 +1,127 @@
+"""Taking back what an action did to tasks: only those that are still where it put them are changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from asynq.errors import AsynqError
+from asynq.info import TaskInfo
+from asynq.instants import instant_of, milliseconds_of, seconds_of
+from asynq.protocol.ops import ArchiveTask, GetTask, RunTask, UpdateTask
+from asynq.task_state import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from asynq.protocol.broker import Broker
+    from asynq.protocol.ops import Op
+
+MAX_REMEMBERED: Final = 10_000
+"""Tasks of one action that can be put back."""
+_STEP: Final = 200
+"""Tasks of one request to the broker."""
+_BACK: dict[tuple[TaskState, TaskState], Callable[..., Op[None]]] = {
+    (TaskState.ARCHIVED, TaskState.PENDING): ArchiveTask,
+    (TaskState.PENDING, TaskState.ARCHIVED): RunTask,
+}
+"""What puts a task back, by the state it came from and the one it was put into.
+
+A task that left any other state cannot be put back: no operation makes a pending task scheduled.
+"""
+
+
+def can_be_put_back(state: TaskState, to: TaskState | str) -> bool:
+    """Whether tasks that leave a state for another one can be put back."""
+    return (state, to) in _BACK
+
+
+@frozen
+class Undone:
+    """What became of an undo."""
+
+    changed: int
+    left: int
+    """Tasks that were elsewhere by then, and stayed there."""
+
+
+@frozen
+class _Place:
+    """What changes of a task when it goes on."""
+
+    state: TaskState
+    retried: int
+    last_failed_at: datetime | None
+    due: datetime | None
+
+    @classmethod
+    def of(cls, task: TaskInfo, state: TaskState | None = None) -> _Place:
+        state = state or task.state
+        due = task.next_process_at if state in (TaskState.SCHEDULED, TaskState.RETRY) else None
+        return cls(state, task.retried, task.last_failed_at, due)
+
+
+@frozen
+class _Change:
+    look: GetTask
+    place: _Place
+    """Where the action put the task."""
+    back: Op[Any]
+
+
+class TaskUndo:
+    """Remembers what an action did to its first tasks, and takes it back when it is called.
+
+    Args:
+        broker: The broker.
+        limit: How many tasks are remembered.
+    """
+
+    def __init__(self, broker: Broker, limit: int = MAX_REMEMBERED) -> None:
+        self._broker = broker
+        self._limit = limit
+        self._changes: list[_Change] = []
+        self.forgotten = 0
+        """Tasks that are not remembered, because there were too many."""
+
+    def __len__(self) -> int:
+        """How many tasks are remembered."""
+        return len(self._changes)
+
+    def moved(self, task: TaskInfo, to: TaskState) -> None:
+        """Remember where a task was that was run or archived. One that cannot be put back is left out."""
+        if (back := _BACK.get((task.state, to))) is not None:
+            self._remember(task, _Place.of(task, to), back(queue=task.queue, task_id=task.id))
+
+    def rescheduled(self, task: TaskInfo, due: datetime) -> None:
+        """Remember when a task was due that is due at another time now."""
+        if task.next_process_at is not None and task.state is not TaskState.PENDING:
+            whole = instant_of(seconds_of(due) * 1000)  # as brokers store it
+            place = _Place(task.state, task.retried, task.last_failed_at, whole)
+            earlier = milliseconds_of(task.next_process_at)
+            self._remember(task, place, UpdateTask(queue=task.queue, task_id=task.id, process_at=earlier))
+
+    def _remember(self, task: TaskInfo, place: _Place, back: Op[Any]) -> None:
+        if len(self._changes) >= self._limit:
+            self.forgotten += 1
+        else:
+            self._changes.append(_Change(GetTask(queue=task.queue, task_id=task.id), place, back))
+
+    async def __call__(self) -> Undone:
+        """Put back the tasks that are still where the action put them."""
+        changed = 0
+        for start in range(0, len(self._changes), _STEP):
+            changed += await self._put_back(self._changes[start : start + _STEP])
+        return Undone(changed, len(self._changes) - changed)
+
+    async def _put_back(self, changes: Sequence[_Change]) -> int:
+        tasks = await self._broker.aexecute_many([change.look for change in changes])
+        back = [
+            change.back
+            for change, task in zip(changes, tasks, strict=True)
+            if not isinstance(task, AsynqError) and _Place.of(TaskInfo.of(task)) == change.place
+        ]
+        answers = await self._broker.aexecute_many(back) if back else []
+        return sum(not isinstance(answer, AsynqError) for answer in answers)
