@@ -110,14 +110,6 @@ def test_a_task_that_ended_meanwhile_is_no_failure(browser: Browser, store: Stor
     assert 'href="/queues/mail">Queue mail</a>' in gone
 
 
-def test_a_job_of_a_server_before_this_one_ends_its_page(browser: Browser) -> None:
-    part = browser.get("/activity/jobs/gone", headers={"HX-Request": "true"})
-    assert part.status_code == 200
-    assert "started anew" in part.text
-    assert "hx-get" not in part.text
-    assert visit(browser, "/activity/jobs/gone", 404)
-
-
 def test_groups_are_changed(browser: Browser, store: Store) -> None:
     for number, label in enumerate(("Run", "Archive", "Delete")):
         store.enqueue(f"{number}", group="g")

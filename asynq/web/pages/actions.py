@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -23,6 +23,7 @@ from asynq.web.api.tasks import count_tasks
 from asynq.web.pages.errors import error_page
 from asynq.web.pages.links import Address
 from asynq.web.pages.rendering import DONE, links_of, page
+from asynq.web.refusals import asked_at
 from asynq.web.security.bodies import BODY
 from asynq.web.security.csrf import TOKEN_FIELD
 
@@ -86,7 +87,7 @@ async def do_action(request: Request) -> Response:
     try:
         answer = await action(call, _asked(action, [item for item in fields if item[0] != TOKEN_FIELD]))
     except (AsynqError, RequestError, ValueError) as error:
-        return error_page(request, error, _asked_at(request) or following)
+        return error_page(request, error, asked_at(request.scope) or following)
     links = links_of(request)
     job = getattr(answer, "job", None)
     if job is not None and job.state == "running":
@@ -95,14 +96,6 @@ async def do_action(request: Request) -> Response:
     if entry is not None:
         return RedirectResponse(f"{following}{'&' if '?' in following else '?'}{DONE}={entry.id}", 303)
     return RedirectResponse(following, 303)
-
-
-def _asked_at(request: Request) -> str:
-    """The page with the form: there it can be corrected. "" if that is not known."""
-    sent = urlsplit(request.headers.get("referer", ""))
-    path = sent.path + (f"?{sent.query}" if sent.query else "")
-    here = sent.netloc == request.headers.get("host") and links_of(request).is_own(path)
-    return path if here and "/do/" not in path else ""
 
 
 def _as_written(field: tuple[str, str]) -> tuple[str, str]:

@@ -67,4 +67,13 @@
   });
   document.addEventListener("live:shown", selected);
   selected();
+
+  // What changes something is sent once, also if its button is clicked again before the answer comes.
+  const AGAIN = 10000; // milliseconds, after which the answer is given up
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post") return;
+    if (Date.now() - (form.dataset.sentAt || 0) < AGAIN) event.preventDefault();
+    else form.dataset.sentAt = Date.now();
+  });
 })();
