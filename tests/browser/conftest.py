@@ -17,6 +17,7 @@ from playwright.sync_api import expect, sync_playwright
 
 import asynq
 from asynq.web import create_app
+from asynq.web.pages.links import TOO_LONG
 from asynq.web.pages.routes import page_routes
 from asynq.web.serve import bind
 from tests.brokers import broker_of
@@ -139,7 +140,8 @@ class Answered:
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             async def sending(message: Message) -> None:
-                if message["type"] == "http.response.start" and message["status"] < 400:
+                refusing = scope["path"] == f"/{TOO_LONG}"  # that page is an error
+                if message["type"] == "http.response.start" and (message["status"] < 400 or refusing):
                     self._requests.add((scope["method"], scope["path"]))
                 await send(message)
 

@@ -314,6 +314,14 @@ def charts(operator: Operator) -> None:
     expect(operator.page.get_by_role("heading", name="Runs in a second", exact=True)).to_be_visible()
 
 
+def a_name_that_is_too_long(operator: Operator) -> None:
+    """A task whose id fits into no address is listed, and its link says why it is not shown."""
+    operator.store.enqueue("x" * 20_000, queue="long")
+    operator.go("/queues/long?state=pending")
+    operator.page.locator("main tbody a").first.click()
+    expect(operator.page.get_by_role("alert")).to_contain_text("too long for an address")
+
+
 JOURNEYS = (
     queues,
     servers,
@@ -327,4 +335,5 @@ JOURNEYS = (
     the_doctor,
     a_long_job,
     charts,
+    a_name_that_is_too_long,
 )
