@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
+from datetime import timedelta
 from html import unescape
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -12,10 +14,12 @@ import pytest
 from asynq import Task
 from asynq.scheduler.schedules import Schedules
 from asynq.task_state import TaskState
+from asynq.web import create_app
+from asynq_redis import RedisBroker
+from tests.web.conftest import HERE, Browser
 from tests.web.store import STATES
 
 if TYPE_CHECKING:
-    from tests.web.conftest import Browser
     from tests.web.store import Store
 
 HOSTILE = "<script>alert(1)</script>\"'&/../\u202e"
@@ -253,3 +257,23 @@ def test_pages_have_no_unknown_names(browser: Browser, store: Store) -> None:
     assert visit(browser, "/queues/mail?state=pending&size=0", 400)
     assert visit(browser, "/queues/mail?state=nonsense")
     assert visit(browser, "/nope", 404)
+
+
+def test_a_broker_that_is_away_is_told_with_a_way_to_try_again() -> None:
+    broker = RedisBroker("redis://127.0.0.1:1", budget=timedelta(milliseconds=100))
+    with (
+        closing(broker),
+        Browser(create_app(broker), base_url="http://localhost", client=HERE) as browser,
+    ):
+        page = visit(browser, "/servers?x=1", 503)
+    assert "The broker does not answer" in text_of(page)
+    assert link(page, "Try again") == "/servers?x=1"
+
+
+def test_a_change_that_is_not_allowed_says_by_whom(browse: Any, store: Store) -> None:
+    store.enqueue("a")
+    browser = browse(read_only=True)
+    asked = Parsed(visit(browser, "/confirm/pause_queue?queue=mail"))
+    refused = browser.post(asked.action, data=asked.fields)
+    assert refused.status_code == 403
+    assert "You may not do this" in text_of(refused.text)

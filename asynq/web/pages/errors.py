@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 
-from asynq.errors import AsynqError, TaskNotFoundError
+from asynq.errors import AsynqError, BrokerUnavailable, TaskNotFoundError
 from asynq.web.api.errors import RequestError, described
 from asynq.web.api.http import call_of, error_response, error_status
 from asynq.web.pages.rendering import page
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
+
+
+_TITLES = {
+    403: "You may not do this",
+    404: "Nothing is here",
+    503: "The broker does not answer",
+}
+_HINTS = {
+    "read_only": "It was started to be looked at only. Another one, without --read-only, changes things.",
+    "not_an_operator": "Ask an operator, or sign in as one.",
+}
+"""What to do about an error, by its code."""
 
 
 async def too_long_page(request: Request) -> Response:
@@ -45,9 +57,11 @@ async def _error(request: Request, error: Exception) -> Response:
 def error_page(request: Request, error: Exception, back: str = "") -> Response:
     """The page that says what went wrong, with a way out of it: to the page `back`, if given."""
     status, _, message, _, headers = described(error)
-    queue = hint = ""
+    queue, hint = "", _HINTS.get(getattr(error, "code", ""), "")
     if isinstance(error, TaskNotFoundError):
         queue, hint = error.queue, "Tasks without a retention are deleted when they are completed."
+    elif isinstance(error, BrokerUnavailable):
+        hint = "Workers and clients wait for it and go on by themselves. The command asynq broker tests it."
     return _page(request, status, message, headers, queue=queue, hint=hint, back=back)
 
 
@@ -67,8 +81,9 @@ def _page(
         "error.html",
         status=status,
         headers=headers,
-        gone=status == 404,
-        message=message,
+        title=_TITLES.get(status, "This did not work"),
+        message=message.rstrip("."),
+        again=status == 503 and request.method == "GET",
         hint=hint,
         queue=queue,
         back=back,
