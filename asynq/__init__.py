@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from asynq.handlers.sync_middleware import SyncNext as SyncNext
     from asynq.handlers.task_functions import TaskFunction
     from asynq.handlers.task_logs import TaskLogFilter
+    from asynq.info import FailureInfo as FailureInfo
     from asynq.info import FollowerInfo as FollowerInfo
     from asynq.info import QueueInfo as QueueInfo
     from asynq.info import TaskInfo as TaskInfo
@@ -134,6 +135,7 @@ __all__ = [
     "EnqueueEvent",
     "EnqueueKeywords",
     "EntryNotFoundError",
+    "FailureInfo",
     "Fault",
     "Finding",
     "FollowerInfo",
@@ -238,6 +240,7 @@ _MODULES = {
     "EnqueueKeywords": "asynq.client.options",
     "Fault": "asynq.protocol.doctor",
     "Finding": "asynq.protocol.doctor",
+    "FailureInfo": "asynq.info",
     "FollowerInfo": "asynq.info",
     "Handler": "asynq.handlers.adapters",
     "Health": "asynq.runtime.health",

@@ -9,7 +9,8 @@ from attrs import Factory, field, frozen
 from msgspec import MsgspecError
 from msgspec.structs import asdict
 
-from asynq.instants import duration_of, instant_or_none
+from asynq.instants import duration_of, instant_of, instant_or_none
+from asynq.protocol.failures import failures_of, without_failures
 from asynq.protocol.followers import RESULT_HEADER, followers_of, members_of, own_retention
 from asynq.result_types import UNDECLARED, G_co, OfResults, R_co, ResultTypes
 from asynq.task_state import TaskState
@@ -17,6 +18,7 @@ from asynq.task_state import TaskState
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from asynq.protocol.failures import Failure
     from asynq.protocol.followers import Follower
     from asynq.protocol.message import QueueStats, StoredTask, TaskMessage
 
@@ -42,6 +44,22 @@ class FollowerInfo:
 
 
 @frozen(kw_only=True)
+class FailureInfo:
+    """An attempt of a task that failed."""
+
+    number: int
+    """1 for the first attempt. Numbers may be missing: programs that do not use this library record none."""
+    at: datetime
+    """When it ended or, if its worker was lost, when that was noticed."""
+    error: str
+    """The first 300 bytes of its error. `TaskInfo.last_err` is the last error as a whole."""
+    became: TaskState
+    """What became of the task: retry, archived or, after the first loss of a worker, pending."""
+    ran_for: timedelta | None = None
+    """How long it ran, by the clock of the broker; None if its worker was lost."""
+
+
+@frozen(kw_only=True)
 class TaskInfo(_Unread, OfResults[R_co, G_co]):
     """A task at the time it was read.
 
@@ -58,12 +76,15 @@ class TaskInfo(_Unread, OfResults[R_co, G_co]):
     state: TaskState
     payload: bytes = b""
     headers: Mapping[str, str] = Factory(dict)
+    """Without that of the failures."""
     max_retry: int = 25
     retried: int = 0
     """Number of retries so far."""
     last_err: str = ""
     """Text of the last error; "" for none."""
     last_failed_at: datetime | None = None
+    failures: tuple[FailureInfo, ...] = ()
+    """The attempts that failed, oldest first: the last 10, or those that are known."""
     timeout: timedelta | None = None
     """The longest time of one run; None when only the deadline limits it."""
     deadline: datetime | None = None
@@ -121,6 +142,16 @@ def _awaits(message: TaskMessage) -> tuple[tuple[str, str], ...]:
     return tuple(each for place, each in members if f"{RESULT_HEADER}{place}" not in message.headers)
 
 
+def _failure(failure: Failure) -> FailureInfo:
+    return FailureInfo(
+        number=failure.number,
+        at=instant_of(failure.at),
+        error=failure.error or "",
+        became=failure.to,
+        ran_for=None if failure.ran is None else duration_of(failure.ran),
+    )
+
+
 def _then(message: TaskMessage) -> tuple[FollowerInfo, ...]:
     try:
         followers = followers_of(message)
@@ -164,11 +195,12 @@ _SHOWN: dict[str, Callable[[StoredTask], Any]] = {
     "type": lambda stored: stored.message.type,
     "state": lambda stored: stored.state,
     "payload": lambda stored: stored.message.payload,
-    "headers": lambda stored: stored.message.headers,
+    "headers": lambda stored: without_failures(stored.message.headers),
     "max_retry": lambda stored: stored.message.max_retry,
     "retried": lambda stored: stored.message.retried,
     "last_err": lambda stored: stored.message.error,
     "last_failed_at": lambda stored: instant_or_none(stored.message.last_failed_at * 1000),
+    "failures": lambda stored: tuple(map(_failure, failures_of(stored.message))),
     "timeout": lambda stored: duration_of(stored.message.timeout * 1000) if stored.message.timeout else None,
     "deadline": lambda stored: instant_or_none(stored.message.deadline * 1000),
     "group": lambda stored: stored.message.group,

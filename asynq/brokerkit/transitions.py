@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from attrs import frozen
 from msgspec.structs import replace
 
+from asynq.protocol.failures import Failure, headers_with
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Archive, Complete, Recover, Requeue, Retry
 from asynq.protocol.sequences import WAITING
@@ -76,7 +77,18 @@ def end_of(op: RunEnding, now: int) -> RunEnd:
         case Recover():
             spent = max(message.retried, min(message.retried + 1, message.max_retry))
             state, failed = TaskState(op.to), True
-    message = replace(message, retried=spent, error=op.error, last_failed_at=seconds)
+    headers = message.headers
+    if failed:
+        delivered_at = 0 if isinstance(op, Recover) else op.delivery.delivered_at
+        failure = Failure(
+            number=message.retried + 1,
+            at=now,
+            to=state,
+            error=op.error,
+            ran=max(now - delivered_at, 0) if delivered_at else None,
+        )
+        headers = headers_with(message, failure)
+    message = replace(message, headers=headers, retried=spent, error=op.error, last_failed_at=seconds)
     delay = op.delay if isinstance(op, Retry | Recover) and state is TaskState.RETRY else 0
     due_at = 0 if state is TaskState.PENDING else whole_second(now + delay)
     return RunEnd(message=message, state=state, due_at=due_at, counts=failed, failed=failed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from asynq.protocol.failures import FAILURES_HEADER
 from asynq.protocol.followers import (
     FOLLOWERS_HEADER,
     MAX_FOLLOWERS,
@@ -29,7 +30,9 @@ NOT_FOLLOWING: Final = (
 
 
 def check_reserved(headers: Mapping[str, str]) -> None:
-    """ValueError for headers that would be taken for followers."""
+    """ValueError for headers that would be taken for followers, or for a history."""
+    if FAILURES_HEADER in headers:
+        raise ValueError(f"the header {FAILURES_HEADER} is reserved: a new task has no failures")
     for name in (FOLLOWERS_HEADER, MEMBERS_HEADER):
         if name in headers:
             raise ValueError(f"the header {name} is reserved: use then= or enqueue_join")

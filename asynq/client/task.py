@@ -11,6 +11,7 @@ from asynq.checks import check_name
 from asynq.client.options import NO_OPTIONS, EnqueueKeywords, Options, TaskKeywords, options_of, what_instead
 from asynq.client.payload import encode_payload
 from asynq.errors import PayloadError
+from asynq.protocol.failures import FAILURES_HEADER
 from asynq.protocol.followers import FOLLOWERS_HEADER
 from asynq.protocol.sequences import MEMBERS_HEADER
 from asynq.result_types import UNDECLARED, G_co, OfResults, R_co, ResultTypes
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from asynq.protocol.message import TaskMessage
 
 _SHOWN_PAYLOAD = 60
+_OF_THIS_ONE = frozenset({FOLLOWERS_HEADER, MEMBERS_HEADER, FAILURES_HEADER})
+"""Headers that do not belong to a task that is enqueued once more: what follows it, and its failures."""
 
 
 @frozen(init=False, repr=False)
@@ -90,10 +93,8 @@ class Task(OfResults[R_co, G_co]):
         """The task as its handler receives it: type, payload and headers."""
         task = cls.__new__(cls)
         headers = message.headers
-        if headers and (FOLLOWERS_HEADER in headers or MEMBERS_HEADER in headers):
-            # What follows belongs to this run: the task may be enqueued once more without it.
-            own = (FOLLOWERS_HEADER, MEMBERS_HEADER)
-            headers = {name: text for name, text in headers.items() if name not in own}
+        if headers and not _OF_THIS_ONE.isdisjoint(headers):
+            headers = {name: text for name, text in headers.items() if name not in _OF_THIS_ONE}
         asked = Options(headers=headers) if headers else NO_OPTIONS
         task.__attrs_init__(message.type, message.payload, bool(message.payload), asked)
         return task

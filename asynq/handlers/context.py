@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 from asynq.client.payload import encode_payload, result_decoder
 from asynq.errors import ResultError, TaskCancelledError, TaskDeadlineError, TaskTimeoutError
 from asynq.handlers.outcome import Cancelled, Failed, Interrupted
+from asynq.protocol.failures import without_failures
 from asynq.protocol.followers import results_in
 from asynq.protocol.ops import WriteResult
 
@@ -137,7 +138,8 @@ class Context(Generic[S_co]):
     @property
     def headers(self) -> Mapping[str, str]:
         """The task's headers."""
-        return self.control.delivery.message.headers
+        headers = self.control.delivery.message.headers
+        return without_failures(headers) if headers else headers
 
     @overload
     def passed_results(self) -> list[bytes]: ...

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from asynq.checks import check_count
 from asynq.errors import AsynqError, BrokerRefusedError, PayloadTooLargeError, ResultTooLargeError
+from asynq.protocol.failures import without_failures
 from asynq.protocol.ops import (
     Archive,
     Complete,
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from asynq.protocol.message import TaskMessage
     from asynq.protocol.ops import Op
+    from asynq.protocol.transfer import TaskImage
 
 MAX_VALUE_BYTES: Final = 64 * 1024 * 1024
 """Default limit of a value in bytes: a common network transfers as much within a second.
@@ -89,6 +93,14 @@ def value_size(op: Op[Any]) -> int:
     return size_of(op) if size_of else 0
 
 
+def _image_size(image: TaskImage) -> int:
+    """Bytes that the producer of the task chose: its failures do not keep it from being moved."""
+    headers = without_failures(image.message.headers)
+    return message_size(
+        image.message if headers is image.message.headers else replace(image.message, headers=headers)
+    )
+
+
 def _length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
@@ -97,7 +109,7 @@ _LIMITED: dict[type[Op[Any]], Callable[[Any], int]] = {
     Enqueue: lambda op: message_size(op.message),
     EnqueueTick: lambda op: message_size(op.enqueue.message),
     FinishAggregation: lambda op: message_size(op.enqueue.message),
-    ImportTask: lambda op: max(message_size(op.image.message), len(op.image.result or b"")),
+    ImportTask: lambda op: max(_image_size(op.image), len(op.image.result or b"")),
     UpdateTask: lambda op: len(op.payload or b""),
     Complete: lambda op: len(op.result or b""),
     WriteResult: lambda op: len(op.result),

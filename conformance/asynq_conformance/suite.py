@@ -12,6 +12,7 @@ from asynq_conformance.laws.consume import ConsumeLaws
 from asynq_conformance.laws.control import ControlLaws
 from asynq_conformance.laws.deletion import DeletionLaws
 from asynq_conformance.laws.displace import DisplaceLaws
+from asynq_conformance.laws.failures import FailureLaws
 from asynq_conformance.laws.followers import FollowerLaws
 from asynq_conformance.laws.groups import GroupLaws
 from asynq_conformance.laws.inspect import InspectLaws
@@ -48,6 +49,7 @@ class BrokerConformance(
     LeaseLaws,
     SettleLaws,
     RecoverLaws,
+    FailureLaws,
     UpkeepLaws,
     LimitLaws,
     GroupLaws,

@@ -118,6 +118,7 @@ _TABLE = """
 91 AB G2,G10 a task that waits for several runs when the first one arrives
 92 AB G2 a task that waits for several never runs
 93 AB G10 a result that arrives late replaces the first one
+94 AB G8 a retry forgets the failed attempts before it
 """
 
 

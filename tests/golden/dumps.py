@@ -103,6 +103,8 @@ def facts(keyspace: Iterator[tuple[str, str, int, Any]]) -> Facts:
                 found |= {f"{key} score {member.decode(errors='replace')}": score for member, score in value}
             case "hash" if TASK_KEY.match(key):
                 message = decode_task(value.get(b"msg", b""))
+                headers = message.pop("headers", {})
+                found |= {f"{key} msg.header {name.decode()}": text for name, text in headers.items()}
                 found |= {f"{key} msg.{field}": content for field, content in message.items()}
                 found |= {f"{key} field {f.decode()}": c for f, c in value.items() if f != b"msg"}
             case _:

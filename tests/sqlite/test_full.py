@@ -141,11 +141,13 @@ def test_thousands_of_failed_runs_do_not_grow_a_full_file(
     assert path.stat().st_size < 2 * MAX_SIZE
 
 
-def test_a_full_file_stores_a_truncated_error(crowded: SQLiteBroker) -> None:
+def test_a_full_file_stores_a_truncated_error_and_no_history(crowded: SQLiteBroker) -> None:
     fail_all(crowded, lambda delivery: ops.Archive(delivery=delivery, error=TEXT), "a")
     errors = {task.message.error for task in tasks(crowded, TaskState.ARCHIVED)}
     assert min(errors, key=len).startswith("line 0: something went wrong\n")
     assert min(errors, key=len).endswith("(cut: the store is full)")
+    cut = [task.message for task in tasks(crowded, TaskState.ARCHIVED) if task.message.error != TEXT]
+    assert {bool(message.headers) for message in cut} == {False}
 
 
 def test_an_emptied_file_accepts_tasks_and_whole_errors_again(

@@ -12,6 +12,7 @@ import redis
 from attrs import evolve
 from msgspec.structs import replace
 
+from asynq.brokerkit.transitions import end_of
 from asynq.errors import (
     DuplicateTaskError,
     LeaseLostError,
@@ -192,15 +193,14 @@ def _append_complete(op: Complete, call: OpenCall, context: CallContext) -> None
 
 def _append_retry(op: Retry, call: OpenCall, context: CallContext) -> None:
     stored = op.delivery.message
-    message = task_message.failed(stored, op.error, context.seconds(), spent=int(op.failure))
-    change = task_message.encode_change(stored, message)
+    change = task_message.encode_change(stored, end_of(op, context.milliseconds()).message)
     _append_settlement(op, call, context, change, op.delay, "1" if op.failure else "")
 
 
 def _append_archive(op: Archive, call: OpenCall, context: CallContext) -> None:
     stored = op.delivery.message
-    message = task_message.failed(stored, op.error, context.seconds())
-    _append_settlement(op, call, context, task_message.encode_change(stored, message))
+    change = task_message.encode_change(stored, end_of(op, context.milliseconds()).message)
+    _append_settlement(op, call, context, change)
 
 
 def _failure_size(op: Retry | Archive) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import redis
 
+from asynq.brokerkit.transitions import end_of
 from asynq.errors import BrokerUnavailable
 from asynq.protocol.message import LostLease
 from asynq.protocol.ops import (
@@ -110,9 +111,7 @@ def _maybe_recovered(answer: Any) -> Any:
 def _append_recovery(op: Recover, call: OpenCall, context: CallContext) -> None:
     message = op.lost.message
     score, _, token = op.lost.observed.partition(" ")
-    spent = 1 if message.retried < message.max_retry else 0
-    failed = task_message.failed(message, op.error, context.seconds(), spent=spent)
-    change = task_message.encode_change(message, failed)
+    change = task_message.encode_change(message, end_of(op, context.milliseconds()).message)
     task = call.queue.task(message.id)
     call.keys += (task, lock_key(task, message))
     call.args += (message.id, score, token, op.to, op.delay if op.to == "retry" else 0, change)

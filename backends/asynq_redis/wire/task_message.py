@@ -6,8 +6,6 @@ from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any
 
-from msgspec.structs import replace
-
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.value_sizes import message_size
 from asynq_redis.wire.protobuf_classes import decode_error, message_classes
@@ -141,8 +139,9 @@ def encode_change(before: TaskMessage, after: TaskMessage) -> bytes:
 
 def change_size(before: TaskMessage, error: str = "") -> int:
     """Approximate bytes of `encode_change` for a change that adds this error."""
-    kept = message_size(before) if len(before.payload) <= LARGE_BYTES else 0
-    return kept + len(error.encode(errors="replace"))
+    added = len(error.encode(errors="replace"))
+    # In a small message, the history of failures contains the error once more.
+    return added if len(before.payload) > LARGE_BYTES else message_size(before) + 2 * added
 
 
 def decode(data: bytes) -> TaskMessage:
@@ -191,8 +190,3 @@ def replacement(queue: str, task_id: str, data: bytes, why: UndecodableMessageEr
     return TaskMessage(
         id=task_id, type=UNDECODABLE, queue=queue, payload=data, max_retry=0, error=f"set aside: {why}"
     )
-
-
-def failed(message: TaskMessage, error: str, at: int, *, spent: int = 0) -> TaskMessage:
-    """Return the message with a failure at a Unix second, and `spent` retries used."""
-    return replace(message, error=error, last_failed_at=at, retried=message.retried + spent)

@@ -9,6 +9,7 @@ from asynq.errors import LeaseLostError
 from asynq.protocol.ops import MAX_BATCH, Archive, Complete, Done, Requeue, Retry
 from asynq.task_state import TaskState
 from asynq_sqlite.operations.attempt import attempt
+from asynq_sqlite.operations.failures import failure_columns
 from asynq_sqlite.operations.sequences import leave
 from asynq_sqlite.store import free_space
 
@@ -122,9 +123,7 @@ def _retry(runs: _Runs, op: Retry) -> None:
         task,
         runs.store.due_place(TaskState.RETRY, runs.now + op.delay),
         op.delivery.token,
-        error=free_space.fitted(runs.store, op.error),
-        last_failed_at=runs.now // 1000,
-        retried=op.delivery.message.retried + int(op.failure),
+        **failure_columns(runs.store, op, runs.now),
         cancel="archive" if task.cancel == "archive" else "",
     )
     if op.failure:
@@ -140,8 +139,7 @@ def _archive(runs: _Runs, op: Archive) -> None:
         task,
         runs.store.archived_place(runs.now),
         op.delivery.token,
-        error=free_space.fitted(runs.store, op.error),
-        last_failed_at=runs.now // 1000,
+        **failure_columns(runs.store, op, runs.now),
         cancel="",
     )
     leave(runs.store, task, runs.now)

@@ -18,8 +18,8 @@ from asynq.protocol.ops import (
     TrimArchive,
 )
 from asynq.task_state import TaskState
+from asynq_sqlite.operations.failures import failure_columns
 from asynq_sqlite.operations.sequences import leave
-from asynq_sqlite.store import free_space
 from asynq_sqlite.store.rows import UndecodableError, decode
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def recover(store: TaskStore, op: Recover, now: int) -> bool:
     store.move(
         task,
         _after_loss(store, op, now),
-        error=free_space.fitted(store, op.error),
-        last_failed_at=now // 1000,
-        retried=max(message.retried, min(message.retried + 1, message.max_retry)),
+        **failure_columns(store, op, now),
         lease_losses=task.lease_losses + 1,
         cancel="" if op.to == "archived" else task.cancel,
     )

@@ -1,7 +1,8 @@
 """The limit `max_size`: a full file refuses operations that make it grow, and never those that empty it.
 
 Operations that delete, move or settle tasks are limited by the disk only. To keep them from growing the file
-without bound, a full file stores only the beginning of an error, and refuses results beyond a reserve.
+without bound, a full file stores only the beginning of an error, records no failed attempt, and refuses
+results beyond a reserve.
 """
 
 from __future__ import annotations
@@ -47,9 +48,14 @@ def within(session: StoreConnection, op: Op[Any], carry_out: Callable[[], T]) ->
     return answer
 
 
+def is_full(session: StoreConnection) -> bool:
+    """Return whether the file has reached its `max_size`."""
+    return session.max_size is not None and session.used() > session.max_size
+
+
 def fitted(session: StoreConnection, error: str) -> str:
     """Return the error, or its beginning if the file is full."""
-    if len(error) <= MAX_SMALL_VALUE or session.max_size is None or session.used() <= session.max_size:
+    if len(error) <= MAX_SMALL_VALUE or not is_full(session):
         return error
     return error[: MAX_SMALL_VALUE - len(_CUT)] + _CUT
 

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from asynq.protocol.failures import (
+    FAILURES_HEADER,
+    LARGEST_WITH_FAILURES,
+    MAX_FAILURES,
+    Failure,
+    failures_of,
+    header_of,
+    kept_text,
+)
 from asynq.protocol.ops import MAX_BATCH, Archive, Complete, Done, Requeue, Retry
+from asynq.protocol.value_sizes import message_size
 from asynq.task_state import TaskState
 from asynq_conformance.model import locks
 from asynq_conformance.model.consume import owned
@@ -26,10 +36,22 @@ def _to_settle(system: System, delivery: Delivery, settled: TaskState) -> ModelT
     return owned(system, delivery.lease)
 
 
-def fail(task: ModelTask, error: str, now: int, *, spent: int) -> None:
-    """Record a failure of the task."""
+def fail(task: ModelTask, error: str, now: int, *, spent: int, to: TaskState | None, began: int = 0) -> None:
+    """Record a failure of the task, which began at an instant. `to`: None if the attempt does not count."""
     message = task.message
-    task.message = replace(message, error=error, last_failed_at=now // 1000, retried=message.retried + spent)
+    failed = replace(message, error=error, last_failed_at=now // 1000, retried=message.retried + spent)
+    if to is not None and message_size(message) <= LARGEST_WITH_FAILURES:
+        known = failures_of(message)
+        attempt = Failure(
+            max(message.retried, known[-1].number if known else 0) + 1,
+            now,
+            to,
+            kept_text(error),
+            now - began if began else None,
+        )
+        history = header_of([*known, attempt][-MAX_FAILURES:])
+        failed = replace(failed, headers={**message.headers, FAILURES_HEADER: history})
+    task.message = failed
 
 
 def done(system: System, op: Done, now: int) -> None:
@@ -61,7 +83,9 @@ def retry(system: System, op: Retry, now: int) -> None:
     task = _to_settle(system, op.delivery, TaskState.RETRY)
     if task is None:
         return
-    fail(task, op.error, now, spent=int(op.failure))
+    began = op.delivery.delivered_at
+    to = TaskState.RETRY if op.failure else None
+    fail(task, op.error, now, spent=int(op.failure), to=to, began=began)
     task.cancel = "archive" if task.cancel == "archive" else ""
     system.put(task, TaskState.RETRY, whole_second(now + op.delay), token=op.delivery.token)
     locks.renew(system, task, op.delay, now)
@@ -74,7 +98,7 @@ def archive(system: System, op: Archive, now: int) -> None:
     task = _to_settle(system, op.delivery, TaskState.ARCHIVED)
     if task is None:
         return
-    fail(task, op.error, now, spent=0)
+    fail(task, op.error, now, spent=0, to=TaskState.ARCHIVED, began=op.delivery.delivered_at)
     task.cancel = ""
     system.put(task, TaskState.ARCHIVED, whole_second(now), token=op.delivery.token)
     system.advance(task.message, now)

@@ -68,7 +68,8 @@ def recover(system: System, op: Recover, now: int) -> bool:
     task = system.find(op.lost.message.queue, op.lost.message.id)
     if task is None or task.state is not TaskState.ACTIVE or _observed(task) != op.lost.observed:
         return False
-    fail(task, op.error, now, spent=int(task.message.retried < task.message.max_retry))
+    spent = int(task.message.retried < task.message.max_retry)
+    fail(task, op.error, now, spent=spent, to=TaskState(op.to))
     task.losses += 1
     system.count(op.lost.message.queue, now, failed=True)
     if op.to == "pending":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asynq_mutants.embedded import (
     contents,
+    failures,
     followers,
     groups,
     interleaved,
@@ -21,6 +22,7 @@ from asynq_mutants.embedded import (
 
 __all__ = [
     "contents",
+    "failures",
     "followers",
     "groups",
     "interleaved",
