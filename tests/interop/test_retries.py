@@ -55,7 +55,9 @@ def test_a_deadline_of_a_task_holds_for_its_retry_in_the_other_language(here: Si
     first.close()
     second = there.worker(retry_delay=LONG)
     run = eventually(lambda: second.runs("a"))[0]
-    assert (run.deadline, run.headers, run.payload) == (deadline, {"k": "v"}, b"once more")
+    # A Go handler sees the history that Python wrote.
+    headers = {name: text for name, text in run.headers.items() if name != "asynq-failures"}
+    assert (run.deadline, headers, run.payload) == (deadline, {"k": "v"}, b"once more")
 
 
 def test_skip_retry_archives_at_once(here: Side, there: Side) -> None:
