@@ -25,6 +25,7 @@ SLEEPERS = {
     "tests/cli/test_reload.py",  # handlers that work until they are released
     "tests/topologies/test_image.py",
     "tests/topologies/app.py",  # producers that keep a pace
+    "tests/web/test_live.py",  # a broker that is slow to answer
     "tests/unit/test_waiting.py",  # examples of sleeps
 }
 """Modules of tests that may sleep. All others wait for a condition, by tests/waiting.py."""
