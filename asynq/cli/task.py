@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from asynq.info import FollowerInfo, TaskInfo
+    from asynq.info import FailureInfo, FollowerInfo, TaskInfo
 
 app = command_group("List, inspect and change tasks.")
 
 DEFAULT_LIMIT = 100
 COLUMNS = ("state", "id", "type", "payload", "time", "retried", "last error")
+ATTEMPTS = ("attempt", "failed", "ran for", "became", "error")
 Limit = Annotated[
     int | None,
     typer.Option(
@@ -148,10 +149,20 @@ def inspect(
             output.json(task)
         else:
             output.details(_details(task))
+            if task.failures:
+                output.say("failed attempts:")
+                output.table(ATTEMPTS, map(_attempt, reversed(task.failures)), right=["attempt", "ran for"])
             for title, value in (("payload", task.payload), ("result", task.result or b"")):
                 if value:
                     output.say(f"{title}:")
                     output.block(pretty(value))
+
+
+def _attempt(failure: FailureInfo) -> tuple[object, ...]:
+    from asynq.runtime.short_texts import from_now, short_duration
+
+    ran_for = "" if failure.ran_for is None else short_duration(failure.ran_for)
+    return failure.number, from_now(failure.at), ran_for, failure.became.value, failure.error
 
 
 def _details(task: TaskInfo) -> list[tuple[str, object]]:

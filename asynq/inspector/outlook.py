@@ -38,12 +38,25 @@ def outlook(
     if task.state is TaskState.SCHEDULED:
         return _due(task, now, "It is due")
     if task.state is TaskState.RETRY:
-        return _due(task, now, f"Retry {task.retried} of {task.max_retry} is due")
+        due = _due(task, now, f"Retry {task.retried} of {task.max_retry} is due")
+        return f"{due} {_failing(task)}"
     if task.state is TaskState.COMPLETED:
         return _kept(task, now)
     if task.state is TaskState.AGGREGATING:
         return f"It waits in group {task.group!r} until the group is aggregated into one task."
-    return "It does not run again by itself. The archive of a queue keeps 10,000 tasks, for 90 days."
+    return (
+        "It does not run again unless it is run by hand. "
+        "The archive of a queue keeps 10,000 tasks, for 90 days."
+    )
+
+
+def _failing(task: TaskInfo[Any, Any]) -> str:
+    """What failures lead to: the attempt after the last retry is the last one."""
+    left = task.max_retry - task.retried + 1
+    more, again = ("more ", " again") if task.retried else ("", "")
+    if left > 1:
+        return f"It is archived after {left} {more}failures."
+    return f"If it fails{again}, it is archived."
 
 
 def _turn(task: TaskInfo[Any, Any]) -> str:
@@ -69,16 +82,17 @@ def _run(task: TaskInfo[Any, Any], server: ServerInfo | None, now: datetime) -> 
         return "Its worker is lost. Another one recovers it, and it runs again or is archived."
     run = next((each for each in server.workers if each.task_id == task.id), None) if server else None
     if server is None or run is None:
-        return "A worker runs it."
+        return f"A worker runs it. {_failing(task)}"
     since = short_duration(max(now - run.started_at, timedelta(0)))
     return (
         f"{server.host}:{server.pid} has run it for {since}. The run must end {from_now(run.deadline, now)}, "
-        f"at {at(run.deadline)}."
+        f"at {at(run.deadline)}. {_failing(task)}"
     )
 
 
 def _kept(task: TaskInfo[Any, Any], now: datetime) -> str:
     if task.completed_at is None:
-        return "It is deleted when its retention is over."
+        return "It is done. It is deleted when its retention is over."
     ends = task.completed_at + task.retention
-    return f"It is deleted {from_now(ends, now)}, at {at(ends)}." if ends > now else "It is deleted now."
+    when = f"{from_now(ends, now)}, at {at(ends)}" if ends > now else "now"
+    return f"It is done. It is deleted {when}."

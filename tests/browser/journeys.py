@@ -124,7 +124,7 @@ def servers(operator: Operator) -> None:
     eventually(lambda: any(server.workers for server in store.inspector.servers()))
     operator.link("Servers").click()
     operator.link("long").click()
-    expect(page.get_by_text("It runs now.")).to_be_visible()
+    expect(page.get_by_text("has run it for")).to_be_visible()
     operator.act("Cancel", "end the run of task 'long'", Afterwards="retry")
     eventually(lambda: store.state("long") is TaskState.RETRY)
 
@@ -138,7 +138,7 @@ def one_task(operator: Operator) -> None:
     page.keyboard.type("bad")
     page.keyboard.press("Enter")
     operator.link("bad of queue mail").click()
-    expect(page.get_by_text("card declined")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("archived ValueError: card declined"))).to_be_visible()
     operator.link("Edit…").click()
     page.get_by_label("Payload").fill('{\n  "to": "Bo"\n}')
     page.get_by_role("button", name="Change the task").click()
@@ -156,7 +156,7 @@ def one_task(operator: Operator) -> None:
     page.get_by_label("Due in, from now").fill("3h")
     page.get_by_role("button", name="Reschedule").click()
     operator.told("change task 'later' of queue 'mail': due in 3h")
-    expect(page.get_by_text(re.compile("It becomes pending in (2h|3h)"))).to_be_visible()
+    expect(page.get_by_text(re.compile("It is due in (2h|3h)"))).to_be_visible()
     operator.act("Archive", "archive task 'later' of queue 'mail'")
     operator.act("Delete", "delete task 'later' of queue 'mail' for good")
     assert store.state("later") is None

@@ -64,6 +64,26 @@ def test_a_task_is_shown_whole(run: Commands) -> None:
     assert (item["payload"], item["payload_base64"], item["result"]) == ('{"user":1}', None, None)
 
 
+def test_failed_attempts_are_lines_with_the_latest_first_and_not_copied(run: Commands) -> None:
+    run.enqueue("a")
+    run.fail("refused\nagain")
+    run.inspector.run_task("default", "a")
+    assert "failed attempts" in run.ok("task", "inspect", "a").out
+    run.fail("boom")
+    lines = run.ok("task", "inspect", "a").out.splitlines()
+    head, *attempts = lines[lines.index("failed attempts:") + 1 :]
+    assert head.split() == ["attempt", "failed", "ran", "for", "became", "error"]
+    assert [(line.split()[0], *line.split()[-2:]) for line in attempts] == [
+        ("2", "archived", "boom"),
+        ("1", "archived", "refused\\nagain"),
+    ]
+    (item,) = run.ok("task", "inspect", "a", "--json").objects
+    copy = {"task_id": "b"} | {name: item[name] for name in ("type", "payload", "headers")}
+    run.ok("enqueue", "-", stdin=json.dumps(copy))
+    assert [len(run.inspector.task("default", task_id).failures) for task_id in "ab"] == [2, 0]
+    assert "failed attempts" not in run.ok("task", "inspect", "b").out
+
+
 def test_the_followers_of_a_task_are_shown(run: Commands) -> None:
     mail = Task("mail", queue="mails", task_id="m")
     run.enqueue("a", then=[Task("render", task_id="r", then=mail), Task("stock", task_id="s")])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from asynq import Schedules, Task
-from asynq.protocol.ops import Complete, Done, RecordEnqueueEvent, WriteScheduler, WriteServer
+from asynq.protocol.ops import Complete, Done, RecordEnqueueEvent, Retry, WriteScheduler, WriteServer
 from asynq.protocol.presence import EnqueueEvent, SchedulerEntry, ServerInfo, WorkerInfo
 from tests.dash.driving import LARGE, SMALL, driven
 
@@ -227,9 +227,25 @@ async def test_a_task_is_shown_whole(memory: Prepared) -> None:
         await screen.press("v")
         await screen.shows("00000000  7b 22 75 73 65 72", "as hex")
         memory.inspector.archive_task("default", "one")
-        await screen.shows("It does not run again by itself.")
+        await screen.shows("It does not run again unless it is run by hand.")
         memory.inspector.delete_task("default", "one")
         await screen.shows("it no longer exists")
+
+
+async def test_failed_attempts_of_a_task_are_lines_with_the_latest_first(memory: Prepared) -> None:
+    memory.enqueue("one")
+    memory.broker.execute(Retry(delivery=memory.take(), delay=3_600_000, error="refused\n" + 50 * "long "))
+    memory.inspector.run_task("default", "one")
+    memory.fail("boom")
+    async with driven(memory.broker) as screen:
+        await screen.shows("default")
+        await screen.press("enter", "5")
+        await screen.shows("one")
+        await screen.press("enter")
+        await screen.shows("attempt 2", "archived: boom", "attempt 1", "retry: refused\\nlong")
+        places = [screen.text.index(text) for text in ("attempt 2", "attempt 1")]
+        assert places == sorted(places)
+        assert "…" in next(line for line in screen.lines if "attempt 1" in line)
 
 
 async def test_a_task_of_a_paused_queue_waits_for_the_end_of_the_pause(memory: Prepared) -> None:

@@ -31,7 +31,9 @@ SERVER = ServerInfo(id="s", host="box", pid=7, started_at=NOW, concurrency=1, wo
             {"retried": 2, "max_retry": 3, "next_process_at": NOW + MINUTE},
             "Retry 2 of 3 is due in 1m",
         ),
-        ("archived", {}, "does not run again by itself"),
+        ("retry", {"retried": 2, "max_retry": 3}, "It is archived after 2 more failures."),
+        ("retry", {"retried": 3, "max_retry": 3}, "If it fails again, it is archived."),
+        ("archived", {}, "It does not run again unless it is run by hand."),
         (
             "completed",
             {"completed_at": NOW, "retention": MINUTE},
@@ -40,7 +42,8 @@ SERVER = ServerInfo(id="s", host="box", pid=7, started_at=NOW, concurrency=1, wo
         ("completed", {"completed_at": NOW - MINUTE, "retention": MINUTE}, "It is deleted now."),
         ("aggregating", {"group": "g"}, "It waits in group 'g'"),
         ("active", {}, "box:7 has run it for 1m. The run must end in 1m"),
-        ("active", {"id": "other"}, "A worker runs it."),
+        ("active", {"id": "other"}, "A worker runs it. It is archived after 26 failures."),
+        ("active", {"max_retry": 0}, "If it fails, it is archived."),
         ("active", {"orphaned": True}, "Its worker is lost."),
     ],
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import Task
+from asynq.protocol.ops import Archive
 from asynq.scheduler.schedules import Schedules
 from asynq.task_state import TaskState
 from asynq.web import create_app
@@ -138,11 +139,11 @@ def test_hostile_names_and_values_are_only_text(browser: Browser, store: Store) 
 def test_a_task_says_what_happens_next(browser: Browser, store: Store, state: str) -> None:
     store.one_of_each()
     said = {
-        "pending": "It runs as soon as a server has a free slot.",
-        "active": "It runs now.",
-        "scheduled": "It becomes pending in 1h",
-        "retry": "It runs again in 1h",
-        "archived": "It does not run unless it is run by hand.",
+        "pending": "It runs as soon as a worker is free.",
+        "active": "It is archived after 26 failures.",
+        "scheduled": "It is due in ",
+        "retry": "Retry 1 of 25 is due in ",
+        "archived": "It does not run again unless it is run by hand.",
         "completed": "It is done. It is deleted in ",
     }
     assert said[state] in text_of(visit(browser, f"/queues/mail/tasks/{state}"))
@@ -211,6 +212,23 @@ def test_a_copy_is_enqueued(browser: Browser, store: Store) -> None:
     done = browser.post(form.action, data={**form.fields, "payload": "new"}).text
     assert "Done: enqueue a copy of task 'a' of queue 'mail' with another payload (1 task)." in text_of(done)
     assert [task.payload for task in store.inspector.tasks("mail", "pending")] == [b"new"]
+
+
+def test_failed_attempts_are_shown_latest_first_and_not_copied(browser: Browser, store: Store) -> None:
+    store.retry("a", error=f"first {HOSTILE}\nsecond line")
+    assert "It is archived after 25 more failures." in text_of(visit(browser, "/queues/mail/tasks/a"))
+    store.inspector.run_task("mail", "a")
+    store.broker.execute(Archive(delivery=store.take(), error="refused"))
+    page = visit(browser, "/queues/mail/tasks/a")
+    assert re.search(r"Failed attempts.* 2 .* archived refused 1 .* retry first", text_of(page))
+    [details] = re.findall(r"<details.*?</details>", page, re.DOTALL)
+    assert text_of(details) == " ".join(f"first {HOSTILE}… first {HOSTILE} second line".split())
+    assert "<script>alert" not in page
+    form = Parsed(visit(browser, link(page, "Enqueue a copy…")))
+    assert browser.post(form.action, data=form.fields).status_code == 200
+    [copy] = store.inspector.tasks("mail", "pending")
+    assert (copy.failures, len(store.inspector.task("mail", "a").failures)) == ((), 2)
+    assert "Failed attempts" not in visit(browser, f"/queues/mail/tasks/{copy.id}")
 
 
 def test_errors_are_grouped_and_lead_to_their_tasks(browser: Browser, store: Store) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from asynq.dash.session import Session
-    from asynq.info import FollowerInfo, TaskInfo
+    from asynq.info import FailureInfo, FollowerInfo, TaskInfo
 
 WIDE = 110
 """Columns from which on the payload is beside the details."""
@@ -103,6 +103,9 @@ class TaskView(View):
             if value:
                 style = colour(self.app, "text-error") if name == "last error" else ""
                 table.add_row(Text(escaped(name[:40])), Text(escaped(value), style=style))
+        for failure in reversed(task.failures):
+            line = Text(escaped(_attempt(failure)), no_wrap=True, overflow="ellipsis")
+            table.add_row(Text(f"attempt {failure.number}"), line)
         return table
 
     def _data(self, task: TaskInfo[Any, Any]) -> Text:
@@ -202,6 +205,11 @@ def _pairs(task: TaskInfo[Any, Any]) -> Iterator[tuple[str, str]]:
     yield from _followers(task.then, "then")
     for name, value in task.headers.items():
         yield f"header {name}", value
+
+
+def _attempt(failure: FailureInfo) -> str:
+    ran = "" if failure.ran_for is None else f", ran {short_duration(failure.ran_for)}"
+    return f"{from_now(failure.at)}{ran}, {failure.became.value}: {failure.error}"
 
 
 def _followers(then: Iterable[FollowerInfo], name: str) -> Iterator[tuple[str, str]]:

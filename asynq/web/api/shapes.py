@@ -13,7 +13,7 @@ from asynq.task_state import TaskState
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from asynq.info import QueueInfo, TaskInfo
+    from asynq.info import FailureInfo, QueueInfo, TaskInfo
     from asynq.protocol.groups import GroupInfo
     from asynq.protocol.history import DayStats
 
@@ -131,6 +131,31 @@ class Group(Struct, kw_only=True):
 def group_of(info: GroupInfo) -> Group:
     """The shape of a group."""
     return Group(group=info.name, size=info.size, waiting_msec=info.waiting, quiet_msec=info.quiet)
+
+
+class FailedAttempt(Struct, kw_only=True):
+    """An attempt of a task that failed."""
+
+    number: int
+    """1 for the first attempt. Those that other programs did not record are missing."""
+    failed_at: datetime
+    error_message: str
+    """The beginning of its error."""
+    became: TaskState
+    """What became of the task."""
+    seconds: float | None
+    """How long it ran; null if its worker was lost."""
+
+
+def failed_attempt(failure: FailureInfo, limit: int) -> FailedAttempt:
+    """The shape of an attempt, with at most so many characters of its error."""
+    return FailedAttempt(
+        number=failure.number,
+        failed_at=failure.at,
+        error_message=failure.error[:limit],
+        became=failure.became,
+        seconds=None if failure.ran_for is None else failure.ran_for.total_seconds(),
+    )
 
 
 class TaskItem(Struct, kw_only=True):

@@ -10,11 +10,20 @@ from msgspec import Meta, Struct
 
 from asynq.errors import AsynqError
 from asynq.info import QueueInfo, TaskInfo
+from asynq.inspector.outlook import outlook
 from asynq.protocol.ops import GetQueueStats, GetTask
 from asynq.task_state import TaskState
 from asynq.web.api.endpoint import endpoint
 from asynq.web.api.selection import GroupTasks, OneTask, SelectedTasks
-from asynq.web.api.shapes import QueueSnapshot, TaskItem, queue_snapshot, task_item, utc_now
+from asynq.web.api.shapes import (
+    FailedAttempt,
+    QueueSnapshot,
+    TaskItem,
+    failed_attempt,
+    queue_snapshot,
+    task_item,
+    utc_now,
+)
 from asynq.web.api.task_pages import TaskRange
 
 if TYPE_CHECKING:
@@ -100,6 +109,10 @@ class TaskDetail(TaskItem, kw_only=True):
     """Null if no server says that it runs the task."""
     then: list[Follower]
     awaits: list[Awaited]
+    failures: list[FailedAttempt]
+    """The last attempts that failed, oldest first."""
+    outlook: str
+    """What happens to it next, and when."""
 
 
 class FoundByID(Struct, kw_only=True):
@@ -192,6 +205,7 @@ async def get_task(call: WebCall, asked: OneTask) -> TaskDetail:
     limit = call.web.settings.max_shown
     task = await call.web.inspector.task(asked.queue, asked.task_id)
     runs = await _runs(call) if task.state is TaskState.ACTIVE else {}
+    run = runs.get((task.queue, task.id))
     item = task_item(task, limit, utc_now(), _started(runs, task))
     headers = {name[:limit]: value[:limit] for name, value in task.headers.items()}
     return TaskDetail(
@@ -201,6 +215,8 @@ async def get_task(call: WebCall, asked: OneTask) -> TaskDetail:
         runner=_runner(runs, task),
         then=_followers(task.then),
         awaits=[Awaited(queue=queue, id=task_id) for queue, task_id in task.awaits],
+        failures=[failed_attempt(failure, limit) for failure in task.failures],
+        outlook=outlook(task, server=run[0] if run else None, paused=await _paused(call, task)),
     )
 
 
@@ -222,6 +238,16 @@ async def _runs(call: WebCall) -> dict[tuple[str, str], tuple[ServerInfo, Worker
     except AsynqError:
         return {}
     return {(run.queue, run.task_id): (server, run) for server in servers for run in server.workers}
+
+
+async def _paused(call: WebCall, task: TaskInfo) -> bool:
+    """Whether the queue of a task that could run is paused."""
+    if task.state is not TaskState.PENDING:
+        return False
+    try:
+        return (await call.web.broker.aexecute(GetQueueStats(queue=task.queue))).paused
+    except AsynqError:
+        return False
 
 
 def _started(runs: dict[tuple[str, str], tuple[ServerInfo, WorkerInfo]], task: TaskInfo) -> datetime | None:

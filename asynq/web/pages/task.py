@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asynq.runtime.short_texts import from_now
 from asynq.runtime.shown_data import indented
 from asynq.task_state import TaskState
 from asynq.web.api.http import call_of
 from asynq.web.api.selection import OneTask
 from asynq.web.api.tasks import TaskID, find_tasks, get_task
 from asynq.web.pages.asking import given, path_name
-from asynq.web.pages.formats import duration
 from asynq.web.pages.queue import ACTIONS
 from asynq.web.pages.rendering import links_of, page
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from asynq.web.api.shapes import DataFacts
-    from asynq.web.api.tasks import TaskDetail
     from asynq.web.call import WebCall
     from asynq.web.pages.links import Links
 
@@ -42,7 +39,6 @@ async def task_context(call: WebCall, asked: OneTask) -> dict[str, Any]:
         "task": task,
         "actions": ACTIONS[task.state],
         "editable": task.state in EDITABLE,
-        "happens": what_happens(task),
         "payload": readable(task.payload, task.payload_facts),
         "result": readable(task.result, task.result_facts) if task.result_facts else None,
         "trace_id": trace_id(task.headers),
@@ -68,32 +64,6 @@ async def search_page(request: Request) -> Response:
     wanted = given(request).get("id", "").strip()
     found = await find_tasks(call, TaskID(task_id=wanted)) if wanted else None
     return page(request, call, "search.html", wanted=wanted, found=found)
-
-
-def what_happens(task: TaskDetail) -> str:
-    """What will happen to a task next, and when."""
-    failures = f"After {task.max_retry - task.retried} more failures it is archived."
-    match task.state:
-        case TaskState.ACTIVE if task.is_orphaned:
-            return "Its worker is lost: a server retries it soon."
-        case TaskState.ACTIVE:
-            limit = f" It may run until {from_now(task.deadline)}." if task.deadline else ""
-            return f"It runs now.{limit} {failures}"
-        case TaskState.PENDING if task.waiting:
-            return "It waits for tasks before it, and runs when they have ended."
-        case TaskState.PENDING:
-            return "It runs as soon as a server has a free slot."
-        case TaskState.SCHEDULED:
-            return f"It becomes pending {from_now(task.next_process_at)}."
-        case TaskState.RETRY:
-            return f"It runs again {from_now(task.next_process_at)}. {failures}"
-        case TaskState.ARCHIVED:
-            return "It does not run unless it is run by hand. The archive deletes its oldest tasks at last."
-        case TaskState.AGGREGATING:
-            return f"A server aggregates it with the others of group {task.group!r}."
-        case TaskState.COMPLETED:
-            kept = f" It is deleted in {duration(task.ttl_seconds)}." if task.ttl_seconds else ""
-            return f"It is done.{kept}"
 
 
 def readable(text: str, facts: DataFacts) -> tuple[str, str]:
