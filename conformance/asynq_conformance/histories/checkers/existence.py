@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from asynq.protocol import ops
+from asynq.protocol.failures import without_failures
 from asynq_conformance.histories.checkers.verdict import Verdict, Violation
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def _content(message: TaskMessage) -> tuple[object, ...]:
     return (
         message.type,
         message.payload,
-        dict(message.headers),
+        # Failed attempts are added while the task lives.
+        dict(without_failures(message.headers)),
         message.max_retry,
         message.timeout,
         message.deadline,
