@@ -11,8 +11,6 @@ from asynq.cli.session import FAILED, JSON, BrokerURL, inspecting
 from asynq.runtime.safe_text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from asynq.protocol.presence import ServerInfo, WorkerInfo
 
 app = command_group("List servers.")
@@ -45,11 +43,12 @@ def ls(
     server that takes no new tasks serves none.
     """
     from asynq.cli.terminal.output import Output
+    from asynq.worker.queue_patterns import unserved
 
     output = Output(as_json=as_json)
     with inspecting(broker) as inspector:
         servers = sorted(inspector.servers(), key=lambda server: (server.host, server.pid))
-        unserved = _unserved(queue or inspector.queues(), servers) if check else []
+        left = unserved(queue or inspector.queues(), servers) if check else []
     if runs and not as_json:
         pairs = [(server, run) for server in servers for run in server.workers]
         output.each(
@@ -69,9 +68,9 @@ def ls(
             _server_row,
             empty="No server is online.",
         )
-    if unserved:
-        typer.echo(f"Error: no server serves {shown(', '.join(map(repr, unserved)))}", err=True)
-    if unserved or (check and not servers):
+    if left:
+        typer.echo(f"Error: no server serves {shown(', '.join(map(repr, left)))}", err=True)
+    if left or (check and not servers):
         raise typer.Exit(FAILED)
 
 
@@ -103,11 +102,3 @@ def _run_row(pair: tuple[ServerInfo, WorkerInfo]) -> list[object]:
         from_now(run.started_at),
         from_now(run.deadline),
     ]
-
-
-def _unserved(queues: Sequence[str], servers: Sequence[ServerInfo]) -> list[str]:
-    """The queues that no server takes tasks from."""
-    from asynq.worker.queue_patterns import records
-
-    active = [server.queues for server in servers if server.status == "active"]
-    return [queue for queue in queues if not any(records(served, queue) for served in active)]

@@ -18,6 +18,7 @@ def outlook(
     *,
     server: ServerInfo | None = None,
     paused: bool = False,
+    served: bool = True,
     now: datetime | None = None,
 ) -> str:
     """What happens to a task next, and when, in English.
@@ -26,6 +27,7 @@ def outlook(
         task: The task.
         server: The server that runs it, if it is known.
         paused: Whether its queue is paused.
+        served: Whether a server that is online serves its queue.
         now: The present, for durations; by default that of this machine.
     """
     now = now or datetime.now(UTC)
@@ -34,7 +36,7 @@ def outlook(
     if task.state is TaskState.ACTIVE:
         return _run(task, server, now)
     if task.state is TaskState.PENDING:
-        return _pending(task, now, paused=paused)
+        return _pending(task, now, paused=paused, served=served)
     if task.state is TaskState.SCHEDULED:
         return _due(task, now, "It is due")
     if task.state is TaskState.RETRY:
@@ -65,8 +67,11 @@ def _turn(task: TaskInfo[Any, Any]) -> str:
     return f"It waits for its turn in sequence {task.sequence!r}."
 
 
-def _pending(task: TaskInfo[Any, Any], now: datetime, *, paused: bool) -> str:
-    text = "It waits: its queue is paused." if paused else "It runs as soon as a worker is free."
+def _pending(task: TaskInfo[Any, Any], now: datetime, *, paused: bool, served: bool) -> str:
+    text = "It runs as soon as a worker is free."
+    if paused or not served:
+        reasons = ("its queue is paused" * paused, "no server serves its queue" * (not served))
+        text = f"It waits: {', and '.join(filter(None, reasons))}."
     if task.since is None or task.since >= now:
         return text
     return f"{text} It has waited for {short_duration(now - task.since)}."

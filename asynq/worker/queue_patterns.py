@@ -7,7 +7,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
+
+    from asynq.protocol.presence import ServerInfo
 
 _LITERAL: Final = "[*]"
 """How an asterisk is written that stands for itself."""
@@ -44,6 +46,12 @@ def matches(pattern: str, name: str) -> bool:
 def records(recorded: Collection[str], name: str) -> bool:
     """Whether a server whose record has these names and patterns serves a queue, or will within seconds."""
     return name in recorded or any(is_pattern(each) and matches(each, name) for each in recorded)
+
+
+def unserved(queues: Iterable[str], servers: Iterable[ServerInfo]) -> list[str]:
+    """The queues that none of these servers takes tasks from. One that takes no new tasks serves none."""
+    active = [server.queues for server in servers if server.status == "active"]
+    return [queue for queue in queues if not any(records(served, queue) for served in active)]
 
 
 @lru_cache(maxsize=1024)

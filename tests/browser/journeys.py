@@ -125,7 +125,7 @@ def servers(operator: Operator) -> None:
     operator.link("Servers").click()
     operator.link("long").click()
     expect(page.get_by_text("has run it for")).to_be_visible()
-    operator.act("Cancel", "end the run of task 'long'", Afterwards="retry")
+    operator.act("Cancel", "cancel the run of task 'long'", Afterwards="retry")
     eventually(lambda: store.state("long") is TaskState.RETRY)
 
 
@@ -187,19 +187,19 @@ def a_selection(operator: Operator) -> None:
     for name in ("b", "c", "d"):
         page.get_by_label(f"Select task {name}").uncheck()
     run.click()
-    operator.confirm("run 1 scheduled tasks of queue 'still' now")
-    operator.act_on_selection("Archive", "archive 1 scheduled tasks of queue 'still'", "b")
+    operator.confirm("run 1 scheduled task of queue 'still' now")
+    operator.act_on_selection("Archive", "archive 1 scheduled task of queue 'still'", "b")
     operator.act_on_selection(
         "Reschedule", "reschedule 2 scheduled tasks of queue 'still': due in ", "c", "d", Due_in="2h"
     )
-    operator.act_on_selection("Delete", "delete 1 scheduled tasks of queue 'still' for good", "d")
+    operator.act_on_selection("Delete", "delete 1 scheduled task of queue 'still' for good", "d")
     operator.has(a=TaskState.PENDING, b=TaskState.ARCHIVED, c=TaskState.SCHEDULED, d=None)
     for name in ("run-1", "run-2"):
         store.client.enqueue(asynq.Task("wait"), task_id=name, queue="mail")
     eventually(lambda: store.inspector.queue_info("mail").active == 2)
     operator.go("/queues/mail?state=active")
-    operator.act_on_selection("Cancel", "end the runs of 1 active tasks of queue 'mail'", "run-1")
-    operator.act("Cancel all tasks", "end the runs of all active tasks of queue 'mail'")
+    operator.act_on_selection("Cancel", "cancel 1 active task of queue 'mail'", "run-1")
+    operator.act("Cancel all tasks", "cancel all active tasks of queue 'mail'")
     eventually(lambda: store.state("run-1") is TaskState.ARCHIVED is store.state("run-2"))
 
 
@@ -283,7 +283,7 @@ def the_doctor(operator: Operator) -> None:
     operator.store.enqueue("hurt", queue="hurt")
     operator.underneath.damage("hurt")
     operator.link("Broker").click()
-    operator.link("Look for damage").click()
+    operator.link("Run the doctor").click()
     operator.act("Repair all", "repair all damage in the store")
     expect(operator.page.get_by_text("The store is sound: nothing is damaged.")).to_be_visible()
     assert [task.id for task in operator.store.inspector.tasks("hurt", "pending")] == ["hurt"]
@@ -311,7 +311,7 @@ def charts(operator: Operator) -> None:
     """The series of Prometheus, of another span."""
     operator.link("Charts").click()
     operator.link("7d").click()
-    expect(operator.page.get_by_role("heading", name="Runs in a second", exact=True)).to_be_visible()
+    expect(operator.page.get_by_role("heading", name="Runs per second", exact=True)).to_be_visible()
 
 
 def a_name_that_is_too_long(operator: Operator) -> None:

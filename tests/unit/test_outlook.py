@@ -55,3 +55,10 @@ def test_it_says_what_happens_next(state: str, fields: dict[str, Any], text: str
 def test_a_paused_queue_is_said_to_be() -> None:
     task = TaskInfo(id="x", queue="q", type="t", state=TaskState.PENDING)
     assert outlook(task, paused=True, now=NOW) == "It waits: its queue is paused."
+
+
+def test_a_queue_that_no_server_serves_is_said_to_be() -> None:
+    task = TaskInfo(id="x", queue="q", type="t", state=TaskState.PENDING)
+    assert outlook(task, served=False, now=NOW) == "It waits: no server serves its queue."
+    both = outlook(task, paused=True, served=False, now=NOW)
+    assert both == "It waits: its queue is paused, and no server serves its queue."

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asynq.protocol.ops import WriteServer
+from asynq.protocol.presence import ServerInfo, WorkerInfo
 from asynq.web.live.rates import QueueTrends
 from asynq.web.pages import charts
 
@@ -82,3 +85,51 @@ def test_queues_are_sorted_by_a_column(browser: Browser, store: Store, query: st
 
 def test_a_column_that_does_not_exist_is_refused(browser: Browser) -> None:
     assert browser.get("/?sort=nonsense").status_code == 400
+
+
+def test_queues_that_no_server_serves_are_marked_where_they_have_tasks_to_run(
+    browser: Browser, store: Store
+) -> None:
+    store.enqueue("1", queue="mail-de")
+    store.enqueue("2", queue="report")
+    store.archive("3", queue="old")
+    server = ServerInfo(
+        id="s",
+        host="box",
+        pid=7,
+        started_at=datetime.now(UTC),
+        concurrency=1,
+        queues={"mail-*": 1},
+        workers=(),
+    )
+    store.broker.execute(WriteServer(server=server, ttl=60_000))
+    rows = re.findall(r'<tr data-key="([\w-]+)".*?</th>', browser.get("/").text, re.DOTALL)
+    assert rows == ["mail-de", "old", "report"]
+    marked = [each for each in rows if "no server</small>" in browser.get(f"/queues/{each}").text]
+    assert marked == ["report"]
+    assert browser.get("/").text.count("no server</small>") == 1
+    page = browser.get("/queues/mail-de/tasks/1").text
+    assert "It runs as soon as a worker is free." in page
+    store.inspector.pause("mail-de")
+    assert "It waits: its queue is paused." in browser.get("/queues/mail-de/tasks/1").text
+
+
+def test_the_end_of_a_run_is_shown_where_the_run_is(browser: Browser, store: Store) -> None:
+    store.activate("a", timeout=timedelta(minutes=30))
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    run = WorkerInfo(
+        task_id="a",
+        task_type="t:a",
+        payload=b"",
+        queue="mail",
+        started_at=started,
+        deadline=started + timedelta(minutes=5),
+    )
+    server = ServerInfo(
+        id="s", host="box", pid=7, started_at=started, concurrency=1, queues={"mail": 1}, workers=(run,)
+    )
+    store.broker.execute(WriteServer(server=server, ttl=60_000))
+    for path in ("/queues/mail?state=active", "/queues/mail/tasks/a"):
+        page = browser.get(path).text
+        assert "Ends at the latest" in page
+        assert "2026-01-01 00:05:00 UTC" in page

@@ -139,7 +139,7 @@ def test_hostile_names_and_values_are_only_text(browser: Browser, store: Store) 
 def test_a_task_says_what_happens_next(browser: Browser, store: Store, state: str) -> None:
     store.one_of_each()
     said = {
-        "pending": "It runs as soon as a worker is free.",
+        "pending": "It waits: no server serves its queue.",
         "active": "It is archived after 26 failures.",
         "scheduled": "It is due in ",
         "retry": "Retry 1 of 25 is due in ",
@@ -233,10 +233,10 @@ def test_failed_attempts_are_shown_latest_first_and_not_copied(browser: Browser,
 
 def test_errors_are_grouped_and_lead_to_their_tasks(browser: Browser, store: Store) -> None:
     for number in range(3):
-        store.archive(f"a{number}", error=f"timeout after {number}0 s: cannot reach 10.0.0.{number}")
+        store.archive(f"a{number}", error=f"timeout after {number}0 s: cannot reach 10.0.0.{number}:5432: no")
     store.archive("b", error="boom")
     page = visit(browser, "/queues/mail/errors")
-    assert "3 timeout after … s: cannot reach …" in text_of(page)
+    assert "3 timeout after … s: cannot reach …: no" in text_of(page)
     listed = visit(browser, address(page, r"error=s%3A\+cannot"))
     assert all(f"a{number}</a>" in listed for number in range(3))
     assert ">b</a>" not in listed

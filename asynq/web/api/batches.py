@@ -13,6 +13,7 @@ from asynq.info import TaskInfo
 from asynq.inspector.inspect import update_of
 from asynq.protocol.message import StoredTask
 from asynq.protocol.ops import ArchiveTask, CancelTask, DeleteTask, GetTask, RunTask
+from asynq.runtime.short_texts import plural
 from asynq.task_state import TaskState
 from asynq.web.api.durations import due_instant, due_text
 from asynq.web.api.endpoint import endpoint
@@ -104,7 +105,11 @@ async def batch_run(call: WebCall, asked: SomeTasks) -> BatchRun:
     "/queues/{queue}/{state}_tasks:batch_archive",
     asked=SomeTasks,
     answer=BatchArchived,
-    says=lambda asked: f"archive {asked}: they will not run unless they are run by hand",
+    says=lambda asked: (
+        f"archive {asked}: "
+        + ("it" if len(asked.task_ids) == 1 else "they")
+        + " will not run unless run by hand"
+    ),
     bulk=True,
 )
 async def batch_archive(call: WebCall, asked: SomeTasks) -> BatchArchived:
@@ -149,7 +154,8 @@ async def batch_reschedule(call: WebCall, asked: SomeRescheduledTasks) -> BatchR
     asked=SomeActiveTasks,
     answer=BatchCancelled,
     says=lambda asked: (
-        f"end the runs of {len(asked.task_ids)} active tasks of queue {asked.queue!r}, then {asked.then} them"
+        f"cancel {plural(len(asked.task_ids), 'active task')} of queue {asked.queue!r}, then {asked.then} "
+        + ("it" if len(asked.task_ids) == 1 else "them")
     ),
     bulk=True,
 )

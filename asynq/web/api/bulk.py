@@ -109,7 +109,7 @@ async def delete_all_tasks(call: WebCall, asked: SelectedTasks) -> BulkAnswer:
     "/queues/{queue}/active_tasks:cancel_all",
     asked=CancelledTasks,
     answer=BulkAnswer,
-    says=lambda asked: f"end the runs of {asked.selected}, then {asked.then} them",
+    says=lambda asked: f"cancel {asked.selected}, then {asked.then} them",
     bulk=True,
 )
 async def cancel_all_tasks(call: WebCall, asked: CancelledTasks) -> BulkAnswer:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 MAX_GROUPS = 100
 _LONGEST = 300
-_VARYING = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+(?:\.\d+)?")
-"""Parts of messages that differ from task to task: addresses, UUIDs and numbers."""
+_VARYING = re.compile(
+    r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|(?:\d+\.){3}\d+(?::\d+)?|\d+(?:\.\d+)*"
+)
+"""Parts of messages that differ from task to task: addresses (with their ports), UUIDs, numbers, versions."""
 
 
 class FailedTasks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

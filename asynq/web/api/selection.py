@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 
 from asynq.inspector.task_filter import TaskFilter
+from asynq.runtime.short_texts import plural
 from asynq.task_state import TaskState
 from asynq.web.api.durations import read_duration
 
@@ -45,7 +46,7 @@ class SomeTasks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     task_ids: TaskIDs
 
     def __str__(self) -> str:
-        return f"{len(self.task_ids)} {self.state.value} tasks of queue {self.queue!r}"
+        return f"{plural(len(self.task_ids), f'{self.state.value} task')} of queue {self.queue!r}"
 
 
 class Conditions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

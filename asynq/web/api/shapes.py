@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from asynq.info import FailureInfo, QueueInfo, TaskInfo
     from asynq.protocol.groups import GroupInfo
     from asynq.protocol.history import DayStats
+    from asynq.protocol.presence import WorkerInfo
 
 
 class QueueSnapshot(Struct, kw_only=True):
@@ -189,16 +190,18 @@ class TaskItem(Struct, kw_only=True):
     """Whether its worker is lost."""
     start_time: datetime | None = None
     """When an active task began to run; null if no server says so."""
+    run_deadline: datetime | None = None
+    """When the present run must have ended, by all limits together; null if no server says so."""
 
 
-def task_item(task: TaskInfo, limit: int, now: datetime, started: datetime | None = None) -> TaskItem:
+def task_item(task: TaskInfo, limit: int, now: datetime, run: WorkerInfo | None = None) -> TaskItem:
     """The shape of a task.
 
     Args:
         task: The task.
         limit: Bytes of its payload, its result and its error that are shown.
         now: The present.
-        started: When it began to run.
+        run: Its present run, if a server tells of it.
     """
     payload, payload_facts = shown_data(task.payload, limit)
     result, result_facts = ("", None) if task.result is None else shown_data(task.result, limit)
@@ -228,7 +231,8 @@ def task_item(task: TaskInfo, limit: int, now: datetime, started: datetime | Non
         sequence=task.sequence,
         waiting=task.waiting,
         is_orphaned=task.orphaned,
-        start_time=started,
+        start_time=None if run is None else run.started_at,
+        run_deadline=None if run is None else run.deadline,
     )
 
 

@@ -100,7 +100,7 @@ async def delete_task(call: WebCall, asked: TaskInState) -> None:
     "/queues/{queue}/active_tasks/{task_id}:cancel",
     asked=CancelledTask,
     answer=CancelAnswer,
-    says=lambda asked: f"end the run of {asked}, then {asked.then} it",
+    says=lambda asked: f"cancel the run of {asked}, then {asked.then} it",
 )
 async def cancel_task(call: WebCall, asked: CancelledTask) -> CancelAnswer:
     """End the run of an active task, wherever it runs. A handler that does not end when told goes on."""

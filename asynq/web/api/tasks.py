@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -25,6 +24,7 @@ from asynq.web.api.shapes import (
     utc_now,
 )
 from asynq.web.api.task_pages import TaskRange
+from asynq.worker.queue_patterns import unserved
 
 if TYPE_CHECKING:
     from asynq.info import FollowerInfo
@@ -157,12 +157,10 @@ async def tasks_of(call: WebCall, asked: ListedTasks, queue: QueueSnapshot) -> T
         found = await tasks.page(offset, asked.size)
     else:
         found = await tasks.matching(asked.where, offset, asked.size, call.web.settings.max_scanned)
-    runs = await _runs(call) if asked.state is TaskState.ACTIVE else {}
+    runs = _runs(await online_servers(call)) if asked.state is TaskState.ACTIVE else {}
     now = utc_now()
     return TaskList(
-        tasks=[
-            task_item(task, call.web.settings.max_listed, now, _started(runs, task)) for task in found.tasks
-        ],
+        tasks=[task_item(task, call.web.settings.max_listed, now, _run(runs, task)) for task in found.tasks],
         stats=queue,
         next_offset=found.next_offset,
         scanned=found.scanned,
@@ -204,9 +202,11 @@ async def get_task(call: WebCall, asked: OneTask) -> TaskDetail:
     """One task with all that is known of it. Long values are cut."""
     limit = call.web.settings.max_shown
     task = await call.web.inspector.task(asked.queue, asked.task_id)
-    runs = await _runs(call) if task.state is TaskState.ACTIVE else {}
+    moves = task.state in (TaskState.ACTIVE, TaskState.PENDING)
+    servers = await online_servers(call) if moves else None
+    runs = _runs(servers)
     run = runs.get((task.queue, task.id))
-    item = task_item(task, limit, utc_now(), _started(runs, task))
+    item = task_item(task, limit, utc_now(), _run(runs, task))
     headers = {name[:limit]: value[:limit] for name, value in task.headers.items()}
     return TaskDetail(
         **msgspec.structs.asdict(item),
@@ -216,7 +216,12 @@ async def get_task(call: WebCall, asked: OneTask) -> TaskDetail:
         then=_followers(task.then),
         awaits=[Awaited(queue=queue, id=task_id) for queue, task_id in task.awaits],
         failures=[failed_attempt(failure, limit) for failure in task.failures],
-        outlook=outlook(task, server=run[0] if run else None, paused=await _paused(call, task)),
+        outlook=outlook(
+            task,
+            server=run[0] if run else None,
+            paused=await _paused(call, task),
+            served=servers is None or not unserved([task.queue], servers),
+        ),
     )
 
 
@@ -231,13 +236,19 @@ async def find_tasks(call: WebCall, asked: TaskID) -> FoundByID:
     return FoundByID(tasks=[task_item(task, limit, now) for task in found])
 
 
-async def _runs(call: WebCall) -> dict[tuple[str, str], tuple[ServerInfo, WorkerInfo]]:
-    """What the servers run, by queue and id of the task."""
+async def online_servers(call: WebCall) -> tuple[ServerInfo, ...] | None:
+    """The servers that are online; None if the broker does not know them, or does not say."""
     try:
-        servers = await call.web.inspector.servers()
+        return await call.web.inspector.servers()
     except AsynqError:
-        return {}
-    return {(run.queue, run.task_id): (server, run) for server in servers for run in server.workers}
+        return None
+
+
+def _runs(
+    servers: tuple[ServerInfo, ...] | None,
+) -> dict[tuple[str, str], tuple[ServerInfo, WorkerInfo]]:
+    """What the servers run, by queue and id of the task."""
+    return {(run.queue, run.task_id): (server, run) for server in servers or () for run in server.workers}
 
 
 async def _paused(call: WebCall, task: TaskInfo) -> bool:
@@ -250,9 +261,9 @@ async def _paused(call: WebCall, task: TaskInfo) -> bool:
         return False
 
 
-def _started(runs: dict[tuple[str, str], tuple[ServerInfo, WorkerInfo]], task: TaskInfo) -> datetime | None:
-    run = runs.get((task.queue, task.id))
-    return None if run is None else run[1].started_at
+def _run(runs: dict[tuple[str, str], tuple[ServerInfo, WorkerInfo]], task: TaskInfo) -> WorkerInfo | None:
+    found = runs.get((task.queue, task.id))
+    return None if found is None else found[1]
 
 
 def _runner(runs: dict[tuple[str, str], tuple[ServerInfo, WorkerInfo]], task: TaskInfo) -> Runner | None:

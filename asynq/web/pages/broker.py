@@ -8,6 +8,7 @@ from asynq.web.api.broker import get_broker
 from asynq.web.api.doctor import examine_broker
 from asynq.web.api.endpoint import Nothing
 from asynq.web.api.http import call_of
+from asynq.web.api.shapes import utc_now
 from asynq.web.pages.rendering import page
 
 if TYPE_CHECKING:
@@ -24,4 +25,5 @@ async def broker_page(request: Request) -> Response:
 async def doctor_page(request: Request) -> Response:
     """What is damaged."""
     call = call_of(request)
-    return page(request, call, "doctor.html", found=await examine_broker(call, Nothing()))
+    found, queues = await examine_broker(call, Nothing()), await call.web.inspector.queues()
+    return page(request, call, "doctor.html", found=found, queues=len(queues), checked=utc_now())

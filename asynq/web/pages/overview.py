@@ -14,19 +14,23 @@ from asynq.web.api.live_shapes import live_overview
 from asynq.web.live.rates import STEP, TREND, RatedOverview
 from asynq.web.pages.asking import given
 from asynq.web.pages.rendering import links_of, page
+from asynq.worker.queue_patterns import unserved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from asynq.protocol.presence import ServerInfo
     from asynq.web.api.shapes import QueueSnapshot
     from asynq.web.call import WebCall
     from asynq.web.pages.links import Links
 
 _NOTHING = RatedOverview(Overview(queues=(), unreadable={}, servers=()))
 STATES = ("pending", "active", "scheduled", "retry", "archived", "completed", "aggregating")
+TO_RUN = ("pending", "aggregating", "scheduled", "retry")
+"""States of tasks that need a server."""
 SortKey = Literal[
     "",
     "size",
@@ -69,12 +73,20 @@ def overview_context(read: RatedOverview, asked: ShownQueues) -> dict[str, Any]:
     return {
         "live": live,
         "states": STATES,
+        "unserved": unserved_queues(live.queues, read.overview.servers),
         "sort": asked.sort,
         "trends": read.trends,
         "places": TREND,
         "steps": TREND // STEP,
         "span": read.span,
     }
+
+
+def unserved_queues(queues: Iterable[QueueSnapshot], servers: Iterable[ServerInfo]) -> set[str]:
+    """The queues with tasks that are to run, and that no server serves."""
+    return set(
+        unserved([each.queue for each in queues if any(getattr(each, name) for name in TO_RUN)], servers)
+    )
 
 
 def overview_address(links: Links, asked: ShownQueues) -> str:

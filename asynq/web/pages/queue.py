@@ -13,9 +13,9 @@ from asynq.web.api.groups import list_groups
 from asynq.web.api.http import call_of
 from asynq.web.api.queues import OneQueue, get_queue
 from asynq.web.api.shapes import queue_snapshot, utc_now
-from asynq.web.api.tasks import ListedTasks, Size, list_tasks, tasks_of
+from asynq.web.api.tasks import ListedTasks, Size, list_tasks, online_servers, tasks_of
 from asynq.web.pages.asking import given, path_name
-from asynq.web.pages.overview import last_rates
+from asynq.web.pages.overview import last_rates, unserved_queues
 from asynq.web.pages.rendering import links_of, page
 
 if TYPE_CHECKING:
@@ -87,7 +87,13 @@ async def queue_page(request: Request) -> Response:
     wanted = asked.get("state")
     state = TaskState(wanted) if wanted in set(TaskState) else _first_state(detail.current)
     listed = _listed(name, state, asked)
-    figures = {"queue": detail.current, "rate": last_rates(call).rates.get(name), "days": _days(detail)}
+    servers = await online_servers(call)
+    figures = {
+        "queue": detail.current,
+        "rate": last_rates(call).rates.get(name),
+        "days": _days(detail),
+        "unserved": set() if servers is None else unserved_queues([detail.current], servers),
+    }
     return page(
         request,
         call,
@@ -109,8 +115,10 @@ def figures_context(read: RatedOverview, listed: ShownTasks) -> dict[str, Any] |
     info = next((each for each in read.overview.queues if each.queue == listed.queue), None)
     if info is None:
         return None
+    queue = queue_snapshot(info, utc_now())
     return {
-        "queue": queue_snapshot(info, utc_now()),
+        "queue": queue,
+        "unserved": unserved_queues([queue], read.overview.servers),
         "rate": read.rates.get(listed.queue),
         "days": None,
         "state": listed.state,

@@ -23,7 +23,7 @@ SPANS = {"1h": 3600, "6h": 6 * 3600, "1d": 86_400, "7d": 7 * 86_400, "30d": 30 *
 TITLES = {
     "queue_size": "Tasks",
     "queue_latency_seconds": "Latency in seconds",
-    "tasks_processed_per_second": "Runs in a second",
+    "tasks_processed_per_second": "Runs per second",
     "tasks_failed_per_second": "Failed runs in a second",
     "error_rate": "Share of failed runs",
     "pending_tasks_by_queue": "Pending tasks",

@@ -27,6 +27,14 @@
   });
   showTheme();
 
+  // A phone shows what can be folded when it is asked to; a wide window always does.
+  const phone = matchMedia("(max-width: 720px)");
+  const fold = () => {
+    for (const each of document.querySelectorAll("details[data-fold]")) each.open = !phone.matches;
+  };
+  phone.addEventListener("change", fold);
+  fold();
+
   // Rows of a table that do not contain what is typed are hidden, also after the table was replaced.
   const narrow = () => {
     for (const input of document.querySelectorAll("input[data-narrows]")) {
