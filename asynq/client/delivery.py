@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from asynq.client import traces
 from asynq.errors import AsynqError, TaskIDConflictError, TaskNotFoundError
 from asynq.protocol.followers import (
@@ -20,6 +18,7 @@ from asynq.protocol.followers import (
 )
 from asynq.protocol.message import TaskMessage
 from asynq.protocol.ops import Arrive, Enqueue, FinishParent
+from asynq.protocol.undecodable import UNDECODABLE
 from asynq.runtime.isolation import execute_isolated
 from asynq.runtime.logs import get_logger
 
@@ -95,7 +94,7 @@ def _what_follows(parent: StoredTask) -> tuple[int, list[Enqueue | Arrive]]:
     message = parent.message
     try:
         followers = followers_of(message)
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         log.warning(
             "task %r of queue %r: what follows it is unreadable: %s", message.id, message.queue, error
         )

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from asynq.protocol.undecodable import UNDECODABLE
 from asynq.task_state import TaskState  # noqa: TC001 - the decoder reads the annotations
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ _decoder: Final = msgspec.json.Decoder(tuple[Failure, ...])
 
 
 def failures_of(message: TaskMessage) -> tuple[Failure, ...]:
-    """The failed attempts of the task that are known, oldest first. None if the header is damaged."""
+    """The failed attempts of the task that are known, oldest first; none if the header is damaged."""
     text = message.headers.get(FAILURES_HEADER) if message.headers else None
     if text is None:
         return ()
     try:
         stored = _decoder.decode(text)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return ()
     failures: list[Failure] = []
     error = ""

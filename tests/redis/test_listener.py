@@ -193,6 +193,7 @@ async def test_a_cancellation_is_received(
         b'"id"',
         b"null",
         b'{"id": "a", "queue": 1, "then": "retry"}',
+        pytest.param(b"[" * 100_000, id="nested"),
     ],
 )
 async def test_a_message_that_cannot_be_read_is_ignored(

@@ -208,7 +208,9 @@ async def test_a_follower_whose_id_is_taken_counts_as_enqueued(memory: ServerLab
         await client.enqueue(Task("other", task_id="mine", queue="low"))
 
 
-@pytest.mark.parametrize("header", [None, "damaged"])
+@pytest.mark.parametrize(
+    "header", [None, "damaged", pytest.param('{"x": ' + "[" * 5_000 + "]" * 5_000 + "}", id="nested")]
+)
 async def test_a_task_without_readable_followers_is_kept_and_taken_once(
     memory: ServerLab, header: str | None
 ) -> None:

@@ -201,7 +201,7 @@ def _cancellation(channel: bytes, message: bytes) -> CancelRequested | None:
         match json.loads(message):
             case {"id": str(task_id), "queue": str() | None as queue, "then": "archive" | "retry" as then}:
                 return CancelRequested(task_id, queue, then)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     logger.warning("ignoring a malformed message on channel %r", channel.decode())
     return None

@@ -24,6 +24,8 @@ from asynq_conformance.laws.transfer import transfer
 from asynq_conformance.promises import promise
 
 Target = Literal["pending", "retry", "archived"]
+NESTED = '[[1,1,"retry","e",1,' + "[" * 5_000 + "]" * 5_000 + "]]"
+"""A valid record with a member more, which is nested too deeply for a decoder."""
 
 
 def history(lab: Lab) -> tuple[Failure, ...]:
@@ -112,7 +114,9 @@ class FailureLaws(Laws):
         stored = lab.task("t").message
         assert (stored.headers, stored.error, stored.retried) == ({}, "second", 2)
 
-    @pytest.mark.parametrize("damage", ["", "{", '[[1,2,"nowhere","e"]]', "[[1]]"])
+    @pytest.mark.parametrize(
+        "damage", ["", "{", '[[1,2,"nowhere","e"]]', "[[1]]", pytest.param(NESTED, id="nested")]
+    )
     def test_a_damaged_record_begins_anew(self, lab: Lab, damage: str) -> None:
         lab.enqueue(replace(lab.message(), headers={FAILURES_HEADER: damage}))
         fail(lab, "boom")
