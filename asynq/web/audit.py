@@ -47,7 +47,7 @@ class Outcome:
         if undo:
             self.undo = undo
         if undo.forgotten:
-            self.remark = f"only the first {len(undo):,} of these can be undone"
+            self.remark = f"only the last {len(undo):,} of these can be undone"
 
 
 @define

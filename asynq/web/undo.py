@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import define, frozen
 
-from asynq.errors import AsynqError
+from asynq.errors import AsynqError, TaskNotFoundError
 from asynq.info import TaskInfo
 from asynq.instants import instant_of, milliseconds_of, seconds_of
 from asynq.protocol.ops import ArchiveTask, GetTask, RunTask, UpdateTask
 from asynq.task_state import TaskState
+from asynq.web import archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,13 +40,29 @@ def can_be_put_back(state: TaskState, to: TaskState | str) -> bool:
     return (state, to) in _BACK
 
 
-@frozen
+@define
 class Undone:
     """What became of an undo."""
 
-    changed: int
-    left: int
+    changed: int = 0
+    left: int = 0
     """Tasks that were elsewhere by then, and stayed there."""
+    gone: int = 0
+    """Tasks that had been archived and are not there any more."""
+    refused: int = 0
+    """Tasks for which the archive had no room."""
+
+    @property
+    def remark(self) -> str:
+        """Why tasks were not put back; "" if all were."""
+        parts = []
+        if self.left:
+            parts.append(f"{self.left:,} went on meanwhile and stay where they are")
+        if self.gone:
+            parts.append(archive.gone_from_archive(self.gone))
+        if self.refused:
+            parts.append(archive.not_put_back(self.refused))
+        return "; ".join(parts)
 
 
 @frozen
@@ -72,7 +90,10 @@ class _Change:
 
 
 class TaskUndo:
-    """Remembers what an action did to its first tasks, and takes it back when it is called.
+    """Remembers what an action did to its last tasks, and takes it back when it is called.
+
+    The last ones are those that an archive keeps, and that workers have not yet come to. An undo deletes
+    nothing: it archives only as many tasks as the archive has room for.
 
     Args:
         broker: The broker.
@@ -81,8 +102,7 @@ class TaskUndo:
 
     def __init__(self, broker: Broker, limit: int = MAX_REMEMBERED) -> None:
         self._broker = broker
-        self._limit = limit
-        self._changes: list[_Change] = []
+        self._changes: deque[_Change] = deque(maxlen=limit)
         self.forgotten = 0
         """Tasks that are not remembered, because there were too many."""
 
@@ -104,24 +124,41 @@ class TaskUndo:
             self._remember(task, place, UpdateTask(queue=task.queue, task_id=task.id, process_at=earlier))
 
     def _remember(self, task: TaskInfo, place: _Place, back: Op[Any]) -> None:
-        if len(self._changes) >= self._limit:
+        if len(self._changes) == self._changes.maxlen:
             self.forgotten += 1
-        else:
-            self._changes.append(_Change(GetTask(queue=task.queue, task_id=task.id), place, back))
+        self._changes.append(_Change(GetTask(queue=task.queue, task_id=task.id), place, back))
+
+    async def warning(self) -> str:
+        """What a user should know before tasks are put back; "" for nothing."""
+        archived = [change.back.queue for change in self._changes if isinstance(change.back, ArchiveTask)]
+        if not archived:
+            return ""
+        room = await archive.room_of_archive(self._broker, archived[0])
+        return archive.put_back_in_part(len(archived), room)
 
     async def __call__(self) -> Undone:
-        """Put back the tasks that are still where the action put them."""
-        changed = 0
-        for start in range(0, len(self._changes), _STEP):
-            changed += await self._put_back(self._changes[start : start + _STEP])
-        return Undone(changed, len(self._changes) - changed)
+        """Put back the tasks that are still where the action put them, as far as there is room."""
+        undone = Undone()
+        changes = list(self._changes)
+        for start in range(0, len(changes), _STEP):
+            await self._put_back(changes[start : start + _STEP], undone)
+        return undone
 
-    async def _put_back(self, changes: Sequence[_Change]) -> int:
+    async def _put_back(self, changes: Sequence[_Change], undone: Undone) -> None:
         tasks = await self._broker.aexecute_many([change.look for change in changes])
-        back = [
-            change.back
-            for change, task in zip(changes, tasks, strict=True)
-            if not isinstance(task, AsynqError) and _Place.of(TaskInfo.of(task)) == change.place
-        ]
+        back: list[Op[Any]] = []
+        for change, task in zip(changes, tasks, strict=True):
+            if isinstance(task, TaskNotFoundError) and change.place.state is TaskState.ARCHIVED:
+                undone.gone += 1
+            elif isinstance(task, AsynqError) or _Place.of(TaskInfo.of(task)) != change.place:
+                undone.left += 1
+            else:
+                back.append(change.back)
+        if back and isinstance(back[0], ArchiveTask):
+            room = await archive.room_of_archive(self._broker, back[0].queue)
+            undone.refused += len(back[room:])
+            back = back[:room]
         answers = await self._broker.aexecute_many(back) if back else []
-        return sum(not isinstance(answer, AsynqError) for answer in answers)
+        changed = sum(not isinstance(answer, AsynqError) for answer in answers)
+        undone.changed += changed
+        undone.left += len(back) - changed

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from asynq import MemoryBroker, TaskState
+from asynq.protocol.ops import ArchiveTask
+from asynq.web import archive
 from asynq.web.audit import AuditLog, Outcome
-from asynq.web.undo import TaskUndo
+from asynq.web.undo import TaskUndo, Undone
 from tests.web.store import Store
 
 if TYPE_CHECKING:
@@ -57,7 +62,8 @@ def test_what_went_on_meanwhile_is_not_undone(browser: Browser, store: Store) ->
     browser.change("POST", tasks.format("pending", "archive"), json={"type": "t:[abc]"})
     store.inspector.delete_task("mail", "a")
     store.inspector.run_task("mail", "b")
-    assert undo() == (1, "2 went on meanwhile and stay where they are")
+    gone = "1 are gone: deleted, or run, or trimmed by the archive, which keeps 10,000"
+    assert undo() == (1, f"1 went on meanwhile and stay where they are; {gone}")
     assert [store.state(name) for name in "abcd"] == [None, *[TaskState.PENDING] * 3]
 
     browser.change("POST", tasks.format("pending", "archive"), json={})
@@ -96,6 +102,62 @@ def test_what_cannot_be_put_back_is_not_offered(browser: Browser, store: Store) 
     assert (last_action(browser)["changed"], last_action(browser)["can_be_undone"]) == (1, False)
 
 
+def test_an_undo_archives_only_what_the_archive_has_room_for(
+    browser: Browser, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "MAX_ARCHIVED", 3)
+    for name in ("a", "b", "c"):
+        store.archive(name)
+    browser.change("POST", "/api/queues/mail/archived_tasks:run_all", json={})
+    run = last_action(browser)["id"]
+    asked = f"/confirm/undo_action?action_id={run}"
+    assert "room" not in browser.get(asked).text
+    store.enqueue("d")
+    store.inspector.archive_task("mail", "d")
+    said = "The archive keeps 3 tasks and has room for 2 of these 3: no more are put back."
+    assert said in browser.get(asked).text
+    assert browser.change("POST", f"/api/audit/{run}:undo").status_code == 204
+    assert last_action(browser)["changed"] == 2
+    assert last_action(browser)["remark"] == "1 stay pending: the archive keeps 3 tasks and is full"
+    states = [store.state(name) for name in "abcd"]
+    assert (states.count(TaskState.ARCHIVED), states.count(TaskState.PENDING)) == (3, 1)
+    assert states[-1] is TaskState.ARCHIVED
+
+
+def test_the_confirmation_says_what_archiving_deletes(
+    browser: Browser, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "MAX_ARCHIVED", 3)
+    store.archive("old")
+    for name in ("a", "b"):
+        store.enqueue(name)
+    asked = (
+        "archive_all_tasks?queue=mail&state=pending",
+        "batch_archive?queue=mail&state=pending&task_ids=a&task_ids=b",
+        "archive_task?queue=mail&state=pending&task_id=a",
+    )
+    assert not any("An archive keeps" in browser.get(f"/confirm/{each}").text for each in asked)
+    store.archive("older")
+    store.archive("oldest")
+    for each, number in zip(asked, (2, 2, 1), strict=True):
+        said = f"An archive keeps 3 tasks: the {number} oldest will be deleted."
+        assert said in browser.get(f"/confirm/{each}").text
+
+
+@pytest.mark.parametrize(("limit", "gone"), [(2, 0), (3, 1)])
+def test_what_the_archive_keeps_is_put_back(limit: int, gone: int) -> None:
+    broker = MemoryBroker()
+    store = Store(broker)
+    store.enqueue_many(3)
+    undo = TaskUndo(broker, limit)
+    for name in "012":
+        undo.moved(store.inspector.task("mail", name), TaskState.ARCHIVED)
+        broker.execute(ArchiveTask(queue="mail", task_id=name, max_size=2))
+    assert asyncio.run(undo()) == Undone(changed=2, gone=gone)
+    assert [store.state(name) for name in "012"] == [None, *[TaskState.PENDING] * 2]
+    broker.close()
+
+
 def outcome(undo: TaskUndo, changed: int = 1) -> Outcome:
     made = Outcome("local", "run_all_tasks", "run", changed=changed)
     made.undone_by(undo)
@@ -114,9 +176,9 @@ def undo_of(count: int, limit: int) -> TaskUndo:
     return undo
 
 
-def test_only_the_first_tasks_are_remembered_and_that_is_said() -> None:
+def test_only_the_last_tasks_are_remembered_and_that_is_said() -> None:
     assert outcome(undo_of(3, limit=3)).remark == ""
-    assert outcome(undo_of(5, limit=3)).remark == "only the first 3 of these can be undone"
+    assert outcome(undo_of(5, limit=3)).remark == "only the last 3 of these can be undone"
 
 
 def test_an_action_that_was_broken_off_can_be_undone_as_far_as_it_went() -> None:

@@ -1,4 +1,4 @@
-"""`Op`, the base class of all broker operations, and the largest batch of one operation."""
+"""`Op`, the base class of all broker operations, and bounds that several of them share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ T_co = TypeVar("T_co", covariant=True)
 MAX_BATCH = 50
 """The most tasks that one atomic step of a backend moves, so that no other client waits longer than about 1
 ms."""
+MAX_ARCHIVED = 10_000
+"""Tasks that the archive of a queue keeps: archiving one more deletes the oldest."""
 
 
 class Op(Struct, Generic[T_co], frozen=True, gc=False):

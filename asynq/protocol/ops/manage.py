@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from msgspec import Struct
 
 from asynq.checks import check_one_of
-from asynq.protocol.ops.base import MAX_BATCH, Op
+from asynq.protocol.ops.base import MAX_ARCHIVED, MAX_BATCH, Op
 from asynq.task_state import TaskState
 
 CancelAction = Literal["archive", "retry"]
@@ -47,7 +47,7 @@ class ArchiveTask(Op[None], frozen=True, kw_only=True):
     idempotent: ClassVar[bool] = False
     queue: str
     task_id: str
-    max_size: int = 10_000
+    max_size: int = MAX_ARCHIVED
     max_age: int = 90 * 24 * 3600 * 1000
 
 
@@ -106,7 +106,7 @@ class MoveTasks(Op[int], frozen=True, kw_only=True):
     group: str = ""
     """The group whose tasks are moved; only for aggregating tasks."""
     limit: int = MAX_BATCH
-    max_size: int = 10_000
+    max_size: int = MAX_ARCHIVED
     max_age: int = 90 * 24 * 3600 * 1000
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from asynq.checks import check_one_of
-from asynq.protocol.ops.base import MAX_BATCH, Op
+from asynq.protocol.ops.base import MAX_ARCHIVED, MAX_BATCH, Op
 
 if TYPE_CHECKING:
     from asynq.protocol.message import LostLease
@@ -72,7 +72,7 @@ class Recover(Op[bool], frozen=True, kw_only=True):
     to: Literal["pending", "retry", "archived"]
     error: str
     delay: int = 0
-    max_size: int = 10_000
+    max_size: int = MAX_ARCHIVED
     max_age: int = 90 * 24 * 3600 * 1000
 
     def __post_init__(self) -> None:
@@ -115,7 +115,7 @@ class TrimArchive(Op[int], frozen=True, kw_only=True):
     """
 
     queue: str
-    max_size: int = 10_000
+    max_size: int = MAX_ARCHIVED
     max_age: int = 90 * 24 * 3600 * 1000
     limit: int = MAX_BATCH
 

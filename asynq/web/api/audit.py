@@ -76,7 +76,7 @@ async def list_audit(call: WebCall, asked: Nothing) -> AuditList:
     says=lambda asked: f"undo the action {asked.action_id}",
 )
 async def undo_action(call: WebCall, asked: OneAction) -> None:
-    """Undo an action, once. Tasks that went on meanwhile stay where they are."""
+    """Undo an action, once. Tasks that went on, or for which the archive has no room, stay where they are."""
     entry = call.web.audit.find(asked.action_id)
     if entry is None:
         raise RequestError(404, "action_not_found", f"there is no action {asked.action_id}")
@@ -91,5 +91,4 @@ async def undo_action(call: WebCall, asked: OneAction) -> None:
         raise
     if isinstance(undone, Undone):
         call.noted.changed = undone.changed
-        if undone.left:
-            call.noted.remark = f"{undone.left:,} went on meanwhile and stay where they are"
+        call.noted.remark = undone.remark

@@ -14,18 +14,21 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
 from asynq.errors import AsynqError
+from asynq.web.api.audit import OneAction
 from asynq.web.api.bulk import CancelledTasks
 from asynq.web.api.errors import RequestError
 from asynq.web.api.http import call_of
 from asynq.web.api.selection import GroupTasks, SelectedTasks
 from asynq.web.api.table import ENDPOINTS
 from asynq.web.api.tasks import count_tasks
+from asynq.web.archive import deleted_by_archiving
 from asynq.web.pages.errors import error_page
 from asynq.web.pages.links import Address
 from asynq.web.pages.rendering import DONE, links_of, page
 from asynq.web.refusals import asked_at
 from asynq.web.security.bodies import BODY
 from asynq.web.security.csrf import TOKEN_FIELD
+from asynq.web.undo import TaskUndo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,13 +65,15 @@ async def confirm_page(request: Request) -> Response:
     choices |= {name: value for name, value in fields if name in choices}
     fixed = [(name, value) for name, value in fields if name not in choices and name not in (NEXT, DONE)]
     asked = _asked(action, [*fixed, *choices.items()])
+    preview = await _preview(call, asked)
     return page(
         request,
         call,
         "confirm.html",
         action=action,
         says=action.says(asked),
-        preview=await _preview(call, asked),
+        preview=preview,
+        warning=await _warning(call, action, asked, preview),
         # Not in hidden fields, where browsers would change the ends of lines in names.
         query=Address(urlencode(fixed)),
         choices=choices,
@@ -112,6 +117,23 @@ async def _preview(call: WebCall, asked: object) -> SelectedCount | None:
         return None
     fields = {name: getattr(asked, name) for name in SelectedTasks.__struct_fields__}
     return await count_tasks(call, SelectedTasks(**fields))
+
+
+async def _warning(
+    call: WebCall, action: Endpoint[Any, Any], asked: Any, preview: SelectedCount | None
+) -> str:
+    """What the bound of the archive means for an action; "" for nothing."""
+    if isinstance(asked, OneAction):
+        entry = call.web.audit.find(asked.action_id)
+        undo = entry.outcome.undo if entry else None
+        return await undo.warning() if isinstance(undo, TaskUndo) else ""
+    if "archive" not in action.name:
+        return ""
+    if preview is not None:
+        count, complete = preview.count, preview.complete
+    else:
+        count, complete = len(getattr(asked, "task_ids", [asked])), True
+    return await deleted_by_archiving(call.web.broker, asked.queue, count, complete=complete)
 
 
 def _action(request: Request) -> Endpoint[Any, Any]:
