@@ -35,6 +35,8 @@ class Services:
         self.jobs = Jobs(self.audit, settings.max_jobs)
         self.writability = Writability(self.inspector.broker_info, time.monotonic)
         self.bulk_rate = RateLimit(settings.bulk_rate, time.monotonic)
+        self.kept_entries: frozenset[str] = frozenset()
+        """Ids of entries that are or were those of kept schedules, as long as a scheduler names them."""
         self.overview = Topic(
             "overview", RatedReader(self.inspector.overview, interval=settings.live_interval)
         )

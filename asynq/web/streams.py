@@ -74,7 +74,7 @@ async def _page(request: Request) -> Response:
     except (msgspec.ValidationError, ValueError) as error:
         return error_response(RequestError(400, "invalid_request", str(error)))
     parts = PageParts(page, asked, call, links_of(request))
-    return _stream(request, parts.topics, parts.events)
+    return _stream(request, parts.topics, parts.events, fresh="last-event-id" not in request.headers)
 
 
 @frozen
@@ -148,11 +148,15 @@ def trouble_of(snapshot: LiveSnapshot) -> str:
         shown = " The page shows it as it was." if read_at else ""
         return f"{trouble.message[:1].upper()}{trouble.message[1:]} since {clock_time(trouble.since)}.{shown}"
     last = f" Last read at {read_at}." if read_at else ""
-    return f"Nothing can be read since {clock_time(trouble.since)}: {trouble.message}.{last}"
+    return f"Nothing can be read since {clock_time(trouble.since)}: {trouble.message.rstrip('.')}.{last}"
 
 
 def _stream(
-    request: Request, topics: list[Topic], events: Callable[[Topic, LiveSnapshot], Iterator[Event]]
+    request: Request,
+    topics: list[Topic],
+    events: Callable[[Topic, LiveSnapshot], Iterator[Event]],
+    *,
+    fresh: bool = False,
 ) -> Response:
     web = request.app.state.web
     live: LiveTopics = web.live
@@ -164,14 +168,13 @@ def _stream(
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.method == "HEAD":  # which has no body, and so would never end
         return Response(headers=headers, media_type="text/event-stream")
-    content = _events(live, topics, seen, events, web.settings.max_stream)
+    snapshots = live.watch(topics, seen, fresh=fresh)
+    content = _events(snapshots, events, web.settings.max_stream)
     return StreamingResponse(content, media_type="text/event-stream", headers=headers)
 
 
 async def _events(
-    live: LiveTopics,
-    topics: list[Topic],
-    seen: list[str],
+    snapshots: AsyncGenerator[tuple[Topic, LiveSnapshot] | None, None],
     events: Callable[[Topic, LiveSnapshot], Iterator[Event]],
     seconds: float,
 ) -> AsyncGenerator[bytes, None]:
@@ -180,7 +183,6 @@ async def _events(
     end = now() + seconds
     ids: dict[Topic, str] = {}
     yield b"retry: %d\n\n" % RETRY
-    snapshots = live.watch(topics, seen)
     try:
         async for news in snapshots:
             if now() >= end:

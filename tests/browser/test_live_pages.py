@@ -65,3 +65,12 @@ def test_a_task_is_watched_to_its_end_and_times_go_on(site: Site, store: Store, 
     worker.release.set()
     expect(page.get_by_role("status")).to_contain_text("Queue 'mail' has no task 'a' since ")
     expect(page.get_by_role("button", name="Live")).to_have_class(re.compile("lost"))
+
+
+def test_the_pages_of_a_browser_leave_each_other_connections(site: Site) -> None:
+    first = site.open("/servers")
+    pages = [first, *(first.context.new_page() for _ in range(6))]
+    for page in pages[1:]:
+        page.goto(f"{site.url}/servers")
+    rare = "#live.on[title*='every 5 seconds']"
+    eventually(lambda: sum(page.locator(rare).count() for page in pages) == 3)

@@ -121,6 +121,17 @@ async def test_a_watcher_that_comes_back_misses_nothing_and_gets_nothing_twice(
         assert following != seen.id
 
 
+async def test_a_watcher_that_has_read_itself_is_not_given_an_older_state(
+    live: LiveTopics, topic: Topic, reader: Reader
+) -> None:
+    async with watching(live, topic) as other:
+        await latest(other)
+        before = reader.reads
+        fresh = live.watch([topic], fresh=True)
+        assert (await latest(fresh)).value == before + 1
+        await fresh.aclose()
+
+
 async def test_a_quiet_stream_says_that_it_is_there(topic: Topic) -> None:
     live = LiveTopics(3600, max_watchers=1, max_topics=1)
     async with watching(live, topic, keep_alive=0.001) as stream:

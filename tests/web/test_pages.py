@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asynq import Task
-from asynq.protocol.ops import Archive
+from asynq.protocol.ops import Archive, WriteScheduler
+from asynq.protocol.presence import SchedulerEntry
 from asynq.scheduler.schedules import Schedules
 from asynq.task_state import TaskState
 from asynq.web import create_app
@@ -257,6 +258,20 @@ def test_a_schedule_is_added_changed_and_run(browser: Browser, store: Store) -> 
     assert bad.status_code == 400
     confirm(browser, visit(browser, "/schedules"), "Delete")
     assert not Schedules(store.broker).list()
+
+
+def test_a_deleted_schedule_is_not_listed_as_one_of_a_program(browser: Browser, store: Store) -> None:
+    schedules = Schedules(store.broker)
+    schedules.set("nightly", "@daily", Task("t"))
+    ids = {"kept": schedules.get("nightly").entry_id, "own": "b"}
+    entries = tuple(SchedulerEntry(id=each, spec="@daily", task_type="t") for each in ids.values())
+    store.broker.execute(WriteScheduler(scheduler_id="s", entries=entries, ttl=60_000))
+    visit(browser, "/schedules")
+    schedules.remove("nightly")
+    for _ in range(2):
+        page = visit(browser, "/schedules")
+        assert f'data-key="{ids["own"]}"' in page
+        assert ids["kept"] not in page
 
 
 def test_a_viewer_is_shown_no_actions(browse: Any, store: Store) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import asynq
 from asynq.errors import BrokerUnavailable
+from asynq.scheduler.schedules import AsyncSchedules
 from asynq.web import BasicAuthentication, User, UserRole, create_app
 from asynq.web.audit import Outcome
 from asynq.web.call import WebCall
@@ -131,7 +132,10 @@ async def test_a_viewer_is_sent_no_buttons_and_an_operator_is(memory: MemoryBrok
     for page in ("overview", "queue", "task"):
         async with AsyncExitStack() as opened:
             alice, bob = [
-                await opened.enter_async_context(watching(app, page, headers=basic(name, password)))
+                # They connect again: a page that was just loaded waits for a read after that.
+                await opened.enter_async_context(
+                    watching(app, page, headers={**basic(name, password), "Last-Event-ID": "old"})
+                )
                 for name, password in (("alice", "wonder"), ("bob", "builder"))
             ]
             for part in LIVE_PAGES[page].parts:
@@ -163,11 +167,11 @@ async def test_an_outage_is_told_once_and_the_page_recovers(memory: MemoryBroker
     async with watching(app, "task") as events:
         assert (await events.next("trouble"))["data"] == ""
         await events.next("task")
-        calls.error = BrokerUnavailable("connection refused")
+        calls.error = BrokerUnavailable("connection refused.")
         told = (await events.next())["data"]
         assert "the broker is unavailable: connection refused" in told
         assert "Nothing can be read since" in told
-        assert "Last read at" in told
+        assert "connection refused. Last read at" in told
         calls.error = None
         healed = await events.next()
         assert (healed["event"], healed["data"]) == ("trouble", "")
@@ -264,3 +268,13 @@ async def test_a_job_is_live_to_its_end(memory: MemoryBroker) -> None:
     assert "Delete &lt;b&gt;." in running
     assert "7 tasks." in done
     assert "evil" not in done
+
+
+async def test_a_page_is_not_sent_an_older_state_than_it_shows(memory: MemoryBroker) -> None:
+    app, schedules = create_app(memory, live_interval=0.3), AsyncSchedules(memory)
+    async with watching(app, "schedules") as other:
+        await other.next("schedules")
+        await schedules.set("nightly", "@daily", asynq.Task("t"))
+        assert "nightly" in (await get(app, "/schedules")).text
+        async with watching(app, "schedules") as events:
+            assert "nightly" in (await events.next("schedules"))["data"]

@@ -44,6 +44,8 @@ class LiveSnapshot:
     """What was read last."""
 
     id: str
+    number: int
+    """How many reads of the topic had begun, this one included."""
     value: Any
     """What the last read that succeeded found; None if there was none."""
     read_at: datetime | None
@@ -77,6 +79,11 @@ class LivePoller:
         """How many there are."""
         return len(self._ears)
 
+    @property
+    def begun(self) -> int:
+        """How many reads have begun."""
+        return self._count
+
     def join(self, ear: asyncio.Event) -> None:
         """Set an event at each snapshot. The first watcher starts the reading."""
         self._ears.add(ear)
@@ -95,14 +102,15 @@ class LivePoller:
         while True:
             began = now()
             self._count += 1
-            self.latest = await self._snapshot(f"{self._run_id}-{self._count}")
+            self.latest = await self._snapshot(self._count)
             rest = _REST_AFTER_TROUBLE if self.latest.trouble else _REST
             for ear in self._ears:
                 ear.set()
             took = now() - began
             await asyncio.sleep(max(self._interval - took, took * rest))
 
-    async def _snapshot(self, snapshot_id: str) -> LiveSnapshot:
+    async def _snapshot(self, number: int) -> LiveSnapshot:
+        snapshot_id = f"{self._run_id}-{number}"
         began_at = datetime.now(UTC)
         try:
             async with timeout(PATIENCE):
@@ -116,8 +124,9 @@ class LivePoller:
             log.exception("error while reading for a live page")
             trouble = ("an error of the server, see its log", False)
         else:
-            return LiveSnapshot(snapshot_id, value, datetime.now(UTC))
+            return LiveSnapshot(snapshot_id, number, value, datetime.now(UTC))
         last = self.latest
         since = last.trouble.since if last is not None and last.trouble is not None else began_at
         value, read_at = (None, None) if last is None else (last.value, last.read_at)
-        return LiveSnapshot(snapshot_id, value, read_at, Trouble(trouble[0], since, gone=trouble[1]))
+        problem = Trouble(trouble[0], since, gone=trouble[1])
+        return LiveSnapshot(snapshot_id, number, value, read_at, problem)

@@ -64,7 +64,12 @@ class LiveTopics:
         return None if poller is None else poller.latest
 
     async def watch(
-        self, topics: Sequence[Topic], seen: Iterable[str] = (), keep_alive: float = KEEP_ALIVE
+        self,
+        topics: Sequence[Topic],
+        seen: Iterable[str] = (),
+        keep_alive: float = KEEP_ALIVE,
+        *,
+        fresh: bool = False,
     ) -> AsyncGenerator[tuple[Topic, LiveSnapshot] | None, None]:
         """The latest snapshot of each topic, and each later one; None after a while without any.
 
@@ -72,6 +77,8 @@ class LiveTopics:
             topics: What to watch.
             seen: Ids of the snapshots that the watcher has: those are left out.
             keep_alive: Seconds without a snapshot after which None comes.
+            fresh: Whether reads are left out that began before the watcher came. They are older than what it
+                has read itself, such as a page that was loaded after a change.
 
         Raises:
             RequestError: There are too many watchers or topics.
@@ -81,12 +88,13 @@ class LiveTopics:
         self._ears.add(ear)
         known, shown = set(seen), dict[Topic, str]()
         pollers = {topic: self._join(topic, ear) for topic in topics}
+        old = {topic: poller.begun if fresh else 0 for topic, poller in pollers.items()}
         try:
             while not self._closed:
                 ear.clear()
                 for topic, poller in pollers.items():
                     latest = poller.latest
-                    if latest is None or latest.id == shown.get(topic):
+                    if latest is None or latest.number <= old[topic] or latest.id == shown.get(topic):
                         continue
                     shown[topic] = latest.id
                     if latest.id not in known:

@@ -30,8 +30,11 @@ async def schedules_page(request: Request) -> Response:
 async def schedules_context(call: WebCall, asked: Nothing) -> dict[str, Any]:
     """What the page shows."""
     schedules = (await list_schedules(call, asked)).schedules
-    kept = {each.entry_id for each in schedules}
     entries = (await list_scheduler_entries(call, asked)).entries
+    # A scheduler names the entry of a deleted schedule for some seconds more.
+    kept = call.web.kept_entries.intersection(each.id for each in entries)
+    kept |= {each.entry_id for each in schedules}
+    call.web.kept_entries = kept
     return {
         "schedules": schedules,
         "entries": [each for each in entries if each.id not in kept],

@@ -12,6 +12,9 @@
   const SILENCE = 40000; // milliseconds without even a sign of life, which comes every 15 seconds
   const AGAIN = 3000; // milliseconds until a lost connection is tried again
   const REFUSED = 30; // seconds until a refused one is
+  const SLOTS = 4; // streams of all pages of a browser: with HTTP/1.1 it has 6 connections to a server
+  const BETWEEN = 5000; // milliseconds until a page without a slot asks again
+  const ENOUGH = 3000; // milliseconds that it then listens at most
 
   // --- Changing what is shown ---------------------------------------------------------------------------
   // Elements stay where they can, with their focus, their scroll position and what is checked in them.
@@ -116,12 +119,14 @@
     return rows;
   };
 
-  // Rows that are new, gone or different.
+  // Rows that are new, gone or different. One that is gone and one in its place are one change.
   const changesOf = (name, html) => {
     const part = partOf(name);
     const [before, after] = [rowsOf(part), rowsOf(parsed(part, html))];
-    const keys = new Set([...before.keys(), ...after.keys()]);
-    return [...keys].filter((key) => before.get(key) !== after.get(key)).length;
+    const gone = [...before.keys()].filter((key) => !after.has(key)).length;
+    const added = [...after.keys()].filter((key) => !before.has(key)).length;
+    const changed = [...after].filter(([key, text]) => before.has(key) && before.get(key) !== text).length;
+    return changed + Math.max(gone, added);
   };
 
   const release = () => {
@@ -147,6 +152,7 @@
   let trouble = "";
   let broken = "";
   let paused = false;
+  let polls = false;
 
   const say = (text) => {
     if (says.textContent !== text) says.textContent = text;
@@ -161,9 +167,10 @@
     showButton.hidden = Boolean(problem) || !changes;
     bar.className = problem ? "lost" : changes ? "waits" : "";
     button.className = `quiet ${paused ? "paused" : problem ? "lost" : "on"}`;
-    button.textContent = paused ? "Paused" : "Live";
+    button.textContent = paused ? "Paused" : problem ? "Not live" : "Live";
     button.setAttribute("aria-pressed", String(!paused));
-    button.title = paused ? "Go on updating this page" : "Pause the updates of this page";
+    const rare = polls ? "Updated every 5 seconds: other pages of this browser use its connections. " : "";
+    button.title = paused ? "Go on updating this page" : `${rare}Pause the updates of this page`;
   };
 
   // --- The stream ---------------------------------------------------------------------------------------
@@ -179,13 +186,13 @@
       if (field === "data") event.data.push(value);
       else if (field) event[field] = value;
     }
-    if (!event.event) return;
+    if (!event.event) return "";
     lastId = event.id;
     const html = event.data.join("\n"); // of "trouble" it is plain text
     if (event.event === "trouble") {
       trouble = html;
     } else if (!partOf(event.event)) {
-      return;
+      return "";
     } else if (inUse(partOf(event.event))) {
       held.set(event.event, html);
     } else {
@@ -193,6 +200,24 @@
       show(event.event, html);
     }
     tell();
+    return event.event;
+  };
+
+  // A function that frees the slot, or null if all are taken. A page that is closed frees its own.
+  const takeSlot = async () => {
+    const unlimited = () => {};
+    if (!navigator.locks) return unlimited; // the address is no secure one
+    for (let number = 0; number < SLOTS; number += 1) {
+      const free = await new Promise((resolve) => {
+        navigator.locks
+          .request(`asynq stream ${number}`, { ifAvailable: true }, (lock) =>
+            lock ? new Promise((release) => resolve(release)) : resolve(null),
+          )
+          .catch(() => resolve(unlimited));
+      });
+      if (free) return free;
+    }
+    return null;
   };
 
   const refusalOf = async (response) => {
@@ -207,7 +232,19 @@
     return { reason: reason.slice(0, 200), seconds };
   };
 
+  // Listens while there is a slot, otherwise until each part was heard once. The milliseconds to wait after it.
   const listen = async (controller) => {
+    const free = await takeSlot();
+    polls = free === null;
+    try {
+      await hear(controller);
+    } finally {
+      if (free) free();
+    }
+    return free ? 100 : BETWEEN; // the server ends each stream after a while
+  };
+
+  const hear = async (controller) => {
     const headers = lastId ? { "Last-Event-ID": lastId } : {};
     const response = await fetch(main.dataset.stream, { signal: controller.signal, headers, cache: "no-store" });
     if (!response.ok || !response.headers.get("Content-Type").startsWith("text/event-stream")) {
@@ -216,6 +253,8 @@
     broken = "";
     tell();
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    const missing = new Set([...main.querySelectorAll("[data-live]")].map((part) => part.dataset.live));
+    if (polls) setTimeout(() => reader.cancel().catch(() => {}), ENOUGH);
     let text = "";
     for (;;) {
       const silent = setTimeout(() => controller.abort(), SILENCE);
@@ -224,7 +263,8 @@
       if (done) return;
       const blocks = (text + value).split("\n\n");
       text = blocks.pop();
-      blocks.forEach(receive);
+      for (const block of blocks) missing.delete(receive(block));
+      if (polls && (!missing.size || trouble)) return void reader.cancel();
     }
   };
 
@@ -244,7 +284,7 @@
       if (connection === mine) timer = setTimeout(start, milliseconds);
     };
     listen(mine).then(
-      () => again(100), // the server ends each stream after a while
+      again,
       (error) => {
         if (connection !== mine) return;
         if (error.reason) {

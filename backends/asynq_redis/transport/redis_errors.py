@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,9 @@ script would miss locks, ids and pauses, and write keys that block the migration
 
 # The error of a script that accesses a key which has moved. The scripts access all keys before they write.
 _MOVED_KEY = re.compile(r"attempted to access (?:a )?non local key")
+
+# What redis-py makes of an error of the system. The address is said anyway.
+_CONNECTING = re.compile(r"Error (?P<number>-?\d+) connecting to .*?\. (?P<why>.*?)\.?$")
 
 READ_ONLY = "it is a read-only replica"
 """What is said of a server that refuses writes."""
@@ -216,6 +220,10 @@ def reason(error: BaseException, where: object) -> str:
         return f"{where}: {READ_ONLY}; {_PRIMARY}"
     if word := _kept_code(error):
         return f"{where}: {word} {error}"
+    if connecting := _CONNECTING.match(str(error)):
+        number = int(connecting["number"])
+        why = os.strerror(number) if number > 0 else connecting["why"]
+        return f"{where}: {why[:1].lower()}{why[1:]}"
     return f"{where}: {str(error) or type(error).__name__}"
 
 
